@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Sequence
 import torch
 from torch import Tensor
 
-from proxies.messages import OUT_OF_MEMORY
+from proxies.messages import out_of_memory
 
 log = logging.getLogger(__name__)
 
@@ -65,15 +65,6 @@ def to_host(tensors: Sequence[Tensor]) -> list[Tensor]:
     parts = flat.split([tensor.numel() for tensor in tensors])
     pairs = zip(parts, tensors, strict=True)
     return [part.to(tensor.dtype).reshape(tensor.shape) for part, tensor in pairs]
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that an accelerator or the host ran out of memory."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(
-        phrase in str(error) for phrase in OUT_OF_MEMORY
-    )
 
 
 def trim_host_memory(*, every: int = 1) -> None:

@@ -7,12 +7,11 @@ from pathlib import Path
 
 from proxies.text import listed, one_line, shown
 
-#: Phrases of libraries' errors when memory ran out, besides errors of a type of their own. The
-#: last are oneDNN's, which uses them for anything that it cannot set up.
-OUT_OF_MEMORY = (
-    *("can't allocate memory", "Cannot allocate memory"),
-    # Of CUDA beside torch's allocator, and of cuBLAS and cuDNN.
-    *("CUDA error: out of memory", "STATUS_ALLOC_FAILED"),
+# Phrases of libraries' errors when memory ran out, besides errors of a type of their own. The last
+# are oneDNN's, which uses them for anything that it cannot set up.
+_OUT_OF_MEMORY = (
+    *("out of memory", "can't allocate memory", "Cannot allocate memory"),
+    "STATUS_ALLOC_FAILED",  # of cuBLAS and cuDNN
     *("std::bad_alloc", "can't start new thread", "could not create a primitive"),
     "could not execute a primitive",  # torch 2.9
 )
@@ -49,6 +48,17 @@ def unknown(kind: str, name: str, names: Iterable[str]) -> str:
 def first_line(error: BaseException) -> str:
     """The first line of an error's message, or its type if the message is empty."""
     return one_line(str(error).strip().partition("\n")[0]) or type(error).__name__
+
+
+def out_of_memory(failure: BaseException | str) -> bool:
+    """Whether an error, or its text, means that an accelerator or the host ran out of memory.
+
+    The type is told by its name, as importing torch takes seconds.
+    """
+    if isinstance(failure, MemoryError) or type(failure).__name__ == "OutOfMemoryError":
+        return True
+    words = str(failure) if isinstance(failure, str | RuntimeError | OSError) else ""
+    return any(phrase in words for phrase in _OUT_OF_MEMORY)
 
 
 def fault(error: BaseException) -> str:

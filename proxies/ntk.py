@@ -18,8 +18,8 @@ from torch.func import grad, vmap
 from proxies.features import is_norm, measured, pooled_feature, reference_tensor
 from proxies.forward_mode import ExplicitAttention
 from proxies.functional import FunctionOfModel, Stack, call_with_tensors, substitutes
-from proxies.memory import first_that_fits, in_chunks, out_of_memory, to_host
-from proxies.messages import first_line
+from proxies.memory import first_that_fits, in_chunks, to_host
+from proxies.messages import first_line, out_of_memory
 from proxies.per_sample_gradients import GramAccumulator, StackedGramAccumulator
 from proxies.samples import same_rows
 

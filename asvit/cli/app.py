@@ -28,7 +28,7 @@ from asvit.core.extensions import (
     raised_in_extension,
 )
 from asvit.core.secrets import censored
-from proxies.messages import OUT_OF_MEMORY, fault, hint
+from proxies.messages import fault, hint, out_of_memory
 from proxies.text import legible, one_line, shown
 
 USAGE, FAILED, INTERRUPTED, BUG = 2, 3, 130, 1
@@ -187,7 +187,7 @@ def _verdict(error: BaseException) -> tuple[int, str]:
         return USAGE, f"{_one_line(error.format_message()).rstrip('.')} (see {path} --help)"
     if isinstance(error, click.ClickException):
         return FAILED, _one_line(error.format_message()) or type(error).__name__
-    if _is_out_of_memory(error):
+    if out_of_memory(error):
         message = _one_line(str(error))
         if message.startswith(_MEMORY):  # with advice of its own
             return FAILED, message
@@ -221,14 +221,6 @@ def _is_missing_extra(error: BaseException) -> bool:
     A failed import statement sets the name: then an installed package is broken.
     """
     return isinstance(error, ImportError) and error.name is None
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out; by name and message, as importing torch takes seconds."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return True
-    message = str(error) if isinstance(error, RuntimeError | OSError) else ""
-    return any(words in message for words in OUT_OF_MEMORY)
 
 
 def _one_line(text: str) -> str:

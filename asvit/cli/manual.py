@@ -10,11 +10,11 @@ import click
 
 Rows = Sequence[tuple[str, str]]
 
-RUN_FILES = {
-    "report.html": "Everything on one page that needs no network.",
-    "result.json": "The result, the settings, versions and the command.",
-    "settings.toml": "The command as a file that --config takes.",
-}
+RUN_FILES: Rows = (
+    ("report.html", "Everything on one page that needs no network."),
+    ("result.json", "The result, the settings, versions and the command."),
+    ("settings.toml", "The command as a file that --config takes."),
+)
 EXIT_CODES: Rows = (
     ("0", "Done."),
     ("1", "A bug of ours."),
@@ -39,21 +39,26 @@ class Page:
     see: Rows = ()
 
 
+_RUN_FOLDER = "Writes a run folder"  # the files of every run, and these
+
+
 def _rows(text: str) -> Rows:
-    lines = re.findall(r"^ +(\S.*?)(?:\s+# (.*))?$", text, re.MULTILINE)
-    return tuple((line, words or RUN_FILES[line]) for line, words in lines)
+    return re.findall(r"^ +(\S.*?)\s+# (.*)$", text, re.MULTILINE)
 
 
 def _pages() -> Iterator[tuple[str, Page]]:
     """Each command with its page in manual.txt: examples, files, and related commands.
 
-    Descriptions follow a #; those of :data:`RUN_FILES` are the default.
+    Descriptions follow a #.
     """
     manual = files("asvit.cli").joinpath("manual.txt").read_text(encoding="utf-8")
     for block in manual.strip().split("\n\n"):
         name, _, text = block.partition("\n")
-        examples, *rest = re.split(r"^  (Writes|See also):$", text, flags=re.MULTILINE)
+        heading = rf"^  (Writes|{_RUN_FOLDER}|See also):$"
+        examples, *rest = re.split(heading, text, flags=re.MULTILINE)
         parts = {title: _rows(part) for title, part in zip(rest[::2], rest[1::2], strict=True)}
+        if _RUN_FOLDER in parts:
+            parts["Writes"] = (*RUN_FILES, *parts[_RUN_FOLDER])
         yield name, Page(_rows(examples), parts.get("Writes", ()), parts.get("See also", ()))
 
 

@@ -65,6 +65,8 @@ def command_of(name: str) -> click.Command:
     for words, kind in RUNS.items():
         if words.startswith(f"{name} "):
             group.add_command(run_command(kind))
+    if not group.commands:  # a kind that a package names, and that cannot be imported
+        raise ImportError(f"asvit {name} is not available, for the reason above")
     return group
 
 

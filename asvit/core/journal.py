@@ -12,7 +12,7 @@ from typing import Any, ClassVar, TypeVar
 from asvit.core.codec import check_schema, from_json, to_json, value_from_json
 from asvit.core.records import SummedFile, append_record, read_records
 from asvit.core.results import Result, article
-from asvit.core.settings import Images, Settings
+from asvit.core.settings import Images, Settings, hints_of
 from asvit.core.store import Store
 
 S = TypeVar("S", bound=Settings)
@@ -32,10 +32,8 @@ class Journal(Store[S]):
         OSError: If the file cannot be read.
     """
 
-    kind: ClassVar[str]
-    noun: ClassVar[str]
+    result_type: ClassVar[type[Result]]  # of its kind of run, whose name and settings it has
     schema_version: ClassVar[int] = 1
-    settings_type: ClassVar[type[Settings]]
     record_types: ClassVar[tuple[type, ...]]  # dataclasses of its records, which name their class
     start_types: ClassVar[Mapping[str, Any]] = {"images": Images, "device": str}
 
@@ -45,21 +43,19 @@ class Journal(Store[S]):
         self._before = 0.0
         self.records: list[Any] = []  #: in their order, unless the kind notes them otherwise
         self.seconds = 0.0  #: wall-clock time of all sessions up to the last record
-        read_records(path, self._take, what=article(self.noun))
+        read_records(path, self._take, what=article(self.result_type.noun))
         self._before = self.seconds
 
     @classmethod
-    def of(cls, result: type[Result], settings: type[Settings], record: Any, **start: Any) -> Any:
+    def of(cls, result: type[Result], record: Any, **start: Any) -> Any:
         """The class of journals of a kind of run that hold records of one class.
 
         Args:
-            result: The kind's result, which has its name and noun.
-            settings: Its settings.
+            result: The kind's result, which has its name and its settings.
             record: A dataclass: what is known of one step.
             **start: Types of what else a run is started with, by name.
         """
-        own = {"kind": result.kind, "noun": result.noun, "settings_type": settings}
-        own |= {"record_types": (record,), "start_types": start}
+        own = {"result_type": result, "record_types": (record,), "start_types": start}
         own["__module__"] = record.__module__  # not this one
         return type(f"{record.__name__}Journal", (cls,), own)
 
@@ -91,7 +87,7 @@ class Journal(Store[S]):
         """As the base says; nothing is written where nothing has changed."""
         if (settings, values) == (self.settings, self.start_values):
             return True
-        head = {"schema_version": self.schema_version, "kind": self.kind}
+        head = {"schema_version": self.schema_version, "kind": self.result_type.kind}
         append_record(self._file, {**head, "settings": settings.to_json(), **values})
         self.settings, self.start_values = settings, values
         return True
@@ -114,8 +110,8 @@ class Journal(Store[S]):
             classes = {kind.__name__: kind for kind in self.record_types}
             self.note(from_json(line, classes[line["record"]]))
             return
-        check_schema(line, self.kind, self.schema_version)
-        self.settings = self.settings_type.from_json(line["settings"])  # type: ignore[assignment]
+        check_schema(line, self.result_type.kind, self.schema_version)
+        self.settings = hints_of(self.result_type)["settings"].from_json(line["settings"])
         self.start_values = {
             name: value_from_json(line[name], declared)
             for name, declared in {**self.start_types, "versions": Mapping[str, str]}.items()

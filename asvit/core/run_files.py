@@ -11,14 +11,11 @@ COMMAND = "command"  # key of it: the words of the command
 JOURNAL = "study.journal"
 TRIALS = "trials.csv"
 TRAINED = "trainings.csv"  # as a reference table
-SEARCH_FIGURES = ("entropy", "reward", "measures", "front", "choices")
-PREDICTED = "predicted"  # figure of a search with a predictor
 
 # Of a scaling.
 MEASURED = "measured.jsonl"
 SERIES = "steps.csv"
 CANDIDATES = "candidates.csv"
-SCALING_FIGURES = ("growth", "sizes", "measures", "clouds")
 
 # Of a correlation.
 SCORES = "scores.jsonl"
@@ -29,17 +26,14 @@ CORRELATION_FIGURES = ("tau",)  # and a scatter plot for each measure
 # Of a reference table.
 TRAININGS = "trainings.jsonl"
 TABLE = "table.csv"
-REFERENCE_FIGURES = ("spread", "seeds")
 
 # Of a supernet.
 SUPERNET_WEIGHTS = "supernet.safetensors"
 LOSSES = "losses.csv"
-SUPERNET_FIGURES = ("loss",)
 
 # Of an evolution over its paths.
 ACCURACIES = "accuracies.jsonl"
 INHERITED = "inherited.safetensors"
-EVOLUTION_FIGURES = ("generations", "costs")
 
 # Of a training.
 CHECKPOINT = "checkpoint.safetensors"
@@ -52,11 +46,9 @@ TENSORBOARD = "tensorboard"
 TRACKED = ".tracked.json"
 PREDICTIONS = "predictions.json"
 ANSWERS = "predictions.csv"  # also of designs and tests: a row a picture
-TRAINING_FIGURES = ("curves", "pace", "confusion")
 
 # Of a test.
 TESTED = "test.jsonl"
-TEST_FIGURES = ("calibration", "confusion")
 
 # Of a design, beside the folders of its runs.
 DESIGNED = "design.jsonl"
@@ -64,7 +56,6 @@ PICTURES = "images.csv"
 GRAPH = "model.onnx"
 SMALL_GRAPH = "model-int8.onnx"  # in 8-bit integers
 PREDICT_SCRIPT = "predict.py"  # runs both without asvit
-DESIGN_FIGURES = ("race", "curves", "confusion")
 #: What pretrained networks start from, each beside the folder of its training.
 PRETRAINED_WEIGHTS = ("pretrained-1.safetensors", "pretrained-2.safetensors")
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, get_type_hints
 
 from asvit.core.codec import to_json, value_from_json
 from asvit.core.journal import Journal
+from asvit.designs.result import DesignResult
 from asvit.designs.settings import DesignSettings
 from asvit.designs.stages import FINALISTS, PRETRAINED, StageResults, Trained
 
@@ -23,9 +24,7 @@ class Stage:
 class DesignJournal(Journal[DesignSettings]):
     """The finished stages of a design."""
 
-    kind = "design"
-    noun = "design"
-    settings_type = DesignSettings
+    result_type = DesignResult
     record_types = (Stage,)
     start_types: ClassVar[Mapping[str, Any]] = {"device": str}
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from asvit.core.journal import Journal
 from asvit.core.versions import measure_versions
+from asvit.growth.result import ScaleResult
 from asvit.growth.settings import ScaleSettings
 from proxies import Score
 from proxies.latency import Latency
@@ -38,9 +39,7 @@ class GrowthJournal(Journal[ScaleSettings]):
     in a later session those of shapes of which every measure failed, perhaps for lack of memory.
     """
 
-    kind = "scale"
-    noun = "scaling"
-    settings_type = ScaleSettings
+    result_type = ScaleResult
     record_types = (Measured, Timed)
 
     def __init__(self, *args: Any) -> None:

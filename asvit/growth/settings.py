@@ -13,14 +13,7 @@ from asvit.core.latency_settings import (
     command_setting,
     runtime_setting,
 )
-from asvit.core.settings import (
-    MeasuringSettings,
-    Presets,
-    WrongOption,
-    presets_with,
-    proxy_names,
-    setting,
-)
+from asvit.core.settings import MeasuringSettings, Presets, presets_with, proxy_names, setting
 from proxies.latency import CAREFUL
 from scaling import Budget, parse_budgets
 from scaling.rules import RULES
@@ -123,25 +116,18 @@ class ScaleSettings(MeasuringSettings):
     latency_runtime: Literal["eager", "compile", "onnx", "graph"] = runtime_setting()
     latency_command: str | None = command_setting()
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check(self) -> None:
+        """Refuse what does not go together, and settings that nothing depends on."""
         check_command(self.latency_command, self.latency_runtime)
-        if self.by_hand and self.grow != _PAPERS:
-            raise ValueError(f"rule {self.rule!r} says what grows; leave out grow={self.grow!r}")
-
-    def check_used(self) -> None:
-        """Refuse settings that nothing depends on; stored ones of earlier versions may have them.
-
-        Raises:
-            WrongOption: If there are some.
-        """
         for name in () if self.timed else OF_LATENCY:
             if getattr(self, name) != getattr(type(self), name):
-                raise WrongOption(
+                raise ValueError(
                     f"{name} is for times such as 12ms, not for a budget of {self.limits[0]}"
                 )
+        if self.by_hand and self.grow != _PAPERS:
+            raise ValueError(f"rule {self.rule!r} says what grows; leave out grow={self.grow!r}")
         if self.by_hand and self.width_multiple > 1:
-            raise WrongOption(
+            raise ValueError(
                 f"rule {self.rule!r} takes the largest model, whatever its width; leave out "
                 f"width_multiple={self.width_multiple}"
             )

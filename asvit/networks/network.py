@@ -1,6 +1,5 @@
 """The settings that determine a network."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Self
@@ -121,13 +120,6 @@ class Network(Settings):
                 parts[part], arguments = parse_call(text)
                 parts |= arguments
         return convert(model, **parts, branches=self.branches, inplace=True)
-
-    @classmethod
-    def from_json(cls, stored: Mapping[str, Any], declared: object = None) -> Self:
-        """As the base does; files of earlier versions have no channels: those of pictures."""
-        if isinstance(stored, Mapping):
-            stored = {"in_chans": PICTURES.channels, **stored}
-        return super().from_json(stored, declared)
 
     def merged(self, model: nn.Module) -> tuple[Self, nn.Module]:
         """The form for inference of a model from :meth:`build`, and its settings.

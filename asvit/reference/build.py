@@ -16,7 +16,7 @@ import numpy as np
 from asvit.architectures.base import Growable
 from asvit.core.codec import Nullable
 from asvit.core.journal import Journal
-from asvit.reference.build_result import BuiltRow, noise_ceiling, reachable, spread
+from asvit.reference.build_result import BuildResult, BuiltRow, noise_ceiling, reachable, spread
 from asvit.reference.build_settings import BuildSettings
 from asvit.reference.schema import Cell, format_table
 from asvit.reference.table import LEAST_ROWS, Target
@@ -56,9 +56,7 @@ class Finished:
 class TrainingJournal(Journal[BuildSettings]):
     """The finished trainings of a table, and their ``outcomes``."""
 
-    kind = "reference"
-    noun = "reference table"
-    settings_type = BuildSettings
+    result_type = BuildResult
     record_types = (Finished,)
     start_types: ClassVar[Mapping[str, Any]] = {
         "num_classes": int,

@@ -11,6 +11,7 @@ from typing import TypedDict, cast
 
 from asvit.core.journal import Journal
 from asvit.core.settings import Images, check_same_digest
+from asvit.reference.result import CorrelationResult
 from asvit.reference.settings import CorrelationSettings
 from asvit.reference.table import ReferenceTable
 from proxies import Score
@@ -50,9 +51,7 @@ class ScoreJournal(Journal[CorrelationSettings]):
         measuring: Seconds spent measuring, over all sessions.
     """
 
-    kind = "correlation"
-    noun = "correlation"
-    settings_type = CorrelationSettings
+    result_type = CorrelationResult
     start_types = {"table": _Table, "device": str}  # noqa: RUF012
     record_types = (ImagesOfSize, Scored)
 

@@ -83,7 +83,7 @@ def _trained_at(content: Mapping[str, Any]) -> tuple[int, int, int] | None:
     """Image size, classes and channels of the network of a training or a design."""
     if "network" in content:
         network = content["network"]
-        sizes = (network["image_size"], network["num_classes"], network.get("in_chans", 3))
+        sizes = (network["image_size"], network["num_classes"], network["in_chans"])
     elif {"image_size", "classes"} <= content.keys():
         sizes = (content["image_size"], len(content["classes"]), content.get("channels", 3))
     else:

@@ -11,7 +11,6 @@ from asvit.core.console import clock, quantity
 from asvit.core.files import expanded, split_reading
 from asvit.core.run_files import (
     ANSWERS,
-    DESIGN_FIGURES,
     DESIGNED,
     GRAPH,
     MODEL,
@@ -55,7 +54,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
             *(PICTURES, MODEL, PREDICTIONS, ANSWERS, GRAPH, SMALL_GRAPH, PREDICT_SCRIPT),
             *PRETRAINED_WEIGHTS,
         ),
-        figures=DESIGN_FIGURES,
+        figures=("race", "curves", "confusion"),
     )
     journal_type = DesignJournal
     pictures = imported("asvit.report.design:pictures")  # imports matplotlib

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from asvit.core.console import clock, quantity
 from asvit.core.journal import Journal
-from asvit.core.run_files import ANSWERS, PREDICTIONS, TEST_FIGURES, TESTED
+from asvit.core.run_files import ANSWERS, PREDICTIONS, TESTED
 from asvit.core.settings import setting
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import Estimate, SummaryPart
@@ -28,9 +28,7 @@ _MATRIX = 12  # classes of a confusion matrix on a console
 class EvaluationJournal(Journal[EvaluationSettings]):
     """What a test was started with and found: its pictures pass the network in one go."""
 
-    kind = "test"
-    noun = "test"
-    settings_type = EvaluationSettings
+    result_type = EvaluationResult
     record_types = (Tested,)
     start_types: ClassVar[Mapping[str, Any]] = {
         **Journal.start_types,
@@ -47,7 +45,9 @@ class EvaluationRun(Run[EvaluationSettings, EvaluationResult, EvaluationJournal]
     """
 
     command = "test"
-    files = RunFiles("test", "test", TESTED, (ANSWERS, PREDICTIONS), figures=TEST_FIGURES)
+    files = RunFiles(
+        "test", "test", TESTED, (ANSWERS, PREDICTIONS), figures=("calibration", "confusion")
+    )
     journal_type = EvaluationJournal
     algorithm = imported("asvit.runs.algorithms.evaluating:EvaluationAlgorithm")
     pictures = imported("asvit.report.evaluation:pictures")  # imports matplotlib

@@ -10,12 +10,7 @@ from typing import Any
 
 from asvit.core.console import clock, number, percent, quantity
 from asvit.core.files import expanded
-from asvit.core.run_files import (
-    ACCURACIES,
-    EVOLUTION_FIGURES,
-    INHERITED,
-    TRIALS,
-)
+from asvit.core.run_files import ACCURACIES, INHERITED, TRIALS
 from asvit.core.settings import device_setting, setting
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import SummaryPart, Table
@@ -40,7 +35,7 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, Any]):
         "evolution",
         ACCURACIES,
         (TRIALS, INHERITED),
-        figures=EVOLUTION_FIGURES,
+        figures=("generations", "costs"),
     )
     algorithm = imported("asvit.runs.algorithms.evolution:EvolutionAlgorithm")
     pictures = imported("asvit.report.evolution:pictures")  # imports matplotlib

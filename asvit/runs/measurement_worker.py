@@ -14,7 +14,7 @@ from asvit.spaces.base import Architecture
 from proxies import PROXIES, Cost, get_proxy, measure_repeats
 from proxies.evaluation import FAILURES
 from proxies.forward_mode import use_blocks
-from proxies.messages import OUT_OF_MEMORY, fault
+from proxies.messages import fault, out_of_memory
 from proxies.registry import UnknownNameError, sources_of
 from proxies.text import shown
 
@@ -22,7 +22,6 @@ _UNKNOWN = (
     "a worker does not know what this process does, as it imports only the modules that "
     "ASVIT_EXTENSIONS names: {}"
 )
-_NO_MEMORY = ("out of memory", *OUT_OF_MEMORY)
 
 
 def measuring_work(
@@ -105,11 +104,6 @@ class MeasurementWorker:
             "cost": [size.params, size.macs] if isinstance(size, Cost) else None,
             "uncounted": size if isinstance(size, str) else "",
         }
-
-
-def out_of_memory(why: str) -> bool:
-    """Whether the reason of a failure is that memory ran out."""
-    return any(words in why for words in _NO_MEMORY)
 
 
 def counted(

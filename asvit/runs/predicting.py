@@ -34,8 +34,7 @@ from asvit.spaces.families import PREFIX
 from asvit.training.layout import fast_layout, use_fast_convolutions
 from asvit.training.pretrained import weights_path
 from proxies.evaluation import FAILURES, resolve_device
-from proxies.memory import out_of_memory
-from proxies.messages import first_line
+from proxies.messages import first_line, out_of_memory
 from proxies.text import shown
 
 if TYPE_CHECKING:

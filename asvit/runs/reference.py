@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from asvit.core.console import clock
-from asvit.core.run_files import REFERENCE_FIGURES, TABLE, TRAININGS
+from asvit.core.run_files import TABLE, TRAININGS
 from asvit.core.settings import setting
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import Cell, SummaryPart, Table
@@ -31,7 +31,7 @@ class BuildRun(Run[BuildSettings, BuildResult, Any]):
 
     command = "reference build"
     files = RunFiles(
-        "reference", "reference table", TRAININGS, (TABLE,), figures=REFERENCE_FIGURES
+        "reference", "reference table", TRAININGS, (TABLE,), figures=("spread", "seeds")
     )
     algorithm = imported("asvit.runs.algorithms.reference:BuildAlgorithm")
     pictures = imported("asvit.report.reference:pictures")  # imports matplotlib

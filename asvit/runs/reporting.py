@@ -1,4 +1,4 @@
-"""Shows the summary of a run on a console, in a notebook and on the page of its report."""
+"""Shows the summary of a run on a console and on the page of its report."""
 
 from __future__ import annotations
 
@@ -66,13 +66,6 @@ def _divided(whole: Table, screen: Console) -> Iterator[Table]:
     # Of places, as two columns may have one name, such as a class called "class".
     for group, places in enumerate(fitting(range(1, len(whole.columns)), table_of, screen)):
         yield replace(part(places), title="" if group else whole.title)
-
-
-def notebook(kind: type[Run[Any, Any, Any]], result: Result) -> str:
-    """The summary of a run as HTML."""
-    from asvit.report.html import summary_html
-
-    return summary_html(kind.summary(result), heading="h4")
 
 
 def result_in(kind: type[Run[Any, Any, Any]], folder: Path) -> Result:

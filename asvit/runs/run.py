@@ -314,7 +314,9 @@ class Run(ABC, Generic[S, R, J]):
     @classmethod
     def html(cls, result: R) -> str:
         """The summary as a notebook shows it."""
-        return reporting.notebook(cls, result)
+        from asvit.report.html import summary_html
+
+        return summary_html(cls.summary(result), heading="h4")
 
     def run(self) -> R:
         """The result, by :func:`asvit.runs.lifecycle.perform`."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asvit.core.console import clock, quantity
-from asvit.core.run_files import CANDIDATES, MEASURED, SCALING_FIGURES, SERIES
+from asvit.core.run_files import CANDIDATES, MEASURED, SERIES
 from asvit.core.settings import fields_of, setting
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import Cell, SummaryPart, Table
@@ -34,7 +34,13 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, Any]):
     """
 
     command = "scale"
-    files = RunFiles("scale", "scaling", MEASURED, (SERIES, CANDIDATES), figures=SCALING_FIGURES)
+    files = RunFiles(
+        "scale",
+        "scaling",
+        MEASURED,
+        (SERIES, CANDIDATES),
+        figures=("growth", "sizes", "measures", "clouds"),
+    )
     algorithm = imported("asvit.runs.algorithms.scaling:ScaleAlgorithm")
     pictures = imported("asvit.report.scale:pictures")  # imports matplotlib
     details = imported("asvit.report.scale:details")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from asvit.core.console import clock, quantity
-from asvit.core.run_files import JOURNAL, PREDICTED, SEARCH_FIGURES, TRAINED, TRIALS
+from asvit.core.run_files import JOURNAL, TRAINED, TRIALS
 from asvit.core.settings import setting
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import Cell, Estimate, SummaryPart, Table
@@ -50,7 +50,11 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, Any]):
 
     command = "search"
     files = RunFiles(
-        "search", "search", JOURNAL, (TRIALS, TRAINED), figures=(*SEARCH_FIGURES, PREDICTED)
+        "search",
+        "search",
+        JOURNAL,
+        (TRIALS, TRAINED),
+        figures=("entropy", "reward", "measures", "front", "choices", "predicted"),
     )
     algorithm = imported("asvit.runs.algorithms.search:SearchAlgorithm")
     pictures = imported("asvit.report.search:pictures")  # imports matplotlib

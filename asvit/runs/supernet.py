@@ -7,13 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from asvit.core.console import clock, quantity
-from asvit.core.run_files import (
-    LOSSES,
-    METRICS_STEPS,
-    SUPERNET_FIGURES,
-    SUPERNET_WEIGHTS,
-    previous,
-)
+from asvit.core.run_files import LOSSES, METRICS_STEPS, SUPERNET_WEIGHTS, previous
 from asvit.core.settings import device_setting, setting
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import SummaryPart
@@ -37,7 +31,7 @@ class SupernetRun(Run[SupernetSettings, SupernetResult, Any]):
         "supernet",
         SUPERNET_WEIGHTS,
         (LOSSES, previous(SUPERNET_WEIGHTS)),
-        figures=SUPERNET_FIGURES,
+        figures=("loss",),
         early=(METRICS_STEPS,),
     )
     algorithm = imported("asvit.runs.algorithms.supernet:SupernetAlgorithm")

@@ -16,7 +16,6 @@ from asvit.core.run_files import (
     METRICS_STEPS,
     MODEL,
     PREDICTIONS,
-    TRAINING_FIGURES,
     previous,
 )
 from asvit.core.settings import setting
@@ -51,7 +50,7 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
         "training",
         CHECKPOINT,
         (METRICS_CSV, METRICS_JSONL, MODEL, BEST, PREDICTIONS, ANSWERS, previous(CHECKPOINT)),
-        figures=TRAINING_FIGURES,
+        figures=("curves", "pace", "confusion"),
         early=(METRICS_STEPS,),
     )
     result_type = imported("asvit.training.result:TrainResult")

@@ -20,7 +20,7 @@ from asvit.reference import trainer
 from asvit.reference.build import Outcome, Training, how_trained
 from asvit.reference.build_settings import BuildSettings
 from asvit.runs.measurement_pool import in_job_order
-from asvit.runs.measurement_worker import counted, known_space, out_of_memory
+from asvit.runs.measurement_worker import counted, known_space
 from asvit.search import Measurement, TrainingSearchSettings
 from asvit.search.limits import Limits
 from asvit.search.settings import ACCURACY
@@ -28,7 +28,7 @@ from asvit.spaces import SearchSpace
 from asvit.spaces.base import Architecture
 from proxies import Cost
 from proxies.evaluation import FAILURES, check_device
-from proxies.messages import fault
+from proxies.messages import fault, out_of_memory
 
 S = TypeVar("S", BuildSettings, TrainingSearchSettings)
 

@@ -19,7 +19,6 @@ from asvit.core.settings import (
     MeasuringSettings,
     Presets,
     Settings,
-    WrongOption,
     device_setting,
     fields_of,
     option_fields,
@@ -188,6 +187,11 @@ class SearchSettings(Settings, ABC):
             if value != fields[name][1].default:
                 raise ValueError(kind.refusal(name, value))
         settings: Self = kind.make(preset, **wanted)
+        multiple = settings.width_multiple  # a design may have one for its latency alone
+        if multiple is not None and settings.max_params is None and settings.max_macs is None:
+            raise ValueError(
+                f"width_multiple={multiple} is for max_params and max_macs; give one of them, too"
+            )
         return settings
 
     @classmethod
@@ -252,19 +256,6 @@ class SearchSettings(Settings, ABC):
             for name in OF_LATENCY:
                 if (value := getattr(self, name)) != getattr(type(self), name):
                     raise ValueError(f"{name}={value} is for max_latency; give that, too")
-
-    def check_used(self) -> None:
-        """Refuse settings that nothing depends on; stored ones of earlier versions may have them.
-
-        Raises:
-            WrongOption: If there are some.
-        """
-        limited = self.max_params is not None or self.max_macs is not None
-        if self.width_multiple is not None and not limited:
-            raise WrongOption(
-                f"width_multiple={self.width_multiple} is for max_params and max_macs; give one "
-                "of them, too"
-            )
 
     @property
     @abstractmethod

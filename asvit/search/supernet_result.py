@@ -41,32 +41,6 @@ class Accuracy:
     accuracy: float
 
 
-class AccuracyJournal(Journal[EvolutionSettings]):
-    """``accuracies.jsonl``: the settings, and every accuracy with inherited weights so far.
-
-    All else follows: evolving again with these accuracies evaluates nothing twice and takes the
-    same way.
-    """
-
-    kind = "evolution"
-    noun = "evolution"
-    settings_type = EvolutionSettings
-    start_types: ClassVar[Mapping[str, Any]] = {"supernet": SupernetOrigin, "device": str}
-    record_types = (Accuracy,)
-
-    def __init__(self, *args: Any) -> None:
-        self._accuracies: dict[tuple[Part, Cells], float] = {}
-        super().__init__(*args)
-
-    def get(self, part: Part, path: Cells) -> float | None:
-        """The accuracy of a path on a part of the images, per cent; None while unknown."""
-        return self._accuracies.get((part, path))
-
-    def note(self, record: Accuracy) -> None:
-        """Take note of the accuracy of a path."""
-        self._accuracies[record.part, record.path] = record.accuracy
-
-
 @dataclass(frozen=True)
 class Generation:
     """One generation in numbers; accuracies on the validation images, per cent."""
@@ -186,6 +160,30 @@ class EvolutionResult(Result):
         value_from_json(content["supernet"], SupernetOrigin)
         random = {name: content["random"][name] for name in ("in_window", "anywhere")}
         return {**content, "winner": content, **random}
+
+
+class AccuracyJournal(Journal[EvolutionSettings]):
+    """``accuracies.jsonl``: the settings, and every accuracy with inherited weights so far.
+
+    All else follows: evolving again with these accuracies evaluates nothing twice and takes the
+    same way.
+    """
+
+    result_type = EvolutionResult
+    start_types: ClassVar[Mapping[str, Any]] = {"supernet": SupernetOrigin, "device": str}
+    record_types = (Accuracy,)
+
+    def __init__(self, *args: Any) -> None:
+        self._accuracies: dict[tuple[Part, Cells], float] = {}
+        super().__init__(*args)
+
+    def get(self, part: Part, path: Cells) -> float | None:
+        """The accuracy of a path on a part of the images, per cent; None while unknown."""
+        return self._accuracies.get((part, path))
+
+    def note(self, record: Accuracy) -> None:
+        """Take note of the accuracy of a path."""
+        self._accuracies[record.part, record.path] = record.accuracy
 
 
 def generations_of(rows: Sequence[PathRow]) -> list[Generation]:

@@ -19,8 +19,7 @@ from torch import nn
 
 from asvit.core.calls import Value, call_text, parse_call
 from asvit.spaces.base import size_features, stage_features
-from proxies.memory import out_of_memory
-from proxies.messages import fault, first_line, nearest
+from proxies.messages import fault, first_line, nearest, out_of_memory
 from proxies.text import one_line, shown
 
 PREFIX: Final = "timm:"

@@ -34,8 +34,7 @@ from asvit.training.precision import arithmetic, autocast
 from asvit.training.settings import WARMUP_SHARE, TrainSettings, tighter_clip
 from asvit.training.step_graph import StepGraph
 from proxies.evaluation import seed_for, seed_generators
-from proxies.memory import out_of_memory
-from proxies.messages import first_line, unknown
+from proxies.messages import first_line, out_of_memory, unknown
 from proxies.text import one_line
 
 _COMPILERS = ("torch._dynamo", "torch._inductor")

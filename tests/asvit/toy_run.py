@@ -70,7 +70,7 @@ class ToyResult(Result):
         return {**content, "rows": content["table"]}
 
 
-ToyJournal = Journal.of(ToyResult, ToySettings, ToyRow, images=Images, device=str)
+ToyJournal = Journal.of(ToyResult, ToyRow, images=Images, device=str)
 
 
 @dataclass(kw_only=True)

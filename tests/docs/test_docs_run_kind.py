@@ -108,3 +108,6 @@ def test_a_package_that_names_it_as_an_entry_point_installs_it(folder: Path) -> 
         "asvit: asvit lost cannot be loaded from nowhere: No module named 'nowhere'",
     ]
     assert failed.startswith("asvit: ")
+    lost = command("lost", "x")
+    assert lost.returncode == 3
+    assert lost.stderr.endswith("\nasvit: asvit lost is not available, for the reason above\n")

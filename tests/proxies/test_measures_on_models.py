@@ -21,7 +21,6 @@ from proxies import (
     curve_speed,
     extrinsic_curvature,
     gauss_map_speed,
-    get_proxy,
     ntk_condition_number,
     ntk_matrix,
 )
@@ -250,9 +249,8 @@ def test_az_nas_measures_noise_and_not_the_images(measure: str) -> None:
     assert value(model, inputs(side)) != value(model, inputs(side, seed=1))
 
 
-@pytest.mark.parametrize("measure", PROXIES)
-def test_every_measure_names_its_paper(measure: str) -> None:
-    assert get_proxy(measure).paper
+def test_every_measure_names_its_paper() -> None:
+    assert [name for name, measure in PROXIES.items() if not measure.paper] == []
 
 
 @pytest.mark.parametrize("measure", NAMES)

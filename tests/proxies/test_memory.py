@@ -3,6 +3,7 @@
 Synchronisations are counted on the meta device, where others fail.
 """
 
+import errno
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,8 @@ import asvit
 import proxies.memory
 from proxies import PROXIES, Circle, Inputs, jacobian_covariance, ntk_matrix
 from proxies.expansion import length_distortions
-from proxies.memory import first_that_fits, in_chunks, out_of_memory, to_host
+from proxies.memory import first_that_fits, in_chunks, to_host
+from proxies.messages import out_of_memory
 from proxies.ntk import ntk_condition_numbers
 from tests.host_reads import HostReads
 from tests.proxies.networks import NETWORKS, run_out_of_memory, small_swin
@@ -75,6 +77,8 @@ def test_a_measure_takes_smaller_pieces(
 def test_what_counts_as_out_of_memory() -> None:
     assert out_of_memory(MemoryError())
     assert out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
+    assert out_of_memory(torch.OutOfMemoryError("no room"))
+    assert out_of_memory(RuntimeError("CUDA error: out of memory"))  # outside torch's allocator
     assert out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"))
     for verb in ("create", "execute"):  # as oneDNN says it
         assert out_of_memory(RuntimeError(f"could not {verb} a primitive"))
@@ -82,7 +86,9 @@ def test_what_counts_as_out_of_memory() -> None:
     for why in ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"):
         assert out_of_memory(RuntimeError(f"CUDA error: {why}"))
     assert not out_of_memory(RuntimeError("shapes differ"))
-    assert not out_of_memory(OSError("can't allocate memory"))
+    assert not out_of_memory(ValueError("out of memory"))
+    assert out_of_memory(OSError(errno.ENOMEM, "Cannot allocate memory"))
+    assert out_of_memory("given up: MPS backend out of memory")
 
 
 def test_trimming_is_harmless_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:

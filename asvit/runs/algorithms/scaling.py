@@ -84,7 +84,6 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
     def check(self) -> None:
         """Refuse unknown measures, and a start that cannot be grown as asked."""
         super().check()
-        self.settings.check_used()
         growable = self.growable
         if not self.settings.timed:
             growable.check_budget()

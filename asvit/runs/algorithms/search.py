@@ -133,7 +133,6 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
         """Refuse unknown names and sizes that do not suit; a storage is not opened."""
         forget_images()
         super().check()
-        self.settings.check_used()
         check_trackers(self.track)
         if self.evaluate is not None and self.workers is not None:
             raise ValueError("a function given as evaluate is called here; leave workers out")

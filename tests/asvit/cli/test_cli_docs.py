@@ -29,7 +29,7 @@ def test_help_names_the_files_of_every_run(name: str) -> None:
     files = RUNS[name].files
     tables = {file for file in files.outputs if file.endswith(".csv")}
     tables -= {*figure_files(files.figures)}
-    assert {*RUN_FILES, *tables} <= {file for file, _ in PAGES[name].files}
+    assert {*dict(RUN_FILES), *tables} <= {file for file, _ in PAGES[name].files}
 
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name != "completion"])

@@ -13,8 +13,9 @@ from click.testing import Result
 from PIL import Image
 
 from asvit.core import tensor_files
-from asvit.core.run_files import TRAINING_FIGURES, figure_files
+from asvit.core.run_files import figure_files
 from asvit.networks import Network, WeightsFile
+from asvit.runs.training import TrainRun
 from asvit.training.checkpoint import Checkpoint
 from tests.asvit.cli.commands import QUICK, RUNS, check_refused, run
 from tests.asvit.cli.commands import TRAINED as ARCH
@@ -82,7 +83,7 @@ def test_the_run_folder(trained: tuple[Path, Result]) -> None:
         "checkpoint.safetensors", "best.safetensors", "model.safetensors", "metrics.csv",
         "metrics.jsonl", "result.json", "checkpoint.previous.safetensors", "predictions.json",
         "report.html", "settings.toml", "metrics_steps.csv", "predictions.csv",
-        *figure_files(TRAINING_FIGURES),
+        *figure_files(TrainRun.files.figures),
     }  # fmt: skip
     rows = (folder / "metrics.csv").read_text().splitlines()
     assert rows[0] == (

@@ -16,7 +16,6 @@ MINE = b"keep this\n"
 
 NAMES = sorted({(kind, name) for kind, run in RUNS.items() for name in run.files.names})
 OTHERS = [("search", LOCK), ("search", MARKER), ("train", "tensorboard")]
-READ = ["result.json", "trials.csv", "study.journal", "report.html", MARKER]
 
 
 @pytest.fixture(params=PUT)
@@ -26,7 +25,7 @@ def put(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[Pa
     mine.write_bytes(MINE)
 
     def place(path: Path) -> str:
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         PUT[request.param](path, mine)
         return str(request.param).split(" to ")[0]
 
@@ -34,22 +33,22 @@ def put(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[Pa
     assert mine.read_bytes() == MINE
 
 
-@pytest.mark.parametrize(("kind", "name"), [*NAMES, *OTHERS])
-def test_no_run_begins(kind: str, name: str, put: Callable[[Path], str], tmp_path: Path) -> None:
-    files, folder = RUNS[kind].files, tmp_path / "run"
-    told = put(folder / name)
-    for fresh in (False, True):
-        with pytest.raises(ValueError, match=f"{name} is {told}.*, not a file of its own; "):
-            check_folder(folder, files, fresh=fresh)
-        with (
-            pytest.raises(ValueError, match=f"{name} is {told}"),
-            claimed(folder, files, fresh=fresh),
-        ):
-            pytest.fail("claimed")
-    assert [path.name for path in folder.iterdir()] == [name]
+def test_no_run_begins(put: Callable[[Path], str], tmp_path: Path) -> None:
+    for kind, name in (*NAMES, *OTHERS):
+        files, folder = RUNS[kind].files, tmp_path / kind / name
+        told = put(folder / name)
+        for fresh in (False, True):
+            with pytest.raises(ValueError, match=f"{name} is {told}.*, not a file of its own; "):
+                check_folder(folder, files, fresh=fresh)
+            with (
+                pytest.raises(ValueError, match=f"{name} is {told}"),
+                claimed(folder, files, fresh=fresh),
+            ):
+                pytest.fail(f"{kind} claimed a folder with {name}")
+        assert [path.name for path in folder.iterdir()] == [name]
 
 
-@pytest.mark.parametrize("name", READ)
+@pytest.mark.parametrize("name", ["result.json", MARKER])
 def test_report(
     name: str, put: Callable[[Path], str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

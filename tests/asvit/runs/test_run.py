@@ -247,11 +247,6 @@ def test_a_run_folder_tells_its_kind(tmp_path: Path) -> None:
         register_run(Other)
 
 
-def test_an_unknown_setting_is_a_type_error() -> None:
-    with pytest.raises(TypeError, match="unknown setting 'step'; did you mean 'steps'"):
-        run(None, step=3)
-
-
 def test_its_line_of_help_is_the_first_of_its_docstring() -> None:
     assert headline_of(ToyRun) == "Add up numbers."
     assert headline_of(ScaleRun) == "Grow an architecture to a budget without training."

@@ -19,7 +19,9 @@ RESULTS: dict[str, dict[str, Any]] = {
         "steps": [{"length_distortion": 1.0}, MEASURED],
     },
     "evolution": {"architecture": ARCH, "validation": 50.0},
-    "training": {"architecture": ARCH, "network": {"image_size": 96, "num_classes": 5}},
+    "training": {
+        "architecture": ARCH, "network": {"image_size": 96, "num_classes": 5, "in_chans": 1},
+    },
     "design": {"architecture": ARCH, "image_size": 64, "classes": ["cat", "dog"]},
 }  # fmt: skip
 
@@ -41,7 +43,7 @@ def test_a_run_folder_stands_for_what_the_run_ended_in(tmp_path: Path, kind: str
     assert found.text == (GROWN if kind == "scale" else ARCH)
     measured = MEASURED if kind in ("search", "scale") else {}
     assert found.by == {"kind": kind, "run": str(tmp_path), **measured}
-    sizes = {"training": (96, 5, 3), "design": (64, 2, 3)}
+    sizes = {"training": (96, 5, 1), "design": (64, 2, 3)}
     assert found.trained_at == sizes.get(kind)
 
 
@@ -54,7 +56,7 @@ def test_other_folders_are_refused(tmp_path: Path) -> None:
         find_architecture(finished(tmp_path, {"kind": "training", "architecture": "8,2"}))
     with pytest.raises(ValueError, match="ends in no architecture that is known here"):
         find_architecture(finished(tmp_path, {"kind": "search"}))
-    for network in (7, {}, {"image_size": "64", "num_classes": 2}):
+    for network in (7, {}, {"image_size": "64", "num_classes": 2, "in_chans": 3}):
         content = {"kind": "training", "architecture": ARCH, "network": network}
         with pytest.raises(ValueError, match="ends in no architecture that is known here"):
             find_architecture(finished(tmp_path, content))

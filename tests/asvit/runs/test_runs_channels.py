@@ -381,12 +381,6 @@ def test_converted_networks_and_families(given: dict[str, Any]) -> None:
     assert (merged.in_chans, small(torch.zeros(1, 5, 32, 32)).shape) == (5, (1, 3))
 
 
-def test_weights_of_earlier_versions_are_of_pictures() -> None:
-    stored = Network(ARCH, 32, 3).to_json()
-    del stored["in_chans"]
-    assert Network.from_json(stored).in_chans == 3
-
-
 def test_networks_that_take_three_channels_alone_are_refused_in_a_line() -> None:
     from asvit.spaces.base import PlainSpace
 

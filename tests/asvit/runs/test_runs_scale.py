@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from asvit.architectures.genotype import Genotype
-from asvit.core.run_files import SCALING_FIGURES
 from asvit.growth.result import ScaleResult
 from asvit.growth.settings import ScaleSettings
 from asvit.runs import lifecycle
@@ -144,7 +143,8 @@ def test_the_real_measures_of_a_real_series(tmp_path: Path) -> None:
         assert row.measured_width == row.width // 4
         assert all(value > 0 for value in row.values.values())
     assert (tmp_path / "report.html").stat().st_size > 10_000
-    assert {f"{name}.svg" for name in SCALING_FIGURES} <= {p.name for p in tmp_path.iterdir()}
+    drawn = {f"{name}.svg" for name in ScaleRun.files.figures}
+    assert drawn <= {path.name for path in tmp_path.iterdir()}
 
 
 def test_real_widths_that_heads_do_not_divide_are_grown(tmp_path: Path) -> None:

@@ -357,8 +357,6 @@ def test_uneven_classes_are_a_word_on_balance(uneven: Path) -> None:
     told = lines(balance="sampling")
     assert "balance sampling: every epoch has equally many images of each class; the best" in told
     assert "--balance" not in told
-    with pytest.raises(ValueError, match="balance must be none or weights or sampling, got 'all'"):
-        TrainRun.make(architecture=ARCH, balance="all")
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,6 @@ TRAIN = [
     [
         *((TrainSettings, *row) for row in TRAIN),
         (SupernetSettings, {"batch_size": 8001}, "8001 is more than there are training images, "),
-        (EvolutionSettings, {"max_macs": 0}, "max_macs must be at least 1, got 0"),
         (EvolutionSettings, {"min_macs": 10, "max_macs": 9}, "max_macs must be at least 10, got"),
         (EvolutionSettings, {"population": 49}, "25 crossovers and 25 mutations do not fit in a"),
     ],
