@@ -41,7 +41,6 @@ from experiments.study import (
     kinds_parser,
     points,
     sized_line,
-    stored_rows,
     train_kinds,
 )
 from experiments.tables import markdown
@@ -128,17 +127,12 @@ BY_TRAININGS: Mapping[str, Mapping[str, tuple[str, Mapping[str, Any]]]] = {
 def main() -> None:
     """Run the missing searches and trainings, then print the tables."""
     options = _options()
-    table = options.table or table_of(options.data)
-    if options.print:
-        rows = stored_rows(table, Row)
-    else:
-        kinds = _kinds_of(options)
-        for kind in options.kinds or ():
-            if kind not in kinds:
-                raise SystemExit(unknown("kind", kind, kinds))
-        train = trainer(options.data)
-        rows = train_kinds(table, options.trainings, kinds, train, only=options.kinds)
-    print(tables(rows))
+    options.table = options.table or table_of(options.data)
+    kinds = _kinds_of(options)
+    for kind in options.kinds or ():
+        if kind not in kinds:
+            raise SystemExit(unknown("kind", kind, kinds))
+    print(tables(train_kinds(options, kinds, partial(train, options.data), only=options.kinds)))
 
 
 def table_of(data: str) -> Path:
@@ -156,16 +150,11 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def trainer(pictures: str) -> Callable[[str, int], float]:
-    """What trains an architecture with a seed, on the pictures of a task."""
+def train(pictures: str, text: str, training: int) -> float:
+    """The accuracy of an architecture, trained with a seed on the pictures of a task."""
     task, parts = load_task(pictures)
-    recipe = task.recipe(STEPS)
-
-    def train(text: str, training: int) -> float:
-        network = partial(_network, text, parts.classes)
-        return fit_fresh(network, parts, recipe, seed=seed_for(1, text, training))
-
-    return train
+    network = partial(_network, text, parts.classes)
+    return fit_fresh(network, parts, task.recipe(STEPS), seed=seed_for(1, text, training))
 
 
 def _network(text: str, classes: int) -> nn.Module:

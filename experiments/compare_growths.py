@@ -28,7 +28,6 @@ from experiments.study import (
     differences,
     kinds_parser,
     sized_line,
-    stored_rows,
     train_kinds,
 )
 from experiments.tables import markdown, read_rows
@@ -45,12 +44,7 @@ MEASURED = at_own_size(RECIPE.image_size, RECIPE.classes)
 def main() -> None:
     """Run the missing growths and trainings, then print the tables."""
     options = _options()
-    if options.print:
-        rows = stored_rows(options.table, Row)
-    else:
-        train = compare_outcomes.trainer()
-        rows = train_kinds(options.table, options.trainings, _kinds_of(options), train)
-    print(tables(rows))
+    print(tables(train_kinds(options, _kinds_of(options), compare_outcomes.trainer())))
 
 
 def _options() -> argparse.Namespace:

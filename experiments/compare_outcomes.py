@@ -35,7 +35,6 @@ from experiments.study import (
     architectures,
     differences,
     kinds_parser,
-    stored_rows,
     train_kinds,
 )
 from experiments.tables import markdown
@@ -54,11 +53,7 @@ STEPS = 500  # draws of each search
 def main() -> None:
     """Run the missing searches and trainings, then print the tables."""
     options = _options()
-    if options.print:
-        rows = stored_rows(options.table, Row)
-    else:
-        rows = train_kinds(options.table, options.trainings, _kinds_of(options), trainer())
-    print(tables(rows))
+    print(tables(train_kinds(options, _kinds_of(options), trainer())))
     if options.finalists:
         print(f"\n{finalists(options)}")
 

@@ -28,7 +28,6 @@ from experiments.study import (
     differences,
     kinds_parser,
     sized_line,
-    stored_rows,
     train_kinds,
 )
 from experiments.tables import markdown
@@ -43,13 +42,9 @@ START = f"{SEED},16"
 def main() -> None:
     """Run the missing scalings and trainings, then print the tables."""
     options = _options()
-    table = options.table or table_of(options.budget)
-    if options.print:
-        rows = stored_rows(table, Row)
-    else:
-        train = compare_designs.trainer("hard-fractals")
-        rows = train_kinds(table, options.trainings, _kinds_of(options), train)
-    print(tables(rows))
+    options.table = options.table or table_of(options.budget)
+    train = partial(compare_designs.train, "hard-fractals")
+    print(tables(train_kinds(options, _kinds_of(options), train)))
 
 
 def table_of(budget: str) -> Path:

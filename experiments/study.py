@@ -339,25 +339,26 @@ class Row:
 
 
 def train_kinds(
-    table: Path,
-    trainings: int,
+    options: argparse.Namespace,
     kinds: Kinds,
     train: Callable[[str, int], float],
     *,
     only: Collection[str] | None = None,
 ) -> list[Row]:
-    """The rows of ``table`` after training what it lacks of ``kinds``.
+    """The rows of the table; without ``--print``, after training what it lacks of ``kinds``.
 
     All architectures are trained once before any is trained again. An architecture that the table
     names is not looked for again, and one of several kinds is trained once for all.
 
     Args:
-        table: CSV file of rows.
-        trainings: Seeds of each architecture.
+        options: Those of :func:`kinds_parser`.
         kinds: What to train.
         train: Gives the accuracy of an architecture trained with a seed.
         only: Kinds to train now.
     """
+    table: Path = options.table
+    if options.print:
+        return stored_rows(table, Row)
 
     def measure(kind: str, search: int, training: int) -> Case:
         rows = read_rows(table, Row)
@@ -374,7 +375,7 @@ def train_kinds(
         {"kind": kind, "search": search, "training": training}
         for kind, (count, _) in kinds.items()
         for search in range(count)
-        for training in range(trainings)
+        for training in range(options.trainings)
     ]
     chosen = [case for case in every if only is None or case["kind"] in only]
     return Study(Row, table, every, measure, repeat="training").run(chosen=chosen)

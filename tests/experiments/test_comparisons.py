@@ -227,11 +227,11 @@ def test_rules_and_growth_to_one_budget_are_trained(
 ) -> None:
     taught: list[Any] = []
 
-    def train(text: str, seed: int) -> float:
+    def train(_pictures: str, text: str, seed: int) -> float:
         taught.append((text, seed))
         return 50 + crc32(f"{text} {seed}".encode()) % 997 / 100
 
-    monkeypatch.setattr(compare_designs, "trainer", lambda *_: train)
+    monkeypatch.setattr(compare_designs, "train", train)
     line = "--growths 2 --trainings 1 --budget 700K --table table.csv"
     printed = script(compare_rules.main, line).splitlines()
     rows = read_rows("table.csv")
