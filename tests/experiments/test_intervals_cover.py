@@ -206,6 +206,17 @@ def test_words_about_predictors_quote_what_leads_and_trails_measures() -> None:
     assert [cell for cell in cells if cell not in said("predictor")] == []
 
 
+def test_words_about_counts_of_reference_tables_are_those_of_the_predictor_s_table() -> None:
+    taus: dict[str, list[str]] = {}
+    for name, count, *_ in table_cells(predictor_table.table("count"))[2:]:
+        taus.setdefault(name.partition(",")[0], []).append(count.partition(" ")[2])
+    page = said("reference")
+    for name, words in (("vitbench101-pit", "PiT"), ("vitbench101-autoformer", "AutoFormer")):
+        low, *_, high = sorted(taus[name], key=lambda tau: float(tau.replace("−", "-")))
+        assert f"{low} to {high} on {words}" in page
+    assert f"{min(taus['timm-in1k'])} to {max(taus['timm-in1k'])} on timm" in page
+
+
 def test_words_about_mended_networks_follow_from_the_rows() -> None:
     table = study_mended.ranks(study_mended.STUDY.rows(), study_mended.MEASURED.rows())
     cells = {name: own for name, *own in table_cells(table)[2:]}
