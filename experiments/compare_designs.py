@@ -27,7 +27,7 @@ from torch import nn
 import asvit
 from asvit.architectures.genotype import Genotype
 from asvit.executors import Workers
-from asvit.reference.intervals import Estimate, around
+from asvit.reference.intervals import IntervalEstimate, around
 from asvit.spaces import build, load_space
 from experiments import study
 from experiments.study import (
@@ -219,12 +219,12 @@ def tables(rows: Sequence[Row]) -> str:
     return "\n\n".join(parts)
 
 
-def difference(rows: Sequence[Row], kind: str, other: str) -> Estimate:
+def difference(rows: Sequence[Row], kind: str, other: str) -> IntervalEstimate:
     """Mean accuracy of one kind minus that of another; searches of one seed are paired."""
     return study.difference(rows, [(kind, other)], paired=SEARCHES)
 
 
-def than_best_drawn(rows: Sequence[Row]) -> tuple[float, Estimate]:
+def than_best_drawn(rows: Sequence[Row]) -> tuple[float, IntervalEstimate]:
     """Accuracy of the best random draw by one training, and how far outcomes are ahead of it.
 
     The other trainings judge that one, since what is picked by a training is lucky in it. The

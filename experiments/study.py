@@ -53,7 +53,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic
 
 from asvit.reference.findings import Component
-from asvit.reference.intervals import Estimate, contrast
+from asvit.reference.intervals import IntervalEstimate, contrast
 from experiments.tables import R, markdown, read_rows, write_rows
 from proxies import Cost
 
@@ -214,7 +214,7 @@ def gain(
     *,
     pair: Sequence[str] = (),
     value: str = "accuracy",
-) -> Estimate:
+) -> IntervalEstimate:
     """Mean value of ``rows`` minus that of ``others``, with its 95 % interval.
 
     Args:
@@ -293,7 +293,7 @@ def gains(
     return pivot(levels, (*lines, factor), column, cell)
 
 
-def points(estimate: Estimate) -> tuple[str, str]:
+def points(estimate: IntervalEstimate) -> tuple[str, str]:
     """Points more and their interval, as cells of a table; bold where it excludes 0."""
     low, high = estimate.interval
     mark = "**" if low > 0 or high < 0 else ""
@@ -309,7 +309,7 @@ def share_cells(components: Mapping[str, Component]) -> list[str]:
     ]
 
 
-def in_a_cell(estimate: Estimate) -> str:
+def in_a_cell(estimate: IntervalEstimate) -> str:
     """The same as one cell."""
     value, interval = points(estimate)
     text = value if interval == "-" else f"{value} ({interval})"
@@ -430,7 +430,7 @@ def sized_line(
 
 def difference(
     rows: Sequence[Row], pairs: Sequence[tuple[str, str]], *, paired: Collection[str] = ()
-) -> Estimate:
+) -> IntervalEstimate:
     """Mean accuracy of one kind minus that of another, with Welch's or Student's 95 % interval.
 
     Of several pairs of kinds, it is the mean of their differences. A kind has a value for each of

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 import asvit
 from asvit.designs.recipe import recipe_for
 from asvit.executors import one_thread
-from asvit.reference.intervals import Estimate, contrast
+from asvit.reference.intervals import IntervalEstimate, contrast
 from asvit.runs.algorithms.training import TrainAlgorithm
 from asvit.runs.predicting import predict
 from asvit.spaces import UnionSpace, load_space
@@ -243,7 +243,7 @@ def _cell(pairs: Sequence[tuple[Sequence[Row], Sequence[Row]]]) -> str:
     return in_a_cell(mean_over_sets(differences))
 
 
-def mean_over_sets(differences: Sequence[ArrayLike]) -> Estimate:
+def mean_over_sets(differences: Sequence[ArrayLike]) -> IntervalEstimate:
     """The mean over sets of pictures of the mean differences there, ``[pairs]`` of each set."""
     return contrast(*((1 / len(differences), of) for of in differences))
 

@@ -11,7 +11,7 @@ from run_script import Script, table_cells
 from asvit.architectures.genotype import Genotype
 from asvit.reference import load_reference
 from asvit.reference.findings import Interval
-from asvit.reference.intervals import Estimate
+from asvit.reference.intervals import IntervalEstimate
 from asvit.reference.statistics import correlate, kendall
 from experiments import (
     check_intervals,
@@ -47,9 +47,9 @@ def test_intervals_that_are_half_as_wide_are_seen(
 ) -> None:
     difference = check_intervals.difference
 
-    def halved(*given: object, **more: object) -> Estimate:
+    def halved(*given: object, **more: object) -> IntervalEstimate:
         found = difference(*given, **more)
-        return Estimate(
+        return IntervalEstimate(
             found.value, Interval(*((found.value + end) / 2 for end in found.interval))
         )
 
@@ -115,7 +115,7 @@ def test_words_about_random_draws_follow_from_the_rows() -> None:
     assert words in said("evidence_designs")
 
 
-def not_quoted(page: str, estimates: Iterable[Estimate]) -> list[str]:
+def not_quoted(page: str, estimates: Iterable[IntervalEstimate]) -> list[str]:
     """Estimates whose interval, as tables would have it, is not on a page."""
     cells = [in_a_cell(one).strip("*") for one in estimates]
     return [cell for cell in cells if cell[cell.index("(") :] not in said(page)]
