@@ -31,7 +31,7 @@ class Options:
 
     weights: str = setting(
         ...,
-        "Run folder of a training, file of weights, or copy that was exported for timm or ONNX.",
+        "Run folder of a training or design, file of weights, or copy exported for timm or ONNX.",
         metavar="PATH",
         complete="paths",
     )

@@ -77,8 +77,8 @@ def predict(
     """Tell what classes pictures are of, prepared as the images that the network was tested on.
 
     Args:
-        weights: Run folder of a training, file of weights of ours, or a copy that was exported for
-            timm or ONNX, quantised or with preprocessing, too.
+        weights: Run folder of a training or design, file of weights of ours, or a copy exported
+            for timm or ONNX, quantised or with preprocessing, too.
         images: Files of pictures, or one of them; folders stand for all pictures in them.
         top: Classes to name for each picture.
         batch_size: Pictures that pass the network together.
