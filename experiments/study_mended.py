@@ -46,7 +46,7 @@ RATES: Mapping[str, float] = {MENDED: TABLE.learning_rate, FAMILIES: 2e-3}
 TOPOLOGIES, OF_FAMILY, SEEDS = 30, 4, 2
 MACS = 1_720_000
 COUNTS = ("params", "macs")
-NAMES = tuple(name for name in (*MAIN, *RIVALS) if "+" not in name)
+NAMES = (*MAIN, *RIVALS)
 _PARTS = Parts(stem="conv", head="linear", init="width")
 _SINCE = {"resnet-parts"}  # families that are newer than the rows, where numbers say the family
 _FAMILIES = [

@@ -19,12 +19,6 @@ MAIN = (
     "gauss_map_length",
     "ntk_condition_number",
     "feature_condition_number",
-    "length_distortion+ntk_condition_number",
-    "length_distortion+feature_condition_number",
-    "params+length_distortion",
-    "params+feature_condition_number",
-    "macs+feature_condition_number",
-    "params+length_distortion+feature_condition_number",
 )
 RIVALS = (
     "synflow",
@@ -38,7 +32,6 @@ RIVALS = (
     "az_expressivity",
     "az_progressivity",
     "az_trainability",
-    "az_expressivity+az_trainability+macs",
     "grasp",
 )
 
