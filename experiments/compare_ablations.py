@@ -15,7 +15,8 @@ from pathlib import Path
 from statistics import fmean
 
 from asvit.networks import Network
-from experiments.study import Row, gain, grouped, in_a_cell, kinds_parser, train_kinds
+from experiments.kinds import Row, kinds_parser, train_kinds
+from experiments.study import gain, grouped, in_a_cell
 from experiments.tables import markdown
 from experiments.tasks import fit_fresh, load_task
 from proxies import count

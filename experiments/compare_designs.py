@@ -29,8 +29,7 @@ from asvit.architectures.genotype import Genotype
 from asvit.executors import Workers
 from asvit.reference.intervals import IntervalEstimate, around
 from asvit.spaces import build, load_space
-from experiments import study
-from experiments.study import (
+from experiments.kinds import (
     RANDOM,
     SIZED,
     Kinds,
@@ -39,10 +38,10 @@ from experiments.study import (
     architectures,
     differences,
     kinds_parser,
-    points,
     sized_line,
     train_kinds,
 )
+from experiments.study import points
 from experiments.tables import markdown
 from experiments.tasks import PICTURES, fit_fresh, limits_of, load_task
 from proxies import Cost, count
@@ -217,11 +216,6 @@ def tables(rows: Sequence[Row]) -> str:
         cells = f"{best:.1f}", *points(apart)
         parts.append(markdown(dict.fromkeys((*columns, "95 % interval"), "r"), [cells]))
     return "\n\n".join(parts)
-
-
-def difference(rows: Sequence[Row], kind: str, other: str) -> IntervalEstimate:
-    """Mean accuracy of one kind minus that of another; searches of one seed are paired."""
-    return study.difference(rows, [(kind, other)], paired=SEARCHES)
 
 
 def than_best_drawn(rows: Sequence[Row]) -> tuple[float, IntervalEstimate]:

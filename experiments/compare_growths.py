@@ -19,7 +19,7 @@ from asvit.growth.settings import ScaleSettings
 from experiments import compare_outcomes
 from experiments.compare_outcomes import PICKED, PUBLISHED
 from experiments.growing import at_own_size, grown, grown_at_random
-from experiments.study import (
+from experiments.kinds import (
     SIZED,
     Kinds,
     Row,

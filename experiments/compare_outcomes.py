@@ -26,7 +26,7 @@ from asvit.runs.measurement_pool import EvalContext
 from asvit.search.result import SearchResult
 from asvit.spaces import build, load_space
 from experiments.growing import SEED
-from experiments.study import (
+from experiments.kinds import (
     RANDOM,
     Kinds,
     Row,

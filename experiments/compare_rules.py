@@ -20,7 +20,7 @@ from asvit.growth.settings import ScaleSettings
 from experiments import compare_designs
 from experiments.compare_designs import CLASSES, SIDE
 from experiments.growing import SEED, at_own_size, grown, grown_at_random
-from experiments.study import (
+from experiments.kinds import (
     SIZED,
     Kinds,
     Row,

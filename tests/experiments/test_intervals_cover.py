@@ -31,7 +31,8 @@ from experiments import (
 from experiments.check_intervals import KINDS, QUICK, Coverage
 from experiments.compare_designs import PREDICTED, SHORTER
 from experiments.compare_outcomes import BEST, PICKED, POLICY, PUBLISHED
-from experiments.study import RANDOM, Row, architectures, difference, gain, grouped, in_a_cell
+from experiments.kinds import RANDOM, Row, architectures, difference
+from experiments.study import gain, grouped, in_a_cell
 from experiments.tables import fill_tables, read_rows
 
 
@@ -139,7 +140,7 @@ def test_words_about_searches_quote_what_the_rows_give() -> None:
         *(("hard-fractals", PREDICTED), ("hard-fractals", SHORTER)),
     ):
         rows = read_rows(compare_designs.table_of(pictures), Row)
-        estimates.append(compare_designs.difference(rows, kind, RANDOM))
+        estimates.append(difference(rows, [(kind, RANDOM)], paired=compare_designs.SEARCHES))
     fractals, scratch = (
         [row for row in study_pretraining.TIMED.rows() if row.start == start]
         for start in ("fractals", "scratch")
