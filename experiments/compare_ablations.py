@@ -5,7 +5,7 @@ Small networks and variants of them that differ in one part are trained on hard 
 batches, so variants are compared with the network itself seed by seed.
 
 Run from a checkout: ``python -m experiments.compare_ablations``. Every training is kept in
-``ablations.csv``, so a stopped comparison continues when the command is given again; with
+``ablations.csv``, so a stopped comparison continues when the command is run again; with
 ``--print`` it only prints. A training takes one to two minutes of one core.
 """
 

@@ -8,7 +8,7 @@ longer on the same part, and tested on images that no search saw.
 
 Run from a checkout: ``python -m experiments.compare_designs --data digits``. Searches are
 ordinary run folders, and every training is kept in ``designs_digits.csv``, so a stopped
-comparison continues when the command is given again; with ``--print`` it only prints.
+comparison continues when the command is run again; with ``--print`` it only prints.
 """
 
 import argparse

@@ -4,7 +4,7 @@ Two architectures of ``experiments/outcomes.csv`` are grown to one budget, by th
 random steps of the same kind, and trained with the recipe of that table.
 
 Run from a checkout: ``python -m experiments.compare_growths``. Every training is kept in
-``experiments/growths.csv``, so a stopped comparison continues when the command is given again;
+``experiments/growths.csv``, so a stopped comparison continues when the command is run again;
 with the table of the repository it only prints. Growth measures at the width, the image size and
 the classes of the trainings (``MEASURED``).
 """

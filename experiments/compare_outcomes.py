@@ -7,7 +7,7 @@ seed.
 
 Run from a checkout: ``python -m experiments.compare_outcomes``. Searches are ordinary run folders,
 and every training is kept in the table, so a stopped comparison continues when the command is
-given again; with the table of the repository it only prints.
+run again; with the table of the repository it only prints.
 """
 
 import argparse

@@ -5,7 +5,7 @@ expansions) and by every rule of ``asvit scale --rule``; every network, whose co
 classes, is then trained from scratch on hard fractals, as ``experiments.compare_designs`` trains.
 
 Run from a checkout: ``python -m experiments.compare_rules --budget 1M``. Every training is kept in
-``rules_1M.csv``, so a stopped comparison continues when the command is given again; with
+``rules_1M.csv``, so a stopped comparison continues when the command is run again; with
 ``--print`` it only prints. A training of 1M parameters takes about three minutes of one core.
 """
 

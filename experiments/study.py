@@ -33,7 +33,7 @@ A study is a short file of choices::
 
 Its command trains what the CSV file lacks (``--jobs 4`` in four processes, ``--only
 pictures=digits`` some of it) and prints the tables; with ``--print`` it only prints. A row is
-stored as soon as it is known, so a stopped study continues when the command is given again.
+stored as soon as it is known, so a stopped study continues when the command is run again.
 Commands for different cases may share a file at the same time.
 """
 

@@ -3,7 +3,7 @@
 ``python -m experiments.compare_designs`` trains architectures at length, as wide as the cap
 allows. Here those of them that no training picked are trained once by several cheaper recipes, on
 a part of the images that a search sees, at its width or as wide as they end. Every training is
-kept in ``fidelity.csv``, so a stopped study continues when the command is given again; with
+kept in ``fidelity.csv``, so a stopped study continues when the command is run again; with
 ``--print`` it only prints.
 
 Run from a checkout: ``python -m experiments.study_fidelity --only data=digits``.
