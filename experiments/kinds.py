@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asvit.reference.intervals import IntervalEstimate, contrast
-from experiments.study import Case, Study, add_table_options, points, stored_rows
+from experiments.study import (
+    Case,
+    Study,
+    add_table_options,
+    paired_differences,
+    points,
+    stored_rows,
+)
 from experiments.tables import markdown, read_rows
 from proxies import Cost
 
@@ -135,10 +142,10 @@ def difference(
     terms: list[tuple[float, Sequence[float]]] = []
     for pair in pairs:
         weight = 1 / len(pairs)
-        left, right = (accuracies(rows, kind) for kind in pair)
-        if left.keys() == right.keys() and len(left) > 1 and {*pair} <= {*paired}:
-            means = ([statistics.fmean(side[n]) for n in left] for side in (left, right))
-            terms.append((weight, [one - other for one, other in zip(*means, strict=True)]))
+        sides = [[row for row in rows if row.kind == kind] for kind in pair]
+        left, right = ({row.search for row in side} for side in sides)
+        if left == right and len(left) > 1 and {*pair} <= {*paired}:
+            terms.append((weight, paired_differences(*sides, pair=["search"])))
         else:
             terms += [(weight, values_of(rows, pair[0])), (-weight, values_of(rows, pair[1]))]
     return contrast(*terms)

@@ -219,22 +219,32 @@ def gain(
     Args:
         rows: Rows of one level.
         others: Rows that they are compared with.
-        pair: Columns that pair them, such as the seed: the interval is Student's, of differences
-            of means over rows that agree in these columns. Without any it is Welch's.
+        pair: Columns that pair them, such as the seed: the interval is Student's, of
+            :func:`paired_differences`. Without any it is Welch's.
         value: The column that is compared.
     """
-    if not pair:
-        left, right = ([float(getattr(row, value)) for row in side] for side in (rows, others))
-        return contrast((1, left), (-1, right))
-    means = [
+    if pair:
+        return contrast((1, paired_differences(rows, others, pair=pair, value=value)))
+    left, right = ([float(getattr(row, value)) for row in side] for side in (rows, others))
+    return contrast((1, left), (-1, right))
+
+
+def paired_differences(
+    rows: Sequence["DataclassInstance"],
+    others: Sequence["DataclassInstance"],
+    *,
+    pair: Sequence[str],
+    value: str = "accuracy",
+) -> list[float]:
+    """Mean value of rows that agree in the columns ``pair`` minus that of others that do."""
+    left, right = (
         {
             key: statistics.fmean(getattr(row, value) for row in own)
             for key, own in grouped(side, pair).items()
         }
         for side in (rows, others)
-    ]
-    both = [key for key in means[0] if key in means[1]]
-    return contrast((1, [means[0][key] - means[1][key] for key in both]))
+    )
+    return [left[key] - right[key] for key in left if key in right]
 
 
 def grouped(rows: Iterable[R], columns: Sequence[str]) -> dict[tuple[Any, ...], list[R]]:
