@@ -287,16 +287,15 @@ def gains(
 ) -> str:
     """How many points every level of ``factor`` is ahead of its level ``base``, as Markdown.
 
-    A cell compares rows that agree in ``lines`` and ``column``, and is empty without a pair; see
-    :func:`gain`.
+    A cell compares rows that agree in ``lines`` and ``column``, in pairs as :func:`gain`, and is
+    empty without any.
     """
     bases = grouped([row for row in rows if getattr(row, factor) == base], (*lines, column))
 
     def cell(own: Sequence[R]) -> str:
         (key,) = grouped(own, (*lines, column))
-        others = bases.get(key, [])
-        pairs = grouped(own, pair).keys() & grouped(others, pair).keys()
-        return in_a_cell(gain(own, others, pair=pair, value=value)) if pairs else ""
+        pairs = paired_differences(own, bases.get(key, []), pair=pair, value=value)
+        return in_a_cell(contrast((1, pairs))) if pairs else ""
 
     levels = [row for row in rows if getattr(row, factor) != base]
     return pivot(levels, (*lines, factor), column, cell)
