@@ -54,7 +54,7 @@ COMMANDS = {
     "reference": "Train random architectures into a reference table.",
     "supernet": "Train a space's supernet, then find its best path.",
     "report": "Rebuild the figures and report.html of a run folder.",
-    "list": "List spaces, controllers, proxies, models, presets, data, references or devices.",
+    "list": "List spaces, controllers, proxies, models, devices and more.",
     "completion": "Print the completion script of a shell.",
 }
 
