@@ -1,4 +1,4 @@
-"""Training-free architecture search and auto-scaling of vision transformers."""
+"""Architecture search, scaling, design and training of vision transformers."""
 
 from importlib import import_module
 

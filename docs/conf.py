@@ -50,7 +50,7 @@ html_css_files = ["site.css"]
 
 HELP_PAGE = "api/help"
 # `python -m sphinx -b man docs BUILD` makes a manual page of it: man BUILD/asvit.1
-man_pages = [(HELP_PAGE, "asvit", "vision transformers designed without training", author, 1)]
+man_pages = [(HELP_PAGE, "asvit", "vision transformers designed, scaled and trained", author, 1)]
 
 
 def setup(sphinx: Sphinx) -> dict[str, bool]:

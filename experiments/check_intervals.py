@@ -34,8 +34,8 @@ from asvit.reference.statistics import correlate, pooled_kendall, resampled_kend
 from asvit.reference.variance import variance_components
 from asvit.search.trained import check_predictor
 from experiments import compare_designs, simulate_trainings, study_mended
+from experiments.kinds import RANDOM, Row, difference
 from experiments.simulate_trainings import TABLES
-from experiments.study import RANDOM, Row, difference
 from experiments.study_designs import mean_over_sets
 from experiments.tables import markdown
 

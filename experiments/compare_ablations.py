@@ -5,7 +5,7 @@ Small networks and variants of them that differ in one part are trained on hard 
 batches, so variants are compared with the network itself seed by seed.
 
 Run from a checkout: ``python -m experiments.compare_ablations``. Every training is kept in
-``ablations.csv``, so a stopped comparison continues when the command is given again; with
+``ablations.csv``, so a stopped comparison continues when the command is run again; with
 ``--print`` it only prints. A training takes one to two minutes of one core.
 """
 
@@ -15,15 +15,8 @@ from pathlib import Path
 from statistics import fmean
 
 from asvit.networks import Network
-from experiments.study import (
-    Row,
-    gain,
-    grouped,
-    in_a_cell,
-    kinds_parser,
-    stored_rows,
-    train_kinds,
-)
+from experiments.kinds import Row, kinds_parser, train_kinds
+from experiments.study import gain, grouped, in_a_cell
 from experiments.tables import markdown
 from experiments.tasks import fit_fresh, load_task
 from proxies import count
@@ -66,25 +59,18 @@ GROUPS: Mapping[str, Mapping[str, Network]] = {
 def main() -> None:
     """Run the missing trainings, then print the table."""
     options = kinds_parser(__doc__, table=TABLE).parse_args()
-    if options.print:
-        rows = stored_rows(options.table, Row)
-    else:
-        task, parts = load_task("hard-fractals")
-        recipe = task.recipe(STEPS)
-
-        def train(variant: str, training: int) -> float:
-            network = partial(_network(variant).build, drop_path=0.0)
-            return fit_fresh(network, parts, recipe, seed=seed_for(2, "ablations", training))
-
-        variants = [f"{group}: {name}" for group, own in GROUPS.items() for name in own]
-        kinds = {key: (1, lambda _, key=key: key) for key in variants}
-        rows = train_kinds(options.table, options.trainings, kinds, train)
-    print(table(rows))
+    variants = [f"{group}: {name}" for group, own in GROUPS.items() for name in own]
+    kinds = {key: (1, lambda _, key=key: key) for key in variants}
+    print(table(train_kinds(options, kinds, train)))
 
 
-def _network(variant: str) -> Network:
+def train(variant: str, training: int) -> float:
+    """The accuracy of a variant, as GROUP: NAME, trained with a seed."""
     group, _, name = variant.partition(": ")
-    return GROUPS[group][name]
+    network = partial(GROUPS[group][name].build, drop_path=0.0)
+    task, parts = load_task("hard-fractals")
+    seed = seed_for(2, "ablations", training)
+    return fit_fresh(network, parts, task.recipe(STEPS), seed=seed)
 
 
 def table(rows: Sequence[Row]) -> str:

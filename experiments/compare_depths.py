@@ -1,4 +1,4 @@
-"""How many blocks narrow transformers should have, and which stem of convolutions.
+"""How many blocks a narrow ShiftViT should have, and which stem of convolutions.
 
 Networks as wide as a limit of multiply-adds allows, so those with fewer blocks are wider, and
 those with a deep stem narrower. Differences are paired by seed.
@@ -16,8 +16,8 @@ from experiments.compare_resnets import MACS, recipe_for
 from experiments.study import Study, cases, gains, mean_cell, pivot
 from experiments.tasks import OLDER_STEMS, fit_fresh, load_task, widest_by_hand
 
-FAMILIES = ("shiftvit-parts", "swin")
-BASE = "2,2,6,2"  # of the smallest published ShiftViT and Swin
+FAMILY = "shiftvit-parts"
+BASE = "2,2,6,2"  # of the smallest published ShiftViT
 FEWER = "1,1,2,1"
 DEPTHS = (BASE, FEWER, "1,1,1,1")
 DEEP = f"{FEWER}, deep stem"
@@ -41,7 +41,7 @@ class Row:
 def train(pictures: str, family: str, depths: str, seed: int) -> Mapping[str, object]:
     """The accuracy of a network with so many blocks in each stage, and a stem."""
     task, images = load_task(pictures)
-    stem = "deep" if depths == DEEP else OLDER_STEMS.get(family, "")
+    stem = "deep" if depths == DEEP else OLDER_STEMS[family]
     blocks = tuple(map(int, depths.partition(", ")[0].split(",")))
     text = widest_by_hand(
         *(family, task.side, images.classes), depths=blocks, stem=stem, max_macs=MACS
@@ -55,11 +55,7 @@ def train(pictures: str, family: str, depths: str, seed: int) -> Mapping[str, ob
 STUDY = Study(
     Row,
     Path(__file__).with_name("depths.csv"),
-    [
-        case
-        for families, networks in ((FAMILIES, DEPTHS), (FAMILIES[:1], (DEEP,)))
-        for case in cases(seed=range(6), pictures=SETS, family=families, depths=networks)
-    ],
+    cases(seed=range(6), pictures=SETS, family=[FAMILY], depths=(*DEPTHS, DEEP)),
     train,
     repeat="seed",
 )

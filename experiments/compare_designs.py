@@ -8,7 +8,7 @@ longer on the same part, and tested on images that no search saw.
 
 Run from a checkout: ``python -m experiments.compare_designs --data digits``. Searches are
 ordinary run folders, and every training is kept in ``designs_digits.csv``, so a stopped
-comparison continues when the command is given again; with ``--print`` it only prints.
+comparison continues when the command is run again; with ``--print`` it only prints.
 """
 
 import argparse
@@ -27,10 +27,9 @@ from torch import nn
 import asvit
 from asvit.architectures.genotype import Genotype
 from asvit.executors import Workers
-from asvit.reference.intervals import Estimate, around
+from asvit.reference.intervals import IntervalEstimate, around
 from asvit.spaces import build, load_space
-from experiments import study
-from experiments.study import (
+from experiments.kinds import (
     RANDOM,
     SIZED,
     Kinds,
@@ -39,11 +38,10 @@ from experiments.study import (
     architectures,
     differences,
     kinds_parser,
-    points,
     sized_line,
-    stored_rows,
     train_kinds,
 )
+from experiments.study import points
 from experiments.tables import markdown
 from experiments.tasks import PICTURES, fit_fresh, limits_of, load_task
 from proxies import Cost, count
@@ -128,17 +126,12 @@ BY_TRAININGS: Mapping[str, Mapping[str, tuple[str, Mapping[str, Any]]]] = {
 def main() -> None:
     """Run the missing searches and trainings, then print the tables."""
     options = _options()
-    table = options.table or table_of(options.data)
-    if options.print:
-        rows = stored_rows(table, Row)
-    else:
-        kinds = _kinds_of(options)
-        for kind in options.kinds or ():
-            if kind not in kinds:
-                raise SystemExit(unknown("kind", kind, kinds))
-        train = trainer(options.data)
-        rows = train_kinds(table, options.trainings, kinds, train, only=options.kinds)
-    print(tables(rows))
+    options.table = options.table or table_of(options.data)
+    kinds = _kinds_of(options)
+    for kind in options.kinds or ():
+        if kind not in kinds:
+            raise SystemExit(unknown("kind", kind, kinds))
+    print(tables(train_kinds(options, kinds, partial(train, options.data), only=options.kinds)))
 
 
 def table_of(data: str) -> Path:
@@ -156,16 +149,11 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def trainer(pictures: str) -> Callable[[str, int], float]:
-    """What trains an architecture with a seed, on the pictures of a task."""
+def train(pictures: str, text: str, training: int) -> float:
+    """The accuracy of an architecture, trained with a seed on the pictures of a task."""
     task, parts = load_task(pictures)
-    recipe = task.recipe(STEPS)
-
-    def train(text: str, training: int) -> float:
-        network = partial(_network, text, parts.classes)
-        return fit_fresh(network, parts, recipe, seed=seed_for(1, text, training))
-
-    return train
+    network = partial(_network, text, parts.classes)
+    return fit_fresh(network, parts, task.recipe(STEPS), seed=seed_for(1, text, training))
 
 
 def _network(text: str, classes: int) -> nn.Module:
@@ -230,12 +218,7 @@ def tables(rows: Sequence[Row]) -> str:
     return "\n\n".join(parts)
 
 
-def difference(rows: Sequence[Row], kind: str, other: str) -> Estimate:
-    """Mean accuracy of one kind minus that of another; searches of one seed are paired."""
-    return study.difference(rows, [(kind, other)], paired=SEARCHES)
-
-
-def than_best_drawn(rows: Sequence[Row]) -> tuple[float, Estimate]:
+def than_best_drawn(rows: Sequence[Row]) -> tuple[float, IntervalEstimate]:
     """Accuracy of the best random draw by one training, and how far outcomes are ahead of it.
 
     The other trainings judge that one, since what is picked by a training is lucky in it. The

@@ -4,7 +4,7 @@ Two architectures of ``experiments/outcomes.csv`` are grown to one budget, by th
 random steps of the same kind, and trained with the recipe of that table.
 
 Run from a checkout: ``python -m experiments.compare_growths``. Every training is kept in
-``experiments/growths.csv``, so a stopped comparison continues when the command is given again;
+``experiments/growths.csv``, so a stopped comparison continues when the command is run again;
 with the table of the repository it only prints. Growth measures at the width, the image size and
 the classes of the trainings (``MEASURED``).
 """
@@ -19,7 +19,7 @@ from asvit.growth.settings import ScaleSettings
 from experiments import compare_outcomes
 from experiments.compare_outcomes import PICKED, PUBLISHED
 from experiments.growing import at_own_size, grown, grown_at_random
-from experiments.study import (
+from experiments.kinds import (
     SIZED,
     Kinds,
     Row,
@@ -28,7 +28,6 @@ from experiments.study import (
     differences,
     kinds_parser,
     sized_line,
-    stored_rows,
     train_kinds,
 )
 from experiments.tables import markdown, read_rows
@@ -45,12 +44,7 @@ MEASURED = at_own_size(RECIPE.image_size, RECIPE.classes)
 def main() -> None:
     """Run the missing growths and trainings, then print the tables."""
     options = _options()
-    if options.print:
-        rows = stored_rows(options.table, Row)
-    else:
-        train = compare_outcomes.trainer()
-        rows = train_kinds(options.table, options.trainings, _kinds_of(options), train)
-    print(tables(rows))
+    print(tables(train_kinds(options, _kinds_of(options), compare_outcomes.trainer())))
 
 
 def _options() -> argparse.Namespace:

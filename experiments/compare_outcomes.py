@@ -7,7 +7,7 @@ seed.
 
 Run from a checkout: ``python -m experiments.compare_outcomes``. Searches are ordinary run folders,
 and every training is kept in the table, so a stopped comparison continues when the command is
-given again; with the table of the repository it only prints.
+run again; with the table of the repository it only prints.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from asvit.runs.measurement_pool import EvalContext
 from asvit.search.result import SearchResult
 from asvit.spaces import build, load_space
 from experiments.growing import SEED
-from experiments.study import (
+from experiments.kinds import (
     RANDOM,
     Kinds,
     Row,
@@ -35,7 +35,6 @@ from experiments.study import (
     architectures,
     differences,
     kinds_parser,
-    stored_rows,
     train_kinds,
 )
 from experiments.tables import markdown
@@ -54,11 +53,7 @@ STEPS = 500  # draws of each search
 def main() -> None:
     """Run the missing searches and trainings, then print the tables."""
     options = _options()
-    if options.print:
-        rows = stored_rows(options.table, Row)
-    else:
-        rows = train_kinds(options.table, options.trainings, _kinds_of(options), trainer())
-    print(tables(rows))
+    print(tables(train_kinds(options, _kinds_of(options), trainer())))
     if options.finalists:
         print(f"\n{finalists(options)}")
 

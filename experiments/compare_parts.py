@@ -131,5 +131,6 @@ def shares(rows: Sequence[Row]) -> list[str]:
 if __name__ == "__main__":
     rows = STUDY.main(__doc__)
     print(pivot(rows, ("parts",), "pictures", mean_cell))
+    print(table())
     for base in (BASE, TOGETHER):
         print(gains(rows, "parts", base, lines=(), column="pictures", pair=("topology",)))

@@ -28,7 +28,7 @@ from asvit.training.short import accuracy
 from asvit.training.supernets.settings import SupernetSettings
 from asvit.training.supernets.single_path import SupernetTraining
 from asvit.training.supernets.splits import Splits, load_splits
-from experiments.study import Case, Study, cases, gain, grouped, points
+from experiments.study import Case, Study, cases, gain, paired_differences, points
 from experiments.tables import markdown
 from experiments.tasks import limits_of
 from proxies import count
@@ -152,8 +152,7 @@ def table() -> str:
     rows, lines = STUDY.rows(), []
     for pair in PAIRS:
         sides = [[row for row in rows if row.origin.startswith(kind)] for kind in pair]
-        seeds = [grouped(side, ["seed"]) for side in sides]
-        each = ", ".join(f"{gain(seeds[0][key], seeds[1][key]).value:+.2f}" for key in seeds[0])
+        each = ", ".join(f"{one:+.2f}" for one in paired_differences(*sides, pair=["seed"]))
         difference = points(gain(sides[0], sides[1], pair=["seed"]))
         lines.append((f"{pair[0]} than {pair[1]}", each, *difference))
     columns = {"points more": "l", "in each seed": "l", "mean": "r", "95 % interval": "r"}

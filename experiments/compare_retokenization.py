@@ -20,7 +20,8 @@ from asvit.models.retokenization import Tokens
 from asvit.runs.training import run_training
 from asvit.training.result import TrainResult
 from experiments.growing import SEED
-from experiments.study import Case, Study, accuracy_cells, cases, grouped
+from experiments.kinds import accuracy_cells
+from experiments.study import Case, Study, cases, grouped
 from experiments.tables import markdown
 
 OUT = Path("runs/compare-retokenization")

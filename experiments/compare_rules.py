@@ -5,7 +5,7 @@ expansions) and by every rule of ``asvit scale --rule``; every network, whose co
 classes, is then trained from scratch on hard fractals, as ``experiments.compare_designs`` trains.
 
 Run from a checkout: ``python -m experiments.compare_rules --budget 1M``. Every training is kept in
-``rules_1M.csv``, so a stopped comparison continues when the command is given again; with
+``rules_1M.csv``, so a stopped comparison continues when the command is run again; with
 ``--print`` it only prints. A training of 1M parameters takes about three minutes of one core.
 """
 
@@ -20,7 +20,7 @@ from asvit.growth.settings import ScaleSettings
 from experiments import compare_designs
 from experiments.compare_designs import CLASSES, SIDE
 from experiments.growing import SEED, at_own_size, grown, grown_at_random
-from experiments.study import (
+from experiments.kinds import (
     SIZED,
     Kinds,
     Row,
@@ -28,7 +28,6 @@ from experiments.study import (
     differences,
     kinds_parser,
     sized_line,
-    stored_rows,
     train_kinds,
 )
 from experiments.tables import markdown
@@ -43,13 +42,9 @@ START = f"{SEED},16"
 def main() -> None:
     """Run the missing scalings and trainings, then print the tables."""
     options = _options()
-    table = options.table or table_of(options.budget)
-    if options.print:
-        rows = stored_rows(table, Row)
-    else:
-        train = compare_designs.trainer("hard-fractals")
-        rows = train_kinds(table, options.trainings, _kinds_of(options), train)
-    print(tables(rows))
+    options.table = options.table or table_of(options.budget)
+    train = partial(compare_designs.train, "hard-fractals")
+    print(tables(train_kinds(options, _kinds_of(options), train)))
 
 
 def table_of(budget: str) -> Path:

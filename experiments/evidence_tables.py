@@ -30,8 +30,9 @@ from experiments import (
     study_sides,
     study_sizes,
 )
-from experiments.compare_designs import AT_CAP, BEST, BY_HAND, FREE
-from experiments.study import RANDOM, Row, grouped, in_a_cell
+from experiments.compare_designs import AT_CAP, BEST, BY_HAND, FREE, SEARCHES
+from experiments.kinds import RANDOM, Row, difference
+from experiments.study import grouped, in_a_cell
 from experiments.tables import fill_tables, markdown, read_rows
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -63,7 +64,7 @@ def _designs() -> str:
     def cell(rows: Sequence[Row], other: str) -> str:
         if all(row.kind != other for row in rows):
             return ""
-        return in_a_cell(compare_designs.difference(rows, AT_CAP, other))
+        return in_a_cell(difference(rows, [(AT_CAP, other)], paired=SEARCHES))
 
     lines = [[words, *(cell(rows, other) for rows in known)] for words, other in _OTHERS.items()]
     best = [in_a_cell(compare_designs.than_best_drawn(rows)[1]) for rows in known]

@@ -94,7 +94,8 @@ def page(name: str, cells: Iterator[Cell], folder: Path) -> str:
             parts.append(_shown(cell.value, folder, f"{name}-{number:02d}"))
     made = (
         f"This page was made by `python -m experiments.notebook_pages` from "
-        f"[{name}.ipynb](../../experiments/notebooks/{name}.ipynb)."
+        f"[{name}.ipynb](../../experiments/notebooks/{name}.ipynb); with "
+        "`pip install '.[notebooks]'`, `jupyter lab` opens that."
     )
     return "\n\n".join([*parts, f"*{made}*"]) + "\n"
 

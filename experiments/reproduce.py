@@ -10,7 +10,7 @@ from pathlib import Path
 
 from asvit.core.files import write_text
 from experiments import compare_ablations
-from experiments.study import Row
+from experiments.kinds import Row
 from experiments.tables import markdown, read_rows
 
 ROOT = Path(__file__).parent.parent

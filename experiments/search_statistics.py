@@ -13,7 +13,7 @@ import numpy as np
 from asvit.spaces import load_space
 from experiments.compare_outcomes import PICKED, POLICY, TABLE
 from experiments.growing import SEED
-from experiments.study import Row, architectures
+from experiments.kinds import Row, architectures
 from experiments.tables import markdown, read_rows
 
 

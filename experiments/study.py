@@ -33,7 +33,7 @@ A study is a short file of choices::
 
 Its command trains what the CSV file lacks (``--jobs 4`` in four processes, ``--only
 pictures=digits`` some of it) and prints the tables; with ``--print`` it only prints. A row is
-stored as soon as it is known, so a stopped study continues when the command is given again.
+stored as soon as it is known, so a stopped study continues when the command is run again.
 Commands for different cases may share a file at the same time.
 """
 
@@ -43,7 +43,7 @@ import math
 import multiprocessing
 import os
 import statistics
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,9 +53,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic
 
 from asvit.reference.findings import Component
-from asvit.reference.intervals import Estimate, contrast
+from asvit.reference.intervals import IntervalEstimate, contrast
 from experiments.tables import R, markdown, read_rows, write_rows
-from proxies import Cost
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -214,28 +213,38 @@ def gain(
     *,
     pair: Sequence[str] = (),
     value: str = "accuracy",
-) -> Estimate:
+) -> IntervalEstimate:
     """Mean value of ``rows`` minus that of ``others``, with its 95 % interval.
 
     Args:
         rows: Rows of one level.
         others: Rows that they are compared with.
-        pair: Columns that pair them, such as the seed: the interval is Student's, of differences
-            of means over rows that agree in these columns. Without any it is Welch's.
+        pair: Columns that pair them, such as the seed: the interval is Student's, of
+            :func:`paired_differences`. Without any it is Welch's.
         value: The column that is compared.
     """
-    if not pair:
-        left, right = ([float(getattr(row, value)) for row in side] for side in (rows, others))
-        return contrast((1, left), (-1, right))
-    means = [
+    if pair:
+        return contrast((1, paired_differences(rows, others, pair=pair, value=value)))
+    left, right = ([float(getattr(row, value)) for row in side] for side in (rows, others))
+    return contrast((1, left), (-1, right))
+
+
+def paired_differences(
+    rows: Sequence["DataclassInstance"],
+    others: Sequence["DataclassInstance"],
+    *,
+    pair: Sequence[str],
+    value: str = "accuracy",
+) -> list[float]:
+    """Mean value of rows that agree in the columns ``pair`` minus that of others that do."""
+    left, right = (
         {
             key: statistics.fmean(getattr(row, value) for row in own)
             for key, own in grouped(side, pair).items()
         }
         for side in (rows, others)
-    ]
-    both = [key for key in means[0] if key in means[1]]
-    return contrast((1, [means[0][key] - means[1][key] for key in both]))
+    )
+    return [left[key] - right[key] for key in left if key in right]
 
 
 def grouped(rows: Iterable[R], columns: Sequence[str]) -> dict[tuple[Any, ...], list[R]]:
@@ -278,22 +287,21 @@ def gains(
 ) -> str:
     """How many points every level of ``factor`` is ahead of its level ``base``, as Markdown.
 
-    A cell compares rows that agree in ``lines`` and ``column``, and is empty without a pair; see
-    :func:`gain`.
+    A cell compares rows that agree in ``lines`` and ``column``, in pairs as :func:`gain`, and is
+    empty without any.
     """
     bases = grouped([row for row in rows if getattr(row, factor) == base], (*lines, column))
 
     def cell(own: Sequence[R]) -> str:
         (key,) = grouped(own, (*lines, column))
-        others = bases.get(key, [])
-        pairs = grouped(own, pair).keys() & grouped(others, pair).keys()
-        return in_a_cell(gain(own, others, pair=pair, value=value)) if pairs else ""
+        pairs = paired_differences(own, bases.get(key, []), pair=pair, value=value)
+        return in_a_cell(contrast((1, pairs))) if pairs else ""
 
     levels = [row for row in rows if getattr(row, factor) != base]
     return pivot(levels, (*lines, factor), column, cell)
 
 
-def points(estimate: Estimate) -> tuple[str, str]:
+def points(estimate: IntervalEstimate) -> tuple[str, str]:
     """Points more and their interval, as cells of a table; bold where it excludes 0."""
     low, high = estimate.interval
     mark = "**" if low > 0 or high < 0 else ""
@@ -309,164 +317,8 @@ def share_cells(components: Mapping[str, Component]) -> list[str]:
     ]
 
 
-def in_a_cell(estimate: Estimate) -> str:
+def in_a_cell(estimate: IntervalEstimate) -> str:
     """The same as one cell."""
     value, interval = points(estimate)
     text = value if interval == "-" else f"{value} ({interval})"
     return text.replace("** (**", " (").replace("**)", ")**").replace("-", "−")
-
-
-# ---- Trainings of architectures that searches, growths and rules end in
-
-#: Kind to the number of its architectures, and what gives the text of each by its number.
-Kinds = Mapping[str, tuple[int, Callable[[int], str]]]
-
-RANDOM = "random"
-#: Columns of a table of architectures with their sizes, and how they are aligned.
-SIZED = dict.fromkeys(("architecture", "seed", "text"), "l") | {"params": "r", "MACs": "r"}
-SIZED |= {"accuracies": "l", "mean": "r"}
-
-
-@dataclass(frozen=True)
-class Row:
-    """One training: test accuracy in per cent."""
-
-    kind: str
-    search: int  # seed of the search or growth, or number of the draw
-    architecture: str
-    training: int  # seed of the training
-    accuracy: float
-
-
-def train_kinds(
-    table: Path,
-    trainings: int,
-    kinds: Kinds,
-    train: Callable[[str, int], float],
-    *,
-    only: Collection[str] | None = None,
-) -> list[Row]:
-    """The rows of ``table`` after training what it lacks of ``kinds``.
-
-    All architectures are trained once before any is trained again. An architecture that the table
-    names is not looked for again, and one of several kinds is trained once for all.
-
-    Args:
-        table: CSV file of rows.
-        trainings: Seeds of each architecture.
-        kinds: What to train.
-        train: Gives the accuracy of an architecture trained with a seed.
-        only: Kinds to train now.
-    """
-
-    def measure(kind: str, search: int, training: int) -> Case:
-        rows = read_rows(table, Row)
-        texts = {(row.kind, row.search): row.architecture for row in rows}
-        text = texts.get((kind, search)) or kinds[kind][1](search)
-        known = {(row.architecture, row.training): row.accuracy for row in rows}
-        accuracy = known.get((text, training))
-        return {
-            "architecture": text,
-            "accuracy": train(text, training) if accuracy is None else accuracy,
-        }
-
-    every: list[Case] = [
-        {"kind": kind, "search": search, "training": training}
-        for kind, (count, _) in kinds.items()
-        for search in range(count)
-        for training in range(trainings)
-    ]
-    chosen = [case for case in every if only is None or case["kind"] in only]
-    return Study(Row, table, every, measure, repeat="training").run(chosen=chosen)
-
-
-def kinds_parser(
-    doc: str | None, *, out: str = "", table: Path | None = None
-) -> argparse.ArgumentParser:
-    """A parser with the options of every command that trains kinds of architectures.
-
-    Args:
-        doc: Description.
-        out: Folder below ``runs``, of commands that search or grow.
-        table: CSV file of the rows, where it does not depend on options.
-    """
-    parser = argparse.ArgumentParser(description=doc)
-    add_table_options(parser, table)
-    parser.add_argument("--trainings", type=int, default=3, help="seeds of each architecture")
-    if out:
-        parser.add_argument("--out", type=Path, default=Path("runs") / out)
-    return parser
-
-
-def accuracies(rows: Sequence[Row], kind: str) -> Mapping[int, Sequence[float]]:
-    """Search or draw to the accuracies of its trainings."""
-    values: dict[int, list[float]] = {}
-    for row in sorted(rows, key=lambda row: (row.search, row.training)):
-        if row.kind == kind:
-            values.setdefault(row.search, []).append(row.accuracy)
-    return values
-
-
-def architectures(rows: Sequence[Row], kind: str) -> Iterator[tuple[int, str, Sequence[float]]]:
-    """Search or draw, architecture, and the accuracies of its trainings."""
-    texts = {row.search: row.architecture for row in rows if row.kind == kind}
-    for search, values in accuracies(rows, kind).items():
-        yield search, texts[search], values
-
-
-def accuracy_cells(values: Sequence[float]) -> tuple[str, str]:
-    """Accuracies and their mean as cells of a table."""
-    return ", ".join(f"{value:.1f}" for value in values), f"{statistics.fmean(values):.1f}"
-
-
-def sized_line(
-    kind: str, number: object, text: str, size: Cost, values: Sequence[float], *, digits: int = 1
-) -> tuple[object, ...]:
-    """The cells of an architecture under :data:`SIZED`; ``digits`` are those of its millions."""
-    costs = f"{size.params / 1e6:.2f}M", f"{size.macs / 1e6:.{digits}f}M"
-    return kind, number, f"`{text}`", *costs, *accuracy_cells(values)
-
-
-def difference(
-    rows: Sequence[Row], pairs: Sequence[tuple[str, str]], *, paired: Collection[str] = ()
-) -> Estimate:
-    """Mean accuracy of one kind minus that of another, with Welch's or Student's 95 % interval.
-
-    Of several pairs of kinds, it is the mean of their differences. A kind has a value for each of
-    its architectures, the mean over trainings, or where it has one architecture for each training;
-    an architecture that several searches or growths end in counts once. Two outcomes of searches
-    with one seed share what they are judged by, such as the images and initial weights of the
-    measures; of kinds in ``paired``, their differences are the values.
-    """
-    terms: list[tuple[float, Sequence[float]]] = []
-    for pair in pairs:
-        weight = 1 / len(pairs)
-        left, right = (accuracies(rows, kind) for kind in pair)
-        if left.keys() == right.keys() and len(left) > 1 and {*pair} <= {*paired}:
-            means = ([statistics.fmean(side[n]) for n in left] for side in (left, right))
-            terms.append((weight, [one - other for one, other in zip(*means, strict=True)]))
-        else:
-            terms += [(weight, values_of(rows, pair[0])), (-weight, values_of(rows, pair[1]))]
-    return contrast(*terms)
-
-
-def values_of(rows: Sequence[Row], kind: str) -> Sequence[float]:
-    """Mean of each architecture of a kind, or the accuracies of its only one."""
-    distinct = {text: values for _, text, values in architectures(rows, kind)}
-    if len(distinct) > 1:
-        return [statistics.fmean(values) for values in distinct.values()]
-    return next(iter(distinct.values()))
-
-
-def differences(
-    compared: Mapping[str, Sequence[tuple[str, str]]],
-    rows: Sequence[Row],
-    *,
-    paired: Collection[str] = (),
-) -> str:
-    """The differences of labelled pairs of kinds, as Markdown; see :func:`difference`."""
-    lines = [
-        (label, *points(difference(rows, pairs, paired=paired)))
-        for label, pairs in compared.items()
-    ]
-    return markdown({"points more": "l", "mean": "r", "95 % interval": "r"}, lines)

@@ -20,12 +20,20 @@ from numpy.typing import ArrayLike
 import asvit
 from asvit.designs.recipe import recipe_for
 from asvit.executors import one_thread
-from asvit.reference.intervals import Estimate, contrast
+from asvit.reference.intervals import IntervalEstimate, contrast
 from asvit.runs.algorithms.training import TrainAlgorithm
 from asvit.runs.predicting import predict
 from asvit.spaces import UnionSpace, load_space
 from asvit.training.result import TrainResult
-from experiments.study import Study, cases, grouped, in_a_cell, mean_cell, pivot
+from experiments.study import (
+    Study,
+    cases,
+    grouped,
+    in_a_cell,
+    mean_cell,
+    paired_differences,
+    pivot,
+)
 from experiments.tables import markdown
 from experiments.tasks import PICTURES, load_task, widest_by_hand
 from proxies.timing import processor
@@ -236,24 +244,16 @@ def _ahead(known: _Known, design: str, other: str, sets: Sequence[str]) -> list[
 
 
 def _cell(pairs: Sequence[tuple[Sequence[Row], Sequence[Row]]]) -> str:
-    """The mean over sets of pictures of the differences there."""
-    differences = [_differences(*pair) for pair in pairs]
+    """The mean over sets of pictures of the differences there; unknown processors count as one."""
+    differences = [paired_differences(*sides, pair=("seed", "processor")) for sides in pairs]
     if not differences or not all(differences):
         return ""
     return in_a_cell(mean_over_sets(differences))
 
 
-def mean_over_sets(differences: Sequence[ArrayLike]) -> Estimate:
+def mean_over_sets(differences: Sequence[ArrayLike]) -> IntervalEstimate:
     """The mean over sets of pictures of the mean differences there, ``[pairs]`` of each set."""
     return contrast(*((1 / len(differences), of) for of in differences))
-
-
-def _differences(rows: Sequence[Row], others: Sequence[Row]) -> list[float]:
-    """Differences of the rows of equal seeds and processors; the unknown one counts as one."""
-    left, right = (
-        {(row.seed, row.processor): row.accuracy for row in side} for side in (rows, others)
-    )
-    return [left[key] - right[key] for key in left if key in right]
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 ``python -m experiments.compare_designs`` trains architectures at length, as wide as the cap
 allows. Here those of them that no training picked are trained once by several cheaper recipes, on
 a part of the images that a search sees, at its width or as wide as they end. Every training is
-kept in ``fidelity.csv``, so a stopped study continues when the command is given again; with
+kept in ``fidelity.csv``, so a stopped study continues when the command is run again; with
 ``--print`` it only prints.
 
 Run from a checkout: ``python -m experiments.study_fidelity --only data=digits``.
@@ -23,8 +23,9 @@ from asvit.reference.build_settings import BuildSettings
 from asvit.reference.statistics import correlate
 from asvit.reference.table import LEAST_ROWS
 from asvit.reference.trainer import Trainer
-from experiments import compare_designs, study
-from experiments.study import RANDOM, Case, Study, architectures, cases
+from experiments import compare_designs, kinds
+from experiments.kinds import RANDOM, architectures
+from experiments.study import Case, Study, cases
 from experiments.tables import markdown, read_rows
 from experiments.tasks import PICTURES, RECIPE, load_task
 
@@ -114,7 +115,7 @@ def _trainer(data: str, fidelity: str) -> Trainer:
 
 def _long(data: str) -> Mapping[str, float]:
     """Architecture at the width of a search to its mean accuracy after longer trainings."""
-    rows = read_rows(compare_designs.table_of(data), study.Row)
+    rows = read_rows(compare_designs.table_of(data), kinds.Row)
     return {
         str(Genotype.parse(text).with_(width=RECIPE.width)): float(np.mean(values))
         for kind in (RANDOM, compare_designs.FREE)

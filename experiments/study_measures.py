@@ -1,7 +1,7 @@
 """Which variants of the measures rank trained networks best?
 
 Run from a checkout: ``python -m experiments.study_measures --reference vitbench101-pit``. A
-stopped study continues when the command is given again; the same command gives the same digits.
+stopped study continues when the command is run again; the same command gives the same digits.
 
 Every variant changes one setting of the default: the circle's radius, its number of points, norms
 kept, all tokens instead of the pooled feature, noise instead of fractal images, or their number.

@@ -25,7 +25,7 @@ from asvit.reference import load_reference
 from asvit.reference.build import Training
 from asvit.reference.build_settings import BuildSettings
 from asvit.reference.findings import NO_INTERVAL, Interval
-from asvit.reference.intervals import Estimate, around, contrast
+from asvit.reference.intervals import IntervalEstimate, around, contrast
 from asvit.reference.statistics import rank_sum, signs
 from asvit.reference.trainer import Trainer
 from asvit.reference.variance import variance_components
@@ -46,7 +46,7 @@ RATES: Mapping[str, float] = {MENDED: TABLE.learning_rate, FAMILIES: 2e-3}
 TOPOLOGIES, OF_FAMILY, SEEDS = 30, 4, 2
 MACS = 1_720_000
 COUNTS = ("params", "macs")
-NAMES = tuple(name for name in (*MAIN, *RIVALS) if "+" not in name)
+NAMES = (*MAIN, *RIVALS)
 _PARTS = Parts(stem="conv", head="linear", init="width")
 _SINCE = {"resnet-parts"}  # families that are newer than the rows, where numbers say the family
 _FAMILIES = [
@@ -157,7 +157,7 @@ def tau(
     y: NDArray[np.float64],
     pairs: Pairs | None = None,
     units: ArrayLike | None = None,
-) -> Estimate:
+) -> IntervalEstimate:
     """Kendall's tau over some pairs of networks, with a 95 % interval by the jackknife.
 
     Pairs with equal numbers are left out, as in Goodman and Kruskal's gamma.
@@ -177,7 +177,7 @@ def tau(
         else np.unique_inverse(np.asarray(units)).inverse_indices
     )
     if not used.any():
-        return Estimate(math.nan, NO_INTERVAL)
+        return IntervalEstimate(math.nan, NO_INTERVAL)
 
     def mean(keep: NDArray[np.bool_]) -> float:
         inside = used & keep & keep[:, None]
@@ -188,10 +188,10 @@ def tau(
     count = len(without)
     error = (count - 1) / count * float(((without - without.mean()) ** 2).sum())
     low, high = around(value, (error, count - 1)).interval
-    return Estimate(value, Interval(max(low, -1.0), min(high, 1.0)))
+    return IntervalEstimate(value, Interval(max(low, -1.0), min(high, 1.0)))
 
 
-def _cell(x: NDArray[np.float64], found: Estimate) -> str:
+def _cell(x: NDArray[np.float64], found: IntervalEstimate) -> str:
     """A tau with its interval, and how many networks have no value."""
     failed = int((~np.isfinite(x)).sum())
     low, high = found.interval

@@ -3,7 +3,7 @@
 Run from a checkout: ``python -m experiments.tau_table --reference vitbench101-pit``. It runs
 ``asvit correlate`` and prints a Markdown table: Kendall's tau with a 95 % bootstrap interval over
 the rows, one column per target. Bold means that a measure beats the best count and the interval of
-the difference excludes zero. A stopped run continues when the command is given again. The values
+the difference excludes zero. A stopped run continues when the command is run again. The values
 of its runs are stored in ``measures/``, for docs/evidence_measures.md.
 """
 
@@ -19,12 +19,6 @@ MAIN = (
     "gauss_map_length",
     "ntk_condition_number",
     "feature_condition_number",
-    "length_distortion+ntk_condition_number",
-    "length_distortion+feature_condition_number",
-    "params+length_distortion",
-    "params+feature_condition_number",
-    "macs+feature_condition_number",
-    "params+length_distortion+feature_condition_number",
 )
 RIVALS = (
     "synflow",
@@ -38,7 +32,6 @@ RIVALS = (
     "az_expressivity",
     "az_progressivity",
     "az_trainability",
-    "az_expressivity+az_trainability+macs",
     "grasp",
 )
 

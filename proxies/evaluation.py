@@ -196,7 +196,9 @@ def check_device(device: torch.device) -> None:
 
 
 def seed_for(seed: int, key: str, repeat: int = 0) -> int:
-    """Derive a seed from its purpose, so that order and number of workers do not matter.
+    """A seed below 2^63 by its purpose, so that order and number of workers do not matter.
+
+    It follows from the ``seed`` of a run, ``key``, which says what is drawn, and its ``repeat``.
 
     Example:
         >>> proxies.seed_for(0, "circle", 1) == proxies.seed_for(0, "circle", 1)

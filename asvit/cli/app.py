@@ -42,7 +42,7 @@ COMMANDS = {
     "predict": "Classify pictures.",
     "test": "Test a classifier on labelled pictures.",
     "compare": "Compare runs: settings, results, differences.",
-    "search": "Search for a seed architecture without training.",
+    "search": "Search for an architecture, by measures or short trainings.",
     "scale": "Grow an architecture to a budget without training.",
     "train": "Train a network on your images.",
     "export": "Export a network and verify the copy.",
@@ -54,7 +54,7 @@ COMMANDS = {
     "reference": "Train random architectures into a reference table.",
     "supernet": "Train a space's supernet, then find its best path.",
     "report": "Rebuild the figures and report.html of a run folder.",
-    "list": "List spaces, controllers, proxies, models, presets, data or references.",
+    "list": "List spaces, controllers, proxies, models, devices and more.",
     "completion": "Print the completion script of a shell.",
 }
 
@@ -154,7 +154,7 @@ class Program(click.Group):
 @click.version_option(__version__, message="%(prog)s %(version)s")
 @click.pass_context
 def app(context: click.Context) -> None:
-    """Search, measure and grow vision transformers without training them."""
+    """Design, search, scale, train and measure vision transformers and their rivals."""
     if context.invoked_subcommand is None:
         click.echo(context.get_help(), err=True)
         context.exit(USAGE)

@@ -45,13 +45,13 @@ class Options:
         None,
         "Side of the square images, in pixels.",
         at_least=1,
-        shown="that of a training or design named, else 224",
+        shown="that of a training or design as ARCH, else 224",
     )
     classes: int | None = setting(
         None,
         "Classes to count with.",
         at_least=1,
-        shown="those of --data, else as the size, else 1000",
+        shown="those of --data, else ARCH's likewise, else 1000",
     )
     data: str | None = setting(
         None,
@@ -63,7 +63,7 @@ class Options:
         None,
         "Channels of the images to count with.",
         at_least=1,
-        shown="those of --data, else as the size, else 3",
+        shown="those of --data, else ARCH's likewise, else 3",
     )
     latency: bool = setting(False, "Time a forward pass, too.")
     latency_command: str | None = command_setting()

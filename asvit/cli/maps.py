@@ -33,7 +33,7 @@ class Options:
     )
     query: tuple[int, int] | None = setting(
         None,
-        "Token that looks, from 0,0 in the grid of the first layer.",
+        "Query token whose attention is drawn, from 0,0 in the grid of the first layer.",
         metavar="ROW,COLUMN",
         parse=_cell,
         shown="the class token, else the mean of all",

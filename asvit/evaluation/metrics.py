@@ -16,7 +16,7 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from asvit.evaluation.result import CalibrationRow, ClassRow
 from asvit.reference.findings import Interval
-from asvit.reference.intervals import Estimate, balanced_accuracy, proportion
+from asvit.reference.intervals import IntervalEstimate, balanced_accuracy, proportion
 from asvit.training.settings import TOP
 
 BINS = 15  # of probabilities, as in Guo et al. 2017
@@ -165,7 +165,7 @@ def calibration_error(rows: Sequence[CalibrationRow]) -> float:
     return sum(row.pictures * abs(row.accuracy - row.confidence) for row in rows) / pictures
 
 
-def _per_cent(name: str, estimate: Estimate) -> dict[str, Any]:
+def _per_cent(name: str, estimate: IntervalEstimate) -> dict[str, Any]:
     return {name: 100 * estimate.value, f"{name}_interval": _scaled(estimate.interval)}
 
 

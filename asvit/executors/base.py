@@ -50,8 +50,8 @@ class Workers(Settings):
 
     jobs: int | None = setting(
         None,
-        "Workers that measure at the same time; the result does not depend on it, but for last "
-        "digits on a GPU.",
+        "Workers that measure at the same time; their number changes no result, but last digits "
+        "on a GPU.",
         shown="one a core or several a GPU for long runs",
         at_least=1,
     )
@@ -60,7 +60,7 @@ class Workers(Settings):
     )
     timeout: float | None = setting(
         None,
-        "Take a network from a worker that has had it for so long.",
+        "Replace a worker that takes longer than this for a network.",
         metavar="SECONDS",
         convert=_seconds,
     )

@@ -31,7 +31,10 @@ class ExportSettings(Settings):
         complete="architectures",
     )
     weights: str | None = setting(
-        None, "File of weights, or run folder of a training.", metavar="PATH", complete="paths"
+        None,
+        "File of weights, or run folder of a training or design.",
+        metavar="PATH",
+        complete="paths",
     )
     random: bool = setting(False, "Export freshly initialised weights.")
     out: str | None = setting(

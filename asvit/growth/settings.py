@@ -111,7 +111,9 @@ class ScaleSettings(MeasuringSettings):
     )
 
     latency_batch: int = setting(
-        1, "Images of the pass that a time as budget is of; they are of --count-size.", at_least=1
+        1,
+        "Images in the pass that a --budget of time is measured with, each of --count-size.",
+        at_least=1,
     )
     latency_runtime: Literal["eager", "compile", "onnx", "graph"] = runtime_setting()
     latency_command: str | None = command_setting()

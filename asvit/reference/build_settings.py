@@ -110,7 +110,7 @@ class BuildSettings(ShortTrainingSettings):
     balance: Literal["none", "weights", "sampling"] = balance_setting()
     paces: str | None = setting(
         None,
-        "Other numbers of steps for some families of several, as multiples: resnet=1.5,swin=0.9.",
+        "Steps of some families, as multiples of the others': resnet=1.5,swin=0.9.",
         metavar="FAMILY=N,...",
         several=True,
     )

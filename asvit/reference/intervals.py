@@ -20,7 +20,7 @@ Array = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
-class Estimate:
+class IntervalEstimate:
     """A value with its 95 % interval."""
 
     value: float
@@ -28,13 +28,13 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class PairedDifference(Estimate):
+class PairedEstimate(IntervalEstimate):
     """A difference between two proportions of the same cases."""
 
     p: float  # of McNemar's exact test of no difference
 
 
-def contrast(*terms: tuple[float, ArrayLike]) -> Estimate:
+def contrast(*terms: tuple[float, ArrayLike]) -> IntervalEstimate:
     """A weighted sum of means of independent samples.
 
     The interval is Student's for one sample and Welch's for a difference of two. Their coverage
@@ -44,7 +44,7 @@ def contrast(*terms: tuple[float, ArrayLike]) -> Estimate:
     samples = [(weight, np.asarray(values, dtype=np.float64)) for weight, values in terms]
     value = float(sum(weight * values.mean() for weight, values in samples))
     if any(len(values) < 2 for _, values in samples):
-        return Estimate(value, NO_INTERVAL)
+        return IntervalEstimate(value, NO_INTERVAL)
     errors = [
         (weight**2 * float(values.var(ddof=1)) / len(values), len(values) - 1)
         for weight, values in samples
@@ -52,7 +52,7 @@ def contrast(*terms: tuple[float, ArrayLike]) -> Estimate:
     return around(value, *errors)
 
 
-def around(value: float, *errors: tuple[float, int]) -> Estimate:
+def around(value: float, *errors: tuple[float, int]) -> IntervalEstimate:
     """The interval of a sum with independent errors: each a variance and its degrees of freedom.
 
     References:
@@ -61,10 +61,10 @@ def around(value: float, *errors: tuple[float, int]) -> Estimate:
     """
     total = sum(variance for variance, _ in errors)
     if not total:
-        return Estimate(value, Interval(value, value))
+        return IntervalEstimate(value, Interval(value, value))
     freedom = total**2 / sum(variance**2 / own for variance, own in errors)
     away = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * math.sqrt(total)
-    return Estimate(value, Interval(value - away, value + away))
+    return IntervalEstimate(value, Interval(value - away, value + away))
 
 
 def wilson(successes: int, cases: int) -> Interval:
@@ -73,7 +73,7 @@ def wilson(successes: int, cases: int) -> Interval:
     return Interval(float(share.low), float(share.high))
 
 
-def combined(*terms: tuple[float, Estimate]) -> Estimate:
+def combined(*terms: tuple[float, IntervalEstimate]) -> IntervalEstimate:
     """A weighted sum of independent estimates, with an interval made of theirs (MOVER).
 
     For the difference of two proportions with Wilson's intervals it is Newcombe's hybrid score
@@ -89,15 +89,15 @@ def combined(*terms: tuple[float, Estimate]) -> Estimate:
         value += weight * term.value
         below += min(ends) ** 2
         above += max(ends) ** 2
-    return Estimate(value, Interval(value - math.sqrt(below), value + math.sqrt(above)))
+    return IntervalEstimate(value, Interval(value - math.sqrt(below), value + math.sqrt(above)))
 
 
-def proportion(successes: int, cases: int) -> Estimate:
+def proportion(successes: int, cases: int) -> IntervalEstimate:
     """A proportion, 0 to 1, with Wilson's interval."""
-    return Estimate(successes / cases, wilson(successes, cases))
+    return IntervalEstimate(successes / cases, wilson(successes, cases))
 
 
-def weighted_proportions(*groups: tuple[float, int, int]) -> Estimate:
+def weighted_proportions(*groups: tuple[float, int, int]) -> IntervalEstimate:
     """A weighted sum of proportions of independent groups, such as the mean recall of classes.
 
     A group is a weight, successes and cases; weights are not 0. An interval of resamples within
@@ -117,10 +117,10 @@ def weighted_proportions(*groups: tuple[float, int, int]) -> Estimate:
     variance = weights**2 @ (smooth * (1 - smooth) / sizes)
     low, high = weights.clip(max=0).sum(), weights.clip(min=0).sum()
     value = float(weights @ (right / cases))
-    return Estimate(value, _within(weights @ shares, variance, low, high))
+    return IntervalEstimate(value, _within(weights @ shares, variance, low, high))
 
 
-def balanced_accuracy(classes: Sequence[ArrayLike]) -> Estimate:
+def balanced_accuracy(classes: Sequence[ArrayLike]) -> IntervalEstimate:
     """The mean over classes of the share of right answers, 0 to 1; see the above.
 
     Each class has whether the answer about each of its cases is right, ``[cases]``.
@@ -131,7 +131,9 @@ def balanced_accuracy(classes: Sequence[ArrayLike]) -> Estimate:
     )
 
 
-def stratified_difference(ours: ArrayLike, theirs: ArrayLike, strata: ArrayLike) -> Estimate:
+def stratified_difference(
+    ours: ArrayLike, theirs: ArrayLike, strata: ArrayLike
+) -> IntervalEstimate:
     """The mean over strata of the difference of two classifiers on the same cases.
 
     With classes as strata it is the difference of their balanced accuracies, -1 to 1.
@@ -154,7 +156,7 @@ def stratified_difference(ours: ArrayLike, theirs: ArrayLike, strata: ArrayLike)
     variances = (gains + losses - (gains - losses) ** 2) / sizes
     variance = variances.mean() / len(cases)
     value = float(((gained - lost) / cases).mean())
-    return Estimate(value, _within((up - down).mean(), variance, -1.0, 1.0))
+    return IntervalEstimate(value, _within((up - down).mean(), variance, -1.0, 1.0))
 
 
 def _toward_mean(shares: Array, sizes: Array, mean: float) -> Array:
@@ -171,7 +173,7 @@ def _within(centre: float, variance: float, low: float, high: float) -> Interval
     return Interval(float(max(centre - away, low)), float(min(centre + away, high)))
 
 
-def paired_difference(ours: ArrayLike, theirs: ArrayLike) -> PairedDifference:
+def paired_difference(ours: ArrayLike, theirs: ArrayLike) -> PairedEstimate:
     """The difference between the shares of right answers of two classifiers on the same cases.
 
     Newcombe's interval holds for few cases, and if the two never differ; its width depends on how
@@ -202,4 +204,4 @@ def paired_difference(ours: ArrayLike, theirs: ArrayLike) -> PairedDifference:
     low = value - away(share - ends.low, others.high - other)
     high = value + away(ends.high - share, other - others.low)
     p = stats.binomtest(more, more + less).pvalue if more + less else 1.0
-    return PairedDifference(value, Interval(low, high), float(p))
+    return PairedEstimate(value, Interval(low, high), float(p))

@@ -36,8 +36,8 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, Any]):
     """Tell how well measures rank the architectures of a reference table by accuracy.
 
     Every measure stands beside the counts, such as parameters and multiply-adds, which are always
-    taken. Given again, with other measures or targets, too, the command measures only what it
-    does not know yet.
+    taken. The same command resumes a stopped run; with other measures or targets it measures only
+    what is missing.
     """
 
     command = "correlate"

@@ -41,8 +41,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
 
     Races families of networks by short trainings, trains the best few alike, at least one of a
     published shape among them, trains the most accurate one on all pictures, tests it on
-    those that were set aside, and exports. Given again, the same command goes on where it was
-    stopped.
+    those that were set aside, and exports. The same command resumes a stopped design.
     """
 
     command = "design"

@@ -13,8 +13,8 @@ from asvit.core.codec import Nullable
 from asvit.core.results import Result
 from asvit.core.summary import Estimate
 from asvit.reference.findings import NO_INTERVAL, Interval
-from asvit.reference.intervals import Estimate as Share
 from asvit.reference.intervals import (
+    IntervalEstimate,
     combined,
     paired_difference,
     proportion,
@@ -84,7 +84,9 @@ def _apart(name: str, place: int, value: Estimate, other: Estimate) -> Differenc
     """The difference of two estimates; an interval where both have one of the same level."""
     if value.level != other.level:
         return Difference(name, place, value.value - other.value, NO_INTERVAL)
-    ours, theirs = (Share(each.value, Interval(each.low, each.high)) for each in (value, other))
+    ours, theirs = (
+        IntervalEstimate(each.value, Interval(each.low, each.high)) for each in (value, other)
+    )
     apart = combined((1, ours), (-1, theirs))
     return Difference(name, place, apart.value, apart.interval, value.level)
 
@@ -111,7 +113,7 @@ def _accuracy_differences(
     yield BALANCED, _difference(BALANCED, place, _balanced([(1, ours), (-1, theirs)]))
 
 
-def _difference(name: str, place: int, share: Share, **more: Any) -> Difference:
+def _difference(name: str, place: int, share: IntervalEstimate, **more: Any) -> Difference:
     """A difference of shares, in points."""
     points = _estimate(share)
     return Difference(name, place, points.value, Interval(points.low, points.high), **more)
@@ -147,7 +149,7 @@ def _keyed(
             yield (key, answer.label, next(numbers)), answer
 
 
-def _balanced(sides: Sequence[tuple[int, Sequence[Answer]]]) -> Share:
+def _balanced(sides: Sequence[tuple[int, Sequence[Answer]]]) -> IntervalEstimate:
     """A sum of balanced accuracies, each with a sign."""
     groups = []
     for sign, answers in sides:
@@ -159,7 +161,7 @@ def _balanced(sides: Sequence[tuple[int, Sequence[Answer]]]) -> Share:
     return weighted_proportions(*groups)
 
 
-def _estimate(share: Share) -> Estimate:
+def _estimate(share: IntervalEstimate) -> Estimate:
     """A share as per cent."""
     low, high = share.interval
     return Estimate(100 * share.value, 100 * low, 100 * high, digits=1)

@@ -22,7 +22,7 @@ from asvit.runs.measurement_pool import EvalContext, MeasurementJob, Measurement
 from asvit.runs.training_pool import training_workers
 from asvit.search import TrainingSearchSettings
 from asvit.search.limits import Limits
-from asvit.search.seeds import seed_for
+from asvit.search.seeds import draw_seed
 from asvit.spaces import load_space
 from proxies import Cost
 from proxies.evaluation import resolve_device
@@ -93,7 +93,7 @@ def training_seconds(
     A few networks are trained for a few steps, on noise. The time of the predictor is left out.
     """
     settings = replace(settings, device=timed_on(settings.device, workers))
-    rng = np.random.default_rng(seed_for(settings.seed, "estimate", 0))
+    rng = np.random.default_rng(draw_seed(settings.seed, "estimate", 0))
     limits = Limits(find_space(settings.space, image_size=settings.image_size), settings)
     texts = [str(limits.network(limits.sample(rng))) for _ in range(_NETWORKS)]
     return _of_all(settings, statistics.fmean(seconds_each(settings, texts)), workers, done)
@@ -137,7 +137,7 @@ def paces(
 def seconds_each(settings: TrainingSearchSettings, texts: Sequence[str]) -> Sequence[float]:
     """About how many seconds each of these networks is trained for."""
     device, whole = str(resolve_device(settings.device)), settings.training
-    rng = np.random.default_rng(seed_for(settings.seed, "noise", 0))
+    rng = np.random.default_rng(draw_seed(settings.seed, "noise", 0))
     probe = replace(whole, steps=_PROBED, train_images=whole.batch_size + 2, test_images=2)
     count, side = probe.train_images + probe.test_images, whole.image_size
     channels = Limits(load_space(settings.space), settings).channels

@@ -25,8 +25,8 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, Any]):
     """Find the best path of the supernet in the run folder SUPERNET by evolution.
 
     Paths inherit the supernet's weights; none is trained. Without SUPERNET it takes the newest
-    finished one in runs. Given again, the same command continues a run that was stopped, or shows
-    the result of a finished one; more generations extend it.
+    finished one in runs. The same command resumes a stopped run, or shows the result of a finished
+    one; more generations extend it.
     """
 
     command = "supernet evolve"

@@ -48,7 +48,7 @@ def attention_maps(
             last.
         query: As :func:`asvit.report.attention_maps.layer_maps`.
         image_size: Side of the images in pixels; by default that of the weights, else 224.
-        weights: File of weights, or run folder of a training.
+        weights: File of weights, or run folder of a training or design.
         attention: ``"hallucinated"``, as of :func:`asvit.export_network`.
         ffn: ``"compact"``, likewise.
 

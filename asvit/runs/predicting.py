@@ -73,7 +73,7 @@ def predict(
     batch_size: int = 32,
     device: str = "auto",
 ) -> list[PicturePrediction]:
-    """Tell what classes pictures are of, prepared as the images that the network was tested on.
+    """Classify pictures, prepared as the images that the network was tested on.
 
     Args:
         weights: Run folder of a training or a design, file of weights of ours, a copy that was

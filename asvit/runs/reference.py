@@ -24,9 +24,8 @@ _BEST = 10  # architectures of a summary
 class BuildRun(Run[BuildSettings, BuildResult, Any]):
     """Train random architectures of a space from scratch, all by one recipe.
 
-    Given again, the same command continues a run that was stopped, or shows the result of a
-    finished one; more architectures or seeds extend it. asvit correlate --reference takes the
-    table.
+    The same command resumes a stopped run, or shows the result of a finished one; more
+    architectures or seeds extend it. asvit correlate --reference takes the table.
     """
 
     command = "reference build"

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, Any]):
     """Grow an architecture to a budget without training.
 
-    Every step adds one block and some width; the result is the whole series of models. Given
-    again, the same command continues a run that was stopped, or shows the result of a finished
-    one. A larger budget extends it.
+    Every step adds one block and some width; the result is the whole series of models. The same
+    command resumes a stopped run, or shows the result of a finished one. A larger budget extends
+    it.
     """
 
     command = "scale"

@@ -42,10 +42,10 @@ FAMILIES_UNPLANNED = (
 
 @dataclass(kw_only=True)
 class SearchRun(MeasuringRun[SearchSettings, SearchResult, Any]):
-    """Search for a seed architecture: without training, or by short trainings on your images.
+    """Search for an architecture, by measures or by short trainings on your images.
 
-    Given again, the same command continues a run that was stopped, or shows the result of a
-    finished one. More steps or trainings than before extend it.
+    The same command resumes a stopped run, or shows the result of a finished one. More steps or
+    trainings extend it.
     """
 
     command = "search"

@@ -21,8 +21,7 @@ from asvit.training.supernets.settings import SupernetResult, SupernetSettings
 class SupernetRun(Run[SupernetSettings, SupernetResult, Any]):
     """Train the supernet of a space: every batch trains one path drawn at random.
 
-    Given again, the same command continues a run that was stopped, or shows the result of a
-    finished one.
+    The same command resumes a stopped run, or shows the result of a finished one.
     """
 
     command = "supernet train"

@@ -39,8 +39,8 @@ _GENERATED = ("fractal", "digits")
 class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
     """Train ARCH, an architecture or the folder of a run that ended in one, on labelled images.
 
-    Given again, the same command continues a run that was stopped, or shows the result of a
-    finished one. Several processes share the batches:
+    The same command resumes a stopped run, or shows the result of a finished one. Several
+    processes share the batches:
     accelerate launch -m asvit train ARCH ...
     """
 

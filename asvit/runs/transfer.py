@@ -73,9 +73,9 @@ class TransferRun(SharedRun[S, R]):
 class DetectionRun(TransferRun[DetectionSettings, DetectionResult]):
     """Train a detector on ARCH with images in COCO's format.
 
-    FOLDER holds annotations/instances_SPLIT.json and the images in SPLIT. Given again, the same
-    command continues a run that was stopped, or shows the result of a finished one. Several
-    processes share the batches: torchrun --nproc-per-node 8 -m asvit transfer detect ARCH ...
+    FOLDER holds annotations/instances_SPLIT.json and the images in SPLIT. The same command resumes
+    a stopped run, or shows the result of a finished one. Several processes share the batches:
+    torchrun --nproc-per-node 8 -m asvit transfer detect ARCH ...
     """
 
     command = "transfer detect"
@@ -89,8 +89,8 @@ class SegmentationRun(TransferRun[SegmentationSettings, SegmentationResult]):
     """Train a segmenter on ARCH with images in ADE20K's format.
 
     FOLDER holds images/SPLIT and annotations/SPLIT, where a picture of the same name has the class
-    of each pixel from 1, and 0 for none. Given again, the same command continues a run that was
-    stopped, or shows the result of a finished one. Several processes share the batches:
+    of each pixel from 1, and 0 for none. The same command resumes a stopped run, or shows the
+    result of a finished one. Several processes share the batches:
     torchrun --nproc-per-node 8 -m asvit transfer segment ARCH ...
     """
 

@@ -8,7 +8,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from asvit.search.sampler import Params, Space, draws_before
-from asvit.search.seeds import seed_for
+from asvit.search.seeds import draw_seed
 
 
 class ReseededSampler(BaseSampler):
@@ -27,11 +27,11 @@ class ReseededSampler(BaseSampler):
     def __init__(self, make: Callable[[int], BaseSampler], *, seed: int) -> None:
         self._make = make
         self._seed = seed
-        self._sampler = make(seed_for(seed, "trial", 0))
+        self._sampler = make(draw_seed(seed, "trial", 0))
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Make the sampler of this trial."""
-        self._sampler = self._make(seed_for(self._seed, "trial", draws_before(study, trial)))
+        self._sampler = self._make(draw_seed(self._seed, "trial", draws_before(study, trial)))
         self._sampler.before_trial(study, trial)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> Space:

@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from asvit.search.limits import Limits
 from asvit.search.policy import Indices, JointCategoricalPolicy, reinforce_step
 from asvit.search.reward import MovingBaseline, WindowedReward
-from asvit.search.seeds import seed_for
+from asvit.search.seeds import draw_seed
 from asvit.search.settings import SearchSettings
 from asvit.spaces.base import Choice
 from scaling.ranking import Directions, rank_sums
@@ -108,7 +108,7 @@ class SpaceSampler(BaseSampler):
 
     def _seed(self, purpose: str, place: int) -> int:
         """The seed of a draw, for an architecture with so many before it."""
-        return seed_for(self._settings.seed, purpose, place)
+        return draw_seed(self._settings.seed, purpose, place)
 
     def _within(self, draw: Callable[[], Params], rng: np.random.Generator) -> tuple[Params, bool]:
         """The first draw within the limits, and whether it is one of ``draw``.

@@ -5,7 +5,7 @@ from zlib import crc32
 import numpy as np
 
 
-def seed_for(run_seed: int, purpose: str, count: int) -> int:
+def draw_seed(run_seed: int, purpose: str, count: int) -> int:
     """A seed below 2^32 for one draw of a run, unrelated to those of its other draws.
 
     ``purpose`` is what is drawn, ``count`` how many architectures were measured before.

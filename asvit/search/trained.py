@@ -26,7 +26,7 @@ from asvit.search.rows import (
     PredictorCheck,
     TrialRow,
 )
-from asvit.search.seeds import seed_for
+from asvit.search.seeds import draw_seed
 from asvit.search.settings import ACCURACY
 from proxies.counts import Cost
 
@@ -238,7 +238,7 @@ def check_predictor(make: MakePredictor, accuracies: Accuracies, *, seed: int) -
     count = len(texts)
     if count < LEAST_JUDGED:
         return PredictorCheck(math.nan, NO_INTERVAL, ())
-    rng = np.random.default_rng(seed_for(seed, "check", count))
+    rng = np.random.default_rng(draw_seed(seed, "check", count))
     agreed, together = np.zeros((2, count, count))
     sums = np.zeros((2, count))
     for _ in range(_ROUNDS):

@@ -230,7 +230,7 @@ class TrainSettings(Settings):
     )
     weights: str | None = setting(
         None,
-        "File of weights, or run folder of a training, to start from.",
+        "File of weights, or run folder of a training or design, to start from.",
         metavar="FILE",
         complete="paths",
     )

@@ -17,6 +17,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from asvit.cli.app import app
+from asvit.cli.manual import PAGES as MANUAL
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
@@ -61,6 +62,19 @@ def read(page: str) -> list[Example]:
             line = token.map[0] + 2
             found.append(Example(page, line, language, token.content, reason and reason[1]))
         comments = ""
+    return found
+
+
+def read_manual() -> list[Example]:
+    """The examples of ``--help``, a block for each command."""
+    path, found = "asvit/cli/manual.txt", []
+    lines = (ROOT / path).read_text(encoding="utf-8").splitlines()
+    left_out = {"design": "takes half an hour"}
+    left_out |= dict.fromkeys(("transfer detect", "transfer segment"), "needs COCO or ADE20K")
+    for name, page in MANUAL.items():
+        if name != "completion":  # whose lines are a shell's
+            text = "\n".join(line for line, _ in page.examples)
+            found.append(Example(path, lines.index(name) + 2, "sh", text, left_out.get(name)))
     return found
 
 

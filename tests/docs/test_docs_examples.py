@@ -26,6 +26,7 @@ from doc_examples import (
     check_options,
     prepare_shell,
     read,
+    read_manual,
     run_python,
 )
 from doc_readers import SCALED, SEED, give, run, tiny
@@ -44,7 +45,7 @@ from proxies import PROXIES
 pytestmark = pytest.mark.usefixtures("forked_modules")
 
 HOW = "an example that cannot run here has <!-- not run: REASON --> in the line above it"
-EXAMPLES = [example for page in PAGES for example in read(page)]
+EXAMPLES = [*(example for page in PAGES for example in read(page)), *read_manual()]
 # Pages whose examples run always: the first one, and those that take a few seconds at most. The
 # others run nightly; what they call is read by the program's own parser always.
 ALWAYS = (

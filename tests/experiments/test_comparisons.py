@@ -25,13 +25,13 @@ from experiments import (
     compare_outcomes,
     compare_psvit,
     compare_rules,
-    study,
+    kinds,
     study_fidelity,
     study_measures,
     tau_table,
 )
+from experiments.kinds import Row as TrainedRow
 from experiments.make_reference_tables import SOURCES, make
-from experiments.study import Row as TrainedRow
 from experiments.tables import markdown, write_rows
 from experiments.tasks import PICTURES, TASKS
 from proxies import PROXIES
@@ -171,27 +171,27 @@ def rows_of(kind: str, *accuracies: tuple[float, ...], text: str = "") -> list[T
 def test_differences_of_outcomes_are_within_pairs_and_seeds() -> None:
     policy, picked = compare_outcomes.POLICY, compare_outcomes.PICKED
     rows = [*rows_of(policy, (50, 50), (70, 70)), *rows_of(picked, (53, 53), (73, 73))]
-    found = study.difference(rows, [(picked, policy)], paired=(picked, policy))
+    found = kinds.difference(rows, [(picked, policy)], paired=(picked, policy))
     assert (found.value, *found.interval) == (3, 3, 3)
-    random = study.RANDOM
+    random = kinds.RANDOM
     rows += rows_of(random, (50, 50), (70, 70))
-    found = study.difference(rows, [(picked, random)])  # of no pairs: Welch's
+    found = kinds.difference(rows, [(picked, random)])  # of no pairs: Welch's
     away = stats.t.ppf(0.975, 2) * math.sqrt(200)
     assert found.value == 3
     assert found.interval == pytest.approx((3 - away, 3 + away))
-    both = study.difference(rows, [(picked, policy), (random, policy)], paired=(picked, policy))
+    both = kinds.difference(rows, [(picked, policy), (random, policy)], paired=(picked, policy))
     assert both.value == 1.5
     noisy = [*rows_of(policy, (50, 60)), *rows_of(picked, (50, 60))]
-    found = study.difference(noisy, [(picked, policy)])  # of their trainings
+    found = kinds.difference(noisy, [(picked, policy)])  # of their trainings
     away = stats.t.ppf(0.975, 2) * math.sqrt(50)
     assert found.interval == pytest.approx((-away, away))
 
 
 def test_a_network_that_several_growths_end_in_counts_once() -> None:
     rows = rows_of("grown", *[(87.0, 90.0)] * 3, text="same")
-    assert study.values_of(rows, "grown") == [87.0, 90.0]
+    assert kinds.values_of(rows, "grown") == [87.0, 90.0]
     rows.append(TrainedRow("grown", 3, "other", 0, 80.0))
-    assert study.values_of(rows, "grown") == [88.5, 80.0]
+    assert kinds.values_of(rows, "grown") == [88.5, 80.0]
 
 
 @pytest.mark.usefixtures("small")
@@ -227,11 +227,11 @@ def test_rules_and_growth_to_one_budget_are_trained(
 ) -> None:
     taught: list[Any] = []
 
-    def train(text: str, seed: int) -> float:
+    def train(_pictures: str, text: str, seed: int) -> float:
         taught.append((text, seed))
         return 50 + crc32(f"{text} {seed}".encode()) % 997 / 100
 
-    monkeypatch.setattr(compare_designs, "trainer", lambda *_: train)
+    monkeypatch.setattr(compare_designs, "train", train)
     line = "--growths 2 --trainings 1 --budget 700K --table table.csv"
     printed = script(compare_rules.main, line).splitlines()
     rows = read_rows("table.csv")

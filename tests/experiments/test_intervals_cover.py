@@ -11,7 +11,7 @@ from run_script import Script, table_cells
 from asvit.architectures.genotype import Genotype
 from asvit.reference import load_reference
 from asvit.reference.findings import Interval
-from asvit.reference.intervals import Estimate
+from asvit.reference.intervals import IntervalEstimate
 from asvit.reference.statistics import correlate, kendall
 from experiments import (
     check_intervals,
@@ -31,7 +31,8 @@ from experiments import (
 from experiments.check_intervals import KINDS, QUICK, Coverage
 from experiments.compare_designs import PREDICTED, SHORTER
 from experiments.compare_outcomes import BEST, PICKED, POLICY, PUBLISHED
-from experiments.study import RANDOM, Row, architectures, difference, gain, grouped, in_a_cell
+from experiments.kinds import RANDOM, Row, architectures, difference
+from experiments.study import gain, grouped, in_a_cell
 from experiments.tables import fill_tables, read_rows
 
 
@@ -47,9 +48,9 @@ def test_intervals_that_are_half_as_wide_are_seen(
 ) -> None:
     difference = check_intervals.difference
 
-    def halved(*given: object, **more: object) -> Estimate:
+    def halved(*given: object, **more: object) -> IntervalEstimate:
         found = difference(*given, **more)
-        return Estimate(
+        return IntervalEstimate(
             found.value, Interval(*((found.value + end) / 2 for end in found.interval))
         )
 
@@ -115,7 +116,7 @@ def test_words_about_random_draws_follow_from_the_rows() -> None:
     assert words in said("evidence_designs")
 
 
-def not_quoted(page: str, estimates: Iterable[Estimate]) -> list[str]:
+def not_quoted(page: str, estimates: Iterable[IntervalEstimate]) -> list[str]:
     """Estimates whose interval, as tables would have it, is not on a page."""
     cells = [in_a_cell(one).strip("*") for one in estimates]
     return [cell for cell in cells if cell[cell.index("(") :] not in said(page)]
@@ -139,7 +140,7 @@ def test_words_about_searches_quote_what_the_rows_give() -> None:
         *(("hard-fractals", PREDICTED), ("hard-fractals", SHORTER)),
     ):
         rows = read_rows(compare_designs.table_of(pictures), Row)
-        estimates.append(compare_designs.difference(rows, kind, RANDOM))
+        estimates.append(difference(rows, [(kind, RANDOM)], paired=compare_designs.SEARCHES))
     fractals, scratch = (
         [row for row in study_pretraining.TIMED.rows() if row.start == start]
         for start in ("fractals", "scratch")
@@ -204,6 +205,17 @@ def test_words_about_predictors_quote_what_leads_and_trails_measures() -> None:
     cells = [one[0] for one in re.finditer(shown, predictor_table.table("measure"))]
     assert len(cells) == 4
     assert [cell for cell in cells if cell not in said("predictor")] == []
+
+
+def test_words_about_counts_of_reference_tables_are_those_of_the_predictor_s_table() -> None:
+    taus: dict[str, list[str]] = {}
+    for name, count, *_ in table_cells(predictor_table.table("count"))[2:]:
+        taus.setdefault(name.partition(",")[0], []).append(count.partition(" ")[2])
+    page = said("reference")
+    for name, words in (("vitbench101-pit", "PiT"), ("vitbench101-autoformer", "AutoFormer")):
+        low, *_, high = sorted(taus[name], key=lambda tau: float(tau.replace("−", "-")))
+        assert f"{low} to {high} on {words}" in page
+    assert f"{min(taus['timm-in1k'])} to {max(taus['timm-in1k'])} on timm" in page
 
 
 def test_words_about_mended_networks_follow_from_the_rows() -> None:

@@ -18,7 +18,7 @@ from asvit.data.preparation import shown_channels
 from asvit.designs.pictures import LEAST_TESTED, PictureList, in_words
 from asvit.designs.stages import Choice, PictureFacts, Share, Tested
 from asvit.reference.intervals import (
-    Estimate,
+    IntervalEstimate,
     balanced_accuracy,
     paired_difference,
     proportion,
@@ -120,7 +120,7 @@ class DesignTest:
         return self.picture_list.tested
 
 
-def _per_cent(estimate: Estimate) -> Share:
+def _per_cent(estimate: IntervalEstimate) -> Share:
     """A share and the ends of its interval."""
     low, high = estimate.interval
     return Share(100 * estimate.value, 100 * low, 100 * high)

@@ -7,7 +7,7 @@ from scipy import stats
 
 from asvit.reference.findings import Interval
 from asvit.reference.intervals import (
-    Estimate,
+    IntervalEstimate,
     balanced_accuracy,
     combined,
     contrast,
@@ -78,10 +78,10 @@ def test_unpaired_differences_are_those_of_newcombe() -> None:
 
 
 def test_a_combination_of_one_is_itself_and_lacks_what_a_part_lacks() -> None:
-    one = Estimate(0.5, Interval(0.2, 0.9))
+    one = IntervalEstimate(0.5, Interval(0.2, 0.9))
     assert combined((1, one)).interval == pytest.approx(one.interval)
     assert combined((-2, one)).interval == pytest.approx((-1.8, -0.4))
-    without = Estimate(0.4, Interval(math.nan, math.nan))
+    without = IntervalEstimate(0.4, Interval(math.nan, math.nan))
     assert all(map(math.isnan, combined((1, one), (-1, without)).interval))
 
 

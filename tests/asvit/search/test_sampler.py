@@ -18,7 +18,7 @@ from asvit.search.limits import Limits
 from asvit.search.policy import JointCategoricalPolicy, reinforce_step
 from asvit.search.reward import MovingBaseline, WindowedReward
 from asvit.search.sampler import UNIFORM, ReinforceSampler, measured_trials
-from asvit.search.seeds import seed_for
+from asvit.search.seeds import draw_seed
 from asvit.spaces import load_space
 from proxies.counts import Cost
 from scaling.ranking import Better
@@ -71,7 +71,7 @@ def test_a_controller_that_learns_beats_random(controller: str) -> None:
 
 
 def generator(seed: int, purpose: str, count: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed_for(seed, purpose, count))
+    return torch.Generator().manual_seed(draw_seed(seed, purpose, count))
 
 
 def replayed_by_hand(study: Study, seed: int, batch: int) -> JointCategoricalPolicy:
@@ -216,7 +216,7 @@ def test_evolution_changes_one_dimension_of_a_living_parent() -> None:
 
 def test_seeds_differ_by_run_purpose_and_count() -> None:
     keys = [(0, "a", 0), (1, "a", 0), (0, "b", 0), (0, "a", 1)]
-    assert len({seed_for(*key) for key in [*keys, *keys]}) == 4
+    assert len({draw_seed(*key) for key in [*keys, *keys]}) == 4
 
 
 def test_every_controller_says_what_it_is_and_an_unknown_one_teaches() -> None:

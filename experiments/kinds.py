@@ -1,0 +1,173 @@
+"""Trainings of kinds of architectures, such as those that searches, growths and rules end in."""
+
+import argparse
+import statistics
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from asvit.reference.intervals import IntervalEstimate, contrast
+from experiments.study import (
+    Case,
+    Study,
+    add_table_options,
+    paired_differences,
+    points,
+    stored_rows,
+)
+from experiments.tables import markdown, read_rows
+from proxies import Cost
+
+#: Kind to the number of its architectures, and what gives the text of each by its number.
+Kinds = Mapping[str, tuple[int, Callable[[int], str]]]
+
+RANDOM = "random"
+#: Columns of a table of architectures with their sizes, and how they are aligned.
+SIZED = dict.fromkeys(("architecture", "seed", "text"), "l") | {"params": "r", "MACs": "r"}
+SIZED |= {"accuracies": "l", "mean": "r"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One training: test accuracy in per cent."""
+
+    kind: str
+    search: int  # seed of the search or growth, or number of the draw
+    architecture: str
+    training: int  # seed of the training
+    accuracy: float
+
+
+def train_kinds(
+    options: argparse.Namespace,
+    kinds: Kinds,
+    train: Callable[[str, int], float],
+    *,
+    only: Collection[str] | None = None,
+) -> list[Row]:
+    """The rows of the table; without ``--print``, after training what it lacks of ``kinds``.
+
+    All architectures are trained once before any is trained again. An architecture that the table
+    names is not looked for again, and one of several kinds is trained once for all.
+
+    Args:
+        options: Those of :func:`kinds_parser`.
+        kinds: What to train.
+        train: Gives the accuracy of an architecture trained with a seed.
+        only: Kinds to train now.
+    """
+    table: Path = options.table
+    if options.print:
+        return stored_rows(table, Row)
+
+    def measure(kind: str, search: int, training: int) -> Case:
+        rows = read_rows(table, Row)
+        texts = {(row.kind, row.search): row.architecture for row in rows}
+        text = texts.get((kind, search)) or kinds[kind][1](search)
+        known = {(row.architecture, row.training): row.accuracy for row in rows}
+        accuracy = known.get((text, training))
+        return {
+            "architecture": text,
+            "accuracy": train(text, training) if accuracy is None else accuracy,
+        }
+
+    every: list[Case] = [
+        {"kind": kind, "search": search, "training": training}
+        for kind, (count, _) in kinds.items()
+        for search in range(count)
+        for training in range(options.trainings)
+    ]
+    chosen = [case for case in every if only is None or case["kind"] in only]
+    return Study(Row, table, every, measure, repeat="training").run(chosen=chosen)
+
+
+def kinds_parser(
+    doc: str | None, *, out: str = "", table: Path | None = None
+) -> argparse.ArgumentParser:
+    """A parser with the options of every command that trains kinds of architectures.
+
+    Args:
+        doc: Description.
+        out: Folder below ``runs``, of commands that search or grow.
+        table: CSV file of the rows, where it does not depend on options.
+    """
+    parser = argparse.ArgumentParser(description=doc)
+    add_table_options(parser, table)
+    parser.add_argument("--trainings", type=int, default=3, help="seeds of each architecture")
+    if out:
+        parser.add_argument("--out", type=Path, default=Path("runs") / out)
+    return parser
+
+
+def accuracies(rows: Sequence[Row], kind: str) -> Mapping[int, Sequence[float]]:
+    """Search or draw to the accuracies of its trainings."""
+    values: dict[int, list[float]] = {}
+    for row in sorted(rows, key=lambda row: (row.search, row.training)):
+        if row.kind == kind:
+            values.setdefault(row.search, []).append(row.accuracy)
+    return values
+
+
+def architectures(rows: Sequence[Row], kind: str) -> Iterator[tuple[int, str, Sequence[float]]]:
+    """Search or draw, architecture, and the accuracies of its trainings."""
+    texts = {row.search: row.architecture for row in rows if row.kind == kind}
+    for search, values in accuracies(rows, kind).items():
+        yield search, texts[search], values
+
+
+def accuracy_cells(values: Sequence[float]) -> tuple[str, str]:
+    """Accuracies and their mean as cells of a table."""
+    return ", ".join(f"{value:.1f}" for value in values), f"{statistics.fmean(values):.1f}"
+
+
+def sized_line(
+    kind: str, number: object, text: str, size: Cost, values: Sequence[float], *, digits: int = 1
+) -> tuple[object, ...]:
+    """The cells of an architecture under :data:`SIZED`; ``digits`` are those of its millions."""
+    costs = f"{size.params / 1e6:.2f}M", f"{size.macs / 1e6:.{digits}f}M"
+    return kind, number, f"`{text}`", *costs, *accuracy_cells(values)
+
+
+def difference(
+    rows: Sequence[Row], pairs: Sequence[tuple[str, str]], *, paired: Collection[str] = ()
+) -> IntervalEstimate:
+    """Mean accuracy of one kind minus that of another, with Welch's or Student's 95 % interval.
+
+    Of several pairs of kinds, it is the mean of their differences. A kind has a value for each of
+    its architectures, the mean over trainings, or where it has one architecture for each training;
+    an architecture that several searches or growths end in counts once. Two outcomes of searches
+    with one seed share what they are judged by, such as the images and initial weights of the
+    measures; of kinds in ``paired``, their differences are the values.
+    """
+    terms: list[tuple[float, Sequence[float]]] = []
+    for pair in pairs:
+        weight = 1 / len(pairs)
+        sides = [[row for row in rows if row.kind == kind] for kind in pair]
+        left, right = ({row.search for row in side} for side in sides)
+        if left == right and len(left) > 1 and {*pair} <= {*paired}:
+            terms.append((weight, paired_differences(*sides, pair=["search"])))
+        else:
+            terms += [(weight, values_of(rows, pair[0])), (-weight, values_of(rows, pair[1]))]
+    return contrast(*terms)
+
+
+def values_of(rows: Sequence[Row], kind: str) -> Sequence[float]:
+    """Mean of each architecture of a kind, or the accuracies of its only one."""
+    distinct = {text: values for _, text, values in architectures(rows, kind)}
+    if len(distinct) > 1:
+        return [statistics.fmean(values) for values in distinct.values()]
+    return next(iter(distinct.values()))
+
+
+def differences(
+    compared: Mapping[str, Sequence[tuple[str, str]]],
+    rows: Sequence[Row],
+    *,
+    paired: Collection[str] = (),
+) -> str:
+    """The differences of labelled pairs of kinds, as Markdown; see :func:`difference`."""
+    lines = [
+        (label, *points(difference(rows, pairs, paired=paired)))
+        for label, pairs in compared.items()
+    ]
+    return markdown({"points more": "l", "mean": "r", "95 % interval": "r"}, lines)
