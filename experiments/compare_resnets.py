@@ -23,13 +23,14 @@ from proxies.counts import count
 
 BASE = "by hand"
 MACS = 10_000_000
-#: Name -> activation, and whether the stem is as wide as the first stage (timm: half as wide).
-NETWORKS: Mapping[str, tuple[str, bool]] = {
-    BASE: ("relu", False),
-    "silu": ("silu", False),
-    "wide stem": ("relu", True),
-    "silu, wide stem": ("silu", True),
-    "gelu": ("gelu", False),
+#: Name -> activation, and width of the stem over that of the first stage (timm: half as wide).
+NETWORKS: Mapping[str, tuple[str, float]] = {
+    BASE: ("relu", 0.5),
+    "silu": ("silu", 0.5),
+    "wide stem": ("relu", 1),
+    "silu, wide stem": ("silu", 1),
+    "silu, wider stem": ("silu", 1.5),
+    "gelu": ("gelu", 0.5),
 }
 #: Pictures -> steps of a training, and augmentation.
 SETS: Mapping[str, tuple[int, Mapping[str, Any]]] = {
@@ -62,12 +63,12 @@ def widest(network: str, side: int, classes: int) -> tuple[str, int]:
 
 
 def _text(network: str, width: int) -> str:
-    activation, wide = NETWORKS[network]
+    activation, ratio = NETWORKS[network]
     arguments: dict[str, Any] = {
         "act_layer": activation,
         "channels": tuple(width * 2**stage for stage in range(4)),
         "layers": (1, 1, 1, 1),
-        "stem_width": width if wide else max(4, width // 8 * 4),
+        "stem_width": width if ratio == 1 else max(4, int(ratio * width) // 4 * 4),
     }
     return PREFIX + call_text("resnet10t", arguments)
 

@@ -24,7 +24,6 @@ from asvit.models.psvit import PSViT
 from asvit.models.shiftvit import ShiftViT
 from proxies.messages import first_line
 
-
 _PLAIN: Final = (nn.Conv2d, MixedConv2d)
 
 
