@@ -244,12 +244,12 @@ def test_a_picture_whose_name_is_not_utf8_is_left_out_and_named(
     tmp_path: Path, fakes: Fakes, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = write_pictures(tmp_path / "pictures")
-    name = b"class0/caf\xe9.jpg".decode(errors="surrogateescape")
+    name = b"class0/pet\xe9.jpg".decode(errors="surrogateescape")
     (folder / "class0" / "000.jpg").rename(folder / name)
     result = design(folder, max_params="100K", space=SPACE, out=tmp_path / "run")
     assert result.unreadable[name] == "its name is not UTF-8; rename it"
-    assert r"class0/caf\udce9.jpg (its name is not UTF-8; rename it)" in caplog.text
-    assert r"caf\udce9.jpg" in (tmp_path / "run" / "report.html").read_text()
+    assert r"class0/pet\udce9.jpg (its name is not UTF-8; rename it)" in caplog.text
+    assert r"pet\udce9.jpg" in (tmp_path / "run" / "report.html").read_text()
 
 
 def test_no_absolute_path_is_stored(stopped: Callable[[str], Path], tmp_path: Path) -> None:
