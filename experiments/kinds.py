@@ -64,8 +64,8 @@ def train_kinds(
         rows = read_rows(table, Row)
         texts = {(row.kind, row.search): row.architecture for row in rows}
         text = texts.get((kind, search)) or kinds[kind][1](search)
-        known = {(row.architecture, row.training): row.accuracy for row in rows}
-        accuracy = known.get((text, training))
+        accuracies = {(row.architecture, row.training): row.accuracy for row in rows}
+        accuracy = accuracies.get((text, training))
         return {
             "architecture": text,
             "accuracy": train(text, training) if accuracy is None else accuracy,

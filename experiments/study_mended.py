@@ -191,11 +191,12 @@ def tau(
     return IntervalEstimate(value, Interval(max(low, -1.0), min(high, 1.0)))
 
 
-def _cell(x: NDArray[np.float64], found: IntervalEstimate) -> str:
+def _cell(x: NDArray[np.float64], estimate: IntervalEstimate) -> str:
     """A tau with its interval, and how many networks have no value."""
     failed = int((~np.isfinite(x)).sum())
-    low, high = found.interval
-    text = f"{found.value:.2f} ({low:.2f} to {high:.2f}{f', {failed} failed' if failed else ''})"
+    low, high = estimate.interval
+    rest = f", {failed} failed" if failed else ""
+    text = f"{estimate.value:.2f} ({low:.2f} to {high:.2f}{rest})"
     return text.replace("-", "−")
 
 

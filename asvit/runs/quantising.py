@@ -72,10 +72,10 @@ def labelled_pictures(data: str | None, weights: Path | None, content: WeightsFi
     run = None if weights is None else _result(weights.parent)
     if data is not None:
         pictures = _divided(data, run, content.network.image_size)
-        own, wanted = pictures.others.kind, content.preparation.kind
-        if own.content != wanted.content:
+        own, kind = pictures.others.kind, content.preparation.kind
+        if own.content != kind.content:
             raise ValueError(
-                f"{data} has images of {own}, the network is for {wanted}; name others with --data"
+                f"{data} has images of {own}, the network is for {kind}; name others with --data"
             )
         if weights is not None:
             _warn_of_trained(weights, pictures.others)

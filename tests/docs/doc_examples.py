@@ -67,15 +67,15 @@ def read(page: str) -> list[Example]:
 
 def read_manual() -> list[Example]:
     """The examples of ``--help``, a block for each command."""
-    path, found = "asvit/cli/manual.txt", []
+    path, examples = "asvit/cli/manual.txt", []
     lines = (ROOT / path).read_text(encoding="utf-8").splitlines()
     left_out = {"design": "takes half an hour"}
     left_out |= dict.fromkeys(("transfer detect", "transfer segment"), "needs COCO or ADE20K")
     for name, page in MANUAL.items():
         if name != "completion":  # whose lines are a shell's
             text = "\n".join(line for line, _ in page.examples)
-            found.append(Example(path, lines.index(name) + 2, "sh", text, left_out.get(name)))
-    return found
+            examples.append(Example(path, lines.index(name) + 2, "sh", text, left_out.get(name)))
+    return examples
 
 
 def calls(example: Example, folder: Path) -> list[list[str]]:

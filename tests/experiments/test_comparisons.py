@@ -171,14 +171,14 @@ def rows_of(kind: str, *accuracies: tuple[float, ...], text: str = "") -> list[T
 def test_differences_of_outcomes_are_within_pairs_and_seeds() -> None:
     policy, picked = compare_outcomes.POLICY, compare_outcomes.PICKED
     rows = [*rows_of(policy, (50, 50), (70, 70)), *rows_of(picked, (53, 53), (73, 73))]
-    found = kinds.difference(rows, [(picked, policy)], paired=(picked, policy))
-    assert (found.value, *found.interval) == (3, 3, 3)
+    difference = kinds.difference(rows, [(picked, policy)], paired=(picked, policy))
+    assert (difference.value, *difference.interval) == (3, 3, 3)
     random = kinds.RANDOM
     rows += rows_of(random, (50, 50), (70, 70))
-    found = kinds.difference(rows, [(picked, random)])  # of no pairs: Welch's
+    difference = kinds.difference(rows, [(picked, random)])  # of no pairs: Welch's
     away = stats.t.ppf(0.975, 2) * math.sqrt(200)
-    assert found.value == 3
-    assert found.interval == pytest.approx((3 - away, 3 + away))
+    assert difference.value == 3
+    assert difference.interval == pytest.approx((3 - away, 3 + away))
     both = kinds.difference(rows, [(picked, policy), (random, policy)], paired=(picked, policy))
     assert both.value == 1.5
     noisy = [*rows_of(policy, (50, 60)), *rows_of(picked, (50, 60))]

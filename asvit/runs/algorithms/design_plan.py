@@ -270,8 +270,8 @@ class DesignPlan:
         epoch, steps = self.trainings.pace(str(typical), side, data=data)
         self._check_hours(settings, searching, epoch)
         training = epoch * enough_epochs(steps)
-        known = "finalists" in self.results
-        stages = self.last_round.entrants if known else self.last_round.stages
+        ready = "finalists" in self.results
+        stages = self.last_round.entrants if ready else self.last_round.stages
         rounds = dict.fromkeys(stages, training)
         pictures, family = self.results.pictures, first_family(self.settings)
         if fractals.begins_with_them(self.settings, family, pictures):

@@ -96,9 +96,9 @@ def test_dimensions_called_as_sizes_are_choices_beside_them(monkeypatch) -> None
             )
 
     monkeypatch.setitem(SPACES, "named", Named())
-    found = row("named:2,8", image_size=32)
-    assert [found[name] for name in ("depth", "width")] == [math.log2(4), math.log2(64)]
-    assert [found[name] for name in ("named.depth", "named.width")] == [2, 8]
+    values = row("named:2,8", image_size=32)
+    assert [values[name] for name in ("depth", "width")] == [math.log2(4), math.log2(64)]
+    assert [values[name] for name in ("named.depth", "named.width")] == [2, 8]
 
 
 def test_positions_of_identities_make_no_difference():

@@ -22,9 +22,9 @@ def deit() -> nn.Module:
 
 
 def maps_of(model: nn.Module) -> dict[str, Tensor]:
-    found: dict[str, Tensor] = {}
-    visit_attention_maps(model, IMAGE, lambda name, maps: found.update({name: maps}))
-    return found
+    layers: dict[str, Tensor] = {}
+    visit_attention_maps(model, IMAGE, lambda name, maps: layers.update({name: maps}))
+    return layers
 
 
 def panel(one: CellMaps, head: int = 0) -> Tensor:

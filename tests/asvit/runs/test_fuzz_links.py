@@ -36,12 +36,12 @@ def put(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[Pa
 def test_no_run_begins(put: Callable[[Path], str], tmp_path: Path) -> None:
     for kind, name in (*NAMES, *OTHERS):
         files, folder = RUNS[kind].files, tmp_path / kind / name
-        told = put(folder / name)
+        words = put(folder / name)
         for fresh in (False, True):
-            with pytest.raises(ValueError, match=f"{name} is {told}.*, not a file of its own; "):
+            with pytest.raises(ValueError, match=f"{name} is {words}.*, not a file of its own; "):
                 check_folder(folder, files, fresh=fresh)
             with (
-                pytest.raises(ValueError, match=f"{name} is {told}"),
+                pytest.raises(ValueError, match=f"{name} is {words}"),
                 claimed(folder, files, fresh=fresh),
             ):
                 pytest.fail(f"{kind} claimed a folder with {name}")

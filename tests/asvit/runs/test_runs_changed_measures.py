@@ -151,10 +151,10 @@ def test_a_worker_that_has_other_code_measures_nothing(edit: Edit) -> None:
         MeasurementWorker(work.settings, arrays, "cpu")
     PROXIES.pop("mine")  # one that is not asked for need not be known
     MeasurementWorker(work.settings, arrays, "cpu")
-    for asked, words in (
+    for options, words in (
         ({"names": ["mine"]}, "unknown proxy 'mine'"),
         ({"architecture": "mine:1,2"}, "architecture text 'mine:1,2' has 1 part"),
     ):
-        work = measuring_work(context, **asked)
+        work = measuring_work(context, **options)
         with pytest.raises(ValueError, match=f"a worker does not know .*: {words}"):
             MeasurementWorker(work.settings, arrays, "cpu")

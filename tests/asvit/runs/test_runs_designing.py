@@ -299,8 +299,8 @@ def test_hours_that_are_too_few_are_refused_before_the_search_and_more_go_on(
 @pytest.mark.parametrize(("channels", "words"), [(1, "1 channel"), (5, "5 channels")])
 def test_the_summary_counts_channels(channels: int, words: str) -> None:
     result = replace(RIGHT[DesignResult][0], channels=channels)
-    (told,) = (part for part in map(str, DesignRun.summary(result)) if part.startswith("64 px, "))
-    assert told.split(", ")[1] == f"{words} of uint16"
+    (line,) = (part for part in map(str, DesignRun.summary(result)) if part.startswith("64 px, "))
+    assert line.split(", ")[1] == f"{words} of uint16"
 
 
 @pytest.mark.nightly  # one of images of 5 channels is whole, too; others have int8 and the script

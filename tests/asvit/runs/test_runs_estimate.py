@@ -39,9 +39,9 @@ def test_trainings_take_the_time_of_their_steps(
     settings = TrainingSearchSettings(
         **PLACE, trainings=24, training_steps=100, batch_size=4, batch=4, test_images=8
     )
-    found = training_seconds(settings, workers, done=4)
+    seconds = training_seconds(settings, workers, done=4)
     longer = (3 * 100 * 4 + 8) / (3 * 5 * 4 + 2)  # images that pass, beside those of the probe
-    assert found == pytest.approx(20 * rounds / 4 * 2.0 * longer)
+    assert seconds == pytest.approx(20 * rounds / 4 * 2.0 * longer)
 
 
 def test_paces_make_families_take_equally_long(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -143,8 +143,8 @@ def test_the_real_measures_of_a_real_series(tmp_path: Path) -> None:
         assert row.measured_width == row.width // 4
         assert all(value > 0 for value in row.values.values())
     assert (tmp_path / "report.html").stat().st_size > 10_000
-    drawn = {f"{name}.svg" for name in ScaleRun.files.figures}
-    assert drawn <= {path.name for path in tmp_path.iterdir()}
+    files = {f"{name}.svg" for name in ScaleRun.files.figures}
+    assert files <= {path.name for path in tmp_path.iterdir()}
 
 
 def test_real_widths_that_heads_do_not_divide_are_grown(tmp_path: Path) -> None:

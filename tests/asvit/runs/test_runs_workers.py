@@ -120,11 +120,11 @@ def test_the_last_network_is_shared_by_measures(monkeypatch: pytest.MonkeyPatch)
 def test_workers_have_to_know_measures_and_architectures_of_a_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    asked: list[Any] = []
+    calls: list[Any] = []
 
     @contextmanager
     def opened(_workers: Workers, work: Work, _device: str) -> Iterator[None]:
-        asked.append([work.settings[name] for name in ("space", "names", "architecture")])
+        calls.append([work.settings[name] for name in ("space", "names", "architecture")])
         yield
 
     monkeypatch.setattr(measurement_pool, "open_pool", opened)
@@ -132,7 +132,7 @@ def test_workers_have_to_know_measures_and_architectures_of_a_run(
     Evaluator(load_space("asvit-tiny"), settings, workers=two).close()
     load = Workload(1, 1, 1.0, lambda: MeasurementJob(SEED, TWO, SEED, 32))
     _ = MeasurementPool({32: EvalContext(settings)}, two, load)._opened
-    assert asked == [["asvit-tiny", [*TWO], ""], [None, [*TWO], SEED]]
+    assert calls == [["asvit-tiny", [*TWO], ""], [None, [*TWO], SEED]]
 
 
 def unmeasured(task: Task) -> Mapping[str, Any]:

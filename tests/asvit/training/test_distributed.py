@@ -66,9 +66,9 @@ def test_processes_that_would_share_a_gpu_are_refused(
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(distributed, "resolve_device", torch.device)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    told = r"3 processes were started on a machine with 2 GPU\(s\); .*--nproc-per-node 2"
+    words = r"3 processes were started on a machine with 2 GPU\(s\); .*--nproc-per-node 2"
     if refused:
-        with pytest.raises(ValueError, match=told):
+        with pytest.raises(ValueError, match=words):
             ProcessGroup("cuda")
     else:
         distributed._check_gpus()
