@@ -36,6 +36,7 @@ from asvit.training.device_queue import UnreadLosses
 from asvit.training.distributed import ProcessGroup
 from asvit.training.epochs import EpochSession
 from asvit.training.images.loaders import ordered_loader, shuffled_loader
+from asvit.training.layout import use_fast_convolutions
 from asvit.training.precision import arithmetic, autocast
 from asvit.training.pretrained import weights_path
 from asvit.training.settings import WARMUP_SHARE, tighter_clip
@@ -249,6 +250,7 @@ class Session(EpochSession[TransferRow]):
         self.check_part()
         check_finite(model.state_dict(), what="the weights to start from")
         model.to(processes.device)
+        use_fast_convolutions(model, processes.device)
         groups = parameter_groups(model, settings.weight_decay)
         self._optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate)
         if stored is not None:

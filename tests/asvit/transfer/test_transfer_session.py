@@ -357,3 +357,17 @@ def test_frozen_weights_stay() -> None:
     fresh, trained = Fit(SETTINGS).model.state_dict(), weights("run")
     assert torch.equal(trained["map.bias"], fresh["map.bias"])
     assert not torch.equal(trained["map.weight"], fresh["map.weight"])
+
+
+def test_convolutions_that_bfloat16_gets_wrong_on_a_cpu_are_exact_in_it() -> None:
+    stem = nn.Conv2d(3, 4, 3, stride=2, padding=1)
+
+    class WithStem(Fit):
+        def __init__(self, settings: TransferSettings) -> None:
+            super().__init__(settings)
+            self.model.stem = stem
+
+    run("run", replace(SETTINGS, epochs=1), task=WithStem)
+    with torch.autocast("cpu", torch.bfloat16):
+        small, large = (stem(torch.ones(1, 3, side, side)).dtype for side in (3, 8))
+    assert (small, large) == (torch.float32, torch.bfloat16)
