@@ -95,7 +95,7 @@ def labelled_pictures(data: str | None, weights: Path | None, content: WeightsFi
             "its own classes with --data"
         )
     if content.classes and sorted(classes) != sorted(content.classes):
-        pairs = zip_longest(classes, content.classes)
+        pairs = zip_longest(sorted(classes), sorted(content.classes))  # in any order
         first = next(pair for pair in pairs if pair[0] != pair[1])
         here, known = ("none" if name is None else shown(name) for name in first)
         raise ValueError(

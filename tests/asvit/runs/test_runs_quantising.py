@@ -288,14 +288,17 @@ def test_pictures_of_a_design_are_those_of_its_list_also_where_it_has_moved(
     data = f"{design}/images.csv{reading}"
     replace(run, settings=replace(run.settings, data=data, train_on_validation=True)).write()
     for weights in (design / "model.safetensors", Path("run/model.safetensors")):
-        found = labelled_pictures(None, weights, _content())
-        assert (len(found.trained), len(found.others)) == (48, 12)
-        assert (found.trained.kind.channels, found.others.kind.channels) == (channels, channels)
+        sets = labelled_pictures(None, weights, _content())
+        assert (len(sets.trained), len(sets.others)) == (48, 12)
+        assert (sets.trained.kind.channels, sets.others.kind.channels) == (
+            channels,
+            channels,
+        )
     assert len(pictures.others) == 18
     shutil.copytree("run", design / "training")
     moved = design.rename(folder / "moved")
-    found = labelled_pictures(None, moved / "training" / "model.safetensors", _content())
-    assert (len(found.trained), len(found.others)) == (48, 12)
+    sets = labelled_pictures(None, moved / "training" / "model.safetensors", _content())
+    assert (len(sets.trained), len(sets.others)) == (48, 12)
     assert len(TrainedPictures.of(str(moved / "training")).digests) == 48
 
 
@@ -340,6 +343,12 @@ def test_pictures_have_the_labels_of_the_network_whose_classes_are_in_another_or
     assert [theirs.classes[label] for label in theirs.labels] == [
         ours.classes[label] for label in ours.labels
     ]
+
+
+def test_a_class_that_differs_is_named_whatever_the_order(folder: Path) -> None:
+    network = replace(_content(), classes=("green", "pink", "blue"))
+    with pytest.raises(ValueError, match="such as 'red' in the place of 'pink'; name pictures"):
+        labelled_pictures("colours", None, network)
 
 
 def test_classes_whose_long_names_differ_in_the_middle_are_others(folder: Path) -> None:
