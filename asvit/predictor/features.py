@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from asvit.spaces.architectures import build_on_meta, choice_features, cost, parse
-from asvit.spaces.base import SIZES as SIZES
-from asvit.spaces.base import Architecture
+from asvit.spaces.base import SIZES, Architecture
 from proxies.structure import depth, embedding_width, total_expansion
 
 Array = NDArray[np.float64]

@@ -18,7 +18,8 @@ from sklearn.gaussian_process.kernels import (
 )
 from threadpoolctl import threadpool_limits
 
-from asvit.predictor.features import SIZES, missing
+from asvit.predictor.features import missing
+from asvit.spaces.base import SIZES
 
 Array = NDArray[np.float64]
 

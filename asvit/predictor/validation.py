@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from asvit.predictor.features import SIZES, expansions, features
+from asvit.predictor.features import expansions, features
 from asvit.predictor.process import Process
 from asvit.reference import ReferenceTable, load_reference
 from asvit.reference.findings import LEAST_TRAININGS, NO_INTERVAL, Interval
 from asvit.reference.statistics import best_count, interval_of, resampled_kendall, resamples
 from asvit.reference.table import seed_of
 from asvit.spaces.architectures import parse
+from asvit.spaces.base import SIZES
 from proxies.text import shown
 
 Array = NDArray[np.float64]

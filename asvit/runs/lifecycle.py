@@ -127,9 +127,15 @@ def stored_result(run: Run[S, R, J], store: J) -> R | None:
 
 def finished_result(run: Run[Any, R, Any]) -> R | None:
     """The result in the folder, if it is of the run's very settings and not to be made anew."""
+    result = earlier_result(run)
+    return result if result is not None and result.settings == run.settings else None
+
+
+def earlier_result(run: Run[Any, R, Any]) -> R | None:
+    """The result in the folder, of whatever settings; None if there is none, or with --fresh."""
     with suppress(OSError, ValueError):
-        result: R = run.result_type.read(run.folder / RESULT)
-        return result if result.settings == run.settings and not run.fresh else None
+        result: R | None = None if run.fresh else run.result_type.read(run.folder / RESULT)
+        return result
     return None
 
 

@@ -18,7 +18,7 @@ from optuna.study import Study
 from asvit.core.codec import to_json
 from asvit.core.files import write_text
 from asvit.core.progress import Progress, Tell, Track, image_progress
-from asvit.core.run_files import JOURNAL, RESULT, TRAINED, TRIALS
+from asvit.core.run_files import JOURNAL, TRAINED, TRIALS
 from asvit.core.secrets import public_url
 from asvit.core.settings import ELSEWHERE, MeasuringSettings, fields_of
 from asvit.executors.base import Workers
@@ -31,7 +31,7 @@ from asvit.reference.statistics import check_per_cent
 from asvit.runs.algorithms.measuring import MeasuringAlgorithm
 from asvit.runs.checks import find_directions, find_space
 from asvit.runs.estimate import Remaining, training_seconds, with_example
-from asvit.runs.lifecycle import check_settings, finished_result
+from asvit.runs.lifecycle import check_settings, earlier_result, finished_result
 from asvit.runs.measurement_pool import Evaluator, MeasurementJob
 from asvit.runs.run import Run
 from asvit.runs.scaling import ScaleRun
@@ -98,16 +98,10 @@ def with_multiple(run: R, workers: Workers | None) -> R:
     limits = s.max_params, s.max_macs
     if s.width_multiple is not None or s.latency_command is not None or not any(limits):
         return run
-    multiple = _finished_multiple(run) or usual_multiple(device_of(s.device, workers), *limits)
+    earlier = earlier_result(run)
+    own = None if earlier is None else earlier.settings.width_multiple
+    multiple = own or usual_multiple(device_of(s.device, workers), *limits)
     return replace(run, settings=replace(s, width_multiple=multiple))
-
-
-def _finished_multiple(run: Run[Any, Any, Any]) -> int | None:
-    """The width multiple of the finished run in the folder; None where there is none."""
-    with contextlib.suppress(OSError, ValueError):
-        result = run.result_type.read(run.folder / RESULT)
-        return None if run.fresh else cast("int | None", result.settings.width_multiple)
-    return None
 
 
 @dataclass(kw_only=True)

@@ -140,13 +140,14 @@ class Augmentation:
         Gains and offsets of each channel of arrays, then random erasing. It draws from the global
         generators of Python and PyTorch.
         """
-        from timm.data.random_erasing import RandomErasing
         from torchvision.transforms import Compose
 
         steps: list[ImageTransform] = []
         if not kind.picture and self.color_jitter:
             steps.append(self._vary_channels)
         if self.erasing:
+            from timm.data.random_erasing import RandomErasing
+
             steps.append(RandomErasing(self.erasing, mode="pixel", device="cpu"))
         return cast("ImageTransform", Compose(steps)) if steps else None
 
