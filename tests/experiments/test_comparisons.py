@@ -182,9 +182,9 @@ def test_differences_of_outcomes_are_within_pairs_and_seeds() -> None:
     both = kinds.difference(rows, [(picked, policy), (random, policy)], paired=(picked, policy))
     assert both.value == 1.5
     noisy = [*rows_of(policy, (50, 60)), *rows_of(picked, (50, 60))]
-    found = kinds.difference(noisy, [(picked, policy)])  # of their trainings
+    difference = kinds.difference(noisy, [(picked, policy)])  # of their trainings
     away = stats.t.ppf(0.975, 2) * math.sqrt(50)
-    assert found.interval == pytest.approx((-away, away))
+    assert difference.interval == pytest.approx((-away, away))
 
 
 def test_a_network_that_several_growths_end_in_counts_once() -> None:

@@ -10,8 +10,8 @@ from torch import nn
 
 import asvit
 from asvit.predictor import features
-from asvit.predictor.features import SIZES
 from asvit.spaces import SPACES, PlainSpace
+from asvit.spaces.base import SIZES
 
 AS_VIT = "8,2,3|4,1,2|4,1,4|4,1,6|32"
 

@@ -42,8 +42,10 @@ def measured(draw, *, least=5):
 
 
 def points(values, accuracies, count, better="higher"):
-    found = correlate(values, accuracies, better=better, counts={"params": count}, samples=20)
-    return [getattr(found, name) for name in POINTS]
+    correlation = correlate(
+        values, accuracies, better=better, counts={"params": count}, samples=20
+    )
+    return [getattr(correlation, name) for name in POINTS]
 
 
 @given(measured(least=2), st.integers(0, 99))

@@ -21,9 +21,9 @@ def deit() -> nn.Module:
     ).eval()
 
 
-def maps_of(model: nn.Module) -> dict[str, Tensor]:
+def maps_of(model: nn.Module, image: Tensor = IMAGE) -> dict[str, Tensor]:
     layers: dict[str, Tensor] = {}
-    visit_attention_maps(model, IMAGE, lambda name, maps: layers.update({name: maps}))
+    visit_attention_maps(model, image, lambda name, maps: layers.update({name: maps}))
     return layers
 
 
@@ -107,9 +107,7 @@ def test_pooled_lists_lie_on_the_patches() -> None:
     model = PSViT(("b",) * 3, (12, 16, 24), (3, 4, 6), pooling="1d", img_size=112).eval()
     image = torch.randn(1, 3, 112, 112)  # 7 × 7 patches, then lists of 24 and 12
     second = layer_maps(model, image)[1]
-    found: dict[str, Tensor] = {}
-    visit_attention_maps(model, image, lambda name, maps: found.update({name: maps}))
-    weights = found["stages.1.cells.0.attn"][0, 2, 0, 1:]
+    weights = maps_of(model, image)["stages.1.cells.0.attn"][0, 2, 0, 1:]
     cells = panel(second, 2).flatten()
     torch.testing.assert_close(cells[:48], weights.repeat_interleave(2))
     assert cells[48].isnan()
@@ -163,9 +161,7 @@ def test_tokens_that_are_in_no_mean_of_a_list_are_seen_by_none(hallucinated: boo
     if hallucinated:
         model = convert(model, "hallucinated")
     image = torch.randn(1, 3, 56, 56)  # 7 × 7 tokens in stage 2, and means of 16 as keys
-    found: dict[str, Tensor] = {}
-    visit_attention_maps(model, image, lambda name, maps: found.update({name: maps}))
-    first = next(iter(found.values()))
+    first = next(iter(maps_of(model, image).values()))
     cells = panel(layer_maps(model, image)[0], 1).flatten()
     torch.testing.assert_close(cells[:48], first[0, 1].mean(0).repeat_interleave(16))
     assert cells[48].isnan()

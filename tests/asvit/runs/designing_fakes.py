@@ -52,7 +52,7 @@ class Fakes:
 
     def __init__(self) -> None:
         self.calls: list[str] = []
-        self.told: dict[str, str] = {}
+        self.card: dict[str, str] = {}
         self.searched: list[int | None] = []  # limits
         self.multiples: list[int | None] = []  # of the widths of searches
         self.stop_at = ""
@@ -118,7 +118,7 @@ class Fakes:
 
     def export(self, *, to: str, out: str, facts: Any, **_: object) -> object:
         self.called(f"export {to}")
-        self.told = facts["designed"]
+        self.card = facts["designed"]
         return SimpleNamespace(command=f"asvit export --to {to} --out {out}")
 
     def latency(self, _plan: DesignPlan, text: str, side: int) -> Latency:
@@ -131,15 +131,15 @@ class Fakes:
 
 @pytest.fixture
 def fakes(monkeypatch: pytest.MonkeyPatch) -> Fakes:
-    made = Fakes()
-    monkeypatch.setattr(SearchAlgorithm, "run", lambda run: made.search(run))
-    monkeypatch.setattr(TrainAlgorithm, "run", lambda run: made.train(run))
-    monkeypatch.setattr(TrainAlgorithm, "plan", lambda run: made.plan(run))
-    monkeypatch.setattr(design_testing, "predict", made.predict)
+    script = Fakes()
+    monkeypatch.setattr(SearchAlgorithm, "run", lambda run: script.search(run))
+    monkeypatch.setattr(TrainAlgorithm, "run", lambda run: script.train(run))
+    monkeypatch.setattr(TrainAlgorithm, "plan", lambda run: script.plan(run))
+    monkeypatch.setattr(design_testing, "predict", script.predict)
     monkeypatch.setattr(design_search, "training_seconds", lambda *_: 600.0)
-    monkeypatch.setattr(design_copies, "export_network", made.export)
-    monkeypatch.setattr(DesignPlan, "latency", lambda *given: made.latency(*given))
-    return made
+    monkeypatch.setattr(design_copies, "export_network", script.export)
+    monkeypatch.setattr(DesignPlan, "latency", lambda *call: script.latency(*call))
+    return script
 
 
 def results_in(folder: Path) -> StageResults:

@@ -42,8 +42,8 @@ def test_finished_stages_are_not_run_again(
 ) -> None:
     whole = design(pictures, max_params="100K", space=SPACE, out="run")
     every = [*fakes.calls]
-    assert fakes.told["limits"] == "at most 100,000 parameters"
-    assert fakes.told["latency"].endswith("ms for 1 image(s) by eager, fake, 1 thread")
+    assert fakes.card["limits"] == "at most 100,000 parameters"
+    assert fakes.card["latency"].endswith("ms for 1 image(s) by eager, fake, 1 thread")
     (tmp_path / "run").rename(tmp_path / "whole")
     fakes.calls.clear()
     fakes.stop_in(stop, pictures, max_params="100K", space=SPACE, out="run")

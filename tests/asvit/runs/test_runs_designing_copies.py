@@ -73,5 +73,5 @@ def test_no_copy_tells_by_which_command_networks_were_timed(
 ) -> None:
     limits = {"max_latency": "4ms", "latency_command": "ssh pi.lan ./bench {onnx}"}
     design(pictures, space=SPACE, out=tmp_path, **limits)
-    assert fakes.told["limits"] == "at most 4 ms for 1 image(s)"
-    assert "pi.lan" not in str(fakes.told)
+    assert fakes.card["limits"] == "at most 4 ms for 1 image(s)"
+    assert "pi.lan" not in str(fakes.card)

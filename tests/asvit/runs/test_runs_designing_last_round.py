@@ -110,7 +110,7 @@ def test_a_space_without_networks_made_by_hand_is_not_said_to_have_them_beyond_t
     result = design(pictures, max_params="100K", space=SPACE, out=tmp_path)
     assert result.hand_made is None
     assert result.outcome.endswith("; no network made by hand was in the last round")
-    assert fakes.told["by_hand"] == "none was in the last round"
+    assert fakes.card["by_hand"] == "none was in the last round"
 
 
 def test_a_first_family_that_is_behind_is_said_to_be_chosen_for_lack_of_proof(

@@ -154,7 +154,7 @@ def test_pictures_that_changed_are_refused_or_left_out_of_the_test(
     assert caplog.text.count(name) == 1
     assert list(result.left_out) == [name]
     assert result.test_pictures == len(names(table, "test")) - 1
-    assert f"of {result.test_pictures} pictures" in fakes.told["accuracy"]
+    assert f"of {result.test_pictures} pictures" in fakes.card["accuracy"]
     assert name in Path("run/report.html").read_text()
 
 

@@ -56,13 +56,13 @@ def test_counted_by_hand() -> None:
         [9.0, 8, 7, 6, 1, 2],
     ])  # fmt: skip
     labels = torch.tensor([0, 0, 0, 5])
-    (found,) = measured(logits, labels, 3)
+    (values,) = measured(logits, labels, 3)
     loss = sum(
         math.log(sum(math.exp(x) for x in row)) - row[label]
         for row, label in zip(logits.tolist(), labels.tolist(), strict=True)
     )
-    assert (found.top1, found.top5) == (25.0, 75.0)
-    assert found.loss == pytest.approx(loss / 4, rel=1e-6)
+    assert (values.top1, values.top5) == (25.0, 75.0)
+    assert values.loss == pytest.approx(loss / 4, rel=1e-6)
 
 
 def test_of_equal_logits_the_first_class_counts() -> None:
