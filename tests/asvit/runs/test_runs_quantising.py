@@ -290,10 +290,7 @@ def test_pictures_of_a_design_are_those_of_its_list_also_where_it_has_moved(
     for weights in (design / "model.safetensors", Path("run/model.safetensors")):
         sets = labelled_pictures(None, weights, _content())
         assert (len(sets.trained), len(sets.others)) == (48, 12)
-        assert (sets.trained.kind.channels, sets.others.kind.channels) == (
-            channels,
-            channels,
-        )
+        assert (sets.trained.kind.channels, sets.others.kind.channels) == (channels, channels)
     assert len(pictures.others) == 18
     shutil.copytree("run", design / "training")
     moved = design.rename(folder / "moved")
