@@ -118,6 +118,11 @@ class DesignPlan:
                 text, side, narrowed = self.fitting.fit(arch, side if networks else None)
             except ValueError as error:  # too large or slow at any width
                 errors.append(error)
+                if entry.by_hand:
+                    logger.warning(
+                        "the network made by hand of %s is not in the last round: %s",
+                        *(entry.family, error),
+                    )
                 continue
             networks.setdefault(text, replace(entry, architecture=text, narrowed=narrowed))
             if len(networks) == wanted:
