@@ -115,7 +115,7 @@ def test_a_network_made_by_hand_that_is_too_slow_is_left_out_and_named(
     result = design(pictures, **limits, space=SPACE, out=tmp_path)
     assert result.hand_made is None
     assert result.outcome.endswith("no network made by hand was in the last round")
-    assert f"the network made by hand of {SPACE} is not in the last round: {text[:9]}" in caplog.text
+    assert f"made by hand of {SPACE} is not in the last round: {text[:9]}" in caplog.text
     assert "takes 3 ms, more than 95% of the 2 ms allowed" in caplog.text
 
 
