@@ -84,7 +84,7 @@ class DesignPlan:
         if sides[0] < fitting.whole_side:
             logger.warning(
                 "images are seen at %d px: for larger ones, limits or time allow too few "
-                "multiply-adds a pixel (%s, or %s for %d epochs); image_size=%d keeps them",
+                "multiply-adds a pixel (%s, or %s for %d epochs); --image-size %d keeps them",
                 sides[0],
                 f"{PER_PIXEL:,}",
                 per_pixel(OFTEN),

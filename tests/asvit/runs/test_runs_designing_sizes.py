@@ -71,7 +71,7 @@ def test_images_are_as_large_as_a_network_within_the_limits_can_see(
     assert len(warnings) == (side < 224 and "image_size" not in limits)
     if warnings:
         assert f"at {side} px" in warnings[0]
-        assert "image_size=224 keeps them" in warnings[0]
+        assert "--image-size 224 keeps them" in warnings[0]
 
 
 def test_images_are_as_large_as_a_network_that_time_pays_for_can_see(
