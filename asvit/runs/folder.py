@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -188,15 +189,25 @@ def _check_free(folder: Path, files: RunFiles) -> None:
 
 
 def _picture_in(folder: Path) -> Path | None:
-    """A picture in ``folder`` or in a folder inside it; those beside a run do not count."""
+    """A picture in ``folder`` or a folder inside it, or in a class of its parts.
+
+    Those beside a run do not count.
+    """
     if not folder.is_dir():
         return None
-    inside = (
-        path for path in sorted(folder.iterdir()) if path.is_dir() and os.access(path, os.R_OK)
-    )
+    from asvit.data.files import split_folders  # imports torch
+
+    parts = (_folders_in(folder / name) for name in split_folders(folder))
+    inside = chain(_folders_in(folder), *parts)
     places = (place for place in (folder, *inside) if not (place / MARKER).exists())
     paths = (path for place in places for path in place.iterdir())
     return next((path for path in paths if path.suffix.lower() in IMAGE_ENDINGS), None)
+
+
+def _folders_in(folder: Path) -> Sequence[Path]:
+    """The folders inside one that may be read."""
+    inside = sorted(folder.iterdir())
+    return [path for path in inside if path.is_dir() and os.access(path, os.R_OK)]
 
 
 def check_plain_files(folder: Path, own: RunFiles) -> None:

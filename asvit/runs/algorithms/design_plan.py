@@ -84,7 +84,7 @@ class DesignPlan:
         if sides[0] < fitting.whole_side:
             logger.warning(
                 "images are seen at %d px: for larger ones, limits or time allow too few "
-                "multiply-adds a pixel (%s, or %s for %d epochs); image_size=%d keeps them",
+                "multiply-adds a pixel (%s, or %s for %d epochs); --image-size %d keeps them",
                 sides[0],
                 f"{PER_PIXEL:,}",
                 per_pixel(OFTEN),
@@ -118,6 +118,11 @@ class DesignPlan:
                 text, side, narrowed = self.fitting.fit(arch, side if networks else None)
             except ValueError as error:  # too large or slow at any width
                 errors.append(error)
+                if entry.by_hand:
+                    logger.warning(
+                        "the network made by hand of %s is not in the last round: %s",
+                        *(entry.family, error),
+                    )
                 continue
             networks.setdefault(text, replace(entry, architecture=text, narrowed=narrowed))
             if len(networks) == wanted:

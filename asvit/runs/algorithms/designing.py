@@ -44,6 +44,8 @@ from asvit.designs.stages import (
     Tested,
     Trained,
 )
+from asvit.export.formats import FORMATS
+from asvit.export.quantisation import check_quantiser
 from asvit.runs.algorithms.design_copies import export_copies, files_beside_copies
 from asvit.runs.algorithms.design_plan import DesignPlan
 from asvit.runs.algorithms.design_search import search_outcome
@@ -61,6 +63,7 @@ from asvit.runs.training import TrainRun, few_pictures_note
 from asvit.search.settings import LIMITS
 from asvit.training.balance import imbalance
 from asvit.training.distillation import load_teacher
+from asvit.training.distributed import ProcessGroup
 from asvit.training.pretrained import weights_paths
 from asvit.training.settings import TrainSettings
 from proxies.evaluation import resolve_device
@@ -213,8 +216,10 @@ class DesignAlgorithm(DesignRun):
         return self._images.classes, self._images.kind.channels
 
     def load(self) -> Mapping[str, Any]:
-        """The kind of device; checks the weights that are still needed."""
+        """The kind of device; checks the weights that are still needed, and libraries."""
         s = self.settings
+        if not self.begun:
+            self._check_libraries()
         needed = {"what it fine-tunes": s.pretrained, "the teacher": s.teacher_weights}
         check_stay(self, weights_paths(needed))
         start = {"device": resolve_device(s.device).type}
@@ -226,6 +231,13 @@ class DesignAlgorithm(DesignRun):
         if s.teacher is not None and "training" not in journal.results:
             self._check_teacher()
         return start
+
+    def _check_libraries(self) -> None:
+        """Check that what the stages after the search need is installed."""
+        ProcessGroup(self.settings.device)
+        if self.settings.int8:
+            FORMATS["onnx"].check_libraries()
+            check_quantiser()
 
     def _check_teacher(self) -> None:
         """Check that the teacher takes these pictures at the sizes that the design may have."""

@@ -15,6 +15,7 @@ from asvit.core.results import Result
 from asvit.core.settings import MeasuringSettings, Settings, check_same_device
 from asvit.core.store import Store
 from asvit.core.versions import measure_versions
+from asvit.data.fractals import DEFAULT_CLASSES
 from asvit.data.training_sets import class_count
 from asvit.executors.placement import cluster_of, device_of, gpu_models
 from asvit.reference import ReferenceTable, load_reference
@@ -54,18 +55,20 @@ class MeasuringAlgorithm(MeasuringRun[S, R, J]):
     def training_command(self) -> str:
         """The command that trains the architecture of the run, on the images it was measured on.
 
-        Images without classes, such as noise, cannot be trained on.
+        Images without classes, such as noise, cannot be trained on. Fractals have as many classes
+        as sizes were counted with.
         """
         words, usual = ["asvit", "train", str(self.folder)], MeasuringSettings()
-        values = {
-            name: getattr(self.settings, name) for name in ("data", "image_size", "seed", "device")
-        }
+        s: Any = self.settings
+        values = {name: getattr(s, name) for name in ("data", "image_size", "seed", "device")}
         with suppress(ImportError, OSError, ValueError):  # the training says what is wrong
             if class_count(values["data"]) is None:
                 values["data"] = usual.data
         for name, value in values.items():
             if value != getattr(usual, name):
                 words += [f"--{name.replace('_', '-')}", str(value)]
+        if values["data"] == usual.data and s.classes != DEFAULT_CLASSES:
+            words += ["--classes", str(s.classes)]
         return shlex.join(words)
 
     @cached_property

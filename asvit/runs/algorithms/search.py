@@ -490,7 +490,7 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
         if not isinstance(s, TrainingSearchSettings):
             return command
         if s.data == "fractal":
-            command += f" --classes {s.classes} --train-images {s.train_images}"
+            command += f" --train-images {s.train_images}"
         if s.balance != "none":
             command += f" --balance {s.balance}"
         return f"{command} --recipe small"

@@ -85,6 +85,22 @@ def test_sizes_are_those_of_the_network_that_is_trained(
     assert plain.settings.classes == 1000
 
 
+@pytest.mark.parametrize(
+    ("data", "classes", "words"),
+    [
+        ("fractal", 7, " --classes 7"),
+        ("gaussian", 7, " --classes 7"),  # trained on fractals
+        ("fractal:7", 7, " --data fractal:7"),
+        ("fractal", 1000, ""),
+    ],
+)
+def test_the_training_that_follows_has_the_classes_that_were_counted(
+    data: str, classes: int, words: str
+) -> None:
+    given = {"architecture": SEED, "budgets": "2M", "data": data, "classes": classes}
+    assert ScaleRun.make(**given, out="run").training_command == f"asvit train run{words}"
+
+
 def test_an_architecture_may_stand_at_its_place(tmp_path: Path) -> None:
     given = ["--budget", "2M", "--dry-run", "--json", "--quiet", "--out", tmp_path]
     by_place, by_name = (run("scale", *words, *given) for words in ([SEED], ["--arch", SEED]))

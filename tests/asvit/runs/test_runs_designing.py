@@ -17,6 +17,7 @@ from asvit.designs.journal import DesignJournal
 from asvit.designs.result import DesignResult
 from asvit.designs.settings import DesignSettings
 from asvit.reference.findings import Interval
+from asvit.runs.algorithms.design_plan import DesignPlan
 from asvit.runs.algorithms.training import TrainAlgorithm
 from asvit.runs.designing import DesignRun, design
 from asvit.search.rows import PredictorCheck
@@ -91,6 +92,28 @@ def test_another_limit_goes_on_after_the_search_until_a_network_is_chosen(
         design(pictures, max_latency="5ms", max_params="200K", space=SPACE, out=tmp_path)
     again = design(pictures, max_latency="4ms", max_params="200K", space=SPACE, out=tmp_path)
     assert without_times(again) == without_times(result)
+
+
+@pytest.mark.parametrize(
+    "how", [{"latency_command": "./bench {onnx}"}, {"latency_runtime": "graph"}]
+)
+def test_what_cannot_time_networks_is_met_before_the_search(
+    how: dict[str, Any],
+    pictures: Path,
+    tmp_path: Path,
+    fakes: Fakes,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object) -> None:
+        raise FileNotFoundError("'./bench {onnx}' cannot be run")
+
+    limits: dict[str, Any] = {"max_params": "100K", "space": SPACE, "out": tmp_path}
+    with monkeypatch.context() as patch:
+        patch.setattr(DesignPlan, "latency", fail)
+        with pytest.raises(FileNotFoundError, match="cannot be run"):
+            design(pictures, **how, **limits)
+    assert fakes.calls == []
+    assert design(pictures, **limits).settings.latency_runtime == "eager"  # goes on without
 
 
 def test_a_limit_of_sizes_is_added_to_one_of_latency(

@@ -71,7 +71,7 @@ def test_images_are_as_large_as_a_network_within_the_limits_can_see(
     assert len(warnings) == (side < 224 and "image_size" not in limits)
     if warnings:
         assert f"at {side} px" in warnings[0]
-        assert "image_size=224 keeps them" in warnings[0]
+        assert "--image-size 224 keeps them" in warnings[0]
 
 
 def test_images_are_as_large_as_a_network_that_time_pays_for_can_see(
@@ -104,6 +104,19 @@ def test_a_network_that_is_too_slow_is_made_narrower(
     with pytest.raises(ValueError, match=r"takes 0\.\d+ ms, more than 95% of the 0\.05 ms"):
         design(pictures, max_latency="0.05ms", space=SPACE, out=tmp_path / "slow")
     assert fakes.calls.count("search") == 1  # the second was refused before
+
+
+def test_a_network_made_by_hand_that_is_too_slow_is_left_out_and_named(
+    pictures: Path, tmp_path: Path, fakes: Fakes, caplog: pytest.LogCaptureFixture
+) -> None:
+    (text,) = load_space(SPACE).by_hand
+    fakes.slow = {text.rpartition("|")[0]: 3.0}
+    limits = {"max_params": "150K", "max_latency": "2ms"}
+    result = design(pictures, **limits, space=SPACE, out=tmp_path)
+    assert result.hand_made is None
+    assert result.outcome.endswith("no network made by hand was in the last round")
+    assert f"made by hand of {SPACE} is not in the last round: {text[:9]}" in caplog.text
+    assert "takes 3 ms, more than 95% of the 2 ms allowed" in caplog.text
 
 
 def test_a_network_that_is_too_slow_at_all_widths_is_named_with_its_own_time() -> None:
