@@ -311,6 +311,7 @@ def test_the_console_shows_what_was_trained_again(tmp_path: Path) -> None:
     with (screen := console()).capture() as shown:
         show(SearchRun, result, screen)
     assert "retrained [90 %]" in shown.get()
+    assert "whose mean is a little too high" in " ".join(shown.get().split())
     assert "(trials.csv, trainings.csv, result.json, figures)" in shown.get()  # but no report
     assert "20 trainings in" in shown.get()
     assert "the predictor ranks architectures that it was not shown with tau" in shown.get()
