@@ -486,7 +486,7 @@ def predictions(samples: int, seed: int) -> Iterable[Coverage]:
         for trainings in few(samples, (12, 25, 50)):
             found = []
             for number in range(samples):
-                one = make_split(rows, trainings, seed, number)  # tests are in random order
+                one = make_split(rows, trainings, seed, number)
                 place = number % len(one.test)
                 interval = Interval(one.low[place], one.high[place])
                 found.append((rows.accuracies[one.test[place]], interval))

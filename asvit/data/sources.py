@@ -206,7 +206,7 @@ def _balanced_pictures(
     """A balanced random choice of images, and their pixels ``[count, S, S, C]``."""
     if len(dataset) < count:
         raise ValueError(
-            f"{count} images are needed, but there are {len(dataset)}: {dataset.source}"
+            f"{count} images are needed, but there are {len(dataset)}: {dataset.source}; use fewer"
         )
     indices = balanced_choice(dataset.labels, count, seed)
     shape = (count, size, size, dataset.kind.channels)

@@ -107,9 +107,10 @@ class SearchResult(Result):
                 "again."
             )
         return (
-            f"Retrained: mean of {self.confirmed.trainings} trainings with fresh seeds, which had "
-            "no part in the choice, and the 90 % interval of the accuracy averaged over seeds. "
-            "The other means and predictions are too high on average."
+            f"Retrained: mean of {self.confirmed.trainings} trainings with fresh seeds, and the "
+            "90 % interval of the accuracy averaged over seeds. They had no part in the choice of "
+            "the two finalists, only of the first of these, whose mean is a little too high on "
+            "average; the other means and predictions are more so."
         )
 
     @property

@@ -60,7 +60,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Confirmed:
-    """Accuracy of a finalist in trainings that had no part in its choice, per cent."""
+    """Accuracy of a finalist in trainings with fresh seeds, per cent."""
 
     mean: Nullable  #: over these trainings
     low: Nullable  #: lower end of the 90 % interval of the accuracy averaged over training seeds

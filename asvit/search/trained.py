@@ -200,9 +200,10 @@ def finalists_of(
 def confirmed(fresh: Sequence[float], trained: Mapping[str, Trained]) -> Confirmed:
     """What fresh trainings of a finalist tell of its accuracy.
 
-    They had no part in its choice, so their mean is not too high, as that of the trainings that it
-    was chosen by. The interval is Student's, with the deviation between seeds of all architectures
-    that were trained several times; where these agree exactly, that of :func:`seed_noise`.
+    They owe less to luck than the trainings that made it a finalist; but the first of two is
+    chosen by them, too. The interval is Student's, with the deviation between seeds of all
+    architectures that were trained several times; where these agree exactly, that of
+    :func:`seed_noise`.
     """
     trainings = [(text, value) for text, entry in trained.items() for value in entry.accuracies]
     squares, freedom = pooled_squares(trainings)

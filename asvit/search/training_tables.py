@@ -10,6 +10,7 @@ from asvit.search.limits import Limits
 from asvit.search.settings import ACCURACY, SearchSettings
 from asvit.search.trained import Trained, known_before
 from asvit.spaces import SearchSpace, cost
+from proxies.evaluation import FAILURES
 from proxies.messages import first_line
 from proxies.text import one_line
 
@@ -61,12 +62,16 @@ def to_csv(
 ) -> str:
     """The trainings of a search as a reference table, each architecture with the mean of its own.
 
+    Networks that failed as they cannot be built are left out: no table may have them.
     ``trained`` is by the text of the network; ``lines`` are recipe, images and what the accuracies
     are, as such tables have them.
     """
     rows = []
     for text, entry in trained.items():
-        size = cost(text, settings.image_size, num_classes, in_chans=in_chans)
+        try:
+            size = cost(text, settings.image_size, num_classes, in_chans=in_chans)
+        except FAILURES:
+            continue
         rows.append(BuiltRow(text, size.params, size.macs, tuple(entry.accuracies)))
     above = {
         "title": f"{len(rows)} architectures of space {settings.space}, trained by a search",

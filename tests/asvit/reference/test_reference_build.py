@@ -115,6 +115,14 @@ def test_every_warm_up_has_words_of_its_own(warmup: float, words: str) -> None:
     assert words in how_trained(SETTINGS.make(warmup=warmup), "pets")["recipe"]
 
 
+@pytest.mark.parametrize(
+    ("data", "end"), [("pets", "test on, drawn with seed 3"), ("fractal", "others to test on")]
+)
+def test_a_table_says_by_which_seed_images_are_drawn(data: str, end: str) -> None:
+    """The source of fractals has it; a search goes on from a table of the same images alone."""
+    assert how_trained(SETTINGS.make(data=data, seed=3), data)["images"].endswith(end)
+
+
 def test_another_seed_draws_others() -> None:
     texts = [draw(load_space("asvit"), BuildSettings.make(n=5, seed=seed)) for seed in (0, 1)]
     assert not set(texts[0]) & set(texts[1])

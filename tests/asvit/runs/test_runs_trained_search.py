@@ -5,12 +5,13 @@ import html
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from torch import nn
 
 from asvit.core.console import console
 from asvit.executors import Workers
@@ -24,7 +25,8 @@ from asvit.runs.search import SearchRun, run_search
 from asvit.search import Measurement, predictor_sampler, read_trials
 from asvit.search.result import SearchResult
 from asvit.search.trained import FRESH
-from asvit.spaces import cost, load_space
+from asvit.spaces import SPACES, PlainSpace, cost, load_space
+from asvit.spaces.base import Choice
 from tests.asvit.runs.fakes import fake_trainings
 from tests.asvit.search.ridge import Array, Ridge
 
@@ -309,6 +311,7 @@ def test_the_console_shows_what_was_trained_again(tmp_path: Path) -> None:
     with (screen := console()).capture() as shown:
         show(SearchRun, result, screen)
     assert "retrained [90 %]" in shown.get()
+    assert "whose mean is a little too high" in " ".join(shown.get().split())
     assert "(trials.csv, trainings.csv, result.json, figures)" in shown.get()  # but no report
     assert "20 trainings in" in shown.get()
     assert "the predictor ranks architectures that it was not shown with tau" in shown.get()
@@ -338,6 +341,33 @@ def test_too_few_trainings_that_did_not_fail_end_in_the_best_mean(
     result = search(tmp_path, trainings=6)
     assert (result.values["accuracy"], result.failures) == (63.0, 2)
     assert result.confirmed is None
+
+
+class Picky(PlainSpace):
+    """A space half of whose networks cannot be built."""
+
+    name, prefix, description, paper = "picky", "picky:", "for this test", "none"
+    dimensions: ClassVar[Mapping[str, tuple[Choice, ...]]] = {
+        "width": (2, 4, 8), "kind": ("sound", "broken")
+    }  # fmt: skip
+
+    def network(self, choices: Mapping[str, Any], **_: Any) -> nn.Module:
+        if choices["kind"] == "broken":
+            raise RuntimeError("this kind was never written")
+        return nn.Conv2d(3, choices["width"], 1)
+
+
+def test_networks_that_cannot_be_built_fail_and_are_in_no_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SPACES, "picky", Picky())
+    result = search(tmp_path, space="picky", controller="random", trainings=11)
+    broken = [row for row in result.trials if "broken" in row.architecture]
+    assert {row.reason.partition(":")[0] for row in broken} == {"accuracy"}
+    assert "sound" in result.seed_architecture
+    table = (tmp_path / "trainings.csv").read_text()
+    assert "sound" in table
+    assert "broken" not in table
 
 
 def test_a_search_in_a_database_is_that_in_a_folder(tmp_path: Path) -> None:
