@@ -190,8 +190,8 @@ def grow(
     Args:
         build: Maps depths and width, and expansions if there are any, to a freshly initialised
             model. If it raises a ``ValueError``, only that measurement fails.
-        cost: Maps the same to parameters and multiply-adds; raises a ``ValueError`` if there is
-            no such model.
+        cost: Maps the same to a :class:`proxies.Cost`, its parameters and multiply-adds; raises a
+            ``ValueError`` if there is no such model.
         depths: Blocks in each stage at the start.
         width: Channels of the first stage at the start.
         expansions: Expansions of the feed-forward parts at the start, if they are to grow: then a

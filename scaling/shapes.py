@@ -80,7 +80,8 @@ def proposals(
     Args:
         shape: The current shape.
         factors: Width factors; the paper's by default.
-        multiple: Widths are rounded to multiples of this, halves up.
+        multiple: Widths are rounded to multiples of this, halves up; if all are the current one
+            then, the next multiple is proposed, too.
 
     Returns:
         The shapes, stage by stage, from narrow to wide, without duplicates.
@@ -93,8 +94,10 @@ def proposals(
         >>> scaling.proposals(scaling.Shape((1, 1), 40))[0]
         Shape(depths=(2, 1), width=42)
     """
-    widths = sorted({_scaled_width(shape.width, factor, multiple) for factor in factors})
-    return [step.wider(width) for step in shape.steps() for width in widths]
+    widths = {_scaled_width(shape.width, factor, multiple) for factor in factors}
+    if widths == {shape.width}:  # or growth would add blocks alone
+        widths.add((shape.width // multiple + 1) * multiple)
+    return [step.wider(width) for step in shape.steps() for width in sorted(widths)]
 
 
 def final_step_candidates(

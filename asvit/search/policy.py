@@ -62,11 +62,11 @@ def reinforce_step(
     optimizer: torch.optim.Optimizer,
     architectures: Sequence[Indices],
     advantages: Sequence[float],
-) -> float:
+) -> None:
     """Move ``policy`` towards architectures in proportion to their advantage, in place.
 
-    The loss, which is returned, is the mean over the architectures that were drawn since the
-    last update of ``-log pi(architecture) * advantage``; an advantage is reward minus baseline.
+    The loss is the mean over the architectures that were drawn since the last update of
+    ``-log pi(architecture) * advantage``; an advantage is reward minus baseline.
     """
     terms = [
         policy.log_prob(indices) * advantage
@@ -76,4 +76,3 @@ def reinforce_step(
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
-    return loss.item()

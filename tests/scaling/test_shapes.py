@@ -30,6 +30,12 @@ def test_the_released_rounding_is_that_of_the_quarter() -> None:
     assert widths == {32, 36, 40}
 
 
+def test_multiples_too_coarse_for_the_factors_still_let_the_width_grow() -> None:
+    assert {shape.width for shape in proposals(Shape((1,), 32), multiple=16)} == {32, 48}
+    assert {shape.width for shape in proposals(Shape((1,), 36), multiple=32)} == {36, 64}
+    assert {shape.width for shape in proposals(Shape((1,), 2))} == {2, 3}
+
+
 def test_halves_go_up_whatever_floats_make_of_them() -> None:
     assert [s.width for s in proposals(Shape((1,), 30), factors=[1.15])] == [35]  # 34.5
     assert [s.width for s in proposals(Shape((1,), 10), factors=[1.05])] == [11]  # 10.5

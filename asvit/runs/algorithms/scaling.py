@@ -183,14 +183,18 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
         """Grow, and write the tables of the run folder anew after every step."""
         settings, start = self.settings, self.growable.start
         steps: list[Step] = []
+        resumed = 0.0  # share of the growth that earlier sessions measured
 
         def follow(event: GrowthEvent) -> None:
+            nonlocal resumed
+            if not event.fresh and math.isfinite(share := _share(event)):
+                resumed = share
             if event.chosen is not None:
                 steps.append(event.chosen)
                 for name, every in ((CANDIDATES, True), (SERIES, False)):
                     rows = (step.rows(self.growable.name, candidates=every) for step in steps)
                     write_text(self.folder / name, to_csv(list(chain.from_iterable(rows))))
-            tell(_progress(event, steps[-1:]))
+            tell(_progress(event, steps[-1:], resumed))
 
         return grow(
             self.growable.build,
@@ -247,25 +251,34 @@ def _seed_of(run: Path) -> str:
     return result.seed_architecture
 
 
-def _progress(event: GrowthEvent, last: Sequence[Step]) -> Progress:
-    """How far a growth is.
+def _share(event: GrowthEvent) -> float:
+    """The share of a growth that is done, by the time that it takes; NaN if unknown.
 
     Steps are about evenly spaced on the logarithmic way to the budget, and their times make a
     geometric series.
     """
     steps, done = event.step, event.done
-    share = math.nan
     left = steps * (1 - done) / done if done else math.inf
-    if steps >= 1 and 0 < left < _MOST_LEFT and event.fresh:
+    if steps >= 1 and 0 < left < _MOST_LEFT:
         spent, whole = (_STEP_RATIO**count - 1 for count in (steps, steps + left))
-        share = spent / whole
-    elif done >= 1:
-        share = 1.0
+        return spent / whole
+    return 1.0 if done >= 1 else math.nan
+
+
+def _progress(event: GrowthEvent, last: Sequence[Step], resumed: float = 0.0) -> Progress:
+    """How far a growth is, of which earlier sessions did the share ``resumed``."""
     state = f"candidate {event.measured}/{event.candidates}"
     if last:
         state = f"{state}  after {_model(last[-1])}" if event.chosen is None else _model(last[-1])
     return Progress(
-        "step", steps, None, seconds=event.seconds, state=state, share=share, record=event.chosen
+        "step",
+        event.step,
+        None,
+        seconds=event.seconds,
+        state=state,
+        share=_share(event) if event.fresh or event.done >= 1 else math.nan,
+        share_resumed=resumed,
+        record=event.chosen,
     )
 
 

@@ -67,6 +67,9 @@ def test_the_time_left_is_a_geometric_series() -> None:
     for unknown in ({"step": 0}, {"done": 0.0}, {"fresh": 0}):
         assert math.isnan(progress_of(event(**unknown), []).remaining)
     assert progress_of(event(done=1.0), []).remaining == 0.0
+    # Those two took an earlier session; this one takes 12.1 s for the third.
+    third = event(step=3, done=0.75, seconds=12.1)
+    assert progress_of(third, [], 0.21 / 0.4641).remaining == pytest.approx(13.31)
 
 
 @pytest.mark.parametrize(("given", "classes"), [({}, 4), ({"classes": 7}, 7)])

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from asvit.architectures.genotype import Genotype
+from asvit.core.progress import Progress
 from asvit.growth.result import ScaleResult
 from asvit.growth.settings import ScaleSettings
 from asvit.runs import lifecycle
@@ -282,6 +283,18 @@ def test_real_expansions_grow(tmp_path: Path, more: dict[str, str]) -> None:
     assert [row.architecture for row in again.series] == list(map(str, genotypes))
     assert (tmp_path / "run" / "report.html").exists()
     assert dry_run(asked, tmp_path).cost is not None
+
+
+def test_the_time_left_of_a_growth_that_goes_on_follows_from_this_session(
+    tmp_path: Path,
+) -> None:
+    extended, whole = list[Progress](), list[Progress]()
+    scale(tmp_path / "run", budget="4M")
+    scale(tmp_path / "run", progress=extended.append)
+    scale(tmp_path / "whole", progress=whole.append)
+    assert {one.share_resumed for one in whole} == {0.0}
+    (resumed,) = {one.share_resumed for one in extended if math.isfinite(one.part)}
+    assert 0.3 < resumed < 0.9
 
 
 @pytest.mark.parametrize(("done", "share"), [(0.5, 0.1 / 0.21), (1e-5, math.nan), (1.0, 1.0)])

@@ -53,14 +53,11 @@ def test_the_update_is_the_gradient_of_minus_log_pi_times_advantage() -> None:
     policy = make_policy([3, 2], scale=1.0)
     before = policy.logits.detach().clone()
     optimizer = torch.optim.SGD(policy.parameters(), lr=1.0)
-    loss = reinforce_step(policy, optimizer, [(2, 0), (0, 1)], [0.5, -1.5])
+    reinforce_step(policy, optimizer, [(2, 0), (0, 1)], [0.5, -1.5])
     step = torch.zeros(5, dtype=torch.float64)
-    terms = []
     for choice, advantage in (((2, 0), 0.5), ((0, 1), -1.5)):
         for part, place, option in ((slice(0, 3), 0, choice[0]), (slice(3, 5), 3, choice[1])):
             probabilities = before[part].softmax(0)
             step[part] -= advantage * probabilities / 2  # d log pi / d logits = onehot - p
             step[place + option] += advantage / 2
-            terms.append(-advantage * probabilities[option].log() / 2)
-    assert loss == pytest.approx(float(sum(terms)))
     assert torch.allclose(policy.logits.detach(), before + step)
