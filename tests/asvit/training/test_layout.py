@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from asvit.models.layers.blocks import is_linear
+from asvit.models.retokenization import SCHEDULE, Tokens, retokenize
 from asvit.networks import Network
 from asvit.training.layout import fast_layout, use_fast_convolutions
 
@@ -82,6 +83,23 @@ def test_convolutions_are_exact_within_autocast_where_bfloat16_is_slow_or_wrong(
         y.square().sum().backward()
     assert torch.equal(rounded, exact)
     assert torch.equal(network[0].weight.grad, plain.weight.grad)
+
+
+@pytest.mark.parametrize("tokens", SCHEDULE[:2])
+def test_convolutions_of_coarser_tokens_are_exact_within_autocast(tokens: Tokens) -> None:
+    plain = nn.Sequential(nn.Conv2d(3, 6, 4, 4), nn.Conv2d(6, 4, 2, 2))
+    network, images = copy.deepcopy(plain), torch.randn(3, 3, 24, 24).bfloat16()
+    use_fast_convolutions(network, CPU)
+    for model in (plain, network):
+        retokenize(model, tokens)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = network(fast_layout(images))
+    exact = plain(fast_layout(images.float()))
+    for y in (rounded, exact):
+        y.square().sum().backward()
+    assert torch.equal(rounded, exact)
+    for own, expected in zip(network.parameters(), plain.parameters(), strict=True):
+        assert torch.equal(own.grad, expected.grad)
 
 
 def test_other_convolutions_are_rounded_within_autocast_alone() -> None:
