@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from timm.layers import Conv2dSame
 from torch import nn
 
 from asvit.models.layers.blocks import is_linear
@@ -58,6 +59,7 @@ def test_networks_keep_weights_and_outputs(text: str) -> None:
     assert {*weights} == {*again.state_dict()}
 
 
+@pytest.mark.parametrize("kind", [nn.Conv2d, Conv2dSame])
 @pytest.mark.parametrize(
     ("side", "kernel", "options"),
     [
@@ -71,9 +73,9 @@ def test_networks_keep_weights_and_outputs(text: str) -> None:
     ],
 )
 def test_convolutions_are_exact_within_autocast_where_bfloat16_is_slow_or_wrong(
-    side: int, kernel: int, options: dict[str, Any]
+    side: int, kernel: int, options: dict[str, Any], kind: type[nn.Conv2d]
 ) -> None:
-    plain, images = nn.Conv2d(6, 4, kernel, **options), torch.randn(3, 6, side, side)
+    plain, images = kind(6, 4, kernel, **options), torch.randn(3, 6, side, side)
     network = nn.Sequential(copy.deepcopy(plain))
     use_fast_convolutions(network, CPU)
     with torch.autocast("cpu", torch.bfloat16):
