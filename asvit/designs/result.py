@@ -134,6 +134,8 @@ class DesignResult(Result, Model):
     def parse(cls, content: Mapping[str, Any], folder: Path) -> Self:
         """As the base does; the last command is of the folder as it is called now, too."""
         result = super().parse(content, folder)
+        if not result.last_round:
+            raise ValueError("its race has no network of the last round")
         before, now = content.get("next_command", ""), result.next_command
         commands = [now if command == before else command for command in result.commands]
         return dataclasses.replace(result, commands=commands)
