@@ -134,6 +134,8 @@ class DesignResult(Result, Model):
     def parse(cls, content: Mapping[str, Any], folder: Path) -> Self:
         """As the base does; the last command is of the folder as it is called now, too."""
         result = super().parse(content, folder)
+        if not result.last_round:
+            raise ValueError("its race has no network of the last round")
         before, now = content.get("next_command", ""), result.next_command
         commands = [now if command == before else command for command in result.commands]
         return dataclasses.replace(result, commands=commands)
@@ -143,9 +145,19 @@ class DesignResult(Result, Model):
         """To classify pictures."""
         return predict_command(folder)
 
+    def derived(self) -> Mapping[str, Any]:
+        """What the network has of each limit, and whether it is within it."""
+        limits = {
+            name: {"value": have, "kept": have <= most}
+            for name, (have, most) in self._limits.items()
+        }
+        return {"limits": limits}
+
     def comparable(self) -> dict[str, Any]:
-        """As the base has them, with the intervals of shares of variance."""
-        return {**super().comparable(), **shares_of_variance(self.variance)}
+        """As the base has them, with the intervals of shares of variance; without limits."""
+        facts = super().comparable().items()
+        own = {name: fact for name, fact in facts if not name.startswith("limits.")}
+        return {**own, **shares_of_variance(self.variance)}
 
     @property
     def lines(self) -> list[list[Any]]:
@@ -173,7 +185,7 @@ class DesignResult(Result, Model):
         tuned = f", fine-tuned from {self.pretrained}" if self.pretrained else ""
         whole = (
             f"{self.family}, {self.architecture}{tuned}: {self.estimate} % [95 %] of "
-            f"{self.test_pictures} test pictures, {self._limits_kept}"
+            f"{self.test_pictures} test pictures, {self._limits_in_words}"
         )
         if any(racer.chosen and racer.narrowed for racer in self.race):
             whole += " (a larger one would be trained too briefly)"
@@ -229,20 +241,28 @@ class DesignResult(Result, Model):
         )
 
     @property
-    def _limits_kept(self) -> str:
-        """Each limit with what the network has of it."""
+    def _limits(self) -> Mapping[str, tuple[float, float]]:
+        """What the network has of what is limited, and the limit."""
         s = self.settings
-        limits = [
-            f"{have:,} of {most:,} {what}"
-            for have, most, what in (
-                (self.params, s.max_params, "parameters"),
-                (self.macs, s.max_macs, "multiply-adds"),
-            )
-            if most is not None
-        ]
-        if s.max_latency is not None:
-            limits.append(f"{time_in_words(self.latency_ms)} of {s.max_latency:g} ms")
-        return ", ".join(limits)
+        pairs = {
+            "max_params": (self.params, s.max_params),
+            "max_macs": (self.macs, s.max_macs),
+            "max_latency": (self.latency_ms, s.max_latency),
+        }
+        return {name: (have, most) for name, (have, most) in pairs.items() if most is not None}
+
+    @property
+    def _limits_in_words(self) -> str:
+        """Each limit with what the network has of it."""
+        words = {
+            "max_params": "{:,} of {:,} parameters",
+            "max_macs": "{:,} of {:,} multiply-adds",
+            "max_latency": "{} of {:g} ms",
+        }
+        return ", ".join(
+            words[name].format(time_in_words(have) if name == "max_latency" else have, most)
+            for name, (have, most) in self._limits.items()
+        )
 
     @property
     def difference_in_words(self) -> str:

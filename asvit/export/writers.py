@@ -201,7 +201,7 @@ def config(content: WeightsFile, model: nn.Module) -> dict[str, Any]:
         **base,
         "input_size": list(network.image_shape),
         "num_classes": network.num_classes,
-        "classifier": classifier_name(model) or base.get("classifier"),
+        "classifier": _classifier_name(model) or base.get("classifier"),
         **preparation_facts(content.facts),
     }
     if network.in_chans != 3:
@@ -244,7 +244,7 @@ def timm_arguments(network: Network) -> tuple[str, dict[str, Any]]:
     return "asvit", {**arguments, **{name: value for name, value in parts.items() if value}}
 
 
-def classifier_name(model: Any) -> str | None:
+def _classifier_name(model: Any) -> str | None:
     """Name of the linear map to classes, which timm does not load for other classes.
 
     None if there is no single such map.

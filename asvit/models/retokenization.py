@@ -19,7 +19,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from asvit.models.asvit import AsViT
-from asvit.models.layers.convolution import MixedConv2d
+from asvit.models.layers.convolution import MixedConv2d, MixedConv2dSame
 from asvit.models.psvit import PSViT
 from asvit.models.shiftvit import ShiftViT
 from proxies.messages import first_line
@@ -66,7 +66,7 @@ def stem_of(model: nn.Module) -> nn.Conv2d:
     stem = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
     if stem is None:
         raise ValueError(f"{_name(model)} has no convolution that could make coarser tokens")
-    if type(stem) not in (*_PLAIN, Conv2dSame) or stem.padding_mode != "zeros":
+    if type(stem) not in (*_PLAIN, Conv2dSame, MixedConv2dSame) or stem.padding_mode != "zeros":
         raise ValueError(
             f"{_name(model)} starts with {stem}, which pads in its own way; "
             "only a plain convolution can make coarser tokens"
@@ -143,9 +143,9 @@ def _set_tokens(model: nn.Module, tokens: Tokens, *, coarse: bool, checked: bool
     if coarse:
         for module in model.modules():
             if _is_patch_convolution(module):
-                override(module, __class__=Conv2dSame)
+                override(module, __class__=MixedConv2dSame)
         sides = {name: (value, value) for name, value in tokens._asdict().items()}
-        override(stem, __class__=Conv2dSame, **sides)
+        override(stem, __class__=MixedConv2dSame, **sides)
     adapters = [
         (module, adapt)
         for module in model.modules()

@@ -23,14 +23,13 @@ from asvit.export.exported import Exported, model_card, without_folders
 from asvit.export.formats import FORMATS, README, Format
 from asvit.export.script import SCRIPT_NAME, SCRIPTS, script_for
 from asvit.export.settings import ExportSettings
-from asvit.export.writers import classifier_name
 from asvit.networks import Network, WeightsFile, read_state
 from asvit.runs.architectures import find_architecture, run_folder
 from asvit.runs.command_line import typed_options
 from asvit.runs.copying import Copies
 from asvit.runs.timm_classifiers import timm_facts
 from asvit.spaces.architectures import canonical
-from asvit.training.pretrained import load_pretrained, weights_path
+from asvit.training.pretrained import load_pretrained, unequal_classes, weights_path
 from asvit.training.result import TrainResult
 from proxies.counts import count
 
@@ -269,13 +268,12 @@ def _plain(settings: ExportSettings, path: Path | None) -> Source:
     with torch.random.fork_rng([]):
         torch.manual_seed(_SEED)
         model = network.build()
-    head = weights.get(f"{classifier_name(model)}.weight")
-    if head is not None and head.numel() and len(head) != network.num_classes:
+    if (numbers := unequal_classes(model, weights)) is not None:
         if settings.num_classes is not None:
             raise ValueError(
-                f"{path} is for {len(head)} classes, not {settings.num_classes}; leave them out"
+                f"{path} is for {numbers[0]} classes, not {settings.num_classes}; leave them out"
             )
-        network = _named(settings, len(head))
+        network = _named(settings, numbers[0])
         with torch.random.fork_rng([]):
             model = network.build()
     facts: Mapping[str, Any] = {}

@@ -1,10 +1,11 @@
 """The layout of images, and the form of convolutions, with which a CPU trains fastest."""
 
 import torch
+from timm.layers import Conv2dSame
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asvit.models.layers.convolution import MixedConv2d
+from asvit.models.layers.convolution import MixedConv2d, MixedConv2dSame
 
 
 def fast_layout(images: Tensor) -> Tensor:
@@ -29,6 +30,8 @@ def use_fast_convolutions(network: nn.Module, device: torch.device) -> None:
     for module in network.modules():
         if type(module) is nn.Conv2d:
             module.__class__ = _Product if _is_pointwise(module) else MixedConv2d
+        elif type(module) is Conv2dSame:
+            module.__class__ = MixedConv2dSame
 
 
 class _Product(nn.Conv2d):

@@ -46,21 +46,28 @@ def load_pretrained(model: nn.Module, text: str, *, new_head: bool) -> tuple[str
     With ``new_head`` the model keeps its classifier, also where the file's has the same shape.
     """
     path = weights_path(text)
-    own = model.state_dict()
     stored = read_state(path)
     _check_stem(model, stored, path)
-    head = _head_names(model)
-    left_out = head if new_head else ()
+    left_out = _head_names(model) if new_head else ()
     body = {name: tensor for name, tensor in stored.items() if name not in left_out}
     weights = resampled(model, body)
-    for name in [name for name in head if name in own and name in weights]:
+    if (numbers := unequal_classes(model, weights)) is not None:
+        there, here = numbers
+        raise ValueError(
+            f"the weights of {path} are for {there} classes, the images have {here}; "
+            "give --new-head to start with a fresh classifier"
+        )
+    return load_state(model, weights, what=f"the weights of {path}", may_lack=left_out)
+
+
+def unequal_classes(model: nn.Module, weights: Mapping[str, Tensor]) -> tuple[int, int] | None:
+    """For how many classes weights are, and for how many the model; None if for as many."""
+    own = model.state_dict()
+    for name in [name for name in _head_names(model) if name in own and name in weights]:
         there, here = weights[name].shape[:1], own[name].shape[:1]
         if there and here and there != here:  # load_state will refuse those without dimensions
-            raise ValueError(
-                f"the weights of {path} are for {there[0]} classes, the images have {here[0]}; "
-                "give --new-head to start with a fresh classifier"
-            )
-    return load_state(model, weights, what=f"the weights of {path}", may_lack=left_out)
+            return there[0], here[0]
+    return None
 
 
 def other_classes(text: str, classes: tuple[str, ...]) -> str:

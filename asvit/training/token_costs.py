@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from asvit.models.retokenization import Tokens, retokenize, stem_of, token_stages
 from asvit.training.distributed import ProcessGroup
+from asvit.training.layout import fast_layout, use_fast_convolutions
 from asvit.training.precision import resolve_precision
 from asvit.training.settings import TrainSettings
 from asvit.training.token_plan import PUBLISHED_FRACTIONS
@@ -50,9 +51,10 @@ def measure_stages(
 ) -> tuple[StageCost, ...]:
     """Count and time the training of ``model`` at each of its stages of tokens, coarse to fine.
 
-    Works on a copy on the device of ``model``, which needs memory for a second network, its
-    gradients and the state of AdamW. Neither ``model`` nor the random number generators change.
-    The time is the median of ``steps`` steps on noise, after one that is not timed.
+    Works on a copy on the device of ``model``, in the form that trainings give it, which needs
+    memory for a second network, its gradients and the state of AdamW. Neither ``model`` nor the
+    random number generators change. The time is the median of ``steps`` steps on noise, after one
+    that is not timed.
 
     The model gives ``[B, C, H, W] -> [B, classes]``, or a tuple of those; batch norm needs batches
     of 2 or more. ``precision`` is for autocast; None stands for the dtype of the weights.
@@ -60,13 +62,15 @@ def measure_stages(
     replica = copy.deepcopy(model).train()
     stages = token_stages(replica)
     stem = stem_of(replica)
+    use_fast_convolutions(replica, stem.weight.device)
     macs, seconds = [], []
     cuda = [stem.weight.device] if stem.weight.device.type == "cuda" else []
     with torch.random.fork_rng(cuda):
         images = torch.randn(
             *(batch_size, stem.in_channels, image_size, image_size),
             generator=torch.Generator().manual_seed(0),
-        ).to(stem.weight)
+        )
+        images = fast_layout(images.to(stem.weight))
         for tokens in stages:
             retokenize(replica, tokens)
             macs.append(count(replica, image_size, stem.in_channels).macs)

@@ -1,6 +1,7 @@
-"""A convolution for mixed precision on a CPU."""
+"""Convolutions for mixed precision on a CPU."""
 
 import torch
+from timm.layers import Conv2dSame
 from torch import Tensor, nn
 
 
@@ -23,3 +24,7 @@ class MixedConv2d(nn.Conv2d):
         sizes = zip(x.shape[-2:], self.kernel_size, self.stride, strict=True)
         large = all(side >= kernel + step for side, kernel, step in sizes)
         return large and self.groups == 1 and self.dilation == (1, 1)
+
+
+class MixedConv2dSame(MixedConv2d, Conv2dSame):  # type: ignore[misc]
+    """The same for one that pads as TensorFlow's SAME does."""

@@ -68,6 +68,10 @@ def test_networks_are_as_wide_as_the_limits_and_the_last_round_decides(
     assert f"{result.params:,} of 150,000 parameters" in result.outcome
     content = json.loads((tmp_path / "result.json").read_text())
     assert content["hand_made"].keys() >= {"architecture", "params", "macs", "latency_ms"}
+    assert content["limits"] == {
+        "max_params": {"value": result.params, "kept": True},
+        "max_macs": {"value": result.macs, "kept": True},
+    }
     assert len(content["commands"]) == 9
     page = (tmp_path / "report.html").read_text()
     assert "19.jpg" in page

@@ -1,5 +1,6 @@
 """Sizes of images and networks in a design, as its limits and its time allow."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,9 @@ def test_a_network_that_is_too_slow_is_made_narrower(
     result = design(pictures, max_params="150K", max_latency="0.9ms", space=SPACE, out=tmp_path)
     for model in (result, result.hand_made):
         assert model.latency_ms <= 0.9
+    assert result.to_json()["limits"]["max_latency"] == {"value": result.latency_ms, "kept": True}
+    slower = replace(result, latency_ms=0.91)
+    assert not slower.to_json()["limits"]["max_latency"]["kept"]
     assert load_space("asvit").parse(result.architecture).width >= 6
     with pytest.raises(ValueError, match=r"takes 0\.\d+ ms, more than 95% of the 0\.05 ms"):
         design(pictures, max_latency="0.05ms", space=SPACE, out=tmp_path / "slow")

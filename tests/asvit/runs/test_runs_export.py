@@ -219,6 +219,16 @@ def test_plain_weights_tell_how_many_classes_there_are(tmp_path: Path) -> None:
     assert all(torch.equal(exported.content.weights[n], t) for n, t in model.state_dict().items())
 
 
+def test_plain_weights_with_two_heads_tell_it_too() -> None:
+    text = "timm:deit_tiny_distilled_patch16_224(depth=1,embed_dim=24,num_heads=3)"
+    network = Network(text, image_size=32, num_classes=3)
+    torch.save(network.build().state_dict(), "plain.pth")
+    settings = ExportSettings("onnx", text, weights="plain.pth", image_size=32)
+    assert find_source(settings)[0].network == network
+    with pytest.raises(ValueError, match=r"plain\.pth is for 3 classes, not 5; leave them out"):
+        find_source(replace(settings, num_classes=5))
+
+
 @pytest.mark.parametrize(
     ("text", "mean"),
     [

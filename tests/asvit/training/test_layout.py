@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 import torch
+from timm.layers import Conv2dSame
 from torch import nn
 
 from asvit.models.layers.blocks import is_linear
+from asvit.models.retokenization import SCHEDULE, Tokens, retokenize
 from asvit.networks import Network
 from asvit.training.layout import fast_layout, use_fast_convolutions
 
@@ -57,6 +59,7 @@ def test_networks_keep_weights_and_outputs(text: str) -> None:
     assert {*weights} == {*again.state_dict()}
 
 
+@pytest.mark.parametrize("kind", [nn.Conv2d, Conv2dSame])
 @pytest.mark.parametrize(
     ("side", "kernel", "options"),
     [
@@ -70,9 +73,9 @@ def test_networks_keep_weights_and_outputs(text: str) -> None:
     ],
 )
 def test_convolutions_are_exact_within_autocast_where_bfloat16_is_slow_or_wrong(
-    side: int, kernel: int, options: dict[str, Any]
+    side: int, kernel: int, options: dict[str, Any], kind: type[nn.Conv2d]
 ) -> None:
-    plain, images = nn.Conv2d(6, 4, kernel, **options), torch.randn(3, 6, side, side)
+    plain, images = kind(6, 4, kernel, **options), torch.randn(3, 6, side, side)
     network = nn.Sequential(copy.deepcopy(plain))
     use_fast_convolutions(network, CPU)
     with torch.autocast("cpu", torch.bfloat16):
@@ -82,6 +85,23 @@ def test_convolutions_are_exact_within_autocast_where_bfloat16_is_slow_or_wrong(
         y.square().sum().backward()
     assert torch.equal(rounded, exact)
     assert torch.equal(network[0].weight.grad, plain.weight.grad)
+
+
+@pytest.mark.parametrize("tokens", SCHEDULE[:2])
+def test_convolutions_of_coarser_tokens_are_exact_within_autocast(tokens: Tokens) -> None:
+    plain = nn.Sequential(nn.Conv2d(3, 6, 4, 4), nn.Conv2d(6, 4, 2, 2))
+    network, images = copy.deepcopy(plain), torch.randn(3, 3, 24, 24).bfloat16()
+    use_fast_convolutions(network, CPU)
+    for model in (plain, network):
+        retokenize(model, tokens)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = network(fast_layout(images))
+    exact = plain(fast_layout(images.float()))
+    for y in (rounded, exact):
+        y.square().sum().backward()
+    assert torch.equal(rounded, exact)
+    for own, expected in zip(network.parameters(), plain.parameters(), strict=True):
+        assert torch.equal(own.grad, expected.grad)
 
 
 def test_other_convolutions_are_rounded_within_autocast_alone() -> None:

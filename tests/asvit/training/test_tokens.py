@@ -170,6 +170,17 @@ def test_costs_of_a_training(monkeypatch):
     assert json.loads(json.dumps(costs[0].to_json())) == expected
 
 
+def test_steps_are_timed_in_the_form_of_trainings(monkeypatch):
+    timed = []
+    monkeypatch.setattr(
+        token_costs, "_seconds", lambda model, images, *_: timed.append((model, images)) or 1.0
+    )
+    measure_stages(make("convnext"), 64, batch_size=2)
+    for model, images in timed:
+        assert images.is_contiguous(memory_format=torch.channels_last)
+        assert nn.Conv2d not in map(type, model.modules())
+
+
 @pytest.mark.parametrize("name", ["asvit", "resnet", "pit", "deit with a teacher"])
 def test_measuring_leaves_no_trace(name):
     model = make(name).train()
