@@ -149,11 +149,6 @@ class PSViT(StagedNetwork):
         norm = nn.LayerNorm(self.num_features, eps=1e-6)
         self._add_head(norm, num_classes, global_pool, drop_rate)
 
-    @property
-    def embed_dim(self) -> int:
-        """Timm's name for ``num_features``."""
-        return self.num_features
-
     def no_weight_decay(self) -> set[str]:
         """Names of parameters without weight decay, besides those of timm's own rule."""
         return {"patch_embed.pos_embed", "patch_embed.cls_token"}

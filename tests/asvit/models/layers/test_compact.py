@@ -60,7 +60,6 @@ def test_merging_is_exact(branches, images):
 
 
 @torch.no_grad()
-@torch.no_grad()
 def test_merging_needs_float64_on_the_cpu_alone(monkeypatch):
     """Apple's MPS has none; tensors that were moved to the CPU are copies here."""
     layer = seen(BranchedMap(12, 7, 2), torch.randn(4, 5, 12))

@@ -253,13 +253,8 @@ def hallucinated_macs(n: int, c: int, h: int) -> float:
     return 3 * n * c**2 + 1.5 * n**2 * c + 4.5 * h * n**2 + h**2 / 4 * n**2
 
 
-def test_the_formula_has_the_published_value_and_saves_nothing_with_many_heads():
-    assert hallucinated_macs(196, 384, 12) == 112_289_184
-    assert hallucinated_macs(196, 24, 24) > 4 * 196 * 24**2 + 2 * 196**2 * 24
-
-
 @pytest.mark.parametrize("axis", ["key", "query"])
-@pytest.mark.parametrize(("width", "heads", "side"), [(24, 2, 6), (48, 6, 4), (16, 16, 3)])
+@pytest.mark.parametrize(("width", "heads", "side"), [(24, 2, 6), (16, 16, 3), (384, 12, 14)])
 def test_the_published_formula_agrees_with_the_counter(axis, width, heads, side):
     layer = HallucinatedHeads(width, split_heads(heads), axis=axis)
     cost = count(OnImage(layer), side, channels=width)
