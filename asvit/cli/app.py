@@ -21,12 +21,7 @@ from asvit._version import __version__
 from asvit.cli.manual import ENVIRONMENT, EXIT_CODES, FIRST_STEPS, write_section
 from asvit.cli.options import Session, debug_option
 from asvit.core.display import say
-from asvit.core.extensions import (
-    VARIABLE,
-    installed_runs,
-    load_extensions,
-    raised_in_extension,
-)
+from asvit.core.extensions import installed_runs, load_extensions, raised_in_extension
 from asvit.core.secrets import censored
 from proxies.messages import fault, hint, out_of_memory
 from proxies.text import legible, one_line, shown
@@ -204,7 +199,7 @@ def _verdict(error: BaseException) -> tuple[int, str]:
     if isinstance(error, SystemExit):
         return FAILED, f"something ended the program before it was done: {fault(error)}"
     if raised_in_extension(error):
-        return FAILED, f"a module of {VARIABLE} failed: {fault(error)}"
+        return FAILED, f"an extension failed: {fault(error)}"
     what = f"{type(error).__name__}: {_one_line(str(error))}"
     return BUG, f"unexpected {what} (a bug: please report it with the output of --debug)"
 

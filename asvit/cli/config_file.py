@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from asvit.cli.options import Session, paths
 from asvit.core.files import expanded
@@ -58,6 +59,16 @@ def _take(context: click.Context, _parameter: click.Parameter, name: str | None)
     session = context.find_object(Session)
     if session is not None:  # an address may have a password, which messages leave out
         session.configured = tuple(word for value in taken.values() for word in _words(value))
+
+
+def check_typed(context: click.Context) -> None:
+    """Refuse a program that only a file names: the file may be of somebody else's run."""
+    if context.get_parameter_source("latency_command") is ParameterSource.DEFAULT_MAP:
+        raise click.UsageError(
+            "latency-command is a program, which a file does not start; type --latency-command "
+            "beside --config",
+            context,
+        )
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from asvit.cli.config_file import config_option
+from asvit.cli.config_file import check_typed, config_option
 from asvit.cli.dry_run import Plan, plan_of_design, plan_of_measures, plan_of_training
 from asvit.cli.manual import Documented
 from asvit.cli.options import (
@@ -77,6 +77,7 @@ def run_command(kind: Kind) -> click.Command:
     def call(
         context: click.Context, /, *, preset: str, quiet: bool, as_json: bool, **options: Any
     ) -> None:
+        check_typed(context)
         options = {name: value for name, value in options.items() if value is not None}
         session = context.find_object(Session)
         if session is not None and has_password(session.arguments):

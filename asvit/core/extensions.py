@@ -33,12 +33,14 @@ def load_extensions() -> None:
 
 
 def raised_in_extension(error: BaseException | None) -> bool:
-    """Whether ``error``, or its cause, passed through a module that the environment names."""
+    """Whether ``error``, or its cause, passed through an extension."""
     if error is None:
         return False
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     modules = [f"{frame.f_globals.get('__name__')}." for frame in frames]
-    inside = any(module.startswith(f"{name}.") for module in modules for name in _named())
+    packages = (run.module.partition(".")[0] for run in installed_runs())
+    names = [*_named(), *packages]
+    inside = any(module.startswith(f"{name}.") for module in modules for name in names)
     return inside or raised_in_extension(error.__cause__)
 
 

@@ -33,7 +33,8 @@ def settings_text(run: Run[Any, Any, Any]) -> str:
         for name, option, value, is_typed in values_to_type(owner, names, run.typed_values):
             if is_typed or owner is run.settings:
                 (typed if is_typed else rest)[option.name or name] = _plain(option, value)
-    first = f"# asvit {run.command} --config {SETTINGS} gives the same run.\n"
+    beside = " --latency-command COMMAND" * ("latency_command" in typed)  # which no file starts
+    first = f"# asvit {run.command} --config {SETTINGS}{beside} gives the same run.\n"
     text = first + tomli_w.dumps(typed)
     return text + (f"\n{REST}\n{_commented(rest)}" if rest else "")
 

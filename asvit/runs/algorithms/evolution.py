@@ -17,11 +17,9 @@ import torch
 from asvit.core.console import percent
 from asvit.core.files import write_text
 from asvit.core.progress import Progress, Tell, image_progress
-from asvit.core.run_files import (
-    INHERITED,
-    TRIALS,
-)
+from asvit.core.run_files import INHERITED, TRIALS
 from asvit.core.settings import check_same_digest, check_same_images
+from asvit.core.tensor_files import is_whole
 from asvit.data import MEAN, STD, open_training_sets
 from asvit.models.psvit_supernet import PSViTSupernet
 from asvit.networks import Network, WeightsFile, load_state
@@ -123,8 +121,9 @@ class EvolutionAlgorithm(EvolutionRun):
         return store
 
     def settled(self, store: AccuracyJournal, result: EvolutionResult) -> bool:
-        """Whether all paths are evaluated."""
-        return super().settled(store, result) and (self.folder / TRIALS).exists()
+        """Whether all paths are evaluated, and their table and the winner's weights written."""
+        written = (self.folder / TRIALS).exists() and is_whole(self.folder / INHERITED)
+        return super().settled(store, result) and written
 
     def execute(self, store: AccuracyJournal, tell: Tell) -> EvolutionResult:
         """Evolve, and store the winner with its inherited weights."""

@@ -127,6 +127,7 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
         """Refuse unknown names and sizes that do not suit; a storage is not opened."""
         forget_images()
         super().check()
+        self._check_moved()
         check_trackers(self.track)
         if self.evaluate is not None and self.workers is not None:
             raise ValueError("a function given as evaluate is called here; leave workers out")
@@ -235,7 +236,6 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
             storage: BaseStorage = open_journal(self.folder / JOURNAL)
             study = first_study(storage)
         else:
-            self._check_moved()
             storage = self.shared
             if self.fresh and self.elsewhere:
                 optuna.delete_study(study_name=self.study_name, storage=storage)
@@ -248,7 +248,7 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
 
         A folder whose study was in another storage lacks the journal, which is refused before.
         """
-        if not self.fresh and os.path.lexists(self.folder / JOURNAL):
+        if self.storage is not None and self.begun:
             raise ValueError(
                 f"the study of {self.folder} is in {JOURNAL}; leave storage out, {ELSEWHERE}"
             )

@@ -18,6 +18,7 @@ from asvit._version import __version__
 from asvit.core.progress import Tell, ignore, image_progress
 from asvit.core.run_files import CHECKPOINT, MODEL, previous
 from asvit.core.settings import WrongOption, fields_of
+from asvit.core.tensor_files import is_whole
 from asvit.core.versions import versions
 from asvit.data import Preparation, TrainingSets
 from asvit.data.statistics import Normalisation, channel_statistics
@@ -183,8 +184,8 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         return {"images": self.sets.provenance, "device": self.processes.device.type}
 
     def settled(self, store: Saved[Checkpoint], result: TrainResult) -> bool:
-        """Whether every epoch is done and the network is written."""
-        return store.finished and (self.folder / MODEL).exists()
+        """Whether every epoch is done and the network is written, whole."""
+        return store.finished and is_whole(self.folder / MODEL)
 
     def execute(self, store: Saved[Checkpoint], tell: Tell) -> TrainResult:
         """Train to the last epoch."""

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from asvit.cli.config_file import read_config
 from asvit.core.run_files import SETTINGS
+from asvit.runs.search import SearchRun
+from asvit.runs.settings_file import settings_text
 from tests.asvit.cli.commands import RUNS, check_refused, run
 from tests.asvit.toy_run import ToyRun
 from tests.hostile import refused_or
@@ -134,6 +136,18 @@ def test_passwords_in_it_are_in_no_message() -> None:
     done = run("search", "--config", "run.toml", "--debug", "--preset", "quick", "--steps", "1")
     assert done.exit_code in (1, 3)
     assert "geheim" not in done.stderr + done.stdout
+
+
+def test_a_program_is_started_only_if_it_is_typed() -> None:
+    Path("run.toml").write_text("max-latency = '9ms'\nlatency-command = 'touch made {onnx}'\n")
+    small = "--space asvit-tiny --image-size 32 --images 2 --points 3 --device cpu --dry-run"
+    words = ["search", "--config", "run.toml", *small.split()]
+    check_refused(run(*words), 2, "a program, which a file does not start; type --latency-command")
+    typed = run(*words, "--latency-command", "time {onnx}", "--json")
+    assert settings_of(typed)["latency_command"] == "time {onnx}"
+    assert not Path("made").exists()
+    stored = settings_text(SearchRun.make(max_latency="9ms", latency_command="time {onnx}"))
+    assert "--config settings.toml --latency-command COMMAND gives the same run." in stored
 
 
 def test_a_stopped_run_is_continued_by_the_file(monkeypatch: pytest.MonkeyPatch) -> None:

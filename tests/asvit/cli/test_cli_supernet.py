@@ -135,6 +135,11 @@ def test_more_random_paths_extend_an_evolution_and_are_told_of(
     assert re.search(r"random path (\d+)/\1  ", more.stderr)
     assert "had finished before" not in more.stderr
     assert "had finished before" in run(*words, "--random-paths", 6).stderr
+    weights = tmp_path / "inherited.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert run(*words, "--random-paths", 6).exit_code == 0
+    assert weights.read_bytes() == whole  # a damaged one is written again
 
 
 def test_the_first_paths_may_be_of_a_later_generation(

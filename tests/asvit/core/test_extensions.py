@@ -1,6 +1,8 @@
 """Modules that the environment names are imported wherever networks are built."""
 
 import sys
+from importlib import import_module
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import click
@@ -143,6 +145,21 @@ def test_mistakes_of_the_users_are_not_ours(
     assert done.stderr.startswith(f"asvit: {told}")
     assert FAULTS[fault] in done.stderr
     assert "bug" not in done.stderr
+
+
+def test_a_mistake_of_an_installed_kind_of_run_is_not_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "steps.py").write_text("def step(): return {}['x']")
+    monkeypatch.syspath_prepend(tmp_path)
+    entry = EntryPoint("theirs", "theirs.runs:TheirRun", extensions.GROUP)
+    monkeypatch.setattr(extensions, "installed_runs", lambda: [entry])
+    step = import_module("theirs.steps").step
+    monkeypatch.setattr("asvit.cli.cost.command", click.Command("cost", callback=step))
+    done = CliRunner().invoke(app, ["cost"])
+    assert done.exit_code == 3
+    assert done.stderr == "asvit: an extension failed: KeyError: 'x' (steps.py:1)\n"
 
 
 def test_an_exit_of_a_library_is_no_success(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -273,6 +273,8 @@ def test_a_storage_for_a_folder_that_has_its_study_elsewhere_is_refused(tmp_path
             search(tmp_path / "journal", seed=seed, **changed)
         with pytest.raises(ValueError, match=r"database has result\.json but"):
             search(tmp_path / "database", seed=seed, **changed)
+    with pytest.raises(ValueError, match="leave storage out"):  # as for a dry run
+        SearchRun.make(out=tmp_path / "journal", **changed).check()
     assert [path.read_bytes() for path in files] == before
     search(tmp_path / "journal", fresh=True, **changed)
     assert not (tmp_path / "journal" / "study.journal").exists()

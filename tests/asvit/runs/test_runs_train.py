@@ -176,6 +176,15 @@ def test_a_training_that_began_does_without_the_weights_that_it_started_from(
     assert len(run_training(ARCH, out=tmp_path / "run", **given).history) == 2
 
 
+def test_damaged_weights_of_a_finished_training_are_written_again(tmp_path: Path) -> None:
+    run_training(ARCH, out=tmp_path, **{**TINY, "epochs": 1})
+    path = tmp_path / "model.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    run_training(ARCH, out=tmp_path, **{**TINY, "epochs": 1})
+    assert path.read_bytes() == whole
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [({}, "batches of 4 and a learning rate for them (--"), ({"learning_rate": 1e-3}, "of 4 (--")],

@@ -1,7 +1,4 @@
-"""Evolution over paths, on a supernet of two stages of four cells with made-up fitness.
-
-Its journal; what holds for every journal is in ``test_run_journals.py``.
-"""
+"""Evolution over paths, on a supernet of two stages of four cells with made-up fitness."""
 
 import itertools
 from collections import Counter
