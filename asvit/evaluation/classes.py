@@ -14,16 +14,16 @@ logger = logging.getLogger(__name__)
 
 
 def match_classes(
-    pictures: Sequence[str], network: Sequence[str], *, data: str, weights: str
+    pictures: Sequence[str], network: Sequence[str], *, named: bool, data: str, weights: str
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """The place of each class of the pictures among those of the network, and the names of these.
 
-    Classes of weights that name none are numbers: then as many folders are taken in their order,
-    and give the names.
+    Of weights that name none, as many folders are taken in their order, and give the names.
 
     Args:
         pictures: Names of the classes of the pictures.
-        network: Names of the classes of the network.
+        network: Names of the classes of the network, or their numbers.
+        named: Whether the weights name them.
         data: What the pictures are called in messages.
         weights: What the network is called there.
 
@@ -32,15 +32,14 @@ def match_classes(
     """
     places = {name: place for place, name in enumerate(network)}
     unknown = [name for name in pictures if name not in places]
-    nameless = list(network) == [str(place) for place in range(len(network))]
-    if unknown and nameless and len(pictures) == len(network):
+    if unknown and not named and len(pictures) == len(network):
         logger.warning(
             "%s does not name its classes; the %d of %s are taken in their order",
             *(weights, len(pictures), data),
         )
         return np.arange(len(network)), tuple(pictures)
     if unknown:
-        names = f"{len(network)} without names" if nameless else listed(network)
+        names = listed(network) if named else f"{len(network)} without names"
         raise ValueError(
             f"{one_line(data)} has classes that {one_line(weights)} does not know: "
             f"{listed(unknown)}; it knows {names}"

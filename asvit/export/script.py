@@ -6,7 +6,7 @@ import numpy as np
 
 from asvit.core.run_files import PREDICT_SCRIPT
 from asvit.data.files import FORMATS
-from asvit.data.kinds import FIRST, GREY, LAST, NUMBERS, PICTURES, RGB, ImageKind
+from asvit.data.kinds import FIRST, GREY, LAST, RGB, ImageKind
 
 SCRIPT_NAME: Final = PREDICT_SCRIPT
 
@@ -113,7 +113,7 @@ def script_for(kind: ImageKind) -> str:
     Images that Pillow cannot read, of several channels and more than 8 bits, are NPY or NPZ files.
 
     Example:
-        >>> compile(script_for(PICTURES), "predict.py", "exec").co_filename
+        >>> compile(script_for(ImageKind()), "predict.py", "exec").co_filename
         'predict.py'
     """
     by_pillow = kind.picture or kind.reading == GREY
@@ -125,19 +125,3 @@ def script_for(kind: ImageKind) -> str:
         MORE=", ImageOps" if by_pillow else "",
         READ=_OF_PICTURES[kind.reading] if by_pillow else _array(kind),
     )
-
-
-#: All that there are.
-SCRIPTS: Final = tuple(
-    script_for(kind)
-    for kind in (
-        PICTURES,
-        ImageKind(reading=RGB),
-        ImageKind(1, picture=False, reading=GREY),
-        *(
-            ImageKind(1, dtype, picture=False, reading=reading)
-            for dtype in NUMBERS
-            for reading in _FIRST
-        ),
-    )
-)

@@ -21,7 +21,7 @@ from asvit.core.versions import versions
 from asvit.data.copies import file_digest
 from asvit.export.exported import Exported, model_card, without_folders
 from asvit.export.formats import FORMATS, README, Format
-from asvit.export.script import SCRIPT_NAME, SCRIPTS, script_for
+from asvit.export.script import SCRIPT_NAME, script_for
 from asvit.export.settings import ExportSettings
 from asvit.networks import Network, WeightsFile, read_state
 from asvit.runs.architectures import find_architecture, run_folder
@@ -90,12 +90,12 @@ def export_network(
     out = _place(settings, form, weights)
     form.check_out(out, card=settings.card, force=settings.force)
     script = out.with_name(SCRIPT_NAME) if settings.with_preprocessing else None
-    if script is not None and not settings.force:
-        _check_script(script)
     tell = progress or (lambda _: None)
     tell("building the network")
     content, model, trained_size = find_source(settings)
     content = replace(content, facts=without_folders({**content.facts, **(facts or {})}))
+    if script is not None and not settings.force:
+        _check_script(script, content)
     network = content.network
     if settings.merge:
         network, model = network.merged(model)
@@ -163,10 +163,14 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _check_script(path: Path) -> None:
-    """Check that no other file stands where the script of a copy belongs."""
+def _check_script(path: Path, content: WeightsFile) -> None:
+    """Check that no other file stands where the script of a copy belongs.
+
+    Such as the script of copies for images of another kind.
+    """
     check_target(path)
-    if path.exists() and path.read_bytes() not in [script.encode() for script in SCRIPTS]:
+    words = script_for(content.preparation.kind)
+    if path.exists() and path.read_bytes() != words.encode():
         raise FileExistsError(
             f"{str(path)!r} is not the script of such copies; give --out in another folder, or "
             "--force"

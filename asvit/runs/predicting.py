@@ -199,7 +199,8 @@ class Classifier:
     run: Run
     prepare: Callable[[Picture], Tensor]  # of an image, what the network takes
     kind: ImageKind  # of the images in files
-    labels: Sequence[str]
+    labels: Sequence[str]  # names of the classes, or numbers where the weights name none
+    named: bool  # whether they do
     network: Network
     batch: int | None  # pictures in every batch; None for any number
 
@@ -275,7 +276,8 @@ class Classifier:
             return torch.from_numpy(np.array(picture))
 
         prepare = as_it_is if alone else preparation
-        return cls(path, run, prepare, preparation.kind, labels, network, batch)
+        named = bool(content.classes)
+        return cls(path, run, prepare, preparation.kind, labels, named, network, batch)
 
     def all(self, paths: Sequence[Path], top: int, batch_size: int) -> Iterator[PicturePrediction]:
         """What each picture is taken for."""

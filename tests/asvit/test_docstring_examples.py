@@ -1,7 +1,9 @@
 """The examples in the docstrings of the public names run."""
 
+import ast
 import doctest
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -51,3 +53,9 @@ def test_the_example_of_a_public_name_runs(
     assert example.examples, f"{name} has no example"
     said: list[str] = []
     assert runner.run(example, out=said.append).failed == 0, "".join(said)
+    # What takes too long fits the options of what it calls.
+    slow = "".join(line.source for line in example.examples if doctest.SKIP in line.options)
+    for call in ast.walk(ast.parse(slow)):
+        if isinstance(call, ast.Call) and (called := ast.unparse(call.func)).startswith("asvit."):
+            options = dict.fromkeys(option.arg for option in call.keywords)
+            signature(eval(called)).bind(*call.args, **options)

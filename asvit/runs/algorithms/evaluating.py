@@ -61,9 +61,9 @@ class EvaluationAlgorithm(EvaluationRun):
     @cached_property
     def matched(self) -> tuple[NDArray[np.int64], tuple[str, ...]]:
         """The place of each class of the pictures among those of the network, and their names."""
-        s = self.settings
+        s, known = self.settings, self.classifier
         return match_classes(
-            self.images.classes, self.classifier.labels, data=s.data, weights=s.weights
+            self.images.classes, known.labels, named=known.named, data=s.data, weights=s.weights
         )
 
     @cached_property

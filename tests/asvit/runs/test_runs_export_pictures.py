@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 import asvit
-from asvit.data.kinds import GREY, PICTURES, ImageKind
-from asvit.export.script import SCRIPT_NAME, SCRIPTS, script_for
+from asvit.data.kinds import FIRST, GREY, LAST, NUMBERS, PICTURES, RGB, ImageKind
+from asvit.export.script import SCRIPT_NAME, script_for
 from asvit.networks import Network, WeightsFile
 from asvit.runs.exporting import export_network
 from tests.asvit.runs.fakes import varied
@@ -162,8 +162,19 @@ def test_the_file_names_the_classes_without_asvit(run: Path) -> None:
     assert [out.name for out in session.get_outputs()] == ["logits", "probabilities"]
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
-def test_the_script_is_short(script: str) -> None:
+KINDS = (
+    *(PICTURES, ImageKind(reading=RGB), ImageKind(1, picture=False, reading=GREY)),
+    *(
+        ImageKind(1, dtype, picture=False, reading=reading)
+        for dtype in NUMBERS
+        for reading in ("", FIRST, LAST)
+    ),
+)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_script_is_short(kind: ImageKind) -> None:
+    script = script_for(kind)
     assert len([line for line in script.splitlines() if line.strip()]) <= 28
     compile(script, SCRIPT_NAME, "exec")
 
@@ -188,6 +199,18 @@ def test_another_predict_py_is_not_replaced(run: Path, tmp_path: Path) -> None:
         export_network(**given, with_preprocessing=True)
     assert own.read_text() == "print('mine')\n"
     assert [path.name for path in tmp_path.iterdir()] == [SCRIPT_NAME]
+
+
+def test_the_script_of_copies_for_other_images_is_not_replaced(tmp_path: Path) -> None:
+    network = replace(NETWORK, in_chans=5)
+    facts = {"mean": [0.0] * 5, "std": [1.0] * 5, "pixels": "uint16"}
+    weights = tmp_path / "model.safetensors"
+    WeightsFile(network, network.build().state_dict(), CLASSES, facts).write(weights)
+    other = tmp_path / SCRIPT_NAME
+    other.write_text(script_for(PICTURES))
+    with pytest.raises(FileExistsError, match=r"predict.py' is not the script of such copies"):
+        export_network(weights=str(weights), to="onnx", with_preprocessing=True)
+    assert other.read_text() == script_for(PICTURES)
 
 
 @pytest.mark.parametrize(
