@@ -22,9 +22,10 @@ from timm.data import Mixup, create_dataset, create_loader
 from torch.utils.data import Dataset
 
 from asvit.data import MEAN, STD, FolderDataset
-from asvit.training.images import loaders
+from asvit.training.images import batches
 from asvit.training.images.augmentation import Augmentation
-from asvit.training.images.loaders import Batching, train_loader
+from asvit.training.images.batches import Batching
+from asvit.training.images.loaders import train_loader
 from asvit.training.images.seeds import derive_seed, preserved_random_state, seed_all
 from experiments.bench import alternating, bench_parser, start, write_pictures
 from experiments.tables import markdown
@@ -45,7 +46,7 @@ def main() -> None:
     batching = Batching(image_size=asked.image_size, batch_size=asked.batch, label_smoothing=0.1)
     torch_resizes = replace(batching, augmentation=Augmentation(resizing="torch"))
     least = replace(batching, augmentation=Augmentation(resizing="torch", on_device=True))
-    nothing = patch.object(loaders, "_KEPT", 0)  # as of more images than fit into memory
+    nothing = patch.object(batches, "_KEPT", 0)  # as of more images than fit into memory
     with tempfile.TemporaryDirectory() as name, nothing:
         folder = Path(name)
         write_pictures(folder, asked.images, classes=CLASSES, size=SIDES)

@@ -31,7 +31,8 @@ from asvit.data import MEAN, STD, FolderDataset
 from asvit.spaces import build
 from asvit.training.distributed import ProcessGroup
 from asvit.training.engine import Engine
-from asvit.training.images.loaders import Batching, train_loader
+from asvit.training.images.batches import Batching
+from asvit.training.images.loaders import train_loader
 from asvit.training.settings import TrainSettings
 from experiments.bench import alternating, bench_parser, start, write_pictures
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from asvit.core.calls import call_text
 from asvit.spaces import build
-from asvit.spaces.families import PREFIX
+from asvit.spaces.timm_models import PREFIX
 from asvit.training.short import Recipe
 from experiments.study import Study, cases, gains, mean_cell, pivot
 from experiments.tasks import AUGMENTATION, Task, fit_fresh, load_task

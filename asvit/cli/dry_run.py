@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from asvit.core.console import clock, number
+from asvit.core.continuing import check_same_settings
 from asvit.core.display import say
 from asvit.core.run_files import REPORT, RESULT, SETTINGS, figure_files
-from asvit.core.settings import check_same_settings
 
 if TYPE_CHECKING:
     from asvit.runs.algorithms.correlation import CorrelationAlgorithm

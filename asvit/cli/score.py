@@ -26,8 +26,8 @@ from asvit.core.console import console, fitting, number, quantity, table
 from asvit.core.display import progress_display
 from asvit.core.files import check_target
 from asvit.core.latency_settings import command_setting
+from asvit.core.measuring_settings import MeasuringSettings
 from asvit.core.programs import file_command
-from asvit.core.settings import MeasuringSettings
 from proxies.registry import PROXIES, standard_measures
 from proxies.tables import csv_text
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from asvit.core.codec import check_schema, from_json, to_json, value_from_json
+from asvit.core.continuing import Images
 from asvit.core.records import SummedFile, append_record, read_records
 from asvit.core.results import Result, article
-from asvit.core.settings import Images, Settings, hints_of
+from asvit.core.settings import Settings, hints_of
 from asvit.core.store import Store
 
 S = TypeVar("S", bound=Settings)

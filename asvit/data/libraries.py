@@ -24,7 +24,7 @@ from PIL import Image
 from asvit.core.files import expanded
 from asvit.core.versions import missing
 from asvit.data.base import UNREADABLE, LabelledImages, naming
-from asvit.data.files import as_kind, kind_in, read_open
+from asvit.data.decoding import as_kind, kind_in, read_open
 from asvit.data.kinds import GREY, PICTURES, RGB, ImageKind, Picture
 from asvit.data.store import cache_folder
 from proxies.messages import first_line, nearest

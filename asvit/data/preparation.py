@@ -15,7 +15,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from asvit.data.files import read_as
+from asvit.data.decoding import read_as
 from asvit.data.kinds import MEAN, PICTURES, STD, Array, ImageKind, Picture, Statistics, size_of
 
 #: How images are resized before the centre crop, as timm calls it: by the shorter side, or both

@@ -20,7 +20,7 @@ import numpy as np
 from asvit.core.files import IMAGE_ENDINGS, expanded
 from asvit.data.base import Extent, LabelledImages, naming
 from asvit.data.copies import read_extent
-from asvit.data.files import check_open, kind_of_images, read_open
+from asvit.data.decoding import check_open, kind_of_images, read_open
 from asvit.data.kinds import ImageKind, Picture
 from asvit.data.texts import Texts, composed
 from proxies.messages import first_line

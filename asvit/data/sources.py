@@ -15,7 +15,7 @@ from torch import Tensor
 from asvit.core.files import expanded, split_reading
 from asvit.core.threads import in_order, or_reason
 from asvit.data.base import LabelledImages, Progress, balanced_choice
-from asvit.data.files import FolderDataset, ListedDataset
+from asvit.data.files import FolderDataset
 from asvit.data.fractals import DEFAULT_CLASSES, MIN_SIZE, FractalDataset
 from asvit.data.headers import refuse_unreadable
 from asvit.data.kinds import MEAN, STD, Array
@@ -24,6 +24,7 @@ from asvit.data.preparation import square
 from asvit.data.shards import SHARDS, ShardedDataset
 from asvit.data.statistics import standardised
 from asvit.data.store import cache_folder
+from asvit.data.tables import ListedDataset
 from proxies.messages import nearest
 
 DOWNLOAD = ":download"

@@ -25,8 +25,6 @@ from asvit.data.files import (
     VALIDATION,
     FolderDataset,
     ImageFiles,
-    ListedDataset,
-    has_part,
     list_folder,
     split_folders,
 )
@@ -36,6 +34,7 @@ from asvit.data.libraries import open_hub_parts, open_torchvision_test
 from asvit.data.shards import SHARDS, ShardedDataset
 from asvit.data.sources import DOWNLOAD, LIST, fractal_classes, open_dataset
 from asvit.data.store import cache_folder
+from asvit.data.tables import ListedDataset, has_part
 from proxies.text import one_line
 
 _log = logging.getLogger(__name__)

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from asvit.core.continuing import ELSEWHERE
 from asvit.core.files import expanded, read_text, split_reading, write_text
 from asvit.core.progress import Tell, ignore, image_progress
-from asvit.core.settings import ELSEWHERE
 from asvit.core.threads import in_order
 from asvit.data.base import LabelledImages
 from asvit.data.copies import (
@@ -28,10 +28,11 @@ from asvit.data.copies import (
     sets_of_equal,
     some_of,
 )
-from asvit.data.files import (
-    TEST,
-    TRAIN,
-    VALIDATION,
+from asvit.data.files import TEST, TRAIN, VALIDATION
+from asvit.data.fractals import FractalDataset
+from asvit.data.kinds import GREY, size_of
+from asvit.data.sources import fractal_classes, open_dataset
+from asvit.data.tables import (
     ListedDataset,
     ListedImage,
     Seen,
@@ -41,9 +42,6 @@ from asvit.data.files import (
     size_and_digest,
     split_list,
 )
-from asvit.data.fractals import FractalDataset
-from asvit.data.kinds import GREY, size_of
-from asvit.data.sources import fractal_classes, open_dataset
 from asvit.data.training_sets import PartedPictures
 from asvit.designs.stages import PictureFacts
 from proxies.messages import first_line

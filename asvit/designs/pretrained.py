@@ -11,7 +11,7 @@ from asvit.designs.sizes import Sizes
 from asvit.networks import Network, WeightsFile
 from asvit.spaces import TIMM_FAMILIES, UnionSpace, load_space
 from asvit.spaces.architectures import choice_features, parse
-from asvit.spaces.families import PREFIX, TimmModel
+from asvit.spaces.timm_models import PREFIX, TimmModel
 from asvit.training.pretrained import load_pretrained, load_published, weights_path
 
 HUB = "hub"  # in place of a file: the weights that timm publishes

@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 
 from asvit.core.run_files import PREDICT_SCRIPT
-from asvit.data.files import FORMATS
+from asvit.data.decoding import FORMATS
 from asvit.data.kinds import FIRST, GREY, LAST, RGB, ImageKind
 
 SCRIPT_NAME: Final = PREDICT_SCRIPT

@@ -20,7 +20,7 @@ from asvit.data.preparation import CROP_MODES, PREPARATION
 from asvit.export.formats import CONFIG, INPUT, LEAST_OPSET, OUTPUT, WEIGHTS, Format
 from asvit.models import HALLUCINATED_HOSTS
 from asvit.networks import Network, WeightsFile
-from asvit.spaces.families import PREFIX, TimmModel, timm_config
+from asvit.spaces.timm_models import PREFIX, TimmModel, timm_config
 from proxies.evaluation import FAILURES
 from proxies.messages import fault, first_line
 

@@ -12,7 +12,7 @@ from asvit.growth.settings import ScaleSettings
 from asvit.spaces import SearchSpace, cost
 from asvit.spaces.architectures import find, is_fixed
 from asvit.spaces.base import Architecture
-from asvit.spaces.families import PREFIX
+from asvit.spaces.timm_models import PREFIX
 from proxies import Cost
 from proxies.counts import TimedCost
 from proxies.latency import CAREFUL

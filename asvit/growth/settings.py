@@ -7,13 +7,9 @@ from fractions import Fraction
 from functools import cached_property
 from typing import ClassVar, Literal
 
-from asvit.core.latency_settings import (
-    OF_LATENCY,
-    check_command,
-    command_setting,
-    runtime_setting,
-)
-from asvit.core.settings import MeasuringSettings, Presets, presets_with, proxy_names, setting
+from asvit.core.latency_settings import OF_LATENCY, check_command, command_setting, runtime_setting
+from asvit.core.measuring_settings import MeasuringSettings, proxy_names
+from asvit.core.settings import Presets, presets_with, setting
 from proxies.latency import CAREFUL
 from scaling import Budget, parse_budgets
 from scaling.rules import RULES

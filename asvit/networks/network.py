@@ -13,7 +13,7 @@ from asvit.models import HALLUCINATED_HOSTS, convert, merge
 from asvit.models.layers.blocks import check_choice
 from asvit.spaces import build
 from asvit.spaces.architectures import canonical
-from asvit.spaces.families import PREFIX, TimmModel
+from asvit.spaces.timm_models import PREFIX, TimmModel
 from proxies.text import shown
 
 #: Kind of converted part -> its settings in :func:`asvit.convert`.

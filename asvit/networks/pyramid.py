@@ -23,7 +23,7 @@ from asvit.networks.positions import resampled
 from asvit.networks.weights import load_state, read_state
 from asvit.spaces import build
 from asvit.spaces.base import Architecture
-from asvit.spaces.families import PREFIX, TimmModel
+from asvit.spaces.timm_models import PREFIX, TimmModel
 
 FINEST = 4  # pixels; smallest stride of a map that detectors and segmenters use
 CLASSIFIED = 224  # pixels; usual image size of classifiers

@@ -39,7 +39,6 @@ REFERENCES: Registry[str] = Registry(
     },
 )
 
-
 #: Measures independent of the weights that the tables of asvit may have as columns.
 COUNTS = ("params", "macs", "depth", "width", "expansions")
 
@@ -163,7 +162,7 @@ def _text(row: Row, *, plain: bool) -> str:
     try:
         from asvit.spaces import SPACES
         from asvit.spaces.architectures import canonical, is_fixed
-        from asvit.spaces.families import PREFIX
+        from asvit.spaces.timm_models import PREFIX
 
         if not text:
             raise ValueError("no architecture; write a text that asvit.build takes")

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict, cast
 
+from asvit.core.continuing import Images, check_same_digest
 from asvit.core.journal import Journal
-from asvit.core.settings import Images, check_same_digest
 from asvit.reference.result import CorrelationResult
 from asvit.reference.settings import CorrelationSettings
 from asvit.reference.table import ReferenceTable

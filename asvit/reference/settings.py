@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from asvit.core.settings import MeasuringSettings, Presets, Settings, proxy_names, setting
+from asvit.core.measuring_settings import MeasuringSettings, proxy_names
+from asvit.core.settings import Presets, Settings, setting
 from proxies.registry import Registry
 from scaling.budget import Budget
 

@@ -13,7 +13,8 @@ from asvit.core.summary import Cell, Photo, Table
 from asvit.report.pictures import Picture
 from asvit.report.style import COLOUR, LONGEST, figure, legend, series_styles, whole
 from asvit.report.training import MOST_CLASSES, confused, confusion_picture, title_with
-from asvit.training.metrics import Mistake, read_metrics, read_predictions
+from asvit.training.metrics import read_metrics
+from asvit.training.predictions import Mistake, read_predictions
 from proxies.text import one_line
 
 if TYPE_CHECKING:

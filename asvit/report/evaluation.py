@@ -12,7 +12,7 @@ from asvit.report.pictures import Picture
 from asvit.report.style import COLOUR, figure
 from asvit.report.training import confusion_picture
 from asvit.report.training import details as mistakes
-from asvit.training.metrics import Confusion, Predictions
+from asvit.training.predictions import Confusion, Predictions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

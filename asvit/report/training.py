@@ -17,7 +17,8 @@ from asvit.core.run_files import PREDICTIONS
 from asvit.core.summary import Cell, Photo, Table
 from asvit.report.pictures import Picture
 from asvit.report.style import COLOUR, figure, legend, levels, panels, whole
-from asvit.training.metrics import Confusion, EpochRow, Predictions, read_predictions
+from asvit.training.metrics import EpochRow
+from asvit.training.predictions import Confusion, Predictions, read_predictions
 from asvit.training.result import TrainResult
 from asvit.training.supernets.settings import LossRow, SupernetResult
 from proxies.text import one_line

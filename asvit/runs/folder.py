@@ -18,6 +18,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from asvit.core.codec import MALFORMED
+from asvit.core.continuing import ELSEWHERE
 from asvit.core.files import IMAGE_ENDINGS, check_plain, oddity, sync_folder, write_text
 from asvit.core.results import RUNS, article, stored_content
 from asvit.core.run_files import (
@@ -29,7 +30,6 @@ from asvit.core.run_files import (
     figure_files,
     previous,
 )
-from asvit.core.settings import ELSEWHERE
 from proxies.messages import first_line
 from proxies.text import shown
 

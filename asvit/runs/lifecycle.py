@@ -16,18 +16,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from asvit.core.display import in_notebook, progress_display
-from asvit.core.files import check_plain
-from asvit.core.progress import Progress, Tell, ignore
-from asvit.core.results import NO_FOLDER, Result
-from asvit.core.run_files import REPORT, RESULT, SETTINGS
-from asvit.core.settings import (
-    Settings,
+from asvit.core.continuing import (
     check_same_device,
     check_same_images,
     check_same_settings,
     check_same_versions,
 )
+from asvit.core.display import in_notebook, progress_display
+from asvit.core.files import check_plain
+from asvit.core.progress import Progress, Tell, ignore
+from asvit.core.results import NO_FOLDER, Result
+from asvit.core.run_files import REPORT, RESULT, SETTINGS
+from asvit.core.settings import Settings
 from asvit.core.store import Store
 from asvit.runs.folder import claimed, remove_files, seems_usable
 from asvit.runs.reporting import write_report

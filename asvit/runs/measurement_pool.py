@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from asvit.core.settings import MeasuringSettings
+from asvit.core.measuring_settings import MeasuringSettings
 from asvit.core.versions import versions
 from asvit.data import load_images
 from asvit.data.base import Progress

@@ -20,7 +20,8 @@ from asvit.core.records import MALFORMED, parse_json
 from asvit.core.run_files import RESULT
 from asvit.core.threads import in_order
 from asvit.core.versions import missing
-from asvit.data.files import find_images, read_as
+from asvit.data.decoding import read_as
+from asvit.data.files import find_images
 from asvit.data.kinds import ImageKind, Picture
 from asvit.export.formats import CONFIG, FORMATS, IMAGE, INPUT, OUTPUT, PROBABILITIES
 from asvit.export.reload import by_torch, onnx_session, run_onnx, takes_pictures
@@ -30,7 +31,7 @@ from asvit.networks import Network, WeightsFile
 from asvit.runs.exporting import find_source
 from asvit.runs.folder import kind_in, kind_noun
 from asvit.runs.timm_classifiers import published_classifier, timm_preparation
-from asvit.spaces.families import PREFIX
+from asvit.spaces.timm_models import PREFIX
 from asvit.training.layout import fast_layout, use_fast_convolutions
 from asvit.training.pretrained import weights_path
 from proxies.evaluation import FAILURES, resolve_device

@@ -18,8 +18,9 @@ from asvit.core.run_files import PICTURES, RESULT
 from asvit.core.threads import in_order, or_reason
 from asvit.data.base import LabelledImages, balanced_choice
 from asvit.data.copies import file_digest
-from asvit.data.files import TEST, TRAIN, ListedDataset, has_part
+from asvit.data.files import TEST, TRAIN
 from asvit.data.sources import LIST
+from asvit.data.tables import ListedDataset, has_part
 from asvit.data.training_sets import numbered_as, open_training_sets
 from asvit.designs.result import DesignResult
 from asvit.export.quantisation import CALIBRATION, Quantisation

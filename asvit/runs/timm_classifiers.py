@@ -14,7 +14,7 @@ from timm.data import ImageNetInfo, infer_imagenet_subset
 from asvit.data.preparation import CROP_MODES, PREPARATION, Preparation
 from asvit.networks import Network, WeightsFile
 from asvit.networks.positions import resampled
-from asvit.spaces.families import PREFIX, TimmModel
+from asvit.spaces.timm_models import PREFIX, TimmModel
 from asvit.training.pretrained import load_published
 from proxies.messages import unknown
 

@@ -13,10 +13,11 @@ from asvit.core.files import check_plain, expanded, split_reading, with_reading
 from asvit.core.run_files import PICTURES, RESULT
 from asvit.data.base import Progress
 from asvit.data.copies import twins
-from asvit.data.files import TRAIN, VALIDATION, ListedDataset
+from asvit.data.files import TRAIN, VALIDATION
 from asvit.data.sources import KINDS, LIST
+from asvit.data.tables import ListedDataset
 from asvit.runs.folder import kind_in
-from asvit.spaces.families import PREFIX
+from asvit.spaces.timm_models import PREFIX
 from asvit.training.pretrained import weights_path
 from asvit.training.result import TrainResult
 from asvit.training.sets import open_sets

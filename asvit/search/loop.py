@@ -4,60 +4,26 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import Study
-from optuna.trial import FrozenTrial, Trial
+from optuna.trial import Trial
 
 from asvit.core.codec import from_json, to_json
 from asvit.core.console import number, quantity, short
+from asvit.core.continuing import ELSEWHERE
 from asvit.core.progress import Progress
-from asvit.core.settings import ELSEWHERE
-from asvit.reference.findings import LEAST_TRAININGS, Component
-from asvit.search.controllers import get_controller
-from asvit.search.front import BEST, best_rows, objectives, picked
+from asvit.reference.findings import Component
+from asvit.search.front import BEST, best_rows, picked
+from asvit.search.history import MEASURED, History, look_interval
 from asvit.search.limits import Limits
-from asvit.search.reward import WindowedReward, WorstSoFar
 from asvit.search.rows import EvaluateAll, Finalist, Measurement, PredictorCheck, TrialRow
-from asvit.search.sampler import (
-    ORIGIN,
-    UNIFORM,
-    ReinforceSampler,
-    SpaceSampler,
-    active_trials,
-    distributions,
-    measured_trials,
-)
-from asvit.search.settings import (
-    ACCURACY,
-    FINALISTS,
-    PREDICTOR,
-    MeasureSearchSettings,
-    SearchSettings,
-    TrainingSearchSettings,
-)
+from asvit.search.sampler import ReinforceSampler, SpaceSampler, distributions, measured_trials
+from asvit.search.settings import MeasureSearchSettings
 from asvit.search.study import StudyLease, storing
-from asvit.search.trained import (
-    AGAIN,
-    FRESH,
-    TRAINING,
-    Accuracies,
-    MakePredictor,
-    Trained,
-    check_predictor,
-    finalists_of,
-    gathered,
-    networks_by_hand,
-    tradeoff,
-    trained_again,
-    trained_before,
-    training_seeds,
-)
-from asvit.search.variance import shares_of_variance
+from asvit.search.trained import networks_by_hand
 from asvit.spaces.base import Architecture, SearchSpace
 from proxies.latency import Latency
 from scaling.ranking import Directions
@@ -65,98 +31,12 @@ from scaling.ranking import Directions
 logger = logging.getLogger(__name__)
 
 Time = Callable[[Architecture], Latency]  # measures a network
-Retrainings = Mapping[str, Mapping[str, Measurement]]  # with fresh seeds, by text and by seed
 
-MEASURED = "measured"  # user attribute of a trial
 _UNDRAWN = "measured beside the draws"  # user attributes of the study: text to measurement
 _LATENCY = "latency of {}"  # at the network's text
 _LATENCY_AGAIN = "latency again of {}"  # the same in a process of its own
 _AGAIN = "finalists on {} networks"
-_MANY = 1000  # rows, up to which all are looked at after each step
 _MOST_FAILURES = 10  # at the start, with nothing else, after which a search gives up
-
-
-def look_interval(rows: int) -> int:
-    """Steps between two looks at all ``rows``: more steps where there are more rows to look at."""
-    return 1 + rows // _MANY
-
-
-class History:
-    """The measured architectures of a study, in the order in which they were asked for.
-
-    The controller of the study is made anew.
-    """
-
-    def __init__(
-        self, study: Study, space: SearchSpace, settings: SearchSettings, better: Directions
-    ) -> None:
-        self._study = study
-        self._space, self._random = space, settings.controller == "random"
-        self._most = settings.trials
-        self._better = dict(better)
-        self.objectives = objectives(better)
-        make = get_controller(settings.controller).make
-        study.sampler = make(space.dimensions, self.objectives, settings)
-        self._clear()
-        self.catch_up()
-
-    def _clear(self) -> None:
-        self.numbers: list[int] = []  # of the trials in the rows
-        self.worst = WorstSoFar(self.objectives)
-        self._reward = WindowedReward(self.objectives)
-        self.rows: list[TrialRow] = []
-        self.measurements: dict[str, Measurement] = {}  # of the architecture of a text
-        self.seconds = 0.0  # wall-clock time of the search up to the last row
-        self.any_valid = False  # whether a row has a value of every objective
-
-    def catch_up(self) -> None:
-        """Add the trials that this process, or another one, has measured since the last call."""
-        # Another process that shares the study may have been asked for more.
-        trials = measured_trials(self._study)[: self._most]
-        numbers = [trial.number for trial in trials]
-        if numbers[: len(self.numbers)] != self.numbers:
-            self._clear()  # a process that shares the study was slower with an earlier trial
-        new = trials[len(self.numbers) :]
-        for trial in new:
-            if MEASURED not in trial.user_attrs:
-                raise ValueError(
-                    f"trial {trial.number} of the study was not measured by this search; "
-                    "give --out for a new folder"
-                )
-        sampler, entropies = self._study.sampler, [math.nan] * len(new)
-        if isinstance(sampler, ReinforceSampler):
-            entropies = list(sampler.entropies(trials))[len(self.numbers) :]
-        for trial, entropy in zip(new, entropies, strict=True):
-            self._append(trial, entropy)
-
-    def _append(self, trial: FrozenTrial, entropy: float) -> None:
-        record = trial.user_attrs[MEASURED]
-        measurement = from_json(record, Measurement)
-        row = TrialRow(
-            number=len(self.rows),
-            architecture=record["architecture"],
-            params=measurement.params,
-            macs=measurement.macs,
-            values={name: measurement.values[name] for name in self._better},
-            reward=self._reward.update(self.worst.fill(measurement.values)),
-            entropy=entropy,
-            state="failed" if measurement.reasons else "complete",
-            reason=measurement.reason,
-            **self._of_family(trial, record["architecture"]),
-        )
-        self.numbers.append(trial.number)
-        self.rows.append(row)
-        self.measurements[row.architecture] = measurement
-        self.seconds = record["seconds"]
-        self.any_valid |= all(math.isfinite(row.values[name]) for name in self.objectives)
-
-    def _of_family(self, trial: FrozenTrial, architecture: str) -> dict[str, Any]:
-        """The last fields of its row, where there are several families."""
-        if not self._space.branch:
-            return {}
-        uniform = self._random or UNIFORM in trial.user_attrs
-        origin = trial.user_attrs.get(ORIGIN, "random" if uniform else "chosen")
-        return {"family": self._space.family_of(architecture), "origin": origin}
 
 
 @dataclass
@@ -432,140 +312,3 @@ class Search:
         last = [row for row in self.rows if row.state == "failed"][-1:]  # none if only fresh ones
         why = "".join(f"; the last one, {row.architecture}, because {row.reason}" for row in last)
         return f"{what} failed{why}; once that is mended, {ELSEWHERE}"
-
-
-class TrainingSearch(Search):
-    """As the base; ``evaluate`` is given ``seeds``, too: the training seed of each architecture.
-
-    An architecture may be trained several times, each time with another seed.
-    """
-
-    unit: ClassVar = "training"
-
-    settings: TrainingSearchSettings  # type: ignore[assignment]  # which has no measures
-
-    @property
-    def _after(self) -> float:
-        """As the base does; each of the finalists is trained again."""
-        return float(FINALISTS * self.settings.final_trainings)
-
-    def conclude(self) -> Iterable[Progress]:
-        """Train two finalists again, and choose :attr:`seed`: the one predicted better.
-
-        With too few that did not fail for a predictor, it is the one of the higher mean, and with
-        too few trainings to train again the best of all.
-        :attr:`finalists`, :attr:`tradeoff` and :attr:`check` have what they come to.
-        """
-        again: dict[str, dict[str, Measurement]] = {}
-        if self.settings.final_trainings:
-            best = self._within_latency(self._best(self._ranked(again)[0]))
-            architectures = [self.space.parse(entry.architecture) for entry in best[:FINALISTS]]
-            yield from self._train_again(architectures)
-            # Those that a shorter search ended in are not among them.
-            texts = {str(self.limits.network(arch)) for arch in architectures}
-            records = self._records(AGAIN, self._own_records[AGAIN])
-            again = {text: of for text, of in trained_again(records).items() if text in texts}
-        ranked, make, accuracies = self._ranked(again)
-        if self.space.branch:
-            self.variance = shares_of_variance(self._trained(again), _fresh(again))
-        self.retrainings = sum(map(len, again.values()))
-        self.tradeoff = tradeoff(ranked)
-        self.finalists = self._best(ranked)
-        if not self.finalists:
-            what = "a training of every architecture" if self._history.any_valid else ""
-            raise ValueError(self._failure_message(what))
-        if make is not None:
-            self.check = check_predictor(make, accuracies, seed=self.settings.seed)
-        self.seed = self._within_latency(self.finalists)[0]
-
-    def _best(self, ranked: Sequence[Finalist]) -> Sequence[Finalist]:
-        """The first of them with their latencies."""
-        return [
-            replace(entry, latency=self.latency(self.space.parse(entry.architecture)))
-            for entry in ranked[:BEST]
-        ]
-
-    def _ranked(
-        self, again: Retrainings
-    ) -> tuple[list[Finalist], MakePredictor | None, Accuracies]:
-        """The finalists, best first, the predictor that ranks them, and what it is fitted to."""
-        from asvit.predictor import Predictor  # scikit-learn, which other searches do not need
-
-        everything = self._trained(again)
-        trained = {  # those of a table may be outside the limits
-            text: entry
-            for text, entry in everything.items()
-            if self.limits.excess(self.space.parse(entry.architecture)) is None
-        }
-        accuracies = {text: row.accuracies for text, row in everything.items() if not row.reason}
-        make = None
-        if (
-            self.settings.controller == PREDICTOR
-            and sum(map(len, accuracies.values())) >= LEAST_TRAININGS
-        ):
-            make = partial(Predictor, self.settings.image_size, per_cent=True)
-        return finalists_of(trained, make, _fresh(again)), make, accuracies
-
-    def _trained(self, again: Retrainings) -> Mapping[str, Trained]:
-        """All that was trained, by the texts of the networks."""
-        before = trained_before(self.study)
-        return gathered(self.rows, before, self.space, self.limits, again)
-
-    def _train_again(self, architectures: Sequence[Architecture]) -> Iterator[Progress]:
-        """Train finalists with fresh seeds; the study keeps each training at once."""
-        own = self._own_records[AGAIN] = self._records(AGAIN, {})
-        before = trained_before(self.study)
-        wanted = [
-            (arch, FRESH + len(before.get(str(self.limits.network(arch)), ())) + place)
-            for place in range(self.settings.final_trainings)
-            for arch in architectures
-        ]
-        missing = [
-            (arch, seed)
-            for arch, seed in wanted
-            if str(seed) not in own.get(str(self.limits.network(arch)), {})
-        ]
-        started, resumed = time.monotonic(), len(wanted) - len(missing)
-        measured = self.evaluate(
-            [arch for arch, _ in missing], seeds=[seed for _, seed in missing]
-        )
-        for done, ((arch, seed), measurement) in enumerate(
-            zip(missing, measured, strict=True), start=resumed + 1
-        ):
-            text = str(self.limits.network(arch))
-            own[text] = {**own.get(text, {}), str(seed): to_json(measurement)}
-            with storing(file=True):
-                self.study.set_user_attr(AGAIN, self._records(AGAIN, own))
-            seconds = time.monotonic() - started
-            yield Progress("finalist", done, len(wanted), resumed=resumed, seconds=seconds)
-
-    def _measure(
-        self, trials: Sequence[Trial], architectures: Sequence[Architecture]
-    ) -> Iterable[Measurement]:
-        """The accuracy of each architecture in order."""
-        with storing(file=True):
-            seeds = self._seeds(trials, architectures)
-        return self.evaluate(architectures, seeds=seeds)
-
-    def _seeds(
-        self, trials: Sequence[Trial], architectures: Sequence[Architecture]
-    ) -> Sequence[int]:
-        """The training seed of each architecture; the study keeps them for other processes."""
-        own = {trial.number for trial in trials}
-        others = [trial for trial in active_trials(self.study) if trial.number not in own]
-        attributes = (trial.user_attrs for trial in others)
-        trainings = [values[TRAINING] for values in attributes if TRAINING in values]
-        texts = [str(self.limits.network(arch)) for arch in architectures]
-        seeds = training_seeds(texts, trainings, trained_before(self.study))
-        for trial, text, seed in zip(trials, texts, seeds, strict=True):
-            with suppress(UpdateFinishedTrialError):  # given up by others meanwhile
-                trial.set_user_attr(TRAINING, [text, seed])
-        return seeds
-
-
-def _fresh(again: Retrainings) -> Accuracies:
-    """The accuracies of the trainings with fresh seeds."""
-    return {
-        text: [entry.values[ACCURACY] for entry in records.values()]
-        for text, records in again.items()
-    }

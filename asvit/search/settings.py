@@ -9,21 +9,15 @@ from functools import partial
 from typing import Any, ClassVar, Literal, Self
 
 from asvit.core.console import quantity
-from asvit.core.latency_settings import (
-    OF_LATENCY,
-    check_command,
-    command_setting,
-    runtime_setting,
-)
+from asvit.core.latency_settings import OF_LATENCY, check_command, command_setting, runtime_setting
+from asvit.core.measuring_settings import MeasuringSettings, proxy_names
 from asvit.core.settings import (
-    MeasuringSettings,
     Presets,
     Settings,
     device_setting,
     fields_of,
     option_fields,
     presets_with,
-    proxy_names,
     seed_setting,
     setting,
     setting_of,

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from operator import index
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -16,12 +16,17 @@ from asvit.architectures.parts import PART_CHOICES
 from asvit.architectures.shiftvit import ShiftArchitecture
 from asvit.models.asvit import asvit_cost
 from asvit.spaces.base import SPACES, Architecture, SearchSpace
-from asvit.spaces.families import FIXED, PREFIX, FixedArchitecture, is_timm_model
+from asvit.spaces.timm_models import PREFIX, TimmModel, is_timm_model
+from asvit.spaces.vitbench import AutoFormerArchitecture, PitArchitecture
 from proxies.counts import Cost, count, count_by_module, count_in_place
 from proxies.functional import InterceptOperations, Operation
 from proxies.text import shown
 
 Architectures = str | Architecture | Iterable[str | Architecture]  # one, or several
+
+#: Architectures outside every search space: depths and width cannot be changed.
+FixedArchitecture = PitArchitecture | AutoFormerArchitecture | TimmModel
+_FIXED: Final = (PitArchitecture, AutoFormerArchitecture, TimmModel)
 
 
 def build(
@@ -252,14 +257,14 @@ def canonical(text: str) -> str:
 
 def is_fixed(text: str) -> bool:
     """Whether ``text`` has the prefix of a family or of timm, whose depths and width are fixed."""
-    return text.startswith(tuple(kind.prefix for kind in FIXED)) and not _of_space(text)
+    return text.startswith(tuple(kind.prefix for kind in _FIXED)) and not _of_space(text)
 
 
 def _fixed(arch: str | Architecture) -> FixedArchitecture | None:
     """The architecture of a family or of timm; None for one of a search space."""
     if not isinstance(arch, str):
-        return arch if isinstance(arch, FIXED) else None
-    kind = next((kind for kind in FIXED if arch.startswith(kind.prefix)), None)
+        return arch if isinstance(arch, _FIXED) else None
+    kind = next((kind for kind in _FIXED if arch.startswith(kind.prefix)), None)
     return None if kind is None or _of_space(arch) else kind.parse(arch)
 
 
@@ -282,7 +287,7 @@ def find(arch: str | Architecture) -> tuple[SearchSpace, Architecture]:
         ValueError: If it belongs to no space. For a text with the prefix of a space, the message
             is that space's.
     """
-    if isinstance(arch, FIXED) or (isinstance(arch, str) and is_fixed(arch)):
+    if isinstance(arch, _FIXED) or (isinstance(arch, str) and is_fixed(arch)):
         raise ValueError(
             f"{shown(str(arch))} belongs to no search space; use one of {', '.join(SPACES)}"
         )

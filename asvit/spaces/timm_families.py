@@ -9,7 +9,7 @@ from torch import nn
 from asvit.architectures.base import Growable
 from asvit.core.calls import Value
 from asvit.spaces.base import SPACES, Choice, SearchSpace, size_features
-from asvit.spaces.families import PREFIX, TimmModel
+from asvit.spaces.timm_models import PREFIX, TimmModel
 from proxies.text import shown
 
 Depths = tuple[int, ...]
@@ -17,7 +17,6 @@ Arguments = Mapping[str, Value]
 
 _PYRAMID: Final = (1, 2, 4, 8)  # channels of the stages over those of the first
 _WIDEST: Final = 4096
-
 
 _LEGEND: Final = {
     "stem_type": "a patch of 4 x 4 pixels, or two overlapping convolutions, makes a token",

@@ -14,10 +14,11 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from asvit.core.codec import check_schema, content_fault, from_json, to_json, value_from_json
+from asvit.core.continuing import Images
 from asvit.core.files import sync_folder
 from asvit.core.records import MALFORMED
 from asvit.core.run_files import previous
-from asvit.core.settings import Images, Settings
+from asvit.core.settings import Settings
 from asvit.core.store import Store
 from asvit.core.tensor_files import read_header, read_tensors, write_tensors
 from asvit.data.statistics import Normalisation

@@ -11,7 +11,7 @@ from asvit.data import MEAN, STD, Preparation
 from asvit.data.kinds import PICTURES, ImageKind
 from asvit.data.statistics import Normalisation
 from asvit.networks import Network, WeightsFile
-from asvit.spaces.families import PREFIX, TimmModel
+from asvit.spaces.timm_models import PREFIX, TimmModel
 from asvit.training.pretrained import load_pretrained, load_published, weights_path
 from asvit.training.settings import TrainSettings
 

@@ -11,7 +11,7 @@ from asvit.core.progress import Track
 from asvit.core.run_files import CHECKPOINT
 from asvit.training.checkpoint import KIND, Checkpoint, EngineState, EpochPart, Origin
 from asvit.training.distributed import ProcessGroup
-from asvit.training.images.loaders import Batching
+from asvit.training.images.batches import Batching
 from asvit.training.metrics import write_metrics
 from asvit.training.step_log import StepLog
 

@@ -15,7 +15,7 @@ from asvit.core.run_files import INHERITED, MODEL, RESULT
 from asvit.core.tensor_files import read_header
 from asvit.networks import WeightsFile, load_state, read_state
 from asvit.networks.positions import resampled
-from asvit.spaces.families import TimmModel
+from asvit.spaces.timm_models import TimmModel
 from proxies.messages import first_line
 from proxies.text import listed, one_line
 

@@ -27,7 +27,8 @@ from asvit.training.distillation import Teacher
 from asvit.training.engine import Engine, Step
 from asvit.training.epochs import EpochSession
 from asvit.training.images.loaders import Loader, train_loader, validation_loader
-from asvit.training.metrics import EpochRow, predict, predictions_of, seconds_of_an_epoch
+from asvit.training.metrics import EpochRow, seconds_of_an_epoch
+from asvit.training.predictions import predict, predictions_of
 from asvit.training.settings import TOP
 from asvit.training.step_log import StepLog
 from asvit.training.token_plan import saved

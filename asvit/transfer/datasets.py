@@ -19,10 +19,11 @@ from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as tvf
 
 from asvit.data.base import naming
-from asvit.data.files import check_as, list_folder, open_image, read_image
+from asvit.data.decoding import check_as, open_image, read_image
+from asvit.data.files import list_folder
 from asvit.data.kinds import RGB, ImageKind
 from asvit.data.texts import composed
-from asvit.training.images.loaders import Batch
+from asvit.training.images.batches import Batch
 from asvit.training.images.order import BatchPlan
 from asvit.training.images.seeds import derive_seed, preserved_random_state, seed_all
 from proxies.messages import first_line

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from asvit.core.codec import Nullable
+from asvit.core.continuing import Images
 from asvit.core.journal import Journal
+from asvit.core.measuring_settings import proxy_names
 from asvit.core.progress import Progress, Tell
 from asvit.core.results import Result
-from asvit.core.settings import Images, Presets, Settings, proxy_names, setting
+from asvit.core.settings import Presets, Settings, setting
 from asvit.report.pictures import Picture
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import Run

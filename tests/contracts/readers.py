@@ -15,15 +15,10 @@ from rich.console import Console
 
 import asvit.runs.kinds  # noqa: F401 - every kind of result, settings and journal
 from asvit.core.answers import read_answers, write_answers
+from asvit.core.continuing import check_same_device, check_same_images, check_same_settings
 from asvit.core.journal import Journal
 from asvit.core.results import Result
-from asvit.core.settings import (
-    Settings,
-    check_same_device,
-    check_same_images,
-    check_same_settings,
-    fields_of,
-)
+from asvit.core.settings import Settings, fields_of
 from asvit.data.store import read_pictures, write_pictures
 from asvit.designs.journal import DesignJournal
 from asvit.designs.settings import DesignSettings

@@ -17,10 +17,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from asvit.core.journal import Journal
+from asvit.core.measuring_settings import MeasuringSettings
 from asvit.core.results import Result
 from asvit.core.settings import (
     LARGEST,
-    MeasuringSettings,
     Option,
     Settings,
     fields_of,

@@ -14,19 +14,18 @@ from types import MappingProxyType
 from typing import Any, Self
 
 from asvit.core.console import number, short
-from asvit.core.files import write_text
-from asvit.core.progress import Progress, Tell, ignore, image_progress
-from asvit.core.run_files import CORRELATIONS, RESULT, SCORES, VALUES
-from asvit.core.settings import (
-    MeasuringSettings,
+from asvit.core.continuing import (
     check_same_device,
     check_same_images,
     check_same_settings,
     check_same_versions,
-    fields_of,
     warn_of_changes,
-    wrong_option,
 )
+from asvit.core.files import write_text
+from asvit.core.measuring_settings import MeasuringSettings
+from asvit.core.progress import Progress, Tell, ignore, image_progress
+from asvit.core.run_files import CORRELATIONS, RESULT, SCORES, VALUES
+from asvit.core.settings import fields_of, wrong_option
 from asvit.executors import Workers
 from asvit.executors.placement import device_of, gpu_models, on_cluster
 from asvit.predictor.correlation import predictor_findings

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from asvit.core.answers import Answer, write_answers
+from asvit.core.continuing import ELSEWHERE
 from asvit.core.run_files import ANSWERS, PREDICTIONS
-from asvit.core.settings import ELSEWHERE
-from asvit.data.files import TEST, ListedDataset, read_as
+from asvit.data.decoding import read_as
+from asvit.data.files import TEST
 from asvit.data.kinds import ImageKind
 from asvit.data.preparation import shown_channels
+from asvit.data.tables import ListedDataset
 from asvit.designs.pictures import LEAST_TESTED, PictureList, in_words
 from asvit.designs.stages import Choice, PictureFacts, Share, Tested
 from asvit.reference.intervals import (
@@ -24,7 +26,7 @@ from asvit.reference.intervals import (
     proportion,
 )
 from asvit.runs.predicting import Guess, PicturePrediction, predict
-from asvit.training.metrics import MOST_PICTURES, predictions_of
+from asvit.training.predictions import MOST_PICTURES, predictions_of
 
 
 class _TestPicture(NamedTuple):

@@ -14,7 +14,7 @@ from asvit.designs.last_round import LastRound
 from asvit.designs.recipe import TUNING_SHARE, VALIDATION_SHARE, balance_of, recipe_for
 from asvit.designs.stages import PRETRAINED, Trained
 from asvit.runs.algorithms.training import TrainAlgorithm
-from asvit.spaces.families import PREFIX
+from asvit.spaces.timm_models import PREFIX
 from asvit.training.metrics import seconds_of_an_epoch
 
 _LAST_EPOCHS = 0.1  # share of the last epochs whose accuracies decide the last round

@@ -12,11 +12,12 @@ from typing import Any, Self
 import numpy as np
 
 from asvit.core.console import clock
+from asvit.core.continuing import ELSEWHERE
 from asvit.core.files import expanded, split_reading, with_reading
 from asvit.core.latency_settings import OF_LATENCY
 from asvit.core.progress import Progress, StageUnderWay, Tell, ignore, image_progress
 from asvit.core.run_files import PICTURES
-from asvit.core.settings import ELSEWHERE, WrongOption
+from asvit.core.settings import WrongOption
 from asvit.data.base import LabelledImages
 from asvit.data.files import split_folders, write_pictures
 from asvit.designs import fractals

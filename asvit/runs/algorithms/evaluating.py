@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from asvit.core.answers import Answer, write_answers
+from asvit.core.continuing import check_same_digest
 from asvit.core.progress import Progress, Tell, image_progress
 from asvit.core.run_files import ANSWERS, PREDICTIONS
-from asvit.core.settings import check_same_digest
 from asvit.data.base import LabelledImages, sets_digest
 from asvit.data.copies import file_digest
 from asvit.data.kinds import Picture
@@ -30,8 +30,8 @@ from asvit.evaluation.result import EvaluationResult, Measures, Tested
 from asvit.runs.evaluating import EvaluationJournal, EvaluationRun
 from asvit.runs.predicting import Classifier, open_classifier
 from asvit.runs.trained_on import TrainedPictures
-from asvit.spaces.families import PREFIX
-from asvit.training.metrics import predictions_of
+from asvit.spaces.timm_models import PREFIX
+from asvit.training.predictions import predictions_of
 from asvit.training.pretrained import weights_path
 from proxies.evaluation import resolve_device
 

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 
 from asvit.core.console import percent
+from asvit.core.continuing import check_same_digest, check_same_images
 from asvit.core.files import write_text
 from asvit.core.progress import Progress, Tell, image_progress
 from asvit.core.run_files import INHERITED, TRIALS
-from asvit.core.settings import check_same_digest, check_same_images
 from asvit.core.tensor_files import is_whole
 from asvit.data import MEAN, STD, open_training_sets
 from asvit.models.psvit_supernet import PSViTSupernet

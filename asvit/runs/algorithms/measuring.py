@@ -10,9 +10,11 @@ from functools import cached_property
 from typing import Any, TypeVar, cast
 
 from asvit.core.codec import to_json
+from asvit.core.continuing import check_same_device
+from asvit.core.measuring_settings import MeasuringSettings
 from asvit.core.progress import Progress
 from asvit.core.results import Result
-from asvit.core.settings import MeasuringSettings, Settings, check_same_device
+from asvit.core.settings import Settings
 from asvit.core.store import Store
 from asvit.core.versions import measure_versions
 from asvit.data.fractals import DEFAULT_CLASSES

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any, Self
 
 from asvit.core.console import count, number, short
+from asvit.core.continuing import warn_of_changes
 from asvit.core.files import write_text
 from asvit.core.progress import Progress, Tell, image_progress
 from asvit.core.run_files import CANDIDATES, RESULT, SERIES
-from asvit.core.settings import WrongOption, warn_of_changes, wrong_option
+from asvit.core.settings import WrongOption, wrong_option
 from asvit.data.training_sets import class_count
 from asvit.growth.journal import GrowthJournal, Timed
 from asvit.growth.result import ScaleResult

@@ -16,11 +16,13 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import Study
 
 from asvit.core.codec import to_json
+from asvit.core.continuing import ELSEWHERE
 from asvit.core.files import write_text
+from asvit.core.measuring_settings import MeasuringSettings
 from asvit.core.progress import Progress, Tell, Track, image_progress
 from asvit.core.run_files import JOURNAL, TRAINED, TRIALS
 from asvit.core.secrets import public_url
-from asvit.core.settings import ELSEWHERE, MeasuringSettings, fields_of
+from asvit.core.settings import fields_of
 from asvit.executors.base import Workers
 from asvit.executors.placement import device_of
 from asvit.growth.seed import GrowthSeed
@@ -42,9 +44,10 @@ from asvit.runs.training_pool import TrainingPool
 from asvit.search import Measurement, TrialRow
 from asvit.search.controllers import get_controller
 from asvit.search.front import objectives, pareto_front
+from asvit.search.history import History, look_interval
 from asvit.search.journal import open_journal, read_journal
 from asvit.search.limits import Limits, check_latency, forget_images
-from asvit.search.loop import History, Search, TrainingSearch, look_interval
+from asvit.search.loop import Search
 from asvit.search.result import SearchResult
 from asvit.search.rows import evaluated, write_trials
 from asvit.search.sampler import distributions, measured_trials
@@ -74,6 +77,7 @@ from asvit.search.trained import (
     trained_again,
     trained_before,
 )
+from asvit.search.training_loop import TrainingSearch
 from asvit.search.training_tables import check_recipe, to_csv, trainings_in
 from asvit.spaces import SearchSpace
 from asvit.spaces.base import Architecture

@@ -10,7 +10,7 @@ from asvit.architectures.mixed import MixedArchitecture
 from asvit.architectures.psvit_path import PSViT1dPath, PSViT2dPath
 from asvit.architectures.shiftvit import ShiftArchitecture
 from asvit.cli.options import names
-from asvit.core.settings import parse_radius
+from asvit.core.measuring_settings import parse_radius
 from asvit.spaces.architectures import canonical, find, parse
 from asvit.training.token_plan import TokenPlan
 from scaling.budget import Budget, parse_budgets

@@ -16,15 +16,9 @@ from PIL import Image, ImageOps
 from asvit.core.files import split_reading, with_reading
 from asvit.data import load_images, open_dataset, open_training_sets
 from asvit.data.arrays import channel_axis
-from asvit.data.files import FolderDataset, check_as, kind_in, read_as, read_image
-from asvit.data.kinds import (
-    GREY,
-    MOST_CHANNELS,
-    NUMBERS,
-    PICTURES,
-    RGB,
-    ImageKind,
-)
+from asvit.data.decoding import check_as, kind_in, read_as, read_image
+from asvit.data.files import FolderDataset
+from asvit.data.kinds import GREY, MOST_CHANNELS, NUMBERS, PICTURES, RGB, ImageKind
 from asvit.data.training_sets import PartedPictures, channel_count
 from tests.asvit.data.array_sets import WRITERS, make_set, write
 from tests.hostile import FIXED, changed_bytes, refused_or

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from asvit.data import copies
 from asvit.data.base import divide
 from asvit.data.copies import copies_in_words, distinct, divide_apart, equal_files, file_digest
-from asvit.data.files import ListedImage, list_text
+from asvit.data.tables import ListedImage, list_text
 from asvit.data.training_sets import open_training_sets
 from tests.asvit.runs.fakes import write_pictures
 

@@ -9,8 +9,9 @@ from image_folders import fill
 
 from asvit.data import FractalDataset, load_images
 from asvit.data.base import LabelledImages, SubsetImages
-from asvit.data.files import FolderDataset, ListedDataset, ListedImage, list_text
+from asvit.data.files import FolderDataset
 from asvit.data.headers import refuse_unreadable, unreadable_images
+from asvit.data.tables import ListedDataset, ListedImage, list_text
 
 
 @pytest.fixture

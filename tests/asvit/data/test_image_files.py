@@ -16,19 +16,11 @@ from PIL import Image
 
 from asvit.data import load_images, open_dataset, open_training_sets
 from asvit.data.copies import file_digest
-from asvit.data.files import (
-    FORMATS,
-    FolderDataset,
-    ListedDataset,
-    ListedImage,
-    changed_images,
-    list_text,
-    read_image,
-    root_line,
-    to_rgb,
-)
+from asvit.data.decoding import FORMATS, read_image, to_rgb
+from asvit.data.files import FolderDataset
 from asvit.data.libraries import open_torchvision
 from asvit.data.preparation import square
+from asvit.data.tables import ListedDataset, ListedImage, changed_images, list_text, root_line
 from tests.campaigns import forked
 from tests.hostile import FIXED, changed_bytes, refused_or, texts
 from tests.traps import drop_privileges
@@ -399,7 +391,7 @@ def test_memory_that_runs_out_names_the_image(
         raise MemoryError
 
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
-    monkeypatch.setattr("asvit.data.files.to_rgb", decode)
+    monkeypatch.setattr("asvit.data.decoding.to_rgb", decode)
     with pytest.raises(MemoryError, match=r"reading image '.*a\.png'"):
         read_image(tmp_path / "a.png")
 

@@ -14,7 +14,7 @@ from timm.data import create_transform
 from torchvision.transforms.v2 import functional as tvf
 
 from asvit.data import MEAN, STD
-from asvit.data.files import read_image
+from asvit.data.decoding import read_image
 from asvit.data.kinds import PICTURES, ImageKind
 from asvit.data.preparation import (
     CROP_MODES,

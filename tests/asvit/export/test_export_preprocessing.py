@@ -17,7 +17,7 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as tvf
 
-from asvit.data.files import read_as
+from asvit.data.decoding import read_as
 from asvit.data.kinds import FIRST, LAST, NUMBERS, PICTURES, RGB, ImageKind
 from asvit.data.preparation import Preparation
 from asvit.export.script import script_for

@@ -20,7 +20,7 @@ from asvit.reference.statistics import kendall
 from asvit.runs.reference import BuildRun
 from asvit.spaces import cost, load_space
 from asvit.spaces.architectures import build_on_meta, canonical, parse
-from asvit.spaces.families import PIT_STAGES
+from asvit.spaces.vitbench import PIT_STAGES
 from proxies import structure
 from proxies.counts import count
 

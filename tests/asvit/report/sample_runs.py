@@ -42,14 +42,8 @@ from asvit.search.supernet_result import (
 )
 from asvit.search.supernet_settings import EvolutionSettings
 from asvit.spaces import load_space
-from asvit.training.metrics import (
-    Confusion,
-    EpochRow,
-    Mistake,
-    Predictions,
-    predictions_of,
-    write_metrics,
-)
+from asvit.training.metrics import EpochRow, write_metrics
+from asvit.training.predictions import Confusion, Mistake, Predictions, predictions_of
 from asvit.training.result import TrainResult
 from asvit.training.settings import TrainSettings
 from asvit.training.supernets.settings import SupernetResult

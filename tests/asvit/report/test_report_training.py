@@ -14,7 +14,8 @@ from asvit.report import training
 from asvit.report.style import COLOUR, style
 from asvit.runs.run import write_report
 from asvit.runs.training import TrainRun
-from asvit.training.metrics import Confusion, Mistake, Predictions, write_metrics
+from asvit.training.metrics import write_metrics
+from asvit.training.predictions import Confusion, Mistake, Predictions
 from asvit.training.result import TrainResult
 from tests.asvit.report.sample_runs import write_sample
 from tests.asvit.runs.stored_results import epoch

@@ -263,7 +263,7 @@ def test_other_versions_of_what_the_numbers_depend_on_are_refused(
         state.write_text("".join(state.read_text().splitlines(keepends=True)[:-1]))
     before = content(folder)
     now = versions()
-    monkeypatch.setattr("asvit.core.settings.versions", lambda: {**now, "torch": "9.1.0"})
+    monkeypatch.setattr("asvit.core.continuing.versions", lambda: {**now, "torch": "9.1.0"})
     assert call(kind, folder) == 3
     (line,) = capsys.readouterr().err.splitlines()
     assert f"was started with torch {now['torch']} (now 9.1.0)" in line

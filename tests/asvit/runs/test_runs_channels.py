@@ -25,7 +25,7 @@ from asvit.runs.training import TrainRun, run_training
 from asvit.search.result import SearchResult
 from asvit.spaces import SPACES, stage_table
 from asvit.training.checkpoint import Checkpoint
-from asvit.training.metrics import read_predictions
+from asvit.training.predictions import read_predictions
 from proxies import count
 from tests.asvit.data.array_sets import make_set
 from tests.asvit.runs.fakes import stop_after

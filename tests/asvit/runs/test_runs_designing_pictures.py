@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from asvit.data.files import TEST, ListedDataset
+from asvit.data.files import TEST
 from asvit.data.fractals import FractalDataset
+from asvit.data.tables import ListedDataset
 from asvit.data.training_sets import open_training_sets
 from asvit.designs import fractals
 from asvit.designs.pictures import open_pictures, sampled_facts

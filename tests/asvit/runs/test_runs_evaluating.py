@@ -20,15 +20,16 @@ from asvit.core.answers import read_answers
 from asvit.core.results import NO_FOLDER
 from asvit.data import Preparation
 from asvit.data.copies import file_digest
-from asvit.data.files import TEST, TRAIN, ListedImage, list_text
+from asvit.data.files import TEST, TRAIN
+from asvit.data.tables import ListedImage, list_text
 from asvit.evaluation.result import EvaluationResult
 from asvit.networks import Network, WeightsFile
 from asvit.report.evaluation import details, pictures
 from asvit.runs import predicting, timm_classifiers
 from asvit.runs.evaluating import EvaluationRun
 from asvit.runs.exporting import export_network
-from asvit.spaces.families import TimmModel
-from asvit.training.metrics import read_predictions
+from asvit.spaces.timm_models import TimmModel
+from asvit.training.predictions import read_predictions
 from tests.asvit.data.test_shards import samples, shards
 from tests.asvit.runs.fakes import varied
 

@@ -154,7 +154,7 @@ def test_a_run_started_over_with_another_torch_measures_the_table_again(
 ) -> None:
     start(out=tmp_path, reference=table)
     now = versions()
-    monkeypatch.setattr("asvit.core.settings.versions", lambda: {**now, "torch": "9.1.0"})
+    monkeypatch.setattr("asvit.core.continuing.versions", lambda: {**now, "torch": "9.1.0"})
     start(out=tmp_path, reference=table)
     assert len(measured) == len(ARCHITECTURES)
     start(out=tmp_path, reference=table, fresh=True)

@@ -22,13 +22,7 @@ from asvit.runs import lifecycle, measurement_pool
 from asvit.runs.algorithms import search as algorithm
 from asvit.runs.checks import find_space
 from asvit.runs.search import SearchRun, run_search
-from asvit.search import (
-    CONTROLLERS,
-    Measurement,
-    SearchSettings,
-    loop,
-    read_trials,
-)
+from asvit.search import CONTROLLERS, Measurement, SearchSettings, history, loop, read_trials
 from asvit.search.front import best_rows, picked
 from asvit.search.journal import read_journal
 from asvit.search.result import SearchResult
@@ -74,7 +68,7 @@ def test_many_rows_are_looked_at_less_often(
     monkeypatch.setattr(algorithm, "SAVE_EVERY", 2)
     monkeypatch.setattr(algorithm, "write_trials", write)
     monkeypatch.setattr(loop, "best_rows", best)
-    monkeypatch.setattr(loop, "_MANY", 8)
+    monkeypatch.setattr(history, "_MANY", 8)
     search(tmp_path, steps=24, progress=lambda at: states.append(at.state))
     assert written == [1, 2, 4, 6, 8, 12, 18, 24, 24]  # every 2, 4, 6 and 8, and in the end
     assert [count for count in ranked if count > 7] == [8, 10, 12, 14, 18, 21, 24, 24]

@@ -13,7 +13,8 @@ from asvit.networks import Network, WeightsFile
 from asvit.runs.algorithms import shared
 from asvit.runs.training import TrainRun, plan_lines, run_training
 from asvit.training.checkpoint import Checkpoint
-from asvit.training.metrics import EpochRow, read_predictions
+from asvit.training.metrics import EpochRow
+from asvit.training.predictions import read_predictions
 from asvit.training.settings import TrainSettings
 from tests.asvit.runs.fakes import stop_after, write_pictures
 
@@ -45,7 +46,8 @@ def test_digits_are_learned(tmp_path: Path) -> None:
 def test_the_written_network_has_the_accuracy_that_is_told(tmp_path: Path) -> None:
     from asvit.data import open_training_sets
     from asvit.training.distributed import ProcessGroup
-    from asvit.training.images.loaders import Batching, validation_loader
+    from asvit.training.images.batches import Batching
+    from asvit.training.images.loaders import validation_loader
     from asvit.training.metrics import evaluate
 
     folder = tmp_path / "run"

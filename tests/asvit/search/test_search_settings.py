@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from asvit.core.settings import WrongOption, check_same_settings
+from asvit.core.continuing import check_same_settings
+from asvit.core.settings import WrongOption
 from asvit.designs.settings import DesignSettings
 from asvit.reference.build_settings import BuildSettings
 from asvit.runs.search import SearchRun

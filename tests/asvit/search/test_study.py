@@ -6,15 +6,9 @@ import pytest
 from optuna.storages import RDBStorage
 from sqlalchemy.exc import OperationalError
 
-from asvit.core.settings import check_same_device, check_same_images
+from asvit.core.continuing import check_same_device, check_same_images
 from asvit.search import SearchSettings, study
-from asvit.search.study import (
-    StudyStore,
-    create_study,
-    find_study,
-    open_url,
-    quiet_optuna,
-)
+from asvit.search.study import StudyStore, create_study, find_study, open_url, quiet_optuna
 
 
 def make_study() -> optuna.Study:

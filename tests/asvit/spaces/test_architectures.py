@@ -12,7 +12,7 @@ from asvit.architectures.genotype import Genotype
 from asvit.models import AsViT
 from asvit.spaces import SPACES, load_space, stage_table
 from asvit.spaces.architectures import _cost, build_on_meta, parse
-from asvit.spaces.families import TimmModel
+from asvit.spaces.timm_models import TimmModel
 from proxies.counts import Cost
 
 SEED = "8,2,3|4,1,2|4,1,4|4,1,6|32"

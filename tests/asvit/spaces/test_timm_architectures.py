@@ -7,7 +7,7 @@ from timm.layers import DropPath
 
 from asvit.spaces import build, cost, load_space
 from asvit.spaces.architectures import build_on_meta, canonical
-from asvit.spaces.families import TimmModel, is_timm_model
+from asvit.spaces.timm_models import TimmModel, is_timm_model
 from proxies.counts import Cost
 from tests.hostile import refused_or
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import asvit
 from asvit.data import MEAN, STD
 from asvit.networks import Network, WeightsFile
-from asvit.spaces.families import TimmModel
+from asvit.spaces.timm_models import TimmModel
 from asvit.training.distillation import Teacher, distillation_loss, load_teacher
 from asvit.training.pretrained import load_pretrained, load_published, weights_path
 from asvit.training.settings import TrainSettings

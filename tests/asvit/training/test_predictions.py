@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from asvit.data import LabelledImages
 from asvit.training import metrics
 from asvit.training.distributed import ProcessGroup
-from asvit.training.metrics import (
+from asvit.training.predictions import (
     Confusion,
     Predictions,
     predict,

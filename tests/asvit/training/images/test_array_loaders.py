@@ -14,7 +14,8 @@ from asvit.data.kinds import PICTURES, ImageKind
 from asvit.data.preparation import Preparation
 from asvit.data.statistics import channel_statistics
 from asvit.training.images.augmentation import Augmentation
-from asvit.training.images.loaders import Batching, train_loader, validation_loader
+from asvit.training.images.batches import Batching
+from asvit.training.images.loaders import train_loader, validation_loader
 from asvit.training.short_batches import batch_of, draw_batch
 from asvit.training.short_settings import Recipe
 from tests.asvit.data.array_sets import make_set

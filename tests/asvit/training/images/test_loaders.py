@@ -26,7 +26,8 @@ from torch import Tensor
 from asvit.data import FractalDataset, LabelledImages
 from asvit.training.images import loaders
 from asvit.training.images.augmentation import Augmentation, PictureTransform, Statistics
-from asvit.training.images.loaders import Batching, Loader, train_loader, validation_loader
+from asvit.training.images.batches import Batching
+from asvit.training.images.loaders import Loader, train_loader, validation_loader
 from asvit.training.images.order import batch_share, epoch_order
 from asvit.training.images.seeds import derive_seed, preserved_random_state, seed_all
 from tests.campaigns import forked
@@ -117,7 +118,7 @@ def test_pictures_are_kept_while_there_is_room(
 ) -> None:
     images = Numbered(16)
     expected = [epoch(training(images), number) for number in range(3)]
-    monkeypatch.setattr(loaders, "_KEPT", room)
+    monkeypatch.setattr("asvit.training.images.batches._KEPT", room)
     with patch.object(images, "picture", side_effect=images.picture) as picture:
         loader = training(images)
         batches = [epoch(loader, number) for number in range(3)]

@@ -1,7 +1,4 @@
-"""Architectures outside the search spaces: PiT, AutoFormer, and timm's models by name.
-
-PiT and AutoFormer are those that ViT-Bench-101 trained; reference tables have their texts.
-"""
+"""PiT and AutoFormer from texts, as ViT-Bench-101 trained them; reference tables have these."""
 
 import math
 import re
@@ -10,33 +7,18 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Final, Self, get_args, get_origin
 
 import numpy as np
-import timm
 from timm.layers import Attention
-from timm.models import PretrainedCfg, get_deprecated_models
 from timm.models.pit import PoolingVisionTransformer
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import nn
 
-from asvit.core.calls import Value, call_text, parse_call
 from asvit.spaces.base import size_features, stage_features
-from proxies.messages import fault, first_line, nearest, out_of_memory
 from proxies.text import one_line, shown
 
-PREFIX: Final = "timm:"
 PATCH: Final = 16  # pixels per side of a patch, in both families
 PIT_STRIDE: Final = 8  # pixels from one patch of a PiT to the next
 PIT_STAGES: Final = 3
 _THIRDS: Final = 3  # groups of blocks of an AutoFormer
-
-_COMMAND_OPTION = "is an option of the command"
-_WEIGHTS_OPTION = "concerns weights, which have options"
-#: Arguments of timm's models that a text must not have -> why.
-_RESERVED: Final = {
-    **dict.fromkeys(("num_classes", "img_size", "in_chans", "features_only"), _COMMAND_OPTION),
-    **dict.fromkeys(("drop_rate", "drop_path_rate", "scriptable", "exportable"), _COMMAND_OPTION),
-    **dict.fromkeys(("pretrained", "pretrained_cfg", "pretrained_cfg_overlay"), _WEIGHTS_OPTION),
-    **dict.fromkeys(("checkpoint_path", "cache_dir"), _WEIGHTS_OPTION),
-}
 
 #: Wide limits that catch typos before they exhaust memory.
 _WIDTHS: Final = (1, 4096)
@@ -294,119 +276,3 @@ def _divisors_near(width: int, heads: int) -> str:
 
 def _list(values: Sequence[float]) -> str:
     return ",".join(str(int(value) if value == int(value) else value) for value in values)
-
-
-@dataclass(frozen=True)
-class TimmModel:
-    """``timm:NAME``, a model of timm's registry, or ``timm:NAME(ARGUMENT=VALUE,...)``."""
-
-    prefix: ClassVar[str] = PREFIX
-
-    # timm's name of the model. A tag after a dot names pretrained weights, which are never loaded.
-    name: str
-    # Names and values of arguments of its constructor, in alphabetical order.
-    options: tuple[tuple[str, Value], ...] = ()
-
-    def __post_init__(self) -> None:
-        if not is_timm_model(self.name):
-            near = nearest(self.name, timm.list_models())
-            hint = f"did you mean {PREFIX + near!r}?" if near else "see asvit list models"
-            raise ValueError(f"timm has no model {shown(self.name)}; {hint}")
-        for name, _ in self.options:
-            if name in _RESERVED:
-                raise ValueError(f"{name} in {shown(str(self))} {_RESERVED[name]}; leave it out")
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read the text."""
-        name, arguments = parse_call(text.removeprefix(PREFIX))
-        return cls(name, tuple(sorted(arguments.items())))
-
-    @property
-    def arguments(self) -> dict[str, Value]:
-        """The arguments of its constructor, by name."""
-        return dict(self.options)
-
-    def __str__(self) -> str:
-        return PREFIX + call_text(self.name, self.arguments)
-
-    def features(self) -> dict[str, float]:
-        """None: a name has no choices."""
-        return {}
-
-    def build(
-        self,
-        *,
-        image_size: int = 224,
-        num_classes: int = 1000,
-        in_chans: int = 3,
-        drop_path: float | None = None,
-        drop: float | None = None,
-    ) -> nn.Module:
-        """A freshly initialised model; nothing is downloaded. None stands for its own rate."""
-        # Models whose input size timm fixes at construction take it as an argument.
-        size: dict[str, Any] = {"num_classes": num_classes, **self.arguments}
-        if timm_config(self.name).fixed_input_size:
-            size["img_size"] = image_size
-        if in_chans != 3:
-            size["in_chans"] = in_chans
-        rates = {"drop_path_rate": drop_path, "drop_rate": drop}  # timm drops arguments of None
-        try:
-            model: nn.Module = timm.create_model(self.name, **size, **rates)
-        except Exception as error:
-            if in_chans != 3 and "in_chans" in str(error):
-                raise ValueError(
-                    f"timm model {self.name!r} takes images of 3 channels alone, not of {in_chans}"
-                ) from error
-            missing = next((rate for rate in rates if f"'{rate}'" in str(error)), None)
-            if missing is None or not isinstance(error, TypeError):
-                refusal = self._refusal(error, image_size)
-                if refusal is None:
-                    raise
-                raise refusal from error
-            if rates[missing]:
-                words = {"drop_path_rate": "drop-path", "drop_rate": "dropout"}[missing]
-                raise ValueError(f"timm model {self.name!r} has no {words}; use 0") from error
-            rates[missing] = None  # 0 was requested, and the model has none
-            drop_path, drop = rates.values()
-            sizes: Any = {"num_classes": num_classes, "in_chans": in_chans}
-            return self.build(image_size=image_size, **sizes, drop_path=drop_path, drop=drop)
-        return model
-
-    def _refusal(self, error: Exception, image_size: int) -> ValueError | None:
-        """The error of a wrong text or image size; None if ``error`` has another cause."""
-        if out_of_memory(error):
-            return None
-        if self.options:  # timm does not check them, and any error may follow
-            return ValueError(f"{one_line(str(self))} cannot be built: {fault(error)}")
-        if isinstance(error, ArithmeticError | AssertionError | LookupError) or (
-            isinstance(error, RuntimeError) and "negative dimension" in str(error)
-        ):
-            return ValueError(
-                f"timm model {self.name!r} cannot take {image_size} px: {first_line(error)}"
-            )
-        return None
-
-
-def timm_config(name: str) -> PretrainedCfg:
-    """The description that timm has of a model; of one that was registered without, defaults."""
-    config = timm.get_pretrained_cfg(name)
-    if config is None and (current := get_deprecated_models().get(name)):  # its former name
-        config = timm.get_pretrained_cfg(current)
-    return config or PretrainedCfg()
-
-
-def is_timm_model(name: str) -> bool:
-    """Whether timm can build a model of this name; a tag after a dot must name its weights."""
-    if not timm.is_model(name):
-        return False
-    try:
-        timm.get_pretrained_cfg(name)
-    except RuntimeError:  # timm has no weights with this tag
-        return False
-    return True
-
-
-#: Architectures outside every search space: depths and width cannot be changed.
-FixedArchitecture = PitArchitecture | AutoFormerArchitecture | TimmModel
-FIXED: Final = (PitArchitecture, AutoFormerArchitecture, TimmModel)

@@ -1,0 +1,179 @@
+"""Whether a run goes on as it was started: with the same settings, images, versions and device."""
+
+import logging
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypedDict
+
+from asvit.core.codec import is_of
+from asvit.core.files import expanded, split_reading
+from asvit.core.settings import PLACES, Settings, fields_of, option_of
+from asvit.core.versions import changed_versions, versions
+from proxies.text import one_line, shown
+
+logger = logging.getLogger(__name__)
+
+#: What to do where a run folder holds another run.
+ELSEWHERE = "give --out for a new folder or --fresh to start over"
+
+
+def check_same_settings(
+    folder: Path,
+    stored: Settings | None,
+    wanted: Settings,
+    *,
+    growing: Sequence[str] = (),
+    changing: Sequence[str] = (),
+) -> None:
+    """Check that the run in ``folder`` goes on with the settings it was started with, if it was.
+
+    Numbers named in ``growing`` may be larger now, settings in ``changing`` may differ, and so may
+    two paths to one place.
+
+    Raises:
+        ValueError: If other settings differ; it lists each of them.
+    """
+    changed = {} if stored is None else stored.difference(wanted)
+    for name in [*changed]:
+        if _is_place(wanted, name) and _same_place(*changed[name]):
+            del changed[name]
+    for name in growing:
+        if name in changed and changed[name][0] < changed[name][1]:
+            del changed[name]
+    for name in changing:
+        changed.pop(name, None)
+    if changed:
+        differences = ", ".join(
+            f"{name} {one_line(_listed(before))} (now {_listed(now)})"
+            for name, (before, now) in changed.items()
+        )
+        # Pictures that were copied to the disk of another node, for example.
+        moved = any(_is_place(wanted, name) and _has_moved(*changed[name]) for name in changed)
+        link = "if it is the same at another place, link the old path to it, else " * moved
+        raise ValueError(
+            f"run folder {folder} was started with other settings: {differences}; "
+            f"{link}{ELSEWHERE}"
+        )
+
+
+def _is_place(settings: Settings, name: str) -> bool:
+    """Whether a setting may be a path."""
+    field = fields_of(type(settings)).get(name)  # none of what tells two kinds of search apart
+    option = None if field is None else option_of(field)
+    return option is not None and option.complete in PLACES
+
+
+def _same_place(first: object, second: object) -> bool:
+    """Whether two texts are paths to the same file or folder, of images read in the same way."""
+    try:
+        (old, way), (new, other_way) = (split_reading(str(each)) for each in (first, second))
+        return way == other_way and expanded(old).samefile(expanded(new))
+    except (OSError, ValueError):
+        return False
+
+
+def _has_moved(before: object, now: object) -> bool:
+    """Whether a path is there, and the one before it, if there was one, is gone."""
+    try:
+        old, new = (expanded(split_reading(str(each))[0]) for each in (before, now))
+        return before is not None and new.exists() and not old.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _listed(value: object) -> str:
+    """A value as it is typed, or several with commas."""
+    if value is None:
+        return "not given"
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+class Images(TypedDict):
+    """What images are: where they came from, in words, and their SHA-256 in hexadecimal."""
+
+    source: str
+    digest: str
+
+
+def check_same_images(
+    folder: Path, stored: Mapping[str, str] | None, now: Mapping[str, str]
+) -> None:
+    """Check that the images of the run in ``folder`` are those it was started with, if known.
+
+    What is stored may be anything: it comes from a file.
+    """
+    if not is_of(stored, Images | None):
+        raise ValueError(f"run folder {folder} may not have the images {shown(stored)}")
+    check_same_digest(folder, "with other images", "source", stored, now)
+
+
+def check_same_digest(
+    folder: Path, what: str, name: str, stored: Mapping[str, Any] | None, now: Mapping[str, str]
+) -> None:
+    """Check that the images, weights or table of a run, if known, have the same digest now.
+
+    ``what`` follows "was started" in the message, such as ``"with other images"``; ``name`` is the
+    key of the description in ``stored`` and ``now``.
+    """
+    if stored is not None and stored["digest"] != now["digest"]:
+        raise ValueError(
+            f"run folder {folder} was started {what}: {one_line(stored[name])}, digest "
+            f"{one_line(stored['digest'][:12])} (now {now[name]}, digest {now['digest'][:12]}); "
+            f"{ELSEWHERE}"
+        )
+
+
+def check_same_versions(
+    folder: Path,
+    stored: Mapping[str, str] | None,
+    libraries: Sequence[str],
+    gpus: Mapping[str, str] | None = None,
+) -> None:
+    """Check that a run goes on with the versions of ``libraries`` that it was started with.
+
+    ``gpus`` has models of GPUs, as they are stored among the versions; they must not change
+    either. What is stored may be anything: it comes from a file.
+    """
+    whole = is_of(stored, Mapping[str, str])
+    if stored is None or not whole or not stored.keys() >= set(libraries):
+        raise ValueError(f"run folder {folder} may not have the versions {shown(stored)}")
+    if changed := changed_versions(stored, versions(), libraries):
+        raise ValueError(
+            f"run folder {folder} was started with {one_line(changed)}; results may differ "
+            f"with other versions: install those again, {ELSEWHERE}"
+        )
+    models = gpus or {}
+    if changed := changed_versions(stored, models, [name for name in models if name in stored]):
+        raise ValueError(
+            f"run folder {folder} was started with {one_line(changed)}; results may differ "
+            f"on other models: use those again, {ELSEWHERE}"
+        )
+
+
+def warn_of_changes(names: Iterable[str], where: str) -> None:
+    """Warn that measures, such as ``measure spread``, are taken again, and on what."""
+    if changed := sorted(names):
+        logger.warning(
+            "the code of %s has changed: measuring %s again", one_line(", ".join(changed)), where
+        )
+
+
+def check_same_device(folder: Path, stored: str | None, now: str) -> None:
+    """Check that the run in ``folder`` is measured on a device as it was started on, if known.
+
+    Values differ in their last digits between kinds of devices, and ``auto`` is another one
+    elsewhere. The number of a device does not matter: ``cuda`` may go on as ``cuda:1``.
+    """
+    if not is_of(stored, str | None):
+        raise ValueError(f"run folder {folder} may not have the device {shown(stored)}")
+    if stored is not None and not same_kind(stored, now):
+        raise ValueError(
+            f"run folder {folder} was started on device {one_line(stored)} (now {now}); "
+            f"{ELSEWHERE}"
+        )
+
+
+def same_kind(first: str, second: str) -> bool:
+    """Whether two devices differ at most in their numbers, as ``cuda`` and ``cuda:1``."""
+    return len({re.sub(r":\d+$", "", device) for device in (first, second)}) == 1

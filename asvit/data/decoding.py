@@ -1,0 +1,195 @@
+"""Image files as they are read: of which kind they are, by their headers, and their pixels."""
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from itertools import chain
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from asvit.core.threads import in_order
+from asvit.data.arrays import stored_array
+from asvit.data.base import UNREADABLE, naming
+from asvit.data.kinds import GREY, PICTURES, RGB, ImageKind, Picture, the_same
+
+#: Formats that are decoded, whatever the name of a file: Pillow would pass others to external
+#: programs, such as PostScript to Ghostscript.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP", "AVIF")
+
+#: Pixels of the largest image that is read: 120 million, which take up to 2 GB. A small file may
+#: hold any number of equal ones; photographs have up to 108 million.
+MOST_PIXELS = 120_000_000
+
+#: Kinds of images that are converted as they are read.
+_CONVERTED = {
+    RGB: ImageKind(reading=RGB),
+    GREY: ImageKind(1, "uint8", picture=False, reading=GREY),
+}
+
+# Endings of files that are 8-bit pictures, so that their headers need not be read early. A file
+# of another format with such a name is refused when it is read.
+_ALWAYS_PICTURES = (".jpg", ".jpeg", ".jfif", ".gif", ".webp", ".avif", ".bmp")
+
+_PART = 256  # images whose headers a thread reads in a row
+
+_TOO_LARGE = f"it has more than {MOST_PIXELS // 10**6} million pixels; use a smaller copy"
+
+# MOST_PIXELS raises an error instead.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+def read_image(path: Path) -> Image.Image:
+    """Read any image file as 8-bit RGB, the right way up; a ValueError names what is unreadable.
+
+    16-bit grey keeps its upper byte; :func:`read_as` cuts nothing.
+    """
+    with naming(f"image {str(path)!r}"), image_file(path) as file, open_image(file) as image:
+        return to_rgb(image)
+
+
+def read_as(path: Path, kind: ImageKind) -> Picture:
+    """Read an image file, the right way up; a ValueError names one that is not of this kind."""
+    with naming(f"image {str(path)!r}"), image_file(path) as file:
+        return read_open(file, kind)
+
+
+def check_as(path: Path, kind: ImageKind) -> None:
+    """Read the header of an image file; a ValueError names one that is not of this kind."""
+    with naming(f"image {str(path)!r}"), image_file(path) as file:
+        check_open(file, kind)
+
+
+def check_open(file: IO[bytes], kind: ImageKind) -> None:
+    """Read the header of the image in an open file, which has to be of this kind."""
+    _check_kind(kind_in(file, kind.reading), kind)
+    if kind.picture or kind.reading == GREY:
+        with open_image(file):
+            pass
+
+
+def kind_of_images(
+    names: Sequence[str],
+    opened: Callable[[str], AbstractContextManager[IO[bytes]]],
+    reading: str,
+    source: str,
+) -> ImageKind:
+    """The kind of the images of these names, from their headers.
+
+    Those that cannot be read are left out.
+
+    Raises:
+        ValueError: If there are several kinds.
+    """
+    if reading in (RGB, GREY):
+        return _CONVERTED[reading]
+
+    def kinds(part: Sequence[str]) -> list[tuple[str, ImageKind]]:
+        """Each kind in a part with the first image of it."""
+        first = dict[ImageKind, str]()
+        for name in part:
+            with suppress(*UNREADABLE), opened(name) as file:
+                first.setdefault(kind_in(file, reading), name)
+        return [(name, kind) for kind, name in first.items()]
+
+    open_ones = [name for name in names if not name.lower().endswith(_ALWAYS_PICTURES)]
+    parts = [open_ones[at : at + _PART] for at in range(0, len(open_ones), _PART)]
+    certain = next((n for n in names if n.lower().endswith(_ALWAYS_PICTURES)), None)
+    first = [] if certain is None else [(certain, PICTURES)]
+    return the_same(chain(first, *in_order(kinds, parts)), source)
+
+
+def kind_in(file: IO[bytes], reading: str = "") -> ImageKind:
+    """The kind of the image in an open file, from its header."""
+    if reading in (RGB, GREY):
+        return _CONVERTED[reading]
+    with stored_array(file, reading) as stored:
+        if stored is None:
+            return PICTURES
+        return ImageKind(stored.channels, stored.dtype, picture=False, reading=reading)
+
+
+def read_open(file: IO[bytes], kind: ImageKind) -> Picture:
+    """The image in an open file, which has to be of this kind."""
+    if kind.picture or kind.reading == GREY:
+        if not kind.reading:
+            _check_kind(kind_in(file), kind)
+            file.seek(0)
+        with open_image(file) as image:
+            return as_kind(image, kind)
+    with stored_array(file, kind.reading) as stored:
+        if stored is None:
+            with open_image(file):  # which says what is wrong with a file of no image
+                raise ValueError(_other_kind(PICTURES, kind))
+        own = ImageKind(stored.channels, stored.dtype, picture=False, reading=kind.reading)
+        _check_kind(own, kind)
+        return stored.array()
+
+
+def as_kind(image: Image.Image, kind: ImageKind) -> Picture:
+    """An opened picture as RGB, or as grey where the kind is that."""
+    if kind.reading != RGB and image.mode[0] in "IF":
+        raise ValueError(f"its pixels have more than 8 bits, {kind} has 8")
+    if kind.reading != GREY:
+        return to_rgb(image)
+    return np.asarray(to_rgb(image).convert("L"))[..., None]
+
+
+def _check_kind(own: ImageKind, wanted: ImageKind) -> None:
+    if own != wanted:
+        raise ValueError(_other_kind(own, wanted))
+
+
+def _other_kind(own: ImageKind, wanted: ImageKind) -> str:
+    return f"it is {own}, not {wanted}"
+
+
+@contextmanager
+def image_file(path: Path) -> Iterator[IO[bytes]]:
+    """An image file, open for reading; a ValueError if it is no file."""
+    if path.exists() and not path.is_file():  # opening a pipe would wait for its writer
+        raise ValueError("it is not a file")
+    # Pillow is not given its name: Pillow 13 maps some TIFF files into memory, and then turns them
+    # wrongly.
+    with path.open("rb") as file:
+        yield file
+
+
+@contextmanager
+def open_image(file: IO[bytes]) -> Iterator[Image.Image]:
+    """An image of which the header alone has been read."""
+    try:
+        image = Image.open(file, formats=FORMATS)
+    except UnidentifiedImageError as error:
+        raise ValueError(
+            f"it is not a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image"
+        ) from error
+    except Image.DecompressionBombError as error:  # twice the pixels that Pillow allows
+        raise ValueError(_TOO_LARGE) from error
+    with image:
+        if image.width * image.height > MOST_PIXELS:
+            raise ValueError(_TOO_LARGE)
+        yield image
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Turn an image as its EXIF orientation says, and convert any kind of it to 8-bit RGB.
+
+    An image whose EXIF data cannot be read stays as it is stored. Transparent pixels are blended
+    with black. 16-bit grey keeps its upper byte.
+    """
+    image.load()  # so that damaged pixels are not mistaken for damaged EXIF data
+    with suppress(*UNREADABLE):
+        ImageOps.exif_transpose(image, in_place=True)
+    if image.mode[0] in "IF":  # Pillow's own conversion would clip these at 255
+        deep = np.asarray(image)
+        if image.mode == "F" or deep.min() < 0 or deep.max() >= 1 << 16:
+            raise ValueError("its pixels are not 8 or 16-bit integers")
+        image = Image.fromarray((deep >> 8).astype(np.uint8))
+    if image.mode in {"LA", "La", "PA", "RGBA", "RGBa"} or "transparency" in image.info:
+        image = image.convert("RGBA")
+        ground = Image.new("RGBA", image.size, (0, 0, 0, 255))
+        image = Image.alpha_composite(ground, image)
+    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it

@@ -1,0 +1,172 @@
+"""Tables of images in CSV: their files, classes, parts and digests."""
+
+import csv
+import io
+import os
+from collections.abc import Iterable, MutableMapping
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote, unquote
+
+import numpy as np
+
+from asvit.data.copies import file_digest
+from asvit.data.files import PARTS, TRAIN, ImageFiles
+from asvit.data.kinds import Picture
+from asvit.data.texts import Texts, composed
+from proxies.messages import first_line
+from proxies.tables import csv_text, read_cells
+from proxies.text import shown
+
+_NEEDED = ["image", "class", "part"]
+_COLUMNS = [*_NEEDED, "bytes", "sha256"]
+_ROOT = "# images in "  # first line of a table whose images are in another folder
+
+#: Place, size and times of a file, of which one differs if its content does -> its SHA-256.
+Seen = MutableMapping[tuple[int, ...], str]
+
+
+class ListedImage(NamedTuple):
+    """A row of a table of images."""
+
+    name: str  # file, relative to the folder of the images
+    label: str
+    part: str
+    size: int  # bytes of the file; 0 if the table has none
+    digest: str  # SHA-256 of its content, in hexadecimal; empty if the table has none
+
+
+class ListedDataset(ImageFiles):
+    """The images of one part of a CSV table, as :func:`list_text` writes it.
+
+    The columns ``bytes`` and ``sha256`` may be missing.
+
+    A part is ``"train"``, ``"validation"`` or ``"test"``. Files are relative to the folder of the
+    table, or to the one that its first line names. All parts have all classes, in their order. A
+    file must have the content whose SHA-256 the table has, if it has one.
+    """
+
+    def __init__(self, table: Path, part: str = TRAIN, *, reading: str = "") -> None:
+        root, rows = _read_list(table)
+        own = [row for row in rows if row.part == part]
+        if not own:
+            raise ValueError(f"{table} has no images for part {part!r}")
+        classes = sorted({row.label for row in rows})
+        places = {label: place for place, label in enumerate(classes)}
+        where = f"{table.parent.resolve().name}/{table.name}"
+        self._digests = Texts(row.digest for row in own)
+        super().__init__(
+            root,
+            (row.name for row in own),
+            reading=reading,
+            source=f"{where}, {len(own)} images, {len(classes)} classes, part {part}",
+            classes=tuple(classes),
+            labels=np.array([places[row.label] for row in own], dtype=np.int64),
+        )
+
+    def picture(self, index: int) -> Picture:
+        """Read image ``index``; a ValueError names what cannot be read, or has changed."""
+        picture, path = super().picture(index), self.path(index)
+        if (digest := self.digest(index)) and file_digest(path) != digest:
+            raise ValueError(f"image {str(path)!r} has changed since it was listed")
+        return picture
+
+    def identity(self, index: int) -> str:
+        """Its file, and its SHA-256."""
+        return f"{self.name(index)} {self.digest(index)}"
+
+    def digest(self, index: int) -> str:
+        """SHA-256 of its content, as the table has it; empty if it has none."""
+        return self._digests[index]
+
+
+def has_part(table: Path, part: str) -> bool:
+    """Whether a table has images for a part."""
+    return any(row.part == part for row in _read_list(table)[1])
+
+
+def changed_images(
+    table: Path, part: str, seen: Seen, *, root: Path | None = None
+) -> dict[str, str]:
+    """Images of a part that differ from their row in the table: their names, and why.
+
+    Files in ``seen`` are not read again. ``root`` replaces the folder of the images.
+    """
+    folder, rows = _read_list(table)
+    changes = {
+        row.name: _change((root or folder) / row.name, row, seen)
+        for row in rows
+        if row.part == part
+    }
+    return {name: why for name, why in changes.items() if why}
+
+
+def _change(path: Path, row: ListedImage, seen: Seen) -> str:
+    """How a file differs from its row; empty if it does not."""
+    try:
+        size, digest = size_and_digest(path, seen)
+        if row.size not in (0, size) or row.digest not in ("", digest):
+            return "its content has changed"
+    except FileNotFoundError:
+        return "it is missing"
+    except OSError as error:
+        return f"it cannot be read: {error.strerror or type(error).__name__}"
+    return ""
+
+
+def size_and_digest(path: Path, seen: Seen) -> tuple[int, str]:
+    """Bytes and SHA-256 of a file, which is not read again while it stays as it is."""
+    about = path.stat()
+    state = (about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
+    if state not in seen:
+        seen[state] = file_digest(path)
+    return about.st_size, seen[state]
+
+
+def _read_list(table: Path) -> tuple[Path, list[ListedImage]]:
+    """The folder of the images of a table, and its rows."""
+    try:
+        # Of a user, who may keep it behind a link, unlike a file of a run.
+        content = table.read_bytes().decode("utf-8").removeprefix("\ufeff")  # as Excel begins
+        first, text = split_list(content)
+        rows = csv.reader(io.StringIO(text, newline=""))
+        header = read_cells(next(rows, []))
+        if header != [name for name in _COLUMNS if name in {*_NEEDED, *header}]:
+            raise ValueError(
+                f"its columns are {shown(header)}; use {', '.join(_NEEDED)}, and optionally bytes "
+                "and sha256"
+            )
+        images = []
+        for cells in map(read_cells, filter(None, rows)):  # without blank lines
+            if len(cells) != len(header):
+                raise ValueError(f"{len(cells)} cells under a header of {len(header)}")
+            row = dict(zip(header, cells, strict=True))
+            name, label, part = row["image"], composed(row["class"]), row["part"]
+            if part not in PARTS:
+                raise ValueError(f"{shown(name)} has part {shown(part)}; use {', '.join(PARTS)}")
+            if not label:
+                raise ValueError(f"{shown(name)} has no class; name it, or leave the row out")
+            size, digest = int(row.get("bytes") or 0), row.get("sha256", "").lower()
+            images.append(ListedImage(name, label, part, size, digest))
+        # A spreadsheet may have filled the line up with empty cells; a folder's commas are quoted.
+        root = unquote(first[len(_ROOT) :].rstrip("\r\n,"), errors="surrogateescape")
+        return table.parent / root, images
+    except (ValueError, csv.Error) as error:
+        raise ValueError(f"{table} is not a table of images: {first_line(error)}") from error
+
+
+def split_list(text: str) -> tuple[str, str]:
+    """The line of a table that names the folder of its images, or nothing, and the rest."""
+    end = text.find("\n") + 1 if text.startswith(_ROOT) else 0
+    return text[:end], text[end:]
+
+
+def root_line(table: Path, images: Path) -> str:
+    """The first line of a table, which names the folder of its images, relative to its own."""
+    root = os.path.relpath(images.resolve(), table.parent.resolve())
+    return f"{_ROOT}{quote(root, errors='surrogateescape')}\n"
+
+
+def list_text(rows: Iterable[ListedImage]) -> str:
+    """The text of a table, without the line that names a folder."""
+    return csv_text([_COLUMNS, *rows])

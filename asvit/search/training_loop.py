@@ -1,0 +1,177 @@
+"""The loop of a search by short trainings."""
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from typing import ClassVar
+
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import Trial
+
+from asvit.core.codec import to_json
+from asvit.core.progress import Progress
+from asvit.reference.findings import LEAST_TRAININGS
+from asvit.search.front import BEST
+from asvit.search.loop import Search
+from asvit.search.rows import Finalist, Measurement
+from asvit.search.sampler import active_trials
+from asvit.search.settings import ACCURACY, FINALISTS, PREDICTOR, TrainingSearchSettings
+from asvit.search.study import storing
+from asvit.search.trained import (
+    AGAIN,
+    FRESH,
+    TRAINING,
+    Accuracies,
+    MakePredictor,
+    Trained,
+    check_predictor,
+    finalists_of,
+    gathered,
+    tradeoff,
+    trained_again,
+    trained_before,
+    training_seeds,
+)
+from asvit.search.variance import shares_of_variance
+from asvit.spaces.base import Architecture
+
+Retrainings = Mapping[str, Mapping[str, Measurement]]  # with fresh seeds, by text and by seed
+
+
+class TrainingSearch(Search):
+    """As the base; ``evaluate`` is given ``seeds``, too: the training seed of each architecture.
+
+    An architecture may be trained several times, each time with another seed.
+    """
+
+    unit: ClassVar = "training"
+
+    settings: TrainingSearchSettings  # type: ignore[assignment]  # which has no measures
+
+    @property
+    def _after(self) -> float:
+        """As the base does; each of the finalists is trained again."""
+        return float(FINALISTS * self.settings.final_trainings)
+
+    def conclude(self) -> Iterable[Progress]:
+        """Train two finalists again, and choose :attr:`seed`: the one predicted better.
+
+        With too few that did not fail for a predictor, it is the one of the higher mean, and with
+        too few trainings to train again the best of all.
+        :attr:`finalists`, :attr:`tradeoff` and :attr:`check` have what they come to.
+        """
+        again: dict[str, dict[str, Measurement]] = {}
+        if self.settings.final_trainings:
+            best = self._within_latency(self._best(self._ranked(again)[0]))
+            architectures = [self.space.parse(entry.architecture) for entry in best[:FINALISTS]]
+            yield from self._train_again(architectures)
+            # Those that a shorter search ended in are not among them.
+            texts = {str(self.limits.network(arch)) for arch in architectures}
+            records = self._records(AGAIN, self._own_records[AGAIN])
+            again = {text: of for text, of in trained_again(records).items() if text in texts}
+        ranked, make, accuracies = self._ranked(again)
+        if self.space.branch:
+            self.variance = shares_of_variance(self._trained(again), _fresh(again))
+        self.retrainings = sum(map(len, again.values()))
+        self.tradeoff = tradeoff(ranked)
+        self.finalists = self._best(ranked)
+        if not self.finalists:
+            what = "a training of every architecture" if self._history.any_valid else ""
+            raise ValueError(self._failure_message(what))
+        if make is not None:
+            self.check = check_predictor(make, accuracies, seed=self.settings.seed)
+        self.seed = self._within_latency(self.finalists)[0]
+
+    def _best(self, ranked: Sequence[Finalist]) -> Sequence[Finalist]:
+        """The first of them with their latencies."""
+        return [
+            replace(entry, latency=self.latency(self.space.parse(entry.architecture)))
+            for entry in ranked[:BEST]
+        ]
+
+    def _ranked(
+        self, again: Retrainings
+    ) -> tuple[list[Finalist], MakePredictor | None, Accuracies]:
+        """The finalists, best first, the predictor that ranks them, and what it is fitted to."""
+        from asvit.predictor import Predictor  # scikit-learn, which other searches do not need
+
+        everything = self._trained(again)
+        trained = {  # those of a table may be outside the limits
+            text: entry
+            for text, entry in everything.items()
+            if self.limits.excess(self.space.parse(entry.architecture)) is None
+        }
+        accuracies = {text: row.accuracies for text, row in everything.items() if not row.reason}
+        make = None
+        if (
+            self.settings.controller == PREDICTOR
+            and sum(map(len, accuracies.values())) >= LEAST_TRAININGS
+        ):
+            make = partial(Predictor, self.settings.image_size, per_cent=True)
+        return finalists_of(trained, make, _fresh(again)), make, accuracies
+
+    def _trained(self, again: Retrainings) -> Mapping[str, Trained]:
+        """All that was trained, by the texts of the networks."""
+        before = trained_before(self.study)
+        return gathered(self.rows, before, self.space, self.limits, again)
+
+    def _train_again(self, architectures: Sequence[Architecture]) -> Iterator[Progress]:
+        """Train finalists with fresh seeds; the study keeps each training at once."""
+        own = self._own_records[AGAIN] = self._records(AGAIN, {})
+        before = trained_before(self.study)
+        wanted = [
+            (arch, FRESH + len(before.get(str(self.limits.network(arch)), ())) + place)
+            for place in range(self.settings.final_trainings)
+            for arch in architectures
+        ]
+        missing = [
+            (arch, seed)
+            for arch, seed in wanted
+            if str(seed) not in own.get(str(self.limits.network(arch)), {})
+        ]
+        started, resumed = time.monotonic(), len(wanted) - len(missing)
+        measured = self.evaluate(
+            [arch for arch, _ in missing], seeds=[seed for _, seed in missing]
+        )
+        for done, ((arch, seed), measurement) in enumerate(
+            zip(missing, measured, strict=True), start=resumed + 1
+        ):
+            text = str(self.limits.network(arch))
+            own[text] = {**own.get(text, {}), str(seed): to_json(measurement)}
+            with storing(file=True):
+                self.study.set_user_attr(AGAIN, self._records(AGAIN, own))
+            seconds = time.monotonic() - started
+            yield Progress("finalist", done, len(wanted), resumed=resumed, seconds=seconds)
+
+    def _measure(
+        self, trials: Sequence[Trial], architectures: Sequence[Architecture]
+    ) -> Iterable[Measurement]:
+        """The accuracy of each architecture in order."""
+        with storing(file=True):
+            seeds = self._seeds(trials, architectures)
+        return self.evaluate(architectures, seeds=seeds)
+
+    def _seeds(
+        self, trials: Sequence[Trial], architectures: Sequence[Architecture]
+    ) -> Sequence[int]:
+        """The training seed of each architecture; the study keeps them for other processes."""
+        own = {trial.number for trial in trials}
+        others = [trial for trial in active_trials(self.study) if trial.number not in own]
+        attributes = (trial.user_attrs for trial in others)
+        trainings = [values[TRAINING] for values in attributes if TRAINING in values]
+        texts = [str(self.limits.network(arch)) for arch in architectures]
+        seeds = training_seeds(texts, trainings, trained_before(self.study))
+        for trial, text, seed in zip(trials, texts, seeds, strict=True):
+            with suppress(UpdateFinishedTrialError):  # given up by others meanwhile
+                trial.set_user_attr(TRAINING, [text, seed])
+        return seeds
+
+
+def _fresh(again: Retrainings) -> Accuracies:
+    """The accuracies of the trainings with fresh seeds."""
+    return {
+        text: [entry.values[ACCURACY] for entry in records.values()]
+        for text, records in again.items()
+    }

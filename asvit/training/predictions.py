@@ -1,0 +1,181 @@
+"""What a network takes labelled images for: its answers, what it confuses, its worst mistakes."""
+
+import base64
+import io
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from asvit.core.answers import Answer
+from asvit.core.codec import Nullable, from_json, to_json
+from asvit.core.files import read_text, write_text
+from asvit.core.records import MALFORMED, parse_json
+from asvit.data import LabelledImages
+from asvit.data.kinds import Picture
+from asvit.data.preparation import thumbnail_of
+from asvit.training.distributed import ProcessGroup
+from asvit.training.layout import fast_layout
+from asvit.training.metrics import Batches
+from asvit.training.precision import arithmetic, autocast
+from proxies.messages import first_line
+
+MOST_PICTURES = 24  # of the worst mistakes
+SIDE = 96  # pixels of the longer side of a picture
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Number of images of class ``label`` classified as ``predicted``, maybe the same."""
+
+    label: str
+    predicted: str
+    images: int
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A misclassified image."""
+
+    name: str
+    label: str
+    predicted: str
+    confidence: Nullable  # probability of the predicted class, per cent
+    loss: Nullable  # cross-entropy, nats
+    picture: str  # JPEG, base64
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Predicted classes: every pair of true and predicted class, and some of the pictures."""
+
+    classes: tuple[str, ...]
+    confusion: tuple[Confusion, ...]
+    mistakes: tuple[Mistake, ...]  # the highest loss first, at most MOST_PICTURES
+    right: tuple[Mistake, ...] = ()  # of a design: some that are not mistakes
+    shown: str = ""  # what the pictures show of images that are none, in words
+
+    def write(self, path: Path) -> None:
+        """Write the file as a whole or not at all."""
+        write_text(path, json.dumps(to_json(self), allow_nan=False) + "\n")
+
+
+def read_predictions(path: Path) -> Predictions | None:
+    """Read the file; None if there is none: it has pictures, which may not be for others."""
+    try:
+        return from_json(parse_json(read_text(path)), Predictions)
+    except FileNotFoundError:
+        return None
+    except MALFORMED as error:
+        raise ValueError(f"{path} cannot be read: {first_line(error)}") from error
+
+
+def predict(
+    network: nn.Module,
+    batches: Batches,
+    images: LabelledImages,
+    processes: ProcessGroup,
+    *,
+    precision: str = "fp32",
+) -> list[Answer]:
+    """Predict the classes of ``images``; the network stays in evaluation mode.
+
+    Every process must call this with its share of the batches, dealt in turn as by
+    :func:`asvit.training.images.loaders.validation_loader`. The first one gets the answers, the
+    others none.
+    """
+    network.eval()
+    parts = [torch.empty(0, 4, dtype=torch.float64)]  # label, prediction, its probability, loss
+    device = processes.device
+    with torch.no_grad(), arithmetic(device, precision), autocast(device, precision):
+        for inputs, labels in batches:
+            logits: Tensor = network(fast_layout(inputs.to(device))).float()
+            log, best, labels = logits.log_softmax(1), logits.argmax(1), labels.to(device)
+            loss = -log.gather(1, labels[:, None])[:, 0]
+            columns = [labels, best, log.max(1).values.exp(), loss]
+            parts.append(torch.stack([column.double() for column in columns], 1).cpu())
+    shares = processes.gather(torch.cat(parts).numpy())
+    rows = np.empty((sum(map(len, shares)), 4))
+    for rank, share in enumerate(shares):
+        rows[rank :: processes.world] = share
+    names = images.classes
+    return [
+        Answer(
+            images.name(index),
+            names[int(label)],
+            names[int(predicted)],
+            min(probability, 1.0),
+            loss,
+            images.digest(index),
+        )
+        for index, (label, predicted, probability, loss) in enumerate(rows.tolist())
+        if processes.first
+    ]
+
+
+def predictions_of(
+    classes: Sequence[str],
+    answers: Sequence[Answer],
+    picture: Callable[[int], Picture],
+    *,
+    right: int = 0,
+    shown: str = "",
+) -> Predictions:
+    """Confusions, the worst mistakes with their pictures, and so many right answers with theirs.
+
+    The worst have the highest loss, or where that is not known the highest probability.
+
+    Args:
+        classes: Names of all classes.
+        answers: What each picture is taken for.
+        picture: Reads the picture of an answer; those that raise ValueError are left out.
+        right: How many right answers to show.
+        shown: Which channels pictures show, in words.
+    """
+
+    def badness(place: int) -> float:
+        answer = answers[place]
+        return answer.probability if math.isnan(answer.loss) else answer.loss
+
+    def some(wanted: bool, most: int) -> tuple[Mistake, ...]:
+        mistakes = list[Mistake]()
+        for place in order:
+            if answers[place].right == wanted and len(mistakes) < most:
+                with suppress(ValueError):  # unreadable, and replaced in its batch
+                    mistakes.append(_mistake(answers[place], picture(place)))
+        return tuple(mistakes)
+
+    order = sorted(range(len(answers)), key=badness, reverse=True)
+    places = {name: place for place, name in enumerate(classes)}
+    pairs = Counter((answer.label, answer.predicted) for answer in answers)
+    confusion = (
+        Confusion(*pair, pairs[pair])
+        for pair in sorted(pairs, key=lambda pair: [places[name] for name in pair])
+    )
+    return Predictions(
+        tuple(classes), tuple(confusion), some(False, MOST_PICTURES), some(True, right), shown
+    )
+
+
+def _mistake(answer: Answer, picture: Picture) -> Mistake:
+    return Mistake(
+        name=answer.image,
+        label=answer.label,
+        predicted=answer.predicted,
+        confidence=round(100 * answer.probability, 2),
+        loss=round(answer.loss, 4),
+        picture=thumbnail(picture),
+    )
+
+
+def thumbnail(picture: Picture) -> str:
+    """A small JPEG of an image, in base64."""
+    thumbnail_of(picture, SIDE).save(jpeg := io.BytesIO(), "JPEG")
+    return base64.b64encode(jpeg.getvalue()).decode()
