@@ -12,7 +12,6 @@ from PIL import Image
 from torch import Tensor, nn
 
 from asvit.data import LabelledImages
-from asvit.training import metrics
 from asvit.training.distributed import ProcessGroup
 from asvit.training.predictions import (
     Confusion,
@@ -91,7 +90,7 @@ def test_pairs_and_mistakes_are_those_of_the_logits(tmp_path: Path) -> None:
 
 
 def test_the_number_of_pictures_is_capped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metrics, "MOST_PICTURES", 2)
+    monkeypatch.setattr("asvit.training.predictions.MOST_PICTURES", 2)
     found = predictions()
     assert [one.name for one in found.mistakes] == ["image 5", "image 1"]
 
