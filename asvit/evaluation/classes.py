@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 def match_classes(
-    pictures: Sequence[str], network: Sequence[str], *, named: bool, data: str, weights: str
+    pictures: Sequence[str], network: Sequence[str], *, has_names: bool, data: str, weights: str
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """The place of each class of the pictures among those of the network, and the names of these.
 
@@ -23,7 +23,7 @@ def match_classes(
     Args:
         pictures: Names of the classes of the pictures.
         network: Names of the classes of the network, or their numbers.
-        named: Whether the weights name them.
+        has_names: Whether the weights name them.
         data: What the pictures are called in messages.
         weights: What the network is called there.
 
@@ -32,14 +32,14 @@ def match_classes(
     """
     places = {name: place for place, name in enumerate(network)}
     unknown = [name for name in pictures if name not in places]
-    if unknown and not named and len(pictures) == len(network):
+    if unknown and not has_names and len(pictures) == len(network):
         logger.warning(
             "%s does not name its classes; the %d of %s are taken in their order",
             *(weights, len(pictures), data),
         )
         return np.arange(len(network)), tuple(pictures)
     if unknown:
-        names = listed(network) if named else f"{len(network)} without names"
+        names = listed(network) if has_names else f"{len(network)} without names"
         raise ValueError(
             f"{one_line(data)} has classes that {one_line(weights)} does not know: "
             f"{listed(unknown)}; it knows {names}"

@@ -203,7 +203,7 @@ def how_trained(settings: BuildSettings, source: str) -> dict[str, str]:
     rate = f"{s.learning_rate:g}" + f" times {s.width}/C" * s.rate_by_width
     # The source of fractals has their seed; of other images the seed draws and parts some.
     fractals = s.images.partition(":")[0] == "fractal"
-    drawn = "" if fractals else f", drawn with seed {s.seed}"
+    draw = "" if fractals else f", drawn with seed {s.seed}"
     return {
         "recipe": (
             f"AdamW, {steps} of {s.batch_size} images, learning rate "
@@ -215,7 +215,7 @@ def how_trained(settings: BuildSettings, source: str) -> dict[str, str]:
         ),
         "images": (
             f"{legible(source)}; {s.image_size} px, {s.train_images} to train on and "
-            f"{s.test_images} others to test on{drawn}"
+            f"{s.test_images} others to test on{draw}"
         ),
     }
 

@@ -201,7 +201,7 @@ class Classifier:
     prepare: Callable[[Picture], Tensor]  # of an image, what the network takes
     kind: ImageKind  # of the images in files
     labels: Sequence[str]  # names of the classes, or numbers where the weights name none
-    named: bool  # whether they do
+    has_names: bool  # whether the weights name them
     network: Network
     batch: int | None  # pictures in every batch; None for any number
 
@@ -277,8 +277,8 @@ class Classifier:
             return torch.from_numpy(np.array(picture))
 
         prepare = as_it_is if alone else preparation
-        named = bool(content.classes)
-        return cls(path, run, prepare, preparation.kind, labels, named, network, batch)
+        has_names = bool(content.classes)
+        return cls(path, run, prepare, preparation.kind, labels, has_names, network, batch)
 
     def all(self, paths: Sequence[Path], top: int, batch_size: int) -> Iterator[PicturePrediction]:
         """What each picture is taken for."""

@@ -63,7 +63,11 @@ class EvaluationAlgorithm(EvaluationRun):
         """The place of each class of the pictures among those of the network, and their names."""
         s, known = self.settings, self.classifier
         return match_classes(
-            self.images.classes, known.labels, named=known.named, data=s.data, weights=s.weights
+            self.images.classes,
+            known.labels,
+            has_names=known.has_names,
+            data=s.data,
+            weights=s.weights,
         )
 
     @cached_property

@@ -143,11 +143,11 @@ def test_a_program_is_started_only_if_it_is_typed() -> None:
     small = "--space asvit-tiny --image-size 32 --images 2 --points 3 --device cpu --dry-run"
     words = ["search", "--config", "run.toml", *small.split()]
     check_refused(run(*words), 2, "a program, which a file does not start; type --latency-command")
-    typed = run(*words, "--latency-command", "time {onnx}", "--json")
-    assert settings_of(typed)["latency_command"] == "time {onnx}"
+    done = run(*words, "--latency-command", "time {onnx}", "--json")
+    assert settings_of(done)["latency_command"] == "time {onnx}"
     assert not Path("made").exists()
-    stored = settings_text(SearchRun.make(max_latency="9ms", latency_command="time {onnx}"))
-    assert "--config settings.toml --latency-command COMMAND gives the same run." in stored
+    text = settings_text(SearchRun.make(max_latency="9ms", latency_command="time {onnx}"))
+    assert "--config settings.toml --latency-command COMMAND gives the same run." in text
 
 
 def test_a_stopped_run_is_continued_by_the_file(monkeypatch: pytest.MonkeyPatch) -> None:

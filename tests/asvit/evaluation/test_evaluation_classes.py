@@ -7,8 +7,8 @@ import pytest
 
 from asvit.evaluation.classes import match_classes
 
-NAMED: dict[str, Any] = {"named": True, "data": "photos", "weights": "runs/pets"}
-NAMELESS = {**NAMED, "named": False}
+NAMED: dict[str, Any] = {"has_names": True, "data": "photos", "weights": "runs/pets"}
+NAMELESS = {**NAMED, "has_names": False}
 
 
 def test_classes_are_found_by_name_whatever_their_order() -> None:

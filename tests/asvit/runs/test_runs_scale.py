@@ -288,13 +288,13 @@ def test_real_expansions_grow(tmp_path: Path, more: dict[str, str]) -> None:
 def test_the_time_left_of_a_growth_that_goes_on_follows_from_this_session(
     tmp_path: Path,
 ) -> None:
-    extended, whole = list[Progress](), list[Progress]()
+    second, whole = list[Progress](), list[Progress]()
     scale(tmp_path / "run", budget="4M")
-    scale(tmp_path / "run", progress=extended.append)
+    scale(tmp_path / "run", progress=second.append)
     scale(tmp_path / "whole", progress=whole.append)
     assert {one.share_resumed for one in whole} == {0.0}
-    (resumed,) = {one.share_resumed for one in extended if math.isfinite(one.part)}
-    assert 0.3 < resumed < 0.9
+    (share,) = {one.share_resumed for one in second if math.isfinite(one.part)}
+    assert 0.3 < share < 0.9
 
 
 @pytest.mark.parametrize(("done", "share"), [(0.5, 0.1 / 0.21), (1e-5, math.nan), (1.0, 1.0)])
