@@ -1,5 +1,6 @@
 """Settings of how the time of a forward pass is taken."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from asvit.core.programs import FILE, file_command
@@ -28,6 +29,13 @@ def command_setting(**options: Any) -> Any:
         convert=file_command,
         **options,
     )
+
+
+def latency_choices(settings: Any) -> Mapping[str, Any]:
+    """How the latency is taken, where that is not the default: names of settings to values."""
+    values = {name: getattr(settings, name) for name in OF_LATENCY}
+    usual = {name: getattr(type(settings), name) for name in OF_LATENCY}
+    return {name: value for name, value in values.items() if value != usual[name]}
 
 
 def check_command(command: str | None, runtime: str) -> None:

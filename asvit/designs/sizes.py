@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import cache
 
 from asvit.architectures.base import Growable
-from asvit.core.latency_settings import OF_LATENCY
+from asvit.core.latency_settings import OF_LATENCY, latency_choices
 from asvit.designs.settings import DesignSettings
 from asvit.search.limits import Limits, check_latency
 from asvit.search.settings import LIMITS, TrainingSearchSettings
@@ -128,7 +128,7 @@ class Sizes:
                 lambda arch: self.macs(arch, side),
                 lambda arch: self._fast_enough(arch, side),
             )
-        elif any(getattr(s, name) != getattr(type(s), name) for name in OF_LATENCY):
+        elif latency_choices(s):
             self._latency(str(next(networks)), side)
 
     @property

@@ -7,7 +7,12 @@ from fractions import Fraction
 from functools import cached_property
 from typing import ClassVar, Literal
 
-from asvit.core.latency_settings import OF_LATENCY, check_command, command_setting, runtime_setting
+from asvit.core.latency_settings import (
+    check_command,
+    command_setting,
+    latency_choices,
+    runtime_setting,
+)
 from asvit.core.measuring_settings import MeasuringSettings, proxy_names
 from asvit.core.settings import Presets, presets_with, setting
 from proxies.latency import CAREFUL
@@ -117,11 +122,10 @@ class ScaleSettings(MeasuringSettings):
     def check(self) -> None:
         """Refuse what does not go together, and settings that nothing depends on."""
         check_command(self.latency_command, self.latency_runtime)
-        for name in () if self.timed else OF_LATENCY:
-            if getattr(self, name) != getattr(type(self), name):
-                raise ValueError(
-                    f"{name} is for times such as 12ms, not for a budget of {self.limits[0]}"
-                )
+        for name in () if self.timed else latency_choices(self):
+            raise ValueError(
+                f"{name} is for times such as 12ms, not for a budget of {self.limits[0]}"
+            )
         if self.by_hand and self.grow != _PAPERS:
             raise ValueError(f"rule {self.rule!r} says what grows; leave out grow={self.grow!r}")
         if self.by_hand and self.width_multiple > 1:

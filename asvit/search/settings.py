@@ -9,7 +9,13 @@ from functools import partial
 from typing import Any, ClassVar, Literal, Self
 
 from asvit.core.console import quantity
-from asvit.core.latency_settings import OF_LATENCY, check_command, command_setting, runtime_setting
+from asvit.core.latency_settings import (
+    OF_LATENCY,
+    check_command,
+    command_setting,
+    latency_choices,
+    runtime_setting,
+)
 from asvit.core.measuring_settings import MeasuringSettings, proxy_names
 from asvit.core.settings import (
     Presets,
@@ -247,9 +253,8 @@ class SearchSettings(Settings, ABC):
             )
         check_command(self.latency_command, self.latency_runtime)
         if self.max_latency is None:
-            for name in OF_LATENCY:
-                if (value := getattr(self, name)) != getattr(type(self), name):
-                    raise ValueError(f"{name}={value} is for max_latency; give that, too")
+            for name, value in latency_choices(self).items():
+                raise ValueError(f"{name}={value} is for max_latency; give that, too")
 
     @property
     @abstractmethod
