@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -254,15 +254,12 @@ class DesignResult(Result, Model):
     @property
     def _limits_in_words(self) -> str:
         """Each limit with what the network has of it."""
-        words = {
-            "max_params": "{:,} of {:,} parameters",
-            "max_macs": "{:,} of {:,} multiply-adds",
-            "max_latency": "{} of {:g} ms",
+        words: Mapping[str, Callable[[Any, Any], str]] = {
+            "max_params": "{:,} of {:,} parameters".format,
+            "max_macs": "{:,} of {:,} multiply-adds".format,
+            "max_latency": lambda have, most: f"{time_in_words(have)} of {most:g} ms",
         }
-        return ", ".join(
-            words[name].format(time_in_words(have) if name == "max_latency" else have, most)
-            for name, (have, most) in self._limits.items()
-        )
+        return ", ".join(words[name](*pair) for name, pair in self._limits.items())
 
     @property
     def difference_in_words(self) -> str:
