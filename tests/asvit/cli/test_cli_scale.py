@@ -100,8 +100,8 @@ def test_sizes_are_those_of_the_network_that_is_trained(
 def test_the_training_that_follows_has_the_classes_that_were_counted(
     data: str, classes: int, words: str
 ) -> None:
-    given = {"architecture": SEED, "budgets": "2M", "data": data, "classes": classes}
-    assert ScaleRun.make(**given, out="run").training_command == f"asvit train run{words}"
+    options = {"architecture": SEED, "budgets": "2M", "data": data, "classes": classes}
+    assert ScaleRun.make(**options, out="run").training_command == f"asvit train run{words}"
 
 
 def test_an_architecture_may_stand_at_its_place(tmp_path: Path) -> None:

@@ -46,12 +46,12 @@ def test_a_file_in_the_place_of_none_has_not_moved(tmp_path: Path) -> None:
 def test_two_paths_to_the_same_are_no_other_settings(tmp_path: Path) -> None:
     (tmp_path / "pictures").mkdir()
     (tmp_path / "others").mkdir()
-    kept = MeasuringSettings(data="pictures")
+    before = MeasuringSettings(data="pictures")
     for same in (tmp_path / "pictures", "./pictures", "others/../pictures"):
-        check_same_settings(tmp_path, kept, MeasuringSettings(data=str(same)))
+        check_same_settings(tmp_path, before, MeasuringSettings(data=str(same)))
     for other in ("others", "nowhere", "digits"):
         with pytest.raises(ValueError, match=f"data pictures .now {other}"):
-            check_same_settings(tmp_path, kept, MeasuringSettings(data=other))
+            check_same_settings(tmp_path, before, MeasuringSettings(data=other))
 
 
 def test_two_paths_to_the_same_may_end_in_the_same_reading(
