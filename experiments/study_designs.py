@@ -224,10 +224,12 @@ def ahead(limit: str = _LIMIT, design: str = "design") -> str:
 
 def short(other: str = "resnet") -> str:
     """Points that designs are ahead of one network made by hand within each limit, as Markdown."""
-    known = {f"within {limit}": _known(limit) for limit in LIMITS}
-    lines = [[words, *_ahead(rows, "design", other, SETS)] for words, rows in known.items()]
+    lines = []
+    for kind, design in (("", "design"), ("transformers ", "design of transformers")):
+        for limit in LIMITS:
+            lines.append([f"{kind}within {limit}", *_ahead(_known(limit), design, other, SETS)])
     columns = {f"points more than {other}": "l", **dict.fromkeys(SETS, "r"), "all": "r"}
-    return markdown(columns, lines)
+    return markdown(columns, [line for line in lines if any(line[1:])])
 
 
 _Known = Mapping[tuple[Any, ...], Sequence[Row]]  # by network and pictures

@@ -191,7 +191,6 @@ def test_words_about_designs_quote_what_the_rows_give() -> None:
         *(("design", "resnet-parts", pictures) for pictures in ("drawn-300", "textures")),
         ("design", "shiftvit", "all"),
         *(("design of transformers", "shiftvit", pictures) for pictures in ("textures", "all")),
-        *(("design of transformers", "resnet", one) for one in ("digits", "textures", "all")),
     ):
         header, _, *lines = table_cells(study_designs.ahead(design=design))
         (cells,) = (
