@@ -22,7 +22,7 @@ from asvit.data.base import LabelledImages
 from asvit.data.files import split_folders, write_pictures
 from asvit.designs import fractals
 from asvit.designs.fitting import SIDES
-from asvit.designs.hours import AFTERWARDS, shares
+from asvit.designs.hours import AFTERWARDS
 from asvit.designs.journal import DesignJournal
 from asvit.designs.last_round import first_family
 from asvit.designs.outcome import outcome
@@ -148,8 +148,8 @@ class DesignAlgorithm(DesignRun):
         first = f"designing a network for {s.data}: {limits_of(s).limits_in_words}"
         if s.hours is not None:
             warm = fractals.begins_with_them(s, first_family(s), facts)
-            parts = shares(fractals=warm).items()
-            times = (f"{name} {clock(share * s.hours * 3600)}" for name, share in parts)
+            parts = self.plan.hours.parts(fractals=warm).items()
+            times = (f"{name} {clock(seconds)}" for name, seconds in parts)
             more = [f"plan: {', '.join(times)}"]
         uneven = imbalance(facts.sizes)
         if words := balance_in_words(s.balance_for(uneven), uneven):
