@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -70,6 +71,8 @@ from asvit.training.settings import TrainSettings
 from proxies.evaluation import resolve_device
 from proxies.latency import Latency
 from proxies.text import shown
+
+logger = logging.getLogger(__name__)
 
 #: Settings that nothing depends on before a network is chosen, but for the search's own limit.
 _FREE_UNTIL_CHOICE = (
@@ -418,10 +421,13 @@ class DesignAlgorithm(DesignRun):
         """Latencies of the winner and its rival, each measured again, in a process of its own."""
         forget(self.settings.latency_command)
         last_round, choice = self.plan.last_round, self.results.choice
-        return {
+        latencies = {
             name: self.plan.latency(last_round.network(name).architecture, last_round.side)
             for name in dict.fromkeys((choice.winner, choice.by_hand or choice.winner))
         }
+        for doubt in latencies[choice.winner].doubts(self.settings.max_latency or math.inf):
+            logger.warning(doubt)
+        return latencies
 
     def _export(self) -> Exports:
         """Copy the network in other formats."""
