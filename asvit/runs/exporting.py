@@ -94,9 +94,14 @@ def export_network(
     tell("building the network")
     content, model, trained_size = find_source(settings)
     content = replace(content, facts=without_folders({**content.facts, **(facts or {})}))
+    network = content.network
+    if settings.with_preprocessing and not network.num_classes:
+        raise ValueError(
+            "--with-preprocessing gives probabilities of classes, and this network has none; "
+            "leave it out"
+        )
     if script is not None and not settings.force:
         _check_script(script, content)
-    network = content.network
     if settings.merge:
         network, model = network.merged(model)
         content = replace(content, network=network, weights=model.state_dict())
