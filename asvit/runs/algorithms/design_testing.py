@@ -18,7 +18,7 @@ from asvit.data.kinds import ImageKind
 from asvit.data.preparation import shown_channels
 from asvit.data.tables import ListedDataset
 from asvit.designs.pictures import LEAST_TESTED, PictureList, in_words
-from asvit.designs.stages import Choice, PictureFacts, Share, Tested
+from asvit.designs.stages import Choice, FinalTest, PictureFacts, Share
 from asvit.reference.intervals import (
     IntervalEstimate,
     balanced_accuracy,
@@ -48,7 +48,7 @@ class DesignTest:
     entrants: Sequence[str]  # of the last round
     device: str
 
-    def run(self, choice: Choice) -> Tested:
+    def run(self, choice: Choice) -> FinalTest:
         """Test the networks on these pictures, but for those that have changed."""
         files, guesses, left_out = self._classify()
         self._write_predictions(files, guesses["training"])
@@ -56,7 +56,7 @@ class DesignTest:
             name: [guess.label == file.label for guess, file in zip(own, files, strict=True)]
             for name, own in guesses.items()
         }
-        result = Tested(
+        result = FinalTest(
             pictures=len(files),
             left_out=left_out,
             accuracies={

@@ -40,11 +40,11 @@ from asvit.designs.stages import (
     FINALISTS,
     PRETRAINED,
     Exports,
+    FinalTest,
     PictureFacts,
     SearchOutcome,
     StageResults,
-    Tested,
-    Trained,
+    TrainingOutcome,
 )
 from asvit.export.formats import FORMATS
 from asvit.export.quantisation import check_quantiser
@@ -387,7 +387,7 @@ class DesignAlgorithm(DesignRun):
         run = SearchAlgorithm(settings=settings, workers=self.workers, **options)
         return search_outcome(run.run())
 
-    def _last_round(self, name: str) -> Trained | None:
+    def _last_round(self, name: str) -> TrainingOutcome | None:
         """Train a finalist; nothing where there are fewer."""
         if name not in self.plan.last_round.entrants:
             return None
@@ -408,7 +408,7 @@ class DesignAlgorithm(DesignRun):
             run_seconds=sum((result.wall_seconds for result in before), trained.run_seconds),
         )
 
-    def _test(self) -> Tested:
+    def _test(self) -> FinalTest:
         """Test the finalists and the network on the pictures set aside."""
         test = DesignTest(
             self.folder,
