@@ -139,12 +139,11 @@ def _place(settings: ExportSettings, form: Format, weights: Path | None) -> Path
     """Path of the copy; by default beside the weights, under a name of its own."""
     if settings.out is not None:
         out = expanded(settings.out)
-    elif weights is not None:
+    else:
+        assert weights is not None  # random ones need a name
         own = f"-{form.name}" if form.suffix in ("", weights.suffix) else ""
         own += "-int8" * settings.int8
         out = weights.with_name(f"{weights.stem}{own}{form.suffix}")
-    else:
-        raise ValueError("a copy of random weights needs a name; give --out")
     if weights is not None and weights.exists() and out.exists() and out.samefile(weights):
         raise ValueError(f"{str(out)!r} is the file of weights itself; name another one")
     return out
