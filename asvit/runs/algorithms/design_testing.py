@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +15,6 @@ from asvit.data.decoding import read_as
 from asvit.data.files import TEST
 from asvit.data.kinds import ImageKind
 from asvit.data.preparation import shown_channels
-from asvit.data.tables import ListedDataset
 from asvit.designs.pictures import LEAST_TESTED, PictureList, in_words
 from asvit.designs.stages import Choice, FinalTest, PictureFacts, Share
 from asvit.reference.intervals import (
@@ -73,7 +71,7 @@ class DesignTest:
         self,
     ) -> tuple[list[_TestPicture], Mapping[str, list[Guess]], Mapping[str, str]]:
         """Test pictures, the guesses of each network, and why other pictures are left out."""
-        pictures = self._pictures
+        pictures = self.picture_list.tested
         left_out = dict(self.picture_list.changed(TEST))
         files = [
             _TestPicture(name, pictures.path(at), pictures.classes[label], pictures.digest(at))
@@ -115,11 +113,6 @@ class DesignTest:
             right=MOST_PICTURES // 2,
             shown=shown_channels(kind),
         ).write(self.folder / PREDICTIONS)
-
-    @cached_property
-    def _pictures(self) -> ListedDataset:
-        """Those set aside, as they are now."""
-        return self.picture_list.tested
 
 
 def _per_cent(estimate: IntervalEstimate) -> Share:
