@@ -15,7 +15,7 @@ from asvit.designs.settings import DesignSettings
 from asvit.designs.stages import SearchPlan
 from asvit.runs.algorithms import design_search
 from asvit.runs.algorithms.design_trainings import Trainings
-from asvit.runs.designing import design
+from asvit.runs.designing import DesignRun, design
 from asvit.spaces import cost
 from tests.asvit.runs.designing_fakes import (
     SPACE,
@@ -218,3 +218,14 @@ def test_parts_add_up_to_the_hours_and_leave_enough_for_tests_and_copies(
     assert parts["last round"] == after_search.left_for("last round")
     trained = parts["training"] + parts.get("fractals", 0.0)
     assert trained == pytest.approx(after_search.left_for("training"))
+
+
+@pytest.mark.parametrize(("how", "space", "warm"), [("auto", "resnet", 1), ("fractals", SPACE, 3)])
+def test_the_expected_time_is_that_of_all_trainings_on_fractals(
+    how: str, space: str, warm: int, pictures: Path, fakes: Fakes
+) -> None:
+    run = DesignRun.make(data=str(pictures), max_params="300K", space=space, warm_start=how)
+    seconds = run.resolved().plan_facts()["seconds"]
+    longer = [seconds[f"finalist-{place}"] > seconds["training"] for place in (1, 2, 3)]
+    assert longer.count(True) == warm
+    assert longer[0]
