@@ -57,7 +57,7 @@ class Latency:
         )
 
     def doubts(self, allowed: float) -> list[str]:
-        """Warnings that the network may take more than the allowed milliseconds."""
+        """Why the network may take more than the allowed milliseconds."""
         how = "" if self.runtime == COMMAND else ", in a process of its own"
         slow = (
             f"timed again{how}, it takes {time_in_words(self.milliseconds)}, more than the "
@@ -65,4 +65,4 @@ class Latency:
             if self.milliseconds > allowed
             else ""
         )
-        return [f"warning: {why}" for why in (slow, self.busy_in_words) if why]
+        return [why for why in (slow, self.busy_in_words) if why]

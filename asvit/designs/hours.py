@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 #: Of the hours. A warm start takes its share from that of the training. With more time for
 #: search and last round, none of ten designs of 15 minutes ended in another network than expected.
@@ -12,13 +12,6 @@ SHARES = {"search": 0.05, "last round": 0.08, "training": 0.83, "rest": 0.04}
 _FRACTALS = 0.15
 _TRAININGS = SHARES["last round"] + SHARES["training"]
 AFTERWARDS = 30.0  # seconds that tests, copies and latencies take at least
-
-
-def shares(*, fractals: bool) -> Mapping[str, float]:
-    """The shares of a design whose networks begin with weights of fractals, or do not."""
-    if not fractals:
-        return SHARES
-    return {**SHARES, "fractals": _FRACTALS, "training": SHARES["training"] - _FRACTALS}
 
 
 @dataclass(frozen=True)
@@ -37,12 +30,27 @@ class Hours:
         """The share of a part in all of it."""
         return SHARES[part] * self.whole
 
+    def parts(self, *, fractals: bool) -> Mapping[str, float]:
+        """What each part has if the search takes its share, with weights of fractals or not."""
+        search = self.of("search")
+        left = replace(self, elapsed=lambda: search)
+        parts = {name: left.left_for(name) for name in ("last round", "training")}
+        if fractals:
+            parts["fractals"] = left.left_for("fractals")
+            parts["training"] -= parts["fractals"]
+        return {"search": search, **parts, "rest": self.rest}
+
+    @property
+    def rest(self) -> float:
+        """What tests, copies and latencies have."""
+        return max(self.of("rest"), AFTERWARDS)
+
     @property
     def left(self) -> float:
         """What is left for the trainings."""
         if self.hours is None:
             return math.inf
-        return max(1.0, self.whole - max(self.of("rest"), AFTERWARDS) - self.elapsed())
+        return max(1.0, self.whole - self.rest - self.elapsed())
 
     def left_for(self, part: str) -> float:
         """What is left for the last round, the training, or trainings on fractals."""

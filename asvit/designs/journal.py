@@ -10,7 +10,7 @@ from asvit.core.codec import to_json, value_from_json
 from asvit.core.journal import Journal
 from asvit.designs.result import DesignResult
 from asvit.designs.settings import DesignSettings
-from asvit.designs.stages import FINALISTS, PRETRAINED, StageResults, Trained
+from asvit.designs.stages import FINALISTS, PRETRAINED, StageResults, TrainingOutcome
 
 
 @dataclass(frozen=True)
@@ -45,5 +45,5 @@ class DesignJournal(Journal[DesignSettings]):
 
 _TYPES: Mapping[str, Any] = {
     **get_type_hints(StageResults),
-    **dict.fromkeys((*FINALISTS, *PRETRAINED), Trained),
+    **dict.fromkeys((*FINALISTS, *PRETRAINED), TrainingOutcome),
 }

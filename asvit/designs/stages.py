@@ -108,7 +108,7 @@ class Lengths:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trained:
+class TrainingOutcome:
     """A training of the last round, or that of the winner."""
 
     params: int
@@ -134,7 +134,7 @@ class Choice:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tested:
+class FinalTest:
     """Networks on the pictures that were set aside, by their stages."""
 
     pictures: int
@@ -163,8 +163,8 @@ class StageResults(dict[str, Any]):
     finalists: Finalists
     epochs: Lengths
     choice: Choice
-    training: Trained
-    test: Tested
+    training: TrainingOutcome
+    test: FinalTest
     latency: Mapping[str, Latency]
     export: Exports
 
@@ -174,7 +174,7 @@ class StageResults(dict[str, Any]):
         except KeyError:
             raise AttributeError(f"stage {name!r} has not finished") from None
 
-    def trained(self, name: str) -> Trained:
+    def trained(self, name: str) -> TrainingOutcome:
         """The training of a network of the last round."""
-        training: Trained = self[name]
+        training: TrainingOutcome = self[name]
         return training

@@ -39,12 +39,13 @@ class Format:
     def card_path(self, out: Path) -> Path:
         """Path of the model card of a copy at ``out``.
 
-        Named after the copy, with the suffix kept where the shorter name is another format's card.
+        Named after the copy, with the suffix kept where the shorter name is another format's card
+        or a file of the user's.
         """
         if not self.suffix:
             return out / README
         card = out.with_suffix(".md")
-        foreign = _format_of(card) not in (None, self.name)
+        foreign = card.exists() and _format_of(card) != self.name
         return out.with_name(f"{out.name}.md") if foreign else card
 
     def remove_card(self, out: Path) -> None:

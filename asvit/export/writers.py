@@ -17,7 +17,7 @@ from asvit._version import __version__
 from asvit.core.digests import FIELD, UNKNOWN, sealed, sealed_json
 from asvit.core.files import write_bytes
 from asvit.data.preparation import CROP_MODES, PREPARATION
-from asvit.export.formats import CONFIG, INPUT, LEAST_OPSET, OUTPUT, WEIGHTS, Format
+from asvit.export.formats import CONFIG, INPUT, OUTPUT, WEIGHTS, Format
 from asvit.models import HALLUCINATED_HOSTS
 from asvit.networks import Network, WeightsFile
 from asvit.spaces.timm_models import PREFIX, TimmModel, timm_config
@@ -141,8 +141,6 @@ def write_graph(
 
 def onnx_graph(program: ExportedProgram, *, opset: int | None = None) -> onnx.ModelProto:
     """The program as an ONNX graph with its weights."""
-    if opset is not None and opset < LEAST_OPSET:
-        raise ValueError(f"opset must be at least {LEAST_OPSET}, got {opset}")
     size = sum(t.numel() * t.element_size() for t in program.state_dict.values())
     if size > _MOST_BYTES:
         raise ValueError(

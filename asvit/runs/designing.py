@@ -67,7 +67,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
 
     def default_name(self) -> str:
         """Named after the pictures."""
-        folder = expanded(split_reading(self.settings.data)[0])
+        folder = expanded(split_reading(self.settings.data)[0]).absolute()  # "." has no name
         return f"design-{folder.name}-seed{self.settings.seed}"
 
     @classmethod

@@ -94,9 +94,14 @@ def export_network(
     tell("building the network")
     content, model, trained_size = find_source(settings)
     content = replace(content, facts=without_folders({**content.facts, **(facts or {})}))
+    network = content.network
+    if settings.with_preprocessing and not network.num_classes:
+        raise ValueError(
+            "--with-preprocessing gives probabilities of classes, and this network has none; "
+            "leave it out"
+        )
     if script is not None and not settings.force:
         _check_script(script, content)
-    network = content.network
     if settings.merge:
         network, model = network.merged(model)
         content = replace(content, network=network, weights=model.state_dict())
@@ -134,12 +139,11 @@ def _place(settings: ExportSettings, form: Format, weights: Path | None) -> Path
     """Path of the copy; by default beside the weights, under a name of its own."""
     if settings.out is not None:
         out = expanded(settings.out)
-    elif weights is not None:
+    else:
+        assert weights is not None  # random ones need a name
         own = f"-{form.name}" if form.suffix in ("", weights.suffix) else ""
         own += "-int8" * settings.int8
         out = weights.with_name(f"{weights.stem}{own}{form.suffix}")
-    else:
-        raise ValueError("a copy of random weights needs a name; give --out")
     if weights is not None and weights.exists() and out.exists() and out.samefile(weights):
         raise ValueError(f"{str(out)!r} is the file of weights itself; name another one")
     return out

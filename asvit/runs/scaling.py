@@ -105,7 +105,8 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, Any]):
         tried = quantity(len(result.candidates) - 1, "candidate")
         yield f"{steps}, {tried} in {clock(result.wall_seconds)}"
         if result.latency is not None:
-            yield from result.latency.doubts(result.settings.limits[-1].amount / 1000)
+            for doubt in result.latency.doubts(result.settings.limits[-1].amount / 1000):
+                yield f"warning: {doubt}"
         if not result.reached:
             yield f"not as near as asked: {result.reason}"
         yield from rank_table(result.reliability)

@@ -105,7 +105,8 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, Any]):
             words.append(f"of the seed {result.reason}")
         yield "; ".join(words)
         if latency is not None:
-            yield from latency.doubts(settings.max_latency or math.inf)
+            for doubt in latency.doubts(settings.max_latency or math.inf):
+                yield f"warning: {doubt}"
         if settings.trains:
             yield result.accuracies_in_words
         if result.predictor is not None:

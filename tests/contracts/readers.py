@@ -22,7 +22,7 @@ from asvit.core.settings import Settings, fields_of
 from asvit.data.store import read_pictures, write_pictures
 from asvit.designs.journal import DesignJournal
 from asvit.designs.settings import DesignSettings
-from asvit.designs.stages import Trained
+from asvit.designs.stages import TrainingOutcome
 from asvit.evaluation.result import EvaluationResult, Measures, Tested
 from asvit.evaluation.settings import EvaluationSettings
 from asvit.export.settings import ExportSettings
@@ -72,7 +72,9 @@ VERSIONS = {"torch": "2.15.0", "timm": "1.0.27"}
 _images = {"images": IMAGES, "device": "cpu", "versions": VERSIONS}
 FAILURE = Outcome(math.nan, math.nan, 1.5, "the loss became nan in step 3")
 FAILED = Score(math.nan, math.nan, (), "higher", "singular")
-TRAINED = Trained(params=1, macs=2, command="", epochs=9, validation=1 / 3, epoch_seconds=1.5)
+TRAINED = TrainingOutcome(
+    params=1, macs=2, command="", epochs=9, validation=1 / 3, epoch_seconds=1.5
+)
 
 
 _tested = stored_results.RIGHT[EvaluationResult][0]

@@ -36,7 +36,6 @@ def export_copies(folder: Path, last_round: LastRound) -> Exports:
             continue
         FORMATS[form].check_out(folder / name, card=True, force=True)  # can be mended
         try:
-            FORMATS[form].check_libraries()
             exported = export_network(
                 weights=str(folder / "training"),
                 to=form,

@@ -281,7 +281,9 @@ class DesignPlan:
         pictures, family = self.results.pictures, first_family(self.settings)
         if fractals.begins_with_them(self.settings, family, pictures):
             images = fractals.PICTURES[1] * fractals.EPOCHS[1]
-            rounds[FINALISTS[0]] += images / pictures.train * epoch
+            most = len(FINALISTS) if self.settings.warm_start == "fractals" else 1
+            for name in [name for name in stages if name in FINALISTS][:most]:
+                rounds[name] += images / pictures.train * epoch
         return {"search": searching, **rounds, "training": training, "rest": AFTERWARDS}
 
     def _check_hours(self, search: TrainingSearchSettings, seconds: float, epoch: float) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,9 +15,8 @@ from asvit.data.decoding import read_as
 from asvit.data.files import TEST
 from asvit.data.kinds import ImageKind
 from asvit.data.preparation import shown_channels
-from asvit.data.tables import ListedDataset
 from asvit.designs.pictures import LEAST_TESTED, PictureList, in_words
-from asvit.designs.stages import Choice, PictureFacts, Share, Tested
+from asvit.designs.stages import Choice, FinalTest, PictureFacts, Share
 from asvit.reference.intervals import (
     IntervalEstimate,
     balanced_accuracy,
@@ -48,7 +46,7 @@ class DesignTest:
     entrants: Sequence[str]  # of the last round
     device: str
 
-    def run(self, choice: Choice) -> Tested:
+    def run(self, choice: Choice) -> FinalTest:
         """Test the networks on these pictures, but for those that have changed."""
         files, guesses, left_out = self._classify()
         self._write_predictions(files, guesses["training"])
@@ -56,7 +54,7 @@ class DesignTest:
             name: [guess.label == file.label for guess, file in zip(own, files, strict=True)]
             for name, own in guesses.items()
         }
-        result = Tested(
+        result = FinalTest(
             pictures=len(files),
             left_out=left_out,
             accuracies={
@@ -73,7 +71,7 @@ class DesignTest:
         self,
     ) -> tuple[list[_TestPicture], Mapping[str, list[Guess]], Mapping[str, str]]:
         """Test pictures, the guesses of each network, and why other pictures are left out."""
-        pictures = self._pictures
+        pictures = self.picture_list.tested
         left_out = dict(self.picture_list.changed(TEST))
         files = [
             _TestPicture(name, pictures.path(at), pictures.classes[label], pictures.digest(at))
@@ -115,11 +113,6 @@ class DesignTest:
             right=MOST_PICTURES // 2,
             shown=shown_channels(kind),
         ).write(self.folder / PREDICTIONS)
-
-    @cached_property
-    def _pictures(self) -> ListedDataset:
-        """Those set aside, as they are now."""
-        return self.picture_list.tested
 
 
 def _per_cent(estimate: IntervalEstimate) -> Share:

@@ -12,7 +12,7 @@ from asvit.core.run_files import PRETRAINED_WEIGHTS
 from asvit.designs import fractals
 from asvit.designs.last_round import LastRound
 from asvit.designs.recipe import TUNING_SHARE, VALIDATION_SHARE, balance_of, recipe_for
-from asvit.designs.stages import PRETRAINED, Trained
+from asvit.designs.stages import PRETRAINED, TrainingOutcome
 from asvit.runs.algorithms.training import TrainAlgorithm
 from asvit.spaces.timm_models import PREFIX
 from asvit.training.metrics import seconds_of_an_epoch
@@ -147,11 +147,11 @@ class Trainings:
         )
 
 
-def train(run: TrainAlgorithm) -> Trained:
+def train(run: TrainAlgorithm) -> TrainingOutcome:
     """Train a network: sizes, command, accuracy over the last epochs, seconds of an epoch."""
     result = run.run()
     last = result.history[-max(1, round(_LAST_EPOCHS * len(result.history))) :]
-    return Trained(
+    return TrainingOutcome(
         params=result.params,
         macs=result.macs,
         command=result.provenance["command"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,7 @@ import numpy as np
 
 from asvit.core.console import clock
 from asvit.core.continuing import ELSEWHERE
-from asvit.core.files import expanded, split_reading, with_reading
+from asvit.core.files import check_plain, expanded, split_reading, with_reading
 from asvit.core.latency_settings import OF_LATENCY
 from asvit.core.progress import Progress, StageUnderWay, Tell, ignore, image_progress
 from asvit.core.run_files import PICTURES
@@ -22,7 +23,7 @@ from asvit.data.base import LabelledImages
 from asvit.data.files import split_folders, write_pictures
 from asvit.designs import fractals
 from asvit.designs.fitting import SIDES
-from asvit.designs.hours import AFTERWARDS, shares
+from asvit.designs.hours import AFTERWARDS
 from asvit.designs.journal import DesignJournal
 from asvit.designs.last_round import first_family
 from asvit.designs.outcome import outcome
@@ -39,11 +40,11 @@ from asvit.designs.stages import (
     FINALISTS,
     PRETRAINED,
     Exports,
+    FinalTest,
     PictureFacts,
     SearchOutcome,
     StageResults,
-    Tested,
-    Trained,
+    TrainingOutcome,
 )
 from asvit.export.formats import FORMATS
 from asvit.export.quantisation import check_quantiser
@@ -70,6 +71,8 @@ from asvit.training.settings import TrainSettings
 from proxies.evaluation import resolve_device
 from proxies.latency import Latency
 from proxies.text import shown
+
+logger = logging.getLogger(__name__)
 
 #: Settings that nothing depends on before a network is chosen, but for the search's own limit.
 _FREE_UNTIL_CHOICE = (
@@ -148,8 +151,8 @@ class DesignAlgorithm(DesignRun):
         first = f"designing a network for {s.data}: {limits_of(s).limits_in_words}"
         if s.hours is not None:
             warm = fractals.begins_with_them(s, first_family(s), facts)
-            parts = shares(fractals=warm).items()
-            times = (f"{name} {clock(share * s.hours * 3600)}" for name, share in parts)
+            parts = self.plan.hours.parts(fractals=warm).items()
+            times = (f"{name} {clock(seconds)}" for name, seconds in parts)
             more = [f"plan: {', '.join(times)}"]
         uneven = imbalance(facts.sizes)
         if words := balance_in_words(s.balance_for(uneven), uneven):
@@ -358,8 +361,10 @@ class DesignAlgorithm(DesignRun):
 
     def _stage_options(self, name: str) -> dict[str, Any]:
         """Folder and progress of a stage's own run."""
+        folder = self.folder / name
+        check_plain(folder)  # what a link leads to is not written to
         return {
-            "out": self.folder / name,
+            "out": folder,
             "progress": self._tell,
             "track": self.track,
             # With the folder; the list has digests of the pictures.
@@ -382,7 +387,7 @@ class DesignAlgorithm(DesignRun):
         run = SearchAlgorithm(settings=settings, workers=self.workers, **options)
         return search_outcome(run.run())
 
-    def _last_round(self, name: str) -> Trained | None:
+    def _last_round(self, name: str) -> TrainingOutcome | None:
         """Train a finalist; nothing where there are fewer."""
         if name not in self.plan.last_round.entrants:
             return None
@@ -403,7 +408,7 @@ class DesignAlgorithm(DesignRun):
             run_seconds=sum((result.wall_seconds for result in before), trained.run_seconds),
         )
 
-    def _test(self) -> Tested:
+    def _test(self) -> FinalTest:
         """Test the finalists and the network on the pictures set aside."""
         test = DesignTest(
             self.folder,
@@ -418,10 +423,13 @@ class DesignAlgorithm(DesignRun):
         """Latencies of the winner and its rival, each measured again, in a process of its own."""
         forget(self.settings.latency_command)
         last_round, choice = self.plan.last_round, self.results.choice
-        return {
+        latencies = {
             name: self.plan.latency(last_round.network(name).architecture, last_round.side)
             for name in dict.fromkeys((choice.winner, choice.by_hand or choice.winner))
         }
+        for doubt in latencies[choice.winner].doubts(self.settings.max_latency or math.inf):
+            logger.warning(doubt)
+        return latencies
 
     def _export(self) -> Exports:
         """Copy the network in other formats."""

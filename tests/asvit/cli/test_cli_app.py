@@ -37,9 +37,10 @@ def ending(monkeypatch):
     return raising
 
 
-def test_matplotlib_does_not_tell_of_its_own_folders(monkeypatch) -> None:
-    """It makes others where these may not be written to, as where they are root's."""
-    logger = logging.getLogger("matplotlib.font_manager")
+@pytest.mark.parametrize("name", ["matplotlib.font_manager", "onnxscript.version_converter"])
+def test_libraries_do_not_warn_of_what_no_user_needs(name: str, monkeypatch) -> None:
+    """Of folders in place of one's own, and of versions of operators that are refused anyway."""
+    logger = logging.getLogger(name)
     seen: list[bool] = []
     look = click.Command(
         "cost", callback=lambda: seen.append(logger.isEnabledFor(logging.WARNING))

@@ -43,7 +43,7 @@ def test_a_copy_has_the_suffix_of_its_format(
 
 @pytest.mark.parametrize("there", ["a.onnx", "a.md"])
 def test_what_is_there_is_replaced_only_if_asked(there: str, tmp_path: Path) -> None:
-    (tmp_path / there).write_text("")
+    (tmp_path / there).write_text("* format: onnx\n")
     with pytest.raises(FileExistsError, match=f"{there}' exists; name another one or give --for"):
         ONNX.check_out(tmp_path / "a.onnx", card=True, force=False)
     ONNX.check_out(tmp_path / "a.onnx", card=True, force=True)
@@ -57,6 +57,13 @@ def test_copies_in_two_formats_have_a_card_each(tmp_path: Path) -> None:
     FORMATS["pt2"].check_out(second, card=True, force=False)
     assert FORMATS["pt2"].card_path(second) == tmp_path / "a.pt2.md"
     assert ONNX.card_path(first) == tmp_path / "a.md"
+
+
+def test_a_file_of_the_users_is_no_card(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("# Notes\n")
+    for force in (False, True):
+        ONNX.check_out(tmp_path / "a.onnx", card=True, force=force)
+    assert ONNX.card_path(tmp_path / "a.onnx") == tmp_path / "a.onnx.md"
 
 
 def test_a_folder_with_anything_else_in_it_is_never_replaced(tmp_path: Path) -> None:

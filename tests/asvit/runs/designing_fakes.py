@@ -20,7 +20,7 @@ from asvit.designs.stages import (
     PictureFacts,
     SearchOutcome,
     StageResults,
-    Trained,
+    TrainingOutcome,
 )
 from asvit.reference.findings import Interval
 from asvit.runs.algorithms import design_copies, design_search, design_testing
@@ -170,7 +170,7 @@ def last_round(
         finalists=Finalists(side=32, networks=networks, pretrained=[]),
         epochs=Lengths(epochs={}, pictures={}, fractals={}, seconds={}),
         **{
-            name: Trained(validation=accuracy, **size)
+            name: TrainingOutcome(validation=accuracy, **size)
             for name, accuracy in zip(FINALISTS, accuracies, strict=False)
         },
     )

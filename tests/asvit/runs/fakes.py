@@ -20,12 +20,12 @@ from asvit.designs.stages import (
     Entrant,
     Exports,
     Finalists,
+    FinalTest,
     Lengths,
     SearchOutcome,
     SearchPlan,
     Share,
-    Tested,
-    Trained,
+    TrainingOutcome,
 )
 from asvit.growth.seed import GrowthSeed
 from asvit.networks import Network
@@ -187,7 +187,7 @@ def fake_trainings(setattr_: SetAttribute) -> None:
 
 def fake_design(setattr_: SetAttribute) -> None:
     """Look at pictures, and find, train and export nothing."""
-    trained = Trained(
+    trained = TrainingOutcome(
         params=10, macs=20, command="asvit train", epochs=3, validation=70.0, epoch_seconds=1.0
     )
     timed = Latency(1.5, 0.1, 1.0, 10, 1.0, "fake", 1, "eager", 1, 64)
@@ -216,7 +216,7 @@ def fake_design(setattr_: SetAttribute) -> None:
             ranking=[network], ranked=True, variance={}, prediction="", command="asvit search"
         ),
         "_last_round": trained,
-        "_test": Tested(
+        "_test": FinalTest(
             pictures=3,
             left_out={},
             accuracies=shares,

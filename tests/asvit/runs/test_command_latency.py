@@ -95,7 +95,7 @@ def test_the_median_of_three_runs_and_their_spread(tmp_path: Path) -> None:
     assert found == Latency(2.0, 0.75, 1.0, 3, 1.0, command, 0, COMMAND, 4, 32)
     assert not found.is_busy
     assert found.where == f"the device of {command}"
-    assert found.doubts(1.0) == ["warning: timed again, it takes 2 ms, more than the 1 ms allowed"]
+    assert found.doubts(1.0) == ["timed again, it takes 2 ms, more than the 1 ms allowed"]
 
 
 @pytest.mark.parametrize(

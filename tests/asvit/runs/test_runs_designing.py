@@ -227,6 +227,19 @@ def test_starting_over_removes_what_stages_would_go_on_from(
     assert not [*tmp_path.glob("*.svg"), *tmp_path.glob("race.csv")]
 
 
+@pytest.mark.parametrize("stage", ["search", "finalist-2", "training"])
+def test_a_link_in_the_place_of_a_stages_folder_is_refused(
+    stage: str, pictures: Path, tmp_path: Path, fakes: Fakes
+) -> None:
+    folder, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
+    for place in (folder, elsewhere):
+        place.mkdir()
+    (folder / stage).symlink_to(elsewhere)
+    with pytest.raises(ValueError, match=f"{stage} is a link, not a file of its own"):
+        design(pictures, max_params="100K", space=SPACE, out=folder)
+    assert stage not in fakes.calls
+
+
 def test_an_interrupt_names_the_stage(pictures: Path, tmp_path: Path, fakes: Fakes) -> None:
     fakes.stop_at = "finalist-2"
     words = ["design", "--data", pictures, "--max-params", "100K", "--out", tmp_path]

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from asvit.designs import fitting, fractals
-from asvit.designs.hours import SHARES, Hours, shares
+from asvit.designs.hours import AFTERWARDS, SHARES, Hours
 from asvit.designs.last_round import first_family
 from asvit.designs.settings import DesignSettings
 from asvit.designs.stages import SearchPlan
 from asvit.runs.algorithms import design_search
 from asvit.runs.algorithms.design_trainings import Trainings
-from asvit.runs.designing import design
+from asvit.runs.designing import DesignRun, design
 from asvit.spaces import cost
 from tests.asvit.runs.designing_fakes import (
     SPACE,
@@ -191,11 +191,10 @@ def test_little_time_on_fractals_takes_fewer_of_them(caplog: pytest.LogCaptureFi
         fractals.begins_with_them(settings, first_family(settings), picture_facts("ab", count))
         for count in (300, 5_000)
     )
-    parts = shares(fractals=few)
-    assert sum(parts.values()) == pytest.approx(1)
-    assert shares(fractals=many) == SHARES
-    seconds = parts["fractals"] * 3_600
-    left = Hours(1.0, lambda: 0.0).left_for("fractals")  # a little more: no search has taken time
+    hours = Hours(1.0, lambda: 0.0)
+    seconds = hours.parts(fractals=few)["fractals"]
+    assert "fractals" not in hours.parts(fractals=many)
+    left = hours.left_for("fractals")  # a little more: no search has taken time
     for speed, least in ((1_000.0, 20), (200.0, 10), (20.0, 3)):
         ((pictures, epochs),) = fractals.lengths({"finalist-1": speed}, left).values()
         assert epochs >= least
@@ -205,3 +204,28 @@ def test_little_time_on_fractals_takes_fewer_of_them(caplog: pytest.LogCaptureFi
     assert caplog.text == ""
     assert fractals.lengths({"finalist-1": 2.0}, left) == {}  # too few to be worth it
     assert "finalist-1 begins without weights of fractals: there is time for " in caplog.text
+
+
+@pytest.mark.parametrize("warm", [True, False])
+@pytest.mark.parametrize("hours", [0.05, 1.0])
+def test_parts_add_up_to_the_hours_and_leave_enough_for_tests_and_copies(
+    hours: float, warm: bool
+) -> None:
+    parts = Hours(hours, lambda: 0.0).parts(fractals=warm)
+    assert sum(parts.values()) == pytest.approx(3_600 * hours)
+    assert parts["rest"] == pytest.approx(max(AFTERWARDS, SHARES["rest"] * 3_600 * hours))
+    after_search = Hours(hours, lambda: parts["search"])
+    assert parts["last round"] == after_search.left_for("last round")
+    trained = parts["training"] + parts.get("fractals", 0.0)
+    assert trained == pytest.approx(after_search.left_for("training"))
+
+
+@pytest.mark.parametrize(("how", "space", "warm"), [("auto", "resnet", 1), ("fractals", SPACE, 3)])
+def test_the_expected_time_is_that_of_all_trainings_on_fractals(
+    how: str, space: str, warm: int, pictures: Path, fakes: Fakes
+) -> None:
+    run = DesignRun.make(data=str(pictures), max_params="300K", space=space, warm_start=how)
+    seconds = run.resolved().plan_facts()["seconds"]
+    longer = [seconds[f"finalist-{place}"] > seconds["training"] for place in (1, 2, 3)]
+    assert longer.count(True) == warm
+    assert longer[0]

@@ -13,10 +13,8 @@ import pytest
 from asvit.core.summary import Estimate
 from asvit.designs.last_round import contenders
 from asvit.designs.result import Racer
-from asvit.designs.settings import DesignSettings
 from asvit.designs.stages import Choice, StageResults
 from asvit.reference.findings import Interval
-from asvit.runs.algorithms.design_plan import DesignPlan
 from asvit.runs.algorithms.design_trainings import train
 from asvit.runs.designing import DesignRun, design
 from asvit.search.rows import PredictorCheck
@@ -300,7 +298,6 @@ def test_weights_of_the_last_round_go_on_if_they_tell_how_they_will_end(
 
 
 def test_the_training_wants_no_more_pictures_for_validation_than_there_are(tmp_path: Path) -> None:
-    settings = DesignSettings(data="digits", max_macs=10_000_000, balance="none")
     network = entry("resnet", architecture="timm:resnet18")
     for validation, count in ((0, 5), (60, 5), (3, 3)):
         facts = picture_facts("abcde", 300, validation=validation, sizes=[60] * 5)
@@ -308,7 +305,7 @@ def test_the_training_wants_no_more_pictures_for_validation_than_there_are(tmp_p
         results["choice"] = Choice(
             winner="finalist-1", by_hand=None, accuracies={}, epochs=9, seconds={}
         )
-        plan = DesignPlan(settings, tmp_path, results, lambda: 0.0, lambda _: {})
+        plan = plan_of(results, tmp_path, balance="none")
         assert plan.trainings.winner().settings.validation_images == count
 
 

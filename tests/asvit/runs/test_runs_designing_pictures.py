@@ -409,7 +409,7 @@ def test_a_run_folder_that_would_be_a_class_is_refused_but_not_one_beside_parts(
     limits = {"max_params": "100K", "space": SPACE}
     with (
         contextlib.chdir(folder),
-        pytest.raises(ValueError, match=r"runs/design--seed0 is inside \., where folders are cl"),
+        pytest.raises(ValueError, match=r"runs/design-pictures-seed0 is inside \., where"),
     ):
         design(".", **limits)
     assert not (folder / "runs").exists()

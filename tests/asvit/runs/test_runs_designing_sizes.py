@@ -137,6 +137,26 @@ def test_a_network_that_is_too_slow_at_all_widths_is_named_with_its_own_time() -
     assert str(raised.value) == f"{timed[-1]} takes 9.7 ms, more than 95% of the 10 ms allowed"
 
 
+def test_a_network_that_is_slower_when_timed_again_and_a_busy_machine_are_told(
+    pictures: Path,
+    tmp_path: Path,
+    fakes: Fakes,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def latency(plan: DesignPlan, text: str, side: int) -> Latency:
+        before = fakes.latency(plan, text, side)
+        again = "test training" in fakes.calls
+        return replace(before, milliseconds=4.5, busy=2.0) if again else before
+
+    monkeypatch.setattr(DesignPlan, "latency", latency)
+    design(pictures, max_latency="4ms", space=SPACE, out=tmp_path)
+    slow = "timed again, in a process of its own, it takes 4.5 ms, more than the 4 ms allowed"
+    busy = "the machine was busy: a network that is always the same took 2.0 times"
+    for words in (slow, busy):
+        assert caplog.text.count(words) == 1
+
+
 @pytest.mark.parametrize("milliseconds", [1.0, 4.0, 30.0])
 def test_networks_are_as_wide_as_a_limit_of_latency_alone_allows(
     milliseconds: float, pictures: Path, tmp_path: Path, fakes: Fakes

@@ -238,10 +238,8 @@ def test_what_does_not_suit(
     assert {guess.label for guess in found.guesses} == {"0", "1"}
 
 
-def test_a_filter_that_no_graph_has_is_refused(run: Path, tmp_path: Path) -> None:
-    content = WeightsFile.read(run / "model.safetensors")
-    other = WeightsFile(NETWORK, content.weights, facts={**FACTS, "interpolation": "box"})
-    other.write(path := tmp_path / "box.safetensors")
-    with pytest.raises(ValueError, match="unknown interpolation 'box'"):
-        export_network(weights=str(path), to="onnx", with_preprocessing=True)
-    assert {file.name for file in tmp_path.iterdir()} == {"box.safetensors"}
+def test_a_network_without_classes_gives_no_probabilities(tmp_path: Path) -> None:
+    options = {"to": "onnx", "random": True, "num_classes": 0, "with_preprocessing": True}
+    with pytest.raises(ValueError, match="gives probabilities of classes, and this network has n"):
+        export_network(NETWORK.architecture, **options, image_size=32, out=f"{tmp_path}/a.onnx")
+    assert not [*tmp_path.iterdir()]
