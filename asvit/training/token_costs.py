@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from asvit.models.retokenization import Tokens, retokenize, stem_of, token_stages
 from asvit.training.distributed import ProcessGroup
 from asvit.training.layout import fast_layout, use_fast_convolutions
-from asvit.training.precision import resolve_precision
+from asvit.training.precision import arithmetic, resolve_precision
 from asvit.training.settings import TrainSettings
 from asvit.training.token_plan import PUBLISHED_FRACTIONS
 from proxies.counts import count
@@ -119,12 +119,13 @@ def stages_of(
     stages: tuple[dict[str, Any], ...] = ()
     if processes.first:  # alone: processes would slow each other down
         precision = resolve_precision(settings.precision, processes.device)
-        costs = measure_stages(
-            model.to(processes.device),
-            settings.image_size,
-            batch_size=max(2, timed_batch(settings, processes)),
-            precision=torch.bfloat16 if precision == "bf16" else None,
-        )
+        with arithmetic(processes.device, precision):
+            costs = measure_stages(
+                model.to(processes.device),
+                settings.image_size,
+                batch_size=max(2, timed_batch(settings, processes)),
+                precision=torch.bfloat16 if precision == "bf16" else None,
+            )
         stages = tuple(
             {"epochs": epochs, **cost.to_json(), "published_fraction": published}
             for epochs, cost, published in zip(

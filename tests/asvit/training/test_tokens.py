@@ -1,6 +1,7 @@
 """Tokens of a training: their plan, and what each number of them costs."""
 
 import json
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -13,7 +14,9 @@ from asvit.models.asvit import SIZES
 from asvit.models.retokenization import SCHEDULE, Tokens, retokenize, tokens_of
 from asvit.spaces.architectures import build_on_meta
 from asvit.training import token_costs
-from asvit.training.token_costs import measure_stages
+from asvit.training.distributed import ProcessGroup
+from asvit.training.settings import TrainSettings
+from asvit.training.token_costs import StageCost, measure_stages, stages_of
 from asvit.training.token_plan import AUTO, PUBLISHED_FRACTIONS, TokenPlan, saved
 from tests.asvit.models.families import make
 
@@ -231,6 +234,25 @@ def test_networks_that_cannot_run_coarse_are_refused_before_training():
         measure_stages(model, 32, batch_size=2)
     with pytest.raises(ValueError, match="Linear has no convolution"):
         measure_stages(nn.Linear(3, 3), 32)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+def test_stages_are_timed_with_the_arithmetic_of_the_training(precision, monkeypatch):
+    def arithmetic(device, precision):
+        timed.append((device.type, precision))
+        return nullcontext()
+
+    def costs(*_, precision, **__):
+        timed.append(precision)
+        return [StageCost(tokens, 1, 1.0, 1.0, 1.0) for tokens in SCHEDULE]
+
+    timed = []
+    monkeypatch.setattr(token_costs, "arithmetic", arithmetic)
+    monkeypatch.setattr(token_costs, "measure_stages", costs)
+    text, own = "8,2,3|4,1,2|4,1,4|4,1,6|32", {"epochs": 3, "retokenize": "1/1/1"}
+    training = TrainSettings.make(architecture=text, image_size=64, precision=precision, **own)
+    assert len(stages_of(training, make("asvit"), ProcessGroup("cpu"))) == 3
+    assert timed == [("cpu", precision), torch.bfloat16 if precision == "bf16" else None]
 
 
 @pytest.mark.gpu
