@@ -13,12 +13,14 @@ import asvit
 from asvit.models.asvit import SIZES
 from asvit.models.retokenization import SCHEDULE, Tokens, retokenize, tokens_of
 from asvit.spaces.architectures import build_on_meta
-from asvit.training import token_costs
+from asvit.training import step_graph, token_costs
 from asvit.training.distributed import ProcessGroup
 from asvit.training.settings import TrainSettings
 from asvit.training.token_costs import StageCost, measure_stages, stages_of
 from asvit.training.token_plan import AUTO, PUBLISHED_FRACTIONS, TokenPlan, saved
+from proxies.cuda_graphs import BEFORE_CAPTURE
 from tests.asvit.models.families import make
+from tests.fake_cuda import FakeCuda
 
 plans = st.builds(TokenPlan, st.tuples(*(st.integers(least, 400) for least in (0, 0, 1))))
 
@@ -226,6 +228,16 @@ def test_steps_are_training_steps_in_the_precision_asked_for():
     assert seconds > 0
     assert model.steps == [((2, 2, 2, 2), torch.bfloat16, True)] * 4
     assert model.stem.weight.grad is None
+
+
+def test_steps_on_a_gpu_are_timed_as_a_graph_replays_them(monkeypatch):
+    cuda = FakeCuda()
+    monkeypatch.setattr(step_graph, "_functions", lambda device: cuda)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
+    assert token_costs._seconds(model, torch.zeros(2, 3, 2, 2), 5, None) > 0
+    (graph,) = cuda.graphs
+    assert graph.replays == 1 + 5 - BEFORE_CAPTURE
+    assert cuda.notes[-1] == "empty cache in usual"
 
 
 def test_networks_that_cannot_run_coarse_are_refused_before_training():
