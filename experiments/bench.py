@@ -70,11 +70,11 @@ def seconds(device: torch.device, function: Callable[[], object], *, wall: bool 
 
     Work of other processes counts on the ``wall`` clock alone.
     """
-    _synchronise(device)
+    timing.synchronise(device)
     now = time.process_time if by_processor(device) and not wall else time.perf_counter
     start = now()
     function()
-    _synchronise(device)
+    timing.synchronise(device)
     return now() - start
 
 
@@ -136,8 +136,3 @@ def write_pictures(
         place.mkdir(exist_ok=True)
         picture = Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
         picture.save(place / f"{number}.jpg", quality=90)
-
-
-def _synchronise(device: torch.device) -> None:
-    if device.type != "cpu":
-        torch.accelerator.synchronize(device)

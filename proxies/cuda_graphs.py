@@ -9,6 +9,7 @@ References:
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, TypeVar
 
 import torch
@@ -32,13 +33,19 @@ def beside(device: torch.device, cuda: Any = torch.cuda) -> Iterator[None]:
         cuda: torch's functions for it.
     """
     with cuda.device(device):
-        other, usual = cuda.Stream(), cuda.current_stream()
+        other, usual = _other_stream(cuda, cuda.current_device()), cuda.current_stream()
         other.wait_stream(usual)
         try:
             with cuda.stream(other):
                 yield
         finally:
             usual.wait_stream(other)
+
+
+@cache
+def _other_stream(cuda: Any, device: int) -> Any:
+    """The same at each call: torch keeps the memory of a stream for that stream alone."""
+    return cuda.Stream(device)
 
 
 def capture(run: Callable[[], object], cuda: Any = torch.cuda) -> Callable[[], None]:

@@ -61,6 +61,11 @@ def out_of_memory(failure: BaseException | str) -> bool:
     return any(phrase in words for phrase in _OUT_OF_MEMORY)
 
 
+def device_failed(error: BaseException) -> bool:
+    """Whether an accelerator failed, or a kernel on it; told by the name of the type, too."""
+    return type(error).__name__ in ("AcceleratorError", "DeviceError")  # of torch, and ours
+
+
 def fault(error: BaseException) -> str:
     """Describe an error for the author of the code that raised it.
 

@@ -69,7 +69,8 @@ def _fault(
     kind = type(model).__name__
 
     def beside(other: int) -> Tensor:
-        pair = images[[0, min(other, len(images) - 1)]]
+        # Not by a list of places, which an accelerator would be sent.
+        pair = torch.stack([images[0], images[min(other, len(images) - 1)]])
         return rows(model, pair.to(reference_tensor(model)))[:1]
 
     with torch.no_grad():

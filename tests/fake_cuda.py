@@ -22,6 +22,7 @@ class FakeCuda:
         self.default_generators = [FakeGenerator(self)]
         self.graphs: list[FakeGraph] = []
         self.free, self.taken = 4, 1  # bytes
+        self.streams = 0  # beside the usual one
 
     def _within(self, name: str) -> AbstractContextManager[None]:
         @contextmanager
@@ -54,7 +55,8 @@ class FakeCuda:
         with self._within("capture"), graph.recording():
             yield
 
-    def Stream(self) -> "FakeStream":
+    def Stream(self, device: int) -> "FakeStream":
+        self.streams += 1
         return FakeStream(self, "another stream")
 
     def current_stream(self) -> "FakeStream":

@@ -23,7 +23,7 @@ from asvit.cli.options import Session, debug_option
 from asvit.core.display import say
 from asvit.core.extensions import installed_runs, load_extensions, raised_in_extension
 from asvit.core.secrets import censored
-from proxies.messages import fault, hint, out_of_memory
+from proxies.messages import device_failed, fault, first_line, hint, out_of_memory
 from proxies.text import legible, one_line, shown
 
 USAGE, FAILED, INTERRUPTED, BUG = 2, 3, 130, 1
@@ -196,6 +196,11 @@ def _verdict(error: BaseException) -> tuple[int, str]:
         return FAILED, _one_line(f"{error.strerror}{place}")
     if isinstance(error, EXPECTED) or _is_missing_extra(error):
         return FAILED, _one_line(str(error)) or type(error).__name__
+    if device_failed(error):
+        return FAILED, (
+            f"the accelerator failed ({first_line(error)}); what was saved is whole; give the "
+            "command again, to go on in a new process"
+        )
     if isinstance(error, SystemExit):
         return FAILED, f"something ended the program before it was done: {fault(error)}"
     if raised_in_extension(error):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from asvit.core.settings import Settings, setting
 from asvit.executors.placement import fitting
-from proxies.messages import out_of_memory
+from proxies.messages import device_failed, out_of_memory
 
 if TYPE_CHECKING:
     import numpy as np
@@ -141,10 +141,8 @@ def perform(worker: Worker, task: Task) -> dict[str, Any]:
     try:
         return {"result": worker(task)}
     except Exception as error:  # noqa: BLE001  Pool.run raises it again
-        from proxies.evaluation import DeviceError  # imports torch
-
-        if out_of_memory(error) or isinstance(error, DeviceError):
-            return {"lost": str(error) or "out of memory"}
+        if out_of_memory(error) or device_failed(error):
+            return {"lost": str(error).partition("\n")[0] or "out of memory"}
         return {"bug": traceback.format_exc()}
 
 

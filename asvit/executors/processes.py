@@ -20,7 +20,7 @@ from typing import IO, Any
 
 from asvit.core.processes import module_process
 from asvit.executors.base import Event, Task, Work, apart_from_garbage, cores, perform
-from proxies.messages import first_line, out_of_memory
+from proxies.messages import device_failed, first_line, out_of_memory
 
 
 class ProcessBackend:
@@ -152,7 +152,7 @@ def _serve() -> None:
         answers.write(_line({"kind": "refused", "reason": first_line(error)}))
         return
     except (RuntimeError, MemoryError) as error:
-        if not out_of_memory(error):
+        if not (out_of_memory(error) or device_failed(error)):
             raise
         answers.write(_line({"kind": "died", "reason": first_line(error)}))
         return

@@ -4,8 +4,9 @@ import math
 import os
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,11 +25,13 @@ from asvit.search import TrainingSearchSettings
 from asvit.search.limits import Limits
 from asvit.search.seeds import draw_seed
 from asvit.spaces import load_space
+from asvit.training.step_graph import FEWEST
 from proxies import Cost
 from proxies.evaluation import resolve_device
 
 _NETWORKS = 3  # of a search whose trainings are timed
 _PROBED = 5  # steps of these trainings
+_LONGER = 5  # times the steps that a CUDA graph needs, of one of two trainings with a graph
 _APART = 3.0  # times the median, that numbers of steps may be at most
 _CACHED = ("fractal", "torchvision", "hf")  # images that loading would write to the cache
 
@@ -143,14 +146,29 @@ def seconds_each(settings: TrainingSearchSettings, texts: Sequence[str]) -> Sequ
     channels = Limits(load_space(settings.space), settings).channels
     pixels = torch.from_numpy(rng.standard_normal((count, channels, side, side), np.float32))
     images = Images(pixels, torch.arange(count) % 2, ("even", "odd"), "noise")
-    train = Trainer(probe, device, images=images)
+
+    def seconds(text: str, steps: int = _PROBED) -> float:
+        train = Trainer(replace(probe, steps=steps), device, images=images)
+        return train(Training(text, 0)).seconds
+
     # A GPU loads and chooses the kernels of each network at its first use.
     for text in texts[:1] if device == "cpu" else texts:
-        train(Training(text, 0))  # warms up
+        seconds(text)  # warms up
+    if device.startswith("cuda") and whole.steps >= FEWEST:
+        return [_with_graph(partial(seconds, text), whole.steps) for text in texts]
     passes, probed = (
         3 * s.steps * s.batch_size + s.test_images for s in (whole, probe)
     )  # a step takes three passes of each image
-    return [train(Training(text, 0)).seconds * passes / probed for text in texts]
+    return [seconds(text) * passes / probed for text in texts]
+
+
+def _with_graph(seconds: Callable[[int], float], steps: int) -> float:
+    """Seconds of a training by those of two shorter ones, which replay a step as a CUDA graph.
+
+    Capturing one takes as long as dozens of replays, and a step by kernels as long as several.
+    """
+    short, longer = seconds(FEWEST), seconds(_LONGER * FEWEST)
+    return short + max(0.0, longer - short) * (steps - FEWEST) / ((_LONGER - 1) * FEWEST)
 
 
 def peak_memory(device: str) -> int | None:

@@ -33,6 +33,7 @@ from asvit.runs.folder import kind_in, kind_noun
 from asvit.runs.timm_classifiers import published_classifier, timm_preparation
 from asvit.spaces.timm_models import PREFIX
 from asvit.training.layout import fast_layout, use_fast_convolutions
+from asvit.training.precision import arithmetic
 from asvit.training.pretrained import weights_path
 from proxies.evaluation import FAILURES, resolve_device
 from proxies.messages import first_line, out_of_memory
@@ -168,7 +169,13 @@ def _by_torch(model: nn.Module, device: torch.device) -> Run:
     """Runs a network that nothing else uses on a device, on a CPU as trainings run it."""
     use_fast_convolutions(model, device)
     model.register_forward_pre_hook(lambda _, inputs: (fast_layout(inputs[0]),))
-    return by_torch(model, device)
+    run = by_torch(model, device)
+
+    def exact(images: NDArray[Any]) -> NDArray[Any]:
+        with arithmetic(device, "fp32"):  # torch's own choice are TF32's ten bits
+            return run(images)
+
+    return exact
 
 
 def find_pictures(images: str | Path | Iterable[str | Path]) -> Iterator[Path]:

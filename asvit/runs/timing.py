@@ -23,12 +23,12 @@ from asvit.core.programs import file_command
 from asvit.export.formats import FORMATS
 from asvit.runs.command_latency import command_latency, forget
 from asvit.spaces import build
-from proxies.evaluation import FAILURES, resolve_device
+from proxies.evaluation import FAILURES, check_device, resolve_device
 from proxies.features import in_evaluation_mode
 from proxies.latency import Latency
 from proxies.messages import fault
 from proxies.registry import Registry
-from proxies.timing import captured, device_name, image_dtype, time_passes
+from proxies.timing import captured, device_name, image_dtype, synchronise, time_passes
 
 if TYPE_CHECKING:
     from asvit.spaces.base import Architecture
@@ -149,7 +149,8 @@ def latency(
     Raises:
         ValueError: If the architecture, the runtime, the command or a number is wrong, the device
             or the runtime is not available, or the network does not run on such images.
-        OSError: If the command cannot be run, fails, takes too long, or prints anything else.
+        OSError: If the command cannot be run, fails, takes too long, or prints anything else; or
+            an accelerator computes nothing any more.
 
     Example:
         >>> asvit.latency("8,2,3|4,1,2|4,1,4|4,1,6|32", image_size=32).milliseconds > 0
@@ -191,9 +192,11 @@ def latency(
             run = way.prepare(model, images)
             with torch.inference_mode():
                 run()
+            synchronise(target)  # only then it has run
         except MemoryError:
             raise
         except FAILURES as error:  # the network may be anybody's
+            check_device(target)
             raise ValueError(
                 f"runtime {runtime!r} cannot run {kind} on {shape} images: {fault(error)}"
             ) from error

@@ -4,6 +4,7 @@ import copy
 import math
 import statistics
 import time
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,10 +14,12 @@ from torch import Tensor, nn
 from asvit.models.retokenization import Tokens, retokenize, stem_of, token_stages
 from asvit.training.distributed import ProcessGroup
 from asvit.training.layout import fast_layout, use_fast_convolutions
-from asvit.training.precision import resolve_precision
+from asvit.training.precision import arithmetic, resolve_precision
 from asvit.training.settings import TrainSettings
+from asvit.training.step_graph import FEWEST, StepGraph
 from asvit.training.token_plan import PUBLISHED_FRACTIONS
 from proxies.counts import count
+from proxies.cuda_graphs import BEFORE_CAPTURE
 from proxies.timing import synchronise
 
 _TIMED_BATCH, _ON_A_CPU = 64, 16  # images of a process in a step that is timed
@@ -54,7 +57,7 @@ def measure_stages(
     Works on a copy on the device of ``model``, in the form that trainings give it, which needs
     memory for a second network, its gradients and the state of AdamW. Neither ``model`` nor the
     random number generators change. The time is the median of ``steps`` steps on noise, after one
-    that is not timed.
+    that is not timed, or those before a CUDA graph of them.
 
     The model gives ``[B, C, H, W] -> [B, classes]``, or a tuple of those; batch norm needs batches
     of 2 or more. ``precision`` is for autocast; None stands for the dtype of the weights.
@@ -82,22 +85,30 @@ def measure_stages(
 
 
 def _seconds(model: nn.Module, images: Tensor, steps: int, precision: torch.dtype | None) -> float:
-    """Median time of a training step, in seconds."""
-    optimizer = torch.optim.AdamW(model.parameters())
+    """Median time of a training step, in seconds; on a GPU of one that a graph replays."""
+    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
     device = images.device
-    times = []
-    for _ in range(steps + 1):
-        synchronise(device)
-        began = time.perf_counter()
+
+    def take(images: Tensor) -> Tensor:
         with torch.autocast(device.type, dtype=precision, enabled=precision is not None):
             outputs = model(images)
         heads = outputs if isinstance(outputs, tuple) else (outputs,)
-        torch.stack([head.float().square().mean() for head in heads]).sum().backward()
+        loss = torch.stack([head.float().square().mean() for head in heads]).sum()
+        loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-        synchronise(device)
-        times.append(time.perf_counter() - began)
-    return statistics.median(times[1:])
+        return loss
+
+    step = StepGraph(take, model, optimizer, steps=FEWEST, device=device)
+    untimed, times = 1 if device.type == "cpu" else BEFORE_CAPTURE + 1, list[float]()
+    with closing(step), step.running():
+        for _ in range(untimed + steps):
+            synchronise(device)
+            began = time.perf_counter()
+            step(images)
+            synchronise(device)
+            times.append(time.perf_counter() - began)
+    return statistics.median(times[untimed:])
 
 
 def timed_batch(settings: TrainSettings, processes: ProcessGroup, macs: float = math.inf) -> int:
@@ -119,12 +130,13 @@ def stages_of(
     stages: tuple[dict[str, Any], ...] = ()
     if processes.first:  # alone: processes would slow each other down
         precision = resolve_precision(settings.precision, processes.device)
-        costs = measure_stages(
-            model.to(processes.device),
-            settings.image_size,
-            batch_size=max(2, timed_batch(settings, processes)),
-            precision=torch.bfloat16 if precision == "bf16" else None,
-        )
+        with arithmetic(processes.device, precision):
+            costs = measure_stages(
+                model.to(processes.device),
+                settings.image_size,
+                batch_size=max(2, timed_batch(settings, processes)),
+                precision=torch.bfloat16 if precision == "bf16" else None,
+            )
         stages = tuple(
             {"epochs": epochs, **cost.to_json(), "published_fraction": published}
             for epochs, cost, published in zip(

@@ -48,6 +48,15 @@ def test_the_usual_stream_waits_for_the_other_and_the_other_way_round() -> None:
     assert cuda.inside == ["usual"]
 
 
+def test_memory_that_another_stream_has_taken_serves_it_again() -> None:
+    """Each stream has memory of its own: a new one in each epoch would fill a GPU."""
+    cuda = FakeCuda()
+    for _ in range(3):
+        with beside(DEVICE, cuda):
+            pass
+    assert cuda.streams == 1
+
+
 def test_after_a_capture_that_fails_random_numbers_are_drawn_as_before() -> None:
     cuda = FakeCuda()
     x = torch.ones(3)

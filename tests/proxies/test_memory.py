@@ -14,9 +14,10 @@ from torch import Tensor, nn
 import asvit
 import proxies.memory
 from proxies import PROXIES, Circle, Inputs, jacobian_covariance, ntk_matrix
+from proxies.evaluation import DeviceError
 from proxies.expansion import length_distortions
 from proxies.memory import first_that_fits, in_chunks, to_host
-from proxies.messages import out_of_memory
+from proxies.messages import device_failed, out_of_memory
 from proxies.ntk import ntk_condition_numbers
 from tests.host_reads import HostReads
 from tests.proxies.networks import NETWORKS, run_out_of_memory, small_swin
@@ -89,6 +90,12 @@ def test_what_counts_as_out_of_memory() -> None:
     assert not out_of_memory(ValueError("out of memory"))
     assert out_of_memory(OSError(errno.ENOMEM, "Cannot allocate memory"))
     assert out_of_memory("given up: MPS backend out of memory")
+
+
+def test_what_counts_as_a_failure_of_a_device() -> None:
+    assert device_failed(torch.AcceleratorError("CUDA error: device-side assert triggered"))
+    assert device_failed(DeviceError("device cuda:0 computes nothing any more"))
+    assert not device_failed(RuntimeError("shapes differ"))
 
 
 def test_trimming_is_harmless_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from timm.models import VisionTransformer
 from torch import Tensor, nn
 
 from proxies import PROXIES, Inputs, combine, measure, measure_repeats
+from proxies.cuda_graphs import counting_waits
 from proxies.registry import Proxy, standard_measures
 from proxies.samples import independent_images, repeatable_images, same_rows
 from tests.proxies.networks import Lambda
@@ -136,6 +137,16 @@ def test_one_image_cannot_interact() -> None:
     assert independent_images(model, given(pair[:1])) == ""
     assert "its samples interact" in independent_images(model, given(pair))
     assert repeatable_images(model, given(pair)) == ""
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu_a_check_waits_once() -> None:
+    model, images = Twisted(nn.Identity()).cuda(), torch.randn(4, 3, 16, 16, device="cuda")
+    for waits in (None, 1):  # what is done once may wait
+        fault, counted = counting_waits(lambda: repeatable_images(model, given(images)))
+        assert fault == ""
+        assert waits in (None, counted)
 
 
 def test_rows_are_the_same_up_to_rounding() -> None:

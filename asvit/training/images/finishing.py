@@ -80,6 +80,11 @@ class Finish:
         """The first two on the device; copying them for each batch would wait for it."""
         return self.shift.to(self.device), self.scale.to(self.device)
 
+    @cached_property
+    def stream(self) -> Any:
+        """For all epochs, as torch keeps the memory of a CUDA stream for that stream alone."""
+        return torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
+
     def __call__(self, parts: Sequence[Any], epoch: int, number: int) -> Images:
         """The batch of this number in an epoch, from its parts in order.
 
@@ -107,18 +112,17 @@ class Finish:
             return self.mixing(images, targets)
 
 
-def ahead(batches: Iterator[Images], device: torch.device) -> Iterator[Images]:
-    """The same batches, on CUDA finished by a stream of their own while the last step runs."""
-    if device.type != "cuda":
+def ahead(batches: Iterator[Images], stream: Any) -> Iterator[Images]:
+    """The same batches, finished by a CUDA stream of their own, if any, during the last step."""
+    if stream is None:
         yield from batches
         return
-    stream = torch.cuda.Stream(device)
     while True:
         with torch.cuda.stream(stream):
             batch = next(batches, None)
         if batch is None:
             return
-        current = torch.cuda.current_stream(device)
+        current = torch.cuda.current_stream(stream.device)
         current.wait_stream(stream)
         for tensor in batch:
             tensor.record_stream(current)  # so that its memory is not used again before the step

@@ -84,7 +84,7 @@ class Loader:
         if self._finish is None:
             return ((batch.images, batch.targets) for _, (batch,) in self.prepared())
         finished = (self._finish(parts, *plan[:2]) for plan, parts in self.prepared())
-        return ahead(finished, self._finish.device)
+        return ahead(finished, self._finish.stream)
 
     def prepared(self) -> Iterator[tuple[BatchPlan, list[Batch]]]:
         """Iterate over the plan of each batch, and the parts that workers have prepared."""

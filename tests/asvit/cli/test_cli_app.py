@@ -132,6 +132,11 @@ def test_usage_errors_are_one_line_with_code_2(args: list[str], words: list[str]
         (MemoryError("memory ran out in epoch 1"), 3, "asvit: memory ran out in epoch 1"),
         (OSError(12, "Cannot allocate memory"), 3, "asvit: memory ran out ([Errno 12] Cannot"),
         (RuntimeError("can't start new thread"), 3, "asvit: memory ran out (can't start new"),
+        (
+            type("AcceleratorError", (RuntimeError,), {})("CUDA error: unknown\nand more"),
+            3,
+            "asvit: the accelerator failed (CUDA error: unknown); what was saved is whole;",
+        ),
         (TypeError("oops"), 1, "asvit: unexpected TypeError: oops (a bug"),
         (KeyboardInterrupt(), 130, ""),
     ],

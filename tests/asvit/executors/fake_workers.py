@@ -23,6 +23,8 @@ class Fake:
             raise ValueError("these settings are refused")
         if settings.get("memory"):
             raise MemoryError("no room for the images")
+        if settings.get("busy"):
+            raise type("AcceleratorError", (RuntimeError,), {})("CUDA error: devices are busy")
         if settings.get("die"):
             os._exit(7)
         self._offset = int(arrays["offset"].sum()) if arrays else 0

@@ -106,13 +106,14 @@ def test_a_task_that_always_fails_is_given_up(fate: str, workers: Workers, failu
         torch.OutOfMemoryError("CUDA out of memory"),
         RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"),
         DeviceError("device cuda:0 computes nothing any more"),
+        torch.AcceleratorError("CUDA error: device-side assert triggered\nmore about it"),
     ],
 )
 def test_a_task_that_another_worker_may_do_is_no_bug(error: Exception) -> None:
     def worker(_task: Task) -> None:
         raise error
 
-    assert perform(worker, {}) == {"lost": str(error)}
+    assert perform(worker, {}) == {"lost": str(error).splitlines()[0]}
 
 
 class Narrow:
@@ -179,6 +180,7 @@ def test_a_bug_is_raised_with_its_traceback(pool: Pool) -> None:
         (2, "refuse", ValueError, "these settings are refused"),
         (1, "die", ChildProcessError, r"no worker could be started: .* code 7"),
         (1, "memory", ChildProcessError, "no worker could be started: no room for the images"),
+        (1, "busy", ChildProcessError, "no worker could be started: CUDA error: devices are"),
     ],
 )
 def test_workers_that_refuse_or_never_start_end_the_run(

@@ -5,7 +5,7 @@ import math
 import random
 import shutil
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -210,6 +210,21 @@ def test_what_is_no_picture(run: Path, tmp_path: Path) -> None:
     for wrong in ({"top": 0}, {"batch_size": 0}):
         with pytest.raises(ValueError, match="must be at least 1, got 0"):
             asvit.predict(run, [], **wrong)
+
+
+def test_pictures_are_classified_by_exact_products(
+    run: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch lets a GPU round the factors in convolutions to ten bits."""
+    used: list[object] = []
+
+    def arithmetic(*how: object) -> AbstractContextManager[None]:
+        used.append(how)
+        return nullcontext()
+
+    monkeypatch.setattr("asvit.runs.predicting.arithmetic", arithmetic)
+    asvit.predict(run, pictures, device="cpu")
+    assert set(used) == {(torch.device("cpu"), "fp32")}
 
 
 def test_a_picture_that_memory_does_not_hold_hides_no_other(

@@ -9,11 +9,13 @@ import pytest
 import asvit.runs.estimate as module
 from asvit.executors import Workers
 from asvit.reference.build import Outcome, Training
+from asvit.reference.build_settings import BuildSettings
 from asvit.reference.trainer import Trainer
 from asvit.runs.estimate import Remaining, training_seconds, with_example
 from asvit.runs.measurement_pool import MeasurementJob
 from asvit.runs.search import SearchRun
 from asvit.search import SearchSettings, TrainingSearchSettings
+from asvit.training.step_graph import FEWEST
 
 PLACE: dict[str, Any] = {"space": "asvit-tiny", "image_size": 32, "device": "cpu"}
 SMALL = {**PLACE, "images": 2, "points": 3}
@@ -64,7 +66,7 @@ def test_paces_make_families_take_equally_long(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize(
-    ("device", "trained"), [("cpu", ["a", "a", "b"]), ("cuda", ["a", "b", "a", "b"])]
+    ("device", "trained"), [("cpu", ["a", "a", "b"]), ("xpu", ["a", "b", "a", "b"])]
 )
 def test_networks_are_timed_warm(
     monkeypatch: pytest.MonkeyPatch, device: str, trained: list[str]
@@ -79,6 +81,28 @@ def test_networks_are_timed_warm(
     monkeypatch.setattr(module, "resolve_device", lambda _name: device)
     module.seconds_each(TrainingSearchSettings(**PLACE, trainings=5), ["a", "b"])
     assert met == trained
+
+
+def test_steps_that_a_graph_replays_are_timed_without_its_capture(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a GPU: by its first steps, a training would seem to take six times as long."""
+    timed: list[int] = []
+
+    def trainer(settings: BuildSettings, _device: str, **_images: object) -> Any:
+        def train(_training: Training) -> Outcome:
+            timed.append(settings.steps)
+            took = 0.5 + 0.002 * settings.steps
+            return Outcome(accuracy=50.0, loss=1.0, seconds=took, reason="")
+
+        return train
+
+    monkeypatch.setattr(module, "Trainer", trainer)
+    monkeypatch.setattr(module, "resolve_device", lambda _name: "cuda")
+    for steps, took in ((1000, 2.5), (FEWEST, 0.54)):
+        settings = TrainingSearchSettings(**PLACE, trainings=5, training_steps=steps)
+        assert module.seconds_each(settings, ["a"]) == [pytest.approx(took)]
+    assert timed == [5, FEWEST, 5 * FEWEST] * 2
 
 
 def test_a_measure_that_fails_says_why() -> None:

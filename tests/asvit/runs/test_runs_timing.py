@@ -16,6 +16,7 @@ from torch import Tensor, nn
 import asvit
 from asvit.runs.timing import RUNTIMES, device_names, devices, fresh_latency
 from proxies import PROXIES, Inputs, timing
+from proxies.evaluation import DeviceError
 
 TEXT = "4,8,2|2,4,2|2,2,2|2,1,2|16"
 
@@ -100,6 +101,17 @@ def test_what_cannot_be_timed_says_why_in_a_line(given: dict[str, object], words
     with pytest.raises(ValueError, match=words) as refusal:
         asvit.latency(Doubled(), **{"image_size": 8, **given})
     assert len(str(refusal.value).splitlines()) == 1
+
+
+def test_a_device_that_fails_is_no_fault_of_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search would take it, and all after it, for too slow."""
+
+    def fails(_device: torch.device) -> None:
+        raise DeviceError("device cuda:0 computes nothing any more")
+
+    monkeypatch.setattr("asvit.runs.timing.check_device", fails)
+    with pytest.raises(DeviceError):
+        asvit.latency(Doubled(), 16)
 
 
 def test_a_network_without_values_is_refused() -> None:

@@ -566,3 +566,16 @@ def test_on_a_gpu_captured_epochs_are_like_others(
         trainer.close()
     assert captures == [1]
     assert losses[1] == pytest.approx(losses[0], rel=0.01)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu_later_epochs_take_no_more_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of steps that are not captured, beside the usual stream."""
+    monkeypatch.setattr(step_graph, "_MARGIN", 2**40)
+    trainer = Engine(network(), settings(epochs=9), ProcessGroup("cuda"), steps_per_epoch=STEPS)
+    reserved = []
+    for epoch in range(9):
+        trainer.train(epoch, batches(epoch))
+        reserved.append(torch.cuda.memory_reserved())
+    assert reserved[-1] == reserved[1]

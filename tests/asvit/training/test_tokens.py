@@ -1,6 +1,7 @@
 """Tokens of a training: their plan, and what each number of them costs."""
 
 import json
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -12,10 +13,14 @@ import asvit
 from asvit.models.asvit import SIZES
 from asvit.models.retokenization import SCHEDULE, Tokens, retokenize, tokens_of
 from asvit.spaces.architectures import build_on_meta
-from asvit.training import token_costs
-from asvit.training.token_costs import measure_stages
+from asvit.training import step_graph, token_costs
+from asvit.training.distributed import ProcessGroup
+from asvit.training.settings import TrainSettings
+from asvit.training.token_costs import StageCost, measure_stages, stages_of
 from asvit.training.token_plan import AUTO, PUBLISHED_FRACTIONS, TokenPlan, saved
+from proxies.cuda_graphs import BEFORE_CAPTURE
 from tests.asvit.models.families import make
+from tests.fake_cuda import FakeCuda
 
 plans = st.builds(TokenPlan, st.tuples(*(st.integers(least, 400) for least in (0, 0, 1))))
 
@@ -225,12 +230,41 @@ def test_steps_are_training_steps_in_the_precision_asked_for():
     assert model.stem.weight.grad is None
 
 
+def test_steps_on_a_gpu_are_timed_as_a_graph_replays_them(monkeypatch):
+    cuda = FakeCuda()
+    monkeypatch.setattr(step_graph, "_functions", lambda device: cuda)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
+    assert token_costs._seconds(model, torch.zeros(2, 3, 2, 2), 5, None) > 0
+    (graph,) = cuda.graphs
+    assert graph.replays == 1 + 5 - BEFORE_CAPTURE
+    assert cuda.notes[-1] == "empty cache in usual"
+
+
 def test_networks_that_cannot_run_coarse_are_refused_before_training():
     model = nn.Sequential(nn.Conv2d(3, 2, 4, 4), nn.Flatten(), nn.Linear(2 * 64, 5))
     with pytest.raises(ValueError, match="cannot count Sequential"):
         measure_stages(model, 32, batch_size=2)
     with pytest.raises(ValueError, match="Linear has no convolution"):
         measure_stages(nn.Linear(3, 3), 32)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+def test_stages_are_timed_with_the_arithmetic_of_the_training(precision, monkeypatch):
+    def arithmetic(device, precision):
+        timed.append((device.type, precision))
+        return nullcontext()
+
+    def costs(*_, precision, **__):
+        timed.append(precision)
+        return [StageCost(tokens, 1, 1.0, 1.0, 1.0) for tokens in SCHEDULE]
+
+    timed = []
+    monkeypatch.setattr(token_costs, "arithmetic", arithmetic)
+    monkeypatch.setattr(token_costs, "measure_stages", costs)
+    text, own = "8,2,3|4,1,2|4,1,4|4,1,6|32", {"epochs": 3, "retokenize": "1/1/1"}
+    training = TrainSettings.make(architecture=text, image_size=64, precision=precision, **own)
+    assert len(stages_of(training, make("asvit"), ProcessGroup("cpu"))) == 3
+    assert timed == [("cpu", precision), torch.bfloat16 if precision == "bf16" else None]
 
 
 @pytest.mark.gpu

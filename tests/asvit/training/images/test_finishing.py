@@ -156,6 +156,12 @@ def test_a_stream_of_its_own_finishes_batches(monkeypatch: pytest.MonkeyPatch) -
         def __str__(self) -> str:
             return "main"
 
+    class Side:
+        device = torch.device("cuda:1")
+
+        def __str__(self) -> str:
+            return "side"
+
     def made() -> Iterator[Any]:
         for number in range(2):
             said.append(f"make {number}")
@@ -163,18 +169,24 @@ def test_a_stream_of_its_own_finishes_batches(monkeypatch: pytest.MonkeyPatch) -
 
     current = Current()
     cuda = SimpleNamespace(
-        Stream=lambda _device: "side",
-        stream=lambda _stream: nullcontext(),
-        current_stream=lambda _device: current,
+        stream=lambda _stream: nullcontext(), current_stream=lambda _device: current
     )
     monkeypatch.setattr(finishing.torch, "cuda", cuda)
-    for (batch,) in finishing.ahead(made(), torch.device("cuda")):
+    for (batch,) in finishing.ahead(made(), Side()):
         said.append(f"step {batch.number}")
     each = ["make {0}", "main waits for side", "main keeps {0}", "step {0}"]
     assert said == [line.format(number) for number in range(2) for line in each]
 
 
+def test_all_epochs_have_one_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each stream has memory of its own: a new one in each epoch would fill a GPU."""
+    monkeypatch.setattr(finishing.torch.cuda, "Stream", lambda _device: object())
+    norms = {"shift": torch.zeros(1), "scale": torch.ones(1)}
+    finish = finishing.Finish(device=torch.device("cuda"), seed=0, **norms)
+    assert finish.stream is finish.stream is not None
+
+
 def test_batches_of_other_devices_need_no_stream() -> None:
     batches = [(torch.zeros(1), torch.ones(1))]
-    same: list[tuple[Tensor, Tensor]] = [*finishing.ahead(iter(batches), CPU)]
+    same: list[tuple[Tensor, Tensor]] = [*finishing.ahead(iter(batches), None)]
     assert same[0][0] is batches[0][0]
