@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
+from image_folders import fill
 from PIL import Image
 
 from asvit.data import open_dataset, open_training_sets
 from asvit.data.copies import file_digest
 from asvit.data.tables import ListedDataset, ListedImage, changed_images, list_text, root_line
-from tests.asvit.data.image_folders import fill
 from tests.hostile import FIXED, refused_or, texts
 
 
