@@ -32,9 +32,9 @@ from asvit.data.fractals import FractalDataset
 from asvit.data.kinds import GREY, PICTURES, ImageKind, the_same
 from asvit.data.libraries import open_hub_parts, open_torchvision_test
 from asvit.data.shards import SHARDS, ShardedDataset
-from asvit.data.sources import DOWNLOAD, LIST, fractal_classes, open_dataset
+from asvit.data.sources import DOWNLOAD, fractal_classes, open_dataset
 from asvit.data.store import cache_folder
-from asvit.data.tables import ListedDataset, has_part
+from asvit.data.tables import ListedDataset, has_part, is_table
 from proxies.text import one_line
 
 _log = logging.getLogger(__name__)
@@ -160,7 +160,7 @@ def open_test_part(spec: str, reading: str = "") -> LabelledImages:
     if spec.startswith(SHARDS):
         return ShardedDataset(spec.removeprefix(SHARDS), reading=own or reading)
     path, reading = expanded(spec), own or reading
-    if path.suffix == LIST and path.is_file():
+    if is_table(path):
         part = TEST if has_part(path, TEST) else VALIDATION
         return ListedDataset(path, part, reading=reading)
     splits = split_folders(path)

@@ -14,8 +14,8 @@ from asvit.core.run_files import PICTURES, RESULT
 from asvit.data.base import Progress
 from asvit.data.copies import twins
 from asvit.data.files import TRAIN, VALIDATION
-from asvit.data.sources import KINDS, LIST
-from asvit.data.tables import ListedDataset
+from asvit.data.sources import KINDS
+from asvit.data.tables import ListedDataset, is_table
 from asvit.runs.folder import kind_in
 from asvit.spaces.timm_models import PREFIX
 from asvit.training.pretrained import weights_path
@@ -53,7 +53,7 @@ class TrainedPictures:
     def _of_training(cls, folder: Path, progress: Progress | None) -> Self:
         s = TrainResult.read(folder / RESULT).settings
         data = images_of(folder, s.data)
-        if not data.is_dir() and not (data.suffix == LIST and data.is_file()):
+        if not data.is_dir() and not is_table(data):
             if s.data.partition(":")[0] not in KINDS:  # a path, from another working folder
                 logger.warning(
                     "whether the network was trained on some of these pictures is not known: "

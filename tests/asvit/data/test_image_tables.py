@@ -11,6 +11,7 @@ from PIL import Image
 from asvit.data import open_dataset, open_training_sets
 from asvit.data.copies import file_digest
 from asvit.data.tables import ListedDataset, ListedImage, changed_images, list_text, root_line
+from asvit.data.training_sets import open_test_part
 from tests.hostile import FIXED, refused_or, texts
 
 
@@ -87,6 +88,14 @@ def test_a_list_needs_neither_sizes_nor_digests(tmp_path: Path, columns: str, ma
         return
     with pytest.raises(ValueError, match="has changed since it was listed"):
         listed.picture(0)
+
+
+def test_the_ending_of_a_table_may_have_capitals(tmp_path: Path) -> None:
+    make(tmp_path / "x" / "1.png")
+    table = tmp_path / "T.CSV"
+    table.write_text("image,class,part\nx/1.png,x,test\nx/1.png,x,train\n")
+    assert len(open_dataset(str(table))) == 1
+    assert open_test_part(str(table)).source.endswith("part test")
 
 
 def test_a_table_of_other_columns_is_told_which_it_needs(tmp_path: Path) -> None:
