@@ -161,8 +161,8 @@ def open_test_part(spec: str, reading: str = "") -> LabelledImages:
         return ShardedDataset(spec.removeprefix(SHARDS), reading=own or reading)
     path, reading = expanded(spec), own or reading
     if is_table(path):
-        part = TEST if has_part(path, TEST) else VALIDATION
-        return ListedDataset(path, part, reading=reading)
+        others = (part for part in (TEST, VALIDATION) if has_part(path, part))
+        return ListedDataset(path, next(others, TRAIN), reading=reading)
     splits = split_folders(path)
     return FolderDataset(path / splits[-1] if splits else path, reading=reading)
 
