@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from asvit.core.console import quantity
 from asvit.core.files import expanded, split_reading
 from asvit.data.base import (
     Extent,
@@ -135,8 +136,8 @@ def open_training_sets(
             _warn_of_copies(train, other, progress)
     if len(train) < len(train.classes):
         raise ValueError(
-            f"{len(train)} images for training are too few for {len(train.classes)} classes:"
-            f" {train.source}"
+            f"{quantity(len(train), 'image')} for training, but {len(train.classes)} classes, "
+            f"each of which needs one: {train.source}"
         )
     if train_on_validation:
         train = JoinedImages(train, more)
