@@ -92,8 +92,9 @@ def open_training_sets(
             ``wds:PATTERN``, ``torchvision:NAME``, ``hf:NAME``, ``digits``, ``fractal`` or
             ``fractal:CLASSES``.
             Stored images may be followed by how to read them, as in ``FOLDER:grey``.
-        validation: A folder of the same classes to validate with instead, or ``wds:PATTERN``; its
-            files are read as those of ``spec`` unless it ends in a reading of its own.
+        validation: A folder of the same classes to validate with instead, or ``wds:PATTERN``; of a
+            folder with ``train`` and ``val`` the latter. Its files are read as those of ``spec``
+            unless it ends in a reading of its own.
         held_out: Share of the images that is held out where there is no validation part.
         image_size: Pixels per side of fractals.
         seed: Seed of the division and choice of images, and of the endless set of fractals.
@@ -275,7 +276,10 @@ def _parts(spec: str, validation: str | None) -> _Pair:
         if name.startswith(SHARDS):
             other = ShardedDataset(name.removeprefix(SHARDS), reading=own or reading)
         else:
-            other = FolderDataset(expanded(name), reading=own or reading)
+            place = expanded(name)
+            splits = split_folders(place)
+            place = place / splits[1] if splits else place
+            other = FolderDataset(place, reading=own or reading)
     return train, other
 
 

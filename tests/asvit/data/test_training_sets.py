@@ -120,8 +120,12 @@ def test_train_may_be_a_class(tmp_path: Path) -> None:
 @pytest.mark.parametrize("within", ["", "train"])
 def test_a_folder_to_validate_with(tmp_path: Path, within: str) -> None:
     fill(tmp_path / "pets" / within, cat=3, dog=4)
-    other = fill(tmp_path / "later", cat=1, dog=1)
+    other = tmp_path / "later"
+    fill(other / within, cat=1, dog=1)
+    if within:  # of a layout of parts, the one to validate on
+        fill(other / "val", cat=1, dog=1)
     sets = opened(tmp_path / "pets", validation=str(other))
+    assert sets.validation.source.startswith(f"folder {'val' if within else 'later'}, ")
     assert [len(sets.train), len(sets.validation)] == [7, 2]
 
 
