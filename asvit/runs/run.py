@@ -18,6 +18,7 @@ from asvit.core.files import expanded
 from asvit.core.progress import Tell, ignore
 from asvit.core.results import RUNS as RUNS
 from asvit.core.results import Result
+from asvit.core.run_files import MARKER
 from asvit.core.settings import (
     Settings,
     WrongOption,
@@ -33,7 +34,7 @@ from asvit.core.versions import versions
 from asvit.executors.placement import gpu_models
 from asvit.runs import reporting
 from asvit.runs.command_line import command_line
-from asvit.runs.folder import MARKER, RunFiles, check_plain_files, kind_in, named_folder
+from asvit.runs.folder import RunFiles, check_plain_files, kind_in, named_folder
 from asvit.runs.lifecycle import perform
 from proxies.messages import unknown
 

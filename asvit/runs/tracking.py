@@ -17,10 +17,9 @@ from uuid import uuid4
 from asvit.core.codec import MALFORMED
 from asvit.core.files import read_text, write_bytes
 from asvit.core.progress import Track, untracked
-from asvit.core.run_files import TENSORBOARD, TRACKED
+from asvit.core.run_files import MARKER, TENSORBOARD, TRACKED
 from asvit.core.settings import Settings, WrongOption, setting
 from asvit.core.versions import missing
-from asvit.runs.folder import MARKER
 from proxies.messages import first_line, unknown
 
 logger = logging.getLogger(__name__)

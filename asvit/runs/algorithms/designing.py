@@ -19,7 +19,7 @@ from asvit.core.progress import Progress, StageUnderWay, Tell, ignore, image_pro
 from asvit.core.run_files import PICTURES
 from asvit.core.settings import WrongOption
 from asvit.data.base import LabelledImages
-from asvit.data.files import split_folders, write_pictures
+from asvit.data.files import write_pictures
 from asvit.designs import fractals
 from asvit.designs.fitting import SIDES
 from asvit.designs.hours import AFTERWARDS, shares
@@ -181,7 +181,6 @@ class DesignAlgorithm(DesignRun):
                 f"hours={s.hours:g} are too few: tests and copies take {AFTERWARDS:g} s"
             )
         resolve_device(s.device)
-        self._check_apart()
         classes, channels = self._classes_and_channels()
         if s.warm_start == "fractals" and channels != fractals.CHANNELS:
             raise ValueError(
@@ -197,18 +196,6 @@ class DesignAlgorithm(DesignRun):
         find_space(s.space, image_size=smallest)
         sizes = Sizes(s, len(classes), channels, self.plan.latency)
         sizes.limits(smallest).sample(np.random.default_rng(0))
-
-    def _check_apart(self) -> None:
-        """Check that the run folder is not where it would be a class of the pictures."""
-        data = self.settings.data
-        root = expanded(split_reading(data)[0]).resolve()
-        if is_generated(data) or split_folders(root):
-            return
-        if self.folder.resolve().is_relative_to(root):
-            raise ValueError(
-                f"run folder {self.folder} is inside {data}, where folders are classes; give "
-                "--out another folder"
-            )
 
     def _classes_and_channels(self) -> tuple[Sequence[str], int]:
         """Those of the pictures; a finished design has them, and may have lost its pictures."""

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from asvit.core.run_files import MARKER
 from asvit.data import load_images, open_dataset, open_training_sets
 from asvit.data.decoding import FORMATS, read_image, to_rgb
 from asvit.data.files import FolderDataset
@@ -71,6 +72,18 @@ def test_a_flat_folder_is_one_class(tmp_path: Path) -> None:
     assert dataset.classes == ("holiday",)
     assert dataset.labels.tolist() == [0, 0]
     assert [path.name for path in dataset.paths] == ["a.png", "b.png"]
+
+
+def test_runs_beside_pictures_are_no_classes(tmp_path: Path) -> None:
+    for name in ("a/1.png", "b/1.png", "runs/1.png"):
+        make(tmp_path / name)
+    assert FolderDataset(tmp_path).classes == ("a", "b", "runs")
+    (tmp_path / "runs" / "1.png").unlink()
+    for run in ("runs/train-x", "mine", "a/mine"):
+        make(tmp_path / run / "predictions.jpg")
+        (tmp_path / run / MARKER).write_text("training\n")
+    found = FolderDataset(tmp_path)
+    assert [found.name(index) for index in range(len(found))] == ["a/1.png", "b/1.png"]
 
 
 def test_wrong_folders(tmp_path: Path) -> None:

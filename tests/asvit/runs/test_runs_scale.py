@@ -8,12 +8,12 @@ import pytest
 
 from asvit.architectures.genotype import Genotype
 from asvit.core.progress import Progress
+from asvit.core.run_files import MARKER
 from asvit.growth.result import ScaleResult
 from asvit.growth.settings import ScaleSettings
 from asvit.runs import lifecycle
 from asvit.runs.algorithms import scaling
 from asvit.runs.estimate import Remaining
-from asvit.runs.folder import MARKER
 from asvit.runs.measurement_pool import failed
 from asvit.runs.scaling import ScaleRun, run_scaling
 from asvit.search.result import SearchResult
