@@ -241,7 +241,7 @@ def _read_classes(path: Path) -> NDArray[Any]:
         open_image(file) as image,
     ):
         numbers = np.asarray(image)
-    if numbers.ndim != 2 or numbers.dtype.kind not in "iu" or numbers.min() < 0:
+    if numbers.ndim != 2 or numbers.dtype.kind not in "biu" or numbers.min() < 0:
         raise ValueError(f"{path} is no annotation: it has no single number for each pixel")
     return numbers
 

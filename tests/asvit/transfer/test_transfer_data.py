@@ -186,6 +186,17 @@ def test_an_annotation_may_have_its_name_in_another_form_of_unicode(tmp_path: Pa
     assert len(SceneImages(tmp_path, "training", classes=3)) == 1
 
 
+def test_an_annotation_of_one_class_may_have_a_bit_a_pixel(tmp_path: Path) -> None:
+    make_ade(tmp_path, "training", images=1)
+    file = tmp_path / "annotations" / "training" / "000001.png"
+    some = np.asarray(Image.open(file)) > 0
+    bits = Image.fromarray(some)
+    assert bits.mode == "1"
+    bits.save(file)
+    classes = SceneImages(tmp_path, "training", classes=2)[0][1]
+    assert np.array_equal(classes[0].numpy(), np.where(some, 0, 255))
+
+
 def test_bad_scenes(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="ADE20K's format"):
         SceneImages(tmp_path, "training", classes=3)
