@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as tvf
 
+from asvit.core.console import quantity
 from asvit.data.base import naming
 from asvit.data.decoding import check_as, open_image, read_image
 from asvit.data.files import list_folder
@@ -142,11 +143,17 @@ def _read_coco(file: Path) -> Any:
         for entry in coco.imgs.values():
             entry["height"], entry["width"], entry["file_name"]
         for o in coco.anns.values():
-            o["bbox"][3], o["segmentation"], o["area"], coco.cats[o["category_id"]]["name"]
+            sum(o["bbox"]), float(o["area"])  # numbers
+            o["segmentation"], coco.cats[o["category_id"]]["name"]
     except (AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         reason = f"{type(error).__name__}: {first_line(error)}"
         raise ValueError(f"{file} is not in COCO's format ({reason})") from error
     for number, o in coco.anns.items():
+        if (count := len(o["bbox"])) != 4:
+            raise ValueError(
+                f"{file}: the box of annotation {number} has {quantity(count, 'number')}; it must "
+                "have 4: left, top, width and height"
+            )
         if min(o["bbox"][2:]) > 0 and not _has_mask(o["segmentation"]):
             raise ValueError(
                 f"{file}: annotation {number} has no mask; its segmentation must be polygons of "

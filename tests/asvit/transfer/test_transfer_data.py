@@ -69,6 +69,24 @@ def test_objects_without_a_mask_are_refused(outline: object, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
+    ("box", "fault"),
+    [
+        ([4, 6, 10, 8, 1], "the box of annotation 3 has 5 numbers; it must have 4: left, top, wi"),
+        ([4], "the box of annotation 3 has 1 number; it must have 4"),
+        (["4", "6", "10", "8"], r"is not in COCO's format \(TypeError: "),
+        (4, r"is not in COCO's format \(TypeError: "),
+    ],
+)
+def test_a_box_has_four_numbers(box: object, fault: str, tmp_path: Path) -> None:
+    file = make_coco(tmp_path, "train", images=1)
+    objects = json.loads(file.read_text())["annotations"]
+    objects[1]["bbox"] = box
+    changed(file, annotations=objects)
+    with pytest.raises(ValueError, match=rf"instances_train.json:? {fault}"):
+        CocoImages(tmp_path, "train")
+
+
+@pytest.mark.parametrize(
     ("outline", "fault"),
     [
         ({"size": [32, 64], "counts": [2048]}, "is of 64 x 32 px, not of the image's 64 x 64$"),
