@@ -23,7 +23,7 @@ from asvit.cli.options import Session, debug_option
 from asvit.core.display import say
 from asvit.core.extensions import installed_runs, load_extensions, raised_in_extension
 from asvit.core.secrets import censored
-from proxies.messages import fault, hint, out_of_memory
+from proxies.messages import fault, first_line, hint, out_of_memory
 from proxies.text import legible, one_line, shown
 
 USAGE, FAILED, INTERRUPTED, BUG = 2, 3, 130, 1
@@ -57,6 +57,8 @@ COMMANDS = {
 EXPECTED = (ValueError, OSError)
 
 _MEMORY = "memory ran out"
+# How errors of an accelerator begin after which it computes nothing more in this process.
+_DEVICE = ("CUDA error", "HIP error")
 
 
 def commands() -> dict[str, str]:
@@ -191,6 +193,9 @@ def _verdict(error: BaseException) -> tuple[int, str]:
             f"{message}; what was saved is whole; resume with more memory or fewer --jobs or "
             "--workers; smaller batches or images need a new run"
         )
+    if isinstance(error, RuntimeError) and str(error).startswith(_DEVICE):
+        why = f"the accelerator failed ({first_line(error)})"
+        return FAILED, f"{why}; what was saved is whole, and the same command continues a run"
     if isinstance(error, OSError) and error.strerror:
         place = "" if error.filename is None else f": {legible(str(error.filename))}"
         return FAILED, _one_line(f"{error.strerror}{place}")

@@ -131,6 +131,12 @@ def test_usage_errors_are_one_line_with_code_2(args: list[str], words: list[str]
         (MemoryError("memory ran out in epoch 1"), 3, "asvit: memory ran out in epoch 1"),
         (OSError(12, "Cannot allocate memory"), 3, "asvit: memory ran out ([Errno 12] Cannot"),
         (RuntimeError("can't start new thread"), 3, "asvit: memory ran out (can't start new"),
+        (
+            RuntimeError("CUDA error: device-side assert triggered\nCUDA kernel errors might"),
+            3,
+            "asvit: the accelerator failed (CUDA error: device-side assert triggered); what was",
+        ),
+        (RuntimeError("CUDA error: out of memory"), 3, "asvit: memory ran out (CUDA error"),
         (TypeError("oops"), 1, "asvit: unexpected TypeError: oops (a bug"),
         (KeyboardInterrupt(), 130, ""),
     ],
