@@ -259,7 +259,7 @@ def provenance_of(
     """
     s, versions = settings, journal.versions or {}
     images = s.images if journal.images is None else journal.images["source"]
-    sized = f"width C={s.width}"
+    sized = f", at width C={s.width}" * s.has_width
     if s.varied:
         sized += (
             f", {100 * s.varied:g}% of them at 1 to {s.max_depth} blocks a stage and half to "
@@ -270,7 +270,7 @@ def provenance_of(
         "source": f"asvit {versions['asvit']}, {legible(command)}",
         **how_trained(settings, images),
         "accuracies": accuracies_in_words(settings.balance),
-        "rows": f"{len(rows)} of {s.n}, drawn uniformly with seed {s.seed}, at {sized}",
+        "rows": f"{len(rows)} of {s.n}, drawn uniformly with seed {s.seed}{sized}",
         **_noise_lines(rows, s.seeds),
         "made_with": f"torch {versions['torch']}, device {journal.device}",
         "num_classes": str(journal.num_classes),
