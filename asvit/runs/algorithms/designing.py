@@ -59,7 +59,7 @@ from asvit.runs.designing import DesignRun
 from asvit.runs.folder import plain_name
 from asvit.runs.lifecycle import finished_result, peeked
 from asvit.runs.search import SearchRun
-from asvit.runs.tracking import check_trackers
+from asvit.runs.tracking import check_trackers, event_files
 from asvit.runs.training import TrainRun, few_pictures_note
 from asvit.search.settings import LIMITS
 from asvit.training.balance import imbalance
@@ -248,7 +248,7 @@ class DesignAlgorithm(DesignRun):
 
         Stages would go on with other settings.
         """
-        return [*super().other_files(folder), *_stage_files(), *files_beside_copies()]
+        return [*super().other_files(folder), *_stage_files(folder), *files_beside_copies()]
 
     def free_settings(self, store: DesignJournal) -> Sequence[str]:
         """As the base has them; limits may be other ones until a network is chosen.
@@ -415,9 +415,13 @@ class DesignAlgorithm(DesignRun):
         return export_copies(self.folder, self.plan.last_round)
 
 
-def _stage_files() -> Sequence[str]:
+def _stage_files(folder: Path) -> Sequence[str]:
     """The files of the runs of all stages, relative to the run folder."""
     warm = map(fractals.folder_of, FINALISTS)
     trained = (*FINALISTS, *warm, *PRETRAINED, "training")
     files = {"search": SearchRun.files, **dict.fromkeys(trained, TrainRun.files)}
-    return [f"{stage}/{name}" for stage, own in files.items() for name in own.names]
+    return [
+        f"{stage}/{name}"
+        for stage, own in files.items()
+        for name in (*event_files(folder / stage), *own.names)
+    ]
