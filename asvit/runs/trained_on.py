@@ -51,7 +51,8 @@ class TrainedPictures:
 
     @classmethod
     def _of_training(cls, folder: Path, progress: Progress | None) -> Self:
-        s = TrainResult.read(folder / RESULT).settings
+        result = TrainResult.read(folder / RESULT)
+        s = result.settings
         data = images_of(folder, s.data)
         if not data.is_dir() and not is_table(data):
             if s.data.partition(":")[0] not in KINDS:  # a path, from another working folder
@@ -64,6 +65,13 @@ class TrainedPictures:
         s = replace(s, data=with_reading(data, split_reading(s.data)[1]))
         # How many are validated on changes nothing; there may be fewer by now.
         sets = open_sets(s, validation_images=None, classes=None, quiet=True, progress=progress)
+        before = (result.provenance.get("images") or {}).get("digest")
+        if s.validation_images is None and before != sets.provenance["digest"]:
+            logger.warning(
+                "whether the network was trained on some of these pictures is not certain: %s has "
+                "other pictures than when %s was trained on it",
+                *(one_line(s.data), folder),
+            )
         images = sets.train
         digests = frozenset(images.digest(index) for index in range(len(images)))
         if "" not in digests:

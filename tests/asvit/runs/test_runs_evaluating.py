@@ -351,6 +351,17 @@ def test_pictures_that_it_was_trained_on_are_warned_about(
     )
 
 
+@pytest.mark.usefixtures("trained")
+def test_which_pictures_were_trained_on_is_not_certain_of_a_folder_that_has_others_now(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    picture = next(Path("photos").rglob("*.png"))
+    Image.new("RGB", (40, 40), (1, 2, 3)).save(picture.with_name("later.png"))
+    with caplog.at_level(logging.WARNING):
+        asvit.test("photos", weights="training", device="cpu")
+    assert "certain: photos has other pictures than when training was trained on" in caplog.text
+
+
 @pytest.mark.parametrize("columns", [3, 5])  # without sizes and digests, and with
 def test_pictures_of_a_table_are_trained_on_but_for_those_held_out(
     trained: Any, columns: int
