@@ -55,6 +55,9 @@ class CocoImages(Dataset[Sample]):
         for path in (file, self._images):
             if not path.exists():
                 raise FileNotFoundError(f"no {str(path)!r}; give a folder in COCO's format")
+        # By the form of Unicode that does not depend on the system that stored them.
+        names = (path.name for path in self._images.iterdir())
+        self._names = {composed(name): name for name in names if not name.isascii()}
         self._coco = _read_coco(file)
         with file.open("rb") as stream:
             self.digest = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -78,8 +81,8 @@ class CocoImages(Dataset[Sample]):
 
     def path(self, index: int) -> Path:
         """The file of an image."""
-        file: Path = self._images / self._coco.imgs[self._ids[index]]["file_name"]
-        return file
+        name: str = self._coco.imgs[self._ids[index]]["file_name"]
+        return self._images / self._names.get(composed(name), name)
 
     def name(self, index: int) -> str:
         """The path of an image."""
