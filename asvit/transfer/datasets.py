@@ -143,11 +143,13 @@ def _read_coco(file: Path) -> Any:
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             coco = COCO(file)
+        # Sums are of numbers alone.
         for entry in coco.imgs.values():
-            entry["height"], entry["width"], entry["file_name"]
+            sum([entry["height"], entry["width"]]), Path(entry["file_name"])
+        for category in coco.cats.values():
+            category["name"]
         for o in coco.anns.values():
-            sum(o["bbox"]), float(o["area"])  # numbers
-            o["segmentation"], coco.cats[o["category_id"]]["name"]
+            sum([*o["bbox"], o["area"]]), o["segmentation"], coco.cats[o["category_id"]]
     except (AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         reason = f"{type(error).__name__}: {first_line(error)}"
         raise ValueError(f"{file} is not in COCO's format ({reason})") from error

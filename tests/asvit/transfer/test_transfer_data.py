@@ -16,6 +16,8 @@ from asvit.training.images.order import BatchPlan
 from asvit.transfer.datasets import AugmentedBatches, CocoImages, SceneImages
 from tests.asvit.transfer.tiny_scenes import make_ade, make_coco
 
+IMAGE = {"id": 1, "file_name": "000001.png", "height": 64, "width": 64}
+
 
 def changed(file: Path, **parts: object) -> None:
     """Put parts of a file in COCO's format in place of what it has."""
@@ -154,6 +156,11 @@ def test_a_folder_without_the_split(tmp_path: Path) -> None:
     [
         *((text, "not in COCO's format") for text in ("", "[]", "{", '{"images": [{"id": 1}]}')),
         ({"categories": [{"id": 3, "name": "ellipse"}]}, r"not in COCO's format \(KeyError: 7\)"),
+        ({"categories": [{"id": 3}, {"id": 7}]}, r"not in COCO's format \(KeyError: 'name'\)"),
+        *(
+            ({"images": [{**IMAGE, **change}]}, r"not in COCO's format \(TypeError: ")
+            for change in ({"height": "64"}, {"file_name": 7})
+        ),
         ({"annotations": []}, "has no objects"),
     ],
 )
