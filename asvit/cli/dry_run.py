@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from asvit.core.console import clock, number
 from asvit.core.continuing import check_same_settings
 from asvit.core.display import say
-from asvit.core.run_files import REPORT, RESULT, SETTINGS, figure_files
+from asvit.core.run_files import MARKER, REPORT, RESULT, SETTINGS, figure_files
 
 if TYPE_CHECKING:
     from asvit.runs.algorithms.correlation import CorrelationAlgorithm
@@ -65,7 +65,7 @@ def plan_of_measures(
     """The plan of a run that measures; an external storage of a search is not opened."""
     from asvit.runs.algorithms.search import SearchAlgorithm
     from asvit.runs.estimate import peak_memory, timed_on
-    from asvit.runs.folder import LOCK, MARKER
+    from asvit.runs.folder import LOCK
     from proxies.evaluation import resolve_device
 
     search = run if isinstance(run, SearchAlgorithm) else None

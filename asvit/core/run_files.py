@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+RUNS_FOLDER = "runs"  # folder of those without --out
+MARKER = ".kind"  # text file with the kind of run
 RESULT = "result.json"
 REPORT = "report.html"
 SETTINGS = "settings.toml"

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from asvit.core.files import IMAGE_ENDINGS, write_bytes
+from asvit.core.run_files import MARKER, RUNS_FOLDER
 from asvit.data.base import LabelledImages, Progress, Transform
 from asvit.data.decoding import check_as, image_file, kind_of_images, read_as
 from asvit.data.kinds import ImageKind, Picture
@@ -140,14 +141,21 @@ def _files_by_class(root: Path) -> dict[str, list[str]]:
 
 
 def list_folder(folder: Path) -> tuple[list[str], list[str]]:
-    """Sorted names of the images and of the folders in ``folder``."""
+    """Sorted names of the images in ``folder``, and of its folders but those of runs."""
     with os.scandir(folder) as scan:
         visible = [e for e in scan if not e.name.startswith(".")]
     entries = sorted(visible, key=lambda e: (composed(e.name), e.name))
-    folders = [e.name for e in entries if e.is_dir()]
+    folders = [e.name for e in entries if e.is_dir() and not _has_runs(Path(e.path))]
     # A broken link counts as an image, so that reading it reports the error.
     images = [e.name for e in entries if e.name.lower().endswith(_LISTED) and not e.is_dir()]
     return images, folders
+
+
+def _has_runs(folder: Path) -> bool:
+    """Whether a folder is that of a run, or ``runs`` with some of them."""
+    if folder.name == RUNS_FOLDER and any(folder.glob(f"*/{MARKER}")):
+        return True
+    return os.path.lexists(folder / MARKER)
 
 
 def split_folders(root: Path, inner: Iterable[str] | None = None) -> list[str]:

@@ -24,11 +24,10 @@ from asvit.data.preparation import square
 from asvit.data.shards import SHARDS, ShardedDataset
 from asvit.data.statistics import standardised
 from asvit.data.store import cache_folder
-from asvit.data.tables import ListedDataset
+from asvit.data.tables import ListedDataset, is_table
 from proxies.messages import nearest
 
 DOWNLOAD = ":download"
-LIST = ".csv"
 
 
 class Source(NamedTuple):
@@ -163,8 +162,7 @@ def open_dataset(spec: str) -> LabelledImages:
     folder = expanded(spec)
     if not spec.strip() or not folder.exists():
         raise _unknown(spec)
-    listed = folder.suffix == LIST and folder.is_file()
-    opened_folder = ListedDataset if listed else FolderDataset
+    opened_folder = ListedDataset if is_table(folder) else FolderDataset
     return opened_folder(folder, reading=reading)
 
 

@@ -80,6 +80,11 @@ class ListedDataset(ImageFiles):
         return self._digests[index]
 
 
+def is_table(path: Path) -> bool:
+    """Whether a path is that of a table, by its ending in any case."""
+    return path.suffix.lower() == ".csv" and path.is_file()
+
+
 def has_part(table: Path, part: str) -> bool:
     """Whether a table has images for a part."""
     return any(row.part == part for row in _read_list(table)[1])

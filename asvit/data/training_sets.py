@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from asvit.core.console import quantity
 from asvit.core.files import expanded, split_reading
 from asvit.data.base import (
     Extent,
@@ -32,9 +33,9 @@ from asvit.data.fractals import FractalDataset
 from asvit.data.kinds import GREY, PICTURES, ImageKind, the_same
 from asvit.data.libraries import open_hub_parts, open_torchvision_test
 from asvit.data.shards import SHARDS, ShardedDataset
-from asvit.data.sources import DOWNLOAD, LIST, fractal_classes, open_dataset
+from asvit.data.sources import DOWNLOAD, fractal_classes, open_dataset
 from asvit.data.store import cache_folder
-from asvit.data.tables import ListedDataset, has_part
+from asvit.data.tables import ListedDataset, has_part, is_table
 from proxies.text import one_line
 
 _log = logging.getLogger(__name__)
@@ -91,8 +92,9 @@ def open_training_sets(
             ``wds:PATTERN``, ``torchvision:NAME``, ``hf:NAME``, ``digits``, ``fractal`` or
             ``fractal:CLASSES``.
             Stored images may be followed by how to read them, as in ``FOLDER:grey``.
-        validation: A folder of the same classes to validate with instead, or ``wds:PATTERN``; its
-            files are read as those of ``spec`` unless it ends in a reading of its own.
+        validation: A folder of the same classes to validate with instead, or ``wds:PATTERN``; of a
+            folder with ``train`` and ``val`` the latter. Its files are read as those of ``spec``
+            unless it ends in a reading of its own.
         held_out: Share of the images that is held out where there is no validation part.
         image_size: Pixels per side of fractals.
         seed: Seed of the division and choice of images, and of the endless set of fractals.
@@ -135,8 +137,8 @@ def open_training_sets(
             _warn_of_copies(train, other, progress)
     if len(train) < len(train.classes):
         raise ValueError(
-            f"{len(train)} images for training are too few for {len(train.classes)} classes:"
-            f" {train.source}"
+            f"{quantity(len(train), 'image')} for training, but {len(train.classes)} classes, "
+            f"each of which needs one: {train.source}"
         )
     if train_on_validation:
         train = JoinedImages(train, more)
@@ -160,9 +162,9 @@ def open_test_part(spec: str, reading: str = "") -> LabelledImages:
     if spec.startswith(SHARDS):
         return ShardedDataset(spec.removeprefix(SHARDS), reading=own or reading)
     path, reading = expanded(spec), own or reading
-    if path.suffix == LIST and path.is_file():
-        part = TEST if has_part(path, TEST) else VALIDATION
-        return ListedDataset(path, part, reading=reading)
+    if is_table(path):
+        others = (part for part in (TEST, VALIDATION) if has_part(path, part))
+        return ListedDataset(path, next(others, TRAIN), reading=reading)
     splits = split_folders(path)
     return FolderDataset(path / splits[-1] if splits else path, reading=reading)
 
@@ -274,7 +276,10 @@ def _parts(spec: str, validation: str | None) -> _Pair:
         if name.startswith(SHARDS):
             other = ShardedDataset(name.removeprefix(SHARDS), reading=own or reading)
         else:
-            other = FolderDataset(expanded(name), reading=own or reading)
+            place = expanded(name)
+            splits = split_folders(place)
+            place = place / splits[1] if splits else place
+            other = FolderDataset(place, reading=own or reading)
     return train, other
 
 

@@ -22,6 +22,8 @@ from asvit.reference.schema import Cell, format_table
 from asvit.reference.table import LEAST_ROWS, Target
 from asvit.spaces import SearchSpace, cost
 from proxies.counts import Cost
+from proxies.evaluation import FAILURES
+from proxies.messages import fault
 from proxies.text import legible
 
 _WIDTHS = (0.5, 0.75, 1.0, 1.5, 2.0)  # of architectures of varied sizes, over the table's width
@@ -127,6 +129,23 @@ def _varied(
         "depths": rng.integers(1, deepest + 1, size=stages).tolist(),
         "width": round(settings.width * rng.choice(_WIDTHS)),
     }
+
+
+def check_built(
+    architectures: Sequence[str], settings: BuildSettings, num_classes: int, in_chans: int
+) -> None:
+    """Check that all networks can be built, as the table has their sizes, before any is trained.
+
+    Raises:
+        ValueError: If one cannot be; it says why.
+    """
+    for text in architectures:
+        try:
+            _size(text, settings.image_size, num_classes, in_chans)
+        except FAILURES as error:
+            raise ValueError(
+                f"{text} cannot be built for {settings.image_size} px: {fault(error)}"
+            ) from error
 
 
 def rows_of(
@@ -240,7 +259,7 @@ def provenance_of(
     """
     s, versions = settings, journal.versions or {}
     images = s.images if journal.images is None else journal.images["source"]
-    sized = f"width C={s.width}"
+    sized = f", at width C={s.width}" * s.has_width
     if s.varied:
         sized += (
             f", {100 * s.varied:g}% of them at 1 to {s.max_depth} blocks a stage and half to "
@@ -251,7 +270,7 @@ def provenance_of(
         "source": f"asvit {versions['asvit']}, {legible(command)}",
         **how_trained(settings, images),
         "accuracies": accuracies_in_words(settings.balance),
-        "rows": f"{len(rows)} of {s.n}, drawn uniformly with seed {s.seed}, at {sized}",
+        "rows": f"{len(rows)} of {s.n}, drawn uniformly with seed {s.seed}{sized}",
         **_noise_lines(rows, s.seeds),
         "made_with": f"torch {versions['torch']}, device {journal.device}",
         "num_classes": str(journal.num_classes),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from asvit.architectures.base import Growable
 from asvit.core.settings import Presets, setting
 from asvit.training.balance_settings import balance_setting
 from asvit.training.short_settings import (
@@ -131,6 +132,13 @@ class BuildSettings(ShortTrainingSettings):
         from asvit.spaces.base import load_space
 
         return load_space(self.space)
+
+    @property
+    def has_width(self) -> bool:
+        """Whether architectures of the space have the width of the table."""
+        import numpy as np
+
+        return isinstance(self._space.sample(np.random.default_rng(0)), Growable)
 
     @property
     def steps_of(self) -> Mapping[str, int]:

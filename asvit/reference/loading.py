@@ -102,8 +102,8 @@ def read_reference(
     plain = shipped or use is not None
     texts = tuple(_text(row, plain=plain) for row in sheet.rows)
     _check_distinct(sheet, texts)
-    targets = find_targets(sheet) if sheet.rows else ()
-    accuracies = {target.name: read_accuracies(sheet, target.name) for target in targets}
+    targets = _targets(sheet) if sheet.rows else ()
+    accuracies = {target.name: _target_accuracies(sheet, target.name) for target in targets}
     accuracies |= {name: _accuracies(sheet, name) for name in _other_seeds(sheet, targets)}
     if len(sheet.rows) < LEAST_ROWS:
         raise ValueError(
@@ -126,7 +126,7 @@ def read_reference(
         macs=macs,
         targets={target.name: target for target in targets},
         accuracies=accuracies,
-        default_target=find_default(sheet, targets),
+        default_target=_default_target(sheet, targets),
         counts=_counts(sheet) if shipped else {},
         in_chans=in_chans,
     )
@@ -200,7 +200,7 @@ def _wholes(
 
     def read(row: Row) -> int:
         text = row.cells[name]
-        value = as_number(text)
+        value = _as_number(text)
         if value is None or not value.is_integer() or not 1 <= value < below:
             problem = f"{one_line(name)} {shown(text)} is no whole number above 0"
             raise row.fault(f"{problem}; write {example}")
@@ -262,7 +262,7 @@ _NO_ACCURACY = ("_std", "_spread", "_seed")  # ends of names
 _NO_VALUE = ("", "nan", "na", "n/a", "-")
 
 
-def find_targets(sheet: Sheet) -> tuple[Target, ...]:
+def _targets(sheet: Sheet) -> tuple[Target, ...]:
     """The targets that the file declares, or else its columns that are named like accuracies.
 
     Of the latter, those of single training seeds with too few rows to be ranked are none.
@@ -294,7 +294,7 @@ def _known(sheet: Sheet, name: str) -> int:
     return sum(row.cells[name].lower() not in _NO_VALUE for row in sheet.rows)
 
 
-def find_default(sheet: Sheet, targets: Sequence[Target]) -> str:
+def _default_target(sheet: Sheet, targets: Sequence[Target]) -> str:
     """The default target that the file declares, or else its first one."""
     names = [target.name for target in targets]
     default = sheet.provenance.get("default_target", names[0])
@@ -305,7 +305,7 @@ def find_default(sheet: Sheet, targets: Sequence[Target]) -> str:
     return default
 
 
-def read_accuracies(sheet: Sheet, name: str) -> tuple[float, ...]:
+def _target_accuracies(sheet: Sheet, name: str) -> tuple[float, ...]:
     """The accuracies of the column of a target: see :func:`_accuracies`."""
     values = _accuracies(sheet, name)
     there = sum(map(math.isfinite, values))
@@ -332,7 +332,7 @@ def _accuracies(sheet: Sheet, name: str) -> tuple[float, ...]:
 
     def read(row: Row) -> float:
         text = row.cells[name]
-        value = as_number(text)
+        value = _as_number(text)
         if value is None or (not math.isnan(value) and not 0 <= value <= 100):
             problem = f"{one_line(name)} {shown(text)} is no accuracy"
             raise row.fault(f"{problem}; write a number from 0 to 100 (per cent), or nothing")
@@ -350,7 +350,7 @@ def _accuracies(sheet: Sheet, name: str) -> tuple[float, ...]:
     return tuple(100 * value for value in values)
 
 
-def as_number(text: str) -> float | None:
+def _as_number(text: str) -> float | None:
     """The number in a cell: NaN for an empty one, None for other text."""
     if text.lower() in _NO_VALUE:
         return math.nan

@@ -23,7 +23,8 @@ from asvit.reference.build_settings import BuildSettings
 from asvit.spaces import build
 from asvit.training.short import draw_linear_weights, fit
 from asvit.training.supernets.splits import split_images
-from proxies.evaluation import seed_for
+from proxies.evaluation import FAILURES, check_device, seed_for
+from proxies.messages import fault, out_of_memory
 
 
 class Trainer:
@@ -86,6 +87,28 @@ class Trainer:
         return model.to(self.device)
 
 
+def outcome_of(train: Trainer, training: Training) -> Outcome:
+    """The outcome of a training, also of a network that cannot be built or trained.
+
+    A MemoryError, and a DeviceError, is left to the caller.
+    """
+    try:
+        return train(training)
+    except MemoryError:
+        raise
+    except FAILURES as error:
+        check_device(torch.device(train.device))
+        why = fault(error)
+    if out_of_memory(why):
+        raise MemoryError(why)
+    return failure(why)
+
+
+def failure(why: str) -> Outcome:
+    """The outcome of a training that failed for this reason."""
+    return Outcome(math.nan, math.nan, 0.0, why)
+
+
 def load_all(settings: BuildSettings, progress: Progress | None = None) -> Images:
     """The training and test images of a table."""
     return load_images(
@@ -123,4 +146,4 @@ def worker(
 ) -> Callable[[Task], Any]:
     """The function that trains on a device, for executors."""
     train = Trainer(BuildSettings.from_json(settings), device)
-    return lambda task: to_json(train(Training(**task)))
+    return lambda task: to_json(outcome_of(train, Training(**task)))

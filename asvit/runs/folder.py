@@ -22,8 +22,10 @@ from asvit.core.continuing import ELSEWHERE
 from asvit.core.files import IMAGE_ENDINGS, check_plain, oddity, sync_folder, write_text
 from asvit.core.results import RUNS, article, stored_content
 from asvit.core.run_files import (
+    MARKER,
     REPORT,
     RESULT,
+    RUNS_FOLDER,
     SETTINGS,
     TENSORBOARD,
     TRACKED,
@@ -34,7 +36,6 @@ from proxies.messages import first_line
 from proxies.text import shown
 
 LOCK = ".lock"
-MARKER = ".kind"  # text file with the kind of run
 
 #: What file systems without locks answer, unless a file can be the lock.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)
@@ -43,7 +44,7 @@ _LONGEST = 120  # characters of a folder's name; file systems take 255 bytes
 
 def named_folder(name: str) -> Path:
     """The folder in ``runs`` for a name made of settings, whatever they hold."""
-    return Path("runs") / plain_name(name)
+    return Path(RUNS_FOLDER) / plain_name(name)
 
 
 def plain_name(name: str) -> str:

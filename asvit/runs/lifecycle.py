@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import shutil
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -140,12 +139,13 @@ def earlier_result(run: Run[Any, R, Any]) -> R | None:
 
 
 def peeked(run: Run[Any, Any, J]) -> J:
-    """What the folder of a run holds, read from a copy: opening it may repair it."""
+    """What the journal of a run holds, read from a copy without a record that is unfinished."""
     state = run.folder / run.files.state
     with TemporaryDirectory() as place:
         if state.exists() and not run.fresh:
             check_plain(state)
-            shutil.copy(state, place)
+            whole, end, _ = state.read_bytes().rpartition(b"\n")
+            Path(place, state.name).write_bytes(whole + end)
         copied = copy.copy(run)
         copied.out = place
         try:

@@ -19,8 +19,7 @@ from asvit.core.threads import in_order, or_reason
 from asvit.data.base import LabelledImages, balanced_choice
 from asvit.data.copies import file_digest
 from asvit.data.files import TEST, TRAIN
-from asvit.data.sources import LIST
-from asvit.data.tables import ListedDataset, has_part
+from asvit.data.tables import ListedDataset, has_part, is_table
 from asvit.data.training_sets import numbered_as, open_training_sets
 from asvit.designs.result import DesignResult
 from asvit.export.quantisation import CALIBRATION, Quantisation
@@ -148,7 +147,7 @@ def _of_training(run: TrainResult) -> Pictures:
     s = run.settings
     if s.train_on_validation:
         table = images_of(run.folder, s.data)
-        if table.suffix == LIST and table.is_file() and has_part(table, TEST):
+        if is_table(table) and has_part(table, TEST):
             return _listed(table, split_reading(s.data)[1])
         raise ValueError(
             f"{run.folder} was trained on its validation pictures, too; name others with --data"

@@ -61,7 +61,8 @@ class BuildRun(Run[BuildSettings, BuildResult, Any]):
         s = self.settings
         return (
             f"training {s.n} architectures of {s.space}, {s.seeds} seed(s) each: {s.steps} steps "
-            f"of {s.batch_size} images, {s.images}, {s.image_size} px, C={s.width}, seed {s.seed}"
+            f"of {s.batch_size} images, {s.images}, {s.image_size} px"
+            f"{f', C={s.width}' * s.has_width}, seed {s.seed}"
         )
 
     @classmethod

@@ -18,6 +18,7 @@ from asvit.core.files import expanded
 from asvit.core.progress import Tell, ignore
 from asvit.core.results import RUNS as RUNS
 from asvit.core.results import Result
+from asvit.core.run_files import MARKER
 from asvit.core.settings import (
     Settings,
     WrongOption,
@@ -33,8 +34,9 @@ from asvit.core.versions import versions
 from asvit.executors.placement import gpu_models
 from asvit.runs import reporting
 from asvit.runs.command_line import command_line
-from asvit.runs.folder import MARKER, RunFiles, check_plain_files, kind_in, named_folder
+from asvit.runs.folder import RunFiles, check_plain_files, kind_in, named_folder
 from asvit.runs.lifecycle import perform
+from asvit.runs.tracking import event_files
 from proxies.messages import unknown
 
 if TYPE_CHECKING:
@@ -303,8 +305,8 @@ class Run(ABC, Generic[S, R, J]):
 
     def other_files(self, folder: Path) -> Sequence[str]:
         """Files in the run folder that starting over removes beside :attr:`files`."""
-        files: Sequence[str] = self.result_type.figure_files(folder)
-        return files
+        events = event_files(folder) if hasattr(self, "track") else ()
+        return [*self.result_type.figure_files(folder), *events]
 
     @property
     def begun(self) -> bool:

@@ -7,9 +7,10 @@ import json
 import logging
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -17,15 +18,15 @@ from uuid import uuid4
 from asvit.core.codec import MALFORMED
 from asvit.core.files import read_text, write_bytes
 from asvit.core.progress import Track, untracked
-from asvit.core.run_files import TENSORBOARD, TRACKED
+from asvit.core.run_files import MARKER, TENSORBOARD, TRACKED
 from asvit.core.settings import Settings, WrongOption, setting
 from asvit.core.versions import missing
-from asvit.runs.folder import MARKER
 from proxies.messages import first_line, unknown
 
 logger = logging.getLogger(__name__)
 
 TRACKERS = ("tensorboard", "wandb", "mlflow")
+_EVENTS = "events.out.tfevents.*"
 PROJECT = "asvit"  # of wandb, and experiment of MLflow, unless the environment names another
 
 
@@ -159,15 +160,16 @@ def _class_of(name: str) -> Any:
 
 def _started(name: str, folder: Path, settings: Settings, file: _TrackerFile) -> Any:
     """A tracker of the run in ``folder``; of a run that goes on, one that goes on as well."""
-    kind, before = _class_of(name), file.run(name)
-    new, given = before is None, dict[str, Any]()
+    kind, before, given = _class_of(name), file.run(name), dict[str, Any]()
+    new = before is None
     title = folder.resolve().name
     if (folder.parent / MARKER).exists():  # a stage of a design
         title = f"{folder.resolve().parent.name}/{title}"
     project = PROJECT
     if name == "tensorboard":
         project = TENSORBOARD
-        _remove_events(folder / TENSORBOARD, settings=new)
+        for path in (folder / TENSORBOARD).glob(_EVENTS):  # whose rows are told again
+            path.unlink()
     elif name == "wandb":
         project = os.environ.get("WANDB_PROJECT", PROJECT)
         before = before or uuid4().hex[:8]
@@ -190,15 +192,14 @@ def _started(name: str, folder: Path, settings: Settings, file: _TrackerFile) ->
     return tracker
 
 
-def _remove_events(folder: Path, *, settings: bool) -> None:
-    """Remove events of earlier sessions, whose rows are told again; of settings, too."""
-    patterns = ["events.out.tfevents.*"]
-    if settings:  # each in a folder of its own
-        patterns += ["*/events.out.tfevents.*", "*/hparams.yml"]
-    for pattern in patterns:
-        for path in folder.glob(pattern):
-            if not path.parent.is_symlink():
-                path.unlink()
+def event_files(folder: Path) -> Sequence[str]:
+    """TensorBoard's files in a run folder: events, and settings, each in a folder of its own."""
+    place = folder / TENSORBOARD
+    if place.is_symlink():
+        return ()
+    patterns = (_EVENTS, f"*/{_EVENTS}", "*/hparams.yml")
+    paths = chain.from_iterable(map(place.glob, patterns))
+    return [str(path.relative_to(folder)) for path in paths]
 
 
 def _plain(settings: Settings) -> dict[str, bool | int | float | str]:

@@ -11,16 +11,19 @@ from typing import Self
 
 from asvit.core.files import check_plain, expanded, split_reading, with_reading
 from asvit.core.run_files import PICTURES, RESULT
-from asvit.data.base import Progress
+from asvit.data.base import LabelledImages, Progress, SubsetImages
 from asvit.data.copies import twins
 from asvit.data.files import TRAIN, VALIDATION
-from asvit.data.sources import KINDS, LIST
-from asvit.data.tables import ListedDataset
+from asvit.data.sources import KINDS, open_dataset
+from asvit.data.tables import ListedDataset, is_table
 from asvit.runs.folder import kind_in
+from asvit.search.supernet_result import EvolutionResult
 from asvit.spaces.timm_models import PREFIX
 from asvit.training.pretrained import weights_path
 from asvit.training.result import TrainResult
 from asvit.training.sets import open_sets
+from asvit.training.supernets.settings import SupernetResult
+from asvit.training.supernets.splits import places_to_train_on
 from proxies.text import one_line
 
 logger = logging.getLogger(__name__)
@@ -35,7 +38,7 @@ class TrainedPictures:
 
     @classmethod
     def of(cls, weights: str, progress: Progress | None = None) -> Self:
-        """Those of weights in the folder of a training or a design, or in one inside it."""
+        """Those of weights in the folder of a training, evolution or design, or in one inside."""
         if weights.startswith(PREFIX):
             return cls()
         # What is there may be of another version, and pictures may be gone: then nothing is known.
@@ -47,24 +50,42 @@ class TrainedPictures:
                     return cls(digests=frozenset(_listed(folder / PICTURES, TRAIN, VALIDATION)))
                 if kind == "training":
                     return cls._of_training(folder, progress)
+                if kind == "evolution":
+                    return cls._of_evolution(folder)
         return cls()
 
     @classmethod
     def _of_training(cls, folder: Path, progress: Progress | None) -> Self:
-        s = TrainResult.read(folder / RESULT).settings
+        result = TrainResult.read(folder / RESULT)
+        s = result.settings
         data = images_of(folder, s.data)
-        if not data.is_dir() and not (data.suffix == LIST and data.is_file()):
-            if s.data.partition(":")[0] not in KINDS:  # a path, from another working folder
-                logger.warning(
-                    "whether the network was trained on some of these pictures is not known: "
-                    "there is no %s here, which %s was trained on",
-                    *(one_line(s.data), folder),
-                )
+        if not _is_there(data, s.data, folder):
             return cls()
         s = replace(s, data=with_reading(data, split_reading(s.data)[1]))
         # How many are validated on changes nothing; there may be fewer by now.
         sets = open_sets(s, validation_images=None, classes=None, quiet=True, progress=progress)
-        images = sets.train
+        before = (result.provenance.get("images") or {}).get("digest")
+        if s.validation_images is None and before != sets.provenance["digest"]:
+            logger.warning(
+                "whether the network was trained on some of these pictures is not certain: %s has "
+                "other pictures than when %s was trained on it",
+                *(one_line(s.data), folder),
+            )
+        return cls._of_images(sets.train)
+
+    @classmethod
+    def _of_evolution(cls, folder: Path) -> Self:
+        """Those of the supernet whose weights the network inherited."""
+        supernet = Path(EvolutionResult.read(folder / RESULT).provenance["supernet"]["folder"])
+        s = SupernetResult.read(supernet / RESULT).settings
+        if not _is_there(expanded(split_reading(s.data)[0]), s.data, supernet):
+            return cls()
+        images = open_dataset(s.data)
+        places = places_to_train_on(s, images.labels)
+        return cls._of_images(SubsetImages(images, places, "for training"))
+
+    @classmethod
+    def _of_images(cls, images: LabelledImages) -> Self:
         digests = frozenset(images.digest(index) for index in range(len(images)))
         if "" not in digests:
             return cls(digests=digests)
@@ -76,6 +97,18 @@ class TrainedPictures:
         if not self.paths:
             return same
         return len(twins(self.paths, [path.resolve() for _, path in pictures], progress=progress))
+
+
+def _is_there(path: Path, data: str, folder: Path) -> bool:
+    """Whether the images that the run in a folder was trained on are a folder or table here."""
+    there = path.is_dir() or is_table(path)
+    if not there and data.partition(":")[0] not in KINDS:  # a path, from another working folder
+        logger.warning(
+            "whether the network was trained on some of these pictures is not known: there is no "
+            "%s here, which %s was trained on",
+            *(one_line(data), folder),
+        )
+    return there
 
 
 def images_of(training: Path, data: str) -> Path:

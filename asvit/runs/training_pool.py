@@ -27,8 +27,6 @@ from asvit.search.settings import ACCURACY
 from asvit.spaces import SearchSpace
 from asvit.spaces.base import Architecture
 from proxies import Cost
-from proxies.evaluation import FAILURES, check_device
-from proxies.messages import fault, out_of_memory
 
 S = TypeVar("S", BuildSettings, TrainingSearchSettings)
 
@@ -92,7 +90,7 @@ class TrainingPool:
             ]
         )
         for size, why in zip(sizes, refused, strict=True):
-            outcome = _failed(why) if why else next(outcomes)
+            outcome = trainer.failure(why) if why else next(outcomes)
             params, macs = (size.params, size.macs) if isinstance(size, Cost) else (0, 0)
             accuracy = math.nan if outcome.reason else outcome.accuracy
             reasons = {ACCURACY: outcome.reason} if outcome.reason else {}
@@ -113,21 +111,21 @@ class TrainingPool:
         train = trainer.Trainer(replace(self.settings, steps=1), device, images=self._images)
         network = self._limits.network(self._limits.sample(np.random.default_rng(seed)))
         with suppress(MemoryError):
-            _outcome(train, Training(str(network), seed))
+            trainer.outcome_of(train, Training(str(network), seed))
 
     def _outcomes(self, jobs: Sequence[Training]) -> Iterator[Outcome]:
         """The outcomes of trainings in their order."""
         if self.workers.in_process:
             for job in jobs:
                 try:
-                    yield _outcome(self.context, job)
+                    yield trainer.outcome_of(self.context, job)
                 except MemoryError as error:
-                    yield _failed(str(error) or "out of memory")
+                    yield trainer.failure(str(error) or "out of memory")
             return
         with closing(self._opened.run([job._asdict() for job in jobs])) as answers:
             for answer in in_job_order(answers):
-                failed = answer.failure
-                yield _failed(failed) if failed else from_json(answer.result, Outcome)
+                why = answer.failure
+                yield trainer.failure(why) if why else from_json(answer.result, Outcome)
 
     @cached_property
     def _opened(self) -> Pool:
@@ -182,28 +180,7 @@ def training_worker(
         settings["own_statistics"],
     )
     train = trainer.Trainer(BuildSettings.from_json(settings["training"]), device, images=images)
-    return lambda task: to_json(_outcome(train, Training(**task)))
-
-
-def _outcome(train: trainer.Trainer, training: Training) -> Outcome:
-    """The outcome of a training, also of a network that cannot be built or trained.
-
-    A MemoryError, and a DeviceError, is left to the caller.
-    """
-    try:
-        return train(training)
-    except MemoryError:
-        raise
-    except FAILURES as error:
-        check_device(torch.device(train.device))
-        why = fault(error)
-    if out_of_memory(why):
-        raise MemoryError(why)
-    return _failed(why)
-
-
-def _failed(why: str) -> Outcome:
-    return Outcome(math.nan, math.nan, 0.0, why)
+    return lambda task: to_json(trainer.outcome_of(train, Training(**task)))
 
 
 def affordable(settings: BuildSettings) -> BuildSettings:

@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as tvf
 
+from asvit.core.console import quantity
 from asvit.data.base import naming
 from asvit.data.decoding import check_as, open_image, read_image
 from asvit.data.files import list_folder
@@ -54,6 +55,9 @@ class CocoImages(Dataset[Sample]):
         for path in (file, self._images):
             if not path.exists():
                 raise FileNotFoundError(f"no {str(path)!r}; give a folder in COCO's format")
+        # By the form of Unicode that does not depend on the system that stored them.
+        names = (path.name for path in self._images.iterdir())
+        self._names = {composed(name): name for name in names if not name.isascii()}
         self._coco = _read_coco(file)
         with file.open("rb") as stream:
             self.digest = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -77,8 +81,8 @@ class CocoImages(Dataset[Sample]):
 
     def path(self, index: int) -> Path:
         """The file of an image."""
-        file: Path = self._images / self._coco.imgs[self._ids[index]]["file_name"]
-        return file
+        name: str = self._coco.imgs[self._ids[index]]["file_name"]
+        return self._images / self._names.get(composed(name), name)
 
     def name(self, index: int) -> str:
         """The path of an image."""
@@ -139,14 +143,22 @@ def _read_coco(file: Path) -> Any:
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             coco = COCO(file)
+        # Sums are of numbers alone.
         for entry in coco.imgs.values():
-            entry["height"], entry["width"], entry["file_name"]
+            sum([entry["height"], entry["width"]]), Path(entry["file_name"])
+        for category in coco.cats.values():
+            category["name"]
         for o in coco.anns.values():
-            o["bbox"][3], o["segmentation"], o["area"], coco.cats[o["category_id"]]["name"]
+            sum([*o["bbox"], o["area"]]), o["segmentation"], coco.cats[o["category_id"]]
     except (AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         reason = f"{type(error).__name__}: {first_line(error)}"
         raise ValueError(f"{file} is not in COCO's format ({reason})") from error
     for number, o in coco.anns.items():
+        if (count := len(o["bbox"])) != 4:
+            raise ValueError(
+                f"{file}: the box of annotation {number} has {quantity(count, 'number')}; it must "
+                "have 4: left, top, width and height"
+            )
         if min(o["bbox"][2:]) > 0 and not _has_mask(o["segmentation"]):
             raise ValueError(
                 f"{file}: annotation {number} has no mask; its segmentation must be polygons of "
@@ -241,7 +253,7 @@ def _read_classes(path: Path) -> NDArray[Any]:
         open_image(file) as image,
     ):
         numbers = np.asarray(image)
-    if numbers.ndim != 2 or numbers.dtype.kind not in "iu" or numbers.min() < 0:
+    if numbers.ndim != 2 or numbers.dtype.kind not in "biu" or numbers.min() < 0:
         raise ValueError(f"{path} is no annotation: it has no single number for each pixel")
     return numbers
 

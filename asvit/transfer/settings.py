@@ -96,7 +96,12 @@ class DetectionSettings(TransferSettings):
         "cascade", "Mask R-CNN (mask) or Cascade Mask R-CNN.", choices=("cascade", "mask")
     )
     fpn: int = setting(256, "Channels of the feature pyramid network.", at_least=1)
-    anchor: float = setting(8.0, "Side of anchors, relative to the stride.", above=0, below=64)
+    anchor: float = setting(
+        8.0,
+        "Side of anchors, relative to the stride.",
+        at_least=0.5,  # of a stride of 4: torchvision would round the corners of smaller ones to 0
+        below=64,
+    )
     regions: int = setting(512, "Regions of an image that train the heads in a step.", at_least=4)
 
 

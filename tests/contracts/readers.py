@@ -18,6 +18,7 @@ from asvit.core.answers import read_answers, write_answers
 from asvit.core.continuing import check_same_device, check_same_images, check_same_settings
 from asvit.core.journal import Journal
 from asvit.core.results import Result
+from asvit.core.run_files import MARKER
 from asvit.core.settings import Settings, fields_of
 from asvit.data.store import read_pictures, write_pictures
 from asvit.designs.journal import DesignJournal
@@ -38,7 +39,7 @@ from asvit.reference.settings import CorrelationQuery, CorrelationSettings
 from asvit.reference.table import ReferenceTable, Target
 from asvit.runs.architectures import find_architecture
 from asvit.runs.evaluating import EvaluationJournal
-from asvit.runs.folder import MARKER, kind_in
+from asvit.runs.folder import kind_in
 from asvit.search.journal import open_journal, read_journal
 from asvit.search.rows import read_trials, write_trials
 from asvit.search.settings import MeasureSearchSettings, TrainingSearchSettings

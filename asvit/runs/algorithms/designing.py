@@ -20,7 +20,7 @@ from asvit.core.progress import Progress, StageUnderWay, Tell, ignore, image_pro
 from asvit.core.run_files import PICTURES
 from asvit.core.settings import WrongOption
 from asvit.data.base import LabelledImages
-from asvit.data.files import split_folders, write_pictures
+from asvit.data.files import write_pictures
 from asvit.designs import fractals
 from asvit.designs.fitting import SIDES
 from asvit.designs.hours import AFTERWARDS
@@ -60,7 +60,7 @@ from asvit.runs.designing import DesignRun
 from asvit.runs.folder import plain_name
 from asvit.runs.lifecycle import finished_result, peeked
 from asvit.runs.search import SearchRun
-from asvit.runs.tracking import check_trackers
+from asvit.runs.tracking import check_trackers, event_files
 from asvit.runs.training import TrainRun, few_pictures_note
 from asvit.search.settings import LIMITS
 from asvit.training.balance import imbalance
@@ -184,7 +184,6 @@ class DesignAlgorithm(DesignRun):
                 f"hours={s.hours:g} are too few: tests and copies take {AFTERWARDS:g} s"
             )
         resolve_device(s.device)
-        self._check_apart()
         classes, channels = self._classes_and_channels()
         if s.warm_start == "fractals" and channels != fractals.CHANNELS:
             raise ValueError(
@@ -200,18 +199,6 @@ class DesignAlgorithm(DesignRun):
         find_space(s.space, image_size=smallest)
         sizes = Sizes(s, len(classes), channels, self.plan.latency)
         sizes.limits(smallest).sample(np.random.default_rng(0))
-
-    def _check_apart(self) -> None:
-        """Check that the run folder is not where it would be a class of the pictures."""
-        data = self.settings.data
-        root = expanded(split_reading(data)[0]).resolve()
-        if is_generated(data) or split_folders(root):
-            return
-        if self.folder.resolve().is_relative_to(root):
-            raise ValueError(
-                f"run folder {self.folder} is inside {data}, where folders are classes; give "
-                "--out another folder"
-            )
 
     def _classes_and_channels(self) -> tuple[Sequence[str], int]:
         """Those of the pictures; a finished design has them, and may have lost its pictures."""
@@ -264,7 +251,7 @@ class DesignAlgorithm(DesignRun):
 
         Stages would go on with other settings.
         """
-        return [*super().other_files(folder), *_stage_files(), *files_beside_copies()]
+        return [*super().other_files(folder), *_stage_files(folder), *files_beside_copies()]
 
     def free_settings(self, store: DesignJournal) -> Sequence[str]:
         """As the base has them; limits may be other ones until a network is chosen.
@@ -436,9 +423,13 @@ class DesignAlgorithm(DesignRun):
         return export_copies(self.folder, self.plan.last_round)
 
 
-def _stage_files() -> Sequence[str]:
+def _stage_files(folder: Path) -> Sequence[str]:
     """The files of the runs of all stages, relative to the run folder."""
     warm = map(fractals.folder_of, FINALISTS)
     trained = (*FINALISTS, *warm, *PRETRAINED, "training")
     files = {"search": SearchRun.files, **dict.fromkeys(trained, TrainRun.files)}
-    return [f"{stage}/{name}" for stage, own in files.items() for name in own.names]
+    return [
+        f"{stage}/{name}"
+        for stage, own in files.items()
+        for name in (*event_files(folder / stage), *own.names)
+    ]

@@ -20,6 +20,7 @@ from asvit.reference.build import (
     Outcome,
     Training,
     TrainingJournal,
+    check_built,
     draw,
     provenance_of,
     rows_of,
@@ -61,9 +62,10 @@ class BuildAlgorithm(BuildRun):
         _ = self.architectures, self.devices
 
     def load(self) -> Mapping[str, Any]:
-        """Images, their classes and channels, and the kind of device."""
+        """Images, their classes and channels, and the kind of device; builds all networks."""
         trained, kind = self.trainer, self.devices[0].partition(":")[0]
         sizes = {"num_classes": trained.num_classes, "in_chans": trained.in_chans}
+        check_built(self.architectures, self.settings, **sizes)
         return {"images": trained.provenance, **sizes, "device": kind}
 
     def execute(self, store: TrainingJournal, tell: Tell) -> BuildResult:
@@ -127,7 +129,7 @@ class BuildAlgorithm(BuildRun):
             yield from trainer.train_all(todo, self.settings, self.devices)
         else:
             for training in todo:
-                yield training, self.trainer(training)
+                yield training, trainer.outcome_of(self.trainer, training)
 
     def _rows(self, store: TrainingJournal) -> list[BuiltRow]:
         """The rows whose trainings are all finished."""

@@ -26,7 +26,13 @@ from asvit.runs.algorithms.measuring import MeasuringAlgorithm
 from asvit.runs.architectures import find_architecture
 from asvit.runs.estimate import Remaining, with_example
 from asvit.runs.folder import newest_run, remove_files
-from asvit.runs.lifecycle import check_settings, peeked, stored_result
+from asvit.runs.lifecycle import (
+    check_settings,
+    earlier_result,
+    finished_result,
+    peeked,
+    stored_result,
+)
 from asvit.runs.measurement_pool import (
     EvalContext,
     MeasurementJob,
@@ -76,8 +82,15 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
         return super().make(preset, **values)
 
     def resolved(self) -> Self:
-        """With the classes of the data, unless a number was given."""
-        classes = class_count(self.settings.data) if self.classes_of_data else None
+        """With the classes of the data, unless a number was given; a finished run has its own."""
+        if not self.classes_of_data:
+            return self
+        try:
+            classes = class_count(self.settings.data)
+        except FileNotFoundError:
+            if (earlier := earlier_result(self)) is None:
+                raise
+            classes = earlier.settings.classes
         if classes is None:
             return self
         return replace(self, settings=replace(self.settings, classes=classes))
@@ -86,7 +99,7 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
         """Refuse unknown measures, and a start that cannot be grown as asked."""
         super().check()
         growable = self.growable
-        if not self.settings.timed:
+        if not self.settings.timed and finished_result(self) is None:
             growable.check_budget()
         directions(self.settings.proxies)
 

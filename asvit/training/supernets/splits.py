@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from asvit.data import load_images
-from asvit.data.base import Progress
+from asvit.data.base import Progress, balanced_choice
 from asvit.data.sources import Images
 from asvit.data.statistics import standardised
 from asvit.training.short import LabelledTensors
@@ -65,6 +65,13 @@ def load_splits(settings: SupernetSettings, *, progress: Progress | None = None)
     test, validation, train = split_images(images, held_out)
     provenance = {"source": images.source, "digest": images.digest}
     return Splits(train, validation, test, images.classes, provenance)
+
+
+def places_to_train_on(settings: SupernetSettings, labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Places of the images to train on in a whole set of these labels."""
+    held_out = settings.test_images, settings.validation_images
+    places = balanced_choice(labels, settings.train_images + sum(held_out), settings.seed)
+    return places[split(labels[places], held_out)[-1]]
 
 
 def split_images(images: Images, sizes: tuple[int, ...]) -> list[LabelledTensors]:

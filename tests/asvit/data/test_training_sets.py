@@ -120,8 +120,12 @@ def test_train_may_be_a_class(tmp_path: Path) -> None:
 @pytest.mark.parametrize("within", ["", "train"])
 def test_a_folder_to_validate_with(tmp_path: Path, within: str) -> None:
     fill(tmp_path / "pets" / within, cat=3, dog=4)
-    other = fill(tmp_path / "later", cat=1, dog=1)
+    other = tmp_path / "later"
+    fill(other / within, cat=1, dog=1)
+    if within:  # of a layout of parts, the one to validate on
+        fill(other / "val", cat=1, dog=1)
     sets = opened(tmp_path / "pets", validation=str(other))
+    assert sets.validation.source.startswith(f"folder {'val' if within else 'later'}, ")
     assert [len(sets.train), len(sets.validation)] == [7, 2]
 
 
@@ -227,7 +231,7 @@ def bad_folders(root: Path) -> dict[str, Path]:
         ("good", {"classes": 10}, "10 classes requested, but there are 2: folder .*good"),
         ("good", {"train_images": 5}, "5 images for training were requested, but there are 4"),
         ("good", {"validation_images": 3}, "3 images for validation were requested, but there"),
-        ("good", {"train_images": 1}, "1 images for training are too few for 2 classes"),
+        ("good", {"train_images": 1}, "1 image for training, but 2 classes, each of"),
         ("good", {"train_images": 0}, "0 images for training were requested; use 1 or more"),
         ("good", {"held_out": 1.0}, "held_out is 1.0; use a share above 0 and below 1"),
         ("good", {"seed": -1}, "seed -1; use 0 or more"),
@@ -253,7 +257,7 @@ def test_wrong_folders(
         ("gaussian", {}, "'gaussian' is noise without classes; use e.g. 'fractal' or a folder"),
         ("fractal:1", {}, "training needs two classes or more, got 1 fractal"),
         ("fractal:3", {"classes": 4}, "4 classes requested, but 'fractal:3' has 3"),
-        ("fractal:3", {"train_images": 2}, "2 images for training are too few for 3 classes"),
+        ("fractal:3", {"train_images": 2}, "2 images for training, but 3 classes, each of"),
         ("fractal", {"validation": "pets"}, "'fractal' has images for validation"),
         ("fractals", {}, "unknown images 'fractals'; did you mean 'fractal'"),
         ("hf:", {}, "'hf:' names no dataset; use hf:NAME"),

@@ -25,6 +25,7 @@ from asvit.reference.build import (
 )
 from asvit.reference.build_result import BuiltRow, noise_ceiling, reachable, spread
 from asvit.reference.build_settings import BuildSettings
+from asvit.runs.reference import BuildRun
 from asvit.search.settings import TrainingSearchSettings
 from asvit.spaces import PlainSpace, load_space
 from asvit.spaces.base import Choice
@@ -83,6 +84,12 @@ def test_architectures_with_a_size_of_their_own_keep_it() -> None:
         ValueError, match=r"varied=0.5 does not suit space 'sized', whose .*; use 0"
     ):
         draw(Sized(), SETTINGS.make(n=3, varied=0.5))
+
+
+def test_a_table_of_such_architectures_tells_of_no_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ", 32 px, C=8, seed 0" in BuildRun.make(image_size=32, width=8).title
+    monkeypatch.setattr(BuildSettings, "_space", Sized())
+    assert ", 32 px, seed 0" in BuildRun.make(image_size=32, width=8).title
 
 
 def test_the_learning_rate_follows_the_width_where_asked() -> None:

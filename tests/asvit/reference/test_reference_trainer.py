@@ -17,6 +17,7 @@ from torch import nn
 
 from asvit.data import Images
 from asvit.executors import Answer, Pool
+from asvit.executors.base import perform
 from asvit.reference import trainer as module
 from asvit.reference.build import Training
 from asvit.reference.build_settings import BuildSettings
@@ -152,6 +153,16 @@ def test_processes_come_to_what_this_one_does(trainer: Trainer) -> None:
         one: of.accuracy for one, of in expected.items()
     }
     assert [outcomes[one].loss for one in trainings] == [expected[one].loss for one in trainings]
+
+
+def test_a_network_that_fails_in_a_process_is_no_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> nn.Module:
+        raise TypeError("no such layer")
+
+    worker = module.worker(SETTINGS.to_json(), {}, "cpu")
+    monkeypatch.setattr(module, "build", fails)
+    answer = perform(worker, Training(TEXT, 0)._asdict())
+    assert answer["result"]["reason"].startswith("TypeError: no such layer (")
 
 
 def test_processes_that_die_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from PIL import Image
 
 from asvit.core.answers import Answer, write_answers
 from asvit.core.results import stored_content
+from asvit.core.run_files import MARKER
 from asvit.designs.result import DesignResult
 from asvit.evaluation.metrics import Scored
 from asvit.evaluation.result import EvaluationResult
@@ -29,7 +30,6 @@ from asvit.reference.findings import Finding, sort_findings
 from asvit.reference.result import CorrelationResult, Values
 from asvit.reference.statistics import correlate
 from asvit.reference.table import Target
-from asvit.runs.folder import MARKER
 from asvit.search import SearchSettings, TrialRow
 from asvit.search.result import SearchResult
 from asvit.search.rows import Finalist, write_trials

@@ -7,7 +7,8 @@ import pytest
 
 from asvit.cli.app import app
 from asvit.core.files import check_plain, write_text
-from asvit.runs.folder import LOCK, MARKER, check_folder, claimed, kind_in, newest_run
+from asvit.core.run_files import MARKER
+from asvit.runs.folder import LOCK, check_folder, claimed, kind_in, newest_run
 from asvit.runs.run import RUNS
 from tests.hostile import PUT
 

@@ -17,13 +17,13 @@ from PIL import Image
 
 import asvit
 from asvit.core.digests import FIELD, UNKNOWN
+from asvit.core.run_files import MARKER
 from asvit.data.decoding import read_image
 from asvit.data.files import FolderDataset
 from asvit.data.kinds import ImageKind
 from asvit.export.writers import ABOUT
 from asvit.networks import Network, WeightsFile
 from asvit.runs.exporting import export_network
-from asvit.runs.folder import MARKER
 from asvit.training.images.augmentation import Augmentation
 from asvit.training.images.batches import Batching
 from asvit.training.images.loaders import validation_loader

@@ -16,6 +16,7 @@ from asvit.core.progress import Progress
 from asvit.core.settings import Settings, fields_of, option_of
 from asvit.core.versions import versions
 from asvit.runs.folder import known_files, newest_run
+from asvit.runs.lifecycle import peeked
 from asvit.runs.run import RUNS, headline_of, kind_of, register_run, write_report
 from asvit.runs.scaling import ScaleRun
 from tests.asvit.toy_run import ToyJournal, ToyResult, ToyRun
@@ -48,6 +49,17 @@ def test_a_new_run_leaves_its_result_and_its_report(tmp_path: Path) -> None:
     page = (tmp_path / "report.html").read_text()
     assert "asvit toy" in page
     assert "total" in page
+
+
+def test_a_look_at_a_run_tells_of_no_repair(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run(tmp_path)
+    journal = tmp_path / "toy.jsonl"
+    content = journal.read_bytes() + b'{"crc32":'
+    journal.write_bytes(content)
+    assert len(peeked(ToyRun.make(name="x", out=tmp_path)).records) == 3
+    assert (journal.read_bytes(), caplog.text) == (content, "")
 
 
 def test_a_folder_below_the_home_is_written_read_and_reported_there(

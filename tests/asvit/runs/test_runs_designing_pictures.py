@@ -402,17 +402,15 @@ def test_no_part_of_a_layout_has_copies_of_another(tmp_path: Path, fakes: Fakes)
         assert name not in table  # the last two are in two classes
 
 
-def test_a_run_folder_that_would_be_a_class_is_refused_but_not_one_beside_parts(
+def test_a_run_folder_beside_classes_or_parts_is_none_of_them(
     tmp_path: Path, fakes: Fakes
 ) -> None:
-    folder = write_pictures(tmp_path / "pictures")
     limits = {"max_params": "100K", "space": SPACE}
-    with (
-        contextlib.chdir(folder),
-        pytest.raises(ValueError, match=r"runs/design-pictures-seed0 is inside \., where"),
-    ):
-        design(".", **limits)
-    assert not (folder / "runs").exists()
+    with contextlib.chdir(write_pictures(tmp_path / "pictures")):
+        result = design(".", **limits)
+        assert result.folder.parent == Path("runs")
+        assert [*result.classes] == ["class0", "class1"]
+        assert design(".", **limits).classes == result.classes
     for seed, name in enumerate(("train", "test")):
         write_pictures(tmp_path / "parts" / name, seed=seed)
     result = design(tmp_path / "parts", out=tmp_path / "parts" / "run", **limits)

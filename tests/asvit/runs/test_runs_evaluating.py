@@ -28,10 +28,13 @@ from asvit.report.evaluation import details, pictures
 from asvit.runs import predicting, timm_classifiers
 from asvit.runs.evaluating import EvaluationRun
 from asvit.runs.exporting import export_network
+from asvit.search.supernet_result import EvolutionResult
 from asvit.spaces.timm_models import TimmModel
 from asvit.training.predictions import read_predictions
+from asvit.training.supernets.settings import SupernetResult, SupernetSettings
 from tests.asvit.data.test_shards import samples, shards
 from tests.asvit.runs.fakes import varied
+from tests.asvit.runs.stored_results import RIGHT
 
 CLASSES = ("cat", "dog", "ox")
 NETWORK = Network("shift:1,1,1,1|1|8|1|16", image_size=32, num_classes=3)
@@ -351,6 +354,17 @@ def test_pictures_that_it_was_trained_on_are_warned_about(
     )
 
 
+@pytest.mark.usefixtures("trained")
+def test_which_pictures_were_trained_on_is_not_certain_of_a_folder_that_has_others_now(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    picture = next(Path("photos").rglob("*.png"))
+    Image.new("RGB", (40, 40), (1, 2, 3)).save(picture.with_name("later.png"))
+    with caplog.at_level(logging.WARNING):
+        asvit.test("photos", weights="training", device="cpu")
+    assert "certain: photos has other pictures than when training was trained on" in caplog.text
+
+
 @pytest.mark.parametrize("columns", [3, 5])  # without sizes and digests, and with
 def test_pictures_of_a_table_are_trained_on_but_for_those_held_out(
     trained: Any, columns: int
@@ -369,6 +383,19 @@ def test_pictures_of_a_design_are_known_by_their_digests() -> None:
     assert asvit.test("elsewhere", weights="run", device="cpu").trained_on == 8
     shutil.copytree("copy", "run/timm")
     assert asvit.test("elsewhere", weights="run/timm", device="cpu").trained_on == 8
+
+
+def test_pictures_that_a_supernet_was_trained_on_are_known_of_its_winner() -> None:
+    some = {"train_images": 6, "validation_images": 3, "test_images": 3, "batch_size": 2}
+    settings = SupernetSettings.make(data="photos", **some)
+    Path("supernet").mkdir()
+    replace(RIGHT[SupernetResult][0], folder=Path("supernet"), settings=settings).write()
+    winner = RIGHT[EvolutionResult][0]
+    supernet = {**winner.provenance["supernet"], "folder": "supernet"}
+    provenance = {**winner.provenance, "supernet": supernet}
+    replace(winner, folder=Path("run"), provenance=provenance).write()
+    Path("run/.kind").write_text("evolution\n")
+    assert asvit.test("photos", weights="run", device="cpu").trained_on == 6
 
 
 def test_the_same_again_tests_nothing_and_other_weights_are_refused() -> None:

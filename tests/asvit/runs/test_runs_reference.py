@@ -10,6 +10,7 @@ import pytest
 
 from asvit.core.files import write_text
 from asvit.reference import load_reference
+from asvit.reference.build import Outcome, Training
 from asvit.reference.build_result import BuildResult, BuiltRow
 from asvit.runs.algorithms import reference
 from asvit.runs.algorithms.reference import find_devices
@@ -124,6 +125,35 @@ def test_a_failed_training_is_told_and_the_run_goes_on(tmp_path: Path) -> None:
     assert failed == set(result.failures)
     assert len(failed) >= 1
     assert set(result.failures.values()) == {"the loss became nan in step 1"}
+
+
+def test_a_network_that_cannot_be_trained_has_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = fakes.FakeTrainer.__call__
+
+    def fails(self: fakes.FakeTrainer, training: Training) -> Outcome:
+        if training.seed == 1:
+            raise TypeError("unsupported operand")
+        return train(self, training)
+
+    monkeypatch.setattr(fakes.FakeTrainer, "__call__", fails)
+    result = build(tmp_path / "run")
+    reasons = [why for name, why in result.failures.items() if name.endswith("seed 1")]
+    assert len(reasons) == len(result.rows) == 6
+    assert all(why.startswith("TypeError: unsupported operand (") for why in reasons)
+
+
+def test_a_network_that_cannot_be_built_is_told_before_any_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("no such layer")
+
+    monkeypatch.setattr("asvit.reference.build._size", fails)
+    with pytest.raises(ValueError, match=r"cannot be built for 32 px: no such layer$"):
+        build(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_devices_are_shared_out_among_jobs(monkeypatch: pytest.MonkeyPatch) -> None:

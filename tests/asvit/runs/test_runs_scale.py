@@ -1,5 +1,6 @@
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,13 @@ import pytest
 
 from asvit.architectures.genotype import Genotype
 from asvit.core.progress import Progress
+from asvit.core.run_files import MARKER
 from asvit.growth.result import ScaleResult
+from asvit.growth.seed import GrowthSeed
 from asvit.growth.settings import ScaleSettings
 from asvit.runs import lifecycle
 from asvit.runs.algorithms import scaling
 from asvit.runs.estimate import Remaining
-from asvit.runs.folder import MARKER
 from asvit.runs.measurement_pool import failed
 from asvit.runs.scaling import ScaleRun, run_scaling
 from asvit.search.result import SearchResult
@@ -21,6 +23,7 @@ from asvit.spaces import cost, load_space
 from proxies.latency import Latency
 from scaling import Budget, GrowthEvent
 from scaling.growth import SEED_KEY
+from tests.asvit.data.image_folders import fill
 from tests.asvit.runs import fakes
 from tests.asvit.runs.fakes import SEED
 from tests.asvit.runs.stored_results import content_of
@@ -31,6 +34,7 @@ SETTINGS = {
     "images": 2, "repeats": 1, "points": 3,
 }  # fmt: skip
 
+COST = GrowthSeed.cost
 DESIGN_KEYS = {"schema_version", "budget", "steps", "settings", "wall_seconds"}
 STEP_KEYS = {
     "architecture", "depths", "width", "params", "macs", "length_distortion",
@@ -95,6 +99,19 @@ def test_the_nearest_model_of_each_budget_is_named(tmp_path: Path) -> None:
     assert (small, large) == (Budget.parse("2M"), Budget.parse("8M"))
     assert last == result.series[-1]
     assert all(abs(row.params - 2e6) >= abs(first.params - 2e6) for row in result.series)
+
+
+def test_a_finished_scaling_does_without_its_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = {"data": str(fill(tmp_path / "pictures", cat=3, dog=3)), "budget": "2M"}
+    result = scale(tmp_path / "run", **own)
+    assert result.settings.classes == 2
+    shutil.rmtree(tmp_path / "pictures")
+    monkeypatch.setattr(GrowthSeed, "cost", COST)
+    assert scale(tmp_path / "run", **own).to_json() == result.to_json()
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        scale(tmp_path / "other", **own)
 
 
 def test_multiply_adds_are_a_budget_too(tmp_path: Path) -> None:

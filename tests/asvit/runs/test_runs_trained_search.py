@@ -15,10 +15,10 @@ from torch import nn
 
 from asvit.core.console import console
 from asvit.executors import Workers
-from asvit.reference import load_reference
+from asvit.reference import load_reference, trainer
 from asvit.reference.build import Outcome, Training, to_csv
 from asvit.reference.build_result import BuiltRow
-from asvit.runs import lifecycle, training_pool
+from asvit.runs import lifecycle
 from asvit.runs.reference import build_reference
 from asvit.runs.reporting import show
 from asvit.runs.search import SearchRun, run_search
@@ -117,14 +117,14 @@ def test_two_finalists_are_trained_again_with_fresh_seeds(
 ) -> None:
     asked: list[Training] = []
     outcomes: dict[Training, Outcome] = {}
-    train = training_pool._outcome
+    train = trainer.outcome_of
 
     def recorded(context: Any, training: Training) -> Outcome:
         asked.append(training)
         outcomes[training] = train(context, training)
         return outcomes[training]
 
-    monkeypatch.setattr(training_pool, "_outcome", recorded)
+    monkeypatch.setattr(trainer, "outcome_of", recorded)
     result = search(tmp_path, seed=5)  # in which none of these fails
     drawn, again = asked[:16], asked[16:]
     assert {one.seed for one in drawn} & {one.seed for one in again} == set()
@@ -320,7 +320,7 @@ def test_the_console_shows_what_was_trained_again(tmp_path: Path) -> None:
 def test_a_search_whose_trainings_all_fail_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("asvit.runs.training_pool._outcome", lambda *_: _failing())
+    monkeypatch.setattr("asvit.reference.trainer.outcome_of", lambda *_: _failing())
     with pytest.raises(ValueError, match="all of the first 6 trainings failed; the last one, "):
         search(tmp_path / "few", trainings=6)
     with pytest.raises(ValueError, match="all of the first 10 trainings failed; the last one, "):
@@ -336,7 +336,7 @@ def test_too_few_trainings_that_did_not_fail_end_in_the_best_mean(
 ) -> None:
     outcomes = iter([Outcome(60.0 + n, 1.0, 1.0) for n in range(4)])
     monkeypatch.setattr(
-        "asvit.runs.training_pool._outcome", lambda *_: next(outcomes, None) or _failing()
+        "asvit.reference.trainer.outcome_of", lambda *_: next(outcomes, None) or _failing()
     )
     result = search(tmp_path, trainings=6)
     assert (result.values["accuracy"], result.failures) == (63.0, 2)
@@ -417,11 +417,11 @@ def test_a_space_of_one_dimension_is_searched(
     told = "a training of every architecture failed; the last one, .*, because accuracy: the loss"
     good = Outcome(70.0, 1.0, 1.0)
     with monkeypatch.context() as patch:
-        patch.setattr(training_pool, "_outcome", lambda _, one: _failing() if one.seed else good)
+        patch.setattr(trainer, "outcome_of", lambda _, one: _failing() if one.seed else good)
         with pytest.raises(ValueError, match=told):
             search(tmp_path / "failing")
         patch.setattr(
-            training_pool, "_outcome", lambda _, one: _failing() if one.seed >= FRESH else good
+            trainer, "outcome_of", lambda _, one: _failing() if one.seed >= FRESH else good
         )
         with pytest.raises(ValueError, match="a training of every architecture failed; once"):
             search(tmp_path / "fresh")

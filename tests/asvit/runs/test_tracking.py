@@ -284,7 +284,10 @@ def test_starting_over_is_another_run(tmp_path: Path, fake: Any) -> None:
     assert first.given["id"] != second.given["id"]
     assert [step for _, step in first.told] == [step for _, step in second.told] == [STEPS]
     assert [step for step, _ in events(tmp_path / "run")["epoch/loss"]] == [STEPS]
-    assert len(list((tmp_path / "run" / "tensorboard").glob("*/hparams.yml"))) == 1
+    place = tmp_path / "run" / "tensorboard"
+    assert len(list(place.glob("*/hparams.yml"))) == 1
+    run_training(ARCH, fresh=True, **{**given, "track": ""})
+    assert not [path for path in place.rglob("*") if path.is_file()]
 
 
 def test_a_tracker_that_comes_later_gets_what_was_before(tmp_path: Path, fake: Any) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Literal
 from unicodedata import normalize
 
 import numpy as np
@@ -14,6 +15,8 @@ from torchvision.transforms import v2
 from asvit.training.images.order import BatchPlan
 from asvit.transfer.datasets import AugmentedBatches, CocoImages, SceneImages
 from tests.asvit.transfer.tiny_scenes import make_ade, make_coco
+
+IMAGE = {"id": 1, "file_name": "000001.png", "height": 64, "width": 64}
 
 
 def changed(file: Path, **parts: object) -> None:
@@ -66,6 +69,24 @@ def test_objects_without_a_mask_are_refused(outline: object, tmp_path: Path) -> 
     with pytest.raises(ValueError, match=r"instances_train.json: annotation 3 .*6 numbers") as no:
         CocoImages(tmp_path, "train")
     assert "\n" not in str(no.value)
+
+
+@pytest.mark.parametrize(
+    ("box", "fault"),
+    [
+        ([4, 6, 10, 8, 1], "the box of annotation 3 has 5 numbers; it must have 4: left, top, wi"),
+        ([4], "the box of annotation 3 has 1 number; it must have 4"),
+        (["4", "6", "10", "8"], r"is not in COCO's format \(TypeError: "),
+        (4, r"is not in COCO's format \(TypeError: "),
+    ],
+)
+def test_a_box_has_four_numbers(box: object, fault: str, tmp_path: Path) -> None:
+    file = make_coco(tmp_path, "train", images=1)
+    objects = json.loads(file.read_text())["annotations"]
+    objects[1]["bbox"] = box
+    changed(file, annotations=objects)
+    with pytest.raises(ValueError, match=rf"instances_train.json:? {fault}"):
+        CocoImages(tmp_path, "train")
 
 
 @pytest.mark.parametrize(
@@ -135,6 +156,11 @@ def test_a_folder_without_the_split(tmp_path: Path) -> None:
     [
         *((text, "not in COCO's format") for text in ("", "[]", "{", '{"images": [{"id": 1}]}')),
         ({"categories": [{"id": 3, "name": "ellipse"}]}, r"not in COCO's format \(KeyError: 7\)"),
+        ({"categories": [{"id": 3}, {"id": 7}]}, r"not in COCO's format \(KeyError: 'name'\)"),
+        *(
+            ({"images": [{**IMAGE, **change}]}, r"not in COCO's format \(TypeError: ")
+            for change in ({"height": "64"}, {"file_name": 7})
+        ),
         ({"annotations": []}, "has no objects"),
     ],
 )
@@ -184,6 +210,29 @@ def test_an_annotation_may_have_its_name_in_another_form_of_unicode(tmp_path: Pa
         file = tmp_path / folder / "training" / "000001.png"
         file.rename(file.with_name(normalize(form, "é.png")))
     assert len(SceneImages(tmp_path, "training", classes=3)) == 1
+
+
+def test_an_annotation_of_one_class_may_have_a_bit_a_pixel(tmp_path: Path) -> None:
+    make_ade(tmp_path, "training", images=1)
+    file = tmp_path / "annotations" / "training" / "000001.png"
+    some = np.asarray(Image.open(file)) > 0
+    bits = Image.fromarray(some)
+    assert bits.mode == "1"
+    bits.save(file)
+    classes = SceneImages(tmp_path, "training", classes=2)[0][1]
+    assert np.array_equal(classes[0].numpy(), np.where(some, 0, 255))
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC"), ("NFD", "NFD")])
+def test_a_picture_of_coco_may_have_its_name_in_another_form(
+    forms: tuple[Literal["NFC", "NFD"], ...], tmp_path: Path
+) -> None:
+    file = make_coco(tmp_path, "train", images=1)
+    listed, stored = (normalize(form, "é.png") for form in forms)
+    (tmp_path / "train" / "000001.png").rename(tmp_path / "train" / stored)
+    (entry,) = json.loads(file.read_text())["images"]
+    changed(file, images=[{**entry, "file_name": listed}])
+    assert CocoImages(tmp_path, "train").path(0).name == stored
 
 
 def test_bad_scenes(tmp_path: Path) -> None:

@@ -72,6 +72,13 @@ def test_other_networks_under_the_detector(arch: str, anchors: tuple[tuple[int]]
     assert all(math.isfinite(loss.item()) for loss in losses.values())
 
 
+def test_the_smallest_anchors_have_a_width_and_a_height() -> None:
+    with pytest.raises(ValueError, match=r"must be a number at least 0[.]5 and below 64"):
+        detection(anchor=0.4)
+    for anchors in detector(detection(anchor=0.5), 2).rpn.anchor_generator.cell_anchors:
+        assert bool((anchors[:, 2:] > anchors[:, :2]).all())
+
+
 def test_training_starts_from_weights(tmp_path: Path) -> None:
     network = Network(ARCH, image_size=64, num_classes=2)
     source = network.build()
