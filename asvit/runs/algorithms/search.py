@@ -18,6 +18,7 @@ from optuna.study import Study
 from asvit.core.codec import to_json
 from asvit.core.continuing import ELSEWHERE
 from asvit.core.files import write_text
+from asvit.core.latency_settings import pass_options
 from asvit.core.measuring_settings import MeasuringSettings
 from asvit.core.progress import Progress, Tell, Track, image_progress
 from asvit.core.run_files import JOURNAL, TRAINED, TRIALS
@@ -399,16 +400,13 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
 
     def _time(self, arch: Architecture, *, again: bool = False) -> Latency:
         """How long a forward pass of a network takes; ``again`` in a process of its own."""
-        s = self.settings
-        how = s.image_size, s.latency_batch, s.device, s.latency_runtime
         options: Any = {
+            "image_size": self.settings.image_size,
             "num_classes": self.limits.classes,
             "in_chans": self.limits.channels,
-            "command": s.latency_command,
+            **pass_options(self.settings),
         }
-        if again:
-            return fresh_latency(str(arch), *how, **options)
-        return latency(arch, *how, **options)
+        return fresh_latency(str(arch), **options) if again else latency(arch, **options)
 
     def _follow(self, search: Search, tell: Tell, track: Track) -> None:
         """Search, with a snapshot in trials.csv every few steps and when it is stopped."""
