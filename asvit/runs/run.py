@@ -119,6 +119,7 @@ class Run(ABC, Generic[S, R, J]):
     result_type: ClassVar[Any]
     journal_type: ClassVar[Any] = None  # an :class:`asvit.core.journal.Journal`, for most kinds
     algorithm: ClassVar[Any] = None  # the subclass that executes, by :func:`imported`
+    dry_run: ClassVar[Any] = None  # what tells the plan of a run, as in :mod:`asvit.runs.dry_runs`
     written: ClassVar[str] = ""  # the files that are named with its result
     may_grow: ClassVar[Sequence[str]] = ()
     may_change: ClassVar[Sequence[str]] = ()  # settings that matter only once all is measured

@@ -55,6 +55,7 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
     )
     result_type = imported("asvit.training.result:TrainResult")
     algorithm = imported("asvit.runs.algorithms.training:TrainAlgorithm")
+    dry_run = imported("asvit.runs.dry_runs:plan_of_training")
     pictures = imported("asvit.report.training:pictures")  # imports matplotlib
     details = imported("asvit.report.training:details")
     written = "report.html, model.safetensors, best.safetensors, metrics.csv, result.json"
