@@ -23,7 +23,7 @@ from asvit.data.store import read_pictures, write_pictures
 from asvit.designs.journal import DesignJournal
 from asvit.designs.settings import DesignSettings
 from asvit.designs.stages import Trained
-from asvit.evaluation.result import EvaluationResult, Measures, Tested
+from asvit.evaluation.result import EvaluationJournal, EvaluationResult, Measures, Tested
 from asvit.evaluation.settings import EvaluationSettings
 from asvit.export.settings import ExportSettings
 from asvit.growth.journal import GrowthJournal
@@ -37,7 +37,6 @@ from asvit.reference.scores import ScoreJournal, table_id
 from asvit.reference.settings import CorrelationQuery, CorrelationSettings
 from asvit.reference.table import ReferenceTable, Target
 from asvit.runs.architectures import find_architecture
-from asvit.runs.evaluating import EvaluationJournal
 from asvit.runs.folder import MARKER, kind_in
 from asvit.search.journal import open_journal, read_journal
 from asvit.search.rows import read_trials, write_trials
