@@ -38,6 +38,15 @@ def test_a_registered_kind_of_two_words_is_a_command_of_a_group(tmp_path: Path) 
         del RUNS["toys add"]
 
 
+def test_a_registered_kind_may_have_the_name_of_a_module_of_the_program() -> None:
+    about = {name: getattr(ToyRun, name) for name in ("__doc__", "__module__")}
+    register_run(type("Adding", (ToyRun,), {**about, "command": "manual"}))
+    try:
+        assert "Add up numbers." in run("manual", "--help").stdout
+    finally:
+        del RUNS["manual"]
+
+
 def test_the_help_follows_from_the_fields() -> None:
     words = " ".join(run("toy", "--help").stdout.split())
     for told in (
