@@ -61,6 +61,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
     algorithm = imported("asvit.runs.algorithms.designing:DesignAlgorithm")
     dry_run = imported("asvit.runs.dry_runs:plan_of_design")
     written = "report.html, model.safetensors, model.onnx, predict.py, timm, result.json"
+    ends_in = "architecture"
     may_change = ("data",)  # to where the same pictures are
 
     track: str = track_setting("the rows of the runs of its stages")

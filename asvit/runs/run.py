@@ -124,6 +124,7 @@ class Run(ABC, Generic[S, R, J]):
     may_grow: ClassVar[Sequence[str]] = ()
     may_change: ClassVar[Sequence[str]] = ()  # settings that matter only once all is measured
     libraries: ClassVar[Sequence[str]] = ("torch", "timm", "numpy")  # that must not change
+    ends_in: ClassVar[str] = ""  # key of the architecture in result.json, if it ends in one
     keeps: ClassVar[bool] = True  # whether it has a folder where none is named
     no_work: ClassVar[str] = "this {noun} had finished before; --fresh starts it over"
 

@@ -59,6 +59,7 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
     pictures = imported("asvit.report.training:pictures")  # imports matplotlib
     details = imported("asvit.report.training:details")
     written = "report.html, model.safetensors, best.safetensors, metrics.csv, result.json"
+    ends_in = "architecture"
     may_change = ("bad_images",)  # they may be replaced from now on
 
     resume: bool = setting(False, "Only continue; an error where there is no run.", repeats=False)
