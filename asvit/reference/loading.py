@@ -139,6 +139,16 @@ def read_reference(
     return table
 
 
+def check_rows(table: ReferenceTable, places: Sequence[int]) -> None:
+    """Build the networks of some rows of a table, unless it comes with asvit.
+
+    Raises:
+        ValueError: For the first that cannot be built.
+    """
+    if not table.shipped:
+        _counted(read_sheet(table.path), places, table)
+
+
 def _check_distinct(sheet: Sheet, texts: Sequence[str]) -> None:
     first: dict[str, Row] = {}
     for row, text in zip(sheet.rows, texts, strict=True):

@@ -27,7 +27,6 @@ from asvit.core.settings import fields_of
 from asvit.executors.base import Workers
 from asvit.executors.placement import device_of
 from asvit.growth.seed import GrowthSeed
-from asvit.reference import REFERENCES
 from asvit.reference.build import accuracies_in_words
 from asvit.reference.findings import LEAST_TRAININGS
 from asvit.reference.statistics import check_per_cent
@@ -482,7 +481,7 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
         if isinstance(self.settings, TrainingSearchSettings):
             values["trainings"] = self.settings.trainings
             if (table := self.table) is not None:
-                values["reference"] = table.name if table.name in REFERENCES else table.path
+                values["reference"] = table.name if table.shipped else table.path
         return values
 
     @property
