@@ -84,14 +84,13 @@ class Program(click.Group):
         """Import the command ``cmd_name``; None when there is no such command."""
         if cmd_name not in commands():
             return None
-        if find_spec(f"asvit.cli.{cmd_name}") is not None:
-            command = import_module(f"asvit.cli.{cmd_name}").command
+        # An extension may have a command of the name of another module.
+        if cmd_name in COMMANDS and find_spec(f"asvit.cli.{cmd_name}") is not None:
+            command: click.Command = import_module(f"asvit.cli.{cmd_name}").command
         else:
             from asvit.cli.run_command import command_of
 
             command = command_of(cmd_name)
-        if not isinstance(command, click.Command):
-            raise TypeError(f"asvit.cli.{cmd_name}.command is no click command: {command!r}")
         if not any(parameter.name == "debug" for parameter in command.params):
             command.params.append(debug_option())
         return command

@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 from asvit.cli.config_file import check_typed, config_option
-from asvit.cli.dry_run import Plan, plan_of_design, plan_of_measures, plan_of_training
 from asvit.cli.manual import Documented
 from asvit.cli.options import (
     Session,
@@ -28,6 +27,7 @@ from asvit.core.progress import Progress
 from asvit.core.secrets import has_password, public_words
 from asvit.core.settings import Option, WrongOption, fields_of, option_fields, option_of
 from asvit.executors.base import Workers
+from asvit.runs.dry_runs import Plan
 from asvit.runs.lifecycle import perform
 from asvit.runs.reporting import show
 from asvit.runs.run import RUNS, Run, headline_of
@@ -35,15 +35,7 @@ from asvit.runs.run import RUNS, Run, headline_of
 logger = logging.getLogger(__name__)
 
 Kind = type[Run[Any, Any, Any]]
-#: Command -> help of its ``--dry-run``, and what that finds instead of the run's result.
-_DRY_RUNS: dict[str, tuple[str, Callable[..., Plan]]] = {
-    **dict.fromkeys(
-        ("search", "scale", "correlate"),
-        ("Only tell what the run would do and take; write nothing.", plan_of_measures),
-    ),
-    "design": ("Only tell what would be done, and what of it is done.", plan_of_design),
-    "train": ("Only tell what would be done and how long it would take.", plan_of_training),
-}
+_DRY_RUN = "Only tell what would be done and how long it would take; write nothing."
 _GROUPS = {
     "supernet": "Search with shared weights: train a supernet, then choose among its paths.",
     "transfer": "Train detectors and segmenters, with a network as their backbone.",
@@ -108,7 +100,7 @@ def run_command(kind: Kind) -> click.Command:
 
     workers = fields_of(kind).get("workers")
     measuring = workers is not None and option_of(workers) is None
-    dry_run = _DRY_RUNS.get(kind.command, ())[:1]
+    dry_run = click.Option(["--dry-run"], is_flag=True, help=_DRY_RUN)
     command = click.command(
         cls=Documented,
         name=kind.command.split()[-1],
@@ -120,7 +112,7 @@ def run_command(kind: Kind) -> click.Command:
         *parameters(*[Workers] * measuring, kind),
         preset_option(kind.settings_type),
         config_option(),
-        *(click.Option(["--dry-run"], is_flag=True, help=text) for text in dry_run),
+        *[dry_run] * (kind.dry_run is not None),
         *(_bare(option) for option in (quiet_option, json_option)),
         debug_option(),
     ]
@@ -130,9 +122,10 @@ def run_command(kind: Kind) -> click.Command:
 def _dry_run(kind: Kind, preset: str, options: dict[str, Any], *, quiet: bool) -> Plan:
     """What the run that the options ask for would do."""
     try:
-        return _DRY_RUNS[kind.command][1](_run(kind, preset, options).resolved(), quiet=quiet)
+        plan: Plan = kind.dry_run(_run(kind, preset, options).resolved(), quiet=quiet)
     except WrongOption as error:
         raise click.UsageError(str(error)) from error
+    return plan
 
 
 def _run(kind: Kind, preset: str, options: dict[str, Any]) -> Run[Any, Any, Any]:

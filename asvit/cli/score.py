@@ -28,7 +28,7 @@ from asvit.core.files import check_target
 from asvit.core.latency_settings import command_setting
 from asvit.core.measuring_settings import MeasuringSettings
 from asvit.core.programs import file_command
-from proxies.registry import PROXIES, standard_measures
+from proxies.registry import PROXIES
 from proxies.tables import csv_text
 
 if TYPE_CHECKING:
@@ -81,16 +81,15 @@ def command(
     if as_csv and as_json:
         raise click.UsageError("--csv and --json write on stdout alike; give one of them")
     values: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
-    timed = () if latency_command is None else ("latency",)
-    measures = values.pop("proxies", (*standard_measures(), *timed))
-    for name in measures:
+    measures = values.pop("proxies", None)
+    for name in measures or ():
         checked_choice("proxy", name, list(PROXIES))
     checked_choice("preset", preset, list(MeasuringSettings.presets))
     try:
         settings = MeasuringSettings.make(preset, **values)
         if latency_command is not None:
             file_command(latency_command)
-            if "latency" not in measures:
+            if measures and "latency" not in measures:
                 raise ValueError("--latency-command is for --proxy latency; name it, too")
     except ValueError as error:
         raise click.UsageError(str(error)) from error

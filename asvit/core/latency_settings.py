@@ -38,6 +38,16 @@ def latency_choices(settings: Any) -> Mapping[str, Any]:
     return {name: value for name, value in values.items() if value != usual[name]}
 
 
+def pass_options(settings: Any) -> Mapping[str, Any]:
+    """How a run has :func:`asvit.runs.timing.latency` time a pass."""
+    return {
+        "batch": settings.latency_batch,
+        "device": settings.device,
+        "runtime": settings.latency_runtime,
+        "command": settings.latency_command,
+    }
+
+
 def check_command(command: str | None, runtime: str) -> None:
     """Check that a command is not to use a runtime of this machine."""
     if command is not None and runtime != "eager":

@@ -121,14 +121,14 @@ class Pool:
         """Send tasks to idle workers, and start a worker for each task that is left."""
         usable = [n for n, slot in enumerate(self._slots) if slot.state != "closed"]
         for number in usable:
-            if self._slots[number].state == "idle":
-                task = self._next_task(number, usable)
-                if task is not None:
-                    self._waiting.remove(task)
-                    self._slots[number].enter("busy", task)
-                    if self._runs_alone(task):
-                        self._stop_idle()
-                    self._backend.send(number, tasks[task])
+            idle = self._slots[number].state == "idle"
+            if not idle or (task := self._next_task(number, usable)) is None:
+                continue
+            self._waiting.remove(task)
+            self._slots[number].enter("busy", task)
+            if self._runs_alone(task):
+                self._stop_idle()
+            self._backend.send(number, tasks[task])
         if self._one_runs_alone:
             return
         missing = len(self._waiting) - sum(self._slots[n].state == "starting" for n in usable)

@@ -109,26 +109,21 @@ def read_reference(
         raise ValueError(
             f"{path} has {len(sheet.rows)} row(s); a ranking needs at least {LEAST_ROWS}"
         )
-    num_classes = _number_above(sheet, "num_classes", DEFAULT_CLASSES)
-    in_chans = _number_above(sheet, "in_chans", 3)
-    sides = _image_sizes(sheet)
-    params = _wholes(sheet, "params", "the exact count, or give the column another name")
-    macs = _wholes(sheet, "macs", "the exact count")
     table = ReferenceTable(
         name=name,
         path=path,
         digest=sheet.digest,
         provenance=sheet.provenance,
-        num_classes=num_classes,
+        num_classes=_number_above(sheet, "num_classes", DEFAULT_CLASSES),
+        in_chans=_number_above(sheet, "in_chans", 3),
         architectures=texts,
-        image_sizes=sides,
-        params=params,
-        macs=macs,
+        image_sizes=_image_sizes(sheet),
+        params=_wholes(sheet, "params", "the exact count, or give the column another name"),
+        macs=_wholes(sheet, "macs", "the exact count"),
         targets={target.name: target for target in targets},
         accuracies=accuracies,
         default_target=_default_target(sheet, targets),
         counts=_counts(sheet) if shipped else {},
-        in_chans=in_chans,
     )
     places: Sequence[int] = range(len(texts))
     if use is not None:
@@ -136,11 +131,22 @@ def read_reference(
         selected = {place: _text(sheet.rows[place], plain=False) for place in places}
         texts = tuple(selected.get(place, text) for place, text in enumerate(texts))
         _check_distinct(sheet, texts)
+        table = replace(table, architectures=texts)
     if check:
-        heads = num_classes, in_chans
-        counts = _counted(sheet, places, texts, sides, params, *heads)
-        params = counts if len(places) == len(texts) else params
-    return replace(table, architectures=texts, params=params)
+        counts = _counted(sheet, places, table)
+        if len(places) == len(table):
+            table = replace(table, params=counts)
+    return table
+
+
+def check_rows(table: ReferenceTable, places: Sequence[int]) -> None:
+    """Build the networks of some rows of a table, unless it comes with asvit.
+
+    Raises:
+        ValueError: For the first that cannot be built.
+    """
+    if not table.shipped:
+        _counted(read_sheet(table.path), places, table)
 
 
 def _check_distinct(sheet: Sheet, texts: Sequence[str]) -> None:
@@ -219,38 +225,29 @@ def _counts(sheet: Sheet) -> dict[str, tuple[float, ...]]:
     }
 
 
-def _counted(
-    sheet: Sheet,
-    places: Sequence[int],
-    texts: Sequence[str],
-    sides: Sequence[int],
-    expected: Sequence[int] | None,
-    num_classes: int,
-    in_chans: int,
-) -> tuple[int, ...]:
+def _counted(sheet: Sheet, places: Sequence[int], table: ReferenceTable) -> tuple[int, ...]:
     """The parameters of the networks of the rows at ``places``, all of which can be built."""
     from asvit.architectures.genotype import Genotype
     from asvit.spaces.architectures import build_on_meta, cost, parse
 
-    counts = []
+    classes, in_chans = table.num_classes, table.in_chans
+    counts: list[int] = []
     for place in places:
-        row, text, side = sheet.rows[place], texts[place], sides[place]
+        row, text, side = sheet.rows[place], table.architectures[place], table.image_sizes[place]
         try:
             architecture = parse(text)
             if type(architecture) is Genotype:  # whose formulas refuse what cannot be built
-                count = cost(architecture, side, num_classes, in_chans=in_chans).params
+                count = cost(architecture, side, classes, in_chans=in_chans).params
             else:
                 network = build_on_meta(
-                    architecture, image_size=side, num_classes=num_classes, in_chans=in_chans
+                    architecture, image_size=side, num_classes=classes, in_chans=in_chans
                 )
                 count = sum(parameter.numel() for parameter in network.parameters())
         except _FAILURES as error:
             problem = f"{one_line(text)} cannot be built for {side} px"
             raise row.fault(f"{problem}: {first_line(error)}") from error
-        if expected is not None and expected[place] != count:
-            problem = (
-                f"params is {expected[place]}, but the network with {num_classes} classes has"
-            )
+        if table.params is not None and (expected := table.params[place]) != count:
+            problem = f"params is {expected}, but the network with {classes} classes has"
             advice = "correct it, or give the classes in a line '# num_classes: N'"
             raise row.fault(f"{problem} {count}; {advice}")
         counts.append(count)

@@ -71,6 +71,11 @@ class ReferenceTable:
     def __len__(self) -> int:
         return len(self.architectures)
 
+    @property
+    def shipped(self) -> bool:
+        """Whether it comes with asvit; files of others may have the same names."""
+        return self.path.parent == Path(__file__).parent
+
     def target(self, name: str | None = None) -> Target:
         """The target of that name, or the default one.
 

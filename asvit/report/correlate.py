@@ -151,23 +151,18 @@ def tau_text(finding: Finding) -> str:
     return f"τ {correlation.tau:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
 
 
-def draw_taus(rows: Sequence[TauRow], *, ceilings: Mapping[str, float] | None = None) -> Figure:
+def draw_taus(rows: Sequence[TauRow], *, ceilings: Mapping[str, float]) -> Figure:
     """Bars of tau with their intervals, the best on top: a panel a target, its ceiling a line."""
     series = {name: list(group) for name, group in groupby(rows, key=lambda row: row.target)}
-    tallest = max((len(group) for group in series.values()), default=0)
-    lines = math.ceil(len(series) / BAR_COLUMNS) or 1
-    wide = min(BAR_COLUMNS, max(1, len(series)))
+    tallest = max(len(group) for group in series.values())
+    lines, wide = math.ceil(len(series) / BAR_COLUMNS), min(BAR_COLUMNS, len(series))
     fig = style.figure(width=1.4 + 4.2 * wide, height=lines * (0.9 + 0.24 * tallest) + 0.4)
-    if not series:
-        style.note(fig.subplots(), "nothing has been correlated")
-        return fig
     grid = style.panels(fig, len(series), columns=wide)
     for axes, (name, group) in zip(grid, series.items(), strict=True):
         axes.set_title(one_line(name, most=style.LONGEST))
         _bars(axes, group)
-        ceiling = (ceilings or {}).get(name)
-        if ceiling is not None:
-            axes.axvline(ceiling, color=COLOUR["bad"], linewidth=1, label="noise ceiling")
+        if name in ceilings:
+            axes.axvline(ceilings[name], color=COLOUR["bad"], linewidth=1, label="noise ceiling")
     style.legend(fig)
     return fig
 

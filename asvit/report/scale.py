@@ -209,8 +209,6 @@ def _deepened(before: Sequence[int], after: Sequence[int]) -> int:
 
 def draw_growth(rows: Sequence[StageRow]) -> Figure:
     """Depth of every stage, and the width, over the parameters of the series."""
-    if not rows:
-        return style.empty("no step is finished yet", height=4.2)
     fig = style.figure(height=4.2)
     above, below = fig.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     stages = sorted({row.stage for row in rows})
@@ -243,8 +241,6 @@ def draw_sizes(
     rows: Sequence[SizeRow], *, budgets: Sequence[tuple[str, int]] = (), unit: str = "params"
 ) -> Figure:
     """Parameters and multiply-adds over steps; each budget, in its ``unit``, is a dashed line."""
-    if not rows:
-        return style.empty("no step is finished yet", height=4.2)
     fig = style.figure(height=4.2)
     steps, both = [row.step for row in rows], style.panels(fig, 2, columns=1, sharex=True)
     units = (("params", "parameters (million)", 1e6), ("macs", "multiply-adds (billion)", 1e9))

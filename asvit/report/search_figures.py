@@ -101,12 +101,9 @@ class StandingRow:
     average: float
 
 
-def standing_rows(
-    trials: Trials, better: Directions, steps: Iterable[int] | None = None
-) -> list[StandingRow]:
-    """The standings over ``steps``, or all, by every measure that has a direction."""
+def standing_rows(trials: Trials, better: Directions, steps: Iterable[int]) -> list[StandingRow]:
+    """The standings over ``steps`` by every measure that has a direction."""
     rows = []
-    numbers = range(len(trials)) if steps is None else sorted(steps)
     for name, way in better.items():
         if way == "reported":
             continue
@@ -121,7 +118,7 @@ def standing_rows(
             else 0.0
             for value in values
         ]
-        for step in numbers:
+        for step in sorted(steps):
             window = standings[max(0, step + 1 - WINDOW) : step + 1]
             rows.append(StandingRow(step, name, standings[step], statistics.fmean(window)))
     return rows
@@ -162,14 +159,13 @@ class MeasureRow:
 
 
 def measure_rows(
-    trials: Trials, measures: Sequence[str], steps: Iterable[int] | None = None
+    trials: Trials, measures: Sequence[str], steps: Iterable[int]
 ) -> list[MeasureRow]:
-    """Every measure over ``steps``, or all, with its moving median, measure by measure."""
+    """Every measure over ``steps`` with its moving median, measure by measure."""
     rows = []
-    numbers = range(len(trials)) if steps is None else sorted(steps)
     for name in measures:
         values = [trial.values.get(name, math.nan) for trial in trials]
-        for step in numbers:
+        for step in sorted(steps):
             value = values[step]
             recent = values[max(0, step + 1 - WINDOW) : step + 1]
             window = [v for v in recent if math.isfinite(v)]

@@ -9,20 +9,12 @@ from typing import Any, cast
 from asvit.core.codec import is_of
 from asvit.core.files import check_plain, expanded
 from asvit.core.records import MALFORMED
-from asvit.core.results import stored_content
+from asvit.core.results import RUNS, stored_content
 from asvit.core.run_files import RESULT
 from asvit.spaces.architectures import canonical
 from proxies.messages import first_line
 from proxies.text import shown
 
-# Kind of run to the key of its architecture in result.json.
-_ENDS = {
-    "search": "seed_architecture",
-    "scale": "architecture",
-    "evolution": "architecture",
-    "training": "architecture",
-    "design": "architecture",
-}
 _MEASURES = ("length_distortion", "ntk_condition_number")
 
 
@@ -59,13 +51,14 @@ def find_architecture(text: str) -> FoundArchitecture:
         return FoundArchitecture(canonical(text))
     content = _result(folder)
     kind = content.get("kind")
-    if not isinstance(kind, str) or kind not in _ENDS:
+    ends = {run.files.kind: run.ends_in for run in RUNS.values() if run.ends_in}
+    if not isinstance(kind, str) or kind not in ends:
         raise ValueError(
             f"{folder} holds a run of kind {shown(kind)}, which ends in no architecture; "
-            f"use a {', '.join(_ENDS)} or an architecture"
+            f"use a {', '.join(ends)} or an architecture"
         )
     try:
-        architecture = canonical(content[_ENDS[kind]])
+        architecture = canonical(content[ends[kind]])
         measures = content["steps"][-1] if kind == "scale" else content
         if not isinstance(measures, dict):
             raise ValueError(f"its last step is {shown(measures)}")

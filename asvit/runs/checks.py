@@ -31,14 +31,11 @@ def find_space(name: str, *, image_size: int) -> SearchSpace:
     return space
 
 
-def direction(name: str) -> Better:
-    """The direction of a measure, or of the accuracy of a search that trains."""
-    return "higher" if name == ACCURACY else get_proxy(name).better
-
-
 def find_directions(names: tuple[str, ...]) -> dict[str, Better]:
-    """Measure to its direction, for the measures called ``names``."""
-    better = {name: direction(name) for name in names}
+    """Measure to its direction; the accuracy is that of a search that trains."""
+    better: dict[str, Better] = {
+        name: "higher" if name == ACCURACY else get_proxy(name).better for name in names
+    }
     if not objectives(better):
         raise ValueError(
             f"nothing to search for: {', '.join(names)} {'is' if len(names) == 1 else 'are'} "

@@ -59,7 +59,9 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
     pictures = imported("asvit.report.design:pictures")  # imports matplotlib
     details = imported("asvit.report.design:details")
     algorithm = imported("asvit.runs.algorithms.designing:DesignAlgorithm")
+    dry_run = imported("asvit.runs.dry_runs:plan_of_design")
     written = "report.html, model.safetensors, model.onnx, predict.py, timm, result.json"
+    ends_in = "architecture"
     may_change = ("data",)  # to where the same pictures are
 
     track: str = track_setting("the rows of the runs of its stages")

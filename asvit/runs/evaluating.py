@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from asvit.core.console import clock, quantity
-from asvit.core.journal import Journal
 from asvit.core.run_files import ANSWERS, PREDICTIONS, TESTED
 from asvit.core.settings import setting
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import Estimate, SummaryPart
-from asvit.evaluation.result import EvaluationResult, Tested
+from asvit.evaluation.result import EvaluationJournal, EvaluationResult
 from asvit.evaluation.settings import EvaluationSettings
 from asvit.evaluation.tables import confusion_table, pictures_table, worst_classes
 from asvit.reference.findings import Interval
@@ -23,17 +22,6 @@ from asvit.training.settings import TOP
 from proxies.text import listed
 
 _MATRIX = 12  # classes of a confusion matrix on a console
-
-
-class EvaluationJournal(Journal[EvaluationSettings]):
-    """What a test was started with and found: its pictures pass the network in one go."""
-
-    result_type = EvaluationResult
-    record_types = (Tested,)
-    start_types: ClassVar[Mapping[str, Any]] = {
-        **Journal.start_types,
-        "weights": Mapping[str, str],
-    }
 
 
 @dataclass(kw_only=True)

@@ -41,6 +41,7 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, Any]):
     pictures = imported("asvit.report.evolution:pictures")  # imports matplotlib
     details = imported("asvit.report.evolution:details")
     written = "report.html, trials.csv, result.json, weights, figures"
+    ends_in = "architecture"
     may_grow = ("generations", "random_paths")
 
     supernet: Path | str | None = setting(

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from asvit.core.files import check_target, expanded, oddity, write_bytes
+from asvit.core.run_files import figure_files
 from asvit.data.kinds import PICTURES
 from asvit.data.preparation import Preparation, visible
 from asvit.export.settings import ExportSettings
@@ -120,9 +121,7 @@ def write_pictures(pictures: Sequence[Picture], out: str) -> list[Path]:
     kind = place.suffix[1:].lower()
     if kind in _KINDS and not place.is_dir():
         return [_write_file(pictures, place, kind)]
-    for path in (
-        place / f"{picture.name}.{kind}" for picture in pictures for kind in ("svg", "csv")
-    ):
+    for path in map(place.joinpath, figure_files(picture.name for picture in pictures)):
         if path.exists() or oddity(path):
             raise FileExistsError(f"{path} exists; give another folder")
     place.mkdir(parents=True, exist_ok=True)

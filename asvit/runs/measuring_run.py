@@ -12,7 +12,7 @@ from asvit.core.settings import Settings, setting
 from asvit.core.store import Store
 from asvit.core.summary import Cell, SummaryPart, Table
 from asvit.reference.findings import estimates
-from asvit.runs.run import Run
+from asvit.runs.run import Run, imported
 
 if TYPE_CHECKING:
     from asvit.executors import Workers
@@ -27,6 +27,8 @@ J = TypeVar("J", bound=Store[Any])
 @dataclass(kw_only=True)
 class MeasuringRun(Run[S, R, J]):
     """A run whose measures a reference table can judge."""
+
+    dry_run = imported("asvit.runs.dry_runs:plan_of_measures")
 
     reference: str | Path | ReferenceTable | None = setting(
         None,

@@ -88,7 +88,14 @@ def labelled_pictures(data: str | None, weights: Path | None, content: WeightsFi
             f"{weights or 'random weights'} do not say which pictures they were trained on; name "
             "some with --data"
         )
-    classes, many = pictures.others.classes, content.network.num_classes
+    _check_classes(pictures.others.classes, content)
+    names = content.classes or pictures.others.classes
+    return pictures._replace(others=numbered_as(pictures.others, names))
+
+
+def _check_classes(classes: Sequence[str], content: WeightsFile) -> None:
+    """Check that a network has the classes of the pictures."""
+    many = content.network.num_classes
     if not content.classes and len(classes) != many:  # else the answers would all be wrong
         raise ValueError(
             f"the pictures have {len(classes)} classes, the network has {many}; name pictures of "
@@ -102,7 +109,6 @@ def labelled_pictures(data: str | None, weights: Path | None, content: WeightsFi
             f"the pictures have other classes than the network, such as {here} in the place of "
             f"{known}; name pictures of its own classes with --data"
         )
-    return pictures._replace(others=numbered_as(pictures.others, content.classes or classes))
 
 
 def _warn_of_trained(weights: Path, others: LabelledImages) -> None:

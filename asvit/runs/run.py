@@ -121,10 +121,12 @@ class Run(ABC, Generic[S, R, J]):
     result_type: ClassVar[Any]
     journal_type: ClassVar[Any] = None  # an :class:`asvit.core.journal.Journal`, for most kinds
     algorithm: ClassVar[Any] = None  # the subclass that executes, by :func:`imported`
+    dry_run: ClassVar[Any] = None  # what tells the plan of a run, as in :mod:`asvit.runs.dry_runs`
     written: ClassVar[str] = ""  # the files that are named with its result
     may_grow: ClassVar[Sequence[str]] = ()
     may_change: ClassVar[Sequence[str]] = ()  # settings that matter only once all is measured
     libraries: ClassVar[Sequence[str]] = ("torch", "timm", "numpy")  # that must not change
+    ends_in: ClassVar[str] = ""  # key of the architecture in result.json, if it ends in one
     keeps: ClassVar[bool] = True  # whether it has a folder where none is named
     no_work: ClassVar[str] = "this {noun} had finished before; --fresh starts it over"
 

@@ -45,6 +45,7 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, Any]):
     pictures = imported("asvit.report.scale:pictures")  # imports matplotlib
     details = imported("asvit.report.scale:details")
     written = "report.html, steps.csv, result.json, figures"
+    ends_in = "architecture"
 
     arch: str | None = setting(
         None,

@@ -60,6 +60,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, Any]):
     pictures = imported("asvit.report.search:pictures")  # imports matplotlib
     details = imported("asvit.report.search:details")
     written = "report.html, trials.csv, trainings.csv, result.json, figures"
+    ends_in = "seed_architecture"
     may_grow = ("steps", "trainings")
     may_change = ("recheck", "pick")
     libraries = (*MeasuringRun.libraries, "optuna")

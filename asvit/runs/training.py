@@ -55,9 +55,11 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
     )
     result_type = imported("asvit.training.result:TrainResult")
     algorithm = imported("asvit.runs.algorithms.training:TrainAlgorithm")
+    dry_run = imported("asvit.runs.dry_runs:plan_of_training")
     pictures = imported("asvit.report.training:pictures")  # imports matplotlib
     details = imported("asvit.report.training:details")
     written = "report.html, model.safetensors, best.safetensors, metrics.csv, result.json"
+    ends_in = "architecture"
     may_change = ("bad_images",)  # they may be replaced from now on
 
     resume: bool = setting(False, "Only continue; an error where there is no run.", repeats=False)

@@ -24,7 +24,7 @@ from asvit.data.store import read_pictures, write_pictures
 from asvit.designs.journal import DesignJournal
 from asvit.designs.settings import DesignSettings
 from asvit.designs.stages import TrainingOutcome
-from asvit.evaluation.result import EvaluationResult, Measures, Tested
+from asvit.evaluation.result import EvaluationJournal, EvaluationResult, Measures, Tested
 from asvit.evaluation.settings import EvaluationSettings
 from asvit.export.settings import ExportSettings
 from asvit.growth.journal import GrowthJournal
@@ -38,7 +38,6 @@ from asvit.reference.scores import ScoreJournal, table_id
 from asvit.reference.settings import CorrelationQuery, CorrelationSettings
 from asvit.reference.table import ReferenceTable, Target
 from asvit.runs.architectures import find_architecture
-from asvit.runs.evaluating import EvaluationJournal
 from asvit.runs.folder import kind_in
 from asvit.search.journal import open_journal, read_journal
 from asvit.search.rows import read_trials, write_trials

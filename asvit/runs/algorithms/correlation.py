@@ -29,7 +29,7 @@ from asvit.core.settings import fields_of, wrong_option
 from asvit.executors import Workers
 from asvit.executors.placement import device_of, gpu_models, on_cluster
 from asvit.predictor.correlation import predictor_findings
-from asvit.reference import REFERENCES, ReferenceTable, load_reference
+from asvit.reference import ReferenceTable, load_reference
 from asvit.reference.findings import (
     Finding,
     RankedMeasure,
@@ -38,6 +38,7 @@ from asvit.reference.findings import (
     sort_findings,
     to_csv,
 )
+from asvit.reference.loading import check_rows
 from asvit.reference.query import (
     Plan,
     correlate_all,
@@ -94,7 +95,7 @@ class CorrelationAlgorithm(CorrelationRun):
     def typed_values(self) -> Mapping[str, object]:
         """The table by its name, or its path."""
         table = self.table
-        return {"reference": table.name if table.name in REFERENCES else table.path}
+        return {"reference": table.name if table.shipped else table.path}
 
     @cached_property
     def table(self) -> ReferenceTable:
@@ -130,7 +131,7 @@ class CorrelationAlgorithm(CorrelationRun):
         table, size = self.table, self.settings.image_size
         sizes = [size] if size else sorted(set(table.image_sizes))
         side = "-".join(map(str, dict.fromkeys((sizes[0], sizes[-1]))))
-        name = table.name if table.name in REFERENCES else f"{table.name}-{table.digest[:8]}"
+        name = table.name if table.shipped else f"{table.name}-{table.digest[:8]}"
         return f"correlate-{name}-{side}px-seed{self.settings.seed}"
 
     @property
@@ -172,8 +173,8 @@ class CorrelationAlgorithm(CorrelationRun):
         Raises:
             ValueError: For the first that cannot be built.
         """
-        if not self._built:
-            load_reference(self.reference, use=lambda _table: rows)
+        if not self._built and not isinstance(self.reference, ReferenceTable):
+            check_rows(self.table, rows)
         self._built = True
 
     def gpus(self, device: str) -> Mapping[str, str]:

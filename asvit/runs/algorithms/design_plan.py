@@ -17,6 +17,7 @@ import numpy as np
 
 from asvit.core.console import clock
 from asvit.core.files import split_reading, with_reading
+from asvit.core.latency_settings import pass_options
 from asvit.core.run_files import PICTURES
 from asvit.designs import fractals
 from asvit.designs.fitting import (
@@ -353,12 +354,11 @@ class DesignPlan:
 
     def latency(self, text: str, side: int) -> Latency:
         """The latency of a network: in a process of its own, or by a command, asked once."""
-        s = self.settings
-        how = side, s.latency_batch, s.device, s.latency_runtime
-        sizes: Any = {"num_classes": self._classes, "in_chans": self._channels}
-        if s.latency_command is not None:
-            return latency(text, *how, **sizes, command=s.latency_command)
-        return fresh_latency(text, *how, **sizes)
+        sizes = {"image_size": side, "num_classes": self._classes, "in_chans": self._channels}
+        options: Any = {**sizes, **pass_options(self.settings)}
+        if self.settings.latency_command is not None:
+            return latency(text, **options)
+        return fresh_latency(text, **options)
 
     @property
     def _classes(self) -> int:

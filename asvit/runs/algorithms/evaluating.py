@@ -26,8 +26,8 @@ from asvit.data.preparation import shown_channels
 from asvit.data.training_sets import open_test_part
 from asvit.evaluation.classes import match_classes
 from asvit.evaluation.metrics import Scored
-from asvit.evaluation.result import EvaluationResult, Measures, Tested
-from asvit.runs.evaluating import EvaluationJournal, EvaluationRun
+from asvit.evaluation.result import EvaluationJournal, EvaluationResult, Measures, Tested
+from asvit.runs.evaluating import EvaluationRun
 from asvit.runs.predicting import Classifier, open_classifier
 from asvit.runs.trained_on import TrainedPictures
 from asvit.spaces.timm_models import PREFIX

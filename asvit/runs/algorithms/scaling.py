@@ -14,6 +14,7 @@ from typing import Any, Self
 from asvit.core.console import count, number, short
 from asvit.core.continuing import warn_of_changes
 from asvit.core.files import write_text
+from asvit.core.latency_settings import pass_options
 from asvit.core.progress import Progress, Tell, image_progress
 from asvit.core.run_files import CANDIDATES, RESULT, SERIES
 from asvit.core.settings import WrongOption, wrong_option
@@ -45,7 +46,7 @@ from asvit.runs.timing import fresh_latency, latency
 from asvit.search.result import SearchResult
 from asvit.spaces.architectures import find
 from proxies import Score
-from proxies.latency import CAREFUL, Latency
+from proxies.latency import CAREFUL
 from proxies.messages import first_line
 from scaling import GrowthEvent, Shape, Step, Trajectory, grow
 from scaling.growth import SEED_KEY, directions
@@ -153,7 +154,7 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
             candidates=trajectory.rows(self.growable.name, candidates=True),
             reason=reason,
             next_command=self.training_command,
-            latency=self._latency_again(series[-1].architecture) if s.timed else None,
+            latency=fresh_latency(series[-1].architecture, **self._pass) if s.timed else None,
         )
 
     @property
@@ -172,26 +173,15 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
     def _time(self, store: GrowthJournal, text: str) -> float:
         """Milliseconds of a forward pass of a network, timed once."""
         if text not in store.latencies:
-            store.add_record(Timed(text, self._latency(text)))
+            store.add_record(Timed(text, latency(text, **self._pass)))
         return store.latencies[text].milliseconds
 
-    def _latency(self, text: str) -> Latency:
-        return latency(text, *self._pass, **self._options)
-
-    def _latency_again(self, text: str) -> Latency:
-        return fresh_latency(text, *self._pass, **self._options)
-
     @property
-    def _pass(self) -> tuple[int, int, str, str]:
+    def _pass(self) -> Mapping[str, Any]:
+        """The pass that is timed, but for its network."""
         s = self.settings
-        return s.count_size, s.latency_batch, s.device, s.latency_runtime
-
-    @property
-    def _options(self) -> Mapping[str, Any]:
-        command = self.settings.latency_command
-        elsewhere = {} if command is None else {"command": command}
-        sizes = {"num_classes": self.settings.classes, "in_chans": self.growable.channels}
-        return {**sizes, **elsewhere}
+        sizes = {"image_size": s.count_size, "num_classes": s.classes}
+        return {**sizes, "in_chans": self.growable.channels, **pass_options(s)}
 
     def _grow(self, store: GrowthJournal, pool: MeasurementPool, tell: Tell) -> Trajectory:
         """Grow, and write the tables of the run folder anew after every step."""

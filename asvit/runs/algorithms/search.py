@@ -18,6 +18,7 @@ from optuna.study import Study
 from asvit.core.codec import to_json
 from asvit.core.continuing import ELSEWHERE
 from asvit.core.files import write_text
+from asvit.core.latency_settings import pass_options
 from asvit.core.measuring_settings import MeasuringSettings
 from asvit.core.progress import Progress, Tell, Track, image_progress
 from asvit.core.run_files import JOURNAL, TRAINED, TRIALS
@@ -26,7 +27,6 @@ from asvit.core.settings import fields_of
 from asvit.executors.base import Workers
 from asvit.executors.placement import device_of
 from asvit.growth.seed import GrowthSeed
-from asvit.reference import REFERENCES
 from asvit.reference.build import accuracies_in_words
 from asvit.reference.findings import LEAST_TRAININGS
 from asvit.reference.statistics import check_per_cent
@@ -399,16 +399,13 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
 
     def _time(self, arch: Architecture, *, again: bool = False) -> Latency:
         """How long a forward pass of a network takes; ``again`` in a process of its own."""
-        s = self.settings
-        how = s.image_size, s.latency_batch, s.device, s.latency_runtime
         options: Any = {
+            "image_size": self.settings.image_size,
             "num_classes": self.limits.classes,
             "in_chans": self.limits.channels,
-            "command": s.latency_command,
+            **pass_options(self.settings),
         }
-        if again:
-            return fresh_latency(str(arch), *how, **options)
-        return latency(arch, *how, **options)
+        return fresh_latency(str(arch), **options) if again else latency(arch, **options)
 
     def _follow(self, search: Search, tell: Tell, track: Track) -> None:
         """Search, with a snapshot in trials.csv every few steps and when it is stopped."""
@@ -484,7 +481,7 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
         if isinstance(self.settings, TrainingSearchSettings):
             values["trainings"] = self.settings.trainings
             if (table := self.table) is not None:
-                values["reference"] = table.name if table.name in REFERENCES else table.path
+                values["reference"] = table.name if table.shipped else table.path
         return values
 
     @property

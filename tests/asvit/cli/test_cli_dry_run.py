@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from asvit.cli.app import app
-from asvit.cli.dry_run import _time
+from asvit.runs.dry_runs import _time
 from asvit.runs.estimate import Remaining
 
 SMALL = ["search", "--space", "asvit-tiny", "--steps", "7", "--image-size", "32"]

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from asvit.runs.architectures import FoundArchitecture, find_architecture
+from tests.asvit.toy_run import ToyRun
 from tests.hostile import sealed_result
 
 ARCH = "8,2,3|4,1,2|4,1,4|4,1,6|32"
@@ -45,6 +46,17 @@ def test_a_run_folder_stands_for_what_the_run_ended_in(tmp_path: Path, kind: str
     assert found.by == {"kind": kind, "run": str(tmp_path), **measured}
     sizes = {"training": (96, 5, 1), "design": (64, 2, 3)}
     assert found.trained_at == sizes.get(kind)
+
+
+@pytest.mark.usefixtures("toy_kind")
+def test_a_folder_of_an_extension_stands_for_what_its_run_ended_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = finished(tmp_path, {"kind": "toy", "tallest": ARCH})
+    with pytest.raises(ValueError, match="of kind 'toy', which ends in no architecture"):
+        find_architecture(folder)
+    monkeypatch.setattr(ToyRun, "ends_in", "tallest")
+    assert find_architecture(folder).text == ARCH
 
 
 def test_other_folders_are_refused(tmp_path: Path) -> None:

@@ -85,6 +85,23 @@ def test_rows_that_are_not_drawn_are_not_checked(tmp_path: Path) -> None:
         correlate(str(path), tmp_path / "small", rows=5, max_params="100M")
 
 
+def test_a_table_of_fractions_is_told_of_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [f'"{text}",32,0.{50 + place}' for place, text in enumerate(ARCHITECTURES)]
+    path = tmp_path / "mine.csv"
+    path.write_text("\n".join(["architecture,image_size,accuracy", *rows, ""]))
+    correlate(str(path), tmp_path / "run")
+    assert caplog.text.count("taken as fractions") == 1
+
+
+def test_a_file_may_have_the_name_of_a_table_of_asvit(tmp_path: Path) -> None:
+    table = load_reference(write_table(tmp_path / "asvit-fractal.csv"), check=False)
+    run = CorrelationRun.make(reference=table, **SETTINGS)
+    assert run.default_name() == f"correlate-asvit-fractal-{table.digest[:8]}-32px-seed0"
+    assert run.typed_values == {"reference": table.path}
+
+
 def test_only_what_is_to_be_measured_is_built(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -198,12 +198,10 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is timed; a network takes as many milliseconds as it has millions of multiply-adds."""
     found: list[str] = []
 
-    def latency(
-        text: str, side: int, batch: int, _device: str, runtime: str, **heads: int
-    ) -> Latency:
+    def latency(text: str, image_size: int, batch: int, runtime: str, **more: Any) -> Latency:
         found.append(text)
-        took = cost(text, side, **heads).macs / 1e6
-        return Latency(took, 0.1, 1.0, 10, 1.0, "fake", 1, runtime, batch, side)
+        took = cost(text, image_size, more["num_classes"], in_chans=more["in_chans"]).macs / 1e6
+        return Latency(took, 0.1, 1.0, 10, 1.0, "fake", 1, runtime, batch, image_size)
 
     monkeypatch.setattr("asvit.runs.algorithms.scaling.latency", latency)
     monkeypatch.setattr(
