@@ -7,16 +7,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from asvit.core.versions import code_versions
 from asvit.executors import Task, Work, one_thread
 from asvit.spaces import SearchSpace, build, cost, load_space
 from asvit.spaces.architectures import parse
-from asvit.spaces.base import Architecture
+from asvit.spaces.base import SPACES, Architecture, sources_of_spaces
 from proxies import PROXIES, Cost, get_proxy, measure_repeats
 from proxies.evaluation import FAILURES
 from proxies.forward_mode import use_blocks
 from proxies.messages import fault, out_of_memory
-from proxies.registry import UnknownNameError, sources_of
-from proxies.text import shown
+from proxies.registry import UnknownNameError
+from proxies.text import one_line
 
 _UNKNOWN = (
     "a worker does not know what this process does, as it imports only the modules that "
@@ -53,7 +54,7 @@ def measuring_work(
             "names": list(names),
             "architecture": architecture,
             "measuring": settings,
-            "sources": sources_of(PROXIES),
+            "code": own_code(),
         },
         arrays,
     )
@@ -65,7 +66,7 @@ class MeasurementWorker:
     def __init__(
         self, settings: Mapping[str, Any], arrays: Mapping[str, NDArray[np.generic]], device: str
     ) -> None:
-        check_same_measures(settings["sources"])
+        check_same_code(settings["code"])
         check_known(settings["names"], settings["architecture"])
         self._space = known_space(settings["space"])
         self._num_classes = settings["num_classes"]
@@ -138,12 +139,17 @@ def takes_all(device: str) -> bool:
     return device != "cpu"
 
 
-def check_same_measures(sources: Mapping[str, str]) -> None:
-    """Refuse measures of other code in this process than in that which stores their scores."""
-    here = sources_of(sources)
-    if changed := [name for name in here if here[name] != sources[name]]:
+def own_code() -> dict[str, str]:
+    """Digests of the user's own measures and spaces in this process."""
+    return code_versions(PROXIES, sources_of_spaces(SPACES.values()))
+
+
+def check_same_code(code: Mapping[str, str]) -> None:
+    """Refuse other code in this process than in that which stores what is measured."""
+    here = own_code()
+    if changed := [name for name in here if here[name] != code.get(name, here[name])]:
         raise ValueError(
-            f"the code of measure {shown(changed[0])} has changed since this run began; start it "
+            f"the code of {one_line(changed[0])} has changed since this run began; start it "
             "again, to measure with the new one"
         )
 

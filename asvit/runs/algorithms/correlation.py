@@ -202,9 +202,11 @@ class CorrelationAlgorithm(CorrelationRun):
         """Remove the result if scores that it follows from are measured again."""
         stale, texts = store.changed, self.table.architectures
         due = self._due or {}
-        again = [stale.get(texts[row], set()) & {*names} for row, names in due.items()]
-        changed = {f"measure {name}" for names in again for name in names}
-        warn_of_changes(changed, f"{sum(map(bool, again))} architectures")
+        again = [
+            {code for name, code in stale.get(texts[row], {}).items() if name in names}
+            for row, names in due.items()
+        ]
+        warn_of_changes(set[str]().union(*again), f"{sum(map(bool, again))} architectures")
         if self.retry or any(again):
             remove_files(self.folder, [RESULT])
 
