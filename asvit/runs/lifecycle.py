@@ -16,6 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from asvit.core.codec import is_of
 from asvit.core.continuing import (
     check_same_device,
     check_same_images,
@@ -130,7 +131,9 @@ def changed_code(run: Run[Any, Any, J], store: J) -> list[str]:
     """What code of the user is not that which the run has gone on with until now."""
     if store.settings is None:
         return []
-    before, now = stored_code(store.start_values.get("versions") or {}), run.code
+    versions = store.start_values.get("versions")  # of a study they may be anything
+    before = stored_code(versions) if is_of(versions, Mapping[str, str]) else {}
+    now = run.code
     return [name for name in before | now if before.get(name) != now.get(name)]
 
 
