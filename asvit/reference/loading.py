@@ -143,6 +143,12 @@ def read_reference(
     return replace(table, architectures=texts, params=params)
 
 
+def check_rows(table: ReferenceTable, rows: Sequence[int]) -> None:
+    """Build rows of a file that was read without ``check``; errors as :func:`load_reference`."""
+    sizes = table.image_sizes, table.params, table.num_classes, table.in_chans
+    _counted(read_sheet(table.path), rows, table.architectures, *sizes)
+
+
 def _check_distinct(sheet: Sheet, texts: Sequence[str]) -> None:
     first: dict[str, Row] = {}
     for row, text in zip(sheet.rows, texts, strict=True):

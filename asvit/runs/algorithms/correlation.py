@@ -38,6 +38,7 @@ from asvit.reference.findings import (
     sort_findings,
     to_csv,
 )
+from asvit.reference.loading import check_rows
 from asvit.reference.query import (
     Plan,
     correlate_all,
@@ -169,11 +170,14 @@ class CorrelationAlgorithm(CorrelationRun):
     def _build(self, rows: Sequence[int]) -> None:
         """Build the networks of rows: of those to be measured, all at first and then what is due.
 
+        Those of tables that come along, or were read before, have been built.
+
         Raises:
             ValueError: For the first that cannot be built.
         """
-        if not self._built:
-            load_reference(self.reference, use=lambda _table: rows)
+        read_here = not isinstance(self.reference, ReferenceTable)
+        if read_here and str(self.reference) not in REFERENCES and not self._built:
+            check_rows(self.table, rows)
         self._built = True
 
     def gpus(self, device: str) -> Mapping[str, str]:

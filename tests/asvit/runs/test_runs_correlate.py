@@ -85,6 +85,16 @@ def test_rows_that_are_not_drawn_are_not_checked(tmp_path: Path) -> None:
         correlate(str(path), tmp_path / "small", rows=5, max_params="100M")
 
 
+def test_a_table_of_fractions_is_warned_of_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [f'"{text}",32,0.{50 + place}' for place, text in enumerate(ARCHITECTURES)]
+    table = tmp_path / "mine.csv"
+    table.write_text("\n".join(["architecture,image_size,accuracy", *rows]))
+    correlate(str(table), tmp_path / "run")
+    assert caplog.text.count("taken as fractions") == 1
+
+
 def test_only_what_is_to_be_measured_is_built(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
