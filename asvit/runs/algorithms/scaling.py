@@ -272,12 +272,13 @@ def _share(event: GrowthEvent) -> float:
 
 def _progress(event: GrowthEvent, last: Sequence[Step], resumed: float = 0.0) -> Progress:
     """How far a growth is, of which earlier sessions did the share ``resumed``."""
-    state = f"candidate {event.measured}/{event.candidates}"
+    under_way = event.chosen is None
+    state = f"candidate {event.measured}/{event.candidates} of step {event.step}"
     if last:
-        state = f"{state}  after {_model(last[-1])}" if event.chosen is None else _model(last[-1])
+        state = f"{state}  after {_model(last[-1])}" if under_way else _model(last[-1])
     return Progress(
         "step",
-        event.step,
+        event.step - under_way,
         None,
         seconds=event.seconds,
         state=state,
