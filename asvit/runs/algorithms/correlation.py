@@ -142,6 +142,11 @@ class CorrelationAlgorithm(CorrelationRun):
         how = s.in_words(on_cluster(s.device, self.workers))
         return f"{what}: {len(plan.measures)} measures, {how}"
 
+    @cached_property
+    def _device(self) -> str:
+        """Where networks are measured; of a cluster, which is asked once."""
+        return device_of(self.settings.device, self.workers)
+
     def _side(self, row: int) -> int:
         """Side of the images that a row is measured on, in pixels."""
         return self.settings.image_size or self.table.image_sizes[row]
@@ -150,7 +155,7 @@ class CorrelationAlgorithm(CorrelationRun):
         """Device and images of a size to measure on."""
         if side not in self._contexts:
             self._contexts[side] = EvalContext(
-                self.settings,
+                replace(self.settings, device=self._device),
                 image_size=side,
                 workers=self.workers,
                 progress=image_progress(self.progress),
@@ -164,8 +169,7 @@ class CorrelationAlgorithm(CorrelationRun):
         elif not self._due:
             return None
         self._build(self.plan.rows if self._due is None else [*self._due])
-        device = device_of(self.settings.device, self.workers)
-        return {"table": table_id(self.table), "device": device}
+        return {"table": table_id(self.table), "device": self._device}
 
     def _build(self, rows: Sequence[int]) -> None:
         """Build the networks of rows: of those to be measured, all at first and then what is due.

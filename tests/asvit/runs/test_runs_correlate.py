@@ -95,6 +95,23 @@ def test_a_table_of_fractions_is_warned_of_once(
     assert caplog.text.count("taken as fractions") == 1
 
 
+def test_a_cluster_is_asked_once_for_its_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = list[str]()
+
+    def device_of(name: str, _workers: object) -> str:
+        names.append(name)
+        return "cpu"
+
+    for module in (algorithm, measurement_pool):
+        monkeypatch.setattr(module, "device_of", device_of)
+    text = write_table(tmp_path / "mine.csv").read_text()
+    (tmp_path / "mine.csv").write_text(text.replace('",32,', '",64,', 3))
+    correlate(str(tmp_path / "mine.csv"), tmp_path / "run")
+    assert sorted(names) == ["auto", "cpu", "cpu"]
+
+
 def test_only_what_is_to_be_measured_is_built(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
