@@ -31,13 +31,13 @@ def measuring_work(
     space: str | None = None,
     num_classes: int = 1000,
     names: Iterable[str] = (),
-    architecture: str = "",
+    architectures: Iterable[str] = (),
 ) -> Work:
     """What workers need in order to measure.
 
     ``arguments`` is from the side of images to those of an ``EvalContext``. Architectures are of
-    ``space``, or of any. ``names`` are measures, and ``architecture`` is the text of one, that
-    workers have to know.
+    ``space``, or of any. ``names`` are measures, and ``architectures`` texts of some, that workers
+    have to know.
     """
     arrays = {}
     for side, context in arguments.items():
@@ -52,7 +52,7 @@ def measuring_work(
             "space": space,
             "num_classes": num_classes,
             "names": list(names),
-            "architecture": architecture,
+            "architectures": list(architectures),
             "measuring": settings,
             "code": own_code(),
         },
@@ -67,7 +67,7 @@ class MeasurementWorker:
         self, settings: Mapping[str, Any], arrays: Mapping[str, NDArray[np.generic]], device: str
     ) -> None:
         check_same_code(settings["code"])
-        check_known(settings["names"], settings["architecture"])
+        check_known(settings["names"], settings["architectures"])
         self._space = known_space(settings["space"])
         self._num_classes = settings["num_classes"]
         self._measuring = settings["measuring"]
@@ -154,13 +154,13 @@ def check_same_code(code: Mapping[str, str]) -> None:
         )
 
 
-def check_known(names: Iterable[str], architecture: str) -> None:
-    """Refuse measures, or the text of an architecture, that are not known in this process, too."""
+def check_known(names: Iterable[str], architectures: Iterable[str]) -> None:
+    """Refuse measures, or texts of architectures, that are not known in this process, too."""
     try:
         for name in names:
             get_proxy(name)
-        if architecture:
-            parse(architecture)
+        for text in architectures:
+            parse(text)
     except ValueError as error:
         raise ValueError(_UNKNOWN.format(error)) from error
 

@@ -63,6 +63,7 @@ from asvit.runs.measurement_pool import (
     with_kernel,
 )
 from asvit.runs.scoring import ScoreRow
+from asvit.spaces.architectures import source_of_space
 from proxies import Score
 
 _GIGABYTES = 4.0  # that measuring one of timm's larger networks may need
@@ -339,7 +340,10 @@ def _workload(jobs: Sequence[MeasurementJob]) -> Workload:
     free = resolve([])  # counts take no time
     measures = sum(name not in free for job in jobs for name in job.names)
     middle = jobs[len(jobs) // 2]
-    return Workload(math.ceil(measures / 2), len(jobs), _GIGABYTES, lambda: middle)
+    names = tuple(dict.fromkeys(name for job in jobs for name in job.names))
+    of_each_space = {tuple(source_of_space(job.key)): job for job in jobs}.values()
+    known = [replace(job, names=names) for job in of_each_space]
+    return Workload(math.ceil(measures / 2), len(jobs), _GIGABYTES, lambda: middle, known=known)
 
 
 def _state(row: ScoreRow, failures: int) -> str:

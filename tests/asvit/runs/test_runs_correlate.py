@@ -19,7 +19,8 @@ from asvit.reference.result import CorrelationResult
 from asvit.runs import measurement_pool
 from asvit.runs.algorithms import correlation as algorithm
 from asvit.runs.correlation import CorrelationRun, run_correlation
-from asvit.spaces import architectures
+from asvit.runs.measurement_pool import MeasurementJob
+from asvit.spaces import SPACES, architectures
 from proxies.registry import standard_measures
 from tests.asvit.runs import fakes
 from tests.asvit.runs.fakes import ARCHITECTURES, FAILING, write_table
@@ -110,6 +111,18 @@ def test_a_cluster_is_asked_once_for_its_device(
     (tmp_path / "mine.csv").write_text(text.replace('",32,', '",64,', 3))
     correlate(str(tmp_path / "mine.csv"), tmp_path / "run")
     assert sorted(names) == ["auto", "cpu", "cpu"]
+
+
+def test_workers_have_to_know_a_network_of_each_space_and_every_measure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(SPACES["shiftvit"], "source", "of a user")
+    texts = [*ARCHITECTURES[:2], "shift:1,1,2,1|2|8|1|16"]
+    jobs = [MeasurementJob(text, ("ab"[at % 2],), text, 32) for at, text in enumerate(texts)]
+    known = algorithm._workload(jobs).known
+    assert [(job.architecture, job.names) for job in known] == [
+        (text, ("a", "b")) for text in texts[1:]
+    ]
 
 
 def test_only_what_is_to_be_measured_is_built(
