@@ -13,8 +13,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
 
+from asvit.core.codec import is_of
 from asvit.core.console import number, short
 from asvit.core.continuing import (
+    Images,
     check_same_device,
     check_same_images,
     check_same_settings,
@@ -363,13 +365,14 @@ def reliability(
     workers: Workers | None = None,
     tell: Tell = ignore,
     start: Mapping[str, Any] = MappingProxyType({}),
+    fresh: bool = False,
 ) -> Reliability:
     """Correlate the measures of a run with a table's default target, measured as the run measured.
 
     The scores are in a folder inside the run's, named after the table and its digest. If the
-    run was started over with other settings, so is the correlation; if that was just now, with
-    the values ``start``, also for other images or versions. The result has the measures, the sum
-    of their ranks, and the best count.
+    run, with the values ``start``, was started over with other settings or images, so is the
+    correlation; if that was just now (``fresh``), also with other versions. The result has the
+    measures, the sum of their ranks, and the best count.
     """
     names = fields_of(CorrelationSettings)
     wanted = CorrelationSettings(**{name: getattr(settings, name) for name in names})
@@ -383,7 +386,9 @@ def reliability(
         out=inside,
         workers=workers,
         progress=tell,
-        fresh=_is_of_another_run(inside, own_sizes(wanted, table), workers, start),
+        fresh=_is_of_another_run(
+            inside, own_sizes(wanted, table), workers, start.get("images"), fresh=fresh
+        ),
         **{name: getattr(wanted, name) for name in names},
     )
     (target,) = result.targets
@@ -402,7 +407,12 @@ def reliability(
 
 
 def _is_of_another_run(
-    folder: Path, wanted: CorrelationSettings, workers: Workers | None, start: Mapping[str, Any]
+    folder: Path,
+    wanted: CorrelationSettings,
+    workers: Workers | None,
+    images: Any,
+    *,
+    fresh: bool,
 ) -> bool:
     """Whether the scores in ``folder`` are of a run that was since started over otherwise."""
     journal, here = ScoreJournal(folder / SCORES), device_of(wanted.device, workers)
@@ -411,10 +421,10 @@ def _is_of_another_run(
     try:
         check_same_settings(folder, journal.settings, wanted, changing=("device",))
         check_same_device(folder, journal.device, here)
-        if start:
+        if fresh:
             gpus = gpu_models(here, workers)
             check_same_versions(folder, journal.versions, CorrelationRun.libraries, gpus)
-        if images := start.get("images"):  # of one size, that of the run
+        if is_of(images, Images):  # of one size, that of the run
             for before in journal.images_of.values():
                 check_same_images(folder, before, images)
     except ValueError:

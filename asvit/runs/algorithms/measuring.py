@@ -127,7 +127,8 @@ class MeasuringAlgorithm(MeasuringRun[S, R, J]):
             settings,
             workers=self.workers,
             tell=tell,
-            start=store.start_values if self.fresh else {},
+            start=store.start_values,
+            fresh=self.fresh,
         )
         judged: Any = result
         if to_json(verdict) == to_json(judged.reliability):  # NaN differs from itself
