@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -67,6 +68,8 @@ from asvit.runs.measurement_pool import (
 from asvit.runs.scoring import ScoreRow
 from asvit.spaces.architectures import source_of_space
 from proxies import Score
+
+logger = logging.getLogger(__name__)
 
 _GIGABYTES = 4.0  # that measuring one of timm's larger networks may need
 _MOST_VALUES = 3  # measures of an architecture that a line has room for
@@ -163,6 +166,13 @@ class CorrelationAlgorithm(CorrelationRun):
                 workers=self.workers,
                 progress=image_progress(self.progress),
             )
+            own, there = self._contexts[side].channels, self.table.in_chans
+            if own != there and len(self._contexts) == 1:
+                logger.warning(
+                    "the networks of %s were trained on images of %d channel(s), and are measured "
+                    "on images of %d; --data takes others",
+                    *(self.table.name, there, own),
+                )
         return self._contexts[side]
 
     def load(self) -> Mapping[str, Any] | None:

@@ -125,6 +125,17 @@ def test_workers_have_to_know_a_network_of_each_space_and_every_measure(
     ]
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_of_other_channels_than_the_table_s_are_told_of_once(
+    channels: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = write_table(tmp_path / "mine.csv").read_text().replace('",32,', '",64,', 3)
+    (tmp_path / "mine.csv").write_text(f"# in_chans: {channels}\n{text}")
+    correlate(str(tmp_path / "mine.csv"), tmp_path / "run")
+    told = "of mine were trained on images of 1 channel(s), and are measured on images of 3;"
+    assert caplog.text.count(told) == (channels == 1)
+
+
 def test_only_what_is_to_be_measured_is_built(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
