@@ -95,7 +95,11 @@ class CorrelationAlgorithm(CorrelationRun):
     def resolved(self) -> Self:
         """An image size that every row of the table has anyway is left to the rows."""
         settings = own_sizes(self.settings, self.table)
-        return self if settings == self.settings else replace(self, settings=settings)
+        if settings == self.settings:
+            return self
+        whole = replace(self, settings=settings)
+        vars(whole)["table"] = self.table  # is read, and warned of, once
+        return whole
 
     @property
     def typed_values(self) -> Mapping[str, object]:

@@ -86,13 +86,14 @@ def test_rows_that_are_not_drawn_are_not_checked(tmp_path: Path) -> None:
         correlate(str(path), tmp_path / "small", rows=5, max_params="100M")
 
 
+@pytest.mark.parametrize("side", [None, 32])
 def test_a_table_of_fractions_is_warned_of_once(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    side: int | None, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     rows = [f'"{text}",32,0.{50 + place}' for place, text in enumerate(ARCHITECTURES)]
     table = tmp_path / "mine.csv"
     table.write_text("\n".join(["architecture,image_size,accuracy", *rows]))
-    correlate(str(table), tmp_path / "run")
+    correlate(str(table), tmp_path / "run", image_size=side)
     assert caplog.text.count("taken as fractions") == 1
 
 
