@@ -15,7 +15,6 @@ from asvit.core.versions import code_versions
 from asvit.reference.result import CorrelationResult
 from asvit.reference.settings import CorrelationSettings
 from asvit.reference.table import ReferenceTable
-from asvit.spaces.architectures import source_of_space
 from proxies import Score
 from proxies.registry import sources_of
 
@@ -109,6 +108,8 @@ class ScoreJournal(Journal[CorrelationSettings]):
 
 def _sources(architecture: str, measures: Iterable[str]) -> dict[str, str]:
     """Digests of the user's own measures, and of the space of an architecture."""
+    from asvit.spaces.architectures import source_of_space  # imports torch
+
     return {**sources_of(measures), **code_versions((), source_of_space(architecture))}
 
 
