@@ -95,7 +95,7 @@ class ScoreJournal(Journal[CorrelationSettings]):
         self.measuring += record.seconds
         text, before = record.architecture, record.sources
         now = _sources(text, record.scores)
-        other = [name for name in before | now if before.get(name) != now.get(name)]
+        other = [name for name in {**before, **now} if before.get(name) != now.get(name)]
         spaces = [name for name in other if name not in record.scores]
         changed = self.changed.setdefault(text, {})
         for name, score in record.scores.items():

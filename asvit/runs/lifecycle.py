@@ -131,10 +131,10 @@ def changed_code(run: Run[Any, Any, J], store: J) -> list[str]:
     """What code of the user is not that which the run has gone on with until now."""
     if store.settings is None:
         return []
-    versions = store.start_values.get("versions")  # of a study they may be anything
+    versions: Any = store.start_values.get("versions")  # of a study they may be anything
     before = stored_code(versions) if is_of(versions, Mapping[str, str]) else {}
     now = run.code
-    return [name for name in before | now if before.get(name) != now.get(name)]
+    return [name for name in {**before, **now} if before.get(name) != now.get(name)]
 
 
 def finished_result(run: Run[Any, R, Any]) -> R | None:
