@@ -131,6 +131,7 @@ def grown_at_random(settings: ScaleSettings, number: int) -> str:
         budget=settings.limits[-1],
         stop_within=settings.stop_within,
         ratio=settings.ratio,
+        width_multiple=settings.width_multiple,
         measures=[name],
         measure_shapes=scored,
     )

@@ -1,4 +1,4 @@
-"""Digests and places of custom code: of measures, stored with their scores, and of all entries."""
+"""Digests and places of users' code: of measures and spaces, stored with scores; of entries."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _OURS = ("proxies", "asvit", "scaling")  # fixed by asvit's version
 
 
 def source_of(functions: Iterable[Callable[..., Any] | None]) -> str:
-    """Digest of a custom measure's code; empty for a built-in measure.
+    """Digest of the code of functions or classes of a user; empty for asvit's own.
 
     A module counts as a whole, as its functions call each other. Of a script or a notebook, which
     change all the time, only the functions count. Code without a file gets a new digest each time.
@@ -59,6 +59,26 @@ def _texts(function: Any) -> list[bytes]:
     try:
         if module is not None and module.__name__ != "__main__" and module.__file__:
             return [Path(module.__file__).read_bytes()]
-        return [inspect.getsource(definition).encode()]
+        return [_source(definition).encode()]
     except (OSError, TypeError, AttributeError):
         return [uuid4().bytes]
+
+
+def _source(definition: Any) -> str:
+    """The source of a function or a class; of a class in a notebook, its functions and values."""
+    try:
+        return inspect.getsource(definition)
+    except (OSError, TypeError):
+        if not inspect.isclass(definition):
+            raise
+    members = vars(definition).items()
+    functions = [inspect.getsource(member) for _, member in members if inspect.isfunction(member)]
+    if not functions:
+        raise OSError(f"no function of {definition} has a source")
+    plain = bool, int, float, str, tuple, list, dict
+    values = [
+        f"{name} = {member!r}"
+        for name, member in members
+        if isinstance(member, plain) and not name.startswith("__")
+    ]
+    return "\n".join([*functions, *values])

@@ -9,7 +9,7 @@ from proxies.registry import sources_of
 
 # How many parts of a version have to agree: timm changes its networks in the third; of asvit, all.
 _COMPARED = {"torch": 2, "timm": 3, "numpy": 2, "optuna": 2}
-_MEASURE = "measure {}"  # key of its code among the versions of a run
+_CODE = ("measure", "space")  # keys of its digests among the versions of a run begin with these
 
 
 def versions() -> dict[str, str]:
@@ -18,13 +18,27 @@ def versions() -> dict[str, str]:
     return {"asvit": __version__, "python": platform.python_version(), **libraries}
 
 
-def measure_versions(
-    names: Iterable[str], stored: Mapping[str, str] | None = None
-) -> dict[str, str]:
-    """Code digests of the custom measures among ``names``: now, or as a run stored them."""
-    if stored is None:
-        return {_MEASURE.format(name): source for name, source in sources_of(names).items()}
-    return {key: stored[key] for key in map(_MEASURE.format, names) if key in stored}
+def code_versions(measures: Iterable[str], spaces: Mapping[str, str]) -> dict[str, str]:
+    """Code digests of users' ``measures`` and ``spaces``, as they are among a run's versions."""
+    return {
+        f"{kind} {name}": source
+        for kind, sources in zip(_CODE, (sources_of(measures), spaces), strict=True)
+        for name, source in sources.items()
+    }
+
+
+def stored_code(versions: Mapping[str, str]) -> dict[str, str]:
+    """The code digests among the ``versions`` of a run."""
+    return {key: source for key, source in versions.items() if _is_code(key)}
+
+
+def with_code(versions: Mapping[str, str], code: Mapping[str, str]) -> dict[str, str]:
+    """The ``versions`` of a run with other code digests."""
+    return {**{key: text for key, text in versions.items() if not _is_code(key)}, **code}
+
+
+def _is_code(key: str) -> bool:
+    return key.partition(" ")[0] in _CODE
 
 
 def missing(what: str, library: str, extra: str) -> ImportError:

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from asvit.core.journal import Journal
-from asvit.core.versions import measure_versions
+from asvit.core.versions import code_versions, stored_code
 from asvit.growth.result import ScaleResult
 from asvit.growth.settings import ScaleSettings
+from asvit.spaces.architectures import source_of_space
 from proxies import Score
 from proxies.latency import Latency
 from scaling import Shape
@@ -35,8 +36,9 @@ class Measured:
 class GrowthJournal(Journal[ScaleSettings]):
     """The scores that a scaling has measured; looked up as :func:`scaling.grow` does.
 
-    Those of a measure whose code has changed since, by the versions before them, are left out, and
-    in a later session those of shapes of which every measure failed, perhaps for lack of memory.
+    Those of measures or a space whose code has changed since, by the versions before them, are
+    left out, and in a later session those of shapes of which every measure failed, perhaps for
+    lack of memory.
     """
 
     result_type = ScaleResult
@@ -65,11 +67,16 @@ class GrowthJournal(Journal[ScaleSettings]):
         return len(self._scores)
 
     def note(self, record: Measured | Timed) -> None:
-        """Take note of scores, if they are of the present code, or of a time."""
+        """Take note of scores or of a time, if they are of the present code."""
+        if self.settings is None or stored_code(self.versions or {}) != code_of(self.settings):
+            return
         if isinstance(record, Timed):
             self.latencies[record.architecture] = record.latency
             return
-        names, stored = record.scores, self.versions or {}
-        if measure_versions(names, stored) == measure_versions(names):
-            shape = shape_of(record.depths, record.width, record.expansions)
-            self._scores[shape] = record.scores
+        shape = shape_of(record.depths, record.width, record.expansions)
+        self._scores[shape] = record.scores
+
+
+def code_of(settings: ScaleSettings) -> dict[str, str]:
+    """Digests of the user's own code that a scaling measures with."""
+    return code_versions(settings.proxies, source_of_space(settings.architecture))

@@ -141,7 +141,7 @@ def check_built(
     """
     for text in architectures:
         try:
-            _size(text, settings.image_size, num_classes, in_chans)
+            size_of(text, settings.image_size, num_classes, in_chans)
         except FAILURES as error:
             raise ValueError(
                 f"{text} cannot be built for {settings.image_size} px: {fault(error)}"
@@ -160,14 +160,15 @@ def rows_of(
     for text in architectures:
         trainings = [Training(text, seed) for seed in range(settings.seeds)]
         if all(training in outcomes for training in trainings):
-            size = _size(text, settings.image_size, num_classes, in_chans)
+            size = size_of(text, settings.image_size, num_classes, in_chans)
             accuracies = tuple(outcomes[training].accuracy for training in trainings)
             rows.append(BuiltRow(text, size.params, size.macs, accuracies))
     return rows
 
 
 @lru_cache(maxsize=2**17)  # a table is written many times, and its rows are taken in turn
-def _size(text: str, image_size: int, num_classes: int, in_chans: int) -> Cost:
+def size_of(text: str, image_size: int, num_classes: int, in_chans: int) -> Cost:
+    """Parameters and multiply-adds, remembered until ``size_of.cache_clear()``."""
     return cost(text, image_size, num_classes, in_chans=in_chans)
 
 

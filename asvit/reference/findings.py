@@ -197,8 +197,10 @@ def to_csv(findings: Sequence[Finding]) -> str:
     """The content of correlations.csv: one row per finding, with all digits."""
     rows = [_row(finding) for finding in findings]
     others = dict.fromkeys(name for row in rows for name in row if name != "reason")
-    columns = [*others, "reason"]
-    return csv_text([columns, *([row.get(name, math.nan) for name in columns] for row in rows)])
+    columns = {name: "" if name.endswith("_rival") else math.nan for name in others}
+    columns["reason"] = ""
+    cells = ([row.get(name, none) for name, none in columns.items()] for row in rows)
+    return csv_text([[*columns], *cells])
 
 
 def _row(finding: Finding) -> dict[str, object]:

@@ -20,7 +20,7 @@ from asvit.report.style import COLOUR, label
 from scaling import Row
 from scaling.ranking import Directions
 
-NO_STAGE = 0  # of a candidate without more blocks
+NO_STAGE, SEVERAL = 0, -1  # of a candidate without more blocks, or with several
 MOST_CLOUDS = 12  # steps whose candidates are shown
 
 
@@ -143,8 +143,8 @@ class ScoreRow:
 class CloudRow:
     """A candidate in the plane of two measures.
 
-    ``stage``, counted from 1, is the one that got more blocks, or 0. ``width`` is the number of
-    channels of the first stage.
+    ``stage``, counted from 1, is the one that got one more block; it is 0 where none did, and -1
+    where there are several more. ``width`` is the number of channels of the first stage.
     """
 
     step: int
@@ -202,9 +202,10 @@ def cloud_rows(
 
 
 def _deepened(before: Sequence[int], after: Sequence[int]) -> int:
-    """The stage with more blocks than before, counted from 1; ``NO_STAGE`` for none."""
-    more = (stage for stage, (a, b) in enumerate(zip(before, after, strict=True), 1) if b > a)
-    return next(more, NO_STAGE)
+    """The stage with one more block, counted from 1; else ``NO_STAGE`` or ``SEVERAL``."""
+    pairs = enumerate(zip(before, after, strict=True), 1)
+    more = [stage for stage, (a, b) in pairs for _ in range(b - a)]
+    return SEVERAL if len(more) > 1 else next(iter(more), NO_STAGE)
 
 
 def draw_growth(rows: Sequence[StageRow]) -> Figure:
@@ -308,6 +309,7 @@ def _cloud(axes: Axes, rows: Sequence[CloudRow], as_deep: str) -> None:
     """Candidates of one step: colour for the deepened stage, size for the width."""
     styles = style.series_styles()
     widths = sorted({row.width for row in rows})
+    words = {NO_STAGE: as_deep, SEVERAL: "several more"}
     for stage in sorted({row.stage for row in rows}):
         own = [row for row in rows if row.stage == stage]
         alone = stage == NO_STAGE
@@ -320,7 +322,7 @@ def _cloud(axes: Axes, rows: Sequence[CloudRow], as_deep: str) -> None:
             color=COLOUR["muted"] if alone else colour,
             marker="x" if alone else mark,
             linewidths=1 if alone else 0,
-            label=as_deep if alone else f"one more in stage {stage}",
+            label=words.get(stage, f"one more in stage {stage}"),
         )
     axes.scatter(
         *style.pairs([row for row in rows if row.chosen], "x", "y"),

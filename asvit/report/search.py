@@ -41,6 +41,10 @@ def direction(measure: str) -> Better:
 def pictures(result: SearchResult) -> list[Picture]:
     """Every picture of a search; pictures without data say so."""
     space, trials = _space(result), result.trials
+    try:
+        choices = [] if space is None else _choice_rows(space, trials)
+    except ValueError:  # it was edited since
+        space, choices = None, []
     better = {name: direction(name) for name in result.settings.proxies}
     aims = objectives(better)
     uniform = sum(math.log(len(c)) for c in space.dimensions.values()) if space else None
@@ -56,7 +60,6 @@ def pictures(result: SearchResult) -> list[Picture]:
     ways = [_WHERE[w][i] for i, w in enumerate(list(plane.values())[:2]) if w in _WHERE]
     across, up = (result.values.get(name, math.nan) for name in (first, second))
     some = left_out(draw.MOST_STEPS, len(trials), "architectures", "those of the front")
-    choices = [] if space is None else _choice_rows(space, trials)
     figures = [
         Picture(
             "entropy",

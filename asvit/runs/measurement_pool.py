@@ -113,6 +113,8 @@ class Workload:
     # largest takes so many times as much.
     example: Callable[[], MeasurementJob] | None = None
     larger: float = 1.0
+    # What workers have to know, instead of the example: all measures, and a network of each space.
+    known: Sequence[MeasurementJob] = ()
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,8 @@ class MeasurementPool:
         self._space = space
         self._num_classes = num_classes
         self._stack = ExitStack()
-        self._sample_job = example = workload.example
+        self._sample_job, self._known = workload.example, workload.known
+        example = workload.example
         self.workers = (workers or Workers()).resolved(
             self.device,
             tasks=workload.at_once * self._repeats,
@@ -193,13 +196,13 @@ class MeasurementPool:
     def _opened(self) -> Pool:
         """The workers, started at the first use."""
         space = None if self._space is None else self._space.name
-        example = self._sample_job and self._sample_job()
+        known = self._known or ([self._sample_job()] if self._sample_job else [])
         work = measuring_work(
             {side: context.arguments for side, context in self._contexts.items()},
             space=space,
             num_classes=self._num_classes,
-            names=example.names if example else (),
-            architecture=str(example.architecture) if example and space is None else "",
+            names=dict.fromkeys(name for job in known for name in job.names),
+            architectures=[str(job.architecture) for job in known if space is None],
         )
         return self._stack.enter_context(open_pool(self.workers, work, self.device))
 

@@ -7,16 +7,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from asvit.core.versions import code_versions
 from asvit.executors import Task, Work, one_thread
 from asvit.spaces import SearchSpace, build, cost, load_space
 from asvit.spaces.architectures import parse
-from asvit.spaces.base import Architecture
+from asvit.spaces.base import SPACES, Architecture, sources_of_spaces
 from proxies import PROXIES, Cost, get_proxy, measure_repeats
 from proxies.evaluation import FAILURES
 from proxies.forward_mode import use_blocks
 from proxies.messages import fault, out_of_memory
-from proxies.registry import UnknownNameError, sources_of
-from proxies.text import shown
+from proxies.registry import UnknownNameError
+from proxies.text import one_line
 
 _UNKNOWN = (
     "a worker does not know what this process does, as it imports only the modules that "
@@ -30,13 +31,13 @@ def measuring_work(
     space: str | None = None,
     num_classes: int = 1000,
     names: Iterable[str] = (),
-    architecture: str = "",
+    architectures: Iterable[str] = (),
 ) -> Work:
     """What workers need in order to measure.
 
     ``arguments`` is from the side of images to those of an ``EvalContext``. Architectures are of
-    ``space``, or of any. ``names`` are measures, and ``architecture`` is the text of one, that
-    workers have to know.
+    ``space``, or of any. ``names`` are measures, and ``architectures`` texts of some, that workers
+    have to know.
     """
     arrays = {}
     for side, context in arguments.items():
@@ -51,9 +52,9 @@ def measuring_work(
             "space": space,
             "num_classes": num_classes,
             "names": list(names),
-            "architecture": architecture,
+            "architectures": list(architectures),
             "measuring": settings,
-            "sources": sources_of(PROXIES),
+            "code": own_code(),
         },
         arrays,
     )
@@ -65,8 +66,8 @@ class MeasurementWorker:
     def __init__(
         self, settings: Mapping[str, Any], arrays: Mapping[str, NDArray[np.generic]], device: str
     ) -> None:
-        check_same_measures(settings["sources"])
-        check_known(settings["names"], settings["architecture"])
+        check_same_code(settings["code"])
+        check_known(settings["names"], settings["architectures"])
         self._space = known_space(settings["space"])
         self._num_classes = settings["num_classes"]
         self._measuring = settings["measuring"]
@@ -138,23 +139,28 @@ def takes_all(device: str) -> bool:
     return device != "cpu"
 
 
-def check_same_measures(sources: Mapping[str, str]) -> None:
-    """Refuse measures of other code in this process than in that which stores their scores."""
-    here = sources_of(sources)
-    if changed := [name for name in here if here[name] != sources[name]]:
+def own_code() -> dict[str, str]:
+    """Digests of the user's own measures and spaces in this process."""
+    return code_versions(PROXIES, sources_of_spaces(SPACES.values()))
+
+
+def check_same_code(code: Mapping[str, str]) -> None:
+    """Refuse other code in this process than in that which stores what is measured."""
+    here = own_code()
+    if changed := [name for name in here if here[name] != code.get(name, here[name])]:
         raise ValueError(
-            f"the code of measure {shown(changed[0])} has changed since this run began; start it "
+            f"the code of {one_line(changed[0])} has changed since this run began; start it "
             "again, to measure with the new one"
         )
 
 
-def check_known(names: Iterable[str], architecture: str) -> None:
-    """Refuse measures, or the text of an architecture, that are not known in this process, too."""
+def check_known(names: Iterable[str], architectures: Iterable[str]) -> None:
+    """Refuse measures, or texts of architectures, that are not known in this process, too."""
     try:
         for name in names:
             get_proxy(name)
-        if architecture:
-            parse(architecture)
+        for text in architectures:
+            parse(text)
     except ValueError as error:
         raise ValueError(_UNKNOWN.format(error)) from error
 

@@ -20,7 +20,7 @@ from asvit.reference import trainer
 from asvit.reference.build import Outcome, Training, how_trained
 from asvit.reference.build_settings import BuildSettings
 from asvit.runs.measurement_pool import in_job_order
-from asvit.runs.measurement_worker import counted, known_space
+from asvit.runs.measurement_worker import check_same_code, counted, known_space, own_code
 from asvit.search import Measurement, TrainingSearchSettings
 from asvit.search.limits import Limits
 from asvit.search.settings import ACCURACY
@@ -136,6 +136,7 @@ class TrainingPool:
             {
                 "training": self.settings.to_json(),
                 "space": self._space.name,
+                "code": own_code(),
                 "classes": images.classes,
                 "source": images.source,
                 "own_statistics": images.own_statistics,
@@ -171,6 +172,7 @@ def training_worker(
     settings: Mapping[str, Any], arrays: Mapping[str, NDArray[np.generic]], device: str
 ) -> Callable[[Task], Any]:
     """What trains in a worker; made and called as executors do it."""
+    check_same_code(settings["code"])
     known_space(settings["space"])
     images = Images(
         torch.from_numpy(arrays["pixels"]),

@@ -138,8 +138,9 @@ def gathered(
             accuracies=(*entry.accuracies, row.values[ACCURACY]),
             reason=entry.reason or row.reason,
         )
-    for text, measurements in again.items():
-        for measurement in measurements.values():
+    # Of a shared study a process with more trainings may have finalists that are not in rows.
+    for text in trained.keys() & again.keys():
+        for measurement in again[text].values():
             entry = trained[text]
             trained[text] = replace(
                 entry,

@@ -15,7 +15,7 @@ from asvit.architectures.genotype import STAGES, Genotype
 from asvit.architectures.parts import PART_CHOICES
 from asvit.architectures.shiftvit import ShiftArchitecture
 from asvit.models.asvit import asvit_cost
-from asvit.spaces.base import SPACES, Architecture, SearchSpace
+from asvit.spaces.base import SPACES, Architecture, SearchSpace, sources_of_spaces
 from asvit.spaces.timm_models import PREFIX, TimmModel, is_timm_model
 from asvit.spaces.vitbench import AutoFormerArchitecture, PitArchitecture
 from proxies.counts import Cost, count, count_by_module, count_in_place
@@ -318,3 +318,11 @@ def find(arch: str | Architecture) -> tuple[SearchSpace, Architecture]:
     if is_timm_model(arch):
         raise ValueError(f"{arch!r} is a timm model; write '{PREFIX}{arch}'")
     raise errors[0]
+
+
+def source_of_space(arch: str | Architecture) -> dict[str, str]:
+    """Digest of the space of an architecture, by its name; empty unless it is a user's own."""
+    try:
+        return sources_of_spaces([find(arch)[0]])
+    except ValueError:  # of a family or of timm
+        return {}

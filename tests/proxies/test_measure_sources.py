@@ -1,5 +1,6 @@
 """Which code a measure is."""
 
+import linecache
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -82,6 +83,23 @@ def test_of_a_script_only_the_functions_count(value: Callable[..., Any]) -> None
 def test_code_that_is_nowhere_is_equal_to_none(value: Callable[..., Any]) -> None:
     code = "def value(a, b): return 1"
     assert source_of([value(code, written=False)]) != source_of([value(code, written=False)])
+
+
+def test_a_class_of_a_notebook_is_its_functions_and_values(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "__main__", ModuleType("__main__"))
+
+    def digest(code: str) -> str:
+        cell = f"<cell of {code!r}>"
+        monkeypatch.setitem(linecache.cache, cell, (len(code), None, code.splitlines(True), cell))
+        notebook = sys.modules["__main__"]
+        exec(compile(code, cell, "exec"), notebook.__dict__)
+        return source_of([notebook.Mine])
+
+    code = "class Mine:\n    sides = (1, 2)\n    def value(self): return 3\n"
+    assert digest(code) == digest(f"steps = 100\n{code}")
+    assert len({digest(code), digest(code.replace("2", "4")), digest(code.replace("3", "4"))}) == 3
 
 
 def test_functions_without_names_are_different_ones_except_in_a_notebook() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -13,8 +14,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
 
+from asvit.core.codec import is_of
 from asvit.core.console import number, short
 from asvit.core.continuing import (
+    Images,
     check_same_device,
     check_same_images,
     check_same_settings,
@@ -63,7 +66,10 @@ from asvit.runs.measurement_pool import (
     with_kernel,
 )
 from asvit.runs.scoring import ScoreRow
+from asvit.spaces.architectures import source_of_space
 from proxies import Score
+
+logger = logging.getLogger(__name__)
 
 _GIGABYTES = 4.0  # that measuring one of timm's larger networks may need
 _MOST_VALUES = 3  # measures of an architecture that a line has room for
@@ -89,7 +95,11 @@ class CorrelationAlgorithm(CorrelationRun):
     def resolved(self) -> Self:
         """An image size that every row of the table has anyway is left to the rows."""
         settings = own_sizes(self.settings, self.table)
-        return self if settings == self.settings else replace(self, settings=settings)
+        if settings == self.settings:
+            return self
+        whole = replace(self, settings=settings)
+        vars(whole)["table"] = self.table  # is read, and warned of, once
+        return whole
 
     @property
     def typed_values(self) -> Mapping[str, object]:
@@ -142,6 +152,11 @@ class CorrelationAlgorithm(CorrelationRun):
         how = s.in_words(on_cluster(s.device, self.workers))
         return f"{what}: {len(plan.measures)} measures, {how}"
 
+    @cached_property
+    def _device(self) -> str:
+        """Where networks are measured; of a cluster, which is asked once."""
+        return device_of(self.settings.device, self.workers)
+
     def _side(self, row: int) -> int:
         """Side of the images that a row is measured on, in pixels."""
         return self.settings.image_size or self.table.image_sizes[row]
@@ -150,11 +165,18 @@ class CorrelationAlgorithm(CorrelationRun):
         """Device and images of a size to measure on."""
         if side not in self._contexts:
             self._contexts[side] = EvalContext(
-                self.settings,
+                replace(self.settings, device=self._device),
                 image_size=side,
                 workers=self.workers,
                 progress=image_progress(self.progress),
             )
+            own, there = self._contexts[side].channels, self.table.in_chans
+            if own != there and len(self._contexts) == 1:
+                logger.warning(
+                    "the networks of %s were trained on images of %d channel(s), and are measured "
+                    "on images of %d; --data takes others",
+                    *(self.table.name, there, own),
+                )
         return self._contexts[side]
 
     def load(self) -> Mapping[str, Any] | None:
@@ -164,11 +186,12 @@ class CorrelationAlgorithm(CorrelationRun):
         elif not self._due:
             return None
         self._build(self.plan.rows if self._due is None else [*self._due])
-        device = device_of(self.settings.device, self.workers)
-        return {"table": table_id(self.table), "device": device}
+        return {"table": table_id(self.table), "device": self._device}
 
     def _build(self, rows: Sequence[int]) -> None:
         """Build the networks of rows: of those to be measured, all at first and then what is due.
+
+        Those of tables that come along, or were read before, have been built.
 
         Raises:
             ValueError: For the first that cannot be built.
@@ -203,9 +226,11 @@ class CorrelationAlgorithm(CorrelationRun):
         """Remove the result if scores that it follows from are measured again."""
         stale, texts = store.changed, self.table.architectures
         due = self._due or {}
-        again = [stale.get(texts[row], set()) & {*names} for row, names in due.items()]
-        changed = {f"measure {name}" for names in again for name in names}
-        warn_of_changes(changed, f"{sum(map(bool, again))} architectures")
+        again = [
+            {code for name, code in stale.get(texts[row], {}).items() if name in names}
+            for row, names in due.items()
+        ]
+        warn_of_changes(set[str]().union(*again), f"{sum(map(bool, again))} architectures")
         if self.retry or any(again):
             remove_files(self.folder, [RESULT])
 
@@ -330,7 +355,10 @@ def _workload(jobs: Sequence[MeasurementJob]) -> Workload:
     free = resolve([])  # counts take no time
     measures = sum(name not in free for job in jobs for name in job.names)
     middle = jobs[len(jobs) // 2]
-    return Workload(math.ceil(measures / 2), len(jobs), _GIGABYTES, lambda: middle)
+    names = tuple(dict.fromkeys(name for job in jobs for name in job.names))
+    of_each_space = {tuple(source_of_space(job.key)): job for job in jobs}.values()
+    known = [replace(job, names=names) for job in of_each_space]
+    return Workload(math.ceil(measures / 2), len(jobs), _GIGABYTES, lambda: middle, known=known)
 
 
 def _state(row: ScoreRow, failures: int) -> str:
@@ -350,13 +378,14 @@ def reliability(
     workers: Workers | None = None,
     tell: Tell = ignore,
     start: Mapping[str, Any] = MappingProxyType({}),
+    fresh: bool = False,
 ) -> Reliability:
     """Correlate the measures of a run with a table's default target, measured as the run measured.
 
     The scores are in a folder inside the run's, named after the table and its digest. If the
-    run was started over with other settings, so is the correlation; if that was just now, with
-    the values ``start``, also for other images or versions. The result has the measures, the sum
-    of their ranks, and the best count.
+    run, with the values ``start``, was started over with other settings or images, so is the
+    correlation; if that was just now (``fresh``), also with other versions. The result has the
+    measures, the sum of their ranks, and the best count.
     """
     names = fields_of(CorrelationSettings)
     wanted = CorrelationSettings(**{name: getattr(settings, name) for name in names})
@@ -370,7 +399,9 @@ def reliability(
         out=inside,
         workers=workers,
         progress=tell,
-        fresh=_is_of_another_run(inside, own_sizes(wanted, table), workers, start),
+        fresh=_is_of_another_run(
+            inside, own_sizes(wanted, table), workers, start.get("images"), fresh=fresh
+        ),
         **{name: getattr(wanted, name) for name in names},
     )
     (target,) = result.targets
@@ -389,7 +420,12 @@ def reliability(
 
 
 def _is_of_another_run(
-    folder: Path, wanted: CorrelationSettings, workers: Workers | None, start: Mapping[str, Any]
+    folder: Path,
+    wanted: CorrelationSettings,
+    workers: Workers | None,
+    images: Any,
+    *,
+    fresh: bool,
 ) -> bool:
     """Whether the scores in ``folder`` are of a run that was since started over otherwise."""
     journal, here = ScoreJournal(folder / SCORES), device_of(wanted.device, workers)
@@ -398,10 +434,10 @@ def _is_of_another_run(
     try:
         check_same_settings(folder, journal.settings, wanted, changing=("device",))
         check_same_device(folder, journal.device, here)
-        if start:
+        if fresh:
             gpus = gpu_models(here, workers)
             check_same_versions(folder, journal.versions, CorrelationRun.libraries, gpus)
-        if images := start.get("images"):  # of one size, that of the run
+        if is_of(images, Images):  # of one size, that of the run
             for before in journal.images_of.values():
                 check_same_images(folder, before, images)
     except ValueError:

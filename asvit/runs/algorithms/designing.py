@@ -19,6 +19,7 @@ from asvit.core.latency_settings import OF_LATENCY
 from asvit.core.progress import Progress, StageUnderWay, Tell, ignore, image_progress
 from asvit.core.run_files import PICTURES
 from asvit.core.settings import WrongOption
+from asvit.core.versions import code_versions
 from asvit.data.base import LabelledImages
 from asvit.data.files import write_pictures
 from asvit.designs import fractals
@@ -63,6 +64,8 @@ from asvit.runs.search import SearchRun
 from asvit.runs.tracking import check_trackers, event_files
 from asvit.runs.training import TrainRun, few_pictures_note
 from asvit.search.settings import LIMITS
+from asvit.spaces.base import load_space, sources_of_spaces
+from asvit.spaces.union import members_of
 from asvit.training.balance import imbalance
 from asvit.training.distillation import load_teacher
 from asvit.training.distributed import ProcessGroup
@@ -252,6 +255,11 @@ class DesignAlgorithm(DesignRun):
         Stages would go on with other settings.
         """
         return [*super().other_files(folder), *_stage_files(folder), *files_beside_copies()]
+
+    @property
+    def code(self) -> Mapping[str, str]:
+        """As the base has it: of the spaces."""
+        return code_versions((), sources_of_spaces(members_of(load_space(self.settings.space))))
 
     def free_settings(self, store: DesignJournal) -> Sequence[str]:
         """As the base has them; limits may be other ones until a network is chosen.

@@ -16,7 +16,6 @@ from asvit.core.progress import Progress
 from asvit.core.results import Result
 from asvit.core.settings import Settings
 from asvit.core.store import Store
-from asvit.core.versions import measure_versions
 from asvit.data.fractals import DEFAULT_CLASSES
 from asvit.data.training_sets import class_count
 from asvit.executors.placement import cluster_of, device_of, gpu_models
@@ -90,7 +89,7 @@ class MeasuringAlgorithm(MeasuringRun[S, R, J]):
         Raises:
             ValueError: If a run that times networks goes on with another processor or accelerator.
         """
-        current = {**with_kernel(stored), **measure_versions(self.measures)}
+        current = with_kernel(stored)
         device = cast("Any", self.settings).device
         timed = any(name in PROXIES and PROXIES[name].timed for name in self.measures)
         if timed and cluster_of(self.workers) and device_of(device, self.workers) == "cuda":
@@ -112,18 +111,6 @@ class MeasuringAlgorithm(MeasuringRun[S, R, J]):
         """As the base has them, or those of the cluster that measures."""
         return gpu_models(device, self.workers)
 
-    def changed_measures(self, store: J) -> list[str]:
-        """The measures whose code is not that which the run has measured with."""
-        if store.settings is None:
-            return []
-        before = measure_versions(self.measures, store.start_values.get("versions") or {})
-        now = measure_versions(self.measures)
-        return [name for name in before | now if before.get(name) != now.get(name)]
-
-    def settled(self, store: J, result: R) -> bool:
-        """As the base says, and measured by the code that is here."""
-        return super().settled(store, result) and not self.changed_measures(store)
-
     def conclude(self, store: J, result: R) -> R:
         """Correlate the measures with the table, if there is one."""
         if self.table is None or not self.judged:
@@ -140,7 +127,8 @@ class MeasuringAlgorithm(MeasuringRun[S, R, J]):
             settings,
             workers=self.workers,
             tell=tell,
-            start=store.start_values if self.fresh else {},
+            start=store.start_values,
+            fresh=self.fresh,
         )
         judged: Any = result
         if to_json(verdict) == to_json(judged.reliability):  # NaN differs from itself

@@ -13,6 +13,7 @@ from asvit.core.console import percent
 from asvit.core.files import write_text
 from asvit.core.progress import Progress, Tell, image_progress
 from asvit.core.run_files import TABLE
+from asvit.core.versions import code_versions
 from asvit.executors.placement import place
 from asvit.reference import trainer
 from asvit.reference.build import (
@@ -24,11 +25,14 @@ from asvit.reference.build import (
     draw,
     provenance_of,
     rows_of,
+    size_of,
     to_csv,
 )
 from asvit.reference.build_result import BuildResult, BuiltRow, correlate_command
 from asvit.runs.checks import find_space
 from asvit.runs.reference import BuildRun
+from asvit.spaces.base import load_space, sources_of_spaces
+from asvit.spaces.union import members_of
 from proxies.evaluation import resolve_device
 
 _EVERY_SECONDS = 60.0  # between two writings of the table, which take seconds of 10,000s of rows
@@ -57,8 +61,14 @@ class BuildAlgorithm(BuildRun):
         progress = image_progress(self.progress)
         return trainer.Trainer(self.settings, self.devices[0], progress=progress)
 
+    @property
+    def code(self) -> Mapping[str, str]:
+        """As the base has it: of the space."""
+        return code_versions((), sources_of_spaces(members_of(load_space(self.settings.space))))
+
     def check(self) -> None:
-        """Draw the architectures, and find the devices."""
+        """Draw the architectures, whose space may have been edited, and find the devices."""
+        size_of.cache_clear()
         _ = self.architectures, self.devices
 
     def load(self) -> Mapping[str, Any]:

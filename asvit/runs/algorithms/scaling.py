@@ -19,7 +19,7 @@ from asvit.core.progress import Progress, Tell, image_progress
 from asvit.core.run_files import CANDIDATES, RESULT, SERIES
 from asvit.core.settings import WrongOption, wrong_option
 from asvit.data.training_sets import class_count
-from asvit.growth.journal import GrowthJournal, Timed
+from asvit.growth.journal import GrowthJournal, Timed, code_of
 from asvit.growth.result import ScaleResult
 from asvit.growth.seed import GrowthSeed, find_growable
 from asvit.growth.settings import ScaleSettings
@@ -127,11 +127,15 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
         """Images and device."""
         return {"images": dict(self.context.provenance), "device": self.context.device}
 
-    def check_store(self, store: GrowthJournal) -> None:
-        """Remove the result of a run whose measures have other code now."""
-        if changed := self.changed_measures(store):
-            warn_of_changes(changed, "every network")
-            remove_files(self.folder, [RESULT])
+    @property
+    def code(self) -> Mapping[str, str]:
+        """As the base has it: of the measures and of the space."""
+        return code_of(self.settings)
+
+    def take_changed(self, code: Sequence[str]) -> None:
+        """Remove the result, which is of other code, and measure anew."""
+        warn_of_changes(code, "every network")
+        remove_files(self.folder, [RESULT])
 
     def execute(self, store: GrowthJournal, tell: Tell) -> ScaleResult:
         """Grow to the largest budget."""
@@ -271,12 +275,13 @@ def _share(event: GrowthEvent) -> float:
 
 def _progress(event: GrowthEvent, last: Sequence[Step], resumed: float = 0.0) -> Progress:
     """How far a growth is, of which earlier sessions did the share ``resumed``."""
-    state = f"candidate {event.measured}/{event.candidates}"
+    under_way = event.chosen is None
+    state = f"candidate {event.measured}/{event.candidates} of step {event.step}"
     if last:
-        state = f"{state}  after {_model(last[-1])}" if event.chosen is None else _model(last[-1])
+        state = f"{state}  after {_model(last[-1])}" if under_way else _model(last[-1])
     return Progress(
         "step",
-        event.step,
+        event.step - under_way,
         None,
         seconds=event.seconds,
         state=state,

@@ -24,6 +24,7 @@ from asvit.core.progress import Progress, Tell, Track, image_progress
 from asvit.core.run_files import JOURNAL, TRAINED, TRIALS
 from asvit.core.secrets import public_url
 from asvit.core.settings import fields_of
+from asvit.core.versions import code_versions
 from asvit.executors.base import Workers
 from asvit.executors.placement import device_of
 from asvit.growth.seed import GrowthSeed
@@ -80,9 +81,9 @@ from asvit.search.trained import (
 from asvit.search.training_loop import TrainingSearch
 from asvit.search.training_tables import check_recipe, to_csv, trainings_in
 from asvit.spaces import SearchSpace
-from asvit.spaces.base import Architecture
+from asvit.spaces.base import Architecture, sources_of_spaces
+from asvit.spaces.union import members_of
 from proxies.latency import Latency, time_in_words
-from proxies.text import one_line
 from scaling.ranking import Better
 
 R = TypeVar("R", bound=Run[Any, Any, Any])
@@ -269,15 +270,15 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
         """As the base has them; none where a function of the caller stands in for them."""
         return () if self.evaluate is not None else super().measures
 
+    @property
+    def code(self) -> Mapping[str, str]:
+        """As the base has it: of the measures and of the space."""
+        return code_versions(self.measures, sources_of_spaces(members_of(self.space)))
+
     def check_store(self, store: StudyStore) -> None:
-        """Check the code of measures, the space, and the trainings of a table to start from."""
+        """Check the space, and the trainings of a table to start from."""
         if store.settings is None:
             return
-        if changed := self.changed_measures(store):
-            raise ValueError(
-                f"run folder {self.folder} was measured with other code of "
-                f"{one_line(', '.join(changed))}, which every step follows from; {ELSEWHERE}"
-            )
         s, measured = self.settings, measured_trials(store.study)
         if measured and measured[0].distributions != distributions(self.space.dimensions):
             raise ValueError(

@@ -12,11 +12,13 @@ from typing import Any, Self, TypeVar
 from asvit.core.progress import Track, image_progress
 from asvit.core.results import Result
 from asvit.core.settings import LARGEST, Settings, WrongOption, wrong_option
+from asvit.core.versions import code_versions
 from asvit.data.headers import Images, refuse_unreadable, unreadable_images
 from asvit.executors.base import cores
 from asvit.runs.architectures import find_architecture
 from asvit.runs.shared import SharedRun
 from asvit.runs.tracking import tracking
+from asvit.spaces.architectures import source_of_space
 from asvit.training.checkpoint import Checkpoint, Saved, read_or_restore
 from asvit.training.distributed import ProcessGroup
 from asvit.training.images.order import PART
@@ -95,6 +97,15 @@ class SharedAlgorithm(SharedRun[S, R]):
     def tracked(self) -> AbstractContextManager[Track]:
         """What tells trackers of rows, in the first process."""
         return tracking(self.track if self.processes.first else "", self.folder, self.settings)
+
+    @property
+    def code(self) -> Mapping[str, str]:
+        """As the base has it: of the spaces of the network and of its teacher."""
+        texts = (getattr(self.settings, name, None) for name in ("architecture", "teacher"))
+        spaces = dict[str, str]()
+        for text in filter(None, texts):
+            spaces |= source_of_space(text)
+        return code_versions((), spaces)
 
     @property
     def typed_values(self) -> Mapping[str, object]:

@@ -293,7 +293,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
                 sets.classes,
                 device,
                 stages,
-                versions(),
+                {**versions(), **self.code},
                 self.normalisation or self._provisional,
             )
         if self.teacher is not None and origin.normalisation is not None:

@@ -53,7 +53,8 @@ def test_the_state_of_a_step_in_words() -> None:
     words = "depths 1,2,1,1 width 35 (2.5M params, L^E 0.25, kappa 1.5)"
     assert progress_of(event(), [STEP]).state == words
     going_on = progress_of(event(chosen=None, measured=3), [STEP])
-    assert going_on.state == f"candidate 3/16  after {words}"
+    assert going_on.state == f"candidate 3/16 of step 2  after {words}"
+    assert (going_on.done, progress_of(event(), [STEP]).done) == (1, 2)
     small = replace(STEP, chosen=replace(STEP.chosen, cost=Cost(57_380, 107_300)))
     assert "(57.4K params," in progress_of(event(chosen=small), [small]).state
     expanded = replace(STEP, chosen=replace(STEP.chosen, expansions=(2, 3, 4, 6)))

@@ -72,6 +72,7 @@ def test_the_table_has_a_row_each_and_all_digits() -> None:
     assert float(rows[0]["tau"]) == COUNT.correlation.tau
     assert float(rows[1]["difference_low"]) == GOOD.correlation.difference_interval.low
     assert rows[0]["rival"] == "params"
+    assert [row["within_params_rival"] for row in rows] == ["params", "params", ""]
     assert (rows[2]["n"], rows[2]["dropped"], rows[2]["tau"]) == ("4", "11", "nan")
     assert "4 row(s)" in rows[2]["reason"]
 

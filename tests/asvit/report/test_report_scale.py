@@ -137,6 +137,16 @@ def test_clouds_of_many_steps_show_the_first_and_the_last() -> None:
     assert len([title for title in titles if title]) == draw.MOST_CLOUDS
 
 
+@pytest.mark.parametrize("depths", [(3, 1, 1, 1), (2, 1, 1, 2)])
+def test_a_candidate_with_several_more_blocks_is_of_no_stage(depths: tuple[int, ...]) -> None:
+    series = [START, row(1, depths, 36, kind="land")]
+    clouds = draw.cloud_rows(series, series, BETTER)
+    assert [cloud.stage for cloud in clouds] == [draw.SEVERAL]
+    with style("test"):
+        axes = draw.draw_clouds(clouds, tuple(BETTER)).axes[0]
+    assert axes.get_legend_handles_labels()[1] == ["several more", "chosen"]
+
+
 @pytest.mark.parametrize(
     ("grow", "words"),
     [("depth,width", "width alone"), ("depth,width,expansion", "no more blocks")],

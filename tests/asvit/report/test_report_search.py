@@ -148,8 +148,9 @@ def test_a_controller_without_a_policy_has_no_entropy(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "entropy.csv").read_text() == "step,entropy\n"
 
 
-def test_an_unknown_space_has_no_choices(tmp_path: Path) -> None:
-    searched(tmp_path / "run", trials(6), space="space-of-tomorrow")
+@pytest.mark.parametrize("space", ["space-of-tomorrow", "shiftvit"])  # the latter has other texts
+def test_an_unknown_or_edited_space_has_no_choices(tmp_path: Path, space: str) -> None:
+    searched(tmp_path / "run", trials(6), space=space)
     assert (tmp_path / "run" / "choices.csv").read_text().count("\n") == 1
     assert "this space is not known here" in (tmp_path / "run" / "choices.svg").read_text()
 

@@ -1,4 +1,4 @@
-"""Measures of one's own whose code is edited between two calls: no stale score is served."""
+"""Measures and spaces of one's own that are edited between two calls: no stale score is served."""
 
 import importlib
 import logging
@@ -12,8 +12,10 @@ import pytest
 import asvit
 from asvit.runs import lifecycle
 from asvit.runs.measurement_worker import MeasurementWorker, measuring_work
+from asvit.spaces import SPACES
 from proxies import PROXIES
-from tests.asvit.runs.fakes import ARCHITECTURES, SEED, write_table
+from proxies.registry import Registry
+from tests.asvit.runs.fakes import ARCHITECTURES, SEED, fake_trainings, write_table
 
 CODE = """\
 import proxies
@@ -27,6 +29,25 @@ def value(model, inputs):
 
 register(proxies.Proxy(name="mine", description="d", better="higher", paper="none", value=value))
 """
+SPACE_CODE = """\
+from torch import nn
+
+from asvit.spaces import PlainSpace, register_space
+
+CALLS = []
+
+@register_space
+class Mine(PlainSpace):
+    name, prefix = "mine", "mine:"
+    description = paper = "none"
+    dimensions = {{"side": (1, 2, 3, 4, 6, 8)}}
+
+    def network(self, choices, *, num_classes, in_chans=3, **_):
+        CALLS.append(choices)
+        width = {factor} * in_chans * choices["side"] ** 2
+        pool = nn.AdaptiveAvgPool2d(({factor} * choices["side"], choices["side"]))
+        return nn.Sequential(pool, nn.Flatten(), nn.Linear(width, num_classes, bias=False))
+"""
 SMALL: dict[str, Any] = {
     "data": "gaussian", "image_size": 32, "images": 2, "points": 3, "repeats": 1,
 }  # fmt: skip
@@ -34,24 +55,39 @@ SMALL: dict[str, Any] = {
 Edit = Callable[[int], list[Any]]
 
 
-@pytest.fixture
-def edit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Edit]:
-    """Write the measure ``mine`` with a factor, and import it as a new process would."""
+def editing(code: str, registry: Registry[Any], folder: Path) -> Iterator[Edit]:
+    """Write an entry ``mine`` with a factor, and import it as a new process would."""
+
+    def forget() -> None:
+        registry.pop("mine", None)
+        sys.modules.pop("my_module", None)
+
+    def written(factor: int) -> list[Any]:
+        path = folder / "my_module.py"
+        path.write_text(code.format(factor=factor))
+        forget()
+        importlib.invalidate_caches()
+        Path(importlib.util.cache_from_source(str(path))).unlink(missing_ok=True)
+        return importlib.import_module("my_module").CALLS
+
+    yield written
+    forget()
+
+
+@pytest.fixture(autouse=True)
+def _imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(lifecycle, "write_report", lambda *_: None)
 
-    def written(factor: int) -> list[Any]:
-        path = tmp_path / "my_measure.py"
-        path.write_text(CODE.format(factor=factor))
-        PROXIES.pop("mine", None)
-        sys.modules.pop("my_measure", None)
-        importlib.invalidate_caches()
-        Path(importlib.util.cache_from_source(str(path))).unlink(missing_ok=True)
-        return importlib.import_module("my_measure").CALLS
 
-    yield written
-    PROXIES.pop("mine", None)
-    sys.modules.pop("my_measure", None)
+@pytest.fixture
+def edit(tmp_path: Path) -> Iterator[Edit]:
+    yield from editing(CODE, PROXIES, tmp_path)
+
+
+@pytest.fixture
+def edit_space(tmp_path: Path) -> Iterator[Edit]:
+    yield from editing(SPACE_CODE, SPACES, tmp_path)
 
 
 def said(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -136,7 +172,83 @@ def test_a_search_by_what_was_edited_is_refused_and_left_as_it_is(
     assert new.values["mine"] > again.values["mine"]
 
 
-def test_a_worker_that_has_other_code_measures_nothing(edit: Edit) -> None:
+def test_a_correlation_measures_networks_of_an_edited_space_again(
+    edit_space: Edit, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    mine = [f"mine:{side}" for side in (1, 2, 3, 4, 6, 8)]
+    rows = [f'"{text}",32,{50 + place}' for place, text in enumerate([*mine, SEED])]
+    lines = ["# num_classes: 10", "# target: top1 | invented | scratch"]
+    table = tmp_path / "table.csv"
+    table.write_text("\n".join([*lines, "architecture,image_size,top1", *rows]) + "\n")
+
+    def params() -> tuple[float, ...]:
+        result = asvit.run_correlation(table, proxies="params", out=tmp_path / "run", **SMALL)
+        return result.values.measures["params"]
+
+    edit_space(1)
+    first = params()
+    assert first[: len(mine)] == tuple(30 * side**2 for side in (1, 2, 3, 4, 6, 8))
+    edit_space(1)
+    assert (params(), said(caplog)) == (first, [])
+    edit_space(2)
+    second = params()
+    assert second == (*(2 * each for each in first[: len(mine)]), first[-1])
+    changed = f"the code of space mine has changed: measuring {len(mine)} architectures again"
+    assert said(caplog) == [changed]
+    edit_space(2)
+    assert (params(), said(caplog)) == (second, [])
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_search_of_an_edited_space_is_refused_and_left_as_it_is(
+    edit_space: Edit, tmp_path: Path, finished: bool
+) -> None:
+    how = {"space": "mine", "proxies": ("params",), "recheck": 1, "out": tmp_path / "run", **SMALL}
+    edit_space(1)
+    asvit.run_search(steps=3, **how)
+    edit_space(1)
+    steps = 3 if finished else 4
+    asvit.run_search(steps=steps, **how)
+    if not finished:
+        (tmp_path / "run" / "result.json").unlink()
+    before = (tmp_path / "run" / "study.journal").read_bytes()
+    edit_space(2)
+    with pytest.raises(ValueError, match=r"with other code of space mine, .* --fresh"):
+        asvit.run_search(steps=steps, **how)
+    assert (tmp_path / "run" / "study.journal").read_bytes() == before
+    asvit.run_search(steps=steps, fresh=True, **how)
+
+
+def test_a_scaling_in_an_edited_space_measures_again(
+    edit: Edit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    calls = edit(1)
+    how = {"architecture": SEED, "budget": "1.6M", "proxies": ("mine",), **SMALL}
+    measured = []
+    for digest in ("first", "first", "second", "second"):
+        calls.clear()
+        monkeypatch.setattr(SPACES["asvit"], "source", digest)
+        asvit.run_scaling(out=tmp_path / "run", **how)
+        measured.append(len(calls))
+    whole = measured[0]
+    assert measured == [whole, 0, whole, 0]
+    assert said(caplog) == ["the code of space asvit has changed: measuring every network again"]
+
+
+def test_a_table_of_an_edited_space_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_trainings(monkeypatch.setattr)
+    how = {"preset": "quick", "space": "asvit", "device": "cpu", "out": tmp_path / "run"}
+    for digest in ("first", "first"):
+        monkeypatch.setattr(SPACES["asvit"], "source", digest)
+        asvit.build_reference(n=6, **how)
+    monkeypatch.setattr(SPACES["asvit"], "source", "second")
+    with pytest.raises(ValueError, match=r"with other code of space asvit, .* --fresh"):
+        asvit.build_reference(n=7, **how)
+
+
+def test_a_worker_that_has_other_code_measures_nothing(edit: Edit, edit_space: Edit) -> None:
     import torch
 
     edit(1)
@@ -147,13 +259,19 @@ def test_a_worker_that_has_other_code_measures_nothing(edit: Edit) -> None:
     arrays = work.arrays
     MeasurementWorker(work.settings, arrays, "cpu")
     edit(2)
-    with pytest.raises(ValueError, match="the code of measure 'mine' has changed since"):
+    with pytest.raises(ValueError, match="the code of measure mine has changed since"):
         MeasurementWorker(work.settings, arrays, "cpu")
+    edit(1)
+    spaces = {**work.settings, "code": {**work.settings["code"], "space mine": "another"}}
+    edit_space(1)
+    with pytest.raises(ValueError, match="the code of space mine has changed since"):
+        MeasurementWorker(spaces, arrays, "cpu")
+    SPACES.pop("mine")
     PROXIES.pop("mine")  # one that is not asked for need not be known
     MeasurementWorker(work.settings, arrays, "cpu")
     for options, words in (
         ({"names": ["mine"]}, "unknown proxy 'mine'"),
-        ({"architecture": "mine:1,2"}, "architecture text 'mine:1,2' has 1 part"),
+        ({"architectures": [SEED, "mine:1,2"]}, "architecture text 'mine:1,2' has 1 part"),
     ):
         work = measuring_work(context, **options)
         with pytest.raises(ValueError, match=f"a worker does not know .*: {words}"):

@@ -19,7 +19,8 @@ from asvit.reference.result import CorrelationResult
 from asvit.runs import measurement_pool
 from asvit.runs.algorithms import correlation as algorithm
 from asvit.runs.correlation import CorrelationRun, run_correlation
-from asvit.spaces import architectures
+from asvit.runs.measurement_pool import MeasurementJob
+from asvit.spaces import SPACES, architectures
 from proxies.registry import standard_measures
 from tests.asvit.runs import fakes
 from tests.asvit.runs.fakes import ARCHITECTURES, FAILING, write_table
@@ -85,21 +86,62 @@ def test_rows_that_are_not_drawn_are_not_checked(tmp_path: Path) -> None:
         correlate(str(path), tmp_path / "small", rows=5, max_params="100M")
 
 
-def test_a_table_of_fractions_is_told_of_once(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    rows = [f'"{text}",32,0.{50 + place}' for place, text in enumerate(ARCHITECTURES)]
-    path = tmp_path / "mine.csv"
-    path.write_text("\n".join(["architecture,image_size,accuracy", *rows, ""]))
-    correlate(str(path), tmp_path / "run")
-    assert caplog.text.count("taken as fractions") == 1
-
-
 def test_a_file_may_have_the_name_of_a_table_of_asvit(tmp_path: Path) -> None:
     table = load_reference(write_table(tmp_path / "asvit-fractal.csv"), check=False)
     run = CorrelationRun.make(reference=table, **SETTINGS)
     assert run.default_name() == f"correlate-asvit-fractal-{table.digest[:8]}-32px-seed0"
     assert run.typed_values == {"reference": table.path}
+
+
+@pytest.mark.parametrize("side", [None, 32])
+def test_a_table_of_fractions_is_warned_of_once(
+    side: int | None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [f'"{text}",32,0.{50 + place}' for place, text in enumerate(ARCHITECTURES)]
+    table = tmp_path / "mine.csv"
+    table.write_text("\n".join(["architecture,image_size,accuracy", *rows]))
+    correlate(str(table), tmp_path / "run", image_size=side)
+    assert caplog.text.count("taken as fractions") == 1
+
+
+def test_a_cluster_is_asked_once_for_its_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = list[str]()
+
+    def device_of(name: str, _workers: object) -> str:
+        names.append(name)
+        return "cpu"
+
+    for module in (algorithm, measurement_pool):
+        monkeypatch.setattr(module, "device_of", device_of)
+    text = write_table(tmp_path / "mine.csv").read_text()
+    (tmp_path / "mine.csv").write_text(text.replace('",32,', '",64,', 3))
+    correlate(str(tmp_path / "mine.csv"), tmp_path / "run")
+    assert sorted(names) == ["auto", "cpu", "cpu"]
+
+
+def test_workers_have_to_know_a_network_of_each_space_and_every_measure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(SPACES["shiftvit"], "source", "of a user")
+    texts = [*ARCHITECTURES[:2], "shift:1,1,2,1|2|8|1|16"]
+    jobs = [MeasurementJob(text, ("ab"[at % 2],), text, 32) for at, text in enumerate(texts)]
+    known = algorithm._workload(jobs).known
+    assert [(job.architecture, job.names) for job in known] == [
+        (text, ("a", "b")) for text in texts[1:]
+    ]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_of_other_channels_than_the_table_s_are_told_of_once(
+    channels: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = write_table(tmp_path / "mine.csv").read_text().replace('",32,', '",64,', 3)
+    (tmp_path / "mine.csv").write_text(f"# in_chans: {channels}\n{text}")
+    correlate(str(tmp_path / "mine.csv"), tmp_path / "run")
+    told = "of mine were trained on images of 1 channel(s), and are measured on images of 3;"
+    assert caplog.text.count(told) == (channels == 1)
 
 
 def test_only_what_is_to_be_measured_is_built(

@@ -150,7 +150,7 @@ def test_a_network_that_cannot_be_built_is_told_before_any_is_trained(
     def fails(*_: object) -> None:
         raise RuntimeError("no such layer")
 
-    monkeypatch.setattr("asvit.reference.build._size", fails)
+    monkeypatch.setattr("asvit.reference.build.size_of", fails)
     with pytest.raises(ValueError, match=r"cannot be built for 32 px: no such layer$"):
         build(tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -170,6 +170,19 @@ def test_a_run_started_over_on_other_pictures_measures_the_table_on_them(
     assert len(measured) == 2 * len(ARCHITECTURES)
 
 
+def test_a_run_that_was_killed_before_its_table_measures_it_on_its_own_pictures(
+    table: ReferenceTable, tmp_path: Path, measured: list[Any]
+) -> None:
+    how = {"out": tmp_path / "run", "data": str(tmp_path / "pictures")}
+    write_colours(tmp_path / "pictures", "red", "blue")
+    scale(reference=table, **how)
+    write_colours(tmp_path / "pictures", "green", "blue")
+    scale(fresh=True, **how)  # which ends without its table, as by a kill
+    for _ in range(2):
+        scale(reference=table, **how)
+        assert len(measured) == 2 * len(ARCHITECTURES)
+
+
 def test_another_path_to_the_same_pictures_keeps_the_scores(
     start: Start, table: ReferenceTable, tmp_path: Path, measured: list[Any]
 ) -> None:

@@ -124,7 +124,7 @@ def test_workers_have_to_know_measures_and_architectures_of_a_run(
 
     @contextmanager
     def opened(_workers: Workers, work: Work, _device: str) -> Iterator[None]:
-        calls.append([work.settings[name] for name in ("space", "names", "architecture")])
+        calls.append([work.settings[name] for name in ("space", "names", "architectures")])
         yield
 
     monkeypatch.setattr(measurement_pool, "open_pool", opened)
@@ -132,7 +132,7 @@ def test_workers_have_to_know_measures_and_architectures_of_a_run(
     Evaluator(load_space("asvit-tiny"), settings, workers=two).close()
     load = Workload(1, 1, 1.0, lambda: MeasurementJob(SEED, TWO, SEED, 32))
     _ = MeasurementPool({32: EvalContext(settings)}, two, load)._opened
-    assert calls == [["asvit-tiny", [*TWO], ""], [None, [*TWO], SEED]]
+    assert calls == [["asvit-tiny", [*TWO], []], [None, [*TWO], [SEED]]]
 
 
 def unmeasured(task: Task) -> Mapping[str, Any]:

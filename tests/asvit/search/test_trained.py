@@ -82,6 +82,12 @@ def test_trainings_are_gathered_by_architecture() -> None:
     assert "nan in step 3" in failed[f"{FIRST},8"].reason
 
 
+def test_finalists_of_a_process_with_more_trainings_are_left_to_it() -> None:
+    again = {f"{SECOND},8": {"1000": Measurement(10, 20, {"accuracy": 54.0}, {})}}
+    rows = [row(0, FIRST, 50.0)]
+    assert gathered(rows, {}, SPACE, LIMITS, again) == gathered(rows, {}, SPACE, LIMITS, {})
+
+
 def test_finalists_are_those_without_a_failure_by_mean_or_prediction() -> None:
     size = Cost(1, 2)
     trained = {
