@@ -251,6 +251,7 @@ def test_a_direction_that_does_not_exist_is_refused() -> None:
             "images are 4x8 px; use square ones",
         ),
         ({"device": "abacus"}, "device 'abacus' is not available; use 'auto' or 'cpu'"),
+        ({"device": "meta"}, "device 'meta' computes nothing; use 'auto' or 'cpu'"),
         ({"labels": torch.tensor([1])}, "use one integer for each image"),
         ({"labels": torch.zeros(16)}, "use one integer for each image"),
     ],
