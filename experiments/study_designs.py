@@ -222,11 +222,11 @@ def ahead(limit: str = _LIMIT, design: str = "design") -> str:
     )
 
 
-def short(other: str = "resnet") -> str:
-    """Points that designs are ahead of one network made by hand within each limit, as Markdown."""
+def short() -> str:
+    """Points that designs are ahead of the ResNet made by hand within each limit, as Markdown."""
     known = {f"within {limit}": _known(limit) for limit in LIMITS}
-    lines = [[words, *_ahead(rows, "design", other, SETS)] for words, rows in known.items()]
-    columns = {f"points more than {other}": "l", **dict.fromkeys(SETS, "r"), "all": "r"}
+    lines = [[words, *_ahead(rows, "design", "resnet", SETS)] for words, rows in known.items()]
+    columns = {"points more than resnet": "l", **dict.fromkeys(SETS, "r"), "all": "r"}
     return markdown(columns, lines)
 
 
