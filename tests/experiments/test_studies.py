@@ -21,7 +21,9 @@ from asvit.search.settings import SearchSettings
 from experiments import (
     compare_controllers,
     compare_heads,
+    compare_parts,
     compare_precision,
+    compare_psvit,
     compare_published,
     compare_retokenization,
     compare_scalings,
@@ -159,6 +161,8 @@ def test_a_study_computes_its_cases_and_makes_its_table(
 @pytest.mark.parametrize(
     ("module", "row"),
     [
+        (compare_parts, ("digits", compare_parts.BASE, 0, TINY, 50.0)),
+        (compare_psvit, (0, compare_psvit.SUPERNET, "", 1, 1, 50.0)),
         (compare_published, (1, "Small", 0, "grown", "1,1,1,1", 8, 1, 1, 1.0, 1.0)),
         (study_rejection, (0.5, study_rejection.WORST, 0, *[1.0] * 5, 1)),
         (study_stem, (TINY, 8, 1.0, 1.0)),
