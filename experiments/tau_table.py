@@ -3,8 +3,8 @@
 Run from a checkout: ``python -m experiments.tau_table --reference vitbench101-pit``. It runs
 ``asvit correlate`` and prints a Markdown table: Kendall's tau with a 95 % bootstrap interval over
 the rows, one column per target. Bold means that a measure beats the best count and the interval of
-the difference excludes zero. A stopped run continues when the command is run again. With
-``--store`` the values are those of docs/evidence_measures.md from then on.
+the difference excludes zero. A stopped run continues when the command is run again. ``--store``
+writes the values to ``measures/``, for docs/evidence_measures.md.
 """
 
 from collections.abc import Sequence
