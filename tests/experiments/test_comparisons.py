@@ -290,9 +290,7 @@ def test_the_table_has_every_measure_and_target(script: Script) -> None:
 
 
 @pytest.mark.usefixtures("_table")
-def test_the_values_of_a_table_are_stored(
-    monkeypatch: pytest.MonkeyPatch, script: Script
-) -> None:
+def test_the_values_of_a_table_are_stored(monkeypatch: pytest.MonkeyPatch, script: Script) -> None:
     Path("measures").mkdir()
     monkeypatch.setattr(ranking, "MEASURES", Path("measures"))
     script(tau_table.main, "--reference tiny.csv --preset quick --proxy naswot --store")
