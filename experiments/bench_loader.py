@@ -41,15 +41,17 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=256)
     parser.add_argument("--image-size", type=int, default=224)
     parser.add_argument("--batch", type=int, default=64)
-    asked = parser.parse_args()
-    start(asked, f"JPEGs of {SIDES[0]} x {SIDES[1]} px to {asked.image_size} px")
-    batching = Batching(image_size=asked.image_size, batch_size=asked.batch, label_smoothing=0.1)
+    options = parser.parse_args()
+    start(options, f"JPEGs of {SIDES[0]} x {SIDES[1]} px to {options.image_size} px")
+    batching = Batching(
+        image_size=options.image_size, batch_size=options.batch, label_smoothing=0.1
+    )
     torch_resizes = replace(batching, augmentation=Augmentation(resizing="torch"))
     least = replace(batching, augmentation=Augmentation(resizing="torch", on_device=True))
     nothing = patch.object(batches, "_KEPT", 0)  # as of more images than fit into memory
     with tempfile.TemporaryDirectory() as name, nothing:
         folder = Path(name)
-        write_pictures(folder, asked.images, classes=CLASSES, size=SIDES)
+        write_pictures(folder, options.images, classes=CLASSES, size=SIDES)
         ways = {
             "timm, whole": timms(folder, batching, workers=False),
             "asvit, whole": ours(folder, batching, workers=False),
@@ -58,8 +60,8 @@ def main() -> None:
             "asvit, workers, --resizing torch": ours(folder, torch_resizes, workers=True),
             "asvit, workers, also --augment-on device": ours(folder, least, workers=True),
         }
-        times = {way: sum(own) for way, own in alternating(ways, asked.runs, CPU).items()}
-    images = asked.runs * (asked.images // asked.batch * asked.batch)
+        times = {way: sum(own) for way, own in alternating(ways, options.runs, CPU).items()}
+    images = options.runs * (options.images // options.batch * options.batch)
     rows = []
     for way, seconds in times.items():
         timm = times["timm, workers" if "workers" in way else "timm, whole"]

@@ -52,23 +52,23 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--recipe", choices=("swin", "small"), default="swin")
     parser.add_argument("--precision", default="auto", help="of ours; the other has float32")
-    asked = parser.parse_args()
-    side, images = asked.image_size, asked.batch * asked.steps
-    what = f"{asked.arch}, {side} px, batches of {asked.batch}, {asked.workers} workers"
-    device = start(asked, f"{what}; ms an image")
+    options = parser.parse_args()
+    side, images = options.image_size, options.batch * options.steps
+    what = f"{options.arch}, {side} px, batches of {options.batch}, {options.workers} workers"
+    device = start(options, f"{what}; ms an image")
     settings = TrainSettings.make(
-        recipe=asked.recipe,
-        architecture=asked.arch,
+        recipe=options.recipe,
+        architecture=options.arch,
         image_size=side,
-        batch_size=asked.batch,
-        epochs=asked.runs + 1,
+        batch_size=options.batch,
+        epochs=options.runs + 1,
         ema=EMA,
-        precision=asked.precision,
-        **({"auto_augment": AUGMENT} if asked.recipe == "swin" else {}),
+        precision=options.precision,
+        **({"auto_augment": AUGMENT} if options.recipe == "swin" else {}),
     )
     with tempfile.TemporaryDirectory() as folder:
         write_pictures(Path(folder), images, classes=CLASSES, size=(2 * side, 2 * side))
-        times = measured(settings, Path(folder), asked.workers, str(device))
+        times = measured(settings, Path(folder), options.workers, str(device))
     for name, own in times.items():
         shortest, median = (1e3 * of(own) / images for of in (min, statistics.median))
         print(f"{name:>16}  {shortest:8.2f}  median {median:8.2f}")

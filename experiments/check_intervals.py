@@ -521,11 +521,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help=f"{QUICK} samples of each case")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kind", action="append", choices=KINDS)
-    asked = parser.parse_args(arguments)
-    samples, failed = QUICK if asked.quick else asked.samples, False
+    options = parser.parse_args(arguments)
+    samples, failed = QUICK if options.quick else options.samples, False
     print(markdown({"interval": "l", "case": "l", "says": "r", "covers": "r"}, []))
-    for kind in asked.kind or KINDS:
-        for one in KINDS[kind](samples, asked.seed):
+    for kind in options.kind or KINDS:
+        for one in KINDS[kind](samples, options.seed):
             told = f"{100 * one.share:.1f} ± {100 * one.error:.1f} %"
             mark = (" (few cases)" if one.coarse else "") if one.holds else " (!)"
             print(f"| {kind} | {one.case} | {one.level:.0%} | {told}{mark} |", flush=True)

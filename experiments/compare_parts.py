@@ -25,10 +25,9 @@ from asvit.spaces import load_space
 from experiments.study import (
     Study,
     cases,
-    gain,
+    gain_cell,
     gains,
     grouped,
-    in_a_cell,
     mean_cell,
     pivot,
     share_cells,
@@ -101,21 +100,24 @@ STUDY = Study(
 
 def table() -> str:
     """Points that stem and head gain, and what other parts add to both, as Markdown."""
-    known = grouped(STUDY.rows(), ("parts", "pictures"))
+    rows = STUDY.rows()
+    known = grouped(rows, ("parts", "pictures"))
+
+    def cell(name: str, base: str, pictures: str) -> str:
+        own, others = (known.get((parts, pictures), []) for parts in (name, base))
+        return gain_cell(own, others, pair=("topology",))
+
     pairs = [(name, BASE) for name in (TOGETHER, "stem=conv", "head=linear")]
     changed = [_DEEP, *(f"{part}={to}" for part, to in _CHANGES)]
     pairs += [(f"{TOGETHER}, {change}", TOGETHER) for change in changed]
     lines = [
         (
             f"{'' if base == BASE else '… and '}{name.removeprefix(f'{TOGETHER}, ')}",
-            *(
-                in_a_cell(gain(known[name, one], known[base, one], pair=("topology",)))
-                for one in SETS
-            ),
+            *(cell(name, base, pictures) for pictures in SETS),
         )
         for name, base in pairs
     ]
-    count = min(len(known[name, one]) for name, _ in pairs for one in SETS)
+    count = len({row.topology for row in rows})
     return markdown({f"parts, {count} topologies": "l", **dict.fromkeys(SETS, "r")}, lines)
 
 

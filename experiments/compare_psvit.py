@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 import asvit
 from asvit.core.run_files import TRIALS
+from asvit.reference.intervals import contrast
 from asvit.runs.evolution import evolve_supernet
 from asvit.runs.supernet import train_supernet
 from asvit.spaces import load_space
@@ -28,7 +29,7 @@ from asvit.training.short import accuracy
 from asvit.training.supernets.settings import SupernetSettings
 from asvit.training.supernets.single_path import SupernetTraining
 from asvit.training.supernets.splits import Splits, load_splits
-from experiments.study import Case, Study, cases, gain, paired_differences, points
+from experiments.study import Case, Study, cases, paired_differences, points
 from experiments.tables import markdown
 from experiments.tasks import limits_of
 from proxies import count
@@ -152,9 +153,10 @@ def table() -> str:
     rows, lines = STUDY.rows(), []
     for pair in PAIRS:
         sides = [[row for row in rows if row.origin.startswith(kind)] for kind in pair]
-        each = ", ".join(f"{one:+.2f}" for one in paired_differences(*sides, pair=["seed"]))
-        difference = points(gain(sides[0], sides[1], pair=["seed"]))
-        lines.append((f"{pair[0]} than {pair[1]}", each, *difference))
+        if differences := paired_differences(*sides, pair=["seed"]):
+            each = ", ".join(f"{one:+.2f}" for one in differences)
+            cells = points(contrast((1, differences)))
+            lines.append((f"{pair[0]} than {pair[1]}", each, *cells))
     columns = {"points more": "l", "in each seed": "l", "mean": "r", "95 % interval": "r"}
     return markdown(columns, lines)
 

@@ -81,7 +81,9 @@ def table() -> str:
     lines = []
     for (multiple, size), rows in grouped(STUDY.rows(), ["multiple", "size"]).items():
         grown, given = ([row for row in rows if row.model == name] for name in (GROWN, GIVEN))
-        pairs = list(zip(grown, given, strict=True))
+        if not (grown and given):
+            continue
+        pairs = [(one, other) for one in grown for other in given if one.seed == other.seed]
         longer = sum(a.length_distortion > b.length_distortion for a, b in pairs)
         lower = sum(a.ntk_condition_number < b.ntk_condition_number for a, b in pairs)
         second = sorted({row.depths.split(",")[1] for row in grown})

@@ -75,7 +75,7 @@ def compare(rule: str, budget: str, seed: int) -> Case:
 
 
 TABLE = Path(__file__).with_name("scalings.csv")
-EVERY = cases(rule=(GROWTH, RANDOM, "compound", "width", "depth"), budget=BUDGETS, seed=range(3))
+EVERY = cases(rule=(GROWTH, RANDOM, "compound", "width", "depth"), budget=BUDGETS, seed=range(2))
 STUDY = Study(Row, TABLE, EVERY, compare)
 
 

@@ -54,17 +54,16 @@ class Row:
     """One training."""
 
     pictures: str
-    family: str
     weights: str
     seed: int
     architecture: str
     accuracy: float  # of the test pictures, per cent
 
 
-def train(pictures: str, family: str, weights: str, seed: int) -> Mapping[str, object]:
+def train(pictures: str, weights: str, seed: int) -> Mapping[str, object]:
     """The accuracy of a network that starts with some weights."""
     task, images = load_task(pictures)
-    text = widest_published(family, task.side, images.classes, max_macs=MACS)
+    text = widest_published(FAMILY, task.side, images.classes, max_macs=MACS)
 
     def fresh() -> nn.Module:
         network = build(text, task.side, images.classes)
@@ -78,7 +77,7 @@ def train(pictures: str, family: str, weights: str, seed: int) -> Mapping[str, o
 STUDY = Study(
     Row,
     Path(__file__).with_name("weights.csv"),
-    cases(seed=range(6), pictures=SETS, family=[FAMILY], weights=WEIGHTS),
+    cases(seed=range(6), pictures=SETS, weights=WEIGHTS),
     train,
     repeat="seed",
 )
@@ -86,9 +85,9 @@ STUDY = Study(
 
 def table() -> str:
     """Points more than with the weights of the authors, as Markdown."""
-    return gains(STUDY.rows(), "weights", BASE, lines=("family",), column="pictures")
+    return gains(STUDY.rows(), "weights", BASE, lines=(), column="pictures")
 
 
 if __name__ == "__main__":
-    print(pivot(STUDY.main(__doc__), ("family", "weights"), "pictures", mean_cell))
+    print(pivot(STUDY.main(__doc__), ("weights",), "pictures", mean_cell))
     print(table())

@@ -2,23 +2,18 @@
 
 Five classes (star, ring, cross, arrow, spiral) in random colours, sizes, shapes and places, turned
 at random, on noise, gratings and gradients, among strokes and blobs. Equal arguments give equal
-pictures. Run from a checkout to write a folder of class folders::
-
-    python -m experiments.drawn pictures --count 300 --side 64
+pictures.
 """
 
-import argparse
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from asvit.data.base import LabelledImages
-from asvit.data.files import write_pictures
 
 Array = NDArray[np.float64]
 Colour = tuple[int, int, int]
@@ -199,19 +194,3 @@ def _colour(values: Array) -> Colour:
 
 def _bytes(values: Array) -> NDArray[np.uint8]:
     return values.clip(0, 255).astype(np.uint8)
-
-
-def main() -> None:
-    """Write pictures to class folders."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--count", type=int, default=300, help="pictures, over all classes")
-    parser.add_argument("--side", type=int, default=64, help="pixels per side")
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    pictures = DrawnPictures(range(options.count), options.side, seed=options.seed)
-    write_pictures(pictures, range(options.count), options.folder)
-
-
-if __name__ == "__main__":
-    main()

@@ -91,7 +91,7 @@ def growth_setup(settings: ScaleSettings, folder: Path) -> GrowthSetup:
     context = EvalContext(settings)
     known = GrowthJournal(folder / f"measured-seed{settings.seed}.jsonl")
     if known.settings is not None and known.settings != settings:
-        raise SystemExit(f"{folder} has measurements of other settings; give --out another folder")
+        raise SystemExit(f"{folder} has measurements of other settings; remove or rename it")
     images = dict(context.provenance)
     known.start(settings, images=images, device=context.device, versions=versions())
     return GrowthSetup(settings, GrowthSeed(settings), context, known)

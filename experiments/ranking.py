@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from asvit.core.files import write_text
 from asvit.core.progress import Progress
 from asvit.reference import ReferenceTable
 from asvit.reference.findings import Correlation
 from asvit.reference.result import CorrelationResult
 from asvit.runs.correlation import run_correlation
+from proxies.tables import csv_text
 
-MEASURES = Path(__file__).with_name("measures")  # what tau_table measured, a file for each table
+MEASURES = Path(__file__).with_name("measures")  # a file for each table, of tau_table --store
 
 
 def ranking_parser(doc: str | None, out: str) -> argparse.ArgumentParser:
@@ -53,6 +55,18 @@ def ranked(
         progress=partial(_print_progress, f"{table}, {label}"),
         **settings,
     )
+
+
+def store_values(result: CorrelationResult) -> None:
+    """Write what :func:`stored_values` reads."""
+    values = result.values
+    numbers = zip(*values.measures.values(), strict=True)
+    rows = [
+        [text, *(f"{value:.6g}" for value in own)]
+        for text, own in zip(values.architectures, numbers, strict=True)
+    ]
+    text = csv_text([["architecture", *values.measures], *rows])
+    write_text(MEASURES / f"{result.reference}.csv", text)
 
 
 def stored_values(table: ReferenceTable) -> dict[str, NDArray[np.float64]]:

@@ -216,22 +216,23 @@ def _holds(outcomes: Sequence[Outcome]) -> str:
     return f"{np.mean(held):.2f} ± {stats.sem(held):.2f}" if held else ""
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main() -> None:
     """Simulate on every table, and print a table of each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--searches", type=int, default=100, help="of each rule")
     parser.add_argument("--trainings", type=int, default=24)
     parser.add_argument("--table", action="append", help="name, or name:target")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
-    asked = parser.parse_args(arguments)
-    for named in asked.table or TABLES:
+    options = parser.parse_args()
+    for named in options.table or TABLES:
         table_name, _, target = named.partition(":")
         rows = Rows(load_reference(table_name), target)
         found = {
-            name: simulate_all(rows, rule, asked.trainings, asked.searches, asked.jobs)
+            name: simulate_all(rows, rule, options.trainings, options.searches, options.jobs)
             for name, rule in RULES.items()
         }
-        print(f"\n{named}: {asked.searches} searches of {asked.trainings} trainings, per cent")
+        words = f"{options.searches} searches of {options.trainings} trainings, per cent"
+        print(f"\n{named}: {words}")
         print(table(found, float(np.mean(rows.truth))), flush=True)
 
 

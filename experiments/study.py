@@ -294,11 +294,22 @@ def gains(
 
     def cell(own: Sequence[R]) -> str:
         (key,) = grouped(own, (*lines, column))
-        pairs = paired_differences(own, bases.get(key, []), pair=pair, value=value)
-        return in_a_cell(contrast((1, pairs))) if pairs else ""
+        return gain_cell(own, bases.get(key, []), pair=pair, value=value)
 
     levels = [row for row in rows if getattr(row, factor) != base]
     return pivot(levels, (*lines, factor), column, cell)
+
+
+def gain_cell(
+    rows: Sequence["DataclassInstance"],
+    others: Sequence["DataclassInstance"],
+    *,
+    pair: Sequence[str],
+    value: str = "accuracy",
+) -> str:
+    """:func:`gain` in pairs as a cell; empty without any."""
+    pairs = paired_differences(rows, others, pair=pair, value=value)
+    return in_a_cell(contrast((1, pairs))) if pairs else ""
 
 
 def points(estimate: IntervalEstimate) -> tuple[str, str]:

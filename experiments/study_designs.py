@@ -222,13 +222,13 @@ def ahead(limit: str = _LIMIT, design: str = "design") -> str:
     )
 
 
-def short(other: str = "resnet") -> str:
-    """Points that designs are ahead of one network made by hand within each limit, as Markdown."""
+def short() -> str:
+    """Points that designs are ahead of the ResNet made by hand within each limit, as Markdown."""
     lines = []
     for kind, design in (("", "design"), ("transformers ", "design of transformers")):
         for limit in LIMITS:
-            lines.append([f"{kind}within {limit}", *_ahead(_known(limit), design, other, SETS)])
-    columns = {f"points more than {other}": "l", **dict.fromkeys(SETS, "r"), "all": "r"}
+            lines.append([f"{kind}within {limit}", *_ahead(_known(limit), design, "resnet", SETS)])
+    columns = {"points more than resnet": "l", **dict.fromkeys(SETS, "r"), "all": "r"}
     return markdown(columns, [line for line in lines if any(line[1:])])
 
 

@@ -4,7 +4,8 @@ Topologies of the table asvit-fractal, which has them with the published parts a
 trained as that table was, but with a convolutional stem, a linear head and weights drawn by width.
 Four networks of every family, one made by hand and three at random, are trained on its pictures,
 too, as wide as a limit of multiply-adds allows, at twice the learning rate. Every measure is taken
-of all of them, on 8 images; the stored ones of the published topologies are of 16.
+of all of them, on 8 images; the stored ones of the published topologies are of 16. Rows of seven
+networks of ``shiftvit-parts`` and ``asvit-parts`` are of what these spaces drew then.
 
 Run from a checkout: ``python -m experiments.study_mended``.
 """

@@ -175,9 +175,10 @@ def table() -> str:
     for (share,), rows in grouped(STUDY.rows(), ["share"]).items():
         again, worst = ([row for row in rows if row.outside == name] for name in (AGAIN, WORST))
         names = ("within_first", "within_last", "uniform")
-        shares = [f"{fmean(vars(row)[name] for row in again):.0f} %" for name in names]
-        cells = (mean_cell(again, "last"), mean_cell(worst, "last"), *shares)
-        lines.append((f"{share:.0%}", *cells, sum(row.ends_within for row in again)))
+        if again and worst:
+            shares = [f"{fmean(vars(row)[name] for row in again):.0f} %" for name in names]
+            cells = (mean_cell(again, "last"), mean_cell(worst, "last"), *shares)
+            lines.append((f"{share:.0%}", *cells, sum(row.ends_within for row in again)))
     columns = {"space within": "r", AGAIN: "r", f"outside {WORST}": "r"}
     columns |= {f"draws within, first {PART}": "r", f"last {PART}": "r", "uniform steps": "r"}
     return markdown({**columns, "likeliest within": "r"}, lines)

@@ -6,7 +6,7 @@ nothing else. Nothing is trained; two networks for each value, 8 fractal images.
 Run from a checkout: ``python -m experiments.study_stem``, in minutes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from asvit.reference import load_reference
 from asvit.runs.measurement_pool import EvalContext
 from asvit.search import MeasureSearchSettings
 from asvit.spaces import build
-from experiments.study import Case, Study, cases, grouped
+from experiments.study import Case, Study, cases
 from experiments.tables import markdown
 from proxies import measure
 from scaling.growth import DEFAULT_MEASURES
@@ -61,13 +61,15 @@ STUDY = Study(Row, TABLE, cases(architecture=CHANGED, stem=STEMS), compare)
 
 def table() -> str:
     """Geometric mean of the ratio to the value with the smallest stem, over architectures."""
-    rows = {stem: own for (stem,), own in grouped(STUDY.rows(), ["stem"]).items()}
+    rows = {(row.architecture, row.stem): row for row in STUDY.rows()}
+    first = {text: row for (text, stem), row in rows.items() if stem == STEMS[0]}
 
-    def ratio(name: str, own: Sequence[Row]) -> str:
-        pairs = zip(own, rows[STEMS[0]], strict=True)
-        return f"{geometric_mean(vars(row)[name] / vars(base)[name] for row, base in pairs):.2f}"
+    def ratio(name: str, stem: int) -> str:
+        pairs = [(rows[text, stem], base) for text, base in first.items() if (text, stem) in rows]
+        ratios = [vars(row)[name] / vars(base)[name] for row, base in pairs]
+        return f"{geometric_mean(ratios):.2f}" if ratios else ""
 
-    lines = [[LABELS[name], *(ratio(name, rows[s]) for s in STEMS[1:])] for name in LABELS]
+    lines = [[LABELS[name], *(ratio(name, stem) for stem in STEMS[1:])] for name in LABELS]
     columns = [f"K1 = {stem}" for stem in STEMS[1:]]
     return markdown({f"relative to K1 = {STEMS[0]}": "l", **dict.fromkeys(columns, "r")}, lines)
 

@@ -37,7 +37,7 @@ _FIRST_TESTED = 100_000  # number of the first generated picture to test on, in 
 #: Blocks of the published networks, where those made by hand have fewer.
 _PUBLISHED_DEPTHS: Final[Mapping[str, tuple[int, ...]]] = {"shiftvit-parts": (2, 2, 6, 2)}
 #: Stems of networks made by hand in studies that are older than deep stems.
-OLDER_STEMS: Final[Mapping[str, str]] = {"shiftvit-parts": "conv"}
+_OLDER_STEMS: Final[Mapping[str, str]] = {"shiftvit-parts": "conv"}
 
 
 class Parts(NamedTuple):
@@ -192,7 +192,7 @@ def widest_by_hand(
 
 def widest_published(family: str, side: int, classes: int, **limits: Any) -> str:
     """The text of the widest network of a family with as many blocks as the published one."""
-    depths, stem = _PUBLISHED_DEPTHS.get(family, ()), OLDER_STEMS.get(family, "")
+    depths, stem = _PUBLISHED_DEPTHS.get(family, ()), _OLDER_STEMS.get(family, "")
     return widest_by_hand(family, side, classes, depths=depths, stem=stem, **limits)
 
 

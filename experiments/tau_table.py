@@ -3,14 +3,14 @@
 Run from a checkout: ``python -m experiments.tau_table --reference vitbench101-pit``. It runs
 ``asvit correlate`` and prints a Markdown table: Kendall's tau with a 95 % bootstrap interval over
 the rows, one column per target. Bold means that a measure beats the best count and the interval of
-the difference excludes zero. A stopped run continues when the command is run again. The values
-of its runs are stored in ``measures/``, for docs/evidence_measures.md.
+the difference excludes zero. A stopped run continues when the command is run again. ``--store``
+writes the values to ``measures/``, for docs/evidence_measures.md.
 """
 
 from collections.abc import Sequence
 
 from asvit.reference.findings import Finding, winners
-from experiments.ranking import ranked, ranking_parser, tau_cell
+from experiments.ranking import ranked, ranking_parser, store_values, tau_cell
 from experiments.tables import markdown
 
 MAIN = (
@@ -44,11 +44,14 @@ def main() -> None:
     parser.add_argument("--rivals", action="store_true", help="the measures of others, too")
     parser.add_argument("--preset", default="default")
     parser.add_argument("--data", default="fractal", help="images to measure on")
+    parser.add_argument("--store", action="store_true", help="write the values to measures/")
     options = parser.parse_args()
     names = options.proxy.split(",") if options.proxy else [*MAIN, *options.rivals * RIVALS]
     label = f"{options.preset}-{options.data}-{options.image_size or 'own'}px"
     targets = options.target.split(",")
     result = ranked(options, label, names, targets, preset=options.preset, data=options.data)
+    if options.store:
+        store_values(result)
     print(_table(result.correlations, [target.name for target in result.targets]))
     print(f"\n{result.rows} rows; best counts: {_rivals(result.correlations)}")
 

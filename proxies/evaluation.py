@@ -173,6 +173,8 @@ def resolve_device(device: str, *, float64: bool = True) -> torch.device:
         torch.empty(0, device=resolved)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"device {device!r} is not available; use 'auto' or 'cpu'") from error
+    if resolved.type == "meta":
+        raise ValueError(f"device {device!r} computes nothing; use 'auto' or 'cpu'")
     if resolved.type in lacking:
         raise ValueError(f"device {device!r} has no float64, which is needed; use 'cpu'")
     return resolved
@@ -184,7 +186,7 @@ def check_device(device: torch.device) -> None:
     Raises:
         DeviceError: If it does not.
     """
-    if device.type in ("cpu", "meta"):
+    if device.type == "cpu":
         return
     try:
         torch.accelerator.synchronize(device)

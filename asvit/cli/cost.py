@@ -45,7 +45,7 @@ class Options:
         None,
         "Side of the square images, in pixels.",
         at_least=1,
-        shown="that of a training or design as ARCH, else 224",
+        shown="that of a training, design or scaling as ARCH, else 224",
     )
     classes: int | None = setting(
         None,
@@ -63,7 +63,7 @@ class Options:
         None,
         "Channels of the images to count with.",
         at_least=1,
-        shown="those of --data, else ARCH's likewise, else 3",
+        shown="those of --data, else a trained ARCH's, else 3",
     )
     latency: bool = setting(False, "Time a forward pass, too.")
     latency_command: str | None = command_setting()
@@ -117,7 +117,7 @@ def command(
         classes = class_count(data) if classes is None else classes
         channels = channel_count(data) if channels is None else channels
     given = (image_size, classes, channels)
-    pairs = zip(given, _trained_at(architectures), strict=True)
+    pairs = zip(given, _sizes_of(architectures), strict=True)
     side, classes, channels = (usual if own is None else own for own, usual in pairs)
     sizes = side, classes, channels
     parts = {text: _parts(text, *sizes) for text in texts}
@@ -169,11 +169,11 @@ def _timing_options(
     return options
 
 
-def _trained_at(texts: Sequence[str]) -> tuple[int, int, int]:
-    """Image size, classes and channels of the trained networks, if they agree, else ImageNet's."""
+def _sizes_of(texts: Sequence[str]) -> tuple[int, int, int]:
+    """Image size, classes and channels of the runs' networks, if they agree, else ImageNet's."""
     from asvit.runs.architectures import find_architecture
 
-    sizes = {find_architecture(text).trained_at for text in texts} - {None}
+    sizes = {find_architecture(text).sizes for text in texts} - {None}
     return (sizes.pop() if len(sizes) == 1 else None) or (224, 1000, _COLOURS)
 
 

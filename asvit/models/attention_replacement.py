@@ -20,7 +20,7 @@ from asvit.models.layers.hallucinated import (
     HeadSplit,
     split_heads,
 )
-from asvit.models.layers.psvit import SharedAttention
+from asvit.models.layers.psvit import SharingPair
 from asvit.models.psvit import PSViT
 
 Grid = tuple[int, int]
@@ -232,13 +232,14 @@ def _replace_in_psvit(model: Any, rules: Rules) -> None:
         if model.pooling == "2d":
             token_grid = TokenGrid()
             stage.downsample.register_forward_hook(token_grid.record_tokens)
-        for layer in list(stage.modules()):
-            old = getattr(layer, "attn", None)
-            if isinstance(old, SharedAttention):  # adapt it to the number of its maps
-                inner = old.heads * old.head_dim
-                old.heads = rules.split(old.heads).heads
-                old.head_dim = inner // old.heads
-            _replace_in_layer(layer, rules, token_grid, model.num_prefix_tokens)
+        for cell in list(stage.modules()):
+            layer = cell.first if isinstance(cell, SharingPair) else cell
+            replaced = _replace_in_layer(layer, rules, token_grid, model.num_prefix_tokens)
+            if replaced and isinstance(cell, SharingPair):
+                shared = cell.second.attn  # which has as many heads as there are maps
+                inner = shared.heads * shared.head_dim
+                shared.heads = layer.attn.heads
+                shared.head_dim = inner // shared.heads
 
 
 def _replace_in_layer(layer: Any, rules: Rules, grid: TokenGrid, prefix: int = 0) -> bool:

@@ -11,7 +11,7 @@ from asvit.architectures.parts import PART_CHOICES
 from asvit.models._registration import register_networks
 from asvit.models._staged import StagedNetwork, drop_path_rates
 from asvit.models.layers.blocks import STEMS, BlockStage, check_choice
-from asvit.models.layers.shift import ACTIVATIONS, NORMS, Merging, Norm, ShiftBlock
+from asvit.models.layers.shift import ACTIVATIONS, DIRECTIONS, NORMS, Merging, Norm, ShiftBlock
 
 __all__ = ["VARIANTS", "ShiftViT", "checkpoint_filter_fn"]
 
@@ -21,10 +21,11 @@ PATCH = 4  # pixels per side
 class ShiftViT(StagedNetwork):
     """A pyramid of four stages in which only the shift of channels mixes positions.
 
-    It has no attention and no position embedding. Any image of at least 32 x 32 pixels works; a
-    remainder of a side that strides do not cover is cut off. Methods follow timm. Parameter names
-    are those of the released code, whose state dicts load with ``strict=True``. The default is
-    Shift-T. Other arguments are those of :class:`asvit.models.AsViT`.
+    It has no attention and no position embedding. Any image of at least 32 x 32 pixels works, or
+    of ``step + 1`` times these sides where ``n_div`` is 4 and every channel moves; a remainder of
+    a side that strides do not cover is cut off. Methods follow timm. Parameter names are those of
+    the released code, whose state dicts load with ``strict=True``. The default is Shift-T. Other
+    arguments are those of :class:`asvit.models.AsViT`.
 
     Args:
         depths: Blocks in each stage.
@@ -75,6 +76,8 @@ class ShiftViT(StagedNetwork):
         check_choice("act_layer", act_layer, ACTIVATIONS)
         check_choice("stem", stem, PART_CHOICES["stem"])
         norm, act = NORMS[norm_layer], ACTIVATIONS[act_layer]
+        #: Least sides of the last map: where every channel moves, a smaller one would be empty.
+        self._least_sides = step + 1 if n_div == len(DIRECTIONS) else 1
         block = partial(
             ShiftBlock, n_div=n_div, step=step, norm=norm, act=act, drop=proj_drop_rate
         )
@@ -91,7 +94,7 @@ class ShiftViT(StagedNetwork):
 
     def _embed(self, image: Tensor) -> Tensor:
         """``[B, in_chans, H, W] -> [B, width, H/4, W/4]``."""
-        least = PATCH * 2 ** (len(self.layers) - 1)
+        least = self._least_sides * PATCH * 2 ** (len(self.layers) - 1)
         if image.ndim != 4 or min(image.shape[2:]) < least:
             raise ValueError(
                 f"the images have shape {tuple(image.shape)}; use [batch, channels, height, "

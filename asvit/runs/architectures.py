@@ -25,8 +25,8 @@ class FoundArchitecture:
     text: str  # its text in canonical form
     # Kind, folder and measures of the run that found it; None for a text.
     by: Mapping[str, Any] | None = None
-    # Image size in pixels, classes and channels of that run's trained network; None for none.
-    trained_at: tuple[int, int, int] | None = None
+    # Image size in pixels, classes and channels of that run's network; None where it has none.
+    sizes: tuple[int, int, int] | None = None
 
 
 def run_folder(text: str) -> Path | None:
@@ -63,22 +63,24 @@ def find_architecture(text: str) -> FoundArchitecture:
         if not isinstance(measures, dict):
             raise ValueError(f"its last step is {shown(measures)}")
         measured = {name: _measure(measures[name]) for name in _MEASURES if name in measures}
-        trained_at = _trained_at(content)
+        sizes = _sizes(content)
     except MALFORMED as error:
         raise ValueError(
             f"{folder} ends in no architecture that is known here: {first_line(error)}"
         ) from error
     found_by = {"kind": kind, "run": str(folder), **measured}
-    return FoundArchitecture(architecture, found_by, trained_at)
+    return FoundArchitecture(architecture, found_by, sizes)
 
 
-def _trained_at(content: Mapping[str, Any]) -> tuple[int, int, int] | None:
-    """Image size, classes and channels of the network of a training or a design."""
+def _sizes(content: Mapping[str, Any]) -> tuple[int, int, int] | None:
+    """Image size, classes and channels of a trained network, or what a scaling counted with."""
     if "network" in content:
         network = content["network"]
         sizes = (network["image_size"], network["num_classes"], network["in_chans"])
     elif {"image_size", "classes"} <= content.keys():
         sizes = (content["image_size"], len(content["classes"]), content.get("channels", 3))
+    elif content["kind"] == "scale":  # which does not store the channels of its images
+        sizes = (content["settings"]["count_size"], content["settings"]["classes"], 3)
     else:
         return None
     if not is_of(sizes, tuple[int, int, int]):

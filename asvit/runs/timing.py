@@ -171,8 +171,6 @@ def latency(
             raise ValueError(f"runtime {runtime!r} is for this machine; leave it or command out")
         return _by_command(network, image_size, batch, num_classes, in_chans, command=command)
     way, target = RUNTIMES[runtime], resolve_device(device, float64=False)
-    if target.type == "meta":
-        raise ValueError("device 'meta' computes nothing; use 'auto' or 'cpu'")
     target = torch.empty(0, device=target).device  # with its number
     if why := way.hindrance(target):
         raise ValueError(f"runtime {runtime!r} is not available on {target}: {why}")

@@ -38,7 +38,7 @@ class TestSpaces(SpaceContract):
 
 class _Pixels(PlainSpace):
     name, prefix, description, paper = "pixels", "pixels:", "of one dimension", "none"
-    dimensions: ClassVar[Mapping[str, tuple[int, ...]]] = {"width (px)": (98, 99)}
+    dimensions: ClassVar[Mapping[str, tuple[int, ...]]] = {"width (px)": tuple(range(300))}
 
     def network(self, choices: Mapping[str, Any], **sizes: Any) -> nn.Module:
         raise NotImplementedError
@@ -49,6 +49,7 @@ def test_a_space_may_have_any_numbers_and_names_of_dimensions() -> None:
         space = "pixels"
         loaded = _Pixels()
 
+    OfPixels().test_every_choice_can_be_drawn()
     OfPixels().test_what_is_not_in_it_is_refused()
 
 

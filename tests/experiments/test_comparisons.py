@@ -15,6 +15,7 @@ from scipy import stats
 import asvit
 from asvit.architectures.genotype import Genotype
 from asvit.reference import load_reference
+from asvit.reference.result import CorrelationResult
 from asvit.runs import lifecycle
 from asvit.spaces.architectures import build_on_meta
 from asvit.training.supernets.settings import SupernetSettings
@@ -26,6 +27,7 @@ from experiments import (
     compare_psvit,
     compare_rules,
     kinds,
+    ranking,
     study_fidelity,
     study_measures,
     tau_table,
@@ -285,6 +287,19 @@ def test_the_table_has_every_measure_and_target(script: Script) -> None:
     assert {line[0]: line[1] for line in lines[2:]}["depth"] == "-"  # the same for all
     assert "6 rows; best counts: " in first
     assert table_cells(script(tau_table.main, line)) == lines  # measures nothing
+
+
+@pytest.mark.usefixtures("_table")
+def test_the_values_of_a_table_are_stored(monkeypatch: pytest.MonkeyPatch, script: Script) -> None:
+    Path("measures").mkdir()
+    monkeypatch.setattr(ranking, "MEASURES", Path("measures"))
+    script(tau_table.main, "--reference tiny.csv --preset quick --proxy naswot --store")
+    (folder,) = Path("runs/tau-table/tiny").iterdir()
+    measures = CorrelationResult.read(folder).values.measures
+    stored = ranking.stored_values(load_reference("tiny.csv"))
+    assert {"params", "naswot"} < stored.keys() == measures.keys()
+    for name, values in stored.items():
+        assert values == pytest.approx(measures[name], rel=1e-5, nan_ok=True)
 
 
 @pytest.mark.nightly

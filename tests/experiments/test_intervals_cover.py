@@ -185,6 +185,12 @@ def test_words_about_limits_and_paths_quote_what_the_rows_give() -> None:
 
 def test_words_about_designs_quote_what_the_rows_give() -> None:
     page = said("evidence_designs")
+    points: dict[str, dict[str, dict[str, str]]] = {}  # by design, other network and pictures
+    for design in ("design", "design of transformers"):
+        header, _, *lines = table_cells(study_designs.ahead(design=design))
+        points[design] = {
+            name: dict(zip(header[1:], cells, strict=True)) for name, *cells in lines
+        }
     for design, other, pictures in (
         ("design", "without resnet-parts", "all"),
         ("design", "without resnet-parts and fractals", "textures"),
@@ -192,11 +198,7 @@ def test_words_about_designs_quote_what_the_rows_give() -> None:
         ("design", "shiftvit", "all"),
         *(("design of transformers", "shiftvit", pictures) for pictures in ("textures", "all")),
     ):
-        header, _, *lines = table_cells(study_designs.ahead(design=design))
-        (cells,) = (
-            dict(zip(header[1:], own, strict=True)) for name, *own in lines if name == other
-        )
-        assert cells[pictures].strip("*") in page
+        assert points[design][other][pictures].strip("*") in page
 
 
 def test_words_about_predictors_quote_what_leads_and_trails_measures() -> None:

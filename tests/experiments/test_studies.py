@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,9 @@ from asvit.search.settings import SearchSettings
 from experiments import (
     compare_controllers,
     compare_heads,
+    compare_parts,
     compare_precision,
+    compare_psvit,
     compare_published,
     compare_retokenization,
     compare_scalings,
@@ -154,6 +156,24 @@ def test_a_study_computes_its_cases_and_makes_its_table(
     assert len(few.run()) == len(few.cases)
     lines = table_cells(small.module.table(*small.table))[2:]
     assert tuple(name for name, *_ in lines) == small.first
+
+
+@pytest.mark.parametrize(
+    ("module", "row"),
+    [
+        (compare_parts, ("digits", compare_parts.BASE, 0, TINY, 50.0)),
+        (compare_psvit, (0, compare_psvit.SUPERNET, "", 1, 1, 50.0)),
+        (compare_published, (1, "Small", 0, "grown", "1,1,1,1", 8, 1, 1, 1.0, 1.0)),
+        (study_rejection, (0.5, study_rejection.WORST, 0, *[1.0] * 5, 1)),
+        (study_stem, (TINY, 8, 1.0, 1.0)),
+    ],
+)
+def test_a_table_leaves_out_what_rows_of_one_level_do_not_give(
+    monkeypatch: pytest.MonkeyPatch, module: ModuleType, row: tuple[Any, ...]
+) -> None:
+    monkeypatch.setattr(module, "STUDY", SimpleNamespace(rows=lambda: [module.Row(*row)]))
+    lines = table_cells(module.table())[2:]
+    assert not [cell for _, *cells in lines for cell in cells if cell]
 
 
 def test_a_precision_reaches_the_measures(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -158,19 +158,18 @@ def test_weights_are_drawn_as_their_names_say(monkeypatch: pytest.MonkeyPatch) -
                 assert (weight.std() > 0.05) == any(part in key for part in changed)
             if key.endswith("mlp.fc2.weight"):
                 assert (not weight.any()) == ("empty" in changed)
-        found: Any = compare_weights.train("digits", "shiftvit", name, 1)
+        found: Any = compare_weights.train("digits", name, 1)
         assert 0 <= found["accuracy"] <= 100
 
 
 def test_networks_of_fewer_blocks_are_wider(monkeypatch: pytest.MonkeyPatch) -> None:
     reduce_study(compare_depths, 1_000_000, monkeypatch)
     widths = []
-    for depths in (*compare_depths.DEPTHS, compare_depths.DEEP):
-        row: Any = compare_depths.train("digits", "shiftvit-parts", depths, 1)
+    networks = [(depths, "conv") for depths in compare_depths.DEPTHS]
+    for depths, stem in (*networks, (compare_depths.FEWER, "deep")):
+        row: Any = compare_depths.train("digits", depths, stem, 1)
         arch = ShiftArchitecture.parse(row["architecture"])
-        stem = "deep" if depths == compare_depths.DEEP else "conv"
-        assert depths.startswith(",".join(map(str, arch.depths)))
-        assert arch.stem == stem
+        assert (",".join(map(str, arch.depths)), arch.stem) == (depths, stem)
         assert 0 <= row["accuracy"] <= 100
         widths.append(arch.width)
     *shallower, deep = widths

@@ -7,11 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from run_script import Script
 from torch import nn
 
 from asvit.training.short import Recipe
-from experiments import drawn
 from experiments.drawn import SHAPES, DrawnPictures
 from experiments.tasks import TASKS, Parts, ScatteredDigits, fit_fresh
 from experiments.textures import Textures
@@ -71,12 +69,6 @@ def test_textures_are_the_same_again_and_all_differ() -> None:
     np.testing.assert_array_equal(np.asarray(Textures([23]).picture(0)), pictures[23])
     assert {one.shape for one in pictures} == {(32, 32, 3)}
     assert len({one.tobytes() for one in pictures}) == 30
-
-
-def test_pictures_are_written_to_class_folders(tmp_path: Path, script: Script) -> None:
-    script(drawn.main, f"{tmp_path / 'pictures'} --count 20 --side 40")
-    counts = [len([*(tmp_path / "pictures" / name).iterdir()]) for name in SHAPES]
-    assert counts == [20 // len(SHAPES)] * len(SHAPES)
 
 
 def test_a_training_is_the_same_again_and_learns(tmp_path: Path) -> None:

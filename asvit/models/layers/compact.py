@@ -1,5 +1,6 @@
 """The compact feed-forward part: a second map in two factors, each with branches that merge."""
 
+import math
 from typing import cast
 
 import torch
@@ -14,8 +15,8 @@ def compact_width(hidden: int, out: int, ratio: float = 2 / 3) -> int:
     ``ratio * m * C / (m + 1)``, rounded, with ``out = C`` and ``hidden = mC``. At ratio 1 the two
     factors cost as much as the map.
     """
-    if not ratio > 0:
-        raise ValueError(f"ratio must be positive, got {ratio}")
+    if not 0 < ratio < math.inf:
+        raise ValueError(f"ratio must be positive and finite, got {ratio}")
     width = round(ratio * hidden * out / (hidden + out))
     if width < 1:
         raise ValueError(f"ratio={ratio:g} leaves no channel between {hidden} and {out}; use more")

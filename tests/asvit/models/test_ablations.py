@@ -95,7 +95,7 @@ def test_combinations_of_hallucination_learn_and_count_as_their_shapes(
     st.sampled_from([*NORMS]),
     st.sampled_from([*ACTIVATIONS]),
     st.integers(0, 3),
-    st.integers(4, 20),
+    st.integers(5, 20),
     st.integers(1, 4),
     st.tuples(*[st.integers(1, 2)] * 4),
 )

@@ -234,6 +234,16 @@ def test_what_is_refused(make, message):
         make()
 
 
+@torch.no_grad()
+def test_a_conversion_that_is_refused_leaves_shared_attention_as_it_was():
+    model = convert(HOSTS["psvit 2d"][0](), "hallucinated", heads="double").eval()
+    x = image_of("psvit 2d")
+    before = model(x)
+    with pytest.raises(ValueError, match="has hallucinated attention already"):
+        convert(model, "hallucinated", heads="double", inplace=True)
+    assert torch.equal(model(x), before)
+
+
 def test_attention_that_looks_only_back_is_refused():
     model = convert(deit(), "hallucinated")
     with pytest.raises(ValueError, match="cannot be causal"):

@@ -17,6 +17,7 @@ RESULTS: dict[str, dict[str, Any]] = {
     "search": {"seed_architecture": ARCH, **MEASURED, "best": "another"},
     "scale": {
         "architecture": GROWN, "seed_architecture": ARCH,
+        "settings": {"count_size": 48, "classes": 7, "image_size": 32},
         "steps": [{"length_distortion": 1.0}, MEASURED],
     },
     "evolution": {"architecture": ARCH, "validation": 50.0},
@@ -44,8 +45,8 @@ def test_a_run_folder_stands_for_what_the_run_ended_in(tmp_path: Path, kind: str
     assert found.text == (GROWN if kind == "scale" else ARCH)
     measured = MEASURED if kind in ("search", "scale") else {}
     assert found.by == {"kind": kind, "run": str(tmp_path), **measured}
-    sizes = {"training": (96, 5, 1), "design": (64, 2, 3)}
-    assert found.trained_at == sizes.get(kind)
+    sizes = {"training": (96, 5, 1), "design": (64, 2, 3), "scale": (48, 7, 3)}
+    assert found.sizes == sizes.get(kind)
 
 
 @pytest.mark.usefixtures("toy_kind")

@@ -136,6 +136,9 @@ def test_shifts_that_leave_no_channel_are_refused():
     all_move = "shift:1,1,1,1|2|4|1|8"
     with pytest.raises(ValueError, match=r"sides of 1 at 32 px, .* above 4, or 64 px$"):
         asvit.build(all_move, image_size=32)
+    network = asvit.build("timm:shiftvit_r2_tiny(depths=[1,1,1,1],n_div=4,width=8)", 32)
+    with pytest.raises(ValueError, match="with sides of at least 64 px"):
+        network(torch.rand(2, 3, 32, 32))
     for text, side in ((all_move, 64), ("shift:1,1,1,1|2|5|1|8", 32)):
         model = asvit.build(text, image_size=side).eval()
         first, second = model(torch.rand(2, 3, side, side))

@@ -102,7 +102,8 @@ def test_there_is_nothing_between_the_factors():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: compact_width(8, 4, ratio=0), "ratio must be positive, got 0"),
+        (lambda: compact_width(8, 4, ratio=0), "ratio must be positive and finite, got 0"),
+        (lambda: compact_width(8, 4, ratio=float("inf")), "positive and finite, got inf"),
         (lambda: compact_width(8, 4, ratio=0.01), "ratio=0.01 leaves no channel between 8 and 4"),
         (lambda: compact_width(2, 1), "ratio=0.666667 leaves no channel between 2 and 1"),
         (lambda: CompactMap(8, 4, 2, branches=-1), "branches must be at least 0, got -1"),
