@@ -10,7 +10,7 @@ import math
 import statistics
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle, groupby
 from typing import TYPE_CHECKING
@@ -101,7 +101,7 @@ class StandingRow:
     average: float
 
 
-def standing_rows(trials: Trials, better: Directions, steps: Iterable[int]) -> list[StandingRow]:
+def standing_rows(trials: Trials, better: Directions, steps: Collection[int]) -> list[StandingRow]:
     """The standings over ``steps`` by every measure that has a direction."""
     rows = []
     for name, way in better.items():
@@ -159,7 +159,7 @@ class MeasureRow:
 
 
 def measure_rows(
-    trials: Trials, measures: Sequence[str], steps: Iterable[int]
+    trials: Trials, measures: Sequence[str], steps: Collection[int]
 ) -> list[MeasureRow]:
     """Every measure over ``steps`` with its moving median, measure by measure."""
     rows = []
