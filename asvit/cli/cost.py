@@ -116,8 +116,8 @@ def command(
 
         classes = class_count(data) if classes is None else classes
         channels = channel_count(data) if channels is None else channels
-    given = (image_size, classes, channels)
-    pairs = zip(given, _sizes_of(architectures), strict=True)
+    options = (image_size, classes, channels)
+    pairs = zip(options, _sizes_of(architectures), strict=True)
     side, classes, channels = (usual if own is None else own for own, usual in pairs)
     sizes = side, classes, channels
     parts = {text: _parts(text, *sizes) for text in texts}

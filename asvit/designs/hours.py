@@ -33,10 +33,10 @@ class Hours:
     def parts(self, *, fractals: bool) -> Mapping[str, float]:
         """What each part has if the search takes its share, with weights of fractals or not."""
         search = self.of("search")
-        left = replace(self, elapsed=lambda: search)
-        parts = {name: left.left_for(name) for name in ("last round", "training")}
+        after_search = replace(self, elapsed=lambda: search)
+        parts = {name: after_search.left_for(name) for name in ("last round", "training")}
         if fractals:
-            parts["fractals"] = left.left_for("fractals")
+            parts["fractals"] = after_search.left_for("fractals")
             parts["training"] -= parts["fractals"]
         return {"search": search, **parts, "rest": self.rest}
 

@@ -158,8 +158,8 @@ def test_weights_are_drawn_as_their_names_say(monkeypatch: pytest.MonkeyPatch) -
                 assert (weight.std() > 0.05) == any(part in key for part in changed)
             if key.endswith("mlp.fc2.weight"):
                 assert (not weight.any()) == ("empty" in changed)
-        found: Any = compare_weights.train("digits", name, 1)
-        assert 0 <= found["accuracy"] <= 100
+        row: Any = compare_weights.train("digits", name, 1)
+        assert 0 <= row["accuracy"] <= 100
 
 
 def test_networks_of_fewer_blocks_are_wider(monkeypatch: pytest.MonkeyPatch) -> None:

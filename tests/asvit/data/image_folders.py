@@ -16,6 +16,13 @@ def fill(folder: Path, **counts: int) -> Path:
     return folder
 
 
+def write_image(path: Path, colour: tuple[int, int, int] = (10, 20, 30)) -> Path:
+    """An image of 12 × 9 pixels, and the folders above it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (12, 9), colour).save(path)
+    return path
+
+
 def write_mnist(folder: Path, part: str, pixels: bytes, labels: bytes) -> None:
     """A part of MNIST, ``train`` or ``t10k``, in the format of its own files."""
     raw = folder / "MNIST" / "raw"

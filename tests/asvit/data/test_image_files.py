@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from image_folders import write_image
 from PIL import Image
 
 from asvit.core.run_files import MARKER
@@ -25,16 +26,10 @@ from tests.hostile import FIXED, changed_bytes, refused_or, texts
 from tests.traps import drop_privileges
 
 
-def make(path: Path, colour: tuple[int, int, int] = (10, 20, 30)) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (12, 9), colour).save(path)
-    return path
-
-
 def test_class_folders(tmp_path: Path) -> None:
     images = ["a/1.PNG", "b/10.png", "b/2.png", "b/deep/er/3.jpg"]
     for name in (*images[::-1], ".hidden/x.png"):
-        make(tmp_path / name)
+        write_image(tmp_path / name)
     (tmp_path / "a" / "notes.txt").write_text("no image")
     dataset = FolderDataset(tmp_path)
     assert dataset.classes == ("a", "b")
@@ -49,14 +44,14 @@ def test_class_folders(tmp_path: Path) -> None:
 def test_every_format_is_found_by_its_usual_endings(tmp_path: Path) -> None:
     endings = {".jpg", ".jfif", ".tif", *(f".{f.lower()}" for f in FORMATS)}
     for ending in endings:
-        make(tmp_path / "a" / f"x{ending}")
+        write_image(tmp_path / "a" / f"x{ending}")
     dataset = FolderDataset(tmp_path)
     assert sorted(path.suffix for path in dataset.paths) == sorted(endings)
     assert {dataset.picture(index).size for index in range(len(dataset))} == {(12, 9)}
 
 
 def test_pictures_that_are_not_read_are_not_passed_over(tmp_path: Path) -> None:
-    make(tmp_path / "a" / "x.jpg")
+    write_image(tmp_path / "a" / "x.jpg")
     (tmp_path / "a" / "x.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
     dataset = FolderDataset(tmp_path)
     assert [path.name for path in dataset.paths] == ["x.HEIC", "x.jpg"]
@@ -66,7 +61,7 @@ def test_pictures_that_are_not_read_are_not_passed_over(tmp_path: Path) -> None:
 
 def test_a_flat_folder_is_one_class(tmp_path: Path) -> None:
     for name in "ba":
-        make(tmp_path / "holiday" / f"{name}.png")
+        write_image(tmp_path / "holiday" / f"{name}.png")
     dataset = FolderDataset(tmp_path / "holiday", transform=lambda image: image.size)
     assert dataset[0] == ((12, 9), 0)
     assert dataset.classes == ("holiday",)
@@ -76,14 +71,14 @@ def test_a_flat_folder_is_one_class(tmp_path: Path) -> None:
 
 def test_runs_beside_pictures_are_no_classes(tmp_path: Path) -> None:
     for name in ("a/1.png", "b/1.png", "runs/1.png"):
-        make(tmp_path / name)
+        write_image(tmp_path / name)
     assert FolderDataset(tmp_path).classes == ("a", "b", "runs")
     (tmp_path / "runs" / "1.png").unlink()
     for run in ("runs/train-x", "mine", "a/mine"):
-        make(tmp_path / run / "predictions.jpg")
+        write_image(tmp_path / run / "predictions.jpg")
         (tmp_path / run / MARKER).write_text("training\n")
-    found = FolderDataset(tmp_path)
-    assert [found.name(index) for index in range(len(found))] == ["a/1.png", "b/1.png"]
+    dataset = FolderDataset(tmp_path)
+    assert [dataset.name(index) for index in range(len(dataset))] == ["a/1.png", "b/1.png"]
 
 
 def test_wrong_folders(tmp_path: Path) -> None:
@@ -94,23 +89,23 @@ def test_wrong_folders(tmp_path: Path) -> None:
         FolderDataset(tmp_path / "file.txt")
     with pytest.raises(ValueError, match=r"no images in '.*'; use \.jpg, "):
         FolderDataset(tmp_path)
-    make(tmp_path / "a" / "1.png")
+    write_image(tmp_path / "a" / "1.png")
     (tmp_path / "b").mkdir()
     with pytest.raises(ValueError, match=r"no images in '.*b'"):
         FolderDataset(tmp_path)
-    make(tmp_path / "b" / "1.png")
-    make(tmp_path / "0.png")
+    write_image(tmp_path / "b" / "1.png")
+    write_image(tmp_path / "0.png")
     with pytest.raises(ValueError, match=r"both images \(0\.png\) and folders \(a\)"):
         FolderDataset(tmp_path)
 
 
 @pytest.mark.parametrize("part", ["val", "validation", "valid", "dev", "test"])
 def test_parts_are_no_classes(tmp_path: Path, part: str) -> None:
-    make(tmp_path / "train" / "1.png")
-    make(tmp_path / part / "1.png")
+    write_image(tmp_path / "train" / "1.png")
+    write_image(tmp_path / part / "1.png")
     assert set(FolderDataset(tmp_path).classes) == {"train", part}
     (tmp_path / "train" / "1.png").unlink()
-    make(tmp_path / "train" / "cat" / "1.png")
+    write_image(tmp_path / "train" / "cat" / "1.png")
     with pytest.raises(ValueError, match=r"holds splits, not classes; give '.*train'"):
         FolderDataset(tmp_path)
 

@@ -5,20 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
-from image_folders import fill
-from PIL import Image
+from image_folders import fill, write_image
 
 from asvit.data import open_dataset, open_training_sets
 from asvit.data.copies import file_digest
 from asvit.data.tables import ListedDataset, ListedImage, changed_images, list_text, root_line
 from asvit.data.training_sets import open_test_part
 from tests.hostile import FIXED, refused_or, texts
-
-
-def make(path: Path, colour: tuple[int, int, int] = (10, 20, 30)) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (12, 9), colour).save(path)
-    return path
 
 
 def test_a_list_names_its_images_and_holds_them_to_their_content(tmp_path: Path) -> None:
@@ -31,26 +24,26 @@ def test_a_list_names_its_images_and_holds_them_to_their_content(tmp_path: Path)
     ]
     table.write_text(root_line(table, images) + list_text(listed))
     assert table.read_text().startswith("# images in ../my%20images%0A\nimage,class,part,bytes")
-    found = ListedDataset(table)
-    assert [found.name(0), found.paths[1]] == [
+    dataset = ListedDataset(table)
+    assert [dataset.name(0), dataset.paths[1]] == [
         "a/000.png",
         table.parent / "../my images\n/b/000.png",
     ]
-    assert found.source == "run/list.csv, 2 images, 2 classes, part train"
-    assert found.picture(0).size == (8, 8)
+    assert dataset.source == "run/list.csv, 2 images, 2 classes, part train"
+    assert dataset.picture(0).size == (8, 8)
     before = open_training_sets(str(table), validation=str(images), image_size=8, seed=0)
     seen: dict[Path, tuple[int, ...]] = {}
     assert changed_images(table, "train", seen) == {}
     assert len(seen) == 2
-    longer = found.paths[0].read_bytes() + b"xy"
-    for path, content in ((found.paths[0], longer), (found.paths[1], b"short")):
+    longer = dataset.paths[0].read_bytes() + b"xy"
+    for path, content in ((dataset.paths[0], longer), (dataset.paths[1], b"short")):
         path.write_bytes(content)
     with pytest.raises(ValueError, match=r"000\.png' has changed since it was listed"):
-        found.picture(0)
+        dataset.picture(0)
     assert changed_images(table, "train", seen) == dict.fromkeys(
         ("a/000.png", "b/000.png"), "its content has changed"
     )
-    found.paths[1].unlink()
+    dataset.paths[1].unlink()
     assert changed_images(table, "train", {})["b/000.png"] == "it is missing"
     other = [one._replace(digest="f" * 64) for one in listed]
     table.write_text(root_line(table, images) + list_text(other))
@@ -63,7 +56,7 @@ def test_a_list_that_an_editor_or_a_spreadsheet_saved_names_its_folder(
     tmp_path: Path, end: str
 ) -> None:
     images, table = tmp_path / "my, images", tmp_path / "run" / "list.csv"
-    make(images / "x" / "1.png")
+    write_image(images / "x" / "1.png")
     table.parent.mkdir()
     first = root_line(table, images).removesuffix("\n")
     table.write_bytes(f"{first}{end}image,class,part\nx/1.png,x,train\n".encode())
@@ -73,7 +66,7 @@ def test_a_list_that_an_editor_or_a_spreadsheet_saved_names_its_folder(
 @pytest.mark.parametrize("columns", ["", ",bytes", ",sha256", ",bytes,sha256"])
 @pytest.mark.parametrize("mark", ["", "\ufeff"])  # which Excel begins files with
 def test_a_list_needs_neither_sizes_nor_digests(tmp_path: Path, columns: str, mark: str) -> None:
-    path, table = make(tmp_path / "x" / "1.png"), tmp_path / "t.csv"
+    path, table = write_image(tmp_path / "x" / "1.png"), tmp_path / "t.csv"
     facts = {"bytes": path.stat().st_size, "sha256": file_digest(path)}
     more = "".join(f",{facts[name]}" for name in columns.split(",")[1:])
     text = f"{mark}image,class,part{columns}\nx/1.png,x,train{more}\n"
@@ -81,7 +74,7 @@ def test_a_list_needs_neither_sizes_nor_digests(tmp_path: Path, columns: str, ma
     listed = ListedDataset(table)
     assert (listed.name(0), listed.classes, listed.picture(0).size) == ("x/1.png", ("x",), (12, 9))
     assert changed_images(table, "train", {}) == {}
-    make(path, (200, 0, 0)).write_bytes(path.read_bytes() + bytes(99))
+    write_image(path, (200, 0, 0)).write_bytes(path.read_bytes() + bytes(99))
     assert (changed_images(table, "train", {}) != {}) == bool(columns)
     if "sha256" not in columns:
         assert np.asarray(listed.picture(0))[0, 0].tolist() == [200, 0, 0]
@@ -91,7 +84,7 @@ def test_a_list_needs_neither_sizes_nor_digests(tmp_path: Path, columns: str, ma
 
 
 def test_the_ending_of_a_table_may_have_capitals(tmp_path: Path) -> None:
-    make(tmp_path / "x" / "1.png")
+    write_image(tmp_path / "x" / "1.png")
     table = tmp_path / "T.CSV"
     table.write_text("image,class,part\nx/1.png,x,test\nx/1.png,x,train\n")
     assert len(open_dataset(str(table))) == 1
@@ -128,7 +121,7 @@ def test_rows_of_no_class_or_of_another_part_are_refused(tmp_path: Path) -> None
 
 
 def test_a_blank_line_at_the_end_of_a_table_is_no_row(tmp_path: Path) -> None:
-    make(tmp_path / "x" / "1.png")
+    write_image(tmp_path / "x" / "1.png")
     table = tmp_path / "t.csv"
     table.write_text("image,class,part\nx/1.png,x,train\n\n")
     assert len(ListedDataset(table)) == 1
@@ -139,7 +132,7 @@ def test_a_table_may_be_a_link(link: str, tmp_path: Path) -> None:
     """As in a store of versions of data; images are beside the link."""
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "0a1b").write_text("image,class,part\nx/1.png,x,train\n")
-    make(tmp_path / "x" / "1.png")
+    write_image(tmp_path / "x" / "1.png")
     table = tmp_path / "t.csv"
     getattr(table, link)(tmp_path / "store" / "0a1b")
     listed = open_dataset(str(table))
@@ -148,7 +141,7 @@ def test_a_table_may_be_a_link(link: str, tmp_path: Path) -> None:
 
 
 def test_digests_of_a_table_may_have_capitals(tmp_path: Path) -> None:
-    path, table = make(tmp_path / "x" / "1.png"), tmp_path / "t.csv"
+    path, table = write_image(tmp_path / "x" / "1.png"), tmp_path / "t.csv"
     digest = file_digest(path)
     table.write_text(f"image,class,part,sha256\nx/1.png,x,train,{digest.upper()}\n")
     listed = ListedDataset(table)

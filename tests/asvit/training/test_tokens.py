@@ -251,20 +251,20 @@ def test_networks_that_cannot_run_coarse_are_refused_before_training():
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
 def test_stages_are_timed_with_the_arithmetic_of_the_training(precision, monkeypatch):
     def arithmetic(device, precision):
-        timed.append((device.type, precision))
+        notes.append((device.type, precision))
         return nullcontext()
 
     def costs(*_, precision, **__):
-        timed.append(precision)
+        notes.append(precision)
         return [StageCost(tokens, 1, 1.0, 1.0, 1.0) for tokens in SCHEDULE]
 
-    timed = []
+    notes = []
     monkeypatch.setattr(token_costs, "arithmetic", arithmetic)
     monkeypatch.setattr(token_costs, "measure_stages", costs)
     text, own = "8,2,3|4,1,2|4,1,4|4,1,6|32", {"epochs": 3, "retokenize": "1/1/1"}
     training = TrainSettings.make(architecture=text, image_size=64, precision=precision, **own)
     assert len(stages_of(training, make("asvit"), ProcessGroup("cpu"))) == 3
-    assert timed == [("cpu", precision), torch.bfloat16 if precision == "bf16" else None]
+    assert notes == [("cpu", precision), torch.bfloat16 if precision == "bf16" else None]
 
 
 @pytest.mark.gpu
