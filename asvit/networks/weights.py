@@ -1,5 +1,6 @@
 """Files of weights: ours with the settings of their network, others with weights alone."""
 
+import logging
 import math
 import pickle
 import re
@@ -22,8 +23,11 @@ from asvit.data.kinds import ImageKind
 from asvit.data.preparation import CROP_MODES, Preparation
 from asvit.data.texts import composed
 from asvit.networks.network import Network
+from asvit.spaces.architectures import source_of_space
 from proxies.messages import first_line, unknown
 from proxies.text import one_line, shown
+
+_log = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
 KIND = "network"
@@ -89,7 +93,9 @@ class WeightsFile:
     def description(self) -> dict[str, Any]:
         """The content without the weights, in JSON types; :meth:`described` reads it."""
         classes, facts = list(self.classes), dict(self.facts)
-        return {"network": self.network.to_json(), "classes": classes, "facts": facts}
+        code = source_of_space(self.network.architecture)
+        about = {"network": self.network.to_json(), "classes": classes, "facts": facts}
+        return {**about, **({"code": code} if code else {})}
 
     def write(self, path: Path) -> None:
         """Write the file atomically.
@@ -129,7 +135,7 @@ class WeightsFile:
 
     @classmethod
     def described(cls, about: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Self:
-        """The content of a header, with weights.
+        """The content of a header, with weights; warns if the user's own space has changed since.
 
         Raises:
             ValueError, KeyError, TypeError: If malformed (:data:`asvit.core.codec.MALFORMED`).
@@ -141,6 +147,12 @@ class WeightsFile:
         classes = tuple(map(composed, about["classes"]))  # as those of images are
         if len(classes) not in (0, network.num_classes):
             raise ValueError(f"{len(classes)} names of {network.num_classes} classes")
+        if "code" in about and about["code"] != source_of_space(network.architecture):
+            _log.warning(
+                "the space of %s has other code than when its weights were written; what it "
+                "computes may differ, so test it again",
+                shown(network.architecture),
+            )
         return cls(network, weights, classes, facts)
 
 
