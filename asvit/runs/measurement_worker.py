@@ -11,7 +11,8 @@ from asvit.core.versions import code_versions
 from asvit.executors import Task, Work, one_thread
 from asvit.spaces import SearchSpace, build, cost, load_space
 from asvit.spaces.architectures import parse
-from asvit.spaces.base import SPACES, Architecture, sources_of_spaces
+from asvit.spaces.base import SPACES, Architecture
+from asvit.spaces.union import sources_of_spaces
 from proxies import PROXIES, Cost, get_proxy, measure_repeats
 from proxies.evaluation import FAILURES
 from proxies.forward_mode import use_blocks

@@ -15,8 +15,9 @@ from asvit.architectures.genotype import STAGES, Genotype
 from asvit.architectures.parts import PART_CHOICES
 from asvit.architectures.shiftvit import ShiftArchitecture
 from asvit.models.asvit import asvit_cost
-from asvit.spaces.base import SPACES, Architecture, SearchSpace, sources_of_spaces
+from asvit.spaces.base import SPACES, Architecture, SearchSpace
 from asvit.spaces.timm_models import PREFIX, TimmModel, is_timm_model
+from asvit.spaces.union import sources_of_spaces
 from asvit.spaces.vitbench import AutoFormerArchitecture, PitArchitecture
 from proxies.counts import Cost, count, count_by_module, count_in_place
 from proxies.functional import InterceptOperations, Operation

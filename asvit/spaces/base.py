@@ -276,11 +276,6 @@ def load_space(name: str) -> SearchSpace:
     return SPACES[name]
 
 
-def sources_of_spaces(spaces: Iterable[SearchSpace]) -> dict[str, str]:
-    """Digests of the users' own spaces among ``spaces``, by name."""
-    return {space.name: space.source for space in spaces if space.source}
-
-
 @dataclass(frozen=True)
 class PlainArchitecture:
     """One choice in every dimension of a plain space."""

@@ -64,8 +64,8 @@ from asvit.runs.search import SearchRun
 from asvit.runs.tracking import check_trackers, event_files
 from asvit.runs.training import TrainRun, few_pictures_note
 from asvit.search.settings import LIMITS
-from asvit.spaces.base import load_space, sources_of_spaces
-from asvit.spaces.union import members_of
+from asvit.spaces import load_space
+from asvit.spaces.union import sources_of_spaces
 from asvit.training.balance import imbalance
 from asvit.training.distillation import load_teacher
 from asvit.training.distributed import ProcessGroup
@@ -259,7 +259,7 @@ class DesignAlgorithm(DesignRun):
     @property
     def code(self) -> Mapping[str, str]:
         """As the base has it: of the spaces."""
-        return code_versions((), sources_of_spaces(members_of(load_space(self.settings.space))))
+        return code_versions((), sources_of_spaces([load_space(self.settings.space)]))
 
     def free_settings(self, store: DesignJournal) -> Sequence[str]:
         """As the base has them; limits may be other ones until a network is chosen.

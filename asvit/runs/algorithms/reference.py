@@ -31,8 +31,8 @@ from asvit.reference.build import (
 from asvit.reference.build_result import BuildResult, BuiltRow, correlate_command
 from asvit.runs.checks import find_space
 from asvit.runs.reference import BuildRun
-from asvit.spaces.base import load_space, sources_of_spaces
-from asvit.spaces.union import members_of
+from asvit.spaces import load_space
+from asvit.spaces.union import sources_of_spaces
 from proxies.evaluation import resolve_device
 
 _EVERY_SECONDS = 60.0  # between two writings of the table, which take seconds of 10,000s of rows
@@ -64,7 +64,7 @@ class BuildAlgorithm(BuildRun):
     @property
     def code(self) -> Mapping[str, str]:
         """As the base has it: of the space."""
-        return code_versions((), sources_of_spaces(members_of(load_space(self.settings.space))))
+        return code_versions((), sources_of_spaces([load_space(self.settings.space)]))
 
     def check(self) -> None:
         """Draw the architectures, whose space may have been edited, and find the devices."""

@@ -81,8 +81,8 @@ from asvit.search.trained import (
 from asvit.search.training_loop import TrainingSearch
 from asvit.search.training_tables import check_recipe, to_csv, trainings_in
 from asvit.spaces import SearchSpace
-from asvit.spaces.base import Architecture, sources_of_spaces
-from asvit.spaces.union import members_of
+from asvit.spaces.base import Architecture
+from asvit.spaces.union import sources_of_spaces
 from proxies.latency import Latency, time_in_words
 from scaling.ranking import Better
 
@@ -273,7 +273,7 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
     @property
     def code(self) -> Mapping[str, str]:
         """As the base has it: of the measures and of the space."""
-        return code_versions(self.measures, sources_of_spaces(members_of(self.space)))
+        return code_versions(self.measures, sources_of_spaces([self.space]))
 
     def check_store(self, store: StudyStore) -> None:
         """Check the space, and the trainings of a table to start from."""

@@ -27,7 +27,7 @@ from asvit.reference.build_result import BuiltRow, noise_ceiling, reachable, spr
 from asvit.reference.build_settings import BuildSettings
 from asvit.runs.reference import BuildRun
 from asvit.search.settings import TrainingSearchSettings
-from asvit.spaces import PlainSpace, load_space
+from asvit.spaces import SPACES, PlainSpace, load_space
 from asvit.spaces.base import Choice
 from asvit.training.supernets.settings import SupernetSettings
 from proxies.counts import Cost
@@ -112,6 +112,15 @@ def test_how_classes_are_balanced_is_a_part_of_the_recipe(balance: str) -> None:
     search = TrainingSearchSettings(trainings=9, balance=balance)
     assert search.training.recipe.balance == balance
     assert SupernetSettings().recipe.balance == "none"  # which has no such option
+
+
+def test_a_table_of_a_space_of_a_user_has_a_digest_of_its_code(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Searches start from tables of the same lines."""
+    assert "code" not in how_trained(SETTINGS, "pets")
+    monkeypatch.setattr(SPACES["asvit"], "source", "1a2b")
+    assert how_trained(SETTINGS, "pets")["code"] == "space asvit 1a2b"
 
 
 @pytest.mark.parametrize(
