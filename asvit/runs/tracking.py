@@ -21,6 +21,7 @@ from asvit.core.progress import Track, untracked
 from asvit.core.run_files import MARKER, TENSORBOARD, TRACKED
 from asvit.core.settings import Settings, WrongOption, setting
 from asvit.core.versions import missing
+from asvit.runs.folder import remove_files
 from proxies.messages import first_line, unknown
 
 logger = logging.getLogger(__name__)
@@ -160,7 +161,7 @@ def _class_of(name: str) -> Any:
 
 def _started(name: str, folder: Path, settings: Settings, file: _TrackerFile) -> Any:
     """A tracker of the run in ``folder``; of a run that goes on, one that goes on as well."""
-    kind, before, given = _class_of(name), file.run(name), dict[str, Any]()
+    kind, before, options = _class_of(name), file.run(name), dict[str, Any]()
     new = before is None
     title = folder.resolve().name
     if (folder.parent / MARKER).exists():  # a stage of a design
@@ -168,18 +169,17 @@ def _started(name: str, folder: Path, settings: Settings, file: _TrackerFile) ->
     project = PROJECT
     if name == "tensorboard":
         project = TENSORBOARD
-        for path in (folder / TENSORBOARD).glob(_EVENTS):  # whose rows are told again
-            path.unlink()
+        remove_files(folder, event_files(folder, settings=False))  # whose rows are told again
     elif name == "wandb":
         project = os.environ.get("WANDB_PROJECT", PROJECT)
         before = before or uuid4().hex[:8]
-        given = {"id": before, "name": title, "dir": str(folder), "resume": "allow"}
+        options = {"id": before, "name": title, "dir": str(folder), "resume": "allow"}
     elif name == "mlflow":
-        given = {"run_id": before, "run_name": title, "nested_run": True}
+        options = {"run_id": before, "run_name": title, "nested_run": True}
     if kind.requires_logging_directory:
-        given["logging_dir"] = str(folder)
+        options["logging_dir"] = str(folder)
     try:
-        tracker = kind(project, **given)
+        tracker = kind(project, **options)
         if hasattr(tracker, "start"):  # older versions of accelerate have none
             tracker.start()
         if new:
@@ -192,14 +192,17 @@ def _started(name: str, folder: Path, settings: Settings, file: _TrackerFile) ->
     return tracker
 
 
-def event_files(folder: Path) -> Sequence[str]:
-    """TensorBoard's files in a run folder: events, and settings, each in a folder of its own."""
+def event_files(folder: Path, *, settings: bool = True) -> Sequence[str]:
+    """TensorBoard's events in a run folder, also of ``settings``, each in a folder of its own.
+
+    Not those that links lead to.
+    """
     place = folder / TENSORBOARD
     if place.is_symlink():
         return ()
-    patterns = (_EVENTS, f"*/{_EVENTS}", "*/hparams.yml")
+    patterns = [_EVENTS] + [f"*/{_EVENTS}", "*/hparams.yml"] * settings
     paths = chain.from_iterable(map(place.glob, patterns))
-    return [str(path.relative_to(folder)) for path in paths]
+    return [str(path.relative_to(folder)) for path in paths if not path.parent.is_symlink()]
 
 
 def _plain(settings: Settings) -> dict[str, bool | int | float | str]:

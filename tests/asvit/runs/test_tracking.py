@@ -21,7 +21,7 @@ from accelerate import tracking as accelerate_tracking
 from asvit.runs.designing import DesignRun
 from asvit.runs.search import run_search
 from asvit.runs.supernet import train_supernet
-from asvit.runs.tracking import tracking
+from asvit.runs.tracking import event_files, tracking
 from asvit.runs.training import run_training
 from asvit.runs.transfer import run_segmentation
 from asvit.search.rows import read_trials
@@ -288,6 +288,18 @@ def test_starting_over_is_another_run(tmp_path: Path, fake: Any) -> None:
     assert len(list(place.glob("*/hparams.yml"))) == 1
     run_training(ARCH, fresh=True, **{**given, "track": ""})
     assert not [path for path in place.rglob("*") if path.is_file()]
+
+
+def test_events_that_a_link_leads_to_are_not_those_of_a_run(tmp_path: Path) -> None:
+    place, elsewhere = tmp_path / "run" / "tensorboard", tmp_path / "elsewhere"
+    for folder in (place / "own", elsewhere):
+        folder.mkdir(parents=True)
+        (folder / "events.out.tfevents.1").touch()
+    (place / "link").symlink_to(elsewhere)
+    assert event_files(tmp_path / "run") == ["tensorboard/own/events.out.tfevents.1"]
+    place.rename(elsewhere / "place")
+    place.symlink_to(elsewhere / "place")
+    assert event_files(tmp_path / "run") == ()
 
 
 def test_a_tracker_that_comes_later_gets_what_was_before(tmp_path: Path, fake: Any) -> None:
