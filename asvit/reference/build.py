@@ -16,13 +16,11 @@ import numpy as np
 from asvit.architectures.base import Growable
 from asvit.core.codec import Nullable
 from asvit.core.journal import Journal
-from asvit.core.versions import code_versions
 from asvit.reference.build_result import BuildResult, BuiltRow, noise_ceiling, reachable, spread
 from asvit.reference.build_settings import BuildSettings
 from asvit.reference.schema import Cell, format_table
 from asvit.reference.table import LEAST_ROWS, Target
-from asvit.spaces import SearchSpace, cost, load_space
-from asvit.spaces.union import sources_of_spaces
+from asvit.spaces import SearchSpace, cost
 from proxies.counts import Cost
 from proxies.evaluation import FAILURES
 from proxies.messages import fault
@@ -219,7 +217,6 @@ def how_trained(settings: BuildSettings, source: str) -> dict[str, str]:
     are comparable only if all of these lines are equal.
     """
     s = settings
-    code = code_versions((), sources_of_spaces([load_space(s.space)]))
     augmentation = [f"shifts of up to {s.shift} px"] * bool(s.shift) + ["mirroring"] * s.flip
     augmentation += [f"crops of {s.crop_scale:g} of the area or more"] * (s.crop_scale < 1)
     augmentation += [f"colour jitter of {s.color_jitter:g}"] * bool(s.color_jitter)
@@ -241,7 +238,7 @@ def how_trained(settings: BuildSettings, source: str) -> dict[str, str]:
             f"{legible(source)}; {s.image_size} px, {s.train_images} to train on and "
             f"{s.test_images} others to test on{draw}"
         ),
-        **({"code": ", ".join(map(" ".join, code.items()))} if code else {}),
+        **({"code": ", ".join(map(" ".join, s.code.items()))} if s.code else {}),
     }
 
 

@@ -152,8 +152,7 @@ class MeasurementPool:
         self._space = space
         self._num_classes = num_classes
         self._stack = ExitStack()
-        self._sample_job, self._known = workload.example, workload.known
-        example = workload.example
+        self._workload, example = workload, workload.example
         self.workers = (workers or Workers()).resolved(
             self.device,
             tasks=workload.at_once * self._repeats,
@@ -196,7 +195,8 @@ class MeasurementPool:
     def _opened(self) -> Pool:
         """The workers, started at the first use."""
         space = None if self._space is None else self._space.name
-        known = self._known or ([self._sample_job()] if self._sample_job else [])
+        example = self._workload.example
+        known = self._workload.known or ([example()] if example else [])
         work = measuring_work(
             {side: context.arguments for side, context in self._contexts.items()},
             space=space,

@@ -13,7 +13,6 @@ from asvit.core.console import percent
 from asvit.core.files import write_text
 from asvit.core.progress import Progress, Tell, image_progress
 from asvit.core.run_files import TABLE
-from asvit.core.versions import code_versions
 from asvit.executors.placement import place
 from asvit.reference import trainer
 from asvit.reference.build import (
@@ -31,8 +30,6 @@ from asvit.reference.build import (
 from asvit.reference.build_result import BuildResult, BuiltRow, correlate_command
 from asvit.runs.checks import find_space
 from asvit.runs.reference import BuildRun
-from asvit.spaces import load_space
-from asvit.spaces.union import sources_of_spaces
 from proxies.evaluation import resolve_device
 
 _EVERY_SECONDS = 60.0  # between two writings of the table, which take seconds of 10,000s of rows
@@ -64,7 +61,7 @@ class BuildAlgorithm(BuildRun):
     @property
     def code(self) -> Mapping[str, str]:
         """As the base has it: of the space."""
-        return code_versions((), sources_of_spaces([load_space(self.settings.space)]))
+        return self.settings.code
 
     def check(self) -> None:
         """Draw the architectures, whose space may have been edited, and find the devices."""
