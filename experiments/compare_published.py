@@ -80,18 +80,18 @@ def table() -> str:
     """Blocks and widths of both, and in how many seeds the grown model has the better measures."""
     lines = []
     for (multiple, size), rows in grouped(STUDY.rows(), ["multiple", "size"]).items():
-        grown, given = ([row for row in rows if row.model == name] for name in (GROWN, GIVEN))
-        if not (grown and given):
+        grown, published = ([row for row in rows if row.model == name] for name in (GROWN, GIVEN))
+        if not (grown and published):
             continue
-        pairs = [(one, other) for one in grown for other in given if one.seed == other.seed]
+        pairs = [(one, other) for one in grown for other in published if one.seed == other.seed]
         longer = sum(a.length_distortion > b.length_distortion for a, b in pairs)
         lower = sum(a.ntk_condition_number < b.ntk_condition_number for a, b in pairs)
         second = sorted({row.depths.split(",")[1] for row in grown})
         lines.append(
             (
-                *(size, multiple, f"{fmean(map(blocks, grown)):.1f}", blocks(given[0])),
-                *(", ".join(second), given[0].depths.split(",")[1]),
-                *(f"{fmean(row.width for row in grown):.0f}", given[0].width),
+                *(size, multiple, f"{fmean(map(blocks, grown)):.1f}", blocks(published[0])),
+                *(", ".join(second), published[0].depths.split(",")[1]),
+                *(f"{fmean(row.width for row in grown):.0f}", published[0].width),
                 *(f"{longer} of {len(pairs)}", f"{lower} of {len(pairs)}"),
             )
         )

@@ -89,13 +89,13 @@ def printing(*texts: str) -> str:
 
 def test_the_median_of_three_runs_and_their_spread(tmp_path: Path) -> None:
     (tmp_path / "a.onnx").write_bytes(b"network")
-    found = command_latency(
+    latency = command_latency(
         command := printing("3", "1.5 ms", "2ms"), Path("a.onnx"), batch=4, image_size=32
     )
-    assert found == Latency(2.0, 0.75, 1.0, 3, 1.0, command, 0, COMMAND, 4, 32)
-    assert not found.is_busy
-    assert found.where == f"the device of {command}"
-    assert found.doubts(1.0) == ["timed again, it takes 2 ms, more than the 1 ms allowed"]
+    assert latency == Latency(2.0, 0.75, 1.0, 3, 1.0, command, 0, COMMAND, 4, 32)
+    assert not latency.is_busy
+    assert latency.where == f"the device of {command}"
+    assert latency.doubts(1.0) == ["timed again, it takes 2 ms, more than the 1 ms allowed"]
 
 
 @pytest.mark.parametrize(

@@ -40,13 +40,13 @@ def test_a_text_is_taken_in_its_canonical_form() -> None:
 
 @pytest.mark.parametrize("kind", RESULTS)
 def test_a_run_folder_stands_for_what_the_run_ended_in(tmp_path: Path, kind: str) -> None:
-    found = find_architecture(finished(tmp_path, {"kind": kind, **RESULTS[kind]}))
-    assert find_architecture(str(tmp_path / "result.json")) == found
-    assert found.text == (GROWN if kind == "scale" else ARCH)
+    architecture = find_architecture(finished(tmp_path, {"kind": kind, **RESULTS[kind]}))
+    assert find_architecture(str(tmp_path / "result.json")) == architecture
+    assert architecture.text == (GROWN if kind == "scale" else ARCH)
     measured = MEASURED if kind in ("search", "scale") else {}
-    assert found.by == {"kind": kind, "run": str(tmp_path), **measured}
+    assert architecture.by == {"kind": kind, "run": str(tmp_path), **measured}
     sizes = {"training": (96, 5, 1), "design": (64, 2, 3), "scale": (48, 7, 3)}
-    assert found.sizes == sizes.get(kind)
+    assert architecture.sizes == sizes.get(kind)
 
 
 @pytest.mark.usefixtures("toy_kind")

@@ -140,8 +140,8 @@ def test_images_of_other_channels_than_the_table_s_are_told_of_once(
     text = write_table(tmp_path / "mine.csv").read_text().replace('",32,', '",64,', 3)
     (tmp_path / "mine.csv").write_text(f"# in_chans: {channels}\n{text}")
     correlate(str(tmp_path / "mine.csv"), tmp_path / "run")
-    told = "of mine were trained on images of 1 channel(s), and are measured on images of 3;"
-    assert caplog.text.count(told) == (channels == 1)
+    warning = "of mine were trained on images of 1 channel(s), and are measured on images of 3;"
+    assert caplog.text.count(warning) == (channels == 1)
 
 
 def test_only_what_is_to_be_measured_is_built(

@@ -162,7 +162,7 @@ def test_a_stream_of_its_own_finishes_batches(monkeypatch: pytest.MonkeyPatch) -
         def __str__(self) -> str:
             return "side"
 
-    def made() -> Iterator[Any]:
+    def batches() -> Iterator[Any]:
         for number in range(2):
             said.append(f"make {number}")
             yield (Recorded(number),)
@@ -172,7 +172,7 @@ def test_a_stream_of_its_own_finishes_batches(monkeypatch: pytest.MonkeyPatch) -
         stream=lambda _stream: nullcontext(), current_stream=lambda _device: current
     )
     monkeypatch.setattr(finishing.torch, "cuda", cuda)
-    for (batch,) in finishing.ahead(made(), Side()):
+    for (batch,) in finishing.ahead(batches(), Side()):
         said.append(f"step {batch.number}")
     each = ["make {0}", "main waits for side", "main keeps {0}", "step {0}"]
     assert said == [line.format(number) for number in range(2) for line in each]
