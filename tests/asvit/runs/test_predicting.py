@@ -314,6 +314,15 @@ def test_metadata_that_do_not_fit_the_graph(
         asvit.predict("copy.onnx", [pictures])
 
 
+def test_a_graph_is_what_it_was_whatever_its_space_is_now(
+    run: Path, pictures: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = asvit.predict("copy.onnx", [pictures])
+    changed_metadata(Path("copy.onnx"), lambda about: about.update(code={"shiftvit": "edited"}))
+    assert asvit.predict("copy.onnx", [pictures]) == before
+    assert caplog.text == ""
+
+
 def flipped(content: bytes, place: int) -> bytes:
     """The content with one bit changed."""
     damaged = bytearray(content)
