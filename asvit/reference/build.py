@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -131,45 +130,38 @@ def _varied(
     }
 
 
-def check_built(
+def sizes_of(
     architectures: Sequence[str], settings: BuildSettings, num_classes: int, in_chans: int
-) -> None:
-    """Check that all networks can be built, as the table has their sizes, before any is trained.
+) -> dict[str, Cost]:
+    """Parameters and multiply-adds of networks, by their texts.
 
     Raises:
-        ValueError: If one cannot be; it says why.
+        ValueError: If one cannot be built; it says why.
     """
+    sizes: dict[str, Cost] = {}
     for text in architectures:
         try:
-            size_of(text, settings.image_size, num_classes, in_chans)
+            sizes[text] = cost(text, settings.image_size, num_classes, in_chans=in_chans)
+        except MemoryError:
+            raise
         except FAILURES as error:
             raise ValueError(
                 f"{text} cannot be built for {settings.image_size} px: {fault(error)}"
             ) from error
+    return sizes
 
 
 def rows_of(
-    architectures: Sequence[str],
-    outcomes: Mapping[Training, Outcome],
-    settings: BuildSettings,
-    num_classes: int,
-    in_chans: int = 3,
+    sizes: Mapping[str, Cost], outcomes: Mapping[Training, Outcome], *, seeds: int
 ) -> list[BuiltRow]:
     """The rows of those architectures whose trainings are all finished, in order."""
     rows = []
-    for text in architectures:
-        trainings = [Training(text, seed) for seed in range(settings.seeds)]
+    for text, size in sizes.items():
+        trainings = [Training(text, seed) for seed in range(seeds)]
         if all(training in outcomes for training in trainings):
-            size = size_of(text, settings.image_size, num_classes, in_chans)
             accuracies = tuple(outcomes[training].accuracy for training in trainings)
             rows.append(BuiltRow(text, size.params, size.macs, accuracies))
     return rows
-
-
-@lru_cache(maxsize=2**17)  # a table is written many times, and its rows are taken in turn
-def size_of(text: str, image_size: int, num_classes: int, in_chans: int) -> Cost:
-    """Parameters and multiply-adds, remembered until ``size_of.cache_clear()``."""
-    return cost(text, image_size, num_classes, in_chans=in_chans)
 
 
 def to_csv(rows: Sequence[BuiltRow], provenance: Mapping[str, str], *, seeds: int) -> str:

@@ -20,16 +20,16 @@ from asvit.reference.build import (
     Outcome,
     Training,
     TrainingJournal,
-    check_built,
     draw,
     provenance_of,
     rows_of,
-    size_of,
+    sizes_of,
     to_csv,
 )
 from asvit.reference.build_result import BuildResult, BuiltRow, correlate_command
 from asvit.runs.checks import find_space
 from asvit.runs.reference import BuildRun
+from proxies.counts import Cost
 from proxies.evaluation import resolve_device
 
 _EVERY_SECONDS = 60.0  # between two writings of the table, which take seconds of 10,000s of rows
@@ -58,22 +58,30 @@ class BuildAlgorithm(BuildRun):
         progress = image_progress(self.progress)
         return trainer.Trainer(self.settings, self.devices[0], progress=progress)
 
+    @cached_property
+    def sizes(self) -> Mapping[str, Cost]:
+        """Parameters and multiply-adds of the networks, all of which can be built."""
+        trained = self.trainer
+        return sizes_of(self.architectures, self.settings, trained.num_classes, trained.in_chans)
+
     @property
     def code(self) -> Mapping[str, str]:
         """As the base has it: of the space."""
         return self.settings.code
 
     def check(self) -> None:
-        """Draw the architectures, whose space may have been edited, and find the devices."""
-        size_of.cache_clear()
+        """Draw the architectures, and find the devices."""
         _ = self.architectures, self.devices
 
     def load(self) -> Mapping[str, Any]:
         """Images, their classes and channels, and the kind of device; builds all networks."""
-        trained, kind = self.trainer, self.devices[0].partition(":")[0]
-        sizes = {"num_classes": trained.num_classes, "in_chans": trained.in_chans}
-        check_built(self.architectures, self.settings, **sizes)
-        return {"images": trained.provenance, **sizes, "device": kind}
+        trained, _ = self.trainer, self.sizes
+        return {
+            "images": trained.provenance,
+            "num_classes": trained.num_classes,
+            "in_chans": trained.in_chans,
+            "device": self.devices[0].partition(":")[0],
+        }
 
     def execute(self, store: TrainingJournal, tell: Tell) -> BuildResult:
         """Train what the journal does not have, and write the table now and then."""
@@ -140,8 +148,7 @@ class BuildAlgorithm(BuildRun):
 
     def _rows(self, store: TrainingJournal) -> list[BuiltRow]:
         """The rows whose trainings are all finished."""
-        sizes = store.num_classes, store.in_chans
-        return rows_of(self.architectures, store.outcomes, self.settings, *sizes)
+        return rows_of(self.sizes, store.outcomes, seeds=self.settings.seeds)
 
     def _write_table(self, store: TrainingJournal, rows: Sequence[BuiltRow]) -> None:
         command = replace(self, out=None).command_line()

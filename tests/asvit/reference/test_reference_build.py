@@ -21,6 +21,7 @@ from asvit.reference.build import (
     draw,
     how_trained,
     rows_of,
+    sizes_of,
     to_csv,
 )
 from asvit.reference.build_result import BuiltRow, noise_ceiling, reachable, spread
@@ -165,14 +166,15 @@ def test_rows_wait_for_all_their_trainings() -> None:
         Training(texts[0], 1): Outcome(40.0, 1.0, 3.0),
         Training(texts[1], 1): Outcome(math.nan, math.nan, 3.0, "the loss became nan in step 1"),
     }
-    (only,) = rows_of(texts, outcomes, few, 10)
+    sizes = sizes_of(texts, few, 10, 3)
+    (only,) = rows_of(sizes, outcomes, seeds=2)
     assert (only.architecture, only.accuracies[0]) == (texts[1], 50.0)
     assert math.isnan(only.mean)
     assert math.isnan(only.std)
     trained = asvit.build(only.architecture, 32, 10)
     assert Cost(only.params, only.macs) == asvit.cost(trained, 32)
     outcomes[Training(texts[0], 0)] = Outcome(44.0, 1.0, 3.0)
-    first, _ = rows_of(texts, outcomes, few, 10)
+    first, _ = rows_of(sizes, outcomes, seeds=2)
     assert (first.architecture, first.accuracies, first.mean) == (texts[0], (44.0, 40.0), 42.0)
     assert first.std == pytest.approx(math.sqrt(8))
 

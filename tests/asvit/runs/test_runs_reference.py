@@ -144,14 +144,25 @@ def test_a_network_that_cannot_be_trained_has_failed(
     assert all(why.startswith("TypeError: unsupported operand (") for why in reasons)
 
 
+@pytest.mark.parametrize(
+    ("error", "told", "words"),
+    [
+        (RuntimeError("no such layer"), ValueError, "cannot be built for 32 px: no such layer$"),
+        (MemoryError("no room"), MemoryError, "^no room$"),
+    ],
+)
 def test_a_network_that_cannot_be_built_is_told_before_any_is_trained(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    error: Exception,
+    told: type[Exception],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def fails(*_: object) -> None:
-        raise RuntimeError("no such layer")
+    def fails(*_: object, **__: object) -> None:
+        raise error
 
-    monkeypatch.setattr("asvit.reference.build.size_of", fails)
-    with pytest.raises(ValueError, match=r"cannot be built for 32 px: no such layer$"):
+    monkeypatch.setattr("asvit.reference.build.cost", fails)
+    with pytest.raises(told, match=words):
         build(tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
