@@ -143,10 +143,13 @@ class BuildSettings(ShortTrainingSettings):
 
     @property
     def has_width(self) -> bool:
-        """Whether architectures of the space have the width of the table."""
+        """Whether architectures of the space, or of one of several, have the table's width."""
         import numpy as np
 
-        return isinstance(self._space.sample(np.random.default_rng(0)), Growable)
+        from asvit.spaces.union import members_of
+
+        rng = np.random.default_rng(0)
+        return any(isinstance(space.sample(rng), Growable) for space in members_of(self._space))
 
     @property
     def steps_of(self) -> Mapping[str, int]:

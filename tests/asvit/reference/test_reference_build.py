@@ -89,8 +89,10 @@ def test_architectures_with_a_size_of_their_own_keep_it() -> None:
 
 def test_a_table_of_such_architectures_tells_of_no_width(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ", 32 px, C=8, seed 0" in BuildRun.make(image_size=32, width=8).title
-    monkeypatch.setattr(BuildSettings, "_space", Sized())
-    assert ", 32 px, seed 0" in BuildRun.make(image_size=32, width=8).title
+    monkeypatch.setitem(SPACES, "sized", Sized())
+    for space, width in {"sized": "", "sized,asvit": "C=8, ", "asvit,sized": "C=8, "}.items():
+        title = BuildRun.make(space=space, image_size=32, width=8).title
+        assert f", 32 px, {width}seed 0" in title
 
 
 def test_the_learning_rate_follows_the_width_where_asked() -> None:
