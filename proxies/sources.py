@@ -72,7 +72,8 @@ def _source(definition: Any) -> str:
         if not inspect.isclass(definition):
             raise
     members = vars(definition).items()
-    functions = [inspect.getsource(member) for _, member in members if inspect.isfunction(member)]
+    codes = (inspect.unwrap(getattr(member, "fget", member)) for _, member in members)
+    functions = [inspect.getsource(code) for code in codes if inspect.isfunction(code)]
     if not functions:
         raise OSError(f"no function of {definition} has a source")
     plain = bool, int, float, str, tuple, list, dict
