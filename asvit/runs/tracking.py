@@ -169,7 +169,7 @@ def _started(name: str, folder: Path, settings: Settings, file: _TrackerFile) ->
     project = PROJECT
     if name == "tensorboard":
         project = TENSORBOARD
-        remove_files(folder, event_files(folder, settings=False))  # whose rows are told again
+        remove_files(folder, event_files(folder, settings=new))  # whose rows are told again
     elif name == "wandb":
         project = os.environ.get("WANDB_PROJECT", PROJECT)
         before = before or uuid4().hex[:8]
@@ -193,9 +193,9 @@ def _started(name: str, folder: Path, settings: Settings, file: _TrackerFile) ->
 
 
 def event_files(folder: Path, *, settings: bool = True) -> Sequence[str]:
-    """TensorBoard's events in a run folder, also of ``settings``, each in a folder of its own.
+    """TensorBoard's events in a run folder; those of ``settings`` are in folders of their own.
 
-    Not those that links lead to.
+    What links lead to is none of them.
     """
     place = folder / TENSORBOARD
     if place.is_symlink():

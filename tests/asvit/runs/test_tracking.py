@@ -290,6 +290,15 @@ def test_starting_over_is_another_run(tmp_path: Path, fake: Any) -> None:
     assert not [path for path in place.rglob("*") if path.is_file()]
 
 
+def test_settings_that_a_killed_start_has_told_are_told_once(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    for _ in range(2):
+        with tracking("tensorboard", tmp_path, SETTINGS):
+            pass
+        (tmp_path / ".tracked.json").unlink()  # which is written last
+    assert len(list(tmp_path.glob("tensorboard/*/hparams.yml"))) == 1
+
+
 def test_events_that_a_link_leads_to_are_not_those_of_a_run(tmp_path: Path) -> None:
     place, elsewhere = tmp_path / "run" / "tensorboard", tmp_path / "elsewhere"
     for folder in (place / "own", elsewhere):
