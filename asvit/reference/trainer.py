@@ -21,6 +21,7 @@ from asvit.executors.processes import ProcessBackend
 from asvit.reference.build import Outcome, Training
 from asvit.reference.build_settings import BuildSettings
 from asvit.spaces import build
+from asvit.spaces.worker_checks import check_same_code, known_space, own_code
 from asvit.training.short import draw_linear_weights, fit
 from asvit.training.supernets.splits import split_images
 from proxies.evaluation import FAILURES, check_device, seed_for
@@ -128,7 +129,10 @@ def train_all(
     Trainings are yielded with their outcomes as they end; leaving the iteration ends the
     processes.
     """
-    work = Work("asvit.reference.trainer:worker", settings.to_json())
+    work = Work(
+        "asvit.reference.trainer:worker",
+        {"training": settings.to_json(), "space": settings.space, "code": own_code()},
+    )
     tasks = [training._asdict() for training in trainings]
     with closing(Pool(ProcessBackend(work, devices))) as pool, closing(pool.run(tasks)) as answers:
         for number, answer in answers:
@@ -145,5 +149,7 @@ def worker(
     settings: Mapping[str, Any], _arrays: Mapping[str, NDArray[np.generic]], device: str
 ) -> Callable[[Task], Any]:
     """The function that trains on a device, for executors."""
-    train = Trainer(BuildSettings.from_json(settings), device)
+    check_same_code(settings["code"])
+    known_space(settings["space"])
+    train = Trainer(BuildSettings.from_json(settings["training"]), device)
     return lambda task: to_json(outcome_of(train, Training(**task)))

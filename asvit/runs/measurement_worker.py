@@ -7,23 +7,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from asvit.core.versions import code_versions
 from asvit.executors import Task, Work, one_thread
-from asvit.spaces import SearchSpace, build, cost, load_space
-from asvit.spaces.architectures import parse
-from asvit.spaces.base import SPACES, Architecture
-from asvit.spaces.union import sources_of_spaces
-from proxies import PROXIES, Cost, get_proxy, measure_repeats
+from asvit.spaces import SearchSpace, build, cost
+from asvit.spaces.base import Architecture
+from asvit.spaces.worker_checks import check_known, check_same_code, known_space, own_code
+from proxies import Cost, measure_repeats
 from proxies.evaluation import FAILURES
 from proxies.forward_mode import use_blocks
 from proxies.messages import fault, out_of_memory
-from proxies.registry import UnknownNameError
-from proxies.text import one_line
-
-_UNKNOWN = (
-    "a worker does not know what this process does, as it imports only the modules that "
-    "ASVIT_EXTENSIONS names: {}"
-)
 
 
 def measuring_work(
@@ -138,37 +129,3 @@ def network(
 def takes_all(device: str) -> bool:
     """Whether repeats are taken in one pass: small networks leave an accelerator idle."""
     return device != "cpu"
-
-
-def own_code() -> dict[str, str]:
-    """Digests of the user's own measures and spaces in this process."""
-    return code_versions(PROXIES, sources_of_spaces(SPACES.values()))
-
-
-def check_same_code(code: Mapping[str, str]) -> None:
-    """Refuse other code in this process than in that which stores what is measured."""
-    here = own_code()
-    if changed := [name for name in here if here[name] != code.get(name, here[name])]:
-        raise ValueError(
-            f"the code of {one_line(changed[0])} has changed since this run began; start it "
-            "again, to measure with the new one"
-        )
-
-
-def check_known(names: Iterable[str], architectures: Iterable[str]) -> None:
-    """Refuse measures, or texts of architectures, that are not known in this process, too."""
-    try:
-        for name in names:
-            get_proxy(name)
-        for text in architectures:
-            parse(text)
-    except ValueError as error:
-        raise ValueError(_UNKNOWN.format(error)) from error
-
-
-def known_space(name: str | None) -> SearchSpace | None:
-    """The space called ``name``, which must be registered in this process, too."""
-    try:
-        return None if name is None else load_space(name)
-    except UnknownNameError as error:
-        raise ValueError(_UNKNOWN.format(error)) from error

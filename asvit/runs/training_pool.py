@@ -20,12 +20,13 @@ from asvit.reference import trainer
 from asvit.reference.build import Outcome, Training, how_trained
 from asvit.reference.build_settings import BuildSettings
 from asvit.runs.measurement_pool import in_job_order
-from asvit.runs.measurement_worker import check_same_code, counted, known_space, own_code
+from asvit.runs.measurement_worker import counted
 from asvit.search import Measurement, TrainingSearchSettings
 from asvit.search.limits import Limits
 from asvit.search.settings import ACCURACY
 from asvit.spaces import SearchSpace
 from asvit.spaces.base import Architecture
+from asvit.spaces.worker_checks import check_same_code, known_space, own_code
 from proxies import Cost
 
 S = TypeVar("S", BuildSettings, TrainingSearchSettings)
