@@ -27,7 +27,7 @@ _WITHOUT_FLOAT64 = ("mps",)
 # anything. Interrupts and a MemoryError are raised.
 FAILURES = (Exception, SystemExit)
 
-# Why a network on the meta device has no measures but counts.
+# Why a network on the meta device has no measures.
 _ON_META = "the network is on the meta device, without weights; build it on another one"
 
 LARGEST = 1e150  # valid value; with larger ones the mean and the deviation overflow

@@ -116,5 +116,5 @@ def _all_of(device: str) -> Sequence[str]:
     import torch
 
     kind, colon, _ = device.partition(":")
-    count = 1 if colon or kind == "meta" else torch.get_device_module(kind).device_count()
+    count = 1 if colon else torch.get_device_module(kind).device_count()
     return [device] if count == 1 else [f"{kind}:{index}" for index in range(count)]
