@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import logging
 import math
@@ -95,11 +96,9 @@ class CorrelationAlgorithm(CorrelationRun):
     def resolved(self) -> Self:
         """An image size that every row of the table has anyway is left to the rows."""
         settings = own_sizes(self.settings, self.table)
-        if settings == self.settings:
-            return self
-        whole = replace(self, settings=settings)
-        vars(whole)["table"] = self.table  # is read, and warned of, once
-        return whole
+        run = copy.copy(self)  # with the table, which is read, and warned of, once
+        run.settings = settings
+        return run
 
     @property
     def typed_values(self) -> Mapping[str, object]:
