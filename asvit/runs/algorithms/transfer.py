@@ -73,8 +73,9 @@ class TransferAlgorithm(SharedAlgorithm[S, R], TransferRun[S, R]):
             rest = range(len(task.validation))
             self.check_images([(task.images, task.indices), (task.validation, rest)])
         device = start["device"]
-        code = {**versions(), **self.code}
-        origin = Origin(self.settings, start["images"], task.names, device, (), code)
+        origin = Origin(
+            self.settings, start["images"], task.names, device, (), {**versions(), **self.code}
+        )
         session = Session(
             folder=self.folder,
             origin=origin if store.file is None else store.file.origin,
