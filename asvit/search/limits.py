@@ -18,7 +18,7 @@ from asvit.spaces.union import members_of
 from proxies.counts import Cost
 from proxies.evaluation import FAILURES
 from proxies.latency import CAREFUL, time_in_words
-from proxies.messages import fault
+from proxies.messages import device_failed, fault
 
 _TRIES = 1_000  # draws of which one has to be within the limits
 _QUICKEST = 3  # small networks of which one has to keep a limit of latency
@@ -128,7 +128,8 @@ class Limits:
         its own width.
 
         Raises:
-            OSError: If a command that times networks fails, which says nothing of the network.
+            OSError, RuntimeError: If a command that times networks or an accelerator fails, which
+                says nothing of the network.
         """
         s = self._settings
         if not s.limited:
@@ -150,9 +151,9 @@ class Limits:
                     share = f"{CAREFUL:.0%} of the {most:g} ms allowed"
                     reason = f"{time_in_words(took)}, more than {share}"
                     excesses.append(Excess(took / (CAREFUL * most) - 1, reason))
-        except OSError:
-            raise
         except FAILURES as error:
+            if isinstance(error, OSError) or device_failed(error):
+                raise
             return Excess(math.inf, fault(error))
         return max(excesses, default=None)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -224,6 +225,18 @@ def test_only_what_is_small_enough_is_timed() -> None:
     excess = tiny.excess(arch)
     assert "parameters" in excess.reason
     assert len(timed) == 1
+
+
+@pytest.mark.parametrize(
+    "error", [torch.AcceleratorError("CUDA error: unknown"), ChildProcessError("no route to pi")]
+)
+def test_a_device_that_fails_makes_no_network_too_slow(error: Exception) -> None:
+    def time(_network: object) -> float:
+        raise error
+
+    chosen = SearchSettings.make(space="asvit-tiny", max_latency="8ms")
+    with pytest.raises(type(error)):
+        Limits(TINY, chosen, time).excess(TINY.parse(FIRST))
 
 
 def test_where_nothing_fits_the_nearest_is_told() -> None:
