@@ -216,7 +216,8 @@ class Run(ABC, Generic[S, R, J]):
         """Refuse to go on with other code than before, unless the kind begins anew with it."""
         raise ValueError(
             f"run folder {self.folder} was started with other code of "
-            f"{one_line(', '.join(code))}, which its results follow from; {ELSEWHERE}"
+            f"{one_line(', '.join(code))}, which its results follow from; undo the edit, "
+            f"{ELSEWHERE}"
         )
 
     @abstractmethod

@@ -51,7 +51,9 @@ def test_a_training_of_an_edited_network_is_refused(
     with pytest.raises(KeyboardInterrupt):
         run_training(ARCH, out=tmp_path, **TINY, progress=stop_after(1))
     monkeypatch.setattr(SPACES["asvit"], "source", "second")
-    with pytest.raises(ValueError, match=r"with other code of space asvit, .* --fresh"):
+    with pytest.raises(
+        ValueError, match=r"other code of space asvit, .*; undo the edit, .* --fresh"
+    ):
         run_training(ARCH, out=tmp_path, **TINY)
     monkeypatch.setattr(SPACES["asvit"], "source", "first")
     assert len(run_training(ARCH, out=tmp_path, **TINY).history) == TINY["epochs"]
