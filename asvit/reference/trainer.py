@@ -21,7 +21,7 @@ from asvit.executors.processes import ProcessBackend
 from asvit.reference.build import Outcome, Training
 from asvit.reference.build_settings import BuildSettings
 from asvit.spaces import build
-from asvit.spaces.worker_checks import check_same_code, known_space, own_code
+from asvit.spaces.worker_checks import check_same_code, known_space
 from asvit.training.short import draw_linear_weights, fit
 from asvit.training.supernets.splits import split_images
 from proxies.evaluation import FAILURES, check_device, seed_for
@@ -131,7 +131,7 @@ def train_all(
     """
     work = Work(
         "asvit.reference.trainer:worker",
-        {"training": settings.to_json(), "space": settings.space, "code": own_code()},
+        {"training": settings.to_json(), "space": settings.space, "code": settings.code},
     )
     tasks = [training._asdict() for training in trainings]
     with closing(Pool(ProcessBackend(work, devices))) as pool, closing(pool.run(tasks)) as answers:

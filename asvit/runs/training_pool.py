@@ -26,7 +26,7 @@ from asvit.search.limits import Limits
 from asvit.search.settings import ACCURACY
 from asvit.spaces import SearchSpace
 from asvit.spaces.base import Architecture
-from asvit.spaces.worker_checks import check_same_code, known_space, own_code
+from asvit.spaces.worker_checks import check_same_code, known_space
 from proxies import Cost
 
 S = TypeVar("S", BuildSettings, TrainingSearchSettings)
@@ -137,7 +137,7 @@ class TrainingPool:
             {
                 "training": self.settings.to_json(),
                 "space": self._space.name,
-                "code": own_code(),
+                "code": self.settings.code,
                 "classes": images.classes,
                 "source": images.source,
                 "own_statistics": images.own_statistics,
