@@ -7,7 +7,9 @@ import time
 import weakref
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from types import SimpleNamespace
 
+import accelerate
 import pytest
 import timm
 import torch
@@ -72,6 +74,25 @@ def test_processes_that_would_share_a_gpu_are_refused(
             ProcessGroup("cuda")
     else:
         distributed._check_gpus()
+
+
+def test_a_process_that_sees_one_gpu_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """accelerate takes the local rank for the number of a GPU, as where processes see all."""
+    ranks: list[str] = []
+
+    def accelerator(**_options: object) -> SimpleNamespace:
+        ranks.append(os.environ["LOCAL_RANK"])
+        return SimpleNamespace(process_index=3, num_processes=4, device=torch.device("cuda:0"))
+
+    values = {"WORLD_SIZE": 4, "LOCAL_WORLD_SIZE": 4, "LOCAL_RANK": 3, "CUDA_VISIBLE_DEVICES": 3}
+    for name, value in values.items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setattr(distributed, "resolve_device", torch.device)
+    monkeypatch.setattr(accelerate, "Accelerator", accelerator)
+    for gpus, rank in ((4, "3"), (1, "0")):
+        monkeypatch.setattr(torch.cuda, "device_count", lambda gpus=gpus: gpus)
+        ProcessGroup("cuda")
+        assert ranks.pop() == rank
 
 
 def test_one_process_neither_wraps_nor_holds_a_network() -> None:
