@@ -152,7 +152,8 @@ class ProcessGroup:
 def _check_gpus() -> None:
     """Check that no processes would share a GPU, which NCCL refuses, but not in one line."""
     processes, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
-    if processes > gpus and not any(name in os.environ for name in _SHOWN):
+    own = gpus == 1 and any(name in os.environ for name in _SHOWN)
+    if processes > gpus and not own:
         raise ValueError(
             f"{processes} processes were started on a machine with {gpus} GPU(s); start no more "
             f"than it has, as by torchrun --nproc-per-node {gpus}, or give --device cpu"

@@ -51,23 +51,24 @@ def test_processes_wait_for_the_first_one_as_long_as_patience_says() -> None:
 
 
 @pytest.mark.parametrize(
-    ("variables", "refused"),
+    ("variables", "gpus", "refused"),
     [
-        ({}, False),
-        ({"LOCAL_WORLD_SIZE": "2"}, False),
-        ({"LOCAL_WORLD_SIZE": "3"}, True),
-        ({"LOCAL_WORLD_SIZE": "3", "CUDA_VISIBLE_DEVICES": "1"}, False),  # one for each process
+        ({}, 2, False),
+        ({"LOCAL_WORLD_SIZE": "2"}, 2, False),
+        ({"LOCAL_WORLD_SIZE": "3"}, 2, True),
+        ({"LOCAL_WORLD_SIZE": "3", "CUDA_VISIBLE_DEVICES": "0,1"}, 2, True),
+        ({"LOCAL_WORLD_SIZE": "3", "CUDA_VISIBLE_DEVICES": "1"}, 1, False),  # each has its own
     ],
 )
 def test_processes_that_would_share_a_gpu_are_refused(
-    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], refused: bool
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], gpus: int, refused: bool
 ) -> None:
     for name in ("LOCAL_WORLD_SIZE", *distributed._SHOWN):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(distributed, "resolve_device", torch.device)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     words = r"3 processes were started on a machine with 2 GPU\(s\); .*--nproc-per-node 2"
     if refused:
         with pytest.raises(ValueError, match=words):
