@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from proxies.features import evaluating, is_norm, reference_tensor
 from proxies.functional import InterceptOperations, Operation, network_output
+from proxies.memory import to_host
 from proxies.structure import feed_forward_after_attention, first_map, residual_blocks
 
 
@@ -103,14 +104,14 @@ def az_trainability(model: nn.Module, images: Tensor, *, seed: int = 0) -> float
     squares: list[Tensor | None] = []
 
     def backward(features: list[BlockFeature]) -> None:
-        squares.extend(_squared_gain(*pair, generator) for pair in pairwise(features))
+        squares.extend(_squared_jacobian(*pair, generator) for pair in pairwise(features))
 
     with torch.enable_grad(), evaluating(model), watch_blocks(model, backward):
         network_output(model, images)
-    gains = [square.sqrt() for square in squares[1:] if square is not None]
-    if not gains:
+    jacobians = to_host([square for square in squares[1:] if square is not None])
+    if not jacobians:
         raise ValueError(f"{type(model).__name__} has no Jacobian but the first primary block's")
-    sigma = torch.stack(gains).cpu()
+    sigma = torch.stack([torch.linalg.eigvalsh(square)[-1] for square in jacobians]).sqrt()
     if not sigma.min() > 0:
         raise ValueError(f"no gradient comes back through a block of {type(model).__name__}")
     return float((2 - sigma - 1 / sigma).mean())
@@ -174,33 +175,39 @@ def _noise(shape: torch.Size, seed: int, device: torch.device) -> Tensor:
 
 def _entropies(model: nn.Module, images: Tensor) -> Tensor:
     """Entropy of the feature of each primary block, ``[blocks]`` float64."""
-    entropies: list[Tensor] = []
+    covariances: list[Tensor] = []
 
     def collect(features: list[BlockFeature]) -> None:
-        entropies.extend(_entropy(feature.rows(feature.tensor)) for feature in features[1:])
+        covariances.extend(_covariance(feature.rows(feature.tensor)) for feature in features[1:])
 
     with torch.no_grad(), evaluating(model), watch_blocks(model, collect):
         network_output(model, images.to(reference_tensor(model)))
-    values = torch.stack(entropies).cpu()
+    values = torch.stack([_entropy(covariance) for covariance in to_host(covariances)])
     if not values.isfinite().all():
         raise ValueError(f"a feature of {type(model).__name__} is the same at every position")
     return values
 
 
-def _entropy(rows: Tensor) -> Tensor:
-    """Entropy of the variances of the principal components of ``[positions, channels]``."""
-    centred = rows.double() - rows.double().mean(0)
-    # Both products have the same nonzero eigenvalues.
-    few = len(centred) < centred.shape[1]
-    covariance = centred @ centred.T if few else centred.T @ centred
+def _covariance(rows: Tensor) -> Tensor:
+    """Products of the centred rows or columns of ``[positions, channels]``, the fewer of both.
+
+    Both have the same nonzero eigenvalues.
+    """
+    rows = rows.double()
+    centred = rows - rows.mean(0)
+    return centred @ centred.T if len(rows) < rows.shape[1] else centred.T @ centred
+
+
+def _entropy(covariance: Tensor) -> Tensor:
+    """Entropy of the variances of the principal components."""
     spectrum = torch.linalg.eigvalsh(covariance).clamp(min=0)
     return cast("Tensor", torch.special.entr(spectrum / spectrum.sum()).sum())
 
 
-def _squared_gain(
+def _squared_jacobian(
     before: BlockFeature, after: BlockFeature, generator: torch.Generator
 ) -> Tensor | None:
-    """Largest eigenvalue of ``AᵀA``; None if positions do not correspond."""
+    """The smaller one of ``AᵀA`` and ``AAᵀ``; None if positions do not correspond."""
     signs = torch.empty_like(after.tensor, requires_grad=False).bernoulli_(generator=generator)
     g_out = signs.mul_(2).sub_(1)
     g_in = torch.autograd.grad(after.tensor, before.tensor, g_out, retain_graph=True)[0]
@@ -214,8 +221,7 @@ def _squared_gain(
         return None
     jacobian = back.T @ out / len(out)
     tall = jacobian.shape[0] > jacobian.shape[1]
-    squared = jacobian.T @ jacobian if tall else jacobian @ jacobian.T
-    return cast("Tensor", torch.linalg.eigvalsh(squared)[-1])
+    return jacobian.T @ jacobian if tall else jacobian @ jacobian.T
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Text for error messages: names and hints, first lines, and what went wrong where."""
 
+import re
 import traceback
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -11,9 +12,14 @@ from proxies.text import listed, one_line, shown
 # are oneDNN's, which uses them for anything that it cannot set up.
 _OUT_OF_MEMORY = (
     *("out of memory", "can't allocate memory", "Cannot allocate memory"),
-    "STATUS_ALLOC_FAILED",  # of cuBLAS and cuDNN
+    *("STATUS_ALLOC_FAILED", "_ALLOCATION_FAILED"),  # of cuBLAS and cuDNN
     *("std::bad_alloc", "can't start new thread", "could not create a primitive"),
     "could not execute a primitive",  # torch 2.9
+)
+
+# What cuBLAS and cuDNN report of a device that failed, which torch raises as a RuntimeError.
+_DEVICE_FAILED = re.compile(
+    "(CUBLAS|CUDNN)_STATUS_(EXECUTION_FAILED|INTERNAL_ERROR|MAPPING_ERROR|NOT_INITIALIZED)"
 )
 
 _MAX_NAME = 200  # of a name; finding close matches of a longer one would take minutes
@@ -63,7 +69,9 @@ def out_of_memory(failure: BaseException | str) -> bool:
 
 def device_failed(error: BaseException) -> bool:
     """Whether an accelerator failed, or a kernel on it; told by the name of the type, too."""
-    return type(error).__name__ in ("AcceleratorError", "DeviceError")  # of torch, and ours
+    if type(error).__name__ in ("AcceleratorError", "DeviceError"):  # of torch, and ours
+        return True
+    return isinstance(error, RuntimeError) and bool(_DEVICE_FAILED.search(first_line(error)))
 
 
 def fault(error: BaseException) -> str:

@@ -20,7 +20,8 @@ class HostReads(TorchDispatchMode):
     What is read is True, 0, or the given number where it may have a fraction.
 
     Attributes:
-        reads: Numbers and tensors that were read, each of which waits for the device.
+        reads: Numbers and tensors that were read, and eigenvalues that were computed, each of
+            which waits for the device.
         copies: Tensors that were copied to the device.
     """
 
@@ -39,6 +40,8 @@ class HostReads(TorchDispatchMode):
         if func is _aten._local_scalar_dense.default and args[0].is_meta:
             self.reads += 1
             return self._value(args[0])
+        if func is _aten._linalg_eigh.default and args[0].is_meta:
+            self.reads += 1  # whether it has converged
         if func is _aten._to_copy.default and (place := kwargs.get("device")) is not None:
             source: Tensor = args[0]
             if source.is_meta and torch.device(place).type == "cpu":

@@ -20,6 +20,7 @@ from asvit.reference.build import Training
 from asvit.reference.trainer import Trainer
 from asvit.runs.checks import find_space
 from asvit.runs.measurement_pool import EvalContext, MeasurementJob, MeasurementPool, Workload
+from asvit.runs.measurement_worker import takes_all
 from asvit.runs.training_pool import training_workers
 from asvit.search import TrainingSearchSettings
 from asvit.search.limits import Limits
@@ -62,7 +63,8 @@ def with_example(
 ) -> Remaining:
     """``remaining`` with the cost of ``job``, and its time with all repeats on this machine.
 
-    One repeat is timed, on noise where the images of the settings would be written to the cache.
+    One repeat is timed, or all where they are taken in one pass; on noise where the images of the
+    settings would be written to the cache.
     ``workers`` are the run's. ``kind`` is the ``space`` or the ``num_classes`` of the network.
     """
     if job is None:
@@ -74,11 +76,12 @@ def with_example(
     light = replace(settings, data=data, device=timed_on(settings.device, workers))
     contexts = {job.side: EvalContext(light, image_size=job.side)}
     pool = MeasurementPool(contexts, Workers(jobs=1), Workload(1, 1, 1.0), **kind)
-    once = replace(job, counted=True, other={"repeats": 1})
+    repeats = settings.repeats if takes_all(pool.device) else 1
+    once = replace(job, counted=True, other={"repeats": repeats})
     for _ in range(2):  # the first one warms up
         started = time.perf_counter()
         ((_, measured),) = pool.measure([once])
-        seconds = (time.perf_counter() - started) * settings.repeats
+        seconds = (time.perf_counter() - started) * settings.repeats / repeats
     return replace(
         remaining,
         seconds=seconds,

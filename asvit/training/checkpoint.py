@@ -25,6 +25,7 @@ from asvit.data.statistics import Normalisation
 from asvit.networks import load_state
 from asvit.training.metrics import EpochRow
 from asvit.training.settings import TrainSettings
+from proxies.memory import to_host
 from proxies.messages import first_line
 from proxies.text import one_line
 
@@ -309,8 +310,9 @@ def _unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def check_finite(tensors: Mapping[str, Tensor], *, what: str) -> None:
     """Reject NaN and infinity: training cannot recover from them. ``what`` names the tensors."""
-    for name, tensor in tensors.items():
-        if not bool(tensor.isfinite().all()):
+    finite = to_host([tensor.isfinite().all() for tensor in tensors.values()])
+    for name, good in zip(tensors, finite, strict=True):
+        if not good:
             raise ValueError(f"{what} are infinite or NaN, as in {one_line(name)!r}")
 
 

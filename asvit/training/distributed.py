@@ -41,6 +41,8 @@ class ProcessGroup:
         where = resolve_device("cpu" if launched and cpu_requested else device)
         if where.type == "cuda":
             _check_gpus()
+            if launched:
+                _take_gpu()
         # An Accelerator's settings are global and final. So a single process chooses its device
         # without it, and may train on several in turn; precision is always handled by the engine.
         cpu = launched and where.type == "cpu"
@@ -150,11 +152,18 @@ class ProcessGroup:
 def _check_gpus() -> None:
     """Check that no processes would share a GPU, which NCCL refuses, but not in one line."""
     processes, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
-    if processes > gpus and not any(name in os.environ for name in _SHOWN):
+    own = gpus == 1 and any(name in os.environ for name in _SHOWN)
+    if processes > gpus and not own:
         raise ValueError(
             f"{processes} processes were started on a machine with {gpus} GPU(s); start no more "
             f"than it has, as by torchrun --nproc-per-node {gpus}, or give --device cpu"
         )
+
+
+def _take_gpu() -> None:
+    """Let accelerate count the GPUs that this process sees, which may be one of its own."""
+    if local := os.environ.get("LOCAL_RANK"):
+        os.environ["LOCAL_RANK"] = str(int(local) % torch.cuda.device_count())
 
 
 def _leave() -> None:

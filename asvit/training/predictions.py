@@ -92,16 +92,17 @@ def predict(
     others none.
     """
     network.eval()
-    parts = [torch.empty(0, 4, dtype=torch.float64)]  # label, prediction, its probability, loss
     device = processes.device
+    # Label, prediction, its probability and loss. They stay on the device: reading waits for it.
+    parts = [torch.empty(0, 4, dtype=torch.float64, device=device)]
     with torch.no_grad(), arithmetic(device, precision), autocast(device, precision):
         for inputs, labels in batches:
             logits: Tensor = network(fast_layout(inputs.to(device))).float()
             log, best, labels = logits.log_softmax(1), logits.argmax(1), labels.to(device)
             loss = -log.gather(1, labels[:, None])[:, 0]
             columns = [labels, best, log.max(1).values.exp(), loss]
-            parts.append(torch.stack([column.double() for column in columns], 1).cpu())
-    shares = processes.gather(torch.cat(parts).numpy())
+            parts.append(torch.stack([column.double() for column in columns], 1))
+    shares = processes.gather(torch.cat(parts).cpu().numpy())
     rows = np.empty((sum(map(len, shares)), 4))
     for rank, share in enumerate(shares):
         rows[rank :: processes.world] = share

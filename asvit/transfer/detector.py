@@ -152,15 +152,18 @@ class Detection(Task[DetectionSettings]):
         ]
 
     def compare(self, prediction: Any, annotation: Any, device: torch.device) -> None:
-        """Update COCO's average precision of boxes and masks."""
-        target = {name: value.to(device) for name, value in annotation.items()}
-        self.metric.update([prediction], [{**target, "masks": target["masks"].bool()}])
+        """Update COCO's average precision of boxes and masks.
+
+        On the CPU: torchmetrics would read each object's score from a device alone.
+        """
+        objects = {name: value.cpu() for name, value in prediction.items()}
+        self.metric.update([objects], [{**annotation, "masks": annotation["masks"].bool()}])
 
     def join(self, processes: ProcessGroup) -> None:
         """As the base has it; torchmetrics itself needs equally many images in every process."""
         if processes.world == 1:
             return
-        shares = processes.gather(self.metric.cpu().metric_state)
+        shares = processes.gather(self.metric.metric_state)
         for name in shares[0]:
             turns = zip_longest(*(share[name] for share in shares))  # as images were dealt
             values = [value for value in chain.from_iterable(turns) if value is not None]

@@ -86,6 +86,8 @@ def test_what_counts_as_out_of_memory() -> None:
     assert out_of_memory(RuntimeError("std::bad_alloc"))
     for why in ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"):
         assert out_of_memory(RuntimeError(f"CUDA error: {why}"))
+    status = "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"
+    assert out_of_memory(RuntimeError(f"cuDNN error: {status}"))
     assert not out_of_memory(RuntimeError("shapes differ"))
     assert not out_of_memory(ValueError("out of memory"))
     assert out_of_memory(OSError(errno.ENOMEM, "Cannot allocate memory"))
@@ -95,6 +97,12 @@ def test_what_counts_as_out_of_memory() -> None:
 def test_what_counts_as_a_failure_of_a_device() -> None:
     assert device_failed(torch.AcceleratorError("CUDA error: device-side assert triggered"))
     assert device_failed(DeviceError("device cuda:0 computes nothing any more"))
+    for why in (
+        "CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm( handle, opa)`",
+        "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR",
+    ):
+        assert device_failed(RuntimeError(why))
+    assert not device_failed(RuntimeError("cuDNN error: CUDNN_STATUS_BAD_PARAM"))
     assert not device_failed(RuntimeError("shapes differ"))
 
 

@@ -137,6 +137,11 @@ def test_usage_errors_are_one_line_with_code_2(args: list[str], words: list[str]
             3,
             "asvit: the accelerator failed (CUDA error: unknown); what was saved is whole;",
         ),
+        (
+            RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"),
+            3,
+            "asvit: the accelerator failed (cuDNN error: CUDNN_STATUS_EXECUTION_FAILED); what",
+        ),
         (TypeError("oops"), 1, "asvit: unexpected TypeError: oops (a bug"),
         (KeyboardInterrupt(), 130, ""),
     ],

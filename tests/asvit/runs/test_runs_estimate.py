@@ -1,7 +1,10 @@
 """Rough times of runs, from a network of theirs."""
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +15,7 @@ from asvit.reference.build import Outcome, Training
 from asvit.reference.build_settings import BuildSettings
 from asvit.reference.trainer import Trainer
 from asvit.runs.estimate import Remaining, training_seconds, with_example
-from asvit.runs.measurement_pool import MeasurementJob
+from asvit.runs.measurement_pool import Measured, MeasurementJob
 from asvit.runs.search import SearchRun
 from asvit.search import SearchSettings, TrainingSearchSettings
 from asvit.training.step_graph import FEWEST
@@ -103,6 +106,29 @@ def test_steps_that_a_graph_replays_are_timed_without_its_capture(
         settings = TrainingSearchSettings(**PLACE, trainings=5, training_steps=steps)
         assert module.seconds_each(settings, ["a"]) == [pytest.approx(took)]
     assert timed == [5, FEWEST, 5 * FEWEST] * 2
+
+
+@pytest.mark.parametrize(("together", "timed", "share"), [(True, 5, 1), (False, 1, 5)])
+def test_repeats_that_share_a_pass_are_timed_in_one(
+    monkeypatch: pytest.MonkeyPatch, together: bool, timed: int, share: int
+) -> None:
+    met: list[int] = []
+
+    class Pool:
+        def __init__(self, *_given: object, **_named: object) -> None:
+            self.device = "cpu"
+
+        def measure(self, jobs: list[MeasurementJob]) -> Iterator[tuple[int, Measured]]:
+            met.append(jobs[0].other["repeats"])
+            yield 0, Measured({})
+
+    ticks = itertools.count()
+    monkeypatch.setattr(module, "MeasurementPool", Pool)
+    monkeypatch.setattr(module, "takes_all", lambda _device: together)
+    monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
+    settings = SearchSettings.make(**SMALL, repeats=5, data="gaussian")
+    found = with_example(Remaining(0, 1), MeasurementJob("", ("params",), "", 32), settings)
+    assert (met, found.seconds) == ([timed, timed], share)
 
 
 def test_a_measure_that_fails_says_why() -> None:

@@ -13,10 +13,12 @@ from torch import nn
 from asvit.training.checkpoint import (
     Checkpoint,
     EngineState,
+    check_finite,
     load_optimizer,
     optimizer_state,
 )
 from tests.contracts.readers import checkpoint
+from tests.host_reads import HostReads
 
 
 def same(ours: EngineState, theirs: EngineState) -> bool:
@@ -90,6 +92,12 @@ def test_weights_that_do_not_fit_or_are_no_numbers_are_refused(part: str, value:
         with pytest.raises(ValueError, match=message):
             EngineState(**parts, moments={}, numbers={}).load(model, average)
     assert all(torch.equal(model.state_dict()[name], right[name]) for name in right)
+
+
+def test_an_accelerator_is_waited_for_once_to_check_weights() -> None:
+    with HostReads() as host:
+        check_finite(network().to("meta").state_dict(), what="the weights")
+    assert host.reads == 1
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,9 @@ import time
 import weakref
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from types import SimpleNamespace
 
+import accelerate
 import pytest
 import timm
 import torch
@@ -49,29 +51,49 @@ def test_processes_wait_for_the_first_one_as_long_as_patience_says() -> None:
 
 
 @pytest.mark.parametrize(
-    ("variables", "refused"),
+    ("variables", "gpus", "refused"),
     [
-        ({}, False),
-        ({"LOCAL_WORLD_SIZE": "2"}, False),
-        ({"LOCAL_WORLD_SIZE": "3"}, True),
-        ({"LOCAL_WORLD_SIZE": "3", "CUDA_VISIBLE_DEVICES": "1"}, False),  # one for each process
+        ({}, 2, False),
+        ({"LOCAL_WORLD_SIZE": "2"}, 2, False),
+        ({"LOCAL_WORLD_SIZE": "3"}, 2, True),
+        ({"LOCAL_WORLD_SIZE": "3", "CUDA_VISIBLE_DEVICES": "0,1"}, 2, True),
+        ({"LOCAL_WORLD_SIZE": "3", "CUDA_VISIBLE_DEVICES": "1"}, 1, False),  # each has its own
     ],
 )
 def test_processes_that_would_share_a_gpu_are_refused(
-    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], refused: bool
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], gpus: int, refused: bool
 ) -> None:
     for name in ("LOCAL_WORLD_SIZE", *distributed._SHOWN):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(distributed, "resolve_device", torch.device)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     words = r"3 processes were started on a machine with 2 GPU\(s\); .*--nproc-per-node 2"
     if refused:
         with pytest.raises(ValueError, match=words):
             ProcessGroup("cuda")
     else:
         distributed._check_gpus()
+
+
+def test_a_process_that_sees_one_gpu_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """accelerate takes the local rank for the number of a GPU, as where processes see all."""
+    ranks: list[str] = []
+
+    def accelerator(**_options: object) -> SimpleNamespace:
+        ranks.append(os.environ["LOCAL_RANK"])
+        return SimpleNamespace(process_index=3, num_processes=4, device=torch.device("cuda:0"))
+
+    values = {"WORLD_SIZE": 4, "LOCAL_WORLD_SIZE": 4, "LOCAL_RANK": 3, "CUDA_VISIBLE_DEVICES": 3}
+    for name, value in values.items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setattr(distributed, "resolve_device", torch.device)
+    monkeypatch.setattr(accelerate, "Accelerator", accelerator)
+    for gpus, rank in ((4, "3"), (1, "0")):
+        monkeypatch.setattr(torch.cuda, "device_count", lambda gpus=gpus: gpus)
+        ProcessGroup("cuda")
+        assert ranks.pop() == rank
 
 
 def test_one_process_neither_wraps_nor_holds_a_network() -> None:

@@ -32,6 +32,7 @@ from tests.asvit.transfer.tiny_scenes import (
     make_data,
     prepared,
 )
+from tests.host_reads import HostReads
 
 
 def detection(**changes: Any) -> DetectionSettings:
@@ -168,6 +169,18 @@ def test_processes_with_unlike_numbers_of_images_have_the_precision_of_one() -> 
     task.evaluate(group, batches[1::2])  # of the second process, with one image
     others.append(copy.deepcopy(task.metric.metric_state))
     assert task.evaluate(group, batches[::2]) == expected
+
+
+def test_detected_objects_are_compared_on_the_cpu() -> None:
+    """On a device, torchmetrics reads the score of each object alone."""
+    make_data(1, 1)
+    task = Detection(detection())
+    annotation = task.validation[0][1]
+    prediction = {name: value.to("meta") for name, value in nearly(annotation).items()}
+    with HostReads() as host:
+        task.compare(prediction, annotation, torch.device("meta"))
+        task.metric.compute()
+    assert host.reads == len(prediction)
 
 
 @pytest.mark.parametrize(
@@ -321,6 +334,17 @@ def test_evaluation_counts_what_it_says() -> None:
     values = task.evaluate(ProcessGroup("cpu"), prepared(task))
     assert values["pixel_accuracy"] == pytest.approx(100 * right / counted, abs=1e-3)
     assert values["mean_iou"] == pytest.approx(100 * right / counted / 3, abs=1e-3)
+
+
+def test_the_labels_of_an_image_are_not_checked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_data(1, 1)
+    task = Segmentation(segmentation())
+
+    def refused(*_given: Any, **_named: Any) -> None:
+        raise AssertionError("all pixels are sorted")
+
+    monkeypatch.setattr(torch, "unique", refused)
+    assert task.evaluate(ProcessGroup("cpu"), prepared(task))["pixel_accuracy"] >= 0
 
 
 def test_without_a_labelled_pixel_there_are_no_metrics() -> None:
