@@ -84,9 +84,11 @@ def test_a_box_has_four_numbers(box: object, fault: str, tmp_path: Path) -> None
     file = make_coco(tmp_path, "train", images=1)
     objects = json.loads(file.read_text())["annotations"]
     objects[1]["bbox"] = box
-    changed(file, annotations=objects)
-    with pytest.raises(ValueError, match=rf"instances_train.json:? {fault}"):
-        CocoImages(tmp_path, "train")
+    twin = {**objects[0], "id": objects[1]["id"]}  # as in files that number them in each image
+    for each in (objects, [*objects, twin]):
+        changed(file, annotations=each)
+        with pytest.raises(ValueError, match=rf"instances_train.json:? {fault}"):
+            CocoImages(tmp_path, "train")
 
 
 @pytest.mark.parametrize(
@@ -158,8 +160,8 @@ def test_a_folder_without_the_split(tmp_path: Path) -> None:
         ({"categories": [{"id": 3, "name": "ellipse"}]}, r"not in COCO's format \(KeyError: 7\)"),
         ({"categories": [{"id": 3}, {"id": 7}]}, r"not in COCO's format \(KeyError: 'name'\)"),
         *(
-            ({"images": [{**IMAGE, **change}]}, r"not in COCO's format \(TypeError: ")
-            for change in ({"height": "64"}, {"file_name": 7})
+            ({"images": [IMAGE, {**IMAGE, **change}]}, r"not in COCO's format \(TypeError: ")
+            for change in ({"height": "64"}, {"file_name": 7}, {"id": "1"})
         ),
         ({"annotations": []}, "has no objects"),
     ],
