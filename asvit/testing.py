@@ -119,15 +119,15 @@ class SpaceContract:
     def test_every_choice_can_be_drawn(self) -> None:
         space, rng = self.loaded, np.random.default_rng(0)
         branches = max(1, len(space.dimensions.get(space.branch, ())))
-        every = {name: {*choices} for name, choices in space.dimensions.items()}
-        drawn: dict[str, set[Choice]] = {name: set() for name in every}
+        choices = {name: {*own} for name, own in space.dimensions.items()}
+        draws: dict[str, set[Choice]] = {name: set() for name in choices}
         # A tenth is enough where draws are uniform; elsewhere some choices may be rare.
-        for _ in range(500 * branches * max(map(len, every.values()))):
+        for _ in range(500 * branches * max(map(len, choices.values()))):
             for name, choice in space.encode(space.sample(rng)).items():
-                drawn[name].add(choice)
-            if drawn == every:
+                draws[name].add(choice)
+            if draws == choices:
                 break
-        assert drawn == every
+        assert draws == choices
 
     def test_architectures_and_their_texts_build_networks(self) -> None:
         space, side = self.loaded, self.image_size
