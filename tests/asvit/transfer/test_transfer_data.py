@@ -17,6 +17,8 @@ from asvit.transfer.datasets import AugmentedBatches, CocoImages, SceneImages
 from tests.asvit.transfer.tiny_scenes import make_ade, make_coco
 
 IMAGE = {"id": 1, "file_name": "000001.png", "height": 64, "width": 64}
+OBJECT = {"id": 2, "image_id": 1, "category_id": 3, "bbox": [1, 2, 5, 5], "area": 25}
+OBJECT |= {"segmentation": [[1, 2, 6, 2, 6, 7]]}
 
 
 def changed(file: Path, **parts: object) -> None:
@@ -163,6 +165,7 @@ def test_a_folder_without_the_split(tmp_path: Path) -> None:
             ({"images": [IMAGE, {**IMAGE, **change}]}, r"not in COCO's format \(TypeError: ")
             for change in ({"height": "64"}, {"file_name": 7}, {"id": "1"})
         ),
+        ({"annotations": [{**OBJECT, "iscrowd": None}]}, r"not in COCO's format \(TypeError: "),
         ({"annotations": []}, "has no objects"),
     ],
 )
