@@ -141,7 +141,7 @@ def _files_by_class(root: Path) -> dict[str, list[str]]:
 
 
 def list_folder(folder: Path) -> tuple[list[str], list[str]]:
-    """Sorted names of the images in ``folder``, and of its folders but those of runs."""
+    """Sorted names of the images in ``folder``, and of its folders, except those of runs."""
     with os.scandir(folder) as scan:
         visible = [e for e in scan if not e.name.startswith(".")]
     entries = sorted(visible, key=lambda e: (composed(e.name), e.name))

@@ -278,8 +278,7 @@ def _parts(spec: str, validation: str | None) -> _Pair:
         else:
             place = expanded(name)
             splits = split_folders(place)
-            place = place / splits[1] if splits else place
-            other = FolderDataset(place, reading=own or reading)
+            other = FolderDataset(place / splits[1] if splits else place, reading=own or reading)
     return train, other
 
 

@@ -93,9 +93,7 @@ class WeightsFile:
     def description(self) -> dict[str, Any]:
         """The content without the weights, in JSON types; :meth:`described` reads it."""
         classes, facts = list(self.classes), dict(self.facts)
-        code = source_of_space(self.network.architecture)
-        about = {"network": self.network.to_json(), "classes": classes, "facts": facts}
-        return {**about, **({"code": code} if code else {})}
+        return {"network": self.network.to_json(), "classes": classes, "facts": facts}
 
     def write(self, path: Path) -> None:
         """Write the file atomically.
@@ -103,7 +101,13 @@ class WeightsFile:
         Raises:
             OSError: If it cannot be written; an existing file is then unchanged.
         """
-        header = {"schema_version": SCHEMA_VERSION, "kind": KIND, **self.description}
+        header: dict[str, Any] = {
+            "schema_version": SCHEMA_VERSION,
+            "kind": KIND,
+            **self.description,
+        }
+        if code := source_of_space(self.network.architecture):
+            header["code"] = code
         # safetensors rejects tensors that share memory, such as tied weights, and other layouts.
         tensors = {
             name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
@@ -149,8 +153,8 @@ class WeightsFile:
             raise ValueError(f"{len(classes)} names of {network.num_classes} classes")
         if "code" in about and about["code"] != source_of_space(network.architecture):
             _log.warning(
-                "the space of %s has other code than when its weights were written; what it "
-                "computes may differ, so test it again",
+                "the space of %s has changed since these weights were written; the network may "
+                "compute something else, so test it again",
                 shown(network.architecture),
             )
         return cls(network, weights, classes, facts)

@@ -204,8 +204,8 @@ def cloud_rows(
 def _deepened(before: Sequence[int], after: Sequence[int]) -> int:
     """The stage with one more block, counted from 1; else ``NO_STAGE`` or ``SEVERAL``."""
     pairs = enumerate(zip(before, after, strict=True), 1)
-    more = [stage for stage, (a, b) in pairs for _ in range(b - a)]
-    return SEVERAL if len(more) > 1 else next(iter(more), NO_STAGE)
+    more = {stage: b - a for stage, (a, b) in pairs if b > a}
+    return SEVERAL if sum(more.values()) > 1 else next(iter(more), NO_STAGE)
 
 
 def draw_growth(rows: Sequence[StageRow]) -> Figure:

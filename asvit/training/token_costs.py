@@ -57,7 +57,7 @@ def measure_stages(
     Works on a copy on the device of ``model``, in the form that trainings give it, which needs
     memory for a second network, its gradients and the state of AdamW. Neither ``model`` nor the
     random number generators change. The time is the median of ``steps`` steps on noise, after one
-    that is not timed, or those before a CUDA graph of them.
+    that is not timed; on CUDA of steps that a graph replays, after those that it needs.
 
     The model gives ``[B, C, H, W] -> [B, classes]``, or a tuple of those; batch norm needs batches
     of 2 or more. ``precision`` is for autocast; None stands for the dtype of the weights.
@@ -85,7 +85,7 @@ def measure_stages(
 
 
 def _seconds(model: nn.Module, images: Tensor, steps: int, precision: torch.dtype | None) -> float:
-    """Median time of a training step, in seconds; on a GPU of one that a graph replays."""
+    """Median time of a training step, in seconds; on CUDA as a graph replays it."""
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
     device = images.device
 

@@ -55,7 +55,7 @@ class CocoImages(Dataset[Sample]):
         for path in (file, self._images):
             if not path.exists():
                 raise FileNotFoundError(f"no {str(path)!r}; give a folder in COCO's format")
-        # By the form of Unicode that does not depend on the system that stored them.
+        # By one form of Unicode, as systems store names in different ones.
         names = (path.name for path in self._images.iterdir())
         self._names = {composed(name): name for name in names if not name.isascii()}
         self._coco = _read_coco(file)
@@ -143,25 +143,28 @@ def _read_coco(file: Path) -> Any:
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             coco = COCO(file)
-        # Sums are of numbers alone.
+        # A TypeError tells of ids of several types, and of sums of anything but numbers.
+        sorted(coco.imgs), sorted(coco.cats)
         for entry in coco.imgs.values():
             sum([entry["height"], entry["width"]]), Path(entry["file_name"])
         for category in coco.cats.values():
             category["name"]
-        for o in coco.anns.values():
-            sum([*o["bbox"], o["area"]]), o["segmentation"], coco.cats[o["category_id"]]
+        objects = coco.dataset.get("annotations", [])  # coco.anns has one alone of each id
+        for o in objects:
+            sum([*o["bbox"], o["area"], o.get("iscrowd", 0)])
+            o["segmentation"], coco.cats[o["category_id"]]
     except (AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         reason = f"{type(error).__name__}: {first_line(error)}"
         raise ValueError(f"{file} is not in COCO's format ({reason})") from error
-    for number, o in coco.anns.items():
+    for o in objects:
         if (count := len(o["bbox"])) != 4:
             raise ValueError(
-                f"{file}: the box of annotation {number} has {quantity(count, 'number')}; it must "
-                "have 4: left, top, width and height"
+                f"{file}: the box of annotation {o['id']} has {quantity(count, 'number')}; it "
+                "must have 4: left, top, width and height"
             )
         if min(o["bbox"][2:]) > 0 and not _has_mask(o["segmentation"]):
             raise ValueError(
-                f"{file}: annotation {number} has no mask; its segmentation must be polygons of "
+                f"{file}: annotation {o['id']} has no mask; its segmentation must be polygons of "
                 "at least 6 numbers, or an object with size and counts"
             )
     return coco

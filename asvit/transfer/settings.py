@@ -99,7 +99,7 @@ class DetectionSettings(TransferSettings):
     anchor: float = setting(
         8.0,
         "Side of anchors, relative to the stride.",
-        at_least=0.5,  # of a stride of 4: torchvision would round the corners of smaller ones to 0
+        at_least=0.5,  # at stride 4, torchvision rounds the corners of smaller ones to 0
         below=64,
     )
     regions: int = setting(512, "Regions of an image that train the heads in a step.", at_least=4)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 from torch import nn
 
@@ -51,6 +52,21 @@ def test_a_space_may_have_any_numbers_and_names_of_dimensions() -> None:
 
     OfPixels().test_every_choice_can_be_drawn()
     OfPixels().test_what_is_not_in_it_is_refused()
+
+
+class _Seldom(_Pixels):
+    dimensions: ClassVar[Mapping[str, tuple[int, ...]]] = {"width (px)": (98, 99)}
+
+    def sample(self, rng: np.random.Generator) -> Any:
+        return self.decode({"width (px)": 98 + int(rng.integers(400) == 0)})
+
+
+def test_a_space_may_draw_a_choice_seldom() -> None:
+    class OfSeldom(SpaceContract):
+        space = "pixels"
+        loaded = _Seldom()
+
+    OfSeldom().test_every_choice_can_be_drawn()
 
 
 class TestControllers(ControllerContract):

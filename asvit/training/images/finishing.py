@@ -82,7 +82,10 @@ class Finish:
 
     @cached_property
     def stream(self) -> Any:
-        """For all epochs, as torch keeps the memory of a CUDA stream for that stream alone."""
+        """The CUDA stream that finishes batches, in all epochs; None on another device.
+
+        torch keeps the memory of a stream for that stream alone.
+        """
         return torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
 
     def __call__(self, parts: Sequence[Any], epoch: int, number: int) -> Images:
@@ -113,7 +116,7 @@ class Finish:
 
 
 def ahead(batches: Iterator[Images], stream: Any) -> Iterator[Images]:
-    """The same batches, finished by a CUDA stream of their own, if any, during the last step."""
+    """The same batches, on CUDA finished by ``stream`` while the last step runs."""
     if stream is None:
         yield from batches
         return

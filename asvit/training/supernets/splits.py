@@ -68,7 +68,7 @@ def load_splits(settings: SupernetSettings, *, progress: Progress | None = None)
 
 
 def places_to_train_on(settings: SupernetSettings, labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Places of the images to train on in a whole set of these labels."""
+    """Places of the images that :func:`load_splits` trains on, in a whole set of these labels."""
     held_out = settings.test_images, settings.validation_images
     places = balanced_choice(labels, settings.train_images + sum(held_out), settings.seed)
     return places[split(labels[places], held_out)[-1]]

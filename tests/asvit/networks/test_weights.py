@@ -51,9 +51,11 @@ def test_weights_of_a_space_that_was_edited_since_are_warned_of(
     for written, now in (("", ""), ("first", "first"), ("first", "second")):
         monkeypatch.setattr(space, "source", written)
         stored.write(tmp_path / "model.safetensors")
+        of_graph = stored.description  # which computes the same whatever the code is
         monkeypatch.setattr(space, "source", now)
         WeightsFile.read(tmp_path / "model.safetensors")
-        warnings.append(caplog.text.count("has other code than when its weights were written"))
+        WeightsFile.described(of_graph, {})
+        warnings.append(caplog.text.count("has changed since these weights were written"))
     assert warnings == [0, 0, 1]
 
 

@@ -17,6 +17,8 @@ from asvit.transfer.datasets import AugmentedBatches, CocoImages, SceneImages
 from tests.asvit.transfer.tiny_scenes import make_ade, make_coco
 
 IMAGE = {"id": 1, "file_name": "000001.png", "height": 64, "width": 64}
+OBJECT = {"id": 2, "image_id": 1, "category_id": 3, "bbox": [1, 2, 5, 5], "area": 25}
+OBJECT |= {"segmentation": [[1, 2, 6, 2, 6, 7]]}
 
 
 def changed(file: Path, **parts: object) -> None:
@@ -84,9 +86,11 @@ def test_a_box_has_four_numbers(box: object, fault: str, tmp_path: Path) -> None
     file = make_coco(tmp_path, "train", images=1)
     objects = json.loads(file.read_text())["annotations"]
     objects[1]["bbox"] = box
-    changed(file, annotations=objects)
-    with pytest.raises(ValueError, match=rf"instances_train.json:? {fault}"):
-        CocoImages(tmp_path, "train")
+    twin = {**objects[0], "id": objects[1]["id"]}  # as in files that number them in each image
+    for each in (objects, [*objects, twin]):
+        changed(file, annotations=each)
+        with pytest.raises(ValueError, match=rf"instances_train.json:? {fault}"):
+            CocoImages(tmp_path, "train")
 
 
 @pytest.mark.parametrize(
@@ -158,9 +162,10 @@ def test_a_folder_without_the_split(tmp_path: Path) -> None:
         ({"categories": [{"id": 3, "name": "ellipse"}]}, r"not in COCO's format \(KeyError: 7\)"),
         ({"categories": [{"id": 3}, {"id": 7}]}, r"not in COCO's format \(KeyError: 'name'\)"),
         *(
-            ({"images": [{**IMAGE, **change}]}, r"not in COCO's format \(TypeError: ")
-            for change in ({"height": "64"}, {"file_name": 7})
+            ({"images": [IMAGE, {**IMAGE, **change}]}, r"not in COCO's format \(TypeError: ")
+            for change in ({"height": "64"}, {"file_name": 7}, {"id": "1"})
         ),
+        ({"annotations": [{**OBJECT, "iscrowd": None}]}, r"not in COCO's format \(TypeError: "),
         ({"annotations": []}, "has no objects"),
     ],
 )
