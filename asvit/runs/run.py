@@ -27,6 +27,7 @@ from asvit.core.settings import (
     option_fields,
     option_of,
     setting,
+    stored_value,
     wrong_option,
 )
 from asvit.core.store import Store
@@ -182,6 +183,7 @@ class Run(ABC, Generic[S, R, J]):
                 raise TypeError(unknown("setting", name, [*names, *own]))
         with wrong_option():
             settings = cls.settings_type.make(preset, **values)
+            options = {name: stored_value(cls, name, options[name]) for name in options}
         return cls(settings=settings, **options)
 
     def resolved(self) -> Self:

@@ -1,6 +1,7 @@
 """The life of a run of any kind, with a toy: start, stop, continue, extend, refuse."""
 
 import json
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -13,16 +14,21 @@ from click.testing import CliRunner
 
 from asvit.cli.run_command import run_command
 from asvit.core.progress import Progress
-from asvit.core.settings import Settings, fields_of, option_of
+from asvit.core.settings import Settings, WrongOption, fields_of, option_of
 from asvit.core.versions import versions
 from asvit.runs.folder import known_files, newest_run
 from asvit.runs.lifecycle import peeked
+from asvit.runs.reference import BuildRun
 from asvit.runs.run import RUNS, headline_of, kind_of, register_run, write_report
 from asvit.runs.scaling import ScaleRun
+from asvit.runs.supernet import SupernetRun
+from asvit.runs.training import TrainRun
 from tests.asvit.toy_run import ToyJournal, ToyResult, ToyRun
 from tests.hostile import summed, unsummed
 
 pytestmark = pytest.mark.usefixtures("toy_kind")
+
+NETWORK = {"architecture": "8,2,3|4,1,2|4,1,4|4,1,6|32"}
 
 
 def run(out: Path | None, **given: Any) -> ToyResult:
@@ -97,6 +103,23 @@ def test_what_follows_from_the_journal_is_written_again(tmp_path: Path, gone: st
     assert ToyRun.worked == [0, 1, 2]
     (tmp_path / "result.json").write_text("{")
     assert [row.step for row in run(tmp_path).rows] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "words"),
+    [
+        (TrainRun, {**NETWORK, "checkpoint_minutes": -1}, "minutes must be a number at least 0"),
+        (TrainRun, {**NETWORK, "workers": -1}, "workers must be at least 0, got -1"),
+        (SupernetRun, {"log_every": -1}, "log_every must be at least 0, got -1"),
+        (BuildRun, {"jobs": 1.5}, "jobs must be a whole number, got 1.5"),
+        (ScaleRun, {**NETWORK, "fresh": "no"}, "fresh must be true or false, got 'no'"),
+    ],
+)
+def test_options_of_a_run_are_checked_as_its_settings_are(
+    kind: Any, options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(WrongOption, match=re.escape(words)):
+        kind.make(**options)
 
 
 def test_a_larger_number_extends_a_run(tmp_path: Path) -> None:
