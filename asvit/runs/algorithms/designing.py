@@ -61,7 +61,7 @@ from asvit.runs.designing import DesignRun
 from asvit.runs.folder import plain_name
 from asvit.runs.lifecycle import finished_result, peeked
 from asvit.runs.search import SearchRun
-from asvit.runs.tracking import check_trackers, event_files
+from asvit.runs.tracking import event_files
 from asvit.runs.training import TrainRun, few_pictures_note
 from asvit.search.settings import LIMITS
 from asvit.spaces import load_space
@@ -179,7 +179,6 @@ class DesignAlgorithm(DesignRun):
     def check(self) -> None:
         """Look names up, and whether there are limits that any network can be within."""
         s = self.settings
-        check_trackers(self.track)
         if all(getattr(s, name) is None for name in LIMITS):
             raise WrongOption("a design needs a limit; give max_params, max_macs or max_latency")
         if s.hours is not None and 3600 * s.hours <= AFTERWARDS:

@@ -40,7 +40,7 @@ from asvit.runs.run import Run
 from asvit.runs.scaling import ScaleRun
 from asvit.runs.search import FAMILIES_UNPLANNED, FAMILIES_UNRANKED, SearchRun, next_budget
 from asvit.runs.timing import fresh_latency, latency
-from asvit.runs.tracking import check_trackers, tracking
+from asvit.runs.tracking import tracking
 from asvit.runs.training_pool import TrainingPool
 from asvit.search import Measurement, TrialRow
 from asvit.search.controllers import get_controller
@@ -133,7 +133,6 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
         forget_images()
         super().check()
         self._check_moved()
-        check_trackers(self.track)
         if self.evaluate is not None and self.workers is not None:
             raise ValueError("a function given as evaluate is called here; leave workers out")
         get_controller(self.settings.controller)

@@ -26,7 +26,6 @@ from asvit.networks import Network
 from asvit.runs.algorithms.shared import SharedAlgorithm
 from asvit.runs.checks import check_stay
 from asvit.runs.folder import LOCK, seems_usable
-from asvit.runs.tracking import check_trackers
 from asvit.runs.training import TrainRun, plan_lines
 from asvit.training.balance import imbalance
 from asvit.training.checkpoint import Checkpoint, Origin, Saved, settings_in
@@ -166,9 +165,8 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         return _MOST_FOR_GPU if self.processes.device.type == "cuda" else super().most_workers
 
     def check(self) -> None:
-        """Find device and libraries, and the run to resume."""
+        """Find the device, and the run to resume."""
         _ = self.processes
-        check_trackers(self.track)
         # A run that was stopped in its first epoch has but claimed its folder.
         if self.resume and not any((self.folder / n).exists() for n in (CHECKPOINT, LOCK)):
             raise FileNotFoundError(
