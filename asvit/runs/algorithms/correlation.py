@@ -95,11 +95,7 @@ class CorrelationAlgorithm(CorrelationRun):
     def resolved(self) -> Self:
         """An image size that every row of the table has anyway is left to the rows."""
         settings = own_sizes(self.settings, self.table)
-        if settings == self.settings:
-            return self
-        whole = replace(self, settings=settings)
-        vars(whole)["table"] = self.table  # is read, and warned of, once
-        return whole
+        return self if settings == self.settings else self.with_settings(settings, "table")
 
     @property
     def typed_values(self) -> Mapping[str, object]:

@@ -38,7 +38,6 @@ class SharedAlgorithm(SharedRun[S, R]):
 
     typed: str = ""  # what was typed for the architecture: its text, or a run folder
     found_by: Mapping[str, Any] | None = None  # the run of that folder
-    group: ProcessGroup | None = None  # the processes, where they have met already
 
     @classmethod
     def make(cls, preset: str = "default", **values: Any) -> Self:
@@ -54,7 +53,7 @@ class SharedAlgorithm(SharedRun[S, R]):
     @cached_property
     def processes(self) -> ProcessGroup:
         """The processes that train together."""
-        return self.group or ProcessGroup(self.device)
+        return ProcessGroup(self.device)
 
     @contextmanager
     def session(self) -> Iterator[None]:

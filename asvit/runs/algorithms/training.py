@@ -52,8 +52,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
     """Trains a network on labelled images."""
 
     requested: Mapping[str, Any] | None = None  # settings, where the batch may follow the data
-    opened: TrainingSets | None = None  # the images, where they are open already
-    planned: Mapping[str, Any] | None = None
+    planned: Mapping[str, Any] | None = field(default=None, init=False)
     normalisation: Normalisation | None = field(default=None, init=False)
 
     @classmethod
@@ -73,9 +72,8 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             return self
         final = {"architecture": self.settings.architecture, "batch_size": self._batch()}
         settings = TrainSettings.make(**{**self.requested, **final})
-        whole = replace(self, settings=settings, requested=None)
-        if "sets" in vars(self):  # which had to be opened to know how many there are
-            return replace(whole, opened=self.sets, group=self.processes)
+        whole = self.with_settings(settings, "sets", "processes")
+        whole.requested = None
         return whole
 
     def _batch(self) -> int:
@@ -116,8 +114,6 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
     @cached_property
     def sets(self) -> TrainingSets:
         """The images; the first process makes those that have to be made."""
-        if self.opened is not None:
-            return self.opened
         with self.processes.first_before_others():
             first = self.processes.first
             progress = image_progress(self.progress) if first else None
