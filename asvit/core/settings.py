@@ -74,11 +74,9 @@ def setting(default: Any, help: str, **options: Any) -> Any:
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def setting_of(
-    settings: "type[Settings]", name: str, *, default: Any = ..., **changes: Any
-) -> Any:
-    """The same field as one of other settings, with another default or other options."""
-    field = fields_of(settings)[name]
+def setting_of(owner: Any, name: str, *, default: Any = ..., **changes: Any) -> Any:
+    """The same field as one of other settings or runs, with another default or other options."""
+    field = fields_of(owner)[name]
     option = dataclasses.replace(field.metadata["option"], **changes)
     default = field.default if default is ... else default
     return dataclasses.field(default=default, metadata={"option": option})
