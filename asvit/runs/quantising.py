@@ -206,7 +206,7 @@ def judge(
     graphs = [_Graph(path, content) for path in (before, after)]
     known, new = _right_answers(graphs, pictures.others, progress)
     times = [graph.latency() for graph in graphs]
-    difference = paired_difference(new, known)
+    difference = paired_difference(new, known).per_cent
     low, high = difference.interval
     quantisation = Quantisation(
         calibrated=calibrated,
@@ -214,8 +214,8 @@ def judge(
         source=pictures.others.source,
         accuracy=100 * float(new.mean()),
         accuracy_before=100 * float(known.mean()),
-        difference=100 * difference.value,
-        interval=(100 * low, 100 * high),
+        difference=difference.value,
+        interval=(low, high),
         tolerance=tolerance,
         size=after.stat().st_size,
         size_before=before.stat().st_size,
