@@ -1,5 +1,6 @@
 """The life of a run of any kind, with a toy: start, stop, continue, extend, refuse."""
 
+import io
 import json
 import re
 import shlex
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner
+from rich.console import Console
 
 from asvit.cli.run_command import run_command
 from asvit.core.progress import Progress
@@ -19,6 +21,7 @@ from asvit.core.versions import versions
 from asvit.runs.folder import known_files, newest_run
 from asvit.runs.lifecycle import peeked
 from asvit.runs.reference import BuildRun
+from asvit.runs.reporting import show
 from asvit.runs.run import RUNS, headline_of, kind_of, register_run, write_report
 from asvit.runs.scaling import ScaleRun
 from asvit.runs.supernet import SupernetRun
@@ -246,6 +249,14 @@ def test_a_refusal_before_the_start_leaves_nothing_and_removes_nothing(
     with pytest.raises(ValueError, match="no"):
         run(tmp_path, fresh=True)
     assert files(tmp_path) == before
+
+
+def test_the_files_and_folders_that_are_there_are_named_with_the_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ToyRun, "written", "report.html, timm, result.json, figures")
+    show(ToyRun, run(tmp_path), Console(file=(printed := io.StringIO()), width=1000))
+    assert f"folder: {tmp_path} (report.html, result.json, figures)\n" in printed.getvalue()
 
 
 def test_the_folder_is_named_after_what_has_no_default() -> None:
