@@ -194,7 +194,7 @@ class Run(ABC, Generic[S, R, J]):
         """Refuse what cannot be done, by looking names up: quickly, and without writing."""
 
     def load(self) -> Mapping[str, Any] | None:
-        """Load images and networks, perhaps twice, and say what the run is started with.
+        """Load images and networks, and say what the run is started with.
 
         Returns:
             Values by name, of which ``images`` and ``device`` must not change; None where nothing

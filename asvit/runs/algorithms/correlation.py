@@ -82,7 +82,6 @@ class CorrelationAlgorithm(CorrelationRun):
     journal_type = ScoreJournal
     _contexts: dict[int, EvalContext] = dataclasses.field(default_factory=dict, init=False)
     _due: dict[int, list[str]] | None = dataclasses.field(default=None, init=False)
-    _built: bool = dataclasses.field(default=False, init=False)  # what there is to measure
 
     @classmethod
     def make(cls, preset: str = "default", **values: Any) -> Self:
@@ -176,25 +175,17 @@ class CorrelationAlgorithm(CorrelationRun):
         return self._contexts[side]
 
     def load(self) -> Mapping[str, Any] | None:
-        """The table and the device, with images where nothing is known to be measured yet."""
+        """The table and the device; images where nothing is known to be measured yet.
+
+        Builds the networks to be measured; those of a table that was read before have been built.
+        """
         if self._due is None:
             self._context(self._side(self.plan.rows[0]))
         elif not self._due:
             return None
-        self._build(self.plan.rows if self._due is None else [*self._due])
+        if not isinstance(self.reference, ReferenceTable):
+            check_rows(self.table, self.plan.rows if self._due is None else [*self._due])
         return {"table": table_id(self.table), "device": self._device}
-
-    def _build(self, rows: Sequence[int]) -> None:
-        """Build the networks of rows: of those to be measured, all at first and then what is due.
-
-        Those of tables that come along, or were read before, have been built.
-
-        Raises:
-            ValueError: For the first that cannot be built.
-        """
-        if not self._built and not isinstance(self.reference, ReferenceTable):
-            check_rows(self.table, rows)
-        self._built = True
 
     def gpus(self, device: str) -> Mapping[str, str]:
         """As the base has them, or those of the cluster that measures."""

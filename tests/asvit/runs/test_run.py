@@ -251,6 +251,21 @@ def test_a_refusal_before_the_start_leaves_nothing_and_removes_nothing(
     assert files(tmp_path) == before
 
 
+def test_images_and_networks_are_loaded_once_and_not_for_a_finished_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded, load = list[int](), ToyRun.load
+
+    def noted(one: ToyRun) -> Any:
+        loaded.append(one.settings.steps)
+        return load(one)
+
+    monkeypatch.setattr(ToyRun, "load", noted)
+    for steps in (2, 3, 3):
+        run(tmp_path, steps=steps)
+    assert loaded == [2, 3]
+
+
 def test_the_files_and_folders_that_are_there_are_named_with_the_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
