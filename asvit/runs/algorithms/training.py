@@ -138,17 +138,15 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         """The teacher with its weights, if there is one."""
         return load_teacher(self.settings, self.sets.classes, self.sets.kind)
 
-    @cached_property
-    def fresh_weights(self) -> Sequence[str]:
-        """Names of weights that the file to start from lacks; none once the training has begun."""
+    def _check_weights(self) -> None:
+        """Check that the weights to start from suit the network, unless the training has begun."""
         s = self.settings
         if s.weights is None or any(path.exists() for path in self._states):
-            return ()
-        fresh = load_pretrained(self.network.build(), s.weights, new_head=s.new_head)
+            return
+        load_pretrained(self.network.build(), s.weights, new_head=s.new_head)
         line = "" if s.new_head else other_classes(s.weights, self.sets.classes)
         if line and self.first():
             logger.warning("%s; --new-head starts with a fresh one", line)
-        return fresh
 
     @property
     def title(self) -> str:
@@ -174,7 +172,8 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         s = self.settings
         needed = {"what it starts from": s.weights, "the teacher": s.teacher_weights}
         check_stay(self, weights_paths(needed))
-        _ = self.sets, self.teacher, self.fresh_weights
+        _ = self.sets, self.teacher
+        self._check_weights()
         return {"images": self.sets.provenance, "device": self.processes.device.type}
 
     def settled(self, store: Saved[Checkpoint], result: TrainResult) -> bool:
