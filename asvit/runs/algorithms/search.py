@@ -32,7 +32,7 @@ from asvit.reference.build import accuracies_in_words
 from asvit.reference.findings import LEAST_TRAININGS
 from asvit.reference.statistics import check_per_cent
 from asvit.runs.algorithms.measuring import MeasuringAlgorithm
-from asvit.runs.checks import find_directions, find_space
+from asvit.runs.checks import find_space
 from asvit.runs.estimate import Remaining, training_seconds, with_example
 from asvit.runs.lifecycle import check_settings, earlier_result, finished_result
 from asvit.runs.measurement_pool import Evaluator, MeasurementJob
@@ -83,6 +83,7 @@ from asvit.search.training_tables import check_recipe, to_csv, trainings_in
 from asvit.spaces import SearchSpace
 from asvit.spaces.base import Architecture
 from asvit.spaces.union import sources_of_spaces
+from proxies import get_proxy
 from proxies.latency import Latency, time_in_words
 from scaling.ranking import Better
 
@@ -163,8 +164,17 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
 
     @cached_property
     def better(self) -> Mapping[str, Better]:
-        """Direction of each measure."""
-        return find_directions(self.settings.proxies)
+        """Direction of each measure; that of the accuracy where the search trains."""
+        names = self.settings.proxies
+        better: dict[str, Better] = {
+            name: "higher" if name == ACCURACY else get_proxy(name).better for name in names
+        }
+        if not objectives(better):
+            raise ValueError(
+                f"nothing to search for: {', '.join(names)} {'is' if len(names) == 1 else 'are'} "
+                "only reported; add a measure that has a better side, such as length_distortion"
+            )
+        return better
 
     @cached_property
     def space(self) -> SearchSpace:
