@@ -286,8 +286,9 @@ class CorrelationAlgorithm(CorrelationRun):
         check_settings(self, store)
         jobs = self._jobs(self._missing(store))
         remaining = Remaining(len(self.plan.rows) - len(jobs), len(jobs))
-        job = jobs[len(jobs) // 2] if jobs else None
-        classes = self.table.num_classes
+        if not jobs:
+            return remaining
+        job, classes = jobs[len(jobs) // 2], self.table.num_classes
         return with_example(remaining, job, self.settings, self.workers, num_classes=classes)
 
     def _missing(self, journal: ScoreJournal) -> dict[int, list[str]]:
