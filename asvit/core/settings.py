@@ -74,11 +74,9 @@ def setting(default: Any, help: str, **options: Any) -> Any:
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def setting_of(
-    settings: "type[Settings]", name: str, *, default: Any = ..., **changes: Any
-) -> Any:
-    """The same field as one of other settings, with another default or other options."""
-    field = fields_of(settings)[name]
+def setting_of(owner: Any, name: str, *, default: Any = ..., **changes: Any) -> Any:
+    """The same field as one of other settings or runs, with another default or other options."""
+    field = fields_of(owner)[name]
     option = dataclasses.replace(field.metadata["option"], **changes)
     default = field.default if default is ... else default
     return dataclasses.field(default=default, metadata={"option": option})
@@ -109,13 +107,9 @@ class Settings:
     presets: ClassVar[Presets] = presets_with()
 
     def __post_init__(self) -> None:
-        for name, field in fields_of(type(self)).items():
-            option = option_of(field)
-            if option is not None:
-                value = _stored_value(
-                    name, getattr(self, name), hints_of(type(self))[name], option
-                )
-                object.__setattr__(self, name, value)
+        for name in fields_of(type(self)):
+            value = stored_value(type(self), name, getattr(self, name))
+            object.__setattr__(self, name, value)
         self.check()
 
     def check(self) -> None:
@@ -233,9 +227,12 @@ def plain_type(declared: Any) -> tuple[Any, bool]:
     return declared, False
 
 
-def _stored_value(name: str, value: Any, declared: Any, option: Option) -> Any:
-    """The value of a field as settings store it; a ValueError if it is not allowed."""
-    kind, optional = plain_type(declared)
+def stored_value(owner: Any, name: str, value: Any) -> Any:
+    """The value of a field of a dataclass as it is stored; a ValueError if it is not allowed."""
+    option = option_of(fields_of(owner)[name])
+    if option is None:
+        return value
+    kind, optional = plain_type(hints_of(owner)[name])
     if isinstance(value, numbers.Real) and type(value).__module__ != "builtins":  # NumPy's
         value = int(value) if isinstance(value, numbers.Integral) else float(value)
     if value is None and optional:

@@ -15,7 +15,6 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from asvit.evaluation.result import CalibrationRow, ClassRow
-from asvit.reference.findings import Interval
 from asvit.reference.intervals import IntervalEstimate, balanced_accuracy, proportion
 from asvit.training.settings import TOP
 
@@ -110,7 +109,7 @@ class Scored:
                     taken_for_it=int((predicted == at).sum()),
                     precision=100 * float(precision),
                     recall=100 * float(recall),
-                    recall_interval=_scaled(proportion(right, count).interval),
+                    recall_interval=proportion(right, count).per_cent.interval,
                     f1=100 * float(f1),
                 )
             )
@@ -136,9 +135,9 @@ class Scored:
                     pictures=int(own.sum()),
                     confidence=100 * float(mean),
                     accuracy=100 * float(share),
-                    accuracy_interval=_scaled(
-                        proportion(int(right[own].sum()), int(own.sum())).interval
-                    ),
+                    accuracy_interval=proportion(
+                        int(right[own].sum()), int(own.sum())
+                    ).per_cent.interval,
                 )
             )
         return rows
@@ -166,8 +165,5 @@ def calibration_error(rows: Sequence[CalibrationRow]) -> float:
 
 
 def _per_cent(name: str, estimate: IntervalEstimate) -> dict[str, Any]:
-    return {name: 100 * estimate.value, f"{name}_interval": _scaled(estimate.interval)}
-
-
-def _scaled(interval: Interval) -> Interval:
-    return Interval(*(100 * end for end in interval))
+    share = estimate.per_cent
+    return {name: share.value, f"{name}_interval": share.interval}

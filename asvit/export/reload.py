@@ -59,6 +59,12 @@ def takes_pictures(session: Any) -> bool:
     return any(tensor.name == IMAGE for tensor in session.get_inputs())
 
 
+def batch_of(session: Any) -> int | None:
+    """Images in every batch of a graph; None for any number."""
+    size = 1 if takes_pictures(session) else session.get_inputs()[0].shape[0]
+    return size if isinstance(size, int) else None
+
+
 def _pt2(path: Path) -> Run:
     """With PyTorch alone; the program needs none of our code."""
     import torch

@@ -26,6 +26,11 @@ class IntervalEstimate:
     value: float
     interval: Interval  # both ends are NaN if a sample has a single value
 
+    @property
+    def per_cent(self) -> IntervalEstimate:
+        """A share, or a difference of shares, in per cent."""
+        return IntervalEstimate(100 * self.value, Interval(*(100 * end for end in self.interval)))
+
 
 @dataclass(frozen=True)
 class PairedEstimate(IntervalEstimate):

@@ -5,11 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from asvit.runs.run import Run
-from asvit.search.front import objectives
-from asvit.search.settings import ACCURACY
 from asvit.spaces import SearchSpace, UnionSpace, load_space
-from proxies import get_proxy
-from scaling.ranking import Better
 
 
 def find_space(name: str, *, image_size: int) -> SearchSpace:
@@ -29,19 +25,6 @@ def find_space(name: str, *, image_size: int) -> SearchSpace:
         }
         space.check(space.decode(choice), image_size)
     return space
-
-
-def find_directions(names: tuple[str, ...]) -> dict[str, Better]:
-    """Measure to its direction; the accuracy is that of a search that trains."""
-    better: dict[str, Better] = {
-        name: "higher" if name == ACCURACY else get_proxy(name).better for name in names
-    }
-    if not objectives(better):
-        raise ValueError(
-            f"nothing to search for: {', '.join(names)} {'is' if len(names) == 1 else 'are'} "
-            "only reported; add a measure that has a better side, such as length_distortion"
-        )
-    return better
 
 
 def check_stay(run: Run[Any, Any, Any], needed: Mapping[str, Path]) -> None:

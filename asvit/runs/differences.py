@@ -115,8 +115,8 @@ def _accuracy_differences(
 
 def _difference(name: str, place: int, share: IntervalEstimate, **more: Any) -> Difference:
     """A difference of shares, in points."""
-    points = _estimate(share)
-    return Difference(name, place, points.value, Interval(points.low, points.high), **more)
+    points = share.per_cent
+    return Difference(name, place, points.value, points.interval, **more)
 
 
 def _same_images(run: Result, first: Result) -> bool:
@@ -163,8 +163,8 @@ def _balanced(sides: Sequence[tuple[int, Sequence[Answer]]]) -> IntervalEstimate
 
 def _estimate(share: IntervalEstimate) -> Estimate:
     """A share as per cent."""
-    low, high = share.interval
-    return Estimate(100 * share.value, 100 * low, 100 * high, digits=1)
+    points = share.per_cent
+    return Estimate(points.value, *points.interval, digits=1)
 
 
 def _number(value: Value) -> float | None:

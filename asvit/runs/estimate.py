@@ -56,7 +56,7 @@ def timed_on(device: str, workers: Workers | None) -> str:
 
 def with_example(
     remaining: Remaining,
-    job: MeasurementJob | None,
+    job: MeasurementJob,
     settings: Any,
     workers: Workers | None = None,
     **kind: Any,
@@ -67,8 +67,6 @@ def with_example(
     settings would be written to the cache.
     ``workers`` are the run's. ``kind`` is the ``space`` or the ``num_classes`` of the network.
     """
-    if job is None:
-        return remaining
     name = settings.data.partition(":")[0]
     if name == "fractal":
         fractal_classes(settings.data)  # refuses what is malformed

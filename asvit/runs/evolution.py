@@ -40,7 +40,7 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, Any]):
     algorithm = imported("asvit.runs.algorithms.evolution:EvolutionAlgorithm")
     pictures = imported("asvit.report.evolution:pictures")  # imports matplotlib
     details = imported("asvit.report.evolution:details")
-    written = "report.html, trials.csv, result.json, weights, figures"
+    written = "report.html, trials.csv, result.json, inherited.safetensors, figures"
     ends_in = "architecture"
     may_grow = ("generations", "random_paths")
 

@@ -24,7 +24,7 @@ from asvit.data.decoding import read_as
 from asvit.data.files import find_images
 from asvit.data.kinds import ImageKind, Picture
 from asvit.export.formats import CONFIG, FORMATS, IMAGE, INPUT, OUTPUT, PROBABILITIES
-from asvit.export.reload import by_torch, onnx_session, run_onnx, takes_pictures
+from asvit.export.reload import batch_of, by_torch, onnx_session, run_onnx, takes_pictures
 from asvit.export.settings import ExportSettings
 from asvit.export.writers import ABOUT, preparation_facts
 from asvit.networks import Network, WeightsFile
@@ -250,13 +250,14 @@ class Classifier:
             facts = without_digest(parse_json(about), checked=checked)
             facts.pop("code", None)  # which the graph computes, whatever its space has now
             content = WeightsFile.described(facts, {})
-            batch = _check_graph(session, content)
+            _check_graph(session, content)
         except MALFORMED as error:
             raise ValueError(
                 f"{path} is no copy of asvit export: {content_fault(error)}"
             ) from error
         run = _checked(path, run_onnx(session))
-        return cls.of(path, content, run, batch, alone=takes_pictures(session))
+        alone = takes_pictures(session)
+        return cls.of(path, content, run, batch_of(session), alone=alone)
 
     @classmethod
     def of(
@@ -383,8 +384,8 @@ def _checked(path: Path, run: Run) -> Run:
     return checked
 
 
-def _check_graph(session: Any, content: WeightsFile) -> int | None:
-    """Pictures in every batch of an ONNX graph of a network; None for any number."""
+def _check_graph(session: Any, content: WeightsFile) -> None:
+    """Check that an ONNX graph is of the network that its metadata describe."""
     network = content.network
     channels, *sides = network.image_shape
     prepares, logits = takes_pictures(session), (OUTPUT, [network.num_classes])
@@ -403,7 +404,3 @@ def _check_graph(session: Any, content: WeightsFile) -> int | None:
                 f"the {kind} of its graph is {shown(forms)}, not {name!r} of {shown(shape)} as "
                 "its metadata say"
             )
-    if prepares:
-        return 1
-    size = session.get_inputs()[0].shape[0]
-    return size if isinstance(size, int) else None

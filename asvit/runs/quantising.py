@@ -23,7 +23,7 @@ from asvit.data.tables import ListedDataset, has_part, is_table
 from asvit.data.training_sets import numbered_as, open_training_sets
 from asvit.designs.result import DesignResult
 from asvit.export.quantisation import CALIBRATION, Quantisation
-from asvit.export.reload import onnx_session, run_onnx, takes_pictures
+from asvit.export.reload import batch_of, onnx_session, run_onnx, takes_pictures
 from asvit.networks import WeightsFile
 from asvit.reference.intervals import paired_difference
 from asvit.runs.trained_on import TrainedPictures, images_of
@@ -206,7 +206,7 @@ def judge(
     graphs = [_Graph(path, content) for path in (before, after)]
     known, new = _right_answers(graphs, pictures.others, progress)
     times = [graph.latency() for graph in graphs]
-    difference = paired_difference(new, known)
+    difference = paired_difference(new, known).per_cent
     low, high = difference.interval
     quantisation = Quantisation(
         calibrated=calibrated,
@@ -214,8 +214,8 @@ def judge(
         source=pictures.others.source,
         accuracy=100 * float(new.mean()),
         accuracy_before=100 * float(known.mean()),
-        difference=100 * difference.value,
-        interval=(100 * low, 100 * high),
+        difference=difference.value,
+        interval=(low, high),
         tolerance=tolerance,
         size=after.stat().st_size,
         size_before=before.stat().st_size,
@@ -256,10 +256,8 @@ class _Graph:
     def __init__(self, path: Path, content: WeightsFile) -> None:
         session = onnx_session(path, threads=torch.get_num_threads())
         self._content, self._run = content, run_onnx(session)
-        self._alone = takes_pictures(session)
+        self._alone, self._batch = takes_pictures(session), batch_of(session)
         self.prepare: Prepare = np.asarray if self._alone else _prepared(content)
-        size = 1 if self._alone else session.get_inputs()[0].shape[0]
-        self._batch = size if isinstance(size, int) else None
 
     def classes(self, images: Sequence[Array]) -> Array:
         """The likeliest class of each prepared picture."""

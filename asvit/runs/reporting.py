@@ -29,7 +29,7 @@ def show(kind: type[Run[Any, Any, Any]], result: Result, screen: Console) -> Non
             screen.print(lines)
     if result.kept:
         folder, names = result.folder, kind.written.split(", ")
-        there = ", ".join(n for n in names if "." not in n or (folder / n).exists())
+        there = ", ".join(n for n in names if n == "figures" or (folder / n).exists())
         screen.print(legible(f"folder: {folder}{f' ({there})' if there else ''}"))
     if result.next_command:
         screen.print(f"next:   {result.next_command}", soft_wrap=True)  # to be copied

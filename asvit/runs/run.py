@@ -27,6 +27,7 @@ from asvit.core.settings import (
     option_fields,
     option_of,
     setting,
+    stored_value,
     wrong_option,
 )
 from asvit.core.store import Store
@@ -182,6 +183,7 @@ class Run(ABC, Generic[S, R, J]):
                 raise TypeError(unknown("setting", name, [*names, *own]))
         with wrong_option():
             settings = cls.settings_type.make(preset, **values)
+            options = {name: stored_value(cls, name, options[name]) for name in options}
         return cls(settings=settings, **options)
 
     def resolved(self) -> Self:
@@ -192,7 +194,7 @@ class Run(ABC, Generic[S, R, J]):
         """Refuse what cannot be done, by looking names up: quickly, and without writing."""
 
     def load(self) -> Mapping[str, Any] | None:
-        """Load images and networks, perhaps twice, and say what the run is started with.
+        """Load images and networks, and say what the run is started with.
 
         Returns:
             Values by name, of which ``images`` and ``device`` must not change; None where nothing
@@ -336,6 +338,12 @@ class Run(ABC, Generic[S, R, J]):
         from asvit.report.html import summary_html
 
         return summary_html(cls.summary(result), heading="h4")
+
+    def with_settings(self, settings: S, *loaded: str) -> Self:
+        """This run with other settings, and what it has ``loaded`` already of these attributes."""
+        run = dataclasses.replace(self, settings=settings)
+        vars(run).update({name: vars(self)[name] for name in loaded if name in vars(self)})
+        return run
 
     def run(self) -> R:
         """The result, by :func:`asvit.runs.lifecycle.perform`."""

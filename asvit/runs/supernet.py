@@ -8,12 +8,12 @@ from typing import Any
 
 from asvit.core.console import clock, quantity
 from asvit.core.run_files import LOSSES, METRICS_STEPS, SUPERNET_WEIGHTS, previous
-from asvit.core.settings import device_setting, setting
+from asvit.core.settings import device_setting, setting_of
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import SummaryPart
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import Run, imported
-from asvit.runs.tracking import track_setting
+from asvit.runs.shared import SharedRun
 from asvit.training.supernets.settings import SupernetResult, SupernetSettings
 
 
@@ -38,10 +38,8 @@ class SupernetRun(Run[SupernetSettings, SupernetResult, Any]):
     written = "report.html, supernet.safetensors, losses.csv, result.json"
 
     device: str = device_setting(repeats=False)
-    log_every: int = setting(
-        50, "Updates between two rows of metrics_steps.csv; 0 for none.", at_least=0
-    )
-    track: str = track_setting("the rows of epochs and of metrics_steps.csv")
+    log_every: int = setting_of(SharedRun, "log_every")
+    track: str = setting_of(SharedRun, "track")
 
     def default_name(self) -> str:
         """Named after the space, the image size and the seed."""

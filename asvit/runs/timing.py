@@ -231,17 +231,7 @@ def _by_command(
         ) from error
 
 
-def fresh_latency(
-    text: str,
-    image_size: int,
-    batch: int,
-    device: str,
-    runtime: str,
-    *,
-    num_classes: int,
-    in_chans: int = 3,
-    command: str | None = None,
-) -> Latency:
+def fresh_latency(text: str, *, command: str | None = None, **options: Any) -> Latency:
     """:func:`latency` of an architecture's text in a process of its own, with as many threads.
 
     What this process has done before, such as filling the memory, has no part in it. Where that
@@ -250,19 +240,10 @@ def fresh_latency(
     """
     if command is not None:
         forget(command)
-        return _by_command(text, image_size, batch, num_classes, in_chans, command=command)
-    options: dict[str, Any] = {
-        **{"image_size": image_size, "batch": batch, "device": device, "runtime": runtime},
-        **{"num_classes": num_classes, "in_chans": in_chans},
-    }
+        return latency(text, command=command, **options)
     threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
     try:
-        answer = call(
-            "asvit.runs.timing:latency",
-            environment=threads,
-            network=text,
-            **options,
-        )
+        answer = call("asvit.runs.timing:latency", environment=threads, network=text, **options)
     except OSError as error:
         logger.warning("%s is timed in this process, as another one cannot: %s", text, error)
         return latency(text, **options)

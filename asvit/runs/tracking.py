@@ -1,7 +1,5 @@
 """``--track``: the rows of a run, told to accelerate's experiment trackers while it goes on."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import logging
@@ -38,21 +36,25 @@ def track_setting(what: str) -> Any:
         f"Send {what} to tensorboard, wandb or mlflow; separate several by commas.",
         metavar="NAME",
         shown="nobody",
+        convert=known_trackers,
         complete="asvit.runs.tracking:TRACKERS",
         listed=False,
         repeats=False,
     )
 
 
-def check_trackers(names: str) -> None:
-    """Check that trackers are known and their libraries are installed.
+def known_trackers(names: str) -> str:
+    """Names of trackers, which have to be known, and their libraries installed.
 
     Raises:
         WrongOption: If accelerate has no such tracker.
         ImportError: If a library is missing.
     """
+    if not isinstance(names, str):
+        raise WrongOption(f"track must be names in one text, as in wandb,mlflow; got {names!r}")
     for name in _names(names):
         _class_of(name)
+    return names
 
 
 @contextmanager
@@ -76,25 +78,6 @@ def tracking(names: str, folder: Path, settings: Settings) -> Iterator[Track]:
         for name, tracker in trackers.items():
             with _left_out(name):
                 tracker.finish()
-
-
-class _Rows:
-    """Tells trackers of rows."""
-
-    def __init__(self, trackers: dict[str, Any], file: _TrackerFile) -> None:
-        self._trackers, self._file = trackers, file
-        self._before = {name: file.numbers(name) for name in trackers}
-
-    def __call__(self, series: str, row: object, number: int) -> None:
-        values = _values(series, row)
-        for name, tracker in list(self._trackers.items()):
-            if number <= self._before[name].get(series, 0):
-                continue
-            with _left_out(name) as failed:
-                tracker.log(values, step=number)
-                self._file.add(name, series, number)
-            if failed:
-                del self._trackers[name]
 
 
 class _TrackerFile:
@@ -137,6 +120,25 @@ class _TrackerFile:
     def _write(self) -> None:
         # Without waiting for the disk: after a power cut a few rows are told twice.
         write_bytes(self._path, json.dumps(self._runs).encode(), cached=True)
+
+
+class _Rows:
+    """Tells trackers of rows."""
+
+    def __init__(self, trackers: dict[str, Any], file: _TrackerFile) -> None:
+        self._trackers, self._file = trackers, file
+        self._before = {name: file.numbers(name) for name in trackers}
+
+    def __call__(self, series: str, row: object, number: int) -> None:
+        values = _values(series, row)
+        for name, tracker in list(self._trackers.items()):
+            if number <= self._before[name].get(series, 0):
+                continue
+            with _left_out(name) as failed:
+                tracker.log(values, step=number)
+                self._file.add(name, series, number)
+            if failed:
+                del self._trackers[name]
 
 
 def _names(names: str) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import logging
 import math
@@ -83,7 +82,6 @@ class CorrelationAlgorithm(CorrelationRun):
     journal_type = ScoreJournal
     _contexts: dict[int, EvalContext] = dataclasses.field(default_factory=dict, init=False)
     _due: dict[int, list[str]] | None = dataclasses.field(default=None, init=False)
-    _built: bool = dataclasses.field(default=False, init=False)  # what there is to measure
 
     @classmethod
     def make(cls, preset: str = "default", **values: Any) -> Self:
@@ -96,9 +94,7 @@ class CorrelationAlgorithm(CorrelationRun):
     def resolved(self) -> Self:
         """An image size that every row of the table has anyway is left to the rows."""
         settings = own_sizes(self.settings, self.table)
-        run = copy.copy(self)  # with the table, which is read, and warned of, once
-        run.settings = settings
-        return run
+        return self if settings == self.settings else self.with_settings(settings, "table")
 
     @property
     def typed_values(self) -> Mapping[str, object]:
@@ -179,25 +175,17 @@ class CorrelationAlgorithm(CorrelationRun):
         return self._contexts[side]
 
     def load(self) -> Mapping[str, Any] | None:
-        """The table and the device, with images where nothing is known to be measured yet."""
+        """The table and the device; images where nothing is known to be measured yet.
+
+        Builds the networks to be measured; those of a table that was read before have been built.
+        """
         if self._due is None:
             self._context(self._side(self.plan.rows[0]))
         elif not self._due:
             return None
-        self._build(self.plan.rows if self._due is None else [*self._due])
+        if not isinstance(self.reference, ReferenceTable):
+            check_rows(self.table, self.plan.rows if self._due is None else [*self._due])
         return {"table": table_id(self.table), "device": self._device}
-
-    def _build(self, rows: Sequence[int]) -> None:
-        """Build the networks of rows: of those to be measured, all at first and then what is due.
-
-        Those of tables that come along, or were read before, have been built.
-
-        Raises:
-            ValueError: For the first that cannot be built.
-        """
-        if not self._built and not isinstance(self.reference, ReferenceTable):
-            check_rows(self.table, rows)
-        self._built = True
 
     def gpus(self, device: str) -> Mapping[str, str]:
         """As the base has them, or those of the cluster that measures."""
@@ -298,8 +286,9 @@ class CorrelationAlgorithm(CorrelationRun):
         check_settings(self, store)
         jobs = self._jobs(self._missing(store))
         remaining = Remaining(len(self.plan.rows) - len(jobs), len(jobs))
-        job = jobs[len(jobs) // 2] if jobs else None
-        classes = self.table.num_classes
+        if not jobs:
+            return remaining
+        job, classes = jobs[len(jobs) // 2], self.table.num_classes
         return with_example(remaining, job, self.settings, self.workers, num_classes=classes)
 
     def _missing(self, journal: ScoreJournal) -> dict[int, list[str]]:

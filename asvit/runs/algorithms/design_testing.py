@@ -117,8 +117,8 @@ class DesignTest:
 
 def _per_cent(estimate: IntervalEstimate) -> Share:
     """A share and the ends of its interval."""
-    low, high = estimate.interval
-    return Share(100 * estimate.value, 100 * low, 100 * high)
+    share = estimate.per_cent
+    return Share(share.value, *share.interval)
 
 
 def _balanced_accuracy(right: Sequence[bool], files: Sequence[_TestPicture]) -> Share:

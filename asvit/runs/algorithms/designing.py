@@ -61,7 +61,7 @@ from asvit.runs.designing import DesignRun
 from asvit.runs.folder import plain_name
 from asvit.runs.lifecycle import finished_result, peeked
 from asvit.runs.search import SearchRun
-from asvit.runs.tracking import check_trackers, event_files
+from asvit.runs.tracking import event_files
 from asvit.runs.training import TrainRun, few_pictures_note
 from asvit.search.settings import LIMITS
 from asvit.spaces import load_space
@@ -90,7 +90,6 @@ class DesignAlgorithm(DesignRun):
     """Executes a design."""
 
     results: StageResults = field(default_factory=StageResults, init=False)
-    _pretrained_checked: bool = field(default=False, init=False)
     _tell: Tell = field(default_factory=lambda: ignore, init=False)  # of the stage under way
     _journal: DesignJournal = field(init=False, repr=False, compare=False)
 
@@ -179,7 +178,6 @@ class DesignAlgorithm(DesignRun):
     def check(self) -> None:
         """Look names up, and whether there are limits that any network can be within."""
         s = self.settings
-        check_trackers(self.track)
         if all(getattr(s, name) is None for name in LIMITS):
             raise WrongOption("a design needs a limit; give max_params, max_macs or max_latency")
         if s.hours is not None and 3600 * s.hours <= AFTERWARDS:
@@ -221,7 +219,8 @@ class DesignAlgorithm(DesignRun):
             return start
         journal = peeked(self)
         if s.pretrained is not None and "finalists" not in journal.results:
-            self._check_pretrained(journal)
+            self.results["pictures"] = journal.results.get("pictures") or self._sampled_facts
+            self.plan.check_pretrained(s.data)
         if s.teacher is not None and "training" not in journal.results:
             self._check_teacher()
         return start
@@ -240,14 +239,6 @@ class DesignAlgorithm(DesignRun):
         for side in (s.image_size,) if s.image_size else (SIDES[0], SIDES[-1]):
             how = TrainSettings.make(architecture=s.teacher, image_size=side, **teacher)
             load_teacher(how, images.classes, images.kind)
-
-    def _check_pretrained(self, journal: DesignJournal) -> None:
-        """Check once, as it may time networks, that pretrained ones race and have weights."""
-        if self._pretrained_checked:
-            return
-        self.results["pictures"] = journal.results.get("pictures") or self._sampled_facts
-        self.plan.check_pretrained(self.settings.data)
-        self._pretrained_checked = True
 
     def other_files(self, folder: Path) -> Sequence[str]:
         """As the base has them, with the cards of copies, and those of stages.

@@ -52,7 +52,6 @@ class EvolutionAlgorithm(EvolutionRun):
     """Proposes paths by evolution, and evaluates them with the weights of the supernet."""
 
     journal_type = AccuracyJournal
-    file: SupernetFile | None = None  # the supernet, where it is read already
 
     @classmethod
     def make(cls, preset: str = "default", **values: Any) -> Self:
@@ -71,12 +70,12 @@ class EvolutionAlgorithm(EvolutionRun):
                 f"min_macs={self.settings.min_macs:,} is more than the {most:,} multiply-adds of "
                 "the DeiT of this size, the limit unless another is given; give max_macs, too"
             )
-        return replace(self, settings=replace(self.settings, max_macs=most), file=self.trained)
+        return self.with_settings(replace(self.settings, max_macs=most), "trained")
 
     @cached_property
     def trained(self) -> SupernetFile:
         """The supernet, which must be finished."""
-        return self.file or SupernetFile.read_finished(self.source)
+        return SupernetFile.read_finished(self.source)
 
     @cached_property
     def allowed(self) -> AllowedPaths:

@@ -158,8 +158,6 @@ class BuildAlgorithm(BuildRun):
 
 def find_devices(names: str, jobs: int) -> tuple[str, ...]:
     """The device of each process."""
-    if jobs < 1:
-        raise ValueError(f"jobs={jobs}; use at least 1")
     devices = [str(resolve_device(name.strip())) for name in names.split(",")]
     kinds = sorted({device.partition(":")[0] for device in devices})
     if len(kinds) > 1:

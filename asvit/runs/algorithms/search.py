@@ -32,7 +32,7 @@ from asvit.reference.build import accuracies_in_words
 from asvit.reference.findings import LEAST_TRAININGS
 from asvit.reference.statistics import check_per_cent
 from asvit.runs.algorithms.measuring import MeasuringAlgorithm
-from asvit.runs.checks import find_directions, find_space
+from asvit.runs.checks import find_space
 from asvit.runs.estimate import Remaining, training_seconds, with_example
 from asvit.runs.lifecycle import check_settings, earlier_result, finished_result
 from asvit.runs.measurement_pool import Evaluator, MeasurementJob
@@ -40,7 +40,7 @@ from asvit.runs.run import Run
 from asvit.runs.scaling import ScaleRun
 from asvit.runs.search import FAMILIES_UNPLANNED, FAMILIES_UNRANKED, SearchRun, next_budget
 from asvit.runs.timing import fresh_latency, latency
-from asvit.runs.tracking import check_trackers, tracking
+from asvit.runs.tracking import tracking
 from asvit.runs.training_pool import TrainingPool
 from asvit.search import Measurement, TrialRow
 from asvit.search.controllers import get_controller
@@ -83,6 +83,7 @@ from asvit.search.training_tables import check_recipe, to_csv, trainings_in
 from asvit.spaces import SearchSpace
 from asvit.spaces.base import Architecture
 from asvit.spaces.union import sources_of_spaces
+from proxies import get_proxy
 from proxies.latency import Latency, time_in_words
 from scaling.ranking import Better
 
@@ -133,7 +134,6 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
         forget_images()
         super().check()
         self._check_moved()
-        check_trackers(self.track)
         if self.evaluate is not None and self.workers is not None:
             raise ValueError("a function given as evaluate is called here; leave workers out")
         get_controller(self.settings.controller)
@@ -164,8 +164,17 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
 
     @cached_property
     def better(self) -> Mapping[str, Better]:
-        """Direction of each measure."""
-        return find_directions(self.settings.proxies)
+        """Direction of each measure; that of the accuracy where the search trains."""
+        names = self.settings.proxies
+        better: dict[str, Better] = {
+            name: "higher" if name == ACCURACY else get_proxy(name).better for name in names
+        }
+        if not objectives(better):
+            raise ValueError(
+                f"nothing to search for: {', '.join(names)} {'is' if len(names) == 1 else 'are'} "
+                "only reported; add a measure that has a better side, such as length_distortion"
+            )
+        return better
 
     @cached_property
     def space(self) -> SearchSpace:

@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar
 
 from asvit.core.progress import Track, image_progress
 from asvit.core.results import Result
-from asvit.core.settings import LARGEST, Settings, WrongOption, wrong_option
+from asvit.core.settings import Settings, wrong_option
 from asvit.core.versions import code_versions
 from asvit.data.headers import Images, refuse_unreadable, unreadable_images
 from asvit.executors.base import cores
@@ -38,14 +38,10 @@ class SharedAlgorithm(SharedRun[S, R]):
 
     typed: str = ""  # what was typed for the architecture: its text, or a run folder
     found_by: Mapping[str, Any] | None = None  # the run of that folder
-    group: ProcessGroup | None = None  # the processes, where they have met already
 
     @classmethod
     def make(cls, preset: str = "default", **values: Any) -> Self:
         """As the base does; the architecture may be the folder of a run that ended in one."""
-        for name in ("checkpoint_minutes", "log_every"):
-            if not 0 <= values.get(name, 0) < LARGEST:
-                raise WrongOption(f"{name} must be at least 0, got {values[name]!r}")
         if values.get("architecture") is None:
             return super().make(preset, **values)
         typed = str(values["architecture"])
@@ -57,7 +53,7 @@ class SharedAlgorithm(SharedRun[S, R]):
     @cached_property
     def processes(self) -> ProcessGroup:
         """The processes that train together."""
-        return self.group or ProcessGroup(self.device)
+        return ProcessGroup(self.device)
 
     @contextmanager
     def session(self) -> Iterator[None]:

@@ -17,7 +17,7 @@ from asvit.core.run_files import LOSSES, SUPERNET_WEIGHTS
 from asvit.core.versions import versions
 from asvit.models.psvit_supernet import PSViTSupernet
 from asvit.runs.supernet import SupernetRun
-from asvit.runs.tracking import check_trackers, tracking
+from asvit.runs.tracking import tracking
 from asvit.search.supernet_space import SupernetSpace
 from asvit.training.checkpoint import Saved, check_finite, read_or_restore
 from asvit.training.step_log import StepLog
@@ -56,7 +56,6 @@ class SupernetAlgorithm(SupernetRun):
     def check(self) -> None:
         """Find the space and the device."""
         _ = self.space, self.where
-        check_trackers(self.track)
 
     def load(self) -> Mapping[str, Any]:
         """Images and the kind of device."""

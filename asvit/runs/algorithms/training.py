@@ -26,7 +26,6 @@ from asvit.networks import Network
 from asvit.runs.algorithms.shared import SharedAlgorithm
 from asvit.runs.checks import check_stay
 from asvit.runs.folder import LOCK, seems_usable
-from asvit.runs.tracking import check_trackers
 from asvit.runs.training import TrainRun, plan_lines
 from asvit.training.balance import imbalance
 from asvit.training.checkpoint import Checkpoint, Origin, Saved, settings_in
@@ -53,8 +52,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
     """Trains a network on labelled images."""
 
     requested: Mapping[str, Any] | None = None  # settings, where the batch may follow the data
-    opened: TrainingSets | None = None  # the images, where they are open already
-    planned: Mapping[str, Any] | None = None
+    planned: Mapping[str, Any] | None = field(default=None, init=False)
     normalisation: Normalisation | None = field(default=None, init=False)
 
     @classmethod
@@ -74,9 +72,8 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             return self
         final = {"architecture": self.settings.architecture, "batch_size": self._batch()}
         settings = TrainSettings.make(**{**self.requested, **final})
-        whole = replace(self, settings=settings, requested=None)
-        if "sets" in vars(self):  # which had to be opened to know how many there are
-            return replace(whole, opened=self.sets, group=self.processes)
+        whole = self.with_settings(settings, "sets", "processes")
+        whole.requested = None
         return whole
 
     def _batch(self) -> int:
@@ -117,8 +114,6 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
     @cached_property
     def sets(self) -> TrainingSets:
         """The images; the first process makes those that have to be made."""
-        if self.opened is not None:
-            return self.opened
         with self.processes.first_before_others():
             first = self.processes.first
             progress = image_progress(self.progress) if first else None
@@ -143,17 +138,15 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         """The teacher with its weights, if there is one."""
         return load_teacher(self.settings, self.sets.classes, self.sets.kind)
 
-    @cached_property
-    def fresh_weights(self) -> Sequence[str]:
-        """Names of weights that the file to start from lacks; none once the training has begun."""
+    def _check_weights(self) -> None:
+        """Check that the weights to start from suit the network, unless the training has begun."""
         s = self.settings
         if s.weights is None or any(path.exists() for path in self._states):
-            return ()
-        fresh = load_pretrained(self.network.build(), s.weights, new_head=s.new_head)
+            return
+        load_pretrained(self.network.build(), s.weights, new_head=s.new_head)
         line = "" if s.new_head else other_classes(s.weights, self.sets.classes)
         if line and self.first():
             logger.warning("%s; --new-head starts with a fresh one", line)
-        return fresh
 
     @property
     def title(self) -> str:
@@ -166,9 +159,8 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         return _MOST_FOR_GPU if self.processes.device.type == "cuda" else super().most_workers
 
     def check(self) -> None:
-        """Find device and libraries, and the run to resume."""
+        """Find the device, and the run to resume."""
         _ = self.processes
-        check_trackers(self.track)
         # A run that was stopped in its first epoch has but claimed its folder.
         if self.resume and not any((self.folder / n).exists() for n in (CHECKPOINT, LOCK)):
             raise FileNotFoundError(
@@ -180,7 +172,8 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         s = self.settings
         needed = {"what it starts from": s.weights, "the teacher": s.teacher_weights}
         check_stay(self, weights_paths(needed))
-        _ = self.sets, self.teacher, self.fresh_weights
+        _ = self.sets, self.teacher
+        self._check_weights()
         return {"images": self.sets.provenance, "device": self.processes.device.type}
 
     def settled(self, store: Saved[Checkpoint], result: TrainResult) -> bool:

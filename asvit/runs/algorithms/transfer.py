@@ -13,7 +13,6 @@ import torch
 from asvit.core.progress import Tell, ignore
 from asvit.core.versions import missing, versions
 from asvit.runs.algorithms.shared import SharedAlgorithm
-from asvit.runs.tracking import check_trackers
 from asvit.runs.transfer import DetectionRun, SegmentationRun, TransferRun
 from asvit.training.checkpoint import Checkpoint, Origin, Saved
 from asvit.transfer.detector import Detection
@@ -50,9 +49,8 @@ class TransferAlgorithm(SharedAlgorithm[S, R], TransferRun[S, R]):
             raise missing(f"asvit {self.command}", str(error.name), "transfer") from error
 
     def check(self) -> None:
-        """Find the device and libraries."""
+        """Find the device."""
         _ = self.processes
-        check_trackers(self.track)
 
     def load(self) -> Mapping[str, Any]:
         """Annotations and the kind of device."""

@@ -140,13 +140,6 @@ def test_without_minutes_there_are_checkpoints_at_the_ends_of_epochs_alone(
     assert (len(kept.history), kept.part) == (1, None)
 
 
-@pytest.mark.parametrize("name", ["checkpoint_minutes", "log_every"])
-def test_values_below_zero_are_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ValueError, match=f"{name} must be at least 0, got -1"):
-        run_training(ARCH, out=tmp_path / "run", **{**TINY, name: -1})
-    assert not (tmp_path / "run").exists()
-
-
 def test_a_part_that_is_longer_than_an_epoch_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     stopped(folder, 2, **RICH)

@@ -158,7 +158,7 @@ def test_a_network_has_one_file_and_its_random_weights_are_the_callers_no_less(
     first, second = (asvit.latency(TEXT, 32, command=command) for _ in range(2))
     assert first is second
     assert first.milliseconds > cost(TEXT, 32).params * 4 / 1000
-    again = fresh_latency(TEXT, 32, 1, "cuda", "eager", num_classes=1000, command=command)
+    again = fresh_latency(TEXT, image_size=32, device="cuda", command=command)
     assert again.milliseconds == first.milliseconds
     assert calls(bench) == 6
 

@@ -1,6 +1,8 @@
 """The life of a run of any kind, with a toy: start, stop, continue, extend, refuse."""
 
+import io
 import json
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -10,19 +12,26 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner
+from rich.console import Console
 
 from asvit.cli.run_command import run_command
 from asvit.core.progress import Progress
-from asvit.core.settings import Settings, fields_of, option_of
+from asvit.core.settings import Settings, WrongOption, fields_of, option_of
 from asvit.core.versions import versions
 from asvit.runs.folder import known_files, newest_run
 from asvit.runs.lifecycle import peeked
+from asvit.runs.reference import BuildRun
+from asvit.runs.reporting import show
 from asvit.runs.run import RUNS, headline_of, kind_of, register_run, write_report
 from asvit.runs.scaling import ScaleRun
+from asvit.runs.supernet import SupernetRun
+from asvit.runs.training import TrainRun
 from tests.asvit.toy_run import ToyJournal, ToyResult, ToyRun
 from tests.hostile import summed, unsummed
 
 pytestmark = pytest.mark.usefixtures("toy_kind")
+
+NETWORK = {"architecture": "8,2,3|4,1,2|4,1,4|4,1,6|32"}
 
 
 def run(out: Path | None, **given: Any) -> ToyResult:
@@ -97,6 +106,23 @@ def test_what_follows_from_the_journal_is_written_again(tmp_path: Path, gone: st
     assert ToyRun.worked == [0, 1, 2]
     (tmp_path / "result.json").write_text("{")
     assert [row.step for row in run(tmp_path).rows] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "words"),
+    [
+        (TrainRun, {**NETWORK, "checkpoint_minutes": -1}, "minutes must be a number at least 0"),
+        (TrainRun, {**NETWORK, "workers": -1}, "workers must be at least 0, got -1"),
+        (SupernetRun, {"log_every": -1}, "log_every must be at least 0, got -1"),
+        (BuildRun, {"jobs": 1.5}, "jobs must be a whole number, got 1.5"),
+        (ScaleRun, {**NETWORK, "fresh": "no"}, "fresh must be true or false, got 'no'"),
+    ],
+)
+def test_options_of_a_run_are_checked_as_its_settings_are(
+    kind: Any, options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(WrongOption, match=re.escape(words)):
+        kind.make(**options)
 
 
 def test_a_larger_number_extends_a_run(tmp_path: Path) -> None:
@@ -223,6 +249,29 @@ def test_a_refusal_before_the_start_leaves_nothing_and_removes_nothing(
     with pytest.raises(ValueError, match="no"):
         run(tmp_path, fresh=True)
     assert files(tmp_path) == before
+
+
+def test_images_and_networks_are_loaded_once_and_not_for_a_finished_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded, load = list[int](), ToyRun.load
+
+    def noted(one: ToyRun) -> Any:
+        loaded.append(one.settings.steps)
+        return load(one)
+
+    monkeypatch.setattr(ToyRun, "load", noted)
+    for steps in (2, 3, 3):
+        run(tmp_path, steps=steps)
+    assert loaded == [2, 3]
+
+
+def test_the_files_and_folders_that_are_there_are_named_with_the_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ToyRun, "written", "report.html, timm, result.json, figures")
+    show(ToyRun, run(tmp_path), Console(file=(printed := io.StringIO()), width=1000))
+    assert f"folder: {tmp_path} (report.html, result.json, figures)\n" in printed.getvalue()
 
 
 def test_the_folder_is_named_after_what_has_no_default() -> None:

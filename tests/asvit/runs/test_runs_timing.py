@@ -177,7 +177,7 @@ def test_runtimes_that_are_not_installed(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_process_of_its_own_times_a_network() -> None:
-    found = fresh_latency(TEXT, 32, 2, "cpu", "eager", num_classes=5)
+    found = fresh_latency(TEXT, image_size=32, batch=2, num_classes=5)
     assert (found.batch, found.image_size, found.runtime) == (2, 32, "eager")
     assert found.threads == torch.get_num_threads()
     assert found.milliseconds > 0
@@ -187,7 +187,7 @@ def test_what_no_other_process_can_time_is_timed_here(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("sys.executable", "false")
-    assert fresh_latency(TEXT, 32, 1, "cpu", "eager", num_classes=5).milliseconds > 0
+    assert fresh_latency(TEXT, image_size=32, num_classes=5).milliseconds > 0
     assert f"{TEXT} is timed in this process" in caplog.text
 
 

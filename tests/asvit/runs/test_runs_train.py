@@ -411,6 +411,6 @@ def test_workers_are_as_many_as_cores_up_to_a_limit_of_the_device(
     workers: int,
 ) -> None:
     monkeypatch.setattr(shared, "cores", lambda: cores)
-    group: Any = SimpleNamespace(device=torch.device(device), world=1)
-    run: Any = TrainRun.make(architecture="timm:resnet18", group=group)
+    run: Any = TrainRun.make(architecture="timm:resnet18")
+    run.processes = SimpleNamespace(device=torch.device(device), world=1)
     assert run.workers_for(images, epochs) == workers
