@@ -248,7 +248,6 @@ class Classifier:
             if about is None:
                 raise ValueError("it does not say which network it is of")
             facts = without_digest(parse_json(about), checked=checked)
-            facts.pop("code", None)  # which the graph computes, whatever its space has now
             content = WeightsFile.described(facts, {})
             _check_graph(session, content)
         except MALFORMED as error:
