@@ -272,8 +272,10 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
 
     @property
     def code(self) -> Mapping[str, str]:
-        """As the base has it: of the measures and of the space."""
-        return code_versions(self.measures, sources_of_spaces([self.space]))
+        """As the base has it: of the measures, of the space and of the controller."""
+        controller = get_controller(self.settings.controller)
+        own = {controller.name: controller.source}
+        return code_versions(self.measures, sources_of_spaces([self.space]), own)
 
     def check_store(self, store: StudyStore) -> None:
         """Check the space, and the trainings of a table to start from."""

@@ -4,6 +4,7 @@ import importlib
 import logging
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import asvit
 from asvit.runs import lifecycle
 from asvit.runs.measurement_worker import MeasurementWorker, measuring_work
+from asvit.search import CONTROLLERS
 from asvit.spaces import SPACES
 from proxies import PROXIES
 from proxies.registry import Registry
@@ -217,6 +219,20 @@ def test_a_search_of_an_edited_space_is_refused_and_left_as_it_is(
         asvit.run_search(steps=steps, **how)
     assert (tmp_path / "run" / "study.journal").read_bytes() == before
     asvit.run_search(steps=steps, fresh=True, **how)
+
+
+def test_a_search_by_an_edited_controller_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    how = {"space": "asvit-tiny", "controller": "random", "proxies": ("params",), "recheck": 1}
+    mine = CONTROLLERS["random"]
+    assert not mine.source
+    for digest in ("first", "first"):
+        monkeypatch.setitem(CONTROLLERS, "random", replace(mine, source=digest))
+        asvit.run_search(steps=3, out=tmp_path / "run", **how, **SMALL)
+    monkeypatch.setitem(CONTROLLERS, "random", replace(mine, source="second"))
+    with pytest.raises(ValueError, match=r"with other code of controller random, .* --fresh"):
+        asvit.run_search(steps=4, out=tmp_path / "run", **how, **SMALL)
 
 
 def test_a_scaling_in_an_edited_space_measures_again(
