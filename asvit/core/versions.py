@@ -6,6 +6,7 @@ from importlib.metadata import version
 
 from asvit._version import __version__
 from proxies.registry import sources_of
+from proxies.text import one_line
 
 # How many parts of a version have to agree: timm changes its networks in the third; of asvit, all.
 _COMPARED = {"torch": 2, "timm": 3, "numpy": 2, "optuna": 2}
@@ -41,6 +42,15 @@ def stored_code(versions: Mapping[str, str]) -> dict[str, str]:
 def with_code(versions: Mapping[str, str], code: Mapping[str, str]) -> dict[str, str]:
     """The ``versions`` of a run with other code digests."""
     return {**{key: text for key, text in versions.items() if not _is_code(key)}, **code}
+
+
+def check_same_code(code: Mapping[str, str], here: Mapping[str, str]) -> None:
+    """Refuse other code ``here``, in a worker, than in the process that stores its answers."""
+    if changed := [name for name in here if here[name] != code.get(name, here[name])]:
+        raise ValueError(
+            f"the code of {one_line(changed[0])} has changed since this run began; start it "
+            "again, to measure with the new one"
+        )
 
 
 def _is_code(key: str) -> bool:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from asvit.core.codec import from_json, to_json
+from asvit.core.versions import check_same_code
 from asvit.data import load_images
 from asvit.data.base import Progress
 from asvit.data.sources import Images
@@ -128,7 +129,8 @@ def train_all(
     Trainings are yielded with their outcomes as they end; leaving the iteration ends the
     processes.
     """
-    work = Work("asvit.reference.trainer:worker", settings.to_json())
+    content = {"table": settings.to_json(), "code": settings.code}
+    work = Work("asvit.reference.trainer:worker", content)
     tasks = [training._asdict() for training in trainings]
     with closing(Pool(ProcessBackend(work, devices))) as pool, closing(pool.run(tasks)) as answers:
         for number, answer in answers:
@@ -145,5 +147,7 @@ def worker(
     settings: Mapping[str, Any], _arrays: Mapping[str, NDArray[np.generic]], device: str
 ) -> Callable[[Task], Any]:
     """The function that trains on a device, for executors."""
-    train = Trainer(BuildSettings.from_json(settings), device)
+    table = BuildSettings.from_json(settings["table"])
+    check_same_code(settings["code"], table.code)
+    train = Trainer(table, device)
     return lambda task: to_json(outcome_of(train, Training(**task)))

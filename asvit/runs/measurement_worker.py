@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from asvit.core.versions import code_versions
+from asvit.core.versions import check_same_code, code_versions
 from asvit.executors import Task, Work, one_thread
 from asvit.spaces import SearchSpace, build, cost, load_space
 from asvit.spaces.architectures import parse
@@ -18,7 +18,6 @@ from proxies.evaluation import FAILURES
 from proxies.forward_mode import use_blocks
 from proxies.messages import fault, out_of_memory
 from proxies.registry import UnknownNameError
-from proxies.text import one_line
 
 _UNKNOWN = (
     "a worker does not know what this process does, as it imports only the modules that "
@@ -67,7 +66,7 @@ class MeasurementWorker:
     def __init__(
         self, settings: Mapping[str, Any], arrays: Mapping[str, NDArray[np.generic]], device: str
     ) -> None:
-        check_same_code(settings["code"])
+        check_same_code(settings["code"], own_code())
         check_known(settings["names"], settings["architectures"])
         self._space = known_space(settings["space"])
         self._num_classes = settings["num_classes"]
@@ -143,16 +142,6 @@ def takes_all(device: str) -> bool:
 def own_code() -> dict[str, str]:
     """Digests of the user's own measures and spaces in this process."""
     return code_versions(PROXIES, sources_of_spaces(SPACES.values()))
-
-
-def check_same_code(code: Mapping[str, str]) -> None:
-    """Refuse other code in this process than in that which stores what is measured."""
-    here = own_code()
-    if changed := [name for name in here if here[name] != code.get(name, here[name])]:
-        raise ValueError(
-            f"the code of {one_line(changed[0])} has changed since this run began; start it "
-            "again, to measure with the new one"
-        )
 
 
 def check_known(names: Iterable[str], architectures: Iterable[str]) -> None:

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from asvit.core.codec import from_json, to_json
+from asvit.core.versions import check_same_code
 from asvit.data.base import Progress
 from asvit.data.sources import Images, open_dataset
 from asvit.executors import Pool, Task, Work, Workers, open_pool
@@ -20,7 +21,7 @@ from asvit.reference import trainer
 from asvit.reference.build import Outcome, Training, how_trained
 from asvit.reference.build_settings import BuildSettings
 from asvit.runs.measurement_pool import in_job_order
-from asvit.runs.measurement_worker import check_same_code, counted, known_space, own_code
+from asvit.runs.measurement_worker import counted, known_space, own_code
 from asvit.search import Measurement, TrainingSearchSettings
 from asvit.search.limits import Limits
 from asvit.search.settings import ACCURACY
@@ -172,7 +173,7 @@ def training_worker(
     settings: Mapping[str, Any], arrays: Mapping[str, NDArray[np.generic]], device: str
 ) -> Callable[[Task], Any]:
     """What trains in a worker; made and called as executors do it."""
-    check_same_code(settings["code"])
+    check_same_code(settings["code"], own_code())
     known_space(settings["space"])
     images = Images(
         torch.from_numpy(arrays["pixels"]),

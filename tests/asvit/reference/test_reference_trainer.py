@@ -22,6 +22,7 @@ from asvit.reference import trainer as module
 from asvit.reference.build import Training
 from asvit.reference.build_settings import BuildSettings
 from asvit.reference.trainer import Trainer, train_all
+from asvit.spaces import SPACES
 from asvit.training.supernets.splits import split, split_images
 from tests.campaigns import forked
 
@@ -159,10 +160,19 @@ def test_a_network_that_fails_in_a_process_is_no_bug(monkeypatch: pytest.MonkeyP
     def fails(*_: object, **__: object) -> nn.Module:
         raise TypeError("no such layer")
 
-    worker = module.worker(SETTINGS.to_json(), {}, "cpu")
+    worker = module.worker({"table": SETTINGS.to_json(), "code": {}}, {}, "cpu")
     monkeypatch.setattr(module, "build", fails)
     answer = perform(worker, Training(TEXT, 0)._asdict())
     assert answer["result"]["reason"].startswith("TypeError: no such layer (")
+
+
+def test_a_process_with_other_code_of_the_space_trains_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(SPACES["asvit"], "source", "edited")
+    content = {"table": SETTINGS.to_json(), "code": {"space asvit": "first"}}
+    with pytest.raises(ValueError, match="the code of space asvit has changed since this run"):
+        module.worker(content, {}, "cpu")
 
 
 def test_processes_that_die_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
