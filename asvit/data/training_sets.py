@@ -165,7 +165,7 @@ def open_test_part(spec: str, reading: str = "") -> LabelledImages:
     if is_table(path):
         others = (part for part in (TEST, VALIDATION) if has_part(path, part))
         return ListedDataset(path, next(others, TRAIN), reading=reading)
-    splits = split_folders(path)
+    splits = _part_folders(path)
     return FolderDataset(path / splits[-1] if splits else path, reading=reading)
 
 
@@ -285,11 +285,7 @@ def _parts(spec: str, validation: str | None) -> _Pair:
 
 def _folders(folder: Path, *, alone: bool, reading: str) -> _Pair:
     """A folder of classes, or of training and validation parts."""
-    inner = list_folder(folder)[1]
-    splits = split_folders(folder, inner)
-    # Beside other folders than these, "train" is the name of a class.
-    if not splits and [name.lower() for name in inner] == [TRAIN]:
-        splits = inner if list_folder(folder / inner[0])[1] else []
+    splits = _part_folders(folder)
     if alone or not splits:
         return FolderDataset(folder / splits[0] if splits else folder, reading=reading), None
     if len(splits) == 1:
@@ -299,6 +295,15 @@ def _folders(folder: Path, *, alone: bool, reading: str) -> _Pair:
         )
     first, second = (FolderDataset(folder / name, reading=reading) for name in splits[:2])
     return first, second
+
+
+def _part_folders(folder: Path) -> list[str]:
+    """As :func:`split_folders`, and a folder to train on that stands alone."""
+    inner = list_folder(folder)[1] if folder.is_dir() else []
+    # Beside other folders than these, "train" is the name of a class.
+    if [name.lower() for name in inner] == [TRAIN] and list_folder(folder / inner[0])[1]:
+        return inner
+    return split_folders(folder, inner)
 
 
 def _divided(
