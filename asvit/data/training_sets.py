@@ -33,7 +33,7 @@ from asvit.data.fractals import FractalDataset
 from asvit.data.kinds import GREY, PICTURES, ImageKind, the_same
 from asvit.data.libraries import open_hub_parts, open_torchvision_test
 from asvit.data.shards import SHARDS, ShardedDataset
-from asvit.data.sources import DOWNLOAD, fractal_classes, open_dataset
+from asvit.data.sources import DOWNLOAD, are_fractals, fractal_classes, open_dataset
 from asvit.data.store import cache_folder
 from asvit.data.tables import ListedDataset, has_part, is_table
 from proxies.text import one_line
@@ -116,7 +116,7 @@ def open_training_sets(
     for what, count in counts.items():
         if count is not None and count < 1:
             raise ValueError(f"{count} images {what} were requested; use 1 or more")
-    if spec.partition(":")[0] == "fractal":
+    if are_fractals(spec):
         if validation is not None:
             raise ValueError(f"{spec!r} has images for validation; leave {validation!r} out")
         number = fractal_classes(spec, classes)
@@ -212,7 +212,7 @@ def class_count(spec: str) -> int | None:
     """
     if spec in ("fractal", "gaussian"):
         return None
-    if spec.startswith("fractal:"):
+    if are_fractals(spec):
         return fractal_classes(spec)
     classes = len(_trained_on(spec).classes)
     return classes if classes > 1 else None
