@@ -205,7 +205,6 @@ def tables(rows: Sequence[Row]) -> str:
     pairs = [(PREDICTED, kind) for kind in kinds if kind != PREDICTED]
     pairs += [(BEST, FREE), (BEST, RANDOM), (SHORTER, RANDOM)]
     pairs += [(AT_CAP, kind) for kind in kinds if kind != AT_CAP]
-    pairs = [pair for pair in pairs if {*pair} <= {*kinds}]
     compared = {f"{one} than {other}": [(one, other)] for one, other in pairs}
     parts = [_each(rows, kinds), differences(compared, rows, paired=SEARCHES)]
     drawn = accuracies(rows, RANDOM)

@@ -163,6 +163,8 @@ def _kinds(rows: Sequence[Row]) -> str:
     lines = []
     for kind in KINDS:
         means = [statistics.fmean(values) for values in accuracies(rows, kind).values()]
+        if not means:  # in a comparison that was stopped
+            continue
         apart = f"{statistics.stdev(means):.1f}" if len(means) > 1 else "-"
         lines.append((kind, len(means), f"{statistics.fmean(means):.1f}", apart))
     columns = {"architectures": "l", "number": "r", "mean": "r", "standard deviation": "r"}

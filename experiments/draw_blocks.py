@@ -57,10 +57,10 @@ class Canvas:
         for i, line in enumerate(lines):
             self.text(x + width / 2, middle + 15 * i, line, "small" if i else "")
 
-    def way(self, *points: tuple[float, float], tip: bool = True) -> None:
-        """Draw a line through ``points``, with an arrowhead if ``tip``."""
+    def way(self, *points: tuple[float, float]) -> None:
+        """Draw an arrow through ``points``."""
         line = "L".join(f"{x:g} {y:g}" for x, y in points)
-        self._parts.append(f'<path class="way{" to" if tip else ""}" d="M{line}"/>')
+        self._parts.append(f'<path class="way to" d="M{line}"/>')
 
     def plus(self, x: float, y: float) -> None:
         """Draw a plus sign in a circle."""

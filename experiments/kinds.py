@@ -4,6 +4,7 @@ import argparse
 import statistics
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from asvit.reference.intervals import IntervalEstimate, contrast
@@ -165,9 +166,14 @@ def differences(
     *,
     paired: Collection[str] = (),
 ) -> str:
-    """The differences of labelled pairs of kinds, as Markdown; see :func:`difference`."""
+    """The differences of labelled pairs of kinds, as Markdown; see :func:`difference`.
+
+    Pairs of a kind without rows, in a comparison that was stopped, have no line.
+    """
+    there = {row.kind for row in rows}
     lines = [
         (label, *points(difference(rows, pairs, paired=paired)))
         for label, pairs in compared.items()
+        if there.issuperset(chain.from_iterable(pairs))
     ]
     return markdown({"points more": "l", "mean": "r", "95 % interval": "r"}, lines)

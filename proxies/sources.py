@@ -1,4 +1,4 @@
-"""Digests and places of users' code: of measures and spaces, stored with scores; of entries."""
+"""Digests and places of users' code: stored with what follows from it; of entries."""
 
 from __future__ import annotations
 
@@ -22,6 +22,17 @@ def source_of(functions: Iterable[Callable[..., Any] | None]) -> str:
     """
     codes = [text for function in functions if function is not None for text in _texts(function)]
     return hashlib.sha256(b"\0".join(codes)).hexdigest()[:16] if codes else ""
+
+
+def lasting_source(function: Callable[..., Any]) -> str:
+    """Digest of the code of a function that is the same in other sessions.
+
+    It is "unknown" for code without a file, and leaves out arguments of a ``partial``.
+    """
+    while isinstance(function, partial):
+        function = function.func
+    digest = source_of([function])
+    return digest if digest == source_of([function]) else "unknown"
 
 
 def same_definition(first: Any, second: Any) -> bool:

@@ -244,11 +244,9 @@ def _logging_on_stderr(session: Session) -> Iterator[None]:
     """Show the log of asvit's packages, from INFO up, while a command runs."""
     handler = _Stderr(session)
     loggers = [logging.getLogger(name) for name in ("asvit", "scaling", "proxies")]
-    # They warn about folders that nothing needs, and in a traceback about what is refused anyway.
-    libraries = [logging.getLogger(name) for name in ("matplotlib", "onnxscript")]
-    before = [(logger.level, logger.propagate) for logger in (*loggers, *libraries)]
-    for logger in libraries:
-        logger.setLevel(logging.ERROR)
+    matplotlib = logging.getLogger("matplotlib")
+    before = [(logger.level, logger.propagate) for logger in (*loggers, matplotlib)]
+    matplotlib.setLevel(logging.ERROR)  # it warns about folders that nothing needs
     for logger in loggers:
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
@@ -256,7 +254,7 @@ def _logging_on_stderr(session: Session) -> Iterator[None]:
     try:
         yield
     finally:
-        for logger, (level, propagate) in zip((*loggers, *libraries), before, strict=True):
+        for logger, (level, propagate) in zip((*loggers, matplotlib), before, strict=True):
             logger.removeHandler(handler)
             logger.setLevel(level)
             logger.propagate = propagate

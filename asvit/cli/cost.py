@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, astuple, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -171,10 +172,18 @@ def _timing_options(
 
 def _sizes_of(texts: Sequence[str]) -> tuple[int, int, int]:
     """Image size, classes and channels of the runs' networks, if they agree, else ImageNet's."""
+    from asvit.data.training_sets import channel_count
     from asvit.runs.architectures import find_architecture
 
-    sizes = {find_architecture(text).sizes for text in texts} - {None}
-    return (sizes.pop() if len(sizes) == 1 else None) or (224, 1000, _COLOURS)
+    sizes = set[tuple[int, int, int]]()
+    for start in map(find_architecture, texts):
+        if start.sizes is None:
+            continue
+        side, classes, channels = start.sizes
+        with suppress(ImportError, OSError, ValueError):  # the images may be gone since
+            channels = channels if start.data is None else channel_count(start.data)
+        sizes.add((side, classes, channels))
+    return sizes.pop() if len(sizes) == 1 else (224, 1000, _COLOURS)
 
 
 def _timed(

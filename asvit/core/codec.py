@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NewType, TypeVar, cast, get_args, get_origin, get_type_hints
@@ -120,10 +120,29 @@ class _NullableScore:
 @cache
 def _converter() -> Converter:
     from cattrs import Converter
+    from cattrs.gen import make_mapping_structure_fn
     from cattrs.strategies import configure_union_passthrough
 
     converter = Converter(detailed_validation=True)
     configure_union_passthrough(str | bool | int | float | None, converter)
+
+    def keyed(structure: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+        """``structure`` of mappings alone; of a number or a list its error is Python's."""
+
+        def structure_keyed(content: Any, kind: Any) -> Any:
+            if not isinstance(content, Mapping):
+                raise ValueError(f"may not be {shown(content)}")
+            return structure(content, kind)
+
+        return structure_keyed
+
+    converter.register_structure_hook_factory(
+        is_dataclass, lambda kind: keyed(converter.gen_structure_attrs_fromdict(kind))
+    )
+    converter.register_structure_hook_factory(
+        _is_mapping,
+        lambda kind: keyed(make_mapping_structure_fn(kind, converter, detailed_validation=True)),
+    )
     for kind in (str, bool, int):
         converter.register_structure_hook(kind, _strict)
     converter.register_structure_hook(float, _number)
@@ -170,6 +189,10 @@ def _number(value: Any, _kind: Any) -> Any:
     if type(value) not in (int, float):
         raise ValueError(f"may not be {shown(value)}")
     return value
+
+
+def _is_mapping(kind: Any) -> bool:
+    return get_origin(kind) is Mapping
 
 
 def _is_sequence(kind: Any) -> bool:

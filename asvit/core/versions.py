@@ -9,7 +9,8 @@ from proxies.registry import sources_of
 
 # How many parts of a version have to agree: timm changes its networks in the third; of asvit, all.
 _COMPARED = {"torch": 2, "timm": 3, "numpy": 2, "optuna": 2}
-_CODE = ("measure", "space")  # keys of its digests among the versions of a run begin with these
+# Keys of its digests among the versions of a run begin with these.
+_CODE = ("measure", "space", "controller", "function")
 
 
 def versions() -> dict[str, str]:
@@ -18,12 +19,20 @@ def versions() -> dict[str, str]:
     return {"asvit": __version__, "python": platform.python_version(), **libraries}
 
 
-def code_versions(measures: Iterable[str], spaces: Mapping[str, str]) -> dict[str, str]:
-    """Code digests of users' ``measures`` and ``spaces``, as they are among a run's versions."""
+def code_versions(
+    measures: Iterable[str],
+    spaces: Mapping[str, str],
+    *,
+    controllers: Mapping[str, str] | None = None,
+    functions: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """Code digests of what is the user's own, by name, as they are among a run's versions."""
+    own = sources_of(measures), spaces, controllers or {}, functions or {}
     return {
         f"{kind} {name}": source
-        for kind, sources in zip(_CODE, (sources_of(measures), spaces), strict=True)
+        for kind, sources in zip(_CODE, own, strict=True)
         for name, source in sources.items()
+        if source
     }
 
 

@@ -114,12 +114,11 @@ def load_images(
         raise ValueError(f"image size {image_size}; use {MIN_SIZE} or more")
     if seed < 0:
         raise ValueError(f"seed {seed}; use 0 or more")
-    kind = spec.partition(":")[0]
     if spec == "gaussian":
         return _noise(count, image_size, seed)
     dataset: LabelledImages
     pictures: Array
-    if kind == "fractal":
+    if are_fractals(spec):
         classes = fractal_classes(spec)
         dataset = FractalDataset(
             classes,
@@ -178,6 +177,11 @@ def _unknown(spec: str) -> Exception:
         return ValueError(f"unknown images {spec!r}; did you mean {near + colon + rest!r}?")
     forms = ", ".join(source.name for source in _SOURCES)
     return FileNotFoundError(f"no folder {spec!r}, and no images of that name; use one of {forms}")
+
+
+def are_fractals(spec: str) -> bool:
+    """Whether images are ``fractal`` or ``fractal:CLASSES``."""
+    return spec.partition(":")[0] == "fractal"
 
 
 def fractal_classes(spec: str, wanted: int | None = None) -> int:

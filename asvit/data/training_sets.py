@@ -33,7 +33,7 @@ from asvit.data.fractals import FractalDataset
 from asvit.data.kinds import GREY, PICTURES, ImageKind, the_same
 from asvit.data.libraries import open_hub_parts, open_torchvision_test
 from asvit.data.shards import SHARDS, ShardedDataset
-from asvit.data.sources import DOWNLOAD, fractal_classes, open_dataset
+from asvit.data.sources import DOWNLOAD, are_fractals, fractal_classes, open_dataset
 from asvit.data.store import cache_folder
 from asvit.data.tables import ListedDataset, has_part, is_table
 from proxies.text import one_line
@@ -116,7 +116,7 @@ def open_training_sets(
     for what, count in counts.items():
         if count is not None and count < 1:
             raise ValueError(f"{count} images {what} were requested; use 1 or more")
-    if spec.partition(":")[0] == "fractal":
+    if are_fractals(spec):
         if validation is not None:
             raise ValueError(f"{spec!r} has images for validation; leave {validation!r} out")
         number = fractal_classes(spec, classes)
@@ -165,7 +165,7 @@ def open_test_part(spec: str, reading: str = "") -> LabelledImages:
     if is_table(path):
         others = (part for part in (TEST, VALIDATION) if has_part(path, part))
         return ListedDataset(path, next(others, TRAIN), reading=reading)
-    splits = split_folders(path)
+    splits = _part_folders(path)
     return FolderDataset(path / splits[-1] if splits else path, reading=reading)
 
 
@@ -212,7 +212,7 @@ def class_count(spec: str) -> int | None:
     """
     if spec in ("fractal", "gaussian"):
         return None
-    if spec.startswith("fractal:"):
+    if are_fractals(spec):
         return fractal_classes(spec)
     classes = len(_trained_on(spec).classes)
     return classes if classes > 1 else None
@@ -284,11 +284,7 @@ def _parts(spec: str, validation: str | None) -> _Pair:
 
 def _folders(folder: Path, *, alone: bool, reading: str) -> _Pair:
     """A folder of classes, or of training and validation parts."""
-    inner = list_folder(folder)[1]
-    splits = split_folders(folder, inner)
-    # Beside other folders than these, "train" is the name of a class.
-    if not splits and [name.lower() for name in inner] == [TRAIN]:
-        splits = inner if list_folder(folder / inner[0])[1] else []
+    splits = _part_folders(folder)
     if alone or not splits:
         return FolderDataset(folder / splits[0] if splits else folder, reading=reading), None
     if len(splits) == 1:
@@ -298,6 +294,15 @@ def _folders(folder: Path, *, alone: bool, reading: str) -> _Pair:
         )
     first, second = (FolderDataset(folder / name, reading=reading) for name in splits[:2])
     return first, second
+
+
+def _part_folders(folder: Path) -> list[str]:
+    """As :func:`split_folders`, and a folder to train on that stands alone."""
+    inner = list_folder(folder)[1] if folder.is_dir() else []
+    # Beside other folders than these, "train" is the name of a class.
+    if [name.lower() for name in inner] == [TRAIN] and list_folder(folder / inner[0])[1]:
+        return inner
+    return split_folders(folder, inner)
 
 
 def _divided(

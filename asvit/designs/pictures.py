@@ -31,7 +31,7 @@ from asvit.data.copies import (
 from asvit.data.files import TEST, TRAIN, VALIDATION
 from asvit.data.fractals import FractalDataset
 from asvit.data.kinds import GREY, size_of
-from asvit.data.sources import fractal_classes, open_dataset
+from asvit.data.sources import are_fractals, fractal_classes, open_dataset
 from asvit.data.tables import (
     ListedDataset,
     ListedImage,
@@ -248,7 +248,7 @@ class PictureList:
 def is_generated(data: str) -> bool:
     """Whether the pictures are ``digits`` or ``fractal:CLASSES``, for a trial, and no folder."""
     name, _ = split_reading(data)
-    return name == "digits" or name.partition(":")[0] == "fractal"
+    return name == "digits" or are_fractals(name)
 
 
 def open_pictures(data: str) -> LabelledImages:

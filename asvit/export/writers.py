@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -149,7 +151,7 @@ def onnx_graph(program: ExportedProgram, *, opset: int | None = None) -> onnx.Mo
         )
     try:
         # With gradients, attention with a learned bias is decomposed to other strides than traced.
-        with torch.no_grad():
+        with torch.no_grad(), _quiet_converter():
             exported = torch.onnx.export(
                 program,
                 dynamo=True,
@@ -173,6 +175,18 @@ def onnx_graph(program: ExportedProgram, *, opset: int | None = None) -> onnx.Mo
     if opset is not None and written != opset:
         raise ValueError(f"PyTorch cannot write this network for opset {opset}, only {written}")
     return graph
+
+
+@contextmanager
+def _quiet_converter() -> Iterator[None]:
+    """Keep onnxscript from warning, with a traceback, of operator sets that are refused anyway."""
+    logger = logging.getLogger("onnxscript")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _opset(graph: onnx.ModelProto) -> int:

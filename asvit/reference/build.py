@@ -15,6 +15,7 @@ import numpy as np
 from asvit.architectures.base import Growable
 from asvit.core.codec import Nullable
 from asvit.core.journal import Journal
+from asvit.data.sources import are_fractals
 from asvit.reference.build_result import BuildResult, BuiltRow, noise_ceiling, reachable, spread
 from asvit.reference.build_settings import BuildSettings
 from asvit.reference.schema import Cell, format_table
@@ -215,8 +216,7 @@ def how_trained(settings: BuildSettings, source: str) -> dict[str, str]:
     steps = f"{s.steps} steps" + f" (times {s.paces})" * bool(s.paces)
     rate = f"{s.learning_rate:g}" + f" times {s.width}/C" * s.rate_by_width
     # The source of fractals has their seed; of other images the seed draws and parts some.
-    fractals = s.images.partition(":")[0] == "fractal"
-    draw = "" if fractals else f", drawn with seed {s.seed}"
+    draw = "" if are_fractals(s.images) else f", drawn with seed {s.seed}"
     return {
         "recipe": (
             f"AdamW, {steps} of {s.batch_size} images, learning rate "

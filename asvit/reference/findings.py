@@ -167,7 +167,7 @@ def _is_best_count(finding: Finding, rank: Correlation | Within) -> bool:
     return rank.rival == finding.measure and not finding.correlation.dropped
 
 
-def best_count(findings: Sequence[Finding]) -> Finding | None:
+def rival_in(findings: Sequence[Finding]) -> Finding | None:
     """The count that ranks all rows best, of the findings of one target; None without one."""
     best = (row for row in findings if _is_best_count(row, row.correlation))
     return next((row for row in best if not math.isnan(row.correlation.tau)), None)
@@ -182,7 +182,7 @@ def winners(findings: Sequence[Finding]) -> list[Finding]:
 
 def verdict(findings: Sequence[Finding]) -> str:
     """The conclusion from the findings of one target, in a sentence."""
-    best = best_count(findings)
+    best = rival_in(findings)
     if best is None:
         return "No count can be ranked by."
     start = f"The best count is {best.measure} with tau {best.correlation.tau:.3f};"

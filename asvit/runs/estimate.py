@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from asvit.data.sources import Images, fractal_classes
+from asvit.data.sources import Images, are_fractals, fractal_classes
 from asvit.executors import Workers
 from asvit.executors.base import cores
 from asvit.executors.placement import cluster_of
@@ -68,7 +68,7 @@ def with_example(
     ``workers`` are the run's. ``kind`` is the ``space`` or the ``num_classes`` of the network.
     """
     name = settings.data.partition(":")[0]
-    if name == "fractal":
+    if are_fractals(settings.data):
         fractal_classes(settings.data)  # refuses what is malformed
     data = "gaussian" if name in _CACHED else settings.data
     light = replace(settings, data=data, device=timed_on(settings.device, workers))

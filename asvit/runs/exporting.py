@@ -4,7 +4,7 @@ import hashlib
 import shlex
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from importlib.metadata import version
 from itertools import chain
@@ -132,6 +132,8 @@ def export_network(
         _put_in_place(exported, part)
     if settings.force and not settings.card:
         form.remove_card(out)
+    if settings.force and script is None and form.name == "onnx":
+        _remove_script(out, content)
     return exported
 
 
@@ -179,6 +181,19 @@ def _check_script(path: Path, content: WeightsFile) -> None:
             f"{str(path)!r} is not the script of such copies; give --out in another folder, or "
             "--force"
         )
+
+
+def _remove_script(out: Path, content: WeightsFile) -> None:
+    """Remove the script of an earlier copy at ``out``, which does not run this one.
+
+    It stays where other copies are beside it.
+    """
+    script = out.with_name(SCRIPT_NAME)
+    alone = list(out.parent.glob(f"*{out.suffix}")) == [out]
+    with suppress(OSError, ValueError):  # there is none, or no such copy of the network
+        words = script_for(content.preparation.kind)
+        if alone and script.read_bytes() == words.encode():
+            script.unlink()
 
 
 def _put_in_place(exported: Exported, part: Path) -> None:

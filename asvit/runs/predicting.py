@@ -368,7 +368,10 @@ def _check_config(path: Path) -> None:
     try:
         read_sealed_json(path.read_bytes())
     except MALFORMED as error:
-        raise ValueError(f"{path} is damaged: {first_line(error)}; export it again") from error
+        raise ValueError(
+            f"{path} is damaged, or no file of asvit export ({first_line(error)}); export it "
+            "again, or move it away"
+        ) from error
 
 
 def _checked(path: Path, run: Run) -> Run:

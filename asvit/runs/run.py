@@ -19,7 +19,7 @@ from asvit.core.files import expanded
 from asvit.core.progress import Tell, ignore
 from asvit.core.results import RUNS as RUNS
 from asvit.core.results import Result
-from asvit.core.run_files import MARKER
+from asvit.core.run_files import MARKER, TRACKED
 from asvit.core.settings import (
     Settings,
     WrongOption,
@@ -324,7 +324,7 @@ class Run(ABC, Generic[S, R, J]):
 
     def other_files(self, folder: Path) -> Sequence[str]:
         """Files in the run folder that starting over removes beside :attr:`files`."""
-        events = event_files(folder) if hasattr(self, "track") else ()
+        events = event_files(folder) if (folder / TRACKED).exists() else ()
         return [*self.result_type.figure_files(folder), *events]
 
     @property

@@ -225,7 +225,8 @@ def run_search(
         workers: Processes that measure; the result does not depend on them.
         evaluate: A function that measures the architecture of a text in place of the proxies,
             called in this process. It gives an :class:`asvit.search.Measurement`; an architecture
-            for which it raises an error, or gives no number, has failed with the reason.
+            for which it raises an error, or gives no number, has failed with the reason. A run
+            goes on with the same function alone.
 
     Example:
         >>> result = asvit.run_search(

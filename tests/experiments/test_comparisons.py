@@ -161,6 +161,19 @@ def test_a_table_without_rows_is_not_printed(script: Script, module: Any) -> Non
         script(module.main, "--print --table other.csv")
 
 
+@pytest.mark.parametrize(
+    ("module", "kind"),
+    [(compare_growths, "published, grown"), (compare_outcomes, compare_outcomes.POLICY)],
+)
+def test_a_table_of_a_comparison_that_was_stopped_is_printed(
+    script: Script, module: Any, kind: str
+) -> None:
+    write_rows(Path("table.csv"), [TrainedRow(kind, 0, compare_outcomes.SEED, 0, 51.0)])
+    printed = script(module.main, "--print --table table.csv")
+    assert f"| {kind} | 0 | `8,2,3" in printed
+    assert " than " not in printed
+
+
 def rows_of(kind: str, *accuracies: tuple[float, ...], text: str = "") -> list[TrainedRow]:
     """A row for each training, by architecture."""
     return [

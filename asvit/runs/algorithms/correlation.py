@@ -37,7 +37,7 @@ from asvit.reference.findings import (
     Finding,
     RankedMeasure,
     Reliability,
-    best_count,
+    rival_in,
     sort_findings,
     to_csv,
 )
@@ -393,7 +393,7 @@ def reliability(
         **{name: getattr(wanted, name) for name in names},
     )
     (target,) = result.targets
-    rival = best_count(result.correlations)
+    rival = rival_in(result.correlations)
     return Reliability(
         reference=table.name,
         digest=table.digest,

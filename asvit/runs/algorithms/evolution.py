@@ -21,6 +21,7 @@ from asvit.core.progress import Progress, Tell, image_progress
 from asvit.core.run_files import INHERITED, TRIALS
 from asvit.core.tensor_files import is_whole
 from asvit.data import MEAN, STD, open_training_sets
+from asvit.data.sources import are_fractals
 from asvit.models.psvit_supernet import PSViTSupernet
 from asvit.networks import Network, WeightsFile, load_state
 from asvit.runs.evolution import EvolutionRun
@@ -247,7 +248,7 @@ def training_command(folder: Path, s: SupernetSettings) -> str:
     options |= {"batch_size": s.batch_size, "seed": s.seed}
     if s.data == "fractal":
         options["classes"] = s.classes
-    elif not s.data.startswith("fractal:"):
+    elif not are_fractals(s.data):
         with suppress(ValueError):  # images that cannot be divided: the training says why
             sets = open_training_sets(s.data, image_size=s.image_size, seed=s.seed, quiet=True)
             options["train_images"] = min(s.train_images, len(sets.train))

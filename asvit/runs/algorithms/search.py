@@ -85,6 +85,7 @@ from asvit.spaces.base import Architecture
 from asvit.spaces.union import sources_of_spaces
 from proxies import get_proxy
 from proxies.latency import Latency, time_in_words
+from proxies.sources import lasting_source
 from scaling.ranking import Better
 
 R = TypeVar("R", bound=Run[Any, Any, Any])
@@ -281,8 +282,14 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
 
     @property
     def code(self) -> Mapping[str, str]:
-        """As the base has it: of the measures and of the space."""
-        return code_versions(self.measures, sources_of_spaces([self.space]))
+        """As the base has it: of the measures, the space, the controller and the function."""
+        controller, function = get_controller(self.settings.controller), self.evaluate
+        return code_versions(
+            self.measures,
+            sources_of_spaces([self.space]),
+            controllers={controller.name: controller.source},
+            functions={} if function is None else {"evaluate": lasting_source(function)},
+        )
 
     def check_store(self, store: StudyStore) -> None:
         """Check the space, and the trainings of a table to start from."""

@@ -55,6 +55,20 @@ def test_cost_has_the_channels_of_a_training(five: Path, tmp_path: Path) -> None
     assert (tmp_path / "run" / "report.html").read_text().count("pictures show channels 1, 2") <= 1
 
 
+def test_cost_has_the_channels_of_a_scaling(five: Path, tmp_path: Path) -> None:
+    expected = cost(ARCH, 32, 2, in_chans=5)
+    budget = f"{expected.params / 1000}K"
+    words = ["scale", ARCH, "--budget", budget, "--data", five, "--count-size", 32]
+    small = ["--image-size", 32, "--images", 2, "--points", 3, "--repeats", 1, "--device", "cpu"]
+    grown = run(*words, *small, "--out", tmp_path / "run")
+    assert grown.exit_code == 0, grown.stderr
+    (told,) = strict(run("cost", tmp_path / "run", "--json").stdout)["architectures"]
+    assert (told["params"], told["macs"], told["channels"]) == (
+        *(expected.params, expected.macs),
+        5,
+    )
+
+
 @pytest.mark.parametrize("command", ["train", "search", "score", "design", "cost"])
 def test_mixed_images_are_refused_in_a_line(command: str, tmp_path: Path) -> None:
     make_set(tmp_path / "set", 2)

@@ -41,6 +41,7 @@ class Whole:
     where: Path | None
     rows: Sequence[Row]
     more: Mapping[str, int]
+    parts: Mapping[str, int] | None
     found: Found
 
 
@@ -53,12 +54,12 @@ wholes = st.builds(
     Whole, st.text(), st.integers(), numbers, lost, st.booleans(), st.sampled_from(["up", "down"]),
     st.lists(st.integers()).map(tuple), st.tuples(lost, lost),
     st.none() | st.just(Path("a/b")), st.lists(rows, max_size=3).map(tuple),
-    st.dictionaries(st.text(), st.integers(), max_size=2),
+    st.dictionaries(st.text(), st.integers(), max_size=2), st.none(),
     st.builds(Found, lost, st.just(Path("b"))),
 )  # fmt: skip
 RIGHT = Whole(
     "x", 1, 0.5, math.nan, True, "up", (1, 2), (0.1, math.nan), Path("a"),
-    (Row(1, {"macs": 2.0, "kappa": math.nan}),), {"n": 1},
+    (Row(1, {"macs": 2.0, "kappa": math.nan}),), {"n": 1}, None,
     Found(math.nan, Path("b")),
 )  # fmt: skip
 CONTENT = to_json(RIGHT)
@@ -93,10 +94,12 @@ def test_the_form_has_null_for_nan() -> None:
         ({"sizes": "12"}, "sizes may not be '12'"),
         ({"ends": [1.0]}, "ends may not be"),
         ({"rows": [{"step": 1, "values": {"macs": "much"}}]}, "rows.values.macs may not be"),
-        ({"rows": [3]}, "rows.step"),
+        ({"rows": [3]}, "rows may not be 3"),
+        ({"rows": [{"step": 1, "values": 3}]}, "rows.values may not be 3"),
         ({"rows": [{}]}, "rows has no 'step'"),
         ({"more": {"n": "x"}}, "more.n may not be 'x'"),
-        ({"more": []}, "more"),
+        ({"more": []}, "more may not be []"),
+        ({"parts": 3}, "parts may not be 3"),
         ({"found": [1.0]}, "found may not be"),
     ],
 )

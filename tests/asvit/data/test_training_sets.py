@@ -100,6 +100,7 @@ def test_names_of_parts_may_have_capitals(tmp_path: Path) -> None:
     fill(tmp_path / "pets" / "Train", cat=3, dog=4)
     with pytest.raises(ValueError, match=r"holds 'Train' alone; add 'val', or give '.*Train' to"):
         opened(tmp_path / "pets")
+    assert open_test_part(str(tmp_path / "pets")).classes == ("cat", "dog")
     fill(tmp_path / "pets" / "Val", cat=2, dog=1)
     fill(tmp_path / "pets" / "TEST", cat=1, dog=1)
     sets = opened(tmp_path / "pets")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from asvit.reference.findings import (
     Finding,
     Interval,
-    best_count,
+    rival_in,
     size_verdict,
     sort_findings,
     to_csv,
@@ -102,7 +102,7 @@ def test_the_best_count_is_the_one_that_measures_are_compared_with() -> None:
     }
     some = replace(some, correlation=replace(some.correlation, **rival))
     findings = [both, some, COUNT, GOOD]
-    assert best_count(findings) is COUNT
+    assert rival_in(findings) is COUNT
     assert verdict(findings).startswith(
         f"The best count is params with tau {COUNT.correlation.tau:.3f};"
     )

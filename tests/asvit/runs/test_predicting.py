@@ -346,6 +346,14 @@ def test_a_flipped_bit_of_a_copy_is_noticed(name: str, run: Path, pictures: Path
     assert len(asvit.predict(out, [pictures / "a.png"])) == 1
 
 
+def test_a_file_of_another_program_beside_weights_is_not_only_called_damaged(
+    run: Path, pictures: Path
+) -> None:
+    (run / "config.json").write_text('{"model_type": "vit"}')
+    with pytest.raises(ValueError, match=r"config.json is damaged, or no file of asvit export \("):
+        asvit.predict(run, [pictures / "a.png"])
+
+
 def test_a_run_that_has_not_finished_is_named_as_such(
     run: Path, pictures: Path, tmp_path: Path
 ) -> None:

@@ -17,7 +17,7 @@ RESULTS: dict[str, dict[str, Any]] = {
     "search": {"seed_architecture": ARCH, **MEASURED, "best": "another"},
     "scale": {
         "architecture": GROWN, "seed_architecture": ARCH,
-        "settings": {"count_size": 48, "classes": 7, "image_size": 32},
+        "settings": {"count_size": 48, "classes": 7, "image_size": 32, "data": "pets"},
         "steps": [{"length_distortion": 1.0}, MEASURED],
     },
     "evolution": {"architecture": ARCH, "validation": 50.0},
@@ -47,6 +47,7 @@ def test_a_run_folder_stands_for_what_the_run_ended_in(tmp_path: Path, kind: str
     assert architecture.by == {"kind": kind, "run": str(tmp_path), **measured}
     sizes = {"training": (96, 5, 1), "design": (64, 2, 3), "scale": (48, 7, 3)}
     assert architecture.sizes == sizes.get(kind)
+    assert architecture.data == ("pets" if kind == "scale" else None)
 
 
 @pytest.mark.usefixtures("toy_kind")

@@ -4,6 +4,8 @@ import importlib
 import logging
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,17 @@ import pytest
 import asvit
 from asvit.runs import lifecycle
 from asvit.runs.measurement_worker import MeasurementWorker, measuring_work
+from asvit.search import CONTROLLERS
 from asvit.spaces import SPACES
 from proxies import PROXIES
 from proxies.registry import Registry
-from tests.asvit.runs.fakes import ARCHITECTURES, SEED, fake_trainings, write_table
+from tests.asvit.runs.fakes import (
+    ARCHITECTURES,
+    SEED,
+    fake_evaluate,
+    fake_trainings,
+    write_table,
+)
 
 CODE = """\
 import proxies
@@ -217,6 +226,34 @@ def test_a_search_of_an_edited_space_is_refused_and_left_as_it_is(
         asvit.run_search(steps=steps, **how)
     assert (tmp_path / "run" / "study.journal").read_bytes() == before
     asvit.run_search(steps=steps, fresh=True, **how)
+
+
+def test_a_search_by_an_edited_controller_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    how = {"space": "asvit-tiny", "controller": "random", "proxies": ("params",), "recheck": 1}
+    mine = CONTROLLERS["random"]
+    assert not mine.source
+    for digest in ("first", "first"):
+        monkeypatch.setitem(CONTROLLERS, "random", replace(mine, source=digest))
+        asvit.run_search(steps=3, out=tmp_path / "run", **how, **SMALL)
+    monkeypatch.setitem(CONTROLLERS, "random", replace(mine, source="second"))
+    with pytest.raises(ValueError, match=r"with other code of controller random, .* --fresh"):
+        asvit.run_search(steps=4, out=tmp_path / "run", **how, **SMALL)
+
+
+def test_a_search_by_another_function_is_refused(tmp_path: Path) -> None:
+    how = {"space": "asvit-tiny", "controller": "random", "out": tmp_path / "run", **SMALL}
+    asvit.run_search(steps=3, evaluate=fake_evaluate, **how)
+    asvit.run_search(steps=4, evaluate=partial(fake_evaluate), **how)
+    typed: dict[str, Any] = {"fake_evaluate": fake_evaluate}
+    exec("def evaluate(text):\n    return fake_evaluate(text)", typed)
+    for other in (None, typed["evaluate"]):
+        with pytest.raises(ValueError, match=r"with other code of function evaluate, .* --fresh"):
+            asvit.run_search(steps=5, evaluate=other, **how)
+    for steps in (3, 4):  # code without a file
+        how["fresh"] = steps == 3
+        asvit.run_search(steps=steps, evaluate=typed["evaluate"], **how)
 
 
 def test_a_scaling_in_an_edited_space_measures_again(

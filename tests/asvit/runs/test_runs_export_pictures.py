@@ -1,6 +1,7 @@
 """Copies that prepare pictures themselves: beside asvit predict, and run without asvit."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -199,6 +200,16 @@ def test_another_predict_py_is_not_replaced(run: Path, tmp_path: Path) -> None:
         export_network(**given, with_preprocessing=True)
     assert own.read_text() == "print('mine')\n"
     assert [path.name for path in tmp_path.iterdir()] == [SCRIPT_NAME]
+
+
+def test_a_script_goes_with_the_last_copy_that_it_runs(run: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(run, tmp_path / "run")
+    other = shutil.copy(folder / "model.onnx", folder / "other.onnx")
+    export_network(weights=str(folder), to="onnx", force=True)
+    assert (folder / SCRIPT_NAME).exists()  # it runs the other copy
+    Path(other).unlink()
+    export_network(weights=str(folder), to="onnx", force=True)
+    assert not (folder / SCRIPT_NAME).exists()
 
 
 def test_the_script_of_copies_for_other_images_is_not_replaced(tmp_path: Path) -> None:

@@ -18,9 +18,10 @@ from typing import Any, ClassVar
 import pytest
 from accelerate import tracking as accelerate_tracking
 
+from asvit.core.run_files import TRACKED
 from asvit.core.settings import WrongOption
 from asvit.runs.designing import DesignRun
-from asvit.runs.search import run_search
+from asvit.runs.search import SearchRun, run_search
 from asvit.runs.supernet import train_supernet
 from asvit.runs.tracking import event_files, tracking
 from asvit.runs.training import run_training
@@ -310,6 +311,16 @@ def test_events_that_a_link_leads_to_are_not_those_of_a_run(tmp_path: Path) -> N
     place.rename(elsewhere / "place")
     place.symlink_to(elsewhere / "place")
     assert event_files(tmp_path / "run") == ()
+
+
+def test_starting_over_removes_events_of_a_run_that_was_tracked(tmp_path: Path) -> None:
+    file = tmp_path / "tensorboard" / "events.out.tfevents.1"
+    file.parent.mkdir()
+    file.touch()
+    search = SearchRun.make(out=tmp_path)
+    assert not search.other_files(tmp_path)  # it is the user's own
+    (tmp_path / TRACKED).touch()
+    assert search.other_files(tmp_path) == ["tensorboard/events.out.tfevents.1"]
 
 
 def test_a_tracker_that_comes_later_gets_what_was_before(tmp_path: Path, fake: Any) -> None:
