@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -86,9 +87,12 @@ from asvit.spaces.union import sources_of_spaces
 from proxies import get_proxy
 from proxies.latency import Latency, time_in_words
 from proxies.sources import lasting_source
+from proxies.text import one_line
 from scaling.ranking import Better
 
 R = TypeVar("R", bound=Run[Any, Any, Any])
+
+logger = logging.getLogger(__name__)
 
 SAVE_EVERY = 10  # steps between two snapshots of the study in trials.csv, of up to 1000 rows
 _SAMPLES = 30  # random architectures, the smallest of which are timed before a search
@@ -290,6 +294,15 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
             controllers={controller.name: controller.source},
             functions={} if function is None else {"evaluate": lasting_source(function)},
         )
+
+    def take_changed(self, code: Sequence[str]) -> None:
+        """As the base has it; but a controller or a function may have been mended since."""
+        own = "controller ", "function "
+        edited = [name for name in code if name in self.code and name.startswith(own)]
+        if refused := [name for name in code if name not in edited]:
+            super().take_changed(refused)
+        names = one_line(", ".join(edited))
+        logger.warning("the code of %s has changed; earlier trials are of the former one", names)
 
     def check_store(self, store: StudyStore) -> None:
         """Check the space, and the trainings of a table to start from."""

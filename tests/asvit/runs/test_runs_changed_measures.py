@@ -228,32 +228,34 @@ def test_a_search_of_an_edited_space_is_refused_and_left_as_it_is(
     asvit.run_search(steps=steps, fresh=True, **how)
 
 
-def test_a_search_by_an_edited_controller_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_search_by_an_edited_controller_goes_on_with_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     how = {"space": "asvit-tiny", "controller": "random", "proxies": ("params",), "recheck": 1}
     mine = CONTROLLERS["random"]
     assert not mine.source
-    for digest in ("first", "first"):
+    warnings = []
+    for steps, digest in enumerate(("first", "first", "second", "second"), 3):
         monkeypatch.setitem(CONTROLLERS, "random", replace(mine, source=digest))
-        asvit.run_search(steps=3, out=tmp_path / "run", **how, **SMALL)
-    monkeypatch.setitem(CONTROLLERS, "random", replace(mine, source="second"))
-    with pytest.raises(ValueError, match=r"with other code of controller random, .* --fresh"):
-        asvit.run_search(steps=4, out=tmp_path / "run", **how, **SMALL)
+        asvit.run_search(steps=steps, out=tmp_path / "run", **how, **SMALL)
+        warnings.append(caplog.text.count("the code of controller random has changed"))
+    assert warnings == [0, 0, 1, 1]
 
 
-def test_a_search_by_another_function_is_refused(tmp_path: Path) -> None:
+def test_a_search_by_a_function_that_was_mended_goes_on_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     how = {"space": "asvit-tiny", "controller": "random", "out": tmp_path / "run", **SMALL}
     asvit.run_search(steps=3, evaluate=fake_evaluate, **how)
     asvit.run_search(steps=4, evaluate=partial(fake_evaluate), **how)
     typed: dict[str, Any] = {"fake_evaluate": fake_evaluate}
     exec("def evaluate(text):\n    return fake_evaluate(text)", typed)
-    for other in (None, typed["evaluate"]):
-        with pytest.raises(ValueError, match=r"with other code of function evaluate, .* --fresh"):
-            asvit.run_search(steps=5, evaluate=other, **how)
-    for steps in (3, 4):  # code without a file
-        how["fresh"] = steps == 3
+    with pytest.raises(ValueError, match=r"with other code of function evaluate, .* --fresh"):
+        asvit.run_search(steps=5, **how)
+    assert not caplog.text
+    for steps in (5, 6):  # code without a file counts as the same
         asvit.run_search(steps=steps, evaluate=typed["evaluate"], **how)
+    assert caplog.text.count("the code of function evaluate has changed; earlier trials are") == 1
 
 
 def test_a_scaling_in_an_edited_space_measures_again(
