@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from asvit.training.images.batches import Batch
 from asvit.training.images.order import BatchPlan
 from asvit.training.images.seeds import derive_seed, preserved_random_state, seed_all
 from proxies.messages import first_line
+from proxies.text import shown
 
 Sample = tuple[Tensor, Any]
 
@@ -143,16 +144,8 @@ def _read_coco(file: Path) -> Any:
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             coco = COCO(file)
-        # A TypeError tells of ids of several types, and of sums of anything but numbers.
-        sorted(coco.imgs), sorted(coco.cats)
-        for entry in coco.imgs.values():
-            sum([entry["height"], entry["width"]]), Path(entry["file_name"])
-        for category in coco.cats.values():
-            category["name"]
         objects = coco.dataset.get("annotations", [])  # coco.anns has one alone of each id
-        for o in objects:
-            sum([*o["bbox"], o["area"], o.get("iscrowd", 0)])
-            o["segmentation"], coco.cats[o["category_id"]]
+        _check_types(coco, objects)
     except (AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         reason = f"{type(error).__name__}: {first_line(error)}"
         raise ValueError(f"{file} is not in COCO's format ({reason})") from error
@@ -168,6 +161,26 @@ def _read_coco(file: Path) -> Any:
                 "at least 6 numbers, or an object with size and counts"
             )
     return coco
+
+
+def _check_types(coco: Any, objects: Sequence[Mapping[str, Any]]) -> None:
+    """Check what images and objects are read by; an error tells what is missing or mistyped."""
+    for ids in (coco.imgs, coco.cats):
+        sorted(ids)  # a TypeError tells of ids of several types
+    for image in coco.imgs.values():
+        _check_each("text", str, image["file_name"])
+        _check_each("number", (int, float), image["height"], image["width"])
+    for category in coco.cats.values():
+        _check_each("text", str, category["name"])
+    for o in objects:
+        _check_each("number", (int, float), *o["bbox"], o["area"], o.get("iscrowd", 0))
+        _ = o["segmentation"], coco.cats[o["category_id"]]
+
+
+def _check_each(what: str, kinds: type | tuple[type, ...], *values: Any) -> None:
+    for value in values:
+        if not isinstance(value, kinds):
+            raise TypeError(f"{shown(value)} is no {what}")
 
 
 def _is_visible(box: Sequence[float], width: int, height: int) -> bool:

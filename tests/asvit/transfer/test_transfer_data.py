@@ -78,7 +78,7 @@ def test_objects_without_a_mask_are_refused(outline: object, tmp_path: Path) -> 
     [
         ([4, 6, 10, 8, 1], "the box of annotation 3 has 5 numbers; it must have 4: left, top, wi"),
         ([4], "the box of annotation 3 has 1 number; it must have 4"),
-        (["4", "6", "10", "8"], r"is not in COCO's format \(TypeError: "),
+        (["4", "6", "10", "8"], r"is not in COCO's format \(TypeError: '4' is no number\)"),
         (4, r"is not in COCO's format \(TypeError: "),
     ],
 )
@@ -162,8 +162,15 @@ def test_a_folder_without_the_split(tmp_path: Path) -> None:
         ({"categories": [{"id": 3, "name": "ellipse"}]}, r"not in COCO's format \(KeyError: 7\)"),
         ({"categories": [{"id": 3}, {"id": 7}]}, r"not in COCO's format \(KeyError: 'name'\)"),
         *(
-            ({"images": [IMAGE, {**IMAGE, **change}]}, r"not in COCO's format \(TypeError: ")
-            for change in ({"height": "64"}, {"file_name": 7}, {"id": "1"})
+            (
+                {"images": [IMAGE, {**IMAGE, **change}]},
+                rf"not in COCO's format \(TypeError: {fault}",
+            )
+            for change, fault in (
+                ({"height": "64"}, "'64' is no number"),
+                ({"file_name": 7}, "7 is no text"),
+                ({"id": "1"}, "'<' not supported"),
+            )
         ),
         ({"annotations": [{**OBJECT, "iscrowd": None}]}, r"not in COCO's format \(TypeError: "),
         ({"annotations": []}, "has no objects"),
