@@ -22,6 +22,7 @@ from asvit.runs.designing import DesignRun, design
 from tests.asvit.cli.commands import run
 from tests.asvit.runs.designing_fakes import SPACE, Fakes, results_in, without_times
 from tests.asvit.runs.fakes import write_pictures
+from tests.hostile import flipped
 
 LIMIT = {"max_params": "100K", "space": "asvit"}
 
@@ -122,9 +123,7 @@ def replace(path: Path) -> None:
 
 
 def flip(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[-9] ^= 1
-    path.write_bytes(bytes(content))
+    path.write_bytes(flipped(path.read_bytes(), -72))
 
 
 @pytest.mark.parametrize("harm", [Path.unlink, replace, flip])

@@ -18,6 +18,7 @@ from asvit.training.metrics import EpochRow
 from asvit.training.predictions import read_predictions
 from asvit.training.settings import TrainSettings
 from tests.asvit.runs.fakes import stop_after, write_pictures
+from tests.hostile import flipped
 
 ARCH = "4,2,2|4,1,2|4,1,2|4,1,2|16,8"
 TINY: dict[str, Any] = {
@@ -204,7 +205,7 @@ def test_damaged_weights_of_a_finished_training_are_written_again(tmp_path: Path
     run_training(ARCH, out=tmp_path, **{**TINY, "epochs": 1})
     path = tmp_path / "model.safetensors"
     whole = path.read_bytes()
-    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    path.write_bytes(flipped(whole, -8))
     run_training(ARCH, out=tmp_path, **{**TINY, "epochs": 1})
     assert path.read_bytes() == whole
 

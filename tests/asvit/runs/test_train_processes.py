@@ -21,6 +21,7 @@ from asvit.training.checkpoint import Checkpoint
 from tests.asvit.runs.fakes import write_pictures
 from tests.campaigns import forked
 from tests.campaigns.forked import ended, pair, pair_environments
+from tests.hostile import flipped
 
 ARCHITECTURE = "4,2,2|4,1,2|4,1,2|4,1,2|16,8"
 ASKED = [
@@ -224,9 +225,7 @@ def test_two_processes_go_on_from_the_same_checkpoint_where_the_last_is_damaged(
         (folder / name).unlink()
 
     def damage(path: Path) -> None:
-        content = bytearray(path.read_bytes())
-        content[-1] ^= 1
-        path.write_bytes(content)
+        path.write_bytes(flipped(path.read_bytes(), -8))
 
     damage(last)
     with pair(ASKED, folder) as both:
