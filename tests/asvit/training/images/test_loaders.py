@@ -230,7 +230,7 @@ def test_workers_are_ended_also_when_they_are_stopped(fractals: FractalDataset) 
 
 
 @pytest.mark.parametrize(
-    ("kibibytes", "told"), [(1024, ""), (64, "is full: this process prepares the images")]
+    ("kibibytes", "told"), [(1024, ""), (64, "more shared memory, e.g. by docker run --shm-size")]
 )
 def test_batches_need_no_shared_memory(tmp_path: Path, kibibytes: int, told: str) -> None:
     """Containers have little of it: here less than a batch takes, or less than the queues need."""
