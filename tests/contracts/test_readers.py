@@ -40,9 +40,7 @@ from tests.contracts.formats import Lines, Table
 from tests.contracts.readers import JOURNALS, KIND, READERS, RIGHT_SETTINGS, Reader
 from tests.hostile import FIXED, PUT, changed_bytes, changed_json, flipped, refused_or, texts
 
-SOME = settings(
-    FIXED, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+SOME = settings(FIXED, suppress_health_check=[HealthCheck.function_scoped_fixture])
 each = pytest.mark.parametrize("reader", READERS.values(), ids=READERS)
 
 
