@@ -429,13 +429,6 @@ def test_an_image_that_comes_again_is_augmented_anew() -> None:
     assert not any(torch.equal(first, other) for first, other in again)
 
 
-def test_workers_make_the_same_balanced_batches() -> None:
-    images = Numbered(24, uneven=True)
-    loader = training(images, balanced=True, workers=2)
-    assert equal(epoch(loader, 2), epoch(training(images, balanced=True), 2))
-    loader.close()
-
-
 @given(st.integers(1, 60), st.integers(1, 12), st.integers(1, 4), st.integers(0, 5))
 def test_a_balanced_epoch_deals_every_copy_once(
     count: int, batch_size: int, copies: int, seed: int
