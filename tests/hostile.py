@@ -56,6 +56,13 @@ def with_digest(content: object) -> str:
     return json.dumps({FIELD: UNKNOWN, **content} if isinstance(content, dict) else content)
 
 
+def flipped(content: bytes, place: int) -> bytes:
+    """The content with one bit changed, by its place from the start or, below 0, from the end."""
+    damaged = bytearray(content)
+    damaged[place // 8] ^= 1 << place % 8
+    return bytes(damaged)
+
+
 def sealed_bytes(data: bytes) -> bytes:
     """A file with the right digest in the place of that, so that readers get what is changed."""
     return b"".join(sealed(data)) if UNKNOWN.encode() in data else data

@@ -20,7 +20,7 @@ from asvit.core.run_files import previous
 from asvit.training.images import loaders
 from tests.campaigns import forked
 from tests.campaigns.kill_runs import RUN, Campaign, words
-from tests.hostile import sealed_result
+from tests.hostile import flipped, sealed_result
 from tests.traps import limit_memory, mislead_clock
 
 RESTORE = "restore it from a copy, or give --fresh to start over"
@@ -52,9 +52,8 @@ def test_the_weights_before_stand_in_for_damaged_ones(
 ) -> None:
     folder = finished(campaign, name, damage)
     path = folder / RUN / KEPT[name]
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    damaged = {"cut": content[:-9], "emptied": b"", "flipped": content}
+    content = path.read_bytes()
+    damaged = {"cut": content[:-9], "emptied": b"", "flipped": flipped(content, -8)}
     path.unlink()
     if damage in damaged:
         path.write_bytes(damaged[damage])

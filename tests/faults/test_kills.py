@@ -177,6 +177,9 @@ def test_stopped_once_and_continued(
     folder = tmp_path / "cut"
     code = runs.call(name, more, folder, stop=stop)
     assert code == (130 if stop[2] == INTERRUPT else -stop[2])
+    if stop[2] == INTERRUPT:
+        assert f"; to go on: asvit {name} " in forked.printed(folder)
+        assert "Traceback" not in forked.printed(folder)
     assert runs.call(name, more, folder) == 0
     assert runs.differing(name, more, folder) == []
 

@@ -15,10 +15,8 @@ import asvit
 import proxies.memory
 from proxies import PROXIES, Circle, Inputs, jacobian_covariance, ntk_matrix
 from proxies.evaluation import DeviceError
-from proxies.expansion import length_distortions
 from proxies.memory import first_that_fits, in_chunks, to_host
 from proxies.messages import device_failed, out_of_memory
-from proxies.ntk import ntk_condition_numbers
 from tests.host_reads import HostReads
 from tests.proxies.networks import NETWORKS, run_out_of_memory, small_swin
 
@@ -141,29 +139,6 @@ def test_a_measure_synchronises_once(name: str, build: Callable[[], nn.Module]) 
     with HostReads(1.0) as host:
         PROXIES[name].value(model, inputs())
     assert host.reads == 1
-
-
-@pytest.mark.parametrize("build", [seed, small_swin])
-def test_stacked_networks_synchronise_once(build: Callable[[], nn.Module]) -> None:
-    models = [on_meta(build) for _ in range(3)]
-    met = inputs()
-    with HostReads(1.0) as host:
-        length_distortions(models, [met.circle] * 3)
-    assert host.reads == 1
-    with HostReads(1.0) as host:
-        ntk_condition_numbers(models, met.images)
-    assert host.reads == 1
-
-
-def test_a_circle_is_sent_once() -> None:
-    model = on_meta(seed)
-    met = inputs()
-    sent = []
-    for _ in range(3):
-        with HostReads(1.0) as host:
-            PROXIES["length_distortion"].value(model, met)
-        sent.append(host.copies)
-    assert sent == [2, 0, 0]
 
 
 def test_copied_tensors_are_equal() -> None:

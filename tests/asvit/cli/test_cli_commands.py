@@ -40,6 +40,7 @@ def test_search_tells_people_on_stderr(finished: Any) -> None:
     steps = [line for line in lines if line.startswith("step ")]
     assert len([line for line in steps if "ETA" in line and "entropy" in line]) == 6
     assert any(line.startswith("next: ") for line in lines)
+    assert any(line.startswith("6 architectures in ") for line in lines)
     assert any(str(folder) in line and line.startswith("folder: ") for line in lines)
 
 

@@ -12,7 +12,8 @@ from asvit.runs.algorithms.scaling import _progress as progress_of
 from asvit.runs.scaling import ScaleRun
 from proxies import Cost, Score
 from scaling import Candidate, GrowthEvent, Step
-from tests.asvit.cli.commands import SEED, run, strict
+from tests.asvit.cli.commands import SEED, TINY, run, strict
+from tests.asvit.runs.fakes import fake_scaling
 
 pytestmark = pytest.mark.usefixtures("quick_figures")
 
@@ -103,6 +104,17 @@ def test_the_training_that_follows_has_the_classes_that_were_counted(
 ) -> None:
     options = {"architecture": SEED, "budgets": "2M", "data": data, "classes": classes}
     assert ScaleRun.make(**options, out="run").training_command == f"asvit train run{words}"
+
+
+def test_a_growth_that_ends_further_from_its_budget_says_why_and_has_succeeded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_scaling(monkeypatch.setattr)
+    given = ["--budget", "2M", "--stop-within", "0.0001%", *TINY, "--out", tmp_path]
+    result = run("scale", "--arch", SEED, *given)
+    assert result.exit_code == 0, result.stderr
+    said = "not as near as asked: no larger model is within 0.0001% of 2M and can be built"
+    assert said in " ".join(result.stdout.split())
 
 
 def test_an_architecture_may_stand_at_its_place(tmp_path: Path) -> None:

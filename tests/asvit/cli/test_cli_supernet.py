@@ -20,6 +20,7 @@ from asvit.training.supernets.settings import SupernetSettings
 from asvit.training.supernets.single_path import SupernetTraining
 from asvit.training.supernets.splits import load_splits
 from tests.asvit.cli.commands import RUNS, run
+from tests.hostile import flipped
 
 TRAIN = RUNS["supernet train"]
 EVOLVE = RUNS["supernet evolve"][3:]
@@ -137,7 +138,7 @@ def test_more_random_paths_extend_an_evolution_and_are_told_of(
     assert "had finished before" in run(*words, "--random-paths", 6).stderr
     weights = tmp_path / "inherited.safetensors"
     whole = weights.read_bytes()
-    weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    weights.write_bytes(flipped(whole, -8))
     assert run(*words, "--random-paths", 6).exit_code == 0
     assert weights.read_bytes() == whole  # a damaged one is written again
 

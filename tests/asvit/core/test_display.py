@@ -5,7 +5,6 @@ import io
 import math
 import os
 import re
-import signal
 import struct
 import subprocess
 import sys
@@ -19,7 +18,6 @@ import asvit
 from asvit.core.console import clock, quantity
 from asvit.core.display import progress_display
 from asvit.core.progress import Progress, StageUnderWay
-from tests.campaigns import forked
 
 
 class Terminal(io.StringIO):
@@ -299,21 +297,3 @@ def test_quantities(count: int, text: str) -> None:
 
 def test_no_pace_before_the_first_step_of_a_session() -> None:
     assert math.isnan(Progress("step", 10, 200, 10, seconds=20.0).remaining)
-
-
-def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    words = "search --space asvit-tiny --image-size 32 --repeats 1 --images 2 --points 3"
-    words = [*words.split(), "--data", "gaussian", "--out", "run", "--steps", "12"]
-    process = forked.start(forked.command, words, tmp_path)
-    while "\nstep 5" not in forked.printed(tmp_path):
-        assert process.is_alive(), forked.printed(tmp_path)
-        time.sleep(0.01)
-    os.kill(process.pid or 0, signal.SIGINT)
-    process.join()
-    assert process.exitcode == 130
-    told = forked.printed(tmp_path)
-    assert "of 12; to go on: asvit search --space asvit-tiny" in told
-    assert "Traceback" not in told
-    assert forked.run(forked.command, words, tmp_path) == 0
-    assert re.search(r"resuming after step \d+", forked.printed(tmp_path))
-    assert "12 architectures in" in forked.printed(tmp_path, forked.STDOUT)

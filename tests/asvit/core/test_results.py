@@ -1,4 +1,4 @@
-"""Results of any kind: their file, and what is refused in it. test_fuzz_results has all kinds."""
+"""Results of any kind: their file, and what is refused in it. tests/contracts has all kinds."""
 
 import json
 import math

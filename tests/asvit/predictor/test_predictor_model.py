@@ -41,47 +41,51 @@ def fitted(architectures, accuracies=None, noise=None):
     return asvit.Predictor(SIDE).fit(architectures, accuracies, noise)
 
 
-def test_learns_what_accuracy_depends_on(trained, candidates):
-    mean, std = fitted(trained).predict(candidates)
+@pytest.fixture(scope="module")
+def predictor(trained):
+    return fitted(trained)
+
+
+def test_learns_what_accuracy_depends_on(predictor, candidates):
+    mean, std = predictor.predict(candidates)
     assert mean.shape == std.shape == (30,)
     assert stats.kendalltau(mean, truth(candidates)).statistic > 0.75
     assert np.abs(mean - truth(candidates)).mean() < 0.5 * truth(candidates).std()
     assert (std > 0).all()
 
 
-def test_takes_texts_as_well_as_architectures(trained, candidates):
-    mean, std = fitted(trained).predict(candidates)
+def test_takes_texts_as_well_as_architectures(predictor, trained, candidates):
+    mean, std = predictor.predict(candidates)
     by_text = fitted(list(map(str, trained)), truth(trained)).predict(map(str, candidates))
     assert np.array_equal(by_text, (mean, std))
 
 
-def test_one_architecture_needs_no_list(trained, candidates):
-    predictor = fitted(trained)
+def test_one_architecture_needs_no_list(predictor, candidates):
     for one in (candidates[0], str(candidates[0])):
         assert np.array_equal(predictor.predict(one), predictor.predict([one]))
         assert predictor.quantiles(one).shape == (3, 1)
         assert predictor.sample(one, 2).shape == (2, 1)
 
 
-def test_order_of_rows_makes_no_difference(trained, candidates):
+def test_order_of_rows_makes_no_difference(predictor, trained, candidates):
     order = np.random.default_rng(3).permutation(len(trained))
     shuffled = [trained[i] for i in order]
     for one, other in zip(
-        fitted(trained).predict(candidates), fitted(shuffled).predict(candidates), strict=True
+        predictor.predict(candidates), fitted(shuffled).predict(candidates), strict=True
     ):
         np.testing.assert_allclose(one, other, atol=0.01)
 
 
-def test_monotone_map_of_accuracies_leaves_the_ranking(trained, candidates):
-    mean, _ = fitted(trained).predict(candidates)
+def test_monotone_map_of_accuracies_leaves_the_ranking(predictor, trained, candidates):
+    mean, _ = predictor.predict(candidates)
     bent, _ = fitted(trained, 100 * (truth(trained) / 100) ** 4).predict(candidates)
     assert stats.kendalltau(mean, bent).statistic == pytest.approx(1)
 
 
-def test_nan_rows_are_left_out(trained, candidates):
+def test_nan_rows_are_left_out(predictor, trained, candidates):
     accuracies = truth(trained).astype(float)
     with_nan = fitted([*trained, *drawn(2, seed=9)], [*accuracies, np.nan, np.nan])
-    assert np.array_equal(with_nan.predict(candidates), fitted(trained).predict(candidates))
+    assert np.array_equal(with_nan.predict(candidates), predictor.predict(candidates))
 
 
 def test_same_trainings_give_the_same_numbers_on_any_number_of_threads(trained, candidates):
@@ -123,16 +127,14 @@ def test_shares_are_no_accuracies(trained):
     fitted(trained, np.zeros(len(trained)))
 
 
-def test_of_no_architecture_there_is_no_prediction(trained):
-    predictor = fitted(trained)
+def test_of_no_architecture_there_is_no_prediction(predictor):
     mean, std = predictor.predict([])
     assert mean.shape == std.shape == (0,)
     assert predictor.quantiles([]).shape == (3, 0)
     assert predictor.sample([], 4).shape == (4, 0)
 
 
-def test_samples_have_the_moments_of_the_prediction(trained, candidates):
-    predictor = fitted(trained)
+def test_samples_have_the_moments_of_the_prediction(predictor, candidates):
     mean, std = predictor.predict(candidates)
     draws = predictor.sample(candidates, 4000, seed=1)
     assert draws.shape == (4000, 30)
@@ -190,9 +192,9 @@ def test_bad_input_gets_one_line(trained, accuracies, noise, message):
     assert "\n" not in str(caught.value)
 
 
-def test_unknown_architectures_are_refused(trained):
+def test_unknown_architectures_are_refused(predictor):
     with pytest.raises(ValueError, match="nonsense"):
-        fitted(trained).predict(["nonsense"])
+        predictor.predict(["nonsense"])
 
 
 def test_predicting_needs_a_fit():

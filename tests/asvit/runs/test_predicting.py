@@ -29,7 +29,7 @@ from asvit.training.images.batches import Batching
 from asvit.training.images.loaders import validation_loader
 from tests.asvit.runs.fakes import varied
 from tests.campaigns import forked
-from tests.hostile import sealed_bytes
+from tests.hostile import flipped, sealed_bytes
 
 CLASSES = ("cat", "dog", "ox")
 NETWORK = Network("shift:1,1,1,1|1|8|1|16", image_size=32, num_classes=3)
@@ -312,22 +312,6 @@ def test_metadata_that_do_not_fit_the_graph(
     changed_metadata(Path("copy.onnx"), change)
     with pytest.raises(ValueError, match=rf"copy\.onnx is no copy of asvit export: .*{words}"):
         asvit.predict("copy.onnx", [pictures])
-
-
-def test_a_graph_is_what_it_was_whatever_its_space_is_now(
-    run: Path, pictures: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    before = asvit.predict("copy.onnx", [pictures])
-    changed_metadata(Path("copy.onnx"), lambda about: about.update(code={"shiftvit": "edited"}))
-    assert asvit.predict("copy.onnx", [pictures]) == before
-    assert caplog.text == ""
-
-
-def flipped(content: bytes, place: int) -> bytes:
-    """The content with one bit changed."""
-    damaged = bytearray(content)
-    damaged[place // 8] ^= 1 << place % 8
-    return bytes(damaged)
 
 
 @pytest.mark.parametrize(

@@ -126,12 +126,17 @@ def test_another_kind_of_run_is_refused_and_left_as_it_is(
 @pytest.mark.parametrize("fresh", FRESH)
 @pytest.mark.parametrize("kind", KINDS)
 def test_files_of_the_users_own_that_are_called_like_ours_are_refused(
-    made: Path, tmp_path: Path, kind: str, fresh: tuple[str, ...]
+    made: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    kind: str,
+    fresh: tuple[str, ...],
 ) -> None:
     others = (KINDS["search"].state, KINDS["train"].state)
     for name in dict.fromkeys((*KINDS[kind].names, *others)):
         (tmp_path / name).write_bytes(b"mine\n")
         assert call(kind, tmp_path, *fresh) == 3, name
+        assert "copy the whole run folder, or give --out" in capsys.readouterr().err
         assert content(tmp_path) == {name: b"mine\n"}
         (tmp_path / name).unlink()
 

@@ -350,7 +350,7 @@ def test_the_latency_of_a_network_with_channels() -> None:
 
 
 @pytest.mark.parametrize(
-    "channels", [1, 5, *(pytest.param(count, marks=pytest.mark.nightly) for count in (2, 13))]
+    "channels", [5, *(pytest.param(count, marks=pytest.mark.nightly) for count in (1, 2, 13))]
 )
 @pytest.mark.parametrize("space", SPACES)
 def test_costs_of_networks_are_exact(space: str, channels: int) -> None:
@@ -358,9 +358,10 @@ def test_costs_of_networks_are_exact(space: str, channels: int) -> None:
     arch = loaded.sample(np.random.default_rng(channels))
     network = loaded.build(arch, image_size=64, num_classes=3, in_chans=channels).eval()
     assert network(torch.zeros(2, channels, 64, 64)).shape == (2, 3)
-    assert asvit.cost(arch, 64, 3, in_chans=channels) == count(network, 64, channels)
+    size = asvit.cost(arch, 64, 3, in_chans=channels)
+    assert size == count(network, 64, channels)
     rows = stage_table(str(arch), image_size=64, num_classes=3, in_chans=channels)
-    assert sum(row.macs for row in rows) == count(network, 64, channels).macs
+    assert sum(row.macs for row in rows) == size.macs
 
 
 @pytest.mark.parametrize(

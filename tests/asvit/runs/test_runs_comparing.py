@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-import asvit
 from asvit.core.answers import Answer
 from asvit.core.results import NO_FOLDER, Result
 from asvit.core.summary import Estimate, Table
@@ -414,7 +413,3 @@ def test_balanced_accuracy_is_that_of_the_test() -> None:
     expected = balanced_accuracy([*by_class.values()])
     assert found.value == pytest.approx(100 * expected.value)
     assert found.low == pytest.approx(100 * expected.interval.low)
-
-
-def test_it_is_a_function_of_the_package() -> None:
-    assert asvit.compare is compare

@@ -31,14 +31,11 @@ FACTS = {"mean": [0.4, 0.5, 0.6], "std": [0.1, 0.2, 0.3], "top1": 50.0}
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _traced_once() -> Iterator[None]:
-    with graphs_traced_once():
+def _quick() -> Iterator[None]:
+    """One trace of a network, and copies that are compared in this process."""
+    with pytest.MonkeyPatch.context() as patch, graphs_traced_once():
+        patch.setattr(comparison, "run_copy", run_in_this_process)
         yield
-
-
-@pytest.fixture(autouse=True)
-def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(comparison, "run_copy", run_in_this_process)
 
 
 def trained(folder: Path, network: Network = NETWORK, **facts: Any) -> Path:
@@ -125,16 +122,24 @@ def test_the_result_beside_the_weights_is_told(tmp_path: Path) -> None:
     assert "command" not in again.content.facts
 
 
-@pytest.mark.parametrize("to", ["timm", "onnx", "pt2", "safetensors"])
-def test_no_path_of_this_machine_is_in_a_copy(to: str, tmp_path: Path) -> None:
-    found = {"kind": "search", "run": f"{tmp_path}/runs/seed", "ntk_condition_number": 9.5}
-    source = f"folder {tmp_path}/my pets, 160 images, 3 classes"
-    run = trained(tmp_path / "run", found_by=found, images=source)
-    exported = export_network(str(run), to=to)
-    assert exported.content.facts["found_by"] == {**found, "run": "seed"}
-    assert exported.content.facts["images"] == "folder my pets, 160 images, 3 classes"
-    whole = [exported.out] if exported.out.is_file() else list(exported.out.iterdir())
-    places = [str(place).encode() for place in (tmp_path, Path(exporting.__file__).parents[2])]
+@pytest.fixture(scope="module", params=["timm", "onnx", "pt2", "safetensors"])
+def copy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """A copy in each format of a network that knows folders of this machine."""
+    folder = tmp_path_factory.mktemp("copy")
+    found = {"kind": "search", "run": f"{folder}/runs/seed", "ntk_condition_number": 9.5}
+    source = f"folder {folder}/my pets, 160 images, 3 classes"
+    run = trained(folder / "run", found_by=found, images=source)
+    return export_network(str(run), to=request.param)
+
+
+def test_no_path_of_this_machine_is_in_a_copy(copy: Exported) -> None:
+    assert copy.content.facts["found_by"] == {
+        "kind": "search", "run": "seed", "ntk_condition_number": 9.5
+    }  # fmt: skip
+    assert copy.content.facts["images"] == "folder my pets, 160 images, 3 classes"
+    whole = [copy.out] if copy.out.is_file() else list(copy.out.iterdir())
+    folder = copy.out.parents[1]  # of the run
+    places = [str(place).encode() for place in (folder, Path(exporting.__file__).parents[2])]
     places.append(str(Path(torch.__file__).parents[1]).encode())  # graphs record their sources
     for path in whole:
         assert not [place for place in places if place in path.read_bytes()], path
@@ -161,15 +166,13 @@ def test_a_copy_that_is_replaced_without_a_card_does_not_keep_the_old_one(tmp_pa
     assert names(run) == {"model.safetensors", "model.pt2", "model.md"}
 
 
-@pytest.mark.parametrize("to", ["timm", "onnx", "pt2", "safetensors"])
-def test_the_card_has_the_digest_of_every_file(to: str, tmp_path: Path) -> None:
-    made = export_network(weights=str(trained(tmp_path / "run")), to=to)
-    files = [made.out] if made.out.is_file() else sorted(made.out.glob("*[!d]"))  # not README.md
-    assert made.digests == {one.name: sha256(one.read_bytes()).hexdigest() for one in files}
-    told = made.card.read_text()
-    for name, digest in made.digests.items():
+def test_the_card_has_the_digest_of_every_file(copy: Exported) -> None:
+    files = [copy.out] if copy.out.is_file() else sorted(copy.out.glob("*[!d]"))  # not README.md
+    assert copy.digests == {one.name: sha256(one.read_bytes()).hexdigest() for one in files}
+    told = copy.card.read_text()
+    for name, digest in copy.digests.items():
         assert f"* SHA-256 of `{name}`: `{digest}`\n" in told
-    assert made.to_json()["sha256"] == made.digests
+    assert copy.to_json()["sha256"] == copy.digests
 
 
 def test_a_link_in_the_place_of_a_folder_for_timm_is_refused(tmp_path: Path) -> None:

@@ -16,11 +16,10 @@ from asvit.runs import lifecycle
 from asvit.runs.algorithms.search import SearchAlgorithm
 from asvit.runs.search import SearchRun, run_search
 from asvit.search import Measurement
-from asvit.search import predictor_sampler as module
 from asvit.search.result import SearchResult
 from asvit.search.sampler import AgingEvolutionSampler
 from asvit.spaces import load_space
-from tests.asvit.search.ridge import ridge_of
+from tests.asvit.search.ridge import quick_predictor, ridge_of
 
 
 def invoke(*words: str) -> tuple[int, str]:
@@ -169,10 +168,7 @@ def test_the_family_that_leads_is_found_and_decides(
 ) -> None:
     levels = {"shiftvit": 60.0, "resnet": 80.0, "deit": 40.0, "convnext": 70.0}
     space, seeds = load_space(",".join(levels)), iter(range(100))
-    monkeypatch.setattr("asvit.predictor.Predictor", ridge_of(space))
-    monkeypatch.setattr(module, "Predictor", ridge_of(space))
-    monkeypatch.setattr(module, "cost", lambda *_, **__: None)
-    monkeypatch.setattr(module, "_SAMPLED", 40)
+    quick_predictor(monkeypatch.setattr, ridge_of(space), spread=256)
     monkeypatch.setattr(lifecycle, "write_report", lambda *_: None)
 
     def evaluate(text: str) -> Measurement:

@@ -16,12 +16,12 @@ from asvit.core.progress import Progress
 from asvit.runs import lifecycle
 from asvit.runs.algorithms.search import SearchAlgorithm
 from asvit.runs.search import run_search
-from asvit.search import CONTROLLERS, Measurement, predictor_sampler, read_trials
+from asvit.search import CONTROLLERS, Measurement, read_trials
 from asvit.search.result import SearchResult
 from asvit.spaces import cost, load_space
 from proxies.latency import Latency
 from tests.asvit.runs.fakes import write_pictures
-from tests.asvit.search.ridge import Ridge
+from tests.asvit.search.ridge import quick_predictor
 
 LIMIT_MS = 6.0
 WITHOUT_TRAININGS = [name for name in CONTROLLERS if name != "predictor"]
@@ -43,10 +43,7 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(SearchAlgorithm, "_time", time)
     monkeypatch.setattr(lifecycle, "write_report", lambda *_: None)
-    monkeypatch.setattr("asvit.predictor.Predictor", Ridge)
-    monkeypatch.setattr(predictor_sampler, "Predictor", Ridge)
-    monkeypatch.setattr(predictor_sampler, "_SAMPLED", 40)
-    monkeypatch.setattr(predictor_sampler, "_SPREAD", 32)
+    quick_predictor(monkeypatch.setattr)
     return found
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from click.testing import Result
 from PIL import Image
 from torch import Tensor, nn
 
@@ -71,8 +72,8 @@ def test_a_network_of_shifts_is_quantised() -> None:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures of three colours, a training on them, and two copies of its network."""
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
+    """Pictures of three colours, a training, two copies of its network, and what the last told."""
     rng, folder = np.random.default_rng(0), tmp_path_factory.mktemp("int8")
     for place, name in enumerate(reversed(CLASSES)):
         (folder / "colours" / name).mkdir(parents=True)
@@ -99,14 +100,14 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
             **plain,
         )
         export_network("run", to="onnx")
-        export_network("run", to="onnx", int8=True, tolerance=50, with_preprocessing=True)
-    return folder
+        words = ["--int8", "--tolerance", "50", "--with-preprocessing", "--json"]
+        return folder, run_command("export", "run", "--to", "onnx", *words)
 
 
 @pytest.fixture
-def folder(whole: Path, tmp_path: Path) -> Path:
+def folder(whole: tuple[Path, Result], tmp_path: Path) -> Path:
     """The working folder, with ``colours`` and ``run``."""
-    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(whole[0], tmp_path, dirs_exist_ok=True)
     return tmp_path
 
 
@@ -422,18 +423,10 @@ def test_without_the_quantiser_the_extra_is_named(
     )
 
 
-def test_the_command_prints_both_copies_and_data_on_stdout_alone(folder: Path) -> None:
-    words = [
-        "export",
-        "run",
-        "--to",
-        "onnx",
-        "--int8",
-        "--tolerance",
-        "50",
-        "--with-preprocessing",
-    ]
-    result = run_command(*words, "--out", "run/small.onnx", "--json")
+def test_the_command_prints_both_copies_and_data_on_stdout_alone(
+    whole: tuple[Path, Result],
+) -> None:
+    _, result = whole
     assert result.exit_code == 0, result.stderr
     data = json.loads(result.stdout)
     assert data["int8"]["pictures"] == 18

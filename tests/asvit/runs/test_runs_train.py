@@ -1,5 +1,6 @@
 """``asvit.run_training`` as a library call."""
 
+import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +19,7 @@ from asvit.training.metrics import EpochRow
 from asvit.training.predictions import read_predictions
 from asvit.training.settings import TrainSettings
 from tests.asvit.runs.fakes import stop_after, write_pictures
+from tests.hostile import flipped
 
 ARCH = "4,2,2|4,1,2|4,1,2|4,1,2|16,8"
 TINY: dict[str, Any] = {
@@ -155,20 +157,27 @@ def test_distillation_into_two_heads(tmp_path: Path) -> None:
     assert not same(weights(tmp_path / "hard"), weights(tmp_path / "soft"))
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a training that no test may change."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    run_training(ARCH, out=folder, **{**TINY, "epochs": 1})
+    return folder
+
+
 @pytest.mark.parametrize(
     "given", [{"teacher": ARCH, "teacher_weights": "none"}, {"weights": "none"}]
 )
 def test_weights_that_are_missing_are_noticed_before_anything_is_made_or_removed(
-    given: dict[str, str], tmp_path: Path
+    given: dict[str, str], finished: Path
 ) -> None:
     with pytest.raises(FileNotFoundError, match="none"):
-        run_training(ARCH, out=tmp_path / "new", **TINY, **given)
-    assert not (tmp_path / "new").exists()
-    run_training(ARCH, out=tmp_path / "old", **{**TINY, "epochs": 1})
-    before = {path: path.read_bytes() for path in (tmp_path / "old").iterdir()}
+        run_training(ARCH, out="new", **TINY, **given)
+    assert not Path("new").exists()
+    before = {path: path.read_bytes() for path in finished.iterdir()}
     with pytest.raises(FileNotFoundError, match="none"):
-        run_training(ARCH, out=tmp_path / "old", fresh=True, **TINY, **given)
-    assert {path: path.read_bytes() for path in (tmp_path / "old").iterdir()} == before
+        run_training(ARCH, out=finished, fresh=True, **TINY, **given)
+    assert {path: path.read_bytes() for path in finished.iterdir()} == before
 
 
 @pytest.mark.parametrize(
@@ -180,9 +189,9 @@ def test_weights_that_are_missing_are_noticed_before_anything_is_made_or_removed
     ],
 )
 def test_weights_that_starting_over_would_remove_are_refused(
-    given: dict[str, str], what: str
+    given: dict[str, str], what: str, finished: Path
 ) -> None:
-    run_training(ARCH, out="run", **{**TINY, "epochs": 1})
+    shutil.copytree(finished, "run")
     Path("link").symlink_to("run")
     before = {path: path.read_bytes() for path in Path("run").iterdir()}
     advice = "is in the folder that --fresh empties; give --out another"
@@ -202,12 +211,11 @@ def test_a_training_that_began_does_without_the_weights_that_it_started_from(
     assert len(run_training(ARCH, out=tmp_path / "run", **given).history) == 2
 
 
-def test_damaged_weights_of_a_finished_training_are_written_again(tmp_path: Path) -> None:
-    run_training(ARCH, out=tmp_path, **{**TINY, "epochs": 1})
-    path = tmp_path / "model.safetensors"
+def test_damaged_weights_of_a_finished_training_are_written_again(finished: Path) -> None:
+    path = Path(shutil.copytree(finished, "run")) / "model.safetensors"
     whole = path.read_bytes()
-    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    run_training(ARCH, out=tmp_path, **{**TINY, "epochs": 1})
+    path.write_bytes(flipped(whole, -8))
+    run_training(ARCH, out="run", **{**TINY, "epochs": 1})
     assert path.read_bytes() == whole
 
 

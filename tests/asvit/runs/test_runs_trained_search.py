@@ -22,13 +22,13 @@ from asvit.runs import lifecycle
 from asvit.runs.reference import build_reference
 from asvit.runs.reporting import show
 from asvit.runs.search import SearchRun, run_search
-from asvit.search import Measurement, predictor_sampler, read_trials
+from asvit.search import Measurement, read_trials
 from asvit.search.result import SearchResult
 from asvit.search.trained import FRESH
 from asvit.spaces import SPACES, PlainSpace, cost, load_space
 from asvit.spaces.base import Choice
 from tests.asvit.runs.fakes import fake_trainings
-from tests.asvit.search.ridge import Array, Ridge
+from tests.asvit.search.ridge import Array, quick_predictor
 
 TINY: dict[str, Any] = {
     "space": "asvit-tiny", "controller": "predictor", "trainings": 20, "train_images": 12,
@@ -39,11 +39,7 @@ TINY: dict[str, Any] = {
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     fake_trainings(monkeypatch.setattr)
-    monkeypatch.setattr("asvit.predictor.Predictor", Ridge)
-    monkeypatch.setattr(predictor_sampler, "Predictor", Ridge)
-    monkeypatch.setattr(predictor_sampler, "cost", lambda *_, **__: None)
-    monkeypatch.setattr(predictor_sampler, "_SAMPLED", 40)
-    monkeypatch.setattr(predictor_sampler, "_SPREAD", 32)
+    quick_predictor(monkeypatch.setattr)
     if "report" not in request.node.name:
         monkeypatch.setattr(lifecycle, "write_report", lambda *_: None)
 
@@ -212,8 +208,7 @@ class Undecided:
 def test_depths_that_a_space_does_not_have_are_in_its_report_and_a_table_to_start_from(
     space: str, controller: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("asvit.predictor.Predictor", Undecided)
-    monkeypatch.setattr(predictor_sampler, "Predictor", Undecided)
+    quick_predictor(monkeypatch.setattr, Undecided)
     given: dict[str, Any] = {"space": space, "controller": controller, "depths": "3,4,6,3"}
     first = search(tmp_path / "first", **given, trainings=11)
     (depths,) = {load_space(space).parse(row.architecture).depths for row in first.trials}

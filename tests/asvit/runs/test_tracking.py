@@ -232,17 +232,19 @@ def test_a_full_disk_is_no_fault_of_a_tracker(
     assert "the run goes on without it" in caplog.text
 
 
+NEEDS = "--track wandb needs wandb: pip install wandb"
+
+
 @pytest.mark.parametrize(
-    ("names", "code", "told"),
+    ("command", "names", "code", "told"),
     [
-        ("tensorbord", 2, "unknown tracker 'tensorbord'; did you mean 'tensorboard'?"),
-        ("tensorboard,wandc", 2, "unknown tracker 'wandc'"),
-        ("wandb", 3, "--track wandb needs wandb: pip install wandb"),
-        ("mlflow", 3, "--track mlflow needs mlflow: pip install mlflow"),
-        ("tensorboard", 3, "--track tensorboard needs tensorboard: in the checkout of asvit, pip"),
+        ("train", "tensorbord", 2, "unknown tracker 'tensorbord'; did you mean 'tensorboard'?"),
+        ("train", "tensorboard,wandc", 2, "unknown tracker 'wandc'"),
+        *((command, "wandb", 3, NEEDS) for command in ("train", "search", "supernet train")),
+        ("train", "mlflow", 3, "--track mlflow needs mlflow: pip install mlflow"),
+        ("train", "tensorboard", 3, "needs tensorboard: in the checkout of asvit, pip"),
     ],
 )
-@pytest.mark.parametrize("command", ["train", "search", "supernet train"])
 def test_trackers_that_are_not_there_are_one_line_and_nothing_is_made(
     command: str, names: str, code: int, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,6 +21,7 @@ from asvit.training.checkpoint import Checkpoint
 from tests.asvit.runs.fakes import write_pictures
 from tests.campaigns import forked
 from tests.campaigns.forked import ended, pair, pair_environments
+from tests.hostile import flipped
 
 ARCHITECTURE = "4,2,2|4,1,2|4,1,2|4,1,2|16,8"
 ASKED = [
@@ -58,6 +59,14 @@ def trained(folder: Path, *more: str) -> dict[str, Any]:
     return result(folder)
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the same training in two processes."""
+    folder = tmp_path_factory.mktemp("shared") / "run"
+    trained(folder)
+    return folder
+
+
 def check_losses(two: dict[str, Any], one: dict[str, Any]) -> None:
     assert two["processes"] == 2
     for ours, theirs in zip(two["history"], one["history"], strict=True):
@@ -68,9 +77,9 @@ def check_losses(two: dict[str, Any], one: dict[str, Any]) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_have_the_losses_of_one(tmp_path: Path, alone: Path) -> None:
-    check_losses(trained(tmp_path / "run"), result(alone))
-    weights = [load_file(f / "model.safetensors") for f in (tmp_path / "run", alone)]
+def test_two_processes_have_the_losses_of_one(shared: Path, alone: Path) -> None:
+    check_losses(result(shared), result(alone))
+    weights = [load_file(f / "model.safetensors") for f in (shared, alone)]
     for name in weights[0]:
         torch.testing.assert_close(weights[0][name], weights[1][name], atol=2e-3, rtol=1e-2)
 
@@ -215,18 +224,15 @@ def test_a_killed_worker_of_one_process_changes_nothing(
 
 @pytest.mark.slow
 def test_two_processes_go_on_from_the_same_checkpoint_where_the_last_is_damaged(
-    tmp_path: Path,
+    tmp_path: Path, shared: Path
 ) -> None:
-    trained(tmp_path / "undisturbed")
-    folder = shutil.copytree(tmp_path / "undisturbed", tmp_path / "run")
+    folder = shutil.copytree(shared, tmp_path / "run")
     last, before = (folder / f"checkpoint{more}.safetensors" for more in ("", ".previous"))
     for name in ("result.json", "model.safetensors"):
         (folder / name).unlink()
 
     def damage(path: Path) -> None:
-        content = bytearray(path.read_bytes())
-        content[-1] ^= 1
-        path.write_bytes(content)
+        path.write_bytes(flipped(path.read_bytes(), -8))
 
     damage(last)
     with pair(ASKED, folder) as both:
@@ -234,7 +240,7 @@ def test_two_processes_go_on_from_the_same_checkpoint_where_the_last_is_damaged(
     assert [code for code, _ in found] == [0, 0], found
     told = "checkpoint.safetensors was damaged; the one before it is used"
     assert [told in text for _, text in found] == [True, False]
-    weights = [path / "model.safetensors" for path in (folder, tmp_path / "undisturbed")]
+    weights = [path / "model.safetensors" for path in (folder, shared)]
     assert weights[0].read_bytes() == weights[1].read_bytes()
     (folder / "result.json").unlink()
     damage(last)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from asvit import predictor
+from asvit.search import predictor_sampler
 from asvit.spaces import SearchSpace
 from asvit.spaces.architectures import find
 
@@ -57,3 +59,18 @@ def ridge_of(space: SearchSpace) -> type[Ridge]:
             return np.array(rows, dtype=float)
 
     return FamilyRidge
+
+
+def quick_predictor(
+    setattr_: Callable[[object, str, object], None],
+    kind: type = Ridge,
+    *,
+    sampled: int = 40,
+    spread: int = 32,
+) -> None:
+    """Have searches ask such a predictor, about few candidates that are not counted."""
+    setattr_(predictor, "Predictor", kind)
+    setattr_(predictor_sampler, "Predictor", kind)
+    setattr_(predictor_sampler, "_SAMPLED", sampled)
+    setattr_(predictor_sampler, "_SPREAD", spread)
+    setattr_(predictor_sampler, "cost", lambda *_, **__: None)

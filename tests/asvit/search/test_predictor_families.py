@@ -15,7 +15,7 @@ from asvit.search import predictor_sampler as module
 from asvit.search.limits import Excess, Limits
 from asvit.search.sampler import ORIGIN, distributions
 from asvit.spaces import UnionSpace, load_space
-from tests.asvit.search.ridge import ridge_of
+from tests.asvit.search.ridge import quick_predictor, ridge_of
 
 FAMILIES = "shiftvit", "resnet", "deit", "convnext"
 SPACE = load_space(",".join(FAMILIES))
@@ -25,10 +25,7 @@ LEVELS = {"shiftvit": 60.0, "resnet": 75.0, "deit": 40.0, "convnext": 70.0}
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "Predictor", ridge_of(SPACE))
-    monkeypatch.setattr(module, "_SAMPLED", 60)
-    monkeypatch.setattr(module, "_SPREAD", 64)
-    monkeypatch.setattr(module, "cost", lambda *_, **__: None)
+    quick_predictor(monkeypatch.setattr, ridge_of(SPACE), sampled=60, spread=64)
 
 
 def make_study(**given: Any) -> Study:

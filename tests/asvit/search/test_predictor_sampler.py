@@ -17,7 +17,7 @@ from asvit.search.limits import Excess
 from asvit.search.sampler import distributions
 from asvit.search.trained import BEFORE
 from asvit.spaces import load_space
-from tests.asvit.search.ridge import Ridge
+from tests.asvit.search.ridge import Ridge, quick_predictor
 
 SPACE = load_space("asvit-tiny")
 DRAWN = distributions(SPACE.dimensions)
@@ -26,10 +26,7 @@ FIRST = 6  # trainings before the predictor is asked
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "Predictor", Ridge)
-    monkeypatch.setattr(module, "_SAMPLED", 60)
-    monkeypatch.setattr(module, "_SPREAD", 64)
-    monkeypatch.setattr(module, "cost", lambda *_, **__: None)
+    quick_predictor(monkeypatch.setattr, sampled=60, spread=64)
 
 
 def make_study(**settings: Any) -> Study:

@@ -88,8 +88,13 @@ def test_operations_follow_one_another_and_leave_other_images() -> None:
     assert torch.equal(batch[2], 255 - before[2] // 2)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("policy", ["rand-m9-mstd0.5-inc1", "rand-m6-n3-mstd1", "rand-m15-p1"])
+@pytest.mark.parametrize(
+    ("policy", "workers"),
+    [
+        *(("rand-m9-mstd0.5-inc1", workers) for workers in (0, 2)),
+        *((policy, 0) for policy in ("rand-m6-n3-mstd1", "rand-m15-p1")),
+    ],
+)
 def test_batches_are_those_of_workers_but_for_rounding(policy: str, workers: int) -> None:
     fractals = FractalDataset(4, 7, SIDE)
     options: dict[str, Any] = {"image_size": SIDE, "mean": (0.0,) * 3, "std": (1.0,) * 3}
