@@ -297,17 +297,22 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
 
     def take_changed(self, code: Sequence[str]) -> None:
         """As the base has it; but a controller or a function may have been mended since."""
-        own = "controller ", "function "
-        edited = [name for name in code if name in self.code and name.startswith(own)]
-        if refused := [name for name in code if name not in edited]:
-            super().take_changed(refused)
-        names = one_line(", ".join(edited))
+        own, now = ("controller ", "function "), self.code
+        edits = [name for name in code if name in now and name.startswith(own)]
+        if others := [name for name in code if name not in edits]:
+            super().take_changed(others)
+        names = one_line(", ".join(edits))
         logger.warning("the code of %s has changed; earlier trials are of the former one", names)
 
     def check_store(self, store: StudyStore) -> None:
-        """Check the space, and the trainings of a table to start from."""
+        """Check the function, the space, and the trainings of a table to start from."""
         if store.settings is None:
             return
+        if self.evaluate is not None and "images" in store.start_values:
+            raise ValueError(
+                f"run folder {self.folder} was started without a function; leave evaluate out, "
+                f"{ELSEWHERE}"
+            )
         s, measured = self.settings, measured_trials(store.study)
         if measured and measured[0].distributions != distributions(self.space.dimensions):
             raise ValueError(

@@ -258,6 +258,15 @@ def test_a_search_by_a_function_that_was_mended_goes_on_with_a_warning(
     assert caplog.text.count("the code of function evaluate has changed; earlier trials are") == 2
 
 
+def test_a_search_by_measures_does_not_go_on_by_a_function(tmp_path: Path) -> None:
+    how = {"space": "asvit-tiny", "controller": "random", "proxies": ("params",), "recheck": 1}
+    how |= {"steps": 3, "out": tmp_path / "run", **SMALL}
+    result = asvit.run_search(**how)
+    with pytest.raises(ValueError, match=r"started without a function; .* evaluate .* --fresh"):
+        asvit.run_search(evaluate=fake_evaluate, **how)
+    assert asvit.run_search(**how).to_json() == result.to_json()
+
+
 def test_a_scaling_in_an_edited_space_measures_again(
     edit: Edit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
