@@ -282,9 +282,9 @@ class DesignAlgorithm(DesignRun):
         """
         images, journal = self._images, peeked(self)
         self.results.update(journal.results)
-        if "pictures" not in self.results:
+        if "pictures" not in journal.results:  # of which the check of weights has a sample
             check_enough(images)
-        done = [name for name in self.stages if name in self.results]
+        done = [name for name in self.stages if name in journal.results]
         left, times = [name for name in self.stages if name not in done], dict[str, float]()
         self.results.setdefault("pictures", self._sampled_facts)
         if left:

@@ -1,5 +1,6 @@
 """Designs with pretrained networks in their last round: which ones, whose weights, and stops."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from asvit.networks import Network, WeightsFile
 from asvit.runs.designing import design
 from asvit.spaces import TIMM_FAMILIES
 from asvit.training.pretrained import load_pretrained
+from tests.asvit.cli.commands import run
 from tests.asvit.runs.designing_fakes import TEXTS, Fakes, without_times
+from tests.asvit.runs.fakes import write_pictures
 
 LIMITS = {"max_params": "1M", "space": "asvit"}
 HUB = {"max_params": "1.5M", "space": "asvit,mobilenet", "pretrained": "hub"}
@@ -167,6 +170,18 @@ def test_networks_that_cannot_race_are_refused_at_the_start(
         design(pictures, out=tmp_path / "run", **given)
     assert "\n" not in str(raised.value)
     assert not (tmp_path / "run").exists()
+    assert fakes.calls == []
+
+
+def test_a_dry_run_has_all_stages_before_it_and_counts_the_pictures(
+    pictures: Path, trained: Path, tmp_path: Path, fakes: Fakes
+) -> None:
+    words = ["--max-params", "1M", "--space", "asvit", "--pretrained", trained, "--dry-run"]
+    words += ["--json", "--quiet", "--out", tmp_path / "run"]
+    plan = json.loads(run("design", "--data", pictures, *words).stdout)
+    assert (plan["done"], plan["next"][:2]) == ([], ["pictures", "plan"])
+    few = write_pictures(tmp_path / "few", each=4)
+    assert "has 4 readable picture(s)" in run("design", "--data", few, *words).stderr
     assert fakes.calls == []
 
 
