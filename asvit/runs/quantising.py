@@ -207,7 +207,6 @@ def judge(
     known, new = _right_answers(graphs, pictures.others, progress)
     times = [graph.latency() for graph in graphs]
     difference = paired_difference(new, known).per_cent
-    low, high = difference.interval
     quantisation = Quantisation(
         calibrated=calibrated,
         pictures=len(new),
@@ -215,7 +214,7 @@ def judge(
         accuracy=100 * float(new.mean()),
         accuracy_before=100 * float(known.mean()),
         difference=difference.value,
-        interval=(low, high),
+        interval=difference.interval,
         tolerance=tolerance,
         size=after.stat().st_size,
         size_before=before.stat().st_size,
