@@ -75,13 +75,13 @@ def _perform(run: Run[S, R, J]) -> R:
     folder, files = run.folder, run.files
     usable = seems_usable(folder, files, fresh=run.fresh, elsewhere=run.elsewhere)
     # Before anything is made or removed; what is due of an earlier session is known later.
-    loaded = run.load() if usable and not run.begun else None
+    values = run.load() if usable and not run.begun else None
     with _claim(run), run.session():
         store = run.open()
         check_settings(run, store)
         result = stored_result(run, store)
         if result is None:
-            _start(run, store, loaded)
+            _start(run, store, values)
             _write_settings(run)
             result = run.execute(store, _timed(run))
             _finish(run, result)
@@ -166,12 +166,12 @@ def peeked(run: Run[Any, Any, J]) -> J:
             raise ValueError(str(error).replace(place, str(run.folder))) from error
 
 
-def _start(run: Run[S, Any, J], store: J, loaded: Mapping[str, Any] | None) -> None:
+def _start(run: Run[S, Any, J], store: J, values: Mapping[str, Any] | None) -> None:
     """Check that the run goes on as it was started, and store what it is started with.
 
-    That was ``loaded`` before, unless an earlier session left something.
+    These are ``values``, or are loaded where an earlier session left something.
     """
-    now = run.load() if loaded is None else loaded
+    now = run.load() if values is None else values
     while now is not None:
         check_settings(run, store)
         before, folder = store.start_values, run.folder

@@ -339,10 +339,10 @@ class Run(ABC, Generic[S, R, J]):
 
         return summary_html(cls.summary(result), heading="h4")
 
-    def with_settings(self, settings: S, *loaded: str) -> Self:
-        """This run with other settings, and what it has ``loaded`` already of these attributes."""
+    def with_settings(self, settings: S, *names: str) -> Self:
+        """This run with other settings, and with what it has of cached attributes so called."""
         run = dataclasses.replace(self, settings=settings)
-        vars(run).update({name: vars(self)[name] for name in loaded if name in vars(self)})
+        vars(run).update({name: vars(self)[name] for name in names if name in vars(self)})
         return run
 
     def run(self) -> R:

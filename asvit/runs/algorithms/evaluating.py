@@ -104,8 +104,8 @@ class EvaluationAlgorithm(EvaluationRun):
         """As the base has it: of the network's space; a graph depends on none."""
         if weights_path(self.settings.weights).suffix == FORMATS["onnx"].suffix:
             return {}
-        tested = earlier_result(self) or self.classifier.network  # whose weights may be gone
-        return code_versions((), source_of_space(tested.architecture))
+        network = earlier_result(self) or self.classifier.network  # whose weights may be gone
+        return code_versions((), source_of_space(network.architecture))
 
     def check_store(self, store: EvaluationJournal) -> None:
         """Check that the weights are the same."""

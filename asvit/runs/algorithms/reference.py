@@ -61,8 +61,8 @@ class BuildAlgorithm(BuildRun):
     @cached_property
     def sizes(self) -> Mapping[str, Cost]:
         """Parameters and multiply-adds of the networks, all of which can be built."""
-        trained = self.trainer
-        return sizes_of(self.architectures, self.settings, trained.num_classes, trained.in_chans)
+        classes, channels = self.trainer.num_classes, self.trainer.in_chans
+        return sizes_of(self.architectures, self.settings, classes, channels)
 
     @property
     def code(self) -> Mapping[str, str]:

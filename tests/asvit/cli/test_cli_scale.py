@@ -110,11 +110,11 @@ def test_a_growth_that_ends_further_from_its_budget_says_why_and_has_succeeded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake_scaling(monkeypatch.setattr)
-    given = ["--budget", "2M", "--stop-within", "0.0001%", *TINY, "--out", tmp_path]
-    result = run("scale", "--arch", SEED, *given)
+    options = ["--budget", "2M", "--stop-within", "0.0001%", *TINY, "--out", tmp_path]
+    result = run("scale", "--arch", SEED, *options)
     assert result.exit_code == 0, result.stderr
-    said = "not as near as asked: no larger model is within 0.0001% of 2M and can be built"
-    assert said in " ".join(result.stdout.split())
+    reason = "not as near as asked: no larger model is within 0.0001% of 2M and can be built"
+    assert reason in " ".join(result.stdout.split())
 
 
 def test_an_architecture_may_stand_at_its_place(tmp_path: Path) -> None:

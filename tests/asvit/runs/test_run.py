@@ -254,24 +254,24 @@ def test_a_refusal_before_the_start_leaves_nothing_and_removes_nothing(
 def test_images_and_networks_are_loaded_once_and_not_for_a_finished_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loaded, load = list[int](), ToyRun.load
+    calls, load = list[int](), ToyRun.load
 
-    def noted(one: ToyRun) -> Any:
-        loaded.append(one.settings.steps)
+    def with_note(one: ToyRun) -> Any:
+        calls.append(one.settings.steps)
         return load(one)
 
-    monkeypatch.setattr(ToyRun, "load", noted)
+    monkeypatch.setattr(ToyRun, "load", with_note)
     for steps in (2, 3, 3):
         run(tmp_path, steps=steps)
-    assert loaded == [2, 3]
+    assert calls == [2, 3]
 
 
 def test_the_files_and_folders_that_are_there_are_named_with_the_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ToyRun, "written", "report.html, timm, result.json, figures")
-    show(ToyRun, run(tmp_path), Console(file=(printed := io.StringIO()), width=1000))
-    assert f"folder: {tmp_path} (report.html, result.json, figures)\n" in printed.getvalue()
+    show(ToyRun, run(tmp_path), Console(file=(screen := io.StringIO()), width=1000))
+    assert f"folder: {tmp_path} (report.html, result.json, figures)\n" in screen.getvalue()
 
 
 def test_the_folder_is_named_after_what_has_no_default() -> None:

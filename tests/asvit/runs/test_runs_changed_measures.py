@@ -248,13 +248,13 @@ def test_a_search_by_a_function_that_was_mended_goes_on_with_a_warning(
     how = {"space": "asvit-tiny", "controller": "random", "out": tmp_path / "run", **SMALL}
     asvit.run_search(steps=3, evaluate=fake_evaluate, **how)
     asvit.run_search(steps=4, evaluate=partial(fake_evaluate), **how)
-    typed: dict[str, Any] = {"fake_evaluate": fake_evaluate}
-    exec("def evaluate(text):\n    return fake_evaluate(text)", typed)
+    names: dict[str, Any] = {"fake_evaluate": fake_evaluate}
+    exec("def evaluate(text):\n    return fake_evaluate(text)", names)
     with pytest.raises(ValueError, match=r"with other code of function evaluate, .* --fresh"):
         asvit.run_search(steps=5, **how)
     assert not caplog.text
     for steps in (5, 6):  # code without a file counts as the same
-        asvit.run_search(steps=steps, evaluate=typed["evaluate"], **how)
+        asvit.run_search(steps=steps, evaluate=names["evaluate"], **how)
     assert caplog.text.count("the code of function evaluate has changed; earlier trials are") == 2
 
 

@@ -108,18 +108,18 @@ def test_steps_that_a_graph_replays_are_timed_without_its_capture(
     assert timed == [5, FEWEST, 5 * FEWEST] * 2
 
 
-@pytest.mark.parametrize(("together", "timed", "share"), [(True, 5, 1), (False, 1, 5)])
+@pytest.mark.parametrize(("together", "number", "share"), [(True, 5, 1), (False, 1, 5)])
 def test_repeats_that_share_a_pass_are_timed_in_one(
-    monkeypatch: pytest.MonkeyPatch, together: bool, timed: int, share: int
+    monkeypatch: pytest.MonkeyPatch, together: bool, number: int, share: int
 ) -> None:
-    met: list[int] = []
+    repeats: list[int] = []
 
     class Pool:
-        def __init__(self, *_given: object, **_named: object) -> None:
+        def __init__(self, *_values: object, **_options: object) -> None:
             self.device = "cpu"
 
         def measure(self, jobs: list[MeasurementJob]) -> Iterator[tuple[int, Measured]]:
-            met.append(jobs[0].other["repeats"])
+            repeats.append(jobs[0].other["repeats"])
             yield 0, Measured({})
 
     ticks = itertools.count()
@@ -127,8 +127,8 @@ def test_repeats_that_share_a_pass_are_timed_in_one(
     monkeypatch.setattr(module, "takes_all", lambda _device: together)
     monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
     settings = SearchSettings.make(**SMALL, repeats=5, data="gaussian")
-    found = with_example(Remaining(0, 1), MeasurementJob("", ("params",), "", 32), settings)
-    assert (met, found.seconds) == ([timed, timed], share)
+    remaining = with_example(Remaining(0, 1), MeasurementJob("", ("params",), "", 32), settings)
+    assert (repeats, remaining.seconds) == ([number, number], share)
 
 
 def test_a_measure_that_fails_says_why() -> None:

@@ -145,7 +145,7 @@ def test_a_network_that_cannot_be_trained_has_failed(
 
 
 @pytest.mark.parametrize(
-    ("error", "told", "words"),
+    ("error", "kind", "words"),
     [
         (RuntimeError("no such layer"), ValueError, "cannot be built for 32 px: no such layer$"),
         (MemoryError("no room"), MemoryError, "^no room$"),
@@ -153,7 +153,7 @@ def test_a_network_that_cannot_be_trained_has_failed(
 )
 def test_a_network_that_cannot_be_built_is_told_before_any_is_trained(
     error: Exception,
-    told: type[Exception],
+    kind: type[Exception],
     words: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -162,7 +162,7 @@ def test_a_network_that_cannot_be_built_is_told_before_any_is_trained(
         raise error
 
     monkeypatch.setattr("asvit.reference.build.cost", fails)
-    with pytest.raises(told, match=words):
+    with pytest.raises(kind, match=words):
         build(tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

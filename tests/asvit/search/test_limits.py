@@ -234,9 +234,9 @@ def test_a_device_that_fails_makes_no_network_too_slow(error: Exception) -> None
     def time(_network: object) -> float:
         raise error
 
-    chosen = SearchSettings.make(space="asvit-tiny", max_latency="8ms")
+    options = SearchSettings.make(space="asvit-tiny", max_latency="8ms")
     with pytest.raises(type(error)):
-        Limits(TINY, chosen, time).excess(TINY.parse(FIRST))
+        Limits(TINY, options, time).excess(TINY.parse(FIRST))
 
 
 def test_where_nothing_fits_the_nearest_is_told() -> None:
