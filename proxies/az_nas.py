@@ -189,9 +189,9 @@ def _entropies(model: nn.Module, images: Tensor) -> Tensor:
 
 
 def _covariance(rows: Tensor) -> Tensor:
-    """Products of the centred rows or columns of ``[positions, channels]``, the fewer of both.
+    """Products of the centred columns of ``[positions, channels]``, or of the rows if fewer.
 
-    Both have the same nonzero eigenvalues.
+    Both matrices have the same nonzero eigenvalues.
     """
     rows = rows.double()
     centred = rows - rows.mean(0)
@@ -207,7 +207,7 @@ def _entropy(covariance: Tensor) -> Tensor:
 def _squared_jacobian(
     before: BlockFeature, after: BlockFeature, generator: torch.Generator
 ) -> Tensor | None:
-    """The smaller one of ``AᵀA`` and ``AAᵀ``; None if positions do not correspond."""
+    """The smaller of ``AᵀA`` and ``AAᵀ``; None if positions do not correspond."""
     signs = torch.empty_like(after.tensor, requires_grad=False).bernoulli_(generator=generator)
     g_out = signs.mul_(2).sub_(1)
     g_in = torch.autograd.grad(after.tensor, before.tensor, g_out, retain_graph=True)[0]

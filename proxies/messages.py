@@ -68,7 +68,12 @@ def out_of_memory(failure: BaseException | str) -> bool:
 
 
 def device_failed(error: BaseException) -> bool:
-    """Whether an accelerator failed, or a kernel on it; told by the name of the type, too."""
+    """Whether an accelerator failed, or a kernel on it, but not for lack of memory.
+
+    Types are told by their names, as by :func:`out_of_memory`.
+    """
+    if out_of_memory(error):
+        return False
     if type(error).__name__ in ("AcceleratorError", "DeviceError"):  # of torch, and ours
         return True
     return isinstance(error, RuntimeError) and bool(_DEVICE_FAILED.search(first_line(error)))

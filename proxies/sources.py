@@ -1,4 +1,4 @@
-"""Digests and places of users' code: stored with what follows from it; of entries."""
+"""Digests of users' code, stored with what follows from it, and which definitions are one."""
 
 from __future__ import annotations
 
@@ -83,7 +83,9 @@ def _source(definition: Any) -> str:
         if not inspect.isclass(definition):
             raise
     members = vars(definition).items()
-    codes = (inspect.unwrap(getattr(member, "fget", member)) for _, member in members)
+    # Properties hold their functions as fget, cached ones and partial methods as func.
+    inner = (getattr(member, "fget", getattr(member, "func", member)) for _, member in members)
+    codes = map(inspect.unwrap, inner)
     functions = [inspect.getsource(code) for code in codes if inspect.isfunction(code)]
     if not functions:
         raise OSError(f"no function of {definition} has a source")

@@ -59,7 +59,7 @@ def takes_pictures(session: Any) -> bool:
     return any(tensor.name == IMAGE for tensor in session.get_inputs())
 
 
-def batch_of(session: Any) -> int | None:
+def fixed_batch(session: Any) -> int | None:
     """Images in every batch of a graph; None for any number."""
     size = 1 if takes_pictures(session) else session.get_inputs()[0].shape[0]
     return size if isinstance(size, int) else None

@@ -24,7 +24,7 @@ from asvit.data.decoding import read_as
 from asvit.data.files import find_images
 from asvit.data.kinds import ImageKind, Picture
 from asvit.export.formats import CONFIG, FORMATS, IMAGE, INPUT, OUTPUT, PROBABILITIES
-from asvit.export.reload import batch_of, by_torch, onnx_session, run_onnx, takes_pictures
+from asvit.export.reload import by_torch, fixed_batch, onnx_session, run_onnx, takes_pictures
 from asvit.export.settings import ExportSettings
 from asvit.export.writers import ABOUT, preparation_facts
 from asvit.networks import Network, WeightsFile
@@ -256,7 +256,7 @@ class Classifier:
             ) from error
         run = _checked(path, run_onnx(session))
         alone = takes_pictures(session)
-        return cls.of(path, content, run, batch_of(session), alone=alone)
+        return cls.of(path, content, run, fixed_batch(session), alone=alone)
 
     @classmethod
     def of(

@@ -23,7 +23,7 @@ from asvit.data.tables import ListedDataset, has_part, is_table
 from asvit.data.training_sets import numbered_as, open_training_sets
 from asvit.designs.result import DesignResult
 from asvit.export.quantisation import CALIBRATION, Quantisation
-from asvit.export.reload import batch_of, onnx_session, run_onnx, takes_pictures
+from asvit.export.reload import fixed_batch, onnx_session, run_onnx, takes_pictures
 from asvit.networks import WeightsFile
 from asvit.reference.intervals import paired_difference
 from asvit.runs.trained_on import TrainedPictures, images_of
@@ -255,7 +255,7 @@ class _Graph:
     def __init__(self, path: Path, content: WeightsFile) -> None:
         session = onnx_session(path, threads=torch.get_num_threads())
         self._content, self._run = content, run_onnx(session)
-        self._alone, self._batch = takes_pictures(session), batch_of(session)
+        self._alone, self._batch = takes_pictures(session), fixed_batch(session)
         self.prepare: Prepare = np.asarray if self._alone else _prepared(content)
 
     def classes(self, images: Sequence[Array]) -> Array:

@@ -161,7 +161,7 @@ def _check_gpus() -> None:
 
 
 def _take_gpu() -> None:
-    """Let accelerate count the GPUs that this process sees, which may be one of its own."""
+    """Make the local rank the number of a visible GPU, which accelerate takes it for."""
     if local := os.environ.get("LOCAL_RANK"):
         os.environ["LOCAL_RANK"] = str(int(local) % torch.cuda.device_count())
 

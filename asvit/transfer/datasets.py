@@ -144,7 +144,7 @@ def _read_coco(file: Path) -> Any:
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             coco = COCO(file)
-        objects = coco.dataset.get("annotations", [])  # coco.anns has one alone of each id
+        objects = coco.dataset.get("annotations", [])  # coco.anns keeps one per id
         _check_types(coco, objects)
     except (AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         reason = f"{type(error).__name__}: {first_line(error)}"

@@ -154,7 +154,7 @@ class Detection(Task[DetectionSettings]):
     def compare(self, prediction: Any, annotation: Any, device: torch.device) -> None:
         """Update COCO's average precision of boxes and masks.
 
-        On the CPU: torchmetrics would read each object's score from a device alone.
+        On the CPU, as torchmetrics reads the scores of objects one by one.
         """
         objects = {name: value.cpu() for name, value in prediction.items()}
         self.metric.update([objects], [{**annotation, "masks": annotation["masks"].bool()}])

@@ -97,11 +97,12 @@ def test_a_class_of_a_notebook_is_its_functions_and_values(
         exec(compile(code, cell, "exec"), notebook.__dict__)
         return source_of([notebook.Mine])
 
-    code = "class Mine:\n    sides = (1, 2)\n    def value(self): return 3\n"
-    for kind, value in (("property", 5), ("staticmethod", 6), ("classmethod", 7)):
-        code += f"    @{kind}\n    def of_{kind}(*_): return {value}\n"
+    code = "import functools\nclass Mine:\n    sides = (1, 2)\n    def value(self): return 3\n"
+    kinds = ("property", "staticmethod", "classmethod", "functools.cached_property")
+    for value, kind in enumerate(kinds, 5):
+        code += f"    @{kind}\n    def of_{value}(*_): return {value}\n"
     assert digest(code) == digest(f"steps = 100\n{code}")
-    assert len({digest(code), *(digest(code.replace(each, "9")) for each in "23567")}) == 6
+    assert len({digest(code), *(digest(code.replace(each, "9")) for each in "235678")}) == 7
 
 
 def test_functions_without_names_are_different_ones_except_in_a_notebook() -> None:

@@ -100,7 +100,12 @@ def test_what_counts_as_a_failure_of_a_device() -> None:
         "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR",
     ):
         assert device_failed(RuntimeError(why))
-    assert not device_failed(RuntimeError("cuDNN error: CUDNN_STATUS_BAD_PARAM"))
+    for error in (
+        RuntimeError("cuDNN error: CUDNN_STATUS_BAD_PARAM"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED"),
+        torch.AcceleratorError("CUDA error: out of memory"),
+    ):
+        assert not device_failed(error)
     assert not device_failed(RuntimeError("shapes differ"))
 
 

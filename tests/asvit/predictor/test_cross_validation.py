@@ -41,31 +41,31 @@ def ratios(n):
 
 
 @pytest.fixture(scope="module")
-def found():
+def validation():
     return asvit.cross_validate(PIT, splits=6)
 
 
-def test_all_numbers_are_there_and_inside_their_intervals(found):
-    assert (found.reference, found.target) == (PIT, "c100_base_acc")
-    assert (found.rows, found.trainings, found.splits) == (100, 12, 6)
+def test_all_numbers_are_there_and_inside_their_intervals(validation):
+    assert (validation.reference, validation.target) == (PIT, "c100_base_acc")
+    assert (validation.rows, validation.trainings, validation.splits) == (100, 12, 6)
     for name in ("tau", "coverage"):
-        low, high = getattr(found, f"{name}_interval")
-        assert low < getattr(found, name) < high
-    assert found.best_count == "params"
-    low, high = found.difference_interval
-    assert low < found.tau - found.best_count_tau < high
-    assert found.measure.name == ""
-    assert np.isnan(found.measure.tau)
-    assert found.tau == pytest.approx(np.mean(found.taus))
+        low, high = getattr(validation, f"{name}_interval")
+        assert low < getattr(validation, name) < high
+    assert validation.best_count == "params"
+    low, high = validation.difference_interval
+    assert low < validation.tau - validation.best_count_tau < high
+    assert validation.measure.name == ""
+    assert np.isnan(validation.measure.tau)
+    assert validation.tau == pytest.approx(np.mean(validation.taus))
 
 
-def test_tau_is_that_of_the_predictions(found):
+def test_tau_is_that_of_the_predictions(validation):
     rows = gather_rows(load_reference(PIT), None)
     split = make_split(rows, 12, seed=0, number=0)
     assert sorted([*split.train, *split.test]) == list(range(100))
     assert len(split.train) == 12
     tau = stats.kendalltau(split.mean, rows.accuracies[split.test]).statistic
-    assert found.taus[0] == pytest.approx(tau)
+    assert validation.taus[0] == pytest.approx(tau)
 
 
 def test_predictions_do_not_depend_on_the_test_accuracies():
@@ -85,15 +85,15 @@ def test_a_resample_without_a_test_row_says_nothing_of_coverage():
     np.testing.assert_array_equal(splits.covered(), [[0.5], [1.0], [np.nan]])
 
 
-def test_another_seed_gives_other_numbers(found):
-    assert asvit.cross_validate(PIT, splits=6, seed=1).taus != found.taus
+def test_another_seed_gives_other_numbers(validation):
+    assert asvit.cross_validate(PIT, splits=6, seed=1).taus != validation.taus
 
 
-def test_a_path_and_a_table_are_taken_as_well_and_give_the_same_numbers(found):
+def test_a_path_and_a_table_are_taken_as_well_and_give_the_same_numbers(validation):
     table = load_reference(PIT)
-    assert asvit.cross_validate(table, splits=6).taus == found.taus
+    assert asvit.cross_validate(table, splits=6).taus == validation.taus
     by_path = asvit.cross_validate(table.path, splits=6)
-    assert (by_path.reference, by_path.taus) == ("vitbench101_pit", found.taus)
+    assert (by_path.reference, by_path.taus) == ("vitbench101_pit", validation.taus)
 
 
 def test_what_choices_decide_is_learned_and_chance_is_not(tmp_path):
@@ -112,11 +112,11 @@ def test_rivals_are_chosen_on_the_training_rows_and_judged_on_the_others(tmp_pat
     path = write(tmp_path / "own.csv", accuracy=accuracies)
     rng = np.random.default_rng(1)
     measures = {"chance": rng.normal(size=rows), "good": accuracies + rng.normal(size=rows)}
-    found = asvit.cross_validate(path, splits=5, measures=measures)
-    assert (found.best_count, found.best_count_tau) == ("params", pytest.approx(1))
-    assert found.overall_count.tau == pytest.approx(1)
-    assert found.measure.name == "good"
-    assert 0.8 < found.measure.tau < 1
+    validation = asvit.cross_validate(path, splits=5, measures=measures)
+    assert (validation.best_count, validation.best_count_tau) == ("params", pytest.approx(1))
+    assert validation.overall_count.tau == pytest.approx(1)
+    assert validation.measure.name == "good"
+    assert 0.8 < validation.measure.tau < 1
     # A measure that fails everywhere but in training is no help.
     split = make_split(gather_rows(load_reference(path, check=False), None), 12, 0, 0)
     lucky = np.full(rows, np.nan)
@@ -128,8 +128,8 @@ def test_rivals_are_chosen_on_the_training_rows_and_judged_on_the_others(tmp_pat
 
 def test_rows_without_an_accuracy_are_left_out(tmp_path):
     accuracies = [*(50 + ratios(30)[:20]), *[""] * 10]
-    found = asvit.cross_validate(write(tmp_path / "own.csv", accuracy=accuracies), splits=3)
-    assert found.rows == 20
+    validation = asvit.cross_validate(write(tmp_path / "own.csv", accuracy=accuracies), splits=3)
+    assert validation.rows == 20
 
 
 def test_columns_of_seeds_tell_the_noise(tmp_path):
@@ -181,8 +181,8 @@ def test_expansions_are_among_the_counts(tmp_path):
     assert gather_rows(table, None).counts["expansions"] == pytest.approx(sums)
     given = gather_rows(table, None, counts={"expansions": np.ones(24)})
     assert (given.counts["expansions"] == 1).all()
-    found = asvit.cross_validate(path, splits=3)
-    assert (found.overall_count.name, found.overall_count.tau) == ("expansions", pytest.approx(1))
+    count = asvit.cross_validate(path, splits=3).overall_count
+    assert (count.name, count.tau) == ("expansions", pytest.approx(1))
 
 
 def test_image_size_counts_again(tmp_path):

@@ -23,7 +23,7 @@ from tests.asvit.report.browser import DESKTOP, PHONE, Browser
 PAPER = 718  # pixels: A4 less its margins
 
 
-def asked(browser: Browser) -> list[str]:
+def requests(browser: Browser) -> list[str]:
     """Addresses that the page asked for, but for pictures that it holds itself."""
     return [one for one in browser.requests() if not one.startswith("data:image/")]
 
@@ -165,14 +165,14 @@ def test_every_table_of_a_report_sorts_by_every_heading_and_nothing_is_asked_for
     assert browser.ask("return document.querySelectorAll('th:not(:has(button))').length") == 0
     assert browser.ask(SORT_ALL) == []
     assert browser.complaints() == []
-    assert asked(browser) == [report.resolve().as_uri()]
+    assert requests(browser) == [report.resolve().as_uri()]
 
 
 def test_no_script_runs_and_nothing_is_asked_for(browser: Browser, hostile: Path) -> None:
     browser.open(hostile)
     assert browser.ask("return window.ran ?? 'nothing'") == "nothing"
     assert browser.complaints() == []
-    assert asked(browser) == [hostile.resolve().as_uri()]
+    assert requests(browser) == [hostile.resolve().as_uri()]
     assert browser.ask("return document.scripts.length") == 1
     assert (
         browser.ask(
@@ -227,15 +227,15 @@ def test_a_page_without_faults(browser: Browser, show) -> None:
     assert figures_that_do_not_show(browser) == []
     assert faint_texts(browser) == unreadable_texts(browser) == []
     assert browser.complaints() == []
-    assert len(asked(browser)) == 1
+    assert len(requests(browser)) == 1
 
 
 @pytest.mark.parametrize(
     ("check", "body", "words"),
     [
         (Browser.complaints, "<script>null.missing</script>", "TypeError"),
-        (asked, "<img src='http://example.invalid/x.png'>", "example.invalid"),
-        (asked, "<script>fetch('http://example.invalid/').catch(() => 0)</script>", "invalid"),
+        (requests, "<img src='http://example.invalid/x.png'>", "example.invalid"),
+        (requests, "<script>fetch('http://example.invalid/').catch(() => 0)</script>", "invalid"),
         (figures_that_do_not_show, f'{FIGURE}<svg"></div></figure>', "It is empty"),
         (
             figures_that_do_not_show,

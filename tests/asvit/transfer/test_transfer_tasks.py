@@ -172,7 +172,7 @@ def test_processes_with_unlike_numbers_of_images_have_the_precision_of_one() -> 
 
 
 def test_detected_objects_are_compared_on_the_cpu() -> None:
-    """On a device, torchmetrics reads the score of each object alone."""
+    """On a device, each score that torchmetrics reads would wait for it."""
     make_data(1, 1)
     task = Detection(detection())
     annotation = task.validation[0][1]
@@ -340,10 +340,10 @@ def test_the_labels_of_an_image_are_not_checked_again(monkeypatch: pytest.Monkey
     make_data(1, 1)
     task = Segmentation(segmentation())
 
-    def refused(*_given: Any, **_named: Any) -> None:
+    def sort(*_args: Any, **_options: Any) -> None:
         raise AssertionError("all pixels are sorted")
 
-    monkeypatch.setattr(torch, "unique", refused)
+    monkeypatch.setattr(torch, "unique", sort)
     assert task.evaluate(ProcessGroup("cpu"), prepared(task))["pixel_accuracy"] >= 0
 
 

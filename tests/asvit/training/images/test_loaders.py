@@ -230,16 +230,16 @@ def test_workers_are_ended_also_when_they_are_stopped(fractals: FractalDataset) 
 
 
 @pytest.mark.parametrize(
-    ("kibibytes", "told"), [(1024, ""), (64, "more shared memory, e.g. by docker run --shm-size")]
+    ("kibibytes", "words"), [(1024, ""), (64, "more shared memory, e.g. by docker run --shm-size")]
 )
-def test_batches_need_no_shared_memory(tmp_path: Path, kibibytes: int, told: str) -> None:
+def test_batches_need_no_shared_memory(tmp_path: Path, kibibytes: int, words: str) -> None:
     """Containers have little of it: here less than a batch takes, or less than the queues need."""
     code = forked.run(_load_with_shared_memory, tmp_path, kibibytes)
     if code == NOT_ALLOWED:
         pytest.skip("no disk may be mounted here")
     log = (tmp_path / "log").read_text()
-    assert (code, bool(log)) == (0, bool(told))
-    assert told in log
+    assert (code, bool(log)) == (0, bool(words))
+    assert words in log
 
 
 def _load_with_shared_memory(folder: Path, kibibytes: int) -> None:
