@@ -1,11 +1,10 @@
 """Versions of the libraries that the numbers of a run depend on; errors for missing ones."""
 
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 
 from asvit._version import __version__
-from proxies.registry import sources_of
 
 # How many parts of a version have to agree: timm changes its networks in the third; of asvit, all.
 _COMPARED = {"torch": 2, "timm": 3, "numpy": 2, "optuna": 2}
@@ -19,19 +18,15 @@ def versions() -> dict[str, str]:
     return {"asvit": __version__, "python": platform.python_version(), **libraries}
 
 
-def code_versions(
-    measures: Iterable[str],
-    spaces: Mapping[str, str],
-    *,
-    controllers: Mapping[str, str] | None = None,
-    functions: Mapping[str, str] | None = None,
-) -> dict[str, str]:
-    """Code digests of what is the user's own, by name, as they are among a run's versions."""
-    own = sources_of(measures), spaces, controllers or {}, functions or {}
+def code_versions(**sources: Mapping[str, str]) -> dict[str, str]:
+    """Digests of the user's own code, as they are among a run's versions.
+
+    ``sources`` have them by the kind of code, such as ``space``, and by name; empty for asvit's.
+    """
     return {
         f"{kind} {name}": source
-        for kind, sources in zip(_CODE, own, strict=True)
-        for name, source in sources.items()
+        for kind, own in sources.items()
+        for name, source in own.items()
         if source
     }
 

@@ -11,6 +11,7 @@ from asvit.growth.settings import ScaleSettings
 from asvit.spaces.architectures import source_of_space
 from proxies import Score
 from proxies.latency import Latency
+from proxies.registry import sources_of
 from scaling import Shape
 from scaling.shapes import shape_of
 
@@ -79,4 +80,6 @@ class GrowthJournal(Journal[ScaleSettings]):
 
 def code_of(settings: ScaleSettings) -> dict[str, str]:
     """Digests of the user's own code that a scaling measures with."""
-    return code_versions(settings.proxies, source_of_space(settings.architecture))
+    return code_versions(
+        measure=sources_of(settings.proxies), space=source_of_space(settings.architecture)
+    )

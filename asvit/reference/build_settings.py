@@ -139,7 +139,7 @@ class BuildSettings(ShortTrainingSettings):
         """Digests of the user's own spaces, as among the versions of a run."""
         from asvit.spaces.union import sources_of_spaces
 
-        return code_versions((), sources_of_spaces([self._space]))
+        return code_versions(space=sources_of_spaces([self._space]))
 
     @property
     def has_width(self) -> bool:

@@ -110,7 +110,7 @@ def _sources(architecture: str, measures: Iterable[str]) -> dict[str, str]:
     """Digests of the user's own measures, and of the space of an architecture."""
     from asvit.spaces.architectures import source_of_space  # imports torch
 
-    return {**sources_of(measures), **code_versions((), source_of_space(architecture))}
+    return {**sources_of(measures), **code_versions(space=source_of_space(architecture))}
 
 
 def table_id(table: ReferenceTable) -> dict[str, str]:

@@ -7,7 +7,7 @@ from asvit.spaces.architectures import parse
 from asvit.spaces.base import SPACES, SearchSpace, load_space
 from asvit.spaces.union import sources_of_spaces
 from proxies import PROXIES, get_proxy
-from proxies.registry import UnknownNameError
+from proxies.registry import UnknownNameError, sources_of
 from proxies.text import one_line
 
 _UNKNOWN = (
@@ -18,7 +18,7 @@ _UNKNOWN = (
 
 def own_code() -> dict[str, str]:
     """Digests of the user's own measures and spaces in this process."""
-    return code_versions(PROXIES, sources_of_spaces(SPACES.values()))
+    return code_versions(measure=sources_of(PROXIES), space=sources_of_spaces(SPACES.values()))
 
 
 def check_same_code(code: Mapping[str, str]) -> None:

@@ -250,7 +250,7 @@ class DesignAlgorithm(DesignRun):
     @property
     def code(self) -> Mapping[str, str]:
         """As the base has it: of the spaces."""
-        return code_versions((), sources_of_spaces([load_space(self.settings.space)]))
+        return code_versions(space=sources_of_spaces([load_space(self.settings.space)]))
 
     def free_settings(self, store: DesignJournal) -> Sequence[str]:
         """As the base has them; limits may be other ones until a network is chosen.

@@ -105,7 +105,7 @@ class EvaluationAlgorithm(EvaluationRun):
         if weights_path(self.settings.weights).suffix == FORMATS["onnx"].suffix:
             return {}
         network = earlier_result(self) or self.classifier.network  # whose weights may be gone
-        return code_versions((), source_of_space(network.architecture))
+        return code_versions(space=source_of_space(network.architecture))
 
     def check_store(self, store: EvaluationJournal) -> None:
         """Check that the weights are the same."""

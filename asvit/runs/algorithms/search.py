@@ -86,6 +86,7 @@ from asvit.spaces.base import Architecture
 from asvit.spaces.union import sources_of_spaces
 from proxies import get_proxy
 from proxies.latency import Latency, time_in_words
+from proxies.registry import sources_of
 from proxies.sources import lasting_source
 from proxies.text import one_line
 from scaling.ranking import Better
@@ -289,10 +290,10 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
         """As the base has it: of the measures, the space, the controller and the function."""
         controller, function = get_controller(self.settings.controller), self.evaluate
         return code_versions(
-            self.measures,
-            sources_of_spaces([self.space]),
-            controllers={controller.name: controller.source},
-            functions={} if function is None else {"evaluate": lasting_source(function)},
+            measure=sources_of(self.measures),
+            space=sources_of_spaces([self.space]),
+            controller={controller.name: controller.source},
+            function={} if function is None else {"evaluate": lasting_source(function)},
         )
 
     def take_changed(self, code: Sequence[str]) -> None:

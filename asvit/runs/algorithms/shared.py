@@ -101,7 +101,7 @@ class SharedAlgorithm(SharedRun[S, R]):
         spaces = dict[str, str]()
         for text in filter(None, texts):
             spaces |= source_of_space(text)
-        return code_versions((), spaces)
+        return code_versions(space=spaces)
 
     @property
     def typed_values(self) -> Mapping[str, object]:
