@@ -126,9 +126,9 @@ def test_the_result_beside_the_weights_is_told(tmp_path: Path) -> None:
 def copy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """A copy in each format of a network that knows folders of this machine."""
     folder = tmp_path_factory.mktemp("copy")
-    found = {"kind": "search", "run": f"{folder}/runs/seed", "ntk_condition_number": 9.5}
+    search = {"kind": "search", "run": f"{folder}/runs/seed", "ntk_condition_number": 9.5}
     source = f"folder {folder}/my pets, 160 images, 3 classes"
-    run = trained(folder / "run", found_by=found, images=source)
+    run = trained(folder / "run", found_by=search, images=source)
     return export_network(str(run), to=request.param)
 
 
@@ -169,9 +169,9 @@ def test_a_copy_that_is_replaced_without_a_card_does_not_keep_the_old_one(tmp_pa
 def test_the_card_has_the_digest_of_every_file(copy: Exported) -> None:
     files = [copy.out] if copy.out.is_file() else sorted(copy.out.glob("*[!d]"))  # not README.md
     assert copy.digests == {one.name: sha256(one.read_bytes()).hexdigest() for one in files}
-    told = copy.card.read_text()
+    card = copy.card.read_text()
     for name, digest in copy.digests.items():
-        assert f"* SHA-256 of `{name}`: `{digest}`\n" in told
+        assert f"* SHA-256 of `{name}`: `{digest}`\n" in card
     assert copy.to_json()["sha256"] == copy.digests
 
 

@@ -177,10 +177,10 @@ def test_runtimes_that_are_not_installed(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_process_of_its_own_times_a_network() -> None:
-    found = fresh_latency(TEXT, image_size=32, batch=2, num_classes=5)
-    assert (found.batch, found.image_size, found.runtime) == (2, 32, "eager")
-    assert found.threads == torch.get_num_threads()
-    assert found.milliseconds > 0
+    time = fresh_latency(TEXT, image_size=32, batch=2, num_classes=5)
+    assert (time.batch, time.image_size, time.runtime) == (2, 32, "eager")
+    assert time.threads == torch.get_num_threads()
+    assert time.milliseconds > 0
 
 
 def test_what_no_other_process_can_time_is_timed_here(

@@ -166,22 +166,22 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    "given", [{"teacher": ARCH, "teacher_weights": "none"}, {"weights": "none"}]
+    "options", [{"teacher": ARCH, "teacher_weights": "none"}, {"weights": "none"}]
 )
 def test_weights_that_are_missing_are_noticed_before_anything_is_made_or_removed(
-    given: dict[str, str], finished: Path
+    options: dict[str, str], finished: Path
 ) -> None:
     with pytest.raises(FileNotFoundError, match="none"):
-        run_training(ARCH, out="new", **TINY, **given)
+        run_training(ARCH, out="new", **TINY, **options)
     assert not Path("new").exists()
     before = {path: path.read_bytes() for path in finished.iterdir()}
     with pytest.raises(FileNotFoundError, match="none"):
-        run_training(ARCH, out=finished, fresh=True, **TINY, **given)
+        run_training(ARCH, out=finished, fresh=True, **TINY, **options)
     assert {path: path.read_bytes() for path in finished.iterdir()} == before
 
 
 @pytest.mark.parametrize(
-    ("given", "what"),
+    ("options", "what"),
     [
         ({"weights": "run"}, "run/model.safetensors, what it starts from"),
         ({"weights": "run/best.safetensors"}, "run/best.safetensors, what it starts from"),
@@ -189,14 +189,14 @@ def test_weights_that_are_missing_are_noticed_before_anything_is_made_or_removed
     ],
 )
 def test_weights_that_starting_over_would_remove_are_refused(
-    given: dict[str, str], what: str, finished: Path
+    options: dict[str, str], what: str, finished: Path
 ) -> None:
     shutil.copytree(finished, "run")
     Path("link").symlink_to("run")
     before = {path: path.read_bytes() for path in Path("run").iterdir()}
     advice = "is in the folder that --fresh empties; give --out another"
     with pytest.raises(ValueError, match=f"^{what}, {advice}$"):
-        run_training(ARCH, out="run", fresh=True, **TINY, **given)
+        run_training(ARCH, out="run", fresh=True, **TINY, **options)
     assert {path: path.read_bytes() for path in Path("run").iterdir()} == before
 
 

@@ -236,7 +236,7 @@ NEEDS = "--track wandb needs wandb: pip install wandb"
 
 
 @pytest.mark.parametrize(
-    ("command", "names", "code", "told"),
+    ("command", "names", "code", "reason"),
     [
         ("train", "tensorbord", 2, "unknown tracker 'tensorbord'; did you mean 'tensorboard'?"),
         ("train", "tensorboard,wandc", 2, "unknown tracker 'wandc'"),
@@ -246,13 +246,13 @@ NEEDS = "--track wandb needs wandb: pip install wandb"
     ],
 )
 def test_trackers_that_are_not_there_are_one_line_and_nothing_is_made(
-    command: str, names: str, code: int, told: str, monkeypatch: pytest.MonkeyPatch
+    command: str, names: str, code: int, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("wandb", "mlflow", *["tensorboard"] * (code == 3)):
         monkeypatch.setitem(sys.modules, name, None)
     words = [*command.split(), *([ARCH] if command == "train" else [])]
     words += ["--data", "digits", "--device", "cpu", "--out", "run", "--track", names]
-    check_refused(run(*words), code, told)
+    check_refused(run(*words), code, reason)
     assert not Path("run").exists()
 
 
