@@ -5,7 +5,6 @@ import click
 from asvit.cli.manual import Documented
 from asvit.cli.options import completes, emit_json, json_option, run_folders
 from asvit.core.console import console
-from asvit.core.summary import Table
 
 
 @click.command(cls=Documented)
@@ -22,15 +21,10 @@ def command(runs: tuple[str, ...], as_json: bool) -> None:
     if len(runs) < 2:
         raise click.UsageError(f"{len(runs)} run to compare; name two or more")
     from asvit.runs.comparing import compare
-    from asvit.runs.reporting import rendered
+    from asvit.runs.reporting import show_summary
 
     comparison = compare(*runs)
     if as_json:
         emit_json(comparison.to_json())
-        return
-    screen = console()
-    for part in comparison.summary():
-        if isinstance(part, Table):
-            screen.print()
-        for lines in rendered(part, screen):
-            screen.print(lines)
+    else:
+        show_summary(comparison.summary(), console())

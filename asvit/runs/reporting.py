@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,17 +22,22 @@ if TYPE_CHECKING:
 def show(kind: type[Run[Any, Any, Any]], result: Result, screen: Console) -> None:
     """Write the summary of a run on a console, and what to type next."""
     screen.print()
-    for place, part in enumerate(kind.summary(result)):
-        if place and isinstance(part, Table):
-            screen.print()
-        for lines in rendered(part, screen):
-            screen.print(lines)
+    show_summary(kind.summary(result), screen)
     if result.kept:
         folder, names = result.folder, kind.written.split(", ")
         there = ", ".join(n for n in names if n == "figures" or (folder / n).exists())
         screen.print(legible(f"folder: {folder}{f' ({there})' if there else ''}"))
     if result.next_command:
         screen.print(f"next:   {result.next_command}", soft_wrap=True)  # to be copied
+
+
+def show_summary(summary: Iterable[SummaryPart], screen: Console) -> None:
+    """Write the parts of a summary on a console, with an empty line before tables."""
+    for place, part in enumerate(summary):
+        if place and isinstance(part, Table):
+            screen.print()
+        for lines in rendered(part, screen):
+            screen.print(lines)
 
 
 def rendered(part: SummaryPart, screen: Console) -> Iterator[RenderableType]:

@@ -30,7 +30,7 @@ from asvit.reference.result import CorrelationResult, Values
 from asvit.reference.statistics import correlate
 from asvit.runs.comparing import Comparison, compare, read_result
 from asvit.runs.differences import Difference
-from asvit.runs.reporting import rendered
+from asvit.runs.reporting import rendered, show_summary
 from asvit.search.result import SearchResult
 from asvit.search.rows import Confirmed
 from asvit.training.result import TrainResult
@@ -56,9 +56,7 @@ def difference(found: Comparison, measure: str, run: int = 2) -> Difference:
 
 def shown(found: Comparison) -> str:
     screen = Console(file=io.StringIO(), width=200)
-    for part in found.summary():
-        for lines in rendered(part, screen):
-            screen.print(lines)
+    show_summary(found.summary(), screen)
     text: str = screen.file.getvalue()
     return text
 
