@@ -23,7 +23,7 @@ from asvit.core.console import console, number, quantity, table
 from asvit.core.display import say
 from asvit.core.latency_settings import command_setting
 from asvit.core.programs import file_command
-from asvit.core.settings import setting
+from asvit.core.settings import setting, wrong_option
 from proxies.latency import COMMAND
 
 if TYPE_CHECKING:
@@ -160,10 +160,8 @@ def _timing_options(
         if options and not latency:
             raise click.UsageError(f"--{min(options)} says how to time; give --latency, too")
         return options if latency else None
-    try:
+    with wrong_option():
         options["command"] = file_command(command)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
     for name in ("device", "runtime"):
         if name in options:
             raise click.UsageError(f"--{name} is for this machine; leave it out")

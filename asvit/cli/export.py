@@ -11,6 +11,7 @@ from asvit.cli.manual import Documented
 from asvit.cli.options import canonical, emit_json, json_option, parameters, quiet_option
 from asvit.core.console import console, number, table
 from asvit.core.display import say
+from asvit.core.settings import wrong_option
 from asvit.export.settings import ExportSettings
 from proxies.text import legible
 
@@ -49,10 +50,8 @@ def _check(values: dict[str, Any]) -> None:
     """Check the options."""
     from asvit.runs.exporting import name_weights
 
-    try:
+    with wrong_option():
         settings = name_weights(ExportSettings(**values))
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
     if settings.architecture is not None:
         canonical([settings.architecture])
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from asvit.core.settings import WrongOption
+
 Rows = Sequence[tuple[str, str]]
 
 RUN_FILES: Rows = (
@@ -88,6 +90,8 @@ class Documented(click.Command):
         except click.UsageError as error:
             message = self._with_options(error.format_message())
             raise click.UsageError(message, error.ctx) from error
+        except WrongOption as error:
+            raise click.UsageError(self._with_options(str(error)), ctx) from error
         except ValueError as error:
             if len(error.args) == 1:
                 error.args = (self._with_options(str(error)),)

@@ -27,6 +27,7 @@ from asvit.core.settings import (
     option_fields,
     option_of,
     plain_type,
+    wrong_option,
 )
 from asvit.executors.base import Workers
 from proxies.messages import unknown
@@ -166,10 +167,8 @@ quiet_option = click.option("--quiet", is_flag=True, help="Show no progress.")
 def with_workers(options: dict[str, Any]) -> dict[str, Any]:
     """Collect the options of :class:`Workers` as ``workers``."""
     values = {name: options.pop(name) for name in fields_of(Workers) if name in options}
-    try:
+    with wrong_option():
         return {**options, "workers": Workers(**values)} if values else options
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
 
 
 def checked_choice(option: str, value: str, choices: Sequence[str]) -> str:
@@ -188,10 +187,8 @@ def canonical(texts: Sequence[str]) -> list[str]:
     """The architectures of texts and of finished runs, without repeats."""
     from asvit.runs.architectures import find_architecture
 
-    try:
+    with wrong_option():
         return list(dict.fromkeys(find_architecture(text).text for text in texts))
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
 
 
 def parameters(*owners: Any) -> list[click.Parameter]:

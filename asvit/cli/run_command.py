@@ -25,9 +25,8 @@ from asvit.core.console import console
 from asvit.core.display import progress_display, say
 from asvit.core.progress import Progress
 from asvit.core.secrets import has_password, public_words
-from asvit.core.settings import Option, WrongOption, fields_of, option_fields, option_of
+from asvit.core.settings import Option, fields_of, option_fields, option_of
 from asvit.executors.base import Workers
-from asvit.runs.dry_runs import Plan
 from asvit.runs.lifecycle import perform
 from asvit.runs.reporting import show
 from asvit.runs.run import RUNS, Run, headline_of
@@ -81,7 +80,7 @@ def run_command(kind: Kind) -> click.Command:
             options = with_workers(options)
         dry = options.pop("dry_run", False)
         if dry:
-            data, lines = _dry_run(kind, preset, options, quiet=quiet)
+            data, lines = kind.dry_run(_run(kind, preset, options).resolved(), quiet=quiet)
         else:
             result = _result_of(context, kind, preset, options, quiet=quiet or not kind.first())
             place = {"folder": result.folder} if result.kept else {}
@@ -117,15 +116,6 @@ def run_command(kind: Kind) -> click.Command:
         debug_option(),
     ]
     return command
-
-
-def _dry_run(kind: Kind, preset: str, options: dict[str, Any], *, quiet: bool) -> Plan:
-    """What the run that the options ask for would do."""
-    try:
-        plan: Plan = kind.dry_run(_run(kind, preset, options).resolved(), quiet=quiet)
-    except WrongOption as error:
-        raise click.UsageError(str(error)) from error
-    return plan
 
 
 def _run(kind: Kind, preset: str, options: dict[str, Any]) -> Run[Any, Any, Any]:
@@ -181,8 +171,6 @@ def _result_of(
         resumable = kind.keeps or "out" in options  # else nothing is there to go on with
         say(f"stopped {where}; to {'go on' if resumable else 'start again'}: {again(context)}")
         raise
-    except WrongOption as error:
-        raise click.UsageError(str(error)) from error
     if not run.work_done and not quiet:
         say(run.no_work.format(noun=run.files.noun))
     return result

@@ -28,6 +28,7 @@ from asvit.core.files import check_target
 from asvit.core.latency_settings import command_setting
 from asvit.core.measuring_settings import MeasuringSettings
 from asvit.core.programs import file_command
+from asvit.core.settings import wrong_option
 from proxies.registry import PROXIES
 from proxies.tables import csv_text
 
@@ -85,14 +86,12 @@ def command(
     for name in measures or ():
         checked_choice("proxy", name, list(PROXIES))
     checked_choice("preset", preset, list(MeasuringSettings.presets))
-    try:
+    with wrong_option():
         settings = MeasuringSettings.make(preset, **values)
         if latency_command is not None:
             file_command(latency_command)
             if measures and "latency" not in measures:
                 raise ValueError("--latency-command is for --proxy latency; name it, too")
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
     if out is not None:
         check_target(out)  # before the long part
     from asvit.runs.scoring import score
