@@ -92,7 +92,7 @@ class Program(click.Group):
 
             command = command_of(cmd_name)
         if not any(parameter.name == "debug" for parameter in command.params):
-            command.params.append(debug_option())
+            debug_option(command)
         return command
 
     def resolve_command(
@@ -143,8 +143,8 @@ class Program(click.Group):
     cls=Program,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    params=[debug_option()],
 )
+@debug_option
 @click.version_option(__version__, message="%(prog)s %(version)s")
 @click.pass_context
 def app(context: click.Context) -> None:

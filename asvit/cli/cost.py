@@ -86,8 +86,7 @@ class Options:
     )
 
 
-@click.command(cls=Documented)
-@architectures_argument
+@click.command(cls=Documented, params=[architectures_argument, *parameters(Options)])
 @json_option
 def command(
     architectures: tuple[str, ...],
@@ -146,9 +145,6 @@ def command(
             screen.print(_latency_line(times[text]), soft_wrap=True)
     others = f", {quantity(channels, 'channel')}" if channels != _COLOURS else ""
     screen.print(f"multiply-adds, batch 1, {side} px{others}, {classes} classes")
-
-
-command.params[1:1] = parameters(Options)
 
 
 def _timing_options(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from asvit.export.quantisation import Quantisation
 
 
-@click.command(cls=Documented)
+@click.command(cls=Documented, params=parameters(ExportSettings))
 @quiet_option
 @json_option
 def command(*, quiet: bool, as_json: bool, **options: Any) -> None:
@@ -41,9 +41,6 @@ def command(*, quiet: bool, as_json: bool, **options: Any) -> None:
         emit_json(exported.to_json())
     if not (as_json and quiet):
         show_export(exported, console(err=as_json))
-
-
-command.params[:0] = parameters(ExportSettings)
 
 
 def _check(values: dict[str, Any]) -> None:

@@ -6,8 +6,14 @@ from typing import Any
 import click
 
 from asvit.cli.manual import Documented
-from asvit.cli.options import architecture_names, emit_json, json_option, parameters, paths
-from asvit.core.settings import setting
+from asvit.cli.options import (
+    architecture_names,
+    emit_json,
+    images_argument,
+    json_option,
+    parameters,
+)
+from asvit.core.settings import setting, setting_of
 from asvit.export.settings import ExportSettings
 from proxies.text import legible, shown
 
@@ -23,7 +29,7 @@ def _cell(text: str) -> tuple[int, ...]:
 
 @dataclass
 class Options:
-    """Layers and query to draw, and the target."""
+    """Layers and query to draw, the target, and what the network is."""
 
     layers: tuple[str, ...] = setting(
         (),
@@ -44,11 +50,16 @@ class Options:
         metavar="PATH",
         complete="paths",
     )
+    weights: str | None = setting_of(ExportSettings, "weights")
+    image_size: int | None = setting_of(ExportSettings, "image_size")
+    attention: str | None = setting_of(ExportSettings, "attention")
+    ffn: str | None = setting_of(ExportSettings, "ffn")
 
 
-@click.command(cls=Documented)
-@click.argument("model", shell_complete=architecture_names)
-@click.argument("images", metavar="IMAGE...", nargs=-1, required=True, shell_complete=paths)
+_MODEL = click.Argument(["model"], shell_complete=architecture_names)
+
+
+@click.command(cls=Documented, params=[_MODEL, images_argument, *parameters(Options)])
 @json_option
 def command(model: str, images: tuple[str, ...], *, as_json: bool, **options: Any) -> None:
     """Draw the attention map of each head of a network on pictures.
@@ -65,10 +76,3 @@ def command(model: str, images: tuple[str, ...], *, as_json: bool, **options: An
         emit_json({"schema_version": SCHEMA_VERSION, "model": model, "files": files})
     else:
         click.echo("\n".join(legible(str(file)) for file in files))
-
-
-_SHARED = ("weights", "image_size", "attention", "ffn")
-command.params[2:2] = parameters(Options)
-command.params[5:5] = [
-    parameter for parameter in parameters(ExportSettings) if parameter.name in _SHARED
-]

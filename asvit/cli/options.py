@@ -60,16 +60,15 @@ def _set_debug(context: click.Context, _parameter: click.Parameter, value: bool)
         session.debug = True
 
 
-def debug_option() -> click.Option:
-    """``--debug`` of the program and of every command."""
-    return click.Option(
-        ["--debug"],
-        is_flag=True,
-        is_eager=True,
-        expose_value=False,
-        callback=_set_debug,
-        help="Show the traceback of an error.",
-    )
+#: Of the program and of every command.
+debug_option = click.option(
+    "--debug",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_set_debug,
+    help="Show the traceback of an error.",
+)
 
 
 def names(
@@ -178,8 +177,15 @@ def checked_choice(option: str, value: str, choices: Sequence[str]) -> str:
     raise click.UsageError(unknown(option, value, choices))
 
 
-architectures_argument = click.argument(
-    "architectures", metavar="ARCH...", nargs=-1, required=True, shell_complete=architecture_names
+architectures_argument = click.Argument(
+    ["architectures"],
+    metavar="ARCH...",
+    nargs=-1,
+    required=True,
+    shell_complete=architecture_names,
+)
+images_argument = click.Argument(
+    ["images"], metavar="IMAGE...", nargs=-1, required=True, shell_complete=paths
 )
 
 

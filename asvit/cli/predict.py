@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from asvit.cli.manual import Documented
-from asvit.cli.options import emit_json, json_option, parameters, paths
+from asvit.cli.options import emit_json, images_argument, json_option, parameters
 from asvit.core.console import console, table
 from asvit.core.settings import setting, setting_of
 from asvit.evaluation.settings import EvaluationSettings
@@ -36,8 +36,7 @@ class Options:
     device: str = setting_of(EvaluationSettings, "device")
 
 
-@click.command(cls=Documented)
-@click.argument("images", metavar="IMAGE...", nargs=-1, required=True, shell_complete=paths)
+@click.command(cls=Documented, params=[images_argument, *parameters(Options)])
 @json_option
 def command(images: tuple[str, ...], *, weights: str, as_json: bool, **options: Any) -> None:
     """Classify pictures, with probabilities.
@@ -64,9 +63,6 @@ def command(images: tuple[str, ...], *, weights: str, as_json: bool, **options: 
     if unread:
         more = f" ({len(unread)} of {count} pictures)" if len(unread) > 1 else ""
         raise ValueError(f"{unread[-1]}{more}")
-
-
-command.params[1:1] = parameters(Options)
 
 
 def _show(predictions: Sequence[PicturePrediction]) -> None:

@@ -2,7 +2,6 @@
 
 import logging
 import shlex
-from collections.abc import Callable
 from typing import Any
 
 import click
@@ -64,6 +63,9 @@ def command_of(name: str) -> click.Command:
 def run_command(kind: Kind) -> click.Command:
     """The click command of a kind of run; its help is the docstring of the class."""
 
+    @quiet_option
+    @json_option
+    @debug_option
     @click.pass_context
     def call(
         context: click.Context, /, *, preset: str, quiet: bool, as_json: bool, **options: Any
@@ -100,22 +102,19 @@ def run_command(kind: Kind) -> click.Command:
     workers = fields_of(kind).get("workers")
     measuring = workers is not None and option_of(workers) is None
     dry_run = click.Option(["--dry-run"], is_flag=True, help=_DRY_RUN)
-    command = click.command(
+    return click.command(
         cls=Documented,
         name=kind.command.split()[-1],
         help=(kind.__doc__ or "").partition("\n\n    Attributes:")[0],
         short_help=headline_of(kind),
+        params=[
+            *parameters(*kind.option_types()[:-1]),
+            *parameters(*[Workers] * measuring, kind),
+            preset_option(kind.settings_type),
+            config_option(),
+            *[dry_run] * (kind.dry_run is not None),
+        ],
     )(call)
-    command.params = [
-        *parameters(*kind.option_types()[:-1]),
-        *parameters(*[Workers] * measuring, kind),
-        preset_option(kind.settings_type),
-        config_option(),
-        *[dry_run] * (kind.dry_run is not None),
-        *(_bare(option) for option in (quiet_option, json_option)),
-        debug_option(),
-    ]
-    return command
 
 
 def _run(kind: Kind, preset: str, options: dict[str, Any]) -> Run[Any, Any, Any]:
@@ -174,12 +173,6 @@ def _result_of(
     if not run.work_done and not quiet:
         say(run.no_work.format(noun=run.files.noun))
     return result
-
-
-def _bare(option: Callable[[Callable[..., Any]], Callable[..., Any]]) -> click.Parameter:
-    """The parameter that a click decorator adds."""
-    holder: Any = option(lambda: None)
-    return holder.__click_params__[0]  # type: ignore[no-any-return]
 
 
 def again(context: click.Context) -> str:

@@ -44,16 +44,28 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 
 
-@click.command(cls=Documented)
-@architectures_argument
-@click.option(
-    "--proxy",
-    "proxies",
-    multiple=True,
-    callback=names,
-    metavar="NAME",
-    shell_complete=registered("proxies:PROXIES"),
-    help="Measure to use; repeat it or separate names by commas (see asvit list proxies).",
+@dataclass
+class Options:
+    """How a latency is taken."""
+
+    latency_command: str | None = command_setting()
+
+
+@click.command(
+    cls=Documented,
+    params=[
+        architectures_argument,
+        click.Option(
+            ["--proxy", "proxies"],
+            multiple=True,
+            callback=names,
+            metavar="NAME",
+            shell_complete=registered("proxies:PROXIES"),
+            help="Measure to use; repeat it or separate names by commas (see asvit list proxies).",
+        ),
+        *parameters(MeasuringSettings, Options),
+        preset_option(MeasuringSettings),
+    ],
 )
 @click.option(
     "--out",
@@ -113,19 +125,6 @@ def command(
     finally:  # also if stdout is a closed pipe
         if out is not None:
             write_json(out, data)
-
-
-@dataclass
-class Options:
-    """How a latency is taken."""
-
-    latency_command: str | None = command_setting()
-
-
-command.params[2:2] = [
-    *parameters(MeasuringSettings, Options),
-    preset_option(MeasuringSettings),
-]
 
 
 def _show(scores: Scores, settings: MeasuringSettings) -> None:
