@@ -91,12 +91,12 @@ class Options:
 def command(
     architectures: tuple[str, ...],
     *,
-    image_size: int | None,
-    classes: int | None,
-    data: str | None,
-    channels: int | None,
-    latency: bool | None,
-    latency_command: str | None,
+    image_size: int | None = None,
+    classes: int | None = None,
+    data: str | None = None,
+    channels: int | None = None,
+    latency: bool = False,
+    latency_command: str | None = None,
     as_json: bool,
     **timing: Any,
 ) -> None:
@@ -148,10 +148,9 @@ def command(
 
 
 def _timing_options(
-    timing: Mapping[str, Any], latency: bool | None, command: str | None
+    options: dict[str, Any], latency: bool, command: str | None
 ) -> dict[str, Any] | None:
     """How to time architectures; None if they are not timed."""
-    options = {name: value for name, value in timing.items() if value is not None}
     if command is None:
         if options and not latency:
             raise click.UsageError(f"--{min(options)} says how to time; give --latency, too")

@@ -32,23 +32,22 @@ def command(*, quiet: bool, as_json: bool, **options: Any) -> None:
     weights record it, as those of asvit train do. The copy is reloaded in a new process and
     compared with the network before it is put in place.
     """
-    values = {name: value for name, value in options.items() if value is not None}
-    _check(values)
+    _check(options)
     from asvit.runs.exporting import export_network
 
-    exported = export_network(**values, progress=None if quiet else say)
+    exported = export_network(**options, progress=None if quiet else say)
     if as_json:
         emit_json(exported.to_json())
     if not (as_json and quiet):
         show_export(exported, console(err=as_json))
 
 
-def _check(values: dict[str, Any]) -> None:
+def _check(options: dict[str, Any]) -> None:
     """Check the options."""
     from asvit.runs.exporting import name_weights
 
     with wrong_option():
-        settings = name_weights(ExportSettings(**values))
+        settings = name_weights(ExportSettings(**options))
     if settings.architecture is not None:
         canonical([settings.architecture])
 

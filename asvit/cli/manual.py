@@ -84,7 +84,8 @@ class Documented(click.Command):
     """
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command."""
+        """Run the command, with what was typed or has a default."""
+        ctx.params = {name: value for name, value in ctx.params.items() if value is not None}
         try:
             return super().invoke(ctx)
         except click.UsageError as error:

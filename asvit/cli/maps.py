@@ -69,9 +69,8 @@ def command(model: str, images: tuple[str, ...], *, as_json: bool, **options: An
     """
     from asvit.runs.mapping import attention_maps, write_pictures
 
-    values = {name: value for name, value in options.items() if value is not None}
-    out = values.pop("out", Options.out)
-    files = write_pictures(attention_maps(model, images, **values), out)
+    out = options.pop("out", Options.out)
+    files = write_pictures(attention_maps(model, images, **options), out)
     if as_json:
         emit_json({"schema_version": SCHEMA_VERSION, "model": model, "files": files})
     else:

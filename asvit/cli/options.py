@@ -1,6 +1,6 @@
 """Options and checks that several commands share, and their JSON output.
 
-An absent option is None, so that a command passes on only what its user typed.
+An absent option is None, and no argument of its command, which passes on what its user typed.
 """
 
 from __future__ import annotations

@@ -47,8 +47,7 @@ def command(images: tuple[str, ...], *, weights: str, as_json: bool, **options: 
     """
     from asvit.runs.predicting import predictions
 
-    values = {name: value for name, value in options.items() if value is not None}
-    results = predictions(weights, images, **values)
+    results = predictions(weights, images, **options)
     unread, count = list[str](), 0
     while part := list(results if as_json else islice(results, _PART)):
         if as_json:

@@ -16,7 +16,7 @@ from proxies.text import legible
     "run", type=click.Path(path_type=Path), required=False, shell_complete=completes(run_folders)
 )
 @json_option
-def command(run: Path | None, as_json: bool) -> None:
+def command(*, run: Path | None = None, as_json: bool) -> None:
     """Make the figures and report.html of the run folder RUN again.
 
     The run must have finished. Without RUN it takes the newest finished search in runs.

@@ -71,7 +71,6 @@ def run_command(kind: Kind) -> click.Command:
         context: click.Context, /, *, preset: str, quiet: bool, as_json: bool, **options: Any
     ) -> None:
         check_typed(context)
-        options = {name: value for name, value in options.items() if value is not None}
         session = context.find_object(Session)
         if session is not None and has_password(session.arguments):
             logger.warning(

@@ -78,8 +78,8 @@ class Options:
 def command(
     architectures: tuple[str, ...],
     *,
-    out: Path | None,
-    latency_command: str | None,
+    out: Path | None = None,
+    latency_command: str | None = None,
     preset: str,
     quiet: bool,
     as_csv: bool,
@@ -93,13 +93,12 @@ def command(
     """
     if as_csv and as_json:
         raise click.UsageError("--csv and --json write on stdout alike; give one of them")
-    values: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
-    measures = values.pop("proxies", None)
+    measures = options.pop("proxies", None)
     for name in measures or ():
         checked_choice("proxy", name, list(PROXIES))
     checked_choice("preset", preset, list(MeasuringSettings.presets))
     with wrong_option():
-        settings = MeasuringSettings.make(preset, **values)
+        settings = MeasuringSettings.make(preset, **options)
         if latency_command is not None:
             file_command(latency_command)
             if measures and "latency" not in measures:
