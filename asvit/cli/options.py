@@ -212,13 +212,14 @@ def _parameter(field: dataclasses.Field[Any], option: Option, declared: Any) -> 
     kind, _ = plain_type(declared)
     several = kind == tuple[str, ...] and option.parse is None
     settings: dict[str, Any] = {
+        "required": field.default is dataclasses.MISSING and not option.shown,
         "type": _type(kind, option),
         "metavar": option.metavar or _METAVARS.get(kind, "TEXT"),
         "callback": names if several else None,
         "shell_complete": _completion(option),
     }
     if option.argument:
-        return click.Argument([field.name], required=_is_required(field), **settings)
+        return click.Argument([field.name], **settings)
     spelled = f"--{(option.name or field.name).replace('_', '-')}"
     if field.default is True:
         spelled = f"{spelled}/--no-{spelled[2:]}"
@@ -229,7 +230,6 @@ def _parameter(field: dataclasses.Field[Any], option: Option, declared: Any) -> 
     return Setting(
         [spelled, field.name],
         multiple=several,
-        required=_is_required(field),
         help=option.help,
         show_default=option.shown or _default_text(field.default),
         **settings,
@@ -279,12 +279,6 @@ def _default_text(default: Any) -> str | bool:
     if isinstance(default, tuple):
         return ",".join(map(str, default))
     return f"{default:g}" if isinstance(default, float) else str(default)
-
-
-def _is_required(field: dataclasses.Field[Any]) -> bool:
-    """Whether an option is required: it has no default, not even a description of one."""
-    option = option_of(field)
-    return option is not None and field.default is dataclasses.MISSING and not option.shown
 
 
 def preset_option(settings: type[Settings]) -> click.Option:
