@@ -7,8 +7,8 @@ A figure is drawn once, dark on a light background. The dark theme of a report i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -86,8 +86,7 @@ def series_styles() -> list[tuple[str, Any, str]]:
     ]
 
 
-@contextmanager
-def style(salt: str) -> Iterator[None]:
+def style(salt: str) -> AbstractContextManager[None]:
     """Settings under which a figure is made and saved; ``salt`` goes into its SVG ids."""
     import matplotlib as mpl
 
@@ -122,8 +121,7 @@ def style(salt: str) -> Iterator[None]:
         "svg.fonttype": "none",
         "svg.hashsalt": salt,
     }
-    with mpl.rc_context(settings):
-        yield
+    return mpl.rc_context(settings)
 
 
 def figure(width: float = 5.2, height: float = 2.9) -> Figure:

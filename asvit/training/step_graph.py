@@ -2,8 +2,8 @@
 
 import logging
 import random
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -89,11 +89,9 @@ class StepGraph:
             self._cuda.empty_cache()
         self._left = 0
 
-    @contextmanager
-    def running(self) -> Iterator[None]:
+    def running(self) -> AbstractContextManager[None]:
         """Beside the usual stream, if steps are captured; anything else is on the usual one."""
-        with nullcontext() if self._cuda is None else beside(self._device, self._cuda):
-            yield
+        return nullcontext() if self._cuda is None else beside(self._device, self._cuda)
 
     def __call__(self, *batch: Tensor) -> Tensor:
         """Take a step on a batch, which is on the device; returns its loss, without a graph."""
