@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypedDict, TypeVar, cast
 
@@ -94,16 +95,12 @@ class EngineState:
 
 @dataclass(frozen=True)
 class EpochPart:
-    """The first updates of an epoch, which has not ended."""
+    """The first updates of an epoch, which has not ended; by default none."""
 
-    losses: Tensor  # [updates] float32, mean over the processes; nats
+    # [updates] float32, mean over the processes; nats
+    losses: Tensor = field(default_factory=partial(torch.empty, 0))
     seconds: float = 0.0  # they took
     sums: Mapping[str, float] = field(default_factory=dict)  # of other values over them, by name
-
-    @classmethod
-    def none(cls) -> EpochPart:
-        """No update yet."""
-        return cls(torch.empty(0))
 
     @property
     def updates(self) -> int:

@@ -200,7 +200,7 @@ class Engine:
             MemoryError: If memory runs out.
         """
         steps, processes = self.steps_per_epoch, self.processes
-        start = start or EpochPart.none()
+        start = start or EpochPart()
         checked = start.updates
         unread = UnreadLosses(self._device, processes=processes.world)
         losses = torch.zeros(steps)

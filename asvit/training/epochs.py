@@ -94,7 +94,7 @@ class EpochSession(ABC, Generic[Row]):
             else:  # weights of the last epoch's end were written before
                 write_metrics(self.folder, self.history)
         while (epoch := len(self.history)) < self.total:
-            part = self._part or EpochPart.none()
+            part = self._part or EpochPart()
             self.history.append(train(epoch, part))
             self._part = None
             self.plan_again()
