@@ -36,7 +36,7 @@ ENVIRONMENT: Rows = (
 class Page:
     """The help of a command after its options."""
 
-    examples: Rows
+    examples: Rows = ()
     files: Rows = ()
     see: Rows = ()
 
@@ -65,7 +65,6 @@ def _pages() -> Iterator[tuple[str, Page]]:
 
 
 PAGES = dict(_pages())
-_NO_PAGE = Page(examples=())
 FIRST_STEPS: Rows = (
     (
         "asvit design --data path/to/images --max-params 5M --hours 0.5",
@@ -134,7 +133,7 @@ class Documented(click.Command):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write examples, files and related commands."""
-        page = PAGES.get(ctx.command_path.partition(" ")[2], _NO_PAGE)  # of an extension
+        page = PAGES.get(ctx.command_path.partition(" ")[2], Page())  # of an extension
         write_section(formatter, "Examples", page.examples)
         write_section(formatter, "Writes", page.files)
         write_section(formatter, "See also", page.see)
