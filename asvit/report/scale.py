@@ -67,7 +67,7 @@ def pictures(result: ScaleResult) -> list[Picture]:
             "Candidates",
             "What each step chose from: colour and shape tell the stage with one more block, a "
             f"larger point is wider. {_ways(better)}{some}",
-            lambda: draw_clouds(clouds, (*ranking, "", ""), as_deep=as_deep),
+            lambda: draw_clouds(clouds, ranking, as_deep=as_deep),
             (clouds, CloudRow),
             wide=True,
         ),
