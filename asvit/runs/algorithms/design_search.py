@@ -144,9 +144,8 @@ def search_outcome(result: SearchResult) -> SearchOutcome:
 
 def _ranking(result: SearchResult) -> list[Entrant]:
     """The networks of a search, best first: those that it compared in the end, then the others."""
-    space, settings = load_space(result.settings.space), result.settings
-    limits = Limits(space, settings)
-    by_hand = networks_by_hand(space, limits)
+    space = load_space(result.settings.space)
+    by_hand = networks_by_hand(space, Limits(space, result.settings))
     values: dict[str, list[float]] = {}
     for row in result.trials:
         values.setdefault(row.architecture, []).append(row.values[ACCURACY])

@@ -285,10 +285,9 @@ class DesignAlgorithm(DesignRun):
         if "pictures" not in journal.results:  # of which the check of weights has a sample
             check_enough(images)
         done = [name for name in self.stages if name in journal.results]
-        left, times = [name for name in self.stages if name not in done], dict[str, float]()
+        left = [name for name in self.stages if name not in done]
         self.results.setdefault("pictures", self._sampled_facts)
-        if left:
-            times |= self.plan.seconds(self.settings.data)
+        times = self.plan.seconds(self.settings.data) if left else {}
         seconds = {name: took for name, took in times.items() if name not in done}
         facts = {"pictures": len(images), "classes": images.classes, "done": done, "next": left}
         return {**facts, "seconds": seconds}
