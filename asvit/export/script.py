@@ -4,11 +4,8 @@ from typing import Final
 
 import numpy as np
 
-from asvit.core.run_files import PREDICT_SCRIPT
 from asvit.data.decoding import FORMATS
 from asvit.data.kinds import FIRST, GREY, LAST, RGB, ImageKind
-
-SCRIPT_NAME: Final = PREDICT_SCRIPT
 
 _FRAME: Final = '''\
 """python predict.py MODEL.onnx {WORD}...   classifies {ALL}; needs onnxruntime and Pillow."""

@@ -15,13 +15,13 @@ import torch
 from torch import nn
 
 from asvit.core.files import check_target, expanded, sync_folder, write_text
-from asvit.core.run_files import RESULT
+from asvit.core.run_files import PREDICT_SCRIPT, RESULT
 from asvit.core.signatures import with_options
 from asvit.core.versions import versions
 from asvit.data.copies import file_digest
 from asvit.export.exported import Exported, model_card, without_folders
 from asvit.export.formats import FORMATS, README, Format
-from asvit.export.script import SCRIPT_NAME, script_for
+from asvit.export.script import script_for
 from asvit.export.settings import ExportSettings
 from asvit.networks import Network, WeightsFile, read_state
 from asvit.runs.architectures import find_architecture, run_folder
@@ -89,7 +89,7 @@ def export_network(
     weights = None if settings.weights is None else weights_path(settings.weights)
     out = _place(settings, form, weights)
     form.check_out(out, card=settings.card, force=settings.force)
-    script = out.with_name(SCRIPT_NAME) if settings.with_preprocessing else None
+    script = out.with_name(PREDICT_SCRIPT) if settings.with_preprocessing else None
     tell = progress or (lambda _: None)
     tell("building the network")
     content, model, trained_size = find_source(settings)
@@ -188,7 +188,7 @@ def _remove_script(out: Path, content: WeightsFile) -> None:
 
     It stays where other copies are beside it.
     """
-    script = out.with_name(SCRIPT_NAME)
+    script = out.with_name(PREDICT_SCRIPT)
     alone = list(out.parent.glob(f"*{out.suffix}")) == [out]
     with suppress(OSError, ValueError):  # there is none, or no such copy of the network
         words = script_for(content.preparation.kind)

@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 
 import asvit
+from asvit.core.run_files import PREDICT_SCRIPT
 from asvit.data.kinds import FIRST, GREY, LAST, NUMBERS, PICTURES, RGB, ImageKind
-from asvit.export.script import SCRIPT_NAME, script_for
+from asvit.export.script import script_for
 from asvit.networks import Network, WeightsFile
 from asvit.runs.exporting import export_network
 from tests.asvit.runs.fakes import varied
@@ -94,7 +95,7 @@ def check_script(folder: Path, images: list[Path]) -> None:
 
 
 def test_the_script_needs_no_asvit_and_tells_the_same(run: Path, pictures: list[Path]) -> None:
-    assert (run / SCRIPT_NAME).read_text() == script_for(PICTURES)
+    assert (run / PREDICT_SCRIPT).read_text() == script_for(PICTURES)
     check_script(run, pictures)
 
 
@@ -141,7 +142,7 @@ def test_the_script_of_other_kinds(name: str, tmp_path: Path) -> None:
     facts = {**FACTS, **spread, "pixels": kind.stored}
     WeightsFile(network, model.state_dict(), CLASSES, facts).write(tmp_path / "model.safetensors")
     export_network(weights=str(tmp_path), to="onnx", with_preprocessing=True)
-    assert (tmp_path / SCRIPT_NAME).read_text() == script_for(kind)
+    assert (tmp_path / PREDICT_SCRIPT).read_text() == script_for(kind)
     check_script(tmp_path, images)
     weights, graph = (
         [one.guesses for one in asvit.predict(path, images)]
@@ -177,13 +178,13 @@ KINDS = (
 def test_the_script_is_short(kind: ImageKind) -> None:
     script = script_for(kind)
     assert len([line for line in script.splitlines() if line.strip()]) <= 28
-    compile(script, SCRIPT_NAME, "exec")
+    compile(script, PREDICT_SCRIPT, "exec")
 
 
 def test_the_code_on_the_card_runs(run: Path, tmp_path: Path) -> None:
     card = (run / "model.md").read_text()
     assert "[height, width, 3] of any size" in card
-    assert SCRIPT_NAME in card
+    assert PREDICT_SCRIPT in card
     code = card.partition("```python\n")[2].partition("```")[0]
     Image.new("RGB", (50, 40), (200, 30, 9)).save(tmp_path / "picture.jpg")
     names: dict[str, np.ndarray] = {}
@@ -193,23 +194,23 @@ def test_the_code_on_the_card_runs(run: Path, tmp_path: Path) -> None:
 
 
 def test_another_predict_py_is_not_replaced(run: Path, tmp_path: Path) -> None:
-    own = tmp_path / SCRIPT_NAME
+    own = tmp_path / PREDICT_SCRIPT
     own.write_text("print('mine')\n")
     given = {"weights": str(run), "to": "onnx", "out": str(tmp_path / "a.onnx")}
     with pytest.raises(FileExistsError, match=r"predict.py' is not the script of such copies"):
         export_network(**given, with_preprocessing=True)
     assert own.read_text() == "print('mine')\n"
-    assert [path.name for path in tmp_path.iterdir()] == [SCRIPT_NAME]
+    assert [path.name for path in tmp_path.iterdir()] == [PREDICT_SCRIPT]
 
 
 def test_a_script_goes_with_the_last_copy_that_it_runs(run: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(run, tmp_path / "run")
     other = shutil.copy(folder / "model.onnx", folder / "other.onnx")
     export_network(weights=str(folder), to="onnx", force=True)
-    assert (folder / SCRIPT_NAME).exists()  # it runs the other copy
+    assert (folder / PREDICT_SCRIPT).exists()  # it runs the other copy
     Path(other).unlink()
     export_network(weights=str(folder), to="onnx", force=True)
-    assert not (folder / SCRIPT_NAME).exists()
+    assert not (folder / PREDICT_SCRIPT).exists()
 
 
 def test_the_script_of_copies_for_other_images_is_not_replaced(tmp_path: Path) -> None:
@@ -217,7 +218,7 @@ def test_the_script_of_copies_for_other_images_is_not_replaced(tmp_path: Path) -
     facts = {"mean": [0.0] * 5, "std": [1.0] * 5, "pixels": "uint16"}
     weights = tmp_path / "model.safetensors"
     WeightsFile(network, network.build().state_dict(), CLASSES, facts).write(weights)
-    other = tmp_path / SCRIPT_NAME
+    other = tmp_path / PREDICT_SCRIPT
     other.write_text(script_for(PICTURES))
     with pytest.raises(FileExistsError, match=r"predict.py' is not the script of such copies"):
         export_network(weights=str(weights), to="onnx", with_preprocessing=True)

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from asvit.export.script import SCRIPT_NAME
+from asvit.core.run_files import PREDICT_SCRIPT
 
 
 def run_script(folder: Path, model: str, images: list[Path]) -> subprocess.CompletedProcess[str]:
@@ -17,7 +17,7 @@ def run_script(folder: Path, model: str, images: list[Path]) -> subprocess.Compl
         "runpy.run_path(sys.argv[0], run_name='__main__')"
     )
     return subprocess.run(
-        [sys.executable, "-P", "-c", program, SCRIPT_NAME, model, *map(str, images)],
+        [sys.executable, "-P", "-c", program, PREDICT_SCRIPT, model, *map(str, images)],
         cwd=folder,
         env={key: value for key, value in os.environ.items() if key != "PYTHONPATH"},
         check=False,
