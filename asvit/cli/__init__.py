@@ -17,4 +17,4 @@ def main() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     # Keep Python processes of libraries from importing from the working directory.
     os.environ.setdefault("PYTHONSAFEPATH", "1")
-    app.main(prog_name="asvit")
+    app.main()

@@ -152,11 +152,8 @@ def _result_of(
         last = progress
         tell(progress)
 
-    def title() -> str:
-        return "" if run is None else run.title
-
     try:
-        with progress_display(title, quiet=quiet) as tell:
+        with progress_display(lambda: "" if run is None else run.title, quiet=quiet) as tell:
             run = _run(kind, preset, {**options, "progress": follow}).resolved()
             result = perform(run)
     except KeyboardInterrupt:
