@@ -19,7 +19,10 @@ from proxies.text import one_line
 logger = logging.getLogger(__name__)
 
 ADVICE = "restore it from a copy, or give --fresh to start over (nothing was changed)"
-_REMOVED = "the journal was removed during the run, which stops here"
+REMOVED = (
+    "the journal was removed during the run, which stops here; put it back, or give --fresh to "
+    "start over"
+)
 _LOST_NOTHING = (
     "the journal cannot be written; what it holds is safe, and the same command continues"
 )
@@ -118,7 +121,7 @@ def append_record(file: SummedFile, record: Mapping[str, Any], *, started: bool 
             sync_folder(path.parent)
     except OSError as error:
         if started and error.errno == errno.ENOENT:
-            raise FileNotFoundError(errno.ENOENT, _REMOVED, str(path)) from error
+            raise FileNotFoundError(errno.ENOENT, REMOVED, str(path)) from error
         raise OSError(error.errno, f"{_LOST_NOTHING} ({error.strerror})") from error
 
 

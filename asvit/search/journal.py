@@ -5,7 +5,8 @@ import json
 import logging
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,15 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from asvit.core.files import check_plain, sync_folder
-from asvit.core.records import ADVICE, MALFORMED, SummedFile, changed_line, cut_off, unsealed
+from asvit.core.records import (
+    ADVICE,
+    MALFORMED,
+    REMOVED,
+    SummedFile,
+    changed_line,
+    cut_off,
+    unsealed,
+)
 from proxies.text import one_line
 
 logger = logging.getLogger(__name__)
@@ -44,25 +53,32 @@ class JournalFile(JournalFileBackend):
     def append_logs(self, logs: Sequence[Mapping[str, Any]]) -> None:
         """Append one line a record."""
         lines = [json.dumps(log, separators=(",", ":")) for log in logs]
-        self._open_lock.acquire()
-        try:
-            sealed = self._summed.sealed(lines)
-            with self._path.open("ab") as file:
-                file.write(sealed)
-                file.flush()
-                # Only the record that ends a trial has the key "values".
-                if not all("trial_id" in log and "values" not in log for log in logs):
-                    os.fsync(file.fileno())
-        finally:
-            self._release()
+        with self._removal_told():
+            self._open_lock.acquire()
+            try:
+                sealed = self._summed.sealed(lines)
+                with self._path.open("r+b") as file:  # not made anew
+                    file.seek(0, os.SEEK_END)
+                    file.write(sealed)
+                    file.flush()
+                    # Only the record that ends a trial has the key "values".
+                    if not all("trial_id" in log and "values" not in log for log in logs):
+                        os.fsync(file.fileno())
+            finally:
+                self._open_lock.release()
 
-    def _release(self) -> None:
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+        """The records from a number on."""
+        with self._removal_told():
+            yield from super().read_logs(log_number_from)
+
+    @contextmanager
+    def _removal_told(self) -> Iterator[None]:
+        """Say where the journal, or the lock beside it, is not there any more."""
         try:
-            self._open_lock.release()
-        except RuntimeError as error:  # as the library says that the lock is not there any more
-            raise FileNotFoundError(
-                errno.ENOENT, "the journal was removed during the run", str(self._path)
-            ) from error
+            yield
+        except (FileNotFoundError, RuntimeError) as error:  # the latter the library's, of the lock
+            raise FileNotFoundError(errno.ENOENT, REMOVED, str(self._path)) from error
 
 
 def open_journal(path: Path) -> JournalStorage:

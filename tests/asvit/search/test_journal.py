@@ -2,6 +2,7 @@
 
 import os
 import time
+from functools import partial
 from pathlib import Path
 
 import optuna
@@ -10,6 +11,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from asvit.search.journal import open_journal, read_journal
+from asvit.search.study import storing
 from tests.hostile import unsummed
 
 
@@ -73,6 +75,20 @@ def test_optunas_tools_read_and_write_it(tmp_path: Path) -> None:
     path.write_bytes(b"".join(lines).replace(b'"theirs":"b"', b'"theirs":"x"'))
     with pytest.raises(ValueError, match=rf"line {len(lines)} is not what was written there"):
         open_journal(path)
+
+
+def test_a_journal_that_is_removed_is_not_made_again(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "study.journal"
+    path.parent.mkdir()
+    record(path)
+    study = optuna.load_study(study_name="s", storage=open_journal(path))
+    told = r"removed during the run.*; put it back, or give --fresh"
+    for remove in (path.unlink, path.parent.rmdir):  # then its lock cannot be made, either
+        remove()
+        for use in (study.get_trials, partial(study.set_user_attr, "a", 1)):
+            with pytest.raises(FileNotFoundError, match=told), storing(file=True):
+                use()
+        assert not path.exists()
 
 
 @pytest.mark.parametrize("kind", ["file", "link"])
