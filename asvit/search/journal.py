@@ -16,10 +16,10 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from asvit.core.files import check_plain, sync_folder
 from asvit.core.records import (
-    ADVICE,
     MALFORMED,
     REMOVED,
     SummedFile,
+    advice,
     changed_line,
     cut_off,
     unsealed,
@@ -127,7 +127,7 @@ def _replay(path: Path, lock: JournalFileOpenLock) -> JournalStorage:
     except (*MALFORMED, AssertionError, OptunaError) as error:
         raise ValueError(
             f"{path} is corrupt: its records do not make a study ({one_line(repr(error))}); "
-            f"{ADVICE}"
+            f"{advice()}"
         ) from error
 
 
@@ -157,12 +157,13 @@ def _check(path: Path, content: bytes) -> bytes:
     *lines, tail = content.split(b"\n")
     for number, (line, right) in enumerate(unsealed(lines), start=1):
         if not _is_record(line):
-            raise ValueError(f"{path}, line {number} is not a journal record; {ADVICE}")
+            raise ValueError(f"{path}, line {number} is not a journal record; {advice(number)}")
         # Lines of other writers have no sum; they show in that of the next line of ours.
         if not (right or (right is None and line.startswith(_RECORD_STARTS[0]))):
             raise ValueError(changed_line(path, number))
     if tail and not _is_unfinished(tail):
-        raise ValueError(f"{path}, line {len(lines) + 1} is not a journal record; {ADVICE}")
+        number = len(lines) + 1
+        raise ValueError(f"{path}, line {number} is not a journal record; {advice(number)}")
     return tail
 
 

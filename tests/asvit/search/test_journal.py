@@ -49,6 +49,20 @@ def test_a_kill_at_any_byte_of_the_last_record_is_survived(
     assert f"unfinished record at the end of {path}" in caplog.text
 
 
+def test_trials_above_a_damaged_line_are_gone_on_from_once_the_rest_is_deleted(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "study.journal"
+    lines = record(path, trials=3).splitlines(keepends=True)
+    for damaged in (b"x\n", lines[-1].replace(b"1.0", b"3.0")):  # the last trial's
+        path.write_bytes(b"".join([*lines[:-1], damaged, lines[-1]]))
+        told = rf"line {len(lines)} is not .*; restore .*, delete that line and all below it to go"
+        with pytest.raises(ValueError, match=told):
+            open_journal(path)
+        path.write_bytes(b"".join(lines[:-1]))
+        assert finished(path) == 2
+
+
 def test_the_zeros_of_a_power_cut_are_cut_off(tmp_path: Path) -> None:
     path = tmp_path / "study.journal"
     content = record(path)
