@@ -18,8 +18,10 @@ from proxies.text import one_line
 
 logger = logging.getLogger(__name__)
 
-ADVICE = "restore it from a copy, or give --fresh to start over (nothing was changed)"
-_REMOVED = "the journal was removed during the run, which stops here"
+REMOVED = (
+    "the journal was removed during the run, which stops here; put it back, or give --fresh to "
+    "start over"
+)
 _LOST_NOTHING = (
     "the journal cannot be written; what it holds is safe, and the same command continues"
 )
@@ -118,7 +120,7 @@ def append_record(file: SummedFile, record: Mapping[str, Any], *, started: bool 
             sync_folder(path.parent)
     except OSError as error:
         if started and error.errno == errno.ENOENT:
-            raise FileNotFoundError(errno.ENOENT, _REMOVED, str(path)) from error
+            raise FileNotFoundError(errno.ENOENT, REMOVED, str(path)) from error
         raise OSError(error.errno, f"{_LOST_NOTHING} ({error.strerror})") from error
 
 
@@ -143,7 +145,7 @@ def read_records(path: Path, take: Callable[[Mapping[str, Any]], None], *, what:
         except MALFORMED as error:
             why = content_fault(error)
             raise ValueError(
-                f"{path}, line {number} is not a record of {what}: {why}; {ADVICE}"
+                f"{path}, line {number} is not a record of {what}: {why}; {advice(number)}"
             ) from error
         if not right:
             raise ValueError(changed_line(path, number))
@@ -164,5 +166,11 @@ def changed_line(path: Path, number: int) -> str:
     """The message for a line whose check sum is another one."""
     return (
         f"{path}, line {number} is not what was written there: it was changed, a line before it "
-        f"was changed, is missing or out of order, or {OTHER_VERSION}; {ADVICE}"
+        f"was changed, is missing or out of order, or {OTHER_VERSION}; {advice(number)}"
     )
+
+
+def advice(number: int = 1) -> str:
+    """What to do about a damaged line, or file; lines above it, if any, are whole."""
+    above = "delete that line and all below it to go on from those above, " * (number > 1)
+    return f"restore it from a copy, {above}or give --fresh to start over (nothing was changed)"

@@ -8,8 +8,8 @@ from asvit._version import __version__
 
 # How many parts of a version have to agree: timm changes its networks in the third; of asvit, all.
 _COMPARED = {"torch": 2, "timm": 3, "numpy": 2, "optuna": 2}
-# Keys of its digests among the versions of a run begin with these.
-_CODE = ("measure", "space", "controller", "function")
+# Keys of digests of code among the versions of a run begin with these.
+_CODE = ("measure", "space")
 
 
 def versions() -> dict[str, str]:

@@ -39,7 +39,7 @@ class ListedImage(NamedTuple):
 class ListedDataset(ImageFiles):
     """The images of one part of a CSV table, as :func:`list_text` writes it.
 
-    The columns ``bytes`` and ``sha256`` may be missing.
+    Its columns may be in any order; ``bytes`` and ``sha256`` may be missing.
 
     A part is ``"train"``, ``"validation"`` or ``"test"``. Files are relative to the folder of the
     table, or to the one that its first line names. All parts have all classes, in their order. A
@@ -136,7 +136,7 @@ def _read_list(table: Path) -> tuple[Path, list[ListedImage]]:
         first, text = split_list(content)
         rows = csv.reader(io.StringIO(text, newline=""))
         header = read_cells(next(rows, []))
-        if header != [name for name in _COLUMNS if name in {*_NEEDED, *header}]:
+        if sorted(header) != sorted({*_NEEDED, *header} & {*_COLUMNS}):  # in any order
             raise ValueError(
                 f"its columns are {shown(header)}; use {', '.join(_NEEDED)}, and optionally bytes "
                 "and sha256"

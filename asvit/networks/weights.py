@@ -68,6 +68,8 @@ class WeightsFile:
     # ``crop_pct``, ``crop_mode``, and ``pixels`` of those that are no pictures; see
     # asvit.data.Preparation), how the network was searched and trained.
     facts: Mapping[str, Any] = field(default_factory=dict)
+    # Digest of the user's own space when they were written, by its name; None: as it is now.
+    code: Mapping[str, str] | None = None
 
     def load(self) -> nn.Module:
         """The network with its weights, on the CPU, in evaluation mode.
@@ -106,7 +108,8 @@ class WeightsFile:
             "kind": KIND,
             **self.description,
         }
-        if code := source_of_space(self.network.architecture):
+        now = source_of_space(self.network.architecture)
+        if code := now if self.code is None else self.code:
             header["code"] = code
         # safetensors rejects tensors that share memory, such as tied weights, and other layouts.
         tensors = {
@@ -144,20 +147,22 @@ class WeightsFile:
         Raises:
             ValueError, KeyError, TypeError: If malformed (:data:`asvit.core.codec.MALFORMED`).
         """
+        code = about.get("code", {})
         check_values(about, {"classes": Sequence[str], "facts": Mapping[str, Any]})
+        check_values({"code": code}, {"code": Mapping[str, str]})
         facts = dict(about["facts"])
         network = Network.from_json(about["network"])
         _check_facts(facts, network.in_chans)
         classes = tuple(map(composed, about["classes"]))  # as those of images are
         if len(classes) not in (0, network.num_classes):
             raise ValueError(f"{len(classes)} names of {network.num_classes} classes")
-        if "code" in about and about["code"] != source_of_space(network.architecture):
+        if code and code != source_of_space(network.architecture):
             _log.warning(
                 "the space of %s has changed since these weights were written; the network may "
                 "compute something else, so test it again",
                 shown(network.architecture),
             )
-        return cls(network, weights, classes, facts)
+        return cls(network, weights, classes, facts, code)
 
 
 def read_state(path: Path) -> dict[str, Tensor]:

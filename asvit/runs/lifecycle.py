@@ -123,7 +123,10 @@ def stored_result(run: Run[S, R, J], store: J) -> R | None:
         result: Any = run.result_type.read(run.folder / RESULT)
     except (FileNotFoundError, ValueError):
         return None  # it follows from the store and is written again
-    return result if run.settled(store, result) and not changed_code(run, store) else None
+    if not run.settled(store, result):
+        return None
+    # Code that is not here, as of weights that are gone, is no reason to begin again.
+    return None if run.code.keys() & changed_code(run, store) else result
 
 
 def changed_code(run: Run[Any, Any, J], store: J) -> list[str]:

@@ -226,7 +226,8 @@ def run_search(
         evaluate: A function that measures the architecture of a text in place of the proxies,
             called in this process. It gives an :class:`asvit.search.Measurement`; an architecture
             for which it raises an error, or gives no number, has failed with the reason. A run
-            that was started with a function goes on with one, which may have been edited.
+            that was started with a function goes on with one, which may have been edited; once
+            finished, it gives its result without.
 
     Example:
         >>> result = asvit.run_search(

@@ -5,7 +5,8 @@ import json
 import logging
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,15 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from asvit.core.files import check_plain, sync_folder
-from asvit.core.records import ADVICE, MALFORMED, SummedFile, changed_line, cut_off, unsealed
+from asvit.core.records import (
+    MALFORMED,
+    REMOVED,
+    SummedFile,
+    advice,
+    changed_line,
+    cut_off,
+    unsealed,
+)
 from proxies.text import one_line
 
 logger = logging.getLogger(__name__)
@@ -44,25 +53,32 @@ class JournalFile(JournalFileBackend):
     def append_logs(self, logs: Sequence[Mapping[str, Any]]) -> None:
         """Append one line a record."""
         lines = [json.dumps(log, separators=(",", ":")) for log in logs]
-        self._open_lock.acquire()
-        try:
-            sealed = self._summed.sealed(lines)
-            with self._path.open("ab") as file:
-                file.write(sealed)
-                file.flush()
-                # Only the record that ends a trial has the key "values".
-                if not all("trial_id" in log and "values" not in log for log in logs):
-                    os.fsync(file.fileno())
-        finally:
-            self._release()
+        with self._removal_told():
+            self._open_lock.acquire()
+            try:
+                sealed = self._summed.sealed(lines)
+                with self._path.open("r+b") as file:  # not made anew
+                    file.seek(0, os.SEEK_END)
+                    file.write(sealed)
+                    file.flush()
+                    # Only the record that ends a trial has the key "values".
+                    if not all("trial_id" in log and "values" not in log for log in logs):
+                        os.fsync(file.fileno())
+            finally:
+                self._open_lock.release()
 
-    def _release(self) -> None:
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+        """The records from a number on."""
+        with self._removal_told():
+            yield from super().read_logs(log_number_from)
+
+    @contextmanager
+    def _removal_told(self) -> Iterator[None]:
+        """Say where the journal, or the lock beside it, is not there any more."""
         try:
-            self._open_lock.release()
-        except RuntimeError as error:  # as the library says that the lock is not there any more
-            raise FileNotFoundError(
-                errno.ENOENT, "the journal was removed during the run", str(self._path)
-            ) from error
+            yield
+        except (FileNotFoundError, RuntimeError) as error:  # the latter the library's, of the lock
+            raise FileNotFoundError(errno.ENOENT, REMOVED, str(self._path)) from error
 
 
 def open_journal(path: Path) -> JournalStorage:
@@ -111,7 +127,7 @@ def _replay(path: Path, lock: JournalFileOpenLock) -> JournalStorage:
     except (*MALFORMED, AssertionError, OptunaError) as error:
         raise ValueError(
             f"{path} is corrupt: its records do not make a study ({one_line(repr(error))}); "
-            f"{ADVICE}"
+            f"{advice()}"
         ) from error
 
 
@@ -141,12 +157,13 @@ def _check(path: Path, content: bytes) -> bytes:
     *lines, tail = content.split(b"\n")
     for number, (line, right) in enumerate(unsealed(lines), start=1):
         if not _is_record(line):
-            raise ValueError(f"{path}, line {number} is not a journal record; {ADVICE}")
+            raise ValueError(f"{path}, line {number} is not a journal record; {advice(number)}")
         # Lines of other writers have no sum; they show in that of the next line of ours.
         if not (right or (right is None and line.startswith(_RECORD_STARTS[0]))):
             raise ValueError(changed_line(path, number))
     if tail and not _is_unfinished(tail):
-        raise ValueError(f"{path}, line {len(lines) + 1} is not a journal record; {ADVICE}")
+        number = len(lines) + 1
+        raise ValueError(f"{path}, line {number} is not a journal record; {advice(number)}")
     return tail
 
 

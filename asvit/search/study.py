@@ -119,7 +119,8 @@ def storing(*, file: bool = False) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if not file or error.errno is None:  # not the system's, but of a program of the user's
+        # One without a number is of a program of the user's, rather than the system's.
+        if not file or error.errno is None or isinstance(error, FileNotFoundError):
             raise
         message = f"the study cannot be written; {LOST_NOTHING} ({error.strerror})"
         raise OSError(error.errno, message) from error

@@ -13,7 +13,7 @@ from asvit.core.files import check_plain, expanded
 from asvit.core.records import MALFORMED
 from asvit.core.run_files import INHERITED, MODEL, RESULT
 from asvit.core.tensor_files import read_header
-from asvit.networks import WeightsFile, load_state, read_state
+from asvit.networks import Network, WeightsFile, load_state, read_state
 from asvit.networks.positions import resampled
 from asvit.spaces.timm_models import TimmModel
 from proxies.messages import first_line
@@ -85,6 +85,15 @@ def other_classes(text: str, classes: tuple[str, ...]) -> str:
     if sorted(stored) == sorted(classes):
         return f"the classifier in {path} has the classes of the images in another order"
     return f"the classifier in {path} is for other classes than the images: {listed(stored)}"
+
+
+def architecture_in(text: str) -> str:
+    """The architecture of a file of weights or run folder; nothing if it says none, or is gone."""
+    try:
+        header = read_header(weights_path(text), links=True)
+        return Network.from_json(header["network"]).architecture
+    except (OSError, SafetensorError, *MALFORMED):
+        return ""
 
 
 def _check_stem(model: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:

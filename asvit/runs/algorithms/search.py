@@ -16,7 +16,7 @@ import optuna
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import Study
 
-from asvit.core.codec import to_json
+from asvit.core.codec import is_of, to_json
 from asvit.core.continuing import ELSEWHERE
 from asvit.core.files import write_text
 from asvit.core.latency_settings import pass_options
@@ -98,6 +98,7 @@ logger = logging.getLogger(__name__)
 SAVE_EVERY = 10  # steps between two snapshots of the study in trials.csv, of up to 1000 rows
 _SAMPLES = 30  # random architectures, the smallest of which are timed before a search
 _TOO_SLOW = 2  # times the latency allowed, from which on a search is not begun
+_CODE = "code"  # of a study: digests of the user's code that may be mended while it goes on
 
 
 def with_multiple(run: R, workers: Workers | None) -> R:
@@ -213,16 +214,17 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
     def load(self) -> Mapping[str, Any]:
         """Images and device, and the trainings of a table, which are of the same images.
 
-        A function of the caller needs none.
+        A function of the caller needs none. Of that and of the controller there are digests.
         """
         self._check_latency()
+        code = {_CODE: self._mendable_code or None}
         if self.evaluate is not None:
-            return {}
+            return code
         pool = self.pool
         if self.table is not None and not self.judged:
             check_recipe(self.table, pool.lines)
         images = dict(pool.context.provenance)
-        return {"images": images, "device": pool.device, BEFORE: self.before or None}
+        return {"images": images, "device": pool.device, BEFORE: self.before or None, **code}
 
     def _check_latency(self) -> None:
         """Refuse a limit far below the latency of small networks, before there is a folder."""
@@ -287,32 +289,31 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
 
     @property
     def code(self) -> Mapping[str, str]:
-        """As the base has it: of the measures, the space, the controller and the function."""
+        """As the base has it: of the measures and the space."""
+        return code_versions(
+            measure=sources_of(self.measures), space=sources_of_spaces([self.space])
+        )
+
+    @property
+    def _mendable_code(self) -> Mapping[str, str]:
+        """Digests of the user's code that may be mended meanwhile: controller and function."""
         controller, function = get_controller(self.settings.controller), self.evaluate
         return code_versions(
-            measure=sources_of(self.measures),
-            space=sources_of_spaces([self.space]),
             controller={controller.name: controller.source},
             function={} if function is None else {"evaluate": lasting_source(function)},
         )
 
-    def take_changed(self, code: Sequence[str]) -> None:
-        """As the base has it; but a controller or a function may have been mended since."""
-        own, now = ("controller ", "function "), self.code
-        edits = [name for name in code if name in now and name.startswith(own)]
-        if others := [name for name in code if name not in edits]:
-            super().take_changed(others)
-        names = one_line(", ".join(edits))
-        logger.warning("the code of %s has changed; earlier trials are of the former one", names)
-
     def check_store(self, store: StudyStore) -> None:
-        """Check the function, the space, and the trainings of a table to start from."""
+        """Check the function, the space, and the trainings of a table to start from.
+
+        A controller or a function may have been mended since.
+        """
         if store.settings is None:
             return
-        if self.evaluate is not None and "images" in store.start_values:
+        if (by_function := _by_function(store)) != (self.evaluate is not None):
+            started = "with a function; give" if by_function else "without a function; leave out"
             raise ValueError(
-                f"run folder {self.folder} was started without a function; leave evaluate out, "
-                f"{ELSEWHERE}"
+                f"run folder {self.folder} was started {started} evaluate, {ELSEWHERE}"
             )
         s, measured = self.settings, measured_trials(store.study)
         if measured and measured[0].distributions != distributions(self.space.dimensions):
@@ -336,15 +337,27 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
                 f"run folder {self.folder} was started from {before} trainings of a table (now "
                 f"{now}); {ELSEWHERE}"
             )
+        code: Any = store.start_values.get(_CODE)  # of a study it may be anything
+        former = code if is_of(code, Mapping[str, str]) else {}
+        if edits := {name for name, _ in former.items() ^ self._mendable_code.items()}:
+            names = one_line(", ".join(sorted(edits)))
+            logger.warning(
+                "the code of %s has changed; earlier trials are of the former one", names
+            )
 
     def _starts_alike(self, store: StudyStore) -> bool:
         """Whether the run was started from the trainings of the table that is given now."""
         return bool((store.start_values.get(BEFORE) or {}) == to_json(self.before))
 
     def settled(self, store: StudyStore, result: SearchResult) -> bool:
-        """As the base says, and started from the table, if one to start from is given."""
-        continues = self.table is not None and not self.judged and self.evaluate is None
-        return super().settled(store, result) and (not continues or self._starts_alike(store))
+        """As the base says, and started from the table, if one to start from is given.
+
+        A search by a function of the caller needs it no more.
+        """
+        by_function = _by_function(store)
+        continues = self.table is not None and not self.judged and not by_function
+        alike = not continues or self._starts_alike(store)
+        return super().settled(store, result) and alike and (by_function or self.evaluate is None)
 
     def execute(self, store: StudyStore, tell: Tell) -> SearchResult:
         """Search until the steps are done, and measure the finalists again."""
@@ -483,10 +496,11 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
 
     def conclude(self, store: StudyStore, result: SearchResult) -> SearchResult:
         """As the base does; write the tables of a finished search where they are not there."""
-        if not all((self.folder / name).exists() for name in self.tables):
+        tables = [TRIALS] if _by_function(store) else self.tables
+        if not all((self.folder / name).exists() for name in tables):
             rows = History(store.study, self.space, self.settings, self.better).rows
             self._save(rows)
-            if TRAINED in self.tables:
+            if TRAINED in tables:
                 self._save_trainings(rows, store.study)
         return super().conclude(store, result)
 
@@ -556,3 +570,8 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
             return 0
         check_settings(self, self._store_of(study))
         return len(measured_trials(study))
+
+
+def _by_function(store: StudyStore) -> bool:
+    """Whether a search was started by a function of the caller, which has no images."""
+    return store.settings is not None and "images" not in store.start_values

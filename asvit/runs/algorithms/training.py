@@ -144,8 +144,8 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         if s.weights is None or any(path.exists() for path in self._states):
             return
         load_pretrained(self.network.build(), s.weights, new_head=s.new_head)
-        line = "" if s.new_head else other_classes(s.weights, self.sets.classes)
-        if line and self.first():
+        line = other_classes(s.weights, self.sets.classes)  # warns of an edited space, too
+        if line and not s.new_head and self.first():
             logger.warning("%s; --new-head starts with a fresh one", line)
 
     @property

@@ -11,10 +11,12 @@ from typing import Any, ClassVar, TypeVar
 import torch
 
 from asvit.core.progress import Tell, ignore
-from asvit.core.versions import missing, versions
+from asvit.core.versions import code_versions, missing, versions
 from asvit.runs.algorithms.shared import SharedAlgorithm
 from asvit.runs.transfer import DetectionRun, SegmentationRun, TransferRun
+from asvit.spaces.architectures import source_of_space
 from asvit.training.checkpoint import Checkpoint, Origin, Saved
+from asvit.training.pretrained import architecture_in
 from asvit.transfer.detector import Detection
 from asvit.transfer.segmenter import Segmentation
 from asvit.transfer.session import Session, Task
@@ -47,6 +49,14 @@ class TransferAlgorithm(SharedAlgorithm[S, R], TransferRun[S, R]):
                 return self.task_type(self.settings)
         except ModuleNotFoundError as error:
             raise missing(f"asvit {self.command}", str(error.name), "transfer") from error
+
+    @property
+    def code(self) -> Mapping[str, str]:
+        """As the base has it; where only weights are named, of the space of their network."""
+        s = self.settings
+        if s.architecture is not None or s.weights is None:
+            return super().code
+        return code_versions(space=source_of_space(architecture_in(s.weights)))
 
     def check(self) -> None:
         """Find the device."""

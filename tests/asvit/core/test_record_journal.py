@@ -74,6 +74,21 @@ def test_a_journal_of_another_version_is_refused_and_left_alone(path: Path) -> N
         assert path.read_bytes() == content
 
 
+def test_what_is_above_a_damaged_line_is_gone_on_from_once_the_rest_is_deleted(path: Path) -> None:
+    ToyJournal(path).add_record(ToyRow(1, 1.0))
+    first, second, third = path.read_bytes().splitlines(keepends=True)
+    lines = [first, second, third.replace(b"1.0", b"2.0"), third]
+    path.write_bytes(b"".join(lines))
+    with pytest.raises(ValueError, match=r"line 3 is not .*; restore .*, delete that line and"):
+        ToyJournal(path)
+    path.write_bytes(b"".join(lines[:2]))
+    assert repr(ToyJournal(path).records) == repr([ToyRow(0, math.nan)])
+    lines[0] = lines[0].replace(b"2.15", b"2.16")
+    path.write_bytes(b"".join(lines))
+    with pytest.raises(ValueError, match=r"line 1 is not .*; restore it from a copy, or give"):
+        ToyJournal(path)
+
+
 def test_what_was_added_by_another_object_is_summed_too(path: Path) -> None:
     first, second = ToyJournal(path), ToyJournal(path)
     for journal in (first, second, first):

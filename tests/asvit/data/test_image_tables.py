@@ -100,6 +100,13 @@ def test_the_last_part_of_a_table_is_tested_on(tmp_path: Path) -> None:
         assert open_test_part(str(table)).name(0) == f"{part}.png"
 
 
+def test_columns_are_in_any_order(tmp_path: Path) -> None:
+    path, table = write_image(tmp_path / "x" / "1.png"), tmp_path / "t.csv"
+    table.write_text(f"part,sha256,image,class\ntrain,{file_digest(path)},x/1.png,x\n")
+    listed = ListedDataset(table)
+    assert (listed.name(0), listed.classes, listed.picture(0).size) == ("x/1.png", ("x",), (12, 9))
+
+
 def test_a_table_of_other_columns_is_told_which_it_needs(tmp_path: Path) -> None:
     table = tmp_path / "t.csv"
     for header in ("image,class", "image,class,part,size", "image,class,part,part", ""):

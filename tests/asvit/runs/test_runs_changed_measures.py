@@ -13,6 +13,7 @@ import pytest
 
 import asvit
 from asvit.runs import lifecycle
+from asvit.runs.algorithms.search import SearchAlgorithm
 from asvit.runs.measurement_worker import MeasurementWorker, measuring_work
 from asvit.search import CONTROLLERS
 from asvit.spaces import SPACES
@@ -237,9 +238,14 @@ def test_a_search_by_an_edited_controller_goes_on_with_a_warning(
     warnings = []
     for steps, digest in enumerate(("first", "first", "second", "second"), 3):
         monkeypatch.setitem(CONTROLLERS, "random", replace(mine, source=digest))
-        asvit.run_search(steps=steps, out=tmp_path / "run", **how, **SMALL)
+        result = asvit.run_search(steps=steps, out=tmp_path / "run", **how, **SMALL)
         warnings.append(caplog.text.count("the code of controller random has changed"))
     assert warnings == [0, 0, 1, 2]
+    caplog.clear()
+    monkeypatch.setitem(CONTROLLERS, "random", replace(mine, source="third"))
+    monkeypatch.delattr(SearchAlgorithm, "execute")  # a finished one is shown as it is
+    again = asvit.run_search(steps=6, out=tmp_path / "run", **how, **SMALL)
+    assert (again.to_json(), caplog.text) == (result.to_json(), "")
 
 
 def test_a_search_by_a_function_that_was_mended_goes_on_with_a_warning(
@@ -250,19 +256,20 @@ def test_a_search_by_a_function_that_was_mended_goes_on_with_a_warning(
     asvit.run_search(steps=4, evaluate=partial(fake_evaluate), **how)
     names: dict[str, Any] = {"fake_evaluate": fake_evaluate}
     exec("def evaluate(text):\n    return fake_evaluate(text)", names)
-    with pytest.raises(ValueError, match=r"with other code of function evaluate, .* --fresh"):
+    with pytest.raises(ValueError, match=r"was started with a function; give evaluate, .*fresh"):
         asvit.run_search(steps=5, **how)
     assert not caplog.text
     for steps in (5, 6):  # code without a file counts as the same
-        asvit.run_search(steps=steps, evaluate=names["evaluate"], **how)
+        result = asvit.run_search(steps=steps, evaluate=names["evaluate"], **how)
     assert caplog.text.count("the code of function evaluate has changed; earlier trials are") == 2
+    assert asvit.run_search(steps=6, **how).to_json() == result.to_json()
 
 
 def test_a_search_by_measures_does_not_go_on_by_a_function(tmp_path: Path) -> None:
     how = {"space": "asvit-tiny", "controller": "random", "proxies": ("params",), "recheck": 1}
     how |= {"steps": 3, "out": tmp_path / "run", **SMALL}
     result = asvit.run_search(**how)
-    with pytest.raises(ValueError, match=r"started without a function; .* evaluate .* --fresh"):
+    with pytest.raises(ValueError, match=r"started without a function; .* evaluate, .*--fresh"):
         asvit.run_search(evaluate=fake_evaluate, **how)
     assert asvit.run_search(**how).to_json() == result.to_json()
 

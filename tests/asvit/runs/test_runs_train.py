@@ -147,6 +147,25 @@ def test_a_classifier_of_other_classes_than_the_images_is_told_of(
     assert warnings(("a", "b", "c")) == [f"{words}{others}{advice}"]
 
 
+@pytest.mark.parametrize("new_head", [False, True])
+def test_weights_of_an_edited_space_are_warned_of(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    new_head: bool,
+) -> None:
+    run = TrainRun.make(architecture=ARCH, **TINY, weights=str(tmp_path), new_head=new_head)
+    network = Network(ARCH, 32, len(run.sets.classes))
+    warnings = []
+    for now in ("first", "second"):
+        monkeypatch.setattr(SPACES["asvit"], "source", "first")
+        WeightsFile(network, network.build().state_dict()).write(tmp_path / "model.safetensors")
+        monkeypatch.setattr(SPACES["asvit"], "source", now)
+        run.load()
+        warnings.append(caplog.text.count("has changed since these weights were written"))
+    assert warnings == [0, 1]
+
+
 def test_distillation_into_two_heads(tmp_path: Path) -> None:
     run_training(ARCH, out=tmp_path / "teacher", **TINY)
     host = "timm:deit_tiny_distilled_patch16_224"

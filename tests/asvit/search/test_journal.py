@@ -2,6 +2,7 @@
 
 import os
 import time
+from functools import partial
 from pathlib import Path
 
 import optuna
@@ -10,6 +11,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from asvit.search.journal import open_journal, read_journal
+from asvit.search.study import storing
 from tests.hostile import unsummed
 
 
@@ -47,6 +49,20 @@ def test_a_kill_at_any_byte_of_the_last_record_is_survived(
     assert f"unfinished record at the end of {path}" in caplog.text
 
 
+def test_trials_above_a_damaged_line_are_gone_on_from_once_the_rest_is_deleted(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "study.journal"
+    lines = record(path, trials=3).splitlines(keepends=True)
+    for damaged in (b"x\n", lines[-1].replace(b"1.0", b"3.0")):  # the last trial's
+        path.write_bytes(b"".join([*lines[:-1], damaged, lines[-1]]))
+        told = rf"line {len(lines)} is not .*; restore .*, delete that line and all below it to go"
+        with pytest.raises(ValueError, match=told):
+            open_journal(path)
+        path.write_bytes(b"".join(lines[:-1]))
+        assert finished(path) == 2
+
+
 def test_the_zeros_of_a_power_cut_are_cut_off(tmp_path: Path) -> None:
     path = tmp_path / "study.journal"
     content = record(path)
@@ -73,6 +89,20 @@ def test_optunas_tools_read_and_write_it(tmp_path: Path) -> None:
     path.write_bytes(b"".join(lines).replace(b'"theirs":"b"', b'"theirs":"x"'))
     with pytest.raises(ValueError, match=rf"line {len(lines)} is not what was written there"):
         open_journal(path)
+
+
+def test_a_journal_that_is_removed_is_not_made_again(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "study.journal"
+    path.parent.mkdir()
+    record(path)
+    study = optuna.load_study(study_name="s", storage=open_journal(path))
+    told = r"removed during the run.*; put it back, or give --fresh"
+    for remove in (path.unlink, path.parent.rmdir):  # then its lock cannot be made, either
+        remove()
+        for use in (study.get_trials, partial(study.set_user_attr, "a", 1)):
+            with pytest.raises(FileNotFoundError, match=told), storing(file=True):
+                use()
+        assert not path.exists()
 
 
 @pytest.mark.parametrize("kind", ["file", "link"])
