@@ -4,7 +4,7 @@ import atexit
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from typing import Any, cast
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from asvit.core.versions import missing
 from proxies.evaluation import resolve_device
+from proxies.text import one_line
 
 logger = logging.getLogger(__name__)
 
@@ -149,6 +150,23 @@ class ProcessGroup:
         values: list[Any] = [None] * self.world
         torch.distributed.all_gather_object(values, value)
         return values
+
+    def check_same(self, values: Mapping[str, object]) -> None:
+        """Check that all processes have the same values, by name; every process must call it.
+
+        Raises:
+            ValueError: If they do not, in every process.
+        """
+        each = self.gather(dict(values))
+        for rank, theirs in enumerate(each):
+            for name, value in each[0].items():
+                if theirs.get(name) != value:
+                    first, other = (one_line(str(one)) for one in (value, theirs.get(name)))
+                    raise ValueError(
+                        f"{name} is {first} in process 0, but {other} in process {rank}; start "
+                        "all processes of a training with the same settings, on the same images "
+                        "and with the same run folder"
+                    )
 
 
 def _is_one_of_several() -> bool:

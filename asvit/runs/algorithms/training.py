@@ -79,6 +79,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
 
     def _batch(self) -> int:
         """The batch size where none is given; a resumed run keeps its own."""
+        _ = self.processes  # of which all resume, or none
         batch = self.settings.batch_size
         if any(map(os.path.lexists, self._states)):
             stored = self.begun_with
@@ -198,6 +199,12 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
 
     def execute(self, store: Saved[Checkpoint], tell: Tell) -> TrainResult:
         """Train to the last epoch."""
+        self.processes.check_same(
+            {
+                "the digest of the images": self.sets.provenance["digest"],
+                "the digest of the teacher": self._teacher_digest,
+            }
+        )
         if store.file is None:
             if self.settings.bad_images == "stop":
                 parts = (self.sets.train, self.sets.validation)
