@@ -57,6 +57,12 @@ def check_same_settings(
         )
 
 
+def without_places(settings: Settings) -> dict[str, Any]:
+    """Settings by name, in the types of JSON, but for those that may be paths."""
+    stored = settings.to_json()
+    return {name: value for name, value in stored.items() if not _is_place(settings, name)}
+
+
 def _is_place(settings: Settings, name: str) -> bool:
     """Whether a setting may be a path."""
     field = fields_of(type(settings)).get(name)  # none of what tells two kinds of search apart

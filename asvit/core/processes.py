@@ -35,6 +35,7 @@ def call(function: str, *, environment: dict[str, str], **arguments: Any) -> Any
         input=json.dumps(arguments),
         capture_output=True,
         text=True,
+        errors="replace",  # of libraries in C, which may write anything
         check=False,
         env=variables | environment,
     )

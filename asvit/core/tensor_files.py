@@ -1,5 +1,6 @@
 """Safetensors files with our JSON header: tensors by name, and what they belong to."""
 
+import hashlib
 import json
 import sys
 from collections.abc import Iterator, Mapping
@@ -7,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -32,6 +34,15 @@ def write_tensors(
     """
     text = json.dumps({FIELD: UNKNOWN, **header}, allow_nan=False)
     write_bytes(path, *sealed(save(dict(tensors), {_HEADER: text})), previous=previous)
+
+
+def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of tensors, in hexadecimal: equal digests, equal names and values."""
+    total = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        total.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+        total.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().data)
+    return total.hexdigest()
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from asvit.core.codec import from_json, to_json
+from asvit.core.continuing import ELSEWHERE
 from asvit.data import load_images
 from asvit.data.base import Progress
 from asvit.data.sources import Images
@@ -122,16 +123,28 @@ def load_all(settings: BuildSettings, progress: Progress | None = None) -> Image
 
 
 def train_all(
-    trainings: Sequence[Training], settings: BuildSettings, devices: Sequence[str]
+    trainings: Sequence[Training],
+    settings: BuildSettings,
+    devices: Sequence[str],
+    *,
+    digest: str,
 ) -> Generator[tuple[Training, Outcome]]:
     """Train in one process for each of ``devices``, which may name one several times.
 
     Trainings are yielded with their outcomes as they end; leaving the iteration ends the
-    processes.
+    processes. Each of these loads the images, which must have the ``digest``.
+
+    Raises:
+        ValueError: If a process finds other images.
     """
     work = Work(
         "asvit.reference.trainer:worker",
-        {"training": settings.to_json(), "space": settings.space, "code": settings.code},
+        {
+            "training": settings.to_json(),
+            "space": settings.space,
+            "code": settings.code,
+            "images": digest,
+        },
     )
     tasks = [training._asdict() for training in trainings]
     with closing(Pool(ProcessBackend(work, devices))) as pool, closing(pool.run(tasks)) as answers:
@@ -152,4 +165,10 @@ def worker(
     check_same_code(settings["code"])
     known_space(settings["space"])
     train = Trainer(BuildSettings.from_json(settings["training"]), device)
+    source, digest = (train.provenance[name] for name in ("source", "digest"))
+    if digest != settings["images"]:
+        raise ValueError(
+            f"a process found other images than the table was begun with: {source}, digest "
+            f"{digest[:12]} instead of {settings['images'][:12]}; restore them, {ELSEWHERE}"
+        )
     return lambda task: to_json(outcome_of(train, Training(**task)))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from asvit.core.files import check_plain, expanded, split_reading, with_reading
-from asvit.core.run_files import PICTURES, RESULT
+from asvit.core.run_files import CHECKPOINT, PICTURES, RESULT
 from asvit.data.base import LabelledImages, Progress, SubsetImages
 from asvit.data.copies import twins
 from asvit.data.files import TRAIN, VALIDATION
@@ -19,11 +19,14 @@ from asvit.data.tables import ListedDataset, is_table
 from asvit.runs.folder import kind_in
 from asvit.search.supernet_result import EvolutionResult
 from asvit.spaces.timm_models import PREFIX
+from asvit.training.checkpoint import Checkpoint
 from asvit.training.pretrained import weights_path
 from asvit.training.result import TrainResult
 from asvit.training.sets import open_sets
+from asvit.training.settings import TrainSettings
 from asvit.training.supernets.settings import SupernetResult
 from asvit.training.supernets.splits import places_to_train_on
+from proxies.messages import first_line
 from proxies.text import one_line
 
 logger = logging.getLogger(__name__)
@@ -41,8 +44,7 @@ class TrainedPictures:
         """Those of weights in the folder of a training, evolution or design, or in one inside."""
         if weights.startswith(PREFIX):
             return cls()
-        # What is there may be of another version, and pictures may be gone: then nothing is known.
-        with suppress(OSError, ValueError):
+        try:  # what is there may be of another version, and pictures may be gone
             for folder in weights_path(weights).parents[:2]:
                 kind = kind_in(folder)
                 if kind == "design":
@@ -52,19 +54,22 @@ class TrainedPictures:
                     return cls._of_training(folder, progress)
                 if kind == "evolution":
                     return cls._of_evolution(folder)
+        except (OSError, ValueError) as error:
+            logger.warning(
+                "whether the network was trained on some of these pictures is not known: %s",
+                first_line(error),
+            )
         return cls()
 
     @classmethod
     def _of_training(cls, folder: Path, progress: Progress | None) -> Self:
-        result = TrainResult.read(folder / RESULT)
-        s = result.settings
+        s, before = _started_with(folder)
         data = images_of(folder, s.data)
         if not _is_there(data, s.data, folder):
             return cls()
         s = replace(s, data=with_reading(data, split_reading(s.data)[1]))
         # How many are validated on changes nothing; there may be fewer by now.
         sets = open_sets(s, validation_images=None, classes=None, quiet=True, progress=progress)
-        before = (result.provenance.get("images") or {}).get("digest")
         if s.validation_images is None and before != sets.provenance["digest"]:
             logger.warning(
                 "whether the network was trained on some of these pictures is not certain: %s has "
@@ -97,6 +102,15 @@ class TrainedPictures:
         if not self.paths:
             return same
         return len(twins(self.paths, [path.resolve() for _, path in pictures], progress=progress))
+
+
+def _started_with(training: Path) -> tuple[TrainSettings, str | None]:
+    """Settings of a training and the digest of its images; an unfinished one has no result."""
+    if (training / RESULT).exists():
+        result = TrainResult.read(training / RESULT)
+        return result.settings, (result.provenance.get("images") or {}).get("digest")
+    origin = Checkpoint.read(training / CHECKPOINT).origin
+    return origin.settings, origin.images["digest"]
 
 
 def _is_there(path: Path, data: str, folder: Path) -> bool:

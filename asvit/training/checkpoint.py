@@ -70,6 +70,7 @@ class Origin:
     versions: Mapping[str, str]  # of libraries
     # Of images that are no RGB pictures, so that all sessions have the same; None for ImageNet's.
     normalisation: Normalisation | None = None
+    teacher: str = ""  # digest of its weights, if there is one
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from asvit.core.tensor_files import tensors_digest
 from asvit.data import MEAN, STD, Preparation
 from asvit.data.kinds import PICTURES, ImageKind
 from asvit.data.statistics import Normalisation
@@ -55,6 +56,12 @@ class Teacher(nn.Module):
         self._same = bool((ours == theirs).all() and (moved == 0).all())
         self.register_buffer("_scale", (ours / theirs).view(-1, 1, 1), persistent=False)
         self.register_buffer("_shift", (moved / theirs).view(-1, 1, 1), persistent=False)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the weights, in hexadecimal, and of how they take images."""
+        how = self._image_size, *self._own.mean, *self._own.std
+        return tensors_digest({**self._network.state_dict(), "images": torch.tensor(how)})
 
     def train(self, mode: bool = True) -> Self:
         """Stay in evaluation mode; ``mode`` is ignored."""

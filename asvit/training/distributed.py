@@ -4,7 +4,7 @@ import atexit
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from typing import Any, cast
@@ -15,12 +15,15 @@ from torch import Tensor, nn
 
 from asvit.core.versions import missing
 from proxies.evaluation import resolve_device
+from proxies.text import one_line
 
 logger = logging.getLogger(__name__)
 
 #: How long a process waits for the others, also for the first one to prepare the images. NCCL's
 #: default of ten minutes is too short to read a million headers from a network disk.
 PATIENCE = timedelta(hours=2)
+# What tells a process how many there are, and which one it is: of all, and on its machine.
+_LAUNCHED = ("WORLD_SIZE", "RANK", "LOCAL_RANK")
 # With one of these, a launcher may show each process a GPU of its own.
 _SHOWN = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
 
@@ -36,7 +39,7 @@ class ProcessGroup:
             from accelerate import Accelerator, InitProcessGroupKwargs
         except ImportError as error:
             raise missing("training", "accelerate", "train") from error
-        launched = int(os.environ.get("WORLD_SIZE", "1")) > 1
+        launched = _is_one_of_several()
         cpu_requested = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
         where = resolve_device("cpu" if launched and cpu_requested else device)
         if where.type == "cuda":
@@ -147,6 +150,44 @@ class ProcessGroup:
         values: list[Any] = [None] * self.world
         torch.distributed.all_gather_object(values, value)
         return values
+
+    def check_same(self, values: Mapping[str, object]) -> None:
+        """Check that all processes have the same values, by name; every process must call it.
+
+        Raises:
+            ValueError: If they do not, in every process.
+        """
+        each = self.gather(dict(values))
+        for rank, theirs in enumerate(each):
+            for name, value in each[0].items():
+                if theirs.get(name) != value:
+                    first, other = (one_line(str(one)) for one in (value, theirs.get(name)))
+                    raise ValueError(
+                        f"{name} is {first} in process 0, but {other} in process {rank}; start "
+                        "all processes of a training with the same settings, on the same images "
+                        "and with the same run folder"
+                    )
+
+
+def _is_one_of_several() -> bool:
+    """Whether a launcher started several processes.
+
+    Raises:
+        ValueError: If it did not say all that accelerate needs, without which a process might
+            train alone, or write nothing.
+    """
+    values = {name: os.environ[name] for name in _LAUNCHED if name in os.environ}
+    if int(values.get("WORLD_SIZE", "1")) <= 1 and int(values.get("RANK", "0")) == 0:
+        return False
+    if missing := [name for name in _LAUNCHED if name not in values]:
+        there = " and ".join(f"{name}={value}" for name, value in values.items())
+        raise ValueError(
+            f"the environment has {there}, but no {' and no '.join(missing)}; start several "
+            "processes by torchrun or accelerate launch, or set WORLD_SIZE, RANK and LOCAL_RANK "
+            "(SLURM_NTASKS, SLURM_PROCID and SLURM_LOCALID of SLURM); to train in one process, "
+            "unset them"
+        )
+    return True
 
 
 def _check_gpus() -> None:

@@ -332,16 +332,18 @@ def pair_environments() -> list[dict[str, str]]:
 
 
 @contextmanager
-def pair(words: Sequence[str], folder: Path) -> Iterator[list[ForkServerProcess]]:
+def pair(
+    words: Sequence[str], folder: Path, *, second: Sequence[str] = ()
+) -> Iterator[list[ForkServerProcess]]:
     """The two processes of a training in ``folder``, without a launcher that would end both.
 
-    What they say is in the folders ``0`` and ``1`` beside it.
+    The second one has more words. What they say is in the folders ``0`` and ``1`` beside it.
     """
     both = []
     for rank, environment in enumerate(pair_environments()):
         own = folder.with_name(str(rank))
         (own / STDERR).unlink(missing_ok=True)
-        line = [*words, "--out", str(folder)]
+        line = [*words, "--out", str(folder), *(second if environment["RANK"] == "1" else ())]
         both.append(start(command, line, own, environment=environment))
     try:
         yield both

@@ -141,7 +141,8 @@ class BuildAlgorithm(BuildRun):
 
     def _outcomes(self, todo: Sequence[Training]) -> Generator[tuple[Training, Outcome]]:
         if len(self.devices) > 1:
-            yield from trainer.train_all(todo, self.settings, self.devices)
+            digest = self.trainer.provenance["digest"]
+            yield from trainer.train_all(todo, self.settings, self.devices, digest=digest)
         else:
             for training in todo:
                 yield training, trainer.outcome_of(self.trainer, training)

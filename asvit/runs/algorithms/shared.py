@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, Self, TypeVar
 
+from asvit.core.console import quantity
+from asvit.core.continuing import without_places
 from asvit.core.progress import Track, image_progress
 from asvit.core.results import Result
 from asvit.core.settings import Settings, wrong_option
+from asvit.core.tensor_files import tensors_digest
 from asvit.core.versions import code_versions
 from asvit.data.headers import Images, refuse_unreadable, unreadable_images
 from asvit.executors.base import cores
@@ -52,8 +55,12 @@ class SharedAlgorithm(SharedRun[S, R]):
 
     @cached_property
     def processes(self) -> ProcessGroup:
-        """The processes that train together."""
-        return ProcessGroup(self.device)
+        """The processes that train together, all with the same settings."""
+        group = ProcessGroup(self.device)
+        # Only where all have something to go on with do they take the same steps from here on.
+        state = "there" if self.begun else "missing"
+        group.check_same({**without_places(self.settings), self.files.state: state})
+        return group
 
     @contextmanager
     def session(self) -> Iterator[None]:
@@ -73,7 +80,10 @@ class SharedAlgorithm(SharedRun[S, R]):
             row=self.result_type.row_type,
         )
         with self.processes.first_before_others():
-            return Saved(read_or_restore(self.folder / self.files.state, read))
+            store = Saved(read_or_restore(self.folder / self.files.state, read))
+        if self.processes.world > 1:
+            self.processes.check_same({self.files.state: _in_words(store.file)})
+        return store
 
     def check_images(
         self, parts: Sequence[tuple[Images, Sequence[int]]], advice: str = ""
@@ -124,3 +134,11 @@ class SharedAlgorithm(SharedRun[S, R]):
         if self.processes.device.type == "cuda" and images * epochs >= FEW_FOR_GPU:
             return min(most, images // PART)
         return 0
+
+
+def _in_words(checkpoint: Checkpoint | None) -> str:
+    """How far a checkpoint is, and the digest of its weights."""
+    if checkpoint is None:
+        return "missing"
+    epochs = quantity(len(checkpoint.history), "epoch")
+    return f"of {epochs}, digest {tensors_digest(checkpoint.state.weights)[:12]}"

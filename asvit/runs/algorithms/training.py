@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from asvit._version import __version__
+from asvit.core.continuing import check_same_digest
 from asvit.core.progress import Tell, ignore, image_progress
 from asvit.core.run_files import CHECKPOINT, MODEL, previous
 from asvit.core.settings import WrongOption, fields_of
@@ -78,6 +79,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
 
     def _batch(self) -> int:
         """The batch size where none is given; a resumed run keeps its own."""
+        _ = self.processes  # of which all resume, or none
         batch = self.settings.batch_size
         if any(map(os.path.lexists, self._states)):
             stored = self.begun_with
@@ -138,6 +140,11 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         """The teacher with its weights, if there is one."""
         return load_teacher(self.settings, self.sets.classes, self.sets.kind)
 
+    @cached_property
+    def _teacher_digest(self) -> str:
+        """The digest of the teacher's weights, taken before they are on a GPU."""
+        return "" if self.teacher is None else self.teacher.digest
+
     def _check_weights(self) -> None:
         """Check that the weights to start from suit the network, unless the training has begun."""
         s = self.settings
@@ -176,12 +183,28 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         self._check_weights()
         return {"images": self.sets.provenance, "device": self.processes.device.type}
 
+    def check_store(self, store: Saved[Checkpoint]) -> None:
+        """Check that the teacher has the same weights."""
+        before = "" if store.file is None else store.file.origin.teacher
+        if before:
+            source, what = str(self.settings.teacher_weights), "with other weights of the teacher"
+            stored, now = (
+                {"source": source, "digest": digest} for digest in (before, self._teacher_digest)
+            )
+            check_same_digest(self.folder, what, "source", stored, now)
+
     def settled(self, store: Saved[Checkpoint], result: TrainResult) -> bool:
         """Whether every epoch is done and the network is written, whole."""
         return store.finished and is_whole(self.folder / MODEL)
 
     def execute(self, store: Saved[Checkpoint], tell: Tell) -> TrainResult:
         """Train to the last epoch."""
+        self.processes.check_same(
+            {
+                "the digest of the images": self.sets.provenance["digest"],
+                "the digest of the teacher": self._teacher_digest,
+            }
+        )
         if store.file is None:
             if self.settings.bad_images == "stop":
                 parts = (self.sets.train, self.sets.validation)
@@ -288,6 +311,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
                 stages,
                 {**versions(), **self.code},
                 self.normalisation or self._provisional,
+                self._teacher_digest,
             )
         if self.teacher is not None and origin.normalisation is not None:
             self.teacher.take(origin.normalisation)

@@ -77,6 +77,7 @@ class TransferAlgorithm(SharedAlgorithm[S, R], TransferRun[S, R]):
     def execute(self, store: Saved[Checkpoint], tell: Tell) -> R:
         """Train to the last epoch."""
         task, start = self.task, self.load()
+        self.processes.check_same({"the digest of the images": start["images"]["digest"]})
         if store.file is None:
             rest = range(len(task.validation))
             self.check_images([(task.images, task.indices), (task.validation, rest)])

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from asvit.core.codec import from_json, value_from_json
 from asvit.core.run_files import SUPERNET_WEIGHTS, previous
-from asvit.core.tensor_files import write_tensors
+from asvit.core.tensor_files import tensors_digest, write_tensors
 from asvit.training.checkpoint import check_finite, header_of, read_training, under
 from asvit.training.supernets.settings import SupernetSettings
 
@@ -59,11 +57,7 @@ class SupernetFile:
     @property
     def digest(self) -> str:
         """SHA-256 of the weights, in hexadecimal: equal digests, equal weights."""
-        total = hashlib.sha256()
-        for name, tensor in sorted(self.weights.items()):
-            total.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
-            total.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().data)
-        return total.hexdigest()
+        return tensors_digest(self.weights)
 
     def write(self, path: Path) -> None:
         """Write the file as a whole or not at all (an OSError), and keep the one before."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import asvit
-from asvit.core.processes import imports_here, module_process
+from asvit.core.processes import call, imports_here, module_process
 from asvit.designs.stages import PictureFacts
 from asvit.executors import Work, Workers, on_ray, open_pool
 from asvit.runs.designing import DesignRun
@@ -98,6 +98,17 @@ def test_a_process_imports_from_where_this_one_does(
         done = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
         assert done.stdout == "mine\n"
         assert imports_here()
+
+
+def test_an_error_is_told_whatever_its_encoding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import os\ndef fail():\n  os.write(2, b'gr\\xe9')\n  os._exit(1)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ChildProcessError, match=r"^gr\ufffd$"):
+        call("mine:fail", environment={"PYTHONUTF8": "1"})
 
 
 @pytest.mark.parametrize("here", [False, True])

@@ -150,18 +150,21 @@ def test_processes_come_to_what_this_one_does(trainer: Trainer) -> None:
     trainings = [Training(TEXT, seed) for seed in range(3)]
     expected = {one: trainer(one) for one in trainings}
     with forked.modules():
-        outcomes = dict(train_all(trainings, SETTINGS, ["cpu", "cpu"]))
+        digest = trainer.provenance["digest"]
+        outcomes = dict(train_all(trainings, SETTINGS, ["cpu", "cpu"], digest=digest))
     assert {one: of.accuracy for one, of in outcomes.items()} == {
         one: of.accuracy for one, of in expected.items()
     }
     assert [outcomes[one].loss for one in trainings] == [expected[one].loss for one in trainings]
 
 
-def test_a_network_that_fails_in_a_process_is_no_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_that_fails_in_a_process_is_no_bug(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fails(*_: object, **__: object) -> nn.Module:
         raise TypeError("no such layer")
 
-    worker = module.worker(WORK, {}, "cpu")
+    worker = module.worker({**WORK, "images": trainer.provenance["digest"]}, {}, "cpu")
     monkeypatch.setattr(module, "build", fails)
     answer = perform(worker, Training(TEXT, 0)._asdict())
     assert answer["result"]["reason"].startswith("TypeError: no such layer (")
@@ -178,10 +181,16 @@ def test_a_process_that_has_other_code_or_no_such_space_trains_nothing(
         module.worker({**WORK, "code": {"space asvit": "first"}}, {}, "cpu")
 
 
+def test_a_process_that_finds_other_images_trains_nothing() -> None:
+    words = r"found other images than the table .*: fractal .*, digest \w{12} instead of e{12}; "
+    with forked.modules(), pytest.raises(ValueError, match=words):
+        list(train_all([Training(TEXT, 0)], SETTINGS, ["cpu"], digest="e" * 64))
+
+
 def test_processes_that_die_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(ChildProcessError, match=r"no worker could be started: .* with code 1"):
-        list(train_all([Training(TEXT, 0)], SETTINGS, ["cpu"]))
+        list(train_all([Training(TEXT, 0)], SETTINGS, ["cpu"], digest=""))
 
 
 def test_a_training_that_no_process_survives_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,10 +199,12 @@ def test_a_training_that_no_process_survives_is_reported(monkeypatch: pytest.Mon
     with pytest.raises(
         ChildProcessError, match=r"4,2.* was not trained: given up after 3 tries.*fewer --jobs"
     ):
-        list(train_all([Training(TEXT, 0)], SETTINGS, ["cpu"]))
+        list(train_all([Training(TEXT, 0)], SETTINGS, ["cpu"], digest=""))
 
 
-def test_leaving_early_ends_the_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_leaving_early_ends_the_processes(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     started: list[int] = []
     popen = subprocess.Popen
 
@@ -208,11 +219,12 @@ def test_leaving_early_ends_the_processes(monkeypatch: pytest.MonkeyPatch) -> No
         raise KeyboardInterrupt
 
     long = dataclasses.replace(SETTINGS, steps=10**6)
+    trainings = [Training(TEXT, 0), Training(TEXT, 1)]
     before = signal.signal(signal.SIGALRM, interrupted)
     try:
         signal.setitimer(signal.ITIMER_REAL, 2.5)
         with pytest.raises(KeyboardInterrupt):
-            list(train_all([Training(TEXT, 0), Training(TEXT, 1)], long, ["cpu", "cpu"]))
+            list(train_all(trainings, long, ["cpu", "cpu"], digest=trainer.provenance["digest"]))
     finally:
         signal.signal(signal.SIGALRM, before)
     assert len(started) == 2

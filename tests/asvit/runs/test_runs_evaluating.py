@@ -366,6 +366,22 @@ def test_which_pictures_were_trained_on_is_not_certain_of_a_folder_that_has_othe
     assert "certain: photos has other pictures than when training was trained on" in caplog.text
 
 
+@pytest.mark.usefixtures("trained")
+def test_pictures_of_an_unfinished_training_are_known_by_its_checkpoint(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    Path("training/result.json").unlink()
+    asked: dict[str, Any] = {"data": "photos", "weights": "training/best.safetensors"}
+    assert asvit.test(**asked, device="cpu").trained_on == 9
+    assert "trained on 9 of these 12 pictures" in caplog.text
+    Path("training/checkpoint.safetensors").unlink()
+    caplog.clear()
+    assert asvit.test(**asked, device="cpu").trained_on == 0
+    (line,) = (record.message for record in caplog.records)
+    words = "whether the network was trained on some of these pictures is not known: no checkpoint"
+    assert line == f"{words} 'training/checkpoint.safetensors'"
+
+
 @pytest.mark.parametrize("columns", [3, 5])  # without sizes and digests, and with
 def test_pictures_of_a_table_are_trained_on_but_for_those_held_out(
     trained: Any, columns: int

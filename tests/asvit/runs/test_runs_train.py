@@ -176,6 +176,35 @@ def test_distillation_into_two_heads(tmp_path: Path) -> None:
     assert not same(weights(tmp_path / "hard"), weights(tmp_path / "soft"))
 
 
+@pytest.mark.parametrize("published", [False, True])
+def test_a_training_goes_on_with_the_same_weights_of_its_teacher_only(
+    published: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher = "timm:deit_tiny_patch16_224" if published else ARCH
+    network = Network(teacher, 32, 3)
+
+    def draw(seed: int) -> None:
+        torch.manual_seed(seed)
+        model = network.build()
+        WeightsFile(network, model.state_dict()).write(tmp_path / "model.safetensors")
+        model.pretrained_cfg = {"input_size": (3, 32, 32), "mean": (0.5,) * 3, "std": (0.5,) * 3}
+        monkeypatch.setattr("asvit.training.distillation.load_published", lambda _: model)
+
+    asked = {
+        **TINY, "out": tmp_path / "run", "teacher": teacher,
+        "teacher_weights": "timm" if published else str(tmp_path),
+    }  # fmt: skip
+    draw(0)
+    with pytest.raises(KeyboardInterrupt):
+        run_training(ARCH, **asked, progress=stop_after(1))
+    draw(1)
+    words = "was started with other weights of the teacher: .*, digest .* --fresh to start over$"
+    with pytest.raises(ValueError, match=words):
+        run_training(ARCH, **asked)
+    draw(0)
+    assert len(run_training(ARCH, **asked).history) == 2
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a training that no test may change."""

@@ -284,3 +284,35 @@ def test_a_batch_that_two_processes_cannot_share_is_refused(tmp_path: Path) -> N
     assert all(code for code, _ in found)
     assert "a batch of 7 images does not go into 2 processes" in found[0][1]
     assert "Traceback" not in found[0][1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("second", "words"),
+    [
+        (["--epochs", "4"], "epochs is 3 in process 0, but 4 in process 1; start all processes "),
+        (["--out", "mine"], "checkpoint.safetensors is there in process 0, but missing in proc"),
+        (["--out", "other"], "checkpoint.safetensors is of 3 epochs, digest "),
+        (["--data", "mine"], "the digest of the images is "),
+    ],
+)
+def test_processes_of_different_trainings_are_refused(
+    tmp_path: Path, shared: Path, alone: Path, second: list[str], words: str
+) -> None:
+    folder, asked = tmp_path / "run", [*ASKED]
+    if second[0] == "--data":
+        for name in ("--classes", "--train-images", "--validation-images"):
+            at = asked.index(name)
+            del asked[at : at + 2]
+        asked += ["--data", str(write_pictures(tmp_path / "pictures", classes=2, each=8))]
+        asked += ["--held-out", "0.3", "--bad-images", "replace"]
+        (tmp_path / "1").mkdir()
+        write_pictures(tmp_path / "1/mine", classes=2, each=9)
+    else:
+        shutil.copytree(shared, folder)
+        shutil.copytree(alone, tmp_path / "1/other")
+    with pair(asked, folder, second=second) as both:
+        found = ended(both, folder)
+    assert [code for code, _ in found] == [3, 3], found
+    for _, told in found:
+        assert words in told.splitlines()[-1]

@@ -85,8 +85,8 @@ def test_a_process_that_sees_one_gpu_takes_it(monkeypatch: pytest.MonkeyPatch) -
         ranks.append(os.environ["LOCAL_RANK"])
         return SimpleNamespace(process_index=3, num_processes=4, device=torch.device("cuda:0"))
 
-    values = {"WORLD_SIZE": 4, "LOCAL_WORLD_SIZE": 4, "LOCAL_RANK": 3, "CUDA_VISIBLE_DEVICES": 3}
-    for name, value in values.items():
+    values = {"WORLD_SIZE": 4, "LOCAL_WORLD_SIZE": 4, "RANK": 3, "LOCAL_RANK": 3}
+    for name, value in {**values, "CUDA_VISIBLE_DEVICES": 3}.items():
         monkeypatch.setenv(name, str(value))
     monkeypatch.setattr(distributed, "resolve_device", torch.device)
     monkeypatch.setattr(accelerate, "Accelerator", accelerator)
@@ -94,6 +94,29 @@ def test_a_process_that_sees_one_gpu_takes_it(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr(torch.cuda, "device_count", lambda gpus=gpus: gpus)
         ProcessGroup("cuda")
         assert ranks.pop() == rank
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"WORLD_SIZE": "2", "RANK": "1"}, "WORLD_SIZE=2 and RANK=1, but no LOCAL_RANK; .*ID"),
+        ({"WORLD_SIZE": "2", "LOCAL_RANK": "1"}, "WORLD_SIZE=2 and LOCAL_RANK=1, but no RANK;"),
+        ({"RANK": "1"}, "RANK=1, but no WORLD_SIZE and no LOCAL_RANK;"),
+        ({"WORLD_SIZE": "1", "RANK": "0"}, None),
+    ],
+)
+def test_a_launch_that_sets_only_some_variables_is_refused(
+    variables: dict[str, str], words: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in distributed._LAUNCHED:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    if words is None:
+        assert ProcessGroup("cpu").world == 1
+    else:
+        with pytest.raises(ValueError, match=f"^the environment has {words}"):
+            ProcessGroup("cpu")
 
 
 def test_one_process_neither_wraps_nor_holds_a_network() -> None:
