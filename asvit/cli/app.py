@@ -138,7 +138,8 @@ class Program(click.Group):
             code = INTERRUPTED
         for stream in (sys.stdout, sys.stderr):
             try:
-                stream.flush()
+                if not stream.closed:  # as code of the user may have
+                    stream.flush()
             except OSError:  # Python flushes them at exit; that must not change the code
                 discard(stream)
         sys.exit(code if isinstance(code, int) else 0)
