@@ -293,9 +293,9 @@ def contribution_cosine_similarity(model: nn.Module, images: Tensor) -> float:
     """Contribution cosine similarity (CCS): how redundant the heads of an attention are.
 
     The mean of :func:`head_similarities` over all pairs of different heads, then over attentions;
-    single heads are left out. From 0 to 1, where all heads are equal. Dimensionless; lower is less
-    redundant. One forward pass, with the maps of one attention in memory at a time. Arguments as
-    :func:`head_similarities`.
+    single heads are left out. From 0 to 1, where all heads are equal; NaN where a map has one.
+    Dimensionless; lower is less redundant. One forward pass, with the maps of one attention in
+    memory at a time. Arguments as :func:`head_similarities`.
 
     Raises:
         ValueError: If no attention has two heads or more.
@@ -309,11 +309,11 @@ def contribution_cosine_similarity(model: nn.Module, images: Tensor) -> float:
         >>> -1 <= proxies.contribution_cosine_similarity(network, images) <= 1
         True
     """
-    scores = [pair_mean(similarity) for similarity in head_similarities(model, images).values()]
-    paired = [score for score in scores if not math.isnan(score)]
-    if not paired:
+    similarities = head_similarities(model, images).values()
+    scores = [pair_mean(similarity) for similarity in similarities if len(similarity) > 1]
+    if not scores:
         raise ValueError(f"no attention of {type(model).__name__} has two heads to compare")
-    return sum(paired) / len(paired)
+    return sum(scores) / len(scores)
 
 
 def pair_mean(similarity: Tensor) -> float:

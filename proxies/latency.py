@@ -15,6 +15,14 @@ def time_in_words(milliseconds: float) -> str:
     return f"{milliseconds:,.0f} ms" if milliseconds >= 100 else f"{milliseconds:.3g} ms"
 
 
+def over_limit(milliseconds: float, allowed: float, share: float = 1.0) -> str:
+    """A time above a limit or a share of it, as ``9 ms, more than 95% of the 8 ms allowed``."""
+    time = time_in_words(milliseconds)
+    slightly = "slightly " if time == time_in_words(share * allowed) else ""
+    of_limit = "" if share == 1 else f"{share:.0%} of "
+    return f"{time}, {slightly}more than {of_limit}the {allowed:g} ms allowed"
+
+
 @dataclass(frozen=True)
 class Latency:
     """Time of a forward pass."""
@@ -60,8 +68,7 @@ class Latency:
         """Why the network may take more than the allowed milliseconds."""
         how = "" if self.runtime == COMMAND else ", in a process of its own"
         slow = (
-            f"timed again{how}, it takes {time_in_words(self.milliseconds)}, more than the "
-            f"{allowed:g} ms allowed"
+            f"timed again{how}, it takes {over_limit(self.milliseconds, allowed)}"
             if self.milliseconds > allowed
             else ""
         )

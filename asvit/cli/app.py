@@ -9,7 +9,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +20,7 @@ import click
 from asvit._version import __version__
 from asvit.cli.manual import ENVIRONMENT, EXIT_CODES, FIRST_STEPS, write_section
 from asvit.cli.options import Session, debug_option
+from asvit.core.console import discard
 from asvit.core.display import say
 from asvit.core.extensions import installed_runs, load_extensions, raised_in_extension
 from asvit.core.secrets import censored
@@ -135,6 +136,12 @@ class Program(click.Group):
                     code = _explain(error, session)
         except KeyboardInterrupt:  # a second one, while the first was reported
             code = INTERRUPTED
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                if not stream.closed:  # as code of the user may have
+                    stream.flush()
+            except OSError:  # Python flushes them at exit; that must not change the code
+                discard(stream)
         sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -159,16 +166,13 @@ def _explain(error: BaseException, session: Session) -> int:
     if isinstance(error, SystemExit) and _is_clicks(error):
         return 0
     if isinstance(error, BrokenPipeError):
-        # Python flushes stdout at exit; that must not fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     code, line = _verdict(error)
-    with suppress(OSError):  # stderr may be closed; the exit code remains
-        if session.debug and not isinstance(error, click.ClickException | click.Abort):
-            for text in "".join(traceback.format_exception(error)).splitlines():
-                say(legible(censored(text, session.words)))
-        if line:
-            say(f"asvit: {censored(line, session.words)}")
+    if session.debug and not isinstance(error, click.ClickException | click.Abort):
+        for text in "".join(traceback.format_exception(error)).splitlines():
+            say(legible(censored(text, session.words)))
+    if line:
+        say(f"asvit: {censored(line, session.words)}")
     return code
 
 

@@ -165,7 +165,6 @@ def _timing_options(
 
 def _sizes_of(texts: Sequence[str]) -> tuple[int, int, int]:
     """Image size, classes and channels of the runs' networks, if they agree, else ImageNet's."""
-    from asvit.data.training_sets import channel_count
     from asvit.runs.architectures import find_architecture
 
     sizes = set[tuple[int, int, int]]()
@@ -173,10 +172,25 @@ def _sizes_of(texts: Sequence[str]) -> tuple[int, int, int]:
         if start.sizes is None:
             continue
         side, classes, channels = start.sizes
-        with suppress(ImportError, OSError, ValueError):  # the images may be gone since
-            channels = channels if start.data is None else channel_count(start.data)
+        if start.params is not None:
+            channels = _channels(start.text, side, classes, start.params)
         sizes.add((side, classes, channels))
     return sizes.pop() if len(sizes) == 1 else (224, 1000, _COLOURS)
+
+
+def _channels(text: str, side: int, classes: int, params: int) -> int:
+    """Channels of the images of an architecture with so many parameters; 3 where that is unclear.
+
+    Each channel adds equally many, so the images, which may be gone since, are not needed.
+    """
+    from asvit.spaces import cost
+
+    with suppress(ValueError, ZeroDivisionError):  # a space may have networks for pictures alone
+        one, two = (cost(text, side, classes, in_chans=count).params for count in (1, 2))
+        more, rest = divmod(params - one, two - one)
+        if rest == 0 and 0 <= more < _MOST_CHANNELS:
+            return 1 + more
+    return _COLOURS
 
 
 def _timed(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from proxies.text import legible
 
@@ -28,10 +30,47 @@ _LARGE = 1e15  # from here on a number has an exponent: measures may have up to 
 PIPE_WIDTH = 200  # columns of a table in a pipe, without COLUMNS; wide enough for whole texts
 
 
+def discard(stream: IO[str]) -> None:
+    """Send what is written on a stream from now on, or when Python exits, nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+@contextmanager
+def expendable(stream: IO[str]) -> Iterator[None]:
+    """Write lines for people on a stream, if it takes them: no work ends because it does not.
+
+    A pipe without a reader and a closed terminal take nothing more, a full disk may do so later.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            discard(stream)
+
+
+class _Expendable:
+    """A stream that is written on as :func:`expendable` does."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> None:
+        with expendable(self._stream):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with expendable(self._stream):
+            self._stream.flush()
+
+
 def console(*, err: bool = False) -> Console:
     """A console that prints text literally: no markup, no highlighting, no emoji codes.
 
-    Control characters in a text are escaped; only rich's own reach the terminal.
+    Control characters in a text are escaped; only rich's own reach the terminal. One on stderr
+    ends no work.
     """
     from rich.console import Console
     from rich.text import Text
@@ -51,7 +90,8 @@ def console(*, err: bool = False) -> Console:
     width = None if stream.isatty() else PIPE_WIDTH
     if width is not None and os.environ.get("COLUMNS"):
         width = shutil.get_terminal_size((PIPE_WIDTH, 0)).columns
-    return Legible(file=stream, width=width, markup=False, highlight=False, emoji=False)
+    file: Any = _Expendable(stream) if err else stream
+    return Legible(file=file, width=width, markup=False, highlight=False, emoji=False)
 
 
 def table(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asvit.core.console import clock, console, number
+from asvit.core.console import clock, console, expendable, number
 from asvit.core.progress import Progress, Tell, ignore
 from proxies.text import legible
 
@@ -41,10 +41,8 @@ def say(line: str) -> None:
     if _bars:
         _bars[-1].print(line, soft_wrap=True)  # whole, so that paths and commands can be copied
     else:
-        try:
+        with expendable(sys.stderr):
             click.echo(line, err=True)
-        except BrokenPipeError:  # its reader has left, which is no reason to end the work
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 @contextmanager

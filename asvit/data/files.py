@@ -211,5 +211,5 @@ def write_pictures(
             path.parent.mkdir(parents=True, exist_ok=True)
             content = io.BytesIO()
             cast("Image.Image", images.picture(place)).save(content, "PNG")
-            write_bytes(path, content.getbuffer(), cached=True)
+            write_bytes(path, content.getbuffer())
         progress(done, len(places))

@@ -15,7 +15,7 @@ from asvit.search.limits import Limits, check_latency
 from asvit.search.settings import LIMITS, TrainingSearchSettings
 from asvit.spaces import cost, load_space
 from asvit.spaces.base import Architecture
-from proxies.latency import CAREFUL, Latency, time_in_words
+from proxies.latency import CAREFUL, Latency, over_limit
 
 _NARROWER = 8  # widths to try where a network is too slow
 #: Where latency alone is limited: widths to try, how many times as many multiply-adds the next one
@@ -172,8 +172,7 @@ class Sizes:
             if took <= CAREFUL * most:
                 return arch
             narrower = _narrower(arch, CAREFUL * most / took, multiple)
-        share = f"{CAREFUL:.0%} of the {most:g} ms allowed"
-        raise ValueError(f"{arch} takes {time_in_words(took)}, more than {share}")
+        raise ValueError(f"{arch} takes {over_limit(took, most, CAREFUL)}")
 
 
 def _narrower(arch: Architecture, share: float, multiple: int) -> Architecture | None:

@@ -27,8 +27,8 @@ class FoundArchitecture:
     by: Mapping[str, Any] | None = None
     # Image size in pixels, classes and channels of that run's network; None where it has none.
     sizes: tuple[int, int, int] | None = None
-    # Images of a scaling, which does not store their channels: 3 in ``sizes``.
-    data: str | None = None
+    # Of what a scaling grew, which does not store the channels of its images: 3 in ``sizes``.
+    params: int | None = None
 
 
 def run_folder(text: str) -> Path | None:
@@ -66,15 +66,15 @@ def find_architecture(text: str) -> FoundArchitecture:
             raise ValueError(f"its last step is {shown(measures)}")
         measured = {name: _measure(measures[name]) for name in _MEASURES if name in measures}
         sizes = _sizes(content)
-        data = content["settings"]["data"] if kind == "scale" else None
-        if not is_of(data, str | None):
-            raise ValueError(f"its images are {shown(data)}")
+        params = content["params"] if kind == "scale" else None
+        if not is_of(params, int | None):
+            raise ValueError(f"its parameters are {shown(params)}")
     except MALFORMED as error:
         raise ValueError(
             f"{folder} ends in no architecture that is known here: {first_line(error)}"
         ) from error
     found_by = {"kind": kind, "run": str(folder), **measured}
-    return FoundArchitecture(architecture, found_by, sizes, data)
+    return FoundArchitecture(architecture, found_by, sizes, params)
 
 
 def _sizes(content: Mapping[str, Any]) -> tuple[int, int, int] | None:

@@ -55,7 +55,10 @@ def perform(run: Run[S, R, J]) -> R:
     if run.progress is not ignore or not in_notebook():
         return _placed(run)
     with progress_display(lambda: run.title) as run.progress:
-        return _placed(run)
+        try:
+            return _placed(run)
+        finally:
+            run.progress = ignore  # the bar is this call's
 
 
 def _placed(run: Run[S, R, J]) -> R:

@@ -65,7 +65,7 @@ def tracking(names: str, folder: Path, settings: Settings) -> Iterator[Track]:
     that fails meanwhile is left out with a warning.
 
     Raises:
-        ValueError: If a tracker does not start.
+        ValueError: If a tracker does not start, or TensorBoard has events of somebody else there.
         ImportError: If a library is missing.
     """
     file = _TrackerFile(folder / TRACKED)
@@ -84,10 +84,14 @@ class _TrackerFile:
     """The file that says which run a tracker knows, and up to which row of each series.
 
     TensorBoard has no rows in it: its files are written anew.
+
+    Attributes:
+        is_new: Whether no session before this one told a tracker.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.is_new = not path.exists()
         self._runs: dict[str, dict[str, Any]] = {}
         with suppress(FileNotFoundError, *MALFORMED):
             stored = json.loads(read_text(path))
@@ -98,7 +102,7 @@ class _TrackerFile:
                 }
 
     def run(self, name: str) -> str | None:
-        """The run as the tracker calls it; None where it knows of none."""
+        """The run as the tracker calls it; None or empty where it knows of none."""
         return self._runs[name]["run"] if name in self._runs else None
 
     def numbers(self, name: str) -> dict[str, int]:
@@ -164,14 +168,21 @@ def _class_of(name: str) -> Any:
 def _started(name: str, folder: Path, settings: Settings, file: _TrackerFile) -> Any:
     """A tracker of the run in ``folder``; of a run that goes on, one that goes on as well."""
     kind, before, options = _class_of(name), file.run(name), dict[str, Any]()
-    new = before is None
+    new = not before
     title = folder.resolve().name
     if (folder.parent / MARKER).exists():  # a stage of a design
         title = f"{folder.resolve().parent.name}/{title}"
     project = PROJECT
     if name == "tensorboard":
         project = TENSORBOARD
-        remove_files(folder, event_files(folder, settings=new))  # whose rows are told again
+        events = event_files(folder, settings=new)
+        if events and file.is_new:
+            raise ValueError(
+                f"{folder} has {events[0]}, but not {TRACKED}, which tells that it is this run's; "
+                f"move {TENSORBOARD} elsewhere, or give --out another folder"
+            )
+        file.begin(name, before or "")  # else events of a start that is killed were nobody's
+        remove_files(folder, events)  # whose rows are told again
     elif name == "wandb":
         project = os.environ.get("WANDB_PROJECT", PROJECT)
         before = before or uuid4().hex[:8]

@@ -17,7 +17,7 @@ from asvit.spaces.base import Architecture, SearchSpace
 from asvit.spaces.union import members_of
 from proxies.counts import Cost
 from proxies.evaluation import FAILURES
-from proxies.latency import CAREFUL, time_in_words
+from proxies.latency import CAREFUL, over_limit
 from proxies.messages import device_failed, fault
 
 _TRIES = 1_000  # draws of which one has to be within the limits
@@ -148,8 +148,7 @@ class Limits:
             if timed and not excesses and s.max_latency is not None and self._time is not None:
                 took, most = self._time(network), s.max_latency
                 if took > CAREFUL * most:
-                    share = f"{CAREFUL:.0%} of the {most:g} ms allowed"
-                    reason = f"{time_in_words(took)}, more than {share}"
+                    reason = over_limit(took, most, CAREFUL)
                     excesses.append(Excess(took / (CAREFUL * most) - 1, reason))
         except FAILURES as error:
             if isinstance(error, OSError) or device_failed(error):

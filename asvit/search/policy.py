@@ -28,8 +28,10 @@ class JointCategoricalPolicy(nn.Module):
         self.sizes = list(sizes)
         # One tensor for all dimensions: twelve small ones cost Adam several times the time.
         # float64: rounding should not decide what is drawn on another machine.
-        start = scale * torch.randn(sum(sizes), generator=generator, dtype=torch.float64)
-        self.logits = nn.Parameter(start)  # [sum of sizes]
+        start = torch.randn(
+            sum(sizes), generator=generator, dtype=torch.float64, device=generator.device
+        )
+        self.logits = nn.Parameter(scale * start)  # [sum of sizes]
 
     def log_probabilities(self) -> list[Tensor]:
         """Log-probabilities of the choices, in nats: one ``[choices]`` per dimension."""
@@ -39,7 +41,7 @@ class JointCategoricalPolicy(nn.Module):
     def sample(self, generator: torch.Generator) -> Indices:
         """Draw one choice in every dimension."""
         return tuple(
-            int(torch.multinomial(part.exp(), 1, generator=generator))
+            int(torch.multinomial(part.exp().to(generator.device), 1, generator=generator))
             for part in self.log_probabilities()
         )
 

@@ -198,6 +198,13 @@ def settings_in(path: Path) -> TrainSettings | None:
     return None
 
 
+def seconds_in(path: Path) -> float:
+    """Wall-clock time of all sessions up to a checkpoint; 0 where it cannot be read."""
+    with suppress(OSError, SafetensorError, *MALFORMED):
+        return value_from_json(read_header(path)["seconds"], float)
+    return 0.0
+
+
 def header_of(kind: str, origin: Any, seconds: float) -> dict[str, Any]:
     """The header of a file of a training, of which :func:`read_training` checks the first two."""
     fixed = {"schema_version": SCHEMA_VERSION, "kind": kind}

@@ -56,10 +56,12 @@ class CocoImages(Dataset[Sample]):
         for path in (file, self._images):
             if not path.exists():
                 raise FileNotFoundError(f"no {str(path)!r}; give a folder in COCO's format")
-        # By one form of Unicode, as systems store names in different ones.
-        names = (path.name for path in self._images.iterdir())
-        self._names = {composed(name): name for name in names if not name.isascii()}
         self._coco = _read_coco(file)
+        # By one form of Unicode, as systems store names in different ones.
+        self._names = dict[str, str]()
+        if not all(image["file_name"].isascii() for image in self._coco.imgs.values()):
+            paths = (path.relative_to(self._images) for path in self._images.rglob("*"))
+            self._names = {composed(path.as_posix()): str(path) for path in paths}
         with file.open("rb") as stream:
             self.digest = hashlib.file_digest(stream, "sha256").hexdigest()
         categories = sorted(self._coco.cats.values(), key=lambda category: category["id"])

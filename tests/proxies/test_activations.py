@@ -296,6 +296,12 @@ def test_single_heads_have_no_pair():
         contribution_cosine_similarity(one, IMAGES)
 
 
+def test_maps_that_are_no_numbers_have_no_similarity():
+    finite, other = (ByHead("method", maps) for maps in (MAPS, MAPS * math.nan))
+    both = nn.Sequential(finite, nn.Unflatten(1, (2, 2, 2)), other)
+    assert math.isnan(contribution_cosine_similarity(both, IMAGES))
+
+
 @pytest.mark.parametrize(
     ("make", "side", "heads"),
     [

@@ -17,7 +17,7 @@ from asvit.core.continuing import ELSEWHERE
 from asvit.core.files import check_plain, expanded, split_reading, with_reading
 from asvit.core.latency_settings import OF_LATENCY
 from asvit.core.progress import Progress, StageUnderWay, Tell, ignore, image_progress
-from asvit.core.run_files import PICTURES
+from asvit.core.run_files import CHECKPOINT, PICTURES
 from asvit.core.settings import WrongOption
 from asvit.core.versions import code_versions
 from asvit.data.base import LabelledImages
@@ -67,6 +67,7 @@ from asvit.search.settings import LIMITS
 from asvit.spaces import load_space
 from asvit.spaces.union import sources_of_spaces
 from asvit.training.balance import imbalance
+from asvit.training.checkpoint import seconds_in
 from asvit.training.distillation import load_teacher
 from asvit.training.distributed import ProcessGroup
 from asvit.training.pretrained import weights_paths
@@ -299,12 +300,13 @@ class DesignAlgorithm(DesignRun):
         for place, (name, work) in enumerate(self.stages.items(), 1):
             if name not in store.results:
                 self._check_pictures(name)
+                # Time of a session that was killed in the stage is known to its runs alone.
+                began = store.elapsed
+                store.add_time(self._seconds_before(name))
                 self._tell = self._tell_of(name, place, self.progress)
                 start = Progress("stage", place - 1, len(self.stages), resumed=resumed)
                 self._tell_of(name, place, tell)(start)
-                began = store.elapsed
                 result = work()
-                # Time of a session that was killed in the stage is known to its runs alone.
                 took = getattr(result, "run_seconds", 0.0)
                 store.add_time(max(0.0, took - (store.elapsed - began)))
                 store.add_result(name, result)
@@ -318,6 +320,11 @@ class DesignAlgorithm(DesignRun):
         self.check_store(store)
         self.picture_list.restore(store.results.pictures.digest)
         return result
+
+    def _seconds_before(self, stage: str) -> float:
+        """What earlier sessions of the trainings of a stage took, up to their checkpoints."""
+        folders = fractals.folder_of(stage), stage
+        return sum(seconds_in(self.folder / folder / CHECKPOINT) for folder in folders)
 
     def _check_pictures(self, stage: str) -> None:
         """Check the pictures that a stage and those after it need."""

@@ -1,6 +1,7 @@
 """Commands on images of other channels: what they say, and refuse in one line."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -56,12 +57,13 @@ def test_cost_has_the_channels_of_a_training(five: Path, tmp_path: Path) -> None
 
 
 def test_cost_has_the_channels_of_a_scaling(five: Path, tmp_path: Path) -> None:
-    expected = cost(ARCH, 32, 2, in_chans=5)
+    expected, data = cost(ARCH, 32, 2, in_chans=5), shutil.copytree(five, tmp_path / "five")
     budget = f"{expected.params / 1000}K"
-    words = ["scale", ARCH, "--budget", budget, "--data", five, "--count-size", 32]
+    words = ["scale", ARCH, "--budget", budget, "--data", data, "--count-size", 32]
     small = ["--image-size", 32, "--images", 2, "--points", 3, "--repeats", 1, "--device", "cpu"]
     grown = run(*words, *small, "--out", tmp_path / "run")
     assert grown.exit_code == 0, grown.stderr
+    shutil.rmtree(data)
     (size,) = strict(run("cost", tmp_path / "run", "--json").stdout)["architectures"]
     assert (size["params"], size["macs"]) == (expected.params, expected.macs)
     assert size["channels"] == 5

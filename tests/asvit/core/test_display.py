@@ -1,5 +1,6 @@
 """The progress of any run: a bar on a terminal, lines in a pipe, nothing when quiet."""
 
+import errno
 import fcntl
 import io
 import math
@@ -15,8 +16,8 @@ from pathlib import Path
 import pytest
 
 import asvit
-from asvit.core.console import clock, quantity
-from asvit.core.display import progress_display
+from asvit.core.console import clock, console, quantity
+from asvit.core.display import progress_display, say
 from asvit.core.progress import Progress, StageUnderWay
 
 
@@ -147,6 +148,31 @@ def test_work_goes_on_when_the_reader_of_its_lines_has_left() -> None:
     ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=writes, check=False)
     os.close(writes)
     assert (ended.returncode, ended.stdout) == (0, b"done\n")
+
+
+class FullDisk(io.StringIO):
+    full = True
+
+    def write(self, text: str) -> int:
+        if self.full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return super().write(text)
+
+
+def test_work_goes_on_while_the_disk_of_its_lines_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", log := FullDisk())
+    say("one")
+    console(err=True).print("two")
+    log.full = False
+    say("three")
+    assert log.getvalue() == "three\n"
+
+
+def test_work_goes_on_when_the_terminal_of_its_bar_is_closed() -> None:
+    process, terminal = in_a_terminal(80)
+    assert os.read(terminal, 1)
+    os.close(terminal)
+    assert process.wait() == 0
 
 
 def test_another_unit_begins_anew(capsys: pytest.CaptureFixture[str]) -> None:

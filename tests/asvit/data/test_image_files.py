@@ -18,7 +18,7 @@ from PIL import Image
 from asvit.core.run_files import MARKER
 from asvit.data import load_images, open_dataset, open_training_sets
 from asvit.data.decoding import FORMATS, read_image, to_rgb
-from asvit.data.files import FolderDataset
+from asvit.data.files import FolderDataset, write_pictures
 from asvit.data.libraries import open_torchvision
 from asvit.data.preparation import square
 from tests.campaigns import forked
@@ -39,6 +39,17 @@ def test_class_folders(tmp_path: Path) -> None:
     picture, label = dataset[1]
     assert picture.getpixel((3, 3)) == (10, 20, 30)
     assert label == 1
+
+
+def test_pictures_are_on_the_disk_once_they_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr("os.fsync", lambda file: synced.append(os.fstat(file).st_ino))
+    write_pictures(open_dataset("digits"), [3, 5], tmp_path)
+    files = sorted(tmp_path.glob("*/*.png"))
+    assert [file.name for file in files] == ["00003.png", "00005.png"]
+    assert {file.stat().st_ino for file in files} <= {*synced}
 
 
 def test_every_format_is_found_by_its_usual_endings(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from asvit.runs.timing import fresh_latency
 from asvit.search import Measurement
 from asvit.search.settings import SearchSettings
 from asvit.spaces import cost, load_space
-from proxies.latency import COMMAND, Latency, time_in_words
+from proxies.latency import COMMAND, Latency, over_limit, time_in_words
 from tests.asvit.cli.commands import run
 
 TEXT = "shift:1,1,1,1|2|8|1|16"
@@ -96,6 +96,21 @@ def test_the_median_of_three_runs_and_their_spread(tmp_path: Path) -> None:
     assert not latency.is_busy
     assert latency.where == f"the device of {command}"
     assert latency.doubts(1.0) == ["timed again, it takes 2 ms, more than the 1 ms allowed"]
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "allowed", "share", "text"),
+    [
+        (8.02, 8.0, 1.0, "8.02 ms, more than the 8 ms allowed"),
+        (8.003, 8.0, 1.0, "8 ms, slightly more than the 8 ms allowed"),
+        (1234.3, 1234.2, 1.0, "1,234 ms, slightly more than the 1234.2 ms allowed"),
+        (7.602, 8.0, 0.95, "7.6 ms, slightly more than 95% of the 8 ms allowed"),
+    ],
+)
+def test_a_time_that_reads_like_its_limit_is_slightly_more(
+    milliseconds: float, allowed: float, share: float, text: str
+) -> None:
+    assert over_limit(milliseconds, allowed, share) == text
 
 
 @pytest.mark.parametrize(

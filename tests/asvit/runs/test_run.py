@@ -345,9 +345,11 @@ def test_a_notebook_shows_a_bar_unless_progress_is_given(
     run(tmp_path / "a")
     assert capsys.readouterr().err == ""
     shown: list[str] = []
+    bars: list[str] = []  # as each is displayed first
     handle = SimpleNamespace(update=shown.append)
     notebook: Any = ModuleType("IPython.display")
-    notebook.HTML, notebook.display = str, lambda html, **_: shown.append(html) or handle
+    notebook.HTML = str
+    notebook.display = lambda html, **_: bars.append(html) or shown.append(html) or handle
     monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
     monkeypatch.setitem(sys.modules, "IPython.display", notebook)
     result = run(tmp_path / "b")
@@ -355,6 +357,10 @@ def test_a_notebook_shows_a_bar_unless_progress_is_given(
     assert "toy in" in shown[0]
     assert 'value="1.0000"' in shown[-1]
     assert "step 3/3" in shown[-1]
+    twice = ToyRun.make(name="x", out=tmp_path / "twice", fresh=True)
+    for number in (2, 3):
+        twice.run()
+        assert len(bars) == number
     del shown[:]
     run(tmp_path / "c", progress=given.append)
     assert shown == []

@@ -11,8 +11,9 @@ import pytest
 
 import asvit
 from asvit.core.journal import Journal
-from asvit.core.progress import Progress
+from asvit.core.progress import Progress, StageUnderWay
 from asvit.core.run_files import CHECKPOINT, JOURNAL, RESULT
+from asvit.core.tensor_files import write_tensors
 from asvit.designs.journal import DesignJournal
 from asvit.designs.result import DesignResult
 from asvit.designs.settings import DesignSettings
@@ -84,6 +85,22 @@ def test_time_of_a_session_that_was_killed_in_a_stage_counts(
     assert 500 <= result.wall_seconds < 600
     journal = DesignJournal(tmp_path / "design.jsonl")
     assert 500 <= journal.elapsed < 600
+
+
+def test_time_that_is_left_is_less_that_of_a_session_killed_in_the_training(
+    pictures: Path, tmp_path: Path, fakes: Fakes
+) -> None:
+    how: Any = {"max_params": "100K", "space": SPACE, "hours": 1.0, "out": tmp_path}
+    fakes.stop_in("training", pictures, **how)
+    (tmp_path / "training").mkdir()
+    write_tensors(tmp_path / "training" / CHECKPOINT, {}, {"seconds": 1000.0})
+    fakes.ran, stages = 1200.0, list[StageUnderWay | None]()
+    result = design(pictures, **how, progress=lambda progress: stages.append(progress.stage))
+    assert stages[0] is not None
+    assert stages[0].name == "training"
+    assert 2500 < stages[0].left < 2600
+    assert 1000 <= stages[0].seconds < 1100
+    assert 1200 <= result.wall_seconds < 1300
 
 
 def test_another_limit_goes_on_after_the_search_until_a_network_is_chosen(

@@ -294,13 +294,38 @@ def test_starting_over_is_another_run(tmp_path: Path, fake: Any) -> None:
     assert not [path for path in place.rglob("*") if path.is_file()]
 
 
-def test_settings_that_a_killed_start_has_told_are_told_once(tmp_path: Path) -> None:
+def test_settings_that_a_killed_start_has_told_are_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("tensorboard")
-    for _ in range(2):
-        with tracking("tensorboard", tmp_path, SETTINGS):
+    kind = accelerate_tracking.LOGGER_TYPE_TO_CLASS["tensorboard"]
+    tell = kind.store_init_configuration
+
+    def killed(*given: Any) -> None:
+        tell(*given)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kind, "store_init_configuration", killed)
+        with pytest.raises(KeyboardInterrupt), tracking("tensorboard", tmp_path, SETTINGS):
             pass
-        (tmp_path / ".tracked.json").unlink()  # which is written last
     assert len(list(tmp_path.glob("tensorboard/*/hparams.yml"))) == 1
+    with tracking("tensorboard", tmp_path, SETTINGS):
+        pass
+    assert len(list(tmp_path.glob("tensorboard/*/hparams.yml"))) == 1
+
+
+@pytest.mark.parametrize("names", ["tensorboard", "other,tensorboard"])
+def test_events_of_somebody_else_stay(tmp_path: Path, fake: Any, names: str) -> None:
+    pytest.importorskip("tensorboard")
+    fake("other")
+    theirs = tmp_path / "tensorboard" / "events.out.tfevents.1"
+    theirs.parent.mkdir()
+    theirs.touch()
+    reason = r"has tensorboard/events\.out\.tfevents\.1, but not \.tracked\.json, .* move tensorb"
+    with pytest.raises(ValueError, match=reason), tracking(names, tmp_path, SETTINGS):
+        pass
+    assert [path for path in theirs.parent.rglob("*") if path.is_file()] == [theirs]
 
 
 def test_events_that_a_link_leads_to_are_not_those_of_a_run(tmp_path: Path) -> None:

@@ -30,6 +30,22 @@ def test_logits_start_normal_and_follow_the_seed() -> None:
     assert not torch.equal(policy.logits, make_policy([100, 400], seed=1).logits)
 
 
+def test_draws_are_on_the_device_of_their_generator() -> None:
+    expected = make_policy().sample(torch.Generator().manual_seed(7))
+    with torch.device("meta"):  # as after torch.set_default_device
+        policy = make_policy()
+        assert policy.logits.device.type == "cpu"
+        assert policy.sample(torch.Generator("cpu").manual_seed(7)) == expected
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_policy_may_be_on_another_device_than_a_generator() -> None:
+    generators = [torch.Generator(device).manual_seed(0) for device in ("cuda", "cpu")]
+    policy = JointCategoricalPolicy(SIZES, generator=generators[0])
+    assert policy.logits.is_cuda
+    assert len(policy.sample(generators[1])) == len(policy.cpu().sample(generators[0])) == 3
+
+
 def test_joint_probability_and_entropy_agree_with_enumeration() -> None:
     policy = make_policy(scale=1.0)
     choices = list(itertools.product(*(range(size) for size in SIZES)))

@@ -235,16 +235,18 @@ def test_an_annotation_of_one_class_may_have_a_bit_a_pixel(tmp_path: Path) -> No
     assert np.array_equal(classes[0].numpy(), np.where(some, 0, 255))
 
 
+@pytest.mark.parametrize("name", ["é.png", "a/é.png", "é/a.png"])
 @pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC"), ("NFD", "NFD")])
 def test_a_picture_of_coco_may_have_its_name_in_another_form(
-    forms: tuple[Literal["NFC", "NFD"], ...], tmp_path: Path
+    name: str, forms: tuple[Literal["NFC", "NFD"], ...], tmp_path: Path
 ) -> None:
-    file = make_coco(tmp_path, "train", images=1)
-    listed, stored = (normalize(form, "é.png") for form in forms)
-    (tmp_path / "train" / "000001.png").rename(tmp_path / "train" / stored)
+    file, images = make_coco(tmp_path, "train", images=1), tmp_path / "train"
+    listed, stored = (normalize(form, name) for form in forms)
+    (images / stored).parent.mkdir(exist_ok=True)
+    (images / "000001.png").rename(images / stored)
     (entry,) = json.loads(file.read_text())["images"]
     changed(file, images=[{**entry, "file_name": listed}])
-    assert CocoImages(tmp_path, "train").path(0).name == stored
+    assert CocoImages(tmp_path, "train").path(0) == images / stored
 
 
 def test_bad_scenes(tmp_path: Path) -> None:
