@@ -211,5 +211,6 @@ def write_pictures(
             path.parent.mkdir(parents=True, exist_ok=True)
             content = io.BytesIO()
             cast("Image.Image", images.picture(place)).save(content, "PNG")
-            write_bytes(path, content.getbuffer())
+            write_bytes(path, content.getbuffer(), cached=True)
         progress(done, len(places))
+    os.sync()  # once: a power cut could leave empty files, and to wait for each takes long
