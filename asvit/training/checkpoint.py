@@ -201,7 +201,8 @@ def settings_in(path: Path) -> TrainSettings | None:
 def seconds_in(path: Path) -> float:
     """Wall-clock time of all sessions up to a checkpoint; 0 where it cannot be read."""
     with suppress(OSError, SafetensorError, *MALFORMED):
-        return value_from_json(read_header(path)["seconds"], float)
+        seconds: float = value_from_json(read_header(path)["seconds"], float)
+        return seconds
     return 0.0
 
 
