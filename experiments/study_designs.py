@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import torch
 from numpy.typing import ArrayLike
 
 import asvit
@@ -76,7 +77,7 @@ class Row:
     architecture: str
     accuracy: float  # of the test pictures, per cent
     seconds: float  # in all
-    processor: str = ""  # its name; not known of the first 165
+    processor: str = ""  # name and instructions; of the first 165 neither, of 80 more the name
 
 
 def compare(pictures: str, limit: str, network: str, seed: int) -> Mapping[str, object]:
@@ -94,7 +95,9 @@ def compare(pictures: str, limit: str, network: str, seed: int) -> Mapping[str, 
                 "accuracy": result.accuracy,
                 "seconds": result.wall_seconds,
             }
-    return {**values, "processor": processor()}
+    # Processors of one name may differ in the instructions that they have, and so in speed.
+    kind = torch.backends.cpu.get_cpu_capability()
+    return {**values, "processor": f"{processor()}, {kind}"}
 
 
 def run_design(
