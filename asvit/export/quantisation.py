@@ -65,9 +65,9 @@ def quantised(graph: onnx.ModelProto, images: Sequence[NDArray[Any]]) -> onnx.Mo
     """A graph with 8-bit weights, a scale for each output channel, and 8-bit activations.
 
     Activations are unsigned and weights signed, which ONNX Runtime multiplies fast on x86 and ARM;
-    it leaves out the farthest 1e-5 of their values. Weights use 7 of their bits: with 8, the sum of
-    two products can exceed the 16 bits that x86 processors without VNNI have for it, which clip it.
-    The form is QDQ, which other runtimes read.
+    it leaves out the farthest 1e-5 of their values. Weights use 7 of their bits, as with 8 the
+    sum of two products can exceed the 16 bits that x86 processors without VNNI have for it. The
+    form is QDQ, which other runtimes read.
 
     Args:
         graph: Of a network, as :func:`asvit.export.writers.onnx_graph` makes it.
