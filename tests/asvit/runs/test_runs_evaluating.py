@@ -371,12 +371,12 @@ def test_pictures_of_an_unfinished_training_are_known_by_its_checkpoint(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     Path("training/result.json").unlink()
-    asked: dict[str, Any] = {"data": "photos", "weights": "training/best.safetensors"}
-    assert asvit.test(**asked, device="cpu").trained_on == 9
+    options: dict[str, Any] = {"data": "photos", "weights": "training/best.safetensors"}
+    assert asvit.test(**options, device="cpu").trained_on == 9
     assert "trained on 9 of these 12 pictures" in caplog.text
     Path("training/checkpoint.safetensors").unlink()
     caplog.clear()
-    assert asvit.test(**asked, device="cpu").trained_on == 0
+    assert asvit.test(**options, device="cpu").trained_on == 0
     (line,) = (record.message for record in caplog.records)
     words = "whether the network was trained on some of these pictures is not known: no checkpoint"
     assert line == f"{words} 'training/checkpoint.safetensors'"

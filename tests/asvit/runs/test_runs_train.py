@@ -190,19 +190,19 @@ def test_a_training_goes_on_with_the_same_weights_of_its_teacher_only(
         model.pretrained_cfg = {"input_size": (3, 32, 32), "mean": (0.5,) * 3, "std": (0.5,) * 3}
         monkeypatch.setattr("asvit.training.distillation.load_published", lambda _: model)
 
-    asked = {
+    options = {
         **TINY, "out": tmp_path / "run", "teacher": teacher,
         "teacher_weights": "timm" if published else str(tmp_path),
     }  # fmt: skip
     draw(0)
     with pytest.raises(KeyboardInterrupt):
-        run_training(ARCH, **asked, progress=stop_after(1))
+        run_training(ARCH, **options, progress=stop_after(1))
     draw(1)
     words = "was started with other weights of the teacher: .*, digest .* --fresh to start over$"
     with pytest.raises(ValueError, match=words):
-        run_training(ARCH, **asked)
+        run_training(ARCH, **options)
     draw(0)
-    assert len(run_training(ARCH, **asked).history) == 2
+    assert len(run_training(ARCH, **options).history) == 2
 
 
 @pytest.fixture(scope="module")

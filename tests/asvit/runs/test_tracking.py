@@ -301,8 +301,8 @@ def test_settings_that_a_killed_start_has_told_are_told_once(
     kind = accelerate_tracking.LOGGER_TYPE_TO_CLASS["tensorboard"]
     tell = kind.store_init_configuration
 
-    def killed(*given: Any) -> None:
-        tell(*given)
+    def killed(*arguments: Any) -> None:
+        tell(*arguments)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

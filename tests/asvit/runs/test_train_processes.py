@@ -96,6 +96,15 @@ def test_two_processes_plan_the_same_epochs_within_hours(tmp_path: Path) -> None
     assert two["wall_seconds"] < 60
 
 
+def on_pictures(folder: Path) -> list[str]:
+    """The command on a folder of pictures in place of images that are made."""
+    options = [*ASKED]
+    for name in ("--data", "--classes", "--train-images", "--validation-images"):
+        at = options.index(name)
+        del options[at : at + 2]
+    return [*options, "--data", str(folder), "--held-out", "0.3"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("balance", ["weights", "sampling"])
 def test_two_processes_balance_classes_as_one_does(tmp_path: Path, balance: str) -> None:
@@ -103,14 +112,10 @@ def test_two_processes_balance_classes_as_one_does(tmp_path: Path, balance: str)
     for path in sorted((pictures / "class1").iterdir())[:11]:
         path.unlink()
     (pictures / "class1/031.jpg").unlink()  # which is truncated
-    more = ["--data", str(pictures), "--held-out", "0.3", "--balance", balance]
-    asked = [*ASKED]
-    for name in ("--data", "--classes", "--train-images", "--validation-images"):
-        at = asked.index(name)
-        del asked[at : at + 2]
+    options = [*on_pictures(pictures), "--balance", balance]
     one = tmp_path / "one"
-    assert forked.run(forked.command, [*asked, *more, "--out", str(one)], tmp_path) == 0
-    with pair([*asked, *more], tmp_path / "two") as both:
+    assert forked.run(forked.command, [*options, "--out", str(one)], tmp_path) == 0
+    with pair(options, tmp_path / "two") as both:
         assert [code for code, _ in ended(both, tmp_path / "two")] == [0, 0]
     for ours, theirs in zip(
         result(tmp_path / "two")["history"], result(one)["history"], strict=True
@@ -299,20 +304,17 @@ def test_a_batch_that_two_processes_cannot_share_is_refused(tmp_path: Path) -> N
 def test_processes_of_different_trainings_are_refused(
     tmp_path: Path, shared: Path, alone: Path, second: list[str], words: str
 ) -> None:
-    folder, asked = tmp_path / "run", [*ASKED]
+    folder, options = tmp_path / "run", [*ASKED]
     if second[0] == "--data":
-        for name in ("--classes", "--train-images", "--validation-images"):
-            at = asked.index(name)
-            del asked[at : at + 2]
-        asked += ["--data", str(write_pictures(tmp_path / "pictures", classes=2, each=8))]
-        asked += ["--held-out", "0.3", "--bad-images", "replace"]
+        pictures = write_pictures(tmp_path / "pictures", classes=2, each=8)
+        options = [*on_pictures(pictures), "--bad-images", "replace"]
         (tmp_path / "1").mkdir()
         write_pictures(tmp_path / "1/mine", classes=2, each=9)
     else:
         shutil.copytree(shared, folder)
         shutil.copytree(alone, tmp_path / "1/other")
-    with pair(asked, folder, second=second) as both:
-        found = ended(both, folder)
-    assert [code for code, _ in found] == [3, 3], found
-    for _, told in found:
-        assert words in told.splitlines()[-1]
+    with pair(options, folder, second=second) as both:
+        outcomes = ended(both, folder)
+    assert [code for code, _ in outcomes] == [3, 3], outcomes
+    for _, error in outcomes:
+        assert words in error.splitlines()[-1]

@@ -56,8 +56,8 @@ def test_trials_above_a_damaged_line_are_gone_on_from_once_the_rest_is_deleted(
     lines = record(path, trials=3).splitlines(keepends=True)
     for damaged in (b"x\n", lines[-1].replace(b"1.0", b"3.0")):  # the last trial's
         path.write_bytes(b"".join([*lines[:-1], damaged, lines[-1]]))
-        told = rf"line {len(lines)} is not .*; restore .*, delete that line and all below it to go"
-        with pytest.raises(ValueError, match=told):
+        text = rf"line {len(lines)} is not .*; restore .*, delete that line and all below it to go"
+        with pytest.raises(ValueError, match=text):
             open_journal(path)
         path.write_bytes(b"".join(lines[:-1]))
         assert finished(path) == 2
@@ -96,11 +96,11 @@ def test_a_journal_that_is_removed_is_not_made_again(tmp_path: Path) -> None:
     path.parent.mkdir()
     record(path)
     study = optuna.load_study(study_name="s", storage=open_journal(path))
-    told = r"removed during the run.*; put it back, or give --fresh"
+    words = r"removed during the run.*; put it back, or give --fresh"
     for remove in (path.unlink, path.parent.rmdir):  # then its lock cannot be made, either
         remove()
         for use in (study.get_trials, partial(study.set_user_attr, "a", 1)):
-            with pytest.raises(FileNotFoundError, match=told), storing(file=True):
+            with pytest.raises(FileNotFoundError, match=words), storing(file=True):
                 use()
         assert not path.exists()
 
