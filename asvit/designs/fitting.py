@@ -101,6 +101,21 @@ class Fitting:
             return round(self._quick_macs * (side / self.side) ** 2)
         return None
 
+    def search_macs_in_time(self, side: int) -> int | None:
+        """:meth:`search_macs`, but no more than time allows the first network in the end.
+
+        A search of wider ones takes the time of the trainings, and ranks what none will be.
+        """
+        most = self.search_macs(side)
+        try:
+            text, _, narrowed = self.fit(self._sample[0], side)
+        except ValueError:  # too large or slow at any width
+            return most
+        if not narrowed:
+            return most
+        macs = self._sizes.macs(text, side)
+        return macs if most is None else min(most, macs)
+
     @cached_property
     def _quick_macs(self) -> float:
         """Median multiply-adds of a few networks within the limit of latency."""

@@ -96,8 +96,10 @@ class DesignPlan:
             return plan_of(search.whole(sides[0], fitting.search_macs(sides[0])))
         seconds = self.seconds(self._listed)["search"]
         for side in sides:
-            whole = search.whole(side, fitting.search_macs(side))
-            took = seconds if side == fitting.side else search.seconds(whole)
+            macs = fitting.search_macs_in_time(side)
+            whole = search.whole(side, macs)
+            known = side == fitting.side and macs == fitting.search_macs(side)
+            took = seconds if known else search.seconds(whole)
             settings = search.shortened(whole, took, self.hours.of("search"))
             if settings.training_steps >= _ENOUGH_STEPS:
                 break

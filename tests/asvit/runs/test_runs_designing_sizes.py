@@ -207,6 +207,10 @@ def test_networks_have_the_updates_that_pay_for_their_size(
         time = 1_800 * SHARES["training"]
         updates = 10 * time / (macs / 1e6)  # as fakes.plan has it
         assert 0.9 * fitting._PAYING <= updates / macs <= 2 * fitting._PAYING
+    assert results_in(tmp_path / "widest").plan.max_macs is None
+    (by_hand,) = [racer for racer in result.last_round if racer.by_hand]
+    searched = results_in(tmp_path / "timed").plan.max_macs  # networks as wide as in the end
+    assert searched == pytest.approx(cost(by_hand.architecture, 64, 2).macs, rel=0.2)
     assert {*fakes.calls} >= {"finalist-1", "finalist-2"}
 
 
