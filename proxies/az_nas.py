@@ -8,7 +8,7 @@ measure, complexity, is the number of multiply-adds: see :mod:`proxies.counts`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -40,7 +40,7 @@ def az_expressivity(model: nn.Module, images: Tensor) -> float:
 
     Raises:
         ValueError: If the model has no list of blocks, a block does not return one feature map, or
-            a feature is the same at every position.
+            a feature is the same at every position or not finite.
 
     References:
         Lee and Ham 2024, AZ-NAS, arXiv:2403.19232.
@@ -88,7 +88,7 @@ def az_trainability(model: nn.Module, images: Tensor, *, seed: int = 0) -> float
 
     Raises:
         ValueError: As :func:`az_expressivity`, if there is no Jacobian but the first block's, or
-            if no gradient passes a block.
+            if no gradient passes a block, or one that is not finite.
 
     References:
         Lee and Ham 2024, AZ-NAS, arXiv:2403.19232.
@@ -111,6 +111,7 @@ def az_trainability(model: nn.Module, images: Tensor, *, seed: int = 0) -> float
     jacobians = to_host([square for square in squares[1:] if square is not None])
     if not jacobians:
         raise ValueError(f"{type(model).__name__} has no Jacobian but the first primary block's")
+    _check_finite(jacobians, "gradients", model)
     sigma = torch.stack([torch.linalg.eigvalsh(square)[-1] for square in jacobians]).sqrt()
     if not sigma.min() > 0:
         raise ValueError(f"no gradient comes back through a block of {type(model).__name__}")
@@ -182,10 +183,18 @@ def _entropies(model: nn.Module, images: Tensor) -> Tensor:
 
     with torch.no_grad(), evaluating(model), watch_blocks(model, collect):
         network_output(model, images.to(reference_tensor(model)))
-    values = torch.stack([_entropy(covariance) for covariance in to_host(covariances)])
+    on_host = to_host(covariances)
+    _check_finite(on_host, "features", model)
+    values = torch.stack([_entropy(covariance) for covariance in on_host])
     if not values.isfinite().all():
         raise ValueError(f"a feature of {type(model).__name__} is the same at every position")
     return values
+
+
+def _check_finite(matrices: Sequence[Tensor], what: str, model: nn.Module) -> None:
+    """Refuse matrices that are not finite, of which LAPACK says that they are ill-conditioned."""
+    if not all(matrix.isfinite().all() for matrix in matrices):
+        raise ValueError(f"{type(model).__name__} gives {what} that are not finite")
 
 
 def _covariance(rows: Tensor) -> Tensor:

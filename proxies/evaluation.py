@@ -339,8 +339,7 @@ def _value_of(proxy: Proxy, model: nn.Module | str, inputs: Inputs) -> float | s
         raise
     except FAILURES as error:
         check_device(inputs.images.device)
-        on_meta = any(tensor.is_meta for tensor in tensors_of(model))
-        return _ON_META if on_meta else fault(error)
+        return fault(error)
     return proxy.undefined if not isinstance(value, str) and math.isnan(value) else value
 
 

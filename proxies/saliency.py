@@ -5,6 +5,7 @@ designed to prune single weights; networks are ranked by the sum over all weight
 (arXiv:2101.08134).
 """
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -191,7 +192,7 @@ def zico(model: nn.Module, images: Tensor, labels: Tensor, *, batches: int = 2) 
 
     Raises:
         ValueError: If ``batches < 2``, there are fewer images than batches, the model is not a
-            classifier, or no layer reaches its loss.
+            classifier, no layer reaches its loss, or its gradients are not finite.
 
     References:
         Li et al. 2023, arXiv:2301.11300.
@@ -218,8 +219,13 @@ def zico(model: nn.Module, images: Tensor, labels: Tensor, *, batches: int = 2) 
         ]
     ratios = torch.stack([_inverse_variation(grads) for grads in zip(*samples, strict=True)])
     sums = torch.stack([part.sum() for part in ratios.split([len(x) for x in layers])])
-    score = torch.where(sums == 0, 0, sums.log()).sum()
-    return float(torch.where((sums == 0).all(), torch.nan, score))
+    logs = torch.where(sums == 0, 0, sums.log()).sum()
+    score, varies = torch.stack([logs, (sums != 0).any().to(logs)]).tolist()
+    if not varies:
+        return math.nan
+    if not math.isfinite(score):
+        raise ValueError(f"{type(model).__name__} gives gradients that are not finite")
+    return float(score)
 
 
 def _batch_loss(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:

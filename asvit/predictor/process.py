@@ -67,8 +67,9 @@ class Process:
         finite = np.isfinite(values)
         filled = np.where(finite, values, 0.0)
         self._mean = filled.sum(axis=0) / np.maximum(finite.sum(axis=0), 1)
-        self._std = np.where(finite, values, self._mean).std(axis=0)
-        varied = self._std > 1e-9
+        std = np.where(finite, values, self._mean).std(axis=0)
+        varied = std > 1e-9
+        self._std = np.where(varied, std, 1.0)  # of a constant it may be rounding
         self._varied = np.flatnonzero(varied if varied.any() else ~varied)
         self._scale = NormalScores(accuracies, 0.0 if noise is None else float(np.mean(noise)))
         alpha = np.full(len(accuracies), 1e-8)
@@ -142,7 +143,7 @@ class Process:
     def _columns(self, values: Array) -> Array:
         """The columns that vary, standardised by the rows fitted to."""
         deviations = np.where(np.isfinite(values), values - self._mean, 0.0)
-        columns: Array = (deviations / np.where(self._std > 0, self._std, 1.0))[:, self._varied]
+        columns: Array = (deviations / self._std)[:, self._varied]
         return columns
 
     def _kernel(self, *, has_noise: bool) -> tuple[Kernel, tuple[float, ...]]:

@@ -332,6 +332,7 @@ REFUSED: list[tuple[tuple[str, ...], nn.Module, str]] = [
     (LOSS, applied(lambda x: (x, x)), "Lambda gives tuple for"),
     (LOSS[:4], linear(2).requires_grad_(False), "Sequential has no parameter that requires a gra"),
     (LOSS, applied(lambda x: x.flatten(1)[:, :2]), "no parameter of Lambda reaches its loss"),
+    (("zico",), nn.Sequential(linear(2), Lambda(lambda _, x: x / 0)), "gradients that are not"),
     (("fisher", "zico"), STATIC, "Sequential has no linear layer or convolution to train"),
     (("dss",), STATIC, "Sequential has no attention with linear maps; dss needs a transformer"),
     (("ccs",), nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Softmax(-1)), NO_MAP),
@@ -347,6 +348,8 @@ REFUSED: list[tuple[tuple[str, ...], nn.Module, str]] = [
     (("az_trainability",), chain(block()), "Lambda has no Jacobian but the first"),
     (("az_expressivity",), chain(block(0)), "feature of Lambda is the same at"),
     (("az_trainability",), chain(block(), block(0)), "no gradient comes back through a block of"),
+    (("az_expressivity",), chain(block(math.nan)), "Lambda gives features that are not finite"),
+    (("az_trainability",), chain(block(), block(math.inf)), "gives gradients that are not finite"),
     (("depth",), nn.Linear(2, 2), "Linear has no list of blocks"),
     (("width",), convolutions(), "Sequential has no list of blocks"),
     # Nothing goes past single operations.
