@@ -123,15 +123,13 @@ def random_networks(
         yield text, model, circle, torch.randn(images, 3, side, side, device=device)
 
 
-def write_pictures(
-    folder: Path, count: int, *, classes: int, size: tuple[int, int], noise: float = 8
-) -> None:
+def write_pictures(folder: Path, count: int, *, classes: int, size: tuple[int, int]) -> None:
     """Write JPEG files of smooth pictures with some noise into class folders."""
     rng = np.random.default_rng(0)
     for number in range(count):
         coarse = Image.fromarray(rng.integers(0, 256, (24, 32, 3), dtype=np.uint8))
         smooth = np.asarray(coarse.resize(size, Image.Resampling.BICUBIC))
-        noisy = smooth + rng.normal(0, noise, smooth.shape)
+        noisy = smooth + rng.normal(0, 8, smooth.shape)
         place = folder / f"class{number % classes}"
         place.mkdir(exist_ok=True)
         picture = Image.fromarray(noisy.clip(0, 255).astype(np.uint8))

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 from unittest.mock import patch
 
 import torch
@@ -166,34 +167,29 @@ def _waits(options: argparse.Namespace, device: torch.device) -> list[Finding]:
 
 
 def _search(options: argparse.Namespace) -> list[Finding]:
-    seconds = _timed(
-        lambda folder: asvit.run_search(
-            steps=options.steps,
-            image_size=options.image_size,
-            seed=options.seed,
-            device=options.device,
-            out=folder,
-            workers=Workers(jobs=options.jobs),
-        )
-    )
+    how = _of_runs(options)
+    seconds = _timed(lambda folder: asvit.run_search(steps=options.steps, out=folder, **how))
     aim = f"{AIMS['search']:g} s for 500"
     return [Finding(f"search, {options.steps} steps", f"{seconds:.1f} s", aim)]
 
 
 def _scale(options: argparse.Namespace) -> list[Finding]:
+    how = _of_runs(options)
     seconds = _timed(
-        lambda folder: asvit.run_scaling(
-            SEED,
-            budget=options.budget,
-            image_size=options.image_size,
-            seed=options.seed,
-            device=options.device,
-            out=folder,
-            workers=Workers(jobs=options.jobs),
-        )
+        lambda folder: asvit.run_scaling(SEED, budget=options.budget, out=folder, **how)
     )
     aim = f"{AIMS['scale']:g} s for 88M"
     return [Finding(f"scaling to {options.budget}", f"{seconds:.1f} s", aim)]
+
+
+def _of_runs(options: argparse.Namespace) -> dict[str, Any]:
+    """What a search and a scaling are given."""
+    return {
+        "image_size": options.image_size,
+        "seed": options.seed,
+        "device": options.device,
+        "workers": Workers(jobs=options.jobs),
+    }
 
 
 def _design(options: argparse.Namespace) -> list[Finding]:

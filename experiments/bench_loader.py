@@ -8,8 +8,6 @@ where a GPU normalises, erases and mixes. Epochs of all alternate; the clock is 
 excludes other programs.
 """
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import replace

@@ -10,8 +10,6 @@ of each counts; the median shows how steady the machine was. On a CPU without da
 clock is process time, which excludes other programs.
 """
 
-from __future__ import annotations
-
 import statistics
 import tempfile
 from collections.abc import Callable

@@ -6,8 +6,6 @@ An interval of 95 % is to cover 90 to 97 % of them, one of 90 % 85 to 95 %; of a
 since counts are whole numbers. Ends with 1 if one does not, by more than twice its standard error.
 """
 
-from __future__ import annotations
-
 import argparse
 import math
 import sys

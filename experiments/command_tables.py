@@ -5,8 +5,6 @@ Run from a checkout: ``python -m experiments.command_tables``. A table stands be
 below ``<!-- options of several commands -->``, or for the first of two commands that share it.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from functools import cache
 from pathlib import Path

@@ -16,7 +16,7 @@ from statistics import fmean
 
 from asvit.networks import Network
 from experiments.kinds import Row, kinds_parser, train_kinds
-from experiments.study import gain, grouped, in_a_cell
+from experiments.study import gain_cell, grouped
 from experiments.tables import markdown
 from experiments.tasks import fit_fresh, load_task
 from proxies import count
@@ -82,9 +82,9 @@ def table(rows: Sequence[Row]) -> str:
             if not (own := known.get((f"{group}: {name}",))):
                 continue
             macs = count(network.build(), SIDE).macs
-            more = gain(own, known[f"{group}: itself",], pair=["training"])
             mean = fmean(row.accuracy for row in own)
-            cell = "" if name == "itself" else in_a_cell(more)
+            more = gain_cell(own, known[f"{group}: itself",], pair=["training"])
+            cell = "" if name == "itself" else more
             lines.append((group, name, f"{macs:,}", f"{mean:.1f}", cell))
     columns = {"network": "l", "variant": "l", "multiply-adds": "r", "mean accuracy": "r"}
     columns |= {"points more than itself (95 % interval)": "r"}

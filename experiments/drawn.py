@@ -73,7 +73,7 @@ SHAPES: Mapping[str, Callable[[np.random.Generator], tuple[Array, float]]] = {
 
 
 class NumberedPictures(LabelledImages):
-    """Generated pictures by their numbers; those of a number are the same in every set of a seed.
+    """Generated pictures by their numbers; those of a number are the same in every set.
 
     A subclass draws them in :meth:`draw`.
 
@@ -82,19 +82,18 @@ class NumberedPictures(LabelledImages):
         classes: Names of the classes.
         numbers: Number of each picture; its class is its remainder by the number of classes.
         side: Pixels per side.
-        seed: Seed of all pictures.
     """
 
     def __init__(
-        self, source: str, classes: Sequence[str], numbers: Sequence[int], side: int, seed: int
+        self, source: str, classes: Sequence[str], numbers: Sequence[int], side: int
     ) -> None:
-        self._numbers, self._side, self._seed = numbers, side, seed
+        self._numbers, self._side = numbers, side
         labels = np.array(numbers, dtype=np.int64) % len(classes)
         super().__init__(source, tuple(classes), labels)
 
     def picture(self, index: int) -> Image.Image:
         """Return picture ``index`` of the set."""
-        rng = np.random.default_rng([self._seed, self._numbers[index]])
+        rng = np.random.default_rng([0, self._numbers[index]])
         return self.draw(self.classes[self.labels[index]], rng)
 
     @abstractmethod
@@ -105,8 +104,8 @@ class NumberedPictures(LabelledImages):
 class DrawnPictures(NumberedPictures):
     """Drawn pictures by their numbers."""
 
-    def __init__(self, numbers: Sequence[int], side: int = 64, *, seed: int = 0) -> None:
-        super().__init__("drawn objects on textured grounds", list(SHAPES), numbers, side, seed)
+    def __init__(self, numbers: Sequence[int], side: int) -> None:
+        super().__init__("drawn objects on textured grounds", list(SHAPES), numbers, side)
 
     def draw(self, name: str, rng: np.random.Generator) -> Image.Image:
         """An object on a ground, among distractors."""

@@ -6,8 +6,6 @@ scripts of the studies compute what they lack. A table that needs all rows of it
 some are missing; others have what there is.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from asvit.growth.seed import GrowthSeed
 from asvit.growth.settings import ScaleSettings
 from asvit.runs.measurement_pool import EvalContext
 from proxies import Cost, Score
-from scaling import Budget, Candidate, Shape, Trajectory, grow
+from scaling import Budget, Candidate, GrowthEvent, Shape, Trajectory, grow
 from scaling.growth import DEFAULT_MEASURES, CandidateMeasurer
 
 SEED = "8,2,3|4,1,2|4,1,4|4,1,6|32"  # the published result of the search
@@ -55,21 +56,13 @@ class GrowthSetup:
 
     def grow(self, budget: Budget) -> Trajectory:
         """Grow to ``budget``; known measurements are reused."""
-        start = self.model.start
-        return grow(
-            self.model.build,
-            self.model.cost,
-            depths=start.depths,
-            width=start.width,
-            budget=budget,
-            stop_within=self.settings.stop_within,
-            ratio=self.settings.ratio,
-            width_multiple=self.settings.width_multiple,
+        return _grow(
+            self.model,
+            self.settings,
+            budget,
             measures=self.settings.proxies,
             known=self.known,
-            progress=lambda event: _print_progress(
-                budget, event.step, event.chosen is not None, event.done
-            ),
+            progress=partial(_print_progress, budget),
             **self.context.arguments,
         )
 
@@ -123,22 +116,26 @@ def grown_at_random(settings: ScaleSettings, number: int) -> str:
         for value in map(float, rng.random(len(shapes))):
             yield {name: Score(value, 0.0, (value,), "higher")}
 
-    found = grow(
-        model.build,
-        model.cost,
-        depths=model.start.depths,
-        width=model.start.width,
-        budget=settings.limits[-1],
-        stop_within=settings.stop_within,
-        ratio=settings.ratio,
-        width_multiple=settings.width_multiple,
-        measures=[name],
-        measure_shapes=scored,
-    )
+    budget = settings.limits[-1]
+    found = _grow(model, settings, budget, measures=[name], measure_shapes=scored)
     last = found.steps[-1].chosen
     return model.name(last.depths, last.width)
 
 
-def _print_progress(budget: Budget, step: int, finished: bool, done: float) -> None:
-    if finished:
-        print(f"  {budget}: step {step}, {done:.0%} of the way", flush=True)
+def _grow(model: GrowthSeed, settings: ScaleSettings, budget: Budget, **more: Any) -> Trajectory:
+    return grow(
+        model.build,
+        model.cost,
+        depths=model.start.depths,
+        width=model.start.width,
+        budget=budget,
+        stop_within=settings.stop_within,
+        ratio=settings.ratio,
+        width_multiple=settings.width_multiple,
+        **more,
+    )
+
+
+def _print_progress(budget: Budget, event: GrowthEvent) -> None:
+    if event.chosen is not None:
+        print(f"  {budget}: step {event.step}, {event.done:.0%} of the way", flush=True)

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from asvit.report.style import COLOUR, LONGEST, SMALL, figure, levels, style
+from asvit.report.style import COLOUR, LONGEST, SMALL, figure, levels, panels, style, whole
 from proxies.activations import pair_mean
 from proxies.text import one_line
 
@@ -25,9 +24,9 @@ def draw_similarities(similarities: Mapping[str, Tensor]) -> Figure:
     """
     wide = min(COLUMNS, len(similarities))
     lines = math.ceil(len(similarities) / wide)
-    whole = figure(width=1.0 + 1.9 * wide, height=0.3 + 2.0 * lines)
-    grid = whole.subplots(lines, wide, squeeze=False).ravel().tolist()
-    for axes, (name, values) in zip(grid, similarities.items(), strict=False):
+    drawn = figure(width=1.0 + 1.9 * wide, height=0.3 + 2.0 * lines)
+    grid = panels(drawn, len(similarities), columns=wide)
+    for axes, (name, values) in zip(grid, similarities.items(), strict=True):
         mean = f"  {pair_mean(values):.2f}" if len(values) > 1 else ""
         axes.set_title(f"{one_line(name, most=LONGEST)}{mean}", fontsize=SMALL)
         axes.grid(False)
@@ -47,17 +46,15 @@ def draw_similarities(similarities: Mapping[str, Tensor]) -> Figure:
         axes.set_aspect("equal")
         axes.invert_yaxis()
         for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_locator(MaxNLocator(nbins=4, integer=True, min_n_ticks=1))
-    for axes in grid[len(similarities) :]:
-        axes.set_axis_off()
-    whole.colorbar(mesh, ax=grid, shrink=0.8, aspect=24, label="cosine of the maps' rows")
-    return whole
+            whole(axis, nbins=4)
+    drawn.colorbar(mesh, ax=drawn.axes, shrink=0.8, aspect=24, label="cosine of the maps' rows")
+    return drawn
 
 
 def similarity_svg(similarities: Mapping[str, Tensor]) -> str:
     """The figure as an SVG file, the same for the same similarities."""
     text = io.StringIO()
     with style("head_similarity"):
-        whole = draw_similarities(similarities)
-        whole.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+        drawn = draw_similarities(similarities)
+        drawn.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     return text.getvalue()

@@ -6,8 +6,6 @@ parameters and multiply-adds of every network, compares them with the extracts, 
 tables into ``asvit/reference``. The same input gives the same bytes.
 """
 
-from __future__ import annotations
-
 import argparse
 import math
 import re

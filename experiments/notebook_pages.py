@@ -5,8 +5,6 @@ plain Python, run in order in one namespace, and a page shows the value of each 
 expression.
 """
 
-from __future__ import annotations
-
 import argparse
 import ast
 import contextlib

@@ -4,8 +4,6 @@ Run from a checkout: ``python -m experiments.stubs``. A function whose keywords 
 settings stands there with its whole signature, the other names as imports.
 """
 
-from __future__ import annotations
-
 import ast
 import builtins
 import inspect

@@ -207,28 +207,6 @@ def _locked(folder: Path) -> Iterator[None]:
 # ---- Differences and tables of any rows
 
 
-def gain(
-    rows: Sequence["DataclassInstance"],
-    others: Sequence["DataclassInstance"],
-    *,
-    pair: Sequence[str] = (),
-    value: str = "accuracy",
-) -> IntervalEstimate:
-    """Mean value of ``rows`` minus that of ``others``, with its 95 % interval.
-
-    Args:
-        rows: Rows of one level.
-        others: Rows that they are compared with.
-        pair: Columns that pair them, such as the seed: the interval is Student's, of
-            :func:`paired_differences`. Without any it is Welch's.
-        value: The column that is compared.
-    """
-    if pair:
-        return contrast((1, paired_differences(rows, others, pair=pair, value=value)))
-    left, right = ([float(getattr(row, value)) for row in side] for side in (rows, others))
-    return contrast((1, left), (-1, right))
-
-
 def paired_differences(
     rows: Sequence["DataclassInstance"],
     others: Sequence["DataclassInstance"],
@@ -287,8 +265,7 @@ def gains(
 ) -> str:
     """How many points every level of ``factor`` is ahead of its level ``base``, as Markdown.
 
-    A cell compares rows that agree in ``lines`` and ``column``, in pairs as :func:`gain`, and is
-    empty without any.
+    A cell is :func:`gain_cell` of rows that agree in ``lines`` and ``column``.
     """
     bases = grouped([row for row in rows if getattr(row, factor) == base], (*lines, column))
 
@@ -307,7 +284,7 @@ def gain_cell(
     pair: Sequence[str],
     value: str = "accuracy",
 ) -> str:
-    """:func:`gain` in pairs as a cell; empty without any."""
+    """Mean difference of pairs, with Student's 95 % interval, as a cell; empty without any."""
     pairs = paired_differences(rows, others, pair=pair, value=value)
     return in_a_cell(contrast((1, pairs))) if pairs else ""
 

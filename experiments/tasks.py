@@ -96,8 +96,8 @@ class ScatteredDigits(LabelledImages):
     Pictures to train on are made from two thirds of the digits, the others from the rest.
     """
 
-    def __init__(self, train: int, test: int, side: int = 32) -> None:
-        self._digits, self._side = open_dataset("digits"), side
+    def __init__(self, train: int, test: int) -> None:
+        self._digits = open_dataset("digits")
         rng = np.random.default_rng(0)
         parts = np.split(rng.permutation(len(self._digits)), [2 * len(self._digits) // 3])
         drawn = [rng.choice(part, size) for part, size in zip(parts, (train, test), strict=True)]
@@ -112,8 +112,8 @@ class ScatteredDigits(LabelledImages):
         picture: Any = self._digits.picture(int(self.drawn[index]))
         digit = picture.resize((size, size))
         digit = digit.rotate(rng.uniform(-20, 20), Image.Resampling.BICUBIC, expand=True)
-        x, y = (int(rng.integers(self._side - length + 1)) for length in digit.size)
-        whole = Image.new("RGB", (self._side, self._side))
+        x, y = (int(rng.integers(32 - length + 1)) for length in digit.size)
+        whole = Image.new("RGB", (32, 32))
         whole.paste(digit, (x, y))
         return whole
 

@@ -85,15 +85,10 @@ class Textures(NumberedPictures):
     """Textures by their numbers, with the fewest and most ``periods`` across a picture."""
 
     def __init__(
-        self,
-        numbers: Sequence[int],
-        side: int = 32,
-        *,
-        periods: tuple[float, float] = (2.5, 6),
-        seed: int = 0,
+        self, numbers: Sequence[int], side: int, *, periods: tuple[float, float] = (2.5, 6)
     ) -> None:
         self._periods = periods
-        super().__init__("generated textures", list(PATTERNS), numbers, side, seed)
+        super().__init__("generated textures", list(PATTERNS), numbers, side)
 
     def draw(self, name: str, rng: np.random.Generator) -> Image.Image:
         """A pattern in two colours."""

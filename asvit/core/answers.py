@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from asvit.core.codec import Nullable
-from asvit.core.files import read_text, write_text
+from asvit.core.files import read_text, write_bytes
 from asvit.core.records import MALFORMED
 from proxies.messages import first_line
 from proxies.tables import csv_text, read_table
@@ -36,9 +36,8 @@ def write_answers(path: Path, answers: Iterable[Answer]) -> None:
         [*answer[:3], round(answer.probability, 6), round(answer.loss, 6), answer.digest]
         for answer in answers
     )
-    text = csv_text([_COLUMNS, *rows])
     # Names of files may have lone surrogates, which UTF-8 cannot encode.
-    write_text(path, text.encode("utf-8", "backslashreplace").decode("utf-8"))
+    write_bytes(path, csv_text([_COLUMNS, *rows]).encode("utf-8", "backslashreplace"))
 
 
 def read_answers(path: Path) -> tuple[Answer, ...]:

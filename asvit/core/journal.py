@@ -7,16 +7,14 @@ them: a run that was stopped measures nothing twice and takes the same way.
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 from asvit.core.codec import check_schema, from_json, to_json, value_from_json
 from asvit.core.continuing import Images
 from asvit.core.records import SummedFile, append_record, read_records
 from asvit.core.results import Result, article
-from asvit.core.settings import Settings, hints_of
-from asvit.core.store import Store
-
-S = TypeVar("S", bound=Settings)
+from asvit.core.settings import hints_of
+from asvit.core.store import S, Store
 
 _TIME = "elapsed"  # seconds of all sessions, in every record
 

@@ -6,7 +6,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -41,11 +41,8 @@ def open_pool(workers: Workers, work: Work, device: str) -> Iterator[Pool]:
         from asvit.executors.processes import ProcessBackend
 
         backend = ProcessBackend(work, place([device], workers.jobs or 1))
-    pool = Pool(backend, timeout=workers.timeout, retries=workers.retries)
-    try:
+    with closing(Pool(backend, timeout=workers.timeout, retries=workers.retries)) as pool:
         yield pool
-    finally:
-        pool.close()
 
 
 @dataclass

@@ -93,13 +93,7 @@ def correlate(
 
 
 def paired_taus(
-    ours: ArrayLike,
-    theirs: ArrayLike,
-    accuracies: ArrayLike,
-    *,
-    better: Better,
-    samples: int = 2000,
-    seed: int = 0,
+    ours: ArrayLike, theirs: ArrayLike, accuracies: ArrayLike, *, better: Better
 ) -> tuple[float, Interval, int] | None:
     """Tau of a measure minus that of another one, with its interval and the number of rows.
 
@@ -112,7 +106,7 @@ def paired_taus(
     x, other, y = x[whole], other[whole], y[whole]
     if _nothing_to_rank(x, y) or _nothing_to_rank(other, y):
         return None
-    weights = resamples(len(x), samples, seed=seed)
+    weights = resamples(len(x), 2000, seed=0)
     apart = resampled_kendall(x, y, weights) - resampled_kendall(other, y, weights)
     return kendall(x, y) - kendall(other, y), interval_of(apart), len(x)
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from asvit.core.codec import is_of
 from asvit.core.continuing import (
@@ -25,21 +25,15 @@ from asvit.core.continuing import (
 from asvit.core.display import in_notebook, progress_display
 from asvit.core.files import check_plain
 from asvit.core.progress import Progress, Tell, ignore
-from asvit.core.results import NO_FOLDER, Result
+from asvit.core.results import NO_FOLDER
 from asvit.core.run_files import REPORT, RESULT, SETTINGS
-from asvit.core.settings import Settings
-from asvit.core.store import Store
 from asvit.core.versions import stored_code, with_code
 from asvit.runs.folder import claimed, remove_files, seems_usable
 from asvit.runs.reporting import write_report
 from asvit.runs.settings_file import write_settings
 
 if TYPE_CHECKING:
-    from asvit.runs.run import Run
-
-S = TypeVar("S", bound=Settings)
-R = TypeVar("R", bound=Result)
-J = TypeVar("J", bound=Store[Any])
+    from asvit.runs.run import J, R, Run, S
 
 
 def perform(run: Run[S, R, J]) -> R:

@@ -5,23 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
-from asvit.core.results import Result
-from asvit.core.settings import Settings, setting
-from asvit.core.store import Store
+from asvit.core.settings import setting
 from asvit.core.summary import Cell, SummaryPart, Table
 from asvit.reference.findings import estimates
-from asvit.runs.run import Run, imported
+from asvit.runs.run import J, R, Run, S, imported
 
 if TYPE_CHECKING:
     from asvit.executors import Workers
     from asvit.reference import ReferenceTable
     from asvit.reference.findings import Reliability
-
-S = TypeVar("S", bound=Settings)
-R = TypeVar("R", bound=Result)
-J = TypeVar("J", bound=Store[Any])
 
 
 @dataclass(kw_only=True)

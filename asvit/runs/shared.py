@@ -5,15 +5,11 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-from asvit.core.results import Result
-from asvit.core.settings import Settings, device_setting, setting
-from asvit.runs.run import Run
+from asvit.core.settings import device_setting, setting
+from asvit.runs.run import R, Run, S
 from asvit.runs.tracking import track_setting
-
-S = TypeVar("S", bound=Settings)
-R = TypeVar("R", bound=Result)
 
 
 @dataclass(kw_only=True)

@@ -6,8 +6,6 @@ of a run that was never killed: tables and pictures byte by byte, weights bit by
 except for times.
 """
 
-from __future__ import annotations
-
 import csv
 import hashlib
 import io

@@ -11,7 +11,7 @@ from run_script import Script, table_cells
 from asvit.architectures.genotype import Genotype
 from asvit.reference import load_reference
 from asvit.reference.findings import Interval
-from asvit.reference.intervals import IntervalEstimate
+from asvit.reference.intervals import IntervalEstimate, contrast
 from asvit.reference.statistics import correlate, kendall
 from experiments import (
     check_intervals,
@@ -32,7 +32,7 @@ from experiments.check_intervals import KINDS, QUICK, Coverage
 from experiments.compare_designs import PREDICTED, SHORTER
 from experiments.compare_outcomes import BEST, PICKED, POLICY, PUBLISHED
 from experiments.kinds import RANDOM, Row, architectures, difference
-from experiments.study import gain, grouped, in_a_cell
+from experiments.study import grouped, in_a_cell, paired_differences
 from experiments.tables import fill_tables, read_rows
 
 
@@ -147,7 +147,7 @@ def test_words_about_searches_quote_what_the_rows_give() -> None:
     )
     for pictures in study_pretraining.FEW:
         sides = ([row for row in own if row.pictures == pictures] for own in (fractals, scratch))
-        estimates.append(gain(*sides, pair=["seed"]))
+        estimates.append(contrast((1, paired_differences(*sides, pair=["seed"]))))
     assert not_quoted("evidence_searches", estimates) == []
 
 
@@ -170,16 +170,19 @@ def test_words_about_growths_quote_what_the_rows_give() -> None:
 
 
 def test_words_about_limits_and_paths_quote_what_the_rows_give() -> None:
-    draws = grouped(study_rejection.STUDY.rows(), ["share", "outside"])
+    draws = {
+        key: [row.last for row in rows]
+        for key, rows in grouped(study_rejection.STUDY.rows(), ["share", "outside"]).items()
+    }
     estimates = [
-        gain(own, draws[share, study_rejection.WORST], value="last")
+        contrast((1, own), (-1, draws[share, study_rejection.WORST]))
         for (share, outside), own in draws.items()
         if outside == study_rejection.AGAIN
     ]
     paths = compare_psvit.STUDY.rows()
     for kind, other in (("supernet", "random"), ("supernet", "within"), ("training", "random")):
         sides = ([row for row in paths if row.origin.startswith(one)] for one in (kind, other))
-        estimates.append(gain(*sides, pair=["seed"]))
+        estimates.append(contrast((1, paired_differences(*sides, pair=["seed"]))))
     assert not_quoted("evidence_searches", estimates) == []
 
 

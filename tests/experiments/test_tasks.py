@@ -1,5 +1,6 @@
 """Pictures of tasks are the same again, and none to train on is tested on."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 
 from asvit.training.short import Recipe
-from experiments.drawn import SHAPES, DrawnPictures
+from experiments.drawn import DrawnPictures, NumberedPictures
 from experiments.tasks import TASKS, Parts, ScatteredDigits, fit_fresh
 from experiments.textures import Textures
 
@@ -29,15 +30,16 @@ def test_scattered_digits_are_tested_by_digits_that_no_training_saw() -> None:
     assert abs(centres[0] - centres[1]).max() > 1
 
 
-def test_drawn_pictures_are_the_same_again_and_all_differ() -> None:
-    pictures = [np.asarray(DrawnPictures(range(20), 64).picture(n)) for n in range(20)]
-    again = DrawnPictures([19, 3], 64)
-    np.testing.assert_array_equal(np.asarray(again.picture(0)), pictures[19])
-    assert {one.shape for one in pictures} == {(64, 64, 3)}
-    assert len({one.tobytes() for one in pictures}) == 20
-    other = np.asarray(DrawnPictures(range(20), 64, seed=1).picture(0))
-    assert (other != pictures[0]).any()
-    assert np.asarray(again.labels).tolist() == [19 % len(SHAPES), 3]
+@pytest.mark.parametrize(("kind", "side"), [(DrawnPictures, 64), (Textures, 32)])
+def test_generated_pictures_are_the_same_again_and_all_differ(
+    kind: Callable[[Sequence[int], int], NumberedPictures], side: int
+) -> None:
+    pictures = [np.asarray(kind(range(30), side).picture(n)) for n in range(30)]
+    again = kind([23, 3], side)
+    np.testing.assert_array_equal(np.asarray(again.picture(0)), pictures[23])
+    assert {one.shape for one in pictures} == {(side, side, 3)}
+    assert len({one.tobytes() for one in pictures}) == 30
+    assert np.asarray(again.labels).tolist() == [n % len(again.classes) for n in (23, 3)]
 
 
 def test_drawn_sets_share_their_test_and_the_larger_has_the_smaller() -> None:
@@ -62,13 +64,6 @@ def test_every_task_has_all_classes_in_both_parts(name: str, tmp_path: Path) -> 
     assert parts.test[0].shape[0] == classes
     again = task.load(tmp_path)
     assert torch.equal(parts.train[0], again.train[0])
-
-
-def test_textures_are_the_same_again_and_all_differ() -> None:
-    pictures = [np.asarray(Textures(range(30)).picture(n)) for n in range(30)]
-    np.testing.assert_array_equal(np.asarray(Textures([23]).picture(0)), pictures[23])
-    assert {one.shape for one in pictures} == {(32, 32, 3)}
-    assert len({one.tobytes() for one in pictures}) == 30
 
 
 def test_a_training_is_the_same_again_and_learns(tmp_path: Path) -> None:

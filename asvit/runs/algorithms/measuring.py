@@ -7,15 +7,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from asvit.core.codec import to_json
 from asvit.core.continuing import check_same_device
 from asvit.core.measuring_settings import MeasuringSettings
 from asvit.core.progress import Progress
-from asvit.core.results import Result
-from asvit.core.settings import Settings
-from asvit.core.store import Store
 from asvit.data.fractals import DEFAULT_CLASSES
 from asvit.data.training_sets import class_count
 from asvit.executors.placement import cluster_of, device_of, gpu_models
@@ -23,14 +20,10 @@ from asvit.reference import ReferenceTable, load_reference
 from asvit.runs.checks import check_stay
 from asvit.runs.measurement_pool import with_kernel
 from asvit.runs.measuring_run import MeasuringRun
-from asvit.runs.run import imported
+from asvit.runs.run import J, R, S, imported
 from proxies import PROXIES
 from proxies.evaluation import resolve_device
 from proxies.timing import device_name
-
-S = TypeVar("S", bound=Settings)
-R = TypeVar("R", bound=Result)
-J = TypeVar("J", bound=Store[Any])
 
 #: Key under which a run that times networks stores what it times them on.
 TIMED_ON = "timed_on"

@@ -6,14 +6,14 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import torch
 
 from asvit.core.progress import Tell, ignore
 from asvit.core.versions import code_versions, missing, versions
 from asvit.runs.algorithms.shared import SharedAlgorithm
-from asvit.runs.transfer import DetectionRun, SegmentationRun, TransferRun
+from asvit.runs.transfer import DetectionRun, R, S, SegmentationRun, TransferRun
 from asvit.spaces.architectures import source_of_space
 from asvit.training.checkpoint import Checkpoint, Origin, Saved
 from asvit.training.pretrained import architecture_in
@@ -25,13 +25,8 @@ from asvit.transfer.settings import (
     DetectionSettings,
     SegmentationResult,
     SegmentationSettings,
-    TransferResult,
-    TransferSettings,
 )
 from proxies.evaluation import seed_for
-
-S = TypeVar("S", bound=TransferSettings)
-R = TypeVar("R", bound=TransferResult)
 
 
 @dataclass(kw_only=True)

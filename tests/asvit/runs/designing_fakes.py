@@ -1,7 +1,5 @@
 """What tests of designs share: networks, pictures, and stand-ins for what takes long."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace

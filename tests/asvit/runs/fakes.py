@@ -1,7 +1,5 @@
 """Stand-ins for what takes long in runs: values follow from names at once, and some fail."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -26,6 +26,7 @@ from asvit.runs.run import RUNS, headline_of, kind_of, register_run, write_repor
 from asvit.runs.scaling import ScaleRun
 from asvit.runs.supernet import SupernetRun
 from asvit.runs.training import TrainRun
+from tests.asvit.runs.fakes import stop_at
 from tests.asvit.toy_run import ToyJournal, ToyResult, ToyRun
 from tests.hostile import summed, unsummed
 
@@ -83,12 +84,8 @@ def test_a_folder_below_the_home_is_written_read_and_reported_there(
 
 @pytest.mark.parametrize("stop", [1, 2, 3])
 def test_a_stopped_run_goes_on_where_it_stopped(tmp_path: Path, stop: int) -> None:
-    def interrupt(progress: Progress) -> None:
-        if progress.done == stop:
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "cut", progress=interrupt)
+        run(tmp_path / "cut", progress=stop_at(stop))
     seen: list[Progress] = []
     result = run(tmp_path / "cut", progress=seen.append)
     assert ToyRun.worked == [0, 1, 2]

@@ -34,7 +34,7 @@ from asvit.spaces.timm_models import TimmModel
 from asvit.training.predictions import read_predictions
 from asvit.training.supernets.settings import SupernetResult, SupernetSettings
 from tests.asvit.data.test_shards import samples, shards
-from tests.asvit.runs.fakes import varied
+from tests.asvit.runs.fakes import stop_at, varied
 from tests.asvit.runs.stored_results import RIGHT
 
 CLASSES = ("cat", "dog", "ox")
@@ -473,13 +473,8 @@ def test_a_result_needs_the_table_beside_it() -> None:
 
 def test_a_test_that_is_stopped_starts_over() -> None:
     whole = asvit.test("photos", weights="run", out="whole", device="cpu")
-
-    def stop(progress: Any) -> None:
-        if progress.done == 5:
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        asvit.test("photos", weights="run", out="stopped", device="cpu", progress=stop)
+        asvit.test("photos", weights="run", out="stopped", device="cpu", progress=stop_at(5))
     assert not Path("stopped/result.json").exists()
     assert content(asvit.test("photos", weights="run", out="stopped", device="cpu")) == content(
         whole

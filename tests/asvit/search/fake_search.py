@@ -1,7 +1,5 @@
 """A space of a few numbers and measures that cost nothing, in place of networks."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Mapping

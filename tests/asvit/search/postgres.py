@@ -1,7 +1,5 @@
 """A PostgreSQL server of a test's own, on a socket in a folder; it goes with the test."""
 
-from __future__ import annotations
-
 import os
 import pwd
 import shutil

@@ -1,7 +1,5 @@
 """Several processes that measure for one study in a database."""
 
-from __future__ import annotations
-
 import json
 import tempfile
 import time

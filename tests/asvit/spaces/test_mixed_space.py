@@ -17,8 +17,10 @@ from asvit.models.layers.compact import CompactMap
 from asvit.models.layers.psvit import TokenPooling2d
 from asvit.models.layers.shift import ShiftBlock
 from asvit.models.mixed import MixedViT
+from asvit.networks import Network
 from asvit.spaces import load_space
 from asvit.spaces.architectures import choice_features
+from tests.asvit.models.test_ablations import trained
 
 PLAIN = "4,2,2|3,1,2|2,1,3|4,1,2|16,16"
 MIXED = f"mixed:{PLAIN}|ssaa|fcfc|p"
@@ -102,16 +104,7 @@ def test_growing_keeps_the_parts() -> None:
 
 
 def test_it_learns() -> None:
-    model = asvit.build(MIXED, 32, 4)
-    images, labels = torch.randn(8, 3, 32, 32), torch.arange(8) % 4
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    losses = []
-    for _ in range(20):
-        loss = F.cross_entropy(model(images), labels)
-        losses.append(loss.item())
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+    losses, _ = trained(Network(MIXED, 32, 3))
     assert losses[-1] < losses[0] / 2
 
 

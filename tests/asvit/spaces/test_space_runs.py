@@ -10,6 +10,7 @@ from asvit.cli.app import app
 from asvit.runs import lifecycle
 from asvit.runs.scaling import run_scaling
 from asvit.spaces import load_space
+from tests.asvit.runs.fakes import stop_at
 
 pytestmark = pytest.mark.usefixtures("quick_figures")
 
@@ -27,25 +28,10 @@ SCALINGS = {
 }
 
 
-class Stopped(Exception):
-    """Ends a run between two of its measurements."""
-
-
 @pytest.fixture(autouse=True)
 def _without_reports(monkeypatch, request):
     if "command" not in request.node.name:
         monkeypatch.setattr(lifecycle, "write_report", lambda *_: None)
-
-
-def stop_after(events):
-    """A progress callback that stops a run after so many events."""
-    left = iter(range(events - 1))
-
-    def progress(_event):
-        if next(left, None) is None:
-            raise Stopped
-
-    return progress
 
 
 @pytest.mark.parametrize(
@@ -63,8 +49,8 @@ def test_a_stopped_scaling_ends_as_one_that_was_not(space, tmp_path):
     settings = {**SETTINGS, "architecture": text, **own}
     whole = run_scaling(out=tmp_path / "whole", **settings)
     for events in (1, 7):
-        with pytest.raises(Stopped):
-            run_scaling(out=tmp_path / "stopped", progress=stop_after(events), **settings)
+        with pytest.raises(KeyboardInterrupt):
+            run_scaling(out=tmp_path / "stopped", progress=stop_at(events), **settings)
     assert run_scaling(out=tmp_path / "stopped", **settings).series == whole.series
     for name in ("steps.csv", "candidates.csv"):
         tables = [(tmp_path / folder / name).read_bytes() for folder in ("whole", "stopped")]

@@ -16,7 +16,6 @@ from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads
 
-from asvit.core.progress import Progress
 from asvit.networks import Network, WeightsFile
 from asvit.runs.transfer import (
     DetectionRun,
@@ -38,6 +37,7 @@ from asvit.transfer.settings import (
     TransferSettings,
 )
 from tests.asvit.cli.commands import check_refused, run, strict
+from tests.asvit.runs.fakes import stop_after
 from tests.asvit.runs.stored_results import RIGHT
 from tests.asvit.transfer.tiny_scenes import ARCH, DETECTION, SEGMENTATION, make_data, prepared
 from tests.campaigns import forked
@@ -128,14 +128,9 @@ def test_a_detector_goes_on_to_the_same_bits_and_has_a_report_with_pictures() ->
     assert set(data) >= {"bbox_map", "segm_map_75", "history", "params", "classes", "found_by"}
     assert data["architecture"] == ARCH
     assert "2 images" in data["images"]["source"]
-
-    def stop(progress: Progress) -> None:
-        if progress.done == 1:
-            raise KeyboardInterrupt
-
     given = {**DETECTION, "epochs": 2, "device": "cpu", "out": "stopped"}
     with pytest.raises(KeyboardInterrupt):
-        run_detection(**given, progress=stop)
+        run_detection(**given, progress=stop_after(1))
     assert not Path("stopped/result.json").exists()
     result = run_detection(**given)
     read = partial(Checkpoint.read, kind="detection", settings=DetectionSettings, row=DetectionRow)
