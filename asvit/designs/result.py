@@ -182,12 +182,14 @@ class DesignResult(Result, Model):
     @property
     def outcome(self) -> str:
         """What was found, how accurate it is, and what the best network made by hand reaches."""
-        tuned = f", fine-tuned from {self.pretrained}" if self.pretrained else ""
+        tuned, chosen = "", self.last_round[0]
+        if self.pretrained:
+            tuned = f", fine-tuned from {self.pretrained}{chosen.remark}"
         whole = (
             f"{self.family}, {self.architecture}{tuned}: {self.estimate} % [95 %] of "
             f"{self.test_pictures} test pictures, {self._limits_in_words}"
         )
-        if any(racer.chosen and racer.narrowed for racer in self.race):
+        if chosen.narrowed:
             whole += " (a larger one would be trained too briefly)"
         if self.hand_made is None:
             return f"{whole}; no network made by hand was in the last round"
@@ -197,7 +199,7 @@ class DesignResult(Result, Model):
         alike, scratch = ", where both were trained alike,", ""
         if tuned:
             alike, scratch = ",", " and trained from scratch"
-        other = "another" if self.last_round[0].by_hand else "the best"
+        other = "another" if chosen.by_hand else "the best"
         return (
             f"{whole}; {self._in_last_round}{alike} it was {points} points [95 %] "
             f"from {other} network made by hand{scratch}, {self.hand_made.architecture}: "
