@@ -143,6 +143,7 @@ class Trainings:
             **{**taught, **recipe_for(pictures.train), **options},
             seed=s.seed,
             device=s.device,
+            quiet=True,  # the list has named them
             **self.stage_options(folder),
         )
 

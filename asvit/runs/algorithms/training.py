@@ -54,6 +54,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
     """Trains a network on labelled images."""
 
     requested: Mapping[str, Any] | None = None  # settings, where the batch may follow the data
+    quiet: bool = False  # whether copies among the images are known already
     planned: Mapping[str, Any] | None = field(default=None, init=False)
     normalisation: Normalisation | None = field(default=None, init=False)
 
@@ -120,7 +121,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         with self.processes.first_before_others():
             first = self.processes.first
             progress = image_progress(self.progress) if first else None
-            return open_sets(self.settings, progress=progress, quiet=not first)
+            return open_sets(self.settings, progress=progress, quiet=self.quiet or not first)
 
     @cached_property
     def network(self) -> Network:

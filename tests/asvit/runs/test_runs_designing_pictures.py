@@ -18,6 +18,7 @@ from asvit.designs import fractals
 from asvit.designs.pictures import open_pictures, sampled_facts
 from asvit.designs.result import DesignResult
 from asvit.designs.settings import DesignSettings
+from asvit.runs.algorithms.training import TrainAlgorithm
 from asvit.runs.designing import DesignRun, design
 from tests.asvit.cli.commands import run
 from tests.asvit.runs.designing_fakes import SPACE, Fakes, results_in, without_times
@@ -210,8 +211,12 @@ def test_a_design_goes_on_where_it_or_its_pictures_have_moved(
 
 
 def test_copies_are_on_one_side_and_named(
-    tmp_path: Path, fakes: Fakes, caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
+    fakes: Fakes,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(TrainAlgorithm, "plan", lambda run: run.sets and fakes.plan(run))
     folder = write_pictures(tmp_path / "pictures", each=20)
     files = sorted((folder / "class0").iterdir())
     for file in files[:15]:
@@ -227,6 +232,7 @@ def test_copies_are_on_one_side_and_named(
     assert result.train_pictures + result.test_pictures == len(rows(table))
     assert ["class0/000.jpg", "class0/x000.jpg"] in [[*one] for one in result.equal]
     assert "15 picture(s) have copies: " in caplog.text
+    assert caplog.text.count(" have copies: ") == 1  # no training names them again
     assert "1 picture(s) are in several classes: class0/032.jpg = class1/wrong.jpg" in caplog.text
     assert "1 picture(s) cannot be read and are left out: class1/039.jpg (" in caplog.text
     assert "class1/wrong.jpg" in (tmp_path / "run" / "report.html").read_text()
