@@ -181,7 +181,7 @@ class DesignPlan:
             for name in last_round.entrants
         }
         epoch = per_image[winner] * whole
-        epochs, hours = enough_epochs(updates_of_an_epoch(whole)), None
+        epochs, hours = enough_epochs(updates_of_an_epoch(pictures)), None
         seconds = epochs * epoch
         if self.settings.hours is not None:
             tests = pictures.test * (sum(per_image.values()) + per_image[winner])
@@ -362,7 +362,7 @@ class DesignPlan:
                 self.sizes,
                 self._sample,
                 pictures=pictures.side,
-                steps=updates_of_an_epoch(pictures.train),
+                steps=updates_of_an_epoch(pictures),
                 pace=self.trainings.pace,
                 time=lambda: self.hours.left_for("training"),
             )

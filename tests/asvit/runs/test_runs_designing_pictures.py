@@ -386,6 +386,17 @@ def test_a_layout_of_parts_is_trained_and_tested_on_its_own(
     assert f"pictures {sum(counts)} of 2 classes" in dry.stdout
 
 
+def test_a_batch_is_of_the_pictures_to_train_on_however_many_are_for_validation(
+    tmp_path: Path, fakes: Fakes
+) -> None:
+    for seed, (name, each) in enumerate({"train": 6, "val": 40, "test": 10}.items()):
+        write_pictures(tmp_path / "data" / name, each=each, seed=seed)
+    design(tmp_path / "data", max_params="100K", space=SPACE, out=tmp_path / "run")
+    facts = results_in(tmp_path / "run").pictures
+    assert facts.train - facts.validation == 11
+    assert {run.batch_size for run in fakes.trained.values()} == {4}
+
+
 def test_no_part_of_a_layout_has_copies_of_another(tmp_path: Path, fakes: Fakes) -> None:
     for seed, name in enumerate(("train", "val", "test")):
         write_pictures(tmp_path / "data" / name, seed=seed)
