@@ -149,7 +149,8 @@ class FinalTest:
     left_out: Mapping[str, str]  # those that had changed, and why
     accuracies: Mapping[str, Share]
     balanced: Mapping[str, Share]
-    difference: Share | None = None  # points of the winner from the best one made by hand
+    # Points of the winner from the best one made by hand; balanced accuracy where classes are.
+    difference: Share | None = None
     difference_p: Nullable = math.nan
 
 
