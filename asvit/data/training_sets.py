@@ -396,7 +396,7 @@ def _check_same_classes(train: LabelledImages, other: LabelledImages) -> None:
         if missing := sorted(set(here.classes) - set(there.classes)):
             raise ValueError(
                 f"class {missing[0]!r} of {here.source} is missing in {there.source};"
-                " both parts need the same classes"
+                " both parts need the same classes, or give the one to train on alone"
             )
 
 
