@@ -333,8 +333,16 @@ def _equal(images: LabelledImages, progress: Progress | None) -> NDArray[np.int6
 
     Those of other libraries may be decoded or downloaded ones, and are taken for different.
     """
+    if digests := _digests(images):
+        return np.unique(digests, return_inverse=True)[1]
     files = _files(images)
     return equal_files(files, progress=progress) if files else np.arange(len(images))
+
+
+def _digests(images: LabelledImages) -> Sequence[str]:
+    """The SHA-256 of all images; none where that of one is not known."""
+    digests = [images.digest(index) for index in range(len(images))]
+    return digests if all(digests) else ()
 
 
 def _files(images: LabelledImages) -> Sequence[Path | Extent]:
@@ -365,8 +373,8 @@ def _copies(
     train: LabelledImages, other: LabelledImages, progress: Progress | None
 ) -> dict[int, int]:
     """Places of images to validate with of which there is a copy to train on, and its place."""
-    digests = [[part.digest(index) for index in range(len(part))] for part in (train, other)]
-    if all(map(all, digests)):
+    digests = [_digests(part) for part in (train, other)]
+    if all(digests):
         place_of = {digest: place for place, digest in enumerate(digests[0])}
         return {at: place_of[digest] for at, digest in enumerate(digests[1]) if digest in place_of}
     files, others = _files(train), _files(other)
@@ -388,7 +396,7 @@ def _check_same_classes(train: LabelledImages, other: LabelledImages) -> None:
         if missing := sorted(set(here.classes) - set(there.classes)):
             raise ValueError(
                 f"class {missing[0]!r} of {here.source} is missing in {there.source};"
-                " both parts need the same classes"
+                " both parts need the same classes, or give the one to train on alone"
             )
 
 

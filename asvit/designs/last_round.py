@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from asvit.designs import fractals
 from asvit.designs.pretrained import HUB
-from asvit.designs.recipe import VALIDATION_SHARE, balance_of, recipe_for
+from asvit.designs.recipe import VALIDATION_SHARE, balance_of, recipe_of
 from asvit.designs.settings import DesignSettings
 from asvit.designs.stages import FINALISTS, PRETRAINED, Entrant, StageResults
 from asvit.spaces import load_space
@@ -114,7 +114,7 @@ class LastRound:
 
     @property
     def _batch(self) -> int:
-        batch: int = recipe_for(self.results.pictures.train)["batch_size"]
+        batch: int = recipe_of(self.results.pictures)["batch_size"]
         return batch
 
     @property

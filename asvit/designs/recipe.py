@@ -17,20 +17,26 @@ _BATCH_SIZES = (32, 64)  # images where there are enough pictures
 _LEARNING_RATE = 2e-3  # of batches of these sizes
 
 
-def recipe_for(pictures: int) -> Mapping[str, Any]:
-    """Batch and learning rate of all trainings on so many pictures, a fifth of them to validate.
+def recipe_for(pictures: int, validation: int = 0) -> Mapping[str, Any]:
+    """Batch and learning rate of all trainings on so many pictures.
 
-    Fewer pictures would make few updates of large batches.
+    Of these, ``validation`` are to validate, or a fifth where there is no part for it. Fewer
+    pictures would make few updates of large batches.
     """
-    trained = int((1 - VALIDATION_SHARE) * pictures)
+    trained = pictures - validation if validation else int((1 - VALIDATION_SHARE) * pictures)
     least, most = _BATCH_SIZES
     batch = min(max(small_batch(trained), least if trained >= 2 * least else 0), most)
     return {"batch_size": batch, "learning_rate": _LEARNING_RATE * min(1.0, batch / least)}
 
 
-def updates_of_an_epoch(pictures: int) -> int:
-    """Updates of an epoch on so many pictures, all of which are trained on."""
-    return max(1, int(pictures / recipe_for(pictures)["batch_size"]))
+def recipe_of(pictures: PictureFacts) -> Mapping[str, Any]:
+    """That of all trainings on these pictures."""
+    return recipe_for(pictures.train, pictures.validation)
+
+
+def updates_of_an_epoch(pictures: PictureFacts) -> int:
+    """Updates of an epoch on these pictures, all of which are trained on."""
+    return max(1, int(pictures.train / recipe_of(pictures)["batch_size"]))
 
 
 def balance_of(

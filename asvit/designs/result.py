@@ -94,11 +94,12 @@ class DesignResult(Result, Model):
     #: allow; None where there was none.
     hand_made: Model | None
     #: How many points more accurate the network was than that one in the last round, where both
-    #: were trained alike; None where it is that one.
+    #: were trained alike; None where it is that one. Of balanced accuracy where classes are.
     difference: float | None
-    #: The 95 % interval of that over the pictures (Newcombe's).
+    #: The 95 % interval of that over the pictures (Newcombe's; balanced, Bonett and Price's).
     difference_interval: Interval | None
-    difference_p: Nullable = math.nan  #: of McNemar's exact test that there is none
+    #: Of McNemar's exact test that there is none; NaN of balanced accuracies.
+    difference_p: Nullable = math.nan
     #: The networks of the search, best first, and those of the last round.
     race: Sequence[Racer]
     #: Share of the variance of accuracies by cause; see :attr:`SearchResult.variance`.
@@ -182,12 +183,14 @@ class DesignResult(Result, Model):
     @property
     def outcome(self) -> str:
         """What was found, how accurate it is, and what the best network made by hand reaches."""
-        tuned = f", fine-tuned from {self.pretrained}" if self.pretrained else ""
+        tuned, chosen = "", self.last_round[0]
+        if self.pretrained:
+            tuned = f", fine-tuned from {self.pretrained}{chosen.remark}"
         whole = (
             f"{self.family}, {self.architecture}{tuned}: {self.estimate} % [95 %] of "
             f"{self.test_pictures} test pictures, {self._limits_in_words}"
         )
-        if any(racer.chosen and racer.narrowed for racer in self.race):
+        if chosen.narrowed:
             whole += " (a larger one would be trained too briefly)"
         if self.hand_made is None:
             return f"{whole}; no network made by hand was in the last round"
@@ -197,9 +200,10 @@ class DesignResult(Result, Model):
         alike, scratch = ", where both were trained alike,", ""
         if tuned:
             alike, scratch = ",", " and trained from scratch"
-        other = "another" if self.last_round[0].by_hand else "the best"
+        other = "another" if chosen.by_hand else "the best"
+        of = "of balanced accuracy " * math.isnan(self.difference_p)
         return (
-            f"{whole}; {self._in_last_round}{alike} it was {points} points [95 %] "
+            f"{whole}; {self._in_last_round}{alike} it was {points} points [95 %] {of}"
             f"from {other} network made by hand{scratch}, {self.hand_made.architecture}: "
             f"{self.difference_in_words}{self._doubt}"
         )

@@ -73,6 +73,14 @@ class Entrant:
     #: Whose weights it started from: ``timm:`` and timm's name of them, or a file; empty if it was
     #: trained from scratch.
     pretrained: str = ""
+    trained_on: int = 0  #: test pictures that these weights were trained on, as far as is known
+
+    @property
+    def remark(self) -> str:
+        """What these test pictures mean, in brackets; empty where there are none."""
+        if not self.trained_on:
+            return ""
+        return f" (trained on {self.trained_on:,} of the test pictures: on others it is worse)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +149,8 @@ class FinalTest:
     left_out: Mapping[str, str]  # those that had changed, and why
     accuracies: Mapping[str, Share]
     balanced: Mapping[str, Share]
-    difference: Share | None = None  # points of the winner from the best one made by hand
+    # Points of the winner from the best one made by hand; balanced accuracy where classes are.
+    difference: Share | None = None
     difference_p: Nullable = math.nan
 
 

@@ -62,10 +62,11 @@ images = np.zeros({shape}, dtype=np.float32)  # normalised
     "onnx, pictures": """\
 import numpy as np
 import onnxruntime
-from PIL import Image
+from PIL import Image, ImageOps
 
 session = onnxruntime.InferenceSession({place})
-image = np.array(Image.open("picture.jpg").convert("RGB"))  # of any size
+picture = ImageOps.exif_transpose(Image.open("picture.jpg"))  # the right way up
+image = np.array(picture.convert("RGB"))  # of any size
 logits, probabilities = session.run(None, {{{image}: image}})""",
     "onnx, arrays": """\
 import numpy as np

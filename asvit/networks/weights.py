@@ -32,6 +32,7 @@ _log = logging.getLogger(__name__)
 SCHEMA_VERSION = 1
 KIND = "network"
 
+_PYTORCH = (".pth", ".pt", ".bin", ".ckpt")  # usual endings of its files, without a header
 _WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")  # of released checkpoints
 _LEAST_CROP = 0.05  # as in the settings of a training
 _LEAST_STD = 1e-3  # a few times smaller than that of pixels in 0 to 255
@@ -127,10 +128,16 @@ class WeightsFile:
             ValueError: If it lacks the settings of its network, is damaged, or is of another
                 version.
         """
-        header, weights = _read_safetensors(path)
+        try:
+            header, weights = _read_safetensors(path)
+        except ValueError:
+            if path.suffix not in _PYTORCH:
+                raise
+            header, weights = None, {}
         if header is None:
             raise ValueError(
-                f"{path} holds weights but not which network they are of; name the architecture"
+                f"{path} holds weights but not which network they are of; name the architecture, "
+                "or give a copy that says it, by asvit export ARCH --weights FILE --to safetensors"
             )
         try:
             check_schema(header, KIND, SCHEMA_VERSION)

@@ -17,7 +17,6 @@ from asvit.core.files import split_reading
 from asvit.core.run_files import PICTURES, RESULT
 from asvit.core.threads import in_order, or_reason
 from asvit.data.base import LabelledImages, balanced_choice
-from asvit.data.copies import file_digest
 from asvit.data.files import TEST, TRAIN
 from asvit.data.tables import ListedDataset, has_part, is_table
 from asvit.data.training_sets import numbered_as, open_training_sets
@@ -26,7 +25,7 @@ from asvit.export.quantisation import CALIBRATION, Quantisation
 from asvit.export.reload import fixed_batch, onnx_session, run_onnx, takes_pictures
 from asvit.networks import WeightsFile
 from asvit.reference.intervals import paired_difference
-from asvit.runs.trained_on import TrainedPictures, images_of
+from asvit.runs.trained_on import count_trained, images_of
 from asvit.training.result import TrainResult
 from asvit.training.sets import open_sets
 from proxies.latency import Latency
@@ -113,14 +112,11 @@ def _check_classes(classes: Sequence[str], content: WeightsFile) -> None:
 
 def _warn_of_trained(weights: Path, others: LabelledImages) -> None:
     """Say how many of the pictures to judge by the network was trained on, if any."""
-    known, paths = TrainedPictures.of(str(weights)), others.paths
-    digests = map(file_digest, paths) if known.digests else [""] * len(paths)
-    trained = known.count(list(zip(digests, paths, strict=True)))
-    if trained:
+    if trained := count_trained(str(weights), others):
         logger.warning(
             "the network was trained on %d of the %d pictures that the copy is judged by: on "
             "others int8 may cost more",
-            *(trained, len(paths)),
+            *(trained, len(others)),
         )
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Self
 
 from asvit.core.files import check_plain, expanded, split_reading, with_reading
-from asvit.core.run_files import CHECKPOINT, PICTURES, RESULT
+from asvit.core.run_files import CHECKPOINT, PICTURES, PRETRAINED_WEIGHTS, RESULT
+from asvit.core.threads import in_order
 from asvit.data.base import LabelledImages, Progress, SubsetImages
-from asvit.data.copies import twins
+from asvit.data.copies import file_digest, twins
 from asvit.data.files import TRAIN, VALIDATION
 from asvit.data.sources import KINDS, open_dataset
 from asvit.data.tables import ListedDataset, is_table
@@ -41,8 +42,11 @@ class TrainedPictures:
 
     @classmethod
     def of(cls, weights: str, progress: Progress | None = None) -> Self:
-        """Those of weights in the folder of a training, evolution or design, or in one inside."""
-        if weights.startswith(PREFIX):
+        """Those of weights in the folder of a training, evolution or design, or in one inside.
+
+        What a design fine-tunes has not been trained there.
+        """
+        if weights.startswith(PREFIX) or Path(weights).name in PRETRAINED_WEIGHTS:
             return cls()
         try:  # what is there may be of another version, and pictures may be gone
             for folder in weights_path(weights).parents[:2]:
@@ -102,6 +106,25 @@ class TrainedPictures:
         if not self.paths:
             return same
         return len(twins(self.paths, [path.resolve() for _, path in pictures], progress=progress))
+
+
+def count_trained(weights: str, images: LabelledImages, progress: Progress | None = None) -> int:
+    """How many images the network of some weights was trained on, as far as its folder tells.
+
+    Those in archives and of other libraries count as others.
+    """
+    if not (paths := images.paths):
+        return 0
+    known = TrainedPictures.of(weights, progress)
+
+    def digest(index: int) -> str:
+        with suppress(OSError):  # that of no file equals none
+            file = paths[index]
+            return images.digest(index) or (file_digest(file) if file.is_file() else "")
+        return ""
+
+    digests = [*in_order(digest, range(len(paths)))] if known.digests else [""] * len(paths)
+    return known.count([*zip(digests, paths, strict=True)], progress)
 
 
 def _started_with(training: Path) -> tuple[TrainSettings, str | None]:

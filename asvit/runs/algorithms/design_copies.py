@@ -88,10 +88,11 @@ def _card_facts(last_round: LastRound) -> Mapping[str, str]:
             f"where this one reached {share(choice.winner)}"
         )
     where = f"by {timed.where}" if timed.runtime != COMMAND else "on a device of the user's"
-    source = last_round.network(choice.winner).pretrained
+    network = last_round.network(choice.winner)
+    tuned = f"fine-tuned from {Path(network.pretrained).name}{network.remark}"
     return {
         "limits": limits_of(settings).limits_in_words,
-        **({"pretrained": f"fine-tuned from {Path(source).name}"} if source else {}),
+        **({"pretrained": tuned} if network.pretrained else {}),
         "accuracy": f"{share('training')} of {tested.pictures} pictures that were kept aside",
         "by_hand": by_hand,
         "latency": f"{time_in_words(timed.milliseconds)} for {timed.batch} image(s) {where}",

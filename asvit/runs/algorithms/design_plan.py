@@ -19,6 +19,8 @@ from asvit.core.console import clock
 from asvit.core.files import split_reading, with_reading
 from asvit.core.latency_settings import pass_options
 from asvit.core.run_files import PICTURES
+from asvit.data.files import TEST
+from asvit.data.tables import ListedDataset
 from asvit.designs import fractals
 from asvit.designs.fitting import (
     NARROWED,
@@ -49,6 +51,7 @@ from asvit.executors import Workers
 from asvit.runs.algorithms.design_search import DesignSearch, least_seconds, plan_of
 from asvit.runs.algorithms.design_trainings import Trainings
 from asvit.runs.timing import fresh_latency, latency
+from asvit.runs.trained_on import count_trained
 from asvit.search.settings import TrainingSearchSettings
 from asvit.spaces import load_space
 from asvit.spaces.base import Architecture
@@ -180,7 +183,7 @@ class DesignPlan:
             for name in last_round.entrants
         }
         epoch = per_image[winner] * whole
-        epochs, hours = enough_epochs(updates_of_an_epoch(whole)), None
+        epochs, hours = enough_epochs(updates_of_an_epoch(pictures)), None
         seconds = epochs * epoch
         if self.settings.hours is not None:
             tests = pictures.test * (sum(per_image.values()) + per_image[winner])
@@ -259,9 +262,22 @@ class DesignPlan:
                 architecture=network.architecture,
                 by_hand=False,
                 pretrained=network.source,
+                trained_on=self._trained_on(network),
             )
             for network in chosen
         ]
+
+    def _trained_on(self, network: Pretrained) -> int:
+        """How many of the test pictures a pretrained network was trained on; it warns of them."""
+        if network.published:
+            return 0
+        tested = ListedDataset(self.folder / PICTURES, TEST)
+        if count := count_trained(network.source, tested):
+            logger.warning(
+                "%s was trained on %d of the %d test pictures: on others its network is worse",
+                *(network.source, count, len(tested)),
+            )
+        return count
 
     # How long all takes.
 
@@ -348,7 +364,7 @@ class DesignPlan:
                 self.sizes,
                 self._sample,
                 pictures=pictures.side,
-                steps=updates_of_an_epoch(pictures.train),
+                steps=updates_of_an_epoch(pictures),
                 pace=self.trainings.pace,
                 time=lambda: self.hours.left_for("training"),
             )

@@ -8,7 +8,7 @@ import statistics
 from dataclasses import dataclass, replace
 
 from asvit.core.settings import fields_of
-from asvit.designs.recipe import balance_of, recipe_for
+from asvit.designs.recipe import balance_of, recipe_of
 from asvit.designs.settings import DesignSettings
 from asvit.designs.stages import Entrant, PictureFacts, SearchOutcome, SearchPlan
 from asvit.executors import Workers
@@ -58,7 +58,7 @@ class DesignSearch:
             balance=balance_of(s, self.pictures),
             device=s.device,
             seed=s.seed,
-            **recipe_for(self.pictures.train),
+            **recipe_of(self.pictures),
         )
 
     def planned(self, plan: SearchPlan) -> TrainingSearchSettings:

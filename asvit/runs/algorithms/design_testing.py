@@ -22,6 +22,7 @@ from asvit.reference.intervals import (
     balanced_accuracy,
     paired_difference,
     proportion,
+    stratified_difference,
 )
 from asvit.runs.predicting import Guess, PicturePrediction, predict
 from asvit.training.predictions import MOST_PICTURES, predictions_of
@@ -45,6 +46,7 @@ class DesignTest:
     facts: PictureFacts
     entrants: Sequence[str]  # of the last round
     device: str
+    balanced: bool  # whether networks are compared by balanced accuracy
 
     def run(self, choice: Choice) -> FinalTest:
         """Test the networks on these pictures, but for those that have changed."""
@@ -64,7 +66,11 @@ class DesignTest:
         )
         if choice.by_hand in (None, choice.winner):
             return result
-        apart = paired_difference(right[choice.winner], right[choice.by_hand])
+        ours, theirs = right[choice.winner], right[choice.by_hand]
+        if self.balanced:
+            balanced = stratified_difference(ours, theirs, [file.label for file in files])
+            return replace(result, difference=_per_cent(balanced))
+        apart = paired_difference(ours, theirs)
         return replace(result, difference=_per_cent(apart), difference_p=apart.p)
 
     def _classify(

@@ -11,7 +11,13 @@ from typing import Any
 from asvit.core.run_files import PRETRAINED_WEIGHTS
 from asvit.designs import fractals
 from asvit.designs.last_round import LastRound
-from asvit.designs.recipe import TUNING_SHARE, VALIDATION_SHARE, balance_of, recipe_for
+from asvit.designs.recipe import (
+    TUNING_SHARE,
+    VALIDATION_SHARE,
+    balance_of,
+    recipe_for,
+    recipe_of,
+)
 from asvit.designs.stages import PRETRAINED, TrainingOutcome
 from asvit.runs.algorithms.training import TrainAlgorithm
 from asvit.spaces.timm_models import PREFIX
@@ -111,7 +117,7 @@ class Trainings:
         """
         if not self.last_round.network(name).pretrained.startswith(PREFIX):
             return {}
-        usual = recipe_for(self.last_round.results.pictures.train)["learning_rate"]
+        usual = recipe_of(self.last_round.results.pictures)["learning_rate"]
         return {"learning_rate": TUNING_SHARE * usual}
 
     def _of(self, name: str, epochs: int, folder: str, **options: Any) -> TrainAlgorithm:
@@ -140,9 +146,10 @@ class Trainings:
             image_size=side,
             recipe="small",
             epochs=epochs,
-            **{**taught, **recipe_for(pictures.train), **options},
+            **{**taught, **recipe_of(pictures), **options},
             seed=s.seed,
             device=s.device,
+            quiet=True,  # the list has named them
             **self.stage_options(folder),
         )
 

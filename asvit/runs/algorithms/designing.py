@@ -35,6 +35,7 @@ from asvit.designs.pictures import (
     open_pictures,
     sampled_facts,
 )
+from asvit.designs.recipe import balance_of
 from asvit.designs.result import DesignResult, balance_in_words
 from asvit.designs.sizes import Sizes, limits_of
 from asvit.designs.stages import (
@@ -408,6 +409,7 @@ class DesignAlgorithm(DesignRun):
             self.results.pictures,
             self.plan.last_round.entrants,
             self.settings.device,
+            balance_of(self.settings, self.results.pictures) != "none",
         )
         return test.run(self.results.choice)
 

@@ -27,6 +27,7 @@ from asvit.networks import Network
 from asvit.runs.algorithms.shared import SharedAlgorithm
 from asvit.runs.checks import check_stay
 from asvit.runs.folder import LOCK, seems_usable
+from asvit.runs.trained_on import count_trained
 from asvit.runs.training import TrainRun, plan_lines
 from asvit.training.balance import imbalance
 from asvit.training.checkpoint import Checkpoint, Origin, Saved, settings_in
@@ -53,6 +54,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
     """Trains a network on labelled images."""
 
     requested: Mapping[str, Any] | None = None  # settings, where the batch may follow the data
+    quiet: bool = False  # whether copies among the images are known already
     planned: Mapping[str, Any] | None = field(default=None, init=False)
     normalisation: Normalisation | None = field(default=None, init=False)
 
@@ -119,7 +121,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         with self.processes.first_before_others():
             first = self.processes.first
             progress = image_progress(self.progress) if first else None
-            return open_sets(self.settings, progress=progress, quiet=not first)
+            return open_sets(self.settings, progress=progress, quiet=self.quiet or not first)
 
     @cached_property
     def network(self) -> Network:
@@ -154,6 +156,18 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         line = other_classes(s.weights, self.sets.classes)  # warns of an edited space, too
         if line and not s.new_head and self.first():
             logger.warning("%s; --new-head starts with a fresh one", line)
+
+    def _warn_of_trained(self) -> None:
+        """Say on how many of the images to validate with the weights were trained, if any."""
+        s, images = self.settings, self.sets.validation
+        if s.weights is None or s.train_on_validation or not self.first():
+            return
+        if trained := count_trained(s.weights, images, image_progress(self.progress)):
+            logger.warning(
+                "the weights in %s were trained on %d of the %d images for validation, so the "
+                "accuracy is too high; give others by --validation",
+                *(s.weights, trained, len(images)),
+            )
 
     @property
     def title(self) -> str:
@@ -209,6 +223,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             if self.settings.bad_images == "stop":
                 parts = (self.sets.train, self.sets.validation)
                 self.check_images([(part, range(len(part))) for part in parts], _ADVICE)
+            self._warn_of_trained()
             self.normalisation = self._statistics()
         if self.processes.first and (line := self.settings.augmentation.left_out(self.sets.kind)):
             logger.warning("%s", line)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from asvit.data import copies
+from asvit.data import copies, training_sets
 from asvit.data.base import divide
 from asvit.data.copies import copies_in_words, distinct, divide_apart, equal_files, file_digest
 from asvit.data.tables import ListedImage, list_text
@@ -98,7 +98,7 @@ def test_a_message_names_a_few_and_no_line_is_forged() -> None:
 
 
 def test_a_training_does_not_validate_on_copies(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = write_pictures(tmp_path / "pictures", each=20)
     files = sorted((folder / "class0").iterdir())
@@ -119,6 +119,17 @@ def test_a_training_does_not_validate_on_copies(
     assert len(set(sides[1])) == len(sides[1])
     assert "10 picture(s) have copies: class0/000.jpg = class0/copy-000.jpg; " in caplog.text
     assert "in several classes: class0/024.jpg = class1/wrong.jpg" in caplog.text
+    table = tmp_path / "pictures.csv"
+    table.write_text(
+        list_text(
+            ListedImage(str(file), file.parent.name, "train", 0, file_digest(file))
+            for file in sorted(folder.rglob("*.jpg"))
+        )
+    )
+    monkeypatch.setattr(training_sets, "equal_files", None)  # digests tell which are equal
+    listed = open_training_sets(str(table), image_size=32, seed=0, held_out=0.4)
+    for part, own in ((sets.train, listed.train), (sets.validation, listed.validation)):
+        assert part.paths == own.paths
 
 
 def in_archive(folder: Path, archive: Path) -> str:

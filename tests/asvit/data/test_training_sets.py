@@ -207,6 +207,8 @@ def test_fewer_images(tmp_path: Path) -> None:
 def bad_folders(root: Path) -> dict[str, Path]:
     fill(root / "parts" / "train", cat=3, dog=4)
     fill(root / "parts" / "val", cat=2)
+    fill(root / "kaggle" / "train", cat=3, dog=4)
+    fill(root / "kaggle", test=5)  # without classes
     fill(root / "more" / "train", cat=3)
     fill(root / "more" / "val", cat=2, dog=1)
     fill(root / "hollow" / "train", cat=3, dog=0)
@@ -222,6 +224,7 @@ def bad_folders(root: Path) -> dict[str, Path]:
     ("folder", "given", "message"),
     [
         ("parts", {}, "class 'dog' of folder .*train, 7 images.* is missing in folder .*val, 2 "),
+        ("kaggle", {}, "'cat' .* is missing in folder test, .* the one to train on alone"),
         ("more", {}, "training needs two classes or more, there is one: folder .*train"),
         ("hollow", {}, "no images in '.*hollow/train/dog'; use .jpg"),
         ("lonely", {}, "class 'dog' has one image, which cannot be divided"),

@@ -354,6 +354,10 @@ def test_uneven_classes_are_balanced_unless_one_does_not_want_it(
     low, high = result.balanced_accuracy_interval
     assert low < 90 < high == 100
     assert result.hand_made.balanced_accuracy < 100
+    compared = "accuracy" if balance == "none" else "balanced_accuracy"
+    assert result.difference == pytest.approx(100 - getattr(result.hand_made, compared))
+    assert math.isnan(result.difference_p) == (balance != "none")
+    assert ("points [95 %] of balanced accuracy from" in result.outcome) == (balance != "none")
 
 
 def test_few_pictures_of_a_class_make_balanced_accuracies_less_sure(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from asvit.designs import fractals
 from asvit.designs.pictures import open_pictures, sampled_facts
 from asvit.designs.result import DesignResult
 from asvit.designs.settings import DesignSettings
+from asvit.runs.algorithms.training import TrainAlgorithm
 from asvit.runs.designing import DesignRun, design
 from tests.asvit.cli.commands import run
 from tests.asvit.runs.designing_fakes import SPACE, Fakes, results_in, without_times
@@ -210,8 +211,12 @@ def test_a_design_goes_on_where_it_or_its_pictures_have_moved(
 
 
 def test_copies_are_on_one_side_and_named(
-    tmp_path: Path, fakes: Fakes, caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
+    fakes: Fakes,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(TrainAlgorithm, "plan", lambda run: run.sets and fakes.plan(run))
     folder = write_pictures(tmp_path / "pictures", each=20)
     files = sorted((folder / "class0").iterdir())
     for file in files[:15]:
@@ -227,6 +232,7 @@ def test_copies_are_on_one_side_and_named(
     assert result.train_pictures + result.test_pictures == len(rows(table))
     assert ["class0/000.jpg", "class0/x000.jpg"] in [[*one] for one in result.equal]
     assert "15 picture(s) have copies: " in caplog.text
+    assert caplog.text.count(" have copies: ") == 1  # no training names them again
     assert "1 picture(s) are in several classes: class0/032.jpg = class1/wrong.jpg" in caplog.text
     assert "1 picture(s) cannot be read and are left out: class1/039.jpg (" in caplog.text
     assert "class1/wrong.jpg" in (tmp_path / "run" / "report.html").read_text()
@@ -378,6 +384,17 @@ def test_a_layout_of_parts_is_trained_and_tested_on_its_own(
     assert facts.validation == (counts[1] if len(parts) == 3 else 0)
     dry = run("design", "--data", tmp_path / "data", "--max-params", "1M", "--dry-run")
     assert f"pictures {sum(counts)} of 2 classes" in dry.stdout
+
+
+def test_a_batch_is_of_the_pictures_to_train_on_however_many_are_for_validation(
+    tmp_path: Path, fakes: Fakes
+) -> None:
+    for seed, (name, each) in enumerate({"train": 6, "val": 40, "test": 10}.items()):
+        write_pictures(tmp_path / "data" / name, each=each, seed=seed)
+    design(tmp_path / "data", max_params="100K", space=SPACE, out=tmp_path / "run")
+    facts = results_in(tmp_path / "run").pictures
+    assert facts.train - facts.validation == 11
+    assert {run.batch_size for run in fakes.trained.values()} == {4}
 
 
 def test_no_part_of_a_layout_has_copies_of_another(tmp_path: Path, fakes: Fakes) -> None:

@@ -10,6 +10,9 @@ import timm
 from torch import nn
 
 from asvit.data import MEAN, STD
+from asvit.data.copies import file_digest
+from asvit.data.files import TRAIN
+from asvit.data.tables import ListedImage, list_text
 from asvit.designs.journal import DesignJournal
 from asvit.networks import Network, WeightsFile
 from asvit.runs.designing import design
@@ -105,6 +108,36 @@ def test_a_trained_network_joins_the_last_round_and_may_win(
     assert any(
         f"--weights {first}" in command and "--new-head" in command for command in result.commands
     )
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_test_pictures_that_a_trained_network_has_seen_are_counted(
+    known: bool,
+    pictures: Path,
+    trained: Path,
+    tmp_path: Path,
+    fakes: Fakes,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """That of an earlier design, which tested on other pictures."""
+    old = tmp_path / "old"
+    old.mkdir()
+    (old / ".kind").write_text("design\n")
+    file = old / ("model.safetensors" if known else "pretrained-1.safetensors")
+    file.write_bytes(trained.read_bytes())
+    images = sorted(pictures.rglob("*.jpg"))
+    rows = [
+        ListedImage(path.name, path.parent.name, TRAIN, 0, file_digest(path)) for path in images
+    ]
+    (old / "images.csv").write_text(list_text(rows))
+    fakes.validation = {"pretrained-1": 90.0}
+    result = design(pictures, pretrained=str(file), out=tmp_path / "run", **LIMITS)
+    assert [racer.trained_on for racer in result.last_round] == [4 * known, 0, 0, 0]
+    words = "trained on 4 of the 4 test pictures: on others its network is worse"
+    assert (f"{file} was {words}" in caplog.text) == known
+    words = " (trained on 4 of the test pictures: on others it is worse)" * known
+    assert f"fine-tuned from {file}{words}: 100" in result.outcome
+    assert fakes.card["pretrained"] == f"fine-tuned from {file.name}{words}"
 
 
 @pytest.mark.parametrize("stop", ["search", "finalist-2", "pretrained-1", "test pretrained-1"])

@@ -186,9 +186,12 @@ def test_the_code_on_the_card_runs(run: Path, tmp_path: Path) -> None:
     assert "[height, width, 3] of any size" in card
     assert PREDICT_SCRIPT in card
     code = card.partition("```python\n")[2].partition("```")[0]
-    Image.new("RGB", (50, 40), (200, 30, 9)).save(tmp_path / "picture.jpg")
+    exif = Image.Exif()
+    exif[274] = 6  # lies on its side
+    Image.new("RGB", (50, 40), (200, 30, 9)).save(tmp_path / "picture.jpg", exif=exif)
     names: dict[str, np.ndarray] = {}
     exec(code.replace('"model.onnx"', repr(str(run / "model.onnx"))), names)
+    assert names["image"].shape == (50, 40, 3)
     (known,) = asvit.predict(run, [tmp_path / "picture.jpg"], top=1)
     assert names["probabilities"].max() == pytest.approx(known.guesses[0].probability, abs=1e-5)
 

@@ -122,6 +122,28 @@ def test_fine_tuning_starts_from_the_weights(tmp_path: Path) -> None:
         torch.testing.assert_close(ours[name], theirs[name], atol=1e-6, rtol=0)
 
 
+def test_images_for_validation_that_the_weights_were_trained_on_are_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, first = write_pictures(tmp_path / "pictures"), tmp_path / "first"
+    options: dict[str, Any] = {
+        **{"recipe": "small", "data": str(folder), "held_out": 0.4, "image_size": 32},
+        **{"epochs": 1, "batch_size": 4, "bad_images": "replace", "device": "cpu"},
+    }
+    held_out = []
+    for seed in (0, 1):
+        images = TrainRun.make(architecture=ARCH, seed=seed, **options).sets.validation
+        held_out.append({images.name(index) for index in range(len(images))})
+    run_training(ARCH, out=first, **options)
+    options["weights"] = str(first)
+    for seed, both in ((0, False), (1, True), (1, False)):
+        assert "were trained on" not in caplog.text
+        out = tmp_path / f"second-{seed}-{both}"
+        run_training(ARCH, out=out, seed=seed, train_on_validation=both, **options)
+    known, of_all = len(held_out[1] - held_out[0]), len(held_out[1])
+    assert f"in {first} were trained on {known} of the {of_all} images for" in caplog.text
+
+
 def test_a_classifier_of_other_classes_than_the_images_is_told_of(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
