@@ -11,7 +11,7 @@ from asvit.core.files import check_plain, expanded
 from asvit.core.records import MALFORMED
 from asvit.core.results import RUNS, stored_content
 from asvit.core.run_files import RESULT
-from asvit.spaces.architectures import canonical
+from asvit.spaces.architectures import canonical, parse
 from proxies.messages import first_line
 from proxies.text import shown
 
@@ -29,6 +29,15 @@ class FoundArchitecture:
     sizes: tuple[int, int, int] | None = None
     # Of what a scaling grew, which does not store the channels of its images: 3 in ``sizes``.
     params: int | None = None
+
+
+def text_of(given: Any) -> str:
+    """The text of what a function takes for an architecture: a text, a path, or an architecture.
+
+    Raises:
+        ValueError: If it is something else; of a result the message says what to take of it.
+    """
+    return str(given if isinstance(given, str | Path) else parse(given))
 
 
 def run_folder(text: str) -> Path | None:
