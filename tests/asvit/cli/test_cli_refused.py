@@ -90,7 +90,7 @@ REFUSED: dict[str, Sequence[tuple[str, int, str]]] = {
     ],
     "search --quiet": [
         ("--jobs 0", 2, "0 is not in the range x>=1"),
-        ("--jobs many", 2, "'many' is not a valid integer range"),
+        ("--jobs many", 2, "'many' is not a valid whole number"),
         ("--timeout 0", 2, "--timeout 0.0; use a number of seconds above 0"),
         ("--timeout nan", 2, "--timeout nan; use a number of seconds above 0"),
         ("--retries -1", 2, "-1 is not in the range x>=0"),
@@ -125,6 +125,7 @@ REFUSED: dict[str, Sequence[tuple[str, int, str]]] = {
     TRAIN: [
         ("--preset quik", 2, "unknown preset 'quik'; did you mean 'quick'?"),
         ("--recipe swim", 2, "unknown recipe 'swim'; did you mean 'swin'?"),
+        ("--hours 30m", 2, "'--hours': '30m' is not a valid number"),
         ("--learning-rate 0", 2, "--learning-rate must be a number above 0, got 0.0"),
         ("--retokenize 1/1", 2, "'1/1' is not a plan of 3 stages of tokens"),
         ("--teacher timm:resnet18", 2, "knows nothing without weights"),
