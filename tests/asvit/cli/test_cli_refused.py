@@ -177,6 +177,7 @@ REFUSED: dict[str, Sequence[tuple[str, int, str]]] = {
     "cost": [
         ("", 2, "Missing argument 'ARCH...' (see asvit "),
         ("'8,2,3|4,1,2'", 2, "has 2 part(s)"),
+        ("'shiftvit:2,2,6,2|4|12|1|96'", 2, "unknown prefix 'shiftvit:'; did you mean 'shift:'?"),
         ("timm:resnet19", 2, "did you mean 'timm:resnet1"),
         ("resnet18", 2, "timm:resnet18"),
         ("resnet-parts", 2, "as timm:resnet10t(act_layer=silu,channels=[32,64,128,256],"),
