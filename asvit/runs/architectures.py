@@ -1,11 +1,13 @@
 """Architectures by what a command takes for one: a text, or the folder of an earlier run."""
 
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from asvit.architectures.genotype import EXAMPLE
 from asvit.core.codec import is_of
 from asvit.core.files import check_plain, expanded
 from asvit.core.records import MALFORMED
@@ -15,6 +17,7 @@ from asvit.spaces.architectures import canonical, parse
 from proxies.messages import first_line
 from proxies.text import shown
 
+_FILES = (".safetensors", ".pth", ".onnx", ".pt2")  # of networks
 _MEASURES = ("length_distortion", "ntk_condition_number")
 
 
@@ -55,11 +58,11 @@ def find_architecture(text: str) -> FoundArchitecture:
 
     Raises:
         ValueError: If it is no architecture, or the run ended in none that is known here.
-        FileNotFoundError: If the run has not finished.
+        FileNotFoundError: If there is no such run, or it has not finished.
     """
     folder = run_folder(text)
     if folder is None:
-        return FoundArchitecture(canonical(text))
+        return FoundArchitecture(_canonical(text))
     content = _result(folder)
     kind = content.get("kind")
     ends = {run.files.kind: run.ends_in for run in RUNS.values() if run.ends_in}
@@ -84,6 +87,20 @@ def find_architecture(text: str) -> FoundArchitecture:
         ) from error
     found_by = {"kind": kind, "run": str(folder), **measured}
     return FoundArchitecture(architecture, found_by, sizes, params)
+
+
+def _canonical(text: str) -> str:
+    """The canonical text of an architecture; of what can only be a path, an error that says so."""
+    try:
+        return canonical(text)
+    except ValueError as error:
+        is_path = text.endswith(_FILES) or (os.sep in text and set(text).isdisjoint("|:"))
+        if not is_path:
+            raise
+        raise FileNotFoundError(
+            f"no run folder {shown(text)}; name one that is there, or an architecture such as "
+            f"'{EXAMPLE}'"
+        ) from error
 
 
 def _sizes(content: Mapping[str, Any]) -> tuple[int, int, int] | None:
