@@ -25,7 +25,10 @@ _DEVICE_FAILED = re.compile(
 _MAX_NAME = 200  # of a name; finding close matches of a longer one would take minutes
 
 # Kind of name -> where custom names come from.
-_ELSEWHERE = {"proxy": " (modules named in ASVIT_EXTENSIONS register measures of your own)"}
+_ELSEWHERE = {
+    kind: f" (modules named in ASVIT_EXTENSIONS register {names} of your own)"
+    for kind, names in {"proxy": "measures", "prefix": "spaces"}.items()
+}
 
 # Raised on purpose, with a message that says what is wrong.
 _SELF_EXPLANATORY = (ValueError, RuntimeError, AssertionError, OSError, ImportError, SyntaxError)

@@ -41,7 +41,8 @@ WIDTH_CHOICES: Final = range(1, WIDTH_CAP + 1)
 
 Four = tuple[int, int, int, int]
 
-_EXAMPLE: Final = "8,2,3|4,1,2|4,1,4|4,1,6|32"
+#: With quotation marks around it where a shell may read it, which takes bars for pipes.
+EXAMPLE: Final = "8,2,3|4,1,2|4,1,4|4,1,6|32"
 #: Attribute -> its name in messages and its choices in each stage, in the order of the text.
 _STAGE_FIELDS: Final[dict[str, tuple[str, Sequence[Choices]]]] = {
     "kernels": ("kernel", KERNEL_CHOICES),
@@ -120,7 +121,7 @@ class Genotype(Growable):
         if len(cells) != STAGES + 1:
             raise ValueError(
                 f"architecture text {shown(text)} has {len(cells)} part(s) between '|'; "
-                f"use 4 stages and the heads, as in {_EXAMPLE}"
+                f"use 4 stages and the heads, as in '{EXAMPLE}'"
             )
         *stages, last = cells
         rows = []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from asvit.cli.manual import Documented
-from asvit.cli.options import canonical, emit_json, json_option, parameters, quiet_option
+from asvit.cli.options import emit_json, json_option, parameters, quiet_option
 from asvit.core.console import console, number, table
 from asvit.core.display import say
 from asvit.core.settings import wrong_option
@@ -47,9 +47,7 @@ def _check(options: dict[str, Any]) -> None:
     from asvit.runs.exporting import name_weights
 
     with wrong_option():
-        settings = name_weights(ExportSettings(**options))
-    if settings.architecture is not None:
-        canonical([settings.architecture])
+        name_weights(ExportSettings(**options))
 
 
 def show_export(exported: Exported, screen: Console) -> None:

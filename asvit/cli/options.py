@@ -241,8 +241,20 @@ def _type(kind: Any, option: Option) -> Any:
         return _Parsed(option.parse, option.metavar)
     if kind is int:
         least = option.at_least
-        return click.IntRange(min=None if least is None else int(least))
-    return click.FLOAT if kind is float else click.STRING
+        return _Whole(min=None if least is None else int(least))
+    return _Number() if kind is float else click.STRING
+
+
+class _Whole(click.IntRange):
+    """A whole number, which messages call so."""
+
+    name = "whole number"
+
+
+class _Number(click.types.FloatParamType):
+    """A number, likewise."""
+
+    name = "number"
 
 
 class _Parsed(click.ParamType[Any]):

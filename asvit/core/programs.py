@@ -14,6 +14,10 @@ from proxies.text import one_line, shown
 #: Stands for a file in a command.
 FILE: Final = "{onnx}"
 
+#: Variable with which the program keeps Python processes of libraries from importing from the
+#: working directory, and a value by which it is known not to be the user's.
+SAFE_PATH: Final = ("PYTHONSAFEPATH", "asvit")
+
 _MOST = 4_000  # bytes of an output that are kept
 _CLOSING = 2.0  # seconds for the end of an output; a program's children may keep it open
 
@@ -40,8 +44,8 @@ def output_of(command: str, file: str, seconds: float) -> str:
     """What a command prints on stdout for a file.
 
     The words of the command are those of a POSIX shell, but none is run: the file's name cannot
-    become words or programs. The program has no input. It is stopped, with what it has started,
-    when time is up or on an interrupt.
+    become words or programs. The program has no input, and the user's environment. It is stopped,
+    with what it has started, when time is up or on an interrupt.
 
     Raises:
         FileNotFoundError: If there is no such program.
@@ -50,12 +54,15 @@ def output_of(command: str, file: str, seconds: float) -> str:
         ChildProcessError: If it ends with another exit code than 0, or prints too much.
     """
     words = [word.replace(FILE, file) for word in shlex.split(command)]
+    # Else a program in Python would not find a module beside it, as it does when started by hand.
+    environment = dict(item for item in os.environ.items() if item != SAFE_PATH)
     try:
         process = subprocess.Popen(
             words,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            env=environment,
             start_new_session=True,
         )
     except OSError as error:

@@ -41,17 +41,11 @@ def _names(targets: str | Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def _params(text: object) -> Budget:
-    if not isinstance(text, str):
-        raise ValueError(f"max_params must be a text such as '100M', got {text!r}")
-    budget = Budget.parse(text)
+def _size(value: str | float) -> str:
+    budget = Budget.parse(value)
     if budget.unit != "params":
-        raise ValueError(f"max_params must count parameters, such as '100M', got {text!r}")
-    return budget
-
-
-def _size(text: str) -> str:
-    return str(_params(text))
+        raise ValueError(f"max_params must count parameters, such as '100M', got {value!r}")
+    return str(budget)
 
 
 @dataclass(frozen=True)
@@ -89,4 +83,4 @@ class CorrelationQuery(Settings):
     @property
     def most_params(self) -> int | None:
         """:attr:`max_params` as a number."""
-        return None if self.max_params is None else _params(self.max_params).amount
+        return None if self.max_params is None else Budget.parse(self.max_params).amount

@@ -1,20 +1,23 @@
 """Architectures by what a command takes for one: a text, or the folder of an earlier run."""
 
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from asvit.architectures.genotype import EXAMPLE
 from asvit.core.codec import is_of
 from asvit.core.files import check_plain, expanded
 from asvit.core.records import MALFORMED
 from asvit.core.results import RUNS, stored_content
 from asvit.core.run_files import RESULT
-from asvit.spaces.architectures import canonical
+from asvit.spaces.architectures import canonical, parse
 from proxies.messages import first_line
 from proxies.text import shown
 
+_FILES = (".safetensors", ".pth", ".onnx", ".pt2")  # of networks
 _MEASURES = ("length_distortion", "ntk_condition_number")
 
 
@@ -29,6 +32,15 @@ class FoundArchitecture:
     sizes: tuple[int, int, int] | None = None
     # Of what a scaling grew, which does not store the channels of its images: 3 in ``sizes``.
     params: int | None = None
+
+
+def text_of(given: Any) -> str:
+    """The text of what a function takes for an architecture: a text, a path, or an architecture.
+
+    Raises:
+        ValueError: If it is something else; of a result the message says what to take of it.
+    """
+    return str(given if isinstance(given, str | Path) else parse(given))
 
 
 def run_folder(text: str) -> Path | None:
@@ -46,11 +58,11 @@ def find_architecture(text: str) -> FoundArchitecture:
 
     Raises:
         ValueError: If it is no architecture, or the run ended in none that is known here.
-        FileNotFoundError: If the run has not finished.
+        FileNotFoundError: If there is no such run, or it has not finished.
     """
     folder = run_folder(text)
     if folder is None:
-        return FoundArchitecture(canonical(text))
+        return FoundArchitecture(_canonical(text))
     content = _result(folder)
     kind = content.get("kind")
     ends = {run.files.kind: run.ends_in for run in RUNS.values() if run.ends_in}
@@ -75,6 +87,20 @@ def find_architecture(text: str) -> FoundArchitecture:
         ) from error
     found_by = {"kind": kind, "run": str(folder), **measured}
     return FoundArchitecture(architecture, found_by, sizes, params)
+
+
+def _canonical(text: str) -> str:
+    """The canonical text of an architecture; of what can only be a path, an error that says so."""
+    try:
+        return canonical(text)
+    except ValueError as error:
+        is_path = text.endswith(_FILES) or (os.sep in text and set(text).isdisjoint("|:"))
+        if not is_path:
+            raise
+        raise FileNotFoundError(
+            f"no run folder {shown(text)}; name one that is there, or an architecture such as "
+            f"'{EXAMPLE}'"
+        ) from error
 
 
 def _sizes(content: Mapping[str, Any]) -> tuple[int, int, int] | None:

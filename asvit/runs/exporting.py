@@ -235,14 +235,14 @@ def name_weights(settings: ExportSettings) -> ExportSettings:
     So is a file of weights.
 
     Raises:
-        ValueError: If there are no weights.
-        FileNotFoundError: If the run has not finished.
+        ValueError: If there are no weights, or it is no architecture.
+        FileNotFoundError: If there is no such run, or it has not finished.
     """
     if settings.architecture is None:
         return settings
     text, folder = settings.architecture, run_folder(settings.architecture)
     if settings.random or settings.weights is not None:
-        return replace(settings, architecture=find_architecture(text).text) if folder else settings
+        return replace(settings, architecture=find_architecture(text).text)
     if folder is not None and (folder / RESULT).exists() and not weights_path(text).exists():
         kind = (find_architecture(text).by or {})["kind"]
         training = shlex.join(["asvit", "train", str(folder)])
@@ -251,7 +251,8 @@ def name_weights(settings: ExportSettings) -> ExportSettings:
         )
     if not expanded(text).exists():
         raise ValueError(
-            f"no weights of {text} are named; give --weights a file or a run folder, or --random"
+            f"no weights of {find_architecture(text).text} are named; give --weights a file or a "
+            "run folder, or --random"
         )
     return replace(settings, architecture=None, weights=text)
 

@@ -7,6 +7,8 @@ from typing import ClassVar
 from asvit.core.settings import Presets, Settings, presets_with, seed_setting, setting
 from scaling.budget import parse_amount
 
+_from_zero = partial(parse_amount, least=0)
+
 
 @dataclass(frozen=True)
 class EvolutionSettings(Settings):
@@ -45,14 +47,14 @@ class EvolutionSettings(Settings):
         0,
         "Fewest multiply-adds of a path, as 20M or 1.3G.",
         metavar="N",
-        at_least=0,
-        parse=partial(parse_amount, least=0),
+        convert=_from_zero,
+        parse=_from_zero,
     )
     max_macs: int | None = setting(
         None,
         "Most multiply-adds of a path, likewise.",
         metavar="N",
-        at_least=1,
+        convert=parse_amount,
         parse=parse_amount,
         shown="those of the DeiT of its size",
     )

@@ -21,6 +21,7 @@ from asvit.spaces.union import sources_of_spaces
 from asvit.spaces.vitbench import AutoFormerArchitecture, PitArchitecture
 from proxies.counts import Cost, count, count_by_module, count_in_place
 from proxies.functional import InterceptOperations, Operation
+from proxies.messages import unknown
 from proxies.text import shown
 
 Architectures = str | Architecture | Iterable[str | Architecture]  # one, or several
@@ -318,6 +319,11 @@ def find(arch: str | Architecture) -> tuple[SearchSpace, Architecture]:
         raise ValueError(f"{arch!r} is a search space; name an architecture of it, as {example}")
     if is_timm_model(arch):
         raise ValueError(f"{arch!r} is a timm model; write '{PREFIX}{arch}'")
+    word, colon, _ = arch.partition(":")
+    if colon and word[:1].isalpha() and not prefixed:
+        prefixes = (kind.prefix for kind in (*SPACES.values(), *_FIXED) if kind.prefix)
+        known = dict.fromkeys(f"{prefix.partition(':')[0]}:" for prefix in prefixes)
+        raise ValueError(unknown("prefix", f"{word}:", known))
     raise errors[0]
 
 

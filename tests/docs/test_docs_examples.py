@@ -205,6 +205,19 @@ def test_commands_stand_in_blocks_that_say_so() -> None:
             assert first not in (["asvit"], ["$"], ["import"]), example.place
 
 
+def test_a_run_folder_of_several_pages_is_of_one_command() -> None:
+    """Readers run the examples of several pages in one folder, and a run refuses another."""
+    named: dict[str, set[tuple[str, str]]] = {}
+    for example in CODE:
+        for line in example.text.splitlines():
+            for folder in re.findall(r"(?:--out |out=\")(runs/[\w-]+)", line):
+                command = " ".join(line.partition("#")[0].split())
+                named.setdefault(folder, set()).add((example.page, command))
+    for folder, examples in named.items():
+        pages, commands = (set(each) for each in zip(*examples, strict=True))
+        assert len(pages) == 1 or len(commands) == 1, f"{folder}: {examples}"
+
+
 def test_few_examples_are_not_run() -> None:
     left_out = [example.place for example in CODE if example.reason is not None]
     assert len(left_out) <= len(CODE) / 7, left_out

@@ -24,7 +24,7 @@ from asvit.growth.result import ScaleResult
 from asvit.growth.seed import GrowthSeed, find_growable
 from asvit.growth.settings import ScaleSettings
 from asvit.runs.algorithms.measuring import MeasuringAlgorithm
-from asvit.runs.architectures import find_architecture
+from asvit.runs.architectures import find_architecture, text_of
 from asvit.runs.estimate import Remaining, with_example
 from asvit.runs.folder import newest_run, remove_files
 from asvit.runs.lifecycle import (
@@ -67,7 +67,9 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
     @classmethod
     def make(cls, preset: str = "default", **values: Any) -> Self:
         """As the base does; without an architecture, from the newest finished search."""
-        texts = {values.pop("arch", None), values.pop("architecture", None)} - {None}
+        given = (values.pop(name, None) for name in ("arch", "architecture"))
+        with wrong_option():
+            texts = {text_of(each) for each in given if each is not None}
         if len(texts) > 1:
             raise WrongOption(f"two architectures, {' and '.join(sorted(texts))}; give one")
         text = next(iter(texts), None)
@@ -75,7 +77,7 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
             values["seed_run"] = newest_run("search")
             text = _seed_of(values["seed_run"])
         with wrong_option():
-            start = find_architecture(str(text))
+            start = find_architecture(text)
             _, architecture = find_growable(start.text)
         if start.by is not None:
             values["seed_run"] = Path(start.by["run"])

@@ -18,7 +18,7 @@ from asvit.core.tensor_files import tensors_digest
 from asvit.core.versions import code_versions
 from asvit.data.headers import Images, refuse_unreadable, unreadable_images
 from asvit.executors.base import cores
-from asvit.runs.architectures import find_architecture
+from asvit.runs.architectures import find_architecture, text_of
 from asvit.runs.shared import SharedRun
 from asvit.runs.tracking import tracking
 from asvit.spaces.architectures import source_of_space
@@ -47,8 +47,8 @@ class SharedAlgorithm(SharedRun[S, R]):
         """As the base does; the architecture may be the folder of a run that ended in one."""
         if values.get("architecture") is None:
             return super().make(preset, **values)
-        typed = str(values["architecture"])
         with wrong_option():
+            typed = text_of(values["architecture"])
             start = find_architecture(typed)
         values |= {"architecture": start.text, "typed": typed, "found_by": start.by}
         return super().make(preset, **values)

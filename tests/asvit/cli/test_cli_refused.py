@@ -90,7 +90,7 @@ REFUSED: dict[str, Sequence[tuple[str, int, str]]] = {
     ],
     "search --quiet": [
         ("--jobs 0", 2, "0 is not in the range x>=1"),
-        ("--jobs many", 2, "'many' is not a valid integer range"),
+        ("--jobs many", 2, "'many' is not a valid whole number"),
         ("--timeout 0", 2, "--timeout 0.0; use a number of seconds above 0"),
         ("--timeout nan", 2, "--timeout nan; use a number of seconds above 0"),
         ("--retries -1", 2, "-1 is not in the range x>=0"),
@@ -125,6 +125,7 @@ REFUSED: dict[str, Sequence[tuple[str, int, str]]] = {
     TRAIN: [
         ("--preset quik", 2, "unknown preset 'quik'; did you mean 'quick'?"),
         ("--recipe swim", 2, "unknown recipe 'swim'; did you mean 'swin'?"),
+        ("--hours 30m", 2, "'--hours': '30m' is not a valid number"),
         ("--learning-rate 0", 2, "--learning-rate must be a number above 0, got 0.0"),
         ("--retokenize 1/1", 2, "'1/1' is not a plan of 3 stages of tokens"),
         ("--teacher timm:resnet18", 2, "knows nothing without weights"),
@@ -151,6 +152,8 @@ REFUSED: dict[str, Sequence[tuple[str, int, str]]] = {
         ("8,2,3", 2, "8,2,3"),
         ("timm:no_such_model", 2, "no_such_model"),
         (".", 3, "has no result.json"),
+        ("runs/typo", 3, "no run folder 'runs/typo'; name one that is there, or an architecture"),
+        ("there.safetensors", 3, "no run folder 'there.safetensors'; name one"),
     ],
     RANDOM: [
         ("--to onx --out a.onnx", 2, "unknown format 'onx'; did you mean 'onnx'"),
@@ -161,6 +164,8 @@ REFUSED: dict[str, Sequence[tuple[str, int, str]]] = {
     "export --to pt2": [
         (f"'{SHIFT}'", 2, f"no weights of {SHIFT} are named; give --weights"),
         ("", 2, "nothing to export"),
+        ("runs/typo", 3, "no run folder 'runs/typo'"),
+        ("8,2,3", 2, "in '8,2,3|4,1,2|4,1,4|4,1,6|32' (see asvit export --help)"),
         ("shift:1,1 --random --out a.pt2", 2, "shift:1,1"),
     ],
     WEIGHTS: [
@@ -173,9 +178,12 @@ REFUSED: dict[str, Sequence[tuple[str, int, str]]] = {
         (f"there.safetensors {ANOTHER}", 3, f"has architecture '{SHIFT}', not '8,2,3"),
     ],
     "score": [(f"{ANOTHER} --image-size 50", 3, "50 px")],
+    "maps": [("runs/typo a.png", 3, "no run folder 'runs/typo'")],
     "cost": [
         ("", 2, "Missing argument 'ARCH...' (see asvit "),
         ("'8,2,3|4,1,2'", 2, "has 2 part(s)"),
+        ("8,2,3/4,1,2/4,1,4/4,1,6/32", 3, "or an architecture such as '8,2,3|4,1,2|4,1,4|4,1,"),
+        ("'shiftvit:2,2,6,2|4|12|1|96'", 2, "unknown prefix 'shiftvit:'; did you mean 'shift:'?"),
         ("timm:resnet19", 2, "did you mean 'timm:resnet1"),
         ("resnet18", 2, "timm:resnet18"),
         ("resnet-parts", 2, "as timm:resnet10t(act_layer=silu,channels=[32,64,128,256],"),

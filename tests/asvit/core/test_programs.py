@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asvit.core.programs import file_command, output_of
+from asvit.core.programs import SAFE_PATH, file_command, output_of
 
 PYTHON = shlex.quote(sys.executable)
 
@@ -35,6 +35,19 @@ def test_no_shell_is_run(tmp_path: Path) -> None:
 
 def test_there_is_no_input() -> None:
     assert output_of(python("import sys; print(len(sys.stdin.read()))"), "a", 30) == "0\n"
+
+
+def test_a_program_in_python_finds_what_is_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "beside.py").write_text("TIME = 7")
+    (tmp_path / "bench.py").write_text("import beside; print(beside.TIME)")
+    command = f"{PYTHON} {shlex.quote(str(tmp_path / 'bench.py'))} {{onnx}}"
+    monkeypatch.setenv(*SAFE_PATH)
+    assert output_of(command, "a", 30) == "7\n"
+    monkeypatch.setenv(SAFE_PATH[0], "1")  # the user's own
+    with pytest.raises(ChildProcessError, match="No module named 'beside'"):
+        output_of(command, "a", 30)
 
 
 @pytest.mark.parametrize(

@@ -56,8 +56,9 @@ def test_names_that_are_wrong(name: str, words: str) -> None:
         resolve([name])
 
 
-def test_a_query_in_short() -> None:
-    query = CorrelationQuery(targets="top1", max_params="30e6")
+@pytest.mark.parametrize("size", ["30e6", 30_000_000])
+def test_a_query_in_short(size: Any) -> None:
+    query = CorrelationQuery(targets="top1", max_params=size)
     assert (query.targets, query.max_params) == (("top1",), "30M")
     assert query.most_params == 30_000_000
     assert CorrelationQuery().most_params is None
@@ -80,7 +81,8 @@ def test_presets_are_settings_and_given_ones_win() -> None:
         ({"targets": 3}, "targets must be names of accuracies, got 3"),
         ({"targets": (3,)}, "targets must be names of accuracies"),
         ({"rows": 0}, "rows must be at least 1, got 0"),
-        ({"max_params": 3}, "max_params must be a text such as '100M', got 3"),
+        ({"max_params": 3}, "did you mean 3M"),
+        ({"max_params": ["3M"]}, "is not a number with K, M, G or ms"),
         ({"max_params": "22G"}, "max_params must count parameters"),
         ({"max_params": "100"}, "did you mean 100M"),
         ({"max_params": "many"}, "'many'"),

@@ -1,10 +1,13 @@
 """The architecture to train: a text, or what an earlier run ended in."""
 
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+import asvit
 from asvit.runs.architectures import FoundArchitecture, find_architecture
 from tests.asvit.toy_run import ToyRun
 from tests.hostile import sealed_result
@@ -78,6 +81,12 @@ def test_other_folders_are_refused(tmp_path: Path) -> None:
         (tmp_path / "result.json").write_text(content)
         with pytest.raises(ValueError, match="is damaged"):
             find_architecture(str(tmp_path))
+
+
+@pytest.mark.parametrize("function", [asvit.run_scaling, asvit.run_training])
+def test_a_result_is_told_apart_from_what_it_ended_in(function: Callable[..., object]) -> None:
+    with pytest.raises(ValueError, match="is not an architecture; use its seed_architecture"):
+        function(SimpleNamespace(seed_architecture=ARCH))
 
 
 def test_an_unknown_text() -> None:

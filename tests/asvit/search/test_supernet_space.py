@@ -103,7 +103,7 @@ def test_only_paths_within_the_window_are_allowed() -> None:
 
 def test_a_window_without_paths_is_refused() -> None:
     of = space_of("psvit2d")
-    for window in ({"max_macs": 1000}, {"min_macs": 10**9, "max_macs": 10**10}):
+    for window in ({"max_macs": "1K"}, {"min_macs": "1G", "max_macs": 10**10}):
         with pytest.raises(ValueError, match=r"no path takes [0-9,]+ to [0-9,]+ multiply-adds"):
             AllowedPaths(of, CLASSES, EvolutionSettings.make(**window))
 
