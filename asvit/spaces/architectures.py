@@ -321,7 +321,8 @@ def find(arch: str | Architecture) -> tuple[SearchSpace, Architecture]:
         raise ValueError(f"{arch!r} is a timm model; write '{PREFIX}{arch}'")
     word, colon, _ = arch.partition(":")
     if colon and word[:1].isalpha() and not prefixed:
-        prefixes = (kind.prefix for kind in (*SPACES.values(), *_FIXED) if kind.prefix)
+        prefixes = [space.prefix for space in SPACES.values() if space.prefix]
+        prefixes += [kind.prefix for kind in _FIXED]
         known = dict.fromkeys(f"{prefix.partition(':')[0]}:" for prefix in prefixes)
         raise ValueError(unknown("prefix", f"{word}:", known))
     raise errors[0]
