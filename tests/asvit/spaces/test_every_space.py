@@ -54,7 +54,7 @@ def test_a_space_refuses_its_own_texts(name: str) -> None:
 
 
 def test_texts_without_a_prefix_are_as_vit_s() -> None:
-    with pytest.raises(ValueError, match="as in .8,2,3"):
+    with pytest.raises(ValueError, match=r"as in .8,2,3"):
         asvit.build("nonsense|8")
 
 
