@@ -183,7 +183,7 @@ def _scale(options: argparse.Namespace) -> list[Finding]:
 
 
 def _of_runs(options: argparse.Namespace) -> dict[str, Any]:
-    """What a search and a scaling are given."""
+    """Options that a search and a scaling share."""
     return {
         "image_size": options.image_size,
         "seed": options.seed,

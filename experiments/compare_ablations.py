@@ -83,8 +83,9 @@ def table(rows: Sequence[Row]) -> str:
                 continue
             macs = count(network.build(), SIDE).macs
             mean = fmean(row.accuracy for row in own)
-            more = gain_cell(own, known[f"{group}: itself",], pair=["training"])
-            cell = "" if name == "itself" else more
+            cell = ""
+            if name != "itself":
+                cell = gain_cell(own, known[f"{group}: itself",], pair=["training"])
             lines.append((group, name, f"{macs:,}", f"{mean:.1f}", cell))
     columns = {"network": "l", "variant": "l", "multiply-adds": "r", "mean accuracy": "r"}
     columns |= {"points more than itself (95 % interval)": "r"}

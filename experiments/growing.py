@@ -117,8 +117,8 @@ def grown_at_random(settings: ScaleSettings, number: int) -> str:
             yield {name: Score(value, 0.0, (value,), "higher")}
 
     budget = settings.limits[-1]
-    found = _grow(model, settings, budget, measures=[name], measure_shapes=scored)
-    last = found.steps[-1].chosen
+    trajectory = _grow(model, settings, budget, measures=[name], measure_shapes=scored)
+    last = trajectory.steps[-1].chosen
     return model.name(last.depths, last.width)
 
 

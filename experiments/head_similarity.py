@@ -24,8 +24,8 @@ def draw_similarities(similarities: Mapping[str, Tensor]) -> Figure:
     """
     wide = min(COLUMNS, len(similarities))
     lines = math.ceil(len(similarities) / wide)
-    drawn = figure(width=1.0 + 1.9 * wide, height=0.3 + 2.0 * lines)
-    grid = panels(drawn, len(similarities), columns=wide)
+    chart = figure(width=1.0 + 1.9 * wide, height=0.3 + 2.0 * lines)
+    grid = panels(chart, len(similarities), columns=wide)
     for axes, (name, values) in zip(grid, similarities.items(), strict=True):
         mean = f"  {pair_mean(values):.2f}" if len(values) > 1 else ""
         axes.set_title(f"{one_line(name, most=LONGEST)}{mean}", fontsize=SMALL)
@@ -47,14 +47,14 @@ def draw_similarities(similarities: Mapping[str, Tensor]) -> Figure:
         axes.invert_yaxis()
         for axis in (axes.xaxis, axes.yaxis):
             whole(axis, nbins=4)
-    drawn.colorbar(mesh, ax=drawn.axes, shrink=0.8, aspect=24, label="cosine of the maps' rows")
-    return drawn
+    chart.colorbar(mesh, ax=chart.axes, shrink=0.8, aspect=24, label="cosine of the maps' rows")
+    return chart
 
 
 def similarity_svg(similarities: Mapping[str, Tensor]) -> str:
     """The figure as an SVG file, the same for the same similarities."""
     text = io.StringIO()
     with style("head_similarity"):
-        drawn = draw_similarities(similarities)
-        drawn.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+        chart = draw_similarities(similarities)
+        chart.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     return text.getvalue()

@@ -107,14 +107,12 @@ class Fitting:
         A search of wider ones takes the time of the trainings, and ranks what none will be.
         """
         most = self.search_macs(side)
-        try:
+        with suppress(ValueError):  # too large or slow at any width
             text, _, narrowed = self.fit(self._sample[0], side)
-        except ValueError:  # too large or slow at any width
-            return most
-        if not narrowed:
-            return most
-        macs = self._sizes.macs(text, side)
-        return macs if most is None else min(most, macs)
+            if narrowed:
+                macs = self._sizes.macs(text, side)
+                return macs if most is None else min(most, macs)
+        return most
 
     @cached_property
     def _quick_macs(self) -> float:

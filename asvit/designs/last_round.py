@@ -97,7 +97,7 @@ class LastRound:
         For balanced accuracy, as many of even classes as would give the same standard error.
         """
         sizes = self._sizes
-        if self._balance == "none":
+        if self.balance == "none":
             return max(1, round(self.validation_share * sum(sizes)))
         validated = [max(1, self.validation_share * size) for size in sizes]
         return len(validated) ** 2 / sum(1 / size for size in validated)
@@ -118,7 +118,8 @@ class LastRound:
         return batch
 
     @property
-    def _balance(self) -> str:
+    def balance(self) -> str:
+        """How the trainings balance classes, by which networks are compared, too."""
         return balance_of(self.settings, self.results.pictures)
 
     # Who wins.
@@ -166,7 +167,7 @@ class LastRound:
     @property
     def _chance(self) -> float:
         """The accuracy of always answering the largest class, per cent."""
-        sizes = [1] * self._classes if self._balance != "none" else self._sizes
+        sizes = [1] * self._classes if self.balance != "none" else self._sizes
         return 100 * max(sizes) / sum(sizes) if len(sizes) > 1 else 100 / self._classes
 
     def _is_expected(self, network: Entrant) -> bool:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from asvit.designs.last_round import LastRound
-from asvit.designs.recipe import balance_of
 from asvit.designs.result import Model, Racer, predict_command
 from asvit.training.balance import imbalance
 
@@ -38,7 +37,7 @@ def outcome(last_round: LastRound, folder: Path) -> Mapping[str, Any]:
         "channels": pictures.channels,
         "pixels": pictures.pixels,
         "fractals": results.epochs.fractals.get(choice.winner, (0, 0))[1],
-        "balance": balance_of(last_round.settings, pictures),
+        "balance": last_round.balance,
         "imbalance": imbalance(pictures.sizes),
         "epochs": results.training.epochs,
         "classes": pictures.classes,

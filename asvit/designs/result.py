@@ -183,14 +183,13 @@ class DesignResult(Result, Model):
     @property
     def outcome(self) -> str:
         """What was found, how accurate it is, and what the best network made by hand reaches."""
-        tuned, chosen = "", self.last_round[0]
-        if self.pretrained:
-            tuned = f", fine-tuned from {self.pretrained}{chosen.remark}"
+        winner = self.last_round[0]
+        tuned = f", fine-tuned from {self.pretrained}{winner.remark}" if self.pretrained else ""
         whole = (
             f"{self.family}, {self.architecture}{tuned}: {self.estimate} % [95 %] of "
             f"{self.test_pictures} test pictures, {self._limits_in_words}"
         )
-        if chosen.narrowed:
+        if winner.narrowed:
             whole += " (a larger one would be trained too briefly)"
         if self.hand_made is None:
             return f"{whole}; no network made by hand was in the last round"
@@ -200,7 +199,7 @@ class DesignResult(Result, Model):
         alike, scratch = ", where both were trained alike,", ""
         if tuned:
             alike, scratch = ",", " and trained from scratch"
-        other = "another" if chosen.by_hand else "the best"
+        other = "another" if winner.by_hand else "the best"
         of = "of balanced accuracy " * math.isnan(self.difference_p)
         return (
             f"{whole}; {self._in_last_round}{alike} it was {points} points [95 %] {of}"

@@ -34,13 +34,13 @@ class FoundArchitecture:
     params: int | None = None
 
 
-def text_of(given: Any) -> str:
+def text_of(architecture: Any) -> str:
     """The text of what a function takes for an architecture: a text, a path, or an architecture.
 
     Raises:
         ValueError: If it is something else; of a result the message says what to take of it.
     """
-    return str(given if isinstance(given, str | Path) else parse(given))
+    return str(architecture if isinstance(architecture, str | Path) else parse(architecture))
 
 
 def run_folder(text: str) -> Path | None:

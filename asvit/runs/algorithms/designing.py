@@ -35,7 +35,6 @@ from asvit.designs.pictures import (
     open_pictures,
     sampled_facts,
 )
-from asvit.designs.recipe import balance_of
 from asvit.designs.result import DesignResult, balance_in_words
 from asvit.designs.sizes import Sizes, limits_of
 from asvit.designs.stages import (
@@ -403,13 +402,14 @@ class DesignAlgorithm(DesignRun):
 
     def _test(self) -> FinalTest:
         """Test the finalists and the network on the pictures set aside."""
+        last_round = self.plan.last_round
         test = DesignTest(
             self.folder,
             self.picture_list,
             self.results.pictures,
-            self.plan.last_round.entrants,
+            last_round.entrants,
             self.settings.device,
-            balance_of(self.settings, self.results.pictures) != "none",
+            last_round.balance != "none",
         )
         return test.run(self.results.choice)
 

@@ -67,9 +67,9 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
     @classmethod
     def make(cls, preset: str = "default", **values: Any) -> Self:
         """As the base does; without an architecture, from the newest finished search."""
-        given = (values.pop(name, None) for name in ("arch", "architecture"))
+        architectures = (values.pop(name, None) for name in ("arch", "architecture"))
         with wrong_option():
-            texts = {text_of(each) for each in given if each is not None}
+            texts = {text_of(each) for each in architectures if each is not None}
         if len(texts) > 1:
             raise WrongOption(f"two architectures, {' and '.join(sorted(texts))}; give one")
         text = next(iter(texts), None)

@@ -128,8 +128,8 @@ def test_equal_trainings_do_not_make_an_accuracy_sure(accuracy: float) -> None:
         "a": Trained("a", 0, Cost(1, 2), (accuracy,) * 3),
         "b": Trained("b", 1, Cost(1, 2), (50.0,)),
     }
-    found = confirmed([accuracy, accuracy], trained)
-    assert found.low < 59 < 61 < found.high
+    estimate = confirmed([accuracy, accuracy], trained)
+    assert estimate.low < 59 < 61 < estimate.high
 
 
 @given(st.lists(st.tuples(st.integers(50, 60), st.integers(1, 6)), min_size=1, max_size=12))

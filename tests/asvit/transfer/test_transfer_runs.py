@@ -128,11 +128,11 @@ def test_a_detector_goes_on_to_the_same_bits_and_has_a_report_with_pictures() ->
     assert set(data) >= {"bbox_map", "segm_map_75", "history", "params", "classes", "found_by"}
     assert data["architecture"] == ARCH
     assert "2 images" in data["images"]["source"]
-    given = {**DETECTION, "epochs": 2, "device": "cpu", "out": "stopped"}
+    options = {**DETECTION, "epochs": 2, "device": "cpu", "out": "stopped"}
     with pytest.raises(KeyboardInterrupt):
-        run_detection(**given, progress=stop_after(1))
+        run_detection(**options, progress=stop_after(1))
     assert not Path("stopped/result.json").exists()
-    result = run_detection(**given)
+    result = run_detection(**options)
     read = partial(Checkpoint.read, kind="detection", settings=DetectionSettings, row=DetectionRow)
     one, other = (read(Path(folder, "detector.safetensors")) for folder in ("whole", "stopped"))
     assert all(torch.equal(w, other.state.weights[name]) for name, w in one.state.weights.items())
@@ -140,7 +140,7 @@ def test_a_detector_goes_on_to_the_same_bits_and_has_a_report_with_pictures() ->
     assert result.values == {name: data[name] for name in result.values}
     assert len(result.to_dataframe()) == 2
     Path("stopped/detector.safetensors").write_bytes(b"damaged")  # the one before takes its place
-    assert run_detection(**given).values == result.values
+    assert run_detection(**options).values == result.values
     repeated = read(Path("stopped/detector.safetensors"))
     assert repeated.finished
     assert all(torch.equal(w, repeated.state.weights[n]) for n, w in one.state.weights.items())
