@@ -326,7 +326,7 @@ def test_a_worker_that_has_other_code_measures_nothing(edit: Edit, edit_space: E
     MeasurementWorker(work.settings, arrays, "cpu")
     for options, words in (
         ({"names": ["mine"]}, "unknown proxy 'mine'"),
-        ({"architectures": [SEED, "mine:1,2"]}, "architecture text 'mine:1,2' has 1 part"),
+        ({"architectures": [SEED, "mine:1,2"]}, "unknown prefix 'mine:'"),
     ):
         work = measuring_work(context, **options)
         with pytest.raises(ValueError, match=f"a worker does not know .*: {words}"):
