@@ -30,6 +30,7 @@ from asvit.training.distillation import Outputs, Teacher, distillation_loss
 from asvit.training.distributed import ProcessGroup
 from asvit.training.layout import fast_layout, use_fast_convolutions
 from asvit.training.metrics import Accuracy, Batches, evaluate
+from asvit.training.muon import Muon
 from asvit.training.precision import arithmetic, autocast
 from asvit.training.settings import WARMUP_SHARE, TrainSettings, tighter_clip
 from asvit.training.step_graph import StepGraph
@@ -396,14 +397,15 @@ def _optimizer(
     name = settings.optimizer
     if name not in list_optimizers():
         raise ValueError(unknown("optimizer", name, list_optimizers()))
-    if get_optimizer_info(name).second_order:
+    base = "adamw" if name == "muon" else name  # timm's Muon is slow on many CPUs
+    info = get_optimizer_info(base)
+    if info.second_order:
         raise ValueError(f"optimizer={name} needs second derivatives, which no training computes")
-    kind = get_optimizer_info(name).opt_class
-    one_kernel = device.type in _FUSED and kind in (optim.AdamW, optim.Adam, optim.SGD)
+    one_kernel = device.type in _FUSED and info.opt_class in (optim.AdamW, optim.Adam, optim.SGD)
     try:
         optimizer: torch.optim.Optimizer = create_optimizer_v2(
             network,
-            opt=name,
+            opt=base,
             **({"fused": True} if one_kernel else {}),
             lr=settings.learning_rate,
             weight_decay=settings.weight_decay,
@@ -413,4 +415,4 @@ def _optimizer(
         raise ValueError(f"optimizer={name}: {first_line(error)}") from error
     if optimizer.state_dict().keys() - {"state", "param_groups"}:
         raise ValueError(f"optimizer={name} has a state that no checkpoint keeps; take another")
-    return optimizer
+    return Muon(optimizer.param_groups) if name == "muon" else optimizer

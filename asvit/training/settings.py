@@ -135,7 +135,9 @@ class TrainSettings(Settings):
         at_least=1,
     )
     optimizer: str = _by_recipe(
-        "adamw", "Optimiser, by timm's name.", complete="timm.optim:list_optimizers"
+        "adamw",
+        "Optimiser: muon, or another by timm's name.",
+        complete="timm.optim:list_optimizers",
     )
     learning_rate: float = setting(
         1e-3,

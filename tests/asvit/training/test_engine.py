@@ -54,9 +54,8 @@ class Small(nn.Module):
 
 def settings(**given: Any) -> TrainSettings:
     usual = {"recipe": "small", "epochs": 3, "batch_size": BATCH, "warmup_epochs": 1}
-    return TrainSettings.make(
-        architecture="timm:resnet18", **{**usual, "learning_rate": 1e-2, "clip": 0.5, **given}
-    )
+    usual |= {"optimizer": "adamw", "learning_rate": 1e-2, "clip": 0.5}
+    return TrainSettings.make(architecture="timm:resnet18", **{**usual, **given})
 
 
 def network(drop: float = 0.0) -> Small:
@@ -131,7 +130,10 @@ def test_three_epochs_equal_an_explicit_loop(soft: bool) -> None:
 
 
 @pytest.mark.parametrize("soft", [False, True])
-@pytest.mark.parametrize("more", [{}, {"optimizer": "sgd"}, {"accumulate": 3}, {"clip": 0.0}])
+@pytest.mark.parametrize(
+    "more",
+    [{}, {"optimizer": "muon"}, {"optimizer": "sgd"}, {"accumulate": 3}, {"clip": 0.0}],
+)
 def test_captured_epochs_are_those_of_others(
     more: dict[str, Any], soft: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -297,7 +299,7 @@ class Kept:
         self.part, self.state = copy.deepcopy(part), copy.deepcopy(self.engine.state())
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "lamb"])
+@pytest.mark.parametrize("optimizer", ["adamw", "lamb", "muon"])
 @pytest.mark.parametrize("updates", range(1, STEPS))
 def test_an_epoch_that_is_continued_gives_the_same_bits(updates: int, optimizer: str) -> None:
     asked = settings(ema=0.9, optimizer=optimizer)
