@@ -12,9 +12,11 @@ from asvit.training.recipes import small_batch
 
 #: Of the pictures to train on, by which the last round is decided; unless they have a part for it.
 VALIDATION_SHARE = 0.2
-TUNING_SHARE = 0.25  # of the learning rate, for weights that timm publishes
+#: Of weights that timm publishes, which were trained with AdamW: the share of the learning rate.
+TUNING: Mapping[str, Any] = {"optimizer": "adamw"}
+TUNING_SHARE = 1 / 12
 _BATCH_SIZES = (32, 64)  # images where there are enough pictures
-_LEARNING_RATE = 2e-3  # of batches of these sizes
+_LEARNING_RATE = 6e-3  # of batches of these sizes
 
 
 def recipe_for(pictures: int, validation: int = 0) -> Mapping[str, Any]:

@@ -203,6 +203,9 @@ def to_csv(rows: Sequence[BuiltRow], provenance: Mapping[str, str], *, seeds: in
     return format_table({**provenance, "default_target": "accuracy"}, targets, columns)
 
 
+_OPTIMIZERS = {"adamw": "AdamW", "muon": "Muon"}
+
+
 def how_trained(settings: BuildSettings, source: str) -> dict[str, str]:
     """The lines above a table about the recipe and the images, which come from ``source``.
 
@@ -219,7 +222,7 @@ def how_trained(settings: BuildSettings, source: str) -> dict[str, str]:
     draw = "" if are_fractals(s.images) else f", drawn with seed {s.seed}"
     return {
         "recipe": (
-            f"AdamW, {steps} of {s.batch_size} images, learning rate "
+            f"{_OPTIMIZERS[s.optimizer]}, {steps} of {s.batch_size} images, learning rate "
             f"{rate} ({100 * s.warmup:g}% linear warm-up, then a cosine), weight decay "
             f"{s.weight_decay:g}, label smoothing {s.label_smoothing:g}, gradient norm at most "
             f"{s.clip:g}, {' and '.join(augmentation) or 'no augmentation'}"

@@ -109,6 +109,11 @@ class BuildSettings(ShortTrainingSettings):
         "Take --learning-rate for --width; twice the width has half the rate (arXiv 2203.03466).",
     )
 
+    optimizer: Literal["adamw", "muon"] = setting(
+        "adamw",
+        "AdamW, or Muon, which takes about three times its learning rate.",
+        choices=("adamw", "muon"),
+    )
     balance: Literal["none", "weights", "sampling"] = balance_setting()
     paces: str | None = setting(
         None,

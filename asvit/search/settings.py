@@ -49,7 +49,8 @@ LIMITS = ("max_params", "max_macs", "max_latency")
 #: Settings of trainings that a reference table has, too, by the same names.
 _OF_TABLES = (
     *("batch_size", "learning_rate", "train_images", "test_images"),
-    *("classes", "shift", "flip", "crop_scale", "color_jitter", "init", "balance", "paces"),
+    *("classes", "shift", "flip", "crop_scale", "color_jitter"),
+    *("init", "optimizer", "balance", "paces"),
 )
 
 #: Widths that are multiples of this are multiplied faster by GPUs, whose matrix units take blocks.
@@ -414,6 +415,7 @@ class TrainingSearchSettings(SearchSettings):
     crop_scale: float = setting_of(BuildSettings, "crop_scale", group=_TRAINING)
     color_jitter: float = setting_of(BuildSettings, "color_jitter", group=_TRAINING)
     init: Literal["xavier", "own"] = setting_of(BuildSettings, "init", group=_TRAINING)
+    optimizer: Literal["adamw", "muon"] = setting_of(BuildSettings, "optimizer", group=_TRAINING)
     balance: Literal["none", "weights", "sampling"] = setting_of(
         BuildSettings, "balance", group=_TRAINING
     )

@@ -31,7 +31,8 @@ _RECIPES = {
     "small": _recipe(
         epochs=100,
         batch_size=64,
-        base_rate=1.6e-2,
+        optimizer="muon",
+        base_rate=4.8e-2,
         warmup_epochs=10,
         clip=1.0,
         auto_augment="none",

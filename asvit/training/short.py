@@ -16,6 +16,7 @@ from asvit.models.layers.blocks import is_linear
 from asvit.training.balance import balanced_order, class_weights
 from asvit.training.device_queue import Draws, UnreadLosses, drawn_ahead
 from asvit.training.layout import fast_layout, use_fast_convolutions
+from asvit.training.muon import Muon
 from asvit.training.precision import arithmetic, autocast
 from asvit.training.short_batches import LabelledTensors as LabelledTensors
 from asvit.training.short_batches import batch_of, draw_batch
@@ -121,6 +122,8 @@ def _train(
     optimizer = torch.optim.AdamW(
         parameter_groups(model, recipe.weight_decay), lr=recipe.learning_rate, fused=True
     )
+    if recipe.optimizer == "muon":
+        optimizer = Muon(optimizer.param_groups)
     schedule = LambdaLR(optimizer, lambda step: lr_factor(step, recipe))
     losses: list[float] = []
     device = train[0].device

@@ -8,7 +8,7 @@ from asvit.core.settings import Settings, seed_setting, setting
 
 @dataclass(frozen=True)
 class Recipe:
-    """A training recipe: AdamW, linear warm-up, cosine decay to 0.
+    """A training recipe: AdamW or Muon, linear warm-up, cosine decay to 0.
 
     References:
         Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization", arXiv:1711.05101.
@@ -18,6 +18,7 @@ class Recipe:
     steps: int
     batch_size: int = 64  # images
     learning_rate: float = 2e-3  # the highest
+    optimizer: Literal["adamw", "muon"] = "adamw"
     weight_decay: float = 0.05  # decoupled, of matrices; vectors (norms, biases) have none
     warmup: int = 20  # steps over which the learning rate rises
     label_smoothing: float = 0.1  # share of the target that is spread over all classes
@@ -54,7 +55,7 @@ def initial_weights(default: str = "xavier", **options: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class ShortTrainingSettings(Settings):
-    """The recipe: AdamW with a linear warm-up and a cosine decay, on images kept in memory."""
+    """The recipe: a linear warm-up and a cosine decay, on images kept in memory."""
 
     data: str = labelled_data()
     classes: int = setting(
@@ -62,7 +63,7 @@ class ShortTrainingSettings(Settings):
     )
     batch_size: int = setting(..., "Images in a batch.", at_least=1)
     learning_rate: float = setting(
-        1e-3, "Highest learning rate of AdamW, after the warm-up.", metavar="N", above=0
+        1e-3, "Highest learning rate, after the warm-up.", metavar="N", above=0
     )
     weight_decay: float = setting(
         0.05, "Decoupled weight decay of matrices.", metavar="N", at_least=0, below=1

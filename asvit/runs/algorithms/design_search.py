@@ -55,6 +55,7 @@ class DesignSearch:
             flip=True,
             crop_scale=final["crop_scale"],
             color_jitter=final["color_jitter"],
+            optimizer=final["optimizer"],
             balance=balance_of(s, self.pictures),
             device=s.device,
             seed=s.seed,

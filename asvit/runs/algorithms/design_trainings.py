@@ -12,6 +12,7 @@ from asvit.core.run_files import PRETRAINED_WEIGHTS
 from asvit.designs import fractals
 from asvit.designs.last_round import LastRound
 from asvit.designs.recipe import (
+    TUNING,
     TUNING_SHARE,
     VALIDATION_SHARE,
     balance_of,
@@ -118,7 +119,7 @@ class Trainings:
         if not self.last_round.network(name).pretrained.startswith(PREFIX):
             return {}
         usual = recipe_of(self.last_round.results.pictures)["learning_rate"]
-        return {"learning_rate": TUNING_SHARE * usual}
+        return {**TUNING, "learning_rate": TUNING_SHARE * usual}
 
     def _of(self, name: str, epochs: int, folder: str, **options: Any) -> TrainAlgorithm:
         """A training of a network of the last round."""
