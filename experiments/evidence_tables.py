@@ -14,6 +14,7 @@ from typing import Any
 from experiments import (
     compare_depths,
     compare_designs,
+    compare_optimizers,
     compare_parts,
     compare_resnets,
     compare_retokenization,
@@ -98,6 +99,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "shares": _shares,
     "parts": compare_parts.table,
     "resnets": partial(_complete, compare_resnets),
+    "optimizers": compare_optimizers.table,
     "weights": compare_weights.table,
     "depths": compare_depths.table,
     "depths, stems": compare_depths.stems,

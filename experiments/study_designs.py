@@ -9,6 +9,7 @@ on pictures that none has seen.
 Run from a checkout: ``python -m experiments.study_designs``; a design takes --hours on one core.
 """
 
+import itertools
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from asvit.reference.intervals import IntervalEstimate, contrast
 from asvit.runs.algorithms.training import TrainAlgorithm
 from asvit.runs.predicting import predict
 from asvit.spaces import UnionSpace, load_space
+from asvit.training.recipes import RECIPES
 from asvit.training.result import TrainResult
 from experiments.study import (
     Study,
@@ -58,6 +60,8 @@ BY_HAND = (
     *("resnet", "resnet-parts", "mobilenet", "convnext", "repvit", "starnet"),
     *("swin", "deit", "shiftvit", "shiftvit-parts"),
 )
+#: The recipe of designs before they had Muon, as other studies of designs have it.
+ADAMW: Mapping[str, Any] = {"optimizer": "adamw", "learning_rate": 2e-3}
 FOLDER = Path("runs/designs")
 _MOST = 10_000  # epochs
 
@@ -66,8 +70,8 @@ _MOST = 10_000  # epochs
 class Row:
     """A design, or the training of a network made by hand.
 
-    A case has a row for each processor that it ran on; as only missing cases are computed, rows of
-    another processor come from a file of their own (``--table``) and are added by hand.
+    A case has a row for each processor that it ran on and each optimiser; as only missing cases
+    are computed, further rows come from a file of their own (``--table``) and are added by hand.
     """
 
     pictures: str
@@ -78,6 +82,7 @@ class Row:
     accuracy: float  # of the test pictures, per cent
     seconds: float  # in all
     processor: str = ""  # name and instructions; of the first 165 neither, of 80 more the name
+    optimizer: str = "adamw"  # that designs had; also of searches
 
 
 def compare(pictures: str, limit: str, network: str, seed: int) -> Mapping[str, object]:
@@ -97,7 +102,8 @@ def compare(pictures: str, limit: str, network: str, seed: int) -> Mapping[str, 
             }
     # Processors of one name may differ in the instructions that they have, and so in speed.
     kind = torch.backends.cpu.get_cpu_capability()
-    return {**values, "processor": f"{processor()}, {kind}"}
+    optimizer = RECIPES["small"]["optimizer"]
+    return {**values, "processor": f"{processor()}, {kind}", "optimizer": optimizer}
 
 
 def run_design(
@@ -134,10 +140,12 @@ def train_on_all(
     seed: int,
     *,
     side: int | None = None,
+    **options: Any,
 ) -> tuple[TrainResult, float]:
     """Train a network for so long on all pictures of a set, and test it; per cent.
 
-    It sees them at their own ``side`` in pixels, unless another is given.
+    It sees them at their own ``side`` in pixels, unless another is given; further options replace
+    those of the recipe.
     """
     task, images = load_task(pictures)
     trained = train_for(
@@ -149,6 +157,7 @@ def train_on_all(
         classes=images.classes,
         image_size=side or task.side,
         seed=seed,
+        **options,
     )
     return trained, test(folder, PICTURES / pictures / "test")
 
@@ -164,7 +173,7 @@ def train_for(
     **options: Any,
 ) -> TrainResult:
     """Train a network on all pictures of a folder for so long, by the recipe of a design."""
-    options |= {
+    options = {
         **recipe_for(pictures),
         "architecture": architecture,
         "data": str(data),
@@ -172,6 +181,7 @@ def train_for(
         "validation_images": classes,  # their accuracy says nothing, and takes time
         "recipe": "small",
         "device": "cpu",
+        **options,
     }
     return TrainAlgorithm.make(epochs=_MOST, hours=seconds / 3600, out=folder, **options).run()
 
@@ -202,20 +212,20 @@ STUDY = Study(
 )
 
 
-def table(limit: str = _LIMIT) -> str:
-    """The accuracies within a limit on each processor, as Markdown."""
-    rows = [row for row in STUDY.rows() if row.limit == limit]
+def table(limit: str = _LIMIT, optimizer: str = "adamw") -> str:
+    """The accuracies within a limit with an optimiser on each processor, as Markdown."""
+    rows = _rows(limit, optimizer)
     rows.sort(key=lambda row: row.processor)
     return pivot(rows, ("network", "processor"), "pictures", mean_cell)
 
 
-def ahead(limit: str = _LIMIT, design: str = "design") -> str:
+def ahead(limit: str = _LIMIT, design: str = "design", optimizer: str = "adamw") -> str:
     """Points that designs are ahead of others and of those by hand, as Markdown.
 
     Rows are paired by seed, and by processor where they name it; the last column has the mean over
     the sets of pictures.
     """
-    known = _known(limit)
+    known = _known(limit, optimizer)
     sets = [one for one in SETS if (design, one) in known]
     others = [network for network in (*DESIGNS, *BY_HAND) if network != design]
     lines = [[network, *_ahead(known, design, network, sets)] for network in others]
@@ -225,15 +235,15 @@ def ahead(limit: str = _LIMIT, design: str = "design") -> str:
     )
 
 
-def short() -> str:
+def short(optimizer: str = "adamw") -> str:
     """Points that designs are ahead of the ResNet made by hand within each limit, as Markdown.
 
     Only where there are pairs on every set of pictures.
     """
-    lines = []
-    for kind, design in (("", "design"), ("transformers ", "design of transformers")):
-        for limit in LIMITS:
-            lines.append([f"{kind}within {limit}", *_ahead(_known(limit), design, "resnet", SETS)])
+    lines, kinds = [], {"": "design", "transformers ": "design of transformers"}
+    for (kind, design), limit in itertools.product(kinds.items(), LIMITS):
+        known = _known(limit, optimizer)
+        lines.append([f"{kind}within {limit}", *_ahead(known, design, "resnet", SETS)])
     columns = {"points more than resnet": "l", **dict.fromkeys(SETS, "r"), "all": "r"}
     return markdown(columns, [line for line in lines if line[-1]])
 
@@ -241,8 +251,12 @@ def short() -> str:
 _Known = Mapping[tuple[Any, ...], Sequence[Row]]  # by network and pictures
 
 
-def _known(limit: str) -> _Known:
-    return grouped([row for row in STUDY.rows() if row.limit == limit], ("network", "pictures"))
+def _rows(limit: str, optimizer: str) -> list[Row]:
+    return [row for row in STUDY.rows() if (row.limit, row.optimizer) == (limit, optimizer)]
+
+
+def _known(limit: str, optimizer: str) -> _Known:
+    return grouped(_rows(limit, optimizer), ("network", "pictures"))
 
 
 def _ahead(known: _Known, design: str, other: str, sets: Sequence[str]) -> list[str]:
@@ -266,7 +280,7 @@ def mean_over_sets(differences: Sequence[ArrayLike]) -> IntervalEstimate:
 
 if __name__ == "__main__":
     STUDY.main(__doc__)
-    for limit in LIMITS:
+    for limit, optimizer in itertools.product(LIMITS, ("muon", "adamw")):
         for design in DESIGNS:
-            print(ahead(limit, design))
-        print(table(limit))
+            print(ahead(limit, design, optimizer))
+        print(table(limit, optimizer))

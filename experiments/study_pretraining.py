@@ -23,7 +23,7 @@ from asvit.executors import one_thread
 from asvit.spaces import build
 from asvit.training.short import draw_linear_weights, fit
 from experiments.study import Study, cases, gains, mean_cell, pivot
-from experiments.study_designs import made_by_hand, test, train_for
+from experiments.study_designs import ADAMW, made_by_hand, test, train_for
 from experiments.tasks import AUGMENTATION, PICTURES, load_task, widest_published
 
 FIRST, MACS, STEPS = "hard-fractals", 1_720_000, 1_400
@@ -120,7 +120,7 @@ def train_timed(pictures: str, start: str, seed: int) -> Mapping[str, object]:
     text = made_by_hand("resnet", FEW[pictures], max_macs=10**7)
     folder = FOLDER / f"{pictures}-{start}-{seed}"
     few = _first(PICTURES / FEW[pictures] / "train", 300 // parts.classes, folder / "pictures")
-    how: dict[str, Any] = {"image_size": task.side, "seed": seed}
+    how: dict[str, Any] = {"image_size": task.side, "seed": seed, **ADAMW}
     began = time.monotonic()
     share = 1.0
     with one_thread("cpu"):

@@ -13,7 +13,13 @@ from pathlib import Path
 
 from asvit.executors import one_thread
 from experiments.study import Study, cases, pivot
-from experiments.study_designs import made_by_hand, run_design, train_on_all, updates_of
+from experiments.study_designs import (
+    ADAMW,
+    made_by_hand,
+    run_design,
+    train_on_all,
+    updates_of,
+)
 from experiments.tasks import load_task
 
 FAMILY, LIMIT = "resnet-parts", 10_000_000  # multiply-adds
@@ -51,7 +57,9 @@ def train(pictures: str, seconds: int, images: str, seed: int) -> Mapping[str, o
         else:
             side = int(images.partition(" ")[0])
             text = made_by_hand(FAMILY, pictures, side=side, max_macs=LIMIT)
-            trained, accuracy = train_on_all(pictures, text, seconds, folder, seed, side=side)
+            trained, accuracy = train_on_all(
+                pictures, text, seconds, folder, seed, side=side, **ADAMW
+            )
             params, epochs = trained.params, len(trained.history)
     return {
         "side": side,

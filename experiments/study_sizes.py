@@ -15,7 +15,7 @@ from pathlib import Path
 from asvit.executors import one_thread
 from asvit.spaces import cost
 from experiments.study import Study, cases, pivot
-from experiments.study_designs import made_by_hand, train_on_all, updates_of
+from experiments.study_designs import ADAMW, made_by_hand, train_on_all, updates_of
 from experiments.tasks import load_task
 
 FAMILY, LIMIT = "resnet-parts", 1_500_000  # parameters
@@ -48,7 +48,7 @@ def train(pictures: str, minutes: int, share: float, seed: int) -> Mapping[str, 
         text = made_by_hand(FAMILY, pictures, max_params=LIMIT, max_macs=most)
     folder = FOLDER / f"{pictures}-{minutes}-{share:g}-{seed}"
     with one_thread("cpu"):
-        trained, accuracy = train_on_all(pictures, text, 60 * minutes, folder, seed)
+        trained, accuracy = train_on_all(pictures, text, 60 * minutes, folder, seed, **ADAMW)
     return {
         "architecture": text,
         "macs": trained.macs,

@@ -19,6 +19,7 @@ from asvit.networks import WeightsFile
 from asvit.spaces import build, cost
 from experiments import (
     compare_depths,
+    compare_optimizers,
     compare_parts,
     compare_resnets,
     compare_weights,
@@ -93,17 +94,39 @@ def test_shares_of_a_network_are_trained_for_equal_times(monkeypatch: pytest.Mon
         monkeypatch.setattr(module, "load_task", tiny_task)
     requests: list[tuple[Any, ...]] = []
 
-    def train(pictures: str, text: str, seconds: float, folder: Path, seed: int) -> Any:
-        requests.append((pictures, seconds, seed))
+    def train(
+        pictures: str, text: str, seconds: float, folder: Path, seed: int, **recipe: Any
+    ) -> Any:
+        requests.append((pictures, seconds, seed, recipe))
         macs = cost(text, TASKS[pictures].side, 5).macs
         return SimpleNamespace(macs=macs, history=[None] * 3), 50.0
 
     monkeypatch.setattr(study_sizes, "train_on_all", train)
     whole, half = (study_sizes.train("drawn-300", 4, share, 1) for share in (1.0, 0.5))
-    assert requests == [("drawn-300", 240, 1)] * 2
+    assert requests == [("drawn-300", 240, 1, study_designs.ADAMW)] * 2
     assert 0.4 < float(str(half["macs"])) / float(str(whole["macs"])) <= 0.5
     assert cost(str(whole["architecture"]), 64, 5).params <= study_sizes.LIMIT
     assert whole["updates"] == 3 * (40 // int(recipe_for(40)["batch_size"]))
+
+
+def test_optimisers_train_one_network_for_equal_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study_designs, "load_task", tiny_task)
+    requests: list[tuple[Any, ...]] = []
+
+    def train(*details: Any, **recipe: Any) -> Any:
+        requests.append((*details, *recipe.values()))
+        return SimpleNamespace(history=[None] * 3), 50.0
+
+    monkeypatch.setattr(compare_optimizers, "train_on_all", train)
+    for optimizer in compare_optimizers.OPTIMIZERS:
+        row = compare_optimizers.train("digits", "resnet-parts", optimizer, 1)
+        assert (row["accuracy"], row["epochs"]) == (50.0, 3)
+    pictures, texts, seconds, folders, seeds, names, rates = zip(*requests, strict=True)
+    assert (set(pictures), set(seconds), set(seeds)) == ({"digits"}, {240}, {1})
+    assert (len(set(texts)), len(set(folders))) == (1, 3)
+    designs = recipe_for(5_000)["learning_rate"]
+    assert names == ("adamw", "adamw", "muon")
+    assert rates == (study_designs.ADAMW["learning_rate"], 4e-3, designs)
 
 
 def test_networks_for_smaller_images_are_as_wide_as_the_limit_allows(
