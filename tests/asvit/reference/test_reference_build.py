@@ -104,6 +104,15 @@ def test_the_learning_rate_follows_the_width_where_asked() -> None:
     assert found == pytest.approx({8: 2e-3, 16: 1e-3, 32: 5e-4})
 
 
+@pytest.mark.parametrize(("optimizer", "name"), [("adamw", "AdamW"), ("muon", "Muon")])
+def test_the_optimiser_is_a_part_of_the_recipe(optimizer: Any, name: str) -> None:
+    settings = SETTINGS.make(optimizer=optimizer)
+    assert settings.recipe.optimizer == optimizer
+    assert how_trained(settings, "pets")["recipe"].startswith(f"{name}, {settings.steps} steps")
+    search = TrainingSearchSettings(trainings=9, optimizer=optimizer)
+    assert search.training.recipe.optimizer == optimizer
+
+
 @pytest.mark.parametrize("balance", ["none", "weights", "sampling"])
 def test_how_classes_are_balanced_is_a_part_of_the_recipe(balance: str) -> None:
     settings = SETTINGS.make(balance=balance)

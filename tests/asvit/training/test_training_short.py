@@ -1,9 +1,10 @@
 """Short training: what it learns and draws, and that equal seeds give equal bits."""
 
+import copy
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from asvit.spaces import build, load_space
 from asvit.training import short
+from asvit.training.muon import Muon
 from asvit.training.short import (
     LabelledTensors,
     Recipe,
@@ -90,6 +92,8 @@ def by_hand(model: nn.Module, batches: list[LabelledTensors], recipe: Recipe) ->
         for vectors, d in decays.items()
     ]
     optimizer = torch.optim.AdamW(groups)
+    if recipe.optimizer == "muon":
+        optimizer = Muon(optimizer.param_groups)
     for step, (pixels, labels) in enumerate(batches):
         logs = model(pixels).log_softmax(1)
         hard = -logs[torch.arange(len(labels)), labels].mean()
@@ -107,18 +111,22 @@ def by_hand(model: nn.Module, batches: list[LabelledTensors], recipe: Recipe) ->
     return model
 
 
-def test_the_steps_are_those_of_the_recipe(small: LabelledTensors) -> None:
-    recipe = Recipe(
-        steps=6, batch_size=16, learning_rate=0.05, weight_decay=0.3, warmup=2, clip=0.7
-    )
-    trained = linear()
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_the_steps_are_those_of_the_recipe(
+    small: LabelledTensors, optimizer: Literal["adamw", "muon"]
+) -> None:
+    sizes = {"steps": 6, "batch_size": 16, "warmup": 2}
+    rates = {"learning_rate": 0.05, "weight_decay": 0.3, "clip": 0.7}
+    recipe = Recipe(**sizes, **rates, optimizer=optimizer)
+    trained = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 6), nn.Linear(6, 3))
+    fresh = copy.deepcopy(trained)
     fit(trained, small, small, recipe, seed=3)
     order = torch.Generator().manual_seed(3)
     batches = []
     for _ in range(6):  # an epoch is one batch
         chosen = torch.randperm(16, generator=order)
         batches.append((small[0][chosen], small[1][chosen]))
-    expected = by_hand(linear(), batches, recipe)
+    expected = by_hand(fresh, batches, recipe)
     for ours, theirs in zip(trained.parameters(), expected.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
 
