@@ -66,7 +66,7 @@ def test_it_tells_people_on_stderr(trained: tuple[Path, Result]) -> None:
     text = trained[1].stderr
     assert f"training {ARCH}: 94,531 params" in text
     assert re.search(r"\nimages: [^;]*: 24 for training, 9 for validation\n", text)
-    assert "recipe small: 2 epochs of 3 updates with 8 images, adamw" in text
+    assert "recipe small: 2 epochs of 3 updates with 8 images, muon" in text
     assert "13.2%" in text
     assert "at the published costs they would save 43.4% of the multiply-adds" in text
     assert "epoch 2/2  ETA 0:00  loss " in text
@@ -107,7 +107,7 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     plan = json.loads(result.stdout)
     assert (plan["kind"], plan["dry_run"], plan["steps_per_epoch"]) == ("training", True, 3)
     assert plan["images"] == {"train": 24, "validation": 9}
-    assert plan["settings"]["learning_rate"] == 1.6e-2 * 8 / 512
+    assert plan["settings"]["learning_rate"] == 4.8e-2 * 8 / 512
     speed, times = plan["time"]["images_per_second"], plan["time"]
     assert speed > 0
     assert times["epoch"] == pytest.approx((24 + 9 / 3) / speed)
@@ -173,7 +173,7 @@ def test_few_images_get_a_smaller_batch_than_the_recipe_has(tmp_path: Path) -> N
     assert done.stderr.count(told) == 1
     data = json.loads(done.stdout)
     assert data["settings"]["batch_size"] == 4
-    assert data["settings"]["learning_rate"] == 1.6e-2 * 4 / 512
+    assert data["settings"]["learning_rate"] == 4.8e-2 * 4 / 512
     assert "--batch-size 4 " in data["command"] + " "
     again = run(*words)  # it is the same run
     assert "had finished before" in again.stderr
