@@ -14,11 +14,15 @@ from typing import Any
 
 from asvit.executors import one_thread
 from experiments.study import Study, cases, gains, mean_cell, pivot
-from experiments.study_designs import LIMITS, SETS, made_by_hand, train_on_all
+from experiments.study_designs import ADAMW, LIMITS, SETS, made_by_hand, train_on_all
 
 MINUTES = 4
 FAMILIES = ("resnet-parts", "shiftvit-parts")
-OPTIMIZERS: Mapping[str, float] = {"adamw": 2e-3, "adamw, twice the rate": 4e-3, "muon": 6e-3}
+OPTIMIZERS: Mapping[str, Mapping[str, Any]] = {
+    "adamw": ADAMW,
+    "adamw, twice the rate": {**ADAMW, "learning_rate": 4e-3},
+    "muon": {"optimizer": "muon", "learning_rate": 6e-3},
+}
 FOLDER = Path("runs/optimizers")
 
 
@@ -39,10 +43,9 @@ def train(pictures: str, family: str, optimizer: str, seed: int) -> Mapping[str,
     """The accuracy of a network that an optimiser has trained for a few minutes."""
     text = made_by_hand(family, pictures, **LIMITS["10 M multiply-adds"])
     folder = FOLDER / f"{pictures}-{family}-{optimizer}-{seed}".replace(" ", "-")
-    name, _, _ = optimizer.partition(",")
-    options: dict[str, Any] = {"optimizer": name, "learning_rate": OPTIMIZERS[optimizer]}
+    recipe = OPTIMIZERS[optimizer]
     with one_thread("cpu"):
-        trained, accuracy = train_on_all(pictures, text, 60 * MINUTES, folder, seed, **options)
+        trained, accuracy = train_on_all(pictures, text, 60 * MINUTES, folder, seed, **recipe)
     return {"architecture": text, "epochs": len(trained.history), "accuracy": accuracy}
 
 

@@ -235,14 +235,14 @@ def ahead(limit: str = _LIMIT, design: str = "design", optimizer: str = "adamw")
     )
 
 
-def short(optimizer: str = "adamw") -> str:
+def short() -> str:
     """Points that designs are ahead of the ResNet made by hand within each limit, as Markdown.
 
-    Only where there are pairs on every set of pictures.
+    With AdamW, and only where there are pairs on every set of pictures.
     """
     lines, kinds = [], {"": "design", "transformers ": "design of transformers"}
     for (kind, design), limit in itertools.product(kinds.items(), LIMITS):
-        known = _known(limit, optimizer)
+        known = _known(limit, "adamw")
         lines.append([f"{kind}within {limit}", *_ahead(known, design, "resnet", SETS)])
     columns = {"points more than resnet": "l", **dict.fromkeys(SETS, "r"), "all": "r"}
     return markdown(columns, [line for line in lines if line[-1]])

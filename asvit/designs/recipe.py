@@ -12,11 +12,9 @@ from asvit.training.recipes import small_batch
 
 #: Of the pictures to train on, by which the last round is decided; unless they have a part for it.
 VALIDATION_SHARE = 0.2
-#: Of weights that timm publishes, which were trained with AdamW: the share of the learning rate.
-TUNING: Mapping[str, Any] = {"optimizer": "adamw"}
-TUNING_SHARE = 1 / 12
 _BATCH_SIZES = (32, 64)  # images where there are enough pictures
 _LEARNING_RATE = 6e-3  # of batches of these sizes
+_TUNING_SHARE = 1 / 12  # of it, for weights that timm publishes
 
 
 def recipe_for(pictures: int, validation: int = 0) -> Mapping[str, Any]:
@@ -34,6 +32,12 @@ def recipe_for(pictures: int, validation: int = 0) -> Mapping[str, Any]:
 def recipe_of(pictures: PictureFacts) -> Mapping[str, Any]:
     """That of all trainings on these pictures."""
     return recipe_for(pictures.train, pictures.validation)
+
+
+def tuning_of(pictures: PictureFacts) -> Mapping[str, Any]:
+    """What differs for weights that timm publishes, which were trained with AdamW."""
+    rate = _TUNING_SHARE * recipe_of(pictures)["learning_rate"]
+    return {"optimizer": "adamw", "learning_rate": rate}
 
 
 def updates_of_an_epoch(pictures: PictureFacts) -> int:

@@ -43,9 +43,10 @@ class Muon(torch.optim.AdamW):
         """Move matrices, then the others; gradients of the matrices are spent."""
         loss = None if closure is None else torch.enable_grad()(closure)()
         most = max(group["weight_decay"] for group in self.param_groups)
-        for group in self.param_groups:
-            if group["weight_decay"] == most:
-                self._move(group)
+        with float32_products("ieee"):  # rounding grows, so TF32 is too coarse
+            for group in self.param_groups:
+                if group["weight_decay"] == most:
+                    self._move(group)
         super().step()
         return loss
 
@@ -88,23 +89,22 @@ def orthogonal(matrices: Tensor) -> Tensor:
     """The nearest (semi-)orthogonal matrices, about, to some of one shape, ``[k, m, n]``.
 
     Singular values of at least a fiftieth of the largest come to 0.9 to 1.1, or a little less if
-    many are large.
+    many are large. Products have to be exact, not in TF32.
     """
     tall = matrices.shape[1] > matrices.shape[2]
     wide = matrices.mT if tall else matrices
-    with float32_products("ieee"):  # rounding grows, so TF32 is too coarse
-        wide = _over(wide, torch.linalg.vector_norm(wide, dim=(1, 2), keepdim=True))
-        gram = wide @ wide.mT
-        squares = 1.01 * torch.linalg.vector_norm(gram, dim=(1, 2), keepdim=True)
-        gram = _over(gram, squares)  # its largest eigenvalue is 1 at most
-        # Each polynomial multiplies by a function of the Gram matrix, which is as small.
-        whole = _polynomial(gram, *_POLYNOMIALS[0])
-        factor = whole
-        for numbers in _POLYNOMIALS[1:]:
-            gram = factor @ gram @ factor
-            factor = _polynomial(gram, *numbers)
-            whole = factor @ whole
-        moved = _over(whole, squares.sqrt()) @ wide
+    wide = _over(wide, torch.linalg.vector_norm(wide, dim=(1, 2), keepdim=True))
+    gram = wide @ wide.mT
+    squares = 1.01 * torch.linalg.vector_norm(gram, dim=(1, 2), keepdim=True)
+    gram = _over(gram, squares)  # its largest eigenvalue is 1 at most
+    # Each polynomial multiplies by a function of the Gram matrix, which is as small.
+    whole = _polynomial(gram, *_POLYNOMIALS[0])
+    factor = whole
+    for numbers in _POLYNOMIALS[1:]:
+        gram = factor @ gram @ factor
+        factor = _polynomial(gram, *numbers)
+        whole = factor @ whole
+    moved = _over(whole, squares.sqrt()) @ wide
     return moved.mT if tall else moved
 
 

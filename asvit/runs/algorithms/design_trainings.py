@@ -12,12 +12,11 @@ from asvit.core.run_files import PRETRAINED_WEIGHTS
 from asvit.designs import fractals
 from asvit.designs.last_round import LastRound
 from asvit.designs.recipe import (
-    TUNING,
-    TUNING_SHARE,
     VALIDATION_SHARE,
     balance_of,
     recipe_for,
     recipe_of,
+    tuning_of,
 )
 from asvit.designs.stages import PRETRAINED, TrainingOutcome
 from asvit.runs.algorithms.training import TrainAlgorithm
@@ -111,15 +110,14 @@ class Trainings:
         return {"weights": str(self.folder / fractals.folder_of(name)), "new_head": True}
 
     def _tuning(self, name: str) -> dict[str, Any]:
-        """The learning rate of a network with published weights, which it should not unlearn.
+        """The recipe of a network with published weights, which it should not unlearn.
 
         Weights of a few thousand pictures take the usual one: ResNets that were trained on
         fractals came out worse at a half and a quarter of it, on drawn pictures and on digits.
         """
         if not self.last_round.network(name).pretrained.startswith(PREFIX):
             return {}
-        usual = recipe_of(self.last_round.results.pictures)["learning_rate"]
-        return {**TUNING, "learning_rate": TUNING_SHARE * usual}
+        return dict(tuning_of(self.last_round.results.pictures))
 
     def _of(self, name: str, epochs: int, folder: str, **options: Any) -> TrainAlgorithm:
         """A training of a network of the last round."""
