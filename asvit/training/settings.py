@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from asvit.core.settings import Presets, Settings, presets_with, seed_setting, setting
 from asvit.training.balance_settings import balance_setting
-from asvit.training.recipes import RECIPES, REFERENCE_BATCH
+from asvit.training.recipes import MUON_RATE, RECIPES, REFERENCE_BATCH
 from asvit.training.short_settings import initial_weights, labelled_data
 from asvit.training.token_plan import TokenPlan
 
@@ -143,7 +143,7 @@ class TrainSettings(Settings):
         1e-3,
         "Peak learning rate, after the warm-up.",
         above=0,
-        shown=f"{_RECIPE}, times batch size / 512",
+        shown=f"{_RECIPE}, times batch size / 512; with Muon three times that",
     )
     weight_decay: float = _by_recipe(
         0.05,
@@ -330,8 +330,9 @@ class TrainSettings(Settings):
         """Settings of a preset and its recipe, with the given ones in their place.
 
         The learning rate follows the batch: the recipe's for 512 images, times ``batch_size`` /
-        512; the rates at the start and the end are lowered to it. If the epochs are given, but
-        not the warm-up, it takes at most a fifth of them. Compact layers get two branches.
+        512, and three times that with Muon; the rates at the start and the end are lowered to it.
+        If the epochs are given, but not the warm-up, it takes at most a fifth of them. Compact
+        layers get two branches.
         """
         requested = {**cls.presets[preset], **given}
         return super().make(**_filled_in(requested, RECIPES[requested.get("recipe", "swin")]))
@@ -343,7 +344,7 @@ def _filled_in(requested: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[
     Values of a wrong type are left for the settings to refuse.
     """
     values = {**recipe, **requested}
-    base = values.pop("base_rate")
+    base = values.pop("base_rate") * (MUON_RATE if values.get("optimizer") == "muon" else 1)
     if isinstance(values["batch_size"], numbers.Integral):  # NumPy's, too
         values.setdefault("learning_rate", base * values["batch_size"] / REFERENCE_BATCH)
     rate = values.get("learning_rate")

@@ -58,8 +58,15 @@ def test_the_defaults_are_those_of_swin() -> None:
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_learning_rate_follows_the_batch(name: str) -> None:
     for size in (64, 512, 4096):
-        rate = made(recipe=name, batch_size=size).learning_rate
+        rate = made(recipe=name, batch_size=size, optimizer="adamw").learning_rate
         assert rate == RECIPES[name]["base_rate"] * size / 512
+        with_muon = made(recipe=name, batch_size=size, optimizer="muon").learning_rate
+        assert with_muon == pytest.approx(3 * rate)
+
+
+def test_the_recipe_with_muon_has_its_rate() -> None:
+    settings = made(recipe="small", batch_size=512)
+    assert (settings.optimizer, settings.learning_rate) == ("muon", 4.8e-2)
 
 
 @pytest.mark.parametrize("name", PRESETS)
