@@ -1,8 +1,8 @@
 """How large should a network be where the time to train it is short?
 
 The network of a family as wide as a limit of parameters allows, and narrower ones with a share of
-its multiply-adds, each trained by the recipe of a design for equal times on one core. A narrower
-one has more updates.
+its multiply-adds, each trained by the recipe of a design for equal times on one core, with either
+optimiser. A narrower one has more updates.
 
 Run from a checkout: ``python -m experiments.study_sizes``.
 """
@@ -14,8 +14,9 @@ from pathlib import Path
 
 from asvit.executors import one_thread
 from asvit.spaces import cost
+from experiments.compare_optimizers import OPTIMIZERS
 from experiments.study import Study, cases, pivot
-from experiments.study_designs import ADAMW, made_by_hand, train_on_all, updates_of
+from experiments.study_designs import made_by_hand, train_on_all, updates_of
 from experiments.tasks import load_task
 
 FAMILY, LIMIT = "resnet-parts", 1_500_000  # parameters
@@ -32,6 +33,7 @@ class Row:
     pictures: str
     minutes: int  # of the training
     share: float  # of the multiply-adds
+    optimizer: str
     seed: int
     architecture: str
     macs: int
@@ -39,16 +41,19 @@ class Row:
     accuracy: float  # of the test pictures, per cent
 
 
-def train(pictures: str, minutes: int, share: float, seed: int) -> Mapping[str, object]:
+def train(
+    pictures: str, minutes: int, share: float, optimizer: str, seed: int
+) -> Mapping[str, object]:
     """The accuracy of a network with a share of the multiply-adds, after so many minutes."""
     task, images = load_task(pictures)
     text = made_by_hand(FAMILY, pictures, max_params=LIMIT)
     if share < 1:
         most = round(share * cost(text, task.side, images.classes).macs)
         text = made_by_hand(FAMILY, pictures, max_params=LIMIT, max_macs=most)
-    folder = FOLDER / f"{pictures}-{minutes}-{share:g}-{seed}"
+    folder = FOLDER / f"{pictures}-{minutes}-{share:g}-{optimizer}-{seed}"
+    recipe = OPTIMIZERS[optimizer]
     with one_thread("cpu"):
-        trained, accuracy = train_on_all(pictures, text, 60 * minutes, folder, seed, **ADAMW)
+        trained, accuracy = train_on_all(pictures, text, 60 * minutes, folder, seed, **recipe)
     return {
         "architecture": text,
         "macs": trained.macs,
@@ -60,7 +65,9 @@ def train(pictures: str, minutes: int, share: float, seed: int) -> Mapping[str, 
 STUDY = Study(
     Row,
     Path(__file__).with_name("sizes.csv"),
-    cases(seed=range(2), minutes=MINUTES, pictures=SETS, share=SHARES),
+    cases(
+        seed=range(2), optimizer=("muon", "adamw"), minutes=MINUTES, pictures=SETS, share=SHARES
+    ),
     train,
     repeat="seed",
 )
@@ -68,7 +75,7 @@ STUDY = Study(
 
 def table() -> str:
     """Accuracies, and updates for each million multiply-adds in brackets, as Markdown."""
-    return pivot(STUDY.rows(), ("minutes", "share"), "pictures", _cell)
+    return pivot(STUDY.rows(), ("optimizer", "minutes", "share"), "pictures", _cell)
 
 
 def _cell(rows: Sequence[Row]) -> str:

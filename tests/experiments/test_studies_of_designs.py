@@ -102,7 +102,7 @@ def test_shares_of_a_network_are_trained_for_equal_times(monkeypatch: pytest.Mon
         return SimpleNamespace(macs=macs, history=[None] * 3), 50.0
 
     monkeypatch.setattr(study_sizes, "train_on_all", train)
-    whole, half = (study_sizes.train("drawn-300", 4, share, 1) for share in (1.0, 0.5))
+    whole, half = (study_sizes.train("drawn-300", 4, share, "adamw", 1) for share in (1.0, 0.5))
     assert requests == [("drawn-300", 240, 1, study_designs.ADAMW)] * 2
     assert 0.4 < float(str(half["macs"])) / float(str(whole["macs"])) <= 0.5
     assert cost(str(whole["architecture"]), 64, 5).params <= study_sizes.LIMIT
