@@ -104,6 +104,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "depths": compare_depths.table,
     "depths, stems": compare_depths.stems,
     "families": study_designs.table,
+    "families, muon": partial(study_designs.table, optimizer="muon"),
     "families, short": study_designs.short,
     "families, parameters": partial(study_designs.table, "1.5 M parameters"),
     "sizes": study_sizes.table,

@@ -63,6 +63,7 @@ BY_HAND = (
 #: The recipe of designs before they had Muon, as other studies of designs have it.
 ADAMW: Mapping[str, Any] = {"optimizer": "adamw", "learning_rate": 2e-3}
 FOLDER = Path("runs/designs")
+_OPTIMIZERS = ("muon", "adamw")
 _MOST = 10_000  # epochs
 
 
@@ -238,13 +239,14 @@ def ahead(limit: str = _LIMIT, design: str = "design", optimizer: str = "adamw")
 def short() -> str:
     """Points that designs are ahead of the ResNet made by hand within each limit, as Markdown.
 
-    With AdamW, and only where there are pairs on every set of pictures.
+    Only where there are pairs on every set of pictures.
     """
     lines, kinds = [], {"": "design", "transformers ": "design of transformers"}
-    for (kind, design), limit in itertools.product(kinds.items(), LIMITS):
-        known = _known(limit, "adamw")
-        lines.append([f"{kind}within {limit}", *_ahead(known, design, "resnet", SETS)])
-    columns = {"points more than resnet": "l", **dict.fromkeys(SETS, "r"), "all": "r"}
+    for optimizer, (kind, design), limit in itertools.product(_OPTIMIZERS, kinds.items(), LIMITS):
+        points = _ahead(_known(limit, optimizer), design, "resnet", SETS)
+        lines.append([optimizer, f"{kind}within {limit}", *points])
+    first = {"optimizer": "l", "points more than resnet": "l"}
+    columns = {**first, **dict.fromkeys(SETS, "r"), "all": "r"}
     return markdown(columns, [line for line in lines if line[-1]])
 
 
@@ -280,7 +282,7 @@ def mean_over_sets(differences: Sequence[ArrayLike]) -> IntervalEstimate:
 
 if __name__ == "__main__":
     STUDY.main(__doc__)
-    for limit, optimizer in itertools.product(LIMITS, ("muon", "adamw")):
+    for limit, optimizer in itertools.product(LIMITS, _OPTIMIZERS):
         for design in DESIGNS:
             print(ahead(limit, design, optimizer))
         print(table(limit, optimizer))

@@ -24,7 +24,7 @@ _WORTH = 300, 4  # updates and epochs that are worth a training, or time makes a
 _FASTER = 1.25  # times as fast is a smaller network that is worth it
 _EXAMPLES = 5  # networks whose median stands for those of a space
 #: Updates that are enough, and within how many epochs. On 300 drawn pictures a ResNet reached 84 %
-#: after 5,400 updates and 94 % after 16,000.
+#: after 5,400 updates and 94 % after 16,000 with AdamW, and 99.5 % after 6,000 with Muon.
 _UPDATES, _EPOCHS = 20_000, (100, 3_000)
 #: Updates for each multiply-add of a network; with fewer, a narrower one pays. See
 #: docs/evidence_designs.md.
