@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -19,7 +20,7 @@ from asvit.data.base import LabelledImages, Progress, Transform
 from asvit.data.decoding import check_as, image_file, kind_of_images, read_as
 from asvit.data.kinds import ImageKind, Picture
 from asvit.data.texts import Texts, composed
-from proxies.text import one_line
+from proxies.text import listed, one_line
 
 # Endings of other pictures, which are not passed over in silence: reading them is an error.
 _NEVER_READ = (".heic", ".heif", ".jxl", ".jp2", ".dng", ".cr2", ".cr3", ".nef", ".arw")
@@ -27,7 +28,11 @@ _LISTED = (*IMAGE_ENDINGS, *_NEVER_READ)
 
 
 _MAX_DEPTH = 100  # of nested folders
-_VALIDATION_FOLDERS = ("val", "validation", "valid", "dev", "test")  # best first
+TRAINING_FOLDERS = ("train", "training")  # best first
+_VALIDATION_FOLDERS = ("val", "validation", "valid", "dev", "eval", "test", "testing")  # likewise
+_PART = re.compile("train|val|test", re.IGNORECASE)
+# What systems keep beside pictures, thumbnails among it; names that begin so are hidden.
+_HIDDEN = (".", "@eaDir", "#recycle", "__MACOSX")
 
 PARTS = TRAIN, VALIDATION, TEST = "train", "validation", "test"
 
@@ -87,8 +92,9 @@ class ImageFiles(LabelledImages):
 class FolderDataset(ImageFiles):
     """Images of a folder: ``root/CLASS/**/image.jpg``, or ``root/image.jpg`` with one class.
 
-    Names are sorted, so that indices are the same on every machine. Names that begin with a dot
-    are ignored. ``reading`` is one of :data:`asvit.data.kinds.READINGS`, or empty.
+    Names are sorted, so that indices are the same on every machine. Names that begin with a dot,
+    and folders of thumbnails and rubbish that some systems make, are ignored. ``reading`` is one
+    of :data:`asvit.data.kinds.READINGS`, or empty.
     """
 
     def __init__(
@@ -123,6 +129,7 @@ def _files_by_class(root: Path) -> dict[str, list[str]]:
             f"{str(root)!r} holds both images ({one_line(flat[0])}) and folders"
             f" ({one_line(inner[0])}); use class folders only, or images only"
         )
+    _check_are_classes(root, inner)
     if inner:
         groups = {name: [f"{name}/{file}" for file in _walk(root / name)] for name in inner}
     else:
@@ -140,10 +147,23 @@ def _files_by_class(root: Path) -> dict[str, list[str]]:
     return groups
 
 
+def _check_are_classes(root: Path, folders: Iterable[str]) -> None:
+    """Raise a ValueError if some folders are parts by their names, and have the same classes."""
+    parts = [name for name in folders if _PART.search(name)]
+    if len(parts) < 2 or not any("train" in name.lower() for name in parts):
+        return
+    classes = set.intersection(*(set(list_folder(root / name)[1]) for name in parts))
+    if len(classes) > 1:
+        raise ValueError(
+            f"{str(root)!r} has {listed(map(repr, parts))}, which look like parts of one dataset, "
+            f"as each has {listed(map(repr, sorted(classes)[:2]))}; rename them train, val or test"
+        )
+
+
 def list_folder(folder: Path) -> tuple[list[str], list[str]]:
     """Sorted names of the images in ``folder``, and of its folders, except those of runs."""
     with os.scandir(folder) as scan:
-        visible = [e for e in scan if not e.name.startswith(".")]
+        visible = [e for e in scan if not e.name.startswith(_HIDDEN)]
     entries = sorted(visible, key=lambda e: (composed(e.name), e.name))
     folders = [e.name for e in entries if e.is_dir() and not _has_runs(Path(e.path))]
     # A broken link counts as an image, so that reading it reports the error.
@@ -167,9 +187,10 @@ def split_folders(root: Path, inner: Iterable[str] | None = None) -> list[str]:
     if inner is None:
         inner = list_folder(root)[1] if root.is_dir() else []
     names = {name.lower(): name for name in inner}  # of two that differ in case, the lower
-    splits = [names[name] for name in (TRAIN, *_VALIDATION_FOLDERS) if name in names]
-    both = TRAIN in names and len(splits) > 1
-    return splits if both and list_folder(root / splits[0])[1] else []
+    train = [names[name] for name in TRAINING_FOLDERS if name in names][:1]
+    others = [names[name] for name in _VALIDATION_FOLDERS if name in names]
+    both = train and others and list_folder(root / train[0])[1]
+    return [*train, *others] if both else []
 
 
 def find_images(folder: Path) -> list[Path]:

@@ -23,6 +23,7 @@ from asvit.data.copies import copies_in_words, distinct, divide_apart, equal_fil
 from asvit.data.files import (
     TEST,
     TRAIN,
+    TRAINING_FOLDERS,
     VALIDATION,
     FolderDataset,
     ImageFiles,
@@ -36,7 +37,7 @@ from asvit.data.shards import SHARDS, ShardedDataset
 from asvit.data.sources import DOWNLOAD, are_fractals, fractal_classes, open_dataset
 from asvit.data.store import cache_folder
 from asvit.data.tables import ListedDataset, has_part, is_table
-from proxies.text import one_line
+from proxies.text import listed, one_line
 
 _log = logging.getLogger(__name__)
 
@@ -87,8 +88,9 @@ def open_training_sets(
     later instances of the same classes.
 
     Args:
-        spec: ``FOLDER`` with class folders, or with ``train`` and ``val`` (or ``validation``,
-            ``valid``, ``dev``, ``test``) that contain them, in any case; ``TABLE.csv``;
+        spec: ``FOLDER`` with class folders, or with ``train`` (or ``training``) and ``val`` (or
+            ``validation``, ``valid``, ``dev``, ``eval``, ``test``, ``testing``) that contain them,
+            in any case; ``TABLE.csv``;
             ``wds:PATTERN``, ``torchvision:NAME``, ``hf:NAME``, ``digits``, ``fractal`` or
             ``fractal:CLASSES``.
             Stored images may be followed by how to read them, as in ``FOLDER:grey``.
@@ -140,12 +142,26 @@ def open_training_sets(
             f"{quantity(len(train), 'image')} for training, but {len(train.classes)} classes, "
             f"each of which needs one: {train.source}"
         )
+    _check_each_class(train, other)
     if train_on_validation:
         train = JoinedImages(train, more)
     the_same([(part.source, part.kind) for part in (train, other)], "training")
     provenance = {"source": train.source, "validation": other.source}
     provenance["digest"] = sets_digest(train, other)
     return TrainingSets(train, other, train.classes, provenance)
+
+
+def _check_each_class(train: LabelledImages, other: LabelledImages) -> None:
+    """Raise a ValueError for a class with images to validate alone; name those without any."""
+    unseen = np.setdiff1d(np.arange(len(train.classes)), train.labels)
+    if validated := np.intersect1d(unseen, other.labels).tolist():
+        raise ValueError(
+            f"class {train.classes[validated[0]]!r} has no image for training, but some for "
+            f"validation; move some, or leave the class out: {train.source}"
+        )
+    if unseen.size:
+        names = listed(repr(train.classes[label]) for label in unseen.tolist())
+        _log.warning("no image has the class %s: %s", names, train.source)
 
 
 def open_test_part(spec: str, reading: str = "") -> LabelledImages:
@@ -300,8 +316,8 @@ def _part_folders(folder: Path) -> list[str]:
     """As :func:`split_folders`, and a folder to train on that stands alone."""
     inner = list_folder(folder)[1] if folder.is_dir() else []
     # Beside other folders than these, "train" is the name of a class.
-    if [name.lower() for name in inner] == [TRAIN] and list_folder(folder / inner[0])[1]:
-        return inner
+    if len(inner) == 1 and inner[0].lower() in TRAINING_FOLDERS:
+        return inner if list_folder(folder / inner[0])[1] else []
     return split_folders(folder, inner)
 
 

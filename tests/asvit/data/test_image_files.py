@@ -108,7 +108,7 @@ def test_wrong_folders(tmp_path: Path) -> None:
         FolderDataset(tmp_path)
 
 
-@pytest.mark.parametrize("part", ["val", "validation", "valid", "dev", "test"])
+@pytest.mark.parametrize("part", ["val", "validation", "valid", "dev", "eval", "test"])
 def test_parts_are_no_classes(tmp_path: Path, part: str) -> None:
     write_image(tmp_path / "train" / "1.png")
     write_image(tmp_path / part / "1.png")
@@ -117,6 +117,16 @@ def test_parts_are_no_classes(tmp_path: Path, part: str) -> None:
     write_image(tmp_path / "train" / "cat" / "1.png")
     with pytest.raises(ValueError, match=r"holds splits, not classes; give '.*train'"):
         FolderDataset(tmp_path)
+
+
+def test_what_systems_keep_beside_pictures_is_passed_over(tmp_path: Path) -> None:
+    write_image(tmp_path / "cat" / "1.png")
+    write_image(tmp_path / "cat" / "@eaDir" / "1.png" / "THUMB_M.jpg")
+    write_image(tmp_path / "cat" / "#recycle" / "2.png")
+    write_image(tmp_path / "__MACOSX" / "cat" / "3.png")
+    write_image(tmp_path / "dog" / "inner" / "4.png")
+    images = FolderDataset(tmp_path)
+    assert [images.name(place) for place in range(len(images))] == ["cat/1.png", "dog/inner/4.png"]
 
 
 @pytest.mark.parametrize("kept", [0, 4_000])

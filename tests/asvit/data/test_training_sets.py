@@ -1,5 +1,6 @@
 """Images to train on and to validate with."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +69,7 @@ def test_the_digest_follows_the_seed_and_the_images_and_not_their_place(tmp_path
     assert opened(moved).provenance["digest"] != first
 
 
-@pytest.mark.parametrize("part", ["val", "validation", "valid", "dev", "test"])
+@pytest.mark.parametrize("part", ["val", "validation", "valid", "dev", "eval", "test"])
 def test_a_folder_of_parts(tmp_path: Path, part: str) -> None:
     fill(tmp_path / "pets" / "train", cat=3, dog=4)
     fill(tmp_path / "pets" / part, cat=2, dog=1)
@@ -111,6 +112,38 @@ def test_names_of_parts_may_have_capitals(tmp_path: Path) -> None:
     assert pictures.paths[0].exists()
     with pytest.raises(ValueError, match=r"holds splits, not classes; give '.*Train'"):
         open_dataset(str(tmp_path / "pets"))
+
+
+def test_parts_may_have_other_usual_names(tmp_path: Path) -> None:
+    fill(tmp_path / "pets" / "Training", cat=3, dog=4)
+    fill(tmp_path / "pets" / "Testing", cat=2, dog=1)
+    sets = opened(tmp_path / "pets")
+    assert (sets.classes, len(sets.train), len(sets.validation)) == (("cat", "dog"), 7, 3)
+    assert PartedPictures(tmp_path / "pets").classes == ("cat", "dog")
+    assert open_test_part(str(tmp_path / "pets")).source.startswith("folder Testing")
+
+
+@pytest.mark.parametrize("names", [("seg_train", "seg_test"), ("train_images", "val_images")])
+def test_parts_of_other_names_are_not_taken_for_classes(
+    tmp_path: Path, names: tuple[str, str]
+) -> None:
+    for name in names:
+        fill(tmp_path / "pets" / name, cat=3, dog=3)
+    with pytest.raises(ValueError, match=r"look like parts of one dataset, as each has 'cat', 'd"):
+        opened(tmp_path / "pets")
+    # One folder in common, such as of a year, says nothing.
+    shutil.rmtree(tmp_path / "pets" / names[1])
+    fill(tmp_path / "pets" / names[1], cat=5)
+    assert open_dataset(str(tmp_path / "pets")).classes == tuple(sorted(names))
+
+
+def test_a_class_to_validate_alone_is_refused(tmp_path: Path) -> None:
+    fill(tmp_path, cat=3, dog=1)
+    table = tmp_path / "some.csv"
+    lines = ["image,class,part", "cat/000.png,cat,train", "cat/001.png,cat,train"]
+    table.write_text("\n".join([*lines, "dog/000.png,dog,validation"]), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"class 'dog' has no image for training, but some for"):
+        opened(table)
 
 
 def test_train_may_be_a_class(tmp_path: Path) -> None:
