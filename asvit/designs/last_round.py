@@ -37,8 +37,10 @@ class LastRound:
 
     @property
     def entrants(self) -> Sequence[str]:
-        """Its stages that have a network."""
-        return [*self._networks]
+        """Its stages that have a network, but for those where it has dropped out."""
+        results, names = self.results, [*self._networks]
+        planned = results.epochs.epochs if "epochs" in results else names
+        return [name for name in names if name in planned and results.get(name, True)]
 
     def network(self, name: str) -> Entrant:
         """The network of a stage."""

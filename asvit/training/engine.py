@@ -44,6 +44,10 @@ _HITS = "hits"  # images of the epoch that were classified rightly
 _KEPT = "nothing after the last checkpoint was kept"
 
 
+class Diverged(ValueError):
+    """A loss or a weight became infinite or NaN."""
+
+
 @dataclass(frozen=True)
 class Step:
     """Progress within an epoch, from 0."""
@@ -348,7 +352,7 @@ class Engine:
         means, keep = self.processes.mean_and_any(losses, wanted)
         for step, loss in enumerate(means.tolist(), first + 1):
             if not math.isfinite(loss):
-                raise ValueError(
+                raise Diverged(
                     f"the loss became {loss} in epoch {epoch + 1}, step {step}; {self._advice}"
                 )
         return means, keep
@@ -357,7 +361,7 @@ class Engine:
         """Refuse NaN and infinity; it waits for the device."""
         finite = torch.stack([p.detach().isfinite().all() for p in self.network.parameters()])
         if not bool(finite.all()):
-            raise ValueError(
+            raise Diverged(
                 f"weights became infinite or NaN in epoch {epoch + 1}, step {step}; {self._advice}"
             )
 

@@ -49,7 +49,7 @@ from asvit.designs.stages import (
 )
 from asvit.executors import Workers
 from asvit.runs.algorithms.design_search import DesignSearch, least_seconds, plan_of
-from asvit.runs.algorithms.design_trainings import Trainings
+from asvit.runs.algorithms.design_trainings import Trainings, unless_it_fails
 from asvit.runs.timing import fresh_latency, latency
 from asvit.runs.trained_on import count_trained
 from asvit.search.settings import TrainingSearchSettings
@@ -143,8 +143,12 @@ class DesignPlan:
 
         Where the time does not allow the slowest the fewest epochs, all have fewer pictures.
         """
-        last_round = self.last_round
-        plans = {name: self.trainings.finalist(name, 2).plan() for name in last_round.entrants}
+        last_round, plans = self.last_round, dict[str, dict[str, Any]]()
+        for name in (entrants := last_round.entrants):
+            network, alone = last_round.network(name), not plans and name == entrants[-1]
+            plan = unless_it_fails(network, self.trainings.finalist(name, 2).plan, alone=alone)
+            if plan is not None:
+                plans[name] = plan
         enough = enough_epochs(max(plan["steps_per_epoch"] for plan in plans.values()))
         seconds = {name: enough * float(plan["time"]["epoch"]) for name, plan in plans.items()}
         fewer, hours = dict[str, int](), None
@@ -152,7 +156,8 @@ class DesignPlan:
             time = self.hours.left_for("last round") / len(plans)
             shortest = _FEWEST_EPOCHS / enough * max(seconds.values())
             if time < shortest:
-                fewer = dict.fromkeys(plans, last_round.fewer_pictures(time / shortest))
+                most = min(plan["images"]["train"] for plan in plans.values())  # without copies
+                fewer = dict.fromkeys(plans, min(most, last_round.fewer_pictures(time / shortest)))
             seconds = {name: min(took, time) for name, took in seconds.items()}
             hours = time / 3600
         speeds = {

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from asvit.core.run_files import PRETRAINED_WEIGHTS
 from asvit.designs import fractals
@@ -18,10 +19,16 @@ from asvit.designs.recipe import (
     recipe_of,
     tuning_of,
 )
-from asvit.designs.stages import PRETRAINED, TrainingOutcome
+from asvit.designs.stages import PRETRAINED, Entrant, TrainingOutcome
 from asvit.runs.algorithms.training import TrainAlgorithm
 from asvit.spaces.timm_models import PREFIX
+from asvit.training.engine import Diverged
 from asvit.training.metrics import seconds_of_an_epoch
+from proxies.messages import first_line
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _LAST_EPOCHS = 0.1  # share of the last epochs whose accuracies decide the last round
 
@@ -151,6 +158,23 @@ class Trainings:
             quiet=True,  # the list has named them
             **self.stage_options(folder),
         )
+
+
+def unless_it_fails(network: Entrant, work: Callable[[], T], *, alone: bool) -> T | None:
+    """What a training of the last round comes to; None where it fails, as it would again.
+
+    A network that is ``alone`` cannot drop out.
+    """
+    try:
+        return work()
+    except (Diverged, MemoryError) as error:
+        if alone:
+            raise
+        logger.warning(
+            "%s drops out of the last round: %s",
+            *(network.architecture, first_line(error).partition(";")[0]),
+        )
+        return None
 
 
 def train(run: TrainAlgorithm) -> TrainingOutcome:

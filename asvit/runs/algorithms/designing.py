@@ -53,7 +53,7 @@ from asvit.runs.algorithms.design_copies import export_copies, files_beside_copi
 from asvit.runs.algorithms.design_plan import DesignPlan
 from asvit.runs.algorithms.design_search import search_outcome
 from asvit.runs.algorithms.design_testing import DesignTest
-from asvit.runs.algorithms.design_trainings import train
+from asvit.runs.algorithms.design_trainings import train, unless_it_fails
 from asvit.runs.algorithms.search import SearchAlgorithm, with_multiple
 from asvit.runs.checks import check_stay, find_space
 from asvit.runs.command_latency import forget
@@ -380,9 +380,15 @@ class DesignAlgorithm(DesignRun):
         return search_outcome(run.run())
 
     def _last_round(self, name: str) -> TrainingOutcome | None:
-        """Train a finalist; nothing where there are fewer."""
-        if name not in self.plan.last_round.entrants:
+        """Train a finalist; nothing where there are fewer, or where it drops out."""
+        last_round = self.plan.last_round
+        if name not in last_round.entrants:
             return None
+        network, alone = last_round.network(name), len(last_round.entrants) == 1
+        return unless_it_fails(network, partial(self._finalist, name), alone=alone)
+
+    def _finalist(self, name: str) -> TrainingOutcome:
+        """Train a finalist, on fractals first where it begins with them."""
         lengths, trainings = self.results.epochs, self.plan.trainings
         warm = name in lengths.fractals
         before = [trainings.on_fractals(name, *lengths.fractals[name]).run()] if warm else []

@@ -54,17 +54,21 @@ class Fakes:
         self.searched: list[int | None] = []  # limits
         self.multiples: list[int | None] = []  # of the widths of searches
         self.stop_at = ""
+        self.failing: dict[str, Exception] = {}  # stages, and what they raise
         self.slow: dict[str, float] = {}  # beginnings of texts: milliseconds at any width
         self.validation = {"finalist-1": 60.0}  # accuracies
         self.trained: dict[str, TrainSettings] = {}  # folder to settings
         self.balances: dict[str, str] = {}  # how runs balance classes
         self.check = PredictorCheck(0.3, Interval(0.1, 0.6), ())
+        self.pictures = 10_000  # of a training
         self.ran = 0.0  # seconds of a run in all its sessions
 
     def called(self, name: str) -> None:
         self.calls.append(name)
         if name == self.stop_at:
             raise KeyboardInterrupt
+        if name in self.failing:
+            raise self.failing[name]
 
     def stop_in(self, stage: str, *args: Any, **options: Any) -> None:
         """A design that is stopped in a stage."""
@@ -104,8 +108,11 @@ class Fakes:
         )  # fmt: skip
 
     def plan(self, run: TrainAlgorithm) -> object:
+        if (error := self.failing.get(f"plan of {run.folder.name}")) is not None:
+            raise error
         macs = cost(run.settings.architecture, run.settings.image_size, 2).macs
-        return {"steps_per_epoch": 10, "time": {"epoch": macs / 1e6, "images_per_second": 10.0}}
+        times = {"epoch": macs / 1e6, "images_per_second": 10.0}
+        return {"steps_per_epoch": 10, "images": {"train": self.pictures}, "time": times}
 
     def predict(self, weights: Path, images: list[str], **_: object) -> list[object]:
         self.called(f"test {Path(weights).name}")
@@ -166,7 +173,9 @@ def last_round(
         pictures=facts,
         search=SearchOutcome(ranking=[], ranked=False, variance={}, prediction="", command=""),
         finalists=Finalists(side=32, networks=networks, pretrained=[]),
-        epochs=Lengths(epochs={}, pictures={}, fractals={}, seconds={}),
+        epochs=Lengths(
+            epochs=dict.fromkeys(FINALISTS, epochs), pictures={}, fractals={}, seconds={}
+        ),
         **{
             name: TrainingOutcome(validation=accuracy, **size)
             for name, accuracy in zip(FINALISTS, accuracies, strict=False)

@@ -114,7 +114,11 @@ def test_the_last_round_takes_fewer_pictures_where_two_epochs_are_too_long(
     results = last_round(picture_facts("ab", 5_000), networks, [0.0, 99.0])
     plan = plan_of(results, tmp_path, hours=0.1, image_size=32)
     plans = {
-        name: {"steps_per_epoch": 60, "time": {"epoch": seconds, "images_per_second": 1.0}}
+        name: {
+            "steps_per_epoch": 60,
+            "images": {"train": 4_000},
+            "time": {"epoch": seconds, "images_per_second": 1.0},
+        }
         for name, seconds in took.items()
     }
     monkeypatch.setattr(
@@ -125,6 +129,8 @@ def test_the_last_round_takes_fewer_pictures_where_two_epochs_are_too_long(
     time = share * 330 / 2
     assert lengths.hours == pytest.approx(time / 3600)
     assert lengths.pictures == dict.fromkeys(names, int(time / 80 * 4_000))
+    plans["finalist-1"]["images"]["train"] = 50  # all others are copies of those to validate on
+    assert plan.epochs().pictures == dict.fromkeys(names, 50)
     assert lengths.seconds == pytest.approx(dict.fromkeys(names, time))
     # An epoch of all pictures is expected to take as long for each as it did.
     fewer, results["epochs"] = lengths.pictures["finalist-2"], lengths

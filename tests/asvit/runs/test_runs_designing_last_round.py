@@ -19,6 +19,7 @@ from asvit.runs.algorithms.design_trainings import train
 from asvit.runs.designing import DesignRun, design
 from asvit.search.rows import PredictorCheck
 from asvit.spaces import cost, load_space
+from asvit.training.engine import Diverged
 from tests.asvit.runs.designing_fakes import (
     SPACE,
     Fakes,
@@ -126,6 +127,35 @@ def test_a_first_family_that_is_behind_is_said_to_be_chosen_for_lack_of_proof(
         "by two standard errors on the validation pictures after a training that is long enough "
         "to tell"
     )
+
+
+@pytest.mark.parametrize("stage", ["finalist-2", "plan of finalist-2"])
+@pytest.mark.parametrize("error", [Diverged("the loss became nan; try"), MemoryError("no")])
+def test_a_network_whose_training_fails_drops_out(
+    stage: str,
+    error: Exception,
+    pictures: Path,
+    tmp_path: Path,
+    fakes: Fakes,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    fakes.failing = {stage: error}
+    fakes.stop_in("training", pictures, max_params="100K", space=SPACE, out=tmp_path)
+    assert results_in(tmp_path)["finalist-2"] is None
+    why = str(error).partition(";")[0]
+    assert f"drops out of the last round: {why}" in caplog.text
+    result = design(pictures, max_params="100K", space=SPACE, out=tmp_path)  # goes on
+    assert fakes.calls.count("finalist-2") == (stage == "finalist-2")
+    assert len(result.last_round) == 2
+    assert result.hand_made is None  # it was the one made by hand
+
+
+def test_a_design_whose_last_network_fails_says_so(
+    pictures: Path, tmp_path: Path, fakes: Fakes
+) -> None:
+    fakes.failing = {f"finalist-{place}": Diverged(f"loss {place}") for place in (1, 2, 3)}
+    with pytest.raises(Diverged, match="loss 3"):
+        design(pictures, max_params="100K", space=SPACE, out=tmp_path)
 
 
 def shown(racer: Racer) -> str:
