@@ -68,7 +68,7 @@ class Origin:
     device: str  # its type, such as "cpu"
     stages: tuple[Mapping[str, Any], ...]  # measured costs of the stages of tokens
     versions: Mapping[str, str]  # of libraries
-    # Of images that are no RGB pictures, so that all sessions have the same; None for ImageNet's.
+    # Of the images, so that all sessions have the same; None for ImageNet's.
     normalisation: Normalisation | None = None
     teacher: str = ""  # digest of its weights, if there is one
 

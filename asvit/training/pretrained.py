@@ -13,9 +13,11 @@ from asvit.core.files import check_plain, expanded
 from asvit.core.records import MALFORMED
 from asvit.core.run_files import INHERITED, MODEL, RESULT
 from asvit.core.tensor_files import read_header
+from asvit.data.kinds import PICTURES
+from asvit.data.statistics import Normalisation
 from asvit.networks import Network, WeightsFile, load_state, read_state
 from asvit.networks.positions import resampled
-from asvit.spaces.timm_models import TimmModel
+from asvit.spaces.timm_models import PREFIX, TimmModel
 from proxies.messages import first_line
 from proxies.text import listed, one_line
 
@@ -85,6 +87,29 @@ def other_classes(text: str, classes: tuple[str, ...]) -> str:
     if sorted(stored) == sorted(classes):
         return f"the classifier in {path} has the classes of the images in another order"
     return f"the classifier in {path} is for other classes than the images: {listed(stored)}"
+
+
+def picture_statistics(text: str, architecture: str) -> Normalisation | None:
+    """How pictures of 8-bit RGB are normalised for weights; None if as ImageNet's.
+
+    A file or run folder of ours says it. One of timm's has the weights of a ``timm:`` architecture
+    as timm publishes them.
+    """
+    try:
+        header = read_header(weights_path(text), links=True)
+        prepared = WeightsFile.described(header, {}).preparation
+        if not prepared.kind.picture:
+            return None
+        mean, std = prepared.mean, prepared.std
+    except (SafetensorError, *MALFORMED):
+        if not architecture.startswith(PREFIX):
+            return None
+        config = timm.get_pretrained_cfg(TimmModel.parse(architecture).name)
+        if config is None or len(config.mean) != PICTURES.channels:
+            return None
+        mean, std = config.mean, config.std
+    own = Normalisation(tuple(mean), tuple(std))
+    return None if own == Normalisation() else own
 
 
 def architecture_in(text: str) -> str:

@@ -33,7 +33,12 @@ from asvit.training.balance import imbalance
 from asvit.training.checkpoint import Checkpoint, Origin, Saved, settings_in
 from asvit.training.distillation import Teacher, load_teacher
 from asvit.training.precision import resolve_precision
-from asvit.training.pretrained import load_pretrained, other_classes, weights_paths
+from asvit.training.pretrained import (
+    load_pretrained,
+    other_classes,
+    picture_statistics,
+    weights_paths,
+)
 from asvit.training.recipes import small_batch
 from asvit.training.result import TrainResult, export_command
 from asvit.training.session import Session
@@ -256,10 +261,14 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         )
 
     def _statistics(self) -> Normalisation | None:
-        """Mean and deviation of the channels of images that are no RGB pictures; else None."""
+        """Mean and deviation of the channels; None for those of ImageNet.
+
+        RGB pictures have those of the weights that the training starts from, others their own.
+        """
         s = self.settings
         if self.sets.kind.picture:
-            return None
+            named = self.network.architecture
+            return None if s.weights is None else picture_statistics(s.weights, named)
         with self.processes.first_before_others():  # which then find the files in memory
             return channel_statistics(
                 self.sets.train,

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from asvit.core.progress import Progress
 from asvit.networks import Network, WeightsFile
@@ -120,6 +121,23 @@ def test_fine_tuning_starts_from_the_weights(tmp_path: Path) -> None:
     ours, theirs = weights(tmp_path / "second"), weights(tmp_path / "first")
     for name in theirs:
         torch.testing.assert_close(ours[name], theirs[name], atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("host", [ARCH, "timm:vit_tiny_patch16_224(embed_dim=24,depth=1)"])
+def test_fine_tuning_normalises_pictures_as_the_weights_have_it(tmp_path: Path, host: str) -> None:
+    network, first = Network(host, 32, 3), tmp_path / "first.safetensors"
+    if host == ARCH:  # a file of ours says it; one of timm's weights is as its network has it
+        facts = {"mean": [0.5, 0.4, 0.3], "std": [0.5, 0.5, 0.5]}
+        WeightsFile(network, network.build().state_dict(), facts=facts).write(first)
+    else:
+        facts = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
+        save_file(network.build().state_dict(), first)
+    options = {**TINY, "epochs": 1, "weights": str(first), "new_head": True}
+    run_training(host, out=tmp_path / "second", **options)
+    written = WeightsFile.read(tmp_path / "second" / "model.safetensors").facts
+    assert {name: written[name] for name in facts} == facts
+    stored = Checkpoint.read(tmp_path / "second" / "checkpoint.safetensors")
+    assert list(stored.origin.normalisation.mean) == facts["mean"]
 
 
 def test_images_for_validation_that_the_weights_were_trained_on_are_counted(
