@@ -74,7 +74,7 @@ class Limits:
 
     def shown(self, arch: Architecture) -> Architecture:
         """An architecture as tables show it: below a limit it has the width of its network."""
-        return self.network(arch) if self._settings.sized else self._deep(arch)
+        return self.network(arch) if self._settings.limited else self._deep(arch)
 
     def _deep(self, arch: Architecture) -> Architecture:
         """The architecture with the depths that the settings ask for."""

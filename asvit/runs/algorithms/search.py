@@ -186,7 +186,8 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
     @cached_property
     def space(self) -> SearchSpace:
         """What is searched."""
-        return find_space(self.settings.space, image_size=self.settings.image_size)
+        s = self.settings
+        return find_space(s.space, image_size=s.image_size, width=s.width)
 
     @cached_property
     def shared(self) -> RDBStorage | None:

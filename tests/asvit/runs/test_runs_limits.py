@@ -67,11 +67,8 @@ def search(out: Path, **given: Any) -> tuple[SearchResult, list[str]]:
     trains = given.get("controller") == "predictor" or "trainings" in given
     sizes = {"classes": 5} if trains else {}
     evaluate = Evaluate(32, 5 if trains else 1000)
-    result = run_search(
-        **{"space": "asvit-tiny", "image_size": 32, "out": out, "evaluate": evaluate},
-        **sizes,
-        **given,
-    )
+    usual = {"space": "asvit-tiny", "image_size": 32, "out": out, "evaluate": evaluate}
+    result = run_search(**{**usual, **sizes, **given})
     return result, evaluate.texts
 
 
@@ -125,6 +122,17 @@ def test_nothing_outside_is_measured_or_reported(
         assert found == (depths or (1, 1, 1, 1))
 
 
+@pytest.mark.parametrize("limits", [{"max_params": "100K"}, {"max_latency": "8ms"}])
+def test_networks_of_a_given_width_are_reported_as_they_are_trained(
+    limits: dict[str, str], tmp_path: Path, timed: list[str]
+) -> None:
+    width = {"width": 8} if "max_params" in limits else {}  # else the usual one of trainings
+    result, texts = search(tmp_path, controller="random", trainings=14, **width, **limits)
+    check(result, texts, tmp_path)
+    assert load_space("asvit-tiny").parse(result.seed_architecture).width == width.get("width", 16)
+    assert {load_space("asvit-tiny").parse(text.split()[0]).width for text in timed} <= {16}
+
+
 @pytest.mark.parametrize(
     ("space", "controller"),
     [
@@ -167,6 +175,12 @@ def test_a_search_goes_on_as_if_never_stopped_and_times_nothing_twice(
 def test_what_cannot_be_is_refused_before_there_is_a_folder(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="parameters, more than the 12 allowed"):
         search(tmp_path / "run", max_params=12)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_width_that_does_not_suit_all_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="width=4 is less than its 8 heads"):
+        search(tmp_path / "run", space="asvit", controller="random", trainings=14, width=4)
     assert not (tmp_path / "run").exists()
 
 
