@@ -60,8 +60,8 @@ def depth(model: nn.Module) -> int:
 def embedding_width(model: nn.Module) -> int:
     """Channels of a token in the first block; a trivial baseline, higher is better.
 
-    The output channels of the block's last map: the width of the first stage of a pyramid, or of
-    the first of several branches.
+    The output channels of the block's last map that is not depthwise: the width of the first stage
+    of a pyramid, or of the first of several branches.
 
     Raises:
         ValueError: If the model has no list of blocks, or the first block neither a linear map nor
@@ -73,7 +73,8 @@ def embedding_width(model: nn.Module) -> int:
         192
     """
     name, block = next(iter(residual_blocks(model).items()))
-    maps = [part for part in block.modules() if isinstance(part, Map)]
+    parts = block.modules()
+    maps = [part for part in parts if isinstance(part, Map) and part.weight.shape[1] > 1]
     if not maps:
         raise ValueError(
             f"{name} of {type(model).__name__} has neither a linear map nor a convolution"

@@ -14,9 +14,12 @@ from hypothesis import strategies as st
 from scipy.stats import rankdata
 from torch import Tensor, nn
 
+import asvit
 from proxies import az_expressivity, az_nas_aggregate, az_progressivity, az_trainability
 from proxies.az_nas import BlockFeature, standard_normal_like, watch_blocks
 from tests.proxies.networks import MODELS, NETWORKS, VIT, Lambda, chain, timm_network
+
+TOPOLOGY = "4,2,2|4,1,2|4,1,2|4,1,2|16,8"
 
 
 def unit(weight: Tensor, stride: int = 1) -> nn.Module:
@@ -114,6 +117,19 @@ def test_expressivity_of_a_vision_transformer_equals_its_definition(vit: nn.Modu
     assert len(expected) == 4
     assert az_expressivity(vit, images) == pytest.approx(sum(expected), rel=1e-9)
     assert az_progressivity(vit, images) == pytest.approx(min(np.diff(expected)), rel=1e-7)
+
+
+@torch.no_grad()
+def test_a_convolution_inside_a_feed_forward_part_hides_no_block() -> None:
+    plain, mixing = (asvit.build(TOPOLOGY + end, 32).double() for end in ("", ";mixing=ffn"))
+    mixing.load_state_dict(plain.state_dict(), strict=False)
+    for block in (block for stage in mixing.layers for block in stage.blocks):
+        block.inner.weight.zero_()
+        block.inner.weight[:, :, 1, 1] = 1  # the identity
+    images = torch.randn(3, 3, 32, 32, dtype=torch.float64)
+    torch.testing.assert_close(mixing(images), plain(images))
+    for measure in (az_expressivity, az_trainability):
+        assert measure(mixing, images) == pytest.approx(measure(plain, images), rel=1e-6)
 
 
 def test_trainability_of_a_vision_transformer_equals_its_definition(vit: nn.Module) -> None:

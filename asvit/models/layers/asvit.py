@@ -5,7 +5,7 @@ Windows are parts of a token grid, without shift and without positions.
 
 from collections.abc import Iterable
 from functools import partial
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from timm.layers import Conv2dSame, DropPath, Mlp
@@ -116,18 +116,31 @@ def join_windows(x: Tensor, splits: int, height: int, width: int) -> Tensor:
 class Block(nn.Module):
     """Pre-norm transformer block: attention in windows, then the feed-forward part."""
 
+    feed_forward: ClassVar[type[Mlp]] = Mlp
+
     def __init__(self, dim: int, heads: int, hidden: int, *, drop_path: float = 0.0) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(dim)
         self.attn = SelfAttention(dim, heads)
         # The nesting matches the parameter names of the released code.
-        self.mlps = nn.ModuleList([nn.Sequential(nn.LayerNorm(dim), Mlp(dim, hidden))])
+        self.mlps = nn.ModuleList(
+            [nn.Sequential(nn.LayerNorm(dim), self.feed_forward(dim, hidden))]
+        )
         self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, windows, tokens, dim] -> [B, windows, tokens, dim]``."""
         x = x + self.drop_path(self.attn(self.norm1(x)))
         return cast("Tensor", x + self.drop_path(self.mlps[0](x)))
+
+
+class GridMlp(Mlp):  # type: ignore[misc]
+    """A feed-forward part of a grid of tokens, with a convolution before its activation."""
+
+    def forward(self, x: Tensor, inner: nn.Module) -> Tensor:
+        """``[B, h, w, dim] -> [B, h, w, dim]``; ``inner`` takes ``[B, hidden, h, w]``."""
+        hidden = inner(self.fc1(x).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return cast("Tensor", self.fc2(self.act(hidden)))
 
 
 class MixingBlock(Block):
@@ -139,6 +152,8 @@ class MixingBlock(Block):
         Wang et al. 2021, PVTv2, arXiv:2106.13797.
     """
 
+    feed_forward = GridMlp
+
     def __init__(self, dim: int, heads: int, hidden: int, *, drop_path: float = 0.0) -> None:
         super().__init__(dim, heads, hidden, drop_path=drop_path)
         self.inner = depthwise(hidden)
@@ -148,9 +163,7 @@ class MixingBlock(Block):
         mixed = self.attn(split_windows(self.norm1(x), splits))
         x = x + self.drop_path(join_windows(mixed, splits, *x.shape[1:3]))
         norm, mlp = cast("Any", self.mlps[0])
-        hidden = mlp.fc1(norm(x)).permute(0, 3, 1, 2)
-        hidden = self.inner(hidden).permute(0, 2, 3, 1)
-        return cast("Tensor", x + self.drop_path(mlp.fc2(mlp.act(hidden))))
+        return cast("Tensor", x + self.drop_path(mlp(norm(x), self.inner)))
 
 
 def depthwise(dim: int) -> nn.Conv2d:
