@@ -55,7 +55,7 @@ class DesignSettings(Settings):
         None,
         "Side of the square images, in pixels.",
         at_least=32,
-        shown="the pictures' own, at most 224; smaller where limits or time are tight",
+        shown="the pictures' own, from 64 to 224; smaller where limits or time are tight",
     )
     balance: Literal["auto", "none", "weights", "sampling"] = setting(
         "auto",
