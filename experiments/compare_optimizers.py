@@ -1,8 +1,8 @@
 """Does Muon train networks better than AdamW, in equal time?
 
 A ResNet and a ShiftViT with the parts that pay, as wide as 10 M multiply-adds allow, trained for
-equal times on one core by the recipe of a design: with Muon, as designs do, and with AdamW at the
-rate that designs had before, and at twice that.
+equal times on one core by the recipe of a design: with Muon at the weight decay of designs and at
+a tenth of it, and with AdamW at the rate that designs had before, and at twice that.
 
 Run from a checkout: ``python -m experiments.compare_optimizers``.
 """
@@ -18,10 +18,13 @@ from experiments.study_designs import ADAMW, LIMITS, SETS, made_by_hand, train_o
 
 MINUTES = 4
 FAMILIES = ("resnet-parts", "shiftvit-parts")
+_MUON = {"optimizer": "muon", "learning_rate": 6e-3, "weight_decay": 0.05}
 OPTIMIZERS: Mapping[str, Mapping[str, Any]] = {
     "adamw": ADAMW,
     "adamw, twice the rate": {**ADAMW, "learning_rate": 4e-3},
-    "muon": {"optimizer": "muon", "learning_rate": 6e-3},
+    "adamw, decay 0.5": {**ADAMW, "weight_decay": 0.5},
+    "muon": _MUON,
+    "muon, decay 0.5": {**_MUON, "weight_decay": 0.5},
 }
 FOLDER = Path("runs/optimizers")
 

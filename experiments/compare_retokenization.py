@@ -32,6 +32,7 @@ SETTINGS: Mapping[str, Any] = {
     "recipe": "small",
     "optimizer": "adamw",
     "learning_rate": 2e-3,
+    "weight_decay": 0.05,
     "drop_path": 0.0,
     "data": "fractal:10",
     "train_images": 2000,

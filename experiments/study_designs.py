@@ -61,9 +61,9 @@ BY_HAND = (
     *("swin", "deit", "shiftvit", "shiftvit-parts"),
 )
 #: The recipe of designs before they had Muon, as other studies of designs have it.
-ADAMW: Mapping[str, Any] = {"optimizer": "adamw", "learning_rate": 2e-3}
+ADAMW: Mapping[str, Any] = {"optimizer": "adamw", "learning_rate": 2e-3, "weight_decay": 0.05}
 FOLDER = Path("runs/designs")
-_OPTIMIZERS = ("muon", "adamw")
+_OPTIMIZERS = ("muon, decay 0.5", "muon", "adamw")
 _MOST = 10_000  # epochs
 
 
@@ -83,7 +83,7 @@ class Row:
     accuracy: float  # of the test pictures, per cent
     seconds: float  # in all
     processor: str = ""  # name and instructions; of the first 165 neither, of 80 more the name
-    optimizer: str = "adamw"  # that designs had; also of searches
+    optimizer: str = "adamw"  # that designs had, searches too; with its weight decay, unless 0.05
 
 
 def compare(pictures: str, limit: str, network: str, seed: int) -> Mapping[str, object]:
@@ -103,7 +103,8 @@ def compare(pictures: str, limit: str, network: str, seed: int) -> Mapping[str, 
             }
     # Processors of one name may differ in the instructions that they have, and so in speed.
     kind = torch.backends.cpu.get_cpu_capability()
-    optimizer = RECIPES["small"]["optimizer"]
+    recipe = RECIPES["small"]
+    optimizer = f"{recipe['optimizer']}, decay {recipe['weight_decay']:g}"
     return {**values, "processor": f"{processor()}, {kind}", "optimizer": optimizer}
 
 

@@ -33,6 +33,7 @@ _RECIPES = {
         batch_size=64,
         optimizer="muon",
         base_rate=1.6e-2,
+        weight_decay=0.5,
         warmup_epochs=10,
         clip=1.0,
         auto_augment="none",

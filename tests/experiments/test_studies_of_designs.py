@@ -17,6 +17,7 @@ from asvit.core.run_files import MODEL
 from asvit.designs.recipe import recipe_for
 from asvit.networks import WeightsFile
 from asvit.spaces import build, cost
+from asvit.training.recipes import RECIPES
 from experiments import (
     compare_depths,
     compare_optimizers,
@@ -121,12 +122,13 @@ def test_optimisers_train_one_network_for_equal_times(monkeypatch: pytest.Monkey
     for optimizer in compare_optimizers.OPTIMIZERS:
         row = compare_optimizers.train("digits", "resnet-parts", optimizer, 1)
         assert (row["accuracy"], row["epochs"]) == (50.0, 3)
-    pictures, texts, seconds, folders, seeds, names, rates = zip(*requests, strict=True)
+    pictures, texts, seconds, folders, seeds, names, rates, decays = zip(*requests, strict=True)
     assert (set(pictures), set(seconds), set(seeds)) == ({"digits"}, {240}, {1})
-    assert (len(set(texts)), len(set(folders))) == (1, 3)
-    designs = recipe_for(5_000)["learning_rate"]
-    assert names == ("adamw", "adamw", "muon")
-    assert rates == (study_designs.ADAMW["learning_rate"], 4e-3, designs)
+    assert (len(set(texts)), len(set(folders))) == (1, 5)
+    before, now = study_designs.ADAMW["learning_rate"], recipe_for(5_000)["learning_rate"]
+    assert names == ("adamw",) * 3 + ("muon",) * 2
+    assert rates == (before, 4e-3, before, now, now)
+    assert decays == (0.05, 0.05, 0.5, 0.05, RECIPES["small"]["weight_decay"])
 
 
 def test_networks_for_smaller_images_are_as_wide_as_the_limit_allows(

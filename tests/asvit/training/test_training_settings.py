@@ -67,6 +67,7 @@ def test_the_learning_rate_follows_the_batch(name: str) -> None:
 def test_the_recipe_with_muon_has_its_rate() -> None:
     settings = made(recipe="small", batch_size=512)
     assert (settings.optimizer, settings.learning_rate) == ("muon", 4.8e-2)
+    assert settings.weight_decay == 0.5
 
 
 @pytest.mark.parametrize("name", PRESETS)
