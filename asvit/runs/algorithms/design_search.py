@@ -56,7 +56,6 @@ class DesignSearch:
             crop_scale=final["crop_scale"],
             color_jitter=final["color_jitter"],
             optimizer=final["optimizer"],
-            weight_decay=final["weight_decay"],
             balance=balance_of(s, self.pictures),
             device=s.device,
             seed=s.seed,

@@ -92,7 +92,7 @@ def test_three_epochs_equal_an_explicit_loop(soft: bool) -> None:
     decayed = [plain.conv.weight, plain.head.weight]
     spared = [p for p in plain.parameters() if all(p is not d for d in decayed)]
     optimizer = torch.optim.AdamW(
-        [{"params": spared, "weight_decay": 0.0}, {"params": decayed, "weight_decay": 0.05}],
+        [{"params": spared, "weight_decay": 0.0}, {"params": decayed, "weight_decay": 0.5}],
         lr=1e-2,
     )
     schedule = CosineLRScheduler(
@@ -225,7 +225,7 @@ def test_class_weights_are_those_of_a_loop_by_hand(soft: bool) -> None:
             {"params": [p for p in plain.parameters() if p.ndim == 1 or p is plain.scale],
              "weight_decay": 0.0},
         ],
-        lr=1e-2, weight_decay=0.05,
+        lr=1e-2, weight_decay=0.5,
     )  # fmt: skip
     schedule = CosineLRScheduler(optimizer, 3 * STEPS, lr_min=1e-5, t_in_epochs=False)
     total = 0.0
