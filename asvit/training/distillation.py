@@ -13,7 +13,12 @@ from asvit.data.kinds import PICTURES, ImageKind
 from asvit.data.statistics import Normalisation
 from asvit.networks import Network, WeightsFile
 from asvit.spaces.timm_models import PREFIX, TimmModel
-from asvit.training.pretrained import load_pretrained, load_published, weights_path
+from asvit.training.pretrained import (
+    load_pretrained,
+    load_published,
+    picture_statistics,
+    weights_path,
+)
 from asvit.training.settings import TrainSettings
 
 PUBLISHED = "timm"  # in place of a file: timm's published weights
@@ -147,8 +152,9 @@ def _of_plain_weights(settings: TrainSettings, classes: tuple[str, ...]) -> Teac
     side = settings.image_size
     model = Network(str(settings.teacher), side, len(classes)).build()
     load_pretrained(model, str(settings.teacher_weights), new_head=False)
-    config = getattr(model, "pretrained_cfg", None) or {}
-    return Teacher(model, side, mean=config.get("mean", MEAN), std=config.get("std", STD))
+    own = picture_statistics(str(settings.teacher_weights), str(settings.teacher))
+    own = own or Normalisation()
+    return Teacher(model, side, mean=own.mean, std=own.std)
 
 
 def _check_kind(name: str, taught: ImageKind, images: ImageKind) -> None:

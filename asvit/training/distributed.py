@@ -12,6 +12,7 @@ from typing import Any, cast
 import torch
 from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from asvit.core.versions import missing
 from proxies.evaluation import resolve_device
@@ -72,12 +73,13 @@ class ProcessGroup:
     def wrap(self, network: nn.Module) -> nn.Module:
         """Wrap ``network`` so that its gradients are averaged over the processes.
 
-        One process has nothing to average, also if ``torchrun`` has started it, for which
-        accelerate would wrap the network on a GPU; and accelerate would hold it.
+        One process has nothing to average. With several, whatever accelerate's settings say: for
+        DeepSpeed's and others it would return the bare network. And it would hold it.
         """
         if self.world == 1:
             return network
-        return cast("nn.Module", self._accelerator.prepare_model(network, device_placement=False))
+        devices = None if self.device.type == "cpu" else [self.device]
+        return DistributedDataParallel(network, device_ids=devices)
 
     def share_norms(self, network: nn.Module) -> None:
         """Make batch norms normalise by the images of all processes, which one has anyway.
@@ -96,9 +98,9 @@ class ProcessGroup:
 
     def no_sync(self, wrapped: nn.Module) -> AbstractContextManager[Any]:
         """A context in which a network from :meth:`wrap` does not average its gradients."""
-        if self.world == 1:
-            return nullcontext()
-        return cast("AbstractContextManager[Any]", self._accelerator.no_sync(wrapped))
+        if isinstance(wrapped, DistributedDataParallel):
+            return wrapped.no_sync()
+        return nullcontext()
 
     def sum(self, values: Tensor) -> Tensor:
         """Sum ``values`` over the processes; every process must call it."""

@@ -13,7 +13,6 @@ from typing import Any, Generic, TypeVar
 
 import torch
 from PIL import ImageOps
-from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.utils import distribute_bn
 from torch import Tensor, nn
 from torchvision.transforms import v2
@@ -22,7 +21,7 @@ from torchvision.utils import make_grid
 
 from asvit.core.files import write_bytes
 from asvit.core.progress import Progress, Tell, Track, untracked
-from asvit.data import Preparation
+from asvit.data.statistics import Normalisation
 from asvit.networks import Network, WeightsFile
 from asvit.networks.pyramid import backbone
 from asvit.training.checkpoint import (
@@ -38,7 +37,7 @@ from asvit.training.epochs import EpochSession
 from asvit.training.images.loaders import ordered_loader, shuffled_loader
 from asvit.training.layout import use_fast_convolutions
 from asvit.training.precision import arithmetic, autocast
-from asvit.training.pretrained import weights_path
+from asvit.training.pretrained import picture_statistics, weights_path
 from asvit.training.settings import WARMUP_SHARE, tighter_clip
 from asvit.training.short import parameter_groups
 from asvit.training.step_log import StepLog
@@ -187,27 +186,26 @@ def colours(classes: int) -> list[str]:
 def build_pyramid(settings: TransferSettings, fpn: int | None = None) -> tuple[Any, v2.Normalize]:
     """The network as a feature pyramid, and the normalisation of pixels in [0, 1].
 
-    The normalisation is that of the weights, if their file records it, otherwise ImageNet's.
+    It is that of the weights: as their file or timm says; otherwise ImageNet's.
     """
     arch: str | Network | None = settings.architecture
-    weights, facts = None, dict[str, Any]()
+    weights, normalisation = None, Normalisation()
     if settings.weights is not None:
         weights = weights_path(settings.weights)
         try:
             file = WeightsFile.read(weights)
-            facts = dict(file.facts)
             arch = arch or replace(file.network, image_size=settings.image_size)
         except ValueError:
             if arch is None:
                 raise
         else:
-            network = file.network
-            prepared = Preparation.of(network.image_size, network.in_chans, facts)
-            if not prepared.kind.picture:
+            if not (kind := file.preparation.kind).picture:
                 raise ValueError(
-                    f"{weights} takes images of {prepared.kind}, and detectors and segmenters are "
+                    f"{weights} takes images of {kind}, and detectors and segmenters are "
                     "trained on 8-bit RGB pictures alone; use weights of such"
                 )
+        named = settings.architecture or ""
+        normalisation = picture_statistics(settings.weights, named) or normalisation
     if arch is None:
         raise ValueError("name an architecture, or weights that say theirs")
     names = ("norms", "frozen_stages", "drop_path", "grad_checkpointing")
@@ -216,10 +214,7 @@ def build_pyramid(settings: TransferSettings, fpn: int | None = None) -> tuple[A
     pyramid = backbone(
         arch, settings.image_size, weights=weights, windows=windows, fpn=fpn, **options
     )
-    normalize = v2.Normalize(
-        facts.get("mean", IMAGENET_DEFAULT_MEAN), facts.get("std", IMAGENET_DEFAULT_STD)
-    )
-    return pyramid, normalize
+    return pyramid, v2.Normalize(normalisation.mean, normalisation.std)
 
 
 @dataclass(eq=False, kw_only=True)

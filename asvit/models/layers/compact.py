@@ -37,25 +37,21 @@ def new_map(
     return linear
 
 
-class TokenBatchNorm(nn.BatchNorm1d):
-    """Batch normalisation of tokens: statistics of each channel over batch and tokens."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``[..., channels] -> [..., channels]``."""
-        return super().forward(x.reshape(-1, x.shape[-1])).reshape(x.shape)
-
-
 class Branch(nn.Module):
     """A linear map without bias, then a batch norm; shapes as :class:`BranchedMap`."""
 
     def __init__(self, inputs: int, outputs: int, *, images: bool, std: float) -> None:
         super().__init__()
         self.linear = new_map(inputs, outputs, images=images, bias=False, std=std)
-        self.norm = nn.BatchNorm2d(outputs) if images else TokenBatchNorm(outputs)
+        self.norm = nn.BatchNorm2d(outputs) if images else nn.BatchNorm1d(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the branch."""
-        return cast("Tensor", self.norm(self.linear(x)))
+        """Apply the branch; the norm takes statistics of each channel over batch and tokens."""
+        x = self.linear(x)
+        if isinstance(self.linear, nn.Conv2d):
+            return cast("Tensor", self.norm(x))
+        tokens = x.reshape(-1, x.shape[-1])  # here, as a norm may be made a synchronised one
+        return cast("Tensor", self.norm(tokens).reshape(x.shape))
 
     def folded(self) -> tuple[Tensor, Tensor]:
         """Weight and bias of the equivalent map in evaluation mode, in float64 on the CPU."""

@@ -119,6 +119,22 @@ def test_a_launch_that_sets_only_some_variables_is_refused(
             ProcessGroup("cpu")
 
 
+def _average(environment: Mapping[str, str]) -> None:
+    os.environ.update(environment)
+    deepspeed = property(lambda _: accelerate.DistributedType.DEEPSPEED)
+    accelerate.Accelerator.distributed_type = deepspeed  # type: ignore[assignment]
+    group, network = ProcessGroup("cpu"), nn.Linear(1, 1)
+    wrapped = group.wrap(network)
+    wrapped(torch.full((1, 1), float(group.rank))).backward()
+    assert network.weight.grad is not None
+    assert network.weight.grad.item() == 0.5
+
+
+@pytest.mark.slow
+def test_gradients_are_averaged_whatever_the_settings_of_accelerate_say() -> None:
+    assert together(_average) == [0, 0]
+
+
 def test_one_process_neither_wraps_nor_holds_a_network() -> None:
     group, network = ProcessGroup("cpu"), nn.Linear(2, 3)
     assert group.wrap(network) is network

@@ -5,6 +5,7 @@ import re
 import shutil
 import sys
 from base64 import b64decode
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,10 @@ def test_the_network_and_the_colours_come_from_the_weights(tmp_path: Path) -> No
     assert [tuple(normalize.mean), tuple(normalize.std)] == imagenet
     with pytest.raises(ValueError, match="name the architecture"):
         build_pyramid(settings)
+    halves = "timm:tf_mobilenetv3_small_minimal_100"  # whose weights timm has for [-1, 1]
+    save_file(Network(halves, 64, 2).build().state_dict(), file)
+    normalize = build_pyramid(replace(named, architecture=halves))[1]
+    assert [*normalize.mean, *normalize.std] == [0.5] * 6
 
 
 @pytest.mark.usefixtures("_small_heads")

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from asvit.models.layers.compact import BranchedMap, CompactMap, TokenBatchNorm, compact_width
+from asvit.models.layers.compact import Branch, BranchedMap, CompactMap, compact_width
 
 
 def seen(module: nn.Module, x: torch.Tensor) -> nn.Module:
@@ -78,12 +78,16 @@ def test_merging_needs_float64_on_the_cpu_alone(monkeypatch):
     assert layer.merged().weight.dtype == torch.float32
 
 
-def test_statistics_are_over_batch_and_tokens():
-    norm, x = TokenBatchNorm(3), torch.randn(4, 5, 2, 3)
-    flat = x.reshape(-1, 3)
-    expected = (x - flat.mean(0)) / (flat.var(0, unbiased=False) + norm.eps).sqrt()
-    torch.testing.assert_close(norm(x), expected)
-    torch.testing.assert_close(norm.running_mean, 0.1 * flat.mean(0))
+@pytest.mark.parametrize("shared", [False, True])
+def test_statistics_are_over_batch_and_tokens(shared):
+    branch, x = Branch(3, 3, images=False, std=1.0), torch.randn(4, 3, 2, 3)  # 3 are no channels
+    if shared:  # as for several GPUs
+        branch = nn.SyncBatchNorm.convert_sync_batchnorm(branch)
+    y = branch.linear(x)
+    flat = y.reshape(-1, 3)
+    expected = (y - flat.mean(0)) / (flat.var(0, unbiased=False) + branch.norm.eps).sqrt()
+    torch.testing.assert_close(branch(x), expected)
+    torch.testing.assert_close(branch.norm.running_mean, 0.1 * flat.mean(0))
 
 
 @pytest.mark.parametrize("branches", [0, 1, 2])
@@ -116,6 +120,6 @@ def test_what_is_refused(make, message):
 
 def test_without_running_statistics_there_is_no_merging():
     layer = BranchedMap(3, 2, 1)
-    layer.branches[0].norm = TokenBatchNorm(2, track_running_stats=False)
+    layer.branches[0].norm = nn.BatchNorm1d(2, track_running_stats=False)
     with pytest.raises(ValueError, match="without running statistics"):
         layer.merged()
