@@ -71,7 +71,7 @@ class CandidateMeasurer:
             scores = self._cached(small)
             if scores is None:
                 scores = self._checked(next(fresh, {}), small)
-                self.known[small] = scores
+                self.known[small] = {**(self.known.get(small) or {}), **scores}
                 self.fresh += 1
             if isinstance(cost, TimedCost):
                 latency = Score(cost.latency, 0.0, (cost.latency,), "reported")
@@ -204,7 +204,8 @@ def grow(
         budgets: Budgets below ``budget`` that a rule stops at; only with a rule.
         stop_within: Tolerance of the final size, as a fraction of the budget.
         ratio: Measured width over full width, rounded down; costs are those of the full width.
-        width_multiple: Widths are multiples of this, except in a final step and by a rule.
+        width_multiple: Widths other than the start's are multiples of this, except in a final step
+            and by a rule.
         width_step: All widths are multiples of this, also in a final step and where measured: what
             ``build`` rounds widths down to. The width of the start is one.
         measures: Names of the measures, or one of them; see ``proxies.PROXIES``.

@@ -91,7 +91,7 @@ class ScaleSettings(MeasuringSettings):
         at_most=1,
     )
     width_multiple: int = setting(
-        1, "Round widths to multiples of N; 4 is what the released code does.", at_least=1
+        1, "Round new widths to multiples of N; 4 is what the released code does.", at_least=1
     )
     count_size: int = setting(
         224, "Side of the images that multiply-adds are counted for, in pixels.", at_least=1

@@ -169,7 +169,7 @@ def to_csv(rows: Sequence[BuiltRow], provenance: Mapping[str, str], *, seeds: in
     """The table as a file: its provenance, then a row for each architecture.
 
     The mean over the seeds is the default target. Each seed is a target, too, if enough rows have
-    it: rows may differ in their number of seeds.
+    it: rows may differ in their number of seeds, and the columns of the last ones may be empty.
     """
     tau = noise_ceiling(rows)
     ceiling = None if math.isnan(tau) else tau
@@ -180,8 +180,9 @@ def to_csv(rows: Sequence[BuiltRow], provenance: Mapping[str, str], *, seeds: in
         ]
         for seed in range(seeds)
     }
-    fewest = min((len(row.accuracies) for row in rows), default=seeds)
-    several = f"{seeds}" if fewest == seeds else f"{fewest} to {seeds}"
+    counts = [len(row.accuracies) for row in rows] or [seeds]
+    fewest, most = min(counts), max(counts)
+    several = f"{most}" if fewest == most else f"{fewest} to {most}"
     targets = [
         Target(
             "accuracy", f"test accuracy, mean of {several} training seed(s)", "scratch", ceiling

@@ -218,16 +218,17 @@ def run_search(
 
     The run folder holds ``study.journal`` (the Optuna study), ``trials.csv``, ``result.json``
     and the report. Stopped at any point, even by ``kill -9``, the run continues to the identical
-    trials; at most the architecture in flight is measured again. More steps than before extend
-    a run; a finished one only gives its result.
+    trials; at most the architectures in flight, and what has overtaken them, are measured again.
+    More steps than before extend a run; a finished one only gives its result.
 
     Args:
         workers: Processes that measure; the result does not depend on them.
         evaluate: A function that measures the architecture of a text in place of the proxies,
             called in this process. It gives an :class:`asvit.search.Measurement`; an architecture
-            for which it raises an error, or gives no number, has failed with the reason. A run
-            that was started with a function goes on with one, which may have been edited; once
-            finished, it gives its result without.
+            for which it raises an error, or gives no number, has failed with the reason. In place
+            of trainings, it is called again for some architectures, with another ``seed`` if it
+            has such a parameter. A run that was started with a function goes on with one, which
+            may have been edited; once finished, it gives its result without.
 
     Example:
         >>> result = asvit.run_search(

@@ -11,12 +11,16 @@ from asvit.search.controllers import get_controller
 from asvit.search.front import objectives
 from asvit.search.reward import WindowedReward, WorstSoFar
 from asvit.search.rows import Measurement, TrialRow
-from asvit.search.sampler import ORIGIN, UNIFORM, ReinforceSampler, measured_trials
+from asvit.search.sampler import (
+    MEASURED,
+    ORIGIN,
+    UNIFORM,
+    ReinforceSampler,
+    measured_trials,
+)
 from asvit.search.settings import SearchSettings
 from asvit.spaces.base import SearchSpace
 from scaling.ranking import Directions
-
-MEASURED = "measured"  # user attribute of a trial
 
 _MANY = 1000  # rows, up to which all are looked at after each step
 

@@ -17,10 +17,16 @@ from asvit.core.continuing import ELSEWHERE
 from asvit.core.progress import Progress
 from asvit.reference.findings import Component
 from asvit.search.front import BEST, best_rows, picked
-from asvit.search.history import MEASURED, History, look_interval
+from asvit.search.history import History, look_interval
 from asvit.search.limits import Limits
 from asvit.search.rows import EvaluateAll, Finalist, Measurement, PredictorCheck, TrialRow
-from asvit.search.sampler import ReinforceSampler, SpaceSampler, distributions, measured_trials
+from asvit.search.sampler import (
+    MEASURED,
+    ReinforceSampler,
+    SpaceSampler,
+    distributions,
+    measured_trials,
+)
 from asvit.search.settings import MeasureSearchSettings
 from asvit.search.study import StudyLease, storing
 from asvit.search.trained import networks_by_hand

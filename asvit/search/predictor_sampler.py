@@ -3,7 +3,7 @@
 import logging
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any
 
@@ -18,6 +18,7 @@ from asvit.search.acquisition import Acquisition, farthest
 from asvit.search.limits import Limits
 from asvit.search.rows import Origin
 from asvit.search.sampler import (
+    MEASURED,
     ORIGIN,
     Params,
     Space,
@@ -71,8 +72,8 @@ class PredictorSampler(SpaceSampler):
         table = trained_before(study)  # in a table
         trainings = [(text, value) for text, of in known_before(table).items() for value in of]
         spent = len(trainings) + place
-        fitting = (other for other in measured if self._fits(other.params))
-        trainings += [(self._text(other.params), other.values[0]) for other in fitting]
+        fitting = [other for other in measured if self._fits(other.params)]
+        trainings += self._outcomes(fitting, {text for text, _ in trainings})
         trainings = [(text, value) for text, value in trainings if math.isfinite(value)]
         own = {self._text(other.params): other.params for other in before}
         others = {**{text: self.limits.choices(self._space.parse(text)) for text in table}, **own}
@@ -85,7 +86,7 @@ class PredictorSampler(SpaceSampler):
             if self._space.branch:
                 study._storage.set_trial_user_attr(trial._trial_id, ORIGIN, "random")
             return self._spread(place, list(others.values()))
-        # What failed, here or in the table, is not known, and yet nothing new.
+        # What failed, here or in the table, is nothing new.
         candidates = {
             text: params
             for params in self._candidates(start, trainings, others)
@@ -105,6 +106,24 @@ class PredictorSampler(SpaceSampler):
             return params
         rng = self._rng("beyond", place)
         return self.limits.first(lambda: self._draw(rng), dict)
+
+    def _outcomes(
+        self, trials: Sequence[FrozenTrial], known: Collection[str]
+    ) -> list[tuple[str, float]]:
+        """Texts and accuracies of trainings.
+
+        A network all of whose trainings failed, and which is not ``known`` otherwise, has one: the
+        worst before. Of others a failure says nothing, least of all how far seeds are apart.
+        """
+        outcomes, failures = list[tuple[str, float]](), dict[str, float]()
+        for trial in trials:
+            text, value = self._text(trial.params), trial.values[0]
+            if trial.user_attrs.get(MEASURED, {}).get("reasons"):
+                failures[text] = value
+            else:
+                outcomes.append((text, value))
+        with_value = {*known, *(text for text, _ in outcomes)}
+        return outcomes + [item for item in failures.items() if item[0] not in with_value]
 
     def _text(self, params: Params) -> str:
         return str(self.limits.network(self._space.decode(params)))

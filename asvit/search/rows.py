@@ -1,5 +1,6 @@
 """What measuring an architecture gave, as the study keeps it, and as a row of ``trials.csv``."""
 
+import inspect
 import math
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -159,14 +160,25 @@ class Finalist:
         return ", ".join(["policy"] * self.likeliest + steps)
 
 
-# Measures the architecture of a text; equal texts give equal measurements.
-Evaluate = Callable[[str], Measurement]
+# Measures the architecture of a text; equal texts give equal measurements. Where it stands for
+# trainings, it may take a ``seed``, too.
+Evaluate = Callable[..., Measurement]
 # Measures several architectures, in their order; the first are ready before the last are begun.
 # Where they are trained, it takes ``seeds``, too.
 EvaluateAll = Callable[..., Iterable[Measurement]]
 
 
-def evaluated(evaluate: Evaluate, text: str, names: Sequence[str]) -> Measurement:
+def takes_seed(evaluate: Evaluate) -> bool:
+    """Whether a function of the user's has a parameter ``seed``."""
+    try:
+        return "seed" in inspect.signature(evaluate).parameters
+    except (TypeError, ValueError):  # of some compiled functions
+        return False
+
+
+def evaluated(
+    evaluate: Evaluate, text: str, names: Sequence[str], **options: object
+) -> Measurement:
     """What a function of the user's makes of the architecture of a text.
 
     Anything that it raises, but for an interrupt, is why the architecture failed, and so is
@@ -175,7 +187,7 @@ def evaluated(evaluate: Evaluate, text: str, names: Sequence[str]) -> Measuremen
     from proxies.evaluation import FAILURES  # torch, which rows alone do not need
 
     try:
-        measurement = evaluate(text)
+        measurement = evaluate(text, **options)
         if not isinstance(measurement, Measurement):
             raise ValueError(f"evaluate gave {shown(measurement)}, not a Measurement")
         params, macs = _size(measurement.params), _size(measurement.macs)

@@ -26,6 +26,7 @@ from asvit.spaces.base import Choice
 from scaling.ranking import Directions, rank_sums
 
 _INIT, _DRAW, _BEYOND = "policy logits", "policy draw", "beyond the policy"
+MEASURED = "measured"  # user attribute of a trial: its architecture and measurement
 UNIFORM = "drawn uniformly"  # user attribute of a trial that was, whatever had been measured
 ORIGIN = "origin"  # the same of one of several families: an Origin of :mod:`asvit.search.rows`
 _OWN_DRAWS = 200  # of a controller, before uniform draws take their place

@@ -8,7 +8,7 @@ from asvit.reference.build_result import BuiltRow
 from asvit.reference.table import seed_of
 from asvit.search.limits import Limits
 from asvit.search.settings import ACCURACY, SearchSettings
-from asvit.search.trained import Trained, known_before
+from asvit.search.trained import Before, Trained, known_before
 from asvit.spaces import SearchSpace, cost
 from proxies.evaluation import FAILURES
 from proxies.messages import first_line
@@ -55,6 +55,7 @@ def check_recipe(table: ReferenceTable, lines: Mapping[str, str]) -> None:
 
 def to_csv(
     trained: Mapping[str, Trained],
+    before: Before,
     lines: Mapping[str, str],
     settings: SearchSettings,
     num_classes: int,
@@ -63,11 +64,14 @@ def to_csv(
     """The trainings of a search as a reference table, each architecture with the mean of its own.
 
     Networks that failed as they cannot be built are left out: no table may have them.
-    ``trained`` is by the text of the network; ``lines`` are recipe, images and what the accuracies
-    are, as such tables have them.
+    ``trained`` is by the text of the network, ``before`` what a table had of it; ``lines`` are
+    recipe, images and what the accuracies are, as such tables have them. There are as many columns
+    as seeds were used of any network: a search that starts from the table begins after them.
     """
-    rows = []
+    rows, seeds, known = [], 0, known_before(before)
     for text, entry in trained.items():
+        new = len(entry.accuracies) - len(known.get(text, ()))
+        seeds = max(seeds, len(before.get(text, ())) + new)
         try:
             size = cost(text, settings.image_size, num_classes, in_chans=in_chans)
         except FAILURES:
@@ -80,4 +84,4 @@ def to_csv(
         "image_size": str(settings.image_size),
         **build.channel_line(in_chans),
     }
-    return build.to_csv(rows, above, seeds=max(len(row.accuracies) for row in rows))
+    return build.to_csv(rows, above, seeds=seeds)

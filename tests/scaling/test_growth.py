@@ -3,7 +3,7 @@
 import functools
 import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pytest
@@ -350,6 +350,22 @@ def test_an_unknown_rule_is_refused_before_anything_is_measured() -> None:
     with pytest.raises(ValueError, match="unknown rule 'widt'; did you mean 'width'"):
         grown("5M", models, rule="widt")
     assert not models.asked
+
+
+def test_known_scores_gain_those_of_other_measures() -> None:
+    known: dict[Shape, Mapping[str, Score]] = {}
+    measured = dict.fromkeys(range(4), 0)
+    for turn, measure in enumerate((*BETTER, *BETTER)):
+
+        def scores(
+            shapes: Sequence[Shape], turn: int = turn, measure: str = measure
+        ) -> list[Mapping[str, Score]]:
+            measured[turn] += len(shapes)
+            return [{measure: Made(deep_and_wide).get(shape)[measure]} for shape in shapes]
+
+        grown("5M", measures=measure, known=known, measure_shapes=scores)
+    assert measured[0] > 0 < measured[1]
+    assert measured[2] == measured[3] == 0
 
 
 @pytest.mark.parametrize("scores", [[], [{}]])

@@ -51,7 +51,7 @@ from asvit.search.journal import open_journal, read_journal
 from asvit.search.limits import Limits, check_latency, forget_images
 from asvit.search.loop import Search
 from asvit.search.result import SearchResult
-from asvit.search.rows import evaluated, write_trials
+from asvit.search.rows import evaluated, takes_seed, write_trials
 from asvit.search.sampler import distributions, measured_trials
 from asvit.search.settings import (
     ACCURACY,
@@ -423,8 +423,11 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
     def _measure(self, architectures: Sequence[Architecture], **how: Any) -> Iterable[Measurement]:
         """Measure or train architectures, in order."""
         if self.evaluate is not None:
-            names = self.settings.proxies
-            return (evaluated(self.evaluate, str(arch), names) for arch in architectures)
+            function, names = self.evaluate, self.settings.proxies
+            if "seeds" not in how or not takes_seed(function):
+                return (evaluated(function, str(arch), names) for arch in architectures)
+            seeded = zip(architectures, how["seeds"], strict=True)
+            return (evaluated(function, str(arch), names, seed=seed) for arch, seed in seeded)
         measurements: Iterable[Measurement] = self.pool.all(architectures, **how)
         return measurements
 
@@ -517,7 +520,7 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
         pool = self.pool
         sizes = pool.context.num_classes, pool.context.in_chans
         lines = {**pool.lines, "accuracies": accuracies_in_words(pool.settings.balance)}
-        content = to_csv(trained, lines, self.settings, *sizes)
+        content = to_csv(trained, before, lines, self.settings, *sizes)
         write_text(self.folder / TRAINED, content)
 
     @property

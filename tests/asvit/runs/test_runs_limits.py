@@ -254,6 +254,16 @@ def test_a_search_counts_with_the_classes_that_the_pictures_have_by_now(tmp_path
         assert run.limits.classes == classes
 
 
+def test_sizes_as_measures_are_those_that_are_limited(tmp_path: Path) -> None:
+    result, _ = search(
+        tmp_path / "run", data="digits", max_params="1M", proxies=("params", "macs", "depth"),
+        evaluate=None, controller="random", steps=3, device="cpu",
+    )  # fmt: skip
+    for row in read_trials(tmp_path / "run" / "trials.csv"):
+        assert (row.values["params"], row.values["macs"]) == (row.params, row.macs)
+    assert result.values["params"] == result.params
+
+
 def test_a_finished_search_needs_its_pictures_no_more(tmp_path: Path) -> None:
     data = write_pictures(tmp_path / "pictures")
     given: dict[str, Any] = {"data": data, "max_params": "1M", "steps": 2}

@@ -445,6 +445,17 @@ def test_a_function_of_the_callers_may_train(tmp_path: Path) -> None:
     assert not (tmp_path / "trainings.csv").exists()
 
 
+def test_a_function_with_a_seed_never_trains_a_network_alike_again(tmp_path: Path) -> None:
+    trained: list[tuple[str, int]] = []
+
+    def train(text: str, seed: int) -> Measurement:
+        trained.append((text, seed))
+        return Measurement(1, 2, {"accuracy": 10.0 * int(text[0]) + seed % 3}, {})
+
+    search(tmp_path, evaluate=train)
+    assert len(trained) == len(set(trained)) > len({text for text, _ in trained})
+
+
 def test_shares_in_place_of_per_cent_end_a_search(tmp_path: Path) -> None:
     def evaluate(text: str) -> Measurement:
         return Measurement(1, 1, {"accuracy": 0.7 + len(text) / 1000}, {})

@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from asvit.search import SearchSettings, get_controller
 from asvit.search import predictor_sampler as module
 from asvit.search.limits import Excess
-from asvit.search.sampler import distributions
+from asvit.search.sampler import MEASURED, distributions
 from asvit.search.trained import BEFORE
 from asvit.spaces import load_space
 from tests.asvit.search.ridge import Ridge, quick_predictor
@@ -61,6 +61,30 @@ def test_the_same_seed_draws_the_same_and_another_does_not() -> None:
     runs = [go_on(make_study(seed=seed), 16) for seed in (3, 3, 4)]
     assert runs[0] == runs[1]
     assert runs[0] != runs[2]
+
+
+def test_a_failure_counts_once_and_only_for_a_network_without_an_accuracy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    study = make_study()
+    go_on(study, 2 * FIRST)
+    known, (other,) = study.trials[0].params, go_on(make_study(seed=1), 1, batch=1)
+    for params, worst in ((known, -1.0), (other, -2.0), (other, -3.0)):
+        study.enqueue_trial(params)
+        trial = study.ask(DRAWN)
+        trial.set_user_attr(MEASURED, {"reasons": {"accuracy": "a worker was lost"}})
+        study.tell(trial, worst)
+    chosen: list[Sequence[tuple[str, float]]] = []
+    choose = module.Acquisition.choose
+
+    def spy(self: Any, make: Any, trainings: Any, *others: Any, **options: Any) -> str:
+        chosen.append(trainings)
+        return choose(self, make, trainings, *others, **options)
+
+    monkeypatch.setattr(module.Acquisition, "choose", spy)
+    for _ in range(2):  # the first of a batch that has begun knows only what came before it
+        go_on(study, 4)
+    assert [value for _, value in chosen[-1] if value < 0] == [-3.0]
 
 
 @pytest.mark.parametrize(

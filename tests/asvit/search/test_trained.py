@@ -1,7 +1,8 @@
 """What trainings come to: seeds, finalists, and how far a predictor can be trusted."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -210,6 +211,26 @@ def test_every_training_of_a_search_is_in_its_table(tmp_path: Path) -> None:
         for n, (text, of) in enumerate(zip(texts, accuracies, strict=True))
     }
     path = tmp_path / "trainings.csv"
-    path.write_text(to_csv(trained, {"accuracies": "per cent"}, settings, 10))
+    path.write_text(to_csv(trained, {}, {"accuracies": "per cent"}, settings, 10))
     before = trainings_in(load_reference(path), SPACE, limits)
     assert list(known_before(before).values()) == accuracies
+
+
+def test_a_chain_of_searches_trains_with_new_seeds(tmp_path: Path) -> None:
+    """Of tables that each starts from, also where another network has the most trainings."""
+    settings = SearchSettings.make(space="asvit-tiny", trainings=9, width=8)
+    limits, rng = Limits(SPACE, settings), np.random.default_rng(0)
+    texts = list({str(limits.network(SPACE.sample(rng))): None for _ in range(9)})
+    trained = {text: Trained(text, None, Cost(10, 20), [50.0 + n]) for n, text in enumerate(texts)}
+    most = trained[texts[0]]
+    trained[texts[0]] = replace(most, accuracies=[50.0, 50.1, 50.2])
+    before: Mapping[str, Sequence[float | None]] = {}
+    path, used = tmp_path / "trainings.csv", list[int]()
+    for accuracy in (60.0, 61.0, 62.0):
+        path.write_text(to_csv(trained, before, {"accuracies": "per cent"}, settings, 10))
+        before = trainings_in(load_reference(path), SPACE, limits)
+        used += training_seeds(texts[1:2], [], before)
+        entry = trained[texts[1]]
+        trained[texts[1]] = replace(entry, accuracies=[*entry.accuracies, accuracy])
+    assert used == [3, 4, 5]
+    assert "mean of 1 to 3 training seed(s)" in path.read_text()
