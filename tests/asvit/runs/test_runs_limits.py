@@ -1,6 +1,7 @@
 """Searches within limits: whatever the space and controller, nothing outside is ever measured."""
 
 import shutil
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,8 +16,10 @@ from hypothesis import strategies as st
 from asvit.core.progress import Progress
 from asvit.runs import lifecycle
 from asvit.runs.algorithms.search import SearchAlgorithm
+from asvit.runs.measurement_pool import Evaluator
 from asvit.runs.search import run_search
-from asvit.search import CONTROLLERS, Measurement, read_trials
+from asvit.search import CONTROLLERS, Measurement, SearchSettings, read_trials
+from asvit.search.limits import Limits
 from asvit.search.result import SearchResult
 from asvit.spaces import cost, load_space
 from proxies.latency import Latency
@@ -254,14 +257,16 @@ def test_a_search_counts_with_the_classes_that_the_pictures_have_by_now(tmp_path
         assert run.limits.classes == classes
 
 
-def test_sizes_as_measures_are_those_that_are_limited(tmp_path: Path) -> None:
-    result, _ = search(
-        tmp_path / "run", data="digits", max_params="1M", proxies=("params", "macs", "depth"),
-        evaluate=None, controller="random", steps=3, device="cpu",
+def test_sizes_as_measures_are_those_that_are_limited() -> None:
+    made = SearchSettings.make(
+        space="asvit-tiny", proxies=("params", "macs", "depth"), image_size=32, steps=2,
+        data="digits", max_params="1M", device="cpu",
     )  # fmt: skip
-    for row in read_trials(tmp_path / "run" / "trials.csv"):
-        assert (row.values["params"], row.values["macs"]) == (row.params, row.macs)
-    assert result.values["params"] == result.params
+    space = load_space("asvit-tiny")
+    arch = Limits(space, made).sample(np.random.default_rng(0))
+    with closing(Evaluator(space, made)) as evaluator:
+        (measured,) = evaluator.all([arch])
+    assert (measured.values["params"], measured.values["macs"]) == (measured.params, measured.macs)
 
 
 def test_a_finished_search_needs_its_pictures_no_more(tmp_path: Path) -> None:
