@@ -22,7 +22,7 @@ __all__: list[str] = []  # timm adds the name
 default_cfgs = generate_default_cfgs(
     {
         "asvit": {
-            "crop_pct": 0.9,
+            "crop_pct": 0.875,  # as asvit.data.Preparation
             "interpolation": "bicubic",
             "first_conv": None,
             "classifier": None,

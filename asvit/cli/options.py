@@ -17,6 +17,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from asvit.core.codec import to_json
+from asvit.core.display import say
 from asvit.core.files import write_text
 from asvit.core.run_files import RESULT
 from asvit.core.settings import (
@@ -194,7 +195,10 @@ def canonical(texts: Sequence[str]) -> list[str]:
     from asvit.runs.architectures import find_architecture
 
     with wrong_option():
-        return list(dict.fromkeys(find_architecture(text).text for text in texts))
+        found = [find_architecture(text) for text in texts]
+    for loss in filter(None, (start.loss for start in found)):
+        say(f"warning: {loss}")
+    return list(dict.fromkeys(start.text for start in found))
 
 
 def parameters(*owners: Any) -> list[click.Parameter]:

@@ -29,6 +29,7 @@ UNREADABLE = (
     ValueError,
     EOFError,
     IndexError,
+    RuntimeError,
     struct.error,
     Image.DecompressionBombError,
 )

@@ -139,7 +139,7 @@ def open_torchvision(
     arguments = {"root": root, "download": download, **part}
     try:
         items = kind(**{key: value for key, value in arguments.items() if key in accepted})
-    except (*UNREADABLE, RuntimeError, AssertionError) as error:
+    except (*UNREADABLE, AssertionError) as error:
         reason = first_line(error).partition(". ")[0]  # the rest is about torchvision's arguments
         if download and "download" in accepted:
             raise OSError(f"cannot download torchvision:{name}: {reason}") from error

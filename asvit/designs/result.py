@@ -227,7 +227,11 @@ class DesignResult(Result, Model):
     @property
     def _in_last_round(self) -> str:
         """The round, and how many epochs its networks were trained for."""
-        return f"in the last round, of {quantity(self.last_round[0].epochs, 'epoch')}"
+        epochs = [racer.epochs for racer in self.last_round]
+        least, most = min(epochs), max(epochs)
+        alike = quantity(most, "epoch")
+        number = alike if least == most else f"{least} to {alike} in about equal time"
+        return f"in the last round, of {number}"
 
     @property
     def _doubt(self) -> str:

@@ -66,7 +66,7 @@ from PIL import Image, ImageOps
 
 session = onnxruntime.InferenceSession({place})
 picture = ImageOps.exif_transpose(Image.open("picture.jpg"))  # the right way up
-image = np.array(picture.convert("RGB"))  # of any size
+image = np.array(picture.convert("RGB"))  # of any size; transparent ones as predict.py does it
 logits, probabilities = session.run(None, {{{image}: image}})""",
     "onnx, arrays": """\
 import numpy as np
@@ -173,8 +173,10 @@ class Exported:
 
 
 def _quoted(value: object) -> str:
-    """A value as a Python literal, texts with double quotes."""
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
+    """A value as a Python literal, printable texts with double quotes."""
+    if not isinstance(value, str) or legible(value) != value:
+        return repr(value)  # names of files may have lone surrogates, which UTF-8 cannot encode
+    return json.dumps(value, ensure_ascii=False)
 
 
 def model_card(exported: Exported) -> str:
@@ -202,7 +204,7 @@ def model_card(exported: Exported) -> str:
     front = _FRONT.format(licence=licence) if exported.form.name == "timm" else ""
     body = "\n\n".join(f"## {title}\n\n{text}" for title, text in parts.items())
     name = exported.out.stem if exported.form.suffix else exported.out.name  # of a folder
-    return f"{front}# {name}\n\n{body}\n"
+    return f"{front}# {legible(name)}\n\n{body}\n"
 
 
 def _pixels(content: WeightsFile) -> str:

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from asvit.core.run_files import METRICS_JSONL, PREDICTIONS
+from asvit.core.codec import MALFORMED
+from asvit.core.results import stored_content
+from asvit.core.run_files import METRICS_JSONL, PREDICTIONS, RESULT
 from asvit.core.summary import Cell, Photo, Table
+from asvit.designs.stages import FINALISTS, PRETRAINED
 from asvit.report.pictures import Picture
 from asvit.report.style import COLOUR, LONGEST, figure, legend, series_styles, whole
 from asvit.report.training import MOST_CLASSES, confused, confusion_picture, title_with
-from asvit.training.metrics import read_metrics
+from asvit.training.metrics import EpochRow, read_metrics
 from asvit.training.predictions import Mistake, read_predictions
 from proxies.text import one_line
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from matplotlib.figure import Figure
 
     from asvit.designs.result import DesignResult, Racer
@@ -66,12 +71,9 @@ def pictures(result: DesignResult) -> list[Picture]:
 
 def curve_rows(result: DesignResult) -> list[CurveRow]:
     """The accuracies of the last round, and of the winner then; none of folders that are gone."""
-    rows, stages = list[CurveRow](), Counter[str]()
+    rows = list[CurveRow]()
     for place, racer in enumerate((r for r in result.race if r.round == "last"), 1):
-        kind = "pretrained" if racer.pretrained else "finalist"
-        stages[kind] += 1
-        path = result.folder / f"{kind}-{stages[kind]}" / METRICS_JSONL
-        raced = read_metrics(path)
+        raced = _history(result.folder, racer)
         rows += [CurveRow(f"{place}: {racer.group}", row.epoch, row.score) for row in raced]
         if racer.chosen and raced:
             rows += [
@@ -80,6 +82,15 @@ def curve_rows(result: DesignResult) -> list[CurveRow]:
                 if row.train_top1 is not None
             ]
     return rows
+
+
+def _history(folder: Path, racer: Racer) -> list[EpochRow]:
+    """The epochs of a network in the last round; those of networks that dropped out are beside."""
+    for stage in PRETRAINED if racer.pretrained else FINALISTS:
+        with suppress(OSError, *MALFORMED):
+            if stored_content(folder / stage / RESULT)["architecture"] == racer.architecture:
+                return read_metrics(folder / stage / METRICS_JSONL)
+    return []
 
 
 def draw_race(race: Sequence[Racer]) -> Figure:

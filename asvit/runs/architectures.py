@@ -1,7 +1,7 @@
 """Architectures by what a command takes for one: a text, or the folder of an earlier run."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +15,11 @@ from asvit.core.results import RUNS, stored_content
 from asvit.core.run_files import RESULT
 from asvit.spaces.architectures import canonical, parse
 from proxies.messages import first_line
-from proxies.text import shown
+from proxies.text import one_line, shown
 
 _FILES = (".safetensors", ".pth", ".onnx", ".pt2")  # of networks
 _MEASURES = ("length_distortion", "ntk_condition_number")
+_CONVERTED = ("attention", "ffn")  # of a network: parts that no text has
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,15 @@ class FoundArchitecture:
     sizes: tuple[int, int, int] | None = None
     # Of what a scaling grew, which does not store the channels of its images: 3 in ``sizes``.
     params: int | None = None
+    # Of converted networks: the parts that the text does not have, such as ffn=compact.
+    parts: Sequence[str] = ()
+
+    @property
+    def loss(self) -> str:
+        """That the text lacks parts of the run's network, in a line; empty where it does not."""
+        if not self.parts or self.by is None:
+            return ""
+        return f"the network in {self.by['run']} has {', '.join(self.parts)}; here it is without"
 
 
 def text_of(architecture: Any) -> str:
@@ -77,7 +87,7 @@ def find_architecture(text: str) -> FoundArchitecture:
         if not isinstance(measures, dict):
             raise ValueError(f"its last step is {shown(measures)}")
         measured = {name: _measure(measures[name]) for name in _MEASURES if name in measures}
-        sizes = _sizes(content)
+        sizes, parts = _sizes(content), _converted_parts(content.get("network"))
         params = content["params"] if kind == "scale" else None
         if not is_of(params, int | None):
             raise ValueError(f"its parameters are {shown(params)}")
@@ -86,7 +96,7 @@ def find_architecture(text: str) -> FoundArchitecture:
             f"{folder} ends in no architecture that is known here: {first_line(error)}"
         ) from error
     found_by = {"kind": kind, "run": str(folder), **measured}
-    return FoundArchitecture(architecture, found_by, sizes, params)
+    return FoundArchitecture(architecture, found_by, sizes, params, parts)
 
 
 def _canonical(text: str) -> str:
@@ -101,6 +111,12 @@ def _canonical(text: str) -> str:
             f"no run folder {shown(text)}; name one that is there, or an architecture such as "
             f"'{EXAMPLE}'"
         ) from error
+
+
+def _converted_parts(network: object) -> list[str]:
+    """What was converted in a network of a result, each with its value."""
+    known = network if isinstance(network, dict) else {}
+    return [one_line(f"{name}={known[name]}") for name in _CONVERTED if known.get(name)]
 
 
 def _sizes(content: Mapping[str, Any]) -> tuple[int, int, int] | None:

@@ -34,7 +34,7 @@ from asvit.runs.timm_classifiers import published_classifier, timm_preparation
 from asvit.spaces.timm_models import PREFIX
 from asvit.training.layout import fast_layout, use_fast_convolutions
 from asvit.training.precision import arithmetic
-from asvit.training.pretrained import weights_path
+from asvit.training.pretrained import architecture_in, weights_path
 from proxies.evaluation import FAILURES, resolve_device
 from proxies.messages import first_line, out_of_memory
 from proxies.text import shown
@@ -157,7 +157,8 @@ def open_classifier(
     facts: Mapping[str, Any] = {}
     if architecture is not None and architecture.startswith(PREFIX):
         facts, side = timm_preparation(architecture)
-        image_size = image_size or side
+        if not architecture_in(weights):  # whose file has a size of its own
+            image_size = image_size or side
     source = ExportSettings("safetensors", architecture, weights=str(file), image_size=image_size)
     content, model, _ = find_source(source)
     facts = {**facts, **preparation_facts(content.facts), **content.facts}
@@ -313,6 +314,10 @@ class Classifier:
                 return self.prepare(picture(place))
             except ValueError as error:
                 return str(error)
+            except ImportError as error:
+                if error.name is not None:
+                    raise
+                return f"cannot read image {names[place]!r}: {first_line(error)}"
             except FAILURES as error:
                 if out_of_memory(error):
                     return f"cannot read image {names[place]!r}: memory ran out"

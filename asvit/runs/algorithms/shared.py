@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -25,6 +26,8 @@ from asvit.spaces.architectures import source_of_space
 from asvit.training.checkpoint import Checkpoint, Saved, read_or_restore
 from asvit.training.distributed import ProcessGroup
 from asvit.training.images.order import PART
+
+logger = logging.getLogger(__name__)
 
 S = TypeVar("S", bound=Settings)
 R = TypeVar("R", bound=Result)
@@ -50,6 +53,8 @@ class SharedAlgorithm(SharedRun[S, R]):
         with wrong_option():
             typed = text_of(values["architecture"])
             start = find_architecture(typed)
+        if start.loss and not (values.get("attention") or values.get("ffn")):
+            logger.warning(start.loss)
         values |= {"architecture": start.text, "typed": typed, "found_by": start.by}
         return super().make(preset, **values)
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from image_folders import write_image
-from PIL import Image
+from PIL import Image, features
 
 from asvit.core.run_files import MARKER
 from asvit.data import load_images, open_dataset, open_training_sets
@@ -138,6 +138,24 @@ def test_an_unreadable_file_is_named(tmp_path: Path, kept: int, suffix: str) -> 
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(ValueError, match=rf"^cannot read image '.*bad\.{suffix}': [^\n]*$"):
         FolderDataset(tmp_path)[0]
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow reads no AVIF")
+def test_damaged_avif_files_are_named(tmp_path: Path) -> None:
+    rng, path = np.random.default_rng(0), tmp_path / "bad.avif"
+    Image.fromarray(rng.integers(0, 256, (64, 64, 3), np.uint8)).save(path)
+    whole, reasons = path.read_bytes(), list[str]()
+    for _ in range(40):
+        content = bytearray(whole)
+        for place in rng.integers(200, len(content), 20):
+            content[place] ^= 255
+        path.write_bytes(content)
+        try:
+            read_image(path)
+        except ValueError as error:
+            reasons.append(str(error))
+    assert reasons
+    assert all(reason.startswith(f"cannot read image {str(path)!r}: ") for reason in reasons)
 
 
 @pytest.mark.parametrize(

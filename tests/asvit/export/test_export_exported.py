@@ -1,6 +1,8 @@
 """What is said of an export: its card, and the lines that load the copy, run as shown."""
 
+import ast
 import json
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -113,6 +115,16 @@ def test_limits_and_licence_are_on_the_card(exported: Exported) -> None:
     assert "* licence: not recorded" in unnamed
     assert "## Limits" not in unnamed
     assert "## How it was found\n\nBy `asvit design`, within the limits below.\n" in card
+
+
+def test_names_that_are_no_utf8_can_be_told(exported: Exported) -> None:
+    """They come from files with other encodings."""
+    place = os.fsdecode(b"out/caf\xe9.onnx")
+    odd = replace(exported, out=Path(place))
+    card = model_card(odd)
+    assert card.encode().startswith(rb"# caf\udce9")
+    line = next(line for line in card.splitlines() if "InferenceSession(" in line)
+    assert ast.literal_eval(line.split("InferenceSession(")[1].rstrip(")")) == Path(place).name
 
 
 def test_no_accuracy_is_told_of_images_that_were_trained_on(exported: Exported) -> None:

@@ -184,6 +184,17 @@ def test_timm_crops_as_in_training_what_it_squashes_itself() -> None:
     assert (entry["crop_pct"], entry["crop_mode"]) == (FACTS["crop_pct"], "center")
 
 
+def test_timm_crops_as_asvit_does_without_a_fact() -> None:
+    network = Network("8,2,3|4,1,2|4,1,4|4,1,6|16", 32, 3)
+    content = WeightsFile(network, {})
+    entry = config(content, network.build())["pretrained_cfg"]
+    prepared = timm.data.resolve_data_config(pretrained_cfg=entry)
+    own = content.preparation
+    for name, value in own.facts.items():
+        assert prepared[name] == value, name
+    assert prepared["crop_mode"] == own.crop_mode
+
+
 def test_what_holds_for_timm_s_weights_alone_is_not_said_of_others() -> None:
     resnet = Network("timm:resnet10t", 32, 3)
     entry = config(WeightsFile(resnet, {}, facts=FACTS), resnet.build())["pretrained_cfg"]

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from asvit.core.run_files import RESULT
 from asvit.core.summary import Table
+from asvit.designs.result import DesignResult
 from asvit.report import training
 from asvit.report.style import COLOUR, style
 from asvit.runs.run import write_report
@@ -19,6 +21,7 @@ from asvit.training.predictions import Confusion, Mistake, Predictions
 from asvit.training.result import TrainResult
 from tests.asvit.report.sample_runs import write_sample
 from tests.asvit.runs.stored_results import epoch
+from tests.hostile import sealed_result
 
 HOSTILE = "</figure><script>window.ran = 1</script>\"'><img src=x onerror='x'>$x^$"
 
@@ -109,13 +112,18 @@ def test_the_page_of_a_design_has_the_later_epochs_and_the_confusions_of_many_cl
     tmp_path: Path,
 ) -> None:
     folder = write_sample("design", tmp_path / "run")
-    for stage, epochs in (("finalist-1", 2), ("training", 3)):
+    first = next(one for one in DesignResult.read(folder / RESULT).race if one.round == "last")
+    for stage, epochs in (("finalist-1", 1), ("finalist-2", 2), ("training", 3)):
         history = [
             replace(epoch(number), top1=50.0 + number, train_top1=70.0 + number)
             for number in range(1, epochs + 1)
         ]
         (folder / stage).mkdir()
         write_metrics(folder / stage, history)
+    # The first one has dropped out.
+    (folder / "finalist-2" / RESULT).write_bytes(
+        sealed_result({"architecture": first.architecture})
+    )
     names = tuple(f"class {number}" for number in range(training.MOST_CLASSES + 1))
     text = page(folder, predictions(*names))
     assert "Most confused classes" in text

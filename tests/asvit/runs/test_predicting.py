@@ -24,6 +24,7 @@ from asvit.data.kinds import ImageKind
 from asvit.export.writers import ABOUT
 from asvit.networks import Network, WeightsFile
 from asvit.runs.exporting import export_network
+from asvit.runs.predicting import open_classifier
 from asvit.training.images.augmentation import Augmentation
 from asvit.training.images.batches import Batching
 from asvit.training.images.loaders import validation_loader
@@ -227,18 +228,35 @@ def test_pictures_are_classified_by_exact_products(
     assert set(used) == {(torch.device("cpu"), "fp32")}
 
 
-def test_a_picture_that_memory_does_not_hold_hides_no_other(
-    run: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (MemoryError(), "memory ran out"),
+        (ImportError("reading 16 bits needs imagecodecs"), "reading 16 bits needs imagecodecs"),
+    ],
+)
+def test_a_picture_that_memory_or_a_package_fails_hides_no_other(
+    error: Exception, reason: str, run: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def read(path: Path, _kind: ImageKind) -> Image.Image:
         if path.name == "b.jpg":
-            raise MemoryError
+            raise error
         return read_image(path)
 
     monkeypatch.setattr("asvit.runs.predicting.read_as", read)
     found = asvit.predict(run, [pictures], top=1)
     assert [len(one.guesses) for one in found] == [1, 0, 1, 1, 1]
-    assert found[1].reason == f"cannot read image {str(pictures / 'b.jpg')!r}: memory ran out"
+    assert found[1].reason == f"cannot read image {str(pictures / 'b.jpg')!r}: {reason}"
+
+
+def test_weights_keep_their_size_where_their_network_is_named_again(tmp_path: Path) -> None:
+    network, file = Network("timm:resnet10t", 32, 2), tmp_path / "model.safetensors"
+    WeightsFile(network, network.build().state_dict()).write(file)
+    cpu, named = torch.device("cpu"), network.architecture
+    classifier = open_classifier(str(file), cpu, architecture=named)
+    assert classifier.prepare.image_size == 32
+    larger = open_classifier(str(file), cpu, architecture=named, image_size=64)
+    assert larger.prepare.image_size == 64
 
 
 def changed_facts(run: Path, **facts: Any) -> None:

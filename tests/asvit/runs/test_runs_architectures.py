@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 import asvit
+from asvit.runs.algorithms.training import TrainAlgorithm
 from asvit.runs.architectures import FoundArchitecture, find_architecture
+from tests.asvit.cli.commands import run
 from tests.asvit.toy_run import ToyRun
 from tests.hostile import sealed_result
 
@@ -51,6 +53,23 @@ def test_a_run_folder_stands_for_what_the_run_ended_in(tmp_path: Path, kind: str
     sizes = {"training": (96, 5, 1), "design": (64, 2, 3), "scale": (48, 7, 3)}
     assert architecture.sizes == sizes.get(kind)
     assert architecture.params == (900 if kind == "scale" else None)
+
+
+def test_parts_that_no_text_has_are_said_to_be_lost(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    network = {"image_size": 96, "num_classes": 5, "in_chans": 1, "attention": None}
+    content = {"kind": "training", "architecture": ARCH}
+    folder = finished(tmp_path, {**content, "network": {**network, "ffn": "compact(ratio=0.5)"}})
+    loss = f"the network in {folder} has ffn=compact(ratio=0.5); here it is without"
+    assert find_architecture(folder).loss == loss
+    told = run("cost", folder)
+    assert (told.exit_code, told.stderr) == (0, f"warning: {loss}\n")
+    for options in ({"ffn": "compact"}, {}):
+        assert loss not in caplog.text
+        TrainAlgorithm.make(architecture=folder, data="digits", **options)
+    assert loss in caplog.text
+    assert find_architecture(finished(tmp_path, {**content, "network": network})).loss == ""
 
 
 @pytest.mark.usefixtures("toy_kind")

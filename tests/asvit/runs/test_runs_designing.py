@@ -333,6 +333,9 @@ def test_a_dry_run_tells_what_is_done_and_writes_nothing(
     assert "if nothing is cut short: training " in told.stdout
     assert f"done     {', '.join(STAGES[:9])}\n" in told.stdout
     assert "next     training, test, latency, export\n" in told.stdout
+    told = run(*words, "--dry-run", "--max-params", "200K")
+    assert (told.exit_code, told.stdout) == (3, "")
+    assert "was started with" in told.stderr
     told = run("design", "--data", pictures, "--dry-run")
     assert (told.exit_code, told.stdout) == (2, "")
     assert "a design needs a limit; give --max-params, --max-macs or --max-lat" in told.stderr
