@@ -63,7 +63,8 @@ BY_HAND = (
 #: The recipe of designs before they had Muon, as other studies of designs have it.
 ADAMW: Mapping[str, Any] = {"optimizer": "adamw", "learning_rate": 2e-3, "weight_decay": 0.05}
 FOLDER = Path("runs/designs")
-_OPTIMIZERS = ("muon, decay 0.5", "muon", "adamw")
+#: Recipes of the rows of a table: those with Muon have the weight decay of now, or that of before.
+_OPTIMIZERS = {"muon": ("muon, decay 0.5", "muon"), "adamw": ("adamw",)}
 _MOST = 10_000  # epochs
 
 
@@ -217,15 +218,16 @@ STUDY = Study(
 def table(limit: str = _LIMIT, optimizer: str = "adamw") -> str:
     """The accuracies within a limit with an optimiser on each processor, as Markdown."""
     rows = _rows(limit, optimizer)
-    rows.sort(key=lambda row: row.processor)
-    return pivot(rows, ("network", "processor"), "pictures", mean_cell)
+    rows.sort(key=lambda row: (row.optimizer, row.processor))
+    several = ["optimizer"] * (len(_OPTIMIZERS[optimizer]) > 1)
+    return pivot(rows, ("network", *several, "processor"), "pictures", mean_cell)
 
 
 def ahead(limit: str = _LIMIT, design: str = "design", optimizer: str = "adamw") -> str:
     """Points that designs are ahead of others and of those by hand, as Markdown.
 
-    Rows are paired by seed, and by processor where they name it; the last column has the mean over
-    the sets of pictures.
+    Rows are paired by seed, weight decay, and processor where they name it; a seed with two decays
+    counts once. The last column has the mean over the sets of pictures.
     """
     known = _known(limit, optimizer)
     sets = [one for one in SETS if (design, one) in known]
@@ -255,7 +257,8 @@ _Known = Mapping[tuple[Any, ...], Sequence[Row]]  # by network and pictures
 
 
 def _rows(limit: str, optimizer: str) -> list[Row]:
-    return [row for row in STUDY.rows() if (row.limit, row.optimizer) == (limit, optimizer)]
+    recipes = _OPTIMIZERS[optimizer]
+    return [row for row in STUDY.rows() if row.limit == limit and row.optimizer in recipes]
 
 
 def _known(limit: str, optimizer: str) -> _Known:
@@ -270,10 +273,19 @@ def _ahead(known: _Known, design: str, other: str, sets: Sequence[str]) -> list[
 
 def _cell(pairs: Sequence[tuple[Sequence[Row], Sequence[Row]]]) -> str:
     """The mean over sets of pictures of the differences there; unknown processors count as one."""
-    differences = [paired_differences(*sides, pair=("seed", "processor")) for sides in pairs]
+    differences = [_differences(*sides) for sides in pairs]
     if not differences or not all(differences):
         return ""
     return in_a_cell(mean_over_sets(differences))
+
+
+def _differences(rows: Sequence[Row], others: Sequence[Row]) -> list[float]:
+    """One for each seed and processor with rows of the same recipes on both sides."""
+    alike = ("seed", "processor", "optimizer")
+    sides = grouped(rows, alike), grouped(others, alike)
+    both = sides[0].keys() & sides[1].keys()
+    left, right = ([row for key in side if key in both for row in side[key]] for side in sides)
+    return paired_differences(left, right, pair=("seed", "processor"))
 
 
 def mean_over_sets(differences: Sequence[ArrayLike]) -> IntervalEstimate:

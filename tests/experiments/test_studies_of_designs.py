@@ -76,6 +76,25 @@ def test_designs_are_compared_by_seeds_processors_and_sets_that_both_have(
     assert cells[1][1:] == ["", "+40.0", ""]
 
 
+def test_designs_with_two_weight_decays_are_one_pair_of_a_seed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recipes = ("muon", "muon, decay 0.5")
+    rows = [
+        study_designs.Row("digits", "10 M multiply-adds", *of, seconds=1.0, optimizer=optimizer)
+        for of, optimizer in (
+            *((("design", 0, "", 90.0), recipe) for recipe in recipes),
+            *((("resnet", 0, "", 90.0 - gain), recipes[gain > 1]) for gain in (1, 3)),
+            *((("design", seed, "", 80.0), recipes[1]) for seed in (1, 2)),
+            (("resnet", 1, "", 76.0), recipes[1]),
+            (("resnet", 2, "", 0.0), recipes[0]),  # of another decay than its partner
+        )
+    ]
+    monkeypatch.setattr(study_designs.Study, "rows", lambda _: rows)
+    *_, cells = table_cells(study_designs.ahead(optimizer="muon"))
+    assert cells[1] == "+3.0 (−9.7 to +15.7)"  # 2 and 4 points: t = 12.7
+
+
 def test_a_network_made_by_hand_is_trained_for_the_time_of_a_design(tmp_path: Path) -> None:
     tiny_task("drawn-300")
     data = Path("pictures/drawn-300")
