@@ -18,6 +18,7 @@ from proxies.functional import Stack
 from proxies.memory import trim_host_memory
 from proxies.messages import fault, first_line
 from proxies.registry import Inputs, Proxy, Readings, Score, combine, get_proxy
+from proxies.sources import source_of
 
 log = logging.getLogger(__name__)
 
@@ -297,7 +298,9 @@ def _faults(
             return "" if isinstance(model, str) else check(model, inputs)
         except MemoryError:
             raise
-        except FAILURES as error:  # a check that fails rejects nothing
+        except FAILURES as error:  # a check of ours that fails rejects nothing
+            if source_of([check]):
+                return f"its check failed: {fault(error)}"
             log.info("no check %s: %s", check, fault(error))
             return ""
 

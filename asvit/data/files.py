@@ -147,16 +147,18 @@ def _files_by_class(root: Path) -> dict[str, list[str]]:
     return groups
 
 
-def _check_are_classes(root: Path, folders: Iterable[str]) -> None:
-    """Raise a ValueError if some folders are parts by their names, and have the same classes."""
+def _check_are_classes(root: Path, folders: Sequence[str]) -> None:
+    """Raise a ValueError if some folders are parts by their names, and hold folders themselves.
+
+    So they are where there are no others, whatever they hold.
+    """
     parts = [name for name in folders if _PART.search(name)]
     if len(parts) < 2 or not any("train" in name.lower() for name in parts):
         return
-    classes = set.intersection(*(set(list_folder(root / name)[1]) for name in parts))
-    if len(classes) > 1:
+    if len(parts) == len(folders) or any(list_folder(root / name)[1] for name in parts):
         raise ValueError(
-            f"{str(root)!r} has {listed(map(repr, parts))}, which look like parts of one dataset, "
-            f"as each has {listed(map(repr, sorted(classes)[:2]))}; rename them train, val or test"
+            f"{str(root)!r} has {listed(map(repr, parts))}, which look like parts of one dataset "
+            "by their names; rename them train, val or test, with a folder for each class inside"
         )
 
 

@@ -348,6 +348,13 @@ def _hub_part(name: str, table: Any, reading: str) -> LabelledImages:
         raise ValueError(
             f"hf:{name} has no column of images; its columns: {listed(table.features)}"
         )
+    for kind, column in kinds.items():
+        columns = [name for name, own in table.features.items() if type(own).__name__ == kind]
+        if kind in ("Image", "ClassLabel") and len(columns) > 1:
+            _log.warning(
+                "hf:%s has several columns of kind %s, %s; %r is used",
+                *(name, kind, listed(columns), column),
+            )
     classes: tuple[str, ...] = ("images",)
     labels = np.zeros(len(table), np.int64)
     if column := kinds.get("ClassLabel"):

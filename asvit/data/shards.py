@@ -158,12 +158,22 @@ def _samples(shard: Path) -> Iterator[tuple[_Member, str]]:
                 f"and {shown(member.name)}; a key needs one image and one .{_LABEL} file"
             )
         files[place] = member
+    for key in labels.keys() - images.keys():
+        raise ValueError(
+            f"{shard} has {shown(labels[key].name)} without an image beside it, which has the "
+            f"name up to the first dot and an ending of {', '.join(IMAGE_ENDINGS)}"
+        )
     for key, image in images.items():
         if key not in labels:
             raise ValueError(f"{shard} has {shown(image.name)} without a .{_LABEL} file beside it")
         _, begin, size = labels[key]
         content = read_extent(Extent(shard, begin, min(size, _LONGEST_LABEL)))
-        label = composed(content.decode(errors="replace").strip())
+        try:
+            label = composed(content.decode().strip())
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"{shard} has a class in {shown(labels[key].name)} that is not UTF-8; write it so"
+            ) from error
         if not label:
             raise ValueError(
                 f"{shard} has no class in {shown(labels[key].name)}; write one into it"

@@ -153,6 +153,13 @@ def _read_list(table: Path) -> tuple[Path, list[ListedImage]]:
                 raise ValueError(f"{shown(name)} has no class; name it, or leave the row out")
             size, digest = int(row.get("bytes") or 0), row.get("sha256", "").lower()
             images.append(ListedImage(name, label, part, size, digest))
+        labels = {image.label for image in images}
+        for label in sorted(labels):
+            if label.strip() != label and label.strip() in labels:
+                raise ValueError(
+                    f"its classes {shown(label.strip())} and {shown(label)} differ in spaces "
+                    "alone; remove these"
+                )
         # A spreadsheet may have filled the line up with empty cells; a folder's commas are quoted.
         root = unquote(first[len(_ROOT) :].rstrip("\r\n,"), errors="surrogateescape")
         return table.parent / root, images

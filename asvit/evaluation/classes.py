@@ -32,7 +32,7 @@ def match_classes(
     """
     places = {name: place for place, name in enumerate(network)}
     unknown = [name for name in pictures if name not in places]
-    if unknown and not has_names and len(pictures) == len(network):
+    if not has_names and len(pictures) == len(network) and [*pictures] != [*network]:
         logger.warning(
             "%s does not name its classes; the %d of %s are taken in their order",
             *(weights, len(pictures), data),

@@ -207,11 +207,12 @@ def to_csv(rows: Sequence[BuiltRow], provenance: Mapping[str, str], *, seeds: in
 _OPTIMIZERS = {"adamw": "AdamW", "muon": "Muon"}
 
 
-def how_trained(settings: BuildSettings, source: str) -> dict[str, str]:
+def how_trained(settings: BuildSettings, source: str, digest: str = "") -> dict[str, str]:
     """The lines above a table about the recipe and the images, which come from ``source``.
 
-    Users' own spaces have a line with digests of their code. Trainings of tables and of searches
-    are comparable only if all of these lines are equal.
+    Other images than fractals are known by their ``digest``, too. Users' own spaces have a line
+    with digests of their code. Trainings of tables and of searches are comparable only if all of
+    these lines are equal.
     """
     s = settings
     augmentation = [f"shifts of up to {s.shift} px"] * bool(s.shift) + ["mirroring"] * s.flip
@@ -221,6 +222,7 @@ def how_trained(settings: BuildSettings, source: str) -> dict[str, str]:
     rate = f"{s.learning_rate:g}" + f" times {s.width}/C" * s.rate_by_width
     # The source of fractals has their seed; of other images the seed draws and parts some.
     draw = "" if are_fractals(s.images) else f", drawn with seed {s.seed}"
+    draw += f", SHA-256 {digest[:16]}…" * bool(draw and digest)
     return {
         "recipe": (
             f"{_OPTIMIZERS[s.optimizer]}, {steps} of {s.batch_size} images, learning rate "
@@ -257,7 +259,7 @@ def provenance_of(
     was trained with, as a finished run may be given again with others.
     """
     s, versions = settings, journal.versions or {}
-    images = s.images if journal.images is None else journal.images["source"]
+    images = journal.images or {"source": s.images, "digest": ""}
     sized = f", at width C={s.width}" * s.has_width
     if s.varied:
         sized += (
@@ -267,7 +269,7 @@ def provenance_of(
     return {
         "title": f"{len(rows)} random architectures of space {s.space}, trained from scratch",
         "source": f"asvit {versions['asvit']}, {legible(command)}",
-        **how_trained(settings, images),
+        **how_trained(settings, images["source"], images["digest"]),
         "accuracies": accuracies_in_words(settings.balance),
         "rows": f"{len(rows)} of {s.n}, drawn uniformly with seed {s.seed}{sized}",
         **_noise_lines(rows, s.seeds),

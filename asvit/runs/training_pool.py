@@ -100,7 +100,7 @@ class TrainingPool:
     @property
     def lines(self) -> Mapping[str, str]:
         """How networks are trained, and on what, as reference tables say it."""
-        return how_trained(self.settings, self.context.provenance["source"])
+        return how_trained(self.settings, **self.context.provenance)
 
     def close(self) -> None:
         """Stop the workers."""

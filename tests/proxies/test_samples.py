@@ -123,9 +123,20 @@ def test_splits_of_the_repeats_agree() -> None:
     assert str(combine(parts)) == str(measure(build, names, **fixed))  # NaN differs from itself
 
 
-def test_what_the_check_cannot_ask_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    counting(monkeypatch, check=lambda *_: 1 / 0)
-    assert reasons(nn.Identity(), "a") == {"a": ""}
+@pytest.mark.parametrize(
+    ("module", "reason"),
+    [("proxies.samples", ""), (__name__, "its check failed: ZeroDivisionError: ")],
+)
+def test_what_a_check_of_ours_cannot_ask_is_no_fault(
+    module: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_given: object) -> str:
+        return str(1 / 0)
+
+    fails.__module__ = module
+    counting(monkeypatch, check=fails)
+    found = reasons(nn.Identity(), "a")["a"]
+    assert (reason in found) if reason else found == ""
 
 
 def given(images: Tensor) -> Inputs:

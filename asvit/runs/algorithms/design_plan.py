@@ -55,6 +55,7 @@ from asvit.runs.trained_on import count_trained
 from asvit.search.settings import TrainingSearchSettings
 from asvit.spaces import load_space
 from asvit.spaces.base import Architecture
+from asvit.training.distillation import PUBLISHED
 from proxies.latency import Latency
 from proxies.messages import first_line
 
@@ -136,6 +137,7 @@ class DesignPlan:
         if not networks:
             raise ValueError(f"{errors[0]}; the same command with another limit goes on from here")
         tuned = self._store_pretrained(side)
+        self._warn_of_teacher()
         return Finalists(side=side, networks=[*networks.values()], pretrained=tuned)
 
     def epochs(self) -> Lengths:
@@ -276,11 +278,21 @@ class DesignPlan:
         """How many of the test pictures a pretrained network was trained on; it warns of them."""
         if network.published:
             return 0
+        return self._known(network.source, "on others its network is worse")
+
+    def _warn_of_teacher(self) -> None:
+        """Say on how many of the test pictures the teacher was trained, if any."""
+        weights = self.settings.teacher_weights
+        if weights is not None and weights != PUBLISHED:
+            self._known(weights, "on others networks that it has taught may be worse")
+
+    def _known(self, weights: str, effect: str) -> int:
+        """How many of the test pictures weights were trained on; it warns of them."""
         tested = ListedDataset(self.folder / PICTURES, TEST)
-        if count := count_trained(network.source, tested):
+        if count := count_trained(weights, tested):
             logger.warning(
-                "%s was trained on %d of the %d test pictures: on others its network is worse",
-                *(network.source, count, len(tested)),
+                "%s was trained on %d of the %d test pictures: %s",
+                *(weights, count, len(tested), effect),
             )
         return count
 

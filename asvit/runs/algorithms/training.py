@@ -31,7 +31,7 @@ from asvit.runs.trained_on import count_trained
 from asvit.runs.training import TrainRun, plan_lines
 from asvit.training.balance import imbalance
 from asvit.training.checkpoint import Checkpoint, Origin, Saved, settings_in
-from asvit.training.distillation import Teacher, load_teacher
+from asvit.training.distillation import PUBLISHED, Teacher, load_teacher
 from asvit.training.precision import resolve_precision
 from asvit.training.pretrained import (
     load_pretrained,
@@ -163,16 +163,27 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             logger.warning("%s; --new-head starts with a fresh one", line)
 
     def _warn_of_trained(self) -> None:
-        """Say on how many of the images to validate with the weights were trained, if any."""
+        """Say on how many of the images to validate with the weights were trained, if any.
+
+        Or the teacher, which has told the student of them.
+        """
         s, images = self.settings, self.sets.validation
-        if s.weights is None or s.train_on_validation or not self.first():
+        if s.train_on_validation or not self.first():
             return
-        if trained := count_trained(s.weights, images, image_progress(self.progress)):
-            logger.warning(
-                "the weights in %s were trained on %d of the %d images for validation, so the "
-                "accuracy is too high; give others by --validation",
-                *(s.weights, trained, len(images)),
-            )
+        published = s.teacher_weights == PUBLISHED
+        taught = None if published or self.quiet else s.teacher_weights  # of a design it is known
+        for weights, who, effect in (
+            (s.weights, "weights", "is"),
+            (taught, "teacher's weights", "may be"),
+        ):
+            if weights is None:
+                continue
+            if trained := count_trained(weights, images, image_progress(self.progress)):
+                logger.warning(
+                    "the %s in %s were trained on %d of the %d images for validation, so the "
+                    "accuracy %s too high; give others by --validation",
+                    *(who, weights, trained, len(images), effect),
+                )
 
     @property
     def title(self) -> str:

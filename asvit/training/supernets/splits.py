@@ -1,5 +1,7 @@
 """Training, validation and test images of a supernet."""
 
+import hashlib
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Self
@@ -15,6 +17,8 @@ from asvit.data.statistics import standardised
 from asvit.training.short import LabelledTensors
 from asvit.training.supernets.settings import SupernetSettings
 from proxies.text import shown
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ def load_splits(settings: SupernetSettings, *, progress: Progress | None = None)
             f"supernets are trained on 8-bit RGB pictures, and {images.source} has "
             f"{images.channels} channel(s) of its own; use asvit search"
         )
+    warn_of_copies(images, held_out)
     test, validation, train = split_images(images, held_out)
     provenance = {"source": images.source, "digest": images.digest}
     return Splits(train, validation, test, images.classes, provenance)
@@ -72,6 +77,21 @@ def places_to_train_on(settings: SupernetSettings, labels: NDArray[np.int64]) ->
     held_out = settings.test_images, settings.validation_images
     places = balanced_choice(labels, settings.train_images + sum(held_out), settings.seed)
     return places[split(labels[places], held_out)[-1]]
+
+
+def warn_of_copies(images: Images, sizes: tuple[int, ...]) -> None:
+    """Say how many of the images that :func:`split` holds out are equal to one to train on."""
+    rows = images.pixels.flatten(1).numpy()
+    digests = [hashlib.blake2b(row.data).digest() for row in rows]
+    *others, train = split(images.labels.numpy(), sizes)
+    known = {digests[place] for place in train}
+    held_out = np.concatenate(others)
+    if copies := sum(digests[place] in known for place in held_out):
+        logger.warning(
+            "%d of %d images to test and validate on are equal to one to train on, so accuracies "
+            "are too high; remove copies from %s",
+            *(copies, len(held_out), images.source),
+        )
 
 
 def split_images(images: Images, sizes: tuple[int, ...]) -> list[LabelledTensors]:

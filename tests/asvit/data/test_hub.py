@@ -10,7 +10,7 @@ import pytest
 from image_folders import fill
 from PIL import Image
 
-from asvit.data.libraries import _has_addresses, open_hub, open_hub_parts
+from asvit.data.libraries import _has_addresses, _hub_part, open_hub, open_hub_parts
 from tests.hostile import refused_or
 
 datasets = pytest.importorskip("datasets")
@@ -41,6 +41,17 @@ def test_a_local_set(tmp_path: Path) -> None:
     assert dataset.labels.tolist() == [0, 0, 0, 1, 1, 1]
     assert dataset.picture(4).getpixel((0, 0)) == (1, 1, 0)
     assert datasets.config.HF_HUB_OFFLINE is False  # restored
+
+
+def test_the_first_of_several_columns_of_labels_is_named(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    kind = {name: datasets.ClassLabel(names=["a", name]) for name in ("artist", "style")}
+    features = datasets.Features({"image": datasets.Image(), **kind})
+    rows = {"image": [Image.new("RGB", (4, 4))] * 2, "artist": [0, 1], "style": [1, 0]}
+    found = _hub_part("art", datasets.Dataset.from_dict(rows, features=features), "")
+    assert (found.classes, found.labels.tolist()) == (("a", "artist"), [0, 1])
+    assert "several columns of kind ClassLabel, artist, style; 'artist' is used" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["~/pets", "csv"], ids=["home", "reader"])

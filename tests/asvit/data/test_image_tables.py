@@ -121,6 +121,7 @@ def test_rows_of_no_class_or_of_another_part_are_refused(tmp_path: Path) -> None
         ("a.png,,train", r"t\.csv is not a table of images: 'a\.png' has no class; name it, or"),
         ("a.png,a,val", r"'a\.png' has part 'val'; use train, validation, test$"),
         ("a.png,a,", "has part ''; use train, validation, test$"),
+        ("a.png,b ,train", "its classes 'b' and 'b ' differ in spaces alone; remove these$"),
     ):
         table.write_text(f"image,class,part\nb.png,b,train\n{row}\n")
         with pytest.raises(ValueError, match=message):

@@ -238,6 +238,10 @@ def test_unreadable_images_are_named(tmp_path: Path) -> None:
 def test_what_is_refused(tmp_path: Path) -> None:
     archive(tmp_path / "none.tar", [("1.jpg", b"")])
     archive(tmp_path / "unlabelled.tar", [("1.jpg", b"x"), ("1.cls", b" \n")])
+    archive(tmp_path / "latin.tar", [("1.jpg", b"x"), ("1.cls", "mör".encode("latin-1"))])
+    archive(
+        tmp_path / "heic.tar", [("1.jpg", b"x"), ("1.cls", b"0"), ("2.heic", b""), ("2.cls", b"1")]
+    )
     archive(tmp_path / "empty.tar", [("readme.txt", b"")])
     with tarfile.open(tmp_path / "packed.tar", "w:gz"):
         pass
@@ -249,6 +253,8 @@ def test_what_is_refused(tmp_path: Path) -> None:
     for name, message in (
         ("none.tar", r"none\.tar has '1\.jpg' without a \.cls file beside it"),
         ("unlabelled.tar", r"unlabelled\.tar has no class in '1\.cls'; write one into it"),
+        ("latin.tar", r"latin\.tar has a class in '1\.cls' that is not UTF-8; write it so"),
+        ("heic.tar", r"heic\.tar has '2\.cls' without an image beside it, which has the name up"),
         ("empty.tar", r"no images in .*empty\.tar'; use samples of KEY\.jpg and KEY\.cls"),
         ("twice.tar", r"twice\.tar has key 'a/1' twice: 'a/1\.jpg' and 'a/1\.jpg'; a key needs"),
         ("labels.tar", r"labels\.tar has key '1' twice: '1\.cls' and '1\.cls'; a key needs one"),

@@ -1,6 +1,5 @@
 """Images to train on and to validate with."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -129,12 +128,33 @@ def test_parts_of_other_names_are_not_taken_for_classes(
 ) -> None:
     for name in names:
         fill(tmp_path / "pets" / name, cat=3, dog=3)
-    with pytest.raises(ValueError, match=r"look like parts of one dataset, as each has 'cat', 'd"):
+    with pytest.raises(ValueError, match="look like parts of one dataset by their names; rename"):
         opened(tmp_path / "pets")
-    # One folder in common, such as of a year, says nothing.
-    shutil.rmtree(tmp_path / "pets" / names[1])
-    fill(tmp_path / "pets" / names[1], cat=5)
-    assert open_dataset(str(tmp_path / "pets")).classes == tuple(sorted(names))
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [
+        {"seg_train/seg_train": 2, "seg_test/seg_test": 2, "seg_pred": 0},  # each of two classes
+        {"train": 2, "test1": 0},
+        {"train": 2, "test1": 0, "more": 2},
+    ],
+)
+def test_parts_without_classes_in_common_are_refused(
+    tmp_path: Path, folders: dict[str, int]
+) -> None:
+    for name, classes in folders.items():
+        if classes:
+            fill(tmp_path / name, cat=3, dog=3)
+        else:
+            fill(tmp_path / Path(name).parent, **{Path(name).name: 3})
+    with pytest.raises(ValueError, match="look like parts of one dataset by their names"):
+        open_dataset(str(tmp_path))
+
+
+def test_classes_may_have_names_like_parts(tmp_path: Path) -> None:
+    fill(tmp_path, train=3, test_tube=3, cat=3)
+    assert open_dataset(str(tmp_path)).classes == ("cat", "test_tube", "train")
 
 
 def test_a_class_to_validate_alone_is_refused(tmp_path: Path) -> None:

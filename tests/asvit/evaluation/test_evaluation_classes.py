@@ -34,6 +34,11 @@ def test_weights_without_names_take_as_many_folders_in_their_order(
         caplog.text
     )
     assert match_classes(["1"], ["0", "1"], **NAMELESS)[0].tolist() == [1]
+    numbers = [str(number) for number in range(11)]
+    caplog.clear()
+    places, names = match_classes(sorted(numbers), numbers, **NAMELESS)
+    assert (places.tolist(), names) == ([*range(11)], tuple(sorted(numbers)))
+    assert "the 11 of photos are taken in their order" in caplog.text
     with pytest.raises(ValueError, match="does not know: a; it knows 2 without names"):
         match_classes(["a"], ["0", "1"], **NAMELESS)
 

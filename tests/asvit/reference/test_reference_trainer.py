@@ -23,7 +23,7 @@ from asvit.reference.build import Training
 from asvit.reference.build_settings import BuildSettings
 from asvit.reference.trainer import Trainer, train_all
 from asvit.spaces import SPACES
-from asvit.training.supernets.splits import split, split_images
+from asvit.training.supernets.splits import split, split_images, warn_of_copies
 from tests.campaigns import forked
 
 TEXT = "4,2,2|2,1,2|2,1,2|2,1,2|16,8"
@@ -120,6 +120,20 @@ def test_no_image_is_trained_and_tested_on() -> None:
     assert sorted(torch.cat([train[0], test[0]]).flatten().tolist()) == list(range(20))
     assert torch.bincount(test[1]).tolist() == [2] * 4
     assert all(torch.equal(x.flatten() % 4, y.float()) for x, y in (train, test))
+
+
+@pytest.mark.parametrize("copies", [0, 3])
+def test_images_to_test_on_that_are_trained_on_are_counted(
+    copies: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    pixels, labels = torch.arange(20.0).view(20, 1, 1, 1), torch.arange(20) % 4
+    images = Images(pixels, labels, tuple("abcd"), "twenty")
+    (test, _), (train, _) = split_images(images, (8,))
+    for one, other in zip(test[:copies], train, strict=False):
+        pixels[pixels == one] = other.item()
+    warn_of_copies(images, (8,))
+    told = f"{copies} of 8 images to test and validate on are equal to one to train on"
+    assert (told in caplog.text) == (copies > 0)
 
 
 def refused(settings: BuildSettings, message: str) -> None:
