@@ -142,12 +142,13 @@ class LastRound:
         scores = self.scores
         expected = [name for name in scores if self._is_expected(self.network(name))]
         leader = max(expected or scores, key=lambda name: scores[name])
+
+        def leads(name: str) -> bool:
+            by_chance = 2 * _error(scores[name], scores[leader], self.validation_pictures)
+            return scores[name] - scores[leader] > by_chance and self.is_conclusive(name)
+
         # The first is the one that the search expects most of, should they be equal.
-        best = max(scores, key=lambda name: scores[name])
-        by_chance = 2 * _error(scores[best], scores[leader], self.validation_pictures)
-        if scores[best] - scores[leader] <= by_chance or not self.is_conclusive(best):
-            return leader
-        return best
+        return max(filter(leads, scores), key=lambda name: scores[name], default=leader)
 
     @property
     def best_by_hand(self) -> str | None:

@@ -5,7 +5,7 @@ The published converted networks are in timm's registry.
 
 import copy
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import timm
@@ -22,6 +22,7 @@ from asvit.models.layers.hallucinated import (
     HeadRule,
     Maps,
 )
+from proxies.text import shown
 
 __all__ = ["HALLUCINATED_HOSTS", "convert", "merge"]
 
@@ -77,8 +78,9 @@ def convert(
         The converted network, with the device, dtype and mode of ``model``.
 
     Raises:
-        ValueError: If there is nothing to convert, an argument is not one of its choices, or an
-            attention cannot be replaced. With ``inplace`` some parts may then be converted.
+        ValueError: If there is nothing to convert, an argument is not one of its choices or is for
+            a part that stays, or an attention cannot be replaced. With ``inplace`` some parts may
+            then be converted.
 
     References:
         arXiv:2306.10875. ``ratio`` and ``branches`` default to the paper's values; the other
@@ -94,6 +96,13 @@ def convert(
     check_choice("ffn", ffn, ("compact", None))
     if attention is None and ffn is None:
         raise ValueError("nothing to convert; ask for attention='hallucinated' or ffn='compact'")
+    if branches < 0:
+        raise ValueError(f"branches must be at least 0, got {branches}")
+    if attention is None:
+        own = {"heads": heads, "kept": kept, "maps": maps, "map_bias": map_bias}
+        _check_idle("attention", own | {"axis": axis, "class_token": class_token})
+    if ffn is None:
+        _check_idle("ffn", {"ratio": ratio, "factored": factored})
     model = model if inplace else copy.deepcopy(model)
     kind = type(model).__name__
     check_choice("factored", factored, ("second", "first"))
@@ -115,6 +124,16 @@ def convert(
             f"{kind} has no feed-forward part with two maps, fc1 to more channels and fc2 back"
         )
     return model
+
+
+def _check_idle(part: str, settings: Mapping[str, object]) -> None:
+    """Refuse settings of a part that is not converted."""
+    usual = inspect.signature(convert).parameters
+    for name, value in settings.items():
+        if value != usual[name].default:
+            raise ValueError(
+                f"{name}={shown(value)} is for another {part}; leave it out, or ask for {part}"
+            )
 
 
 def merge(model: nn.Module, *, inplace: bool = False) -> nn.Module:
@@ -232,9 +251,11 @@ def _create(name: str, pretrained: bool = False, **kwargs: Any) -> nn.Module:
     if pretrained:
         raise ValueError(f"{name} has no published weights; use pretrained=False")
     base, heads = HALLUCINATED_HOSTS[name]
-    settings: dict[str, Any] = {"attention": "hallucinated", "ffn": "compact", "heads": heads}
+    settings: dict[str, Any] = {"attention": "hallucinated", "ffn": "compact"}
     settings |= {key: kwargs.pop(key) for key in _SETTINGS if key in kwargs}
     settings |= {key: settings[key] or None for key in ("attention", "ffn")}
+    if settings["attention"]:
+        settings.setdefault("heads", heads)
     for key in ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"):  # about weights
         kwargs.pop(key, None)
     model: Any = timm.create_model(base, **kwargs)

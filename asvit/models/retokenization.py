@@ -160,21 +160,28 @@ def _set_tokens(model: nn.Module, tokens: Tokens, *, coarse: bool, checked: bool
 
 
 def _dry_run(model: nn.Module, stem: nn.Conv2d, tokens: Tokens) -> None:
-    """Check on the meta device that a network runs on the new grid, if its image size is known."""
+    """Check on the meta device that a network runs on the new grid, if its image size is known.
+
+    In evaluation mode, as norms that several GPUs share run on these alone in training mode.
+    """
     side = _image_side(model)
     if side is None:
         return
     named = [*model.named_parameters(), *model.named_buffers()]
     shapes = {name: torch.empty_like(tensor, device="meta") for name, tensor in named}
     images = stem.weight.new_empty(2, stem.in_channels, side, side, device="meta")
+    training = [module for module in model.modules() if module.training]
     try:
         with torch.no_grad():
-            functional_call(model, shapes, images)
+            functional_call(model.eval(), shapes, images)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(
             f"{_name(model)} cannot adapt to tokens {tokens}; some part is made for one grid: "
             f"{first_line(error)}"
         ) from error
+    finally:
+        for module in training:
+            module.training = True
 
 
 def _image_side(model: nn.Module) -> int | None:

@@ -3,6 +3,7 @@
 import inspect
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self, cast
 
@@ -191,7 +192,7 @@ class PyramidWithFpn(nn.Module):
 
 def backbone(
     arch: str | Architecture | Network | nn.Module,
-    image_size: int = 224,
+    image_size: int | None = None,
     *,
     weights: str | Path | None = None,
     out_indices: Sequence[int] | None = None,
@@ -207,8 +208,9 @@ def backbone(
     Args:
         arch: What :func:`asvit.build` takes; a :class:`Network`, which may have converted parts;
             or a module, which is modified.
-        image_size: Side of the images in pixels. :class:`Pyramid` describes how other sizes work;
-            learned positions (PSViT) are for this size.
+        image_size: Side of the images in pixels, by default that of a :class:`Network`, or 224.
+            :class:`Pyramid` describes how other sizes work; learned positions (PSViT) are for this
+            size.
         weights: File of initial weights that :func:`read_state` can read. It must have every
             weight of the pyramid; those of a final norm and head are ignored. Learned positions of
             another image size are resampled.
@@ -243,9 +245,11 @@ def backbone(
         >>> [tuple(level.shape[1:]) for level in levels.values()]
         [(32, 16, 16), (64, 8, 8), (128, 4, 4), (256, 2, 2)]
     """
-    model = _build(arch, image_size, drop_path)
     if isinstance(arch, Network):
+        arch = replace(arch, image_size=image_size or arch.image_size)
         image_size = arch.image_size
+    image_size = image_size or CLASSIFIED
+    model = _build(arch, image_size, drop_path)
     names = set(model.state_dict())
     pyramid = Pyramid(
         model,

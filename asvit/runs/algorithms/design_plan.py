@@ -19,7 +19,7 @@ from asvit.core.console import clock
 from asvit.core.files import split_reading, with_reading
 from asvit.core.latency_settings import pass_options
 from asvit.core.run_files import PICTURES
-from asvit.data.files import TEST
+from asvit.data.files import TEST, TRAIN, VALIDATION
 from asvit.data.tables import ListedDataset
 from asvit.designs import fractals
 from asvit.designs.fitting import (
@@ -275,10 +275,16 @@ class DesignPlan:
         ]
 
     def _trained_on(self, network: Pretrained) -> int:
-        """How many of the test pictures a pretrained network was trained on; it warns of them."""
+        """How many of the test pictures a pretrained network was trained on.
+
+        It warns of them, and of those that it is trained on, a part of which is to validate.
+        """
         if network.published:
             return 0
-        return self._known(network.source, "on others its network is worse")
+        weights = network.source
+        parts = [TRAIN, *[VALIDATION] * bool(self.results.pictures.validation)]
+        self._known(weights, "it looks better in the last round than it is", *parts)
+        return self._known(weights, "on others its network is worse")
 
     def _warn_of_teacher(self) -> None:
         """Say on how many of the test pictures the teacher was trained, if any."""
@@ -286,13 +292,17 @@ class DesignPlan:
         if weights is not None and weights != PUBLISHED:
             self._known(weights, "on others networks that it has taught may be worse")
 
-    def _known(self, weights: str, effect: str) -> int:
-        """How many of the test pictures weights were trained on; it warns of them."""
-        tested = ListedDataset(self.folder / PICTURES, TEST)
-        if count := count_trained(weights, tested):
+    def _known(self, weights: str, effect: str, *parts: str) -> int:
+        """How many of the pictures of some parts weights were trained on; it warns of them.
+
+        By default of those to test on.
+        """
+        there = [ListedDataset(self.folder / PICTURES, part) for part in parts or (TEST,)]
+        if count := sum(count_trained(weights, images) for images in there):
+            what = "pictures to train and validate on" if parts else "test pictures"
             logger.warning(
-                "%s was trained on %d of the %d test pictures: %s",
-                *(weights, count, len(tested), effect),
+                "%s was trained on %d of the %d %s: %s",
+                *(weights, count, sum(map(len, there)), what, effect),
             )
         return count
 

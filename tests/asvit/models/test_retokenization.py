@@ -281,6 +281,26 @@ def test_networks_made_for_one_grid_are_refused_and_stay_as_they_were():
     assert tokens_of(model) == (32, 1)
 
 
+def test_norms_that_run_on_gpus_alone_in_training_are_no_obstacle(monkeypatch):
+    """As those that several processes share."""
+
+    class Shared(nn.BatchNorm2d):
+        def forward(self, x):
+            if self.training:
+                raise ValueError("expected input tensor to be on GPU")
+            return super().forward(x)
+
+    model = timm.create_model("resnet10t").train()
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        monkeypatch.setattr(norm, "__class__", Shared)
+        norm.act = norm.drop = nn.Identity()
+    norms[0].eval()
+    retokenize(model, token_stages(model)[0])
+    assert [module.training for module in norms] == [False, *[True] * (len(norms) - 1)]
+    assert model.training
+
+
 def test_hybrid_stems_are_refused():
     model = VisionTransformer(img_size=32, patch_size=4, embed_dim=8, depth=1, num_heads=1)
     model.patch_embed = nn.Sequential(nn.Conv2d(3, 8, 4, 4), nn.Flatten(2))

@@ -214,6 +214,8 @@ def test_networks_of_one_image_size_take_smaller_images() -> None:
 def test_converted_networks() -> None:
     network = Network(SHIFT_VIT, image_size=64, ffn="compact", branches=2)
     assert backbone(network).strides == (4, 8, 16, 32)
+    for image_size, side in ((None, 64), (96, 96)):
+        assert backbone(Network(PIT, 64), image_size).fixed_size == side
     with pytest.raises(ValueError, match="drop_path is set when a network is built"):
         backbone(network.build(), drop_path=0.1)
 

@@ -261,6 +261,17 @@ def test_what_learns_fastest_wins_only_once_it_tells_how_it_will_end(
     assert plan_of(results, tmp_path, space="resnet,swin").choice().winner == winner
 
 
+def test_one_that_does_not_tell_how_it_will_end_hides_no_other(tmp_path: Path) -> None:
+    results = last_round(
+        picture_facts("0123456789", 8_000, test=5_000),
+        [entry("swin"), entry("resnet"), entry("convnext")],
+        [54.0, 20.0, 50.0],
+        epochs=5,
+    )
+    results["finalist-3"] = replace(results.trained("finalist-3"), epochs=10)
+    assert plan_of(results, tmp_path, space="resnet,swin,convnext").choice().winner == "finalist-3"
+
+
 @pytest.mark.parametrize(
     ("accuracies", "pictures", "winner"),
     [
