@@ -99,10 +99,11 @@ def convert(
     if branches < 0:
         raise ValueError(f"branches must be at least 0, got {branches}")
     if attention is None:
-        own = {"heads": heads, "kept": kept, "maps": maps, "map_bias": map_bias}
-        _check_idle("attention", own | {"axis": axis, "class_token": class_token})
+        own: dict[str, Any] = {"heads": heads, "kept": kept, "maps": maps, "map_bias": map_bias}
+        own |= {"axis": axis, "class_token": class_token}
+        _check_idle("attention='hallucinated'", own)
     if ffn is None:
-        _check_idle("ffn", {"ratio": ratio, "factored": factored})
+        _check_idle("ffn='compact'", {"ratio": ratio, "factored": factored})
     model = model if inplace else copy.deepcopy(model)
     kind = type(model).__name__
     check_choice("factored", factored, ("second", "first"))
@@ -132,7 +133,7 @@ def _check_idle(part: str, settings: Mapping[str, object]) -> None:
     for name, value in settings.items():
         if value != usual[name].default:
             raise ValueError(
-                f"{name}={shown(value)} is for another {part}; leave it out, or ask for {part}"
+                f"{name}={shown(value)} is a setting of {part}; ask for that, too, or leave it out"
             )
 
 

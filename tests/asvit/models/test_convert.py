@@ -227,9 +227,9 @@ def test_merged_factors_are_replaced_like_the_map_that_they_stand_for(make, fact
             lambda: convert(convert(deit(), None, "compact"), None, "compact"),
             "has compact parts with branches already; leave out ffn, or merge",
         ),
-        (lambda: convert(deit(), None, "compact", kept=0.25), "^kept=0.25 is for another atten"),
-        (lambda: convert(deit(), None, "compact", maps="typo"), "^maps='typo' is for another at"),
-        (lambda: convert(deit(), "hallucinated", ratio=0.5), "^ratio=0.5 is for another ffn; le"),
+        (lambda: convert(deit(), None, "compact", kept=0.25), "^kept=0.25 is a setting of atten"),
+        (lambda: convert(deit(), None, "compact", maps="typo"), "^maps='typo' is a setting of at"),
+        (lambda: convert(deit(), "hallucinated", ratio=0.5), "^ratio=0.5 is a setting of ffn='c"),
         (lambda: convert(deit(), "hallucinated", branches=-3), "branches must be at least 0, got"),
     ],
 )
