@@ -31,6 +31,9 @@ _MAX_DEPTH = 100  # of nested folders
 TRAINING_FOLDERS = ("train", "training")  # best first
 _VALIDATION_FOLDERS = ("val", "validation", "valid", "dev", "eval", "test", "testing")  # likewise
 _PART = re.compile("train|val|test", re.IGNORECASE)
+_PART_WORD = re.compile(
+    "(?<![a-z])(train(ing)?|val(id(ation)?)?|test(ing)?)(?![a-z])", re.IGNORECASE
+)
 # What systems keep beside pictures, thumbnails among it; names that begin so are hidden.
 _HIDDEN = (".", "@eaDir", "#recycle", "__MACOSX")
 
@@ -148,14 +151,21 @@ def _files_by_class(root: Path) -> dict[str, list[str]]:
 
 
 def _check_are_classes(root: Path, folders: Sequence[str]) -> None:
-    """Raise a ValueError if some folders are parts by their names, and hold folders themselves.
+    """Raise a ValueError if some folders are parts by their names, with classes inside.
 
-    So they are where there are no others, whatever they hold.
+    These are folders in one of them, or, where parts may be words like "trainers", in all.
     """
+
+    def of_train(names: Sequence[str]) -> bool:
+        return len(names) > 1 and any("train" in name.lower() for name in names)
+
     parts = [name for name in folders if _PART.search(name)]
-    if len(parts) < 2 or not any("train" in name.lower() for name in parts):
+    if not of_train(parts):
         return
-    if len(parts) == len(folders) or any(list_folder(root / name)[1] for name in parts):
+    inner = {name: set(list_folder(root / name)[1]) for name in parts}
+    named = [name for name in parts if _PART_WORD.search(name)]
+    some = of_train(named) and any(inner[name] for name in named)
+    if some or len(set.intersection(*inner.values())) > 1:
         raise ValueError(
             f"{str(root)!r} has {listed(map(repr, parts))}, which look like parts of one dataset "
             "by their names; rename them train, val or test, with a folder for each class inside"

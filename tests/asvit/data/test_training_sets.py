@@ -153,8 +153,11 @@ def test_parts_without_classes_in_common_are_refused(
 
 
 def test_classes_may_have_names_like_parts(tmp_path: Path) -> None:
-    fill(tmp_path, train=3, test_tube=3, cat=3)
-    assert open_dataset(str(tmp_path)).classes == ("cat", "test_tube", "train")
+    fill(tmp_path / "flat", train=3, test_tube=3, cat=3)
+    assert open_dataset(str(tmp_path / "flat")).classes == ("cat", "test_tube", "train")
+    for name in ("trainers", "latest"):  # one folder in common, such as of a year, says nothing
+        fill(tmp_path / "shoes" / name, y2026=3)
+    assert open_dataset(str(tmp_path / "shoes")).classes == ("latest", "trainers")
 
 
 def test_a_class_to_validate_alone_is_refused(tmp_path: Path) -> None:
