@@ -167,7 +167,7 @@ def means_over_sets(samples: int, seed: int) -> Iterable[Coverage]:
     alike, apart = [1.0] * 5, [1.2, 0.3, 0.2, 0.15, 4.0]
     rng = np.random.default_rng(seed)
     for pairs, deviations in (
-        *(([2] * 5, alike), ([3] * 5, apart), ([4, 3, 3, 3, 3], apart)),
+        *(([2] * 5, alike), ([2] * 5, apart), ([3] * 5, apart), ([4, 3, 3, 3, 3], apart)),
         *(([5] * 5, alike), ([5] * 5, apart)),
     ):
         intervals = list[tuple[float, Interval]]()

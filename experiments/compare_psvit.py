@@ -49,7 +49,8 @@ OUT = Path("runs/compare-psvit")
 SUPERNET, FREE, WITHIN, RANDOM = "supernet", "training-free", "within", "random"
 ORIGINS = (SUPERNET, FREE, *(f"{kind} {n}" for kind in (WITHIN, RANDOM) for n in NUMBERS))
 PAIRS = (
-    (SUPERNET, FREE), (SUPERNET, WITHIN), (SUPERNET, RANDOM), (FREE, RANDOM), (WITHIN, RANDOM),
+    (SUPERNET, FREE), (SUPERNET, WITHIN), (SUPERNET, RANDOM),
+    (FREE, WITHIN), (FREE, RANDOM), (WITHIN, RANDOM),
 )  # fmt: skip
 
 

@@ -83,7 +83,7 @@ class Row:
     architecture: str
     accuracy: float  # of the test pictures, per cent
     seconds: float  # in all
-    processor: str = ""  # name and instructions; of the first 165 neither, of 80 more the name
+    processor: str = ""  # name and instructions; of the first 152 neither, of 93 more the name
     optimizer: str = "adamw"  # that designs had, searches too; with its weight decay, unless 0.05
 
 
