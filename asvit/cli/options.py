@@ -195,10 +195,11 @@ def canonical(texts: Sequence[str]) -> list[str]:
     from asvit.runs.architectures import find_architecture
 
     with wrong_option():
-        found = [find_architecture(text) for text in texts]
-    for loss in filter(None, (start.loss for start in found)):
-        say(f"warning: {loss}")
-    return list(dict.fromkeys(start.text for start in found))
+        starts = [find_architecture(text) for text in texts]
+    for start in starts:
+        if start.warning:
+            say(f"warning: {start.warning}")
+    return list(dict.fromkeys(start.text for start in starts))
 
 
 def parameters(*owners: Any) -> list[click.Parameter]:

@@ -150,7 +150,7 @@ def _files_by_class(root: Path) -> dict[str, list[str]]:
     return groups
 
 
-def _check_are_classes(root: Path, folders: Sequence[str]) -> None:
+def _check_are_classes(root: Path, folders: Iterable[str]) -> None:
     """Raise a ValueError if some folders are parts by their names, with classes inside.
 
     These are folders in one of them, or, where parts may be words like "trainers", in all.

@@ -9,6 +9,7 @@ import io
 import logging
 import os
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -343,21 +344,23 @@ def _hub_part(name: str, table: Any, reading: str) -> LabelledImages:
 
     Those without a label, or with a withheld one (-1 by the hub's convention), are left out.
     """
-    kinds = {type(kind).__name__: column for column, kind in reversed(table.features.items())}
-    if "Image" not in kinds:
+    columns = defaultdict[str, list[str]](list)
+    for column, kind in table.features.items():
+        columns[type(kind).__name__].append(column)
+    if "Image" not in columns:
         raise ValueError(
             f"hf:{name} has no column of images; its columns: {listed(table.features)}"
         )
-    for kind, column in kinds.items():
-        columns = [name for name, own in table.features.items() if type(own).__name__ == kind]
-        if kind in ("Image", "ClassLabel") and len(columns) > 1:
+    for what in ("Image", "ClassLabel"):
+        if len(columns[what]) > 1:
             _log.warning(
                 "hf:%s has several columns of kind %s, %s; %r is used",
-                *(name, kind, listed(columns), column),
+                *(name, what, listed(columns[what]), columns[what][0]),
             )
     classes: tuple[str, ...] = ("images",)
     labels = np.zeros(len(table), np.int64)
-    if column := kinds.get("ClassLabel"):
+    if columns["ClassLabel"]:
+        column = columns["ClassLabel"][0]
         classes = tuple(table.features[column].names)
         numbers = [-1 if label is None else label for label in table[column][:]]
         labels = np.array(numbers, np.int64)
@@ -371,7 +374,7 @@ def _hub_part(name: str, table: Any, reading: str) -> LabelledImages:
             table, labels = table.select(labelled), labels[labelled]
     source = f"Hugging Face {name}, {len(table)} images"
     return LibraryDataset(
-        source, classes, labels, _Encoded(table, kinds["Image"]), reading=reading
+        source, classes, labels, _Encoded(table, columns["Image"][0]), reading=reading
     )
 
 

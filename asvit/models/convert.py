@@ -5,7 +5,7 @@ The published converted networks are in timm's registry.
 
 import copy
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import timm
@@ -99,11 +99,17 @@ def convert(
     if branches < 0:
         raise ValueError(f"branches must be at least 0, got {branches}")
     if attention is None:
-        own: dict[str, Any] = {"heads": heads, "kept": kept, "maps": maps, "map_bias": map_bias}
-        own |= {"axis": axis, "class_token": class_token}
-        _check_idle("attention='hallucinated'", own)
+        _check_idle(
+            "attention='hallucinated'",
+            heads=heads,
+            axis=axis,
+            class_token=class_token,
+            map_bias=map_bias,
+            maps=maps,
+            kept=kept,
+        )
     if ffn is None:
-        _check_idle("ffn='compact'", {"ratio": ratio, "factored": factored})
+        _check_idle("ffn='compact'", ratio=ratio, factored=factored)
     model = model if inplace else copy.deepcopy(model)
     kind = type(model).__name__
     check_choice("factored", factored, ("second", "first"))
@@ -127,7 +133,7 @@ def convert(
     return model
 
 
-def _check_idle(part: str, settings: Mapping[str, object]) -> None:
+def _check_idle(part: str, **settings: object) -> None:
     """Refuse settings of a part that is not converted."""
     usual = inspect.signature(convert).parameters
     for name, value in settings.items():

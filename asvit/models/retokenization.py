@@ -22,6 +22,7 @@ from asvit.models.asvit import AsViT
 from asvit.models.layers.convolution import MixedConv2d, MixedConv2dSame
 from asvit.models.psvit import PSViT
 from asvit.models.shiftvit import ShiftViT
+from proxies.features import in_evaluation_mode
 from proxies.messages import first_line
 
 _PLAIN: Final = (nn.Conv2d, MixedConv2d)
@@ -170,18 +171,14 @@ def _dry_run(model: nn.Module, stem: nn.Conv2d, tokens: Tokens) -> None:
     named = [*model.named_parameters(), *model.named_buffers()]
     shapes = {name: torch.empty_like(tensor, device="meta") for name, tensor in named}
     images = stem.weight.new_empty(2, stem.in_channels, side, side, device="meta")
-    training = [module for module in model.modules() if module.training]
     try:
-        with torch.no_grad():
-            functional_call(model.eval(), shapes, images)
+        with torch.no_grad(), in_evaluation_mode(model):
+            functional_call(model, shapes, images)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(
             f"{_name(model)} cannot adapt to tokens {tokens}; some part is made for one grid: "
             f"{first_line(error)}"
         ) from error
-    finally:
-        for module in training:
-            module.training = True
 
 
 def _image_side(model: nn.Module) -> int | None:

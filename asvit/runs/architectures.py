@@ -37,7 +37,7 @@ class FoundArchitecture:
     parts: Sequence[str] = ()
 
     @property
-    def loss(self) -> str:
+    def warning(self) -> str:
         """That the text lacks parts of the run's network, in a line; empty where it does not."""
         if not self.parts or self.by is None:
             return ""

@@ -38,10 +38,7 @@ def plan_of_training(run: TrainAlgorithm, *, quiet: bool) -> Plan:
 
 def plan_of_design(run: DesignAlgorithm, *, quiet: bool) -> Plan:
     """The plan of a design: its pictures, and which stages are done."""
-    from asvit.runs.lifecycle import check_settings, peeked
-
     _check(run)
-    check_settings(run, peeked(run))
     if not quiet:
         say("timing a few networks; nothing is written")
     run.load()

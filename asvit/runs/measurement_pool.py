@@ -337,8 +337,13 @@ class Evaluator(MeasurementPool):
         self._checked, self._settings, self._limits = space, settings, Limits(space, settings)
         self.context = EvalContext(settings, workers=workers, progress=progress)
         load = Workload(settings.steps, settings.batch, _SEED_GIGABYTES, self._example)
-        sizes: Any = {"space": space, "num_classes": self._limits.classes}
-        super().__init__({settings.image_size: self.context}, workers, load, **sizes)
+        super().__init__(
+            {settings.image_size: self.context},
+            workers,
+            load,
+            space=space,
+            num_classes=self._limits.classes,
+        )
         if not self.workers.in_process:
             _ = self._opened  # checks early that Ray and its cluster are there
 

@@ -21,6 +21,7 @@ from asvit.runs.folder import kind_in
 from asvit.search.supernet_result import EvolutionResult
 from asvit.spaces.timm_models import PREFIX
 from asvit.training.checkpoint import Checkpoint
+from asvit.training.distillation import PUBLISHED
 from asvit.training.pretrained import weights_path
 from asvit.training.result import TrainResult
 from asvit.training.sets import open_sets
@@ -46,7 +47,8 @@ class TrainedPictures:
 
         What a design fine-tunes has not been trained there.
         """
-        if weights.startswith(PREFIX) or Path(weights).name in PRETRAINED_WEIGHTS:
+        published = weights == PUBLISHED or weights.startswith(PREFIX)
+        if published or Path(weights).name in PRETRAINED_WEIGHTS:
             return cls()
         try:  # what is there may be of another version, and pictures may be gone
             for folder in weights_path(weights).parents[:2]:

@@ -152,8 +152,8 @@ def _of_plain_weights(settings: TrainSettings, classes: tuple[str, ...]) -> Teac
     side = settings.image_size
     model = Network(str(settings.teacher), side, len(classes)).build()
     load_pretrained(model, str(settings.teacher_weights), new_head=False)
-    own = picture_statistics(str(settings.teacher_weights), str(settings.teacher))
-    own = own or Normalisation()
+    weights, teacher = str(settings.teacher_weights), str(settings.teacher)
+    own = picture_statistics(weights, teacher) or Normalisation()
     return Teacher(model, side, mean=own.mean, std=own.std)
 
 

@@ -73,8 +73,8 @@ class ProcessGroup:
     def wrap(self, network: nn.Module) -> nn.Module:
         """Wrap ``network`` so that its gradients are averaged over the processes.
 
-        One process has nothing to average. With several, whatever accelerate's settings say: for
-        DeepSpeed's and others it would return the bare network. And it would hold it.
+        One process has nothing to average. Not by accelerate, which would keep the network, and
+        with DeepSpeed's settings return it bare.
         """
         if self.world == 1:
             return network

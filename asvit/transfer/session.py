@@ -204,8 +204,8 @@ def build_pyramid(settings: TransferSettings, fpn: int | None = None) -> tuple[A
                     f"{weights} takes images of {kind}, and detectors and segmenters are "
                     "trained on 8-bit RGB pictures alone; use weights of such"
                 )
-        named = settings.architecture or ""
-        normalisation = picture_statistics(settings.weights, named) or normalisation
+        own = picture_statistics(settings.weights, settings.architecture or "")
+        normalisation = own or normalisation
     if arch is None:
         raise ValueError("name an architecture, or weights that say theirs")
     names = ("norms", "frozen_stages", "drop_path", "grad_checkpointing")

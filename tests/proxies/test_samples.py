@@ -135,8 +135,8 @@ def test_what_a_check_of_ours_cannot_ask_is_no_fault(
 
     fails.__module__ = module
     counting(monkeypatch, check=fails)
-    found = reasons(nn.Identity(), "a")["a"]
-    assert (reason in found) if reason else found == ""
+    fault = reasons(nn.Identity(), "a")["a"]
+    assert (reason in fault) if reason else fault == ""
 
 
 def given(images: Tensor) -> Inputs:

@@ -55,7 +55,6 @@ from asvit.runs.trained_on import count_trained
 from asvit.search.settings import TrainingSearchSettings
 from asvit.spaces import load_space
 from asvit.spaces.base import Architecture
-from asvit.training.distillation import PUBLISHED
 from proxies.latency import Latency
 from proxies.messages import first_line
 
@@ -288,8 +287,7 @@ class DesignPlan:
 
     def _warn_of_teacher(self) -> None:
         """Say on how many of the test pictures the teacher was trained, if any."""
-        weights = self.settings.teacher_weights
-        if weights is not None and weights != PUBLISHED:
+        if (weights := self.settings.teacher_weights) is not None:
             self._known(weights, "on others networks that it has taught may be worse")
 
     def _known(self, weights: str, effect: str, *parts: str) -> int:

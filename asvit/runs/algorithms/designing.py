@@ -59,7 +59,7 @@ from asvit.runs.checks import check_stay, find_space
 from asvit.runs.command_latency import forget
 from asvit.runs.designing import DesignRun
 from asvit.runs.folder import plain_name
-from asvit.runs.lifecycle import finished_result, peeked
+from asvit.runs.lifecycle import check_settings, finished_result, peeked
 from asvit.runs.search import SearchRun
 from asvit.runs.tracking import event_files
 from asvit.runs.training import TrainRun, few_pictures_note
@@ -279,9 +279,11 @@ class DesignAlgorithm(DesignRun):
         """Pictures and classes, which stages are done, and about how long all takes.
 
         Raises:
-            ValueError: If the hours are too few, or the pictures of a class.
+            ValueError: If the hours are too few, or the pictures of a class; or if the run was
+                started with other settings.
         """
         images, journal = self._images, peeked(self)
+        check_settings(self, journal)
         self.results.update(journal.results)
         if "pictures" not in journal.results:  # of which the check of weights has a sample
             check_enough(images)

@@ -424,10 +424,11 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
         """Measure or train architectures, in order."""
         if self.evaluate is not None:
             function, names = self.evaluate, self.settings.proxies
-            if "seeds" not in how or not takes_seed(function):
-                return (evaluated(function, str(arch), names) for arch in architectures)
-            seeded = zip(architectures, how["seeds"], strict=True)
-            return (evaluated(function, str(arch), names, seed=seed) for arch, seed in seeded)
+            options: list[dict[str, int]] = [{} for _ in architectures]
+            if "seeds" in how and takes_seed(function):
+                options = [{"seed": seed} for seed in how["seeds"]]
+            each = zip(architectures, options, strict=True)
+            return (evaluated(function, str(arch), names, **own) for arch, own in each)
         measurements: Iterable[Measurement] = self.pool.all(architectures, **how)
         return measurements
 

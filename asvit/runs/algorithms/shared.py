@@ -53,8 +53,8 @@ class SharedAlgorithm(SharedRun[S, R]):
         with wrong_option():
             typed = text_of(values["architecture"])
             start = find_architecture(typed)
-        if start.loss and not (values.get("attention") or values.get("ffn")):
-            logger.warning(start.loss)
+        if start.warning and not (values.get("attention") or values.get("ffn")):
+            logger.warning(start.warning)
         values |= {"architecture": start.text, "typed": typed, "found_by": start.by}
         return super().make(preset, **values)
 

@@ -31,7 +31,7 @@ from asvit.runs.trained_on import count_trained
 from asvit.runs.training import TrainRun, plan_lines
 from asvit.training.balance import imbalance
 from asvit.training.checkpoint import Checkpoint, Origin, Saved, settings_in
-from asvit.training.distillation import PUBLISHED, Teacher, load_teacher
+from asvit.training.distillation import Teacher, load_teacher
 from asvit.training.precision import resolve_precision
 from asvit.training.pretrained import (
     load_pretrained,
@@ -163,27 +163,23 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             logger.warning("%s; --new-head starts with a fresh one", line)
 
     def _warn_of_trained(self) -> None:
-        """Say on how many of the images to validate with the weights were trained, if any.
-
-        Or the teacher, which has told the student of them.
-        """
-        s, images = self.settings, self.sets.validation
+        """Say on how many of the images to validate with weights were trained, if any."""
+        s = self.settings
         if s.train_on_validation or not self.first():
             return
-        published = s.teacher_weights == PUBLISHED
-        taught = None if published or self.quiet else s.teacher_weights  # of a design it is known
-        for weights, who, effect in (
-            (s.weights, "weights", "is"),
-            (taught, "teacher's weights", "may be"),
-        ):
-            if weights is None:
-                continue
-            if trained := count_trained(weights, images, image_progress(self.progress)):
-                logger.warning(
-                    "the %s in %s were trained on %d of the %d images for validation, so the "
-                    "accuracy %s too high; give others by --validation",
-                    *(who, weights, trained, len(images), effect),
-                )
+        if s.weights is not None:
+            self._warn_of(s.weights, "weights", "is")
+        if s.teacher_weights is not None and not self.quiet:  # which a design says once
+            self._warn_of(s.teacher_weights, "teacher's weights", "may be")
+
+    def _warn_of(self, weights: str, what: str, effect: str) -> None:
+        images = self.sets.validation
+        if trained := count_trained(weights, images, image_progress(self.progress)):
+            logger.warning(
+                "the %s in %s were trained on %d of the %d images for validation, so the "
+                "accuracy %s too high; give others by --validation",
+                *(what, weights, trained, len(images), effect),
+            )
 
     @property
     def title(self) -> str:

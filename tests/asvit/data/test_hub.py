@@ -49,8 +49,8 @@ def test_the_first_of_several_columns_of_labels_is_named(
     kind = {name: datasets.ClassLabel(names=["a", name]) for name in ("artist", "style")}
     features = datasets.Features({"image": datasets.Image(), **kind})
     rows = {"image": [Image.new("RGB", (4, 4))] * 2, "artist": [0, 1], "style": [1, 0]}
-    found = _hub_part("art", datasets.Dataset.from_dict(rows, features=features), "")
-    assert (found.classes, found.labels.tolist()) == (("a", "artist"), [0, 1])
+    images = _hub_part("art", datasets.Dataset.from_dict(rows, features=features), "")
+    assert (images.classes, images.labels.tolist()) == (("a", "artist"), [0, 1])
     assert "several columns of kind ClassLabel, artist, style; 'artist' is used" in caplog.text
 
 

@@ -148,10 +148,10 @@ def test_every_warm_up_has_words_of_its_own(warmup: float, words: str) -> None:
 )
 def test_a_table_says_by_which_seed_images_are_drawn(data: str, end: str) -> None:
     """The source of fractals has it; a search goes on from a table of the same images alone."""
-    made = SETTINGS.make(data=data, seed=3)
-    assert how_trained(made, data)["images"].endswith(end)
+    settings = SETTINGS.make(data=data, seed=3)
+    assert how_trained(settings, data)["images"].endswith(end)
     known = end if data == "fractal" else f"{end}, SHA-256 0123456789abcdef…"
-    assert how_trained(made, data, "0123456789abcdef" * 4)["images"].endswith(known)
+    assert how_trained(settings, data, "0123456789abcdef" * 4)["images"].endswith(known)
 
 
 def test_another_seed_draws_others() -> None:

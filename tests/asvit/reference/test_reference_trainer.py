@@ -132,8 +132,8 @@ def test_images_to_test_on_that_are_trained_on_are_counted(
     for one, other in zip(test[:copies], train, strict=False):
         pixels[pixels == one] = other.item()
     warn_of_copies(images, (8,))
-    told = f"{copies} of 8 images to test and validate on are equal to one to train on"
-    assert (told in caplog.text) == (copies > 0)
+    warning = f"{copies} of 8 images to test and validate on are equal to one to train on"
+    assert (warning in caplog.text) == (copies > 0)
 
 
 def refused(settings: BuildSettings, message: str) -> None:

@@ -61,15 +61,15 @@ def test_parts_that_no_text_has_are_said_to_be_lost(
     network = {"image_size": 96, "num_classes": 5, "in_chans": 1, "attention": None}
     content = {"kind": "training", "architecture": ARCH}
     folder = finished(tmp_path, {**content, "network": {**network, "ffn": "compact(ratio=0.5)"}})
-    loss = f"the network in {folder} has ffn=compact(ratio=0.5); here it is without"
-    assert find_architecture(folder).loss == loss
-    told = run("cost", folder)
-    assert (told.exit_code, told.stderr) == (0, f"warning: {loss}\n")
+    warning = f"the network in {folder} has ffn=compact(ratio=0.5); here it is without"
+    assert find_architecture(folder).warning == warning
+    result = run("cost", folder)
+    assert (result.exit_code, result.stderr) == (0, f"warning: {warning}\n")
     for options in ({"ffn": "compact"}, {}):
-        assert loss not in caplog.text
+        assert warning not in caplog.text
         TrainAlgorithm.make(architecture=folder, data="digits", **options)
-    assert loss in caplog.text
-    assert find_architecture(finished(tmp_path, {**content, "network": network})).loss == ""
+    assert warning in caplog.text
+    assert find_architecture(finished(tmp_path, {**content, "network": network})).warning == ""
 
 
 @pytest.mark.usefixtures("toy_kind")

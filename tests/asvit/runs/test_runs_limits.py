@@ -258,13 +258,13 @@ def test_a_search_counts_with_the_classes_that_the_pictures_have_by_now(tmp_path
 
 
 def test_sizes_as_measures_are_those_that_are_limited() -> None:
-    made = SearchSettings.make(
+    counted = SearchSettings.make(
         space="asvit-tiny", proxies=("params", "macs", "depth"), image_size=32, steps=2,
         data="digits", max_params="1M", device="cpu",
     )  # fmt: skip
     space = load_space("asvit-tiny")
-    arch = Limits(space, made).sample(np.random.default_rng(0))
-    with closing(Evaluator(space, made)) as evaluator:
+    arch = Limits(space, counted).sample(np.random.default_rng(0))
+    with closing(Evaluator(space, counted)) as evaluator:
         (measured,) = evaluator.all([arch])
     assert (measured.values["params"], measured.values["macs"]) == (measured.params, measured.macs)
 

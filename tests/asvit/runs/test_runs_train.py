@@ -159,12 +159,12 @@ def test_images_for_validation_that_the_weights_were_trained_on_are_counted(
         out = tmp_path / f"second-{seed}-{both}"
         run_training(ARCH, out=out, seed=seed, train_on_validation=both, **options)
     known, of_all = len(held_out[1] - held_out[0]), len(held_out[1])
-    told = f"in {first} were trained on {known} of the {of_all} images for validation, so the"
-    assert f"the weights {told} accuracy is too high" in caplog.text
+    words = f"in {first} were trained on {known} of the {of_all} images for validation, so the"
+    assert f"the weights {words} accuracy is too high" in caplog.text
     del options["weights"]
     taught = {"teacher": ARCH, "teacher_weights": str(first), "out": tmp_path / "taught"}
     run_training(ARCH, seed=1, **options, **taught)
-    assert f"the teacher's weights {told} accuracy may be too high" in caplog.text
+    assert f"the teacher's weights {words} accuracy may be too high" in caplog.text
 
 
 def test_a_classifier_of_other_classes_than_the_images_is_told_of(
