@@ -24,7 +24,7 @@ from asvit.reference.build_settings import BuildSettings
 from asvit.spaces import build
 from asvit.spaces.worker_checks import check_same_code, known_space
 from asvit.training.short import draw_linear_weights, fit
-from asvit.training.supernets.splits import split_images
+from asvit.training.supernets.splits import split_images, warn_of_copies
 from proxies.evaluation import FAILURES, check_device, seed_for
 from proxies.messages import fault, out_of_memory
 
@@ -112,14 +112,16 @@ def failure(why: str) -> Outcome:
 
 
 def load_all(settings: BuildSettings, progress: Progress | None = None) -> Images:
-    """The training and test images of a table."""
-    return load_images(
+    """The training and test images of a table; it warns of equal ones in both."""
+    images = load_images(
         settings.images,
         count=settings.train_images + settings.test_images,
         image_size=settings.image_size,
         seed=settings.seed,
         progress=progress,
     )
+    warn_of_copies(images, (settings.test_images,))
+    return images
 
 
 def train_all(

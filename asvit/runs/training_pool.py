@@ -27,7 +27,6 @@ from asvit.search.settings import ACCURACY
 from asvit.spaces import SearchSpace
 from asvit.spaces.base import Architecture
 from asvit.spaces.worker_checks import check_same_code, known_space
-from asvit.training.supernets.splits import warn_of_copies
 from proxies import Cost
 
 S = TypeVar("S", BuildSettings, TrainingSearchSettings)
@@ -67,7 +66,6 @@ class TrainingPool:
         self._limits = Limits(space, settings)
         self.settings = affordable(settings.training)
         self._images = trainer.load_all(self.settings, progress)
-        warn_of_copies(self._images, (self.settings.test_images,))
         self.workers = training_workers(
             workers, settings, device, example=partial(self._take_a_step, device, settings.seed)
         )

@@ -29,7 +29,6 @@ from asvit.reference.build import (
 from asvit.reference.build_result import BuildResult, BuiltRow, correlate_command
 from asvit.runs.checks import find_space
 from asvit.runs.reference import BuildRun
-from asvit.training.supernets.splits import warn_of_copies
 from proxies.counts import Cost
 from proxies.evaluation import resolve_device
 
@@ -56,9 +55,8 @@ class BuildAlgorithm(BuildRun):
     @cached_property
     def trainer(self) -> trainer.Trainer:
         """Trains on the first device."""
-        images = trainer.load_all(self.settings, image_progress(self.progress))
-        warn_of_copies(images, (self.settings.test_images,))
-        return trainer.Trainer(self.settings, self.devices[0], images=images)
+        progress = image_progress(self.progress)
+        return trainer.Trainer(self.settings, self.devices[0], progress=progress)
 
     @cached_property
     def sizes(self) -> Mapping[str, Cost]:
