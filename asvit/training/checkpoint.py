@@ -23,7 +23,7 @@ from asvit.core.settings import Settings
 from asvit.core.store import Store
 from asvit.core.tensor_files import read_header, read_tensors, write_tensors
 from asvit.data.statistics import Normalisation
-from asvit.networks import load_state
+from asvit.networks import Network, load_state
 from asvit.training.metrics import EpochRow
 from asvit.training.settings import TrainSettings
 from proxies.memory import to_host
@@ -71,6 +71,7 @@ class Origin:
     # Of the images, so that all sessions have the same; None for ImageNet's.
     normalisation: Normalisation | None = None
     teacher: str = ""  # digest of its weights, if there is one
+    network: Network | None = None  # of the weights to start from, where no architecture is named
 
 
 @dataclass(frozen=True)

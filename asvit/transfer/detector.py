@@ -21,15 +21,16 @@ from asvit.training.distributed import ProcessGroup
 from asvit.training.precision import autocast
 from asvit.transfer.cascade import CascadeHeads
 from asvit.transfer.datasets import CocoImages
-from asvit.transfer.session import Task, build_pyramid, colours
+from asvit.transfer.session import Task, colours
 from asvit.transfer.settings import DetectionSettings
+from asvit.transfer.start import Start
 
 MARKS = (27 / 36, 33 / 36)  # fractions of the training; each divides the learning rate by 10
 LIKELY = 0.5  # least score of objects to draw
 
 
-def detector(settings: DetectionSettings, classes: int) -> MaskRCNN:
-    """A detector with a feature pyramid network.
+def detector(settings: DetectionSettings, classes: int, start: Start | None = None) -> MaskRCNN:
+    """A detector with a feature pyramid network, by default as the settings say.
 
     In training it maps images ``[3, H, W]`` in [0, 1] and their objects to losses by name; in
     evaluation, images to detected objects.
@@ -37,7 +38,7 @@ def detector(settings: DetectionSettings, classes: int) -> MaskRCNN:
     References:
         He et al. 2017, "Mask R-CNN", arXiv:1703.06870, and for a cascade :class:`CascadeHeads`.
     """
-    body, normalize = build_pyramid(settings, settings.fpn)
+    body, normalize = (start or Start.of(settings)).pyramid(settings, settings.fpn)
     maps = Maps(body, settings.precision)
     sides = tuple((round(settings.anchor * stride),) for stride in body.strides)
     # The pooled level serves anchors only.
@@ -91,10 +92,10 @@ class Maps(nn.Module):
 class Detection(Task[DetectionSettings]):
     """The training of a detector on images in COCO's format."""
 
-    def __init__(self, settings: DetectionSettings) -> None:
+    def __init__(self, settings: DetectionSettings, start: Start | None = None) -> None:
         from torchmetrics.detection import MeanAveragePrecision
 
-        super().__init__(settings)
+        super().__init__(settings, start)
         self.precision = "fp32"  # but for the maps
         folder = expanded(settings.data)
         self.images = CocoImages(folder, settings.train)
@@ -107,7 +108,7 @@ class Detection(Task[DetectionSettings]):
             )
         self.classes = len(self.names)
         self.indices = self.images.with_objects
-        self.model = detector(settings, self.classes)
+        self.model = detector(settings, self.classes, self.start)
         self.metric = MeanAveragePrecision(
             iou_type=("bbox", "segm"), backend="pycocotools", sync_on_compute=False
         )

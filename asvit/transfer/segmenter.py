@@ -17,8 +17,9 @@ from asvit.networks.pyramid import Pyramid
 from asvit.training.device_queue import to_device
 from asvit.training.distributed import ProcessGroup
 from asvit.transfer.datasets import Sample, SceneImages
-from asvit.transfer.session import Task, build_pyramid, colours, sides_within
+from asvit.transfer.session import Task, colours, sides_within
 from asvit.transfer.settings import IGNORED, SegmentationSettings
+from asvit.transfer.start import Start
 
 AUXILIARY = 0.4  # weight of the loss of the auxiliary head
 SIZES = 16  # number of sides in random resizing
@@ -88,17 +89,17 @@ class Segmentation(Task[SegmentationSettings]):
     one_size = True
     least_images = 2  # the head normalises means of whole images, which need others beside them
 
-    def __init__(self, settings: SegmentationSettings) -> None:
+    def __init__(self, settings: SegmentationSettings, start: Start | None = None) -> None:
         from torchmetrics import MetricCollection
         from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
 
-        super().__init__(settings)
+        super().__init__(settings, start)
         folder, self.classes = expanded(settings.data), settings.classes
         side = settings.image_size
         self.images = SceneImages(folder, settings.train, classes=self.classes)
         self.validation = SceneImages(folder, settings.validation, classes=self.classes)
         self.indices = range(len(self.images))
-        pyramid, normalize = build_pyramid(settings)
+        pyramid, normalize = self.start.pyramid(settings)
         self.model = UperNet(pyramid, normalize, self.classes, head=settings.head)
         options: Any = {
             "num_classes": self.classes,

@@ -21,9 +21,6 @@ from torchvision.utils import make_grid
 
 from asvit.core.files import write_bytes
 from asvit.core.progress import Progress, Tell, Track, untracked
-from asvit.data.statistics import Normalisation
-from asvit.networks import Network, WeightsFile
-from asvit.networks.pyramid import backbone
 from asvit.training.checkpoint import (
     EngineState,
     EpochPart,
@@ -37,12 +34,12 @@ from asvit.training.epochs import EpochSession
 from asvit.training.images.loaders import ordered_loader, shuffled_loader
 from asvit.training.layout import use_fast_convolutions
 from asvit.training.precision import arithmetic, autocast
-from asvit.training.pretrained import picture_statistics, weights_path
 from asvit.training.settings import WARMUP_SHARE, tighter_clip
 from asvit.training.short import parameter_groups
 from asvit.training.step_log import StepLog
 from asvit.transfer.datasets import AugmentedBatches, Sample
 from asvit.transfer.settings import DRAWING, TransferRow, TransferSettings
+from asvit.transfer.start import Start
 from proxies.evaluation import seed_for, seed_generators
 
 EXAMPLES = 6  # images to draw with their annotation and prediction
@@ -56,6 +53,7 @@ class Task(ABC, Generic[S]):
     """A model with its data, schedule and metrics.
 
     Attributes:
+        start: What the model is made of.
         model: Maps a batch of images and targets to losses by name; trained in place.
         images: The training images, of which ``indices`` are used.
         validation: The images to evaluate on.
@@ -81,8 +79,9 @@ class Task(ABC, Generic[S]):
     prepare: Callable[[Tensor, Any], Sample]
     metric: Any
 
-    def __init__(self, settings: S) -> None:
+    def __init__(self, settings: S, start: Start | None = None) -> None:
         self.settings, self.precision = settings, settings.precision
+        self.start = start or Start.of(settings)
         self.prepare = unchanged
 
     @abstractmethod
@@ -181,40 +180,6 @@ def _alike(images: Sequence[Tensor], *, together: bool) -> list[list[int]]:
 def colours(classes: int) -> list[str]:
     """A colour for each class; neighbours differ in hue."""
     return [f"hsl({222 * number % 360}, 80%, 55%)" for number in range(classes)]
-
-
-def build_pyramid(settings: TransferSettings, fpn: int | None = None) -> tuple[Any, v2.Normalize]:
-    """The network as a feature pyramid, and the normalisation of pixels in [0, 1].
-
-    It is that of the weights: as their file or timm says; otherwise ImageNet's.
-    """
-    arch: str | Network | None = settings.architecture
-    weights, normalisation = None, Normalisation()
-    if settings.weights is not None:
-        weights = weights_path(settings.weights)
-        try:
-            file = WeightsFile.read(weights)
-            arch = arch or replace(file.network, image_size=settings.image_size)
-        except ValueError:
-            if arch is None:
-                raise
-        else:
-            if not (kind := file.preparation.kind).picture:
-                raise ValueError(
-                    f"{weights} takes images of {kind}, and detectors and segmenters are "
-                    "trained on 8-bit RGB pictures alone; use weights of such"
-                )
-        own = picture_statistics(settings.weights, settings.architecture or "")
-        normalisation = own or normalisation
-    if arch is None:
-        raise ValueError("name an architecture, or weights that say theirs")
-    names = ("norms", "frozen_stages", "drop_path", "grad_checkpointing")
-    options = {name: getattr(settings, name) for name in names}
-    windows = settings.windows or None
-    pyramid = backbone(
-        arch, settings.image_size, weights=weights, windows=windows, fpn=fpn, **options
-    )
-    return pyramid, v2.Normalize(normalisation.mean, normalisation.std)
 
 
 @dataclass(eq=False, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -12,6 +12,7 @@ import torch
 
 from asvit.core.progress import Tell, ignore
 from asvit.core.versions import code_versions, missing, versions
+from asvit.networks import Network
 from asvit.runs.algorithms.shared import SharedAlgorithm
 from asvit.runs.transfer import DetectionRun, R, S, SegmentationRun, TransferRun
 from asvit.spaces.architectures import source_of_space
@@ -26,6 +27,7 @@ from asvit.transfer.settings import (
     SegmentationResult,
     SegmentationSettings,
 )
+from asvit.transfer.start import Start
 from proxies.evaluation import seed_for
 
 
@@ -34,6 +36,13 @@ class TransferAlgorithm(SharedAlgorithm[S, R], TransferRun[S, R]):
     """Trains a model on images with annotations."""
 
     task_type: ClassVar[type[Task[Any]]]
+    _origin: Origin | None = field(default=None, init=False, repr=False, compare=False)
+
+    def open(self) -> Saved[Checkpoint]:
+        """As the base has it; its checkpoint has all that was taken from weights."""
+        store = super().open()
+        self._origin = store.file and store.file.origin
+        return store
 
     @cached_property
     def task(self) -> Task[S]:
@@ -41,7 +50,8 @@ class TransferAlgorithm(SharedAlgorithm[S, R], TransferRun[S, R]):
         try:
             with torch.random.fork_rng([]):  # equal in every process
                 torch.manual_seed(seed_for(self.settings.seed, "weights"))
-                return self.task_type(self.settings)
+                start = None if self._origin is None else Start.stored(self._origin)
+                return self.task_type(self.settings, start)
         except ModuleNotFoundError as error:
             raise missing(f"asvit {self.command}", str(error.name), "transfer") from error
 
@@ -51,7 +61,9 @@ class TransferAlgorithm(SharedAlgorithm[S, R], TransferRun[S, R]):
         s = self.settings
         if s.architecture is not None or s.weights is None:
             return super().code
-        return code_versions(space=source_of_space(architecture_in(s.weights)))
+        stored = self._origin and self._origin.network
+        text = stored.architecture if stored else architecture_in(s.weights)
+        return code_versions(space=source_of_space(text))
 
     def check(self) -> None:
         """Find the device."""
@@ -77,8 +89,12 @@ class TransferAlgorithm(SharedAlgorithm[S, R], TransferRun[S, R]):
             rest = range(len(task.validation))
             self.check_images([(task.images, task.indices), (task.validation, rest)])
         device = start["device"]
+        network = task.start.network
         origin = Origin(
-            self.settings, start["images"], task.names, device, (), {**versions(), **self.code}
+            *(self.settings, start["images"], task.names, device, ()),
+            {**versions(), **self.code},
+            normalisation=task.start.normalisation,
+            network=network if isinstance(network, Network) else None,
         )
         session = Session(
             folder=self.folder,

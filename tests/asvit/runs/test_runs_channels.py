@@ -578,8 +578,8 @@ def test_a_picture_whose_numbers_overflow_has_a_reason_and_the_others_a_class(
 def test_supernets_and_detectors_say_that_they_take_pictures(five: Path, trained: Path) -> None:
     from asvit.training.supernets.settings import SupernetSettings
     from asvit.training.supernets.splits import load_splits
-    from asvit.transfer.session import build_pyramid
     from asvit.transfer.settings import SegmentationSettings
+    from asvit.transfer.start import Start
 
     settings = SupernetSettings.make("quick", data=str(five), train_images=4, batch_size=2,
                                      validation_images=2, test_images=2)  # fmt: skip
@@ -589,7 +589,7 @@ def test_supernets_and_detectors_say_that_they_take_pictures(five: Path, trained
         load_splits(settings)
     asked = SegmentationSettings(data="x", weights=str(trained), image_size=32)
     with pytest.raises(ValueError, match=r"takes images of 5 channels of uint16, and detectors"):
-        build_pyramid(asked)
+        Start.of(asked)
 
 
 def test_fractals_are_no_start_for_other_channels(five: Path, tmp_path: Path) -> None:

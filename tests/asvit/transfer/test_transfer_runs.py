@@ -29,7 +29,6 @@ from asvit.training.checkpoint import Checkpoint
 from asvit.training.distributed import ProcessGroup
 from asvit.transfer import cascade, detector
 from asvit.transfer.segmenter import Segmentation
-from asvit.transfer.session import build_pyramid
 from asvit.transfer.settings import (
     DetectionRow,
     DetectionSettings,
@@ -37,6 +36,7 @@ from asvit.transfer.settings import (
     SegmentationSettings,
     TransferSettings,
 )
+from asvit.transfer.start import Start
 from tests.asvit.cli.commands import check_refused, run, strict
 from tests.asvit.runs.fakes import stop_after
 from tests.asvit.runs.stored_results import RIGHT
@@ -105,7 +105,7 @@ def test_the_network_and_the_colours_come_from_the_weights(tmp_path: Path) -> No
     WeightsFile(network, network.build().state_dict(), facts=facts).write(file)
     for weights in (file, tmp_path):  # a file, or the folder of a training
         settings = TransferSettings(data="none", weights=str(weights), image_size=64)
-        pyramid, normalize = build_pyramid(settings)
+        pyramid, normalize = Start.of(settings).pyramid(settings)
         colours = [tuple(normalize.mean), tuple(normalize.std)]
         assert (pyramid.channels, colours) == (
             (16, 32, 64, 128),
@@ -114,14 +114,14 @@ def test_the_network_and_the_colours_come_from_the_weights(tmp_path: Path) -> No
     save_file(network.build().state_dict(), file)
     imagenet = [tuple(IMAGENET_DEFAULT_MEAN), tuple(IMAGENET_DEFAULT_STD)]
     named = TransferSettings(architecture=ARCH, data="none", weights=str(file), image_size=64)
-    normalize = build_pyramid(named)[1]
+    normalize = Start.of(named).pyramid(named)[1]
     assert [tuple(normalize.mean), tuple(normalize.std)] == imagenet
     with pytest.raises(ValueError, match="name the architecture"):
-        build_pyramid(settings)
+        Start.of(settings)
     halves = "timm:tf_mobilenetv3_small_minimal_100"  # whose weights timm has for [-1, 1]
     save_file(Network(halves, 64, 2).build().state_dict(), file)
-    normalize = build_pyramid(replace(named, architecture=halves))[1]
-    assert [*normalize.mean, *normalize.std] == [0.5] * 6
+    normalisation = Start.of(replace(named, architecture=halves)).normalisation
+    assert [*normalisation.mean, *normalisation.std] == [0.5] * 6
 
 
 @pytest.mark.usefixtures("_small_heads")
@@ -194,6 +194,29 @@ def test_a_segmenter_learns_more_than_chance(arch: str) -> None:
     assert result.history[-1].loss < 0.9 * result.history[0].loss
     # All pixels in the most frequent class give an IoU below 100 for it and 0 for two others.
     assert 100 / 3 < result.values["mean_iou"] < result.values["pixel_accuracy"]
+
+
+def test_weights_to_start_from_are_read_once() -> None:
+    make_data(4, 2)
+    network, options = Network(ARCH, 64, 2), {"epochs": 2, "device": "cpu", "out": "run"}
+    facts = {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}
+    WeightsFile(network, network.build().state_dict(), facts=facts).write(
+        Path("there.safetensors")
+    )
+    options |= {**SEGMENTATION, "architecture": None, "weights": "there.safetensors"}
+    whole = run_segmentation(**{**options, "out": "whole"})
+    with pytest.raises(KeyboardInterrupt):
+        run_segmentation(**options, progress=stop_after(1))
+    Path("there.safetensors").unlink()
+    assert run_segmentation(**options).values == whole.values
+    types: Any = {"settings": SegmentationSettings, "row": SegmentationRow}
+    file = Checkpoint.read(Path("run/segmenter.safetensors"), kind="segmentation", **types)
+    start = Start.stored(file.origin)
+    assert (start.network, start.weights) == (Network(ARCH, 64, 2), None)
+    assert vars(start.normalisation) == {"mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6)}
+    task = Segmentation(file.origin.settings, start)
+    task.model.load_state_dict(file.state.weights)
+    assert task.evaluate(ProcessGroup("cpu"), prepared(task)) == whole.values
 
 
 def test_the_folder_of_a_run_names_the_network() -> None:
