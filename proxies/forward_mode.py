@@ -11,7 +11,7 @@ cache, and the rest are matrix products padded to the width of a vector register
 
 import platform
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, cast
@@ -309,6 +309,43 @@ def _spelt_out(formula: Callable[[Tensor], Tensor]) -> Operation:
     return activation
 
 
+def _explicit_layer_norm(
+    x: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    return _normalized(x, tuple(range(-len(normalized_shape), 0)), eps, weight, bias)
+
+
+def _explicit_instance_norm(
+    x: Tensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    if not use_input_stats:
+        return F.batch_norm(x, running_mean, running_var, weight, bias, False, momentum, eps)
+    axes = tuple(range(2, x.ndim))
+    affine = (one if one is None else one.view(-1, *[1] * len(axes)) for one in (weight, bias))
+    return _normalized(x, axes, eps, *affine)
+
+
+def _normalized(
+    x: Tensor, axes: tuple[int, ...], eps: float, weight: Tensor | None, bias: Tensor | None
+) -> Tensor:
+    """Values less their mean, over their deviation along some axes, scaled and shifted."""
+    centred = x - x.mean(axes, keepdim=True)
+    normal = centred * torch.rsqrt(centred.square().mean(axes, keepdim=True) + eps)
+    scaled = normal if weight is None else normal * weight
+    return scaled if bias is None else scaled + bias
+
+
 def _explicit_glu(x: Tensor, dim: int = -1) -> Tensor:
     values, gates = x.chunk(2, dim)
     return values * torch.sigmoid(gates)
@@ -373,9 +410,9 @@ class ExplicitAttention(ReplaceOperations):
 
 
 class TwiceDifferentiable(ExplicitAttention):
-    """Inside, nested dual numbers also pass activations that PyTorch has no second rule for.
+    """Inside, nested dual numbers also pass what PyTorch has no second rule for, or a wrong one.
 
-    Of SiLU and Mish it has one only where gradients are recorded.
+    Of SiLU and Mish it has one only where gradients are recorded; those of two norms are wrong.
     """
 
     replacements: ClassVar[Mapping[Operation, Operation]] = {
@@ -384,6 +421,8 @@ class TwiceDifferentiable(ExplicitAttention):
         F.mish: _spelt_out(lambda x: x * torch.tanh(F.softplus(x))),
         F.hardsigmoid: _spelt_out(lambda x: F.relu6(x + 3) / 6),
         F.glu: _explicit_glu,
+        F.layer_norm: _explicit_layer_norm,
+        F.instance_norm: _explicit_instance_norm,
     }
 
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -36,22 +37,54 @@ def test_identity_keeps_the_circle() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["convolutions", "attention", "windows"])
-def test_acceleration_is_the_velocity_s_derivative(name: str) -> None:
-    build, side = NETWORKS[name]
-    model, step = build().double(), 1e-5
+def check_acceleration(model: nn.Module, side: int, norms: Any) -> None:
+    """Compare the second derivative with differences of the first."""
     basis = Circle.random((3, side, side), generator=torch.Generator().manual_seed(3)).basis
-    angles = torch.tensor([0.3, 2.0, 4.0], dtype=torch.float64)
+    angles, step = torch.tensor([0.3, 2.0, 4.0], dtype=torch.float64), 1e-5
 
     def unit_tangent(shift: float) -> Tensor:
-        velocity = curve_velocity(model, Circle(basis, angles + shift, radius=3.0))
+        circle = Circle(basis, angles + shift, radius=3.0)
+        velocity = curve_velocity(model, circle, norms=norms)
         return velocity / velocity.norm(dim=1, keepdim=True)
 
     expected = ((unit_tangent(step) - unit_tangent(-step)) / (2 * step)).norm(dim=1)
     circle = Circle(basis, angles, radius=3.0)
-    torch.testing.assert_close(gauss_map_speed(model, circle), expected, rtol=1e-6, atol=1e-9)
-    curvature = extrinsic_curvature(model, circle) * curve_speed(model, circle)
-    torch.testing.assert_close(curvature, gauss_map_speed(model, circle))
+    turning = gauss_map_speed(model, circle, norms=norms)
+    torch.testing.assert_close(turning, expected, rtol=1e-6, atol=1e-9)
+    speed = curve_speed(model, circle, norms=norms)
+    curvature = extrinsic_curvature(model, circle, norms=norms)
+    torch.testing.assert_close(curvature * speed, turning)
+
+
+@pytest.mark.parametrize("name", ["convolutions", "attention", "windows"])
+def test_acceleration_is_the_velocity_s_derivative(name: str) -> None:
+    build, side = NETWORKS[name]
+    check_acceleration(build().double(), side, "bypassed")
+
+
+@pytest.mark.parametrize(
+    "norm",
+    [
+        nn.LayerNorm(8),
+        nn.LayerNorm((4, 2), elementwise_affine=False),
+        nn.RMSNorm(8),
+        nn.InstanceNorm2d(2, affine=True),
+        nn.InstanceNorm1d(4, track_running_stats=True),
+        nn.GroupNorm(2, 4),
+        nn.BatchNorm1d(4),
+    ],
+    ids=repr,
+)
+def test_norms_that_are_kept_are_differentiated_twice(norm: nn.Module) -> None:
+    torch.manual_seed(0)
+    shape = {"InstanceNorm2d": (2, 2, 2), "RMSNorm": (8,)}.get(type(norm).__name__, (4, 2))
+    if isinstance(norm, nn.LayerNorm):
+        shape = norm.normalized_shape
+    apart = nn.Sequential(nn.Unflatten(1, shape), norm, nn.Flatten())
+    model = nn.Sequential(nn.Flatten(), nn.Linear(48, 8), apart, nn.Linear(8, 5)).double()
+    for parameter in model.parameters():
+        nn.init.normal_(parameter)
+    check_acceleration(model, 4, "kept")
 
 
 def test_norms_are_bypassed_unless_kept() -> None:
