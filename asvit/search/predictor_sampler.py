@@ -21,7 +21,6 @@ from asvit.search.sampler import (
     MEASURED,
     ORIGIN,
     Params,
-    Space,
     SpaceSampler,
     active_trials,
     measured_trials,
@@ -63,7 +62,7 @@ class PredictorSampler(SpaceSampler):
             return Acquisition()
         return Acquisition(first=max(LEAST_TRAININGS, _OF_FAMILY * len(self._families)))
 
-    def sample_relative(self, study: Study, trial: FrozenTrial, search_space: Space) -> Params:
+    def sample(self, study: Study, trial: FrozenTrial) -> Params:
         """Draw far from all others at first, then what the predictor chooses."""
         place = place_of(study, trial)
         start = place - place % self._settings.batch

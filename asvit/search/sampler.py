@@ -5,6 +5,7 @@ the number of architectures before it, so a killed search continues as if it had
 Trial numbers would not work as seeds: a trial killed in flight has used one.
 """
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from operator import itemgetter
@@ -29,6 +30,7 @@ _INIT, _DRAW, _BEYOND = "policy logits", "policy draw", "beyond the policy"
 MEASURED = "measured"  # user attribute of a trial: its architecture and measurement
 UNIFORM = "drawn uniformly"  # user attribute of a trial that was, whatever had been measured
 ORIGIN = "origin"  # the same of one of several families: an Origin of :mod:`asvit.search.rows`
+_OF_DRAW = {UNIFORM, ORIGIN}
 _OWN_DRAWS = 200  # of a controller, before uniform draws take their place
 _OWN_TIMED = 50  # of them where each may have to be timed
 _LEARNING_RATE = 0.08  # of Adam
@@ -53,6 +55,13 @@ def active_trials(study: Study) -> list[FrozenTrial]:
 def place_of(study: Study, trial: FrozenTrial | Trial) -> int:
     """How many architectures come before ``trial``: measured ones, and those still in flight."""
     return sum(other.number < trial.number for other in active_trials(study))
+
+
+def measure_again(study: Study, trial: FrozenTrial) -> None:
+    """Have the next trial take the architecture of one that was lost, if it had one."""
+    if trial.params:
+        attributes = {name: trial.user_attrs[name] for name in _OF_DRAW & trial.user_attrs.keys()}
+        study.enqueue_trial(trial.params, user_attrs=attributes)
 
 
 def draws_before(study: Study, trial: FrozenTrial) -> int:
@@ -94,6 +103,14 @@ class SpaceSampler(BaseSampler):
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> Space:
         """The whole space."""
         return distributions(self._dimensions)
+
+    def sample_relative(self, study: Study, trial: FrozenTrial, search_space: Space) -> Params:
+        """An architecture; nothing where the trial takes that of one that was lost."""
+        return {} if "fixed_params" in trial.system_attrs else self.sample(study, trial)
+
+    @abstractmethod
+    def sample(self, study: Study, trial: FrozenTrial) -> Params:
+        """The architecture of a trial."""
 
     def sample_independent(
         self,
@@ -196,7 +213,7 @@ class ReinforceSampler(SpaceSampler):
         self.catch_up(study)
         return self._choices(self._policy.argmax())
 
-    def sample_relative(self, study: Study, trial: FrozenTrial, search_space: Space) -> Params:
+    def sample(self, study: Study, trial: FrozenTrial) -> Params:
         """Draw an architecture from the policy as the measured trials have made it."""
         self.catch_up(study)
         place = place_of(study, trial)
@@ -252,7 +269,7 @@ class AgingEvolutionSampler(SpaceSampler):
         arXiv:1802.01548.
     """
 
-    def sample_relative(self, study: Study, trial: FrozenTrial, search_space: Space) -> Params:
+    def sample(self, study: Study, trial: FrozenTrial) -> Params:
         """Draw at random until the population is full, then mutate the winner of a tournament."""
         place = place_of(study, trial)
         rng = np.random.default_rng(self._seed("evolution", place))

@@ -34,7 +34,7 @@ from sqlalchemy.pool import NullPool
 from asvit.core.secrets import HIDDEN, censored, public_url
 from asvit.core.store import Store
 from asvit.search.limits import Excess, Limits
-from asvit.search.sampler import active_trials, place_of
+from asvit.search.sampler import active_trials, measure_again, place_of
 from asvit.search.settings import SearchSettings
 from proxies.messages import first_line
 from proxies.text import one_line
@@ -110,6 +110,7 @@ def _open(url: str) -> RDBStorage:
             engine_kwargs={"poolclass": NullPool},
             heartbeat_interval=BEAT_SECONDS,
             grace_period=GONE_SECONDS,
+            heartbeat_stale_trial_callback=measure_again,
         )
 
 
@@ -254,7 +255,8 @@ class StudyLease:
         """Give up the trials that a killed run left in flight; return how many there were.
 
         In a journal they are measured again under their numbers, which thus stay those of
-        trials.csv. In a shared storage those of this process are marked as failed.
+        trials.csv. In a shared storage those of this process are marked as failed, and others
+        take their architectures.
         """
         left = self._running()
         if self.storage is not None:
@@ -266,8 +268,9 @@ class StudyLease:
                 journal = self.study._storage
                 journal.set_trial_state_values(trial._trial_id, TrialState.WAITING)
             else:
-                # Another process may have given it up meanwhile.
-                self.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+                with suppress(UpdateFinishedTrialError):  # given up by another process meanwhile
+                    self.storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+                    measure_again(self.study, trial)
         if left:
             logger.info(
                 "%d trial(s) in flight when the run was stopped are measured again", len(left)

@@ -14,13 +14,13 @@ from typing import Any
 import optuna
 import postgres
 import pytest
-from fake_search import fake_evaluate, make_search
+from fake_search import FakeSpace, fake_evaluate, make_search
 from optuna.trial import TrialState
 
 from asvit.runs import lifecycle
 from asvit.runs.search import run_search
 from asvit.search import Measurement, study
-from asvit.search.sampler import SpaceSampler
+from asvit.search.sampler import UNIFORM, SpaceSampler, distributions
 from asvit.search.study import StudyLease, open_url
 from tests.campaigns import forked
 
@@ -174,6 +174,33 @@ def test_only_own_trials_are_tidied_up(tmp_path: Path) -> None:
     assert again.tidy() == 2
     assert [one.state.name for one in study.trials] == ["FAIL", "FAIL", "RUNNING"]
     assert StudyLease(study, None, tmp_path / "c").tidy() == 1
+
+
+@pytest.mark.parametrize("way", ["started again", "without a heartbeat"])
+@pytest.mark.parametrize("controller", ["random", "reinforce", "evolution", "tpe"])
+def test_an_architecture_that_was_lost_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str, controller: str
+) -> None:
+    storage = open_url(f"sqlite:///{tmp_path}/study.db")
+    study = optuna.create_study(storage=storage, directions=["maximize", "minimize"])
+    share = StudyLease(study, storage, tmp_path)
+    make_search(study, lease=share, controller=controller)  # gives the study its sampler
+    dimensions = distributions(FakeSpace().dimensions)
+    trials = share.ask(dimensions, 6, wanted=6)
+    lost, *others = trials
+    for place, trial in enumerate(others):
+        study.tell(trial, [place, place])
+    marked = {name: value for name, value in lost.user_attrs.items() if name == UNIFORM}
+    if way == "started again":
+        assert replace(share).tidy() == 1
+    else:
+        monkeypatch.setattr(storage, "_get_stale_trial_ids", lambda _: [lost._trial_id])
+        share.wait()
+    (trial,) = replace(share, folder=tmp_path / "other").ask(dimensions, 5, wanted=6)
+    assert trial.params == lost.params
+    assert marked.items() <= trial.user_attrs.items()
+    states = Counter(one.state for one in study.trials)
+    assert states == {TrialState.FAIL: 1, TrialState.COMPLETE: 5, TrialState.RUNNING: 1}
 
 
 def test_a_trial_that_others_give_up_meanwhile_does_not_hinder_a_start(
