@@ -180,6 +180,14 @@ def device_name(device: torch.device) -> str:
     return processor()
 
 
+def timed_on(device: torch.device) -> str:
+    """What times depend on, in words: the device, and on a CPU the threads of an operation."""
+    if device.type != "cpu":
+        return device_name(device)
+    threads = torch.get_num_threads()
+    return f"{device_name(device)}, {threads} thread{'s' * (threads > 1)}"
+
+
 def processor() -> str:
     """Model name of the processor, if the system has it."""
     try:

@@ -73,16 +73,14 @@ def output_of(command: str, file: str, seconds: float) -> str:
         code = process.wait(seconds)
         printed = out.text()
     except subprocess.TimeoutExpired:
-        raise TimeoutError(
-            f"{shown(command)} has not ended after {seconds:g} s; it was stopped"
-        ) from None
+        _stop(process)
+        stopped = f"{shown(command)} has not ended after {seconds:g} s; it was stopped"
+        raise TimeoutError(f"{stopped}{_said(complaints)}") from None
     finally:
         _stop(process)
     if code:
         how = f"exit code {code}" if code > 0 else f"signal {-code}"
-        last = complaints.text().strip().splitlines() or printed.strip().splitlines()
-        said = f": {one_line(last[-1])}" if last else ""
-        raise ChildProcessError(f"{shown(command)} ended with {how}{said}")
+        raise ChildProcessError(f"{shown(command)} ended with {how}{_said(complaints, out)}")
     if len(printed) > _MOST:
         raise ChildProcessError(f"{shown(command)} printed more than {_MOST:,} characters")
     return printed
@@ -106,6 +104,12 @@ class _Reader(Thread):
         """What was read once the program has ended, or shortly after it."""
         self.join(_CLOSING)
         return self._kept.decode(errors="replace")
+
+
+def _said(*outputs: _Reader) -> str:
+    """The last line of the first output that has any, to end a message with; or nothing."""
+    lines = next(filter(None, (one.text().strip().splitlines() for one in outputs)), None)
+    return f": {one_line(lines[-1])}" if lines else ""
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

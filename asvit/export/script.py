@@ -26,6 +26,7 @@ for path in sys.argv[2:]:
     print(json.dumps({{"image": path, "probabilities": dict(zip(known, map(float, shares)))}}))
 '''
 
+_DEEP: Final = 'picture.mode[0] in "IF"'
 _REFUSED: Final = """\
         sys.exit(f"{path} has more than 8 bits a pixel; this model takes 8")
 """
@@ -35,7 +36,7 @@ _PICTURE: Final = f"""\
         with suppress(Exception):  # damaged EXIF data: the picture stays as it is stored
             ImageOps.exif_transpose(picture, in_place=True)
         picture.load()
-    if picture.mode[0] in "IF":
+    if {_DEEP}:
 {_REFUSED}\
     if picture.has_transparency_data:  # on black
         picture = picture.convert("RGBA")
@@ -52,7 +53,20 @@ _ANY: Final = _PICTURE.replace(
 """,
 )
 _GREY: Final = _PICTURE.replace('("RGB"))\n', '("RGB").convert("L"))[..., None]\n')
-_OF_PICTURES: Final = {"": _PICTURE, RGB: _ANY, GREY: _GREY}  # by reading
+_OPENED: Final = "        picture = Image.open(file, formats=formats)\n"
+_CHECKED: Final = _PICTURE.replace(
+    _OPENED,
+    _OPENED
+    + """\
+        cut = ";16" in str(picture.tile)  # 16-bit colours, of which Pillow gives 8
+        if picture.format == "TIFF":
+            others = range(1, picture.n_frames)  # pages; a smaller copy says that it is one
+            if not all(picture.seek(page) or picture.tag_v2.get(254) for page in others):
+                sys.exit(f"{path} has several pages; this model takes one picture")
+            picture.seek(0)
+""",
+).replace(_DEEP, f"cut or {_DEEP}")
+_OF_PICTURES: Final = {"": _CHECKED, RGB: _ANY, GREY: _GREY}  # by reading
 
 _ARRAY: Final = """\
     with open(path, "rb") as file:  # by a name, Pillow turns some TIFF files wrongly
@@ -62,7 +76,7 @@ _ARRAY: Final = """\
             image = image[image.files[0] if len(image.files) == 1 else "image"]
 {OF_TYPE}        first = {FIRST}
         array = np.moveaxis(np.array(image), 0 if first else -1, -1)  # channels are the last axis
-    if array.dtype.name not in ("{NUMBERS}", "int32") or {UNFIT}:
+    if array.dtype.name != "{NUMBERS}"{UNLESS} or {UNFIT}:
         sys.exit(f"{{path}} has numbers that are not {FIT}; this model takes those")
     array = array.reshape(*array.shape[:2], -1).astype("{NUMBERS}")
 """
@@ -88,11 +102,12 @@ def _array(kind: ImageKind) -> str:
     """How images that are arrays are read: from NPY and NPZ files, or by Pillow.
 
     Pillow gives many integers as int32, and some files in another order of bytes, which ONNX
-    Runtime ignores.
+    Runtime ignores. Of files of arrays no other numbers are taken.
     """
     floats = np.dtype(kind.dtype).kind == "f"
     return _ARRAY.format(
         NUMBERS=kind.dtype,
+        UNLESS="" if floats else ' and (stored or array.dtype.name != "int32")',
         FIT=f"{kind.dtype} up to 3.4e38" if floats else kind.dtype,
         UNFIT=(
             "not np.isfinite(np.float32(array)).all()"

@@ -108,9 +108,10 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
             f"{result.measured_on}; all in {clock(result.wall_seconds)}"
         )
         if result.fractals:
+            usual = ", as do ResNets that are trained on few pictures"
             yield (
-                f"it began with weights of {result.fractals} epochs on generated fractals, as do "
-                "ResNets that are trained on few pictures"
+                f"it began with weights of {result.fractals} epochs on generated fractals"
+                f"{usual * (result.settings.warm_start == 'auto')}"
             )
         if result.int8:
             yield f"int8: {result.int8}"

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 
 from asvit.core.codec import from_json
-from asvit.core.console import quantity
 from asvit.core.processes import call
 from asvit.core.programs import file_command
 from asvit.export.formats import FORMATS
@@ -28,7 +27,7 @@ from proxies.features import in_evaluation_mode
 from proxies.latency import Latency
 from proxies.messages import fault
 from proxies.registry import Registry
-from proxies.timing import captured, device_name, image_dtype, synchronise, time_passes
+from proxies.timing import captured, image_dtype, synchronise, time_passes, timed_on
 
 if TYPE_CHECKING:
     from asvit.spaces.base import Architecture
@@ -254,12 +253,11 @@ def devices() -> list[dict[str, object]]:
     """The devices that torch can use here: name, description, and runtimes available on it."""
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     count = torch.accelerator.device_count() if accelerator else 0
-    threads = f", {quantity(torch.get_num_threads(), 'thread')}"
     usable = [torch.device("cpu"), *(torch.device(f"{accelerator}:{i}") for i in range(count))]
     return [
         {
             "name": str(device),
-            "description": device_name(device) + (threads if device.type == "cpu" else ""),
+            "description": timed_on(device),
             "runtimes": ", ".join(
                 name for name, runtime in RUNTIMES.items() if not runtime.hindrance(device)
             ),

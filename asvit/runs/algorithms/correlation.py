@@ -54,6 +54,7 @@ from asvit.reference.query import (
 from asvit.reference.result import CorrelationResult
 from asvit.reference.scores import ScoreJournal, table_id
 from asvit.reference.settings import PLUS, CorrelationQuery, CorrelationSettings
+from asvit.runs.algorithms.measuring import are_times, with_timing
 from asvit.runs.correlation import CorrelationRun, run_correlation
 from asvit.runs.estimate import Remaining, with_example
 from asvit.runs.folder import plain_name, remove_files
@@ -192,7 +193,14 @@ class CorrelationAlgorithm(CorrelationRun):
         return gpu_models(device, self.workers)
 
     def versions(self, stored: Mapping[str, str] | None) -> Mapping[str, str]:
-        """As the base does, with the attention kernel that all sessions measure with."""
+        """As the base does, with what all sessions measure with on a CPU: a kernel, a processor.
+
+        Raises:
+            ValueError: If times that are due are taken on another processor than those before.
+        """
+        due = {name for names in (self._due or {}).values() for name in names}
+        if are_times(due, self.settings.device, self.workers):
+            return with_timing(with_kernel(stored), self.folder, self.settings.device)
         return with_kernel(stored)
 
     def open(self) -> ScoreJournal:

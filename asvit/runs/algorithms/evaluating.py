@@ -119,7 +119,7 @@ class EvaluationAlgorithm(EvaluationRun):
         return super().settled(store, result) and same
 
     def execute(self, store: EvaluationJournal, tell: Tell) -> EvaluationResult:
-        """Classify every picture, and measure the answers."""
+        """Classify every picture, write the answers, and measure them."""
         if not store.records:
             store.add_record(self._tested(tell))
         provenance = {
@@ -128,12 +128,11 @@ class EvaluationAlgorithm(EvaluationRun):
             "device": store.device,
         }
         tested: Tested = store.records[-1]
+        write_answers(self.folder / ANSWERS, tested.answers)
         return self.result(store, provenance, **vars(tested.measures), answers=tested.answers)
 
     def conclude(self, store: EvaluationJournal, result: EvaluationResult) -> EvaluationResult:
-        """Write the answer about each picture, and the worst mistakes with their pictures."""
-        if not (self.folder / ANSWERS).exists():
-            write_answers(self.folder / ANSWERS, result.answers)
+        """Write the worst mistakes with their pictures."""
         if not (self.folder / PREDICTIONS).exists():
             with suppress(OSError, ValueError):  # they may be gone since
                 self._write_mistakes(result)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, cast
 
 from asvit.core.codec import to_json
@@ -15,6 +16,7 @@ from asvit.core.measuring_settings import MeasuringSettings
 from asvit.core.progress import Progress
 from asvit.data.fractals import DEFAULT_CLASSES
 from asvit.data.training_sets import class_count
+from asvit.executors import Workers
 from asvit.executors.placement import cluster_of, device_of, gpu_models
 from asvit.reference import ReferenceTable, load_reference
 from asvit.runs.checks import check_stay
@@ -23,10 +25,30 @@ from asvit.runs.measuring_run import MeasuringRun
 from asvit.runs.run import J, R, S, imported
 from proxies import PROXIES
 from proxies.evaluation import resolve_device
-from proxies.timing import device_name
+from proxies.timing import timed_on
 
 #: Key under which a run that times networks stores what it times them on.
 TIMED_ON = "timed_on"
+
+
+def are_times(measures: Iterable[str], device: str, workers: Workers | None) -> bool:
+    """Whether any of the measures is a time that this machine takes.
+
+    GPUs of a cluster take it there; their models are stored anyway.
+    """
+    timed = any(name in PROXIES and PROXIES[name].timed for name in measures)
+    return timed and not (cluster_of(workers) and device_of(device, workers) == "cuda")
+
+
+def with_timing(versions: Mapping[str, str], folder: Path, device: str) -> Mapping[str, str]:
+    """The versions that a run goes on with, and what all its sessions time networks on.
+
+    Raises:
+        ValueError: If it is another processor, number of threads or accelerator than before.
+    """
+    here = timed_on(resolve_device(device))
+    check_same_device(folder, versions.get(TIMED_ON), here)
+    return {**versions, TIMED_ON: here}
 
 
 class MeasuringAlgorithm(MeasuringRun[S, R, J]):
@@ -80,18 +102,13 @@ class MeasuringAlgorithm(MeasuringRun[S, R, J]):
         """As the base does, with what all sessions measure with on a CPU: a kernel, a processor.
 
         Raises:
-            ValueError: If a run that times networks goes on with another processor or accelerator.
+            ValueError: As :func:`with_timing`.
         """
         current = with_kernel(stored)
         device = cast("Any", self.settings).device
-        timed = any(name in PROXIES and PROXIES[name].timed for name in self.measures)
-        if timed and cluster_of(self.workers) and device_of(device, self.workers) == "cuda":
-            timed = False  # here: GPUs of the cluster do it, whose models are stored anyway
-        if not timed and not self._times_here:
-            return current
-        here = device_name(resolve_device(device))
-        check_same_device(self.folder, None if stored is None else stored.get(TIMED_ON), here)
-        return {**current, TIMED_ON: here}
+        if self._times_here or are_times(self.measures, device, self.workers):
+            return with_timing(current, self.folder, device)
+        return current
 
     @property
     def _times_here(self) -> bool:

@@ -89,10 +89,11 @@ def test_a_program_that_hangs_is_stopped_with_its_children(tmp_path: Path) -> No
     code = (
         "import subprocess, sys, time; "
         f"p = subprocess.Popen([sys.executable, '-c', {child!r}]); "
-        "open(sys.argv[1], 'w').write(str(p.pid)); time.sleep(600)"
+        "open(sys.argv[1], 'w').write(str(p.pid)); "
+        "print('it is asleep', file=sys.stderr, flush=True); time.sleep(600)"
     )
     path = tmp_path / "pid"
-    with pytest.raises(TimeoutError, match="has not ended after 5 s; it was stopped"):
+    with pytest.raises(TimeoutError, match="not ended after 5 s; it was stopped: it is asleep"):
         output_of(python(code), str(path), 5)
     for _ in range(50):
         if ended := _ended(int(path.read_text())):

@@ -256,6 +256,8 @@ def test_the_script_reads_pgm_files_of_16_bits(tmp_path: Path, check_script: Ans
         ("uint16", np.full((9, 9), 7, np.uint8), "not uint16"),
         ("uint8", np.full((9, 9), 7, np.uint16), "not uint8"),
         ("uint8", np.full((9, 9), True), "not uint8"),
+        ("uint16", np.full((9, 9), 7, np.int32), "not uint16"),
+        ("float32", np.full((9, 9), 7, np.int32), "not float32 up to 3.4e38"),
         ("float32", np.full((9, 9), np.nan, np.float32), "not float32 up to 3.4e38"),
         ("float64", np.full((9, 9), 9e38), "not float64 up to 3.4e38"),
     ],
@@ -277,6 +279,25 @@ def test_the_script_refuses_what_pillow_scales_or_cuts(
     (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(numbers("uint16", 20, 26, 3)))
     with pytest.raises(SystemExit, match=r"a\.png has numbers that are not uint16"):
         check_script(tmp_path / "a.png", ImageKind(3, "uint16", picture=False))
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_the_script_refuses_pictures_of_16_bits_and_of_several_pages(
+    channels: int, tmp_path: Path, check_script: Answers
+) -> None:
+    deep, pages = numbers("uint16", 20, 26, channels), numbers("uint8", 2, 20, 26, 3)
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(deep))
+    tifffile.imwrite(tmp_path / "b.tif", deep[..., :3], photometric="rgb")
+    for name in ("a.png", "b.tif"):
+        with pytest.raises(SystemExit, match=f"{name} has more than 8 bits a pixel"):
+            check_script(tmp_path / name, PICTURES)
+    tifffile.imwrite(tmp_path / "c.tif", pages, photometric="rgb")
+    with pytest.raises(SystemExit, match=r"c\.tif has several pages"):
+        check_script(tmp_path / "c.tif", PICTURES)
+    with tifffile.TiffWriter(tmp_path / "d.tif") as file:
+        file.write(pages[0], photometric="rgb")
+        file.write(pages[0, ::2, ::2], photometric="rgb", subfiletype=1)  # a smaller copy
+    check_script(tmp_path / "d.tif", PICTURES)
 
 
 @pytest.mark.parametrize("kind", [BYTES, DEEP], ids=str)

@@ -352,6 +352,16 @@ def test_what_is_known_can_be_asked_for_on_another_device(
     assert correlate(table, tmp_path).rows == len(ARCHITECTURES)
 
 
+def test_times_are_of_one_processor_and_number_of_threads(
+    table: ReferenceTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    correlate(table, tmp_path, "latency", rows=5)
+    monkeypatch.setattr("proxies.timing.torch.get_num_threads", lambda: 99)
+    with pytest.raises(ValueError, match=r"was started on device .* threads? \(now .*, 99 thre"):
+        correlate(table, tmp_path, "latency", rows=6)
+    assert correlate(table, tmp_path, ("latency", "snip"), rows=5).rows == 5  # times are known
+
+
 def test_real_networks_are_measured_as_score_does(table: ReferenceTable, tmp_path: Path) -> None:
     from asvit.data import load_images
     from proxies import measure

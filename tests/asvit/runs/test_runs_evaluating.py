@@ -3,6 +3,7 @@
 import logging
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -469,6 +470,15 @@ def test_a_result_needs_the_table_beside_it() -> None:
     path.unlink()
     with pytest.raises(FileNotFoundError):
         EvaluationResult.read(Path("tested/result.json"))
+
+
+def test_answers_are_written_again_where_they_are_damaged() -> None:
+    again = partial(asvit.test, "photos", weights="run", out="tested")
+    first, table = again(), Path("tested/predictions.csv")
+    whole = table.read_bytes()
+    table.write_bytes(whole[: len(whole) // 2])
+    assert again().answers == first.answers
+    assert table.read_bytes() == whole
 
 
 def test_a_test_that_is_stopped_starts_over() -> None:

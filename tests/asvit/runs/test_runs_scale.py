@@ -271,7 +271,7 @@ def test_real_growth_to_a_time_goes_on_with_the_processor_that_it_was_started_on
     asked = {**REAL, "budget": "5ms", "out": tmp_path / "run"}
     run_scaling(**asked)
     before = list(timed)
-    monkeypatch.setattr("asvit.runs.algorithms.measuring.device_name", lambda _device: "another")
+    monkeypatch.setattr("asvit.runs.algorithms.measuring.timed_on", lambda _device: "another")
     with pytest.raises(ValueError, match=r"was started on device .* \(now another\)"):
         run_scaling(**{**asked, "budget": "6ms"})
     assert timed == before
