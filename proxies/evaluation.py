@@ -154,7 +154,7 @@ def measure_repeats(
 
         stacked = together and len(indices) > 1
         values = _measure_each(proxies, network, inputs, indices, together=stacked)
-    trim_host_memory(every=4)
+    trim_host_memory()
     return Readings(names, repeats, values)
 
 

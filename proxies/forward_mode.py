@@ -9,6 +9,7 @@ kernels for narrow heads. Here a block of scores, its softmax and their derivati
 cache, and the rest are matrix products padded to the width of a vector register.
 """
 
+import math
 import platform
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -66,13 +67,13 @@ def attention_with_tangent(
     keys = _side_by_side(key, _or_zeros(key, tangents[1])).transpose(1, 2)
     values = _side_by_side(value, _or_zeros(value, tangents[2]), pad=True)
     q, k, v = queries[..., dim:], keys[:, :dim], values[..., : _padded(width)]
-    bias = _flat_bias(bias, (*batch, tokens, key.shape[-2]))
+    biases = _Biases.of(bias, (*batch, tokens, key.shape[-2]))
 
     mixed = v.new_empty(len(q), tokens, values.shape[-1])  # P [V, V̇]
     turned = v.new_empty(len(q), tokens, v.shape[-1])  # (P ⊙ Ṡ) V
     drift = v.new_empty(len(q), tokens, 1)  # rowsum(P ⊙ Ṡ)
     for maps, rows in _blocks(len(q), tokens, key.shape[-2], q.device.type):
-        scores, attention = _attend(q, k, bias, maps, rows)
+        scores, attention = _attend(q, k, biases, maps, rows)
         # The scores are no longer needed: reuse their buffer for the derivative.
         change = torch.bmm(queries[maps, rows], keys[maps], out=scores).mul_(attention)
         torch.bmm(attention, values[maps], out=mixed[maps, rows])
@@ -188,10 +189,10 @@ class _BlockedAttention(torch.autograd.Function):
         q = (query * scale).flatten(0, -3)
         k = key.flatten(0, -3).transpose(1, 2)
         v = _pad(value).flatten(0, -3)
-        bias = _flat_bias(bias, (*query.shape[:-2], tokens, sources))
+        biases = _Biases.of(bias, (*query.shape[:-2], tokens, sources))
         out = v.new_empty(len(q), tokens, v.shape[-1])
         for maps, rows in _blocks(len(q), tokens, sources, q.device.type):
-            _, map_ = _attend(q, k, bias, maps, rows)
+            _, map_ = _attend(q, k, biases, maps, rows)
             torch.bmm(map_, v[maps], out=out[maps, rows])
         mixed: Tensor = out[..., :width].unflatten(0, query.shape[:-2])
         ctx.save_for_backward(query, key, value, bias, mixed)
@@ -210,6 +211,7 @@ class _BlockedAttention(torch.autograd.Function):
         ones = value.new_ones(1).expand(*value.shape[:-1], 1)
         values = _side_by_side(value, ones).transpose(1, 2)
         down = _side_by_side(grads, (grads * out).sum(-1, keepdim=True).neg_())
+        biases = _Biases.of(bias, (*batch, tokens, sources))
         # Transposed, so that these products read the map along its rows.
         q_rows, g_rows = (x.transpose(1, 2).contiguous() for x in (q, down[..., :-1]))
 
@@ -217,7 +219,7 @@ class _BlockedAttention(torch.autograd.Function):
         dk = q.new_zeros(len(q), q.shape[-1], sources)
         dv = q.new_zeros(len(q), value.shape[-1], sources)
         for maps, rows in _blocks(len(q), tokens, sources, q.device.type):
-            scores, map_ = _attend(q, k.transpose(1, 2), bias, maps, rows)
+            scores, map_ = _attend(q, k.transpose(1, 2), biases, maps, rows)
             change = torch.bmm(down[maps, rows], values[maps], out=scores).mul_(map_)
             torch.bmm(change, keys[maps], out=dq[maps, rows])
             dk[maps].baddbmm_(q_rows[maps, :, rows], change)
@@ -227,13 +229,30 @@ class _BlockedAttention(torch.autograd.Function):
         return dq, dk, dv, None, None
 
 
+class _Biases(NamedTuple):
+    """Biases of maps, each of which may serve many: a copy for each would be as large as all."""
+
+    matrices: Tensor  # ``[B, N, M]``
+    of_map: Tensor  # ``[maps]``: the bias of each
+
+    @classmethod
+    def of(cls, bias: Tensor | None, shape: tuple[int, ...]) -> "_Biases | None":
+        """Those of scores of a shape ``[..., N, M]``; None without a bias."""
+        if bias is None:
+            return None
+        matrices = bias.expand(*bias.shape[:-2], *shape[-2:])
+        own = matrices.shape[:-2]
+        places = torch.arange(math.prod(own), device=bias.device).view(own).expand(shape[:-2])
+        return cls(matrices.reshape(-1, *shape[-2:]), places.flatten())
+
+
 def _attend(
-    q: Tensor, k: Tensor, bias: Tensor | None, maps: slice, rows: slice
+    q: Tensor, k: Tensor, biases: _Biases | None, maps: slice, rows: slice
 ) -> tuple[Tensor, Tensor]:
     """A block of scores, whose buffer may be reused, and its softmax."""
     scores = torch.bmm(q[maps, rows], k[maps])
-    if bias is not None:
-        scores += bias[maps, rows]
+    if biases is not None:
+        scores += biases.matrices[:, rows][biases.of_map[maps]]
     return scores, torch.softmax(scores, -1)
 
 
@@ -255,10 +274,6 @@ def _pad(x: Tensor) -> Tensor:
 
 def _padded(columns: int) -> int:
     return -(-columns // _REGISTER_COLUMNS) * _REGISTER_COLUMNS
-
-
-def _flat_bias(bias: Tensor | None, shape: tuple[int, ...]) -> Tensor | None:
-    return None if bias is None else bias.expand(shape).flatten(0, -3)
 
 
 def _blocks(maps: int, rows: int, columns: int, device: str) -> Iterator[tuple[slice, slice]]:

@@ -67,18 +67,19 @@ def to_host(tensors: Sequence[Tensor]) -> list[Tensor]:
     return [part.to(tensor.dtype).reshape(tensor.shape) for part, tensor in pairs]
 
 
-def trim_host_memory(*, every: int = 1) -> None:
+def trim_host_memory() -> None:
     """Return freed host memory to the system, if the C library can (glibc).
 
     Networks of ever different shapes fragment the heap: over a search the process would hold half
     as much again as any single network needs. Allocating the memory again costs a small network
-    a tenth of its time, so only one of ``every`` calls trims.
+    a tenth of its time, so only one call of four trims.
     """
     trim = getattr(_c_library(), "malloc_trim", None)
-    if trim is not None and next(_trim_calls) % every == 0:
+    if trim is not None and next(_trim_calls) % _TRIM_EVERY == 0:
         trim(0)
 
 
+_TRIM_EVERY = 4  # calls
 _trim_calls = itertools.count(1)
 
 

@@ -3,7 +3,7 @@
 Most networks do so in evaluation mode. A mean over the batch in a forward pass, or a batch norm
 without running statistics, lets samples interact even there; ``F.dropout(x, training=True)`` draws
 random numbers. A check returns the reason why a network cannot be measured, empty if it can. It
-passes four images, six if there is a reason.
+passes two pairs of images, and perhaps a third where there is a reason.
 """
 
 import math

@@ -23,7 +23,6 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from asvit.search import predictor_sampler
 from asvit.training import epochs
-from proxies import counts
 from proxies.registry import PROXIES, Inputs
 from tests.campaigns import forked
 
@@ -102,24 +101,18 @@ def _after(first: Callable[..., object], function: Callable[..., T]) -> Callable
 
 
 def fake_measures() -> None:
-    """Let measures and costs follow from the size of a network; every fifth one fails.
+    """Let measures follow from the size of a network; every fifth one fails.
 
     A predictor chooses among few architectures, as counting each takes time.
     """
     predictor_sampler._SAMPLED, predictor_sampler._CHILDREN = 20, 2
     for name in ("length_distortion", "ntk_condition_number"):
         PROXIES[name] = dataclasses.replace(PROXIES[name], value=_fake_value, together=None)
-    counts.count_by_module = _fake_costs
 
 
 def _fake_value(model: nn.Module, _inputs: Inputs) -> float:
     drawn = crc32(str(sum(p.numel() for p in model.parameters())).encode())
     return float("nan") if drawn % 5 == 0 else 1.0 + drawn % 997
-
-
-def _fake_costs(model: nn.Module, *_given: object, **_named: object) -> dict[str, counts.Cost]:
-    params = sum(p.numel() for p in model.parameters())
-    return {"": counts.Cost(params, 100 * params)}
 
 
 def limit_files(largest: int) -> None:

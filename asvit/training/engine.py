@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 from weakref import proxy
 
 import torch
@@ -14,7 +14,6 @@ from timm.optim import create_optimizer_v2, get_optimizer_info, list_optimizers
 from timm.scheduler import create_scheduler_v2
 from timm.utils import ModelEmaV3, distribute_bn
 from torch import Tensor, nn, optim
-from torch.nn import functional as F
 
 from asvit.models.layers.blocks import recompute_blocks
 from asvit.models.retokenization import Tokens, retokenize
@@ -29,7 +28,7 @@ from asvit.training.device_queue import UnreadLosses
 from asvit.training.distillation import Outputs, Teacher, distillation_loss
 from asvit.training.distributed import ProcessGroup
 from asvit.training.layout import fast_layout, use_fast_convolutions
-from asvit.training.metrics import Accuracy, Batches, evaluate
+from asvit.training.metrics import Accuracy, Batches, evaluate, weighted_loss
 from asvit.training.muon import Muon
 from asvit.training.precision import arithmetic, autocast
 from asvit.training.settings import WARMUP_SHARE, TrainSettings, tighter_clip
@@ -333,16 +332,9 @@ class Engine:
         return (1 - share) * loss + share * distilled
 
     def _weighted(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Mean cross-entropy with class weights, whatever classes a batch has.
-
-        PyTorch's own mean over labels divides by the sum of their weights, which parts of a batch
-        in several processes do not share.
-        """
         smoothing = 0.0 if targets.is_floating_point() else self.settings.label_smoothing
-        total = F.cross_entropy(
-            logits, targets, self.class_weights, reduction="sum", label_smoothing=smoothing
-        )
-        return total / len(targets)
+        weights = cast("Tensor", self.class_weights)
+        return weighted_loss(logits, targets, weights, label_smoothing=smoothing)
 
     def _read(self, losses: Tensor, epoch: int, first: int, wanted: bool) -> tuple[Tensor, bool]:
         """The losses of some steps averaged over the processes; refuses NaN and inf in each.

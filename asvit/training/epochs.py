@@ -38,6 +38,7 @@ class EpochSession(ABC, Generic[Row]):
     kind: str = KIND  # kind of the checkpoint
     checkpoint_minutes: float = 0.0  # between checkpoints; 0 for none within an epoch
     log_every: int = 0  # updates between two rows of the log; 0 for none
+    steps: int = field(init=False)  #: updates of an epoch, once the images are there
 
     def _begin(self) -> None:
         """Start the clock, and take over the history of earlier sessions."""
@@ -70,8 +71,6 @@ class EpochSession(ABC, Generic[Row]):
             device=processes.device if processes.device.type == "cuda" else None,
             **more,
         )
-
-    steps: int = field(init=False)  #: updates of an epoch, once the images are there
 
     @abstractmethod
     def state(self) -> EngineState:

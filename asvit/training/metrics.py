@@ -72,14 +72,30 @@ def evaluate(
                 by_class[0].scatter_add_(0, targets, torch.ones_like(targets))
             count += len(targets)
     images_seen = int(processes.sum(torch.tensor(count, device=device)))
-    balanced = _balanced(processes.sum(by_class).cpu()) if classes else [None] * len(networks)
+    balanced = (
+        balanced_accuracies(processes.sum(by_class).cpu()) if classes else [None] * len(networks)
+    )
     return [
         Accuracy(100 * top1 / images_seen, 100 * top5 / images_seen, loss / images_seen, share)
         for (top1, top5, loss), share in zip(processes.sum(sums).tolist(), balanced, strict=True)
     ]
 
 
-def _balanced(by_class: Tensor) -> list[float]:
+def weighted_loss(
+    logits: Tensor, targets: Tensor, class_weights: Tensor, *, label_smoothing: float = 0.0
+) -> Tensor:
+    """Mean cross-entropy with class weights, whatever classes a batch has.
+
+    PyTorch's own mean over labels divides by the sum of their weights, which parts of a batch in
+    several processes do not share.
+    """
+    total = F.cross_entropy(
+        logits, targets, class_weights, reduction="sum", label_smoothing=label_smoothing
+    )
+    return total / len(targets)
+
+
+def balanced_accuracies(by_class: Tensor) -> list[float]:
     """Balanced accuracy of networks, per cent: images by class, then hits of each network."""
     there = by_class[0] > 0
     shares = by_class[1:, there].double() / by_class[0, there]

@@ -16,6 +16,7 @@ from asvit.models.layers.blocks import is_linear
 from asvit.training.balance import balanced_order, class_weights
 from asvit.training.device_queue import Draws, UnreadLosses, drawn_ahead
 from asvit.training.layout import fast_layout, use_fast_convolutions
+from asvit.training.metrics import balanced_accuracies, weighted_loss
 from asvit.training.muon import Muon
 from asvit.training.precision import arithmetic, autocast
 from asvit.training.short_batches import LabelledTensors as LabelledTensors
@@ -100,9 +101,10 @@ def balanced_accuracy(
     model: nn.Module, pixels: Tensor, labels: Tensor, *, batch_size: int = 256
 ) -> float:
     """Mean over classes of the top-1 accuracy of ``model`` in evaluation mode, per cent."""
-    right, labels = _right(model, pixels, labels, batch_size).cpu(), labels.cpu()
-    classes = labels.unique()
-    return 100 * sum(float(right[labels == one].double().mean()) for one in classes) / len(classes)
+    right = _right(model, pixels, labels, batch_size).double()
+    by_class = [labels.bincount(), labels.bincount(weights=right)]
+    (share,) = balanced_accuracies(torch.stack(by_class).cpu())
+    return share
 
 
 def _right(model: nn.Module, pixels: Tensor, labels: Tensor, batch_size: int) -> Tensor:
@@ -166,8 +168,7 @@ def _loss(logits: Tensor, labels: Tensor, recipe: Recipe, weights: Tensor | None
     if weights is None:
         return F.cross_entropy(logits, labels, label_smoothing=smoothing)
     whole = F.pad(weights, (0, logits.shape[1] - len(weights)), value=1.0)
-    total = F.cross_entropy(logits, labels, whole, reduction="sum", label_smoothing=smoothing)
-    return total / len(labels)
+    return weighted_loss(logits, labels, whole, label_smoothing=smoothing)
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:

@@ -51,6 +51,16 @@ def test_a_file_too_many_is_a_difference(tmp_path: Path) -> None:
     assert differences(outcome(one), outcome(other)) == [".trials.csv.part"]
 
 
+def test_a_file_too_few_is_a_difference_even_if_its_content_is_not_compared(
+    tmp_path: Path,
+) -> None:
+    one, other = write_run(tmp_path / "one"), write_run(tmp_path / "other")
+    for name in ("study.journal", "pace.svg", "checkpoint.previous.safetensors"):
+        (one / name).write_text("one")
+    (other / "pace.svg").write_text("another")
+    assert differences(outcome(one), outcome(other)) == ["study.journal"]
+
+
 class Finished:
     """A process that has ended, for :func:`forked.start`."""
 

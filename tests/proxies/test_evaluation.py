@@ -258,8 +258,17 @@ def test_bad_arguments(changes: dict[str, object], message: str) -> None:
         scores(**changes)
 
 
-def test_devices() -> None:
+def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolve_device("cpu") == torch.device("cpu")
     assert isinstance(resolve_device("auto"), torch.device)
-    with pytest.raises(ValueError, match="'mps'"):
+    with pytest.raises(ValueError, match="device 'mps' is not available; use 'auto' or 'cpu'"):
         resolve_device("mps")
+    meta = torch.device("meta")  # in the place of an accelerator
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: meta)
+    assert resolve_device("auto") == meta
+    monkeypatch.setattr(evaluation, "_WITHOUT_FLOAT64", ("meta", "cpu"))
+    assert resolve_device("auto") == torch.device("cpu")
+    assert resolve_device("auto", float64=False) == meta
+    assert resolve_device("cpu", float64=False) == torch.device("cpu")
+    with pytest.raises(ValueError, match="device 'cpu' has no float64, which is needed"):
+        resolve_device("cpu")

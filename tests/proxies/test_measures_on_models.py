@@ -323,6 +323,7 @@ REFUSED: list[tuple[tuple[str, ...], nn.Module, str]] = [
     (CURVE, applied(lambda x: (x, x)), "gives tuple for 3 images"),
     (CURVE, applied(lambda x: x.sum(0)[:2]), r"gives \(2, 8, 8\) for 3 images"),
     (KERNEL, nn.Flatten(), "no parameter with 'weight' in its name"),
+    (KERNEL, Lambda(lambda _, x: x.flatten(1), layer=nn.Linear(1, 1)), "no weight of Lambda reac"),
     (KERNEL, nn.BatchNorm2d(3, track_running_stats=False), "lets samples interact"),
     (("synflow",), nn.Flatten(), "no parameter of Flatten reaches its output"),
     (("synflow",), applied(lambda x: (x, x)), "Lambda gives tuple; this measure needs one tensor"),

@@ -318,7 +318,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
     def _session(
         self, settings: TrainSettings, stored: Checkpoint | None, workers: int
     ) -> Session:
-        """A session that continues from a checkpoint."""
+        """A session, a new one or from a checkpoint."""
         sets, processes = self.sets, self.processes
         with torch.random.fork_rng([]):  # equal in every process
             torch.manual_seed(seed_for(settings.seed, "weights"))

@@ -61,7 +61,7 @@ class SupernetSettings(ShortTrainingSettings):
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches of an epoch; images that do not fill a last one wait for the next epoch."""
+        """Batches of an epoch; images that do not fill a last one are left out of it."""
         return self.train_images // self.batch_size
 
     @property

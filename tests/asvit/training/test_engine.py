@@ -84,6 +84,16 @@ def close(ours: nn.Module | None, theirs: nn.Module, **tolerance: float) -> None
     torch.testing.assert_close([*ours.parameters()], [*theirs.parameters()], **tolerance)
 
 
+def test_norms_are_shared_before_the_average_is_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    def share(_: ProcessGroup, model: nn.Module) -> None:
+        model.norm = nn.Identity()  # in the place of one that all processes share
+
+    monkeypatch.setattr(ProcessGroup, "share_norms", share)
+    for asked, kind in ((True, nn.Identity), (False, nn.GroupNorm)):
+        made = engine(network(), settings(sync_bn=asked, ema=0.9))
+        assert type(made.network.norm) is type(made.average.norm) is kind
+
+
 @pytest.mark.parametrize("soft", [False, True])
 def test_three_epochs_equal_an_explicit_loop(soft: bool) -> None:
     asked = settings(ema=0.9)

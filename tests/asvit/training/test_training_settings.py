@@ -1,6 +1,7 @@
 """Settings of trainings: recipes as published, what follows from others, and errors."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from asvit.core.settings import Settings
 from asvit.reference.build_settings import BuildSettings
 from asvit.search.supernet_settings import EvolutionSettings
+from asvit.training.images.augmentation import Augmentation
 from asvit.training.recipes import RECIPES
 from asvit.training.settings import TrainSettings
 from asvit.training.short import Recipe
@@ -124,6 +126,14 @@ def test_settings_of_distillation_count_with_a_teacher_alone() -> None:
         for given in ({}, {"distillation": "soft"}, teacher, {**teacher, "distillation": "soft"})
     ]
     assert unused == [names, names, {"temperature"}, set()]
+
+
+def test_every_setting_of_augmentation_reaches_it() -> None:
+    given = {"auto_augment": "3a", "color_jitter": 0.1, "erasing": 0.2, "mixup": 0.3}
+    given |= {"cutmix": 0.4, "crop_pct": 0.9, "resizing": "torch", "repeats": 3}
+    settings = made(**given, flip=0.6, crop_scale=0.7, augment_on="workers")
+    assert settings.augmentation == Augmentation(**given, hflip=0.6, scale=0.7, on_device=False)
+    assert made(augment_on="device").augmentation == replace(made().augmentation, on_device=True)
 
 
 def test_no_random_augmentation() -> None:
