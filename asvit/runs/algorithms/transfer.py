@@ -41,7 +41,7 @@ class TransferAlgorithm(SharedAlgorithm[S, R], TransferRun[S, R]):
     def open(self) -> Saved[Checkpoint]:
         """As the base has it; its checkpoint has all that was taken from weights."""
         store = super().open()
-        self._origin = store.file and store.file.origin
+        self._origin = None if store.file is None else store.file.origin
         return store
 
     @cached_property

@@ -40,8 +40,8 @@ def test_a_value_that_is_not_allowed_is_named(given_: dict[str, Any], message: s
     [
         ({"rule": "width", "width_multiple": 4}, "leave out width_multiple=4"),
         (
-            {"rule": "width", "grow": "depth"},
-            "rule 'width' says what grows; leave out grow='depth'",
+            {"rule": "width", "grow": "depth,width,expansion"},
+            "rule 'width' says what grows; leave out grow=",
         ),
         ({"latency_batch": 4}, "latency_batch is for times such as 12ms, not for a budget of 88M"),
         ({"latency_runtime": "onnx"}, "latency_runtime is for times such as 12ms"),

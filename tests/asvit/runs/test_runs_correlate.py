@@ -357,7 +357,9 @@ def test_times_are_of_one_processor_and_number_of_threads(
 ) -> None:
     correlate(table, tmp_path, "latency", rows=5)
     monkeypatch.setattr("proxies.timing.torch.get_num_threads", lambda: 99)
-    with pytest.raises(ValueError, match=r"was started on device .* threads? \(now .*, 99 thre"):
+    with pytest.raises(
+        ValueError, match=r"was started on device .* threads? \(now .*, 99 threads"
+    ):
         correlate(table, tmp_path, "latency", rows=6)
     assert correlate(table, tmp_path, ("latency", "snip"), rows=5).rows == 5  # times are known
 
