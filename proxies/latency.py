@@ -23,6 +23,11 @@ def over_limit(milliseconds: float, allowed: float, share: float = 1.0) -> str:
     return f"{time}, {slightly}more than {of_limit}the {allowed:g} ms allowed"
 
 
+def on_threads(device: str, threads: int) -> str:
+    """A device and the threads that an operation may use, as ``AMD EPYC, 2 threads``."""
+    return f"{device}, {threads} thread{'s' * (threads > 1)}"
+
+
 @dataclass(frozen=True)
 class Latency:
     """Time of a forward pass."""
@@ -47,7 +52,7 @@ class Latency:
         """Runtime, device and threads in words, or the command."""
         if self.runtime == COMMAND:
             return f"the device of {self.device}"
-        return f"{self.runtime}, {self.device}, {self.threads} thread{'s' * (self.threads > 1)}"
+        return f"{self.runtime}, {on_threads(self.device, self.threads)}"
 
     @property
     def is_busy(self) -> bool:

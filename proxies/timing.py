@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from proxies.cuda_graphs import BEFORE_CAPTURE, beside, capture
 from proxies.features import in_evaluation_mode
-from proxies.latency import Latency
+from proxies.latency import Latency, on_threads
 
 _WARM_UP = 0.1  # seconds, at least two passes
 _LEAST, _SECONDS = 10, 1.0  # timed passes, and time with those of the reference
@@ -184,8 +184,7 @@ def timed_on(device: torch.device) -> str:
     """What times depend on, in words: the device, and on a CPU the threads of an operation."""
     if device.type != "cpu":
         return device_name(device)
-    threads = torch.get_num_threads()
-    return f"{device_name(device)}, {threads} thread{'s' * (threads > 1)}"
+    return on_threads(device_name(device), torch.get_num_threads())
 
 
 def processor() -> str:

@@ -69,15 +69,16 @@ def output_of(command: str, file: str, seconds: float) -> str:
         why = error.strerror or "it cannot be started"
         raise type(error)(f"{shown(command)} cannot be run: {why}: {shown(words[0])}") from error
     out, complaints = _Reader(process.stdout), _Reader(process.stderr)
+    code: int | None = None
     try:
-        code = process.wait(seconds)
-        printed = out.text()
-    except subprocess.TimeoutExpired:
-        _stop(process)
-        stopped = f"{shown(command)} has not ended after {seconds:g} s; it was stopped"
-        raise TimeoutError(f"{stopped}{_said(complaints)}") from None
+        with suppress(subprocess.TimeoutExpired):
+            code = process.wait(seconds)
+            printed = out.text()
     finally:
         _stop(process)
+    if code is None:
+        stopped = f"{shown(command)} has not ended after {seconds:g} s; it was stopped"
+        raise TimeoutError(f"{stopped}{_said(complaints)}")
     if code:
         how = f"exit code {code}" if code > 0 else f"signal {-code}"
         raise ChildProcessError(f"{shown(command)} ended with {how}{_said(complaints, out)}")

@@ -26,47 +26,49 @@ for path in sys.argv[2:]:
     print(json.dumps({{"image": path, "probabilities": dict(zip(known, map(float, shares)))}}))
 '''
 
-_DEEP: Final = 'picture.mode[0] in "IF"'
 _REFUSED: Final = """\
-        sys.exit(f"{path} has more than 8 bits a pixel; this model takes 8")
+sys.exit(f"{path} has more than 8 bits a pixel; this model takes 8")
 """
-_PICTURE: Final = f"""\
+_PICTURE: Final = """\
     with open(path, "rb") as file:  # by a name, Pillow turns some TIFF files wrongly
         picture = Image.open(file, formats=formats)
+{OPENED}\
         with suppress(Exception):  # damaged EXIF data: the picture stays as it is stored
             ImageOps.exif_transpose(picture, in_place=True)
         picture.load()
-    if {_DEEP}:
-{_REFUSED}\
+{LOADED}\
     if picture.has_transparency_data:  # on black
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "black"), picture)
-    array = np.array(picture.convert("RGB"))
+    array = np.array({COLOURS}){AXIS}
 """
-_ANY: Final = _PICTURE.replace(
-    _REFUSED,
-    """\
+# Of 16-bit colours Pillow gives 8 without a word; a page that is a smaller copy says so.
+_OPENED: Final = f"""\
+        if picture.mode[0] in "IF" or ";16" in str(picture.tile):
+            {_REFUSED}\
+        pages = range(picture.n_frames - 1, -1, -1) if picture.format == "TIFF" else ()
+        if not all(picture.seek(page) or page < 1 or picture.tag_v2.get(254) for page in pages):
+            sys.exit(f"{{path}} has several pages; this model takes one picture")
+"""
+_CUT: Final = """\
+    if picture.mode[0] in "IF":
         deep = np.asarray(picture)
         if picture.mode == "F" or (deep >> 16).any():
             sys.exit(f"{path} has pixels that are no 8 or 16-bit integers; this model takes those")
         picture = Image.fromarray((deep >> 8).astype(np.uint8))
-""",
-)
-_GREY: Final = _PICTURE.replace('("RGB"))\n', '("RGB").convert("L"))[..., None]\n')
-_OPENED: Final = "        picture = Image.open(file, formats=formats)\n"
-_CHECKED: Final = _PICTURE.replace(
-    _OPENED,
-    _OPENED
-    + """\
-        cut = ";16" in str(picture.tile)  # 16-bit colours, of which Pillow gives 8
-        if picture.format == "TIFF":
-            others = range(1, picture.n_frames)  # pages; a smaller copy says that it is one
-            if not all(picture.seek(page) or picture.tag_v2.get(254) for page in others):
-                sys.exit(f"{path} has several pages; this model takes one picture")
-            picture.seek(0)
-""",
-).replace(_DEEP, f"cut or {_DEEP}")
-_OF_PICTURES: Final = {"": _CHECKED, RGB: _ANY, GREY: _GREY}  # by reading
+"""
+_GREY: Final = f"""\
+    if picture.mode[0] in "IF":
+        {_REFUSED}\
+"""
+_RGB: Final = 'picture.convert("RGB")'
+_OF_PICTURES: Final = {  # by reading
+    "": _PICTURE.format(OPENED=_OPENED, LOADED="", COLOURS=_RGB, AXIS=""),
+    RGB: _PICTURE.format(OPENED="", LOADED=_CUT, COLOURS=_RGB, AXIS=""),
+    GREY: _PICTURE.format(
+        OPENED="", LOADED=_GREY, COLOURS=f'{_RGB}.convert("L")', AXIS="[..., None]"
+    ),
+}
 
 _ARRAY: Final = """\
     with open(path, "rb") as file:  # by a name, Pillow turns some TIFF files wrongly

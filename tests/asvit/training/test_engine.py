@@ -90,8 +90,8 @@ def test_norms_are_shared_before_the_average_is_copied(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(ProcessGroup, "share_norms", share)
     for asked, kind in ((True, nn.Identity), (False, nn.GroupNorm)):
-        made = engine(network(), settings(sync_bn=asked, ema=0.9))
-        assert type(made.network.norm) is type(made.average.norm) is kind
+        trainer = engine(network(), settings(sync_bn=asked, ema=0.9))
+        assert type(trainer.network.norm) is type(trainer.average.norm) is kind
 
 
 @pytest.mark.parametrize("soft", [False, True])
