@@ -101,9 +101,9 @@ def balanced_accuracy(
     model: nn.Module, pixels: Tensor, labels: Tensor, *, batch_size: int = 256
 ) -> float:
     """Mean over classes of the top-1 accuracy of ``model`` in evaluation mode, per cent."""
-    right = _right(model, pixels, labels, batch_size).double()
-    by_class = [labels.bincount(), labels.bincount(weights=right)]
-    (share,) = balanced_accuracies(torch.stack(by_class).cpu())
+    right, labels = _right(model, pixels, labels, batch_size).cpu(), labels.cpu()
+    by_class = [labels.bincount(), labels.bincount(weights=right.double())]
+    (share,) = balanced_accuracies(torch.stack(by_class))
     return share
 
 
