@@ -97,20 +97,20 @@ class TrainingSearch(Search):
         """The finalists, best first, the predictor that ranks them, and what it is fitted to."""
         from asvit.predictor import Predictor  # scikit-learn, which other searches do not need
 
-        everything = self._trained(again)
-        trained = {  # those of a table may be outside the limits
-            text: entry
-            for text, entry in everything.items()
-            if self.limits.excess(self.space.parse(entry.architecture)) is None
-        }
-        accuracies = {text: row.accuracies for text, row in everything.items() if not row.reason}
+        trained = self._trained(again)
+        accuracies = {text: row.accuracies for text, row in trained.items() if not row.reason}
         make = None
         if (
             self.settings.controller == PREDICTOR
             and sum(map(len, accuracies.values())) >= LEAST_TRAININGS
         ):
             make = partial(Predictor, self.settings.image_size, per_cent=True)
-        return finalists_of(trained, make, _fresh(again)), make, accuracies
+        ranked = [  # rows of a table may be outside the limits, and tell the predictor as much
+            row
+            for row in finalists_of(trained, make, _fresh(again))
+            if self.limits.excess(self.space.parse(row.architecture)) is None
+        ]
+        return ranked, make, accuracies
 
     def _trained(self, again: Retrainings) -> Mapping[str, Trained]:
         """All that was trained, by the texts of the networks."""

@@ -28,7 +28,7 @@ from asvit.search.trained import FRESH
 from asvit.spaces import SPACES, PlainSpace, cost, load_space
 from asvit.spaces.base import Choice
 from tests.asvit.runs.fakes import fake_trainings
-from tests.asvit.search.ridge import Array, quick_predictor
+from tests.asvit.search.ridge import Array, Ridge, quick_predictor
 
 TINY: dict[str, Any] = {
     "space": "asvit-tiny", "controller": "predictor", "trainings": 20, "train_images": 12,
@@ -188,6 +188,28 @@ def test_a_table_of_a_build_with_the_same_recipe_is_taken(tmp_path: Path) -> Non
     with pytest.raises(ValueError, match=r"'images' is fractal images, 20 .*here it is fake"):
         search(tmp_path / "third", **ours, training_steps=700, learning_rate=1e-3, init="own")
     assert not (tmp_path / "third").exists()
+
+
+def test_rows_beyond_a_limit_tell_the_predictor_but_are_no_finalists(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search(tmp_path / "first")
+    table = load_reference(tmp_path / "first" / "trainings.csv")
+    limit = 70_000
+    beyond = {text for text in table.architectures if cost(text, 32, 3).params > limit}
+    assert len(beyond) == 6
+    fits: list[set[str]] = []
+
+    class Recorded(Ridge):
+        def fit(self, architectures: Sequence[str], *given: Any) -> Ridge:
+            fits.append({*architectures})
+            return super().fit(architectures, *given)
+
+    quick_predictor(monkeypatch.setattr, Recorded)
+    found = search(tmp_path / "second", reference=table.path, max_params=limit, trainings=7)
+    assert all(one.params <= limit for one in found.finalists)
+    assert fits
+    assert all(beyond & texts for texts in fits)
 
 
 class Undecided:
