@@ -255,7 +255,10 @@ def _counted(sheet: Sheet, places: Sequence[int], table: ReferenceTable) -> tupl
 
 
 _ACCURACY = re.compile(r"(.*_)?(acc|accuracy|top1|top_1|top5|top_5)(_.*)?")
-_NO_ACCURACY = ("_std", "_spread", "_seed")  # ends of names
+#: Of names that have such a word as well: errors, or what is said of accuracies.
+_NO_ACCURACY = re.compile(
+    r"(.*_)?(err|errors?|loss(es)?)(_.*)?|.*_(std|spread|seed|rank|diff|drop|gap|epochs?)"
+)
 _NO_VALUE = ("", "nan", "na", "n/a", "-")
 
 
@@ -275,7 +278,7 @@ def _targets(sheet: Sheet) -> tuple[Target, ...]:
     names = [
         name
         for name in sheet.columns
-        if _ACCURACY.fullmatch(name.lower()) and not name.lower().endswith(_NO_ACCURACY)
+        if _ACCURACY.fullmatch(name.lower()) and not _NO_ACCURACY.fullmatch(name.lower())
     ]
     if not names:
         raise ValueError(

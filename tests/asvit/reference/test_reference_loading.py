@@ -300,8 +300,9 @@ def test_a_seed_of_few_rows_is_no_target_but_known(read):
 
 def test_columns_named_as_accuracies_are_targets_the_first_by_default(read):
     names = ["idx", "cifar", "acc_std", "Top1", "c100_kd_acc", "top1_spread", "epochs"]
-    table = read(**dict.fromkeys(names, GOOD))
-    assert list(table.targets) == ["Top1", "c100_kd_acc"]
+    others = ["top1_err", "error_top_5", "acc_loss", "acc_Rank", "top1_drop", "best_acc_epoch"]
+    table = read(**dict.fromkeys([*others, *names, "epoch_acc"], GOOD))
+    assert list(table.targets) == ["Top1", "c100_kd_acc", "epoch_acc"]
     assert (table.default_target, table.target().training) == ("Top1", "unknown")
     with pytest.raises(ValueError, match="has no column of accuracies, only architecture, cifar"):
         read(cifar=GOOD)
