@@ -24,7 +24,7 @@ class IntervalEstimate:
     """A value with its 95 % interval."""
 
     value: float
-    interval: Interval  # both ends are NaN if a sample has a single value
+    interval: Interval  # both ends are NaN if a sample has one value, or none differs
 
     @property
     def per_cent(self) -> IntervalEstimate:
@@ -60,13 +60,15 @@ def contrast(*terms: tuple[float, ArrayLike]) -> IntervalEstimate:
 def around(value: float, *errors: tuple[float, int]) -> IntervalEstimate:
     """The interval of a sum with independent errors: each a variance and its degrees of freedom.
 
+    Without any variance there is none: few rounded values that agree do not make the sum certain.
+
     References:
         Welch 1947, "The generalization of 'Student's' problem when several different population
         variances are involved", with the degrees of freedom of Satterthwaite 1946.
     """
     total = sum(variance for variance, _ in errors)
     if not total:
-        return IntervalEstimate(value, Interval(value, value))
+        return IntervalEstimate(value, NO_INTERVAL)
     freedom = total**2 / sum(variance**2 / own for variance, own in errors)
     away = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * math.sqrt(total)
     return IntervalEstimate(value, Interval(value - away, value + away))
