@@ -269,5 +269,5 @@ class Component:
     share: Nullable  #: of the variance, 0 to 1
     interval: Interval  #: 90 % interval of the share
     deviation: Nullable  #: standard deviation of its effects, in the unit of the values
-    levels: int  #: how many there were; of the rest, values
+    levels: int  #: how many there were beside others; of the rest, values
     gain: Nullable  #: by how much the best of so many levels is above their mean, on average

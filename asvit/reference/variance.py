@@ -71,7 +71,7 @@ def variance_components(
     logs += (_CONCENTRATION - 1) * np.log(shares).sum(1)
     weights = np.exp(logs - logs.max())
     weights /= weights.sum()
-    levels = [*(int(own.max()) + 1 for own in places), len(y)]
+    levels = [*(_compared(own, _places(groups)) for own in places), len(y)]
     deviations = np.sqrt((weights * variances) @ shares)
     return {
         name: Component(
@@ -98,6 +98,13 @@ def _places(levels: Sequence[Hashable]) -> Places:
     """The level of each row by its number."""
     numbers = {level: number for number, level in enumerate(dict.fromkeys(levels))}
     return np.array([numbers[level] for level in levels])
+
+
+def _compared(places: Places, groups: Places) -> int:
+    """Levels of a cause beside others in a group: one alone there is that group's own mean."""
+    pairs = np.unique(np.stack([groups, places]), axis=1)
+    beside = np.bincount(pairs[0])[pairs[0]] > 1
+    return len(np.unique(pairs[1, beside]))
 
 
 def _indicators(places: Places) -> Array:

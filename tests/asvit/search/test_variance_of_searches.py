@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from asvit.reference.variance import variance_components
+from asvit.reference.variance import best_of, variance_components
 from asvit.search.trained import Trained
 from asvit.search.variance import shares_of_variance
 from proxies.counts import Cost
@@ -37,6 +37,8 @@ def test_networks_that_the_predictor_chose_do_not_count() -> None:
     trained = {**networks(4), "best": chosen(accuracies=(99.0, 30.0, 80.0))}
     more = shares_of_variance(trained, {"best": (30.0, 80.0)})
     assert more["seed"].deviation > 3 * alone["seed"].deviation  # its seeds do
+    assert [more[cause].levels for cause in ("family", "topology")] == [5, 10]
+    assert more["topology"].gain == best_of(more["topology"].deviation, 10)
 
 
 def test_failed_trainings_are_left_out() -> None:
