@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -11,22 +11,24 @@ from numpy.typing import NDArray
 from asvit.reference.findings import Finding, sort_findings
 from asvit.reference.result import Values
 from asvit.reference.scores import ScoreJournal
-from asvit.reference.settings import ALL, PLUS, CorrelationQuery, CorrelationSettings, parts
-from asvit.reference.statistics import correlate, oriented, rank_sum
+from asvit.reference.settings import (
+    ALL,
+    PLUS,
+    CorrelationQuery,
+    CorrelationSettings,
+    direction,
+    parts,
+)
+from asvit.reference.statistics import correlate, oriented
 from asvit.reference.table import LEAST_ROWS, ReferenceTable
 from proxies import PROXIES, Score, get_proxy
 from proxies.messages import unknown
-from proxies.registry import Better, Proxy, standard_measures
+from proxies.registry import Proxy, standard_measures
 
 
 def measures() -> list[str]:
     """The names that a query accepts, beside rank sums."""
     return [ALL, *PROXIES]
-
-
-def direction(name: str) -> Better:
-    """The direction of a measure; rank sums are better when higher."""
-    return "higher" if PLUS in name else get_proxy(name).better
 
 
 def counts() -> list[Proxy]:
@@ -136,23 +138,18 @@ def gather(plan: Plan, settings: CorrelationSettings, journal: ScoreJournal) -> 
     table = plan.table
     texts = [table.architectures[row] for row in plan.rows]
     scores = [{name: journal.scores[text][name] for name in plan.measures} for text in texts]
-    measured = {name: [float(of[name].value) for of in scores] for name in plan.measures}
-
-    def combined(name: str) -> list[float]:
-        columns = [oriented(measured[part], direction(part)) for part in parts(name)]
-        return measured[name] if len(columns) == 1 else rank_sum(columns).tolist()
-
-    return Values(
+    values = Values(
         architectures=tuple(texts),
         image_sizes=tuple(settings.image_size or table.image_sizes[row] for row in plan.rows),
         accuracies={
             name: tuple(table.accuracies[name][row] for row in plan.rows) for name in plan.targets
         },
-        measures={
-            name: tuple(combined(name)) for name in dict.fromkeys((*plan.shown, *plan.measures))
-        },
+        measures={name: tuple(float(of[name].value) for of in scores) for name in plan.measures},
         reasons=tuple(map(_reason, scores)),
     )
+    every = np.full(len(texts), True)
+    columns = {name: tuple(values.ranked(name, every).tolist()) for name in plan.shown}
+    return replace(values, measures={**columns, **values.measures})
 
 
 def _reason(scores: Mapping[str, Score]) -> str:
@@ -182,8 +179,10 @@ def correlate_all(plan: Plan, values: Values, *, seed: int) -> list[Finding]:
     rivals = count_columns(values)
 
     def finding(name: str, target: str) -> Finding:
-        x, y, better = values.measures[name], values.accuracies[target], direction(name)
-        correlation = correlate(x, y, better=better, counts=rivals, seed=seed)
+        accuracies, better = np.array(values.accuracies[target]), direction(name)
+        rated = np.isfinite(accuracies)
+        x, counts = values.ranked(name, rated), {n: column[rated] for n, column in rivals.items()}
+        correlation = correlate(x, accuracies[rated], better=better, counts=counts, seed=seed)
         return Finding(name, target, better, is_trivial(name), correlation)
 
     return sort_findings([finding(name, target) for target in plan.targets for name in plan.shown])

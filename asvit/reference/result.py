@@ -8,13 +8,23 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from asvit.core.files import read_text
 from asvit.core.results import PairedDifference, Result
 from asvit.core.run_files import CORRELATION_FIGURES, RESULT, VALUES, figure_files
 from asvit.core.summary import Estimate
 from asvit.reference.findings import Finding
-from asvit.reference.settings import CorrelationQuery, CorrelationSettings
+from asvit.reference.settings import (
+    PLUS,
+    CorrelationQuery,
+    CorrelationSettings,
+    direction,
+    parts,
+)
 from asvit.reference.table import Target
+from proxies import PROXIES
 from proxies.tables import csv_text, read_table
 from proxies.text import shown
 
@@ -47,6 +57,17 @@ class Values:
             places[(*key, seen[key])] = place
             seen[key] += 1
         return places
+
+    def ranked(self, measure: str, rows: NDArray[Any]) -> NDArray[np.float64]:
+        """The values of a measure in rows, by place or mask; a rank sum ranks these alone."""
+        from asvit.reference.statistics import oriented, rank_sum
+
+        columns: dict[str, NDArray[np.float64]] = {
+            part: np.array(self.measures[part])[rows] for part in parts(measure)
+        }
+        if len(columns) == 1:
+            return columns[measure]
+        return rank_sum([oriented(column, direction(part)) for part, column in columns.items()])
 
     def to_csv(self) -> str:
         """The content of values.csv; numbers have all their digits."""
@@ -167,21 +188,25 @@ class CorrelationResult(Result):
         from asvit.reference.statistics import paired_taus
 
         ours, theirs = self.values.rows, other.values.rows
-        common = [(ours[key], theirs[key]) for key in ours if key in theirs]
+        common = [key for key in ours if key in theirs]
+        places = [np.array([rows[key] for key in common], dtype=int) for rows in (ours, theirs)]
+        sides = [*zip((self.values, other.values), places, strict=True)]
         known = {(row.measure, row.target) for row in other.correlations}
         differences = {}
         for row in self.correlations:
             both = (row.measure, row.target) in known
             if row.predicted or not both or self.digest != other.digest:
                 continue
-            accuracy = self.values.accuracies[row.target]
-            mine, its = (values.measures[row.measure] for values in (self.values, other.values))
-            left, right = [mine[place] for place, _ in common], [its[place] for _, place in common]
-            accuracies = [accuracy[place] for place, _ in common]
-            if found := paired_taus(left, right, accuracies, better=row.better):
-                value, (low, high), rows = found
+            if PLUS in row.measure and not PROXIES.keys() >= {*parts(row.measure)}:
+                continue  # the direction of another program's own measure is unknown
+            accuracies = np.array(self.values.accuracies[row.target])[places[0]]
+            columns = [values.ranked(row.measure, rows) for values, rows in sides]
+            whole = np.isfinite([accuracies, *columns]).all(axis=0)
+            mine, its = (values.ranked(row.measure, rows[whole]) for values, rows in sides)
+            if found := paired_taus(mine, its, accuracies[whole], better=row.better):
+                value, (low, high), count = found
                 differences[_tau_name(row.measure, row.target)] = PairedDifference(
-                    value, low, high, rows, "rows that both measured"
+                    value, low, high, count, "rows that both measured"
                 )
         return differences
 

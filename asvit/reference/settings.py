@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from asvit.core.measuring_settings import MeasuringSettings, proxy_names
 from asvit.core.settings import Presets, Settings, setting
-from proxies.registry import Registry
+from proxies.registry import Better, Registry, get_proxy
 from scaling.budget import Budget
 
 ALL = "all"
@@ -16,6 +16,11 @@ PLUS = "+"
 def parts(name: str) -> list[str]:
     """The measures of a rank sum ``"a+b"``; of a single measure, itself."""
     return name.split(PLUS)
+
+
+def direction(name: str) -> Better:
+    """The direction of a measure; rank sums are better when higher."""
+    return "higher" if PLUS in name else get_proxy(name).better
 
 
 @dataclass(frozen=True)

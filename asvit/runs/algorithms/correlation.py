@@ -46,14 +46,13 @@ from asvit.reference.query import (
     Plan,
     correlate_all,
     count_columns,
-    direction,
     gather,
     make_plan,
     resolve,
 )
 from asvit.reference.result import CorrelationResult
 from asvit.reference.scores import ScoreJournal, table_id
-from asvit.reference.settings import PLUS, CorrelationQuery, CorrelationSettings
+from asvit.reference.settings import PLUS, CorrelationQuery, CorrelationSettings, direction
 from asvit.runs.algorithms.measuring import are_times, with_timing
 from asvit.runs.correlation import CorrelationRun, run_correlation
 from asvit.runs.estimate import Remaining, with_example

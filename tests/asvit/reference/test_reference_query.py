@@ -1,14 +1,15 @@
 """Settings and queries of correlations, and the names of measures in them."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from asvit.reference.query import count_columns, counts, is_trivial, resolve
+from asvit.reference.query import correlate_all, count_columns, counts, is_trivial, resolve
 from asvit.reference.result import Values
 from asvit.reference.settings import CorrelationQuery, CorrelationSettings
-from asvit.reference.statistics import best_count
+from asvit.reference.statistics import best_count, kendall, rank_sum
 from proxies import PROXIES, Proxy
 from proxies.registry import standard_measures
 
@@ -54,6 +55,24 @@ def test_all_is_every_measure_once_beside_what_else_is_asked_for() -> None:
 def test_names_that_are_wrong(name: str, words: str) -> None:
     with pytest.raises(ValueError, match=words.replace("+", r"\+")):
         resolve([name])
+
+
+def test_a_rank_sum_ranks_the_rows_of_its_target_alone() -> None:
+    """Rows with another target's accuracy alone are between those that it ranks."""
+    rng = np.random.default_rng(0)
+    zico, snip, late, every = rng.normal(size=(4, 40)).round(1)
+    late[rng.permutation(40)[:25]] = np.nan
+    columns = {**{proxy.name: rng.normal(size=40) for proxy in counts()}, "zico": zico}
+    measures = {name: tuple(column) for name, column in {**columns, "snip": snip}.items()}
+    accuracies = {"late": tuple(late), "every": tuple(every)}
+    values = Values(tuple(map(str, range(40))), (32,) * 40, accuracies, measures, ("",) * 40)
+    plan: Any = SimpleNamespace(targets=("late", "every"), shown=("zico+snip",))
+    found = {one.target: one.correlation for one in correlate_all(plan, values, seed=0)}
+    rated = np.isfinite(late)
+    alone = kendall(rank_sum([zico[rated], snip[rated]]), late[rated])
+    assert found["late"].tau == pytest.approx(alone)
+    assert alone != pytest.approx(kendall(rank_sum([zico, snip])[rated], late[rated]))
+    assert found["every"].tau == pytest.approx(kendall(rank_sum([zico, snip]), every))
 
 
 @pytest.mark.parametrize("size", ["30e6", 30_000_000])

@@ -27,7 +27,7 @@ from asvit.reference.intervals import (
     wilson,
 )
 from asvit.reference.result import CorrelationResult, Values
-from asvit.reference.statistics import correlate
+from asvit.reference.statistics import correlate, kendall, rank_sum
 from asvit.runs.comparing import Comparison, compare, read_result
 from asvit.runs.differences import Difference
 from asvit.runs.reporting import rendered, show_summary
@@ -253,16 +253,19 @@ def test_fresh_trainings_of_searches_are_compared_with_their_intervals(tmp_path:
     assert line.count("] (90 %)") == 3  # of both, and of their difference
 
 
-def correlated(measured: Sequence[float], accuracies: Sequence[float]) -> CorrelationResult:
+def correlated(
+    measured: Sequence[float], accuracies: Sequence[float], **others: Sequence[float]
+) -> CorrelationResult:
+    """Of ``zico``, or its rank sum with other measures."""
     right: CorrelationResult = RIGHT[CorrelationResult][0]
     texts = tuple(map(str, range(len(measured))))
+    measures = {name: tuple(of) for name, of in {"zico": measured, **others}.items()}
     values = Values(
-        texts, (32,) * len(texts), {"top1": tuple(accuracies)}, {"zico": tuple(measured)},
-        ("",) * len(texts),
-    )  # fmt: skip
+        texts, (32,) * len(texts), {"top1": tuple(accuracies)}, measures, ("",) * len(texts)
+    )
     found = correlate(measured, accuracies, better="higher", samples=100)
     finding = dataclasses.replace(
-        right.correlations[1], measure="zico", correlation=found, better="higher"
+        right.correlations[1], measure="+".join(measures), correlation=found, better="higher"
     )
     return dataclasses.replace(right, values=values, correlations=(finding,))
 
@@ -411,3 +414,19 @@ def test_balanced_accuracy_is_that_of_the_test() -> None:
     expected = balanced_accuracy([*by_class.values()])
     assert found.value == pytest.approx(100 * expected.value)
     assert found.low == pytest.approx(100 * expected.interval.low)
+
+
+def test_rank_sums_of_two_runs_rank_the_rows_of_both() -> None:
+    """A measure of one run failed in ten rows; the sums of the other do not count them either."""
+    rng = np.random.default_rng(0)
+    accuracy, first, second, snip = rng.normal(size=(4, 40)).round(1)
+    failing = np.where(np.arange(40) < 30, second, np.nan)
+    one, other = (correlated(zico, accuracy, snip=snip) for zico in (first, failing))
+    apart = difference(compare(one, other), "tau of zico+snip, top1")
+    tau, its = (
+        kendall(rank_sum([zico[:30], snip[:30]]), accuracy[:30]) for zico in (first, second)
+    )
+    assert (apart.value, apart.cases) == (pytest.approx(its - tau), 30)
+    theirs = dataclasses.replace(other.correlations[0], measure="zico+of_another_program")
+    unknown = dataclasses.replace(other, correlations=(theirs,))
+    assert unknown.paired(unknown) == {}
