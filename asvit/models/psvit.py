@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from asvit.architectures.psvit_path import BASIC, IDENTITY, layers_of, patches_of
 from asvit.models._registration import register_networks
 from asvit.models._staged import StagedNetwork, check_batch, drop_path_rates
-from asvit.models.layers.blocks import check_choice, run_blocks
+from asvit.models.layers.blocks import check_choice, hidden_width, run_blocks
 from asvit.models.layers.psvit import BasicLayer, SharingPair, TokenPooling1d, TokenPooling2d
 
 __all__ = ["PRESETS", "PSViT", "Preset", "checkpoint_filter_fn"]
@@ -140,7 +140,7 @@ class PSViT(StagedNetwork):
             if i > 0:
                 downsample = make_pooling(dims[i - 1], dims[i], stride=pool_stride)
             stage_rates = iter(rates[i])
-            hidden = int(dims[i] * mlp_ratio)
+            hidden = hidden_width(dims[i], mlp_ratio)
             layers = [make_cell(kind, dims[i], heads[i], hidden, stage_rates) for kind in cells[i]]
             self.stages.append(PSViTStage(downsample, layers))
         self._check_lists(*self.patch_embed.grid)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from asvit.architectures.psvit_path import BASIC, CELLS, IDENTITY, SHARED
 from asvit.models._staged import make_head
-from asvit.models.layers.blocks import init_weights
+from asvit.models.layers.blocks import hidden_width, init_weights
 from asvit.models.psvit import PSViT, last_filled, make_cell, pool_tokens
 
 #: Arguments of a network that a supernet does not have -> the only value it takes.
@@ -54,7 +54,7 @@ class PSViTSupernet(nn.Module):
         self.global_pool = frame.global_pool
         self.patch_embed = frame.patch_embed
         self.downsamples = nn.ModuleList(cast("Any", stage).downsample for stage in frame.stages)
-        hidden = [int(dim * options.get("mlp_ratio", 4.0)) for dim in dims]
+        hidden = [hidden_width(dim, options.get("mlp_ratio", 4.0)) for dim in dims]
         self.cells = nn.ModuleList(
             nn.ModuleList(_choices(*sizes) for _ in range(cells))
             for sizes in zip(dims, heads, hidden, strict=True)

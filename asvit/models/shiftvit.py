@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from asvit.architectures.parts import PART_CHOICES
 from asvit.models._registration import register_networks
 from asvit.models._staged import StagedNetwork, drop_path_rates
-from asvit.models.layers.blocks import STEMS, BlockStage, check_choice
+from asvit.models.layers.blocks import STEMS, BlockStage, check_choice, hidden_width
 from asvit.models.layers.shift import ACTIVATIONS, DIRECTIONS, NORMS, Merging, Norm, ShiftBlock
 
 __all__ = ["VARIANTS", "ShiftViT", "checkpoint_filter_fn"]
@@ -85,7 +85,8 @@ class ShiftViT(StagedNetwork):
         self.layers = nn.ModuleList()
         rates = drop_path_rates(drop_path_rate, depths)
         for dim, own in zip(self.stage_widths, rates, strict=True):
-            blocks = [block(dim, int(ratio * dim), drop_path=rate) for rate in own]
+            hidden = hidden_width(dim, ratio)
+            blocks = [block(dim, hidden, drop_path=rate) for rate in own]
             last = dim == self.stage_widths[-1]
             self.layers.append(
                 BlockStage(blocks, nn.Identity() if last else Merging(dim, norm=norm))

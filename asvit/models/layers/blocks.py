@@ -179,6 +179,11 @@ def init_by_width(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
+def hidden_width(dim: int, ratio: float) -> int:
+    """``ratio * dim``, rounded down in decimals: 2.3 * 100 is below 230 in binary."""
+    return int(round(ratio * dim, 6))
+
+
 def check_choice(name: str, value: object, choices: Iterable[object]) -> None:
     """Refuse an argument that is not one of ``choices``, and list them."""
     if value not in choices:

@@ -48,6 +48,13 @@ def test_a_path_is_the_network_of_that_path_alone(kind: str, path: tuple[str, ..
     torch.testing.assert_close(ours, alone, rtol=1e-5, atol=1e-5)
 
 
+def test_the_hidden_width_is_rounded_down_in_decimals() -> None:
+    with torch.device("meta"):
+        net = PSViTSupernet((100,), (2,), pooling="2d", cells=1, mlp_ratio=2.3, **SIZES["2d"])
+    alone = net.extract(("s",))  # whose weights have to fit
+    assert alone.get_submodule("stages.0.cells.0.second.mlp.fc1").out_features == 230
+
+
 @pytest.mark.parametrize(
     ("kind", "options"),
     [

@@ -163,6 +163,12 @@ def test_depth_splits_of_the_same_budget_at_other_ratios(ratio, depths, params):
     assert count(model) == Cost(params, 4_523_833_344)
 
 
+@pytest.mark.parametrize(("ratio", "hidden"), [(2.3, 230), (2.29, 229), (2.299, 229)])
+def test_the_hidden_width_is_rounded_down_in_decimals(ratio, hidden):
+    model = on_meta(depths=(1,), width=100, ratio=ratio)
+    assert model.layers[0].blocks[0].mlp.fc1.out_channels == hidden
+
+
 def test_fraction_and_step_cost_nothing():
     costs = {count(on_meta(depths=(1,), n_div=d, step=s)) for d, s in ((12, 1), (4, 2), (20, 0))}
     assert len(costs) == 1
