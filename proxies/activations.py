@@ -160,7 +160,7 @@ class _OnRectifierInputs(InterceptOperations):
         self._visit = visit
 
     def intercept(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        if func in _RECTIFIERS:
+        if _is_rectifier(func, args, kwargs):
             # Before the call, which may be in place.
             self._visit(args[0] if args else kwargs["input"])
         return func(*args, **kwargs)
@@ -225,6 +225,13 @@ _RECTIFIERS = {
     *(torch.prelu, torch.rrelu, torch.rrelu_),
     *(Tensor.relu, Tensor.relu_, Tensor.prelu),
 }
+
+
+def _is_rectifier(func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    if func not in (F.hardtanh, F.hardtanh_):
+        return func in _RECTIFIERS
+    # With a lower bound of 0 it has an off state; nn.ReLU6 calls it so.
+    return bool(kwargs.get("min_val", args[1] if len(args) > 1 else -1) == 0)
 
 
 def head_similarities(model: nn.Module, images: Tensor) -> dict[str, Tensor]:

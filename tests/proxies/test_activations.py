@@ -149,6 +149,10 @@ RECTIFIERS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu by keyword": lambda x: F.relu(input=x),
     "torch.relu": torch.relu,
     "relu6": F.relu6,
+    "relu6 as a module": nn.ReLU6(),
+    "relu6 in place": nn.ReLU6(inplace=True),
+    "relu6 by keyword": lambda x: F.hardtanh(input=x, min_val=0, max_val=6),
+    "relu6 in place by its own name": lambda x: F.hardtanh_(x, 0.0, 6.0),
     "leaky relu": F.leaky_relu,
     "elu": F.elu,
     "selu": F.selu,
@@ -202,6 +206,8 @@ def test_saturating_functions_are_no_rectifiers() -> None:
     images = torch.randn(3, 3, 32, 32)
     expected = naswot(model, images)
     model.head = nn.Identity()  # has a tanh
+    assert naswot(model, images) == expected
+    model.head = nn.Hardtanh()
     assert naswot(model, images) == expected
 
 
