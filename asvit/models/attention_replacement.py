@@ -13,7 +13,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from asvit.models.layers.asvit import Stage, fitting_splits
-from asvit.models.layers.blocks import SelfAttention
+from asvit.models.layers.blocks import SelfAttention, init_by_width
 from asvit.models.layers.hallucinated import (
     HallucinatedHeads,
     HeadRule,
@@ -94,6 +94,7 @@ class Rules(NamedTuple):
     heads: HeadRule
     kept: float
     maps: Mapping[str, Any]  # settings of :class:`MapHallucination`
+    by_width: bool = False  # whether initial weights suit the width
 
     def split(self, heads: int) -> HeadSplit:
         """The number of heads after replacement, and of real ones among them."""
@@ -293,6 +294,9 @@ def _hallucinated(
         qkv_bias=values.bias is not None,
         **rules.maps,
     )
+    if rules.by_width:
+        for linear in (attention.q, attention.k):
+            init_by_width(linear)
     attention.proj = old.proj
     attention.attn_drop = getattr(old, "attn_drop", attention.attn_drop)
     attention.proj_drop = getattr(old, "proj_drop", attention.proj_drop)

@@ -13,7 +13,7 @@ from torch import nn
 
 from asvit.models._registration import register_variants
 from asvit.models.attention_replacement import Rules, hallucinate
-from asvit.models.layers.blocks import check_choice, is_linear
+from asvit.models.layers.blocks import check_choice, init_by_width, is_linear
 from asvit.models.layers.compact import BranchedMap, CompactMap, compact_width, new_map
 from asvit.models.layers.hallucinated import (
     Axis,
@@ -114,7 +114,8 @@ def convert(
     kind = type(model).__name__
     check_choice("factored", factored, ("second", "first"))
     map_settings = {"axis": axis, "class_token": class_token, "bias": map_bias, "maps": maps}
-    if attention and not hallucinate(model, Rules(heads, kept, map_settings)):
+    by_width = any(getattr(module, "weights_suit_width", False) for module in model.modules())
+    if attention and not hallucinate(model, Rules(heads, kept, map_settings, by_width)):
         if _has(model, HallucinatedHeads):
             raise ValueError(f"{kind} has hallucinated attention already; leave out attention")
         raise ValueError(
@@ -122,7 +123,7 @@ def convert(
             "use a DeiT, PVTv2, Next-ViT, As-ViT or PSViT"
         )
     name = "fc2" if factored == "second" else "fc1"
-    if ffn and not _compact(model, name, ratio=ratio, branches=branches):
+    if ffn and not _compact(model, name, ratio=ratio, branches=branches, by_width=by_width):
         if _has(model, BranchedMap):
             raise ValueError(
                 f"{kind} has compact parts with branches already; leave out ffn, or merge it first"
@@ -177,7 +178,7 @@ def _has(model: nn.Module, kind: type[nn.Module]) -> bool:
     return any(isinstance(module, kind) for module in model.modules())
 
 
-def _compact(model: nn.Module, name: str, *, ratio: float, branches: int) -> int:
+def _compact(model: nn.Module, name: str, *, ratio: float, branches: int, by_width: bool) -> int:
     """Replace the map of that name in every feed-forward part, and return their number.
 
     A part has a map ``fc1`` from C channels to more, and ``fc2`` back to C. Either may be in two
@@ -202,6 +203,8 @@ def _compact(model: nn.Module, name: str, *, ratio: float, branches: int) -> int
                 new = new_map(*_channels(chain), images=images, bias=True)
             else:
                 continue
+            if by_width:
+                new.apply(init_by_width)
             setattr(part, key, new.to(chain[0].weight).train(chain[0].training))
         count += 1
     return count

@@ -1,6 +1,7 @@
 """Converted networks: counts, weights kept, merging, sizes, and what is refused."""
 
 import copy
+import math
 
 import pytest
 import timm
@@ -134,6 +135,17 @@ def test_what_keeps_its_shape_keeps_its_weights(name):
                 before[key] for n in ("qkv", "kv", "v") if (key := f"{path}.{n}.weight") in before
             )
             assert torch.equal(part.v.weight, old[-len(part.v.weight) :])
+
+
+@pytest.mark.parametrize("branches", [0, 2])
+def test_initial_weights_by_width_are_those_of_new_parts_too(branches):
+    torch.manual_seed(0)
+    model = asvit.build("8,2,3|4,1,2|4,1,4|4,1,6|32;init=width", 32, 5)
+    model = convert(model, "hallucinated", "compact", branches=branches)
+    for name, part in model.layers.named_modules():
+        if isinstance(part, nn.Linear) and not name.endswith(".v"):  # which are a part of a map
+            expected = math.sqrt(2 / sum(part.weight.shape))
+            assert float(part.weight.detach().std()) == pytest.approx(expected, rel=0.1), name
 
 
 def test_either_part_alone():
