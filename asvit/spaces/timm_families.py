@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Final, Self
 from torch import nn
 
 from asvit.architectures.base import Growable
+from asvit.architectures.psvit_path import patches_of
 from asvit.core.calls import Value
 from asvit.spaces.base import SPACES, Choice, SearchSpace, size_features
 from asvit.spaces.timm_models import PREFIX, TimmModel
@@ -325,12 +326,14 @@ class TimmSpace(SearchSpace):
         )
 
     def check(self, arch: TimmArchitecture | str, image_size: int) -> None:
-        """See :meth:`SearchSpace.check`."""
-        self.read(arch)
+        """See :meth:`SearchSpace.check`; timm would cut off what patches do not fill."""
+        patch: Any = dict(self.read(arch).options).get("patch_size")
         if image_size < self.family.least:
             raise ValueError(
                 f"{self.name} takes images of {self.family.least} px or more, not {image_size}"
             )
+        if patch:
+            patches_of(image_size, patch)
 
 
 for _name, _family in TIMM_FAMILIES.items():

@@ -39,3 +39,14 @@ def test_options_of_another_kind_than_the_choices_are_timm_s_alone() -> None:
     swin = load_space("swin").by_hand[0]
     assert choice_features(swin)[0] == "swin"
     assert choice_features(swin.replace("window_size=4", "window_size=[4,4]")) == ("timm", {})
+
+
+def test_patches_fill_the_image() -> None:
+    space = load_space("deit")
+    coarse, fine = (space.from_values((3, patch)) for patch in (16, 8))
+    space.check(fine, 40)
+    refusal = "^patches of 16 px do not fill an image side of 40 px; use 32 or 48 px$"
+    with pytest.raises(ValueError, match=refusal):
+        space.check(str(coarse), 40)
+    with pytest.raises(ValueError, match=refusal):
+        space.build(coarse, image_size=40)
