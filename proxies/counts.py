@@ -130,7 +130,8 @@ def _macs(
     first = next((p for p in skeleton.parameters() if p.is_floating_point()), None)
     dtype = torch.get_default_dtype() if first is None else first.dtype
     image = torch.empty(1, channels, image_size, image_size, dtype=dtype, device="meta")
-    counter, products = FlopCounterMode(display=False), _ProductsOnly(tracker.parents)
+    counter = FlopCounterMode(display=False, custom_mapping=_MISSING)
+    products = _ProductsOnly(tracker.parents)
     counter.mod_tracker = tracker
     with ExitStack() as stack, torch.no_grad(), counter:
         # Keep nn.TransformerEncoderLayer off its fused operator, which counts as 0.
@@ -293,6 +294,22 @@ _ELEMENTWISE = {
 _PRODUCTS: Mapping[Callable[..., Any], Callable[..., Product | None]] = {
     F.linear: _linear,
     **dict.fromkeys((F.conv1d, F.conv2d, F.conv3d), _convolution),
+}
+
+
+def _bilinear(first: Sequence[int], weight: Sequence[int], *_: Any, **__: Any) -> int:
+    """Each output of a row is its first vector times a matrix, times its second vector."""
+    outputs, inputs, others = weight
+    return 2 * first[0] * outputs * (inputs + 1) * others
+
+
+_aten = torch.ops.aten
+#: Products that PyTorch counts as 0 -> its count, of 2 for a multiply-add, from their shapes.
+_MISSING: dict[Any, Callable[..., int]] = {
+    **dict.fromkeys((_aten.mv, _aten.dot, _aten.vdot), lambda left, *_, **__: 2 * math.prod(left)),
+    _aten.addmv: lambda _, matrix, *__, **___: 2 * math.prod(matrix),
+    _aten.addbmm: lambda _, left, right, **__: 2 * math.prod(left) * right[-1],
+    _aten._trilinear: _bilinear,
 }
 
 

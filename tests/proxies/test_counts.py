@@ -113,6 +113,16 @@ SHARED = nn.Linear(8, 8, bias=False)
         (Lambda(attention), Cost(0, 2 * 3 * 8 * 8 * 8)),
         (Lambda(named_attention), Cost(0, 2 * 3 * 8 * 8 * 8)),
         (nn.Sequential(nn.BatchNorm2d(3), nn.GELU(), nn.AvgPool2d(2)), Cost(6, 0)),
+        (Lambda(lambda _, x: x @ x[0, 0, 0]), Cost(0, 3 * 8 * 8)),
+        (Lambda(lambda _, x: x[0, 0, 0] @ x[0, 0, 1]), Cost(0, 8)),
+        (Lambda(lambda _, x: torch.vdot(x[0, 0, 0], x[0, 0, 1])), Cost(0, 8)),
+        (Lambda(lambda _, x: torch.addmv(x[0, 0, 0], x[0, 0], x[0, 0, 1])), Cost(0, 8 * 8)),
+        (Lambda(lambda _, x: torch.addbmm(x[0, 0], x[0], x[0])), Cost(0, 3 * 8 * 8 * 8)),
+        # For 24 rows and 5 outputs, a product with a matrix and one with a vector.
+        (
+            Lambda(lambda own, x: own.layer(x[..., :7], x), layer=nn.Bilinear(7, 8, 5)),
+            Cost(5 * 7 * 8 + 5, 24 * 5 * (7 * 8 + 8)),
+        ),
     ],
 )
 def test_closed_forms_at_8_pixels(module, cost):
