@@ -143,7 +143,7 @@ class PSViT(StagedNetwork):
             hidden = hidden_width(dims[i], mlp_ratio)
             layers = [make_cell(kind, dims[i], heads[i], hidden, stage_rates) for kind in cells[i]]
             self.stages.append(PSViTStage(downsample, layers))
-        self._check_lists(*self.patch_embed.grid)
+        self.check_lists(*self.patch_embed.grid)
         if global_pool is None:
             global_pool = "token" if class_token else "avg"
         norm = nn.LayerNorm(self.num_features, eps=1e-6)
@@ -157,7 +157,7 @@ class PSViT(StagedNetwork):
         """``[B, in_chans, H, W] -> [B, prefix + h * w, dim]``, or ``[B, h, w, dim]`` of a grid."""
         check_batch(image)
         grid = self._grid(image.shape[2], image.shape[3])
-        self._check_lists(*grid)
+        self.check_lists(*grid)
         x: Tensor = self.patch_embed(image)
         return x if self.pooling == "1d" else x.unflatten(1, grid)
 
@@ -168,7 +168,7 @@ class PSViT(StagedNetwork):
         rows, columns = self.patch_embed.proj.stride
         return -(-height // rows), -(-width // columns)
 
-    def _check_lists(self, rows: int, columns: int) -> None:
+    def check_lists(self, rows: int, columns: int) -> None:
         """Check that a grid of patches has enough tokens for every pooling along a list."""
         tokens = rows * columns
         for i, stage in enumerate(self.stages):

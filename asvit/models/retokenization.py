@@ -41,7 +41,7 @@ class Tokens(NamedTuple):
 #: The published stages of a stem of stride 4, coarse to fine: arXiv:2202.11921.
 SCHEDULE: Final = (Tokens(16, 5), Tokens(8, 2), Tokens(4, 1))
 _FACTORS: Final = (4, 2, 1)  # on the stride of any stem
-_SIZE_FREE: Final = (AsViT, ShiftViT, PSViT)
+_SIZE_FREE: Final = (AsViT, ShiftViT)
 
 
 def token_stages(model: nn.Module) -> tuple[Tokens, ...]:
@@ -322,6 +322,17 @@ def _corner(full: tuple[int, int], window: tuple[int, int], device: torch.device
     return corner.contiguous()  # timm views it as a vector
 
 
+def adapt_psvit(model: PSViT, stem: nn.Conv2d, coarse: bool) -> None:
+    """Check that lists have enough tokens to pool; PSViT itself resamples its positions."""
+    height, width = (patches * model.patch_size for patches in model.patch_embed.grid)
+    try:
+        model.check_lists(*_tokens((height, width), stem))
+    except ValueError as error:
+        raise ValueError(
+            f"{_name(model)} cannot adapt to tokens {tokens_of(model)}: {error}"
+        ) from error
+
+
 def _tokens(image: tuple[int, int], stem: nn.Conv2d) -> tuple[int, int]:
     """Tokens along the sides of an image."""
     return -(-image[0] // stem.stride[0]), -(-image[1] // stem.stride[1])
@@ -332,4 +343,5 @@ ADAPTERS: Final[dict[type[nn.Module], Callable[[Any, nn.Conv2d, bool], None]]] =
     VisionTransformer: adapt_vision_transformer,
     PoolingVisionTransformer: adapt_pit,
     SwinTransformer: adapt_swin,
+    PSViT: adapt_psvit,
 }

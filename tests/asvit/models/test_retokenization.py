@@ -1,6 +1,7 @@
 """Re-tokenization: paddings, grids, what stays and what follows, on every kind of network."""
 
 import copy
+import re
 
 import pytest
 import timm
@@ -21,7 +22,7 @@ from asvit.models.retokenization import (
     token_stages,
     tokens_of,
 )
-from tests.asvit.models.families import NETWORKS, SIDE, images, make
+from tests.asvit.models.families import NETWORKS, SIDE, images, make, small_psvit
 
 COARSE, MIDDLE, FINE = SCHEDULE
 # Kernel -> padding (before, after) at (16,5), (8,2) and (4,1): the rule of the specification,
@@ -279,6 +280,21 @@ def test_networks_made_for_one_grid_are_refused_and_stay_as_they_were():
     assert "\n" not in str(no.value)
     assert torch.equal(model(image), plain)
     assert tokens_of(model) == (32, 1)
+
+
+def test_lists_too_short_to_pool_are_refused_and_stay_as_they_were():
+    model, image = small_psvit("1d", pool_window=7).eval(), images()
+    plain = model(image)
+    coarse, middle, _ = token_stages(model)
+    refusal = (
+        "PSViT cannot adapt to tokens (16,5): stage 3 cannot pool 5 token(s) by windows of 7; "
+        "use a larger image"
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(refusal)}$"):
+        retokenize(Wrapped(model), coarse)
+    assert torch.equal(model(image), plain)
+    retokenize(model, middle)
+    assert model(image).shape == plain.shape
 
 
 def test_norms_that_run_on_gpus_alone_in_training_are_no_obstacle(monkeypatch):
