@@ -5,8 +5,9 @@ designed to prune single weights; networks are ranked by the sum over all weight
 (arXiv:2101.08134).
 """
 
+import inspect
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -17,6 +18,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.conv import _ConvNd
 
 from proxies.features import evaluating, logits, reference_tensor
+from proxies.functional import InterceptOperations, Operation
+from proxies.per_sample_gradients import RULES
 
 # Layers, for measures that are defined layer by layer.
 LAYERS: tuple[type[nn.Module], ...] = (nn.Linear, _ConvNd)
@@ -137,8 +140,9 @@ def _gradients_of(
 def fisher(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     """Fisher information of the activations, ``Σ (z ⊙ ∂L/∂z)²`` over the outputs ``z`` of layers.
 
-    Layers are linear maps and convolutions; every element of an output counts. In squared nats;
-    higher is better. One forward and one backward pass.
+    Layers are linear maps and convolutions, the projections of ``nn.MultiheadAttention`` and
+    functions that take a layer's weight included; every element of an output counts. In squared
+    nats; higher is better. One forward and one backward pass.
 
     Widely used code sums ``z ⊙ ∂L/∂z`` over the positions of a channel before squaring, as in
     channel pruning, and takes half the mean over images; the definition of the rank does neither.
@@ -154,19 +158,10 @@ def fisher(model: nn.Module, images: Tensor, labels: Tensor) -> float:
         >>> proxies.fisher(network, images, labels) > 0
         True
     """
-    outputs: list[Tensor] = []
-
-    def keep(module: nn.Module, args: tuple[object, ...], output: Tensor) -> Tensor:
-        outputs.append(output)
-        return output.clone()  # later operations may be in place
-
     with _differentiable(model):
-        with ExitStack() as hooks:
-            for layer in model.modules():
-                if isinstance(layer, LAYERS):
-                    hooks.enter_context(layer.register_forward_hook(keep))
+        with _layer_outputs(model) as activations:
             loss = _batch_loss(model, images, labels)
-        outputs = [z for z in outputs if z.requires_grad]
+        outputs = [z for z in activations if z.requires_grad]
         if not outputs:
             raise ValueError(f"{type(model).__name__} has no linear layer or convolution to train")
         gradients = torch.autograd.grad(loss, outputs, allow_unused=True)
@@ -174,14 +169,82 @@ def fisher(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     return total((z.detach() * g).square() for z, g in pairs if g is not None)
 
 
+@contextmanager
+def _layer_outputs(model: nn.Module) -> Iterator[list[Tensor]]:
+    """The outputs of linear maps and convolutions inside, in order."""
+    layers = [module for module in model.modules() if isinstance(module, LAYERS)]
+    with ExitStack() as hooks, _LayerOutputs(layers) as watcher:
+        for layer in layers:
+            hooks.enter_context(layer.register_forward_pre_hook(watcher.on_enter))
+            hooks.enter_context(layer.register_forward_hook(watcher.on_leave))
+        yield watcher.outputs
+
+
+# Beside those with rules for gradients.
+_OTHER_MAPS = {
+    *(F.conv1d, F.conv3d),
+    *(F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d),
+}
+_MULTI_HEAD = inspect.signature(F.multi_head_attention_forward)
+
+
+class _LayerOutputs(InterceptOperations):
+    """Collects the outputs of layers, and of functions that take a layer's weight."""
+
+    def __init__(self, layers: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.outputs: list[Tensor] = []
+        self._weights = {id(p) for layer in layers for p in layer.parameters(recurse=False)}
+        self._running = 0  # calls of layers
+
+    def on_enter(self, layer: nn.Module, args: tuple[Any, ...]) -> None:
+        self._running += 1
+
+    def on_leave(self, layer: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+        self._running -= 1
+        return self._keep(output)
+
+    def intercept(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        if func is F.multi_head_attention_forward:
+            return self._multi_head(_MULTI_HEAD.bind(*args, **kwargs).arguments)
+        out = func(*args, **kwargs)
+        if self._running or not (func in RULES or func in _OTHER_MAPS):
+            return out
+        tensors = [x for x in (*args, *kwargs.values()) if isinstance(x, Tensor)]
+        sources = {id(x if x._base is None else x._base) for x in tensors}
+        return self._keep(out) if sources & self._weights else out
+
+    def _keep(self, output: Tensor) -> Tensor:
+        self.outputs.append(output)
+        return output.clone()  # later operations may be in place
+
+    def _multi_head(self, call: dict[str, Any]) -> Any:
+        """Multi-head attention between identities, with its projections outside."""
+        names = ("query", "key", "value")
+        slots = [f"{name[0]}_proj_weight" for name in names]
+        separate = call.get("use_separate_proj_weight")
+        weights = [call[s] for s in slots] if separate else call["in_proj_weight"].chunk(3)
+        bias = call["in_proj_bias"]
+        biases = (None,) * 3 if bias is None else bias.chunk(3)
+        parts = zip(names, weights, biases, strict=True)
+        inputs = {name: self._keep(F.linear(call[name], *own)) for name, *own in parts}
+        query = call["query"]
+        identity = torch.eye(call["embed_dim_to_check"], dtype=query.dtype, device=query.device)
+        bare = {**dict.fromkeys(slots, identity), "use_separate_proj_weight": True}
+        bare |= {"in_proj_bias": None, "out_proj_weight": identity, "out_proj_bias": None}
+        out, maps = F.multi_head_attention_forward(**call | inputs | bare)
+        return self._keep(F.linear(out, call["out_proj_weight"], call["out_proj_bias"])), maps
+
+
 def zico(model: nn.Module, images: Tensor, labels: Tensor, *, batches: int = 2) -> float:
     """Inverse coefficient of variation of the gradients, over batches.
 
     ``Σ_l log Σ_{ω ∈ θ_l} E|∂L/∂ω| / √Var|∂L/∂ω|``, mean and (population) variance over batches.
-    Layers are linear maps and convolutions, each with its weight and bias. A weight whose gradient
-    does not vary has no coefficient and is left out, as is a layer that has only such weights, for
-    instance behind a gain that starts at zero. Dimensionless; higher is better. The images are
-    split into batches, which together cost one forward and one backward pass.
+    Layers are linear maps and convolutions, each with its weight and bias; the projections into
+    ``nn.MultiheadAttention`` are one layer. A weight whose gradient does not vary has no
+    coefficient and is left out, as is a layer that has only such weights, for instance behind a
+    gain that starts at zero. Dimensionless; higher is better. The images are split into
+    batches, which together cost one forward and one backward pass.
 
     The paper's code takes the deviation of signed gradients, adds the gradients of earlier batches
     to those of later ones, and leaves out biases; its formula does none of these. Arguments as
@@ -268,8 +331,10 @@ def _layers(model: nn.Module) -> list[list[nn.Parameter]]:
     assigned: set[nn.Parameter] = set()
     layers = []
     for module in model.modules():
-        if isinstance(module, LAYERS):
-            own = [p for p in module.parameters(recurse=False) if p.requires_grad]
+        if isinstance(module, (*LAYERS, nn.MultiheadAttention)):
+            named = module.named_parameters(recurse=False)
+            # An attention's own tokens are of no map.
+            own = [p for n, p in named if p.requires_grad and n not in ("bias_k", "bias_v")]
             layers.append([p for p in own if p not in assigned])
             assigned.update(own)
     return [layer for layer in layers if layer]

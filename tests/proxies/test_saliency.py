@@ -3,23 +3,38 @@
 import copy
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from asvit.models import convert
 from proxies import fisher, gradient_norm, grasp, snip, zico
-from proxies.saliency import LAYERS
 from tests.proxies.networks import Lambda, MultiHead, Tied, asvit_network, convolutions
 
+AS_VIT = asvit_network("5,2,2|2,2,3|3,1,2|2,1,2|16,8", 32)
+
+
+def queries() -> nn.Module:
+    """PyTorch's own attention, to keys and values of other widths."""
+    return Lambda(
+        lambda own, x: own.attend(own.query(x.flatten(2)), x[:, 0], x[:, 1])[0].mean(1),
+        query=nn.Linear(64, 6),
+        attend=nn.MultiheadAttention(6, 2, bias=False, kdim=8, vdim=8, batch_first=True),
+    )
+
+
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
-    "as-vit": asvit_network("5,2,2|2,2,3|3,1,2|2,1,2|16,8", 32),
+    "as-vit": AS_VIT,
+    "hallucinated": lambda: convert(AS_VIT(), attention="hallucinated"),
     "tied": Tied,
     "multi-head": MultiHead,
+    "queries": queries,
     "convolutions": convolutions,
 }
-SIDES = {"as-vit": 32, "multi-head": 16}
+SIDES = {"as-vit": 32, "hallucinated": 32, "multi-head": 16}
 
 
 def batch(side: int = 8, images: int = 3) -> tuple[Tensor, Tensor]:
@@ -83,19 +98,23 @@ def test_sums_over_parameters_equal_one_backward_pass(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_fisher_equals_retained_gradients(name: str) -> None:
-    model, images, labels = network_and_batch(name)
+def test_fisher_equals_retained_gradients(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of all calls of linear maps and convolutions, also where a layer is not called itself."""
     outputs: list[Tensor] = []
 
-    def keep(module: nn.Module, args: object, output: Tensor) -> None:
-        output.retain_grad()
-        outputs.append(output)
+    def watch(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def call(*args: Any, **kwargs: Any) -> Tensor:
+            outputs.append(function(*args, **kwargs))
+            outputs[-1].retain_grad()
+            return outputs[-1]
 
-    watched = copy.deepcopy(model)
-    for module in watched.modules():
-        if isinstance(module, LAYERS):
-            module.register_forward_hook(keep)
-    backward(watched, images, labels)
+        return call
+
+    model, images, labels = network_and_batch(name)
+    with monkeypatch.context() as patch:
+        for function in (F.linear, F.conv2d):
+            patch.setattr(F, function.__name__, watch(function))
+        backward(model, images, labels)
     expected = sum(
         float((z.detach() * z.grad).square().sum()) for z in outputs if z.grad is not None
     )
@@ -193,9 +212,10 @@ def zico_by_weights(model: nn.Module, images: Tensor, labels: Tensor) -> float:
         gradients.append({n: p.grad for n, p in done.named_parameters()})
     score = 0.0
     for name, module in model.named_modules():
-        if isinstance(module, nn.Linear | nn.Conv2d):
+        if isinstance(module, nn.Linear | nn.Conv2d | nn.MultiheadAttention):
             ratios = 0.0
-            for key in (f"{name}.weight", f"{name}.bias"):
+            slots = [slot for slot, _ in module.named_parameters(recurse=False)]
+            for key in (f"{name}.{slot}" for slot in slots):
                 if gradients[0].get(key) is None:
                     continue
                 for pair in zip(*(g[key].flatten().tolist() for g in gradients), strict=True):
@@ -207,7 +227,7 @@ def zico_by_weights(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     return score
 
 
-@pytest.mark.parametrize("name", ["as-vit", "tied"])
+@pytest.mark.parametrize("name", ["as-vit", "tied", "multi-head", "queries"])
 def test_zico_equals_its_definition(name: str) -> None:
     model, images, _ = network_and_batch(name, images=4)
     labels = torch.tensor([0, 1, 5, 900])
