@@ -332,19 +332,20 @@ class _BlockWatcher(InterceptOperations):
     def _on_leave(self, name: str, block: nn.Module, args: tuple[Any, ...], out: Any) -> Any:
         several = isinstance(out, tuple)
         maps = [x for x in (out if several else (out,)) if isinstance(x, Tensor)]
+        first, *others = self._inputs
+        if len(maps) > 1:  # such as a feature and an attention map
+            maps = [x for x in maps if x.ndim == first.tensor.ndim]
         if len(maps) != 1 or maps[0].ndim < 2:
             raise ValueError(f"{name} does not return one feature map")
-        first, *others = self._inputs
         # The input of a part is a feature if the part's output is added to it.
         between = [part for part in others if part.tensor.data_ptr() in self._terms]
         self._visit([first, *between, BlockFeature(maps[0], _channels_first(maps[0], block))])
         self._inputs, self._norm = [], None
         self._tracked.clear()
         self._terms.clear()
-        detached = maps[0].detach()
         if not several:
-            return detached
-        return tuple(detached if isinstance(x, Tensor) else x for x in out)
+            return maps[0].detach()
+        return tuple(x.detach() if isinstance(x, Tensor) else x for x in out)
 
 
 def _channels_first(x: Tensor, module: nn.Module) -> bool:

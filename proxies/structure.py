@@ -24,6 +24,7 @@ def residual_blocks(model: nn.Module) -> dict[str, nn.Module]:
 
     A block is an item of a list (``Sequential`` or ``ModuleList``) named blocks, layers, cells,
     stages, levels, transformers or similar, or of such a list nested in an item of another one.
+    An item that consists of layers, each of attention and a feed-forward part, is as many blocks.
     Single operations and plain sequences of them are not blocks: they have no shortcut.
 
     Raises:
@@ -159,12 +160,17 @@ def _blocks_below(module: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Modu
 def _blocks_in(container: nn.Module, path: str) -> Iterator[tuple[str, nn.Module]]:
     for key, item in container.named_children():
         name = f"{path}.{key}"
-        if isinstance(item, _CONTAINERS):
+        if isinstance(item, _CONTAINERS) or _consists_of_layers(item):
             yield from _blocks_in(item, name)
         elif _lists(item):
             yield from _blocks_below(item, f"{name}.")
         elif any(True for _ in item.children()) and first_map(item):
             yield name, item
+
+
+def _consists_of_layers(item: nn.Module) -> bool:
+    children = list(item.children())
+    return len(children) > 1 and all(map(feed_forward_after_attention, children))
 
 
 def _lists(module: nn.Module) -> dict[str, nn.Module]:

@@ -68,7 +68,7 @@ def layer_maps(
         maps = maps.flatten(0, -4).float().cpu()  # [windows, heads, N, M]
         modules = name.partition("#")[0].split(".")
         path: list[Any] = list(accumulate(modules, nn.Module.get_submodule, initial=model))
-        pair = isinstance(path[-1], SharingPair)
+        pair = isinstance(path[-2], SharingPair)
         queries, keys = (_cells(path, maps, image, axis) for axis in (2, 3))
         focus = None
         looks = maps[:, :, 0] if len(maps) == 1 and 0 not in queries else maps.mean(dim=2)
@@ -82,14 +82,15 @@ def layer_maps(
             looks = torch.zeros_like(looks)
             looks[window] = maps[window, :, row] if token >= 0 else torch.nan
         values = looks.transpose(0, 1).flatten(1)[:, keys].masked_fill(keys < 0, torch.nan)
-        attention = path[-1].first.attn if pair else path[-1]
+        attention = path[-1].attn if pair else path[-1]
         real = attention.real if isinstance(attention, HallucinatedHeads) else len(values)
         kinds = ["" if head < real else ", hallucinated" for head in range(len(values))]
         heads = {f"head {head}{kind}": values[head] for head, kind in enumerate(kinds)}
-        layers.append(CellMaps(f"{name}.first.attn" if pair else name, heads, focus))
+        layers.append(CellMaps(f"{name}.attn" if pair else name, heads, focus))
         if pair:
             shared = {f"{title}, shared": value for title, value in heads.items()}
-            layers.append(CellMaps(f"{name}.second.attn", shared, focus))
+            second = name.removesuffix("first") + "second.attn"
+            layers.append(CellMaps(second, shared, focus))
 
     visit_attention_maps(model, image, visit)
     return layers

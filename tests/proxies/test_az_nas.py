@@ -271,6 +271,25 @@ def test_parts_of_ours() -> None:
     assert widths == [[10] * 3] * 2 + [[width] * 3 for width in (20, 40, 80)]
 
 
+def test_layers_that_share_attention_are_blocks_of_their_own() -> None:
+    model = asvit.build("psvit2d:s-----|------|------|24", 32).double().eval()
+    (pair,) = model.stages[0].cells
+    x = model.patch_embed(torch.randn(2, 3, 32, 32, dtype=torch.float64))
+    blocks: list[list[BlockFeature]] = []
+    with watch_blocks(model, blocks.append):
+        out = model.stages[0](x)
+    middle, attention = pair.first.attn.with_map(pair.first.norm1(x))
+    written = [x, x + middle]
+    written.append(written[1] + pair.first.mlp(pair.first.norm2(written[1])))
+    shared = pair.second.attn(pair.second.norm1(written[2]), attention)
+    written += [written[2] + shared, pair(x)]
+    features = [feature.tensor for block in blocks for feature in block]
+    for feature, expected in zip(features, [*written[:3], *written[2:]], strict=True):
+        torch.testing.assert_close(feature, expected)
+    assert not out.requires_grad
+    assert all(block[0].tensor.is_leaf for block in blocks)
+
+
 @pytest.mark.parametrize(
     ("forward", "parts"),
     [

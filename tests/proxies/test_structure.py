@@ -57,8 +57,8 @@ ENCODER_LAYER = nn.TransformerEncoderLayer(8, 2, 24, batch_first=True)
         ),
         (lambda: asvit.build("8,2,3|4,1,2|4,1,4|4,1,6|32;mixing=ffn"), (4, 32, 15)),
         (lambda: nn.TransformerEncoder(ENCODER_LAYER, 3, enable_nested_tensor=False), (3, 8, 9)),
-        # A cell is a block, also one of two layers that share attention.
-        (lambda: asvit.build("psvit2d:bbs---|------|b-----|24", 32), (4, 24, 20)),
+        # Two layers that share attention are two blocks.
+        (lambda: asvit.build("psvit2d:bbs---|------|b-----|24", 32), (5, 24, 20)),
     ],
 )
 def test_settings_are_counted(

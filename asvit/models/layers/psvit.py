@@ -3,7 +3,7 @@
 Pooling between two stages makes tokens fewer and wider, in a list or on a grid.
 """
 
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from timm.layers import DropPath, Mlp
@@ -65,12 +65,13 @@ class BasicLayer(_Layer):
 
     _attention = SelfAttention
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``[B, N, dim] -> [B, N, dim]``."""
-        return self._add(x, self.attn(self.norm1(x)))
+    def forward(self, x: Tensor, *, with_map: bool = False) -> Any:
+        """``[B, N, dim] -> [B, N, dim]``.
 
-    def with_map(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """As :meth:`forward`, and the attention map ``[B, heads, N, N]`` after the softmax."""
+        ``with_map``, also the attention map ``[B, heads, N, N]`` after the softmax.
+        """
+        if not with_map:
+            return self._add(x, self.attn(self.norm1(x)))
         mixed, attention = cast("SelfAttention", self.attn).with_map(self.norm1(x))
         return self._add(x, mixed), attention
 
@@ -106,7 +107,7 @@ class SharingPair(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, N, dim] -> [B, N, dim]``."""
-        x, attention = self.first.with_map(x)
+        x, attention = self.first(x, with_map=True)
         return cast("Tensor", self.second(x, attention))
 
 
