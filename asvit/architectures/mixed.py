@@ -1,15 +1,22 @@
 """As-ViTs with parts of the other systems, as text and as a frozen dataclass."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Self
 
-from asvit.architectures.genotype import STAGES, Genotype
+from asvit.architectures.genotype import (
+    HEAD_CHOICES,
+    KERNEL_CHOICES,
+    SPLIT_CHOICES,
+    STAGES,
+    Genotype,
+)
+from asvit.architectures.parts import PUBLISHED
 from proxies.text import shown
 
 PREFIX: Final = "mixed:"
 FORM: Final = (
     f"{PREFIX}, an As-ViT's text, and its parts, as in "
-    f"{PREFIX}8,2,3|4,1,2|4,1,4|4,1,6|32|ssaa|ffcc|p"
+    f"{PREFIX}8,2,3|4,1,2|4,1,4|2,1,6|32|ssaa|ffcc|p"
 )
 ATTENTION, SHIFT = "a", "s"
 FULL, COMPACT = "f", "c"
@@ -30,6 +37,10 @@ class MixedArchitecture(Genotype):
     compact (``c``) feed-forward parts, and what leads to the last stage is a re-embedding (``r``)
     or PSViT's pooling (``p``).
 
+    What has no effect is its first choice, so that equal networks have equal texts: the splits of
+    a stage that shifts, the kernel K4 beside a pooling, and heads and local mixing where all
+    stages shift.
+
     Raises:
         ValueError: As :class:`Genotype`, or for another letter.
     """
@@ -45,6 +56,16 @@ class MixedArchitecture(Genotype):
             if len(letters) != count or not set(letters) <= set(allowed):
                 listed = " or ".join(allowed)
                 raise ValueError(f"{name}={shown(letters)} is not {count} of {listed}; use {FORM}")
+        stages = zip(self.mixing, self.splits, SPLIT_CHOICES, strict=True)
+        splits = tuple(first if mix == SHIFT else own for mix, own, (first, *_) in stages)
+        effective: dict[str, object] = {"splits": splits}
+        if self.last == POOLING:
+            effective["kernels"] = (*self.kernels[:-1], KERNEL_CHOICES[-1][0])
+        if self.mixing == SHIFT * STAGES:
+            effective["heads"] = HEAD_CHOICES[0]
+            effective["parts"] = replace(self.parts, mixing=PUBLISHED.mixing)
+        for name, value in effective.items():
+            object.__setattr__(self, name, value)
 
     @classmethod
     def parse(cls, text: str) -> Self:

@@ -1,5 +1,6 @@
 """As-ViTs with parts of ShiftViT, PSViT and compact networks, as one search space."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Final
@@ -21,6 +22,10 @@ from asvit.spaces.base import Architecture, Choice, dimension_features, register
 
 #: Letters that the space fixes, to the first choice of each; a text may have the other.
 _FIXED: Final = {"M4": (ATTENTION, SHIFT), "F1": (FULL, COMPACT)}
+#: Dimension -> another one, and the choice in it beside which the dimension counts.
+_COUNTS_BESIDE: Final = {f"S{i}": (f"M{i}", ATTENTION) for i in (1, 2, 3)} | {
+    "K4": ("P", REEMBEDDING)
+}
 
 
 @register_space
@@ -48,6 +53,19 @@ class MixedSpace(AsVitSpace):
         "P": "before stage 4: a re-embedding, r, or a pooling, p",
     }
     by_hand: ClassVar[Sequence[str]] = ()
+
+    @property
+    def size(self) -> int:
+        """Number of architectures."""
+        counts = {name: len(choices) for name, choices in self.dimensions.items()}
+        pairs = [(counts[name], counts[other]) for name, (other, _) in _COUNTS_BESIDE.items()]
+        distinct = math.prod(count + others - 1 for count, others in pairs)
+        return super().size // math.prod(map(math.prod, pairs)) * distinct
+
+    def active(self, params: Mapping[str, Choice]) -> Iterable[str]:
+        """See :meth:`SearchSpace.active`: shifts have no splits, and a pooling no kernel K4."""
+        idle = {name for name, (other, one) in _COUNTS_BESIDE.items() if params[other] != one}
+        return [name for name in self.dimensions if name not in idle]
 
     def values(self, arch: Architecture) -> Iterable[Choice]:
         """See :meth:`SearchSpace.values`."""

@@ -1,25 +1,43 @@
 """As-ViTs mixed with parts of the other systems."""
 
+import math
 import re
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
 import asvit
-from asvit.architectures.genotype import Genotype
-from asvit.architectures.mixed import MixedArchitecture
+from asvit.architectures.genotype import (
+    EXPANSION_CHOICES,
+    HEAD_CHOICES,
+    KERNEL_CHOICES,
+    SPLIT_CHOICES,
+    Genotype,
+)
+from asvit.architectures.mixed import (
+    ATTENTION,
+    COMPACT,
+    FULL,
+    POOLING,
+    REEMBEDDING,
+    SHIFT,
+    MixedArchitecture,
+)
+from asvit.architectures.parts import PART_CHOICES, Parts
 from asvit.models.layers.compact import CompactMap
 from asvit.models.layers.psvit import TokenPooling2d
 from asvit.models.layers.shift import ShiftBlock
 from asvit.models.mixed import MixedViT
 from asvit.networks import Network
 from asvit.spaces import load_space
-from asvit.spaces.architectures import choice_features
+from asvit.spaces.architectures import build_on_meta, choice_features
 from tests.asvit.models.test_ablations import trained
 
 PLAIN = "4,2,2|3,1,2|2,1,3|4,1,2|16,16"
@@ -97,9 +115,75 @@ def test_any_of_the_space_counts_as_it_is_and_has_a_gradient(seed: int, image_si
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
+# Letters, and the parts that a network's modules show.
+FIELDS = [
+    *(*KERNEL_CHOICES, *SPLIT_CHOICES, *EXPANSION_CHOICES, HEAD_CHOICES),
+    *(*[(ATTENTION, SHIFT)] * 4, *[(FULL, COMPACT)] * 4, (REEMBEDDING, POOLING)),
+    *(PART_CHOICES[part] for part in ("stem", "head", "mixing")),
+]
+
+
+def with_choices(values: Sequence[Any]) -> MixedArchitecture:
+    kernels, splits, expansions, mixing, ffns = (
+        tuple(values[start : start + 4]) for start in (0, 4, 8, 13, 17)
+    )
+    return MixedArchitecture(
+        kernels,
+        splits,
+        expansions,
+        values[12],
+        width=16,
+        parts=Parts(*values[22:]),
+        mixing="".join(mixing),
+        ffns="".join(ffns),
+        last=values[21],
+    )
+
+
+def structure(arch: MixedArchitecture) -> list[object]:
+    """Each module's class, plain attributes and parameters."""
+    plain = int | float | str | tuple
+    return [
+        (
+            name,
+            type(module),
+            {key: value for key, value in vars(module).items() if isinstance(value, plain)},
+            {key: p.shape for key, p in module.named_parameters(recurse=False)},
+        )
+        for name, module in build_on_meta(arch, image_size=32).named_modules()
+    ]
+
+
+@given(values=st.tuples(*map(st.sampled_from, FIELDS)))
+@example(values=tuple(choices[-1] for choices in FIELDS))
+@settings(max_examples=3)
+def test_texts_are_equal_exactly_where_networks_are(values: tuple[Any, ...]) -> None:
+    arch = with_choices(values)
+    own = structure(arch)
+    assert MixedArchitecture.parse(str(arch)) == arch
+    for place, choices in enumerate(FIELDS):
+        for choice in choices:
+            other = with_choices([*values[:place], choice, *values[place + 1 :]])
+            assert (str(other) == str(arch)) == (structure(other) == own), (arch, other)
+
+
+def test_choices_without_effect_do_not_count() -> None:
+    space = load_space("mixed")
+    others = math.prod(
+        len(choices)
+        for name, choices in space.dimensions.items()
+        if name not in ("S1", "M1", "S2", "M2", "S3", "M3", "K4", "P")
+    )
+    assert space.size == (3 + 1) * (3 + 1) * (2 + 1) * (3 + 1) * others
+    choices = space.encode(space.parse(MIXED.replace("4,2,2|3,1,2", "4,8,2|3,4,2")))
+    assert (choices["S1"], choices["S2"], choices["K4"]) == (2, 1, 2)
+    assert set(space.dimensions) - set(space.active(choices)) == {"S1", "S2", "K4"}
+    assert space.decode({**choices, "S1": 4, "S2": 2, "K4": 3}) == space.decode(choices)
+
+
 def test_growing_keeps_the_parts() -> None:
     grown = MixedArchitecture.parse(MIXED).with_(depths=(2, 1, 1, 1), width=24)
-    assert str(grown) == "mixed:4,2,2,2|3,1,2,1|2,1,3,1|4,1,2,1|16,24|ssaa|fcfc|p"
+    assert str(grown) == "mixed:4,2,2,2|3,1,2,1|2,1,3,1|2,1,2,1|16,24|ssaa|fcfc|p"
     assert len(parts(asvit.build(str(grown), 32, 5), ShiftBlock)) == 3
 
 
