@@ -5,7 +5,7 @@ import json
 import logging
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from itertools import chain
@@ -80,6 +80,13 @@ def tracking(names: str, folder: Path, settings: Settings) -> Iterator[Track]:
                 tracker.finish()
 
 
+def forget(folder: Path) -> None:
+    """Forget what trackers were told of the training in ``folder``, which begins anew."""
+    names = _TrackerFile(folder / TRACKED).names
+    events = event_files(folder) if "tensorboard" in names else ()  # else of somebody else
+    remove_files(folder, [*events, *[TRACKED] * bool(names)])
+
+
 class _TrackerFile:
     """The file that says which run a tracker knows, and up to which row of each series.
 
@@ -100,6 +107,11 @@ class _TrackerFile:
                     "run": str(run["run"]),
                     "numbers": {str(key): int(value) for key, value in run["numbers"].items()},
                 }
+
+    @property
+    def names(self) -> Collection[str]:
+        """The trackers that were told."""
+        return self._runs.keys()
 
     def run(self, name: str) -> str | None:
         """The run as the tracker calls it; None or empty where it knows of none."""

@@ -21,7 +21,7 @@ from asvit.data.headers import Images, refuse_unreadable, unreadable_images
 from asvit.executors.base import cores
 from asvit.runs.architectures import find_architecture, text_of
 from asvit.runs.shared import SharedRun
-from asvit.runs.tracking import tracking
+from asvit.runs.tracking import forget, tracking
 from asvit.spaces.architectures import source_of_space
 from asvit.training.checkpoint import Checkpoint, Saved, read_or_restore
 from asvit.training.distributed import ProcessGroup
@@ -105,9 +105,12 @@ class SharedAlgorithm(SharedRun[S, R]):
         bad = self.processes.gather(bad)[0]
         refuse_unreadable(bad, sum(len(indices) for _, indices in parts), advice)
 
-    def tracked(self) -> AbstractContextManager[Track]:
+    def tracked(self, store: Saved[Checkpoint]) -> AbstractContextManager[Track]:
         """What tells trackers of rows, in the first process."""
-        return tracking(self.track if self.processes.first else "", self.folder, self.settings)
+        first = self.processes.first
+        if first and store.file is None:  # a start that was killed may have had other settings
+            forget(self.folder)
+        return tracking(self.track if first else "", self.folder, self.settings)
 
     @property
     def code(self) -> Mapping[str, str]:

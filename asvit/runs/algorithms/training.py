@@ -243,7 +243,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         if self.settings.hours is not None and store.file is None:  # else planned already
             session.plan(round(3600 * self.settings.hours / self._pace(session)[1]))
         self.planned = self._plan(session)
-        with self.tracked() as track:
+        with self.tracked(store) as track:
             session.run(tell if self.processes.first else ignore, track=track)
         if self.processes.first:
             session.finish()

@@ -109,7 +109,7 @@ class TransferAlgorithm(SharedAlgorithm[S, R], TransferRun[S, R]):
             checkpoint_minutes=self.checkpoint_minutes,
             log_every=self.log_every,
         )
-        with self.tracked() as track:
+        with self.tracked(store) as track:
             session.run(tell if self.processes.first else ignore, track=track)
         return self.result(
             store,

@@ -18,12 +18,13 @@ from typing import Any, ClassVar
 import pytest
 from accelerate import tracking as accelerate_tracking
 
+from asvit.core.progress import Progress
 from asvit.core.run_files import TRACKED
 from asvit.core.settings import WrongOption
 from asvit.runs.designing import DesignRun
 from asvit.runs.search import SearchRun, run_search
 from asvit.runs.supernet import train_supernet
-from asvit.runs.tracking import event_files, tracking
+from asvit.runs.tracking import event_files, forget, tracking
 from asvit.runs.training import run_training
 from asvit.runs.transfer import run_segmentation
 from asvit.search.rows import read_trials
@@ -292,6 +293,45 @@ def test_starting_over_is_another_run(tmp_path: Path, fake: Any) -> None:
     assert len(list(place.glob("*/hparams.yml"))) == 1
     run_training(ARCH, fresh=True, **{**given, "track": ""})
     assert not [path for path in place.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("between", ["", "wandb,tensorboard"])
+def test_a_training_that_lost_its_start_is_another_run(
+    tmp_path: Path, fake: Any, between: str
+) -> None:
+    def stop(progress: Progress) -> None:
+        if progress.unit == "epoch":  # of which there is no checkpoint yet
+            raise KeyboardInterrupt
+
+    made = fake("wandb").made
+    given = {**TINY, "epochs": 1, "track": "wandb,tensorboard", "log_every": 1}
+    stopped = {"out": tmp_path / "run", "progress": stop}
+    with pytest.raises(KeyboardInterrupt):
+        run_training(ARCH, **stopped, **given)
+    assert made[0].told
+    with pytest.raises(KeyboardInterrupt):
+        run_training(ARCH, **stopped, **{**given, "track": between})
+    run_training(ARCH, out=tmp_path / "run", seed=5, **given)
+    assert made[-1].given["id"] != made[0].given["id"]
+    assert made[-1].config["seed"] == 5
+    assert [step for values, step in made[-1].told if "step/loss" in values] == [1, 2, 3]
+    assert [step for step, _ in events(tmp_path / "run")["step/loss"]] == [1, 2, 3]
+    (hyperparameters,) = (tmp_path / "run" / "tensorboard").glob("*/hparams.yml")
+    assert "seed: 5" in hyperparameters.read_text()
+
+
+@pytest.mark.parametrize("names", [["wandb"], ["wandb", "tensorboard"]])
+def test_events_are_forgotten_if_the_run_has_told_tensorboard(
+    tmp_path: Path, names: list[str]
+) -> None:
+    file = tmp_path / "tensorboard" / "events.out.tfevents.1"
+    file.parent.mkdir()
+    file.touch()
+    record = {name: {"run": "run", "numbers": {}} for name in names}
+    (tmp_path / TRACKED).write_text(json.dumps(record))
+    forget(tmp_path)
+    assert not (tmp_path / TRACKED).exists()
+    assert file.exists() == ("tensorboard" not in names)
 
 
 def test_settings_that_a_killed_start_has_told_are_told_once(
