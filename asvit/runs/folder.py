@@ -113,15 +113,22 @@ def check_folder(folder: Path, files: RunFiles, *, fresh: bool, elsewhere: bool 
     if _own_kind(folder, files) is None:
         _check_free(folder, files)
         return
-    state = folder / files.state
-    before = folder / previous(files.state)  # alone after a kill between two renamings
-    if fresh or elsewhere or os.path.lexists(state) or before.is_file():
+    if fresh or elsewhere or has_state(folder, files):
         return
     for name in files.names:
         if os.path.lexists(folder / name) and name not in (SETTINGS, TRACKED, *files.early):
             raise ValueError(
                 f"run folder {folder} has {name} but not {files.state}; put it back, {ELSEWHERE}"
             )
+
+
+def has_state(folder: Path, files: RunFiles) -> bool:
+    """Whether there is what a stopped run goes on from; the previous state is one, too.
+
+    After a kill between two renamings it is alone.
+    """
+    before = folder / previous(files.state)
+    return os.path.lexists(folder / files.state) or before.is_file()
 
 
 def seems_usable(folder: Path, files: RunFiles, *, fresh: bool, elsewhere: bool = False) -> bool:

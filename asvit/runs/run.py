@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -36,7 +35,7 @@ from asvit.core.versions import versions
 from asvit.executors.placement import gpu_models
 from asvit.runs import reporting
 from asvit.runs.command_line import command_line
-from asvit.runs.folder import RunFiles, check_plain_files, kind_in, named_folder
+from asvit.runs.folder import RunFiles, check_plain_files, has_state, kind_in, named_folder
 from asvit.runs.lifecycle import perform
 from asvit.runs.tracking import event_files
 from proxies.messages import unknown
@@ -330,7 +329,7 @@ class Run(ABC, Generic[S, R, J]):
     @property
     def begun(self) -> bool:
         """Whether the folder has what an earlier session left."""
-        return not self.fresh and os.path.lexists(self.folder / self.files.state)
+        return not self.fresh and has_state(self.folder, self.files)
 
     @classmethod
     def html(cls, result: R) -> str:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -88,7 +86,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         """The batch size where none is given; a resumed run keeps its own."""
         _ = self.processes  # of which all resume, or none
         batch = self.settings.batch_size
-        if any(map(os.path.lexists, self._states)):
+        if self.begun:
             stored = self.begun_with
             return batch if stored is None else min(batch, stored.batch_size)
         if not seems_usable(self.folder, self.files, fresh=self.fresh):
@@ -111,14 +109,9 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
     @property
     def begun_with(self) -> TrainSettings | None:
         """The settings of the training that goes on; None of a new one, or if none can be read."""
-        stored = map(settings_in, self._states)
-        return next((settings for settings in stored if settings is not None), None)
-
-    @property
-    def _states(self) -> Sequence[Path]:
-        """The files that a training goes on from, the best first, there or not."""
         names = () if self.fresh else (CHECKPOINT, previous(CHECKPOINT))
-        return [self.folder / name for name in names]
+        stored = (settings_in(self.folder / name) for name in names)
+        return next((settings for settings in stored if settings is not None), None)
 
     @cached_property
     def sets(self) -> TrainingSets:
@@ -155,7 +148,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
     def _check_weights(self) -> None:
         """Check that the weights to start from suit the network, unless the training has begun."""
         s = self.settings
-        if s.weights is None or any(path.exists() for path in self._states):
+        if s.weights is None or self.begun:
             return
         load_pretrained(self.network.build(), s.weights, new_head=s.new_head)
         line = other_classes(s.weights, self.sets.classes)  # warns of an edited space, too

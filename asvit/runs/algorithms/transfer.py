@@ -41,7 +41,9 @@ class TransferAlgorithm(SharedAlgorithm[S, R], TransferRun[S, R]):
     def open(self) -> Saved[Checkpoint]:
         """As the base has it; its checkpoint has all that was taken from weights."""
         store = super().open()
-        self._origin = None if store.file is None else store.file.origin
+        if store.file is not None:
+            self._origin = store.file.origin
+            vars(self).pop("task", None)  # from the weights: the checkpoint has come meanwhile
         return store
 
     @cached_property

@@ -205,9 +205,16 @@ def test_weights_to_start_from_are_read_once() -> None:
     )
     options |= {**SEGMENTATION, "architecture": None, "weights": "there.safetensors"}
     whole = run_segmentation(**{**options, "out": "whole"})
+    second: Any = SegmentationRun.make(**options)
+    second.load()
     with pytest.raises(KeyboardInterrupt):
         run_segmentation(**options, progress=stop_after(1))
     Path("there.safetensors").unlink()
+    second.open()  # of a run that another process has begun since then
+    assert second.task.start.weights is None
+    assert run_segmentation(**options).values == whole.values
+    left = Path("run/segmenter.previous.safetensors")  # by a kill between two renamings
+    Path("run/segmenter.safetensors").rename(left)
     assert run_segmentation(**options).values == whole.values
     types: Any = {"settings": SegmentationSettings, "row": SegmentationRow}
     file = Checkpoint.read(Path("run/segmenter.safetensors"), kind="segmentation", **types)
