@@ -245,7 +245,8 @@ def claimed(
     """Make ``folder``, keep other processes from running in it, and start over if asked to.
 
     The claim ends with the process, however that ends. What an earlier run of this kind wrote,
-    ``more`` among it, is removed with its state last, so that a kill leaves it resumable.
+    ``more`` first, is removed with its state last, so that a kill leaves it resumable; refused,
+    where ``more`` has the state, which may be of no use without the others.
 
     Raises:
         ValueError: If another process is running in it, or as :func:`check_folder`.

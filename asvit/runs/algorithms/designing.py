@@ -17,7 +17,7 @@ from asvit.core.continuing import ELSEWHERE
 from asvit.core.files import check_plain, expanded, split_reading, with_reading
 from asvit.core.latency_settings import OF_LATENCY
 from asvit.core.progress import Progress, StageUnderWay, Tell, ignore, image_progress
-from asvit.core.run_files import CHECKPOINT, PICTURES
+from asvit.core.run_files import CHECKPOINT, PICTURES, RESULT
 from asvit.core.settings import WrongOption
 from asvit.core.versions import code_versions
 from asvit.data.base import LabelledImages
@@ -244,9 +244,10 @@ class DesignAlgorithm(DesignRun):
     def other_files(self, folder: Path) -> Sequence[str]:
         """As the base has them, with the cards of copies, and those of stages.
 
-        Stages would go on with other settings.
+        Stages would go on with other settings; result and journal go before what they tell of.
         """
-        return [*super().other_files(folder), *_stage_files(folder), *files_beside_copies()]
+        others = [*super().other_files(folder), *_stage_files(folder), *files_beside_copies()]
+        return [RESULT, self.files.state, *others]
 
     @property
     def code(self) -> Mapping[str, str]:

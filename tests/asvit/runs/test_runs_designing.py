@@ -12,7 +12,7 @@ import pytest
 import asvit
 from asvit.core.journal import Journal
 from asvit.core.progress import Progress, StageUnderWay
-from asvit.core.run_files import CHECKPOINT, JOURNAL, RESULT
+from asvit.core.run_files import CHECKPOINT, JOURNAL, MODEL, RESULT
 from asvit.core.tensor_files import write_tensors
 from asvit.designs.journal import DesignJournal
 from asvit.designs.result import DesignResult
@@ -252,6 +252,32 @@ def test_starting_over_removes_what_stages_would_go_on_from(
     fakes.stop_in("search", pictures, fresh=True, **limits)
     assert [path for path in (*old, own) if path.exists()] == [own]
     assert not [*tmp_path.glob("*.svg"), *tmp_path.glob("race.csv")]
+
+
+def test_starting_over_that_is_killed_leaves_no_result_without_its_network(
+    pictures: Path, tmp_path: Path, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: dict[str, Any] = {"max_params": "100K", "space": SPACE, "out": tmp_path}
+    design(pictures, **limits)
+    model = tmp_path / "training" / MODEL
+    model.parent.mkdir(exist_ok=True)
+    model.touch()
+    unlink = Path.unlink
+
+    def unlink_and_stop(path: Path, **how: bool) -> None:
+        unlink(path, **how)
+        if path == model:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", unlink_and_stop)
+        with pytest.raises(KeyboardInterrupt):
+            design(pictures, fresh=True, **limits)
+    with pytest.raises(ValueError, match=r"but not design\.jsonl; put it back, .* --fresh"):
+        design(pictures, **limits)
+    fakes.calls.clear()
+    design(pictures, fresh=True, **limits)
+    assert "training" in fakes.calls
 
 
 @pytest.mark.parametrize("stage", ["search", "finalist-2", "training"])
