@@ -139,7 +139,7 @@ class EpochSession(ABC, Generic[Row]):
     def tracked_log(self, track: Track) -> StepLog:
         """The log within epochs; trackers get its rows, and what earlier sessions left.
 
-        Processes but the first have an empty one.
+        Processes but the first have an empty one, and leave the file alone.
         """
         first = self.processes.first
         log = StepLog(
@@ -149,8 +149,9 @@ class EpochSession(ABC, Generic[Row]):
             images=self.origin.settings.batch_size,
             tell=lambda row: track("step", row, row.update),
         )
+        left = log.go_on(self.updates) if first else []
         before: list[tuple[int, str, object]] = [
-            *((row.update, "step", row) for row in log.go_on(self.updates)),
+            *((row.update, "step", row) for row in left),
             *((number * self.steps, "epoch", row) for number, row in enumerate(self.history, 1)),
         ]
         for number, series, row in sorted(before, key=lambda one: one[0]):  # wandb wants order

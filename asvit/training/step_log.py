@@ -49,7 +49,7 @@ class StepLog:
 
     def go_on(self, update: int) -> list[StepRow]:
         """Remove rows after an update of the training; return those that are left."""
-        if not self._every:
+        if not self._every and not self._path.exists():
             return []
         rows, whole = _read(self._path)
         kept = [row for row in rows if row.update <= update]

@@ -117,6 +117,15 @@ def test_none_are_written_where_none_are_asked_for(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_rows_of_updates_to_repeat_go_where_no_more_are_asked_for(tmp_path: Path) -> None:
+    play(log_in(tmp_path, 1, 3), [1.0] * 6, [0.1] * 6, 3, 1, 0)
+    log = log_in(tmp_path, 0, 3)
+    assert [row.update for row in log.go_on(4)] == [1, 2, 3, 4]
+    log.begin(1, [1.0])
+    log.add(6, [1.0, 1.0], [0.1, 0.1])
+    assert [row[0] for row in rows_in(tmp_path)] == ["1", "2", "3", "4"]
+
+
 def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = log_in(tmp_path, 1, 3)
     log.go_on(0)

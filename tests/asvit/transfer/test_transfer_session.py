@@ -122,13 +122,14 @@ def run(
     task: Callable[[TransferSettings], Fit] = Fit,
     device: str = "cpu",
     world: int = 1,
+    rank: int = 0,
     **options: Any,
 ) -> list[dict[str, Any]]:
     Path(folder).mkdir(exist_ok=True)
     stored = read(folder)
     origin = Origin(settings, {"source": "points", "digest": "0"}, (), "cpu", (), {})
     processes = ProcessGroup("cpu")
-    processes.device, processes.world = torch.device(device), world
+    processes.device, processes.world, processes.rank = torch.device(device), world, rank
     session = Session(
         folder=Path(folder),
         origin=origin,
@@ -199,6 +200,20 @@ def test_a_training_stopped_within_an_epoch_goes_on_at_the_update(count: int) ->
     ]
     assert rows[0] == rows[1]
     assert [row.partition(",")[0] for row in rows[0][1:]] == ["2", "4", "6", "8"]
+
+
+def test_the_first_process_alone_removes_rows_of_updates() -> None:
+    def stopped(count: int, rank: int) -> list[str]:
+        with pytest.raises(Stop):
+            run("run", tell=stop_at(count, Stop), log_every=1, rank=rank)
+        return path.read_text().splitlines()
+
+    path = Path("run/metrics_steps.csv")
+    rows = stopped(2, 0)  # before a checkpoint
+    assert len(rows) > 1
+    assert stopped(1, 1) == rows
+    run("run", log_every=0)
+    assert path.read_text().splitlines() == rows[:1]
 
 
 def test_a_damaged_checkpoint_is_replaced_by_the_one_before() -> None:
