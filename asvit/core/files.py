@@ -1,7 +1,10 @@
 """Atomic file writes, and paths as users type them."""
 
+import functools
 import os
+import re
 import stat
+import time
 from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
@@ -13,6 +16,8 @@ IMAGE_ENDINGS = (
 
 #: Ways of reading image files that a text of images may end in, after a colon.
 READINGS = ("rgb", "grey", "channels-first", "channels-last")
+
+_OLD = 86_400  # seconds; no write takes nearly as long
 
 
 def write_text(path: Path, text: str) -> None:
@@ -31,6 +36,8 @@ def write_bytes(
     """
     # With a fixed name, the next write replaces what a killed one left.
     part = path.with_name(f".{path.name}.{uuid4().hex}.part" if cached else f".{path.name}.part")
+    if cached:
+        _remove_old_parts(path.parent)
     try:
         # In somebody else's folder, a link of that name could point to any file of the user.
         with open(part, "wb", opener=_not_through_links) as file:
@@ -49,6 +56,16 @@ def write_bytes(
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+@functools.cache  # a folder of many files is listed once
+def _remove_old_parts(folder: Path) -> None:
+    """Remove the unique temporary files that killed writes have left in ``folder``."""
+    with suppress(OSError):  # they are in nobody's way
+        for part in folder.glob(".*.part"):
+            is_unique = re.fullmatch(r"\..+\.[0-9a-f]{32}\.part", part.name)
+            if is_unique and time.time() - part.lstat().st_mtime > _OLD:
+                part.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

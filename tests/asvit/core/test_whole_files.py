@@ -21,6 +21,17 @@ def test_what_is_written_is_there_alone(tmp_path: Path, cached: bool) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
+def test_what_killed_writes_left_is_removed_once_it_is_old(tmp_path: Path) -> None:
+    old, young = (f".b.{digit * 32}.part" for digit in "a0")
+    others = [young, ".b.part", f".b.{'a' * 31}.part", f"b.{'a' * 32}.part"]
+    for name in (old, *others):
+        (tmp_path / name).touch()
+        if name != young:
+            os.utime(tmp_path / name, (0, 0))
+    write_bytes(tmp_path / "a", b"one", cached=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"a", *others}
+
+
 @pytest.mark.parametrize("cached", [False, True])
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 def test_a_write_that_fails_leaves_the_old_file(
