@@ -169,6 +169,26 @@ def test_a_class_to_validate_alone_is_refused(tmp_path: Path) -> None:
         opened(table)
 
 
+def test_classes_without_an_image_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(tmp_path, cat=3, dog=1, emu=1, fox=3)
+    table = tmp_path / "some.csv"
+    lines = ["image,class,part"]
+    for name in ("cat", "fox"):
+        lines += [f"{name}/00{place}.png,{name},train" for place in range(2)]
+        lines.append(f"{name}/002.png,{name},validation")
+    table.write_text("\n".join(lines), encoding="utf-8")
+    opened(table)
+    assert caplog.messages == []
+    lines += [f"{name}/000.png,{name},test" for name in ("emu", "dog")]
+    table.write_text("\n".join(lines), encoding="utf-8")
+    assert opened(table).classes == ("cat", "dog", "emu", "fox")
+    (line,) = caplog.messages
+    assert line.startswith("no image has the class 'dog', 'emu': ")
+    assert line.endswith("some.csv, 4 images, 4 classes, part train")
+
+
 def test_train_may_be_a_class(tmp_path: Path) -> None:
     sets = opened(fill(tmp_path / "rails", tram=4, train=4))
     assert sets.classes == ("train", "tram")
