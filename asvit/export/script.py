@@ -77,11 +77,17 @@ _ARRAY: Final = """\
         if hasattr(image, "files"):  # the only array of an NPZ, or the one called image
             image = image[image.files[0] if len(image.files) == 1 else "image"]
 {OF_TYPE}        first = {FIRST}
-        array = np.moveaxis(np.array(image), 0 if first else -1, -1)  # channels are the last axis
+        other = not stored and (image.mode in {COLOURS} or getattr(image, "n_frames", 1) > 1)
+        array = np.atleast_3d(np.moveaxis(np.array(image), 0 if first else -1, -1))
+    if other or array.shape[2:] != ({CHANNELS},) or {ASSOCIATED}:
+        sys.exit(f"{{path}} is not read as {CHANNELS} channel(s) of numbers; save it as NPY")
     if array.dtype.name != "{NUMBERS}"{UNLESS} or {UNFIT}:
         sys.exit(f"{{path}} has numbers that are not {FIT}; this model takes those")
-    array = array.reshape(*array.shape[:2], -1).astype("{NUMBERS}")
+    array = array.astype("{NUMBERS}")
 """
+_COLOURS: Final = '("P", "CMYK", "LAB", "YCbCr")'  # modes, which asvit takes for pictures
+# Pillow divides colours by an alpha that they are multiplied by: 2 is one that they are not.
+_ASSOCIATED: Final = 'getattr(image, "tag_v2", {}).get(338, (2,)) != (2,)'
 _THREE: Final = 'getattr(image, "ndim", 2) == 3'
 _FIRST: Final = {  # whether the channels are the first axis, by reading
     "": f"{_THREE} and image.shape[0] < min(image.shape[1:])",
@@ -104,7 +110,8 @@ def _array(kind: ImageKind) -> str:
     """How images that are arrays are read: from NPY and NPZ files, or by Pillow.
 
     Pillow gives many integers as int32, and some files in another order of bytes, which ONNX
-    Runtime ignores. Of files of arrays no other numbers are taken.
+    Runtime ignores. Of files of arrays no other numbers are taken, and none of pictures in colour,
+    of several pages or of more channels than Pillow reads.
     """
     floats = np.dtype(kind.dtype).kind == "f"
     return _ARRAY.format(
@@ -118,6 +125,9 @@ def _array(kind: ImageKind) -> str:
         ),
         OF_TYPE=_OF_TYPE.get(kind.dtype, ""),
         FIRST=_FIRST[kind.reading],
+        CHANNELS=kind.channels,
+        COLOURS=_COLOURS,
+        ASSOCIATED=_ASSOCIATED,
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image
 
@@ -109,6 +110,18 @@ def test_the_script_cuts_nothing_to_8_bits(run: Path, tmp_path: Path) -> None:
     assert "it is 1 channel of uint16, not 8-bit RGB" in refused.reason
 
 
+def export_of(kind: ImageKind, folder: Path) -> None:
+    """An ONNX file with its script, of a network for images of a kind."""
+    torch.manual_seed(0)
+    network = replace(NETWORK, in_chans=kind.channels)
+    model = varied(network, std=0.2)
+    scale = 1 if kind.dtype == "uint16" else 1e-4
+    spread = {"mean": [20_000.0 * scale] * kind.channels, "std": [5_000.0 * scale] * kind.channels}
+    facts = {**FACTS, **spread, "pixels": kind.stored}
+    WeightsFile(network, model.state_dict(), CLASSES, facts).write(folder / "model.safetensors")
+    export_network(weights=str(folder), to="onnx", with_preprocessing=True)
+
+
 def kind_and_files(name: str, folder: Path) -> tuple[ImageKind, list[Path]]:
     """A kind of images other than RGB pictures, and files of them."""
     rng = np.random.default_rng(0)
@@ -134,14 +147,7 @@ def kind_and_files(name: str, folder: Path) -> tuple[ImageKind, list[Path]]:
 def test_the_script_of_other_kinds(name: str, tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     kind, images = kind_and_files(name, tmp_path / "images")
-    torch.manual_seed(0)
-    network = replace(NETWORK, in_chans=kind.channels)
-    model = varied(network, std=0.2)
-    scale = 1 if kind.dtype == "uint16" else 1e-4
-    spread = {"mean": [20_000.0 * scale] * kind.channels, "std": [5_000.0 * scale] * kind.channels}
-    facts = {**FACTS, **spread, "pixels": kind.stored}
-    WeightsFile(network, model.state_dict(), CLASSES, facts).write(tmp_path / "model.safetensors")
-    export_network(weights=str(tmp_path), to="onnx", with_preprocessing=True)
+    export_of(kind, tmp_path)
     assert (tmp_path / PREDICT_SCRIPT).read_text() == script_for(kind)
     check_script(tmp_path, images)
     weights, graph = (
@@ -151,6 +157,26 @@ def test_the_script_of_other_kinds(name: str, tmp_path: Path) -> None:
     for one, other in zip(weights, graph, strict=True):
         told, known = ({guess.label: guess.probability for guess in side} for side in (one, other))
         assert told == pytest.approx(known, abs=1e-5)
+
+
+def test_the_script_refuses_what_pillow_changes(tmp_path: Path) -> None:
+    four = np.random.default_rng(0).integers(0, 255, (40, 53, 4)).astype(np.uint8)
+    images = tmp_path / "images"
+    images.mkdir()
+    good = images / "alpha.tif"
+    tifffile.imwrite(good, four, photometric="rgb", extrasamples=["unassalpha"])
+    for name, extra in (("associated", "assocalpha"), ("infrared", "unspecified")):
+        tifffile.imwrite(images / f"{name}.tif", four, photometric="rgb", extrasamples=[extra])
+    Image.fromarray(four, "CMYK").save(images / "print.jpg")
+    np.save(images / "three.npy", four[..., :3])
+    tifffile.imwrite(images / "pages.tif", np.stack([four] * 3), photometric="rgb", metadata=None)
+    export_of(ImageKind(4, "uint8", picture=False), tmp_path)
+    check_script(tmp_path, [good])
+    for path in {*images.iterdir()} - {good}:
+        ended = run_script(tmp_path, "model.onnx", [path])
+        assert (ended.returncode, ended.stdout) == (1, "")
+        told = f"{path} is not read as 4 channel(s) of numbers; save it as NPY\n"
+        assert ended.stderr == told
 
 
 def test_the_file_names_the_classes_without_asvit(run: Path) -> None:
