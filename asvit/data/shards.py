@@ -13,7 +13,7 @@ import tarfile
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, cast
 
 import numpy as np
 
@@ -48,7 +48,7 @@ class ShardedDataset(LabelledImages):
     class: a number or another text. ``reading`` is as of a folder.
 
     Raises:
-        ValueError: If a file is no plain tar archive, or a sample has no class.
+        ValueError: If a file is no plain tar archive or not a whole one, or a sample has no class.
         FileNotFoundError: If no file has such a name.
     """
 
@@ -142,17 +142,20 @@ def _names_of(shards: Sequence[Path]) -> list[str]:
 
 def _samples(shard: Path) -> Iterator[tuple[_Member, str]]:
     """The images of an archive with their classes."""
-    images, labels = dict[str, _Member](), dict[str, _Member]()
+    images, labels, others = dict[str, _Member](), dict[str, _Member](), dict[str, _Member]()
     for member in _members(shard):
         folder, _, name = member.name.rpartition("/")
         key, _, ending = name.partition(".")
+        place = f"{folder}/{key}"
         if f".{ending.lower()}" in IMAGE_ENDINGS:
             files = images
         elif ending == _LABEL:
             files = labels
         else:
+            if f".{ending.lower().rpartition('.')[2]}" in IMAGE_ENDINGS:
+                others[place] = member
             continue
-        if (place := f"{folder}/{key}") in files:
+        if place in files:
             raise ValueError(
                 f"{shard} has key {shown(place.lstrip('/'))} twice: {shown(files[place].name)} "
                 f"and {shown(member.name)}; a key needs one image and one .{_LABEL} file"
@@ -162,6 +165,11 @@ def _samples(shard: Path) -> Iterator[tuple[_Member, str]]:
         raise ValueError(
             f"{shard} has {shown(labels[key].name)} without an image beside it, which has the "
             f"name up to the first dot and an ending of {', '.join(IMAGE_ENDINGS)}"
+        )
+    for key in others.keys() - images.keys():  # of other samples such an image is a further file
+        raise ValueError(
+            f"{shard} has {shown(others[key].name)}, whose key ends at the first dot, and no "
+            "image of that key; use no dots in keys"
         )
     for key, image in images.items():
         if key not in labels:
@@ -182,16 +190,40 @@ def _samples(shard: Path) -> Iterator[tuple[_Member, str]]:
 
 
 def _members(shard: Path) -> list[_Member]:
-    """The files in an archive."""
+    """The files in an archive; a hard link is the file that it leads to."""
     try:
         with tarfile.open(shard, "r:") as archive:
-            return [
-                _Member(member.name, member.offset_data, member.size)
-                for member in archive
-                if member.isreg() and not member.issparse()
-            ]
+            entries = archive.getmembers()
+            _check_end(archive)
     except (tarfile.TarError, ValueError, OverflowError) as error:
         raise ValueError(
             f"{shard} is no plain tar archive, or not a whole one ({first_line(error)}); unpack "
             "compressed ones"
         ) from error
+    files = dict[str, _Member]()
+    members = []
+    for entry in entries:
+        if entry.isreg() and not entry.issparse():
+            member = _Member(entry.name, entry.offset_data, entry.size)
+        elif entry.islnk() and entry.linkname in files:
+            member = files[entry.linkname]._replace(name=entry.name)
+        elif entry.name.endswith((*IMAGE_ENDINGS, f".{_LABEL}")) and not entry.isdir():
+            raise ValueError(
+                f"{shard} has {shown(entry.name)} as a link or a sparse file; store its content"
+            )
+        else:
+            continue
+        files[entry.name] = member
+        members.append(member)
+    return members
+
+
+def _check_end(archive: tarfile.TarFile) -> None:
+    """Check that zeros follow the last member: tarfile takes a damaged one for the end."""
+    file = cast("IO[bytes]", archive.fileobj)
+    file.seek(archive.offset)
+    if len(end := file.read(tarfile.BLOCKSIZE)) < tarfile.BLOCKSIZE or end.strip(b"\0"):
+        raise tarfile.ReadError(f"no file and no end of the archive at byte {archive.offset}")
+    while rest := file.read(1 << 20):
+        if rest.strip(b"\0"):
+            raise tarfile.ReadError("more follows its end, as of joined archives")

@@ -265,6 +265,52 @@ def test_what_is_refused(tmp_path: Path) -> None:
             ShardedDataset(str(tmp_path / name))
 
 
+def test_no_image_is_lost_without_a_word(tmp_path: Path, folder: Path) -> None:
+    """tarfile takes a damaged header, or what follows the end, for the end."""
+    files = samples(folder)
+    content = archive(tmp_path / "whole.tar", files).read_bytes()
+    with tarfile.open(tmp_path / "whole.tar") as tar:
+        starts = [member.offset for member in tar]
+    for place in starts[1::5]:
+        damaged = bytearray(content)
+        damaged[place + 100] ^= 1
+        for part in (damaged, content[:place], content[: place + 100]):
+            (tmp_path / "part.tar").write_bytes(part)
+            with pytest.raises(ValueError, match=rf"no end of the archive at byte {place}\)"):
+                ShardedDataset(str(tmp_path / "part.tar"))
+    joined = tmp_path / "joined.tar"
+    joined.write_bytes(content + archive(tmp_path / "other.tar", [("z.png", b"")]).read_bytes())
+    with pytest.raises(ValueError, match=r"\(more follows its end, as of joined archives\)"):
+        ShardedDataset(str(joined))
+
+
+def test_dots_within_keys_are_refused_unless_they_are_of_further_files(tmp_path: Path) -> None:
+    one = [("a/1.png", b"x"), ("a/1.cls", b"0")]
+    further = archive(tmp_path / "further.tar", [*one, ("a/1.mask.png", b"y"), ("a/2.5.txt", b"")])
+    assert len(ShardedDataset(str(further))) == 1
+    lost = archive(tmp_path / "lost.tar", [*one, ("a/b.5.PNG", b"y"), ("a/b.5.cls", b"1")])
+    with pytest.raises(ValueError, match=r"has 'a/b\.5\.PNG', whose key ends at the first dot"):
+        ShardedDataset(str(lost))
+
+
+def test_hard_links_are_the_files_that_they_lead_to(tmp_path: Path) -> None:
+    path = archive(tmp_path / "linked.tar", [("a.png", b"picture"), ("a.cls", b"0")])
+    with tarfile.open(path, "a") as tar:
+        for ending in ("png", "cls"):
+            link = tarfile.TarInfo(f"b.{ending}")
+            link.type, link.linkname = tarfile.LNKTYPE, f"a.{ending}"
+            tar.addfile(link)
+    images = ShardedDataset(str(path))
+    first, second = stored(images)
+    assert first == second
+    with tarfile.open(path, "a") as tar:
+        link = tarfile.TarInfo("c.png")
+        link.type, link.linkname = tarfile.SYMTYPE, "a.png"
+        tar.addfile(link)
+    with pytest.raises(ValueError, match=r"has 'c\.png' as a link or a sparse file; store its"):
+        ShardedDataset(str(path))
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 2047), st.integers(0, 255)), min_size=1, max_size=8))
 def test_damaged_archives_are_refused_or_read(changes: list[tuple[int, int]]) -> None:
