@@ -129,14 +129,38 @@ class CocoImages(Dataset[Sample]):
         what = f"{self._file}: the mask of annotation {of['id']}"
         try:
             mask: NDArray[np.uint8] = self._coco.annToMask(of)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"{what} cannot be read: {first_line(error)}") from error
         if mask.shape != size:
             raise ValueError(
                 f"{what} is of {mask.shape[1]} x {mask.shape[0]} px, not of the image's "
                 f"{size[1]} x {size[0]}"
             )
+        outline = of["segmentation"]
+        if isinstance(outline, dict) and (run := sum(_runs(outline["counts"]))) != mask.size:
+            # pycocotools leaves the rest as it was in memory.
+            raise ValueError(f"{what} cannot be read: its runs have {run} of {mask.size} pixels")
         return mask
+
+
+def _runs(counts: str | Sequence[int]) -> Sequence[int]:
+    """The lengths of the runs of a mask, of which COCO's text has five bits a sign.
+
+    From the fourth on it has the difference to the last but one.
+    """
+    if not isinstance(counts, str):
+        return counts
+    runs, number, bits = list[int](), 0, 0
+    for code in counts.encode():
+        number |= ((code - 48) & 0x1F) << bits
+        bits += 5
+        if (code - 48) & 0x20:
+            continue  # more bits follow
+        if (code - 48) & 0x10:
+            number -= 1 << bits
+        runs.append(number + (runs[-2] if len(runs) > 2 else 0))
+        number = bits = 0
+    return runs
 
 
 def _read_coco(file: Path) -> Any:
@@ -148,7 +172,12 @@ def _read_coco(file: Path) -> Any:
             coco = COCO(file)
         objects = coco.dataset.get("annotations", [])  # coco.anns keeps one per id
         _check_types(coco, objects)
-    except (AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        for image in coco.imgs.values():
+            image.update(height=_whole(image["height"]), width=_whole(image["width"]))
+    except (
+        *(AssertionError, AttributeError, IndexError, KeyError, OverflowError),
+        *(TypeError, ValueError),
+    ) as error:
         reason = f"{type(error).__name__}: {first_line(error)}"
         raise ValueError(f"{file} is not in COCO's format ({reason})") from error
     for o in objects:
@@ -177,6 +206,13 @@ def _check_types(coco: Any, objects: Sequence[Mapping[str, Any]]) -> None:
     for o in objects:
         _check_each("number", (int, float), *o["bbox"], o["area"], o.get("iscrowd", 0))
         _ = o["segmentation"], coco.cats[o["category_id"]]
+
+
+def _whole(number: float) -> int:
+    """A number of pixels, which some programs write as 40.0."""
+    if number != int(number):
+        raise ValueError(f"{number} is no whole number of pixels")
+    return int(number)
 
 
 def _check_each(what: str, kinds: type | tuple[type, ...], *values: Any) -> None:

@@ -1,6 +1,8 @@
 """Images with objects, and with a class for each pixel, read from folders."""
 
 import json
+import math
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Literal
 from unicodedata import normalize
@@ -8,12 +10,17 @@ from unicodedata import normalize
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
 from PIL import Image
+from pycocotools.mask import encode
 from torch import Tensor
 from torchvision.transforms import v2
 
 from asvit.training.images.order import BatchPlan
-from asvit.transfer.datasets import AugmentedBatches, CocoImages, SceneImages
+from asvit.transfer.datasets import AugmentedBatches, CocoImages, SceneImages, _runs
 from tests.asvit.transfer.tiny_scenes import make_ade, make_coco
 
 IMAGE = {"id": 1, "file_name": "000001.png", "height": 64, "width": 64}
@@ -98,6 +105,9 @@ def test_a_box_has_four_numbers(box: object, fault: str, tmp_path: Path) -> None
     [
         ({"size": [32, 64], "counts": [2048]}, "is of 64 x 32 px, not of the image's 64 x 64$"),
         ({"size": [64, 64], "counts": "abc!!"}, "cannot be read: "),
+        ({"size": [64, 64], "counts": [0, 10]}, "cannot be read: its runs have 10 of 4096 pixels"),
+        ({"size": [64, 64], "counts": [0, -10, 9]}, "cannot be read: "),
+        ({"size": [64, 64], "counts": "`0j0"}, "cannot be read: its runs have"),
         ({"size": "x", "counts": [1]}, "cannot be read: "),
         ([["a", 1, 2, 3, 4, 5]], "cannot be read: "),
     ],
@@ -112,6 +122,27 @@ def test_a_damaged_mask_is_named(outline: object, fault: str, tmp_path: Path) ->
         ValueError, match=f"instances_train.json: the mask of annotation 3 {fault}"
     ):
         images[0]
+
+
+@settings(max_examples=60)
+@given(arrays(np.uint8, st.tuples(*[st.integers(1, 90)] * 2), elements=st.integers(0, 1)))
+def test_runs_of_a_mask_are_those_that_pycocotools_writes(mask: NDArray[np.uint8]) -> None:
+    text = encode(np.asfortranarray(mask))["counts"].decode()
+    pixels = mask.ravel(order="F")
+    ends = np.flatnonzero(np.diff(pixels, prepend=0, append=1 - pixels[-1]))
+    assert [*_runs(text)] == np.diff(ends, prepend=0).tolist()
+
+
+def test_sizes_may_be_stored_as_fractions(tmp_path: Path) -> None:
+    file = make_coco(tmp_path, "train", images=1, side=40)
+    content = json.loads(file.read_text())
+    outlined = {**content["annotations"][0], "segmentation": OBJECT["segmentation"], "id": 99}
+    objects = [*content["annotations"], outlined]
+    for side, problem in ((40.0, ""), (40.5, "40.5 is no whole number"), (math.inf, "infinity")):
+        images = [{**image, "height": side, "width": side} for image in content["images"]]
+        changed(file, images=images, annotations=objects)
+        with pytest.raises(ValueError, match=problem) if problem else nullcontext():
+            assert CocoImages(tmp_path, "train")[0][1]["masks"].shape == (3, 40, 40)
 
 
 def test_crowds_and_boxes_without_extent_are_left_out_of_training(tmp_path: Path) -> None:
