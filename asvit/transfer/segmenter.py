@@ -63,6 +63,14 @@ class UperNet(nn.Module):
         }
 
 
+class Colours(v2.RandomPhotometricDistort):  # type: ignore[misc]
+    """torchvision's random brightness, contrast, saturation and hue; channels stay in order."""
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        """As the base does, without another order of channels."""
+        return {**super().make_params(flat_inputs), "channel_permutation": None}
+
+
 def shrunk(image: Tensor, annotation: Any, *, side: int) -> Sample:
     """An image with its shorter side resized, and the annotation as it is."""
     return v2.functional.resize(image, [side], antialias=True), annotation
@@ -126,7 +134,7 @@ class Segmentation(Task[SegmentationSettings]):
                     fill={tv_tensors.Image: 0, tv_tensors.Mask: IGNORED},
                 ),
                 v2.RandomHorizontalFlip(),
-                v2.RandomPhotometricDistort(),
+                Colours(hue=(-0.1, 0.1)),
                 v2.ToDtype({tv_tensors.Image: torch.float32, "others": None}, scale=True),
             ]
         )

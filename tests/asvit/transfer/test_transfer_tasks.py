@@ -21,7 +21,7 @@ from asvit.training.distributed import ProcessGroup
 from asvit.training.precision import autocast
 from asvit.transfer import session
 from asvit.transfer.detector import Detection, detector
-from asvit.transfer.segmenter import Segmentation, UperNet, shrunk_to_fit
+from asvit.transfer.segmenter import Colours, Segmentation, UperNet, shrunk_to_fit
 from asvit.transfer.session import _alike
 from asvit.transfer.settings import DetectionSettings, SegmentationSettings
 from tests.asvit.transfer.tiny_scenes import (
@@ -446,3 +446,12 @@ def test_an_object_that_was_found_twice_is_drawn_like_one_found_once() -> None:
     once = {name: torch.as_tensor(annotation[name])[:1] for name in names}
     twice = {name: value.repeat(2, *[1] * (value.ndim - 1)) for name, value in once.items()}
     assert torch.equal(made.draw(image, twice), made.draw(image, once))
+
+
+def test_colours_vary_and_channels_stay_in_order() -> None:
+    """A red image stays red, whatever its brightness, contrast and saturation are."""
+    red = torch.tensor([200, 100, 50], dtype=torch.uint8)[:, None, None].expand(3, 4, 4)
+    torch.manual_seed(0)
+    changed = torch.stack([Colours(hue=(-0.1, 0.1))(red)[:, 0, 0] for _ in range(100)])
+    assert (changed[:, 0] >= changed[:, 1:].amax(1)).all()
+    assert len(changed.unique(dim=0)) > 50
