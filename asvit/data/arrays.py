@@ -22,8 +22,8 @@ from proxies.text import listed, shown
 if TYPE_CHECKING:
     from tifffile import TiffPage
 
-#: Numbers of the largest array that is read, which take 2 GB.
-MOST_NUMBERS: Final = 500_000_000
+#: The largest array that is read, as stored or as float32.
+MOST_BYTES: Final = 2_000_000_000
 
 _EXTRA: Final = "images"  # has the library of most codecs
 _SNIFFED: Final = 512  # bytes at the start of a file that tell its format
@@ -66,9 +66,10 @@ class Stored:
             )
         if self.dtype not in NUMBERS:
             raise ValueError(f"its numbers are {shown(self.dtype)}; use {', '.join(NUMBERS)}")
-        if self.height * self.width * self.channels > MOST_NUMBERS:
+        most = MOST_BYTES // max(np.dtype(self.dtype).itemsize, 4)
+        if self.height * self.width * self.channels > most:
             raise ValueError(
-                f"it has more than {MOST_NUMBERS // 10**6} million numbers; use a smaller copy"
+                f"it has more than {most // 10**6} million numbers; use a smaller copy"
             )
 
     def array(self) -> Array:

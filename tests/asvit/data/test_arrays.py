@@ -313,7 +313,7 @@ def test_any_bytes(tmp_path: Path, form: str, data: st.DataObject) -> None:
 
 def test_claims_of_huge_arrays_are_refused_before_memory_is_taken(tmp_path: Path) -> None:
     buffer = io.BytesIO()
-    head = {"descr": "<f8", "fortran_order": False, "shape": (200_000, 200_000)}
+    head = {"descr": "<f8", "fortran_order": False, "shape": (20_000, 20_000)}
     np.lib.format.write_array_header_1_0(buffer, head)
     (tmp_path / "a.npy").write_bytes(buffer.getvalue())
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
@@ -322,8 +322,8 @@ def test_claims_of_huge_arrays_are_refused_before_memory_is_taken(tmp_path: Path
         ">IIBBBBB", 60_000, 60_000, 16, 0, 0, 0, 0
     )
     (tmp_path / "a.png").write_bytes(png)
-    for name in ("a.npy", "a.npz", "a.png"):
-        with pytest.raises(ValueError, match="it has more than 500 million numbers"):
+    for name, millions in (("a.npy", 250), ("a.npz", 250), ("a.png", 500)):
+        with pytest.raises(ValueError, match=f"it has more than {millions} million numbers"):
             kind_of(tmp_path / name)
 
 
