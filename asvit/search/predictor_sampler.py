@@ -151,7 +151,7 @@ class PredictorSampler(SpaceSampler):
         texts = map(space.parse, space.by_hand)
         by_hand = {str(params[branch]): params for params in map(space.encode, texts)}
         families: dict[str, Params | None] = {}
-        for family in map(str, self._dimensions[branch]):
+        for family in map(str, self.dimensions[branch]):
             rng = self._rng(f"family {family}", 0)
             draws = ({**self._draw(rng), branch: family} for _ in range(_FAMILY_DRAWS))
             published = by_hand.get(family)
@@ -211,7 +211,7 @@ class PredictorSampler(SpaceSampler):
 
         The choices of a branch, which decides which other dimensions count, are equally far apart.
         """
-        branch, dimensions = self._space.branch, self._dimensions
+        branch, dimensions = self._space.branch, self.dimensions
         rows = []
         for params in many:
             active = set(self._space.active(params))

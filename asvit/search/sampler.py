@@ -58,8 +58,9 @@ def place_of(study: Study, trial: FrozenTrial | Trial) -> int:
 
 
 def measure_again(study: Study, trial: FrozenTrial) -> None:
-    """Have the next trial take the architecture of one that was lost, if it had one."""
-    if trial.params:
+    """Have the next trial take the architecture of one that was lost, if it had a whole one."""
+    dimensions = getattr(study.sampler, "dimensions", {})  # the library's samplers fill in
+    if trial.params and trial.params.keys() >= dimensions.keys():
         attributes = {name: trial.user_attrs[name] for name in _OF_DRAW & trial.user_attrs.keys()}
         study.enqueue_trial(trial.params, user_attrs=attributes)
 
@@ -91,7 +92,7 @@ class SpaceSampler(BaseSampler):
     def __init__(
         self, dimensions: Dimensions, better: Directions, settings: SearchSettings
     ) -> None:
-        self._dimensions = {name: tuple(choices) for name, choices in dimensions.items()}
+        self.dimensions = {name: tuple(choices) for name, choices in dimensions.items()}
         self._better = dict(better)
         self._settings = settings
 
@@ -102,11 +103,12 @@ class SpaceSampler(BaseSampler):
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> Space:
         """The whole space."""
-        return distributions(self._dimensions)
+        return distributions(self.dimensions)
 
     def sample_relative(self, study: Study, trial: FrozenTrial, search_space: Space) -> Params:
         """An architecture; nothing where the trial takes that of one that was lost."""
-        return {} if "fixed_params" in trial.system_attrs else self.sample(study, trial)
+        fixed: Params = trial.system_attrs.get("fixed_params", {})
+        return {} if fixed.keys() >= self.dimensions.keys() else self.sample(study, trial)
 
     @abstractmethod
     def sample(self, study: Study, trial: FrozenTrial) -> Params:
@@ -121,7 +123,7 @@ class SpaceSampler(BaseSampler):
     ) -> Any:
         """Refuse a parameter that the space does not have, by a ValueError."""
         raise ValueError(
-            f"the space has no dimension {param_name!r}; it has {', '.join(self._dimensions)}"
+            f"the space has no dimension {param_name!r}; it has {', '.join(self.dimensions)}"
         )
 
     def _seed(self, purpose: str, place: int) -> int:
@@ -143,7 +145,7 @@ class SpaceSampler(BaseSampler):
     def _draw(self, rng: np.random.Generator) -> Params:
         """An architecture drawn uniformly."""
         return {
-            name: choices[rng.integers(len(choices))] for name, choices in self._dimensions.items()
+            name: choices[rng.integers(len(choices))] for name, choices in self.dimensions.items()
         }
 
     def _mark_uniform(self, study: Study, trial: FrozenTrial) -> None:
@@ -156,12 +158,12 @@ class SpaceSampler(BaseSampler):
         names: Iterable[str] | None = None,
     ) -> Params:
         """``parent`` with another choice in one dimension, or in one of ``names``."""
-        among = self._dimensions if names is None else names
-        changeable = [name for name in among if len(self._dimensions[name]) > 1]
+        among = self.dimensions if names is None else names
+        changeable = [name for name in among if len(self.dimensions[name]) > 1]
         if not changeable:
             return dict(parent)
         name = changeable[rng.integers(len(changeable))]
-        others = [choice for choice in self._dimensions[name] if choice != parent[name]]
+        others = [choice for choice in self.dimensions[name] if choice != parent[name]]
         return {**parent, name: others[rng.integers(len(others))]}
 
 
@@ -181,7 +183,7 @@ class ReinforceSampler(SpaceSampler):
         self._forget()
 
     def _forget(self) -> None:
-        sizes = [len(choices) for choices in self._dimensions.values()]
+        sizes = [len(choices) for choices in self.dimensions.values()]
         self._policy = JointCategoricalPolicy(sizes, generator=self._generator(_INIT, 0))
         self._optimizer = torch.optim.Adam(self._policy.parameters(), lr=_LEARNING_RATE)
         self._reward = WindowedReward(self._better)
@@ -238,7 +240,7 @@ class ReinforceSampler(SpaceSampler):
         reward = self._reward.update(dict(zip(self._better, values, strict=True)))
         if UNIFORM not in trial.user_attrs:
             advantage = reward - self._baseline.update(reward)
-            places = (choices.index(trial.params[n]) for n, choices in self._dimensions.items())
+            places = (choices.index(trial.params[n]) for n, choices in self.dimensions.items())
             self._pending.append((tuple(places), advantage))
         if self._pending and len(self._learned) % self._settings.batch == 0:
             architectures, advantages = zip(*self._pending, strict=True)
@@ -246,7 +248,7 @@ class ReinforceSampler(SpaceSampler):
             self._pending.clear()
 
     def _choices(self, indices: Indices) -> dict[str, Choice]:
-        pairs = zip(self._dimensions.items(), indices, strict=True)
+        pairs = zip(self.dimensions.items(), indices, strict=True)
         return {name: choices[index] for (name, choices), index in pairs}
 
     def _generator(self, purpose: str, count: int) -> torch.Generator:

@@ -286,9 +286,14 @@ class StudyLease:
             # The library warns that heartbeats are for its own loop; ours sends them, too.
             warnings.filterwarnings("ignore", message="Heartbeat of storage")
             count = min(count, wanted - len(active_trials(self.study)))
-            # Each is claimed before the next one is drawn, which may take long.
-            trials = (self._ask(distributions) for _ in range(count))
-            return [one for one in trials if self.storage is None or self._claim(one, wanted)]
+            trials = []
+            for _ in range(count):
+                with suppress(UpdateFinishedTrialError):  # given up by others during the draw
+                    trial = self._ask(distributions)
+                    # Each is claimed before the next one is drawn, which may take long.
+                    if self.storage is None or self._claim(trial, wanted):
+                        trials.append(trial)
+        return trials
 
     def hold(self, trial: FrozenTrial | Trial) -> None:
         """Write that this process has a trial, and send heartbeats for it from now on.

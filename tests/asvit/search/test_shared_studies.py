@@ -176,6 +176,43 @@ def test_only_own_trials_are_tidied_up(tmp_path: Path) -> None:
     assert StudyLease(study, None, tmp_path / "c").tidy() == 1
 
 
+def test_a_part_of_an_architecture_is_not_measured_again(tmp_path: Path) -> None:
+    """Of a process that was lost while it wrote one; studies that have such a draw go on."""
+    storage = open_url(f"sqlite:///{tmp_path}/study.db")
+    study = optuna.create_study(storage=storage, directions=["maximize", "minimize"])
+    share = StudyLease(study, storage, tmp_path)
+    make_search(study, lease=share, controller="reinforce")
+    dimensions = distributions(FakeSpace().dimensions)
+    few = [*dimensions][:2]
+    trial = ask_quietly(study)
+    share.hold(trial)
+    for name in few:
+        trial.suggest_categorical(name, dimensions[name].choices)
+    assert replace(share).tidy() == 1
+    assert [one.state.name for one in study.trials] == ["FAIL"]
+    study.enqueue_trial({name: dimensions[name].choices[0] for name in few})
+    first, second = share.ask(dimensions, 2, wanted=6)
+    assert first.params.keys() == second.params.keys() == dimensions.keys()
+
+
+def test_a_trial_that_others_give_up_during_its_draw_is_left_to_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, share = shared_study(tmp_path)
+    make_search(study, lease=share, controller="random")
+    ask = study.ask
+
+    def slow(*given: Any) -> optuna.Trial:
+        trial = ask()
+        if not trial.number:
+            study.tell(trial, state=TrialState.FAIL)  # as another process
+        trial.suggest_categorical("K1", (4, 5))
+        return trial
+
+    monkeypatch.setattr(study, "ask", slow)
+    assert [trial.number for trial in share.ask({}, 2, wanted=5)] == [1]
+
+
 @pytest.mark.parametrize("way", ["started again", "without a heartbeat"])
 @pytest.mark.parametrize("controller", ["random", "reinforce", "evolution", "tpe"])
 def test_an_architecture_that_was_lost_is_measured(
