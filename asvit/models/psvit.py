@@ -151,7 +151,7 @@ class PSViT(StagedNetwork):
 
     def no_weight_decay(self) -> set[str]:
         """Names of parameters without weight decay, besides those of timm's own rule."""
-        return {"patch_embed.pos_embed", "patch_embed.cls_token"}
+        return {f"patch_embed.{name}" for name in self.patch_embed.no_weight_decay()}
 
     def _embed(self, image: Tensor) -> Tensor:
         """``[B, in_chans, H, W] -> [B, prefix + h * w, dim]``, or ``[B, h, w, dim]`` of a grid."""
@@ -245,6 +245,10 @@ class PatchTokens(nn.Module):
         if self.cls_token is not None:
             x = torch.cat([self.cls_token.expand(x.shape[0], -1, -1), x], dim=1)
         return cast("Tensor", self.drop(x + self.positions(grid)))
+
+    def no_weight_decay(self) -> set[str]:
+        """Names of parameters without weight decay; a supernet has them, too."""
+        return {"pos_embed", "cls_token"}
 
     def positions(self, grid: tuple[int, int]) -> Tensor:
         """``[1, prefix + h * w, dim]``: position embeddings for h rows of w patches."""

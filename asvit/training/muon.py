@@ -88,8 +88,8 @@ def is_matrix(weight: Tensor) -> bool:
 def orthogonal(matrices: Tensor) -> Tensor:
     """The nearest (semi-)orthogonal matrices, about, to some of one shape, ``[k, m, n]``.
 
-    Singular values of at least a fiftieth of the largest come to 0.9 to 1.1, or a little less if
-    many are large. Products have to be exact, not in TF32.
+    Singular values of at least a fiftieth of a bound, the fourth root of the sum of their fourth
+    powers, come to 0.9 to 1.1. Products have to be exact, not in TF32.
     """
     tall = matrices.shape[1] > matrices.shape[2]
     wide = matrices.mT if tall else matrices

@@ -172,11 +172,24 @@ def _loss(logits: Tensor, labels: Tensor, recipe: Recipe, weights: Tensor | None
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """The trainable parameters in two groups: with and without weight decay."""
-    trained = [p for p in model.parameters() if p.requires_grad]
+    """The trainable parameters in two groups: with and without weight decay.
+
+    Without are vectors, and what the network or a part of it spares, such as position embeddings.
+    """
+    spared = {
+        id(parameter)
+        for module in model.modules()
+        if (names := getattr(module, "no_weight_decay", set)())
+        for name, parameter in module.named_parameters()
+        if name in names
+    }
+    groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            groups[parameter.ndim > 1 and id(parameter) not in spared].append(parameter)
     return [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": groups[decays], "weight_decay": weight_decay if decays else 0.0}
+        for decays in (True, False)
     ]
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from asvit.models.psvit_supernet import PSViTSupernet
 from asvit.spaces import build, load_space
 from asvit.training import short
 from asvit.training.muon import Muon
@@ -20,6 +21,7 @@ from asvit.training.short import (
     balanced_accuracy,
     draw_linear_weights,
     fit,
+    parameter_groups,
 )
 from asvit.training.short_batches import batch_of, draw_batch
 
@@ -325,6 +327,22 @@ def test_balanced_accuracy_is_the_mean_over_the_classes_there_are(uneven: Labell
     assert balanced_accuracy(model, images[alone], labels[alone]) == pytest.approx(
         accuracy(model, images[alone], labels[alone])
     )
+
+
+def test_position_embeddings_do_not_decay() -> None:
+    """As in long trainings; of parts of a network, such as a backbone, neither."""
+    deit = build("timm:deit_tiny_patch16_224", image_size=32, num_classes=3)
+    supernet = PSViTSupernet(
+        [16, 32], [1, 2], pooling="1d", img_size=32, patch_size=4, class_token=True
+    )
+    for model, path in ((deit, ""), (nn.Sequential(deit), "0."), (supernet, "patch_embed.")):
+        decaying, others = (group["params"] for group in parameter_groups(model, 0.5))
+        named = dict(model.named_parameters())
+        spared = {id(named[f"{path}{name}"]) for name in ("pos_embed", "cls_token")}
+        assert spared <= {*map(id, others)}
+        assert not spared & {*map(id, decaying)}
+        assert len(decaying) + len(others) == len(named)
+        assert all(p.ndim > 1 for p in decaying)
 
 
 def test_weights_are_those_of_the_classes_whatever_a_batch_has(uneven: LabelledTensors) -> None:
