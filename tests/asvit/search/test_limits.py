@@ -243,6 +243,12 @@ def test_where_nothing_fits_the_nearest_is_told() -> None:
     with pytest.raises(
         ValueError,
         match=r"^none of 1,000 architectures drawn is within the limits; the nearest one: "
-        r"[\d,]+ parameters, more than the 900 allowed$",
+        r"[\d,]+ parameters, more than the 9,000 allowed$",
     ):
-        limits(max_params=900).sample(np.random.default_rng(0))
+        limits(max_params=9_000).sample(np.random.default_rng(0))
+
+
+def test_limits_far_below_every_network_are_refused_after_a_few_draws() -> None:
+    """Each of a thousand takes the time of a search for its width."""
+    with pytest.raises(ValueError, match=r"^none of 20 architectures drawn .* the 5 allowed$"):
+        limits(max_params=5).sample(np.random.default_rng(0))
