@@ -30,6 +30,7 @@ from asvit.core.settings import (
 )
 from asvit.reference.build_settings import BuildSettings
 from asvit.reference.findings import LEAST_TRAININGS
+from asvit.training.short_settings import take_classes
 from scaling import parse_amount, parse_milliseconds
 
 _ONE_BY_ONE = ("tpe", "nsga2")  # Optuna's own, which see whatever has been measured
@@ -424,6 +425,7 @@ class TrainingSearchSettings(SearchSettings):
     def __post_init__(self) -> None:
         if self.width is None and not self.sized:
             object.__setattr__(self, "width", _WIDTH)
+        take_classes(self)
         super().__post_init__()
 
     def check(self) -> None:

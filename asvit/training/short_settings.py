@@ -53,6 +53,18 @@ def initial_weights(default: str = "xavier", **options: Any) -> Any:
     )
 
 
+def take_classes(settings: Any) -> None:
+    """Give settings with ``data`` and ``classes`` those that ``fractal:CLASSES`` names."""
+    name, _, text = str(settings.data).partition(":")
+    if name == "fractal" and text.isascii() and text.isdecimal():
+        default = {field.name: field.default for field in fields(settings)}["classes"]
+        if settings.classes not in (default, int(text)):
+            raise ValueError(
+                f"classes={settings.classes} beside data={settings.data}; leave one of them out"
+            )
+        object.__setattr__(settings, "classes", int(text))
+
+
 @dataclass(frozen=True, kw_only=True)
 class ShortTrainingSettings(Settings):
     """The recipe: a linear warm-up and a cosine decay, on images kept in memory."""
@@ -88,6 +100,10 @@ class ShortTrainingSettings(Settings):
         0.0, "Strength of random brightness, contrast and saturation.", at_least=0, at_most=1
     )
     seed: int = seed_setting()
+
+    def __post_init__(self) -> None:
+        take_classes(self)
+        super().__post_init__()
 
     @property
     def images(self) -> str:

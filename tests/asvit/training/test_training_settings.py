@@ -9,6 +9,7 @@ import pytest
 
 from asvit.core.settings import Settings
 from asvit.reference.build_settings import BuildSettings
+from asvit.search import SearchSettings
 from asvit.search.supernet_settings import EvolutionSettings
 from asvit.training.images.augmentation import Augmentation
 from asvit.training.recipes import RECIPES
@@ -155,7 +156,7 @@ def test_every_preset_is_allowed_and_survives_json(kind: type[Settings], preset:
 def test_fractals_have_the_classes_asked_for_and_other_images_their_own(
     kind: type[ShortTrainingSettings],
 ) -> None:
-    for data, images in (("fractal", "fractal:7"), ("fractal:9", "fractal:9"), ("digits",) * 2):
+    for data, images in (("fractal", "fractal:7"), ("fractal:7",) * 2, ("digits",) * 2):
         assert kind.make(classes=7, data=data).images == images
 
 
@@ -188,6 +189,7 @@ TRAIN = [
         *((TrainSettings, *row) for row in TRAIN),
         (SupernetSettings, {"batch_size": 8001}, "8001 is more than there are training images, "),
         (EvolutionSettings, {"min_macs": 10, "max_macs": 9}, "max_macs must be at least 10, got"),
+        (BuildSettings, {"data": "fractal:7", "classes": 3}, "classes=3 beside data=fractal:7"),
         (EvolutionSettings, {"population": 49}, "25 crossovers and 25 mutations do not fit in a"),
     ],
 )
@@ -197,3 +199,12 @@ def test_a_wrong_value_is_refused(
     more = {"architecture": ARCH} if kind is TrainSettings else {}
     with pytest.raises(ValueError, match=message):
         kind.make(**more, **given)
+
+
+def test_short_trainings_have_the_classes_that_their_images_name() -> None:
+    for kind in (BuildSettings, SupernetSettings):
+        named = kind.make(data="fractal:7")
+        assert named.classes == kind.make(data="fractal:7", classes=7).classes == 7
+        assert named.images == "fractal:7"
+    search = SearchSettings.make(controller="predictor", data="fractal:7")
+    assert search.training.classes == search.classes == 7
