@@ -16,7 +16,7 @@ from asvit.core.files import expanded, split_reading
 from asvit.core.threads import in_order, or_reason
 from asvit.data.base import LabelledImages, Progress, balanced_choice
 from asvit.data.files import FolderDataset
-from asvit.data.fractals import DEFAULT_CLASSES, MIN_SIZE, FractalDataset
+from asvit.data.fractals import DEFAULT_CLASSES, MAX_CLASSES, MIN_SIZE, FractalDataset
 from asvit.data.headers import refuse_unreadable
 from asvit.data.kinds import MEAN, STD, Array
 from asvit.data.libraries import open_digits, open_hub, open_torchvision
@@ -191,9 +191,12 @@ def fractal_classes(spec: str, wanted: int | None = None) -> int:
         return DEFAULT_CLASSES if wanted is None else wanted
     if not (text.isascii() and text.isdigit()):
         raise ValueError(f"{spec!r}: {text!r} is not a number of classes; use e.g. 'fractal:100'")
-    if wanted not in (None, int(text)):
-        raise ValueError(f"{wanted} classes requested, but {spec!r} has {int(text)}")
-    return int(text)
+    number = int(text)
+    if wanted not in (None, number):
+        raise ValueError(f"{wanted} classes requested, but {spec!r} has {number}")
+    if not 1 <= number <= MAX_CLASSES:
+        raise ValueError(f"{number} fractal classes; use 1 to {MAX_CLASSES}")
+    return number
 
 
 def _noise(count: int, size: int, seed: int) -> Images:
