@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
@@ -27,6 +28,7 @@ from asvit.reference.build import (
     to_csv,
 )
 from asvit.reference.build_result import BuildResult, BuiltRow, correlate_command
+from asvit.reference.table import LEAST_ROWS
 from asvit.runs.checks import find_space
 from asvit.runs.reference import BuildRun
 from proxies.counts import Cost
@@ -107,10 +109,12 @@ class BuildAlgorithm(BuildRun):
                     )
                 )
         outcomes_by = {training: store.outcomes[training] for training in trainings}
+        rows = self._rows(store)
+        ranked = sum(math.isfinite(row.mean) for row in rows) >= LEAST_ROWS
         return self.result(
             store,
             {"images": store.images, "device": store.device},
-            rows=self._rows(store),
+            rows=rows,
             failures={
                 f"{training.architecture}, seed {training.seed}": outcome.reason
                 for training, outcome in outcomes_by.items()
@@ -119,7 +123,7 @@ class BuildAlgorithm(BuildRun):
             num_classes=store.num_classes,
             wall_seconds=store.seconds,
             training_seconds=round(sum(each.seconds for each in outcomes_by.values()), 3),
-            next_command=correlate_command(self.folder),
+            next_command=correlate_command(self.folder) if ranked else "",
         )
 
     def settled(self, store: TrainingJournal, result: BuildResult) -> bool:

@@ -31,6 +31,11 @@ def build(out: Path, **settings: Any) -> BuildResult:
     return build_reference(out=out, **{**SETTINGS, **settings})
 
 
+def test_a_table_of_too_few_rows_to_rank_has_no_next_command(tmp_path: Path) -> None:
+    assert build(tmp_path, n=4).next_command == ""
+    assert "asvit correlate" in build(tmp_path).next_command
+
+
 def test_a_run_folder_holds_the_table(tmp_path: Path) -> None:
     result = build(tmp_path / "run")
     assert result.table == tmp_path / "run" / "table.csv"
