@@ -35,11 +35,15 @@ _SELF_EXPLANATORY = (ValueError, RuntimeError, AssertionError, OSError, ImportEr
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
-    """The one of ``names`` that is most similar to ``name``; None if none is similar."""
+    """The one of ``names`` that is most similar to ``name``; None if none is similar.
+
+    Upper and lower case are alike.
+    """
     if len(name) > _MAX_NAME:
         return None
-    matches = get_close_matches(name, list(names), n=1)
-    return matches[0] if matches else None
+    by_case = {one.casefold(): one for one in reversed([*names])}
+    matches = get_close_matches(name.casefold(), by_case, n=1)
+    return by_case[matches[0]] if matches else None
 
 
 def hint(name: str, choices: Iterable[str]) -> str:

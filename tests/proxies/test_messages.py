@@ -9,6 +9,8 @@ def test_the_nearest_name_or_all_of_them() -> None:
     names = {"reinforce": 1, "random": 2}
     assert nearest("reinforc", names) == "reinforce"
     assert nearest("xyzzy", names) is None
+    assert nearest("RANDOM", names) == "random"
+    assert nearest("ONNX", ["Onnx", "onnx"]) in {"Onnx", "onnx"}
     assert hint("randm", names) == "did you mean 'random'?"
     assert hint("xyzzy", iter(names)) == "use one of reinforce, random"
     assert unknown("controller", "xyzzy", names) == (
