@@ -55,6 +55,8 @@ def text_of(architecture: Any) -> str:
 
 def run_folder(text: str) -> Path | None:
     """The folder that a text names, itself or by a result.json in it; None for other texts."""
+    if not text.strip():
+        return None  # not the current folder
     path = expanded(text)
     with suppress(OSError, ValueError):  # no path at all
         if path.name == RESULT and path.is_file():

@@ -108,6 +108,12 @@ def test_a_result_is_told_apart_from_what_it_ended_in(function: Callable[..., ob
         function(SimpleNamespace(seed_architecture=ARCH))
 
 
+@pytest.mark.parametrize("text", ["", " "])
+def test_an_empty_text_is_not_the_current_folder(text: str) -> None:
+    with pytest.raises(ValueError, match=f"architecture text '{text}' has 1 part"):
+        find_architecture(text)
+
+
 def test_an_unknown_text() -> None:
     with pytest.raises(ValueError, match="did you mean 'timm:resnet18'"):
         find_architecture("timm:resnet81")
