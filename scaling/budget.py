@@ -24,6 +24,7 @@ _SUFFIXES: dict[str, tuple[int, Unit]] = {
 _TEXT = re.compile(r"\s*([0-9]{1,15}(?:\.[0-9]{1,15})?(?:[eE]\+?[0-9]{1,2})?)\s*([KMGkmg]?)\s*")
 _TIME = re.compile(r"\s*([0-9]{1,15}(?:\.[0-9]{1,15})?)(ms|s)\s*")
 _TIME_UNITS = {"ms": 1.0, "s": 1000.0}
+_MOST = 10**17
 _MIN_WITHOUT_SUFFIX = 100_000  # a smaller plain number is missing its suffix
 _MIN_PLAIN_MACS = 10**9  # larger plain numbers are multiply-adds, as with G
 
@@ -66,8 +67,11 @@ class Budget:
         if self.unit not in UNIT_NAMES:
             raise ValueError(f"unit {self.unit!r} is not one of {', '.join(UNIT_NAMES)}")
         amount: Any = self.amount  # may be NumPy's
-        if isinstance(amount, bool) or not isinstance(amount, Integral) or amount < 1:
-            raise ValueError(f"a budget's amount must be a whole number from 1, got {amount}")
+        whole = isinstance(amount, Integral) and not isinstance(amount, bool)
+        if not whole or not 1 <= amount <= _MOST:
+            raise ValueError(
+                f"a budget's amount must be a whole number from 1 to 10^17, got {amount}"
+            )
         object.__setattr__(self, "amount", int(amount))
 
     @classmethod

@@ -24,6 +24,7 @@ _THIRDS: Final = 3  # groups of blocks of an AutoFormer
 _WIDTHS: Final = (1, 4096)
 _COUNTS: Final = (1, 256)
 _RATIOS: Final = (0.125, 64.0)
+_DECIMALS: Final = 6  # of ratios
 #: Type of a number in a text -> its form, and what a text of another form lacks.
 _FORMS: Final[Mapping[type, tuple[str, str]]] = {
     int: (r"[0-9]{1,5}", "whole number of up to 5 digits"),
@@ -124,6 +125,7 @@ class PitArchitecture(_Family):
     def __post_init__(self) -> None:
         _check("base_dim", [self.base_dim], _WIDTHS)
         _check("mlp_ratio", [self.mlp_ratio], _RATIOS)
+        object.__setattr__(self, "mlp_ratio", round(self.mlp_ratio, _DECIMALS))
         _check("depth", self.depths, _COUNTS)
         _check("heads", self.heads, _COUNTS)
         for name, values in (("depths", self.depths), ("heads", self.heads)):
@@ -191,6 +193,8 @@ class AutoFormerArchitecture(_Family):
         _check("number of blocks", [len(self.heads)], _COUNTS)
         _check("heads", self.heads, _COUNTS)
         _check("mlp_ratio", self.mlp_ratios, _RATIOS)
+        ratios = tuple(round(ratio, _DECIMALS) for ratio in self.mlp_ratios)
+        object.__setattr__(self, "mlp_ratios", ratios)
         if len(self.heads) != len(self.mlp_ratios):
             raise ValueError(
                 f"{one_line(str(self))} has heads for {len(self.heads)} blocks and ratios for "

@@ -30,6 +30,15 @@ def pits(draw):
     return PitArchitecture(draw(st.integers(1, 64)), draw(ratios), depths, heads)
 
 
+def test_ratios_have_the_decimals_of_texts() -> None:
+    for arch in (
+        PitArchitecture(32, 10 / 3, (2, 6, 4), (2, 4, 8)),
+        AutoFormerArchitecture(48, (3,), (10 / 3,)),
+    ):
+        assert "3.333333" in str(arch)
+        assert type(arch).parse(str(arch)) == arch
+
+
 @st.composite
 def autoformers(draw):
     heads = tuple(draw(st.lists(st.sampled_from([1, 2, 3, 4, 6, 12]), min_size=1, max_size=20)))
