@@ -98,7 +98,8 @@ class Comparison:
         if settings:
             yield Table(["setting", *numbers], settings, "Settings that differ")
         else:
-            yield "no settings differ"
+            alike = len({run.kind for run in self.runs}) == 1
+            yield "no settings differ" if alike else "no settings that all have differ"
         shown = [name for name, values in self.results.items() if _differs(values)]
         columns = [f"{place} − 1" for place in numbers[1:]]
         rows: list[list[Cell]] = [
@@ -112,8 +113,8 @@ class Comparison:
         if rows:
             yield Table(["", *numbers, *columns], rows, "Results")
         same = len(self.results) - len(shown)
-        equal = f"{quantity(same, 'more result')} {'is' if same == 1 else 'are'} the same"
-        yield f"{equal}; intervals are of 95 % unless they say otherwise"
+        equal = f"{quantity(same, 'more result')} {'is' if same == 1 else 'are'} the same; "
+        yield f"{equal * bool(same)}intervals are of 95 % unless they say otherwise"
         yield from self._notes()
 
     def _difference(self, name: str, place: int) -> Cell:

@@ -118,6 +118,15 @@ def test_what_differs_in_a_kind_is_told(kind: Kind, tmp_path: Path) -> None:
     assert table.rows[0][0] == name
 
 
+def test_runs_of_two_kinds_may_have_no_setting_that_both_have(tmp_path: Path) -> None:
+    kinds = (BuildResult, CorrelationResult)
+    found = compare(*(stored(kind, tmp_path / kind.kind) for kind in kinds))
+    lines = list(dataclasses.replace(found, settings={}, results={}).summary())
+    assert lines[2:4] == [
+        "no settings that all have differ", "intervals are of 95 % unless they say otherwise"
+    ]  # fmt: skip
+
+
 def a_test(answers: Sequence[Answer], digest: str = "12", **changes: Any) -> EvaluationResult:
     """A test with these answers, in memory."""
     result: EvaluationResult = RIGHT[EvaluationResult][0]
