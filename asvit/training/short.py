@@ -1,9 +1,10 @@
 """Short training from scratch on images in memory, with one plain recipe."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -176,13 +177,10 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, ob
 
     Without are vectors, and what the network or a part of it spares, such as position embeddings.
     """
-    spared = {
-        id(parameter)
-        for module in model.modules()
-        if (names := getattr(module, "no_weight_decay", set)())
-        for name, parameter in module.named_parameters()
-        if name in names
-    }
+    spared = set[int]()
+    for module in model.modules():
+        if names := cast("Collection[str]", getattr(module, "no_weight_decay", set)()):
+            spared |= {id(weight) for name, weight in module.named_parameters() if name in names}
     groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
     for parameter in model.parameters():
         if parameter.requires_grad:
