@@ -178,7 +178,7 @@ class Limits:
                 return candidate
             outside(candidate, excess)
             excesses.append(excess)
-            if len(excesses) == _FEW and min(excesses).share > _TIMES:
+            if len(excesses) == _FEW and _TIMES < min(excesses).share < math.inf:
                 break  # to find the width of each may take a second
         raise ValueError(
             f"none of {len(excesses):,} architectures drawn is within the limits; the nearest "
