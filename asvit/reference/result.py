@@ -1,15 +1,14 @@
 """The result of a correlation, and ``values.csv`` beside it: the values, row by row."""
 
+from __future__ import annotations
+
 import hashlib
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Self
 
 from asvit.core.files import read_text
 from asvit.core.results import PairedDifference, Result
@@ -24,9 +23,13 @@ from asvit.reference.settings import (
     parts,
 )
 from asvit.reference.table import Target
-from proxies import PROXIES
+from proxies.registry import PROXIES
 from proxies.tables import csv_text, read_table
 from proxies.text import shown
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _LONGEST_NAME = 100  # characters of a measure in the name of a file
 ACCURACY = "accuracy:"  # before the name of a target in the header
@@ -60,6 +63,8 @@ class Values:
 
     def ranked(self, measure: str, rows: NDArray[Any]) -> NDArray[np.float64]:
         """The values of a measure in rows, by place or mask; a rank sum ranks these alone."""
+        import numpy as np
+
         from asvit.reference.statistics import oriented, rank_sum
 
         columns: dict[str, NDArray[np.float64]] = {
@@ -185,6 +190,8 @@ class CorrelationResult(Result):
 
     def paired(self, other: Self) -> Mapping[str, PairedDifference]:
         """Differences of taus over the rows that both have values of, resampled together."""
+        import numpy as np
+
         from asvit.reference.statistics import paired_taus
 
         ours, theirs = self.values.rows, other.values.rows
