@@ -149,9 +149,9 @@ class EpochSession(ABC, Generic[Row]):
             images=self.origin.settings.batch_size,
             tell=lambda row: track("step", row, row.update),
         )
-        left = log.go_on(self.updates) if first else []
+        rows = log.go_on(self.updates) if first else []
         before: list[tuple[int, str, object]] = [
-            *((row.update, "step", row) for row in left),
+            *((row.update, "step", row) for row in rows),
             *((number * self.steps, "epoch", row) for number, row in enumerate(self.history, 1)),
         ]
         for number, series, row in sorted(before, key=lambda one: one[0]):  # wandb wants order

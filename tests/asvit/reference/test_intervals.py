@@ -47,9 +47,9 @@ def test_one_value_has_no_interval() -> None:
 
 def test_values_that_agree_have_no_interval() -> None:
     """Two trainings of the same rounded accuracy do not make it certain."""
-    found = contrast((1, [3.0, 3.0]), (-1, [1.0, 1.0]))
-    assert found.value == 2.0
-    assert all(map(math.isnan, found.interval))
+    alike = contrast((1, [3.0, 3.0]), (-1, [1.0, 1.0]))
+    assert alike.value == 2.0
+    assert all(map(math.isnan, alike.interval))
     part = contrast((0.5, [3.0, 3.0]), (0.5, [1.0, 2.0]))
     assert part.interval == pytest.approx([2.25 - 0.25 * 12.7062, 2.25 + 0.25 * 12.7062], rel=1e-4)
 

@@ -120,8 +120,8 @@ def test_what_differs_in_a_kind_is_told(kind: Kind, tmp_path: Path) -> None:
 
 def test_runs_of_two_kinds_may_have_no_setting_that_both_have(tmp_path: Path) -> None:
     kinds = (BuildResult, CorrelationResult)
-    found = compare(*(stored(kind, tmp_path / kind.kind) for kind in kinds))
-    lines = list(dataclasses.replace(found, settings={}, results={}).summary())
+    both = compare(*(stored(kind, tmp_path / kind.kind) for kind in kinds))
+    lines = list(dataclasses.replace(both, settings={}, results={}).summary())
     assert lines[2:4] == [
         "no settings that all have differ", "intervals are of 95 % unless they say otherwise"
     ]  # fmt: skip

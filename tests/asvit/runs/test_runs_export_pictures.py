@@ -175,8 +175,8 @@ def test_the_script_refuses_what_pillow_changes(tmp_path: Path) -> None:
     for path in {*images.iterdir()} - {good}:
         ended = run_script(tmp_path, "model.onnx", [path])
         assert (ended.returncode, ended.stdout) == (1, "")
-        told = f"{path} is not read as 4 channel(s) of numbers; save it as NPY\n"
-        assert ended.stderr == told
+        message = f"{path} is not read as 4 channel(s) of numbers; save it as NPY\n"
+        assert ended.stderr == message
 
 
 def test_the_file_names_the_classes_without_asvit(run: Path) -> None:

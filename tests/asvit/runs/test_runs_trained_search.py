@@ -201,13 +201,13 @@ def test_rows_beyond_a_limit_tell_the_predictor_but_are_no_finalists(
     fits: list[set[str]] = []
 
     class Recorded(Ridge):
-        def fit(self, architectures: Sequence[str], *given: Any) -> Ridge:
+        def fit(self, architectures: Sequence[str], *more: Any) -> Ridge:
             fits.append({*architectures})
-            return super().fit(architectures, *given)
+            return super().fit(architectures, *more)
 
     quick_predictor(monkeypatch.setattr, Recorded)
-    found = search(tmp_path / "second", reference=table.path, max_params=limit, trainings=7)
-    assert all(one.params <= limit for one in found.finalists)
+    second = search(tmp_path / "second", reference=table.path, max_params=limit, trainings=7)
+    assert all(one.params <= limit for one in second.finalists)
     assert fits
     assert all(beyond & texts for texts in fits)
 

@@ -303,18 +303,18 @@ def test_a_training_that_lost_its_start_is_another_run(
         if progress.unit == "epoch":  # of which there is no checkpoint yet
             raise KeyboardInterrupt
 
-    made = fake("wandb").made
-    given = {**TINY, "epochs": 1, "track": "wandb,tensorboard", "log_every": 1}
+    runs = fake("wandb").made
+    options = {**TINY, "epochs": 1, "track": "wandb,tensorboard", "log_every": 1}
     stopped = {"out": tmp_path / "run", "progress": stop}
     with pytest.raises(KeyboardInterrupt):
-        run_training(ARCH, **stopped, **given)
-    assert made[0].told
+        run_training(ARCH, **stopped, **options)
+    assert runs[0].told
     with pytest.raises(KeyboardInterrupt):
-        run_training(ARCH, **stopped, **{**given, "track": between})
-    run_training(ARCH, out=tmp_path / "run", seed=5, **given)
-    assert made[-1].given["id"] != made[0].given["id"]
-    assert made[-1].config["seed"] == 5
-    assert [step for values, step in made[-1].told if "step/loss" in values] == [1, 2, 3]
+        run_training(ARCH, **stopped, **{**options, "track": between})
+    run_training(ARCH, out=tmp_path / "run", seed=5, **options)
+    assert runs[-1].given["id"] != runs[0].given["id"]
+    assert runs[-1].config["seed"] == 5
+    assert [step for values, step in runs[-1].told if "step/loss" in values] == [1, 2, 3]
     assert [step for step, _ in events(tmp_path / "run")["step/loss"]] == [1, 2, 3]
     (hyperparameters,) = (tmp_path / "run" / "tensorboard").glob("*/hparams.yml")
     assert "seed: 5" in hyperparameters.read_text()

@@ -202,7 +202,7 @@ def test_a_trial_that_others_give_up_during_its_draw_is_left_to_them(
     make_search(study, lease=share, controller="random")
     ask = study.ask
 
-    def slow(*given: Any) -> optuna.Trial:
+    def slow(_dimensions: object) -> optuna.Trial:
         trial = ask()
         if not trial.number:
             study.tell(trial, state=TrialState.FAIL)  # as another process
