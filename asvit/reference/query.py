@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -19,7 +19,7 @@ from asvit.reference.settings import (
     direction,
     parts,
 )
-from asvit.reference.statistics import correlate, oriented
+from asvit.reference.statistics import correlate, oriented, ranked
 from asvit.reference.table import LEAST_ROWS, ReferenceTable
 from proxies import PROXIES, Score, get_proxy
 from proxies.messages import unknown
@@ -138,18 +138,18 @@ def gather(plan: Plan, settings: CorrelationSettings, journal: ScoreJournal) -> 
     table = plan.table
     texts = [table.architectures[row] for row in plan.rows]
     scores = [{name: journal.scores[text][name] for name in plan.measures} for text in texts]
-    values = Values(
+    measures = {name: tuple(float(of[name].value) for of in scores) for name in plan.measures}
+    every = range(len(texts))
+    columns = {name: tuple(ranked(measures, name, every).tolist()) for name in plan.shown}
+    return Values(
         architectures=tuple(texts),
         image_sizes=tuple(settings.image_size or table.image_sizes[row] for row in plan.rows),
         accuracies={
             name: tuple(table.accuracies[name][row] for row in plan.rows) for name in plan.targets
         },
-        measures={name: tuple(float(of[name].value) for of in scores) for name in plan.measures},
+        measures={**columns, **measures},
         reasons=tuple(map(_reason, scores)),
     )
-    every = np.full(len(texts), True)
-    columns = {name: tuple(values.ranked(name, every).tolist()) for name in plan.shown}
-    return replace(values, measures={**columns, **values.measures})
 
 
 def _reason(scores: Mapping[str, Score]) -> str:
@@ -181,8 +181,9 @@ def correlate_all(plan: Plan, values: Values, *, seed: int) -> list[Finding]:
     def finding(name: str, target: str) -> Finding:
         accuracies, better = np.array(values.accuracies[target]), direction(name)
         rated = np.isfinite(accuracies)
-        x, counts = values.ranked(name, rated), {n: column[rated] for n, column in rivals.items()}
-        correlation = correlate(x, accuracies[rated], better=better, counts=counts, seed=seed)
+        x, y = ranked(values.measures, name, rated), accuracies[rated]
+        counts = {count: column[rated] for count, column in rivals.items()}
+        correlation = correlate(x, y, better=better, counts=counts, seed=seed)
         return Finding(name, target, better, is_trivial(name), correlation)
 
     return sort_findings([finding(name, target) for target in plan.targets for name in plan.shown])

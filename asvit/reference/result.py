@@ -1,14 +1,12 @@
 """The result of a correlation, and ``values.csv`` beside it: the values, row by row."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from asvit.core.files import read_text
 from asvit.core.results import PairedDifference, Result
@@ -19,17 +17,12 @@ from asvit.reference.settings import (
     PLUS,
     CorrelationQuery,
     CorrelationSettings,
-    direction,
     parts,
 )
 from asvit.reference.table import Target
 from proxies.registry import PROXIES
 from proxies.tables import csv_text, read_table
 from proxies.text import shown
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 _LONGEST_NAME = 100  # characters of a measure in the name of a file
 ACCURACY = "accuracy:"  # before the name of a target in the header
@@ -60,19 +53,6 @@ class Values:
             places[(*key, seen[key])] = place
             seen[key] += 1
         return places
-
-    def ranked(self, measure: str, rows: NDArray[Any]) -> NDArray[np.float64]:
-        """The values of a measure in rows, by place or mask; a rank sum ranks these alone."""
-        import numpy as np
-
-        from asvit.reference.statistics import oriented, rank_sum
-
-        columns: dict[str, NDArray[np.float64]] = {
-            part: np.array(self.measures[part])[rows] for part in parts(measure)
-        }
-        if len(columns) == 1:
-            return columns[measure]
-        return rank_sum([oriented(column, direction(part)) for part, column in columns.items()])
 
     def to_csv(self) -> str:
         """The content of values.csv; numbers have all their digits."""
@@ -190,14 +170,14 @@ class CorrelationResult(Result):
 
     def paired(self, other: Self) -> Mapping[str, PairedDifference]:
         """Differences of taus over the rows that both have values of, resampled together."""
-        import numpy as np
-
         from asvit.reference.statistics import paired_taus
 
         ours, theirs = self.values.rows, other.values.rows
         common = [key for key in ours if key in theirs]
-        places = [np.array([rows[key] for key in common], dtype=int) for rows in (ours, theirs)]
-        sides = [*zip((self.values, other.values), places, strict=True)]
+        mine, its = (
+            (values.measures, [rows[key] for key in common])
+            for values, rows in ((self.values, ours), (other.values, theirs))
+        )
         known = {(row.measure, row.target) for row in other.correlations}
         differences = {}
         for row in self.correlations:
@@ -206,12 +186,10 @@ class CorrelationResult(Result):
                 continue
             if PLUS in row.measure and not PROXIES.keys() >= {*parts(row.measure)}:
                 continue  # the direction of another program's own measure is unknown
-            accuracies = np.array(self.values.accuracies[row.target])[places[0]]
-            columns = [values.ranked(row.measure, rows) for values, rows in sides]
-            whole = np.isfinite([accuracies, *columns]).all(axis=0)
-            mine, its = (values.ranked(row.measure, rows[whole]) for values, rows in sides)
-            if found := paired_taus(mine, its, accuracies[whole], better=row.better):
-                value, (low, high), count = found
+            accuracy = self.values.accuracies[row.target]
+            accuracies = [accuracy[ours[key]] for key in common]
+            if difference := paired_taus(row.measure, mine, its, accuracies, better=row.better):
+                value, (low, high), count = difference
                 differences[_tau_name(row.measure, row.target)] = PairedDifference(
                     value, low, high, count, "rows that both measured"
                 )

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from itertools import compress
 from typing import Any, cast
 
 import numpy as np
@@ -16,11 +17,13 @@ from asvit.reference.findings import (
     Within,
     highest,
 )
+from asvit.reference.settings import direction, parts
 from asvit.reference.table import LEAST_ROWS
 from proxies.registry import Better
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.bool_]  # mask of the rows in a group
+Measured = tuple[Mapping[str, Sequence[float]], Sequence[int]]  # values by measure; places of rows
 
 _SIZES = ("params", "macs")  # counts by which rows are divided into thirds
 
@@ -93,17 +96,22 @@ def correlate(
 
 
 def paired_taus(
-    ours: ArrayLike, theirs: ArrayLike, accuracies: ArrayLike, *, better: Better
+    measure: str, ours: Measured, theirs: Measured, accuracies: ArrayLike, *, better: Better
 ) -> tuple[float, Interval, int] | None:
-    """Tau of a measure minus that of another one, with its interval and the number of rows.
+    """Tau of a measure in a run minus that in another, with its interval and the number of rows.
 
     Both are taken over the rows where each has a value, and over the same resamples. None where
-    these cannot be ranked. Arguments as :func:`correlate`.
+    these cannot be ranked. A run has the values of its measures, and the places of the rows of
+    ``accuracies``; the others as :func:`correlate`.
     """
-    x, other = oriented(ours, better), oriented(theirs, better)
     y = np.asarray(accuracies, dtype=np.float64)
-    whole = np.isfinite(x) & np.isfinite(other) & np.isfinite(y)
-    x, other, y = x[whole], other[whole], y[whole]
+    one, another = (ranked(measures, measure, rows) for measures, rows in (ours, theirs))
+    whole = np.isfinite(y) & np.isfinite(one) & np.isfinite(another)
+    x, other = (
+        oriented(ranked(measures, measure, [*compress(rows, whole)]), better)
+        for measures, rows in (ours, theirs)
+    )
+    y = y[whole]
     if _nothing_to_rank(x, y) or _nothing_to_rank(other, y):
         return None
     weights = resamples(len(x), 2000, seed=0)
@@ -280,6 +288,16 @@ def taus_within(
             )
         )
     return tuple(results)
+
+
+def ranked(
+    measures: Mapping[str, Sequence[float]], name: str, rows: Rows | Sequence[int]
+) -> Array:
+    """The values of a measure in rows, by place or mask; a rank sum ranks these alone."""
+    columns: dict[str, Array] = {part: np.asarray(measures[part])[rows] for part in parts(name)}
+    if len(columns) == 1:
+        return columns[name]
+    return rank_sum([oriented(column, direction(part)) for part, column in columns.items()])
 
 
 def rank_sum(columns: Sequence[Array]) -> Array:
