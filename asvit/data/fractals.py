@@ -76,6 +76,12 @@ def fractal_image(seed: int, label: int, instance: int, *, size: int) -> NDArray
     return paint(counts, hue, look)
 
 
+def check_classes(classes: int) -> None:
+    """Refuse a number of classes that there are none of, or too many."""
+    if not 1 <= classes <= MAX_CLASSES:
+        raise ValueError(f"{classes} fractal classes; use 1 to {MAX_CLASSES}")
+
+
 class FractalDataset(LabelledImages):
     """Fractal images as a dataset, in the order class 0, 1, ..., class 0, 1, ...
 
@@ -103,8 +109,7 @@ class FractalDataset(LabelledImages):
         transform: Transform | None = None,
         cache: Path | None = None,
     ) -> None:
-        if not 1 <= classes <= MAX_CLASSES:
-            raise ValueError(f"{classes} fractal classes; use 1 to {MAX_CLASSES}")
+        check_classes(classes)
         if per_class < 1:
             raise ValueError(f"{per_class} images per class; use 1 or more")
         if image_size < MIN_SIZE:

@@ -16,7 +16,7 @@ from asvit.core.files import expanded, split_reading
 from asvit.core.threads import in_order, or_reason
 from asvit.data.base import LabelledImages, Progress, balanced_choice
 from asvit.data.files import FolderDataset
-from asvit.data.fractals import DEFAULT_CLASSES, MAX_CLASSES, MIN_SIZE, FractalDataset
+from asvit.data.fractals import DEFAULT_CLASSES, MIN_SIZE, FractalDataset, check_classes
 from asvit.data.headers import refuse_unreadable
 from asvit.data.kinds import MEAN, STD, Array
 from asvit.data.libraries import open_digits, open_hub, open_torchvision
@@ -194,8 +194,7 @@ def fractal_classes(spec: str, wanted: int | None = None) -> int:
     number = int(text)
     if wanted not in (None, number):
         raise ValueError(f"{wanted} classes requested, but {spec!r} has {number}")
-    if not 1 <= number <= MAX_CLASSES:
-        raise ValueError(f"{number} fractal classes; use 1 to {MAX_CLASSES}")
+    check_classes(number)
     return number
 
 
