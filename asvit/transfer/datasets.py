@@ -174,10 +174,7 @@ def _read_coco(file: Path) -> Any:
         _check_types(coco, objects)
         for image in coco.imgs.values():
             image.update(height=_whole(image["height"]), width=_whole(image["width"]))
-    except (
-        *(AssertionError, AttributeError, IndexError, KeyError, OverflowError),
-        *(TypeError, ValueError),
-    ) as error:
+    except (AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         reason = f"{type(error).__name__}: {first_line(error)}"
         raise ValueError(f"{file} is not in COCO's format ({reason})") from error
     for o in objects:
@@ -210,7 +207,7 @@ def _check_types(coco: Any, objects: Sequence[Mapping[str, Any]]) -> None:
 
 def _whole(number: float) -> int:
     """A number of pixels, which some programs write as 40.0."""
-    if number != int(number):
+    if number % 1 != 0:
         raise ValueError(f"{number} is no whole number of pixels")
     return int(number)
 

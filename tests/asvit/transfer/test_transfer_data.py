@@ -138,7 +138,8 @@ def test_sizes_may_be_stored_as_fractions(tmp_path: Path) -> None:
     content = json.loads(file.read_text())
     outlined = {**content["annotations"][0], "segmentation": OBJECT["segmentation"], "id": 99}
     objects = [*content["annotations"], outlined]
-    for side, problem in ((40.0, ""), (40.5, "40.5 is no whole number"), (math.inf, "infinity")):
+    faults = {side: f"{side} is no whole number of pixels" for side in (40.5, math.inf)}
+    for side, problem in {40.0: "", **faults}.items():
         images = [{**image, "height": side, "width": side} for image in content["images"]]
         changed(file, images=images, annotations=objects)
         with pytest.raises(ValueError, match=problem) if problem else nullcontext():
