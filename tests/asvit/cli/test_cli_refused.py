@@ -28,7 +28,7 @@ CORRELATE = "correlate --reference vitbench101-pit"
 DRY = "search --space asvit-tiny --steps 7 --data gaussian --dry-run --quiet"
 TRAIN = shlex.join(["train", TRAINED, *QUICK, "--quiet", "--out", "trained"])
 BUILD = shlex.join([*RUNS["reference build"], "--out", "run"])
-LEFT = ("trained", "trained/.kind", "trained/.lock", "trained/settings.toml")
+LEFT = ("trained", "trained/.kind", "trained/.lock")
 SUPERNET = shlex.join([*RUNS["supernet train"], "--out", "run"])
 
 #: Start of a command -> how it goes on, its exit code, and words of the line. ``{train}`` and
