@@ -6,8 +6,6 @@ RUNS_FOLDER = "runs"  # folder of those without --out
 MARKER = ".kind"  # text file with the kind of run
 RESULT = "result.json"
 REPORT = "report.html"
-SETTINGS = "settings.toml"
-COMMAND = "command"  # key of it: the words of the command
 
 # Of a search.
 JOURNAL = "study.journal"

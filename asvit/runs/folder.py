@@ -26,7 +26,6 @@ from asvit.core.run_files import (
     REPORT,
     RESULT,
     RUNS_FOLDER,
-    SETTINGS,
     TENSORBOARD,
     TRACKED,
     figure_files,
@@ -90,7 +89,7 @@ class RunFiles:
     @property
     def names(self) -> tuple[str, ...]:
         """All of them, in the order in which they are removed: the state last."""
-        return (RESULT, REPORT, SETTINGS, TRACKED, *self.early, *self.outputs, self.state)
+        return (RESULT, REPORT, TRACKED, *self.early, *self.outputs, self.state)
 
 
 def known_files() -> tuple[RunFiles, ...]:
@@ -116,7 +115,7 @@ def check_folder(folder: Path, files: RunFiles, *, fresh: bool, elsewhere: bool 
     if fresh or elsewhere or has_state(folder, files):
         return
     for name in files.names:
-        if os.path.lexists(folder / name) and name not in (SETTINGS, TRACKED, *files.early):
+        if os.path.lexists(folder / name) and name not in (TRACKED, *files.early):
             raise ValueError(
                 f"run folder {folder} has {name} but not {files.state}; put it back, {ELSEWHERE}"
             )

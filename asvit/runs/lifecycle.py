@@ -26,11 +26,10 @@ from asvit.core.display import in_notebook, progress_display
 from asvit.core.files import check_plain
 from asvit.core.progress import Progress, Tell, ignore
 from asvit.core.results import NO_FOLDER
-from asvit.core.run_files import REPORT, RESULT, SETTINGS
+from asvit.core.run_files import REPORT, RESULT
 from asvit.core.versions import stored_code, with_code
 from asvit.runs.folder import claimed, remove_files, seems_usable
 from asvit.runs.reporting import write_report
-from asvit.runs.settings_file import write_settings
 
 if TYPE_CHECKING:
     from asvit.runs.run import J, R, Run, S
@@ -79,7 +78,6 @@ def _perform(run: Run[S, R, J]) -> R:
         result = stored_result(run, store)
         if result is None:
             _start(run, store, values)
-            _write_settings(run)
             result = run.execute(store, _timed(run))
             _finish(run, result)
         whole = run.conclude(store, result)
@@ -87,8 +85,6 @@ def _perform(run: Run[S, R, J]) -> R:
             _finish(run, whole)
         if run.kept and run.first() and not (folder / REPORT).exists():
             write_report(type(run), folder)
-        if not (folder / SETTINGS).exists():
-            _write_settings(run)
     return whole
 
 
@@ -189,12 +185,6 @@ def _start(run: Run[S, Any, J], store: J, values: Mapping[str, Any] | None) -> N
         versions = with_code({**run.versions(before.get("versions")), **gpus}, run.code)
         if store.start(run.settings, **now, versions=versions):
             return
-
-
-def _write_settings(run: Run[Any, Any, Any]) -> None:
-    """Write the command as a file."""
-    if run.first():
-        write_settings(run)
 
 
 def _timed(run: Run[Any, Any, Any]) -> Tell:

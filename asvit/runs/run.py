@@ -143,6 +143,8 @@ class Run(ABC, Generic[S, R, J]):
     fresh: bool = setting(False, "Start over instead of continuing the run.", repeats=False)
     progress: Tell = ignore  #: called as the run goes on
     may_move: Sequence[str] = ()  #: settings that may name the same images by another path
+    #: Options that were not typed and follow from other runs, with what to type for them to go on.
+    implied: Mapping[str, object] = dataclasses.field(default_factory=dict)
     #: Folder in place of the run folder while a run goes on that is not kept.
     scratch: Path | None = dataclasses.field(default=None, init=False)
     #: Whether this call has done any work, rather than found its result.

@@ -58,7 +58,10 @@ class EvolutionAlgorithm(EvolutionRun):
     def make(cls, preset: str = "default", **values: Any) -> Self:
         """As the base does; without a supernet, with the newest finished one."""
         run = super().make(preset, **values)
-        return run if run.supernet else replace(run, supernet=newest_run("supernet"))
+        if run.supernet:
+            return run
+        supernet = newest_run("supernet")
+        return replace(run, supernet=supernet, implied={"supernet": supernet})
 
     def resolved(self) -> Self:
         """With the limit of multiply-adds that follows from the supernet, unless one was given."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, Self, TypeVar
 
+from asvit.architectures.genotype import EXAMPLE
 from asvit.core.console import quantity
 from asvit.core.continuing import without_places
 from asvit.core.progress import Track, image_progress
@@ -52,6 +53,9 @@ class SharedAlgorithm(SharedRun[S, R]):
             return super().make(preset, **values)
         with wrong_option():
             typed = text_of(values["architecture"])
+        checked = {**values, "architecture": typed or EXAMPLE}
+        super().make(preset, **checked)  # refuses wrong options before any run is looked for
+        with wrong_option():
             start = find_architecture(typed)
         if start.warning and not (values.get("attention") or values.get("ffn")):
             logger.warning(start.warning)

@@ -67,7 +67,7 @@ def test_evolve_leaves_a_report_and_tables(evolved: tuple[Path, Result]) -> None
     names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
     assert names == {
         "accuracies.jsonl", "costs.csv", "costs.svg", "generations.csv", "generations.svg",
-        "inherited.safetensors", "report.html", "result.json", "settings.toml", "trials.csv",
+        "inherited.safetensors", "report.html", "result.json", "trials.csv",
     }  # fmt: skip
     rows = (folder / "trials.csv").read_text().splitlines()
     assert rows[0] == "number,generation,origin,architecture,path,macs,validation"

@@ -82,7 +82,7 @@ def test_the_run_folder(trained: tuple[Path, Result]) -> None:
     assert names == {
         "checkpoint.safetensors", "best.safetensors", "model.safetensors", "metrics.csv",
         "metrics.jsonl", "result.json", "checkpoint.previous.safetensors", "predictions.json",
-        "report.html", "settings.toml", "metrics_steps.csv", "predictions.csv",
+        "report.html", "metrics_steps.csv", "predictions.csv",
         *figure_files(TrainRun.files.figures),
     }  # fmt: skip
     rows = (folder / "metrics.csv").read_text().splitlines()

@@ -469,7 +469,7 @@ def test_real_networks_end_in_a_report(tmp_path: Path, monkeypatch: pytest.Monke
     assert result.failures == 0
     made = {path.name for path in (tmp_path / "run").iterdir()}
     assert made == {
-        ".kind", ".lock", "study.journal", "trials.csv", "result.json", "settings.toml", REPORT,
+        ".kind", ".lock", "study.journal", "trials.csv", "result.json", REPORT,
         *figure_files(SearchRun.files.figures[:-1]),  # the last is of a predictor
     }  # fmt: skip
     rows = read_trials(tmp_path / "run" / "trials.csv")
