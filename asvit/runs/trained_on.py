@@ -14,7 +14,7 @@ from asvit.core.run_files import CHECKPOINT, PICTURES, PRETRAINED_WEIGHTS, RESUL
 from asvit.core.threads import in_order
 from asvit.data.base import LabelledImages, Progress, SubsetImages
 from asvit.data.copies import file_digest, twins
-from asvit.data.files import TRAIN, VALIDATION
+from asvit.data.layouts import TRAIN, VALIDATION
 from asvit.data.sources import KINDS, open_dataset
 from asvit.data.tables import ListedDataset, is_table
 from asvit.runs.folder import kind_in
