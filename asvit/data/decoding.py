@@ -19,6 +19,14 @@ from asvit.data.kinds import GREY, PICTURES, RGB, ImageKind, Picture, the_same
 #: programs, such as PostScript to Ghostscript.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP", "AVIF")
 
+#: Endings of files that are images: of these formats, as Pillow knows them, and of arrays.
+ENDINGS = frozenset(
+    (
+        *(end for end, form in Image.registered_extensions().items() if form in FORMATS),
+        *(".npy", ".npz"),
+    )
+)
+
 #: Pixels of the largest image that is read: 120 million, which take up to 2 GB. A small file may
 #: hold any number of equal ones; photographs have up to 108 million.
 MOST_PIXELS = 120_000_000

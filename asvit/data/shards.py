@@ -17,10 +17,10 @@ from typing import IO, NamedTuple, cast
 
 import numpy as np
 
-from asvit.core.files import IMAGE_ENDINGS, expanded
+from asvit.core.files import expanded
 from asvit.data.base import Extent, LabelledImages, naming
 from asvit.data.copies import read_extent
-from asvit.data.decoding import check_open, kind_of_images, read_open
+from asvit.data.decoding import ENDINGS, check_open, kind_of_images, read_open
 from asvit.data.kinds import ImageKind, Picture
 from asvit.data.texts import Texts, composed
 from proxies.messages import first_line
@@ -147,12 +147,12 @@ def _samples(shard: Path) -> Iterator[tuple[_Member, str]]:
         folder, _, name = member.name.rpartition("/")
         key, _, ending = name.partition(".")
         place = f"{folder}/{key}"
-        if f".{ending.lower()}" in IMAGE_ENDINGS:
+        if f".{ending.lower()}" in ENDINGS:
             files = images
         elif ending == _LABEL:
             files = labels
         else:
-            if f".{ending.lower().rpartition('.')[2]}" in IMAGE_ENDINGS:
+            if f".{ending.lower().rpartition('.')[2]}" in ENDINGS:
                 others[place] = member
             continue
         if place in files:
@@ -164,7 +164,7 @@ def _samples(shard: Path) -> Iterator[tuple[_Member, str]]:
     for key in labels.keys() - images.keys():
         raise ValueError(
             f"{shard} has {shown(labels[key].name)} without an image beside it, which has the "
-            f"name up to the first dot and an ending of {', '.join(IMAGE_ENDINGS)}"
+            "name up to the first dot and the ending of an image"
         )
     for key in others.keys() - images.keys():  # of other samples such an image is a further file
         raise ValueError(
@@ -207,7 +207,7 @@ def _members(shard: Path) -> list[_Member]:
             member = _Member(entry.name, entry.offset_data, entry.size)
         elif entry.islnk() and entry.linkname in files:
             member = files[entry.linkname]._replace(name=entry.name)
-        elif entry.name.endswith((*IMAGE_ENDINGS, f".{_LABEL}")) and not entry.isdir():
+        elif entry.name.endswith((*ENDINGS, f".{_LABEL}")) and not entry.isdir():
             raise ValueError(
                 f"{shard} has {shown(entry.name)} as a link or a sparse file; store its content"
             )

@@ -83,6 +83,13 @@ class Images:
         """SHA-256 of the pixels, in hexadecimal."""
         return hashlib.sha256(self.pixels.contiguous().numpy().data).hexdigest()
 
+    @cached_property
+    def groups(self) -> NDArray[np.int64]:
+        """A number for each image, equal for equal pixels."""
+        rows = self.pixels.flatten(1).contiguous().numpy()
+        digests = [hashlib.blake2b(row.data).hexdigest() for row in rows]
+        return np.unique(digests, return_inverse=True)[1]
+
 
 def load_images(
     spec: str,

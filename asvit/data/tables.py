@@ -11,8 +11,9 @@ from urllib.parse import quote, unquote
 import numpy as np
 
 from asvit.data.copies import file_digest
-from asvit.data.files import PARTS, TRAIN, ImageFiles
+from asvit.data.files import ImageFiles
 from asvit.data.kinds import Picture
+from asvit.data.layouts import PARTS, TRAIN
 from asvit.data.texts import Texts, composed
 from proxies.messages import first_line
 from proxies.tables import csv_text, read_cells

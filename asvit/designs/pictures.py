@@ -28,9 +28,9 @@ from asvit.data.copies import (
     sets_of_equal,
     some_of,
 )
-from asvit.data.files import TEST, TRAIN, VALIDATION
 from asvit.data.fractals import FractalDataset
 from asvit.data.kinds import GREY, size_of
+from asvit.data.layouts import TEST, TRAIN, VALIDATION
 from asvit.data.sources import are_fractals, fractal_classes, open_dataset
 from asvit.data.tables import (
     ListedDataset,

@@ -112,7 +112,7 @@ def failure(why: str) -> Outcome:
 
 
 def load_all(settings: BuildSettings, progress: Progress | None = None) -> Images:
-    """The training and test images of a table; it warns of equal ones in both."""
+    """The training and test images of a table; it warns of copies, which are left out."""
     images = load_images(
         settings.images,
         count=settings.train_images + settings.test_images,

@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from asvit.core.codec import MALFORMED
 from asvit.core.continuing import ELSEWHERE
-from asvit.core.files import IMAGE_ENDINGS, check_plain, oddity, sync_folder, write_text
+from asvit.core.files import check_plain, oddity, sync_folder, write_text
 from asvit.core.results import RUNS, article, stored_content
 from asvit.core.run_files import (
     MARKER,
@@ -202,13 +202,14 @@ def _picture_in(folder: Path) -> Path | None:
     """
     if not folder.is_dir():
         return None
-    from asvit.data.files import split_folders  # imports torch
+    from asvit.data.decoding import ENDINGS  # imports torch
+    from asvit.data.layouts import is_part
 
-    parts = (_folders_in(folder / name) for name in split_folders(folder))
-    inside = chain(_folders_in(folder), *parts)
-    places = (place for place in (folder, *inside) if not (place / MARKER).exists())
+    inside = _folders_in(folder)
+    of_parts = (_folders_in(path) for path in inside if is_part(path.name))
+    places = (p for p in (folder, *inside, *chain(*of_parts)) if not (p / MARKER).exists())
     paths = (path for place in places for path in place.iterdir())
-    return next((path for path in paths if path.suffix.lower() in IMAGE_ENDINGS), None)
+    return next((path for path in paths if path.suffix.lower() in ENDINGS), None)
 
 
 def _folders_in(folder: Path) -> Sequence[Path]:

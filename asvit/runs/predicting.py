@@ -21,7 +21,7 @@ from asvit.core.run_files import RESULT
 from asvit.core.threads import in_order
 from asvit.core.versions import missing
 from asvit.data.decoding import read_as
-from asvit.data.files import find_images
+from asvit.data.folders import find_images
 from asvit.data.kinds import ImageKind, Picture
 from asvit.export.formats import CONFIG, FORMATS, IMAGE, INPUT, OUTPUT, PROBABILITIES
 from asvit.export.reload import by_torch, fixed_batch, onnx_session, run_onnx, takes_pictures

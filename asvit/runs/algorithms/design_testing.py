@@ -12,8 +12,8 @@ from asvit.core.answers import Answer, write_answers
 from asvit.core.continuing import ELSEWHERE
 from asvit.core.run_files import ANSWERS, PREDICTIONS
 from asvit.data.decoding import read_as
-from asvit.data.files import TEST
 from asvit.data.kinds import ImageKind
+from asvit.data.layouts import TEST
 from asvit.data.preparation import shown_channels
 from asvit.designs.pictures import LEAST_TESTED, PictureList, in_words
 from asvit.designs.stages import Choice, FinalTest, PictureFacts, Share

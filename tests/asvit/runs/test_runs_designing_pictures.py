@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from asvit.data.files import TEST
 from asvit.data.fractals import FractalDataset
+from asvit.data.layouts import TEST
 from asvit.data.tables import ListedDataset
 from asvit.data.training_sets import open_training_sets
 from asvit.designs import fractals
@@ -437,8 +437,8 @@ def test_a_layout_whose_parts_do_not_suit_is_refused(tmp_path: Path, fakes: Fake
         design(tmp_path / "few", max_params="1M", out=tmp_path / "run")
     dry = run("design", "--data", tmp_path / "few", "--max-params", "1M", "--dry-run")
     assert "class 'class0' has 3 readable picture(s) to train on; it needs 4" in dry.stderr
-    write_pictures(tmp_path / "other" / "train", classes=3)
-    write_pictures(tmp_path / "other" / "test", classes=2)
+    write_pictures(tmp_path / "other" / "train", classes=2)
+    write_pictures(tmp_path / "other" / "test", classes=3)
     with pytest.raises(ValueError, match=r"class 'class2' of .* is missing"):
         design(tmp_path / "other", max_params="1M", out=tmp_path / "none")
     assert not (tmp_path / "none").exists()
@@ -455,10 +455,12 @@ def test_a_test_of_one_picture_is_refused_before_anything_is_trained(
 
 
 def test_pictures_that_do_not_suit_are_refused(tmp_path: Path) -> None:
-    one = write_pictures(tmp_path / "one" / "train").parent
+    alone = write_pictures(tmp_path / "alone" / "train").parent
+    one = write_pictures(tmp_path / "one", classes=1)
     few = write_pictures(tmp_path / "few", each=4)
     for folder, words in (
-        (one, "of one class, 'train'; give a folder with"),
+        (alone, "holds 'train' alone; add 'val', or give"),
+        (one, "of one class, 'class0'; give a folder with"),
         (few, r"has \d readable picture\(s\)"),
     ):
         with pytest.raises(ValueError, match=words):

@@ -11,7 +11,7 @@ from torch import nn
 
 from asvit.data import MEAN, STD
 from asvit.data.copies import file_digest
-from asvit.data.files import TRAIN
+from asvit.data.layouts import TRAIN
 from asvit.data.tables import ListedImage, list_text
 from asvit.designs.journal import DesignJournal
 from asvit.networks import Network, WeightsFile

@@ -21,7 +21,7 @@ from asvit.core.answers import read_answers
 from asvit.core.results import NO_FOLDER
 from asvit.data import Preparation
 from asvit.data.copies import file_digest
-from asvit.data.files import TEST, TRAIN
+from asvit.data.layouts import TEST, TRAIN
 from asvit.data.tables import ListedImage, list_text
 from asvit.evaluation.result import EvaluationResult
 from asvit.networks import Network, WeightsFile

@@ -11,14 +11,16 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from torch import Tensor, nn
 
 from asvit.core.run_files import SUPERNET_WEIGHTS
+from asvit.data import open_dataset
 from asvit.training.short import Recipe
 from asvit.training.supernets.file import Origin, SupernetFile
 from asvit.training.supernets.settings import SupernetSettings
 from asvit.training.supernets.single_path import SupernetTraining
-from asvit.training.supernets.splits import load_splits, split
+from asvit.training.supernets.splits import load_splits, places_to_train_on, split
 
 RECIPE = Recipe(steps=14, batch_size=6, warmup=3, shift=1, flip=True, weight_decay=0.3)
 
@@ -186,6 +188,26 @@ def test_images_come_in_three_parts() -> None:
     assert len(every.flatten(1).unique(dim=0)) == 35
     again = load_splits(SupernetSettings.make(**SMALL))
     assert torch.equal(again.test[0], parts.test[0])
+
+
+def test_copies_are_in_one_part_and_what_was_trained_on_is_known(tmp_path: Path) -> None:
+    content = [(number, label, number < 5) for number in range(15) for label in range(2)]
+    for number, label, copied in content:
+        folder = tmp_path / f"class{label}"
+        folder.mkdir(exist_ok=True)
+        for name in ["a"] + ["b"] * copied:
+            picture = Image.new("RGB", (16, 16), (9 * number, 99 * label, 0))
+            picture.save(folder / f"{name}{number}.png")
+    settings = SupernetSettings.make(**{**SMALL, "train_images": 25}, data=str(tmp_path))
+    parts, images = load_splits(settings), open_dataset(str(tmp_path))
+    colours = [
+        {tuple(image[:, 0, 0].tolist()) for image in pixels}
+        for pixels, _ in (parts.train, parts.validation, parts.test)
+    ]
+    assert not colours[0] & colours[1] | colours[0] & colours[2] | colours[1] & colours[2]
+    places = places_to_train_on(settings, images.labels)
+    trained = {images.picture(place).getpixel((0, 0)) for place in places}
+    assert (len(places), len(trained)) == (len(parts.train[1]), len(colours[0]))
 
 
 def test_images_without_classes_are_refused() -> None:
