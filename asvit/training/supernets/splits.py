@@ -59,6 +59,7 @@ def load_splits(settings: SupernetSettings, *, progress: Progress | None = None)
         count=settings.train_images + sum(held_out),
         image_size=settings.image_size,
         seed=settings.seed,
+        fit=settings.fit,
         progress=progress,
     )
     if images.own_statistics:

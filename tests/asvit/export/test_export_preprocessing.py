@@ -19,8 +19,8 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as tvf
 
 from asvit.data.decoding import read_as
-from asvit.data.kinds import FIRST, LAST, NUMBERS, PICTURES, RGB, ImageKind
-from asvit.data.preparation import Preparation
+from asvit.data.kinds import FIRST, LAST, MEAN, NUMBERS, PICTURES, RGB, ImageKind
+from asvit.data.preparation import CROP_MODES, Preparation
 from asvit.export.script import script_for
 from asvit.training.images.augmentation import Augmentation
 
@@ -84,12 +84,26 @@ def test_pixels_are_those_of_pillow_to_the_last_bit(
     np.testing.assert_array_equal(found, transform(Image.fromarray(pixels)).numpy())
 
 
-@pytest.mark.parametrize("size", [(90, 61), (20, 150), (9, 300)])
-def test_squashed_pictures_are_those_of_pillow_to_the_last_bit(size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("mode", CROP_MODES)
+@pytest.mark.parametrize("crop", [1.0, 0.8])
+@pytest.mark.parametrize("size", [(90, 61), (20, 150), (9, 300), (1, 500), (61, 60), (5, 5)])
+def test_oblong_pictures_are_those_of_pillow_to_the_last_bit(
+    size: tuple[int, int], crop: float, mode: str
+) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
-    how = Preparation(32, PICTURES, (0, 0, 0), (1, 1, 1), crop_mode="squash")
-    output = np.rint(255 * images_of(how, pixels)).astype(np.uint8)
-    np.testing.assert_array_equal(output, how.crop(Image.fromarray(pixels)).numpy())
+    how = Preparation(33, PICTURES, MEAN, (1, 1, 1), crop_pct=crop, crop_mode=mode)
+    for one in (pixels, pixels.swapaxes(0, 1)):
+        output, expected = images_of(how, one), how(Image.fromarray(one))
+        np.testing.assert_array_equal(output, expected.numpy())
+
+
+@pytest.mark.parametrize("mode", CROP_MODES)
+@pytest.mark.parametrize("size", [(83, 20), (20, 83), (3, 90)])
+def test_oblong_arrays_are_prepared_as_by_asvit(size: tuple[int, int], mode: str) -> None:
+    pixels = np.random.default_rng(0).integers(0, 60_000, (*size, 2)).astype(np.uint16)
+    kind = ImageKind(2, "uint16", picture=False)
+    how = Preparation(32, kind, (3e4, 2e4), (9e3, 8e3), crop_pct=0.9, crop_mode=mode)
+    np.testing.assert_allclose(images_of(how, pixels), how(pixels).numpy(), atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["black", "white", "stripes"])
