@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from asvit.core.threads import in_order
-from asvit.data.arrays import stored_array
+from asvit.data.arrays import is_page_of_8_bits, stored_array
 from asvit.data.base import UNREADABLE, naming
 from asvit.data.kinds import GREY, PICTURES, RGB, ImageKind, Picture, the_same
 
@@ -72,7 +72,7 @@ def check_as(path: Path, kind: ImageKind) -> None:
 
 def check_open(file: IO[bytes], kind: ImageKind) -> None:
     """Read the header of the image in an open file, which has to be of this kind."""
-    _check_kind(kind_in(file, kind.reading), kind)
+    _check_kind(file, kind)
     if kind.picture or kind.reading == GREY:
         with open_image(file):
             pass
@@ -122,9 +122,7 @@ def kind_in(file: IO[bytes], reading: str = "") -> ImageKind:
 def read_open(file: IO[bytes], kind: ImageKind) -> Picture:
     """The image in an open file, which has to be of this kind."""
     if kind.picture or kind.reading == GREY:
-        if not kind.reading:
-            _check_kind(kind_in(file), kind)
-            file.seek(0)
+        _check_kind(file, kind)
         with open_image(file) as image:
             return as_kind(image, kind)
     with stored_array(file, kind.reading) as stored:
@@ -132,7 +130,8 @@ def read_open(file: IO[bytes], kind: ImageKind) -> Picture:
             with open_image(file):  # which says what is wrong with a file of no image
                 raise ValueError(_other_kind(PICTURES, kind))
         own = ImageKind(stored.channels, stored.dtype, picture=False, reading=kind.reading)
-        _check_kind(own, kind)
+        if own != kind:
+            raise ValueError(_other_kind(own, kind))
         return stored.array()
 
 
@@ -145,7 +144,15 @@ def as_kind(image: Image.Image, kind: ImageKind) -> Picture:
     return np.asarray(to_rgb(image).convert("L"))[..., None]
 
 
-def _check_kind(own: ImageKind, wanted: ImageKind) -> None:
+def _check_kind(file: IO[bytes], wanted: ImageKind) -> None:
+    """Check that the image in an open file is of a kind.
+
+    Where pictures are wanted, pages of TIFF files that are arrays elsewhere will do, as grey ones.
+    """
+    if wanted == PICTURES and is_page_of_8_bits(file):
+        return
+    own = kind_in(file, wanted.reading)
+    file.seek(0)
     if own != wanted:
         raise ValueError(_other_kind(own, wanted))
 

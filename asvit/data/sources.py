@@ -97,6 +97,7 @@ def load_images(
     count: int,
     image_size: int,
     seed: int,
+    fit: str = "crop",
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> Images:
@@ -104,14 +105,15 @@ def load_images(
 
     The choice is random by ``seed`` and balanced over the classes; a smaller ``count`` gives a
     prefix of a larger one. Pictures are resized on the shorter side (bicubic) and cropped to the
-    central square. Images that are no RGB pictures are normalised by mean and deviation of each
-    channel over those that are loaded.
+    central square, unless ``fit`` says otherwise. Images that are no RGB pictures are normalised
+    by mean and deviation of each channel over those that are loaded.
 
     Args:
         spec: One of the forms of ``list_sources``.
         count: Number of images.
         image_size: Pixels per side.
         seed: Seed of the choice, and of the endless set of fractals or noise.
+        fit: How oblong images become square: ``"crop"``, ``"pad"`` or ``"squash"``.
         cache: Where generated images are cached; by default the user's cache folder.
         progress: Called with the number of images that are ready, and ``count``.
     """
@@ -137,7 +139,7 @@ def load_images(
         indices, pictures = np.arange(count), dataset.load(count, progress=progress)
     else:
         dataset = open_dataset(spec)
-        indices, pictures = _balanced_pictures(dataset, count, image_size, seed, progress)
+        indices, pictures = _balanced_pictures(dataset, count, image_size, seed, fit, progress)
     pixels, own = torch.from_numpy(pictures).permute(0, 3, 1, 2), not dataset.kind.picture
     if own:
         pixels = standardised(pixels, pixels, dataset.source)
@@ -213,7 +215,12 @@ def _noise(count: int, size: int, seed: int) -> Images:
 
 
 def _balanced_pictures(
-    dataset: LabelledImages, count: int, size: int, seed: int, progress: Progress | None
+    dataset: LabelledImages,
+    count: int,
+    size: int,
+    seed: int,
+    fit: str,
+    progress: Progress | None,
 ) -> tuple[NDArray[np.int64], Array]:
     """A balanced random choice of images, and their pixels ``[count, S, S, C]``."""
     if len(dataset) < count:
@@ -226,7 +233,7 @@ def _balanced_pictures(
     bad = list[tuple[str, str]]()
 
     def read(index: int) -> Array:
-        return np.asarray(square(dataset.picture(index), size))
+        return np.asarray(square(dataset.picture(index), size, fit))
 
     for row, pixels in enumerate(in_order(or_reason(read), indices.tolist())):
         if isinstance(pixels, str):

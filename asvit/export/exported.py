@@ -65,8 +65,9 @@ import onnxruntime
 from PIL import Image, ImageOps
 
 session = onnxruntime.InferenceSession({place})
-picture = ImageOps.exif_transpose(Image.open("picture.jpg"))  # the right way up
-image = np.array(picture.convert("RGB"))  # of any size; transparent ones as predict.py does it
+# Of any size, the right way up; predict.py has what transparent pictures need.
+picture = ImageOps.exif_transpose(Image.open("picture.jpg"))
+image = np.array(picture.convert("RGB"))
 logits, probabilities = session.run(None, {{{image}: image}})""",
     "onnx, arrays": """\
 import numpy as np

@@ -118,6 +118,7 @@ def load_all(settings: BuildSettings, progress: Progress | None = None) -> Image
         count=settings.train_images + settings.test_images,
         image_size=settings.image_size,
         seed=settings.seed,
+        fit=settings.fit,
         progress=progress,
     )
     warn_of_copies(images, (settings.test_images,))

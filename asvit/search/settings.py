@@ -50,7 +50,7 @@ LIMITS = ("max_params", "max_macs", "max_latency")
 #: Settings of trainings that a reference table has, too, by the same names.
 _OF_TABLES = (
     *("batch_size", "learning_rate", "train_images", "test_images"),
-    *("classes", "shift", "flip", "crop_scale", "color_jitter"),
+    *("classes", "shift", "flip", "crop_scale", "color_jitter", "fit"),
     *("init", "optimizer", "balance", "paces"),
 )
 
@@ -415,6 +415,7 @@ class TrainingSearchSettings(SearchSettings):
     flip: bool = setting_of(BuildSettings, "flip", group=_TRAINING)
     crop_scale: float = setting_of(BuildSettings, "crop_scale", group=_TRAINING)
     color_jitter: float = setting_of(BuildSettings, "color_jitter", group=_TRAINING)
+    fit: str = setting_of(BuildSettings, "fit", group=_TRAINING)
     init: Literal["xavier", "own"] = setting_of(BuildSettings, "init", group=_TRAINING)
     optimizer: Literal["adamw", "muon"] = setting_of(BuildSettings, "optimizer", group=_TRAINING)
     balance: Literal["none", "weights", "sampling"] = setting_of(

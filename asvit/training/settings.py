@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
+from asvit.core.preparing_settings import fit_setting
 from asvit.core.settings import Presets, Settings, presets_with, seed_setting, setting
 from asvit.training.balance_settings import balance_setting
 from asvit.training.recipes import MUON_RATE, RECIPES, REFERENCE_BATCH
@@ -195,6 +196,7 @@ class TrainSettings(Settings):
         at_least=0.05,
         at_most=1,
     )
+    fit: str = fit_setting()
     resizing: str = setting(
         "pillow",
         "What resizes crops of training images: pillow, or torch, which is faster and rounds "
@@ -284,6 +286,7 @@ class TrainSettings(Settings):
             hflip=self.flip,
             scale=self.crop_scale,
             crop_pct=self.crop_pct,
+            fit=self.fit,
             resizing=self.resizing,
             on_device=self.augment_on == "device",
             repeats=self.repeats,
@@ -331,8 +334,9 @@ class TrainSettings(Settings):
 
         The learning rate follows the batch: the recipe's for 512 images, times ``batch_size`` /
         512, and three times that with Muon; the rates at the start and the end are lowered to it.
-        If the epochs are given, but not the warm-up, it takes at most a fifth of them. Compact
-        layers get two branches.
+        If the epochs are given, but not the warm-up, it takes at most a fifth of them. Images that
+        are padded or squashed are not cropped for validation, either, unless ``crop_pct`` is
+        given. Compact layers get two branches.
         """
         requested = {**cls.presets[preset], **given}
         return super().make(**_filled_in(requested, RECIPES[requested.get("recipe", "swin")]))
@@ -352,6 +356,8 @@ def _filled_in(requested: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[
         values.update({name: min(values[name], rate) for name in _BELOW if name not in requested})
     if isinstance(values["epochs"], numbers.Integral) and "warmup_epochs" not in requested:
         values["warmup_epochs"] = min(values["warmup_epochs"], values["epochs"] // WARMUP_SHARE)
+    if values.get("fit", "crop") != "crop" and "crop_pct" not in requested:
+        values["crop_pct"] = 1.0
     if values.get("ffn") is not None:
         values.setdefault("branches", _BRANCHES)
     if values.get("distillation") == "soft":

@@ -14,6 +14,7 @@ import torch
 
 from asvit._version import __version__
 from asvit.core.continuing import check_same_digest
+from asvit.core.preparing_settings import FITS
 from asvit.core.progress import Tell, ignore, image_progress
 from asvit.core.run_files import CHECKPOINT, MODEL, previous
 from asvit.core.settings import WrongOption, fields_of
@@ -371,6 +372,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             **({} if own is None else vars(own)),
             interpolation=augmentation.interpolation,
             crop_pct=augmentation.crop_pct,
+            crop_mode=FITS[augmentation.fit],
         )
         return {
             **prepared.facts,

@@ -254,7 +254,9 @@ def validation_loader(images: LabelledImages, batching: Batching) -> Loader:
     A batch is ``([b, C, S, S] float32, [b] int64)``, on the CPU or the device; b is at most the
     batch size over the processes, rounded up.
     """
-    transform = batching.augmentation.validation_transform(batching.image_size, kind=images.kind)
+    transform = batching.augmentation.validation_transform(
+        batching.image_size, kind=images.kind, mean=batching.mean
+    )
     batches = ImageBatches(images, batching, transform)
     return ordered_loader(batches, batching, len(images), finish=_finish(batching, images.kind))
 

@@ -73,6 +73,7 @@ def _images_of(settings: SupernetSettings, progress: Progress | None) -> Images:
         count=settings.train_images + sum(_held_out(settings)),
         image_size=settings.image_size,
         seed=settings.seed,
+        fit=settings.fit,
         progress=progress,
     )
 

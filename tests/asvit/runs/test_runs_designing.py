@@ -1,6 +1,7 @@
 """Designs: stages that are kept, limits that may change, and one whole run on a few pictures."""
 
 import json
+import math
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 import asvit
+from asvit.core.answers import read_answers
 from asvit.core.journal import Journal
 from asvit.core.progress import Progress, StageUnderWay
 from asvit.core.run_files import CHECKPOINT, JOURNAL, MODEL, RESULT
@@ -417,6 +419,10 @@ def test_a_whole_design_and_what_its_copies_say(pictures: Path, tmp_path: Path) 
         assert result.int8.startswith("left out: int8 changes it by -")
     assert f"int8: {result.int8}"[:70] in " ".join(printed.split())
     assert set(result.exports) == copies
+    answers = read_answers(out / "predictions.csv")
+    for one in answers:
+        best = -math.log(one.probability)
+        assert one.loss == pytest.approx(best, abs=1e-4) if one.right else one.loss > best - 1e-4
     files = sorted((pictures / "class0").glob("*.jpg"))[:3]
     card = (out / "timm" / "README.md").read_text()
     assert "* limits: at most 60,000 parameters" in card
