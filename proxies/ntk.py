@@ -21,7 +21,7 @@ from proxies.functional import FunctionOfModel, Stack, call_with_tensors, substi
 from proxies.memory import first_that_fits, in_chunks, to_host
 from proxies.messages import first_line, out_of_memory
 from proxies.per_sample_gradients import GramAccumulator, StackedGramAccumulator
-from proxies.samples import same_rows
+from proxies.samples import draws_numbers, generator_states, same_rows
 
 
 def ntk_matrix(model: nn.Module, images: Tensor) -> Tensor:
@@ -207,7 +207,10 @@ def _kernel(networks: _Networks, images: Tensor) -> Tensor:
             raise ValueError(
                 f"no weight of {type(networks.model).__name__} reaches its pooled feature"
             )
+        states = generator_states(images.device)
         alone, single = networks.first_image(images)
+        if generator_states(images.device) != states:
+            raise ValueError(draws_numbers(networks.model))
         mixed, to_verify = _mixed_samples(len(images), uses, single)
         weights = networks.weights
         # Uses with a rule are detached, so only uses without one have a gradient here.
@@ -226,7 +229,7 @@ def _kernel(networks: _Networks, images: Tensor) -> Tensor:
         kind = type(networks.model).__name__
         raise ValueError(
             f"{kind} gives an image alone another feature than in a batch: its samples interact, "
-            "or it draws random numbers; a measure needs neither"
+            "or it is not reproducible; a measure needs neither"
         )
     wrong = {name for (name, _), is_valid in zip(to_verify, valid, strict=True) if not is_valid}
     if wrong:
