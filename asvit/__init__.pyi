@@ -227,7 +227,7 @@ def run_scaling(
     grow: str = 'depth,width',
     stop_within: float = 0.02,
     ratio: float = 0.25,
-    width_multiple: int = 1,
+    width_multiple: int | None = None,
     count_size: int = 224,
     classes: int = 1000,
     proxies: str | Sequence[str] = ('length_distortion', 'ntk_condition_number'),

@@ -45,7 +45,9 @@ class Row:
 @cache
 def setup(seed: int) -> GrowthSetup:
     """The growths of a seed."""
-    settings = ScaleSettings.make("quick", architecture=SEED, budgets=",".join(BUDGETS), seed=seed)
+    settings = ScaleSettings.make(
+        "quick", architecture=SEED, budgets=",".join(BUDGETS), seed=seed, width_multiple=1
+    )
     return growth_setup(settings, OUT)
 
 

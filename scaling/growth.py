@@ -163,7 +163,7 @@ def grow(
     budgets: Sequence[Budget | str | float] = (),
     stop_within: float = 0.02,
     ratio: float = 0.25,
-    width_multiple: int = 1,
+    width_multiple: int | None = None,
     width_step: int = 1,
     measures: str | Iterable[str] = DEFAULT_MEASURES,
     known: ScoreCache | None = None,
@@ -205,7 +205,8 @@ def grow(
         stop_within: Tolerance of the final size, as a fraction of the budget.
         ratio: Measured width over full width, rounded down; costs are those of the full width.
         width_multiple: Widths other than the start's are multiples of this, except in a final step
-            and by a rule.
+            and by a rule. By default the least one with which two widths are never measured as
+            the same: 4 at a ratio of 1/4.
         width_step: All widths are multiples of this, also in a final step and where measured: what
             ``build`` rounds widths down to. The width of the start is one.
         measures: Names of the measures, or one of them; see ``proxies.PROXIES``.
@@ -248,12 +249,14 @@ def grow(
         >>> trajectory.steps[0].chosen.depths
         (1, 1)
     """
-    for name, number in (("width_multiple", width_multiple), ("width_step", width_step)):
-        if number < 1:
-            raise ValueError(f"{name} must be at least 1, got {number}")
     for name, value in (("ratio", ratio), ("stop_within", stop_within)):
         if not 0 < value <= 1:
             raise ValueError(f"{name} must be above 0 and at most 1, got {value}")
+    if width_multiple is None:
+        width_multiple = math.ceil(round(1 / ratio, 9)) * max(1, width_step)
+    for name, number in (("width_multiple", width_multiple), ("width_step", width_step)):
+        if number < 1:
+            raise ValueError(f"{name} must be at least 1, got {number}")
     start = _start_shape(depths, width, expansions, width_step)
     if rule is None and budgets:
         raise ValueError(f"budgets are where a rule stops; name one of {', '.join(RULES)}")

@@ -80,8 +80,8 @@ def proposals(
     Args:
         shape: The current shape.
         factors: Width factors; the paper's by default.
-        multiple: Widths are rounded to multiples of this, halves up; if all are the current one
-            then, the next multiple is proposed, too.
+        multiple: Widths are rounded to multiples of this, halves to even ones; if all are the
+            current one then, the next multiple is proposed, too.
 
     Returns:
         The shapes, stage by stage, from narrow to wide, without duplicates.
@@ -171,6 +171,6 @@ def _increments(sizes: Sizes) -> Iterator[Sizes]:
 
 
 def _scaled_width(width: int, factor: float, multiple: int) -> int:
-    """``width`` times ``factor`` as a multiple of ``multiple``, halves up, never narrower."""
+    """``width`` times ``factor`` as a multiple of ``multiple``, halves to even, never narrower."""
     # Rounding to nine digits removes the float error in products of two short decimals.
-    return max(width, multiple * math.floor(round(width * factor / multiple, 9) + 0.5))
+    return max(width, multiple * round(round(width * factor / multiple, 9)))

@@ -90,8 +90,11 @@ class ScaleSettings(MeasuringSettings):
         above=0,
         at_most=1,
     )
-    width_multiple: int = setting(
-        1, "Round new widths to multiples of N; 4 is what the released code does.", at_least=1
+    width_multiple: int | None = setting(
+        None,
+        "Round new widths to multiples of N.",
+        shown="1 over --ratio: widths that are measured apart",
+        at_least=1,
     )
     count_size: int = setting(
         224, "Side of the images that multiply-adds are counted for, in pixels.", at_least=1
@@ -128,7 +131,7 @@ class ScaleSettings(MeasuringSettings):
             )
         if self.by_hand and self.grow != _PAPERS:
             raise ValueError(f"rule {self.rule!r} says what grows; leave out grow={self.grow!r}")
-        if self.by_hand and self.width_multiple > 1:
+        if self.by_hand and self.width_multiple is not None:
             raise ValueError(
                 f"rule {self.rule!r} takes the largest model, whatever its width; leave out "
                 f"width_multiple={self.width_multiple}"

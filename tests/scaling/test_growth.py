@@ -185,6 +185,18 @@ def test_it_measures_at_a_quarter_and_counts_at_full_width() -> None:
             assert one.cost == pyramid_cost(one.depths, one.width)
 
 
+@pytest.mark.parametrize(("ratio", "width"), [(0.25, 32), (0.25, 37), (0.3, 48), (0.5, 8), (1, 9)])
+@pytest.mark.parametrize("step", [1, 4])
+def test_widths_of_a_step_are_measured_apart(ratio: float, width: int, step: int) -> None:
+    made = Made(deep_and_wide)
+    start = {"width": width // step * step, "width_step": step}
+    _, *steps = grown("9M", made, ratio=ratio, **start).steps
+    for one in steps:
+        measured = [(c.depths, c.measured_width) for c in one.candidates]
+        assert len(set(measured)) == len(measured)
+    assert len({c.measured_width for c in steps[0].candidates}) > 1
+
+
 @pytest.mark.parametrize(
     ("width", "ratio", "expected"),
     [(32, 0.25, 8), (35, 0.25, 8), (30, 0.1, 3), (3, 0.25, 1), (7, 1, 7)],
@@ -226,7 +238,7 @@ def test_a_failure_ranks_worst() -> None:
 
 def test_when_everything_failed_it_says_why() -> None:
     with pytest.raises(
-        ValueError, match=r"all 16 candidates failed; for depths .*: singular"
+        ValueError, match=r"all 12 candidates failed; for depths .*: singular"
     ) as e:
         grown("30M", Made(lambda shape: (math.nan, math.nan)))
     assert "\n" not in str(e.value)
@@ -286,7 +298,7 @@ def test_an_end_just_outside_the_tolerance_has_digits_that_show_it() -> None:
             raise ValueError("no such model")
         return Cost(1000 * width, 50_000 * width)
 
-    growth = grown("34.704K", cost=narrow)
+    growth = grown("34.704K", cost=narrow, width_multiple=1)
     assert growth.reason.endswith("the last has 34,000 parameters, 2.03% below")
 
 

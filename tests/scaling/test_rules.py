@@ -118,7 +118,7 @@ def test_expansions_grow_as_blocks_do() -> None:
     made = Made(lambda shape: (sum(shape.expansions), sum(shape.depths)))  # both like expansions
     found = grown("20M", made, cost, expansions=(2, 2, 2, 2))
     first, second = found.steps[:2]
-    assert len(second.candidates) == 2 * 4 * 4
+    assert len(second.candidates) == 2 * 4 * 3  # widths 32, 36, 40
     assert first.chosen.expansions == (2, 2, 2, 2)
     assert sum(second.chosen.expansions) == 9
     assert second.chosen.depths == (1, 1, 1, 1)

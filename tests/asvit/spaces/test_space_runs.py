@@ -21,7 +21,7 @@ PSVIT = {"count_size": 32, "ratio": 0.5, "budget": "90K"}
 MIXED = {"count_size": 32, "ratio": 0.5, "budget": "500K,800K"}
 # Space -> an architecture of it, and the settings of a scaling.
 SCALINGS = {
-    "shiftvit": (ARCHITECTURE, {"budget": "300K,400K"}),
+    "shiftvit": (ARCHITECTURE, {"budget": "300K,600K"}),
     "mixed": ("mixed:4,2,2|2,1,2|2,1,2|2,1,2|16,16|saaa|fffc|p", MIXED),
     "psvit1d": (f"psvit1d:{CELLS}|12", PSVIT),
     "psvit2d": (f"psvit2d:{CELLS}|12", PSVIT),
