@@ -19,6 +19,7 @@ from asvit._version import __version__
 from asvit.core.digests import FIELD, UNKNOWN, sealed, sealed_json
 from asvit.core.files import write_bytes
 from asvit.data.preparation import CROP_MODES, PREPARATION
+from asvit.export.attention import FourAxes
 from asvit.export.formats import CONFIG, INPUT, OUTPUT, WEIGHTS, Format
 from asvit.models import HALLUCINATED_HOSTS
 from asvit.networks import Network, WeightsFile
@@ -98,7 +99,8 @@ def trace(
     images = torch.zeros(batch or _TRACED, channels, image_size, image_size)
     shapes = None if batch else ({0: torch.export.Dim("batch")},)
     try:
-        program = torch.export.export(model, (images,), dynamic_shapes=shapes, strict=False)
+        with FourAxes():
+            program = torch.export.export(model, (images,), dynamic_shapes=shapes, strict=False)
     except MemoryError:
         raise
     except FAILURES as error:  # the network may be anybody's
