@@ -16,13 +16,24 @@ from asvit.data.base import UNREADABLE, naming
 from asvit.data.kinds import GREY, PICTURES, RGB, ImageKind, Picture, the_same
 
 #: Formats that are decoded, whatever the name of a file: Pillow would pass others to external
-#: programs, such as PostScript to Ghostscript.
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP", "AVIF")
+#: programs, such as PostScript to Ghostscript, cut their numbers to 8 bits without a word, as of
+#: JPEG 2000, or know nothing of them but their name. Those of weak signatures are last.
+FORMATS = (
+    *("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP", "AVIF"),
+    *("QOI", "PSD", "DDS", "SGI", "SUN", "ICO", "CUR", "ICNS", "MSP", "XBM", "XPM", "DIB"),
+    *("PCX", "TGA"),
+)
+_USUAL = FORMATS[:8]
+_MULTIPLE = {"MPO": "JPEG"}  # formats of several pictures, of which the first is read as another
 
 #: Endings of files that are images: of these formats, as Pillow knows them, and of arrays.
 ENDINGS = frozenset(
     (
-        *(end for end, form in Image.registered_extensions().items() if form in FORMATS),
+        *(
+            end
+            for end, form in Image.registered_extensions().items()
+            if _MULTIPLE.get(form, form) in FORMATS
+        ),
         *(".npy", ".npz"),
     )
 )
@@ -137,7 +148,8 @@ def read_open(file: IO[bytes], kind: ImageKind) -> Picture:
 
 def as_kind(image: Image.Image, kind: ImageKind) -> Picture:
     """An opened picture as RGB, or as grey where the kind is that."""
-    if kind.reading != RGB and image.mode[0] in "IF":
+    cut = any(tile[0] == "SGI16" for tile in getattr(image, "tile", ()))  # by Pillow
+    if kind.reading != RGB and (image.mode[0] in "IF" or cut):
         raise ValueError(f"its pixels have more than 8 bits, {kind} has 8")
     if kind.reading != GREY:
         return to_rgb(image)
@@ -179,7 +191,7 @@ def open_image(file: IO[bytes]) -> Iterator[Image.Image]:
         image = Image.open(file, formats=FORMATS)
     except UnidentifiedImageError as error:
         raise ValueError(
-            f"it is not a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image"
+            f"it is not a {', '.join(_USUAL[:-1])} or {_USUAL[-1]} image, nor of a rarer format"
         ) from error
     except Image.DecompressionBombError as error:  # twice the pixels that Pillow allows
         raise ValueError(_TOO_LARGE) from error

@@ -6,6 +6,7 @@ import os
 import struct
 import zlib
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from PIL import Image, features
 
 from asvit.core.run_files import MARKER
 from asvit.data import load_images, open_dataset, open_training_sets
-from asvit.data.decoding import FORMATS, read_image, to_rgb
+from asvit.data.decoding import ENDINGS, FORMATS, read_image, to_rgb
 from asvit.data.files import FolderDataset, write_pictures
 from asvit.data.libraries import open_torchvision
 from asvit.data.preparation import square
@@ -50,13 +51,55 @@ def test_pictures_are_on_the_disk_once_they_are_written(
     assert [file.name for file in on_disk] == ["00003.png", "00005.png"]
 
 
-def test_every_format_is_found_by_its_usual_endings(tmp_path: Path) -> None:
-    endings = {".jpg", ".jfif", ".tif", *(f".{f.lower()}" for f in FORMATS)}
-    for ending in endings:
-        write_image(tmp_path / "a" / f"x{ending}")
+@pytest.mark.parametrize("ending", sorted(ENDINGS - {".npy", ".npz", ".pfm"}))
+def test_pictures_of_any_ending_are_read(
+    tmp_path: Path, ending: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    form = {".mpo": "JPEG"}.get(ending, Image.registered_extensions()[ending])
+    for name in (f"x{ending}", f"y{ending.upper()}"):
+        (tmp_path / "a").mkdir(exist_ok=True)
+        (tmp_path / "a" / name).write_bytes(ENCODED[form])
     dataset = FolderDataset(tmp_path)
-    assert sorted(path.suffix for path in dataset.paths) == sorted(endings)
-    assert {dataset.picture(index).size for index in range(len(dataset))} == {(12, 9)}
+    assert [dataset.picture(index).mode for index in range(len(dataset))] == ["RGB"] * 2
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize("deep", [1, 2])
+def test_sgi_files_of_16_bits_are_not_cut(tmp_path: Path, deep: int) -> None:
+    Image.new("RGB", (8, 8), (1, 2, 3)).save(tmp_path / "a.sgi", bpc=deep)
+    dataset, cut = FolderDataset(tmp_path), FolderDataset(tmp_path, reading="rgb")
+    assert cut.picture(0).getpixel((0, 0)) == (1, 2, 3)
+    with pytest.raises(ValueError, match="more than 8 bits") if deep > 1 else nullcontext():
+        dataset.picture(0)
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_files_that_are_left_out_are_counted_by_their_endings(
+    tmp_path: Path, flat: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    folders = [tmp_path] if flat else [tmp_path / "cat", tmp_path / "dog" / "inner"]
+    for folder in folders:
+        write_image(folder / "1.png")
+        for name in ("2.dcm", "3.DCM", "4", "5.ps", ".hidden.txt", "Thumbs.db", "6.a\x1bb"):
+            (folder / name).touch()
+    for name in (".tabby", ".ipynb_checkpoints"):
+        write_image(tmp_path / name / "1.png")
+    (tmp_path / ".git").mkdir()
+    for _ in range(2):
+        assert len(FolderDataset(tmp_path)) == len(folders)
+    (line,) = caplog.messages  # once
+    each, files = len(folders), 5 * len(folders)
+    assert f"left out are {files} files of endings that are not read ({2 * each} .dcm, " in line
+    assert f"{each} .a\\x1bb, {each} .ps, {each} without ending)" in line
+    assert line.endswith(" and folders of images whose names begin with a dot (.tabby)")
+
+
+def test_a_class_of_files_that_are_not_read_is_named(tmp_path: Path) -> None:
+    write_image(tmp_path / "cat" / "1.png")
+    (tmp_path / "dog").mkdir()
+    (tmp_path / "dog" / "1.dcm").touch()
+    with pytest.raises(ValueError, match=r"no images in '.*dog', but 1 \.dcm; use \.jpg, "):
+        FolderDataset(tmp_path)
 
 
 def test_pictures_that_are_not_read_are_not_passed_over(tmp_path: Path) -> None:
@@ -197,13 +240,25 @@ ODD_NAMES = (
 
 
 def encoded(kind: str, size: tuple[int, int] = (12, 9)) -> bytes:
+    """A picture of noise in a format that Pillow writes."""
     buffer = io.BytesIO()
     noise = np.random.default_rng(0).integers(0, 255, (*size[::-1], 3), dtype=np.uint8)
-    Image.fromarray(noise).save(buffer, kind)
+    picture = Image.fromarray(noise).convert("1" if kind in ("MSP", "XBM") else "RGB")
+    picture.save(
+        buffer, kind, **({"sizes": [size], "bitmap_format": "bmp"} if kind == "ICO" else {})
+    )
     return buffer.getvalue()
 
 
-ENCODED = {kind: encoded(kind) for kind in FORMATS}
+# Of formats that Pillow only reads, 12 x 9 pixels of one colour.
+BY_HAND = {
+    "PSD": b"8BPS" + struct.pack(">H6xHIIHH14x", 1, 3, 9, 12, 8, 3) + bytes(3 * 108),
+    "SUN": struct.pack(">8I", 0x59A66A95, 12, 9, 24, 324, 1, 0, 0) + bytes(324),
+    "XPM": b'/* XPM */\nx = {\n"12 9 1 1",\n". c #0A141E",\n' + b'"............",\n' * 9 + b"};\n",
+    "CUR": b"\0\0\2\0" + encoded("ICO")[4:],
+}
+ENCODED = {kind: BY_HAND.get(kind) or encoded(kind) for kind in FORMATS}
+FUZZED = [kind for kind in FORMATS if kind != "ICNS"]  # which holds PNG files of 1,024 pixels
 
 
 def folder_of(root: Path, names: tuple[str, ...], per_class: int = 3) -> Path:
@@ -248,7 +303,7 @@ def test_a_folder_of_an_odd_name(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # of what it goes on without
-@pytest.mark.parametrize("kind", ENCODED)
+@pytest.mark.parametrize("kind", FUZZED)
 @MANY
 @given(data=st.data())
 def test_any_bytes(tmp_path: Path, kind: str, data: st.DataObject) -> None:
