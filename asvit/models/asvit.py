@@ -4,10 +4,11 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import cast
 
-from timm.layers import to_2tuple
+import torch
+from timm.layers import to_2tuple, trunc_normal_
 from torch import Tensor, nn
 
-from asvit.architectures.genotype import Genotype
+from asvit.architectures.genotype import STEM_STRIDE, Genotype
 from asvit.models._registration import register_networks
 from asvit.models._staged import StagedNetwork, check_batch, drop_path_rates
 from asvit.models.layers.asvit import (
@@ -18,7 +19,12 @@ from asvit.models.layers.asvit import (
     ReEmbedding,
     Stage,
 )
-from asvit.models.layers.blocks import deep_stem_widths, init_by_width, stem_width
+from asvit.models.layers.blocks import (
+    deep_stem_widths,
+    init_by_width,
+    positions_on,
+    stem_width,
+)
 from proxies.counts import Cost
 
 __all__ = ["SIZES", "AsViT", "asvit_cost"]
@@ -34,7 +40,8 @@ class AsViT(StagedNetwork):
 
     Args:
         genotype: The architecture, or its text.
-        img_size: Side of the images in pixels, or (height, width); only checked.
+        img_size: Side of the images in pixels, or (height, width). Embeddings of positions are
+            learned for its tokens, and resampled for images of other sizes.
         in_chans: Channels of the images.
         num_classes: Classes; with 0 there is no head and the output is the pooled features.
         global_pool: ``"avg"`` for the mean over tokens, ``""`` for none.
@@ -66,6 +73,12 @@ class AsViT(StagedNetwork):
         self.genotype = g
         self.weights_suit_width = g.parts.init == "width"
         self.patch_embed = PatchEmbedding(in_chans, g.width, g.kernels[0], g.parts.stem)
+        self.absolute_pos_embed: nn.Parameter | None = None
+        if g.parts.positions == "absolute":
+            rows, columns = (side // STEM_STRIDE for side in to_2tuple(img_size))
+            self.grid = (rows, columns)
+            self.absolute_pos_embed = nn.Parameter(torch.zeros(1, rows * columns, g.width))
+            trunc_normal_(self.absolute_pos_embed, std=0.02)
         self.layers = nn.ModuleList(_make_stages(g, drop_path_rate))
         self._add_head(nn.LayerNorm(self.num_features), num_classes, global_pool, drop_rate)
 
@@ -83,12 +96,21 @@ class AsViT(StagedNetwork):
         if isinstance(self.head, nn.Sequential) and isinstance(before, nn.Sequential):
             self.head[0] = before[0]
 
+    def no_weight_decay(self) -> set[str]:
+        """Names of parameters without weight decay, besides those of timm's own rule."""
+        return set() if self.absolute_pos_embed is None else {"absolute_pos_embed"}
+
     def _embed(self, image: Tensor) -> Tensor:
         """``[B, in_chans, H, W] -> [B, H/4, W/4, width]``."""
         check_batch(image)
         for side in image.shape[2:]:
             self.genotype.token_sides(side)
-        return cast("Tensor", self.patch_embed(image))
+        x: Tensor = self.patch_embed(image)
+        if self.absolute_pos_embed is None:
+            return x
+        grid = (x.shape[1], x.shape[2])
+        positions = positions_on(grid, self.absolute_pos_embed, self.grid)
+        return x + cast("Tensor", positions.unflatten(1, grid))
 
     def _as_map(self, x: Tensor, image: Tensor, output_fmt: str) -> Tensor:
         return x if output_fmt == "NHWC" else x.permute(0, 3, 1, 2)
@@ -144,20 +166,21 @@ def asvit_cost(g: Genotype, image_size: int, num_classes: int, in_chans: int = 3
 
 
 def _stem_cost(g: Genotype, side: int, in_chans: int) -> Cost:
-    """Of what leads from an image to ``side**2`` tokens, with the norm."""
+    """Of what leads from an image to ``side**2`` tokens, with the norm and positions."""
     dim, tokens = g.width, side**2
+    positions = Cost(tokens * dim if g.parts.positions == "absolute" else 0, 0)
     if g.parts.stem == "patch":
-        return _map(in_chans * g.kernels[0] ** 2, dim, tokens) + _norm(dim)
+        return positions + _map(in_chans * g.kernels[0] ** 2, dim, tokens) + _norm(dim)
     if g.parts.stem == "deep":
         widths = (in_chans, *deep_stem_widths(dim))
         costs = [
             _map(9 * before, after, 4 * tokens, bias=False) + _norm(after)
             for before, after in pairwise(widths)
         ]
-        return sum(costs, _map(widths[-1], dim, tokens) + _norm(dim))
+        return sum(costs, positions + _map(widths[-1], dim, tokens) + _norm(dim))
     hidden = stem_width(dim)
     first = _map(in_chans * 9, hidden, 4 * tokens, bias=False) + _norm(hidden)
-    return first + _map(9 * hidden, dim, tokens) + _norm(dim)
+    return positions + first + _map(9 * hidden, dim, tokens) + _norm(dim)
 
 
 def _block_cost(g: Genotype, stage: int, side: int) -> Cost:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from asvit.architectures.psvit_path import BASIC, IDENTITY, layers_of, patches_of
 from asvit.models._registration import register_networks
 from asvit.models._staged import StagedNetwork, check_batch, drop_path_rates
-from asvit.models.layers.blocks import check_choice, hidden_width, run_blocks
+from asvit.models.layers.blocks import check_choice, hidden_width, positions_on, run_blocks
 from asvit.models.layers.psvit import BasicLayer, SharingPair, TokenPooling1d, TokenPooling2d
 
 __all__ = ["PRESETS", "PSViT", "Preset", "checkpoint_filter_fn"]
@@ -252,12 +252,7 @@ class PatchTokens(nn.Module):
 
     def positions(self, grid: tuple[int, int]) -> Tensor:
         """``[1, prefix + h * w, dim]``: position embeddings for h rows of w patches."""
-        if grid == self.grid:
-            return self.pos_embed
-        resampled = resample_abs_pos_embed(
-            self.pos_embed, list(grid), list(self.grid), num_prefix_tokens=self.prefix
-        )
-        return cast("Tensor", resampled)
+        return positions_on(grid, self.pos_embed, self.grid, self.prefix)
 
 
 class PSViTStage(nn.Module):

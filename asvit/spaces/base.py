@@ -125,10 +125,12 @@ class SearchSpace(ABC):
         return self.from_values([params[name] for name in self.dimensions])
 
     def parse(self, text: str) -> Architecture:
-        """Parse the text of an architecture of this space, grown or not.
+        """Parse the text of an architecture of this kind, also one outside the choices.
+
+        Such are grown ones, ablations, and those of other parts. :meth:`encode` refuses them.
 
         Raises:
-            ValueError: If the text is wrong or the architecture is not in the space.
+            ValueError: If the text is wrong.
         """
         return self.architecture.parse(text)
 

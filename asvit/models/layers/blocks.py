@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
 from typing import Any, Final, TypeGuard, cast
 
-from timm.layers import trunc_normal_
+from timm.layers import resample_abs_pos_embed, trunc_normal_
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
@@ -67,6 +67,22 @@ def deep_stem_widths(dim: int) -> tuple[int, int, int]:
 def stem_width(dim: int) -> int:
     """Channels between the two convolutions of a stem."""
     return max(dim // 2, 1)
+
+
+def positions_on(
+    grid: tuple[int, int], learned: Tensor, learned_grid: tuple[int, int], prefix: int = 0
+) -> Tensor:
+    """Position embeddings of a grid of tokens, ``[1, prefix + h * w, dim]`` for h rows of w.
+
+    Those of another grid than that which they were learned for are resampled bicubically, except
+    for ``prefix`` tokens before the grid.
+    """
+    if grid == learned_grid:
+        return learned
+    resampled: Tensor = resample_abs_pos_embed(
+        learned, list(grid), list(learned_grid), num_prefix_tokens=prefix
+    )
+    return resampled
 
 
 class SelfAttention(nn.Module):
