@@ -1,6 +1,5 @@
 """Depths, a width and expansions, and the candidates that a growth step derives from them."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from operator import index
 from typing import NamedTuple
