@@ -49,6 +49,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, Any]):
     """
 
     command = "search"
+    judge = "asvit-fractal"
     files = RunFiles(
         "search",
         "search",

@@ -14,7 +14,7 @@ from scipy import stats
 
 import asvit
 from asvit.architectures.genotype import Genotype
-from asvit.reference import load_reference
+from asvit.reference import load_reference, stored
 from asvit.reference.result import CorrelationResult
 from asvit.runs import lifecycle
 from asvit.spaces.architectures import build_on_meta
@@ -27,7 +27,6 @@ from experiments import (
     compare_psvit,
     compare_rules,
     kinds,
-    ranking,
     study_fidelity,
     study_measures,
     tau_table,
@@ -309,14 +308,15 @@ def test_the_table_has_every_measure_and_target(script: Script) -> None:
 
 @pytest.mark.usefixtures("_table")
 def test_the_values_of_a_table_are_stored(monkeypatch: pytest.MonkeyPatch, script: Script) -> None:
-    Path("measures").mkdir()
-    monkeypatch.setattr(ranking, "MEASURES", Path("measures"))
+    Path("measured").mkdir()
+    monkeypatch.setattr(stored, "FOLDER", Path("measured"))
     script(tau_table.main, "--reference tiny.csv --preset quick --proxy naswot --store")
     (folder,) = Path("runs/tau-table/tiny").iterdir()
     measures = CorrelationResult.read(folder).values.measures
-    stored = ranking.stored_values(load_reference("tiny.csv"))
-    assert {"params", "naswot"} < stored.keys() == measures.keys()
-    for name, values in stored.items():
+    found, how = stored.stored_values(load_reference("tiny.csv"))
+    assert how == "32 px, 1 network each"
+    assert {"params", "naswot"} < found.keys() == measures.keys()
+    for name, values in found.items():
         assert values == pytest.approx(measures[name], rel=1e-5, nan_ok=True)
 
 

@@ -52,7 +52,8 @@ from asvit.reference.query import (
 )
 from asvit.reference.result import CorrelationResult
 from asvit.reference.scores import ScoreJournal, table_id
-from asvit.reference.settings import PLUS, CorrelationQuery, CorrelationSettings, direction
+from asvit.reference.settings import CorrelationQuery, CorrelationSettings, direction
+from asvit.reference.stored import with_sum
 from asvit.runs.algorithms.measuring import are_times, with_timing
 from asvit.runs.correlation import CorrelationRun, run_correlation
 from asvit.runs.estimate import Remaining, with_example
@@ -386,8 +387,7 @@ def reliability(
     wanted = CorrelationSettings(**{name: getattr(settings, name) for name in names})
     inside = folder / plain_name(f"correlate-{table.name}-{table.digest[:8]}")
     proxies: Sequence[str] = settings.proxies  # type: ignore[attr-defined]
-    ranked = [name for name in proxies if direction(name) != "reported"]
-    measures = [*proxies, *([PLUS.join(ranked)] if len(ranked) > 1 else [])]
+    measures = with_sum(proxies)
     result = run_correlation(
         table,
         proxies=measures,

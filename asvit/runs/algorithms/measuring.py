@@ -54,8 +54,9 @@ def with_timing(versions: Mapping[str, str], folder: Path, device: str) -> Mappi
 class MeasuringAlgorithm(MeasuringRun[S, R, J]):
     """A run that measures, and whose measures a reference table can judge."""
 
-    # Imports scikit-learn, which runs without a table do without.
+    # Import SciPy and scikit-learn, which a run does without until it ends.
     _reliability = imported("asvit.runs.algorithms.correlation:reliability")
+    _stored_reliability = imported("asvit.reference.stored:stored_reliability")
 
     @property
     def judged(self) -> bool:
@@ -122,9 +123,15 @@ class MeasuringAlgorithm(MeasuringRun[S, R, J]):
         return gpu_models(device, self.workers)
 
     def conclude(self, store: J, result: R) -> R:
-        """Correlate the measures with the table, if there is one."""
-        if self.table is None or not self.judged:
+        """Tell how well the measures rank a table: the one that was named, or a bundled one."""
+        judged: Any = result
+        if not self.judged:
             return result
+        if self.table is None:
+            if judged.reliability is not None or not self.measures:
+                return result
+            stored = self._stored_reliability(self.judge, self.measures)
+            return cast("R", replace(judged, reliability=stored))
         table, settings = self.table, cast("Any", self.settings)
 
         def tell(progress: Progress) -> None:
@@ -140,7 +147,6 @@ class MeasuringAlgorithm(MeasuringRun[S, R, J]):
             start=store.start_values,
             fresh=self.fresh,
         )
-        judged: Any = result
         if to_json(verdict) == to_json(judged.reliability):  # NaN differs from itself
             return result
         whole: R = replace(judged, reliability=verdict)
