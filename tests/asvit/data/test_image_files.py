@@ -96,6 +96,16 @@ def test_files_that_are_left_out_are_counted_by_their_endings(
     assert line.endswith(" and folders of images whose names begin with a dot (.tabby)")
 
 
+@pytest.mark.parametrize("names", [("Ant", "ant"), ("0", "00"), ("1", "1.0"), ("a", "A")])
+def test_class_folders_that_differ_in_form_alone_are_named(
+    tmp_path: Path, names: tuple[str, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in names:
+        write_image(tmp_path / name / "1.png")
+    assert len(FolderDataset(tmp_path).classes) == 2
+    assert len(caplog.messages) == (names != ("a", "A"))
+
+
 def test_a_class_of_files_that_are_not_read_is_named(tmp_path: Path) -> None:
     write_image(tmp_path / "cat" / "1.png")
     (tmp_path / "dog").mkdir()
