@@ -25,7 +25,7 @@ from asvit.data.folders import SYSTEM
 from asvit.data.kinds import ImageKind, Picture
 from asvit.data.texts import Texts, check_apart, composed
 from proxies.messages import first_line
-from proxies.text import shown
+from proxies.text import one_line, shown
 
 SHARDS = "wds:"
 
@@ -68,7 +68,7 @@ class ShardedDataset(LabelledImages):
         self._extents = np.array([(image.begin, image.size) for image in images])
         self._shard = np.repeat(np.arange(len(self._shards)), counts)
         classes = sorted(set(labels), key=_place)
-        check_apart(classes, pattern)
+        check_apart(classes, one_line(pattern))
         places = {label: place for place, label in enumerate(classes)}
         super().__init__(
             f"shards {Path(pattern).name}, {len(labels)} images, {len(classes)} classes",
