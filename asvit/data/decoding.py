@@ -1,5 +1,6 @@
 """Image files as they are read: of which kind they are, by their headers, and their pixels."""
 
+import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from asvit.core.threads import in_order
 from asvit.data.arrays import is_page_of_8_bits, stored_array
@@ -56,8 +57,15 @@ _PART = 256  # images whose headers a thread reads in a row
 
 _TOO_LARGE = f"it has more than {MOST_PIXELS // 10**6} million pixels; use a smaller copy"
 
-# MOST_PIXELS raises an error instead.
+# MOST_PIXELS raises an error instead. What else Pillow and tifffile write on the console is about
+# damaged data beside the pixels, such as EXIF tags; damaged pixels are errors.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+
+# Drawing programs store their own data and large colour profiles in PNG files, compressed: Pillow
+# refuses more than 1 MB of each, and more than 64 MB in all.
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
 
 
 def read_image(path: Path) -> Image.Image:

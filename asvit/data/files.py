@@ -16,11 +16,18 @@ from PIL import Image
 from asvit.core.files import write_bytes
 from asvit.data.base import LabelledImages, Progress, Transform
 from asvit.data.decoding import check_as, image_file, kind_of_images, read_as
-from asvit.data.folders import count_endings, list_folder, no_images, walk, warn_of_left_out
+from asvit.data.folders import (
+    count_endings,
+    list_folder,
+    no_images,
+    walk,
+    warn_of_left_out,
+    warn_once,
+)
 from asvit.data.kinds import ImageKind, Picture
 from asvit.data.layouts import check_folders, check_names, read_layout
-from asvit.data.texts import Texts, composed
-from proxies.text import one_line
+from asvit.data.texts import Texts, composed, nearly_equal
+from proxies.text import one_line, shown
 
 
 class ImageFiles(LabelledImages):
@@ -152,6 +159,11 @@ def _files_by_class(root: Path, *, partial: bool) -> dict[str, list[str]]:
         )
     check_folders(root, groups)
     warn_of_left_out(root, left_out)
+    if (pair := nearly_equal(groups)) is not None:
+        names = f"{shown(pair[0])} and {shown(pair[1])}"
+        warn_once(
+            root, f"{names} are two classes, which differ in capitals, spaces or zeros alone"
+        )
     return groups
 
 

@@ -21,8 +21,8 @@ _NEVER_READ = (".heic", ".heif", ".jxl", ".jp2", ".dng", ".cr2", ".cr3", ".nef",
 _LISTED = (*ENDINGS, *_NEVER_READ)
 
 _MAX_DEPTH = 100  # of nested folders
-# What systems keep beside pictures, thumbnails among it; names that begin so are hidden.
-_SYSTEM = (".", "@eaDir", "#recycle", "__MACOSX", "Thumbs.db", "desktop.ini")
+#: What systems keep beside pictures, thumbnails among it; names that begin so are hidden.
+SYSTEM = (".", "@eaDir", "#recycle", "__MACOSX", "Thumbs.db", "desktop.ini")
 # Hidden folders with pictures that nobody takes for a class.
 _NO_CLASSES = (".ipynb_checkpoints", ".Trash", ".thumbnails", ".cache")
 
@@ -41,7 +41,7 @@ class Listing(NamedTuple):
 def list_folder(folder: Path) -> Listing:
     """List a folder; names that begin with a dot are left out."""
     with os.scandir(folder) as scan:
-        visible = [e for e in scan if not e.name.startswith(_SYSTEM)]
+        visible = [e for e in scan if not e.name.startswith(SYSTEM)]
     entries = sorted(visible, key=lambda e: (composed(e.name), e.name))
     folders = [e.name for e in entries if e.is_dir() and not _has_runs(Path(e.path))]
     # A broken link counts as an image, so that reading it reports the error.
@@ -113,7 +113,7 @@ def warn_of_left_out(root: Path, others: Mapping[str, int]) -> None:
     if hidden := _hidden_folders(root):
         parts.append(f"folders of images whose names begin with a dot ({listed(hidden)})")
     if parts:
-        _warn_once(root, " and ".join(parts))
+        warn_once(root, f"left out are {' and '.join(parts)}")
 
 
 def _hidden_folders(root: Path) -> Sequence[str]:
@@ -129,5 +129,6 @@ def _hidden_folders(root: Path) -> Sequence[str]:
 
 
 @functools.cache
-def _warn_once(root: Path, what: str) -> None:
-    _log.warning("folder %s: left out are %s", listed([root.resolve().name]), what)
+def warn_once(folder: Path, what: str) -> None:
+    """Warn of something about a folder, once in a process."""
+    _log.warning("folder %s: %s", listed([folder.resolve().name]), what)

@@ -1,18 +1,14 @@
 """What a folder of images is: parts of a dataset, class folders, or images alone."""
 
-import functools
-import logging
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from asvit.data.folders import list_folder
+from asvit.data.folders import list_folder, warn_once
 from asvit.data.texts import composed
 from proxies.text import listed
-
-_log = logging.getLogger(__name__)
 
 PARTS = TRAIN, VALIDATION, TEST = "train", "validation", "test"
 
@@ -66,12 +62,8 @@ class Layout(NamedTuple):
     def warn_of_unlabelled(self) -> None:
         """Name, once, the parts that are left out."""
         if self.unlabelled:
-            _warn_once(self.folder, listed(repr(path.name) for path in self.unlabelled))
-
-
-@functools.cache
-def _warn_once(folder: Path, names: str) -> None:
-    _log.warning("%r has no folders of its classes in %s, left out", str(folder), names)
+            names = listed(repr(path.name) for path in self.unlabelled)
+            warn_once(self.folder, f"left out is {names}, without folders of its classes")
 
 
 def read_layout(root: Path) -> Layout:

@@ -21,10 +21,11 @@ from asvit.core.files import expanded
 from asvit.data.base import Extent, LabelledImages, naming
 from asvit.data.copies import read_extent
 from asvit.data.decoding import ENDINGS, check_open, kind_of_images, read_open
+from asvit.data.folders import SYSTEM
 from asvit.data.kinds import ImageKind, Picture
-from asvit.data.texts import Texts, composed
+from asvit.data.texts import Texts, check_apart, composed
 from proxies.messages import first_line
-from proxies.text import shown
+from proxies.text import one_line, shown
 
 SHARDS = "wds:"
 
@@ -67,6 +68,7 @@ class ShardedDataset(LabelledImages):
         self._extents = np.array([(image.begin, image.size) for image in images])
         self._shard = np.repeat(np.arange(len(self._shards)), counts)
         classes = sorted(set(labels), key=_place)
+        check_apart(classes, one_line(pattern))
         places = {label: place for place, label in enumerate(classes)}
         super().__init__(
             f"shards {Path(pattern).name}, {len(labels)} images, {len(classes)} classes",
@@ -144,6 +146,8 @@ def _samples(shard: Path) -> Iterator[tuple[_Member, str]]:
     """The images of an archive with their classes."""
     images, labels, others = dict[str, _Member](), dict[str, _Member](), dict[str, _Member]()
     for member in _members(shard):
+        if any(part.startswith(SYSTEM) for part in member.name.split("/") if part.strip(".")):
+            continue
         folder, _, name = member.name.rpartition("/")
         key, _, ending = name.partition(".")
         place = f"{folder}/{key}"
@@ -182,6 +186,11 @@ def _samples(shard: Path) -> Iterator[tuple[_Member, str]]:
             raise ValueError(
                 f"{shard} has a class in {shown(labels[key].name)} that is not UTF-8; write it so"
             ) from error
+        if any(ord(character) < ord(" ") for character in label):
+            raise ValueError(
+                f"{shard} has a class in {shown(labels[key].name)} that is no text "
+                f"({shown(content)}); write numbers in digits"
+            )
         if not label:
             raise ValueError(
                 f"{shard} has no class in {shown(labels[key].name)}; write one into it"

@@ -4,6 +4,8 @@ import io
 import json
 import os
 import struct
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -14,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from image_folders import write_image
-from PIL import Image, features
+from PIL import Image, PngImagePlugin, features
 
 from asvit.core.run_files import MARKER
 from asvit.data import load_images, open_dataset, open_training_sets
@@ -92,6 +94,16 @@ def test_files_that_are_left_out_are_counted_by_their_endings(
     assert f"left out are {files} files of endings that are not read ({2 * each} .dcm, " in line
     assert f"{each} .a\\x1bb, {each} .ps, {each} without ending)" in line
     assert line.endswith(" and folders of images whose names begin with a dot (.tabby)")
+
+
+@pytest.mark.parametrize("names", [("Ant", "ant"), ("0", "00"), ("1", "1.0"), ("a", "A")])
+def test_class_folders_that_differ_in_form_alone_are_named(
+    tmp_path: Path, names: tuple[str, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in names:
+        write_image(tmp_path / name / "1.png")
+    assert len(FolderDataset(tmp_path).classes) == 2
+    assert len(caplog.messages) == (names != ("a", "A"))
 
 
 def test_a_class_of_files_that_are_not_read_is_named(tmp_path: Path) -> None:
@@ -452,6 +464,50 @@ def test_a_pickle_in_the_place_of_a_set_is_not_read(
         (folder / name).write_bytes(pickle.dumps(Payload()))
     assert refused_or(lambda: open_torchvision("CIFAR10")) is None
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("where", ["zip", "plain", "profile", "later"])
+@pytest.mark.parametrize("size", [1 << 21, 1 << 25])
+def test_png_files_may_hold_much_text(tmp_path: Path, where: str, size: int) -> None:
+    text, image, more = PngImagePlugin.PngInfo(), Image.new("RGB", (8, 8), (1, 2, 3)), {}
+    if where == "profile":
+        more = {"icc_profile": bytes(size)}
+    else:
+        text.add_text("x", "y" * size, zip=where != "plain")
+    image.save(tmp_path / "a.png", pnginfo=text, **more)
+    if where == "later":  # behind the pixels
+        content = (tmp_path / "a.png").read_bytes()
+        begin, data = content.index(b"zTXt") - 4, content.index(b"IDAT") - 4
+        parts = content[:begin], content[data:-12], content[begin:data], content[-12:]
+        (tmp_path / "a.png").write_bytes(b"".join(parts))
+    assert FolderDataset(tmp_path).picture(0).getpixel((0, 0)) == (1, 2, 3)
+
+
+DAMAGED = """
+import struct
+from io import BytesIO
+from PIL import Image
+from asvit.data.decoding import kind_in, read_open
+
+def read(content):
+    read_open(BytesIO(content), kind_in(BytesIO(content)))
+
+tags = struct.pack("<HHHIIHHI", 9, 274, 3, 1, 6, 270, 2, 1 << 30)  # of nine that are promised
+for form, options in (
+    ("JPEG", {"exif": b"Exif\\0\\0II*\\0\\x08\\0\\0\\0" + tags}),
+    ("PNG", {"transparency": bytes(8)}),
+    ("TIFF", {}),
+):
+    file = BytesIO()
+    Image.new("P" if form == "PNG" else "RGB", (8, 8)).save(file, form, **options)
+    read(file.getvalue().replace(struct.pack("<HHI", 284, 3, 1), struct.pack("<HHI", 284, 99, 1)))
+"""
+
+
+def test_damaged_data_beside_the_pixels_is_not_written_of_on_the_console() -> None:
+    program = [sys.executable, "-W", "default", "-c", DAMAGED]
+    ended = subprocess.run(program, capture_output=True, text=True, check=True)
+    assert ended.stderr + ended.stdout == ""
 
 
 @pytest.mark.parametrize("sides", [(15_000, 10_000), (60_000, 60_000)])

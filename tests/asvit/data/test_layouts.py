@@ -155,8 +155,8 @@ def test_parts_are_read_alike(
     assert pictures.parts[[0, -1]].tolist() == ["train", "test"]
     with pytest.raises(ValueError, match=f"holds splits, not classes; give '.*{trained_on}'"):
         measured(root)
-    warned = [line for line in caplog.messages if "no folders of its classes" in line]
-    assert [f"in {left_out!r}, left out" in line for line in warned] == [True] * bool(left_out)
+    warned = [line for line in caplog.messages if "without folders of its classes" in line]
+    assert [f"left out is {left_out!r}" in line for line in warned] == [True] * bool(left_out)
 
 
 @pytest.mark.parametrize(
