@@ -13,7 +13,6 @@ from asvit.spaces.base import Architecture
 from asvit.spaces.worker_checks import check_known, check_same_code, known_space, own_code
 from proxies import Cost, measure_repeats
 from proxies.evaluation import FAILURES
-from proxies.forward_mode import use_blocks
 from proxies.messages import fault, out_of_memory
 
 
@@ -71,7 +70,6 @@ class MeasurementWorker:
         text, side = task["architecture"], task["side"]
         images = self._arrays[f"images {side}"]
         in_chans = images.shape[1]
-        use_blocks(task["blocked"])
         with one_thread(self._device):
             readings = measure_repeats(
                 lambda: network(

@@ -64,7 +64,6 @@ from asvit.runs.measurement_pool import (
     MeasurementJob,
     MeasurementPool,
     Workload,
-    with_kernel,
 )
 from asvit.runs.scoring import ScoreRow
 from asvit.spaces.architectures import source_of_space
@@ -193,15 +192,15 @@ class CorrelationAlgorithm(CorrelationRun):
         return gpu_models(device, self.workers)
 
     def versions(self, stored: Mapping[str, str] | None) -> Mapping[str, str]:
-        """As the base does, with what all sessions measure with on a CPU: a kernel, a processor.
+        """As the base does, with the processor that times are taken on.
 
         Raises:
             ValueError: If times that are due are taken on another processor than those before.
         """
         due = {name for names in (self._due or {}).values() for name in names}
         if are_times(due, self.settings.device, self.workers):
-            return with_timing(with_kernel(stored), self.folder, self.settings.device)
-        return with_kernel(stored)
+            return with_timing(super().versions(stored), self.folder, self.settings.device)
+        return super().versions(stored)
 
     def open(self) -> ScoreJournal:
         """The store of scores, if it is of this table."""

@@ -31,7 +31,6 @@ from asvit.search.study import StudyStore, open_url, quiet_optuna
 from asvit.spaces import SPACES, build, cost, load_space
 from proxies import measure
 from proxies.evaluation import seed_for
-from proxies.forward_mode import blocks_are_faster, use_blocks
 from scaling import Budget
 from tests.asvit.runs.fakes import fake_evaluate
 
@@ -307,16 +306,6 @@ def test_of_two_machines_that_start_a_study_at_once_the_first_decides(
     assert {**study.user_attrs["versions"], **now, "torch": torch} == study.user_attrs["versions"]
     assert study.user_attrs["settings"]["seed"] == seed
     assert len(study.trials) == 2
-
-
-def test_every_session_measures_with_the_first_ones_kernel(tmp_path: Path) -> None:
-    try:
-        for steps, faster_today in ((1, True), (2, False), (3, False)):
-            use_blocks(faster_today)
-            search(tmp_path / "run", evaluate=None, **{**SMALL, "steps": steps})
-            assert blocks_are_faster()
-    finally:
-        use_blocks(None)
 
 
 def test_a_storage_that_goes_away_is_told_and_continued(tmp_path: Path) -> None:
