@@ -64,7 +64,6 @@ def _merged() -> nn.Module:
 #: Those of the first are quick to export; the others are more of the same kinds.
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "asvit": lambda: _of_text("8,2,3|4,1,2|4,1,4|4,1,6|32,8"),
-    "mixed": lambda: _of_text("mixed:8,2,3|4,1,2|4,1,4|4,1,6|32,16|ssaa|ffcc|p"),
     "shiftvit": lambda: _of_text(SHIFT.architecture),
     "psvit1d": lambda: _of_text("psvit1d:s-----|b-----|------"),
     "psvit2d": lambda: _of_text("psvit2d:s-----|b-----|------"),

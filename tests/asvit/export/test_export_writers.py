@@ -57,7 +57,7 @@ def check_both_graphs(model: nn.Module, folder: Path) -> None:
     "name",
     [
         # Some of asvit are in designs and in tests of channels, which compare the copies, too.
-        pytest.param(name, marks=[pytest.mark.nightly] * (name in ("asvit", "mixed", "psvit2d")))
+        pytest.param(name, marks=[pytest.mark.nightly] * (name in ("asvit", "psvit2d")))
         for name in NETWORKS
     ],
 )
