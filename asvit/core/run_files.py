@@ -31,7 +31,6 @@ TABLE = "table.csv"
 
 # Of a supernet.
 SUPERNET_WEIGHTS = "supernet.safetensors"
-LOSSES = "losses.csv"
 
 # Of an evolution over its paths.
 ACCURACIES = "accuracies.jsonl"
