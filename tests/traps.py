@@ -22,7 +22,7 @@ from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from asvit.search import predictor_sampler
-from asvit.training import epochs
+from asvit.training import session
 from proxies.registry import PROXIES, Inputs
 from tests.campaigns import forked
 
@@ -46,7 +46,7 @@ def prepare(
 
     Every epoch is kept, however short, so that points of a stop are passed equally often.
     """
-    epochs._SPACING = 0
+    session._SPACING = 0
     if fakes:
         fake_measures()
     if jobs:

@@ -29,7 +29,6 @@ TABLE = "table.csv"
 
 # Of a supernet.
 SUPERNET_WEIGHTS = "supernet.safetensors"
-LOSSES = "losses.csv"
 
 # Of an evolution over its paths.
 ACCURACIES = "accuracies.jsonl"

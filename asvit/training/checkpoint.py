@@ -75,7 +75,7 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class EngineState:
+class TrainerState:
     """The state dicts of a network and of its moving average, and the optimiser's state.
 
     The average is empty without one; ``moments`` and ``numbers`` are of :func:`optimizer_state`.
@@ -118,7 +118,7 @@ class Checkpoint:
     history: tuple[Any, ...]  # a row an epoch
     seconds: float  # wall-clock time of all sessions
     bad_images: Mapping[str, int]  # name of each unreadable image -> times it was replaced
-    state: EngineState  # without the optimiser's once all epochs are done
+    state: TrainerState  # without the optimiser's once all epochs are done
     kind: str = KIND  # kind of the file
     part: EpochPart | None = None  # of the next epoch; None between two epochs
     planned: int | None = None  # epochs in all, where they may differ from the settings'
@@ -167,7 +167,7 @@ class Checkpoint:
                 history=value_from_json(header["history"], tuple[row, ...]),
                 seconds=value_from_json(header["seconds"], float),
                 bad_images=value_from_json(header["bad_images"], Mapping[str, int]),
-                state=EngineState(
+                state=TrainerState(
                     weights=under(_WEIGHTS, tensors),
                     average=under(_AVERAGE, tensors),
                     moments=under(_MOMENTS, tensors),
@@ -315,12 +315,19 @@ def _unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return copies
 
 
-def check_finite(tensors: Mapping[str, Tensor], *, what: str) -> None:
+def check_finite(
+    tensors: Mapping[str, Tensor],
+    *,
+    what: str,
+    error: type[ValueError] = ValueError,
+    advice: str = "",
+) -> None:
     """Reject NaN and infinity: training cannot recover from them. ``what`` names the tensors."""
     finite = to_host([tensor.isfinite().all() for tensor in tensors.values()])
     for name, good in zip(tensors, finite, strict=True):
         if not good:
-            raise ValueError(f"{what} are infinite or NaN, as in {one_line(name)!r}")
+            then = f"; {advice}" if advice else ""
+            raise error(f"{what} are infinite or NaN, as in {one_line(name)!r}{then}")
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from asvit.core.progress import Track
 from asvit.core.run_files import CHECKPOINT
-from asvit.training.checkpoint import KIND, Checkpoint, EngineState, EpochPart, Origin
+from asvit.training.checkpoint import KIND, Checkpoint, EpochPart, Origin, TrainerState
 from asvit.training.distributed import ProcessGroup
 from asvit.training.images.batches import Batching
 from asvit.training.metrics import write_metrics
@@ -26,7 +26,7 @@ class EpochSession(ABC, Generic[Row]):
 
     There is one after each epoch, unless writing them would take more than a twentieth of the
     time: several short epochs share one, for at most ``checkpoint_minutes``. Within long epochs
-    there are checkpoints as well; it is a :class:`asvit.training.engine.Keeper`.
+    there are checkpoints as well; it is a :class:`asvit.training.trainer.Keeper`.
     """
 
     folder: Path
@@ -73,7 +73,7 @@ class EpochSession(ABC, Generic[Row]):
         )
 
     @abstractmethod
-    def state(self) -> EngineState:
+    def state(self) -> TrainerState:
         """Everything that later epochs depend on."""
 
     def write_outputs(self) -> None:

@@ -11,6 +11,7 @@ from asvit.core.preparing_settings import fit_setting
 from asvit.core.settings import Presets, Settings, presets_with, seed_setting, setting
 from asvit.training.balance_settings import balance_setting
 from asvit.training.recipes import MUON_RATE, RECIPES, REFERENCE_BATCH
+from asvit.training.schedule import WARMUP_SHARE
 from asvit.training.short_settings import initial_weights, labelled_data
 from asvit.training.token_plan import TokenPlan
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 FEW = 2_000  # pictures, with fewer of which weights from elsewhere are the better start
 TOP = 5  # of "top-5", which is always 100 % with so many classes or fewer
 
-WARMUP_SHARE = 5  # a warm-up takes at most a fifth of a training, unless its epochs are given
 _BRANCHES = 2  # of compact parts, as in asvit.convert
 _SOFT_WEIGHT = 0.1  # of the teacher in soft distillation, as in DeiT
 _BELOW = ("min_lr", "warmup_lr")  # at most the learning rate

@@ -22,8 +22,8 @@ from torchvision.utils import make_grid
 from asvit.core.files import write_bytes
 from asvit.core.progress import Progress, Tell, Track, untracked
 from asvit.training.checkpoint import (
-    EngineState,
     EpochPart,
+    TrainerState,
     check_finite,
     load_optimizer,
     optimizer_state,
@@ -33,9 +33,10 @@ from asvit.training.distributed import ProcessGroup
 from asvit.training.epochs import EpochSession
 from asvit.training.images.loaders import ordered_loader, shuffled_loader
 from asvit.training.layout import use_fast_convolutions
+from asvit.training.optimizers import parameter_groups
 from asvit.training.precision import arithmetic, autocast
-from asvit.training.settings import WARMUP_SHARE, tighter_clip
-from asvit.training.short import parameter_groups
+from asvit.training.schedule import WARMUP_SHARE
+from asvit.training.settings import tighter_clip
 from asvit.training.step_log import StepLog
 from asvit.transfer.datasets import AugmentedBatches, Sample
 from asvit.transfer.settings import DRAWING, TransferRow, TransferSettings
@@ -219,9 +220,9 @@ class Session(EpochSession[TransferRow]):
                 load_optimizer(self._optimizer, stored.state.moments, stored.state.numbers)
         self._wrapped = processes.wrap(model)
 
-    def state(self) -> EngineState:
+    def state(self) -> TrainerState:
         """The model's state and the optimiser's."""
-        return EngineState(self.task.model.state_dict(), {}, *optimizer_state(self._optimizer))
+        return TrainerState(self.task.model.state_dict(), {}, *optimizer_state(self._optimizer))
 
     def run(self, tell: Tell, *, track: Track = untracked) -> None:
         """Train to the end, report every step and epoch to ``tell``, then draw predictions.

@@ -26,7 +26,7 @@ from unittest import mock
 import onnx
 from safetensors import safe_open
 
-from asvit.core.run_files import CHECKPOINT, DESIGNED, previous
+from asvit.core.run_files import CHECKPOINT, DESIGNED, SUPERNET_WEIGHTS, previous
 from asvit.data import FractalDataset
 from asvit.designs import fitting, fractals
 from asvit.designs.stages import SearchPlan
@@ -115,7 +115,7 @@ _TIMED = re.compile(
 # The study also records trials in flight, and trials.csv all others; pace.svg shows throughput.
 _NOT_COMPARED = ("study.journal", "pace.svg")
 # Which of several short epochs the last checkpoint but one is of depends on the time.
-_TRAINED = (CHECKPOINT, "detector.safetensors", "segmenter.safetensors")
+_TRAINED = (CHECKPOINT, "detector.safetensors", "segmenter.safetensors", SUPERNET_WEIGHTS)
 _PERHAPS = tuple(map(previous, _TRAINED))
 
 

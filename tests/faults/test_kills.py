@@ -57,7 +57,7 @@ KILLED: Mapping[str, Mapping[str, Sequence[int]]] = {
     },
     "supernet train": {
         "fsync": (1, 4, 9), "step": (1, 12), "supernet.safetensors": (4,),
-        "losses.csv": (2,), "result.json": (1,),
+        "metrics.csv": (2,), "result.json": (1,),
     },
     "supernet evolve": {
         "fsync": (1, 9, 17), "trials.csv": (1,), "inherited.safetensors": (1,),

@@ -22,8 +22,8 @@ from asvit.designs.recipe import (
 from asvit.designs.stages import PRETRAINED, Entrant, TrainingOutcome
 from asvit.runs.algorithms.training import TrainAlgorithm
 from asvit.spaces.timm_models import PREFIX
-from asvit.training.engine import Diverged
 from asvit.training.metrics import seconds_of_an_epoch
+from asvit.training.trainer import Diverged
 from proxies.messages import first_line
 
 logger = logging.getLogger(__name__)

@@ -25,7 +25,7 @@ from asvit.runs.shared import SharedRun
 from asvit.runs.tracking import forget, tracking
 from asvit.spaces.architectures import source_of_space
 from asvit.training.checkpoint import Checkpoint, Saved, read_or_restore
-from asvit.training.distributed import ProcessGroup
+from asvit.training.distributed import ProcessGroup, processes_of
 from asvit.training.images.order import PART
 
 logger = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class SharedAlgorithm(SharedRun[S, R]):
     @cached_property
     def processes(self) -> ProcessGroup:
         """The processes that train together, all with the same settings."""
-        group = ProcessGroup(self.device)
+        group = processes_of(self.device)
         # Only where all have something to go on with do they take the same steps from here on.
         state = "there" if self.begun else "missing"
         group.check_same({**without_places(self.settings), self.files.state: state})

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 import torch
+from torch import nn
 
 from asvit._version import __version__
 from asvit.core.continuing import check_same_digest
@@ -28,8 +29,10 @@ from asvit.runs.checks import check_stay
 from asvit.runs.folder import LOCK, seems_usable
 from asvit.runs.trained_on import count_trained
 from asvit.runs.training import TrainRun, plan_lines
-from asvit.training.balance import imbalance
+from asvit.training.balance import class_weights, imbalance
 from asvit.training.checkpoint import Checkpoint, Origin, Saved, settings_in
+from asvit.training.classification import Classification
+from asvit.training.classifier_session import ClassifierSession
 from asvit.training.distillation import Teacher, load_teacher
 from asvit.training.precision import resolve_precision
 from asvit.training.pretrained import (
@@ -40,11 +43,12 @@ from asvit.training.pretrained import (
 )
 from asvit.training.recipes import small_batch
 from asvit.training.result import TrainResult, export_command
-from asvit.training.session import Session
-from asvit.training.sets import open_sets
+from asvit.training.sets import open_loaders, open_sets
 from asvit.training.settings import TrainSettings
 from asvit.training.short import draw_linear_weights
-from asvit.training.token_costs import stages_of, timed_batch
+from asvit.training.timing import images_per_second, stages_of, timed_batch
+from proxies import Cost
+from proxies.counts import count
 from proxies.evaluation import seed_for
 
 logger = logging.getLogger(__name__)
@@ -135,6 +139,11 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             ffn=s.ffn,
             branches=s.branches,
         )
+
+    @cached_property
+    def cost(self) -> Cost:
+        """Parameters and multiply-adds of the network."""
+        return count(self.network.build(), self.settings.image_size, self.network.in_chans)
 
     @cached_property
     def teacher(self) -> Teacher | None:
@@ -233,14 +242,12 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             self.normalisation = self._statistics()
         if self.processes.first and (line := self.settings.augmentation.left_out(self.sets.kind)):
             logger.warning("%s", line)
-        session = self._session(self.settings, store.file, self._workers)
+        session = self._session(store.file, self._workers)
         if self.settings.hours is not None and store.file is None:  # else planned already
-            session.plan(round(3600 * self.settings.hours / self._pace(session)[1]))
+            session.plan(round(3600 * self.settings.hours / self._pace()[1]))
         self.planned = self._plan(session)
         with self.tracked(store) as track:
             session.run(tell if self.processes.first else ignore, track=track)
-        if self.processes.first:
-            session.finish()
         return self.result(
             store,
             {
@@ -250,8 +257,8 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
                 "processes": self.processes.world,
             },
             network=self.network,
-            params=session.cost.params,
-            macs=session.cost.macs,
+            params=self.cost.params,
+            macs=self.cost.macs,
             history=tuple(session.history),
             best=session.best,
             stages=tuple(session.origin.stages),
@@ -283,76 +290,108 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
     def plan(self) -> dict[str, Any]:
         """What the run would do and how long it would take; coarser tokens are timed."""
         self.load()
-        session = self._session(self.settings, None, 0)
-        speed, epoch = self._pace(session)
-        seconds = min(epoch * session.work, 3600 * (self.settings.hours or math.inf))
+        session = self._session(None, 0)
+        speed, epoch = self._pace()
+        work = session.task.work(self.settings.epochs)
+        seconds = min(epoch * work, 3600 * (self.settings.hours or math.inf))
         times = {"images_per_second": speed, "epoch": epoch, "seconds": seconds}
         return {**self._plan(session), "time": times}
 
-    def _pace(self, session: Session) -> tuple[float, float]:
-        """Images a second, and seconds of an epoch of a session, from a few batches."""
-        speed = self._images_per_second(session.cost.macs)
+    def _pace(self) -> tuple[float, float]:
+        """Images a second, and seconds of an epoch, from a few batches."""
+        speed, batch = self._images_per_second(), self.settings.batch_size
         # An image to validate with takes a forward pass, one to train on about three.
-        images = session.steps * self.settings.batch_size + len(self.sets.validation) / 3
+        images = len(self.sets.train) // batch * batch + len(self.sets.validation) / 3
         return speed, images / speed
 
-    def _images_per_second(self, macs: int) -> float:
-        """Throughput of a few batches at the network's own tokens, of so many multiply-adds."""
-        batch = timed_batch(self.settings, self.processes, macs) * self.processes.world
+    def _images_per_second(self) -> float:
+        """Throughput of a few batches at the network's own tokens."""
+        batch = timed_batch(self.settings, self.processes, self.cost.macs) * self.processes.world
         whole: Any = {"accumulate": 1, "compile": False, "retokenize": "off"}
         probed = replace(self.settings, batch_size=batch, **whole)
         on_cpu = self.processes.device.type == "cpu"
         workers = 0 if on_cpu else self._workers  # which there take cores from the training
-        return self._session(probed, None, 0).images_per_second(workers)
+        task = self._task(self._fresh(), probed, self.normalisation or self._provisional)
+        epochs = self.settings.epochs
+        return images_per_second(task, self.processes, epochs=epochs, workers=workers)
 
     @property
     def _workers(self) -> int:
         return self.workers_for(len(self.sets.train), self.settings.epochs)
 
-    def _session(
-        self, settings: TrainSettings, stored: Checkpoint | None, workers: int
-    ) -> Session:
-        """A session, a new one or from a checkpoint."""
-        sets, processes = self.sets, self.processes
-        with torch.random.fork_rng([]):  # equal in every process
+    def _fresh(self) -> nn.Module:
+        """The network with its initial weights, the same in every process."""
+        settings = self.settings
+        with torch.random.fork_rng([]):
             torch.manual_seed(seed_for(settings.seed, "weights"))
             model = self.network.build(
                 drop_path=settings.drop_path or None, drop=settings.drop or None
             )
             if settings.init == "xavier":
                 draw_linear_weights(model)
+        return model
+
+    def _task(
+        self,
+        model: nn.Module,
+        settings: TrainSettings,
+        normalisation: Normalisation | None,
+        *,
+        stages: Sequence[Mapping[str, Any]] = (),
+        workers: int = 0,
+    ) -> Classification:
+        """The training of a network with these settings."""
+        sets, processes, classes = self.sets, self.processes, self.network.num_classes
+        if self.teacher is not None and normalisation is not None:
+            self.teacher.take(normalisation)
+        weights = None
+        if settings.balance == "weights":
+            weights = torch.from_numpy(class_weights(sets.train.labels, classes))
+        loaders = open_loaders(
+            sets, settings, processes, normalisation=normalisation, workers=workers
+        )
+        return Classification(
+            model,
+            settings,
+            processes,
+            *loaders,
+            classes=classes,
+            teacher=self.teacher,
+            class_weights=weights,
+            stages=stages,
+        )
+
+    def _session(self, stored: Checkpoint | None, workers: int) -> ClassifierSession:
+        """A session, a new one or from a checkpoint."""
+        settings, sets, processes, model = self.settings, self.sets, self.processes, self._fresh()
         if stored is not None:
             origin = replace(stored.origin, settings=settings)
         else:
             if settings.weights is not None:
                 load_pretrained(model, settings.weights, new_head=settings.new_head)
             stages = stages_of(settings, model, processes) if settings.staged else ()
-            device = processes.device.type
             origin = Origin(
                 settings,
                 sets.provenance,
                 sets.classes,
-                device,
+                processes.device.type,
                 stages,
                 {**versions(), **self.code},
                 self.normalisation or self._provisional,
                 self._teacher_digest,
             )
-        if self.teacher is not None and origin.normalisation is not None:
-            self.teacher.take(origin.normalisation)
-        return Session(
+        normalisation = origin.normalisation
+        return ClassifierSession(
             folder=self.folder,
-            network=self.network,
-            model=model,
+            task=self._task(model, settings, normalisation, stages=origin.stages, workers=workers),
             origin=origin,
-            sets=sets,
             processes=processes,
             stored=stored,
-            teacher=self.teacher,
-            workers=workers,
-            facts=self._facts(origin.normalisation),
             checkpoint_minutes=self.checkpoint_minutes,
             log_every=self.log_every,
+            network=self.network,
+            images=sets.validation,
+            facts=self._facts(normalisation),
         )
 
     @property
@@ -382,19 +421,19 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             "asvit": __version__,
         }
 
-    def _plan(self, session: Session) -> dict[str, Any]:
+    def _plan(self, session: ClassifierSession) -> dict[str, Any]:
         """What ``--dry-run --json`` shows."""
         return {
             "folder": self.folder,
             "network": self.network,
-            "params": session.cost.params,
-            "macs": session.cost.macs,
+            "params": self.cost.params,
+            "macs": self.cost.macs,
             "images": {"train": len(self.sets.train), "validation": len(self.sets.validation)},
             "source": self.sets.provenance["source"],
             "pixels": str(self.sets.kind),
             "picture": self.sets.kind.picture,
             "imbalance": imbalance(np.bincount(self.sets.train.labels)),
-            "steps_per_epoch": session.steps,
+            "steps_per_epoch": session.task.steps,
             "stages": session.origin.stages,
             "saved": session.saved,
             "device": str(self.processes.device),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from asvit.training import epochs
-from asvit.training.checkpoint import EngineState
+from asvit.training.checkpoint import TrainerState
 from asvit.training.epochs import EpochSession
 
 
@@ -28,8 +28,8 @@ class Timed(EpochSession[int]):
     def best(self) -> int | None:
         return self._best
 
-    def state(self) -> EngineState:
-        return EngineState({}, {}, {}, {})
+    def state(self) -> TrainerState:
+        return TrainerState({}, {}, {}, {})
 
     def write_outputs(self) -> None:
         self.kept.append(self.history[-1])
