@@ -134,11 +134,11 @@ def check_names(root: Path, folders: Sequence[str]) -> None:
     Parts are names that differ only in a word like "train" or "test", or names that all have such
     a word; so "train" beside "bus" is a class.
     """
-    parts = {name: part for name in folders if (part := _part_in(name)) is not None}
+    parts = {name: words for name in folders if (words := _part_in(name)) is not None}
     kinds = defaultdict[tuple[str, ...], set[str]](set)
     for part, rest in parts.values():
         kinds[rest].add(part)
-    every = {part for part, _ in parts.values()}
+    every = set().union(*kinds.values())
     alike = any(TRAIN in of and len(of) > 1 for of in kinds.values())
     whole = len(parts) == len(folders) or any(list_folder(root / name).folders for name in parts)
     if alike or (len(every) > 1 and whole):
