@@ -90,6 +90,12 @@ def build(
     return space.build(parsed, **sizes, depths=depths, width=width, **rates)
 
 
+def has_drop_path(arch: str | Architecture) -> bool:
+    """Whether the networks of an architecture have drop-path: all but some of timm's do."""
+    fixed = _fixed(arch)
+    return not isinstance(fixed, TimmModel) or fixed.has_drop_path
+
+
 def cost(
     arch: str | Genotype | Architecture | nn.Module,
     image_size: int = 224,

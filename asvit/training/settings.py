@@ -55,7 +55,8 @@ class TrainSettings(Settings):
             "data": "fractal:5",
             "image_size": 32,
             "epochs": 10,
-            "batch_size": 50,
+            "batch_size": 32,
+            "learning_rate": 6e-3,
         },
         **{
             "cifar100-384": _fine_tuning(384, classes=100),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, Self, TypeVar
 
@@ -23,10 +23,11 @@ from asvit.executors.base import cores
 from asvit.runs.architectures import find_architecture, text_of
 from asvit.runs.shared import SharedRun
 from asvit.runs.tracking import forget, tracking
-from asvit.spaces.architectures import source_of_space
+from asvit.spaces.architectures import has_drop_path, source_of_space
 from asvit.training.checkpoint import Checkpoint, Saved, read_or_restore
 from asvit.training.distributed import ProcessGroup, processes_of
 from asvit.training.images.order import PART
+from asvit.training.pretrained import architecture_in
 
 logger = logging.getLogger(__name__)
 
@@ -44,11 +45,13 @@ class SharedAlgorithm(SharedRun[S, R]):
     """A run whose processes share every batch."""
 
     typed: str = ""  # what was typed for the architecture: its text, or a run folder
+    explicit: Collection[str] = ()  # names of the values that were passed, not left to a recipe
     found_by: Mapping[str, Any] | None = None  # the run of that folder
 
     @classmethod
     def make(cls, preset: str = "default", **values: Any) -> Self:
         """As the base does; the architecture may be the folder of a run that ended in one."""
+        values["explicit"] = frozenset(values)
         if values.get("architecture") is None:
             return super().make(preset, **values)
         with wrong_option():
@@ -61,6 +64,16 @@ class SharedAlgorithm(SharedRun[S, R]):
             logger.warning(start.warning)
         values |= {"architecture": start.text, "typed": typed, "found_by": start.by}
         return super().make(preset, **values)
+
+    def resolved(self) -> Self:
+        """Without the drop-path of a recipe where the network has none."""
+        s: Any = self.settings
+        text = s.architecture or architecture_in(s.weights or "")
+        if "drop_path" in self.explicit or not s.drop_path or not text or has_drop_path(text):
+            return self
+        if self.first():
+            logger.warning("%s has no drop-path; going on without", text)
+        return self.with_settings(replace(s, drop_path=0.0), "sets", "processes")
 
     @cached_property
     def processes(self) -> ProcessGroup:

@@ -41,7 +41,7 @@ from asvit.training.pretrained import (
     picture_statistics,
     weights_paths,
 )
-from asvit.training.recipes import small_batch
+from asvit.training.recipes import fitting_batch, fitting_rate
 from asvit.training.result import TrainResult, export_command
 from asvit.training.sets import open_loaders, open_sets
 from asvit.training.settings import TrainSettings
@@ -78,38 +78,42 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         return super().make(preset, **values)
 
     def resolved(self) -> Self:
-        """As the base does; where images are fewer than the recipe's batch, with a smaller one."""
-        if self.requested is None:
-            return self
-        final = {"architecture": self.settings.architecture, "batch_size": self._batch()}
-        settings = TrainSettings.make(**{**self.requested, **final})
-        whole = self.with_settings(settings, "sets", "processes")
+        """As the base does; where the recipe's batch is large for the images, a smaller one."""
+        run = super().resolved()
+        if run.requested is None:
+            return run
+        final = {"architecture": run.settings.architecture, "drop_path": run.settings.drop_path}
+        settings = TrainSettings.make(**{**run._batching(), **run.requested, **final})
+        whole = run.with_settings(settings, "sets", "processes")
         whole.requested = None
         return whole
 
-    def _batch(self) -> int:
-        """The batch size where none is given; a resumed run keeps its own."""
+    def _batching(self) -> Mapping[str, Any]:
+        """Batch and learning rate where no batch is given; a resumed run keeps its own."""
         _ = self.processes  # of which all resume, or none
-        batch = self.settings.batch_size
+        batch, rate = self.settings.batch_size, self.settings.learning_rate
+        usual = {"batch_size": batch}
         if self.begun:
             stored = self.begun_with
-            return batch if stored is None else min(batch, stored.batch_size)
+            if stored is None or stored.batch_size >= batch:
+                return usual
+            return {"batch_size": stored.batch_size, "learning_rate": stored.learning_rate}
         if not seems_usable(self.folder, self.files, fresh=self.fresh):
-            return batch
+            return usual
         self.check()
-        images, size = len(self.sets.train), 4 * self.processes.world  # mixing takes pairs
-        if batch <= images or images < size:
-            return batch
-        size = small_batch(images, size)
+        images = len(self.sets.train)
+        size = fitting_batch(images, batch, self.processes.world)
+        if size == batch or images < size:
+            return usual
         if self.first():
             by_user = "learning_rate" in (self.requested or ())
-            rate = "" if by_user else " and a learning rate for them"
+            words = "" if by_user else " and a learning rate for them"
             logger.warning(
-                "%d images to train on are fewer than the usual batch of %d; going on with "
+                "%d images to train on are few for the usual batch of %d; going on with "
                 "batches of %d%s (--batch-size takes another size)",
-                *(images, batch, size, rate),
+                *(images, batch, size, words),
             )
-        return size
+        return {"batch_size": size, "learning_rate": fitting_rate(rate, size)}
 
     @property
     def begun_with(self) -> TrainSettings | None:

@@ -327,6 +327,32 @@ def test_a_learning_rate_that_is_given_is_not_said_to_follow_the_batch(
     assert words in line
 
 
+@pytest.mark.parametrize(
+    ("recipe", "typed", "drop_path"),
+    [
+        ("swin", {}, 0.0),
+        ("deit", {"batch_size": 8}, 0.0),
+        ("small", {}, 0.0),
+        ("swin", {"drop_path": 0.2}, 0.2),
+        ("small", {"drop_path": 0.1}, 0.1),
+    ],
+)
+@pytest.mark.parametrize("host", ["timm:vgg11", "timm:densenet121"])
+def test_a_drop_path_that_is_not_typed_is_left_out_where_the_network_has_none(
+    host: str, recipe: str, typed: dict[str, Any], drop_path: float, tmp_path: Path
+) -> None:
+    options: dict[str, Any] = {**TINY, "recipe": recipe, "out": tmp_path}
+    del options["batch_size"]
+    run = TrainRun.make(architecture=host, **options, **typed).resolved()
+    assert run.settings.drop_path == drop_path
+    if drop_path:
+        with pytest.raises(ValueError, match="has no drop-path; use 0"):
+            run.network.build(drop_path=drop_path)
+    usual = TrainSettings.make(architecture=ARCH, recipe=recipe, **typed).drop_path
+    other = TrainRun.make(architecture=ARCH, **options, **typed).resolved()
+    assert other.settings.drop_path == usual
+
+
 def test_few_pictures_of_ones_own_are_a_word_on_fine_tuning(tmp_path: Path) -> None:
     data = write_pictures(tmp_path / "pictures", each=9)  # one of them cannot be read
     asked: dict[str, Any] = {"architecture": ARCH, "image_size": 32, "recipe": "small"}

@@ -253,6 +253,16 @@ def test_the_code_of_the_network_of_weights_counts(monkeypatch: pytest.MonkeyPat
     assert unnamed.code == {}
 
 
+def test_a_drop_path_that_is_not_typed_is_left_out_where_the_network_has_none() -> None:
+    for host, typed, drop_path in (
+        ("timm:vgg11", {}, 0.0),
+        ("timm:vgg11", {"drop_path": 0.2}, 0.2),
+        (ARCH, {}, 0.2),
+    ):
+        made = DetectionRun.make(architecture=host, data="boats", **typed)
+        assert made.resolved().settings.drop_path == drop_path
+
+
 LINES = [
     ("detect", {"architecture": "psvit1d:b-----|b-----|b-----|16"}, 3, "stride 16 px only"),
     ("detect", {"architecture": "8,4,2|4,4,2"}, 2, "has 2 part(s)"),
