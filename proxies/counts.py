@@ -162,7 +162,7 @@ class _Counter(TorchDispatchMode):
     _most = 10_000
 
     def __init__(self, skeleton: nn.Module) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.macs = Counter[str]()  # by name of the innermost module
         self.uncounted = set[str]()  # names of operations
         self._formulas = FlopCounterMode(display=False, custom_mapping=_formulas()).flop_registry
@@ -276,7 +276,8 @@ class _Functions(InterceptOperations):
 def _vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
     """torch.linalg.vecdot by a matrix product, which counts, in place of a sum."""
     rows, columns = (one.movedim(dim, -1) for one in torch.broadcast_tensors(x, y))
-    return (rows.unsqueeze(-2) @ columns.unsqueeze(-1)).squeeze((-2, -1))
+    products: Tensor = rows.unsqueeze(-2) @ columns.unsqueeze(-1)
+    return products.squeeze((-2, -1))
 
 
 #: fvcore's charge per element of the first argument, without gain; a gain adds 1.

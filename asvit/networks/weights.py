@@ -1,6 +1,5 @@
 """Files of weights: ours with the settings of their network, others with weights alone."""
 
-import logging
 import math
 import pickle
 import re
@@ -23,11 +22,8 @@ from asvit.data.kinds import ImageKind
 from asvit.data.preparation import CROP_MODES, Preparation
 from asvit.data.texts import composed
 from asvit.networks.network import Network
-from asvit.spaces.architectures import source_of_space
 from proxies.messages import first_line, unknown
 from proxies.text import one_line, shown
-
-_log = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
 KIND = "network"
@@ -69,8 +65,6 @@ class WeightsFile:
     # ``crop_pct``, ``crop_mode``, and ``pixels`` of those that are no pictures; see
     # asvit.data.Preparation), how the network was searched and trained.
     facts: Mapping[str, Any] = field(default_factory=dict)
-    # Digest of the user's own space when they were written, by its name; None: as it is now.
-    code: Mapping[str, str] | None = None
 
     def load(self) -> nn.Module:
         """The network with its weights, on the CPU, in evaluation mode.
@@ -109,9 +103,6 @@ class WeightsFile:
             "kind": KIND,
             **self.description,
         }
-        now = source_of_space(self.network.architecture)
-        if code := now if self.code is None else self.code:
-            header["code"] = code
         # safetensors rejects tensors that share memory, such as tied weights, and other layouts.
         tensors = {
             name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
@@ -149,27 +140,19 @@ class WeightsFile:
 
     @classmethod
     def described(cls, about: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Self:
-        """The content of a header, with weights; warns if the user's own space has changed since.
+        """The content of a header, with weights.
 
         Raises:
             ValueError, KeyError, TypeError: If malformed (:data:`asvit.core.codec.MALFORMED`).
         """
-        code = about.get("code", {})
         check_values(about, {"classes": Sequence[str], "facts": Mapping[str, Any]})
-        check_values({"code": code}, {"code": Mapping[str, str]})
         facts = dict(about["facts"])
         network = Network.from_json(about["network"])
         _check_facts(facts, network.in_chans)
         classes = tuple(map(composed, about["classes"]))  # as those of images are
         if len(classes) not in (0, network.num_classes):
             raise ValueError(f"{len(classes)} names of {network.num_classes} classes")
-        if code and code != source_of_space(network.architecture):
-            _log.warning(
-                "the space of %s has changed since these weights were written; the network may "
-                "compute something else, so test it again",
-                shown(network.architecture),
-            )
-        return cls(network, weights, classes, facts, code)
+        return cls(network, weights, classes, facts)
 
 
 def read_state(path: Path) -> dict[str, Tensor]:

@@ -237,7 +237,6 @@ def how_trained(settings: BuildSettings, source: str, digest: str = "") -> dict[
             f"{legible(source)}; {s.image_size} px{fitted}, {s.train_images} to train on and "
             f"{s.test_images} others to test on{draw}"
         ),
-        **({"code": ", ".join(map(" ".join, s.code.items()))} if s.code else {}),
     }
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from asvit.executors import Task, Work, one_thread
 from asvit.spaces import SearchSpace, build, cost
 from asvit.spaces.base import Architecture
-from asvit.spaces.worker_checks import check_known, check_same_code, known_space, own_code
+from asvit.spaces.worker_checks import check_known, known_space
 from proxies import Cost, measure_repeats
 from proxies.evaluation import FAILURES
 from proxies.messages import fault, out_of_memory
@@ -45,7 +45,6 @@ def measuring_work(
             "names": list(names),
             "architectures": list(architectures),
             "measuring": settings,
-            "code": own_code(),
         },
         arrays,
     )
@@ -57,7 +56,6 @@ class MeasurementWorker:
     def __init__(
         self, settings: Mapping[str, Any], arrays: Mapping[str, NDArray[np.generic]], device: str
     ) -> None:
-        check_same_code(settings["code"])
         check_known(settings["names"], settings["architectures"])
         self._space = known_space(settings["space"])
         self._num_classes = settings["num_classes"]

@@ -17,7 +17,6 @@ from asvit.architectures.shiftvit import ShiftArchitecture
 from asvit.models.asvit import asvit_cost
 from asvit.spaces.base import SPACES, Architecture, SearchSpace
 from asvit.spaces.timm_models import PREFIX, TimmModel, is_timm_model
-from asvit.spaces.union import sources_of_spaces
 from asvit.spaces.vitbench import AutoFormerArchitecture, PitArchitecture
 from proxies.counts import Cost, count, count_by_module
 from proxies.functional import InterceptOperations, Operation
@@ -336,11 +335,3 @@ def find(arch: str | Architecture) -> tuple[SearchSpace, Architecture]:
         known = dict.fromkeys(f"{prefix.partition(':')[0]}:" for prefix in prefixes)
         raise ValueError(unknown("prefix", f"{word}:", known))
     raise errors[0]
-
-
-def source_of_space(arch: str | Architecture) -> dict[str, str]:
-    """Digest of the space of an architecture, by its name; empty unless it is a user's own."""
-    try:
-        return sources_of_spaces([find(arch)[0]])
-    except ValueError:  # of a family or of timm
-        return {}

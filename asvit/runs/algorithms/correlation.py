@@ -22,7 +22,6 @@ from asvit.core.continuing import (
     check_same_images,
     check_same_settings,
     check_same_versions,
-    warn_of_changes,
 )
 from asvit.core.files import write_text
 from asvit.core.measuring_settings import MeasuringSettings
@@ -66,7 +65,7 @@ from asvit.runs.measurement_pool import (
     Workload,
 )
 from asvit.runs.scoring import ScoreRow
-from asvit.spaces.architectures import source_of_space
+from asvit.spaces.architectures import choice_features
 from proxies import Score
 
 logger = logging.getLogger(__name__)
@@ -217,15 +216,8 @@ class CorrelationAlgorithm(CorrelationRun):
         return same and complete and not self._due
 
     def check_store(self, store: ScoreJournal) -> None:
-        """Remove the result if scores that it follows from are measured again."""
-        stale, texts = store.changed, self.table.architectures
-        due = self._due or {}
-        again = [
-            {code for name, code in stale.get(texts[row], {}).items() if name in names}
-            for row, names in due.items()
-        ]
-        warn_of_changes(set[str]().union(*again), f"{sum(map(bool, again))} architectures")
-        if self.retry or any(again):
+        """Remove the result if failed scores that it follows from are measured again."""
+        if self.retry:
             remove_files(self.folder, [RESULT])
 
     def execute(self, store: ScoreJournal, tell: Tell) -> CorrelationResult:
@@ -351,7 +343,7 @@ def _workload(jobs: Sequence[MeasurementJob]) -> Workload:
     measures = sum(name not in free for job in jobs for name in job.names)
     middle = jobs[len(jobs) // 2]
     names = tuple(dict.fromkeys(name for job in jobs for name in job.names))
-    of_each_space = {tuple(source_of_space(job.key)): job for job in jobs}.values()
+    of_each_space = {choice_features(job.key)[0]: job for job in jobs}.values()
     known = [replace(job, names=names) for job in of_each_space]
     return Workload(math.ceil(measures / 2), len(jobs), _GIGABYTES, lambda: middle, known=known)
 

@@ -13,21 +13,20 @@ from typing import Any, Self
 
 from asvit.architectures.genotype import EXAMPLE
 from asvit.core.console import count, number, short
-from asvit.core.continuing import warn_of_changes
 from asvit.core.files import write_text
 from asvit.core.latency_settings import pass_options
 from asvit.core.progress import Progress, Tell, image_progress
-from asvit.core.run_files import CANDIDATES, RESULT, SERIES
+from asvit.core.run_files import CANDIDATES, SERIES
 from asvit.core.settings import WrongOption, wrong_option
 from asvit.data.training_sets import class_count
-from asvit.growth.journal import GrowthJournal, Timed, code_of
+from asvit.growth.journal import GrowthJournal, Timed
 from asvit.growth.result import ScaleResult
 from asvit.growth.seed import GrowthSeed, find_growable
 from asvit.growth.settings import ScaleSettings
 from asvit.runs.algorithms.measuring import MeasuringAlgorithm
 from asvit.runs.architectures import find_architecture, text_of
 from asvit.runs.estimate import Remaining, with_example
-from asvit.runs.folder import newest_run, remove_files
+from asvit.runs.folder import newest_run
 from asvit.runs.lifecycle import (
     check_settings,
     earlier_result,
@@ -129,16 +128,6 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
     def load(self) -> Mapping[str, Any]:
         """Images and device."""
         return {"images": dict(self.context.provenance), "device": self.context.device}
-
-    @property
-    def code(self) -> Mapping[str, str]:
-        """As the base has it: of the measures and of the space."""
-        return code_of(self.settings)
-
-    def take_changed(self, code: Sequence[str]) -> None:
-        """Remove the result, which is of other code, and measure anew."""
-        warn_of_changes(code, "every network")
-        remove_files(self.folder, [RESULT])
 
     def execute(self, store: GrowthJournal, tell: Tell) -> ScaleResult:
         """Grow to the largest budget."""

@@ -17,13 +17,12 @@ from asvit.core.progress import Track, image_progress
 from asvit.core.results import Result
 from asvit.core.settings import Settings, wrong_option
 from asvit.core.tensor_files import tensors_digest
-from asvit.core.versions import code_versions
 from asvit.data.headers import Images, refuse_unreadable, unreadable_images
 from asvit.executors.base import cores
 from asvit.runs.architectures import find_architecture, text_of
 from asvit.runs.shared import SharedRun
 from asvit.runs.tracking import forget, tracking
-from asvit.spaces.architectures import has_drop_path, source_of_space
+from asvit.spaces.architectures import has_drop_path
 from asvit.training.checkpoint import Checkpoint, Saved, read_or_restore
 from asvit.training.distributed import ProcessGroup, processes_of
 from asvit.training.images.order import PART
@@ -128,15 +127,6 @@ class SharedAlgorithm(SharedRun[S, R]):
         if first and store.file is None:  # a start that was killed may have had other settings
             forget(self.folder)
         return tracking(self.track if first else "", self.folder, self.settings)
-
-    @property
-    def code(self) -> Mapping[str, str]:
-        """As the base has it: of the spaces of the network and of its teacher."""
-        texts = (getattr(self.settings, name, None) for name in ("architecture", "teacher"))
-        spaces = dict[str, str]()
-        for text in filter(None, texts):
-            spaces |= source_of_space(text)
-        return code_versions(space=spaces)
 
     @property
     def typed_values(self) -> Mapping[str, object]:

@@ -165,7 +165,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         if s.weights is None or self.begun:
             return
         load_pretrained(self.network.build(), s.weights, new_head=s.new_head)
-        line = other_classes(s.weights, self.sets.classes)  # warns of an edited space, too
+        line = other_classes(s.weights, self.sets.classes)
         if line and not s.new_head and self.first():
             logger.warning("%s; --new-head starts with a fresh one", line)
 
@@ -380,7 +380,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
                 sets.classes,
                 processes.device.type,
                 stages,
-                {**versions(), **self.code},
+                versions(),
                 self.normalisation or self._provisional,
                 self._teacher_digest,
             )

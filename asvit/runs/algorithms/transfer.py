@@ -11,13 +11,11 @@ from typing import Any, ClassVar
 import torch
 
 from asvit.core.progress import Tell, ignore
-from asvit.core.versions import code_versions, missing, versions
+from asvit.core.versions import missing, versions
 from asvit.networks import Network
 from asvit.runs.algorithms.shared import SharedAlgorithm
 from asvit.runs.transfer import DetectionRun, R, S, SegmentationRun, TransferRun
-from asvit.spaces.architectures import source_of_space
 from asvit.training.checkpoint import Checkpoint, Origin, Saved
-from asvit.training.pretrained import architecture_in
 from asvit.transfer.detector import Detection
 from asvit.transfer.segmenter import Segmentation
 from asvit.transfer.session import Session, Task
@@ -57,16 +55,6 @@ class TransferAlgorithm(SharedAlgorithm[S, R], TransferRun[S, R]):
         except ModuleNotFoundError as error:
             raise missing(f"asvit {self.command}", str(error.name), "transfer") from error
 
-    @property
-    def code(self) -> Mapping[str, str]:
-        """As the base has it; where only weights are named, of the space of their network."""
-        s = self.settings
-        if s.architecture is not None or s.weights is None:
-            return super().code
-        stored = self._origin and self._origin.network
-        text = stored.architecture if stored else architecture_in(s.weights)
-        return code_versions(space=source_of_space(text))
-
     def check(self) -> None:
         """Find the device."""
         _ = self.processes
@@ -94,7 +82,7 @@ class TransferAlgorithm(SharedAlgorithm[S, R], TransferRun[S, R]):
         network = task.start.network
         origin = Origin(
             *(self.settings, start["images"], task.names, device, ()),
-            {**versions(), **self.code},
+            versions(),
             normalisation=task.start.normalisation,
             network=network if isinstance(network, Network) else None,
         )

@@ -69,16 +69,6 @@ def test_finished_stages_are_not_run_again(
     assert [one.name for one in journal.records] == STAGES
 
 
-def test_a_design_in_an_edited_space_is_refused(
-    pictures: Path, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(load_space(SPACE), "source", "first")
-    fakes.stop_in("finalist-2", pictures, max_params="100K", space=SPACE, out="run")
-    monkeypatch.setattr(load_space(SPACE), "source", "second")
-    with pytest.raises(ValueError, match=r"with other code of space asvit, .* --fresh"):
-        design(pictures, max_params="100K", space=SPACE, out="run")
-
-
 def test_time_of_a_session_that_was_killed_in_a_stage_counts(
     pictures: Path, tmp_path: Path, fakes: Fakes
 ) -> None:

@@ -30,7 +30,6 @@ from asvit.runs import predicting, timm_classifiers
 from asvit.runs.evaluating import EvaluationRun
 from asvit.runs.exporting import export_network
 from asvit.search.supernet_result import EvolutionResult
-from asvit.spaces import SPACES
 from asvit.spaces.timm_models import TimmModel
 from asvit.training.predictions import read_predictions
 from asvit.training.supernets.settings import SupernetResult, SupernetSettings
@@ -431,23 +430,6 @@ def test_the_same_again_tests_nothing_and_other_weights_are_refused() -> None:
     assert fresh.loss != first.loss
     shutil.rmtree("run")
     assert asvit.test("photos", weights="run", out="tested", device="cpu").loss == fresh.loss
-
-
-@pytest.mark.parametrize("weights", ["run", "copy.onnx"])
-def test_an_edited_network_is_not_given_the_result_of_the_one_before(
-    weights: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    how = {"weights": weights, "out": "tested", "device": "cpu"}
-    monkeypatch.setattr(SPACES["shiftvit"], "source", "first")
-    first = asvit.test("photos", **how)
-    assert asvit.test("photos", **how).to_json() == first.to_json()
-    monkeypatch.setattr(SPACES["shiftvit"], "source", "second")
-    if weights == "copy.onnx":  # whose graph is what it was
-        assert asvit.test("photos", **how).to_json() == first.to_json()
-        return
-    with pytest.raises(ValueError, match=r"with other code of space shiftvit, .* --fresh"):
-        asvit.test("photos", **how)
-    assert asvit.test("photos", **how, fresh=True).loss == first.loss
 
 
 def test_mistakes_are_written_again_without_pictures_that_are_gone() -> None:

@@ -18,7 +18,8 @@ from asvit.core.progress import Progress
 from asvit.core.run_files import REPORT, figure_files
 from asvit.core.versions import versions
 from asvit.data import load_images
-from asvit.runs import lifecycle, measurement_pool
+from asvit.runs import lifecycle
+from asvit.runs import run as run_module
 from asvit.runs.algorithms import search as algorithm
 from asvit.runs.checks import find_space
 from asvit.runs.search import SearchRun, run_search
@@ -218,6 +219,20 @@ def test_a_study_with_trials_but_no_settings_is_not_ours(tmp_path: Path) -> None
         search(tmp_path / "run", storage=url)
 
 
+def test_a_search_by_measures_does_not_go_on_by_a_function_nor_the_other_way(
+    tmp_path: Path,
+) -> None:
+    own: dict[str, Any] = {"evaluate": None, "proxies": ("params",)}
+    result = search(tmp_path / "measures", **own)
+    with pytest.raises(ValueError, match=r"started without a function; .* evaluate, .*--fresh"):
+        search(tmp_path / "measures", proxies=("params",))
+    assert search(tmp_path / "measures", **own).to_json() == result.to_json()
+    result = search(tmp_path / "function", steps=3)
+    with pytest.raises(ValueError, match=r"started with a function; .* evaluate, .*--fresh"):
+        search(tmp_path / "function", steps=4, evaluate=None)
+    assert search(tmp_path / "function", steps=3, evaluate=None).to_json() == result.to_json()
+
+
 def test_a_space_whose_choices_were_edited_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -292,7 +307,7 @@ def test_of_two_machines_that_start_a_study_at_once_the_first_decides(
     def later(*given: Any, **named: Any) -> bool:  # all was checked, and nothing was there
         monkeypatch.setattr(StudyStore, "start", start)
         with monkeypatch.context() as changed:
-            changed.setattr(measurement_pool, "versions", lambda: {**now, "torch": torch})
+            changed.setattr(run_module, "versions", lambda: {**now, "torch": torch})
             search(there, storage=url, seed=seed, steps=2)
         return start(*given, **named)
 

@@ -14,7 +14,6 @@ from asvit.core.progress import Progress
 from asvit.networks import Network, WeightsFile
 from asvit.runs.algorithms import shared
 from asvit.runs.training import TrainRun, plan_lines, run_training
-from asvit.spaces import SPACES
 from asvit.training.checkpoint import Checkpoint
 from asvit.training.metrics import EpochRow
 from asvit.training.predictions import read_predictions
@@ -45,29 +44,6 @@ def test_digits_are_learned(tmp_path: Path) -> None:
     )  # fmt: skip
     assert result.last.top1 > 90
     assert result.history[-1].train_loss < result.history[0].train_loss
-
-
-def test_a_training_of_an_edited_network_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(SPACES["asvit"], "source", "first")
-    with pytest.raises(KeyboardInterrupt):
-        run_training(ARCH, out=tmp_path, **TINY, progress=stop_after(1))
-    monkeypatch.setattr(SPACES["asvit"], "source", "second")
-    with pytest.raises(
-        ValueError, match=r"other code of space asvit, .*; undo the edit, .* --fresh"
-    ):
-        run_training(ARCH, out=tmp_path, **TINY)
-    monkeypatch.setattr(SPACES["asvit"], "source", "first")
-    assert len(run_training(ARCH, out=tmp_path, **TINY).history) == TINY["epochs"]
-
-
-def test_the_code_of_a_teacher_counts_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("asvit", "shiftvit"):
-        monkeypatch.setattr(SPACES[name], "source", f"of {name}")
-    taught = {"teacher": "shift:1,1,2,1|2|8|1|16", "teacher_weights": "weights"}
-    run = TrainRun.make(architecture=ARCH, **taught, **TINY)
-    assert run.code == {"space asvit": "of asvit", "space shiftvit": "of shiftvit"}
 
 
 def test_the_written_network_has_the_accuracy_that_is_told(tmp_path: Path) -> None:
@@ -190,25 +166,6 @@ def test_a_classifier_of_other_classes_than_the_images_is_told_of(
     assert warnings(own[::-1]) == [f"{words}{order}{advice}"]
     others = "is for other classes than the images: a, b, c"
     assert warnings(("a", "b", "c")) == [f"{words}{others}{advice}"]
-
-
-@pytest.mark.parametrize("new_head", [False, True])
-def test_weights_of_an_edited_space_are_warned_of(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    new_head: bool,
-) -> None:
-    run = TrainRun.make(architecture=ARCH, **TINY, weights=str(tmp_path), new_head=new_head)
-    network = Network(ARCH, 32, len(run.sets.classes))
-    warnings = []
-    for now in ("first", "second"):
-        monkeypatch.setattr(SPACES["asvit"], "source", "first")
-        WeightsFile(network, network.build().state_dict()).write(tmp_path / "model.safetensors")
-        monkeypatch.setattr(SPACES["asvit"], "source", now)
-        run.load()
-        warnings.append(caplog.text.count("has changed since these weights were written"))
-    assert warnings == [0, 1]
 
 
 def test_distillation_into_two_heads(tmp_path: Path) -> None:

@@ -30,10 +30,6 @@ def test_a_text_belongs_to_one_space(space):
                     other.parse(text)
 
 
-def test_asvit_s_own_spaces_have_no_digest_of_their_code(space):
-    assert space.source == ""
-
-
 def test_a_name_is_registered_once_and_others_teach():
     with pytest.raises(ValueError, match="space 'asvit' is already registered"):
         register_space(type(load_space("asvit")))

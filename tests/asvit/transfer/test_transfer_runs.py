@@ -24,7 +24,6 @@ from asvit.runs.transfer import (
     run_detection,
     run_segmentation,
 )
-from asvit.spaces import SPACES
 from asvit.training.checkpoint import Checkpoint
 from asvit.training.distributed import ProcessGroup
 from asvit.transfer import cascade, detector
@@ -239,18 +238,6 @@ def test_the_folder_of_a_run_names_the_network() -> None:
     line = "asvit transfer detect --data boats --weights runs/pets"
     assert from_weights.command_line() == line
     assert from_weights.folder.name == "detect-pets-1024px-seed0"
-
-
-def test_the_code_of_the_network_of_weights_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(SPACES["asvit"], "source", "mine")
-    network = Network(ARCH, image_size=32, num_classes=2)
-    file = Path("model.safetensors")
-    WeightsFile(network, network.build().state_dict()).write(file)
-    named = DetectionRun.make(architecture=ARCH, data="boats")
-    unnamed = DetectionRun.make(data="boats", weights=str(file))
-    assert named.code == unnamed.code == {"space asvit": "mine"}
-    file.unlink()  # a finished run shows its result without them
-    assert unnamed.code == {}
 
 
 def test_a_drop_path_that_is_not_typed_is_left_out_where_the_network_has_none() -> None:
