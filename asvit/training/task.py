@@ -47,13 +47,13 @@ class Task(ABC, Generic[Row]):
         clip: Largest gradient norm; 0 for none.
         accumulate: Parts of a batch whose gradients are added up.
         ema: Decay of a moving average of the weights; 0 for none.
-        precision: Arithmetic of the forward pass, as of :func:`asvit.training.precision.autocast`.
+        precision: Arithmetic, as of :func:`asvit.training.precision.resolve_precision`.
+        casts: Whether autocast is around all of the losses; else the task has its own.
         compiled: Whether the network is compiled.
         one_shape: Whether all batches have the shapes of the first.
         captured: Whether a CUDA graph may repeat an update.
     """
 
-    noise: ClassVar[str] = "dropout"  # names the draws of an update
     less_memory: ClassVar[str] = "smaller batches"  # what helps where memory runs out
 
     network: nn.Module
@@ -65,6 +65,7 @@ class Task(ABC, Generic[Row]):
     accumulate: int = 1
     ema: float = 0.0
     precision: str = "auto"
+    casts: bool = True
     compiled: bool = False
     one_shape: bool = True
     captured: bool = False
@@ -90,7 +91,7 @@ class Task(ABC, Generic[Row]):
 
     def update_seed(self, update: int, rank: int) -> int | None:
         """The seed of what an update draws in a process; None to draw on from the last one."""
-        return seed_for(self.seed, f"{self.noise} {rank}", update)
+        return seed_for(self.seed, f"dropout {rank}", update)
 
     def begin(self, epoch: int, networks: Sequence[nn.Module]) -> bool:
         """Change the network, and its average if there is one, for an epoch; whether it did."""

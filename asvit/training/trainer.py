@@ -238,7 +238,7 @@ class Trainer:
     def _take_step(self, *batch: Any) -> Tensor:
         """Change the weights, and their average, by a batch; returns its numbers, ``[n]``."""
         task, network = self.task, self.task.network
-        parts = [batch]
+        parts, casts = [batch], task.precision if task.casts else "fp32"
         if task.accumulate > 1:
             parts = list(zip(*(x.chunk(task.accumulate) for x in batch), strict=True))
         numbers = list[Tensor]()
@@ -246,7 +246,7 @@ class Trainer:
             # Gradients are averaged over processes once, with the last part.
             last = place == len(parts)
             with nullcontext() if last else self.processes.no_sync(self._wrapped):
-                with autocast(self._device, task.precision):
+                with autocast(self._device, casts):
                     loss, others = task.losses(self._wrapped, *part)
                 if len(parts) > 1:
                     loss = loss * (len(part[0]) / len(batch[0]))

@@ -10,22 +10,25 @@ from typing import Any, ClassVar
 
 import torch
 
+from asvit.core.files import write_bytes
 from asvit.core.progress import Tell, ignore
 from asvit.core.versions import missing, versions
 from asvit.networks import Network
 from asvit.runs.algorithms.shared import SharedAlgorithm
 from asvit.runs.transfer import DetectionRun, R, S, SegmentationRun, TransferRun
 from asvit.training.checkpoint import Checkpoint, Origin, Saved
+from asvit.training.session import Session
 from asvit.transfer.detector import Detection
 from asvit.transfer.segmenter import Segmentation
-from asvit.transfer.session import Session, Task
 from asvit.transfer.settings import (
+    DRAWING,
     DetectionResult,
     DetectionSettings,
     SegmentationResult,
     SegmentationSettings,
 )
 from asvit.transfer.start import Start
+from asvit.transfer.task import Transfer
 from proxies.evaluation import seed_for
 
 
@@ -33,7 +36,7 @@ from proxies.evaluation import seed_for
 class TransferAlgorithm(SharedAlgorithm[S, R], TransferRun[S, R]):
     """Trains a model on images with annotations."""
 
-    task_type: ClassVar[type[Task[Any]]]
+    task_type: ClassVar[type[Transfer[Any]]]
     _origin: Origin | None = field(default=None, init=False, repr=False, compare=False)
 
     def open(self) -> Saved[Checkpoint]:
@@ -45,7 +48,7 @@ class TransferAlgorithm(SharedAlgorithm[S, R], TransferRun[S, R]):
         return store
 
     @cached_property
-    def task(self) -> Task[S]:
+    def task(self) -> Transfer[S]:
         """The model, freshly initialised, with its data."""
         try:
             with torch.random.fork_rng([]):  # equal in every process
@@ -86,26 +89,28 @@ class TransferAlgorithm(SharedAlgorithm[S, R], TransferRun[S, R]):
             normalisation=task.start.normalisation,
             network=network if isinstance(network, Network) else None,
         )
+        workers = self.workers_for(len(task.indices), self.settings.epochs)
+        task.open(self.processes, workers, start["images"]["source"])
         session = Session(
             folder=self.folder,
+            task=task,
             origin=origin if store.file is None else store.file.origin,
             processes=self.processes,
             stored=store.file,
-            workers=self.workers_for(len(task.indices), self.settings.epochs),
             file=self.files.state,
             kind=self.files.kind,
-            task=task,
-            row_type=self.result_type.row_type,
             checkpoint_minutes=self.checkpoint_minutes,
             log_every=self.log_every,
         )
         with self.tracked(store) as track:
             session.run(tell if self.processes.first else ignore, track=track)
+        if self.processes.first:
+            write_bytes(self.folder / DRAWING, task.drawing())
         return self.result(
             store,
             {"found_by": self.found_by, **start, "processes": self.processes.world},
             classes=task.classes,
-            params=sum(parameter.numel() for parameter in task.model.parameters()),
+            params=sum(parameter.numel() for parameter in task.network.parameters()),
             history=tuple(session.history),
             wall_seconds=session.seconds,
         )

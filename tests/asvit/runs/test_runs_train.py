@@ -406,10 +406,11 @@ def test_other_images_are_refused(tmp_path: Path) -> None:
         run_training(ARCH, out=folder, **{**TINY, "data": "digits", "classes": 10})
 
 
-def test_without_accelerate_nothing_is_made(
+def test_without_accelerate_several_processes_make_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "accelerate", None)
+    monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ImportError, match=r"needs accelerate: .*pip install '\.\[train\]'"):
         run_training(ARCH, out=tmp_path / "run", **TINY)
     assert not (tmp_path / "run").exists()
