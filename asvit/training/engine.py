@@ -15,7 +15,7 @@ from timm.scheduler import create_scheduler_v2
 from timm.utils import ModelEmaV3, distribute_bn
 from torch import Tensor, nn, optim
 
-from asvit.models.layers.blocks import recompute_blocks
+from asvit.models.blocks import recompute_blocks
 from asvit.models.retokenization import Tokens, retokenize
 from asvit.training.checkpoint import (
     EngineState,

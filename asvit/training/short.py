@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim.lr_scheduler import LambdaLR
 
-from asvit.models.layers.blocks import is_linear
+from asvit.models.blocks import is_linear
 from asvit.training.balance import balanced_order, class_weights
 from asvit.training.device_queue import Draws, UnreadLosses, drawn_ahead
 from asvit.training.layout import fast_layout, use_fast_convolutions
