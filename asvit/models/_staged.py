@@ -6,7 +6,7 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from asvit.models.layers.blocks import check_choice, init_weights
+from asvit.models.blocks import check_choice, init_weights
 
 
 class StagedNetwork(nn.Module):

@@ -10,7 +10,7 @@ import torch
 from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
 from torch import Tensor, nn
 
-from asvit.models.layers.blocks import recompute_blocks
+from asvit.models.blocks import recompute_blocks
 from asvit.models.retokenization import Tokens, retokenize, token_stages
 from asvit.training.distillation import Teacher, distillation_loss
 from asvit.training.distributed import ProcessGroup

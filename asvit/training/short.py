@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from asvit.models.layers.blocks import is_linear
+from asvit.models.blocks import is_linear
 from asvit.training.balance import balanced_order, class_weights
 from asvit.training.device_queue import Draws, drawn_ahead
 from asvit.training.distributed import ProcessGroup

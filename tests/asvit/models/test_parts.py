@@ -16,8 +16,8 @@ import asvit
 from asvit.architectures.genotype import Genotype
 from asvit.architectures.parts import PART_CHOICES
 from asvit.models import AsViT, convert, retokenize
-from asvit.models.layers.asvit import MixingBlock
-from asvit.models.layers.blocks import (
+from asvit.models.asvit import MixingBlock
+from asvit.models.blocks import (
     STEMS,
     DeepStem,
     SelfAttention,

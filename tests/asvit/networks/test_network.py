@@ -4,7 +4,7 @@ import pytest
 import torch
 from timm.layers import DropPath
 
-from asvit.models.layers.compact import BranchedMap
+from asvit.models.compact import BranchedMap
 from asvit.networks import Network
 
 TEXTS = (

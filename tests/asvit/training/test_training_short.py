@@ -332,9 +332,7 @@ def test_balanced_accuracy_is_the_mean_over_the_classes_there_are(uneven: Labell
 def test_position_embeddings_do_not_decay() -> None:
     """As in long trainings; of parts of a network, such as a backbone, neither."""
     deit = build("timm:deit_tiny_patch16_224", image_size=32, num_classes=3)
-    supernet = PSViTSupernet(
-        [16, 32], [1, 2], pooling="1d", img_size=32, patch_size=4, class_token=True
-    )
+    supernet = PSViTSupernet([16, 32], [1, 2], pooling="1d", img_size=32, patch_size=4)
     for model, path in ((deit, ""), (nn.Sequential(deit), "0."), (supernet, "patch_embed.")):
         decaying, others = (group["params"] for group in parameter_groups(model, 0.5))
         named = dict(model.named_parameters())

@@ -1,14 +1,16 @@
-"""A stem, attention, block stages and initial weights that several networks share."""
+"""What several networks share: stems, positions, attention, block stages, initial weights."""
 
 from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
 from typing import Any, Final, TypeGuard, cast
 
-from timm.layers import resample_abs_pos_embed, trunc_normal_
+import torch
+from timm.layers import Conv2dSame, resample_abs_pos_embed, trunc_normal_
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+PATCH: Final = 4  # pixels from one token of a stem to the next
 _POINT: Final = ((1, 1), 1)  # kernel and groups of a convolution that is a linear map
 
 
@@ -52,11 +54,24 @@ class DeepStem(nn.Sequential):
         super().__init__(*layers, pooling, nn.Conv2d(widths[-1], dim, 1))
 
 
-#: Stem -> what makes tokens of an image, from its channels and the width of the tokens.
+#: Stem of convolutions -> its constructor, from the channels of images and of tokens.
 STEMS: Final[Mapping[str, Callable[[int, int], nn.Module]]] = {
     "conv": ConvolutionalStem,
     "deep": DeepStem,
 }
+
+
+def make_stem(stem: str, channels: int, dim: int, kernel: int = PATCH) -> nn.Module:
+    """What makes tokens of an image: ``[B, channels, H, W] -> [B, dim, H/4, W/4]``.
+
+    A stem of patches may have a kernel above its stride of 4, so that patches overlap.
+    """
+    if stem != "patch":
+        return STEMS[stem](channels, dim)
+    # timm's pads by a copy of the image, also by nothing.
+    kind = Conv2dSame if kernel > PATCH else nn.Conv2d
+    convolution: nn.Module = kind(channels, dim, kernel, stride=PATCH)
+    return convolution
 
 
 def deep_stem_widths(dim: int) -> tuple[int, int, int]:
@@ -204,3 +219,28 @@ def check_choice(name: str, value: object, choices: Iterable[object]) -> None:
     """Refuse an argument that is not one of ``choices``, and list them."""
     if value not in choices:
         raise ValueError(f"{name}={value!r} is not one of {', '.join(map(repr, choices))}")
+
+
+class MixedConv2d(nn.Conv2d):
+    """A convolution that stays in float32 within autocast where bfloat16 is slow or wrong.
+
+    The gradient of grouped ones takes up to six times as long in bfloat16. Where a map is hardly
+    larger than the kernel, or the convolution dilated, oneDNN may leave parts of the gradient of
+    the weights unset (torch 2.14 on an AMD EPYC).
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, C, H, W] -> [B, C', H', W']``."""
+        if not torch.is_autocast_enabled("cpu") or self._suits_bfloat16(x):
+            return super().forward(x)
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(x.float())
+
+    def _suits_bfloat16(self, x: Tensor) -> bool:
+        sizes = zip(x.shape[-2:], self.kernel_size, self.stride, strict=True)
+        large = all(side >= kernel + step for side, kernel, step in sizes)
+        return large and self.groups == 1 and self.dilation == (1, 1)
+
+
+class MixedConv2dSame(MixedConv2d, Conv2dSame):  # type: ignore[misc]
+    """The same for one that pads as TensorFlow's SAME does."""

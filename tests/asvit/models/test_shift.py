@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.autograd.gradcheck import gradcheck, gradgradcheck
 
-from asvit.models.layers.shift import Shift, ShiftBlock, shift
+from asvit.models.shiftvit import Shift, ShiftBlock, shift
 
 MAP = torch.arange(1.0, 10).view(1, 1, 3, 3)
 FORMATS = (torch.contiguous_format, torch.channels_last)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from asvit.models.layers.compact import Branch, BranchedMap, CompactMap, compact_width
+from asvit.models.compact import Branch, BranchedMap, CompactMap, compact_width
 
 
 def seen(module: nn.Module, x: torch.Tensor) -> nn.Module:

@@ -8,14 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asvit.models.attention_replacement import TokenGrid, nominal_grid
-from asvit.models.layers.hallucinated import (
+from asvit.models.hallucinated import (
     HallucinatedHeads,
     HeadSplit,
     MapHallucination,
     Maps,
+    TokenGrid,
     convolve_maps,
     mix_maps,
+    nominal_grid,
     split_heads,
 )
 from proxies.counts import count

@@ -8,7 +8,7 @@ from timm.layers import Conv2dSame
 from torch import nn
 from torch.nn import functional as F
 
-from asvit.models.layers.asvit import (
+from asvit.models.asvit import (
     PatchEmbedding,
     ReEmbedding,
     fitting_splits,

@@ -1,10 +1,13 @@
-"""The compact feed-forward part: a second map in two factors, each with branches that merge."""
+"""The compact feed-forward part: a map in two factors, each with branches that merge."""
 
+import copy
 import math
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+
+from asvit.models.blocks import init_by_width, is_linear
 
 _STD = 0.02  # of the initial weights of the maps that are replaced
 
@@ -142,3 +145,63 @@ def _factor(inputs: int, outputs: int, branches: int, *, images: bool, std: floa
     if branches:
         return BranchedMap(inputs, outputs, branches, images=images, std=std)
     return new_map(inputs, outputs, images=images, bias=True, std=std)
+
+
+def compact_parts(
+    model: nn.Module, name: str, *, ratio: float, branches: int, by_width: bool
+) -> int:
+    """Replace the map ``name`` of every feed-forward part by factors, and return their number.
+
+    A part has linear maps ``fc1`` from C channels to more, and ``fc2`` back to C. ``by_width``
+    says how new weights are drawn, as :func:`init_by_width` does or as those of the network.
+    """
+    count = 0
+    for part in list(model.modules()):
+        fc1, fc2 = getattr(part, "fc1", None), getattr(part, "fc2", None)
+        if not (is_linear(fc1) and is_linear(fc2)):
+            continue
+        (hidden, inputs), (outputs, read) = fc1.weight.shape[:2], fc2.weight.shape[:2]
+        if not hidden == read > inputs == outputs:
+            continue
+        old: Any = getattr(part, name)
+        new = CompactMap(
+            old.weight.shape[1],
+            old.weight.shape[0],
+            compact_width(hidden, inputs, ratio),
+            branches=branches,
+            images=isinstance(old, nn.Conv2d),
+        )
+        if by_width:
+            new.apply(init_by_width)
+        setattr(part, name, new.to(old.weight).train(old.training))
+        count += 1
+    return count
+
+
+def merge(model: nn.Module, *, inplace: bool = False) -> nn.Module:
+    """Turn a network's training form into that for inference: branches become one map each.
+
+    Outputs in evaluation mode stay equal up to rounding. A network without branches is unchanged.
+
+    Args:
+        model: A network from :func:`convert`, or any that contains converted parts.
+        inplace: Merge ``model`` itself instead of a copy.
+
+    Returns:
+        The merged network, in the mode of ``model``.
+
+    Example:
+        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
+        >>> trained = asvit.convert(network, ffn="compact", branches=2)
+        >>> merged = asvit.merge(trained)
+        >>> proxies.count(merged, 32).params < proxies.count(trained, 32).params
+        True
+    """
+    model = model if inplace else copy.deepcopy(model)
+    if isinstance(model, BranchedMap):
+        return model.merged()
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, BranchedMap):
+                setattr(parent, name, child.merged())
+    return model
