@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.func import vmap
 
-from proxies.functional import Operation, ReplaceOperations, with_stacked_tensors
+from proxies.functional import Operation, ReplaceOperations, forms_of, with_stacked_tensors
 
 # Scores in one block: two float32 buffers of 2 MB on a CPU, enough to keep an accelerator busy
 # elsewhere.
@@ -298,14 +298,25 @@ def _linear_rule(operation: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return rule
 
 
+def _attached(x: Tensor, *_: Any) -> Tensor:
+    return x.view_as(x)
+
+
+# A curve goes on where gradients stop.
+_DETACHING: Mapping[Operation, Operation] = dict.fromkeys(
+    (*forms_of("detach"), cast("Any", Tensor.data).__get__), _attached
+)
+
+
 class DualOperations(ReplaceOperations):
-    """Inside, dual numbers (``torch.autograd.forward_ad``) pass fused attention.
+    """Inside, dual numbers (``torch.autograd.forward_ad``) pass fused attention and detaching.
 
     Linear maps get a leaner rule too: PyTorch's also multiplies by the weight's tangent, which is
     zero for a parameter.
     """
 
     replacements: ClassVar[Mapping[Operation, Operation]] = {
+        **_DETACHING,
         F.scaled_dot_product_attention: _dual_attention,
         F.multi_head_attention_forward: explicit_multi_head,
         F.linear: _linear_rule(F.linear),
@@ -330,6 +341,7 @@ class TwiceDifferentiable(ExplicitAttention):
 
     replacements: ClassVar[Mapping[Operation, Operation]] = {
         **ExplicitAttention.replacements,
+        **_DETACHING,
         F.silu: _spelt_out(lambda x: x * torch.sigmoid(x)),
         F.mish: _spelt_out(lambda x: x * torch.tanh(F.softplus(x))),
         F.hardsigmoid: _spelt_out(lambda x: F.relu6(x + 3) / 6),
@@ -386,6 +398,7 @@ class StackedDualOperations(ReplaceOperations):
     """:class:`DualOperations` for :meth:`proxies.functional.Stack.run`."""
 
     replacements: ClassVar[Mapping[Operation, Operation]] = {
+        **_DETACHING,
         F.scaled_dot_product_attention: _stacked_attention,
         F.multi_head_attention_forward: explicit_multi_head,
         F.linear: _stacked_rule(_batched_linear),

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import grad, vmap
 
-from proxies.features import is_norm, measured, pooled_feature, reference_tensor
+from proxies.features import input_for, is_norm, measured, pooled_feature, reference_tensor
 from proxies.forward_mode import ExplicitAttention
 from proxies.functional import FunctionOfModel, Stack, call_with_tensors, substitutes
 from proxies.memory import first_that_fits, in_chunks, to_host
@@ -354,4 +354,4 @@ def _checked_images(model: nn.Module, images: Tensor) -> Tensor:
         raise ValueError("the kernel of 0 images is empty; use at least 1")
     # The backward pass seeks weights, and would not reach those whose outputs have a gradient
     # only because of the images.
-    return images.detach().to(reference_tensor(model))
+    return input_for(model, images.detach())
