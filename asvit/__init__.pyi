@@ -92,6 +92,7 @@ def design(
     image_size: int | None = None,
     balance: Literal['auto', 'none', 'weights', 'sampling'] = 'auto',
     pretrained: Path | str | None = None,
+    architecture: str | None = None,
     warm_start: Literal['auto', 'fractals', 'none'] = 'auto',
     teacher: str | None = None,
     teacher_weights: Path | str | None = None,

@@ -38,7 +38,7 @@ def recipe_of(pictures: PictureFacts) -> Mapping[str, Any]:
 
 
 def tuning_of(pictures: PictureFacts) -> Mapping[str, Any]:
-    """What differs for weights that timm publishes."""
+    """What differs for weights from elsewhere, as timm publishes them."""
     rate = _TUNING_SHARE * recipe_of(pictures)["learning_rate"]
     return {"optimizer": "adamw", "learning_rate": rate, "weight_decay": _TUNING_DECAY}
 

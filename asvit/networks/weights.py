@@ -29,7 +29,9 @@ SCHEMA_VERSION = 1
 KIND = "network"
 
 _PYTORCH = (".pth", ".pt", ".bin", ".ckpt")  # usual endings of its files, without a header
-_WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")  # of released checkpoints
+# Of released checkpoints, as keys of the state dict.
+_WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model")
+_PREFIXES = ("module.", "_orig_mod.")  # of names in torch's networks for several GPUs, or compiled
 _LEAST_CROP = 0.05  # as in the settings of a training
 _LEAST_STD = 1e-3  # a few times smaller than that of pixels in 0 to 255
 _RESAMPLING = tuple(method.name.lower() for method in Image.Resampling)
@@ -159,6 +161,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     """Weights from a file of ours, other safetensors, or a PyTorch file of tensors alone.
 
     Released checkpoints store their weights under a name; a moving average takes precedence.
+    Prefixes are left out that torch puts before all names of a network that it wraps.
 
     Raises:
         FileNotFoundError: If the file does not exist.
@@ -290,4 +293,6 @@ def _plain(path: Path, weights: dict[str, Tensor]) -> dict[str, Tensor]:
             raise ValueError(f"{path}: {shown(name)} is a tensor on 'meta', which has no numbers")
         if tensor.layout is not torch.strided or tensor.is_complex() or tensor.is_quantized:
             raise ValueError(f"{path}: {shown(name)} has no plain numbers, but {tensor.dtype}")
+    while weights and (wrapped := [p for p in _PREFIXES if all(n.startswith(p) for n in weights)]):
+        weights = {name.removeprefix(wrapped[0]): tensor for name, tensor in weights.items()}
     return weights

@@ -232,7 +232,7 @@ class DesignPlan:
         s = self.settings
         if s.pretrained is None:
             return ()
-        trained = candidates(s.pretrained, s.space)
+        trained = candidates(s.pretrained, s.space, s.architecture)
 
         def check_time(network: Pretrained) -> None:
             """Check that the last round has time for a few epochs."""

@@ -117,12 +117,14 @@ class Trainings:
         return {"weights": str(self.folder / fractals.folder_of(name)), "new_head": True}
 
     def _tuning(self, name: str) -> dict[str, Any]:
-        """The recipe of a network with published weights, which it should not unlearn.
+        """The recipe of a network with weights from elsewhere, which it should not unlearn.
 
         Weights of a few thousand pictures take the usual one: ResNets that were trained on
         fractals came out worse at a half and a quarter of it, on drawn pictures and on digits.
         """
-        if not self.last_round.network(name).pretrained.startswith(PREFIX):
+        source = self.last_round.network(name).pretrained
+        named = source and self.last_round.settings.architecture is not None
+        if not (named or source.startswith(PREFIX)):
             return {}
         return dict(tuning_of(self.last_round.results.pictures))
 

@@ -78,7 +78,8 @@ logger = logging.getLogger(__name__)
 #: Settings that nothing depends on before a network is chosen, but for the search's own limit.
 _FREE_UNTIL_CHOICE = (
     *(*LIMITS, "width_multiple", *OF_LATENCY),
-    *("image_size", "hours", "pretrained", "warm_start", "teacher", "teacher_weights"),
+    *("image_size", "hours", "pretrained", "architecture", "warm_start"),
+    *("teacher", "teacher_weights"),
 )
 _GENERATED = "pictures-{}"  # folder of generated pictures, by what they are
 

@@ -74,11 +74,14 @@ def test_weights_of_another_network_are_refused(stored: WeightsFile) -> None:
             "a.pth",
             {"state_dict": {"w": torch.zeros(1)}, "state_dict_ema": {"w": torch.ones(2, 2)}},
         ),
+        ("a.pt", {"model_state_dict": {"module.w": torch.ones(2, 2)}, "optimizer": {}}),
+        ("a.ckpt", {"module._orig_mod.w": torch.ones(2, 2)}),
+        ("a.safetensors", {"_orig_mod.module.w": torch.ones(2, 2)}),
     ],
 )
 def test_a_file_of_weights_alone_is_read(name: str, content: Any, tmp_path: Path) -> None:
     path = tmp_path / name
-    (torch.save if path.suffix == ".pth" else save_file)(content, path)
+    (save_file if path.suffix == ".safetensors" else torch.save)(content, path)
     assert torch.equal(read_state(path)["w"], torch.ones(2, 2))
     with pytest.raises(ValueError, match=r"not which network they are of; .* or give a copy"):
         WeightsFile.read(path)
