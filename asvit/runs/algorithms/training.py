@@ -14,14 +14,16 @@ import torch
 
 from asvit._version import __version__
 from asvit.core.continuing import check_same_digest
-from asvit.core.preparing_settings import FITS
+from asvit.core.preparing_settings import AUTO, BLACK, FITS
 from asvit.core.progress import Tell, ignore, image_progress
 from asvit.core.run_files import CHECKPOINT, MODEL, previous
 from asvit.core.settings import WrongOption, fields_of
 from asvit.core.tensor_files import is_whole
 from asvit.core.versions import versions
 from asvit.data import Preparation, TrainingSets
+from asvit.data.sources import are_fractals
 from asvit.data.statistics import Normalisation, channel_statistics
+from asvit.data.survey import MOST_HIDDEN, Survey, survey
 from asvit.networks import Network
 from asvit.runs.algorithms.shared import SharedAlgorithm
 from asvit.runs.checks import check_stay
@@ -61,6 +63,8 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
     quiet: bool = False  # whether copies among the images are known already
     planned: Mapping[str, Any] | None = field(default=None, init=False)
     normalisation: Normalisation | None = field(default=None, init=False)
+    ground: str = field(default=BLACK, init=False)  # under transparent pictures
+    surveyed: Survey | None = field(default=None, init=False)
 
     @classmethod
     def make(cls, preset: str = "default", **values: Any) -> Self:
@@ -230,6 +234,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
                 parts = (self.sets.train, self.sets.validation)
                 self.check_images([(part, range(len(part))) for part in parts], _ADVICE)
             self._warn_of_trained()
+            self._survey()
             self.normalisation = self._statistics()
         if self.processes.first and (line := self.settings.augmentation.left_out(self.sets.kind)):
             logger.warning("%s", line)
@@ -261,6 +266,27 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             next_command=export_command(self.folder),
         )
 
+    def _survey(self) -> None:
+        """Look at some of the pictures to train on, choose a ground, and warn of what is lost."""
+        s, images = self.settings, self.sets.train
+        if are_fractals(s.data):
+            return
+        augmentation = s.augmentation
+        crop = augmentation.validation_transform(s.image_size) if images.kind.picture else None
+        with self.processes.first_before_others():  # which then find the files in memory
+            self.surveyed = survey(images, crop, seed=s.seed)
+        chosen = self.surveyed.ground if s.ground == AUTO else s.ground
+        self.ground = chosen or BLACK
+        if self.quiet or not self.first():
+            return
+        self.surveyed.warn_of_flat(self.ground)
+        if s.fit == "crop" and self.surveyed.hidden > MOST_HIDDEN:
+            logger.warning(
+                "%s, which neither validation nor the network sees then; --fit pad or squash "
+                "shows pictures whole",
+                self.surveyed.hidden_in_words,
+            )
+
     def _statistics(self) -> Normalisation | None:
         """Mean and deviation of the channels; None for those of ImageNet.
 
@@ -272,7 +298,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             return None if s.weights is None else picture_statistics(s.weights, named)
         with self.processes.first_before_others():  # which then find the files in memory
             return channel_statistics(
-                self.sets.train,
+                self.sets.train.on(self.ground),
                 others=self.sets.validation,
                 seed=s.seed,
                 advice=_ADVICE,
@@ -283,6 +309,8 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
     def plan(self) -> dict[str, Any]:
         """What the run would do and how long it would take; coarser tokens are timed."""
         self.load()
+        if not self.quiet:
+            self._survey()
         session = self._session(self.settings, None, 0)
         speed, epoch = self._pace(session)
         seconds = min(epoch * session.work, 3600 * (self.settings.hours or math.inf))
@@ -313,7 +341,9 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         self, settings: TrainSettings, stored: Checkpoint | None, workers: int
     ) -> Session:
         """A session, a new one or from a checkpoint."""
-        sets, processes = self.sets, self.processes
+        processes = self.processes
+        ground = self.ground if stored is None else stored.origin.ground
+        sets = self.sets.on(ground)
         with torch.random.fork_rng([]):  # equal in every process
             torch.manual_seed(seed_for(settings.seed, "weights"))
             model = self.network.build(
@@ -336,6 +366,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
                 stages,
                 {**versions(), **self.code},
                 self.normalisation or self._provisional,
+                ground,
                 self._teacher_digest,
             )
         if self.teacher is not None and origin.normalisation is not None:
@@ -350,7 +381,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             stored=stored,
             teacher=self.teacher,
             workers=workers,
-            facts=self._facts(origin.normalisation),
+            facts=self._facts(origin.normalisation, ground),
             checkpoint_minutes=self.checkpoint_minutes,
             log_every=self.log_every,
         )
@@ -363,7 +394,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             None if self.sets.kind.picture else Normalisation((0.0,) * channels, (1.0,) * channels)
         )
 
-    def _facts(self, own: Normalisation | None) -> dict[str, Any]:
+    def _facts(self, own: Normalisation | None, ground: str) -> dict[str, Any]:
         """Facts to store with the weights."""
         augmentation = self.settings.augmentation
         prepared = Preparation(
@@ -373,6 +404,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             interpolation=augmentation.interpolation,
             crop_pct=augmentation.crop_pct,
             crop_mode=FITS[augmentation.fit],
+            ground=ground,
         )
         return {
             **prepared.facts,
@@ -381,6 +413,13 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             "found_by": self.found_by,
             "asvit": __version__,
         }
+
+    @property
+    def _transparent_in_words(self) -> str:
+        """What transparent pictures are laid over; empty where none were seen."""
+        if self.surveyed is None or not self.surveyed.transparent:
+            return ""
+        return self.surveyed.transparent_in_words(self.ground)
 
     def _plan(self, session: Session) -> dict[str, Any]:
         """What ``--dry-run --json`` shows."""
@@ -393,6 +432,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             "source": self.sets.provenance["source"],
             "pixels": str(self.sets.kind),
             "picture": self.sets.kind.picture,
+            "transparent": self._transparent_in_words,
             "imbalance": imbalance(np.bincount(self.sets.train.labels)),
             "steps_per_epoch": session.steps,
             "stages": session.origin.stages,

@@ -60,6 +60,7 @@ def load_splits(settings: SupernetSettings, *, progress: Progress | None = None)
         image_size=settings.image_size,
         seed=settings.seed,
         fit=settings.fit,
+        ground=settings.ground,
         progress=progress,
     )
     if images.own_statistics:

@@ -21,7 +21,7 @@ from asvit.core.run_files import MARKER
 from asvit.data.decoding import read_image
 from asvit.data.files import FolderDataset
 from asvit.data.kinds import ImageKind
-from asvit.export.writers import ABOUT
+from asvit.export.formats import ABOUT
 from asvit.networks import Network, WeightsFile
 from asvit.runs.exporting import export_network
 from asvit.runs.predicting import open_classifier
