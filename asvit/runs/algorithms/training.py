@@ -63,7 +63,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
     quiet: bool = False  # whether copies among the images are known already
     planned: Mapping[str, Any] | None = field(default=None, init=False)
     normalisation: Normalisation | None = field(default=None, init=False)
-    ground: str = field(default=BLACK, init=False)  # under transparent pictures
+    under: str = field(default=BLACK, init=False)  # transparent pictures: one of ``GROUNDS``
     surveyed: Survey | None = field(default=None, init=False)
 
     @classmethod
@@ -276,10 +276,10 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         with self.processes.first_before_others():  # which then find the files in memory
             self.surveyed = survey(images, crop, seed=s.seed)
         chosen = self.surveyed.ground if s.ground == AUTO else s.ground
-        self.ground = chosen or BLACK
+        self.under = chosen or BLACK
         if self.quiet or not self.first():
             return
-        self.surveyed.warn_of_flat(self.ground)
+        self.surveyed.warn_of_flat(self.under)
         if s.fit == "crop" and self.surveyed.hidden > MOST_HIDDEN:
             logger.warning(
                 "%s, which neither validation nor the network sees then; --fit pad or squash "
@@ -298,7 +298,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             return None if s.weights is None else picture_statistics(s.weights, named)
         with self.processes.first_before_others():  # which then find the files in memory
             return channel_statistics(
-                self.sets.train.on(self.ground),
+                self.sets.train.on(self.under),
                 others=self.sets.validation,
                 seed=s.seed,
                 advice=_ADVICE,
@@ -342,7 +342,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
     ) -> Session:
         """A session, a new one or from a checkpoint."""
         processes = self.processes
-        ground = self.ground if stored is None else stored.origin.ground
+        ground = self.under if stored is None else stored.origin.ground
         sets = self.sets.on(ground)
         with torch.random.fork_rng([]):  # equal in every process
             torch.manual_seed(seed_for(settings.seed, "weights"))
@@ -419,7 +419,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         """What transparent pictures are laid over; empty where none were seen."""
         if self.surveyed is None or not self.surveyed.transparent:
             return ""
-        return self.surveyed.transparent_in_words(self.ground)
+        return self.surveyed.transparent_in_words(self.under)
 
     def _plan(self, session: Session) -> dict[str, Any]:
         """What ``--dry-run --json`` shows."""
