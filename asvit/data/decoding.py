@@ -11,6 +11,7 @@ from typing import IO
 import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
+from asvit.core.preparing_settings import BLACK
 from asvit.core.threads import in_order
 from asvit.data.arrays import is_page_of_8_bits, stored_array
 from asvit.data.base import UNREADABLE, naming
@@ -77,10 +78,14 @@ def read_image(path: Path) -> Image.Image:
         return to_rgb(image)
 
 
-def read_as(path: Path, kind: ImageKind) -> Picture:
-    """Read an image file, the right way up; a ValueError names one that is not of this kind."""
+def read_as(path: Path, kind: ImageKind, ground: str | None = BLACK) -> Picture:
+    """Read an image file, the right way up; a ValueError names one that is not of this kind.
+
+    A transparent picture is laid over ``ground``, one of ``GROUNDS``; None leaves it transparent,
+    as RGBA or LA.
+    """
     with naming(f"image {str(path)!r}"), image_file(path) as file:
-        return read_open(file, kind)
+        return read_open(file, kind, ground)
 
 
 def check_as(path: Path, kind: ImageKind) -> None:
@@ -138,12 +143,12 @@ def kind_in(file: IO[bytes], reading: str = "") -> ImageKind:
         return ImageKind(stored.channels, stored.dtype, picture=False, reading=reading)
 
 
-def read_open(file: IO[bytes], kind: ImageKind) -> Picture:
-    """The image in an open file, which has to be of this kind."""
+def read_open(file: IO[bytes], kind: ImageKind, ground: str | None = BLACK) -> Picture:
+    """The image in an open file, which has to be of this kind; ``ground`` as of read_as."""
     if kind.picture or kind.reading == GREY:
         _check_kind(file, kind)
         with open_image(file) as image:
-            return as_kind(image, kind)
+            return as_kind(image, kind, ground)
     with stored_array(file, kind.reading) as stored:
         if stored is None:
             with open_image(file):  # which says what is wrong with a file of no image
@@ -154,14 +159,15 @@ def read_open(file: IO[bytes], kind: ImageKind) -> Picture:
         return stored.array()
 
 
-def as_kind(image: Image.Image, kind: ImageKind) -> Picture:
-    """An opened picture as RGB, or as grey where the kind is that."""
+def as_kind(image: Image.Image, kind: ImageKind, ground: str | None = BLACK) -> Picture:
+    """An opened picture as RGB, or as grey where the kind is that; ``ground`` as of read_as."""
     cut = any(tile[0] == "SGI16" for tile in getattr(image, "tile", ()))  # by Pillow
     if kind.reading != RGB and (image.mode[0] in "IF" or cut):
         raise ValueError(f"its pixels have more than 8 bits, {kind} has 8")
+    colours = to_rgb(image, ground)
     if kind.reading != GREY:
-        return to_rgb(image)
-    return np.asarray(to_rgb(image).convert("L"))[..., None]
+        return colours
+    return colours.convert("LA") if ground is None else np.asarray(colours.convert("L"))[..., None]
 
 
 def _check_kind(file: IO[bytes], wanted: ImageKind) -> None:
@@ -209,22 +215,34 @@ def open_image(file: IO[bytes]) -> Iterator[Image.Image]:
         yield image
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image, ground: str | None = BLACK) -> Image.Image:
     """Turn an image as its EXIF orientation says, and convert any kind of it to 8-bit RGB.
 
-    An image whose EXIF data cannot be read stays as it is stored. Transparent pixels are blended
-    with black. 16-bit grey keeps its upper byte.
+    An image whose EXIF data cannot be read stays as it is stored. 16-bit grey keeps its upper
+    byte. Transparent pixels are blended with the ground; with None they stay, as RGBA.
     """
     image.load()  # so that damaged pixels are not mistaken for damaged EXIF data
     with suppress(*UNREADABLE):
         ImageOps.exif_transpose(image, in_place=True)
     if image.mode[0] in "IF":  # Pillow's own conversion would clip these at 255
-        deep = np.asarray(image)
+        deep, clear = np.asarray(image), image.info.get("transparency")
         if image.mode == "F" or deep.min() < 0 or deep.max() >= 1 << 16:
             raise ValueError("its pixels are not 8 or 16-bit integers")
         image = Image.fromarray((deep >> 8).astype(np.uint8))
-    if image.mode in {"LA", "La", "PA", "RGBA", "RGBa"} or "transparency" in image.info:
+        if clear is not None:
+            image.putalpha(Image.fromarray(np.where(deep == clear, 0, 255).astype(np.uint8)))
+    if image.has_transparency_data:
         image = image.convert("RGBA")
-        ground = Image.new("RGBA", image.size, (0, 0, 0, 255))
-        image = Image.alpha_composite(ground, image)
+        return image if ground is None else on_ground(image, ground)
     return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
+
+
+def is_transparent(image: Image.Image) -> bool:
+    """Whether a picture as it is read has pixels that are not opaque."""
+    return image.mode in ("RGBA", "LA") and image.getextrema()[-1] != (255, 255)
+
+
+def on_ground(image: Image.Image, ground: str) -> Image.Image:
+    """A picture in RGBA or LA, laid over a ground, as RGB."""
+    image = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, ground), image).convert("RGB")

@@ -67,7 +67,7 @@ class ImageFiles(LabelledImages):
 
     def picture(self, index: int) -> Picture:
         """Read image ``index``; a ValueError names a file that cannot be read."""
-        return read_as(self.path(index), self.kind)
+        return read_as(self.path(index), self.kind, self.ground)
 
     def check(self, index: int) -> None:
         """Read the header of image ``index``."""

@@ -80,9 +80,9 @@ class LibraryDataset(LabelledImages):
             image = self.items[index][0]
             if not isinstance(image, Image.Image):
                 with _opened(image) as file:
-                    return read_open(file, kind)
+                    return read_open(file, kind, self.ground)
             if kind.picture or kind.reading == GREY:
-                return as_kind(image, kind)
+                return as_kind(image, kind, self.ground)
             if (own := _kind_of(image)) != kind:
                 raise ValueError(f"it is {own}, not {kind}")
             return np.asarray(image)[..., None]

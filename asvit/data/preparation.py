@@ -15,7 +15,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from asvit.core.preparing_settings import FITS
+from asvit.core.preparing_settings import BLACK, FITS
 from asvit.data.decoding import read_as
 from asvit.data.kinds import MEAN, PICTURES, STD, Array, ImageKind, Picture, Statistics, size_of
 
@@ -51,11 +51,13 @@ class Preparation:
     interpolation: str = "bicubic"  # of resizing, as timm calls it
     crop_pct: float = 0.875  # of the resized side: that of the centre crop
     crop_mode: str = CENTER  # one of ``CROP_MODES``
+    ground: str = BLACK  # under transparent pictures, one of ``GROUNDS``
 
     @classmethod
     def of(cls, image_size: int, channels: int, facts: Mapping[str, Any]) -> Self:
         """That of a network for so many channels, with these facts about its training."""
-        own = {name: facts[name] for name in (*PREPARATION, "crop_mode") if name in facts}
+        names = (*PREPARATION, "crop_mode", "ground")
+        own = {name: facts[name] for name in names if name in facts}
         kind = ImageKind.of(facts.get("pixels", ""), channels)
         if kind.channels != channels:
             raise ValueError(
@@ -68,7 +70,9 @@ class Preparation:
         """What files of weights store of it, beside the sizes of their network."""
         pixels = {"pixels": self.kind.stored} if self.kind.stored else {}
         mode = {} if self.crop_mode == CENTER else {"crop_mode": self.crop_mode}
-        return {**{name: getattr(self, name) for name in PREPARATION}, **mode, **pixels}
+        ground = {} if self.ground == BLACK else {"ground": self.ground}
+        always = {name: getattr(self, name) for name in PREPARATION}
+        return {**always, **mode, **ground, **pixels}
 
     @cached_property
     def crop(self) -> PictureTransform:
@@ -93,7 +97,7 @@ class Preparation:
 
     def read(self, path: Path) -> Tensor:
         """Read a file, and crop it as :attr:`crop` does; a ValueError names what is unreadable."""
-        return self.crop(read_as(path, self.kind))
+        return self.crop(read_as(path, self.kind, self.ground))
 
 
 def centre_crop(

@@ -87,7 +87,7 @@ class ShardedDataset(LabelledImages):
     def picture(self, index: int) -> Picture:
         """Read image ``index``; a ValueError names one that cannot be read."""
         with naming(f"image {self.name(index)!r}"):
-            return read_open(self._opened(index), self.kind)
+            return read_open(self._opened(index), self.kind, self.ground)
 
     def check(self, index: int) -> None:
         """Read the header of image ``index``."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from asvit.core.files import expanded, split_reading
+from asvit.core.preparing_settings import AUTO
 from asvit.core.threads import in_order, or_reason
 from asvit.data.base import LabelledImages, Progress, balanced_choice
 from asvit.data.files import FolderDataset
@@ -24,6 +25,7 @@ from asvit.data.preparation import square
 from asvit.data.shards import SHARDS, ShardedDataset
 from asvit.data.statistics import standardised
 from asvit.data.store import cache_folder
+from asvit.data.survey import SAMPLE, chosen_ground
 from asvit.data.tables import ListedDataset, is_table
 from proxies.messages import nearest
 
@@ -98,6 +100,7 @@ def load_images(
     image_size: int,
     seed: int,
     fit: str = "crop",
+    ground: str = AUTO,
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> Images:
@@ -114,6 +117,8 @@ def load_images(
         image_size: Pixels per side.
         seed: Seed of the choice, and of the endless set of fractals or noise.
         fit: How oblong images become square: ``"crop"``, ``"pad"`` or ``"squash"``.
+        ground: What transparent pictures are laid over; by default that on which those of the
+            choice stand out.
         cache: Where generated images are cached; by default the user's cache folder.
         progress: Called with the number of images that are ready, and ``count``.
     """
@@ -139,6 +144,10 @@ def load_images(
         indices, pictures = np.arange(count), dataset.load(count, progress=progress)
     else:
         dataset = open_dataset(spec)
+        chosen = chosen_ground(dataset, ground, seed=seed, most=min(count, SAMPLE))
+        if chosen:
+            dataset = dataset.on(chosen)
+            dataset.source += f"; transparent ones over {chosen}"
         indices, pictures = _balanced_pictures(dataset, count, image_size, seed, fit, progress)
     pixels, own = torch.from_numpy(pictures).permute(0, 3, 1, 2), not dataset.kind.picture
     if own:

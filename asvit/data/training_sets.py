@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +57,10 @@ class TrainingSets:
     def kind(self) -> ImageKind:
         """The kind of all images."""
         return self.train.kind
+
+    def on(self, ground: str) -> "TrainingSets":
+        """The same sets, their transparent pictures laid over a ground, one of ``GROUNDS``."""
+        return replace(self, train=self.train.on(ground), validation=self.validation.on(ground))
 
 
 def open_training_sets(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from asvit.core.preparing_settings import AUTO
 from asvit.designs.settings import DesignSettings
 from asvit.designs.stages import PictureFacts
 from asvit.training.balance import imbalance
@@ -41,6 +42,11 @@ def tuning_of(pictures: PictureFacts) -> Mapping[str, Any]:
     """What differs for weights from elsewhere, as timm publishes them."""
     rate = _TUNING_SHARE * recipe_of(pictures)["learning_rate"]
     return {"optimizer": "adamw", "learning_rate": rate, "weight_decay": _TUNING_DECAY}
+
+
+def preparation_of(pictures: PictureFacts) -> Mapping[str, Any]:
+    """How these pictures are prepared in all trainings."""
+    return {"fit": pictures.fit, "ground": pictures.ground or AUTO}
 
 
 def updates_of_an_epoch(pictures: PictureFacts) -> int:

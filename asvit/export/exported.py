@@ -10,8 +10,9 @@ from typing import Any, Final
 
 import timm
 
-from asvit.data.kinds import ImageKind
-from asvit.data.preparation import PREPARATION
+from asvit.core.preparing_settings import BLACK
+from asvit.data.kinds import GREY, ImageKind
+from asvit.data.preparation import BORDER, CENTER, PREPARATION, SQUASH
 from asvit.export.comparison import TOLERANCE, Difference
 from asvit.export.formats import IMAGE, INPUT, WEIGHTS, Format
 from asvit.export.quantisation import Quantisation
@@ -27,7 +28,19 @@ UNKNOWN: Final = "not recorded"
 
 # Facts with a fixed place on the card.
 _PLACED: Final = (
-    *(*PREPARATION, "pixels", "recipe", "epochs", "epoch", "images", "top1", "weights", "tokens"),
+    *(
+        *PREPARATION,
+        "crop_mode",
+        "ground",
+        "pixels",
+        "recipe",
+        "epochs",
+        "epoch",
+        "images",
+        "top1",
+        "weights",
+        "tokens",
+    ),
     *("command", "seconds", "found_by", "asvit", "designed", "train_on_validation"),
 )
 
@@ -48,6 +61,13 @@ _WORDS: Final = {
     "std": "standard deviation",
     "interpolation": "resized by interpolation",
     "crop_pct": "share of the side that the centre crop keeps",
+}
+
+# What becomes of images that are not square, by the crop mode.
+_OBLONG: Final = {
+    CENTER: "the ends are cut off",
+    BORDER: "padded with the mean colour",
+    SQUASH: "squashed",
 }
 
 # Code that loads a copy, for each format.
@@ -191,7 +211,7 @@ def model_card(exported: Exported) -> str:
         shape = f"[height, width, {channels}] of any size, as read; the graph does the following"
     parts = {
         "Network": _list(_network(exported)),
-        "Input": _list({"shape": shape, **_words(facts, *PREPARATION)}),
+        "Input": _list({"shape": shape, **_words(facts, *PREPARATION), **_fitting(content)}),
         "Training": _training(exported),
         "How it was found": _section(facts.get("found_by") or {})
         or (_BY_DESIGN if designed else _FROM_TEXT),
@@ -215,6 +235,18 @@ def _pixels(content: WeightsFile) -> str:
         return "RGB in 0 to 1, then normalised"
     unit = "in 0 to 1" if kind.scale > 1 else "as files have them"
     return f"{kind}, {unit}, then normalised by channel"
+
+
+def _fitting(content: WeightsFile) -> dict[str, str]:
+    """What becomes of oblong and of transparent pictures, as far as it is recorded."""
+    facts = content.facts
+    if not any(name in facts for name in PREPARATION):
+        return {}
+    kind = ImageKind.of(facts.get("pixels", ""), content.network.in_chans)
+    oblong = {"oblong images": _OBLONG[facts.get("crop_mode", CENTER)]}
+    if not kind.picture and kind.reading != GREY:
+        return oblong
+    return {**oblong, "transparent pictures": f"laid over {facts.get('ground', BLACK)}"}
 
 
 def _network(exported: Exported) -> dict[str, str | None]:

@@ -4,8 +4,10 @@ from typing import Final
 
 import numpy as np
 
+from asvit.core.preparing_settings import BLACK
 from asvit.data.decoding import FORMATS
 from asvit.data.kinds import FIRST, GREY, LAST, RGB, ImageKind
+from asvit.export.formats import ABOUT
 
 _FRAME: Final = '''\
 """python predict.py MODEL.onnx {WORD}...   classifies {ALL}; needs onnxruntime and Pillow."""
@@ -38,7 +40,9 @@ try:
 except Exception as error:
     print(f"cannot use {{sys.argv[1]}}: {{in_a_line(error)}}", file=sys.stderr)
     sys.exit(3)
-names = json.loads(model.get_modelmeta().custom_metadata_map.get("classes", "null"))
+about = model.get_modelmeta().custom_metadata_map
+names = json.loads(about.get("classes", "null"))
+ground = json.loads(about.get("{ABOUT}", "{{}}")).get("facts", {{}}).get("ground", "{BLACK}")
 bad = 0
 for path in sys.argv[2:]:
     try:
@@ -65,9 +69,9 @@ _PICTURE: Final = """\
         with suppress(Exception):  # damaged EXIF data: the picture stays as it is stored
             ImageOps.exif_transpose(picture, in_place=True)
 {LOADED}\
-    if picture.has_transparency_data:  # on black
+    if picture.has_transparency_data:
         picture = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "black"), picture)
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, ground), picture)
     array = np.array({COLOURS}){AXIS}
 """
 # Of 16-bit colours Pillow gives 8 without a word; a page that is a smaller copy says so.
@@ -81,10 +85,11 @@ _OPENED: Final = f"""\
 """
 _CUT: Final = """\
     if picture.mode[0] in "IF":
-        deep = np.asarray(picture)
+        deep, clear = np.asarray(picture), picture.info.get("transparency")
         if picture.mode == "F" or (deep >> 16).any():
             raise ValueError("its pixels are not 8 or 16-bit integers; this model takes those")
         picture = Image.fromarray((deep >> 8).astype(np.uint8))
+        picture.putalpha(Image.fromarray(np.where(deep == clear, 0, 255).astype(np.uint8)))
 """
 _GREY: Final = f"""\
     if picture.mode[0] in "IF":
@@ -171,6 +176,8 @@ def script_for(kind: ImageKind) -> str:
     """
     by_pillow = kind.picture or kind.reading == GREY
     return _FRAME.format(
+        ABOUT=ABOUT,
+        BLACK=BLACK,
         FORMATS=", ".join(f'"{name}"' for name in FORMATS),
         WORD="PICTURE" if by_pillow else "IMAGE",
         ALL="pictures" if by_pillow else "images",

@@ -20,7 +20,7 @@ from asvit.core.digests import FIELD, UNKNOWN, sealed, sealed_json
 from asvit.core.files import write_bytes
 from asvit.data.preparation import CROP_MODES, PREPARATION
 from asvit.export.attention import FourAxes
-from asvit.export.formats import CONFIG, INPUT, OUTPUT, WEIGHTS, Format
+from asvit.export.formats import ABOUT, CONFIG, INPUT, OUTPUT, WEIGHTS, Format
 from asvit.models import HALLUCINATED_HOSTS
 from asvit.networks import Network, WeightsFile
 from asvit.spaces.timm_models import PREFIX, TimmModel, timm_config
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 
     Change = Callable[[onnx.ModelProto], onnx.ModelProto]
 
-#: Name of the JSON text about the network: a metadata entry of an ONNX file, and a file inside a
-#: torch.export program.
-ABOUT: Final = "asvit.json"
 #: Metadata entry with the names of the classes, as a list in JSON.
 CLASSES: Final = "classes"
 

@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from asvit.core.codec import check_schema, check_values, content_fault
+from asvit.core.preparing_settings import GROUNDS
 from asvit.core.records import MALFORMED
 from asvit.core.tensor_files import read_any_tensors, write_tensors
 from asvit.data.kinds import ImageKind
@@ -50,7 +51,14 @@ _UNLOADABLE = (
 # Types of the facts that are used in computation; others are only shown.
 _FACTS: Mapping[str, Any] = {
     **dict.fromkeys(("mean", "std"), Sequence[float]),
-    **{"interpolation": str, "crop_pct": float, "crop_mode": str, "epoch": int, "seconds": float},
+    **{
+        "interpolation": str,
+        "crop_pct": float,
+        "crop_mode": str,
+        "ground": str,
+        "epoch": int,
+        "seconds": float,
+    },
     **{"top1": float | None, "found_by": Mapping[str, Any] | None, "pixels": str},
     **dict.fromkeys(("images", "weights", "tokens", "command", "asvit"), str),
 }
@@ -64,7 +72,7 @@ class WeightsFile:
     weights: Mapping[str, Tensor] = field(repr=False)  # its state dict
     classes: tuple[str, ...] = ()  # name of each class; empty if unnamed
     # Further facts as JSON types: how images are prepared (``mean``, ``std``, ``interpolation``,
-    # ``crop_pct``, ``crop_mode``, and ``pixels`` of those that are no pictures; see
+    # ``crop_pct``, ``crop_mode``, ``ground``, and ``pixels`` of those that are no pictures; see
     # asvit.data.Preparation), how the network was searched and trained.
     facts: Mapping[str, Any] = field(default_factory=dict)
 
@@ -284,6 +292,8 @@ def _check_facts(facts: Mapping[str, Any], channels: int) -> None:
         raise ValueError(unknown("interpolation", facts["interpolation"], _RESAMPLING))
     if facts.get("crop_mode", CROP_MODES[0]) not in CROP_MODES:
         raise ValueError(unknown("crop_mode", facts["crop_mode"], CROP_MODES))
+    if facts.get("ground", GROUNDS[0]) not in GROUNDS:
+        raise ValueError(unknown("ground", facts["ground"], GROUNDS))
 
 
 def _plain(path: Path, weights: dict[str, Tensor]) -> dict[str, Tensor]:

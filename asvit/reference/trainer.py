@@ -119,6 +119,7 @@ def load_all(settings: BuildSettings, progress: Progress | None = None) -> Image
         image_size=settings.image_size,
         seed=settings.seed,
         fit=settings.fit,
+        ground=settings.ground,
         progress=progress,
     )
     warn_of_copies(images, (settings.test_images,))

@@ -88,8 +88,9 @@ def labelled_pictures(data: str | None, weights: Path | None, content: WeightsFi
             "some with --data"
         )
     _check_classes(pictures.others.classes, content)
-    names = content.classes or pictures.others.classes
-    return pictures._replace(others=numbered_as(pictures.others, names))
+    names, ground = content.classes or pictures.others.classes, content.preparation.ground
+    others = numbered_as(pictures.others, names).on(ground)
+    return Pictures(pictures.trained.on(ground), others)
 
 
 def _check_classes(classes: Sequence[str], content: WeightsFile) -> None:

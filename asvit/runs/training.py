@@ -159,6 +159,8 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
         f"warm-up {quantity(s.warmup_epochs, 'epoch')}; {where}, {plan['precision']}, "
         f"seed {s.seed}",
     ]
+    if plan["transparent"]:
+        lines.append(plan["transparent"])
     lines += [
         f"tokens ({stage['stride']},{stage['dilation']}): {quantity(stage['epochs'], 'epoch')}, "
         f"{stage['macs']:,} multiply-adds an image ({stage['fraction']:.1%} of full, published "

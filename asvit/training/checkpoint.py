@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from asvit.core.codec import check_schema, content_fault, from_json, to_json, value_from_json
 from asvit.core.continuing import Images
 from asvit.core.files import sync_folder
+from asvit.core.preparing_settings import BLACK
 from asvit.core.records import MALFORMED
 from asvit.core.run_files import previous
 from asvit.core.settings import Settings
@@ -70,6 +71,7 @@ class Origin:
     versions: Mapping[str, str]  # of libraries
     # Of the images, so that all sessions have the same; None for ImageNet's.
     normalisation: Normalisation | None = None
+    ground: str = BLACK  # that transparent ones are laid over
     teacher: str = ""  # digest of its weights, if there is one
     network: Network | None = None  # of the weights to start from, where no architecture is named
 

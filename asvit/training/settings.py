@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from asvit.core.preparing_settings import fit_setting
+from asvit.core.preparing_settings import fit_setting, ground_setting
 from asvit.core.settings import Presets, Settings, presets_with, seed_setting, setting
 from asvit.training.balance_settings import balance_setting
 from asvit.training.recipes import MUON_RATE, RECIPES, REFERENCE_BATCH
@@ -198,6 +198,7 @@ class TrainSettings(Settings):
         at_most=1,
     )
     fit: str = fit_setting()
+    ground: str = ground_setting()
     resizing: str = setting(
         "pillow",
         "What resizes crops of training images: pillow, or torch, which is faster and rounds "

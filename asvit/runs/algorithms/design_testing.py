@@ -12,6 +12,7 @@ from torch import Tensor
 
 from asvit.core.answers import Answer, write_answers
 from asvit.core.continuing import ELSEWHERE
+from asvit.core.preparing_settings import BLACK
 from asvit.core.run_files import ANSWERS, PREDICTIONS
 from asvit.data.decoding import read_as
 from asvit.data.kinds import ImageKind
@@ -109,7 +110,7 @@ class DesignTest:
         classifier = open_classifier(str(self.folder / network), resolve_device(self.device))
         rows = classifier.logits(
             [str(file.path) for file in files],
-            lambda at: read_as(files[at].path, classifier.kind),
+            lambda at: classifier.read(files[at].path),
             _BATCH,
         )
         return [
@@ -125,7 +126,7 @@ class DesignTest:
         predictions_of(
             self.facts.classes,
             answers,
-            lambda at: read_as(files[at].path, kind),
+            lambda at: read_as(files[at].path, kind, self.facts.ground or BLACK),
             right=MOST_PICTURES // 2,
             shown=shown_channels(kind),
         ).write(self.folder / PREDICTIONS)

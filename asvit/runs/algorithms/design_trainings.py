@@ -15,6 +15,7 @@ from asvit.designs.last_round import LastRound
 from asvit.designs.recipe import (
     VALIDATION_SHARE,
     balance_of,
+    preparation_of,
     recipe_for,
     recipe_of,
     tuning_of,
@@ -70,6 +71,7 @@ class Trainings:
             fractals.folder_of(name),
             data=fractals.DATA,
             **recipe_for(pictures),
+            fit="crop",
             train_images=pictures,
             validation_images=fractals.CLASSES,
             teacher=None,
@@ -154,7 +156,7 @@ class Trainings:
             image_size=side,
             recipe="small",
             epochs=epochs,
-            **{**taught, **recipe_of(pictures), **options},
+            **{**taught, **recipe_of(pictures), **preparation_of(pictures), **options},
             seed=s.seed,
             device=s.device,
             quiet=True,  # the list has named them

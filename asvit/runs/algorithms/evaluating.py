@@ -45,7 +45,8 @@ class EvaluationAlgorithm(EvaluationRun):
     @cached_property
     def images(self) -> LabelledImages:
         """The pictures."""
-        return open_test_part(self.settings.data, self.classifier.kind.reading)
+        known = self.classifier
+        return open_test_part(self.settings.data, known.kind.reading).on(known.ground)
 
     @cached_property
     def classifier(self) -> Classifier:

@@ -15,14 +15,16 @@ from torch import nn
 
 from asvit._version import __version__
 from asvit.core.continuing import check_same_digest
-from asvit.core.preparing_settings import FITS
+from asvit.core.preparing_settings import AUTO, BLACK, FITS
 from asvit.core.progress import Tell, ignore, image_progress
 from asvit.core.run_files import CHECKPOINT, MODEL, previous
 from asvit.core.settings import WrongOption, fields_of
 from asvit.core.tensor_files import is_whole
 from asvit.core.versions import versions
 from asvit.data import Preparation, TrainingSets
+from asvit.data.sources import are_fractals
 from asvit.data.statistics import Normalisation, channel_statistics
+from asvit.data.survey import MOST_HIDDEN, Survey, survey
 from asvit.networks import Network
 from asvit.runs.algorithms.shared import SharedAlgorithm
 from asvit.runs.checks import check_stay
@@ -65,6 +67,8 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
     quiet: bool = False  # whether copies among the images are known already
     planned: Mapping[str, Any] | None = field(default=None, init=False)
     normalisation: Normalisation | None = field(default=None, init=False)
+    under: str = field(default=BLACK, init=False)  # transparent pictures: one of ``GROUNDS``
+    surveyed: Survey | None = field(default=None, init=False)
 
     @classmethod
     def make(cls, preset: str = "default", **values: Any) -> Self:
@@ -243,6 +247,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
                 parts = (self.sets.train, self.sets.validation)
                 self.check_images([(part, range(len(part))) for part in parts], _ADVICE)
             self._warn_of_trained()
+            self._survey()
             self.normalisation = self._statistics()
         if self.processes.first and (line := self.settings.augmentation.left_out(self.sets.kind)):
             logger.warning("%s", line)
@@ -272,6 +277,27 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             next_command=export_command(self.folder),
         )
 
+    def _survey(self) -> None:
+        """Look at some of the pictures to train on, choose a ground, and warn of what is lost."""
+        s, images = self.settings, self.sets.train
+        if are_fractals(s.data):
+            return
+        augmentation = s.augmentation
+        crop = augmentation.validation_transform(s.image_size) if images.kind.picture else None
+        with self.processes.first_before_others():  # which then find the files in memory
+            self.surveyed = survey(images, crop, seed=s.seed)
+        chosen = self.surveyed.ground if s.ground == AUTO else s.ground
+        self.under = chosen or BLACK
+        if self.quiet or not self.first():
+            return
+        self.surveyed.warn_of_flat(self.under)
+        if s.fit == "crop" and self.surveyed.hidden > MOST_HIDDEN:
+            logger.warning(
+                "%s, which neither validation nor the network sees then; --fit pad or squash "
+                "shows pictures whole",
+                self.surveyed.hidden_in_words,
+            )
+
     def _statistics(self) -> Normalisation | None:
         """Mean and deviation of the channels; None for those of ImageNet.
 
@@ -283,7 +309,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             return None if s.weights is None else picture_statistics(s.weights, named)
         with self.processes.first_before_others():  # which then find the files in memory
             return channel_statistics(
-                self.sets.train,
+                self.sets.train.on(self.under),
                 others=self.sets.validation,
                 seed=s.seed,
                 advice=_ADVICE,
@@ -294,6 +320,8 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
     def plan(self) -> dict[str, Any]:
         """What the run would do and how long it would take; coarser tokens are timed."""
         self.load()
+        if not self.quiet:
+            self._survey()
         session = self._session(None, 0)
         speed, epoch = self._pace()
         work = session.task.work(self.settings.epochs)
@@ -315,7 +343,8 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         probed = replace(self.settings, batch_size=batch, **whole)
         on_cpu = self.processes.device.type == "cpu"
         workers = 0 if on_cpu else self._workers  # which there take cores from the training
-        task = self._task(self._fresh(), probed, self.normalisation or self._provisional)
+        normalisation = self.normalisation or self._provisional
+        task = self._task(self._fresh(), probed, normalisation, sets=self.sets.on(self.under))
         epochs = self.settings.epochs
         return images_per_second(task, self.processes, epochs=epochs, workers=workers)
 
@@ -341,11 +370,12 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         settings: TrainSettings,
         normalisation: Normalisation | None,
         *,
+        sets: TrainingSets,
         stages: Sequence[Mapping[str, Any]] = (),
         workers: int = 0,
     ) -> Classification:
-        """The training of a network with these settings."""
-        sets, processes, classes = self.sets, self.processes, self.network.num_classes
+        """The training of a network on some sets, with these settings."""
+        processes, classes = self.processes, self.network.num_classes
         if self.teacher is not None and normalisation is not None:
             self.teacher.take(normalisation)
         weights = None
@@ -367,7 +397,9 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
 
     def _session(self, stored: Checkpoint | None, workers: int) -> ClassifierSession:
         """A session, a new one or from a checkpoint."""
-        settings, sets, processes, model = self.settings, self.sets, self.processes, self._fresh()
+        settings, processes, model = self.settings, self.processes, self._fresh()
+        ground = self.under if stored is None else stored.origin.ground
+        sets = self.sets.on(ground)
         if stored is not None:
             origin = replace(stored.origin, settings=settings)
         else:
@@ -382,12 +414,15 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
                 stages,
                 versions(),
                 self.normalisation or self._provisional,
+                ground,
                 self._teacher_digest,
             )
         normalisation = origin.normalisation
         return ClassifierSession(
             folder=self.folder,
-            task=self._task(model, settings, normalisation, stages=origin.stages, workers=workers),
+            task=self._task(
+                model, settings, normalisation, sets=sets, stages=origin.stages, workers=workers
+            ),
             origin=origin,
             processes=processes,
             stored=stored,
@@ -395,7 +430,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             log_every=self.log_every,
             network=self.network,
             images=sets.validation,
-            facts=self._facts(normalisation),
+            facts=self._facts(normalisation, ground),
         )
 
     @property
@@ -406,7 +441,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             None if self.sets.kind.picture else Normalisation((0.0,) * channels, (1.0,) * channels)
         )
 
-    def _facts(self, own: Normalisation | None) -> dict[str, Any]:
+    def _facts(self, own: Normalisation | None, ground: str) -> dict[str, Any]:
         """Facts to store with the weights."""
         augmentation = self.settings.augmentation
         prepared = Preparation(
@@ -416,6 +451,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             interpolation=augmentation.interpolation,
             crop_pct=augmentation.crop_pct,
             crop_mode=FITS[augmentation.fit],
+            ground=ground,
         )
         return {
             **prepared.facts,
@@ -424,6 +460,13 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             "found_by": self.found_by,
             "asvit": __version__,
         }
+
+    @property
+    def _transparent_in_words(self) -> str:
+        """What transparent pictures are laid over; empty where none were seen."""
+        if self.surveyed is None or not self.surveyed.transparent:
+            return ""
+        return self.surveyed.transparent_in_words(self.under)
 
     def _plan(self, session: ClassifierSession) -> dict[str, Any]:
         """What ``--dry-run --json`` shows."""
@@ -436,6 +479,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             "source": self.sets.provenance["source"],
             "pixels": str(self.sets.kind),
             "picture": self.sets.kind.picture,
+            "transparent": self._transparent_in_words,
             "imbalance": imbalance(np.bincount(self.sets.train.labels)),
             "steps_per_epoch": session.task.steps,
             "stages": session.origin.stages,

@@ -74,6 +74,7 @@ def _images_of(settings: SupernetSettings, progress: Progress | None) -> Images:
         image_size=settings.image_size,
         seed=settings.seed,
         fit=settings.fit,
+        ground=settings.ground,
         progress=progress,
     )
 

@@ -3,8 +3,9 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -18,10 +19,15 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as tvf
 
+from asvit.core.preparing_settings import BLACK, GROUNDS
 from asvit.data.decoding import read_as
-from asvit.data.kinds import FIRST, LAST, MEAN, NUMBERS, PICTURES, RGB, ImageKind
+from asvit.data.files import ImageFiles
+from asvit.data.kinds import FIRST, GREY, LAST, MEAN, NUMBERS, PICTURES, RGB, ImageKind
 from asvit.data.preparation import CROP_MODES, Preparation
+from asvit.export.formats import ABOUT
 from asvit.export.script import script_for
+from asvit.networks import Network
+from asvit.runs.predicting import Classifier
 from asvit.training.images.augmentation import Augmentation
 
 onnx = pytest.importorskip("onnx")
@@ -158,27 +164,41 @@ def test_graphs_of_all_numbers_can_be_timed(
 
 
 Answers = Callable[[Path, ImageKind], None]
+Script = Callable[..., NDArray[np.float32]]
 
 
 @pytest.fixture
-def check_script(
+def run_script(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Answers:
-    """Checks that the script makes of a file what asvit does, where the network hands it on."""
+) -> Script:
+    """Softmax of a prepared image by the script, whose network hands it on."""
 
-    def check(path: Path, kind: ImageKind) -> None:
+    def shares(path: Path, kind: ImageKind, ground: str = BLACK) -> NDArray[np.float32]:
         spread = 1.0 if kind.dtype == "uint8" else 1e4
-        how = Preparation(8, kind, (0,) * kind.channels, (spread,) * kind.channels)
-        onnx.save(graph_of(how), tmp_path / "a.onnx")
+        how = Preparation(8, kind, (0,) * kind.channels, (spread,) * kind.channels, ground=ground)
+        graph = graph_of(how)
+        helper.set_model_props(graph, {ABOUT: json.dumps({"facts": how.facts})})
+        onnx.save(graph, tmp_path / "a.onnx")
         monkeypatch.setattr(sys, "argv", ["predict.py", str(tmp_path / "a.onnx"), str(path)])
         with pytest.raises(SystemExit) as ended:
             exec(compile(script_for(kind), "predict.py", "exec"), {})
         out, err = capsys.readouterr()
         if ended.value.code:
             raise ValueError(err)
-        output = json.loads(out)["probabilities"].values()
+        return np.array([*json.loads(out)["probabilities"].values()], np.float32)
+
+    return shares
+
+
+@pytest.fixture
+def check_script(run_script: Script) -> Answers:
+    """Checks that the script makes of a file what asvit does, where the network hands it on."""
+
+    def check(path: Path, kind: ImageKind) -> None:
+        spread = 1.0 if kind.dtype == "uint8" else 1e4
+        how = Preparation(8, kind, (0,) * kind.channels, (spread,) * kind.channels)
         expected = how(read_as(path, kind)).flatten().softmax(0)
-        np.testing.assert_allclose(list(output), expected.numpy(), rtol=1e-4)
+        np.testing.assert_allclose(run_script(path, kind), expected.numpy(), rtol=1e-4)
 
     return check
 
@@ -409,3 +429,81 @@ def test_the_script_tells_how_it_is_used_and_what_it_cannot_use(script: Path) ->
         assert (told.returncode, told.stdout) == (code, "")
         assert told.stderr.startswith(line)
         assert len(told.stderr.splitlines()) == 1
+
+
+def stored(mode: str, folder: Path) -> Iterator[Path]:
+    """Files of a picture in a mode, in the formats that have it; damaged ones of others."""
+    rng = np.random.default_rng(0)
+    noise = Image.fromarray(rng.integers(0, 256, (20, 26, 4)).astype(np.uint8))
+    options: dict[str, Any] = {}
+    if mode == "empty":
+        yield write_bytes(folder / "empty.png", b"")
+        return
+    if mode == "cut":
+        for form in ("png", "jpg", "tif", "bmp"):
+            noise.convert("RGB").save(path := folder / f"cut.{form}")
+            yield write_bytes(path, path.read_bytes()[:-400])
+        return
+    if mode == "P+transparency":
+        picture, options = noise.convert("RGB").convert("P"), {"transparency": 7}
+    elif mode == "I;16":
+        picture = Image.fromarray(rng.integers(0, 1 << 16, (20, 26)).astype(np.uint16))
+    else:
+        picture = noise.convert("RGB" if mode == "CMYK" else "RGBA").convert(mode)
+    forms = {"CMYK": ["jpg", "tif"], "P+transparency": ["png", "gif"]}
+    for form in forms.get(mode, ["png", "tif"]):
+        picture.save(path := folder / f"a.{form}", **options)
+        yield path
+
+
+def write_bytes(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
+_READ_AS_PICTURES = ("1", "L", "LA", "P", "P+transparency", "RGB", "RGBA", "CMYK")
+_MODES = (*_READ_AS_PICTURES, "I;16", "empty", "cut")
+
+
+@pytest.mark.parametrize("reading", ["", RGB, GREY])
+@pytest.mark.parametrize(
+    ("mode", "ground"),
+    [
+        (mode, ground)
+        for mode in _MODES
+        for ground in (GROUNDS if mode in ("LA", "P+transparency", "RGBA") else GROUNDS[-1:])
+    ],
+)
+def test_trainings_predictions_and_the_script_make_the_same_of_every_mode(
+    mode: str, reading: str, ground: str, tmp_path: Path, run_script: Script
+) -> None:
+    kind = {"": PICTURES, RGB: ImageKind(reading=RGB), GREY: ImageKind(1, "uint8", False, GREY)}[
+        reading
+    ]
+    zeros, ones = (0.0,) * kind.channels, (1.0,) * kind.channels
+    how = Preparation(8, kind, zeros, ones, ground=ground)
+    network = Network("timm:test_vit", 8, 8 * 8 * kind.channels, kind.channels)
+    classifier = Classifier(
+        Path("a"), lambda images: images.reshape(len(images), -1), how, kind, ground,
+        [""] * network.num_classes, False, network, None,
+    )  # fmt: skip
+    labels = np.zeros(1, np.int64)
+    transform = Augmentation().validation_transform(8, kind=kind)
+    for path in stored(mode, tmp_path):
+        images = ImageFiles(
+            tmp_path, [path.name], source="", classes=("",), labels=labels, reading=reading
+        )
+        vars(images)["kind"] = kind  # that of the others of its set
+        (predicted,) = classifier.logits(["a"], lambda _, path=path: classifier.read(path), 1)
+        if mode in _READ_AS_PICTURES or (mode == "I;16" and reading == RGB):
+            trained = how.normalise(transform(images.on(ground).picture(0))).flatten()
+            assert isinstance(predicted, torch.Tensor), predicted
+            assert torch.equal(predicted, trained)
+            shares = run_script(path, kind, ground)
+            np.testing.assert_allclose(shares, trained.softmax(0).numpy(), rtol=1e-5)
+            continue
+        assert isinstance(predicted, str)
+        with pytest.raises(ValueError, match="cannot read image"):
+            images.on(ground).picture(0)
+        with pytest.raises(ValueError, match="cannot read "):
+            run_script(path, kind, ground)

@@ -191,17 +191,19 @@ def test_timm_prepares_pictures_of_its_models_as_it_does() -> None:
     facts, side = timm_classifiers.timm_preparation("timm:vit_tiny_patch16_224")
     assert facts["mean"] == facts["std"] == (0.5, 0.5, 0.5)
     assert (facts["crop_pct"], facts["crop_mode"], side) == (0.9, "center", 224)
-    name = "timm:convnextv2_tiny.fcmae_ft_in22k_in1k_384"
-    facts, side = timm_classifiers.timm_preparation(name)
     noise = np.random.default_rng(0).integers(0, 256, (300, 600, 3), dtype=np.uint8)
-    timms = create_transform(
-        **resolve_data_config(pretrained_cfg=get_pretrained_cfg(name[5:]).to_dict())
-    )
     picture = Image.fromarray(noise)
-    result = Preparation.of(side, 3, facts)(picture)
-    torch.testing.assert_close(result, timms(picture), rtol=0, atol=1e-5)
-    with pytest.raises(ValueError, match="unknown crop_mode 'border'; use one of center, squash"):
-        timm_classifiers.timm_preparation("timm:deepseek_vit_412m.deepseek_v4_flash_vision_exp")
+    for name, mode in (
+        ("timm:convnextv2_tiny.fcmae_ft_in22k_in1k_384", "squash"),
+        ("timm:deepseek_vit_412m.deepseek_v4_flash_vision_exp", "border"),
+    ):
+        facts, side = timm_classifiers.timm_preparation(name)
+        assert facts["crop_mode"] == mode
+        timms = create_transform(
+            **resolve_data_config(pretrained_cfg=get_pretrained_cfg(name[5:]).to_dict())
+        )
+        result = Preparation.of(side, 3, facts)(picture)
+        torch.testing.assert_close(result, timms(picture), rtol=0, atol=1e-5)
     with pytest.raises(ValueError, match="for timm:tv_resnet34; use the model's present name"):
         timm_classifiers.timm_preparation("timm:tv_resnet34")
 
