@@ -30,6 +30,7 @@ from asvit.core.files import write_text
 from asvit.executors import Workers, apart_from_garbage
 from asvit.executors.base import cores
 from asvit.training import step_graph
+from asvit.training.cuda_graphs import counting_waits
 from asvit.training.distributed import ProcessGroup
 from asvit.training.engine import Engine
 from asvit.training.settings import TrainSettings
@@ -47,7 +48,6 @@ from experiments.bench import (
 from experiments.bench_models import ENTRIES, over_baseline
 from experiments.growing import SEED
 from experiments.tables import fill_tables, markdown
-from proxies.cuda_graphs import counting_waits
 from scaling.growth import DEFAULT_MEASURES
 
 PARTS = ("search", "scale", "ratios", "waits")

@@ -23,6 +23,7 @@ from asvit.models.retokenization import Tokens, token_stages
 from asvit.networks import Network, WeightsFile
 from asvit.training.balance import class_weights
 from asvit.training.checkpoint import EngineState, EpochPart
+from asvit.training.cuda_graphs import BEFORE_CAPTURE
 from asvit.training.distillation import Teacher
 from asvit.training.engine import Engine, Step
 from asvit.training.epochs import EpochSession
@@ -33,7 +34,6 @@ from asvit.training.settings import TOP
 from asvit.training.step_log import StepLog
 from asvit.training.token_plan import saved
 from proxies.counts import count
-from proxies.cuda_graphs import BEFORE_CAPTURE
 
 _TIMED = 3  # batches
 

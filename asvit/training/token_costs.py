@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from asvit.models.retokenization import Tokens, retokenize, stem_of, token_stages
+from asvit.training.cuda_graphs import BEFORE_CAPTURE
 from asvit.training.distributed import ProcessGroup
 from asvit.training.layout import fast_layout, use_fast_convolutions
 from asvit.training.precision import arithmetic, resolve_precision
@@ -19,7 +20,6 @@ from asvit.training.settings import TrainSettings
 from asvit.training.step_graph import FEWEST, StepGraph
 from asvit.training.token_plan import PUBLISHED_FRACTIONS
 from proxies.counts import count
-from proxies.cuda_graphs import BEFORE_CAPTURE
 from proxies.timing import synchronise
 
 _TIMED_BATCH, _ON_A_CPU = 64, 16  # images of a process in a step that is timed

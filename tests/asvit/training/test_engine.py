@@ -22,11 +22,11 @@ from asvit.networks import Network
 from asvit.training import engine as engines
 from asvit.training import step_graph
 from asvit.training.checkpoint import EngineState, EpochPart
+from asvit.training.cuda_graphs import BEFORE_CAPTURE
 from asvit.training.distillation import Teacher
 from asvit.training.distributed import ProcessGroup
 from asvit.training.engine import Engine, EpochResult, Step
 from asvit.training.settings import TrainSettings
-from proxies.cuda_graphs import BEFORE_CAPTURE
 from tests.fake_cuda import FakeCuda
 from tests.host_reads import HostReads, read_seldom
 
