@@ -33,6 +33,7 @@ from asvit.executors import Workers, apart_from_garbage
 from asvit.executors.base import cores
 from asvit.training import step_graph
 from asvit.training.classification import Classification
+from asvit.training.cuda_graphs import counting_waits
 from asvit.training.distributed import ProcessGroup
 from asvit.training.settings import TrainSettings
 from asvit.training.short import Recipe, fit
@@ -50,7 +51,6 @@ from experiments.bench import (
 from experiments.bench_models import ENTRIES, over_baseline
 from experiments.growing import SEED
 from experiments.tables import fill_tables, markdown
-from proxies.cuda_graphs import counting_waits
 from scaling.growth import DEFAULT_MEASURES
 
 PARTS = ("search", "scale", "ratios", "waits")

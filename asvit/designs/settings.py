@@ -33,9 +33,7 @@ class DesignSettings(Settings):
     width_multiple: int | None = setting_of(SearchSettings, "width_multiple")
     max_latency: float | None = setting_of(SearchSettings, "max_latency")
     latency_batch: int = setting_of(SearchSettings, "latency_batch")
-    latency_runtime: Literal["eager", "compile", "onnx", "graph"] = setting_of(
-        SearchSettings, "latency_runtime"
-    )
+    latency_runtime: Literal["eager", "onnx"] = setting_of(SearchSettings, "latency_runtime")
     latency_command: str | None = setting_of(SearchSettings, "latency_command")
     hours: float | None = setting(
         None,

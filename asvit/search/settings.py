@@ -154,7 +154,7 @@ class SearchSettings(Settings, ABC):
         unit="ms",
     )
     latency_batch: int = setting(1, "Images of that pass.", at_least=1, group=_LIMITS)
-    latency_runtime: Literal["eager", "compile", "onnx", "graph"] = runtime_setting(group=_LIMITS)
+    latency_runtime: Literal["eager", "onnx"] = runtime_setting(group=_LIMITS)
     latency_command: str | None = command_setting(group=_LIMITS)
     data: str = setting_of(MeasuringSettings, "data")
     seed: int = seed_setting()

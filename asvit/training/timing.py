@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from asvit.models.retokenization import Tokens, retokenize, stem_of, token_stages
+from asvit.training.cuda_graphs import BEFORE_CAPTURE
 from asvit.training.distributed import ProcessGroup
 from asvit.training.layout import fast_layout
 from asvit.training.precision import resolve_precision
@@ -23,7 +24,6 @@ from asvit.training.task import Task
 from asvit.training.token_plan import PUBLISHED_FRACTIONS
 from asvit.training.trainer import Trainer
 from proxies.counts import count
-from proxies.cuda_graphs import BEFORE_CAPTURE
 from proxies.timing import synchronise
 
 _TIMED_BATCH, _ON_A_CPU = 64, 16  # images of a process in a step that is timed

@@ -114,7 +114,7 @@ def test_another_limit_goes_on_after_the_search_until_a_network_is_chosen(
 
 
 @pytest.mark.parametrize(
-    "how", [{"latency_command": "./bench {onnx}"}, {"latency_runtime": "graph"}]
+    "how", [{"latency_command": "./bench {onnx}"}, {"latency_runtime": "onnx"}]
 )
 def test_what_cannot_time_networks_is_met_before_the_search(
     how: dict[str, Any],

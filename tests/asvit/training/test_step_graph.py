@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 import asvit
 from asvit.training import short, step_graph
+from asvit.training.cuda_graphs import BEFORE_CAPTURE
 from asvit.training.short import FitResult, LabelledTensors, Recipe, fit
 from asvit.training.step_graph import StepGraph
-from proxies.cuda_graphs import BEFORE_CAPTURE
 from tests.fake_cuda import FakeCuda
 from tests.host_reads import read_seldom
 
