@@ -14,14 +14,13 @@ from torch import Tensor
 from asvit.core.threads import in_order, or_reason
 from asvit.data.base import LabelledImages, Progress, balanced_choice
 from asvit.data.headers import refuse_unreadable
-from asvit.data.kinds import MEAN, STD, ImageKind, Statistics
+from asvit.data.kinds import GREY, MEAN, STD, ImageKind, Statistics
 from proxies.text import listed
 
 _log = logging.getLogger(__name__)
 
 _MOST: Final = 10_000  # images that are read for it
-#: Largest difference of pixels in an image of nearly one colour: of 8 bits, and of other numbers.
-_FLAT: Final = 8, 0
+_FLAT: Final = 8  # levels of 256 that pixels of a picture of nearly one colour are apart at most
 _HUGE: Final = 1e30  # of a mean or deviation; missing data may be -3.4e38
 
 
@@ -115,9 +114,13 @@ def _each(
 
 
 def is_flat(pixels: NDArray[Any], kind: ImageKind) -> bool:
-    """Whether an image ``[H, W, C]`` of a kind has nearly the same value at every pixel."""
+    """Whether an image ``[H, W, C]`` of a kind has the same value at every pixel.
+
+    Of pictures it is nearly the same; the numbers of others may be of any size.
+    """
+    most = _FLAT if kind.picture or kind.reading == GREY else 0
     apart = pixels.max(axis=(0, 1)).astype(np.float64) - pixels.min(axis=(0, 1))
-    return bool((apart <= _FLAT[kind.dtype != "uint8"]).all())
+    return bool((apart <= most).all())
 
 
 def warn_of_flat(names: Sequence[str], total: int) -> None:

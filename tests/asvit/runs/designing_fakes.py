@@ -60,6 +60,7 @@ class Fakes:
         self.validation = {"finalist-1": 60.0}  # accuracies
         self.trained: dict[str, TrainSettings] = {}  # folder to settings
         self.balances: dict[str, str] = {}  # how runs balance classes
+        self.prepared: dict[str, tuple[str, str]] = {}  # how they fit pictures, and on what
         self.check = PredictorCheck(0.3, Interval(0.1, 0.6), ())
         self.pictures = 10_000  # of a training
         self.ran = 0.0  # seconds of a run in all its sessions
@@ -82,6 +83,7 @@ class Fakes:
         self.searched.append(run.settings.max_params)
         self.multiples.append(run.settings.width_multiple)
         self.balances["search"] = run.settings.balance
+        self.prepared["search"] = run.settings.fit, run.settings.ground
         self.called("search")
         space = load_space(run.settings.space)
         limits = Limits(space, run.settings)
@@ -101,6 +103,7 @@ class Fakes:
         self.called(run.folder.name)
         self.trained[run.folder.name] = run.settings
         self.balances[run.folder.name] = run.settings.balance
+        self.prepared[run.folder.name] = run.settings.fit, run.settings.ground
         size = cost(run.settings.architecture, run.settings.image_size, 2)
         top1 = self.validation.get(run.folder.name, 50.0)
         return SimpleNamespace(

@@ -484,3 +484,44 @@ def test_what_is_wrong_with_pictures_is_said_before_they_are_too_few(
     (warning,) = [record.getMessage() for record in caplog.records]
     assert "12 picture(s) cannot be read and are left out: dry/0.npy (" in warning
     assert "channel" in warning
+
+
+@pytest.mark.parametrize(
+    ("sizes", "clear", "expected", "side"),
+    [
+        ([(40, 40), (50, 40)], False, ("crop", "auto"), 40),
+        ([(120, 40)], False, ("squash", "auto"), 120),
+        ([(120, 40), (40, 120)], True, ("pad", "white"), 120),
+        ([(40, 40)], True, ("crop", "white"), 40),
+    ],
+)
+def test_all_runs_prepare_pictures_as_these_need_it(
+    sizes: list[tuple[int, int]],
+    clear: bool,
+    expected: tuple[str, str],
+    side: int,
+    tmp_path: Path,
+    fakes: Fakes,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(40):
+        width, height = sizes[number // 2 % len(sizes)]
+        pixels = np.zeros((height, width, 4), np.uint8)
+        pixels[..., 3] = 255 * (rng.random((height, width)) < 0.5) if clear else 255
+        pixels[..., 0] = rng.integers(0, 60, (height, width))
+        path = tmp_path / "set" / f"class{number % 2}" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
+    design("set", out="run", **LIMIT)
+    fit, ground = expected
+    facts = results_in(tmp_path / "run").pictures
+    assert (facts.fit, facts.ground or "auto", facts.side) == (fit, ground, side)
+    assert {*fakes.prepared.values()} == {expected}
+    assert ("leave out 67% of their area: networks see them whole" in caplog.text) == (
+        fit != "crop"
+    )
+    assert (
+        "transparent pictures, 32 of 32 looked at, are laid over white" in caplog.text
+    ) == clear
+    assert sampled_facts(open_pictures("set"), side=7).fit == fit
