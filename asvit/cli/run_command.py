@@ -182,6 +182,7 @@ def again(context: click.Context, run: Run[Any, Any, Any] | None) -> str:
     """
     session = context.find_object(Session)
     words = [word for word in (session.arguments if session else ()) if word != "--fresh"]
-    for owner in () if run is None else run.option_owners():
-        words += chain(*typed_options(owner, run.implied, run.implied))
+    if run is not None:
+        for owner in run.option_owners():
+            words += chain(*typed_options(owner, run.implied, run.implied))
     return shlex.join(["asvit", *public_words(words)])

@@ -288,10 +288,13 @@ def _training(exported: Exported) -> str:
     return _list({**points, **others})
 
 
-def _accuracy(exported: Exported) -> str:
+def _accuracy(exported: Exported) -> str | None:
+    """The accuracy of the training; None where a design tells that of its test instead."""
     facts = exported.content.facts
+    if isinstance(designed := facts.get("designed"), Mapping) and "accuracy" in designed:
+        return None
     if facts.get("train_on_validation"):
-        return "none to tell: it was trained on its images for validation, too"
+        return "not known: it was trained on its images for validation, too"
     top1 = facts.get("top1")
     if not isinstance(top1, int | float):
         return UNKNOWN
