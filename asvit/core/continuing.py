@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -154,14 +154,6 @@ def check_same_versions(
         raise ValueError(
             f"run folder {folder} was started with {one_line(changed)}; results may differ "
             f"on other models: use those again, {ELSEWHERE}"
-        )
-
-
-def warn_of_changes(names: Iterable[str], where: str) -> None:
-    """Warn that measures, such as ``measure spread``, are taken again, and on what."""
-    if changed := sorted(names):
-        logger.warning(
-            "the code of %s has changed: measuring %s again", one_line(", ".join(changed)), where
         )
 
 

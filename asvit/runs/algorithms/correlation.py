@@ -22,7 +22,6 @@ from asvit.core.continuing import (
     check_same_images,
     check_same_settings,
     check_same_versions,
-    warn_of_changes,
 )
 from asvit.core.files import write_text
 from asvit.core.measuring_settings import MeasuringSettings
@@ -219,14 +218,7 @@ class CorrelationAlgorithm(CorrelationRun):
 
     def check_store(self, store: ScoreJournal) -> None:
         """Remove the result if scores that it follows from are measured again."""
-        stale, texts = store.changed, self.table.architectures
-        due = self._due or {}
-        again = [
-            {code for name, code in stale.get(texts[row], {}).items() if name in names}
-            for row, names in due.items()
-        ]
-        warn_of_changes(set[str]().union(*again), f"{sum(map(bool, again))} architectures")
-        if self.retry or any(again):
+        if self.retry:
             remove_files(self.folder, [RESULT])
 
     def execute(self, store: ScoreJournal, tell: Tell) -> CorrelationResult:

@@ -12,21 +12,20 @@ from pathlib import Path
 from typing import Any, Self
 
 from asvit.core.console import count, number, short
-from asvit.core.continuing import warn_of_changes
 from asvit.core.files import write_text
 from asvit.core.latency_settings import pass_options
 from asvit.core.progress import Progress, Tell, image_progress
 from asvit.core.run_files import CANDIDATES, RESULT, SERIES
 from asvit.core.settings import WrongOption, wrong_option
 from asvit.data.training_sets import class_count
-from asvit.growth.journal import GrowthJournal, Timed, code_of
+from asvit.growth.journal import GrowthJournal, Timed
 from asvit.growth.result import ScaleResult
 from asvit.growth.seed import GrowthSeed, find_growable
 from asvit.growth.settings import ScaleSettings
 from asvit.runs.algorithms.measuring import MeasuringAlgorithm
 from asvit.runs.architectures import find_architecture, text_of
 from asvit.runs.estimate import Remaining, with_example
-from asvit.runs.folder import newest_run, remove_files
+from asvit.runs.folder import newest_run
 from asvit.runs.lifecycle import (
     check_settings,
     earlier_result,
@@ -129,16 +128,6 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
         """Images and device."""
         return {"images": dict(self.context.provenance), "device": self.context.device}
 
-    @property
-    def code(self) -> Mapping[str, str]:
-        """As the base has it: of the measures and of the space."""
-        return code_of(self.settings)
-
-    def take_changed(self, code: Sequence[str]) -> None:
-        """Remove the result, which is of other code, and measure anew."""
-        warn_of_changes(code, "every network")
-        remove_files(self.folder, [RESULT])
-
     def execute(self, store: GrowthJournal, tell: Tell) -> ScaleResult:
         """Grow to the largest budget."""
         contexts = {self.settings.image_size: self.context}
@@ -211,7 +200,6 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
             self.growable.cost,
             depths=start.depths,
             width=start.width,
-            expansions=start.expansions,
             budget=settings.targets[-1],
             rule=settings.by_hand,
             budgets=settings.targets[:-1] if settings.by_hand else (),
@@ -296,7 +284,6 @@ def _progress(event: GrowthEvent, last: Sequence[Step], resumed: float = 0.0) ->
 def _model(step: Step) -> str:
     """The model that a step ended in, in a few words."""
     chosen = step.chosen
-    sizes = {"depths": chosen.depths, "width": [chosen.width], "expansions": chosen.expansions}
-    shape = " ".join(f"{name} {','.join(map(str, of))}" for name, of in sizes.items() if of)
+    shape = f"depths {','.join(map(str, chosen.depths))} width {chosen.width}"
     values = (f"{short(name)} {number(score.value)}" for name, score in chosen.scores.items())
     return f"{shape} ({count(chosen.cost.params)} params, {', '.join(values)})"

@@ -20,11 +20,9 @@ from asvit.spaces import SPACES
 from proxies import PROXIES
 from proxies.registry import Registry
 from tests.asvit.runs.fakes import (
-    ARCHITECTURES,
     SEED,
     fake_evaluate,
     fake_trainings,
-    write_table,
 )
 
 CODE = """\
@@ -106,60 +104,6 @@ def said(caplog: pytest.LogCaptureFixture) -> list[str]:
     return found
 
 
-def test_a_correlation_measures_again_what_was_edited_and_nothing_else(
-    edit: Edit, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    table = write_table(tmp_path / "table.csv")
-    rows = len(ARCHITECTURES)
-
-    def values(*more: str) -> tuple[float, ...]:
-        result = asvit.run_correlation(
-            table, proxies=("mine", *more), out=tmp_path / "run", **SMALL
-        )
-        return result.values.measures["mine"]
-
-    calls = edit(1)
-    first = values("synflow")
-    assert (len(calls), said(caplog)) == (rows, [])
-    calls = edit(1)
-    assert values("synflow") == first
-    assert calls == []
-    calls = edit(2)
-    assert values() == tuple(2 * one for one in first)
-    told = f"the code of measure mine has changed: measuring {rows} architectures again"
-    assert (len(calls), said(caplog)) == (rows, [told])
-    calls = edit(2)
-    assert values("synflow") == tuple(2 * one for one in first)
-    assert (len(calls), said(caplog)) == (0, [])
-    calls = edit(1)  # the scores of this code are there
-    assert values() == first
-    assert (len(calls), said(caplog)) == (0, [])
-
-
-def test_a_scaling_measures_again_with_what_was_edited(
-    edit: Edit, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    given = {"architecture": SEED, "budget": "1.6M", "proxies": ("mine",), **SMALL}
-
-    def values() -> list[float]:
-        result = asvit.run_scaling(out=tmp_path / "run", **given)
-        return [row.values["mine"] for row in result.series]
-
-    calls = edit(1)
-    first = values()
-    measured = len(calls)
-    calls = edit(1)
-    assert values() == first
-    assert (len(calls), said(caplog)) == (0, [])
-    calls = edit(2)
-    assert values() == [2 * one for one in first]
-    told = "the code of measure mine has changed: measuring every network again"
-    assert (len(calls), said(caplog)) == (measured, [told])
-    calls = edit(2)
-    assert values() == [2 * one for one in first]
-    assert (len(calls), said(caplog)) == (0, [])
-
-
 @pytest.mark.parametrize("finished", [True, False])
 def test_a_search_by_what_was_edited_is_refused_and_left_as_it_is(
     edit: Edit, tmp_path: Path, finished: bool
@@ -180,33 +124,6 @@ def test_a_search_by_what_was_edited_is_refused_and_left_as_it_is(
     assert (tmp_path / "run" / "study.journal").read_bytes() == before
     new = asvit.run_search(out=tmp_path / "run", steps=steps, fresh=True, **given)
     assert new.values["mine"] > again.values["mine"]
-
-
-def test_a_correlation_measures_networks_of_an_edited_space_again(
-    edit_space: Edit, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    mine = [f"mine:{side}" for side in (1, 2, 3, 4, 6, 8)]
-    rows = [f'"{text}",32,{50 + place}' for place, text in enumerate([*mine, SEED])]
-    lines = ["# num_classes: 10", "# target: top1 | invented | scratch"]
-    table = tmp_path / "table.csv"
-    table.write_text("\n".join([*lines, "architecture,image_size,top1", *rows]) + "\n")
-
-    def params() -> tuple[float, ...]:
-        result = asvit.run_correlation(table, proxies="params", out=tmp_path / "run", **SMALL)
-        return result.values.measures["params"]
-
-    edit_space(1)
-    first = params()
-    assert first[: len(mine)] == tuple(30 * side**2 for side in (1, 2, 3, 4, 6, 8))
-    edit_space(1)
-    assert (params(), said(caplog)) == (first, [])
-    edit_space(2)
-    second = params()
-    assert second == (*(2 * each for each in first[: len(mine)]), first[-1])
-    changed = f"the code of space mine has changed: measuring {len(mine)} architectures again"
-    assert said(caplog) == [changed]
-    edit_space(2)
-    assert (params(), said(caplog)) == (second, [])
 
 
 @pytest.mark.parametrize("finished", [True, False])
@@ -272,22 +189,6 @@ def test_a_search_by_measures_does_not_go_on_by_a_function(tmp_path: Path) -> No
     with pytest.raises(ValueError, match=r"started without a function; .* evaluate, .*--fresh"):
         asvit.run_search(evaluate=fake_evaluate, **how)
     assert asvit.run_search(**how).to_json() == result.to_json()
-
-
-def test_a_scaling_in_an_edited_space_measures_again(
-    edit: Edit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    calls = edit(1)
-    how = {"architecture": SEED, "budget": "1.6M", "proxies": ("mine",), **SMALL}
-    measured = []
-    for digest in ("first", "first", "second", "second"):
-        calls.clear()
-        monkeypatch.setattr(SPACES["asvit"], "source", digest)
-        asvit.run_scaling(out=tmp_path / "run", **how)
-        measured.append(len(calls))
-    whole = measured[0]
-    assert measured == [whole, 0, whole, 0]
-    assert said(caplog) == ["the code of space asvit has changed: measuring every network again"]
 
 
 def test_a_table_of_an_edited_space_is_refused(
