@@ -10,7 +10,6 @@ from asvit.growth.settings import ScaleSettings
 from proxies import Score
 from proxies.latency import Latency
 from scaling import Shape
-from scaling.shapes import shape_of
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,6 @@ class Measured:
 
     depths: tuple[int, ...]
     width: int
-    expansions: tuple[int, ...]
     scores: Mapping[str, Score]
 
 
@@ -57,7 +55,7 @@ class GrowthJournal(Journal[ScaleSettings]):
 
     def __setitem__(self, shape: Shape, scores: Mapping[str, Score], /) -> None:
         """Keep the scores of ``shape``."""
-        self.add_record(Measured(shape.depths, shape.width, shape.expansions, scores))
+        self.add_record(Measured(shape.depths, shape.width, scores))
 
     def __len__(self) -> int:
         """Number of shapes with scores."""
@@ -67,6 +65,5 @@ class GrowthJournal(Journal[ScaleSettings]):
         """Take note of scores or of a time."""
         if isinstance(record, Timed):
             self.latencies[record.architecture] = record.latency
-            return
-        shape = shape_of(record.depths, record.width, record.expansions)
-        self._scores[shape] = record.scores
+        else:
+            self._scores[Shape(record.depths, record.width)] = record.scores

@@ -20,7 +20,6 @@ from scaling import Budget, parse_budgets
 from scaling.rules import RULES
 
 _MEASURES = "measures"  # the rule that is none
-_PAPERS = "depth,width"  # what the paper grows
 
 
 def parse_share(text: str) -> float:
@@ -66,12 +65,6 @@ class ScaleSettings(MeasuringSettings):
         "Grow by measures, or by a rule that measures nothing on its way: "
         f"{', '.join(RULES)} (docs/scaling.md).",
         choices=(_MEASURES, *RULES),
-    )
-    grow: str = setting(
-        _PAPERS,
-        "What grows by measures: the paper's depth and width, or the expansions of feed-forward "
-        "parts as well.",
-        choices=(_PAPERS, f"{_PAPERS},expansion"),
     )
     stop_within: float = setting(
         0.02,
@@ -129,8 +122,6 @@ class ScaleSettings(MeasuringSettings):
             raise ValueError(
                 f"{name} is for times such as 12ms, not for a budget of {self.limits[0]}"
             )
-        if self.by_hand and self.grow != _PAPERS:
-            raise ValueError(f"rule {self.rule!r} says what grows; leave out grow={self.grow!r}")
         if self.by_hand and self.width_multiple is not None:
             raise ValueError(
                 f"rule {self.rule!r} takes the largest model, whatever its width; leave out "
@@ -161,8 +152,3 @@ class ScaleSettings(MeasuringSettings):
     def by_hand(self) -> str | None:
         """The rule in place of measures; None where these choose."""
         return None if self.rule == _MEASURES else self.rule
-
-    @property
-    def grows_expansions(self) -> bool:
-        """Whether expansions grow as well."""
-        return RULES[self.by_hand].expansions if self.by_hand else self.grow != _PAPERS

@@ -131,13 +131,6 @@ def grown(
 def test_sizes_of_numpy_are_as_pythons() -> None:
     sizes = {"depths": np.ones(4, np.int8), "width": np.int8(32)}
     assert repr(grown("5M", **sizes)) == repr(grown("5M"))
-    more = {"expansions": np.array([2, 2, 2, 2], np.int8)}
-
-    def cost(depths: tuple[int, ...], width: int, expansions: tuple[int, ...]) -> Cost:
-        return pyramid_cost(depths, width)
-
-    plain = grown("1.2M", cost=cost, expansions=(2, 2, 2, 2))
-    assert repr(grown("1.2M", cost=cost, **more)) == repr(plain)
 
 
 def shape_of(step: Step) -> Shape:
@@ -205,7 +198,7 @@ def test_the_measured_width_is_rounded_down(width: int, ratio: float, expected: 
     assert measured_shape(Shape((2, 1), width), ratio) == Shape((2, 1), expected)
 
 
-@pytest.mark.parametrize("rule", [None, "width", "aspect"])
+@pytest.mark.parametrize("rule", [None, "width", "compound"])
 @pytest.mark.parametrize("multiple", [1, 6])
 def test_all_widths_are_multiples_of_the_step(rule: str | None, multiple: int) -> None:
     formula = Made(deep_and_wide)
@@ -266,8 +259,7 @@ def test_a_start_near_the_budget_needs_no_step() -> None:
         ({"width": 0}, "width must be at least 1, got 0"),
         ({"depths": (1, -1)}, "depths must be at least 0, got -1"),
         ({"depths": ()}, "depths has no stage; give the blocks of one or more"),
-        ({"expansions": (4, 0)}, "expansions must be at least 1, got 0"),
-        ({"budgets": ["30M"]}, "budgets are where a rule stops; name one of depth, width"),
+        ({"budgets": ["30M"]}, "budgets are where a rule stops; name one of width, compound"),
         ({"rule": "width", "budgets": ["90M", "9M"]}, "stops below 88M, got 90M; give smaller"),
         ({"rule": "width", "budgets": ["2G"]}, "budgets 2G, 88M are of two units"),
         ({"width_step": 0}, "width_step must be at least 1"),

@@ -201,7 +201,6 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
             self.growable.cost,
             depths=start.depths,
             width=start.width,
-            expansions=start.expansions,
             budget=settings.targets[-1],
             rule=settings.by_hand,
             budgets=settings.targets[:-1] if settings.by_hand else (),
@@ -273,7 +272,6 @@ def _progress(event: GrowthEvent, last: Sequence[Step], resumed: float = 0.0) ->
 def _model(step: Step) -> str:
     """The model that a step ended in, in a few words."""
     chosen = step.chosen
-    sizes = {"depths": chosen.depths, "width": [chosen.width], "expansions": chosen.expansions}
-    shape = " ".join(f"{name} {','.join(map(str, of))}" for name, of in sizes.items() if of)
+    shape = f"depths {','.join(map(str, chosen.depths))} width {chosen.width}"
     values = (f"{short(name)} {number(score.value)}" for name, score in chosen.scores.items())
     return f"{shape} ({count(chosen.cost.params)} params, {', '.join(values)})"

@@ -58,9 +58,6 @@ def test_the_state_of_a_step_in_words() -> None:
     assert (going_on.done, progress_of(event(), [STEP]).done) == (1, 2)
     small = replace(STEP, chosen=replace(STEP.chosen, cost=Cost(57_380, 107_300)))
     assert "(57.4K params," in progress_of(event(chosen=small), [small]).state
-    expanded = replace(STEP, chosen=replace(STEP.chosen, expansions=(2, 3, 4, 6)))
-    state = progress_of(event(chosen=expanded), [expanded]).state
-    assert state == words.replace("width 35", "width 35 expansions 2,3,4,6")
 
 
 def test_the_time_left_is_a_geometric_series() -> None:
