@@ -45,7 +45,6 @@ class SupernetRun(Run[SupernetSettings, SupernetResult, Any]):
 
     device: str = device_setting(repeats=False)
     log_every: int = setting_of(SharedRun, "log_every")
-    track: str = setting_of(SharedRun, "track")
 
     def default_name(self) -> str:
         """Named after the space, the image size and the seed."""

@@ -2,8 +2,8 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic
@@ -17,8 +17,23 @@ from asvit.training.metrics import write_metrics
 from asvit.training.step_log import StepLog
 from asvit.training.task import Row, Task
 from asvit.training.trainer import Step, Trainer
+from proxies.messages import first_line
 
 _SPACING = 20  # of checkpoints, in the time that writing one takes
+
+
+@contextmanager
+def _lost_workers_told() -> Iterator[None]:
+    """Say what helps where a process that prepares images is lost."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader"):
+            raise
+        raise ChildProcessError(
+            f"a worker that prepares images was lost ({first_line(error)}); the same command goes "
+            "on from the last checkpoint; if memory is short, with fewer --workers"
+        ) from error
 
 
 @dataclass(eq=False, kw_only=True)
@@ -83,7 +98,7 @@ class Session(Generic[Row]):
         ``track`` gets the rows of epochs and of the log, also those of earlier sessions.
         """
         log, follow, first = self._log(track), self._follower(tell), self.processes.first
-        with closing(self.task), closing(self.trainer):
+        with closing(self.task), closing(self.trainer), _lost_workers_told():
             if first and self.history:  # a kill may have left files out of date
                 if self._part is None:
                     self.write_outputs()

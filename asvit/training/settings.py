@@ -205,12 +205,6 @@ class TrainSettings(Settings):
         "otherwise.",
         choices=("pillow", "torch"),
     )
-    augment_on: str = setting(
-        "workers",
-        "What applies RandAugment to pictures: workers, or device, which saves workers a quarter "
-        "of their time where that is a GPU, and rounds a few pixels otherwise.",
-        choices=("workers", "device"),
-    )
     flip: float = _by_recipe(0.5, "Probability of a horizontal flip.", **_ZERO_TO_ONE)
     repeats: int = _by_recipe(
         0,
@@ -290,7 +284,6 @@ class TrainSettings(Settings):
             crop_pct=self.crop_pct,
             fit=self.fit,
             resizing=self.resizing,
-            on_device=self.augment_on == "device",
             repeats=self.repeats,
         )
 

@@ -159,8 +159,7 @@ class Trainer:
             self._step.forget()
         checked = done = start.updates
         unread = UnreadLosses(self._device, processes=self.processes.world)
-        losses, sums = torch.zeros(steps), Counter[str](start.sums)
-        losses[:done] = start.losses
+        losses, sums = start.losses.tolist(), Counter[str](start.sums)
         rate, rates = 0.0, list[float]()
         began = time.monotonic()
         self.task.network.train()
@@ -174,27 +173,33 @@ class Trainer:
                 if not (due or done == steps):
                     continue
                 wanted = keeper is not None and keeper.due()
-                values, keep = self._read(unread.take(), epoch, checked, wanted)
-                losses[checked:done] = values[:, 0]
-                for row in values.tolist():
+                numbers, keep = self._read(unread.take(), epoch, checked, wanted)
+                for row in numbers:
                     sums.update(dict(zip((LOSS, *self._names), row, strict=True)))
+                recent = [row[0] for row in numbers]
+                losses += recent
                 seconds = time.monotonic() - began
                 if progress is not None:
-                    recent, mean = values[:, 0].tolist(), float(values[:, 0].mean())
                     speed = (done - start.updates) * task.batch_size / seconds
+                    mean = sum(recent) / len(recent)
                     progress(Step(epoch, done, steps, mean, speed, recent, tuple(rates)))
                 checked = done
                 rates.clear()
                 if keep and keeper is not None and done < steps:
                     self._check_weights(epoch, done)
-                    keeper.keep(EpochPart(losses[:done], start.seconds + seconds, dict(sums)))
+                    part = (
+                        torch.tensor(losses, dtype=torch.float32),
+                        start.seconds + seconds,
+                        dict(sums),
+                    )
+                    keeper.keep(EpochPart(*part))
         if self.processes.world > 1:
             for network in self.networks:  # their running statistics
                 distribute_bn(network, self.processes.world, reduce=True)
         # After the last step, no loss would show it. It also waits for the steps that are timed.
         self._check_weights(epoch, steps)
         speed = (done - start.updates) * task.batch_size / (time.monotonic() - began)
-        return EpochResult(float(losses.mean()), speed, rate, sums)
+        return EpochResult(float(torch.tensor(losses).mean()), speed, rate, sums)
 
     def state(self) -> TrainerState:
         """Everything that later updates depend on; tensors are not copied."""
@@ -261,20 +266,21 @@ class Trainer:
             self._ema.update(network)
         return numbers[0] if len(parts) == 1 else torch.stack(numbers).sum(0)
 
-    def _read(self, unread: Tensor, epoch: int, first: int, wanted: bool) -> tuple[Tensor, bool]:
-        """The numbers ``[steps, n]`` of some steps, on the CPU, averaged over the processes.
+    def _read(
+        self, unread: Tensor, epoch: int, first: int, wanted: bool
+    ) -> tuple[list[list[float]], bool]:
+        """The numbers of some steps, ``[steps, n]``, averaged over the processes.
 
         Losses that are NaN or infinite are refused. Also whether any process wants the part of
         the epoch to be stored.
         """
         means, keep = self.processes.mean_and_any(unread.flatten(), wanted)
-        values = means.view_as(unread)
-        for step, loss in enumerate(values[:, 0].tolist(), first + 1):
+        numbers: list[list[float]] = means.view_as(unread).tolist()
+        for step, (loss, *_) in enumerate(numbers, first + 1):
             if not math.isfinite(loss):
-                raise Diverged(
-                    f"the loss became {loss} in {self._place(epoch, step)}; {self._advice}"
-                )
-        return values, keep
+                place = self._place(epoch, step)
+                raise Diverged(f"the loss became {loss} in {place}; {self._advice}")
+        return numbers, keep
 
     def _check_weights(self, epoch: int, step: int) -> None:
         """Refuse NaN and infinity; it waits for the device."""

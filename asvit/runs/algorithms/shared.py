@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, Self, TypeVar
@@ -13,7 +13,7 @@ from typing import Any, Self, TypeVar
 from asvit.architectures.genotype import EXAMPLE
 from asvit.core.console import quantity
 from asvit.core.continuing import without_places
-from asvit.core.progress import Track, image_progress
+from asvit.core.progress import image_progress
 from asvit.core.results import Result
 from asvit.core.settings import Settings, wrong_option
 from asvit.core.tensor_files import tensors_digest
@@ -21,7 +21,6 @@ from asvit.data.headers import Images, refuse_unreadable, unreadable_images
 from asvit.executors.base import cores
 from asvit.runs.architectures import find_architecture, text_of
 from asvit.runs.shared import SharedRun
-from asvit.runs.tracking import forget, tracking
 from asvit.spaces.architectures import has_drop_path
 from asvit.training.checkpoint import Checkpoint, Saved, read_or_restore
 from asvit.training.distributed import ProcessGroup, processes_of
@@ -92,7 +91,7 @@ class SharedAlgorithm(SharedRun[S, R]):
             self.processes.wait()
         self.processes.leave_at_exit()
 
-    def open(self) -> Saved[Checkpoint]:
+    def open(self) -> Saved:
         """The checkpoint, if there is one."""
         read = partial(
             Checkpoint.read,
@@ -120,13 +119,6 @@ class SharedAlgorithm(SharedRun[S, R]):
                 bad += unreadable_images(images, indices, progress=progress)
         bad = self.processes.gather(bad)[0]
         refuse_unreadable(bad, sum(len(indices) for _, indices in parts), advice)
-
-    def tracked(self, store: Saved[Checkpoint]) -> AbstractContextManager[Track]:
-        """What tells trackers of rows, in the first process."""
-        first = self.processes.first
-        if first and store.file is None:  # a start that was killed may have had other settings
-            forget(self.folder)
-        return tracking(self.track if first else "", self.folder, self.settings)
 
     @property
     def typed_values(self) -> Mapping[str, object]:

@@ -14,9 +14,8 @@ from asvit.core.run_files import SUPERNET_WEIGHTS
 from asvit.core.versions import versions
 from asvit.models.psvit_supernet import PSViTSupernet
 from asvit.runs.supernet import SupernetRun
-from asvit.runs.tracking import tracking
 from asvit.search.supernet_space import SupernetSpace
-from asvit.training.checkpoint import Checkpoint, Origin, Saved, read_or_restore
+from asvit.training.checkpoint import Origin, Saved, read_or_restore
 from asvit.training.distributed import ProcessGroup
 from asvit.training.session import Session
 from asvit.training.supernets.file import KIND, read_supernet
@@ -59,15 +58,15 @@ class SupernetAlgorithm(SupernetRun):
         """Images and the kind of device."""
         return {"images": self.parts.provenance, "device": self.where.type}
 
-    def open(self) -> Saved[Checkpoint]:
+    def open(self) -> Saved:
         """The weights so far."""
         return Saved(read_or_restore(self.folder / SUPERNET_WEIGHTS, read_supernet))
 
-    def settled(self, store: Saved[Checkpoint], result: SupernetResult) -> bool:
+    def settled(self, store: Saved, result: SupernetResult) -> bool:
         """Whether all epochs are done."""
         return store.finished and super().settled(store, result)
 
-    def execute(self, store: Saved[Checkpoint], tell: Tell) -> SupernetResult:
+    def execute(self, store: Saved, tell: Tell) -> SupernetResult:
         """Train to the end, with checkpoints at the end of every epoch, and within long ones."""
         stored, s, parts, space = store.file, self.settings, self.parts, self.space
         then = versions() if stored is None else stored.origin.versions
@@ -84,8 +83,7 @@ class SupernetAlgorithm(SupernetRun):
             checkpoint_minutes=CHECKPOINT_MINUTES,
             log_every=self.log_every,
         )
-        with tracking(self.track, self.folder, s) as track:
-            session.run(tell, track=track)
+        session.run(tell)
         return self.result(
             store,
             {"images": origin.images, "device": origin.device},

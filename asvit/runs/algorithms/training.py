@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self
@@ -16,7 +17,7 @@ from torch import nn
 from asvit._version import __version__
 from asvit.core.continuing import check_same_digest
 from asvit.core.preparing_settings import AUTO, BLACK, FITS
-from asvit.core.progress import Tell, ignore, image_progress
+from asvit.core.progress import Tell, Track, ignore, image_progress
 from asvit.core.run_files import CHECKPOINT, MODEL, previous
 from asvit.core.settings import WrongOption, fields_of
 from asvit.core.tensor_files import is_whole
@@ -29,6 +30,7 @@ from asvit.networks import Network
 from asvit.runs.algorithms.shared import SharedAlgorithm
 from asvit.runs.checks import check_stay
 from asvit.runs.folder import LOCK, seems_usable
+from asvit.runs.tracking import forget, tracking
 from asvit.runs.trained_on import count_trained
 from asvit.runs.training import TrainRun, plan_lines
 from asvit.training.balance import class_weights, imbalance
@@ -220,7 +222,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         self._check_weights()
         return {"images": self.sets.provenance, "device": self.processes.device.type}
 
-    def check_store(self, store: Saved[Checkpoint]) -> None:
+    def check_store(self, store: Saved) -> None:
         """Check that the teacher has the same weights."""
         before = "" if store.file is None else store.file.origin.teacher
         if before:
@@ -230,11 +232,11 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             )
             check_same_digest(self.folder, what, "source", stored, now)
 
-    def settled(self, store: Saved[Checkpoint], result: TrainResult) -> bool:
+    def settled(self, store: Saved, result: TrainResult) -> bool:
         """Whether every epoch is done and the network is written, whole."""
         return store.finished and is_whole(self.folder / MODEL)
 
-    def execute(self, store: Saved[Checkpoint], tell: Tell) -> TrainResult:
+    def execute(self, store: Saved, tell: Tell) -> TrainResult:
         """Train to the last epoch."""
         self.processes.check_same(
             {
@@ -255,7 +257,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         if self.settings.hours is not None and store.file is None:  # else planned already
             session.plan(round(3600 * self.settings.hours / self._pace()[1]))
         self.planned = self._plan(session)
-        with self.tracked(store) as track:
+        with self._tracked(store) as track:
             session.run(tell if self.processes.first else ignore, track=track)
         return self.result(
             store,
@@ -297,6 +299,13 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
                 "shows pictures whole",
                 self.surveyed.hidden_in_words,
             )
+
+    def _tracked(self, store: Saved) -> AbstractContextManager[Track]:
+        """What tells trackers of rows, in the first process."""
+        first = self.processes.first
+        if first and store.file is None:  # a start that was killed may have had other settings
+            forget(self.folder)
+        return tracking(self.track if first else "", self.folder, self.settings)
 
     def _statistics(self) -> Normalisation | None:
         """Mean and deviation of the channels; None for those of ImageNet.

@@ -16,7 +16,7 @@ from asvit.core.versions import missing, versions
 from asvit.networks import Network
 from asvit.runs.algorithms.shared import SharedAlgorithm
 from asvit.runs.transfer import DetectionRun, R, S, SegmentationRun, TransferRun
-from asvit.training.checkpoint import Checkpoint, Origin, Saved
+from asvit.training.checkpoint import Origin, Saved
 from asvit.training.session import Session
 from asvit.transfer.detector import Detection
 from asvit.transfer.segmenter import Segmentation
@@ -39,7 +39,7 @@ class TransferAlgorithm(SharedAlgorithm[S, R], TransferRun[S, R]):
     task_type: ClassVar[type[Transfer[Any]]]
     _origin: Origin | None = field(default=None, init=False, repr=False, compare=False)
 
-    def open(self) -> Saved[Checkpoint]:
+    def open(self) -> Saved:
         """As the base has it; its checkpoint has all that was taken from weights."""
         store = super().open()
         if store.file is not None:
@@ -70,11 +70,11 @@ class TransferAlgorithm(SharedAlgorithm[S, R], TransferRun[S, R]):
         images = {"source": source, "digest": digest}
         return {"images": images, "device": self.processes.device.type}
 
-    def settled(self, store: Saved[Checkpoint], result: R) -> bool:
+    def settled(self, store: Saved, result: R) -> bool:
         """Whether every epoch is done; not so where an earlier checkpoint replaced the last."""
         return store.finished and super().settled(store, result)
 
-    def execute(self, store: Saved[Checkpoint], tell: Tell) -> R:
+    def execute(self, store: Saved, tell: Tell) -> R:
         """Train to the last epoch."""
         task, start = self.task, self.load()
         self.processes.check_same({"the digest of the images": start["images"]["digest"]})
@@ -102,8 +102,7 @@ class TransferAlgorithm(SharedAlgorithm[S, R], TransferRun[S, R]):
             checkpoint_minutes=self.checkpoint_minutes,
             log_every=self.log_every,
         )
-        with self.tracked(store) as track:
-            session.run(tell if self.processes.first else ignore, track=track)
+        session.run(tell if self.processes.first else ignore)
         if self.processes.first:
             write_bytes(self.folder / DRAWING, task.drawing())
         return self.result(

@@ -16,7 +16,6 @@ from torch import Tensor
 from asvit.core.preparing_settings import FITS
 from asvit.data.kinds import MEAN, PICTURES, ImageKind, Statistics
 from asvit.data.preparation import PictureTransform, Squared, as_tensor, centre_crop
-from asvit.training.images.operations import Recorder
 from proxies.messages import first_line
 
 ImageTransform = Callable[[Tensor], Tensor]  # of a normalised image [C, S, S], in place
@@ -48,8 +47,6 @@ class Augmentation:
     resizing: str = "pillow"
     crop_pct: float = 0.875  # of the resized side: that of the centre crop in validation
     fit: str = "crop"  # how oblong images become square, one of ``FITS``
-    # Whether a GPU, if batches are for one, applies auto_augment, which has to be a RandAugment.
-    on_device: bool = False
     # Differently augmented copies of each image in an epoch, which then has fewer different
     # images; 0 or 1 for one of each.
     repeats: int = 0
@@ -80,13 +77,12 @@ class Augmentation:
         *,
         mean: Statistics,
         kind: ImageKind = PICTURES,
-        recorder: Recorder | None = None,
     ) -> PictureTransform:
         """The transform of training images, before normalisation.
 
         To ``[3, S, S]`` uint8 of pictures, ``[C, S, S]`` float32 of arrays. It draws from the
         global generators of Python, numpy and PyTorch; ``mean`` is the fill colour of pixels from
-        outside the image. What auto_augment draws is left to the ``recorder``, if there is one.
+        outside the image.
         """
         if not kind.picture:
             return self._array_transform(image_size, tuple(kind.scale * value for value in mean))
@@ -96,8 +92,6 @@ class Augmentation:
 
         posterizes = [name for name in NAME_TO_OP if name.startswith("Posterize")]
         operations = {**NAME_TO_OP, **dict.fromkeys(posterizes, _posterize)}
-        if recorder is not None:
-            operations = recorder.standing_for(operations)
         try:
             with patch.dict(NAME_TO_OP, operations):
                 transform: PictureTransform = create_transform(
@@ -117,11 +111,6 @@ class Augmentation:
                 " e.g. 'rand-m9-mstd0.5-inc1'"
             ) from error
         steps = cast("Any", transform).transforms
-        if recorder is not None and not any(map(recorder.serves, steps)):
-            raise ValueError(
-                f"auto_augment {self.auto_augment!r} cannot be applied on a device; use a "
-                "RandAugment such as 'rand-m9-mstd0.5-inc1', or augment_on='workers'"
-            )
         if self.resizing == "torch":
             steps[0] = _TorchCrop(steps[0])
         steps[:] = [_Jitter(step) if isinstance(step, ColorJitter) else step for step in steps]

@@ -49,7 +49,6 @@ _KEPT |= {
     "optimizer",
     "precision",
     "resizing",
-    "augment_on",
     "distillation",
 }
 _TEXT_COLUMNS = {"architecture", "reason", "origin", "path"}

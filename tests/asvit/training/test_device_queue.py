@@ -59,7 +59,7 @@ def test_short_trainings_read_once_in_so_many_steps(often: int, balance: Any) ->
     for rounds in (1, 3):
         steps = rounds * often
         recipe = dataclasses.replace(RECIPE, steps=steps, balance=balance)
-        with HostReads() as host:
+        with HostReads(number=1.0) as host:
             assert len(trained(recipe, "meta")[0].losses) == steps
         counts.append((host.reads, host.copies))
     (reads, copies), (more_reads, more_copies) = counts
@@ -70,9 +70,9 @@ def test_short_trainings_read_once_in_so_many_steps(often: int, balance: Any) ->
 @pytest.mark.usefixtures("fused")
 def test_networks_of_ours_read_nothing_in_a_step() -> None:
     model = asvit.build("5,2,2|3,1,2|2,1,2|2,1,3|16", image_size=32, num_classes=3).to("meta")
-    with HostReads() as host:
+    with HostReads(number=1.0) as host:
         fit(model, images("meta"), images("meta"), dataclasses.replace(RECIPE, steps=3), seed=4)
-    alone = HostReads()
+    alone = HostReads(number=1.0)
     with alone:
         trained(dataclasses.replace(RECIPE, steps=3), "meta")
     assert host.reads == alone.reads
@@ -112,7 +112,7 @@ def test_a_loss_that_is_not_finite_is_noticed_later_and_told_alike(
         results.append(fit(model, images("cpu"), images("cpu"), RECIPE, seed=0))
         calls.append(model.calls)
     assert results[0].losses[: len(results[1].losses)] == results[1].losses
-    assert [one.reason for one in results] == [f"the loss became inf in step {step}"] * 2
+    assert [one.reason for one in results] == [f"the loss became nan in step {step}"] * 2
     assert calls == [step, min(-(-step // READ_EVERY) * READ_EVERY, RECIPE.steps)]
 
 

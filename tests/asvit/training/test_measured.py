@@ -108,7 +108,7 @@ def test_processes_count_classes_together(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(group, "sum", lambda values: shares.append(values) or values)
     for own in ([0, 0], [1, 2, 1]):
         evaluate([Given()], [(images[own], torch.tensor(own))], group, classes=3)
-    counts = [share for share in shares if share.shape == (2, 3)]
+    counts = [share for share in shares if not share.is_floating_point()]
     assert (counts[0] + counts[1]).tolist() == [[2, 2, 1], [2, 2, 1]]
 
 

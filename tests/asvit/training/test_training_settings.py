@@ -1,7 +1,6 @@
 """Settings of trainings: recipes as published, what follows from others, and errors."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -164,9 +163,8 @@ def test_settings_of_distillation_count_with_a_teacher_alone() -> None:
 def test_every_setting_of_augmentation_reaches_it() -> None:
     alike = {"auto_augment": "3a", "color_jitter": 0.1, "erasing": 0.2, "mixup": 0.3}
     alike |= {"cutmix": 0.4, "crop_pct": 0.9, "resizing": "torch", "repeats": 3}
-    settings = made(**alike, flip=0.6, crop_scale=0.7, augment_on="workers")
-    assert settings.augmentation == Augmentation(**alike, hflip=0.6, scale=0.7, on_device=False)
-    assert made(augment_on="device").augmentation == replace(made().augmentation, on_device=True)
+    settings = made(**alike, flip=0.6, crop_scale=0.7)
+    assert settings.augmentation == Augmentation(**alike, hflip=0.6, scale=0.7)
 
 
 def test_no_random_augmentation() -> None:
