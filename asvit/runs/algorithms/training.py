@@ -282,21 +282,23 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
     def _survey(self) -> None:
         """Look at some of the pictures to train on, choose a ground, and warn of what is lost."""
         s, images = self.settings, self.sets.train
-        if are_fractals(s.data):
+        if s.ground != AUTO:
+            self.under = s.ground
+        if are_fractals(s.data) or (self.quiet and s.ground != AUTO):
             return
-        augmentation = s.augmentation
-        crop = augmentation.validation_transform(s.image_size) if images.kind.picture else None
+        how = s.augmentation
+        whole = replace(how, fit="squash") if s.fit == "pad" else how  # a border is no content
+        crop = whole.validation_transform(s.image_size) if images.kind.picture else None
         with self.processes.first_before_others():  # which then find the files in memory
             self.surveyed = survey(images, crop, seed=s.seed)
-        chosen = self.surveyed.ground if s.ground == AUTO else s.ground
-        self.under = chosen or BLACK
+        if s.ground == AUTO:
+            self.under = self.surveyed.ground or BLACK
         if self.quiet or not self.first():
             return
         self.surveyed.warn_of_flat(self.under)
         if s.fit == "crop" and self.surveyed.hidden > MOST_HIDDEN:
             logger.warning(
-                "%s, which neither validation nor the network sees then; --fit pad or squash "
-                "shows pictures whole",
+                "%s, which validation never sees; --fit pad or squash shows them whole",
                 self.surveyed.hidden_in_words,
             )
 
