@@ -27,6 +27,7 @@ import torch
 import torch.utils.checkpoint
 from torch import Tensor, nn
 from torch.autograd.graph import Node
+from torch.nn.parameter import is_lazy
 
 from proxies.functional import NARROW, checked_rows, model_errors, shape_or_type, widened
 
@@ -152,7 +153,7 @@ def _check_measurable(model: nn.Module) -> None:
     # nn.DataParallel and its like, which would be taken for a plain module.
     if hasattr(inner, "forward_features") and not hasattr(model, "forward_features"):
         raise ValueError(f"{kind} wraps another network; measure its attribute module")
-    if any(tensor.is_inference() for tensor in tensors_of(model)):
+    if any(not is_lazy(tensor) and tensor.is_inference() for tensor in tensors_of(model)):
         raise ValueError(
             f"{kind} was built inside torch.inference_mode(), so its tensors have no gradients; "
             "build it outside"
