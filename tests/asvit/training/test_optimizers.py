@@ -70,9 +70,7 @@ def test_what_moves_by_muon_does_not_depend_on_the_decay(text: str, layer_decay:
 
 def test_what_parts_of_a_network_spare_does_not_decay() -> None:
     deit = build("timm:deit_tiny_patch16_224", image_size=32, num_classes=3)
-    supernet = PSViTSupernet(
-        [16, 32], [1, 2], pooling="1d", img_size=32, patch_size=4, class_token=True
-    )
+    supernet = PSViTSupernet([16, 32], [1, 2], pooling="1d", img_size=32, patch_size=4)
     for network in (deit, nn.Sequential(deit), supernet):
         embeddings = {
             name for name, _ in network.named_parameters() if name.endswith(("embed", "token"))

@@ -181,7 +181,7 @@ def test_steps_are_timed_in_the_layout_of_trainings(monkeypatch):
     assert all(one.is_contiguous(memory_format=torch.channels_last) for one in timed)
 
 
-@pytest.mark.parametrize("name", ["asvit", "resnet", "pit", "deit with a teacher"])
+@pytest.mark.parametrize("name", ["asvit", "resnet", "deit with a teacher"])
 def test_measuring_leaves_no_trace(name):
     model = make(name).train()
     if name == "deit with a teacher":
