@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from asvit.core.answers import Answer, read_answers
 from asvit.core.codec import (
@@ -324,7 +324,7 @@ def _data_frame(path: Path) -> DataFrame:
     for name in frame.columns:
         if name in _TEXTS or not pd.api.types.is_numeric_dtype(frame[name]):
             frame[name] = read_cells(cells[name])
-    return cast("DataFrame", frame.rename(columns=lambda name: read_cells([name])[0]))
+    return frame.rename(columns=lambda name: read_cells([name])[0])
 
 
 def article(noun: str) -> str:
