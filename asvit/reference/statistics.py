@@ -293,7 +293,7 @@ def taus_within(
 
 
 def ranked(
-    measures: Mapping[str, Sequence[float]], name: str, rows: Rows | Sequence[int]
+    measures: Mapping[str, Sequence[float] | Array], name: str, rows: Rows | Sequence[int]
 ) -> Array:
     """The values of a measure in rows, by place or mask; a rank sum ranks these alone."""
     columns: dict[str, Array] = {part: np.asarray(measures[part])[rows] for part in parts(name)}

@@ -72,8 +72,9 @@ class Classification(Task[EpochRow]):
         if s.sync_bn:
             processes.share_norms(network)
         self.teacher = None if teacher is None else teacher.to(processes.device)
-        if teacher is not None and hasattr(network, "set_distilled_training"):
-            network.set_distilled_training(True)  # training gives the outputs of both heads
+        switch: Any = getattr(network, "set_distilled_training", None)
+        if teacher is not None and switch is not None:
+            switch(True)  # training gives the outputs of both heads
         self._weights = None if class_weights is None else class_weights.to(processes.device)
         self._soft = SoftTargetCrossEntropy()
         smoothing = s.label_smoothing
@@ -184,7 +185,8 @@ class Classification(Task[EpochRow]):
         self, epoch: int, result: EpochResult, metrics: list[Accuracy], seconds: float
     ) -> EpochRow:
         """The metrics of an epoch."""
-        own, average = [*metrics, None][:2]
+        own, *averages = metrics
+        average = averages[0] if averages else None
         tokens, hits = self.tokens(epoch), result.sums.get(_HITS)
         images = self.steps * self.batch_size
         right = None if hits is None else round(hits * self.processes.world)
@@ -196,14 +198,14 @@ class Classification(Task[EpochRow]):
             loss=own.loss,
             top1=own.top1,
             top5=own.top5,
-            average_loss=average and average.loss,
-            average_top1=average and average.top1,
-            average_top5=average and average.top5,
+            average_loss=None if average is None else average.loss,
+            average_top1=None if average is None else average.top1,
+            average_top5=None if average is None else average.top5,
             images_per_second=result.images_per_second,
             seconds=seconds,
             train_top1=None if right is None else 100 * right / images,
             balanced=own.balanced,
-            average_balanced=average and average.balanced,
+            average_balanced=None if average is None else average.balanced,
         )
 
     def state(self, row: EpochRow) -> str:
