@@ -128,7 +128,7 @@ REFUSED: dict[str, Sequence[tuple[str, int, str]]] = {
         ("--max-macs 20X", 2, "'20X' is not a number from 1, such as 600M"),
         ("--population 10", 2, "25 crossovers and 25 mutations do not fit"),
         ("", 3, "no finished supernet in runs"),
-        ("none", 3, "no supernet 'none/supernet.safetensors'"),
+        ("none", 3, "no checkpoint 'none/supernet.safetensors'"),
         ("{supernet} --max-macs 1K", 3, "no path takes 0 to 1,000 multiply-adds; those"),
         ("{supernet} --min-macs 1G", 3, "--min-macs 1,000,000,000 is more than the "),
         ("{supernet} --out {supernet}", 3, "holds a supernet; give --out another"),

@@ -25,11 +25,11 @@ KEYS = {
     "search": {
         "space", "controller", "seed_architecture", "params", "macs", "length_distortion",
         "ntk_condition_number", "values", "reason", "steps", "failures", "entropy", "front",
-        "finalists", "variance", "next_command",
+        "finalists", "variance", "reliability", "next_command",
     },
     "scale": {
         "space", "seed_architecture", "budget", "reached", "reason", "architecture", "params",
-        "macs", "nearest", "steps", "seed_run", "next_command",
+        "macs", "nearest", "steps", "seed_run", "reliability", "next_command",
     },
     "correlate": {
         "reference", "digest", "targets", "rows", "excluded", "correlations", "question",

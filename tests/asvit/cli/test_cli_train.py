@@ -107,7 +107,7 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     plan = json.loads(result.stdout)
     assert (plan["kind"], plan["dry_run"], plan["steps_per_epoch"]) == ("training", True, 3)
     assert plan["images"] == {"train": 24, "validation": 9}
-    assert plan["settings"]["learning_rate"] == 4.8e-2 * 8 / 512
+    assert plan["settings"]["learning_rate"] == 6e-3  # the preset's
     speed, times = plan["time"]["images_per_second"], plan["time"]
     assert speed > 0
     assert times["epoch"] == pytest.approx((24 + 9 / 3) / speed)

@@ -100,15 +100,6 @@ def test_a_deep_stem_sees_fifteen_pixels_of_a_side(side: int) -> None:
 
 
 @torch.no_grad()
-def test_converted_attention_keeps_local_mixing() -> None:
-    model, image = AsViT(TEXT, img_size=32).eval(), torch.randn(1, 3, 32, 32)
-    converted = convert(model, attention="hallucinated").eval()
-    before = converted(image)
-    torch.nn.init.zeros_(converted.layers[0].blocks[0].inner.weight)
-    assert not torch.allclose(before, converted(image))
-
-
-@torch.no_grad()
 @pytest.mark.parametrize("stem", ["conv", "deep"])
 def test_coarser_tokens_come_from_the_first_convolution(stem: str) -> None:
     model = AsViT(TEXT.replace("conv", stem), img_size=64, num_classes=3).eval()

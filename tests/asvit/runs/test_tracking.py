@@ -238,7 +238,7 @@ NEEDS = "--track wandb needs wandb: pip install wandb"
     [
         ("train", "tensorbord", 2, "unknown tracker 'tensorbord'; did you mean 'tensorboard'?"),
         ("train", "tensorboard,wandc", 2, "unknown tracker 'wandc'"),
-        *((command, "wandb", 3, NEEDS) for command in ("train", "search", "supernet train")),
+        *((command, "wandb", 3, NEEDS) for command in ("train", "search")),
         ("train", "mlflow", 3, "--track mlflow needs mlflow: pip install mlflow"),
         ("train", "tensorboard", 3, "needs tensorboard: in the checkout of asvit, pip"),
     ],
