@@ -38,6 +38,8 @@ _KEPT = {
     "rule",
     "grow",
     "balance",
+    "fit",
+    "ground",
 }
 _KEPT |= {
     "detector",
