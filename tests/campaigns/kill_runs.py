@@ -47,7 +47,10 @@ MAX_KILLS = 5  # of one run, after which it may finish
 _MEASURING = "--image-size 32 --repeats 1 --images 2 --points 3 --device cpu"
 _LEARNING = "--classes 3 --train-images 24 --batch-size 6 --device cpu"
 _SEARCH = f"search --space asvit-tiny --steps 8 --recheck 1 {_MEASURING}"
-_SCALE = f"scale --arch 4,2,2|4,1,2|4,1,2|4,1,2|16 --budget 2M --count-size 32 {_MEASURING}"
+_SCALE = (
+    "scale --arch 4,2,2|4,1,2|4,1,2|4,1,2|16 --budget 2M --count-size 32 --width-multiple 1"
+    f" {_MEASURING}"
+)
 _CORRELATE = (
     f"correlate --reference vitbench101-pit --rows 6 --proxy length_distortion,snip {_MEASURING}"
 )
