@@ -205,7 +205,8 @@ class Campaign:
             images = FractalDataset(2, 12, 40)
             write_pictures(images, range(len(images)), folder / "pictures")
         if name == "transfer segment":
-            _write_scenes(folder / "scenes")
+            images = FractalDataset(2, 8, 40)
+            write_scenes(images, len(images), folder / "scenes")
         if name in NEEDS:
             target, needed = NEEDS[name]
             shutil.copytree(self.reference_folder(needed) / RUN, folder / target)
@@ -289,10 +290,9 @@ def shorten_designs() -> None:
     mock.patch.object(fractals, "EPOCHS", (1, 2)).start()
 
 
-def _write_scenes(folder: Path) -> None:
-    """Fractals in ADE20K's format, whose bright pixels are of the second class."""
-    images = FractalDataset(2, 8, 40)
-    for index in range(len(images)):
+def write_scenes(images: FractalDataset, count: int, folder: Path) -> None:
+    """Write fractals in ADE20K's format, whose bright pixels are of the second class."""
+    for index in range(count):
         part = "validation" if index % 4 == 0 else "training"
         picture = images.picture(index)
         bright = picture.convert("L").point(lambda value: 1 + (value > 127))

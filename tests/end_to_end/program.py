@@ -11,6 +11,7 @@ from typing import Any
 
 from asvit.data import FractalDataset
 from experiments.tasks import write_pictures
+from tests.campaigns.kill_runs import write_scenes
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden" / "end_to_end.json"
 
@@ -97,15 +98,7 @@ def write_inputs(folder: Path) -> None:
     """Write the pictures and the scenes that the commands read."""
     images = FractalDataset(3, 12, 40)
     write_pictures(images, range(len(images)), folder / "PICTURES")
-    scenes = folder / "SCENES"
-    for index in range(len(images) // 2):
-        part = "validation" if index % 4 == 0 else "training"
-        picture = images.picture(index)
-        bright = picture.convert("L").point(lambda value: 1 + (value > 127))
-        for kind, image in (("images", picture), ("annotations", bright)):
-            path = scenes / kind / part / f"{index:02d}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            image.save(path)
+    write_scenes(images, len(images) // 2, folder / "SCENES")
 
 
 def run(line: str, folder: Path) -> Any:
