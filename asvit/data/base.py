@@ -232,6 +232,28 @@ class JoinedImages(ImagesOfOthers):
         return (self._first, index) if index < count else (self._second, index - count)
 
 
+def check_classes_known(train: LabelledImages, other: LabelledImages) -> None:
+    """Check that a part to validate or test on has no other classes than the one to train on."""
+    if unknown := sorted(set(other.classes) - set(train.classes)):
+        raise ValueError(
+            f"class {unknown[0]!r} of {other.source} is missing in {train.source}; rename or "
+            "remove it, or give the part to train on alone"
+        )
+
+
+def numbered_as(images: LabelledImages, classes: tuple[str, ...]) -> LabelledImages:
+    """The images with labels by the order of ``classes``, which theirs are among.
+
+    Folders are in the order of their names, where "10" is before "2"; archives and libraries have
+    orders of their own.
+    """
+    if images.classes != classes:
+        places = {name: place for place, name in enumerate(classes)}
+        label_of = np.array([places[name] for name in images.classes], dtype=np.int64)
+        images.classes, images.labels = classes, label_of[images.labels]
+    return images
+
+
 def sets_digest(*parts: LabelledImages) -> str:
     """SHA-256 of names, labels and classes of sets, and of the content of images where known.
 

@@ -74,6 +74,13 @@ class Preparation:
         always = {name: getattr(self, name) for name in PREPARATION}
         return {**always, **mode, **ground, **pixels}
 
+    @property
+    def geometry(self) -> tuple[object, ...]:
+        """What decides the pixels of :attr:`crop`."""
+        border = self.mean if self.crop_mode == BORDER else ()
+        how = self.interpolation, self.crop_pct, self.crop_mode, border
+        return (self.image_size, self.kind, *how)
+
     @cached_property
     def crop(self) -> PictureTransform:
         """Resizes by :attr:`crop_mode`, then crops the centre: ``[C, S, S]``, not normalised."""
@@ -113,29 +120,22 @@ def centre_crop(
 
     Borders have the colour ``mean``.
     """
-    from timm.data import create_transform
     from torchvision.transforms import Compose, InterpolationMode
 
     side = math.floor(image_size / crop_pct)  # as timm rounds it
     resized = partial(resized_sides, side=side, crop_mode=crop_mode)
-    cut = [crop_long] if crop_mode == CENTER else []
-    if kind.picture:
-        transform: PictureTransform = create_transform(
-            image_size,
-            is_training=False,
-            interpolation=interpolation,
-            crop_pct=crop_pct,
-            crop_mode=crop_mode,
-            mean=mean,
-            use_prefetcher=True,  # leaves normalisation to us
-        )
-        filter = Image.Resampling[interpolation.upper()]
-        of_pictures = partial(_resize_picture, resized=resized, filter=filter)
-        return cast("PictureTransform", Compose([*cut, of_pictures, transform]))
-    of_arrays = partial(_resize_array, resized=resized, mode=InterpolationMode(interpolation))
     border = mean if crop_mode == BORDER else (0.0,) * kind.channels
-    centre = partial(_centre, size=image_size, fill=[kind.scale * value for value in border])
-    return cast("PictureTransform", Compose([*cut, as_tensor, of_arrays, centre]))
+    fill = [kind.scale * value for value in border]
+    if kind.picture:
+        filter = Image.Resampling[interpolation.upper()]
+        of_images = [partial(_resize_picture, resized=resized, filter=filter), _as_bytes]
+        fill = [round(value) for value in fill]
+    else:
+        mode = InterpolationMode(interpolation)
+        of_images = [as_tensor, partial(_resize_array, resized=resized, mode=mode)]
+    cut = [crop_long] if crop_mode == CENTER else []
+    centre = partial(_centre, size=image_size, fill=fill)
+    return cast("PictureTransform", Compose([*cut, *of_images, centre]))
 
 
 def resized_sides(sides: tuple[int, int], *, side: int, crop_mode: str) -> tuple[int, int]:
@@ -161,6 +161,8 @@ def _resize_picture(
     is faster. Here the width is always first, as in exported graphs.
     """
     width, height = resized(image.size)
+    if (width, height) == image.size:
+        return image
     return image.resize((width, image.height), filter).resize((width, height), filter)
 
 
@@ -170,13 +172,17 @@ def _resize_array(
     from torchvision.transforms.v2 import functional as tvf
 
     height, width = resized((pixels.shape[1], pixels.shape[2]))
+    if (height, width) == tuple(pixels.shape[1:]):
+        return pixels
     output: Tensor = tvf.resize(pixels, [height, width], mode, antialias=True)
     return output
 
 
 def _centre(pixels: Tensor, *, size: int, fill: Sequence[float]) -> Tensor:
     """The centre ``[C, S, S]`` of ``[C, H, W]``, with a border where that is smaller."""
-    square = torch.tensor(fill).view(-1, 1, 1).repeat(1, size, size)
+    if tuple(pixels.shape[1:]) == (size, size):
+        return pixels
+    square = torch.tensor(fill, dtype=pixels.dtype).view(-1, 1, 1).repeat(1, size, size)
     (rows, own_rows), (columns, own_columns) = (
         _overlap(length, size) for length in pixels.shape[1:]
     )
@@ -194,6 +200,11 @@ def _overlap(length: int, size: int) -> tuple[slice, slice]:
         return slice(size), slice(first, first + size)
     first = (size - length) // 2
     return slice(first, first + length), slice(length)
+
+
+def _as_bytes(picture: Image.Image) -> Tensor:
+    """A picture as ``[C, H, W]`` uint8."""
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
 
 
 def as_tensor(array: Picture) -> Tensor:

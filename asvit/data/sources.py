@@ -19,7 +19,9 @@ from asvit.data.base import LabelledImages, Progress, balanced_choice
 from asvit.data.files import FolderDataset
 from asvit.data.fractals import DEFAULT_CLASSES, MIN_SIZE, FractalDataset, check_classes
 from asvit.data.headers import refuse_unreadable
+from asvit.data.idx import IdxImages, idx_parts
 from asvit.data.kinds import MEAN, STD, Array
+from asvit.data.layouts import TRAIN
 from asvit.data.libraries import open_digits, open_hub, open_torchvision
 from asvit.data.preparation import square
 from asvit.data.shards import SHARDS, ShardedDataset
@@ -45,6 +47,7 @@ _SOURCES = (
     Source("gaussian", "standard normal noise, no classes"),
     Source("digits", "scikit-learn's 1,797 hand-written digits, enlarged"),
     Source("FOLDER", "your images: FOLDER/CLASS/image.jpg, or FOLDER/image.jpg"),
+    Source("FOLDER", "or IDX files, as of MNIST's family: train-images-idx3-ubyte.gz and others"),
     Source("TABLE.csv", "images that a table lists, with the columns image, class and part"),
     Source("wds:PATTERN", "tar archives as WebDataset has them: KEY.jpg beside KEY.cls"),
     Source("torchvision:NAME", "a torchvision dataset in $ASVIT_DATA; add :download to fetch it"),
@@ -179,6 +182,8 @@ def open_dataset(spec: str) -> LabelledImages:
     folder = expanded(spec)
     if not spec.strip() or not folder.exists():
         raise _unknown(spec)
+    if idx := idx_parts(folder):
+        return IdxImages(idx[TRAIN], reading=reading)
     opened_folder = ListedDataset if is_table(folder) else FolderDataset
     return opened_folder(folder, reading=reading)
 

@@ -5,14 +5,16 @@ import io
 import os
 from collections.abc import Iterable, MutableMapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 from urllib.parse import quote, unquote
 
 import numpy as np
 
+from asvit.data.base import ImagesOfOthers, LabelledImages
 from asvit.data.copies import file_digest
 from asvit.data.files import ImageFiles
-from asvit.data.kinds import Picture
+from asvit.data.idx import IdxParts, idx_parts
+from asvit.data.kinds import ImageKind, Picture
 from asvit.data.layouts import PARTS, TRAIN
 from asvit.data.texts import Texts, check_apart, composed
 from proxies.messages import first_line
@@ -37,14 +39,15 @@ class ListedImage(NamedTuple):
     digest: str  # SHA-256 of its content, in hexadecimal; empty if the table has none
 
 
-class ListedDataset(ImageFiles):
+class ListedDataset(ImagesOfOthers):
     """The images of one part of a CSV table, as :func:`list_text` writes it.
 
     Its columns may be in any order; ``bytes`` and ``sha256`` may be missing.
 
     A part is ``"train"``, ``"validation"`` or ``"test"``. Files are relative to the folder of the
-    table, or to the one that its first line names. All parts have all classes, in their order. A
-    file must have the content whose SHA-256 the table has, if it has one.
+    table, or to the one that its first line names, which may also be one of IDX files. All parts
+    have all classes, in their order. A file must have the content whose SHA-256 the table has, if
+    it has one.
     """
 
     def __init__(self, table: Path, part: str = TRAIN, *, reading: str = "") -> None:
@@ -55,21 +58,44 @@ class ListedDataset(ImageFiles):
         classes = sorted({row.label for row in rows})
         places = {label: place for place, label in enumerate(classes)}
         where = f"{table.parent.resolve().name}/{table.name}"
-        self._digests = Texts(row.digest for row in own)
-        super().__init__(
-            root,
-            (row.name for row in own),
-            reading=reading,
-            source=f"{where}, {len(own)} images, {len(classes)} classes, part {part}",
-            classes=tuple(classes),
-            labels=np.array([places[row.label] for row in own], dtype=np.int64),
-        )
+        self.root, self._digests = root, Texts(row.digest for row in own)
+        source = f"{where}, {len(own)} images, {len(classes)} classes, part {part}"
+        labels = np.array([places[row.label] for row in own], dtype=np.int64)
+        super().__init__(source, tuple(classes), labels)
+        names, self._places = [row.name for row in own], np.arange(len(own))
+        self._whole: LabelledImages
+        if idx_parts(root):
+            self._whole = idx = IdxParts(root, reading=reading)
+            self._places = np.array([idx.place(name) for name in names])
+            if (missing := self._places < 0).any():
+                name = names[int(missing.argmax())]
+                raise ValueError(f"{str(root)!r} has no image {shown(name)} of {table}")
+        else:
+            self._whole = ImageFiles(
+                root, names, reading=reading, source=source, classes=self.classes, labels=labels
+            )
+
+    def on(self, ground: str | None) -> Self:
+        """As the base does, of the files."""
+        images = super().on(ground)
+        images._whole = self._whole.on(ground)
+        return images
+
+    @property
+    def kind(self) -> ImageKind:
+        """The kind of all images of the part."""
+        return self._whole.kind
+
+    def _at(self, index: int) -> tuple[LabelledImages, int]:
+        return self._whole, int(self._places[index])
 
     def picture(self, index: int) -> Picture:
         """Read image ``index``; a ValueError names what cannot be read, or has changed."""
-        picture, path = super().picture(index), self.path(index)
-        if (digest := self.digest(index)) and file_digest(path) != digest:
-            raise ValueError(f"image {str(path)!r} has changed since it was listed")
+        picture, digest = super().picture(index), self.digest(index)
+        path = self.path(index)
+        current = super().digest(index) if path is None else digest and file_digest(path)
+        if digest and current != digest:
+            raise ValueError(f"image {self.name(index)!r} has changed since it was listed")
         return picture
 
     def identity(self, index: int) -> str:
@@ -98,9 +124,13 @@ def changed_images(
 
     Files in ``seen`` are not read again. ``root`` replaces the folder of the images.
     """
-    folder, rows = _read_list(table)
+    listed, rows = _read_list(table)
+    folder = root or listed
+    idx = IdxParts(folder) if idx_parts(folder) else None
     changes = {
-        row.name: _change((root or folder) / row.name, row, seen)
+        row.name: _change(folder / row.name, row, seen)
+        if idx is None
+        else _change_of_item(idx, row)
         for row in rows
         if row.part == part
     }
@@ -118,6 +148,13 @@ def _change(path: Path, row: ListedImage, seen: Seen) -> str:
     except OSError as error:
         return f"it cannot be read: {error.strerror or type(error).__name__}"
     return ""
+
+
+def _change_of_item(images: IdxParts, row: ListedImage) -> str:
+    """How an image of IDX files differs from its row; empty if it does not."""
+    if (place := images.place(row.name)) < 0:
+        return "it is missing"
+    return "its content has changed" if row.digest not in ("", images.digest(place)) else ""
 
 
 def size_and_digest(path: Path, seen: Seen) -> tuple[int, str]:

@@ -17,11 +17,14 @@ from asvit.data.base import (
     Progress,
     SubsetImages,
     balanced_choice,
+    check_classes_known,
+    numbered_as,
     sets_digest,
 )
 from asvit.data.copies import copies_in_words, distinct, divide_apart, equal_files, twins
 from asvit.data.files import FolderDataset, ImageFiles
 from asvit.data.fractals import FractalDataset
+from asvit.data.idx import IdxImages, IdxParts, idx_parts
 from asvit.data.kinds import GREY, PICTURES, ImageKind, the_same
 from asvit.data.layouts import TEST, TRAIN, VALIDATION, read_layout
 from asvit.data.libraries import open_hub_parts, open_torchvision_test
@@ -86,7 +89,7 @@ def open_training_sets(
     Args:
         spec: ``FOLDER`` with class folders, or with ``train`` (or ``training``) and ``val`` (or
             ``validation``, ``valid``, ``dev``, ``eval``, ``test``, ``testing``) that contain them,
-            in any case; ``TABLE.csv``;
+            in any case, or with IDX files; ``TABLE.csv``;
             ``wds:PATTERN``, ``torchvision:NAME``, ``hf:NAME``, ``digits``, ``fractal`` or
             ``fractal:CLASSES``.
             Stored images may be followed by how to read them, as in ``FOLDER:grey``.
@@ -127,7 +130,7 @@ def open_training_sets(
         _check_classes(train, classes)
         parts = (train, stored) if stored is not None else None
         train, other = parts or _divided(train, held_out, seed, progress, quiet=quiet)
-        _check_classes_known(train, other)
+        check_classes_known(train, other)
         if (missing := sorted(set(train.classes) - set(other.classes))) and not quiet:
             names = listed(map(repr, missing))
             _log.warning("no image to validate on has the class %s: %s", names, other.source)
@@ -180,10 +183,18 @@ def open_test_part(spec: str, reading: str = "") -> LabelledImages:
     if is_table(path):
         others = (part for part in (TEST, VALIDATION) if has_part(path, part))
         return ListedDataset(path, next(others, TRAIN), reading=reading)
+    if idx := idx_parts(path):
+        return IdxImages([*idx.values()][-1], reading=reading)
     layout = read_layout(path)
     layout.warn_of_unlabelled()
     folder = layout.parts[-1] if layout.parts else layout.folder
     return FolderDataset(folder, reading=reading, partial=True)
+
+
+def open_parted(path: Path, *, reading: str = "") -> "PartedPictures | IdxParts":
+    """Open the images of all parts of a folder of pictures or of IDX files."""
+    opened = IdxParts if idx_parts(path) else PartedPictures
+    return opened(path, reading=reading)
 
 
 class PartedPictures(ImageFiles):
@@ -206,7 +217,7 @@ class PartedPictures(ImageFiles):
             parts = [TRAIN] + [VALIDATION] * (len(places) - 2) + [TEST]
         folders = [FolderDataset(path, partial=at > 0) for at, path in enumerate(places)]
         for folder in folders[1:]:
-            _check_classes_known(folders[0], folder)
+            check_classes_known(folders[0], folder)
             numbered_as(folder, folders[0].classes)
         if layout.parts:
             each = [len(folder) for folder in folders]
@@ -224,6 +235,9 @@ class PartedPictures(ImageFiles):
             classes=folders[0].classes,
             labels=np.concatenate([folder.labels for folder in folders]),
         )
+
+
+PartedImages = PartedPictures | IdxParts
 
 
 def class_count(spec: str) -> int | None:
@@ -297,6 +311,8 @@ def _parts(spec: str, validation: str | None) -> _Pair:
         name, own = split_reading(validation)
         if name.startswith(SHARDS):
             other = ShardedDataset(name.removeprefix(SHARDS), reading=own or reading)
+        elif idx := idx_parts(expanded(name)):
+            other = IdxImages([*idx.values()][-1], reading=own or reading)
         else:
             layout = read_layout(expanded(name))
             place = layout.others[0] if layout.others else layout.folder
@@ -309,6 +325,9 @@ def _folders(folder: Path, *, alone: bool, reading: str) -> _Pair:
 
     ``alone`` are those to train on where others to validate on are given.
     """
+    if idx := idx_parts(folder):
+        first, *rest = (IdxImages(file, reading=reading) for file in idx.values())
+        return first, None if alone or not rest else rest[0]
     layout = read_layout(folder)
     if not layout.parts:
         return FolderDataset(layout.folder, reading=reading), None
@@ -404,28 +423,6 @@ def _check_classes(images: LabelledImages, wanted: int | None) -> None:
         raise ValueError(
             f"{wanted} classes requested, but there are {len(images.classes)}: {images.source}"
         )
-
-
-def _check_classes_known(train: LabelledImages, other: LabelledImages) -> None:
-    """Check that a part to validate or test on has no other classes than the one to train on."""
-    if unknown := sorted(set(other.classes) - set(train.classes)):
-        raise ValueError(
-            f"class {unknown[0]!r} of {other.source} is missing in {train.source}; rename or "
-            "remove it, or give the part to train on alone"
-        )
-
-
-def numbered_as(images: LabelledImages, classes: tuple[str, ...]) -> LabelledImages:
-    """The images with labels by the order of ``classes``, which theirs are among.
-
-    Folders are in the order of their names, where "10" is before "2"; archives and libraries have
-    orders of their own.
-    """
-    if images.classes != classes:
-        places = {name: place for place, name in enumerate(classes)}
-        label_of = np.array([places[name] for name in images.classes], dtype=np.int64)
-        images.classes, images.labels = classes, label_of[images.labels]
-    return images
 
 
 def _balanced(images: LabelledImages, count: int | None, seed: int, what: str) -> LabelledImages:

@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache, cached_property, partial
 
+from asvit.designs.families import SIDES, whole_side
 from asvit.designs.settings import DesignSettings
 from asvit.designs.sizes import Sizes
 from asvit.spaces.base import Architecture
 
-SIDES = (224, 192, 160, 128, 96, 64)  # pixels, to fall back on where limits or time are tight
 #: Multiply-adds for each pixel; a network with fewer sees smaller images. Where each picture is
 #: seen often, a quarter is enough. See docs/evidence_designs.md.
 PER_PIXEL = 2_000
@@ -61,9 +61,8 @@ class Fitting:
 
     @property
     def whole_side(self) -> int:
-        """Side of the images where neither limits nor time make them smaller, in pixels."""
-        largest = min(max(self._pictures // 32 * 32, SIDES[-1]), SIDES[0])
-        return self._settings.image_size or largest
+        """See :func:`asvit.designs.families.whole_side`."""
+        return whole_side(self._settings, self._pictures)
 
     @cached_property
     def side(self) -> int:
@@ -201,6 +200,14 @@ class Fitting:
                 if self._updates(narrower, size)[0] > _FASTER * updates:
                     arch, narrowed = narrower, True
         return str(arch), size, narrowed
+
+    def epochs(self, side: int) -> float:
+        """About how many epochs the time allows the first network; infinite without hours."""
+        if self._settings.hours is None:
+            return math.inf
+        text, size, _ = self.fit(self._sample[0], side)
+        seconds, _ = self._pace(text, size)
+        return self._time() / seconds
 
     def _down_from(self, largest: int) -> list[int]:
         """A side and smaller ones, unless the user chose it."""

@@ -45,7 +45,7 @@ from asvit.data.tables import (
     size_and_digest,
     split_list,
 )
-from asvit.data.training_sets import PartedPictures
+from asvit.data.training_sets import PartedImages, open_parted
 from asvit.designs.stages import PictureFacts
 from proxies.messages import first_line
 from proxies.text import one_line
@@ -181,7 +181,7 @@ class PictureList:
 
     def _listed(self, tell: Tell) -> tuple[str, PictureFacts, Survey]:
         """The list without its first line, facts, and what those to train on show."""
-        images = PartedPictures(expanded(self._source).resolve(), reading=self._reading)
+        images = open_parted(expanded(self._source).resolve(), reading=self._reading)
         check_enough(images)  # before all of them are read
         files, unreadable = self._read(images, tell)
         readable = [file.place for file in files]
@@ -228,7 +228,7 @@ class PictureList:
         return content, facts, shown
 
     def _read(
-        self, images: PartedPictures, tell: Tell
+        self, images: PartedImages, tell: Tell
     ) -> tuple[Sequence[_ReadPicture], Mapping[str, str]]:
         """The pictures that can be read; and the names of the others, with what is wrong."""
         pictures, unreadable = list[_ReadPicture](), dict[str, str]()
@@ -242,7 +242,10 @@ class PictureList:
                 return "its name is not UTF-8; rename it"
             try:
                 look = Look.at(whole.picture(index), small if kind.picture else None)
-                return _ReadPicture(index, look, *size_and_digest(images.path(index), self._seen))
+                path = images.path(index)
+                if path is None:
+                    return _ReadPicture(index, look, 0, images.digest(index))
+                return _ReadPicture(index, look, *size_and_digest(path, self._seen))
             except (ValueError, OSError) as error:
                 why = str(error.__cause__ or error).replace(f"{images.root}{os.sep}", "")
                 return one_line(why)
@@ -272,7 +275,7 @@ def open_pictures(data: str) -> LabelledImages:
     """The pictures of a folder, or generated ones."""
     name, reading = split_reading(data)
     if not is_generated(data):
-        return PartedPictures(expanded(name), reading=reading)
+        return open_parted(expanded(name), reading=reading)
     if reading and reading != GREY:
         raise ValueError(
             f"{data}: pictures that are made here are 8-bit RGB; leave :{reading} out"
@@ -292,7 +295,7 @@ def sampled_facts(images: LabelledImages, *, side: int) -> PictureFacts:
         with suppress(ValueError):  # the whole list names those that cannot be read
             looks[images.name(index)] = Look.at(images.picture(index))
     fit = Survey(looks).fit
-    parts = images.parts if isinstance(images, PartedPictures) else None
+    parts = images.parts if isinstance(images, PartedImages) else None
     labels, share = images.labels, 1 - TEST_SHARE
     if parts is not None:
         labels, share = labels[parts != TEST], 1.0
@@ -310,7 +313,7 @@ def sampled_facts(images: LabelledImages, *, side: int) -> PictureFacts:
 def check_enough(images: LabelledImages) -> None:
     """Check that each class has enough pictures if all can be read and are distinct."""
     _check_classes(images.labels, np.arange(len(images)), images.classes)
-    if isinstance(images, PartedPictures) and images.parts is not None:
+    if isinstance(images, PartedImages) and images.parts is not None:
         _check_parts(images.labels, dict(enumerate(images.parts)), images.classes)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from asvit.core.preparing_settings import AUTO
 from asvit.designs.settings import DesignSettings
@@ -17,6 +17,23 @@ _LEAST_UPDATES = 8  # of an epoch, where batches are smaller
 _LEARNING_RATE = 6e-3  # of batches of these sizes
 # For weights that timm publishes, which were trained with AdamW; the rate is a share of the usual.
 _TUNING_SHARE, _TUNING_DECAY = 1 / 12, 0.05
+
+
+class Strength(NamedTuple):
+    """How strongly images are augmented, and weights decay."""
+
+    crop_scale: float  # smallest share of an image's area in a crop
+    shift: float  # largest one, as a share of the side
+    color_jitter: float
+    weight_decay: float
+    crop_pct: float  # of the side that validation keeps, of objects about as large as in training
+
+
+#: In trainings of few epochs, pictures are seen few times and need little augmentation. See
+#: docs/evidence_designs.md.
+FEW: Final = Strength(1.0, 1 / 14, 0.0, 0.05, 1.0)
+MANY: Final = Strength(0.35, 0.0, 0.2, 0.5, 0.875)
+_FEW_EPOCHS: Final = 60  # fewer than that
 
 
 def recipe_for(pictures: int, validation: int = 0) -> Mapping[str, Any]:
@@ -36,6 +53,13 @@ def recipe_for(pictures: int, validation: int = 0) -> Mapping[str, Any]:
 def recipe_of(pictures: PictureFacts) -> Mapping[str, Any]:
     """That of all trainings on these pictures."""
     return recipe_for(pictures.train, pictures.validation)
+
+
+def strength_for(epochs: float | None, side: int) -> Mapping[str, Any]:
+    """Augmentation and decay of trainings of so many epochs, on images of a side in pixels."""
+    many = epochs is None or epochs >= _FEW_EPOCHS
+    strength = MANY if many else FEW
+    return {**strength._asdict(), "shift": round(strength.shift * side)}
 
 
 def tuning_of(pictures: PictureFacts) -> Mapping[str, Any]:

@@ -53,8 +53,8 @@ class DesignSettings(Settings):
     image_size: int | None = setting(
         None,
         "Side of the square images, in pixels.",
-        at_least=32,
-        shown="the pictures' own, from 64 to 224; smaller where limits or time are tight",
+        at_least=16,
+        shown="the pictures' own, from 16 to 224; smaller where limits or time are tight",
     )
     balance: Literal["auto", "none", "weights", "sampling"] = setting(
         "auto",

@@ -59,6 +59,8 @@ class SearchPlan:
     max_macs: int | None
     max_params: int | None
     width_multiple: int | None
+    #: About how many the final training has, by which all are augmented; None for as many as pay.
+    epochs: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

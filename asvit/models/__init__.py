@@ -5,6 +5,7 @@ from asvit.models.compact import merge
 from asvit.models.convert import HALLUCINATED_HOSTS, convert
 from asvit.models.psvit import PRESETS as PSVIT_PRESETS
 from asvit.models.psvit import PSViT
+from asvit.models.resnet import SmallResNet
 from asvit.models.retokenization import Tokens, retokenize, token_stages
 from asvit.models.shiftvit import VARIANTS as SHIFTVIT_VARIANTS
 from asvit.models.shiftvit import ShiftViT
@@ -16,6 +17,7 @@ __all__ = [
     "AsViT",
     "PSViT",
     "ShiftViT",
+    "SmallResNet",
     "Tokens",
     "convert",
     "merge",

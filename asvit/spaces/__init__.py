@@ -17,6 +17,7 @@ from asvit.spaces.timm_families import TIMM_FAMILIES, TimmFamily, TimmSpace
 from asvit.spaces.union import UnionSpace
 
 __all__ = [
+    "SMALL_FAMILIES",
     "SPACES",
     "TIMM_FAMILIES",
     "AsVitPartsSpace",
@@ -40,8 +41,13 @@ __all__ = [
     "stage_table",
 ]
 
+_ONLY_SMALL = ("resnet-small",)
 #: Those that did best where trainings were short; a design in a hurry races the first ones.
 _FIRST = ("resnet-parts", "resnet", "shiftvit-parts", "repvit", "asvit-parts", "starnet")
-SPACES.register("families", UnionSpace([*dict.fromkeys((*_FIRST, *TIMM_FAMILIES))], "families"))
+_LARGE = dict.fromkeys((*_FIRST, *(name for name in TIMM_FAMILIES if name not in _ONLY_SMALL)))
+SPACES.register("families", UnionSpace([*_LARGE], "families"))
+
+#: Those for pictures of less than 64 px; they race where they take them.
+SMALL_FAMILIES = (*_ONLY_SMALL, *(name for name in _LARGE if not name.startswith("resnet")))
 
 load_extensions()  # last: they import what is above

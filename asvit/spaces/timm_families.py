@@ -20,6 +20,7 @@ _PYRAMID: Final = (1, 2, 4, 8)  # channels of the stages over those of the first
 _WIDEST: Final = 4096
 
 _LEGEND: Final = {
+    "stem_stride": "pixels along one side for each position of the first stage",
     "stem_type": "a patch of 4 x 4 pixels, or two overlapping convolutions, makes a token",
     "window_size": "tokens along one side of an attention window",
     "patch_size": "pixels along one side of a patch",
@@ -103,6 +104,19 @@ TIMM_FAMILIES: Final[Mapping[str, TimmFamily]] = {
         title="residual networks with SiLU and stems twice as wide",
         paper="ResNet, arXiv:1512.03385; SiLU, arXiv:1710.05941",
         pretrained=(),
+    ),
+    "resnet-small": TimmFamily(
+        model="small_resnet",
+        width="channels",
+        depth="layers",
+        depths=((1, 2), (1, 2), (1, 2), (1, 2)),
+        options={"stem_stride": (1, 2)},
+        by_hand=(1, 1, 1, 1, 1),
+        others=lambda width: {"act_layer": "silu", "stem_width": width},
+        multiple=2,
+        least=16,
+        title="residual networks for pictures of up to 64 px: one convolution as the stem",
+        paper="ResNet, arXiv:1512.03385; SiLU, arXiv:1710.05941",
     ),
     "mobilenet": TimmFamily(
         model="mobilenetv3_small_scaled",

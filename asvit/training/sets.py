@@ -3,12 +3,14 @@
 from dataclasses import replace
 from typing import Any, Final
 
+from asvit.data.base import Progress
 from asvit.data.statistics import Normalisation
 from asvit.data.training_sets import TrainingSets, open_training_sets
 from asvit.training.distributed import ProcessGroup
 from asvit.training.images.batches import Batching
-from asvit.training.images.loaders import Loader, train_loader, validation_loader
+from asvit.training.images.loaders import train_loader, validation_loader
 from asvit.training.settings import TrainSettings
+from asvit.training.task import Images
 
 _OPTIONS: Final = (
     *("validation", "held_out", "image_size", "seed", "train_images", "validation_images"),
@@ -47,8 +49,12 @@ def open_loaders(
     *,
     normalisation: Normalisation | None,
     workers: int,
-) -> tuple[Loader, Loader]:
-    """A process's batches to train on and to validate on."""
+    progress: Progress | None = None,
+) -> tuple[Images, Images]:
+    """A process's batches to train on and to validate on.
+
+    ``progress`` is told of images that are decoded into memory.
+    """
     batching = batching_of(
         settings,
         processes,
@@ -60,5 +66,8 @@ def open_loaders(
         replace_bad=settings.bad_images == "replace",
     )
     part = -(-settings.batch_size // settings.accumulate)
-    validation = validation_loader(sets.validation, replace(batching, batch_size=part))
-    return train_loader(sets.train, batching), validation
+    own = replace(batching, batch_size=part)
+    return (
+        train_loader(sets.train, batching, progress=progress),
+        validation_loader(sets.validation, own, progress=progress),
+    )

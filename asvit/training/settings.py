@@ -191,6 +191,9 @@ class TrainSettings(Settings):
     crop_scale: float = _by_recipe(
         0.08, "Smallest share of an image's area in a crop.", above=0, at_most=1
     )
+    shift: int = _by_recipe(
+        0, "Largest shift of a training image along each axis, in pixels.", at_least=0
+    )
     crop_pct: float = _by_recipe(
         0.875,
         "Share of the side that the centre crop for validation keeps.",
@@ -281,6 +284,7 @@ class TrainSettings(Settings):
             cutmix=self.cutmix,
             hflip=self.flip,
             scale=self.crop_scale,
+            shift=self.shift,
             crop_pct=self.crop_pct,
             fit=self.fit,
             resizing=self.resizing,

@@ -15,15 +15,16 @@ from asvit.models.blocks import is_linear
 from asvit.training.balance import balanced_order, class_weights
 from asvit.training.device_queue import Draws, drawn_ahead
 from asvit.training.distributed import ProcessGroup
+from asvit.training.images.batched import augmented, draw_batch
 from asvit.training.layout import fast_layout
 from asvit.training.metrics import Accuracy, evaluate, weighted_loss
 from asvit.training.optimizers import make_optimizer, parameter_groups
 from asvit.training.schedule import Schedule
-from asvit.training.short_batches import LabelledTensors as LabelledTensors
-from asvit.training.short_batches import batch_of, draw_batch
 from asvit.training.short_settings import Recipe as Recipe
 from asvit.training.task import Task
 from asvit.training.trainer import Diverged, Step, Trainer
+
+LabelledTensors = tuple[Tensor, Tensor]  # images [n, C, H, W] and labels [n] int64
 
 _FEW_PIXELS = 32 * 32  # of an image
 #: Weights of a convolution below this share of Xavier's spread are too small; PyTorch's own and
@@ -76,11 +77,14 @@ class ShortTask(Task[None]):
             while len(queue) < recipe.batch_size:
                 queue = torch.cat([queue, _order(classes, recipe, generator)])
             indices, queue = queue.split([recipe.batch_size, len(queue) - recipe.batch_size])
-            return draw_batch(indices, self._images, recipe, generator)
+            shape = self._images.shape[1:]
+            drawn = draw_batch(len(indices), shape, augmentation, generator)
+            return {"indices": indices, **drawn}
 
+        augmentation = recipe.augmentation
         for draws in drawn_ahead(draw, range(recipe.steps), self._labels.device):
-            images, targets = batch_of(self._images, self._labels, draws)
-            yield fast_layout(images), targets
+            images = augmented(self._images[draws["indices"]], draws)
+            yield fast_layout(images), self._labels[draws["indices"]]
 
     def losses(
         self, network: nn.Module, images: Tensor, labels: Tensor

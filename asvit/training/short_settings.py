@@ -1,10 +1,13 @@
 """Settings shared by the runs that train with the short recipe on images in memory."""
 
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from asvit.core.preparing_settings import fit_setting, ground_setting
 from asvit.core.settings import Settings, seed_setting, setting
+
+if TYPE_CHECKING:
+    from asvit.training.images.augmentation import Augmentation
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,22 @@ class Recipe:
     color_jitter: float = 0.0  # strength of random brightness, contrast and saturation
     # Of uneven classes: weights in the loss, or equally many images of each.
     balance: Literal["none", "weights", "sampling"] = "none"
+
+    @property
+    def augmentation(self) -> "Augmentation":
+        """That of the images."""
+        from asvit.training.images.augmentation import Augmentation
+
+        return Augmentation(
+            auto_augment=None,
+            color_jitter=self.color_jitter,
+            erasing=0.0,
+            mixup=0.0,
+            cutmix=0.0,
+            hflip=0.5 * self.flip,
+            scale=self.crop_scale,
+            shift=self.shift,
+        )
 
 
 def labelled_data() -> Any:

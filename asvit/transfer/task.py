@@ -14,7 +14,7 @@ from torchvision.transforms.v2 import functional as tvf
 from torchvision.utils import make_grid
 
 from asvit.training.distributed import ProcessGroup
-from asvit.training.images.loaders import Loader, ordered_loader, shuffled_loader
+from asvit.training.images.loaders import Loader, ordered_loader, shuffled_plans
 from asvit.training.optimizers import parameter_groups
 from asvit.training.precision import arithmetic
 from asvit.training.schedule import WARMUP_SHARE, Schedule
@@ -105,11 +105,12 @@ class Transfer(Task[TransferRow], Generic[S]):
             )
         batching = batching_of(settings, processes, workers)
         batches = AugmentedBatches(self.images, self.indices, self.transform, settings.seed)
-        self._train: Loader = shuffled_loader(batches, batching, len(self.indices), source)
+        plans = shuffled_plans(batching, len(self.indices), source)
+        self._train = Loader(batches, batching, plans)
         count, own = len(self.validation), min(each, TOGETHER)
         prepared = AugmentedBatches(self.validation, range(count), self.prepare, settings.seed)
         evaluated = replace(batching, batch_size=own * processes.world)
-        self._validation: Loader = ordered_loader(prepared, evaluated, count)
+        self._validation = ordered_loader(prepared, evaluated, count)
         self.steps = len(self._train)
 
     def batches(self, epoch: int, start: int) -> Iterator[Any]:

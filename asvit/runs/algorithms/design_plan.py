@@ -22,11 +22,11 @@ from asvit.core.run_files import PICTURES
 from asvit.data.layouts import TEST, TRAIN, VALIDATION
 from asvit.data.tables import ListedDataset
 from asvit.designs import fractals
+from asvit.designs.families import SIDES
 from asvit.designs.fitting import (
     NARROWED,
     OFTEN,
     PER_PIXEL,
-    SIDES,
     Fitting,
     enough_epochs,
     per_pixel,
@@ -82,8 +82,8 @@ class DesignPlan:
 
     def search(self) -> SearchPlan:
         """How much the search trains, and at which image size, in its share of the time."""
-        self.sizes.check_speed(self._sample, self.settings.image_size or SIDES[-1])
         fitting, search = self.fitting, self._search(self._listed)
+        self.sizes.check_speed(self._sample, min(fitting.whole_side, SIDES[-1]))
         sides = fitting.sides_in_time(self._sample[0])
         if sides[0] < fitting.whole_side:
             logger.warning(
@@ -99,14 +99,14 @@ class DesignPlan:
             return plan_of(search.whole(sides[0], fitting.search_macs(sides[0])))
         seconds = self.seconds(self._listed)["search"]
         for side in sides:
-            macs = fitting.search_macs_in_time(side)
-            whole = search.whole(side, macs)
+            macs, epochs = fitting.search_macs_in_time(side), round(fitting.epochs(side))
+            whole = search.whole(side, macs, epochs)
             known = side == fitting.side and macs == fitting.search_macs(side)
             took = seconds if known else search.seconds(whole)
             settings = search.shortened(whole, took, self.hours.of("search"))
             if settings.training_steps >= _ENOUGH_STEPS:
                 break
-        return plan_of(settings)
+        return plan_of(settings, epochs)
 
     def finalists(self) -> Finalists:
         """The networks of the last round and the image size, as limits and time allow.
@@ -337,7 +337,7 @@ class DesignPlan:
         """
         smallest = NARROWED[-1]
         if self.settings.image_size is None:
-            smallest *= (SIDES[-1] / search.image_size) ** 2
+            smallest *= min(1.0, (SIDES[-1] / search.image_size) ** 2)
         least = least_seconds(search, seconds) + AFTERWARDS
         least += _FEWEST_EPOCHS * len(FINALISTS) * epoch * smallest
         if (whole := self.hours.whole) < least:

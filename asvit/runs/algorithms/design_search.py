@@ -8,7 +8,7 @@ import statistics
 from dataclasses import dataclass, replace
 
 from asvit.core.settings import fields_of
-from asvit.designs.recipe import balance_of, preparation_of, recipe_of
+from asvit.designs.recipe import balance_of, preparation_of, recipe_of, strength_for
 from asvit.designs.settings import DesignSettings
 from asvit.designs.stages import Entrant, PictureFacts, SearchOutcome, SearchPlan
 from asvit.executors import Workers
@@ -37,12 +37,14 @@ class DesignSearch:
     data: str  # the pictures, as the search names them
     workers: Workers | None
 
-    def whole(self, side: int, macs: int | None) -> TrainingSearchSettings:
-        """As long as it pays, at a side of images, with the final augmentation.
+    def whole(
+        self, side: int, macs: int | None, epochs: int | None = None
+    ) -> TrainingSearchSettings:
+        """As long as it pays, at a side of images, with the augmentation of so many epochs.
 
         Its networks have ``macs`` multiply-adds at most.
         """
-        s, final = self.settings, RECIPES["small"]
+        s, strength = self.settings, strength_for(epochs, side)
         return TrainingSearchSettings(
             space=s.space,
             controller="predictor",
@@ -53,9 +55,8 @@ class DesignSearch:
             image_size=side,
             data=self.data,
             flip=True,
-            crop_scale=final["crop_scale"],
-            color_jitter=final["color_jitter"],
-            optimizer=final["optimizer"],
+            **{name: strength[name] for name in ("crop_scale", "shift", "color_jitter")},
+            optimizer=RECIPES["small"]["optimizer"],
             balance=balance_of(s, self.pictures),
             device=s.device,
             seed=s.seed,
@@ -65,7 +66,8 @@ class DesignSearch:
 
     def planned(self, plan: SearchPlan) -> TrainingSearchSettings:
         """As it was planned."""
-        return replace(self.whole(plan.image_size, plan.max_macs), **vars(plan))
+        decided = {name: value for name, value in vars(plan).items() if name != "epochs"}
+        return replace(self.whole(plan.image_size, plan.max_macs, plan.epochs), **decided)
 
     def seconds(self, search: TrainingSearchSettings) -> float:
         """About how many seconds a search takes on the pictures that there are."""
@@ -91,9 +93,10 @@ class DesignSearch:
         return replace(search, trainings=fewer, training_steps=max(_FEWEST_STEPS, steps))
 
 
-def plan_of(search: TrainingSearchSettings) -> SearchPlan:
-    """What of a search's settings the time decides."""
-    return SearchPlan(**{name: getattr(search, name) for name in fields_of(SearchPlan)})
+def plan_of(search: TrainingSearchSettings, epochs: int | None = None) -> SearchPlan:
+    """What of a search's settings the time decides, and the epochs of the final training."""
+    names = [name for name in fields_of(SearchPlan) if name != "epochs"]
+    return SearchPlan(**{name: getattr(search, name) for name in names}, epochs=epochs)
 
 
 def least_seconds(search: TrainingSearchSettings, seconds: float) -> float:

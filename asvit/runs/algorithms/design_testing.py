@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,8 +15,9 @@ from asvit.core.answers import Answer, write_answers
 from asvit.core.continuing import ELSEWHERE
 from asvit.core.preparing_settings import BLACK
 from asvit.core.run_files import ANSWERS, PREDICTIONS
+from asvit.data.base import LabelledImages
 from asvit.data.decoding import read_as
-from asvit.data.kinds import ImageKind
+from asvit.data.kinds import ImageKind, Picture
 from asvit.data.layouts import TEST
 from asvit.data.preparation import shown_channels
 from asvit.designs.pictures import LEAST_TESTED, PictureList, in_words
@@ -38,7 +40,8 @@ class _TestPicture(NamedTuple):
     """A picture set aside for the test."""
 
     name: str  # as the list has it
-    path: Path
+    place: int  # in the set
+    path: Path | None  # where it is a file
     label: str  # name of its class
     digest: str  # SHA-256 of its file
 
@@ -83,7 +86,9 @@ class DesignTest:
         pictures = self.picture_list.tested
         left_out = dict(self.picture_list.changed(TEST))
         files = [
-            _TestPicture(name, pictures.path(at), pictures.classes[label], pictures.digest(at))
+            _TestPicture(
+                *(name, at, pictures.path(at), pictures.classes[label], pictures.digest(at))
+            )
             for at, label in enumerate(pictures.labels)
             if (name := pictures.name(at)) not in left_out
         ]
@@ -109,14 +114,28 @@ class DesignTest:
         """What a network takes each picture for, or why it cannot be read."""
         classifier = open_classifier(str(self.folder / network), resolve_device(self.device))
         rows = classifier.logits(
-            [str(file.path) for file in files],
-            lambda at: classifier.read(files[at].path),
+            [str(file.path or file.name) for file in files],
+            lambda at: self._read(files[at], classifier.kind),
             _BATCH,
         )
         return [
             row if isinstance(row, str) else _answer(file, row, classifier.labels)
             for file, row in zip(files, rows, strict=True)
         ]
+
+    @cached_property
+    def _tested(self) -> LabelledImages:
+        return self.picture_list.tested.on(self._ground)
+
+    @property
+    def _ground(self) -> str:
+        return self.facts.ground or BLACK
+
+    def _read(self, file: _TestPicture, kind: ImageKind) -> Picture:
+        """A picture, which need not be as it was listed."""
+        if file.path is None:
+            return self._tested.picture(file.place)
+        return read_as(file.path, kind, self._ground)
 
     def _write_predictions(self, files: Sequence[_TestPicture], answers: Sequence[Answer]) -> None:
         """Write the answers about the test pictures, with some of the pictures."""
@@ -126,7 +145,7 @@ class DesignTest:
         predictions_of(
             self.facts.classes,
             answers,
-            lambda at: read_as(files[at].path, kind, self.facts.ground or BLACK),
+            lambda at: self._read(files[at], kind),
             right=MOST_PICTURES // 2,
             shown=shown_channels(kind),
         ).write(self.folder / PREDICTIONS)

@@ -18,6 +18,7 @@ from asvit.designs.recipe import (
     preparation_of,
     recipe_for,
     recipe_of,
+    strength_for,
     tuning_of,
 )
 from asvit.designs.stages import PRETRAINED, Entrant, TrainingOutcome
@@ -130,6 +131,12 @@ class Trainings:
             return {}
         return dict(tuning_of(self.last_round.results.pictures))
 
+    @property
+    def _epochs(self) -> int | None:
+        """About how many the training of the winner has, where they are planned."""
+        results = self.last_round.results
+        return results.plan.epochs if "plan" in results else None
+
     def _of(self, name: str, epochs: int, folder: str, **options: Any) -> TrainAlgorithm:
         """A training of a network of the last round."""
         text, side = self.last_round.network(name).architecture, self.last_round.side
@@ -156,7 +163,13 @@ class Trainings:
             image_size=side,
             recipe="small",
             epochs=epochs,
-            **{**taught, **recipe_of(pictures), **preparation_of(pictures), **options},
+            **{
+                **taught,
+                **recipe_of(pictures),
+                **strength_for(self._epochs, side),
+                **preparation_of(pictures),
+                **options,
+            },
             seed=s.seed,
             device=s.device,
             quiet=True,  # the list has named them

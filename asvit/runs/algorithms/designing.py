@@ -22,7 +22,7 @@ from asvit.core.settings import WrongOption
 from asvit.data.base import LabelledImages
 from asvit.data.files import write_pictures
 from asvit.designs import fractals
-from asvit.designs.fitting import SIDES
+from asvit.designs.families import SIDES, space_for, whole_side
 from asvit.designs.hours import AFTERWARDS
 from asvit.designs.journal import DesignJournal
 from asvit.designs.last_round import first_family
@@ -35,6 +35,7 @@ from asvit.designs.pictures import (
     sampled_facts,
 )
 from asvit.designs.result import DesignResult, balance_in_words
+from asvit.designs.settings import DesignSettings
 from asvit.designs.sizes import Sizes, limits_of
 from asvit.designs.stages import (
     FINALISTS,
@@ -118,13 +119,21 @@ class DesignAlgorithm(DesignRun):
     def plan(self) -> DesignPlan:
         """Decides sizes and lengths."""
         return DesignPlan(
-            self.settings,
+            self._raced,
             self.folder,
             self.results,
             elapsed=lambda: self._journal.elapsed,
             stage_options=self._stage_options,
             workers=self.workers,
         )
+
+    @cached_property
+    def _raced(self) -> DesignSettings:
+        """The settings, with the space of families that take the pictures."""
+        if finished_result(self) is not None:  # whose pictures may be gone
+            return self.settings
+        space = space_for(self.settings, self._sampled_facts.side)
+        return replace(self.settings, space=space)
 
     @property
     def stages(self) -> Mapping[str, Callable[[], object]]:
@@ -151,7 +160,7 @@ class DesignAlgorithm(DesignRun):
         s, more, facts = self.settings, list[str](), self._sampled_facts
         first = f"designing a network for {s.data}: {limits_of(s).limits_in_words}"
         if s.hours is not None:
-            warm = fractals.begins_with_them(s, first_family(s), facts)
+            warm = fractals.begins_with_them(s, first_family(self._raced), facts)
             parts = self.plan.hours.parts(fractals=warm).items()
             times = (f"{name} {clock(seconds)}" for name, seconds in parts)
             more = [f"plan: {', '.join(times)}"]
@@ -195,10 +204,17 @@ class DesignAlgorithm(DesignRun):
                 f"{s.data} has pictures of one class, {shown(classes[0])}; give a folder with a "
                 "folder for each class"
             )
-        smallest = s.image_size or SIDES[-1]
-        find_space(s.space, image_size=smallest)
-        sizes = Sizes(s, len(classes), channels, self.plan.latency)
+        smallest = min(SIDES[-1], self._whole_side)
+        find_space(self._raced.space, image_size=smallest)
+        sizes = Sizes(self._raced, len(classes), channels, self.plan.latency)
         sizes.limits(smallest).sample(np.random.default_rng(0))
+
+    @property
+    def _whole_side(self) -> int:
+        """That of images, unless limits or time make them smaller."""
+        if finished_result(self) is not None:
+            return self.settings.image_size or SIDES[-1]
+        return whole_side(self._raced, self._sampled_facts.side)
 
     def _classes_and_channels(self) -> tuple[Sequence[str], int]:
         """Those of the pictures; a finished design has them, and may have lost its pictures."""
@@ -235,7 +251,8 @@ class DesignAlgorithm(DesignRun):
         """Check that the teacher takes these pictures at the sizes that the design may have."""
         s, images = self.settings, self._images
         teacher: dict[str, Any] = {"teacher": s.teacher, "teacher_weights": s.teacher_weights}
-        for side in (s.image_size,) if s.image_size else (SIDES[0], SIDES[-1]):
+        sides = {s.image_size or SIDES[0], min(SIDES[-1], self._whole_side)}
+        for side in sorted(sides, reverse=True):
             how = TrainSettings.make(architecture=s.teacher, image_size=side, **teacher)
             load_teacher(how, images.classes, images.kind)
 

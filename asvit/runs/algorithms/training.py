@@ -23,6 +23,7 @@ from asvit.core.settings import WrongOption, fields_of
 from asvit.core.tensor_files import is_whole
 from asvit.core.versions import versions
 from asvit.data import Preparation, TrainingSets
+from asvit.data.base import SubsetImages
 from asvit.data.sources import are_fractals
 from asvit.data.statistics import Normalisation, channel_statistics
 from asvit.data.survey import MOST_HIDDEN, Survey, survey
@@ -58,6 +59,7 @@ from proxies.evaluation import seed_for
 logger = logging.getLogger(__name__)
 
 _MOST_FOR_GPU = 32  # workers
+_PROBED = 16  # batches that are drawn to time a few
 _ADVICE = ", or give --bad-images replace"
 
 
@@ -288,7 +290,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             return
         how = s.augmentation
         whole = replace(how, fit="squash") if s.fit == "pad" else how  # a border is no content
-        crop = whole.validation_transform(s.image_size) if images.kind.picture else None
+        crop = whole.preparation(s.image_size).crop if images.kind.picture else None
         with self.processes.first_before_others():  # which then find the files in memory
             self.surveyed = survey(images, crop, seed=s.seed)
         if s.ground == AUTO:
@@ -355,7 +357,11 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         on_cpu = self.processes.device.type == "cpu"
         workers = 0 if on_cpu else self._workers  # which there take cores from the training
         normalisation = self.normalisation or self._provisional
-        task = self._task(self._fresh(), probed, normalisation, sets=self.sets.on(self.under))
+        sets = self.sets.on(self.under)
+        count = min(len(sets.train), _PROBED * batch)  # which may have to be decoded
+        few = np.linspace(0, len(sets.train) - 1, count).astype(np.int64)
+        sets = replace(sets, train=SubsetImages(sets.train, few, "to time"))
+        task = self._task(self._fresh(), probed, normalisation, sets=sets)
         epochs = self.settings.epochs
         return images_per_second(task, self.processes, epochs=epochs, workers=workers)
 
@@ -393,7 +399,12 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         if settings.balance == "weights":
             weights = torch.from_numpy(class_weights(sets.train.labels, classes))
         loaders = open_loaders(
-            sets, settings, processes, normalisation=normalisation, workers=workers
+            sets,
+            settings,
+            processes,
+            normalisation=normalisation,
+            workers=workers,
+            progress=image_progress(self.progress) if processes.first else None,
         )
         return Classification(
             model,

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from asvit.core.preparing_settings import FITS
 from asvit.data.kinds import MEAN, PICTURES, ImageKind, Statistics
-from asvit.data.preparation import PictureTransform, Squared, as_tensor, centre_crop
+from asvit.data.preparation import PictureTransform, Preparation, Squared, as_tensor
 from proxies.messages import first_line
 
 ImageTransform = Callable[[Tensor], Tensor]  # of a normalised image [C, S, S], in place
@@ -41,6 +41,9 @@ class Augmentation:
     cutmix: float = 1.0  # alpha; 0 for none
     hflip: float = 0.5  # probability of a horizontal flip
     scale: float = 0.08  # smallest area of a random crop, as a share of the image
+    # Largest shift of an image along each axis, in pixels of its final size: a padded crop, which
+    # repeats the edge.
+    shift: int = 0
     interpolation: str = "bicubic"  # of resizing, as timm calls it
     # What resizes random crops of pictures: "pillow", or "torch" in less than half the time, with
     # pixels that differ by rounding.
@@ -60,6 +63,10 @@ class Augmentation:
     def copies(self) -> int:
         """Copies of each image in an epoch, at least 1."""
         return max(self.repeats, 1)
+
+    def in_batches(self, kind: ImageKind) -> bool:
+        """Whether images of a kind can be augmented as a whole batch, by tensor operations."""
+        return self.auto_augment is None or not kind.picture
 
     def left_out(self, kind: ImageKind) -> str:
         """Why a part of it does not apply to images of a kind, in a line; empty if all does."""
@@ -115,7 +122,16 @@ class Augmentation:
             steps[0] = _TorchCrop(steps[0])
         steps[:] = [_Jitter(step) if isinstance(step, ColorJitter) else step for step in steps]
         steps[:0] = self._squared(image_size, tuple(255 * value for value in mean))
+        steps[-1:-1] = self._shifted(image_size)
         return transform
+
+    def _shifted(self, image_size: int) -> list[Any]:
+        """What shifts images of their final size, if anything."""
+        from torchvision.transforms import RandomCrop
+
+        if not self.shift:
+            return []
+        return [RandomCrop(image_size, padding=self.shift, padding_mode="edge")]
 
     def _squared(self, image_size: int, fill: Statistics) -> list[Squared]:
         """What makes oblong images square where they are to be seen whole."""
@@ -131,6 +147,7 @@ class Augmentation:
         crop = v2.RandomResizedCrop(image_size, (self.scale, 1.0), interpolation=mode)
         flip = v2.RandomHorizontalFlip(self.hflip)
         steps = [as_tensor, *self._squared(image_size, fill), crop, flip]
+        steps += self._shifted(image_size)
         return cast("PictureTransform", Compose(steps))
 
     def on_normalised(self, kind: ImageKind = PICTURES) -> ImageTransform | None:
@@ -176,17 +193,17 @@ class Augmentation:
         )
         return mix
 
-    def validation_transform(
+    def preparation(
         self, image_size: int, *, kind: ImageKind = PICTURES, mean: Statistics = MEAN
-    ) -> PictureTransform:
-        """Resizes as :attr:`fit` says, then crops the centre: ``[C, S, S]``, not normalised."""
-        return centre_crop(
+    ) -> Preparation:
+        """How images to validate on are resized, as :attr:`fit` says, and cropped."""
+        return Preparation(
             image_size,
             kind,
+            mean,
             interpolation=self.interpolation,
             crop_pct=self.crop_pct,
             crop_mode=FITS[self.fit],
-            mean=mean,
         )
 
 

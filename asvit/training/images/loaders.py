@@ -8,6 +8,7 @@ workers and processes changes no draw.
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
 from typing import Any
@@ -17,10 +18,13 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from asvit.data import LabelledImages
+from asvit.data.base import Progress
 from asvit.data.kinds import ImageKind
+from asvit.data.pixels import decode, fit_in_memory
 from asvit.training.images.augmentation import BatchTransform
 from asvit.training.images.batches import Batch, Batching, ImageBatches
 from asvit.training.images.finishing import Finish, ahead
+from asvit.training.images.memory import MemoryLoader
 from asvit.training.images.order import BatchPlan, Indices, training_plans
 
 PATIENCE = 300  # seconds to wait for a batch before its workers count as lost
@@ -99,13 +103,18 @@ class Loader:
             self._batches._iterator = None
 
 
-def train_loader(images: LabelledImages, batching: Batching) -> Loader:
+def train_loader(
+    images: LabelledImages, batching: Batching, *, progress: Progress | None = None
+) -> Loader | MemoryLoader:
     """A loader of augmented training batches.
 
     The seed and the epoch determine the order; with the index of an image, its augmentation; with
     the number of a batch, its mixing. So any number of workers and processes gives the same
     batches. Images that do not fill a last batch are left out of the epoch. The global random
     generators are not changed.
+
+    A set that fits is decoded into memory before the first batch, of which ``progress`` is told,
+    and augmented in whole batches, unless its augmentation is one of timm's for single pictures.
 
     Returns:
         A loader of ``([b, C, S, S] float32, targets)``, on the CPU or the device, with targets
@@ -115,6 +124,25 @@ def train_loader(images: LabelledImages, batching: Batching) -> Loader:
     size, world, augmentation = batching.batch_size, batching.world, batching.augmentation
     kind = images.kind
     mixing = augmentation.mixing(len(images.classes), batching.label_smoothing)
+    labels = images.labels if batching.balanced else None
+    plans = shuffled_plans(batching, len(images), images.source, labels=labels)
+    if augmentation.mixes and size // world % 2:
+        raise ValueError(
+            f"mixup and CutMix take pairs of images, but a process has {size // world} of a"
+            f" batch of {size}; use a multiple of {2 * world}"
+        )
+    if augmentation.in_batches(kind) and fit_in_memory(images, batching.image_size):
+        whole = replace(augmentation, crop_pct=1.0).preparation(
+            batching.image_size, kind=kind, mean=batching.mean
+        )
+        return MemoryLoader(
+            images,
+            partial(decode, images, whole, progress),
+            batching,
+            plans,
+            augmentation=augmentation,
+            mixing=mixing,
+        )
     finish = _finish(batching, kind, mixing)
     batches = ImageBatches(
         images,
@@ -123,19 +151,12 @@ def train_loader(images: LabelledImages, batching: Batching) -> Loader:
         on_normalised=augmentation.on_normalised(kind),
         mixing=mixing if finish is None else None,
     )
-    labels = images.labels if batching.balanced else None
-    loader = shuffled_loader(
-        batches, batching, len(images), images.source, labels=labels, finish=finish
-    )
-    if augmentation.mixes and size // world % 2:
-        raise ValueError(
-            f"mixup and CutMix take pairs of images, but a process has {size // world} of a"
-            f" batch of {size}; use a multiple of {2 * world}"
-        )
-    return loader
+    return Loader(batches, batching, plans, finish)
 
 
-def validation_loader(images: LabelledImages, batching: Batching) -> Loader:
+def validation_loader(
+    images: LabelledImages, batching: Batching, *, progress: Progress | None = None
+) -> Loader | MemoryLoader:
     """A loader of validation batches: every image once, in order, resized and cropped.
 
     Images are dealt to the processes in turn. Their shares differ by at most one image, so one
@@ -144,10 +165,13 @@ def validation_loader(images: LabelledImages, batching: Batching) -> Loader:
     A batch is ``([b, C, S, S] float32, [b] int64)``, on the CPU or the device; b is at most the
     batch size over the processes, rounded up.
     """
-    transform = batching.augmentation.validation_transform(
+    prepared = batching.augmentation.preparation(
         batching.image_size, kind=images.kind, mean=batching.mean
     )
-    batches = ImageBatches(images, batching, transform)
+    if fit_in_memory(images, batching.image_size):
+        decoded = partial(decode, images, prepared, progress)
+        return MemoryLoader(images, decoded, batching, ordered_plans(batching, len(images)))
+    batches = ImageBatches(images, batching, prepared.crop)
     return ordered_loader(batches, batching, len(images), finish=_finish(batching, images.kind))
 
 
@@ -158,11 +182,16 @@ def ordered_loader(
 
     They are dealt to the processes as by :func:`validation_loader`.
     """
+    return Loader(batches, batching, ordered_plans(batching, images), finish)
+
+
+def ordered_plans(batching: Batching, images: int) -> Callable[[int], list[BatchPlan]]:
+    """The batches of so many images, each once and in order, dealt to the processes."""
     own = np.arange(batching.rank, images, batching.world)
     size = -(-batching.batch_size // batching.world)
     parts = (own[begin : begin + size] for begin in range(0, len(own), size))
     plans = [BatchPlan(0, number, part, np.zeros_like(part)) for number, part in enumerate(parts)]
-    return Loader(batches, batching, lambda _epoch: list(plans), finish)
+    return lambda _epoch: list(plans)
 
 
 def _finish(
@@ -177,16 +206,10 @@ def _finish(
     )
 
 
-def shuffled_loader(
-    batches: Dataset[Batch],
-    batching: Batching,
-    images: int,
-    source: str,
-    *,
-    labels: Indices | None = None,
-    finish: Finish | None = None,
-) -> Loader:
-    """A loader of the batches of so many shuffled images, which ``source`` describes.
+def shuffled_plans(
+    batching: Batching, images: int, source: str, *, labels: Indices | None = None
+) -> Callable[[int], list[BatchPlan]]:
+    """The batches of so many shuffled images, which ``source`` describes.
 
     With their ``labels``, an epoch has equally many of each class.
     """
@@ -200,7 +223,7 @@ def shuffled_loader(
             f"a batch of {size} images is more than there are to train on: {source}; use "
             f"--batch-size {images} or less"
         )
-    plans = partial(
+    return partial(
         training_plans,
         images,
         size,
@@ -210,4 +233,3 @@ def shuffled_loader(
         world=world,
         labels=labels,
     )
-    return Loader(batches, batching, plans, finish)

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asvit.training.device_queue import Draws, drawn_ahead
+from asvit.training.images.batched import augmented, draw_batch
 from asvit.training.optimizers import parameter_groups
-from asvit.training.short import short_schedule
-from asvit.training.short_batches import LabelledTensors, batch_of, draw_batch
+from asvit.training.short import LabelledTensors, short_schedule
 from asvit.training.short_settings import Recipe
 from asvit.training.supernets.settings import LossRow
 from asvit.training.task import Task
@@ -68,16 +68,19 @@ class SinglePath(Task[LossRow]):
         def draw(update: int) -> Draws:
             place = size * (update - first)
             indices = order()[place : place + size]
-            return draw_batch(
-                indices, self._images, self.recipe, self._generator("images", update)
-            )
+            generator = self._generator("images", update)
+            shape = self._images.shape[1:]
+            drawn = draw_batch(len(indices), shape, augmentation, generator)
+            return {"indices": indices, **drawn}
 
+        augmentation = self.recipe.augmentation
         size, first = self.batch_size, epoch * self.steps
         updates = range(first + start, first + self.steps)
         for update, draws in zip(
             updates, drawn_ahead(draw, updates, self._images.device), strict=True
         ):
-            yield *batch_of(self._images, self._labels, draws), self.path(update)
+            images = augmented(self._images[draws["indices"]], draws)
+            yield images, self._labels[draws["indices"]], self.path(update)
 
     def losses(
         self, network: nn.Module, images: Tensor, labels: Tensor, path: Any

@@ -86,7 +86,7 @@ def test_pixels_are_those_of_pillow_to_the_last_bit(
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
     how = Preparation(side, PICTURES, (0, 0, 0), (1, 1, 1), name, crop)
     found = np.rint(255 * images_of(how, pixels)).astype(np.uint8)
-    transform = Augmentation(interpolation=name, crop_pct=crop).validation_transform(side)
+    transform = Augmentation(interpolation=name, crop_pct=crop).preparation(side).crop
     np.testing.assert_array_equal(found, transform(Image.fromarray(pixels)).numpy())
 
 
@@ -118,7 +118,7 @@ def test_extreme_pictures_are_cut_to_8_bits_after_each_direction(kind: str) -> N
     stripes[:, ::7] = stripes[::5] = 255
     pixels = {"black": stripes * 0, "white": stripes * 0 + 255, "stripes": stripes}[kind]
     how = Preparation(64, PICTURES, (0.4, 0.5, 0.6), (0.1, 0.2, 0.3), "bicubic", 0.9)
-    cropped = Augmentation(crop_pct=0.9).validation_transform(64)(Image.fromarray(pixels))
+    cropped = Augmentation(crop_pct=0.9).preparation(64).crop(Image.fromarray(pixels))
     mean, std = (torch.tensor(of).view(3, 1, 1) for of in (how.mean, how.std))
     expected = (cropped.float() / 255 - mean) / std
     np.testing.assert_array_equal(images_of(how, pixels), expected.numpy())
@@ -489,7 +489,7 @@ def test_trainings_predictions_and_the_script_make_the_same_of_every_mode(
         [""] * network.num_classes, False, network, None,
     )  # fmt: skip
     labels = np.zeros(1, np.int64)
-    transform = Augmentation().validation_transform(8, kind=kind)
+    transform = Augmentation().preparation(8, kind=kind).crop
     for path in stored(mode, tmp_path):
         images = ImageFiles(
             tmp_path, [path.name], source="", classes=("",), labels=labels, reading=reading

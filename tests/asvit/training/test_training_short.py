@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from asvit.spaces import build, load_space
+from asvit.training.images.batched import augmented, draw_batch
 from asvit.training.muon import Muon
 from asvit.training.short import (
     LabelledTensors,
@@ -21,7 +22,6 @@ from asvit.training.short import (
     draw_linear_weights,
     fit,
 )
-from asvit.training.short_batches import batch_of, draw_batch
 
 RECIPE = Recipe(steps=4, batch_size=6, learning_rate=1e-2, warmup=1)
 
@@ -37,7 +37,8 @@ def generator() -> torch.Generator:
 
 def augment(pixels: Tensor, recipe: Recipe) -> Tensor:
     places = torch.arange(len(pixels))
-    return batch_of(pixels, places, draw_batch(places, pixels, recipe, generator()))[0]
+    draws = draw_batch(len(places), pixels.shape[1:], recipe.augmentation, generator())
+    return augmented(pixels[places], draws)
 
 
 @pytest.fixture(scope="module")
@@ -47,14 +48,14 @@ def small() -> LabelledTensors:
 
 
 @pytest.mark.parametrize(
-    "augmented",
+    "varied",
     [{}, {"shift": 2, "flip": True}, {"crop_scale": 0.5, "color_jitter": 0.2}],
     ids=["plain", "augmented", "cropped"],
 )
 def test_equal_seeds_give_equal_bits_and_others_do_not(
-    small: LabelledTensors, augmented: dict[str, Any]
+    small: LabelledTensors, varied: dict[str, Any]
 ) -> None:
-    recipe = dataclasses.replace(RECIPE, **augmented)
+    recipe = dataclasses.replace(RECIPE, **varied)
     models = [nn.Sequential(nn.Flatten(), nn.Dropout(0.5), linear()[1]) for _ in range(3)]
     fitted = []
     for model, seed in zip(models, (5, 5, 6), strict=True):
@@ -231,13 +232,9 @@ def test_crops_are_parts_of_the_image_at_its_size() -> None:
 @pytest.mark.parametrize("least", [0.5, 0.9])
 def test_crops_have_the_area_that_is_asked_for(least: float) -> None:
     """Also of sides that are cut to those of the image."""
-    draws = draw_batch(
-        torch.zeros(2000, dtype=torch.int64),
-        torch.zeros(1, 3, 4, 4),
-        dataclasses.replace(RECIPE, crop_scale=least),
-        torch.Generator().manual_seed(0),
-    )
-    areas = draws["crops"][:, 0, 0] * draws["crops"][:, 1, 1]
+    augmentation = dataclasses.replace(RECIPE, crop_scale=least).augmentation
+    draws = draw_batch(2000, torch.Size((3, 4, 4)), augmentation, generator())
+    areas = draws["places"][:, 0, 0] * draws["places"][:, 1, 1]
     assert areas.min() >= least - 1e-6
     assert areas.min() < least + 0.02
     assert areas.max() <= 1

@@ -14,9 +14,9 @@ from asvit.data.kinds import PICTURES, ImageKind
 from asvit.data.preparation import Preparation
 from asvit.data.statistics import channel_statistics
 from asvit.training.images.augmentation import Augmentation
+from asvit.training.images.batched import augmented, draw_batch
 from asvit.training.images.batches import Batching
-from asvit.training.images.loaders import train_loader, validation_loader
-from asvit.training.short_batches import batch_of, draw_batch
+from asvit.training.images.loaders import Loader, train_loader, validation_loader
 from asvit.training.short_settings import Recipe
 from tests.asvit.data.array_sets import make_set
 
@@ -53,7 +53,8 @@ def test_validation_batches_are_what_prediction_prepares(
     assert torch.cat(labels).tolist() == sets.validation.labels.tolist()
 
 
-def test_a_worker_gives_the_same_batches(tmp_path: Path) -> None:
+def test_a_worker_gives_the_same_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asvit.data.pixels.MOST", 0)
     sets = open_training_sets(str(make_set(tmp_path / "set", 5)), image_size=16, seed=0)
     own = channel_statistics(sets.train)
     batching = Batching(image_size=16, batch_size=4, mean=own.mean, std=own.std, workers=1)
@@ -69,12 +70,14 @@ def test_a_worker_gives_the_same_batches(tmp_path: Path) -> None:
     assert digest == float(sum(images.double().abs().sum() for images, _ in alone))
 
 
-def test_batches_survive_pickling(tmp_path: Path) -> None:
+def test_batches_survive_pickling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As workers that are not forks need it."""
+    monkeypatch.setattr("asvit.data.pixels.MOST", 0)
     sets = open_training_sets(str(make_set(tmp_path / "set", 5)), image_size=16, seed=0)
     batching = Batching(image_size=16, batch_size=4, mean=(0.0,) * 5, std=(1.0,) * 5)
     for make, images in ((train_loader, sets.train), (validation_loader, sets.validation)):
         loader = make(images, batching)
+        assert isinstance(loader, Loader)
         batches, plan = loader._batches.dataset, loader._epoch[0]
         copy = pickle.loads(pickle.dumps(batches))
         assert torch.equal(copy[plan].images, batches[plan].images)
@@ -146,10 +149,9 @@ def test_what_is_about_8_bit_colours_is_left_out_and_told() -> None:
 @pytest.mark.parametrize("channels", [1, 2, 5, 13])
 def test_the_short_recipe_varies_each_channel(channels: int) -> None:
     pixels = torch.randn(4, channels, 8, 8, generator=torch.Generator().manual_seed(0))
-    recipe = Recipe(steps=1, color_jitter=0.4)
-    places = torch.arange(4)
+    augmentation = Recipe(steps=1, color_jitter=0.4).augmentation
     varied, again = (
-        batch_of(pixels, places, draw_batch(places, pixels, recipe, generator))[0]
+        augmented(pixels, draw_batch(4, pixels.shape[1:], augmentation, generator))
         for generator in (torch.Generator().manual_seed(0) for _ in range(2))
     )
     assert torch.equal(varied, again)

@@ -111,7 +111,7 @@ def test_what_is_switched_off() -> None:
 
 def test_validation_cuts_the_middle(picture: Image.Image) -> None:
     """The shorter side becomes 20 / 0.5 = 40, as it is; of 40 × 60 the middle 20 × 20 stays."""
-    transform = Augmentation(crop_pct=0.5).validation_transform(20)
+    transform = Augmentation(crop_pct=0.5).preparation(20).crop
     middle = np.asarray(picture)[10:30, 20:40].transpose(2, 0, 1)
     assert (transform(picture).numpy() == middle).all()
 
@@ -131,7 +131,7 @@ def test_tall_images_are_resized_alike_by_every_version_of_pillow(size: tuple[in
     wide = picture.resize((27, size[1]), filter).resize((27, high), filter)
     top = round((high - 24) / 2)
     middle = np.asarray(wide)[top : top + 24, 2:26].transpose(2, 0, 1)  # 1.5 is rounded to 2
-    assert (Augmentation().validation_transform(24)(picture).numpy() == middle).all()
+    assert (Augmentation().preparation(24).crop(picture).numpy() == middle).all()
 
 
 @pytest.mark.parametrize("size", [(1000, 40), (41, 1001), (3, 64)])
@@ -152,7 +152,7 @@ def unlike_timm(image: Image.Image) -> float:
     theirs: Any = create_transform(
         24, is_training=False, interpolation="bicubic", crop_pct=0.875, use_prefetcher=True
     )
-    ours = Augmentation().validation_transform(24)(image)
+    ours = Augmentation().preparation(24).crop(image)
     return float((ours.float() - theirs(image).float()).abs().mean())
 
 
@@ -173,7 +173,7 @@ def test_an_image_of_one_line_is_not_made_gigabytes(
     with preserved_random_state():
         seed_all(0)
         for transform in (
-            augmentation.validation_transform(24),
+            augmentation.preparation(24).crop,
             augmentation.train_transform(24, mean=MEAN),
             lambda image: torch.tensor(np.array(square(image, 24)).transpose(2, 0, 1)),
         ):

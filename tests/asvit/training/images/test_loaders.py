@@ -25,6 +25,7 @@ from asvit.data import FractalDataset, LabelledImages
 from asvit.training.images.augmentation import Augmentation, PictureTransform, Statistics
 from asvit.training.images.batches import Batching
 from asvit.training.images.loaders import Loader, train_loader, validation_loader
+from asvit.training.images.memory import MemoryLoader
 from asvit.training.images.order import batch_share, epoch_order
 from asvit.training.images.seeds import derive_seed, preserved_random_state, seed_all
 
@@ -77,16 +78,27 @@ class Numbered(LabelledImages):
 BATCHING = Batching(image_size=SIZE, batch_size=8, seed=3, mean=HALF, std=HALF)
 
 
-def training(images: LabelledImages, **given: Any) -> Loader:
+#: Of whole batches, in memory.
+TOGETHER = Augmentation(auto_augment=None, scale=0.5, shift=2)
+THREE_TOGETHER = replace(TOGETHER, repeats=3)
+
+
+def training(images: LabelledImages, **given: Any) -> Any:
     return train_loader(images, replace(BATCHING, **given))
 
 
-def validating(images: LabelledImages, **given: Any) -> Loader:
+@pytest.fixture(autouse=True, params=[0, 2**31], ids=["read", "in memory"])
+def most(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sets to validate on are read again and again, or decoded into memory."""
+    monkeypatch.setattr("asvit.data.pixels.MOST", request.param)
+
+
+def validating(images: LabelledImages, **given: Any) -> Loader | MemoryLoader:
     given = {"augmentation": Augmentation(crop_pct=1.0), **given}
     return validation_loader(images, replace(BATCHING, **given))
 
 
-def epoch(loader: Loader, number: int = 0) -> Batches:
+def epoch(loader: Loader | MemoryLoader, number: int = 0) -> Batches:
     loader.set_epoch(number)
     batches = list(loader)
     assert len(batches) == len(loader)
@@ -155,7 +167,10 @@ def test_any_number_of_workers_gives_the_same_epochs(images: LabelledImages) -> 
 
 
 @pytest.mark.parametrize("balanced", [False, True])
-@pytest.mark.parametrize("augmentation", [Augmentation(), Augmentation(repeats=3)])
+@pytest.mark.parametrize(
+    "augmentation",
+    [Augmentation(), Augmentation(repeats=3), TOGETHER, THREE_TOGETHER],
+)
 @pytest.mark.parametrize("world", [2, 4])
 def test_any_number_of_processes_gives_the_same_batches(
     fractals: FractalDataset, world: int, augmentation: Augmentation, balanced: bool
