@@ -376,6 +376,7 @@ def run_training(
     mixup: float = 0.8,
     cutmix: float = 1.0,
     crop_scale: float = 0.08,
+    shift: int = 0,
     crop_pct: float = 0.875,
     fit: str = 'crop',
     ground: str = 'auto',

@@ -44,6 +44,11 @@ def whole_side(settings: DesignSettings, pictures: int) -> int:
     return next((side for side in (own, *larger) if takes(settings.space, side)), SIDES[-1])
 
 
+def smallest_side(settings: DesignSettings, pictures: int) -> int:
+    """Side of images where limits or time are tight, in pixels."""
+    return settings.image_size or min(whole_side(settings, pictures), SIDES[-1])
+
+
 @cache
 def takes(space: str, side: int) -> bool:
     """Whether the networks of a space take images of a side: those by hand, and some others."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache, cached_property, partial
 
-from asvit.designs.families import SIDES, whole_side
+from asvit.designs.families import SIDES, smallest_side, whole_side
 from asvit.designs.settings import DesignSettings
 from asvit.designs.sizes import Sizes
 from asvit.spaces.base import Architecture
@@ -63,6 +63,11 @@ class Fitting:
     def whole_side(self) -> int:
         """See :func:`asvit.designs.families.whole_side`."""
         return whole_side(self._settings, self._pictures)
+
+    @property
+    def smallest_side(self) -> int:
+        """See :func:`asvit.designs.families.smallest_side`."""
+        return smallest_side(self._settings, self._pictures)
 
     @cached_property
     def side(self) -> int:

@@ -15,7 +15,7 @@ from asvit.models._registration import register_networks
 _STRIDES: Final = (1, 2, 4)
 
 
-class SmallResNet(ResNet):
+class SmallResNet(ResNet):  # type: ignore[misc]
     """timm's residual network whose stem is one 3 x 3 convolution, ``[B, C, S, S]``.
 
     Args:

@@ -83,7 +83,7 @@ class DesignPlan:
     def search(self) -> SearchPlan:
         """How much the search trains, and at which image size, in its share of the time."""
         fitting, search = self.fitting, self._search(self._listed)
-        self.sizes.check_speed(self._sample, min(fitting.whole_side, SIDES[-1]))
+        self.sizes.check_speed(self._sample, fitting.smallest_side)
         sides = fitting.sides_in_time(self._sample[0])
         if sides[0] < fitting.whole_side:
             logger.warning(

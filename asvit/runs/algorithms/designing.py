@@ -22,7 +22,7 @@ from asvit.core.settings import WrongOption
 from asvit.data.base import LabelledImages
 from asvit.data.files import write_pictures
 from asvit.designs import fractals
-from asvit.designs.families import SIDES, space_for, whole_side
+from asvit.designs.families import SIDES, smallest_side, space_for
 from asvit.designs.hours import AFTERWARDS
 from asvit.designs.journal import DesignJournal
 from asvit.designs.last_round import first_family
@@ -204,17 +204,17 @@ class DesignAlgorithm(DesignRun):
                 f"{s.data} has pictures of one class, {shown(classes[0])}; give a folder with a "
                 "folder for each class"
             )
-        smallest = min(SIDES[-1], self._whole_side)
+        smallest = self._smallest_side
         find_space(self._raced.space, image_size=smallest)
         sizes = Sizes(self._raced, len(classes), channels, self.plan.latency)
         sizes.limits(smallest).sample(np.random.default_rng(0))
 
     @property
-    def _whole_side(self) -> int:
-        """That of images, unless limits or time make them smaller."""
+    def _smallest_side(self) -> int:
+        """That of images where limits or time are tight."""
         if finished_result(self) is not None:
             return self.settings.image_size or SIDES[-1]
-        return whole_side(self._raced, self._sampled_facts.side)
+        return smallest_side(self._raced, self._sampled_facts.side)
 
     def _classes_and_channels(self) -> tuple[Sequence[str], int]:
         """Those of the pictures; a finished design has them, and may have lost its pictures."""
@@ -251,7 +251,7 @@ class DesignAlgorithm(DesignRun):
         """Check that the teacher takes these pictures at the sizes that the design may have."""
         s, images = self.settings, self._images
         teacher: dict[str, Any] = {"teacher": s.teacher, "teacher_weights": s.teacher_weights}
-        sides = {s.image_size or SIDES[0], min(SIDES[-1], self._whole_side)}
+        sides = {s.image_size or SIDES[0], self._smallest_side}
         for side in sorted(sides, reverse=True):
             how = TrainSettings.make(architecture=s.teacher, image_size=side, **teacher)
             load_teacher(how, images.classes, images.kind)

@@ -64,7 +64,7 @@ def test_short_trainings_read_once_in_so_many_steps(often: int, balance: Any) ->
         counts.append((host.reads, host.copies))
     (reads, copies), (more_reads, more_copies) = counts
     assert more_reads - reads == 2
-    assert more_copies - copies == 2 * 5  # indices, crops, colours, flips and shifts
+    assert more_copies - copies == 2 * 3  # indices, places and colours
 
 
 @pytest.mark.usefixtures("fused")
@@ -129,7 +129,7 @@ def test_supernets_read_once_in_so_many_steps(often: int) -> None:
         counts.append((host.reads, host.copies))
     (reads, copies), (more_reads, more_copies) = counts
     assert more_reads - reads == 2
-    assert more_copies - copies == 2 * 3  # indices, flips and shifts
+    assert more_copies - copies == 2 * 2  # indices and places
 
 
 @pytest.mark.parametrize(
