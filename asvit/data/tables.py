@@ -3,7 +3,8 @@
 import csv
 import io
 import os
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable, MutableMapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple, Self
 from urllib.parse import quote, unquote
@@ -166,8 +167,14 @@ def size_and_digest(path: Path, seen: Seen) -> tuple[int, str]:
     return about.st_size, seen[state]
 
 
-def _read_list(table: Path) -> tuple[Path, list[ListedImage]]:
+def _read_list(table: Path) -> tuple[Path, Sequence[ListedImage]]:
     """The folder of the images of a table, and its rows."""
+    about = table.stat()
+    return _read_list_once(table, (about.st_size, about.st_mtime_ns, about.st_ino))
+
+
+@lru_cache(maxsize=2)  # a design opens its list dozens of times
+def _read_list_once(table: Path, _state: object) -> tuple[Path, Sequence[ListedImage]]:
     try:
         # Of a user, who may keep it behind a link, unlike a file of a run.
         content = table.read_bytes().decode("utf-8").removeprefix("\ufeff")  # as Excel begins

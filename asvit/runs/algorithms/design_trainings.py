@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import statistics
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -43,6 +43,10 @@ class Trainings:
     folder: Path
     data: str  # the list of the pictures, as runs name it
     stage_options: Callable[[str], Mapping[str, Any]]  # folder and progress of a stage's run
+    # Runs that were timed, whose pictures others are timed on; opening them takes seconds.
+    _timed: dict[tuple[str, str | None], TrainAlgorithm] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def finalist(
         self,
@@ -109,7 +113,10 @@ class Trainings:
         self, text: str, side: int, *, folder: str = "training", data: str | None = None
     ) -> tuple[float, int]:
         """Seconds and updates of an epoch of the training of a network, timed."""
-        plan = self._make(text, side, 2, folder, data=data).plan()
+        run = self._make(text, side, 2, folder, data=data)
+        first = self._timed.setdefault((folder, data), run)
+        _ = first.sets  # which the others share
+        plan = first.with_settings(run.settings, "sets", "processes").plan()
         return float(plan["time"]["epoch"]), plan["steps_per_epoch"]
 
     def pretrained_weights(self, name: str) -> Path:

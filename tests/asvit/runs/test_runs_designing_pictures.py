@@ -10,17 +10,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from asvit.core.progress import ignore
 from asvit.data.fractals import FractalDataset
 from asvit.data.layouts import TEST
 from asvit.data.tables import ListedDataset
 from asvit.data.training_sets import open_training_sets
 from asvit.designs import fractals
-from asvit.designs.pictures import open_pictures, sampled_facts
+from asvit.designs.pictures import PictureList, open_pictures, sampled_facts
 from asvit.designs.result import DesignResult
 from asvit.designs.settings import DesignSettings
 from asvit.runs.algorithms.training import TrainAlgorithm
 from asvit.runs.designing import DesignRun, design
 from tests.asvit.cli.commands import run
+from tests.asvit.data.test_idx import write_idx
 from tests.asvit.runs.designing_fakes import SPACE, Fakes, results_in, without_times
 from tests.asvit.runs.fakes import write_pictures
 from tests.hostile import flipped
@@ -525,3 +527,18 @@ def test_all_runs_prepare_pictures_as_these_need_it(
         "transparent pictures, 32 of 32 looked at, are laid over white" in caplog.text
     ) == clear
     assert sampled_facts(open_pictures("set"), side=7).fit == fit
+
+
+def test_a_design_of_idx_files_tests_on_their_own_part(tmp_path: Path) -> None:
+    folder = write_idx(tmp_path / "set", {"train": 30, "t10k": 8})
+    pictures = PictureList(tmp_path / "run" / "images.csv", str(folder), 0)
+    pictures.path.parent.mkdir()
+    facts = pictures.make(ignore)
+    assert (facts.train, facts.test, facts.side, facts.channels) == (30, 8, 12, 1)
+    assert facts.pixels == "uint8 grey"
+    assert len(pictures.tested) == 8
+    assert sampled_facts(open_pictures(str(folder)), side=64).train == 30
+    pictures.check(facts.digest, training=True)
+    write_idx(folder, {"train": 30, "t10k": 8}, side=11)
+    with pytest.raises(ValueError, match=r"30 picture.s. to train on are not what the design"):
+        pictures.check(facts.digest, training=True)
