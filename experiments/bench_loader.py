@@ -70,7 +70,7 @@ def main() -> None:
 def ours(folder: Path, batching: Batching, *, workers: bool) -> Callable[[int], None]:
     """An epoch of our loader."""
     batching = replace(batching, device=CPU if workers else None)
-    loader = train_loader(FolderDataset(folder), batching)
+    loader: Any = train_loader(FolderDataset(folder), batching)  # read from files
 
     def epoch(number: int) -> None:
         loader.set_epoch(number)

@@ -186,7 +186,7 @@ class IdxParts(ImagesOfOthers):
         stem, _, number = name.rpartition("/")
         for begin, images in zip(self._begins.tolist(), self._sets, strict=False):
             if number.isdecimal() and int(number) < len(images) and images.stem == stem:
-                return begin + int(number)
+                return int(begin) + int(number)
         return -1
 
     def _at(self, index: int) -> tuple[LabelledImages, int]:

@@ -126,12 +126,12 @@ def _write(path: Path, values: NDArray[Any]) -> None:
         with part.open("wb") as file:
             np.save(file, values, allow_pickle=False)
         part.replace(path)
-        files = [(about.st_mtime, about.st_size, file) for file, about in _files(path.parent)]
+        newest = sorted(_files(path.parent), key=lambda entry: -entry[1].st_mtime)
         total = 0
-        for _, size, file in sorted(files, reverse=True):
-            total += size
-            if total > _KEPT and file != path:
-                file.unlink(missing_ok=True)
+        for stored, about in newest:
+            total += about.st_size
+            if total > _KEPT and stored != path:
+                stored.unlink(missing_ok=True)
     except OSError as error:
         _log.info("cannot cache decoded images in %s: %s", path.parent, error.strerror or error)
     finally:
