@@ -5,7 +5,7 @@ import inspect
 import re
 import warnings
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
@@ -84,7 +84,15 @@ def count(
         >>> proxies.count(torch.nn.Conv2d(3, 8, 3, padding=1, bias=False), image_size=32)
         Cost(params=216, macs=221184)
     """
-    return count_by_module(module, image_size, channels, rules=rules)[""]
+    skeleton, counter = _run(module, image_size, channels, rules)
+    return Cost(parameters(skeleton), counter.macs[""])
+
+
+def count_in_place(module: nn.Module, image_size: int = 224, channels: int = 3) -> Cost:
+    """:func:`count` for a module that nothing else uses: on the meta device it is not copied."""
+    in_place = all(tensor.is_meta for tensor in _tensors(module))
+    skeleton, counter = _run(module, image_size, channels, "core", in_place=in_place)
+    return Cost(parameters(skeleton), counter.macs[""])
 
 
 def count_by_module(
@@ -95,27 +103,7 @@ def count_by_module(
     What has several names counts under the first, as ``named_modules`` does, so the parts of a
     module and what it has of its own add up to it.
     """
-    if rules not in get_args(Rules):
-        raise ValueError(f"rules={rules!r} is not one of {', '.join(map(repr, get_args(Rules)))}")
-    shape = (1, channels, image_size, image_size)
-    try:
-        skeleton = _on_meta(module, {})
-        with suppress(NotImplementedError):  # as of exported programs, whose mode is fixed
-            skeleton.eval()
-        counter = _run(skeleton, shape, rules)
-    except MemoryError:
-        raise
-    except Exception as error:  # the network may be anybody's
-        raise ValueError(
-            f"cannot count {type(module).__name__} on {shape} images: {fault(error)}"
-        ) from error
-    if counter.uncounted:
-        warnings.warn(
-            f"multiply-adds of {type(module).__name__} leave out "
-            f"{listed(sorted(counter.uncounted))}: no formula; register one with "
-            "torch.utils.flop_counter.register_flop_formula",
-            stacklevel=3,
-        )
+    skeleton, counter = _run(module, image_size, channels, rules, by_module=True)
     params = Counter[str]()
     for name, parameter in skeleton.named_parameters():
         params[name.rpartition(".")[0]] += parameter.numel()
@@ -139,16 +127,48 @@ def _with_outer(own: Counter[str]) -> Counter[str]:
     return totals
 
 
-def _run(skeleton: nn.Module, shape: Sequence[int], rules: Rules) -> "_Counter":
-    """What a module on the meta device does in a pass of an image."""
-    first = next((p for p in skeleton.parameters() if p.is_floating_point()), None)
-    dtype = torch.get_default_dtype() if first is None else first.dtype
-    counter = _Counter(skeleton)
-    functions = _Functions(counter, _CHARGES if rules == "fvcore" else {})
-    # Within inference mode, operations would not be taken apart.
-    with torch.inference_mode(False), torch.no_grad(), counter, functions:
-        skeleton(torch.empty(*shape, dtype=dtype, device="meta"))
-    return counter
+def _tensors(module: nn.Module) -> Iterator[Tensor]:
+    """Parameters, buffers and other attributes of a module and those in it."""
+    for part in module.modules():
+        values = (*part._parameters.values(), *part._buffers.values(), *vars(part).values())
+        yield from (value for value in values if isinstance(value, Tensor))
+
+
+def _run(
+    module: nn.Module,
+    image_size: int,
+    channels: int,
+    rules: Rules,
+    *,
+    by_module: bool = False,
+    in_place: bool = False,
+) -> tuple[nn.Module, "_Counter"]:
+    """A copy of a module on the meta device, or itself, and what it does in a pass of an image."""
+    if rules not in get_args(Rules):
+        raise ValueError(f"rules={rules!r} is not one of {', '.join(map(repr, get_args(Rules)))}")
+    kind, shape = type(module).__name__, (1, channels, image_size, image_size)
+    try:
+        skeleton = module if in_place else _on_meta(module, {})
+        with suppress(NotImplementedError):  # as of exported programs, whose mode is fixed
+            skeleton.eval()
+        first = next((p for p in skeleton.parameters() if p.is_floating_point()), None)
+        dtype = torch.get_default_dtype() if first is None else first.dtype
+        counter = _Counter(skeleton, by_module=by_module)
+        functions = _Functions(counter, _CHARGES if rules == "fvcore" else {})
+        # Within inference mode, operations would not be taken apart.
+        with torch.inference_mode(False), torch.no_grad(), counter, functions:
+            skeleton(torch.empty(*shape, dtype=dtype, device="meta"))
+    except MemoryError:
+        raise
+    except Exception as error:  # the network may be anybody's
+        raise ValueError(f"cannot count {kind} on {shape} images: {fault(error)}") from error
+    if counter.uncounted:
+        warnings.warn(
+            f"multiply-adds of {kind} leave out {listed(sorted(counter.uncounted))}: no formula; "
+            "register one with torch.utils.flop_counter.register_flop_formula",
+            stacklevel=3,
+        )
+    return skeleton, counter
 
 
 class _Counter(TorchDispatchMode):
@@ -161,13 +181,13 @@ class _Counter(TorchDispatchMode):
     _known: ClassVar[dict[object, Any]] = {}  # operation and layouts of its arguments -> result
     _most = 10_000
 
-    def __init__(self, skeleton: nn.Module) -> None:
+    def __init__(self, skeleton: nn.Module, *, by_module: bool) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.macs = Counter[str]()  # by name of the innermost module
+        self.macs = Counter[str]()  # by name of the innermost module, or under ""
         self.uncounted = set[str]()  # names of operations
         self._formulas = FlopCounterMode(display=False, custom_mapping=_formulas()).flop_registry
         self._running = [""]
-        for name, part in skeleton.named_modules():
+        for name, part in skeleton.named_modules() if by_module else ():
             part.register_forward_pre_hook(partial(self._enter, name), prepend=True)
             part.register_forward_hook(self._leave, always_call=True)
 

@@ -44,6 +44,10 @@ ENDINGS = frozenset(
 #: hold any number of equal ones; photographs have up to 108 million.
 MOST_PIXELS = 120_000_000
 
+#: Marks of Pillow's tiles, which say how a file is decoded: of 16 bits a colour 8 are left. Those
+#: of 16 bits a pixel, as BMP may have, lose none.
+CUT_TILES = (";16B", ";16L", ";16N", "SGI16")
+
 #: Kinds of images that are converted as they are read.
 _CONVERTED = {
     RGB: ImageKind(reading=RGB),
@@ -161,13 +165,20 @@ def read_open(file: IO[bytes], kind: ImageKind, ground: str | None = BLACK) -> P
 
 def as_kind(image: Image.Image, kind: ImageKind, ground: str | None = BLACK) -> Picture:
     """An opened picture as RGB, or as grey where the kind is that; ``ground`` as of read_as."""
-    cut = any(tile[0] == "SGI16" for tile in getattr(image, "tile", ()))  # by Pillow
-    if kind.reading != RGB and (image.mode[0] in "IF" or cut):
+    if kind.reading != RGB and (image.mode[0] in "IF" or _is_cut(image)):
         raise ValueError(f"its pixels have more than 8 bits, {kind} has 8")
     colours = to_rgb(image, ground)
     if kind.reading != GREY:
         return colours
     return colours.convert("LA") if ground is None else np.asarray(colours.convert("L"))[..., None]
+
+
+def _is_cut(image: Image.Image) -> bool:
+    """Whether an opened file has more bits a colour than the 8 that Pillow gives of them."""
+    tiles = getattr(image, "tile", ())
+    if image.format == "PPM" and image.mode == "RGB" and tiles[0][0] != "raw":
+        return int(tiles[0][3][1]) > 255  # its largest number
+    return any(mark in str(tiles) for mark in CUT_TILES)
 
 
 def _check_kind(file: IO[bytes], wanted: ImageKind) -> None:

@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 
 from asvit.core.preparing_settings import BLACK
-from asvit.data.decoding import FORMATS
+from asvit.data.decoding import CUT_TILES, FORMATS, MOST_PIXELS
 from asvit.data.kinds import FIRST, GREY, LAST, RGB, ImageKind
 from asvit.export.formats import ABOUT
 
@@ -14,12 +14,14 @@ _FRAME: Final = '''\
 
 import json
 import sys
+import warnings
 {SUPPRESS}
 import numpy as np  # comes with onnxruntime
 import onnxruntime
 from PIL import Image{MORE}
 
-formats = ({FORMATS})  # others may start programs
+warnings.simplefilter("ignore")  # of damaged data beside the pixels
+{LIMITS}formats = ({FORMATS})  # others may start programs
 
 
 def read(path):
@@ -64,6 +66,8 @@ raise ValueError("its pixels are not 8-bit numbers; this model takes those")
 _PICTURE: Final = """\
     with open(path, "rb") as file:  # by a name, Pillow turns some TIFF files wrongly
         picture = Image.open(file, formats=formats)
+        if picture.width * picture.height > most:
+            raise ValueError(f"it has more than {{most:,}} pixels; use a smaller copy")
 {OPENED}\
         picture.load()
         with suppress(Exception):  # damaged EXIF data: the picture stays as it is stored
@@ -74,11 +78,18 @@ _PICTURE: Final = """\
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, ground), picture)
     array = np.array({COLOURS}){AXIS}
 """
-# Of 16-bit colours Pillow gives 8 without a word; a page that is a smaller copy says so.
-_OPENED: Final = f"""\
+# Of 16-bit colours Pillow gives 8 without a word.
+_WHOLE: Final = f"""\
+        deep = any(mark in str(picture.tile) for mark in {CUT_TILES})
+        if picture.format == "PPM" and picture.mode == "RGB" and picture.tile[0][0] != "raw":
+            deep = picture.tile[0][3][1] > 255
         signed = {{*getattr(picture, "tag_v2", {{}}).get(339, ())}} - {{1}}
-        if picture.mode[0] in "IF" or ";16" in str(picture.tile) or signed:
+        if picture.mode[0] in "IF" or deep or signed:
             {_REFUSED}\
+"""
+# A page that is a smaller copy says so.
+_OPENED: Final = f"""\
+{_WHOLE}\
         pages = range(picture.n_frames - 1, -1, -1) if picture.format == "TIFF" else ()
         if not all(picture.seek(page) or page < 1 or picture.tag_v2.get(254) for page in pages):
             raise ValueError("it has several pages; this model takes one picture")
@@ -91,16 +102,17 @@ _CUT: Final = """\
         picture = Image.fromarray((deep >> 8).astype(np.uint8))
         picture.putalpha(Image.fromarray(np.where(deep == clear, 0, 255).astype(np.uint8)))
 """
-_GREY: Final = f"""\
-    if picture.mode[0] in "IF":
-        {_REFUSED}\
+# Drawing programs store their own data and large profiles in PNG files.
+_LIMITS: Final = f"""\
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
+most = Image.MAX_IMAGE_PIXELS = {MOST_PIXELS}
 """
 _RGB: Final = 'picture.convert("RGB")'
 _OF_PICTURES: Final = {  # by reading
     "": _PICTURE.format(OPENED=_OPENED, LOADED="", COLOURS=_RGB, AXIS=""),
     RGB: _PICTURE.format(OPENED="", LOADED=_CUT, COLOURS=_RGB, AXIS=""),
     GREY: _PICTURE.format(
-        OPENED="", LOADED=_GREY, COLOURS=f'{_RGB}.convert("L")', AXIS="[..., None]"
+        OPENED=_WHOLE, LOADED="", COLOURS=f'{_RGB}.convert("L")', AXIS="[..., None]"
     ),
 }
 
@@ -182,6 +194,7 @@ def script_for(kind: ImageKind) -> str:
         WORD="PICTURE" if by_pillow else "IMAGE",
         ALL="pictures" if by_pillow else "images",
         SUPPRESS="from contextlib import suppress\n" if by_pillow else "",
-        MORE=", ImageOps" if by_pillow else "",
+        MORE=", ImageOps, PngImagePlugin" if by_pillow else "",
+        LIMITS=_LIMITS if by_pillow else "",
         READ=_OF_PICTURES[kind.reading] if by_pillow else _array(kind),
     )

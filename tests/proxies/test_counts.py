@@ -2,6 +2,7 @@
 
 import sys
 import threading
+from functools import partial
 
 import pytest
 import timm
@@ -13,7 +14,7 @@ from torch.nn.utils import spectral_norm
 from torch.nn.utils.parametrizations import weight_norm
 from torch.utils.flop_counter import FlopCounterMode, register_flop_formula
 
-from proxies.counts import Cost, count, count_by_module
+from proxies.counts import Cost, count, count_by_module, count_in_place
 from tests.proxies.networks import Lambda
 
 # fvcore 0.1.5 at 224 px, 1000 classes, attention written out: parameters, multiply-adds of
@@ -340,6 +341,18 @@ def test_charges_are_those_of_the_module_they_arise_in():
     assert parts[""] == parts["0"] + parts["1"]
 
 
+def test_what_is_on_the_meta_device_is_counted_where_it_is(monkeypatch):
+    make = [partial(timm.create_model, name) for name in ("resnet10t", "pit_ti_224")]
+    expected = [count(one(), 224) for one in make]
+    with torch.device("meta"):
+        networks = [one() for one in make]
+    mixed = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Flatten(), nn.Linear(256, 2, device="meta"))
+    assert count_in_place(mixed, 8) == count(mixed, 8)
+    assert mixed.training  # it was copied
+    monkeypatch.setattr("proxies.counts._on_meta", None)
+    assert [count_in_place(network, 224) for network in networks] == expected
+
+
 def test_unknown_rules_are_refused():
     with pytest.raises(ValueError, match="rules='all' is not one of 'core', 'fvcore'"):
         count(nn.Identity(), 8, rules="all")
@@ -359,7 +372,7 @@ def test_unknown_rules_are_refused():
         (lambda: nn.PReLU(4), "cannot count PReLU"),
         (lambda: Lambda(lambda _, x: x.transpose(2, 3).view(-1)), "cannot count Lambda"),
         (lambda: nn.LazyConv2d(4, 3), "cannot count LazyConv2d"),
-        (lambda: torch.jit.script(nn.ReLU()), "cannot count RecursiveScriptModule"),
+        (lambda: torch.jit.script(nn.LayerNorm(8)), "cannot count RecursiveScriptModule"),
         (lambda: nn.Sequential(nn.Conv2d(3, 4, 1).double(), nn.Conv2d(4, 4, 1)), "cannot count"),
         (lambda: Lambda(lambda own, x: x + own.more, more=torch.ones(7)), "cannot count Lambda"),
     ],

@@ -17,11 +17,12 @@ from torch import Tensor
 
 from asvit.core.answers import Answer, write_answers
 from asvit.core.continuing import check_same_digest
+from asvit.core.files import split_reading
 from asvit.core.progress import Progress, Tell, image_progress
 from asvit.core.run_files import ANSWERS, PREDICTIONS
 from asvit.data.base import LabelledImages, sets_digest
 from asvit.data.copies import file_digest
-from asvit.data.kinds import Picture
+from asvit.data.kinds import PICTURES, RGB, Picture
 from asvit.data.preparation import shown_channels
 from asvit.data.training_sets import open_test_part
 from asvit.evaluation.classes import match_classes
@@ -87,9 +88,12 @@ class EvaluationAlgorithm(EvaluationRun):
         """The pictures, whose classes the network has to know, its weights and its device."""
         own, wanted = self.images.kind, self.classifier.kind
         if own.content != wanted.content:
+            data, weights = self.settings.data, self.settings.weights
+            name, reading = split_reading(data)
+            as_rgb = wanted == PICTURES and not reading
             raise ValueError(
-                f"{self.settings.data} has images of {own}, {self.settings.weights} is for "
-                f"{wanted}; test others"
+                f"{data} has images of {own}, {weights} is for {wanted}; test others"
+                f"{f', or {name}:{RGB}, which takes all as 8-bit RGB' * as_rgb}"
             )
         _ = self.matched
         images = {"source": self.images.source, "digest": sets_digest(self.images)}

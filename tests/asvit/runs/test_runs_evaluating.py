@@ -290,8 +290,20 @@ def test_pictures_may_be_read_in_another_way_than_those_of_the_training() -> Non
         asvit.test(data, weights="run", device="cpu") for data in ("photos", "photos:rgb")
     )
     assert same.answers == plain.answers
-    with pytest.raises(ValueError, match="has images of 8-bit grey, run is for 8-bit RGB; test"):
+    with pytest.raises(ValueError, match=r"8-bit grey, run is for 8-bit RGB; test others$"):
         asvit.test("photos:grey", weights="run", device="cpu")
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_files_that_are_arrays_alone_are_pictures_where_they_are_called_so(dtype: str) -> None:
+    for label in CLASSES:
+        Path("scans", label).mkdir(parents=True)
+        pixels = np.arange(1600, dtype=dtype).reshape(40, 40)
+        Image.fromarray(pixels).save(f"scans/{label}/1.tif")
+    words = f"1 channel of {dtype}, run is for 8-bit RGB; test others, or scans:rgb, which takes"
+    with pytest.raises(ValueError, match=words):
+        asvit.test("scans", weights="run", device="cpu")
+    assert asvit.test("scans:rgb", weights="run", device="cpu").pictures == 3
 
 
 def listed(part: str) -> list[ListedImage]:
