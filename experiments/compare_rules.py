@@ -1,7 +1,7 @@
 """Does growth by the measures train to better networks than scaling by a rule?
 
-The published seed, 16 channels wide, is brought to one budget by growth (with and without
-expansions) and by every rule of ``asvit scale --rule``; every network, whose cost is that for 40
+The published seed, 16 channels wide, is brought to one budget by growth and by every rule of
+``asvit scale --rule``; every network, whose cost is that for 40
 classes, is then trained from scratch on hard fractals, as ``experiments.compare_designs`` trains.
 
 Run from a checkout: ``python -m experiments.compare_rules --budget 1M``. Every training is kept in
@@ -33,8 +33,7 @@ from experiments.kinds import (
 from experiments.tables import markdown
 from scaling.rules import RULES
 
-#: Kind -> how it is scaled; growth has a seed.
-GROWTHS = {"grown": "depth,width", "grown with expansions": "depth,width,expansion"}
+GROWN = "grown"
 AT_RANDOM = "grown at random"
 START = f"{SEED},16"
 
@@ -69,7 +68,7 @@ def _kinds_of(options: argparse.Namespace) -> Kinds:
 
     settings = ScaleSettings.make(architecture=START, budgets=options.budget, **measured)
     return {
-        **{kind: (options.growths, partial(scaled, grow=how)) for kind, how in GROWTHS.items()},
+        GROWN: (options.growths, partial(scaled, rule="measures")),
         AT_RANDOM: (options.random, partial(grown_at_random, settings)),
         **{name: (1, partial(scaled, rule=name)) for name in RULES},
     }
@@ -79,7 +78,7 @@ def tables(rows: Sequence[Row]) -> str:
     """Every network, and how much better those grown are than those of each rule, as Markdown."""
     compared = {
         f"{one} than {other}": [(one, other)]
-        for one in (*GROWTHS, AT_RANDOM)
+        for one in (GROWN, AT_RANDOM)
         for other in dict.fromkeys(row.kind for row in rows)
         if one != other
     }
@@ -93,7 +92,7 @@ def networks(rows: Sequence[Row]) -> list[tuple[object, ...]]:
     found: dict[str, tuple[list[str], Sequence[float]]] = {}
     for kind in dict.fromkeys(row.kind for row in rows):
         for number, text, values in architectures(rows, kind):
-            name = kind if kind in RULES else f"{kind} {number}"
+            name = f"{kind} {number}" if kind in (GROWN, AT_RANDOM) else kind
             found.setdefault(text, ([], values))[0].append(name)
     lines = []
     for text, (names, values) in found.items():

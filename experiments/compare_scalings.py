@@ -19,7 +19,8 @@ from asvit.growth.settings import ScaleSettings
 from experiments.growing import SEED, GrowthSetup, grown_at_random, growth_setup, measured
 from experiments.study import Case, Study, cases, pivot
 from scaling import Budget, Shape
-from scaling.rules import RULES, scale_by_rule
+from scaling.rules import RULES, within
+from scaling.shapes import largest_fitting
 
 OUT = Path("runs/compare-scalings")
 BUDGETS = ("10M", "30M", "88M")
@@ -45,7 +46,9 @@ class Row:
 @cache
 def setup(seed: int) -> GrowthSetup:
     """The growths of a seed."""
-    settings = ScaleSettings.make("quick", architecture=SEED, budgets=",".join(BUDGETS), seed=seed)
+    settings = ScaleSettings.make(
+        "quick", architecture=SEED, budgets=",".join(BUDGETS), seed=seed, width_multiple=1
+    )
     return growth_setup(settings, OUT)
 
 
@@ -60,7 +63,9 @@ def compare(rule: str, budget: str, seed: int) -> Case:
         shape = Shape(grown.depths, grown.width)
     else:
         start, cost = growths.model.start, growths.model.cost
-        shape = scale_by_rule(RULES[rule].family, start, cost, limit)
+        found = largest_fitting(RULES[rule].family(start), within(cost, limit))
+        assert found is not None
+        shape = found
     if sum(shape.depths) <= MOST_BLOCKS:
         return measured(growths.measure(shape))
     size = growths.cost(shape)
@@ -75,7 +80,7 @@ def compare(rule: str, budget: str, seed: int) -> Case:
 
 
 TABLE = Path(__file__).with_name("scalings.csv")
-EVERY = cases(rule=(GROWTH, RANDOM, "compound", "width", "depth"), budget=BUDGETS, seed=range(2))
+EVERY = cases(rule=(GROWTH, RANDOM, "compound", "width"), budget=BUDGETS, seed=range(2))
 STUDY = Study(Row, TABLE, EVERY, compare)
 
 

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from asvit.core.files import write_text
 from asvit.reference import load_reference
 from asvit.reference.result import Values
+from asvit.reference.stored import stored_values
 from asvit.report.correlate import (
     PairRow,
     draw_panel,
@@ -23,7 +24,6 @@ from asvit.report.correlate import (
 from asvit.report.pictures import Picture
 from asvit.report.style import figure, panels
 from experiments.measure_ranks import ranks_of
-from experiments.ranking import stored_values
 
 TABLE, TARGET = "asvit-sizes", "accuracy"
 MEASURES = (
@@ -52,7 +52,7 @@ def main() -> None:
 def picture(titles: Mapping[str, str]) -> Picture:
     """Accuracy over each measure, a panel each."""
     table = load_reference(TABLE)
-    values = {name: tuple(map(float, column)) for name, column in stored_values(table).items()}
+    values = {name: tuple(map(float, column)) for name, column in stored_values(table)[0].items()}
     known = Values(
         architectures=tuple(table.architectures),
         accuracies={TARGET: tuple(table.accuracies[TARGET])},

@@ -17,7 +17,7 @@ from asvit.growth.settings import ScaleSettings
 from asvit.runs.measurement_pool import EvalContext
 from proxies import Cost, Score
 from scaling import Budget, Candidate, GrowthEvent, Shape, Trajectory, grow
-from scaling.growth import DEFAULT_MEASURES, CandidateMeasurer
+from scaling.growth import DEFAULT_MEASURES
 
 SEED = "8,2,3|4,1,2|4,1,4|4,1,6|32"  # the published result of the search
 
@@ -44,26 +44,23 @@ class GrowthSetup:
 
     def measure(self, shape: Shape) -> Candidate:
         """A shape with its scores, measured as the candidates of a growth are."""
-        measurer = CandidateMeasurer(
-            self.model.build,
-            self.settings.proxies,
-            self.settings.ratio,
-            known=self.known,
-            arguments=self.context.arguments,
-        )
-        (candidate,) = measurer([(shape, self.cost(shape))])
-        return candidate
+        own_size = Budget("params", self.cost(shape).params)
+        return self._grow(shape, own_size).steps[0].chosen
 
     def grow(self, budget: Budget) -> Trajectory:
         """Grow to ``budget``; known measurements are reused."""
+        return self._grow(self.model.start, budget, progress=partial(_print_progress, budget))
+
+    def _grow(self, start: Shape, budget: Budget, **more: Any) -> Trajectory:
         return _grow(
             self.model,
+            start,
             self.settings,
             budget,
             measures=self.settings.proxies,
             known=self.known,
-            progress=partial(_print_progress, budget),
             **self.context.arguments,
+            **more,
         )
 
 
@@ -117,17 +114,21 @@ def grown_at_random(settings: ScaleSettings, number: int) -> str:
             yield {name: Score(value, 0.0, (value,), "higher")}
 
     budget = settings.limits[-1]
-    trajectory = _grow(model, settings, budget, measures=[name], measure_shapes=scored)
+    trajectory = _grow(
+        model, model.start, settings, budget, measures=[name], measure_shapes=scored
+    )
     last = trajectory.steps[-1].chosen
     return model.name(last.depths, last.width)
 
 
-def _grow(model: GrowthSeed, settings: ScaleSettings, budget: Budget, **more: Any) -> Trajectory:
+def _grow(
+    model: GrowthSeed, start: Shape, settings: ScaleSettings, budget: Budget, **more: Any
+) -> Trajectory:
     return grow(
         model.build,
         model.cost,
-        depths=model.start.depths,
-        width=model.start.width,
+        depths=start.depths,
+        width=start.width,
         budget=budget,
         stop_within=settings.stop_within,
         ratio=settings.ratio,

@@ -1,8 +1,8 @@
 """How well the measures rank the networks of the reference tables: tables of the evidence.
 
-The values that ``python -m experiments.tau_table --rivals`` measured are in ``measures/``, a row
-for each network. Those of timm's networks take eleven hours of a core; of them only Kendall's taus
-were stored, in ``measures/timm-in1k-taus.csv``.
+The values that ``python -m experiments.tau_table --rivals`` measured come with the
+tables, a row for each network. Those of timm's networks take eleven hours of a core; of them only
+Kendall's taus were stored, in ``measures/timm-in1k-taus.csv``.
 
 Run from a checkout: ``python -m experiments.measure_ranks`` prints every measure on every table.
 """
@@ -16,8 +16,9 @@ import numpy as np
 
 from asvit.reference import load_reference
 from asvit.reference.statistics import correlate
+from asvit.reference.stored import stored_values
 from experiments import predictor_table
-from experiments.ranking import MEASURES, stored_values
+from experiments.ranking import MEASURES
 from experiments.tables import markdown, read_rows
 from proxies.registry import get_proxy
 
@@ -60,7 +61,7 @@ def ranks_of(name: str) -> Mapping[str, Rank]:
     if name == "timm-in1k":
         return {row.measure: row for row in read_rows(TIMM, Rank)}
     table, (target, _) = load_reference(name), TABLES[name]
-    columns = stored_values(table)
+    columns, _ = stored_values(table)
     counts = {count: columns[count] for count in COUNTS}
     ranks = {}
     for measure, values in columns.items():

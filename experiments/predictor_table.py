@@ -1,7 +1,7 @@
 """How well does the predictor rank after a few trainings, beside counts and measures?
 
 ``asvit.cross_validate`` fits a predictor to some rows of a table and ranks the others; on the same
-rows it judges the best count and, where the measures of a table are stored in ``measures/``, the
+rows it judges the best count and, where the measures of a table are stored, the
 best of some measures, chosen in hindsight on the whole table, which gives it the advantage.
 
 Run from a checkout: ``python -m experiments.predictor_table``, about 10 minutes of one core for
@@ -20,7 +20,7 @@ from asvit.predictor.validation import Rival
 from asvit.reference import REFERENCES, ReferenceTable, load_reference
 from asvit.reference.findings import highest
 from asvit.reference.statistics import kendall
-from experiments.ranking import stored_values
+from asvit.reference.stored import stored_values
 from experiments.study import Case, Study, grouped
 from experiments.tables import markdown
 
@@ -64,7 +64,7 @@ def validate(reference: str, target: str, trainings: int) -> Case:
     table, best, best_tau, columns = load_reference(reference), "", math.nan, {}
     if MEASURED.get(reference) == target:
         best, best_tau = best_measure(table, target)
-        columns = {best: stored_values(table)[best]}
+        columns = {best: stored_values(table)[0][best]}
     result = asvit.cross_validate(table, target, trainings, measures=columns)
     numbers = {
         "tau": result.tau,
@@ -82,7 +82,7 @@ def validate(reference: str, target: str, trainings: int) -> Case:
 
 def best_measure(table: ReferenceTable, target: str) -> tuple[str, float]:
     """The measure with the highest tau on a whole table, and that tau."""
-    stored, accuracies = stored_values(table), table.accuracies[target]
+    (stored, _), accuracies = stored_values(table), table.accuracies[target]
     taus = {measure: kendall(stored[measure], accuracies) for measure in MEASURES}
     best = highest(taus)
     return best, taus[best]

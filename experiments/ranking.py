@@ -1,24 +1,21 @@
 """How well measures rank the networks of a table: runs of ``asvit correlate``, and their cells."""
 
 import argparse
-import csv
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from asvit.core.console import quantity
 from asvit.core.files import write_text
 from asvit.core.progress import Progress
-from asvit.reference import ReferenceTable
+from asvit.reference import stored
 from asvit.reference.findings import Correlation
 from asvit.reference.result import CorrelationResult
 from asvit.runs.correlation import run_correlation
 from proxies.tables import csv_text
 
-MEASURES = Path(__file__).with_name("measures")  # a file for each table, of tau_table --store
+MEASURES = Path(__file__).with_name("measures")
 
 
 def ranking_parser(doc: str | None, out: str) -> argparse.ArgumentParser:
@@ -58,27 +55,18 @@ def ranked(
 
 
 def store_values(result: CorrelationResult) -> None:
-    """Write what :func:`stored_values` reads."""
+    """Write the scores of a table, which :func:`asvit.reference.stored.stored_values` reads."""
     values = result.values
     numbers = zip(*values.measures.values(), strict=True)
     rows = [
         [text, *(f"{value:.6g}" for value in own)]
         for text, own in zip(values.architectures, numbers, strict=True)
     ]
+    sides = sorted({*values.image_sizes})
+    side = " to ".join(map(str, dict.fromkeys((sides[0], sides[-1]))))
+    how = f"{side} px, {quantity(result.settings.repeats, 'network')} each"
     text = csv_text([["architecture", *values.measures], *rows])
-    write_text(MEASURES / f"{result.reference}.csv", text)
-
-
-def stored_values(table: ReferenceTable) -> dict[str, NDArray[np.float64]]:
-    """Every stored measure and count of a table by name, ``[rows]``; NaN where one failed."""
-    with (MEASURES / f"{table.name}.csv").open(newline="", encoding="utf-8") as file:
-        lines = {line["architecture"]: line for line in csv.DictReader(file)}
-    rows = [lines[text] for text in table.architectures]
-    return {
-        name: np.array([float(row[name] or "nan") for row in rows])
-        for name in rows[0]
-        if name != "architecture"
-    }
+    write_text(stored.FOLDER / f"{result.reference}.csv", f"# measured: {how}\n{text}")
 
 
 def tau_cell(correlation: Correlation, *, bold: bool = False) -> str:

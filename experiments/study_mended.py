@@ -27,13 +27,14 @@ from asvit.reference.build_settings import BuildSettings
 from asvit.reference.findings import NO_INTERVAL, Interval
 from asvit.reference.intervals import IntervalEstimate, around, contrast
 from asvit.reference.statistics import rank_sum, signs
+from asvit.reference.stored import stored_values
 from asvit.reference.trainer import Trainer
 from asvit.reference.variance import variance_components
 from asvit.runs.measurement_pool import EvalContext
 from asvit.search import MeasureSearchSettings
 from asvit.spaces import build, cost, load_space
 from asvit.spaces.architectures import with_parts
-from experiments.ranking import MEASURES, stored_values
+from experiments.ranking import MEASURES
 from experiments.study import Case, Study, cases, in_a_cell, share_cells
 from experiments.tables import markdown
 from experiments.tasks import limits_of
@@ -248,7 +249,7 @@ def _oriented(values: Sequence[Measured], group: str, name: str) -> NDArray[np.f
     """A measure or count of each network, higher is better."""
     sign = -1 if name not in COUNTS and get_proxy(name).better == "lower" else 1
     if group == PUBLISHED:
-        return sign * stored_values(load_reference("asvit-fractal"))[name][:TOPOLOGIES]
+        return sign * stored_values(load_reference("asvit-fractal"))[0][name][:TOPOLOGIES]
     known = {one.number: one.value for one in values if (one.group, one.measure) == (group, name)}
     return sign * np.array([known.get(number, math.nan) for number in range(_GROUPS[group])])
 

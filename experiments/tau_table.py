@@ -4,7 +4,7 @@ Run from a checkout: ``python -m experiments.tau_table --reference vitbench101-p
 ``asvit correlate`` and prints a Markdown table: Kendall's tau with a 95 % bootstrap interval over
 the rows, one column per target. Bold means that a measure beats the best count and the interval of
 the difference excludes zero. A stopped run continues when the command is run again. ``--store``
-writes the values to ``measures/``, for docs/evidence_measures.md.
+writes the scores that come with the table, also for docs/evidence_measures.md.
 """
 
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--rivals", action="store_true", help="the measures of others, too")
     parser.add_argument("--preset", default="default")
     parser.add_argument("--data", default="fractal", help="images to measure on")
-    parser.add_argument("--store", action="store_true", help="write the values to measures/")
+    parser.add_argument("--store", action="store_true", help="write the table's scores")
     options = parser.parse_args()
     names = options.proxy.split(",") if options.proxy else [*MAIN, *options.rivals * RIVALS]
     label = f"{options.preset}-{options.data}-{options.image_size or 'own'}px"

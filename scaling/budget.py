@@ -23,7 +23,7 @@ _SUFFIXES: dict[str, tuple[int, Unit]] = {
 }
 _TEXT = re.compile(r"\s*([0-9]{1,15}(?:\.[0-9]{1,15})?(?:[eE]\+?[0-9]{1,2})?)\s*([KMGkmg]?)\s*")
 _TIME = re.compile(r"\s*([0-9]{1,15}(?:\.[0-9]{1,15})?)(ms|s)\s*")
-_TIME_UNITS = {"ms": 1.0, "s": 1000.0}
+_TIME_UNITS = {"ms": 1_000, "s": 1_000_000}  # in microseconds
 _MOST = 10**17
 _MIN_WITHOUT_SUFFIX = 100_000  # a smaller plain number is missing its suffix
 _MIN_PLAIN_MACS = 10**9  # larger plain numbers are multiply-adds, as with G
@@ -86,8 +86,8 @@ class Budget:
             ValueError: If ``text`` is not a budget; a number without its suffix gets a hint.
         """
         text = str(text)
-        if _TIME.fullmatch(text):
-            return cls("latency", max(1, round(1000 * parse_milliseconds(text))))
+        if (microseconds := _microseconds(text)) > 0:
+            return cls("latency", max(1, round(microseconds)))
         match = _TEXT.fullmatch(text)
         if match is None:
             raise ValueError(
@@ -163,11 +163,16 @@ def parse_milliseconds(value: str | float) -> float:
     number: Any = value  # may be NumPy's
     if isinstance(number, Real) and 0 < float(number) < math.inf:
         return float(number)
-    match = _TIME.fullmatch(str(value))
-    time = 0.0 if match is None else float(match[1]) * _TIME_UNITS[match[2]]
-    if not 0 < time < math.inf:
+    microseconds = _microseconds(str(value))
+    if not microseconds:
         raise ValueError(f"{str(value)[:40]!r} is not a time above 0, such as 8ms or 0.5s")
-    return time
+    return float(microseconds / 1000)
+
+
+def _microseconds(text: str) -> Decimal:
+    """The time in a text such as ``"12ms"``; 0 where it is none."""
+    match = _TIME.fullmatch(text)
+    return Decimal(0) if match is None else Decimal(match[1]) * _TIME_UNITS[match[2]]
 
 
 def parse_budgets(

@@ -7,19 +7,19 @@ import functools
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field, replace
-from typing import Any, Protocol
+from dataclasses import dataclass, field, replace
+from operator import index
+from typing import Protocol
 
 from torch import Tensor, nn
 
 from proxies import Cost, Score, get_proxy, measure
 from proxies.counts import TimedCost
 from proxies.expansion import Radius
-from proxies.registry import Better
 from scaling.budget import UNIT_NAMES, Budget, parse_budgets
 from scaling.ranking import Directions, best_places, rank_sums
 from scaling.rules import RULES, CostOf, Rule, within
-from scaling.shapes import Shape, final_step_candidates, proposals, shape_of, with_width_step
+from scaling.shapes import Shape, final_step_candidates, proposals
 from scaling.trajectory import Candidate, Kind, Step, Trajectory
 
 DEFAULT_MEASURES = ("length_distortion", "ntk_condition_number")
@@ -29,7 +29,7 @@ DEFAULT_MEASURES = ("length_distortion", "ntk_condition_number")
 SEED_KEY = "growth"
 MAX_BUDGET_RATIO = 1000  # budget over the start's size; more is a typo, or takes weeks
 
-Build = Callable[..., nn.Module]  # of a shape: depths, width and, where they grow, expansions
+Build = Callable[[tuple[int, ...], int], nn.Module]  # of depths and a width
 # Yields the scores of each shape in order; may yield the first before it measures the last.
 MeasureShapes = Callable[[Sequence[Shape]], Iterable[Mapping[str, Score]]]
 
@@ -42,84 +42,6 @@ class ScoreCache(Protocol):
 
     def __setitem__(self, shape: Shape, scores: Mapping[str, Score], /) -> None:
         """Store the scores of ``shape``."""
-
-
-@dataclass
-class CandidateMeasurer:
-    """Measures shapes at reduced width, each once; arguments as :func:`grow`."""
-
-    build: Build
-    measures: Sequence[str]
-    ratio: float
-    _: KW_ONLY
-    known: ScoreCache
-    arguments: Mapping[str, Any]
-    measure_shapes: MeasureShapes | None = None
-    width_step: int = 1
-    better: dict[str, Better] = field(init=False)
-    fresh: int = field(init=False, default=0)
-
-    def __post_init__(self) -> None:
-        self.better = directions(self.measures)
-
-    def __call__(self, shapes: Sequence[tuple[Shape, Cost]]) -> Iterator[Candidate]:
-        """Yield a candidate for each shape and its cost at full width, as scores arrive."""
-        reduced = [measured_shape(shape, self.ratio, self.width_step) for shape, _ in shapes]
-        new = [small for small in dict.fromkeys(reduced) if self._cached(small) is None]
-        fresh = iter((self.measure_shapes or self._measure_in_turn)(new))
-        for (shape, cost), small in zip(shapes, reduced, strict=True):
-            scores = self._cached(small)
-            if scores is None:
-                scores = self._checked(next(fresh, {}), small)
-                self.known[small] = {**(self.known.get(small) or {}), **scores}
-                self.fresh += 1
-            if isinstance(cost, TimedCost):
-                latency = Score(cost.latency, 0.0, (cost.latency,), "reported")
-                scores = {**scores, "latency": latency}
-            yield Candidate(
-                shape.depths, shape.width, small.width, cost, scores, expansions=shape.expansions
-            )
-
-    def _cached(self, small: Shape) -> Mapping[str, Score] | None:
-        """Stored scores of a shape of reduced width, if they include every measure."""
-        scores = self.known.get(small)
-        if scores is None or not set(self.measures) <= set(scores):
-            return None
-        return {name: scores[name] for name in self.measures}
-
-    def _checked(self, scores: Mapping[str, Score], shape: Shape) -> Mapping[str, Score]:
-        """What ``measure_shapes`` gave for ``shape``, if it is all that was asked for."""
-        if lacking := [name for name in self.measures if name not in scores]:
-            raise ValueError(
-                f"measure_shapes gave no score of {', '.join(lacking)} for depths "
-                f"{','.join(map(str, shape.depths))} at width {shape.width}; give one of every "
-                "measure for each shape, in order"
-            )
-        return scores
-
-    def _measure_in_turn(self, shapes: Sequence[Shape]) -> Iterator[Mapping[str, Score]]:
-        for shape in shapes:
-            build = functools.partial(self.build, *shape)
-            yield measure(build, self.measures, key=SEED_KEY, **self.arguments)
-
-
-def measured_shape(shape: Shape, ratio: float, width_step: int = 1) -> Shape:
-    """The shape that is measured for ``shape``: its width times ``ratio``, rounded down.
-
-    The width is a multiple of ``width_step``.
-    """
-    return with_width_step(shape.wider(math.floor(round(shape.width * ratio, 9))), width_step)
-
-
-def directions(measures: Sequence[str]) -> dict[str, Better]:
-    """Direction of each measure; a ValueError if one is unknown, or none has a direction."""
-    better: dict[str, Better] = {name: get_proxy(name).better for name in measures}
-    if all(direction == "reported" for direction in better.values()):
-        raise ValueError(
-            f"nothing to grow by: {', '.join(measures) or 'no measure'} has no direction; "
-            f"add a measure that has one, such as {DEFAULT_MEASURES[0]}"
-        )
-    return better
 
 
 @dataclass(frozen=True)
@@ -157,13 +79,12 @@ def grow(
     *,
     depths: Sequence[int],
     width: int,
-    expansions: Sequence[int] = (),
     budget: Budget | str | float,
     rule: str | None = None,
     budgets: Sequence[Budget | str | float] = (),
     stop_within: float = 0.02,
     ratio: float = 0.25,
-    width_multiple: int = 1,
+    width_multiple: int | None = None,
     width_step: int = 1,
     measures: str | Iterable[str] = DEFAULT_MEASURES,
     known: ScoreCache | None = None,
@@ -188,14 +109,12 @@ def grow(
     the paper; see :func:`scaling.shapes.final_step_candidates`.
 
     Args:
-        build: Maps depths and width, and expansions if there are any, to a freshly initialised
-            model. If it raises a ``ValueError``, only that measurement fails.
+        build: Maps depths and width to a freshly initialised model. If it raises a
+            ``ValueError``, only that measurement fails.
         cost: Maps the same to a :class:`proxies.Cost`, its parameters and multiply-adds; raises a
             ``ValueError`` if there is no such model.
         depths: Blocks in each stage at the start.
         width: Channels of the first stage at the start.
-        expansions: Expansions of the feed-forward parts at the start, if they are to grow: then a
-            step may also take one of them larger by one in place of a block.
         budget: Target size, such as ``"88M"``; no model of the series exceeds it, but for a start
             that is above it by ``stop_within`` at most, which is then the end.
         rule: Name of a rule to scale by in place of measures; see
@@ -205,7 +124,8 @@ def grow(
         stop_within: Tolerance of the final size, as a fraction of the budget.
         ratio: Measured width over full width, rounded down; costs are those of the full width.
         width_multiple: Widths other than the start's are multiples of this, except in a final step
-            and by a rule.
+            and by a rule. By default the least one with which two widths are never measured as
+            the same: 4 at a ratio of 1/4.
         width_step: All widths are multiples of this, also in a final step and where measured: what
             ``build`` rounds widths down to. The width of the start is one.
         measures: Names of the measures, or one of them; see ``proxies.PROXIES``.
@@ -214,15 +134,15 @@ def grow(
         measure_shapes: Measures all candidates of a step, given at reduced width, for instance in
             parallel. Replaces ``build`` and the arguments below.
         progress: Called after each candidate and each step.
-        repeats: As the following ones, an argument of :func:`proxies.measure`.
-        seed: Seed of networks, circles and images.
-        image_size: Side of the images in pixels.
-        images: Images of the kernel.
-        labels: Their classes.
-        device: A torch device, or ``"auto"``.
+        repeats: As of :func:`proxies.measure`, and so are those below.
+        seed: Of the weights and the circle.
+        image_size: Pixels per side; not needed with ``images``.
+        images: Batch of the kernel.
+        labels: Their classes, for measures that need them.
+        device: Where to measure.
         points: Points on the circle.
-        radius: Radius of the circle.
-        together: Whether to measure the repeats in one vectorised pass.
+        radius: Of the circle.
+        together: Whether repeats are measured as one stack.
 
     Returns:
         The series, which begins with the start.
@@ -248,140 +168,187 @@ def grow(
         >>> trajectory.steps[0].chosen.depths
         (1, 1)
     """
-    for name, number in (("width_multiple", width_multiple), ("width_step", width_step)):
-        if number < 1:
-            raise ValueError(f"{name} must be at least 1, got {number}")
     for name, value in (("ratio", ratio), ("stop_within", stop_within)):
         if not 0 < value <= 1:
             raise ValueError(f"{name} must be above 0 and at most 1, got {value}")
-    start = _start_shape(depths, width, expansions, width_step)
+    if width_multiple is None:
+        width_multiple = math.ceil(round(1 / ratio, 9)) * max(1, width_step)
+    for name, number in (("width_multiple", width_multiple), ("width_step", width_step)):
+        if number < 1:
+            raise ValueError(f"{name} must be at least 1, got {number}")
+    start = _start_shape(depths, width, width_step)
     if rule is None and budgets:
         raise ValueError(f"budgets are where a rule stops; name one of {', '.join(RULES)}")
     by_hand = None if rule is None else RULES[rule]  # before anything is measured
     target, stops = Budget.parse(budget), parse_budgets(budgets) if budgets else ()
     if parse_budgets((*stops, target))[-1] != target:
         raise ValueError(f"budgets are stops below {target}, got {stops[-1]}; give smaller ones")
-    scores: ScoreCache = {} if known is None else known
+    names = (measures,) if isinstance(measures, str) else tuple(measures)
+    measure_one = functools.partial(
+        measure,
+        names=names,
+        key=SEED_KEY,
+        repeats=repeats,
+        seed=seed,
+        image_size=image_size,
+        images=images,
+        labels=labels,
+        device=device,
+        points=points,
+        radius=radius,
+        together=together,
+    )
+
+    def in_turn(shapes: Sequence[Shape]) -> Iterator[Mapping[str, Score]]:
+        for shape in shapes:
+            yield measure_one(functools.partial(build, *shape))
+
     growth = _Growth(
-        functools.cache(cost),
-        target,
-        CandidateMeasurer(
-            build,
-            (measures,) if isinstance(measures, str) else tuple(measures),
-            ratio,
-            known=scores,
-            arguments={
-                "repeats": repeats,
-                "seed": seed,
-                "image_size": image_size,
-                "images": images,
-                "labels": labels,
-                "device": device,
-                "points": points,
-                "radius": radius,
-                "together": together,
-            },
-            measure_shapes=measure_shapes,
-            width_step=width_step,
-        ),
+        cost=functools.cache(cost),
+        budget=target,
+        better=directions(names),
+        known={} if known is None else known,
+        measure_shapes=measure_shapes or in_turn,
         stop_within=float(stop_within),
+        ratio=ratio,
         width_multiple=math.lcm(width_multiple, width_step),
         width_step=width_step,
         progress=progress or (lambda _event: None),
     )
-    if by_hand is None:
-        return growth.run(start)
-    return growth.follow(by_hand, start, stops)
+    return growth.run(start, by_hand, (*stops, target))
 
 
-def _start_shape(
-    depths: Sequence[int], width: int, expansions: Sequence[int], width_step: int
-) -> Shape:
+def _start_shape(depths: Sequence[int], width: int, width_step: int) -> Shape:
     """The shape at the start; refuses sizes that no model has."""
-    if width < 1:
+    # Of NumPy's integers, costs would overflow and rows would not be JSON.
+    start = Shape(tuple(map(index, depths)), index(width))
+    if start.width < 1:
         raise ValueError(f"width must be at least 1, got {width}")
-    if width % width_step:
+    if start.width % width_step:
         raise ValueError(f"width {width} is not a multiple of width_step={width_step}")
-    start = shape_of(depths, width, expansions)
-    for name, least, sizes in (("depths", 0, start.depths), ("expansions", 1, start.expansions)):
-        if (smallest := min(sizes, default=least)) < least:
-            raise ValueError(f"{name} must be at least {least}, got {smallest}")
     if not start.depths:
         raise ValueError("depths has no stage; give the blocks of one or more")
+    if min(start.depths) < 0:
+        raise ValueError(f"depths must be at least 0, got {min(start.depths)}")
     return start
+
+
+def directions(measures: Sequence[str]) -> Directions:
+    """Direction of each measure; a ValueError if one is unknown, or none has a direction."""
+    better: Directions = {name: get_proxy(name).better for name in measures}
+    if all(direction == "reported" for direction in better.values()):
+        raise ValueError(
+            f"nothing to grow by: {', '.join(measures) or 'no measure'} has no direction; "
+            f"add a measure that has one, such as {DEFAULT_MEASURES[0]}"
+        )
+    return better
+
+
+def measured_shape(shape: Shape, ratio: float, width_step: int = 1) -> Shape:
+    """The shape that is measured for ``shape``: its width times ``ratio``, rounded down.
+
+    The width is a multiple of ``width_step``.
+    """
+    width = math.floor(round(shape.width * ratio, 9))
+    return shape.wider(width).with_width_step(width_step)
 
 
 @dataclass
 class _Growth:
-    """A growth in progress."""
+    """A growth in progress; the fields are as the arguments of :func:`grow`."""
 
     cost: CostOf
     budget: Budget
-    measurer: CandidateMeasurer
+    better: Directions
+    known: ScoreCache
+    measure_shapes: MeasureShapes
     stop_within: float
+    ratio: float
     width_multiple: int
     width_step: int
     progress: Callable[[GrowthEvent], None]
     steps: list[Step] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
+    fresh: int = 0
 
-    def run(self, start: Shape) -> Trajectory:
-        """Step from ``start`` until the budget is close or no candidate fits."""
-        self._begin(start)
-        while not self._close_enough(self._last.cost):
-            kind, shapes = self._next_candidates()
-            if not shapes:
-                break
-            self._step(kind, shapes)
-        return self._trajectory()
-
-    def follow(self, rule: Rule, start: Shape, budgets: Sequence[Budget]) -> Trajectory:
-        """Take the largest model of a rule within each budget that the start is within."""
-        self._begin(start)
-        reached = (one for one in (*budgets, self.budget) if within(self.cost, one)(start))
-        for budget in reached:
-            shape = rule.largest(start, self.cost, budget, width_step=self.width_step)
-            if self._is_larger(self.cost(*shape)):
-                self._step("rule", [shape])
-        return self._trajectory()
-
-    def _begin(self, start: Shape) -> None:
-        cost = self.cost(*start)
-        check_budget(self.budget, cost, self.stop_within)
-        (first,) = self.measurer([(start, cost)])
+    def run(self, start: Shape, rule: Rule | None, budgets: Sequence[Budget]) -> Trajectory:
+        """The whole series, from the start; a rule stops at each of the budgets."""
+        check_budget(self.budget, self.cost(*start), self.stop_within)
+        (first,) = self._measured([start])
         self._finish(Step(0, "start", first), candidates=1)
-
-    def _step(self, kind: Kind, shapes: Sequence[Shape]) -> None:
-        """Measure the shapes and continue with the best."""
-        candidates = []
-        for candidate in self.measurer([(shape, self.cost(*shape)) for shape in shapes]):
-            candidates.append(candidate)
-            self._report(len(self.steps), len(candidates), len(shapes))
-        ranked, chosen = choose(candidates, self.measurer.better)
-        self._finish(Step(len(self.steps), kind, chosen, ranked), candidates=len(ranked))
-
-    def _trajectory(self) -> Trajectory:
+        for kind, shapes in self._by_measures() if rule is None else self._by(rule, budgets):
+            candidates = []
+            for candidate in self._measured(shapes):
+                candidates.append(candidate)
+                self._report(len(self.steps), len(candidates), len(shapes))
+            ranked, chosen = choose(candidates, self.better)
+            self._finish(Step(len(self.steps), kind, chosen, ranked), candidates=len(ranked))
         reason = "" if self._close_enough(self._last.cost) else self._shortfall()
         return Trajectory(self.budget, self.stop_within, tuple(self.steps), reason)
+
+    def _by_measures(self) -> Iterator[tuple[Kind, Sequence[Shape]]]:
+        """The candidates of each step, until the budget is close or nothing larger fits."""
+        fits = within(self.cost, self.budget)
+        while not self._close_enough(self._last.cost):
+            current = self._last.shape
+            proposed = filter(fits, proposals(current, multiple=self.width_multiple))
+            shapes = [shape for shape in proposed if self._is_larger(self.cost(*shape))]
+            kind: Kind = "grow"
+            if not shapes:
+                kind = "land"
+                shapes = final_step_candidates(
+                    current, fits, self._ends_growth, width_step=self.width_step
+                )
+            if not shapes:
+                return
+            yield kind, shapes
+
+    def _by(self, rule: Rule, budgets: Sequence[Budget]) -> Iterator[tuple[Kind, Sequence[Shape]]]:
+        """The largest model of a rule within each budget that the start is within."""
+        start = self._last.shape
+        for budget in budgets:
+            if within(self.cost, budget)(start):
+                shape = rule.largest(start, self.cost, budget, width_step=self.width_step)
+                if self._is_larger(self.cost(*shape)):
+                    yield "rule", [shape]
+
+    def _measured(self, shapes: Sequence[Shape]) -> Iterator[Candidate]:
+        """A candidate for each shape, as scores arrive; each reduced shape is measured once."""
+        reduced = [measured_shape(shape, self.ratio, self.width_step) for shape in shapes]
+        new = [small for small in dict.fromkeys(reduced) if self._scores(small) is None]
+        arriving = iter(self.measure_shapes(new))
+        for shape, small in zip(shapes, reduced, strict=True):
+            scores = self._scores(small)
+            if scores is None:
+                scores = next(arriving, {})
+                self._check_scores(scores, small)
+                self.known[small] = {**(self.known.get(small) or {}), **scores}
+                self.fresh += 1
+            cost = self.cost(*shape)
+            if isinstance(cost, TimedCost):
+                latency = Score(cost.latency, 0.0, (cost.latency,), "reported")
+                scores = {**scores, "latency": latency}
+            yield Candidate(shape.depths, shape.width, small.width, cost, scores)
+
+    def _scores(self, small: Shape) -> Mapping[str, Score] | None:
+        """Known scores of a shape of reduced width, if they include every measure."""
+        scores = self.known.get(small)
+        if scores is None or not set(self.better) <= set(scores):
+            return None
+        return {name: scores[name] for name in self.better}
+
+    def _check_scores(self, scores: Mapping[str, Score], shape: Shape) -> None:
+        """Refuse what ``measure_shapes`` gave for ``shape`` if a measure is missing."""
+        if lacking := [name for name in self.better if name not in scores]:
+            raise ValueError(
+                f"measure_shapes gave no score of {', '.join(lacking)} for depths "
+                f"{','.join(map(str, shape.depths))} at width {shape.width}; give one of every "
+                "measure for each shape, in order"
+            )
 
     @property
     def _last(self) -> Candidate:
         return self.steps[-1].chosen
-
-    def _next_candidates(self) -> tuple[Kind, list[Shape]]:
-        """Candidate shapes of the next step; none if nothing larger fits the budget."""
-        current, fits = self._last.shape, within(self.cost, self.budget)
-        proposed = filter(fits, proposals(current, multiple=self.width_multiple))
-        shapes = [shape for shape in proposed if self._is_larger(self.cost(*shape))]
-        if shapes:
-            return "grow", shapes
-
-        def ends_growth(shape: Shape) -> bool:
-            cost = self.cost(*shape)
-            return self._is_larger(cost) and self._close_enough(cost)
-
-        candidates = final_step_candidates(current, fits, ends_growth, width_step=self.width_step)
-        return "land", candidates
 
     def _is_larger(self, cost: Cost) -> bool:
         """Whether a model of this cost has more parameters and more of the budgeted unit."""
@@ -391,6 +358,10 @@ class _Growth:
     def _close_enough(self, cost: Cost) -> bool:
         return abs(self.budget.gap(cost)) <= self.stop_within
 
+    def _ends_growth(self, shape: Shape) -> bool:
+        cost = self.cost(*shape)
+        return self._is_larger(cost) and self._close_enough(cost)
+
     def _finish(self, step: Step, *, candidates: int) -> None:
         self.steps.append(step)
         self._report(step.number, candidates, candidates, chosen=step)
@@ -398,11 +369,11 @@ class _Growth:
     def _report(
         self, step: int, measured: int, candidates: int, *, chosen: Step | None = None
     ) -> None:
-        first, last = (self.budget.of(self.steps[index].chosen.cost) for index in (0, -1))
+        first, last = (self.budget.of(self.steps[place].chosen.cost) for place in (0, -1))
         distance = math.log(self.budget.amount / first)
         done = min(1.0, math.log(last / first) / distance) if distance > 0 else 1.0
-        seconds, fresh = time.monotonic() - self.started, self.measurer.fresh
-        self.progress(GrowthEvent(step, measured, candidates, chosen, done, seconds, fresh))
+        seconds = time.monotonic() - self.started
+        self.progress(GrowthEvent(step, measured, candidates, chosen, done, seconds, self.fresh))
 
     def _shortfall(self) -> str:
         last = self._last.cost
@@ -435,7 +406,7 @@ def choose(
         )
     sums = rank_sums(columns, better)
     ranked = tuple(replace(c, rank_sum=total) for c, total in zip(candidates, sums, strict=True))
-    ties = [ranked[index] for index in best_places(columns, better)]
+    ties = [ranked[place] for place in best_places(columns, better)]
     return ranked, min(ties, key=lambda c: (c.cost.params, c.cost.macs))
 
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Literal
 
 from proxies.tables import csv_text
 from scaling.budget import Budget
-from scaling.shapes import Shape, shape_of
+from scaling.shapes import Shape
 
 if TYPE_CHECKING:
     from proxies import Cost, Score
 
 Kind = Literal["start", "grow", "land", "rule"]
-NameOf = Callable[..., str]  # of a shape to the text of a model
+NameOf = Callable[[tuple[int, ...], int], str]  # of depths and a width to the text of a model
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,11 @@ class Candidate:
     scores: Mapping[str, Score]  #: score of each measure
     #: Sum of its dense ranks among the candidates of its step; None for the start.
     rank_sum: int | None = None
-    #: Expansions of the feed-forward parts, where they grow; else none.
-    expansions: tuple[int, ...] = ()
 
     @property
     def shape(self) -> Shape:
-        """Depths, width and expansions."""
-        return shape_of(self.depths, self.width, self.expansions)
+        """Depths and width."""
+        return Shape(self.depths, self.width)
 
 
 @dataclass(frozen=True)
@@ -106,7 +104,7 @@ class Trajectory:
         """The chosen models, or all candidates, as rows.
 
         Args:
-            name: Maps depths, width and expansions to the text of a model.
+            name: Maps depths and width to the text of a model.
             candidates: Return all candidates, step by step, instead of the chosen models.
         """
         return [row for step in self.steps for row in step.rows(name, candidates=candidates)]
@@ -182,5 +180,5 @@ def _row(step: Step, candidate: Candidate, name: NameOf) -> Row:
     )
 
 
-def _plain_name(depths: tuple[int, ...], width: int, expansions: tuple[int, ...] = ()) -> str:
-    return "|".join(",".join(map(str, sizes)) for sizes in (depths, [width], expansions) if sizes)
+def _plain_name(depths: tuple[int, ...], width: int) -> str:
+    return f"{','.join(map(str, depths))}|{width}"

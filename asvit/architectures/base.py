@@ -177,21 +177,13 @@ class Growable:
         """What widths are rounded down to multiples of."""
         return 1
 
-    def with_(
-        self,
-        *,
-        depths: Iterable[int] | None = None,
-        width: int | None = None,
-        expansions: Iterable[int] | None = None,
-    ) -> Self:
-        """This architecture with other depths, stage-1 width or expansions; None keeps a value.
-
-        Expansions are As-ViT's alone.
+    def with_(self, *, depths: Iterable[int] | None = None, width: int | None = None) -> Self:
+        """This architecture with other depths or stage-1 width; None keeps a value.
 
         Raises:
             ValueError: If the result is not a valid architecture.
         """
-        sizes = {"depths": depths, "width": width, "expansions": expansions}
+        sizes = {"depths": depths, "width": width}
         changes = {name: value for name, value in sizes.items() if value is not None}
         return replace(self, **changes)  # type: ignore[type-var]
 
@@ -216,7 +208,7 @@ def checked_choice(what: str, value: object, choices: Choices) -> Any:
     elif isinstance(value, SupportsIndex):
         plain = operator.index(value)
     if not isinstance(plain, int | str) or plain not in choices:
-        raise not_allowed(what, value, choices)
+        raise not_allowed(what, plain, choices)
     return plain
 
 

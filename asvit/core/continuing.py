@@ -1,8 +1,7 @@
 """Whether a run goes on as it was started: with the same settings, images, versions and device."""
 
-import logging
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -11,8 +10,6 @@ from asvit.core.files import expanded, split_reading
 from asvit.core.settings import PLACES, Settings, fields_of, option_of
 from asvit.core.versions import changed_versions, versions
 from proxies.text import one_line, shown
-
-logger = logging.getLogger(__name__)
 
 #: What to do where a run folder holds another run.
 ELSEWHERE = "give --out for a new folder or --fresh to start over"
@@ -154,14 +151,6 @@ def check_same_versions(
         raise ValueError(
             f"run folder {folder} was started with {one_line(changed)}; results may differ "
             f"on other models: use those again, {ELSEWHERE}"
-        )
-
-
-def warn_of_changes(names: Iterable[str], where: str) -> None:
-    """Warn that measures, such as ``measure spread``, are taken again, and on what."""
-    if changed := sorted(names):
-        logger.warning(
-            "the code of %s has changed: measuring %s again", one_line(", ".join(changed)), where
         )
 
 

@@ -5,15 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from asvit.core.journal import Journal
-from asvit.core.versions import code_versions, stored_code
 from asvit.growth.result import ScaleResult
 from asvit.growth.settings import ScaleSettings
-from asvit.spaces.architectures import source_of_space
 from proxies import Score
 from proxies.latency import Latency
-from proxies.registry import sources_of
 from scaling import Shape
-from scaling.shapes import shape_of
 
 
 @dataclass(frozen=True)
@@ -30,16 +26,14 @@ class Measured:
 
     depths: tuple[int, ...]
     width: int
-    expansions: tuple[int, ...]
     scores: Mapping[str, Score]
 
 
 class GrowthJournal(Journal[ScaleSettings]):
     """The scores that a scaling has measured; looked up as :func:`scaling.grow` does.
 
-    Those of measures or a space whose code has changed since, by the versions before them, are
-    left out, and in a later session those of shapes of which every measure failed, perhaps for
-    lack of memory.
+    In a later session those of shapes of which every measure failed, perhaps for lack of memory,
+    are left out.
     """
 
     result_type = ScaleResult
@@ -61,25 +55,15 @@ class GrowthJournal(Journal[ScaleSettings]):
 
     def __setitem__(self, shape: Shape, scores: Mapping[str, Score], /) -> None:
         """Keep the scores of ``shape``."""
-        self.add_record(Measured(shape.depths, shape.width, shape.expansions, scores))
+        self.add_record(Measured(shape.depths, shape.width, scores))
 
     def __len__(self) -> int:
         """Number of shapes with scores."""
         return len(self._scores)
 
     def note(self, record: Measured | Timed) -> None:
-        """Take note of scores or of a time, if they are of the present code."""
-        if self.settings is None or stored_code(self.versions or {}) != code_of(self.settings):
-            return
+        """Take note of scores or of a time."""
         if isinstance(record, Timed):
             self.latencies[record.architecture] = record.latency
-            return
-        shape = shape_of(record.depths, record.width, record.expansions)
-        self._scores[shape] = record.scores
-
-
-def code_of(settings: ScaleSettings) -> dict[str, str]:
-    """Digests of the user's own code that a scaling measures with."""
-    return code_versions(
-        measure=sources_of(settings.proxies), space=source_of_space(settings.architecture)
-    )
+        else:
+            self._scores[Shape(record.depths, record.width)] = record.scores

@@ -2,11 +2,9 @@
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
 
 from torch import nn
 
-from asvit.architectures.genotype import Genotype
 from asvit.data.training_sets import channel_count
 from asvit.growth.settings import ScaleSettings
 from asvit.spaces import SearchSpace, cost
@@ -17,7 +15,7 @@ from proxies import Cost
 from proxies.counts import TimedCost
 from proxies.latency import CAREFUL
 from scaling.growth import check_budget, measured_shape
-from scaling.shapes import Shape, shape_of
+from scaling.shapes import Shape
 
 
 class GrowthSeed:
@@ -29,8 +27,7 @@ class GrowthSeed:
 
     def __init__(self, settings: ScaleSettings) -> None:
         self.space, self._seed = find_growable(settings.architecture)
-        expansions = self._expansions(settings) if settings.grows_expansions else ()
-        self.start = shape_of(self._seed.depths, self._seed.width, expansions)
+        self.start = Shape(tuple(self._seed.depths), self._seed.width)
         #: What widths are multiples of; architectures of other packages may not say.
         self.width_step: int = getattr(self._seed, "width_step", 1)
         self.time: Callable[[str], float] | None = None  # milliseconds of a text's network
@@ -39,12 +36,9 @@ class GrowthSeed:
             self.space.check(self._seed, side)
         self._check_measured_width()
 
-    def name(
-        self, depths: tuple[int, ...], width: int, expansions: tuple[int, ...] | None = None
-    ) -> str:
+    def name(self, depths: tuple[int, ...], width: int) -> str:
         """The canonical text."""
-        sizes = {"depths": depths, "width": width, "expansions": expansions}
-        return str(self._seed.with_(**sizes))
+        return str(self._seed.with_(depths=depths, width=width))
 
     def check_budget(self) -> None:
         """Refuse a budget that is out of reach of the start; one of a time takes the time."""
@@ -58,14 +52,14 @@ class GrowthSeed:
         """The start at the width that it is measured at."""
         return measured_shape(self.start, self._settings.ratio, self.width_step)
 
-    def build(self, *sizes: Any) -> nn.Module:
+    def build(self, depths: tuple[int, ...], width: int) -> nn.Module:
         """A freshly initialised network for the images that are measured on."""
-        side = self._settings.image_size
-        return self.space.build(self.name(*sizes), image_size=side, in_chans=self.channels)
+        text, side = self.name(depths, width), self._settings.image_size
+        return self.space.build(text, image_size=side, in_chans=self.channels)
 
-    def cost(self, *sizes: Any) -> Cost:
+    def cost(self, depths: tuple[int, ...], width: int) -> Cost:
         """Parameters, and multiply-adds at the size they are counted for; the time, if set."""
-        s, text = self._settings, self.name(*sizes)
+        s, text = self._settings, self.name(depths, width)
         counts = cost(text, s.count_size, s.classes, in_chans=self.channels)
         if self.time is None:
             return counts
@@ -75,15 +69,6 @@ class GrowthSeed:
     def channels(self) -> int:
         """Channels of the images that are measured on."""
         return channel_count(self._settings.data)
-
-    def _expansions(self, s: ScaleSettings) -> tuple[int, ...]:
-        if not isinstance(self._seed, Genotype):
-            asking = f"rule={s.rule!r}" if s.by_hand else f"grow={s.grow!r}"
-            raise ValueError(
-                f"architectures of space {self.space.name!r} have no expansions of their stages "
-                f"to grow; leave out {asking}"
-            )
-        return self._seed.expansions
 
     def _check_measured_width(self) -> None:
         small = self.measured_start

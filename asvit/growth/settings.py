@@ -20,7 +20,6 @@ from scaling import Budget, parse_budgets
 from scaling.rules import RULES
 
 _MEASURES = "measures"  # the rule that is none
-_PAPERS = "depth,width"  # what the paper grows
 
 
 def parse_share(text: str) -> float:
@@ -67,12 +66,6 @@ class ScaleSettings(MeasuringSettings):
         f"{', '.join(RULES)} (docs/scaling.md).",
         choices=(_MEASURES, *RULES),
     )
-    grow: str = setting(
-        _PAPERS,
-        "What grows by measures: the paper's depth and width, or the expansions of feed-forward "
-        "parts as well.",
-        choices=(_PAPERS, f"{_PAPERS},expansion"),
-    )
     stop_within: float = setting(
         0.02,
         "How near the end must come to the largest budget.",
@@ -90,8 +83,11 @@ class ScaleSettings(MeasuringSettings):
         above=0,
         at_most=1,
     )
-    width_multiple: int = setting(
-        1, "Round new widths to multiples of N; 4 is what the released code does.", at_least=1
+    width_multiple: int | None = setting(
+        None,
+        "Round new widths to multiples of N.",
+        shown="1 over --ratio: widths that are measured apart",
+        at_least=1,
     )
     count_size: int = setting(
         224, "Side of the images that multiply-adds are counted for, in pixels.", at_least=1
@@ -116,7 +112,7 @@ class ScaleSettings(MeasuringSettings):
         "Images in the pass that a --budget of time is measured with, each of --count-size.",
         at_least=1,
     )
-    latency_runtime: Literal["eager", "compile", "onnx", "graph"] = runtime_setting()
+    latency_runtime: Literal["eager", "onnx"] = runtime_setting()
     latency_command: str | None = command_setting()
 
     def check(self) -> None:
@@ -126,9 +122,7 @@ class ScaleSettings(MeasuringSettings):
             raise ValueError(
                 f"{name} is for times such as 12ms, not for a budget of {self.limits[0]}"
             )
-        if self.by_hand and self.grow != _PAPERS:
-            raise ValueError(f"rule {self.rule!r} says what grows; leave out grow={self.grow!r}")
-        if self.by_hand and self.width_multiple > 1:
+        if self.by_hand and self.width_multiple is not None:
             raise ValueError(
                 f"rule {self.rule!r} takes the largest model, whatever its width; leave out "
                 f"width_multiple={self.width_multiple}"
@@ -158,8 +152,3 @@ class ScaleSettings(MeasuringSettings):
     def by_hand(self) -> str | None:
         """The rule in place of measures; None where these choose."""
         return None if self.rule == _MEASURES else self.rule
-
-    @property
-    def grows_expansions(self) -> bool:
-        """Whether expansions grow as well."""
-        return RULES[self.by_hand].expansions if self.by_hand else self.grow != _PAPERS

@@ -253,9 +253,10 @@ class Reliability:
     description: str  # of the accuracies
     noise_ceiling: float | None  # τ between two training seeds; None where it is not known
     rows: int  # rows measured
-    folder: str  # folder of the correlation, inside the run's
+    folder: str  # of the correlation, inside the run's; empty for scores that come with the table
     measures: Sequence[RankedMeasure]  # the run's measures, and the sum of their ranks
     best_count: RankedMeasure | None  # the count that ranks best; None without one
+    scores: str = ""  # how scores that come with the table were measured; else as the run measures
 
 
 #: Name of what causes leave of the variance of accuracies: the seed of a training.

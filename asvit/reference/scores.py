@@ -11,12 +11,10 @@ from typing import TypedDict, cast
 
 from asvit.core.continuing import Images, check_same_digest
 from asvit.core.journal import Journal
-from asvit.core.versions import code_versions
 from asvit.reference.result import CorrelationResult
 from asvit.reference.settings import CorrelationSettings
 from asvit.reference.table import ReferenceTable
 from proxies import Score
-from proxies.registry import sources_of
 
 
 class _Table(TypedDict):
@@ -39,7 +37,6 @@ class Scored:
     architecture: str
     seconds: float
     scores: Mapping[str, Score]
-    sources: Mapping[str, str]  #: code of the user's own measures, and of the architecture's space
 
 
 class ScoreJournal(Journal[CorrelationSettings]):
@@ -48,7 +45,6 @@ class ScoreJournal(Journal[CorrelationSettings]):
     Attributes:
         scores: Architecture to measure to score.
         images_of: Image size to the source and digest of its images.
-        changed: Architecture to measure to the code that has changed since, as ``"space mine"``.
         measuring: Seconds spent measuring, over all sessions.
     """
 
@@ -59,7 +55,6 @@ class ScoreJournal(Journal[CorrelationSettings]):
     def __init__(self, path: Path) -> None:
         self.scores: dict[str, dict[str, Score]] = {}
         self.images_of: dict[int, Mapping[str, str]] = {}
-        self.changed: dict[str, dict[str, str]] = {}
         self.measuring = 0.0
         super().__init__(path)
 
@@ -84,33 +79,15 @@ class ScoreJournal(Journal[CorrelationSettings]):
 
     def add(self, architecture: str, scores: Mapping[str, Score], seconds: float) -> None:
         """Store the scores of an architecture, which took ``seconds`` to measure."""
-        sources = _sources(architecture, scores)
-        self.add_record(Scored(architecture, round(seconds, 3), scores, sources))
+        self.add_record(Scored(architecture, round(seconds, 3), scores))
 
     def note(self, record: ImagesOfSize | Scored) -> None:
-        """Take note of images, or of scores, unless what they were taken by or of has changed."""
+        """Take note of images, or of scores."""
         if isinstance(record, ImagesOfSize):
             self.images_of[record.image_size] = cast("Mapping[str, str]", record.images)
             return
         self.measuring += record.seconds
-        text, before = record.architecture, record.sources
-        now = _sources(text, record.scores)
-        other = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-        spaces = [name for name in other if name not in record.scores]
-        changed = self.changed.setdefault(text, {})
-        for name, score in record.scores.items():
-            if not spaces and name not in other:
-                self.scores.setdefault(text, {})[name] = score
-                changed.pop(name, None)
-            elif name not in self.scores.get(text, {}):
-                changed[name] = spaces[0] if spaces else f"measure {name}"
-
-
-def _sources(architecture: str, measures: Iterable[str]) -> dict[str, str]:
-    """Digests of the user's own measures, and of the space of an architecture."""
-    from asvit.spaces.architectures import source_of_space  # imports torch
-
-    return {**sources_of(measures), **code_versions(space=source_of_space(architecture))}
+        self.scores.setdefault(record.architecture, {}).update(record.scores)
 
 
 def table_id(table: ReferenceTable) -> dict[str, str]:

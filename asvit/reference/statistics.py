@@ -43,6 +43,7 @@ def correlate(
     *,
     better: Better,
     counts: Mapping[str, ArrayLike] | None = None,
+    within: bool = True,
     samples: int = 2000,
     seed: int = 0,
 ) -> Correlation:
@@ -56,6 +57,7 @@ def correlate(
         better: Direction of the measure; values that are only reported are not negated.
         counts: Trivial counts by name, ``[rows]`` each; higher is better. A count with a
             missing value is not compared with.
+        within: Whether to rank among rows of about equal size, too.
         samples: Number of bootstrap resamples of the rows.
         seed: Seed of the resamples.
     """
@@ -91,7 +93,7 @@ def correlate(
         rival=rival,
         difference=tau - of_rival,
         difference_interval=interval_of(taus - by_resample),
-        within=taus_within(columns, taus_inside),
+        within=taus_within(columns, taus_inside) if within else (),
     )
 
 
@@ -291,7 +293,7 @@ def taus_within(
 
 
 def ranked(
-    measures: Mapping[str, Sequence[float]], name: str, rows: Rows | Sequence[int]
+    measures: Mapping[str, Sequence[float] | Array], name: str, rows: Rows | Sequence[int]
 ) -> Array:
     """The values of a measure in rows, by place or mask; a rank sum ranks these alone."""
     columns: dict[str, Array] = {part: np.asarray(measures[part])[rows] for part in parts(name)}

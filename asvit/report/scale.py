@@ -35,7 +35,6 @@ def pictures(result: ScaleResult) -> list[Picture]:
     some = f" {MOST_CLOUDS} of {steps} steps, evenly spaced; clouds.csv has all."
     some = some if steps > MOST_CLOUDS else ""
     lines = "" if result.settings.timed else "; dashed lines are budgets"
-    as_deep = "no more blocks" if result.settings.grows_expansions else "width alone"
     return [
         Picture(
             "growth",
@@ -67,7 +66,7 @@ def pictures(result: ScaleResult) -> list[Picture]:
             "Candidates",
             "What each step chose from: colour and shape tell the stage with one more block, a "
             f"larger point is wider. {_ways(better)}{some}",
-            lambda: draw_clouds(clouds, ranking, as_deep=as_deep),
+            lambda: draw_clouds(clouds, ranking),
             (clouds, CloudRow),
             wide=True,
         ),
@@ -272,13 +271,10 @@ def draw_scores(rows: Sequence[ScoreRow]) -> Figure:
     return style.draw_series(rows, draw, each=2.1)
 
 
-def draw_clouds(
-    rows: Sequence[CloudRow], measures: Sequence[str], *, as_deep: str = "width alone"
-) -> Figure:
+def draw_clouds(rows: Sequence[CloudRow], measures: Sequence[str]) -> Figure:
     """The candidates of each step in the plane of two measures: a panel a step.
 
-    ``measures`` are those of the x and the y axis, ``as_deep`` what candidates without more blocks
-    are called.
+    ``measures`` are those of the x and the y axis.
     """
     steps = {step: list(group) for step, group in groupby(rows, key=lambda row: row.step)}
     if not steps:
@@ -288,7 +284,7 @@ def draw_clouds(
     handles_by_name: dict[str, Artist] = {}
     for axes, step in zip(style.panels(fig, len(selected), columns=4), selected, strict=True):
         axes.set_title(f"step {step}")
-        _cloud(axes, steps[step], as_deep)
+        _cloud(axes, steps[step])
         handles, texts = axes.get_legend_handles_labels()
         handles_by_name |= dict(zip(texts, handles, strict=True))
     fig.supxlabel(style.label(measures[0]), fontsize=style.SMALL, color=COLOUR["muted"])
@@ -305,11 +301,11 @@ def draw_clouds(
     return fig
 
 
-def _cloud(axes: Axes, rows: Sequence[CloudRow], as_deep: str) -> None:
+def _cloud(axes: Axes, rows: Sequence[CloudRow]) -> None:
     """Candidates of one step: colour for the deepened stage, size for the width."""
     styles = style.series_styles()
     widths = sorted({row.width for row in rows})
-    words = {NO_STAGE: as_deep, SEVERAL: "several more"}
+    words = {NO_STAGE: "width alone", SEVERAL: "several more"}
     for stage in sorted({row.stage for row in rows}):
         own = [row for row in rows if row.stage == stage]
         alone = stage == NO_STAGE

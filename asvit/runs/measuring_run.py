@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from asvit.core.settings import setting
 from asvit.core.summary import Cell, SummaryPart, Table
@@ -15,20 +16,23 @@ from asvit.runs.run import J, R, Run, S, imported
 if TYPE_CHECKING:
     from asvit.executors import Workers
     from asvit.reference import ReferenceTable
-    from asvit.reference.findings import Reliability
+    from asvit.reference.findings import RankedMeasure, Reliability
 
 
 @dataclass(kw_only=True)
 class MeasuringRun(Run[S, R, J]):
-    """A run whose measures a reference table can judge."""
+    """A run whose measures a reference table judges."""
 
+    #: The bundled table whose stored scores do so where no table is named.
+    judge: ClassVar[str]
     dry_run = imported("asvit.runs.dry_runs:plan_of_measures")
 
     reference: str | Path | ReferenceTable | None = setting(
         None,
-        "Reference table to correlate the measures with, by its name (see asvit list references) "
+        "Reference table to measure and correlate with, by its name (see asvit list references) "
         "or path; a search that trains starts from its trainings.",
         metavar="TABLE",
+        shown="stored scores of a bundled table",
         complete="asvit.reference:REFERENCES",
         repeats=False,
         listed=False,
@@ -51,8 +55,26 @@ def rank_table(reliability: Reliability | None) -> Iterator[SummaryPart]:
     columns = ["measure", "n", "dropped", "τ [95 %]", "τ − count's"]
     yield Table(columns, rows, title, rule=len(measures))
     yield from (f"{row.measure}: {row.reason}" for row in measures if row.reason)
+    yield in_words(measures[-1])
+    how = (
+        f"stored scores ({reliability.scores}); --reference {reliability.reference} measures the "
+        "table as the run does"
+        if reliability.scores
+        else f"measured as the run measured; all of it is in {reliability.folder}"
+    )
     yield (
-        f"{reliability.description}; {reliability.rows} architectures, measured as the run "
-        f"measured; {'' if count is None else 'the last row is the best count; '}all of it is in "
-        f"{reliability.folder}"
+        f"{reliability.description}; {reliability.rows} architectures, "
+        f"{'' if count is None else 'the last row is the best count; '}{how}"
+    )
+
+
+def in_words(rank: RankedMeasure) -> str:
+    """What the tau of a measure means, in a sentence."""
+    if math.isnan(rank.tau):
+        return f"{rank.measure} does not rank these architectures."
+    share, low, high = (50 * (1 + tau) for tau in (rank.tau, *rank.tau_interval))
+    verdict = "" if low > 50 else ", not shown to be better than chance"
+    return (
+        f"{rank.measure} puts the more accurate of two of these architectures first in about "
+        f"{share:.0f} % of pairs ({low:.0f} to {high:.0f}){verdict}."
     )

@@ -34,6 +34,7 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, Any]):
     """
 
     command = "scale"
+    judge = "asvit-sizes"
     files = RunFiles(
         "scale",
         "scaling",

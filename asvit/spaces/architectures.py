@@ -15,9 +15,8 @@ from asvit.architectures.genotype import STAGES, Genotype
 from asvit.models.asvit import asvit_cost
 from asvit.spaces.base import SPACES, Architecture, SearchSpace
 from asvit.spaces.timm_models import PREFIX, TimmModel, is_timm_model
-from asvit.spaces.union import sources_of_spaces
 from asvit.spaces.vitbench import AutoFormerArchitecture, PitArchitecture
-from proxies.counts import Cost, count, count_by_module, count_in_place
+from proxies.counts import Cost, count, count_by_module
 from proxies.functional import InterceptOperations, Operation
 from proxies.messages import unknown
 from proxies.text import shown
@@ -89,6 +88,12 @@ def build(
     return space.build(parsed, **sizes, depths=depths, width=width, **rates)
 
 
+def has_drop_path(arch: str | Architecture) -> bool:
+    """Whether the networks of an architecture have drop-path: all but some of timm's do."""
+    parsed = parse(arch)
+    return not isinstance(parsed, TimmModel) or parsed.has_drop_path
+
+
 def cost(
     arch: str | Genotype | Architecture | nn.Module,
     image_size: int = 224,
@@ -124,7 +129,7 @@ def _cost(arch: Architecture, image_size: int, num_classes: int, in_chans: int) 
     if type(arch) is Genotype:  # a subclass may build another network
         return asvit_cost(arch, image_size, num_classes, in_chans)
     sizes: Any = {"image_size": image_size, "num_classes": num_classes, "in_chans": in_chans}
-    return count_in_place(build_on_meta(arch, **sizes), image_size, in_chans)
+    return count(build_on_meta(arch, **sizes), image_size, in_chans)
 
 
 def build_on_meta(
@@ -319,11 +324,3 @@ def find(arch: str | Architecture) -> tuple[SearchSpace, Architecture]:
         raise ValueError(f"{type(arch).__name__} is not an architecture; use {use}")
     # Its own class takes precedence over a parent class.
     return min(spaces, key=lambda s: (arch not in s, type(arch) is not s.architecture)), arch
-
-
-def source_of_space(arch: str | Architecture) -> dict[str, str]:
-    """Digest of the space of an architecture, by its name; empty unless it is a user's own."""
-    try:
-        return sources_of_spaces([find(arch)[0]])
-    except ValueError:  # of a family or of timm
-        return {}

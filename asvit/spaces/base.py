@@ -9,7 +9,6 @@ import numpy as np
 from torch import nn
 
 from proxies.registry import Registry
-from proxies.sources import source_of
 
 Choice = int | float | str
 #: Each space has its own class of architectures, frozen and hashable, as cached costs require;
@@ -44,8 +43,6 @@ class SearchSpace(ABC):
     branch: ClassVar[str] = ""
     #: Texts of the networks that one would take without a search, at any width: published shapes.
     by_hand: ClassVar[Sequence[str]] = ()
-    #: Digest of the code of a user's space, taken when it is registered; empty for asvit's own.
-    source: str = ""
 
     @property
     def size(self) -> int:
@@ -280,7 +277,6 @@ def register_space(cls: type[S]) -> type[S]:
             architectures.
     """
     space = cls()
-    space.source = source_of([cls])
     twins = [
         other.name
         for other in SPACES.values()

@@ -160,9 +160,3 @@ class UnionSpace(SearchSpace):
 def members_of(space: SearchSpace) -> Sequence[SearchSpace]:
     """The spaces that a space consists of."""
     return [SPACES[name] for name in space.members] if isinstance(space, UnionSpace) else [space]
-
-
-def sources_of_spaces(spaces: Iterable[SearchSpace]) -> dict[str, str]:
-    """Digests of the users' own spaces that ``spaces`` consist of, by name."""
-    own = (member for space in spaces for member in members_of(space))
-    return {space.name: space.source for space in own if space.source}

@@ -55,7 +55,7 @@ def test_help_ends_in_the_options_with_their_defaults() -> None:
     names = re.findall(r"^    (\w+): ", options, re.MULTILINE)
     own = ["architecture", "workers"]
     assert [*own, *names] == list(inspect.signature(asvit.run_scaling).parameters)
-    assert "    width_multiple: Round new widths to multiples of N; 4 is what the " in options
+    assert "    width_multiple: Round new widths to multiples of N. Default: " in options
     assert "    points: Points on the circle. Default: ``10``.\n" in options
 
 

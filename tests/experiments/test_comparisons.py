@@ -14,7 +14,7 @@ from scipy import stats
 
 import asvit
 from asvit.architectures.genotype import Genotype
-from asvit.reference import load_reference
+from asvit.reference import load_reference, stored
 from asvit.reference.result import CorrelationResult
 from asvit.runs import lifecycle
 from asvit.spaces.architectures import build_on_meta
@@ -27,7 +27,6 @@ from experiments import (
     compare_psvit,
     compare_rules,
     kinds,
-    ranking,
     study_fidelity,
     study_measures,
     tau_table,
@@ -255,14 +254,13 @@ def test_rules_and_growth_to_one_budget_are_trained(
     line = "--growths 2 --trainings 1 --budget 700K --table table.csv"
     printed = script(compare_rules.main, line).splitlines()
     rows = read_rows("table.csv")
-    kinds = [kind for kind in compare_rules.GROWTHS for _ in range(2)]
-    kinds += [compare_rules.AT_RANDOM] * 3
+    kinds = [compare_rules.GROWN] * 2 + [compare_rules.AT_RANDOM] * 3
     assert [row["kind"] for row in rows] == [*kinds, *RULES]
     for row in rows:
         params = asvit.cost(row["architecture"], 32, compare_rules.CLASSES).params
-        assert 0.9 * 700_000 <= params <= 700_000 or row["kind"] == "depth"
+        assert 0.9 * 700_000 <= params <= 700_000
     assert len(taught) == len({row["architecture"] for row in rows})
-    assert any(line.startswith("| grown than shape | ") for line in printed)
+    assert any(line.startswith("| grown than compound | ") for line in printed)
     assert script(compare_rules.main, f"{line} --print").splitlines() == printed[len(rows) :]
 
 
@@ -309,14 +307,15 @@ def test_the_table_has_every_measure_and_target(script: Script) -> None:
 
 @pytest.mark.usefixtures("_table")
 def test_the_values_of_a_table_are_stored(monkeypatch: pytest.MonkeyPatch, script: Script) -> None:
-    Path("measures").mkdir()
-    monkeypatch.setattr(ranking, "MEASURES", Path("measures"))
+    Path("measured").mkdir()
+    monkeypatch.setattr(stored, "FOLDER", Path("measured"))
     script(tau_table.main, "--reference tiny.csv --preset quick --proxy naswot --store")
     (folder,) = Path("runs/tau-table/tiny").iterdir()
     measures = CorrelationResult.read(folder).values.measures
-    stored = ranking.stored_values(load_reference("tiny.csv"))
-    assert {"params", "naswot"} < stored.keys() == measures.keys()
-    for name, values in stored.items():
+    found, how = stored.stored_values(load_reference("tiny.csv"))
+    assert how == "32 px, 1 network each"
+    assert {"params", "naswot"} < found.keys() == measures.keys()
+    for name, values in found.items():
         assert values == pytest.approx(measures[name], rel=1e-5, nan_ok=True)
 
 

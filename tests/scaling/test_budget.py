@@ -3,7 +3,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proxies import Cost
@@ -67,6 +67,7 @@ def test_what_is_no_number_from_1(text: str | int) -> None:
 
 
 @given(st.sampled_from(["params", "macs", "latency"]), st.integers(1, 10**17))
+@example("latency", 4_498_464_264_666_971)  # more digits than a float has
 def test_the_text_of_a_budget_is_read_back(unit: str, amount: int) -> None:
     assert Budget.parse(str(Budget(unit, amount))) == Budget(unit, amount)
 

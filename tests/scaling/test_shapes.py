@@ -1,3 +1,6 @@
+from fractions import Fraction
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,10 +39,12 @@ def test_multiples_too_coarse_for_the_factors_still_let_the_width_grow() -> None
     assert {shape.width for shape in proposals(Shape((1,), 2))} == {2, 3}
 
 
-def test_halves_go_up_whatever_floats_make_of_them() -> None:
-    assert [s.width for s in proposals(Shape((1,), 30), factors=[1.15])] == [35]  # 34.5
-    assert [s.width for s in proposals(Shape((1,), 10), factors=[1.05])] == [11]  # 10.5
-    assert [s.width for s in proposals(Shape((1,), 33), multiple=8)] == [33, 40]
+@pytest.mark.parametrize("width", range(32, 184, 4))
+def test_halves_go_to_even_whatever_floats_make_of_them(width: int) -> None:
+    # As the released code rounds the quarter: 10.5 of 40 to 10, 34.5 of 120 to 34, 38.5 of 140.
+    exact = (Fraction(width, 4) * Fraction(100 + more, 100) for more in (5, 10, 15, 20))
+    found = proposals(Shape((1,), width), multiple=4)
+    assert [shape.width for shape in found] == sorted({4 * round(value) for value in exact})
 
 
 @given(SHAPES, st.sampled_from([1, 2, 4, 8]))

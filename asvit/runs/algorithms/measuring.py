@@ -20,7 +20,6 @@ from asvit.executors import Workers
 from asvit.executors.placement import cluster_of, device_of, gpu_models
 from asvit.reference import ReferenceTable, load_reference
 from asvit.runs.checks import check_stay
-from asvit.runs.measurement_pool import with_kernel
 from asvit.runs.measuring_run import MeasuringRun
 from asvit.runs.run import J, R, S, imported
 from proxies import PROXIES
@@ -54,8 +53,9 @@ def with_timing(versions: Mapping[str, str], folder: Path, device: str) -> Mappi
 class MeasuringAlgorithm(MeasuringRun[S, R, J]):
     """A run that measures, and whose measures a reference table can judge."""
 
-    # Imports scikit-learn, which runs without a table do without.
+    # Import SciPy and scikit-learn, which a run does without until it ends.
     _reliability = imported("asvit.runs.algorithms.correlation:reliability")
+    _stored_reliability = imported("asvit.reference.stored:stored_reliability")
 
     @property
     def judged(self) -> bool:
@@ -99,12 +99,12 @@ class MeasuringAlgorithm(MeasuringRun[S, R, J]):
         check_stay(self, {} if self.table is None else {"the table": self.table.path})
 
     def versions(self, stored: Mapping[str, str] | None) -> Mapping[str, str]:
-        """As the base does, with what all sessions measure with on a CPU: a kernel, a processor.
+        """As the base does, with the processor that times are taken on.
 
         Raises:
             ValueError: As :func:`with_timing`.
         """
-        current = with_kernel(stored)
+        current = super().versions(stored)
         device = cast("Any", self.settings).device
         if self._times_here or are_times(self.measures, device, self.workers):
             return with_timing(current, self.folder, device)
@@ -122,9 +122,15 @@ class MeasuringAlgorithm(MeasuringRun[S, R, J]):
         return gpu_models(device, self.workers)
 
     def conclude(self, store: J, result: R) -> R:
-        """Correlate the measures with the table, if there is one."""
-        if self.table is None or not self.judged:
+        """Tell how well the measures rank a table: the one that was named, or a bundled one."""
+        judged: Any = result
+        if not self.judged:
             return result
+        if self.table is None:
+            if judged.reliability is not None or not result.provenance.get("images"):
+                return result  # a function of the caller has no images
+            stored = self._stored_reliability(self.judge, self.measures)
+            return cast("R", replace(judged, reliability=stored))
         table, settings = self.table, cast("Any", self.settings)
 
         def tell(progress: Progress) -> None:
@@ -140,7 +146,6 @@ class MeasuringAlgorithm(MeasuringRun[S, R, J]):
             start=store.start_values,
             fresh=self.fresh,
         )
-        judged: Any = result
         if to_json(verdict) == to_json(judged.reliability):  # NaN differs from itself
             return result
         whole: R = replace(judged, reliability=verdict)

@@ -11,22 +11,22 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
+from asvit.architectures.genotype import EXAMPLE
 from asvit.core.console import count, number, short
-from asvit.core.continuing import warn_of_changes
 from asvit.core.files import write_text
 from asvit.core.latency_settings import pass_options
 from asvit.core.progress import Progress, Tell, image_progress
-from asvit.core.run_files import CANDIDATES, RESULT, SERIES
+from asvit.core.run_files import CANDIDATES, SERIES
 from asvit.core.settings import WrongOption, wrong_option
 from asvit.data.training_sets import class_count
-from asvit.growth.journal import GrowthJournal, Timed, code_of
+from asvit.growth.journal import GrowthJournal, Timed
 from asvit.growth.result import ScaleResult
 from asvit.growth.seed import GrowthSeed, find_growable
 from asvit.growth.settings import ScaleSettings
 from asvit.runs.algorithms.measuring import MeasuringAlgorithm
 from asvit.runs.architectures import find_architecture, text_of
 from asvit.runs.estimate import Remaining, with_example
-from asvit.runs.folder import newest_run, remove_files
+from asvit.runs.folder import newest_run
 from asvit.runs.lifecycle import (
     check_settings,
     earlier_result,
@@ -43,8 +43,6 @@ from asvit.runs.measurement_pool import (
 )
 from asvit.runs.scaling import ScaleRun
 from asvit.runs.timing import fresh_latency, latency
-from asvit.search.result import SearchResult
-from asvit.spaces.architectures import find
 from proxies import Score
 from proxies.latency import CAREFUL
 from proxies.messages import first_line
@@ -72,10 +70,12 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
             texts = {text_of(each) for each in architectures if each is not None}
         if len(texts) > 1:
             raise WrongOption(f"two architectures, {' and '.join(sorted(texts))}; give one")
-        text = next(iter(texts), None)
-        if text is None:
-            values["seed_run"] = newest_run("search")
-            text = _seed_of(values["seed_run"])
+        text = next(iter(texts), "")
+        # Refuses wrong options before any run is looked for.
+        super().make(preset, **values, architecture=text or EXAMPLE)
+        if not texts:
+            text = str(newest_run("search"))
+            values["implied"] = {"architecture": text}
         with wrong_option():
             start = find_architecture(text)
             _, architecture = find_growable(start.text)
@@ -128,16 +128,6 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
     def load(self) -> Mapping[str, Any]:
         """Images and device."""
         return {"images": dict(self.context.provenance), "device": self.context.device}
-
-    @property
-    def code(self) -> Mapping[str, str]:
-        """As the base has it: of the measures and of the space."""
-        return code_of(self.settings)
-
-    def take_changed(self, code: Sequence[str]) -> None:
-        """Remove the result, which is of other code, and measure anew."""
-        warn_of_changes(code, "every network")
-        remove_files(self.folder, [RESULT])
 
     def execute(self, store: GrowthJournal, tell: Tell) -> ScaleResult:
         """Grow to the largest budget."""
@@ -211,7 +201,6 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
             self.growable.cost,
             depths=start.depths,
             width=start.width,
-            expansions=start.expansions,
             budget=settings.targets[-1],
             rule=settings.by_hand,
             budgets=settings.targets[:-1] if settings.by_hand else (),
@@ -246,19 +235,6 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
         if done and stored_result(self, store) is not None:
             return Remaining(done, 0)
         return with_example(Remaining(done, None), self._first_job(), s, self.workers)
-
-
-def _seed_of(run: Path) -> str:
-    """The architecture that the search in ``run`` ended in."""
-    result = SearchResult.read(run / RESULT)
-    try:
-        find(result.seed_architecture)
-    except ValueError as error:
-        raise ValueError(
-            f"the seed of {run}, a search of space {result.settings.space!r}, is not an "
-            f"architecture that is known here ({error}); name another one with --arch"
-        ) from error
-    return result.seed_architecture
 
 
 def _share(event: GrowthEvent) -> float:
@@ -296,7 +272,6 @@ def _progress(event: GrowthEvent, last: Sequence[Step], resumed: float = 0.0) ->
 def _model(step: Step) -> str:
     """The model that a step ended in, in a few words."""
     chosen = step.chosen
-    sizes = {"depths": chosen.depths, "width": [chosen.width], "expansions": chosen.expansions}
-    shape = " ".join(f"{name} {','.join(map(str, of))}" for name, of in sizes.items() if of)
+    shape = f"depths {','.join(map(str, chosen.depths))} width {chosen.width}"
     values = (f"{short(name)} {number(score.value)}" for name, score in chosen.scores.items())
     return f"{shape} ({count(chosen.cost.params)} params, {', '.join(values)})"

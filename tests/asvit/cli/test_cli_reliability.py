@@ -25,6 +25,7 @@ def test_a_run_ends_with_how_far_its_measures_can_be_trusted(table: Path, tmp_pa
     command = [*SCALE, "--out", folder, "--json"]
     first = run(*command)
     assert first.exit_code == 0, first.stderr
+    first_lines = first.stderr.splitlines()
     result = run(*command, "--reference", table)
     assert result.exit_code == 0, result.stderr
     lines = result.stderr.splitlines()
@@ -33,7 +34,10 @@ def test_a_run_ends_with_how_far_its_measures_can_be_trusted(table: Path, tmp_pa
     assert any(line.startswith("How the measures rank mine, top1") for line in lines)
     data = strict(result.stdout)
     told = data.pop("reliability")
-    assert data == strict(first.stdout)
+    before = strict(first.stdout)
+    assert before.pop("reliability")["reference"] == "asvit-sizes"
+    assert data == before
+    assert any(line.startswith("How the measures rank asvit-sizes") for line in first_lines)
     assert strict((folder / "result.json").read_text())["reliability"] == told
     assert (folder / told["folder"] / "report.html").exists()
     page = (folder / "report.html").read_text(encoding="utf-8")

@@ -32,9 +32,9 @@ def test_scale_tells_people_on_stderr(finished: Any) -> None:
     _, result = finished("scale")
     lines = result.stderr.splitlines()
     assert lines[0].startswith(f"growing {SEED} (--arch) to 2M: 1 network each, 32 px, device cpu")
-    # On a slow machine a step has several lines, one a minute.
-    steps = {line.split()[1] for line in lines if line.startswith("step ") and "ETA" in line}
-    assert len(steps) == len(strict(result.stdout)["steps"])
+    # A line for every twentieth of the way, and on a slow machine one a minute.
+    steps = [line.split()[1] for line in lines if line.startswith("step ") and "ETA" in line]
+    assert steps[-1] == str(strict(result.stdout)["steps"][-1]["step"])
     assert any(line.startswith("nearest to 1.5M: step ") for line in lines)
 
 
@@ -58,9 +58,6 @@ def test_the_state_of_a_step_in_words() -> None:
     assert (going_on.done, progress_of(event(), [STEP]).done) == (1, 2)
     small = replace(STEP, chosen=replace(STEP.chosen, cost=Cost(57_380, 107_300)))
     assert "(57.4K params," in progress_of(event(chosen=small), [small]).state
-    expanded = replace(STEP, chosen=replace(STEP.chosen, expansions=(2, 3, 4, 6)))
-    state = progress_of(event(chosen=expanded), [expanded]).state
-    assert state == words.replace("width 35", "width 35 expansions 2,3,4,6")
 
 
 def test_the_time_left_is_a_geometric_series() -> None:

@@ -39,10 +39,6 @@ def test_a_value_that_is_not_allowed_is_named(given_: dict[str, Any], message: s
     ("given_", "message"),
     [
         ({"rule": "width", "width_multiple": 4}, "leave out width_multiple=4"),
-        (
-            {"rule": "width", "grow": "depth,width,expansion"},
-            "rule 'width' says what grows; leave out grow=",
-        ),
         ({"latency_batch": 4}, "latency_batch is for times such as 12ms, not for a budget of 88M"),
         ({"latency_runtime": "onnx"}, "latency_runtime is for times such as 12ms"),
         ({"latency_command": "time {onnx}"}, "latency_command is for times such as 12ms"),
@@ -51,10 +47,3 @@ def test_a_value_that_is_not_allowed_is_named(given_: dict[str, Any], message: s
 def test_what_a_growth_would_ignore_is_refused(given_: dict[str, Any], message: str) -> None:
     with pytest.raises(WrongOption, match=re.escape(message)):
         ScaleRun.make(architecture=SEED, **given_)
-
-
-@pytest.mark.parametrize(("name", "value"), [("grow", "depth,width,expansion"), ("rule", "shape")])
-def test_what_would_grow_expansions_is_named_where_there_are_none(name: str, value: str) -> None:
-    run = ScaleRun.make(architecture="shift:1,1,1,1|2|12|1|48", **{name: value})
-    with pytest.raises(ValueError, match=f"leave out {name}='{value}'"):
-        run.check()

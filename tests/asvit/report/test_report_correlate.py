@@ -148,13 +148,28 @@ RANKED = {
 
 def test_how_far_to_trust_the_measures_of_a_run() -> None:
     assert list(rank_table(None)) == []
-    table, reason, line = rank_table(from_json(RANKED, Reliability))
+    table, reason, sentence, line = rank_table(from_json(RANKED, Reliability))
     assert table.title == "How the measures rank mine, top1; noise ceiling 0.900"
     assert [row[0] for row in table.rows] == ["length_distortion", BOTH, "params"]
     assert str(table.rows[0][3]).startswith("0.603 [")
     assert reason == f"{BOTH}: 3 row(s) only"
-    assert line.startswith("of nine; 9 architectures, measured as the run measured")
+    assert sentence == f"{BOTH} does not rank these architectures."
+    assert line.startswith("of nine; 9 architectures, the last row is the best count; measured as")
     assert line.endswith("all of it is in correlate-mine-12")
+
+
+@pytest.mark.parametrize(
+    ("interval", "words"),
+    [
+        ([0.1, 0.9], "in about 80 % of pairs (55 to 95)."),
+        ([-0.1, 0.9], "in about 80 % of pairs (45 to 95), not shown to be better than chance."),
+    ],
+)
+def test_tau_is_told_as_a_share_of_pairs(interval: list[float], words: str) -> None:
+    stored = {**RANKED, "measures": [{**FOUND, "tau": 0.6, "tau_interval": interval}]}
+    _, sentence, line = rank_table(from_json({**stored, "scores": "32 px"}, Reliability))
+    assert sentence.endswith(words)
+    assert "stored scores (32 px); --reference mine measures the table as the run does" in line
 
 
 def test_without_a_count_or_a_ceiling_there_is_no_word_of_them() -> None:

@@ -147,19 +147,6 @@ def test_a_candidate_with_several_more_blocks_is_of_no_stage(depths: tuple[int, 
     assert axes.get_legend_handles_labels()[1] == ["several more", "chosen"]
 
 
-@pytest.mark.parametrize(
-    ("grow", "words"),
-    [("depth,width", "width alone"), ("depth,width,expansion", "no more blocks")],
-)
-def test_candidates_without_more_blocks_say_what_grew(
-    result: ScaleResult, grow: str, words: str
-) -> None:
-    settings = ScaleSettings(SEED, budgets="3M,5M", grow=grow)
-    *_, clouds = draw.pictures(replace(result, settings=settings))
-    names = {text for text in ("width alone", "no more blocks") if text in clouds.svg}
-    assert names == {words}
-
-
 def test_steps_without_a_cloud_are_told(result: ScaleResult) -> None:
     series = [row(step, (1 + step, 1, 1, 1), 32 + step) for step in range(40)]
     for rows, told in ((series, True), (series[:3], False)):

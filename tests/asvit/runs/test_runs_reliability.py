@@ -13,6 +13,7 @@ from PIL import Image
 from asvit.core.versions import versions
 from asvit.growth.result import ScaleResult
 from asvit.reference import ReferenceTable, load_reference
+from asvit.reference.stored import stored_reliability
 from asvit.runs.algorithms.correlation import reliability
 from asvit.runs.correlation import run_correlation
 from asvit.runs.measurement_pool import EvalContext
@@ -84,9 +85,26 @@ def test_a_run_is_the_same_with_and_without(
     assert len(measured) == len(ARCHITECTURES)
     assert tables(tmp_path / "without") == tables(tmp_path / "with")
     before, after = without.to_json(), judged.to_json()
-    assert "reliability" not in before
     assert after.keys() == {*before, "reliability"}
     assert before["settings"] == after["settings"]
+
+
+def test_by_default_scores_that_come_with_a_table_judge_the_measures(
+    table: ReferenceTable, tmp_path: Path, measured: list[Any]
+) -> None:
+    first = scale(out=tmp_path / "run")
+    assert first.reliability == stored_reliability("asvit-sizes", MEASURES)
+    again = scale(out=tmp_path / "run")
+    assert again.to_json() == first.to_json()
+    told = scale(out=tmp_path / "run", reference=table).to_json()
+    assert told["reliability"]["reference"] == "mine"
+    # Once a table was named, its word stays.
+    assert scale(out=tmp_path / "run").to_json() == told
+    assert len(measured) == len(ARCHITECTURES)
+
+
+def test_values_of_a_function_are_not_judged(tmp_path: Path) -> None:
+    assert search(out=tmp_path).reliability is None
 
 
 def test_what_is_told_is_what_the_table_says_of_the_run_s_own_measures(
@@ -126,7 +144,9 @@ def test_a_finished_run_asked_later_only_measures_the_table(
         assert len(measured) == len(ARCHITECTURES)
         changed = {**judged.to_json()}
         del changed["reliability"]
-        assert changed == first.to_json()
+        before = first.to_json()
+        before.pop("reliability", None)
+        assert changed == before
         # Once more, with and without the table: nothing is measured, nothing is lost.
         kept = (tmp_path / "run" / "result.json").stat().st_mtime_ns
         for reference in ({"reference": table}, {}):

@@ -169,7 +169,7 @@ def test_limits_apply_to_networks_of_the_depths_that_are_asked_for(
 @pytest.mark.parametrize(
     ("depths", "told"),
     [
-        ((1, 2), "depths has 2 value"),
+        ((1, 2), "depth has 2 value"),
         ("1,2,3,x", "such as 2,2,6,2, got '1,2,3,x'"),
         (7, "such as 2,2,6,2, got 7"),
         ((1.5, 1, 1, 1), "such as 2,2,6,2, got"),

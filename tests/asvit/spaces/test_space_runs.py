@@ -20,7 +20,7 @@ CELLS = "bs----|b-----|------"
 PSVIT = {"count_size": 32, "ratio": 0.5, "budget": "90K"}
 # Space -> an architecture of it, and the settings of a scaling.
 SCALINGS = {
-    "shiftvit": (ARCHITECTURE, {"budget": "300K,400K"}),
+    "shiftvit": (ARCHITECTURE, {"budget": "300K,600K"}),
     "psvit1d": (f"psvit1d:{CELLS}|12", PSVIT),
     "psvit2d": (f"psvit2d:{CELLS}|12", PSVIT),
 }

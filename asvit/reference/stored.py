@@ -1,0 +1,95 @@
+"""How well measures rank a bundled table, by scores that come with it: it costs a run no time."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asvit.reference.findings import NO_INTERVAL, RankedMeasure, Reliability
+from asvit.reference.loading import load_reference
+from asvit.reference.query import counts
+from asvit.reference.schema import read_sheet
+from asvit.reference.settings import PLUS, direction, parts
+from asvit.reference.statistics import best_count, correlate, oriented, ranked
+from asvit.reference.table import ReferenceTable
+
+#: Scores of tables, a file for each, written by ``python -m experiments.tau_table --store``.
+FOLDER = Path(__file__).with_name("measured")
+
+
+def stored_values(table: ReferenceTable) -> tuple[dict[str, NDArray[np.float64]], str]:
+    """Every stored measure and count of a table, ``[rows]`` each, and how they were measured.
+
+    A value is NaN where the measure failed.
+    """
+    sheet = read_sheet(FOLDER / f"{table.name}.csv")
+    lines = {row.cells["architecture"]: row.cells for row in sheet.rows}
+    rows = [lines[text] for text in table.architectures]
+    values = {
+        name: np.array([float(row[name] or "nan") for row in rows])
+        for name in sheet.columns
+        if name != "architecture"
+    }
+    return values, sheet.provenance["measured"]
+
+
+def stored_reliability(name: str, measures: Sequence[str]) -> Reliability:
+    """How well measures, and the sum of their ranks, order the bundled table ``name``.
+
+    Measures without stored scores, such as the user's own, have a reason in place of a tau.
+    """
+    table = load_reference(name)
+    target = table.target()
+    values, how = stored_values(table)
+    accuracies = np.asarray(table.accuracies[target.name])
+    columns = {
+        count.name: oriented(values[count.name], count.better)
+        for count in counts()
+        if count.name in values
+    }
+
+    def rank(measure: str) -> RankedMeasure:
+        better = direction(measure)
+        if unknown := [part for part in parts(measure) if part not in values]:
+            reason = f"no scores of {', '.join(unknown)} come with table {name}"
+            return _unranked(measure, reason)
+        own = ranked(values, measure, range(len(table)))
+        found = correlate(own, accuracies, better=better, counts=columns, within=False)
+        return RankedMeasure(
+            measure=measure,
+            better=better,
+            n=found.n,
+            dropped=found.dropped,
+            tau=found.tau,
+            tau_interval=found.tau_interval,
+            difference=found.difference,
+            difference_interval=found.difference_interval,
+            reason=found.reason,
+        )
+
+    rival, _ = best_count(columns, accuracies)
+    return Reliability(
+        reference=name,
+        digest=table.digest,
+        target=target.name,
+        description=target.description,
+        noise_ceiling=target.noise_ceiling,
+        rows=len(table),
+        folder="",
+        scores=how,
+        measures=tuple(map(rank, with_sum(measures))),
+        best_count=rank(rival),
+    )
+
+
+def with_sum(measures: Sequence[str]) -> list[str]:
+    """The measures of a run, and the sum of the ranks by all that have a direction."""
+    ranked_by = [name for name in measures if direction(name) != "reported"]
+    return [*measures, *([PLUS.join(ranked_by)] if len(ranked_by) > 1 else [])]
+
+
+def _unranked(measure: str, reason: str) -> RankedMeasure:
+    nan = float("nan")
+    better = direction(measure)
+    return RankedMeasure(measure, better, 0, 0, nan, NO_INTERVAL, nan, NO_INTERVAL, reason)
