@@ -6,7 +6,16 @@ Importing this package is cheap; torch is imported with the names that need it.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from proxies.registry import PROXIES, Inputs, Proxy, Readings, Score, combine, get_proxy
+from proxies.registry import (
+    PROXIES,
+    Inputs,
+    Proxy,
+    Readings,
+    Score,
+    combine,
+    get_proxy,
+    register_measure,
+)
 
 if TYPE_CHECKING:
     from proxies.activations import (
@@ -75,7 +84,17 @@ _DEFINED_IN = {
 }
 _LAZY = {name: module for module, names in _DEFINED_IN.items() for name in names}
 
-__all__ = ["PROXIES", "Inputs", "Proxy", "Readings", "Score", "combine", "get_proxy", *_LAZY]
+__all__ = [
+    "PROXIES",
+    "Inputs",
+    "Proxy",
+    "Readings",
+    "Score",
+    "combine",
+    "get_proxy",
+    "register_measure",
+    *_LAZY,
+]
 
 
 def __getattr__(name: str) -> object:

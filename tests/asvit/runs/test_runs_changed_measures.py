@@ -29,15 +29,13 @@ from tests.asvit.runs.fakes import (
 
 CODE = """\
 import proxies
-from proxies.registry import register
 
 CALLS = []
 
-def value(model, inputs):
+@proxies.register_measure("d", name="mine")
+def value(model):
     CALLS.append(model)
     return float({factor} * sum(p.numel() for p in model.parameters()))
-
-register(proxies.Proxy(name="mine", description="d", better="higher", paper="none", value=value))
 """
 SPACE_CODE = """\
 from torch import nn
