@@ -6,7 +6,16 @@ Importing this package is cheap; torch is imported with the names that need it.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from proxies.registry import PROXIES, Inputs, Proxy, Readings, Score, combine, get_proxy
+from proxies.registry import (
+    PROXIES,
+    Inputs,
+    Proxy,
+    Readings,
+    Score,
+    combine,
+    get_proxy,
+    register_measure,
+)
 
 if TYPE_CHECKING:
     from proxies.activations import (
@@ -30,7 +39,6 @@ if TYPE_CHECKING:
     from proxies.expansion import curve_velocity as curve_velocity
     from proxies.expansion import extrinsic_curvature as extrinsic_curvature
     from proxies.expansion import gauss_map_length as gauss_map_length
-    from proxies.expansion import gauss_map_speed as gauss_map_speed
     from proxies.expansion import length_distortion as length_distortion
     from proxies.ntk import ntk_condition_number as ntk_condition_number
     from proxies.ntk import ntk_matrix as ntk_matrix
@@ -65,7 +73,6 @@ _DEFINED_IN = {
         "curve_velocity",
         "extrinsic_curvature",
         "gauss_map_length",
-        "gauss_map_speed",
         "length_distortion",
     ],
     "ntk": ["ntk_condition_number", "ntk_matrix", "ntk_spectrum"],
@@ -75,7 +82,17 @@ _DEFINED_IN = {
 }
 _LAZY = {name: module for module, names in _DEFINED_IN.items() for name in names}
 
-__all__ = ["PROXIES", "Inputs", "Proxy", "Readings", "Score", "combine", "get_proxy", *_LAZY]
+__all__ = [
+    "PROXIES",
+    "Inputs",
+    "Proxy",
+    "Readings",
+    "Score",
+    "combine",
+    "get_proxy",
+    "register_measure",
+    *_LAZY,
+]
 
 
 def __getattr__(name: str) -> object:

@@ -8,10 +8,9 @@ measure, complexity, is the number of multiply-adds: see :mod:`proxies.counts`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import lru_cache, partial
 from itertools import pairwise
 from typing import Any, cast
 
@@ -20,94 +19,91 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge, get_gradient_edge
+from torch.utils.hooks import RemovableHandle
 
-from proxies.features import evaluating, input_for, is_norm
-from proxies.functional import InterceptOperations, Operation, network_output
+from proxies.features import evaluating, input_for, is_norm, reference_tensor
+from proxies.functional import network_output
 from proxies.memory import to_host
+from proxies.registry import register_measure
+from proxies.samples import repeatable_images
 from proxies.structure import feed_forward_after_attention, first_map, residual_blocks
 
 
-def az_expressivity(model: nn.Module, images: Tensor) -> float:
+@register_measure(
+    "how isotropic features are, summed over blocks",
+    paper="AZ-NAS, arXiv:2403.19232",
+    check=repeatable_images,
+)
+def az_expressivity(model: nn.Module, noise: Tensor) -> float:
     """Expressivity: how isotropic features are, summed over primary blocks.
 
     For each block, the entropy in nats of the eigenvalues of the feature's covariance over
-    positions, normalised to sum to 1; at most ``ln(channels)``. Higher is better. One forward pass
-    and one eigendecomposition per primary block, in float64.
+    positions, normalised to sum to 1; at most ``ln(channels)``. One forward pass and one
+    eigendecomposition per primary block, in float64.
 
     Args:
         model: A network with a list of blocks, see :func:`proxies.structure.residual_blocks`.
-        images: ``[n, C, H, W]``; the paper draws 64 images of standard normal noise.
+        noise: Images ``[n, C, H, W]``; the paper draws 64 of standard normal noise.
 
     Raises:
         ValueError: If the model has no list of blocks, a block does not return one feature map, or
             a feature is the same at every position or not finite.
-
-    References:
-        Lee and Ham 2024, AZ-NAS, arXiv:2403.19232.
-
-    Example:
-        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
-        >>> images = torch.randn(4, 3, 32, 32)
-        >>> proxies.az_expressivity(network, images) > 0
-        True
     """
-    return float(_entropies(model, images).sum())
+    return float(_entropies(model, noise).sum())
 
 
-def az_progressivity(model: nn.Module, images: Tensor) -> float:
+@register_measure(
+    "smallest gain in expressivity from block to block",
+    paper="AZ-NAS, arXiv:2403.19232",
+    check=repeatable_images,
+)
+def az_progressivity(model: nn.Module, noise: Tensor) -> float:
     """Progressivity: the smallest gain in expressivity from one primary block to the next.
 
-    In nats; higher is better. The paper omits it for vision transformers. Arguments, cost, errors
-    and source as :func:`az_expressivity`; at least two primary blocks are needed.
-
-    Example:
-        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
-        >>> images = torch.randn(4, 3, 32, 32)
-        >>> score = proxies.az_progressivity(network, images)
+    In nats. The paper omits it for vision transformers. Arguments, cost, errors and source as
+    :func:`az_expressivity`; at least two primary blocks are needed.
     """
-    entropies = _entropies(model, images)
+    entropies = _entropies(model, noise)
     if len(entropies) < 2:
         raise ValueError(f"{type(model).__name__} has one primary block; at least 2 are needed")
     return float(entropies.diff().min())
 
 
-def az_trainability(model: nn.Module, images: Tensor, *, seed: int = 0) -> float:
+@register_measure(
+    "how closely blocks preserve the norm of gradients",
+    paper="AZ-NAS, arXiv:2403.19232",
+    check=repeatable_images,
+)
+def az_trainability(model: nn.Module, noise: Tensor, *, seed: int = 0) -> float:
     """Trainability: how closely the primary blocks preserve the norm of gradients.
 
     The mean of ``2 − σ − 1/σ`` over all primary blocks but the first; at most 0, for σ = 1. σ is
     the spectral norm of the block's Jacobian, channels by channels, estimated by
     ``A = mean over positions of g_in g_outᵀ`` with ``g_out`` drawn from ±1 and ``g_in`` its
     backpropagated gradient. If a convolutional block has a stride, the input positions of an
-    output position count as channels. Dimensionless; higher is better. One forward and one
-    backward pass, without weight gradients, and one eigendecomposition per block.
+    output position count as channels. Dimensionless. One forward and one backward pass, without
+    weight gradients, and one eigendecomposition per block.
 
     The Jacobian of a block begins at its own input: layers between blocks that change the size of
     the map are left out, as are blocks that change the number of tokens. The authors' code also
     leaves out blocks that are exactly the identity, and adds 1e-6 to σ in the quotient; their
-    formula does neither. Arguments as :func:`az_expressivity`, and the seed of the signs.
+    formula does neither. Arguments as :func:`az_expressivity`; the seed of the signs is the next
+    one after ``seed``, which is that of the noise.
 
     Raises:
         ValueError: As :func:`az_expressivity`, if there is no Jacobian but the first block's, or
             if no gradient passes a block, or one that is not finite.
-
-    References:
-        Lee and Ham 2024, AZ-NAS, arXiv:2403.19232.
-
-    Example:
-        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
-        >>> images = torch.randn(4, 3, 32, 32)
-        >>> proxies.az_trainability(network, images, seed=0) <= 0
-        True
     """
-    images = input_for(model, images)
-    generator = torch.Generator(images.device).manual_seed(seed)
+    # Another seed than that of the noise.
+    generator = torch.Generator(reference_tensor(model).device).manual_seed(seed + 1)
     squares: list[Tensor | None] = []
 
     def backward(features: list[BlockFeature]) -> None:
         squares.extend(_squared_jacobian(*pair, generator) for pair in pairwise(features))
 
     with evaluating(model), torch.enable_grad(), watch_blocks(model, backward):
-        network_output(model, images)
+        network_output(model, input_for(model, noise))
     jacobians = to_host([square for square in squares[1:] if square is not None])
     if not jacobians:
         raise ValueError(f"{type(model).__name__} has no Jacobian but the first primary block's")
@@ -136,9 +132,6 @@ def az_nas_aggregate(*measures: ArrayLike) -> NDArray[np.float64]:
     Raises:
         ValueError: If there is no measure, or their lengths differ.
 
-    References:
-        Lee and Ham 2024, AZ-NAS, arXiv:2403.19232.
-
     Example:
         >>> expressivity, trainability = [3.0, 1.0, 2.0], [0.1, 0.2, 0.3]
         >>> proxies.az_nas_aggregate(expressivity, trainability).round(2)
@@ -157,21 +150,6 @@ def az_nas_aggregate(*measures: ArrayLike) -> NDArray[np.float64]:
     ranks = rankdata(table[:, ranked], axis=1)
     scores[ranked] = np.log(ranks / ranked.sum()).sum(axis=0)
     return scores
-
-
-def standard_normal_like(images: Tensor, seed: int) -> Tensor:
-    """Standard normal noise in the shape of the images, the input of AZ-NAS's measures.
-
-    In float32: integers would truncate it.
-    """
-    return _noise(images.shape, seed, images.device).clone()
-
-
-@lru_cache(maxsize=8)
-def _noise(shape: torch.Size, seed: int, device: torch.device) -> Tensor:
-    """Drawn on the CPU and copied to a device once, not for every measure of every network."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(shape, generator=generator).to(device)
 
 
 def _entropies(model: nn.Module, images: Tensor) -> Tensor:
@@ -219,7 +197,7 @@ def _squared_jacobian(
     """The smaller of ``AᵀA`` and ``AAᵀ``; None if positions do not correspond."""
     signs = torch.empty_like(after.tensor, requires_grad=False).bernoulli_(generator=generator)
     g_out = signs.mul_(2).sub_(1)
-    g_in = torch.autograd.grad(after.tensor, before.tensor, g_out, retain_graph=True)[0]
+    g_in = torch.autograd.grad(after.tensor, before.source, g_out, retain_graph=True)[0]
     if before.channels_first and after.channels_first and g_in.shape != g_out.shape:
         stride, rest = divmod(g_in.shape[-1], g_out.shape[-1])
         if rest or g_in.shape[-2] != stride * g_out.shape[-2]:
@@ -238,7 +216,13 @@ class BlockFeature:
     """Input or output of a primary block, ``[n, channels, H, W]`` or ``[n, ..., channels]``."""
 
     tensor: Tensor
+    source: Tensor | GradientEdge  # what autograd differentiates with respect to
     channels_first: bool
+
+    @classmethod
+    def of(cls, x: Tensor, module: nn.Module, source: Tensor | GradientEdge) -> BlockFeature:
+        """What goes into or comes out of a module: convolutions take channels first."""
+        return cls(x, source, x.ndim == 4 and isinstance(first_map(module), nn.Conv2d))
 
     def rows(self, x: Tensor) -> Tensor:
         """Reshape a tensor of the same layout to ``[positions, channels]``."""
@@ -252,102 +236,74 @@ Visit = Callable[[list[BlockFeature]], None]
 def watch_blocks(model: nn.Module, visit: Visit) -> Iterator[None]:
     """Inside, call ``visit`` with the features of each block at the end of its forward pass.
 
-    These are the input of the block, the sum between its attention and feed-forward parts if it
-    has both, and its output. Blocks are detached from each other, so that the graph holds the
+    These are the input of the block, what its feed-forward part adds to if the block has attention
+    before it, and its output. Blocks are detached from each other, so that the graph holds the
     activations of one block at a time.
     """
-    blocks = residual_blocks(model)
-    with ExitStack() as handles, _BlockWatcher(visit) as watcher:
-        for name, block in blocks.items():
-            for handle in watcher.hooks_on(block, f"{name} of {type(model).__name__}"):
+    with ExitStack() as handles:
+        for name, block in residual_blocks(model).items():
+            watcher = _BlockWatcher(f"{name} of {type(model).__name__}", visit)
+            for handle in watcher.hooks_on(block):
                 handles.enter_context(handle)
         yield
 
 
-_ADDITIONS = {torch.add, Tensor.add, Tensor.add_, Tensor.__add__, Tensor.__radd__, Tensor.__iadd__}
+class _BlockWatcher:
+    """Collects the features of a block while it runs.
 
-
-class _BlockWatcher(InterceptOperations):
-    """Collects the features of the running block, and which of them become terms of a sum.
-
-    Tensors are identified by address, so that views count, and kept, so that their addresses are
-    not reused.
+    What a feed-forward part adds to is its input, or that of the norm in front of it. It is told
+    apart from the input of the block, as of parallel parts, by address and version.
     """
 
-    def __init__(self, visit: Visit) -> None:
-        super().__init__()
+    def __init__(self, name: str, visit: Visit) -> None:
+        self._name = name
         self._visit = visit
-        self._tracked: dict[int, Tensor] = {}
-        self._terms: set[int] = set()
-        self._inputs: list[BlockFeature] = []  # of the block, then of its feed-forward parts
+        self._features: list[BlockFeature] = []
+        self._seen: dict[tuple[int, int], Tensor] = {}  # kept, so that no address is used again
         self._norm: tuple[Tensor, Tensor] | None = None  # input and output of the last norm
 
-    def intercept(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        if func in _ADDITIONS:
-            addresses = {x.data_ptr() for x in args if isinstance(x, Tensor)}
-            self._terms |= addresses & self._tracked.keys()
-            # ``x += y``, which would overwrite a feature, becomes ``x = x + y``.
-            if func is Tensor.add_ and args[0].data_ptr() in self._tracked:
-                func = torch.add
-        return func(*args, **kwargs)
-
-    def hooks_on(self, block: nn.Module, name: str) -> list[torch.utils.hooks.RemovableHandle]:
+    def hooks_on(self, block: nn.Module) -> list[RemovableHandle]:
         """Register hooks on a block and its parts; returns their handles."""
         parts = feed_forward_after_attention(block)
         norms = [module for module in block.modules() if parts and is_norm(module)]
         return [
-            block.register_forward_pre_hook(partial(self._on_enter, name)),
-            *(norm.register_forward_hook(self._on_norm) for norm in norms),
-            *(part.register_forward_pre_hook(self._on_part) for part in parts),
-            block.register_forward_hook(partial(self._on_leave, name)),
+            block.register_forward_pre_hook(self._enter),
+            *(norm.register_forward_hook(self._pass_norm) for norm in norms),
+            *(part.register_forward_pre_hook(self._enter_part) for part in parts),
+            block.register_forward_hook(self._leave),
         ]
 
-    def _track(self, x: Tensor) -> bool:
-        """Track a tensor; returns whether it is new."""
-        is_new = x.data_ptr() not in self._tracked
-        self._tracked[x.data_ptr()] = x
-        return is_new
-
-    def _on_enter(self, name: str, block: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _enter(self, block: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
         if not args or not isinstance(args[0], Tensor):
-            raise ValueError(f"{name} does not take one feature map")
+            raise ValueError(f"{self._name} does not take one feature map")
         leaf = args[0].detach().requires_grad_(torch.is_grad_enabled())
         # A copy: the block may change its input in place.
         entered = leaf.clone()
-        self._inputs = [BlockFeature(leaf, _channels_first(leaf, block))]
-        self._track(entered)
+        self._features = [BlockFeature.of(leaf, block, leaf)]
+        self._seen = {(entered.data_ptr(), entered._version): entered}
         return entered, *args[1:]
 
-    def _on_norm(self, norm: nn.Module, args: tuple[Any, ...], out: Tensor) -> None:
+    def _pass_norm(self, norm: nn.Module, args: tuple[Any, ...], out: Tensor) -> None:
         self._norm = (args[0], out)
 
-    def _on_part(self, part: nn.Module, args: tuple[Any, ...]) -> None:
+    def _enter_part(self, part: nn.Module, args: tuple[Any, ...]) -> None:
         x = args[0]
         if self._norm is not None and self._norm[1].data_ptr() == x.data_ptr():
             x = self._norm[0]
-        # A part in parallel to the attention, or to another part, has an input that is tracked.
-        if self._track(x):
-            self._inputs.append(BlockFeature(x, _channels_first(x, part)))
+        place = x.data_ptr(), x._version
+        if place not in self._seen:
+            self._seen[place] = x
+            source = get_gradient_edge(x) if x.requires_grad else x
+            self._features.append(BlockFeature.of(x.clone(), part, source))
 
-    def _on_leave(self, name: str, block: nn.Module, args: tuple[Any, ...], out: Any) -> Any:
-        several = isinstance(out, tuple)
-        maps = [x for x in (out if several else (out,)) if isinstance(x, Tensor)]
-        first, *others = self._inputs
+    def _leave(self, block: nn.Module, args: tuple[Any, ...], out: Any) -> Any:
+        outputs = out if isinstance(out, tuple) else (out,)
+        maps = [x for x in outputs if isinstance(x, Tensor)]
         if len(maps) > 1:  # such as a feature and an attention map
-            maps = [x for x in maps if x.ndim == first.tensor.ndim]
+            maps = [x for x in maps if x.ndim == self._features[0].tensor.ndim]
         if len(maps) != 1 or maps[0].ndim < 2:
-            raise ValueError(f"{name} does not return one feature map")
-        # The input of a part is a feature if the part's output is added to it.
-        between = [part for part in others if part.tensor.data_ptr() in self._terms]
-        self._visit([first, *between, BlockFeature(maps[0], _channels_first(maps[0], block))])
-        self._inputs, self._norm = [], None
-        self._tracked.clear()
-        self._terms.clear()
-        if not several:
-            return maps[0].detach()
-        return tuple(x.detach() if isinstance(x, Tensor) else x for x in out)
-
-
-def _channels_first(x: Tensor, module: nn.Module) -> bool:
-    """Convolutions take channels first, linear maps channels last."""
-    return x.ndim == 4 and isinstance(first_map(module), nn.Conv2d)
+            raise ValueError(f"{self._name} does not return one feature map")
+        self._visit([*self._features, BlockFeature.of(maps[0], block, maps[0])])
+        self._features, self._seen, self._norm = [], {}, None
+        detached = [x.detach() if isinstance(x, Tensor) else x for x in outputs]
+        return tuple(detached) if isinstance(out, tuple) else detached[0]
