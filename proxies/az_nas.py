@@ -8,9 +8,10 @@ measure, complexity, is the number of multiply-adds: see :mod:`proxies.counts`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any, cast
 
@@ -19,11 +20,9 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
-from torch.autograd.graph import GradientEdge, get_gradient_edge
-from torch.utils.hooks import RemovableHandle
 
 from proxies.features import evaluating, input_for, is_norm, reference_tensor
-from proxies.functional import network_output
+from proxies.functional import InterceptOperations, Operation, network_output
 from proxies.memory import to_host
 from proxies.registry import register_measure
 from proxies.samples import repeatable_images
@@ -197,7 +196,7 @@ def _squared_jacobian(
     """The smaller of ``AᵀA`` and ``AAᵀ``; None if positions do not correspond."""
     signs = torch.empty_like(after.tensor, requires_grad=False).bernoulli_(generator=generator)
     g_out = signs.mul_(2).sub_(1)
-    g_in = torch.autograd.grad(after.tensor, before.source, g_out, retain_graph=True)[0]
+    g_in = torch.autograd.grad(after.tensor, before.tensor, g_out, retain_graph=True)[0]
     if before.channels_first and after.channels_first and g_in.shape != g_out.shape:
         stride, rest = divmod(g_in.shape[-1], g_out.shape[-1])
         if rest or g_in.shape[-2] != stride * g_out.shape[-2]:
@@ -216,13 +215,7 @@ class BlockFeature:
     """Input or output of a primary block, ``[n, channels, H, W]`` or ``[n, ..., channels]``."""
 
     tensor: Tensor
-    source: Tensor | GradientEdge  # what autograd differentiates with respect to
     channels_first: bool
-
-    @classmethod
-    def of(cls, x: Tensor, module: nn.Module, source: Tensor | GradientEdge) -> BlockFeature:
-        """What goes into or comes out of a module: convolutions take channels first."""
-        return cls(x, source, x.ndim == 4 and isinstance(first_map(module), nn.Conv2d))
 
     def rows(self, x: Tensor) -> Tensor:
         """Reshape a tensor of the same layout to ``[positions, channels]``."""
@@ -236,74 +229,102 @@ Visit = Callable[[list[BlockFeature]], None]
 def watch_blocks(model: nn.Module, visit: Visit) -> Iterator[None]:
     """Inside, call ``visit`` with the features of each block at the end of its forward pass.
 
-    These are the input of the block, what its feed-forward part adds to if the block has attention
-    before it, and its output. Blocks are detached from each other, so that the graph holds the
+    These are the input of the block, the sum between its attention and feed-forward parts if it
+    has both, and its output. Blocks are detached from each other, so that the graph holds the
     activations of one block at a time.
     """
-    with ExitStack() as handles:
-        for name, block in residual_blocks(model).items():
-            watcher = _BlockWatcher(f"{name} of {type(model).__name__}", visit)
-            for handle in watcher.hooks_on(block):
+    blocks = residual_blocks(model)
+    with ExitStack() as handles, _BlockWatcher(visit) as watcher:
+        for name, block in blocks.items():
+            for handle in watcher.hooks_on(block, f"{name} of {type(model).__name__}"):
                 handles.enter_context(handle)
         yield
 
 
-class _BlockWatcher:
-    """Collects the features of a block while it runs.
+_ADDITIONS = {torch.add, Tensor.add, Tensor.add_, Tensor.__add__, Tensor.__radd__, Tensor.__iadd__}
 
-    What a feed-forward part adds to is its input, or that of the norm in front of it. It is told
-    apart from the input of the block, as of parallel parts, by address and version.
+
+class _BlockWatcher(InterceptOperations):
+    """Collects the features of the running block, and which of them become terms of a sum.
+
+    Tensors are identified by address, so that views count, and kept, so that their addresses are
+    not reused.
     """
 
-    def __init__(self, name: str, visit: Visit) -> None:
-        self._name = name
+    def __init__(self, visit: Visit) -> None:
+        super().__init__()
         self._visit = visit
-        self._features: list[BlockFeature] = []
-        self._seen: dict[tuple[int, int], Tensor] = {}  # kept, so that no address is used again
+        self._tracked: dict[int, Tensor] = {}
+        self._terms: set[int] = set()
+        self._inputs: list[BlockFeature] = []  # of the block, then of its feed-forward parts
         self._norm: tuple[Tensor, Tensor] | None = None  # input and output of the last norm
 
-    def hooks_on(self, block: nn.Module) -> list[RemovableHandle]:
+    def intercept(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        if func in _ADDITIONS:
+            addresses = {x.data_ptr() for x in args if isinstance(x, Tensor)}
+            self._terms |= addresses & self._tracked.keys()
+            # ``x += y``, which would overwrite a feature, becomes ``x = x + y``.
+            if func is Tensor.add_ and args[0].data_ptr() in self._tracked:
+                func = torch.add
+        return func(*args, **kwargs)
+
+    def hooks_on(self, block: nn.Module, name: str) -> list[torch.utils.hooks.RemovableHandle]:
         """Register hooks on a block and its parts; returns their handles."""
         parts = feed_forward_after_attention(block)
         norms = [module for module in block.modules() if parts and is_norm(module)]
         return [
-            block.register_forward_pre_hook(self._enter),
-            *(norm.register_forward_hook(self._pass_norm) for norm in norms),
-            *(part.register_forward_pre_hook(self._enter_part) for part in parts),
-            block.register_forward_hook(self._leave),
+            block.register_forward_pre_hook(partial(self._on_enter, name)),
+            *(norm.register_forward_hook(self._on_norm) for norm in norms),
+            *(part.register_forward_pre_hook(self._on_part) for part in parts),
+            block.register_forward_hook(partial(self._on_leave, name)),
         ]
 
-    def _enter(self, block: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _track(self, x: Tensor) -> bool:
+        """Track a tensor; returns whether it is new."""
+        is_new = x.data_ptr() not in self._tracked
+        self._tracked[x.data_ptr()] = x
+        return is_new
+
+    def _on_enter(self, name: str, block: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
         if not args or not isinstance(args[0], Tensor):
-            raise ValueError(f"{self._name} does not take one feature map")
+            raise ValueError(f"{name} does not take one feature map")
         leaf = args[0].detach().requires_grad_(torch.is_grad_enabled())
         # A copy: the block may change its input in place.
         entered = leaf.clone()
-        self._features = [BlockFeature.of(leaf, block, leaf)]
-        self._seen = {(entered.data_ptr(), entered._version): entered}
+        self._inputs = [BlockFeature(leaf, _channels_first(leaf, block))]
+        self._track(entered)
         return entered, *args[1:]
 
-    def _pass_norm(self, norm: nn.Module, args: tuple[Any, ...], out: Tensor) -> None:
+    def _on_norm(self, norm: nn.Module, args: tuple[Any, ...], out: Tensor) -> None:
         self._norm = (args[0], out)
 
-    def _enter_part(self, part: nn.Module, args: tuple[Any, ...]) -> None:
+    def _on_part(self, part: nn.Module, args: tuple[Any, ...]) -> None:
         x = args[0]
         if self._norm is not None and self._norm[1].data_ptr() == x.data_ptr():
             x = self._norm[0]
-        place = x.data_ptr(), x._version
-        if place not in self._seen:
-            self._seen[place] = x
-            source = get_gradient_edge(x) if x.requires_grad else x
-            self._features.append(BlockFeature.of(x.clone(), part, source))
+        # A part in parallel to the attention, or to another part, has an input that is tracked.
+        if self._track(x):
+            self._inputs.append(BlockFeature(x, _channels_first(x, part)))
 
-    def _leave(self, block: nn.Module, args: tuple[Any, ...], out: Any) -> Any:
-        outputs = out if isinstance(out, tuple) else (out,)
-        maps = [x for x in outputs if isinstance(x, Tensor)]
+    def _on_leave(self, name: str, block: nn.Module, args: tuple[Any, ...], out: Any) -> Any:
+        several = isinstance(out, tuple)
+        maps = [x for x in (out if several else (out,)) if isinstance(x, Tensor)]
+        first, *others = self._inputs
         if len(maps) > 1:  # such as a feature and an attention map
-            maps = [x for x in maps if x.ndim == self._features[0].tensor.ndim]
+            maps = [x for x in maps if x.ndim == first.tensor.ndim]
         if len(maps) != 1 or maps[0].ndim < 2:
-            raise ValueError(f"{self._name} does not return one feature map")
-        self._visit([*self._features, BlockFeature.of(maps[0], block, maps[0])])
-        self._features, self._seen, self._norm = [], {}, None
-        detached = [x.detach() if isinstance(x, Tensor) else x for x in outputs]
-        return tuple(detached) if isinstance(out, tuple) else detached[0]
+            raise ValueError(f"{name} does not return one feature map")
+        # The input of a part is a feature if the part's output is added to it.
+        between = [part for part in others if part.tensor.data_ptr() in self._terms]
+        self._visit([first, *between, BlockFeature(maps[0], _channels_first(maps[0], block))])
+        self._inputs, self._norm = [], None
+        self._tracked.clear()
+        self._terms.clear()
+        if not several:
+            return maps[0].detach()
+        return tuple(x.detach() if isinstance(x, Tensor) else x for x in out)
+
+
+def _channels_first(x: Tensor, module: nn.Module) -> bool:
+    """Convolutions take channels first, linear maps channels last."""
+    return x.ndim == 4 and isinstance(first_map(module), nn.Conv2d)

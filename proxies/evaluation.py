@@ -281,6 +281,7 @@ def _faults(
 ) -> dict[str, str]:
     """Reasons that replace the values of measures whose check rejects the network."""
     numbers = [p for p in proxies if not isinstance(values[p.name], str)]
+    settled = {p.check for p in numbers if p.checks_itself}
 
     @functools.cache
     def fault_of(check: Callable[[nn.Module, Inputs], str]) -> str:
@@ -294,7 +295,7 @@ def _faults(
             log.info("no check %s: %s", check, fault(error))
             return ""
 
-    pending = {p.name: p.check for p in numbers if p.check is not None}
+    pending = {p.name: p.check for p in numbers if p.check is not None and p.check not in settled}
     return {name: why for name, check in pending.items() if (why := fault_of(check))}
 
 

@@ -201,7 +201,10 @@ def curve_velocities(
     with torch.no_grad(), measured(stack.first, norms=norms):
         like = reference_tensor(stack.first)
         pairs = zip(*(_on_device(circle, like) for circle in circles), strict=True)
-        images, tangents = (torch.stack(tensors) for tensors in pairs)
+        # A single network's are not copied.
+        images, tangents = (
+            torch.stack(tensors) if len(tensors) > 1 else tensors[0][None] for tensors in pairs
+        )
 
         def velocity(points: slice) -> Tensor:
             with forward_ad.dual_level(), DualOperations(len(stack)):

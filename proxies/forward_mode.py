@@ -354,7 +354,7 @@ def _linear(networks: int, x: Tensor, weight: Tensor, bias: Tensor | None) -> Te
         return F.linear(x, weight, bias)
     rows, turned = x.flatten(1, -2), weight.transpose(1, 2)
     out = rows.bmm(turned) if bias is None else torch.baddbmm(bias[:, None], rows, turned)
-    return out.unflatten(1, x.shape[1:-1])
+    return cast("Tensor", out.unflatten(1, x.shape[1:-1]))
 
 
 def _convolve(

@@ -7,6 +7,7 @@ once, as a :class:`Stack`. Operations are intercepted or replaced.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from itertools import chain
 from typing import Any, ClassVar, cast
 
 import torch
@@ -24,10 +25,11 @@ def named_slots(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     A module with two parents is listed under one name only; a weight tied between two modules is
     listed for both.
     """
-    own: dict[str, Any] = {"recurse": False, "remove_duplicate": False}
     for path, module in model.named_modules():
-        yield from module.named_parameters(path, **own)
-        yield from module.named_buffers(path, **own)
+        prefix = f"{path}." if path else ""
+        for name, tensor in chain(module._parameters.items(), module._buffers.items()):
+            if tensor is not None:
+                yield prefix + name, tensor
 
 
 def substitutes(
@@ -186,7 +188,7 @@ class Stack:
         images: Tensor,
         *,
         shared: bool,
-        on_tensors: Callable[[Mapping[str, Tensor]], Any] = lambda tensors: None,
+        on_tensors: Callable[[Mapping[str, Tensor]], Any] | None = None,
     ) -> Tensor:
         """``function(network, images)`` of every network, ``[networks, ...]``.
 
@@ -196,13 +198,15 @@ class Stack:
         values or draw random numbers.
         """
         if len(self) == 1:
-            on_tensors(self.tensors)
+            if on_tensors is not None:
+                on_tensors(self.tensors)
             return function(self.first, images if shared else images[0])[None]
         module = FunctionOfModel(self.first, function)
         tensors = {f"model.{slot}": tensor for slot, tensor in self.tensors.items()}
 
         def run_network(tensors: Mapping[str, Tensor], images: Tensor) -> Tensor:
-            on_tensors({slot.removeprefix("model."): x for slot, x in tensors.items()})
+            if on_tensors is not None:
+                on_tensors({slot.removeprefix("model."): x for slot, x in tensors.items()})
             return cast("Tensor", call_with_tensors(module, tensors, images))
 
         out: Tensor = vmap(run_network, in_dims=(0, None if shared else 0))(tensors, images)

@@ -69,6 +69,7 @@ def ntk_spectrum(model: nn.Module, images: Tensor) -> Tensor:
     paper="As-ViT, arXiv:2202.11921",
     undefined="the kernel is singular",
     check=independent_curve,
+    checks_itself=True,
     together=lambda models, inputs: ntk_condition_numbers(models, inputs[0].images),
 )
 def ntk_condition_number(model: nn.Module, images: Tensor) -> float:

@@ -161,6 +161,9 @@ class Proxy:
     #: :mod:`proxies.samples`. Runs once for the first network of an architecture, for all measures
     #: with the same check that gave a number.
     check: Callable[[nn.Module, Inputs], str] | None = None
+    #: Whether the measure itself fails where the check would, so that its number passes the check
+    #: for all measures.
+    checks_itself: bool = False
     #: Whether it is a time, which differs between machines and calls. Measured only if named, not
     #: among all measures.
     timed: bool = False
@@ -213,6 +216,7 @@ def register_measure(
     undefined: str = "the value is not finite",
     random: bool = True,
     check: Callable[[nn.Module, Inputs], str] | None = None,
+    checks_itself: bool = False,
     together: Callable[[Stack, Sequence[Inputs]], Sequence[float]] | None = None,
     timed: bool = False,
 ) -> Callable[[F], F]:
@@ -251,6 +255,7 @@ def register_measure(
             random=random,
             together=together,
             check=check,
+            checks_itself=checks_itself,
             timed=timed,
         )
         PROXIES.register(proxy.name, proxy)

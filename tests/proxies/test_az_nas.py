@@ -225,6 +225,10 @@ def parallel(block: nn.Module, x: Tensor) -> Tensor:
     return x + block.attn(x) + block.mlp(x)
 
 
+def around(block: nn.Module, x: Tensor) -> Tensor:
+    return x + block.mlp(block.norm(block.attn(x)))
+
+
 def in_place(block: nn.Module, x: Tensor) -> Tensor:
     x += block.attn(x)
     x += block.mlp(block.norm(x))
@@ -276,6 +280,7 @@ def test_layers_that_share_attention_are_blocks_of_their_own() -> None:
         (in_place, 2),
         # Not a residual addition in between.
         (parallel, 1),
+        (around, 1),
     ],
 )
 @pytest.mark.parametrize("grad", [True, False])
@@ -297,7 +302,7 @@ def test_only_what_is_added_to_counts(
         torch.testing.assert_close(features[1].rows(features[1].tensor), middle)
 
 
-@pytest.mark.parametrize("measure", [az_expressivity, az_progressivity])
+@pytest.mark.parametrize("measure", [az_expressivity, az_progressivity, az_trainability])
 def test_a_sum_may_be_written_in_place(measure: Callable[..., float]) -> None:
     blocks = [block(before_norm), block(before_norm)]
     net = chain(*blocks)

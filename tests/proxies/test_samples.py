@@ -135,6 +135,14 @@ def test_a_check_is_asked_once_for_an_architecture(monkeypatch: pytest.MonkeyPat
     assert len(asked) == 1
 
 
+def test_a_measure_that_checks_itself_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = counting(monkeypatch, checks_itself=True)
+    reasons(nn.Identity(), "a", "b")
+    assert not asked
+    reasons(nn.Identity(), "b")
+    assert len(asked) == 1
+
+
 def test_splits_of_the_repeats_agree() -> None:
     fixed: dict[str, Any] = {"repeats": 2, "image_size": 16, "points": 4, "device": "cpu"}
     names = ["length_distortion", "snip"]
