@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from proxies.activations import jacobian_covariance as jacobian_covariance
     from proxies.activations import naswot as naswot
     from proxies.az_nas import az_expressivity as az_expressivity
-    from proxies.az_nas import az_nas_aggregate as az_nas_aggregate
     from proxies.az_nas import az_progressivity as az_progressivity
     from proxies.az_nas import az_trainability as az_trainability
     from proxies.counts import Cost as Cost
@@ -64,7 +63,7 @@ _DEFINED_IN = {
         "jacobian_covariance",
         "naswot",
     ],
-    "az_nas": ["az_expressivity", "az_nas_aggregate", "az_progressivity", "az_trainability"],
+    "az_nas": ["az_expressivity", "az_progressivity", "az_trainability"],
     "counts": ["Cost", "count"],
     "evaluation": ["measure", "measure_repeats", "seed_for"],
     "expansion": [

@@ -1,4 +1,4 @@
-"""The measures of AZ-NAS, on features and gradients from block to block, and their aggregation.
+"""The measures of AZ-NAS, on features and gradients from block to block.
 
 A primary block ends in a residual addition: each block of a convolutional network, and the
 attention and the feed-forward part of each block of a transformer. Its feature is its output, as
@@ -15,10 +15,8 @@ from functools import partial
 from itertools import pairwise
 from typing import Any, cast
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from proxies.features import evaluating, input_for, is_norm, reference_tensor
@@ -111,44 +109,6 @@ def az_trainability(model: nn.Module, noise: Tensor, *, seed: int = 0) -> float:
     if not sigma.min() > 0:
         raise ValueError(f"no gradient comes back through a block of {type(model).__name__}")
     return float((2 - sigma - 1 / sigma).mean())
-
-
-def az_nas_aggregate(*measures: ArrayLike) -> NDArray[np.float64]:
-    """AZ-NAS's rank aggregation: the sum over measures of ``ln(rank / n)``.
-
-    The best of n architectures has rank n, the worst 1; ties share the mean of their ranks. The
-    logarithm lets a low rank in one measure outweigh high ranks in others.
-
-    Args:
-        measures: Values of each measure, ``[n]``, for the same architectures in the same order,
-            higher is better. Architectures with a NaN in any measure are not ranked and do not
-            count in n.
-
-    Returns:
-        Scores ``[n]``, higher is better; 0 for an architecture that is the best in every measure,
-        NaN for one that is not ranked.
-
-    Raises:
-        ValueError: If there is no measure, or their lengths differ.
-
-    Example:
-        >>> expressivity, trainability = [3.0, 1.0, 2.0], [0.1, 0.2, 0.3]
-        >>> proxies.az_nas_aggregate(expressivity, trainability).round(2)
-        array([-1.1 , -1.5 , -0.41])
-    """
-    from scipy.stats import rankdata  # slow to import, and no measure of a network needs it
-
-    rows = [np.asarray(values, dtype=np.float64) for values in measures]
-    shapes = {values.shape for values in rows}
-    if len(shapes) != 1 or rows[0].ndim != 1:
-        listing = ", ".join(str(values.shape) for values in rows) or "none"
-        raise ValueError(f"measures have shapes {listing}; use one or more of the same length")
-    table = np.stack(rows)
-    ranked = ~np.isnan(table).any(axis=0)
-    scores = np.full(table.shape[1], np.nan)
-    ranks = rankdata(table[:, ranked], axis=1)
-    scores[ranked] = np.log(ranks / ranked.sum()).sum(axis=0)
-    return scores
 
 
 def _entropies(model: nn.Module, images: Tensor) -> Tensor:

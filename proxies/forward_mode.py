@@ -85,12 +85,6 @@ def attention_with_tangent(
     return out.unflatten(0, batch), tangent.unflatten(0, batch)
 
 
-def attention(call: AttentionCall) -> Tensor:
-    """PyTorch's fused attention, for a backward pass."""
-    query, key, value, bias, scale = call
-    return F.scaled_dot_product_attention(query, key, value, bias, scale=scale)
-
-
 def explicit_attention(call: AttentionCall) -> Tensor:
     """Attention in operations that any transform can differentiate, also twice.
 

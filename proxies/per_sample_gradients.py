@@ -19,9 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from proxies.forward_mode import (
-    AttentionCall,
     align_bias,
-    attention,
     explicit_multi_head,
     normalize_arguments,
 )
@@ -294,12 +292,11 @@ def _attention_of_all(networks: int, *values: Any) -> Tensor:
     Fused kernels take four axes, so the networks join the samples or, if all samples share a bias,
     the heads.
     """
-    call = AttentionCall(*values)
-    q, k, v, bias, scale = call
+    q, k, v, bias, scale = values
     if bias is not None:
         bias = align_bias(bias, networks, q.ndim)
     if networks == 1 or q.ndim != 5:
-        return attention(call._replace(bias=bias))
+        return F.scaled_dot_product_attention(q, k, v, bias, scale=scale)
     axis = 1 if bias is None or bias.shape[1] != 1 else 2
     sizes = q.shape[0], q.shape[axis]
     if bias is not None:
@@ -307,8 +304,8 @@ def _attention_of_all(networks: int, *values: Any) -> Tensor:
         expanded[axis] = sizes[1]
         bias = bias.expand(expanded).movedim(0, axis - 1).flatten(axis - 1, axis)
     q, k, v = (x.movedim(0, axis - 1).flatten(axis - 1, axis) for x in (q, k, v))
-    out: Tensor = attention(AttentionCall(q, k, v, bias, scale)).unflatten(axis - 1, sizes)
-    return out.movedim(axis - 1, 0)
+    out = F.scaled_dot_product_attention(q, k, v, bias, scale=scale)
+    return cast("Tensor", out.unflatten(axis - 1, sizes).movedim(axis - 1, 0))
 
 
 def _use_of_all(func: Callable[..., Any], input: Tensor, *args: Any, **kwargs: Any) -> WeightUse:
