@@ -10,7 +10,7 @@ Run from a checkout: ``python -m experiments.compare_parts --jobs 2``.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 
 from asvit.architectures.genotype import Genotype
-from asvit.architectures.parts import Parts
 from asvit.models.asvit import AsViT
 from asvit.reference.variance import variance_components
 from asvit.spaces import load_space
+from asvit.spaces.architectures import with_parts
 from experiments.study import (
     Study,
     cases,
@@ -36,19 +36,19 @@ from experiments.tables import markdown
 from experiments.tasks import AUGMENTATION, fit_fresh, limits_of, load_task
 
 BASE, TOGETHER = "published", "conv, linear"
-_ALONE = Parts(init="width")  # the published parts, with weights that a narrow network can train
-_WITH = replace(_ALONE, stem="conv", head="linear")
+_ALONE = {"init": "width"}  # the published parts, with weights that a narrow network can train
+_WITH = {**_ALONE, "stem": "conv", "head": "linear"}
 _CHANGES = (("mixing", "ffn"), ("init", "0.02"))
 _DEEP = "stem=deep"  # in place of that stem
 #: Name -> parts: those changed alone, and those changed where stem and head are others already.
-PARTS: Mapping[str, Parts] = {
+PARTS: Mapping[str, Mapping[str, str]] = {
     BASE: _ALONE,
     TOGETHER: _WITH,
-    "stem=conv": replace(_ALONE, stem="conv"),
-    "head=linear": replace(_ALONE, head="linear"),
-    f"{TOGETHER}, {_DEEP}": replace(_WITH, stem="deep"),
-    **{f"{TOGETHER}, {part}={to}": replace(_WITH, **{part: to}) for part, to in _CHANGES},
-    **{f"{part}={to}": replace(_ALONE, **{part: to}) for part, to in _CHANGES},
+    "stem=conv": {**_ALONE, "stem": "conv"},
+    "head=linear": {**_ALONE, "head": "linear"},
+    f"{TOGETHER}, {_DEEP}": {**_WITH, "stem": "deep"},
+    **{f"{TOGETHER}, {part}={to}": {**_WITH, part: to} for part, to in _CHANGES},
+    **{f"{part}={to}": {**_ALONE, part: to} for part, to in _CHANGES},
 }
 TOPOLOGIES = 6
 #: Pictures -> steps of a training, limit of multiply-adds, and augmentation.
@@ -81,7 +81,7 @@ def topologies() -> list[Genotype]:
 def train(pictures: str, parts: str, topology: int) -> Mapping[str, object]:
     """The accuracy of a topology made of some parts."""
     (steps, most, augmentation), (task, images) = SETS[pictures], load_task(pictures)
-    wanted = replace(topologies()[topology], parts=PARTS[parts])
+    wanted = with_parts(topologies()[topology], PARTS[parts])
     limits = limits_of("asvit-parts", task.side, images.classes, max_macs=most)
     chosen = limits.network(wanted)
     recipe = task.recipe(steps, **augmentation)

@@ -65,7 +65,7 @@ def compare(reference: str, architecture: str, repeat: int) -> Case:
     images = torch.randn(IMAGES, 3, side, side, generator=generator)
     states: Mapping[str, Callable[[nn.Module], AbstractContextManager[nn.Module]]] = {
         "behind": evaluating,
-        "before": partial(measured, norms="kept", images=images),
+        "before": partial(measured, norms="kept"),
     }
     values = {"kappa": ntk_condition_number(model, images)}
     for place, state in states.items():

@@ -20,7 +20,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from asvit.architectures.genotype import Genotype
-from asvit.architectures.parts import Parts
 from asvit.executors import one_thread
 from asvit.reference import load_reference
 from asvit.reference.build import Training
@@ -34,6 +33,7 @@ from asvit.reference.variance import variance_components
 from asvit.runs.measurement_pool import EvalContext
 from asvit.search import MeasureSearchSettings
 from asvit.spaces import build, cost, load_space
+from asvit.spaces.architectures import with_parts
 from experiments.ranking import MEASURES
 from experiments.study import Case, Study, cases, in_a_cell, share_cells
 from experiments.tables import markdown
@@ -49,7 +49,7 @@ TOPOLOGIES, OF_FAMILY, SEEDS = 30, 4, 2
 MACS = 1_720_000
 COUNTS = ("params", "macs")
 NAMES = (*MAIN, *RIVALS)
-_PARTS = Parts(stem="conv", head="linear", init="width")
+_PARTS = {"stem": "conv", "head": "linear", "init": "width"}
 _SINCE = {"resnet-parts"}  # families that are newer than the rows, where numbers say the family
 _FAMILIES = [
     str(name) for name in load_space("families").dimensions["family"] if name not in _SINCE
@@ -83,7 +83,7 @@ def networks(group: str) -> Sequence[tuple[str, str]]:
     """Family and text of each network of a group."""
     if group != FAMILIES:
         published = load_reference("asvit-fractal").architectures[:TOPOLOGIES]
-        return [("asvit", str(replace(Genotype.parse(text), parts=_PARTS))) for text in published]
+        return [("asvit", str(with_parts(Genotype.parse(text), _PARTS))) for text in published]
     found = list[tuple[str, str]]()
     for place, family in enumerate(_FAMILIES):
         space, rng = load_space(family), np.random.default_rng(place)

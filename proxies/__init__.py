@@ -6,7 +6,16 @@ Importing this package is cheap; torch is imported with the names that need it.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from proxies.registry import PROXIES, Inputs, Proxy, Readings, Score, combine, get_proxy
+from proxies.registry import (
+    PROXIES,
+    Inputs,
+    Proxy,
+    Readings,
+    Score,
+    combine,
+    get_proxy,
+    register_measure,
+)
 
 if TYPE_CHECKING:
     from proxies.activations import (
@@ -17,7 +26,6 @@ if TYPE_CHECKING:
     from proxies.activations import jacobian_covariance as jacobian_covariance
     from proxies.activations import naswot as naswot
     from proxies.az_nas import az_expressivity as az_expressivity
-    from proxies.az_nas import az_nas_aggregate as az_nas_aggregate
     from proxies.az_nas import az_progressivity as az_progressivity
     from proxies.az_nas import az_trainability as az_trainability
     from proxies.counts import Cost as Cost
@@ -30,7 +38,6 @@ if TYPE_CHECKING:
     from proxies.expansion import curve_velocity as curve_velocity
     from proxies.expansion import extrinsic_curvature as extrinsic_curvature
     from proxies.expansion import gauss_map_length as gauss_map_length
-    from proxies.expansion import gauss_map_speed as gauss_map_speed
     from proxies.expansion import length_distortion as length_distortion
     from proxies.ntk import ntk_condition_number as ntk_condition_number
     from proxies.ntk import ntk_matrix as ntk_matrix
@@ -56,7 +63,7 @@ _DEFINED_IN = {
         "jacobian_covariance",
         "naswot",
     ],
-    "az_nas": ["az_expressivity", "az_nas_aggregate", "az_progressivity", "az_trainability"],
+    "az_nas": ["az_expressivity", "az_progressivity", "az_trainability"],
     "counts": ["Cost", "count"],
     "evaluation": ["measure", "measure_repeats", "seed_for"],
     "expansion": [
@@ -65,7 +72,6 @@ _DEFINED_IN = {
         "curve_velocity",
         "extrinsic_curvature",
         "gauss_map_length",
-        "gauss_map_speed",
         "length_distortion",
     ],
     "ntk": ["ntk_condition_number", "ntk_matrix", "ntk_spectrum"],
@@ -75,7 +81,17 @@ _DEFINED_IN = {
 }
 _LAZY = {name: module for module, names in _DEFINED_IN.items() for name in names}
 
-__all__ = ["PROXIES", "Inputs", "Proxy", "Readings", "Score", "combine", "get_proxy", *_LAZY]
+__all__ = [
+    "PROXIES",
+    "Inputs",
+    "Proxy",
+    "Readings",
+    "Score",
+    "combine",
+    "get_proxy",
+    "register_measure",
+    *_LAZY,
+]
 
 
 def __getattr__(name: str) -> object:

@@ -16,6 +16,8 @@ from proxies.forward_mode import normalize_arguments
 from proxies.functional import InterceptOperations, Operation, forms_of, network_output
 from proxies.memory import in_chunks, to_host
 from proxies.ntk import condition_number
+from proxies.registry import register_measure
+from proxies.samples import independent_images, repeatable_images
 from proxies.structure import is_attention
 
 # Keeps the logarithm and the inverse finite; the paper's value.
@@ -29,23 +31,23 @@ _BLOCK_SIGNS = 1 << 22
 _SOFTMAX = forms_of("softmax")
 
 
+@register_measure(
+    "condition number of the Gram matrix of the features that the head reads",
+    better="lower",
+    undefined="the features of the images are linearly dependent",
+    check=independent_images,
+)
 def feature_condition_number(model: nn.Module, images: Tensor) -> float:
     """How close the features of different images are to linear dependence.
 
     The condition number λmax/λmin of the Gram matrix ``F Fᵀ`` of the pooled features that the head
     reads, ``[n, F]``, behind the final normalisation, in float64 from the Gram matrix on.
-    Dimensionless; lower is better, 1 is the best. NaN if λmin is rounding error. One forward pass,
-    without derivatives. Images ``[n, C, H, W]``; compare values of equal n only.
+    Dimensionless, at least 1. NaN if λmin is rounding error. One forward pass of the images
+    ``[n, C, H, W]``; compare values of equal n only.
 
     Raises:
         ValueError: If there is no image, there are more images than features, or the features are
             not finite.
-
-    Example:
-        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
-        >>> images = torch.randn(4, 3, 32, 32)
-        >>> proxies.feature_condition_number(network, images) >= 1
-        True
     """
     if not len(images):
         raise ValueError("0 images have no Gram matrix; use at least 1")
@@ -62,31 +64,24 @@ def feature_condition_number(model: nn.Module, images: Tensor) -> float:
     return condition_number(torch.linalg.eigvalsh(gram), feature.dtype)
 
 
+@register_measure(
+    "how little the input gradients of different images correlate",
+    name="jacob_cov",
+    paper="Mellor et al. 2020, arXiv:2006.04647",
+    check=independent_images,
+)
 def jacobian_covariance(model: nn.Module, images: Tensor) -> float:
     """How little the input gradients of different images correlate.
 
     With ``J`` the gradients ``[n, C·H·W]`` of the summed outputs with respect to each image and
-    ``σ`` the eigenvalues of the correlation matrix of its rows:
-    ``−Σ [ln(σ + k) + 1/(σ + k)]``, k = 1e-5. Dimensionless; higher is better, at most about
-    ``−n``. One forward and one backward pass, without weight gradients. In evaluation mode, unlike
-    the authors' code: in training mode batch norms would mix the images.
-
-    Args:
-        model: Any module whose samples do not interact.
-        images: ``[n, C, H, W]``, cast to the model's dtype and device.
+    ``σ`` the eigenvalues of the correlation matrix of its rows: ``−Σ [ln(σ + k) + 1/(σ + k)]``,
+    k = 1e-5. Dimensionless, at most about ``−n``. One forward and one backward pass of the images
+    ``[n, C, H, W]``, without weight gradients. In evaluation mode, unlike the authors' code: in
+    training mode batch norms would mix the images.
 
     Raises:
         ValueError: If there are fewer than two images, or one has a constant gradient, whose
             correlation is undefined.
-
-    References:
-        Mellor et al. 2020, "Neural Architecture Search without Training", in its first version,
-        arXiv:2006.04647v1; named jacob_cov by Abdelfattah et al. 2021, arXiv:2101.08134.
-
-    Example:
-        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
-        >>> images = torch.randn(4, 3, 32, 32)
-        >>> score = proxies.jacobian_covariance(network, images)
     """
     key = ("the input gradients", tuple(images.shape), str(images.device))
     with evaluating(model):
@@ -106,6 +101,12 @@ def jacobian_covariance(model: nn.Module, images: Tensor) -> float:
     return -float((shifted.log() + 1 / shifted).sum())
 
 
+@register_measure(
+    "number of units that are on for one image and off for another: ln det of a kernel",
+    paper="Mellor et al. 2020, arXiv:2006.04647",
+    undefined="two images have the same code, or there are too few units",
+    check=independent_images,
+)
 def naswot(model: nn.Module, images: Tensor) -> float:
     """NASWOT: in how many units different images differ, ``ln det K``.
 
@@ -113,8 +114,8 @@ def naswot(model: nn.Module, images: Tensor) -> float:
     ``[n, n]`` counts the bits in which two codes agree. Rectifiers are ReLU, GELU, SiLU and the
     like, as modules or functions, and clamping at 0; every channel of every token or position is
     a unit. Tanh, sigmoid and softmax do not count: they have no off state. A rectifier written as
-    a product or a comparison, such as ``x·σ(x)``, is not detected. Dimensionless; higher is
-    better. One forward pass, and one of a single image. Arguments as :func:`jacobian_covariance`.
+    a product or a comparison, such as ``x·σ(x)``, is not detected. Dimensionless. One forward pass
+    of the images ``[n, C, H, W]``, and one of a single image.
 
     Returns:
         The logarithm; NaN if ``K`` is singular because two codes are equal or there are too few
@@ -123,15 +124,6 @@ def naswot(model: nn.Module, images: Tensor) -> float:
     Raises:
         ValueError: If there are fewer than two images, the model has no rectifier whose input
             depends on the image, or its output is not finite.
-
-    References:
-        Mellor et al. 2021, "Neural Architecture Search without Training", arXiv:2006.04647v3,
-        for ReLU.
-
-    Example:
-        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
-        >>> images = torch.randn(4, 3, 32, 32)
-        >>> score = proxies.naswot(network, images)
     """
     with torch.no_grad(), evaluating(model):
         images = input_for(model, _at_least_two(images))
@@ -250,9 +242,6 @@ def head_similarities(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
         ``[heads, heads]`` float32 on the CPU for each attention, in the order of the forward pass.
         The diagonal is 1.
 
-    References:
-        arXiv:2306.10875.
-
     Example:
         >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
         >>> images = torch.randn(4, 3, 32, 32)
@@ -300,25 +289,23 @@ def visit_attention_maps(
         raise ValueError(f"{type(model).__name__} has no attention maps with heads")
 
 
+@register_measure(
+    "CCS: cosine similarity between the maps of different attention heads",
+    name="ccs",
+    better="lower",
+    paper="arXiv:2306.10875",
+    check=repeatable_images,
+)
 def contribution_cosine_similarity(model: nn.Module, images: Tensor) -> float:
     """Contribution cosine similarity (CCS): how redundant the heads of an attention are.
 
     The mean of :func:`head_similarities` over all pairs of different heads, then over attentions;
     single heads are left out. From 0 to 1, where all heads are equal; NaN where a map has one.
-    Dimensionless; lower is less redundant. One forward pass, with the maps of one attention in
-    memory at a time. Arguments as :func:`head_similarities`.
+    Dimensionless. One forward pass, with the maps of one attention in memory at a time. Arguments
+    as :func:`head_similarities`.
 
     Raises:
         ValueError: If no attention has two heads or more.
-
-    References:
-        arXiv:2306.10875.
-
-    Example:
-        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
-        >>> images = torch.randn(4, 3, 32, 32)
-        >>> -1 <= proxies.contribution_cosine_similarity(network, images) <= 1
-        True
     """
     similarities = head_similarities(model, images).values()
     scores = [pair_mean(similarity) for similarity in similarities if len(similarity) > 1]

@@ -1,4 +1,4 @@
-"""The measures of AZ-NAS, on features and gradients from block to block, and their aggregation.
+"""The measures of AZ-NAS, on features and gradients from block to block.
 
 A primary block ends in a residual addition: each block of a convolutional network, and the
 attention and the feed-forward part of each block of a transformer. Its feature is its output, as
@@ -11,103 +11,96 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from itertools import pairwise
 from typing import Any, cast
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from proxies.features import evaluating, input_for, is_norm
+from proxies.features import evaluating, input_for, is_norm, reference_tensor
 from proxies.functional import InterceptOperations, Operation, network_output
 from proxies.memory import to_host
+from proxies.registry import register_measure
+from proxies.samples import repeatable_images
 from proxies.structure import feed_forward_after_attention, first_map, residual_blocks
 
 
-def az_expressivity(model: nn.Module, images: Tensor) -> float:
+@register_measure(
+    "how isotropic features are, summed over blocks",
+    paper="AZ-NAS, arXiv:2403.19232",
+    check=repeatable_images,
+)
+def az_expressivity(model: nn.Module, noise: Tensor) -> float:
     """Expressivity: how isotropic features are, summed over primary blocks.
 
     For each block, the entropy in nats of the eigenvalues of the feature's covariance over
-    positions, normalised to sum to 1; at most ``ln(channels)``. Higher is better. One forward pass
-    and one eigendecomposition per primary block, in float64.
+    positions, normalised to sum to 1; at most ``ln(channels)``. One forward pass and one
+    eigendecomposition per primary block, in float64.
 
     Args:
         model: A network with a list of blocks, see :func:`proxies.structure.residual_blocks`.
-        images: ``[n, C, H, W]``; the paper draws 64 images of standard normal noise.
+        noise: Images ``[n, C, H, W]``; the paper draws 64 of standard normal noise.
 
     Raises:
         ValueError: If the model has no list of blocks, a block does not return one feature map, or
             a feature is the same at every position or not finite.
-
-    References:
-        Lee and Ham 2024, AZ-NAS, arXiv:2403.19232.
-
-    Example:
-        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
-        >>> images = torch.randn(4, 3, 32, 32)
-        >>> proxies.az_expressivity(network, images) > 0
-        True
     """
-    return float(_entropies(model, images).sum())
+    return float(_entropies(model, noise).sum())
 
 
-def az_progressivity(model: nn.Module, images: Tensor) -> float:
+@register_measure(
+    "smallest gain in expressivity from block to block",
+    paper="AZ-NAS, arXiv:2403.19232",
+    check=repeatable_images,
+)
+def az_progressivity(model: nn.Module, noise: Tensor) -> float:
     """Progressivity: the smallest gain in expressivity from one primary block to the next.
 
-    In nats; higher is better. The paper omits it for vision transformers. Arguments, cost, errors
-    and source as :func:`az_expressivity`; at least two primary blocks are needed.
-
-    Example:
-        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
-        >>> images = torch.randn(4, 3, 32, 32)
-        >>> score = proxies.az_progressivity(network, images)
+    In nats. The paper omits it for vision transformers. Arguments, cost, errors and source as
+    :func:`az_expressivity`; at least two primary blocks are needed.
     """
-    entropies = _entropies(model, images)
+    entropies = _entropies(model, noise)
     if len(entropies) < 2:
         raise ValueError(f"{type(model).__name__} has one primary block; at least 2 are needed")
     return float(entropies.diff().min())
 
 
-def az_trainability(model: nn.Module, images: Tensor, *, seed: int = 0) -> float:
+@register_measure(
+    "how closely blocks preserve the norm of gradients",
+    paper="AZ-NAS, arXiv:2403.19232",
+    check=repeatable_images,
+)
+def az_trainability(model: nn.Module, noise: Tensor, *, seed: int = 0) -> float:
     """Trainability: how closely the primary blocks preserve the norm of gradients.
 
     The mean of ``2 − σ − 1/σ`` over all primary blocks but the first; at most 0, for σ = 1. σ is
     the spectral norm of the block's Jacobian, channels by channels, estimated by
     ``A = mean over positions of g_in g_outᵀ`` with ``g_out`` drawn from ±1 and ``g_in`` its
     backpropagated gradient. If a convolutional block has a stride, the input positions of an
-    output position count as channels. Dimensionless; higher is better. One forward and one
-    backward pass, without weight gradients, and one eigendecomposition per block.
+    output position count as channels. Dimensionless. One forward and one backward pass, without
+    weight gradients, and one eigendecomposition per block.
 
     The Jacobian of a block begins at its own input: layers between blocks that change the size of
     the map are left out, as are blocks that change the number of tokens. The authors' code also
     leaves out blocks that are exactly the identity, and adds 1e-6 to σ in the quotient; their
-    formula does neither. Arguments as :func:`az_expressivity`, and the seed of the signs.
+    formula does neither. Arguments as :func:`az_expressivity`; the seed of the signs is the next
+    one after ``seed``, which is that of the noise.
 
     Raises:
         ValueError: As :func:`az_expressivity`, if there is no Jacobian but the first block's, or
             if no gradient passes a block, or one that is not finite.
-
-    References:
-        Lee and Ham 2024, AZ-NAS, arXiv:2403.19232.
-
-    Example:
-        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
-        >>> images = torch.randn(4, 3, 32, 32)
-        >>> proxies.az_trainability(network, images, seed=0) <= 0
-        True
     """
-    images = input_for(model, images)
-    generator = torch.Generator(images.device).manual_seed(seed)
+    # Another seed than that of the noise.
+    generator = torch.Generator(reference_tensor(model).device).manual_seed(seed + 1)
     squares: list[Tensor | None] = []
 
     def backward(features: list[BlockFeature]) -> None:
         squares.extend(_squared_jacobian(*pair, generator) for pair in pairwise(features))
 
     with evaluating(model), torch.enable_grad(), watch_blocks(model, backward):
-        network_output(model, images)
+        network_output(model, input_for(model, noise))
     jacobians = to_host([square for square in squares[1:] if square is not None])
     if not jacobians:
         raise ValueError(f"{type(model).__name__} has no Jacobian but the first primary block's")
@@ -116,62 +109,6 @@ def az_trainability(model: nn.Module, images: Tensor, *, seed: int = 0) -> float
     if not sigma.min() > 0:
         raise ValueError(f"no gradient comes back through a block of {type(model).__name__}")
     return float((2 - sigma - 1 / sigma).mean())
-
-
-def az_nas_aggregate(*measures: ArrayLike) -> NDArray[np.float64]:
-    """AZ-NAS's rank aggregation: the sum over measures of ``ln(rank / n)``.
-
-    The best of n architectures has rank n, the worst 1; ties share the mean of their ranks. The
-    logarithm lets a low rank in one measure outweigh high ranks in others.
-
-    Args:
-        measures: Values of each measure, ``[n]``, for the same architectures in the same order,
-            higher is better. Architectures with a NaN in any measure are not ranked and do not
-            count in n.
-
-    Returns:
-        Scores ``[n]``, higher is better; 0 for an architecture that is the best in every measure,
-        NaN for one that is not ranked.
-
-    Raises:
-        ValueError: If there is no measure, or their lengths differ.
-
-    References:
-        Lee and Ham 2024, AZ-NAS, arXiv:2403.19232.
-
-    Example:
-        >>> expressivity, trainability = [3.0, 1.0, 2.0], [0.1, 0.2, 0.3]
-        >>> proxies.az_nas_aggregate(expressivity, trainability).round(2)
-        array([-1.1 , -1.5 , -0.41])
-    """
-    from scipy.stats import rankdata  # slow to import, and no measure of a network needs it
-
-    rows = [np.asarray(values, dtype=np.float64) for values in measures]
-    shapes = {values.shape for values in rows}
-    if len(shapes) != 1 or rows[0].ndim != 1:
-        listing = ", ".join(str(values.shape) for values in rows) or "none"
-        raise ValueError(f"measures have shapes {listing}; use one or more of the same length")
-    table = np.stack(rows)
-    ranked = ~np.isnan(table).any(axis=0)
-    scores = np.full(table.shape[1], np.nan)
-    ranks = rankdata(table[:, ranked], axis=1)
-    scores[ranked] = np.log(ranks / ranked.sum()).sum(axis=0)
-    return scores
-
-
-def standard_normal_like(images: Tensor, seed: int) -> Tensor:
-    """Standard normal noise in the shape of the images, the input of AZ-NAS's measures.
-
-    In float32: integers would truncate it.
-    """
-    return _noise(images.shape, seed, images.device).clone()
-
-
-@lru_cache(maxsize=8)
-def _noise(shape: torch.Size, seed: int, device: torch.device) -> Tensor:
-    """Drawn on the CPU and copied to a device once, not for every measure of every network."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(shape, generator=generator).to(device)
 
 
 def _entropies(model: nn.Module, images: Tensor) -> Tensor:

@@ -112,18 +112,10 @@ def measure_repeats(
 
     ``measure(...)`` equals ``combine([measure_repeats(..., only=[r]) for r in range(repeats)])``
     and any other split, bit for bit unless ``together``: the seeds of a repeat do not depend on
-    the other repeats.
+    the other repeats. With ``together`` the last digits depend on which repeats share a call.
 
-    Arguments as :func:`measure`; ``only`` has the repeats to measure, from 0, all by default. With
-    ``together`` the last digits of their values depend on which repeats share a call.
-
-    Returns:
-        The readings; :func:`combine` turns those of all repeats into scores.
-
-    Raises:
-        KeyError: If a name is unknown.
-        ValueError: As :func:`measure`, or if ``only`` contains a repeat that does not exist.
-        DeviceError: As :func:`measure`.
+    Arguments and errors as :func:`measure`; ``only`` has the repeats to measure, from 0, all by
+    default.
 
     Example:
         >>> build = partial(timm.create_model, "vit_tiny_patch16_224", img_size=32, depth=2)

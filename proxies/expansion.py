@@ -8,7 +8,8 @@ import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Self, cast
+from functools import partial
+from typing import Any, Literal, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,17 +17,12 @@ from torch.autograd import forward_ad
 from torch.func import jvp
 
 from proxies.features import Feature, Norms, feature_of, measured, pooled_feature, reference_tensor
-from proxies.forward_mode import (
-    DualOperations,
-    StackedDualOperations,
-    TwiceDifferentiable,
-    load_rules,
-    pack,
-    unpack,
-)
+from proxies.forward_mode import DualOperations, TwiceDifferentiable, load_rules, pack, unpack
 from proxies.functional import Stack
 from proxies.memory import in_chunks
 from proxies.messages import first_line
+from proxies.registry import register_measure
+from proxies.samples import independent_curve
 
 Radius = float | Literal["sqrt_n", "unit"]
 
@@ -181,15 +177,44 @@ def curve_velocity(
         >>> proxies.curve_velocity(network, circle).shape
         torch.Size([5, 192])
     """
-    with torch.no_grad(), measured(model, norms=norms, images=circle.at(circle.angles[:1])):
-        images, tangents = _on_device(circle, reference_tensor(model))
+    return curve_velocities([model], [circle], norms=norms, feature=feature)[0]
 
-        def velocity(rows: slice) -> Tensor:
-            with forward_ad.dual_level(), DualOperations():
-                duals = pack(images[rows], tangents[rows])
-                return _tangent(model, feature_of(model, duals, feature))
 
-        return _forward_mode(model, velocity, circle, "the feature curve")
+def curve_velocities(
+    models: Stack | Sequence[nn.Module],
+    circles: Sequence[Circle],
+    *,
+    norms: Norms = "bypassed",
+    feature: Feature = "pooled",
+) -> Tensor:
+    """:func:`curve_velocity` of networks of one architecture, ``[networks, points, F]``.
+
+    Each has its own circle, with equal numbers of points. Several run in one vectorised pass, for
+    values that are equal to the separate ones up to rounding. Memory grows with their number.
+
+    Raises:
+        ValueError: As :func:`curve_velocity`, or if the networks differ in more than tensors.
+        RuntimeError: If there are several, and the architecture cannot be vectorised over its
+            weights.
+    """
+    stack, first = Stack.of(models), circles[0]
+    with torch.no_grad(), measured(stack.first, norms=norms):
+        like = reference_tensor(stack.first)
+        pairs = zip(*(_on_device(circle, like) for circle in circles), strict=True)
+        # A single network's are not copied.
+        images, tangents = (
+            torch.stack(tensors) if len(tensors) > 1 else tensors[0][None] for tensors in pairs
+        )
+
+        def velocity(points: slice) -> Tensor:
+            with forward_ad.dual_level(), DualOperations(len(stack)):
+                duals = pack(images[:, points], tangents[:, points])
+                of_model = partial(feature_of, feature=feature)
+                features = stack.run(of_model, duals, shared=False)
+                return _tangent(stack.first, features).transpose(0, 1)
+
+        what = "the feature curve" if len(stack) == 1 else f"{len(stack)} feature curves"
+        return _forward_mode(stack.first, velocity, first, what).transpose(0, 1)
 
 
 def curve_speed(
@@ -212,6 +237,12 @@ def curve_speed(
     return cast("Tensor", torch.linalg.vector_norm(velocity, dim=1))
 
 
+@register_measure(
+    "manifold expansion L^E: how much the network lengthens a circle of inputs",
+    paper="As-ViT, arXiv:2202.11921",
+    check=independent_curve,
+    together=lambda models, inputs: length_distortions(models, [own.circle for own in inputs]),
+)
 def length_distortion(
     model: nn.Module, circle: Circle, *, norms: Norms = "bypassed", feature: Feature = "pooled"
 ) -> float:
@@ -219,47 +250,21 @@ def length_distortion(
 
     In feature units; higher is better. Arguments and errors as :func:`curve_velocity`.
 
-    References:
-        As-ViT, arXiv:2202.11921, section 3.
-
     Example:
         >>> circle = proxies.Circle.random((3, 32, 32), points=5, radius=1.0)
         >>> round(proxies.length_distortion(torch.nn.Flatten(), circle), 3)
         6.283
     """
-    return circle.integrate(curve_speed(model, circle, norms=norms, feature=feature))
+    return length_distortions([model], [circle], norms=norms, feature=feature)[0]
 
 
-def length_distortions(models: Sequence[nn.Module], circles: Sequence[Circle]) -> list[float]:
-    """:func:`length_distortion` of several networks of one architecture, in one vectorised pass.
-
-    Equal to the separate values up to rounding. Arguments and errors as :func:`curve_speeds`;
-    fewer networks at a time if memory runs out.
-    """
-    circle, device = circles[0], str(reference_tensor(models[0]).device)
-    key = ("the feature curves", len(models), circle.points, circle.shape, device)
-    speeds = in_chunks(
-        lambda rows: curve_speeds(models[rows], circles[rows]), len(models), key=key
-    ).cpu()
+def length_distortions(
+    models: Stack | Sequence[nn.Module], circles: Sequence[Circle], **options: Any
+) -> list[float]:
+    """:func:`length_distortion` of networks of one architecture; as :func:`curve_velocities`."""
+    velocities = curve_velocities(models, circles, **options)
+    speeds = torch.linalg.vector_norm(velocities, dim=2).cpu()
     return [circle.integrate(speed) for circle, speed in zip(circles, speeds, strict=True)]
-
-
-def curve_speeds(models: Sequence[nn.Module], circles: Sequence[Circle]) -> Tensor:
-    """:func:`curve_speed` of several networks of one architecture at once, ``[networks, points]``.
-
-    Each has its own circle, with equal numbers of points. Memory grows with the number of
-    networks. Errors as :func:`proxies.ntk.stacked_kernels`.
-    """
-    model, like = models[0], reference_tensor(models[0])
-    stack = Stack.of(models)
-    load_rules()
-    points = zip(*(_on_device(circle, like) for circle in circles), strict=True)
-    images, tangents = (torch.stack(tensors) for tensors in points)
-    state = measured(model, norms="bypassed", images=images[0])
-    with torch.no_grad(), state, forward_ad.dual_level():
-        with StackedDualOperations():
-            feature = stack.run(pooled_feature, pack(images, tangents), shared=False)
-        return cast("Tensor", torch.linalg.vector_norm(_tangent(model, feature), dim=2))
 
 
 def extrinsic_curvature(model: nn.Module, circle: Circle, *, norms: Norms = "bypassed") -> Tensor:
@@ -269,9 +274,6 @@ def extrinsic_curvature(model: nn.Module, circle: Circle, *, norms: Norms = "byp
     ``κ = (v·v)^(-3/2) √((v·v)(a·a) − (v·a)²)``, per feature unit; a circle of radius r has 1/r.
     Reported, not ranked; as a score it is integrated over the angle. One forward pass with two
     levels of dual numbers.
-
-    References:
-        Poole et al. 2016, arXiv:1606.05340.
 
     Example:
         >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
@@ -283,33 +285,34 @@ def extrinsic_curvature(model: nn.Module, circle: Circle, *, norms: Norms = "byp
     return turning / speed
 
 
+@register_measure(
+    "curvature κ of the feature curve, integrated over the circle's angle",
+    name="extrinsic_curvature",
+    better="reported",
+    paper="Poole et al. 2016, arXiv:1606.05340",
+    check=independent_curve,
+)
+def _whole_curvature(model: nn.Module, circle: Circle) -> float:
+    return circle.integrate(extrinsic_curvature(model, circle))
+
+
+@register_measure(
+    "Gauss-map length L^G: how far the feature curve's unit tangent travels",
+    better="reported",
+    paper="Poole et al. 2016, arXiv:1606.05340",
+    check=independent_curve,
+)
 def gauss_map_length(model: nn.Module, circle: Circle, *, norms: Norms = "bypassed") -> float:
     """Gauss-map length L^G: path length of the unit tangent, ``∫ ‖∂v̂/∂θ‖ dθ``, ``v̂ = v/‖v‖``.
 
     In radians, 2π for a plane curve that turns once. Reported, not ranked. The integral of
     :func:`gauss_map_speed`; costs as :func:`extrinsic_curvature`.
-
-    References:
-        Poole et al. 2016, arXiv:1606.05340.
-
-    Example:
-        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
-        >>> circle = proxies.Circle.random((3, 32, 32), points=5)
-        >>> proxies.gauss_map_length(network, circle) > 0
-        True
     """
     return circle.integrate(gauss_map_speed(model, circle, norms=norms))
 
 
 def gauss_map_speed(model: nn.Module, circle: Circle, *, norms: Norms = "bypassed") -> Tensor:
-    """Speed ``‖∂v̂/∂θ‖`` of the unit tangent at each angle, ``[points]``; equals κ‖v‖.
-
-    Example:
-        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
-        >>> circle = proxies.Circle.random((3, 32, 32), points=5)
-        >>> proxies.gauss_map_speed(network, circle).shape
-        torch.Size([5])
-    """
+    """Speed ``‖∂v̂/∂θ‖`` of the unit tangent at each angle, ``[points]``; equals κ‖v‖."""
     return _speed_and_turning(model, circle, norms)[1]
 
 
@@ -329,7 +332,7 @@ def _speed_and_turning(model: nn.Module, circle: Circle, norms: Norms) -> tuple[
             theta = angles[rows]
             return torch.stack(jvp(speed, (theta,), (torch.ones_like(theta),)), 1)
 
-    with torch.no_grad(), measured(model, norms=norms, images=circle.at(circle.angles[:1])):
+    with torch.no_grad(), measured(model, norms=norms):
         derivatives = _forward_mode(model, both, circle, "the feature curve's acceleration")
     # In float64: the component of a orthogonal to v is a difference of large squares.
     v, a = derivatives.double().unbind(1)
@@ -346,11 +349,10 @@ def _tangent(model: nn.Module, feature: Tensor) -> Tensor:
 
 
 def _on_device(circle: Circle, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Images and tangents of a circle, which the caller may overwrite."""
+    """Images and tangents of a circle, not to be changed."""
     if like.device.type == "cpu":
         return circle.images(like), circle.tangents(like)
-    images, tangents = _device_copy(circle, like.dtype, like.device)
-    return images.clone(), tangents.clone()
+    return _device_copy(circle, like.dtype, like.device)
 
 
 @functools.lru_cache(maxsize=16)

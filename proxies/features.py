@@ -11,7 +11,7 @@ import re
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import (
     AbstractContextManager,
     ExitStack,
@@ -26,7 +26,6 @@ from typing import Any, Literal
 import torch
 import torch.utils.checkpoint
 from torch import Tensor, nn
-from torch.autograd.graph import Node
 from torch.nn.parameter import is_lazy
 
 from proxies.functional import NARROW, checked_rows, model_errors, shape_or_type, widened
@@ -42,14 +41,10 @@ _NORM_TYPES: tuple[type[nn.Module], ...] = (
     nn.modules.instancenorm._InstanceNorm,
 )
 _NORM_NAMES = re.compile(r"(Rms|Simple|Layer|Group|Batch|FilterResponse)Norm")
-# Attributes of classifiers that hold the normalisation between the last block and the head.
-_FINAL_NORMS = ("norm", "fc_norm", "head.norm")
-# Autograd's names of operations that select, pool, and combine tokens, linearly.
-_POOLING = re.compile(
-    r"(Mean|Sum|AdaptiveAvgPool2D|AvgPool2D|Select|Slice|Index|Split|SplitWithSizes|Unbind|Cat|"
-    r"Stack|Add|Mul|Div|Convolution|View|UnsafeView|Reshape|ReshapeAlias|Permute|Transpose|T|"
-    r"Squeeze|Unsqueeze|Expand|Clone|Alias|AsStrided)Backward\d+"
-)
+# Where classifiers have the normalisation between the last block and the head; CoaT has three.
+_FINAL_NORMS = ("norm", "fc_norm", "head.norm", "norm2", "norm3", "norm4", "neck.3")
+# Where the last stage has it, if a classifier has none of those.
+_LAST_OF_STAGE = ("norm", "blocks.-1.norm3")
 
 
 def is_norm(module: nn.Module) -> bool:
@@ -192,20 +187,17 @@ def _uncompiled() -> AbstractContextManager[object]:
 
 
 @contextmanager
-def measured(model: nn.Module, *, norms: Norms, images: Tensor) -> Iterator[nn.Module]:
+def measured(model: nn.Module, *, norms: Norms) -> Iterator[nn.Module]:
     """Put a model into the state that feature measures are defined for, then restore it.
 
     As :func:`evaluating`; in addition the final normalisation is the identity, and so are all
     others with ``norms="bypassed"``. An activation that is fused into a normalisation is kept.
-
-    A final normalisation without one of the usual names is detected from autograd's graph, in a
-    pass of the first of ``images``, ``[n, C, H, W]``.
     """
     with evaluating(model):
         if norms == "bypassed":
             bypassed = [module for module in model.modules() if is_norm(module)]
         else:
-            bypassed = _final_norms(model, images[:1])
+            bypassed = _final_norms(model)
         with ExitStack() as stack:
             for module in bypassed:
                 if "forward" in vars(module):  # set by a caller for this module alone
@@ -232,71 +224,26 @@ def tensors_of(model: nn.Module) -> Iterator[Tensor]:
                 yield tensor
 
 
-def _final_norms(model: nn.Module, image: Tensor) -> list[nn.Module]:
+def _final_norms(model: nn.Module) -> list[nn.Module]:
     """The norms between the last block and the head of a classifier, each once."""
     if not hasattr(model, "forward_features"):
         return []
-    modules = dict(model.named_modules())
-    norms = [norm for name in _FINAL_NORMS for norm in _norms_of(modules.get(name))]
-    if not norms and isinstance(stages := modules.get("stages"), nn.Sequential | nn.ModuleList):
-        # In pyramid transformers each stage ends in a norm; the last stage's is the final one.
-        norms = _norms_of(getattr(stages[-1], "norm", None))
-    return list(dict.fromkeys(norms or _pooled_norms(model, image)))
+    norms = [norm for path in _FINAL_NORMS for norm in _norms_of(_part(model, path))]
+    if not norms:
+        stage = _part(model, "stages.-1")
+        norms = [norm for path in _LAST_OF_STAGE for norm in _norms_of(_part(stage, path))]
+    return list(dict.fromkeys(norms))
 
 
-def _pooled_norms(model: nn.Module, image: Tensor) -> list[nn.Module]:
-    """The norms whose outputs are all that the feature of an image pools.
-
-    None of them may be in front of another, as where residual branches end in norms. Batch norms
-    do not count, being affine maps in evaluation mode, nor do norms with a fused activation. Reads
-    no value from the device.
-    """
-    norm_of: dict[Node, nn.Module] = {}  # node of the output in autograd's graph -> norm
-
-    def record(norm: nn.Module, inputs: object, out: object) -> None:
-        if isinstance(out, Tensor) and out.grad_fn is not None:
-            norm_of[out.grad_fn] = norm
-
-    with ExitStack() as hooks, torch.enable_grad():
-        for norm in filter(_is_plain_norm, model.modules()):
-            hooks.callback(norm.register_forward_hook(record).remove)
-        image = image.to(reference_tensor(model)).detach().requires_grad_()
-        try:
-            feature = pooled_feature(model, image)
-        except (RuntimeError, ValueError):
-            return []  # the measure's own pass gives the reason
-    norms: set[nn.Module] = set()
-    behind: list[Node | None] = []
-    for node in _graph([feature.grad_fn], until=norm_of):
-        if node in norm_of:
-            norms.add(norm_of[node])
-            behind += [source for source, _ in node.next_functions]
-        elif not _POOLING.fullmatch(node.name()) and getattr(node, "variable", image) is image:
-            return []
-    return [] if any(norm_of.get(node) in norms for node in _graph(behind)) else list(norms)
-
-
-def _is_plain_norm(module: nn.Module) -> bool:
-    fused = getattr(module, "act", None)
-    return (
-        is_norm(module)
-        and "BatchNorm" not in type(module).__name__
-        and (fused is None or isinstance(fused, nn.Identity))
-    )
-
-
-def _graph(starts: Iterable[Node | None], until: Container[Node] = ()) -> Iterator[Node]:
-    """Nodes of autograd's graph behind ``starts``, each once; not beyond those in ``until``."""
-    visited: set[Node] = set()
-    stack = list(starts)
-    while stack:
-        node = stack.pop()
-        if node is None or node in visited:
-            continue
-        visited.add(node)
-        yield node
-        if node not in until:
-            stack += [source for source, _ in node.next_functions]
+def _part(module: object, path: str) -> object:
+    """An attribute of an attribute, or an item of a list of modules by its place; else None."""
+    for name in path.split("."):
+        if isinstance(module, nn.Sequential | nn.ModuleList) and name.lstrip("-").isdigit():
+            place = int(name)
+            module = module[place] if -len(module) <= place < len(module) else None
+        else:
+            module = getattr(module, name, None)
+    return module
 
 
 def _norms_of(module: object) -> list[nn.Module]:

@@ -1,7 +1,7 @@
 """Rules for operations that PyTorch has no derivative, or a slow one, for.
 
-Forward-mode rules come twice: for one network, and for all networks of a
-:class:`proxies.functional.Stack`, whose dual numbers are hidden behind vmap's tensors.
+Forward-mode rules are of all networks of a :class:`proxies.functional.Stack` at once: the dual
+numbers of several are hidden behind vmap's tensors.
 
 PyTorch's fused attention has no forward-mode rule. Here a block of scores, its softmax and their
 derivatives never leave the processor's cache, and the rest are matrix products padded to the width
@@ -20,7 +20,13 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.func import vmap
 
-from proxies.functional import Operation, ReplaceOperations, forms_of, with_stacked_tensors
+from proxies.functional import (
+    InterceptOperations,
+    Operation,
+    ReplaceOperations,
+    across,
+    forms_of,
+)
 
 # Scores in one block: two float32 buffers of 2 MB on a CPU, enough to keep an accelerator busy
 # elsewhere.
@@ -79,12 +85,6 @@ def attention_with_tangent(
     return out.unflatten(0, batch), tangent.unflatten(0, batch)
 
 
-def attention(call: AttentionCall) -> Tensor:
-    """PyTorch's fused attention, for a backward pass."""
-    query, key, value, bias, scale = call
-    return F.scaled_dot_product_attention(query, key, value, bias, scale=scale)
-
-
 def explicit_attention(call: AttentionCall) -> Tensor:
     """Attention in operations that any transform can differentiate, also twice.
 
@@ -126,9 +126,11 @@ def normalize_arguments(
     return AttentionCall(query, key, value, attn_mask, scale)
 
 
-def align_stacked_bias(bias: Tensor, axes: int) -> Tensor:
-    """Reshape a bias ``[networks, ...]`` to broadcast with scores of ``axes`` dimensions."""
-    return bias.reshape(len(bias), *[1] * (axes - bias.ndim), *bias.shape[1:])
+def align_bias(bias: Tensor, networks: int, axes: int) -> Tensor:
+    """Reshape a bias of several networks to broadcast with scores of ``axes`` dimensions."""
+    if networks == 1:
+        return bias
+    return bias.reshape(networks, *[1] * (axes - bias.ndim), *bias.shape[1:])
 
 
 class _Biases(NamedTuple):
@@ -268,36 +270,6 @@ def _explicit_attention(*args: Any, **kwargs: Any) -> Tensor:
     return explicit_attention(normalize_arguments(*args, **kwargs))
 
 
-def _dual_attention(*args: Any, **kwargs: Any) -> Tensor:
-    call = normalize_arguments(*args, **kwargs)
-    if call.bias is not None and unpack(call.bias)[1] is not None:
-        return explicit_attention(call)
-    return _attend_to_dual_tokens(call)
-
-
-def _attend_to_dual_tokens(call: AttentionCall) -> Tensor:
-    (q, dq), (k, dk), (v, dv) = (unpack(x) for x in call[:3])
-    primal = call._replace(query=q, key=k, value=v)
-    return pack(*attention_with_tangent(primal, (dq, dk, dv)))
-
-
-def _linear_rule(operation: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """A rule for a map that is linear in its input but for a bias, which a tangent has none of.
-
-    PyTorch's rule serves maps whose weight or bias depends on the image.
-    """
-
-    def rule(input: Tensor, weight: Tensor, bias: Any = None, *args: Any, **more: Any) -> Tensor:
-        primal, tangent = unpack(input)
-        constant = all(x is None or unpack(x)[1] is None for x in (weight, bias))
-        if tangent is None or not constant:
-            return operation(input, weight, bias, *args, **more)
-        out = operation(primal, weight, bias, *args, **more)
-        return pack(out, operation(tangent, weight, None, *args, **more))
-
-    return rule
-
-
 def _attached(x: Tensor, *_: Any) -> Tensor:
     return x.view_as(x)
 
@@ -308,20 +280,88 @@ _DETACHING: Mapping[Operation, Operation] = dict.fromkeys(
 )
 
 
-class DualOperations(ReplaceOperations):
+class DualOperations(InterceptOperations):
     """Inside, dual numbers (``torch.autograd.forward_ad``) pass fused attention and detaching.
 
     Linear maps get a leaner rule too: PyTorch's also multiplies by the weight's tangent, which is
     zero for a parameter.
     """
 
-    replacements: ClassVar[Mapping[Operation, Operation]] = {
-        **_DETACHING,
-        F.scaled_dot_product_attention: _dual_attention,
-        F.multi_head_attention_forward: explicit_multi_head,
-        F.linear: _linear_rule(F.linear),
-        F.conv2d: _linear_rule(F.conv2d),
-    }
+    def __init__(self, networks: int = 1) -> None:
+        super().__init__()
+        self._networks = networks  # of the stack that runs
+
+    def intercept(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Call the rule of ``func``, if it has one."""
+        if func is F.scaled_dot_product_attention:
+            return across(self._networks, _dual_attention, *normalize_arguments(*args, **kwargs))
+        if func in _MAPS:
+            tensors, others = _map_arguments(*args, **kwargs)
+            return across(self._networks, partial(_dual_map, _MAPS[func], others), *tensors)
+        if func is F.multi_head_attention_forward:
+            return explicit_multi_head(*args, **kwargs)
+        return _DETACHING.get(func, func)(*args, **kwargs)
+
+
+def _dual_attention(networks: int, *values: Any) -> Tensor:
+    call = AttentionCall(*values)
+    if call.bias is not None:
+        bias = align_bias(call.bias, networks, call.query.ndim)
+        if unpack(bias)[1] is not None:
+            return explicit_attention(call._replace(bias=bias))
+        call = call._replace(bias=unpack(bias)[0])
+    (q, dq), (k, dk), (v, dv) = (unpack(x) for x in call[:3])
+    primal = call._replace(query=q, key=k, value=v)
+    return pack(*attention_with_tangent(primal, (dq, dk, dv)))
+
+
+def _map_arguments(
+    input: Tensor, weight: Tensor, bias: Tensor | None = None, *args: Any, **kwargs: Any
+) -> tuple[tuple[Tensor, Tensor, Tensor | None], tuple[Any, Any]]:
+    return (input, weight, bias), (args, kwargs)
+
+
+def _dual_map(
+    operation: Callable[..., Tensor],
+    others: tuple[Any, Any],
+    networks: int,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+) -> Tensor:
+    """A map that is linear in its input but for a bias, which a tangent has none of.
+
+    PyTorch's rule serves maps whose weight or bias depends on the image.
+    """
+    args, kwargs = others
+    primal, tangent = unpack(input)
+    constant = all(x is None or unpack(x)[1] is None for x in (weight, bias))
+    if tangent is None or not constant:
+        return operation(networks, input, weight, bias, *args, **kwargs)
+    out = operation(networks, primal, weight, bias, *args, **kwargs)
+    return pack(out, operation(networks, tangent, weight, None, *args, **kwargs))
+
+
+def _linear(networks: int, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """``x Wᵀ + b``; of several networks, ``[networks, ..., i]`` by ``[networks, o, i]``."""
+    if networks == 1:
+        return F.linear(x, weight, bias)
+    rows, turned = x.flatten(1, -2), weight.transpose(1, 2)
+    out = rows.bmm(turned) if bias is None else torch.baddbmm(bias[:, None], rows, turned)
+    return cast("Tensor", out.unflatten(1, x.shape[1:-1]))
+
+
+def _convolve(
+    networks: int, x: Tensor, weight: Tensor, bias: Tensor | None, *args: Any, **kwargs: Any
+) -> Tensor:
+    if networks == 1:
+        return F.conv2d(x, weight, bias, *args, **kwargs)
+    axes = (0, 0, None if bias is None else 0, *[None] * len(args))
+    out: Tensor = vmap(partial(F.conv2d, **kwargs), in_dims=axes)(x, weight, bias, *args)
+    return out
+
+
+_MAPS: Mapping[Operation, Operation] = {F.linear: _linear, F.conv2d: _convolve}
 
 
 class ExplicitAttention(ReplaceOperations):
@@ -348,59 +388,4 @@ class TwiceDifferentiable(ExplicitAttention):
         F.glu: _explicit_glu,
         F.layer_norm: _explicit_layer_norm,
         F.instance_norm: _explicit_instance_norm,
-    }
-
-
-def _stacked_attention(*args: Any, **kwargs: Any) -> Tensor:
-    def attend(networks: int, *values: Any) -> Tensor:
-        call = AttentionCall(*values)
-        if call.bias is not None:
-            bias, tangent = unpack(align_stacked_bias(call.bias, call.query.ndim))
-            if tangent is not None:
-                raise ValueError("an attention bias that depends on the image cannot be stacked")
-            call = call._replace(bias=bias)
-        return _attend_to_dual_tokens(call)
-
-    return with_stacked_tensors(attend, *normalize_arguments(*args, **kwargs))
-
-
-def _stacked_rule(operation: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """:func:`_linear_rule` for an operation on the tensors of all networks of a stack."""
-    rule = _linear_rule(operation)
-
-    def stacked(
-        input: Tensor, weight: Tensor, bias: Any = None, *args: Any, **more: Any
-    ) -> Tensor:
-        def apply(networks: int, *tensors: Any) -> Tensor:
-            return rule(*tensors, *args, **more)
-
-        return with_stacked_tensors(apply, input, weight, bias)
-
-    return stacked
-
-
-def _batched_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """``x Wᵀ + b`` with ``x`` of ``[networks, ..., i]``, W ``[networks, o, i]``."""
-    rows, turned = x.flatten(1, -2), weight.transpose(1, 2)
-    out = rows.bmm(turned) if bias is None else torch.baddbmm(bias[:, None], rows, turned)
-    return cast("Tensor", out.unflatten(1, x.shape[1:-1]))
-
-
-def _batched_convolution(
-    x: Tensor, weight: Tensor, bias: Tensor | None, *args: Any, **more: Any
-) -> Tensor:
-    axes = (0, 0, None if bias is None else 0, *[None] * len(args))
-    out: Tensor = vmap(partial(F.conv2d, **more), in_dims=axes)(x, weight, bias, *args)
-    return out
-
-
-class StackedDualOperations(ReplaceOperations):
-    """:class:`DualOperations` for :meth:`proxies.functional.Stack.run`."""
-
-    replacements: ClassVar[Mapping[Operation, Operation]] = {
-        **_DETACHING,
-        F.scaled_dot_product_attention: _stacked_attention,
-        F.multi_head_attention_forward: explicit_multi_head,
-        F.linear: _stacked_rule(_batched_linear),
-        F.conv2d: _stacked_rule(_batched_convolution),
     }

@@ -1,13 +1,14 @@
 """Calls of models and of torch operations.
 
-Models are called with other tensors, with checked outputs, and several at once: a :class:`Stack`
-of networks of one architecture takes one vectorised call. Operations are intercepted or replaced.
+Models are called with other tensors, with checked outputs, and several of one architecture at
+once, as a :class:`Stack`. Operations are intercepted or replaced.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any, ClassVar, Self, cast, overload
+from itertools import chain
+from typing import Any, ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -24,10 +25,11 @@ def named_slots(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     A module with two parents is listed under one name only; a weight tied between two modules is
     listed for both.
     """
-    own: dict[str, Any] = {"recurse": False, "remove_duplicate": False}
     for path, module in model.named_modules():
-        yield from module.named_parameters(path, **own)
-        yield from module.named_buffers(path, **own)
+        prefix = f"{path}." if path else ""
+        for name, tensor in chain(module._parameters.items(), module._buffers.items()):
+            if tensor is not None:
+                yield prefix + name, tensor
 
 
 def substitutes(
@@ -134,45 +136,42 @@ _MODULE_ATTRIBUTES = {*vars(nn.Module()), "training", "forward"}
 _COMPARABLE = (bool, int, float, str, bytes, tuple, list, dict, set, frozenset, type(None))
 
 
-class Stack(Sequence[nn.Module]):
-    """Networks that differ only in their parameters and buffers.
+class Stack:
+    """Networks that differ only in their parameters and buffers, and run as one.
 
-    The first one's modules run, in the state they are in. The tensors are compared and stacked at
-    their first use, and once for all measures that get this stack.
+    A single network runs as it is. Several run in one vectorised pass through the first one's
+    modules, in the state that these are in. Their tensors are compared and stacked at their first
+    use, and once for all measures that get this stack.
     """
 
-    def __init__(self, models: Sequence[nn.Module]) -> None:
-        self.models = models
+    def __init__(self, models: Iterable[nn.Module]) -> None:
+        self.models = tuple(models)
 
     @classmethod
-    def of(cls, models: Sequence[nn.Module]) -> Self:
+    def of(cls, models: "Stack | Iterable[nn.Module]") -> "Stack":
         """A stack of these networks; themselves if they are one."""
-        return models if isinstance(models, cls) else cls(models)
+        return models if isinstance(models, Stack) else cls(models)
 
     def __len__(self) -> int:
         return len(self.models)
 
-    @overload
-    def __getitem__(self, index: int) -> nn.Module: ...
-    @overload
-    def __getitem__(self, index: slice) -> Self: ...
-    def __getitem__(self, index: int | slice) -> nn.Module | Self:
-        """A network, or a stack of some of them."""
-        if isinstance(index, int):
-            return self.models[index]
-        part = self.models[index]
-        return self if len(part) == len(self) else type(self)(part)
+    @property
+    def first(self) -> nn.Module:
+        """The network whose modules run."""
+        return self.models[0]
 
     @cached_property
     def tensors(self) -> Mapping[str, Tensor]:
-        """``[networks, ...]``, by slot of parameter or buffer; in float32 or better.
+        """By slot, those of a single network, or ``[networks, ...]`` in float32 or better.
 
         A ValueError if the networks differ in more than their tensors' values.
         """
         first, *others = by_model = [dict(named_slots(model)) for model in self.models]
+        if not others:
+            return first
         layout = _layout(first)
         for other, slots in zip(self.models[1:], others, strict=True):
-            _check_same_modules(self.models[0], other)
+            _check_same_modules(self.first, other)
             if _layout(slots) != layout:
                 raise ValueError("the networks' tensors differ in slot, shape, dtype or ties")
         stacked: dict[int, Tensor] = {}
@@ -191,14 +190,18 @@ class Stack(Sequence[nn.Module]):
         shared: bool,
         on_tensors: Callable[[Mapping[str, Tensor]], Any] | None = None,
     ) -> Tensor:
-        """``function(network, images)`` for every network, vectorised; ``[networks, ...]``.
+        """``function(network, images)`` of every network, ``[networks, ...]``.
 
         Images are ``[n, C, H, W]`` for all networks if ``shared``, else ``[networks, n, ...]``.
-        ``on_tensors`` is called with the vectorised tensors, by slot, before ``function``. A
-        RuntimeError if that cannot be vectorised, for instance because it reads values or draws
-        random numbers.
+        ``on_tensors`` is called before ``function`` with the tensors that run, by slot. A
+        RuntimeError if several networks cannot be vectorised, for instance because they read
+        values or draw random numbers.
         """
-        module = FunctionOfModel(self.models[0], function)
+        if len(self) == 1:
+            if on_tensors is not None:
+                on_tensors(self.tensors)
+            return function(self.first, images if shared else images[0])[None]
+        module = FunctionOfModel(self.first, function)
         tensors = {f"model.{slot}": tensor for slot, tensor in self.tensors.items()}
 
         def run_network(tensors: Mapping[str, Tensor], images: Tensor) -> Tensor:
@@ -210,15 +213,18 @@ class Stack(Sequence[nn.Module]):
         return out
 
 
-def with_stacked_tensors(rule: Callable[..., Tensor], *values: Any) -> Tensor:
-    """Inside :meth:`Stack.run`, ``rule(networks, *values)`` with tensors ``[networks, ...]``.
+def across(networks: int, rule: Callable[..., Tensor], *values: Any) -> Tensor:
+    """Inside :meth:`Stack.run`, ``rule(networks, *values)``.
 
-    A rule may use what vmap does not support: gradient hooks, dual numbers, custom kernels.
+    The tensors are those of a single network, or ``[networks, ...]`` of several: a rule may use
+    what vmap does not support, such as gradient hooks, dual numbers and custom kernels.
     """
-    return cast("Tensor", _StackedRule.apply(rule, *values))
+    if networks == 1:
+        return rule(1, *values)
+    return cast("Tensor", _RuleOfAll.apply(rule, *values))
 
 
-class _StackedRule(torch.autograd.Function):
+class _RuleOfAll(torch.autograd.Function):
     """Has only a vmap rule; torch calls it with the tensors behind the vectorised ones."""
 
     @staticmethod
@@ -227,7 +233,7 @@ class _StackedRule(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        raise RuntimeError("a stacked rule has no derivative of its own")
+        raise RuntimeError("a rule of all networks has no derivative of its own")
 
     @staticmethod
     def vmap(
@@ -256,30 +262,27 @@ class FunctionOfModel(nn.Module):
 
 
 def _check_same_modules(first: nn.Module, other: nn.Module) -> None:
-    """Compare modules by path and type, and their attributes by value."""
-    pairs = zip(first.named_modules(), other.named_modules(), strict=True)
-    for (path, module), (other_path, other_module) in pairs:
-        same = path == other_path and type(module) is type(other_module)
-        if not same or not _same_attributes(vars(module), vars(other_module)):
-            raise ValueError(f"the networks differ at {path or type(first).__name__!r}")
-
-
-def _same_attributes(own: Mapping[str, object], others: Mapping[str, object]) -> bool:
-    """Whether two modules' attributes are equal, but for parameters, buffers and submodules.
+    """Compare modules by path and type, and by the values of their other attributes.
 
     Tensors that are not buffers are compared by identity: they may differ between networks. Other
     objects that have no value to compare by are taken for equal.
     """
-    names = own.keys() - _MODULE_ATTRIBUTES
-    return names == others.keys() - _MODULE_ATTRIBUTES and all(
-        own[name] is others[name] or _equal(own[name], others[name]) for name in names
-    )
+    pairs = zip(first.named_modules(), other.named_modules(), strict=True)
+    for (path, module), (other_path, other_module) in pairs:
+        own, others = (
+            {name: value for name, value in vars(part).items() if name not in _MODULE_ATTRIBUTES}
+            for part in (module, other_module)
+        )
+        alike = (path, type(module), [*own]) == (other_path, type(other_module), [*others])
+        if not alike or not all(_equal(own[name], others[name]) for name in own):
+            raise ValueError(f"the networks differ at {path or type(first).__name__!r}")
 
 
 def _equal(value: object, other: object) -> bool:
     if isinstance(value, _COMPARABLE) and isinstance(other, _COMPARABLE):
-        return value == other
-    return not any(isinstance(one, (*_COMPARABLE, Tensor)) for one in (value, other))
+        return value is other or value == other
+    unlike = any(isinstance(one, (*_COMPARABLE, Tensor)) for one in (value, other))
+    return value is other or not unlike
 
 
 def _layout(slots: Mapping[str, Tensor]) -> dict[str, tuple[object, ...]]:

@@ -6,9 +6,8 @@ to every weight. Neither J nor any per-sample gradient of a whole network is eve
 
 import itertools
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import cast
 
 import torch
@@ -18,10 +17,14 @@ from torch.func import grad, vmap
 from proxies.features import input_for, is_norm, measured, pooled_feature, reference_tensor
 from proxies.forward_mode import ExplicitAttention
 from proxies.functional import FunctionOfModel, Stack, call_with_tensors, substitutes
-from proxies.memory import first_that_fits, in_chunks, to_host
+from proxies.memory import first_that_fits, to_host
 from proxies.messages import first_line, out_of_memory
-from proxies.per_sample_gradients import GramAccumulator, StackedGramAccumulator
-from proxies.samples import draws_numbers, generator_states, same_rows
+from proxies.per_sample_gradients import GramAccumulator
+from proxies.registry import register_measure
+from proxies.samples import draws_numbers, generator_states, independent_curve, same_rows
+
+# Share of a kernel's trace that others than the gains of norms must hold.
+_LEAST_HELD = 0.01
 
 
 def ntk_matrix(model: nn.Module, images: Tensor) -> Tensor:
@@ -45,7 +48,7 @@ def ntk_matrix(model: nn.Module, images: Tensor) -> Tensor:
         >>> proxies.ntk_matrix(network, images).shape
         torch.Size([4, 4])
     """
-    return _kernels(model, images)[0]
+    return ntk_kernels([model], images)[0, 0]
 
 
 def ntk_spectrum(model: nn.Module, images: Tensor) -> Tensor:
@@ -57,9 +60,18 @@ def ntk_spectrum(model: nn.Module, images: Tensor) -> Tensor:
         >>> proxies.ntk_spectrum(network, images).shape
         torch.Size([4])
     """
-    return _spectrum(ntk_matrix(model, images))
+    return _spectra(ntk_matrix(model, images))
 
 
+@register_measure(
+    "condition number κ_Θ of the neural tangent kernel of a batch",
+    better="lower",
+    paper="As-ViT, arXiv:2202.11921",
+    undefined="the kernel is singular",
+    check=independent_curve,
+    checks_itself=True,
+    together=lambda models, inputs: ntk_condition_numbers(models, inputs[0].images),
+)
 def ntk_condition_number(model: nn.Module, images: Tensor) -> float:
     """Condition number κ_Θ = λmax/λmin of the kernel; lower is better, 1 is the best.
 
@@ -80,76 +92,52 @@ def ntk_condition_number(model: nn.Module, images: Tensor) -> float:
         >>> proxies.ntk_condition_number(network, images) >= 1
         True
     """
-    kernel, others = _kernels(model, images)
-    spectrum = _spectrum(kernel)
-    if _hides_weights(kernel, others):
-        raise ValueError(
-            f"norm gains hold {1 - others.trace() / kernel.trace():.1%} of the kernel's trace: "
-            f"{type(model).__name__} ends in a normalisation, which hides all other weights"
-        )
-    return condition_number(spectrum, reference_tensor(model).dtype)
+    return ntk_condition_numbers([model], images)[0]
 
 
-def ntk_condition_numbers(models: Sequence[nn.Module], images: Tensor) -> list[float]:
-    """:func:`ntk_condition_number` of several networks of one architecture, in one pass.
+def ntk_condition_numbers(models: Stack | Sequence[nn.Module], images: Tensor) -> list[float]:
+    """:func:`ntk_condition_number` of networks of one architecture, in one pass.
 
-    Equal to the separate values up to rounding, which a condition number amplifies. NaN also for a
-    kernel that is not finite or has hardly more than the gains of norms. Arguments and errors as
-    :func:`stacked_kernels`; fewer networks at a time if memory runs out.
+    Equal to the separate values up to rounding, which a condition number amplifies. Arguments and
+    errors as :func:`ntk_kernels`, and as :func:`ntk_condition_number` if one of them has one.
     """
-    key = ("the tangent kernels", len(models), tuple(images.shape), str(images.device))
-    dtype = reference_tensor(models[0]).dtype
-    kernels = in_chunks(lambda rows: stacked_kernels(models[rows], images), len(models), key=key)
-    full, others = kernels.unbind(1)
-    valid = full.isfinite().all(2).all(1) & ~_hides_weights(full, others)
-    spectra = torch.linalg.eigvalsh(full.where(valid[:, None, None], 1))
-    return [
-        condition_number(spectrum, dtype) if is_valid else math.nan
-        for spectrum, is_valid in zip(spectra, valid.tolist(), strict=True)
-    ]
+    stack = Stack.of(models)
+    kernels, others = ntk_kernels(stack, images).unbind(1)
+    spectra = _spectra(kernels)
+    held, whole = (x.diagonal(dim1=-2, dim2=-1).sum(-1) for x in (others, kernels))
+    if (held < _LEAST_HELD * whole).any():
+        raise ValueError(
+            f"norm gains hold {1 - (held / whole).min():.1%} of the kernel's trace: "
+            f"{type(stack.first).__name__} ends in a normalisation, which hides all other weights"
+        )
+    dtype = reference_tensor(stack.first).dtype
+    return [condition_number(spectrum, dtype) for spectrum in spectra]
 
 
-def _kernels(model: nn.Module, images: Tensor) -> Tensor:
-    """The kernel, and the part of it that is not due to gains of norms, ``[2, n, n]``."""
-    images = _checked_images(model, images)
-    state = measured(model, norms="kept", images=images)
-    with state, _require_weight_gradients(model) as weights:
-        return _kernel_in_pieces(_Networks(model, weights), images)
-
-
-def stacked_kernels(models: Sequence[nn.Module], images: Tensor) -> Tensor:
-    """Kernels of several networks of one architecture at once, ``[networks, 2, n, n]``.
+def ntk_kernels(models: Stack | Sequence[nn.Module], images: Tensor) -> Tensor:
+    """Kernels of networks of one architecture, ``[networks, 2, n, n]`` float64, on the CPU.
 
     Each has, beside it, the part that is not due to gains of norms. Memory grows with the
     number of networks.
 
     Raises:
         ValueError: As :func:`ntk_matrix`, or if the networks differ in more than their tensors.
-        RuntimeError: If the architecture cannot be vectorised over its weights.
+        RuntimeError: If there are several, and the architecture cannot be vectorised over its
+            weights.
     """
-    model, stack = models[0], Stack.of(models)
-    images = _checked_images(model, images)
-    weights = {name: stack.tensors[name] for name in _weights(model)}
-    try:
-        for weight in weights.values():
-            weight.requires_grad_()
-        with measured(model, norms="kept", images=images):
-            return _kernel(_Networks(model, weights, stack), images)
-    finally:
-        for weight in weights.values():
-            weight.requires_grad_(False)
+    stack = Stack.of(models)
+    images = _checked_images(stack.first, images)
+    names = _weight_names(stack.first)
+    with measured(stack.first, norms="kept"):
+        weights = {name: stack.tensors[name] for name in names}
+        with _require_gradients(weights.values(), stack.tensors.values()):
+            return _kernels_in_pieces(stack, weights, images)
 
 
-def _spectrum(kernel: Tensor) -> Tensor:
-    if not kernel.isfinite().all():
+def _spectra(kernels: Tensor) -> Tensor:
+    if not kernels.isfinite().all():
         raise ValueError("the kernel is not finite")
-    return cast("Tensor", torch.linalg.eigvalsh(kernel))
-
-
-def _hides_weights(kernel: Tensor, others: Tensor) -> Tensor:
-    """Whether others than the gains of norms hold less than 1 % of a kernel ``[..., n, n]``."""
-    held, whole = (x.diagonal(dim1=-2, dim2=-1).sum(-1) for x in (others, kernel))
-    return held < 0.01 * whole
+    return cast("Tensor", torch.linalg.eigvalsh(kernels))
 
 
 def condition_number(spectrum: Tensor, dtype: torch.dtype) -> float:
@@ -160,99 +148,78 @@ def condition_number(spectrum: Tensor, dtype: torch.dtype) -> float:
     return largest / smallest
 
 
-@dataclass(frozen=True)
-class _Networks:
-    """The network to form a kernel of, or all those of a stack at once."""
-
-    model: nn.Module  # the first one
-    weights: Mapping[str, Tensor]
-    stack: Stack | None = None
-
-    def forward(self, images: Tensor) -> tuple[Tensor, GramAccumulator]:
-        """The pooled features, and the recorded uses of weights."""
-        if self.stack is None:
-            with GramAccumulator(self.weights, images) as uses:
-                return pooled_feature(self.model, images), uses
-        with StackedGramAccumulator(self.stack, self.weights, images) as stacked:
-            use = stacked.use_tensors
-            feature = self.stack.run(pooled_feature, images, shared=True, on_tensors=use)
-            return feature, stacked
-
-    @torch.no_grad()
-    def first_image(self, images: Tensor) -> tuple[Tensor, GramAccumulator]:
-        """As :meth:`forward`, of the first image alone and the first network alone.
-
-        How a network treats its samples does not depend on its weights, so one shows it for all.
-        """
-        weights = self.weights if self.stack is None else _weights(self.model)
-        with GramAccumulator(weights, images[:1]) as uses:
-            return pooled_feature(self.model, images[:1]), uses
-
-    def gram_by_vmap(self, images: Tensor, name: str) -> Tensor:
-        """Gram matrix of one weight, for any kind of use."""
-        if self.stack is None:
-            return _gram_by_vmap(self.model, images, name)
-        grams = []
-        for model in self.stack:
-            with measured(model, norms="kept", images=images):
-                grams.append(_gram_by_vmap(model, images, name))
-        return torch.stack(grams)
-
-
-def _kernel(networks: _Networks, images: Tensor) -> Tensor:
+def _kernels(stack: Stack, weights: Mapping[str, Tensor], images: Tensor) -> Tensor:
+    kind = type(stack.first).__name__
     with torch.enable_grad():
-        feature, uses = networks.forward(images)
+        feature, uses = _forward(stack, weights, images)
         total = feature.sum()
         if not total.requires_grad:
-            raise ValueError(
-                f"no weight of {type(networks.model).__name__} reaches its pooled feature"
-            )
+            raise ValueError(f"no weight of {kind} reaches its pooled feature")
+        # How a network treats its samples does not depend on its weights: one shows it for all.
+        first = stack if len(stack) == 1 else Stack([stack.first])
+        own = {name: first.tensors[name] for name in weights}
         states = generator_states(images.device)
-        alone, single = networks.first_image(images)
+        with torch.no_grad():
+            alone, single = _forward(first, own, images[:1])
         if generator_states(images.device) != states:
-            raise ValueError(draws_numbers(networks.model))
+            raise ValueError(draws_numbers(stack.first))
         mixed, to_verify = _mixed_samples(len(images), uses, single)
-        weights = networks.weights
         # Uses with a rule are detached, so only uses without one have a gradient here.
         others = torch.autograd.grad(total, [uses.seed, *weights.values()], allow_unused=True)[1:]
     uses.finish()
     without_rule = {name for name, grads in zip(weights, others, strict=True) if grads is not None}
     grams = uses.grams
-    _recompute(grams, mixed | without_rule, networks, images)
+    _recompute(grams, mixed | without_rule, stack, weights, images)
     # The only device synchronisation: the kernels, and whether their terms are valid.
-    first = feature if networks.stack is None else feature[0]
-    checks = [same_rows(alone, first[:1]), *(is_valid for _, is_valid in to_verify)]
-    norms = [item for item in networks.model.named_modules() if is_norm(item[1])]
+    checks = [same_rows(alone[0], feature[0, :1]), *(is_valid for _, is_valid in to_verify)]
+    norms = [item for item in stack.first.named_modules() if is_norm(item[1])]
     gains = {name for path, norm in norms for name, _ in norm.named_parameters(path)}
-    kernel, independent, *valid = to_host([_sums(grams, gains), *checks])
+    kernels, independent, *valid = to_host([_sums(grams, gains), *checks])
     if not independent:
-        kind = type(networks.model).__name__
         raise ValueError(
             f"{kind} gives an image alone another feature than in a batch: its samples interact, "
             "or it is not reproducible; a measure needs neither"
         )
     wrong = {name for (name, _), is_valid in zip(to_verify, valid, strict=True) if not is_valid}
     if wrong:
-        _recompute(grams, wrong, networks, images)
+        _recompute(grams, wrong, stack, weights, images)
         return _sums(grams, gains).cpu()
-    return kernel
+    return kernels
+
+
+def _forward(
+    stack: Stack, weights: Mapping[str, Tensor], images: Tensor
+) -> tuple[Tensor, GramAccumulator]:
+    """The pooled features ``[networks, n, F]``, and the recorded uses of weights."""
+    with GramAccumulator(stack, weights, images) as uses:
+        return stack.run(pooled_feature, images, shared=True, on_tensors=uses.watch), uses
 
 
 def _sums(grams: Mapping[str, Tensor], gains: Collection[str]) -> Tensor:
-    """The kernel, and the part of it that is not due to ``gains``, ``[..., 2, n, n]``."""
+    """The kernels, and the part of them that is not due to ``gains``, ``[networks, 2, n, n]``."""
     kernel = torch.stack(list(grams.values())).sum(0)
     others = [gram for name, gram in grams.items() if name not in gains]
     part = torch.stack(others).sum(0) if others else torch.zeros_like(kernel)
-    return torch.stack([kernel, part], -3)
+    return torch.stack([kernel, part], 1)
 
 
 def _recompute(
-    grams: dict[str, Tensor], names: Collection[str], networks: _Networks, images: Tensor
+    grams: dict[str, Tensor],
+    names: Collection[str],
+    stack: Stack,
+    weights: Mapping[str, Tensor],
+    images: Tensor,
 ) -> None:
     """Form the terms of some weights by vmap, in order: the sum's rounding depends on it."""
-    for name in networks.weights:
-        if name in names:
-            grams[name] = networks.gram_by_vmap(images, name)
+    for name in weights:
+        if name not in names:
+            continue
+        parts = []
+        for model in stack.models:
+            ready = model is stack.first
+            with nullcontext() if ready else measured(model, norms="kept"):
+                parts.append(_gram_by_vmap(model, images, name))
+        grams[name] = torch.stack(parts)
 
 
 def _mixed_samples(
@@ -287,22 +254,23 @@ def _is_first_part(alone: Tensor, x: Tensor) -> Tensor:
     return difference <= 1e-3 * alone.abs().amax()
 
 
-def _kernel_in_pieces(network: _Networks, images: Tensor) -> Tensor:
-    """The kernel at once or, while memory runs out, from pairs of ever smaller pieces."""
+def _kernels_in_pieces(stack: Stack, weights: Mapping[str, Tensor], images: Tensor) -> Tensor:
+    """The kernels at once or, while memory runs out, from pairs of ever smaller pieces."""
 
     def attempt(pieces: int) -> Tensor:
         if pieces == 1:
-            return _kernel(network, images)
+            return _kernels(stack, weights, images)
         groups = torch.arange(len(images)).tensor_split(pieces)
-        kernel = torch.zeros(2, len(images), len(images), dtype=torch.float64)
+        kernels = torch.zeros(len(stack), 2, len(images), len(images), dtype=torch.float64)
         for pair in itertools.combinations(groups, 2):
             rows = torch.cat(pair)
-            kernel[:, rows[:, None], rows] = _kernel(network, images[rows.to(images.device)])
-        return kernel
+            part = _kernels(stack, weights, images[rows.to(images.device)])
+            kernels[:, :, rows[:, None], rows] = part
+        return kernels
 
     # A pair of two or three pieces would hardly be smaller than the batch.
     choices = [1, *(pieces for k in range(2, 11) if (pieces := 1 << k) <= len(images))]
-    key = ("the tangent kernel", tuple(images.shape), str(images.device))
+    key = ("the tangent kernel", len(stack), tuple(images.shape), str(images.device))
     return first_that_fits(attempt, choices, key=key)
 
 
@@ -328,25 +296,24 @@ def _gram_by_vmap(model: nn.Module, images: Tensor, name: str) -> Tensor:
 
 
 @contextmanager
-def _require_weight_gradients(model: nn.Module) -> Iterator[dict[str, Tensor]]:
-    """Require gradients of the parameters that count and of no other; then restore that."""
-    weights = _weights(model)
-    counted = {id(weight) for weight in weights.values()}
-    before = [(p, p.requires_grad) for p in model.parameters()]
+def _require_gradients(weights: Iterable[Tensor], tensors: Iterable[Tensor]) -> Iterator[None]:
+    """Require gradients of the weights and of no other tensor; then restore that."""
+    counted = {id(weight) for weight in weights}
+    before = [(tensor, tensor.requires_grad) for tensor in tensors]
     try:
-        for parameter, _ in before:
-            parameter.requires_grad_(id(parameter) in counted)
-        yield weights
+        for tensor, _ in before:
+            tensor.requires_grad_(id(tensor) in counted)
+        yield
     finally:
-        for parameter, required in before:
-            parameter.requires_grad_(required)
+        for tensor, required in before:
+            tensor.requires_grad_(required)
 
 
-def _weights(model: nn.Module) -> dict[str, Tensor]:
-    weights: dict[str, Tensor] = {n: p for n, p in model.named_parameters() if "weight" in n}
-    if not weights:
+def _weight_names(model: nn.Module) -> list[str]:
+    names = [name for name, _ in model.named_parameters() if "weight" in name]
+    if not names:
         raise ValueError(f"{type(model).__name__} has no parameter with 'weight' in its name")
-    return weights
+    return names
 
 
 def _checked_images(model: nn.Module, images: Tensor) -> Tensor:

@@ -2,8 +2,8 @@
 
 The gradient of a weight for one sample follows from the input of the operation that used it and
 the gradient of that operation's output. Such a pair is kept for each use of a weight until the
-backward pass reaches it; only n × n products outlive it. :class:`GramAccumulator` follows the
-weights of one network, :class:`StackedGramAccumulator` those of several networks at once.
+backward pass reaches it; only n × n products outlive it. Samples of several networks count as
+those of one network with more samples, ``[networks * n, ...]``, until their Gram matrices.
 """
 
 import inspect
@@ -19,13 +19,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from proxies.forward_mode import (
-    AttentionCall,
-    align_stacked_bias,
-    attention,
+    align_bias,
     explicit_multi_head,
     normalize_arguments,
 )
-from proxies.functional import InterceptOperations, Operation, Stack, with_stacked_tensors
+from proxies.functional import InterceptOperations, Operation, Stack, across
 
 # Elements of per-sample gradients held at a time: 16 MB in float32.
 _BLOCK_ELEMENTS = 1 << 22
@@ -45,19 +43,20 @@ class WeightUse:
 
 
 def gram_matrix(
-    weight: Tensor, uses: Sequence[tuple[WeightUse, Tensor]], samples: int, *networks: int
+    weight: Tensor, uses: Sequence[tuple[WeightUse, Tensor]], samples: int, networks: int = 1
 ) -> Tensor:
-    """Inner products of a weight's per-sample gradients over all uses, ``[n, n]`` float64.
+    """Inner products of a weight's per-sample gradients over all uses, ``[networks, n, n]``.
 
-    The rows of the weight are taken in blocks to bound the memory. Uses may have the samples of
-    several networks in sequence, for a result ``[networks, n, n]``.
+    In float64. The rows of the weight are taken in blocks to bound the memory.
     """
-    shape = *networks, samples
-    total = math.prod(shape)
+    total = networks * samples
 
     def gram_of(rows: slice) -> Tensor:
         first, *others = (use.gradient(grads, rows, total) for use, grads in uses)
-        gradients: Tensor = sum(others, start=first).unflatten(0, shape)
+        gradients: Tensor = sum(others, start=first)
+        if networks == 1:
+            return (gradients @ gradients.T).double()[None]
+        gradients = gradients.unflatten(0, (networks, samples))
         return (gradients @ gradients.mT).double()
 
     first, *others = map(gram_of, _row_blocks(weight, total, uses[0][0].granularity))
@@ -148,6 +147,8 @@ def norm_use(
     return weight, norm_gain_use(call["input"], lambda: norm(**plain), channel)
 
 
+NORMS = (F.layer_norm, F.rms_norm, F.group_norm, F.batch_norm)
+
 RULES: dict[Callable[..., Tensor], Callable[..., tuple[Tensor, WeightUse] | None]] = {
     F.linear: linear_use,
     F.conv2d: convolution_use,
@@ -178,71 +179,88 @@ def _pair(value: int | Sequence[int]) -> tuple[int, int]:
     return first, second
 
 
-Call = tuple[Operation, tuple[Any, ...], Mapping[str, Any]]
-
-
 class GramAccumulator(InterceptOperations):
     """Record every use of a weight; form its Gram matrix when the backward pass has reached it.
 
     A weight is detached where an operation with a rule uses it: autograd then propagates the
     gradients of activations only, and forms no weight gradient itself. A weight that is the input
     of an operation is not: autograd shows that it has a gradient which no rule forms.
+
+    Args:
+        stack: Networks that run inside, by :meth:`Stack.run` with :meth:`watch`.
+        weights: The weights that count, of ``stack.tensors``, by name.
+        images: ``[n, C, H, W]``, what every network gets.
     """
 
-    networks = 1
-
-    def __init__(self, weights: Mapping[str, Tensor], images: Tensor) -> None:
+    def __init__(self, stack: Stack, weights: Mapping[str, Tensor], images: Tensor) -> None:
         super().__init__()
+        names = {id(weight): name for name, weight in weights.items()}
+        slots = stack.tensors.items()
         self._weights = weights
-        self._names = {id(weight): name for name, weight in weights.items()}
-        self._samples = len(images)
+        self._slots = {slot: names[id(x)] for slot, x in slots if id(x) in names}
+        self._names: dict[int, str] = {}
+        self._samples, self._networks = len(images), len(stack)
         self._expected: dict[str, int] = defaultdict(int)
         self._arrived: dict[str, list[tuple[WeightUse, Tensor]]] = defaultdict(list)
         #: Weight name and first axis of the input, for each use in order.
         self.lengths: list[tuple[str, int]] = []
         #: Inputs whose first axis is not n, by index of the use: ``[networks, m, ...]``.
         self.folded: dict[int, Tensor] = {}
-        #: Inner products of the per-sample gradients of each weight, after the backward pass.
+        #: Weight name -> inner products of its per-sample gradients, ``[networks, n, n]``, after
+        #: the backward pass.
         self.grams: dict[str, Tensor] = {}
         #: Added to an output, it makes the backward pass reach the weight although nothing before
         #: it requires a gradient.
         self.seed = images.new_zeros((), requires_grad=True)
 
+    def watch(self, tensors: Mapping[str, Tensor]) -> None:
+        """Look for these tensors, by slot, in the calls."""
+        self._names = {id(tensors[slot]): name for slot, name in self._slots.items()}
+
     def intercept(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Record the call if it uses a weight, and run it with the weight detached."""
         if func is F.scaled_dot_product_attention:
-            return self._attend(normalize_arguments(*args, **kwargs))
-        if func not in RULES:
-            return func(*args, **kwargs)
-        weight_use = RULES[func](*args, **kwargs)
+            call = normalize_arguments(*args, **kwargs)
+            return across(self._networks, _attention_of_all, *call)
+        if func is F.multi_head_attention_forward:
+            return explicit_multi_head(*args, **kwargs)
+        weight_use = RULES[func](*args, **kwargs) if func in RULES else None
         if weight_use is None or id(weight_use[0]) not in self._names:
             return func(*args, **kwargs)
         weight, use = weight_use
+        name = self._names[id(weight)]
 
         def detached(value: Any) -> Any:
             return value.detach() if value is weight else value
 
-        named = {key: detached(value) for key, value in kwargs.items()}
-        out = func(*map(detached, args), **named)
-        return self._record_call(self._names[id(weight)], use, out, (func, args, kwargs))
+        out = func(*map(detached, args), **{key: detached(x) for key, x in kwargs.items()})
+        if self._networks == 1:
+            return self._record(name, use, out)
+
+        def record(networks: int, out: Tensor, *values: Any) -> Tensor:
+            named = dict(zip(kwargs, values[len(args) :], strict=True))
+            return self._record(name, _use_of_all(func, *values[: len(args)], **named), out)
+
+        return across(self._networks, record, out, *args, *kwargs.values())
 
     def finish(self) -> None:
-        """Finish weights that have uses without a gradient, because no output depends on them."""
-        for name in list(self._arrived):
-            self._finish_weight(name)
+        """Finish weights that have uses without a gradient, because no output depends on them.
 
-    def _attend(self, call: AttentionCall) -> Tensor:
-        return attention(call)
-
-    def _record_call(self, name: str, use: WeightUse, out: Tensor, call: Call) -> Tensor:
-        return self._record(name, use, out)
+        A ValueError for several networks, as vmap may have lost it; measuring each alone shows.
+        """
+        for name in list(self._expected):
+            if self._networks > 1:
+                raise ValueError(f"no gradient came back to {name} of the stacked networks")
+            if name in self._arrived:
+                self._finish_weight(name)
 
     def _record(self, name: str, use: WeightUse, out: Tensor) -> Tensor:
         """Record a use of a weight; returns the output, hooked to receive its gradient."""
-        length = len(use.x) // self.networks
+        networks = self._networks
+        length = len(use.x) // networks
         if length != self._samples:
             # Detached: the graph's hooks refer to this object, and the cycle would never be freed.
-            self.folded[len(self.lengths)] = use.x.detach().unflatten(0, (self.networks, length))
+            self.folded[len(self.lengths)] = use.x.detach().unflatten(0, (networks, length))
         self.lengths.append((name, length))
         if not torch.is_grad_enabled():
             return out
@@ -253,7 +271,7 @@ class GramAccumulator(InterceptOperations):
 
         def arrive(grads: Tensor) -> None:
             uses = self._arrived[name]
-            uses.append((use, grads))
+            uses.append((use, grads if networks == 1 else grads.flatten(0, 1)))
             if len(uses) == self._expected[name]:
                 self._finish_weight(name)
 
@@ -261,81 +279,24 @@ class GramAccumulator(InterceptOperations):
         return out
 
     def _finish_weight(self, name: str) -> None:
-        uses = self._arrived.pop(name)
+        uses, weight = self._arrived.pop(name), self._weights[name]
         del self._expected[name]
-        if all(len(use.x) % (self._samples * self.networks) == 0 for use, _ in uses):
-            self.grams[name] = self._gram(self._weights[name], uses)
-
-    def _gram(self, weight: Tensor, uses: Sequence[tuple[WeightUse, Tensor]]) -> Tensor:
-        return gram_matrix(weight, uses, self._samples)
+        if all(len(use.x) % (self._samples * self._networks) == 0 for use, _ in uses):
+            one = weight if self._networks == 1 else weight[0]
+            self.grams[name] = gram_matrix(one, uses, self._samples, self._networks)
 
 
-class StackedGramAccumulator(GramAccumulator):
-    """:class:`GramAccumulator` for all networks of a stack, with weights ``[networks, ...]``."""
-
-    def __init__(self, stack: Stack, weights: Mapping[str, Tensor], images: Tensor) -> None:
-        super().__init__(weights, images)
-        self.networks = len(stack.models)
-        self._slots = {
-            slot: self._names[id(tensor)]
-            for slot, tensor in stack.tensors.items()
-            if id(tensor) in self._names
-        }
-
-    def intercept(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        """As the base class, with multi-head attention kept off the fused kernel."""
-        if func is F.multi_head_attention_forward:
-            return explicit_multi_head(*args, **kwargs)
-        return super().intercept(func, args, kwargs)
-
-    def use_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Look for these vectorised tensors, by slot, in the calls instead of the weights."""
-        self._names = {id(tensors[slot]): name for slot, name in self._slots.items()}
-
-    def finish(self) -> None:
-        """Raise a ValueError if a use received no gradient.
-
-        Either no output depends on it, or vmap lost it; measuring each network alone shows which.
-        """
-        for name in self._expected:
-            raise ValueError(f"no gradient came back to {name} of the stacked networks")
-
-    def _attend(self, call: AttentionCall) -> Tensor:
-        def attend(networks: int, *values: Any) -> Tensor:
-            return stacked_attention(AttentionCall(*values))
-
-        return with_stacked_tensors(attend, *call)
-
-    def _record_call(self, name: str, use: WeightUse, out: Tensor, call: Call) -> Tensor:
-        if not torch.is_grad_enabled() and len(use.x) == self._samples:
-            # Only the length is needed, and it is known without the stacked tensors.
-            self.lengths.append((name, self._samples))
-            return out
-
-        func, args, kwargs = call
-
-        def record(networks: int, out: Tensor, *values: Any) -> Tensor:
-            named = dict(zip(kwargs, values[len(args) :], strict=True))
-            return self._record(name, _stacked_use(func, *values[: len(args)], **named), out)
-
-        return with_stacked_tensors(record, out, *args, *kwargs.values())
-
-    def _gram(self, weight: Tensor, uses: Sequence[tuple[WeightUse, Tensor]]) -> Tensor:
-        rows = [(use, grads.flatten(0, 1)) for use, grads in uses]
-        return gram_matrix(weight[0], rows, self._samples, self.networks)
-
-
-def stacked_attention(call: AttentionCall) -> Tensor:
-    """Attention of several networks, ``[networks, ..., N, d]``, for a backward pass.
+def _attention_of_all(networks: int, *values: Any) -> Tensor:
+    """Attention for a backward pass; of several networks, ``[networks, ..., N, d]``.
 
     Fused kernels take four axes, so the networks join the samples or, if all samples share a bias,
     the heads.
     """
-    q, k, v, bias, scale = call
+    q, k, v, bias, scale = values
     if bias is not None:
-        bias = align_stacked_bias(bias, q.ndim)
-    if q.ndim != 5:
-        return attention(call._replace(bias=bias))
+        bias = align_bias(bias, networks, q.ndim)
+    if networks == 1 or q.ndim != 5:
+        return F.scaled_dot_product_attention(q, k, v, bias, scale=scale)
     axis = 1 if bias is None or bias.shape[1] != 1 else 2
     sizes = q.shape[0], q.shape[axis]
     if bias is not None:
@@ -343,17 +304,17 @@ def stacked_attention(call: AttentionCall) -> Tensor:
         expanded[axis] = sizes[1]
         bias = bias.expand(expanded).movedim(0, axis - 1).flatten(axis - 1, axis)
     q, k, v = (x.movedim(0, axis - 1).flatten(axis - 1, axis) for x in (q, k, v))
-    out: Tensor = attention(AttentionCall(q, k, v, bias, scale)).unflatten(axis - 1, sizes)
-    return out.movedim(axis - 1, 0)
+    out = F.scaled_dot_product_attention(q, k, v, bias, scale=scale)
+    return cast("Tensor", out.unflatten(axis - 1, sizes).movedim(axis - 1, 0))
 
 
-def _stacked_use(func: Callable[..., Any], input: Tensor, *args: Any, **kwargs: Any) -> WeightUse:
-    """The use of a weight by several networks, as the use by one network with more samples.
+def _use_of_all(func: Callable[..., Any], input: Tensor, *args: Any, **kwargs: Any) -> WeightUse:
+    """The use of a weight by several networks, as that by one network with more samples.
 
     The input of the operation is ``[networks, m, ...]``, its other tensors ``[networks, ...]``.
     """
     if func is F.batch_norm:
-        return _stacked_batch_norm_use(input, *args, **kwargs)
+        return _batch_norm_use_of_all(input, *args, **kwargs)
     # Of the other tensors only the shape is used.
     rest = [value[0] if isinstance(value, Tensor) else value for value in args]
     named = {k: value[0] if isinstance(value, Tensor) else value for k, value in kwargs.items()}
@@ -363,7 +324,7 @@ def _stacked_use(func: Callable[..., Any], input: Tensor, *args: Any, **kwargs: 
     return weight_use[1]
 
 
-def _stacked_batch_norm_use(
+def _batch_norm_use_of_all(
     x: Tensor, running_mean: Tensor, running_var: Tensor, *args: Any, eps: float = 1e-5, **_: Any
 ) -> WeightUse:
     """Each network normalises by its own statistics."""

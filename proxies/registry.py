@@ -1,6 +1,6 @@
 """Registries of named objects; measures, their inputs, values of single repeats, and scores.
 
-:mod:`proxies.catalogue` registers all measures. Nothing here needs torch.
+Nothing here needs torch.
 """
 
 from __future__ import annotations
@@ -8,18 +8,21 @@ from __future__ import annotations
 import math
 import statistics
 from collections import UserDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial, wraps
 from importlib import import_module
+from inspect import cleandoc, signature
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, get_args
 
 from proxies.messages import unknown
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
     from proxies.expansion import Circle
+    from proxies.functional import Stack
 
 T = TypeVar("T")
 
@@ -34,10 +37,10 @@ class UnknownNameError(KeyError, ValueError):
 
 
 class Registry(UserDict[str, T]):
-    """Objects of one kind by name, in order of registration.
+    """Objects of one kind by name.
 
-    The kind, such as ``"proxy"``, is for messages. ``entries`` is the module that registers the
-    built-in entries; it is imported at the first look-up. ``code`` gives the function or class
+    The kind, such as ``"proxy"``, is for messages. ``entries`` are the modules that register the
+    built-in entries; they are imported at the first look-up. ``code`` gives the function or class
     that defines an item, by default the item or its class.
     """
 
@@ -46,12 +49,12 @@ class Registry(UserDict[str, T]):
         kind: str,
         items: Mapping[str, T] | None = None,
         *,
-        entries: str | None = None,
+        entries: str | tuple[str, ...] = (),
         code: Callable[[T], Any] = lambda item: item,
     ) -> None:
         self.kind = kind
         self._code = code
-        self._entries = entries
+        self._entries = (entries,) if isinstance(entries, str) else entries
         self._items = dict(items or {})
 
     def register(self, name: str, item: T) -> T:
@@ -62,6 +65,9 @@ class Registry(UserDict[str, T]):
         Raises:
             ValueError: If the name is taken by another definition.
         """
+        if self._place(item) < len(self._entries):
+            self._items[name] = item  # a built-in entry, whose module is being imported
+            return item
         if name in self and not _same_definition(self._code(self[name]), self._code(item)):
             raise ValueError(f"{self.kind} {name!r} is already registered; use another name")
         self[name] = item
@@ -71,13 +77,21 @@ class Registry(UserDict[str, T]):
         """Raise an UnknownNameError, a KeyError and a ValueError."""
         raise UnknownNameError(unknown(self.kind, name, self))
 
+    def __iter__(self) -> Iterator[str]:
+        """Built-in entries by their modules, whatever was imported first, then the others."""
+        return iter(sorted(self.data, key=lambda name: self._place(self.data[name])))
+
+    def _place(self, item: T) -> int:
+        module = getattr(self._code(item), "__module__", None)
+        return self._entries.index(module) if module in self._entries else len(self._entries)
+
     @property
     def data(self) -> dict[str, T]:  # type: ignore[override]
         """The entries, the built-in ones included."""
-        if self._entries is not None:
+        for module in self._entries:
             # At each look-up: other threads wait for an import that is under way, and one that was
             # interrupted is made up for. The import may look up names itself.
-            import_module(self._entries)
+            import_module(module)
         return self._items
 
 
@@ -102,6 +116,23 @@ class Inputs:
     #: each repeat.
     seed: int = 0
 
+    @property
+    def noise(self) -> Tensor:
+        """Standard normal noise in the shape of the images, float32, by the seed."""
+        return _noise(tuple(self.images.shape), self.seed, self.images.device).clone()
+
+
+_INPUTS = (*Inputs.__dataclass_fields__, "noise")
+
+
+@lru_cache(maxsize=8)
+def _noise(shape: tuple[int, ...], seed: int, device: torch.device) -> Tensor:
+    """Drawn on the CPU and copied to a device once, not for every measure of every network."""
+    import torch  # not needed by what only reads scores
+
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, generator=generator).to(device)
+
 
 @dataclass(frozen=True)
 class Proxy:
@@ -125,7 +156,7 @@ class Proxy:
     random: bool = True  #: whether it depends on the initial weights
     #: Computes the measure for several networks of one architecture in one vectorised pass, each
     #: with its own inputs (the images are shared); None if it cannot.
-    together: Callable[[Sequence[nn.Module], Sequence[Inputs]], Sequence[float]] | None = None
+    together: Callable[[Stack, Sequence[Inputs]], Sequence[float]] | None = None
     #: Returns why values of a network would be meaningless, or an empty text; see
     #: :mod:`proxies.samples`. Runs once for the first network of an architecture, for all measures
     #: with the same check that gave a number.
@@ -156,19 +187,95 @@ def _same_definition(first: Any, second: Any) -> bool:
     return len(places) == 1 and (module == "__main__" or "<" not in name)
 
 
+# Modules of the measures, in the order in which these are listed.
+_MEASURES = ("expansion", "ntk", "activations", "structure", "synaptic", "saliency", "az_nas")
+
 #: All measures by name.
 PROXIES: Registry[Proxy] = Registry(
-    "proxy", entries="proxies.catalogue", code=lambda proxy: proxy.value
+    "proxy",
+    entries=tuple(f"proxies.{name}" for name in _MEASURES),
+    code=lambda proxy: proxy.value,
 )
 
 
-def register(proxy: Proxy) -> Proxy:
-    """Register a measure under its name; an earlier definition of the same function is replaced.
+_DIRECTIONS: dict[Better, str] = {
+    "higher": "Higher is better",
+    "lower": "Lower is better",
+    "reported": "Reported, not ranked",
+}
+
+F = TypeVar("F", bound=Callable[..., float])
+
+
+def register_measure(
+    description: str,
+    *,
+    name: str = "",
+    better: Better = "higher",
+    paper: str = "none",
+    undefined: str = "the value is not finite",
+    random: bool = True,
+    check: Callable[[nn.Module, Inputs], str] | None = None,
+    checks_itself: bool = False,
+    together: Callable[[Stack, Sequence[Inputs]], Sequence[float]] | None = None,
+    timed: bool = False,
+) -> Callable[[F], F]:
+    """Register a function as a measure; an earlier definition of the same function is replaced.
+
+    The function takes a network and those of the :class:`Inputs` that its parameters name, and
+    returns a number. Arguments as the fields of :class:`Proxy`; the name is by default that of
+    the function.
 
     Raises:
-        ValueError: If the name is taken by another one.
+        ValueError: If the name is taken by another function, or there is no such direction or
+            input.
+
+    Example:
+        >>> @proxies.register_measure("mean of the outputs", better="reported")
+        ... def mean_output(model, images):
+        ...     return float(model(images).mean())
+        >>> proxies.PROXIES.pop("mean_output").better
+        'reported'
     """
-    return PROXIES.register(proxy.name, proxy)
+
+    def decorator(function: F) -> F:
+        names = _names_of_inputs(function)
+
+        @wraps(function)
+        def value(model: nn.Module, inputs: Inputs) -> float:
+            return float(function(model, **{field: getattr(inputs, field) for field in names}))
+
+        proxy = Proxy(
+            name or function.__name__,
+            description,
+            better,
+            paper,
+            value,
+            undefined=undefined,
+            random=random,
+            together=together,
+            check=check,
+            checks_itself=checks_itself,
+            timed=timed,
+        )
+        PROXIES.register(proxy.name, proxy)
+        said = cleandoc(function.__doc__ or f"{description}.")
+        function.__doc__ = f"{said}\n\n{_DIRECTIONS[better]}. Source: {paper}."
+        return function
+
+    return decorator
+
+
+def _names_of_inputs(function: Callable[..., float]) -> list[str]:
+    """The inputs that the parameters of a function name, behind the network."""
+    _, *parameters = signature(function).parameters.values()
+    for parameter in parameters:
+        if parameter.name not in _INPUTS and parameter.default is parameter.empty:
+            raise ValueError(
+                f"measure {function.__name__!r} takes {parameter.name!r}, which is no input; "
+                f"use {', '.join(_INPUTS)}"
+            )
+    return [parameter.name for parameter in parameters if parameter.name in _INPUTS]
 
 
 def standard_measures() -> tuple[str, ...]:
@@ -233,32 +340,14 @@ class Readings:
 
     def to_json(self) -> dict[str, Any]:
         """The readings as JSON values; floats round-trip exactly."""
-        return {
-            "names": list(self.names),
-            "repeats": self.repeats,
-            "taken": {str(repeat): dict(values) for repeat, values in self.taken.items()},
-        }
+        taken = {str(repeat): dict(values) for repeat, values in self.taken.items()}
+        return {"names": list(self.names), "repeats": self.repeats, "taken": taken}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        """Readings from the result of :meth:`to_json`.
-
-        Raises:
-            ValueError: If ``stored`` has another form.
-        """
-        try:
-            taken = {
-                int(repeat): {
-                    str(name): value if isinstance(value, str) else float(value)
-                    for name, value in values.items()
-                }
-                for repeat, values in stored["taken"].items()
-            }
-            return cls(tuple(map(str, stored["names"])), int(stored["repeats"]), taken)
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise ValueError(
-                f"stored readings {str(stored)[:60]!r} cannot be read; use what to_json returned"
-            ) from error
+        """Readings from the result of :meth:`to_json`."""
+        taken = {int(repeat): values for repeat, values in stored["taken"].items()}
+        return cls(tuple(stored["names"]), stored["repeats"], taken)
 
 
 def combine(parts: Iterable[Readings]) -> dict[str, Score]:

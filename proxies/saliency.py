@@ -3,12 +3,16 @@
 All use one labelled batch, in evaluation mode, with every normalisation kept. All but ZiCo were
 designed to prune single weights; networks are ranked by the sum over all weights
 (arXiv:2101.08134).
+
+They take any classifier, which is not changed, images ``[n, C, H, W]``, cast to its dtype and
+device, and the class of each image, ``[n]``, modulo the number of classes. A network that is no
+classifier, or whose loss no parameter reaches, is a ValueError.
 """
 
 import inspect
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -19,85 +23,65 @@ from torch.nn.modules.conv import _ConvNd
 
 from proxies.features import evaluating, input_for, logits
 from proxies.functional import InterceptOperations, Operation
-from proxies.per_sample_gradients import RULES
+from proxies.per_sample_gradients import NORMS, RULES
+from proxies.registry import register_measure
+from proxies.samples import independent_images, repeatable_images
 
-# Layers, for measures that are defined layer by layer.
-LAYERS: tuple[type[nn.Module], ...] = (nn.Linear, _ConvNd)
 # Images differentiated twice at a time: some hundred MB each if attention windows are large.
 _CHUNK = 4
 
+_ZERO_COST_PAPER = "Abdelfattah et al. 2021, arXiv:2101.08134"
 
+
+@register_measure(
+    "connection sensitivity: change of the loss without each weight, summed",
+    paper="Lee et al. 2019, arXiv:1810.02340",
+    check=repeatable_images,
+)
 def snip(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     """Connection sensitivity: how much the loss changes if each weight is removed.
 
     ``Σ |θ ⊙ ∂L/∂θ|`` over all parameters: to first order, removing ``θ`` changes the loss by
-    ``θ ∂L/∂θ``. In nats; higher is better. One forward and one backward pass.
+    ``θ ∂L/∂θ``. In nats. One forward and one backward pass.
 
     Widely used code sums only over the weights of convolutions and linear layers; by definition
     every parameter counts, including norm gains and tokens.
-
-    Args:
-        model: Any classifier; not changed.
-        images: ``[n, C, H, W]``, cast to the model's dtype and device.
-        labels: Class of each image, ``[n]``, taken modulo the model's number of classes.
-
-    Raises:
-        ValueError: If the model is not a classifier, or no parameter reaches its loss.
-
-    References:
-        Lee et al. 2019, arXiv:1810.02340; summed over a network in arXiv:2101.08134.
-
-    Example:
-        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
-        >>> images = torch.randn(4, 3, 32, 32)
-        >>> labels = torch.arange(4)
-        >>> proxies.snip(network, images, labels) > 0
-        True
     """
     pairs = _gradients(model, images, labels)
     return total((parameter * gradient).abs() for parameter, gradient in pairs)
 
 
+@register_measure(
+    "Euclidean norms of the loss gradient, summed over parameter tensors",
+    name="grad_norm",
+    paper=_ZERO_COST_PAPER,
+    check=repeatable_images,
+)
 def gradient_norm(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     """Euclidean norms of the loss gradient, ``Σ_l ‖∂L/∂θ_l‖₂``, summed over parameter tensors.
 
-    In nats per unit of weight; higher is better. One forward and one backward pass. Arguments and
-    errors as :func:`snip`; widely used code leaves out biases, norms and tokens.
-
-    References:
-        Abdelfattah et al. 2021, arXiv:2101.08134.
-
-    Example:
-        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
-        >>> images = torch.randn(4, 3, 32, 32)
-        >>> labels = torch.arange(4)
-        >>> proxies.gradient_norm(network, images, labels) > 0
-        True
+    In nats per unit of weight. One forward and one backward pass. Widely used code leaves out
+    biases, norms and tokens.
     """
     pairs = _gradients(model, images, labels)
     return total(torch.linalg.vector_norm(g, dtype=torch.float64) for _, g in pairs)
 
 
+@register_measure(
+    "gradient signal preservation, −θᵀHg: how much the weights reduce the gradient",
+    paper="Wang et al. 2020, arXiv:2002.07376",
+    check=independent_images,  # H is summed over parts of the batch
+)
 def grasp(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     """Gradient signal preservation, ``−θᵀHg`` with gradient ``g`` and Hessian ``H`` of the loss.
 
     Removing ``θ`` changes the squared norm of the gradient by about ``−2 θᵀHg``: the score is high
     if the weights reduce the gradient. Pruning removes the highest scores first; as a rank of
-    whole networks, as here, higher is better. In squared nats per squared unit of weight. One
-    forward and backward pass, then both again with second derivatives, a few images at a time
-    because every attention map is kept.
+    whole networks, as here and in arXiv:2101.08134, higher is better. In squared nats per squared
+    unit of weight. One forward and backward pass, then both again with second derivatives, a few
+    images at a time because every attention map is kept.
 
     The paper's code divides the logits by a temperature of 200; its formula and this do not.
-    Arguments and errors as :func:`snip`.
-
-    References:
-        Wang et al. 2020, arXiv:2002.07376; as a rank in arXiv:2101.08134.
-
-    Example:
-        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
-        >>> images = torch.randn(4, 3, 32, 32)
-        >>> labels = torch.arange(4)
-        >>> score = proxies.grasp(network, images, labels)
     """
     with _differentiable(model) as parameters:
         directions = _gradients_of(_batch_loss(model, images, labels), parameters)
@@ -137,47 +121,31 @@ def _gradients_of(
     return torch.autograd.grad(outputs, parameters, *grad_outputs, **options)
 
 
+@register_measure(
+    "Fisher information of the activations of linear layers and convolutions",
+    paper=_ZERO_COST_PAPER,
+    check=repeatable_images,
+)
 def fisher(model: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """Fisher information of the activations, ``Σ (z ⊙ ∂L/∂z)²`` over the outputs ``z`` of layers.
+    """Fisher information of the activations, ``Σ (z ⊙ ∂L/∂z)²`` over the outputs ``z`` of maps.
 
-    Layers are linear maps and convolutions, the projections of ``nn.MultiheadAttention`` and
-    functions that take a layer's weight included; every element of an output counts. In squared
-    nats; higher is better. One forward and one backward pass.
+    Maps are linear ones and convolutions, as modules or functions, the projections of
+    ``nn.MultiheadAttention`` included; every element of an output counts. In squared nats. One
+    forward and one backward pass.
 
     Widely used code sums ``z ⊙ ∂L/∂z`` over the positions of a channel before squaring, as in
-    channel pruning, and takes half the mean over images; the definition of the rank does neither.
-    Arguments and errors as :func:`snip`.
-
-    References:
-        Abdelfattah et al. 2021, arXiv:2101.08134; for pruning, arXiv:1801.05787.
-
-    Example:
-        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
-        >>> images = torch.randn(4, 3, 32, 32)
-        >>> labels = torch.arange(4)
-        >>> proxies.fisher(network, images, labels) > 0
-        True
+    channel pruning (arXiv:1801.05787), and takes half the mean over images; the definition of the
+    rank does neither.
     """
     with _differentiable(model):
-        with _layer_outputs(model) as activations:
+        with _MapOutputs() as maps:
             loss = _batch_loss(model, images, labels)
-        outputs = [z for z in activations if z.requires_grad]
+        outputs = [z for z in maps.outputs if z.requires_grad]
         if not outputs:
             raise ValueError(f"{type(model).__name__} has no linear layer or convolution to train")
         gradients = torch.autograd.grad(loss, outputs, allow_unused=True)
     pairs = zip(outputs, gradients, strict=True)
     return total((z.detach() * g).square() for z, g in pairs if g is not None)
-
-
-@contextmanager
-def _layer_outputs(model: nn.Module) -> Iterator[list[Tensor]]:
-    """The outputs of linear maps and convolutions inside, in order."""
-    layers = [module for module in model.modules() if isinstance(module, LAYERS)]
-    with ExitStack() as hooks, _LayerOutputs(layers) as watcher:
-        for layer in layers:
-            hooks.enter_context(layer.register_forward_pre_hook(watcher.on_enter))
-            hooks.enter_context(layer.register_forward_hook(watcher.on_leave))
-        yield watcher.outputs
 
 
 # Beside those with rules for gradients.
@@ -188,31 +156,21 @@ _OTHER_MAPS = {
 _MULTI_HEAD = inspect.signature(F.multi_head_attention_forward)
 
 
-class _LayerOutputs(InterceptOperations):
-    """Collects the outputs of layers, and of functions that take a layer's weight."""
+class _MapOutputs(InterceptOperations):
+    """Collects the outputs of linear maps and convolutions whose weights are trained."""
 
-    def __init__(self, layers: Sequence[nn.Module]) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.outputs: list[Tensor] = []
-        self._weights = {id(p) for layer in layers for p in layer.parameters(recurse=False)}
-        self._running = 0  # calls of layers
-
-    def on_enter(self, layer: nn.Module, args: tuple[Any, ...]) -> None:
-        self._running += 1
-
-    def on_leave(self, layer: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
-        self._running -= 1
-        return self._keep(output)
 
     def intercept(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         if func is F.multi_head_attention_forward:
             return self._multi_head(_MULTI_HEAD.bind(*args, **kwargs).arguments)
         out = func(*args, **kwargs)
-        if self._running or not (func in RULES or func in _OTHER_MAPS):
+        if func not in _OTHER_MAPS and (func not in RULES or func in NORMS):
             return out
-        tensors = [x for x in (*args, *kwargs.values()) if isinstance(x, Tensor)]
-        sources = {id(x if x._base is None else x._base) for x in tensors}
-        return self._keep(out) if sources & self._weights else out
+        weight = args[1] if len(args) > 1 else kwargs["weight"]
+        return self._keep(out) if weight.requires_grad else out
 
     def _keep(self, output: Tensor) -> Tensor:
         self.outputs.append(output)
@@ -236,6 +194,12 @@ class _LayerOutputs(InterceptOperations):
         return self._keep(F.linear(out, call["out_proj_weight"], call["out_proj_bias"])), maps
 
 
+@register_measure(
+    "ZiCo: how little each weight's gradient varies between two halves of the batch",
+    paper="Li et al. 2023, arXiv:2301.11300",
+    undefined="no gradient differs between the halves of the batch",
+    check=repeatable_images,
+)
 def zico(model: nn.Module, images: Tensor, labels: Tensor, *, batches: int = 2) -> float:
     """Inverse coefficient of variation of the gradients, over batches.
 
@@ -243,28 +207,18 @@ def zico(model: nn.Module, images: Tensor, labels: Tensor, *, batches: int = 2) 
     Layers are linear maps and convolutions, each with its weight and bias; the projections into
     ``nn.MultiheadAttention`` are one layer. A weight whose gradient does not vary has no
     coefficient and is left out, as is a layer that has only such weights, for instance behind a
-    gain that starts at zero. Dimensionless; higher is better. The images are split into
-    batches, which together cost one forward and one backward pass.
+    gain that starts at zero. Dimensionless. The images are split into batches, which together cost
+    one forward and one backward pass; two suffice according to the paper.
 
     The paper's code takes the deviation of signed gradients, adds the gradients of earlier batches
-    to those of later ones, and leaves out biases; its formula does none of these. Arguments as
-    :func:`snip`, and the number of batches: two suffice according to the paper.
+    to those of later ones, and leaves out biases; its formula does none of these.
 
     Returns:
         The score; NaN if no gradient varies between batches.
 
     Raises:
-        ValueError: If ``batches < 2``, there are fewer images than batches, the model is not a
-            classifier, no layer reaches its loss, or its gradients are not finite.
-
-    References:
-        Li et al. 2023, arXiv:2301.11300.
-
-    Example:
-        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
-        >>> images = torch.randn(4, 3, 32, 32)
-        >>> labels = torch.arange(4)
-        >>> score = proxies.zico(network, images, labels, batches=2)
+        ValueError: If ``batches < 2``, there are fewer images than batches, no layer reaches the
+            loss, or its gradients are not finite.
     """
     if batches < 2:
         raise ValueError(f"batches={batches}; use at least 2")
@@ -291,6 +245,29 @@ def zico(model: nn.Module, images: Tensor, labels: Tensor, *, batches: int = 2) 
     return float(score)
 
 
+def _layers(model: nn.Module) -> list[list[nn.Parameter]]:
+    """Parameters of each layer; shared ones belong to the first of their layers."""
+    assigned: set[nn.Parameter] = set()
+    layers = []
+    for module in model.modules():
+        if isinstance(module, nn.Linear | _ConvNd | nn.MultiheadAttention):
+            named = module.named_parameters(recurse=False)
+            # An attention's own tokens are of no map.
+            own = [p for n, p in named if p.requires_grad and n not in ("bias_k", "bias_v")]
+            layers.append([p for p in own if p not in assigned])
+            assigned.update(own)
+    return [layer for layer in layers if layer]
+
+
+def _inverse_variation(gradients: Sequence[Tensor]) -> Tensor:
+    """Mean over deviation of absolute gradients, 0 if there is none, summed over a parameter."""
+    absolute = torch.stack(list(gradients)).double().abs_()
+    mean = absolute.mean(0)
+    # Ten times as fast as torch.std_mean for a few batches.
+    deviation = absolute.sub_(mean).square_().mean(0).sqrt_()
+    return torch.where(deviation == 0, 0, mean / deviation).sum()
+
+
 def _batch_loss(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     """Mean cross entropy of a batch, in nats."""
     if not len(images):
@@ -300,11 +277,6 @@ def _batch_loss(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     if not loss.requires_grad:
         raise ValueError(f"no parameter of {type(model).__name__} reaches its loss")
     return loss
-
-
-def total(parts: Iterable[Tensor]) -> float:
-    """Sum of all elements of all tensors, in float64, with one device synchronisation."""
-    return float(torch.stack([part.sum(dtype=torch.float64) for part in parts]).sum())
 
 
 @contextmanager
@@ -326,24 +298,6 @@ def _gradients(model: nn.Module, images: Tensor, labels: Tensor) -> list[tuple[T
     return [(p.detach(), g) for p, g in pairs if g is not None]
 
 
-def _layers(model: nn.Module) -> list[list[nn.Parameter]]:
-    """Parameters of each layer; shared ones belong to the first of their layers."""
-    assigned: set[nn.Parameter] = set()
-    layers = []
-    for module in model.modules():
-        if isinstance(module, (*LAYERS, nn.MultiheadAttention)):
-            named = module.named_parameters(recurse=False)
-            # An attention's own tokens are of no map.
-            own = [p for n, p in named if p.requires_grad and n not in ("bias_k", "bias_v")]
-            layers.append([p for p in own if p not in assigned])
-            assigned.update(own)
-    return [layer for layer in layers if layer]
-
-
-def _inverse_variation(gradients: Sequence[Tensor]) -> Tensor:
-    """Mean over deviation of absolute gradients, 0 if there is none, summed over a parameter."""
-    absolute = torch.stack(list(gradients)).double().abs_()
-    mean = absolute.mean(0)
-    # Ten times as fast as torch.std_mean for a few batches.
-    deviation = absolute.sub_(mean).square_().mean(0).sqrt_()
-    return torch.where(deviation == 0, 0, mean / deviation).sum()
+def total(parts: Iterable[Tensor]) -> float:
+    """Sum of all elements of all tensors, in float64, with one device synchronisation."""
+    return float(torch.stack([part.sum(dtype=torch.float64) for part in parts]).sum())

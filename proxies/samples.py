@@ -22,7 +22,7 @@ from proxies.registry import Inputs
 def independent_curve(model: nn.Module, inputs: Inputs) -> str:
     """Points of the circle must not interact in the pooled feature, norms bypassed."""
     images = inputs.circle.at(inputs.circle.angles[:2])
-    with measured(model, norms="bypassed", images=images):
+    with measured(model, norms="bypassed"):
         return _fault(model, images, pooled_feature)
 
 

@@ -1,11 +1,15 @@
-"""Structure of a network, derived from its modules: blocks, depth, width and expansions."""
+"""Trivial baselines: counts, and what the modules show: blocks, depth, width and expansions."""
 
 import math
 import re
 from collections.abc import Iterable, Iterator
 from itertools import dropwhile
 
-from torch import nn
+from torch import Tensor, nn
+
+from proxies.counts import count, parameters
+from proxies.registry import register_measure
+from proxies.timing import milliseconds
 
 # Names of lists of blocks, and of lists of stages that contain such lists.
 _LISTS = re.compile(
@@ -71,22 +75,44 @@ def _share(blocks: Iterable[nn.Module], model: nn.Module) -> float:
     return sum(p.numel() for p in inside) / max(1, whole)
 
 
+@register_measure("number of parameters, a trivial baseline", random=False)
+def params(model: nn.Module) -> float:
+    """Number of parameters; shared ones count once."""
+    return parameters(model)
+
+
+@register_measure(
+    "multiply-adds of convolutions, linear layers and matrix products, batch 1", random=False
+)
+def macs(model: nn.Module, images: Tensor) -> float:
+    """Multiply-adds of a pass of one of the images ``[n, C, S, S]``."""
+    return count(model, images.shape[-1], images.shape[1]).macs
+
+
+@register_measure(
+    "milliseconds of a forward pass of one image, on the device that measures",
+    better="lower",
+    random=False,
+    timed=True,
+)
+def latency(model: nn.Module, images: Tensor) -> float:
+    """Median milliseconds of a pass of one of the images ``[n, C, S, S]``, where they are."""
+    return milliseconds(model, images)
+
+
+@register_measure("number of residual blocks", random=False)
 def depth(model: nn.Module) -> int:
-    """Number of blocks, see :func:`residual_blocks`; a trivial baseline, higher is better.
+    """Number of blocks, see :func:`residual_blocks`; a trivial baseline.
 
     Raises:
         ValueError: If the model has no list of blocks.
-
-    Example:
-        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
-        >>> proxies.depth(network)
-        2
     """
     return len(residual_blocks(model))
 
 
+@register_measure("channels of a token in the first block", name="width", random=False)
 def embedding_width(model: nn.Module) -> int:
-    """Channels of a token in the first block; a trivial baseline, higher is better.
+    """Channels of a token in the first block; a trivial baseline.
 
     The output channels of the block's last map that is not depthwise: the width of the first stage
     of a pyramid, or of the first of several branches.
@@ -94,11 +120,6 @@ def embedding_width(model: nn.Module) -> int:
     Raises:
         ValueError: If the model has no list of blocks, or the first block neither a linear map nor
             a convolution.
-
-    Example:
-        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
-        >>> proxies.embedding_width(network)
-        192
     """
     name, block = next(iter(residual_blocks(model).items()))
     parts = block.modules()
@@ -110,19 +131,17 @@ def embedding_width(model: nn.Module) -> int:
     return maps[-1].weight.shape[0]
 
 
+@register_measure(
+    "expansions of the feed-forward parts, summed over blocks", name="expansions", random=False
+)
 def total_expansion(model: nn.Module) -> float:
     """Sum of the expansions of all feed-forward parts of the blocks; a trivial baseline.
 
     An expansion is hidden width over input width, 4 in most vision transformers. In a gated part
-    the hidden width is the width after the gate. Higher is better.
+    the hidden width is the width after the gate.
 
     Raises:
         ValueError: If the model has no list of blocks, or no known feed-forward part in any.
-
-    Example:
-        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
-        >>> proxies.total_expansion(network)
-        8.0
     """
     blocks = residual_blocks(model).values()
     pairs = [maps for block in blocks for part in block.modules() if (maps := feed_forward(part))]

@@ -20,9 +20,17 @@ from proxies.functional import (
     model_errors,
     substitutes,
 )
+from proxies.registry import register_measure
 from proxies.saliency import total
+from proxies.samples import repeatable_images
 
 
+@register_measure(
+    "logarithm of the synaptic flow: total weight of all paths, without data",
+    paper="Tanaka et al. 2020, arXiv:2006.05467",
+    undefined="the flow is not positive: a layer starts at zero, or centres its weights",
+    check=repeatable_images,
+)
 def synflow(model: nn.Module, images: Tensor) -> float:
     """Logarithm of the synaptic flow ``Σ θ ⊙ ∂R/∂θ`` with ``R = 1ᵀ (Π |θ|) 1``.
 
@@ -34,15 +42,11 @@ def synflow(model: nn.Module, images: Tensor) -> float:
 
     By Euler's theorem the flow is the derivative of ``R`` with respect to a common factor of all
     parameters. One forward and one backward pass of one image, in float64, which reaches 10³⁰⁸.
-    Dimensionless; higher is better.
+    Dimensionless; of the images only the shape is used, and no weight is written to.
 
     Widely used code keeps activation functions and, in transformers, layer norms; it sums only
     over the weights of convolutions and linear layers, and takes no logarithm, so that deep
     networks overflow float32.
-
-    Args:
-        model: Any module; not changed, none of its weights is written to.
-        images: ``[n, C, H, W]``; only the shape is used.
 
     Returns:
         The score; infinite beyond float64, NaN if no path reaches the output, for instance because
@@ -50,16 +54,8 @@ def synflow(model: nn.Module, images: Tensor) -> float:
 
     Raises:
         ValueError: If the model does not return one tensor, or no parameter reaches it.
-
-    References:
-        Tanaka et al. 2020, arXiv:2006.05467; summed over a network in arXiv:2101.08134.
-
-    Example:
-        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
-        >>> images = torch.randn(4, 3, 32, 32)
-        >>> score = proxies.synflow(network, images)
     """
-    state = measured(model, norms="bypassed", images=images)
+    state = measured(model, norms="bypassed")
     with state, torch.enable_grad(), _OnlyWeightsAct():
         factor = torch.ones((), dtype=torch.float64, device=reference_tensor(model).device)
         factor.requires_grad_()
@@ -153,6 +149,11 @@ _MLP = re.compile(r"(Mlp|MLP|FeedForward|FFN|SwiGLU)(?!.*Head)")
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
+@register_measure(
+    "DSS: synaptic diversity of attention and saliency of the MLPs, without data",
+    paper="TF-TAS, arXiv:2203.12217",
+    check=repeatable_images,
+)
 def dss(model: nn.Module, images: Tensor) -> float:
     """DSS indicator of a transformer, ``Σ_l D_l + S_l`` over its blocks.
 
@@ -169,25 +170,12 @@ def dss(model: nn.Module, images: Tensor) -> float:
     square linear map as attention. Query, key and value in one linear map are one matrix, as in
     that code.
 
-    In units of the output; higher is better; infinite beyond float64. One forward and one backward
-    pass of one image, in float64, and the singular values of attention weights and gradients.
-
-    Args:
-        model: Any transformer whose attention and MLPs have recognisable class names, or whose
-            blocks are attention and linear maps; not changed, none of its weights is written to.
-        images: ``[n, C, H, W]``; only the shape is used.
+    In units of the output; infinite beyond float64. One forward and one backward pass of an image,
+    in float64, and the singular values of attention weights and gradients. Attention and MLPs are
+    recognised by their class names, or by standing beside each other in a block.
 
     Raises:
         ValueError: If the model has no attention, or its weights do not reach the output.
-
-    References:
-        Zhou et al. 2022, arXiv:2203.12217.
-
-    Example:
-        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
-        >>> images = torch.randn(4, 3, 32, 32)
-        >>> proxies.dss(network, images) > 0
-        True
     """
     parts = _parts(model)
     if "attention" not in parts.values():

@@ -1,4 +1,4 @@
-"""The As-ViT architecture as text and as a frozen dataclass.
+"""The As-ViT architecture: for each stage kernel, attention splits, expansion and depth; parts.
 
 ``K,S,E[,L]|K,S,E[,L]|K,S,E[,L]|K,S,E[,L]|H[,C]``: for each of four stages the embedding kernel K,
 the attention splits per side S, the feed-forward expansion E and the number of blocks L; then the
@@ -6,21 +6,11 @@ heads H of stage 4 and the width C of stage 1. Parts other than the published on
 ``...|32,64;stem=deep,head=linear``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Any, ClassVar, Final
 
-from asvit.architectures.base import (
-    DEPTH_CHOICES,
-    NUMBER,
-    Choices,
-    Growable,
-    checked_choice,
-    checked_stages,
-    not_allowed,
-)
-from asvit.architectures.parts import PUBLISHED, Parts
-from proxies.text import shown
+from asvit.architectures.base import DEPTH_CHOICES, Growable, TextArchitecture, Value, Values
 
 STAGES: Final = 4
 STEM_STRIDE: Final = 4
@@ -36,24 +26,24 @@ KERNEL_CHOICES: Final = ((4, 5, 6, 7, 8), (2, 3, 4), (2, 3, 4), (2, 3, 4))
 SPLIT_CHOICES: Final = ((2, 4, 8), (1, 2, 4), (1, 2), (1,))
 EXPANSION_CHOICES: Final = ((2, 3, 4, 5, 6),) * STAGES
 HEAD_CHOICES: Final = (16, 32, 64)
-#: Widths that scaling may set.
-WIDTH_CHOICES: Final = range(1, WIDTH_CAP + 1)
+#: Part beside the topology -> its choices, the published one first.
+PART_CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
+    "stem": ("patch", "conv", "deep"),
+    "head": ("mlp", "linear"),
+    "mixing": ("none", "ffn"),
+    "positions": ("none", "absolute"),
+    "init": ("0.02", "width"),
+}
 
 Four = tuple[int, int, int, int]
 
 #: With quotation marks around it where a shell may read it, which takes bars for pipes.
 EXAMPLE: Final = "8,2,3|4,1,2|4,1,4|4,1,6|32"
-#: Attribute -> its name in messages and its choices in each stage, in the order of the text.
-_STAGE_FIELDS: Final[dict[str, tuple[str, Sequence[Choices]]]] = {
-    "kernels": ("kernel", KERNEL_CHOICES),
-    "splits": ("splits", SPLIT_CHOICES),
-    "expansions": ("expansion", EXPANSION_CHOICES),
-    "depths": ("depth", (DEPTH_CHOICES,) * STAGES),
-}
+_ONCE: Final = (1,) * STAGES
 
 
 @dataclass(frozen=True)
-class Genotype(Growable):
+class Genotype(TextArchitecture, Growable):
     """One As-ViT architecture: the choices of the search, and the depths and width of scaling.
 
     Raises:
@@ -71,8 +61,23 @@ class Genotype(Growable):
         '8,2,3|4,1,2|4,1,4|4,1,6|32'
     """
 
+    form: ClassVar[str] = (
+        "K,S,E[,L]|K,S,E[,L]|K,S,E[,L]|K,S,E[,L]|H[,C]: kernel, splits, expansion and depth of "
+        f"each stage, heads and width, as in '{EXAMPLE}'"
+    )
+    fields: ClassVar[Mapping[str, Value | Values]] = {
+        "kernels": Values("kernel", KERNEL_CHOICES),
+        "splits": Values("splits", SPLIT_CHOICES),
+        "expansions": Values("expansion", EXPANSION_CHOICES),
+        "heads": Value("stage 4 heads", HEAD_CHOICES),
+        "depths": Values("depth", (DEPTH_CHOICES,) * STAGES),
+        "width": Value("stage 1 width", range(1, WIDTH_CAP + 1)),
+        **{part: Value(part, choices) for part, choices in PART_CHOICES.items()},
+    }
+
     #: Kernel side of the stem (stride 4), then of the re-embeddings before stages 2 to 4 (stride
-    #: 2). A kernel larger than the stride makes patches overlap.
+    #: 2). A kernel larger than the stride makes patches overlap. A stem of convolutions has no
+    #: kernel to choose: K1 is then its first choice, so that equal networks have equal texts.
     kernels: Four
     #: Attention splits per side in each stage: a window has tokens per side / splits tokens per
     #: side. Stage 4 always has 1, which is global attention.
@@ -82,21 +87,16 @@ class Genotype(Growable):
     depths: Four = (1, 1, 1, 1)  #: blocks in each stage, 1 to 256
     #: Channels of stage 1, 1 to 1024; each later stage doubles them, up to 1024.
     width: int = DEFAULT_WIDTH
-    #: What it is made of. A stem of convolutions has no kernel to choose: K1 is then its first
-    #: choice, so that equal networks have equal texts.
-    parts: Parts = PUBLISHED
+    stem: str = "patch"  #: what makes tokens of the image
+    head: str = "mlp"  #: what makes classes of the pooled features
+    mixing: str = "none"  #: what mixes neighbours beside the attention
+    positions: str = "none"  #: embeddings of positions
+    init: str = "0.02"  #: how initial weights are drawn
 
     def __post_init__(self) -> None:
-        if self.parts.stem != PUBLISHED.stem:
+        if self.stem != "patch":
             object.__setattr__(self, "kernels", (KERNEL_CHOICES[0][0], *list(self.kernels)[1:]))
-        # Accept lists (from JSON) and NumPy integers; store plain tuples and ints.
-        for name, (field, choices) in _STAGE_FIELDS.items():
-            values = checked_stages(name, field, getattr(self, name), choices)
-            object.__setattr__(self, name, values)
-        heads = checked_choice("stage 4 heads", self.heads, HEAD_CHOICES)
-        object.__setattr__(self, "heads", heads)
-        width = checked_choice("stage 1 width", self.width, WIDTH_CHOICES)
-        object.__setattr__(self, "width", width)
+        super().__post_init__()
         for stage, (dim, heads) in enumerate(
             zip(self.stage_widths, self.stage_heads, strict=True), 1
         ):
@@ -107,50 +107,23 @@ class Genotype(Growable):
                 )
 
     @classmethod
-    def parse(cls, text: str) -> Self:
-        """Parse ``K,S,E[,L]|K,S,E[,L]|K,S,E[,L]|K,S,E[,L]|H[,C]``; spaces around numbers are fine.
-
-        L defaults to 1 and C to 32.
-
-        Raises:
-            ValueError: If ``text`` is anything else; one line that names the stage, the value and
-                the allowed ones.
-        """
-        topology, semicolon, parts = text.partition(";")
-        cells = topology.split("|")
-        if len(cells) != STAGES + 1:
-            raise ValueError(
-                f"architecture text {shown(text)} has {len(cells)} part(s) between '|'; "
-                f"use 4 stages and the heads, as in '{EXAMPLE}'"
-            )
+    def _from_cells(cls, cells: list[list[str]]) -> dict[str, Any] | None:
         *stages, last = cells
-        rows = []
-        for i, cell in enumerate(stages):
-            fields = {f"stage {i + 1} {field}": by[i] for field, by in _STAGE_FIELDS.values()}
-            row = _integers(f"stage {i + 1}", cell, fields, form="kernel,splits,expansion[,depth]")
-            rows.append(row if len(row) == len(fields) else [*row, 1])
-        fields = {"stage 4 heads": HEAD_CHOICES, "stage 1 width": WIDTH_CHOICES}
-        heads, *width = _integers("the last part", last, fields, form="heads[,width]")
-        kernels, splits, expansions, depths = zip(*rows, strict=True)
-        return cls(
-            kernels,
-            splits,
-            expansions,
-            heads,
-            depths,
-            width[0] if width else DEFAULT_WIDTH,
-            Parts.parse(parts) if semicolon else PUBLISHED,
-        )
+        whole = len(stages) == STAGES and 1 <= len(last) <= 2
+        if not whole or any(not 3 <= len(stage) <= 4 for stage in stages):
+            return None
+        rows = ([*stage, "1"][:4] for stage in stages)
+        names = ("kernels", "splits", "expansions", "depths")
+        sizes = dict(zip(("heads", "width"), last, strict=False))
+        return {**dict(zip(names, zip(*rows, strict=True), strict=True)), **sizes}
 
-    def __str__(self) -> str:
-        """The canonical text, which omits depths of 1 and a width of 32."""
+    def _to_cells(self) -> Iterable[Iterable[object]]:
+        """Depths of 1 and a width of 32 are left out."""
         columns = [self.kernels, self.splits, self.expansions]
-        if self.depths != (1, 1, 1, 1):
+        if self.depths != _ONCE:
             columns.append(self.depths)
         last = [self.heads] if self.width == DEFAULT_WIDTH else [self.heads, self.width]
-        stages = (*zip(*columns, strict=True), last)
-        topology = "|".join(",".join(map(str, part)) for part in stages)
-        return f"{topology};{self.parts}" if self.parts != PUBLISHED else topology
+        return (*zip(*columns, strict=True), last)
 
     @property
     def stage_widths(self) -> Four:
@@ -207,14 +180,3 @@ def _token_sides(image_side: int) -> Four:
     b = -(-a // REEMBED_STRIDE)
     c = -(-b // REEMBED_STRIDE)
     return (a, b, c, -(-c // REEMBED_STRIDE))
-
-
-def _integers(place: str, part: str, fields: Mapping[str, Choices], *, form: str) -> list[int]:
-    """The numbers in one part of the text; the last one is optional."""
-    texts = [text.strip() for text in part.split(",")]
-    if not len(fields) - 1 <= len(texts) <= len(fields):
-        raise ValueError(f"{place} has {len(texts)} value(s), {shown(part)}; write {form}")
-    for text, (what, choices) in zip(texts, fields.items(), strict=False):
-        if not NUMBER.fullmatch(text):
-            raise not_allowed(what, text, choices)
-    return [int(text) for text in texts]

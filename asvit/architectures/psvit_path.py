@@ -6,12 +6,12 @@ basic layer), ``s`` (two layers, the second with the attention map of the first)
 stage 1, if it is not the default.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
-from typing import ClassVar, Final, Self
+from typing import Any, ClassVar, Final
 
-from asvit.architectures.base import NUMBER, Growable, checked_choice, checked_stages
+from asvit.architectures.base import Growable, TextArchitecture, Value, Values
 from proxies.text import shown
 
 STAGES: Final = 3
@@ -22,18 +22,14 @@ IDENTITY: Final = "-"
 #: Cell -> its number of layers.
 CELL_LAYERS: Final = {BASIC: 1, SHARED: 2, IDENTITY: 0}
 
-#: Values that scaling may set.
-DEPTH_CHOICES: Final = range(257)
-MAX_WIDTH: Final = 4096
-
 Three = tuple[int, int, int]
 Cells = tuple[str, str, str]
 
-_EXAMPLE: Final = "bbs---|bs----|bb----"
+_FORM: Final = "{0}CELLS|CELLS|CELLS[|L1,L2,L3][|W], as in {0}bbs---|bs----|bb----"
 
 
 @dataclass(frozen=True)
-class PSViTPath(Growable):
+class PSViTPath(TextArchitecture, Growable):
     """One path through a supernet of three stages of six cells, at any depths and width.
 
     The path without layers is valid here, since a search may draw it; the spaces reject it.
@@ -47,8 +43,10 @@ class PSViTPath(Growable):
         subclasses, and how widths grow, are ours.
     """
 
-    #: Name of the space, and the prefix of its texts without the colon.
-    space: ClassVar[str]
+    fields: ClassVar[Mapping[str, Value | Values]] = {
+        "depths": Values("depth", (range(257),) * STAGES),
+        "width": Value("stage 1 width", range(3, 4097)),  # a channel for each head at least
+    }
     #: Attention heads of each stage, at any width.
     heads: ClassVar[Three]
     #: Side of a patch in pixels.
@@ -62,7 +60,6 @@ class PSViTPath(Growable):
     width: int = 0  # channels of stage 1; by default that of the tiny presets
 
     def __post_init__(self) -> None:
-        # Accept lists (from JSON) and NumPy integers; store plain tuples and ints.
         if len(self.cells) != STAGES:
             raise ValueError(
                 f"cells has {len(self.cells)} value(s); give one text for each of 3 stages"
@@ -73,46 +70,26 @@ class PSViTPath(Growable):
                     f"stage {i} cells={shown(stage)} is not allowed; use six of 'b' (basic), "
                     "'s' (a pair that shares attention) and '-' (nothing)"
                 )
-        depths = tuple(self.depths) or tuple(map(layers_of, self.cells))
-        depths = checked_stages("depths", "depth", depths, (DEPTH_CHOICES,) * STAGES)
-        widths = range(self.heads[0], MAX_WIDTH + 1)
-        width = checked_choice("stage 1 width", self.width, widths)
-        for name, value in (("cells", tuple(self.cells)), ("depths", depths), ("width", width)):
-            object.__setattr__(self, name, value)
+        object.__setattr__(self, "cells", tuple(self.cells))
+        object.__setattr__(self, "depths", tuple(self.depths) or tuple(map(layers_of, self.cells)))
+        super().__post_init__()
 
     @classmethod
-    def parse(cls, text: str) -> Self:
-        """Parse the text, in the form given at the top of this module.
+    def _from_cells(cls, cells: list[list[str]]) -> dict[str, Any] | None:
+        stages, rest = cells[:STAGES], cells[STAGES:]
+        depths = rest.pop(0) if rest and len(rest[0]) > 1 else []
+        if len(stages) != STAGES or len(rest) > 1 or any(len(c) > 1 for c in (*stages, *rest)):
+            return None
+        width = rest[0][0] if rest else cls.width
+        return {"cells": [cell for (cell,) in stages], "depths": depths, "width": width}
 
-        Raises:
-            ValueError: If ``text`` is anything else; one line that says what would be right.
-        """
-        prefix = f"{cls.space}:"
-        parts = text.removeprefix(prefix).split("|")
-        cells, rest = parts[:STAGES], parts[STAGES:]
-        depths = rest.pop(0).split(",") if rest and "," in rest[0] else []
-        if not text.startswith(prefix) or len(cells) != STAGES or len(rest) > 1:
-            raise ValueError(
-                f"{shown(text)} is not {prefix}CELLS|CELLS|CELLS[|L1,L2,L3][|W], "
-                f"as in {prefix}{_EXAMPLE}"
-            )
-        for number in (*depths, *rest):
-            if not NUMBER.fullmatch(number):
-                raise ValueError(
-                    f"{shown(number)} in {shown(text)} is not a whole number of up to 5 digits"
-                )
-        width = int(rest[0]) if rest else cls.width
-        first, second, third = cells
-        return cls((first, second, third), tuple(map(int, depths)), width)
-
-    def __str__(self) -> str:
-        """The canonical text, which omits default depths and a default width."""
-        parts = list(self.cells)
+    def _to_cells(self) -> Iterable[Iterable[object]]:
+        """Default depths and a default width are left out."""
+        yield from ([stage] for stage in self.cells)
         if self.depths != tuple(map(layers_of, self.cells)):
-            parts.append(",".join(map(str, self.depths)))
+            yield self.depths
         if self.width != type(self).width:
-            parts.append(str(self.width))
-        return f"{self.space}:{'|'.join(parts)}"
+            yield [self.width]
 
     @property
     def layers(self) -> int:
@@ -160,7 +137,8 @@ class PSViT1dPath(PSViTPath):
     Widths W, 4W/3 and 2W (about √2 times as many for half as many tokens), heads 3, 4, 6.
     """
 
-    space: ClassVar[str] = "psvit1d"
+    prefix: ClassVar[str] = "psvit1d:"
+    form: ClassVar[str] = _FORM.format(prefix)
     heads: ClassVar[Three] = (3, 4, 6)
     patch: ClassVar[int] = 16
 
@@ -178,7 +156,8 @@ class PSViT2dPath(PSViTPath):
     Widths W, 2W and 4W (twice as many for a quarter as many tokens), heads 3, 6, 12.
     """
 
-    space: ClassVar[str] = "psvit2d"
+    prefix: ClassVar[str] = "psvit2d:"
+    form: ClassVar[str] = _FORM.format(prefix)
     heads: ClassVar[Three] = (3, 6, 12)
     patch: ClassVar[int] = 8
 

@@ -69,10 +69,10 @@ class AsViT(StagedNetwork):
             g.token_sides(side)
         super().__init__(g.stage_widths, (4, 8, 16, 32))
         self.genotype = g
-        self.weights_suit_width = g.parts.init == "width"
-        self.patch_embed = PatchEmbedding(in_chans, g.width, g.kernels[0], g.parts.stem)
+        self.weights_suit_width = g.init == "width"
+        self.patch_embed = PatchEmbedding(in_chans, g.width, g.kernels[0], g.stem)
         self.absolute_pos_embed: nn.Parameter | None = None
-        if g.parts.positions == "absolute":
+        if g.positions == "absolute":
             rows, columns = (side // STEM_STRIDE for side in to_2tuple(img_size))
             self.grid = (rows, columns)
             self.absolute_pos_embed = nn.Parameter(torch.zeros(1, rows * columns, g.width))
@@ -123,7 +123,7 @@ class AsViT(StagedNetwork):
         dim = self.num_features
         if num_classes == 0:
             return nn.Identity()
-        if self.genotype.parts.head == "linear":
+        if self.genotype.head == "linear":
             return nn.Linear(dim, num_classes)
         return nn.Sequential(nn.Linear(dim, dim), nn.Tanh(), nn.Linear(dim, num_classes))
 
@@ -136,7 +136,7 @@ class AsViT(StagedNetwork):
 
 def _make_stages(g: Genotype, drop_path_rate: float) -> Iterable[nn.Module]:
     rates = drop_path_rates(drop_path_rate, g.depths)
-    kind, stage = (Block, Stage) if g.parts.mixing == "none" else (MixingBlock, GridStage)
+    kind, stage = (Block, Stage) if g.mixing == "none" else (MixingBlock, GridStage)
     for i, own_rates in enumerate(rates):
         dim = g.stage_widths[i]
         sizes = dim, g.stage_heads[i], g.expansions[i] * dim
@@ -346,10 +346,10 @@ def asvit_cost(g: Genotype, image_size: int, num_classes: int, in_chans: int = 3
 def _stem_cost(g: Genotype, side: int, in_chans: int) -> Cost:
     """Of what leads from an image to ``side**2`` tokens, with the norm and positions."""
     dim, tokens = g.width, side**2
-    positions = Cost(tokens * dim if g.parts.positions == "absolute" else 0, 0)
-    if g.parts.stem == "patch":
+    positions = Cost(tokens * dim if g.positions == "absolute" else 0, 0)
+    if g.stem == "patch":
         return positions + _map(in_chans * g.kernels[0] ** 2, dim, tokens) + _norm(dim)
-    if g.parts.stem == "deep":
+    if g.stem == "deep":
         widths = (in_chans, *deep_stem_widths(dim))
         costs = [
             _map(9 * before, after, 4 * tokens, bias=False) + _norm(after)
@@ -369,14 +369,14 @@ def _block_cost(g: Genotype, stage: int, side: int) -> Cost:
     cost = _map(dim, 3 * inner, tokens) + Cost(0, 2 * tokens * window**2 * inner)
     cost += _map(inner, dim, tokens) + _map(dim, hidden, tokens) + _map(hidden, dim, tokens)
     cost += _norm(2 * dim)
-    return cost if g.parts.mixing == "none" else cost + _map(9, hidden, tokens)
+    return cost if g.mixing == "none" else cost + _map(9, hidden, tokens)
 
 
 def _head_cost(g: Genotype, num_classes: int) -> Cost:
     dim = g.stage_widths[-1]
     if num_classes == 0:
         return Cost(0, 0)
-    hidden = _map(dim, dim, 1) if g.parts.head == "mlp" else Cost(0, 0)
+    hidden = _map(dim, dim, 1) if g.head == "mlp" else Cost(0, 0)
     return hidden + _map(dim, num_classes, 1)
 
 

@@ -9,7 +9,7 @@ from timm.layers import DropPath, LayerNorm2d, Mlp
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asvit.architectures.parts import PART_CHOICES
+from asvit.architectures.genotype import PART_CHOICES
 from asvit.models._registration import register_networks
 from asvit.models._staged import StagedNetwork, drop_path_rates
 from asvit.models.blocks import PATCH, BlockStage, check_choice, hidden_width, make_stem

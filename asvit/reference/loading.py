@@ -167,14 +167,14 @@ def _text(row: Row, *, plain: bool) -> str:
         return text
     try:
         from asvit.spaces import SPACES
-        from asvit.spaces.architectures import canonical, is_fixed
+        from asvit.spaces.architectures import canonical
         from asvit.spaces.timm_models import PREFIX
 
         if not text:
             raise ValueError("no architecture; write a text that asvit.build takes")
         # Other texts have bars or the prefix of a space; the rest are names of timm models.
         prefixes = (PREFIX, *filter(None, (space.prefix for space in SPACES.values())))
-        known = "|" in text or text.startswith(prefixes) or is_fixed(text)
+        known = "|" in text or text.startswith(prefixes)
         return canonical(text if known else PREFIX + text)
     except ValueError as error:
         raise row.fault(first_line(error)) from error

@@ -5,12 +5,11 @@ from asvit.spaces.architectures import StageRow, build, cost, stage_table
 from asvit.spaces.asvit import AsVitPartsSpace, AsVitSpace, AsVitTinySpace
 from asvit.spaces.base import (
     SPACES,
-    PlainArchitecture,
-    PlainSpace,
     SearchSpace,
     load_space,
     register_space,
 )
+from asvit.spaces.plain import PlainArchitecture, PlainSpace
 from asvit.spaces.psvit import PSViT1dSpace, PSViT2dSpace
 from asvit.spaces.shiftvit import ShiftViTPartsSpace, ShiftViTSpace
 from asvit.spaces.timm_families import TIMM_FAMILIES, TimmFamily, TimmSpace

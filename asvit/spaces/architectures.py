@@ -1,7 +1,6 @@
 """Networks and their costs from an architecture or its text: a space's, a family's or timm's."""
 
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from operator import index
@@ -11,9 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from asvit.architectures.base import TextArchitecture
 from asvit.architectures.genotype import STAGES, Genotype
-from asvit.architectures.parts import PART_CHOICES
-from asvit.architectures.shiftvit import ShiftArchitecture
 from asvit.models.asvit import asvit_cost
 from asvit.spaces.base import SPACES, Architecture, SearchSpace
 from asvit.spaces.timm_models import PREFIX, TimmModel, is_timm_model
@@ -81,18 +79,19 @@ def build(
     if own := {name: part for name, part in parts.items() if part is not None}:
         arch = with_parts(parse(arch), own)
     sizes: Any = {"image_size": image_size, "num_classes": num_classes, "in_chans": in_chans}
-    if (fixed := _fixed(arch)) is not None:
+    parsed = parse(arch)
+    if isinstance(parsed, _FIXED):
         if depths is not None or width is not None:
             raise ValueError(f"{shown(str(arch))} has its own depths and width; leave both out")
-        return fixed.build(**sizes, **rates)
-    space, parsed = find(arch)
+        return parsed.build(**sizes, **rates)
+    space = find(parsed)[0]
     return space.build(parsed, **sizes, depths=depths, width=width, **rates)
 
 
 def has_drop_path(arch: str | Architecture) -> bool:
     """Whether the networks of an architecture have drop-path: all but some of timm's do."""
-    fixed = _fixed(arch)
-    return not isinstance(fixed, TimmModel) or fixed.has_drop_path
+    parsed = parse(arch)
+    return not isinstance(parsed, TimmModel) or parsed.has_drop_path
 
 
 def cost(
@@ -224,10 +223,44 @@ def parse(arch: str | Architecture) -> Architecture:
     """The architecture that a text describes; an architecture is returned unchanged.
 
     Raises:
-        ValueError: If :func:`build` would reject it; one line that says what would be right.
+        ValueError: If :func:`build` would reject it; one line that says what would be right. For a
+            text with the prefix of a space, the message is that space's.
     """
-    fixed = _fixed(arch)
-    return find(arch)[1] if fixed is None else fixed
+    if not isinstance(arch, str):
+        return arch if isinstance(arch, _FIXED) else find(arch)[1]
+    errors = []
+    for space in SPACES.values():
+        if space.prefix and arch.startswith(space.prefix):
+            try:
+                return space.parse(arch)
+            except ValueError as error:
+                errors.append(error)
+    for kind in _FIXED:  # timm's networks are also those of its families
+        if arch.startswith(kind.prefix):
+            return kind.parse(arch)
+    if errors:
+        raise errors[0]
+    try:
+        return Genotype.parse(arch)
+    except ValueError:
+        _explain(arch)
+        raise
+
+
+def _explain(text: str) -> None:
+    """Raise a ValueError on a text that is no architecture's, if it is something else known."""
+    if text in SPACES:
+        space = SPACES[text]
+        example = next(iter(space.by_hand), space.sample(np.random.default_rng(0)))
+        raise ValueError(f"{text!r} is a search space; name an architecture of it, as {example}")
+    if is_timm_model(text):
+        raise ValueError(f"{text!r} is a timm model; write '{PREFIX}{text}'")
+    word, colon, _ = text.partition(":")
+    if colon and word[:1].isalpha():
+        prefixes = [space.prefix for space in SPACES.values() if space.prefix]
+        prefixes += [kind.prefix for kind in _FIXED]
+        known = dict.fromkeys(f"{prefix.partition(':')[0]}:" for prefix in prefixes)
+        raise ValueError(unknown("prefix", f"{word}:", known))
 
 
 def with_parts(arch: Architecture, parts: Mapping[str, str]) -> Architecture:
@@ -236,15 +269,11 @@ def with_parts(arch: Architecture, parts: Mapping[str, str]) -> Architecture:
     Raises:
         ValueError: If it has no such part, or a part has no such choice.
     """
-    known: Iterable[str] = ()
-    if isinstance(arch, Genotype | ShiftArchitecture):
-        known = PART_CHOICES if isinstance(arch, Genotype) else ("stem",)
+    known = arch.parts() if isinstance(arch, TextArchitecture) else {}
     for name in parts:
         if name not in known:
             listed = ", ".join(known) or "none"
             raise ValueError(f"{shown(str(arch))} has no part {shown(name)}; it has {listed}")
-    if isinstance(arch, Genotype):
-        return replace(arch, parts=replace(arch.parts, **parts))
     return replace(arch, **parts)
 
 
@@ -254,9 +283,10 @@ def choice_features(arch: str | Architecture) -> tuple[str, dict[str, float]]:
     The kind is the name of the first space with such architectures, or the prefix of its family
     or of timm.
     """
-    if (fixed := _fixed(arch)) is not None:
-        return fixed.prefix.removesuffix(":"), fixed.features()
-    space, parsed = find(arch)
+    parsed = parse(arch)
+    if isinstance(parsed, _FIXED):
+        return parsed.prefix.removesuffix(":"), parsed.features()
+    space = find(parsed)[0]
     kind = next(s.name for s in SPACES.values() if s.architecture is space.architecture)
     return kind, space.features(parsed)
 
@@ -266,72 +296,31 @@ def canonical(text: str) -> str:
     return str(parse(text))
 
 
-def is_fixed(text: str) -> bool:
-    """Whether ``text`` has the prefix of a family or of timm, whose depths and width are fixed."""
-    return text.startswith(tuple(kind.prefix for kind in _FIXED)) and not _of_space(text)
-
-
-def _fixed(arch: str | Architecture) -> FixedArchitecture | None:
-    """The architecture of a family or of timm; None for one of a search space."""
-    if not isinstance(arch, str):
-        return arch if isinstance(arch, _FIXED) else None
-    kind = next((kind for kind in _FIXED if arch.startswith(kind.prefix)), None)
-    return None if kind is None or _of_space(arch) else kind.parse(arch)
-
-
-def _of_space(text: str) -> bool:
-    """Whether a text is of a family of timm's that is a space."""
-    for space in SPACES.values():
-        if space.prefix and text.startswith(space.prefix):
-            with suppress(ValueError):
-                space.parse(text)
-                return True
-    return False
+def is_fixed(arch: str | Architecture) -> bool:
+    """Whether an architecture is of a family or of timm, whose depths and width are fixed."""
+    return isinstance(parse(arch), _FIXED)
 
 
 def find(arch: str | Architecture) -> tuple[SearchSpace, Architecture]:
     """The search space of an architecture or text, and the architecture.
 
-    If several spaces have it, the first registered one counts.
+    If several spaces have it, the first registered one counts, and where none does, as for parts
+    that none varies, the first with such architectures.
 
     Raises:
-        ValueError: If it belongs to no space. For a text with the prefix of a space, the message
-            is that space's.
+        ValueError: If it belongs to no space; for a text, also as :func:`parse`.
     """
-    if isinstance(arch, _FIXED) or (isinstance(arch, str) and is_fixed(arch)):
+    if isinstance(arch, str):
+        arch = parse(arch)
+    if isinstance(arch, _FIXED):
         raise ValueError(
             f"{shown(str(arch))} belongs to no search space; use one of {', '.join(SPACES)}"
         )
-    if not isinstance(arch, str):
-        spaces = [space for space in SPACES.values() if isinstance(arch, space.architecture)]
-        if not spaces:
-            names = ("seed_architecture", "architecture")  # of results and of rows of tables
-            own = (name for name in names if isinstance(getattr(arch, name, None), str))
-            use = next(map("its {}".format, own), f"a Genotype, its text or {PREFIX}NAME")
-            raise ValueError(f"{type(arch).__name__} is not an architecture; use {use}")
-        # Its own class takes precedence over a parent class.
-        return min(spaces, key=lambda s: (arch not in s, type(arch) is not s.architecture)), arch
-    errors = []
-    prefixed = [
-        space for space in SPACES.values() if space.prefix and arch.startswith(space.prefix)
-    ]
-    for space in prefixed or SPACES.values():
-        try:
-            parsed = space.parse(arch)
-        except ValueError as error:
-            errors.append(error)
-        else:
-            return find(parsed)
-    if arch in SPACES:
-        space = SPACES[arch]
-        example = next(iter(space.by_hand), space.sample(np.random.default_rng(0)))
-        raise ValueError(f"{arch!r} is a search space; name an architecture of it, as {example}")
-    if is_timm_model(arch):
-        raise ValueError(f"{arch!r} is a timm model; write '{PREFIX}{arch}'")
-    word, colon, _ = arch.partition(":")
-    if colon and word[:1].isalpha() and not prefixed:
-        prefixes = [space.prefix for space in SPACES.values() if space.prefix]
-        prefixes += [kind.prefix for kind in _FIXED]
-        known = dict.fromkeys(f"{prefix.partition(':')[0]}:" for prefix in prefixes)
-        raise ValueError(unknown("prefix", f"{word}:", known))
-    raise errors[0]
+    spaces = [space for space in SPACES.values() if isinstance(arch, space.architecture)]
+    if not spaces:
+        names = ("seed_architecture", "architecture")  # of results and of rows of tables
+        own = (name for name in names if isinstance(getattr(arch, name, None), str))
+        use = next(map("its {}".format, own), f"a Genotype, its text or {PREFIX}NAME")
+        raise ValueError(f"{type(arch).__name__} is not an architecture; use {use}")
+    # Its own class takes precedence over a parent class.
+    return min(spaces, key=lambda s: (arch not in s, type(arch) is not s.architecture)), arch

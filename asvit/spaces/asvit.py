@@ -2,34 +2,34 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, ClassVar, Final
 
 from asvit.architectures.genotype import (
     EXPANSION_CHOICES,
     HEAD_CHOICES,
     KERNEL_CHOICES,
+    PART_CHOICES,
     SPLIT_CHOICES,
     Genotype,
 )
-from asvit.architectures.parts import PART_CHOICES, PUBLISHED, Parts
 from asvit.models import AsViT
 from asvit.spaces.base import (
     Architecture,
     Choice,
-    SearchSpace,
-    dimension_features,
+    PartsSpace,
     register_space,
-    size_features,
     stage_features,
 )
 
-#: Parts that the spaces do not vary, as no gain of theirs was shown.
-_UNVARIED: Final = ("positions",)
+STEM_LEGEND: Final = (
+    "what makes tokens of the image: a kernel of stride 4 (patch), two 3 × 3 convolutions of "
+    "stride 2 with a batch norm between (conv), or three at half the sides of the image and a max "
+    "pooling (deep)"
+)
 
 
 @register_space
-class AsVitSpace(SearchSpace):
+class AsVitSpace(PartsSpace):
     """Kernel, attention splits and expansion of every stage, and the heads: 12 dimensions.
 
     References:
@@ -65,26 +65,24 @@ class AsVitSpace(SearchSpace):
         except ValueError:
             return False
 
-    def values(self, arch: Genotype) -> Iterable[Choice]:
-        """See :meth:`SearchSpace.values`."""
-        if arch.parts != PUBLISHED:
-            raise ValueError(
-                f"{arch} is not in space {self.name!r}, whose parts are the published ones; "
-                f"leave out ;{arch.parts} or use space 'asvit-parts'"
-            )
-        return _topology(arch)
+    def sizes(self, arch: Genotype) -> tuple[Choice, ...]:
+        """See :meth:`PartsSpace.sizes`: the twelve dimensions of the paper."""
+        return (*arch.kernels, *arch.splits[:3], *arch.expansions, arch.heads)
 
     def features(self, arch: Genotype) -> dict[str, float]:
-        """See :meth:`SearchSpace.features`; with parts, depths and width."""
-        sizes = size_features(sum(arch.depths), arch.width)
-        parts = dimension_features(PART_CHOICES, vars(arch.parts).values())
-        topology = super().features(replace(arch, parts=PUBLISHED))  # texts may have other parts
-        return topology | parts | sizes | stage_features("blocks", arch.depths)
+        """See :meth:`PartsSpace.features`; with the blocks of each stage."""
+        return super().features(arch) | stage_features("blocks", arch.depths)
 
-    def from_values(self, values: Sequence[int]) -> Genotype:
-        """See :meth:`SearchSpace.from_values`."""
-        k1, k2, k3, k4, s1, s2, s3, e1, e2, e3, e4, heads = values
-        return Genotype((k1, k2, k3, k4), (s1, s2, s3, 1), (e1, e2, e3, e4), heads)
+    def from_values(self, values: Sequence[Any]) -> Genotype:
+        """See :meth:`SearchSpace.from_values`; a stem of convolutions takes any K1."""
+        k1, k2, k3, k4, s1, s2, s3, e1, e2, e3, e4, heads, *parts = values
+        return Genotype(
+            (k1, k2, k3, k4),
+            (s1, s2, s3, 1),
+            (e1, e2, e3, e4),
+            heads,
+            **dict(zip(self.parts, parts, strict=True)),
+        )
 
     def make_network(self, arch: Genotype, image_size: int, **options: Any) -> AsViT:
         """See :meth:`SearchSpace.make_network`."""
@@ -112,9 +110,10 @@ class AsVitTinySpace(AsVitSpace):
 
 @register_space
 class AsVitPartsSpace(AsVitSpace):
-    """The As-ViT space with the parts of the network as further dimensions.
+    """The As-ViT space with parts of the network as further dimensions.
 
-    Only a stem of patches has a kernel K1.
+    Only a stem of patches has a kernel K1. Embeddings of positions are no dimension, as no gain of
+    theirs was shown.
     """
 
     name = "asvit-parts"
@@ -122,15 +121,14 @@ class AsVitPartsSpace(AsVitSpace):
     #: The published seed with the parts that pay: see docs/evidence_designs.md.
     by_hand = ("8,2,3|4,1,2|4,1,4|4,1,6|32;stem=deep,head=linear,mixing=ffn,init=width",)
     paper = "As-ViT, arXiv:2202.11921; parts of 2106.14881, 2106.13797"
+    parts = ("stem", "head", "mixing", "init")
     dimensions: ClassVar[Mapping[str, tuple[Choice, ...]]] = {
         **AsVitSpace.dimensions,
-        **{part: choices for part, choices in PART_CHOICES.items() if part not in _UNVARIED},
+        **{part: PART_CHOICES[part] for part in parts},
     }
     legend: ClassVar[Mapping[str, str]] = {
         **AsVitSpace.legend,
-        "stem": "what makes tokens of the image: a kernel of stride 4 (patch), two 3 × 3 "
-        "convolutions of stride 2 with a batch norm between (conv), or three at half the sides of "
-        "the image and a max pooling (deep)",
+        "stem": STEM_LEGEND,
         "head": "a hidden layer with tanh and a linear map (mlp), or only the map (linear)",
         "mixing": "3 × 3 depthwise convolutions in feed-forward parts (ffn), or none",
         "init": "spread of initial weights: 0.02, or by width (width)",
@@ -139,37 +137,11 @@ class AsVitPartsSpace(AsVitSpace):
     @property
     def size(self) -> int:
         """Number of architectures."""
-        stems = {"K1": KERNEL_CHOICES[0], "stem": PART_CHOICES["stem"]}
-        pairs = math.prod(map(len, stems.values()))
-        distinct = len(stems["K1"]) + len(stems["stem"]) - 1
-        return super().size // pairs * distinct
+        kernels, stems = len(self.dimensions["K1"]), len(self.dimensions["stem"])
+        others = math.prod(map(len, self.dimensions.values())) // (kernels * stems)
+        return others * (kernels + stems - 1)
 
     def active(self, params: Mapping[str, Choice]) -> Iterable[str]:
         """See :meth:`SearchSpace.active`: K1 counts in a stem of patches only."""
-        without = "" if params["stem"] == PUBLISHED.stem else "K1"
+        without = "" if params["stem"] == "patch" else "K1"
         return [name for name in self.dimensions if name != without]
-
-    def values(self, arch: Genotype) -> Iterable[Choice]:
-        """See :meth:`SearchSpace.values`."""
-        varied = replace(arch.parts, **{part: PART_CHOICES[part][0] for part in _UNVARIED})
-        if arch.parts != varied:
-            raise ValueError(
-                f"{arch} is not in space {self.name!r}, which does not vary "
-                f"{', '.join(_UNVARIED)}; leave it out"
-            )
-        return (*_topology(arch), *(getattr(arch.parts, part) for part in self._parts))
-
-    def from_values(self, values: Sequence[Any]) -> Genotype:
-        """See :meth:`SearchSpace.from_values`; a stem without a kernel takes any K1."""
-        parts = dict(zip(self._parts, values[len(AsVitSpace.dimensions) :], strict=True))
-        topology = super().from_values(values[: len(AsVitSpace.dimensions)])
-        return replace(topology, parts=Parts(**parts))
-
-    @property
-    def _parts(self) -> Iterable[str]:
-        return (name for name in self.dimensions if name in PART_CHOICES)
-
-
-def _topology(arch: Genotype) -> tuple[Choice, ...]:
-    """The choices in the twelve dimensions of the paper."""
-    return (*arch.kernels, *arch.splits[:3], *arch.expansions, arch.heads)

@@ -1,16 +1,14 @@
-"""The interface of a search space, a base for custom ones, and the registry of spaces."""
+"""The interface of a search space, and the registry of spaces."""
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Final, TypeVar, cast
+from typing import Any, ClassVar, Final, TypeVar
 
 import numpy as np
 from torch import nn
 
 from proxies.registry import Registry
-from proxies.text import shown
 
 Choice = int | float | str
 #: Each space has its own class of architectures, frozen and hashable, as cached costs require;
@@ -206,6 +204,39 @@ class SearchSpace(ABC):
                 )
 
 
+class PartsSpace(SearchSpace):
+    """Base of spaces whose architectures have parts, some of which may be dimensions.
+
+    A subclass names those in ``parts``, the last dimensions, and defines :meth:`sizes`.
+    """
+
+    parts: ClassVar[Sequence[str]] = ()
+
+    def sizes(self, arch: Architecture) -> tuple[Choice, ...]:
+        """The choices in the dimensions before the parts."""
+        raise NotImplementedError
+
+    def values(self, arch: Architecture) -> Iterable[Choice]:
+        """See :meth:`SearchSpace.values`; parts that are no dimensions are the published ones."""
+        for name, (published, *_) in arch.parts().items():
+            if name not in self.parts and getattr(arch, name) != published:
+                raise ValueError(
+                    f"{arch} is not in space {self.name!r}, where {name} is {published}; leave "
+                    "it out or use a space with that dimension"
+                )
+        return (*self.sizes(arch), *(getattr(arch, name) for name in self.parts))
+
+    def features(self, arch: Architecture) -> dict[str, float]:
+        """See :meth:`SearchSpace.features`; with all parts, the number of blocks and the width."""
+        own = {name: c for name, c in self.dimensions.items() if name not in self.parts}
+        parts = arch.parts()
+        return (
+            dimension_features(own, self.sizes(arch))
+            | dimension_features(parts, [getattr(arch, name) for name in parts])
+            | size_features(sum(arch.depths), arch.width)
+        )
+
+
 def dimension_features(
     dimensions: Mapping[str, Sequence[Choice]], values: Iterable[Choice]
 ) -> dict[str, float]:
@@ -242,12 +273,19 @@ def register_space(cls: type[S]) -> type[S]:
     """Class decorator: add a space under its name; an earlier definition of it is replaced.
 
     Raises:
-        ValueError: If the name is taken by another one, or the prefix of a plain space is.
+        ValueError: If the name is taken by another one, or the prefix by one with another class of
+            architectures.
     """
     space = cls()
-    others = (other for name, other in SPACES.items() if name != space.name)
-    twins = [other.name for other in others if other.prefix == space.prefix]
-    if twins and isinstance(space, PlainSpace):
+    twins = [
+        other.name
+        for other in SPACES.values()
+        if other.name != space.name
+        and not other.branch  # of several families
+        and other.prefix == space.prefix
+        and other.architecture is not space.architecture
+    ]
+    if twins:
         raise ValueError(
             f"space {space.name!r} has the prefix {space.prefix!r} of {twins[0]!r}, whose "
             "networks its texts would build; use another"
@@ -272,109 +310,3 @@ def load_space(name: str) -> SearchSpace:
 
         return UnionSpace([part.strip() for part in name.split(",")])
     return SPACES[name]
-
-
-@dataclass(frozen=True)
-class PlainArchitecture:
-    """One choice in every dimension of a plain space."""
-
-    prefix: str  # prefix of the space
-    choices: tuple[Choice, ...]  # in the order of the dimensions
-
-    def __str__(self) -> str:
-        return self.prefix + ",".join(str(choice) for choice in self.choices)
-
-
-class PlainSpace(SearchSpace):
-    """A space whose texts are its prefix and the choices, such as ``small:2,16,gelu``.
-
-    A subclass sets ``name``, ``description``, ``paper``, ``prefix`` and ``dimensions``, and builds
-    the network in :meth:`network`, which may have an argument ``in_chans``, too. Its architectures
-    can be measured, searched, trained and exported, but not grown, since they have no depths and
-    width besides their choices.
-
-    Raises:
-        ValueError: If the prefix does not end in a colon, or two choices of one dimension have the
-            same text.
-    """
-
-    architecture: ClassVar[type] = PlainArchitecture
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        # The class of an architecture identifies its space.
-        cls.architecture = type(f"{cls.__name__}Architecture", (PlainArchitecture,), {})
-
-    def __init__(self) -> None:
-        if not self.prefix[:-1] or not self.prefix.endswith(":"):
-            raise ValueError(
-                f"space {self.name!r} has the prefix {self.prefix!r}; use a word and a colon"
-            )
-        self._choices: dict[str, dict[str, Choice]] = {}
-        for name, choices in self.dimensions.items():
-            texts = {str(choice): choice for choice in choices}
-            if len(texts) < max(len(choices), 1) or any("," in text for text in texts):
-                raise ValueError(
-                    f"dimension {name} of space {self.name!r} has the choices {list(choices)}; "
-                    "use at least one, of different texts without commas"
-                )
-            self._choices[name] = texts
-
-    @abstractmethod
-    def network(
-        self,
-        choices: Mapping[str, Any],
-        *,
-        image_size: int,
-        num_classes: int,
-        drop_path: float,
-        drop: float,
-    ) -> nn.Module:
-        """A freshly initialised network.
-
-        Args:
-            choices: Dimension -> choice.
-            image_size: Side of the images in pixels.
-            num_classes: Classes; 0 for the pooled features.
-            drop_path: Drop-path probability of the last block.
-            drop: Dropout before the head.
-        """
-
-    def values(self, arch: PlainArchitecture) -> Iterable[Choice]:
-        """See :meth:`SearchSpace.values`."""
-        if len(arch.choices) != len(self.dimensions):
-            raise ValueError(f"{arch} is not {self._form}")
-        return arch.choices
-
-    def from_values(self, values: Sequence[Choice]) -> PlainArchitecture:
-        """See :meth:`SearchSpace.from_values`."""
-        return cast("PlainArchitecture", self.architecture(self.prefix, tuple(values)))
-
-    def parse(self, text: str) -> PlainArchitecture:
-        """See :meth:`SearchSpace.parse`; spaces around choices are fine."""
-        parts = [part.strip() for part in text.removeprefix(self.prefix).split(",")]
-        if not text.startswith(self.prefix) or len(parts) != len(self.dimensions):
-            raise ValueError(f"{shown(text)} is not {self._form}")
-        for (name, choices), part in zip(self._choices.items(), parts, strict=True):
-            if part not in choices:
-                raise ValueError(
-                    f"{name}={shown(part)} in {shown(text)} is not in space {self.name!r}; "
-                    f"use one of {', '.join(choices)}"
-                )
-        return self.from_values(
-            [choices[part] for choices, part in zip(self._choices.values(), parts, strict=True)]
-        )
-
-    def make_network(self, arch: PlainArchitecture, image_size: int, **options: Any) -> nn.Module:
-        """See :meth:`SearchSpace.make_network`."""
-        rates = {"drop_path": options.pop("drop_path_rate"), "drop": options.pop("drop_rate")}
-        return self.network(self.encode(arch), image_size=image_size, **rates, **options)
-
-    def check(self, arch: PlainArchitecture | str, image_size: int) -> None:
-        """See :meth:`SearchSpace.check`; accepts any size unless a subclass overrides it."""
-        self.read(arch)
-
-    @property
-    def _form(self) -> str:
-        """The form of a text, for messages."""
-        return self.prefix + ",".join(self.dimensions)

@@ -92,8 +92,8 @@ class PSViTSpace(SearchSpace):
 class PSViT1dSpace(PSViTSpace):
     """Paths with token pooling along the list of tokens, behind a class token."""
 
-    name = PSViT1dPath.space
-    prefix = f"{PSViT1dPath.space}:"
+    name = "psvit1d"
+    prefix = PSViT1dPath.prefix
     description = "basic, attention-sharing or no layers in 3 × 6 cells; tokens in a list"
     architecture = PSViT1dPath
     pooling = "1d"
@@ -103,8 +103,8 @@ class PSViT1dSpace(PSViTSpace):
 class PSViT2dSpace(PSViTSpace):
     """Paths with token pooling on the grid of tokens."""
 
-    name = PSViT2dPath.space
-    prefix = f"{PSViT2dPath.space}:"
+    name = "psvit2d"
+    prefix = PSViT2dPath.prefix
     description = "basic, attention-sharing or no layers in 3 × 6 cells; tokens on a grid"
     architecture = PSViT2dPath
     pooling = "2d"

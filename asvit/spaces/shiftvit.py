@@ -1,30 +1,21 @@
 """The ShiftViT space: depth split, feed-forward ratio, and the shift; and that of its stems."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
 
-from asvit.architectures.parts import PART_CHOICES, PUBLISHED
-from asvit.architectures.shiftvit import PREFIX, ShiftArchitecture
+from asvit.architectures.genotype import PART_CHOICES
+from asvit.architectures.shiftvit import ShiftArchitecture
 from asvit.models import ShiftViT
 from asvit.models.shiftvit import DIRECTIONS
-from asvit.spaces.asvit import AsVitPartsSpace
-from asvit.spaces.base import (
-    Architecture,
-    Choice,
-    SearchSpace,
-    dimension_features,
-    register_space,
-    size_features,
-)
+from asvit.spaces.asvit import STEM_LEGEND
+from asvit.spaces.base import Architecture, Choice, PartsSpace, register_space
 
 #: Pixels per side for which stage 4 has one position.
 LEAST_SIDE: Final = 32
-_STEM: Final = {"stem": PART_CHOICES["stem"]}
 
 
 @register_space
-class ShiftViTSpace(SearchSpace):
+class ShiftViTSpace(PartsSpace):
     """Depth split, ratio, shifted fraction and step of a ShiftViT; the choices are ours.
 
     The paper compares ratios 1 to 4, shifted fractions 4/20, 4/16, 4/12 and 4/8, and steps 0, 1
@@ -34,7 +25,7 @@ class ShiftViTSpace(SearchSpace):
     """
 
     name = "shiftvit"
-    prefix = PREFIX
+    prefix = ShiftArchitecture.prefix
     description = "depth split, feed-forward ratio, shifted fraction and step; no attention"
     paper = "ShiftViT, arXiv:2201.10801"
     architecture = ShiftArchitecture
@@ -52,26 +43,17 @@ class ShiftViTSpace(SearchSpace):
 
     def __contains__(self, arch: Architecture) -> bool:
         """See :meth:`SearchSpace.__contains__`; depths may be grown."""
-        return super().__contains__(arch) and arch.stem == PUBLISHED.stem
+        return super().__contains__(arch) and ("stem" in self.parts or arch.stem == "patch")
 
-    def values(self, arch: ShiftArchitecture) -> Iterable[Choice]:
-        """See :meth:`SearchSpace.values`."""
-        if arch.stem != PUBLISHED.stem:
-            raise ValueError(
-                f"{arch} is not in space {self.name!r}, whose stem is the published one; "
-                f"leave out ;stem={arch.stem} or use space 'shiftvit-parts'"
-            )
-        return _sizes(arch)
-
-    def features(self, arch: ShiftArchitecture) -> dict[str, float]:
-        """See :meth:`SearchSpace.features`; with the stem, the number of blocks and the width."""
-        stem = dimension_features(_STEM, [arch.stem])
-        return super().features(arch) | stem | size_features(sum(arch.depths), arch.width)
+    def sizes(self, arch: ShiftArchitecture) -> tuple[Choice, ...]:
+        """See :meth:`PartsSpace.sizes`."""
+        return (*arch.depths, arch.ratio, arch.n_div, arch.step)
 
     def from_values(self, values: Sequence[Any]) -> ShiftArchitecture:
         """See :meth:`SearchSpace.from_values`."""
-        a, b, c, d, ratio, n_div, step = values
-        return ShiftArchitecture((a, b, c, d), ratio, n_div, step)
+        a, b, c, d, ratio, n_div, step, *parts = values
+        own = dict(zip(self.parts, parts, strict=True))
+        return ShiftArchitecture((a, b, c, d), ratio, n_div, step, **own)
 
     def make_network(self, arch: ShiftArchitecture, image_size: int, **options: Any) -> ShiftViT:
         """See :meth:`SearchSpace.make_network`."""
@@ -102,26 +84,9 @@ class ShiftViTPartsSpace(ShiftViTSpace):
     description = "ShiftViT with stems of patches or of convolutions"
     by_hand = ("shift:1,1,2,1|4|12|1|96;stem=deep",)  # fewer blocks learn sooner
     paper = "ShiftViT, arXiv:2201.10801; stems of 2106.14881"
-    dimensions: ClassVar[Mapping[str, tuple[Choice, ...]]] = {**ShiftViTSpace.dimensions, **_STEM}
-    legend: ClassVar[Mapping[str, str]] = {
-        **ShiftViTSpace.legend,
-        "stem": AsVitPartsSpace.legend["stem"],
+    parts = ("stem",)
+    dimensions: ClassVar[Mapping[str, tuple[Choice, ...]]] = {
+        **ShiftViTSpace.dimensions,
+        "stem": PART_CHOICES["stem"],
     }
-
-    def __contains__(self, arch: Architecture) -> bool:
-        """See :meth:`SearchSpace.__contains__`; any stem."""
-        return type(arch) is self.architecture
-
-    def values(self, arch: ShiftArchitecture) -> Iterable[Choice]:
-        """See :meth:`SearchSpace.values`."""
-        return (*_sizes(arch), arch.stem)
-
-    def from_values(self, values: Sequence[Any]) -> ShiftArchitecture:
-        """See :meth:`SearchSpace.from_values`."""
-        *sizes, stem = values
-        return replace(super().from_values(sizes), stem=stem)
-
-
-def _sizes(arch: ShiftArchitecture) -> tuple[Choice, ...]:
-    """The choices in the dimensions of the published networks."""
-    return (*arch.depths, arch.ratio, arch.n_div, arch.step)
+    legend: ClassVar[Mapping[str, str]] = {**ShiftViTSpace.legend, "stem": STEM_LEGEND}

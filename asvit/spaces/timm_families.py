@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Final, Self
 
 from torch import nn
 
-from asvit.architectures.base import Growable
+from asvit.architectures.base import DEPTH_CHOICES, Growable, Values, checked_choice
 from asvit.architectures.psvit_path import patches_of
 from asvit.core.calls import Value
 from asvit.spaces.base import SPACES, Choice, SearchSpace, size_features
@@ -228,20 +228,12 @@ class TimmArchitecture(Growable):
 
     def __post_init__(self) -> None:
         f = self.family
-        depths = tuple(int(depth) for depth in self.depths)
-        if len(depths) != len(f.depths) or not all(1 <= depth <= 256 for depth in depths):
-            raise ValueError(
-                f"depths {shown(str(self.depths))} do not suit {f.model}; give {len(f.depths)} of "
-                "1 to 256"
-            )
-        width = int(self.width) // f.multiple * f.multiple
-        if not f.multiple <= width <= _WIDEST:
-            raise ValueError(
-                f"width={self.width} is not allowed; {f.model} has {f.multiple} to {_WIDEST}"
-            )
+        stages = Values(f"depth of {f.model}", (DEPTH_CHOICES,) * len(f.depths))
+        depths = stages.checked(self.depths)
+        width = checked_choice(f"width of {f.model}", self.width, range(f.multiple, _WIDEST + 1))
         options = {name: choices[0] for name, choices in f.options.items()} | dict(self.options)
         object.__setattr__(self, "depths", depths)
-        object.__setattr__(self, "width", width)
+        object.__setattr__(self, "width", width // f.multiple * f.multiple)
         object.__setattr__(self, "options", tuple(sorted(options.items())))
 
     @property

@@ -1,10 +1,10 @@
 """PiT and AutoFormer from texts, as ViT-Bench-101 trained them; reference tables have these."""
 
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Final, Self, get_args, get_origin
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from timm.layers import Attention
@@ -12,8 +12,9 @@ from timm.models.pit import PoolingVisionTransformer
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import nn
 
+from asvit.architectures.base import Limits, TextArchitecture, Value, Values
 from asvit.spaces.base import size_features, stage_features
-from proxies.text import one_line, shown
+from proxies.text import one_line
 
 PATCH: Final = 16  # pixels per side of a patch, in both families
 PIT_STRIDE: Final = 8  # pixels from one patch of a PiT to the next
@@ -21,55 +22,13 @@ PIT_STAGES: Final = 3
 _THIRDS: Final = 3  # groups of blocks of an AutoFormer
 
 #: Wide limits that catch typos before they exhaust memory.
-_WIDTHS: Final = (1, 4096)
-_COUNTS: Final = (1, 256)
-_RATIOS: Final = (0.125, 64.0)
-_DECIMALS: Final = 6  # of ratios
-#: Type of a number in a text -> its form, and what a text of another form lacks.
-_FORMS: Final[Mapping[type, tuple[str, str]]] = {
-    int: (r"[0-9]{1,5}", "whole number of up to 5 digits"),
-    float: (r"[0-9]{1,5}(\.[0-9]{1,6})?", "number such as 4 or 3.5"),
-}
+_WIDTHS: Final = range(1, 4097)
+_COUNTS: Final = range(1, 257)
+_RATIOS: Final = Limits(0.125, 64)
 
 
-@dataclass(frozen=True)
-class _Family:
-    """Base of the families: reading, writing and building.
-
-    A text has three parts between bars: single numbers, the last of which may be left out where
-    they have a default, then two lists of numbers.
-    """
-
-    prefix: ClassVar[str]
-    #: Form of the texts, for messages.
-    form: ClassVar[str]
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read the text; spaces around numbers are fine."""
-        kinds: dict[str, Any] = {field.name: field.type for field in fields(cls)}
-        lists = {n: get_args(kind)[0] for n, kind in kinds.items() if get_origin(kind) is tuple}
-        single = {name: kind for name, kind in kinds.items() if name not in lists}
-        parts = [part.split(",") for part in text.removeprefix(cls.prefix).split("|")]
-        least = sum(not hasattr(cls, name) for name in single)
-        well_formed = text.startswith(cls.prefix) and least <= len(parts[0]) <= len(single)
-        if not well_formed or len(parts) != 1 + len(lists):
-            raise ValueError(f"{shown(text)} is not {cls.form}")
-        numbers = {
-            name: _read(kind, text, part)
-            for (name, kind), part in zip(single.items(), parts[0], strict=False)
-        }
-        listed = {
-            name: tuple(_read(kind, text, part) for part in cells)
-            for (name, kind), cells in zip(lists.items(), parts[1:], strict=True)
-        }
-        return cls(**numbers, **listed)
-
-    def __str__(self) -> str:
-        values = vars(self).values()
-        single = [value for value in values if value and not isinstance(value, tuple)]
-        lists = (value for value in values if isinstance(value, tuple))
-        return f"{self.prefix}{'|'.join(map(_list, (single, *lists)))}"
+class _Family(TextArchitecture):
+    """Base of the families, which build their networks themselves."""
 
     def build(
         self,
@@ -115,6 +74,17 @@ class PitArchitecture(_Family):
 
     prefix: ClassVar[str] = "pit:"
     form: ClassVar[str] = "pit:BASE_DIM,MLP_RATIO|D1,D2,D3|H1,H2,H3, as in pit:32,4|2,6,4|2,4,8"
+    fields: ClassVar[Mapping[str, Value | Values]] = {
+        "base_dim": Value("base_dim", _WIDTHS),
+        "mlp_ratio": Value("mlp_ratio", _RATIOS),
+        "depths": Values("depth", (_COUNTS,) * PIT_STAGES),
+        "heads": Values("heads", (_COUNTS,) * PIT_STAGES),
+    }
+    layout: ClassVar[Sequence[Sequence[str]]] = (
+        ("base_dim", "mlp_ratio"),
+        ("depths",),
+        ("heads",),
+    )
 
     base_dim: int  # channels of an attention head; a stage has ``base_dim`` times its heads
     mlp_ratio: float  # hidden width of the feed-forward part over the width of the stage
@@ -123,18 +93,8 @@ class PitArchitecture(_Family):
     heads: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        _check("base_dim", [self.base_dim], _WIDTHS)
-        _check("mlp_ratio", [self.mlp_ratio], _RATIOS)
-        object.__setattr__(self, "mlp_ratio", round(self.mlp_ratio, _DECIMALS))
-        _check("depth", self.depths, _COUNTS)
-        _check("heads", self.heads, _COUNTS)
-        for name, values in (("depths", self.depths), ("heads", self.heads)):
-            if len(values) != PIT_STAGES:
-                raise ValueError(
-                    f"{one_line(str(self))} has {len(values)} {name}; "
-                    "give one for each of 3 stages"
-                )
-        for before, after in zip(self.heads, self.heads[1:], strict=False):
+        super().__post_init__()
+        for before, after in pairwise(self.heads):
             if after % before:
                 raise ValueError(
                     f"{self}: {after} heads after {before}; a stage pools each channel into a "
@@ -181,6 +141,15 @@ class AutoFormerArchitecture(_Family):
         "autoformer:WIDTH|H1,H2,...|R1,R2,..., as in autoformer:192|3,4|3.5,4, or with the width "
         "of a head, autoformer:448,64|6,5|4,3"
     )
+    fields: ClassVar[Mapping[str, Value | Values]] = {
+        "width": Value("width", _WIDTHS),
+        "heads": Values("heads", _COUNTS, counts=_COUNTS),
+        "mlp_ratios": Values("mlp_ratio", _RATIOS, counts=_COUNTS),
+        "head_width": Value("width of a head", range(4097)),
+    }
+    layout: ClassVar[Sequence[Sequence[str]]] = (
+        ("width", "head_width"), ("heads",), ("mlp_ratios",),
+    )  # fmt: skip
 
     width: int  # channels of a token
     # Attention heads of each block; each divides the width, unless heads have one of their own.
@@ -189,27 +158,21 @@ class AutoFormerArchitecture(_Family):
     head_width: int = 0  # channels of a head; 0 where the heads of a block share the width
 
     def __post_init__(self) -> None:
-        _check("width", [self.width], _WIDTHS)
-        _check("number of blocks", [len(self.heads)], _COUNTS)
-        _check("heads", self.heads, _COUNTS)
-        _check("mlp_ratio", self.mlp_ratios, _RATIOS)
-        ratios = tuple(round(ratio, _DECIMALS) for ratio in self.mlp_ratios)
-        object.__setattr__(self, "mlp_ratios", ratios)
+        super().__post_init__()
         if len(self.heads) != len(self.mlp_ratios):
             raise ValueError(
                 f"{one_line(str(self))} has heads for {len(self.heads)} blocks and ratios for "
                 f"{len(self.mlp_ratios)}; give both for every block"
             )
-        if self.head_width:
-            _check("width of a head", [self.head_width], _WIDTHS)
-            return
-        for heads in self.heads:
-            if self.width % heads:
-                raise ValueError(
-                    f"{one_line(str(self))}: {heads} heads do not divide a width of {self.width}; "
-                    f"use {_divisors_near(self.width, heads)}, or give the width of a head as in "
-                    f"{self.prefix}{self.width},64|..."
-                )
+        odd = [heads for heads in self.heads if self.width % heads]
+        if odd and not self.head_width:
+            fitting = [n for n in range(1, self.width + 1) if self.width % n == 0]
+            nearest = sorted(fitting, key=lambda n: abs(n - odd[0]))[:2]
+            raise ValueError(
+                f"{one_line(str(self))}: {odd[0]} heads do not divide a width of {self.width}; "
+                f"use {' or '.join(map(str, sorted(nearest)))}, or give the width of a head as in "
+                f"{self.prefix}{self.width},64|..."
+            )
 
     def features(self) -> dict[str, float]:
         """Means of heads and ratios over each third of the blocks, since their number varies."""
@@ -255,28 +218,3 @@ class AutoFormerArchitecture(_Family):
             return wide
 
         return block
-
-
-def _read(kind: type, text: str, part: str) -> Any:
-    form, words = _FORMS[kind]
-    if not re.fullmatch(form, part.strip()):
-        raise ValueError(f"{shown(part)} in {shown(text)} is not a {words}")
-    return kind(part)
-
-
-def _check(name: str, values: Sequence[float], allowed: tuple[float, float]) -> None:
-    low, high = allowed
-    for value in values:
-        if not low <= value <= high:
-            raise ValueError(f"{name}={value:.12g} is not allowed; use {low:g} to {high:g}")
-
-
-def _divisors_near(width: int, heads: int) -> str:
-    """The nearest divisors of ``width`` below and above ``heads``, in words."""
-    below = next(n for n in range(heads, 0, -1) if width % n == 0)
-    above = next((n for n in range(heads, width + 1) if width % n == 0), None)
-    return f"{below}" if above is None else f"{below} or {above}"
-
-
-def _list(values: Sequence[float]) -> str:
-    return ",".join(str(int(value) if value == int(value) else value) for value in values)

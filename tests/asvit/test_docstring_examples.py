@@ -20,11 +20,13 @@ import scaling
 # Processes and figures would take most of the time.
 pytestmark = pytest.mark.usefixtures("forked_modules", "quick_figures")
 
+#: They are called by name, as an example of :func:`proxies.measure` shows.
+MEASURES = {getattr(proxy.value, "__wrapped__", None) for proxy in proxies.PROXIES.values()}
 PUBLIC: dict[str, Any] = {
     f"{package.__name__}.{name}": getattr(package, name)
     for package in (asvit, proxies, scaling)
     for name in package.__all__
-    if name not in ("__version__", "PROXIES")
+    if name not in ("__version__", "PROXIES") and getattr(package, name) not in MEASURES
 }
 IMPORTED = {
     **{"asvit": asvit, "proxies": proxies, "scaling": scaling},

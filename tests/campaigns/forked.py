@@ -52,7 +52,7 @@ PRELOADED = [
     *(f"asvit.report.{name}" for name in ("reference", "training")),
     *(f"asvit.runs.{name}" for name in ("evolution", "reference", "supernet")),
     "importlib.readers",  # for the page's template; another user may not read Python's library
-    "proxies.catalogue",
+    *(f"proxies.{name}" for name in ("az_nas", "expansion", "saliency", "synaptic")),
     "scaling.growth",
     "matplotlib.figure",
     "matplotlib.backends.backend_svg",

@@ -187,7 +187,7 @@ def test_parts_are_those_of_the_case(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compare_parts, "load_task", tiny_task)
     monkeypatch.setitem(compare_parts.SETS, "digits", (2, 300_000, {}))
     found: Any = compare_parts.train("digits", "conv, linear, mixing=ffn", 1)
-    parts = Genotype.parse(found["architecture"]).parts
+    parts = Genotype.parse(found["architecture"])
     assert (parts.stem, parts.head, parts.mixing, parts.init) == ("conv", "linear", "ffn", "width")
     assert 0 <= found["accuracy"] <= 100
 

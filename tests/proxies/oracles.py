@@ -11,7 +11,7 @@ def curve_speed_by_rows(model: nn.Module, circle: Circle) -> Tensor:
     """Speed of the feature curve, ``[points]``: one backward pass for each feature."""
     like = next(model.parameters())
     angles = circle.angles.to(torch.float64).requires_grad_()
-    with measured(model, norms="bypassed", images=circle.images(like)):
+    with measured(model, norms="bypassed"):
         feature = pooled_feature(model, circle.at(angles).to(like))
         columns = [
             torch.autograd.grad(feature[:, f].sum(), angles, retain_graph=True)[0]
@@ -26,14 +26,14 @@ def ntk_by_images(model: nn.Module, images: Tensor) -> Tensor:
 
     This is the definition as the released code computes it.
     """
-    with measured(model, norms="kept", images=images):
+    with measured(model, norms="kept"):
         totals = pooled_feature(model, images).sum(dim=1)
         return gram([weight_gradients(model, total) for total in totals])
 
 
 def ntk_by_single_images(model: nn.Module, images: Tensor) -> Tensor:
     """The kernel, ``[n, n]``: one forward and one backward pass for each image by itself."""
-    with measured(model, norms="kept", images=images):
+    with measured(model, norms="kept"):
         return gram(
             [weight_gradients(model, pooled_feature(model, image[None]).sum()) for image in images]
         )

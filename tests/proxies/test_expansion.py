@@ -20,10 +20,9 @@ from proxies import (
     curve_velocity,
     extrinsic_curvature,
     gauss_map_length,
-    gauss_map_speed,
     length_distortion,
 )
-from proxies.expansion import curve_speeds, radius_of
+from proxies.expansion import curve_velocities, gauss_map_speed, radius_of
 from tests.proxies.networks import NETWORKS, Lambda, run_out_of_memory
 
 CIRCLE = Circle.random((3, 4, 4), 9, radius=2.5, generator=torch.Generator().manual_seed(1))
@@ -114,8 +113,8 @@ def test_the_curve_goes_on_where_gradients_stop(detached: Callable[[Tensor], Ten
     stopped.load_state_dict(plain.state_dict())
     for measure in (curve_speed, gauss_map_speed):
         torch.testing.assert_close(measure(stopped, CIRCLE), measure(plain, CIRCLE))
-    both = curve_speeds([plain, plain], [CIRCLE] * 2)
-    torch.testing.assert_close(curve_speeds([stopped, stopped], [CIRCLE] * 2), both)
+    both = curve_velocities([plain, plain], [CIRCLE] * 2)
+    torch.testing.assert_close(curve_velocities([stopped, stopped], [CIRCLE] * 2), both)
 
 
 def test_out_of_memory_halves_the_points(

@@ -41,7 +41,7 @@ def test_norms_are_distinguished_from_other_modules() -> None:
 def test_a_fused_activation_stays() -> None:
     fused = BatchNormAct2d(4, act_layer=nn.ReLU)
     x = torch.randn(2, 4, 3, 3)
-    with measured(fused, norms="bypassed", images=x):
+    with measured(fused, norms="bypassed"):
         torch.testing.assert_close(fused(x), x.relu())
 
 
@@ -51,7 +51,7 @@ def test_a_fused_activation_stays() -> None:
 def test_the_feature_is_what_the_head_reads_before_the_last_norm(name: str, side: int) -> None:
     model = timm.create_model(name, num_classes=4, **({"img_size": side} if "vit" in name else {}))
     images = torch.randn(2, 3, side, side)
-    with measured(model, norms="kept", images=images):
+    with measured(model, norms="kept"):
         feature = pooled_feature(model, images)
     assert feature.shape == (2, model.num_features)
     # A final norm would leave unit variance over the features.
@@ -256,7 +256,7 @@ def test_a_norm_keeps_a_forward_method_of_its_own() -> None:
     plain, patched = nn.LayerNorm(3), nn.LayerNorm(3)
     patched.forward = own = torch.tanh
     model = nn.Sequential(plain, patched)
-    with measured(model, norms="bypassed", images=torch.ones(1, 3)):
+    with measured(model, norms="bypassed"):
         assert model(torch.ones(3)).tolist() == [1, 1, 1]
     assert patched.forward is own
     assert "forward" not in vars(plain)

@@ -12,10 +12,10 @@ from proxies.features import pooled_feature
 from proxies.functional import (
     Operation,
     Stack,
+    across,
     call_with_tensors,
     named_slots,
     substitutes,
-    with_stacked_tensors,
 )
 from tests.proxies.networks import Lambda
 from tests.proxies.oracles import ntk_by_images
@@ -177,12 +177,13 @@ def test_networks_with_other_ties_are_refused() -> None:
         _ = Stack(models).tensors
 
 
-def test_parts_of_a_stack_are_stacks_and_the_whole_is_itself() -> None:
-    models = [Tied() for _ in range(3)]
-    stack = Stack.of(models)
-    assert Stack.of(stack) is stack[:3] is stack
-    assert (len(stack), stack[1], list(stack[1:])) == (3, models[1], models[1:])
-    assert all(len(tensor) == 2 for tensor in stack[1:].tensors.values())
+def test_a_single_network_runs_as_it_is() -> None:
+    model, images = Tied(), torch.randn(1, 5, 4)
+    stack = Stack([model])
+    assert Stack.of(stack) is stack
+    assert stack.tensors["one.weight"] is model.one.weight
+    assert torch.equal(stack.run(pooled_feature, images, shared=False)[0], model(images[0]))
+    assert torch.equal(stack.run(pooled_feature, images[0], shared=True)[0], model(images[0]))
 
 
 def test_state_of_the_first_network_is_no_difference() -> None:
@@ -193,8 +194,9 @@ def test_state_of_the_first_network_is_no_difference() -> None:
     torch.testing.assert_close(out[1, 0], models[1][0].bias + 1)
 
 
-def test_lifted_rules_see_the_tensors_of_all_networks() -> None:
-    models = [Tied() for _ in range(3)]
+@pytest.mark.parametrize("networks", [1, 3])
+def test_rules_see_the_tensors_of_all_networks(networks: int) -> None:
+    models = [Tied() for _ in range(networks)]
     seen: list[tuple[int, torch.Size, torch.Size, str]] = []
 
     def rule(networks: int, own: Tensor, shared: Tensor, word: str) -> Tensor:
@@ -202,18 +204,19 @@ def test_lifted_rules_see_the_tensors_of_all_networks() -> None:
         return own + shared
 
     def function(model: nn.Module, images: Tensor) -> Tensor:
-        return with_stacked_tensors(rule, model.get_buffer("shift"), images[0], "a")
+        return across(networks, rule, model.get_buffer("shift"), images[0], "a")
 
     images = torch.randn(2, 4)
     out = Stack(models).run(function, images, shared=True)
-    assert seen == [(3, torch.Size([3, 4]), torch.Size([3, 4]), "a")]
+    shape = torch.Size([4] if networks == 1 else [networks, 4])
+    assert seen == [(networks, shape, shape, "a")]
     expected = torch.stack([model.get_buffer("shift") + images[0] for model in models])
     torch.testing.assert_close(out, expected)
 
 
-def test_what_no_network_has_a_part_in_is_not_with_stacked_tensors() -> None:
+def test_rules_need_a_tensor_of_the_networks() -> None:
     def function(model: nn.Module, images: Tensor) -> Tensor:
-        return with_stacked_tensors(lambda networks, x: x, images)
+        return across(2, lambda networks, x: x, images)
 
     with pytest.raises(RuntimeError, match="no tensor differs between the networks"):
         Stack([Tied(), Tied()]).run(function, torch.randn(2, 4), shared=True)

@@ -20,10 +20,10 @@ from proxies import (
     Inputs,
     curve_speed,
     extrinsic_curvature,
-    gauss_map_speed,
     ntk_condition_number,
     ntk_matrix,
 )
+from proxies.expansion import gauss_map_speed
 from proxies.registry import standard_measures
 from tests.asvit.models.families import GOLDEN, PARTS, TINY_HOSTS, psvit, released
 from tests.proxies.networks import (

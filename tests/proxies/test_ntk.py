@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 import proxies.per_sample_gradients
 from proxies import measure, ntk_condition_number, ntk_matrix, ntk_spectrum
-from proxies.ntk import stacked_kernels
+from proxies.ntk import ntk_kernels
 from tests.proxies.networks import NETWORKS, Lambda, Table
 from tests.proxies.oracles import gram, ntk_by_images, ntk_by_single_images, weight_gradients
 
@@ -113,19 +113,13 @@ def with_keywords() -> nn.Module:
     return Lambda(mapped, patch=nn.Conv2d(3, 6, 2), out=nn.Linear(96, 5))
 
 
-@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("make", [InPlace, learned_queries, with_keywords])
-def test_weights_count_however_they_are_used(
-    make: Callable[[], nn.Module], together: bool
-) -> None:
-    model, other = make().double(), make().double()
+def test_weights_count_however_they_are_used(make: Callable[[], nn.Module], count: int) -> None:
+    models = [make().double() for _ in range(count)]
     images = torch.randn(3, 3, 8, 8, dtype=torch.float64)
-    expected = ntk_by_single_images(model, images)
-    if together:
-        kernel = stacked_kernels([model, other], images)[0, 0]
-    else:
-        kernel = ntk_matrix(model, images)
-    torch.testing.assert_close(kernel, expected, rtol=1e-9, atol=0)
+    expected = ntk_by_single_images(models[-1], images)
+    torch.testing.assert_close(ntk_kernels(models, images)[-1, 0], expected, rtol=1e-9, atol=0)
 
 
 @pytest.mark.parametrize("name", ["tokens", "table"])
@@ -163,9 +157,7 @@ def normed_less(name: str, last: str, **settings: object) -> tuple[nn.Module, nn
         ("samvit_base_patch16", "neck.3", {"depth": 1, "embed_dim": 48, "num_heads": 3}),
     ],
 )
-def test_a_final_norm_is_found_by_what_becomes_of_it(
-    name: str, last: str, settings: dict[str, object]
-) -> None:
+def test_final_norms_have_several_names(name: str, last: str, settings: dict[str, object]) -> None:
     model, without = normed_less(name, last, **settings)
     images = torch.randn(3, 3, 64, 64, dtype=torch.float64)
     with torch.enable_grad():

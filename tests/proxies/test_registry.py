@@ -13,13 +13,59 @@ from hypothesis import strategies as st
 from torch import nn
 
 import proxies
-from proxies import Proxy, Readings, Score, combine, measure, measure_repeats
-from proxies.registry import Registry, UnknownNameError, register
+from proxies import Proxy, Readings, Score, combine, measure, measure_repeats, register_measure
+from proxies.registry import Registry, UnknownNameError
 
 
 def test_a_name_is_taken_once() -> None:
     with pytest.raises(ValueError, match="'params' is already registered"):
-        register(Proxy("params", "", "higher", "", lambda model, inputs: 0.0))
+        register_measure("", name="params")(lambda model: 0.0)
+
+
+def test_a_function_names_the_inputs_that_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(proxies.PROXIES, "given", None)  # removed again
+    del proxies.PROXIES["given"]
+
+    @register_measure("what it takes", better="reported")
+    def given(model: nn.Module, labels: torch.Tensor, noise: torch.Tensor, seed: int) -> float:
+        return seed + len(labels) + noise.std() ** 0
+
+    inputs = proxies.Inputs(None, torch.zeros(6, 3, 4, 4, dtype=torch.uint8), torch.arange(6), 2)
+    assert proxies.get_proxy("given").value(nn.Identity(), inputs) == 9
+    assert given(nn.Identity(), inputs.labels, inputs.noise, 3) == 10
+
+
+def test_a_function_takes_inputs_alone() -> None:
+    with pytest.raises(ValueError, match="'odd' takes 'pictures', which is no input; use circle"):
+
+        @register_measure("")
+        def odd(model: nn.Module, images: torch.Tensor, pictures: int) -> float: ...
+
+
+def test_noise_follows_from_the_shape_and_the_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = torch.zeros(2, 3, 9, 9)
+
+    def noise(images: torch.Tensor, seed: int = 5) -> torch.Tensor:
+        return proxies.Inputs(None, images, None, seed).noise
+
+    expected = noise(images).clone()
+    assert expected.std() == pytest.approx(1, abs=0.2)
+    assert not torch.equal(expected, noise(images, 6))
+    noise(images).zero_()  # as by a network that changes its input
+    monkeypatch.delattr(torch, "randn")  # it is drawn once
+    for same in (images + 1, images.to(torch.uint8), images.double()):
+        assert torch.equal(noise(same), expected)
+
+
+def test_measures_are_listed_in_one_order_whatever_was_imported_first() -> None:
+    code = "import proxies.{}, proxies; print([*proxies.PROXIES])"
+    lists = {
+        subprocess.run(
+            [sys.executable, "-c", code.format(first)], check=True, capture_output=True
+        ).stdout
+        for first in ("az_nas", "evaluation")
+    }
+    assert len(lists) == 1
 
 
 @pytest.mark.parametrize(
@@ -203,20 +249,3 @@ def test_parts_must_make_one_whole(parts: Sequence[Readings], message: str) -> N
 def test_only_repeats_that_there_are(repeats: int, only: Sequence[int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         measure_repeats(build, ["params"], repeats=repeats, only=only, image_size=SIDE)
-
-
-@pytest.mark.parametrize(
-    "stored",
-    [
-        {},
-        {"names": ["a"], "repeats": 2},
-        {"names": ["a"], "repeats": 2, "taken": []},
-        {"names": ["a"], "repeats": "x", "taken": {}},
-        {"names": ["a"], "repeats": 2, "taken": {"0": {"a": None}}},
-        {"names": ["a"], "repeats": 2, "taken": {"0": 1}},
-        [],
-    ],
-)
-def test_strange_records_are_refused(stored: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="cannot be read; use what to_json returned"):
-        Readings.from_json(stored)

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -12,11 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import asvit
-import proxies.memory
-from proxies import Circle, curve_speed, measure, measure_repeats, ntk_matrix
-from proxies.expansion import curve_speeds
-from proxies.ntk import ntk_condition_numbers, stacked_kernels
-from tests.proxies.networks import NETWORKS, Lambda, small_swin
+from proxies import Circle, curve_velocity, measure, measure_repeats, ntk_matrix
+from proxies.expansion import curve_velocities
+from proxies.ntk import ntk_condition_numbers, ntk_kernels
+from tests.proxies.networks import NETWORKS, Lambda, run_out_of_memory, small_swin
 
 Build = Callable[[], nn.Module]
 NAMES = ("length_distortion", "ntk_condition_number")
@@ -120,10 +119,10 @@ def test_stacked_networks_give_each_network_s_values(name: str) -> None:
     side = FAMILIES[name][1]
     models, rounds = networks(name, torch.float64), circles(side)
     images = torch.randn(2, 3, side, side, dtype=torch.float64)
-    expected = torch.stack([curve_speed(*pair) for pair in zip(models, rounds, strict=True)])
-    torch.testing.assert_close(curve_speeds(models, rounds), expected, rtol=1e-9, atol=0)
+    expected = torch.stack([curve_velocity(*pair) for pair in zip(models, rounds, strict=True)])
+    torch.testing.assert_close(curve_velocities(models, rounds), expected, rtol=1e-9, atol=1e-12)
     kernels = torch.stack([ntk_matrix(model, images) for model in models])
-    stacked = stacked_kernels(models, images)[:, 0]
+    stacked = ntk_kernels(models, images)[:, 0]
     torch.testing.assert_close(stacked, kernels, rtol=1e-9, atol=1e-9 * kernels.abs().max().item())
     assert kernels[0].ne(kernels[1]).any()
     assert all(p.requires_grad for p in models[0].parameters())
@@ -132,7 +131,7 @@ def test_stacked_networks_give_each_network_s_values(name: str) -> None:
 def test_a_table_that_is_no_multiple_of_the_samples() -> None:
     models, images = networks("table", torch.float64), torch.randn(3, 3, 8, 8, dtype=torch.float64)
     kernels = torch.stack([ntk_matrix(model, images) for model in models])
-    stacked = stacked_kernels(models, images)[:, 0]
+    stacked = ntk_kernels(models, images)[:, 0]
     torch.testing.assert_close(stacked, kernels, rtol=1e-9, atol=1e-9)
 
 
@@ -224,28 +223,22 @@ def test_failures_keep_their_reasons() -> None:
             assert len(together[name].values) == len(apart[name].values)
 
 
-def test_a_kernel_that_is_not_finite_is_alone_in_it() -> None:
-    models = networks("tokens", torch.float32)
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_kernel_that_is_not_finite_says_so(count: int) -> None:
+    models = networks("tokens", torch.float32, count)
     with torch.no_grad():
-        models[1].get_parameter("1.weight").fill_(math.inf)
-    found = ntk_condition_numbers(models, torch.randn(2, 3, 8, 8))
-    assert [math.isfinite(value) for value in found] == [True, False, True]
+        models[-1].get_parameter("1.weight").fill_(math.inf)
+    with pytest.raises(ValueError, match="the kernel is not finite"):
+        ntk_condition_numbers(models, torch.randn(2, 3, 8, 8))
 
 
-def test_fewer_networks_at_a_time_when_memory_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(proxies.memory, "_first_choice", {})
-    tried: list[int] = []
-    whole = proxies.ntk.stacked_kernels
-
-    def small(models: Sequence[nn.Module], images: Tensor) -> Tensor:
-        tried.append(len(models))
-        if len(models) > 2:
-            raise torch.OutOfMemoryError("out of memory")
-        return whole(models, images)
-
-    monkeypatch.setattr("proxies.ntk.stacked_kernels", small)
-    models, images = networks("tokens", torch.float64, 5), torch.randn(2, 3, 8, 8)
-    found = ntk_condition_numbers(models, images)
-    assert tried == [5, 3, 2, 2, 1]
-    expected = [proxies.ntk_condition_number(model, images) for model in models]
-    assert found == pytest.approx(expected, rel=1e-9)
+@pytest.mark.parametrize("count", [1, 3])
+def test_smaller_pieces_of_all_networks_when_memory_runs_out(
+    count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models, rounds = networks("attention", torch.float64, count), circles(8, count)
+    images = torch.randn(4, 3, 8, 8, dtype=torch.float64)
+    expected = ntk_kernels(models, images), curve_velocities(models, rounds)
+    run_out_of_memory(monkeypatch, models[0], most=2)
+    torch.testing.assert_close(ntk_kernels(models, images), expected[0])
+    torch.testing.assert_close(curve_velocities(models, rounds), expected[1])

@@ -1,9 +1,7 @@
 """Paths through the PSViT supernet: texts, counts of the space, and how they grow."""
 
-from dataclasses import replace
 from itertools import product
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,24 +15,13 @@ from asvit.architectures.psvit_path import (
     layers_of,
     unrolled,
 )
+from tests.asvit.architectures.test_texts import architectures
 
 KINDS = (PSViT1dPath, PSViT2dPath)
 TEXT = "psvit2d:bbs---|bs----|bb----"
 EMPTY = "------"
 
 stages = st.text("bs-", min_size=CELLS, max_size=CELLS)
-
-
-@st.composite
-def paths(draw):
-    depths = draw(st.one_of(st.just(()), st.tuples(*[st.integers(0, 256)] * 3)))
-    width = draw(st.integers(3, 4096))
-    return draw(st.sampled_from(KINDS))(draw(st.tuples(stages, stages, stages)), depths, width)
-
-
-@given(paths())
-def test_texts_round_trip(path):
-    assert type(path).parse(str(path)) == path
 
 
 def test_what_a_text_says():
@@ -50,17 +37,6 @@ def test_what_a_text_says():
     assert other.stage_widths == (192, 256, 384)
     assert other.heads == (3, 4, 6)
     assert other.with_(width=50).stage_widths == (50, 67, 100)
-
-
-def test_depths_and_width_are_written_where_they_are_not_the_default():
-    path = PSViT2dPath.parse(TEXT)
-    assert str(path.with_(width=96, depths=(4, 3, 2))) == TEXT
-    assert str(path.with_(width=48)) == f"{TEXT}|48"
-    assert str(path.with_(depths=[4, 3, 3])) == f"{TEXT}|4,3,3"
-    assert str(path.with_(depths=(4, 3, 3), width=48)) == f"{TEXT}|4,3,3|48"
-    assert PSViT2dPath.parse(f"{TEXT}|4,3,2|96") == path
-    assert path.with_() == path
-    assert replace(path, depths=np.array([1, 2, 3])).depths == (1, 2, 3)
 
 
 def test_the_whole_space_and_what_is_distinct_in_it():
@@ -85,7 +61,7 @@ def test_the_canonical_form_is_one_of_its_equals(cells):
         assert before.replace("-", "") == after.replace("-", "")
 
 
-@given(paths())
+@given(st.one_of(map(architectures, KINDS)))
 def test_a_stage_has_as_many_layers_as_its_depth(path):
     assert tuple(map(layers_of, path.stage_cells)) == path.depths
     assert "-" not in "".join(path.stage_cells)
@@ -136,34 +112,6 @@ def test_tokens_of_the_stages():
 def test_images_that_do_not_suit(side, message):
     with pytest.raises(ValueError, match=message):
         PSViT1dPath(("b-----", "b-----", EMPTY)).token_counts(side)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("8,2", "'8,2' is not psvit2d:CELLS"),
-        ("bbs---|bs----|bb----", "is not psvit2d:CELLS"),
-        ("psvit1d:bbs---|bs----|bb----", "is not psvit2d:CELLS"),
-        ("psvit2d:bbs---|bs----", "is not psvit2d:CELLS"),
-        (f"{TEXT}|1,2,3|4|5", "is not psvit2d:CELLS"),
-        (f"{TEXT}|4|1,2,3", "is not psvit2d:CELLS"),
-        ("psvit2d:bbs--|bs----|bb----", "stage 1 cells='bbs--' is not allowed; use six of 'b'"),
-        ("psvit2d:bbs---|bx----|bb----", "stage 2 cells='bx----' is not allowed"),
-        (f"{TEXT}|1,2", r"depths has 2 value\(s\); give one for each of 3 stages"),
-        (f"{TEXT}|1,2,257", "stage 3 depth=257 is not allowed; use a whole number from 0 to 256"),
-        (f"{TEXT}|2", "stage 1 width=2 is not allowed; use a whole number from 3 to 4096"),
-        (f"{TEXT}|0", "stage 1 width=0 is not allowed"),
-        (f"{TEXT}|4097", "stage 1 width=4097 is not allowed"),
-        (f"{TEXT}|x", "'x' in 'psvit2d:.*' is not a whole number of up to 5 digits"),
-        (f"{TEXT}|1,-2,3", "'-2' in 'psvit2d:.*' is not a whole number"),
-        (f"{TEXT}|٣", "is not a whole number"),
-        (f"{TEXT}|", "'' in 'psvit2d:.*' is not a whole number"),
-    ],
-)
-def test_texts_that_are_refused(text, message):
-    with pytest.raises(ValueError, match=message) as error:
-        PSViT2dPath.parse(text)
-    assert "\n" not in str(error.value)
 
 
 def test_values_that_are_refused():

@@ -79,7 +79,7 @@ REFUSED: dict[str, Sequence[tuple[str, int, str]]] = {
         ("--budget 88", 2, "did you mean 88M"),
         ("--budget 30M,22G", 2, "two units"),
         ("--budget much", 2, "'much'"),
-        ("--arch '8,2,3|4,1,2'", 2, "has 2 part(s)"),
+        ("--arch '8,2,3|4,1,2'", 2, "is not K,S,E"),
         ("--arch timm:resnet18", 2, "only architectures of a space can be grown"),
         ("--budget 100K", 3, "below the start, which has 1,200,360"),
         ("--budget 1e14", 3, "more than 1,000 times"),
@@ -192,7 +192,7 @@ REFUSED: dict[str, Sequence[tuple[str, int, str]]] = {
     "maps": [("runs/typo a.png", 3, "no run folder 'runs/typo'")],
     "cost": [
         ("", 2, "Missing argument 'ARCH...' (see asvit "),
-        ("'8,2,3|4,1,2'", 2, "has 2 part(s)"),
+        ("'8,2,3|4,1,2'", 2, "is not K,S,E"),
         ("8,2,3/4,1,2/4,1,4/4,1,6/32", 3, "or an architecture such as '8,2,3|4,1,2|4,1,4|4,1,"),
         ("'shiftvit:2,2,6,2|4|12|1|96'", 2, "unknown prefix 'shiftvit:'; did you mean 'shift:'?"),
         ("timm:resnet19", 2, "did you mean 'timm:resnet1"),

@@ -27,11 +27,11 @@ import proxies
 from asvit.search.controllers import register as register_controller
 from asvit.search.reseeded import ReseededSampler
 from asvit.spaces import PlainSpace, register_space
-from proxies.registry import register
 
-register(
-    proxies.Proxy("images", "how many there are", "higher", "none", lambda _, i: len(i.images))
-)
+
+@proxies.register_measure("how many there are", name="images")
+def number_of_images(model, images):
+    return len(images)
 
 
 @register_space
@@ -180,12 +180,11 @@ def test_without_the_variable_nothing_is_imported(monkeypatch: pytest.MonkeyPatc
 CELL = """
 from asvit.search.controllers import register as register_controller
 from asvit.spaces import PlainSpace, register_space
-from proxies.registry import Proxy, register
+from proxies import register_measure
 
-def again(model, inputs):
+@register_measure("")
+def again(model):
     return {number}
-
-register(Proxy("again", "", "higher", "", again))
 
 @register_space
 class Again(PlainSpace):

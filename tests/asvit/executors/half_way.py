@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from proxies import Inputs, Proxy
-from proxies.registry import register
+from proxies import register_measure
 
 ORDERED = Path(os.environ["HALF_WAY"]) / "ordered"  # by the run: names the node that is to die
 BUSY = ORDERED.with_name("busy")  # by that node: it has a task that it will not finish
@@ -28,7 +27,8 @@ def hold() -> None:
         wait_for(BUSY)  # else this node might do all that is left
 
 
-def node_dies(model: nn.Module, inputs: Inputs) -> float:
+@register_measure("parameters, after a node has died", better="reported", undefined="never")
+def node_dies(model: nn.Module) -> float:
     """Count the parameters."""
     hold()
     return float(sum(p.numel() for p in model.parameters()))
@@ -69,15 +69,3 @@ def wait_for(file: Path) -> None:
         if time.monotonic() > end:
             raise RuntimeError(f"nobody wrote {file.name}")
         time.sleep(0.05)
-
-
-register(
-    Proxy(
-        name="node_dies",
-        description="parameters, after a node has died",
-        better="reported",
-        paper="none",
-        value=node_dies,
-        undefined="never",
-    )
-)

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 import asvit
-from asvit.architectures.genotype import Genotype
-from asvit.architectures.parts import PART_CHOICES
+from asvit.architectures.genotype import PART_CHOICES, Genotype
 from asvit.models import AsViT, convert, retokenize
 from asvit.models.asvit import MixingBlock
 from asvit.models.blocks import (
@@ -129,7 +128,7 @@ def test_timm_and_keywords_build_parts() -> None:
         assert shift(torch.randn(2, 3, 32, 32)).shape == (2, 5)
     with pytest.raises(ValueError, match=r"has no part 'head'; it has stem$"):
         asvit.build("shift:1,1,1,1|2|12|1|12", head="linear")
-    with pytest.raises(ValueError, match="mixing='both' is not a part; use one of none, ffn"):
+    with pytest.raises(ValueError, match="mixing='both' is not allowed; use one of none, ffn"):
         asvit.build(text, mixing="both")
     with pytest.raises(ValueError, match="'timm:resnet18' has no part 'stem'; it has none"):
         asvit.build("timm:resnet18", stem="conv")
@@ -245,5 +244,5 @@ def test_an_as_vit_with_positions_is_measured_converted_and_grown(tmp_path: Path
     ).series[-1]
     assert grown.architecture.endswith(";positions=absolute")
     assert grown.params == asvit.cost(grown.architecture).params
-    with pytest.raises(ValueError, match="is not in space 'asvit-parts', which does not vary pos"):
+    with pytest.raises(ValueError, match="is not in space 'asvit-parts', where positions is none"):
         load_space("asvit-parts").encode(arch)

@@ -110,7 +110,7 @@ def test_a_result_is_told_apart_from_what_it_ended_in(function: Callable[..., ob
 
 @pytest.mark.parametrize("text", ["", " "])
 def test_an_empty_text_is_not_the_current_folder(text: str) -> None:
-    with pytest.raises(ValueError, match=f"architecture text '{text}' has 1 part"):
+    with pytest.raises(ValueError, match=f"^'{text}' is not K,S,E"):
         find_architecture(text)
 
 

@@ -383,7 +383,7 @@ def test_converted_networks_and_families(given: dict[str, Any]) -> None:
 
 
 def test_networks_that_take_three_channels_alone_are_refused_in_a_line() -> None:
-    from asvit.spaces.base import PlainSpace
+    from asvit.spaces import PlainSpace
 
     class Small(PlainSpace):
         name, description, paper, prefix = "small", "x", "x", "small:"

@@ -169,7 +169,7 @@ def test_limits_apply_to_networks_of_the_depths_that_are_asked_for(
 @pytest.mark.parametrize(
     ("depths", "told"),
     [
-        ((1, 2), "depths has 2 value"),
+        ((1, 2), "depth has 2 value"),
         ("1,2,3,x", "such as 2,2,6,2, got '1,2,3,x'"),
         (7, "such as 2,2,6,2, got 7"),
         ((1.5, 1, 1, 1), "such as 2,2,6,2, got"),
@@ -184,7 +184,7 @@ def test_depths_that_no_network_has_are_refused(depths: Any, told: str) -> None:
 @pytest.mark.parametrize("spaces", ["deit,asvit-tiny", "asvit-tiny,deit"])
 def test_depths_have_to_suit_every_family(spaces: str) -> None:
     options = SearchSettings.make(space=spaces, depths=(1, 1, 2, 1))
-    with pytest.raises(ValueError, match=r"\(1, 1, 2, 1\)' do not suit deit_tiny_patch16_224"):
+    with pytest.raises(ValueError, match="depth of deit_tiny_patch16_224 has 4 value"):
         Limits(load_space(spaces), options)
 
 

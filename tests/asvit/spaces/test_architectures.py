@@ -126,7 +126,7 @@ def test_networks_that_cannot_be_built_without_memory_are_counted_too(read, monk
     ("arch", "message"),
     [
         ("8,2,3|9,1,2|4,1,4|4,1,6|32", "stage 2 kernel=9 is not allowed"),
-        ("", "has 1 part"),
+        ("", "'' is not K,S,E"),
         ("resnet18", "'resnet18' is a timm model; write 'timm:resnet18'"),
         ("shiftvit", r"'shiftvit' is a search space; name .* of it, as shift:2,2,6,2\|4\|12"),
         ("psvit1d", "'psvit1d' is a search space; name an architecture of it, as psvit1d:"),

@@ -252,7 +252,7 @@ def test_a_drop_path_that_is_not_typed_is_left_out_where_the_network_has_none() 
 
 LINES = [
     ("detect", {"architecture": "psvit1d:b-----|b-----|b-----|16"}, 3, "stride 16 px only"),
-    ("detect", {"architecture": "8,4,2|4,4,2"}, 2, "has 2 part(s)"),
+    ("detect", {"architecture": "8,4,2|4,4,2"}, 2, "is not K,S,E"),
     ("detect", {"weights": "missing.pth"}, 3, "no file of weights 'missing.pth'"),
     ("detect", {"data": "elsewhere"}, 3, "give a folder in COCO's format"),
     ("detect", {"epochs": 0}, 2, "epochs"),
