@@ -20,8 +20,8 @@ import numpy as np
 from asvit.architectures.genotype import Genotype
 from asvit.architectures.parts import Parts
 from asvit.models.asvit import AsViT
-from asvit.reference.variance import variance_components
 from asvit.spaces import load_space
+from asvit.statistics.variance import variance_components
 from experiments.study import (
     Study,
     cases,

@@ -19,8 +19,8 @@ import asvit
 from asvit.predictor.validation import Rival
 from asvit.reference import REFERENCES, ReferenceTable, load_reference
 from asvit.reference.findings import highest
-from asvit.reference.statistics import kendall
 from asvit.reference.stored import stored_values
+from asvit.statistics.ranks import kendall
 from experiments.study import Case, Study, grouped
 from experiments.tables import markdown
 

@@ -20,7 +20,7 @@ import numpy as np
 from asvit.architectures.genotype import Genotype
 from asvit.reference.build import Training
 from asvit.reference.build_settings import BuildSettings
-from asvit.reference.statistics import correlate
+from asvit.reference.correlate import correlate
 from asvit.reference.table import LEAST_ROWS
 from asvit.reference.trainer import Trainer
 from experiments import compare_designs, kinds

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from itertools import islice
 
-from asvit.core.summary import Cell, Estimate, Table
+from asvit.core.estimates import Estimate
+from asvit.core.summary import Cell, Table
 from asvit.evaluation.result import ClassRow, EvaluationResult
 
 _WORST = 20  # classes of a summary

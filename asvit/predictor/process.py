@@ -1,7 +1,7 @@
 """The Gaussian process: from columns of features to accuracies with their uncertainty."""
 
 from collections.abc import Sequence
-from typing import Any, Final, Self, cast
+from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -49,20 +49,19 @@ class Process:
     The score of a network is a sum: a linear and a smooth function of all columns, the same of the
     sizes alone, and a deviation of its own, which no column explains. The columns of a function
     share its parameters, so that a dozen rows are enough.
+
+    It is fitted to rows whose features are ``values``, ``[rows, columns]``, NaN where one has
+    none. Accuracies ``[rows]`` are finite, in per cent. ``noise`` is the standard deviation of
+    each between training seeds, or one for all; None if unknown.
     """
 
-    def fit(
+    def __init__(
         self,
         names: Sequence[str],
         values: Array,
         accuracies: Array,
         noise: Array | float | None = None,
-    ) -> Self:
-        """Fit to rows whose features are ``values``, ``[rows, columns]``, NaN where one has none.
-
-        Accuracies ``[rows]`` are finite, in per cent. ``noise`` is the standard deviation of each
-        between training seeds, or one for all; None if unknown.
-        """
+    ) -> None:
         self._names = list(names)
         finite = np.isfinite(values)
         filled = np.where(finite, values, 0.0)
@@ -79,7 +78,6 @@ class Process:
         self._process = GaussianProcessWithPriors(kernel, spreads=spreads, alpha=alpha)
         with threadpool_limits(1, "blas"):
             self._process.fit(self._columns(values), self._scale.scores)
-        return self
 
     def predict(self, names: Sequence[str], values: Array) -> tuple[Array, Array]:
         """Mean and standard deviation of the accuracies of rows, per cent, ``[rows]`` each.
@@ -109,36 +107,11 @@ class Process:
         """Mean and standard deviation of the scores of rows, ``[rows]`` each."""
         if not len(values):
             return np.zeros(0), np.zeros(0)
-        with threadpool_limits(1, "blas"):
-            mean, std = self._process.predict(
-                self._columns(self._aligned(names, values)), return_std=True
-            )
-        return mean, std * self._widening
-
-    @property
-    def _widening(self) -> float:
-        """How much wider deviations are than with known parameters."""
-        return 1 + _UNKNOWN_PARAMETERS / len(self._scale.scores)
-
-    def sample(self, names: Sequence[str], values: Array, n: int, seed: int) -> Array:
-        """Joint draws of the accuracies of rows from the posterior, per cent, ``[n, rows]``."""
-        if not len(values):
-            return np.zeros((n, 0))
-        with threadpool_limits(1, "blas"):
-            mean, covariance = self._process.predict(
-                self._columns(self._aligned(names, values)), return_cov=True
-            )
-            rng = np.random.default_rng(seed)
-            wider = covariance * self._widening**2
-            draws = rng.multivariate_normal(mean, wider, size=n, method="eigh")
-        return self._scale.accuracies(draws)
-
-    def _aligned(self, names: Sequence[str], values: Array) -> Array:
-        """The columns that the process was fitted to, ``[rows, columns]``."""
         columns, rows = dict(zip(names, values.T, strict=True)), len(values)
-        return np.column_stack(
-            [columns.get(name, np.full(rows, missing(name))) for name in self._names]
-        )
+        own = [columns.get(name, np.full(rows, missing(name))) for name in self._names]
+        with threadpool_limits(1, "blas"):
+            mean, std = self._process.predict(self._columns(np.column_stack(own)), return_std=True)
+        return mean, std * (1 + _UNKNOWN_PARAMETERS / len(self._scale.scores))
 
     def _columns(self, values: Array) -> Array:
         """The columns that vary, standardised by the rows fitted to."""
@@ -148,29 +121,20 @@ class Process:
 
     def _kernel(self, *, has_noise: bool) -> tuple[Kernel, tuple[float, ...]]:
         """The kernel at the medians of the priors, and the spreads of the priors."""
-        kernel = (
-            ConstantKernel(_OWN_BESIDE_NOISE, _BOUNDS) * RBF(_EQUAL, "fixed")
-            if has_noise
-            else WhiteKernel(_OWN, _BOUNDS)
-        )
+        kernel = WhiteKernel(_OWN, _BOUNDS)
+        if has_noise:
+            kernel = ConstantKernel(_OWN_BESIDE_NOISE, _BOUNDS) * RBF(_EQUAL, "fixed")
         spreads = [_OWN_SPREAD]
-        places = range(len(self._varied))
-        groups = {
-            "all": (tuple(places), len(places)),
-            # Not how many of them vary: those that follow from the choices alone count less.
-            "sizes": (
-                tuple(i for i in places if self._names[self._varied[i]] in SIZES),
-                len(SIZES),
-            ),
-        }
-        for group, (columns, usual) in groups.items():
-            if not columns:
-                continue
-            linear = OnColumns(DotProduct(0.0, "fixed"), columns)
-            smooth = OnColumns(Matern(_LENGTH * usual**0.5, _BOUNDS, nu=2.5), columns)
-            kernel += ConstantKernel(_LINEAR[group] / usual, _BOUNDS) * linear
-            kernel += ConstantKernel(_SMOOTH[group], _BOUNDS) * smooth
-            spreads += [_VARIANCE_SPREAD, _VARIANCE_SPREAD, _LENGTH_SPREAD]
+        every = tuple(range(len(self._varied)))
+        sizes = tuple(i for i in every if self._names[self._varied[i]] in SIZES)
+        # Not how many sizes vary: those that follow from the choices alone count less.
+        for group, columns, usual in (("all", every, len(every)), ("sizes", sizes, len(SIZES))):
+            if columns:
+                linear = OnColumns(DotProduct(0.0, "fixed"), columns)
+                smooth = OnColumns(Matern(_LENGTH * usual**0.5, _BOUNDS, nu=2.5), columns)
+                kernel += ConstantKernel(_LINEAR[group] / usual, _BOUNDS) * linear
+                kernel += ConstantKernel(_SMOOTH[group], _BOUNDS) * smooth
+                spreads += [_VARIANCE_SPREAD, _VARIANCE_SPREAD, _LENGTH_SPREAD]
         return kernel, tuple(spreads)
 
 

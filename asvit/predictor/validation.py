@@ -2,29 +2,33 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from asvit.core.estimates import Estimate, Interval
 from asvit.predictor.features import expansions, features
 from asvit.predictor.process import Process
 from asvit.reference import ReferenceTable, load_reference
-from asvit.reference.findings import LEAST_TRAININGS, NO_INTERVAL, Interval
-from asvit.reference.statistics import best_count, interval_of, resampled_kendall, resamples
+from asvit.reference.correlate import best_count
+from asvit.reference.findings import LEAST_TRAININGS
 from asvit.reference.table import seed_of
 from asvit.spaces.architectures import parse
 from asvit.spaces.base import SIZES
+from asvit.statistics.ranks import estimate, resampled_tau, resamples
 from proxies.text import shown
 
 Array = NDArray[np.float64]
+Places = NDArray[np.int64]
 
 #: Fewer rows than this are too few to be ranked as a test.
 LEAST_TESTS = 5
 #: Of the interval whose coverage is reported.
 COVERED = 0.90
+_SAMPLES = 1000  # resamples of rows and splits
 
 
 @dataclass(frozen=True)
@@ -86,45 +90,6 @@ class CrossValidation:
         return self.count.difference_interval
 
 
-@dataclass(frozen=True)
-class Split:
-    """Predictions for the test rows, after fitting to the others."""
-
-    train: NDArray[np.int64]  # the rows fitted to
-    test: NDArray[np.int64]  # the others, ``[tests]``
-    mean: Array  # predicted accuracies, per cent, ``[tests]``
-    low: Array  # lower ends of their 90 % intervals, noise between seeds included, ``[tests]``
-    high: Array  # upper ends
-
-
-@dataclass(frozen=True)
-class Rows:
-    """The rows of a table that have an accuracy."""
-
-    target: str  # name of the accuracies
-    names: Sequence[str]  # names of the features
-    values: Array  # features, ``[rows, features]``
-    accuracies: Array  # per cent, ``[rows]``
-    by_seed: Array  # the accuracies of single training seeds, ``[seeds, rows]``; empty if unknown
-    seeds: NDArray[np.int64]  # training seeds that each accuracy is a mean of, ``[rows]``
-    counts: Mapping[str, Array]  # name -> plain count, ``[rows]``; more counts as better
-    measures: Mapping[str, Array]  # name -> measure, ``[rows]``; likewise, NaN where it failed
-
-    def noise(self, rows: NDArray[np.int64]) -> Array | None:
-        """Standard deviation of each accuracy between seeds, ``[all rows]``; None if unknown.
-
-        The variance of a single seed is pooled over ``rows``; rows may differ in their number of
-        seeds.
-        """
-        by_seed = self.by_seed[:, rows]
-        enough = np.isfinite(by_seed).sum(axis=0) > 1
-        if not enough.any():
-            return None
-        pooled = np.nanvar(by_seed[:, enough], axis=0, ddof=1).mean()
-        noise: Array = np.sqrt(pooled / self.seeds)
-        return noise
-
-
 def cross_validate(
     table: ReferenceTable | str | Path,
     target: str | None = None,
@@ -158,45 +123,77 @@ def cross_validate(
         True
     """
     reference = load_reference(table, check=False)
-    rows = gather_rows(reference, target, image_size, measures or {})
+    rows = gather_rows(reference, target, image_size, measures=measures or {})
     _check(rows, trainings, splits)
     fits = Splits(rows, trainings, splits, seed)
-    estimate = fits.resamples.estimate
+    taus = fits.taus()
+
+    def best(columns: Mapping[str, Array], chosen_on: Places) -> str:
+        selected = {name: column[chosen_on] for name, column in columns.items()}
+        return best_count(selected, rows.accuracies[chosen_on])[0]
 
     def rival(columns: Mapping[str, Array], names: Sequence[str]) -> Rival:
         unknown = np.full(len(rows.accuracies), math.nan)
-        own = fits.each(resampled_kendall, [columns.get(name, unknown) for name in names])
+        own = fits.taus([columns.get(name, unknown) for name in names])
+        tau, difference = fits.estimate(own), fits.estimate(taus - own)
         name = Counter(names).most_common(1)[0][0]
-        return Rival(name, *estimate(own), *estimate(taus - own))
+        return Rival(name, tau.value, tau.interval, difference.value, difference.interval)
 
-    def best(columns: Mapping[str, Array]) -> list[str]:
-        return [_best(columns, rows.accuracies, split.train) for split in fits.splits]
+    def best_in_each(columns: Mapping[str, Array]) -> Rival:
+        return rival(columns, [best(columns, split.train) for split in fits.splits])
 
-    taus = fits.each(resampled_kendall)
-    tau, tau_interval = estimate(taus)
-    coverage, coverage_interval = estimate(fits.covered())
-    overall = _best(rows.counts, rows.accuracies, np.arange(len(rows.accuracies)))
+    tau, coverage = fits.estimate(taus), fits.estimate(fits.covered())
+    overall = best(rows.counts, np.arange(len(rows.accuracies)))
     return CrossValidation(
         reference=reference.name,
         target=rows.target,
         rows=len(rows.accuracies),
         trainings=trainings,
         splits=splits,
-        tau=tau,
-        tau_interval=tau_interval,
-        coverage=coverage,
-        coverage_interval=coverage_interval,
-        count=rival(rows.counts, best(rows.counts)),
+        tau=tau.value,
+        tau_interval=tau.interval,
+        coverage=coverage.value,
+        coverage_interval=coverage.interval,
+        count=best_in_each(rows.counts),
         overall_count=rival(rows.counts, [overall] * splits),
-        measure=rival(rows.measures, best(rows.measures)),
+        measure=best_in_each(rows.measures),
         taus=tuple(map(float, taus[0])),
     )
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a table that have an accuracy."""
+
+    target: str  # name of the accuracies
+    names: Sequence[str]  # names of the features
+    values: Array  # features, ``[rows, features]``
+    accuracies: Array  # per cent, ``[rows]``
+    by_seed: Array  # the accuracies of single training seeds, ``[seeds, rows]``; empty if unknown
+    seeds: Places  # training seeds that each accuracy is a mean of, ``[rows]``
+    counts: Mapping[str, Array]  # name -> plain count, ``[rows]``; more counts as better
+    measures: Mapping[str, Array]  # name -> measure, ``[rows]``; likewise, NaN where it failed
+
+    def noise(self, rows: Places) -> Array | None:
+        """Standard deviation of each accuracy between seeds, ``[all rows]``; None if unknown.
+
+        The variance of a single seed is pooled over ``rows``; rows may differ in their number of
+        seeds.
+        """
+        by_seed = self.by_seed[:, rows]
+        enough = np.isfinite(by_seed).sum(axis=0) > 1
+        if not enough.any():
+            return None
+        pooled = np.nanvar(by_seed[:, enough], axis=0, ddof=1).mean()
+        noise: Array = np.sqrt(pooled / self.seeds)
+        return noise
 
 
 def gather_rows(
     table: ReferenceTable,
     target: str | None,
     image_size: int | None = None,
+    *,
     measures: Mapping[str, ArrayLike] | None = None,
     among: Sequence[int] | None = None,
     counts: Mapping[str, Array] | None = None,
@@ -247,83 +244,62 @@ def gather_rows(
     )
 
 
+@dataclass(frozen=True)
+class Split:
+    """Predictions for the test rows, after fitting to the others."""
+
+    train: Places  # the rows fitted to
+    test: Places  # the others, ``[tests]``
+    mean: Array  # predicted accuracies, per cent, ``[tests]``
+    low: Array  # lower ends of their 90 % intervals, noise between seeds included, ``[tests]``
+    high: Array  # upper ends
+
+
 def make_split(rows: Rows, trainings: int, seed: int, number: int) -> Split:
     """Fit to rows drawn by the seed and the number of the split, and predict the others."""
     order = np.random.default_rng([seed, number]).permutation(len(rows.accuracies))
     train, test = np.sort(order[:trainings]), np.sort(order[trainings:])
     noise = rows.noise(train)
     of_train, of_test = (None, 0.0) if noise is None else (noise[train], noise[test])
-    process = Process().fit(rows.names, rows.values[train], rows.accuracies[train], of_train)
+    process = Process(rows.names, rows.values[train], rows.accuracies[train], of_train)
     levels = ((1 - COVERED) / 2, 0.5, (1 + COVERED) / 2)
     low, mean, high = process.quantiles(rows.names, rows.values[test], levels, noise=of_test)
     return Split(train, test, mean, low, high)
 
 
-#: From prediction and accuracy ``[tests]`` and how often each is drawn, ``[samples, tests]``, to
-#: its value in every resample, ``[samples]``.
-Statistic = Callable[[Array, Array, Array], Array]
-
-
-class Resamples:
-    """Resamples of the rows of a table and of the splits of these rows, both with replacement.
+class Splits:
+    """Splits of rows, judged on resamples of the rows and of the splits, with replacement.
 
     Rows are drawn for all splits alike, as test rows of different splits overlap: the spread over
     splits does not show how a statistic depends on the rows of the table. The predictions stay
-    those of the original splits.
-
-    Attributes:
-        rows: How often each row is drawn, ``[samples, rows]``; the first sample is the table
-            itself: each row once.
-        splits: The weight of each split, ``[samples, splits]``; equal in the first sample.
+    those of the original splits. The seed is that of splits and resamples.
     """
-
-    def __init__(self, rows: int, splits: int, *, samples: int = 1000, seed: int = 0) -> None:
-        self.rows = np.vstack([np.ones(rows), resamples(rows, samples, seed=seed)])
-        of_splits = resamples(splits, samples, seed=seed + 1)
-        self.splits = np.vstack([np.ones(splits), of_splits])
-
-    def mean(self, values: Array) -> Array:
-        """Mean over the splits of ``[samples, splits]`` in every resample, ``[samples]``.
-
-        Splits with NaN are left out; NaN if all are.
-        """
-        weights = np.where(np.isnan(values), 0.0, self.splits)
-        total = weights.sum(axis=1)
-        summed = (weights * np.nan_to_num(values)).sum(axis=1)
-        means: Array = np.divide(summed, total, out=np.full(len(total), np.nan), where=total > 0)
-        return means
-
-    def estimate(self, values: Array) -> tuple[float, Interval]:
-        """Mean over the splits of the table itself, and its percentile interval."""
-        resampled = self.mean(values)
-        interval = interval_of(resampled[1:])
-        if math.isnan(resampled[0]) or math.isnan(interval.low):
-            return math.nan, NO_INTERVAL
-        return float(resampled[0]), interval
-
-
-class Splits:
-    """Splits of rows, with resamples of the rows and of the splits; the seed is that of all."""
 
     def __init__(self, rows: Rows, trainings: int, splits: int, seed: int) -> None:
         self.rows = rows
         self.splits = [make_split(rows, trainings, seed, number) for number in range(splits)]
-        self.resamples = Resamples(len(rows.accuracies), splits, seed=seed)
+        #: How often each row is drawn, ``[1 + samples, rows]``, and each split.
+        self.weights = resamples(len(rows.accuracies), _SAMPLES, seed=seed)
+        self.split_weights = resamples(splits, _SAMPLES, seed=seed + 1)
 
-    def each(self, statistic: Statistic, columns: Sequence[Array] | None = None) -> Array:
-        """A statistic on the test rows, ``[samples, splits]``.
+    def taus(
+        self, columns: Sequence[Array] | None = None, groups: ArrayLike | None = None
+    ) -> Array:
+        """Tau on the test rows of each split, ``[1 + samples, splits]``.
 
-        It is that of the predictions, or of a column ``[rows]`` for each split.
+        It is that of the predictions, or of a column ``[rows]`` for each split; over all pairs of
+        rows, or those in one group, ``[rows]``.
         """
         samples = []
-        for index, split in enumerate(self.splits):
-            x = split.mean if columns is None else columns[index][split.test]
-            y, weights = self.rows.accuracies[split.test], self.resamples.rows[:, split.test]
-            samples.append(statistic(np.nan_to_num(x, nan=-np.inf), y, weights))
+        for place, split in enumerate(self.splits):
+            x = split.mean if columns is None else columns[place][split.test]
+            y, weights = self.rows.accuracies[split.test], self.weights[:, split.test]
+            inside = None if groups is None else np.asarray(groups)[split.test]
+            samples.append(resampled_tau(np.nan_to_num(x, nan=-np.inf), y, weights, inside))
         return np.column_stack(samples)
 
     def covered(self) -> Array:
-        """Share of test rows inside the interval of their prediction, ``[samples, splits]``.
+        """Share of test rows inside the interval of their prediction, ``[1 + samples, splits]``.
 
         NaN in resamples without a test row of the split.
         """
@@ -331,16 +307,25 @@ class Splits:
         for split in self.splits:
             accuracies = self.rows.accuracies[split.test]
             inside = (split.low <= accuracies) & (accuracies <= split.high)
-            weights = self.resamples.rows[:, split.test]
+            weights = self.weights[:, split.test]
             drawn, unknown = weights.sum(axis=1), np.full(len(weights), np.nan)
             samples.append(np.divide(weights @ inside, drawn, out=unknown, where=drawn > 0))
         return np.column_stack(samples)
 
+    def mean(self, values: Array) -> Array:
+        """Mean over the splits of ``[1 + samples, splits]``, ``[1 + samples]``.
 
-def _best(columns: Mapping[str, Array], accuracies: Array, rows: NDArray[np.int64]) -> str:
-    """The column that ranks some rows best; empty if none ranks them at all."""
-    selected = {name: column[rows] for name, column in columns.items()}
-    return best_count(selected, accuracies[rows])[0]
+        Splits with NaN are left out; NaN if all are.
+        """
+        weights = np.where(np.isnan(values), 0.0, self.split_weights)
+        total = weights.sum(axis=1)
+        summed = (weights * np.nan_to_num(values)).sum(axis=1)
+        means: Array = np.divide(summed, total, out=np.full(len(total), np.nan), where=total > 0)
+        return means
+
+    def estimate(self, values: Array) -> Estimate:
+        """The mean over the splits of ``[1 + samples, splits]``, with its interval."""
+        return estimate(self.mean(values))
 
 
 def _check(rows: Rows, trainings: int, splits: int) -> None:

@@ -5,14 +5,14 @@ import math
 import shlex
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
 from asvit.core.codec import Nullable, finite, to_json
-from asvit.core.results import PairedDifference, Result
+from asvit.core.estimates import Estimate
+from asvit.core.results import Result
 from asvit.core.run_files import TABLE
-from asvit.core.summary import Estimate
 from asvit.reference.build_settings import BuildSettings
 
 
@@ -150,24 +150,23 @@ class BuildResult(Result):
 
     def comparable(self) -> dict[str, Any]:
         """As the base has them, with the mean over architectures and its interval (Student's)."""
-        from asvit.reference.intervals import contrast
+        from asvit.statistics.intervals import contrast
 
         values, means = super().comparable(), list(self._means.values())
         if not means:
             return values
-        mean = contrast((1, means))
-        return {"mean_accuracy": Estimate(mean.value, *mean.interval), **values}
+        return {"mean_accuracy": contrast((1, means)), **values}
 
-    def paired(self, other: Self) -> Mapping[str, PairedDifference]:
+    def paired(self, other: Self) -> Mapping[str, Estimate]:
         """The mean difference of the architectures that both tables have (Student's interval)."""
-        from asvit.reference.intervals import contrast
+        from asvit.statistics.intervals import contrast
 
         ours, theirs = self._means, other._means
         apart = [mean - theirs[text] for text, mean in ours.items() if text in theirs]
         if len(apart) < 2:
             return {}
-        found, what = contrast((1, apart)), "architectures that both trained"
-        return {"mean_accuracy": PairedDifference(found.value, *found.interval, len(apart), what)}
+        how = "architectures that both trained"
+        return {"mean_accuracy": replace(contrast((1, apart)), cases=len(apart), how=how)}
 
     @property
     def _means(self) -> dict[str, float]:

@@ -3,25 +3,12 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, Self
 
 from asvit.core.codec import Nullable, from_json, to_json, value_from_json
-from asvit.core.summary import Estimate
+from asvit.core.estimates import NO_INTERVAL, Estimate, Interval
 from proxies.registry import Better
 from proxies.tables import csv_text
-
-#: Coverage of intervals, unless they say otherwise.
-CONFIDENCE: Final = 0.95
-
-
-class Interval(NamedTuple):
-    """An interval, of :data:`CONFIDENCE`; both ends are NaN if there is none."""
-
-    low: Nullable
-    high: Nullable
-
-
-NO_INTERVAL = Interval(math.nan, math.nan)
 
 #: Start of the name of a predictor; the number of trainings follows.
 PREDICTOR: Final = "predictor@"
@@ -52,16 +39,16 @@ class Correlation:
 
     n: int  # rows with both a value and an accuracy
     dropped: int  # rows with an accuracy, but without a finite value
-    tau: Nullable  # Kendall's tau-b
-    tau_interval: Interval  # its bootstrap interval
-    rival: str  # the count with the highest tau on the same rows; empty without one
-    difference: Nullable  # ``tau`` minus the tau of the rival
+    tau: Nullable = math.nan  # Kendall's tau-b
+    tau_interval: Interval = NO_INTERVAL  # its bootstrap interval
+    rival: str = ""  # the count with the highest tau on the same rows; empty without one
+    difference: Nullable = math.nan  # ``tau`` minus the tau of the rival
     # Its interval over the same resamples. The rival is chosen once, on all rows, which favours it
     # slightly.
-    difference_interval: Interval
+    difference_interval: Interval = NO_INTERVAL
     # Tau among rows of about the same parameters, and of about the same multiply-adds, which
     # matters at a given size. Empty without these counts.
-    within: tuple[Within, ...]
+    within: tuple[Within, ...] = ()
     reason: str = ""  # why there are no correlations; empty if there are
 
 
@@ -257,18 +244,3 @@ class Reliability:
     measures: Sequence[RankedMeasure]  # the run's measures, and the sum of their ranks
     best_count: RankedMeasure | None  # the count that ranks best; None without one
     scores: str = ""  # how scores that come with the table were measured; else as the run measures
-
-
-#: Name of what causes leave of the variance of accuracies: the seed of a training.
-SEED: Final = "seed"
-
-
-@dataclass(frozen=True)
-class Component:
-    """One cause of variance."""
-
-    share: Nullable  #: of the variance, 0 to 1
-    interval: Interval  #: 90 % interval of the share
-    deviation: Nullable  #: standard deviation of its effects, in the unit of the values
-    levels: int  #: how many there were beside others; of the rest, values
-    gain: Nullable  #: by how much the best of so many levels is above their mean, on average

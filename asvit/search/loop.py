@@ -14,8 +14,8 @@ from optuna.trial import Trial
 from asvit.core.codec import from_json, to_json
 from asvit.core.console import number, quantity, short
 from asvit.core.continuing import ELSEWHERE
+from asvit.core.estimates import Component
 from asvit.core.progress import Progress
-from asvit.reference.findings import Component
 from asvit.search.front import BEST, best_rows, picked
 from asvit.search.history import History, look_interval
 from asvit.search.limits import Limits

@@ -128,8 +128,8 @@ class MeasuringAlgorithm(MeasuringRun[S, R, J]):
         if not self.judged:
             return result
         if self.table is None:
-            if judged.reliability is not None or not self.measures:
-                return result
+            if judged.reliability is not None or not result.provenance.get("images"):
+                return result  # a function of the caller has no images
             stored = self._stored_reliability(self.judge, self.measures)
             return cast("R", replace(judged, reliability=stored))
         table, settings = self.table, cast("Any", self.settings)

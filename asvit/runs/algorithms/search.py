@@ -30,8 +30,8 @@ from asvit.executors.base import Workers
 from asvit.executors.placement import device_of
 from asvit.growth.seed import GrowthSeed
 from asvit.reference.build import accuracies_in_words
+from asvit.reference.correlate import check_per_cent
 from asvit.reference.findings import LEAST_TRAININGS
-from asvit.reference.statistics import check_per_cent
 from asvit.runs.algorithms.measuring import MeasuringAlgorithm
 from asvit.runs.checks import find_space
 from asvit.runs.estimate import Remaining, training_seconds, with_example

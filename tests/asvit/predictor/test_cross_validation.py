@@ -81,8 +81,16 @@ def test_a_resample_without_a_test_row_says_nothing_of_coverage():
     low, high = np.array([40.0, 40.0]), np.array([60.0, 60.0])
     splits.splits = [Split(np.array([0]), np.array([1, 2]), (low + high) / 2, low, high)]
     splits.rows = SimpleNamespace(accuracies=np.array([50.0, 50.0, 70.0]))
-    splits.resamples = SimpleNamespace(rows=np.array([[1.0, 1, 1], [0, 3, 0], [3, 0, 0]]))
+    splits.weights = np.array([[1.0, 1, 1], [0, 3, 0], [3, 0, 0]])
     np.testing.assert_array_equal(splits.covered(), [[0.5], [1.0], [np.nan]])
+
+
+def test_the_mean_over_splits_leaves_out_those_without_a_value():
+    splits = object.__new__(Splits)
+    splits.split_weights = np.array([[1.0, 1], [2, 0], [0, 2]])
+    found = splits.mean(np.tile([0.5, np.nan], (3, 1)))
+    np.testing.assert_array_equal(found, [0.5, 0.5, np.nan])
+    assert splits.estimate(np.array([[0.5, 0.7], [0.5, 0.7], [0.5, 0.7]])).low < 0.6
 
 
 def test_another_seed_gives_other_numbers(validation):

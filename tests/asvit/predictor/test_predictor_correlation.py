@@ -11,7 +11,7 @@ from asvit.reference.findings import size_verdict, to_csv
 from asvit.reference.query import make_plan
 from asvit.reference.result import Values
 from asvit.reference.settings import CorrelationQuery
-from asvit.reference.statistics import thirds
+from asvit.statistics.ranks import thirds
 
 
 def findings(**asked):

@@ -16,11 +16,11 @@ from asvit.reference import REFERENCES, load_reference
 from asvit.reference.build import draw
 from asvit.reference.build_result import BuiltRow, noise_ceiling
 from asvit.reference.build_settings import BuildSettings
-from asvit.reference.statistics import kendall
 from asvit.runs.reference import BuildRun
 from asvit.spaces import cost, load_space
 from asvit.spaces.architectures import build_on_meta, canonical, parse
 from asvit.spaces.vitbench import PIT_STAGES
+from asvit.statistics.ranks import kendall
 from proxies import structure
 from proxies.counts import count
 

@@ -26,9 +26,9 @@ from asvit.growth.settings import ScaleSettings
 from asvit.networks import Network
 from asvit.reference.build_result import BuildResult, BuiltRow
 from asvit.reference.build_settings import BuildSettings
+from asvit.reference.correlate import correlate
 from asvit.reference.findings import Finding, sort_findings
 from asvit.reference.result import CorrelationResult, Values
-from asvit.reference.statistics import correlate
 from asvit.reference.table import Target
 from asvit.search import SearchSettings, TrialRow
 from asvit.search.result import SearchResult

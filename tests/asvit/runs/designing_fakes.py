@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from asvit.core.estimates import Interval
 from asvit.designs.journal import DesignJournal
 from asvit.designs.result import DesignResult
 from asvit.designs.settings import DesignSettings
@@ -20,7 +21,6 @@ from asvit.designs.stages import (
     StageResults,
     TrainingOutcome,
 )
-from asvit.reference.findings import Interval
 from asvit.runs.algorithms import design_copies, design_search, design_testing
 from asvit.runs.algorithms.design_plan import DesignPlan
 from asvit.runs.algorithms.search import SearchAlgorithm

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import nn
 
 import asvit.reference.trainer as reference_trainer
+from asvit.core.estimates import Estimate
 from asvit.core.progress import Progress
 from asvit.designs.stages import (
     Choice,
@@ -22,7 +23,6 @@ from asvit.designs.stages import (
     Lengths,
     SearchOutcome,
     SearchPlan,
-    Share,
     TrainingOutcome,
 )
 from asvit.growth.seed import GrowthSeed
@@ -205,9 +205,9 @@ def fake_design(setattr_: SetAttribute) -> None:
         ),
     }  # fmt: skip
     shares = {
-        "training": Share(80.0, 70.0, 90.0),
-        "finalist-1": Share(76.0, 66.0, 86.0),
-        "finalist-2": Share(75.0, 65.0, 85.0),
+        "training": Estimate(80.0, 70.0, 90.0),
+        "finalist-1": Estimate(76.0, 66.0, 86.0),
+        "finalist-2": Estimate(75.0, 65.0, 85.0),
     }
     stages = {
         "_search": SearchOutcome(
@@ -219,7 +219,7 @@ def fake_design(setattr_: SetAttribute) -> None:
             left_out={},
             accuracies=shares,
             balanced=shares,
-            difference=Share(5.0, -3.0, 13.0),
+            difference=Estimate(5.0, -3.0, 13.0),
         ),
         "_export": Exports(copies=[], commands=[]),
         "_measure_latency": {"finalist-1": timed, "finalist-2": timed},

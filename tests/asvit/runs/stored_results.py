@@ -12,6 +12,7 @@ from rich.console import Console
 
 from asvit.core.answers import Answer, write_answers
 from asvit.core.codec import from_json
+from asvit.core.estimates import Component, Interval
 from asvit.core.results import Result
 from asvit.designs.result import DesignResult, Model, Racer
 from asvit.designs.settings import DesignSettings
@@ -22,7 +23,7 @@ from asvit.growth.settings import ScaleSettings
 from asvit.networks import Network
 from asvit.reference.build_result import BuildResult, BuiltRow
 from asvit.reference.build_settings import BuildSettings
-from asvit.reference.findings import Component, Correlation, Finding, Interval, Reliability, Within
+from asvit.reference.findings import Correlation, Finding, Reliability, Within
 from asvit.reference.result import CorrelationResult, Values
 from asvit.reference.settings import CorrelationQuery, CorrelationSettings
 from asvit.reference.table import Target
