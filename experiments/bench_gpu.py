@@ -14,6 +14,7 @@ import argparse
 import statistics
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +24,7 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
+from torch import Tensor
 
 import asvit
 import proxies
@@ -30,10 +32,12 @@ from asvit.core.files import write_text
 from asvit.executors import Workers, apart_from_garbage
 from asvit.executors.base import cores
 from asvit.training import step_graph
+from asvit.training.classification import Classification
+from asvit.training.cuda_graphs import counting_waits
 from asvit.training.distributed import ProcessGroup
-from asvit.training.engine import Engine
 from asvit.training.settings import TrainSettings
 from asvit.training.short import Recipe, fit
+from asvit.training.trainer import Trainer
 from experiments import bench_training
 from experiments.bench import (
     bench_parser,
@@ -47,7 +51,6 @@ from experiments.bench import (
 from experiments.bench_models import ENTRIES, over_baseline
 from experiments.growing import SEED
 from experiments.tables import fill_tables, markdown
-from proxies.cuda_graphs import counting_waits
 from scaling.growth import DEFAULT_MEASURES
 
 PARTS = ("search", "scale", "ratios", "waits")
@@ -211,6 +214,25 @@ def _design(options: argparse.Namespace) -> list[Finding]:
     return [Finding(f"design in {limit:.0f} s, {PICTURES} pictures", f"{seconds:.1f} s", aim)]
 
 
+class Repeated:
+    """The same batch in every step of an epoch of the short recipe."""
+
+    def __init__(self, images: Tensor, labels: Tensor) -> None:
+        self.batch, self.bad = (images, labels), Counter[str]()
+
+    def __len__(self) -> int:
+        return SHORT.steps
+
+    def set_epoch(self, epoch: int, *, start: int = 0) -> None:
+        """All epochs are alike."""
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return iter([self.batch] * SHORT.steps)
+
+    def close(self) -> None:
+        """Nothing prepares the batches."""
+
+
 def _short(options: argparse.Namespace, device: torch.device) -> list[Finding]:
     """Steps a second of trainings that are launched by kernels, and as a CUDA graph."""
     network = asvit.build(SEED, image_size=32, num_classes=10).to(device)
@@ -224,16 +246,15 @@ def _short(options: argparse.Namespace, device: torch.device) -> list[Finding]:
     def epoch(fewest: int) -> Callable[[], object]:
         with patch.object(step_graph, "FEWEST", fewest):
             model = asvit.build(TRAINED, image_size=32, num_classes=10)
-            engine = Engine(
-                model, settings, ProcessGroup(str(device)), steps_per_epoch=SHORT.steps
-            )
-        return partial(engine.train, 0, batches)
+            processes, batches = ProcessGroup(str(device)), Repeated(own, labels)
+            task = Classification(model, settings, processes, batches, batches, classes=10)
+            trainer = Trainer(task, processes, epochs=settings.epochs)
+        return partial(trainer.train, 0)
 
     settings = TrainSettings.make(
         architecture=TRAINED, image_size=32, recipe="small", batch_size=SHORT.batch_size
     )
     own, labels = (part[: SHORT.batch_size].cpu() for part in images)
-    batches = [(own, labels)] * SHORT.steps
     counts = (sys.maxsize, step_graph.FEWEST)
     findings = []
     for what, ways in (
@@ -249,7 +270,7 @@ def _short(options: argparse.Namespace, device: torch.device) -> list[Finding]:
 
 
 def _training(options: argparse.Namespace) -> list[Finding]:
-    """Images a second of our engine and of a loop of timm's parts, on pictures in files."""
+    """Images a second of our trainer and of a loop of timm's parts, on pictures in files."""
     settings = TrainSettings.make(
         architecture="timm:deit_tiny_patch16_224",
         image_size=options.image_size,

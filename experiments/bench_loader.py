@@ -45,7 +45,6 @@ def main() -> None:
         image_size=options.image_size, batch_size=options.batch, label_smoothing=0.1
     )
     torch_resizes = replace(batching, augmentation=Augmentation(resizing="torch"))
-    least = replace(batching, augmentation=Augmentation(resizing="torch", on_device=True))
     nothing = patch.object(batches, "_KEPT", 0)  # as of more images than fit into memory
     with tempfile.TemporaryDirectory() as name, nothing:
         folder = Path(name)
@@ -56,7 +55,6 @@ def main() -> None:
             "timm, workers": timms(folder, batching, workers=True),
             "asvit, workers": ours(folder, batching, workers=True),
             "asvit, workers, --resizing torch": ours(folder, torch_resizes, workers=True),
-            "asvit, workers, also --augment-on device": ours(folder, least, workers=True),
         }
         times = {way: sum(own) for way, own in alternating(ways, options.runs, CPU).items()}
     images = options.runs * (options.images // options.batch * options.batch)

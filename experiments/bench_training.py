@@ -1,11 +1,11 @@
-"""Training time per image: our engine and a plain loop of timm's parts.
+"""Training time per image: our trainer and a plain loop of timm's parts.
 
 Run from a checkout: ``python -m experiments.bench_training``. Both train the same network on the
 same pictures with the recipe of Swin: timm's random augmentation, erasing, mixup and CutMix,
 AdamW, a cosine schedule per update, gradient clipping, and a moving average of the weights; or,
 with ``--recipe small``, by that of a design: crops, flips and colour jitter alone. The
 plain loop follows timm's training script, from ``create_dataset`` to ``ModelEmaV3``; ours is
-:class:`asvit.training.engine.Engine` with our loader. Epochs of both alternate, and the shortest
+:class:`asvit.training.trainer.Trainer` with our loader. Epochs of both alternate, and the shortest
 of each counts; the median shows how steady the machine was. On a CPU without data workers the
 clock is process time, which excludes other programs.
 """
@@ -27,11 +27,12 @@ from torch.nn import functional as F
 
 from asvit.data import MEAN, STD, FolderDataset
 from asvit.spaces import build
+from asvit.training.classification import Classification
 from asvit.training.distributed import ProcessGroup
-from asvit.training.engine import Engine
 from asvit.training.images.batches import Batching
 from asvit.training.images.loaders import train_loader
 from asvit.training.settings import TrainSettings
+from asvit.training.trainer import Trainer
 from experiments.bench import alternating, bench_parser, start, write_pictures
 
 CLASSES = 4
@@ -90,7 +91,7 @@ def measured(
 def ours(
     settings: TrainSettings, folder: Path, workers: int, processes: ProcessGroup
 ) -> Callable[[int], None]:
-    """An epoch of our engine."""
+    """An epoch of our trainer."""
     batching = Batching(
         image_size=settings.image_size,
         batch_size=settings.batch_size,
@@ -101,11 +102,11 @@ def ours(
         device=processes.device if processes.device.type == "cuda" else None,
     )
     loader = train_loader(FolderDataset(folder), batching)
-    engine = Engine(network(settings), settings, processes, steps_per_epoch=len(loader))
+    task = Classification(network(settings), settings, processes, loader, loader, classes=CLASSES)
+    trainer = Trainer(task, processes, epochs=settings.epochs)
 
     def epoch(number: int) -> None:
-        loader.set_epoch(number)
-        engine.train(number, loader)
+        trainer.train(number)
 
     return epoch
 

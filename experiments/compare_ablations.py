@@ -46,9 +46,6 @@ GROUPS: Mapping[str, Mapping[str, Network]] = {
     },
     "As-ViT": {
         "itself": _ASVIT(),
-        "half of the maps hallucinated": _ASVIT(attention="hallucinated"),
-        "convolution across heads first": _ASVIT(attention="hallucinated(maps=across_within)"),
-        "real maps copied": _ASVIT(attention="hallucinated(maps=copy)"),
         "compact": _ASVIT(ffn="compact", branches=2),
         "compact, one branch": _ASVIT(ffn="compact", branches=1),
         "compact in the first layer": _ASVIT(ffn="compact(factored=first)", branches=2),

@@ -25,10 +25,12 @@ from asvit.runs.evolution import evolve_supernet
 from asvit.runs.supernet import train_supernet
 from asvit.spaces import load_space
 from asvit.statistics.intervals import contrast
+from asvit.training.distributed import ProcessGroup
 from asvit.training.short import accuracy
 from asvit.training.supernets.settings import SupernetSettings
-from asvit.training.supernets.single_path import SupernetTraining
+from asvit.training.supernets.single_path import SinglePath
 from asvit.training.supernets.splits import Splits, load_splits
+from asvit.training.trainer import Trainer
 from experiments.study import Case, Study, cases, paired_differences, points
 from experiments.tables import markdown
 from experiments.tasks import limits_of
@@ -129,10 +131,10 @@ def train_alone(architecture: str, settings: SupernetSettings, parts: Splits) ->
         torch.manual_seed(seed)
         model = asvit.build(architecture, settings.image_size, parts.classes)
     network, recipe = OnlyPath(model), settings.recipe
-    training = SupernetTraining(
-        network, (images, labels), recipe, draw=lambda _rng: None, seed=seed
-    )
-    training.run(save=lambda: None)
+    task = SinglePath(network, (images, labels), recipe, draw=lambda _rng: None, seed=seed)
+    trainer = Trainer(task, ProcessGroup("cpu"), epochs=settings.epochs)
+    for epoch in range(settings.epochs):
+        trainer.train(epoch)
     return model
 
 

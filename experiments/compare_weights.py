@@ -14,8 +14,8 @@ from pathlib import Path
 
 from torch import nn
 
-from asvit.models.layers.blocks import is_linear
-from asvit.models.layers.shift import ShiftBlock
+from asvit.models.blocks import is_linear
+from asvit.models.shiftvit import ShiftBlock
 from asvit.spaces import build
 from asvit.training.short import draw_linear_weights
 from experiments.compare_resnets import MACS, recipe_for

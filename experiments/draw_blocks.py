@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from asvit.core.files import write_text
-from asvit.models.layers.shift import shift
+from asvit.models.shiftvit import shift
 from asvit.report.style import COLOUR
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"

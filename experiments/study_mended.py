@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from asvit.architectures.genotype import Genotype
 from asvit.architectures.parts import Parts
-from asvit.core.estimates import NO_INTERVAL, Estimate, Interval
+from asvit.core.estimates import Estimate
 from asvit.executors import one_thread
 from asvit.reference import load_reference
 from asvit.reference.build import Training
@@ -179,7 +179,7 @@ def tau(
         else np.unique_inverse(np.asarray(units)).inverse_indices
     )
     if not used.any():
-        return Estimate(math.nan, NO_INTERVAL)
+        return Estimate(math.nan)
 
     def mean(keep: NDArray[np.bool_]) -> float:
         inside = used & keep & keep[:, None]
@@ -190,7 +190,7 @@ def tau(
     count = len(without)
     error = (count - 1) / count * float(((without - without.mean()) ** 2).sum())
     low, high = around(value, (error, count - 1)).interval
-    return Estimate(value, Interval(max(low, -1.0), min(high, 1.0)))
+    return Estimate(value, max(low, -1.0), min(high, 1.0))
 
 
 def _cell(x: NDArray[np.float64], estimate: Estimate) -> str:

@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from proxies.features import evaluating, pooled_feature, reference_tensor
+from proxies.features import evaluating, input_for, pooled_feature, reference_tensor
 from proxies.forward_mode import normalize_arguments
-from proxies.functional import InterceptOperations, Operation, network_output
+from proxies.functional import InterceptOperations, Operation, forms_of, network_output
 from proxies.memory import in_chunks, to_host
 from proxies.ntk import condition_number
 from proxies.structure import is_attention
@@ -26,7 +26,7 @@ _ROUNDING = 8
 # Signs processed at a time: 16 MB in float32, which also adds up this many exactly.
 _BLOCK_SIGNS = 1 << 22
 
-_SOFTMAX = {torch.softmax, F.softmax, Tensor.softmax, torch.special.softmax}
+_SOFTMAX = forms_of("softmax")
 
 
 def feature_condition_number(model: nn.Module, images: Tensor) -> float:
@@ -50,7 +50,7 @@ def feature_condition_number(model: nn.Module, images: Tensor) -> float:
     if not len(images):
         raise ValueError("0 images have no Gram matrix; use at least 1")
     with torch.no_grad(), evaluating(model):
-        feature = pooled_feature(model, images.to(reference_tensor(model)))
+        feature = pooled_feature(model, input_for(model, images))
     if len(feature) > feature.shape[1]:
         raise ValueError(
             f"{len(feature)} images have {feature.shape[1]} features each, which are linearly "
@@ -88,9 +88,9 @@ def jacobian_covariance(model: nn.Module, images: Tensor) -> float:
         >>> images = torch.randn(4, 3, 32, 32)
         >>> score = proxies.jacobian_covariance(network, images)
     """
-    images = _at_least_two(images).to(reference_tensor(model))
     key = ("the input gradients", tuple(images.shape), str(images.device))
     with evaluating(model):
+        images = input_for(model, _at_least_two(images))
         gradients = in_chunks(
             lambda rows: _input_gradients(model, images[rows]), len(images), key=key
         )
@@ -111,10 +111,10 @@ def naswot(model: nn.Module, images: Tensor) -> float:
 
     The code of an image has one bit for each input of a rectifier: whether it is positive. ``K``
     ``[n, n]`` counts the bits in which two codes agree. Rectifiers are ReLU, GELU, SiLU and the
-    like, as modules or functions; every channel of every token or position is a unit. Tanh,
-    sigmoid and softmax do not count: they have no off state. A rectifier written as a product,
-    such as ``x·σ(x)``, is not detected. Dimensionless; higher is better. One forward pass, and
-    one of a single image. Arguments as :func:`jacobian_covariance`.
+    like, as modules or functions, and clamping at 0; every channel of every token or position is
+    a unit. Tanh, sigmoid and softmax do not count: they have no off state. A rectifier written as
+    a product or a comparison, such as ``x·σ(x)``, is not detected. Dimensionless; higher is
+    better. One forward pass, and one of a single image. Arguments as :func:`jacobian_covariance`.
 
     Returns:
         The logarithm; NaN if ``K`` is singular because two codes are equal or there are too few
@@ -133,9 +133,9 @@ def naswot(model: nn.Module, images: Tensor) -> float:
         >>> images = torch.randn(4, 3, 32, 32)
         >>> score = proxies.naswot(network, images)
     """
-    images = _at_least_two(images).to(reference_tensor(model))
-    agreements = _SignAgreements(images)
     with torch.no_grad(), evaluating(model):
+        images = input_for(model, _at_least_two(images))
+        agreements = _SignAgreements(images)
         with _OnRectifierInputs(lambda units: agreements.single_shapes.append(units.shape)):
             network_output(model, images[:1])
         with _OnRectifierInputs(agreements.add):
@@ -160,7 +160,7 @@ class _OnRectifierInputs(InterceptOperations):
         self._visit = visit
 
     def intercept(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        if _is_rectifier(func, args, kwargs):
+        if is_rectifier(func, args, kwargs):
             # Before the call, which may be in place.
             self._visit(args[0] if args else kwargs["input"])
         return func(*args, **kwargs)
@@ -217,21 +217,25 @@ def _at_least_two(images: Tensor) -> Tensor:
     return images
 
 
-_RECTIFIERS = {
-    *(F.relu, F.relu_, F.relu6, F.gelu, F.silu, F.mish, F.hardswish, F.softplus),
-    *(F.elu, F.elu_, F.celu, F.celu_, F.selu, F.selu_),
-    *(F.leaky_relu, F.leaky_relu_, F.prelu, F.rrelu, F.rrelu_),
-    *(torch.relu, torch.relu_, torch.celu, torch.celu_, torch.selu, torch.selu_),
-    *(torch.prelu, torch.rrelu, torch.rrelu_),
-    *(Tensor.relu, Tensor.relu_, Tensor.prelu),
+_RECTIFIERS = forms_of(
+    *("relu", "relu6", "leaky_relu", "prelu", "rrelu", "elu", "celu", "selu"),
+    *("gelu", "silu", "mish", "hardswish", "softplus"),
+)
+# Operations that are rectifiers where an argument, by its name and place, is 0.
+_RECTIFIERS_AT_ZERO: dict[Operation, tuple[str, int]] = {
+    **dict.fromkeys(forms_of("hardtanh"), ("min_val", 1)),
+    **dict.fromkeys(forms_of("clamp", "clip", "clamp_min"), ("min", 1)),
+    **dict.fromkeys(forms_of("threshold"), ("threshold", 1)),
 }
 
 
-def _is_rectifier(func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
-    if func not in (F.hardtanh, F.hardtanh_):
+def is_rectifier(func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    """Whether a call is of an activation that has an off state, such as ReLU and GELU."""
+    if func not in _RECTIFIERS_AT_ZERO:
         return func in _RECTIFIERS
-    # With a lower bound of 0 it has an off state; nn.ReLU6 calls it so.
-    return bool(kwargs.get("min_val", args[1] if len(args) > 1 else -1) == 0)
+    name, place = _RECTIFIERS_AT_ZERO[func]
+    bound = args[place] if len(args) > place else kwargs.get(name)
+    return isinstance(bound, int | float) and bound == 0
 
 
 def head_similarities(model: nn.Module, images: Tensor) -> dict[str, Tensor]:

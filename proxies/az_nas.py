@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from proxies.features import evaluating, is_norm, reference_tensor
+from proxies.features import evaluating, input_for, is_norm
 from proxies.functional import InterceptOperations, Operation, network_output
 from proxies.memory import to_host
 from proxies.structure import feed_forward_after_attention, first_map, residual_blocks
@@ -99,14 +99,14 @@ def az_trainability(model: nn.Module, images: Tensor, *, seed: int = 0) -> float
         >>> proxies.az_trainability(network, images, seed=0) <= 0
         True
     """
-    images = images.to(reference_tensor(model))
+    images = input_for(model, images)
     generator = torch.Generator(images.device).manual_seed(seed)
     squares: list[Tensor | None] = []
 
     def backward(features: list[BlockFeature]) -> None:
         squares.extend(_squared_jacobian(*pair, generator) for pair in pairwise(features))
 
-    with torch.enable_grad(), evaluating(model), watch_blocks(model, backward):
+    with evaluating(model), torch.enable_grad(), watch_blocks(model, backward):
         network_output(model, images)
     jacobians = to_host([square for square in squares[1:] if square is not None])
     if not jacobians:
@@ -182,7 +182,7 @@ def _entropies(model: nn.Module, images: Tensor) -> Tensor:
         covariances.extend(_covariance(feature.rows(feature.tensor)) for feature in features[1:])
 
     with torch.no_grad(), evaluating(model), watch_blocks(model, collect):
-        network_output(model, images.to(reference_tensor(model)))
+        network_output(model, input_for(model, images))
     on_host = to_host(covariances)
     _check_finite(on_host, "features", model)
     values = torch.stack([_entropy(covariance) for covariance in on_host])

@@ -2,27 +2,32 @@
 
 import copy
 import inspect
-import math
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+import re
+import warnings
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Literal, Self, get_args
+from functools import cache, partial
+from math import prod
+from types import FunctionType, MethodType
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
-from torch.utils.module_tracker import ModuleTracker
 
 from proxies.functional import InterceptOperations, Operation
 from proxies.messages import fault
+from proxies.text import listed
 
 Rules = Literal["core", "fvcore"]
 """Which operations count.
 
 ``"core"``: multiply-adds of convolutions, linear maps and matrix products, attention included.
-Norms, activations, additions and pooling count 0.
+Norms, activations, additions, pooling and interpolation count 0.
 
 ``"fvcore"``: the same, and what fvcore 0.1.5 adds: 5 per element of a layer, group or instance
 norm (4 without gain), 2 per element of a batch norm in evaluation mode (1 without gain), 1 per
@@ -61,8 +66,9 @@ def count(
 ) -> Cost:
     """Count the parameters and multiply-adds of ``module`` in evaluation mode.
 
-    Runs a copy on the meta device: nothing is computed, no weight is copied, and ``module`` is not
-    changed.
+    Runs a copy on the meta device with PyTorch's own counter: nothing is computed, no weight is
+    copied, and ``module`` is not changed. A warning names products that have no formula, such as
+    users' own operations; ``torch.utils.flop_counter.register_flop_formula`` adds one.
 
     Args:
         module: Takes ``[1, channels, image_size, image_size]``.
@@ -78,243 +84,204 @@ def count(
         >>> proxies.count(torch.nn.Conv2d(3, 8, 3, padding=1, bias=False), image_size=32)
         Cost(params=216, macs=221184)
     """
-    return _whole(_on_meta(module), image_size, channels, rules)
-
-
-def count_in_place(module: nn.Module, image_size: int, channels: int) -> Cost:
-    """:func:`count` for a module that nothing else uses: on the meta device it is not copied."""
-    there = all(tensor.is_meta for tensor in _tensors(module))
-    return _whole(module if there else _on_meta(module), image_size, channels, "core")
-
-
-def _whole(skeleton: nn.Module, image_size: int, channels: int, rules: Rules) -> Cost:
-    macs = _macs(skeleton, image_size, channels, rules, _Whole())
-    return Cost(parameters(skeleton), macs[_WHOLE])
+    return count_by_module(module, image_size, channels, rules=rules)[""]
 
 
 def count_by_module(
     module: nn.Module, image_size: int = 224, channels: int = 3, *, rules: Rules = "core"
 ) -> dict[str, Cost]:
-    """:func:`count` for the module, under the name ``""``, and for every submodule by its name."""
-    skeleton, tracker = _on_meta(module), ModuleTracker()
-    _name_containers(skeleton, tracker.parents)
-    macs = _macs(skeleton, image_size, channels, rules, tracker)
-    whole = type(skeleton).__name__  # with which PyTorch prefixes names
-    macs[whole] = macs[_WHOLE]
-    return {
-        name: Cost(parameters(part), macs[f"{whole}.{name}".rstrip(".")])
-        for name, part in skeleton.named_modules()
-    }
+    """:func:`count` for the module, under the name ``""``, and for every submodule by its name.
 
-
-_WHOLE = "Global"  # what PyTorch calls all that runs
-
-
-class _Whole(ModuleTracker):
-    """Leaves modules alone, as all that they do counts together."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-
-def _macs(
-    skeleton: nn.Module, image_size: int, channels: int, rules: Rules, tracker: ModuleTracker
-) -> Counter[str]:
-    """Multiply-adds of all that the tracker names, of a module on the meta device."""
+    What has several names counts under the first, as ``named_modules`` does, so the parts of a
+    module and what it has of its own add up to it.
+    """
     if rules not in get_args(Rules):
         raise ValueError(f"rules={rules!r} is not one of {', '.join(map(repr, get_args(Rules)))}")
-    skeleton.eval()
+    shape = (1, channels, image_size, image_size)
+    try:
+        skeleton = _on_meta(module, {})
+        with suppress(NotImplementedError):  # as of exported programs, whose mode is fixed
+            skeleton.eval()
+        counter = _run(skeleton, shape, rules)
+    except MemoryError:
+        raise
+    except Exception as error:  # the network may be anybody's
+        raise ValueError(
+            f"cannot count {type(module).__name__} on {shape} images: {fault(error)}"
+        ) from error
+    if counter.uncounted:
+        warnings.warn(
+            f"multiply-adds of {type(module).__name__} leave out "
+            f"{listed(sorted(counter.uncounted))}: no formula; register one with "
+            "torch.utils.flop_counter.register_flop_formula",
+            stacklevel=3,
+        )
+    params = Counter[str]()
+    for name, parameter in skeleton.named_parameters():
+        params[name.rpartition(".")[0]] += parameter.numel()
+    totals = [_with_outer(own) for own in (params, counter.macs)]
+    names = (name for name, _ in skeleton.named_modules())
+    return {name: Cost(*(total[name] for total in totals)) for name in names}
+
+
+def parameters(module: nn.Module) -> int:
+    """Count the parameters of ``module``; shared ones count once."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _with_outer(own: Counter[str]) -> Counter[str]:
+    """Sums of what modules have of their own over all that lies in them, by name."""
+    totals = Counter[str]()
+    for name, amount in own.items():
+        path = name.split(".") if name else []
+        for end in range(len(path) + 1):
+            totals[".".join(path[:end])] += amount
+    return totals
+
+
+def _run(skeleton: nn.Module, shape: Sequence[int], rules: Rules) -> "_Counter":
+    """What a module on the meta device does in a pass of an image."""
     first = next((p for p in skeleton.parameters() if p.is_floating_point()), None)
     dtype = torch.get_default_dtype() if first is None else first.dtype
-    image = torch.empty(1, channels, image_size, image_size, dtype=dtype, device="meta")
-    counter = FlopCounterMode(display=False, custom_mapping=_MISSING)
-    products = _ProductsOnly(tracker.parents)
-    counter.mod_tracker = tracker
-    with ExitStack() as stack, torch.no_grad(), counter:
-        # Keep nn.TransformerEncoderLayer off its fused operator, which counts as 0.
-        mha = torch.backends.mha
-        stack.callback(mha.set_fastpath_enabled, mha.get_fastpath_enabled())
-        mha.set_fastpath_enabled(False)
+    counter = _Counter(skeleton)
+    functions = _Functions(counter, _CHARGES if rules == "fvcore" else {})
+    # Within inference mode, operations would not be taken apart.
+    with torch.inference_mode(False), torch.no_grad(), counter, functions:
+        skeleton(torch.empty(*shape, dtype=dtype, device="meta"))
+    return counter
+
+
+class _Counter(TorchDispatchMode):
+    """Counts by PyTorch's formulas, for tensors as they are where torch.vmap stacks them.
+
+    An operation runs once for all arguments of one layout: the meta device takes up to
+    milliseconds for it, and networks repeat theirs.
+    """
+
+    _known: ClassVar[dict[object, Any]] = {}  # operation and layouts of its arguments -> result
+    _most = 10_000
+
+    def __init__(self, skeleton: nn.Module) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.macs = Counter[str]()  # by name of the innermost module
+        self.uncounted = set[str]()  # names of operations
+        self._formulas = FlopCounterMode(display=False, custom_mapping=_formulas()).flop_registry
+        self._running = [""]
+        for name, part in skeleton.named_modules():
+            part.register_forward_pre_hook(partial(self._enter, name), prepend=True)
+            part.register_forward_hook(self._leave, always_call=True)
+
+    def _enter(self, name: str, *_: object) -> None:
+        self._running.append(name)
+
+    def _leave(self, *_: object) -> None:
+        self._running.pop()
+
+    def add(self, macs: int) -> None:
+        """Count for the module that runs."""
+        self.macs[self._running[-1]] += macs
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Result of an operation, counted."""
+        kwargs = kwargs or {}
+        result = self._result(func, args, kwargs)
+        if (formula := self._formulas.get(func.overloadpacket)) is not None:
+            self.add(formula(*args, **kwargs, out_val=result) // 2)  # 2 for a multiply-add
+        elif _multiplies(func):
+            self.uncounted.add(func.name())
+        return result
+
+    def _result(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         try:
-            with products:
-                skeleton(image)
-        except MemoryError:
-            raise
-        except Exception as error:  # the network may be anybody's
-            raise ValueError(
-                f"cannot count {type(skeleton).__name__} on {tuple(image.shape)} images: "
-                f"{fault(error)}"
-            ) from error
-    # PyTorch counts 2 for a multiply-add.
-    counts = counter.get_flop_counts()
-    macs = products.macs + Counter({n: sum(ops.values()) // 2 for n, ops in counts.items()})
-    return macs + products.charges if rules == "fvcore" else macs
+            key = func, _layouts(args), _layouts([*kwargs.items()])
+            known = self._known.get(key)
+        except TypeError:  # an argument is more than its layout
+            return func(*args, **kwargs)
+        if known is not None:
+            return args[0] if known is _FIRST else _fresh(known)
+        result = func(*args, **kwargs)
+        if len(self._known) >= self._most:
+            self._known.clear()
+        if _only_computes(func) and _all_meta(result):
+            self._known[key] = _fresh(result)  # apart, as networks may change shapes in place
+        elif args and result is args[0] and _layouts(args) == key[1]:
+            self._known[key] = _FIRST
+        return result
 
 
-def _name_containers(skeleton: nn.Module, running: set[str]) -> None:
-    """Have calls of a module count for all that it lies in: lists of layers are never called.
+_FIRST = object()  # an operation in place
 
-    ``running`` has the names of the modules that are being called.
+
+def _layouts(value: object) -> object:
+    """What decides the layout of a result: those of tensors, and other values.
+
+    Raises:
+        TypeError: For a tensor that is more than its layout.
     """
-
-    def watch(part: nn.Module, names: Sequence[str]) -> None:
-        added: list[list[str]] = []
-
-        def enter(*_: object) -> None:
-            added.append([name for name in names if name not in running])
-            running.update(added[-1])
-
-        def leave(*_: object) -> None:
-            running.difference_update(added.pop())
-
-        part.register_forward_pre_hook(enter)
-        part.register_forward_hook(leave)
-
-    for name, part in skeleton.named_modules():
-        path = [type(skeleton).__name__, *name.split(".")]
-        watch(part, [".".join(path[:end]) for end in range(2, len(path))])
+    if isinstance(value, Tensor):
+        if not value.is_meta or type(value) not in (Tensor, nn.Parameter):
+            raise TypeError(f"{type(value).__name__} on {value.device}")
+        return value.shape, value.stride(), value.dtype
+    if isinstance(value, list | tuple):
+        return tuple(map(_layouts, value))
+    return type(value), value  # as 1 equals 1.0
 
 
-class _ProductsOnly(InterceptOperations):
-    """Run products, and skip what keeps the shape.
+@cache
+def _only_computes(func: Any) -> bool:
+    """Whether an operation neither changes its arguments nor returns views of them."""
+    schema = func._schema
+    return not schema.is_mutable and all(one.alias_info is None for one in schema.returns)
 
-    The meta device takes up to milliseconds for an operation, so the usual products are counted
-    here; only others, and those that cannot be run, are left to PyTorch.
-    """
 
-    def __init__(self, running: set[str]) -> None:
+@cache
+def _multiplies(func: Any) -> bool:
+    return _PRODUCT.search(func.name()) is not None
+
+
+def _all_meta(result: object) -> bool:
+    if isinstance(result, list | tuple):
+        return all(map(_all_meta, result))
+    return isinstance(result, Tensor) and result.is_meta
+
+
+def _fresh(result: Any) -> Any:
+    """The same layouts in other tensors."""
+    return result.detach() if isinstance(result, Tensor) else tuple(map(_fresh, result))
+
+
+class _Functions(InterceptOperations):
+    """What is seen only before PyTorch takes functions apart: fvcore's charges, and vecdot."""
+
+    def __init__(self, counter: _Counter, charges: Mapping[Operation, int]) -> None:
         super().__init__()
-        self.macs = Counter[str]()  # of products that are counted here, by module name
-        self.charges = Counter[str]()  # what fvcore charges for operations, likewise
-        self._running = running  # names of the modules that are being called
+        self._counter, self._charges = counter, charges
 
     def intercept(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        if func in _CHARGES:
+        if func in self._charges:
             call = _SIGNATURES[func].bind(*args, **kwargs).arguments
-            each = _CHARGES[func] + (call.get("weight") is not None)
+            each = self._charges[func] + (call.get("weight") is not None)
             if call.get("training"):
                 each += 3  # a batch norm computes its statistics
-            charge = each * int(call["input"].numel())
-            self.charges.update(dict.fromkeys(self._running, charge))
-        if args and (
-            func in _FREE or (func in _ELEMENTWISE and _keeps_the_first(*args, **kwargs))
-        ):
-            return args[0].detach()  # another tensor, whose shape may be changed in place
-        if func in _PRODUCTS and not kwargs and (product := _PRODUCTS[func](*args)):
-            shape, macs = product
-            self.macs.update(dict.fromkeys(self._running, macs))
-            return torch.empty(shape, dtype=args[0].dtype, device="meta")
-        if func is F.scaled_dot_product_attention and not kwargs.get("enable_gqa"):
-            return _attention_products(*args, **kwargs)
-        return func(*args, **kwargs)
+            self._counter.add(each * call["input"].numel())
+        return _vecdot(*args, **kwargs) if func is torch.linalg.vecdot else func(*args, **kwargs)
 
 
-def _attention_products(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> Tensor:
-    """The two products of attention, whose map costs nothing."""
-    return query @ key.transpose(-1, -2) @ value
-
-
-def _keeps_the_first(first: object, *others: object, **options: object) -> bool:
-    """Whether the result of an elementwise operation is laid out as its first argument is."""
-
-    def alike(other: object) -> bool:
-        if isinstance(other, Tensor):
-            return (other.shape, other.dtype, other.device) == like and other.is_contiguous()
-        return isinstance(other, (int, float))
-
-    if options or not isinstance(first, Tensor) or not first.is_floating_point():
-        return False
-    like = first.shape, first.dtype, first.device
-    return first.is_contiguous() and all(map(alike, others))
-
-
-Product = tuple[tuple[int, ...], int]  # shape of the result, and multiply-adds
-
-
-def _linear(images: Tensor, weight: Tensor, bias: Tensor | None = None) -> Product | None:
-    """A linear map; None if it is not as usual, or an error."""
-    if not _fit(images, weight, bias) or weight.dim() != 2 or not images.dim():
-        return None
-    rows, columns = weight.shape
-    if images.shape[-1] != columns:
-        return None
-    return (*images.shape[:-1], rows), images.numel() * rows
-
-
-def _convolution(
-    images: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> Product | None:
-    """A convolution; None if it is not as usual, or an error."""
-    if not _fit(images, weight, bias) or images.dim() != weight.dim() or isinstance(padding, str):
-        return None
-    (count, channels, *sides), (kernels, depth, *windows) = images.shape, weight.shape
-    if channels != depth * groups or kernels % groups:
-        return None
-
-    def each(value: Any) -> Sequence[int]:
-        return (value,) * len(sides) if isinstance(value, int) else value
-
-    steps = zip(sides, windows, each(stride), each(padding), each(dilation), strict=True)
-    left = [
-        (side + 2 * pad - dilated * (window - 1) - 1) // step + 1
-        for side, window, step, pad, dilated in steps
-    ]
-    if min(left) < 1:
-        return None
-    return (count, kernels, *left), count * math.prod(left) * weight.numel()
-
-
-def _fit(images: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
-    """Whether these are on the meta device with one dtype, and there is a bias for each row."""
-    parts = (images, weight) if bias is None else (images, weight, bias)
-    if any(part.dtype != images.dtype or not part.is_meta for part in parts):
-        return False
-    return bias is None or bias.shape == weight.shape[:1]
-
-
-_FREE = {
-    *(F.layer_norm, F.rms_norm, F.group_norm, F.batch_norm),
-    *(F.gelu, F.silu, F.hardswish, F.hardsigmoid, F.dropout),
-}
-_ELEMENTWISE = {
-    *(torch.relu, torch.sigmoid, torch.tanh, F.relu, Tensor.relu, Tensor.sigmoid, Tensor.tanh),
-    *(torch.add, torch.sub, torch.mul, torch.div),
-    *(Tensor.add, Tensor.sub, Tensor.mul, Tensor.div),
-    *(Tensor.add_, Tensor.sub_, Tensor.mul_, Tensor.div_),
-}
-_PRODUCTS: Mapping[Callable[..., Any], Callable[..., Product | None]] = {
-    F.linear: _linear,
-    **dict.fromkeys((F.conv1d, F.conv2d, F.conv3d), _convolution),
-}
-
-
-def _bilinear(first: Sequence[int], weight: Sequence[int], *_: Any, **__: Any) -> int:
-    """Each output of a row is its first vector times a matrix, times its second vector."""
-    outputs, inputs, others = weight
-    return 2 * first[0] * outputs * (inputs + 1) * others
-
-
-_aten = torch.ops.aten
-#: Products that PyTorch counts as 0 -> its count, of 2 for a multiply-add, from their shapes.
-_MISSING: dict[Any, Callable[..., int]] = {
-    **dict.fromkeys((_aten.mv, _aten.dot, _aten.vdot), lambda left, *_, **__: 2 * math.prod(left)),
-    _aten.addmv: lambda _, matrix, *__, **___: 2 * math.prod(matrix),
-    _aten.addbmm: lambda _, left, right, **__: 2 * math.prod(left) * right[-1],
-    _aten._trilinear: _bilinear,
-}
+def _vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
+    """torch.linalg.vecdot by a matrix product, which counts, in place of a sum."""
+    rows, columns = (one.movedim(dim, -1) for one in torch.broadcast_tensors(x, y))
+    products: Tensor = rows.unsqueeze(-2) @ columns.unsqueeze(-1)
+    return products.squeeze((-2, -1))
 
 
 #: fvcore's charge per element of the first argument, without gain; a gain adds 1.
-_CHARGES: Mapping[Callable[..., Any], int] = {
+_CHARGES: Mapping[Operation, int] = {
     F.layer_norm: 4,
     F.group_norm: 4,
     F.instance_norm: 4,
@@ -323,25 +290,96 @@ _CHARGES: Mapping[Callable[..., Any], int] = {
 }
 _SIGNATURES = {func: inspect.signature(func) for func in _CHARGES}
 
-
-def parameters(module: nn.Module) -> int:
-    """Count the parameters of ``module``; shared ones count once."""
-    return sum(parameter.numel() for parameter in module.parameters())
-
-
-def _tensors(module: nn.Module) -> Iterator[Tensor]:
-    """Parameters, buffers and plain tensors that its parts have."""
-    for part in module.modules():
-        values = (*part._parameters.values(), *part._buffers.values(), *vars(part).values())
-        yield from (value for value in values if isinstance(value, Tensor))
+#: Names of users' operations, and of PyTorch's that multiply and add, with a formula or without.
+_PRODUCT = re.compile(
+    r"^(?!aten::|prims?::|profiler::)|(mm|mv|dot)(_|$)|conv(_|\d|ol)|matmul|(^|_|:)linear(_|$)|attention|rnn"
+    r"|transformer|[cp]dist|fft|solve|cholesky|ormqr|geqrf"
+    r"|linalg_(?!vector_norm|_?powsum|cross|check_errors)"
+)
 
 
-def _on_meta(module: nn.Module) -> nn.Module:
-    """A copy of the module with tensors on the meta device."""
-    memo: dict[int, object] = {}
-    for tensor in _tensors(module):
-        empty = torch.empty_like(tensor, device="meta", requires_grad=False)
-        is_parameter = isinstance(tensor, nn.Parameter)
-        memo[id(tensor)] = nn.Parameter(empty, False) if is_parameter else empty
-    # A deep copy uses the objects in its memo instead of copying.
-    return copy.deepcopy(module, memo)
+def _formulas() -> dict[Any, Callable[..., int]]:
+    """Products that PyTorch's counter overlooks -> 2 for a multiply-add, from their shapes."""
+    aten = torch.ops.aten
+    sums_of_products = (aten.addmm_, aten.baddbmm_, aten.addbmm, aten.addbmm_)
+    formulas: dict[Any, Callable[..., int]] = {
+        **dict.fromkeys((aten.mv, aten.dot, aten.vdot), lambda left, *_, **__: 2 * prod(left)),
+        **dict.fromkeys((aten.addmv, aten.addmv_), lambda _, matrix, *__, **___: 2 * prod(matrix)),
+        **dict.fromkeys(
+            sums_of_products, lambda _, left, right, *__, **___: 2 * prod(left) * right[-1]
+        ),
+        aten._int_mm: lambda left, right, *_, **__: 2 * prod(left) * right[-1],
+        aten._trilinear: _bilinear,
+        aten.conv_tbc: lambda _, kernel, *__, out_shape, **___: (
+            2 * prod((*out_shape, *kernel[:2]))
+        ),
+    }
+    deformable = getattr(torch.ops.torchvision, "deform_conv2d", None)
+    if deformable is not None:  # torchvision has been imported
+        formulas[deformable] = _deformable
+    return formulas
+
+
+def _bilinear(first: Sequence[int], weight: Sequence[int], *_: Any, **__: Any) -> int:
+    """Each output of a row is its first vector times a matrix, times its second vector."""
+    outputs, inputs, others = weight
+    return 2 * first[0] * outputs * (inputs + 1) * others
+
+
+def _deformable(
+    _: Sequence[int], kernel: Sequence[int], *__: Any, out_shape: Sequence[int], **___: Any
+) -> int:
+    """A convolution; shifting its windows counts nothing, as interpolation does not."""
+    return 2 * prod((*out_shape, *kernel[1:]))
+
+
+def _on_meta(value: Any, memo: dict[int, Any]) -> Any:
+    """A deep copy with tensors on the meta device; what cannot be copied, as a lock, is shared.
+
+    ``memo`` has the copies of objects by their ids, as for :func:`copy.deepcopy`.
+    """
+    kind = type(value)
+    if kind in _ATOMS:
+        return value
+    if id(value) in memo:
+        return memo[id(value)]
+    copied: Any
+    if isinstance(value, Tensor):
+        copied = torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="meta")
+        if isinstance(value, nn.Parameter):
+            copied = nn.Parameter(copied, requires_grad=False)
+    elif hasattr(value, "_orig_mod"):  # compiled by torch
+        copied = _on_meta(value._orig_mod, memo)
+    elif isinstance(value, nn.Module) or _has_only_attributes(value):
+        copied = memo[id(value)] = object.__new__(kind)
+        state = nn.Module.__getstate__(value) if isinstance(value, nn.Module) else vars(value)
+        vars(copied).update({name: _on_meta(one, memo) for name, one in state.items()})
+    elif kind in (dict, OrderedDict):
+        copied = memo[id(value)] = kind()
+        copied.update({_on_meta(key, memo): _on_meta(one, memo) for key, one in value.items()})
+    elif kind in (list, tuple, set):
+        copied = kind([_on_meta(one, memo) for one in value])
+    elif kind is MethodType:  # a hook
+        copied = MethodType(value.__func__, _on_meta(value.__self__, memo))
+    else:
+        try:
+            copied = copy.deepcopy(value, memo)
+        except Exception:  # noqa: BLE001 - it may be anything
+            copied = value
+    memo[id(value)] = copied
+    return copied
+
+
+_ATOMS = {bool, int, float, str, bytes, type(None), type, FunctionType}
+
+
+def _has_only_attributes(value: object) -> bool:
+    """Whether a copy of an object is one of its attributes."""
+    kind = type(value)
+    return (
+        kind.__new__ is object.__new__
+        and kind.__reduce_ex__ is object.__reduce_ex__
+        and kind.__reduce__ is object.__reduce__
+        and not hasattr(kind, "__deepcopy__")
+        and hasattr(value, "__dict__")
+    )

@@ -24,8 +24,10 @@ from itertools import chain
 from typing import Any, Literal
 
 import torch
+import torch.utils.checkpoint
 from torch import Tensor, nn
 from torch.autograd.graph import Node
+from torch.nn.parameter import is_lazy
 
 from proxies.functional import NARROW, checked_rows, model_errors, shape_or_type, widened
 
@@ -84,6 +86,12 @@ def feature_of(model: nn.Module, images: Tensor, feature: Feature) -> Tensor:
     return checked_rows(model, output, images).flatten(1)
 
 
+def input_for(model: nn.Module, images: Tensor) -> Tensor:
+    """Images with the dtype and device that a model is measured with, which autograd can save."""
+    images = images.to(reference_tensor(model))
+    return images.clone() if images.is_inference() else images
+
+
 def logits(model: nn.Module, images: Tensor) -> Tensor:
     """Logits of a classifier, ``[n, C, H, W]`` to ``[n, classes]``, with at least two classes."""
     kind = type(model).__name__
@@ -122,17 +130,57 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
 
     Samples do not interact through batch statistics, and there is no dropout. Global torch state
     has no influence, and tensors with fewer digits than float32 are in float32: see
-    :mod:`proxies.features`. What torch.compile has compiled runs uncompiled.
+    :mod:`proxies.features`. What torch.compile has compiled runs uncompiled, and what is
+    checkpointed keeps its graph.
+
+    Raises:
+        ValueError: If the model wraps the network to measure, or has tensors without gradients.
     """
+    _check_measurable(model)
     narrow = [(tensor, tensor.data) for tensor in tensors_of(model) if tensor.dtype in NARROW]
     try:
         for tensor, data in narrow:
             tensor.data = widened(data)
-        with in_evaluation_mode(model), full_precision(), _uncompiled():
+        with in_evaluation_mode(model), full_precision(), _uncompiled(), _without_checkpoints():
             yield model
     finally:
         for tensor, data in narrow:
             tensor.data = data
+
+
+def _check_measurable(model: nn.Module) -> None:
+    kind, inner = type(model).__name__, getattr(model, "module", None)
+    # nn.DataParallel and its like, which would be taken for a plain module.
+    if hasattr(inner, "forward_features") and not hasattr(model, "forward_features"):
+        raise ValueError(f"{kind} wraps another network; measure its attribute module")
+    if any(not is_lazy(tensor) and tensor.is_inference() for tensor in tensors_of(model)):
+        raise ValueError(
+            f"{kind} was built inside torch.inference_mode(), so its tensors have no gradients; "
+            "build it outside"
+        )
+
+
+@contextmanager
+def _without_checkpoints() -> Iterator[None]:
+    """Inside, what torch.utils.checkpoint wraps is called, and saved tensors stay as they are.
+
+    It only saves memory, and calls the network again where its tensors have been put back.
+    """
+    hooks: Any = torch.autograd.graph.saved_tensors_hooks
+    reentrant: Any = torch.utils.checkpoint.CheckpointFunction
+    own = (
+        (hooks, "__enter__", lambda self: None),
+        (hooks, "__exit__", lambda self, *error: None),
+        (reentrant, "apply", staticmethod(lambda function, _, *inputs: function(*inputs))),
+    )
+    with ExitStack() as stack:
+        for owner, name, method in own:
+            if name in vars(owner):
+                stack.callback(setattr, owner, name, vars(owner)[name])
+            else:
+                stack.callback(delattr, owner, name)
+            setattr(owner, name, method)
+        yield
 
 
 def _uncompiled() -> AbstractContextManager[object]:

@@ -3,28 +3,24 @@
 Forward-mode rules come twice: for one network, and for all networks of a
 :class:`proxies.functional.Stack`, whose dual numbers are hidden behind vmap's tensors.
 
-Softmax attention has its derivatives in blocks that stay in the processor's cache. PyTorch's fused
-attention has no forward-mode rule, and some processors spend most of their time on overhead in its
-kernels for narrow heads. Here a block of scores, its softmax and their derivatives never leave the
-cache, and the rest are matrix products padded to the width of a vector register.
+PyTorch's fused attention has no forward-mode rule. Here a block of scores, its softmax and their
+derivatives never leave the processor's cache, and the rest are matrix products padded to the width
+of a vector register.
 """
 
 import math
-import platform
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
-from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import forward_ad
-from torch.autograd.function import once_differentiable
 from torch.func import vmap
 
-from proxies.functional import Operation, ReplaceOperations, with_stacked_tensors
+from proxies.functional import Operation, ReplaceOperations, forms_of, with_stacked_tensors
 
 # Scores in one block: two float32 buffers of 2 MB on a CPU, enough to keep an accelerator busy
 # elsewhere.
@@ -32,8 +28,6 @@ _BLOCK_SCORES = {"cpu": 1 << 19}
 _BLOCK_SCORES_ELSEWHERE = 1 << 28
 # Products with fewer columns than a vector register is wide take up to twice as long.
 _REGISTER_COLUMNS = 16
-
-_blocked: bool | None = None  # None: by the processor's vendor
 
 
 class AttentionCall(NamedTuple):
@@ -86,46 +80,9 @@ def attention_with_tangent(
 
 
 def attention(call: AttentionCall) -> Tensor:
-    """Attention for a backward pass, by the faster of two kernels.
-
-    Narrow heads on a CPU use blocks in both directions where :func:`blocks_are_faster`. PyTorch's
-    kernel handles all others, and a bias that requires a gradient.
-    """
+    """PyTorch's fused attention, for a backward pass."""
     query, key, value, bias, scale = call
-    narrow = query.shape[-1] < _REGISTER_COLUMNS and query.device.type == "cpu"
-    if not narrow or (bias is not None and bias.requires_grad) or not blocks_are_faster():
-        return F.scaled_dot_product_attention(query, key, value, bias, scale=scale)
-    return cast("Tensor", _BlockedAttention.apply(query, key, value, bias, call.factor))
-
-
-def blocks_are_faster() -> bool:
-    """Whether narrow heads use blocks: as set by :func:`use_blocks`, else on AMD processors.
-
-    On an AMD EPYC, forward and backward pass of the blocks take 0.6 to 0.7 of the time of
-    PyTorch's kernel in windows of 784 tokens; on an Intel Xeon 1.4 times as long. The values
-    differ by rounding. Timing both here would make results irreproducible: under load the faster
-    kernel changes from run to run, and with it the last digits.
-    """
-    return is_amd_processor() if _blocked is None else _blocked
-
-
-def use_blocks(blocked: bool | None) -> None:
-    """Choose the kernel of narrow heads for this process; None decides by the processor.
-
-    Processes whose last digits should agree need the same choice.
-    """
-    global _blocked
-    _blocked = blocked
-
-
-@cache
-def is_amd_processor() -> bool:
-    """Whether the system names AMD as the processor's vendor."""
-    try:
-        description = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        description = platform.processor()  # not on Linux
-    return "AuthenticAMD" in description
+    return F.scaled_dot_product_attention(query, key, value, bias, scale=scale)
 
 
 def explicit_attention(call: AttentionCall) -> Tensor:
@@ -174,61 +131,6 @@ def align_stacked_bias(bias: Tensor, axes: int) -> Tensor:
     return bias.reshape(len(bias), *[1] * (axes - bias.ndim), *bias.shape[1:])
 
 
-class _BlockedAttention(torch.autograd.Function):
-    """Attention whose backward pass recomputes the map block by block.
-
-    With ``G`` the gradient of the output and ``Ḡ = P ⊙ (GVᵀ − rowsum(G ⊙ O))``:
-    ``∂V = PᵀG``, ``∂Q = s ḠK`` and ``∂K = s ḠᵀQ``.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float
-    ) -> Tensor:
-        tokens, sources, width = query.shape[-2], key.shape[-2], value.shape[-1]
-        q = (query * scale).flatten(0, -3)
-        k = key.flatten(0, -3).transpose(1, 2)
-        v = _pad(value).flatten(0, -3)
-        biases = _Biases.of(bias, (*query.shape[:-2], tokens, sources))
-        out = v.new_empty(len(q), tokens, v.shape[-1])
-        for maps, rows in _blocks(len(q), tokens, sources, q.device.type):
-            _, map_ = _attend(q, k, biases, maps, rows)
-            torch.bmm(map_, v[maps], out=out[maps, rows])
-        mixed: Tensor = out[..., :width].unflatten(0, query.shape[:-2])
-        ctx.save_for_backward(query, key, value, bias, mixed)
-        ctx.scale = scale
-        return mixed
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grads: Tensor) -> tuple[Tensor | None, ...]:
-        query, key, value, bias, out = ctx.saved_tensors
-        batch, tokens, sources = query.shape[:-2], query.shape[-2], key.shape[-2]
-        q = (query * ctx.scale).flatten(0, -3)
-        k = key.flatten(0, -3)
-        keys = _pad(key).flatten(0, -3)
-        # [G, −rowsum(G ⊙ O)]·[V, 1]ᵀ subtracts in the product.
-        ones = value.new_ones(1).expand(*value.shape[:-1], 1)
-        values = _side_by_side(value, ones).transpose(1, 2)
-        down = _side_by_side(grads, (grads * out).sum(-1, keepdim=True).neg_())
-        biases = _Biases.of(bias, (*batch, tokens, sources))
-        # Transposed, so that these products read the map along its rows.
-        q_rows, g_rows = (x.transpose(1, 2).contiguous() for x in (q, down[..., :-1]))
-
-        dq = q.new_empty(len(q), tokens, keys.shape[-1])
-        dk = q.new_zeros(len(q), q.shape[-1], sources)
-        dv = q.new_zeros(len(q), value.shape[-1], sources)
-        for maps, rows in _blocks(len(q), tokens, sources, q.device.type):
-            scores, map_ = _attend(q, k.transpose(1, 2), biases, maps, rows)
-            change = torch.bmm(down[maps, rows], values[maps], out=scores).mul_(map_)
-            torch.bmm(change, keys[maps], out=dq[maps, rows])
-            dk[maps].baddbmm_(q_rows[maps, :, rows], change)
-            dv[maps].baddbmm_(g_rows[maps, :, rows], map_)
-        dq = dq[..., : query.shape[-1]].mul_(ctx.scale).unflatten(0, batch)
-        dk, dv = (x.transpose(1, 2).unflatten(0, batch) for x in (dk, dv))
-        return dq, dk, dv, None, None
-
-
 class _Biases(NamedTuple):
     """Biases of maps, each of which may serve many: a copy for each would be as large as all."""
 
@@ -266,10 +168,6 @@ def _side_by_side(left: Tensor, right: Tensor, *, pad: bool = False) -> Tensor:
     if pad and (missing := _padded(2 * left.shape[-1]) - 2 * left.shape[-1]):
         parts.append(left.new_zeros(1).expand(*left.shape[:-1], missing))
     return torch.cat(parts, -1).flatten(0, -3)
-
-
-def _pad(x: Tensor) -> Tensor:
-    return F.pad(x, (0, _padded(x.shape[-1]) - x.shape[-1]))
 
 
 def _padded(columns: int) -> int:
@@ -400,14 +298,25 @@ def _linear_rule(operation: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return rule
 
 
+def _attached(x: Tensor, *_: Any) -> Tensor:
+    return x.view_as(x)
+
+
+# A curve goes on where gradients stop.
+_DETACHING: Mapping[Operation, Operation] = dict.fromkeys(
+    (*forms_of("detach"), cast("Any", Tensor.data).__get__), _attached
+)
+
+
 class DualOperations(ReplaceOperations):
-    """Inside, dual numbers (``torch.autograd.forward_ad``) pass fused attention.
+    """Inside, dual numbers (``torch.autograd.forward_ad``) pass fused attention and detaching.
 
     Linear maps get a leaner rule too: PyTorch's also multiplies by the weight's tangent, which is
     zero for a parameter.
     """
 
     replacements: ClassVar[Mapping[Operation, Operation]] = {
+        **_DETACHING,
         F.scaled_dot_product_attention: _dual_attention,
         F.multi_head_attention_forward: explicit_multi_head,
         F.linear: _linear_rule(F.linear),
@@ -432,6 +341,7 @@ class TwiceDifferentiable(ExplicitAttention):
 
     replacements: ClassVar[Mapping[Operation, Operation]] = {
         **ExplicitAttention.replacements,
+        **_DETACHING,
         F.silu: _spelt_out(lambda x: x * torch.sigmoid(x)),
         F.mish: _spelt_out(lambda x: x * torch.tanh(F.softplus(x))),
         F.hardsigmoid: _spelt_out(lambda x: F.relu6(x + 3) / 6),
@@ -488,6 +398,7 @@ class StackedDualOperations(ReplaceOperations):
     """:class:`DualOperations` for :meth:`proxies.functional.Stack.run`."""
 
     replacements: ClassVar[Mapping[Operation, Operation]] = {
+        **_DETACHING,
         F.scaled_dot_product_attention: _stacked_attention,
         F.multi_head_attention_forward: explicit_multi_head,
         F.linear: _stacked_rule(_batched_linear),

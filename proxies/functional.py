@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any, ClassVar, Self, cast, overload
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.overrides import TorchFunctionMode
@@ -88,6 +89,18 @@ def widened(tensor: Tensor) -> Tensor:
 
 
 Operation = Callable[..., Any]
+
+
+def forms_of(*names: str) -> set[Operation]:
+    """All functions and methods of torch with these names, also those that work in place."""
+    owners = F, torch, torch.special, Tensor
+    forms = [
+        getattr(owner, f"{name}{end}", None)
+        for owner in owners
+        for name in names
+        for end in ("", "_")
+    ]
+    return {form for form in forms if form is not None}
 
 
 class InterceptOperations(TorchFunctionMode):

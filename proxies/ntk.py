@@ -15,13 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.func import grad, vmap
 
-from proxies.features import is_norm, measured, pooled_feature, reference_tensor
+from proxies.features import input_for, is_norm, measured, pooled_feature, reference_tensor
 from proxies.forward_mode import ExplicitAttention
 from proxies.functional import FunctionOfModel, Stack, call_with_tensors, substitutes
 from proxies.memory import first_that_fits, in_chunks, to_host
 from proxies.messages import first_line, out_of_memory
 from proxies.per_sample_gradients import GramAccumulator, StackedGramAccumulator
-from proxies.samples import same_rows
+from proxies.samples import draws_numbers, generator_states, same_rows
 
 
 def ntk_matrix(model: nn.Module, images: Tensor) -> Tensor:
@@ -207,7 +207,10 @@ def _kernel(networks: _Networks, images: Tensor) -> Tensor:
             raise ValueError(
                 f"no weight of {type(networks.model).__name__} reaches its pooled feature"
             )
+        states = generator_states(images.device)
         alone, single = networks.first_image(images)
+        if generator_states(images.device) != states:
+            raise ValueError(draws_numbers(networks.model))
         mixed, to_verify = _mixed_samples(len(images), uses, single)
         weights = networks.weights
         # Uses with a rule are detached, so only uses without one have a gradient here.
@@ -226,7 +229,7 @@ def _kernel(networks: _Networks, images: Tensor) -> Tensor:
         kind = type(networks.model).__name__
         raise ValueError(
             f"{kind} gives an image alone another feature than in a batch: its samples interact, "
-            "or it draws random numbers; a measure needs neither"
+            "or it is not reproducible; a measure needs neither"
         )
     wrong = {name for (name, _), is_valid in zip(to_verify, valid, strict=True) if not is_valid}
     if wrong:
@@ -351,4 +354,4 @@ def _checked_images(model: nn.Module, images: Tensor) -> Tensor:
         raise ValueError("the kernel of 0 images is empty; use at least 1")
     # The backward pass seeks weights, and would not reach those whose outputs have a gradient
     # only because of the images.
-    return images.detach().to(reference_tensor(model))
+    return input_for(model, images.detach())

@@ -9,12 +9,12 @@ import math
 import statistics
 from collections import UserDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, get_args
 
 from proxies.messages import unknown
-from proxies.sources import same_definition, source_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -62,7 +62,7 @@ class Registry(UserDict[str, T]):
         Raises:
             ValueError: If the name is taken by another definition.
         """
-        if name in self and not same_definition(self._code(self[name]), self._code(item)):
+        if name in self and not _same_definition(self._code(self[name]), self._code(item)):
             raise ValueError(f"{self.kind} {name!r} is already registered; use another name")
         self[name] = item
         return item
@@ -136,16 +136,24 @@ class Proxy:
     #: Whether it is a time, which differs between machines and calls. Measured only if named, not
     #: among all measures.
     timed: bool = False
-    #: Digest of a custom measure's code, taken when the measure is defined; empty for built-in
-    #: measures. See :mod:`proxies.sources`.
-    source: str = field(init=False, repr=False, compare=False, default="")
 
     def __post_init__(self) -> None:
         if self.better not in get_args(Better):
             directions = ", ".join(map(repr, get_args(Better)))
             raise ValueError(f"measure {self.name!r} has better={self.better!r}; use {directions}")
-        source = source_of((self.value, self.together, self.check))
-        object.__setattr__(self, "source", source)
+
+
+def _same_definition(first: Any, second: Any) -> bool:
+    """Whether two functions, classes or objects of classes are one definition, run again.
+
+    These have one name in one module. Those without names, or within functions, may be different
+    ones, except in a notebook.
+    """
+    codes = [code.func if isinstance(code, partial) else code for code in (first, second)]
+    named = [code if hasattr(code, "__qualname__") else type(code) for code in codes]
+    places = {(code.__module__, code.__qualname__) for code in named}
+    module, name = min(places)
+    return len(places) == 1 and (module == "__main__" or "<" not in name)
 
 
 #: All measures by name.
@@ -179,13 +187,6 @@ def get_proxy(name: str) -> Proxy:
         'As-ViT, arXiv:2202.11921'
     """
     return PROXIES[name]
-
-
-def sources_of(names: Iterable[str]) -> dict[str, str]:
-    """Digests of the registered custom measures among ``names``."""
-    return {
-        name: PROXIES[name].source for name in names if name in PROXIES and PROXIES[name].source
-    }
 
 
 @dataclass(frozen=True)

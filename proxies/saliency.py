@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.conv import _ConvNd
 
-from proxies.features import evaluating, logits, reference_tensor
+from proxies.features import evaluating, input_for, logits
 from proxies.functional import InterceptOperations, Operation
 from proxies.per_sample_gradients import RULES
 
@@ -295,7 +295,7 @@ def _batch_loss(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     """Mean cross entropy of a batch, in nats."""
     if not len(images):
         raise ValueError("the loss of 0 images is undefined; use at least 1")
-    scores = logits(model, images.to(reference_tensor(model)))
+    scores = logits(model, input_for(model, images))
     loss = F.cross_entropy(scores, labels.to(scores.device) % scores.shape[1])
     if not loss.requires_grad:
         raise ValueError(f"no parameter of {type(model).__name__} reaches its loss")

@@ -2,13 +2,15 @@
 
 Most networks do so in evaluation mode. A mean over the batch in a forward pass, or a batch norm
 without running statistics, lets samples interact even there; ``F.dropout(x, training=True)`` draws
-random numbers. A check returns the reason why a network cannot be measured, empty if it can. It
-passes two pairs of images, and perhaps a third where there is a reason.
+random numbers. A check returns the reason why a network cannot be measured, empty if it can.
 """
 
 import math
+import random
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -60,23 +62,47 @@ def _fault(
     *,
     independent: bool = True,
 ) -> str:
-    """Why a network's rows cannot be measured, judged by that of the first image.
+    """Why a network's rows cannot be measured, from two passes, or three if ``independent``.
 
-    It must be reproducible and, if ``independent``, equal beside itself and another image. All
-    batches have two images for equal rounding, which some networks amplify by 10,000 times without
-    their norms.
+    A pass must draw nothing, and all rows must be reproducible. If ``independent``, the row of the
+    first image must also be the same between copies of itself and between other images. All
+    batches have three images for equal rounding, which some networks amplify by 10,000 times
+    without their norms.
     """
-    kind = type(model).__name__
+    like, kind = reference_tensor(model), type(model).__name__
+    first, other = images[0], images[min(1, len(images) - 1)]
 
-    def beside(other: int) -> Tensor:
+    def passed(outer: Tensor) -> Tensor:
         # Not by a list of places, which an accelerator would be sent.
-        pair = torch.stack([images[0], images[min(other, len(images) - 1)]])
-        return rows(model, pair.to(reference_tensor(model)))[:1]
+        return rows(model, torch.stack([outer, first, outer]).to(like))
 
+    beside = first if independent else other
     with torch.no_grad():
-        itself = beside(0)
-        if same_rows(itself, beside(1 if independent else 0)):
-            return ""
-        if not (independent and same_rows(itself, beside(0))):
-            return f"{kind} draws random numbers: its output for an image is not reproducible"
-    return f"{kind}'s output depends on the other images of a batch: its samples interact"
+        once = passed(beside)
+        # Only now, as a network may draw its weights in its first pass.
+        states = generator_states(like.device)
+        again = passed(beside)
+        if generator_states(like.device) != states or not same_rows(once, again):
+            return draws_numbers(model)
+        if independent and not same_rows(once[1:2], passed(other)[1:2]):
+            return f"{kind}'s output depends on the other images of a batch: its samples interact"
+    return ""
+
+
+def draws_numbers(model: nn.Module) -> str:
+    """The reason why a network that draws random numbers cannot be measured."""
+    kind = type(model).__name__
+    return f"{kind} draws random numbers: its output for an image is not reproducible"
+
+
+def generator_states(device: torch.device) -> list[object]:
+    """What the generators of torch, Python and NumPy draw from; reads nothing from the device.
+
+    A small probability may change no row of a batch, but a draw always changes the state.
+    """
+    of_numpy: Any = np.random.get_state()  # noqa: NPY002
+    states = [random.getstate(), of_numpy[1].tobytes(), of_numpy[2:]]
+    tensors = [torch.default_generator.get_state()]
+    if device.type not in ("cpu", "meta"):
+        tensors.append(torch.get_device_module(device).get_rng_state(device))
+    return [*states, *(tensor.numpy().tobytes() for tensor in tensors)]

@@ -1,20 +1,28 @@
 """Structure of a network, derived from its modules: blocks, depth, width and expansions."""
 
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import dropwhile
 
 from torch import nn
 
 # Names of lists of blocks, and of lists of stages that contain such lists.
 _LISTS = re.compile(
-    r"(\w+_)?(blocks|layers|cells|stages|levels|transformers|encoder)\d*"
+    r"(\w+_)?(blocks|layers|cells|stages|levels|transformers|encoder)(\d*|_\w+)"
     r"|(layer|stage)\d+|transformer"
 )
+_CONVOLUTIONS = re.compile(r"Conv\w*(Norm|Bn|BN)(Act)?")
+_HEADS = ("head", "head_dist", "fc", "classifier")
 _CONTAINERS = (nn.Sequential, nn.ModuleList)
 # Names of the two maps of a feed-forward part, in PyTorch and timm.
 _FEED_FORWARD = (("fc1", "fc2"), ("linear1", "linear2"), ("fc1_x", "fc2"), ("pw1", "pw2"))
 _MAX_COORDINATES = 3
 _ATTENTION = re.compile(r"att|mhsa", re.IGNORECASE)
+
+# Of the parameters behind the stem, without the head. Blocks of an As-ViT hold 0.43 or more, its
+# re-embeddings the rest.
+_LEAST_SHARE = 0.4
 
 Map = nn.Linear | nn.Conv2d
 
@@ -25,10 +33,12 @@ def residual_blocks(model: nn.Module) -> dict[str, nn.Module]:
     A block is an item of a list (``Sequential`` or ``ModuleList``) named blocks, layers, cells,
     stages, levels, transformers or similar, or of such a list nested in an item of another one.
     An item that consists of layers, each of attention and a feed-forward part, is as many blocks.
-    Single operations and plain sequences of them are not blocks: they have no shortcut.
+    Single operations and plain sequences of them are not blocks: they have no shortcut. An item
+    that consists of convolutions, each with its norm, is one block.
 
     Raises:
-        ValueError: If there are none.
+        ValueError: If there are none, or they hold less than 40 % of the parameters behind the
+            stem, without the head: a measure by blocks would leave out most of the network.
 
     Example:
         >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
@@ -41,7 +51,24 @@ def residual_blocks(model: nn.Module) -> dict[str, nn.Module]:
             f"{type(model).__name__} has no list of blocks: "
             "no Sequential or ModuleList named blocks, layers, stages or similar"
         )
+    share = _share(blocks.values(), model)
+    if share < _LEAST_SHARE:
+        raise ValueError(
+            f"the blocks of {type(model).__name__} that are known by their names hold {share:.0%} "
+            "of its parameters; a measure by blocks would leave out most of it"
+        )
     return blocks
+
+
+def _share(blocks: Iterable[nn.Module], model: nn.Module) -> float:
+    """Share of the parameters behind the stem, without the head, that the blocks hold."""
+    inside = {parameter for block in blocks for parameter in block.parameters()}
+    parts = dict(model.named_modules())
+    heads = [part for name, part in parts.items() if name.rpartition(".")[2] in _HEADS]
+    left_out = {parameter for head in heads for parameter in head.parameters()}
+    behind_stem = dropwhile(lambda p: p not in inside, model.parameters())
+    whole = sum(p.numel() for p in behind_stem if p not in left_out)
+    return sum(p.numel() for p in inside) / max(1, whole)
 
 
 def depth(model: nn.Module) -> int:
@@ -104,7 +131,8 @@ def total_expansion(model: nn.Module) -> float:
             f"no block of {type(model).__name__} has a feed-forward part: "
             "no pair of maps named fc1 and fc2, or similar"
         )
-    return sum(_input_width(second) / _input_width(first) for first, second in pairs)
+    # Exact, so that the order of the blocks does not matter.
+    return math.fsum(_input_width(second) / _input_width(first) for first, second in pairs)
 
 
 def feed_forward(module: nn.Module) -> tuple[Map, Map] | None:
@@ -163,9 +191,16 @@ def _blocks_in(container: nn.Module, path: str) -> Iterator[tuple[str, nn.Module
         if isinstance(item, _CONTAINERS) or _consists_of_layers(item):
             yield from _blocks_in(item, name)
         elif _lists(item):
-            yield from _blocks_below(item, f"{name}.")
+            below = [*_blocks_below(item, f"{name}.")]
+            convolutions = [block for _, block in below if _is_convolution(block)]
+            yield from [(name, item)] if below and len(convolutions) == len(below) else below
         elif any(True for _ in item.children()) and first_map(item):
             yield name, item
+
+
+def _is_convolution(item: nn.Module) -> bool:
+    """Whether a module is a convolution with its normalisation and activation, by its class."""
+    return bool(_CONVOLUTIONS.search(type(item).__name__))
 
 
 def _consists_of_layers(item: nn.Module) -> bool:

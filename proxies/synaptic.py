@@ -9,12 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from proxies.activations import is_rectifier
 from proxies.features import evaluating, measured, reference_tensor
 from proxies.forward_mode import normalize_arguments
 from proxies.functional import (
     Operation,
     ReplaceOperations,
     call_with_tensors,
+    forms_of,
     model_errors,
     substitutes,
 )
@@ -120,22 +122,26 @@ def _mean_multi_head(query: Tensor, key: Tensor, value: Tensor, *args: Any, **kw
     return F.multi_head_attention_forward(*equal, value, *args, **kwargs)
 
 
-_ACTIVATIONS: tuple[Operation, ...] = (
-    *(F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, F.relu6, F.hardtanh),
-    *(F.gelu, F.silu, F.mish, F.hardswish, F.softplus, F.leaky_relu, F.prelu, torch.prelu),
-    *(F.elu, F.celu, F.selu, F.tanh, torch.tanh, Tensor.tanh, Tensor.tanh_),
-)
+# Activations beside rectifiers.
+_SATURATING = ("hardtanh", "logsigmoid", "tanh", "tanhshrink", "softsign")
+_SHRINKING = ("softshrink", "hardshrink")
 
 
 class _OnlyWeightsAct(ReplaceOperations):
     """Inside, activation functions are the identity, and attention averages its values."""
 
     replacements: ClassVar[Mapping[Operation, Operation]] = {
-        **dict.fromkeys(_ACTIVATIONS, _identity),
-        **dict.fromkeys((F.softmax, torch.softmax, Tensor.softmax), _uniform_softmax),
+        **dict.fromkeys(forms_of(*_SATURATING, *_SHRINKING), _identity),
+        **dict.fromkeys(forms_of("softmax"), _uniform_softmax),
         F.scaled_dot_product_attention: _mean_value,
         F.multi_head_attention_forward: _mean_multi_head,
     }
+
+    def intercept(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Call what replaces ``func``, if anything."""
+        if is_rectifier(func, args, kwargs):
+            return _identity(*args, **kwargs)
+        return super().intercept(func, args, kwargs)
 
 
 Part = Literal["attention", "mlp"]
@@ -188,9 +194,9 @@ def dss(model: nn.Module, images: Tensor) -> float:
         raise ValueError(
             f"{type(model).__name__} has no attention with linear maps; dss needs a transformer"
         )
-    parameters = absolute_parameters(model)
-    weights = [parameters[parameter].requires_grad_() for parameter in parts]
     with evaluating(model), torch.enable_grad():
+        parameters = absolute_parameters(model)
+        weights = [parameters[parameter].requires_grad_() for parameter in parts]
         response = response_to_ones(model, parameters, images)
         gradients = torch.autograd.grad(response, weights, allow_unused=True)
     triples = zip(parts.values(), weights, gradients, strict=True)

@@ -13,14 +13,12 @@ import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from proxies.cuda_graphs import BEFORE_CAPTURE, beside, capture
 from proxies.features import in_evaluation_mode
 from proxies.latency import Latency, on_threads
 
@@ -63,32 +61,6 @@ def time_passes(run: Callable[[], object], images: Tensor, *, runtime: str = "ea
         batch=len(images),
         image_size=images.shape[-1],
     )
-
-
-def captured(
-    run: Callable[[], object], device: torch.device, cuda: Any = torch.cuda
-) -> Callable[[], object]:
-    """``run`` as a CUDA graph, which a call replays: a pass without the time of its launches.
-
-    Small networks mostly wait for the CPU that launches their kernels; a graph shows what the
-    device itself takes, as runtimes such as TensorRT do.
-
-    Args:
-        run: One forward pass on the device, always of the same tensors.
-        device: A CUDA device.
-        cuda: torch's functions for it.
-    """
-    run = torch.inference_mode()(run)  # no more than this: torch keeps tensors of a capture
-    with beside(device, cuda):
-        for _ in range(BEFORE_CAPTURE):
-            run()
-        replay = capture(run, cuda)
-
-    def replay_there() -> None:
-        with cuda.device(device):
-            replay()
-
-    return replay_there
 
 
 def _alternate(

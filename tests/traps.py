@@ -22,7 +22,7 @@ from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from asvit.search import predictor_sampler
-from asvit.training import epochs
+from asvit.training import session
 from proxies.registry import PROXIES, Inputs
 from tests.campaigns import forked
 
@@ -31,7 +31,7 @@ T = TypeVar("T")
 _libc = ctypes.CDLL(None, use_errno=True)
 # Of unshare(2), mount(2) and capset(2) on Linux.
 _NEW_MOUNTS, _NEW_USER = 0x00020000, 0x10000000
-_REMOUNT, _BIND, _PRIVATE = 32, 0x1000, 0x4000 | 0x40000
+_REMOUNT, _PRIVATE = 32, 0x4000 | 0x40000
 _CAPABILITY_VERSION = 0x20080522
 _NOBODY = 54321
 
@@ -46,7 +46,7 @@ def prepare(
 
     Every epoch is kept, however short, so that points of a stop are passed equally often.
     """
-    epochs._SPACING = 0
+    session._SPACING = 0
     if fakes:
         fake_measures()
     if jobs:
@@ -145,12 +145,6 @@ def small_disk(folder: Path, kibibytes: int) -> None:
         _checked(_libc.mount(b"none", b"/", None, _PRIVATE, None))
     size = f"size={kibibytes}k".encode()
     _checked(_libc.mount(b"none", bytes(folder), b"tmpfs", _REMOUNT if mounted else 0, size))
-
-
-def small_shared_memory(folder: Path, kibibytes: int) -> None:
-    """Give this process so much shared memory, as containers do; see :func:`small_disk`."""
-    small_disk(folder, kibibytes)
-    _checked(_libc.mount(bytes(folder), b"/dev/shm", None, _BIND, None))
 
 
 def drop_privileges() -> None:

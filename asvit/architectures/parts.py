@@ -11,6 +11,7 @@ PART_CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "stem": ("patch", "conv", "deep"),
     "head": ("mlp", "linear"),
     "mixing": ("none", "ffn"),
+    "positions": ("none", "absolute"),
     "init": ("0.02", "width"),
 }
 
@@ -26,6 +27,7 @@ class Parts:
     stem: str = "patch"
     head: str = "mlp"
     mixing: str = "none"
+    positions: str = "none"
     init: str = "0.02"
 
     def __post_init__(self) -> None:

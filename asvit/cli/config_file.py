@@ -12,7 +12,6 @@ from click.core import ParameterSource
 
 from asvit.cli.options import Session, paths
 from asvit.core.files import expanded
-from asvit.core.run_files import COMMAND
 from proxies.messages import first_line, unknown
 from proxies.text import shown
 
@@ -29,7 +28,7 @@ def config_option() -> click.Option:
         expose_value=False,
         callback=_take,
         shell_complete=paths,
-        help="TOML file of options, such as settings.toml of a run; those typed beside it win.",
+        help="TOML file of options; those typed beside it win.",
     )
 
 
@@ -38,10 +37,6 @@ def _take(context: click.Context, _parameter: click.Parameter, name: str | None)
     if name is None or context.resilient_parsing:
         return
     values = read_config(expanded(name))
-    command = values.pop(COMMAND, None)
-    own = context.command_path.partition(" ")[2]
-    if command not in (None, own):
-        raise click.UsageError(f"{name} is of asvit {shown(command)}, not of asvit {own}", context)
     known = _parameters(context.command)
     taken: dict[str, Any] = {}
     for key, value in values.items():

@@ -78,8 +78,7 @@ class Options:
     )
     runtime: str | None = setting(
         None,
-        "What runs the network: eager or compile (PyTorch), onnx (ONNX Runtime), or graph (a CUDA "
-        "graph).",
+        "What runs the network: eager (PyTorch) or onnx (ONNX Runtime).",
         metavar="NAME",
         shown="eager",
         complete="asvit.runs.timing:RUNTIMES",

@@ -69,13 +69,14 @@ def show_export(exported: Exported, screen: Console) -> None:
         _show_int8(exported.quantisation, screen)
     out = exported.out
     size = sum(f.stat().st_size for f in (out.iterdir() if out.is_dir() else (out,)))
-    screen.print(legible(f"copy:   {out} ({exported.form.name}, {number(size / 1e6, 3)} MB)"))
+    lines = [f"copy:   {out} ({exported.form.name}, {number(size / 1e6, 3)} MB)"]
     if exported.card is not None:
-        screen.print(legible(f"card:   {exported.card}"))
+        lines.append(f"card:   {exported.card}")
     if exported.script is not None:
         command = shlex.join(["python", str(exported.script), str(out)])
-        screen.print(legible(f"script: {command} PICTURE..."), soft_wrap=True)
-    screen.print(f"\n{exported.loading_code(str(out))}")
+        lines.append(f"script: {command} PICTURE...")
+    for line in (*map(legible, lines), "", exported.loading_code(str(out))):
+        screen.print(line, soft_wrap=True)  # to be copied
 
 
 def _show_int8(int8: Quantisation, screen: Console) -> None:

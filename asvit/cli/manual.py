@@ -15,7 +15,6 @@ Rows = Sequence[tuple[str, str]]
 RUN_FILES: Rows = (
     ("report.html", "Everything on one page that needs no network."),
     ("result.json", "The result, the settings, versions and the command."),
-    ("settings.toml", "The command as a file that --config takes."),
 )
 EXIT_CODES: Rows = (
     ("0", "Done."),

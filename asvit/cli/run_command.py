@@ -2,6 +2,7 @@
 
 import logging
 import shlex
+from itertools import chain
 from typing import Any
 
 import click
@@ -26,6 +27,7 @@ from asvit.core.progress import Progress
 from asvit.core.secrets import has_password, public_words
 from asvit.core.settings import Option, fields_of, option_fields, option_of
 from asvit.executors.base import Workers
+from asvit.runs.command_line import typed_options
 from asvit.runs.lifecycle import perform
 from asvit.runs.reporting import show
 from asvit.runs.run import RUNS, Run, headline_of
@@ -164,18 +166,23 @@ def _result_of(
         if last is not None and last.stage is not None:
             where = f"in stage {last.stage.name}, {where}"
         resumable = kind.keeps or "out" in options  # else nothing is there to go on with
-        say(f"stopped {where}; to {'go on' if resumable else 'start again'}: {again(context)}")
+        aim = "go on" if resumable else "start again"
+        say(f"stopped {where}; to {aim}: {again(context, run)}")
         raise
     if not run.work_done and not quiet:
         say(run.no_work.format(noun=run.files.noun))
     return result
 
 
-def again(context: click.Context) -> str:
+def again(context: click.Context, run: Run[Any, Any, Any] | None) -> str:
     """What to type to give the command of ``context`` again after an interrupt.
 
-    Passwords in addresses are left out: what is on stderr often ends up in a log.
+    That is what was typed, and what the run took from others, of which there may be newer ones
+    by then. Passwords in addresses are left out: what is on stderr often ends up in a log.
     """
     session = context.find_object(Session)
     words = [word for word in (session.arguments if session else ()) if word != "--fresh"]
+    if run is not None:
+        for owner in run.option_owners():
+            words += chain(*typed_options(owner, run.implied, run.implied))
     return shlex.join(["asvit", *public_words(words)])

@@ -1,7 +1,9 @@
-"""What a classifier takes each picture for: ``predictions.csv``, a row for each."""
+"""What a classifier takes pictures for: ``predictions.csv``, a row for each; and confusions."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +12,8 @@ from asvit.core.files import read_text, write_bytes
 from asvit.core.records import MALFORMED
 from proxies.messages import first_line
 from proxies.tables import csv_text, read_table
+
+MOST_CONFUSIONS = 1_000  # pairs of different classes: all of 32 classes, of more the most frequent
 
 _COLUMNS = ["image", "class", "predicted", "probability", "loss", "sha256"]
 
@@ -28,6 +32,41 @@ class Answer(NamedTuple):
     def right(self) -> bool:
         """Whether it is taken for what it is."""
         return self.label == self.predicted
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Images of class ``label`` that are taken for ``predicted``, maybe the same."""
+
+    label: str
+    predicted: str
+    images: int
+    share: float  # of the images of the class, per cent
+
+
+def confusions_of(answers: Iterable[tuple[str, str]]) -> tuple[Confusion, ...]:
+    """Every class that is taken for itself, and the most frequent confusions of two classes.
+
+    Args:
+        answers: Class of each image, and the class it is taken for.
+
+    Returns:
+        The pairs that occur, the most frequent first, without those of two classes that come
+        after the first :data:`MOST_CONFUSIONS` of these.
+    """
+    pairs = Counter(answers)
+    sizes = Counter[str]()
+    for (label, _), images in pairs.items():
+        sizes[label] += images
+
+    frequent = sorted(pairs.items(), key=lambda item: (-item[1], item[0]))
+    mistakes = [pair for pair, _ in frequent if pair[0] != pair[1]]
+    left_out = set(mistakes[MOST_CONFUSIONS:])
+    return tuple(
+        Confusion(*pair, images, 100 * images / sizes[pair[0]])
+        for pair, images in frequent
+        if pair not in left_out
+    )
 
 
 def write_answers(path: Path, answers: Iterable[Answer]) -> None:

@@ -1,6 +1,5 @@
 """Whether a run goes on as it was started: with the same settings, images, versions and device."""
 
-import logging
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,8 +10,6 @@ from asvit.core.files import expanded, split_reading
 from asvit.core.settings import PLACES, Settings, fields_of, option_of
 from asvit.core.versions import changed_versions, versions
 from proxies.text import one_line, shown
-
-logger = logging.getLogger(__name__)
 
 #: What to do where a run folder holds another run.
 ELSEWHERE = "give --out for a new folder or --fresh to start over"

@@ -9,11 +9,6 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
-IMAGE_ENDINGS = (
-    *(".jpg", ".jpeg", ".jfif", ".png", ".gif", ".webp", ".avif", ".bmp", ".ppm"),
-    *(".pgm", ".tif", ".tiff", ".npy", ".npz"),
-)
-
 #: Ways of reading image files that a text of images may end in, after a colon.
 READINGS = ("rgb", "grey", "channels-first", "channels-last")
 

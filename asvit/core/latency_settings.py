@@ -7,7 +7,7 @@ from asvit.core.programs import FILE, file_command
 from asvit.core.settings import setting
 
 #: What may run a network on this machine.
-RUNTIME_NAMES: Final = ("eager", "compile", "onnx", "graph")
+RUNTIME_NAMES: Final = ("eager", "onnx")
 
 #: How the latency is taken that is limited.
 OF_LATENCY: Final = ("latency_batch", "latency_runtime", "latency_command")
@@ -15,7 +15,7 @@ OF_LATENCY: Final = ("latency_batch", "latency_runtime", "latency_command")
 
 def runtime_setting(**options: Any) -> Any:
     """The setting of what runs a pass."""
-    help = "What runs that pass: eager, compile, onnx, or graph (a CUDA graph)."
+    help = "What runs that pass: eager (PyTorch) or onnx (ONNX Runtime)."
     return setting("eager", help, choices=RUNTIME_NAMES, **options)
 
 

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from asvit.core.answers import Answer, read_answers
 from asvit.core.codec import (
@@ -156,7 +156,6 @@ class Result:
             ValueError: If the run folder has no such table; the message suggests the nearest one.
                 Also if the run was not kept, and so has no folder.
             FileNotFoundError: If the run folder is not there any more.
-            ImportError: If pandas is not installed.
         """
         if not self.kept:
             raise ValueError(f"this {self.noun} has no folder, and so no tables; give out, too")
@@ -302,18 +301,10 @@ def stored_content(path: Path) -> dict[str, Any]:
     return read_sealed_json(path.read_bytes())
 
 
-def data_frames() -> Any:
-    """The library pandas."""
-    try:
-        import pandas as pd
-    except ImportError as error:
-        raise ImportError("data frames need pandas: pip install pandas") from error
-    return pd
-
-
 def _data_frame(path: Path) -> DataFrame:
     """The rows of a CSV file, below the comments of a reference table."""
-    pd = data_frames()
+    import pandas as pd
+
     lines = read_text(path).splitlines(keepends=True)
     above = next((place for place, line in enumerate(lines) if line[:1] != "#"), len(lines))
     text = "".join(lines[above:])
@@ -322,7 +313,7 @@ def _data_frame(path: Path) -> DataFrame:
     for name in frame.columns:
         if name in _TEXTS or not pd.api.types.is_numeric_dtype(frame[name]):
             frame[name] = read_cells(cells[name])
-    return cast("DataFrame", frame.rename(columns=lambda name: read_cells([name])[0]))
+    return frame.rename(columns=lambda name: read_cells([name])[0])
 
 
 def article(noun: str) -> str:

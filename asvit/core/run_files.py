@@ -6,8 +6,6 @@ RUNS_FOLDER = "runs"  # folder of those without --out
 MARKER = ".kind"  # text file with the kind of run
 RESULT = "result.json"
 REPORT = "report.html"
-SETTINGS = "settings.toml"
-COMMAND = "command"  # key of it: the words of the command
 
 # Of a search.
 JOURNAL = "study.journal"
@@ -31,7 +29,6 @@ TABLE = "table.csv"
 
 # Of a supernet.
 SUPERNET_WEIGHTS = "supernet.safetensors"
-LOSSES = "losses.csv"
 
 # Of an evolution over its paths.
 ACCURACIES = "accuracies.jsonl"

@@ -8,41 +8,12 @@ from asvit._version import __version__
 
 # How many parts of a version have to agree: timm changes its networks in the third; of asvit, all.
 _COMPARED = {"torch": 2, "timm": 3, "numpy": 2, "optuna": 2}
-# Keys of digests of code among the versions of a run begin with these.
-_CODE = ("measure", "space")
 
 
 def versions() -> dict[str, str]:
     """Versions of the libraries that a run's numbers depend on."""
     libraries = {name: version(name) for name in _COMPARED}
     return {"asvit": __version__, "python": platform.python_version(), **libraries}
-
-
-def code_versions(**sources: Mapping[str, str]) -> dict[str, str]:
-    """Digests of the user's own code, as they are among a run's versions.
-
-    ``sources`` have them by the kind of code, such as ``space``, and by name; empty for asvit's.
-    """
-    return {
-        f"{kind} {name}": source
-        for kind, own in sources.items()
-        for name, source in own.items()
-        if source
-    }
-
-
-def stored_code(versions: Mapping[str, str]) -> dict[str, str]:
-    """The code digests among the ``versions`` of a run."""
-    return {key: source for key, source in versions.items() if _is_code(key)}
-
-
-def with_code(versions: Mapping[str, str], code: Mapping[str, str]) -> dict[str, str]:
-    """The ``versions`` of a run with other code digests."""
-    return {**{key: text for key, text in versions.items() if not _is_code(key)}, **code}
-
-
-def _is_code(key: str) -> bool:
-    return key.partition(" ")[0] in _CODE
 
 
 def missing(what: str, library: str, extra: str) -> ImportError:

@@ -20,7 +20,7 @@ from proxies.messages import first_line
 from proxies.text import listed, shown
 
 if TYPE_CHECKING:
-    from tifffile import TiffPage
+    from tifffile import TiffFile, TiffPage
 
 #: The largest array that is read, as stored or as float32.
 MOST_BYTES: Final = 2_000_000_000
@@ -273,14 +273,7 @@ def _tiff(file: IO[bytes]) -> Iterator[Stored | None]:
         tiff = TiffFile(file, is_ome=False, _multifile=False)
     with tiff:
         with _one_line():
-            pages = []
-            for page in tiff.pages:
-                full = page.aspage()
-                if full.subfiletype & (_REDUCED | _MASK):
-                    continue
-                pages.append(full)
-                if len(pages) > MOST_CHANNELS:
-                    break
+            pages = _full_pages(tiff)
             described = (tiff.imagej_metadata or {}).get("images", 0) if tiff.is_imagej else 0
         if not pages:
             raise ValueError("it has no page of full size")
@@ -292,6 +285,40 @@ def _tiff(file: IO[bytes]) -> Iterator[Stored | None]:
         with _one_line():
             colours = _is_picture(pages)
         yield None if colours else _of_pages(pages, file)
+        file.seek(0)
+
+
+def _full_pages(tiff: "TiffFile") -> "list[TiffPage]":
+    """The pages of full size of a TIFF file, no more than one too many."""
+    pages = []
+    for page in tiff.pages:
+        full = page.aspage()
+        if full.subfiletype & (_REDUCED | _MASK):
+            continue
+        pages.append(full)
+        if len(pages) > MOST_CHANNELS:
+            break
+    return pages
+
+
+def is_page_of_8_bits(file: IO[bytes]) -> bool:
+    """Whether an open file is a TIFF of one page with numbers of 8 bits at most.
+
+    Pillow reads such a page as a picture: grey, black and white, or with an alpha channel, too.
+    """
+    start = file.read(4)
+    file.seek(0)
+    if start not in _TIFF:
+        return False
+    from tifffile import TiffFile
+
+    try:
+        with _one_line(), TiffFile(file, is_ome=False, _multifile=False) as tiff:
+            pages = _full_pages(tiff)
+            return len(pages) == 1 and pages[0].bitspersample <= 8 and pages[0].sampleformat == 1
+    except ValueError:  # reading it says what is wrong
+        return False
+    finally:
         file.seek(0)
 
 

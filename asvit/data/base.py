@@ -4,15 +4,17 @@ import hashlib
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import Dataset
 
+from asvit.core.preparing_settings import BLACK
 from asvit.data.kinds import PICTURES, ImageKind, Picture
 from asvit.data.texts import composed
 from proxies.messages import first_line
@@ -63,6 +65,8 @@ class LabelledImages(Dataset[tuple[Any, int]]):
     labels: NDArray[np.int64]  # label of each image, known without reading it, ``[len(self)]``
     # Applied to each picture by ``dataset[i]``; None returns the picture.
     transform: Transform | None = field(default=None, kw_only=True)
+    # What transparent pictures are laid over, one of ``GROUNDS``; None leaves them transparent.
+    ground: str | None = field(default=BLACK, kw_only=True)
 
     def __post_init__(self) -> None:
         self.classes = tuple(map(composed, self.classes))
@@ -86,6 +90,12 @@ class LabelledImages(Dataset[tuple[Any, int]]):
             ValueError: If they are of several kinds.
         """
         return PICTURES
+
+    def on(self, ground: str | None) -> Self:
+        """The same images, of which transparent ones are laid over a ground."""
+        images = copy(self)
+        images.ground = ground
+        return images
 
     def picture(self, index: int) -> Picture:
         """Return image ``index``, from 0 to ``len(self) - 1``, as its :attr:`kind` says.
@@ -183,6 +193,12 @@ class SubsetImages(ImagesOfOthers):
         self._whole = whole
         self._indices = indices
 
+    def on(self, ground: str | None) -> Self:
+        """As the base does, of the whole set."""
+        images = super().on(ground)
+        images._whole = self._whole.on(ground)
+        return images
+
     @property
     def kind(self) -> ImageKind:
         """The kind of the whole set, also if none of its images are here."""
@@ -199,6 +215,12 @@ class JoinedImages(ImagesOfOthers):
         labels = np.concatenate([first.labels, second.labels])
         super().__init__(f"{first.source} and {second.source}", first.classes, labels)
         self._first, self._second = first, second
+
+    def on(self, ground: str | None) -> Self:
+        """As the base does, of both sets."""
+        images = super().on(ground)
+        images._first, images._second = self._first.on(ground), self._second.on(ground)
+        return images
 
     @property
     def kind(self) -> ImageKind:

@@ -143,7 +143,12 @@ def divide_apart(
     """
     candidates = distinct(labels, groups)
     held = candidates[divide(labels[candidates], held_out, seed)[1]]
-    return np.flatnonzero(~np.isin(groups, groups[held])), held
+    return without_copies(groups, held), held
+
+
+def without_copies(groups: NDArray[np.int64], held: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Indices of the images that are neither held out nor equal to one that is."""
+    return np.flatnonzero(~np.isin(groups, groups[held]))
 
 
 def kept_apart(

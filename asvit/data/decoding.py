@@ -1,5 +1,6 @@
 """Image files as they are read: of which kind they are, by their headers, and their pixels."""
 
+import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -8,16 +9,36 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
+from asvit.core.preparing_settings import BLACK
 from asvit.core.threads import in_order
-from asvit.data.arrays import stored_array
+from asvit.data.arrays import is_page_of_8_bits, stored_array
 from asvit.data.base import UNREADABLE, naming
 from asvit.data.kinds import GREY, PICTURES, RGB, ImageKind, Picture, the_same
 
 #: Formats that are decoded, whatever the name of a file: Pillow would pass others to external
-#: programs, such as PostScript to Ghostscript.
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP", "AVIF")
+#: programs, such as PostScript to Ghostscript, cut their numbers to 8 bits without a word, as of
+#: JPEG 2000, or know nothing of them but their name. Those of weak signatures are last.
+FORMATS = (
+    *("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP", "AVIF"),
+    *("QOI", "PSD", "DDS", "SGI", "SUN", "ICO", "CUR", "ICNS", "MSP", "XBM", "XPM", "DIB"),
+    *("PCX", "TGA"),
+)
+_USUAL = FORMATS[:8]
+_MULTIPLE = {"MPO": "JPEG"}  # formats of several pictures, of which the first is read as another
+
+#: Endings of files that are images: of these formats, as Pillow knows them, and of arrays.
+ENDINGS = frozenset(
+    (
+        *(
+            end
+            for end, form in Image.registered_extensions().items()
+            if _MULTIPLE.get(form, form) in FORMATS
+        ),
+        *(".npy", ".npz"),
+    )
+)
 
 #: Pixels of the largest image that is read: 120 million, which take up to 2 GB. A small file may
 #: hold any number of equal ones; photographs have up to 108 million.
@@ -37,8 +58,15 @@ _PART = 256  # images whose headers a thread reads in a row
 
 _TOO_LARGE = f"it has more than {MOST_PIXELS // 10**6} million pixels; use a smaller copy"
 
-# MOST_PIXELS raises an error instead.
+# MOST_PIXELS raises an error instead. What else Pillow and tifffile write on the console is about
+# damaged data beside the pixels, such as EXIF tags; damaged pixels are errors.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+
+# Drawing programs store their own data and large colour profiles in PNG files, compressed: Pillow
+# refuses more than 1 MB of each, and more than 64 MB in all.
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
 
 
 def read_image(path: Path) -> Image.Image:
@@ -50,10 +78,14 @@ def read_image(path: Path) -> Image.Image:
         return to_rgb(image)
 
 
-def read_as(path: Path, kind: ImageKind) -> Picture:
-    """Read an image file, the right way up; a ValueError names one that is not of this kind."""
+def read_as(path: Path, kind: ImageKind, ground: str | None = BLACK) -> Picture:
+    """Read an image file, the right way up; a ValueError names one that is not of this kind.
+
+    A transparent picture is laid over ``ground``, one of ``GROUNDS``; None leaves it transparent,
+    as RGBA or LA.
+    """
     with naming(f"image {str(path)!r}"), image_file(path) as file:
-        return read_open(file, kind)
+        return read_open(file, kind, ground)
 
 
 def check_as(path: Path, kind: ImageKind) -> None:
@@ -64,7 +96,7 @@ def check_as(path: Path, kind: ImageKind) -> None:
 
 def check_open(file: IO[bytes], kind: ImageKind) -> None:
     """Read the header of the image in an open file, which has to be of this kind."""
-    _check_kind(kind_in(file, kind.reading), kind)
+    _check_kind(file, kind)
     if kind.picture or kind.reading == GREY:
         with open_image(file):
             pass
@@ -111,33 +143,42 @@ def kind_in(file: IO[bytes], reading: str = "") -> ImageKind:
         return ImageKind(stored.channels, stored.dtype, picture=False, reading=reading)
 
 
-def read_open(file: IO[bytes], kind: ImageKind) -> Picture:
-    """The image in an open file, which has to be of this kind."""
+def read_open(file: IO[bytes], kind: ImageKind, ground: str | None = BLACK) -> Picture:
+    """The image in an open file, which has to be of this kind; ``ground`` as of read_as."""
     if kind.picture or kind.reading == GREY:
-        if not kind.reading:
-            _check_kind(kind_in(file), kind)
-            file.seek(0)
+        _check_kind(file, kind)
         with open_image(file) as image:
-            return as_kind(image, kind)
+            return as_kind(image, kind, ground)
     with stored_array(file, kind.reading) as stored:
         if stored is None:
             with open_image(file):  # which says what is wrong with a file of no image
                 raise ValueError(_other_kind(PICTURES, kind))
         own = ImageKind(stored.channels, stored.dtype, picture=False, reading=kind.reading)
-        _check_kind(own, kind)
+        if own != kind:
+            raise ValueError(_other_kind(own, kind))
         return stored.array()
 
 
-def as_kind(image: Image.Image, kind: ImageKind) -> Picture:
-    """An opened picture as RGB, or as grey where the kind is that."""
-    if kind.reading != RGB and image.mode[0] in "IF":
+def as_kind(image: Image.Image, kind: ImageKind, ground: str | None = BLACK) -> Picture:
+    """An opened picture as RGB, or as grey where the kind is that; ``ground`` as of read_as."""
+    cut = any(tile[0] == "SGI16" for tile in getattr(image, "tile", ()))  # by Pillow
+    if kind.reading != RGB and (image.mode[0] in "IF" or cut):
         raise ValueError(f"its pixels have more than 8 bits, {kind} has 8")
+    colours = to_rgb(image, ground)
     if kind.reading != GREY:
-        return to_rgb(image)
-    return np.asarray(to_rgb(image).convert("L"))[..., None]
+        return colours
+    return colours.convert("LA") if ground is None else np.asarray(colours.convert("L"))[..., None]
 
 
-def _check_kind(own: ImageKind, wanted: ImageKind) -> None:
+def _check_kind(file: IO[bytes], wanted: ImageKind) -> None:
+    """Check that the image in an open file is of a kind.
+
+    Where pictures are wanted, pages of TIFF files that are arrays elsewhere will do, as grey ones.
+    """
+    if wanted == PICTURES and is_page_of_8_bits(file):
+        return
+    own = kind_in(file, wanted.reading)
+    file.seek(0)
     if own != wanted:
         raise ValueError(_other_kind(own, wanted))
 
@@ -164,7 +205,7 @@ def open_image(file: IO[bytes]) -> Iterator[Image.Image]:
         image = Image.open(file, formats=FORMATS)
     except UnidentifiedImageError as error:
         raise ValueError(
-            f"it is not a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image"
+            f"it is not a {', '.join(_USUAL[:-1])} or {_USUAL[-1]} image, nor of a rarer format"
         ) from error
     except Image.DecompressionBombError as error:  # twice the pixels that Pillow allows
         raise ValueError(_TOO_LARGE) from error
@@ -174,22 +215,34 @@ def open_image(file: IO[bytes]) -> Iterator[Image.Image]:
         yield image
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image, ground: str | None = BLACK) -> Image.Image:
     """Turn an image as its EXIF orientation says, and convert any kind of it to 8-bit RGB.
 
-    An image whose EXIF data cannot be read stays as it is stored. Transparent pixels are blended
-    with black. 16-bit grey keeps its upper byte.
+    An image whose EXIF data cannot be read stays as it is stored. 16-bit grey keeps its upper
+    byte. Transparent pixels are blended with the ground; with None they stay, as RGBA.
     """
     image.load()  # so that damaged pixels are not mistaken for damaged EXIF data
     with suppress(*UNREADABLE):
         ImageOps.exif_transpose(image, in_place=True)
     if image.mode[0] in "IF":  # Pillow's own conversion would clip these at 255
-        deep = np.asarray(image)
+        deep, clear = np.asarray(image), image.info.get("transparency")
         if image.mode == "F" or deep.min() < 0 or deep.max() >= 1 << 16:
             raise ValueError("its pixels are not 8 or 16-bit integers")
         image = Image.fromarray((deep >> 8).astype(np.uint8))
-    if image.mode in {"LA", "La", "PA", "RGBA", "RGBa"} or "transparency" in image.info:
+        if clear is not None:
+            image.putalpha(Image.fromarray(np.where(deep == clear, 0, 255).astype(np.uint8)))
+    if image.has_transparency_data:
         image = image.convert("RGBA")
-        ground = Image.new("RGBA", image.size, (0, 0, 0, 255))
-        image = Image.alpha_composite(ground, image)
+        return image if ground is None else on_ground(image, ground)
     return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
+
+
+def is_transparent(image: Image.Image) -> bool:
+    """Whether a picture as it is read has pixels that are not opaque."""
+    return image.mode in ("RGBA", "LA") and image.getextrema()[-1] != (255, 255)
+
+
+def on_ground(image: Image.Image, ground: str) -> Image.Image:
+    """A picture in RGBA or LA, laid over a ground, as RGB."""
+    image = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, ground), image).convert("RGB")

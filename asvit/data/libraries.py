@@ -9,8 +9,7 @@ import io
 import logging
 import os
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain, count
@@ -28,8 +27,9 @@ from asvit.data.base import UNREADABLE, LabelledImages, naming
 from asvit.data.decoding import as_kind, kind_in, read_open
 from asvit.data.kinds import GREY, PICTURES, RGB, ImageKind, Picture
 from asvit.data.store import cache_folder
+from asvit.data.texts import check_apart, composed
 from proxies.messages import first_line, nearest
-from proxies.text import listed, shown
+from proxies.text import listed, one_line, shown
 
 _log = logging.getLogger(__name__)
 
@@ -40,6 +40,10 @@ _MOST_BYTES = 2**20  # of a description
 _NAME = re.compile(r"(\w[\w.-]*/)?\w[\w.-]*", re.ASCII)
 _DESCRIPTIONS = ("README.md", ".huggingface.yaml")  # may link to the files of a folder
 _VALIDATION = ("validation", "valid", "val", "dev", "test")  # names of such parts, best first
+
+# Names of columns with labels that are declared as plain values, best first, and their types.
+_LABELS = ("label", "labels", "class", "classes", "class_name", "category", "target", "y")
+_PLAIN = re.compile("(large_)?string|u?int[0-9]+|bool")
 
 
 class _Unlabelled(ValueError):
@@ -76,9 +80,9 @@ class LibraryDataset(LabelledImages):
             image = self.items[index][0]
             if not isinstance(image, Image.Image):
                 with _opened(image) as file:
-                    return read_open(file, kind)
+                    return read_open(file, kind, self.ground)
             if kind.picture or kind.reading == GREY:
-                return as_kind(image, kind)
+                return as_kind(image, kind, self.ground)
             if (own := _kind_of(image)) != kind:
                 raise ValueError(f"it is {own}, not {kind}")
             return np.asarray(image)[..., None]
@@ -234,7 +238,8 @@ def _targets(items: Any, source: str) -> NDArray[np.int64]:
 
 def open_hub(name: str, *, download: bool = False, reading: str = "") -> LabelledImages:
     """Open the training part of ``owner/dataset``, or of a folder that the library can read."""
-    return _hub_train(name, _hub_table(name, "train", download), reading)
+    table = _hub_table(name, "train", download)
+    return _hub_train(name, table, _label_column(name, table), reading)
 
 
 def open_hub_parts(
@@ -247,10 +252,11 @@ def open_hub_parts(
     tables = _hub_table(name, None, download)
     if "train" not in tables:
         raise ValueError(f"hf:{name} has no part 'train'; its parts: {listed(tables)}")
-    train = _hub_train(name, tables["train"], reading)
+    column = _label_column(name, tables["train"])
+    train = _hub_train(name, tables["train"], column, reading)
     for part in _VALIDATION:
-        if part in tables:
-            other = _hub_part(f"{name} {part}", tables[part], reading)
+        if part in tables and (column is None or column in tables[part].features):
+            other = _hub_part(f"{name} {part}", tables[part], column, reading)
             if len(other):
                 return train, other
     return train, None
@@ -329,9 +335,9 @@ class _Encoded:
         return (Path(stored["path"]) if stored["bytes"] is None else bytes(stored["bytes"]),)
 
 
-def _hub_train(name: str, table: Any, reading: str) -> LabelledImages:
+def _hub_train(name: str, table: Any, column: str | None, reading: str) -> LabelledImages:
     """The table of the training part as labelled images, of which there has to be one."""
-    train = _hub_part(name, table, reading)
+    train = _hub_part(name, table, column, reading)
     if not len(train):
         raise ValueError(
             f"hf:{name} has no image with a label in 'train'; save labelled ones as a folder"
@@ -339,31 +345,21 @@ def _hub_train(name: str, table: Any, reading: str) -> LabelledImages:
     return train
 
 
-def _hub_part(name: str, table: Any, reading: str) -> LabelledImages:
-    """A table of the library as labelled images.
+def _hub_part(name: str, table: Any, column: str | None, reading: str) -> LabelledImages:
+    """A table of the library as images with the labels in a column.
 
     Those without a label, or with a withheld one (-1 by the hub's convention), are left out.
     """
-    columns = defaultdict[str, list[str]](list)
-    for column, kind in table.features.items():
-        columns[type(kind).__name__].append(column)
-    if "Image" not in columns:
+    images = _columns(table, "Image")
+    if not images:
         raise ValueError(
             f"hf:{name} has no column of images; its columns: {listed(table.features)}"
         )
-    for what in ("Image", "ClassLabel"):
-        if len(columns[what]) > 1:
-            _log.warning(
-                "hf:%s has several columns of kind %s, %s; %r is used",
-                *(name, what, listed(columns[what]), columns[what][0]),
-            )
+    _warn_of_several(name, "Image", images)
     classes: tuple[str, ...] = ("images",)
     labels = np.zeros(len(table), np.int64)
-    if columns["ClassLabel"]:
-        column = columns["ClassLabel"][0]
-        classes = tuple(table.features[column].names)
-        numbers = [-1 if label is None else label for label in table[column][:]]
-        labels = np.array(numbers, np.int64)
+    if column is not None:
+        classes, labels = _labels(name, table, column)
         labelled = np.flatnonzero(labels >= 0)
         if len(labelled) < len(labels):
             if len(labelled):
@@ -373,9 +369,61 @@ def _hub_part(name: str, table: Any, reading: str) -> LabelledImages:
                 )
             table, labels = table.select(labelled), labels[labelled]
     source = f"Hugging Face {name}, {len(table)} images"
-    return LibraryDataset(
-        source, classes, labels, _Encoded(table, columns["Image"][0]), reading=reading
-    )
+    return LibraryDataset(source, classes, labels, _Encoded(table, images[0]), reading=reading)
+
+
+def _columns(table: Any, kind: str) -> list[str]:
+    """The columns of a table of a kind of the library, such as ``Image``."""
+    return [name for name, feature in table.features.items() if type(feature).__name__ == kind]
+
+
+def _warn_of_several(name: str, kind: str, columns: Sequence[str]) -> None:
+    if len(columns) > 1:
+        _log.warning(
+            "hf:%s has several columns of kind %s, %s; %r is used",
+            *(name, kind, listed(columns), columns[0]),
+        )
+
+
+def _label_column(name: str, table: Any) -> str | None:
+    """The column of the labels: the first of class labels, else one of plain values.
+
+    That is one of text, integers or truth values with a usual name, else the only one of these, if
+    its values occur twice on average.
+    """
+    if declared := _columns(table, "ClassLabel"):
+        _warn_of_several(name, "ClassLabel", declared)
+        return declared[0]
+    plain = {
+        column.lower(): column
+        for column in _columns(table, "Value")
+        if _PLAIN.fullmatch(table.features[column].dtype)
+    }
+    for usual in _LABELS:
+        if usual in plain:
+            return plain[usual]
+    for column in plain.values() if len(plain) == 1 else ():
+        values = table[column][:]
+        if 2 * len(set(values)) <= len(values):
+            _log.warning("hf:%s declares no classes; those in column %r are used", name, column)
+            return column
+    return None
+
+
+def _labels(name: str, table: Any, column: str) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    """The classes in a column, and the label of each row; -1 where it has none."""
+    values = table[column][:]
+    if type(table.features[column]).__name__ == "ClassLabel":
+        numbers = [-1 if label is None else label for label in values]
+        return tuple(table.features[column].names), np.array(numbers, np.int64)
+    known = {value for value in values if value not in (None, "")}
+    if len(known) != 2:  # else -1 is a class beside 1
+        known -= {-1}
+    ordered = sorted(known)
+    classes = tuple(composed(str(value)) for value in ordered)
+    check_apart(classes, f"hf:{one_line(name)}")
+    places = {value: place for place, value in enumerate(ordered)}
+    return classes, np.array([places.get(value, -1) for value in values], np.int64)
 
 
 @contextlib.contextmanager

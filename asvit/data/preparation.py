@@ -4,7 +4,7 @@ Pictures are resized by Pillow, as timm does it, to 8 bits; arrays by PyTorch, i
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -15,12 +15,13 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from asvit.core.preparing_settings import BLACK, FITS
 from asvit.data.decoding import read_as
 from asvit.data.kinds import MEAN, PICTURES, STD, Array, ImageKind, Picture, Statistics, size_of
 
-#: How images are resized before the centre crop, as timm calls it: by the shorter side, or both
-#: sides to the same length.
-CROP_MODES: Final = ("center", "squash")
+#: How images are resized before the centre crop, as timm calls it: by the shorter side, by the
+#: longer one with a border around the other, or both sides to the same length.
+CENTER, BORDER, SQUASH = CROP_MODES = tuple(FITS.values())
 #: Facts that files of weights have of it, and timm's configurations under the same names.
 PREPARATION: Final = ("mean", "std", "interpolation", "crop_pct")
 LONGEST: Final = 10  # longer over shorter side of an image that is resized by the shorter one
@@ -49,12 +50,14 @@ class Preparation:
     std: Statistics = STD
     interpolation: str = "bicubic"  # of resizing, as timm calls it
     crop_pct: float = 0.875  # of the resized side: that of the centre crop
-    crop_mode: str = CROP_MODES[0]  # one of ``CROP_MODES``
+    crop_mode: str = CENTER  # one of ``CROP_MODES``
+    ground: str = BLACK  # under transparent pictures, one of ``GROUNDS``
 
     @classmethod
     def of(cls, image_size: int, channels: int, facts: Mapping[str, Any]) -> Self:
         """That of a network for so many channels, with these facts about its training."""
-        own = {name: facts[name] for name in (*PREPARATION, "crop_mode") if name in facts}
+        names = (*PREPARATION, "crop_mode", "ground")
+        own = {name: facts[name] for name in names if name in facts}
         kind = ImageKind.of(facts.get("pixels", ""), channels)
         if kind.channels != channels:
             raise ValueError(
@@ -66,8 +69,10 @@ class Preparation:
     def facts(self) -> dict[str, Any]:
         """What files of weights store of it, beside the sizes of their network."""
         pixels = {"pixels": self.kind.stored} if self.kind.stored else {}
-        mode = {} if self.crop_mode == CROP_MODES[0] else {"crop_mode": self.crop_mode}
-        return {**{name: getattr(self, name) for name in PREPARATION}, **mode, **pixels}
+        mode = {} if self.crop_mode == CENTER else {"crop_mode": self.crop_mode}
+        ground = {} if self.ground == BLACK else {"ground": self.ground}
+        always = {name: getattr(self, name) for name in PREPARATION}
+        return {**always, **mode, **ground, **pixels}
 
     @cached_property
     def crop(self) -> PictureTransform:
@@ -78,6 +83,7 @@ class Preparation:
             interpolation=self.interpolation,
             crop_pct=self.crop_pct,
             crop_mode=self.crop_mode,
+            mean=self.mean,
         )
 
     def normalise(self, pixels: Tensor) -> Tensor:
@@ -91,7 +97,7 @@ class Preparation:
 
     def read(self, path: Path) -> Tensor:
         """Read a file, and crop it as :attr:`crop` does; a ValueError names what is unreadable."""
-        return self.crop(read_as(path, self.kind))
+        return self.crop(read_as(path, self.kind, self.ground))
 
 
 def centre_crop(
@@ -100,46 +106,94 @@ def centre_crop(
     *,
     interpolation: str,
     crop_pct: float,
-    crop_mode: str = CROP_MODES[0],
+    crop_mode: str = CENTER,
+    mean: Statistics = MEAN,
 ) -> PictureTransform:
-    """The transform of images that are not augmented: :attr:`Preparation.crop`."""
+    """The transform of images that are not augmented: :attr:`Preparation.crop`.
+
+    Borders have the colour ``mean``.
+    """
     from timm.data import create_transform
-    from torchvision.transforms import Compose, InterpolationMode, v2
+    from torchvision.transforms import Compose, InterpolationMode
 
     side = math.floor(image_size / crop_pct)  # as timm rounds it
-    squash = crop_mode == "squash"
+    resized = partial(resized_sides, side=side, crop_mode=crop_mode)
+    cut = [crop_long] if crop_mode == CENTER else []
     if kind.picture:
         transform: PictureTransform = create_transform(
             image_size,
             is_training=False,
             interpolation=interpolation,
             crop_pct=crop_pct,
+            crop_mode=crop_mode,
+            mean=mean,
             use_prefetcher=True,  # leaves normalisation to us
         )
-        resize = partial(
-            _resized,
-            shorter=side,
-            squash=squash,
-            filter=Image.Resampling[interpolation.upper()],
-        )
-        return cast("PictureTransform", Compose([crop_long, resize, transform]))
-    sides = [side, side] if squash else [side]
-    resizing = v2.Resize(sides, InterpolationMode(interpolation))
-    steps = [crop_long, as_tensor, resizing, v2.CenterCrop(image_size)]
-    return cast("PictureTransform", Compose(steps))
+        filter = Image.Resampling[interpolation.upper()]
+        of_pictures = partial(_resize_picture, resized=resized, filter=filter)
+        return cast("PictureTransform", Compose([*cut, of_pictures, transform]))
+    of_arrays = partial(_resize_array, resized=resized, mode=InterpolationMode(interpolation))
+    border = mean if crop_mode == BORDER else (0.0,) * kind.channels
+    centre = partial(_centre, size=image_size, fill=[kind.scale * value for value in border])
+    return cast("PictureTransform", Compose([*cut, as_tensor, of_arrays, centre]))
 
 
-def _resized(
-    image: Image.Image, *, shorter: int, squash: bool, filter: Image.Resampling
+def resized_sides(sides: tuple[int, int], *, side: int, crop_mode: str) -> tuple[int, int]:
+    """Width and height, or height and width, of an image after it is resized to ``side``."""
+    first, second = sides
+    if crop_mode == SQUASH:
+        return side, side
+    if crop_mode == BORDER:
+        ratio = max(sides) / side
+        return max(1, round(first / ratio)), max(1, round(second / ratio))
+    return side * first // min(sides), side * second // min(sides)
+
+
+def _resize_picture(
+    image: Image.Image,
+    *,
+    resized: Callable[[tuple[int, int]], tuple[int, int]],
+    filter: Image.Resampling,
 ) -> Image.Image:
-    """An image whose shorter side has so many pixels; with ``squash`` the longer one, too.
+    """Resize a picture, the width first.
 
     Pillow rounds to 8 bits after each direction; from 13 on it begins with the height where that
     is faster. Here the width is always first, as in exported graphs.
     """
-    least = min(image.size)
-    width, height = (shorter if squash else shorter * side // least for side in image.size)
+    width, height = resized(image.size)
     return image.resize((width, image.height), filter).resize((width, height), filter)
+
+
+def _resize_array(
+    pixels: Tensor, *, resized: Callable[[tuple[int, int]], tuple[int, int]], mode: Any
+) -> Tensor:
+    from torchvision.transforms.v2 import functional as tvf
+
+    height, width = resized((pixels.shape[1], pixels.shape[2]))
+    output: Tensor = tvf.resize(pixels, [height, width], mode, antialias=True)
+    return output
+
+
+def _centre(pixels: Tensor, *, size: int, fill: Sequence[float]) -> Tensor:
+    """The centre ``[C, S, S]`` of ``[C, H, W]``, with a border where that is smaller."""
+    square = torch.tensor(fill).view(-1, 1, 1).repeat(1, size, size)
+    (rows, own_rows), (columns, own_columns) = (
+        _overlap(length, size) for length in pixels.shape[1:]
+    )
+    square[:, rows, columns] = pixels[:, own_rows, own_columns]
+    return square
+
+
+def _overlap(length: int, size: int) -> tuple[slice, slice]:
+    """Where so many pixels are among ``size`` with the same centre, and which of them these are.
+
+    Rounded as by timm.
+    """
+    if length >= size:
+        first = round((length - size) / 2)
+        return slice(size), slice(first, first + size)
+    first = (size - length) // 2
+    return slice(first, first + length), slice(length)
 
 
 def as_tensor(array: Picture) -> Tensor:
@@ -148,17 +202,59 @@ def as_tensor(array: Picture) -> Tensor:
     return torch.from_numpy(pixels)
 
 
-def square(picture: Picture, size: int) -> Picture:
-    """Resize the shorter side to ``size`` (bicubic, antialiased) and crop the centre.
+def square(picture: Picture, size: int, fit: str = "crop") -> Picture:
+    """Fit an image into a square of side ``size`` (bicubic, antialiased), in one of ``FITS``.
 
-    An array becomes ``[S, S, C]`` float32.
+    An array becomes ``[S, S, C]`` float32; its border has its own mean.
     """
+    is_picture = isinstance(picture, Image.Image)
     if isinstance(picture, Image.Image):
-        return ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC)
-    kind = ImageKind(picture.shape[-1], picture.dtype.name, picture=False)
-    crop = centre_crop(size, kind, interpolation="bicubic", crop_pct=1.0)
+        if fit == "crop":
+            return ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC)
+        kind, mean = PICTURES, MEAN
+    else:
+        kind = ImageKind(picture.shape[-1], picture.dtype.name, picture=False)
+        mean = tuple((picture.mean(axis=(0, 1), dtype=np.float64) / kind.scale).tolist())
+    crop = centre_crop(
+        size, kind, interpolation="bicubic", crop_pct=1.0, crop_mode=FITS[fit], mean=mean
+    )
     array: Array = crop(picture).permute(1, 2, 0).numpy()
-    return array
+    return Image.fromarray(array) if is_picture else array
+
+
+@dataclass(frozen=True)
+class Squared:
+    """Makes whole images square before they are augmented, of at most twice ``image_size``.
+
+    A picture is padded or squashed as it is, an array as a tensor ``[C, H, W]``. One whose shorter
+    side is longer than that keeps it.
+    """
+
+    image_size: int  # pixels per side of the network's images
+    crop_mode: str  # ``BORDER`` or ``SQUASH``
+    fill: Statistics  # of a border, in the numbers of the image
+    interpolation: str
+
+    def __call__(self, image: Image.Image | Tensor) -> Image.Image | Tensor:
+        """The square image."""
+        if isinstance(image, Image.Image):
+            side = self._side(image.size)
+            resized = partial(resized_sides, side=side, crop_mode=self.crop_mode)
+            filter = Image.Resampling[self.interpolation.upper()]
+            picture = _resize_picture(image, resized=resized, filter=filter)
+            colour = tuple(round(value) for value in self.fill)
+            whole = Image.new(picture.mode, (side, side), colour)
+            whole.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
+            return whole
+        from torchvision.transforms import InterpolationMode
+
+        side = self._side(image.shape[1:])
+        resized = partial(resized_sides, side=side, crop_mode=self.crop_mode)
+        mode = InterpolationMode(self.interpolation)
+        return _centre(_resize_array(image, resized=resized, mode=mode), size=side, fill=self.fill)
+
+    def _side(self, sides: Sequence[int]) -> int:
+        return min(max(sides), max(min(sides), 2 * self.image_size))
 
 
 def crop_long(picture: Picture) -> Picture:

@@ -17,14 +17,15 @@ from typing import IO, NamedTuple, cast
 
 import numpy as np
 
-from asvit.core.files import IMAGE_ENDINGS, expanded
+from asvit.core.files import expanded
 from asvit.data.base import Extent, LabelledImages, naming
 from asvit.data.copies import read_extent
-from asvit.data.decoding import check_open, kind_of_images, read_open
+from asvit.data.decoding import ENDINGS, check_open, kind_of_images, read_open
+from asvit.data.folders import SYSTEM
 from asvit.data.kinds import ImageKind, Picture
-from asvit.data.texts import Texts, composed
+from asvit.data.texts import Texts, check_apart, composed
 from proxies.messages import first_line
-from proxies.text import shown
+from proxies.text import one_line, shown
 
 SHARDS = "wds:"
 
@@ -67,6 +68,7 @@ class ShardedDataset(LabelledImages):
         self._extents = np.array([(image.begin, image.size) for image in images])
         self._shard = np.repeat(np.arange(len(self._shards)), counts)
         classes = sorted(set(labels), key=_place)
+        check_apart(classes, one_line(pattern))
         places = {label: place for place, label in enumerate(classes)}
         super().__init__(
             f"shards {Path(pattern).name}, {len(labels)} images, {len(classes)} classes",
@@ -85,7 +87,7 @@ class ShardedDataset(LabelledImages):
     def picture(self, index: int) -> Picture:
         """Read image ``index``; a ValueError names one that cannot be read."""
         with naming(f"image {self.name(index)!r}"):
-            return read_open(self._opened(index), self.kind)
+            return read_open(self._opened(index), self.kind, self.ground)
 
     def check(self, index: int) -> None:
         """Read the header of image ``index``."""
@@ -144,15 +146,17 @@ def _samples(shard: Path) -> Iterator[tuple[_Member, str]]:
     """The images of an archive with their classes."""
     images, labels, others = dict[str, _Member](), dict[str, _Member](), dict[str, _Member]()
     for member in _members(shard):
+        if any(part.startswith(SYSTEM) for part in member.name.split("/") if part.strip(".")):
+            continue
         folder, _, name = member.name.rpartition("/")
         key, _, ending = name.partition(".")
         place = f"{folder}/{key}"
-        if f".{ending.lower()}" in IMAGE_ENDINGS:
+        if f".{ending.lower()}" in ENDINGS:
             files = images
         elif ending == _LABEL:
             files = labels
         else:
-            if f".{ending.lower().rpartition('.')[2]}" in IMAGE_ENDINGS:
+            if f".{ending.lower().rpartition('.')[2]}" in ENDINGS:
                 others[place] = member
             continue
         if place in files:
@@ -164,7 +168,7 @@ def _samples(shard: Path) -> Iterator[tuple[_Member, str]]:
     for key in labels.keys() - images.keys():
         raise ValueError(
             f"{shard} has {shown(labels[key].name)} without an image beside it, which has the "
-            f"name up to the first dot and an ending of {', '.join(IMAGE_ENDINGS)}"
+            "name up to the first dot and the ending of an image"
         )
     for key in others.keys() - images.keys():  # of other samples such an image is a further file
         raise ValueError(
@@ -182,6 +186,11 @@ def _samples(shard: Path) -> Iterator[tuple[_Member, str]]:
             raise ValueError(
                 f"{shard} has a class in {shown(labels[key].name)} that is not UTF-8; write it so"
             ) from error
+        if any(ord(character) < ord(" ") for character in label):
+            raise ValueError(
+                f"{shard} has a class in {shown(labels[key].name)} that is no text "
+                f"({shown(content)}); write numbers in digits"
+            )
         if not label:
             raise ValueError(
                 f"{shard} has no class in {shown(labels[key].name)}; write one into it"
@@ -207,7 +216,7 @@ def _members(shard: Path) -> list[_Member]:
             member = _Member(entry.name, entry.offset_data, entry.size)
         elif entry.islnk() and entry.linkname in files:
             member = files[entry.linkname]._replace(name=entry.name)
-        elif entry.name.endswith((*IMAGE_ENDINGS, f".{_LABEL}")) and not entry.isdir():
+        elif entry.name.endswith((*ENDINGS, f".{_LABEL}")) and not entry.isdir():
             raise ValueError(
                 f"{shard} has {shown(entry.name)} as a link or a sparse file; store its content"
             )

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from asvit.core.files import expanded, split_reading
+from asvit.core.preparing_settings import AUTO
 from asvit.core.threads import in_order, or_reason
 from asvit.data.base import LabelledImages, Progress, balanced_choice
 from asvit.data.files import FolderDataset
@@ -24,6 +25,7 @@ from asvit.data.preparation import square
 from asvit.data.shards import SHARDS, ShardedDataset
 from asvit.data.statistics import standardised
 from asvit.data.store import cache_folder
+from asvit.data.survey import SAMPLE, chosen_ground
 from asvit.data.tables import ListedDataset, is_table
 from proxies.messages import nearest
 
@@ -83,6 +85,13 @@ class Images:
         """SHA-256 of the pixels, in hexadecimal."""
         return hashlib.sha256(self.pixels.contiguous().numpy().data).hexdigest()
 
+    @cached_property
+    def groups(self) -> NDArray[np.int64]:
+        """A number for each image, equal for equal pixels."""
+        rows = self.pixels.flatten(1).contiguous().numpy()
+        digests = [hashlib.blake2b(row.data).hexdigest() for row in rows]
+        return np.unique(digests, return_inverse=True)[1]
+
 
 def load_images(
     spec: str,
@@ -90,6 +99,8 @@ def load_images(
     count: int,
     image_size: int,
     seed: int,
+    fit: str = "crop",
+    ground: str = AUTO,
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> Images:
@@ -97,14 +108,17 @@ def load_images(
 
     The choice is random by ``seed`` and balanced over the classes; a smaller ``count`` gives a
     prefix of a larger one. Pictures are resized on the shorter side (bicubic) and cropped to the
-    central square. Images that are no RGB pictures are normalised by mean and deviation of each
-    channel over those that are loaded.
+    central square, unless ``fit`` says otherwise. Images that are no RGB pictures are normalised
+    by mean and deviation of each channel over those that are loaded.
 
     Args:
         spec: One of the forms of ``list_sources``.
         count: Number of images.
         image_size: Pixels per side.
         seed: Seed of the choice, and of the endless set of fractals or noise.
+        fit: How oblong images become square: ``"crop"``, ``"pad"`` or ``"squash"``.
+        ground: What transparent pictures are laid over; by default that on which those of the
+            choice stand out.
         cache: Where generated images are cached; by default the user's cache folder.
         progress: Called with the number of images that are ready, and ``count``.
     """
@@ -130,7 +144,11 @@ def load_images(
         indices, pictures = np.arange(count), dataset.load(count, progress=progress)
     else:
         dataset = open_dataset(spec)
-        indices, pictures = _balanced_pictures(dataset, count, image_size, seed, progress)
+        chosen = chosen_ground(dataset, ground, seed=seed, most=min(count, SAMPLE))
+        if chosen:
+            dataset = dataset.on(chosen)
+            dataset.source += f"; transparent ones over {chosen}"
+        indices, pictures = _balanced_pictures(dataset, count, image_size, seed, fit, progress)
     pixels, own = torch.from_numpy(pictures).permute(0, 3, 1, 2), not dataset.kind.picture
     if own:
         pixels = standardised(pixels, pixels, dataset.source)
@@ -206,7 +224,12 @@ def _noise(count: int, size: int, seed: int) -> Images:
 
 
 def _balanced_pictures(
-    dataset: LabelledImages, count: int, size: int, seed: int, progress: Progress | None
+    dataset: LabelledImages,
+    count: int,
+    size: int,
+    seed: int,
+    fit: str,
+    progress: Progress | None,
 ) -> tuple[NDArray[np.int64], Array]:
     """A balanced random choice of images, and their pixels ``[count, S, S, C]``."""
     if len(dataset) < count:
@@ -219,7 +242,7 @@ def _balanced_pictures(
     bad = list[tuple[str, str]]()
 
     def read(index: int) -> Array:
-        return np.asarray(square(dataset.picture(index), size))
+        return np.asarray(square(dataset.picture(index), size, fit))
 
     for row, pixels in enumerate(in_order(or_reason(read), indices.tolist())):
         if isinstance(pixels, str):

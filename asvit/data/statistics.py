@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -14,12 +14,13 @@ from torch import Tensor
 from asvit.core.threads import in_order, or_reason
 from asvit.data.base import LabelledImages, Progress, balanced_choice
 from asvit.data.headers import refuse_unreadable
-from asvit.data.kinds import MEAN, STD, Statistics
+from asvit.data.kinds import GREY, MEAN, STD, ImageKind, Statistics
 from proxies.text import listed
 
 _log = logging.getLogger(__name__)
 
 _MOST: Final = 10_000  # images that are read for it
+_FLAT: Final = 8  # levels of 256 that pixels of a picture of nearly one colour are apart at most
 _HUGE: Final = 1e30  # of a mean or deviation; missing data may be -3.4e38
 
 
@@ -32,7 +33,7 @@ class Normalisation:
 
 
 class _Moments(NamedTuple):
-    """Mean and variance of each channel of an image, float64 ``[C]``; whether all are constant."""
+    """Mean and variance of each channel of an image, float64 ``[C]``; whether all are flat."""
 
     mean: NDArray[np.float64]
     variance: NDArray[np.float64]
@@ -85,12 +86,7 @@ def channel_statistics(
             progress(done, total)
     if not count or not skip_bad:
         refuse_unreadable(bad, total, advice)
-    if flat:
-        _log.warning(
-            "%d image(s) have the same value at every pixel, and tell nothing: %s",
-            len(flat),
-            listed(flat),
-        )
+    warn_of_flat(flat, len(own))
     std = _checked(mean, np.sqrt(squares / count), images.source)
     scale = images.kind.scale
     return Normalisation(tuple((mean / scale).tolist()), tuple((std / scale).tolist()))
@@ -110,11 +106,30 @@ def _each(
 
     def read(index: int) -> _Moments:
         array = np.asarray(images.picture(index), np.float64)
-        flat = bool((array == array[0, 0]).all())
+        flat = is_flat(array, images.kind)
         return _Moments(array.mean(axis=(0, 1)), array.var(axis=(0, 1)), flat)
 
     for index, moments in zip(indices, in_order(or_reason(read), indices), strict=True):
         yield images, index, moments
+
+
+def is_flat(pixels: NDArray[Any], kind: ImageKind) -> bool:
+    """Whether an image ``[H, W, C]`` of a kind has the same value at every pixel.
+
+    Of pictures it is nearly the same; the numbers of others may be of any size.
+    """
+    most = _FLAT if kind.picture or kind.reading == GREY else 0
+    apart = pixels.max(axis=(0, 1)).astype(np.float64) - pixels.min(axis=(0, 1))
+    return bool((apart <= most).all())
+
+
+def warn_of_flat(names: Sequence[str], total: int) -> None:
+    """Warn of images that are flat, of so many that were read."""
+    if names:
+        _log.warning(
+            "%d of %d image(s) have nearly the same value at every pixel, and tell nothing: %s",
+            *(len(names), total, listed(names)),
+        )
 
 
 def standardised(pixels: Tensor, of: Tensor, source: str) -> Tensor:

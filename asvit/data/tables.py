@@ -11,9 +11,10 @@ from urllib.parse import quote, unquote
 import numpy as np
 
 from asvit.data.copies import file_digest
-from asvit.data.files import PARTS, TRAIN, ImageFiles
+from asvit.data.files import ImageFiles
 from asvit.data.kinds import Picture
-from asvit.data.texts import Texts, composed
+from asvit.data.layouts import PARTS, TRAIN
+from asvit.data.texts import Texts, check_apart, composed
 from proxies.messages import first_line
 from proxies.tables import csv_text, read_cells
 from proxies.text import shown
@@ -153,13 +154,7 @@ def _read_list(table: Path) -> tuple[Path, list[ListedImage]]:
                 raise ValueError(f"{shown(name)} has no class; name it, or leave the row out")
             size, digest = int(row.get("bytes") or 0), row.get("sha256", "").lower()
             images.append(ListedImage(name, label, part, size, digest))
-        labels = {image.label for image in images}
-        for label in sorted(labels):
-            if label.strip() != label and label.strip() in labels:
-                raise ValueError(
-                    f"its classes {shown(label.strip())} and {shown(label)} differ in spaces "
-                    "alone; remove these"
-                )
+        check_apart(sorted({image.label for image in images}), "it")
         # A spreadsheet may have filled the line up with empty cells; a folder's commas are quoted.
         root = unquote(first[len(_ROOT) :].rstrip("\r\n,"), errors="surrogateescape")
         return table.parent / root, images

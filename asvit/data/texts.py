@@ -1,10 +1,15 @@
 """Texts: one form of Unicode for names, and many in one buffer that processes share."""
 
+import re
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from unicodedata import normalize
 
 import numpy as np
+
+from proxies.text import shown
+
+_NUMBER = re.compile(r"0*([0-9]+)(?:\.0+)?")  # whole, also as tables of floats have it
 
 
 def composed(name: str) -> str:
@@ -13,6 +18,34 @@ def composed(name: str) -> str:
     macOS may store an accent as a character of its own (NFD).
     """
     return normalize("NFC", name)
+
+
+def nearly_equal(names: Iterable[str]) -> tuple[str, str] | None:
+    """Two names that differ in capitals, spaces or the form of a number alone; None if none do.
+
+    Letters alone, as of handwriting, may be capitals beside others.
+
+    Example:
+        >>> nearly_equal(["ant", "bee", "Ant"]), nearly_equal(["7", "7.0"]), nearly_equal("aA")
+        (('ant', 'Ant'), ('7', '7.0'), None)
+    """
+    seen = dict[str, str]()
+    for name in names:
+        words = " ".join(name.split())
+        number = _NUMBER.fullmatch(words)
+        form = number[1] if number else words if len(words) == 1 else words.casefold()
+        if seen.setdefault(form, name) != name:
+            return seen[form], name
+    return None
+
+
+def check_apart(names: Iterable[str], where: object) -> None:
+    """Raise a ValueError for classes that are probably one, as :func:`nearly_equal` tells."""
+    if (pair := nearly_equal(names)) is not None:
+        raise ValueError(
+            f"{where} has the classes {shown(pair[0])} and {shown(pair[1])}, which differ in "
+            "capitals, spaces or the form of a number alone; write them alike, or rename one"
+        )
 
 
 class Texts(Sequence[str]):

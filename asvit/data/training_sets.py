@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,18 +20,10 @@ from asvit.data.base import (
     sets_digest,
 )
 from asvit.data.copies import copies_in_words, distinct, divide_apart, equal_files, twins
-from asvit.data.files import (
-    TEST,
-    TRAIN,
-    TRAINING_FOLDERS,
-    VALIDATION,
-    FolderDataset,
-    ImageFiles,
-    list_folder,
-    split_folders,
-)
+from asvit.data.files import FolderDataset, ImageFiles
 from asvit.data.fractals import FractalDataset
 from asvit.data.kinds import GREY, PICTURES, ImageKind, the_same
+from asvit.data.layouts import TEST, TRAIN, VALIDATION, read_layout
 from asvit.data.libraries import open_hub_parts, open_torchvision_test
 from asvit.data.shards import SHARDS, ShardedDataset
 from asvit.data.sources import DOWNLOAD, are_fractals, fractal_classes, open_dataset
@@ -65,6 +57,10 @@ class TrainingSets:
     def kind(self) -> ImageKind:
         """The kind of all images."""
         return self.train.kind
+
+    def on(self, ground: str) -> "TrainingSets":
+        """The same sets, their transparent pictures laid over a ground, one of ``GROUNDS``."""
+        return replace(self, train=self.train.on(ground), validation=self.validation.on(ground))
 
 
 def open_training_sets(
@@ -131,7 +127,10 @@ def open_training_sets(
         _check_classes(train, classes)
         parts = (train, stored) if stored is not None else None
         train, other = parts or _divided(train, held_out, seed, progress, quiet=quiet)
-        _check_same_classes(train, other)
+        _check_classes_known(train, other)
+        if (missing := sorted(set(train.classes) - set(other.classes))) and not quiet:
+            names = listed(map(repr, missing))
+            _log.warning("no image to validate on has the class %s: %s", names, other.source)
         other = numbered_as(other, train.classes)
         train = _balanced(train, train_images, seed, _TRAINED)
         other = _balanced(more := other, validation_images, seed, _VALIDATED)
@@ -181,8 +180,10 @@ def open_test_part(spec: str, reading: str = "") -> LabelledImages:
     if is_table(path):
         others = (part for part in (TEST, VALIDATION) if has_part(path, part))
         return ListedDataset(path, next(others, TRAIN), reading=reading)
-    splits = _part_folders(path)
-    return FolderDataset(path / splits[-1] if splits else path, reading=reading)
+    layout = read_layout(path)
+    layout.warn_of_unlabelled()
+    folder = layout.parts[-1] if layout.parts else layout.folder
+    return FolderDataset(folder, reading=reading, partial=True)
 
 
 class PartedPictures(ImageFiles):
@@ -195,19 +196,24 @@ class PartedPictures(ImageFiles):
     parts: NDArray[np.object_] | None = None  # "train", "validation" or "test" of each
 
     def __init__(self, root: Path, *, reading: str = "") -> None:
-        named: dict[str, FolderDataset] = {}
-        if splits := split_folders(root):
-            named = {name: FolderDataset(root / name) for name in (*splits[:2], splits[-1])}
-        folders = [*named.values()] or [FolderDataset(root)]
+        layout = read_layout(root)
+        if len(layout.parts) == 1 or (layout.parts and layout.train is None):
+            raise ValueError(layout.in_two())
+        layout.warn_of_unlabelled()
+        places = [layout.folder]
+        if layout.parts:
+            places = [*dict.fromkeys((*layout.parts[:2], layout.parts[-1]))]
+            parts = [TRAIN] + [VALIDATION] * (len(places) - 2) + [TEST]
+        folders = [FolderDataset(path, partial=at > 0) for at, path in enumerate(places)]
         for folder in folders[1:]:
-            _check_same_classes(folders[0], folder)
-        if named:
-            parts = [TRAIN] + [VALIDATION] * (len(named) - 2) + [TEST]
+            _check_classes_known(folders[0], folder)
+            numbered_as(folder, folders[0].classes)
+        if layout.parts:
             each = [len(folder) for folder in folders]
             self.parts = np.repeat(np.array(parts, dtype=object), each)
         names = (
-            "/".join([*before, folder.name(index)])
-            for before, folder in zip([[name] for name in named] or [[]], folders, strict=True)
+            "/".join([*folder.root.relative_to(root).parts, folder.name(index)])
+            for folder in folders
             for index in range(len(folder))
         )
         super().__init__(
@@ -292,33 +298,27 @@ def _parts(spec: str, validation: str | None) -> _Pair:
         if name.startswith(SHARDS):
             other = ShardedDataset(name.removeprefix(SHARDS), reading=own or reading)
         else:
-            place = expanded(name)
-            splits = split_folders(place)
-            other = FolderDataset(place / splits[1] if splits else place, reading=own or reading)
+            layout = read_layout(expanded(name))
+            place = layout.others[0] if layout.others else layout.folder
+            other = FolderDataset(place, reading=own or reading, partial=True)
     return train, other
 
 
 def _folders(folder: Path, *, alone: bool, reading: str) -> _Pair:
-    """A folder of classes, or of training and validation parts."""
-    splits = _part_folders(folder)
-    if alone or not splits:
-        return FolderDataset(folder / splits[0] if splits else folder, reading=reading), None
-    if len(splits) == 1:
-        raise ValueError(
-            f"{str(folder)!r} holds {splits[0]!r} alone; add 'val', or give "
-            f"{str(folder / splits[0])!r} to divide it"
-        )
-    first, second = (FolderDataset(folder / name, reading=reading) for name in splits[:2])
-    return first, second
+    """A folder of classes, or of training and validation parts.
 
-
-def _part_folders(folder: Path) -> list[str]:
-    """As :func:`split_folders`, and a folder to train on that stands alone."""
-    inner = list_folder(folder)[1] if folder.is_dir() else []
-    # Beside other folders than these, "train" is the name of a class.
-    if len(inner) == 1 and inner[0].lower() in TRAINING_FOLDERS:
-        return inner if list_folder(folder / inner[0])[1] else []
-    return split_folders(folder, inner)
+    ``alone`` are those to train on where others to validate on are given.
+    """
+    layout = read_layout(folder)
+    if not layout.parts:
+        return FolderDataset(layout.folder, reading=reading), None
+    if layout.train is None or not (alone or layout.others):
+        raise ValueError(layout.in_two())
+    layout.warn_of_unlabelled()
+    train = FolderDataset(layout.train, reading=reading)
+    if alone:
+        return train, None
+    return train, FolderDataset(layout.others[0], reading=reading, partial=True)
 
 
 def _divided(
@@ -406,18 +406,17 @@ def _check_classes(images: LabelledImages, wanted: int | None) -> None:
         )
 
 
-def _check_same_classes(train: LabelledImages, other: LabelledImages) -> None:
-    """Check that both parts have the same classes, in any order."""
-    for here, there in ((train, other), (other, train)):
-        if missing := sorted(set(here.classes) - set(there.classes)):
-            raise ValueError(
-                f"class {missing[0]!r} of {here.source} is missing in {there.source};"
-                " both parts need the same classes, or give the one to train on alone"
-            )
+def _check_classes_known(train: LabelledImages, other: LabelledImages) -> None:
+    """Check that a part to validate or test on has no other classes than the one to train on."""
+    if unknown := sorted(set(other.classes) - set(train.classes)):
+        raise ValueError(
+            f"class {unknown[0]!r} of {other.source} is missing in {train.source}; rename or "
+            "remove it, or give the part to train on alone"
+        )
 
 
 def numbered_as(images: LabelledImages, classes: tuple[str, ...]) -> LabelledImages:
-    """The images with labels by the order of ``classes``, which are theirs.
+    """The images with labels by the order of ``classes``, which theirs are among.
 
     Folders are in the order of their names, where "10" is before "2"; archives and libraries have
     orders of their own.

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from asvit.designs import fractals
-from asvit.designs.pretrained import HUB
 from asvit.designs.recipe import VALIDATION_SHARE, balance_of, recipe_of
-from asvit.designs.settings import DesignSettings
+from asvit.designs.settings import HUB, DesignSettings
 from asvit.designs.stages import FINALISTS, PRETRAINED, Entrant, StageResults
 from asvit.spaces import load_space
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from asvit.core.continuing import ELSEWHERE
 from asvit.core.files import expanded, read_text, split_reading, write_text
+from asvit.core.preparing_settings import BLACK
 from asvit.core.progress import Tell, ignore, image_progress
 from asvit.core.threads import in_order
 from asvit.data.base import LabelledImages
@@ -28,10 +29,12 @@ from asvit.data.copies import (
     sets_of_equal,
     some_of,
 )
-from asvit.data.files import TEST, TRAIN, VALIDATION
 from asvit.data.fractals import FractalDataset
-from asvit.data.kinds import GREY, size_of
+from asvit.data.kinds import GREY
+from asvit.data.layouts import TEST, TRAIN, VALIDATION
+from asvit.data.preparation import SQUASH, Preparation
 from asvit.data.sources import are_fractals, fractal_classes, open_dataset
+from asvit.data.survey import Look, Survey
 from asvit.data.tables import (
     ListedDataset,
     ListedImage,
@@ -56,6 +59,8 @@ _FRACTALS, _FRACTAL_SIDE = 60, 64  # generated pictures of a class, and their pi
 #: Of generated pictures. Weights of fractals are of the set of the design's seed: with an equal
 #: one, they would be of the classes and even of the test pictures.
 _FRACTAL_SEED = 2**31 - 1
+_LOOK = 64  # pixels per side of a small copy, to see whether a picture has one colour
+_FITTED = {"pad": "padded with the mean colour", "squash": "squashed"}
 _SAMPLE = 32  # pictures whose size is looked at before all of them are read
 
 
@@ -63,7 +68,7 @@ class _ReadPicture(NamedTuple):
     """A picture that can be read."""
 
     place: int  # in the set
-    side: int  # the shorter one, in pixels
+    look: Look
     size: int  # bytes of its file
     digest: str  # SHA-256 of its file
 
@@ -86,8 +91,14 @@ class PictureList:
 
     def make(self, tell: Tell) -> PictureFacts:
         """Read every picture, set some of each class aside, and write the list."""
-        content, facts = self._listed(tell)
+        content, facts, shown = self._listed(tell)
         self._write(content)
+        if facts.ground:
+            logger.warning("%s", shown.transparent_in_words(facts.ground))
+        if facts.fit != "crop":
+            words = _FITTED[facts.fit]
+            logger.warning("%s: networks see them whole, %s", shown.hidden_in_words, words)
+        shown.warn_of_flat(facts.ground or BLACK)
         return facts
 
     @property
@@ -147,7 +158,7 @@ class PictureList:
         Where it or the pictures may have ``moved``, the line that names their folder is mended.
         """
         if not self.path.exists():
-            content, facts = self._listed(ignore)
+            content, facts, _ = self._listed(ignore)
             if facts.digest != digest:
                 raise ValueError(
                     f"{self.path} is missing, and the pictures in {self._source} give another "
@@ -168,8 +179,8 @@ class PictureList:
         """Write the list below the line that names the folder of pictures."""
         write_text(self.path, root_line(self.path, expanded(self._source)) + content)
 
-    def _listed(self, tell: Tell) -> tuple[str, PictureFacts]:
-        """The list without its first line, and facts on the pictures."""
+    def _listed(self, tell: Tell) -> tuple[str, PictureFacts, Survey]:
+        """The list without its first line, facts, and what those to train on show."""
         images = PartedPictures(expanded(self._source).resolve(), reading=self._reading)
         check_enough(images)  # before all of them are read
         files, unreadable = self._read(images, tell)
@@ -197,26 +208,32 @@ class PictureList:
             for place in sorted(part)
         )
         count = Counter(part.values())
-        return content, PictureFacts(
+        trained = (place for place, name in part.items() if name != TEST)
+        shown = Survey({names[place]: files[place].look for place in trained})
+        facts = PictureFacts(
             digest=_digest(content),
             classes=images.classes,
             train=len(part) - count[TEST],
             validation=count[VALIDATION],
             test=count[TEST],
             sizes=_sizes(labels[[place for place in part if part[place] != TEST]]),
-            side=int(statistics.median(file.side for file in files)),
+            side=_side([file.look for file in files], shown.fit),
+            fit=shown.fit,
+            ground=shown.ground,
             channels=images.kind.channels,
             pixels=images.kind.stored,
             unreadable=unreadable,
             equal=[[names[place] for place in group] for group in sets_of_equal(groups)],
         )
+        return content, facts, shown
 
     def _read(
         self, images: PartedPictures, tell: Tell
     ) -> tuple[Sequence[_ReadPicture], Mapping[str, str]]:
         """The pictures that can be read; and the names of the others, with what is wrong."""
         pictures, unreadable = list[_ReadPicture](), dict[str, str]()
-        progress = image_progress(tell)
+        progress, whole, kind = image_progress(tell), images.on(None), images.kind
+        small = Preparation(_LOOK, kind, crop_pct=1.0, crop_mode=SQUASH).crop
 
         def read(index: int) -> _ReadPicture | str:
             try:
@@ -224,8 +241,8 @@ class PictureList:
             except UnicodeEncodeError:
                 return "its name is not UTF-8; rename it"
             try:
-                path, side = images.path(index), min(size_of(images.picture(index)))
-                return _ReadPicture(index, side, *size_and_digest(path, self._seen))
+                look = Look.at(whole.picture(index), small if kind.picture else None)
+                return _ReadPicture(index, look, *size_and_digest(images.path(index), self._seen))
             except (ValueError, OSError) as error:
                 why = str(error.__cause__ or error).replace(f"{images.root}{os.sep}", "")
                 return one_line(why)
@@ -270,10 +287,11 @@ def sampled_facts(images: LabelledImages, *, side: int) -> PictureFacts:
 
     ``side`` stands for theirs where none of these can be read.
     """
-    sides = list[int]()
+    looks = dict[str, Look]()
     for index in range(0, len(images), -(-len(images) // _SAMPLE)):
         with suppress(ValueError):  # the whole list names those that cannot be read
-            sides.append(min(size_of(images.picture(index))))
+            looks[images.name(index)] = Look.at(images.picture(index))
+    fit = Survey(looks).fit
     parts = images.parts if isinstance(images, PartedPictures) else None
     labels, share = images.labels, 1 - TEST_SHARE
     if parts is not None:
@@ -283,7 +301,8 @@ def sampled_facts(images: LabelledImages, *, side: int) -> PictureFacts:
         train=round(share * len(labels)),
         validation=0 if parts is None else int((parts == VALIDATION).sum()),
         sizes=[round(share * size) for size in _sizes(labels)],
-        side=int(statistics.median(sides or [side])),
+        side=_side([*looks.values()] or [Look(side, side)], fit),
+        fit=fit,
         channels=images.kind.channels,
     )
 
@@ -298,6 +317,12 @@ def check_enough(images: LabelledImages) -> None:
 def in_words(pictures: Mapping[str, str]) -> str:
     """A few pictures with what is wrong with each."""
     return some_of([f"{name} ({why})" for name, why in pictures.items()])
+
+
+def _side(looks: Sequence[Look], fit: str) -> int:
+    """The median side that networks see of pictures, in pixels."""
+    seen = min if fit == "crop" else max
+    return int(statistics.median(seen(look.width, look.height) for look in looks))
 
 
 def _sizes(labels: NDArray[np.int64]) -> list[int]:

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from asvit.data.kinds import PICTURES
+from asvit.designs.settings import HUB
 from asvit.designs.sizes import Sizes
 from asvit.networks import Network, WeightsFile
 from asvit.spaces import TIMM_FAMILIES, UnionSpace, load_space
 from asvit.spaces.architectures import choice_features, parse
 from asvit.spaces.timm_models import PREFIX, TimmModel
-from asvit.training.pretrained import load_pretrained, load_published, weights_path
+from asvit.training.pretrained import load_pretrained, load_published, named_weights, weights_path
 
-HUB = "hub"  # in place of a file: the weights that timm publishes
 MOST = 2  # of them race
 
 
@@ -25,6 +25,7 @@ class Pretrained:
     architecture: str
     family: str
     source: str  # ``timm:`` and timm's name of the weights, or the file as the user names it
+    named: bool = False  # whether the user names the network, as the file does not
 
     @property
     def published(self) -> bool:
@@ -37,6 +38,8 @@ class Pretrained:
         Raises:
             FileNotFoundError: If they cannot be.
         """
+        if self.named:
+            return named_weights(self.source, self.architecture)
         if not self.published:
             return WeightsFile.read(weights_path(self.source))
         model: Any = load_published(TimmModel.parse(self.source))
@@ -44,13 +47,17 @@ class Pretrained:
         return WeightsFile(network, model.state_dict())
 
 
-def candidates(pretrained: str, space: str) -> Sequence[Pretrained]:
+def candidates(pretrained: str, space: str, architecture: str | None) -> Sequence[Pretrained]:
     """The network of a file, or timm's published ones of the families of a space.
 
     Raises:
-        ValueError: If the file does not say which network it is of, or there are none.
+        ValueError: If the file does not say which network it is of, and no ``architecture`` does,
+            or both do, or there are none.
         FileNotFoundError: If there is no file.
     """
+    if pretrained != HUB and architecture is not None:
+        text = named_weights(pretrained, architecture).network.architecture
+        return [Pretrained(text, choice_features(text)[0], pretrained, named=True)]
     if pretrained != HUB:
         network = WeightsFile.read(weights_path(pretrained)).network
         if network.attention or network.ffn:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from asvit.core.preparing_settings import AUTO
 from asvit.designs.settings import DesignSettings
 from asvit.designs.stages import PictureFacts
 from asvit.training.balance import imbalance
-from asvit.training.recipes import small_batch
 
 #: Of the pictures to train on, by which the last round is decided; unless they have a part for it.
 VALIDATION_SHARE = 0.2
 _BATCH_SIZES = (32, 64)  # images where there are enough pictures
+_LEAST_UPDATES = 8  # of an epoch, where batches are smaller
 _LEARNING_RATE = 6e-3  # of batches of these sizes
 # For weights that timm publishes, which were trained with AdamW; the rate is a share of the usual.
 _TUNING_SHARE, _TUNING_DECAY = 1 / 12, 0.05
@@ -26,7 +27,9 @@ def recipe_for(pictures: int, validation: int = 0) -> Mapping[str, Any]:
     """
     trained = pictures - validation if validation else int((1 - VALIDATION_SHARE) * pictures)
     least, most = _BATCH_SIZES
-    batch = min(max(small_batch(trained), least if trained >= 2 * least else 0), most)
+    batch = least if trained >= 2 * least else 4
+    while batch < most and 2 * batch * _LEAST_UPDATES <= trained:
+        batch *= 2
     return {"batch_size": batch, "learning_rate": _LEARNING_RATE * min(1.0, batch / least)}
 
 
@@ -36,9 +39,14 @@ def recipe_of(pictures: PictureFacts) -> Mapping[str, Any]:
 
 
 def tuning_of(pictures: PictureFacts) -> Mapping[str, Any]:
-    """What differs for weights that timm publishes."""
+    """What differs for weights from elsewhere, as timm publishes them."""
     rate = _TUNING_SHARE * recipe_of(pictures)["learning_rate"]
     return {"optimizer": "adamw", "learning_rate": rate, "weight_decay": _TUNING_DECAY}
+
+
+def preparation_of(pictures: PictureFacts) -> Mapping[str, Any]:
+    """How these pictures are prepared in all trainings."""
+    return {"fit": pictures.fit, "ground": pictures.ground or AUTO}
 
 
 def updates_of_an_epoch(pictures: PictureFacts) -> int:

@@ -12,6 +12,7 @@ from asvit.search.settings import SearchSettings
 from asvit.training.balance_settings import BALANCES, UNEVEN
 from asvit.training.settings import TrainSettings
 
+HUB: Final = "hub"  # in place of a file of weights: those that timm publishes
 CHOSEN: Final = "sampling"  # of the ways to balance uneven classes
 FRACTALS_BELOW: Final = 5_000  # pictures to train on, of which ResNets learn faster after fractals
 
@@ -32,9 +33,7 @@ class DesignSettings(Settings):
     width_multiple: int | None = setting_of(SearchSettings, "width_multiple")
     max_latency: float | None = setting_of(SearchSettings, "max_latency")
     latency_batch: int = setting_of(SearchSettings, "latency_batch")
-    latency_runtime: Literal["eager", "compile", "onnx", "graph"] = setting_of(
-        SearchSettings, "latency_runtime"
-    )
+    latency_runtime: Literal["eager", "onnx"] = setting_of(SearchSettings, "latency_runtime")
     latency_command: str | None = setting_of(SearchSettings, "latency_command")
     hours: float | None = setting(
         None,
@@ -71,6 +70,14 @@ class DesignSettings(Settings):
         metavar="FILE",
         complete="paths",
     )
+    architecture: str | None = setting(
+        None,
+        "Network of a --pretrained file that does not say which it is of, such as timm:NAME.",
+        name="arch",
+        metavar="ARCH",
+        shown="what the file says",
+        complete="architectures",
+    )
     warm_start: Literal["auto", "fractals", "none"] = setting(
         "auto",
         "Train the networks of the last round on generated fractals first: auto does so for a "
@@ -96,5 +103,10 @@ class DesignSettings(Settings):
     def check(self) -> None:
         """Check that there is a teacher with its weights, or none, and one way to take times."""
         check_command(self.latency_command, self.latency_runtime)
+        if self.architecture is not None and self.pretrained in (None, HUB):
+            raise ValueError(
+                f"architecture={self.architecture!r} is that of a file of weights; give it as "
+                "pretrained"
+            )
         if (self.teacher is None) != (self.teacher_weights is None):
             raise ValueError("give a teacher and its weights, or neither")

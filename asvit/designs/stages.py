@@ -23,7 +23,9 @@ class PictureFacts:
     train: int  # pictures to train on, those to validate on among them
     validation: int = 0  # of those, where they have a part for it
     sizes: Sequence[int] = ()  # of each class, to train on; empty where they are not known
-    side: int  # median of their shorter sides in pixels
+    side: int  # median of their shorter sides in pixels; of the longer ones unless cropped
+    fit: str = "crop"  # how they become square, one of ``FITS``
+    ground: str = ""  # what transparent ones are laid over; empty if there are none
     channels: int = 3
     pixels: str = ""  # type of their numbers; empty for 8-bit RGB
     test: int = 0

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 from sklearn.calibration import calibration_curve
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+from sklearn.metrics import precision_recall_fscore_support
 
+from asvit.core.answers import confusions_of
 from asvit.core.estimates import Estimate
 from asvit.evaluation.result import CalibrationRow, ClassRow
 from asvit.statistics.intervals import balanced_accuracy, proportion
@@ -72,7 +73,6 @@ class Scored:
         accuracy = proportion(int(right.sum()), len(right))
         calibration, temperature = self.calibration(), self.temperature()
         known = math.isfinite(temperature)
-        every = np.arange(size)
         values = {
             "pictures": len(labels),
             **_per_cent("accuracy", accuracy),
@@ -86,7 +86,10 @@ class Scored:
             ),
             "per_class": rows,
             "calibration": calibration,
-            "confusion": confusion_matrix(labels, predicted, labels=every).tolist(),
+            "confusion": confusions_of(
+                (self.classes[label], self.classes[taken])
+                for label, taken in zip(labels, predicted, strict=True)
+            ),
         }
         if size > TOP:
             likeliest = np.argsort(-self.logits, axis=1, kind="stable")[:, :TOP]  # ties as argmax

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from asvit.core.answers import Answer, read_answers
+from asvit.core.answers import Answer, Confusion, read_answers
 from asvit.core.codec import Nullable
 from asvit.core.estimates import Interval
 from asvit.core.journal import Journal
 from asvit.core.results import Result
 from asvit.core.run_files import ANSWERS, RESULT
 from asvit.evaluation.settings import EvaluationSettings
+from proxies.text import listed
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,9 @@ class Measures:
     calibrated_error: Nullable  #: expected calibration error at that temperature
     per_class: Sequence[ClassRow]  #: the classes of the pictures
     calibration: Sequence[CalibrationRow]  #: ranges of probability that have pictures
-    #: Pictures by class (row) and by the class they are taken for (column), as ``classes`` has
-    #: them.
-    confusion: Sequence[Sequence[int]]
+    #: Pictures by class and the class they are taken for, the most frequent pairs first: all right
+    #: ones, and of mistakes at most 1,000 pairs.
+    confusion: Sequence[Confusion]
     unreadable: Mapping[str, str]  #: pictures left out, and why
     trained_on: int  #: pictures that the network was trained on, as far as is known
 
@@ -99,7 +100,7 @@ class EvaluationResult(Result, Measures):
         ...     num_classes=2, out="untrained.safetensors", force=True,
         ... )
         >>> tested = asvit.test("pictures", weights="untrained.safetensors")
-        >>> sum(map(sum, tested.confusion)) == tested.pictures
+        >>> sum(pair.images for pair in tested.confusion) == tested.pictures
         True
     """
 
@@ -122,9 +123,9 @@ class EvaluationResult(Result, Measures):
             ValueError: If either file is malformed, or they do not belong together.
         """
         result = super().parse(content, folder)
-        size = len(result.classes)
-        if [len(row) for row in result.confusion] != [size] * size:
-            raise ValueError(f"its confusion matrix is not {size} by {size}")
+        named = {name for pair in result.confusion for name in (pair.label, pair.predicted)}
+        if unknown := named - {*result.classes}:
+            raise ValueError(f"its confusions are of classes that it lacks: {listed(unknown)}")
         answers = read_answers(folder / ANSWERS)
         if len(answers) != result.pictures:
             raise ValueError(

@@ -3,12 +3,15 @@
 from collections.abc import Mapping, Sequence
 from itertools import islice
 
+from asvit.core.answers import Confusion
 from asvit.core.estimates import Estimate
 from asvit.core.summary import Cell, Table
 from asvit.evaluation.result import ClassRow, EvaluationResult
 
 _WORST = 20  # classes of a summary
 _PICTURES = 20  # that were left out, likewise
+_MATRIX = 12  # classes of a matrix
+MOST_PAIRS = 20  # of classes that are confused
 
 
 def worst_classes(classes: Sequence[ClassRow]) -> Table:
@@ -41,11 +44,24 @@ def class_table(classes: Sequence[ClassRow], title: str) -> Table:
 
 
 def confusion_table(result: EvaluationResult) -> Table:
-    """The confusion matrix: a row for each class that pictures are of."""
-    there = {row.label for row in result.per_class}
+    """The confusion matrix, a row for each class of the pictures; of many classes, worst pairs."""
+    if len(result.classes) > _MATRIX:
+        return most_confused(result.confusion)
+    counts = {(pair.label, pair.predicted): pair.images for pair in result.confusion}
     rows: list[list[Cell]] = [
-        [label, *counts]
-        for label, counts in zip(result.classes, result.confusion, strict=True)
-        if label in there
+        [row.label, *(counts.get((row.label, name), 0) for name in result.classes)]
+        for row in result.per_class
     ]
     return Table(["class", *result.classes], rows, "Pictures by the class they are taken for")
+
+
+def most_confused(pairs: Sequence[Confusion]) -> Table:
+    """The pairs of classes that are confused most."""
+    wrong = sorted(
+        (pair for pair in pairs if pair.label != pair.predicted), key=lambda pair: -pair.images
+    )
+    rows: list[list[Cell]] = [
+        [pair.label, pair.predicted, pair.images, pair.share] for pair in wrong[:MOST_PAIRS]
+    ]
+    columns = ["class", "taken for", "images", "of the class (%)"]
+    return Table(columns, rows, "Most confused classes")

@@ -10,8 +10,9 @@ from typing import Any, Final
 
 import timm
 
-from asvit.data.kinds import ImageKind
-from asvit.data.preparation import PREPARATION
+from asvit.core.preparing_settings import BLACK
+from asvit.data.kinds import GREY, ImageKind
+from asvit.data.preparation import BORDER, CENTER, PREPARATION, SQUASH
 from asvit.export.comparison import TOLERANCE, Difference
 from asvit.export.formats import IMAGE, INPUT, WEIGHTS, Format
 from asvit.export.quantisation import Quantisation
@@ -27,7 +28,19 @@ UNKNOWN: Final = "not recorded"
 
 # Facts with a fixed place on the card.
 _PLACED: Final = (
-    *(*PREPARATION, "pixels", "recipe", "epochs", "epoch", "images", "top1", "weights", "tokens"),
+    *(
+        *PREPARATION,
+        "crop_mode",
+        "ground",
+        "pixels",
+        "recipe",
+        "epochs",
+        "epoch",
+        "images",
+        "top1",
+        "weights",
+        "tokens",
+    ),
     *("command", "seconds", "found_by", "asvit", "designed", "train_on_validation"),
 )
 
@@ -50,6 +63,13 @@ _WORDS: Final = {
     "crop_pct": "share of the side that the centre crop keeps",
 }
 
+# What becomes of images that are not square, by the crop mode.
+_OBLONG: Final = {
+    CENTER: "the ends are cut off",
+    BORDER: "padded with the mean colour",
+    SQUASH: "squashed",
+}
+
 # Code that loads a copy, for each format.
 _CODE: Final = {
     "onnx": """\
@@ -65,8 +85,9 @@ import onnxruntime
 from PIL import Image, ImageOps
 
 session = onnxruntime.InferenceSession({place})
-picture = ImageOps.exif_transpose(Image.open("picture.jpg"))  # the right way up
-image = np.array(picture.convert("RGB"))  # of any size; transparent ones as predict.py does it
+# Of any size, the right way up; predict.py has what transparent pictures need.
+picture = ImageOps.exif_transpose(Image.open("picture.jpg"))
+image = np.array(picture.convert("RGB"))
 logits, probabilities = session.run(None, {{{image}: image}})""",
     "onnx, arrays": """\
 import numpy as np
@@ -190,7 +211,7 @@ def model_card(exported: Exported) -> str:
         shape = f"[height, width, {channels}] of any size, as read; the graph does the following"
     parts = {
         "Network": _list(_network(exported)),
-        "Input": _list({"shape": shape, **_words(facts, *PREPARATION)}),
+        "Input": _list({"shape": shape, **_words(facts, *PREPARATION), **_fitting(content)}),
         "Training": _training(exported),
         "How it was found": _section(facts.get("found_by") or {})
         or (_BY_DESIGN if designed else _FROM_TEXT),
@@ -214,6 +235,18 @@ def _pixels(content: WeightsFile) -> str:
         return "RGB in 0 to 1, then normalised"
     unit = "in 0 to 1" if kind.scale > 1 else "as files have them"
     return f"{kind}, {unit}, then normalised by channel"
+
+
+def _fitting(content: WeightsFile) -> dict[str, str]:
+    """What becomes of oblong and of transparent pictures, as far as it is recorded."""
+    facts = content.facts
+    if not any(name in facts for name in PREPARATION):
+        return {}
+    kind = ImageKind.of(facts.get("pixels", ""), content.network.in_chans)
+    oblong = {"oblong images": _OBLONG[facts.get("crop_mode", CENTER)]}
+    if not kind.picture and kind.reading != GREY:
+        return oblong
+    return {**oblong, "transparent pictures": f"laid over {facts.get('ground', BLACK)}"}
 
 
 def _network(exported: Exported) -> dict[str, str | None]:
@@ -255,10 +288,13 @@ def _training(exported: Exported) -> str:
     return _list({**points, **others})
 
 
-def _accuracy(exported: Exported) -> str:
+def _accuracy(exported: Exported) -> str | None:
+    """The accuracy of the training; None where a design tells that of its test instead."""
     facts = exported.content.facts
+    if isinstance(designed := facts.get("designed"), Mapping) and "accuracy" in designed:
+        return None
     if facts.get("train_on_validation"):
-        return "none to tell: it was trained on its images for validation, too"
+        return "not known: it was trained on its images for validation, too"
     top1 = facts.get("top1")
     if not isinstance(top1, int | float):
         return UNKNOWN

@@ -23,6 +23,10 @@ _FILE_OF_WEIGHTS: Final = ".safetensors"
 #: keeps a newer one without an error.
 LEAST_OPSET: Final = 18
 
+#: Name of the JSON text about the network: a metadata entry of an ONNX file, and a file inside a
+#: torch.export program.
+ABOUT: Final = "asvit.json"
+
 INPUT, OUTPUT = "images", "logits"  # of the graph in an ONNX file
 IMAGE, PROBABILITIES = "image", "probabilities"  # of one that prepares pictures, besides
 

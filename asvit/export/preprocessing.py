@@ -23,7 +23,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from asvit.data.preparation import LONGEST, Preparation
+from asvit.data.preparation import BORDER, CENTER, LONGEST, SQUASH, Preparation
 from asvit.export.formats import IMAGE, INPUT, OUTPUT, PROBABILITIES
 from proxies.messages import unknown
 
@@ -101,21 +101,53 @@ class _Operators:
 
 def _resized_crop(ops: _Operators, image: str, how: Preparation) -> str:
     """Pixels ``[channels, side, side]``, uint8 or float32, of ``[height, width, channels]``."""
-    image = _without_ends(ops, image)
+    if how.crop_mode == CENTER:
+        image = _without_ends(ops, image)
     shape = ops.Shape(image)
     height, width = ops.Gather(shape, 0), ops.Gather(shape, 1)
-    shorter = ops.Min(height, width)
     if not how.kind.picture:
         image = ops.Cast(image, to=TensorProto.FLOAT)
     resampled = _resampled_by_integers if how.kind.picture else _resampled
     pixels = ops.Transpose(image, perm=[1, 2, 0])  # the direction to resample is the first one
+    inside = []
     for length in (width, height):
-        scaled = ops.Mul(math.floor(how.image_size / how.crop_pct), length)
-        resized = ops.Div(scaled, length if how.crop_mode == "squash" else shorter)
-        blocks = resampled(ops, pixels, *_band(ops, length, resized, how))
+        resized = _resized(ops, length, (height, width), how)
+        first = _first(ops, resized, how)
+        blocks = resampled(ops, pixels, *_band(ops, length, resized, first, how))
         cropped = ops.Slice(blocks, [0], [how.image_size], [0])
         pixels = ops.Transpose(cropped, perm=[2, 1, 0])
-    return ops.Transpose(pixels, perm=[1, 2, 0])
+        places = ops.Add(first, np.arange(how.image_size))
+        inside.append(ops.And(ops.GreaterOrEqual(places, 0), ops.Less(places, resized)))
+    pixels = ops.Transpose(pixels, perm=[1, 2, 0])
+    if how.crop_mode != BORDER:
+        return pixels
+    columns, rows = inside
+    fill = how.kind.scale * np.array(how.mean).reshape(-1, 1, 1)
+    colour = np.rint(fill).astype(np.uint8) if how.kind.picture else fill.astype(np.float32)
+    within = ops.And(ops.Unsqueeze(rows, [1]), ops.Unsqueeze(columns, [0]))
+    return ops.Where(within, pixels, colour)
+
+
+def _resized(ops: _Operators, length: str, sides: tuple[str, str], how: Preparation) -> str:
+    """One of the sides of a picture after it is resized, as ``resized_sides`` gives them."""
+    side = math.floor(how.image_size / how.crop_pct)
+    if how.crop_mode == SQUASH:
+        return ops.Add(ops.Mul(length, 0), side)
+    if how.crop_mode == CENTER:
+        return ops.Div(ops.Mul(side, length), ops.Min(*sides))
+    longer, own = (ops.Cast(value, to=TensorProto.DOUBLE) for value in (ops.Max(*sides), length))
+    rounded = ops.Round(ops.Div(own, ops.Div(longer, float(side))))  # halves to even numbers
+    return ops.Max(ops.Cast(rounded, to=TensorProto.INT64), 1)
+
+
+def _first(ops: _Operators, resized: str, how: Preparation) -> str:
+    """Place of the first pixel of the crop in the resized picture; negative in a border."""
+    half = ops.Div(ops.Cast(ops.Sub(resized, how.image_size), to=TensorProto.DOUBLE), 2.0)
+    # Python's round, which torchvision crops by, rounds halves to even numbers, too.
+    first = ops.Cast(ops.Round(half), to=TensorProto.INT64)
+    if how.crop_mode != BORDER:
+        return first
+    return ops.Where(ops.Less(half, 0.0), ops.Cast(half, to=TensorProto.INT64), first)
 
 
 def _without_ends(ops: _Operators, image: str) -> str:
@@ -127,8 +159,12 @@ def _without_ends(ops: _Operators, image: str) -> str:
     return ops.Slice(image, first, ops.Add(first, kept), [0, 1])
 
 
-def _band(ops: _Operators, length: str, resized: str, how: Preparation) -> tuple[str, str]:
+def _band(
+    ops: _Operators, length: str, resized: str, first: str, how: Preparation
+) -> tuple[str, str]:
     """Of what the pixels of the crop are made in one direction, in blocks of 16 pixels.
+
+    Those beyond the picture repeat the ones at its edge.
 
     Returns:
         Places ``[blocks, taps]`` in the picture, and weights ``[blocks, 16, taps]`` float64, whose
@@ -137,11 +173,9 @@ def _band(ops: _Operators, length: str, resized: str, how: Preparation) -> tuple
     filtered, reach = _FILTERS[how.interpolation]
     blocks = -(-how.image_size // _BLOCK)
     grid = [blocks, _BLOCK]
-    # Python's round, which torchvision crops by, rounds halves to even numbers, too.
-    spare = ops.Cast(ops.Sub(resized, how.image_size), to=TensorProto.DOUBLE)
-    first = ops.Cast(ops.Round(ops.Div(spare, 2.0)), to=TensorProto.INT64)
     # The last block may be longer than the crop; what is outside the picture is cut off later.
-    places = ops.Min(ops.Add(first, np.arange(blocks * _BLOCK)), ops.Sub(resized, 1))
+    wanted = ops.Add(first, np.arange(blocks * _BLOCK))
+    places = ops.Max(ops.Min(wanted, ops.Sub(resized, 1)), 0)
     exact = partial(ops.Cast, to=TensorProto.DOUBLE)
     scale = ops.Div(exact(length), exact(resized))
     wide = ops.Max(scale, 1.0)

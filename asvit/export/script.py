@@ -4,8 +4,10 @@ from typing import Final
 
 import numpy as np
 
+from asvit.core.preparing_settings import BLACK
 from asvit.data.decoding import FORMATS
 from asvit.data.kinds import FIRST, GREY, LAST, RGB, ImageKind
+from asvit.export.formats import ABOUT
 
 _FRAME: Final = '''\
 """python predict.py MODEL.onnx {WORD}...   classifies {ALL}; needs onnxruntime and Pillow."""
@@ -18,44 +20,76 @@ import onnxruntime
 from PIL import Image{MORE}
 
 formats = ({FORMATS})  # others may start programs
-model = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
-names = json.loads(model.get_modelmeta().custom_metadata_map.get("classes", "null"))
+
+
+def read(path):
+{READ}    return array
+
+
+def in_a_line(error):
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+if len(sys.argv) < 3:
+    print(__doc__, file=sys.stderr)
+    sys.exit(2)
+try:
+    model = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
+    if "probabilities" not in [output.name for output in model.get_outputs()]:
+        raise ValueError("it takes prepared {ALL}; export it --with-preprocessing")
+except Exception as error:
+    print(f"cannot use {{sys.argv[1]}}: {{in_a_line(error)}}", file=sys.stderr)
+    sys.exit(3)
+about = model.get_modelmeta().custom_metadata_map
+names = json.loads(about.get("classes", "null"))
+ground = json.loads(about.get("{ABOUT}", "{{}}")).get("facts", {{}}).get("ground", "{BLACK}")
+bad = 0
 for path in sys.argv[2:]:
-{READ}    (shares,) = model.run(["probabilities"], {{"image": array}})[0]
+    try:
+        ((shares,),) = model.run(["probabilities"], {{"image": read(path)}})
+        if not np.isfinite(shares).all():
+            raise ValueError("its numbers are so large that the model gives NaN or infinity")
+    except Exception as error:
+        print(f"cannot read {{path}}: {{in_a_line(error)}}", file=sys.stderr)
+        bad += 1
+        continue
     known = names or map(str, range(len(shares)))
     print(json.dumps({{"image": path, "probabilities": dict(zip(known, map(float, shares)))}}))
+sys.exit(3 if bad else 0)
 '''
 
 _REFUSED: Final = """\
-sys.exit(f"{path} has more than 8 bits a pixel; this model takes 8")
+raise ValueError("its pixels are not 8-bit numbers; this model takes those")
 """
 _PICTURE: Final = """\
     with open(path, "rb") as file:  # by a name, Pillow turns some TIFF files wrongly
         picture = Image.open(file, formats=formats)
 {OPENED}\
+        picture.load()
         with suppress(Exception):  # damaged EXIF data: the picture stays as it is stored
             ImageOps.exif_transpose(picture, in_place=True)
-        picture.load()
 {LOADED}\
-    if picture.has_transparency_data:  # on black
+    if picture.has_transparency_data:
         picture = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "black"), picture)
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, ground), picture)
     array = np.array({COLOURS}){AXIS}
 """
 # Of 16-bit colours Pillow gives 8 without a word; a page that is a smaller copy says so.
 _OPENED: Final = f"""\
-        if picture.mode[0] in "IF" or ";16" in str(picture.tile):
+        signed = {{*getattr(picture, "tag_v2", {{}}).get(339, ())}} - {{1}}
+        if picture.mode[0] in "IF" or ";16" in str(picture.tile) or signed:
             {_REFUSED}\
         pages = range(picture.n_frames - 1, -1, -1) if picture.format == "TIFF" else ()
         if not all(picture.seek(page) or page < 1 or picture.tag_v2.get(254) for page in pages):
-            sys.exit(f"{{path}} has several pages; this model takes one picture")
+            raise ValueError("it has several pages; this model takes one picture")
 """
 _CUT: Final = """\
     if picture.mode[0] in "IF":
-        deep = np.asarray(picture)
+        deep, clear = np.asarray(picture), picture.info.get("transparency")
         if picture.mode == "F" or (deep >> 16).any():
-            sys.exit(f"{path} has pixels that are no 8 or 16-bit integers; this model takes those")
+            raise ValueError("its pixels are not 8 or 16-bit integers; this model takes those")
         picture = Image.fromarray((deep >> 8).astype(np.uint8))
+        picture.putalpha(Image.fromarray(np.where(deep == clear, 0, 255).astype(np.uint8)))
 """
 _GREY: Final = f"""\
     if picture.mode[0] in "IF":
@@ -80,9 +114,9 @@ _ARRAY: Final = """\
         other = not stored and (image.mode in {COLOURS} or getattr(image, "n_frames", 1) > 1)
         array = np.atleast_3d(np.moveaxis(np.array(image), 0 if first else -1, -1))
     if other or array.shape[2:] != ({CHANNELS},) or {ASSOCIATED}:
-        sys.exit(f"{{path}} is not read as {CHANNELS} channel(s) of numbers; save it as NPY")
+        raise ValueError("it is not read as {CHANNELS} channel(s) of numbers; save it as NPY")
     if array.dtype.name != "{NUMBERS}"{UNLESS} or {UNFIT}:
-        sys.exit(f"{{path}} has numbers that are not {FIT}; this model takes those")
+        raise ValueError("it has numbers that are not {FIT}; this model takes those")
     array = array.astype("{NUMBERS}")
 """
 _COLOURS: Final = '("P", "CMYK", "LAB", "YCbCr")'  # modes, which asvit takes for pictures
@@ -101,7 +135,7 @@ _OF_TYPE: Final = {
 """,
     "uint16": """\
         if getattr(image, "format", "") == "PPM" and image.tile[0][0] != "raw":
-            sys.exit(f"{path} is a PGM file whose numbers Pillow may scale; save it as PNG")
+            raise ValueError("it is a PGM file whose numbers Pillow may scale; save it as PNG")
 """,
 }
 
@@ -142,6 +176,8 @@ def script_for(kind: ImageKind) -> str:
     """
     by_pillow = kind.picture or kind.reading == GREY
     return _FRAME.format(
+        ABOUT=ABOUT,
+        BLACK=BLACK,
         FORMATS=", ".join(f'"{name}"' for name in FORMATS),
         WORD="PICTURE" if by_pillow else "IMAGE",
         ALL="pictures" if by_pillow else "images",

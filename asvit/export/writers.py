@@ -19,7 +19,8 @@ from asvit._version import __version__
 from asvit.core.digests import FIELD, UNKNOWN, sealed, sealed_json
 from asvit.core.files import write_bytes
 from asvit.data.preparation import CROP_MODES, PREPARATION
-from asvit.export.formats import CONFIG, INPUT, OUTPUT, WEIGHTS, Format
+from asvit.export.attention import FourAxes
+from asvit.export.formats import ABOUT, CONFIG, INPUT, OUTPUT, WEIGHTS, Format
 from asvit.models import HALLUCINATED_HOSTS
 from asvit.networks import Network, WeightsFile
 from asvit.spaces.timm_models import PREFIX, TimmModel, timm_config
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
 
     Change = Callable[[onnx.ModelProto], onnx.ModelProto]
 
-#: Name of the JSON text about the network: a metadata entry of an ONNX file, and a file inside a
-#: torch.export program.
-ABOUT: Final = "asvit.json"
 #: Metadata entry with the names of the classes, as a list in JSON.
 CLASSES: Final = "classes"
 
@@ -98,7 +96,8 @@ def trace(
     images = torch.zeros(batch or _TRACED, channels, image_size, image_size)
     shapes = None if batch else ({0: torch.export.Dim("batch")},)
     try:
-        program = torch.export.export(model, (images,), dynamic_shapes=shapes, strict=False)
+        with FourAxes():
+            program = torch.export.export(model, (images,), dynamic_shapes=shapes, strict=False)
     except MemoryError:
         raise
     except FAILURES as error:  # the network may be anybody's

@@ -112,7 +112,7 @@ class ScaleSettings(MeasuringSettings):
         "Images in the pass that a --budget of time is measured with, each of --count-size.",
         at_least=1,
     )
-    latency_runtime: Literal["eager", "compile", "onnx", "graph"] = runtime_setting()
+    latency_runtime: Literal["eager", "onnx"] = runtime_setting()
     latency_command: str | None = command_setting()
 
     def check(self) -> None:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from asvit.models.layers.blocks import check_choice, init_weights
+from asvit.models.blocks import check_choice, init_weights
 
 
 class StagedNetwork(nn.Module):
@@ -164,7 +164,10 @@ class StagedNetwork(nn.Module):
             (rf"{stages}\.{self._blocks_name}\.(\d+)", None),
             (r"^norm", (99999,)),
         ]
-        return {"stem": r"^patch_embed", "blocks": stages if coarse else fine}
+        return {
+            "stem": r"^(?:patch_embed|absolute_pos_embed)",
+            "blocks": stages if coarse else fine,
+        }
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Recompute each block in the backward pass, which saves memory and costs time."""

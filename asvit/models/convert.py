@@ -5,26 +5,26 @@ The published converted networks are in timm's registry.
 
 import copy
 import inspect
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import timm
 from torch import nn
 
 from asvit.models._registration import register_variants
-from asvit.models.attention_replacement import Rules, hallucinate
-from asvit.models.layers.blocks import check_choice, init_by_width, is_linear
-from asvit.models.layers.compact import BranchedMap, CompactMap, compact_width, new_map
-from asvit.models.layers.hallucinated import (
+from asvit.models.blocks import check_choice
+from asvit.models.compact import CompactMap, compact_parts
+from asvit.models.hallucinated import (
     Axis,
     ClassTokenRule,
     HallucinatedHeads,
     HeadRule,
     Maps,
+    Rules,
+    hallucinate,
 )
 from proxies.text import shown
 
-__all__ = ["HALLUCINATED_HOSTS", "convert", "merge"]
+__all__ = ["HALLUCINATED_HOSTS", "convert"]
 
 
 def convert(
@@ -46,11 +46,10 @@ def convert(
     """Replace attention by hallucinated attention, feed-forward parts by compact ones, or both.
 
     Attention is replaced in timm's DeiT and other plain vision transformers, PVTv2 (without linear
-    attention) and Next-ViT, and in As-ViT and PSViT; the second linear map of feed-forward parts
-    is replaced in any network, also where it is in merged factors already. Queries, keys, the
-    convolutions over maps and the replaced maps are newly initialised; everything else keeps its
-    weights. The network must then be trained. With ``branches`` it is in its training form, which
-    :func:`merge` turns into the smaller one for inference.
+    attention) and Next-ViT; the second linear map of feed-forward parts is replaced in any
+    network. Queries, keys, the convolutions over maps and the replaced maps are newly initialised;
+    everything else keeps its weights. The network must then be trained. With ``branches`` it is in
+    its training form, which :func:`merge` turns into the smaller one for inference.
 
     Args:
         model: The network.
@@ -114,20 +113,17 @@ def convert(
     kind = type(model).__name__
     check_choice("factored", factored, ("second", "first"))
     map_settings = {"axis": axis, "class_token": class_token, "bias": map_bias, "maps": maps}
-    by_width = any(getattr(module, "weights_suit_width", False) for module in model.modules())
-    if attention and not hallucinate(model, Rules(heads, kept, map_settings, by_width)):
+    if attention and not hallucinate(model, Rules(heads, kept, map_settings)):
         if _has(model, HallucinatedHeads):
             raise ValueError(f"{kind} has hallucinated attention already; leave out attention")
         raise ValueError(
-            f"{kind} has no attention that can be replaced; "
-            "use a DeiT, PVTv2, Next-ViT, As-ViT or PSViT"
+            f"{kind} has no attention that can be replaced; use a DeiT, PVTv2 or Next-ViT"
         )
     name = "fc2" if factored == "second" else "fc1"
-    if ffn and not _compact(model, name, ratio=ratio, branches=branches, by_width=by_width):
-        if _has(model, BranchedMap):
-            raise ValueError(
-                f"{kind} has compact parts with branches already; leave out ffn, or merge it first"
-            )
+    by_width = any(getattr(module, "weights_suit_width", False) for module in model.modules())
+    if ffn and not compact_parts(model, name, ratio=ratio, branches=branches, by_width=by_width):
+        if _has(model, CompactMap):
+            raise ValueError(f"{kind} has compact parts already; leave out ffn")
         raise ValueError(
             f"{kind} has no feed-forward part with two maps, fc1 to more channels and fc2 back"
         )
@@ -144,82 +140,9 @@ def _check_idle(part: str, **settings: object) -> None:
             )
 
 
-def merge(model: nn.Module, *, inplace: bool = False) -> nn.Module:
-    """Turn a network's training form into that for inference: branches become one map each.
-
-    Outputs in evaluation mode stay equal up to rounding. A network without branches is unchanged.
-
-    Args:
-        model: A network from :func:`convert`, or any that contains converted parts.
-        inplace: Merge ``model`` itself instead of a copy.
-
-    Returns:
-        The merged network, in the mode of ``model``.
-
-    Example:
-        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
-        >>> trained = asvit.convert(network, ffn="compact", branches=2)
-        >>> merged = asvit.merge(trained)
-        >>> proxies.count(merged, 32).params < proxies.count(trained, 32).params
-        True
-    """
-    model = model if inplace else copy.deepcopy(model)
-    if isinstance(model, BranchedMap):
-        return model.merged()
-    for parent in list(model.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, BranchedMap):
-                setattr(parent, name, child.merged())
-    return model
-
-
 def _has(model: nn.Module, kind: type[nn.Module]) -> bool:
     """Whether a network has a module of a kind."""
     return any(isinstance(module, kind) for module in model.modules())
-
-
-def _compact(model: nn.Module, name: str, *, ratio: float, branches: int, by_width: bool) -> int:
-    """Replace the map of that name in every feed-forward part, and return their number.
-
-    A part has a map ``fc1`` from C channels to more, and ``fc2`` back to C. Either may be in two
-    merged factors; if it has the other name, a whole map replaces it.
-    """
-    count = 0
-    for part in list(model.modules()):
-        chains = {key: _chain(getattr(part, key, None)) for key in ("fc1", "fc2")}
-        if not all(chains.values()):
-            continue
-        (inputs, hidden), (read, outputs) = map(_channels, chains.values())
-        if not hidden == read > inputs == outputs:
-            continue
-        width = compact_width(hidden, inputs, ratio)
-        for key, chain in chains.items():
-            images = isinstance(chain[0], nn.Conv2d)
-            if key == name:
-                new: nn.Module = CompactMap(
-                    *_channels(chain), width, branches=branches, images=images
-                )
-            elif len(chain) > 1:
-                new = new_map(*_channels(chain), images=images, bias=True)
-            else:
-                continue
-            if by_width:
-                new.apply(init_by_width)
-            setattr(part, key, new.to(chain[0].weight).train(chain[0].training))
-        count += 1
-    return count
-
-
-def _chain(module: object) -> list[nn.Linear | nn.Conv2d]:
-    """The map, or the two factors of a merged compact one; empty for anything else."""
-    parts = [module.reduce, module.expand] if isinstance(module, CompactMap) else [module]
-    maps = [part for part in parts if is_linear(part)]
-    return maps if len(maps) == len(parts) else []
-
-
-def _channels(chain: Sequence[nn.Linear | nn.Conv2d]) -> tuple[int, int]:
-    """The channels that a chain of maps reads and those that it gives."""
-    return chain[0].weight.shape[1], chain[-1].weight.shape[0]
 
 
 #: Name in timm -> the base model, and the rule for its heads that gives the published savings.

@@ -1,35 +1,172 @@
-"""The PSViT network: three stages of transformer layers that may share attention maps.
+"""The PSViT network: stages of transformer layers that may share attention maps, and pooling.
 
-It is in timm's registry in sizes of our own: the paper gives its sizes in no usable form.
+Its sizes in timm's registry are ours: the paper gives none in a usable form.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import ClassVar, Literal, cast, get_args
+from typing import Any, ClassVar, Final, Literal, cast, get_args
 
 import torch
-from timm.layers import resample_abs_pos_embed, to_2tuple, trunc_normal_
+from timm.layers import DropPath, Mlp, resample_abs_pos_embed, to_2tuple, trunc_normal_
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from asvit.architectures.psvit_path import BASIC, IDENTITY, layers_of, patches_of
 from asvit.models._registration import register_networks
 from asvit.models._staged import StagedNetwork, check_batch, drop_path_rates
-from asvit.models.layers.blocks import check_choice, hidden_width, run_blocks
-from asvit.models.layers.psvit import BasicLayer, SharingPair, TokenPooling1d, TokenPooling2d
+from asvit.models.blocks import (
+    SelfAttention,
+    check_choice,
+    hidden_width,
+    positions_on,
+    run_blocks,
+)
 
 __all__ = ["PRESETS", "PSViT", "Preset", "checkpoint_filter_fn"]
 
 Pooling = Literal["1d", "2d"]
+_EPS: Final = 1e-6  # of the norms, as in DeiT
+
+
+class SharedAttention(nn.Module):
+    """Multi-head attention with the map of another layer: no queries, keys or softmax.
+
+    It saves ``2 * dim**2 + 2 * dim`` parameters over :class:`SelfAttention` and, for N tokens,
+    ``2 * N * dim**2 + N**2 * dim`` multiply-adds. Gradients reach the layer that made the map.
+    """
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.head_dim = dim // heads
+        inner = self.head_dim * heads
+        self.v = nn.Linear(dim, inner)
+        self.proj = nn.Linear(inner, dim)
+
+    def forward(self, x: Tensor, attention: Tensor) -> Tensor:
+        """``[B, N, dim]`` and a map ``[B, heads, N, N]`` to ``[B, N, dim]``."""
+        v = self.v(x).unflatten(2, (self.heads, self.head_dim)).transpose(1, 2)
+        mixed = attention @ v
+        return cast("Tensor", self.proj(mixed.transpose(1, 2).flatten(2)))
+
+
+class _Layer(nn.Module):
+    """Pre-norm transformer layer around an attention of a kind: the base of the layers."""
+
+    _attention: ClassVar[type[SelfAttention] | type[SharedAttention]]
+
+    def __init__(self, dim: int, heads: int, hidden: int, *, drop_path: float = 0.0) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, eps=_EPS)
+        self.attn = self._attention(dim, heads)
+        self.norm2 = nn.LayerNorm(dim, eps=_EPS)
+        self.mlp = Mlp(dim, hidden)
+        self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
+
+    def _add(self, x: Tensor, mixed: Tensor) -> Tensor:
+        """Add the output of the attention, then apply the feed-forward part."""
+        x = x + self.drop_path(mixed)
+        return cast("Tensor", x + self.drop_path(self.mlp(self.norm2(x))))
+
+
+class BasicLayer(_Layer):
+    """An ordinary transformer layer.
+
+    ``12 * N * dim**2 + 2 * N**2 * dim`` multiply-adds for N tokens where ``hidden`` is
+    ``4 * dim``.
+    """
+
+    _attention = SelfAttention
+
+    def forward(self, x: Tensor, *, with_map: bool = False) -> Any:
+        """``[B, N, dim] -> [B, N, dim]``.
+
+        ``with_map``, also the attention map ``[B, heads, N, N]`` after the softmax.
+        """
+        if not with_map:
+            return self._add(x, self.attn(self.norm1(x)))
+        mixed, attention = cast("SelfAttention", self.attn).with_map(self.norm1(x))
+        return self._add(x, mixed), attention
+
+
+class SharingLayer(_Layer):
+    """A layer that uses the attention map of its predecessor.
+
+    ``10 * N * dim**2 + N**2 * dim`` multiply-adds for N tokens where ``hidden`` is ``4 * dim``.
+    """
+
+    _attention = SharedAttention
+
+    def forward(self, x: Tensor, attention: Tensor) -> Tensor:
+        """``[B, N, dim]`` and a map ``[B, heads, N, N]`` to ``[B, N, dim]``."""
+        return self._add(x, self.attn(self.norm1(x), attention))
+
+
+class SharingPair(nn.Module):
+    """Two layers, of which the second uses the attention map of the first.
+
+    Each has its own drop-path probability. Sharing the map after the softmax is our reading.
+    """
+
+    def __init__(
+        self, dim: int, heads: int, hidden: int, *, drop_path: tuple[float, float] = (0.0, 0.0)
+    ) -> None:
+        super().__init__()
+        self.first = BasicLayer(dim, heads, hidden, drop_path=drop_path[0])
+        self.second = SharingLayer(dim, heads, hidden, drop_path=drop_path[1])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, N, dim] -> [B, N, dim]``."""
+        x, attention = self.first(x, with_map=True)
+        return cast("Tensor", self.second(x, attention))
+
+
+class TokenPooling1d(nn.Module):
+    """A linear map widens the tokens of a list; a max-pool then joins neighbours by two.
+
+    The class token, the first, skips the pool. A last token without a neighbour is dropped.
+    """
+
+    def __init__(self, dim: int, out_dim: int) -> None:
+        super().__init__()
+        self.widen = nn.Linear(dim, out_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, 1 + N, dim] -> [B, 1 + N // 2, out_dim]``."""
+        x = self.widen(x)
+        patches = F.max_pool1d(x[:, 1:].transpose(1, 2), 2).transpose(1, 2)
+        return torch.cat([x[:, :1], patches], dim=1)
+
+
+class TokenPooling2d(nn.Module):
+    """A 3 x 3 convolution of stride 2 over the grid widens the tokens and halves each side."""
+
+    def __init__(self, dim: int, out_dim: int) -> None:
+        super().__init__()
+        self.widen = nn.Conv2d(dim, out_dim, 3, stride=2, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, h, w, dim] -> [B, h/2, w/2, out_dim]``, sides rounded up."""
+        x = self.widen(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return x.contiguous()  # linear maps of strided tokens are slow
+
+
+#: Kind of pooling -> its module, and the default side of a patch in pixels.
+_POOLINGS: Final[Mapping[str, tuple[type[TokenPooling1d] | type[TokenPooling2d], int]]] = {
+    "1d": (TokenPooling1d, 16),
+    "2d": (TokenPooling2d, 8),
+}
 
 
 class PSViT(StagedNetwork):
     """Vision transformer whose tokens become fewer and wider from stage to stage.
 
     A stage is a text of cells: ``b`` for a basic layer, ``s`` for two layers of which the second
-    uses the attention map of the first, ``-`` for nothing. The sides of an image must be multiples
-    of the patch; at sizes other than ``img_size`` position embeddings are resampled. Arguments and
-    methods follow timm; other arguments are those of :class:`asvit.models.AsViT`.
+    uses the attention map of the first, ``-`` for nothing. The network ends with the last stage
+    that has layers. The sides of an image must be multiples of the patch; at sizes other than
+    ``img_size`` position embeddings are resampled. Arguments and methods follow timm; other
+    arguments are those of :class:`asvit.models.AsViT`.
 
     A list of tokens is a feature map up to its first pooling only: pooling joins neighbours in the
     list, some of which are in different rows.
@@ -47,16 +184,7 @@ class PSViT(StagedNetwork):
         patch_size: Side of a patch in pixels; by default 16 for a list and 8 for a grid.
         global_pool: Input of the head: ``"token"``, the class token; ``"avg"``, the mean over the
             other tokens; ``""``, all tokens. By default the class token, or the mean without one.
-        class_token: Whether there is a class token; by default for a list. A grid has none.
         mlp_ratio: Hidden width of the feed-forward parts over the width of the stage.
-        conv_kernel: Kernel of the convolution between stages; by default 1 for a list and 3 for a
-            grid.
-        pool_window: Tokens of a list in one max-pool window; a grid has none.
-        pool_stride: Stride of the max-pool along a list, or of the convolution on a grid.
-        pool_class_token: Pool the class token of a list like any other.
-        skip_empty_tail: End the network with the last stage that has layers, so that norm and head
-            have its width. Otherwise tokens are pooled up to the last stage.
-        pos_drop_rate: Dropout after the position embeddings.
 
     Raises:
         ValueError: If no stage has a layer, an argument does not exist, or an image is too small.
@@ -83,81 +211,61 @@ class PSViT(StagedNetwork):
         in_chans: int = 3,
         num_classes: int = 1000,
         global_pool: str | None = None,
-        class_token: bool | None = None,
         mlp_ratio: float = 4.0,
-        conv_kernel: int | None = None,
-        pool_window: int = 2,
-        pool_stride: int = 2,
-        pool_class_token: bool = False,
-        skip_empty_tail: bool = True,
         drop_rate: float = 0.0,
-        pos_drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
     ) -> None:
         check_choice("pooling", pooling, get_args(Pooling))
+        make_pooling, usual_patch = _POOLINGS[pooling]
+        patch = usual_patch if patch_size is None else patch_size
+        if patch < 1:
+            raise ValueError(f"patch_size={patch}; use 1 or more")
+        used = _used_stages(cells, dims, heads)
         listed = pooling == "1d"
-        class_token = listed if class_token is None else class_token
-        if class_token and not listed:
-            raise ValueError(f"pooling={pooling!r} has no class token; leave it out, or use '1d'")
-        if not listed and (pool_window != 2 or pool_class_token):
-            raise ValueError(
-                f"pooling={pooling!r} takes neither pool_window nor pool_class_token, which are "
-                "of lists; leave them out, or use '1d'"
-            )
-        used = _used_stages(cells, dims, heads, skip_empty_tail=skip_empty_tail)
-        if patch_size is None:
-            patch_size = 16 if listed else 8
-        if patch_size < 1:
-            raise ValueError(f"patch_size={patch_size}; use 1 or more")
-        if conv_kernel is None:
-            conv_kernel = 1 if listed else 3
-        strides = [patch_size * pool_stride**i for i in range(1 if listed else used)]
-        super().__init__(dims[:used], strides)
+        super().__init__(dims[:used], [patch * 2**i for i in range(1 if listed else used)])
         self.cells = tuple(cells)
         self.dims = tuple(dims)
         self.pooling = pooling
-        self.num_prefix_tokens = int(class_token)
-        self.patch_size = patch_size
-        height, width = to_2tuple(img_size)
+        self.num_prefix_tokens = int(listed)
+        self.patch_size = patch
+        rows, columns = (patches_of(side, patch) for side in to_2tuple(img_size))
         self.patch_embed = PatchTokens(
-            in_chans,
-            dims[0],
-            patch=patch_size,
-            grid=(patches_of(height, patch_size), patches_of(width, patch_size)),
-            class_token=class_token,
-            drop=pos_drop_rate,
+            in_chans, dims[0], patch, grid=(rows, columns), class_token=listed
         )
         rates = drop_path_rates(drop_path_rate, list(map(layers_of, cells)))
-        make_pooling: Callable[..., nn.Module] = partial(TokenPooling2d, kernel=conv_kernel)
-        if listed:
-            prefix = 0 if pool_class_token else self.num_prefix_tokens
-            make_pooling = partial(
-                TokenPooling1d, kernel=conv_kernel, pool=pool_window, prefix=prefix
-            )
         self.stages = nn.ModuleList()
         for i in range(used):
-            downsample: nn.Module = nn.Identity()
-            if i > 0:
-                downsample = make_pooling(dims[i - 1], dims[i], stride=pool_stride)
-            stage_rates = iter(rates[i])
-            hidden = hidden_width(dims[i], mlp_ratio)
+            stage_rates, hidden = iter(rates[i]), hidden_width(dims[i], mlp_ratio)
+            downsample = make_pooling(dims[i - 1], dims[i]) if i else nn.Identity()
             layers = [make_cell(kind, dims[i], heads[i], hidden, stage_rates) for kind in cells[i]]
             self.stages.append(PSViTStage(downsample, layers))
-        self.check_lists(*self.patch_embed.grid)
+        self.check_grid(rows, columns)
         if global_pool is None:
-            global_pool = "token" if class_token else "avg"
-        norm = nn.LayerNorm(self.num_features, eps=1e-6)
+            global_pool = "token" if listed else "avg"
+        norm = nn.LayerNorm(self.num_features, eps=_EPS)
         self._add_head(norm, num_classes, global_pool, drop_rate)
 
     def no_weight_decay(self) -> set[str]:
         """Names of parameters without weight decay, besides those of timm's own rule."""
         return {f"patch_embed.{name}" for name in self.patch_embed.no_weight_decay()}
 
+    def check_grid(self, rows: int, columns: int) -> None:
+        """Check that a grid of patches has enough tokens for every pooling along a list."""
+        if self.pooling == "2d":
+            return
+        tokens = rows * columns
+        for number in range(2, len(self.stages) + 1):
+            if tokens < 2:
+                raise ValueError(
+                    f"stage {number} cannot pool {tokens} token by two; use a larger image"
+                )
+            tokens //= 2
+
     def _embed(self, image: Tensor) -> Tensor:
-        """``[B, in_chans, H, W] -> [B, prefix + h * w, dim]``, or ``[B, h, w, dim]`` of a grid."""
+        """``[B, in_chans, H, W] -> [B, 1 + h * w, dim]``, or ``[B, h, w, dim]`` of a grid."""
         check_batch(image)
         grid = self._grid(image.shape[2], image.shape[3])
-        self.check_lists(*grid)
+        self.check_grid(*grid)
         x: Tensor = self.patch_embed(image)
         return x if self.pooling == "1d" else x.unflatten(1, grid)
 
@@ -167,21 +275,6 @@ class PSViT(StagedNetwork):
             patches_of(side, self.patch_size)
         rows, columns = self.patch_embed.proj.stride
         return -(-height // rows), -(-width // columns)
-
-    def check_lists(self, rows: int, columns: int) -> None:
-        """Check that a grid of patches has enough tokens for every pooling along a list."""
-        tokens = rows * columns
-        for i, stage in enumerate(self.stages):
-            pool = stage.downsample
-            if not isinstance(pool, TokenPooling1d):
-                continue
-            pooled = tokens + self.num_prefix_tokens - pool.prefix
-            if pooled < pool.pool:
-                raise ValueError(
-                    f"stage {i + 1} cannot pool {pooled} token(s) by windows of {pool.pool}; "
-                    "use a larger image"
-                )
-            tokens = pool.pooled(pooled) + pool.prefix - self.num_prefix_tokens
 
     def _as_map(self, x: Tensor, image: Tensor, output_fmt: str) -> Tensor:
         """The output of a stage without class token, as ``NCHW``, ``NHWC`` or ``NLC``."""
@@ -210,21 +303,10 @@ def pool_tokens(x: Tensor, global_pool: str, prefix: int) -> Tensor:
 
 
 class PatchTokens(nn.Module):
-    """Cuts an image into patches and adds learned position embeddings.
-
-    Positions are learned for a ``grid`` of rows and columns of patches. For other grids they are
-    resampled bicubically, except that of the class token, the only ``prefix`` of the patches.
-    """
+    """Cuts an image into patches and adds position embeddings, learned for a ``grid`` of them."""
 
     def __init__(
-        self,
-        channels: int,
-        dim: int,
-        *,
-        patch: int,
-        grid: tuple[int, int],
-        class_token: bool,
-        drop: float,
+        self, channels: int, dim: int, patch: int, *, grid: tuple[int, int], class_token: bool
     ) -> None:
         super().__init__()
         self.grid = grid
@@ -232,7 +314,6 @@ class PatchTokens(nn.Module):
         self.proj = nn.Conv2d(channels, dim, patch, stride=patch)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dim)) if class_token else None
         self.pos_embed = nn.Parameter(torch.zeros(1, self.prefix + grid[0] * grid[1], dim))
-        self.drop = nn.Dropout(drop)
         for embedding in (self.pos_embed, self.cls_token):
             if embedding is not None:
                 trunc_normal_(embedding, std=0.02)
@@ -244,20 +325,11 @@ class PatchTokens(nn.Module):
         x = x.flatten(2).transpose(1, 2).contiguous()
         if self.cls_token is not None:
             x = torch.cat([self.cls_token.expand(x.shape[0], -1, -1), x], dim=1)
-        return cast("Tensor", self.drop(x + self.positions(grid)))
+        return cast("Tensor", x + positions_on(grid, self.pos_embed, self.grid, self.prefix))
 
     def no_weight_decay(self) -> set[str]:
         """Names of parameters without weight decay; a supernet has them, too."""
         return {"pos_embed", "cls_token"}
-
-    def positions(self, grid: tuple[int, int]) -> Tensor:
-        """``[1, prefix + h * w, dim]``: position embeddings for h rows of w patches."""
-        if grid == self.grid:
-            return self.pos_embed
-        resampled = resample_abs_pos_embed(
-            self.pos_embed, list(grid), list(self.grid), num_prefix_tokens=self.prefix
-        )
-        return cast("Tensor", resampled)
 
 
 class PSViTStage(nn.Module):
@@ -287,10 +359,8 @@ def make_cell(kind: str, dim: int, heads: int, hidden: int, rates: Iterator[floa
     return SharingPair(dim, heads, hidden, drop_path=(next(rates), next(rates)))
 
 
-def _used_stages(
-    cells: Sequence[str], dims: Sequence[int], heads: Sequence[int], *, skip_empty_tail: bool
-) -> int:
-    """Number of stages of the network: up to the last one with layers, or all."""
+def _used_stages(cells: Sequence[str], dims: Sequence[int], heads: Sequence[int]) -> int:
+    """Number of stages of the network: up to the last one with layers."""
     if not len(cells) == len(dims) == len(heads):
         raise ValueError(
             f"{len(cells)} stages of cells, {len(dims)} dims and {len(heads)} heads; "
@@ -299,8 +369,7 @@ def _used_stages(
     for i, (dim, count) in enumerate(zip(dims, heads, strict=True), 1):
         if not 1 <= count <= dim:
             raise ValueError(f"stage {i} has {count} heads for a width of {dim}; use 1 to {dim}")
-    last = last_filled(cells, f"cells {'|'.join(cells)} have no layer")
-    return last if skip_empty_tail else len(cells)
+    return last_filled(cells, f"cells {'|'.join(cells)} have no layer")
 
 
 def last_filled(cells: Sequence[str], refusal: str) -> int:

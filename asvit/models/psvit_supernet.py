@@ -11,11 +11,8 @@ from torch import Tensor, nn
 
 from asvit.architectures.psvit_path import BASIC, CELLS, IDENTITY, SHARED
 from asvit.models._staged import make_head
-from asvit.models.layers.blocks import hidden_width, init_weights
+from asvit.models.blocks import hidden_width, init_weights
 from asvit.models.psvit import PSViT, last_filled, make_cell, pool_tokens
-
-#: Arguments of a network that a supernet does not have -> the only value it takes.
-_ONLY = {"skip_empty_tail": True, "drop_rate": 0.0, "drop_path_rate": 0.0}
 
 
 class PSViTSupernet(nn.Module):
@@ -29,8 +26,7 @@ class PSViTSupernet(nn.Module):
     paper.
 
     Arguments are those of :class:`asvit.models.psvit.PSViT`, for all paths, except that ``cells``
-    is their number in each stage, that empty tails are always skipped, and there is neither
-    drop-path nor dropout before the heads.
+    is their number in each stage, and there is neither drop-path nor dropout before the heads.
 
     Raises:
         ValueError: If an argument does not exist or is not for supernets, or an image is too
@@ -44,9 +40,9 @@ class PSViTSupernet(nn.Module):
         self, dims: Sequence[int], heads: Sequence[int], *, cells: int = CELLS, **options: Any
     ) -> None:
         super().__init__()
-        for name, only in _ONLY.items():
-            if options.get(name, only) != only:
-                raise ValueError(f"a supernet does not take {name}={options[name]}; use {only}")
+        for name in ("drop_rate", "drop_path_rate"):
+            if options.get(name):
+                raise ValueError(f"a supernet does not take {name}={options[name]}; use 0")
         self._shape: dict[str, Any] = {"dims": tuple(dims), "heads": tuple(heads), **options}
         # Patch embedding and token pooling are the same for all paths.
         frame = self._single([BASIC] * len(dims))

@@ -11,15 +11,12 @@ from typing import Any, Final, NamedTuple, cast
 
 import torch
 from timm.layers import Conv2dSame, Format, PatchEmbed
-from timm.models.pit import PoolingVisionTransformer
-from timm.models.swin_transformer import SwinTransformer, get_relative_position_index
 from timm.models.vision_transformer import VisionTransformer
-from torch import Tensor, nn
+from torch import nn
 from torch.func import functional_call
-from torch.nn import functional as F
 
 from asvit.models.asvit import AsViT
-from asvit.models.layers.convolution import MixedConv2d, MixedConv2dSame
+from asvit.models.blocks import MixedConv2d, MixedConv2dSame
 from asvit.models.psvit import PSViT
 from asvit.models.shiftvit import ShiftViT
 from proxies.features import in_evaluation_mode
@@ -92,14 +89,13 @@ def retokenize(model: nn.Module, tokens: Tokens) -> None:
     * Windows of As-ViT become smaller, and fewer where their number does not divide the grid.
     * Further patch convolutions pad a grid that they do not divide.
     * Position embeddings are resampled bicubically in every forward pass.
-    * Swin's windows keep their size up to that of the grid, with the biases of the same distances.
 
     Images have the same size at every stage. At the finest tokens the network equals the plain one
     bit for bit.
 
-    Works for As-ViT, ShiftViT and PSViT; for timm's vision transformers (DeiT), PiT and Swin; and
-    for networks without learned positions, such as PVTv2, ConvNeXt and Next-ViT. They may be
-    converted by :func:`convert`, or inside a wrapper.
+    Works for As-ViT, ShiftViT and PSViT; for timm's vision transformers (DeiT); and for networks
+    without learned positions, such as PVTv2, ConvNeXt and Next-ViT. They may be converted by
+    :func:`convert`, or inside a wrapper.
 
     Args:
         model: The network.
@@ -256,77 +252,11 @@ class _CoarsePatches(PatchEmbed):  # type: ignore[misc]
         return _tokens(img_size, self.proj)
 
 
-def adapt_pit(model: Any, stem: nn.Conv2d, coarse: bool) -> None:
-    """Make a PiT resample its position embeddings as :func:`adapt_vision_transformer`."""
-    if type(model) is not PoolingVisionTransformer or model.patch_embed.conv is not stem:
-        raise ValueError(
-            f"{type(model).__name__} is not timm's own PiT; its positions are unknown"
-        )
-    if coarse:
-        override(model, __class__=_CoarsePiT)
-
-
-class _CoarsePiT(PoolingVisionTransformer):  # type: ignore[misc]
-    """PiT with its position embeddings resampled to the grid of its tokens.
-
-    A class like the one that ``torch.nn.utils.parametrize`` makes, but the parameter keeps its
-    name.
-    """
-
-    @property
-    def pos_embed(self) -> Tensor:
-        """``[1, dim, h, w]``."""
-        learned = cast("Tensor", self._parameters["pos_embed"])
-        sides = _tokens(self.patch_embed.img_size, self.patch_embed.conv)
-        resampled = F.interpolate(learned.float(), sides, mode="bicubic", antialias=True)
-        return resampled.to(learned.dtype)
-
-
-def adapt_swin(model: Any, stem: nn.Conv2d, coarse: bool) -> None:
-    """Keep the windows of a Swin at their size, or at that of a smaller grid.
-
-    A smaller window has the biases of the same distances in the full one, those of its corner. As
-    in Swin itself, nothing shifts where one window covers the grid.
-    """
-    rows, columns = _tokens(model.patch_embed.img_size, stem)
-    for level, stage in enumerate(model.layers):
-        grid = (-(-rows // 2**level), -(-columns // 2**level))
-        for block in stage.blocks:
-            full = block.window_size
-            if coarse:
-                _fit_windows(block, grid)
-            block.attn.relative_position_index = _corner(
-                full, block.window_size, device=block.attn.relative_position_index.device
-            )
-            block.init_non_persistent_buffers()  # the masks of shifted windows
-
-
-def _fit_windows(block: Any, grid: tuple[int, int]) -> None:
-    """Set the grid of a Swin block, and shrink its windows to it where allowed."""
-    override(block, input_resolution=grid)
-    if block.always_partition:
-        return  # timm pads the grid instead
-    sides = list(zip(grid, block.window_size, block.shift_size, strict=True))
-    window = tuple(min(side, most) for side, most, _ in sides)
-    shift = tuple(step if side > most else 0 for side, most, step in sides)
-    area = window[0] * window[1]
-    override(block, window_size=window, shift_size=shift, window_area=area)
-    override(block.attn, window_size=window, window_area=area)
-
-
-def _corner(full: tuple[int, int], window: tuple[int, int], device: torch.device) -> Tensor:
-    """``[h * w, h * w]``: indices of a window's biases in the table of the full window."""
-    index: Tensor = get_relative_position_index(*full, device=device).view(*full, *full)
-    height, width = window
-    corner = index[:height, :width, :height, :width].reshape(height * width, height * width)
-    return corner.contiguous()  # timm views it as a vector
-
-
 def adapt_psvit(model: PSViT, stem: nn.Conv2d, coarse: bool) -> None:
     """Check that lists have enough tokens to pool; PSViT itself resamples its positions."""
     height, width = (patches * model.patch_size for patches in model.patch_embed.grid)
     try:
-        model.check_lists(*_tokens((height, width), stem))
+        model.check_grid(*_tokens((height, width), stem))
     except ValueError as error:
         raise ValueError(
             f"{_name(model)} cannot adapt to tokens {tokens_of(model)}: {error}"
@@ -341,7 +271,5 @@ def _tokens(image: tuple[int, int], stem: nn.Conv2d) -> tuple[int, int]:
 #: Kind of network with learned positions -> its adapter.
 ADAPTERS: Final[dict[type[nn.Module], Callable[[Any, nn.Conv2d, bool], None]]] = {
     VisionTransformer: adapt_vision_transformer,
-    PoolingVisionTransformer: adapt_pit,
-    SwinTransformer: adapt_swin,
     PSViT: adapt_psvit,
 }

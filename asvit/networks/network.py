@@ -10,7 +10,7 @@ from asvit.core.calls import call_text, parse_call
 from asvit.core.settings import Settings, setting
 from asvit.data.kinds import MOST_CHANNELS, PICTURES
 from asvit.models import HALLUCINATED_HOSTS, convert, merge
-from asvit.models.layers.blocks import check_choice
+from asvit.models.blocks import check_choice
 from asvit.spaces import build
 from asvit.spaces.architectures import canonical
 from asvit.spaces.timm_models import PREFIX, TimmModel

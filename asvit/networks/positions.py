@@ -34,7 +34,7 @@ def _resized(name: str, tensor: Tensor, own: Tensor, model: nn.Module) -> Tensor
                 warnings.simplefilter("ignore")  # PyTorch warns about timm's interpolation
                 table: Tensor = resize_rel_pos_bias_table(tensor, tuple(window), own.shape)
             return table
-    if kind.startswith(_POS_EMBED) and tensor.ndim == own.ndim:
+    if _POS_EMBED in kind and tensor.ndim == own.ndim:
         if tensor.ndim == 4 and tensor.shape[:2] == own.shape[:2]:
             side = own.shape[-2:]
             return F.interpolate(tensor.float(), side, mode="bicubic", antialias=True)

@@ -16,8 +16,8 @@ from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from asvit.models import AsViT, PSViT, ShiftViT
-from asvit.models.layers.asvit import Stage
-from asvit.models.layers.blocks import recompute_blocks
+from asvit.models.asvit import Stage
+from asvit.models.blocks import recompute_blocks
 from asvit.models.psvit import checkpoint_filter_fn
 from asvit.networks.network import Network
 from asvit.networks.positions import resampled

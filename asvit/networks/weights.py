@@ -1,6 +1,5 @@
 """Files of weights: ours with the settings of their network, others with weights alone."""
 
-import logging
 import math
 import pickle
 import re
@@ -17,23 +16,23 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from asvit.core.codec import check_schema, check_values, content_fault
+from asvit.core.preparing_settings import GROUNDS
 from asvit.core.records import MALFORMED
 from asvit.core.tensor_files import read_any_tensors, write_tensors
 from asvit.data.kinds import ImageKind
 from asvit.data.preparation import CROP_MODES, Preparation
 from asvit.data.texts import composed
 from asvit.networks.network import Network
-from asvit.spaces.architectures import source_of_space
 from proxies.messages import first_line, unknown
 from proxies.text import one_line, shown
-
-_log = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
 KIND = "network"
 
 _PYTORCH = (".pth", ".pt", ".bin", ".ckpt")  # usual endings of its files, without a header
-_WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")  # of released checkpoints
+# Of released checkpoints, as keys of the state dict.
+_WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model")
+_PREFIXES = ("module.", "_orig_mod.")  # of names in torch's networks for several GPUs, or compiled
 _LEAST_CROP = 0.05  # as in the settings of a training
 _LEAST_STD = 1e-3  # a few times smaller than that of pixels in 0 to 255
 _RESAMPLING = tuple(method.name.lower() for method in Image.Resampling)
@@ -52,7 +51,14 @@ _UNLOADABLE = (
 # Types of the facts that are used in computation; others are only shown.
 _FACTS: Mapping[str, Any] = {
     **dict.fromkeys(("mean", "std"), Sequence[float]),
-    **{"interpolation": str, "crop_pct": float, "crop_mode": str, "epoch": int, "seconds": float},
+    **{
+        "interpolation": str,
+        "crop_pct": float,
+        "crop_mode": str,
+        "ground": str,
+        "epoch": int,
+        "seconds": float,
+    },
     **{"top1": float | None, "found_by": Mapping[str, Any] | None, "pixels": str},
     **dict.fromkeys(("images", "weights", "tokens", "command", "asvit"), str),
 }
@@ -66,11 +72,9 @@ class WeightsFile:
     weights: Mapping[str, Tensor] = field(repr=False)  # its state dict
     classes: tuple[str, ...] = ()  # name of each class; empty if unnamed
     # Further facts as JSON types: how images are prepared (``mean``, ``std``, ``interpolation``,
-    # ``crop_pct``, ``crop_mode``, and ``pixels`` of those that are no pictures; see
+    # ``crop_pct``, ``crop_mode``, ``ground``, and ``pixels`` of those that are no pictures; see
     # asvit.data.Preparation), how the network was searched and trained.
     facts: Mapping[str, Any] = field(default_factory=dict)
-    # Digest of the user's own space when they were written, by its name; None: as it is now.
-    code: Mapping[str, str] | None = None
 
     def load(self) -> nn.Module:
         """The network with its weights, on the CPU, in evaluation mode.
@@ -109,9 +113,6 @@ class WeightsFile:
             "kind": KIND,
             **self.description,
         }
-        now = source_of_space(self.network.architecture)
-        if code := now if self.code is None else self.code:
-            header["code"] = code
         # safetensors rejects tensors that share memory, such as tied weights, and other layouts.
         tensors = {
             name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
@@ -149,33 +150,26 @@ class WeightsFile:
 
     @classmethod
     def described(cls, about: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Self:
-        """The content of a header, with weights; warns if the user's own space has changed since.
+        """The content of a header, with weights.
 
         Raises:
             ValueError, KeyError, TypeError: If malformed (:data:`asvit.core.codec.MALFORMED`).
         """
-        code = about.get("code", {})
         check_values(about, {"classes": Sequence[str], "facts": Mapping[str, Any]})
-        check_values({"code": code}, {"code": Mapping[str, str]})
         facts = dict(about["facts"])
         network = Network.from_json(about["network"])
         _check_facts(facts, network.in_chans)
         classes = tuple(map(composed, about["classes"]))  # as those of images are
         if len(classes) not in (0, network.num_classes):
             raise ValueError(f"{len(classes)} names of {network.num_classes} classes")
-        if code and code != source_of_space(network.architecture):
-            _log.warning(
-                "the space of %s has changed since these weights were written; the network may "
-                "compute something else, so test it again",
-                shown(network.architecture),
-            )
-        return cls(network, weights, classes, facts, code)
+        return cls(network, weights, classes, facts)
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
     """Weights from a file of ours, other safetensors, or a PyTorch file of tensors alone.
 
     Released checkpoints store their weights under a name; a moving average takes precedence.
+    Prefixes are left out that torch puts before all names of a network that it wraps.
 
     Raises:
         FileNotFoundError: If the file does not exist.
@@ -298,6 +292,8 @@ def _check_facts(facts: Mapping[str, Any], channels: int) -> None:
         raise ValueError(unknown("interpolation", facts["interpolation"], _RESAMPLING))
     if facts.get("crop_mode", CROP_MODES[0]) not in CROP_MODES:
         raise ValueError(unknown("crop_mode", facts["crop_mode"], CROP_MODES))
+    if facts.get("ground", GROUNDS[0]) not in GROUNDS:
+        raise ValueError(unknown("ground", facts["ground"], GROUNDS))
 
 
 def _plain(path: Path, weights: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -307,4 +303,6 @@ def _plain(path: Path, weights: dict[str, Tensor]) -> dict[str, Tensor]:
             raise ValueError(f"{path}: {shown(name)} is a tensor on 'meta', which has no numbers")
         if tensor.layout is not torch.strided or tensor.is_complex() or tensor.is_quantized:
             raise ValueError(f"{path}: {shown(name)} has no plain numbers, but {tensor.dtype}")
+    while weights and (wrapped := [p for p in _PREFIXES if all(n.startswith(p) for n in weights)]):
+        weights = {name.removeprefix(wrapped[0]): tensor for name, tensor in weights.items()}
     return weights

@@ -222,6 +222,7 @@ def how_trained(settings: BuildSettings, source: str, digest: str = "") -> dict[
     rate = f"{s.learning_rate:g}" + f" times {s.width}/C" * s.rate_by_width
     # The source of fractals has their seed; of other images the seed draws and parts some.
     draw = "" if are_fractals(s.images) else f", drawn with seed {s.seed}"
+    fitted = "" if s.fit == "crop" else f" by --fit {s.fit}"
     draw += f", SHA-256 {digest[:16]}…" * bool(draw and digest)
     return {
         "recipe": (
@@ -233,10 +234,9 @@ def how_trained(settings: BuildSettings, source: str, digest: str = "") -> dict[
             f"{f', balance {s.balance}' * (s.balance != 'none')}; the same for all"
         ),
         "images": (
-            f"{legible(source)}; {s.image_size} px, {s.train_images} to train on and "
+            f"{legible(source)}; {s.image_size} px{fitted}, {s.train_images} to train on and "
             f"{s.test_images} others to test on{draw}"
         ),
-        **({"code": ", ".join(map(" ".join, s.code.items()))} if s.code else {}),
     }
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from asvit.architectures.base import Growable
 from asvit.core.settings import Presets, setting
-from asvit.core.versions import code_versions
 from asvit.training.balance_settings import balance_setting
 from asvit.training.short_settings import (
     ShortTrainingSettings,
@@ -138,13 +137,6 @@ class BuildSettings(ShortTrainingSettings):
         from asvit.spaces.base import load_space
 
         return load_space(self.space)
-
-    @property
-    def code(self) -> Mapping[str, str]:
-        """Digests of the user's own spaces, as among the versions of a run."""
-        from asvit.spaces.union import sources_of_spaces
-
-        return code_versions(space=sources_of_spaces([self._space]))
 
     @property
     def has_width(self) -> bool:

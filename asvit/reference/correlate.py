@@ -8,7 +8,7 @@ from itertools import compress
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from asvit.core.estimates import Estimate
+from asvit.core.estimates import NO_INTERVAL, Estimate
 from asvit.reference.findings import Correlation, Within, highest
 from asvit.reference.settings import direction, parts
 from asvit.reference.table import LEAST_ROWS
@@ -72,7 +72,8 @@ def correlate(
     columns = {name: count[complete] for name, count in columns.items()}
     dropped = int(ranked.sum() - complete.sum())
     if reason := _nothing_to_rank(x, y):
-        return Correlation(len(x), dropped, reason=reason)
+        none = math.nan, NO_INTERVAL
+        return Correlation(len(x), dropped, *none, "", *none, (), reason)
     weights = resamples(len(x), samples, seed=seed)
 
     def taus(column: Array | None, groups: ArrayLike | None) -> Array:
@@ -183,7 +184,7 @@ def _nothing_to_rank(x: Array, y: Array) -> str:
     return ""
 
 
-def ranked(measures: Mapping[str, Sequence[float]], name: str, rows: Places) -> Array:
+def ranked(measures: Mapping[str, Sequence[float] | Array], name: str, rows: Places) -> Array:
     """The values of a measure in rows, by place or mask; a rank sum ranks these alone."""
     columns: dict[str, Array] = {part: np.asarray(measures[part])[rows] for part in parts(name)}
     if len(columns) == 1:

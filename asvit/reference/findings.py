@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from asvit.core.codec import Nullable, from_json, to_json, value_from_json
-from asvit.core.estimates import NO_INTERVAL, Estimate, Interval
+from asvit.core.estimates import Estimate, Interval
 from proxies.registry import Better
 from proxies.tables import csv_text
 
@@ -39,16 +39,16 @@ class Correlation:
 
     n: int  # rows with both a value and an accuracy
     dropped: int  # rows with an accuracy, but without a finite value
-    tau: Nullable = math.nan  # Kendall's tau-b
-    tau_interval: Interval = NO_INTERVAL  # its bootstrap interval
-    rival: str = ""  # the count with the highest tau on the same rows; empty without one
-    difference: Nullable = math.nan  # ``tau`` minus the tau of the rival
+    tau: Nullable  # Kendall's tau-b
+    tau_interval: Interval  # its bootstrap interval
+    rival: str  # the count with the highest tau on the same rows; empty without one
+    difference: Nullable  # ``tau`` minus the tau of the rival
     # Its interval over the same resamples. The rival is chosen once, on all rows, which favours it
     # slightly.
-    difference_interval: Interval = NO_INTERVAL
+    difference_interval: Interval
     # Tau among rows of about the same parameters, and of about the same multiply-adds, which
     # matters at a given size. Empty without these counts.
-    within: tuple[Within, ...] = ()
+    within: tuple[Within, ...]
     reason: str = ""  # why there are no correlations; empty if there are
 
 

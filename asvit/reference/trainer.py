@@ -22,7 +22,7 @@ from asvit.executors.processes import ProcessBackend
 from asvit.reference.build import Outcome, Training
 from asvit.reference.build_settings import BuildSettings
 from asvit.spaces import build
-from asvit.spaces.worker_checks import check_same_code, known_space
+from asvit.spaces.worker_checks import known_space
 from asvit.training.short import draw_linear_weights, fit
 from asvit.training.supernets.splits import split_images, warn_of_copies
 from proxies.evaluation import FAILURES, check_device, seed_for
@@ -112,12 +112,14 @@ def failure(why: str) -> Outcome:
 
 
 def load_all(settings: BuildSettings, progress: Progress | None = None) -> Images:
-    """The training and test images of a table; it warns of equal ones in both."""
+    """The training and test images of a table; it warns of copies, which are left out."""
     images = load_images(
         settings.images,
         count=settings.train_images + settings.test_images,
         image_size=settings.image_size,
         seed=settings.seed,
+        fit=settings.fit,
+        ground=settings.ground,
         progress=progress,
     )
     warn_of_copies(images, (settings.test_images,))
@@ -144,7 +146,6 @@ def train_all(
         {
             "training": settings.to_json(),
             "space": settings.space,
-            "code": settings.code,
             "images": digest,
         },
     )
@@ -164,7 +165,6 @@ def worker(
     settings: Mapping[str, Any], _arrays: Mapping[str, NDArray[np.generic]], device: str
 ) -> Callable[[Task], Any]:
     """The function that trains on a device, for executors."""
-    check_same_code(settings["code"])
     known_space(settings["space"])
     train = Trainer(BuildSettings.from_json(settings["training"]), device)
     source, digest = (train.provenance[name] for name in ("source", "digest"))

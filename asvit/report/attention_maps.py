@@ -13,11 +13,9 @@ from timm.models.nextvit import EfficientAttention as NextAttention
 from timm.models.swin_transformer import SwinTransformerBlock
 from torch import Tensor, nn
 
-from asvit.models.attention_replacement import HallucinatedPooledAttention
-from asvit.models.layers.asvit import Block, join_windows
-from asvit.models.layers.hallucinated import HallucinatedHeads
-from asvit.models.layers.psvit import SharingPair, TokenPooling1d
-from asvit.models.psvit import PSViT
+from asvit.models.asvit import Block, join_windows
+from asvit.models.hallucinated import HallucinatedHeads, HallucinatedPooledAttention
+from asvit.models.psvit import PSViT, SharingPair, TokenPooling1d
 from asvit.report.pictures import Picture
 from asvit.report.style import COLOUR, SMALL, figure, panels
 from proxies.activations import visit_attention_maps
@@ -122,8 +120,8 @@ def _cells(path: Sequence[Any], maps: Tensor, image: Tensor, axis: int) -> Tenso
         side = -(-image.shape[2] // model.patch_embed.proj.stride[0])
         cells = torch.arange(side**2) + model.num_prefix_tokens
         for stage in model.stages[: 1 + list(model.stages).index(path[2])]:
-            if isinstance(pool := stage.downsample, TokenPooling1d):
-                cells = pool.prefix + (cells - pool.prefix) // pool.stride
+            if isinstance(stage.downsample, TokenPooling1d):
+                cells = 1 + (cells - 1) // 2  # behind the class token
         return cells.masked_fill(cells >= tokens, -1).view(side, side)
     block = next((part for part in path if isinstance(part, Block | SwinTransformerBlock)), None)
     splits = math.isqrt(windows)

@@ -13,9 +13,10 @@ from asvit.core.results import stored_content
 from asvit.core.run_files import METRICS_JSONL, PREDICTIONS, RESULT
 from asvit.core.summary import Cell, Photo, Table
 from asvit.designs.stages import FINALISTS, PRETRAINED
+from asvit.evaluation.tables import most_confused
 from asvit.report.pictures import Picture
 from asvit.report.style import COLOUR, LONGEST, figure, legend, series_styles, whole
-from asvit.report.training import MOST_CLASSES, confused, confusion_picture, title_with
+from asvit.report.training import MOST_CLASSES, confusion_picture, title_with
 from asvit.training.metrics import EpochRow, read_metrics
 from asvit.training.predictions import Mistake, read_predictions
 from proxies.text import one_line
@@ -163,7 +164,7 @@ def _examples(result: DesignResult) -> Iterator[Table]:
     if tested is None:
         return
     if tested.mistakes and len(tested.classes) > MOST_CLASSES:
-        yield confused(tested)
+        yield most_confused(tested.confusion)
     for rows, title in (
         (tested.mistakes, "Test pictures that are taken for another class, the surest first"),
         (tested.right, "Test pictures that are taken for what they are"),

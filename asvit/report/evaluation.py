@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from asvit.core.run_files import PREDICTIONS
 from asvit.core.summary import Table
 from asvit.evaluation.result import CalibrationRow, EvaluationResult
 from asvit.evaluation.tables import class_table
 from asvit.report.pictures import Picture
 from asvit.report.style import COLOUR, figure
-from asvit.report.training import confusion_picture
-from asvit.report.training import details as mistakes
-from asvit.training.predictions import Confusion, Predictions
+from asvit.report.training import confusion_picture, worst_mistakes
+from asvit.training.predictions import Predictions, read_predictions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def pictures(result: EvaluationResult) -> list[Picture]:
     """The pictures of a test."""
-    rows, confusion = result.calibration, tuple(_confusions(result))
+    rows, confusion = result.calibration, tuple(result.confusion)
     return [
         Picture(
             "calibration",
@@ -64,15 +64,8 @@ def draw_calibration(rows: Sequence[CalibrationRow]) -> Figure:
 
 
 def details(result: EvaluationResult) -> Iterator[Table]:
-    """Every class, the most confused ones, and the worst mistakes with their pictures."""
+    """Every class, and the worst mistakes with their pictures."""
     yield class_table(result.per_class, "By class, per cent")
-    if result.kept:
-        yield from mistakes(result)
-
-
-def _confusions(result: EvaluationResult) -> Iterator[Confusion]:
-    """The entries of the confusion matrix that are not 0."""
-    for label, row in zip(result.classes, result.confusion, strict=True):
-        for predicted, count in zip(result.classes, row, strict=True):
-            if count:
-                yield Confusion(label, predicted, count)
+    predictions = read_predictions(result.folder / PREDICTIONS) if result.kept else None
+    if predictions is not None and predictions.mistakes:
+        yield worst_mistakes(predictions)

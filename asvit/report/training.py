@@ -4,7 +4,6 @@ The last two are of predictions.json, which may be missing.
 """
 
 import math
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -12,19 +11,20 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from asvit.core.answers import Confusion
 from asvit.core.results import Result
 from asvit.core.run_files import PREDICTIONS
 from asvit.core.summary import Cell, Photo, Table
+from asvit.evaluation.tables import most_confused
 from asvit.report.pictures import Picture
 from asvit.report.style import COLOUR, figure, legend, levels, panels, whole
 from asvit.training.metrics import EpochRow
-from asvit.training.predictions import Confusion, Predictions, read_predictions
+from asvit.training.predictions import Predictions, read_predictions
 from asvit.training.result import TrainResult
 from asvit.training.supernets.settings import LossRow, SupernetResult
 from proxies.text import one_line
 
 MOST_CLASSES = 20  # of a confusion matrix; of more, the most confused pairs are listed
-MOST_PAIRS = 20
 
 _LINES = {"training": "muted", "validation": "first", "validation, averaged weights": "second"}
 _CURVES = {
@@ -104,13 +104,13 @@ def confusion_picture(predictions: Predictions | None, images: str) -> list[Pict
 def draw_confusion(predictions: Predictions) -> Figure:
     """The confusion matrix: true classes in rows, predicted classes in columns."""
     place = {name: at for at, name in enumerate(predictions.classes)}
-    sizes, count = _sizes(predictions), len(predictions.classes)
+    count = len(predictions.classes)
     shades = [levels(5)[place] for place in (0, 1, 4)]  # text has enough contrast on these
     fig = figure(max(5.2, 1.6 + 0.44 * count), max(2.4, 1.4 + 0.3 * count))
     axes = fig.subplots()
     for pair in predictions.confusion:
         x, y = place[pair.predicted], place[pair.label]
-        level = min(2, int(3 * pair.images / sizes[pair.label]))
+        level = min(2, int(3 * pair.share / 100))
         axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, color=shades[level], linewidth=0))
         ink = COLOUR["card" if level > 1 else "ink"]
         axes.text(x, y, f"{pair.images}", ha="center", va="center", color=ink, fontsize=9)
@@ -122,40 +122,23 @@ def draw_confusion(predictions: Predictions) -> Figure:
     return fig
 
 
-def _sizes(predictions: Predictions) -> Counter[str]:
-    """Images of each class."""
-    sizes = Counter[str]()
-    for pair in predictions.confusion:
-        sizes[pair.label] += pair.images
-    return sizes
-
-
-def confused(predictions: Predictions) -> Table:
-    """The pairs of classes that are confused most."""
-    sizes = _sizes(predictions)
-    wrong = [pair for pair in predictions.confusion if pair.label != pair.predicted]
-    wrong.sort(key=lambda pair: -pair.images)
-    pairs: list[list[Cell]] = [
-        [pair.label, pair.predicted, pair.images, 100 * pair.images / sizes[pair.label]]
-        for pair in wrong[:MOST_PAIRS]
-    ]
-    columns = ["class", "taken for", "images", "of the class (%)"]
-    return Table(columns, pairs, "Most confused classes")
-
-
 def details(result: Result) -> Iterator[Table]:
     """The most confused pairs of classes, and the images with the highest loss."""
     predictions = read_predictions(result.folder / PREDICTIONS)
-    if predictions is None or not predictions.mistakes:
-        return
-    yield confused(predictions)
+    if predictions is not None and predictions.mistakes:
+        yield most_confused(predictions.confusion)
+        yield worst_mistakes(predictions)
+
+
+def worst_mistakes(predictions: Predictions) -> Table:
+    """The images with the highest loss."""
     images: list[list[Cell]] = [
         [Photo(row.picture), row.name, row.label, row.predicted, row.confidence, row.loss]
         for row in predictions.mistakes
     ]
     columns = ["image", "name", "class", "taken for", "probability (%)", "loss (nats)"]
     title = "Worst mistakes (often the label is wrong, or the image shows both)"
-    yield Table(columns, images, title_with(title, predictions))
+    return Table(columns, images, title_with(title, predictions))
 
 
 def title_with(title: str, predictions: Predictions) -> str:

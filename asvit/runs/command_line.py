@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -48,32 +48,21 @@ def typed_options(
 ) -> tuple[list[str], list[str]]:
     """The words of a command line for a run or its settings: its arguments, and its options.
 
-    ``names`` and ``values`` are as of :func:`values_to_type`.
-    """
-    arguments: list[str] = []
-    options: list[str] = []
-    for name, option, value, typed in values_to_type(owner, names, values):
-        if typed:
-            words = arguments if option.argument else options
-            words += _typed(option, name, value)
-    return arguments, options
-
-
-def values_to_type(
-    owner: object, names: Collection[str] | None, values: Mapping[str, object]
-) -> Iterator[tuple[str, Option, Any, bool]]:
-    """The options of a run or its settings, with their values, and whether each has to be typed.
-
     ``names`` are those of the fields to type, by default of all whose value is not the default.
     What is None is left out: no text stands for it. ``values`` are typed instead of the fields'.
     """
+    arguments: list[str] = []
+    options: list[str] = []
     for name, field in fields_of(type(owner)).items():
         option = option_of(field)
         if option is None or not (option.repeats or name in values):
             continue
         value = values.get(name, getattr(owner, name))
-        if value is not None:
-            yield name, option, value, value != field.default if names is None else name in names
+        typed = value != field.default if names is None else name in names
+        if typed and value is not None:
+            words = arguments if option.argument else options
+            words += _typed(option, name, value)
+    return arguments, options
 
 
 def _typed(option: Option, name: str, value: object) -> list[str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from asvit.core.codec import to_json
 from asvit.core.console import number, quantity
 from asvit.core.estimates import Estimate
-from asvit.core.results import NO_FOLDER, Result, data_frames
+from asvit.core.results import NO_FOLDER, Result
 from asvit.core.settings import Settings
 from asvit.core.summary import Cell, SummaryPart, Table
 from asvit.runs.architectures import run_folder
@@ -57,17 +57,14 @@ class Comparison:
     differences: Sequence[Difference]  #: of the numbers that the runs have in common
 
     def to_dataframe(self) -> DataFrame:
-        """The results as a pandas data frame: a row for each run, a column for each number.
+        """The results as a pandas data frame: a row for each run, a column for each number."""
+        import pandas as pd
 
-        Raises:
-            ImportError: If pandas is not installed.
-        """
         columns = {
             name: [value.value if isinstance(value, Estimate) else value for value in values]
             for name, values in self.results.items()
         }
-        frame: DataFrame = data_frames().DataFrame(columns, index=list(map(_name, self.runs)))
-        return frame
+        return pd.DataFrame(columns, index=list(map(_name, self.runs)))
 
     def to_json(self) -> dict[str, Any]:
         """The content of ``--json``."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from asvit.core.console import clock, number
 from asvit.core.continuing import check_same_settings
 from asvit.core.display import say
-from asvit.core.run_files import MARKER, REPORT, RESULT, SETTINGS, figure_files
+from asvit.core.run_files import MARKER, REPORT, RESULT, figure_files
 
 if TYPE_CHECKING:
     from asvit.runs.algorithms.correlation import CorrelationAlgorithm
@@ -83,7 +83,7 @@ def plan_of_measures(
         "settings": run.settings.to_json(),
         **({} if search is None else {"space_size": search.space.size}),
         "folder": str(run.folder),
-        "files": [*state, *tables, RESULT, REPORT, SETTINGS, "*.svg", "*.csv", MARKER, LOCK],
+        "files": [*state, *tables, RESULT, REPORT, "*.svg", "*.csv", MARKER, LOCK],
         "remaining": remaining,
         "memory": memory,
     }

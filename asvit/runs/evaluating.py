@@ -21,8 +21,6 @@ from asvit.runs.run import Run, imported
 from asvit.training.settings import TOP
 from proxies.text import listed
 
-_MATRIX = 12  # classes of a confusion matrix on a console
-
 
 @dataclass(kw_only=True)
 class EvaluationRun(Run[EvaluationSettings, EvaluationResult, EvaluationJournal]):
@@ -66,8 +64,8 @@ class EvaluationRun(Run[EvaluationSettings, EvaluationResult, EvaluationJournal]
             _sureness(result),
             worst_classes(result.per_class),
         )
-        if len(result.per_class) <= _MATRIX:
-            yield confusion_table(result)
+        if (confusions := confusion_table(result)).rows:
+            yield confusions
         if result.absent:
             yield f"classes without a picture, left out of the means: {listed(result.absent)}"
         if result.trained_on:

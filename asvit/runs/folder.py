@@ -19,14 +19,13 @@ from filelock import FileLock, Timeout
 
 from asvit.core.codec import MALFORMED
 from asvit.core.continuing import ELSEWHERE
-from asvit.core.files import IMAGE_ENDINGS, check_plain, oddity, sync_folder, write_text
+from asvit.core.files import check_plain, oddity, sync_folder, write_text
 from asvit.core.results import RUNS, article, stored_content
 from asvit.core.run_files import (
     MARKER,
     REPORT,
     RESULT,
     RUNS_FOLDER,
-    SETTINGS,
     TENSORBOARD,
     TRACKED,
     figure_files,
@@ -90,7 +89,7 @@ class RunFiles:
     @property
     def names(self) -> tuple[str, ...]:
         """All of them, in the order in which they are removed: the state last."""
-        return (RESULT, REPORT, SETTINGS, TRACKED, *self.early, *self.outputs, self.state)
+        return (RESULT, REPORT, TRACKED, *self.early, *self.outputs, self.state)
 
 
 def known_files() -> tuple[RunFiles, ...]:
@@ -116,7 +115,7 @@ def check_folder(folder: Path, files: RunFiles, *, fresh: bool, elsewhere: bool 
     if fresh or elsewhere or has_state(folder, files):
         return
     for name in files.names:
-        if os.path.lexists(folder / name) and name not in (SETTINGS, TRACKED, *files.early):
+        if os.path.lexists(folder / name) and name not in (TRACKED, *files.early):
             raise ValueError(
                 f"run folder {folder} has {name} but not {files.state}; put it back, {ELSEWHERE}"
             )
@@ -203,13 +202,14 @@ def _picture_in(folder: Path) -> Path | None:
     """
     if not folder.is_dir():
         return None
-    from asvit.data.files import split_folders  # imports torch
+    from asvit.data.decoding import ENDINGS  # imports torch
+    from asvit.data.layouts import is_part
 
-    parts = (_folders_in(folder / name) for name in split_folders(folder))
-    inside = chain(_folders_in(folder), *parts)
-    places = (place for place in (folder, *inside) if not (place / MARKER).exists())
+    inside = _folders_in(folder)
+    of_parts = (_folders_in(path) for path in inside if is_part(path.name))
+    places = (p for p in (folder, *inside, *chain(*of_parts)) if not (p / MARKER).exists())
     paths = (path for place in places for path in place.iterdir())
-    return next((path for path in paths if path.suffix.lower() in IMAGE_ENDINGS), None)
+    return next((path for path in paths if path.suffix.lower() in ENDINGS), None)
 
 
 def _folders_in(folder: Path) -> Sequence[Path]:

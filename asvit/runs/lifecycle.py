@@ -15,7 +15,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from asvit.core.codec import is_of
 from asvit.core.continuing import (
     check_same_device,
     check_same_images,
@@ -26,11 +25,9 @@ from asvit.core.display import in_notebook, progress_display
 from asvit.core.files import check_plain
 from asvit.core.progress import Progress, Tell, ignore
 from asvit.core.results import NO_FOLDER
-from asvit.core.run_files import REPORT, RESULT, SETTINGS
-from asvit.core.versions import stored_code, with_code
+from asvit.core.run_files import REPORT, RESULT
 from asvit.runs.folder import claimed, remove_files, seems_usable
 from asvit.runs.reporting import write_report
-from asvit.runs.settings_file import write_settings
 
 if TYPE_CHECKING:
     from asvit.runs.run import J, R, Run, S
@@ -79,7 +76,6 @@ def _perform(run: Run[S, R, J]) -> R:
         result = stored_result(run, store)
         if result is None:
             _start(run, store, values)
-            _write_settings(run)
             result = run.execute(store, _timed(run))
             _finish(run, result)
         whole = run.conclude(store, result)
@@ -87,8 +83,6 @@ def _perform(run: Run[S, R, J]) -> R:
             _finish(run, whole)
         if run.kept and run.first() and not (folder / REPORT).exists():
             write_report(type(run), folder)
-        if not (folder / SETTINGS).exists():
-            _write_settings(run)
     return whole
 
 
@@ -120,20 +114,7 @@ def stored_result(run: Run[S, R, J], store: J) -> R | None:
         result: Any = run.result_type.read(run.folder / RESULT)
     except (FileNotFoundError, ValueError):
         return None  # it follows from the store and is written again
-    if not run.settled(store, result):
-        return None
-    # Code that is not here, as of weights that are gone, is no reason to begin again.
-    return None if run.code.keys() & changed_code(run, store) else result
-
-
-def changed_code(run: Run[Any, Any, J], store: J) -> list[str]:
-    """What code of the user is not that which the run has gone on with until now."""
-    if store.settings is None:
-        return []
-    versions: Any = store.start_values.get("versions")  # of a study they may be anything
-    before = stored_code(versions) if is_of(versions, Mapping[str, str]) else {}
-    now = run.code
-    return [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    return result if run.settled(store, result) else None
 
 
 def finished_result(run: Run[Any, R, Any]) -> R | None:
@@ -184,17 +165,9 @@ def _start(run: Run[S, Any, J], store: J, values: Mapping[str, Any] | None) -> N
         if store.settings is not None:
             check_same_versions(folder, before.get("versions"), run.libraries, gpus)
         run.check_store(store)
-        if changed := changed_code(run, store):
-            run.take_changed(changed)
-        versions = with_code({**run.versions(before.get("versions")), **gpus}, run.code)
+        versions = {**run.versions(before.get("versions")), **gpus}
         if store.start(run.settings, **now, versions=versions):
             return
-
-
-def _write_settings(run: Run[Any, Any, Any]) -> None:
-    """Write the command as a file."""
-    if run.first():
-        write_settings(run)
 
 
 def _timed(run: Run[Any, Any, Any]) -> Tell:

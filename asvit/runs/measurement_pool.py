@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 import numpy as np
 
 from asvit.core.measuring_settings import MeasuringSettings
-from asvit.core.versions import versions
 from asvit.data import load_images
 from asvit.data.base import Progress
 from asvit.executors import Pool, Task, Workers, apart_from_garbage, one_thread, open_pool
@@ -27,7 +26,6 @@ from asvit.spaces import SearchSpace
 from asvit.spaces.base import Architecture
 from proxies import Cost, Readings, Score, combine, get_proxy, measure
 from proxies.evaluation import FAILURES, seed_for
-from proxies.forward_mode import blocks_are_faster, use_blocks
 from proxies.messages import fault
 
 T = TypeVar("T")
@@ -76,17 +74,6 @@ class EvalContext:
             "points": settings.points,
             "radius": settings.radius,
         }
-
-
-def with_kernel(stored: Mapping[str, str] | None) -> Mapping[str, str]:
-    """The versions that a run has ``stored``, or today's with the attention kernel that it uses.
-
-    All sessions and processes of a run use one kernel: they agree to the last digit.
-    """
-    if stored is None:
-        return {**versions(), "attention": "blocks" if blocks_are_faster() else "torch"}
-    use_blocks(stored.get("attention") == "blocks")
-    return stored
 
 
 @dataclass(frozen=True)
@@ -244,7 +231,6 @@ class MeasurementPool:
                 "side": job.side,
                 "only": only.tolist(),
                 "counted": job.counted and 0 in only,
-                "blocked": blocks_are_faster() if self.device == "cpu" else None,
                 "other": job.other,
             }
             for only in portions

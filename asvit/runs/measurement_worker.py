@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 from asvit.executors import Task, Work, one_thread
 from asvit.spaces import SearchSpace, build, cost
 from asvit.spaces.base import Architecture
-from asvit.spaces.worker_checks import check_known, check_same_code, known_space, own_code
+from asvit.spaces.worker_checks import check_known, known_space
 from proxies import Cost, measure_repeats
 from proxies.evaluation import FAILURES
-from proxies.forward_mode import use_blocks
 from proxies.messages import fault, out_of_memory
 
 
@@ -46,7 +45,6 @@ def measuring_work(
             "names": list(names),
             "architectures": list(architectures),
             "measuring": settings,
-            "code": own_code(),
         },
         arrays,
     )
@@ -58,7 +56,6 @@ class MeasurementWorker:
     def __init__(
         self, settings: Mapping[str, Any], arrays: Mapping[str, NDArray[np.generic]], device: str
     ) -> None:
-        check_same_code(settings["code"])
         check_known(settings["names"], settings["architectures"])
         self._space = known_space(settings["space"])
         self._num_classes = settings["num_classes"]
@@ -71,7 +68,6 @@ class MeasurementWorker:
         text, side = task["architecture"], task["side"]
         images = self._arrays[f"images {side}"]
         in_chans = images.shape[1]
-        use_blocks(task["blocked"])
         with one_thread(self._device):
             readings = measure_repeats(
                 lambda: network(

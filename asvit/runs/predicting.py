@@ -21,12 +21,12 @@ from asvit.core.run_files import RESULT
 from asvit.core.threads import in_order
 from asvit.core.versions import missing
 from asvit.data.decoding import read_as
-from asvit.data.files import find_images
+from asvit.data.folders import find_images
 from asvit.data.kinds import ImageKind, Picture
-from asvit.export.formats import CONFIG, FORMATS, IMAGE, INPUT, OUTPUT, PROBABILITIES
+from asvit.export.formats import ABOUT, CONFIG, FORMATS, IMAGE, INPUT, OUTPUT, PROBABILITIES
 from asvit.export.reload import by_torch, fixed_batch, onnx_session, run_onnx, takes_pictures
 from asvit.export.settings import ExportSettings
-from asvit.export.writers import ABOUT, preparation_facts
+from asvit.export.writers import preparation_facts
 from asvit.networks import Network, WeightsFile
 from asvit.runs.exporting import find_source
 from asvit.runs.folder import kind_in, kind_noun
@@ -208,6 +208,7 @@ class Classifier:
     run: Run
     prepare: Callable[[Picture], Tensor]  # of an image, what the network takes
     kind: ImageKind  # of the images in files
+    ground: str  # that transparent ones are laid over
     labels: Sequence[str]  # names of the classes, or numbers where the weights name none
     has_names: bool  # whether the weights name them
     network: Network
@@ -287,17 +288,22 @@ class Classifier:
 
         prepare = as_it_is if alone else preparation
         has_names = bool(content.classes)
-        return cls(path, run, prepare, preparation.kind, labels, has_names, network, batch)
+        kind, ground = preparation.kind, preparation.ground
+        return cls(path, run, prepare, kind, ground, labels, has_names, network, batch)
 
     def all(self, paths: Sequence[Path], top: int, batch_size: int) -> Iterator[PicturePrediction]:
         """What each picture is taken for."""
         names = [str(path) for path in paths]
-        rows = self.logits(names, lambda place: read_as(paths[place], self.kind), batch_size)
+        rows = self.logits(names, lambda place: self.read(paths[place]), batch_size)
         for path, logits in zip(paths, rows, strict=True):
             if isinstance(logits, str):
                 yield PicturePrediction(str(path), reason=logits)
             else:
                 yield PicturePrediction(str(path), self._guesses(logits, top))
+
+    def read(self, path: Path) -> Picture:
+        """Read an image as the network's :attr:`prepare` takes it."""
+        return read_as(path, self.kind, self.ground)
 
     def logits(
         self, names: Sequence[str], picture: Callable[[int], Picture], batch_size: int

@@ -17,7 +17,7 @@ from asvit.core.files import split_reading
 from asvit.core.run_files import PICTURES, RESULT
 from asvit.core.threads import in_order, or_reason
 from asvit.data.base import LabelledImages, balanced_choice
-from asvit.data.files import TEST, TRAIN
+from asvit.data.layouts import TEST, TRAIN
 from asvit.data.tables import ListedDataset, has_part, is_table
 from asvit.data.training_sets import numbered_as, open_training_sets
 from asvit.designs.result import DesignResult
@@ -88,8 +88,9 @@ def labelled_pictures(data: str | None, weights: Path | None, content: WeightsFi
             "some with --data"
         )
     _check_classes(pictures.others.classes, content)
-    names = content.classes or pictures.others.classes
-    return pictures._replace(others=numbered_as(pictures.others, names))
+    names, ground = content.classes or pictures.others.classes, content.preparation.ground
+    others = numbered_as(pictures.others, names).on(ground)
+    return Pictures(pictures.trained.on(ground), others)
 
 
 def _check_classes(classes: Sequence[str], content: WeightsFile) -> None:

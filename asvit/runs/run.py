@@ -13,7 +13,6 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, get_args
 
 from asvit.core.console import clock
-from asvit.core.continuing import ELSEWHERE
 from asvit.core.files import expanded
 from asvit.core.progress import Tell, ignore
 from asvit.core.results import RUNS as RUNS
@@ -39,7 +38,6 @@ from asvit.runs.folder import RunFiles, check_plain_files, has_state, kind_in, n
 from asvit.runs.lifecycle import perform
 from asvit.runs.tracking import event_files
 from proxies.messages import unknown
-from proxies.text import one_line
 
 if TYPE_CHECKING:
     from asvit.report.pictures import Picture
@@ -143,6 +141,8 @@ class Run(ABC, Generic[S, R, J]):
     fresh: bool = setting(False, "Start over instead of continuing the run.", repeats=False)
     progress: Tell = ignore  #: called as the run goes on
     may_move: Sequence[str] = ()  #: settings that may name the same images by another path
+    #: Options that were not typed and follow from other runs, with what to type for them to go on.
+    implied: Mapping[str, object] = dataclasses.field(default_factory=dict)
     #: Folder in place of the run folder while a run goes on that is not kept.
     scratch: Path | None = dataclasses.field(default=None, init=False)
     #: Whether this call has done any work, rather than found its result.
@@ -207,19 +207,6 @@ class Run(ABC, Generic[S, R, J]):
 
     def check_store(self, store: J) -> None:
         """Check what else must be as it was when the run was started."""
-
-    @property
-    def code(self) -> Mapping[str, str]:
-        """Digests of the user's own code that all results follow from, as among versions."""
-        return {}
-
-    def take_changed(self, code: Sequence[str]) -> None:
-        """Refuse to go on with other code than before, unless the kind begins anew with it."""
-        raise ValueError(
-            f"run folder {self.folder} was started with other code of "
-            f"{one_line(', '.join(code))}, which its results follow from; undo the edit, "
-            f"{ELSEWHERE}"
-        )
 
     @abstractmethod
     def execute(self, store: J, tell: Tell) -> R:

@@ -6,14 +6,13 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from asvit.core.console import quantity
 from asvit.core.display import in_notebook, progress_display
 from asvit.core.measuring_settings import MeasuringSettings, proxy_names
 from asvit.core.programs import file_command
 from asvit.core.progress import Progress, Tell, image_progress
-from asvit.core.results import data_frames
 from asvit.core.signatures import CallOptions, with_options
 from asvit.data.training_sets import channel_count
 from asvit.runs.measurement_pool import EvalContext
@@ -72,14 +71,12 @@ class Scores(Sequence[ScoreRow]):
         return f"Scores({quantity(len(self), 'architecture')}; {', '.join(self._measures)})"
 
     def to_dataframe(self) -> DataFrame:
-        """A pandas data frame: ``architecture``, a column for each measure, and ``reason``.
+        """A pandas data frame: ``architecture``, a column for each measure, and ``reason``."""
+        import pandas as pd
 
-        Raises:
-            ImportError: If pandas is not installed.
-        """
         rows = [{"architecture": r.architecture, **r.values, "reason": r.reason} for r in self]
         columns = ["architecture", *self._measures, "reason"]
-        return cast("DataFrame", data_frames().DataFrame(rows, columns=columns))
+        return pd.DataFrame(rows, columns=columns)
 
 
 @with_options(MeasuringSettings, CallOptions)

@@ -228,8 +228,8 @@ def run_search(
             called in this process. It gives an :class:`asvit.search.Measurement`; an architecture
             for which it raises an error, or gives no number, has failed with the reason. In place
             of trainings, it is called again for some architectures, with another ``seed`` if it
-            has such a parameter. A run that was started with a function goes on with one, which
-            may have been edited; once finished, it gives its result without.
+            has such a parameter. A run that was started with a function goes on with one; once
+            finished, it gives its result without.
 
     Example:
         >>> result = asvit.run_search(

@@ -9,7 +9,6 @@ from typing import Any
 
 from asvit.core.settings import device_setting, setting
 from asvit.runs.run import R, Run, S
-from asvit.runs.tracking import track_setting
 
 
 @dataclass(kw_only=True)
@@ -37,7 +36,6 @@ class SharedRun(Run[S, R, Any]):
     log_every: int = setting(
         50, "Updates between two rows of metrics_steps.csv; 0 for none.", at_least=0
     )
-    track: str = track_setting("the rows of epochs and of metrics_steps.csv")
 
     @classmethod
     def first(cls) -> bool:

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from asvit.core.console import clock, quantity
-from asvit.core.run_files import LOSSES, METRICS_STEPS, SUPERNET_WEIGHTS, previous
+from asvit.core.run_files import (
+    METRICS_CSV,
+    METRICS_JSONL,
+    METRICS_STEPS,
+    SUPERNET_WEIGHTS,
+    previous,
+)
 from asvit.core.settings import device_setting, setting_of
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import SummaryPart
@@ -29,17 +35,16 @@ class SupernetRun(Run[SupernetSettings, SupernetResult, Any]):
         "supernet",
         "supernet",
         SUPERNET_WEIGHTS,
-        (LOSSES, previous(SUPERNET_WEIGHTS)),
+        (METRICS_CSV, METRICS_JSONL, previous(SUPERNET_WEIGHTS)),
         figures=("loss",),
         early=(METRICS_STEPS,),
     )
     algorithm = imported("asvit.runs.algorithms.supernet:SupernetAlgorithm")
     pictures = imported("asvit.report.training:supernet_pictures")  # imports matplotlib
-    written = "report.html, supernet.safetensors, losses.csv, result.json"
+    written = "report.html, supernet.safetensors, metrics.csv, result.json"
 
     device: str = device_setting(repeats=False)
     log_every: int = setting_of(SharedRun, "log_every")
-    track: str = setting_of(SharedRun, "track")
 
     def default_name(self) -> str:
         """Named after the space, the image size and the seed."""
@@ -77,8 +82,8 @@ def train_supernet(**given: Any) -> SupernetResult:
     """Train the supernet of a space, one path at a time; the same call continues a run.
 
     The run folder holds ``supernet.safetensors`` (weights, and the optimiser's state while it is
-    unfinished), ``losses.csv`` and ``result.json``. After a stop at most an epoch is trained
-    again, and of a long one at most a minute; the weights are the same on a CPU.
+    unfinished), ``metrics.csv`` (losses of epochs) and ``result.json``. After a stop at most an
+    epoch is trained again, and of a long one at most a minute; the weights are the same on a CPU.
 
     Raises:
         ValueError: If the loss is not finite, too.

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,7 +25,7 @@ from proxies.features import in_evaluation_mode
 from proxies.latency import Latency
 from proxies.messages import fault
 from proxies.registry import Registry
-from proxies.timing import captured, image_dtype, synchronise, time_passes, timed_on
+from proxies.timing import image_dtype, synchronise, time_passes, timed_on
 
 if TYPE_CHECKING:
     from asvit.spaces.base import Architecture
@@ -44,20 +42,6 @@ class Runtime:
     prepare: Callable[[nn.Module, Tensor], Callable[[], object]]
     # Why it cannot be used on a device here; empty if it can.
     hindrance: Callable[[torch.device], str]
-
-
-def _compiled(model: nn.Module, images: Tensor) -> Callable[[], object]:
-    # After eight networks of one class torch would run the next ones uncompiled.
-    torch.compiler.reset()
-    compiled = torch.compile(model, dynamic=False)
-    return lambda: compiled(images)
-
-
-def _without_compiler(device: torch.device) -> str:
-    if device.type != "cpu" or shutil.which(os.environ.get("CXX", "c++")):
-        return ""
-    compilers = ("g++", "clang++", "cl")
-    return "" if any(map(shutil.which, compilers)) else "torch.compile needs a C++ compiler"
 
 
 def _onnx(model: nn.Module, images: Tensor) -> Callable[[], object]:
@@ -82,14 +66,6 @@ def _onnx_file(model: nn.Module, *, image_size: int, channels: int, batch: int) 
         yield path
 
 
-def _graph(model: nn.Module, images: Tensor) -> Callable[[], object]:
-    return captured(lambda: model(images), images.device)
-
-
-def _without_cuda(device: torch.device) -> str:
-    return "" if device.type == "cuda" else "CUDA graphs need a CUDA device"
-
-
 def _without_onnx(device: torch.device) -> str:
     if device.type != "cpu":
         return "ONNX Runtime runs on the CPU here"
@@ -105,9 +81,7 @@ RUNTIMES: Registry[Runtime] = Registry(
     "runtime",
     {
         "eager": Runtime(lambda model, images: lambda: model(images), lambda _device: ""),
-        "compile": Runtime(_compiled, _without_compiler),
         "onnx": Runtime(_onnx, _without_onnx),
-        "graph": Runtime(_graph, _without_cuda),
     },
 )
 
@@ -126,7 +100,7 @@ def latency(
     """Time one forward pass, in evaluation mode and without gradients.
 
     Takes a second or two for a small network, at most about 20 for a large one, and before that
-    what the runtime takes to compile it. Threads are those of ``torch.get_num_threads()``.
+    what ONNX Runtime takes to load it. Threads are those of ``torch.get_num_threads()``.
 
     Args:
         network: An architecture or its text, as :func:`asvit.build` takes it, or any module that
@@ -134,8 +108,7 @@ def latency(
         image_size: Side of the images in pixels.
         batch: Images in a pass.
         device: A torch device, or ``"auto"`` for an accelerator if there is one.
-        runtime: ``"eager"`` (PyTorch as it is), ``"compile"`` (``torch.compile``), ``"onnx"``
-            (ONNX Runtime, on the CPU) or ``"graph"`` (a CUDA graph).
+        runtime: ``"eager"`` (PyTorch as it is) or ``"onnx"`` (ONNX Runtime, on the CPU).
         num_classes: Classes of an architecture; a module has its own.
         in_chans: Channels of the images.
         command: Times it on another device instead: a program that prints milliseconds for an

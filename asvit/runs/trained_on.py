@@ -14,7 +14,7 @@ from asvit.core.run_files import CHECKPOINT, PICTURES, PRETRAINED_WEIGHTS, RESUL
 from asvit.core.threads import in_order
 from asvit.data.base import LabelledImages, Progress, SubsetImages
 from asvit.data.copies import file_digest, twins
-from asvit.data.files import TRAIN, VALIDATION
+from asvit.data.layouts import TRAIN, VALIDATION
 from asvit.data.sources import KINDS, open_dataset
 from asvit.data.tables import ListedDataset, is_table
 from asvit.runs.folder import kind_in
@@ -59,7 +59,7 @@ class TrainedPictures:
                 if kind == "training":
                     return cls._of_training(folder, progress)
                 if kind == "evolution":
-                    return cls._of_evolution(folder)
+                    return cls._of_evolution(folder, progress)
         except (OSError, ValueError) as error:
             logger.warning(
                 "whether the network was trained on some of these pictures is not known: %s",
@@ -85,14 +85,14 @@ class TrainedPictures:
         return cls._of_images(sets.train)
 
     @classmethod
-    def _of_evolution(cls, folder: Path) -> Self:
+    def _of_evolution(cls, folder: Path, progress: Progress | None) -> Self:
         """Those of the supernet whose weights the network inherited."""
         supernet = Path(EvolutionResult.read(folder / RESULT).provenance["supernet"]["folder"])
         s = SupernetResult.read(supernet / RESULT).settings
         if not _is_there(expanded(split_reading(s.data)[0]), s.data, supernet):
             return cls()
         images = open_dataset(s.data)
-        places = places_to_train_on(s, images.labels)
+        places = places_to_train_on(s, images.labels, progress)
         return cls._of_images(SubsetImages(images, places, "for training"))
 
     @classmethod

@@ -25,6 +25,7 @@ from asvit.evaluation.tables import pictures_table
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import imported
 from asvit.runs.shared import SharedRun
+from asvit.runs.tracking import track_setting
 from asvit.training.balance_settings import IN_WORDS, UNEVEN
 from asvit.training.settings import FEW, TOP, TrainSettings
 from proxies.text import legible
@@ -62,6 +63,7 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
     ends_in = "architecture"
     may_change = ("bad_images",)  # they may be replaced from now on
 
+    track: str = track_setting("the rows of epochs and of metrics_steps.csv")
     resume: bool = setting(False, "Only continue; an error where there is no run.", repeats=False)
 
     @property
@@ -159,6 +161,8 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
         f"warm-up {quantity(s.warmup_epochs, 'epoch')}; {where}, {plan['precision']}, "
         f"seed {s.seed}",
     ]
+    if plan["transparent"]:
+        lines.append(plan["transparent"])
     lines += [
         f"tokens ({stage['stride']},{stage['dilation']}): {quantity(stage['epochs'], 'epoch')}, "
         f"{stage['macs']:,} multiply-adds an image ({stage['fraction']:.1%} of full, published "

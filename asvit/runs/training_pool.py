@@ -26,7 +26,7 @@ from asvit.search.limits import Limits
 from asvit.search.settings import ACCURACY
 from asvit.spaces import SearchSpace
 from asvit.spaces.base import Architecture
-from asvit.spaces.worker_checks import check_same_code, known_space
+from asvit.spaces.worker_checks import known_space
 from proxies import Cost
 
 S = TypeVar("S", BuildSettings, TrainingSearchSettings)
@@ -137,7 +137,6 @@ class TrainingPool:
             {
                 "training": self.settings.to_json(),
                 "space": self._space.name,
-                "code": self.settings.code,
                 "classes": images.classes,
                 "source": images.source,
                 "own_statistics": images.own_statistics,
@@ -173,7 +172,6 @@ def training_worker(
     settings: Mapping[str, Any], arrays: Mapping[str, NDArray[np.generic]], device: str
 ) -> Callable[[Task], Any]:
     """What trains in a worker; made and called as executors do it."""
-    check_same_code(settings["code"])
     known_space(settings["space"])
     images = Images(
         torch.from_numpy(arrays["pixels"]),

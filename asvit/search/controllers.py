@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from asvit.search.settings import PREDICTOR, SearchSettings
 from proxies.registry import Registry
-from proxies.sources import source_of
 from scaling.ranking import Directions
 
 if TYPE_CHECKING:
@@ -30,7 +29,6 @@ class Controller:
     description: str  #: one line
     paper: str  #: where it was published
     make: Make  #: dimensions, directions of the objectives and settings to its sampler
-    source: str = ""  #: digest of a user's code, taken when it is registered; empty for ours
 
 
 #: Every controller by its name.
@@ -41,7 +39,7 @@ def register(name: str, description: str, *, paper: str) -> Callable[[Make], Mak
     """Add a controller under ``name``; its libraries are imported when it is made."""
 
     def add(make: Make) -> Make:
-        CONTROLLERS.register(name, Controller(name, description, paper, make, source_of([make])))
+        CONTROLLERS.register(name, Controller(name, description, paper, make))
         return make
 
     return add

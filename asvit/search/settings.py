@@ -50,7 +50,7 @@ LIMITS = ("max_params", "max_macs", "max_latency")
 #: Settings of trainings that a reference table has, too, by the same names.
 _OF_TABLES = (
     *("batch_size", "learning_rate", "train_images", "test_images"),
-    *("classes", "shift", "flip", "crop_scale", "color_jitter"),
+    *("classes", "shift", "flip", "crop_scale", "color_jitter", "fit", "ground"),
     *("init", "optimizer", "balance", "paces"),
 )
 
@@ -154,7 +154,7 @@ class SearchSettings(Settings, ABC):
         unit="ms",
     )
     latency_batch: int = setting(1, "Images of that pass.", at_least=1, group=_LIMITS)
-    latency_runtime: Literal["eager", "compile", "onnx", "graph"] = runtime_setting(group=_LIMITS)
+    latency_runtime: Literal["eager", "onnx"] = runtime_setting(group=_LIMITS)
     latency_command: str | None = command_setting(group=_LIMITS)
     data: str = setting_of(MeasuringSettings, "data")
     seed: int = seed_setting()
@@ -415,6 +415,8 @@ class TrainingSearchSettings(SearchSettings):
     flip: bool = setting_of(BuildSettings, "flip", group=_TRAINING)
     crop_scale: float = setting_of(BuildSettings, "crop_scale", group=_TRAINING)
     color_jitter: float = setting_of(BuildSettings, "color_jitter", group=_TRAINING)
+    fit: str = setting_of(BuildSettings, "fit", group=_TRAINING)
+    ground: str = setting_of(BuildSettings, "ground", group=_TRAINING)
     init: Literal["xavier", "own"] = setting_of(BuildSettings, "init", group=_TRAINING)
     optimizer: Literal["adamw", "muon"] = setting_of(BuildSettings, "optimizer", group=_TRAINING)
     balance: Literal["none", "weights", "sampling"] = setting_of(

@@ -11,7 +11,6 @@ from asvit.spaces.base import (
     load_space,
     register_space,
 )
-from asvit.spaces.mixed import MixedSpace
 from asvit.spaces.psvit import PSViT1dSpace, PSViT2dSpace
 from asvit.spaces.shiftvit import ShiftViTPartsSpace, ShiftViTSpace
 from asvit.spaces.timm_families import TIMM_FAMILIES, TimmFamily, TimmSpace
@@ -23,7 +22,6 @@ __all__ = [
     "AsVitPartsSpace",
     "AsVitSpace",
     "AsVitTinySpace",
-    "MixedSpace",
     "PSViT1dSpace",
     "PSViT2dSpace",
     "PlainArchitecture",

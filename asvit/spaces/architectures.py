@@ -17,9 +17,8 @@ from asvit.architectures.shiftvit import ShiftArchitecture
 from asvit.models.asvit import asvit_cost
 from asvit.spaces.base import SPACES, Architecture, SearchSpace
 from asvit.spaces.timm_models import PREFIX, TimmModel, is_timm_model
-from asvit.spaces.union import sources_of_spaces
 from asvit.spaces.vitbench import AutoFormerArchitecture, PitArchitecture
-from proxies.counts import Cost, count, count_by_module, count_in_place
+from proxies.counts import Cost, count, count_by_module
 from proxies.functional import InterceptOperations, Operation
 from proxies.messages import unknown
 from proxies.text import shown
@@ -44,6 +43,7 @@ def build(
     stem: str | None = None,
     head: str | None = None,
     mixing: str | None = None,
+    positions: str | None = None,
     init: str | None = None,
 ) -> nn.Module:
     """A freshly initialised network.
@@ -63,6 +63,7 @@ def build(
             part of the architecture. The others are parts of As-ViT alone.
         head: What makes classes of the pooled features.
         mixing: Whether 3 x 3 depthwise convolutions in feed-forward parts mix neighbours.
+        positions: Whether each token has a learned embedding of its position.
         init: How initial weights are drawn.
 
     Raises:
@@ -76,7 +77,7 @@ def build(
     """
     requested = {"drop_path": drop_path, "drop": drop}
     rates: Any = {name: rate for name, rate in requested.items() if rate is not None}
-    parts = {"stem": stem, "head": head, "mixing": mixing, "init": init}
+    parts = {"stem": stem, "head": head, "mixing": mixing, "positions": positions, "init": init}
     if own := {name: part for name, part in parts.items() if part is not None}:
         arch = with_parts(parse(arch), own)
     sizes: Any = {"image_size": image_size, "num_classes": num_classes, "in_chans": in_chans}
@@ -86,6 +87,12 @@ def build(
         return fixed.build(**sizes, **rates)
     space, parsed = find(arch)
     return space.build(parsed, **sizes, depths=depths, width=width, **rates)
+
+
+def has_drop_path(arch: str | Architecture) -> bool:
+    """Whether the networks of an architecture have drop-path: all but some of timm's do."""
+    fixed = _fixed(arch)
+    return not isinstance(fixed, TimmModel) or fixed.has_drop_path
 
 
 def cost(
@@ -123,7 +130,7 @@ def _cost(arch: Architecture, image_size: int, num_classes: int, in_chans: int) 
     if type(arch) is Genotype:  # a subclass may build another network
         return asvit_cost(arch, image_size, num_classes, in_chans)
     sizes: Any = {"image_size": image_size, "num_classes": num_classes, "in_chans": in_chans}
-    return count_in_place(build_on_meta(arch, **sizes), image_size, in_chans)
+    return count(build_on_meta(arch, **sizes), image_size, in_chans)
 
 
 def build_on_meta(
@@ -190,15 +197,17 @@ def stage_table(
     if type(g) is not Genotype:  # stages of a subclass may have neither windows nor heads
         total = cost(g, image_size, num_classes, in_chans=in_chans)
         return [StageRow("network", None, None, None, None, None, total.params, total.macs)]
-    network = build_on_meta(g, image_size=image_size, num_classes=num_classes, in_chans=in_chans)
+    sizes: Any = {"image_size": image_size, "num_classes": num_classes, "in_chans": in_chans}
+    network: Any = build_on_meta(g, **sizes)
     parts = count_by_module(network, image_size, in_chans)
     embedding = ["patch_embed", *(f"layers.{i}.downsample" for i in range(STAGES - 1))]
+    positions = 0 if network.absolute_pos_embed is None else network.absolute_pos_embed.numel()
     rows = []
     for i, side in enumerate(g.token_sides(image_size)):
         spent = sum((parts[f"layers.{i}.blocks.{j}"] for j in range(g.depths[i])), Cost(0, 0))
-        spent += parts[embedding[i]]
-        sizes = side, g.stage_widths[i], g.stage_heads[i], g.depths[i], side // g.splits[i]
-        rows.append(StageRow(str(i + 1), *sizes, spent.params, spent.macs))
+        spent += parts[embedding[i]] + Cost(positions if i == 0 else 0, 0)
+        columns = side, g.stage_widths[i], g.stage_heads[i], g.depths[i], side // g.splits[i]
+        rows.append(StageRow(str(i + 1), *columns, spent.params, spent.macs))
     head = parts["norm"] + parts["head"]
     last = StageRow("head", None, g.stage_widths[-1], None, None, None, head.params, head.macs)
     return [*rows, last]
@@ -326,11 +335,3 @@ def find(arch: str | Architecture) -> tuple[SearchSpace, Architecture]:
         known = dict.fromkeys(f"{prefix.partition(':')[0]}:" for prefix in prefixes)
         raise ValueError(unknown("prefix", f"{word}:", known))
     raise errors[0]
-
-
-def source_of_space(arch: str | Architecture) -> dict[str, str]:
-    """Digest of the space of an architecture, by its name; empty unless it is a user's own."""
-    try:
-        return sources_of_spaces([find(arch)[0]])
-    except ValueError:  # of a family or of timm
-        return {}

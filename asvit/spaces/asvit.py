@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from asvit.architectures.genotype import (
     EXPANSION_CHOICES,
@@ -23,6 +23,9 @@ from asvit.spaces.base import (
     size_features,
     stage_features,
 )
+
+#: Parts that the spaces do not vary, as no gain of theirs was shown.
+_UNVARIED: Final = ("positions",)
 
 
 @register_space
@@ -83,12 +86,6 @@ class AsVitSpace(SearchSpace):
         k1, k2, k3, k4, s1, s2, s3, e1, e2, e3, e4, heads = values
         return Genotype((k1, k2, k3, k4), (s1, s2, s3, 1), (e1, e2, e3, e4), heads)
 
-    def parse(self, text: str) -> Genotype:
-        """See :meth:`SearchSpace.parse`."""
-        arch = Genotype.parse(text)
-        self.encode(arch)
-        return arch
-
     def make_network(self, arch: Genotype, image_size: int, **options: Any) -> AsViT:
         """See :meth:`SearchSpace.make_network`."""
         return AsViT(arch, img_size=image_size, **options)
@@ -127,7 +124,7 @@ class AsVitPartsSpace(AsVitSpace):
     paper = "As-ViT, arXiv:2202.11921; parts of 2106.14881, 2106.13797"
     dimensions: ClassVar[Mapping[str, tuple[Choice, ...]]] = {
         **AsVitSpace.dimensions,
-        **PART_CHOICES,
+        **{part: choices for part, choices in PART_CHOICES.items() if part not in _UNVARIED},
     }
     legend: ClassVar[Mapping[str, str]] = {
         **AsVitSpace.legend,
@@ -154,13 +151,23 @@ class AsVitPartsSpace(AsVitSpace):
 
     def values(self, arch: Genotype) -> Iterable[Choice]:
         """See :meth:`SearchSpace.values`."""
-        return (*_topology(arch), *vars(arch.parts).values())
+        varied = replace(arch.parts, **{part: PART_CHOICES[part][0] for part in _UNVARIED})
+        if arch.parts != varied:
+            raise ValueError(
+                f"{arch} is not in space {self.name!r}, which does not vary "
+                f"{', '.join(_UNVARIED)}; leave it out"
+            )
+        return (*_topology(arch), *(getattr(arch.parts, part) for part in self._parts))
 
     def from_values(self, values: Sequence[Any]) -> Genotype:
         """See :meth:`SearchSpace.from_values`; a stem without a kernel takes any K1."""
-        parts = len(PART_CHOICES)
-        topology = super().from_values(values[:-parts])
-        return replace(topology, parts=Parts(*values[-parts:]))
+        parts = dict(zip(self._parts, values[len(AsVitSpace.dimensions) :], strict=True))
+        topology = super().from_values(values[: len(AsVitSpace.dimensions)])
+        return replace(topology, parts=Parts(**parts))
+
+    @property
+    def _parts(self) -> Iterable[str]:
+        return (name for name in self.dimensions if name in PART_CHOICES)
 
 
 def _topology(arch: Genotype) -> tuple[Choice, ...]:

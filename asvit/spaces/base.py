@@ -10,7 +10,6 @@ import numpy as np
 from torch import nn
 
 from proxies.registry import Registry
-from proxies.sources import source_of
 from proxies.text import shown
 
 Choice = int | float | str
@@ -46,8 +45,6 @@ class SearchSpace(ABC):
     branch: ClassVar[str] = ""
     #: Texts of the networks that one would take without a search, at any width: published shapes.
     by_hand: ClassVar[Sequence[str]] = ()
-    #: Digest of the code of a user's space, taken when it is registered; empty for asvit's own.
-    source: str = ""
 
     @property
     def size(self) -> int:
@@ -125,10 +122,12 @@ class SearchSpace(ABC):
         return self.from_values([params[name] for name in self.dimensions])
 
     def parse(self, text: str) -> Architecture:
-        """Parse the text of an architecture of this space, grown or not.
+        """Parse the text of an architecture of this kind, also one outside the choices.
+
+        Such are grown ones, ablations, and those of other parts. :meth:`encode` refuses them.
 
         Raises:
-            ValueError: If the text is wrong or the architecture is not in the space.
+            ValueError: If the text is wrong.
         """
         return self.architecture.parse(text)
 
@@ -246,7 +245,6 @@ def register_space(cls: type[S]) -> type[S]:
         ValueError: If the name is taken by another one, or the prefix of a plain space is.
     """
     space = cls()
-    space.source = source_of([cls])
     others = (other for name, other in SPACES.items() if name != space.name)
     twins = [other.name for other in others if other.prefix == space.prefix]
     if twins and isinstance(space, PlainSpace):

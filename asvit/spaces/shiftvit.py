@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Final
 from asvit.architectures.parts import PART_CHOICES, PUBLISHED
 from asvit.architectures.shiftvit import PREFIX, ShiftArchitecture
 from asvit.models import ShiftViT
-from asvit.models.layers.shift import DIRECTIONS
+from asvit.models.shiftvit import DIRECTIONS
 from asvit.spaces.asvit import AsVitPartsSpace
 from asvit.spaces.base import (
     Architecture,

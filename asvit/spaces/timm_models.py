@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Self
 
 import timm
+import torch
 from timm.models import PretrainedCfg, get_deprecated_models
 from torch import nn
 
 from asvit.core.calls import Value, call_text, parse_call
+from proxies.evaluation import FAILURES
 from proxies.messages import fault, first_line, nearest, out_of_memory
 from proxies.text import one_line, shown
 
@@ -22,6 +24,10 @@ _RESERVED: Final = {
     **dict.fromkeys(("pretrained", "pretrained_cfg", "pretrained_cfg_overlay"), _WEIGHTS_OPTION),
     **dict.fromkeys(("checkpoint_path", "cache_dir"), _WEIGHTS_OPTION),
 }
+
+
+class NoSuchRate(ValueError):
+    """A model has no drop-path or no dropout."""
 
 
 @dataclass(frozen=True)
@@ -94,12 +100,24 @@ class TimmModel:
                 raise refusal from error
             if rates[missing]:
                 words = {"drop_path_rate": "drop-path", "drop_rate": "dropout"}[missing]
-                raise ValueError(f"timm model {self.name!r} has no {words}; use 0") from error
+                raise NoSuchRate(f"timm model {self.name!r} has no {words}; use 0") from error
             rates[missing] = None  # 0 was requested, and the model has none
             drop_path, drop = rates.values()
             sizes: Any = {"num_classes": num_classes, "in_chans": in_chans}
             return self.build(image_size=image_size, **sizes, drop_path=drop_path, drop=drop)
         return model
+
+    @property
+    def has_drop_path(self) -> bool:
+        """Whether its drop-path can be set."""
+        try:
+            with torch.device("meta"):  # which not all can be built on
+                self.build(drop_path=0.1)
+        except NoSuchRate:  # before anything else
+            return False
+        except FAILURES:
+            return True
+        return True
 
     def _refusal(self, error: Exception, image_size: int) -> ValueError | None:
         """The error of a wrong text or image size; None if ``error`` has another cause."""

@@ -122,11 +122,14 @@ class UnionSpace(SearchSpace):
         return self._member(arch)[1].features(arch)
 
     def parse(self, text: str) -> Architecture:
-        """See :meth:`SearchSpace.parse`."""
+        """See :meth:`SearchSpace.parse`; the architecture is in one of the spaces."""
         errors, near = list[ValueError](), list[ValueError]()  # of those whose texts begin alike
         for space in self._members.values():
             try:
-                return space.parse(text)
+                arch = space.parse(text)
+                if arch in space:
+                    return arch
+                space.encode(arch)  # which says why not
             except ValueError as error:
                 alike = space.prefix and text.startswith(space.prefix)
                 (near if alike else errors).append(error)
@@ -157,9 +160,3 @@ class UnionSpace(SearchSpace):
 def members_of(space: SearchSpace) -> Sequence[SearchSpace]:
     """The spaces that a space consists of."""
     return [SPACES[name] for name in space.members] if isinstance(space, UnionSpace) else [space]
-
-
-def sources_of_spaces(spaces: Iterable[SearchSpace]) -> dict[str, str]:
-    """Digests of the users' own spaces that ``spaces`` consist of, by name."""
-    own = (member for space in spaces for member in members_of(space))
-    return {space.name: space.source for space in own if space.source}

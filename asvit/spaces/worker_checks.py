@@ -1,34 +1,16 @@
 """What a worker process has to know as the one that started it does: spaces and measures."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
-from asvit.core.versions import code_versions
 from asvit.spaces.architectures import parse
-from asvit.spaces.base import SPACES, SearchSpace, load_space
-from asvit.spaces.union import sources_of_spaces
-from proxies import PROXIES, get_proxy
-from proxies.registry import UnknownNameError, sources_of
-from proxies.text import one_line
+from asvit.spaces.base import SearchSpace, load_space
+from proxies import get_proxy
+from proxies.registry import UnknownNameError
 
 _UNKNOWN = (
     "a worker does not know what this process does, as it imports only the modules that "
     "ASVIT_EXTENSIONS names: {}"
 )
-
-
-def own_code() -> dict[str, str]:
-    """Digests of the user's own measures and spaces in this process."""
-    return code_versions(measure=sources_of(PROXIES), space=sources_of_spaces(SPACES.values()))
-
-
-def check_same_code(code: Mapping[str, str]) -> None:
-    """Refuse other code in this process than in that which stores what is measured."""
-    here = own_code()
-    if changed := [name for name in here if here[name] != code.get(name, here[name])]:
-        raise ValueError(
-            f"the code of {one_line(changed[0])} has changed since this run began; start it "
-            "again, to measure with the new one"
-        )
 
 
 def check_known(names: Iterable[str], architectures: Iterable[str]) -> None:

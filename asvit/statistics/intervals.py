@@ -122,7 +122,7 @@ def stratified_difference(ours: ArrayLike, theirs: ArrayLike, strata: ArrayLike)
     """
     left, right = np.asarray(ours, dtype=bool), np.asarray(theirs, dtype=bool)
     groups = np.unique(np.asarray(strata), return_inverse=True)[1]
-    cases = np.bincount(groups)
+    cases = np.bincount(groups).astype(np.float64)
     gained, lost = (np.bincount(groups, won) for won in (left & ~right, ~left & right))
     more = 1 / len(cases)
     sizes = cases + 2 * more
@@ -144,7 +144,8 @@ def _toward_mean(shares: Array, sizes: Array, mean: float) -> Array:
 def _normal(value: float, centre: float, variance: float, low: float, high: float) -> Estimate:
     """A value with the normal interval around a centre, inside the bounds of the value."""
     ends = stats.norm.interval(CONFIDENCE, loc=centre, scale=math.sqrt(variance))
-    return Estimate(value, *(float(min(max(end, low), high)) for end in ends))
+    below, above = (float(min(max(end, low), high)) for end in ends)
+    return Estimate(value, below, above)
 
 
 def paired_difference(ours: ArrayLike, theirs: ArrayLike) -> Estimate:

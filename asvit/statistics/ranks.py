@@ -69,8 +69,9 @@ def resampled_tau(x: Array, y: Array, weights: Array, groups: ArrayLike | None =
             totals[place] += weighed(pairs, weights, weights[:, block])
     concordant, untied_x, untied_y = totals
     untied = untied_x * untied_y
-    undefined = np.full(len(weights), np.nan)
-    return np.divide(concordant, np.sqrt(untied), out=undefined, where=untied > 0)
+    taus = np.full(len(weights), np.nan)
+    np.divide(concordant, np.sqrt(untied), out=taus, where=untied > 0)
+    return taus
 
 
 def signs(values: Array, others: Array | None = None) -> Array:

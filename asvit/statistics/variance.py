@@ -12,7 +12,7 @@ from asvit.core.estimates import SEED, Component, Interval
 Array = NDArray[np.float64]
 
 _POINTS = 2_000  # at most, of the grid of shares
-_CHUNK = 100  # of its points at a time: memory
+_NUMBERS = 4_000_000  # of covariances at a time: memory
 _CONCENTRATION = 0.5  # of Dirichlet's distribution
 
 
@@ -137,7 +137,8 @@ def _likelihoods(
     own = [contrasts.T @ effect for effect in effects]
     parts = np.stack([*(part @ part.T for part in own), np.eye(len(z))])
     logs, variances = [], []
-    for points in np.array_split(shares, max(1, len(shares) // _CHUNK)):
+    chunks = max(1, len(shares) * len(z) ** 2 // _NUMBERS)
+    for points in np.array_split(shares, chunks):
         factor = np.linalg.cholesky(np.tensordot(points, parts, 1))
         white = np.linalg.solve(factor, np.broadcast_to(z[:, None], (len(points), len(z), 1)))
         squares = np.maximum((white**2).sum((1, 2)), 1e-12)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Generic, TypedDict, TypeVar, cast
+from typing import Any, TypedDict
 
 import torch
 from safetensors import SafetensorError
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from asvit.core.codec import check_schema, content_fault, from_json, to_json, value_from_json
 from asvit.core.continuing import Images
 from asvit.core.files import sync_folder
+from asvit.core.preparing_settings import BLACK
 from asvit.core.records import MALFORMED
 from asvit.core.run_files import previous
 from asvit.core.settings import Settings
@@ -29,9 +30,6 @@ from asvit.training.settings import TrainSettings
 from proxies.memory import to_host
 from proxies.messages import first_line
 from proxies.text import one_line
-
-T = TypeVar("T")
-
 
 logger = logging.getLogger(__name__)
 
@@ -70,12 +68,13 @@ class Origin:
     versions: Mapping[str, str]  # of libraries
     # Of the images, so that all sessions have the same; None for ImageNet's.
     normalisation: Normalisation | None = None
+    ground: str = BLACK  # that transparent ones are laid over
     teacher: str = ""  # digest of its weights, if there is one
     network: Network | None = None  # of the weights to start from, where no architecture is named
 
 
 @dataclass(frozen=True)
-class EngineState:
+class TrainerState:
     """The state dicts of a network and of its moving average, and the optimiser's state.
 
     The average is empty without one; ``moments`` and ``numbers`` are of :func:`optimizer_state`.
@@ -118,7 +117,7 @@ class Checkpoint:
     history: tuple[Any, ...]  # a row an epoch
     seconds: float  # wall-clock time of all sessions
     bad_images: Mapping[str, int]  # name of each unreadable image -> times it was replaced
-    state: EngineState  # without the optimiser's once all epochs are done
+    state: TrainerState  # without the optimiser's once all epochs are done
     kind: str = KIND  # kind of the file
     part: EpochPart | None = None  # of the next epoch; None between two epochs
     planned: int | None = None  # epochs in all, where they may differ from the settings'
@@ -135,50 +134,68 @@ class Checkpoint:
 
     def write(self, path: Path) -> None:
         """Write the file as a whole or not at all (an OSError), and keep the one before."""
-        state = self.state
+        state, part = self.state, self.part
         parts = {_WEIGHTS: state.weights, _AVERAGE: state.average}
         if not self.finished:
             parts[_MOMENTS] = state.moments
-        tensors = {prefix + name: t for prefix, part in parts.items() for name, t in part.items()}
-        if self.part is not None:
-            tensors[_LOSSES] = self.part.losses
-        more = {
+        tensors = {prefix + name: t for prefix, some in parts.items() for name, t in some.items()}
+        if part is not None:
+            tensors[_LOSSES] = part.losses
+        header = {
+            "schema_version": SCHEMA_VERSION,
+            "kind": self.kind,
+            **to_json(self.origin),
+            "seconds": round(self.seconds, 3),
             "history": to_json(self.history),
-            "part": self.part and {"seconds": self.part.seconds, "sums": dict(self.part.sums)},
+            "part": part and {"seconds": part.seconds, "sums": dict(part.sums)},
             "bad_images": dict(self.bad_images),
             "numbers": dict(state.numbers),
             **({} if self.epochs == self.origin.settings.epochs else {"planned": self.epochs}),
         }
-        header = header_of(self.kind, self.origin, self.seconds)
         before = path.with_name(previous(path.name))
-        write_tensors(path, _unshared(tensors), {**header, **more}, previous=before)
+        write_tensors(path, _unshared(tensors), header, previous=before)
 
     @classmethod
     def read(
         cls, path: Path, *, kind: str = KIND, settings: Any = TrainSettings, row: Any = EpochRow
     ) -> Checkpoint:
-        """Read the file of a kind of training, with the types of its settings and rows."""
+        """Read the file of a kind of training, with the types of its settings and rows.
 
-        def parse(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Checkpoint:
+        Raises:
+            FileNotFoundError: If there is none.
+            DamagedFileError: If it is damaged.
+            ValueError: If it is of another kind or version, too.
+        """
+        unread = True
+        try:
+            header, tensors = read_tensors(path)
+            unread = False
+            check_schema(header, kind, SCHEMA_VERSION)
+            value_from_json(header["images"], Images)
             value_from_json(header["numbers"], _Numbers)
-            own = settings.from_json(header["settings"])
+            origin = from_json(header, Origin)
             return cls(
-                origin=replace(from_json(header, Origin), settings=own),
+                origin=replace(origin, settings=settings.from_json(header["settings"])),
                 history=value_from_json(header["history"], tuple[row, ...]),
                 seconds=value_from_json(header["seconds"], float),
                 bad_images=value_from_json(header["bad_images"], Mapping[str, int]),
-                state=EngineState(
-                    weights=under(_WEIGHTS, tensors),
-                    average=under(_AVERAGE, tensors),
-                    moments=under(_MOMENTS, tensors),
+                state=TrainerState(
+                    weights=_under(_WEIGHTS, tensors),
+                    average=_under(_AVERAGE, tensors),
+                    moments=_under(_MOMENTS, tensors),
                     numbers=header["numbers"],
                 ),
                 kind=kind,
                 part=_part(value_from_json(header["part"], _Part | None), tensors),
                 planned=value_from_json(header.get("planned"), int | None),
             )
-
-        return read_training(path, kind, "checkpoint", parse)
+        except FileNotFoundError:
+            raise FileNotFoundError(f"no checkpoint {str(path)!r}") from None
+        except (SafetensorError, *MALFORMED) as error:
+            raise (DamagedFileError if unread else ValueError)(
+                f"{path} is not a checkpoint that this version can read ({content_fault(error)}); "
+                "restore it from a copy, or give --fresh to start over (nothing was changed)"
+            ) from error
 
 
 def _part(stored: _Part | None, tensors: Mapping[str, Tensor]) -> EpochPart | None:
@@ -207,39 +224,7 @@ def seconds_in(path: Path) -> float:
     return 0.0
 
 
-def header_of(kind: str, origin: Any, seconds: float) -> dict[str, Any]:
-    """The header of a file of a training, of which :func:`read_training` checks the first two."""
-    fixed = {"schema_version": SCHEMA_VERSION, "kind": kind}
-    return {**fixed, **to_json(origin), "seconds": round(seconds, 3)}
-
-
-def read_training(
-    path: Path, kind: str, noun: str, parse: Callable[[dict[str, Any], dict[str, Tensor]], T]
-) -> T:
-    """Read a file of a training, of which ``parse`` gets the header and the tensors.
-
-    Raises:
-        FileNotFoundError: If there is none.
-        DamagedFileError: If it is damaged.
-        ValueError: If it is of another kind or version, too.
-    """
-    unread = True
-    try:
-        header, tensors = read_tensors(path)
-        unread = False
-        check_schema(header, kind, SCHEMA_VERSION)
-        value_from_json(header["images"], Images)
-        return parse(header, tensors)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"no {noun} {str(path)!r}") from None
-    except (SafetensorError, *MALFORMED) as error:
-        raise (DamagedFileError if unread else ValueError)(
-            f"{path} is not a {noun} that this version can read ({content_fault(error)}); "
-            "restore it from a copy, or give --fresh to start over (nothing was changed)"
-        ) from error
-
-
-def read_or_restore(path: Path, read: Callable[[Path], T]) -> T | None:
+def read_or_restore(path: Path, read: Callable[[Path], Checkpoint]) -> Checkpoint | None:
     """A run's own checkpoint by ``read``; None if there is none yet.
 
     If it is damaged or missing, the previous checkpoint takes its place, and the run repeats the
@@ -268,17 +253,17 @@ def read_or_restore(path: Path, read: Callable[[Path], T]) -> T | None:
     return restored
 
 
-class Saved(Store[Any], Generic[T]):
-    """The file of a training as the store of its run.
+class Saved(Store[Any]):
+    """The checkpoint of a training as the store of its run.
 
     Attributes:
         file: What it holds; None in a new run, whose first file has what it was started with.
     """
 
-    def __init__(self, file: T | None) -> None:
+    def __init__(self, file: Checkpoint | None) -> None:
         self.file = file
         if file is not None:
-            start = cast("Any", file).origin
+            start = file.origin
             self.settings = start.settings
             names = ("images", "device", "versions")
             self.start_values = {name: getattr(start, name) for name in names}
@@ -286,14 +271,14 @@ class Saved(Store[Any], Generic[T]):
     @property
     def finished(self) -> bool:
         """Whether the training is at its end."""
-        return self.file is not None and bool(cast("Any", self.file).finished)
+        return self.file is not None and self.file.finished
 
     def start(self, settings: Settings, **values: Any) -> bool:
         """Nothing is written: every file has it."""
         return True
 
 
-def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors whose names begin with a prefix, by the rest of the name."""
     return {
         name.removeprefix(prefix): tensor
@@ -315,12 +300,19 @@ def _unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return copies
 
 
-def check_finite(tensors: Mapping[str, Tensor], *, what: str) -> None:
+def check_finite(
+    tensors: Mapping[str, Tensor],
+    *,
+    what: str,
+    error: type[ValueError] = ValueError,
+    advice: str = "",
+) -> None:
     """Reject NaN and infinity: training cannot recover from them. ``what`` names the tensors."""
     finite = to_host([tensor.isfinite().all() for tensor in tensors.values()])
     for name, good in zip(tensors, finite, strict=True):
         if not good:
-            raise ValueError(f"{what} are infinite or NaN, as in {one_line(name)!r}")
+            then = f"; {advice}" if advice else ""
+            raise error(f"{what} are infinite or NaN, as in {one_line(name)!r}{then}")
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -5,7 +5,7 @@ from timm.layers import Conv2dSame
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asvit.models.layers.convolution import MixedConv2d, MixedConv2dSame
+from asvit.models.blocks import MixedConv2d, MixedConv2dSame
 
 
 def fast_layout(images: Tensor) -> Tensor:

@@ -52,8 +52,8 @@ def evaluate(
     """
     device = processes.device
     count = 0
-    # [networks, 3]: top-1 hits, top-5 hits, summed loss
-    sums = torch.zeros(len(networks), 3, dtype=torch.float64, device=device)
+    # Of each network top-1 hits, top-5 hits and summed loss; below them how many images there are.
+    sums = torch.zeros(len(networks) + 1, 3, dtype=torch.float64, device=device)
     by_class = torch.zeros(1 + len(networks), classes or 0, dtype=torch.int64, device=device)
     for network in networks:
         network.eval()
@@ -71,13 +71,14 @@ def evaluate(
             if classes is not None:
                 by_class[0].scatter_add_(0, targets, torch.ones_like(targets))
             count += len(targets)
-    images_seen = int(processes.sum(torch.tensor(count, device=device)))
+    sums[-1] = count
+    *each, (total, *_) = processes.sum(sums).tolist()
     balanced = (
         balanced_accuracies(processes.sum(by_class).cpu()) if classes else [None] * len(networks)
     )
     return [
-        Accuracy(100 * top1 / images_seen, 100 * top5 / images_seen, loss / images_seen, share)
-        for (top1, top5, loss), share in zip(processes.sum(sums).tolist(), balanced, strict=True)
+        Accuracy(100 * top1 / total, 100 * top5 / total, loss / total, share)
+        for (top1, top5, loss), share in zip(each, balanced, strict=True)
     ]
 
 

@@ -20,6 +20,8 @@ _POLYNOMIALS = (
 )
 _MOMENTUM = 0.95  # share of a direction that remains in the next step
 _LEAST = 4  # rows and columns of a matrix
+#: Key of a parameter group whose matrices move by AdamW, as of position embeddings.
+SPARED = "spared"
 
 
 class Muon(torch.optim.AdamW):
@@ -27,8 +29,8 @@ class Muon(torch.optim.AdamW):
 
     They move along the orthogonal part of their momentum, whose singular values are all about 1.
     So rare directions are learnt as fast as common ones. A step is about as long as AdamW's, so
-    learning rate and weight decay are of its size. Biases, norms, depthwise convolutions, and what
-    does not decay where other weights do, move by AdamW.
+    learning rate and weight decay are of its size. Biases, norms, depthwise convolutions, and the
+    groups that are :data:`SPARED`, move by AdamW.
 
     The orthogonal part is computed in float32, from products of the smaller side. timm's is
     computed in bfloat16, which takes a processor without such products dozens of times as long.
@@ -42,10 +44,9 @@ class Muon(torch.optim.AdamW):
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Move matrices, then the others; gradients of the matrices are spent."""
         loss = None if closure is None else torch.enable_grad()(closure)()
-        most = max(group["weight_decay"] for group in self.param_groups)
         with float32_products("ieee"):  # rounding grows, so TF32 is too coarse
             for group in self.param_groups:
-                if group["weight_decay"] == most:
+                if not group.get(SPARED, False):
                     self._move(group)
         super().step()
         return loss

@@ -4,7 +4,6 @@ import base64
 import io
 import json
 import math
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from asvit.core.answers import Answer
+from asvit.core.answers import Answer, Confusion, confusions_of
 from asvit.core.codec import Nullable, from_json, to_json
 from asvit.core.files import read_text, write_text
 from asvit.core.records import MALFORMED, parse_json
@@ -32,15 +31,6 @@ SIDE = 96  # pixels of the longer side of a picture
 
 
 @dataclass(frozen=True)
-class Confusion:
-    """Number of images of class ``label`` classified as ``predicted``, maybe the same."""
-
-    label: str
-    predicted: str
-    images: int
-
-
-@dataclass(frozen=True)
 class Mistake:
     """A misclassified image."""
 
@@ -54,7 +44,7 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Predictions:
-    """Predicted classes: every pair of true and predicted class, and some of the pictures."""
+    """Predicted classes: pairs of true and predicted class, and some of the pictures."""
 
     classes: tuple[str, ...]
     confusion: tuple[Confusion, ...]
@@ -154,14 +144,9 @@ def predictions_of(
         return tuple(mistakes)
 
     order = sorted(range(len(answers)), key=badness, reverse=True)
-    places = {name: place for place, name in enumerate(classes)}
-    pairs = Counter((answer.label, answer.predicted) for answer in answers)
-    confusion = (
-        Confusion(*pair, pairs[pair])
-        for pair in sorted(pairs, key=lambda pair: [places[name] for name in pair])
-    )
+    confusion = confusions_of((answer.label, answer.predicted) for answer in answers)
     return Predictions(
-        tuple(classes), tuple(confusion), some(False, MOST_PICTURES), some(True, right), shown
+        tuple(classes), confusion, some(False, MOST_PICTURES), some(True, right), shown
     )
 
 

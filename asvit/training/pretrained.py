@@ -1,6 +1,7 @@
 """Pretrained weights, also for another image size or other classes."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,27 @@ def load_pretrained(model: nn.Module, text: str, *, new_head: bool) -> tuple[str
             "give --new-head to start with a fresh classifier"
         )
     return load_state(model, weights, what=f"the weights of {path}", may_lack=left_out)
+
+
+def named_weights(text: str, architecture: str) -> WeightsFile:
+    """The weights of a file that does not say which network they are of, as a file that does.
+
+    Raises:
+        ValueError: If it says it, or cannot be read, or it is no architecture.
+        FileNotFoundError: If there is no such file.
+    """
+    path = weights_path(text)
+    weights = read_state(path)
+    if there := architecture_in(text):
+        raise ValueError(f"{path} says that it is of {there}; leave out {architecture}")
+    network = Network(architecture)
+    with torch.random.fork_rng([]):
+        numbers = unequal_classes(network.build(), weights)
+    if numbers is not None:
+        network = replace(network, num_classes=numbers[0])
+    statistics = picture_statistics(text, architecture)
+    facts = {} if statistics is None else vars(statistics)
+    return WeightsFile(network, weights, facts=facts)
 
 
 def unequal_classes(model: nn.Module, weights: Mapping[str, Tensor]) -> tuple[int, int] | None:

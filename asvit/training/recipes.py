@@ -80,11 +80,30 @@ References:
 
 REFERENCE_BATCH = 512
 MUON_RATE = 3  # learning rates of AdamW
-_LEAST_UPDATES = 8  # of an epoch, where a recipe's batch is larger than all images
+
+_ENOUGH = 32  # updates of an epoch, for which a recipe's batch shrinks
+_SMALL = 32  # images of a batch that shrinks further for fewer updates alone
+_LEAST = 8  # these
+_SHARE = 4  # images of the smallest batch, for each process
 
 
-def small_batch(images: int, size: int = 4) -> int:
-    """Images in a batch for so few: ``size`` doubled as long as an epoch has updates enough."""
-    while 2 * size * _LEAST_UPDATES <= images:
-        size *= 2
-    return size
+def fitting_batch(images: int, batch: int, processes: int = 1) -> int:
+    """Images in a batch where there are so many to train on and a recipe has ``batch``.
+
+    It is halved as long as an epoch would have fewer than 32 updates; from 32 images on, fewer
+    than 8. All processes get equal parts, of pairs, as mixing takes these.
+    """
+    least, step = _SHARE * processes, 2 * processes
+    while batch >= 2 * least and images // batch < (_ENOUGH if batch > _SMALL else _LEAST):
+        batch = batch // 2 // step * step
+    return batch
+
+
+def fitting_rate(rate: float, batch: int) -> float:
+    """The learning rate of a batch that was made smaller, where a recipe has ``rate`` for its own.
+
+    It stays, and below 32 images falls with the batch, as in designs: in proportion to larger
+    batches, more updates would move the weights no further, as their steps hardly depend on the
+    size of gradients.
+    """
+    return rate * min(1, batch / _SMALL)

@@ -1,264 +1,232 @@
-"""One session of a training: from its checkpoint to its last epoch."""
+"""A training in a run folder: from its checkpoint to its last epoch."""
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
-from contextlib import closing
-from dataclasses import InitVar, dataclass, field, replace
-from functools import partial
-from itertools import accumulate, islice
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Generic
 
-import numpy as np
-import torch
-from torch import Tensor, nn
-
-from asvit.core.answers import write_answers
 from asvit.core.console import number
 from asvit.core.progress import Progress, Tell, Track, untracked
-from asvit.core.run_files import ANSWERS, BEST, MODEL, PREDICTIONS
-from asvit.data import TrainingSets
-from asvit.data.preparation import shown_channels
-from asvit.models.retokenization import Tokens, token_stages
-from asvit.networks import Network, WeightsFile
-from asvit.training.balance import class_weights
-from asvit.training.checkpoint import EngineState, EpochPart
-from asvit.training.distillation import Teacher
-from asvit.training.engine import Engine, Step
-from asvit.training.epochs import EpochSession
-from asvit.training.images.loaders import Loader, train_loader, validation_loader
-from asvit.training.metrics import EpochRow, seconds_of_an_epoch
-from asvit.training.predictions import predict, predictions_of
-from asvit.training.settings import TOP
+from asvit.core.run_files import CHECKPOINT
+from asvit.training.checkpoint import KIND, Checkpoint, EpochPart, Origin
+from asvit.training.distributed import ProcessGroup
+from asvit.training.metrics import write_metrics
 from asvit.training.step_log import StepLog
-from asvit.training.token_plan import saved
-from proxies.counts import count
-from proxies.cuda_graphs import BEFORE_CAPTURE
+from asvit.training.task import Row, Task
+from asvit.training.trainer import Step, Trainer
+from proxies.messages import first_line
 
-_TIMED = 3  # batches
+_SPACING = 20  # of checkpoints, in the time that writing one takes
+
+
+@contextmanager
+def _lost_workers_told() -> Iterator[None]:
+    """Say what helps where a process that prepares images is lost."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader"):
+            raise
+        raise ChildProcessError(
+            f"a worker that prepares images was lost ({first_line(error)}); the same command goes "
+            "on from the last checkpoint; if memory is short, with fewer --workers"
+        ) from error
 
 
 @dataclass(eq=False, kw_only=True)
-class Session(EpochSession[EpochRow]):
-    """Trains a network, and writes its best weights beside the checkpoint."""
+class Session(Generic[Row]):
+    """Trains a task epoch by epoch, and writes checkpoints into the run folder.
 
-    network: Network
-    model: InitVar[nn.Module]  # with its initial weights
-    sets: TrainingSets
-    teacher: Teacher | None = None
-    facts: Mapping[str, Any] = field(default_factory=dict)  # to store with the weights
+    There is one after each epoch, unless writing them would take more than a twentieth of the
+    time: several short epochs share one, for at most ``checkpoint_minutes``. Within long epochs
+    there are checkpoints as well; it is a :class:`asvit.training.trainer.Keeper`.
+    """
 
-    def __post_init__(self, model: nn.Module) -> None:
-        self._begin()
-        settings, stored = self.origin.settings, self.stored
-        sizes = settings.image_size, self.network.in_chans
-        self.cost = count(model, *sizes)  #: of the network, and of one image
-        self._stages = token_stages(model) if settings.staged else ()
-        self._train, self._validation = self._loaders()
-        self.steps = len(self._train)
-        self.check_part()
-        self._plan = settings.plan
-        stages = self.origin.stages
-        each = (
-            float(stages[self._plan.stage(epoch)]["time_fraction"]) if stages else 1.0
-            for epoch in range(settings.epochs)
-        )
-        # The work of the first n epochs, for every n; 1 is an epoch at the own tokens.
-        self._work = list(accumulate(each, initial=0.0))
-        self.work = self._work[-1]  #: epochs at the own tokens that take as long as the training
-        self._engine = Engine(
-            model,
-            settings,
-            self.processes,
-            steps_per_epoch=self.steps,
-            teacher=self.teacher,
-            class_weights=self._class_weights(),
-            classes=None if settings.balance == "none" else self.network.num_classes,
-        )
+    folder: Path
+    task: Task[Row]
+    origin: Origin
+    processes: ProcessGroup  # the first of them writes
+    stored: Checkpoint | None = None  # of earlier sessions
+    file: str = CHECKPOINT  # name of the checkpoint
+    kind: str = KIND  # kind of the checkpoint
+    checkpoint_minutes: float = 0.0  # between checkpoints; 0 for none within an epoch
+    log_every: int = 0  # updates between two rows of the log; 0 for none
+    history: list[Row] = field(init=False)  #: epochs so far
+    total: int = field(init=False)  #: epochs of the whole training, as it is planned now
+    bad_images: dict[str, int] = field(init=False)  #: names to how often each was replaced
+
+    def __post_init__(self) -> None:
+        stored = self.stored
+        self._began = self._written = time.monotonic()  # when the last checkpoint was written
+        self._writing = 0.0  # seconds that it took
+        self._part = None if stored is None else stored.part  # of the epoch to go on with
+        self.history = [] if stored is None else list(stored.history)
+        self.total = self.origin.settings.epochs if stored is None else stored.epochs
+        self.bad_images = {} if stored is None else dict(stored.bad_images)
+        if self._part is not None and self._part.updates >= self.task.steps:
+            raise ValueError(
+                f"{self.folder / self.file} has {self._part.updates} updates of an epoch of "
+                f"{self.task.steps}; give --fresh to start over"
+            )
+        self.trainer = Trainer(self.task, self.processes, epochs=self.total)
         if stored is not None:
-            self._engine.plan(self.total)
-            self._engine.load_state(stored.state, updates=self.updates)
+            self.trainer.load_state(stored.state)
 
     @property
-    def saved(self) -> dict[str, float] | None:
-        """Shares of the training that coarser tokens save, as in the result."""
-        keys = {"macs": "fraction", "time": "time_fraction", "published": "published_fraction"}
-        stages = self.origin.stages
-        if not stages:
-            return None
-        return {
-            name: saved(self._plan, [float(stage[key]) for stage in stages])
-            for name, key in keys.items()
-        }
+    def seconds(self) -> float:
+        """Wall-clock time of all sessions."""
+        before = 0.0 if self.stored is None else self.stored.seconds
+        return before + time.monotonic() - self._began
+
+    @property
+    def updates(self) -> int:
+        """Updates of the whole training that are done."""
+        within = 0 if self._part is None else self._part.updates
+        return len(self.history) * self.task.steps + within
+
+    @property
+    def best(self) -> Row | None:
+        """The epoch whose weights are written beside the checkpoint, if those of one are."""
+        return None
 
     def run(self, tell: Tell, *, track: Track = untracked) -> None:
-        """Train to the end; report every epoch, and in between whenever the losses are read.
+        """Train to the end; report every epoch, and in between whenever losses are read.
 
-        The reported share accounts for cheaper steps with coarser tokens. ``track`` gets the rows
-        of epochs and of the log.
+        ``track`` gets the rows of epochs and of the log, also those of earlier sessions.
         """
-        follow = self._follower(tell)
-        log = self.tracked_log(track)
-        epochs = self.epochs(partial(self._epoch, follow=follow, log=log))
-        with (
-            closing(self._train),
-            closing(self._validation),
-            closing(self._engine),
-            closing(epochs),
-        ):
-            for row in epochs:
-                track("epoch", row, row.epoch * self.steps)
-                steps, speed = self.steps, row.images_per_second
-                follow(Step(row.epoch - 1, steps, steps, row.train_loss, speed), row)
-            self._write_predictions()
+        log, follow, first = self._log(track), self._follower(tell), self.processes.first
+        with closing(self.task), closing(self.trainer), _lost_workers_told():
+            if first and self.history:  # a kill may have left files out of date
+                if self._part is None:
+                    self.write_outputs()
+                else:  # weights of the last epoch's end were written before
+                    write_metrics(self.folder, self.history)
+            while (epoch := len(self.history)) < self.total:
+                row, last = self._epoch(epoch, follow, log)
+                self.history.append(row)
+                self._part = None
+                self.plan_again()
+                later = first and not self._worth_writing
+                if first and not later:
+                    self._save()
+                try:
+                    track("epoch", row, len(self.history) * self.task.steps)
+                    follow(last, row)
+                except BaseException:
+                    if later:
+                        self._save()
+                    raise
+            self.finish()
 
-    def _write_predictions(self) -> None:
-        """Write the predictions of the trained network for the validation images."""
-        last, engine = self.history[-1], self._engine
-        tokens = self._tokens(last.epoch - 1)
-        if tokens is not None:
-            engine.use_tokens(tokens)
-        average = engine.average if last.average_is_better else None
-        network = engine.network if average is None else average
-        precision = self.origin.settings.precision
-        images = self.sets.validation
-        answers = predict(network, self._validation, images, self.processes, precision=precision)
-        bad = set[str]().union(*self.processes.gather(set(self._validation.bad)))
-        if self.processes.first:
-            shown = shown_channels(images.kind)
-            predictions_of(images.classes, answers, images.picture, shown=shown).write(
-                self.folder / PREDICTIONS
-            )
-            # Of an unreadable picture, the answer is about the one that took its place. One to
-            # train on may have the same name as a good one here.
-            read = [answer for answer in answers if answer.image not in bad]
-            write_answers(self.folder / ANSWERS, read)
-
-    def images_per_second(self, workers: int = 0) -> float:
-        """Throughput of a few batches, prepared by this process; it changes the weights.
-
-        With ``workers`` that prepare batches while a GPU trains, the slower of both tells: they
-        together take this process's time over their number.
-        """
-        warm_up = BEFORE_CAPTURE + 1 if self.processes.device.type == "cuda" else 1
-        with closing(self._train), closing(self._engine):
-            self._engine.train(0, islice(self._train, warm_up))
-            batches = islice(self._train, _TIMED)
-            if not workers:
-                return self._engine.train(0, batches).images_per_second
-            began = time.perf_counter()
-            ready = list(batches)
-            prepared = sum(len(images) for images, _ in ready) / (time.perf_counter() - began)
-            trained = self._engine.train(0, ready).images_per_second
-            return min(trained, workers * self.processes.world * prepared)
+    def plan_again(self) -> None:
+        """Update :attr:`total` after an epoch; every process must call this."""
 
     def finish(self) -> None:
-        """Write the trained network, which is derived from the checkpoint."""
-        self._weights(self.history[-1]).write(self.folder / MODEL)
+        """Write what comes from the trained network; every process must call this."""
 
-    @property
-    def best(self) -> EpochRow | None:
-        """The epoch with the best accuracy at the network's own tokens."""
-        own = self._stages[-1] if self._stages else None
-        rows = [row for row in self.history if self._tokens(row.epoch - 1) == own]
-        return max(rows, key=lambda row: (row.best_score, -row.epoch), default=None)
+    def write_outputs(self) -> None:
+        """Write the files that are derived from the last checkpoint: the metrics."""
+        write_metrics(self.folder, self.history)
 
-    def _epoch(
-        self, epoch: int, start: EpochPart, follow: Callable[[Step], None], log: StepLog
-    ) -> EpochRow:
+    def due(self) -> bool:
+        """Whether the first process wants a checkpoint now."""
+        minutes = (time.monotonic() - self._written) / 60
+        return self.processes.first and 0 < self.checkpoint_minutes <= minutes
+
+    def keep(self, part: EpochPart) -> None:
+        """Write a checkpoint within an epoch; every process must call this."""
+        self._count_bad_images()
+        if self.processes.first:
+            self._write(part, f"{part.updates} updates of epoch {len(self.history) + 1}")
+
+    def _epoch(self, epoch: int, follow: Callable[[Step], None], log: StepLog) -> tuple[Row, Step]:
+        """Train and evaluate an epoch, behind the updates that are done; its row and end."""
+        start, steps = self._part or EpochPart(), self.task.steps
         began = time.monotonic() - start.seconds
 
         def report(step: Step) -> None:
-            log.add(epoch * step.steps + step.done, step.losses, step.rates)
-            follow(step)
+            log.add(epoch * steps + step.done, step.losses, step.rates)
+            if step.done < steps:  # the last one is reported with the metrics
+                follow(step)
 
-        tokens = self._tokens(epoch)
-        if tokens is not None:
-            self._engine.use_tokens(tokens)
-        self._train.set_epoch(epoch, start=start.updates)
         log.begin(epoch, start.losses.tolist())
-        result = self._engine.train(epoch, self._train, start=start, keeper=self, progress=report)
-        accuracy, average = self._engine.validate(self._validation)
-        self.count_bad_images()
-        return EpochRow(
-            epoch=epoch + 1,
-            tokens="" if tokens is None else str(tokens),
-            learning_rate=result.learning_rate,
-            train_loss=result.loss,
-            loss=accuracy.loss,
-            top1=accuracy.top1,
-            top5=accuracy.top5,
-            average_loss=None if average is None else average.loss,
-            average_top1=None if average is None else average.top1,
-            average_top5=None if average is None else average.top5,
-            images_per_second=result.images_per_second,
-            seconds=time.monotonic() - began,
-            train_top1=result.top1,
-            balanced=accuracy.balanced,
-            average_balanced=None if average is None else average.balanced,
-        )
+        result = self.trainer.train(epoch, start=start, keeper=self, progress=report)
+        metrics = self.task.evaluate(self.trainer.networks)
+        self._count_bad_images()
+        row = self.task.row(epoch, result, metrics, time.monotonic() - began)
+        return row, Step(epoch, steps, steps, result.loss, result.images_per_second)
 
-    def plan_again(self) -> None:
-        """As many epochs as are left of the hours, at the pace of the last ones."""
-        hours = self.origin.settings.hours
-        if hours is None:
-            return
-        left = 3600 * hours - self.seconds
-        self.plan(len(self.history) + round(left / seconds_of_an_epoch(self.history)))
+    @property
+    def _worth_writing(self) -> bool:
+        """Whether a checkpoint is to be written after the last epoch."""
+        if len(self.history) == self.total or self.best is self.history[-1] or self.due():
+            return True
+        return time.monotonic() - self._written >= _SPACING * self._writing
 
-    def plan(self, epochs: int) -> None:
-        """Train for so many epochs in all, or for those of the settings if they are fewer."""
-        least, most = max(1, len(self.history)), self.origin.settings.epochs
-        # The processes may have timed otherwise.
-        self.total = self.processes.gather(max(least, min(most, epochs)))[0]
-        self._engine.plan(self.total, updates=self.updates)
+    def _save(self) -> None:
+        """Write the checkpoint of an epoch, then the files derived from it."""
+        self._write(None, f"epoch {len(self.history)}", self.write_outputs)
 
-    def count_bad_images(self) -> None:
+    def _write(
+        self, part: EpochPart | None, what: str, then: Callable[[], None] = lambda: None
+    ) -> None:
+        progress = self.origin, tuple(self.history), self.seconds, self.bad_images
+        began = time.monotonic()
+        try:
+            state = self.trainer.state()
+            Checkpoint(*progress, state, self.kind, part, self.total).write(
+                self.folder / self.file
+            )
+            then()
+        except OSError as error:
+            message = (
+                f"{error.strerror} (keeping {what}; what was kept before is whole, and the same "
+                "command goes on from it)"
+            )
+            raise OSError(error.errno, message, error.filename) from error
+        self._written = time.monotonic()
+        self._writing = self._written - began
+
+    def _count_bad_images(self) -> None:
         """Add those of all processes, in this session, to those of the sessions before."""
-        bad = self.processes.gather(self._train.bad + self._validation.bad)
+        bad = self.processes.gather(self.task.bad)
         before = {} if self.stored is None else self.stored.bad_images
         self.bad_images = dict(sum(bad, Counter(before)))
 
-    def state(self) -> EngineState:
-        """The engine's state."""
-        return self._engine.state()
+    def _log(self, track: Track) -> StepLog:
+        """The log within epochs; trackers get its rows, and what earlier sessions left.
 
-    def write_outputs(self) -> None:
-        """Write the metrics, and the best weights if they are the current ones."""
-        if self.best is self.history[-1]:
-            self._weights(self.history[-1]).write(self.folder / BEST)
-        super().write_outputs()
-
-    def _weights(self, row: EpochRow) -> WeightsFile:
-        """The current network, or its moving average if that is better."""
-        state, seen = self._engine.state(), self.origin.settings.train_on_validation
-        facts = {
-            **self.facts,
-            "epochs": self.total,
-            "epoch": row.epoch,
-            "top1": None if seen else row.best_top1,
-            **({"train_on_validation": True} if seen else {}),
-            **({} if seen or row.balanced is None else {"balanced_accuracy": row.best_score}),
-            "weights": "average" if row.average_is_better else "trained",
-            "tokens": row.tokens,
-        }
-        weights = state.average if row.average_is_better else state.weights
-        return WeightsFile(self.network, weights, self.origin.classes, facts)
+        Processes but the first have an empty one, and leave the file alone.
+        """
+        first, steps = self.processes.first, self.task.steps
+        log = StepLog(
+            self.folder,
+            every=self.log_every if first else 0,
+            steps=steps,
+            images=self.task.batch_size,
+            tell=lambda row: track("step", row, row.update),
+        )
+        rows = log.go_on(self.updates) if first else []
+        before: list[tuple[int, str, object]] = [
+            *((row.update, "step", row) for row in rows),
+            *((number * steps, "epoch", row) for number, row in enumerate(self.history, 1)),
+        ]
+        for update, series, row in sorted(before, key=lambda one: one[0]):  # wandb wants order
+            track(series, row, update)
+        return log
 
     def _follower(self, tell: Tell) -> Callable[..., None]:
-        """Turns the steps of the engine, and the rows of epochs, into progress."""
-        resumed = len(self.history)
-        before, began = self._share(self.updates / self.steps), time.monotonic()
+        """Turns steps, and the rows of epochs, into progress."""
+        resumed, before, began = len(self.history), self._share(self.updates), time.monotonic()
 
-        def follow(step: Step, row: EpochRow | None = None) -> None:
-            if row is None and step.done == step.steps:
-                return  # the last step of an epoch is reported with its accuracy
+        def follow(step: Step, row: Row | None = None) -> None:
             words = [] if row else [f"step {step.done}/{step.steps} of epoch {step.epoch + 1}"]
             words += [f"loss {step.loss:.3f}", f"{number(step.images_per_second)} images/s"]
-            if self.history:
-                last = self.history[-1]
-                accuracy = _accuracy(last, self.network.num_classes)
-                words.append(accuracy if row else f"epoch {last.epoch}: {accuracy}")
+            if self.history and (state := self.task.state(self.history[-1])):
+                words.append(state if row else f"epoch {len(self.history)}: {state}")
             tell(
                 Progress(
                     "epoch",
@@ -267,7 +235,7 @@ class Session(EpochSession[EpochRow]):
                     resumed,
                     seconds=time.monotonic() - began,
                     state="  ".join(words),
-                    share=self._share(step.epoch + step.done / step.steps),
+                    share=self._share(step.epoch * step.steps + step.done),
                     share_resumed=before,
                     record=row,
                 )
@@ -275,47 +243,6 @@ class Session(EpochSession[EpochRow]):
 
         return follow
 
-    def _tokens(self, epoch: int) -> Tokens | None:
-        """The tokens of an epoch, from 0; None without stages."""
-        return self._stages[self._plan.stage(epoch)] if self._stages else None
-
-    def _share(self, epochs: float) -> float:
-        """Share of the work that is done after some epochs, by the measured times."""
-        done = float(np.interp(epochs, range(len(self._work)), self._work))
-        return done / self._work[self.total]
-
-    def _class_weights(self) -> Tensor | None:
-        """Weights of the classes in the loss."""
-        if self.origin.settings.balance != "weights":
-            return None
-        labels = self.sets.train.labels
-        return torch.from_numpy(class_weights(labels, self.network.num_classes))
-
-    def _loaders(self) -> tuple[Loader, Loader]:
-        """This process's batches to train on and to validate on."""
-        settings = self.origin.settings
-        own = self.origin.normalisation
-        batching = self.batching(
-            **({} if own is None else vars(own)),
-            augmentation=settings.augmentation,
-            label_smoothing=settings.label_smoothing,
-            balanced=settings.balance == "sampling",
-            replace_bad=settings.bad_images == "replace",
-        )
-        part = -(-settings.batch_size // settings.accumulate)
-        validation = validation_loader(self.sets.validation, replace(batching, batch_size=part))
-        return train_loader(self.sets.train, batching), validation
-
-
-def _accuracy(row: EpochRow, classes: int) -> str:
-    """The accuracy of an epoch, in a few words."""
-    parts = [f"top-1 {row.top1:.2f} %"]
-    if classes > TOP:
-        parts.append(f"top-5 {row.top5:.2f} %")
-    if row.balanced is not None:
-        parts.append(f"balanced {row.balanced:.2f} %")
-    if row.average_top1 is not None:
-        parts.append(f"top-1 of EMA weights {row.average_top1:.2f} %")
-    if row.tokens:
-        parts.append(f"tokens {row.tokens}")
-    return "  ".join(parts)
+    def _share(self, updates: int) -> float:
+        """Share of the work that is done after so many updates."""
+        return self.task.work(updates / self.task.steps) / self.task.work(self.total)

@@ -1,8 +1,13 @@
-"""The images that a training has, from its settings."""
+"""The images that a training has, and their batches, from its settings."""
 
+from dataclasses import replace
 from typing import Any, Final
 
+from asvit.data.statistics import Normalisation
 from asvit.data.training_sets import TrainingSets, open_training_sets
+from asvit.training.distributed import ProcessGroup
+from asvit.training.images.batches import Batching
+from asvit.training.images.loaders import Loader, train_loader, validation_loader
 from asvit.training.settings import TrainSettings
 
 _OPTIONS: Final = (
@@ -19,3 +24,41 @@ def open_sets(settings: TrainSettings, **changes: Any) -> TrainingSets:
     """
     options = {name: getattr(settings, name) for name in _OPTIONS}
     return open_training_sets(settings.data, **{**options, **changes})
+
+
+def batching_of(settings: Any, processes: ProcessGroup, workers: int, **more: Any) -> Batching:
+    """How a process makes its batches, from the settings of any training and ``more``."""
+    return Batching(
+        image_size=settings.image_size,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+        workers=workers,
+        rank=processes.rank,
+        world=processes.world,
+        device=processes.device if processes.device.type == "cuda" else None,
+        **more,
+    )
+
+
+def open_loaders(
+    sets: TrainingSets,
+    settings: TrainSettings,
+    processes: ProcessGroup,
+    *,
+    normalisation: Normalisation | None,
+    workers: int,
+) -> tuple[Loader, Loader]:
+    """A process's batches to train on and to validate on."""
+    batching = batching_of(
+        settings,
+        processes,
+        workers,
+        **({} if normalisation is None else vars(normalisation)),
+        augmentation=settings.augmentation,
+        label_smoothing=settings.label_smoothing,
+        balanced=settings.balance == "sampling",
+        replace_bad=settings.bad_images == "replace",
+    )
+    part = -(-settings.batch_size // settings.accumulate)
+    validation = validation_loader(sets.validation, replace(batching, batch_size=part))
+    return train_loader(sets.train, batching), validation

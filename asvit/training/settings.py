@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
+from asvit.core.preparing_settings import fit_setting, ground_setting
 from asvit.core.settings import Presets, Settings, presets_with, seed_setting, setting
 from asvit.training.balance_settings import balance_setting
 from asvit.training.recipes import MUON_RATE, RECIPES, REFERENCE_BATCH
+from asvit.training.schedule import WARMUP_SHARE
 from asvit.training.short_settings import initial_weights, labelled_data
 from asvit.training.token_plan import TokenPlan
 
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
 FEW = 2_000  # pictures, with fewer of which weights from elsewhere are the better start
 TOP = 5  # of "top-5", which is always 100 % with so many classes or fewer
 
-WARMUP_SHARE = 5  # a warm-up takes at most a fifth of a training, unless its epochs are given
 _BRANCHES = 2  # of compact parts, as in asvit.convert
 _SOFT_WEIGHT = 0.1  # of the teacher in soft distillation, as in DeiT
 _BELOW = ("min_lr", "warmup_lr")  # at most the learning rate
@@ -54,7 +55,8 @@ class TrainSettings(Settings):
             "data": "fractal:5",
             "image_size": 32,
             "epochs": 10,
-            "batch_size": 50,
+            "batch_size": 32,
+            "learning_rate": 6e-3,
         },
         **{
             "cifar100-384": _fine_tuning(384, classes=100),
@@ -195,17 +197,13 @@ class TrainSettings(Settings):
         at_least=0.05,
         at_most=1,
     )
+    fit: str = fit_setting()
+    ground: str = ground_setting()
     resizing: str = setting(
         "pillow",
         "What resizes crops of training images: pillow, or torch, which is faster and rounds "
         "otherwise.",
         choices=("pillow", "torch"),
-    )
-    augment_on: str = setting(
-        "workers",
-        "What applies RandAugment to pictures: workers, or device, which saves workers a quarter "
-        "of their time where that is a GPU, and rounds a few pixels otherwise.",
-        choices=("workers", "device"),
     )
     flip: float = _by_recipe(0.5, "Probability of a horizontal flip.", **_ZERO_TO_ONE)
     repeats: int = _by_recipe(
@@ -284,8 +282,8 @@ class TrainSettings(Settings):
             hflip=self.flip,
             scale=self.crop_scale,
             crop_pct=self.crop_pct,
+            fit=self.fit,
             resizing=self.resizing,
-            on_device=self.augment_on == "device",
             repeats=self.repeats,
         )
 
@@ -331,8 +329,9 @@ class TrainSettings(Settings):
 
         The learning rate follows the batch: the recipe's for 512 images, times ``batch_size`` /
         512, and three times that with Muon; the rates at the start and the end are lowered to it.
-        If the epochs are given, but not the warm-up, it takes at most a fifth of them. Compact
-        layers get two branches.
+        If the epochs are given, but not the warm-up, it takes at most a fifth of them. Images that
+        are padded or squashed are not cropped for validation, either, unless ``crop_pct`` is
+        given. Compact layers get two branches.
         """
         requested = {**cls.presets[preset], **given}
         return super().make(**_filled_in(requested, RECIPES[requested.get("recipe", "swin")]))
@@ -352,6 +351,8 @@ def _filled_in(requested: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[
         values.update({name: min(values[name], rate) for name in _BELOW if name not in requested})
     if isinstance(values["epochs"], numbers.Integral) and "warmup_epochs" not in requested:
         values["warmup_epochs"] = min(values["warmup_epochs"], values["epochs"] // WARMUP_SHARE)
+    if values.get("fit", "crop") != "crop" and "crop_pct" not in requested:
+        values["crop_pct"] = 1.0
     if values.get("ffn") is not None:
         values.setdefault("branches", _BRANCHES)
     if values.get("distillation") == "soft":

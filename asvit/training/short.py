@@ -1,29 +1,29 @@
 """Short training from scratch on images in memory, with one plain recipe."""
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.optim.lr_scheduler import LambdaLR
 
-from asvit.models.layers.blocks import is_linear
+from asvit.models.blocks import is_linear
 from asvit.training.balance import balanced_order, class_weights
-from asvit.training.device_queue import Draws, UnreadLosses, drawn_ahead
-from asvit.training.layout import fast_layout, use_fast_convolutions
-from asvit.training.metrics import balanced_accuracies, weighted_loss
-from asvit.training.muon import Muon
-from asvit.training.precision import arithmetic, autocast
+from asvit.training.device_queue import Draws, drawn_ahead
+from asvit.training.distributed import ProcessGroup
+from asvit.training.layout import fast_layout
+from asvit.training.metrics import Accuracy, evaluate, weighted_loss
+from asvit.training.optimizers import make_optimizer, parameter_groups
+from asvit.training.schedule import Schedule
 from asvit.training.short_batches import LabelledTensors as LabelledTensors
 from asvit.training.short_batches import batch_of, draw_batch
 from asvit.training.short_settings import Recipe as Recipe
-from asvit.training.step_graph import StepGraph
+from asvit.training.task import Task
+from asvit.training.trainer import Diverged, Step, Trainer
 
 _FEW_PIXELS = 32 * 32  # of an image
 #: Weights of a convolution below this share of Xavier's spread are too small; PyTorch's own and
@@ -38,8 +38,81 @@ class FitResult:
     # Top-1 on the test images, or balanced accuracy where classes are; per cent, NaN if training
     # failed.
     accuracy: float
-    losses: tuple[float, ...]  # of every step, nats
+    losses: tuple[float, ...]  # of every step, nats; of a failed training up to those last read
     reason: str | None = None  # why training failed
+
+
+class ShortTask(Task[None]):
+    """One epoch of a recipe's steps, on images in memory, for ``[B, C, H, W] -> [B, classes]``.
+
+    Equal trainings draw the same only from the beginning on, from generators that go on.
+    """
+
+    captured = True
+
+    def __init__(
+        self, network: nn.Module, train: LabelledTensors, recipe: Recipe, *, seed: int
+    ) -> None:
+        self.network, self.recipe, self.seed = network, recipe, seed
+        self.steps, self.batch_size = recipe.steps, recipe.batch_size
+        self.learning_rate, self.clip = recipe.learning_rate, recipe.clip
+        self._images, self._labels = train
+        self._weights: Tensor | None = None
+        if recipe.balance == "weights":  # of the classes up to the largest
+            weights = class_weights(train[1].cpu().numpy(), int(train[1].max()) + 1)
+            self._weights = torch.from_numpy(weights).to(train[1].device)
+
+    def batches(self, epoch: int, start: int) -> Iterator[LabelledTensors]:
+        """The batches of all steps; every image comes once before any repeats.
+
+        If classes are sampled, that holds within a class. Batches are drawn on the CPU, so that
+        they are the same for all devices.
+        """
+        recipe, generator = self.recipe, torch.Generator().manual_seed(self.seed)
+        queue, classes = torch.empty(0, dtype=torch.int64), self._labels.cpu()
+
+        def draw(_step: int) -> Draws:
+            nonlocal queue
+            while len(queue) < recipe.batch_size:
+                queue = torch.cat([queue, _order(classes, recipe, generator)])
+            indices, queue = queue.split([recipe.batch_size, len(queue) - recipe.batch_size])
+            return draw_batch(indices, self._images, recipe, generator)
+
+        for draws in drawn_ahead(draw, range(recipe.steps), self._labels.device):
+            images, targets = batch_of(self._images, self._labels, draws)
+            yield fast_layout(images), targets
+
+    def losses(
+        self, network: nn.Module, images: Tensor, labels: Tensor
+    ) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """Mean cross-entropy; with class weights, whatever classes a batch has."""
+        logits, smoothing = network(images), self.recipe.label_smoothing
+        if self._weights is None:
+            return F.cross_entropy(logits, labels, label_smoothing=smoothing), {}
+        weights = F.pad(self._weights, (0, logits.shape[1] - len(self._weights)), value=1.0)
+        return weighted_loss(logits, labels, weights, label_smoothing=smoothing), {}
+
+    def optimizer(self, device: torch.device) -> torch.optim.Optimizer:
+        """That of the recipe."""
+        groups = parameter_groups(self.network, self.recipe.weight_decay)
+        return make_optimizer(
+            self.recipe.optimizer, groups, learning_rate=self.learning_rate, device=device
+        )
+
+    def schedule(self, epochs: int) -> Callable[[int], float]:
+        """As :func:`short_schedule` has it."""
+        return short_schedule(self.recipe)
+
+    def update_seed(self, update: int, rank: int) -> None:
+        """Updates draw on from the last one."""
+
+
+def short_schedule(recipe: Recipe) -> Schedule:
+    """A linear warm-up, then a cosine to 0."""
+    first = recipe.learning_rate / (recipe.warmup + 1)
+    return Schedule(
+        recipe.learning_rate, recipe.steps, recipe.warmup, first=first, after_warmup=True
+    )
 
 
 def fit(
@@ -51,20 +124,24 @@ def fit(
     seed is that of their order, augmentation and dropout. On a CPU, equal seeds (and equal initial
     weights, images and threads) give equal bits.
     """
-    device = train[0].device
-    use_fast_convolutions(model, device)
+    device, losses = train[0].device, list[float]()
     # With few tokens, plain attention is faster on a CPU than the fused kernel.
     plain = device.type == "cpu" and train[0][0, 0].numel() <= _FEW_PIXELS
     kernel = sdpa_kernel(SDPBackend.MATH) if plain else nullcontext()
-    cuda = [device] if device.type == "cuda" else []
-    numbers = arithmetic(device, "auto", passes=recipe.steps)
-    with torch.random.fork_rng(cuda), kernel, numbers:
+
+    def keep(step: Step) -> None:
+        losses.extend(step.losses)
+
+    with torch.random.fork_rng([device] if device.type == "cuda" else []), kernel:
         torch.manual_seed(seed)  # dropout and drop-path
-        losses, reason = _train(model, train, recipe, torch.Generator().manual_seed(seed))
-    if reason is not None:
-        return FitResult(math.nan, losses, reason)
+        try:
+            task = ShortTask(model, train, recipe, seed=seed)
+            with closing(Trainer(task, ProcessGroup(device), epochs=1)) as trainer:
+                trainer.train(0, progress=keep)
+        except Diverged as error:
+            return FitResult(math.nan, tuple(losses), str(error).partition(";")[0])
     measure = accuracy if recipe.balance == "none" else balanced_accuracy
-    return FitResult(measure(model, *test), losses)
+    return FitResult(measure(model, *test), tuple(losses))
 
 
 def draw_linear_weights(model: nn.Module) -> None:
@@ -91,134 +168,26 @@ def draw_linear_weights(model: nn.Module) -> None:
                 nn.init.xavier_uniform_(matrix)
 
 
-@torch.inference_mode()
 def accuracy(model: nn.Module, pixels: Tensor, labels: Tensor, *, batch_size: int = 256) -> float:
     """Top-1 accuracy of ``model`` in evaluation mode, per cent."""
-    return 100 * int(_right(model, pixels, labels, batch_size).sum()) / len(labels)
+    return _evaluated(model, pixels, labels, batch_size).top1
 
 
-@torch.inference_mode()
 def balanced_accuracy(
     model: nn.Module, pixels: Tensor, labels: Tensor, *, batch_size: int = 256
 ) -> float:
     """Mean over classes of the top-1 accuracy of ``model`` in evaluation mode, per cent."""
-    right, labels = _right(model, pixels, labels, batch_size).cpu(), labels.cpu()
-    by_class = [labels.bincount(), labels.bincount(weights=right.double())]
-    (share,) = balanced_accuracies(torch.stack(by_class))
-    return share
+    share = _evaluated(model, pixels, labels, batch_size, int(labels.max()) + 1).balanced
+    return math.nan if share is None else share
 
 
-def _right(model: nn.Module, pixels: Tensor, labels: Tensor, batch_size: int) -> Tensor:
-    """Whether ``model`` takes each image for its class, ``[n]``."""
-    model.eval()
+def _evaluated(
+    model: nn.Module, pixels: Tensor, labels: Tensor, batch_size: int, classes: int | None = None
+) -> Accuracy:
     batches = zip(pixels.split(batch_size), labels.split(batch_size), strict=True)
-    with arithmetic(pixels.device, "auto"), autocast(pixels.device, "auto"):
-        return torch.cat(
-            [model(fast_layout(images)).argmax(dim=1) == targets for images, targets in batches]
-        )
-
-
-def _train(
-    model: nn.Module, train: LabelledTensors, recipe: Recipe, generator: torch.Generator
-) -> tuple[tuple[float, ...], str | None]:
-    """Train ``model``; returns the losses, and why training failed."""
-    optimizer = torch.optim.AdamW(
-        parameter_groups(model, recipe.weight_decay), lr=recipe.learning_rate, fused=True
-    )
-    if recipe.optimizer == "muon":
-        optimizer = Muon(optimizer.param_groups)
-    schedule = LambdaLR(optimizer, lambda step: lr_factor(step, recipe))
-    losses: list[float] = []
-    device = train[0].device
-    unread = UnreadLosses(device)
-    weights = _class_weights(train[1]) if recipe.balance == "weights" else None
-    model.train()
-
-    def take(pixels: Tensor, labels: Tensor) -> Tensor:
-        with autocast(device, "auto"):
-            loss = _loss(model(pixels), labels, recipe, weights)
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
-        optimizer.step()
-        optimizer.zero_grad()
-        return loss
-
-    step = StepGraph(take, model, optimizer, steps=recipe.steps, device=device)
-    with closing(step), step.running():
-        for number, batch in enumerate(_batches(*train, recipe, generator), 1):
-            if unread.add(step(*batch)) or number == recipe.steps:
-                for value in unread.take().tolist():
-                    losses.append(value)
-                    if not math.isfinite(value):
-                        return tuple(losses), f"the loss became {value} in step {len(losses)}"
-            schedule.step()
-    if not torch.stack([each.isfinite().all() for each in model.parameters()]).all():
-        return tuple(losses), f"after step {recipe.steps} the weights are infinite or NaN"
-    return tuple(losses), None
-
-
-def _class_weights(labels: Tensor) -> Tensor:
-    """Weights of the classes of ``labels``, up to the largest."""
-    weights = class_weights(labels.cpu().numpy(), int(labels.max()) + 1)
-    return torch.from_numpy(weights).to(labels.device)
-
-
-def _loss(logits: Tensor, labels: Tensor, recipe: Recipe, weights: Tensor | None) -> Tensor:
-    """Mean cross-entropy of a batch; with class weights, whatever classes it has."""
-    smoothing = recipe.label_smoothing
-    if weights is None:
-        return F.cross_entropy(logits, labels, label_smoothing=smoothing)
-    whole = F.pad(weights, (0, logits.shape[1] - len(weights)), value=1.0)
-    return weighted_loss(logits, labels, whole, label_smoothing=smoothing)
-
-
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """The trainable parameters in two groups: with and without weight decay.
-
-    Without are vectors, and what the network or a part of it spares, such as position embeddings.
-    """
-    spared = set[int]()
-    for module in model.modules():
-        if names := cast("Collection[str]", getattr(module, "no_weight_decay", set)()):
-            spared |= {id(weight) for name, weight in module.named_parameters() if name in names}
-    groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            groups[parameter.ndim > 1 and id(parameter) not in spared].append(parameter)
-    return [
-        {"params": groups[decays], "weight_decay": weight_decay if decays else 0.0}
-        for decays in (True, False)
-    ]
-
-
-def lr_factor(step: int, recipe: Recipe) -> float:
-    """The learning rate of ``step``, from 0, as a fraction of the highest."""
-    if step < recipe.warmup:
-        return (step + 1) / (recipe.warmup + 1)
-    progress = (step - recipe.warmup) / max(recipe.steps - recipe.warmup, 1)
-    return (1 + math.cos(math.pi * progress)) / 2
-
-
-def _batches(
-    pixels: Tensor, labels: Tensor, recipe: Recipe, generator: torch.Generator
-) -> Iterator[LabelledTensors]:
-    """The batches of all steps; every image comes once before any repeats.
-
-    If classes are sampled, that holds within a class. Batches are drawn on the CPU, so that they
-    are the same for all devices.
-    """
-    queue, classes = torch.empty(0, dtype=torch.int64), labels.cpu()
-
-    def draw(_step: int) -> Draws:
-        nonlocal queue
-        while len(queue) < recipe.batch_size:
-            queue = torch.cat([queue, _order(classes, recipe, generator)])
-        indices, queue = queue.split([recipe.batch_size, len(queue) - recipe.batch_size])
-        return draw_batch(indices, pixels, recipe, generator)
-
-    for draws in drawn_ahead(draw, range(recipe.steps), labels.device):
-        images, targets = batch_of(pixels, labels, draws)
-        yield fast_layout(images), targets
+    processes = ProcessGroup(pixels.device)
+    (found,) = evaluate([model], batches, processes, precision="auto", classes=classes)
+    return found
 
 
 def _order(labels: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+from asvit.core.preparing_settings import fit_setting, ground_setting
 from asvit.core.settings import Settings, seed_setting, setting
 
 
@@ -99,6 +100,8 @@ class ShortTrainingSettings(Settings):
     color_jitter: float = setting(
         0.0, "Strength of random brightness, contrast and saturation.", at_least=0, at_most=1
     )
+    fit: str = fit_setting()
+    ground: str = ground_setting()
     seed: int = seed_setting()
 
     def __post_init__(self) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from proxies.cuda_graphs import BEFORE_CAPTURE, beside, capture, counting_waits
+from asvit.training.cuda_graphs import BEFORE_CAPTURE, beside, capture, counting_waits
 from proxies.messages import first_line
 
 logger = logging.getLogger(__name__)

@@ -96,7 +96,7 @@ def saved(plan: TokenPlan, fractions: Sequence[float]) -> float:
     """The share of the training cost that a plan saves: ``1 − Σ share · fraction``.
 
     The fractions are the costs of an epoch of each stage relative to full resolution, in
-    multiply-adds or time: measured (:func:`asvit.training.token_costs.measure_stages`) or
+    multiply-adds or time: measured (:func:`asvit.training.timing.measure_stages`) or
     published (:data:`PUBLISHED_FRACTIONS`).
     """
     spent = math.fsum(e * f for e, f in zip(plan.epochs, fractions, strict=True))

@@ -21,7 +21,7 @@ from torchvision.transforms.v2 import functional as tvf
 from asvit.core.console import quantity
 from asvit.data.base import naming
 from asvit.data.decoding import check_as, open_image, read_image
-from asvit.data.files import list_folder
+from asvit.data.folders import list_folder
 from asvit.data.kinds import RGB, ImageKind
 from asvit.data.texts import composed
 from asvit.training.images.batches import Batch
@@ -246,9 +246,9 @@ class SceneImages(Dataset[Sample]):
         for path in (images, annotations):
             if not path.is_dir():
                 raise FileNotFoundError(f"no folder {str(path)!r}; give one in ADE20K's format")
-        by_stem = {_stem(name): annotations / name for name in list_folder(annotations)[0]}
+        by_stem = {_stem(name): annotations / name for name in list_folder(annotations).images}
         self._files: list[tuple[Path, Path]] = []
-        for name in list_folder(images)[0]:
+        for name in list_folder(images).images:
             if (annotation := by_stem.get(_stem(name))) is None:
                 raise FileNotFoundError(f"no annotation of {str(images / name)!r}")
             self._files.append((images / name, annotation))

@@ -17,13 +17,12 @@ from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
 from asvit.core.files import expanded
 from asvit.networks.pyramid import Pyramid, PyramidWithFpn
 from asvit.training.device_queue import to_device
-from asvit.training.distributed import ProcessGroup
 from asvit.training.precision import autocast
 from asvit.transfer.cascade import CascadeHeads
 from asvit.transfer.datasets import CocoImages
-from asvit.transfer.session import Task, colours
-from asvit.transfer.settings import DetectionSettings
+from asvit.transfer.settings import DetectionRow, DetectionSettings
 from asvit.transfer.start import Start
+from asvit.transfer.task import Transfer, colours
 
 MARKS = (27 / 36, 33 / 36)  # fractions of the training; each divides the learning rate by 10
 LIKELY = 0.5  # least score of objects to draw
@@ -89,14 +88,17 @@ class Maps(nn.Module):
         return OrderedDict((name, level.float()) for name, level in maps.items())
 
 
-class Detection(Task[DetectionSettings]):
+class Detection(Transfer[DetectionSettings]):
     """The training of a detector on images in COCO's format."""
+
+    row_type = DetectionRow
+    one_shape = False
+    casts = False  # but for the maps
 
     def __init__(self, settings: DetectionSettings, start: Start | None = None) -> None:
         from torchmetrics.detection import MeanAveragePrecision
 
         super().__init__(settings, start)
-        self.precision = "fp32"  # but for the maps
         folder = expanded(settings.data)
         self.images = CocoImages(folder, settings.train)
         self.validation = CocoImages(folder, settings.validation, crowds=True)
@@ -108,7 +110,7 @@ class Detection(Task[DetectionSettings]):
             )
         self.classes = len(self.names)
         self.indices = self.images.with_objects
-        self.model = detector(settings, self.classes, self.start)
+        self.network = detector(settings, self.classes, self.start)
         self.metric = MeanAveragePrecision(
             iou_type=("bbox", "segm"), backend="pycocotools", sync_on_compute=False
         )
@@ -125,15 +127,15 @@ class Detection(Task[DetectionSettings]):
             ]
         )
 
-    def batch(self, images: list[Tensor], targets: list[Any], device: torch.device) -> Any:
+    def moved(self, images: list[Tensor], targets: list[Any], device: torch.device) -> Any:
         """A list of images, and a list of their objects."""
         names = ("boxes", "labels", "masks")
         objects = [{name: to_device(target[name], device) for name in names} for target in targets]
         return [to_device(image, device) for image in images], objects
 
-    def decay(self, step: int, steps: int) -> float:
+    def decay(self, done: float) -> float:
         """A tenth after each mark."""
-        return float(0.1 ** sum(step >= mark * steps for mark in MARKS))
+        return float(0.1 ** sum(done >= mark for mark in MARKS))
 
     def predict(
         self, images: Tensor, annotations: Sequence[Any], device: torch.device
@@ -149,7 +151,7 @@ class Detection(Task[DetectionSettings]):
                 ),
                 "masks": tv_tensors.Mask(objects["masks"][:, 0] > 0.5),
             }
-            for objects in self.model([*pixels])
+            for objects in self.network([*pixels])
         ]
 
     def compare(self, prediction: Any, annotation: Any, device: torch.device) -> None:
@@ -160,11 +162,11 @@ class Detection(Task[DetectionSettings]):
         objects = {name: value.cpu() for name, value in prediction.items()}
         self.metric.update([objects], [{**annotation, "masks": annotation["masks"].bool()}])
 
-    def join(self, processes: ProcessGroup) -> None:
+    def join(self) -> None:
         """As the base has it; torchmetrics itself needs equally many images in every process."""
-        if processes.world == 1:
+        if self.processes.world == 1:
             return
-        shares = processes.gather(self.metric.metric_state)
+        shares = self.processes.gather(self.metric.metric_state)
         for name in shares[0]:
             turns = zip_longest(*(share[name] for share in shares))  # as images were dealt
             values = [value for value in chain.from_iterable(turns) if value is not None]

@@ -1,7 +1,7 @@
 """UperNet on a feature pyramid, and its training as a task."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,11 +15,10 @@ from torchvision.utils import draw_segmentation_masks
 from asvit.core.files import expanded
 from asvit.networks.pyramid import Pyramid
 from asvit.training.device_queue import to_device
-from asvit.training.distributed import ProcessGroup
 from asvit.transfer.datasets import Sample, SceneImages
-from asvit.transfer.session import Task, colours, sides_within
-from asvit.transfer.settings import IGNORED, SegmentationSettings
+from asvit.transfer.settings import IGNORED, SegmentationRow, SegmentationSettings
 from asvit.transfer.start import Start
+from asvit.transfer.task import Transfer, colours, sides_within
 
 AUXILIARY = 0.4  # weight of the loss of the auxiliary head
 SIZES = 16  # number of sides in random resizing
@@ -91,10 +90,10 @@ def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     return total / (labels != IGNORED).sum().clamp(min=1)
 
 
-class Segmentation(Task[SegmentationSettings]):
+class Segmentation(Transfer[SegmentationSettings]):
     """The training of a segmenter on images in ADE20K's format."""
 
-    one_size = True
+    row_type = SegmentationRow
     least_images = 2  # the head normalises means of whole images, which need others beside them
 
     def __init__(self, settings: SegmentationSettings, start: Start | None = None) -> None:
@@ -108,7 +107,7 @@ class Segmentation(Task[SegmentationSettings]):
         self.validation = SceneImages(folder, settings.validation, classes=self.classes)
         self.indices = range(len(self.images))
         pyramid, normalize = self.start.pyramid(settings)
-        self.model = UperNet(pyramid, normalize, self.classes, head=settings.head)
+        self.network = UperNet(pyramid, normalize, self.classes, head=settings.head)
         options: Any = {
             "num_classes": self.classes,
             "ignore_index": IGNORED,
@@ -139,31 +138,34 @@ class Segmentation(Task[SegmentationSettings]):
             ]
         )
 
-    def batch(self, images: list[Tensor], targets: list[Any], device: torch.device) -> Any:
+    def moved(self, images: list[Tensor], targets: list[Any], device: torch.device) -> Any:
         """Images ``[B, 3, S, S]`` and labels ``[B, S, S]``."""
         pixels, labels = ([to_device(one, device) for one in part] for part in (images, targets))
         return torch.stack(pixels), torch.cat(labels).long()
 
-    def decay(self, step: int, steps: int) -> float:
-        """Linear to 0."""
-        return 1 - step / steps
+    def decay(self, done: float) -> float:
+        """None beside that of the schedule."""
+        return 1.0
+
+    def schedule(self, epochs: int) -> Callable[[int], float]:
+        """As the base has it, times a line to 0 from the beginning of the training."""
+        warmed, updates = super().schedule(epochs), epochs * self.steps
+        return lambda update: warmed(update) * (1 - update / updates)
 
     def predict(
         self, images: Tensor, annotations: Sequence[Tensor], device: torch.device
     ) -> list[Tensor]:
         """The class of each pixel, ``[1, H, W]`` for each image."""
-        logits = self.model(v2.functional.to_dtype(to_device(images, device), scale=True))
+        logits = self.network(v2.functional.to_dtype(to_device(images, device), scale=True))
         # One by one, as at full size logits take much memory.
         return [
             tv_tensors.Mask(_upsampled(own[None], annotation).argmax(dim=1))
             for own, annotation in zip(logits, annotations, strict=True)
         ]
 
-    def evaluate(
-        self, processes: ProcessGroup, batches: Iterable[tuple[list[Tensor], list[Any]]]
-    ) -> dict[str, float]:
+    def measure(self, batches: Iterable[tuple[list[Tensor], list[Any]]]) -> dict[str, float]:
         """As the base has it; without a pixel of a class, both metrics are NaN."""
-        values = super().evaluate(processes, batches)
+        values = super().measure(batches)
         if math.isnan(values["mean_iou"]):  # where torchmetrics has an accuracy of 0
             values["pixel_accuracy"] = math.nan
         return values

@@ -46,7 +46,7 @@ PRELOADED = [
     "asvit.growth.journal",
     *(f"asvit.reference.{name}" for name in ("build", "query", "trainer")),
     *(f"asvit.search.{name}" for name in ("journal", "loop", "study", "supernet_space")),
-    *(f"asvit.training.{name}" for name in ("result", "session", "token_costs")),
+    *(f"asvit.training.{name}" for name in ("result", "classifier_session", "timing")),
     "asvit.report",
     *(f"asvit.report.{name}" for name in ("correlate", "evolution", "scale", "search")),
     *(f"asvit.report.{name}" for name in ("reference", "training")),

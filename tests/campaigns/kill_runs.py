@@ -26,7 +26,7 @@ from unittest import mock
 import onnx
 from safetensors import safe_open
 
-from asvit.core.run_files import CHECKPOINT, DESIGNED, previous
+from asvit.core.run_files import CHECKPOINT, DESIGNED, SUPERNET_WEIGHTS, previous
 from asvit.data import FractalDataset
 from asvit.designs import fitting, fractals
 from asvit.designs.stages import SearchPlan
@@ -47,7 +47,10 @@ MAX_KILLS = 5  # of one run, after which it may finish
 _MEASURING = "--image-size 32 --repeats 1 --images 2 --points 3 --device cpu"
 _LEARNING = "--classes 3 --train-images 24 --batch-size 6 --device cpu"
 _SEARCH = f"search --space asvit-tiny --steps 8 --recheck 1 {_MEASURING}"
-_SCALE = f"scale --arch 4,2,2|4,1,2|4,1,2|4,1,2|16 --budget 2M --count-size 32 {_MEASURING}"
+_SCALE = (
+    "scale --arch 4,2,2|4,1,2|4,1,2|4,1,2|16 --budget 2M --count-size 32 --width-multiple 1"
+    f" {_MEASURING}"
+)
 _CORRELATE = (
     f"correlate --reference vitbench101-pit --rows 6 --proxy length_distortion,snip {_MEASURING}"
 )
@@ -115,7 +118,7 @@ _TIMED = re.compile(
 # The study also records trials in flight, and trials.csv all others; pace.svg shows throughput.
 _NOT_COMPARED = ("study.journal", "pace.svg")
 # Which of several short epochs the last checkpoint but one is of depends on the time.
-_TRAINED = (CHECKPOINT, "detector.safetensors", "segmenter.safetensors")
+_TRAINED = (CHECKPOINT, "detector.safetensors", "segmenter.safetensors", SUPERNET_WEIGHTS)
 _PERHAPS = tuple(map(previous, _TRAINED))
 
 
@@ -202,7 +205,8 @@ class Campaign:
             images = FractalDataset(2, 12, 40)
             write_pictures(images, range(len(images)), folder / "pictures")
         if name == "transfer segment":
-            _write_scenes(folder / "scenes")
+            images = FractalDataset(2, 8, 40)
+            write_scenes(images, len(images), folder / "scenes")
         if name in NEEDS:
             target, needed = NEEDS[name]
             shutil.copytree(self.reference_folder(needed) / RUN, folder / target)
@@ -286,10 +290,9 @@ def shorten_designs() -> None:
     mock.patch.object(fractals, "EPOCHS", (1, 2)).start()
 
 
-def _write_scenes(folder: Path) -> None:
-    """Fractals in ADE20K's format, whose bright pixels are of the second class."""
-    images = FractalDataset(2, 8, 40)
-    for index in range(len(images)):
+def write_scenes(images: FractalDataset, count: int, folder: Path) -> None:
+    """Write fractals in ADE20K's format, whose bright pixels are of the second class."""
+    for index in range(count):
         part = "validation" if index % 4 == 0 else "training"
         picture = images.picture(index)
         bright = picture.convert("L").point(lambda value: 1 + (value > 127))

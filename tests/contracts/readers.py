@@ -51,13 +51,13 @@ from asvit.search.supernet_result import (
     write_paths,
 )
 from asvit.search.supernet_settings import EvolutionSettings
-from asvit.training.checkpoint import Checkpoint, EngineState, EpochPart, Origin
+from asvit.training.checkpoint import Checkpoint, EpochPart, Origin, TrainerState
 from asvit.training.metrics import EpochRow
 from asvit.training.pretrained import load_pretrained, weights_path
 from asvit.training.settings import TrainSettings
-from asvit.training.supernets.file import Origin as SupernetOrigin
-from asvit.training.supernets.file import SupernetFile
-from asvit.training.supernets.settings import SupernetSettings
+from asvit.training.supernets.file import KIND as SUPERNET
+from asvit.training.supernets.file import read_supernet
+from asvit.training.supernets.settings import LossRow, SupernetSettings
 from asvit.transfer.settings import DetectionSettings, SegmentationSettings
 from proxies import Score
 from scaling import Shape
@@ -331,7 +331,7 @@ def checkpoint(epochs: int = 3) -> Checkpoint:
     weight = torch.arange(12.0).reshape(3, 4)
     settings = TrainSettings.make(architecture="timm:resnet18", epochs=epochs)
     origin = Origin(settings, IMAGES, ("a", "b"), "cpu", ({"stride": 4, "fraction": 1.0},), {})
-    state = EngineState(
+    state = TrainerState(
         weights={"w": weight, "tied": weight, "count": torch.tensor(7)},
         average={"w": weight + 1},
         moments={"0/exp_avg": torch.ones(4, 3).T, "0/step": torch.tensor(5.0)},
@@ -354,18 +354,17 @@ def use_checkpoint(found: Checkpoint, path: Path) -> None:
 
 
 def write_supernet(path: Path) -> None:
-    origin = SupernetOrigin(SupernetSettings(), IMAGES, 10, "cpu", {})
-    state = {"weights/w": torch.zeros(2), "losses": torch.tensor([1.0, 0.5])}
-    SupernetFile(origin, 2.5, state).write(path)
+    origin = Origin(SupernetSettings(), IMAGES, ("a", "b"), "cpu", (), {})
+    state = TrainerState({"w": torch.zeros(2)}, {}, {}, {"groups": [], "state": {}})
+    Checkpoint(origin, (LossRow(1, 0.5),), 2.5, {}, state, SUPERNET).write(path)
 
 
-def use_supernet(found: SupernetFile, path: Path) -> None:
+def use_supernet(found: Checkpoint, path: Path) -> None:
     check_same_images(Path("run"), found.origin.images, IMAGES)
     check_same_device(Path("run"), found.origin.device, "cpu")
     assert found.finished in (True, False)
-    assert found.steps == len(found.state["losses"].tolist())
-    assert found.seconds + found.origin.num_classes is not None
-    assert len(found.digest) == 64
+    assert sum(row.loss for row in found.history) is not None
+    assert found.seconds + len(found.origin.classes) is not None
 
 
 def write_weights(path: Path) -> None:
@@ -385,8 +384,8 @@ TENSORS = {
         "checkpoint.safetensors", refusal="is not a checkpoint that .*restore it from a copy, or",
     ),
     "supernet": Reader(
-        Tensors(), write_supernet, SupernetFile.read, use_supernet, "supernet.safetensors",
-        refusal="is not a supernet that .*restore it from a copy, or give --fresh",
+        Tensors(), write_supernet, read_supernet, use_supernet, "supernet.safetensors",
+        refusal="is not a checkpoint that .*restore it from a copy, or give --fresh",
     ),
     "weights with their network": Reader(
         Tensors(), write_weights, WeightsFile.read, use_weights, "a.safetensors", of_run=False,

@@ -93,7 +93,7 @@ SMALL = (
     Small(
         compare_scalings,
         {"budget": ["1.4M"], "seed": [0]},
-        ("growth", "random growth", "compound", "width", "depth"),
+        ("growth", "random growth", "compound", "width"),
         {"SEED": TINY, "BUDGETS": ("1.4M", "1.6M"), "MOST_BLOCKS": 16},
     ),
     Small(

@@ -17,7 +17,6 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from asvit.core.results import stored_content
 from asvit.core.run_files import previous
-from asvit.training.images import loaders
 from tests.campaigns import forked
 from tests.campaigns.kill_runs import RUN, Campaign, words
 from tests.hostile import flipped, sealed_result
@@ -170,7 +169,6 @@ def test_two_interrupts_in_a_row_do_no_more_than_one(campaign: Campaign, name: s
 
 def lose_workers(number: signal.Signals) -> None:
     """Send a signal to the workers that prepare images, in the second step that they feed."""
-    loaders.PATIENCE = 4
     steps = count(1)
 
     def send_in_the_second(*_given: object) -> None:
@@ -182,17 +180,13 @@ def lose_workers(number: signal.Signals) -> None:
     register_optimizer_step_pre_hook(send_in_the_second)
 
 
-# A killed one is in the tests of trainings in two processes.
-def test_a_training_goes_on_without_its_workers(campaign: Campaign) -> None:
+def test_a_training_whose_workers_are_lost_goes_on_later(campaign: Campaign) -> None:
     folder = campaign.new("train", "without workers")
     command = [*words("train"), "--workers", "2"]
-    prepare = partial(lose_workers, signal.SIGSTOP)
-    assert forked.run(forked.command, command, folder, prepare=prepare) == 0
-    campaign.check_same("train", folder, what="without its workers")
-    said = forked.printed(folder)
-    assert "asvit: lost a worker that prepares images (" in said
-    assert "the training goes on with --workers 1;" in said
-    assert "Traceback" not in said
+    prepare = partial(lose_workers, signal.SIGKILL)
+    assert forked.run(forked.command, command, folder, prepare=prepare) == 3
+    assert "asvit: a worker that prepares images was lost (DataLoader" in told(folder)
+    goes_on(campaign, "train", folder, "without its workers")
 
 
 @pytest.mark.parametrize("name", marked([*QUICK, "search", "scale"]))

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 INSTALLED = ("asvit", "proxies", "scaling")
 
 #: Module -> distribution, where the names differ.
-DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn", "tomli_w": "tomli-w"}
+DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn"}
 
 #: Installed with a declared distribution and used with it.
 COMES_WITH = {"huggingface_hub": "datasets"}

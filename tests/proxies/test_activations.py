@@ -162,6 +162,12 @@ RECTIFIERS: dict[str, Callable[[Tensor], Tensor]] = {
     "silu": F.silu,
     "mish": F.mish,
     "hard swish": F.hardswish,
+    "clamp": lambda x: x.clamp(min=0),
+    "clamp by place": lambda x: torch.clamp(x, 0, 6),
+    "clamp in place": lambda x: x.clamp_(min=0.0),
+    "clamp_min": lambda x: x.clamp_min(0),
+    "clip": lambda x: torch.clip(x, min=0),
+    "threshold": nn.Threshold(0, 0),
     "softplus": F.softplus,
     "module": nn.SiLU(),
     "parametric": nn.PReLU(),
@@ -207,8 +213,9 @@ def test_saturating_functions_are_no_rectifiers() -> None:
     expected = naswot(model, images)
     model.head = nn.Identity()  # has a tanh
     assert naswot(model, images) == expected
-    model.head = nn.Hardtanh()
-    assert naswot(model, images) == expected
+    for head in (nn.Hardtanh(), Lambda(lambda _, x: x.clamp(-1, 1)), nn.Threshold(1, 0)):
+        model.head = head
+        assert naswot(model, images) == expected
 
 
 def test_equal_codes_have_no_logarithm() -> None:

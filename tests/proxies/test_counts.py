@@ -1,11 +1,17 @@
 """Parameters and multiply-adds: exact anchors, closed forms, and nothing disturbed."""
 
+import sys
+import threading
+
 import pytest
 import timm
 import torch
+import torchvision
 from torch import nn
 from torch.nn import functional as F
-from torch.utils.flop_counter import FlopCounterMode
+from torch.nn.utils import spectral_norm
+from torch.nn.utils.parametrizations import weight_norm
+from torch.utils.flop_counter import FlopCounterMode, register_flop_formula
 
 from proxies.counts import Cost, count, count_by_module
 from tests.proxies.networks import Lambda
@@ -38,6 +44,17 @@ def named_attention(_: nn.Module, x: torch.Tensor) -> torch.Tensor:
     return F.scaled_dot_product_attention(query=x, key=x, value=x, scale=1.0)
 
 
+def times(_: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """A convolution over times, in a window of two."""
+    return torch.conv_tbc(x[0], x.new_ones(2, 8, 5), x.new_ones(5), 1)
+
+
+def deformed(_: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """A convolution whose windows are shifted."""
+    offsets, kernel = x.new_ones(1, 18, 8, 8), x.new_ones(5, 3, 3, 3)
+    return torchvision.ops.deform_conv2d(x, offsets, kernel, padding=1)
+
+
 @pytest.mark.parametrize("name", ANCHORS)
 def test_anchors(name):
     params, core, fvcore = ANCHORS[name]
@@ -51,51 +68,40 @@ def squeezed(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
     """Changes the shape of a result in place, which leaves what it was made of as it is."""
     F.gelu(x).unsqueeze_(0)
     (x + x).unsqueeze_(0)
-    return module.layer(x)
+    return module.layer(x + x)
 
 
-# What is run in full here, and on the meta device by rules of ours.
+# What is run in full here, and on the meta device once for each shape.
 CALLS = {
     "strides": nn.Conv2d(3, 6, (3, 2), stride=(2, 3), padding=(2, 1), dilation=(1, 2)),
     "groups": nn.Sequential(nn.Conv2d(3, 6, 1), nn.Conv2d(6, 4, 3, groups=2, bias=False)),
-    "sides in words": nn.Conv2d(3, 4, 3, padding="same"),
     "mirrored sides": nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect"),
-    "numbers for pairs": Lambda(
-        lambda own, x: F.conv2d(x, own.layer.weight, None, 2, 1, 1), layer=nn.Conv2d(3, 4, 3)
-    ),
-    "by name": Lambda(
-        lambda own, x: F.conv2d(input=x, weight=own.layer.weight), layer=nn.Conv2d(3, 4, 3)
-    ),
     "no batch": Lambda(lambda own, x: own.layer(x[0])[None], layer=nn.Conv2d(3, 4, 3)),
-    "one dimension": nn.Sequential(nn.Flatten(2), nn.Conv1d(3, 4, 5, stride=2)),
     "three dimensions": nn.Sequential(nn.Unflatten(2, (2, 4)), nn.Conv3d(3, 4, (2, 3, 3))),
     "transposed": nn.ConvTranspose2d(3, 4, 2, stride=2),
-    "a vector": nn.Sequential(nn.Flatten(0), nn.Linear(192, 5)),
     "a change in place": Lambda(squeezed, layer=nn.Conv2d(3, 4, 3)),
-    "a broadcast": Lambda(
-        lambda own, x: own.layer(x.mean(1, keepdim=True) + x), layer=nn.Conv2d(3, 4, 3)
-    ),
-    "other dtypes": Lambda(
-        lambda own, x: own.layer((x + x.double()).float()), layer=nn.Conv2d(3, 4, 3)
+    "equal numbers": Lambda(
+        lambda own, x: own.layer(((x > 0) * 2).float() + (x > 0) * 2.0), layer=nn.Linear(8, 2)
     ),
     "a layout": Lambda(
         lambda own, x: own.layer((x.contiguous() + x.transpose(2, 3)).view(-1, 8)),
         layer=nn.Linear(8, 2),
     ),
-    "sums and gates": Lambda(
-        lambda own, x: own.layer((x * 2 + x - 1).mul_(x.sigmoid()).relu() / 3),
-        layer=nn.Conv2d(3, 4, 3),
+    "a transposed norm": Lambda(
+        lambda own, x: own.layer(F.layer_norm(x.transpose(2, 3), (8,)).view(-1, 8)),
+        layer=nn.Linear(8, 2),
     ),
 }
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_every_call_counts_as_it_does_where_it_is_run(name):
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_every_call_counts_as_it_does_where_it_is_run(name, mode):
     module = CALLS[name].eval()
     with FlopCounterMode(display=False) as whole, torch.no_grad():
         module(torch.randn(1, 3, 8, 8))
-    assert count(module, 8).macs * 2 == whole.get_total_flops()
-    assert count_by_module(module, 8)[""] == count(module, 8)
+    with mode():
+        assert count(module, 8).macs * 2 == whole.get_total_flops()
 
 
 SHARED = nn.Linear(8, 8, bias=False)
@@ -118,6 +124,13 @@ SHARED = nn.Linear(8, 8, bias=False)
         (Lambda(lambda _, x: torch.vdot(x[0, 0, 0], x[0, 0, 1])), Cost(0, 8)),
         (Lambda(lambda _, x: torch.addmv(x[0, 0, 0], x[0, 0], x[0, 0, 1])), Cost(0, 8 * 8)),
         (Lambda(lambda _, x: torch.addbmm(x[0, 0], x[0], x[0])), Cost(0, 3 * 8 * 8 * 8)),
+        (Lambda(lambda _, x: x[0, 0].addmm_(x[0, 1], x[0, 2])), Cost(0, 8 * 8 * 8)),
+        (Lambda(lambda _, x: x[0].baddbmm_(x[0], x[0])), Cost(0, 3 * 8 * 8 * 8)),
+        (Lambda(lambda _, x: x[0, 0].addbmm_(x[0], x[0])), Cost(0, 3 * 8 * 8 * 8)),
+        (Lambda(lambda _, x: x[0, 0, 0].addmv_(x[0, 0], x[0, 0, 1])), Cost(0, 8 * 8)),
+        (Lambda(lambda _, x: torch.linalg.vecdot(x, x, dim=1)), Cost(0, 3 * 8 * 8)),
+        (Lambda(times), Cost(0, 4 * 8 * 2 * 8 * 5)),
+        (Lambda(deformed), Cost(0, 64 * 3 * 9 * 5)),
         # For 24 rows and 5 outputs, a product with a matrix and one with a vector.
         (
             Lambda(lambda own, x: own.layer(x[..., :7], x), layer=nn.Bilinear(7, 8, 5)),
@@ -127,6 +140,25 @@ SHARED = nn.Linear(8, 8, bias=False)
 )
 def test_closed_forms_at_8_pixels(module, cost):
     assert count(module, 8) == cost
+
+
+STACKED = {
+    "weights": (lambda x: lambda w: F.linear(x, w), (4, 5, 8)),
+    "kernels": (lambda x: lambda w: F.conv2d(x, w), (4, 5, 3, 3, 3)),
+    "windows": (lambda _: lambda w: F.scaled_dot_product_attention(w, w, w), (4, 1, 2, 16, 6)),
+    "a mixture": (lambda x: lambda w: (x[0, 0] @ w).softmax(-1) @ x[0, 1], (4, 8, 8)),
+    "vectors": (lambda x: lambda w: torch.mv(x[0, 0], w), (4, 8)),
+    "pairs": (lambda x: lambda w: torch.dot(x[0, 0, 0], w), (4, 8)),
+}
+
+
+@pytest.mark.parametrize("name", STACKED)
+def test_what_vmap_stacks_counts_as_in_a_loop(name):
+    function, shape = STACKED[name]
+    stacked = Lambda(lambda _, x: torch.vmap(function(x))(x.new_ones(shape)))
+    looped = Lambda(lambda _, x: torch.stack([function(x)(w) for w in x.new_ones(shape)]))
+    assert count(stacked, 8) == count(looped, 8)
+    assert count(stacked, 8).macs > 0
 
 
 def test_channels_and_dtype_follow():
@@ -176,6 +208,7 @@ def test_the_module_is_left_as_it_was():
     state = torch.get_rng_state()
     count(module, 8)
     assert [part.training for part in module.modules()] == modes
+    assert not any(part._forward_hooks or part._forward_pre_hooks for part in module.modules())
     assert torch.equal(torch.get_rng_state(), state)
     for name, tensor in module.state_dict().items():
         pointer, value = before[name]
@@ -183,6 +216,58 @@ def test_the_module_is_left_as_it_was():
         assert torch.equal(tensor, value)
     assert all(p.requires_grad and p.grad is None for p in module.parameters())
     assert module[0].plain.device.type == "cpu"
+
+
+class Watcher:
+    """Keeps what a layer gives, in a hook."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        self.outputs: dict[str, torch.Tensor] = {}
+        layer.register_forward_hook(self.keep)
+
+    def keep(self, layer: nn.Module, _: object, output: torch.Tensor) -> None:
+        self.outputs["last"] = output
+
+
+def watched() -> nn.Module:
+    module = nn.Sequential(nn.Conv2d(3, 4, 3))
+    module.things = Watcher(module[0]).outputs
+    return module
+
+
+def kept(own: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    with own.things["lock"]:
+        own.things["calls"] += 1
+        own.things["seen"].append(own.layer(x))
+    return own.things["seen"][-1]
+
+
+def keeping(**things: object) -> nn.Module:
+    things |= {"lock": threading.RLock(), "calls": 0, "seen": []}
+    return Lambda(kept, layer=nn.Conv2d(3, 4, 3), things=things)
+
+
+KEEPING = {
+    "hooks": watched,
+    "tensors in dicts": keeping,
+    "a file": lambda: keeping(file=sys.__stderr__),
+    "a generator": lambda: keeping(draws=torch.Generator(), numbers=iter([1])),
+    "computed weights": lambda: nn.Sequential(spectral_norm(nn.Conv2d(3, 4, 3))),
+    "parametrized": lambda: nn.Sequential(weight_norm(nn.Conv2d(3, 4, 3))),
+    "compiled": lambda: torch.compile(nn.Sequential(nn.Conv2d(3, 4, 3)), backend="eager"),
+    "exported": lambda: torch.export.export(
+        nn.Conv2d(3, 4, 3), (torch.ones(1, 3, 8, 8),)
+    ).module(),
+}
+
+
+@pytest.mark.parametrize("name", KEEPING)
+def test_what_a_module_keeps_is_neither_in_the_way_nor_changed(name):
+    module = KEEPING[name]()
+    module(torch.ones(1, 3, 8, 8))
+    before = repr(getattr(module, "things", None))
+    assert count(module, 8).macs - 36 * 4 * 27 in (0, 112)  # with those of a spectral norm
+    assert repr(getattr(module, "things", None)) == before
 
 
 @pytest.mark.parametrize("rules", ["core", "fvcore"])
@@ -219,6 +304,31 @@ def test_lists_of_layers_have_the_sum_of_what_is_in_them():
     assert parts[""] == parts["layers"] + parts["last"] + Cost(16, 64 * 16)
 
 
+def tied() -> nn.Module:
+    module = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1))
+    module[1].weight = module[0].weight
+    return module
+
+
+def twice() -> nn.Module:
+    layer = nn.Conv2d(3, 3, 1)
+    return nn.Sequential(layer, nn.Sequential(nn.Conv2d(3, 3, 1), layer), layer)
+
+
+@pytest.mark.parametrize(
+    ("make", "first", "second"),
+    [
+        (tied, Cost(12, 576), Cost(3, 576)),
+        (twice, Cost(12, 3 * 576), Cost(12, 576)),
+        (lambda: nn.Sequential(twice(), nn.Conv2d(3, 3, 1)), Cost(24, 4 * 576), Cost(12, 576)),
+    ],
+)
+def test_what_has_two_names_counts_under_the_first(make, first, second):
+    parts = count_by_module(make(), 8)
+    assert (parts["0"], parts["1"]) == (first, second)
+    assert parts[""] == first + second
+
+
 def test_charges_are_those_of_the_module_they_arise_in():
     module = nn.Sequential(
         nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)), nn.GroupNorm(1, 4)
@@ -243,6 +353,13 @@ def test_unknown_rules_are_refused():
         (lambda: Lambda(lambda _, x: x * x.sum().item()), "cannot count Lambda"),
         (lambda: nn.Conv2d(4, 2, 1), "cannot count Conv2d"),
         (lambda: nn.Conv2d(3, 2, 9), "cannot count Conv2d"),
+        (lambda: nn.Sequential(nn.Conv2d(3, 8, 1), nn.BatchNorm2d(16)), "8 elements not 16"),
+        (lambda: nn.LayerNorm(7), "cannot count LayerNorm"),
+        (lambda: nn.GroupNorm(1, 4), "cannot count GroupNorm"),
+        (lambda: nn.PReLU(4), "cannot count PReLU"),
+        (lambda: Lambda(lambda _, x: x.transpose(2, 3).view(-1)), "cannot count Lambda"),
+        (lambda: nn.LazyConv2d(4, 3), "cannot count LazyConv2d"),
+        (lambda: torch.jit.script(nn.ReLU()), "cannot count RecursiveScriptModule"),
         (lambda: nn.Sequential(nn.Conv2d(3, 4, 1).double(), nn.Conv2d(4, 4, 1)), "cannot count"),
         (lambda: Lambda(lambda own, x: x + own.more, more=torch.ones(7)), "cannot count Lambda"),
     ],
@@ -251,3 +368,54 @@ def test_what_cannot_be_counted_says_why_in_one_line(make, message):
     with pytest.raises(ValueError, match=message) as refusal:
         count(make(), 8)
     assert len(str(refusal.value).splitlines()) == 1
+
+
+@torch.library.custom_op("tests::product", mutates_args=())
+def product(x: torch.Tensor) -> torch.Tensor:
+    """An operation of a user's, which PyTorch cannot take apart."""
+    return x @ x
+
+
+product.register_fake(torch.empty_like)
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (product, "tests::product"),
+        (torch.linalg.inv, "aten::linalg_inv_ex"),
+        (lambda x: torch.cdist(x, x), "aten::_cdist_forward"),
+        (torch.fft.fft, "aten::_fft_r2c"),
+        (lambda x: torchvision.ops.roi_align(x, x.new_ones(1, 5), 2), "torchvision::roi_align"),
+    ],
+)
+def test_products_without_a_formula_are_named(function, name):
+    module = Lambda(lambda own, x: function(own.layer(x)), layer=nn.Conv2d(3, 3, 1))
+    with pytest.warns(UserWarning, match=f"multiply-adds of Lambda leave out {name}: no formula"):
+        assert count(module, 8) == Cost(12, 576)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        F.normalize,
+        lambda x: F.cosine_similarity(x, x),
+        lambda x: F.interpolate(x, scale_factor=2, mode="bilinear"),
+        lambda x: F.grid_sample(x, x[:, 0, :, None, :2], align_corners=False),
+        lambda x: F.unfold(x, 2).cumsum(1).sort().values.topk(2).values,
+        lambda x: F.embedding(x.argmax(-1), x[0, 0]),
+        lambda x: torch.outer(x[0, 0, 0], x[0, 0, 1]),
+    ],
+)
+def test_nothing_else_is_named(function):
+    assert count(Lambda(lambda _, x: function(x)), 8) == Cost(0, 0)
+
+
+def test_a_formula_of_a_user_counts():
+    @torch.library.custom_op("tests::counted", mutates_args=())
+    def counted(x: torch.Tensor) -> torch.Tensor:
+        return x.clone()
+
+    counted.register_fake(torch.empty_like)
+    register_flop_formula(torch.ops.tests.counted)(lambda x, **_: 2 * 5)
+    assert count(Lambda(lambda _, x: counted(x)), 8) == Cost(0, 5)

@@ -4,6 +4,7 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,8 @@ from proxies import (
     gauss_map_speed,
     length_distortion,
 )
-from proxies.expansion import radius_of
-from tests.proxies.networks import NETWORKS, run_out_of_memory
+from proxies.expansion import curve_speeds, radius_of
+from tests.proxies.networks import NETWORKS, Lambda, run_out_of_memory
 
 CIRCLE = Circle.random((3, 4, 4), 9, radius=2.5, generator=torch.Generator().manual_seed(1))
 
@@ -93,6 +94,28 @@ def test_norms_are_bypassed_unless_kept() -> None:
     torch.testing.assert_close(curve_speed(model, CIRCLE), curve_speed(bare, CIRCLE))
     kept = curve_speed(model, CIRCLE, norms="kept")
     assert not torch.allclose(kept, curve_speed(bare, CIRCLE), rtol=0.1)
+
+
+DETACHED: dict[str, Callable[[Tensor], Tensor]] = {
+    "a method": lambda x: x.sin().detach() + x.cos(),
+    "a function": lambda x: torch.detach(x.sin()) + x.cos(),
+    "in place": lambda x: x.sin().detach_() + x.cos(),
+    "data": lambda x: x.sin().data + x.cos(),
+    "all": lambda x: (x.sin() + x.cos()).detach(),
+}
+
+
+@pytest.mark.parametrize("detached", DETACHED.values(), ids=DETACHED)
+def test_the_curve_goes_on_where_gradients_stop(detached: Callable[[Tensor], Tensor]) -> None:
+    plain, stopped = (
+        nn.Sequential(nn.Flatten(), nn.Linear(48, 6), Lambda(lambda _, x, f=function: f(x)))
+        for function in (lambda x: x.sin() + x.cos(), detached)
+    )
+    stopped.load_state_dict(plain.state_dict())
+    for measure in (curve_speed, gauss_map_speed):
+        torch.testing.assert_close(measure(stopped, CIRCLE), measure(plain, CIRCLE))
+    both = curve_speeds([plain, plain], [CIRCLE] * 2)
+    torch.testing.assert_close(curve_speeds([stopped, stopped], [CIRCLE] * 2), both)
 
 
 def test_out_of_memory_halves_the_points(

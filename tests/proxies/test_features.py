@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any, Self
 
 import pytest
@@ -13,9 +14,21 @@ import timm
 import torch
 from timm.layers import BatchNormAct2d, RmsNorm
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+from torch.utils.checkpoint import checkpoint
 
 import asvit
-from proxies import Circle, Score, curve_speed, gradient_norm, measure, ntk_matrix, synflow
+from proxies import (
+    PROXIES,
+    Circle,
+    Inputs,
+    Score,
+    curve_speed,
+    gradient_norm,
+    measure,
+    ntk_matrix,
+    synflow,
+)
 from proxies.features import full_precision, is_norm, measured, pooled_feature
 from proxies.registry import standard_measures
 
@@ -152,6 +165,56 @@ def test_inference_tensors_can_be_measured() -> None:
         found = measure(build, ["jacob_cov", "snip"], repeats=1, images=copy, device="cpu")
     assert found == measure(build, ["jacob_cov", "snip"], repeats=1, images=images, device="cpu")
     assert all(score.valid for score in found.values())
+
+
+def inputs_of(images: Tensor) -> Inputs:
+    circle = Circle.random((3, SIDE, SIDE), 3, generator=torch.Generator().manual_seed(0))
+    return Inputs(circle, images, torch.arange(len(images)) % 3)
+
+
+@pytest.mark.parametrize("name", standard_measures())
+def test_each_measure_takes_tensors_of_inference_mode(name: str) -> None:
+    model, images = build(), torch.randn(4, 3, SIDE, SIDE)
+    expected = PROXIES[name].value(model, inputs_of(images))
+    with torch.inference_mode():
+        inside = inputs_of(images.clone())
+        assert PROXIES[name].value(model, inside) == expected
+    assert PROXIES[name].value(model, inside) == expected
+
+
+@pytest.mark.parametrize("name", ["length_distortion", "ntk_condition_number", "snip", "dss"])
+def test_a_network_without_gradients_says_why(name: str) -> None:
+    with torch.inference_mode():
+        model = build()
+    with pytest.raises(ValueError, match=r"built inside torch.inference_mode\(\), so its tensors"):
+        PROXIES[name].value(model, inputs_of(torch.randn(4, 3, SIDE, SIDE)))
+
+
+@pytest.mark.parametrize("wrapper", [nn.DataParallel, AveragedModel])
+@pytest.mark.parametrize("name", ["length_distortion", "ntk_condition_number", "snip"])
+def test_a_wrapper_is_not_taken_for_the_network(name: str, wrapper: Callable[..., Any]) -> None:
+    with pytest.raises(ValueError, match="wraps another network; measure its attribute module"):
+        PROXIES[name].value(wrapper(build()), inputs_of(torch.randn(4, 3, SIDE, SIDE)))
+
+
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_checkpoints_change_no_score(reentrant: bool) -> None:
+    def twice(*, checkpoints: bool) -> nn.Module:
+        model = timm.create_model("deit_tiny_patch16_224", img_size=32, depth=2, embed_dim=24)
+        for block in model.blocks if checkpoints else ():
+            block.mlp.forward = partial(checkpoint, block.mlp.forward, use_reentrant=reentrant)
+        return model
+
+    options: Any = {"repeats": 2, "image_size": 32, "device": "cpu", "points": 3}
+    plain, saving = (
+        measure(partial(twice, checkpoints=own), standard_measures(), **options)
+        for own in (False, True)
+    )
+    assert [score.reason for score in saving.values() if score.reason] == []
+    assert saving == plain
+    model = twice(checkpoints=True)
+    model(torch.randn(2, 3, 32, 32)).sum().backward()  # they work again
 
 
 @pytest.mark.filterwarnings("ignore:Anomaly Detection has been enabled")

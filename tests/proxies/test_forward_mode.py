@@ -1,8 +1,7 @@
 """Forward-mode rules and attention against PyTorch's own derivatives."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,14 +17,10 @@ from proxies.forward_mode import (
     DualOperations,
     ExplicitAttention,
     TwiceDifferentiable,
-    attention,
     attention_with_tangent,
-    blocks_are_faster,
     explicit_attention,
-    is_amd_processor,
     pack,
     unpack,
-    use_blocks,
 )
 
 TOKENS = torch.randn(2, 4, 6, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
@@ -143,38 +138,6 @@ def _block(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(proxies.forward_mode._BLOCK_SCORES, "cpu", request.param)
 
 
-@pytest.fixture(params=[True, False], ids=["blocks", "PyTorch's"])
-def _blocked(request: pytest.FixtureRequest) -> Iterator[None]:
-    use_blocks(request.param)
-    yield
-    use_blocks(None)
-
-
-@pytest.mark.parametrize(
-    ("told", "blocked"),
-    [("vendor_id\t: AuthenticAMD", True), ("vendor_id\t: GenuineIntel", False), (None, True)],
-)
-def test_the_processor_decides_on_the_kernel(
-    told: str | None, blocked: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def read(_path: Path) -> str:
-        if told is None:
-            raise FileNotFoundError
-        return told
-
-    monkeypatch.setattr(Path, "read_text", read)
-    monkeypatch.setattr("platform.processor", lambda: "AMD64 Family 25 Model 17, AuthenticAMD")
-    is_amd_processor.cache_clear()
-    use_blocks(None)  # runs in this process have set it
-    try:
-        assert blocks_are_faster() is blocked
-        use_blocks(not blocked)
-        assert blocks_are_faster() is not blocked
-    finally:
-        use_blocks(None)
-        is_amd_processor.cache_clear()
-
-
 @pytest.fixture(
     params=[
         (12, 4, None),
@@ -224,27 +187,3 @@ def test_explicit_attention_in_blocks(monkeypatch: pytest.MonkeyPatch, step: int
     for bias in (None, draw(12, 9), draw(3, 1, 9)):
         found = explicit_attention(AttentionCall(q, k, v, bias))
         torch.testing.assert_close(found, plain(q, k, v, bias, 0.5))
-
-
-@pytest.mark.usefixtures("_block", "_blocked")
-def test_backward_pass_equals_pytorch_s(arguments: tuple[list[Tensor], Tensor | None]) -> None:
-    inputs, added = arguments
-    for x in inputs:
-        x.requires_grad_()
-    out = attention(AttentionCall(*inputs, added, 0.7))
-    expected = plain(*inputs, added, 0.7)
-    torch.testing.assert_close(out, expected, rtol=1e-12, atol=1e-12)
-    gradient = draw(*expected.shape).flip(-1)
-    torch.testing.assert_close(
-        torch.autograd.grad(out, inputs, gradient),
-        torch.autograd.grad(expected, inputs, gradient),
-        rtol=1e-12,
-        atol=1e-12,
-    )
-
-
-def test_a_bias_that_needs_a_gradient_gets_one() -> None:
-    q, bias = draw(1, 2, 6, 4), draw(2, 6, 6).requires_grad_()
-    gradient = torch.autograd.grad(attention(AttentionCall(q, q, q, bias)).sum(), bias)[0]
-    expected = torch.autograd.grad(plain(q, q, q, bias, 0.5).sum(), bias)[0]
-    torch.testing.assert_close(gradient, expected)

@@ -11,7 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import asvit
-from proxies import Circle, forward_mode, measure_repeats
+from proxies import Circle, measure_repeats
 from proxies.expansion import curve_velocity, length_distortion, length_distortions
 from proxies.features import pooled_feature
 from proxies.ntk import ntk_condition_number, ntk_condition_numbers
@@ -94,8 +94,7 @@ def test_a_network_and_the_curve_of_its_feature_mix_no_devices(
 
 
 @pytest.mark.parametrize("measure", MEASURES)
-def test_a_measure_keeps_to_its_budget_of_kernels(measure: str, monkeypatch) -> None:
-    monkeypatch.setattr(forward_mode, "_blocked", False)  # as on an accelerator
+def test_a_measure_keeps_to_its_budget_of_kernels(measure: str) -> None:
     models, circle = networks(NETWORKS[0]), Circle.random((3, SIDE, SIDE), 3)
     images = torch.randn(2, 3, SIDE, SIDE)
     with torch.no_grad():

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 import asvit
 import proxies
-from asvit.models import ShiftViT, convert
+from asvit.models import AsViT, ShiftViT, convert
 from proxies import (
     PROXIES,
     Circle,
@@ -25,7 +25,7 @@ from proxies import (
     ntk_matrix,
 )
 from proxies.registry import standard_measures
-from tests.asvit.models.families import GOLDEN, TINY_HOSTS, psvit, released
+from tests.asvit.models.families import GOLDEN, PARTS, TINY_HOSTS, psvit, released
 from tests.proxies.networks import (
     MODELS,
     NETWORKS,
@@ -66,11 +66,11 @@ SMALL_PSVIT = partial(
 GRIDS = partial(SMALL_PSVIT, ("s", "b-", "s"), pooling="2d")
 LISTS = partial(SMALL_PSVIT, ("s", "b-", "s"), pooling="1d")
 SMALL_SHIFTVIT = partial(ShiftViT, depths=(1, 1, 1, 1), width=24, num_classes=5)
+TINY_ASVIT, TINY = "4,2,2|3,1,2|2,1,2|2,1,3|16,8", {"img_size": 32, "num_classes": 4}
 # Name -> (builder, pixels per side).
 OURS: dict[str, tuple[Callable[[], nn.Module], int]] = {
-    "asvit, parts": TINY_HOSTS["asvit, parts"],
+    "asvit, parts": (lambda: AsViT(f"{TINY_ASVIT};{PARTS},positions=absolute", **TINY), 32),
     "psvit 1d": (LISTS, 32),
-    "psvit 1d, kernel": (partial(LISTS, conv_kernel=3, pool_class_token=True), 32),
     "psvit 2d": (GRIDS, 32),
     "psvit 2d, tail": (partial(SMALL_PSVIT, ("bs", "", ""), pooling="2d"), 32),
     "shiftvit": (SMALL_SHIFTVIT, 32),

@@ -22,6 +22,22 @@ def test_a_name_is_taken_once() -> None:
         register(Proxy("params", "", "higher", "", lambda model, inputs: 0.0))
 
 
+@pytest.mark.parametrize(
+    ("module", "replaced"), [("__main__", True), ("another_module", False), ("proxies.own", False)]
+)
+def test_only_a_cell_that_runs_again_replaces_what_has_no_name(
+    module: str, replaced: bool
+) -> None:
+    values = [eval("lambda *_: 0.0", {"__name__": module}) for _ in range(2)]
+    things: Registry[object] = Registry("thing")
+    things.register("one", values[0])
+    if replaced:
+        assert things.register("one", values[1]) is things["one"]
+    else:
+        with pytest.raises(ValueError, match="'one' is already registered"):
+            things.register("one", values[1])
+
+
 def test_a_miss_is_a_key_error_and_a_value_error_that_teaches() -> None:
     things = Registry("fruit", {"apple": 1, "pear": 2})
     for kind in (KeyError, ValueError, UnknownNameError):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from asvit.models import convert
 from proxies import fisher, gradient_norm, grasp, snip, zico
+from tests.asvit.models.families import deit
 from tests.proxies.networks import Lambda, MultiHead, Tied, asvit_network, convolutions
 
 AS_VIT = asvit_network("5,2,2|2,2,3|3,1,2|2,1,2|16,8", 32)
@@ -28,7 +29,7 @@ def queries() -> nn.Module:
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "as-vit": AS_VIT,
-    "hallucinated": lambda: convert(AS_VIT(), attention="hallucinated"),
+    "hallucinated": lambda: convert(deit(), attention="hallucinated"),
     "tied": Tied,
     "multi-head": MultiHead,
     "queries": queries,

@@ -1,16 +1,19 @@
 """Networks that draw random numbers, or whose samples interact, have no value in evaluation."""
 
+import random
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from timm.layers import drop_path
 from timm.models import VisionTransformer
 from torch import Tensor, nn
 
-from proxies import PROXIES, Inputs, combine, measure, measure_repeats
-from proxies.cuda_graphs import counting_waits
+from asvit.training.cuda_graphs import counting_waits
+from proxies import PROXIES, Inputs, combine, measure, measure_repeats, ntk_condition_number
 from proxies.registry import Proxy, standard_measures
 from proxies.samples import independent_images, repeatable_images, same_rows
 from tests.proxies.networks import Lambda
@@ -53,12 +56,40 @@ def reasons(twist: Callable[[Tensor], Tensor], *names: str, **settings: Any) -> 
 def test_random_networks_have_no_value(together: bool) -> None:
     found = reasons(dropout, *standard_measures(), together=together)
     assert {name for name, reason in found.items() if not reason} == COUNTS
-    own = found.pop("ntk_condition_number")
-    assert "gives an image alone another feature than in a batch" in own
     told = (
         "repeat 1 of 2: Twisted draws random numbers: its output for an image is not reproducible"
     )
     assert {reason for name, reason in found.items() if name not in COUNTS} == {told}
+
+
+OWN = torch.Generator()
+DRAWS: dict[str, Callable[[Tensor], Tensor]] = {
+    "a rare path": lambda x: drop_path(x, 1e-9, training=True),
+    "a rare dropout": lambda x: F.dropout(x, 1e-9, training=True),
+    "noise that is not used": lambda x: x + 0 * torch.rand(()),
+    "Python's generator": lambda x: x if random.random() < 1 else -x,
+    "NumPy's generator": lambda x: x if np.random.rand() < 1 else -x,  # noqa: NPY002
+    "a generator of its own, for the last image": lambda x: torch.cat(
+        [x[:-1], x[-1:] + torch.rand((), generator=OWN)]
+    ),
+}
+
+
+@pytest.mark.parametrize("twist", DRAWS.values(), ids=DRAWS)
+def test_a_draw_is_seen_though_it_changes_no_row(twist: Callable[[Tensor], Tensor]) -> None:
+    for name, reason in reasons(twist, "length_distortion", "snip", "naswot").items():
+        assert "draws random numbers" in reason, name
+
+
+@pytest.mark.parametrize("name", [*DRAWS][:-1])
+def test_a_draw_is_seen_by_the_kernel_itself(name: str) -> None:
+    with pytest.raises(ValueError, match="Twisted draws random numbers"):
+        ntk_condition_number(Twisted(DRAWS[name]), torch.randn(4, 3, 16, 16))
+
+
+def test_what_a_network_draws_once_is_no_reason() -> None:
+    model = Twisted(nn.LazyLinear(24))
+    assert independent_images(model, given(torch.randn(2, 3, 16, 16))) == ""
 
 
 @pytest.mark.parametrize("together", [False, True])

@@ -1,13 +1,16 @@
 """Blocks, width and expansions, counted by hand."""
 
+import itertools
 from collections.abc import Callable
 
 import pytest
+import timm
 import torch
 from timm.layers import SqueezeExcite, SwiGLU
 from torch import nn
 
 import asvit
+from proxies import az_expressivity
 from proxies.structure import depth, embedding_width, residual_blocks, total_expansion
 from tests.proxies.networks import MODELS, Lambda, timm_network
 
@@ -79,6 +82,45 @@ def test_blocks_are_found_in_stages_in_branches_and_below_a_wrapper() -> None:
         "trunk.stages.0.blocks.1",
         "trunk.stages.1.0",
     ]
+
+
+def test_equal_networks_in_another_order_are_equal() -> None:
+    def expansions(*hidden: int) -> float:
+        parts = [Lambda(fc1=nn.Linear(7, n), fc2=nn.Linear(n, 7)) for n in hidden]
+        return total_expansion(Lambda(blocks=nn.Sequential(*(Lambda(mlp=part) for part in parts))))
+
+    orders = itertools.permutations((7, 8, 9, 16, 30))
+    assert {expansions(*order) for order in orders} == {10.0}
+
+
+@pytest.mark.parametrize("measure", [depth, embedding_width, total_expansion, az_expressivity])
+@pytest.mark.parametrize("name", ["hrnet_w18_small", "convmixer_768_32"])
+def test_blocks_that_are_little_of_the_network_are_refused(
+    name: str, measure: Callable[..., float]
+) -> None:
+    with torch.device("meta"):
+        model = timm.create_model(name)
+    images = () if measure is not az_expressivity else (torch.randn(2, 3, 64, 64),)
+    with pytest.raises(ValueError, match=r"blocks of .* hold [0-9]+% of its parameters"):
+        measure(model, *images)
+
+
+@pytest.mark.parametrize(
+    ("name", "blocks"),
+    [
+        ("cait_xxs24_224", 24 + 2),  # those of the class token too
+        ("hgnet_tiny", 1 + 1 + 2 + 1),  # no single convolutions
+        ("hgnetv2_b0", 1 + 1 + 2 + 1),
+    ],
+)
+def test_blocks_are_all_blocks_and_no_convolutions(name: str, blocks: int) -> None:
+    with torch.device("meta"):
+        assert depth(timm.create_model(name)) == blocks
+
+
+def test_stems_and_heads_may_be_larger_than_the_blocks() -> None:
+    model = Lambda(stem=nn.Linear(99, 99), blocks=nn.Sequential(block()), head=nn.Linear(99, 99))
+    assert depth(model) == depth(Lambda(trunk=model)) == 1
 
 
 def test_gates_and_networks_of_positions_are_no_feed_forward_parts() -> None:

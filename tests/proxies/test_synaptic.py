@@ -40,7 +40,15 @@ def test_a_bias_starts_paths_of_its_own() -> None:
 
 @pytest.mark.parametrize(
     "bypassed",
-    [nn.LayerNorm(2), nn.BatchNorm1d(2), nn.GELU(), nn.ReLU(inplace=True), nn.Tanh(), nn.SiLU()],
+    [
+        *(nn.LayerNorm(2), nn.BatchNorm1d(2), nn.GELU(), nn.ReLU(inplace=True), nn.Tanh()),
+        *(nn.SiLU(), nn.Softsign(), nn.Tanhshrink(), nn.LogSigmoid(), nn.Softshrink()),
+        *(nn.Hardshrink(), nn.Threshold(0, 0, inplace=True), nn.Hardtanh(), nn.RReLU()),
+        *(nn.ELU(inplace=True), nn.LeakyReLU(inplace=True), nn.CELU(), nn.SELU(), nn.PReLU()),
+        *(nn.Mish(), nn.Hardswish(), nn.Softplus(), nn.ReLU6()),
+        Lambda(lambda _, x: x.clamp(0, 1)),
+    ],
+    ids=lambda module: type(module).__name__,
 )
 def test_only_weights_count(bypassed: nn.Module) -> None:
     flat, first, second = two_maps()

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from proxies import PROXIES, measure, timing
 from proxies.latency import Latency
 from proxies.registry import standard_measures
-from proxies.timing import _reference, captured, device_name, processor, time_passes
-from tests.fake_cuda import FakeCuda
+from proxies.timing import _reference, device_name, processor, time_passes
 from tests.proxies.networks import Lambda
 
 CPU = torch.device("cpu")
@@ -70,29 +69,6 @@ def test_a_quick_network_is_called_before_each_time_it_is_timed() -> None:
     mine, _, calls = alternate(0.01, 0.004)
     turn = ["other", "other", "own", "own"]
     assert calls[-4 * len(mine) :] == turn * len(mine)
-
-
-def test_a_cuda_graph_is_captured_once_after_passes_beside_and_then_replayed() -> None:
-    cuda = FakeCuda()
-    modes = []
-
-    def run() -> None:
-        modes.append(torch.is_inference_mode_enabled())
-        cuda.note("pass")
-
-    replay = captured(run, torch.device("cuda:1"), cuda)
-    assert cuda.notes == [
-        "another stream waits for usual",
-        *["pass in another stream"] * 3,
-        "pass in capture",
-        "usual waits for another stream",
-    ]
-    cuda.notes.clear()
-    for _ in range(2):
-        replay()
-    assert cuda.notes == ["replay in cuda:1"] * 2
-    assert set(modes) == {True}
-    assert cuda.inside == ["usual"]
 
 
 @pytest.fixture

@@ -63,10 +63,9 @@ from asvit.runs.measurement_pool import (
     MeasurementJob,
     MeasurementPool,
     Workload,
-    with_kernel,
 )
 from asvit.runs.scoring import ScoreRow
-from asvit.spaces.architectures import source_of_space
+from asvit.spaces.architectures import choice_features
 from proxies import Score
 
 logger = logging.getLogger(__name__)
@@ -192,15 +191,15 @@ class CorrelationAlgorithm(CorrelationRun):
         return gpu_models(device, self.workers)
 
     def versions(self, stored: Mapping[str, str] | None) -> Mapping[str, str]:
-        """As the base does, with what all sessions measure with on a CPU: a kernel, a processor.
+        """As the base does, with the processor that times are taken on.
 
         Raises:
             ValueError: If times that are due are taken on another processor than those before.
         """
         due = {name for names in (self._due or {}).values() for name in names}
         if are_times(due, self.settings.device, self.workers):
-            return with_timing(with_kernel(stored), self.folder, self.settings.device)
-        return with_kernel(stored)
+            return with_timing(super().versions(stored), self.folder, self.settings.device)
+        return super().versions(stored)
 
     def open(self) -> ScoreJournal:
         """The store of scores, if it is of this table."""
@@ -217,7 +216,7 @@ class CorrelationAlgorithm(CorrelationRun):
         return same and complete and not self._due
 
     def check_store(self, store: ScoreJournal) -> None:
-        """Remove the result if scores that it follows from are measured again."""
+        """Remove the result if failed scores that it follows from are measured again."""
         if self.retry:
             remove_files(self.folder, [RESULT])
 
@@ -344,7 +343,7 @@ def _workload(jobs: Sequence[MeasurementJob]) -> Workload:
     measures = sum(name not in free for job in jobs for name in job.names)
     middle = jobs[len(jobs) // 2]
     names = tuple(dict.fromkeys(name for job in jobs for name in job.names))
-    of_each_space = {tuple(source_of_space(job.key)): job for job in jobs}.values()
+    of_each_space = {choice_features(job.key)[0]: job for job in jobs}.values()
     known = [replace(job, names=names) for job in of_each_space]
     return Workload(math.ceil(measures / 2), len(jobs), _GIGABYTES, lambda: middle, known=known)
 

@@ -19,7 +19,7 @@ from asvit.core.console import clock
 from asvit.core.files import split_reading, with_reading
 from asvit.core.latency_settings import pass_options
 from asvit.core.run_files import PICTURES
-from asvit.data.files import TEST, TRAIN, VALIDATION
+from asvit.data.layouts import TEST, TRAIN, VALIDATION
 from asvit.data.tables import ListedDataset
 from asvit.designs import fractals
 from asvit.designs.fitting import (
@@ -232,7 +232,7 @@ class DesignPlan:
         s = self.settings
         if s.pretrained is None:
             return ()
-        trained = candidates(s.pretrained, s.space)
+        trained = candidates(s.pretrained, s.space, s.architecture)
 
         def check_time(network: Pretrained) -> None:
             """Check that the last round has time for a few epochs."""

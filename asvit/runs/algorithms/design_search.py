@@ -8,7 +8,7 @@ import statistics
 from dataclasses import dataclass, replace
 
 from asvit.core.settings import fields_of
-from asvit.designs.recipe import balance_of, recipe_of
+from asvit.designs.recipe import balance_of, preparation_of, recipe_of
 from asvit.designs.settings import DesignSettings
 from asvit.designs.stages import Entrant, PictureFacts, SearchOutcome, SearchPlan
 from asvit.executors import Workers
@@ -60,6 +60,7 @@ class DesignSearch:
             device=s.device,
             seed=s.seed,
             **recipe_of(self.pictures),
+            **preparation_of(self.pictures),
         )
 
     def planned(self, plan: SearchPlan) -> TrainingSearchSettings:

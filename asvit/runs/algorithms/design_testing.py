@@ -8,17 +8,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from torch import Tensor
+
 from asvit.core.answers import Answer, write_answers
 from asvit.core.continuing import ELSEWHERE
 from asvit.core.estimates import Estimate
+from asvit.core.preparing_settings import BLACK
 from asvit.core.run_files import ANSWERS, PREDICTIONS
 from asvit.data.decoding import read_as
-from asvit.data.files import TEST
 from asvit.data.kinds import ImageKind
+from asvit.data.layouts import TEST
 from asvit.data.preparation import shown_channels
 from asvit.designs.pictures import LEAST_TESTED, PictureList, in_words
 from asvit.designs.stages import Choice, FinalTest, PictureFacts
-from asvit.runs.predicting import Guess, PicturePrediction, predict
+from asvit.runs.predicting import open_classifier
 from asvit.statistics.intervals import (
     balanced_accuracy,
     paired_difference,
@@ -26,6 +29,9 @@ from asvit.statistics.intervals import (
     stratified_difference,
 )
 from asvit.training.predictions import MOST_PICTURES, predictions_of
+from proxies.evaluation import resolve_device
+
+_BATCH = 32  # pictures that pass a network together
 
 
 class _TestPicture(NamedTuple):
@@ -50,12 +56,9 @@ class DesignTest:
 
     def run(self, choice: Choice) -> FinalTest:
         """Test the networks on these pictures, but for those that have changed."""
-        files, guesses, left_out = self._classify()
-        self._write_predictions(files, guesses["training"])
-        right = {
-            name: [guess.label == file.label for guess, file in zip(own, files, strict=True)]
-            for name, own in guesses.items()
-        }
+        files, answers, left_out = self._classify()
+        self._write_predictions(files, answers["training"])
+        right = {name: [answer.right for answer in own] for name, own in answers.items()}
         result = FinalTest(
             pictures=len(files),
             left_out=left_out,
@@ -74,8 +77,8 @@ class DesignTest:
 
     def _classify(
         self,
-    ) -> tuple[list[_TestPicture], Mapping[str, list[Guess]], Mapping[str, str]]:
-        """Test pictures, the guesses of each network, and why other pictures are left out."""
+    ) -> tuple[list[_TestPicture], Mapping[str, list[Answer]], Mapping[str, str]]:
+        """Test pictures, the answers of each network, and why other pictures are left out."""
         pictures = self.picture_list.tested
         left_out = dict(self.picture_list.changed(TEST))
         files = [
@@ -83,41 +86,57 @@ class DesignTest:
             for at, label in enumerate(pictures.labels)
             if (name := pictures.name(at)) not in left_out
         ]
-        paths = [file.path for file in files]
-        predictions = dict[str, Sequence[PicturePrediction]]()
+        answers = dict[str, Sequence[Answer | str]]()
         for name in ("training", *self.entrants) if files else ():
-            predictions[name] = predict(self.folder / name, paths, top=1, device=self.device)
-            for file, prediction in zip(files, predictions[name], strict=True):
-                if not prediction.guesses:
-                    reason = prediction.reason.replace(f"{pictures.root}{os.sep}", "")
-                    left_out[file.name] = reason
-        places = [place for place, file in enumerate(files) if file.name not in left_out]
-        if len(places) < LEAST_TESTED:
+            answers[name] = self._answers(name, files)
+            for file, answer in zip(files, answers[name], strict=True):
+                if isinstance(answer, str):
+                    left_out[file.name] = answer.replace(f"{pictures.root}{os.sep}", "")
+        files = [file for file in files if file.name not in left_out]
+        if len(files) < LEAST_TESTED:
             raise ValueError(
                 f"{len(left_out)} of {len(pictures)} pictures to test on are not what the design "
                 f"in {self.folder} began with: {in_words(left_out)}; put them back, {ELSEWHERE}"
             )
-        guesses = {
-            name: [own[place].guesses[0] for place in places] for name, own in predictions.items()
+        all_read = {
+            name: [one for one in own if isinstance(one, Answer) and one.image not in left_out]
+            for name, own in answers.items()
         }
-        return [files[place] for place in places], guesses, left_out
+        return files, all_read, left_out
 
-    def _write_predictions(self, files: Sequence[_TestPicture], guesses: Sequence[Guess]) -> None:
-        """Write the answers about the test pictures, with some of the pictures."""
-        answers = [
-            Answer(file.name, file.label, guess.label, guess.probability, digest=file.digest)
-            for file, guess in zip(files, guesses, strict=True)
+    def _answers(self, network: str, files: Sequence[_TestPicture]) -> list[Answer | str]:
+        """What a network takes each picture for, or why it cannot be read."""
+        classifier = open_classifier(str(self.folder / network), resolve_device(self.device))
+        rows = classifier.logits(
+            [str(file.path) for file in files],
+            lambda at: classifier.read(files[at].path),
+            _BATCH,
+        )
+        return [
+            row if isinstance(row, str) else _answer(file, row, classifier.labels)
+            for file, row in zip(files, rows, strict=True)
         ]
+
+    def _write_predictions(self, files: Sequence[_TestPicture], answers: Sequence[Answer]) -> None:
+        """Write the answers about the test pictures, with some of the pictures."""
         write_answers(self.folder / ANSWERS, answers)
         # Not that of the files as they are now: those that have changed may be of another.
         kind = ImageKind.of(self.facts.pixels, self.facts.channels)
         predictions_of(
             self.facts.classes,
             answers,
-            lambda at: read_as(files[at].path, kind),
+            lambda at: read_as(files[at].path, kind, self.facts.ground or BLACK),
             right=MOST_PICTURES // 2,
             shown=shown_channels(kind),
         ).write(self.folder / PREDICTIONS)
+
+
+def _answer(file: _TestPicture, logits: Tensor, labels: Sequence[str]) -> Answer:
+    """What logits ``[classes]`` say of a picture."""
+    shares = logits.double().log_softmax(0)
+    best = int(logits.argsort(descending=True, stable=True)[0])  # of equal ones the first
+    probability, loss = float(shares[best].exp()), -float(shares[labels.index(file.label)])
+    return Answer(file.name, file.label, labels[best], probability, loss, file.digest)
 
 
 def _balanced_accuracy(right: Sequence[bool], files: Sequence[_TestPicture]) -> Estimate:

@@ -15,6 +15,7 @@ from asvit.designs.last_round import LastRound
 from asvit.designs.recipe import (
     VALIDATION_SHARE,
     balance_of,
+    preparation_of,
     recipe_for,
     recipe_of,
     tuning_of,
@@ -22,8 +23,8 @@ from asvit.designs.recipe import (
 from asvit.designs.stages import PRETRAINED, Entrant, TrainingOutcome
 from asvit.runs.algorithms.training import TrainAlgorithm
 from asvit.spaces.timm_models import PREFIX
-from asvit.training.engine import Diverged
 from asvit.training.metrics import seconds_of_an_epoch
+from asvit.training.trainer import Diverged
 from proxies.messages import first_line
 
 logger = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ class Trainings:
             fractals.folder_of(name),
             data=fractals.DATA,
             **recipe_for(pictures),
+            fit="crop",
             train_images=pictures,
             validation_images=fractals.CLASSES,
             teacher=None,
@@ -117,12 +119,14 @@ class Trainings:
         return {"weights": str(self.folder / fractals.folder_of(name)), "new_head": True}
 
     def _tuning(self, name: str) -> dict[str, Any]:
-        """The recipe of a network with published weights, which it should not unlearn.
+        """The recipe of a network with weights from elsewhere, which it should not unlearn.
 
         Weights of a few thousand pictures take the usual one: ResNets that were trained on
         fractals came out worse at a half and a quarter of it, on drawn pictures and on digits.
         """
-        if not self.last_round.network(name).pretrained.startswith(PREFIX):
+        source = self.last_round.network(name).pretrained
+        named = source and self.last_round.settings.architecture is not None
+        if not (named or source.startswith(PREFIX)):
             return {}
         return dict(tuning_of(self.last_round.results.pictures))
 
@@ -152,7 +156,7 @@ class Trainings:
             image_size=side,
             recipe="small",
             epochs=epochs,
-            **{**taught, **recipe_of(pictures), **options},
+            **{**taught, **recipe_of(pictures), **preparation_of(pictures), **options},
             seed=s.seed,
             device=s.device,
             quiet=True,  # the list has named them

@@ -19,7 +19,6 @@ from asvit.core.latency_settings import OF_LATENCY
 from asvit.core.progress import Progress, StageUnderWay, Tell, ignore, image_progress
 from asvit.core.run_files import CHECKPOINT, PICTURES, RESULT
 from asvit.core.settings import WrongOption
-from asvit.core.versions import code_versions
 from asvit.data.base import LabelledImages
 from asvit.data.files import write_pictures
 from asvit.designs import fractals
@@ -64,8 +63,6 @@ from asvit.runs.search import SearchRun
 from asvit.runs.tracking import event_files
 from asvit.runs.training import TrainRun, few_pictures_note
 from asvit.search.settings import LIMITS
-from asvit.spaces import load_space
-from asvit.spaces.union import sources_of_spaces
 from asvit.training.balance import imbalance
 from asvit.training.checkpoint import seconds_in
 from asvit.training.distillation import load_teacher
@@ -81,7 +78,8 @@ logger = logging.getLogger(__name__)
 #: Settings that nothing depends on before a network is chosen, but for the search's own limit.
 _FREE_UNTIL_CHOICE = (
     *(*LIMITS, "width_multiple", *OF_LATENCY),
-    *("image_size", "hours", "pretrained", "warm_start", "teacher", "teacher_weights"),
+    *("image_size", "hours", "pretrained", "architecture", "warm_start"),
+    *("teacher", "teacher_weights"),
 )
 _GENERATED = "pictures-{}"  # folder of generated pictures, by what they are
 
@@ -248,11 +246,6 @@ class DesignAlgorithm(DesignRun):
         """
         others = [*super().other_files(folder), *_stage_files(folder), *files_beside_copies()]
         return [RESULT, self.files.state, *others]
-
-    @property
-    def code(self) -> Mapping[str, str]:
-        """As the base has it: of the spaces."""
-        return code_versions(space=sources_of_spaces([load_space(self.settings.space)]))
 
     def free_settings(self, store: DesignJournal) -> Sequence[str]:
         """As the base has them; limits may be other ones until a network is chosen.

@@ -19,7 +19,6 @@ from asvit.core.answers import Answer, write_answers
 from asvit.core.continuing import check_same_digest
 from asvit.core.progress import Progress, Tell, image_progress
 from asvit.core.run_files import ANSWERS, PREDICTIONS
-from asvit.core.versions import code_versions
 from asvit.data.base import LabelledImages, sets_digest
 from asvit.data.copies import file_digest
 from asvit.data.kinds import Picture
@@ -28,12 +27,9 @@ from asvit.data.training_sets import open_test_part
 from asvit.evaluation.classes import match_classes
 from asvit.evaluation.metrics import Scored
 from asvit.evaluation.result import EvaluationJournal, EvaluationResult, Measures, Tested
-from asvit.export.formats import FORMATS
 from asvit.runs.evaluating import EvaluationRun
-from asvit.runs.lifecycle import earlier_result
 from asvit.runs.predicting import Classifier, open_classifier
 from asvit.runs.trained_on import TrainedPictures
-from asvit.spaces.architectures import source_of_space
 from asvit.spaces.timm_models import PREFIX
 from asvit.training.predictions import predictions_of
 from asvit.training.pretrained import weights_path
@@ -49,7 +45,8 @@ class EvaluationAlgorithm(EvaluationRun):
     @cached_property
     def images(self) -> LabelledImages:
         """The pictures."""
-        return open_test_part(self.settings.data, self.classifier.kind.reading)
+        known = self.classifier
+        return open_test_part(self.settings.data, known.kind.reading).on(known.ground)
 
     @cached_property
     def classifier(self) -> Classifier:
@@ -98,14 +95,6 @@ class EvaluationAlgorithm(EvaluationRun):
         images = {"source": self.images.source, "digest": sets_digest(self.images)}
         device = resolve_device(self.settings.device).type
         return {"images": images, "device": device, "weights": self.weights}
-
-    @property
-    def code(self) -> Mapping[str, str]:
-        """As the base has it: of the network's space; a graph depends on none."""
-        if weights_path(self.settings.weights).suffix == FORMATS["onnx"].suffix:
-            return {}
-        network = earlier_result(self) or self.classifier.network  # whose weights may be gone
-        return code_versions(space=source_of_space(network.architecture))
 
     def check_store(self, store: EvaluationJournal) -> None:
         """Check that the weights are the same."""

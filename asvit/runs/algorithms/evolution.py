@@ -19,7 +19,7 @@ from asvit.core.continuing import check_same_digest, check_same_images
 from asvit.core.files import write_text
 from asvit.core.progress import Progress, Tell, image_progress
 from asvit.core.run_files import INHERITED, TRIALS
-from asvit.core.tensor_files import is_whole
+from asvit.core.tensor_files import is_whole, tensors_digest
 from asvit.data import MEAN, STD, open_training_sets
 from asvit.data.sources import are_fractals
 from asvit.models.psvit_supernet import PSViTSupernet
@@ -40,7 +40,8 @@ from asvit.search.supernet_result import (
     write_paths,
 )
 from asvit.search.supernet_space import AllowedPaths, SupernetSpace, ranked
-from asvit.training.supernets.file import SupernetFile
+from asvit.training.checkpoint import Checkpoint
+from asvit.training.supernets.file import read_finished
 from asvit.training.supernets.settings import PathAccuracies, SupernetSettings
 from asvit.training.supernets.splits import Splits, load_splits
 from proxies.evaluation import resolve_device, seed_for
@@ -58,14 +59,17 @@ class EvolutionAlgorithm(EvolutionRun):
     def make(cls, preset: str = "default", **values: Any) -> Self:
         """As the base does; without a supernet, with the newest finished one."""
         run = super().make(preset, **values)
-        return run if run.supernet else replace(run, supernet=newest_run("supernet"))
+        if run.supernet:
+            return run
+        supernet = newest_run("supernet")
+        return replace(run, supernet=supernet, implied={"supernet": supernet})
 
     def resolved(self) -> Self:
         """With the limit of multiply-adds that follows from the supernet, unless one was given."""
         if self.settings.max_macs is not None:
             return self
         origin = self.trained.origin
-        most = SupernetSpace(origin.settings).deit_macs(origin.num_classes)
+        most = SupernetSpace(origin.settings).deit_macs(len(origin.classes))
         if self.settings.min_macs > most:
             raise ValueError(
                 f"min_macs={self.settings.min_macs:,} is more than the {most:,} multiply-adds of "
@@ -74,15 +78,15 @@ class EvolutionAlgorithm(EvolutionRun):
         return self.with_settings(replace(self.settings, max_macs=most), "trained")
 
     @cached_property
-    def trained(self) -> SupernetFile:
+    def trained(self) -> Checkpoint:
         """The supernet, which must be finished."""
-        return SupernetFile.read_finished(self.source)
+        return read_finished(self.source)
 
     @cached_property
     def allowed(self) -> AllowedPaths:
         """The paths within the limits."""
         origin = self.trained.origin
-        return AllowedPaths(SupernetSpace(origin.settings), origin.num_classes, self.settings)
+        return AllowedPaths(SupernetSpace(origin.settings), len(origin.classes), self.settings)
 
     @cached_property
     def where(self) -> torch.device:
@@ -100,8 +104,8 @@ class EvolutionAlgorithm(EvolutionRun):
     @cached_property
     def network(self) -> PSViTSupernet:
         """The supernet with its weights, on the device to evaluate on."""
-        supernet = self.allowed.space.build(self.trained.origin.num_classes, seed=0)
-        load_state(supernet, self.trained.weights, what="the weights of the supernet")
+        supernet = self.allowed.space.build(len(self.trained.origin.classes), seed=0)
+        load_state(supernet, self.trained.state.weights, what="the weights of the supernet")
         return supernet.to(self.where)
 
     def check(self) -> None:
@@ -220,7 +224,7 @@ class EvolutionAlgorithm(EvolutionRun):
 
     def _write_weights(self, winner: Winner) -> None:
         origin = self.trained.origin
-        network = Network(winner.architecture, origin.settings.image_size, origin.num_classes)
+        network = Network(winner.architecture, origin.settings.image_size, len(origin.classes))
         facts = {
             "mean": MEAN,
             "std": STD,
@@ -236,7 +240,7 @@ class EvolutionAlgorithm(EvolutionRun):
 
     @cached_property
     def _origin(self) -> dict[str, str]:
-        return {"folder": str(self.source), "digest": self.trained.digest}
+        return {"folder": str(self.source), "digest": tensors_digest(self.trained.state.weights)}
 
 
 def training_command(folder: Path, s: SupernetSettings) -> str:

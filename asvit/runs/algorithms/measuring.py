@@ -20,7 +20,6 @@ from asvit.executors import Workers
 from asvit.executors.placement import cluster_of, device_of, gpu_models
 from asvit.reference import ReferenceTable, load_reference
 from asvit.runs.checks import check_stay
-from asvit.runs.measurement_pool import with_kernel
 from asvit.runs.measuring_run import MeasuringRun
 from asvit.runs.run import J, R, S, imported
 from proxies import PROXIES
@@ -100,12 +99,12 @@ class MeasuringAlgorithm(MeasuringRun[S, R, J]):
         check_stay(self, {} if self.table is None else {"the table": self.table.path})
 
     def versions(self, stored: Mapping[str, str] | None) -> Mapping[str, str]:
-        """As the base does, with what all sessions measure with on a CPU: a kernel, a processor.
+        """As the base does, with the processor that times are taken on.
 
         Raises:
             ValueError: As :func:`with_timing`.
         """
-        current = with_kernel(stored)
+        current = super().versions(stored)
         device = cast("Any", self.settings).device
         if self._times_here or are_times(self.measures, device, self.workers):
             return with_timing(current, self.folder, device)

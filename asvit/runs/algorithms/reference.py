@@ -66,11 +66,6 @@ class BuildAlgorithm(BuildRun):
         classes, channels = self.trainer.num_classes, self.trainer.in_chans
         return sizes_of(self.architectures, self.settings, classes, channels)
 
-    @property
-    def code(self) -> Mapping[str, str]:
-        """As the base has it: of the space."""
-        return self.settings.code
-
     def check(self) -> None:
         """Draw the architectures, and find the devices."""
         _ = self.architectures, self.devices

@@ -11,11 +11,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
+from asvit.architectures.genotype import EXAMPLE
 from asvit.core.console import count, number, short
 from asvit.core.files import write_text
 from asvit.core.latency_settings import pass_options
 from asvit.core.progress import Progress, Tell, image_progress
-from asvit.core.run_files import CANDIDATES, RESULT, SERIES
+from asvit.core.run_files import CANDIDATES, SERIES
 from asvit.core.settings import WrongOption, wrong_option
 from asvit.data.training_sets import class_count
 from asvit.growth.journal import GrowthJournal, Timed
@@ -42,8 +43,6 @@ from asvit.runs.measurement_pool import (
 )
 from asvit.runs.scaling import ScaleRun
 from asvit.runs.timing import fresh_latency, latency
-from asvit.search.result import SearchResult
-from asvit.spaces.architectures import find
 from proxies import Score
 from proxies.latency import CAREFUL
 from proxies.messages import first_line
@@ -71,10 +70,12 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
             texts = {text_of(each) for each in architectures if each is not None}
         if len(texts) > 1:
             raise WrongOption(f"two architectures, {' and '.join(sorted(texts))}; give one")
-        text = next(iter(texts), None)
-        if text is None:
-            values["seed_run"] = newest_run("search")
-            text = _seed_of(values["seed_run"])
+        text = next(iter(texts), "")
+        # Refuses wrong options before any run is looked for.
+        super().make(preset, **values, architecture=text or EXAMPLE)
+        if not texts:
+            text = str(newest_run("search"))
+            values["implied"] = {"architecture": text}
         with wrong_option():
             start = find_architecture(text)
             _, architecture = find_growable(start.text)
@@ -234,19 +235,6 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
         if done and stored_result(self, store) is not None:
             return Remaining(done, 0)
         return with_example(Remaining(done, None), self._first_job(), s, self.workers)
-
-
-def _seed_of(run: Path) -> str:
-    """The architecture that the search in ``run`` ended in."""
-    result = SearchResult.read(run / RESULT)
-    try:
-        find(result.seed_architecture)
-    except ValueError as error:
-        raise ValueError(
-            f"the seed of {run}, a search of space {result.settings.space!r}, is not an "
-            f"architecture that is known here ({error}); name another one with --arch"
-        ) from error
-    return result.seed_architecture
 
 
 def _share(event: GrowthEvent) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ import optuna
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import Study
 
-from asvit.core.codec import is_of, to_json
+from asvit.core.codec import to_json
 from asvit.core.continuing import ELSEWHERE
 from asvit.core.files import write_text
 from asvit.core.latency_settings import pass_options
@@ -25,7 +24,6 @@ from asvit.core.progress import Progress, Tell, Track, image_progress
 from asvit.core.run_files import JOURNAL, TRAINED, TRIALS
 from asvit.core.secrets import public_url
 from asvit.core.settings import fields_of
-from asvit.core.versions import code_versions
 from asvit.executors.base import Workers
 from asvit.executors.placement import device_of
 from asvit.growth.seed import GrowthSeed
@@ -83,22 +81,16 @@ from asvit.search.training_loop import TrainingSearch
 from asvit.search.training_tables import check_recipe, to_csv, trainings_in
 from asvit.spaces import SearchSpace
 from asvit.spaces.base import Architecture
-from asvit.spaces.union import sources_of_spaces
 from proxies import get_proxy
 from proxies.latency import Latency, time_in_words
-from proxies.registry import sources_of
-from proxies.sources import lasting_source
-from proxies.text import one_line
 from scaling.ranking import Better
 
 R = TypeVar("R", bound=Run[Any, Any, Any])
 
-logger = logging.getLogger(__name__)
 
 SAVE_EVERY = 10  # steps between two snapshots of the study in trials.csv, of up to 1000 rows
 _SAMPLES = 30  # random architectures, the smallest of which are timed before a search
 _TOO_SLOW = 2  # times the latency allowed, from which on a search is not begun
-_CODE = "code"  # of a study: digests of the user's code that may be mended while it goes on
 
 
 def with_multiple(run: R, workers: Workers | None) -> R:
@@ -215,17 +207,16 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
     def load(self) -> Mapping[str, Any]:
         """Images and device, and the trainings of a table, which are of the same images.
 
-        A function of the caller needs none. Of that and of the controller there are digests.
+        A function of the caller needs none.
         """
         self._check_latency()
-        code = {_CODE: self._mendable_code or None}
         if self.evaluate is not None:
-            return code
+            return {}
         pool = self.pool
         if self.table is not None and not self.judged:
             check_recipe(self.table, pool.lines)
         images = dict(pool.context.provenance)
-        return {"images": images, "device": pool.device, BEFORE: self.before or None, **code}
+        return {"images": images, "device": pool.device, BEFORE: self.before or None}
 
     def _check_latency(self) -> None:
         """Refuse a limit far below the latency of small networks, before there is a folder."""
@@ -288,27 +279,8 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
         """As the base has them; none where a function of the caller stands in for them."""
         return () if self.evaluate is not None else super().measures
 
-    @property
-    def code(self) -> Mapping[str, str]:
-        """As the base has it: of the measures and the space."""
-        return code_versions(
-            measure=sources_of(self.measures), space=sources_of_spaces([self.space])
-        )
-
-    @property
-    def _mendable_code(self) -> Mapping[str, str]:
-        """Digests of the user's code that may be mended meanwhile: controller and function."""
-        controller, function = get_controller(self.settings.controller), self.evaluate
-        return code_versions(
-            controller={controller.name: controller.source},
-            function={} if function is None else {"evaluate": lasting_source(function)},
-        )
-
     def check_store(self, store: StudyStore) -> None:
-        """Check the function, the space, and the trainings of a table to start from.
-
-        A controller or a function may have been mended since.
-        """
+        """Check the function, the space, and the trainings of a table to start from."""
         if store.settings is None:
             return
         if (by_function := _by_function(store)) != (self.evaluate is not None):
@@ -337,13 +309,6 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
             raise ValueError(
                 f"run folder {self.folder} was started from {before} trainings of a table (now "
                 f"{now}); {ELSEWHERE}"
-            )
-        code: Any = store.start_values.get(_CODE)  # of a study it may be anything
-        former = code if is_of(code, Mapping[str, str]) else {}
-        if edits := {name for name, _ in former.items() ^ self._mendable_code.items()}:
-            names = one_line(", ".join(sorted(edits)))
-            logger.warning(
-                "the code of %s has changed; earlier trials are of the former one", names
             )
 
     def _starts_alike(self, store: StudyStore) -> bool:

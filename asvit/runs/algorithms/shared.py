@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, Self, TypeVar
 
+from asvit.architectures.genotype import EXAMPLE
 from asvit.core.console import quantity
 from asvit.core.continuing import without_places
-from asvit.core.progress import Track, image_progress
+from asvit.core.progress import image_progress
 from asvit.core.results import Result
 from asvit.core.settings import Settings, wrong_option
 from asvit.core.tensor_files import tensors_digest
-from asvit.core.versions import code_versions
 from asvit.data.headers import Images, refuse_unreadable, unreadable_images
 from asvit.executors.base import cores
 from asvit.runs.architectures import find_architecture, text_of
 from asvit.runs.shared import SharedRun
-from asvit.runs.tracking import forget, tracking
-from asvit.spaces.architectures import source_of_space
+from asvit.spaces.architectures import has_drop_path
 from asvit.training.checkpoint import Checkpoint, Saved, read_or_restore
-from asvit.training.distributed import ProcessGroup
+from asvit.training.distributed import ProcessGroup, processes_of
 from asvit.training.images.order import PART
+from asvit.training.pretrained import architecture_in
 
 logger = logging.getLogger(__name__)
 
@@ -43,25 +43,40 @@ class SharedAlgorithm(SharedRun[S, R]):
     """A run whose processes share every batch."""
 
     typed: str = ""  # what was typed for the architecture: its text, or a run folder
+    explicit: Collection[str] = ()  # names of the values that were passed, not left to a recipe
     found_by: Mapping[str, Any] | None = None  # the run of that folder
 
     @classmethod
     def make(cls, preset: str = "default", **values: Any) -> Self:
         """As the base does; the architecture may be the folder of a run that ended in one."""
+        values["explicit"] = frozenset(values)
         if values.get("architecture") is None:
             return super().make(preset, **values)
         with wrong_option():
             typed = text_of(values["architecture"])
+        checked = {**values, "architecture": typed or EXAMPLE}
+        super().make(preset, **checked)  # refuses wrong options before any run is looked for
+        with wrong_option():
             start = find_architecture(typed)
         if start.warning and not (values.get("attention") or values.get("ffn")):
             logger.warning(start.warning)
         values |= {"architecture": start.text, "typed": typed, "found_by": start.by}
         return super().make(preset, **values)
 
+    def resolved(self) -> Self:
+        """Without the drop-path of a recipe where the network has none."""
+        s: Any = self.settings
+        text = s.architecture or architecture_in(s.weights or "")
+        if "drop_path" in self.explicit or not s.drop_path or not text or has_drop_path(text):
+            return self
+        if self.first():
+            logger.warning("%s has no drop-path; going on without", text)
+        return self.with_settings(replace(s, drop_path=0.0), "sets", "processes")
+
     @cached_property
     def processes(self) -> ProcessGroup:
         """The processes that train together, all with the same settings."""
-        group = ProcessGroup(self.device)
+        group = processes_of(self.device)
         # Only where all have something to go on with do they take the same steps from here on.
         state = "there" if self.begun else "missing"
         group.check_same({**without_places(self.settings), self.files.state: state})
@@ -76,7 +91,7 @@ class SharedAlgorithm(SharedRun[S, R]):
             self.processes.wait()
         self.processes.leave_at_exit()
 
-    def open(self) -> Saved[Checkpoint]:
+    def open(self) -> Saved:
         """The checkpoint, if there is one."""
         read = partial(
             Checkpoint.read,
@@ -104,22 +119,6 @@ class SharedAlgorithm(SharedRun[S, R]):
                 bad += unreadable_images(images, indices, progress=progress)
         bad = self.processes.gather(bad)[0]
         refuse_unreadable(bad, sum(len(indices) for _, indices in parts), advice)
-
-    def tracked(self, store: Saved[Checkpoint]) -> AbstractContextManager[Track]:
-        """What tells trackers of rows, in the first process."""
-        first = self.processes.first
-        if first and store.file is None:  # a start that was killed may have had other settings
-            forget(self.folder)
-        return tracking(self.track if first else "", self.folder, self.settings)
-
-    @property
-    def code(self) -> Mapping[str, str]:
-        """As the base has it: of the spaces of the network and of its teacher."""
-        texts = (getattr(self.settings, name, None) for name in ("architecture", "teacher"))
-        spaces = dict[str, str]()
-        for text in filter(None, texts):
-            spaces |= source_of_space(text)
-        return code_versions(space=spaces)
 
     @property
     def typed_values(self) -> Mapping[str, object]:

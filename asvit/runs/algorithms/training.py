@@ -4,31 +4,39 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 import torch
+from torch import nn
 
 from asvit._version import __version__
 from asvit.core.continuing import check_same_digest
-from asvit.core.progress import Tell, ignore, image_progress
+from asvit.core.preparing_settings import AUTO, BLACK, FITS
+from asvit.core.progress import Tell, Track, ignore, image_progress
 from asvit.core.run_files import CHECKPOINT, MODEL, previous
 from asvit.core.settings import WrongOption, fields_of
 from asvit.core.tensor_files import is_whole
 from asvit.core.versions import versions
 from asvit.data import Preparation, TrainingSets
+from asvit.data.sources import are_fractals
 from asvit.data.statistics import Normalisation, channel_statistics
+from asvit.data.survey import MOST_HIDDEN, Survey, survey
 from asvit.networks import Network
 from asvit.runs.algorithms.shared import SharedAlgorithm
 from asvit.runs.checks import check_stay
 from asvit.runs.folder import LOCK, seems_usable
+from asvit.runs.tracking import forget, tracking
 from asvit.runs.trained_on import count_trained
 from asvit.runs.training import TrainRun, plan_lines
-from asvit.training.balance import imbalance
+from asvit.training.balance import class_weights, imbalance
 from asvit.training.checkpoint import Checkpoint, Origin, Saved, settings_in
+from asvit.training.classification import Classification
+from asvit.training.classifier_session import ClassifierSession
 from asvit.training.distillation import Teacher, load_teacher
 from asvit.training.precision import resolve_precision
 from asvit.training.pretrained import (
@@ -37,13 +45,14 @@ from asvit.training.pretrained import (
     picture_statistics,
     weights_paths,
 )
-from asvit.training.recipes import small_batch
+from asvit.training.recipes import fitting_batch, fitting_rate
 from asvit.training.result import TrainResult, export_command
-from asvit.training.session import Session
-from asvit.training.sets import open_sets
+from asvit.training.sets import open_loaders, open_sets
 from asvit.training.settings import TrainSettings
 from asvit.training.short import draw_linear_weights
-from asvit.training.token_costs import stages_of, timed_batch
+from asvit.training.timing import images_per_second, stages_of, timed_batch
+from proxies import Cost
+from proxies.counts import count
 from proxies.evaluation import seed_for
 
 logger = logging.getLogger(__name__)
@@ -60,6 +69,8 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
     quiet: bool = False  # whether copies among the images are known already
     planned: Mapping[str, Any] | None = field(default=None, init=False)
     normalisation: Normalisation | None = field(default=None, init=False)
+    under: str = field(default=BLACK, init=False)  # transparent pictures: one of ``GROUNDS``
+    surveyed: Survey | None = field(default=None, init=False)
 
     @classmethod
     def make(cls, preset: str = "default", **values: Any) -> Self:
@@ -73,38 +84,42 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         return super().make(preset, **values)
 
     def resolved(self) -> Self:
-        """As the base does; where images are fewer than the recipe's batch, with a smaller one."""
-        if self.requested is None:
-            return self
-        final = {"architecture": self.settings.architecture, "batch_size": self._batch()}
-        settings = TrainSettings.make(**{**self.requested, **final})
-        whole = self.with_settings(settings, "sets", "processes")
+        """As the base does; where the recipe's batch is large for the images, a smaller one."""
+        run = super().resolved()
+        if run.requested is None:
+            return run
+        final = {"architecture": run.settings.architecture, "drop_path": run.settings.drop_path}
+        settings = TrainSettings.make(**{**run._batching(), **run.requested, **final})
+        whole = run.with_settings(settings, "sets", "processes")
         whole.requested = None
         return whole
 
-    def _batch(self) -> int:
-        """The batch size where none is given; a resumed run keeps its own."""
+    def _batching(self) -> Mapping[str, Any]:
+        """Batch and learning rate where no batch is given; a resumed run keeps its own."""
         _ = self.processes  # of which all resume, or none
-        batch = self.settings.batch_size
+        batch, rate = self.settings.batch_size, self.settings.learning_rate
+        usual = {"batch_size": batch}
         if self.begun:
             stored = self.begun_with
-            return batch if stored is None else min(batch, stored.batch_size)
+            if stored is None or stored.batch_size >= batch:
+                return usual
+            return {"batch_size": stored.batch_size, "learning_rate": stored.learning_rate}
         if not seems_usable(self.folder, self.files, fresh=self.fresh):
-            return batch
+            return usual
         self.check()
-        images, size = len(self.sets.train), 4 * self.processes.world  # mixing takes pairs
-        if batch <= images or images < size:
-            return batch
-        size = small_batch(images, size)
+        images = len(self.sets.train)
+        size = fitting_batch(images, batch, self.processes.world)
+        if size == batch or images < size:
+            return usual
         if self.first():
             by_user = "learning_rate" in (self.requested or ())
-            rate = "" if by_user else " and a learning rate for them"
+            words = "" if by_user else " and a learning rate for them"
             logger.warning(
-                "%d images to train on are fewer than the usual batch of %d; going on with "
+                "%d images to train on are few for the usual batch of %d; going on with "
                 "batches of %d%s (--batch-size takes another size)",
-                *(images, batch, size, rate),
+                *(images, batch, size, words),
             )
-        return size
+        return {"batch_size": size, "learning_rate": fitting_rate(rate, size)}
 
     @property
     def begun_with(self) -> TrainSettings | None:
@@ -136,6 +151,11 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         )
 
     @cached_property
+    def cost(self) -> Cost:
+        """Parameters and multiply-adds of the network."""
+        return count(self.network.build(), self.settings.image_size, self.network.in_chans)
+
+    @cached_property
     def teacher(self) -> Teacher | None:
         """The teacher with its weights, if there is one."""
         return load_teacher(self.settings, self.sets.classes, self.sets.kind)
@@ -151,7 +171,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         if s.weights is None or self.begun:
             return
         load_pretrained(self.network.build(), s.weights, new_head=s.new_head)
-        line = other_classes(s.weights, self.sets.classes)  # warns of an edited space, too
+        line = other_classes(s.weights, self.sets.classes)
         if line and not s.new_head and self.first():
             logger.warning("%s; --new-head starts with a fresh one", line)
 
@@ -202,7 +222,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         self._check_weights()
         return {"images": self.sets.provenance, "device": self.processes.device.type}
 
-    def check_store(self, store: Saved[Checkpoint]) -> None:
+    def check_store(self, store: Saved) -> None:
         """Check that the teacher has the same weights."""
         before = "" if store.file is None else store.file.origin.teacher
         if before:
@@ -212,11 +232,11 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             )
             check_same_digest(self.folder, what, "source", stored, now)
 
-    def settled(self, store: Saved[Checkpoint], result: TrainResult) -> bool:
+    def settled(self, store: Saved, result: TrainResult) -> bool:
         """Whether every epoch is done and the network is written, whole."""
         return store.finished and is_whole(self.folder / MODEL)
 
-    def execute(self, store: Saved[Checkpoint], tell: Tell) -> TrainResult:
+    def execute(self, store: Saved, tell: Tell) -> TrainResult:
         """Train to the last epoch."""
         self.processes.check_same(
             {
@@ -229,17 +249,16 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
                 parts = (self.sets.train, self.sets.validation)
                 self.check_images([(part, range(len(part))) for part in parts], _ADVICE)
             self._warn_of_trained()
+            self._survey()
             self.normalisation = self._statistics()
         if self.processes.first and (line := self.settings.augmentation.left_out(self.sets.kind)):
             logger.warning("%s", line)
-        session = self._session(self.settings, store.file, self._workers)
+        session = self._session(store.file, self._workers)
         if self.settings.hours is not None and store.file is None:  # else planned already
-            session.plan(round(3600 * self.settings.hours / self._pace(session)[1]))
+            session.plan(round(3600 * self.settings.hours / self._pace()[1]))
         self.planned = self._plan(session)
-        with self.tracked(store) as track:
+        with self._tracked(store) as track:
             session.run(tell if self.processes.first else ignore, track=track)
-        if self.processes.first:
-            session.finish()
         return self.result(
             store,
             {
@@ -249,8 +268,8 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
                 "processes": self.processes.world,
             },
             network=self.network,
-            params=session.cost.params,
-            macs=session.cost.macs,
+            params=self.cost.params,
+            macs=self.cost.macs,
             history=tuple(session.history),
             best=session.best,
             stages=tuple(session.origin.stages),
@@ -259,6 +278,36 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             wall_seconds=session.seconds,
             next_command=export_command(self.folder),
         )
+
+    def _survey(self) -> None:
+        """Look at some of the pictures to train on, choose a ground, and warn of what is lost."""
+        s, images = self.settings, self.sets.train
+        if s.ground != AUTO:
+            self.under = s.ground
+        if are_fractals(s.data) or (self.quiet and s.ground != AUTO):
+            return
+        how = s.augmentation
+        whole = replace(how, fit="squash") if s.fit == "pad" else how  # a border is no content
+        crop = whole.validation_transform(s.image_size) if images.kind.picture else None
+        with self.processes.first_before_others():  # which then find the files in memory
+            self.surveyed = survey(images, crop, seed=s.seed)
+        if s.ground == AUTO:
+            self.under = self.surveyed.ground or BLACK
+        if self.quiet or not self.first():
+            return
+        self.surveyed.warn_of_flat(self.under)
+        if s.fit == "crop" and self.surveyed.hidden > MOST_HIDDEN:
+            logger.warning(
+                "%s, which validation never sees; --fit pad or squash shows them whole",
+                self.surveyed.hidden_in_words,
+            )
+
+    def _tracked(self, store: Saved) -> AbstractContextManager[Track]:
+        """What tells trackers of rows, in the first process."""
+        first = self.processes.first
+        if first and store.file is None:  # a start that was killed may have had other settings
+            forget(self.folder)
+        return tracking(self.track if first else "", self.folder, self.settings)
 
     def _statistics(self) -> Normalisation | None:
         """Mean and deviation of the channels; None for those of ImageNet.
@@ -271,7 +320,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             return None if s.weights is None else picture_statistics(s.weights, named)
         with self.processes.first_before_others():  # which then find the files in memory
             return channel_statistics(
-                self.sets.train,
+                self.sets.train.on(self.under),
                 others=self.sets.validation,
                 seed=s.seed,
                 advice=_ADVICE,
@@ -282,76 +331,117 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
     def plan(self) -> dict[str, Any]:
         """What the run would do and how long it would take; coarser tokens are timed."""
         self.load()
-        session = self._session(self.settings, None, 0)
-        speed, epoch = self._pace(session)
-        seconds = min(epoch * session.work, 3600 * (self.settings.hours or math.inf))
+        if not self.quiet:
+            self._survey()
+        session = self._session(None, 0)
+        speed, epoch = self._pace()
+        work = session.task.work(self.settings.epochs)
+        seconds = min(epoch * work, 3600 * (self.settings.hours or math.inf))
         times = {"images_per_second": speed, "epoch": epoch, "seconds": seconds}
         return {**self._plan(session), "time": times}
 
-    def _pace(self, session: Session) -> tuple[float, float]:
-        """Images a second, and seconds of an epoch of a session, from a few batches."""
-        speed = self._images_per_second(session.cost.macs)
+    def _pace(self) -> tuple[float, float]:
+        """Images a second, and seconds of an epoch, from a few batches."""
+        speed, batch = self._images_per_second(), self.settings.batch_size
         # An image to validate with takes a forward pass, one to train on about three.
-        images = session.steps * self.settings.batch_size + len(self.sets.validation) / 3
+        images = len(self.sets.train) // batch * batch + len(self.sets.validation) / 3
         return speed, images / speed
 
-    def _images_per_second(self, macs: int) -> float:
-        """Throughput of a few batches at the network's own tokens, of so many multiply-adds."""
-        batch = timed_batch(self.settings, self.processes, macs) * self.processes.world
+    def _images_per_second(self) -> float:
+        """Throughput of a few batches at the network's own tokens."""
+        batch = timed_batch(self.settings, self.processes, self.cost.macs) * self.processes.world
         whole: Any = {"accumulate": 1, "compile": False, "retokenize": "off"}
         probed = replace(self.settings, batch_size=batch, **whole)
         on_cpu = self.processes.device.type == "cpu"
         workers = 0 if on_cpu else self._workers  # which there take cores from the training
-        return self._session(probed, None, 0).images_per_second(workers)
+        normalisation = self.normalisation or self._provisional
+        task = self._task(self._fresh(), probed, normalisation, sets=self.sets.on(self.under))
+        epochs = self.settings.epochs
+        return images_per_second(task, self.processes, epochs=epochs, workers=workers)
 
     @property
     def _workers(self) -> int:
         return self.workers_for(len(self.sets.train), self.settings.epochs)
 
-    def _session(
-        self, settings: TrainSettings, stored: Checkpoint | None, workers: int
-    ) -> Session:
-        """A session, a new one or from a checkpoint."""
-        sets, processes = self.sets, self.processes
-        with torch.random.fork_rng([]):  # equal in every process
+    def _fresh(self) -> nn.Module:
+        """The network with its initial weights, the same in every process."""
+        settings = self.settings
+        with torch.random.fork_rng([]):
             torch.manual_seed(seed_for(settings.seed, "weights"))
             model = self.network.build(
                 drop_path=settings.drop_path or None, drop=settings.drop or None
             )
             if settings.init == "xavier":
                 draw_linear_weights(model)
+        return model
+
+    def _task(
+        self,
+        model: nn.Module,
+        settings: TrainSettings,
+        normalisation: Normalisation | None,
+        *,
+        sets: TrainingSets,
+        stages: Sequence[Mapping[str, Any]] = (),
+        workers: int = 0,
+    ) -> Classification:
+        """The training of a network on some sets, with these settings."""
+        processes, classes = self.processes, self.network.num_classes
+        if self.teacher is not None and normalisation is not None:
+            self.teacher.take(normalisation)
+        weights = None
+        if settings.balance == "weights":
+            weights = torch.from_numpy(class_weights(sets.train.labels, classes))
+        loaders = open_loaders(
+            sets, settings, processes, normalisation=normalisation, workers=workers
+        )
+        return Classification(
+            model,
+            settings,
+            processes,
+            *loaders,
+            classes=classes,
+            teacher=self.teacher,
+            class_weights=weights,
+            stages=stages,
+        )
+
+    def _session(self, stored: Checkpoint | None, workers: int) -> ClassifierSession:
+        """A session, a new one or from a checkpoint."""
+        settings, processes, model = self.settings, self.processes, self._fresh()
+        ground = self.under if stored is None else stored.origin.ground
+        sets = self.sets.on(ground)
         if stored is not None:
             origin = replace(stored.origin, settings=settings)
         else:
             if settings.weights is not None:
                 load_pretrained(model, settings.weights, new_head=settings.new_head)
             stages = stages_of(settings, model, processes) if settings.staged else ()
-            device = processes.device.type
             origin = Origin(
                 settings,
                 sets.provenance,
                 sets.classes,
-                device,
+                processes.device.type,
                 stages,
-                {**versions(), **self.code},
+                versions(),
                 self.normalisation or self._provisional,
+                ground,
                 self._teacher_digest,
             )
-        if self.teacher is not None and origin.normalisation is not None:
-            self.teacher.take(origin.normalisation)
-        return Session(
+        normalisation = origin.normalisation
+        return ClassifierSession(
             folder=self.folder,
-            network=self.network,
-            model=model,
+            task=self._task(
+                model, settings, normalisation, sets=sets, stages=origin.stages, workers=workers
+            ),
             origin=origin,
-            sets=sets,
             processes=processes,
             stored=stored,
-            teacher=self.teacher,
-            workers=workers,
-            facts=self._facts(origin.normalisation),
             checkpoint_minutes=self.checkpoint_minutes,
             log_every=self.log_every,
+            network=self.network,
+            images=sets.validation,
+            facts=self._facts(normalisation, ground),
         )
 
     @property
@@ -362,7 +452,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             None if self.sets.kind.picture else Normalisation((0.0,) * channels, (1.0,) * channels)
         )
 
-    def _facts(self, own: Normalisation | None) -> dict[str, Any]:
+    def _facts(self, own: Normalisation | None, ground: str) -> dict[str, Any]:
         """Facts to store with the weights."""
         augmentation = self.settings.augmentation
         prepared = Preparation(
@@ -371,6 +461,8 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             **({} if own is None else vars(own)),
             interpolation=augmentation.interpolation,
             crop_pct=augmentation.crop_pct,
+            crop_mode=FITS[augmentation.fit],
+            ground=ground,
         )
         return {
             **prepared.facts,
@@ -380,19 +472,27 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             "asvit": __version__,
         }
 
-    def _plan(self, session: Session) -> dict[str, Any]:
+    @property
+    def _transparent_in_words(self) -> str:
+        """What transparent pictures are laid over; empty where none were seen."""
+        if self.surveyed is None or not self.surveyed.transparent:
+            return ""
+        return self.surveyed.transparent_in_words(self.under)
+
+    def _plan(self, session: ClassifierSession) -> dict[str, Any]:
         """What ``--dry-run --json`` shows."""
         return {
             "folder": self.folder,
             "network": self.network,
-            "params": session.cost.params,
-            "macs": session.cost.macs,
+            "params": self.cost.params,
+            "macs": self.cost.macs,
             "images": {"train": len(self.sets.train), "validation": len(self.sets.validation)},
             "source": self.sets.provenance["source"],
             "pixels": str(self.sets.kind),
             "picture": self.sets.kind.picture,
+            "transparent": self._transparent_in_words,
             "imbalance": imbalance(np.bincount(self.sets.train.labels)),
-            "steps_per_epoch": session.steps,
+            "steps_per_epoch": session.task.steps,
             "stages": session.origin.stages,
             "saved": session.saved,
             "device": str(self.processes.device),

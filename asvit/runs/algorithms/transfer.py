@@ -10,24 +10,25 @@ from typing import Any, ClassVar
 
 import torch
 
+from asvit.core.files import write_bytes
 from asvit.core.progress import Tell, ignore
-from asvit.core.versions import code_versions, missing, versions
+from asvit.core.versions import missing, versions
 from asvit.networks import Network
 from asvit.runs.algorithms.shared import SharedAlgorithm
 from asvit.runs.transfer import DetectionRun, R, S, SegmentationRun, TransferRun
-from asvit.spaces.architectures import source_of_space
-from asvit.training.checkpoint import Checkpoint, Origin, Saved
-from asvit.training.pretrained import architecture_in
+from asvit.training.checkpoint import Origin, Saved
+from asvit.training.session import Session
 from asvit.transfer.detector import Detection
 from asvit.transfer.segmenter import Segmentation
-from asvit.transfer.session import Session, Task
 from asvit.transfer.settings import (
+    DRAWING,
     DetectionResult,
     DetectionSettings,
     SegmentationResult,
     SegmentationSettings,
 )
 from asvit.transfer.start import Start
+from asvit.transfer.task import Transfer
 from proxies.evaluation import seed_for
 
 
@@ -35,10 +36,10 @@ from proxies.evaluation import seed_for
 class TransferAlgorithm(SharedAlgorithm[S, R], TransferRun[S, R]):
     """Trains a model on images with annotations."""
 
-    task_type: ClassVar[type[Task[Any]]]
+    task_type: ClassVar[type[Transfer[Any]]]
     _origin: Origin | None = field(default=None, init=False, repr=False, compare=False)
 
-    def open(self) -> Saved[Checkpoint]:
+    def open(self) -> Saved:
         """As the base has it; its checkpoint has all that was taken from weights."""
         store = super().open()
         if store.file is not None:
@@ -47,7 +48,7 @@ class TransferAlgorithm(SharedAlgorithm[S, R], TransferRun[S, R]):
         return store
 
     @cached_property
-    def task(self) -> Task[S]:
+    def task(self) -> Transfer[S]:
         """The model, freshly initialised, with its data."""
         try:
             with torch.random.fork_rng([]):  # equal in every process
@@ -56,16 +57,6 @@ class TransferAlgorithm(SharedAlgorithm[S, R], TransferRun[S, R]):
                 return self.task_type(self.settings, start)
         except ModuleNotFoundError as error:
             raise missing(f"asvit {self.command}", str(error.name), "transfer") from error
-
-    @property
-    def code(self) -> Mapping[str, str]:
-        """As the base has it; where only weights are named, of the space of their network."""
-        s = self.settings
-        if s.architecture is not None or s.weights is None:
-            return super().code
-        stored = self._origin and self._origin.network
-        text = stored.architecture if stored else architecture_in(s.weights)
-        return code_versions(space=source_of_space(text))
 
     def check(self) -> None:
         """Find the device."""
@@ -79,11 +70,11 @@ class TransferAlgorithm(SharedAlgorithm[S, R], TransferRun[S, R]):
         images = {"source": source, "digest": digest}
         return {"images": images, "device": self.processes.device.type}
 
-    def settled(self, store: Saved[Checkpoint], result: R) -> bool:
+    def settled(self, store: Saved, result: R) -> bool:
         """Whether every epoch is done; not so where an earlier checkpoint replaced the last."""
         return store.finished and super().settled(store, result)
 
-    def execute(self, store: Saved[Checkpoint], tell: Tell) -> R:
+    def execute(self, store: Saved, tell: Tell) -> R:
         """Train to the last epoch."""
         task, start = self.task, self.load()
         self.processes.check_same({"the digest of the images": start["images"]["digest"]})
@@ -94,30 +85,31 @@ class TransferAlgorithm(SharedAlgorithm[S, R], TransferRun[S, R]):
         network = task.start.network
         origin = Origin(
             *(self.settings, start["images"], task.names, device, ()),
-            {**versions(), **self.code},
+            versions(),
             normalisation=task.start.normalisation,
             network=network if isinstance(network, Network) else None,
         )
+        workers = self.workers_for(len(task.indices), self.settings.epochs)
+        task.open(self.processes, workers, start["images"]["source"])
         session = Session(
             folder=self.folder,
+            task=task,
             origin=origin if store.file is None else store.file.origin,
             processes=self.processes,
             stored=store.file,
-            workers=self.workers_for(len(task.indices), self.settings.epochs),
             file=self.files.state,
             kind=self.files.kind,
-            task=task,
-            row_type=self.result_type.row_type,
             checkpoint_minutes=self.checkpoint_minutes,
             log_every=self.log_every,
         )
-        with self.tracked(store) as track:
-            session.run(tell if self.processes.first else ignore, track=track)
+        session.run(tell if self.processes.first else ignore)
+        if self.processes.first:
+            write_bytes(self.folder / DRAWING, task.drawing())
         return self.result(
             store,
             {"found_by": self.found_by, **start, "processes": self.processes.world},
             classes=task.classes,
-            params=sum(parameter.numel() for parameter in task.model.parameters()),
+            params=sum(parameter.numel() for parameter in task.network.parameters()),
             history=tuple(session.history),
             wall_seconds=session.seconds,
         )

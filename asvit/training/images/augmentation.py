@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from asvit.data.kinds import PICTURES, ImageKind, Statistics
-from asvit.data.preparation import PictureTransform, as_tensor, centre_crop
-from asvit.training.images.operations import Recorder
+from asvit.core.preparing_settings import FITS
+from asvit.data.kinds import MEAN, PICTURES, ImageKind, Statistics
+from asvit.data.preparation import PictureTransform, Squared, as_tensor, centre_crop
 from proxies.messages import first_line
 
 ImageTransform = Callable[[Tensor], Tensor]  # of a normalised image [C, S, S], in place
@@ -46,8 +46,7 @@ class Augmentation:
     # pixels that differ by rounding.
     resizing: str = "pillow"
     crop_pct: float = 0.875  # of the resized side: that of the centre crop in validation
-    # Whether a GPU, if batches are for one, applies auto_augment, which has to be a RandAugment.
-    on_device: bool = False
+    fit: str = "crop"  # how oblong images become square, one of ``FITS``
     # Differently augmented copies of each image in an epoch, which then has fewer different
     # images; 0 or 1 for one of each.
     repeats: int = 0
@@ -78,24 +77,21 @@ class Augmentation:
         *,
         mean: Statistics,
         kind: ImageKind = PICTURES,
-        recorder: Recorder | None = None,
     ) -> PictureTransform:
         """The transform of training images, before normalisation.
 
         To ``[3, S, S]`` uint8 of pictures, ``[C, S, S]`` float32 of arrays. It draws from the
         global generators of Python, numpy and PyTorch; ``mean`` is the fill colour of pixels from
-        outside the image. What auto_augment draws is left to the ``recorder``, if there is one.
+        outside the image.
         """
         if not kind.picture:
-            return self._array_transform(image_size)
+            return self._array_transform(image_size, tuple(kind.scale * value for value in mean))
         from timm.data import create_transform
         from timm.data.auto_augment import NAME_TO_OP
         from torchvision.transforms import ColorJitter
 
         posterizes = [name for name in NAME_TO_OP if name.startswith("Posterize")]
         operations = {**NAME_TO_OP, **dict.fromkeys(posterizes, _posterize)}
-        if recorder is not None:
-            operations = recorder.standing_for(operations)
         try:
             with patch.dict(NAME_TO_OP, operations):
                 transform: PictureTransform = create_transform(
@@ -115,24 +111,27 @@ class Augmentation:
                 " e.g. 'rand-m9-mstd0.5-inc1'"
             ) from error
         steps = cast("Any", transform).transforms
-        if recorder is not None and not any(map(recorder.serves, steps)):
-            raise ValueError(
-                f"auto_augment {self.auto_augment!r} cannot be applied on a device; use a "
-                "RandAugment such as 'rand-m9-mstd0.5-inc1', or augment_on='workers'"
-            )
         if self.resizing == "torch":
             steps[0] = _TorchCrop(steps[0])
         steps[:] = [_Jitter(step) if isinstance(step, ColorJitter) else step for step in steps]
+        steps[:0] = self._squared(image_size, tuple(255 * value for value in mean))
         return transform
 
-    def _array_transform(self, image_size: int) -> PictureTransform:
+    def _squared(self, image_size: int, fill: Statistics) -> list[Squared]:
+        """What makes oblong images square where they are to be seen whole."""
+        if self.fit == "crop":
+            return []
+        return [Squared(image_size, FITS[self.fit], fill, self.interpolation)]
+
+    def _array_transform(self, image_size: int, fill: Statistics) -> PictureTransform:
         """Random crops and flips of arrays."""
         from torchvision.transforms import Compose, InterpolationMode, v2
 
         mode = InterpolationMode(self.interpolation)
         crop = v2.RandomResizedCrop(image_size, (self.scale, 1.0), interpolation=mode)
         flip = v2.RandomHorizontalFlip(self.hflip)
-        return cast("PictureTransform", Compose([as_tensor, crop, flip]))
+        steps = [as_tensor, *self._squared(image_size, fill), crop, flip]
+        return cast("PictureTransform", Compose(steps))
 
     def on_normalised(self, kind: ImageKind = PICTURES) -> ImageTransform | None:
         """What changes a normalised image ``[C, S, S]`` in place; None for nothing.
@@ -178,11 +177,16 @@ class Augmentation:
         return mix
 
     def validation_transform(
-        self, image_size: int, *, kind: ImageKind = PICTURES
+        self, image_size: int, *, kind: ImageKind = PICTURES, mean: Statistics = MEAN
     ) -> PictureTransform:
-        """Resizes the shorter side, then crops the centre: ``[C, S, S]``, not normalised."""
+        """Resizes as :attr:`fit` says, then crops the centre: ``[C, S, S]``, not normalised."""
         return centre_crop(
-            image_size, kind, interpolation=self.interpolation, crop_pct=self.crop_pct
+            image_size,
+            kind,
+            interpolation=self.interpolation,
+            crop_pct=self.crop_pct,
+            crop_mode=FITS[self.fit],
+            mean=mean,
         )
 
 

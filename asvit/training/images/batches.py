@@ -2,7 +2,6 @@
 
 import math
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -16,7 +15,6 @@ from asvit.data.kinds import MEAN, STD, ImageKind, Picture, Statistics
 from asvit.data.preparation import PictureTransform
 from asvit.training.images.augmentation import Augmentation, BatchTransform, ImageTransform
 from asvit.training.images.finishing import Eraser, Patches
-from asvit.training.images.operations import Operation, Recorder
 from asvit.training.images.order import BatchPlan
 from asvit.training.images.seeds import IMAGE, MIX, derive_seed, preserved_random_state, seed_all
 
@@ -60,7 +58,6 @@ class Batch(NamedTuple):
     bad: tuple[tuple[str, str], ...] = ()  # name of every image that was replaced, and the reason
     failure: str | None = None  # why there is no batch
     patches: Patches | None = None  # to erase once the images are normalised
-    operations: Sequence[Operation] = ()  # on their pixels before
 
 
 @dataclass(eq=False)
@@ -77,7 +74,6 @@ class ImageBatches(Dataset[Batch]):
     transform: PictureTransform
     on_normalised: ImageTransform | None = None
     mixing: BatchTransform | None = None
-    recorder: Recorder | None = None  # of what ``transform`` leaves to a device
     _kept: dict[int, Picture] = field(default_factory=dict, init=False, repr=False)
     _room: int = field(init=False, repr=False)  # bytes
 
@@ -101,8 +97,6 @@ class ImageBatches(Dataset[Batch]):
                 except ValueError as error:
                     return Batch(torch.empty(0), torch.empty(0), failure=str(error))
                 seed_all(derive_seed(IMAGE, seed, plan.epoch, int(index), int(copy)))
-                if self.recorder is not None:
-                    self.recorder.begin(row)
                 image = images[row].copy_(self.transform(picture))
                 if not pixels:
                     image.sub_(shift).mul_(scale)  # per image, while it is in the cache
@@ -115,12 +109,11 @@ class ImageBatches(Dataset[Batch]):
                 images, targets = self.mixing(images, labels)
         names = tuple((self.images.name(index), why) for index, why in bad)
         targets = _empty(targets.shape, targets.dtype).copy_(targets)
-        operations = () if self.recorder is None else self.recorder.take()
         if eraser is None:
-            return Batch(images, targets, names, operations=operations)
+            return Batch(images, targets, names)
         places, noise = eraser.patches
         patches = Patches(places, _empty(noise.shape).copy_(noise))
-        return Batch(images, targets, names, patches=patches, operations=operations)
+        return Batch(images, targets, names, patches=patches)
 
     def _read(self, index: int, bad: list[tuple[int, str]]) -> tuple[Picture, int]:
         """Read an image; if bad images are replaced, read the next one that is readable.

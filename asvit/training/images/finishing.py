@@ -5,7 +5,7 @@ the workers, so batches have the values that workers alone would have given them
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 from typing import Any, NamedTuple, cast
@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from asvit.training.images.augmentation import BatchTransform
-from asvit.training.images.operations import apply
 from asvit.training.images.seeds import MIX, derive_seed, preserved_random_state, seed_all
 
 Images = tuple[Tensor, Tensor]  # [b, C, S, S] and their targets
@@ -95,12 +94,6 @@ class Finish:
         """
         images = torch.cat([part.images.to(self.device, non_blocking=True) for part in parts])
         begins = [*accumulate((len(part.images) for part in parts[:-1]), initial=0)]
-        operations = [
-            replace(operation, image=begin + operation.image)
-            for begin, part in zip(begins, parts, strict=True)
-            for operation in part.operations
-        ]
-        apply(images, operations)
         if images.dtype == torch.uint8:
             shift, scale = self._there
             images = images.float().sub_(shift).mul_(scale)

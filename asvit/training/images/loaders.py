@@ -6,15 +6,11 @@ workers and processes changes no draw.
 """
 
 import logging
-import os
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from itertools import chain, islice
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,28 +21,15 @@ from asvit.data.kinds import ImageKind
 from asvit.training.images.augmentation import BatchTransform
 from asvit.training.images.batches import Batch, Batching, ImageBatches
 from asvit.training.images.finishing import Finish, ahead
-from asvit.training.images.operations import Recorder
 from asvit.training.images.order import BatchPlan, Indices, training_plans
-from proxies.messages import first_line
 
 PATIENCE = 300  # seconds to wait for a batch before its workers count as lost
 
 _log = logging.getLogger(__name__)
 
-_SHARED_MEMORY = Path("/dev/shm")
-
-
-def _room_for_locks(workers: int) -> bool:
-    """Whether there is shared memory for the locks of the queues: up to 32 KiB a worker."""
-    if not _SHARED_MEMORY.is_dir():
-        return True
-    free = os.statvfs(_SHARED_MEMORY)
-    unlimited = free.f_blocks == 0
-    return unlimited or free.f_bavail * free.f_frsize >= (workers + 4) * 2**15
-
 
 class Loader:
-    """The batches of one process. If workers die or hang, fewer of them make the same batches."""
+    """The batches of one process; the RuntimeError of a lost worker names the DataLoader."""
 
     def __init__(
         self,
@@ -57,19 +40,20 @@ class Loader:
     ) -> None:
         #: How often each unreadable image was replaced in this process, by name.
         self.bad: Counter[str] = Counter()
-        self._dataset, self._batching = batches, batching
         self._plans, self._finish = plans, finish
         self._epoch, self._start = plans(0), 0
         self._left: list[BatchPlan] = []  # what the workers prepare: batches, or parts of them
-        workers = batching.workers
-        if workers and not _room_for_locks(workers):
-            _log.warning(
-                "%s is full: this process prepares the images, without --workers; in a container,"
-                " give it more shared memory, e.g. by docker run --shm-size 64m",
-                _SHARED_MEMORY,
-            )
-            workers = 0
-        self._open(workers)
+        workers, device = batching.workers, batching.device
+        self._batches: DataLoader[Batch] = DataLoader(
+            batches,
+            sampler=self._left,
+            batch_size=None,  # the sampler yields whole batches
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=device is not None and device.type == "cuda",  # copies are faster then
+            timeout=PATIENCE if workers else 0,
+            generator=torch.Generator(),  # else it would draw from the global generator
+        )
 
     def __len__(self) -> int:
         """Batches of an epoch."""
@@ -88,20 +72,15 @@ class Loader:
 
     def prepared(self) -> Iterator[tuple[BatchPlan, list[Batch]]]:
         """Iterate over the plan of each batch, and the parts that workers have prepared."""
-        plans, done = self._epoch, self._start
         split = self._finish is not None and self._batches.num_workers > 0
-        while done < len(plans):
-            left = [(plan, plan.parts if split else [plan]) for plan in plans[done:]]
-            self._left[:] = chain.from_iterable(parts for _, parts in left)
-            received = self._received()
-            for plan, expected in left:
-                parts = list(islice(received, len(expected)))
-                if len(parts) < len(expected):
-                    break  # workers were lost
-                done += 1
-                for part in parts:
-                    self._check(part)
-                yield plan, parts
+        left = [(plan, plan.parts if split else [plan]) for plan in self._epoch[self._start :]]
+        self._left[:] = chain.from_iterable(parts for _, parts in left)
+        received = iter(self._batches)
+        for plan, expected in left:
+            parts = list(islice(received, len(expected)))
+            for part in parts:
+                self._check(part)
+            yield plan, parts
 
     def _check(self, part: Batch) -> None:
         """Count images that were replaced, and raise why there is no batch."""
@@ -113,94 +92,11 @@ class Loader:
             raise ValueError(part.failure)
 
     def close(self) -> None:
-        """End the workers, even stopped ones. Another iteration would start new ones."""
+        """End the workers. Another iteration would start new ones."""
         iterator: Any = self._batches._iterator
-        if iterator is None:
-            return
-        # Not torch's shutdown: it waits for locks that a dead worker may hold, and for stopped
-        # workers.
-        iterator._shutdown = True
-        if hasattr(iterator, "_pin_memory_thread_done_event"):
-            iterator._pin_memory_thread_done_event.set()
-        self._kill()
-        for worker in iterator._workers:
-            worker.join(5)
-        self._batches._iterator = None
-
-    def _open(self, workers: int) -> None:
-        device = self._batching.device
-        self._batches: DataLoader[Batch] = DataLoader(
-            self._dataset,
-            sampler=self._left,
-            batch_size=None,  # the sampler yields whole batches
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            pin_memory=device is not None and device.type == "cuda",  # copies are faster then
-            generator=torch.Generator(),  # else it would draw from the global generator
-        )
-
-    def _received(self) -> Iterator[Batch]:
-        """The batches that are left, or those before workers are lost."""
-        workers = self._batches.num_workers
-        if not workers:
-            yield from self._batches
-            return
-        try:
-            iterator = self._started()
-            while True:
-                with self._deadline():
-                    batch = next(iterator, None)
-                if batch is None:
-                    return
-                yield batch
-        except (RuntimeError, MemoryError, OSError, EOFError) as error:
-            self.close()
-            self._open(workers // 2)
-            _log.warning(
-                "lost a worker that prepares images (%s); the training goes on with --workers %d;"
-                " if memory is short, use fewer from the start or give the container more",
-                first_line(error),
-                workers // 2,
-            )
-
-    def _started(self) -> Iterator[Batch]:
-        """Start workers on the batches that are left."""
-        if self._batches._iterator is not None:
-            with self._deadline():
-                return iter(self._batches)
-        iterator: Any = iter(self._batches)
-        # Else torch raises when a worker dies, wherever this process then is, such as in a step.
-        torch._C._remove_worker_pids(id(iterator))
-        iterator._worker_pids_set = False
-        return cast("Iterator[Batch]", iterator)
-
-    @contextmanager
-    def _deadline(self) -> Iterator[None]:
-        """Kill the workers if they take too long, so that waiting for them ends in an error.
-
-        torch's own timeout does not count while a tensor is fetched from a worker that is stopped.
-        """
-        done, late = threading.Event(), threading.Event()
-
-        def watch() -> None:
-            # By the second, because time in which this process is stopped itself does not count.
-            if not any(done.wait(1) for _ in range(PATIENCE)):
-                late.set()
-                self._kill()
-
-        threading.Thread(target=watch, daemon=True).start()
-        try:
-            yield
-        except (RuntimeError, OSError, EOFError) as error:
-            if late.is_set():
-                raise TimeoutError(f"no batch for {PATIENCE} s") from error
-            raise
-        finally:
-            done.set()
-
-    def _kill(self) -> None:
-        for worker in getattr(self._batches._iterator, "_workers", ()):
-            worker.kill()
+        if iterator is not None:
+            iterator._shutdown_workers()
+            self._batches._iterator = None
 
 
 def train_loader(images: LabelledImages, batching: Batching) -> Loader:
@@ -220,18 +116,12 @@ def train_loader(images: LabelledImages, batching: Batching) -> Loader:
     kind = images.kind
     mixing = augmentation.mixing(len(images.classes), batching.label_smoothing)
     finish = _finish(batching, kind, mixing)
-    pixels = finish is not None and kind.picture
-    on_device = pixels and augmentation.on_device and augmentation.auto_augment is not None
-    recorder = Recorder() if on_device else None
     batches = ImageBatches(
         images,
         batching,
-        augmentation.train_transform(
-            batching.image_size, mean=batching.mean, kind=kind, recorder=recorder
-        ),
+        augmentation.train_transform(batching.image_size, mean=batching.mean, kind=kind),
         on_normalised=augmentation.on_normalised(kind),
         mixing=mixing if finish is None else None,
-        recorder=recorder,
     )
     labels = images.labels if batching.balanced else None
     loader = shuffled_loader(
@@ -254,7 +144,9 @@ def validation_loader(images: LabelledImages, batching: Batching) -> Loader:
     A batch is ``([b, C, S, S] float32, [b] int64)``, on the CPU or the device; b is at most the
     batch size over the processes, rounded up.
     """
-    transform = batching.augmentation.validation_transform(batching.image_size, kind=images.kind)
+    transform = batching.augmentation.validation_transform(
+        batching.image_size, kind=images.kind, mean=batching.mean
+    )
     batches = ImageBatches(images, batching, transform)
     return ordered_loader(batches, batching, len(images), finish=_finish(batching, images.kind))
 

@@ -1,6 +1,5 @@
 """Training, validation and test images of a supernet."""
 
-import hashlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from asvit.data import load_images
 from asvit.data.base import Progress, balanced_choice
+from asvit.data.copies import distinct, without_copies
 from asvit.data.sources import Images
 from asvit.data.statistics import standardised
 from asvit.training.short import LabelledTensors
@@ -51,16 +51,10 @@ class Splits:
 def load_splits(settings: SupernetSettings, *, progress: Progress | None = None) -> Splits:
     """Load and split the images of a supernet; the same settings give the same splits.
 
-    The splits are stratified by class. ``progress`` gets the numbers of images loaded and to load.
+    The splits are stratified by class, with copies in one of them. ``progress`` gets the numbers
+    of images loaded and to load.
     """
-    held_out = settings.test_images, settings.validation_images
-    images = load_images(
-        settings.images,
-        count=settings.train_images + sum(held_out),
-        image_size=settings.image_size,
-        seed=settings.seed,
-        progress=progress,
-    )
+    images, held_out = _images_of(settings, progress), _held_out(settings)
     if images.own_statistics:
         raise ValueError(
             f"supernets are trained on 8-bit RGB pictures, and {images.source} has "
@@ -72,34 +66,53 @@ def load_splits(settings: SupernetSettings, *, progress: Progress | None = None)
     return Splits(train, validation, test, images.classes, provenance)
 
 
-def places_to_train_on(settings: SupernetSettings, labels: NDArray[np.int64]) -> NDArray[np.int64]:
+def _images_of(settings: SupernetSettings, progress: Progress | None) -> Images:
+    """All images of a supernet."""
+    return load_images(
+        settings.images,
+        count=settings.train_images + sum(_held_out(settings)),
+        image_size=settings.image_size,
+        seed=settings.seed,
+        fit=settings.fit,
+        ground=settings.ground,
+        progress=progress,
+    )
+
+
+def _held_out(settings: SupernetSettings) -> tuple[int, int]:
+    """How many images are to test on, and to validate on."""
+    return settings.test_images, settings.validation_images
+
+
+def places_to_train_on(
+    settings: SupernetSettings, labels: NDArray[np.int64], progress: Progress | None = None
+) -> NDArray[np.int64]:
     """Places of the images that :func:`load_splits` trains on, in a whole set of these labels."""
-    held_out = settings.test_images, settings.validation_images
-    places = balanced_choice(labels, settings.train_images + sum(held_out), settings.seed)
-    return places[split(labels[places], held_out)[-1]]
+    images = _images_of(settings, progress)
+    places = balanced_choice(labels, len(images.labels), settings.seed)
+    return places[split_apart(images, _held_out(settings))[-1]]
 
 
 def warn_of_copies(images: Images, sizes: tuple[int, ...]) -> None:
-    """Say how many of the images that :func:`split` holds out are equal to one to train on."""
-    rows = images.pixels.flatten(1).numpy()
-    digests = [hashlib.blake2b(row.data).digest() for row in rows]
-    *others, train = split(images.labels.numpy(), sizes)
-    known = {digests[place] for place in train}
-    held_out = np.concatenate(others)
-    if copies := sum(digests[place] in known for place in held_out):
+    """Say how many images :func:`split_apart` leaves out."""
+    if copies := len(images.labels) - sum(map(len, split_apart(images, sizes))):
         logger.warning(
-            "%d of %d images to test and validate on are equal to one to train on, so accuracies "
-            "are too high; remove copies from %s",
-            *(copies, len(held_out), images.source),
+            "%d of %d images are equal to one to test or validate on, and are left out: %s",
+            *(copies, len(images.labels), images.source),
         )
 
 
 def split_images(images: Images, sizes: tuple[int, ...]) -> list[LabelledTensors]:
-    """Parts of images as :func:`split` makes them; the last one is to train on."""
+    """Parts of images as :func:`split_apart` makes them; the last one is to train on."""
     labels = images.labels.numpy()
     if len(np.unique(labels)) < 2:
         raise ValueError(f"training needs images of two classes or more; {images.source} has one")
-    parts = split(labels, sizes)
+    parts = split_apart(images, sizes)
+    if not all(map(len, parts[:-1])):
+        raise ValueError(
+            f"no image is left to test or validate on: each of {images.source} is equal to one of "
+            "another class; check the classes"
+        )
     missing = np.setdiff1d(labels, labels[parts[-1]])
     if len(missing):
         raise ValueError(
@@ -113,6 +126,21 @@ def split_images(images: Images, sizes: tuple[int, ...]) -> list[LabelledTensors
     return [(pixels[part], images.labels[part]) for part in map(torch.from_numpy, parts)]
 
 
+def split_apart(images: Images, sizes: tuple[int, ...]) -> list[NDArray[np.int64]]:
+    """As :func:`split`, with no two equal images in different parts.
+
+    As by :func:`asvit.data.copies.divide_apart`, held-out images are distinct, their copies are in
+    no part, and equal images with several labels are only trained on. Where there are any, parts
+    are smaller, by the share of images that are distinct.
+    """
+    labels, groups = images.labels.numpy(), images.groups
+    candidates = distinct(labels, groups)
+    smaller = [-(-size * len(candidates) // len(labels)) for size in sizes]
+    *others, _ = split(labels[candidates], tuple(smaller))
+    held = [candidates[part] for part in others]
+    return [*held, without_copies(groups, np.concatenate(held))]
+
+
 def split(labels: NDArray[np.int64], sizes: tuple[int, ...]) -> list[NDArray[np.int64]]:
     """Stratified split of ``[n]`` labels: all parts have about the same share of every class.
 
@@ -121,6 +149,6 @@ def split(labels: NDArray[np.int64], sizes: tuple[int, ...]) -> list[NDArray[np.
     order = np.argsort(labels, kind="stable")
     _, counts = np.unique(labels, return_counts=True)
     # position of each item within its class, in (0, 1)
-    position = np.concatenate([(np.arange(n) + 0.5) / n for n in counts])
+    position = np.concatenate([np.empty(0), *((np.arange(n) + 0.5) / n for n in counts)])
     spread = order[np.argsort(position, kind="stable")]
     return [np.sort(part) for part in np.split(spread, np.cumsum(sizes))]

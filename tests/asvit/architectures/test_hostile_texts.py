@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asvit.architectures.genotype import Genotype
-from asvit.architectures.mixed import MixedArchitecture
 from asvit.architectures.psvit_path import PSViT1dPath, PSViT2dPath
 from asvit.architectures.shiftvit import ShiftArchitecture
 from asvit.cli.options import names
@@ -20,10 +19,6 @@ RIGHT = {
     Genotype: ("8,2,3|4,1,2|4,1,4|4,1,6|32", "4,2,2,3|2,1,2,1|2,1,2,256|2,1,6,1|16,1024"),
     PSViT1dPath: ("psvit1d:bbs---|bs----|bb----", "psvit1d:bbs---|bs----|bb----|3,4,9|192"),
     PSViT2dPath: ("psvit2d:bbs---|bs----|bb----", "psvit2d:bbs---|bs----|bb----|3,4,9|96"),
-    MixedArchitecture: (
-        "mixed:8,2,3|4,1,2|4,1,4|4,1,6|32|ssaa|ffcc|p",
-        "mixed:4,2,2,3|2,1,2,1|2,1,2,2|2,1,6,1|16,64|aaaa|ffff|r",
-    ),
     ShiftArchitecture: ("shift:2,2,6,2|4|12|1|96", "shift:1,1,1,1|2.5|4|0|16"),
 }
 FAMILIES = ("pit:32,4|2,6,4|2,4,8", "autoformer:192|3,4|3.5,4")

@@ -10,10 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asvit.cli.config_file import read_config
-from asvit.core.run_files import SETTINGS
-from asvit.runs.search import SearchRun
-from asvit.runs.settings_file import settings_text
-from tests.asvit.cli.commands import RUNS, check_refused, run
+from tests.asvit.cli.commands import check_refused, run
 from tests.asvit.toy_run import ToyRun
 from tests.hostile import refused_or
 
@@ -98,7 +95,6 @@ def test_a_preset_may_be_in_it_and_gives_way() -> None:
         ("rate = 2", 2, "rate must be a number above 0 and at most 1, got 2.0"),
         ("rate = nan", 2, "rate must be a number above 0 and at most 1, got nan"),
         ("pair = 'ab'", 2, "run.toml: pair: 'ab' has no colon"),
-        ("command = 'search'", 2, "run.toml is of asvit 'search', not of asvit toy"),
         ("steps = ", 3, "run.toml is no TOML: Invalid value"),
         ("steps = 3\nsteps = 4", 3, "run.toml is no TOML: Cannot overwrite a value"),
         ("a = " + "[" * 5_000, 3, "run.toml is no TOML: "),
@@ -146,8 +142,6 @@ def test_a_program_is_started_only_if_it_is_typed() -> None:
     done = run(*words, "--latency-command", "time {onnx}", "--json")
     assert settings_of(done)["latency_command"] == "time {onnx}"
     assert not Path("made").exists()
-    text = settings_text(SearchRun.make(max_latency="9ms", latency_command="time {onnx}"))
-    assert "--config settings.toml --latency-command COMMAND gives the same run." in text
 
 
 def test_a_stopped_run_is_continued_by_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,29 +153,4 @@ def test_a_stopped_run_is_continued_by_the_file(monkeypatch: pytest.MonkeyPatch)
         stopped = configured(ALL.replace("json = true\n", ""))
     assert stopped.exit_code == 130
     assert "to go on: asvit toy --config run.toml" in stopped.stderr
-    assert (Path("run") / SETTINGS).exists()
-    assert settings_of(run("toy", "--config", f"run/{SETTINGS}", "--json"))["steps"] == 4
-
-
-@pytest.mark.parametrize("command", RUNS)
-def test_the_file_of_a_finished_run_gives_the_same_run(command: str, finished: Any) -> None:
-    folder, ended = finished(command)
-    device = ["--device", "cpu"] * ("--device" in RUNS[command])  # where it is no setting
-    again = run(*command.split(), "--config", folder / SETTINGS, "--json", *device)
-    assert again.exit_code == 0, again.stderr
-    assert json.loads(again.stdout) == json.loads(ended.stdout)  # times as well: it had finished
-
-
-def test_a_run_can_be_repeated_elsewhere(finished: Any) -> None:
-    folder, ended = finished("train")
-    words = ["--config", folder / SETTINGS, "--out", "again", "--json", "--device", "cpu"]
-    again = run("train", *words)
-    assert again.exit_code == 0, again.stderr
-    ours, theirs = json.loads(again.stdout), json.loads(ended.stdout)
-    assert ours["settings"] == theirs["settings"]
-    assert [row["train_loss"] for row in ours["history"]] == [
-        row["train_loss"] for row in theirs["history"]
-    ]
-    places = (Path("again"), folder)
-    lines = [(p / SETTINGS).read_text().replace(f'"{folder}"', '"again"') for p in places]
-    assert lines[0] == lines[1]
+    assert settings_of(configured(ALL))["steps"] == 4

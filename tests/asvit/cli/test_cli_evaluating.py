@@ -50,7 +50,7 @@ def test_json_is_data_alone_and_names_a_folder_only_if_there_is_one() -> None:
     data = strict(run(*words).stdout)
     assert "folder" not in data
     assert data["pictures"] == 9
-    assert sum(map(sum, data["confusion"])) == 9
+    assert sum(pair["images"] for pair in data["confusion"]) == 9
     quiet = run(*words, "--quiet", "--out", "tested")
     assert strict(quiet.stdout)["folder"] == "tested"
     assert quiet.stderr.count("\n") == 1  # the picture

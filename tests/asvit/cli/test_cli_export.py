@@ -7,6 +7,7 @@ from pathlib import Path
 
 import onnxruntime
 import pytest
+from PIL import Image
 
 from tests.asvit.cli.commands import run
 
@@ -30,6 +31,19 @@ def test_an_export_tells_data_on_stdout_and_people_on_stderr(tmp_path: Path) -> 
     session = onnxruntime.InferenceSession("seed.onnx")
     assert session.get_inputs()[0].shape == [2, 3, 32, 32]
     assert {path.name for path in tmp_path.iterdir()} == {"seed.onnx", "seed.md"}
+
+
+@pytest.mark.parametrize("more", [[], ["--with-preprocessing"]])
+def test_the_code_that_is_shown_runs_in_a_narrow_window(
+    more: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    name = "a-name-that-is-long-and-has no-end"  # of words, at which lines are broken
+    result = run(*RANDOM, "--to", "onnx", "--out", f"{name}.onnx", *more, "--quiet")
+    assert result.exit_code == 0, result.stderr
+    assert f"copy:   {name}.onnx (onnx, " in result.stdout
+    Image.new("RGB", (40, 30)).save("picture.jpg")
+    exec(result.stdout.partition("\n\n")[2], {})
 
 
 def test_a_folder_that_may_not_be_written_to_is_named(

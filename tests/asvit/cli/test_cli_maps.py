@@ -70,7 +70,7 @@ def test_a_single_picture_is_the_file_that_is_named() -> None:
 
 @pytest.mark.parametrize("place", ["run", "run/model.safetensors", "--weights"])
 def test_a_trained_network_says_what_it_is(place: str) -> None:
-    network = Network("psvit1d:s-----|b-----|b-----|12", 64, 3, attention="hallucinated(kept=0.5)")
+    network = Network("psvit1d:s-----|b-----|b-----|12", 64, 3)
     model = network.build()
     Path("run").mkdir()
     WeightsFile(network, model.state_dict()).write(Path("run/model.safetensors"))
@@ -81,7 +81,7 @@ def test_a_trained_network_says_what_it_is(place: str) -> None:
     assert result.stdout.split() == listed
     (maps, _) = asvit.attention_maps(model.eval(), ["red.png"], image_size=64)
     assert maps.csv == Path("here/red-maps.csv").read_text()
-    assert 'stages.0.cells.0.second.attn,"head 5, hallucinated, shared"' in maps.csv
+    assert 'stages.0.cells.0.second.attn,"head 2, shared"' in maps.csv
     assert 'tokens × channels after each stage,"stage 2, 8 × 16"' in Path(listed[3]).read_text()
 
 

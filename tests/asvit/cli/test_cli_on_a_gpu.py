@@ -63,9 +63,8 @@ def test_a_design_and_what_is_made_of_it() -> None:
         assert run(*on_the_gpu([str(word) for word in command])).exit_code == 0
 
 
-@pytest.mark.parametrize("runtime", ["eager", "graph"])
-def test_a_latency(runtime: str) -> None:
-    words = ["cost", SEED, "--image-size", "32", "--latency", "--runtime", runtime]
+def test_a_latency() -> None:
+    words = ["cost", SEED, "--image-size", "32", "--latency"]
     assert "ms" in run(*on_the_gpu(words)).stdout
 
 

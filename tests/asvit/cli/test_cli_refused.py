@@ -28,7 +28,7 @@ CORRELATE = "correlate --reference vitbench101-pit"
 DRY = "search --space asvit-tiny --steps 7 --data gaussian --dry-run --quiet"
 TRAIN = shlex.join(["train", TRAINED, *QUICK, "--quiet", "--out", "trained"])
 BUILD = shlex.join([*RUNS["reference build"], "--out", "run"])
-LEFT = ("trained", "trained/.kind", "trained/.lock", "trained/settings.toml")
+LEFT = ("trained", "trained/.kind", "trained/.lock")
 SUPERNET = shlex.join([*RUNS["supernet train"], "--out", "run"])
 
 #: Start of a command -> how it goes on, its exit code, and words of the line. ``{train}`` and
@@ -40,6 +40,18 @@ REFUSED: dict[str, Sequence[tuple[str, int, str]]] = {
     ],
     "correlate --reference vitbench101": [("", 3, "did you mean 'vitbench101-pit'?")],
     f"scale '{SEED}' --arch": [(ANOTHER, 2, "two architectures")],
+    "scale": [
+        ("", 3, "no finished search in runs; run asvit search first"),
+        ("--budget 88Q", 2, "88Q"),
+        ("runs/none --budget 88Q", 2, "88Q"),
+        ("--budget 88M --latency-batch 2", 2, "is for times such as 12ms"),
+    ],
+    "train runs/none": [
+        ("", 3, "no run folder 'runs/none'"),
+        ("--epochs 5 --warmup-epochs 5", 2, "leaves nothing of"),
+        ("--new-head", 2, "weights to start from"),
+    ],
+    "transfer detect runs/none --data coco": [("--epochs 0", 2, "--epochs")],
     "search --steps 2": [
         ("--proxy lenght_distortion", 2, "did you mean 'length_distortion'"),
         ("--controller reinforc", 2, "did you mean 'reinforce'"),
@@ -63,7 +75,6 @@ REFUSED: dict[str, Sequence[tuple[str, int, str]]] = {
         ("--out a-file/run", 3, "a-file is a file, not a folder"),
         ("--device cuda:99", 3, "cuda:99"),
     ],
-    "scale": [("", 3, "run asvit search first")],
     SCALE: [
         ("--budget 88", 2, "did you mean 88M"),
         ("--budget 30M,22G", 2, "two units"),
@@ -117,7 +128,7 @@ REFUSED: dict[str, Sequence[tuple[str, int, str]]] = {
         ("--max-macs 20X", 2, "'20X' is not a number from 1, such as 600M"),
         ("--population 10", 2, "25 crossovers and 25 mutations do not fit"),
         ("", 3, "no finished supernet in runs"),
-        ("none", 3, "no supernet 'none/supernet.safetensors'"),
+        ("none", 3, "no checkpoint 'none/supernet.safetensors'"),
         ("{supernet} --max-macs 1K", 3, "no path takes 0 to 1,000 multiply-adds; those"),
         ("{supernet} --min-macs 1G", 3, "--min-macs 1,000,000,000 is more than the "),
         ("{supernet} --out {supernet}", 3, "holds a supernet; give --out another"),

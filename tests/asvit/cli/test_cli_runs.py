@@ -1,6 +1,7 @@
 """What the commands of all kinds of runs have in common, on small settings."""
 
 import shlex
+import shutil
 from dataclasses import replace
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from asvit.core.results import stored_content
 from asvit.executors import Workers
+from asvit.runs import lifecycle
 from asvit.runs import run as runs
 from asvit.runs.correlation import CorrelationRun
 from asvit.runs.scaling import ScaleRun
@@ -23,11 +25,11 @@ KEYS = {
     "search": {
         "space", "controller", "seed_architecture", "params", "macs", "length_distortion",
         "ntk_condition_number", "values", "reason", "steps", "failures", "entropy", "front",
-        "finalists", "variance", "next_command",
+        "finalists", "variance", "reliability", "next_command",
     },
     "scale": {
         "space", "seed_architecture", "budget", "reached", "reason", "architecture", "params",
-        "macs", "nearest", "steps", "seed_run", "next_command",
+        "macs", "nearest", "steps", "seed_run", "reliability", "next_command",
     },
     "correlate": {
         "reference", "digest", "targets", "rows", "excluded", "correlations", "question",
@@ -149,6 +151,30 @@ def test_an_interrupt_says_how_to_go_on(
     assert result.exit_code == 130
     command = shlex.join(["asvit", *words(kind)])
     assert result.stderr.strip() == f"stopped before its first step; to go on: {command}"
+
+
+@pytest.mark.parametrize(
+    ("made", "command", "option"),
+    [
+        ("search", ["scale", "--budget", "2M"], ["--arch"]),
+        ("supernet train", ["supernet", "evolve", "--generations", "3"], []),
+    ],
+)
+def test_what_to_type_to_go_on_names_the_newest_run_that_was_taken(
+    made: str,
+    command: list[str],
+    option: list[str],
+    finished: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def stop(_run: object) -> None:
+        raise KeyboardInterrupt
+
+    shutil.copytree(finished(made)[0], "runs/newest")
+    monkeypatch.setattr(lifecycle, "_perform", stop)
+    typed = ["asvit", *command, *option, "runs/newest"]
+    for words in (command, typed[1:]):  # which the second types, as the first says
+        assert f"to go on: {shlex.join(typed)}" in run(*words).stderr
 
 
 MADE = {

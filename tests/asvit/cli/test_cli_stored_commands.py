@@ -9,7 +9,6 @@ import json
 import random
 import re
 import shlex
-import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -37,7 +36,6 @@ from asvit.runs.command_line import typed_options
 from asvit.runs.designing import DesignRun, design
 from asvit.runs.reporting import show
 from asvit.runs.run import RUNS, Run
-from asvit.runs.settings_file import REST, settings_text
 from tests.asvit.cli.commands import RUNS as SMALL_RUNS
 from tests.asvit.cli.commands import SEED, run
 from tests.asvit.runs.designing_fakes import Fakes, fakes, pictures  # noqa: F401 - fixtures
@@ -156,26 +154,12 @@ def told(one: Run[Any, Any, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("command", list(RUNS))
-def test_the_command_and_the_file_of_a_run_are_read_as_the_run(command: str, read: Read) -> None:
+def test_the_command_of_a_run_is_read_as_the_run(command: str, read: Read) -> None:
     runs = [*made(command)]
     assert len(runs) > _CASES / 5
     for one in runs:
         line = one.command_line()
         assert told(read(line)) == told(one), line
-        Path("run.toml").write_text(text := settings_text(one), encoding="utf-8")
-        assert told(read(f"asvit {command} --config run.toml")) == told(one), text
-        comments = text.partition(f"{REST}\n")[2]
-        rest = tomllib.loads(re.sub("^# ", "", comments, flags=re.MULTILINE))
-        given = {**tomllib.loads(text), **rest}
-        for name, field in fields_of(type(one.settings)).items():
-            option = option_of(field)
-            spelled = name if option is None else option.name or name
-            if getattr(one.settings, name) is None:
-                assert spelled not in given
-            elif getattr(one, "classes_of_data", False) and name == "classes":
-                assert spelled in rest
-            else:
-                assert spelled in given
 
 
 def lines_in(value: Any) -> Iterator[str]:

@@ -17,8 +17,8 @@ from asvit.search.supernet_result import PathRow
 from asvit.search.supernet_space import AllowedPaths
 from asvit.training.short import accuracy
 from asvit.training.supernets.settings import SupernetSettings
-from asvit.training.supernets.single_path import SupernetTraining
 from asvit.training.supernets.splits import load_splits
+from asvit.training.trainer import Trainer
 from tests.asvit.cli.commands import RUNS, run
 from tests.hostile import flipped
 
@@ -43,7 +43,7 @@ def test_train_tells_people_on_stderr(trained: tuple[Path, Result]) -> None:
         "training the supernet of psvit2d: 2 epochs of 30 images in batches of 10, fractal:3, "
         "16 px, width 6, seed 0"
     )
-    assert lines[2].startswith("step 1/6  ")
+    assert "step 1/3 of epoch 1  loss " in lines[2]
     assert lines[-1] == f"next:   asvit supernet evolve {trained[0]}"
 
 
@@ -67,7 +67,7 @@ def test_evolve_leaves_a_report_and_tables(evolved: tuple[Path, Result]) -> None
     names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
     assert names == {
         "accuracies.jsonl", "costs.csv", "costs.svg", "generations.csv", "generations.svg",
-        "inherited.safetensors", "report.html", "result.json", "settings.toml", "trials.csv",
+        "inherited.safetensors", "report.html", "result.json", "trials.csv",
     }  # fmt: skip
     rows = (folder / "trials.csv").read_text().splitlines()
     assert rows[0] == "number,generation,origin,architecture,path,macs,validation"
@@ -167,13 +167,17 @@ def test_the_first_paths_may_be_of_a_later_generation(
 def test_an_unfinished_supernet_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupt(_training: object) -> None:
-        raise KeyboardInterrupt
+    whole = Trainer.train
 
-    monkeypatch.setattr(SupernetTraining, "step", interrupt)
+    def first_alone(trainer: Trainer, epoch: int, **given: Any) -> Any:
+        if epoch:
+            raise KeyboardInterrupt
+        return whole(trainer, epoch, **given)
+
+    monkeypatch.setattr(Trainer, "train", first_alone)
     stopped = run(*TRAIN, "--out", tmp_path / "run")
     assert stopped.exit_code == 130
-    assert f"stopped before its first step; to go on: asvit {' '.join(TRAIN)}" in stopped.stderr
+    assert f"to go on: asvit {' '.join(TRAIN)}" in stopped.stderr
     result = run("supernet", "evolve", tmp_path / "run")
     assert result.exit_code == 3
-    assert "is unfinished, 0 of 6 steps; the same asvit supernet train goes on" in result.stderr
+    assert "is unfinished, 1 of 2 epochs; the same asvit supernet train goes on" in result.stderr

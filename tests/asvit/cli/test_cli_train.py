@@ -82,7 +82,7 @@ def test_the_run_folder(trained: tuple[Path, Result]) -> None:
     assert names == {
         "checkpoint.safetensors", "best.safetensors", "model.safetensors", "metrics.csv",
         "metrics.jsonl", "result.json", "checkpoint.previous.safetensors", "predictions.json",
-        "report.html", "settings.toml", "metrics_steps.csv", "predictions.csv",
+        "report.html", "metrics_steps.csv", "predictions.csv",
         *figure_files(TrainRun.files.figures),
     }  # fmt: skip
     rows = (folder / "metrics.csv").read_text().splitlines()
@@ -107,7 +107,7 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     plan = json.loads(result.stdout)
     assert (plan["kind"], plan["dry_run"], plan["steps_per_epoch"]) == ("training", True, 3)
     assert plan["images"] == {"train": 24, "validation": 9}
-    assert plan["settings"]["learning_rate"] == 4.8e-2 * 8 / 512
+    assert plan["settings"]["learning_rate"] == 6e-3  # the preset's
     speed, times = plan["time"]["images_per_second"], plan["time"]
     assert speed > 0
     assert times["epoch"] == pytest.approx((24 + 9 / 3) / speed)
@@ -169,15 +169,15 @@ def test_few_images_get_a_smaller_batch_than_the_recipe_has(tmp_path: Path) -> N
     words += ["--epochs", "1", "--out", tmp_path / "run"]
     done = run(*words, "--json")
     assert done.exit_code == 0, done.stderr
-    told = "28 images to train on are fewer than the usual batch of 50; going on with batches of 4"
+    told = "28 images to train on are few for the usual batch of 32; going on with batches of 4"
     assert done.stderr.count(told) == 1
     data = json.loads(done.stdout)
     assert data["settings"]["batch_size"] == 4
-    assert data["settings"]["learning_rate"] == 4.8e-2 * 4 / 512
+    assert data["settings"]["learning_rate"] == 6e-3 / 8  # that of 32 images or more is 6e-3
     assert "--batch-size 4 " in data["command"] + " "
     again = run(*words)  # it is the same run
     assert "had finished before" in again.stderr
-    assert run(*words, "--batch-size", "50").exit_code == 3
+    assert run(*words, "--batch-size", "32").exit_code == 3
 
 
 def test_a_truncated_image_is_replaced_and_counted(tmp_path: Path) -> None:

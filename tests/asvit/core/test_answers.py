@@ -1,12 +1,13 @@
 """Tables of what a classifier takes pictures for."""
 
+from itertools import product
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asvit.core.answers import Answer, read_answers, write_answers
+from asvit.core.answers import Answer, Confusion, confusions_of, read_answers, write_answers
 
 ANSWERS = (
     Answer("a/1.png", "a", "a", 0.75, 0.25, "12" * 32),
@@ -53,3 +54,25 @@ def test_another_table_is_refused_in_one_line(
     assert "\n" not in str(caught.value)
     with pytest.raises(FileNotFoundError):
         read_answers(tmp_path / "none.csv")
+
+
+def test_confusions_are_the_pairs_that_occur_the_most_frequent_first() -> None:
+    answers = [("b", "a"), ("a", "a"), ("b", "b"), ("a", "a"), ("b", "a")]
+    assert confusions_of(answers) == (
+        Confusion("a", "a", 2, 100.0),
+        Confusion("b", "a", 2, 100 * 2 / 3),
+        Confusion("b", "b", 1, 100 / 3),
+    )
+    assert confusions_of([]) == ()
+
+
+@pytest.mark.parametrize(("classes", "mistakes"), [(32, 992), (33, 1_000), (200, 1_000)])
+def test_confusions_of_many_classes_are_right_answers_and_the_most_frequent_mistakes(
+    classes: int, mistakes: int
+) -> None:
+    every = list(product(range(classes), repeat=2))
+    answers = [*every, (classes - 1, 0)]  # the last class is taken for the first twice
+    pairs = confusions_of((str(label), str(taken)) for label, taken in answers)
+    assert sum(pair.label == pair.predicted for pair in pairs) == classes
+    assert len(pairs) == classes + mistakes
+    assert pairs[0] == Confusion(str(classes - 1), "0", 2, 100 * 2 / (classes + 1))

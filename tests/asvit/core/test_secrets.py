@@ -61,7 +61,7 @@ def test_no_form_is_told(url: str) -> None:
         open_url(url.replace("://", "+none://", 1))
     assert not leaks(str(caught.value))
     for words in (("search", "--storage", url), ("search", f"--storage={url}")):
-        assert not leaks(again(click.Context(app, obj=Session(words))))
+        assert not leaks(again(click.Context(app, obj=Session(words)), None))
         plain = "".join(re.findall("s3c.*?r3t", url))
         quoted = plain or f"{SECRET} {Q} {P}"
         assert not leaks(censored(f"cannot parse {url!r}: {quoted}", words))

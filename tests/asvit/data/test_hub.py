@@ -10,7 +10,14 @@ import pytest
 from image_folders import fill
 from PIL import Image
 
-from asvit.data.libraries import _has_addresses, _hub_part, open_hub, open_hub_parts
+from asvit.data import open_training_sets
+from asvit.data.libraries import (
+    _has_addresses,
+    _hub_part,
+    _label_column,
+    open_hub,
+    open_hub_parts,
+)
 from tests.hostile import refused_or
 
 datasets = pytest.importorskip("datasets")
@@ -49,9 +56,66 @@ def test_the_first_of_several_columns_of_labels_is_named(
     kind = {name: datasets.ClassLabel(names=["a", name]) for name in ("artist", "style")}
     features = datasets.Features({"image": datasets.Image(), **kind})
     rows = {"image": [Image.new("RGB", (4, 4))] * 2, "artist": [0, 1], "style": [1, 0]}
-    images = _hub_part("art", datasets.Dataset.from_dict(rows, features=features), "")
+    table = datasets.Dataset.from_dict(rows, features=features)
+    images = _hub_part("art", table, _label_column("art", table), "")
     assert (images.classes, images.labels.tolist()) == (("a", "artist"), [0, 1])
     assert "several columns of kind ClassLabel, artist, style; 'artist' is used" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "classes", "labels"),
+    [
+        ("string", ["dog", "cat", None, "dog", ""], ("cat", "dog"), [1, 0, 1]),
+        ("large_string", ["e\u0301", "a"], ("a", "\u00e9"), [1, 0]),
+        ("int64", [10, 2, 10, -1, None], ("2", "10"), [1, 0, 1]),
+        ("int8", [-1, 1, 1], ("-1", "1"), [0, 1, 1]),
+        ("uint16", [7, 7, 0], ("0", "7"), [1, 1, 0]),
+        ("bool", [True, False, None], ("False", "True"), [1, 0]),
+        ("float32", [0.5, 1.5], ("images",), [0, 0]),
+    ],
+)
+@pytest.mark.parametrize("column", ["label", "Class"])
+def test_labels_may_be_plain_values(
+    kind: str, values: list[Any], classes: tuple[str, ...], labels: list[int], column: str
+) -> None:
+    rows = {
+        "id": range(len(values)),
+        "image": [Image.new("RGB", (4, 4))] * len(values),
+        column: values,
+    }
+    features = {
+        "id": datasets.Value("int64"), "image": datasets.Image(), column: datasets.Value(kind)
+    }  # fmt: skip
+    table = datasets.Dataset.from_dict(rows, features=datasets.Features(features))
+    images = _hub_part("set", table, _label_column("set", table), "")
+    assert (images.classes, images.labels.tolist()) == (classes, labels)
+
+
+def test_a_column_of_values_that_recur_has_the_labels_of_all_parts(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def part(**columns: list[Any]) -> Any:
+        count = len(next(iter(columns.values())))
+        features = {name: datasets.Value("string") for name in columns}
+        return datasets.Dataset.from_dict(
+            {"image": [Image.new("RGB", (4, 4))] * count, **columns},
+            features=datasets.Features({"image": datasets.Image(), **features}),
+        )
+
+    tables = {"train": part(breed=["pug", "cur", "pug", "cur"]), "test": part(breed=["pug"])}
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: tables)
+    train, other = open_hub_parts("me/set")
+    assert (train.classes, train.labels.tolist()) == (("cur", "pug"), [1, 0, 1, 0])
+    assert other.classes == ("pug",)
+    sets = open_training_sets("hf:me/set", image_size=8, seed=0)
+    assert sets.validation.labels.tolist() == [1]
+    assert "declares no classes; those in column 'breed' are used" in caplog.text
+    for columns in ({"caption": ["a", "b", "c"]}, {"x": ["a"] * 4, "y2": ["b"] * 4}):
+        tables = {"train": part(**columns)}
+        assert open_hub_parts("me/set")[0].classes == ("images",)
+    tables = {"train": part(label=["Pug", "pug"])}
+    with pytest.raises(ValueError, match="hf:me/set has the classes 'Pug' and 'pug', which"):
+        open_hub_parts("me/set")
 
 
 @pytest.mark.parametrize("name", ["~/pets", "csv"], ids=["home", "reader"])

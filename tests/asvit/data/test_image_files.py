@@ -4,8 +4,11 @@ import io
 import json
 import os
 import struct
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +16,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from image_folders import write_image
-from PIL import Image, features
+from PIL import Image, PngImagePlugin, features
 
 from asvit.core.run_files import MARKER
 from asvit.data import load_images, open_dataset, open_training_sets
-from asvit.data.decoding import FORMATS, read_image, to_rgb
+from asvit.data.decoding import ENDINGS, FORMATS, read_image, to_rgb
 from asvit.data.files import FolderDataset, write_pictures
 from asvit.data.libraries import open_torchvision
 from asvit.data.preparation import square
@@ -50,13 +53,65 @@ def test_pictures_are_on_the_disk_once_they_are_written(
     assert [file.name for file in on_disk] == ["00003.png", "00005.png"]
 
 
-def test_every_format_is_found_by_its_usual_endings(tmp_path: Path) -> None:
-    endings = {".jpg", ".jfif", ".tif", *(f".{f.lower()}" for f in FORMATS)}
-    for ending in endings:
-        write_image(tmp_path / "a" / f"x{ending}")
+@pytest.mark.parametrize("ending", sorted(ENDINGS - {".npy", ".npz", ".pfm"}))
+def test_pictures_of_any_ending_are_read(
+    tmp_path: Path, ending: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    form = {".mpo": "JPEG"}.get(ending, Image.registered_extensions()[ending])
+    for name in (f"x{ending}", f"y{ending.upper()}"):
+        (tmp_path / "a").mkdir(exist_ok=True)
+        (tmp_path / "a" / name).write_bytes(ENCODED[form])
     dataset = FolderDataset(tmp_path)
-    assert sorted(path.suffix for path in dataset.paths) == sorted(endings)
-    assert {dataset.picture(index).size for index in range(len(dataset))} == {(12, 9)}
+    assert [dataset.picture(index).mode for index in range(len(dataset))] == ["RGB"] * 2
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize("deep", [1, 2])
+def test_sgi_files_of_16_bits_are_not_cut(tmp_path: Path, deep: int) -> None:
+    Image.new("RGB", (8, 8), (1, 2, 3)).save(tmp_path / "a.sgi", bpc=deep)
+    dataset, cut = FolderDataset(tmp_path), FolderDataset(tmp_path, reading="rgb")
+    assert cut.picture(0).getpixel((0, 0)) == (1, 2, 3)
+    with pytest.raises(ValueError, match="more than 8 bits") if deep > 1 else nullcontext():
+        dataset.picture(0)
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_files_that_are_left_out_are_counted_by_their_endings(
+    tmp_path: Path, flat: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    folders = [tmp_path] if flat else [tmp_path / "cat", tmp_path / "dog" / "inner"]
+    for folder in folders:
+        write_image(folder / "1.png")
+        for name in ("2.dcm", "3.DCM", "4", "5.ps", ".hidden.txt", "Thumbs.db", "6.a\x1bb"):
+            (folder / name).touch()
+    for name in (".tabby", ".ipynb_checkpoints"):
+        write_image(tmp_path / name / "1.png")
+    (tmp_path / ".git").mkdir()
+    for _ in range(2):
+        assert len(FolderDataset(tmp_path)) == len(folders)
+    (line,) = caplog.messages  # once
+    each, files = len(folders), 5 * len(folders)
+    assert f"left out are {files} files of endings that are not read ({2 * each} .dcm, " in line
+    assert f"{each} .a\\x1bb, {each} .ps, {each} without ending)" in line
+    assert line.endswith(" and folders of images whose names begin with a dot (.tabby)")
+
+
+@pytest.mark.parametrize("names", [("Ant", "ant"), ("0", "00"), ("1", "1.0"), ("a", "A")])
+def test_class_folders_that_differ_in_form_alone_are_named(
+    tmp_path: Path, names: tuple[str, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in names:
+        write_image(tmp_path / name / "1.png")
+    assert len(FolderDataset(tmp_path).classes) == 2
+    assert len(caplog.messages) == (names != ("a", "A"))
+
+
+def test_a_class_of_files_that_are_not_read_is_named(tmp_path: Path) -> None:
+    write_image(tmp_path / "cat" / "1.png")
+    (tmp_path / "dog").mkdir()
+    (tmp_path / "dog" / "1.dcm").touch()
+    with pytest.raises(ValueError, match=r"no images in '.*dog', but 1 \.dcm; use \.jpg, "):
+        FolderDataset(tmp_path)
 
 
 def test_pictures_that_are_not_read_are_not_passed_over(tmp_path: Path) -> None:
@@ -96,7 +151,7 @@ def test_wrong_folders(tmp_path: Path) -> None:
     (tmp_path / "file.txt").write_text("")
     with pytest.raises(ValueError, match=r"file.txt' is a file; give a folder"):
         FolderDataset(tmp_path / "file.txt")
-    with pytest.raises(ValueError, match=r"no images in '.*'; use \.jpg, "):
+    with pytest.raises(ValueError, match=r"no images in '.*', but 1 \.txt; use \.jpg, "):
         FolderDataset(tmp_path)
     write_image(tmp_path / "a" / "1.png")
     (tmp_path / "b").mkdir()
@@ -105,17 +160,6 @@ def test_wrong_folders(tmp_path: Path) -> None:
     write_image(tmp_path / "b" / "1.png")
     write_image(tmp_path / "0.png")
     with pytest.raises(ValueError, match=r"both images \(0\.png\) and folders \(a\)"):
-        FolderDataset(tmp_path)
-
-
-@pytest.mark.parametrize("part", ["val", "validation", "valid", "dev", "eval", "test"])
-def test_parts_are_no_classes(tmp_path: Path, part: str) -> None:
-    write_image(tmp_path / "train" / "1.png")
-    write_image(tmp_path / part / "1.png")
-    assert set(FolderDataset(tmp_path).classes) == {"train", part}
-    (tmp_path / "train" / "1.png").unlink()
-    write_image(tmp_path / "train" / "cat" / "1.png")
-    with pytest.raises(ValueError, match=r"holds splits, not classes; give '.*train'"):
         FolderDataset(tmp_path)
 
 
@@ -208,13 +252,25 @@ ODD_NAMES = (
 
 
 def encoded(kind: str, size: tuple[int, int] = (12, 9)) -> bytes:
+    """A picture of noise in a format that Pillow writes."""
     buffer = io.BytesIO()
     noise = np.random.default_rng(0).integers(0, 255, (*size[::-1], 3), dtype=np.uint8)
-    Image.fromarray(noise).save(buffer, kind)
+    picture = Image.fromarray(noise).convert("1" if kind in ("MSP", "XBM") else "RGB")
+    picture.save(
+        buffer, kind, **({"sizes": [size], "bitmap_format": "bmp"} if kind == "ICO" else {})
+    )
     return buffer.getvalue()
 
 
-ENCODED = {kind: encoded(kind) for kind in FORMATS}
+# Of formats that Pillow only reads, 12 x 9 pixels of one colour.
+BY_HAND = {
+    "PSD": b"8BPS" + struct.pack(">H6xHIIHH14x", 1, 3, 9, 12, 8, 3) + bytes(3 * 108),
+    "SUN": struct.pack(">8I", 0x59A66A95, 12, 9, 24, 324, 1, 0, 0) + bytes(324),
+    "XPM": b'/* XPM */\nx = {\n"12 9 1 1",\n". c #0A141E",\n' + b'"............",\n' * 9 + b"};\n",
+    "CUR": b"\0\0\2\0" + encoded("ICO")[4:],
+}
+ENCODED = {kind: BY_HAND.get(kind) or encoded(kind) for kind in FORMATS}
+FUZZED = [kind for kind in FORMATS if kind != "ICNS"]  # which holds PNG files of 1,024 pixels
 
 
 def folder_of(root: Path, names: tuple[str, ...], per_class: int = 3) -> Path:
@@ -259,7 +315,7 @@ def test_a_folder_of_an_odd_name(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # of what it goes on without
-@pytest.mark.parametrize("kind", ENCODED)
+@pytest.mark.parametrize("kind", FUZZED)
 @MANY
 @given(data=st.data())
 def test_any_bytes(tmp_path: Path, kind: str, data: st.DataObject) -> None:
@@ -408,6 +464,50 @@ def test_a_pickle_in_the_place_of_a_set_is_not_read(
         (folder / name).write_bytes(pickle.dumps(Payload()))
     assert refused_or(lambda: open_torchvision("CIFAR10")) is None
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("where", ["zip", "plain", "profile", "later"])
+@pytest.mark.parametrize("size", [1 << 21, 1 << 25])
+def test_png_files_may_hold_much_text(tmp_path: Path, where: str, size: int) -> None:
+    text, image, more = PngImagePlugin.PngInfo(), Image.new("RGB", (8, 8), (1, 2, 3)), {}
+    if where == "profile":
+        more = {"icc_profile": bytes(size)}
+    else:
+        text.add_text("x", "y" * size, zip=where != "plain")
+    image.save(tmp_path / "a.png", pnginfo=text, **more)
+    if where == "later":  # behind the pixels
+        content = (tmp_path / "a.png").read_bytes()
+        begin, data = content.index(b"zTXt") - 4, content.index(b"IDAT") - 4
+        parts = content[:begin], content[data:-12], content[begin:data], content[-12:]
+        (tmp_path / "a.png").write_bytes(b"".join(parts))
+    assert FolderDataset(tmp_path).picture(0).getpixel((0, 0)) == (1, 2, 3)
+
+
+DAMAGED = """
+import struct
+from io import BytesIO
+from PIL import Image
+from asvit.data.decoding import kind_in, read_open
+
+def read(content):
+    read_open(BytesIO(content), kind_in(BytesIO(content)))
+
+tags = struct.pack("<HHHIIHHI", 9, 274, 3, 1, 6, 270, 2, 1 << 30)  # of nine that are promised
+for form, options in (
+    ("JPEG", {"exif": b"Exif\\0\\0II*\\0\\x08\\0\\0\\0" + tags}),
+    ("PNG", {"transparency": bytes(8)}),
+    ("TIFF", {}),
+):
+    file = BytesIO()
+    Image.new("P" if form == "PNG" else "RGB", (8, 8)).save(file, form, **options)
+    read(file.getvalue().replace(struct.pack("<HHI", 284, 3, 1), struct.pack("<HHI", 284, 99, 1)))
+"""
+
+
+def test_damaged_data_beside_the_pixels_is_not_written_of_on_the_console() -> None:
+    program = [sys.executable, "-W", "default", "-c", DAMAGED]
+    ended = subprocess.run(program, capture_output=True, text=True, check=True)
+    assert ended.stderr + ended.stdout == ""
 
 
 @pytest.mark.parametrize("sides", [(15_000, 10_000), (60_000, 60_000)])

@@ -1,6 +1,7 @@
 """Images in tar archives are those of a folder with the same files."""
 
 import io
+import struct
 import tarfile
 import tempfile
 from collections.abc import Iterable
@@ -243,6 +244,16 @@ def test_what_is_refused(tmp_path: Path) -> None:
         tmp_path / "heic.tar", [("1.jpg", b"x"), ("1.cls", b"0"), ("2.heic", b""), ("2.cls", b"1")]
     )
     archive(tmp_path / "empty.tar", [("readme.txt", b"")])
+    for number in (0, 7, 10, 300, 2**40):
+        for order in ("<q", ">q", "<i"):
+            content = struct.pack(order, number % 2**31 if order == "<i" else number)
+            path = archive(tmp_path / "binary.tar", [("1.jpg", b"x"), ("1.cls", content)])
+            with pytest.raises(
+                ValueError, match=r"has a class in '1\.cls' that is no(t UTF| text)"
+            ):
+                ShardedDataset(str(path))
+    two = [("1.jpg", b"x"), ("1.cls", b"Ant"), ("2.jpg", b"x"), ("2.cls", b"ant")]
+    archive(tmp_path / "two.tar", two)
     with tarfile.open(tmp_path / "packed.tar", "w:gz"):
         pass
     sample, other = [("a/1.jpg", b"x"), ("a/1.cls", b"0")], [("1.jpg", b"y"), ("1.cls", b"1")]
@@ -255,6 +266,7 @@ def test_what_is_refused(tmp_path: Path) -> None:
         ("unlabelled.tar", r"unlabelled\.tar has no class in '1\.cls'; write one into it"),
         ("latin.tar", r"latin\.tar has a class in '1\.cls' that is not UTF-8; write it so"),
         ("heic.tar", r"heic\.tar has '2\.cls' without an image beside it, which has the name up"),
+        ("two.tar", r"two\.tar has the classes 'Ant' and 'ant', which differ in capitals"),
         ("empty.tar", r"no images in .*empty\.tar'; use samples of KEY\.jpg and KEY\.cls"),
         ("twice.tar", r"twice\.tar has key 'a/1' twice: 'a/1\.jpg' and 'a/1\.jpg'; a key needs"),
         ("labels.tar", r"labels\.tar has key '1' twice: '1\.cls' and '1\.cls'; a key needs one"),
@@ -291,6 +303,19 @@ def test_dots_within_keys_are_refused_unless_they_are_of_further_files(tmp_path:
     lost = archive(tmp_path / "lost.tar", [*one, ("a/b.5.PNG", b"y"), ("a/b.5.cls", b"1")])
     with pytest.raises(ValueError, match=r"has 'a/b\.5\.PNG', whose key ends at the first dot"):
         ShardedDataset(str(lost))
+
+
+def test_what_systems_add_to_archives_is_passed_over(tmp_path: Path) -> None:
+    one = [("./a/1.png", b"x"), ("./a/1.cls", b"0")]
+    more = [
+        (f"{place}{name}", b"\0\5\26\7")
+        for place in ("./a/._", "__MACOSX/a/", "a/@eaDir/", ".Trash/")
+        for name in ("1.png", "1.cls")
+    ]
+    images = ShardedDataset(str(archive(tmp_path / "mac.tar", [*more, *one, *more])))
+    assert [images.name(place) for place in range(len(images))] == ["mac.tar/./a/1.png"]
+    with pytest.raises(ValueError, match="no images in"):
+        ShardedDataset(str(archive(tmp_path / "only.tar", more)))
 
 
 def test_hard_links_are_the_files_that_they_lead_to(tmp_path: Path) -> None:

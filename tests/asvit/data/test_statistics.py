@@ -118,7 +118,7 @@ def test_constants(caplog: pytest.LogCaptureFixture) -> None:
     assert found.std[1] == 1
     assert found.std[0] > 0.1
     assert [record.message for record in caplog.records] == [
-        "1 image(s) have the same value at every pixel, and tell nothing: image 3",
+        "1 of 4 image(s) have nearly the same value at every pixel, and tell nothing: image 3",
         "channel(s) 2 have the same value in all images, and tell nothing: arrays",
     ]
     with pytest.raises(

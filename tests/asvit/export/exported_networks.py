@@ -64,7 +64,6 @@ def _merged() -> nn.Module:
 #: Those of the first are quick to export; the others are more of the same kinds.
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "asvit": lambda: _of_text("8,2,3|4,1,2|4,1,4|4,1,6|32,8"),
-    "mixed": lambda: _of_text("mixed:8,2,3|4,1,2|4,1,4|4,1,6|32,16|ssaa|ffcc|p"),
     "shiftvit": lambda: _of_text(SHIFT.architecture),
     "psvit1d": lambda: _of_text("psvit1d:s-----|b-----|------"),
     "psvit2d": lambda: _of_text("psvit2d:s-----|b-----|------"),
@@ -73,9 +72,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 }
 MORE: dict[str, Callable[[], nn.Module]] = {
     "asvit, parts": lambda: _of_text(f"4,2,3|4,1,2|4,1,4|4,1,6|32,8;{PARTS}"),
-    "asvit, hallucinated": lambda: convert(NETWORKS["asvit"](), attention="hallucinated"),
-    "psvit1d, hallucinated": lambda: convert(NETWORKS["psvit1d"](), attention="hallucinated"),
-    "psvit2d, hallucinated": lambda: convert(NETWORKS["psvit2d"](), attention="hallucinated"),
+    "asvit, positions": lambda: _of_text("4,2,3|4,1,2|4,1,4|4,1,6|32,8;positions=absolute"),
     "pit": lambda: _of_text("pit:10,4|1,1,1|1,2,4"),
     "autoformer": lambda: _of_text("autoformer:48|3,4|3.5,4"),
     "pvt, both": lambda: convert(_pvt(), attention="hallucinated", ffn="compact"),
@@ -83,10 +80,10 @@ MORE: dict[str, Callable[[], nn.Module]] = {
         "timm:shiftvit_r2_tiny(act_layer=relu,depths=[1,1,1,1],norm_layer=layernorm2d,step=2,width=16)"
     ),
     "psvit1d, ablated": lambda: _of_text(
-        "timm:psvit_1d_tiny(cells=[b,s,b],dims=[12,16,24],patch_size=8,pool_class_token=True)"
+        "timm:psvit_1d_tiny(cells=[b,s,b],dims=[12,16,24],patch_size=8,global_pool=avg)"
     ),
     "psvit2d, ablated": lambda: _of_text(
-        "timm:psvit_2d_tiny(cells=[b,s,b],conv_kernel=1,dims=[12,12,12],heads=[3,3,3])"
+        "timm:psvit_2d_tiny(cells=[b,s,b],dims=[12,12,12],heads=[3,3,3])"
     ),
     "deit, ablated": lambda: _of_text(
         "timm:hallucinated_deit_tiny_patch16_224(depth=1,factored=first,kept=0.25,maps=across_within)"

@@ -128,9 +128,12 @@ def test_names_that_are_no_utf8_can_be_told(exported: Exported) -> None:
 
 
 def test_no_accuracy_is_told_of_images_that_were_trained_on(exported: Exported) -> None:
-    card = _with_facts(exported, {**FACTS, "top1": None, "train_on_validation": True})
-    assert "* accuracy: none to tell: it was trained on its images for validation, too" in card
+    facts = {**FACTS, "top1": None, "train_on_validation": True}
+    card = _with_facts(exported, facts)
+    assert "* accuracy: not known: it was trained on its images for validation, too" in card
     assert "top-1" not in card
+    designed = _with_facts(exported, {**facts, "designed": {"accuracy": "90.0 % of 40 pictures"}})
+    assert re.findall(r"accuracy.*", designed) == ["accuracy: 90.0 % of 40 pictures"]
 
 
 def test_the_accuracy_of_inherited_weights_is_not_said_to_be_one_of_validation(

@@ -1,9 +1,11 @@
 """Pictures that a graph prepares, beside the transform of validation pictures."""
 
 import json
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -17,10 +19,15 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as tvf
 
+from asvit.core.preparing_settings import BLACK, GROUNDS
 from asvit.data.decoding import read_as
-from asvit.data.kinds import FIRST, LAST, NUMBERS, PICTURES, RGB, ImageKind
-from asvit.data.preparation import Preparation
+from asvit.data.files import ImageFiles
+from asvit.data.kinds import FIRST, GREY, LAST, MEAN, NUMBERS, PICTURES, RGB, ImageKind
+from asvit.data.preparation import CROP_MODES, Preparation
+from asvit.export.formats import ABOUT
 from asvit.export.script import script_for
+from asvit.networks import Network
+from asvit.runs.predicting import Classifier
 from asvit.training.images.augmentation import Augmentation
 
 onnx = pytest.importorskip("onnx")
@@ -83,12 +90,26 @@ def test_pixels_are_those_of_pillow_to_the_last_bit(
     np.testing.assert_array_equal(found, transform(Image.fromarray(pixels)).numpy())
 
 
-@pytest.mark.parametrize("size", [(90, 61), (20, 150), (9, 300)])
-def test_squashed_pictures_are_those_of_pillow_to_the_last_bit(size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("mode", CROP_MODES)
+@pytest.mark.parametrize("crop", [1.0, 0.8])
+@pytest.mark.parametrize("size", [(90, 61), (20, 150), (9, 300), (1, 500), (61, 60), (5, 5)])
+def test_oblong_pictures_are_those_of_pillow_to_the_last_bit(
+    size: tuple[int, int], crop: float, mode: str
+) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
-    how = Preparation(32, PICTURES, (0, 0, 0), (1, 1, 1), crop_mode="squash")
-    output = np.rint(255 * images_of(how, pixels)).astype(np.uint8)
-    np.testing.assert_array_equal(output, how.crop(Image.fromarray(pixels)).numpy())
+    how = Preparation(33, PICTURES, MEAN, (1, 1, 1), crop_pct=crop, crop_mode=mode)
+    for one in (pixels, pixels.swapaxes(0, 1)):
+        output, expected = images_of(how, one), how(Image.fromarray(one))
+        np.testing.assert_array_equal(output, expected.numpy())
+
+
+@pytest.mark.parametrize("mode", CROP_MODES)
+@pytest.mark.parametrize("size", [(83, 20), (20, 83), (3, 90)])
+def test_oblong_arrays_are_prepared_as_by_asvit(size: tuple[int, int], mode: str) -> None:
+    pixels = np.random.default_rng(0).integers(0, 60_000, (*size, 2)).astype(np.uint16)
+    kind = ImageKind(2, "uint16", picture=False)
+    how = Preparation(32, kind, (3e4, 2e4), (9e3, 8e3), crop_pct=0.9, crop_mode=mode)
+    np.testing.assert_allclose(images_of(how, pixels), how(pixels).numpy(), atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["black", "white", "stripes"])
@@ -143,23 +164,42 @@ def test_graphs_of_all_numbers_can_be_timed(
 
 
 Answers = Callable[[Path, ImageKind], None]
+Script = Callable[..., NDArray[np.float32]]
 
 
 @pytest.fixture
-def check_script(
+def run_script(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Answers:
+) -> Script:
+    """Softmax of a prepared image by the script, whose network hands it on."""
+
+    def shares(path: Path, kind: ImageKind, ground: str = BLACK) -> NDArray[np.float32]:
+        spread = 1.0 if kind.dtype == "uint8" else 1e4
+        how = Preparation(8, kind, (0,) * kind.channels, (spread,) * kind.channels, ground=ground)
+        graph = graph_of(how)
+        helper.set_model_props(graph, {ABOUT: json.dumps({"facts": how.facts})})
+        onnx.save(graph, tmp_path / "a.onnx")
+        monkeypatch.setattr(sys, "argv", ["predict.py", str(tmp_path / "a.onnx"), str(path)])
+        with pytest.raises(SystemExit) as ended:
+            exec(compile(script_for(kind), "predict.py", "exec"), {})
+        out, err = capsys.readouterr()
+        if ended.value.code:
+            raise ValueError(err)
+        return np.array([*json.loads(out)["probabilities"].values()], np.float32)
+
+    return shares
+
+
+@pytest.fixture
+def check_script(run_script: Script) -> Answers:
     """Checks that the script makes of a file what asvit does, where the network hands it on."""
 
     def check(path: Path, kind: ImageKind) -> None:
         spread = 1.0 if kind.dtype == "uint8" else 1e4
         how = Preparation(8, kind, (0,) * kind.channels, (spread,) * kind.channels)
-        onnx.save(graph_of(how), tmp_path / "a.onnx")
-        monkeypatch.setattr(sys, "argv", ["predict.py", str(tmp_path / "a.onnx"), str(path)])
-        exec(compile(script_for(kind), "predict.py", "exec"), {})
-        output = json.loads(capsys.readouterr().out)["probabilities"].values()
+        shares = run_script(path, kind)
         expected = how(read_as(path, kind)).flatten().softmax(0)
-        np.testing.assert_allclose(list(output), expected.numpy(), rtol=1e-4)
+        np.testing.assert_allclose(shares, expected.numpy(), rtol=1e-4)
 
     return check
 
@@ -219,7 +259,7 @@ def test_the_script_takes_16_bit_pictures_as_rgb_where_the_network_does(
         check_script(tmp_path / name, kind)
     for deep in (pixels.astype(np.int32) << 9, pixels.astype(np.float32)):
         Image.fromarray(deep).save(path := tmp_path / "deep.tif")
-        with pytest.raises(SystemExit, match="no 8 or 16-bit integers; this model takes those"):
+        with pytest.raises(ValueError, match="not 8 or 16-bit integers; this model takes those"):
             check_script(path, kind)
         with pytest.raises(ValueError, match="not 8 or 16-bit integers"):
             read_as(path, kind)
@@ -267,17 +307,17 @@ def test_the_script_refuses_numbers_that_do_not_fit(
     dtype: str, pixels: NDArray[np.generic], reason: str, tmp_path: Path, check_script: Answers
 ) -> None:
     np.save(tmp_path / "a.npy", pixels)
-    with pytest.raises(SystemExit, match=f"a.npy has numbers that are {reason}; this model"):
+    with pytest.raises(ValueError, match=f"a.npy: it has numbers that are {reason}; this model"):
         check_script(tmp_path / "a.npy", ImageKind(1, dtype, picture=False))
 
 
 def test_the_script_refuses_what_pillow_scales_or_cuts(
     tmp_path: Path, check_script: Answers
 ) -> None:
-    with pytest.raises(SystemExit, match=r"a\.pgm is a PGM file whose numbers Pillow may scale"):
+    with pytest.raises(ValueError, match=r"a\.pgm: it is a PGM file whose numbers Pillow may"):
         check_script(write_pgm(tmp_path / "a.pgm", 4095), DEEP)
     (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(numbers("uint16", 20, 26, 3)))
-    with pytest.raises(SystemExit, match=r"a\.png has numbers that are not uint16"):
+    with pytest.raises(ValueError, match=r"a\.png: it has numbers that are not uint16"):
         check_script(tmp_path / "a.png", ImageKind(3, "uint16", picture=False))
 
 
@@ -289,10 +329,10 @@ def test_the_script_refuses_pictures_of_16_bits_and_of_several_pages(
     (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(deep))
     tifffile.imwrite(tmp_path / "b.tif", deep[..., :3], photometric="rgb")
     for name in ("a.png", "b.tif"):
-        with pytest.raises(SystemExit, match=f"{name} has more than 8 bits a pixel"):
+        with pytest.raises(ValueError, match=f"{name}: its pixels are not 8-bit numbers"):
             check_script(tmp_path / name, PICTURES)
     tifffile.imwrite(tmp_path / "c.tif", pages, photometric="rgb")
-    with pytest.raises(SystemExit, match=r"c\.tif has several pages"):
+    with pytest.raises(ValueError, match=r"c\.tif: it has several pages"):
         check_script(tmp_path / "c.tif", PICTURES)
     with tifffile.TiffWriter(tmp_path / "d.tif") as file:
         file.write(pages[0], photometric="rgb")
@@ -334,3 +374,137 @@ def test_the_script_finds_the_channels_of_an_array(
 ) -> None:
     np.save(tmp_path / "a.npy", numbers("uint16", *shape))
     check_script(tmp_path / "a.npy", ImageKind(channels, "uint16", False, reading))
+
+
+BAD = {"empty.png": b"", "text.jpg": b"no picture", "cut.bmp": b"BM" + bytes(40), "folder": None}
+
+
+def script_run(script: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(script), *words]
+    return subprocess.run(command, capture_output=True, text=True, cwd=script.parent)
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Path:
+    onnx.save(graph_of(Preparation(8, PICTURES, (0,) * 3, (1,) * 3)), tmp_path / "a.onnx")
+    path = tmp_path / "predict.py"
+    path.write_text(script_for(PICTURES))
+    return path
+
+
+@pytest.mark.parametrize("bad", BAD)
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_the_script_goes_on_after_a_bad_picture(bad: str, place: int, script: Path) -> None:
+    names = ["good.png", "black.png"]
+    for level, name in enumerate(names):
+        Image.new("L", (9, 9), 9 * level).save(script.parent / name)
+    path, content = script.parent / bad, BAD[bad]
+    path.mkdir() if content is None else path.write_bytes(content)
+    told = script_run(script, "a.onnx", *names[:place], bad, *names[place:])
+    assert [json.loads(line)["image"] for line in told.stdout.splitlines()] == names
+    assert told.returncode == 3
+    (line,) = told.stderr.splitlines()
+    assert line.startswith(f"cannot read {bad}: ")
+
+
+def test_the_script_tells_how_it_is_used_and_what_it_cannot_use(script: Path) -> None:
+    (script.parent / "text.onnx").write_text("no graph")
+    node = helper.make_node("Identity", ["images"], ["logits"])
+    images, logits = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 2])
+        for name in ("images", "logits")
+    )
+    graph = helper.make_graph([node], "network", [images], [logits])
+    opset = [helper.make_opsetid("", 18)]
+    onnx.save(
+        helper.make_model(graph, opset_imports=opset, ir_version=9), script.parent / "plain.onnx"
+    )
+    for words, code, line in (
+        ([], 2, "python predict.py MODEL.onnx PICTURE... "),
+        (["a.onnx"], 2, "python predict.py MODEL.onnx PICTURE... "),
+        (["none.onnx", "a.png"], 3, "cannot use none.onnx: "),
+        (["text.onnx", "a.png"], 3, "cannot use text.onnx: "),
+        (["plain.onnx", "a.png"], 3, "cannot use plain.onnx: it takes prepared pictures; export"),
+    ):
+        told = script_run(script, *words)
+        assert (told.returncode, told.stdout) == (code, "")
+        assert told.stderr.startswith(line)
+        assert len(told.stderr.splitlines()) == 1
+
+
+def stored(mode: str, folder: Path) -> Iterator[Path]:
+    """Files of a picture in a mode, in the formats that have it; damaged ones of others."""
+    rng = np.random.default_rng(0)
+    noise = Image.fromarray(rng.integers(0, 256, (20, 26, 4)).astype(np.uint8))
+    options: dict[str, Any] = {}
+    if mode == "empty":
+        yield write_bytes(folder / "empty.png", b"")
+        return
+    if mode == "cut":
+        for form in ("png", "jpg", "tif", "bmp"):
+            noise.convert("RGB").save(path := folder / f"cut.{form}")
+            yield write_bytes(path, path.read_bytes()[:-400])
+        return
+    if mode == "P+transparency":
+        picture, options = noise.convert("RGB").convert("P"), {"transparency": 7}
+    elif mode == "I;16":
+        picture = Image.fromarray(rng.integers(0, 1 << 16, (20, 26)).astype(np.uint16))
+    else:
+        picture = noise.convert("RGB" if mode == "CMYK" else "RGBA").convert(mode)
+    forms = {"CMYK": ["jpg", "tif"], "P+transparency": ["png", "gif"]}
+    for form in forms.get(mode, ["png", "tif"]):
+        picture.save(path := folder / f"a.{form}", **options)
+        yield path
+
+
+def write_bytes(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
+_READ_AS_PICTURES = ("1", "L", "LA", "P", "P+transparency", "RGB", "RGBA", "CMYK")
+_MODES = (*_READ_AS_PICTURES, "I;16", "empty", "cut")
+
+
+@pytest.mark.parametrize("reading", ["", RGB, GREY])
+@pytest.mark.parametrize(
+    ("mode", "ground"),
+    [
+        (mode, ground)
+        for mode in _MODES
+        for ground in (GROUNDS if mode in ("LA", "P+transparency", "RGBA") else GROUNDS[-1:])
+    ],
+)
+def test_trainings_predictions_and_the_script_make_the_same_of_every_mode(
+    mode: str, reading: str, ground: str, tmp_path: Path, run_script: Script
+) -> None:
+    kind = {"": PICTURES, RGB: ImageKind(reading=RGB), GREY: ImageKind(1, "uint8", False, GREY)}[
+        reading
+    ]
+    zeros, ones = (0.0,) * kind.channels, (1.0,) * kind.channels
+    how = Preparation(8, kind, zeros, ones, ground=ground)
+    network = Network("timm:test_vit", 8, 8 * 8 * kind.channels, kind.channels)
+    classifier = Classifier(
+        Path("a"), lambda images: images.reshape(len(images), -1), how, kind, ground,
+        [""] * network.num_classes, False, network, None,
+    )  # fmt: skip
+    labels = np.zeros(1, np.int64)
+    transform = Augmentation().validation_transform(8, kind=kind)
+    for path in stored(mode, tmp_path):
+        images = ImageFiles(
+            tmp_path, [path.name], source="", classes=("",), labels=labels, reading=reading
+        )
+        vars(images)["kind"] = kind  # that of the others of its set
+        (predicted,) = classifier.logits(["a"], lambda _, path=path: classifier.read(path), 1)
+        if mode in _READ_AS_PICTURES or (mode == "I;16" and reading == RGB):
+            trained = how.normalise(transform(images.on(ground).picture(0))).flatten()
+            assert isinstance(predicted, torch.Tensor), predicted
+            assert torch.equal(predicted, trained)
+            shares = run_script(path, kind, ground)
+            np.testing.assert_allclose(shares, trained.softmax(0).numpy(), rtol=1e-5)
+            continue
+        assert isinstance(predicted, str)
+        with pytest.raises(ValueError, match="cannot read image"):
+            images.on(ground).picture(0)
+        with pytest.raises(ValueError, match="cannot read "):
+            run_script(path, kind, ground)

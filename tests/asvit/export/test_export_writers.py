@@ -4,12 +4,14 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import onnx
 import pytest
 import timm
 import torch
-from exported_networks import MORE, NETWORKS, SHIFT, SIDE, as_file, run_in_this_process
+import torch.nn.functional as F
+from exported_networks import CLASSES, MORE, NETWORKS, SHIFT, SIDE, as_file, run_in_this_process
 from torch import Tensor, nn
 
 from asvit.core.digests import check_digest
@@ -55,12 +57,57 @@ def check_both_graphs(model: nn.Module, folder: Path) -> None:
     "name",
     [
         # Some of asvit are in designs and in tests of channels, which compare the copies, too.
-        pytest.param(name, marks=[pytest.mark.nightly] * (name in ("asvit", "mixed", "psvit2d")))
+        pytest.param(name, marks=[pytest.mark.nightly] * (name in ("asvit", "psvit2d")))
         for name in NETWORKS
     ],
 )
 def test_graphs_agree_on_any_number_of_images(name: str, tmp_path: Path) -> None:
     check_both_graphs(NETWORKS[name]().eval(), tmp_path)
+
+
+class Attention(nn.Module):
+    """Fused attention of 16 tokens in groups of some axes."""
+
+    def __init__(self, axes: tuple[int, ...], **options: Any) -> None:
+        super().__init__()
+        self.axes, self.options = axes, options
+        self.qkv, self.head = nn.Linear(12, 24), nn.Linear(8, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = x.reshape(x.shape[0], *self.axes, -1, 12)[..., :4, :]
+        mixed = F.scaled_dot_product_attention(*self.qkv(tokens).chunk(3, -1), **self.options)
+        return self.head(mixed.flatten(1, -2).mean(1))
+
+
+@pytest.mark.parametrize(
+    ("axes", "masked"),
+    [
+        ((), "mask of all"),
+        ((2, 2), "no"),
+        ((2, 2), "causal"),
+        ((2, 2), "mask of tokens"),
+        ((2, 2, 2), "mask of all"),
+    ],
+)
+def test_attention_of_any_number_of_axes_is_written(
+    axes: tuple[int, ...], masked: str, tmp_path: Path
+) -> None:
+    mask = torch.randn(4, 4) > -0.5
+    mask.fill_diagonal_(True)
+    options = {
+        "no": {},
+        "causal": {"is_causal": True},
+        "mask of tokens": {"attn_mask": mask},
+        "mask of all": {"attn_mask": torch.randn(1, *axes, 4, 4)},
+    }[masked]
+    check_both_graphs(Attention(axes, **options).eval(), tmp_path)
+
+
+def test_hiera_whose_attention_has_an_axis_of_windows_is_written(tmp_path: Path) -> None:
+    shape = {"img_size": SIDE, "stages": (1, 1), "q_pool": 1, "embed_dim": 8, "num_heads": 1}
+    model = timm.create_model("hiera_tiny_224", **shape, num_classes=CLASSES)
+    nn.init.normal_(model.get_classifier().weight)  # 0 at first
+    check_both_graphs(model.eval(), tmp_path)
 
 
 @pytest.mark.nightly

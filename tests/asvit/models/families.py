@@ -10,9 +10,7 @@ from safetensors.torch import load_file
 from timm.models.convnext import ConvNeXt
 from timm.models.deit import VisionTransformerDistilled
 from timm.models.nextvit import NextViT
-from timm.models.pit import PoolingVisionTransformer
 from timm.models.pvt_v2 import PyramidVisionTransformerV2
-from timm.models.swin_transformer import SwinTransformer
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
@@ -25,7 +23,7 @@ SETTINGS = {"img_size": SIDE, "num_classes": 5}
 PLAIN = {"patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2, **SETTINGS}
 
 
-#: No part as published.
+#: Every part that a space varies, as it is not in the published network.
 PARTS = "stem=conv,head=linear,mixing=ffn,init=width"
 
 
@@ -42,16 +40,6 @@ def small_pvt(**settings):
     return PyramidVisionTransformerV2(num_classes=5, sr_ratios=(8, 4), **PYRAMID, **settings)
 
 
-def small_pit(**settings):
-    shape = {"base_dims": (8, 8, 8), "depth": (1, 1, 1), "heads": (1, 2, 4), "mlp_ratio": 2}
-    return PoolingVisionTransformer(patch_size=8, stride=4, **shape, **SETTINGS, **settings)
-
-
-def small_swin(**settings):
-    shape = {"embed_dim": 8, "depths": (2, 2, 2), "num_heads": (1, 2, 2), "window_size": 4}
-    return SwinTransformer(**{**SETTINGS, **shape, **settings})
-
-
 def both_parts(model):
     return convert(model, "hallucinated", "compact")
 
@@ -59,16 +47,15 @@ def both_parts(model):
 #: Networks that can be retokenized, for images of 64 px and 5 classes.
 NETWORKS = {
     "asvit": small_asvit,
-    "asvit, converted": lambda: both_parts(small_asvit()),
+    "asvit, positions": lambda: small_asvit(";positions=absolute"),
     "asvit, parts": lambda: small_asvit(f";{PARTS}"),
-    "asvit, parts, converted": lambda: both_parts(small_asvit(f";{PARTS}")),
+    "asvit, parts, compact": lambda: convert(small_asvit(f";{PARTS}"), ffn="compact"),
     "shiftvit": lambda: ShiftViT(depths=(1, 1, 1, 1), width=12, num_classes=5),
     "shiftvit, deep stem": lambda: ShiftViT(
         depths=(1, 1, 1, 1), width=12, stem="deep", num_classes=5
     ),
     "psvit 1d": lambda: small_psvit("1d"),
     "psvit 2d": lambda: small_psvit("2d"),
-    "psvit 2d, converted": lambda: both_parts(small_psvit("2d")),
     "vit": lambda: VisionTransformer(**PLAIN),
     "vit, any size": lambda: VisionTransformer(**PLAIN, dynamic_img_size=True),
     "vit, mean of tokens": lambda: VisionTransformer(
@@ -78,10 +65,6 @@ NETWORKS = {
     "deit, converted": lambda: both_parts(VisionTransformer(**PLAIN)),
     "pvt": small_pvt,
     "pvt, converted": lambda: both_parts(small_pvt()),
-    "pit": small_pit,
-    "swin": small_swin,
-    "swin, other windows": lambda: small_swin(window_size=(3, 5, 4), always_partition=True),
-    "swin, any size": lambda: small_swin(strict_img_size=False),
     "convnext": lambda: ConvNeXt(depths=(1, 1, 1, 1), dims=(8, 8, 16, 16), num_classes=5),
     "resnet": lambda: timm.create_model("test_resnet", num_classes=5),
 }
@@ -155,22 +138,9 @@ HOSTS = {
     "pvt": (pyramid, (64, 96)),
     # The smallest there is: widths are given, and the third stage has fives of blocks.
     "next": (lambda: NextViT(in_chans=3, num_classes=5, depths=(1, 1, 5, 1)), (32, 64)),
-    "asvit": (lambda: AsViT("7,4,2|2,2,2|2,1,2|3,1,2|16", num_classes=5), (64, 128)),
-    "asvit, parts": (
-        lambda: AsViT(f"4,4,2|2,2,2|2,1,2|3,1,2|16;{PARTS}", img_size=64, num_classes=5),
-        (64, 128),
-    ),
-    "psvit 1d": (lambda: psvit(("bs", "s", "b"), (12, 16, 24), (3, 4, 6), "1d"), (64, 48)),
-    "psvit 2d": (lambda: psvit(("s", "b"), (12, 16), (3, 4), "2d"), (64, 48)),
 }
 #: The same for measures by brute force; 4 classes, and the side of an image.
 TINY_HOSTS = {
     "deit": (lambda: deit(img_size=16, patch_size=4, embed_dim=12, num_classes=4), 16),
     "pvt": (tiny_pyramid, 32),
-    "asvit": (lambda: AsViT("5,2,2|3,1,2|2,1,2|2,1,3|16,8", img_size=32, num_classes=4), 32),
-    "asvit, parts": (
-        lambda: AsViT(f"4,2,2|3,1,2|2,1,2|2,1,3|16,8;{PARTS}", img_size=32, num_classes=4),
-        32,
-    ),
-    "psvit": (lambda: psvit(("s", "b"), (8, 12), (2, 3), "2d", img_size=32, num_classes=4), 32),
 }

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 import asvit
-from asvit.models.layers.hallucinated import Maps, split_heads
-from asvit.models.layers.shift import ACTIVATIONS, NORMS
+from asvit.models.hallucinated import Maps, split_heads
+from asvit.models.shiftvit import ACTIVATIONS, NORMS
 from asvit.networks import Network
 from proxies.counts import count
 
@@ -121,8 +121,7 @@ PSVITS = {
     "fixed": "timm:psvit_1d_tiny(cells=[s,b,b],dims=[12,12,12],heads=[3,3,3])",
     "growing": "timm:psvit_1d_tiny(cells=[bb,s,b],dims=[12,16,24])",
     "grid": "timm:psvit_1d_tiny(cells=[s,b,b],dims=[12,16,24],patch_size=16,pooling='2d')",
-    "pooled class": "timm:psvit_1d_tiny(cells=[b,s,b],dims=[12,16,24],pool_class_token=True)",
-    "fixed grid": "timm:psvit_2d_tiny(cells=[b,s,b],conv_kernel=1,dims=[12,12,12],heads=[3,3,3])",
+    "fixed grid": "timm:psvit_2d_tiny(cells=[b,s,b],dims=[12,12,12],heads=[3,3,3])",
     "no pooling": "timm:psvit_1d_tiny(cells=[ss,'',''],dims=[12,16,24])",
 }
 

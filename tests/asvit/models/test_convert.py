@@ -10,12 +10,12 @@ from torch import nn
 
 import asvit
 from asvit.models import ShiftViT, convert, merge
-from asvit.models.attention_replacement import ListGrid
-from asvit.models.layers.compact import BranchedMap, CompactMap
-from asvit.models.layers.hallucinated import HallucinatedHeads, MapHallucination
+from asvit.models.compact import BranchedMap, CompactMap
+from asvit.models.hallucinated import HallucinatedHeads, MapHallucination
 from proxies.counts import Cost, count
 from tests.asvit.models.families import HOSTS, deit, pyramid, with_statistics
 
+SEED = "8,2,3|4,1,2|4,1,4|4,1,6|32"
 # Multiply-adds by fvcore's rules of the merged network at 224 px, and parameters; exact.
 COUNTS = [
     ("pvt_v2_b1", "hallucinated", None, "double", 13_237_444, 2_030_507_520),
@@ -103,18 +103,11 @@ def test_rows_and_columns_are_those_of_the_image(monkeypatch):
         ("pvt", "query"): [(16, 24), (8, 12), (4, 6), (2, 3)],
         ("next", "query"): [(4, 8), (2, 4), (1, 2)],
         ("next", "key"): [(1, 2)] * 3,
-        ("asvit", "key"): [(4, 8), (4, 8), (4, 8), (2, 4)],
-        ("psvit 1d", "key"): [(4, 3), (4, 3), (3, 2), (3, 1)],
-        ("psvit 2d", "key"): [(8, 6), (4, 3)],
     }
     for (name, axis), wanted in expected.items():
         grids.clear()
         converted(name, axis=axis)(image_of(name))
         assert grids == wanted, (name, axis)
-
-
-def test_lists_keep_their_rows_as_long_as_they_shrink_alike():
-    assert [ListGrid((14, 14)).shape(n) for n in (196, 98, 49)] == [(14, 14), (14, 7), (7, 7)]
 
 
 @pytest.mark.parametrize("name", HOSTS)
@@ -140,10 +133,10 @@ def test_what_keeps_its_shape_keeps_its_weights(name):
 @pytest.mark.parametrize("branches", [0, 2])
 def test_initial_weights_by_width_are_those_of_new_parts_too(branches):
     torch.manual_seed(0)
-    model = asvit.build("8,2,3|4,1,2|4,1,4|4,1,6|32;init=width", 32, 5)
-    model = convert(model, "hallucinated", "compact", branches=branches)
+    model = asvit.build(f"{SEED};init=width", 32, 5)
+    model = convert(model, ffn="compact", branches=branches)
     for name, part in model.layers.named_modules():
-        if isinstance(part, nn.Linear) and not name.endswith(".v"):  # which are a part of a map
+        if isinstance(part, nn.Linear):
             expected = math.sqrt(2 / sum(part.weight.shape))
             assert float(part.weight.detach().std()) == pytest.approx(expected, rel=0.1), name
 
@@ -200,21 +193,6 @@ def test_feed_forward_parts_of_other_networks_are_compacted_too():
     assert sum(p.numel() for p in swin.parameters()) == expected
 
 
-@pytest.mark.parametrize("factored", ["second", "first"])
-@pytest.mark.parametrize("make", [deit, shiftvit])
-def test_merged_factors_are_replaced_like_the_map_that_they_stand_for(make, factored):
-    settings = {"ffn": "compact", "ratio": 0.5, "factored": factored, "branches": 3}
-    expected = convert(make(), **settings)
-    model = convert(convert(make(), ffn="compact", branches=0).eval(), **settings)
-    shapes, wanted = (
-        {name: tensor.shape for name, tensor in network.state_dict().items()}
-        for network in (model, expected)
-    )
-    assert shapes == wanted
-    assert not any(part.training for part in model.modules())
-    assert merge(model)(torch.randn(2, 3, 32, 32)).isfinite().all()
-
-
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -237,8 +215,10 @@ def test_merged_factors_are_replaced_like_the_map_that_they_stand_for(make, fact
         ),
         (
             lambda: convert(convert(deit(), None, "compact"), None, "compact"),
-            "has compact parts with branches already; leave out ffn, or merge",
+            "has compact parts already; leave out ffn",
         ),
+        (lambda: convert(asvit.build(SEED, 32), "hallucinated"), "AsViT has no attention that"),
+        (lambda: convert(timm.create_model("psvit_2d_tiny"), "hallucinated"), "PSViT has no att"),
         (lambda: convert(deit(), None, "compact", kept=0.25), "^kept=0.25 is a setting of atten"),
         (lambda: convert(deit(), None, "compact", maps="typo"), "^maps='typo' is a setting of at"),
         (lambda: convert(deit(), "hallucinated", ratio=0.5), "^ratio=0.5 is a setting of ffn='c"),
@@ -248,16 +228,6 @@ def test_merged_factors_are_replaced_like_the_map_that_they_stand_for(make, fact
 def test_what_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
-
-
-@torch.no_grad()
-def test_a_conversion_that_is_refused_leaves_shared_attention_as_it_was():
-    model = convert(HOSTS["psvit 2d"][0](), "hallucinated", heads="double").eval()
-    x = image_of("psvit 2d")
-    before = model(x)
-    with pytest.raises(ValueError, match="has hallucinated attention already"):
-        convert(model, "hallucinated", heads="double", inplace=True)
-    assert torch.equal(model(x), before)
 
 
 def test_attention_that_looks_only_back_is_refused():

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 import asvit
-from asvit.models import ShiftViT, convert
-from tests.asvit.models.families import HOSTS, psvit, with_statistics
+from asvit.models import AsViT, ShiftViT, convert
+from tests.asvit.models.families import HOSTS, PARTS, psvit, with_statistics
 
 
 def grids(**settings):
@@ -28,23 +28,21 @@ def of_queries(make):
     return convert(make(), "hallucinated", "compact", axis="query", class_token="isolated")
 
 
+TINY = "4,4,2|2,2,2|2,1,2|3,1,2|16,16"
 TALL, WIDE = (64, 32), (64, 96)
 PLAIN = {
-    "asvit": (HOSTS["asvit"][0], WIDE),
-    "asvit, parts": (HOSTS["asvit, parts"][0], WIDE),
+    "asvit": (lambda: AsViT("7,4,2|2,2,2|2,1,2|3,1,2|16", num_classes=5), WIDE),
+    "asvit, parts": (lambda: AsViT(f"{TINY};{PARTS}", num_classes=5), WIDE),
+    "asvit, positions": (lambda: AsViT(f"{TINY};positions=absolute", num_classes=5), WIDE),
+    "asvit, compact": (lambda: convert(AsViT(TINY, num_classes=5), ffn="compact"), WIDE),
     "shiftvit": (shiftvit, WIDE),
     "shiftvit, norms": (lambda: shiftvit(norm_layer="batchnorm2d", act_layer="relu"), WIDE),
     "shiftvit, no shift": (lambda: shiftvit(step=0), WIDE),
     "shiftvit, ratio": (lambda: shiftvit(ratio=1.5), WIDE),
     "psvit 1d": (listed, TALL),
-    "psvit 1d, kernel": (lambda: listed(conv_kernel=3), TALL),
-    "psvit 1d, pooled class": (lambda: listed(pool_class_token=True), TALL),
     "psvit 1d, mean": (lambda: listed(global_pool="avg"), TALL),
-    "psvit 1d, no class": (lambda: listed(class_token=False), TALL),
-    "psvit 1d, windows": (lambda: listed(pool_window=3, pool_stride=1), TALL),
     "psvit 2d": (grids, TALL),
-    "psvit 2d, kernel": (lambda: grids(conv_kernel=1), TALL),
-    "psvit 2d, tail": (lambda: grids(cells=("b", "s", "-"), skip_empty_tail=False), TALL),
+    "psvit 2d, tail": (lambda: grids(cells=("b", "s", "-")), TALL),
     "psvit 2d, middle": (lambda: grids(cells=("s", "-", "b")), TALL),
 }
 NETWORKS = (

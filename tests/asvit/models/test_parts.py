@@ -4,6 +4,7 @@ import json
 import math
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,9 +16,19 @@ import asvit
 from asvit.architectures.genotype import Genotype
 from asvit.architectures.parts import PART_CHOICES
 from asvit.models import AsViT, convert, retokenize
-from asvit.models.layers.asvit import MixingBlock
-from asvit.models.layers.blocks import STEMS, DeepStem, SelfAttention, is_linear
+from asvit.models.asvit import MixingBlock
+from asvit.models.blocks import (
+    STEMS,
+    DeepStem,
+    SelfAttention,
+    is_linear,
+    positions_on,
+)
 from asvit.models.retokenization import token_stages
+from asvit.networks.positions import resampled
+from asvit.spaces import load_space, stage_table
+from asvit.spaces.architectures import find
+from proxies.counts import Cost
 from tests.asvit.models.families import PARTS
 
 TEXT = f"4,2,2|2,1,2|2,1,2|2,1,2|16,8;{PARTS}"
@@ -89,15 +100,6 @@ def test_a_deep_stem_sees_fifteen_pixels_of_a_side(side: int) -> None:
 
 
 @torch.no_grad()
-def test_converted_attention_keeps_local_mixing() -> None:
-    model, image = AsViT(TEXT, img_size=32).eval(), torch.randn(1, 3, 32, 32)
-    converted = convert(model, attention="hallucinated").eval()
-    before = converted(image)
-    torch.nn.init.zeros_(converted.layers[0].blocks[0].inner.weight)
-    assert not torch.allclose(before, converted(image))
-
-
-@torch.no_grad()
 @pytest.mark.parametrize("stem", ["conv", "deep"])
 def test_coarser_tokens_come_from_the_first_convolution(stem: str) -> None:
     model = AsViT(TEXT.replace("conv", stem), img_size=64, num_classes=3).eval()
@@ -133,23 +135,14 @@ def test_timm_and_keywords_build_parts() -> None:
         asvit.build("timm:resnet18", stem="conv")
 
 
-def test_a_mixed_network_has_parts_too() -> None:
-    text = "mixed:4,2,2|2,1,2|2,1,2|2,1,2|16,24;stem=conv,mixing=ffn|ssaa|ffcc|p"
-    model = asvit.build(text, 32, 5)
-    assert str(model.genotype) == text
-    assert model(torch.randn(2, 3, 32, 32)).shape == (2, 5)
-
-
-def test_initial_weights_by_width_are_those_of_all_stages_of_a_mixed_network() -> None:
-    model = asvit.build("mixed:8,2,3|4,1,2|4,1,4|4,1,6|32;init=width|ssaa|ffcc|r", 32, 5)
-    for stage in model.layers:
-        for name, part in stage.blocks.named_modules():
-            if is_linear(part):
-                ends = sum(part.weight.shape[:2])
-                assert float(part.weight.detach().std()) == pytest.approx(
-                    math.sqrt(2 / ends), rel=0.1
-                ), name
-                assert not part.bias.any()
+def test_initial_weights_by_width_are_those_of_all_linear_maps() -> None:
+    model = asvit.build("8,2,3|4,1,2|4,1,4|4,1,6|32;init=width", 32, 5)
+    maps = {name: part for name, part in model.named_modules() if is_linear(part)}
+    assert len(maps) > 16
+    for name, part in maps.items():
+        spread = math.sqrt(2 / sum(part.weight.shape[:2]))
+        assert float(part.weight.detach().std()) == pytest.approx(spread, rel=0.1), name
+        assert part.bias is None or not part.bias.any()
 
 
 def test_the_command_takes_parts() -> None:
@@ -163,3 +156,94 @@ def test_the_command_takes_parts() -> None:
     assert stated["architecture"] == TEXT
     network = AsViT(Genotype.parse(TEXT), img_size=64)
     assert stated["params"] == sum(p.numel() for p in network.parameters())
+
+
+POSITIONED = f"{TEXT.partition(';')[0]};positions=absolute"
+
+
+@pytest.mark.parametrize(
+    ("text", "params"),
+    [
+        ("8,2,3,3|4,1,2,1|4,1,4,4|4,1,6,2|32,88", 29_051_296),  # published: 29.0 M
+        ("8,2,3,3|4,1,2,1|4,1,4,5|4,1,6,2|32,116", 52_622_428),  # 52.6 M
+        ("8,2,3,5|4,1,2,2|4,1,4,5|4,1,6,2|32,180", 88_145_300),  # 88.1 M
+    ],
+)
+def test_embeddings_of_positions_give_the_published_sizes(text: str, params: int) -> None:
+    plain, positioned = asvit.cost(text), asvit.cost(f"{text};positions=absolute")
+    width = Genotype.parse(text).width
+    assert positioned.params == plain.params + 56 * 56 * width == params
+    assert positioned.macs == plain.macs
+
+
+@pytest.mark.parametrize("stem", PART_CHOICES["stem"])
+@pytest.mark.parametrize("side", [32, 48, 64])
+def test_positions_are_counted_at_every_size_as_they_are_built(stem: str, side: int) -> None:
+    text = f"{POSITIONED},stem={stem}"
+    cost = asvit.cost(text, side, 5)
+    assert cost == asvit.cost(asvit.build(text, side, 5), side)
+    rows = stage_table(text, image_size=side, num_classes=5)
+    assert sum((Cost(row.params, row.macs) for row in rows), Cost(0, 0)) == cost
+
+
+@torch.no_grad()
+def test_positions_are_added_to_the_tokens_of_the_stem_under_the_released_name() -> None:
+    model = asvit.build(POSITIONED, 32, 5).eval()
+    plain = asvit.build(POSITIONED.partition(";")[0], 32, 5).eval()
+    weights = model.state_dict()
+    positions = weights.pop("absolute_pos_embed")
+    plain.load_state_dict(weights)
+    assert positions.shape == (1, 8 * 8, 8)
+    assert model.no_weight_decay() == {"absolute_pos_embed"}
+    plain.patch_embed.register_forward_hook(
+        lambda stem, images, tokens: tokens + positions.view(1, 8, 8, 8)
+    )
+    image = torch.randn(2, 3, 32, 32)
+    assert torch.equal(model(image), plain(image))
+
+
+@torch.no_grad()
+def test_positions_are_resampled_for_other_grids_of_tokens() -> None:
+    model, image = asvit.build(POSITIONED, 64, 5).eval(), torch.randn(2, 3, 64, 64)
+    plain = model(image)
+    assert model(torch.randn(2, 3, 32, 96)).shape == (2, 5)
+    # Positions of a plane stay on it, but for the edges.
+    rows, columns = torch.meshgrid(torch.arange(16.0), torch.arange(16.0), indexing="ij")
+    learned = model.absolute_pos_embed.clone()
+    model.absolute_pos_embed.copy_((rows + 10 * columns).view(1, 256, 1).expand(1, 256, 8))
+    coarse = positions_on((8, 8), model.absolute_pos_embed, (16, 16)).view(8, 8, 8)[2:-2, 2:-2]
+    expected = (2 * rows + 0.5 + 10 * (2 * columns + 0.5))[2:6, 2:6, None].expand(4, 4, 8)
+    torch.testing.assert_close(coarse, expected, rtol=0.01, atol=0.01)
+    model.absolute_pos_embed.copy_(learned)
+    for tokens in token_stages(model):
+        retokenize(model, tokens)
+        assert model(image).isfinite().all()
+    assert torch.equal(model(image), plain)
+
+
+def test_weights_with_positions_load_at_other_sizes() -> None:
+    small, large = asvit.build(POSITIONED, 32, 5), asvit.build(POSITIONED, 64, 5)
+    weights = resampled(large, small.state_dict())
+    large.load_state_dict(weights)
+    expected = positions_on((16, 16), small.absolute_pos_embed, (8, 8))
+    torch.testing.assert_close(weights["absolute_pos_embed"], expected)
+    torch.testing.assert_close(small.head[0].weight, large.head[0].weight)
+
+
+def test_an_as_vit_with_positions_is_measured_converted_and_grown(tmp_path: Path) -> None:
+    names = ["length_distortion", "ntk_condition_number", "synflow", "naswot", "snip"]
+    sizes = {"image_size": 32, "repeats": 2, "points": 4, "images": 4}
+    (row,) = asvit.score(POSITIONED, names, **sizes)
+    assert all(math.isfinite(row.values[name]) for name in names), row
+    network = convert(asvit.build(POSITIONED, 32, 5), ffn="compact")
+    assert network(torch.randn(2, 3, 32, 32)).shape == (2, 5)
+    space, arch = find(POSITIONED)
+    assert space.name == "asvit"
+    assert arch not in space
+    grown = asvit.run_scaling(
+        arch=POSITIONED, budget="160K", out=tmp_path, **{**sizes, "repeats": 1}
+    ).series[-1]
+    assert grown.architecture.endswith(";positions=absolute")
+    assert grown.params == asvit.cost(grown.architecture).params
+    with pytest.raises(ValueError, match="is not in space 'asvit-parts', which does not vary pos"):
+        load_space("asvit-parts").encode(arch)

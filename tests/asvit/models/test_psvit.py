@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from asvit.models import PSViT
+from asvit.models.blocks import positions_on
 from asvit.models.psvit import PRESETS
 from proxies import count
 
@@ -105,8 +106,6 @@ def test_tokens_of_the_stages():
     listed = PSViT(("b",) * 3, (8, 8, 8), (1, 1, 1), pooling="1d")
     assert [len(t[0]) for t in tokens_of(listed)] == [196, 98, 49]
     assert listed.forward_features(torch.zeros(1, 3, 224, 224)).shape == (1, 50, 8)
-    pooled = PSViT(("b",) * 3, (8, 8, 8), (1, 1, 1), pooling="1d", pool_class_token=True)
-    assert pooled.forward_features(torch.zeros(1, 3, 224, 224)).shape == (1, 49, 8)
     grid = PSViT(("b",) * 3, (8, 8, 8), (1, 1, 1), pooling="2d")
     assert [len(t[0]) for t in tokens_of(grid)] == [28**2, 14**2, 7**2]
 
@@ -122,11 +121,7 @@ def test_a_tail_without_layers_is_left_out(pooling):
     short = tiny(**path)
     assert [type(stage.downsample).__name__ for stage in short.stages] == ["Identity"]
     assert short.num_features == short.head.in_features == 8
-    whole = tiny(**path, skip_empty_tail=False)
-    assert len(whole.stages) == 3
-    assert whole.num_features == whole.head.in_features == 16
-    for model in (short, whole):
-        assert model(IMAGE).shape == (2, 5)
+    assert short(IMAGE).shape == (2, 5)
     # Stages without layers before others do pool.
     assert len(tiny(cells=("b", "------", "s"), pooling=pooling).stages) == 3
 
@@ -138,10 +133,6 @@ def test_readouts_of_a_list():
     assert tokens.shape == (2, 1 + 32 // 4, 16)
     torch.testing.assert_close(by_token(IMAGE), by_token.head(tokens[:, 0]))
     torch.testing.assert_close(by_mean(IMAGE), by_mean.head(tokens[:, 1:].mean(1)))
-    without = tiny(pooling="1d", class_token=False)
-    assert without.patch_embed.cls_token is None
-    assert without.forward_features(IMAGE).shape == (2, 8, 16)
-    assert without.global_pool == "avg"
 
 
 @pytest.mark.parametrize("pooling", ["1d", "2d"])
@@ -158,7 +149,7 @@ def test_positions_for_other_images_are_resampled(pooling):
     own = model.patch_embed.pos_embed
     grid = own[:, prefix:].unflatten(1, (8, 4)).permute(0, 3, 1, 2)
     expected = F.interpolate(grid, size=(5, 6), mode="bicubic", antialias=True)
-    found = model.patch_embed.positions((5, 6))
+    found = positions_on((5, 6), own, (8, 4), prefix)
     assert torch.equal(found[:, :prefix], own[:, :prefix])
     torch.testing.assert_close(found[:, prefix:], expected.flatten(2).transpose(1, 2))
     logits = model(torch.randn(2, 3, 40, 48))
@@ -174,26 +165,15 @@ def test_positions_for_other_images_are_resampled(pooling):
     [
         ({"pooling": "3d"}, "pooling='3d' is not one of '1d', '2d'"),
         ({"cells": ("bx", "s", "b")}, "cell 'x' is not allowed; use b, s, -"),
-        *(
-            (
-                {"cells": ("-", "", "--"), "skip_empty_tail": tail},
-                r"cells -\|\|-- have no layer; use at least one",
-            )
-            for tail in (True, False)
-        ),
+        ({"cells": ("-", "", "--")}, r"cells -\|\|-- have no layer; use at least one"),
         ({"cells": ("b", "s")}, "2 stages of cells, 3 dims and 3 heads; give one of each"),
         ({"heads": (2, 13, 4)}, "stage 2 has 13 heads for a width of 12; use 1 to 12"),
         ({"img_size": 60}, "patches of 8 px do not fill an image side of 60 px; use 56 or 64 px"),
         ({"img_size": 4}, "do not fill an image side of 4 px; use 8 px"),
-        ({"class_token": True}, "pooling='2d' has no class token; leave it out, or use '1d'"),
-        ({"pool_window": 3}, "pooling='2d' takes neither pool_window nor pool_class_token"),
-        ({"pool_class_token": True}, "'2d' takes neither .* of lists; leave them out, or use"),
         ({"global_pool": "token"}, "global_pool='token' is not one of 'avg', ''"),
-        ({"conv_kernel": 2}, "kernel=2 has no token in its middle"),
-        ({"conv_kernel": 0}, "kernel=0 has no token in its middle"),
         ({"patch_size": 0}, "patch_size=0; use 1 or more"),
-        ({"pooling": "1d", "img_size": 8}, r"stage 2 cannot pool 1 token\(s\) by windows of 2"),
-        ({"pooling": "1d", "img_size": (8, 16)}, r"stage 3 cannot pool 1 token\(s\)"),
+        ({"pooling": "1d", "img_size": 8}, "stage 2 cannot pool 1 token by two"),
+        ({"pooling": "1d", "img_size": (8, 16)}, "stage 3 cannot pool 1 token"),
     ],
 )
 def test_what_cannot_be_built(settings, message):

@@ -61,7 +61,6 @@ def test_the_hidden_width_is_rounded_down_in_decimals() -> None:
         ("1d", {"global_pool": "avg"}),
         ("1d", {"global_pool": ""}),
         ("2d", {"global_pool": ""}),
-        ("1d", {"class_token": False}),
         ("1d", {"num_classes": 0}),
         ("2d", {"num_classes": 0}),
     ],
@@ -166,9 +165,8 @@ def test_sizes_that_do_not_suit_are_refused() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"skip_empty_tail": False}, "does not take skip_empty_tail=False; use True"),
-        ({"drop_rate": 0.1}, "does not take drop_rate=0.1; use 0.0"),
-        ({"drop_path_rate": 0.1}, "does not take drop_path_rate=0.1; use 0.0"),
+        ({"drop_rate": 0.1}, "does not take drop_rate=0.1; use 0"),
+        ({"drop_path_rate": 0.1}, "does not take drop_path_rate=0.1; use 0"),
     ],
 )
 def test_what_would_hold_on_some_paths_alone_is_refused(

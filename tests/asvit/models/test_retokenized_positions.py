@@ -7,17 +7,15 @@ import pytest
 import torch
 from timm.layers import PatchEmbed
 from timm.models.vision_transformer import VisionTransformer
-from torch.func import functional_call
 from torch.nn import functional as F
 
-from asvit.models.layers.asvit import same_padding
+from asvit.models.asvit import same_padding
 from asvit.models.retokenization import (
-    SCHEDULE,
     retokenize,
     stem_of,
     token_stages,
 )
-from tests.asvit.models.families import images, make, small_pit, small_swin
+from tests.asvit.models.families import images, make
 
 COARSER = (0, 1)
 
@@ -54,12 +52,6 @@ def mean_of_tokens_by_hand(model, x):
     return model.head(model.fc_norm(model.norm(x)[:, 2:].mean(1)))
 
 
-def pit_by_hand(model, x):
-    x = x + resampled(model.pos_embed, x.shape[2:])
-    _, token = model.transformers((x, model.cls_token.expand(2, -1, -1)))
-    return model.head(model.norm(token)[:, 0])
-
-
 def psvit_by_hand(model, x):
     embed = model.patch_embed
     grid = embed.pos_embed[:, 1:].unflatten(1, (16, 16)).permute(0, 3, 1, 2)
@@ -73,7 +65,6 @@ def psvit_by_hand(model, x):
 BY_HAND = {
     **dict.fromkeys(("vit", "vit, any size", "deit with a teacher"), vit_by_hand),
     "vit, mean of tokens": mean_of_tokens_by_hand,
-    "pit": pit_by_hand,
     "psvit 1d": psvit_by_hand,
 }
 
@@ -110,97 +101,19 @@ def test_feature_maps_have_the_grid_of_their_tokens(name, stage):
     assert type(model.patch_embed) is PatchEmbed
 
 
-def test_positions_of_pit_keep_their_grid_in_its_weights():
-    model = make("pit")
-    assert model.pos_embed.shape[2:] == (15, 15)  # its stem has no padding of its own
-    retokenize(model, token_stages(model)[0])
-    assert model.pos_embed.shape[2:] == (4, 4)
-    assert model.state_dict()["pos_embed"].shape[2:] == (15, 15)
-
-
 def test_positions_learn_at_coarse_tokens():
-    for model, name in ((make("vit"), "pos_embed"), (make("pit"), "pos_embed")):
+    for name, positions in (("vit", "pos_embed"), ("asvit, positions", "absolute_pos_embed")):
+        model = make(name)
         retokenize(model, token_stages(model)[0])
         model(images()).square().sum().backward()
-        assert (dict(model.named_parameters())[name].grad != 0).all()
-
-
-def test_other_weights_can_stand_in_for_those_of_a_coarse_pit():
-    model, image = small_pit().eval(), images()
-    retokenize(model, token_stages(model)[0])
-    named = dict(model.named_parameters())
-    named["pos_embed"] = torch.zeros_like(named["pos_embed"])
-    blank = functional_call(model, named, (image,))
-    assert not torch.allclose(blank, model(image))
-    with torch.no_grad():
-        model.state_dict()["pos_embed"].zero_()
-    assert torch.equal(model(image), blank)
+        assert (dict(model.named_parameters())[positions].grad != 0).all()
 
 
 def test_positions_in_half_precision():
-    for name in ("vit", "pit", "swin"):
+    for name in ("vit", "asvit, positions"):
         model = make(name).bfloat16()
         retokenize(model, token_stages(model)[0])
         assert model(images().bfloat16()).dtype == torch.bfloat16
-
-
-# What Swin is at coarser tokens: grids of 4, 2, 1 and of 8, 4, 2, with windows of up to 4.
-@pytest.mark.parametrize(
-    ("stage", "windows", "shifts"),
-    [(0, (4, 2, 1), (0, 0, 0)), (1, (4, 4, 2), (2, 0, 0)), (2, (4, 4, 4), (2, 2, 0))],
-)
-def test_windows_of_swin_keep_their_size_up_to_that_of_the_grid(stage, windows, shifts):
-    model = make("swin")
-    retokenize(model, SCHEDULE[stage])
-    for layer, window, shift in zip(model.layers, windows, shifts, strict=True):
-        first, second = layer.blocks
-        assert first.window_size == second.window_size == (window, window)
-        assert (first.shift_size, second.shift_size) == ((0, 0), (shift, shift))
-
-
-@pytest.mark.parametrize("sides", [(64, 64), (48, 80)])
-@pytest.mark.parametrize("stage", COARSER)
-def test_swin_is_timms_own_for_images_of_that_grid(stage, sides):
-    model = small_swin(img_size=sides).eval()
-    tokens = SCHEDULE[stage]
-    image = torch.randn(2, 3, *sides)
-    grid = [-(-side // tokens.stride) for side in sides]
-    other = small_swin(img_size=[4 * side for side in grid]).eval()
-    weights = model.state_dict()
-    for name, part in other.named_modules():
-        if hasattr(part, "relative_position_bias_table"):
-            (a, b), (h, w) = model.get_submodule(name).window_size, part.window_size
-            key = f"{name}.relative_position_bias_table"
-            full = weights[key].unflatten(0, (2 * a - 1, 2 * b - 1))
-            weights[key] = full[a - h : a + h - 1, b - w : b + w - 1].flatten(0, 1)
-    other.load_state_dict(weights)
-    retokenize(model, tokens)
-    x = model.patch_embed(image)
-    assert list(x.shape[1:3]) == grid
-    torch.testing.assert_close(model.layers(x), other.layers(x))
-    torch.testing.assert_close(model(image), other.head(other.norm(other.layers(x))))
-
-
-def test_swins_are_moved_while_they_are_coarse():
-    model, image = make("swin"), images()
-    plain = model.double()(image.double())
-    model.float()
-    retokenize(model, SCHEDULE[0])
-    model.double()
-    retokenize(model, SCHEDULE[2])
-    assert all(buffer.dtype != torch.float32 for buffer in model.buffers())
-    torch.testing.assert_close(model(image.double()), plain)
-
-
-class OtherPit(type(small_pit())):
-    pass
-
-
-def test_kinds_of_pit_that_are_not_known_are_refused():
-    model = small_pit()
-    model.__class__ = OtherPit
-    with pytest.raises(ValueError, match="OtherPit is not timm's own PiT"):
-        retokenize(model, token_stages(model)[0])
 
 
 def test_images_that_no_token_stride_divides_are_padded():

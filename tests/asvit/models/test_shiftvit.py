@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from asvit.models import SHIFTVIT_VARIANTS, ShiftViT
-from asvit.models.layers.shift import shift
+from asvit.models.shiftvit import shift
 from proxies import count
 from proxies.counts import Cost
 

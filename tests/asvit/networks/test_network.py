@@ -1,13 +1,11 @@
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 from timm.layers import DropPath
 
-from asvit.models.layers.compact import BranchedMap, CompactMap
-from asvit.networks import Network, WeightsFile
-from proxies.counts import count
+from asvit.models.compact import BranchedMap
+from asvit.networks import Network
 
 TEXTS = (
     "8,2,3|4,1,2|4,1,4|4,1,6|32",
@@ -36,27 +34,6 @@ def test_parts_are_put_in_and_merge_to_the_form_for_inference() -> None:
     assert network == Network("timm:test_vit", 32, 5, **parts)
     merged.load_state_dict(network.build().state_dict())  # strict: same names and shapes
     assert sum(p.numel() for p in merged.parameters()) < sum(p.numel() for p in model.parameters())
-
-
-@pytest.mark.parametrize("letters", ["aaaa|ffcc", "saaa|cccc"])
-@pytest.mark.parametrize("settings", ["", "(factored=first,ratio=0.5)"])
-def test_compact_stages_of_a_mixed_network_are_trained_like_the_others(
-    letters: str, settings: str, tmp_path: Path
-) -> None:
-    text = f"mixed:4,2,2|3,1,2|2,1,3|4,1,2|16,16|{letters}|r"
-    trained = Network(text, 32, 5, ffn=f"compact{settings}", branches=2)
-    model = trained.build().eval()
-    maps = [part for part in model.modules() if isinstance(part, CompactMap)]
-    assert len(maps) == 4
-    assert all(isinstance(part.reduce, BranchedMap) for part in maps)
-    network, merged = trained.merged(model)
-    file = WeightsFile(network, merged.state_dict())
-    file.write(tmp_path / "model.safetensors")
-    loaded = WeightsFile.read(tmp_path / "model.safetensors").load()
-    image = torch.randn(2, 3, 32, 32)
-    torch.testing.assert_close(loaded(image), model(image), rtol=0, atol=1e-5)
-    full = replace(network, architecture=text.replace("c", "f"))
-    assert count(loaded, 32) == count(full.build(), 32)
 
 
 def test_branches_of_a_converted_network_of_timms_registry_are_merged() -> None:

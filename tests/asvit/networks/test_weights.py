@@ -8,7 +8,6 @@ from safetensors.torch import save_file
 from torch import nn
 
 from asvit.networks import Network, WeightsFile, load_state, read_state
-from asvit.spaces.architectures import find
 
 NETWORK = Network("shift:1,1,1,1|1|8|1|16", image_size=32, num_classes=3)
 FACTS = {"mean": [0.5, 0.5, 0.5], "accuracy": 81.5}
@@ -38,26 +37,6 @@ def test_names_of_classes_are_read_as_those_of_folders_are(
     path = tmp_path / "model.safetensors"
     WeightsFile(NETWORK, stored.weights, ("cafe\u0301", "dog", "ox")).write(path)  # as on macOS
     assert WeightsFile.read(path).classes == ("café", "dog", "ox")
-
-
-def test_weights_of_a_space_that_was_edited_since_are_warned_of(
-    stored: WeightsFile,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    space, _ = find(stored.network.architecture)
-    warnings = []
-    for written, now in (("", ""), ("first", "first"), ("first", "second")):
-        monkeypatch.setattr(space, "source", written)
-        stored.write(tmp_path / "model.safetensors")
-        of_graph = stored.description  # which computes the same whatever the code is
-        monkeypatch.setattr(space, "source", now)
-        WeightsFile.read(tmp_path / "model.safetensors").write(tmp_path / "copy")
-        WeightsFile.read(tmp_path / "copy")
-        WeightsFile.described(of_graph, {})
-        warnings.append(caplog.text.count("has changed since these weights were written"))
-    assert warnings == [0, 0, 2]
 
 
 def test_weights_are_not_shown(stored: WeightsFile) -> None:
@@ -95,11 +74,14 @@ def test_weights_of_another_network_are_refused(stored: WeightsFile) -> None:
             "a.pth",
             {"state_dict": {"w": torch.zeros(1)}, "state_dict_ema": {"w": torch.ones(2, 2)}},
         ),
+        ("a.pt", {"model_state_dict": {"module.w": torch.ones(2, 2)}, "optimizer": {}}),
+        ("a.ckpt", {"module._orig_mod.w": torch.ones(2, 2)}),
+        ("a.safetensors", {"_orig_mod.module.w": torch.ones(2, 2)}),
     ],
 )
 def test_a_file_of_weights_alone_is_read(name: str, content: Any, tmp_path: Path) -> None:
     path = tmp_path / name
-    (torch.save if path.suffix == ".pth" else save_file)(content, path)
+    (save_file if path.suffix == ".safetensors" else torch.save)(content, path)
     assert torch.equal(read_state(path)["w"], torch.ones(2, 2))
     with pytest.raises(ValueError, match=r"not which network they are of; .* or give a copy"):
         WeightsFile.read(path)

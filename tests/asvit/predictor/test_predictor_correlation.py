@@ -53,8 +53,9 @@ def test_tau_within_thirds_is_that_of_the_pairs_inside(found):
     for number in range(SPLITS):
         split = make_split(rows, 12, 0, number)
         agreeing, pairs = 0.0, 0
-        for group in thirds(params):
-            inside = group[split.test]
+        groups = thirds(params)[split.test]
+        for third in np.unique(groups):
+            inside = groups == third
             x, y = split.mean[inside], rows.accuracies[split.test][inside]
             n = len(x) * (len(x) - 1) / 2
             agreeing += stats.kendalltau(x, y).statistic * n

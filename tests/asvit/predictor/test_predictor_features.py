@@ -57,19 +57,6 @@ def test_choices_of_an_as_vit():
             "psvit2d:bbs---|b-----|s-----",
             {"depth": math.log2(7), "layers1": 4, "pairs1": 1, "pairs2": 0, "pairs3": 1},
         ),
-        (
-            "mixed:8,2,3|4,1,2|4,1,4|4,1,6|32|saaa|fffc|p",
-            {
-                "depth": 2,
-                "width": 5,
-                "K1": 8,
-                "M1=s": 1,
-                "M2=s": 0,
-                "F4=c": 1,
-                "F3=c": 0,
-                "P=p": 1,
-            },
-        ),
         ("timm:vit_tiny_patch16_224", {"depth": math.log2(12), "width": math.log2(192)}),
     ],
 )

@@ -126,15 +126,6 @@ def test_how_classes_are_balanced_is_a_part_of_the_recipe(balance: str) -> None:
     assert SupernetSettings().recipe.balance == "none"  # which has no such option
 
 
-def test_a_table_of_a_space_of_a_user_has_a_digest_of_its_code(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Searches start from tables of the same lines."""
-    assert "code" not in how_trained(SETTINGS, "pets")
-    monkeypatch.setattr(SPACES["asvit"], "source", "1a2b")
-    assert how_trained(SETTINGS, "pets")["code"] == "space asvit 1a2b"
-
-
 @pytest.mark.parametrize(
     ("warmup", "words"), [(0.1, "(10% linear"), (0.07, "(7% linear"), (0.125, "(12.5% linear")]
 )

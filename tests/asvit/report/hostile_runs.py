@@ -38,6 +38,8 @@ _KEPT = {
     "rule",
     "grow",
     "balance",
+    "fit",
+    "ground",
 }
 _KEPT |= {
     "detector",
@@ -49,7 +51,6 @@ _KEPT |= {
     "optimizer",
     "precision",
     "resizing",
-    "augment_on",
     "distillation",
 }
 _TEXT_COLUMNS = {"architecture", "reason", "origin", "path"}

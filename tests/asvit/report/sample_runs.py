@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from asvit.core.answers import Answer, write_answers
+from asvit.core.answers import Answer, Confusion, write_answers
 from asvit.core.results import stored_content
 from asvit.core.run_files import MARKER
 from asvit.designs.result import DesignResult
@@ -43,7 +43,7 @@ from asvit.search.supernet_result import (
 from asvit.search.supernet_settings import EvolutionSettings
 from asvit.spaces import load_space
 from asvit.training.metrics import EpochRow, write_metrics
-from asvit.training.predictions import Confusion, Mistake, Predictions, predictions_of
+from asvit.training.predictions import Mistake, Predictions, predictions_of
 from asvit.training.result import TrainResult
 from asvit.training.settings import TrainSettings
 from asvit.training.supernets.settings import SupernetResult
@@ -313,7 +313,7 @@ def _training(folder: Path) -> None:
     ).write()
     draw = random.Random(5)
     confusion = [
-        Confusion(label, taken, 40 if label == taken else draw.randrange(1, 12))
+        Confusion(label, taken, *((40, 60.0) if label == taken else (draw.randrange(1, 12), 5.0)))
         for label in classes
         for taken in classes
     ]

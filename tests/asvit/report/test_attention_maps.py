@@ -59,18 +59,14 @@ def test_hallucinated_heads_are_named() -> None:
         assert [", hallucinated" in title for title in one.panels] == [False] * 2 + [True] * 4
 
 
-@pytest.mark.parametrize("hallucinated", [False, True])
-def test_a_sharing_layer_shows_the_map_of_its_partner(hallucinated: bool) -> None:
+def test_a_sharing_layer_shows_the_map_of_its_partner() -> None:
     model = asvit.build("psvit2d:bs----|b-----|b-----|24", 64, 3).eval()
-    if hallucinated:
-        model = convert(model, "hallucinated")
     names = ["0.attn", "1.first.attn", "1.second.attn"]
     own, first, second = layer_maps(model, IMAGE)[:3]
     assert [one.name for one in (own, first, second)] == [f"stages.0.cells.{n}" for n in names]
     assert [f"{title}, shared" for title in first.panels] == list(second.panels)
     for mine, theirs in zip(second.panels.values(), first.panels.values(), strict=True):
         assert torch.equal(mine, theirs)
-    assert any("hallucinated" in title for title in second.panels) == hallucinated
 
 
 def test_windows_of_asvit_are_joined() -> None:

@@ -9,15 +9,17 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from asvit.core.answers import Confusion
 from asvit.core.run_files import RESULT
 from asvit.core.summary import Table
 from asvit.designs.result import DesignResult
+from asvit.evaluation.tables import MOST_PAIRS
 from asvit.report import training
 from asvit.report.style import COLOUR, style
 from asvit.runs.run import write_report
 from asvit.runs.training import TrainRun
 from asvit.training.metrics import write_metrics
-from asvit.training.predictions import Confusion, Mistake, Predictions
+from asvit.training.predictions import Mistake, Predictions
 from asvit.training.result import TrainResult
 from tests.asvit.report.sample_runs import write_sample
 from tests.asvit.runs.stored_results import epoch
@@ -35,7 +37,7 @@ def predictions(*classes: str) -> Predictions:
     """Half of the images of each class are taken for the class after it."""
     pairs = [(one, two) for one in classes for two in (one, classes[classes.index(one) - 1])]
     mistake = Mistake(f"a/{HOSTILE}.png", classes[0], classes[-1], 91.5, 4.5, jpeg())
-    return Predictions(classes, tuple(Confusion(*pair, 3) for pair in pairs), (mistake,))
+    return Predictions(classes, tuple(Confusion(*pair, 3, 50.0) for pair in pairs), (mistake,))
 
 
 @pytest.fixture
@@ -56,7 +58,7 @@ def test_mistakes_are_shown_with_their_images(folder: Path) -> None:
     (picture,) = re.findall(r'<img src="data:image/jpeg;base64,([A-Za-z0-9+/=]*)" alt="">', text)
     assert Image.open(io.BytesIO(base64.b64decode(picture))).size == (5, 4)
     rows = (folder / "confusion.csv").read_text().splitlines()
-    assert rows[:2] == ["label,predicted,images", "cat,cat,3"]
+    assert rows[:2] == ["label,predicted,images,share", "cat,cat,3,50.0"]
 
 
 def test_of_many_classes_the_most_confused_are_listed(folder: Path) -> None:
@@ -64,7 +66,7 @@ def test_of_many_classes_the_most_confused_are_listed(folder: Path) -> None:
     text = page(folder, predictions(*names))
     assert "Confusion matrix" not in text
     cells = re.findall(r"<td>(class \d+)</td><td>(class \d+)</td><td", text)
-    assert len(cells) == training.MOST_PAIRS + 1  # and the mistake
+    assert len(cells) == MOST_PAIRS + 1  # and the mistake
     assert cells[1] == ("class 1", "class 0")
 
 

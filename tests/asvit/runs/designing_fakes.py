@@ -1,13 +1,15 @@
 """What tests of designs share: networks, pictures, and stand-ins for what takes long."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from asvit.core.estimates import Interval
+from asvit.data.kinds import PICTURES
 from asvit.designs.journal import DesignJournal
 from asvit.designs.result import DesignResult
 from asvit.designs.settings import DesignSettings
@@ -26,7 +28,6 @@ from asvit.runs.algorithms.design_plan import DesignPlan
 from asvit.runs.algorithms.search import SearchAlgorithm
 from asvit.runs.algorithms.training import TrainAlgorithm
 from asvit.runs.designing import design
-from asvit.runs.predicting import Guess
 from asvit.search.limits import Limits
 from asvit.search.rows import Confirmed, PredictorCheck
 from asvit.search.settings import ACCURACY
@@ -59,6 +60,7 @@ class Fakes:
         self.validation = {"finalist-1": 60.0}  # accuracies
         self.trained: dict[str, TrainSettings] = {}  # folder to settings
         self.balances: dict[str, str] = {}  # how runs balance classes
+        self.prepared: dict[str, tuple[str, str]] = {}  # how they fit pictures, and on what
         self.check = PredictorCheck(0.3, Interval(0.1, 0.6), ())
         self.pictures = 10_000  # of a training
         self.ran = 0.0  # seconds of a run in all its sessions
@@ -81,6 +83,7 @@ class Fakes:
         self.searched.append(run.settings.max_params)
         self.multiples.append(run.settings.width_multiple)
         self.balances["search"] = run.settings.balance
+        self.prepared["search"] = run.settings.fit, run.settings.ground
         self.called("search")
         space = load_space(run.settings.space)
         limits = Limits(space, run.settings)
@@ -100,6 +103,7 @@ class Fakes:
         self.called(run.folder.name)
         self.trained[run.folder.name] = run.settings
         self.balances[run.folder.name] = run.settings.balance
+        self.prepared[run.folder.name] = run.settings.fit, run.settings.ground
         size = cost(run.settings.architecture, run.settings.image_size, 2)
         top1 = self.validation.get(run.folder.name, 50.0)
         return SimpleNamespace(
@@ -114,12 +118,20 @@ class Fakes:
         times = {"epoch": macs / 1e6, "images_per_second": 10.0}
         return {"steps_per_epoch": 10, "images": {"train": self.pictures}, "time": times}
 
-    def predict(self, weights: Path, images: list[str], **_: object) -> list[object]:
-        self.called(f"test {Path(weights).name}")
-        right = len(images) - (Path(weights).name == "finalist-2")
-        labels = [Path(name).parent.name for name in images[:right]]
-        labels += ["other"] * (len(images) - right)
-        return [SimpleNamespace(guesses=[Guess(label, 0.9)]) for label in labels[: len(images)]]
+    def classifier(self, weights: str, _device: object) -> object:
+        """One that is right, but of the second finalist about the last picture."""
+        name = Path(weights).name
+        self.called(f"test {name}")
+
+        def logits(images: list[str], *_: object) -> Iterator[torch.Tensor]:
+            labels.extend([*sorted({Path(image).parent.name for image in images}), "other"])
+            for place, image in enumerate(images, 1):
+                right = place < len(images) or name != "finalist-2"
+                taken = labels.index(Path(image).parent.name) if right else len(labels) - 1
+                yield 3.0 * torch.eye(len(labels))[taken]
+
+        labels = list[str]()
+        return SimpleNamespace(kind=PICTURES, labels=labels, logits=logits)
 
     def export(self, *, to: str, out: str, facts: Any, **_: object) -> object:
         self.called(f"export {to}")
@@ -140,7 +152,7 @@ def fakes(monkeypatch: pytest.MonkeyPatch) -> Fakes:
     monkeypatch.setattr(SearchAlgorithm, "run", lambda run: script.search(run))
     monkeypatch.setattr(TrainAlgorithm, "run", lambda run: script.train(run))
     monkeypatch.setattr(TrainAlgorithm, "plan", lambda run: script.plan(run))
-    monkeypatch.setattr(design_testing, "predict", script.predict)
+    monkeypatch.setattr(design_testing, "open_classifier", script.classifier)
     monkeypatch.setattr(design_search, "training_seconds", lambda *_: 600.0)
     monkeypatch.setattr(design_copies, "export_network", script.export)
     monkeypatch.setattr(DesignPlan, "latency", lambda *call: script.latency(*call))

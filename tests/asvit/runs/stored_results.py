@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from asvit.core.answers import Answer, write_answers
+from asvit.core.answers import Answer, Confusion, write_answers
 from asvit.core.codec import from_json
 from asvit.core.estimates import Component, Interval
 from asvit.core.results import Result
@@ -120,6 +120,11 @@ ANSWERS = (
     Answer("a/1.png", "a", "a", 0.9, 0.1, "12" * 32),
     Answer("a/2.png", "a", "b", 0.6, 1.2, "34" * 32),
     Answer("b/1.png", "b", "b", 0.8, 0.2, "56" * 32),
+)
+CONFUSIONS = (
+    Confusion("a", "a", 1, 50.0),
+    Confusion("a", "b", 1, 50.0),
+    Confusion("b", "b", 1, 100.0),
 )
 CLASS_ROWS = (
     ClassRow("a", 2, 1, 100.0, 50.0, Interval(9.0, 91.0), 66.7),
@@ -275,7 +280,7 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
                 calibration_error=23.0, temperature=1.5, calibrated_error=math.nan,
                 per_class=CLASS_ROWS,
                 calibration=(CalibrationRow(60.0, 66.7, 3, 65.0, 66.7, Interval(21.0, 94.0)),),
-                confusion=((1, 1), (0, 1)), unreadable={"a/3.png": "it is truncated"},
+                confusion=CONFUSIONS, unreadable={"a/3.png": "it is truncated"},
                 trained_on=1, answers=ANSWERS, wall_seconds=3.0,
                 provenance={"weights": {"source": "run", "digest": "12"}, **ORIGIN},
             ),

@@ -20,8 +20,7 @@ from asvit.core.digests import FIELD, UNKNOWN
 from asvit.core.run_files import MARKER
 from asvit.data.decoding import read_image
 from asvit.data.files import FolderDataset
-from asvit.data.kinds import ImageKind
-from asvit.export.writers import ABOUT
+from asvit.export.formats import ABOUT
 from asvit.networks import Network, WeightsFile
 from asvit.runs.exporting import export_network
 from asvit.runs.predicting import open_classifier
@@ -238,7 +237,7 @@ def test_pictures_are_classified_by_exact_products(
 def test_a_picture_that_memory_or_a_package_fails_hides_no_other(
     error: Exception, reason: str, run: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def read(path: Path, _kind: ImageKind) -> Image.Image:
+    def read(path: Path, *_: object) -> Image.Image:
         if path.name == "b.jpg":
             raise error
         return read_image(path)
@@ -273,7 +272,8 @@ def changed_facts(run: Path, **facts: Any) -> None:
         ({"std": [1e-308] * 3}, "std must be 0.001 to 1"),
         ({"interpolation": "evil"}, "unknown interpolation 'evil'; use one of nearest"),
         ({"crop_pct": 1e-9}, "crop_pct must be 0.05 to 1, got 1e-09"),
-        ({"crop_mode": "border"}, "unknown crop_mode 'border'; use one of center, squash"),
+        ({"crop_mode": "tile"}, "unknown crop_mode 'tile'; use one of center, border, squash"),
+        ({"ground": "pink"}, "unknown ground 'pink'; use one of white, black, grey"),
     ],
 )
 def test_preparations_that_no_training_has(

@@ -53,7 +53,7 @@ def rewrite(path: Path, name: str, value: object) -> None:
 def test_a_new_run_leaves_its_result_and_its_report(tmp_path: Path) -> None:
     result = run(tmp_path)
     assert [row.step for row in result.rows] == ToyRun.worked == [0, 1, 2]
-    named = {"toy.jsonl", "result.json", "report.html", "settings.toml"}
+    named = {"toy.jsonl", "result.json", "report.html"}
     assert set(files(tmp_path)) == {".kind", ".lock", *named}
     assert ToyResult.read(tmp_path / "result.json").to_json() == result.to_json()
     page = (tmp_path / "report.html").read_text()
@@ -94,21 +94,7 @@ def test_a_stopped_run_goes_on_where_it_stopped(tmp_path: Path, stop: int) -> No
     assert result.rows == run(tmp_path / "whole").rows
 
 
-def test_a_finished_run_is_shown_where_code_is_gone_and_refused_where_it_was_edited(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ToyRun, "code", {"space mine": "first"})
-    result = run(tmp_path)
-    monkeypatch.setattr(ToyRun, "code", {})
-    assert run(tmp_path).to_json() == result.to_json()
-    for steps, code in ((9, {}), (3, {"space mine": "second"})):
-        monkeypatch.setattr(ToyRun, "code", code)
-        with pytest.raises(ValueError, match=r"with other code of space mine, .* --fresh"):
-            run(tmp_path, steps=steps)
-    assert ToyRun.worked == [0, 1, 2]
-
-
-@pytest.mark.parametrize("gone", ["result.json", "report.html", "settings.toml"])
+@pytest.mark.parametrize("gone", ["result.json", "report.html"])
 def test_what_follows_from_the_journal_is_written_again(tmp_path: Path, gone: str) -> None:
     run(tmp_path)
     (tmp_path / gone).unlink()

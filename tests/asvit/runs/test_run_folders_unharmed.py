@@ -169,7 +169,7 @@ def test_what_follows_from_the_state_is_written_again(
     assert call(kind, folder) == 0
     assert (folder / "result.json").exists()
     # Commands name the folder, and a list the way from there to its pictures.
-    follow = {"result.json", "report.html", "settings.toml", "images.csv"}
+    follow = {"result.json", "report.html", "images.csv"}
     assert set(differences(outcome(folder), before)) <= follow
 
 
@@ -250,7 +250,6 @@ def test_another_device_and_other_images_are_refused(
     before = content(folder)
     assert call(kind, folder) == 3
     assert told in capsys.readouterr().err
-    (folder / "settings.toml").unlink(missing_ok=True)  # a correlation checks its images late
     assert content(folder) == before
 
 

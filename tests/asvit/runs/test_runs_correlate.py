@@ -20,7 +20,7 @@ from asvit.runs import measurement_pool
 from asvit.runs.algorithms import correlation as algorithm
 from asvit.runs.correlation import CorrelationRun, run_correlation
 from asvit.runs.measurement_pool import MeasurementJob
-from asvit.spaces import SPACES, architectures
+from asvit.spaces import architectures
 from proxies.registry import standard_measures
 from tests.asvit.runs import fakes
 from tests.asvit.runs.fakes import ARCHITECTURES, FAILING, write_table
@@ -124,7 +124,6 @@ def test_a_cluster_is_asked_once_for_its_device(
 def test_workers_have_to_know_a_network_of_each_space_and_every_measure(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(SPACES["shiftvit"], "source", "of a user")
     texts = [*ARCHITECTURES[:2], "shift:1,1,2,1|2|8|1|16"]
     jobs = [MeasurementJob(text, ("ab"[at % 2],), text, 32) for at, text in enumerate(texts)]
     known = algorithm._workload(jobs).known

@@ -66,7 +66,6 @@ def test_a_copy_without_its_libraries_or_that_differs_or_does_not_load_is_left_o
 @pytest.mark.parametrize(
     ("library", "words"),
     [
-        ("accelerate", "training needs accelerate"),
         ("onnxscript", "the format onnx needs onnxscript"),
         ("onnxruntime.quantization", "int8 needs onnxruntime.quantization"),
     ],

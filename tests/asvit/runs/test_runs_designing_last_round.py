@@ -18,7 +18,7 @@ from asvit.runs.algorithms.design_trainings import train
 from asvit.runs.designing import DesignRun, design
 from asvit.search.rows import PredictorCheck
 from asvit.spaces import cost, load_space
-from asvit.training.engine import Diverged
+from asvit.training.trainer import Diverged
 from tests.asvit.runs.designing_fakes import (
     SPACE,
     Fakes,

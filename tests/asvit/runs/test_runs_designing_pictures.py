@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from asvit.data.files import TEST
 from asvit.data.fractals import FractalDataset
+from asvit.data.layouts import TEST
 from asvit.data.tables import ListedDataset
 from asvit.data.training_sets import open_training_sets
 from asvit.designs import fractals
@@ -437,8 +437,8 @@ def test_a_layout_whose_parts_do_not_suit_is_refused(tmp_path: Path, fakes: Fake
         design(tmp_path / "few", max_params="1M", out=tmp_path / "run")
     dry = run("design", "--data", tmp_path / "few", "--max-params", "1M", "--dry-run")
     assert "class 'class0' has 3 readable picture(s) to train on; it needs 4" in dry.stderr
-    write_pictures(tmp_path / "other" / "train", classes=3)
-    write_pictures(tmp_path / "other" / "test", classes=2)
+    write_pictures(tmp_path / "other" / "train", classes=2)
+    write_pictures(tmp_path / "other" / "test", classes=3)
     with pytest.raises(ValueError, match=r"class 'class2' of .* is missing"):
         design(tmp_path / "other", max_params="1M", out=tmp_path / "none")
     assert not (tmp_path / "none").exists()
@@ -455,10 +455,12 @@ def test_a_test_of_one_picture_is_refused_before_anything_is_trained(
 
 
 def test_pictures_that_do_not_suit_are_refused(tmp_path: Path) -> None:
-    one = write_pictures(tmp_path / "one" / "train").parent
+    alone = write_pictures(tmp_path / "alone" / "train").parent
+    one = write_pictures(tmp_path / "one", classes=1)
     few = write_pictures(tmp_path / "few", each=4)
     for folder, words in (
-        (one, "of one class, 'train'; give a folder with"),
+        (alone, "holds 'train' alone; add 'val', or give"),
+        (one, "of one class, 'class0'; give a folder with"),
         (few, r"has \d readable picture\(s\)"),
     ):
         with pytest.raises(ValueError, match=words):
@@ -482,3 +484,44 @@ def test_what_is_wrong_with_pictures_is_said_before_they_are_too_few(
     (warning,) = [record.getMessage() for record in caplog.records]
     assert "12 picture(s) cannot be read and are left out: dry/0.npy (" in warning
     assert "channel" in warning
+
+
+@pytest.mark.parametrize(
+    ("sizes", "clear", "expected", "side"),
+    [
+        ([(40, 40), (50, 40)], False, ("crop", "auto"), 40),
+        ([(120, 40)], False, ("squash", "auto"), 120),
+        ([(120, 40), (40, 120)], True, ("pad", "white"), 120),
+        ([(40, 40)], True, ("crop", "white"), 40),
+    ],
+)
+def test_all_runs_prepare_pictures_as_these_need_it(
+    sizes: list[tuple[int, int]],
+    clear: bool,
+    expected: tuple[str, str],
+    side: int,
+    tmp_path: Path,
+    fakes: Fakes,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(40):
+        width, height = sizes[number // 2 % len(sizes)]
+        pixels = np.zeros((height, width, 4), np.uint8)
+        pixels[..., 3] = 255 * (rng.random((height, width)) < 0.5) if clear else 255
+        pixels[..., 0] = rng.integers(0, 60, (height, width))
+        path = tmp_path / "set" / f"class{number % 2}" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
+    design("set", out="run", **LIMIT)
+    fit, ground = expected
+    facts = results_in(tmp_path / "run").pictures
+    assert (facts.fit, facts.ground or "auto", facts.side) == (fit, ground, side)
+    assert {*fakes.prepared.values()} == {expected}
+    assert ("leave out 67% of their area: networks see them whole" in caplog.text) == (
+        fit != "crop"
+    )
+    assert (
+        "transparent pictures, 32 of 32 looked at, are laid over white" in caplog.text
+    ) == clear
+    assert sampled_facts(open_pictures("set"), side=7).fit == fit

@@ -1,28 +1,32 @@
 """Designs with pretrained networks in their last round: which ones, whose weights, and stops."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import timm
+import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from asvit.data import MEAN, STD
 from asvit.data.copies import file_digest
-from asvit.data.files import TRAIN
+from asvit.data.layouts import TRAIN
 from asvit.data.tables import ListedImage, list_text
 from asvit.designs.journal import DesignJournal
 from asvit.networks import Network, WeightsFile
 from asvit.runs.designing import design
 from asvit.spaces import TIMM_FAMILIES
-from asvit.training.pretrained import load_pretrained
+from asvit.training.pretrained import load_pretrained, named_weights
 from tests.asvit.cli.commands import run
 from tests.asvit.runs.designing_fakes import TEXTS, Fakes, without_times
 from tests.asvit.runs.fakes import write_pictures
 
 LIMITS = {"max_params": "1M", "space": "asvit"}
+HALF = {"mean": [0.5] * 3, "std": [0.5] * 3}
 HUB = {"max_params": "1.5M", "space": "asvit,mobilenet", "pretrained": "hub"}
 
 
@@ -110,6 +114,36 @@ def test_a_trained_network_joins_the_last_round_and_may_win(
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "ending", "facts"),
+    [
+        (TEXTS[1], "pth", {}),
+        ("timm:test_resnet", "safetensors", HALF),
+        ("timm:test_vit", "pt", HALF),
+    ],
+)
+def test_weights_from_elsewhere_join_under_the_name_of_their_network(
+    text: str, ending: str, facts: Any, pictures: Path, tmp_path: Path, fakes: Fakes
+) -> None:
+    weights = Network(text, num_classes=7).build().state_dict()
+    file = tmp_path / f"theirs.{ending}"
+    if ending == "safetensors":
+        save_file(weights, file)
+    else:
+        torch.save({"state_dict": weights, "epoch": 3}, file)
+    fakes.validation = {"pretrained-1": 90.0}
+    given: dict[str, Any] = {"max_params": "6M", "space": "asvit", "pretrained": str(file)}
+    with pytest.raises(ValueError, match=r"not which network they are of; name the architecture"):
+        design(pictures, out=tmp_path / "run", **given)
+    result = design(pictures, out=tmp_path / "run", architecture=text, **given)
+    assert (result.architecture, result.pretrained) == (text, str(file))
+    stored = WeightsFile.read(tmp_path / "run/pretrained-1.safetensors")
+    assert (stored.network, stored.facts) == (Network(text, num_classes=7), facts)
+    assert fakes.trained["pretrained-1"].optimizer == "adamw"
+    with pytest.raises(ValueError, match=f"says that it is of .*; leave out {re.escape(text)}"):
+        named_weights(str(tmp_path / "run/pretrained-1.safetensors"), text)
+
+
 @pytest.mark.parametrize("known", [True, False])
 def test_test_pictures_that_a_trained_network_has_seen_are_counted(
     known: bool,
@@ -192,6 +226,9 @@ def test_published_networks_are_the_largest_within_the_limits(
     ("given", "words"),
     [
         ({"pretrained": "none"}, "no file of weights 'none'"),
+        ({"pretrained": "none", "architecture": TEXTS[1]}, "no file of weights 'none'"),
+        ({"architecture": TEXTS[1]}, "says that it is of "),
+        ({"pretrained": "hub", "architecture": TEXTS[1]}, "is that of a file of weights; give"),
         ({"max_params": "20K"}, "the pretrained network, .* parameters, more than the 20,000 all"),
         ({"image_size": 40}, "does not divide"),
         ({"pretrained": "hub"}, "timm publishes no weights of networks of space asvit; add one"),

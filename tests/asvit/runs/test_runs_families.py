@@ -118,7 +118,7 @@ def test_finalists_by_measures_say_which_are_made_by_hand(tmp_path: Path) -> Non
     assert table.rows[0][2] in ("resnet, by hand", "deit, by hand")
 
 
-@pytest.mark.parametrize("space", ["resnet,deit,shiftvit", "asvit-parts", "mixed"])
+@pytest.mark.parametrize("space", ["resnet,deit,shiftvit", "asvit-parts"])
 def test_evolution_changes_what_counts_in_the_parent(
     space: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -140,7 +140,6 @@ def test_networks_of_a_given_width_are_reported_as_they_are_trained(
     ("space", "controller"),
     [
         ("shiftvit", "reinforce"),
-        ("mixed", "random"),
         pytest.param("psvit1d", "tpe", marks=pytest.mark.nightly),
         pytest.param("psvit2d", "nsga2", marks=pytest.mark.nightly),
     ],

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 import asvit
 from asvit.data.copies import file_digest
-from asvit.data.files import TEST, TRAIN
+from asvit.data.layouts import TEST, TRAIN
 from asvit.designs.result import DesignResult
 from asvit.export import comparison
 from asvit.export.formats import INPUT

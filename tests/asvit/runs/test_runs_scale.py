@@ -138,7 +138,7 @@ def test_the_start_may_be_a_run_that_ended_in_one(tmp_path: Path) -> None:
 
 def test_a_search_of_a_space_that_is_not_known_is_refused() -> None:
     make_search(Path("runs/one"), "3-5|7", space="newspace")
-    with pytest.raises(ValueError, match=r"the seed of runs/one, a search of space 'newspace'"):
+    with pytest.raises(ValueError, match=r"runs/one ends in no architecture that is known here"):
         scale(architecture=None)
 
 

@@ -18,7 +18,8 @@ from asvit.core.progress import Progress
 from asvit.core.run_files import REPORT, figure_files
 from asvit.core.versions import versions
 from asvit.data import load_images
-from asvit.runs import lifecycle, measurement_pool
+from asvit.runs import lifecycle
+from asvit.runs import run as run_module
 from asvit.runs.algorithms import search as algorithm
 from asvit.runs.checks import find_space
 from asvit.runs.search import SearchRun, run_search
@@ -31,7 +32,6 @@ from asvit.search.study import StudyStore, open_url, quiet_optuna
 from asvit.spaces import SPACES, build, cost, load_space
 from proxies import measure
 from proxies.evaluation import seed_for
-from proxies.forward_mode import blocks_are_faster, use_blocks
 from scaling import Budget
 from tests.asvit.runs.fakes import fake_evaluate
 
@@ -219,6 +219,20 @@ def test_a_study_with_trials_but_no_settings_is_not_ours(tmp_path: Path) -> None
         search(tmp_path / "run", storage=url)
 
 
+def test_a_search_by_measures_does_not_go_on_by_a_function_nor_the_other_way(
+    tmp_path: Path,
+) -> None:
+    own: dict[str, Any] = {"evaluate": None, "proxies": ("params",)}
+    result = search(tmp_path / "measures", **own)
+    with pytest.raises(ValueError, match=r"started without a function; .* evaluate, .*--fresh"):
+        search(tmp_path / "measures", proxies=("params",))
+    assert search(tmp_path / "measures", **own).to_json() == result.to_json()
+    result = search(tmp_path / "function", steps=3)
+    with pytest.raises(ValueError, match=r"started with a function; .* evaluate, .*--fresh"):
+        search(tmp_path / "function", steps=4, evaluate=None)
+    assert search(tmp_path / "function", steps=3, evaluate=None).to_json() == result.to_json()
+
+
 def test_a_space_whose_choices_were_edited_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -293,7 +307,7 @@ def test_of_two_machines_that_start_a_study_at_once_the_first_decides(
     def later(*given: Any, **named: Any) -> bool:  # all was checked, and nothing was there
         monkeypatch.setattr(StudyStore, "start", start)
         with monkeypatch.context() as changed:
-            changed.setattr(measurement_pool, "versions", lambda: {**now, "torch": torch})
+            changed.setattr(run_module, "versions", lambda: {**now, "torch": torch})
             search(there, storage=url, seed=seed, steps=2)
         return start(*given, **named)
 
@@ -307,16 +321,6 @@ def test_of_two_machines_that_start_a_study_at_once_the_first_decides(
     assert {**study.user_attrs["versions"], **now, "torch": torch} == study.user_attrs["versions"]
     assert study.user_attrs["settings"]["seed"] == seed
     assert len(study.trials) == 2
-
-
-def test_every_session_measures_with_the_first_ones_kernel(tmp_path: Path) -> None:
-    try:
-        for steps, faster_today in ((1, True), (2, False), (3, False)):
-            use_blocks(faster_today)
-            search(tmp_path / "run", evaluate=None, **{**SMALL, "steps": steps})
-            assert blocks_are_faster()
-    finally:
-        use_blocks(None)
 
 
 def test_a_storage_that_goes_away_is_told_and_continued(tmp_path: Path) -> None:
@@ -469,7 +473,7 @@ def test_real_networks_end_in_a_report(tmp_path: Path, monkeypatch: pytest.Monke
     assert result.failures == 0
     made = {path.name for path in (tmp_path / "run").iterdir()}
     assert made == {
-        ".kind", ".lock", "study.journal", "trials.csv", "result.json", "settings.toml", REPORT,
+        ".kind", ".lock", "study.journal", "trials.csv", "result.json", REPORT,
         *figure_files(SearchRun.files.figures[:-1]),  # the last is of a predictor
     }  # fmt: skip
     rows = read_trials(tmp_path / "run" / "trials.csv")

@@ -2,9 +2,7 @@
 
 import copy
 import csv
-import shutil
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -56,13 +54,6 @@ def test_onnx_runtime_times_the_same_network() -> None:
     found = asvit.latency(Doubled(), 8, 3, runtime="onnx")
     assert found.milliseconds > 0
     assert (found.runtime, found.batch) == ("onnx", 3)
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("default")  # the compiler's own
-@pytest.mark.skipif(not shutil.which("c++"), reason="torch.compile needs a C++ compiler")
-def test_compiled_networks_are_timed() -> None:
-    assert asvit.latency(Doubled(), 8, runtime="compile").runtime == "compile"
 
 
 def test_a_module_is_left_as_it_was() -> None:
@@ -134,46 +125,12 @@ def test_a_network_that_onnx_cannot_take_says_why_in_a_line() -> None:
     assert len(str(refusal.value).splitlines()) == 1
 
 
-def test_a_compilation_that_fails_says_why_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(*_: object, **_named: object) -> None:
-        raise RuntimeError("no compiler\nand more lines")
-
-    monkeypatch.setattr(torch, "compile", fails)
-    words = r"runtime 'compile' cannot run Doubled on \(1, 3, 8, 8\) images: no compiler$"
-    with pytest.raises(ValueError, match=words):
-        asvit.latency(Doubled(), 8, runtime="compile")
-
-
-def test_a_graph_replays_the_network_on_the_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a CUDA device: what is captured is a pass of the network."""
-    replayed: list[Tensor] = []
-
-    def captured(run: Callable[[], Tensor], device: torch.device) -> Callable[[], None]:
-        outputs = run()
-        return lambda: replayed.append(outputs)
-
-    monkeypatch.setattr("asvit.runs.timing.captured", captured)
-    monkeypatch.setitem(RUNTIMES, "graph", replace(RUNTIMES["graph"], hindrance=lambda _: ""))
-    found = asvit.latency(Doubled(), 8, 3, runtime="graph")
-    assert found.runtime == "graph"
-    assert {tuple(one.shape) for one in replayed} == {(3, 2)}
-    assert len(replayed) > found.passes
-
-
-def test_graphs_need_a_cuda_device() -> None:
-    with pytest.raises(ValueError, match=r"'graph' is not available on cpu: CUDA graphs need"):
-        asvit.latency(Doubled(), 8, runtime="graph")
-
-
 def test_runtimes_that_are_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    monkeypatch.setattr(shutil, "which", lambda _name: None)
     (cpu, *_) = devices()
     assert cpu["runtimes"] == "eager"
     with pytest.raises(ValueError, match=r"'onnx' is not available on cpu: .* needs onnxruntime"):
         asvit.latency(Doubled(), 8, runtime="onnx")
-    with pytest.raises(ValueError, match=r"'compile' is not available on cpu: .* C\+\+ compiler"):
-        asvit.latency(Doubled(), 8, runtime="compile")
 
 
 def test_a_process_of_its_own_times_a_network() -> None:

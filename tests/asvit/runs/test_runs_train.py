@@ -14,7 +14,6 @@ from asvit.core.progress import Progress
 from asvit.networks import Network, WeightsFile
 from asvit.runs.algorithms import shared
 from asvit.runs.training import TrainRun, plan_lines, run_training
-from asvit.spaces import SPACES
 from asvit.training.checkpoint import Checkpoint
 from asvit.training.metrics import EpochRow
 from asvit.training.predictions import read_predictions
@@ -45,29 +44,6 @@ def test_digits_are_learned(tmp_path: Path) -> None:
     )  # fmt: skip
     assert result.last.top1 > 90
     assert result.history[-1].train_loss < result.history[0].train_loss
-
-
-def test_a_training_of_an_edited_network_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(SPACES["asvit"], "source", "first")
-    with pytest.raises(KeyboardInterrupt):
-        run_training(ARCH, out=tmp_path, **TINY, progress=stop_after(1))
-    monkeypatch.setattr(SPACES["asvit"], "source", "second")
-    with pytest.raises(
-        ValueError, match=r"other code of space asvit, .*; undo the edit, .* --fresh"
-    ):
-        run_training(ARCH, out=tmp_path, **TINY)
-    monkeypatch.setattr(SPACES["asvit"], "source", "first")
-    assert len(run_training(ARCH, out=tmp_path, **TINY).history) == TINY["epochs"]
-
-
-def test_the_code_of_a_teacher_counts_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("asvit", "shiftvit"):
-        monkeypatch.setattr(SPACES[name], "source", f"of {name}")
-    taught = {"teacher": "shift:1,1,2,1|2|8|1|16", "teacher_weights": "weights"}
-    run = TrainRun.make(architecture=ARCH, **taught, **TINY)
-    assert run.code == {"space asvit": "of asvit", "space shiftvit": "of shiftvit"}
 
 
 def test_the_written_network_has_the_accuracy_that_is_told(tmp_path: Path) -> None:
@@ -192,25 +168,6 @@ def test_a_classifier_of_other_classes_than_the_images_is_told_of(
     assert warnings(("a", "b", "c")) == [f"{words}{others}{advice}"]
 
 
-@pytest.mark.parametrize("new_head", [False, True])
-def test_weights_of_an_edited_space_are_warned_of(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    new_head: bool,
-) -> None:
-    run = TrainRun.make(architecture=ARCH, **TINY, weights=str(tmp_path), new_head=new_head)
-    network = Network(ARCH, 32, len(run.sets.classes))
-    warnings = []
-    for now in ("first", "second"):
-        monkeypatch.setattr(SPACES["asvit"], "source", "first")
-        WeightsFile(network, network.build().state_dict()).write(tmp_path / "model.safetensors")
-        monkeypatch.setattr(SPACES["asvit"], "source", now)
-        run.load()
-        warnings.append(caplog.text.count("has changed since these weights were written"))
-    assert warnings == [0, 1]
-
-
 def test_distillation_into_two_heads(tmp_path: Path) -> None:
     run_training(ARCH, out=tmp_path / "teacher", **TINY)
     host = "timm:deit_tiny_distilled_patch16_224"
@@ -327,6 +284,32 @@ def test_a_learning_rate_that_is_given_is_not_said_to_follow_the_batch(
     assert words in line
 
 
+@pytest.mark.parametrize(
+    ("recipe", "typed", "drop_path"),
+    [
+        ("swin", {}, 0.0),
+        ("deit", {"batch_size": 8}, 0.0),
+        ("small", {}, 0.0),
+        ("swin", {"drop_path": 0.2}, 0.2),
+        ("small", {"drop_path": 0.1}, 0.1),
+    ],
+)
+@pytest.mark.parametrize("host", ["timm:vgg11", "timm:densenet121"])
+def test_a_drop_path_that_is_not_typed_is_left_out_where_the_network_has_none(
+    host: str, recipe: str, typed: dict[str, Any], drop_path: float, tmp_path: Path
+) -> None:
+    options: dict[str, Any] = {**TINY, "recipe": recipe, "out": tmp_path}
+    del options["batch_size"]
+    run = TrainRun.make(architecture=host, **options, **typed).resolved()
+    assert run.settings.drop_path == drop_path
+    if drop_path:
+        with pytest.raises(ValueError, match="has no drop-path; use 0"):
+            run.network.build(drop_path=drop_path)
+    usual = TrainSettings.make(architecture=ARCH, recipe=recipe, **typed).drop_path
+    other = TrainRun.make(architecture=ARCH, **options, **typed).resolved()
+    assert other.settings.drop_path == usual
+
+
 def test_few_pictures_of_ones_own_are_a_word_on_fine_tuning(tmp_path: Path) -> None:
     data = write_pictures(tmp_path / "pictures", each=9)  # one of them cannot be read
     asked: dict[str, Any] = {"architecture": ARCH, "image_size": 32, "recipe": "small"}
@@ -376,8 +359,9 @@ def test_broken_pictures_of_one_name_in_both_parts_are_told_at_once(
 def test_hallucinated_and_compact_parts_are_trained_in_their_training_form(
     tmp_path: Path,
 ) -> None:
+    host = "timm:deit_tiny_patch16_224(depth=1,embed_dim=24)"
     result = run_training(
-        ARCH, out=tmp_path / "run", attention="hallucinated", ffn="compact", **TINY
+        host, out=tmp_path / "run", attention="hallucinated", ffn="compact", **TINY
     )
     file = WeightsFile.read(tmp_path / "run" / "model.safetensors")
     assert (file.network.attention, file.network.ffn) == ("hallucinated", "compact")
@@ -423,10 +407,11 @@ def test_other_images_are_refused(tmp_path: Path) -> None:
         run_training(ARCH, out=folder, **{**TINY, "data": "digits", "classes": 10})
 
 
-def test_without_accelerate_nothing_is_made(
+def test_without_accelerate_several_processes_make_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "accelerate", None)
+    monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ImportError, match=r"needs accelerate: .*pip install '\.\[train\]'"):
         run_training(ARCH, out=tmp_path / "run", **TINY)
     assert not (tmp_path / "run").exists()

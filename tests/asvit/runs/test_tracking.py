@@ -23,16 +23,13 @@ from asvit.core.run_files import TRACKED
 from asvit.core.settings import WrongOption
 from asvit.runs.designing import DesignRun
 from asvit.runs.search import SearchRun, run_search
-from asvit.runs.supernet import train_supernet
 from asvit.runs.tracking import event_files, forget, tracking
 from asvit.runs.training import run_training
-from asvit.runs.transfer import run_segmentation
 from asvit.search.rows import read_trials
 from asvit.training.settings import TrainSettings
 from tests.asvit.cli.commands import check_refused, run
 from tests.asvit.runs.fakes import fake_evaluate, stop_at
 from tests.asvit.runs.test_runs_train import ARCH, TINY
-from tests.asvit.transfer.tiny_scenes import SEGMENTATION, make_data
 
 SETTINGS = TrainSettings.make(architecture=ARCH, teacher=None)
 STEPS = 3  # updates of an epoch of TINY
@@ -241,7 +238,7 @@ NEEDS = "--track wandb needs wandb: pip install wandb"
     [
         ("train", "tensorbord", 2, "unknown tracker 'tensorbord'; did you mean 'tensorboard'?"),
         ("train", "tensorboard,wandc", 2, "unknown tracker 'wandc'"),
-        *((command, "wandb", 3, NEEDS) for command in ("train", "search", "supernet train")),
+        *((command, "wandb", 3, NEEDS) for command in ("train", "search")),
         ("train", "mlflow", 3, "--track mlflow needs mlflow: pip install mlflow"),
         ("train", "tensorboard", 3, "needs tensorboard: in the checkout of asvit, pip"),
     ],
@@ -402,30 +399,6 @@ def test_a_tracker_that_comes_later_gets_what_was_before(tmp_path: Path, fake: A
     assert (steps, epochs) == ([1, 2, 3, 4, 5, 6], [3, 6])
     numbers = [step for _, step in one.told]
     assert numbers == sorted(numbers)  # wandb takes no other order
-
-
-def test_a_supernet(tmp_path: Path) -> None:
-    result = train_supernet(
-        train_images=30, validation_images=20, test_images=20, image_size=16, width=6, epochs=2,
-        batch_size=10, device="cpu", out=tmp_path / "run", track="tensorboard", log_every=2,
-    )  # fmt: skip
-    found = events(tmp_path / "run")
-    assert found["epoch/loss"] == about((3, result.losses[0]), (6, result.losses[1]))
-    assert [step for step, _ in found["step/loss"]] == [2, 4, 6]
-    weighted = [value for _, value in found["step/loss"]]
-    assert weighted[0] / 3 * 2 < result.losses[0]  # two of its three steps
-    assert all(value > 0 for _, value in found["step/images_per_second"])
-
-
-def test_a_segmenter(tmp_path: Path) -> None:
-    make_data(4, 1)
-    given = {**SEGMENTATION, "epochs": 1, "device": "cpu", "track": "tensorboard"}
-    result = run_segmentation(out=tmp_path / "run", log_every=1, **given)
-    found = events(tmp_path / "run")
-    (row,) = result.history
-    steps = len((tmp_path / "run" / "metrics_steps.csv").read_text().splitlines()) - 1
-    assert found["epoch/loss_decode"] == about((steps, row.loss_decode))
-    assert [step for step, _ in found["step/loss"]] == [*range(1, steps + 1)]
 
 
 def test_a_search_tells_the_values_of_every_trial(tmp_path: Path) -> None:

@@ -205,10 +205,10 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.nightly  # test_loaders has lost workers of one process
+@pytest.mark.nightly  # test_fault_folders has lost workers of one process
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
 @pytest.mark.parametrize("victim", [0, 1])
-def test_a_killed_worker_of_one_process_changes_nothing(
+def test_a_killed_worker_of_one_process_ends_both_and_changes_nothing(
     tmp_path: Path, undisturbed: Path, victim: int
 ) -> None:
     folder = tmp_path / "run"
@@ -220,9 +220,10 @@ def test_a_killed_worker_of_one_process_changes_nothing(
         for worker in workers:
             os.kill(int(worker), signal.SIGKILL)
         found = ended(both, folder)
-    assert [code for code, _ in found] == [0, 0], found
-    said = ["lost a worker that prepares images" in told for _, told in found]
-    assert said == [victim == 0, victim == 1]
+    assert [code for code, _ in found] == [3, 3], found
+    assert "a worker that prepares images was lost" in found[victim][1]
+    with pair([*ASKED, *LONGER], folder) as both:
+        assert [code for code, _ in ended(both, folder)] == [0, 0]
     weights = [path / "model.safetensors" for path in (folder, undisturbed)]
     assert weights[0].read_bytes() == weights[1].read_bytes()
 

@@ -14,11 +14,12 @@ from torch import Tensor
 from asvit.core.progress import Progress
 from asvit.runs.algorithms.training import TrainAlgorithm
 from asvit.runs.training import run_training
+from asvit.training import timing
 from asvit.training.checkpoint import Checkpoint
+from asvit.training.classifier_session import ClassifierSession
 from asvit.training.result import TrainResult
-from asvit.training.session import Session
 from asvit.training.settings import TrainSettings
-from asvit.training.token_costs import timed_batch
+from asvit.training.timing import images_per_second, timed_batch
 from tests.asvit.runs.test_checkpoints_within_epochs import ALWAYS, check_same, stop_at
 from tests.asvit.runs.test_runs_train import ARCH, TINY
 
@@ -29,16 +30,16 @@ HOUR = 3600
 def clocked(monkeypatch: pytest.MonkeyPatch, *seconds: float, probed: float = 1.0) -> None:
     """Epochs take so many seconds, the last of them for the rest; first batches tell another."""
 
-    def so_far(session: Session) -> float:
+    def so_far(session: ClassifierSession) -> float:
         done = len(session.history)
         return sum(seconds[:done]) + max(0, done - len(seconds)) * seconds[-1]
 
     def pace(history: list[object]) -> float:
         return seconds[min(len(history), len(seconds)) - 1]
 
-    monkeypatch.setattr(Session, "seconds", property(so_far))
-    monkeypatch.setattr("asvit.training.session.seconds_of_an_epoch", pace)
-    monkeypatch.setattr(TrainAlgorithm, "_pace", lambda _self, _steps: (100.0, probed))
+    monkeypatch.setattr(ClassifierSession, "seconds", property(so_far))
+    monkeypatch.setattr("asvit.training.classifier_session.seconds_of_an_epoch", pace)
+    monkeypatch.setattr(TrainAlgorithm, "_pace", lambda _self: (100.0, probed))
 
 
 def rates(result: TrainResult) -> list[float]:
@@ -119,27 +120,34 @@ def test_the_slower_of_training_and_preparing_beside_it_tells_the_pace(
     monkeypatch: pytest.MonkeyPatch, device: str, workers: int, trained: float, expected: float
 ) -> None:
     clock, taken = [0.0], list[int]()
-    monkeypatch.setattr("asvit.training.session.time.perf_counter", lambda: clock[0])
+    monkeypatch.setattr("asvit.training.timing.time.perf_counter", lambda: clock[0])
 
-    class Batches:
-        def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+    class Slow:
+        batch_size = 8  # of two processes
+
+        def batches(self, _epoch: int, _start: int) -> Iterator[tuple[Tensor]]:
             while True:
                 clock[0] += 0.1
-                yield torch.zeros(4, 3, 8, 8), torch.zeros(4)
+                yield (torch.zeros(4, 3, 8, 8),)
 
         def close(self) -> None:
             clock.clear()
 
-    def train(_epoch: int, batches: Iterable[object]) -> SimpleNamespace:
-        taken.append(len(list(batches)))
-        return SimpleNamespace(images_per_second=trained)
+    class Fake:
+        def __init__(self, _task: Slow, _processes: object, *, epochs: int) -> None: ...
 
-    session: Any = SimpleNamespace(
-        _train=Batches(),
-        _engine=SimpleNamespace(train=train, close=lambda: taken.append(0)),
-        processes=SimpleNamespace(world=2, device=torch.device(device)),
-    )
-    assert Session.images_per_second(session, workers) == pytest.approx(expected)
+        def train(self, _epoch: int, batches: Iterable[object]) -> SimpleNamespace:
+            taken.append(len(list(batches)))
+            return SimpleNamespace(images_per_second=trained)
+
+        def close(self) -> None:
+            taken.append(0)
+
+    monkeypatch.setattr(timing, "Trainer", Fake)
+    task: Any = Slow()
+    processes: Any = SimpleNamespace(world=2, device=torch.device(device))
+    speed = images_per_second(task, processes, epochs=3, workers=workers)
+    assert speed == pytest.approx(expected)
     assert not clock
     # On a GPU the first steps are captured as a graph.
     assert taken == [4 if device == "cuda" else 1, 3, 0]

@@ -1,6 +1,7 @@
 import math
 from pathlib import Path
 
+import pandas
 import pytest
 from fake_search import make_row
 from hypothesis import given
@@ -19,7 +20,6 @@ def test_the_columns_are_those_of_the_run_folder(tmp_path: Path) -> None:
         "number,architecture,params,macs,length_distortion,ntk_condition_number,"
         "reward,entropy,state,reason"
     )
-    pandas = pytest.importorskip("pandas")
     table = pandas.read_csv(tmp_path / "trials.csv")
     assert list(table.number) == [0]
     # By default, pandas 2 reads the last digit wrong.

@@ -54,7 +54,7 @@ def test_the_small_space_lies_in_the_large_one():
     for name, choices in tiny.dimensions.items():
         assert set(choices) <= set(whole.dimensions[name])
     with pytest.raises(ValueError, match=r"K1=7 is not in space 'asvit-tiny'; .* \[4, 6, 8\]"):
-        tiny.parse("7,4,2|2,2,2|2,1,2|2,1,2|16")
+        tiny.encode(tiny.parse("7,4,2|2,2,2|2,1,2|2,1,2|16"))
 
 
 def test_grown_architectures_belong_to_the_space():

@@ -30,13 +30,10 @@ def test_a_text_belongs_to_one_space(space):
                     other.parse(text)
 
 
-def test_asvit_s_own_spaces_have_no_digest_of_their_code(space):
-    assert space.source == ""
-
-
 def test_a_name_is_registered_once_and_others_teach():
-    with pytest.raises(ValueError, match="space 'asvit' is already registered"):
-        register_space(type(load_space("asvit")))
+    twin = type("Twin", (type(load_space("psvit1d")),), {"__module__": __name__})
+    with pytest.raises(ValueError, match="space 'psvit1d' is already registered"):
+        register_space(twin)
     with pytest.raises(KeyError, match="unknown space 'psvit1dd'; did you mean 'psvit1d'"):
         load_space("psvit1dd")
     with pytest.raises(KeyError, match="use one of asvit, asvit-tiny"):

@@ -18,11 +18,9 @@ SETTINGS = {"image_size": 32, "repeats": 1, "images": 3, "points": 3, "data": "g
 ARCHITECTURE = "shift:1,1,2,1|2|8|1|16"
 CELLS = "bs----|b-----|------"
 PSVIT = {"count_size": 32, "ratio": 0.5, "budget": "90K"}
-MIXED = {"count_size": 32, "ratio": 0.5, "budget": "500K,800K"}
 # Space -> an architecture of it, and the settings of a scaling.
 SCALINGS = {
     "shiftvit": (ARCHITECTURE, {"budget": "300K,600K"}),
-    "mixed": ("mixed:4,2,2|2,1,2|2,1,2|2,1,2|16,16|saaa|fffc|p", MIXED),
     "psvit1d": (f"psvit1d:{CELLS}|12", PSVIT),
     "psvit2d": (f"psvit2d:{CELLS}|12", PSVIT),
 }
@@ -38,10 +36,7 @@ def _without_reports(monkeypatch, request):
     "space",
     [
         "shiftvit",
-        *(
-            pytest.param(name, marks=pytest.mark.nightly)
-            for name in ("mixed", "psvit1d", "psvit2d")
-        ),
+        *(pytest.param(name, marks=pytest.mark.nightly) for name in ("psvit1d", "psvit2d")),
     ],
 )
 def test_a_stopped_scaling_ends_as_one_that_was_not(space, tmp_path):

@@ -12,7 +12,7 @@ from torch import nn
 
 from asvit.training.checkpoint import (
     Checkpoint,
-    EngineState,
+    TrainerState,
     check_finite,
     load_optimizer,
     optimizer_state,
@@ -21,7 +21,7 @@ from tests.contracts.readers import checkpoint
 from tests.host_reads import HostReads
 
 
-def same(ours: EngineState, theirs: EngineState) -> bool:
+def same(ours: TrainerState, theirs: TrainerState) -> bool:
     pairs = [(getattr(ours, n), getattr(theirs, n)) for n in ("weights", "average", "moments")]
     return ours.numbers == theirs.numbers and all(
         a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in b) for a, b in pairs
@@ -90,7 +90,7 @@ def test_weights_that_do_not_fit_or_are_no_numbers_are_refused(part: str, value:
     ):
         parts = {"weights": right, "average": right, part: bad}
         with pytest.raises(ValueError, match=message):
-            EngineState(**parts, moments={}, numbers={}).load(model, average)
+            TrainerState(**parts, moments={}, numbers={}).load(model, average)
     assert all(torch.equal(model.state_dict()[name], right[name]) for name in right)
 
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -13,9 +12,12 @@ from torch import Tensor, nn
 import asvit
 from asvit.training import device_queue
 from asvit.training.device_queue import READ_EVERY, UnreadLosses, drawn_ahead, to_device
+from asvit.training.distributed import ProcessGroup
 from asvit.training.short import FitResult, Recipe, fit
-from asvit.training.supernets.single_path import SupernetTraining
+from asvit.training.supernets.single_path import SinglePath
+from asvit.training.trainer import Trainer
 from tests.asvit.training.supernets.test_supernets import make
+from tests.asvit.training.supernets.test_supernets import uniform as draw
 from tests.host_reads import HostReads, read_seldom
 
 RECIPE = Recipe(
@@ -57,7 +59,7 @@ def test_short_trainings_read_once_in_so_many_steps(often: int, balance: Any) ->
     for rounds in (1, 3):
         steps = rounds * often
         recipe = dataclasses.replace(RECIPE, steps=steps, balance=balance)
-        with HostReads() as host:
+        with HostReads(number=1.0) as host:
             assert len(trained(recipe, "meta")[0].losses) == steps
         counts.append((host.reads, host.copies))
     (reads, copies), (more_reads, more_copies) = counts
@@ -68,9 +70,9 @@ def test_short_trainings_read_once_in_so_many_steps(often: int, balance: Any) ->
 @pytest.mark.usefixtures("fused")
 def test_networks_of_ours_read_nothing_in_a_step() -> None:
     model = asvit.build("5,2,2|3,1,2|2,1,2|2,1,3|16", image_size=32, num_classes=3).to("meta")
-    with HostReads() as host:
+    with HostReads(number=1.0) as host:
         fit(model, images("meta"), images("meta"), dataclasses.replace(RECIPE, steps=3), seed=4)
-    alone = HostReads()
+    alone = HostReads(number=1.0)
     with alone:
         trained(dataclasses.replace(RECIPE, steps=3), "meta")
     assert host.reads == alone.reads
@@ -109,57 +111,25 @@ def test_a_loss_that_is_not_finite_is_noticed_later_and_told_alike(
         model = Breaking()
         results.append(fit(model, images("cpu"), images("cpu"), RECIPE, seed=0))
         calls.append(model.calls)
-    assert [len(one.losses) for one in results] == [step, step]
-    assert results[0].losses[:-1] == results[1].losses[:-1]
-    assert results[0].reason == results[1].reason
+    assert results[0].losses[: len(results[1].losses)] == results[1].losses
+    assert [one.reason for one in results] == [f"the loss became nan in step {step}"] * 2
     assert calls == [step, min(-(-step // READ_EVERY) * READ_EVERY, RECIPE.steps)]
 
 
-def supernet(device: str, steps: int) -> SupernetTraining[int]:
-    net, training = make(Recipe(steps=steps, batch_size=6, shift=1, flip=True))
-    data = tuple(part.to(device) for part in training.train)
-    more: Any = {"draw": training.draw, "seed": training.seed}
-    return SupernetTraining(net.to(device), data, training.recipe, **more)
-
-
-def test_supernets_read_once_in_so_many_steps(often: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(SupernetTraining, "steps_per_epoch", 3 * often)
+def test_supernets_read_once_in_so_many_steps(often: int) -> None:
     counts = []
-    for epochs in (1, 2):
-        training = supernet("meta", epochs * 3 * often)
-        training._labels = training._labels.repeat(4)
-        training._images = training._images.repeat(4, 1, 1, 1)
-        steps: list[int] = []
+    for rounds in (1, 3):
+        net, small = make(Recipe(steps=rounds * often, batch_size=6, shift=1, flip=True))
+        many = 6 * rounds * often // len(small._labels) + 1
+        data = small._images.repeat(many, 1, 1, 1).to("meta"), small._labels.repeat(many)
+        task = SinglePath(net, (data[0], data[1].to("meta")), small.recipe, draw=draw, seed=1)
+        task.steps = rounds * often
         with HostReads() as host:
-            training.run(lambda: None, log=partial(lambda into, *row: into.append(row[0]), steps))
-        assert steps == [*range(1, epochs * 3 * often + 1)]
+            Trainer(task, ProcessGroup(torch.device("meta")), epochs=1).train(0)
         counts.append((host.reads, host.copies))
     (reads, copies), (more_reads, more_copies) = counts
-    assert more_reads - reads == 3
-    assert more_copies - copies == 3 * 3  # indices, flips and shifts
-
-
-def test_supernets_are_the_same_however_often_they_are_read(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def run(training: SupernetTraining[int]) -> tuple[list[Any], dict[str, Tensor]]:
-        told: list[Any] = []
-        training.run(lambda: told.append("saved"), log=lambda *row: told.append(row))
-        return told, training.state()
-
-    at_once = run(supernet("cpu", 70))
-    read_seldom(monkeypatch)
-    later = run(supernet("cpu", 70))
-    assert [row for row in later[0] if row != "saved"] == [r for r in at_once[0] if r != "saved"]
-    assert all(torch.equal(later[1][name], tensor) for name, tensor in at_once[1].items())
-
-
-def test_a_state_has_the_losses_that_were_not_read_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    read_seldom(monkeypatch)
-    training = supernet("cpu", 70)
-    training.step()
-    assert training.losses == []
-    assert len(training.state()["losses"]) == 1
+    assert more_reads - reads == 2
+    assert more_copies - copies == 2 * 3  # indices, flips and shifts
 
 
 @pytest.mark.parametrize(

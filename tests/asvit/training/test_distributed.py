@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from asvit.training import distributed
-from asvit.training.distributed import ProcessGroup
+from asvit.training.distributed import LaunchedProcesses, ProcessGroup, processes_of
 from tests.campaigns import forked
 
 _NOTICED = 7
@@ -35,7 +35,7 @@ def _prepare(environment: Mapping[str, str], patience: float, seconds: float) ->
     """The first process prepares images for so long, while the other one waits."""
     os.environ.update(environment)
     distributed.PATIENCE = timedelta(seconds=patience)
-    group = ProcessGroup("cpu")
+    group = processes_of("cpu")
     try:
         with group.losses_noticed(), group.first_before_others():
             if group.first:
@@ -48,33 +48,6 @@ def _prepare(environment: Mapping[str, str], patience: float, seconds: float) ->
 def test_processes_wait_for_the_first_one_as_long_as_patience_says() -> None:
     assert together(_prepare, 60, 2) == [0, 0]
     assert together(_prepare, 1, 4)[1] == _NOTICED
-
-
-@pytest.mark.parametrize(
-    ("variables", "gpus", "refused"),
-    [
-        ({}, 2, False),
-        ({"LOCAL_WORLD_SIZE": "2"}, 2, False),
-        ({"LOCAL_WORLD_SIZE": "3"}, 2, True),
-        ({"LOCAL_WORLD_SIZE": "3", "CUDA_VISIBLE_DEVICES": "0,1"}, 2, True),
-        ({"LOCAL_WORLD_SIZE": "3", "CUDA_VISIBLE_DEVICES": "1"}, 1, False),  # each has its own
-    ],
-)
-def test_processes_that_would_share_a_gpu_are_refused(
-    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], gpus: int, refused: bool
-) -> None:
-    for name in ("LOCAL_WORLD_SIZE", *distributed._SHOWN):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(distributed, "resolve_device", torch.device)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
-    words = r"3 processes were started on a machine with 2 GPU\(s\); .*--nproc-per-node 2"
-    if refused:
-        with pytest.raises(ValueError, match=words):
-            ProcessGroup("cuda")
-    else:
-        distributed._check_gpus()
 
 
 def test_a_process_that_sees_one_gpu_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,38 +65,37 @@ def test_a_process_that_sees_one_gpu_takes_it(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(accelerate, "Accelerator", accelerator)
     for gpus, rank in ((4, "3"), (1, "0")):
         monkeypatch.setattr(torch.cuda, "device_count", lambda gpus=gpus: gpus)
-        ProcessGroup("cuda")
+        LaunchedProcesses("cuda")
         assert ranks.pop() == rank
 
 
 @pytest.mark.parametrize(
-    ("variables", "words"),
-    [
-        ({"WORLD_SIZE": "2", "RANK": "1"}, "WORLD_SIZE=2 and RANK=1, but no LOCAL_RANK; .*ID"),
-        ({"WORLD_SIZE": "2", "LOCAL_RANK": "1"}, "WORLD_SIZE=2 and LOCAL_RANK=1, but no RANK;"),
-        ({"RANK": "1"}, "RANK=1, but no WORLD_SIZE and no LOCAL_RANK;"),
-        ({"WORLD_SIZE": "1", "RANK": "0"}, None),
-    ],
+    ("variables", "found"),
+    [({"WORLD_SIZE": "2", "RANK": "1"}, (0, 1)), ({"RANK": "1"}, (0, 1)), ({}, None)],
 )
-def test_a_launch_that_sets_only_some_variables_is_refused(
-    variables: dict[str, str], words: str | None, monkeypatch: pytest.MonkeyPatch
+def test_processes_that_accelerate_takes_for_others_are_refused(
+    variables: dict[str, str], found: tuple[int, int] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in distributed._LAUNCHED:
+    """Without LOCAL_RANK it trains alone, in every process."""
+    for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK"):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    if words is None:
-        assert ProcessGroup("cpu").world == 1
-    else:
-        with pytest.raises(ValueError, match=f"^the environment has {words}"):
-            ProcessGroup("cpu")
+    if found is None:
+        assert type(processes_of("cpu")) is ProcessGroup
+        return
+    rank, world = found
+    one = SimpleNamespace(process_index=rank, num_processes=world, device=torch.device("cpu"))
+    monkeypatch.setattr(accelerate, "Accelerator", lambda **_: one)
+    with pytest.raises(ValueError, match="the environment has WORLD_SIZE="):
+        processes_of("cpu")
 
 
 def _average(environment: Mapping[str, str]) -> None:
     os.environ.update(environment)
     deepspeed = property(lambda _: accelerate.DistributedType.DEEPSPEED)
     accelerate.Accelerator.distributed_type = deepspeed  # type: ignore[assignment]
-    group, network = ProcessGroup("cpu"), nn.Linear(1, 1)
+    group, network = processes_of("cpu"), nn.Linear(1, 1)
     wrapped = group.wrap(network)
     wrapped(torch.full((1, 1), float(group.rank))).backward()
     assert network.weight.grad is not None
@@ -145,7 +117,7 @@ def test_one_process_neither_wraps_nor_holds_a_network() -> None:
 
 def _leave(environment: Mapping[str, str]) -> None:
     os.environ.update(environment)
-    group = ProcessGroup("cpu")
+    group = processes_of("cpu")
     group.wait()
     group.leave_at_exit()
     assert torch.distributed.is_initialized()
@@ -158,25 +130,26 @@ def test_the_group_is_left_when_python_exits() -> None:
     assert together(_leave) == [0, 0]
 
 
-@pytest.mark.parametrize(
-    ("world", "device", "shared"), [(2, "cuda", True), (1, "cuda", False), (1, "cpu", False)]
-)
-def test_batch_norms_are_shared_by_several_gpus(world: int, device: str, shared: bool) -> None:
-    group = ProcessGroup("cpu")
-    group.world, group.device = world, torch.device(device)
+class Several(LaunchedProcesses):
+    """Two processes on a device, of which there is one."""
+
+    def __init__(self, device: str) -> None:
+        self.world, self.device = 2, torch.device(device)
+
+
+@pytest.mark.parametrize("group", [Several("cuda"), ProcessGroup("cpu")])
+def test_batch_norms_are_shared_by_several_gpus(group: ProcessGroup) -> None:
     network = timm.create_model("resnet10t")  # its norms are timm's, with activations
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     group.share_norms(network)
     norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     assert norms
-    assert [isinstance(norm, nn.SyncBatchNorm) for norm in norms] == [shared] * len(norms)
+    assert [isinstance(norm, nn.SyncBatchNorm) for norm in norms] == [group.world > 1] * len(norms)
     state = network.state_dict()
     assert [*state] == [*before]
     assert all(torch.equal(state[name], tensor) for name, tensor in before.items())
 
 
 def test_batch_norms_of_processes_on_the_cpu_are_not_shared() -> None:
-    group = ProcessGroup("cpu")
-    group.world = 2
     with pytest.raises(ValueError, match="sync_bn needs a GPU in each process: PyTorch has no"):
-        group.share_norms(nn.BatchNorm2d(2))
+        Several("cpu").share_norms(nn.BatchNorm2d(2))

@@ -8,7 +8,7 @@ import torch
 from timm.layers import Conv2dSame
 from torch import nn
 
-from asvit.models.layers.blocks import is_linear
+from asvit.models.blocks import is_linear
 from asvit.models.retokenization import SCHEDULE, Tokens, retokenize
 from asvit.networks import Network
 from asvit.training.layout import fast_layout, use_fast_convolutions

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import logging
 import math
 from dataclasses import fields, replace
 from pathlib import Path
@@ -109,7 +108,7 @@ def test_processes_count_classes_together(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(group, "sum", lambda values: shares.append(values) or values)
     for own in ([0, 0], [1, 2, 1]):
         evaluate([Given()], [(images[own], torch.tensor(own))], group, classes=3)
-    counts = [share for share in shares if share.shape == (2, 3)]
+    counts = [share for share in shares if not share.is_floating_point()]
     assert (counts[0] + counts[1]).tolist() == [[2, 2, 1], [2, 2, 1]]
 
 
@@ -171,13 +170,3 @@ def test_alone() -> None:
     assert alone.gather("what") == ["what"]
     with alone.no_sync(model), alone.first_before_others():
         alone.wait()
-
-
-def test_a_launcher_that_starts_one_process_only_is_told(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setenv("ACCELERATE_USE_CPU", "True")
-    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
-    with caplog.at_level(logging.WARNING):
-        ProcessGroup("cpu")
-    assert "has started one process" in caplog.text

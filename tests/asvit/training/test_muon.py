@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from asvit.training.muon import Muon, is_matrix, orthogonal
+from asvit.training.muon import SPARED, Muon, is_matrix, orthogonal
 
 RATE, DECAY = 0.1, 0.05
 
@@ -15,10 +15,11 @@ def polar(matrix: Tensor) -> Tensor:
     return left @ right
 
 
-def muon(*weights: nn.Parameter, decay: float = DECAY) -> Muon:
+def muon(*weights: nn.Parameter, decay: float = DECAY, spared: bool = False) -> Muon:
     """Of weights that decay by so much, beside another group that decays as usual."""
     other = nn.Parameter(torch.ones(4))
-    groups = [{"params": [*weights], "weight_decay": decay}, {"params": [other]}]
+    own = {"params": [*weights], "weight_decay": decay, SPARED: spared}
+    groups = [own, {"params": [other], SPARED: False}]
     return Muon(torch.optim.AdamW(groups, lr=RATE, weight_decay=DECAY).param_groups)
 
 
@@ -70,16 +71,17 @@ def test_first_steps_are_those_of_the_formula() -> None:
 
 
 @pytest.mark.parametrize(
-    ("weight", "decay"),
-    [(torch.ones(7), DECAY), (torch.ones(8, 1, 3, 3), DECAY), (torch.ones(8, 2), DECAY),
-     (torch.ones(1, 5, 8), DECAY), (torch.ones(8, 8), 0.0)],
-    ids=["bias", "depthwise convolution", "two columns", "position embedding", "without decay"],
+    ("weight", "decay", "spared"),
+    [(torch.ones(7), DECAY, False), (torch.ones(8, 1, 3, 3), DECAY, False),
+     (torch.ones(8, 2), DECAY, False), (torch.ones(1, 5, 8), DECAY, False),
+     (torch.ones(8, 8), DECAY, True), (torch.ones(8, 8), 0.0, True)],
+    ids=["bias", "depthwise convolution", "two columns", "one row", "spared", "and no decay"],
 )  # fmt: skip
-def test_other_parameters_move_by_adamw(weight: Tensor, decay: float) -> None:
+def test_other_parameters_move_by_adamw(weight: Tensor, decay: float, spared: bool) -> None:
     weights = [nn.Parameter(weight.clone()) for _ in range(2)]
     generator = torch.Generator().manual_seed(0)
     usual = torch.optim.AdamW([weights[0]], lr=RATE, weight_decay=decay)
-    optimizers = [usual, muon(weights[1], decay=decay)]
+    optimizers = [usual, muon(weights[1], decay=decay, spared=spared)]
     for _ in range(3):
         gradient = torch.randn(weight.shape, generator=generator)
         for one, optimizer in zip(weights, optimizers, strict=True):

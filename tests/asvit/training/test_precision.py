@@ -7,13 +7,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from asvit.training import short
+from asvit.training import metrics, trainer
 from asvit.training.precision import arithmetic, autocast, resolve_precision
 from asvit.training.settings import TrainSettings
 from asvit.training.short import Recipe, fit
-from asvit.training.supernets import single_path
 from asvit.transfer.settings import DetectionSettings
-from tests.asvit.training.supernets.test_supernets import make
+from tests.asvit.training.supernets.test_supernets import make, trainer_of
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda:1")
 
@@ -114,16 +113,16 @@ def rounded(device: torch.device, precision: str) -> torch.autocast:
 def test_short_trainings_and_supernets_choose_theirs(
     monkeypatch: pytest.MonkeyPatch, choice: Any, expected: torch.dtype
 ) -> None:
-    monkeypatch.setattr(short, "autocast", choice)
-    monkeypatch.setattr(single_path, "autocast", choice)
+    monkeypatch.setattr(trainer, "autocast", choice)
+    monkeypatch.setattr(metrics, "autocast", choice)
     images, model = (torch.randn(8, 3, 8, 8), torch.arange(8) % 3), Seen()
     assert fit(model, images, images, Recipe(steps=2, batch_size=4), seed=0).reason is None
     assert model.dtypes == {True: expected, False: expected}
-    net, training = make()
-    products: list[torch.dtype] = []
-    net.head.register_forward_hook(lambda *call: products.append(call[2].dtype))
-    training.step()
-    assert products == [expected]
+    net, task = make()
+    products = set[torch.dtype]()
+    net.head.register_forward_hook(lambda *call: products.add(call[2].dtype))
+    trainer_of(task).train(0)
+    assert products == {expected}
     assert net.head.weight.dtype == torch.float32
 
 

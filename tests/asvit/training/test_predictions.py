@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from asvit.core.answers import Confusion
 from asvit.data import LabelledImages
 from asvit.training.distributed import ProcessGroup
 from asvit.training.predictions import (
-    Confusion,
     Predictions,
     predict,
     predictions_of,
@@ -72,8 +72,9 @@ def test_an_accelerator_is_waited_for_once() -> None:
 def test_pairs_and_mistakes_are_those_of_the_logits(tmp_path: Path) -> None:
     found = predictions(right=1)
     assert found.confusion == (
-        Confusion("ape", "ape", 1), Confusion("ape", "cat", 1), Confusion("bee", "ape", 2),
-        Confusion("bee", "bee", 1), Confusion("cat", "bee", 1),
+        Confusion("bee", "ape", 2, 100 * 2 / 3), Confusion("ape", "ape", 1, 50.0),
+        Confusion("ape", "cat", 1, 50.0), Confusion("bee", "bee", 1, 100 / 3),
+        Confusion("cat", "bee", 1, 100.0),
     )  # fmt: skip
     # The fifth has the highest loss; it could not be read, so that another took its place.
     assert [one.name for one in found.mistakes] == ["image 5", "image 1", "image 2"]

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 import asvit
-from asvit.training import short, step_graph
-from asvit.training.short import FitResult, LabelledTensors, Recipe, fit
+from asvit.training import step_graph
+from asvit.training.cuda_graphs import BEFORE_CAPTURE
+from asvit.training.short import FitResult, LabelledTensors, Recipe, ShortTask, fit
 from asvit.training.step_graph import StepGraph
-from proxies.cuda_graphs import BEFORE_CAPTURE
 from tests.fake_cuda import FakeCuda
 from tests.host_reads import read_seldom
 
@@ -30,8 +30,12 @@ Result = tuple[FitResult, dict[str, Tensor]]
 
 @pytest.fixture(autouse=True)
 def _rounded_rates(monkeypatch: pytest.MonkeyPatch) -> None:
-    exact = short.lr_factor
-    monkeypatch.setattr(short, "lr_factor", lambda *given: float(np.float32(exact(*given))))
+    def rounded(task: ShortTask, epochs: int) -> Callable[[int], float]:
+        schedule = exact(task, epochs)
+        return lambda update: float(np.float32(schedule(update)))
+
+    exact = ShortTask.schedule
+    monkeypatch.setattr(ShortTask, "schedule", rounded)
 
 
 @pytest.fixture
@@ -129,7 +133,7 @@ def test_a_loss_that_is_not_finite_in_a_replay_ends_training(
     recipe = dataclasses.replace(RECIPE, learning_rate=2.0**100, warmup=20, clip=1e30)
     fitted, _ = trained(convolutional, data, recipe)
     assert cuda.graphs[0].replays == recipe.steps - BEFORE_CAPTURE
-    assert f"in step {len(fitted.losses)}" in fitted.reason
+    assert fitted.reason.startswith("the loss became ")
     assert cuda.notes[-2] == "usual waits for another stream"
 
 

@@ -1,7 +1,6 @@
 """Settings of trainings: recipes as published, what follows from others, and errors."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from asvit.reference.build_settings import BuildSettings
 from asvit.search import SearchSettings
 from asvit.search.supernet_settings import EvolutionSettings
 from asvit.training.images.augmentation import Augmentation
-from asvit.training.recipes import RECIPES
+from asvit.training.recipes import RECIPES, fitting_batch, fitting_rate
 from asvit.training.settings import TrainSettings
 from asvit.training.short import Recipe
 from asvit.training.short_settings import ShortTrainingSettings
@@ -65,6 +64,38 @@ def test_the_learning_rate_follows_the_batch(name: str) -> None:
         assert rate == RECIPES[name]["base_rate"] * size / 512
         with_muon = made(recipe=name, batch_size=size, optimizer="muon").learning_rate
         assert with_muon == pytest.approx(3 * rate)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "images", "batch", "updates"),
+    [
+        ("finetune", 16_384, 512, 32),
+        ("finetune", 16_383, 256, 63),
+        ("finetune", 2_800, 64, 43),
+        ("finetune", 1_000, 32, 31),
+        ("finetune", 255, 16, 15),
+        ("finetune", 8, 4, 2),
+        ("swin", 1_281_167, 1024, 1251),
+        ("deit", 50_000, 1024, 48),
+        ("nextvit", 50_000, 1024, 48),
+        ("shiftvit", 5_000, 128, 39),
+        ("pvt", 500, 32, 15),
+        ("small", 2_048, 64, 32),
+        ("small", 1_500, 32, 46),
+        ("small", 100, 8, 12),
+    ],
+)
+def test_a_batch_fits_the_images_in_enough_updates(
+    recipe: str, images: int, batch: int, updates: int
+) -> None:
+    usual = made(recipe=recipe).batch_size
+    assert fitting_batch(images, usual) == batch
+    assert images // batch == updates
+    assert fitting_rate(1.0, batch) == min(1, batch / 32)
+    for processes in (2, 3):
+        part, rest = divmod(fitting_batch(images, usual * processes, processes), processes)
+        assert (part % 2, rest) == (0, 0)
+        assert part >= 4
 
 
 def test_the_recipe_with_muon_has_its_rate() -> None:
@@ -132,9 +163,8 @@ def test_settings_of_distillation_count_with_a_teacher_alone() -> None:
 def test_every_setting_of_augmentation_reaches_it() -> None:
     alike = {"auto_augment": "3a", "color_jitter": 0.1, "erasing": 0.2, "mixup": 0.3}
     alike |= {"cutmix": 0.4, "crop_pct": 0.9, "resizing": "torch", "repeats": 3}
-    settings = made(**alike, flip=0.6, crop_scale=0.7, augment_on="workers")
-    assert settings.augmentation == Augmentation(**alike, hflip=0.6, scale=0.7, on_device=False)
-    assert made(augment_on="device").augmentation == replace(made().augmentation, on_device=True)
+    settings = made(**alike, flip=0.6, crop_scale=0.7)
+    assert settings.augmentation == Augmentation(**alike, hflip=0.6, scale=0.7)
 
 
 def test_no_random_augmentation() -> None:

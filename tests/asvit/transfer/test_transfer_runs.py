@@ -24,9 +24,7 @@ from asvit.runs.transfer import (
     run_detection,
     run_segmentation,
 )
-from asvit.spaces import SPACES
 from asvit.training.checkpoint import Checkpoint
-from asvit.training.distributed import ProcessGroup
 from asvit.transfer import cascade, detector
 from asvit.transfer.segmenter import Segmentation
 from asvit.transfer.settings import (
@@ -88,7 +86,8 @@ def test_schedules_at_single_steps() -> None:
     def factors(task: Any, **given: Any) -> list[float]:
         made = object.__new__(task)
         made.settings = TransferSettings(architecture=ARCH, data="folder", **given)
-        return [made.lr_factor(step, 12) for step in range(12)]
+        made.learning_rate, made.steps = 2.0, 4
+        return [made.schedule(3)(step) / 2 for step in range(12)]
 
     assert factors(Segmentation, warmup=0) == pytest.approx([1 - s / 12 for s in range(12)])
     tenths = [*(1,) * 8, 0.1, 0.1, 0.01]
@@ -222,8 +221,8 @@ def test_weights_to_start_from_are_read_once() -> None:
     assert (start.network, start.weights) == (Network(ARCH, 64, 2), None)
     assert vars(start.normalisation) == {"mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6)}
     task = Segmentation(file.origin.settings, start)
-    task.model.load_state_dict(file.state.weights)
-    assert task.evaluate(ProcessGroup("cpu"), prepared(task)) == whole.values
+    task.network.load_state_dict(file.state.weights)
+    assert task.measure(prepared(task)) == whole.values
 
 
 def test_the_folder_of_a_run_names_the_network() -> None:
@@ -241,16 +240,14 @@ def test_the_folder_of_a_run_names_the_network() -> None:
     assert from_weights.folder.name == "detect-pets-1024px-seed0"
 
 
-def test_the_code_of_the_network_of_weights_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(SPACES["asvit"], "source", "mine")
-    network = Network(ARCH, image_size=32, num_classes=2)
-    file = Path("model.safetensors")
-    WeightsFile(network, network.build().state_dict()).write(file)
-    named = DetectionRun.make(architecture=ARCH, data="boats")
-    unnamed = DetectionRun.make(data="boats", weights=str(file))
-    assert named.code == unnamed.code == {"space asvit": "mine"}
-    file.unlink()  # a finished run shows its result without them
-    assert unnamed.code == {}
+def test_a_drop_path_that_is_not_typed_is_left_out_where_the_network_has_none() -> None:
+    for host, typed, drop_path in (
+        ("timm:vgg11", {}, 0.0),
+        ("timm:vgg11", {"drop_path": 0.2}, 0.2),
+        (ARCH, {}, 0.2),
+    ):
+        made = DetectionRun.make(architecture=host, data="boats", **typed)
+        assert made.resolved().settings.drop_path == drop_path
 
 
 LINES = [
@@ -325,8 +322,8 @@ def test_two_processes_train_one_detector(tmp_path: Path) -> None:
     types: Any = {"settings": DetectionSettings, "row": DetectionRow}
     file = Checkpoint.read(Path("run/detector.safetensors"), kind="detection", **types)
     task = detector.Detection(file.origin.settings)
-    task.model.load_state_dict(file.state.weights)
-    alone = task.evaluate(ProcessGroup("cpu"), prepared(task))
+    task.network.load_state_dict(file.state.weights)
+    alone = task.measure(prepared(task))
     names = ("bbox_map", "bbox_map_50", "segm_map", "segm_map_50")
     assert [data[name] for name in names] == pytest.approx(
         [alone[name] for name in names], abs=0.02
@@ -347,6 +344,6 @@ def test_two_processes_train_one_network(tmp_path: Path) -> None:
     types: Any = {"settings": SegmentationSettings, "row": SegmentationRow}
     file = Checkpoint.read(Path("run/segmenter.safetensors"), kind="segmentation", **types)
     task = Segmentation(file.origin.settings)
-    task.model.load_state_dict(file.state.weights)
-    alone = task.evaluate(ProcessGroup("cpu"), prepared(task))
+    task.network.load_state_dict(file.state.weights)
+    alone = task.measure(prepared(task))
     assert alone == pytest.approx({name: data[name] for name in alone}, abs=0.02)

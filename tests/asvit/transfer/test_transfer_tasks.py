@@ -17,13 +17,11 @@ from torchvision.tv_tensors import Image as TvImage
 
 from asvit.networks import Network, WeightsFile
 from asvit.networks.pyramid import backbone
-from asvit.training.distributed import ProcessGroup
-from asvit.training.precision import autocast
-from asvit.transfer import session
+from asvit.transfer import task as tasks
 from asvit.transfer.detector import Detection, detector
 from asvit.transfer.segmenter import Colours, Segmentation, UperNet, shrunk_to_fit
-from asvit.transfer.session import _alike
 from asvit.transfer.settings import DetectionSettings, SegmentationSettings
+from asvit.transfer.task import _alike
 from tests.asvit.transfer.tiny_scenes import (
     ARCH,
     DETECTION,
@@ -97,7 +95,7 @@ def test_autocast_rounds_maps_alone_and_no_boxes() -> None:
     """In bfloat16, proposals and what the box heads learn would be rounded to whole pixels."""
     make_data(2, 2)
     task = Detection(detection(precision="bf16"))
-    model = cast("Any", task.model)
+    model = cast("Any", task.network)
     seen: dict[str, torch.Tensor] = {}
 
     def note_maps(_module: nn.Module, _given: Any, maps: dict[str, torch.Tensor]) -> None:
@@ -121,8 +119,8 @@ def test_autocast_rounds_maps_alone_and_no_boxes() -> None:
         "labels": torch.tensor([1]),
         "masks": torch.ones(1, 64, 64, dtype=torch.uint8),
     }
-    with autocast(torch.device("cpu"), task.precision):  # as a training does
-        model([torch.rand(3, 64, 64)], [target])
+    assert not task.casts
+    model([torch.rand(3, 64, 64)], [target])
     assert seen.pop("inside").dtype == torch.bfloat16
     assert {name: values.dtype for name, values in seen.items()} == dict.fromkeys(
         seen, torch.float32
@@ -140,7 +138,7 @@ def test_images_of_one_size_are_predicted_together_on_accelerators(
 ) -> None:
     make_data(2, 3)
     task: Any = Detection(detection()) if kind == "detection" else Segmentation(segmentation())
-    processes, calls = ProcessGroup("cpu"), list[int]()
+    calls = list[int]()
     predict = task.predict
 
     def noted(images: torch.Tensor, *more: Any) -> Any:
@@ -148,11 +146,11 @@ def test_images_of_one_size_are_predicted_together_on_accelerators(
         return predict(images, *more)
 
     task.predict = noted
-    alone = task.evaluate(processes, prepared(task, 3))
+    alone = task.measure(prepared(task, 3))
     assert calls == [1, 1, 1]
     calls.clear()
-    monkeypatch.setattr(session, "_alike", lambda images, together: _alike(images, together=True))
-    together = task.evaluate(processes, prepared(task, 3))
+    monkeypatch.setattr(tasks, "_alike", lambda images, together: _alike(images, together=True))
+    together = task.measure(prepared(task, 3))
     assert calls == [3]
     assert together == pytest.approx(alone, abs=0.2)  # sums of batches are rounded differently
 
@@ -161,14 +159,13 @@ def test_processes_with_unlike_numbers_of_images_have_the_precision_of_one() -> 
     make_data(1, 3)
     task: Any = Detection(detection())
     task.predict = lambda images, annotations, device: [nearly(one) for one in annotations]
-    batches, group, others = prepared(task), ProcessGroup("cpu"), list[Any]()
-    expected = task.evaluate(group, batches)
+    batches, others = prepared(task), list[Any]()
+    expected = task.measure(batches)
     assert 0 < expected["bbox_map"] < 100
-    pair: Any = group
-    pair.world, pair.gather = 2, lambda value: [value, *others]
-    task.evaluate(group, batches[1::2])  # of the second process, with one image
+    task.processes.world, task.processes.gather = 2, lambda value: [value, *others]
+    task.measure(batches[1::2])  # of the second process, with one image
     others.append(copy.deepcopy(task.metric.metric_state))
-    assert task.evaluate(group, batches[::2]) == expected
+    assert task.measure(batches[::2]) == expected
 
 
 def test_detected_objects_are_compared_on_the_cpu() -> None:
@@ -327,11 +324,11 @@ def test_evaluation_counts_what_it_says() -> None:
         def forward(self, image: torch.Tensor) -> torch.Tensor:
             return torch.tensor([1.0, 0, 0]).view(1, 3, 1, 1).expand(1, 3, *image.shape[-2:])
 
-    task.model = First()
+    task.network = First()
     stored = [np.asarray(Image.open(f)) for f in Path("data/annotations/validation").iterdir()]
     right = sum((classes == 1).sum() for classes in stored)
     counted = sum((classes > 0).sum() for classes in stored)
-    values = task.evaluate(ProcessGroup("cpu"), prepared(task))
+    values = task.measure(prepared(task))
     assert values["pixel_accuracy"] == pytest.approx(100 * right / counted, abs=1e-3)
     assert values["mean_iou"] == pytest.approx(100 * right / counted / 3, abs=1e-3)
 
@@ -344,7 +341,7 @@ def test_the_labels_of_an_image_are_not_checked_again(monkeypatch: pytest.Monkey
         raise AssertionError("all pixels are sorted")
 
     monkeypatch.setattr(torch, "unique", sort)
-    assert task.evaluate(ProcessGroup("cpu"), prepared(task))["pixel_accuracy"] >= 0
+    assert task.measure(prepared(task))["pixel_accuracy"] >= 0
 
 
 def test_without_a_labelled_pixel_there_are_no_metrics() -> None:
@@ -352,7 +349,7 @@ def test_without_a_labelled_pixel_there_are_no_metrics() -> None:
     (file,) = Path("data/annotations/validation").iterdir()
     Image.fromarray(np.zeros((64, 64), np.uint8)).save(file)
     task = Segmentation(segmentation())
-    values = task.evaluate(ProcessGroup("cpu"), prepared(task))
+    values = task.measure(prepared(task))
     assert math.isnan(values["mean_iou"])
     assert math.isnan(values["pixel_accuracy"])
 
@@ -361,7 +358,7 @@ def test_evaluation_is_at_the_size_of_the_annotation() -> None:
     make_ade(Path("data"), "training", images=1)
     make_ade(Path("data"), "validation", images=1, side=100)
     task = Segmentation(segmentation())
-    values = task.evaluate(ProcessGroup("cpu"), prepared(task))
+    values = task.measure(prepared(task))
     assert all(math.isfinite(cast("float", value)) for value in values.values())
 
 
@@ -381,7 +378,7 @@ def test_images_that_are_not_square_are_evaluated(arch: str, shape: tuple[int, i
     task = Segmentation(segmentation(architecture=None, weights="weights.safetensors"))
     batches = prepared(task)
     assert batches[0][0][0].shape == (3, *shape)
-    values = task.evaluate(ProcessGroup("cpu"), batches)
+    values = task.measure(batches)
     assert all(math.isfinite(cast("float", value)) for value in values.values())
 
 
@@ -418,7 +415,7 @@ def test_annotations_and_predictions_are_drawn_beside_each_other(task: str) -> N
     if task == "detection":
         empty = {**nothing, "masks": torch.zeros(0, 64, 64), "scores": torch.zeros(0)}
         assert torch.equal(made.draw(image, empty), image)
-    sheet = Image.open(io.BytesIO(made.drawing(torch.device("cpu"))))
+    sheet = Image.open(io.BytesIO(made.drawing()))
     assert sheet.size == (4 * 328 + 8, 2 * 328 + 8)  # two pairs in the first line, one below
 
 
@@ -434,7 +431,7 @@ def test_a_picture_of_hardly_any_height_is_drawn(monkeypatch: pytest.MonkeyPatch
     picture = TvImage(torch.zeros(3, *size, dtype=torch.uint8))
     monkeypatch.setattr(task, "validation", [(picture, annotation)])
     monkeypatch.setattr(task, "predict", lambda _images, annotations, _device: annotations)
-    sheet = Image.open(io.BytesIO(task.drawing(torch.device("cpu"))))
+    sheet = Image.open(io.BytesIO(task.drawing()))
     assert sheet.size == (2 * 328 + 8, 328 + 8)
 
 

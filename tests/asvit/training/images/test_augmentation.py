@@ -10,6 +10,7 @@ from PIL import Image
 from timm.data import auto_augment
 from torch import Tensor
 
+from asvit.data.kinds import PICTURES, ImageKind
 from asvit.data.preparation import square
 from asvit.training.images.augmentation import Augmentation
 from asvit.training.images.seeds import preserved_random_state, seed_all
@@ -241,3 +242,30 @@ def test_cutmix_by_hand(seed: int) -> None:
     images, targets = mixed(Augmentation(mixup=0), seed)
     assert set(images[0].unique().tolist()) <= {0.0, 3.0}
     assert float((images[0] == 3).float().mean()) == pytest.approx(float(targets[0, 3]), abs=1e-6)
+
+
+@pytest.mark.parametrize("resizing", ["pillow", "torch", "array"])
+@pytest.mark.parametrize("sides", [(24, 72), (300, 40), (500, 40)])
+@pytest.mark.parametrize("fit", ["crop", "pad", "squash"])
+def test_whole_pictures_are_augmented_where_they_are_fitted_so(
+    fit: str, sides: tuple[int, int], resizing: str
+) -> None:
+    """Of the whole of a square picture, the largest crop is all: both of its ends are there."""
+    pixels = np.full((*sides, 3), 120, np.uint8)
+    longer = sides.index(max(sides))
+    length = max(sides) // 8
+    along = np.moveaxis(pixels, longer, 0)
+    along[:length], along[-length:] = 0, 255
+    is_array = resizing == "array"
+    kind = ImageKind(3, "uint8", picture=False) if is_array else PICTURES
+    augmentation = Augmentation(
+        auto_augment=None, color_jitter=0.0, hflip=0.0, scale=1.0, fit=fit,
+        resizing="pillow" if is_array else resizing,
+    )  # fmt: skip
+    transform = augmentation.train_transform(32, mean=(0.5,) * 3, kind=kind)
+    output = transform(pixels if is_array else Image.fromarray(pixels)).float()
+    assert output.shape == (3, 32, 32)
+    lines = output[0].movedim(longer, 0)
+    assert (lines[:4].min() < 100 and lines[-4:].max() > 150) == (fit != "crop")
+    if fit == "pad":
+        assert float(lines[16, 0]) == pytest.approx(127.5, abs=1)

@@ -1,7 +1,5 @@
 """A device finishes batches as workers do, from pixels and in parts. The CPU stands for a GPU."""
 
-import signal
-import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -23,7 +21,6 @@ from tests.asvit.training.images.test_loaders import (
     Numbered,
     epoch,
     equal,
-    send,
     training,
     validating,
 )
@@ -90,24 +87,6 @@ def test_workers_hand_on_small_parts_of_pixels(fractals: FractalDataset) -> None
         assert [len(part.images) for part in parts] == [3, 3, 2]
         assert {part.images.dtype for part in parts} == {torch.uint8}
         assert sum(len(part.indices) for part in plan.parts) == len(plan.indices)
-    loader.close()
-
-
-@pytest.mark.parametrize("taken", [1, 3])
-def test_lost_workers_change_no_batch(
-    fractals: FractalDataset, taken: int, caplog: pytest.LogCaptureFixture
-) -> None:
-    expected = [*epoch(training(fractals), 0), *epoch(training(fractals), 1)]
-    loader, batches = training(fractals, device=CPU, workers=2), []
-    for number in range(2):
-        loader.set_epoch(number)
-        for batch in loader:
-            batches.append(batch)
-            if len(batches) == taken:
-                time.sleep(0.3)  # until the next parts wait
-                send(loader, signal.SIGKILL)
-    assert equal(batches, expected)
-    assert "goes on with --workers 1;" in caplog.text
     loader.close()
 
 

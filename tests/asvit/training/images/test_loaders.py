@@ -5,8 +5,6 @@ import os
 import pickle
 import random
 import signal
-import sys
-import time
 from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
@@ -24,18 +22,14 @@ from timm.data import create_transform
 from torch import Tensor
 
 from asvit.data import FractalDataset, LabelledImages
-from asvit.training.images import loaders
 from asvit.training.images.augmentation import Augmentation, PictureTransform, Statistics
 from asvit.training.images.batches import Batching
 from asvit.training.images.loaders import Loader, train_loader, validation_loader
 from asvit.training.images.order import batch_share, epoch_order
 from asvit.training.images.seeds import derive_seed, preserved_random_state, seed_all
-from tests.campaigns import forked
-from tests.traps import small_shared_memory
 
 HALF = (0.5, 0.5, 0.5)
 SIZE = 16
-NOT_ALLOWED = 77  # the exit code of a process that may mount nothing
 Batches = list[tuple[Tensor, Tensor]]
 
 
@@ -184,73 +178,16 @@ def send(loader: Loader, number: signal.Signals, *, workers: int = 1) -> list[in
     return processes
 
 
-@pytest.mark.parametrize(
-    ("taken", "number", "workers"),
-    [
-        (1, signal.SIGKILL, 2),
-        (3, signal.SIGKILL, 1),
-        (1, signal.SIGSTOP, 1),
-        (3, signal.SIGSTOP, 2),
-    ],
-)
-def test_workers_that_are_lost_change_no_batch(
+def test_a_worker_that_is_lost_is_an_error_that_names_the_loader(
     fractals: FractalDataset,
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
-    taken: int,
-    number: signal.Signals,
-    workers: int,
 ) -> None:
-    """Within an epoch, where batches wait in a worker that was stopped, and between epochs."""
-    monkeypatch.setattr(loaders, "PATIENCE", 3)
-    expected = [*epoch(training(fractals), 0), *epoch(training(fractals), 1)]
-    loader, batches = training(fractals, workers=workers), []
-    for number_of_epoch in range(2):
-        loader.set_epoch(number_of_epoch)
-        for batch in loader:
-            batches.append(batch)
-            if len(batches) == taken:
-                time.sleep(0.3)  # until the next batches wait
-                processes = send(loader, number)
-    assert equal(batches, expected)
-    line, *_ = [record.getMessage() for record in caplog.records]
-    assert f"goes on with --workers {workers // 2};" in line
-    loader.close()
-    assert not any(Path("/proc", str(process)).exists() for process in processes)
-
-
-def test_workers_are_ended_also_when_they_are_stopped(fractals: FractalDataset) -> None:
     loader = training(fractals, workers=2)
     epoch(loader)
-    processes = send(loader, signal.SIGSTOP)
+    processes = send(loader, signal.SIGKILL)
+    with pytest.raises(RuntimeError, match=r"^DataLoader worker"):
+        epoch(loader)
     loader.close()
     assert not any(Path("/proc", str(process)).exists() for process in processes)
-    epoch(loader)  # new ones
-    loader.close()
-
-
-@pytest.mark.parametrize(
-    ("kibibytes", "words"), [(1024, ""), (64, "more shared memory, e.g. by docker run --shm-size")]
-)
-def test_batches_need_no_shared_memory(tmp_path: Path, kibibytes: int, words: str) -> None:
-    """Containers have little of it: here less than a batch takes, or less than the queues need."""
-    code = forked.run(_load_with_shared_memory, tmp_path, kibibytes)
-    if code == NOT_ALLOWED:
-        pytest.skip("no disk may be mounted here")
-    log = (tmp_path / "log").read_text()
-    assert (code, bool(log)) == (0, bool(words))
-    assert words in log
-
-
-def _load_with_shared_memory(folder: Path, kibibytes: int) -> None:
-    try:
-        small_shared_memory(folder / "shm", kibibytes)
-    except PermissionError:
-        sys.exit(NOT_ALLOWED)
-    logging.basicConfig(filename=folder / "log")
-    images = Numbered(16)
-    alone, together = (epoch(training(images, image_size=128, workers=n)) for n in (0, 2))
-    assert equal(alone, together)
 
 
 def test_the_global_generators_are_left_alone(fractals: FractalDataset) -> None:

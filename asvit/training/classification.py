@@ -1,0 +1,232 @@
+"""The training of a classifier by a recipe."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+import torch
+from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
+from torch import Tensor, nn
+
+from asvit.models.blocks import recompute_blocks
+from asvit.models.retokenization import Tokens, retokenize, token_stages
+from asvit.training.distillation import Teacher, distillation_loss
+from asvit.training.distributed import ProcessGroup
+from asvit.training.layout import fast_layout
+from asvit.training.metrics import Accuracy, EpochRow, evaluate, weighted_loss
+from asvit.training.optimizers import make_optimizer, parameter_groups
+from asvit.training.schedule import WARMUP_SHARE, Schedule
+from asvit.training.settings import TOP, TrainSettings
+from asvit.training.task import Images, Task
+from asvit.training.token_plan import saved
+from asvit.training.trainer import EpochResult
+
+_HITS = "hits"  # images of an update that were classified rightly
+
+
+class Classification(Task[EpochRow]):
+    """Trains a network ``[B, C, S, S] -> [B, classes]``, or two of those, by its settings.
+
+    Batches are images ``[b, C, S, S]``, and labels ``[b]`` int64 or soft targets ``[b, classes]``.
+    """
+
+    less_memory = "grad_checkpointing, a larger accumulate or a smaller batch_size"
+
+    def __init__(
+        self,
+        network: nn.Module,
+        settings: TrainSettings,
+        processes: ProcessGroup,
+        train: Images,
+        validation: Images,
+        *,
+        classes: int,
+        teacher: Teacher | None = None,
+        class_weights: Tensor | None = None,
+        stages: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        """Prepare the network for training, in place.
+
+        Args:
+            network: With its initial weights.
+            settings: Those of the training.
+            processes: That share the batches.
+            train: This process's batches to train on.
+            validation: And to validate on, every image once.
+            classes: How many there are.
+            teacher: To learn from.
+            class_weights: Of the loss, ``[classes]``; None for equal ones.
+            stages: Measured costs of the stages of tokens, if there are any.
+        """
+        s = settings
+        self.network, self.settings, self.processes = network, s, processes
+        self.train, self.validation, self.classes, self.stages = train, validation, classes, stages
+        self.steps, self.batch_size = len(train), s.batch_size
+        self.learning_rate, self.seed, self.clip, self.ema = s.learning_rate, s.seed, s.clip, s.ema
+        self.accumulate, self.precision, self.compiled = s.accumulate, s.precision, s.compile
+        self.captured = not s.grad_checkpointing  # a graph would keep the memory of a step
+        if s.grad_checkpointing:
+            recompute_blocks(network)
+        if s.sync_bn:
+            processes.share_norms(network)
+        self.teacher = None if teacher is None else teacher.to(processes.device)
+        switch: Any = getattr(network, "set_distilled_training", None)
+        if teacher is not None and switch is not None:
+            switch(True)  # training gives the outputs of both heads
+        self._weights = None if class_weights is None else class_weights.to(processes.device)
+        self._soft = SoftTargetCrossEntropy()
+        smoothing = s.label_smoothing
+        self._hard = LabelSmoothingCrossEntropy(smoothing) if smoothing else nn.CrossEntropyLoss()
+        self._token_stages = token_stages(network) if s.staged else ()
+        self._tokens: Tokens | None = None
+        each = (
+            float(stages[s.plan.stage(epoch)]["time_fraction"]) if stages else 1.0
+            for epoch in range(s.epochs)
+        )
+        # The work of the first n epochs, for every n; 1 is an epoch at the own tokens.
+        self._work = list(accumulate(each, initial=0.0))
+
+    def optimizer(self, device: torch.device) -> torch.optim.Optimizer:
+        """That of the settings."""
+        s = self.settings
+        groups = parameter_groups(self.network, s.weight_decay, layer_decay=s.layer_decay)
+        return make_optimizer(s.optimizer, groups, learning_rate=s.learning_rate, device=device)
+
+    def schedule(self, epochs: int) -> Callable[[int], float]:
+        """A cosine from the beginning, as timm has it, of which a warm-up takes the place.
+
+        It takes at most a fifth of the epochs, unless it takes more of the settings' epochs.
+        """
+        s = self.settings
+        longest = max(s.warmup_epochs * epochs / s.epochs, epochs // WARMUP_SHARE)
+        return Schedule(
+            s.learning_rate,
+            epochs * self.steps,
+            min(s.warmup_epochs, int(longest)) * self.steps,
+            first=s.warmup_lr,
+            last=s.min_lr,
+        )
+
+    def batches(self, epoch: int, start: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images and targets, on the device."""
+        device = self.processes.device
+        self.train.set_epoch(epoch, start=start)
+        for images, targets in self.train:
+            moved = fast_layout(images.to(device, non_blocking=True))
+            yield moved, targets.to(device, non_blocking=True)
+
+    def losses(
+        self, network: nn.Module, images: Tensor, targets: Tensor
+    ) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """Classification and distillation, weighted; with labels the right answers, too."""
+        outputs = network(images)
+        logits = outputs[0] if isinstance(outputs, tuple) else outputs
+        loss, hits = self._criterion(logits.float(), targets), dict[str, Tensor]()
+        if not targets.is_floating_point():
+            hits[_HITS] = (logits.detach().argmax(1) == targets).sum()
+        if self.teacher is not None:
+            s = self.settings
+            taught = distillation_loss(
+                outputs, self.teacher(images), kind=s.distillation, temperature=s.temperature
+            )
+            loss = (1 - s.distillation_weight) * loss + s.distillation_weight * taught
+        return loss, hits
+
+    def _criterion(self, logits: Tensor, targets: Tensor) -> Tensor:
+        soft = targets.is_floating_point()
+        if self._weights is not None:
+            smoothing = 0.0 if soft else self.settings.label_smoothing
+            return weighted_loss(logits, targets, self._weights, label_smoothing=smoothing)
+        loss: Tensor = (self._soft if soft else self._hard)(logits, targets)
+        return loss
+
+    def begin(self, epoch: int, networks: Sequence[nn.Module]) -> bool:
+        """Re-tokenize the networks, if the plan has other tokens for the epoch."""
+        tokens = self.tokens(epoch)
+        if tokens is None or tokens == self._tokens:
+            return False
+        self._tokens = tokens
+        for network in networks:
+            retokenize(network, tokens)
+        return True
+
+    def tokens(self, epoch: int) -> Tokens | None:
+        """The tokens of an epoch, from 0; None without stages."""
+        return self._token_stages[self.settings.plan.stage(epoch)] if self._token_stages else None
+
+    def work(self, epochs: float) -> float:
+        """In epochs at the network's own tokens, by the measured times."""
+        return float(np.interp(epochs, range(len(self._work)), self._work))
+
+    @property
+    def saved(self) -> dict[str, float] | None:
+        """Shares of the training that coarser tokens save, as in the result."""
+        keys = {"macs": "fraction", "time": "time_fraction", "published": "published_fraction"}
+        if not self.stages:
+            return None
+        return {
+            name: saved(self.settings.plan, [float(stage[key]) for stage in self.stages])
+            for name, key in keys.items()
+        }
+
+    def evaluate(self, networks: Sequence[nn.Module]) -> list[Accuracy]:
+        """The accuracy of the network, and of its average, on the validation images."""
+        return evaluate(
+            networks,
+            self.validation,
+            self.processes,
+            precision=self.precision,
+            classes=None if self.settings.balance == "none" else self.classes,
+        )
+
+    def row(
+        self, epoch: int, result: EpochResult, metrics: list[Accuracy], seconds: float
+    ) -> EpochRow:
+        """The metrics of an epoch."""
+        own, *averages = metrics
+        average = averages[0] if averages else None
+        tokens, hits = self.tokens(epoch), result.sums.get(_HITS)
+        images = self.steps * self.batch_size
+        right = None if hits is None else round(hits * self.processes.world)
+        return EpochRow(
+            epoch=epoch + 1,
+            tokens="" if tokens is None else str(tokens),
+            learning_rate=result.learning_rate,
+            train_loss=result.loss,
+            loss=own.loss,
+            top1=own.top1,
+            top5=own.top5,
+            average_loss=None if average is None else average.loss,
+            average_top1=None if average is None else average.top1,
+            average_top5=None if average is None else average.top5,
+            images_per_second=result.images_per_second,
+            seconds=seconds,
+            train_top1=None if right is None else 100 * right / images,
+            balanced=own.balanced,
+            average_balanced=None if average is None else average.balanced,
+        )
+
+    def state(self, row: EpochRow) -> str:
+        """The accuracy of an epoch in a few words."""
+        parts = [f"top-1 {row.top1:.2f} %"]
+        if self.classes > TOP:
+            parts.append(f"top-5 {row.top5:.2f} %")
+        if row.balanced is not None:
+            parts.append(f"balanced {row.balanced:.2f} %")
+        if row.average_top1 is not None:
+            parts.append(f"top-1 of EMA weights {row.average_top1:.2f} %")
+        if row.tokens:
+            parts.append(f"tokens {row.tokens}")
+        return "  ".join(parts)
+
+    @property
+    def bad(self) -> Counter[str]:
+        """Of both parts."""
+        return self.train.bad + self.validation.bad
+
+    def close(self) -> None:
+        """End what prepares batches."""
+        self.train.close()
+        self.validation.close()

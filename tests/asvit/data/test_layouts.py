@@ -1,0 +1,205 @@
+"""What a folder of images is: parts, classes, or neither; for whatever reads folders."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from image_folders import write_image
+
+from asvit.data import open_dataset, open_training_sets
+from asvit.data.base import LabelledImages
+from asvit.data.training_sets import PartedPictures, open_test_part
+
+CATS = ("cat", "dog")
+
+
+def lay_out(root: Path, *folders: str) -> Path:
+    """Folders with four images each; ``NAME/*`` has two class folders of so many."""
+    number = 0
+    for folder in folders:
+        names = [folder.replace("*", name) for name in CATS] if "*" in folder else [folder]
+        for name in names:
+            for place in range(4):
+                number += 1
+                write_image(root / name / f"{place}.png", (number % 256, number // 256, 7))
+    return root
+
+
+def to_train(root: Path) -> LabelledImages:
+    return open_training_sets(str(root), image_size=8, seed=0, held_out=0.5).train
+
+
+def to_test(root: Path) -> LabelledImages:
+    return open_test_part(str(root))
+
+
+def measured(root: Path) -> LabelledImages:
+    return open_dataset(str(root))
+
+
+READERS = (to_train, to_test, measured, PartedPictures)
+
+FLAT_PARTS = [
+    *(("train", "test"), ("train1", "test1"), ("train", "test1"), ("train", "val")),
+    *(("Train", "Test"), ("training_set", "test_set"), ("train", "valid", "test")),
+    *(("train_images", "test_images"), ("TRAIN", "VAL"), ("trainset", "testset")),
+    *(("trainA", "testA", "trainB", "testB"), ("Training", "PublicTest", "PrivateTest")),
+    *(("seg_train", "seg_test", "seg_pred"), ("train", "test", "sample"), ("val", "test")),
+    *(("seg_train/seg_train/*", "seg_test/seg_test/*", "x"), ("train_images/*", "val_images/*")),
+    *(("train/*", "test1"), ("train/*", "test1", "more/*"), ("seg_train/*", "seg_test/*")),
+    *(("training", "dev"), ("train-2017", "val-2017"), ("train", "test_images", "extra")),
+]
+SAME_INSIDE = [
+    *(("raw/*", "augmented/*"), ("fold0/*", "fold1/*", "fold2/*"), ("2021/*", "2022/*")),
+    *(("fold0/*", "fold1/*", "fold2/cat"), ("site_a/*", "site_b/*", "readme")),
+    ("camera1/*", "camera2/*", "camera2/owl"),
+]
+PARTS_IN_CLASSES = [("cat/train", "cat/test", "dog/train", "dog/test")]
+MASKS = [
+    *(("images", "masks"), ("imgs", "labels"), ("Images", "Ground_Truth"), ("images/*", "masks")),
+    ("JPEGImages", "SegmentationClass", "Annotations"),
+]
+
+
+@pytest.mark.parametrize("read", READERS)
+@pytest.mark.parametrize(
+    ("folders", "message"),
+    [
+        *((folders, "look like parts of one dataset") for folders in FLAT_PARTS),
+        *((folders, "most of which have the same folders inside") for folders in SAME_INSIDE),
+        *((folders, "use train/CLASS and val/CLASS in place") for folders in PARTS_IN_CLASSES),
+        *((folders, "pictures and what is known of them") for folders in MASKS),
+    ],
+)
+def test_folders_that_are_no_classes_are_refused(
+    tmp_path: Path,
+    read: Callable[[Path], LabelledImages],
+    folders: tuple[str, ...],
+    message: str,
+) -> None:
+    for root in (lay_out(tmp_path / "set", *folders), lay_out(tmp_path / "in" / "set", *folders)):
+        with pytest.raises(ValueError, match=message) as caught:
+            read(root if root.parent == tmp_path else root.parent)
+        assert "\n" not in str(caught.value)
+        assert repr(folders[0].split("/")[0]) in str(caught.value)
+
+
+@pytest.mark.parametrize("read", READERS)
+@pytest.mark.parametrize(
+    ("folders", "classes"),
+    [
+        (("*",), CATS),
+        (("train", "bus", "car"), ("bus", "car", "train")),
+        (("train/steam", "train/diesel", "bus", "car"), ("bus", "car", "train")),
+        (("train", "tram"), ("train", "tram")),
+        (("train", "test_tube", "cat"), ("cat", "test_tube", "train")),
+        (("trainers", "latest"), ("latest", "trainers")),
+        (("trainers/2026", "latest/2026"), ("latest", "trainers")),
+        (("valid", "invalid"), ("invalid", "valid")),
+        (("tested", "untested"), ("tested", "untested")),
+        (("masks", "gloves"), ("gloves", "masks")),
+        (("images", "videos"), ("images", "videos")),
+        (("contest", "protest", "strain"), ("contest", "protest", "strain")),
+        (("bird/crow", "bird/owl", "pet/cat", "pet/dog"), ("bird", "pet")),
+        (("a/1", "a/2", "a/3", "b/3", "b/4", "b/5"), ("a", "b")),
+        (("0", "1", "2", "10"), ("0", "1", "10", "2")),
+        (("PetImages/*",), CATS),  # nested one too deep
+        (("a/b/*",), CATS),
+        (("data/train", "data/bus"), ("bus", "train")),
+    ],
+)
+def test_class_folders_are_read_alike(
+    tmp_path: Path,
+    read: Callable[[Path], LabelledImages],
+    folders: tuple[str, ...],
+    classes: tuple[str, ...],
+) -> None:
+    images = read(lay_out(tmp_path, *folders))
+    assert images.classes == classes
+    assert images.path(0).is_file()
+    if read is PartedPictures:
+        assert (images.parts, images.root) == (None, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("folders", "trained_on", "tested_on", "left_out"),
+    [
+        (("train/*", "val/*"), "train", "val", ""),
+        (("train/*", "val/*", "test/*"), "train", "test", ""),
+        (("train/*", "val/*", "test"), "train", "val", "test"),  # as ImageNet has it
+        (("train/*", "val/*", "test/unknown"), "train", "val", "test"),
+        (("Train/*", "Validation/*", "TEST"), "Train", "Validation", "TEST"),
+        (("training/*", "testing/cat"), "training", "testing", ""),
+        (("train/*", "val/images", "test/*"), "train", "test", "val"),
+        (("set/train/*", "set/val/*"), "set/train", "set/val", ""),
+        (("train/train/*", "test/test/*"), "train/train", "test/test", ""),
+        (("train/images/*", "val/images/*"), "train/images", "val/images", ""),
+        (("train/*", "val/*", "extra"), "train", "val", ""),
+    ],
+)
+def test_parts_are_read_alike(
+    tmp_path: Path,
+    folders: tuple[str, ...],
+    trained_on: str,
+    tested_on: str,
+    left_out: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    root = lay_out(tmp_path, *folders)
+    assert to_train(root).path(0) == root / trained_on / "cat" / "0.png"
+    assert to_test(root).path(0) == root / tested_on / "cat" / "0.png"
+    pictures = PartedPictures(root)
+    assert pictures.classes == CATS
+    assert pictures.name(0) == f"{trained_on}/cat/0.png"
+    assert pictures.paths[-1].is_relative_to(root / tested_on)
+    assert pictures.parts[[0, -1]].tolist() == ["train", "test"]
+    with pytest.raises(ValueError, match=f"holds splits, not classes; give '.*{trained_on}'"):
+        measured(root)
+    warned = [line for line in caplog.messages if "without folders of its classes" in line]
+    assert [f"left out is {left_out!r}" in line for line in warned] == [True] * bool(left_out)
+
+
+@pytest.mark.parametrize(
+    ("folders", "message"),
+    [
+        (("train/*",), "holds 'train' alone; add 'val', or give '.*train' to divide it"),
+        (
+            ("Train/*", "test"),
+            r"'Train' alone with class folders \('test' has none\); add 'val', ",
+        ),
+        (("train/*", "val/val"), r"'train' alone with class folders \('val' has none\)"),
+        (("test/*",), "holds 'test' without 'train'; add it, or give '.*test' to divide"),
+        (("set/val/*", "set/test/*"), "set' holds 'val', 'test' without 'train'"),
+    ],
+)
+def test_parts_without_a_second_one_are_tested_and_named(
+    tmp_path: Path, folders: tuple[str, ...], message: str
+) -> None:
+    root = lay_out(tmp_path, *folders)
+    assert to_test(root).classes == CATS
+    for read in (to_train, PartedPictures):
+        with pytest.raises(ValueError, match=message):
+            read(root)
+
+
+def test_an_empty_class_folder_to_validate_or_test_on_is_as_a_missing_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    missing = lay_out(tmp_path / "missing", "train/*", "val/dog")
+    empty = lay_out(tmp_path / "empty", "train/*", "val/dog")
+    (empty / "val" / "cat").mkdir()
+    for root in (missing, empty):
+        sets = open_training_sets(str(root), image_size=8, seed=0)
+        assert (sets.classes, sets.validation.labels.tolist()) == (CATS, [1] * 4)
+        assert "no image to validate on has the class 'cat': folder val, 4 images" in caplog.text
+        assert to_test(root).classes == to_test(root / "val").classes == ("dog",)
+        assert PartedPictures(root).labels.tolist() == [0] * 4 + [1] * 8
+        for place in (str(root / "val"), str(root)):
+            other = open_training_sets(
+                str(root / "train"), validation=place, image_size=8, seed=0
+            ).validation
+            assert other.labels.tolist() == [1] * 4
+    (empty / "train" / "owl").mkdir()
+    for read in (to_train, PartedPictures):
+        with pytest.raises(ValueError, match=r"no images in '.*train/owl'"):
+            read(empty)

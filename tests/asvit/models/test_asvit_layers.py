@@ -1,0 +1,126 @@
+"""As-ViT's embeddings, against convolution and ``F.unfold`` of padded images, and windows."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from timm.layers import Conv2dSame
+from torch import nn
+from torch.nn import functional as F
+
+from asvit.models.asvit import (
+    PatchEmbedding,
+    ReEmbedding,
+    fitting_splits,
+    join_windows,
+    same_padding,
+    split_windows,
+)
+
+
+def padded(x: torch.Tensor, kernel: int, stride: int) -> torch.Tensor:
+    """``[B, C, h, w]`` with zeros around: one more on the right and bottom when odd."""
+    before = (kernel - stride) // 2
+    after = kernel - stride - before
+    wide = x.new_zeros(*x.shape[:2], x.shape[2] + kernel - stride, x.shape[3] + kernel - stride)
+    wide[:, :, before : wide.shape[2] - after, before : wide.shape[3] - after] = x
+    return wide
+
+
+def test_stem_tokens_are_contiguous_without_the_norm():
+    stem = PatchEmbedding(3, 6, 4)
+    stem.norm = torch.nn.Identity()
+    assert stem(torch.randn(2, 3, 16, 16)).is_contiguous()
+
+
+@pytest.mark.parametrize("kernel", [2, 3, 4])
+@pytest.mark.parametrize(("height", "width"), [(6, 8), (7, 8), (6, 5), (7, 7), (1, 1)])
+def test_reembedding_is_unfold_with_odd_sides_padded_by_zeros(kernel, height, width):
+    layer = ReEmbedding(5, 7, kernel).double()
+    x = torch.randn(2, height, width, 5, dtype=torch.float64)
+    even = F.pad(x.permute(0, 3, 1, 2), (0, width % 2, 0, height % 2))
+    patches = F.unfold(padded(even, kernel, 2), kernel, stride=2).transpose(1, 2)
+    patches = patches.unflatten(1, (-(-height // 2), -(-width // 2)))
+    torch.testing.assert_close(layer.patches(x), patches, rtol=0, atol=0)
+    assert layer.reduction.bias is None
+    expected = F.linear(F.layer_norm(patches, patches.shape[3:]), layer.reduction.weight)
+    torch.testing.assert_close(layer(x), expected)
+
+
+@pytest.mark.parametrize("kernel", [2, 3, 4])
+def test_reembedding_has_forward_and_backward_derivatives(kernel):
+    layer = ReEmbedding(2, 3, kernel).double()
+    x = torch.randn(1, 4, 4, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(layer, (x,), check_forward_ad=True)
+
+
+@given(
+    kernel=st.integers(1, 9),
+    stride=st.integers(1, 9),
+    dilation=st.integers(1, 6),
+    tokens=st.integers(1, 20),
+)
+def test_padding_gives_an_output_for_every_stride(kernel, stride, dilation, tokens):
+    before, after = same_padding(kernel, stride, dilation)
+    assert before <= after <= before + 1
+    padded = torch.empty(1, 1, tokens * stride + before + after, 1, device="meta")
+    conv = nn.Conv2d(1, 1, (kernel, 1), (stride, 1), dilation=(dilation, 1), device="meta")
+    assert conv(padded).shape[2] == tokens
+
+
+@given(kernel=st.integers(1, 7), dilation=st.integers(1, 5))
+def test_padding_at_stride_1_is_pytorchs_own(kernel, dilation):
+    conv = nn.Conv1d(1, 1, kernel, dilation=dilation, padding="same")
+    assert list(same_padding(kernel, 1, dilation)) == conv._reversed_padding_repeated_twice
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("sides", [(16, 24), (13, 30), (3, 5)])
+def test_token_convolution_is_one_of_a_padded_image(sides, groups):
+    conv = Conv2dSame(2, 4, 3, stride=(4, 8), dilation=(2, 3), groups=groups, padding=7).double()
+    image = torch.randn(2, 2, *sides, dtype=torch.float64)
+    # Kernels reach 5 rows and 7 columns; the last ones may be beyond the image.
+    rows, columns = max(0, 1 + -sides[0] % 4), max(0, -1 + -sides[1] % 8)
+    wide = image.new_zeros(2, 2, sides[0] + rows, sides[1] + columns)
+    top, left = rows // 2, columns // 2
+    wide[:, :, top : top + sides[0], left : left + sides[1]] = image
+    plain = nn.Conv2d(2, 4, 3, stride=(4, 8), dilation=(2, 3), groups=groups).double()
+    plain.load_state_dict(conv.state_dict())
+    assert conv(image).shape[2:] == (-(-sides[0] // 4), -(-sides[1] // 8))
+    torch.testing.assert_close(conv(image), plain(wide))
+
+
+@pytest.mark.parametrize("splits", [1, 2, 4])
+def test_windows_are_blocks_of_the_grid(splits):
+    x = torch.arange(2 * 4 * 8).view(2, 4, 8, 1)
+    windows = split_windows(x, splits)
+    height, width = 4 // splits, 8 // splits
+    assert windows.shape == (2, splits**2, height * width, 1)
+    for row in range(splits):
+        for column in range(splits):
+            block = x[:, row * height : (row + 1) * height, column * width : (column + 1) * width]
+            torch.testing.assert_close(windows[:, row * splits + column], block.flatten(1, 2))
+    torch.testing.assert_close(join_windows(windows, splits, 4, 8), x)
+
+
+@pytest.mark.parametrize(
+    ("splits", "sides", "wanted"),
+    [
+        (2, (56, 56), 2),
+        (8, (14, 14), 7),
+        (4, (7, 7), 1),
+        (4, (14, 14), 2),
+        (8, (12, 18), 6),
+        (4, (7, 14), 1),
+        (1, (5, 3), 1),
+        (8, (1, 1), 1),
+    ],
+)
+def test_splits_that_divide_a_grid(splits, sides, wanted):
+    assert fitting_splits(splits, *sides) == wanted
+
+
+def test_one_window_is_a_view():
+    x = torch.randn(2, 4, 4, 3)
+    assert split_windows(x, 1).data_ptr() == x.data_ptr()
+    assert join_windows(split_windows(x, 1), 1, 4, 4).data_ptr() == x.data_ptr()

@@ -1,0 +1,150 @@
+"""PSViT's layers: shared attention maps and token pooling, against loops and values by hand."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from asvit.models.blocks import SelfAttention
+from asvit.models.psvit import (
+    BasicLayer,
+    SharedAttention,
+    SharingPair,
+    TokenPooling1d,
+    TokenPooling2d,
+)
+
+
+def mixed_by_loops(values: torch.Tensor, maps: list[torch.Tensor], head_dim: int) -> torch.Tensor:
+    """Values ``[N, inner]`` mixed by one map ``[N, N]`` for each head."""
+    parts = [m @ values[:, i * head_dim : (i + 1) * head_dim] for i, m in enumerate(maps)]
+    return torch.cat(parts, dim=1)
+
+
+def maps_by_loops(layer: SelfAttention, x: torch.Tensor) -> list[torch.Tensor]:
+    """The maps of one image ``[N, dim]``, one query at a time."""
+    inner = layer.heads * layer.head_dim
+    q, k, _ = layer.qkv(x).split(inner, dim=1)
+    found = []
+    for head in range(layer.heads):
+        own = slice(head * layer.head_dim, (head + 1) * layer.head_dim)
+        rows = [(k[:, own] @ query[own] * layer.head_dim**-0.5).softmax(0) for query in q]
+        found.append(torch.stack(rows))
+    return found
+
+
+@pytest.mark.parametrize(("dim", "heads"), [(8, 2), (10, 4), (5, 5)])
+def test_attention_equals_loops_with_and_without_its_map(dim, heads):
+    layer = SelfAttention(dim, heads).double()
+    assert layer.proj.in_features == heads * (dim // heads)
+    x = torch.randn(3, 6, dim, dtype=torch.float64)
+    values = layer.qkv(x).split(layer.heads * layer.head_dim, dim=2)[2]
+    maps = [maps_by_loops(layer, image) for image in x]
+    expected = torch.stack(
+        [
+            layer.proj(mixed_by_loops(v, own, layer.head_dim))
+            for v, own in zip(values, maps, strict=True)
+        ]
+    )
+    torch.testing.assert_close(layer(x), expected)
+    torch.testing.assert_close(layer(x[None]), expected[None])  # three windows of one image
+    out, attention = layer.with_map(x)
+    torch.testing.assert_close(out, expected)
+    assert attention.shape == (3, heads, 6, 6)
+    torch.testing.assert_close(attention, torch.stack([torch.stack(own) for own in maps]))
+    torch.testing.assert_close(attention.sum(-1), torch.ones_like(attention[..., 0]))
+
+
+@pytest.mark.parametrize(("dim", "heads"), [(8, 2), (10, 4)])
+def test_shared_attention_mixes_its_own_values_by_the_map_it_is_given(dim, heads):
+    layer = SharedAttention(dim, heads).double()
+    x = torch.randn(3, 6, dim, dtype=torch.float64)
+    attention = torch.rand(3, heads, 6, 6, dtype=torch.float64)
+    expected = torch.stack(
+        [
+            layer.proj(mixed_by_loops(layer.v(image), list(own), layer.head_dim))
+            for image, own in zip(x, attention, strict=True)
+        ]
+    )
+    torch.testing.assert_close(layer(x, attention), expected)
+
+
+def test_the_second_layer_of_a_pair_uses_the_map_of_the_first():
+    pair = SharingPair(8, 2, 16).double()
+    x = torch.randn(2, 5, 8, dtype=torch.float64)
+    attention = pair.first.attn.with_map(pair.first.norm1(x))[1]
+    middle = pair.first(x)  # by the fused function
+    mixed = middle + pair.second.attn(pair.second.norm1(middle), attention)
+    torch.testing.assert_close(pair(x), mixed + pair.second.mlp(pair.second.norm2(mixed)))
+
+
+def test_gradients_flow_through_the_shared_map():
+    pair = SharingPair(8, 2, 16)
+    # Attention of the first layer has no effect of its own any more: only its map has.
+    nn.init.zeros_(pair.first.attn.proj.weight)
+    pair(torch.randn(2, 5, 8)).square().sum().backward()
+    queries, keys, values = pair.first.attn.qkv.weight.grad.chunk(3)
+    assert queries.abs().max() > 0
+    assert keys.abs().max() > 0
+    assert values.abs().max() == 0
+
+
+def test_a_map_is_held_only_where_it_is_shared(monkeypatch):
+    fused = []
+    function = F.scaled_dot_product_attention
+
+    def counted(*args, **kwargs):
+        fused.append(args[0].shape)
+        return function(*args, **kwargs)
+
+    monkeypatch.setattr(F, "scaled_dot_product_attention", counted)
+    x = torch.randn(2, 5, 8)
+    BasicLayer(8, 2, 16)(x)
+    assert fused == [(2, 2, 5, 4)]
+    SharingPair(8, 2, 16)(x)
+    assert len(fused) == 1
+
+
+def test_drop_path_of_both_layers():
+    pair = SharingPair(8, 2, 16, drop_path=(0.1, 0.2))
+    assert pair.first.drop_path.drop_prob == 0.1
+    assert pair.second.drop_path.drop_prob == 0.2
+    # A dropped branch is left out: what remains is the input.
+    whole = SharingPair(8, 2, 16, drop_path=(0.999, 0.999))
+    torch.manual_seed(0)
+    x = torch.randn(1, 5, 8)
+    assert torch.equal(whole.train()(x), x)
+    assert not torch.equal(whole.eval()(x), x)
+
+
+@pytest.mark.parametrize("tokens", [8, 9])
+def test_a_list_is_pooled_as_by_loops(tokens):
+    layer = TokenPooling1d(4, 6).double()
+    x = torch.randn(2, 1 + tokens, 4, dtype=torch.float64)
+    for out, tokens_of_one in zip(layer(x), x, strict=True):
+        first, *patches = map(layer.widen, tokens_of_one)
+        pairs = zip(patches[::2], patches[1::2], strict=False)
+        torch.testing.assert_close(out, torch.stack([first, *(a.maximum(b) for a, b in pairs)]))
+
+
+def test_the_largest_of_two_neighbours_by_hand():
+    layer = TokenPooling1d(1, 1)
+    nn.init.constant_(layer.widen.weight, -1.0)
+    nn.init.constant_(layer.widen.bias, 10.0)
+    x = torch.tensor([9.0, 1, 5, 3, 2, 7]).view(1, 6, 1)  # a class token, then five patches
+    assert layer(x).flatten().tolist() == [1, 9, 8]
+
+
+@pytest.mark.parametrize(("height", "width"), [(4, 6), (5, 3), (1, 1)])
+def test_a_grid_is_pooled_by_one_convolution(height, width):
+    layer = TokenPooling2d(4, 6).double()
+    x = torch.randn(2, height, width, 4, dtype=torch.float64)
+    out = layer(x)
+    assert out.shape == (2, -(-height // 2), -(-width // 2), 6)
+    assert out.is_contiguous()
+    padded = F.pad(x, (0, 0, 1, 1, 1, 1))
+    for row, column in np.ndindex(out.shape[1:3]):
+        patch = padded[:, 2 * row : 2 * row + 3, 2 * column : 2 * column + 3]
+        value = torch.einsum("byxc,ocyx->bo", patch, layer.widen.weight) + layer.widen.bias
+        torch.testing.assert_close(out[:, row, column], value)

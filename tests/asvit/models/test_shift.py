@@ -1,0 +1,167 @@
+"""The shift op against its definition, and the blocks around it."""
+
+import re
+from unittest.mock import patch
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+from torch.autograd.gradcheck import gradcheck, gradgradcheck
+
+from asvit.models.shiftvit import Shift, ShiftBlock, shift
+
+MAP = torch.arange(1.0, 10).view(1, 1, 3, 3)
+FORMATS = (torch.contiguous_format, torch.channels_last)
+
+
+def by_definition(x: Tensor, n_div: int, step: int) -> Tensor:
+    """Number by number: where each one comes from, and zero where that is outside."""
+    _, channels, height, width = x.shape
+    group = channels // n_div
+    moves = [(0, step), (0, -step), (step, 0), (-step, 0)]  # read from: right, left, below, above
+    out = torch.zeros_like(x)
+    for c in range(channels):
+        down, right = moves[c // group] if group and c < 4 * group else (0, 0)
+        for i in range(height):
+            for j in range(width):
+                if 0 <= i + down < height and 0 <= j + right < width:
+                    out[:, c, i, j] = x[:, c, i + down, j + right]
+    return out
+
+
+def test_by_hand():
+    left, right, up, down, stays = shift(MAP.expand(1, 5, 3, 3), n_div=5)[0].tolist()
+    assert left == [[2, 3, 0], [5, 6, 0], [8, 9, 0]]
+    assert right == [[0, 1, 2], [0, 4, 5], [0, 7, 8]]
+    assert up == [[4, 5, 6], [7, 8, 9], [0, 0, 0]]
+    assert down == [[0, 0, 0], [1, 2, 3], [4, 5, 6]]
+    assert stays == MAP[0, 0].tolist()
+
+
+@given(
+    batch=st.integers(0, 2),
+    channels=st.integers(1, 26),
+    height=st.integers(1, 5),
+    width=st.integers(1, 5),
+    n_div=st.integers(4, 20),
+    step=st.integers(0, 7),
+    memory=st.sampled_from(FORMATS),
+)
+@settings(deadline=None, max_examples=60)
+def test_every_way_equals_the_definition(batch, channels, height, width, n_div, step, memory):
+    x = torch.randn(batch, channels, height, width).to(memory_format=memory)
+    before = x.clone()
+    expected = by_definition(x, n_div, step)
+    plain = shift(x, n_div=n_div, step=step)
+    assert torch.equal(plain, expected)
+    assert torch.equal(shift(x.requires_grad_(), n_div=n_div, step=step), expected)
+    with patch("torch.compiler.is_compiling", return_value=True):
+        assert torch.equal(shift(x.detach(), n_div=n_div, step=step), expected)
+    assert torch.equal(x, before)
+    assert plain.data_ptr() != x.data_ptr() or x.numel() == 0
+    assert plain.is_contiguous(memory_format=memory)
+
+
+def test_a_graph_has_no_pad_where_everything_moves_out():
+    x = torch.randn(2, 24, 1, 1)
+    with (
+        patch("torch.compiler.is_compiling", return_value=True),
+        patch("torch.nn.functional.pad", side_effect=AssertionError),
+    ):
+        assert torch.equal(shift(x), by_definition(x, 12, 1))
+
+
+def test_one_allocation_of_the_size_of_the_output():
+    x = torch.randn(1, 24, 8, 8)
+    with torch.profiler.profile(profile_memory=True) as profile:
+        shift(x)
+    allocated = [e.self_cpu_memory_usage for e in profile.events() if e.self_cpu_memory_usage > 0]
+    assert sum(allocated) == x.numel() * x.element_size()
+
+
+@pytest.mark.parametrize(("step", "memory"), [(1, FORMATS[0]), (2, FORMATS[1]), (5, FORMATS[0])])
+def test_derivatives_of_either_mode_and_order(step, memory):
+    x = torch.randn(1, 6, 2, 3, dtype=torch.float64).to(memory_format=memory).requires_grad_()
+
+    def cubed(x: Tensor) -> Tensor:
+        return shift(x**3, n_div=5, step=step)
+
+    assert gradcheck(cubed, x, check_forward_ad=True, check_batched_grad=True)
+    assert gradgradcheck(cubed, x, check_fwd_over_rev=True, check_rev_over_rev=True)
+
+
+@pytest.mark.parametrize("recording", [False, True])
+def test_dual_numbers_pass(recording):
+    x, tangent = torch.randn(2, 1, 24, 4, 4)
+    with torch.set_grad_enabled(recording), forward_ad.dual_level():
+        dual = forward_ad.make_dual(x.clone().requires_grad_(), tangent)
+        out = forward_ad.unpack_dual(shift(dual))
+        assert torch.equal(out.primal, shift(x))
+        assert torch.equal(out.tangent, shift(tangent))
+
+
+def test_transforms_of_functions():
+    x, v = torch.randn(2, 3, 24, 4, 4)
+
+    def squared(x: Tensor) -> Tensor:
+        return shift(x * x)
+
+    def velocity(x: Tensor) -> Tensor:
+        return torch.func.jvp(squared, (x,), (v,))[1]
+
+    torch.testing.assert_close(velocity(x), 2 * shift(x * v))
+    torch.testing.assert_close(torch.func.jvp(velocity, (x,), (v,))[1], 2 * shift(v * v))
+    each = torch.func.vmap(torch.func.grad(lambda image: squared(image[None]).sum()))(x)
+    whole = torch.func.grad(lambda images: squared(images).sum())(x)
+    torch.testing.assert_close(each, whole)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.int64])
+def test_any_number_type(dtype):
+    x = torch.randn(1, 24, 4, 4).mul(100).to(dtype)
+    assert torch.equal(shift(x), by_definition(x, 12, 1))
+
+
+def test_compiled_gradients_are_the_same():
+    x = torch.randn(2, 24, 5, 5, requires_grad=True)
+    compiled = torch.compile(Shift(step=2), backend="aot_eager", fullgraph=True)
+    (ours,) = torch.autograd.grad(shift(x, step=2).pow(2).sum(), x)
+    (theirs,) = torch.autograd.grad(compiled(x).pow(2).sum(), x)
+    assert torch.equal(ours, theirs)
+
+
+def test_exports_for_any_image_as_pads_and_one_concatenation():
+    sizes = {0: torch.export.Dim("batch"), 2: torch.export.Dim("h"), 3: torch.export.Dim("w")}
+    x = torch.randn(2, 24, 5, 6)
+    exported = torch.export.export(Shift(), (x,), dynamic_shapes=(sizes,))
+    for shape in ((2, 24, 5, 6), (3, 24, 9, 2)):
+        x = torch.randn(shape)
+        assert torch.equal(exported.module()(x), shift(x))
+    used = {str(n.target) for n in exported.graph.nodes if n.op == "call_function"}
+    assert not any("copy" in name or "scatter" in name for name in used)
+
+
+@pytest.mark.parametrize("make", [Shift, lambda **how: shift(torch.zeros(1, 8, 2, 2), **how)])
+def test_wrong_settings_are_refused(make):
+    with pytest.raises(ValueError, match="n_div=3 leaves too few parts for 4 directions; use at"):
+        make(n_div=3)
+    with pytest.raises(ValueError, match=re.escape("step=-1 is not allowed; use 0 (no shift)")):
+        make(step=-1)
+
+
+def test_the_sum_is_of_the_shifted_map():
+    block = ShiftBlock(24, 48).eval()
+    x = torch.randn(2, 24, 4, 4)
+    moved = by_definition(x, 12, 1)
+    hidden = nn.functional.gelu(block.mlp.fc1(nn.functional.group_norm(moved, 1)))
+    torch.testing.assert_close(block(x), moved + block.mlp.fc2(hidden))
+
+
+def test_drop_path_never_drops_the_shift():
+    block = ShiftBlock(24, 48, drop_path=0.999).train()
+    x = torch.randn(3, 24, 4, 4)
+    torch.manual_seed(0)
+    assert torch.equal(block(x), shift(x))

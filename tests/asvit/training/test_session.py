@@ -1,0 +1,407 @@
+"""The training of any task in a folder: checkpoints, resuming, the log, and what stops it."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from asvit.core.progress import Progress, ignore
+from asvit.training import checkpoint, session
+from asvit.training.checkpoint import Checkpoint, Origin, read_or_restore
+from asvit.training.distributed import ProcessGroup
+from asvit.training.schedule import Schedule
+from asvit.training.session import Session
+from asvit.training.task import Task
+from asvit.training.trainer import EpochResult
+from asvit.transfer.settings import TransferSettings
+from tests.asvit.runs.fakes import stop_after, stop_at
+from tests.host_reads import HostReads, read_seldom
+
+EPOCHS, STEPS = 3, 3
+RATE = 0.05
+FILE, KIND = "fit.safetensors", "fit"
+
+
+@pytest.fixture
+def _every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkpoint after every epoch, however short."""
+    monkeypatch.setattr(session, "_SPACING", 0)
+
+
+each_epoch = pytest.mark.usefixtures("_every_epoch")
+
+
+@dataclass(frozen=True)
+class FitRow:
+    epoch: int
+    seconds: float
+    loss: float
+    size: float
+    weight: float
+
+
+class Line(nn.Module):
+    """A line through points, with dropout and statistics of batches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(2)
+        self.map = nn.Linear(2, 1)
+        self.drop = nn.Dropout(0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.map(self.drop(self.norm(x)))
+
+
+class Fit(Task[FitRow]):
+    """Fits a line to points that every epoch orders anew."""
+
+    batch_size = 2
+    learning_rate = RATE
+    clip = 1.0
+
+    def __init__(self, steps: int = STEPS, *, seed: int = 5, ema: float = 0.0) -> None:
+        torch.manual_seed(3)
+        self.network, self.steps, self.seed, self.ema = Line(), steps, seed, ema
+        self.device = torch.device("cpu")
+        self.closed = 0
+
+    def batches(self, epoch: int, start: int) -> Iterator[tuple[Tensor, Tensor]]:
+        generator = torch.Generator().manual_seed(100 * self.seed + epoch)
+        points = torch.randperm(2 * self.steps, generator=generator).view(-1, 2, 1).float()
+        for x in points[start:]:
+            inputs = torch.cat([x, torch.ones(2, 1)], 1)
+            yield inputs.to(self.device), (2 * x - 1).to(self.device)
+
+    def losses(
+        self, network: nn.Module, x: Tensor, wanted: Tensor
+    ) -> tuple[Tensor, Mapping[str, Tensor]]:
+        gap = network(x) - wanted
+        return gap.square().mean(), {"size": gap.abs().mean()}
+
+    def optimizer(self, device: torch.device) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(self.network.parameters(), lr=RATE)
+
+    def schedule(self, epochs: int) -> Callable[[int], float]:
+        return Schedule(RATE, epochs * self.steps, decay=lambda done: 1 - done)
+
+    def evaluate(self, networks: Any) -> float:
+        return float(networks[-1].map.weight.detach()[0, 0])
+
+    def row(self, epoch: int, result: EpochResult, metrics: float, seconds: float) -> FitRow:
+        size = result.sums["size"] / self.steps
+        return FitRow(epoch + 1, 0.0, result.loss, size, metrics)
+
+    def state(self, row: FitRow) -> str:
+        return f"weight {row.weight:.4g}"
+
+    @property
+    def bad(self) -> Counter[str]:
+        return Counter({"point 7": 1})
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class Stop(Exception):
+    pass
+
+
+def read(folder: str) -> Checkpoint | None:
+    def parsed(path: Path) -> Checkpoint:
+        return Checkpoint.read(path, kind=KIND, settings=TransferSettings, row=FitRow)
+
+    return read_or_restore(Path(folder) / FILE, parsed)
+
+
+def run(
+    folder: str,
+    tell: Callable[[Progress], None] = ignore,
+    *,
+    task: Fit | None = None,
+    epochs: int = EPOCHS,
+    rank: int = 0,
+    **options: Any,
+) -> list[FitRow]:
+    Path(folder).mkdir(exist_ok=True)
+    settings = TransferSettings(architecture="none", data="none", epochs=epochs)
+    task, processes = task or Fit(), ProcessGroup("cpu")
+    processes.device, processes.rank = task.device, rank
+    training = Session(
+        folder=Path(folder),
+        task=task,
+        origin=Origin(settings, {"source": "points", "digest": "0"}, (), "cpu", (), {}),
+        processes=processes,
+        stored=read(folder),
+        file=FILE,
+        kind=KIND,
+        **options,
+    )
+    training.run(tell)
+    assert task.closed
+    return training.history
+
+
+def check_same(ours: str, theirs: str) -> None:
+    """Two folders have the same weights, averages, and rows within epochs but for their speed."""
+    states = [read(folder).state for folder in (ours, theirs)]
+    for one, other in ((states[0].weights, states[1].weights),
+                       (states[0].average, states[1].average)):  # fmt: skip
+        assert one.keys() == other.keys()
+        assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+    rows = [
+        [line.rpartition(",")[0] for line in path.read_text().splitlines()]
+        for path in (Path(folder, "metrics_steps.csv") for folder in (ours, theirs))
+        if path.exists()
+    ]
+    assert rows[1:] == rows[:-1]
+
+
+@each_epoch
+def test_losses_fall_and_every_epoch_is_told_and_recorded() -> None:
+    told: list[Progress] = []
+    history = run("run", told.append, epochs=30)
+    assert history[-1].loss < 0.5 * history[0].loss
+    lines = [json.loads(line) for line in Path("run/metrics.jsonl").read_text().splitlines()]
+    assert lines == [vars(row) for row in history]
+    assert [line["epoch"] for line in lines] == [*range(1, 31)]
+    assert [one.share for one in told] == pytest.approx([step / 90 for step in range(1, 91)])
+    assert [one.record for one in told if one.record] == history
+    assert told[0].state.startswith("step 1/3 of epoch 1  loss ")
+    assert f"weight {history[-1].weight:.4g}" in told[-1].state
+    assert read("run").bad_images == {"point 7": 1}
+
+
+@each_epoch
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+@pytest.mark.parametrize("count", range(1, 9))
+def test_a_training_goes_on_at_any_update_to_the_same_bits(count: int, ema: float) -> None:
+    expected = run("whole", task=Fit(ema=ema), log_every=2)
+    options: dict[str, Any] = {"checkpoint_minutes": 1e-9, "log_every": 2}
+    with pytest.raises(Stop):
+        run("stopped", stop_at(count, Stop), task=Fit(ema=ema), **options)
+    kept = read("stopped")
+    done = 0
+    if kept is not None:
+        done = len(kept.history) * STEPS + (0 if kept.part is None else kept.part.updates)
+    assert done == count - (count % STEPS != 0)
+    torch.rand(3)  # another process would be elsewhere in its random numbers
+    for path in Path("stopped").glob("metrics.*"):
+        path.unlink()
+    told: list[Progress] = []
+    assert run("stopped", told.append, task=Fit(ema=ema), log_every=2) == expected
+    assert told[0].share_resumed == pytest.approx(done / (EPOCHS * STEPS))
+    check_same("stopped", "whole")
+    assert len(Path("stopped/metrics.csv").read_text().splitlines()) == 1 + EPOCHS
+
+
+@each_epoch
+def test_the_first_process_alone_removes_rows_of_updates() -> None:
+    def stopped(count: int, rank: int) -> list[str]:
+        with pytest.raises(Stop):
+            run("run", stop_at(count, Stop), log_every=1, rank=rank)
+        return path.read_text().splitlines()
+
+    path = Path("run/metrics_steps.csv")
+    rows = stopped(2, 0)  # before a checkpoint
+    assert len(rows) > 1
+    assert stopped(1, 1) == rows
+    run("run", log_every=0)
+    assert path.read_text().splitlines() == rows[:1]
+
+
+@each_epoch
+def test_a_damaged_checkpoint_is_replaced_by_the_one_before() -> None:
+    expected = run("whole")
+    with pytest.raises(Stop):
+        run("run", stop_after(2, Stop))
+    Path("run", FILE).write_bytes(b"nothing")
+    assert run("run") == expected
+
+
+@each_epoch
+def test_a_finished_training_is_not_done_again_and_seeds_differ() -> None:
+    expected = run("run")
+    before = Path("run", FILE).stat().st_mtime_ns
+    assert run("run") == expected
+    assert Path("run", FILE).stat().st_mtime_ns == before
+    assert run("other", task=Fit(seed=6))[0].loss != expected[0].loss
+
+
+def test_what_others_draw_is_not_disturbed() -> None:
+    task = Fit()
+    torch.manual_seed(9)
+    expected = torch.rand(2)
+    torch.manual_seed(9)
+    run("run", task=task)
+    assert torch.equal(torch.rand(2), expected)
+
+
+@each_epoch
+def test_a_full_disk_leaves_the_last_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected, written, calls = run("whole"), checkpoint.write_tensors, list[Path]()
+
+    def full(path: Path, *given: Any, **named: Any) -> None:
+        if calls:
+            raise OSError(28, "No space left on device", str(path))
+        calls.append(path)
+        written(path, *given, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "write_tensors", full)
+        with pytest.raises(OSError, match=r"No space left.*keeping epoch 2; what was kept before"):
+            run("full")
+    assert len(Path("full/metrics.jsonl").read_text().splitlines()) == 1
+    assert run("full") == expected
+
+
+@each_epoch
+@pytest.mark.parametrize("rate", [math.inf, math.nan])
+@pytest.mark.parametrize("often", [True, False])
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [(3, "the loss became .* in epoch 2, step 2; use a lower learning rate than 0.05"),
+     (5, "after epoch 2, step 3 the weights are infinite or NaN, as in 'norm.weight'; use")],
+)  # fmt: skip
+def test_a_training_that_diverges_stops_and_leaves_the_last_checkpoint(
+    rate: float, often: bool, bad: int, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        Fit, "schedule", lambda _self, _epochs: lambda update: rate if update == bad else 0.01
+    )
+    if not often:
+        read_seldom(monkeypatch, every=2)
+    with pytest.raises(ValueError, match=message):
+        run("run")
+    assert all(tensor.isfinite().all() for tensor in read("run").state.weights.values())
+
+
+def test_an_accelerator_is_waited_for_only_where_losses_are_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read_seldom(monkeypatch, every=3)
+    reads = []
+    for steps in (3, 9):
+        task = Fit(steps)
+        task.device = torch.device("meta")
+        with HostReads() as host:
+            run(f"of {steps}", task=task, epochs=1)
+        reads.append(host.reads)
+    assert reads[1] - reads[0] == 2
+
+
+@each_epoch
+def test_a_training_is_the_same_however_often_its_losses_are_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    at_once: list[Progress] = []
+    later: list[Progress] = []
+    expected = run("at once", at_once.append, task=Fit(9), log_every=1)
+    read_seldom(monkeypatch, every=4)
+    assert run("later", later.append, task=Fit(9), log_every=1) == expected
+    check_same("later", "at once")
+    assert (len(at_once), len(later)) == (27, 9)
+
+
+def test_a_checkpoint_of_longer_epochs_is_refused() -> None:
+    with pytest.raises(Stop):
+        run("run", stop_at(7, Stop), task=Fit(9), checkpoint_minutes=1e-9)
+    with pytest.raises(ValueError, match="has 6 updates of an epoch of 3; give --fresh to start"):
+        run("run")
+
+
+def test_frozen_weights_stay() -> None:
+    task = Fit()
+    task.network.map.bias.requires_grad_(False)
+    run("run", task=task)
+    fresh, trained = Fit().network.state_dict(), read("run").state.weights
+    assert torch.equal(trained["map.bias"], fresh["map.bias"])
+    assert not torch.equal(trained["map.weight"], fresh["map.weight"])
+
+
+class Timed(Session[int]):
+    """Epochs of a second each; notes which of them checkpoints keep."""
+
+    def __init__(self, number: int, best: int | None = None, minutes: float = 0.0) -> None:
+        origin: Any = SimpleNamespace(settings=SimpleNamespace(epochs=number))
+        super().__init__(
+            folder=Path(), task=Fit(), origin=origin, processes=ProcessGroup("cpu"),
+            checkpoint_minutes=minutes,
+        )  # fmt: skip
+        self.kept, self._best = list[int](), best
+
+    def _epoch(self, epoch: int, *_given: object) -> Any:
+        session.time.sleep(1)
+        return epoch, SimpleNamespace(epoch=epoch, steps=1, done=1, loss=0, images_per_second=1)
+
+    @property
+    def best(self) -> int | None:
+        return self._best
+
+    def write_outputs(self) -> None:
+        self.kept.append(self.history[-1])
+
+    def kept_until(self, stop: int | None = None) -> list[int]:
+        """The epochs that are kept of a training that is stopped after one."""
+
+        def tell(progress: Progress) -> None:
+            if progress.done - 1 == stop:
+                raise Stop
+
+        try:
+            self.run(tell)
+        except Stop:
+            assert stop is not None
+        return self.kept
+
+
+@pytest.fixture
+def writing(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds that writing a checkpoint takes, which can be changed."""
+    now, seconds = [100.0], [0.01]
+
+    def wait(passed: float) -> None:
+        now[0] += passed
+
+    class Written:
+        def __init__(self, *_: object) -> None: ...
+
+        def write(self, _path: Path) -> None:
+            wait(seconds[0])
+
+    monkeypatch.setattr(session.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(session.time, "sleep", wait)
+    monkeypatch.setattr(session, "Checkpoint", Written)
+    monkeypatch.setattr(Fit, "state", lambda _self, _row: "")
+    return seconds
+
+
+@pytest.mark.parametrize(
+    ("seconds", "epochs", "options", "kept"),
+    [
+        (0.03125, 5, {}, [0, 1, 2, 3, 4]),
+        (0.125, 9, {}, [0, 3, 6, 8]),  # two and a half epochs
+        (0.125, 9, {"best": 4}, [0, 3, 4, 7, 8]),
+        (8.0, 200, {}, [0, 160, 199]),
+        (8.0, 200, {"minutes": 1}, [0, 60, 120, 180, 199]),
+    ],
+)
+def test_short_epochs_are_kept_together_and_the_last_and_the_best_ones_always(
+    seconds: float, epochs: int, options: dict[str, Any], kept: list[int], writing: list[float]
+) -> None:
+    writing[0] = seconds
+    assert Timed(epochs, **options).kept_until() == kept
+
+
+@pytest.mark.parametrize(("stop", "kept"), [(3, [0, 3]), (4, [0, 3, 4]), (5, [0, 3, 5])])
+def test_a_stop_after_an_epoch_keeps_it(stop: int, kept: list[int], writing: list[float]) -> None:
+    writing[0] = 0.125  # two and a half epochs
+    assert Timed(9).kept_until(stop) == kept

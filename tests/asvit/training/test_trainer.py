@@ -1,0 +1,623 @@
+"""The trainer against an explicit loop, with the training of a classifier, and its errors."""
+
+import copy
+import gc
+import itertools
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import timm
+import torch
+from timm.scheduler import CosineLRScheduler
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import asvit
+from asvit.models.retokenization import SCHEDULE, tokens_of
+from asvit.networks import Network
+from asvit.training import classification, step_graph
+from asvit.training.checkpoint import EpochPart, TrainerState
+from asvit.training.classification import Classification
+from asvit.training.cuda_graphs import BEFORE_CAPTURE
+from asvit.training.distillation import Teacher
+from asvit.training.distributed import ProcessGroup
+from asvit.training.settings import TrainSettings
+from asvit.training.trainer import EpochResult, Step, Trainer
+from tests.fake_cuda import FakeCuda
+from tests.host_reads import HostReads, read_seldom
+
+STEPS, BATCH, CLASSES = 4, 12, 5
+
+
+class Small(nn.Module):
+    """A network with a norm, dropout, and a parameter without weight decay."""
+
+    def __init__(self, drop: float = 0.0) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1, 8, 1, 1))
+        self.conv = nn.Conv2d(3, 8, 4, stride=4)
+        self.norm = nn.GroupNorm(1, 8)
+        self.drop = nn.Dropout(drop)
+        self.head = nn.Linear(8, CLASSES)
+
+    def no_weight_decay(self) -> set[str]:
+        return {"scale"}
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.norm(self.conv(images) * self.scale).mean((2, 3))
+        return self.head(self.drop(x))
+
+
+def settings(**given: Any) -> TrainSettings:
+    usual = {"recipe": "small", "epochs": 3, "batch_size": BATCH, "warmup_epochs": 1}
+    usual |= {"optimizer": "adamw", "learning_rate": 1e-2, "clip": 0.5}
+    return TrainSettings.make(architecture="timm:resnet18", **{**usual, **given})
+
+
+def network(drop: float = 0.0) -> Small:
+    torch.manual_seed(1)
+    return Small(drop)
+
+
+def batches(
+    epoch: int, *, soft: bool = False, steps: int = STEPS
+) -> Iterator[tuple[Tensor, Tensor]]:
+    generator = torch.Generator().manual_seed(epoch)
+    for _ in range(steps):
+        images = torch.randn(BATCH, 3, 8, 8, generator=generator)
+        labels = torch.randint(CLASSES, (BATCH,), generator=generator)
+        yield images, F.one_hot(labels, CLASSES).float() if soft else labels
+
+
+class Drawn:
+    """The :func:`batches` of each epoch, as a loader has them; or others."""
+
+    def __init__(
+        self, make: Callable[..., Iterator[tuple[Tensor, Tensor]]] = batches, steps: int = STEPS
+    ) -> None:
+        self.make, self.steps, self.bad = make, steps, Counter[str]()
+        self.set_epoch(0)
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def set_epoch(self, epoch: int, *, start: int = 0) -> None:
+        self.place = epoch, start
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        epoch, start = self.place
+        return itertools.islice(self.make(epoch), start, None)
+
+    def close(self) -> None: ...
+
+
+def trainer_of(
+    model: nn.Module,
+    chosen: TrainSettings,
+    make: Callable[..., Iterator[tuple[Tensor, Tensor]]] = batches,
+    *,
+    processes: ProcessGroup | None = None,
+    steps: int = STEPS,
+    **other: Any,
+) -> Trainer:
+    processes = processes or ProcessGroup("cpu")
+    images = Drawn(make, steps), Drawn(partial(batches, soft=False))
+    task = Classification(model, chosen, processes, *images, classes=CLASSES, **other)
+    return Trainer(task, processes, epochs=chosen.epochs)
+
+
+def larger(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches of four pictures of 32 px."""
+    generator = torch.Generator().manual_seed(epoch)
+    for _ in range(STEPS):
+        yield torch.randn(4, 3, 32, 32, generator=generator), torch.arange(4)
+
+
+def top1(trainer: Trainer, result: EpochResult) -> float | None:
+    accuracies = trainer.task.evaluate(trainer.networks)
+    return trainer.task.row(0, result, accuracies, 1.0).train_top1
+
+
+def same(ours: nn.Module | None, theirs: nn.Module | None) -> bool:
+    state = theirs.state_dict()
+    return all(torch.equal(tensor, state[name]) for name, tensor in ours.state_dict().items())
+
+
+def close(ours: nn.Module | None, theirs: nn.Module, **tolerance: float) -> None:
+    torch.testing.assert_close([*ours.parameters()], [*theirs.parameters()], **tolerance)
+
+
+def test_norms_are_shared_before_the_average_is_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    def share(_: ProcessGroup, model: nn.Module) -> None:
+        model.norm = nn.Identity()  # in the place of one that all processes share
+
+    monkeypatch.setattr(ProcessGroup, "share_norms", share)
+    for chosen, kind in ((True, nn.Identity), (False, nn.GroupNorm)):
+        trainer = trainer_of(network(), settings(sync_bn=chosen, ema=0.9))
+        assert type(trainer.task.network.norm) is type(trainer.average.norm) is kind
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_three_epochs_equal_an_explicit_loop(soft: bool) -> None:
+    chosen = settings(ema=0.9)
+    model, plain, average = (network() for _ in range(3))
+    ours = trainer_of(model, chosen, partial(batches, soft=soft))
+    decayed = [plain.conv.weight, plain.head.weight]
+    spared = [p for p in plain.parameters() if all(p is not d for d in decayed)]
+    optimizer = torch.optim.AdamW(
+        [{"params": spared, "weight_decay": 0.0}, {"params": decayed, "weight_decay": 0.5}],
+        lr=1e-2,
+    )
+    schedule = CosineLRScheduler(
+        optimizer, 3 * STEPS, lr_min=1e-5, warmup_t=STEPS, warmup_lr_init=1e-6, t_in_epochs=False
+    )
+    update = 0
+    for epoch in range(3):
+        steps: list[Step] = []
+        told = ours.train(epoch, progress=steps.append)
+        assert [(step.epoch, step.done, step.steps) for step in steps] == [
+            (epoch, done, STEPS) for done in range(1, STEPS + 1)
+        ]
+        total, hits = 0.0, 0
+        for images, targets in batches(epoch, soft=soft):
+            logits = plain(images)
+            hits += int((logits.argmax(1) == (targets.argmax(1) if soft else targets)).sum())
+            loss = F.cross_entropy(logits, targets, label_smoothing=0.0 if soft else 0.1)
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(plain.parameters(), 0.5)
+            rate = optimizer.param_groups[0]["lr"]
+            optimizer.step()
+            update += 1
+            schedule.step_update(update)
+            with torch.no_grad():
+                for old, new in zip(average.parameters(), plain.parameters(), strict=True):
+                    old.lerp_(new, 0.1)
+            total += float(loss.detach())
+        assert told.loss == pytest.approx(total / STEPS, rel=1e-5)
+        assert sum(step.loss for step in steps) == pytest.approx(total, rel=1e-5)
+        assert told.learning_rate == pytest.approx(rate, rel=1e-12)
+        share = pytest.approx(100 * hits / (STEPS * BATCH))
+        assert top1(ours, told) == (None if soft else share)
+    close(model, plain)
+    close(ours.average, average)
+
+
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize(
+    "more",
+    [{}, {"optimizer": "muon"}, {"optimizer": "sgd"}, {"accumulate": 3}, {"clip": 0.0}],
+)
+def test_captured_epochs_are_those_of_others(
+    more: dict[str, Any], soft: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trained() -> tuple[Trainer, list[EpochResult]]:
+        chosen = settings(epochs=6, ema=0.9, **more)
+        trainer = trainer_of(network(), chosen, partial(batches, soft=soft))
+        each = []
+        for epoch in range(6):
+            each.append(trainer.train(epoch))
+            trainer.task.evaluate(trainer.networks)
+        trainer.close()
+        return trainer, each
+
+    plain, expected = trained()
+    cuda = FakeCuda()
+    monkeypatch.setattr(step_graph, "_functions", lambda _: cuda)
+    ours, results = trained()
+    (graph,) = cuda.graphs
+    assert graph.replays == 6 * STEPS - BEFORE_CAPTURE
+    assert cuda.inside == ["usual"]
+    close(ours.task.network, plain.task.network)
+    close(ours.average, plain.average)
+    for one, other in zip(results, expected, strict=True):
+        assert one.sums.get("hits") == other.sums.get("hits")
+        assert one.learning_rate == other.learning_rate
+        assert one.loss == pytest.approx(other.loss, rel=1e-5)
+
+
+def test_a_state_that_is_loaded_and_other_tokens_are_captured_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cuda = FakeCuda()
+    monkeypatch.setattr(step_graph, "_functions", lambda _: cuda)
+    trainer = trainer_of(network(), settings(epochs=10))
+    trainer.train(0)
+    trainer.load_state(trainer.state())
+    trainer.train(1)
+    assert [graph.replays for graph in cuda.graphs] == [1, 1]
+    monkeypatch.setattr(classification, "retokenize", lambda *_: None)
+    monkeypatch.setattr(trainer.task, "tokens", lambda epoch: (4 if epoch < 4 else 2, 1))
+    for epoch in (2, 3, 4):
+        trainer.train(epoch)
+    assert [graph.replays for graph in cuda.graphs] == [1, 1, 5, 1]
+
+
+def test_a_trained_network_and_its_average_are_gone_without_a_garbage_collection() -> None:
+    gc.disable()  # memory of a device is not to wait for it
+    try:
+        trainer = trainer_of(network(), settings(ema=0.9))
+        trainer.train(0)
+        trainer.close()
+        left = [weakref.ref(module) for module in trainer.networks]
+        del trainer
+        assert [module() for module in left] == [None, None]
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize(
+    "more", [{"compile": True}, {"grad_checkpointing": True}, {"optimizer": "lamb"}]
+)
+def test_what_no_graph_can_repeat_is_not_captured(
+    more: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cuda = FakeCuda()
+    monkeypatch.setattr(step_graph, "_functions", lambda _: cuda)
+    monkeypatch.setattr(nn.Module, "compile", lambda _: None)
+    monkeypatch.setattr(classification, "recompute_blocks", lambda _: None)
+    trainer_of(network(), settings(epochs=10, **more)).train(0)
+    assert cuda.notes == []
+
+
+def test_accumulation_gives_the_same_gradient() -> None:
+    whole, parts = network(), network()
+    trainer_of(whole, settings()).train(0)
+    trainer_of(parts, settings(accumulate=5)).train(0)  # 12 images in 3, 3, 3, 3
+    close(whole, parts)
+
+
+WEIGHTS = torch.tensor([0.5, 2.0, 1.0, 0.25, 4.0])
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_class_weights_are_those_of_a_loop_by_hand(soft: bool) -> None:
+    chosen, model, plain = settings(warmup_epochs=0, clip=0.0), network(), network()
+    given = partial(batches, soft=soft)
+    told = trainer_of(model, chosen, given, class_weights=WEIGHTS).train(0)
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": [p for p in plain.parameters() if p.ndim > 1 and p is not plain.scale]},
+            {"params": [p for p in plain.parameters() if p.ndim == 1 or p is plain.scale],
+             "weight_decay": 0.0},
+        ],
+        lr=1e-2, weight_decay=0.5,
+    )  # fmt: skip
+    schedule = CosineLRScheduler(optimizer, 3 * STEPS, lr_min=1e-5, t_in_epochs=False)
+    total = 0.0
+    for step, (images, targets) in enumerate(batches(0, soft=soft), 1):
+        logs = plain(images).log_softmax(1)
+        spread = targets if soft else 0.9 * F.one_hot(targets, CLASSES) + 0.1 / CLASSES
+        loss = -(WEIGHTS * spread * logs).sum() / len(images)  # whatever classes they are of
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step_update(step)
+        total += float(loss.detach())
+    assert told.loss == pytest.approx(total / STEPS, rel=1e-5)
+    close(model, plain)
+
+
+def test_weighted_parts_of_a_batch_give_the_gradient_of_the_whole() -> None:
+    whole, parts = network(), network()
+    trainer_of(whole, settings(), class_weights=WEIGHTS).train(0)
+    trainer_of(parts, settings(accumulate=5), class_weights=WEIGHTS).train(0)
+    close(whole, parts)
+
+
+def test_equal_weights_are_none() -> None:
+    weighted, plain = network(), network()
+    trainer_of(weighted, settings(), class_weights=torch.ones(CLASSES)).train(0)
+    trainer_of(plain, settings()).train(0)
+    close(weighted, plain)
+
+
+def test_dropout_depends_on_the_seed_and_the_update_alone() -> None:
+    models = [network(0.5) for _ in range(3)]
+    for number, model in enumerate(models):
+        torch.manual_seed(number)
+        state = torch.get_rng_state()
+        trainer_of(model, settings(seed=number // 2)).train(0)
+        assert torch.equal(torch.get_rng_state(), state)
+    assert same(models[0], models[1])
+    assert not same(models[0], models[2])
+
+
+class Kept:
+    """Keeps the part of an epoch after so many updates."""
+
+    def __init__(self, trainer: Trainer, updates: int) -> None:
+        self.trainer, self.updates, self.passed = trainer, updates, 0
+        self.part: EpochPart | None = None
+        self.state: TrainerState | None = None
+
+    def due(self) -> bool:
+        self.passed += 1
+        return self.passed == self.updates
+
+    def keep(self, part: EpochPart) -> None:
+        self.part, self.state = copy.deepcopy(part), copy.deepcopy(self.trainer.state())
+
+
+@pytest.mark.parametrize("optimizer", ["lamb", "muon"])
+@pytest.mark.parametrize("updates", range(STEPS))
+def test_a_training_that_resumes_at_any_update_gives_the_same_bits(
+    updates: int, optimizer: str
+) -> None:
+    chosen = settings(ema=0.9, optimizer=optimizer)
+    whole, first, second = (network(0.5) for _ in range(3))
+    never, before, after = (trainer_of(model, chosen) for model in (whole, first, second))
+    expected = [never.train(epoch) for epoch in range(3)]
+    kept = Kept(before, updates)
+    before.train(0)
+    if updates:
+        before.train(1, keeper=kept)
+    after.load_state(kept.state or before.state())
+    told: list[Step] = []
+    results = [after.train(1, start=kept.part, progress=told.append), after.train(2)]
+    assert [(one.loss, one.learning_rate, one.sums) for one in results] == [
+        (one.loss, one.learning_rate, one.sums) for one in expected[1:]
+    ]
+    assert [step.done for step in told] == [*range(updates + 1, STEPS + 1)]
+    assert same(second, whole)
+    assert same(after.average, never.average)
+
+
+def test_steps_have_each_loss_and_learning_rate_where_losses_are_read_seldom(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    each, seldom = list[Step](), list[Step]()
+    trainer_of(network(), settings()).train(1, progress=each.append)
+    read_seldom(monkeypatch, every=3)
+    trainer_of(network(), settings()).train(1, progress=seldom.append)
+    assert [step.done for step in seldom] == [3, STEPS]
+    for name in ("losses", "rates"):
+        one, other = (
+            [x for step in steps for x in getattr(step, name)] for steps in (each, seldom)
+        )
+        assert one == other
+        assert len(one) == STEPS
+    assert seldom[0].loss == pytest.approx(sum(seldom[0].losses) / 3)
+
+
+def test_an_accelerator_is_waited_for_only_where_losses_are_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read_seldom(monkeypatch, every=3)
+    processes, reads = ProcessGroup("cpu"), []
+    processes.device = torch.device("meta")
+    for steps in (3, 9):
+        some = partial(batches, steps=steps)
+        trainer = trainer_of(network(0.5), settings(), some, processes=processes, steps=steps)
+        with HostReads() as host:
+            trainer.train(0)
+        reads.append(host.reads)
+    assert reads[1] - reads[0] == 2
+
+
+def test_the_last_update_of_an_epoch_is_no_part_of_it() -> None:
+    trainer = trainer_of(network(), settings())
+    kept = Kept(trainer, STEPS)
+    trainer.train(0, keeper=kept)
+    assert (kept.passed, kept.part) == (STEPS, None)
+
+
+@pytest.mark.parametrize("step", [2, STEPS])
+def test_weights_that_are_not_finite_are_not_kept(step: int) -> None:
+    model = network()
+    trainer = trainer_of(model, settings(clip=0))
+    kept = Kept(trainer, 2) if step < STEPS else None
+
+    def spoil(now: Step) -> None:
+        if now.done == step - 1:
+            model.head.weight.register_hook(lambda gradient: gradient * float("inf"))
+
+    with pytest.raises(ValueError, match=f"after epoch 1, step {step} the weights are infinite"):
+        trainer.train(0, progress=spoil, keeper=kept)
+    assert kept is None or kept.part is None
+
+
+@pytest.mark.parametrize(
+    ("clip", "advice"), [(0.5, "a lower clip than 0.5"), (0, "a clip, such as 1")]
+)
+def test_a_loss_that_is_not_finite_names_epoch_and_step(clip: float, advice: str) -> None:
+    given = list(batches(2))
+    given[2][0].fill_(float("nan"))
+    message = rf"the loss became nan in epoch 3, step 3; use a lower.* warm-up or {advice}$"
+    with pytest.raises(ValueError, match=message):
+        trainer_of(network(), settings(clip=clip), lambda _: iter(given)).train(2)
+
+
+@pytest.mark.filterwarnings("ignore:.*opt_einsum")  # which kron would like to have
+def test_weights_that_are_not_finite_and_optimisers_that_cannot_be_are_refused() -> None:
+    with pytest.raises(ValueError, match="unknown optimizer 'adamv'; did you mean"):
+        trainer_of(network(), settings(optimizer="adamv"))
+    with pytest.raises(ValueError, match="optimizer=adahessian needs second derivatives"):
+        trainer_of(network(), settings(optimizer="adahessian"))
+    with pytest.raises(ValueError, match="kron has a state that no"):
+        trainer_of(network(), settings(optimizer="kron"))
+    with pytest.raises(ValueError, match=r"optimizer=bnbadam: .*(CUDA|bitsandbytes)"):
+        trainer_of(network(), settings(optimizer="bnbadam"))
+    model = network()
+    with torch.no_grad():
+        model.head.bias[0] = float("inf")
+    with pytest.raises(ValueError, match=r"to start from are infinite or NaN, as in 'head\.bias'"):
+        trainer_of(model, settings())
+
+
+def test_running_out_of_memory_gives_advice() -> None:
+    class Large(Small):
+        def forward(self, images: Tensor) -> Tensor:
+            return torch.empty(2**50) if self.training else super().forward(images)
+
+    message = r"memory ran out in epoch 2, step 1 \(.*allocate.*\); use grad_"
+    with pytest.raises(MemoryError, match=message):
+        trainer_of(Large(), settings()).train(1)
+
+
+@pytest.mark.parametrize("arch", ["4,2,2|4,1,2|4,1,2|4,1,2|16,8", "timm:deit_tiny_patch16_224"])
+def test_recomputed_blocks_give_the_same_bits(arch: str) -> None:
+    """With drop-path, whose draws have to be those of the first pass."""
+    networks, calls = [], []
+    for recompute in (False, True):
+        torch.manual_seed(1)
+        model = Network(arch, 32, CLASSES).build(drop_path=0.5)
+        blocks = [m for name, m in model.named_modules() if name.endswith("blocks.0")]
+        passes = [0]
+        blocks[-1].register_forward_pre_hook(lambda *_, of=passes: of.append(1))
+        torch.manual_seed(2)
+        chosen = settings(batch_size=4, grad_checkpointing=recompute)
+        trainer_of(model, chosen, larger).train(0)
+        networks.append(model)
+        calls.append(sum(passes))
+    assert same(*networks)
+    assert calls == [STEPS, 2 * STEPS]
+
+
+def test_a_network_that_cannot_recompute_is_refused() -> None:
+    with pytest.raises(ValueError, match="Small cannot recompute its blocks; leave out grad_"):
+        trainer_of(network(), settings(grad_checkpointing=True))
+
+
+@pytest.mark.parametrize(
+    "arch",
+    [
+        "4,2,2|4,1,2|4,1,2|4,1,2|16,8",
+        "shift:1,1,1,1|2|12|1|24",
+        "psvit1d:b-----|b-----|b-----|16",
+        "timm:deit_tiny_patch16_224",
+    ],
+)
+def test_the_learning_rate_falls_from_layer_to_layer(arch: str) -> None:
+    """From the head, which has the whole rate, to the stem; also in the first update."""
+    model = Network(arch, 32, CLASSES).build()
+    trainer = trainer_of(model, settings(layer_decay=0.5, warmup_epochs=0), larger)
+    groups = trainer._optimizer.param_groups
+    trainer._set_rate(0)
+    rates = {id(p): group["lr"] for group in groups for p in group["params"]}
+    by_name = {name: rates[id(p)] for name, p in model.named_parameters()}
+    stem, *_, head = by_name.values()
+    assert head == max(by_name.values()) == 1e-2
+    assert stem == min(by_name.values()) < head / 8
+    steps = {high / low for low, high in pairwise(sorted(set(by_name.values())))}
+    assert steps == {2.0}
+    trainer.train(0)
+    scales = {g["lr"] / g["lr_scale"] for g in groups}
+    assert max(scales) == pytest.approx(min(scales))
+    assert max(scales) < 1e-2
+
+
+def test_a_teacher_has_its_share_of_the_loss() -> None:
+    torch.manual_seed(5)
+    taught = Small()
+    teacher = Teacher(taught, 8)
+    chosen = replace(
+        settings(epochs=1, warmup_epochs=0, label_smoothing=0.0),
+        teacher="timm:resnet18",
+        teacher_weights="file",
+        distillation_weight=0.25,
+    )
+    images, labels = next(batches(0))
+    model = network()
+    with torch.no_grad():
+        own = F.cross_entropy(model(images), labels)
+        from_teacher = F.cross_entropy(model(images), taught(images).argmax(1))
+    steps: list[Step] = []
+    trainer_of(model, chosen, teacher=teacher).train(0, progress=steps.append)
+    assert steps[0].loss == pytest.approx(float(0.75 * own + 0.25 * from_teacher), rel=1e-5)
+
+
+def test_a_teacher_has_both_heads_of_a_network_trained() -> None:
+    model = timm.create_model("deit_tiny_distilled_patch16_224", img_size=32, num_classes=CLASSES)
+    trainer_of(model, settings(), teacher=Teacher(Small(), 8))
+    assert [x.shape for x in model.train()(torch.rand(2, 3, 32, 32))] == [(2, CLASSES)] * 2
+
+
+def test_bfloat16_is_near() -> None:
+    rough = network()
+    a = trainer_of(network(), settings()).train(0)
+    b = trainer_of(rough, settings(precision="bf16")).train(0)
+    assert a.loss != b.loss
+    assert a.loss == pytest.approx(b.loss, rel=2e-2)
+    assert all(p.dtype == torch.float32 for p in rough.parameters())
+
+
+@pytest.mark.slow
+def test_a_network_that_cannot_be_compiled_is_refused_with_what_helps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As where there is no compiler, or its cache is another user's."""
+    original = nn.Module.compile
+
+    def broken(*_given: object) -> None:
+        raise PermissionError(13, "Permission denied", "/tmp/torchinductor_root")
+
+    monkeypatch.setattr(nn.Module, "compile", lambda self: original(self, backend=broken))
+    with pytest.raises(ValueError, match=r"torch\.compile failed .*denied.*; leave out --compile"):
+        trainer_of(network(), settings(compile=True)).train(0)
+
+
+@pytest.mark.slow
+def test_a_compiled_network_follows_its_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = nn.Module.compile
+    # All but code generation, which takes minutes.
+    monkeypatch.setattr(nn.Module, "compile", lambda self: original(self, backend="eager"))
+
+    networks = []
+    for compiled in (False, True):
+        torch.manual_seed(1)
+        model = asvit.build("4,2,2|4,1,2|4,1,2|4,1,2|16,8", 32, CLASSES)
+        chosen = settings(compile=compiled, ema=0.5, retokenize="1/1/1")
+        trainer = trainer_of(model, chosen, larger)
+        for epoch in range(3):
+            trainer.train(epoch)
+        networks.append(model)
+        assert tokens_of(trainer.average) == SCHEDULE[-1]
+    close(*networks, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("drop", [0.0, 0.5])
+def test_on_a_gpu_captured_epochs_are_like_others(
+    drop: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the dropout of each update, too, as that depends on its number alone."""
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+    captures = []
+    capture = step_graph.capture
+    monkeypatch.setattr(
+        step_graph, "capture", lambda *given: captures.append(1) or capture(*given)
+    )
+    losses = []
+    for fewest in (100, step_graph.FEWEST):
+        monkeypatch.setattr(step_graph, "FEWEST", fewest)
+        recipe = settings(epochs=6, ema=0.9, learning_rate=1e-3, precision="fp32")
+        trainer = trainer_of(network(drop), recipe, processes=ProcessGroup("cuda"))
+        values = []
+        for epoch in range(6):
+            values.append(trainer.train(epoch).loss)
+            values.append(trainer.task.evaluate(trainer.networks)[0].loss)
+        losses.append(values)
+        trainer.close()
+    assert captures == [1]
+    assert losses[1] == pytest.approx(losses[0], rel=0.01)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu_later_epochs_take_no_more_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of steps that are not captured, beside the usual stream."""
+    monkeypatch.setattr(step_graph, "_MARGIN", 2**40)
+    trainer = trainer_of(network(), settings(epochs=9), processes=ProcessGroup("cuda"))
+    reserved = []
+    for epoch in range(9):
+        trainer.train(epoch)
+        reserved.append(torch.cuda.memory_reserved())
+    assert reserved[-1] == reserved[1]
