@@ -390,7 +390,7 @@ def validated(samples: int, seed: int) -> Iterable[Coverage]:
             values = rng.normal(size=(rows, 3))
             y = values @ [1.0, 0.5, 0.0] + 0.7 * rng.normal(size=rows)
             seeds = np.ones(rows, dtype=np.int64)
-            table = Rows("", "abc", values, 60 + 5 * y, np.empty((0, rows)), seeds, {}, {})
+            table = Rows("", "abc", values, 60 + 5 * y, np.empty((0, rows)), seeds, {})
             made = Splits(table, trainings, 5, number)
             for name, statistic in statistics.items():
                 found[name].append(made.estimate(statistic(made)))

@@ -10,11 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from asvit.predictor.validation import LEAST_TESTS, Splits, gather_rows
 from asvit.reference.correlate import compared
-from asvit.reference.findings import PREDICTOR, Correlation, Finding
+from asvit.reference.findings import PREDICTOR, Finding
 
 if TYPE_CHECKING:
     from asvit.reference.query import Plan
-    from asvit.reference.result import Values
 
 Array = NDArray[np.float64]
 
@@ -24,7 +23,7 @@ SPLITS: Final = 20
 
 
 def predictor_findings(
-    plan: Plan, values: Values, *, counts: Mapping[str, Array], image_size: int | None, seed: int
+    plan: Plan, *, counts: Mapping[str, Array], image_size: int | None, seed: int
 ) -> list[Finding]:
     """How well predictors rank the rows of a query that they were not fitted to.
 
@@ -37,24 +36,19 @@ def predictor_findings(
     """
     findings = []
     for target in plan.targets:
-        trained = np.isfinite(np.asarray(values.accuracies[target]))
-        if trained.sum() < min(TRAININGS) + LEAST_TESTS:
+        trained = np.isfinite(np.asarray(plan.table.accuracies[target])[list(plan.rows)])
+        fitting = [n for n in TRAININGS if n + LEAST_TESTS <= trained.sum()]
+        if not fitting:
             continue
         rows = gather_rows(plan.table, target, image_size, among=plan.rows, counts=counts)
         own = {name: column[trained] for name, column in counts.items()}
-        n = len(rows.accuracies)
-        for trainings in TRAININGS:
-            if trainings + LEAST_TESTS <= n and np.ptp(rows.accuracies) > 0:
-                ranked = _correlation(Splits(rows, trainings, SPLITS, seed), own)
-                findings.append(
-                    Finding(f"{PREDICTOR}{trainings}", target, "higher", False, ranked)
-                )
+        for trainings in fitting if np.ptp(rows.accuracies) > 0 else ():
+            fits = Splits(rows, trainings, SPLITS, seed)
+
+            def taus(column: Array | None, groups: ArrayLike | None, fits: Splits = fits) -> Array:
+                columns = None if column is None else [column] * SPLITS
+                return fits.mean(fits.taus(columns, groups))
+
+            ranked = compared(taus, own, rows.accuracies)
+            findings.append(Finding(f"{PREDICTOR}{trainings}", target, "higher", False, ranked))
     return findings
-
-
-def _correlation(fits: Splits, counts: Mapping[str, Array]) -> Correlation:
-    def taus(column: Array | None, groups: ArrayLike | None) -> Array:
-        columns = None if column is None else [column] * SPLITS
-        return fits.mean(fits.taus(columns, groups))
-
-    return compared(taus, counts, fits.rows.accuracies)

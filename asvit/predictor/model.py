@@ -86,8 +86,8 @@ class Predictor:
             )
         between = None
         if noise is not None:
-            deviations = np.full(len(networks), noise) if np.ndim(noise) == 0 else noise
-            between = column_of("noise", deviations, len(networks))[rows]
+            each = np.broadcast_to(noise, len(networks)) if np.ndim(noise) == 0 else noise
+            between = column_of("noise", each, len(networks))[rows]
             if not (np.isfinite(between) & (between >= 0)).all():
                 raise ValueError("noise must be 0 or more points for every known accuracy")
         names, values = self._features([networks[i] for i in rows])
@@ -108,7 +108,7 @@ class Predictor:
         Raises:
             ValueError: If an architecture is wrong, or the predictor is not fitted yet.
         """
-        return self._fitted().predict(*self._features(architectures))
+        return self._fitted.predict(*self._features(architectures))
 
     def quantiles(
         self,
@@ -138,11 +138,12 @@ class Predictor:
             raise ValueError(f"levels={checked.tolist()} must be between 0 and 1")
         if not 0 <= noise < np.inf:
             raise ValueError(f"noise={noise} must be 0 or more points")
-        return self._fitted().quantiles(*self._features(architectures), checked, noise=noise)
+        return self._fitted.quantiles(*self._features(architectures), checked, noise=noise)
 
     def _features(self, architectures: Architectures) -> tuple[list[str], Array]:
         return features(each_of(architectures), self.image_size, num_classes=self.num_classes)
 
+    @property
     def _fitted(self) -> Process:
         if self._process is None:
             raise ValueError("the predictor is not fitted; call fit(architectures, accuracies)")

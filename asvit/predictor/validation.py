@@ -1,10 +1,11 @@
-"""How well a predictor of accuracy ranks networks that it was not fitted to."""
+"""How well a predictor ranks the rows of a reference table that it was not fitted to."""
 
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -31,19 +32,6 @@ COVERED = 0.90
 _SAMPLES = 1000  # resamples of rows and splits
 
 
-@dataclass(frozen=True)
-class Rival:
-    """The rank correlation of a rival of the predictor, on the same test rows."""
-
-    #: The count or measure, the most frequent one if every split chooses; empty if there was none
-    #: to choose from.
-    name: str
-    tau: float  #: Kendall's tau-b between the count or measure and accuracy
-    tau_interval: Interval  #: its interval
-    difference: float  #: tau of the predictor minus ``tau``
-    difference_interval: Interval  #: its interval over the same resamples
-
-
 @dataclass(frozen=True, kw_only=True)
 class CrossValidation:
     """How well a predictor ranks the rows of a table after it was fitted to a few others.
@@ -66,28 +54,13 @@ class CrossValidation:
     #: single seeds.
     coverage: float
     coverage_interval: Interval  #: its interval
-    #: The best count: each split chooses the one that ranks the rows it is fitted to best, of
-    #: equal ones the first. ``name`` is the one chosen most often.
-    count: Rival
-    #: The count that ranks all rows best: a stricter rival, chosen in hindsight.
-    overall_count: Rival
-    measure: Rival  #: as ``count``, of the measures given
+    #: The rival: each split chooses the count that ranks the rows it is fitted to best. This is
+    #: the name of the one chosen most often; empty if there was none to choose.
+    best_count: str
+    best_count_tau: float  #: Kendall's tau-b between the chosen counts and accuracy
+    difference: float  #: ``tau`` minus ``best_count_tau``
+    difference_interval: Interval  #: its interval over the same resamples
     taus: tuple[float, ...]  #: tau of each split
-
-    @property
-    def best_count(self) -> str:
-        """Name of the count chosen most often."""
-        return self.count.name
-
-    @property
-    def best_count_tau(self) -> float:
-        """Tau of the counts that the splits chose."""
-        return self.count.tau
-
-    @property
-    def difference_interval(self) -> Interval:
-        """Interval of ``tau`` minus :attr:`best_count_tau`."""
-        return self.count.difference_interval
 
 
 def cross_validate(
@@ -97,8 +70,6 @@ def cross_validate(
     splits: int = 30,
     seed: int = 0,
     image_size: int | None = None,
-    *,
-    measures: Mapping[str, ArrayLike] | None = None,
 ) -> CrossValidation:
     """Fit a predictor to some rows of a table, rank the others, and repeat.
 
@@ -110,7 +81,6 @@ def cross_validate(
         seed: Seed of splits and resamples.
         image_size: Side in pixels of the images that multiply-adds are counted for; None for that
             of each row.
-        measures: Name -> a measure of every row of the table, higher is better, to compare with.
 
     Raises:
         FileNotFoundError: If there is no such table.
@@ -123,27 +93,13 @@ def cross_validate(
         True
     """
     reference = load_reference(table, check=False)
-    rows = gather_rows(reference, target, image_size, measures=measures or {})
+    rows = gather_rows(reference, target, image_size)
     _check(rows, trainings, splits)
     fits = Splits(rows, trainings, splits, seed)
-    taus = fits.taus()
-
-    def best(columns: Mapping[str, Array], chosen_on: Places) -> str:
-        selected = {name: column[chosen_on] for name, column in columns.items()}
-        return best_count(selected, rows.accuracies[chosen_on])[0]
-
-    def rival(columns: Mapping[str, Array], names: Sequence[str]) -> Rival:
-        unknown = np.full(len(rows.accuracies), math.nan)
-        own = fits.taus([columns.get(name, unknown) for name in names])
-        tau, difference = fits.estimate(own), fits.estimate(taus - own)
-        name = Counter(names).most_common(1)[0][0]
-        return Rival(name, tau.value, tau.interval, difference.value, difference.interval)
-
-    def best_in_each(columns: Mapping[str, Array]) -> Rival:
-        return rival(columns, [best(columns, split.train) for split in fits.splits])
-
+    taus, names = fits.taus(), [rows.best_count(split.train) for split in fits.splits]
+    rivals = fits.taus([rows.counts.get(name, rows.accuracies * math.nan) for name in names])
     tau, coverage = fits.estimate(taus), fits.estimate(fits.covered())
-    overall = best(rows.counts, np.arange(len(rows.accuracies)))
+    difference = fits.estimate(taus - rivals)
     return CrossValidation(
         reference=reference.name,
         target=rows.target,
@@ -154,9 +110,10 @@ def cross_validate(
         tau_interval=tau.interval,
         coverage=coverage.value,
         coverage_interval=coverage.interval,
-        count=best_in_each(rows.counts),
-        overall_count=rival(rows.counts, [overall] * splits),
-        measure=best_in_each(rows.measures),
+        best_count=Counter(names).most_common(1)[0][0],
+        best_count_tau=fits.estimate(rivals).value,
+        difference=difference.value,
+        difference_interval=difference.interval,
         taus=tuple(map(float, taus[0])),
     )
 
@@ -172,7 +129,6 @@ class Rows:
     by_seed: Array  # the accuracies of single training seeds, ``[seeds, rows]``; empty if unknown
     seeds: Places  # training seeds that each accuracy is a mean of, ``[rows]``
     counts: Mapping[str, Array]  # name -> plain count, ``[rows]``; more counts as better
-    measures: Mapping[str, Array]  # name -> measure, ``[rows]``; likewise, NaN where it failed
 
     def noise(self, rows: Places) -> Array | None:
         """Standard deviation of each accuracy between seeds, ``[all rows]``; None if unknown.
@@ -188,13 +144,17 @@ class Rows:
         noise: Array = np.sqrt(pooled / self.seeds)
         return noise
 
+    def best_count(self, rows: Places) -> str:
+        """Name of the count that ranks ``rows`` best, of equal ones the first; empty for none."""
+        columns = {name: column[rows] for name, column in self.counts.items()}
+        return best_count(columns, self.accuracies[rows])[0]
+
 
 def gather_rows(
     table: ReferenceTable,
     target: str | None,
     image_size: int | None = None,
     *,
-    measures: Mapping[str, ArrayLike] | None = None,
     among: Sequence[int] | None = None,
     counts: Mapping[str, Array] | None = None,
 ) -> Rows:
@@ -208,15 +168,10 @@ def gather_rows(
     usable = np.arange(len(table)) if among is None else np.asarray(among, dtype=np.int64)
     selected = usable[np.isfinite(accuracies[usable])]
     columns = {**table.counts, "params": table.params, "macs": table.macs}
-    available = {name: column for name, column in columns.items() if column is not None}
     if image_size is not None:
-        available.pop("macs", None)
-    inside = {name: np.asarray(column)[selected] for name, column in available.items()}
-    inside |= {name: column[np.isin(usable, selected)] for name, column in (counts or {}).items()}
-    measured = {key: np.asarray(c, dtype=np.float64) for key, c in (measures or {}).items()}
-    for key, column in measured.items():
-        if column.shape != (len(table),):
-            raise ValueError(f"measure {key} has shape {column.shape} for {len(table)} rows")
+        del columns["macs"]
+    inside = {key: np.asarray(of)[selected] for key, of in columns.items() if of is not None}
+    inside |= {key: of[np.isin(usable, selected)] for key, of in (counts or {}).items()}
     texts = [table.architectures[row] for row in selected]
     sides = [image_size or table.image_sizes[row] for row in selected]
     if "expansions" not in inside:
@@ -240,7 +195,6 @@ def gather_rows(
         by_seed=each_seed,
         seeds=np.maximum(known, 1) if stem == name else np.ones(len(selected), dtype=np.int64),
         counts={**inside, **{size: values[:, names.index(size)] for size in SIZES}},
-        measures={key: column[selected] for key, column in measured.items()},
     )
 
 
@@ -303,45 +257,46 @@ class Splits:
 
         NaN in resamples without a test row of the split.
         """
-        samples = []
+        shares = []
         for split in self.splits:
-            accuracies = self.rows.accuracies[split.test]
-            inside = (split.low <= accuracies) & (accuracies <= split.high)
-            weights = self.weights[:, split.test]
-            drawn, unknown = weights.sum(axis=1), np.full(len(weights), np.nan)
-            samples.append(np.divide(weights @ inside, drawn, out=unknown, where=drawn > 0))
-        return np.column_stack(samples)
+            accuracies, weights = self.rows.accuracies[split.test], self.weights[:, split.test]
+            shares.append(_mean((split.low <= accuracies) & (accuracies <= split.high), weights))
+        return np.column_stack(shares)
 
     def mean(self, values: Array) -> Array:
         """Mean over the splits of ``[1 + samples, splits]``, ``[1 + samples]``.
 
         Splits with NaN are left out; NaN if all are.
         """
-        weights = np.where(np.isnan(values), 0.0, self.split_weights)
-        total = weights.sum(axis=1)
-        summed = (weights * np.nan_to_num(values)).sum(axis=1)
-        means: Array = np.divide(summed, total, out=np.full(len(total), np.nan), where=total > 0)
-        return means
+        return _mean(np.nan_to_num(values), np.where(np.isnan(values), 0.0, self.split_weights))
 
     def estimate(self, values: Array) -> Estimate:
         """The mean over the splits of ``[1 + samples, splits]``, with its interval."""
         return estimate(self.mean(values))
 
 
+def _mean(values: NDArray[Any], weights: Array) -> Array:
+    """The means of ``[samples, cases]``, or ``[cases]``, by weights; NaN where these are all 0."""
+    total = weights.sum(axis=1)
+    means = np.full(len(total), np.nan)
+    np.divide((weights * values).sum(axis=1), total, out=means, where=total > 0)
+    return means
+
+
 def _check(rows: Rows, trainings: int, splits: int) -> None:
-    n = len(rows.accuracies)
-    if trainings < LEAST_TRAININGS or splits < 1:
+    n, least = len(rows.accuracies), LEAST_TRAININGS
+    if trainings < least or splits < 1:
         raise ValueError(
-            f"trainings={trainings}, splits={splits}; "
-            f"use at least {LEAST_TRAININGS} trainings and 1 split"
+            f"trainings={trainings}, splits={splits}; use at least {least} trainings and 1 split"
         )
     if n < trainings + LEAST_TESTS:
-        most, fewest = n - LEAST_TESTS, LEAST_TRAININGS + LEAST_TESTS
-        enough = most >= LEAST_TRAININGS
+        most = n - LEAST_TESTS
+        advice = f"at most {most} trainings"
+        if most < least:
+            advice = f"a table of {least + LEAST_TESTS} rows or more"
         raise ValueError(
             f"{n} row(s) have a value of {shown(rows.target)}: too few to fit to {trainings} and "
-            f"test on {LEAST_TESTS} others; use "
-            f"{f'at most {most} trainings' if enough else f'a table of {fewest} rows or more'}"
+            f"test on {LEAST_TESTS} others; use {advice}"
         )
     if np.ptp(rows.accuracies) == 0:
         raise ValueError(f"{shown(rows.target)} is the same in all rows: there is nothing to rank")

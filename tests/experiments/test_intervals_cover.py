@@ -52,9 +52,7 @@ def test_intervals_that_are_half_as_wide_are_seen(
 
     def halved(*given: object, **more: object) -> Estimate:
         found = difference(*given, **more)
-        return Estimate(
-            found.value, Interval(*((found.value + end) / 2 for end in found.interval))
-        )
+        return Estimate(found.value, *((found.value + end) / 2 for end in found.interval))
 
     monkeypatch.setattr(check_intervals, "difference", halved)
     with pytest.raises(SystemExit) as ended:

@@ -9,7 +9,6 @@ from asvit.predictor.validation import gather_rows, make_split
 from asvit.reference import load_reference
 from asvit.reference.findings import size_verdict, to_csv
 from asvit.reference.query import make_plan
-from asvit.reference.result import Values
 from asvit.reference.settings import CorrelationQuery
 from asvit.statistics.ranks import thirds
 
@@ -20,13 +19,7 @@ def findings(**asked):
     counts = {
         name: np.array(getattr(table, name), dtype=float)[rows] for name in ("params", "macs")
     }
-    values = Values(
-        architectures=tuple(table.architectures[row] for row in rows),
-        accuracies={
-            name: tuple(table.accuracies[name][row] for row in rows) for name in plan.targets
-        },
-    )
-    return predictor_findings(plan, values, counts=counts, image_size=None, seed=0)
+    return predictor_findings(plan, counts=counts, image_size=None, seed=0)
 
 
 @pytest.fixture(scope="module")

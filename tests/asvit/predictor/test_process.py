@@ -2,16 +2,15 @@
 
 import numpy as np
 import pytest
-from scipy import optimize
-from scipy.stats import norm
+from scipy import optimize, stats
 from sklearn.base import clone
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, Matern
 
 from asvit.predictor.process import (
-    GaussianProcessWithPriors,
     NormalScores,
     OnColumns,
     Process,
+    ProcessWithPriors,
 )
 
 NAMES = ["params", "macs", *(f"E{i}" for i in range(6))]
@@ -27,7 +26,7 @@ def test_linear_kernel_with_known_noise_is_bayesian_regression(rng):
     noise = rng.uniform(0.1, 1, size=20)
     y = x @ [1.0, -2.0, 0.5] + noise * rng.normal(size=20)
     kernel = ConstantKernel(4.0, "fixed") * OnColumns(DotProduct(0.0, "fixed"), (0, 2))
-    process = GaussianProcessWithPriors(kernel, spreads=(), alpha=noise**2).fit(x, y)
+    process = ProcessWithPriors(kernel, spreads=(), alpha=noise**2).fit(x, y)
     mean, std = process.predict(new, return_std=True)
     used, known = new[:, [0, 2]], x[:, [0, 2]]
     precision = known.T @ (known / noise[:, None] ** 2) + np.eye(2) / 4
@@ -56,7 +55,7 @@ def test_kernel_of_columns_is_that_of_the_columns_alone(rng, inner):
 def test_gradient_of_the_posterior_is_its_slope(rng):
     x, y = rng.normal(size=(12, 3)), rng.normal(size=12)
     kernel = ConstantKernel(0.5) * OnColumns(RBF(1.0), (0, 1)) + ConstantKernel(0.2) * DotProduct()
-    process = GaussianProcessWithPriors(kernel, spreads=(1.0, 0.5, 1.0, 2.0), alpha=0.1)
+    process = ProcessWithPriors(kernel, spreads=(1.0, 0.5, 1.0, 2.0), alpha=0.1)
     process.fit(x, y)
     theta = kernel.theta + np.array([0.3, -0.2, 0.1, 0.4])
     _, gradient = process.log_marginal_likelihood(theta, eval_gradient=True)
@@ -70,7 +69,7 @@ def test_narrow_priors_keep_the_parameters_and_wide_ones_let_go(rng):
 
     def moved(spread):
         kernel = ConstantKernel(1.0) * RBF(3.0)
-        process = GaussianProcessWithPriors(kernel, spreads=(spread, spread), alpha=1e-2)
+        process = ProcessWithPriors(kernel, spreads=(spread, spread), alpha=1e-2)
         return np.abs(process.fit(x, y).kernel_.theta - kernel.theta).max()
 
     assert moved(1e-3) < 1e-2
@@ -83,7 +82,7 @@ def test_scores_are_normal_and_map_back(rng):
     assert scale.scores.std() == pytest.approx(1)
     assert np.array_equal(np.argsort(scale.scores), np.argsort(accuracies))
     np.testing.assert_allclose(scale.accuracies(scale.scores), accuracies)
-    middle = norm.ppf(0.5)
+    middle = stats.norm.ppf(0.5)
     assert scale.accuracies(np.array([middle]))[0] == pytest.approx(np.median(accuracies), abs=1)
 
 
@@ -184,6 +183,7 @@ def test_quantiles_map_the_ends_of_the_scores_interval(rng, rows):
 def test_few_rows_widen_deviations(rng):
     values = rng.normal(size=(12, len(NAMES)))
     process = Process(NAMES, values, 60 + 5 * values[:, 0] + rng.normal(size=12))
-    columns = process._columns(values)
-    _, narrow = process._process.predict(columns, return_std=True)
-    np.testing.assert_allclose(process._scores(NAMES, values)[1], 1.25 * narrow)
+    scores, narrow = process._process.predict(process._columns(values), return_std=True)
+    inside = process._scale.accuracies(scores + 1.25 * narrow)
+    high = process.quantiles(NAMES, values, [stats.norm.cdf(1)])[0]
+    np.testing.assert_allclose(high, inside)
