@@ -24,26 +24,24 @@ from asvit.architectures.parts import Parts
 from asvit.core.estimates import Estimate
 from asvit.executors import one_thread
 from asvit.reference import load_reference
-from asvit.reference.build import Training
-from asvit.reference.build_settings import BuildSettings
 from asvit.reference.stored import stored_values
-from asvit.reference.trainer import Trainer
 from asvit.runs.measurement_pool import EvalContext
 from asvit.search import MeasureSearchSettings
 from asvit.spaces import build, cost, load_space
 from asvit.statistics.intervals import around, contrast
 from asvit.statistics.ranks import rank_sum, signs
 from asvit.statistics.variance import variance_components
+from asvit.training.candidates import CandidateTrainer, Training
 from experiments.ranking import MEASURES
 from experiments.study import Case, Study, cases, in_a_cell, share_cells
 from experiments.tables import markdown
-from experiments.tasks import limits_of
+from experiments.tasks import RECIPE, limits_of
 from experiments.tau_table import MAIN, RIVALS
 from proxies import measure
 from proxies.registry import get_proxy
 
 PUBLISHED, MENDED, FAMILIES = "published parts", "conv stem, linear head", "families"
-TABLE = BuildSettings.make("asvit-fractal", init="xavier")
+TABLE = replace(RECIPE, init="xavier")
 RATES: Mapping[str, float] = {MENDED: TABLE.learning_rate, FAMILIES: 2e-3}
 TOPOLOGIES, OF_FAMILY, SEEDS = 30, 4, 2
 MACS = 1_720_000
@@ -98,8 +96,8 @@ def networks(group: str) -> Sequence[tuple[str, str]]:
 
 
 @cache
-def _trainer(group: str) -> Trainer:
-    return Trainer(replace(TABLE, learning_rate=RATES[group]), "cpu")
+def _trainer(group: str) -> CandidateTrainer:
+    return CandidateTrainer(replace(TABLE, learning_rate=RATES[group]), "cpu")
 
 
 def train(group: str, number: int, seed: int) -> Case:

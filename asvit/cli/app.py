@@ -47,7 +47,6 @@ COMMANDS = {
     "score": "Measure one or more architectures.",
     "maps": "Draw the attention maps of a network.",
     "correlate": "Test how well measures rank a reference table.",
-    "reference": "Train random architectures into a reference table.",
     "supernet": "Train a space's supernet, then find its best path.",
     "report": "Rebuild the figures and report.html of a run folder.",
     "list": "List spaces, controllers, proxies, models, devices and more.",

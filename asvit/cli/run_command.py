@@ -39,7 +39,6 @@ _DRY_RUN = "Only tell what would be done and how long it would take; write nothi
 _GROUPS = {
     "supernet": "Search with shared weights: train a supernet, then choose among its paths.",
     "transfer": "Train detectors and segmenters, with a network as their backbone.",
-    "reference": "Make reference tables: architectures with the accuracies they were trained to.",
 }
 
 

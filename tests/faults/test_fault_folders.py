@@ -29,7 +29,6 @@ KEPT = {
     "search, SQLite": "../study.db",
     "scale": "measured.jsonl",
     "correlate": "scores.jsonl",
-    "reference build": "trainings.jsonl",
     "train": "checkpoint.safetensors",
     "supernet train": "supernet.safetensors",
     "supernet evolve": "accuracies.jsonl",
@@ -120,7 +119,7 @@ def test_a_folder_that_is_removed_ends_its_run(campaign: Campaign, name: str) ->
     goes_on(campaign, name, folder, "after it was removed")
 
 
-@pytest.mark.parametrize("name", marked(["reference build", "scale", "correlate", "search"]))
+@pytest.mark.parametrize("name", marked(["scale", "correlate", "search"]))
 def test_a_journal_that_is_removed_ends_its_run(campaign: Campaign, name: str) -> None:
     folder = campaign.new(name, "unkept")
     process, journal = begun(name, folder), folder / RUN / KEPT[name]

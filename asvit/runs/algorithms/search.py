@@ -27,7 +27,6 @@ from asvit.core.settings import fields_of
 from asvit.executors.base import Workers
 from asvit.executors.placement import device_of
 from asvit.growth.seed import GrowthSeed
-from asvit.reference.build import accuracies_in_words
 from asvit.reference.correlate import check_per_cent
 from asvit.reference.findings import LEAST_TRAININGS
 from asvit.runs.algorithms.measuring import MeasuringAlgorithm
@@ -81,6 +80,7 @@ from asvit.search.training_loop import TrainingSearch
 from asvit.search.training_tables import check_recipe, to_csv, trainings_in
 from asvit.spaces import SearchSpace
 from asvit.spaces.base import Architecture
+from asvit.training.candidates import accuracies_in_words
 from proxies import get_proxy
 from proxies.latency import Latency, time_in_words
 from scaling.ranking import Better

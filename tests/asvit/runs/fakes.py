@@ -11,7 +11,6 @@ import numpy as np
 from PIL import Image
 from torch import nn
 
-import asvit.reference.trainer as reference_trainer
 from asvit.core.estimates import Estimate
 from asvit.core.progress import Progress
 from asvit.designs.stages import (
@@ -27,9 +26,7 @@ from asvit.designs.stages import (
 )
 from asvit.growth.seed import GrowthSeed
 from asvit.networks import Network
-from asvit.reference.build import Outcome, Training
-from asvit.reference.build_settings import BuildSettings
-from asvit.runs import lifecycle, measurement_pool
+from asvit.runs import lifecycle, measurement_pool, training_pool
 from asvit.runs.algorithms import designing, scaling
 from asvit.runs.algorithms.design_plan import DesignPlan
 from asvit.runs.algorithms.design_trainings import Trainings
@@ -37,6 +34,8 @@ from asvit.runs.algorithms.designing import DesignAlgorithm
 from asvit.runs.measurement_pool import Measured, MeasurementJob
 from asvit.search import Measurement
 from asvit.spaces.architectures import find
+from asvit.training.candidate_settings import CandidateSettings
+from asvit.training.candidates import Outcome, Training
 from proxies import Cost, Score, get_proxy
 from proxies.latency import Latency
 
@@ -163,12 +162,12 @@ def fake_correlation(setattr_: SetAttribute) -> None:
 
 
 class FakeTrainer:
-    """For a reference table; one training in eight fails."""
+    """One training in eight fails."""
 
     num_classes, in_chans = 10, 3
     provenance: Mapping[str, str] = {"source": "fake images", "digest": "f" * 64}
 
-    def __init__(self, _settings: BuildSettings, device: str, **_: object) -> None:
+    def __init__(self, _settings: CandidateSettings, device: str, **_: object) -> None:
         self.device = device
 
     def __call__(self, training: Training) -> Outcome:
@@ -180,7 +179,7 @@ class FakeTrainer:
 
 def fake_trainings(setattr_: SetAttribute) -> None:
     """Train nothing."""
-    setattr_(reference_trainer, "Trainer", FakeTrainer)
+    setattr_(training_pool, "CandidateTrainer", FakeTrainer)
 
 
 def fake_design(setattr_: SetAttribute) -> None:

@@ -19,7 +19,6 @@ from asvit.core.summary import Table
 from asvit.designs.result import DesignResult
 from asvit.evaluation.result import EvaluationResult
 from asvit.growth.result import ScaleResult
-from asvit.reference.build_result import BuildResult, BuiltRow
 from asvit.reference.correlate import correlate
 from asvit.reference.result import CorrelationResult, Values
 from asvit.runs.comparing import Comparison, compare, read_result
@@ -28,13 +27,13 @@ from asvit.search.result import SearchResult
 from asvit.search.rows import Confirmed
 from asvit.statistics.intervals import (
     balanced_accuracy,
-    contrast,
     paired_difference,
     proportion,
     stratified_difference,
 )
 from asvit.statistics.ranks import kendall, rank_sum
 from asvit.training.result import TrainResult
+from asvit.training.supernets.settings import SupernetResult
 from tests.asvit.runs.stored_results import RIGHT, Kind, write_beside
 from tests.asvit.toy_run import ToyResult, ToyRow, ToySettings
 
@@ -120,7 +119,7 @@ def test_what_differs_in_a_kind_is_told(kind: Kind, tmp_path: Path) -> None:
 
 
 def test_runs_of_two_kinds_may_have_no_setting_that_both_have(tmp_path: Path) -> None:
-    kinds = (BuildResult, CorrelationResult)
+    kinds = (SupernetResult, CorrelationResult)
     both = compare(*(stored(kind, tmp_path / kind.kind) for kind in kinds))
     lines = list(dataclasses.replace(both, settings={}, results={}).summary())
     assert lines[2:4] == [
@@ -319,21 +318,6 @@ def test_taus_for_different_targets_are_not_compared() -> None:
         "tau of zico, top1",
         "tau of zico, top5",
     }
-
-
-def table(*accuracies: float) -> BuildResult:
-    rows = [BuiltRow(str(place), 1, 1, (each,)) for place, each in enumerate(accuracies)]
-    result: BuildResult = dataclasses.replace(RIGHT[BuildResult][0], rows=rows)
-    return result
-
-
-def test_tables_of_the_same_architectures_are_compared_in_pairs() -> None:
-    one, other = (50.0, 60.0, 70.0, math.nan), (53.0, 62.0, 74.0, 80.0)
-    apart = difference(compare(table(*one), table(*other)), "mean_accuracy")
-    expected = contrast((1, [3.0, 2.0, 4.0]))
-    assert apart.value == pytest.approx(3)
-    assert apart.interval == pytest.approx(expected.interval)
-    assert (apart.cases, apart.how) == (3, "architectures that both trained")
 
 
 def toys(folder: Path, first: float, more: float) -> list[ToyResult]:
