@@ -255,7 +255,6 @@ def run_search(
     optimizer: Literal['adamw', 'muon'] = 'adamw',
     balance: Literal['none', 'weights', 'sampling'] = 'none',
     paces: str | None = None,
-    storage: str | None = None,
     track: str = '',
     reference: str | Path | ReferenceTable | None = None,
     out: Path | str | None = None,

@@ -139,7 +139,6 @@ def gathered(
             accuracies=(*entry.accuracies, row.values[ACCURACY]),
             reason=entry.reason or row.reason,
         )
-    # Of a shared study a process with more trainings may have finalists that are not in rows.
     for text in trained.keys() & again.keys():
         for measurement in again[text].values():
             entry = trained[text]

@@ -66,7 +66,6 @@ PRELOADED = [
     "asvit.export.reload",
     *(f"asvit.predictor.{name}" for name in ("correlation", "process")),
     "asvit.search.predictor_sampler",
-    *("alembic.command", "alembic.context", "sqlalchemy.orm"),
 ]
 
 

@@ -65,7 +65,7 @@ TRAINED = (
 #: Commands by name. Each takes about a second and writes every kind of file.
 COMMANDS: Mapping[str, str] = {
     "search": _SEARCH,
-    "search, SQLite": f"{_SEARCH} --controller evolution --storage sqlite:///study.db",
+    "search, evolution": f"{_SEARCH} --controller evolution",
     "search, 2 jobs": f"{_SEARCH} --batch 2 --jobs 2",
     "search, trainings": f"search --space asvit-tiny {TRAINED}",
     "scale": _SCALE,

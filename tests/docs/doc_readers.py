@@ -51,7 +51,8 @@ _TRAINED = (
 def tiny(words: list[str]) -> list[str]:
     """A command line with options behind it that make it small."""
     if "--trainings" in words:
-        return [*words, *_TRAINED.split()]
+        table = ["--trainings", "12"] if "--seeds" in words else []  # which others rank
+        return [*words, *_TRAINED.split(), *table]
     for command, options in TINY.items():
         if words[: len(command.split())] == command.split():
             return [*words, *options.split(), *_fitting(command, words)]

@@ -69,7 +69,6 @@ REFUSED: dict[str, Sequence[tuple[str, int, str]]] = {
         ("--image-size 50", 3, "50 px"),
         ("--device warp", 3, "'warp'"),
         ("--proxy gauss_map_length", 3, "gauss_map_length"),
-        ("--storage nonsense://", 3, "nonsense"),
         ("--reference vitbench101-pti", 3, "did you mean 'vitbench101-pit'"),
     ],
     DRY: [

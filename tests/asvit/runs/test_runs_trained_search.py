@@ -397,15 +397,6 @@ def test_networks_that_cannot_be_built_fail_and_are_in_no_table(
     assert "broken" not in table
 
 
-def test_a_search_in_a_database_is_that_in_a_folder(tmp_path: Path) -> None:
-    storage = f"sqlite:///{tmp_path}/studies.db"
-    search(tmp_path / "database", storage=storage)
-    search(tmp_path / "folder")
-    for name in ("trials.csv", "trainings.csv"):
-        found, expected = ((tmp_path / o / name).read_bytes() for o in ("database", "folder"))
-        assert found == expected
-
-
 def test_the_report_has_the_predictions(tmp_path: Path) -> None:
     result = search(tmp_path, seed=5)
     page = (tmp_path / "report.html").read_text()
