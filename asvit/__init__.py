@@ -9,7 +9,6 @@ from asvit._version import __version__
 # Heavy imports wait until a name is used. Type checkers read __init__.pyi, which
 # `python -m experiments.stubs` writes.
 _LAZY = {
-    "BuildResult": "asvit.reference.build_result",
     "CorrelationResult": "asvit.reference.result",
     "DesignResult": "asvit.designs.result",
     "DetectionResult": "asvit.transfer.settings",
@@ -25,7 +24,6 @@ _LAZY = {
     "attention_maps": "asvit.runs.mapping",
     "backbone": "asvit.networks.pyramid",
     "build": "asvit.spaces",
-    "build_reference": "asvit.runs.reference",
     "compare": "asvit.runs.comparing",
     "convert": "asvit.models",
     "cost": "asvit.spaces",

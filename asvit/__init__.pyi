@@ -15,7 +15,6 @@ from asvit.networks.pyramid import backbone as backbone
 from asvit.predictor.model import Predictor as Predictor
 from asvit.predictor.validation import cross_validate as cross_validate
 from asvit.reference import ReferenceTable
-from asvit.reference.build_result import BuildResult as BuildResult
 from asvit.reference.result import CorrelationResult as CorrelationResult
 from asvit.runs.comparing import compare as compare
 from asvit.runs.mapping import attention_maps as attention_maps
@@ -43,46 +42,6 @@ from typing import Literal
 
 __all__: list[str]
 __version__: str
-
-def build_reference(
-    *,
-    space: str = 'asvit',
-    n: int = 60,
-    seeds: int = 2,
-    data: Path | str = 'fractal',
-    classes: int = 100,
-    train_images: int = 20000,
-    test_images: int = 5000,
-    image_size: int = 64,
-    width: int = 32,
-    varied: float = 0.0,
-    max_depth: int = 3,
-    steps: int = 3000,
-    batch_size: int = 64,
-    init: Literal['xavier', 'own'] = 'xavier',
-    rate_by_width: bool = False,
-    optimizer: Literal['adamw', 'muon'] = 'adamw',
-    balance: Literal['none', 'weights', 'sampling'] = 'none',
-    paces: str | None = None,
-    learning_rate: float = 0.001,
-    weight_decay: float = 0.05,
-    warmup: float = 0.1,
-    label_smoothing: float = 0.1,
-    clip: float = 1.0,
-    shift: int = 0,
-    flip: bool = False,
-    crop_scale: float = 1.0,
-    color_jitter: float = 0.0,
-    fit: str = 'crop',
-    ground: str = 'auto',
-    seed: int = 0,
-    device: str = 'auto',
-    jobs: int = 1,
-    out: Path | str | None = None,
-    fresh: bool = False,
-    preset: str = 'default',
-    progress: Callable[[Progress], None] | None = None,
-) -> BuildResult: ...
 
 def design(
     data: str | Path,
@@ -278,6 +237,7 @@ def run_search(
     latency_runtime: Literal['eager', 'onnx'] = 'eager',
     latency_command: str | None = None,
     trainings: int | None = None,
+    seeds: int = 1,
     training_steps: int = 1400,
     batch_size: int = 64,
     learning_rate: float = 0.002,
@@ -295,7 +255,6 @@ def run_search(
     optimizer: Literal['adamw', 'muon'] = 'adamw',
     balance: Literal['none', 'weights', 'sampling'] = 'none',
     paces: str | None = None,
-    storage: str | None = None,
     track: str = '',
     reference: str | Path | ReferenceTable | None = None,
     out: Path | str | None = None,

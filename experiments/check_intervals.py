@@ -16,21 +16,22 @@ from typing import Self, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from asvit.core.estimates import Estimate, Interval
 from asvit.predictor.validation import COVERED, Rows, Splits, gather_rows, make_split
 from asvit.reference import load_reference
-from asvit.reference.findings import Correlation, Interval
-from asvit.reference.intervals import (
+from asvit.reference.correlate import correlate
+from asvit.reference.findings import Correlation
+from asvit.search.trained import check_predictor
+from asvit.statistics.intervals import (
     balanced_accuracy,
     combined,
     paired_difference,
     proportion,
     stratified_difference,
     weighted_proportions,
-    wilson,
 )
-from asvit.reference.statistics import correlate, pooled_kendall, resampled_kendall, thirds
-from asvit.reference.variance import variance_components
-from asvit.search.trained import check_predictor
+from asvit.statistics.ranks import resampled_tau, thirds
+from asvit.statistics.variance import variance_components
 from experiments import compare_designs, simulate_trainings, study_mended
 from experiments.kinds import RANDOM, Row, difference
 from experiments.simulate_trainings import TABLES
@@ -201,7 +202,7 @@ def accuracies(samples: int, seed: int) -> Iterable[Coverage]:
     rng = np.random.default_rng(seed)
     for pictures, share in ((20, 0.8), (64, 0.65), (400, 0.95)):
         right = rng.binomial(pictures, share, samples)
-        found = [(share, wilson(int(count), pictures)) for count in right]
+        found = [(share, proportion(int(count), pictures).interval) for count in right]
         yield covered(f"{share:.0%} of {pictures} pictures", found)
 
 
@@ -287,8 +288,8 @@ def bands(samples: int, seed: int) -> Iterable[Coverage]:
     tau, of_count = 0.6, 0.4
     values, count, accuracy = _three(rng, 4_000, tau, of_count)
     once, groups = np.ones((1, 4_000)), thirds(count)
-    truth = float(pooled_kendall(values, accuracy, groups, once)[0])
-    others = float(pooled_kendall(count, accuracy, groups, once)[0])
+    truth = float(resampled_tau(values, accuracy, once, groups)[0])
+    others = float(resampled_tau(count, accuracy, once, groups)[0])
     for rows in (30, 100):
         own, apart = [], []
         for number in range(samples):
@@ -379,24 +380,24 @@ def search_taus(samples: int, seed: int) -> Iterable[Coverage]:
 def validated(samples: int, seed: int) -> Iterable[Coverage]:
     """What ``asvit.cross_validate`` has; the truth is the mean over tables drawn alike."""
     statistics: Mapping[str, Callable[[Splits], Array]] = {
-        "τ": lambda made: made.each(resampled_kendall),
+        "τ": Splits.taus,
         "share covered": Splits.covered,
     }
     for rows, trainings in few(samples, ((40, 12), (100, 12), (100, 50))):
-        found: dict[str, list[tuple[float, Interval]]] = {name: [] for name in statistics}
+        found: dict[str, list[Estimate]] = {name: [] for name in statistics}
         for number in range(samples):
             rng = np.random.default_rng([seed, number])
             values = rng.normal(size=(rows, 3))
             y = values @ [1.0, 0.5, 0.0] + 0.7 * rng.normal(size=rows)
             seeds = np.ones(rows, dtype=np.int64)
-            table = Rows("", "abc", values, 60 + 5 * y, np.empty((0, rows)), seeds, {}, {})
+            table = Rows("", "abc", values, 60 + 5 * y, np.empty((0, rows)), seeds, {})
             made = Splits(table, trainings, 5, number)
             for name, statistic in statistics.items():
-                found[name].append(made.resamples.estimate(statistic(made)))
+                found[name].append(made.estimate(statistic(made)))
         for name, estimates in found.items():
-            truth = float(np.mean([value for value, _ in estimates]))
+            truth = float(np.mean([one.value for one in estimates]))
             case = f"{name} {truth:.2f}, fitted to {trainings} of {rows} rows"
-            yield covered(case, [(truth, interval) for _, interval in estimates])
+            yield covered(case, [(truth, one.interval) for one in estimates])
 
 
 def searches(samples: int, seed: int) -> Iterable[Coverage]:

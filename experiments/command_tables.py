@@ -17,7 +17,7 @@ from experiments.tables import fill_tables
 PAGE = Path(__file__).parents[1] / "docs" / "commands.md"
 SEVERAL = "several commands"
 COMMANDS = (
-    *("design", "search", "scale", "train", "reference build", "correlate"),
+    *("design", "search", "scale", "train", "correlate"),
     *("transfer detect", "transfer segment", "supernet train", "supernet evolve"),
     *("export", "predict", "test", "compare", "maps", "cost", "score"),
 )

@@ -26,9 +26,10 @@ from torch import nn
 
 import asvit
 from asvit.architectures.genotype import Genotype
+from asvit.core.estimates import Estimate
 from asvit.executors import Workers
-from asvit.reference.intervals import IntervalEstimate, around
 from asvit.spaces import build, load_space
+from asvit.statistics.intervals import around
 from experiments.kinds import (
     RANDOM,
     SIZED,
@@ -217,7 +218,7 @@ def tables(rows: Sequence[Row]) -> str:
     return "\n\n".join(parts)
 
 
-def than_best_drawn(rows: Sequence[Row]) -> tuple[float, IntervalEstimate]:
+def than_best_drawn(rows: Sequence[Row]) -> tuple[float, Estimate]:
     """Accuracy of the best random draw by one training, and how far outcomes are ahead of it.
 
     The other trainings judge that one, since what is picked by a training is lucky in it. The

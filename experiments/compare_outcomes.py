@@ -20,11 +20,10 @@ import numpy as np
 
 import asvit
 from asvit.executors import Workers
-from asvit.reference.build import Training
-from asvit.reference.trainer import Trainer
 from asvit.runs.measurement_pool import EvalContext
 from asvit.search.result import SearchResult
 from asvit.spaces import build, load_space
+from asvit.training.candidates import CandidateTrainer, Training
 from experiments.growing import SEED
 from experiments.kinds import (
     RANDOM,
@@ -60,7 +59,7 @@ def main() -> None:
 
 def trainer() -> Callable[[str, int], float]:
     """What trains with the recipe, and on the images, of the table asvit-fractal."""
-    loaded = cache(partial(Trainer, RECIPE, "cpu"))
+    loaded = cache(partial(CandidateTrainer, RECIPE, "cpu"))
     return lambda text, seed: loaded()(Training(text, seed)).accuracy
 
 

@@ -19,9 +19,9 @@ import numpy as np
 
 from asvit.architectures.genotype import Genotype
 from asvit.models.asvit import AsViT
-from asvit.reference.variance import variance_components
 from asvit.spaces import load_space
 from asvit.spaces.architectures import with_parts
+from asvit.statistics.variance import variance_components
 from experiments.study import (
     Study,
     cases,

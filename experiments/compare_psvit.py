@@ -21,10 +21,10 @@ from torch import Tensor, nn
 
 import asvit
 from asvit.core.run_files import TRIALS
-from asvit.reference.intervals import contrast
 from asvit.runs.evolution import evolve_supernet
 from asvit.runs.supernet import train_supernet
 from asvit.spaces import load_space
+from asvit.statistics.intervals import contrast
 from asvit.training.distributed import ProcessGroup
 from asvit.training.short import accuracy
 from asvit.training.supernets.settings import SupernetSettings

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from asvit.reference.intervals import IntervalEstimate, contrast
+from asvit.core.estimates import Estimate
+from asvit.statistics.intervals import contrast
 from experiments.study import (
     Case,
     Study,
@@ -131,7 +132,7 @@ def sized_line(
 
 def difference(
     rows: Sequence[Row], pairs: Sequence[tuple[str, str]], *, paired: Collection[str] = ()
-) -> IntervalEstimate:
+) -> Estimate:
     """Mean accuracy of one kind minus that of another, with Welch's or Student's 95 % interval.
 
     Of several pairs of kinds, it is the mean of their differences. A kind has a value for each of

@@ -15,7 +15,7 @@ from functools import lru_cache
 import numpy as np
 
 from asvit.reference import load_reference
-from asvit.reference.statistics import correlate
+from asvit.reference.correlate import correlate
 from asvit.reference.stored import stored_values
 from experiments import predictor_table
 from experiments.ranking import MEASURES

@@ -22,7 +22,7 @@ from sklearn.linear_model import RidgeCV
 from asvit.predictor.process import NormalScores
 from asvit.predictor.validation import Array, Rows, Split, gather_rows, make_split
 from asvit.reference import REFERENCES, load_reference
-from asvit.reference.statistics import kendall
+from asvit.statistics.ranks import kendall
 from experiments.predictor_table import TRAININGS
 from experiments.study import Case, Study, cases, grouped
 from experiments.tables import markdown

@@ -1,7 +1,7 @@
 """How well does the predictor rank after a few trainings, beside counts and measures?
 
-``asvit.cross_validate`` fits a predictor to some rows of a table and ranks the others; on the same
-rows it judges the best count and, where the measures of a table are stored, the
+As ``asvit.cross_validate``, it fits a predictor to some rows of a table and ranks the others; on
+the same rows it judges the best count and, where the measures of a table are stored, the
 best of some measures, chosen in hindsight on the whole table, which gives it the advantage.
 
 Run from a checkout: ``python -m experiments.predictor_table``, about 10 minutes of one core for
@@ -15,16 +15,16 @@ from pathlib import Path
 
 import numpy as np
 
-import asvit
-from asvit.predictor.validation import Rival
+from asvit.predictor.validation import Array, Splits, gather_rows
 from asvit.reference import REFERENCES, ReferenceTable, load_reference
 from asvit.reference.findings import highest
-from asvit.reference.statistics import kendall
 from asvit.reference.stored import stored_values
+from asvit.statistics.ranks import kendall
 from experiments.study import Case, Study, grouped
 from experiments.tables import markdown
 
 TRAININGS = (12, 25, 50)
+SPLITS = 30
 LEAST_TESTS = 10
 MEASURES = ("snip", "synflow", "zico", "naswot", "length_distortion")  # higher is better
 #: Table -> the accuracy that measures are compared on.
@@ -61,23 +61,29 @@ class Row:
 
 def validate(reference: str, target: str, trainings: int) -> Case:
     """The predictor on the rows of a table that it was not fitted to, beside its rivals."""
-    table, best, best_tau, columns = load_reference(reference), "", math.nan, {}
+    table, best, best_tau = load_reference(reference), "", math.nan
+    rows = gather_rows(table, target)
+    column = unknown = np.full(len(rows.accuracies), math.nan)
     if MEASURED.get(reference) == target:
         best, best_tau = best_measure(table, target)
-        columns = {best: stored_values(table)[0][best]}
-    result = asvit.cross_validate(table, target, trainings, measures=columns)
+        column = stored_values(table)[0][best][np.isfinite(table.accuracies[target])]
+    fits = Splits(rows, trainings, SPLITS, 0)
+    taus, trained = fits.taus(), [split.train for split in fits.splits]
+    tau, count = fits.estimate(taus), rows.best_count(np.arange(len(rows.accuracies)))
+    counts = [rows.counts.get(rows.best_count(own), unknown) for own in trained]
+    measures = [column if np.isfinite(column[own]).all() else unknown for own in trained]
     numbers = {
-        "tau": result.tau,
-        "low": result.tau_interval.low,
-        "high": result.tau_interval.high,
-        "coverage": result.coverage,
-        "count_tau": result.overall_count.tau,
+        "tau": tau.value,
+        "low": tau.low,
+        "high": tau.high,
+        "coverage": fits.estimate(fits.covered()).value,
+        "count_tau": fits.estimate(fits.taus([rows.counts[count]] * SPLITS)).value,
         "measure_tau": best_tau,
-        **_difference("count", result.count),
-        **_difference("measure", result.measure),
+        **_difference("count", fits, taus - fits.taus(counts)),
+        **_difference("measure", fits, taus - fits.taus(measures)),
     }
     rounded = {name: round(float(value), 4) for name, value in numbers.items()}
-    return {"count": result.overall_count.name, "measure": best, **rounded}
+    return {"count": count, "measure": best, **rounded}
 
 
 def best_measure(table: ReferenceTable, target: str) -> tuple[str, float]:
@@ -88,9 +94,13 @@ def best_measure(table: ReferenceTable, target: str) -> tuple[str, float]:
     return best, taus[best]
 
 
-def _difference(name: str, rival: Rival) -> dict[str, float]:
-    low, high = rival.difference_interval
-    return {f"{name}_difference": rival.difference, f"{name}_low": low, f"{name}_high": high}
+def _difference(name: str, fits: Splits, taus: Array) -> dict[str, float]:
+    found = fits.estimate(taus)
+    return {
+        f"{name}_difference": found.value,
+        f"{name}_low": found.low,
+        f"{name}_high": found.high,
+    }
 
 
 def usable(accuracies: object) -> Iterator[int]:

@@ -24,11 +24,11 @@ from scipy import stats
 from asvit.predictor import features
 from asvit.predictor.process import Process
 from asvit.reference import ReferenceTable, load_reference
-from asvit.reference.intervals import contrast
 from asvit.search import TrainingSearchSettings
 from asvit.search.acquisition import Acquisition, farthest
 from asvit.search.settings import FINALISTS
 from asvit.search.trained import Trained, finalists_of
+from asvit.statistics.intervals import contrast
 from experiments.tables import markdown
 from proxies import Cost
 
@@ -100,7 +100,7 @@ class RowPredictor:
         """See :class:`asvit.Predictor`."""
         values = self._values[[int(text) for text in architectures]]
         known = np.full(len(values), np.maximum(noise, 1e-3))
-        self._process = Process().fit(self._names, values, np.asarray(accuracies), known)
+        self._process = Process(self._names, values, np.asarray(accuracies), known)
         return self
 
     def predict(self, architectures: Sequence[str]) -> tuple[Array, Array]:

@@ -52,8 +52,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic
 
-from asvit.reference.findings import Component
-from asvit.reference.intervals import IntervalEstimate, contrast
+from asvit.core.estimates import Component, Estimate
+from asvit.statistics.intervals import contrast
 from experiments.tables import R, markdown, read_rows, write_rows
 
 if TYPE_CHECKING:
@@ -289,7 +289,7 @@ def gain_cell(
     return in_a_cell(contrast((1, pairs))) if pairs else ""
 
 
-def points(estimate: IntervalEstimate) -> tuple[str, str]:
+def points(estimate: Estimate) -> tuple[str, str]:
     """Points more and their interval, as cells of a table; bold where it excludes 0."""
     low, high = estimate.interval
     mark = "**" if low > 0 or high < 0 else ""
@@ -305,7 +305,7 @@ def share_cells(components: Mapping[str, Component]) -> list[str]:
     ]
 
 
-def in_a_cell(estimate: IntervalEstimate) -> str:
+def in_a_cell(estimate: Estimate) -> str:
     """The same as one cell."""
     value, interval = points(estimate)
     text = value if interval == "-" else f"{value} ({interval})"

@@ -20,12 +20,13 @@ import torch
 from numpy.typing import ArrayLike
 
 import asvit
+from asvit.core.estimates import Estimate
 from asvit.designs.recipe import recipe_for
 from asvit.executors import one_thread
-from asvit.reference.intervals import IntervalEstimate, contrast
 from asvit.runs.algorithms.training import TrainAlgorithm
 from asvit.runs.predicting import predict
 from asvit.spaces import UnionSpace, load_space
+from asvit.statistics.intervals import contrast
 from asvit.training.recipes import RECIPES
 from asvit.training.result import TrainResult
 from experiments.study import (
@@ -288,7 +289,7 @@ def _differences(rows: Sequence[Row], others: Sequence[Row]) -> list[float]:
     return paired_differences(left, right, pair=("seed", "processor"))
 
 
-def mean_over_sets(differences: Sequence[ArrayLike]) -> IntervalEstimate:
+def mean_over_sets(differences: Sequence[ArrayLike]) -> Estimate:
     """The mean over sets of pictures of the mean differences there, ``[pairs]`` of each set."""
     return contrast(*((1 / len(differences), of) for of in differences))
 

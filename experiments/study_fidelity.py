@@ -18,11 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from asvit.architectures.genotype import Genotype
-from asvit.reference.build import Training
-from asvit.reference.build_settings import BuildSettings
-from asvit.reference.statistics import correlate
+from asvit.reference.correlate import correlate
 from asvit.reference.table import LEAST_ROWS
-from asvit.reference.trainer import Trainer
+from asvit.training.candidate_settings import CandidateSettings
+from asvit.training.candidates import CandidateTrainer, Training
 from experiments import compare_designs, kinds
 from experiments.kinds import RANDOM, architectures
 from experiments.study import Case, Study, cases
@@ -38,7 +37,7 @@ MOST = replace(HALF, train_images=7_000, test_images=1_000)
 class Fidelity:
     """A recipe, for networks of a search's width or as wide as the cap allows."""
 
-    recipe: BuildSettings
+    recipe: CandidateSettings
     widest: bool = False
 
 
@@ -107,10 +106,10 @@ def train(data: str, fidelity: str, architecture: str, training: int) -> Case:
 
 
 @cache
-def _trainer(data: str, fidelity: str) -> Trainer:
+def _trainer(data: str, fidelity: str) -> CandidateTrainer:
     load_task(data)  # writes the pictures
     recipe = replace(FIDELITIES[fidelity].recipe, data=str(PICTURES / data / "train"))
-    return Trainer(recipe, "cpu")
+    return CandidateTrainer(recipe, "cpu")
 
 
 def _long(data: str) -> Mapping[str, float]:

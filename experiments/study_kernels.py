@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 import asvit
 from asvit.reference import load_reference
-from asvit.reference.statistics import correlate
+from asvit.reference.correlate import correlate
 from experiments.ranking import tau_cell
 from experiments.study import Case, Study, cases, grouped
 from experiments.tables import markdown

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 import asvit
-from asvit.reference.statistics import kendall
+from asvit.statistics.ranks import kendall
 from experiments.study import Case, Study, cases
 from experiments.tables import markdown
 

@@ -20,30 +20,28 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from asvit.architectures.genotype import Genotype
+from asvit.core.estimates import Estimate
 from asvit.executors import one_thread
 from asvit.reference import load_reference
-from asvit.reference.build import Training
-from asvit.reference.build_settings import BuildSettings
-from asvit.reference.findings import NO_INTERVAL, Interval
-from asvit.reference.intervals import IntervalEstimate, around, contrast
-from asvit.reference.statistics import rank_sum, signs
 from asvit.reference.stored import stored_values
-from asvit.reference.trainer import Trainer
-from asvit.reference.variance import variance_components
 from asvit.runs.measurement_pool import EvalContext
 from asvit.search import MeasureSearchSettings
 from asvit.spaces import build, cost, load_space
 from asvit.spaces.architectures import with_parts
+from asvit.statistics.intervals import around, contrast
+from asvit.statistics.ranks import rank_sum, signs
+from asvit.statistics.variance import variance_components
+from asvit.training.candidates import CandidateTrainer, Training
 from experiments.ranking import MEASURES
 from experiments.study import Case, Study, cases, in_a_cell, share_cells
 from experiments.tables import markdown
-from experiments.tasks import limits_of
+from experiments.tasks import RECIPE, limits_of
 from experiments.tau_table import MAIN, RIVALS
 from proxies import measure
 from proxies.registry import get_proxy
 
 PUBLISHED, MENDED, FAMILIES = "published parts", "conv stem, linear head", "families"
-TABLE = BuildSettings.make("asvit-fractal", init="xavier")
+TABLE = replace(RECIPE, init="xavier")
 RATES: Mapping[str, float] = {MENDED: TABLE.learning_rate, FAMILIES: 2e-3}
 TOPOLOGIES, OF_FAMILY, SEEDS = 30, 4, 2
 MACS = 1_720_000
@@ -98,8 +96,8 @@ def networks(group: str) -> Sequence[tuple[str, str]]:
 
 
 @cache
-def _trainer(group: str) -> Trainer:
-    return Trainer(replace(TABLE, learning_rate=RATES[group]), "cpu")
+def _trainer(group: str) -> CandidateTrainer:
+    return CandidateTrainer(replace(TABLE, learning_rate=RATES[group]), "cpu")
 
 
 def train(group: str, number: int, seed: int) -> Case:
@@ -159,7 +157,7 @@ def tau(
     y: NDArray[np.float64],
     pairs: Pairs | None = None,
     units: ArrayLike | None = None,
-) -> IntervalEstimate:
+) -> Estimate:
     """Kendall's tau over some pairs of networks, with a 95 % interval by the jackknife.
 
     Pairs with equal numbers are left out, as in Goodman and Kruskal's gamma.
@@ -179,7 +177,7 @@ def tau(
         else np.unique_inverse(np.asarray(units)).inverse_indices
     )
     if not used.any():
-        return IntervalEstimate(math.nan, NO_INTERVAL)
+        return Estimate(math.nan)
 
     def mean(keep: NDArray[np.bool_]) -> float:
         inside = used & keep & keep[:, None]
@@ -190,10 +188,10 @@ def tau(
     count = len(without)
     error = (count - 1) / count * float(((without - without.mean()) ** 2).sum())
     low, high = around(value, (error, count - 1)).interval
-    return IntervalEstimate(value, Interval(max(low, -1.0), min(high, 1.0)))
+    return Estimate(value, max(low, -1.0), min(high, 1.0))
 
 
-def _cell(x: NDArray[np.float64], estimate: IntervalEstimate) -> str:
+def _cell(x: NDArray[np.float64], estimate: Estimate) -> str:
     """A tau with its interval, and how many networks have no value."""
     failed = int((~np.isfinite(x)).sum())
     low, high = estimate.interval

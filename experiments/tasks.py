@@ -19,16 +19,25 @@ from asvit.data.base import LabelledImages
 from asvit.data.files import write_pictures
 from asvit.data.sources import open_dataset
 from asvit.executors import one_thread
-from asvit.reference.build_settings import BuildSettings
 from asvit.search.limits import Limits
 from asvit.search.settings import TrainingSearchSettings
 from asvit.spaces import load_space
 from asvit.spaces.architectures import with_parts
+from asvit.training.candidate_settings import CandidateSettings
 from asvit.training.short import LabelledTensors, Recipe, draw_linear_weights, fit
 from experiments.drawn import DrawnPictures
 from experiments.textures import Textures
 
-RECIPE = BuildSettings.make("asvit-fractal")  # also has the width and images of that table
+#: Of the table asvit-fractal, with its width and images.
+RECIPE = CandidateSettings(
+    classes=20,
+    train_images=4_000,
+    test_images=5_000,
+    image_size=32,
+    width=16,
+    steps=700,
+    init="own",
+)
 PICTURES = Path("runs/pictures")
 #: Of coloured pictures of objects, where trainings are short.
 AUGMENTATION: Final[Mapping[str, Any]] = {"flip": True, "crop_scale": 0.35, "color_jitter": 0.2}

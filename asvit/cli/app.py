@@ -23,7 +23,6 @@ from asvit.cli.options import Session, debug_option
 from asvit.core.console import discard
 from asvit.core.display import say
 from asvit.core.extensions import installed_runs, load_extensions, raised_in_extension
-from asvit.core.secrets import censored
 from proxies.messages import device_failed, fault, first_line, hint, out_of_memory
 from proxies.text import legible, one_line, shown
 
@@ -47,7 +46,6 @@ COMMANDS = {
     "score": "Measure one or more architectures.",
     "maps": "Draw the attention maps of a network.",
     "correlate": "Test how well measures rank a reference table.",
-    "reference": "Train random architectures into a reference table.",
     "supernet": "Train a space's supernet, then find its best path.",
     "report": "Rebuild the figures and report.html of a run folder.",
     "list": "List spaces, controllers, proxies, models, devices and more.",
@@ -170,9 +168,9 @@ def _explain(error: BaseException, session: Session) -> int:
     code, line = _verdict(error)
     if session.debug and not isinstance(error, click.ClickException | click.Abort):
         for text in "".join(traceback.format_exception(error)).splitlines():
-            say(legible(censored(text, session.words)))
+            say(legible(text))
     if line:
-        say(f"asvit: {censored(line, session.words)}")
+        say(f"asvit: {line}")
     return code
 
 
@@ -239,7 +237,7 @@ class _Stderr(logging.Handler):
         self._session = session
 
     def emit(self, record: logging.LogRecord) -> None:
-        message = censored(_one_line(self.format(record)), self._session.words)
+        message = _one_line(self.format(record))
         say(f"asvit: {message}")
 
 

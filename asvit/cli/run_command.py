@@ -24,7 +24,6 @@ from asvit.cli.options import (
 from asvit.core.console import console
 from asvit.core.display import progress_display, say
 from asvit.core.progress import Progress
-from asvit.core.secrets import has_password, public_words
 from asvit.core.settings import Option, fields_of, option_fields, option_of
 from asvit.executors.base import Workers
 from asvit.runs.command_line import typed_options
@@ -39,7 +38,6 @@ _DRY_RUN = "Only tell what would be done and how long it would take; write nothi
 _GROUPS = {
     "supernet": "Search with shared weights: train a supernet, then choose among its paths.",
     "transfer": "Train detectors and segmenters, with a network as their backbone.",
-    "reference": "Make reference tables: architectures with the accuracies they were trained to.",
 }
 
 
@@ -73,12 +71,6 @@ def run_command(kind: Kind) -> click.Command:
         context: click.Context, /, *, preset: str, quiet: bool, as_json: bool, **options: Any
     ) -> None:
         check_typed(context)
-        session = context.find_object(Session)
-        if session is not None and has_password(session.arguments):
-            logger.warning(
-                "other users of this machine can see the password in this command line; put it "
-                "into PGPASSWORD, ~/.pgpass or a service file (see docs/clusters.md)"
-            )
         if measuring:
             options = with_workers(options)
         dry = options.pop("dry_run", False)
@@ -185,4 +177,4 @@ def again(context: click.Context, run: Run[Any, Any, Any] | None) -> str:
     if run is not None:
         for owner in run.option_owners():
             words += chain(*typed_options(owner, run.implied, run.implied))
-    return shlex.join(["asvit", *public_words(words)])
+    return shlex.join(["asvit", *words])

@@ -82,14 +82,13 @@ class Journal(Store[S]):
         """Count time of an earlier session that no record has."""
         self._before += seconds
 
-    def start(self, settings: S, **values: Any) -> bool:
+    def start(self, settings: S, **values: Any) -> None:
         """As the base says; nothing is written where nothing has changed."""
         if (settings, values) == (self.settings, self.start_values):
-            return True
+            return
         head = {"schema_version": self.schema_version, "kind": self.result_type.kind}
         append_record(self._file, {**head, "settings": settings.to_json(), **values})
         self.settings, self.start_values = settings, values
-        return True
 
     def add_record(self, record: Any) -> None:
         """Store a record, one of the kind's classes, with the time that all sessions took."""

@@ -20,9 +20,9 @@ from asvit.core.codec import (
     to_json,
 )
 from asvit.core.digests import read_sealed_json, sealed_json
+from asvit.core.estimates import Estimate
 from asvit.core.files import check_plain, expanded, read_text, write_bytes
 from asvit.core.run_files import ANSWERS, RESULT
-from asvit.core.summary import Estimate
 from proxies.registry import Registry
 from proxies.tables import read_cells
 
@@ -56,17 +56,6 @@ _TEXTS = (
     *("image", "name", "class", "label", "predicted", "sha256"),
     *("architecture", "network", "path", "choice", "reason"),
 )
-
-
-@dataclass(frozen=True)
-class PairedDifference:
-    """A number of one run minus that of another, over the cases that both have."""
-
-    value: float
-    low: float  # ends of its 95 % interval
-    high: float
-    cases: int  # how many there are
-    what: str  # what they are, such as ``"pictures that both tested"``
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +137,7 @@ class Result:
         own = {name: value for name, value in content.items() if name not in left_out}
         return {**self.facts(), **dict(_nested("", own))}
 
-    def paired(self, other: Self) -> Mapping[str, PairedDifference]:
+    def paired(self, other: Self) -> Mapping[str, Estimate]:
         """Numbers of :meth:`comparable` minus those of another result, where cases are the same.
 
         By default none; accuracies of pictures need no code here.

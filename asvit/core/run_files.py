@@ -23,10 +23,6 @@ VALUES = "values.csv"
 CORRELATIONS = "correlations.csv"
 CORRELATION_FIGURES = ("tau",)  # and a scatter plot for each measure
 
-# Of a reference table.
-TRAININGS = "trainings.jsonl"
-TABLE = "table.csv"
-
 # Of a supernet.
 SUPERNET_WEIGHTS = "supernet.safetensors"
 

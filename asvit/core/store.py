@@ -27,11 +27,6 @@ class Store(Generic[S]):
         """Wall-clock time of all sessions until now."""
         return self.seconds
 
-    def start(self, settings: S, **values: Any) -> bool:
-        """Store what the run is started with or extended to, after all of it was checked.
-
-        Returns:
-            Whether it is stored; False where another process has just started the same run, whose
-            values have to be checked.
-        """
+    def start(self, settings: S, **values: Any) -> None:
+        """Store what the run is started with or extended to, after all of it was checked."""
         raise NotImplementedError

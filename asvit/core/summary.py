@@ -2,36 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from asvit.core.console import MISSING
-
-_USUAL = 0.95  # coverage of intervals that do not say theirs
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number with the ends of its interval, which are NaN where there is none."""
-
-    value: float
-    low: float
-    high: float
-    digits: int = 3  # decimals of the number; the ends have one less
-    sign: str = ""  # "+" where positive numbers have a sign, too
-    level: float = _USUAL  # coverage of the interval
-
-    def __str__(self) -> str:
-        """As ``0.512 [0.38, 0.59]``; of another coverage than 95 % with that behind it."""
-        if math.isnan(self.value):
-            return MISSING
-        estimate, ends = f"{self.value:{self.sign}.{self.digits}f}", max(1, self.digits - 1)
-        if math.isnan(self.low):
-            return estimate
-        level = "" if self.level == _USUAL else f" ({100 * self.level:g} %)"
-        low, high = (f"{end:{self.sign}.{ends}f}" for end in (self.low, self.high))
-        return f"{estimate} [{low}, {high}]{level}"
+from asvit.core.estimates import Estimate
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +26,7 @@ def outcome(last_round: LastRound, folder: Path) -> Mapping[str, Any]:
         "hand_made": None if rival is None else _model(last_round, rival, rival),
         "difference": test.difference and test.difference.value,
         "difference_interval": test.difference and test.difference.interval,
-        "difference_p": test.difference_p,
+        "difference_p": test.difference.p if test.difference else math.nan,
         "race": [
             *(Racer(round="search", **vars(entrant)) for entrant in search.ranking),
             *(_finalist(last_round, name) for name in last_round.entrants),

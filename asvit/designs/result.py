@@ -12,12 +12,11 @@ from typing import Any, Literal, Self
 
 from asvit.core.codec import Nullable
 from asvit.core.console import quantity
+from asvit.core.estimates import NO_INTERVAL, Component, Estimate, Interval
 from asvit.core.results import Result
 from asvit.core.settings import fields_of
-from asvit.core.summary import Estimate
 from asvit.designs.settings import DesignSettings
 from asvit.designs.stages import Entrant
-from asvit.reference.findings import NO_INTERVAL, Component, Interval
 from asvit.search.result import shares_of_variance
 from asvit.training.balance_settings import IN_WORDS
 from proxies.latency import time_in_words

@@ -5,27 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from asvit.core.codec import Nullable
-from asvit.reference.findings import Component, Interval
+from asvit.core.estimates import Component, Estimate
 from proxies.latency import Latency
 
 FINALISTS = ("finalist-1", "finalist-2", "finalist-3")  # stages and folders of the last round
 PRETRAINED = ("pretrained-1", "pretrained-2")  # those of networks that are not from scratch
-
-
-class Share(NamedTuple):
-    """A share, or a difference of shares, in per cent with the ends of its 95 % interval."""
-
-    value: Nullable
-    low: Nullable
-    high: Nullable
-
-    @property
-    def interval(self) -> Interval:
-        """The ends of the interval."""
-        return Interval(self.low, self.high)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,11 +138,10 @@ class FinalTest:
 
     pictures: int
     left_out: Mapping[str, str]  # those that had changed, and why
-    accuracies: Mapping[str, Share]
-    balanced: Mapping[str, Share]
+    accuracies: Mapping[str, Estimate]
+    balanced: Mapping[str, Estimate]
     # Points of the winner from the best one made by hand; balanced accuracy where classes are.
-    difference: Share | None = None
-    difference_p: Nullable = math.nan
+    difference: Estimate | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,8 +15,9 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import precision_recall_fscore_support
 
 from asvit.core.answers import confusions_of
+from asvit.core.estimates import Estimate
 from asvit.evaluation.result import CalibrationRow, ClassRow
-from asvit.reference.intervals import IntervalEstimate, balanced_accuracy, proportion
+from asvit.statistics.intervals import balanced_accuracy, proportion
 from asvit.training.settings import TOP
 
 BINS = 15  # of probabilities, as in Guo et al. 2017
@@ -167,6 +168,6 @@ def calibration_error(rows: Sequence[CalibrationRow]) -> float:
     return sum(row.pictures * abs(row.accuracy - row.confidence) for row in rows) / pictures
 
 
-def _per_cent(name: str, estimate: IntervalEstimate) -> dict[str, Any]:
+def _per_cent(name: str, estimate: Estimate) -> dict[str, Any]:
     share = estimate.per_cent
     return {name: share.value, f"{name}_interval": share.interval}

@@ -11,11 +11,11 @@ from typing import Any, ClassVar, Self
 
 from asvit.core.answers import Answer, Confusion, read_answers
 from asvit.core.codec import Nullable
+from asvit.core.estimates import Interval
 from asvit.core.journal import Journal
 from asvit.core.results import Result
 from asvit.core.run_files import ANSWERS, RESULT
 from asvit.evaluation.settings import EvaluationSettings
-from asvit.reference.findings import Interval
 from proxies.text import listed
 
 

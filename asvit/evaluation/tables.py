@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 
 from asvit.core.answers import Confusion
-from asvit.core.summary import Cell, Estimate, Table
+from asvit.core.estimates import Estimate
+from asvit.core.summary import Cell, Table
 from asvit.evaluation.result import ClassRow, EvaluationResult
 
 _WORST = 20  # classes of a summary

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from asvit.predictor.validation import LEAST_TESTS, Splits, gather_rows
-from asvit.reference.findings import PREDICTOR, Correlation, Finding
-from asvit.reference.statistics import (
-    best_count,
-    pooled_kendall,
-    resampled_kendall,
-    taus_within,
-)
+from asvit.reference.correlate import compared
+from asvit.reference.findings import PREDICTOR, Finding
 
 if TYPE_CHECKING:
     from asvit.reference.query import Plan
-    from asvit.reference.result import Values
 
 Array = NDArray[np.float64]
 
@@ -29,7 +23,7 @@ SPLITS: Final = 20
 
 
 def predictor_findings(
-    plan: Plan, values: Values, *, counts: Mapping[str, Array], image_size: int | None, seed: int
+    plan: Plan, *, counts: Mapping[str, Array], image_size: int | None, seed: int
 ) -> list[Finding]:
     """How well predictors rank the rows of a query that they were not fitted to.
 
@@ -42,51 +36,19 @@ def predictor_findings(
     """
     findings = []
     for target in plan.targets:
-        trained = np.isfinite(np.asarray(values.accuracies[target]))
-        if trained.sum() < min(TRAININGS) + LEAST_TESTS:
+        trained = np.isfinite(np.asarray(plan.table.accuracies[target])[list(plan.rows)])
+        fitting = [n for n in TRAININGS if n + LEAST_TESTS <= trained.sum()]
+        if not fitting:
             continue
         rows = gather_rows(plan.table, target, image_size, among=plan.rows, counts=counts)
         own = {name: column[trained] for name, column in counts.items()}
-        n = len(rows.accuracies)
-        for trainings in TRAININGS:
-            if trainings + LEAST_TESTS <= n and np.ptp(rows.accuracies) > 0:
-                ranked = _correlation(Splits(rows, trainings, SPLITS, seed), own)
-                name = f"{PREDICTOR}{trainings}"
-                findings.append(Finding(name, target, "higher", False, ranked))
+        for trainings in fitting if np.ptp(rows.accuracies) > 0 else ():
+            fits = Splits(rows, trainings, SPLITS, seed)
+
+            def taus(column: Array | None, groups: ArrayLike | None, fits: Splits = fits) -> Array:
+                columns = None if column is None else [column] * SPLITS
+                return fits.mean(fits.taus(columns, groups))
+
+            ranked = compared(taus, own, rows.accuracies)
+            findings.append(Finding(f"{PREDICTOR}{trainings}", target, "higher", False, ranked))
     return findings
-
-
-def _correlation(splits: Splits, counts: Mapping[str, Array]) -> Correlation:
-    y, resamples = splits.rows.accuracies, splits.resamples
-    estimate = resamples.estimate
-
-    def inside(groups: Sequence[NDArray[np.bool_]], column: Array | None) -> Array:
-        """Tau over the pairs inside groups of rows, in every resample."""
-        taus = [
-            pooled_kendall(
-                split.mean if column is None else column[split.test],
-                y[split.test],
-                [group[split.test] for group in groups],
-                resamples.rows[:, split.test],
-            )
-            for split in splits.splits
-        ]
-        return resamples.mean(np.column_stack(taus))
-
-    taus = splits.each(resampled_kendall)
-    tau, tau_interval = estimate(taus)
-    rival, _ = best_count(counts, y)
-    beside = np.full_like(taus, np.nan)
-    if rival:
-        beside = splits.each(resampled_kendall, [counts[rival]] * SPLITS)
-    difference, difference_interval = estimate(taus - beside)
-    return Correlation(
-        n=len(y),
-        dropped=0,
-        tau=tau,
-        tau_interval=tau_interval,
-        rival=rival,
-        difference=difference,
-        difference_interval=difference_interval,
-        within=taus_within(counts, inside),
-    )

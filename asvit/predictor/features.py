@@ -25,7 +25,6 @@ def features(
     *,
     num_classes: int = 1000,
     counts: Mapping[str, ArrayLike] | None = None,
-    measures: Mapping[str, ArrayLike] | None = None,
 ) -> tuple[list[str], Array]:
     """The input of a predictor of accuracy.
 
@@ -42,36 +41,31 @@ def features(
         num_classes: Classes of the networks whose parameters are counted.
         counts: Name of a size -> its values where they are known already, ``[architectures]``
             each; NaN where they are not.
-        measures: Name -> values of further columns, ``[architectures]`` each.
 
     Returns:
         The names of the columns, and their values ``[architectures, columns]``; NaN where an
-        architecture has no such choice or measure, or does not take images of this size.
+        architecture has no such choice, or does not take images of this size.
 
     Raises:
         ValueError: If an architecture is wrong, or the arguments differ in length.
     """
     parsed = list(map(parse, architectures))
     sides = list(image_size) if isinstance(image_size, Iterable) else [image_size] * len(parsed)
-    count_columns, measure_columns = (
-        {name: column_of(name, values, len(parsed)) for name, values in (columns or {}).items()}
-        for columns in (counts, measures)
-    )
     if len(sides) != len(parsed):
         raise ValueError(f"image_size has {len(sides)} value(s) for {len(parsed)} architecture(s)")
+    known = {name: column_of(name, of, len(parsed)) for name, of in (counts or {}).items()}
     rows = []
     for i, (arch, side) in enumerate(zip(parsed, sides, strict=True)):
         kind, choices = choice_features(arch)
-        sizes = {name: math.log2(c[i]) for name, c in count_columns.items() if c[i] > 0}
-        row = {**choices, **sizes, KIND + kind: 1.0}
+        row = {**choices, KIND + kind: 1.0}
+        row |= {name: math.log2(column[i]) for name, column in known.items() if column[i] > 0}
         for name in SIZES:
             if name not in row:
                 row[name] = _size(name, arch, side or DEFAULT_IMAGE_SIZE, num_classes)
         rows.append(row)
     names = list(dict.fromkeys([*SIZES, *(name for row in rows for name in row)]))
     table = [[row.get(name, missing(name)) for name in names] for row in rows]
-    values = np.array(table, dtype=np.float64).reshape(len(rows), len(names))
-    return [*names, *measure_columns], np.column_stack([values, *measure_columns.values()])
+    return names, np.array(table, dtype=np.float64).reshape(len(rows), len(names))
 
 
 def missing(name: str) -> float:
@@ -88,12 +82,13 @@ def column_of(name: str, values: ArrayLike, rows: int) -> Array:
 
 
 def _size(name: str, arch: Architecture, side: int, num_classes: int) -> float:
-    if name in ("params", "macs"):
-        try:
-            return math.log2(getattr(cost(arch, side, num_classes), name))
-        except ValueError:  # it does not take images of this size
-            return math.nan
-    return _structure(arch, side)[name]
+    """A size as a logarithm; NaN for a network that does not take images of this side."""
+    if name not in ("params", "macs"):
+        return _structure(arch, side)[name]
+    try:
+        return math.log2(getattr(cost(arch, side, num_classes), name))
+    except ValueError:
+        return math.nan
 
 
 @lru_cache(maxsize=4096)

@@ -8,8 +8,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from asvit.predictor.features import column_of, features
 from asvit.predictor.process import Process
+from asvit.reference.correlate import check_per_cent
 from asvit.reference.findings import LEAST_TRAININGS
-from asvit.reference.statistics import check_per_cent
 from asvit.spaces.architectures import Architectures, each_of
 from asvit.spaces.base import Architecture
 
@@ -86,12 +86,12 @@ class Predictor:
             )
         between = None
         if noise is not None:
-            deviations = np.full(len(networks), noise) if np.ndim(noise) == 0 else noise
-            between = column_of("noise", deviations, len(networks))[rows]
+            each = np.broadcast_to(noise, len(networks)) if np.ndim(noise) == 0 else noise
+            between = column_of("noise", each, len(networks))[rows]
             if not (np.isfinite(between) & (between >= 0)).all():
                 raise ValueError("noise must be 0 or more points for every known accuracy")
         names, values = self._features([networks[i] for i in rows])
-        self._process = Process().fit(names, values, column[rows], between)
+        self._process = Process(names, values, column[rows], between)
         return self
 
     def predict(self, architectures: Architectures) -> tuple[Array, Array]:
@@ -108,7 +108,7 @@ class Predictor:
         Raises:
             ValueError: If an architecture is wrong, or the predictor is not fitted yet.
         """
-        return self._fitted().predict(*self._features(architectures))
+        return self._fitted.predict(*self._features(architectures))
 
     def quantiles(
         self,
@@ -138,22 +138,12 @@ class Predictor:
             raise ValueError(f"levels={checked.tolist()} must be between 0 and 1")
         if not 0 <= noise < np.inf:
             raise ValueError(f"noise={noise} must be 0 or more points")
-        return self._fitted().quantiles(*self._features(architectures), checked, noise=noise)
-
-    def sample(self, architectures: Architectures, n: int, seed: int = 0) -> Array:
-        """Draw joint samples of the accuracies of architectures.
-
-        Returns:
-            ``n`` joint draws from the posterior, in per cent, ``[n, architectures]``.
-
-        Raises:
-            ValueError: As :meth:`predict`.
-        """
-        return self._fitted().sample(*self._features(architectures), n, seed)
+        return self._fitted.quantiles(*self._features(architectures), checked, noise=noise)
 
     def _features(self, architectures: Architectures) -> tuple[list[str], Array]:
         return features(each_of(architectures), self.image_size, num_classes=self.num_classes)
 
+    @property
     def _fitted(self) -> Process:
         if self._process is None:
             raise ValueError("the predictor is not fitted; call fit(architectures, accuracies)")

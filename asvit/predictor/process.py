@@ -1,11 +1,11 @@
 """The Gaussian process: from columns of features to accuracies with their uncertainty."""
 
 from collections.abc import Sequence
-from typing import Any, Final, Self, cast
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy.stats import norm, rankdata
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import (
     RBF,
@@ -28,15 +28,11 @@ Array = NDArray[np.float64]
 _LINEAR: Final = {"all": 0.5, "sizes": 0.1}
 _SMOOTH: Final = {"all": 0.2, "sizes": 0.1}
 _LENGTH: Final = 1.5
-_OWN: Final = 0.5
-_OWN_BESIDE_NOISE: Final = 0.1
-# Standard deviations of the priors of the logarithms.
-_VARIANCE_SPREAD: Final = 2.0
-_LENGTH_SPREAD: Final = 0.7
-_OWN_SPREAD: Final = 1.0
+_OWN, _OWN_BESIDE_NOISE = 0.5, 0.1
+# Standard deviations of the priors of the logarithms: of variances, of length scales, of _OWN.
+_VARIANCE_SPREAD, _LENGTH_SPREAD, _OWN_SPREAD = 2.0, 0.7, 1.0
 _BOUNDS: Final = (1e-6, 1e3)
-#: Length scale at which only equal rows correlate.
-_EQUAL: Final = 1e-3
+_EQUAL: Final = 1e-3  # length scale at which only equal rows correlate
 # The parameters are those of the highest density, as if they were known. Deviations are therefore
 # wider by a share that falls with the rows; 3 is from 8 columns of two tables, and held on others
 # (python -m experiments.check_intervals).
@@ -49,37 +45,30 @@ class Process:
     The score of a network is a sum: a linear and a smooth function of all columns, the same of the
     sizes alone, and a deviation of its own, which no column explains. The columns of a function
     share its parameters, so that a dozen rows are enough.
+
+    Features are ``[rows, columns]``, NaN where a row has none; accuracies ``[rows]`` are finite,
+    in per cent. ``noise`` is the standard deviation of each between training seeds; None if
+    unknown.
     """
 
-    def fit(
-        self,
-        names: Sequence[str],
-        values: Array,
-        accuracies: Array,
-        noise: Array | float | None = None,
-    ) -> Self:
-        """Fit to rows whose features are ``values``, ``[rows, columns]``, NaN where one has none.
-
-        Accuracies ``[rows]`` are finite, in per cent. ``noise`` is the standard deviation of each
-        between training seeds, or one for all; None if unknown.
-        """
+    def __init__(
+        self, names: Sequence[str], values: Array, accuracies: Array, noise: Array | None = None
+    ) -> None:
         self._names = list(names)
         finite = np.isfinite(values)
-        filled = np.where(finite, values, 0.0)
-        self._mean = filled.sum(axis=0) / np.maximum(finite.sum(axis=0), 1)
+        self._mean = np.where(finite, values, 0.0).sum(axis=0) / np.maximum(finite.sum(axis=0), 1)
         std = np.where(finite, values, self._mean).std(axis=0)
-        varied = std > 1e-9
-        self._std = np.where(varied, std, 1.0)  # of a constant it may be rounding
+        varied = std > 1e-9  # the deviation of a constant may be rounding
+        self._std = np.where(varied, std, 1.0)
         self._varied = np.flatnonzero(varied if varied.any() else ~varied)
         self._scale = NormalScores(accuracies, 0.0 if noise is None else float(np.mean(noise)))
         alpha = np.full(len(accuracies), 1e-8)
         if noise is not None and self._scale.spread > 0:
             alpha += (noise / self._scale.spread) ** 2
         kernel, spreads = self._kernel(has_noise=noise is not None)
-        self._process = GaussianProcessWithPriors(kernel, spreads=spreads, alpha=alpha)
+        self._process = ProcessWithPriors(kernel, spreads=spreads, alpha=alpha)
         with threadpool_limits(1, "blas"):
             self._process.fit(self._columns(values), self._scale.scores)
-        return self
 
     def predict(self, names: Sequence[str], values: Array) -> tuple[Array, Array]:
         """Mean and standard deviation of the accuracies of rows, per cent, ``[rows]`` each.
@@ -87,8 +76,7 @@ class Process:
         The deviation is half the distance between the quantiles one deviation of the score below
         and above; :meth:`quantiles` gives intervals, which are not symmetric.
         """
-        mean, std = self._scores(names, values)
-        low, middle, high = map(self._scale.accuracies, (mean - std, mean, mean + std))
+        low, middle, high = self.quantiles(names, values, norm.cdf((-1, 0, 1)))
         return middle, (high - low) / 2
 
     def quantiles(
@@ -96,81 +84,41 @@ class Process:
     ) -> Array:
         """Quantiles of the accuracies of rows, per cent, ``[levels, rows]``.
 
-        ``noise`` is the standard deviation between training seeds to add, in points, of each or
-        one for all.
+        ``noise`` is the standard deviation between training seeds to add, in points.
         """
-        mean, std = self._scores(names, values)
+        z = norm.ppf(np.asarray(levels, dtype=np.float64))
+        if not len(values):
+            return np.zeros((len(z), 0))
+        columns, rows = dict(zip(names, values.T, strict=True)), len(values)
+        own = [columns.get(name, np.full(rows, missing(name))) for name in self._names]
+        with threadpool_limits(1, "blas"):
+            mean, std = self._process.predict(self._columns(np.column_stack(own)), return_std=True)
+        std = std * (1 + _UNKNOWN_PARAMETERS / len(self._scale.scores))
         if self._scale.spread > 0:
             std = np.hypot(std, noise / self._scale.spread)
-        z = stats.norm.ppf(np.asarray(levels, dtype=np.float64))
         return self._scale.accuracies(mean + np.multiply.outer(z, std))
 
-    def _scores(self, names: Sequence[str], values: Array) -> tuple[Array, Array]:
-        """Mean and standard deviation of the scores of rows, ``[rows]`` each."""
-        if not len(values):
-            return np.zeros(0), np.zeros(0)
-        with threadpool_limits(1, "blas"):
-            mean, std = self._process.predict(
-                self._columns(self._aligned(names, values)), return_std=True
-            )
-        return mean, std * self._widening
-
-    @property
-    def _widening(self) -> float:
-        """How much wider deviations are than with known parameters."""
-        return 1 + _UNKNOWN_PARAMETERS / len(self._scale.scores)
-
-    def sample(self, names: Sequence[str], values: Array, n: int, seed: int) -> Array:
-        """Joint draws of the accuracies of rows from the posterior, per cent, ``[n, rows]``."""
-        if not len(values):
-            return np.zeros((n, 0))
-        with threadpool_limits(1, "blas"):
-            mean, covariance = self._process.predict(
-                self._columns(self._aligned(names, values)), return_cov=True
-            )
-            rng = np.random.default_rng(seed)
-            wider = covariance * self._widening**2
-            draws = rng.multivariate_normal(mean, wider, size=n, method="eigh")
-        return self._scale.accuracies(draws)
-
-    def _aligned(self, names: Sequence[str], values: Array) -> Array:
-        """The columns that the process was fitted to, ``[rows, columns]``."""
-        columns, rows = dict(zip(names, values.T, strict=True)), len(values)
-        return np.column_stack(
-            [columns.get(name, np.full(rows, missing(name))) for name in self._names]
-        )
-
     def _columns(self, values: Array) -> Array:
-        """The columns that vary, standardised by the rows fitted to."""
+        """The columns that vary, standardised by the rows fitted to; NaN becomes their mean."""
         deviations = np.where(np.isfinite(values), values - self._mean, 0.0)
-        columns: Array = (deviations / self._std)[:, self._varied]
-        return columns
+        return (deviations / self._std)[:, self._varied]
 
     def _kernel(self, *, has_noise: bool) -> tuple[Kernel, tuple[float, ...]]:
         """The kernel at the medians of the priors, and the spreads of the priors."""
-        kernel = (
-            ConstantKernel(_OWN_BESIDE_NOISE, _BOUNDS) * RBF(_EQUAL, "fixed")
-            if has_noise
-            else WhiteKernel(_OWN, _BOUNDS)
-        )
+        kernel = WhiteKernel(_OWN, _BOUNDS)
+        if has_noise:
+            kernel = ConstantKernel(_OWN_BESIDE_NOISE, _BOUNDS) * RBF(_EQUAL, "fixed")
         spreads = [_OWN_SPREAD]
-        places = range(len(self._varied))
-        groups = {
-            "all": (tuple(places), len(places)),
-            # Not how many of them vary: those that follow from the choices alone count less.
-            "sizes": (
-                tuple(i for i in places if self._names[self._varied[i]] in SIZES),
-                len(SIZES),
-            ),
-        }
-        for group, (columns, usual) in groups.items():
-            if not columns:
-                continue
-            linear = OnColumns(DotProduct(0.0, "fixed"), columns)
-            smooth = OnColumns(Matern(_LENGTH * usual**0.5, _BOUNDS, nu=2.5), columns)
-            kernel += ConstantKernel(_LINEAR[group] / usual, _BOUNDS) * linear
-            kernel += ConstantKernel(_SMOOTH[group], _BOUNDS) * smooth
-            spreads += [_VARIANCE_SPREAD, _VARIANCE_SPREAD, _LENGTH_SPREAD]
+        every = tuple(range(len(self._varied)))
+        sizes = tuple(i for i in every if self._names[self._varied[i]] in SIZES)
+        # Not how many sizes vary: those that follow from the choices alone count less.
+        for group, columns, usual in (("all", every, len(every)), ("sizes", sizes, len(SIZES))):
+            if columns:
+                linear = OnColumns(DotProduct(0.0, "fixed"), columns)
+                smooth = OnColumns(Matern(_LENGTH * usual**0.5, _BOUNDS, nu=2.5), columns)
+                kernel += ConstantKernel(_LINEAR[group] / usual, _BOUNDS) * linear
+                kernel += ConstantKernel(_SMOOTH[group], _BOUNDS) * smooth
+                spreads += [_VARIANCE_SPREAD, _VARIANCE_SPREAD, _LENGTH_SPREAD]
         return kernel, tuple(spreads)
 
 
@@ -183,9 +131,8 @@ class NormalScores:
     """
 
     def __init__(self, accuracies: Array, noise: float = 0.0) -> None:
-        n = len(accuracies)
-        scores = stats.norm.ppf((stats.rankdata(accuracies) - 0.5) / n)
-        differ = np.ptp(accuracies) > 0
+        n, differ = len(accuracies), np.ptp(accuracies) > 0
+        scores = norm.ppf((rankdata(accuracies) - 0.5) / n)
         #: Points of accuracy per unit of score, about.
         self.spread = float(accuracies.std()) if differ else noise
         #: Scores of ``accuracies``, ``[rows]``; equal accuracies have equal scores.
@@ -195,51 +142,42 @@ class NormalScores:
 
     def accuracies(self, scores: Array) -> Array:
         """The accuracies of these scores, per cent, of any shape."""
-        low, high = self._scores[0], self._scores[-1]
-        above = self._beyond(scores - high, 100 - self._accuracies[-1])
-        below = self._beyond(low - scores, self._accuracies[0])
-        accuracies: Array = np.interp(scores, self._scores, self._accuracies) + above - below
-        return accuracies
+        above = self._beyond(scores - self._scores[-1], 100 - self._accuracies[-1])
+        below = self._beyond(self._scores[0] - scores, self._accuracies[0])
+        return np.interp(scores, self._scores, self._accuracies) + above - below
 
     def _beyond(self, away: Array, room: float) -> Array:
         """Points of accuracy at scores ``away`` from the outermost one; less than ``room``."""
         if room <= 0:
             return np.zeros_like(away)
-        points: Array = -room * np.expm1(-self.spread * np.maximum(away, 0) / room)
-        return points
+        return -room * np.expm1(-self.spread * np.maximum(away, 0) / room)
 
 
 class OnColumns(Exponentiation):  # type: ignore[misc]  # scikit-learn has no types
-    """A kernel of some of the columns.
-
-    Its parameters are those of the kernel, handed through as by scikit-learn's power of a kernel.
-    """
+    """A kernel of some columns; it hands parameters on as scikit-learn's power of a kernel."""
 
     exponent = 1
 
     def __init__(self, kernel: Kernel, columns: tuple[int, ...]) -> None:
-        self.kernel = kernel
-        self.columns = columns  #: their indices
+        self.kernel, self.columns = kernel, columns
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The arguments, and those of the kernel; see scikit-learn."""
-        own = {"kernel": self.kernel, "columns": self.columns}
         inner = self.kernel.get_params() if deep else {}
-        return {**own, **{f"kernel__{name}": value for name, value in inner.items()}}
+        own = {f"kernel__{name}": value for name, value in inner.items()}
+        return {"kernel": self.kernel, "columns": self.columns, **own}
 
     def __call__(self, x: Array, y: Array | None = None, eval_gradient: bool = False) -> Any:
         """The kernel of two sets of rows, with its gradient if asked for."""
-        columns = list(self.columns)
-        return self.kernel(
-            x[:, columns], None if y is None else y[:, columns], eval_gradient=eval_gradient
-        )
+        own = list(self.columns)
+        return self.kernel(x[:, own], None if y is None else y[:, own], eval_gradient)
 
-    def diag(self, x: Array) -> Array:
+    def diag(self, x: Array) -> Any:
         """The kernel of each row with itself."""
-        return cast("Array", self.kernel.diag(x[:, list(self.columns)]))
+        return self.kernel.diag(x[:, list(self.columns)])
 
 
-class GaussianProcessWithPriors(GaussianProcessRegressor):  # type: ignore[misc]
+class ProcessWithPriors(GaussianProcessRegressor):  # type: ignore[misc]
     """A Gaussian process whose kernel parameters are those of the highest posterior density.
 
     The logarithm of each parameter has a normal prior around its value in ``kernel``. Without it,
@@ -247,9 +185,7 @@ class GaussianProcessWithPriors(GaussianProcessRegressor):  # type: ignore[misc]
     or nothing is. ``spreads`` are the deviations of these priors, in the order of ``theta``.
     """
 
-    def __init__(
-        self, kernel: Kernel, *, spreads: tuple[float, ...], alpha: float | Array = 1e-10
-    ) -> None:
+    def __init__(self, kernel: Kernel, *, spreads: Sequence[float], alpha: Any = 1e-10) -> None:
         super().__init__(kernel, alpha=alpha)
         self.spreads = spreads
 
@@ -264,5 +200,4 @@ class GaussianProcessWithPriors(GaussianProcessRegressor):  # type: ignore[misc]
         prior = -0.5 * float(away @ away)
         if not eval_gradient:
             return result + prior
-        likelihood, gradient = result
-        return likelihood + prior, gradient - away / self.spreads
+        return result[0] + prior, result[1] - away / self.spreads

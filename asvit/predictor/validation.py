@@ -1,43 +1,35 @@
-"""How well a predictor of accuracy ranks networks that it was not fitted to."""
+"""How well a predictor ranks the rows of a reference table that it was not fitted to."""
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from asvit.core.estimates import Estimate, Interval
 from asvit.predictor.features import expansions, features
 from asvit.predictor.process import Process
 from asvit.reference import ReferenceTable, load_reference
-from asvit.reference.findings import LEAST_TRAININGS, NO_INTERVAL, Interval
-from asvit.reference.statistics import best_count, interval_of, resampled_kendall, resamples
+from asvit.reference.correlate import best_count
+from asvit.reference.findings import LEAST_TRAININGS
 from asvit.reference.table import seed_of
 from asvit.spaces.architectures import parse
 from asvit.spaces.base import SIZES
+from asvit.statistics.ranks import estimate, resampled_tau, resamples
 from proxies.text import shown
 
 Array = NDArray[np.float64]
+Places = NDArray[np.int64]
 
 #: Fewer rows than this are too few to be ranked as a test.
 LEAST_TESTS = 5
 #: Of the interval whose coverage is reported.
 COVERED = 0.90
-
-
-@dataclass(frozen=True)
-class Rival:
-    """The rank correlation of a rival of the predictor, on the same test rows."""
-
-    #: The count or measure, the most frequent one if every split chooses; empty if there was none
-    #: to choose from.
-    name: str
-    tau: float  #: Kendall's tau-b between the count or measure and accuracy
-    tau_interval: Interval  #: its interval
-    difference: float  #: tau of the predictor minus ``tau``
-    difference_interval: Interval  #: its interval over the same resamples
+_SAMPLES = 1000  # resamples of rows and splits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,39 +54,68 @@ class CrossValidation:
     #: single seeds.
     coverage: float
     coverage_interval: Interval  #: its interval
-    #: The best count: each split chooses the one that ranks the rows it is fitted to best, of
-    #: equal ones the first. ``name`` is the one chosen most often.
-    count: Rival
-    #: The count that ranks all rows best: a stricter rival, chosen in hindsight.
-    overall_count: Rival
-    measure: Rival  #: as ``count``, of the measures given
+    #: The rival: each split chooses the count that ranks the rows it is fitted to best. This is
+    #: the name of the one chosen most often; empty if there was none to choose.
+    best_count: str
+    best_count_tau: float  #: Kendall's tau-b between the chosen counts and accuracy
+    difference: float  #: ``tau`` minus ``best_count_tau``
+    difference_interval: Interval  #: its interval over the same resamples
     taus: tuple[float, ...]  #: tau of each split
 
-    @property
-    def best_count(self) -> str:
-        """Name of the count chosen most often."""
-        return self.count.name
 
-    @property
-    def best_count_tau(self) -> float:
-        """Tau of the counts that the splits chose."""
-        return self.count.tau
+def cross_validate(
+    table: ReferenceTable | str | Path,
+    target: str | None = None,
+    trainings: int = 12,
+    splits: int = 30,
+    seed: int = 0,
+    image_size: int | None = None,
+) -> CrossValidation:
+    """Fit a predictor to some rows of a table, rank the others, and repeat.
 
-    @property
-    def difference_interval(self) -> Interval:
-        """Interval of ``tau`` minus :attr:`best_count_tau`."""
-        return self.count.difference_interval
+    Args:
+        table: A reference table, its name, or the path of a CSV file.
+        target: Name of the accuracies; None for the default ones of the table.
+        trainings: Rows that each split is fitted to, drawn at random.
+        splits: Number of splits.
+        seed: Seed of splits and resamples.
+        image_size: Side in pixels of the images that multiply-adds are counted for; None for that
+            of each row.
 
+    Raises:
+        FileNotFoundError: If there is no such table.
+        ValueError: If the table or the target is wrong, fewer than ``trainings`` + 5 rows have an
+            accuracy, or the accuracies are all equal.
 
-@dataclass(frozen=True)
-class Split:
-    """Predictions for the test rows, after fitting to the others."""
-
-    train: NDArray[np.int64]  # the rows fitted to
-    test: NDArray[np.int64]  # the others, ``[tests]``
-    mean: Array  # predicted accuracies, per cent, ``[tests]``
-    low: Array  # lower ends of their 90 % intervals, noise between seeds included, ``[tests]``
-    high: Array  # upper ends
+    Example:
+        >>> validation = asvit.cross_validate("asvit-fractal", splits=2)
+        >>> -1 <= validation.tau <= 1
+        True
+    """
+    reference = load_reference(table, check=False)
+    rows = gather_rows(reference, target, image_size)
+    _check(rows, trainings, splits)
+    fits = Splits(rows, trainings, splits, seed)
+    taus, names = fits.taus(), [rows.best_count(split.train) for split in fits.splits]
+    rivals = fits.taus([rows.counts.get(name, rows.accuracies * math.nan) for name in names])
+    tau, coverage = fits.estimate(taus), fits.estimate(fits.covered())
+    difference = fits.estimate(taus - rivals)
+    return CrossValidation(
+        reference=reference.name,
+        target=rows.target,
+        rows=len(rows.accuracies),
+        trainings=trainings,
+        splits=splits,
+        tau=tau.value,
+        tau_interval=tau.interval,
+        coverage=coverage.value,
+        coverage_interval=coverage.interval,
+        best_count=Counter(names).most_common(1)[0][0],
+        best_count_tau=fits.estimate(rivals).value,
+        difference=difference.value,
+        difference_interval=difference.interval,
+        taus=tuple(map(float, taus[0])),
+    )
 
 
 @dataclass(frozen=True)
@@ -106,11 +127,10 @@ class Rows:
     values: Array  # features, ``[rows, features]``
     accuracies: Array  # per cent, ``[rows]``
     by_seed: Array  # the accuracies of single training seeds, ``[seeds, rows]``; empty if unknown
-    seeds: NDArray[np.int64]  # training seeds that each accuracy is a mean of, ``[rows]``
+    seeds: Places  # training seeds that each accuracy is a mean of, ``[rows]``
     counts: Mapping[str, Array]  # name -> plain count, ``[rows]``; more counts as better
-    measures: Mapping[str, Array]  # name -> measure, ``[rows]``; likewise, NaN where it failed
 
-    def noise(self, rows: NDArray[np.int64]) -> Array | None:
+    def noise(self, rows: Places) -> Array | None:
         """Standard deviation of each accuracy between seeds, ``[all rows]``; None if unknown.
 
         The variance of a single seed is pooled over ``rows``; rows may differ in their number of
@@ -124,80 +144,17 @@ class Rows:
         noise: Array = np.sqrt(pooled / self.seeds)
         return noise
 
-
-def cross_validate(
-    table: ReferenceTable | str | Path,
-    target: str | None = None,
-    trainings: int = 12,
-    splits: int = 30,
-    seed: int = 0,
-    image_size: int | None = None,
-    *,
-    measures: Mapping[str, ArrayLike] | None = None,
-) -> CrossValidation:
-    """Fit a predictor to some rows of a table, rank the others, and repeat.
-
-    Args:
-        table: A reference table, its name, or the path of a CSV file.
-        target: Name of the accuracies; None for the default ones of the table.
-        trainings: Rows that each split is fitted to, drawn at random.
-        splits: Number of splits.
-        seed: Seed of splits and resamples.
-        image_size: Side in pixels of the images that multiply-adds are counted for; None for that
-            of each row.
-        measures: Name -> a measure of every row of the table, higher is better, to compare with.
-
-    Raises:
-        FileNotFoundError: If there is no such table.
-        ValueError: If the table or the target is wrong, fewer than ``trainings`` + 5 rows have an
-            accuracy, or the accuracies are all equal.
-
-    Example:
-        >>> validation = asvit.cross_validate("asvit-fractal", splits=2)
-        >>> -1 <= validation.tau <= 1
-        True
-    """
-    reference = load_reference(table, check=False)
-    rows = gather_rows(reference, target, image_size, measures or {})
-    _check(rows, trainings, splits)
-    fits = Splits(rows, trainings, splits, seed)
-    estimate = fits.resamples.estimate
-
-    def rival(columns: Mapping[str, Array], names: Sequence[str]) -> Rival:
-        unknown = np.full(len(rows.accuracies), math.nan)
-        own = fits.each(resampled_kendall, [columns.get(name, unknown) for name in names])
-        name = Counter(names).most_common(1)[0][0]
-        return Rival(name, *estimate(own), *estimate(taus - own))
-
-    def best(columns: Mapping[str, Array]) -> list[str]:
-        return [_best(columns, rows.accuracies, split.train) for split in fits.splits]
-
-    taus = fits.each(resampled_kendall)
-    tau, tau_interval = estimate(taus)
-    coverage, coverage_interval = estimate(fits.covered())
-    overall = _best(rows.counts, rows.accuracies, np.arange(len(rows.accuracies)))
-    return CrossValidation(
-        reference=reference.name,
-        target=rows.target,
-        rows=len(rows.accuracies),
-        trainings=trainings,
-        splits=splits,
-        tau=tau,
-        tau_interval=tau_interval,
-        coverage=coverage,
-        coverage_interval=coverage_interval,
-        count=rival(rows.counts, best(rows.counts)),
-        overall_count=rival(rows.counts, [overall] * splits),
-        measure=rival(rows.measures, best(rows.measures)),
-        taus=tuple(map(float, taus[0])),
-    )
+    def best_count(self, rows: Places) -> str:
+        """Name of the count that ranks ``rows`` best, of equal ones the first; empty for none."""
+        columns = {name: column[rows] for name, column in self.counts.items()}
+        return best_count(columns, self.accuracies[rows])[0]
 
 
 def gather_rows(
     table: ReferenceTable,
     target: str | None,
     image_size: int | None = None,
-    measures: Mapping[str, ArrayLike] | None = None,
+    *,
     among: Sequence[int] | None = None,
     counts: Mapping[str, Array] | None = None,
 ) -> Rows:
@@ -211,15 +168,10 @@ def gather_rows(
     usable = np.arange(len(table)) if among is None else np.asarray(among, dtype=np.int64)
     selected = usable[np.isfinite(accuracies[usable])]
     columns = {**table.counts, "params": table.params, "macs": table.macs}
-    available = {name: column for name, column in columns.items() if column is not None}
     if image_size is not None:
-        available.pop("macs", None)
-    inside = {name: np.asarray(column)[selected] for name, column in available.items()}
-    inside |= {name: column[np.isin(usable, selected)] for name, column in (counts or {}).items()}
-    measured = {key: np.asarray(c, dtype=np.float64) for key, c in (measures or {}).items()}
-    for key, column in measured.items():
-        if column.shape != (len(table),):
-            raise ValueError(f"measure {key} has shape {column.shape} for {len(table)} rows")
+        del columns["macs"]
+    inside = {key: np.asarray(of)[selected] for key, of in columns.items() if of is not None}
+    inside |= {key: of[np.isin(usable, selected)] for key, of in (counts or {}).items()}
     texts = [table.architectures[row] for row in selected]
     sides = [image_size or table.image_sizes[row] for row in selected]
     if "expansions" not in inside:
@@ -243,8 +195,18 @@ def gather_rows(
         by_seed=each_seed,
         seeds=np.maximum(known, 1) if stem == name else np.ones(len(selected), dtype=np.int64),
         counts={**inside, **{size: values[:, names.index(size)] for size in SIZES}},
-        measures={key: column[selected] for key, column in measured.items()},
     )
+
+
+@dataclass(frozen=True)
+class Split:
+    """Predictions for the test rows, after fitting to the others."""
+
+    train: Places  # the rows fitted to
+    test: Places  # the others, ``[tests]``
+    mean: Array  # predicted accuracies, per cent, ``[tests]``
+    low: Array  # lower ends of their 90 % intervals, noise between seeds included, ``[tests]``
+    high: Array  # upper ends
 
 
 def make_split(rows: Rows, trainings: int, seed: int, number: int) -> Split:
@@ -253,110 +215,88 @@ def make_split(rows: Rows, trainings: int, seed: int, number: int) -> Split:
     train, test = np.sort(order[:trainings]), np.sort(order[trainings:])
     noise = rows.noise(train)
     of_train, of_test = (None, 0.0) if noise is None else (noise[train], noise[test])
-    process = Process().fit(rows.names, rows.values[train], rows.accuracies[train], of_train)
+    process = Process(rows.names, rows.values[train], rows.accuracies[train], of_train)
     levels = ((1 - COVERED) / 2, 0.5, (1 + COVERED) / 2)
     low, mean, high = process.quantiles(rows.names, rows.values[test], levels, noise=of_test)
     return Split(train, test, mean, low, high)
 
 
-#: From prediction and accuracy ``[tests]`` and how often each is drawn, ``[samples, tests]``, to
-#: its value in every resample, ``[samples]``.
-Statistic = Callable[[Array, Array, Array], Array]
-
-
-class Resamples:
-    """Resamples of the rows of a table and of the splits of these rows, both with replacement.
+class Splits:
+    """Splits of rows, judged on resamples of the rows and of the splits, with replacement.
 
     Rows are drawn for all splits alike, as test rows of different splits overlap: the spread over
     splits does not show how a statistic depends on the rows of the table. The predictions stay
-    those of the original splits.
-
-    Attributes:
-        rows: How often each row is drawn, ``[samples, rows]``; the first sample is the table
-            itself: each row once.
-        splits: The weight of each split, ``[samples, splits]``; equal in the first sample.
+    those of the original splits. The seed is that of splits and resamples.
     """
-
-    def __init__(self, rows: int, splits: int, *, samples: int = 1000, seed: int = 0) -> None:
-        self.rows = np.vstack([np.ones(rows), resamples(rows, samples, seed=seed)])
-        of_splits = resamples(splits, samples, seed=seed + 1)
-        self.splits = np.vstack([np.ones(splits), of_splits])
-
-    def mean(self, values: Array) -> Array:
-        """Mean over the splits of ``[samples, splits]`` in every resample, ``[samples]``.
-
-        Splits with NaN are left out; NaN if all are.
-        """
-        weights = np.where(np.isnan(values), 0.0, self.splits)
-        total = weights.sum(axis=1)
-        summed = (weights * np.nan_to_num(values)).sum(axis=1)
-        means: Array = np.divide(summed, total, out=np.full(len(total), np.nan), where=total > 0)
-        return means
-
-    def estimate(self, values: Array) -> tuple[float, Interval]:
-        """Mean over the splits of the table itself, and its percentile interval."""
-        resampled = self.mean(values)
-        interval = interval_of(resampled[1:])
-        if math.isnan(resampled[0]) or math.isnan(interval.low):
-            return math.nan, NO_INTERVAL
-        return float(resampled[0]), interval
-
-
-class Splits:
-    """Splits of rows, with resamples of the rows and of the splits; the seed is that of all."""
 
     def __init__(self, rows: Rows, trainings: int, splits: int, seed: int) -> None:
         self.rows = rows
         self.splits = [make_split(rows, trainings, seed, number) for number in range(splits)]
-        self.resamples = Resamples(len(rows.accuracies), splits, seed=seed)
+        #: How often each row is drawn, ``[1 + samples, rows]``, and each split.
+        self.weights = resamples(len(rows.accuracies), _SAMPLES, seed=seed)
+        self.split_weights = resamples(splits, _SAMPLES, seed=seed + 1)
 
-    def each(self, statistic: Statistic, columns: Sequence[Array] | None = None) -> Array:
-        """A statistic on the test rows, ``[samples, splits]``.
+    def taus(
+        self, columns: Sequence[Array] | None = None, groups: ArrayLike | None = None
+    ) -> Array:
+        """Tau on the test rows of each split, ``[1 + samples, splits]``.
 
-        It is that of the predictions, or of a column ``[rows]`` for each split.
+        It is that of the predictions, or of a column ``[rows]`` for each split; over all pairs of
+        rows, or those in one group, ``[rows]``.
         """
         samples = []
-        for index, split in enumerate(self.splits):
-            x = split.mean if columns is None else columns[index][split.test]
-            y, weights = self.rows.accuracies[split.test], self.resamples.rows[:, split.test]
-            samples.append(statistic(np.nan_to_num(x, nan=-np.inf), y, weights))
+        for place, split in enumerate(self.splits):
+            x = split.mean if columns is None else columns[place][split.test]
+            y, weights = self.rows.accuracies[split.test], self.weights[:, split.test]
+            inside = None if groups is None else np.asarray(groups)[split.test]
+            samples.append(resampled_tau(np.nan_to_num(x, nan=-np.inf), y, weights, inside))
         return np.column_stack(samples)
 
     def covered(self) -> Array:
-        """Share of test rows inside the interval of their prediction, ``[samples, splits]``.
+        """Share of test rows inside the interval of their prediction, ``[1 + samples, splits]``.
 
         NaN in resamples without a test row of the split.
         """
-        samples = []
+        shares = []
         for split in self.splits:
-            accuracies = self.rows.accuracies[split.test]
-            inside = (split.low <= accuracies) & (accuracies <= split.high)
-            weights = self.resamples.rows[:, split.test]
-            drawn, unknown = weights.sum(axis=1), np.full(len(weights), np.nan)
-            samples.append(np.divide(weights @ inside, drawn, out=unknown, where=drawn > 0))
-        return np.column_stack(samples)
+            accuracies, weights = self.rows.accuracies[split.test], self.weights[:, split.test]
+            shares.append(_mean((split.low <= accuracies) & (accuracies <= split.high), weights))
+        return np.column_stack(shares)
+
+    def mean(self, values: Array) -> Array:
+        """Mean over the splits of ``[1 + samples, splits]``, ``[1 + samples]``.
+
+        Splits with NaN are left out; NaN if all are.
+        """
+        return _mean(np.nan_to_num(values), np.where(np.isnan(values), 0.0, self.split_weights))
+
+    def estimate(self, values: Array) -> Estimate:
+        """The mean over the splits of ``[1 + samples, splits]``, with its interval."""
+        return estimate(self.mean(values))
 
 
-def _best(columns: Mapping[str, Array], accuracies: Array, rows: NDArray[np.int64]) -> str:
-    """The column that ranks some rows best; empty if none ranks them at all."""
-    selected = {name: column[rows] for name, column in columns.items()}
-    return best_count(selected, accuracies[rows])[0]
+def _mean(values: NDArray[Any], weights: Array) -> Array:
+    """The means of ``[samples, cases]``, or ``[cases]``, by weights; NaN where these are all 0."""
+    total = weights.sum(axis=1)
+    means = np.full(len(total), np.nan)
+    np.divide((weights * values).sum(axis=1), total, out=means, where=total > 0)
+    return means
 
 
 def _check(rows: Rows, trainings: int, splits: int) -> None:
-    n = len(rows.accuracies)
-    if trainings < LEAST_TRAININGS or splits < 1:
+    n, least = len(rows.accuracies), LEAST_TRAININGS
+    if trainings < least or splits < 1:
         raise ValueError(
-            f"trainings={trainings}, splits={splits}; "
-            f"use at least {LEAST_TRAININGS} trainings and 1 split"
+            f"trainings={trainings}, splits={splits}; use at least {least} trainings and 1 split"
         )
     if n < trainings + LEAST_TESTS:
-        most, fewest = n - LEAST_TESTS, LEAST_TRAININGS + LEAST_TESTS
-        enough = most >= LEAST_TRAININGS
+        most = n - LEAST_TESTS
+        advice = f"at most {most} trainings"
+        if most < least:
+            advice = f"a table of {least + LEAST_TESTS} rows or more"
         raise ValueError(
             f"{n} row(s) have a value of {shown(rows.target)}: too few to fit to {trainings} and "
-            f"test on {LEAST_TESTS} others; use "
-            f"{f'at most {most} trainings' if enough else f'a table of {fewest} rows or more'}"
+            f"test on {LEAST_TESTS} others; use {advice}"
         )
     if np.ptp(rows.accuracies) == 0:
         raise ValueError(f"{shown(rows.target)} is the same in all rows: there is nothing to rank")

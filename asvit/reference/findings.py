@@ -3,25 +3,12 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, Self
 
 from asvit.core.codec import Nullable, from_json, to_json, value_from_json
-from asvit.core.summary import Estimate
+from asvit.core.estimates import Estimate, Interval
 from proxies.registry import Better
 from proxies.tables import csv_text
-
-#: Coverage of intervals, unless they say otherwise.
-CONFIDENCE: Final = 0.95
-
-
-class Interval(NamedTuple):
-    """An interval, of :data:`CONFIDENCE`; both ends are NaN if there is none."""
-
-    low: Nullable
-    high: Nullable
-
-
-NO_INTERVAL = Interval(math.nan, math.nan)
 
 #: Start of the name of a predictor; the number of trainings follows.
 PREDICTOR: Final = "predictor@"
@@ -257,18 +244,3 @@ class Reliability:
     measures: Sequence[RankedMeasure]  # the run's measures, and the sum of their ranks
     best_count: RankedMeasure | None  # the count that ranks best; None without one
     scores: str = ""  # how scores that come with the table were measured; else as the run measures
-
-
-#: Name of what causes leave of the variance of accuracies: the seed of a training.
-SEED: Final = "seed"
-
-
-@dataclass(frozen=True)
-class Component:
-    """One cause of variance."""
-
-    share: Nullable  #: of the variance, 0 to 1
-    interval: Interval  #: 90 % interval of the share
-    deviation: Nullable  #: standard deviation of its effects, in the unit of the values
-    levels: int  #: how many there were beside others; of the rest, values
-    gain: Nullable  #: by how much the best of so many levels is above their mean, on average

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from asvit.reference.correlate import correlate, ranked
 from asvit.reference.findings import Finding, sort_findings
 from asvit.reference.result import Values
 from asvit.reference.scores import ScoreJournal
@@ -19,8 +20,8 @@ from asvit.reference.settings import (
     direction,
     parts,
 )
-from asvit.reference.statistics import correlate, oriented, ranked
 from asvit.reference.table import LEAST_ROWS, ReferenceTable
+from asvit.statistics.ranks import oriented
 from proxies import PROXIES, Score, get_proxy
 from proxies.messages import unknown
 from proxies.registry import Proxy, standard_measures

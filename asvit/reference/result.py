@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
+from asvit.core.estimates import Estimate
 from asvit.core.files import read_text
-from asvit.core.results import PairedDifference, Result
+from asvit.core.results import Result
 from asvit.core.run_files import CORRELATION_FIGURES, RESULT, VALUES, figure_files
-from asvit.core.summary import Estimate
 from asvit.reference.findings import Finding
 from asvit.reference.settings import (
     PLUS,
@@ -168,9 +168,9 @@ class CorrelationResult(Result):
         }
         return {**others, **taus}
 
-    def paired(self, other: Self) -> Mapping[str, PairedDifference]:
+    def paired(self, other: Self) -> Mapping[str, Estimate]:
         """Differences of taus over the rows that both have values of, resampled together."""
-        from asvit.reference.statistics import paired_taus
+        from asvit.reference.correlate import paired_taus
 
         ours, theirs = self.values.rows, other.values.rows
         common = [key for key in ours if key in theirs]
@@ -189,10 +189,7 @@ class CorrelationResult(Result):
             accuracy = self.values.accuracies[row.target]
             accuracies = [accuracy[ours[key]] for key in common]
             if difference := paired_taus(row.measure, mine, its, accuracies, better=row.better):
-                value, (low, high), count = difference
-                differences[_tau_name(row.measure, row.target)] = PairedDifference(
-                    value, low, high, count, "rows that both measured"
-                )
+                differences[_tau_name(row.measure, row.target)] = difference
         return differences
 
     @classmethod

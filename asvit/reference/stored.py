@@ -6,13 +6,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from asvit.reference.findings import NO_INTERVAL, RankedMeasure, Reliability
+from asvit.core.estimates import NO_INTERVAL
+from asvit.reference.correlate import best_count, correlate, ranked
+from asvit.reference.findings import RankedMeasure, Reliability
 from asvit.reference.loading import load_reference
 from asvit.reference.query import counts
 from asvit.reference.schema import read_sheet
 from asvit.reference.settings import PLUS, direction, parts
-from asvit.reference.statistics import best_count, correlate, oriented, ranked
 from asvit.reference.table import ReferenceTable
+from asvit.statistics.ranks import oriented
 
 #: Scores of tables, a file for each, written by ``python -m experiments.tau_table --store``.
 FOLDER = Path(__file__).with_name("measured")

@@ -11,10 +11,11 @@ from pathlib import Path
 from string import Template
 
 from asvit.core import console
+from asvit.core.estimates import Estimate
 from asvit.core.files import write_text
 from asvit.core.results import Result
 from asvit.core.run_files import REPORT
-from asvit.core.summary import Cell, Estimate, Photo, SummaryPart, Table
+from asvit.core.summary import Cell, Photo, SummaryPart, Table
 from asvit.report.pictures import Picture
 from asvit.report.style import LABELS
 from proxies.text import legible

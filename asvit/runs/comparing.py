@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asvit.core.codec import to_json
 from asvit.core.console import number, quantity
+from asvit.core.estimates import Estimate
 from asvit.core.results import NO_FOLDER, Result
 from asvit.core.settings import Settings
-from asvit.core.summary import Cell, Estimate, SummaryPart, Table
+from asvit.core.summary import Cell, SummaryPart, Table
 from asvit.runs.architectures import run_folder
 from asvit.runs.differences import ACCURACY, BALANCED, Difference, Value, differences, values_of
 from asvit.runs.folder import check_plain_files
@@ -81,7 +82,17 @@ class Comparison:
             "results": {
                 name: [_plain(value) for value in values] for name, values in self.results.items()
             },
-            "differences": [to_json(each) for each in self.differences],
+            "differences": [
+                {
+                    "measure": each.measure,
+                    "run": each.run,
+                    **_plain(each.estimate),
+                    "cases": each.estimate.cases,
+                    "what": each.estimate.how,
+                    "p": to_json(each.estimate.p),
+                }
+                for each in self.differences
+            ],
         }
 
     def summary(self) -> Iterator[SummaryPart]:
@@ -117,10 +128,10 @@ class Comparison:
     def _difference(self, name: str, place: int) -> Cell:
         for each in self.differences:
             if (each.measure, each.run) == (name, place):
-                how: Any = {"digits": _digits(name), "sign": "+", "level": each.level}
-                estimate = Estimate(each.value, *each.interval, **how)
-                alone = f"{'+' * (each.value >= 0)}{number(each.value)}"
-                return estimate if math.isfinite(each.interval.low) else alone
+                found = each.estimate
+                if math.isfinite(found.low):
+                    return replace(found, digits=_digits(name), sign="+")
+                return f"{'+' * (found.value >= 0)}{number(found.value)}"
         return None
 
     def _notes(self) -> Iterator[str]:
@@ -130,19 +141,19 @@ class Comparison:
                 yield f"{place}: was trained on its validation pictures, too"
         for place in range(2, len(self.runs) + 1):
             own = [each for each in self.differences if each.run == place]
-            known = [each for each in own if math.isfinite(each.interval.low)]
+            known = [each for each in own if math.isfinite(each.estimate.low)]
             pairs: dict[tuple[int, str], list[Difference]] = {}
             for each in known:
-                pairs.setdefault((each.cases, each.what), []).append(each)
+                pairs.setdefault((each.estimate.cases, each.estimate.how), []).append(each)
             for (cases, what), group in pairs.items():
                 names = one_line(", ".join(each.measure.replace("_", " ") for each in group))
                 how = "as of independent samples, from the interval of each"
                 if cases:
                     how = f"in pairs on {cases:,} {what}"
                 tests = [
-                    f"McNemar's p of {each.measure.replace('_', ' ')} {each.p:.3g}"
+                    f"McNemar's p of {each.measure.replace('_', ' ')} {each.estimate.p:.3g}"
                     for each in group
-                    if not math.isnan(each.p)
+                    if not math.isnan(each.estimate.p)
                 ]
                 yield f"{place} − 1: {names}: {'; '.join([how, *tests])}"
             if len(known) < len(own):
@@ -196,7 +207,7 @@ def compare(*runs: str | Path | Result) -> Comparison:
         difference
         for place, other in enumerate(others, 2)
         for difference in differences(place, other, first)
-        if not math.isnan(difference.value)
+        if not math.isnan(difference.estimate.value)
     ]
     return Comparison(
         runs=tuple(results),
@@ -268,9 +279,7 @@ def _plain(value: Value) -> Any:
     """A value as JSON has it."""
     if not isinstance(value, Estimate):
         return to_json(value)
-    return to_json(
-        {"value": value.value, "interval": [value.low, value.high], "level": value.level}
-    )
+    return to_json({name: getattr(value, name) for name in ("value", "interval", "level")})
 
 
 def _cell(value: Value) -> Cell:

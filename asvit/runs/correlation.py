@@ -13,13 +13,7 @@ from asvit.core.run_files import CORRELATION_FIGURES, CORRELATIONS, SCORES, VALU
 from asvit.core.settings import setting
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import Cell, SummaryPart, Table
-from asvit.reference.findings import (
-    Finding,
-    by_size,
-    estimates,
-    size_verdict,
-    verdict,
-)
+from asvit.reference.findings import Finding, by_size, estimates, size_verdict, verdict
 from asvit.reference.result import CorrelationResult
 from asvit.reference.settings import CorrelationQuery, CorrelationSettings
 from asvit.runs.folder import RunFiles

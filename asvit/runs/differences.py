@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
-from typing import Any
 
 from asvit.core.answers import Answer
-from asvit.core.codec import Nullable
+from asvit.core.estimates import Estimate
 from asvit.core.results import Result
-from asvit.core.summary import Estimate
-from asvit.reference.findings import NO_INTERVAL, Interval
-from asvit.reference.intervals import (
-    IntervalEstimate,
+from asvit.statistics.intervals import (
     combined,
     paired_difference,
     proportion,
@@ -35,12 +30,7 @@ class Difference:
 
     measure: str  #: the number
     run: int  #: place of the run among those compared, from 1
-    value: float
-    interval: Interval  #: both ends are NaN without one
-    level: float = 0.95  #: coverage of the interval
-    cases: int = 0  #: such as pictures that both tested, where they are compared in pairs; else 0
-    what: str = ""  #: what these are
-    p: Nullable = math.nan  #: of McNemar's exact test that there is none, of accuracies in pairs
+    estimate: Estimate  #: its cases are those compared in pairs, of independent samples 0
 
 
 def values_of(result: Result) -> dict[str, Value]:
@@ -50,8 +40,8 @@ def values_of(result: Result) -> dict[str, Value]:
         values = {ACCURACY: values.pop(result.answered), **values}
     if answers:
         right = proportion(sum(answer.right for answer in answers), len(answers))
-        shares = {ACCURACY: right, BALANCED: _balanced([(1, answers)])}
-        values = {**values, **{name: _estimate(each) for name, each in shares.items()}}
+        shares = {ACCURACY: right.per_cent, BALANCED: _balanced([(1, answers)]).per_cent}
+        values = {**values, **shares}
         values = {name: values[name] for name in dict.fromkeys((ACCURACY, BALANCED, *values))}
     return {**values, _SECONDS: result.wall_seconds}
 
@@ -63,37 +53,27 @@ Valued = tuple[Result, Mapping[str, Value]]
 def differences(place: int, other: Valued, one: Valued) -> Iterator[Difference]:
     """Each number of a run, in its place among those compared, minus that of the first."""
     (run, values), (first, others) = other, one
-    in_pairs = dict(_accuracy_differences(place, run, first))
+    in_pairs = dict(_accuracy_differences(run, first))
     if type(run) is type(first):
-        for name, pair in run.paired(first).items():
-            ends = Interval(pair.low, pair.high)
-            in_pairs[name] = Difference(
-                name, place, pair.value, ends, cases=pair.cases, what=pair.what
-            )
+        in_pairs |= run.paired(first)
     for name, value in values.items():
         base = others.get(name)
         if name in in_pairs:
-            yield in_pairs[name]
+            yield Difference(name, place, in_pairs[name])
         elif isinstance(value, Estimate) and isinstance(base, Estimate):
-            yield _apart(name, place, value, base)
+            yield Difference(name, place, _apart(value, base))
         elif (plain := _number(value)) is not None and (base := _number(base)) is not None:
-            yield Difference(name, place, plain - base, NO_INTERVAL)
+            yield Difference(name, place, Estimate(plain - base))
 
 
-def _apart(name: str, place: int, value: Estimate, other: Estimate) -> Difference:
+def _apart(value: Estimate, other: Estimate) -> Estimate:
     """The difference of two estimates; an interval where both have one of the same level."""
     if value.level != other.level:
-        return Difference(name, place, value.value - other.value, NO_INTERVAL)
-    ours, theirs = (
-        IntervalEstimate(each.value, Interval(each.low, each.high)) for each in (value, other)
-    )
-    apart = combined((1, ours), (-1, theirs))
-    return Difference(name, place, apart.value, apart.interval, value.level)
+        return Estimate(value.value - other.value)
+    return combined((1, value), (-1, other))
 
 
-def _accuracy_differences(
-    place: int, run: Result, first: Result
-) -> Iterator[tuple[str, Difference]]:
+def _accuracy_differences(run: Result, first: Result) -> Iterator[tuple[str, Estimate]]:
     """The differences of accuracies: in pairs where enough pictures are in both tests."""
     ours, theirs = run.answers, first.answers
     if not ours or not theirs:
@@ -101,22 +81,14 @@ def _accuracy_differences(
     pairs = _pairs(ours, theirs, same_names=_same_images(run, first))
     if len(pairs) >= max(2, _SHARED * max(len(ours), len(theirs))):
         right, other = ([answer.right for answer in side] for side in zip(*pairs, strict=True))
-        apart = paired_difference(right, other)
         balanced = stratified_difference(right, other, [answer.label for answer, _ in pairs])
-        how: dict[str, Any] = {"cases": len(pairs), "what": "pictures that both tested"}
-        yield ACCURACY, _difference(ACCURACY, place, apart, p=apart.p, **how)
-        yield BALANCED, _difference(BALANCED, place, balanced, **how)
+        for name, apart in ((ACCURACY, paired_difference(right, other)), (BALANCED, balanced)):
+            how = "pictures that both tested"
+            yield name, replace(apart.per_cent, cases=len(pairs), how=how)
         return
     shares = [proportion(sum(each.right for each in side), len(side)) for side in (ours, theirs)]
-    independent = combined((1, shares[0]), (-1, shares[1]))
-    yield ACCURACY, _difference(ACCURACY, place, independent)
-    yield BALANCED, _difference(BALANCED, place, _balanced([(1, ours), (-1, theirs)]))
-
-
-def _difference(name: str, place: int, share: IntervalEstimate, **more: Any) -> Difference:
-    """A difference of shares, in points."""
-    points = share.per_cent
-    return Difference(name, place, points.value, points.interval, **more)
+    yield ACCURACY, combined((1, shares[0]), (-1, shares[1])).per_cent
+    yield BALANCED, _balanced([(1, ours), (-1, theirs)]).per_cent
 
 
 def _same_images(run: Result, first: Result) -> bool:
@@ -149,7 +121,7 @@ def _keyed(
             yield (key, answer.label, next(numbers)), answer
 
 
-def _balanced(sides: Sequence[tuple[int, Sequence[Answer]]]) -> IntervalEstimate:
+def _balanced(sides: Sequence[tuple[int, Sequence[Answer]]]) -> Estimate:
     """A sum of balanced accuracies, each with a sign."""
     groups = []
     for sign, answers in sides:
@@ -159,12 +131,6 @@ def _balanced(sides: Sequence[tuple[int, Sequence[Answer]]]) -> IntervalEstimate
         weight = sign / len(by_class)
         groups += [(weight, sum(right), len(right)) for right in by_class.values()]
     return weighted_proportions(*groups)
-
-
-def _estimate(share: IntervalEstimate) -> Estimate:
-    """A share as per cent."""
-    points = share.per_cent
-    return Estimate(points.value, *points.interval, digits=1)
 
 
 def _number(value: Value) -> float | None:

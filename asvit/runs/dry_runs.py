@@ -62,28 +62,26 @@ def plan_of_design(run: DesignAlgorithm, *, quiet: bool) -> Plan:
 def plan_of_measures(
     run: SearchAlgorithm | ScaleAlgorithm | CorrelationAlgorithm, *, quiet: bool
 ) -> Plan:
-    """The plan of a run that measures; an external storage of a search is not opened."""
+    """The plan of a run that measures."""
     from asvit.runs.algorithms.search import SearchAlgorithm
     from asvit.runs.estimate import peak_memory, timed_on
     from asvit.runs.folder import LOCK
     from proxies.evaluation import resolve_device
 
     search = run if isinstance(run, SearchAlgorithm) else None
-    external = search is not None and search.storage is not None
-    _check(run, external=external)
+    _check(run)
     if not quiet:
         say("timing a network; nothing is written")
     remaining, files = run.remaining(), run.files
     tables = [name for name in files.outputs if name not in figure_files(files.figures)]
     tables = tables if search is None else [*search.tables]
-    state = [] if external else [files.state]
     memory = peak_memory(str(resolve_device(timed_on(run.settings.device, run.workers))))
     data: dict[str, Any] = {
         **_about(run),
         "settings": run.settings.to_json(),
         **({} if search is None else {"space_size": search.space.size}),
         "folder": str(run.folder),
-        "files": [*state, *tables, RESULT, REPORT, "*.svg", "*.csv", MARKER, LOCK],
+        "files": [files.state, *tables, RESULT, REPORT, "*.svg", "*.csv", MARKER, LOCK],
         "remaining": remaining,
         "memory": memory,
     }
@@ -139,9 +137,9 @@ def _lines(title: str, values: Mapping[str, str]) -> list[str]:
     return [title, *(f"{name:9}{text}" for name, text in values.items() if text)]
 
 
-def _check(run: Run[Any, Any, Any], *, external: bool = False) -> None:
+def _check(run: Run[Any, Any, Any]) -> None:
     """Check the settings of a run, and its folder."""
     from asvit.runs.folder import check_folder
 
     run.check()
-    check_folder(run.folder, run.files, fresh=run.fresh, elsewhere=external)
+    check_folder(run.folder, run.files, fresh=run.fresh)

@@ -16,8 +16,6 @@ from asvit.data.sources import Images, are_fractals, fractal_classes
 from asvit.executors import Workers
 from asvit.executors.base import cores
 from asvit.executors.placement import cluster_of
-from asvit.reference.build import Training
-from asvit.reference.trainer import Trainer
 from asvit.runs.checks import find_space
 from asvit.runs.measurement_pool import EvalContext, MeasurementJob, MeasurementPool, Workload
 from asvit.runs.measurement_worker import takes_all
@@ -26,6 +24,7 @@ from asvit.search import TrainingSearchSettings
 from asvit.search.limits import Limits
 from asvit.search.seeds import draw_seed
 from asvit.spaces import load_space
+from asvit.training.candidates import CandidateTrainer, Training
 from asvit.training.step_graph import FEWEST
 from proxies import Cost
 from proxies.evaluation import resolve_device
@@ -149,7 +148,7 @@ def seconds_each(settings: TrainingSearchSettings, texts: Sequence[str]) -> Sequ
     images = Images(pixels, torch.arange(count) % 2, ("even", "odd"), "noise")
 
     def seconds(text: str, steps: int = _PROBED) -> float:
-        train = Trainer(replace(probe, steps=steps), device, images=images)
+        train = CandidateTrainer(replace(probe, steps=steps), device, images=images)
         return train(Training(text, 0)).seconds
 
     # A GPU loads and chooses the kernels of each network at its first use.

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from asvit.core.console import clock, quantity
+from asvit.core.estimates import Estimate, Interval
 from asvit.core.run_files import ANSWERS, PREDICTIONS, TESTED
 from asvit.core.settings import setting
 from asvit.core.signatures import CallOptions, with_options
-from asvit.core.summary import Estimate, SummaryPart
+from asvit.core.summary import SummaryPart
 from asvit.evaluation.result import EvaluationJournal, EvaluationResult
 from asvit.evaluation.settings import EvaluationSettings
 from asvit.evaluation.tables import confusion_table, pictures_table, worst_classes
-from asvit.reference.findings import Interval
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import Run, imported
 from asvit.training.settings import TOP

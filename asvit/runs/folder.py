@@ -97,10 +97,8 @@ def known_files() -> tuple[RunFiles, ...]:
     return tuple(kind.files for kind in RUNS.values())
 
 
-def check_folder(folder: Path, files: RunFiles, *, fresh: bool, elsewhere: bool = False) -> None:
+def check_folder(folder: Path, files: RunFiles, *, fresh: bool) -> None:
     """Check that a run may use ``folder``, without making or changing anything.
-
-    ``elsewhere``: the run's state is kept elsewhere, as in a database.
 
     Raises:
         OSError: If something other than a folder is in the way, or it may not be written to.
@@ -112,7 +110,7 @@ def check_folder(folder: Path, files: RunFiles, *, fresh: bool, elsewhere: bool 
     if _own_kind(folder, files) is None:
         _check_free(folder, files)
         return
-    if fresh or elsewhere or has_state(folder, files):
+    if fresh or has_state(folder, files):
         return
     for name in files.names:
         if os.path.lexists(folder / name) and name not in (TRACKED, *files.early):
@@ -130,7 +128,7 @@ def has_state(folder: Path, files: RunFiles) -> bool:
     return os.path.lexists(folder / files.state) or before.is_file()
 
 
-def seems_usable(folder: Path, files: RunFiles, *, fresh: bool, elsewhere: bool = False) -> bool:
+def seems_usable(folder: Path, files: RunFiles, *, fresh: bool) -> bool:
     """Whether :func:`check_folder` finds nothing wrong, looking without the folder's lock.
 
     A run that another process is writing may be seen half done, so what is wrong in a folder with
@@ -141,7 +139,7 @@ def seems_usable(folder: Path, files: RunFiles, *, fresh: bool, elsewhere: bool 
         ValueError: As :func:`check_folder`, if there is no lock.
     """
     try:
-        check_folder(folder, files, fresh=fresh, elsewhere=elsewhere)
+        check_folder(folder, files, fresh=fresh)
     except ValueError:
         if not (folder / LOCK).exists():
             raise
@@ -239,7 +237,6 @@ def claimed(
     files: RunFiles,
     *,
     fresh: bool = False,
-    elsewhere: bool = False,
     more: Callable[[Path], Sequence[str]] = lambda folder: (),
 ) -> Iterator[None]:
     """Make ``folder``, keep other processes from running in it, and start over if asked to.
@@ -253,7 +250,7 @@ def claimed(
         OSError: If it cannot be made or written to, or its file system has no locks.
     """
     check_plain(folder / LOCK)  # whose content goes as it is opened
-    seems_usable(folder, files, fresh=fresh, elsewhere=elsewhere)
+    seems_usable(folder, files, fresh=fresh)
     new = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for path in new:
@@ -261,7 +258,7 @@ def claimed(
     lock = _lock(folder, files)
     try:
         # Even if it was checked before: another process may have made it a run folder meanwhile.
-        check_folder(folder, files, fresh=fresh, elsewhere=elsewhere)
+        check_folder(folder, files, fresh=fresh)
         if not (folder / MARKER).exists():
             write_text(folder / MARKER, f"{files.kind}\n")
         if fresh:

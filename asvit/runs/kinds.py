@@ -8,7 +8,6 @@ from asvit.runs.correlation import CorrelationRun
 from asvit.runs.designing import DesignRun
 from asvit.runs.evaluating import EvaluationRun
 from asvit.runs.evolution import EvolutionRun
-from asvit.runs.reference import BuildRun
 from asvit.runs.run import register_run
 from asvit.runs.scaling import ScaleRun
 from asvit.runs.search import SearchRun
@@ -19,7 +18,7 @@ from proxies.messages import fault
 
 for _kind in (
     *(SearchRun, ScaleRun, TrainRun, DesignRun),
-    *(BuildRun, CorrelationRun, SupernetRun, EvolutionRun),
+    *(CorrelationRun, SupernetRun, EvolutionRun),
     *(DetectionRun, SegmentationRun, EvaluationRun),
 ):
     register_run(_kind)

@@ -67,7 +67,7 @@ def _placed(run: Run[S, R, J]) -> R:
 def _perform(run: Run[S, R, J]) -> R:
     run.check()
     folder, files = run.folder, run.files
-    usable = seems_usable(folder, files, fresh=run.fresh, elsewhere=run.elsewhere)
+    usable = seems_usable(folder, files, fresh=run.fresh)
     # Before anything is made or removed; what is due of an earlier session is known later.
     values = run.load() if usable and not run.begun else None
     with _claim(run), run.session():
@@ -90,13 +90,7 @@ def _claim(run: Run[Any, Any, Any]) -> AbstractContextManager[None]:
     """The claim of the folder, in the first process of several."""
     if not run.first():
         return nullcontext()
-    return claimed(
-        run.folder,
-        run.files,
-        fresh=run.fresh,
-        elsewhere=run.elsewhere,
-        more=run.other_files,
-    )
+    return claimed(run.folder, run.files, fresh=run.fresh, more=run.other_files)
 
 
 def check_settings(run: Run[S, Any, J], store: J) -> None:
@@ -153,21 +147,20 @@ def _start(run: Run[S, Any, J], store: J, values: Mapping[str, Any] | None) -> N
     These are ``values``, or are loaded where an earlier session left something.
     """
     now = run.load() if values is None else values
-    while now is not None:
-        check_settings(run, store)
-        before, folder = store.start_values, run.folder
-        gpus: Mapping[str, str] = {}
-        if "device" in now:
-            check_same_device(folder, before.get("device"), now["device"])
-            gpus = run.gpus(now["device"])
-        if "images" in now:
-            check_same_images(folder, before.get("images"), now["images"])
-        if store.settings is not None:
-            check_same_versions(folder, before.get("versions"), run.libraries, gpus)
-        run.check_store(store)
-        versions = {**run.versions(before.get("versions")), **gpus}
-        if store.start(run.settings, **now, versions=versions):
-            return
+    if now is None:
+        return
+    before, folder = store.start_values, run.folder
+    gpus: Mapping[str, str] = {}
+    if "device" in now:
+        check_same_device(folder, before.get("device"), now["device"])
+        gpus = run.gpus(now["device"])
+    if "images" in now:
+        check_same_images(folder, before.get("images"), now["images"])
+    if store.settings is not None:
+        check_same_versions(folder, before.get("versions"), run.libraries, gpus)
+    run.check_store(store)
+    versions = {**run.versions(before.get("versions")), **gpus}
+    store.start(run.settings, **now, versions=versions)
 
 
 def _timed(run: Run[Any, Any, Any]) -> Tell:

@@ -24,8 +24,8 @@ from asvit.designs.result import DesignResult
 from asvit.export.quantisation import CALIBRATION, Quantisation
 from asvit.export.reload import fixed_batch, onnx_session, run_onnx, takes_pictures
 from asvit.networks import WeightsFile
-from asvit.reference.intervals import paired_difference
 from asvit.runs.trained_on import count_trained, images_of
+from asvit.statistics.intervals import paired_difference
 from asvit.training.result import TrainResult
 from asvit.training.sets import open_sets
 from proxies.latency import Latency

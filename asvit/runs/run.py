@@ -261,11 +261,6 @@ class Run(ABC, Generic[S, R, J]):
         """Whether this process tells of the run and writes its files, where several share it."""
         return True
 
-    @property
-    def elsewhere(self) -> bool:
-        """Whether what a stopped run continues from is kept outside its folder."""
-        return False
-
     @classmethod
     def summary(cls, result: R) -> Iterable[SummaryPart]:
         """Facts, lines and tables, which console, notebook and page draw.

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from asvit.core.console import clock, quantity
+from asvit.core.estimates import SEED, Component, Estimate
 from asvit.core.run_files import JOURNAL, TRAINED, TRIALS
-from asvit.core.settings import setting
 from asvit.core.signatures import CallOptions, with_options
-from asvit.core.summary import Cell, Estimate, SummaryPart, Table
+from asvit.core.summary import Cell, SummaryPart, Table
 from asvit.executors.placement import on_cluster
-from asvit.reference.findings import SEED, Component
 from asvit.runs.folder import RunFiles
 from asvit.runs.measuring_run import MeasuringRun, rank_table
 from asvit.runs.run import imported
@@ -66,9 +65,6 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, Any]):
     may_change = ("recheck", "pick")
     libraries = (*MeasuringRun.libraries, "optuna")
 
-    storage: str | None = setting(
-        None, "Optuna storage to use instead of a journal in the folder.", metavar="URL"
-    )
     track: str = track_setting("the values of every trial")
     evaluate: Evaluate | None = None  # in place of the proxies
 

@@ -16,9 +16,6 @@ from asvit.data.base import Progress
 from asvit.data.sources import Images, open_dataset
 from asvit.executors import Pool, Task, Work, Workers, open_pool
 from asvit.executors.placement import device_here, device_of
-from asvit.reference import trainer
-from asvit.reference.build import Outcome, Training, how_trained
-from asvit.reference.build_settings import BuildSettings
 from asvit.runs.measurement_pool import in_job_order
 from asvit.runs.measurement_worker import counted
 from asvit.search import Measurement, TrainingSearchSettings
@@ -27,9 +24,19 @@ from asvit.search.settings import ACCURACY
 from asvit.spaces import SearchSpace
 from asvit.spaces.base import Architecture
 from asvit.spaces.worker_checks import known_space
+from asvit.training.candidate_settings import CandidateSettings
+from asvit.training.candidates import (
+    CandidateTrainer,
+    Outcome,
+    Training,
+    failure,
+    how_trained,
+    load_all,
+    outcome_of,
+)
 from proxies import Cost
 
-S = TypeVar("S", BuildSettings, TrainingSearchSettings)
+S = TypeVar("S", CandidateSettings, TrainingSearchSettings)
 
 _GIGABYTES = 1.0  # that a training at the default settings may need, with its process
 _PIXELS_A_SECOND = 1_500_000  # of images trained on, by one core, roughly
@@ -39,13 +46,12 @@ _MADE = ("fractal", "gaussian")  # images that never run out
 class TrainingPool:
     """Trains architectures of ``space`` as ``settings`` say; ``progress`` is told of images.
 
-    The accuracy follows from the architecture and the training seed alone, and is that of the same
-    training of ``asvit reference build``.
+    The accuracy follows from the architecture and the training seed alone.
 
     Attributes:
         device: Where networks are trained.
         context: Trains one network in this process, and knows the images.
-        settings: How networks are trained, as settings of a reference table.
+        settings: How networks are trained.
 
     Raises:
         ValueError: If there are too few images, they have no classes, one cannot be read, or the
@@ -65,12 +71,12 @@ class TrainingPool:
         self._space = space
         self._limits = Limits(space, settings)
         self.settings = affordable(settings.training)
-        self._images = trainer.load_all(self.settings, progress)
+        self._images = load_all(self.settings, progress)
         self.workers = training_workers(
             workers, settings, device, example=partial(self._take_a_step, device, settings.seed)
         )
         here = device_here(device, workers)
-        self.context = trainer.Trainer(self.settings, here, images=self._images)
+        self.context = CandidateTrainer(self.settings, here, images=self._images)
         self._stack = ExitStack()
         if not self.workers.in_process:
             _ = self._opened  # checks early that there can be workers
@@ -91,7 +97,7 @@ class TrainingPool:
             ]
         )
         for size, why in zip(sizes, refused, strict=True):
-            outcome = trainer.failure(why) if why else next(outcomes)
+            outcome = failure(why) if why else next(outcomes)
             params, macs = (size.params, size.macs) if isinstance(size, Cost) else (0, 0)
             accuracy = math.nan if outcome.reason else outcome.accuracy
             reasons = {ACCURACY: outcome.reason} if outcome.reason else {}
@@ -109,24 +115,24 @@ class TrainingPool:
 
     def _take_a_step(self, device: str, seed: int) -> None:
         """Begin the training of a network, which takes as much memory as all of it."""
-        train = trainer.Trainer(replace(self.settings, steps=1), device, images=self._images)
+        train = CandidateTrainer(replace(self.settings, steps=1), device, images=self._images)
         network = self._limits.network(self._limits.sample(np.random.default_rng(seed)))
         with suppress(MemoryError):
-            trainer.outcome_of(train, Training(str(network), seed))
+            outcome_of(train, Training(str(network), seed))
 
     def _outcomes(self, jobs: Sequence[Training]) -> Iterator[Outcome]:
         """The outcomes of trainings in their order."""
         if self.workers.in_process:
             for job in jobs:
                 try:
-                    yield trainer.outcome_of(self.context, job)
+                    yield outcome_of(self.context, job)
                 except MemoryError as error:
-                    yield trainer.failure(str(error) or "out of memory")
+                    yield failure(str(error) or "out of memory")
             return
         with closing(self._opened.run([job._asdict() for job in jobs])) as answers:
             for answer in in_job_order(answers):
                 why = answer.failure
-                yield trainer.failure(why) if why else from_json(answer.result, Outcome)
+                yield failure(why) if why else from_json(answer.result, Outcome)
 
     @cached_property
     def _opened(self) -> Pool:
@@ -180,11 +186,13 @@ def training_worker(
         settings["source"],
         settings["own_statistics"],
     )
-    train = trainer.Trainer(BuildSettings.from_json(settings["training"]), device, images=images)
-    return lambda task: to_json(trainer.outcome_of(train, Training(**task)))
+    train = CandidateTrainer(
+        CandidateSettings.from_json(settings["training"]), device, images=images
+    )
+    return lambda task: to_json(outcome_of(train, Training(**task)))
 
 
-def affordable(settings: BuildSettings) -> BuildSettings:
+def affordable(settings: CandidateSettings) -> CandidateSettings:
     """The settings with no more images than there are, a fifth of them at least to test on."""
     if settings.images.partition(":")[0] in _MADE:
         return settings

@@ -62,7 +62,9 @@ def _reseeded(place: str) -> Make:
         from asvit.search.reseeded import ReseededSampler
 
         kind = resolve_name(place)
-        return ReseededSampler(lambda seed: kind(seed=seed), seed=settings.seed)
+        return ReseededSampler(
+            lambda seed: kind(seed=seed), seed=settings.seed, repeats=getattr(settings, "seeds", 1)
+        )
 
     return make
 

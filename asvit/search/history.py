@@ -41,15 +41,10 @@ class History:
     ) -> None:
         self._study = study
         self._space, self._random = space, settings.controller == "random"
-        self._most = settings.trials
         self._better = dict(better)
         self.objectives = objectives(better)
         make = get_controller(settings.controller).make
         study.sampler = make(space.dimensions, self.objectives, settings)
-        self._clear()
-        self.catch_up()
-
-    def _clear(self) -> None:
         self.numbers: list[int] = []  # of the trials in the rows
         self.worst = WorstSoFar(self.objectives)
         self._reward = WindowedReward(self.objectives)
@@ -57,14 +52,11 @@ class History:
         self.measurements: dict[str, Measurement] = {}  # of the architecture of a text
         self.seconds = 0.0  # wall-clock time of the search up to the last row
         self.any_valid = False  # whether a row has a value of every objective
+        self.catch_up()
 
     def catch_up(self) -> None:
-        """Add the trials that this process, or another one, has measured since the last call."""
-        # Another process that shares the study may have been asked for more.
-        trials = measured_trials(self._study)[: self._most]
-        numbers = [trial.number for trial in trials]
-        if numbers[: len(self.numbers)] != self.numbers:
-            self._clear()  # a process that shares the study was slower with an earlier trial
+        """Add the trials that were measured since the last call."""
+        trials = measured_trials(self._study)
         new = trials[len(self.numbers) :]
         for trial in new:
             if MEASURED not in trial.user_attrs:

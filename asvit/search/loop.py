@@ -7,15 +7,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import Study
 from optuna.trial import Trial
 
 from asvit.core.codec import from_json, to_json
 from asvit.core.console import number, quantity, short
 from asvit.core.continuing import ELSEWHERE
+from asvit.core.estimates import Component
 from asvit.core.progress import Progress
-from asvit.reference.findings import Component
 from asvit.search.front import BEST, best_rows, picked
 from asvit.search.history import History, look_interval
 from asvit.search.limits import Limits
@@ -28,7 +27,7 @@ from asvit.search.sampler import (
     measured_trials,
 )
 from asvit.search.settings import MeasureSearchSettings
-from asvit.search.study import StudyLease, storing
+from asvit.search.study import ask, requeue, storing
 from asvit.search.trained import networks_by_hand
 from asvit.spaces.base import Architecture, SearchSpace
 from proxies.latency import Latency
@@ -66,22 +65,16 @@ class Search:
     time: Time | None = field(default=None, kw_only=True)
     #: The same in a process of its own, as finalists are timed.
     time_again: Time | None = field(default=None, kw_only=True)
-    lease: StudyLease = field(kw_only=True)  #: shares the study with other processes
 
     def __post_init__(self) -> None:
         self._started = time.monotonic()
         self._history = History(self.study, self.space, self.settings, self.better)
         self._seconds_before = self._history.seconds
         self._latencies: dict[str, Latency] = {}
-        #: Records of this process, by the attribute of the study and by text.
-        self._own_records: dict[str, dict[str, Any]] = {}
         self._leader: Sequence[TrialRow] = ()  # one at most, for the display
         timed = None if self.time is None else self._milliseconds
         self.limits = Limits(self.space, self.settings, timed)
-        if self.settings.limited:
-            self.lease.limits = self.limits
         if isinstance(self.study.sampler, SpaceSampler):
-            self.study.sampler.hold = self.lease.hold
             self.study.sampler.active = self._active
             if self.settings.limited:
                 self.study.sampler.limits = self.limits
@@ -107,31 +100,24 @@ class Search:
         Architectures of a batch are asked for together, measured in any order and told in the
         order in which they were asked for.
         """
-        with storing(file=True):
-            self.lease.tidy()
+        with storing():
+            requeue(self.study)
         self._check_failures()
         resumed = len(self.rows)
         steps, batch = self.settings.trials, self.settings.batch
         dimensions = distributions(self.space.dimensions)
-        while len(self.rows) < steps:
-            # The rest of the batch, or of the search; fewer where others have taken some.
-            left = batch - len(self.rows) % batch
-            with storing(file=True):
-                trials = self.lease.ask(dimensions, left, wanted=steps)
-            if not trials:  # the rest is in flight elsewhere
-                with storing(file=True):
-                    self.lease.wait()
-                    self._history.catch_up()
-                continue
+        limits = self.limits if self.settings.limited else None
+        while (done := len(self.rows)) < steps:
+            left = min(batch - done % batch, steps - done)  # of the batch, or of the search
+            with storing():
+                trials = [ask(self.study, dimensions, limits) for _ in range(left)]
             architectures = [self._architecture(trial) for trial in trials]
-            with self.lease.at_work(trials):
-                measured = self._measure(trials, architectures)
-                for trial, arch, measurement in zip(trials, architectures, measured, strict=True):
-                    with storing(file=True):
-                        stored = self._tell(trial, str(arch), measurement)
-                    if stored:
-                        yield self._progress(trial, resumed)
-                        self._check_failures()
+            measured = self._measure(trials, architectures)
+            for trial, arch, measurement in zip(trials, architectures, measured, strict=True):
+                with storing():
+                    self._tell(trial, str(arch), measurement)
+                yield self._progress(trial, resumed)
+                self._check_failures()
 
     def _active(self, params: Mapping[str, Any]) -> Sequence[str]:
         """The dimensions that count for these choices."""
@@ -167,7 +153,7 @@ class Search:
             stored = self.study.user_attrs.get(name)
             latency = time(network) if stored is None else from_json(stored, Latency)
             if stored is None:
-                with storing(file=True):
+                with storing():
                     self.study.set_user_attr(name, to_json(latency))
             self._latencies[name] = latency
         return self._latencies[name]
@@ -232,35 +218,31 @@ class Search:
 
     def _stored(self, name: str) -> dict[str, Measurement]:
         """The measurements in an attribute of the study, by text."""
-        stored = self._records(name, self._own_records.get(name, {}))
-        return {text: from_json(record, Measurement) for text, record in stored.items()}
+        records = self._records(name)
+        return {text: from_json(record, Measurement) for text, record in records.items()}
 
-    def _records(self, name: str, own: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-        """The records of an attribute of the study, by text, with this process's own.
-
-        Another process may have overwritten them with what it had read before.
-        """
-        there: dict[str, Any] = self.study.user_attrs.get(name, {})
-        return there | {text: {**there.get(text, {}), **record} for text, record in own.items()}
+    def _records(self, name: str) -> dict[str, Any]:
+        """The records of an attribute of the study, by text."""
+        return dict(self.study.user_attrs.get(name, {}))
 
     def _measure_missing(
         self, name: str, wanted: Mapping[str, Architecture], evaluate: EvaluateAll
     ) -> Iterator[None]:
         """Measure what an attribute of the study lacks; each measurement is stored at once."""
-        own = self._own_records[name] = self._records(name, {})
-        missing = {text: arch for text, arch in wanted.items() if text not in own}
+        records = self._records(name)
+        missing = {text: arch for text, arch in wanted.items() if text not in records}
         measured = evaluate(list(missing.values())) if missing else ()
         for text, measurement in zip(missing, measured, strict=True):
-            own[text] = to_json(measurement)
-            with storing(file=True):
-                self.study.set_user_attr(name, self._records(name, own))
+            records[text] = to_json(measurement)
+            with storing():
+                self.study.set_user_attr(name, records)
             yield
 
     def _measure(
         self, trials: Sequence[Trial], architectures: Sequence[Architecture]
     ) -> Iterable[Measurement]:
         """The measurement of each architecture in order; known ones are not measured again."""
-        stored = dict(self._history.measurements)  # as of now: others may add to it meanwhile
+        stored = dict(self._history.measurements)
         distinct = {str(arch): arch for arch in architectures}
         fresh = iter(self.evaluate([a for text, a in distinct.items() if text not in stored]))
         for text in map(str, architectures):
@@ -268,18 +250,12 @@ class Search:
                 stored[text] = next(fresh)
             yield stored[text]
 
-    def _tell(self, trial: Trial, text: str, measurement: Measurement) -> bool:
-        """Tell the study; False if others had given the trial up, as after a machine slept."""
+    def _tell(self, trial: Trial, text: str, measurement: Measurement) -> None:
+        """Tell the study."""
         record = {"architecture": text, "seconds": self.seconds, **to_json(measurement)}
-        try:
-            self.lease.check_own(trial)
-            trial.set_user_attr(MEASURED, record)
-            self.study.tell(trial, list(self._history.worst.fill(measurement.values).values()))
-        except UpdateFinishedTrialError:
-            logger.warning("%s was given up by other processes meanwhile", text)
-            return False
+        trial.set_user_attr(MEASURED, record)
+        self.study.tell(trial, list(self._history.worst.fill(measurement.values).values()))
         self._history.catch_up()
-        return True
 
     def _progress(self, trial: Trial, resumed: int) -> Progress:
         row = self.rows[self._history.numbers.index(trial.number)]

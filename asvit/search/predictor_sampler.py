@@ -79,11 +79,11 @@ class PredictorSampler(SpaceSampler):
         seen = [*(others[text] for text in table), *(other.params for other in before)]
         if family := self._next_family(seen, [(others[t], value) for t, value in trainings]):
             params, origin = self._of_family(family, place, seen)
-            study._storage.set_trial_user_attr(trial._trial_id, ORIGIN, origin)
+            self.notes[trial.number] = {ORIGIN: origin}
             return params
         if spent < self._acquisition.first or len(trainings) < LEAST_TRAININGS:
             if self._space.branch:
-                study._storage.set_trial_user_attr(trial._trial_id, ORIGIN, "random")
+                self.notes[trial.number] = {ORIGIN: "random"}
             return self._spread(place, list(others.values()))
         # What failed, here or in the table, is nothing new.
         candidates = {

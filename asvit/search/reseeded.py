@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, NSGAIISampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from asvit.search.sampler import Params, Space, draws_before
+from asvit.search.sampler import Params, Space, active_trials, draws_before
 from asvit.search.seeds import draw_seed
 
 
@@ -22,15 +23,20 @@ class ReseededSampler(BaseSampler):
     Args:
         make: Seed (below 2^32) to sampler.
         seed: Seed of the run.
+        repeats: Trials that take each architecture, one after the other.
     """
 
-    def __init__(self, make: Callable[[int], BaseSampler], *, seed: int) -> None:
+    def __init__(self, make: Callable[[int], BaseSampler], *, seed: int, repeats: int = 1) -> None:
         self._make = make
         self._seed = seed
+        self._repeats = repeats
+        self._again: Params | None = None  # the choices that the trial repeats
         self._sampler = make(draw_seed(seed, "trial", 0))
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Make the sampler of this trial."""
+        before = [other for other in active_trials(study) if other.number < trial.number]
+        self._again = before[-1].params if len(before) % self._repeats else None
         self._sampler = self._make(draw_seed(self._seed, "trial", draws_before(study, trial)))
         self._sampler.before_trial(study, trial)
 
@@ -42,9 +48,13 @@ class ReseededSampler(BaseSampler):
         """As the sampler of this trial does."""
         return self._sampler.sample_relative(study, trial, search_space)
 
-    def sample_independent(self, study: Study, trial: FrozenTrial, *param: Any) -> Any:
-        """As the sampler of this trial does."""
-        return self._sampler.sample_independent(study, trial, *param)
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, name: str, distribution: BaseDistribution
+    ) -> Any:
+        """As the sampler of this trial does, or as the trial before."""
+        if self._again is not None:
+            return self._again[name]
+        return self._sampler.sample_independent(study, trial, name, distribution)
 
     def after_trial(self, study: Study, trial: FrozenTrial, *outcome: Any) -> None:
         """As the sampler of this trial does."""

@@ -7,10 +7,10 @@ from functools import cached_property
 from typing import Any
 
 from asvit.core.codec import Nullable, to_json
+from asvit.core.estimates import Component, Estimate
 from asvit.core.results import Result
 from asvit.core.run_files import TRIALS
-from asvit.core.summary import Estimate
-from asvit.reference.findings import Component, Reliability
+from asvit.reference.findings import Reliability
 from asvit.search.rows import (
     Confirmed,
     Finalist,

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any, Literal, Self, cast, get_args
 
 from asvit.core.codec import Nullable
+from asvit.core.estimates import Estimate, Interval
 from asvit.core.files import read_text, write_text
-from asvit.core.summary import Estimate
-from asvit.reference.findings import Interval
 from asvit.search.settings import ACCURACY
 from proxies.latency import Latency
 from proxies.messages import fault

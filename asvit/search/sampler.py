@@ -30,7 +30,6 @@ _INIT, _DRAW, _BEYOND = "policy logits", "policy draw", "beyond the policy"
 MEASURED = "measured"  # user attribute of a trial: its architecture and measurement
 UNIFORM = "drawn uniformly"  # user attribute of a trial that was, whatever had been measured
 ORIGIN = "origin"  # the same of one of several families: an Origin of :mod:`asvit.search.rows`
-_OF_DRAW = {UNIFORM, ORIGIN}  # what says how an architecture was drawn
 _OWN_DRAWS = 200  # of a controller, before uniform draws take their place
 _OWN_TIMED = 50  # of them where each may have to be timed
 _LEARNING_RATE = 0.08  # of Adam
@@ -57,14 +56,6 @@ def place_of(study: Study, trial: FrozenTrial | Trial) -> int:
     return sum(other.number < trial.number for other in active_trials(study))
 
 
-def measure_again(study: Study, trial: FrozenTrial) -> None:
-    """Have the next trial take the architecture of one that was lost, if it had a whole one."""
-    dimensions = getattr(study.sampler, "dimensions", {})  # the library's samplers fill in
-    if trial.params and trial.params.keys() >= dimensions.keys():
-        attributes = {name: trial.user_attrs[name] for name in _OF_DRAW & trial.user_attrs.keys()}
-        study.enqueue_trial(trial.params, user_attrs=attributes)
-
-
 def draws_before(study: Study, trial: FrozenTrial) -> int:
     """How many architectures come before ``trial``, those outside the limits among them."""
     outside = study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
@@ -84,8 +75,6 @@ class SpaceSampler(BaseSampler):
     """
 
     limits: Limits | None = None  #: what an architecture has to be within; None for any
-    #: Called with each trial before it is drawn; writes whose it is where a study is shared.
-    hold: Callable[[FrozenTrial], None] | None = None
     #: The dimensions that count for a choice in each; None where all of them do.
     active: Callable[[Mapping[str, Any]], Sequence[str]] | None = None
 
@@ -95,20 +84,16 @@ class SpaceSampler(BaseSampler):
         self.dimensions = {name: tuple(choices) for name, choices in dimensions.items()}
         self._better = dict(better)
         self._settings = settings
-
-    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """Hold the trial: a draw takes long where a predictor is fitted or networks are timed."""
-        if self.hold is not None:
-            self.hold(trial)
+        #: How architectures were drawn: user attributes that the trials get, by their numbers.
+        self.notes: dict[int, dict[str, Any]] = {}
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> Space:
         """The whole space."""
         return distributions(self.dimensions)
 
     def sample_relative(self, study: Study, trial: FrozenTrial, search_space: Space) -> Params:
-        """An architecture; nothing where the trial takes that of one that was lost."""
-        fixed: Params = trial.system_attrs.get("fixed_params", {})
-        return {} if fixed.keys() >= self.dimensions.keys() else self.sample(study, trial)
+        """An architecture."""
+        return self.sample(study, trial)
 
     @abstractmethod
     def sample(self, study: Study, trial: FrozenTrial) -> Params:
@@ -148,8 +133,8 @@ class SpaceSampler(BaseSampler):
             name: choices[rng.integers(len(choices))] for name, choices in self.dimensions.items()
         }
 
-    def _mark_uniform(self, study: Study, trial: FrozenTrial) -> None:
-        study._storage.set_trial_user_attr(trial._trial_id, UNIFORM, True)
+    def _mark_uniform(self, trial: FrozenTrial) -> None:
+        self.notes[trial.number] = {UNIFORM: True}
 
     def _mutate(
         self,
@@ -199,8 +184,7 @@ class ReinforceSampler(SpaceSampler):
     def _follow(self, trials: Sequence[FrozenTrial]) -> None:
         numbers = [trial.number for trial in trials]
         if numbers[: len(self._learned)] != self._learned:
-            # The storage refused a trial that was learned from (a full disk), is another one, or
-            # another process that shares it was slower with an earlier trial.
+            # The storage refused a trial that was learned from (a full disk), or is another one.
             self._forget()
         for trial in trials[len(self._learned) :]:
             self._learn(trial, trial.values)
@@ -223,7 +207,7 @@ class ReinforceSampler(SpaceSampler):
         beyond = np.random.default_rng(self._seed(_BEYOND, place))
         choices, own = self._within(lambda: self._choices(self._policy.sample(draw)), beyond)
         if not own:
-            self._mark_uniform(study, trial)
+            self._mark_uniform(trial)
         return choices
 
     def after_trial(
@@ -278,13 +262,13 @@ class AgingEvolutionSampler(SpaceSampler):
         # What was measured of the same batch may not count: after a kill more of it is.
         trials = measured_trials(study)[: place - place % self._settings.batch]
         if len(trials) < _POPULATION:
-            self._mark_uniform(study, trial)
+            self._mark_uniform(trial)
             return self._within(lambda: self._draw(rng), rng)[0]
         parent = self._parent(trials[-_POPULATION:], rng)
         names = None if self.active is None else self.active(parent)
         choices, own = self._within(lambda: self._mutate(parent, rng, names), rng)
         if not own:
-            self._mark_uniform(study, trial)
+            self._mark_uniform(trial)
         return choices
 
     def _parent(self, alive: Sequence[FrozenTrial], rng: np.random.Generator) -> Params:

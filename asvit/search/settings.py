@@ -28,8 +28,8 @@ from asvit.core.settings import (
     setting,
     setting_of,
 )
-from asvit.reference.build_settings import BuildSettings
 from asvit.reference.findings import LEAST_TRAININGS
+from asvit.training.candidate_settings import CandidateSettings
 from asvit.training.short_settings import take_classes
 from scaling import parse_amount, parse_milliseconds
 
@@ -391,6 +391,12 @@ class TrainingSearchSettings(SearchSettings):
         shown="24 with --controller predictor",
         at_least=1,
     )
+    seeds: int = _of_training(
+        1,
+        "Trainings of each drawn architecture, with --controller random: a table of accuracies "
+        "whose noise is known.",
+        at_least=1,
+    )
     training_steps: int = _of_training(1_400, "Batches of each training.", at_least=1)
     batch_size: int = _of_training(64, "Images in a batch of a training.", at_least=1)
     learning_rate: float = _of_training(
@@ -411,18 +417,20 @@ class TrainingSearchSettings(SearchSettings):
     classes: int = _of_training(
         20, "Classes of the fractals to train on; other images have their own.", at_least=2
     )
-    shift: int = setting_of(BuildSettings, "shift", group=_TRAINING)
-    flip: bool = setting_of(BuildSettings, "flip", group=_TRAINING)
-    crop_scale: float = setting_of(BuildSettings, "crop_scale", group=_TRAINING)
-    color_jitter: float = setting_of(BuildSettings, "color_jitter", group=_TRAINING)
-    fit: str = setting_of(BuildSettings, "fit", group=_TRAINING)
-    ground: str = setting_of(BuildSettings, "ground", group=_TRAINING)
-    init: Literal["xavier", "own"] = setting_of(BuildSettings, "init", group=_TRAINING)
-    optimizer: Literal["adamw", "muon"] = setting_of(BuildSettings, "optimizer", group=_TRAINING)
-    balance: Literal["none", "weights", "sampling"] = setting_of(
-        BuildSettings, "balance", group=_TRAINING
+    shift: int = setting_of(CandidateSettings, "shift", group=_TRAINING)
+    flip: bool = setting_of(CandidateSettings, "flip", group=_TRAINING)
+    crop_scale: float = setting_of(CandidateSettings, "crop_scale", group=_TRAINING)
+    color_jitter: float = setting_of(CandidateSettings, "color_jitter", group=_TRAINING)
+    fit: str = setting_of(CandidateSettings, "fit", group=_TRAINING)
+    ground: str = setting_of(CandidateSettings, "ground", group=_TRAINING)
+    init: Literal["xavier", "own"] = setting_of(CandidateSettings, "init", group=_TRAINING)
+    optimizer: Literal["adamw", "muon"] = setting_of(
+        CandidateSettings, "optimizer", group=_TRAINING
     )
-    paces: str | None = setting_of(BuildSettings, "paces", group=_TRAINING)
+    balance: Literal["none", "weights", "sampling"] = setting_of(
+        CandidateSettings, "balance", group=_TRAINING
+    )
+    paces: str | None = setting_of(CandidateSettings, "paces", group=_TRAINING)
 
     def __post_init__(self) -> None:
         if self.width is None and not self.sized:
@@ -435,6 +443,11 @@ class TrainingSearchSettings(SearchSettings):
         super().check()
         if self.paces:
             _ = self.training  # which checks them
+        if self.seeds > 1 and self.controller != "random":
+            raise ValueError(
+                f"seeds={self.seeds} is for controller random; {self.controller} chooses itself "
+                "what to train again"
+            )
         if self.controller == PREDICTOR and self.trainings < LEAST_TRAININGS:
             raise ValueError(
                 f"trainings={self.trainings} are too few to learn from; use at least "
@@ -470,9 +483,10 @@ class TrainingSearchSettings(SearchSettings):
     def final_trainings(self) -> int:
         """How often each finalist is trained again, out of the trainings; 0 where they are few.
 
-        The best of noisy accuracies owes much to luck; those of fresh seeds do not.
+        The best of noisy accuracies owes much to luck; those of fresh seeds do not. With several
+        ``seeds`` there are some of all.
         """
-        if self.trainings < _FINAL[0][0]:
+        if self.trainings < _FINAL[0][0] or self.seeds > 1:
             return 0
         return max(times for least, times in _FINAL if self.trainings >= least)
 
@@ -492,9 +506,9 @@ class TrainingSearchSettings(SearchSettings):
         return self.width is None and (self.max_params is not None or self.max_macs is not None)
 
     @property
-    def training(self) -> BuildSettings:
-        """How networks are trained: as those of a reference table with these settings."""
-        return BuildSettings(
+    def training(self) -> CandidateSettings:
+        """How networks are trained."""
+        return CandidateSettings(
             space=self.space,
             data=self.data,
             steps=self.training_steps,

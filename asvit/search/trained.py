@@ -9,11 +9,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import stats
 
 from asvit.core.codec import from_json
-from asvit.reference.findings import LEAST_TRAININGS, NO_INTERVAL
-from asvit.reference.statistics import interval_of, signs, weighed
+from asvit.core.estimates import NO_INTERVAL
+from asvit.reference.findings import LEAST_TRAININGS
 from asvit.search.acquisition import Fitted, pooled_squares, seed_noise
 from asvit.search.front import non_dominated
 from asvit.search.rows import (
@@ -28,6 +27,8 @@ from asvit.search.rows import (
 )
 from asvit.search.seeds import draw_seed
 from asvit.search.settings import ACCURACY
+from asvit.statistics.intervals import around
+from asvit.statistics.ranks import estimate, signs, weighed
 from proxies.counts import Cost
 
 if TYPE_CHECKING:
@@ -138,7 +139,6 @@ def gathered(
             accuracies=(*entry.accuracies, row.values[ACCURACY]),
             reason=entry.reason or row.reason,
         )
-    # Of a shared study a process with more trainings may have finalists that are not in rows.
     for text in trained.keys() & again.keys():
         for measurement in again[text].values():
             entry = trained[text]
@@ -208,10 +208,10 @@ def confirmed(fresh: Sequence[float], trained: Mapping[str, Trained]) -> Confirm
     """
     trainings = [(text, value) for text, entry in trained.items() for value in entry.accuracies]
     squares, freedom = pooled_squares(trainings)
-    noise = math.sqrt(squares / freedom) if squares else seed_noise(trainings)
-    mean = statistics.fmean(fresh)
-    away = float(stats.t.ppf((1 + _WITHIN) / 2, max(freedom, 1))) * noise / math.sqrt(len(fresh))
-    return Confirmed(mean, max(mean - away, 0.0), min(mean + away, 100.0), len(fresh))
+    variance = squares / freedom if squares else seed_noise(trainings) ** 2
+    error = variance / len(fresh), max(freedom, 1)
+    found = around(statistics.fmean(fresh), error, level=_WITHIN)
+    return Confirmed(found.value, max(found.low, 0.0), min(found.high, 100.0), len(fresh))
 
 
 def tradeoff(finalists: Sequence[Finalist]) -> list[Finalist]:
@@ -262,8 +262,8 @@ def check_predictor(make: MakePredictor, accuracies: Accuracies, *, seed: int) -
     weights = rng.multinomial(count, np.full(count, 1 / count), size=_RESAMPLES).astype(float)
     once = np.ones((1, count))
     both, ranked = (weighed(pairs, np.vstack([once, weights])) for pairs in (agreed, together))
-    taus = np.divide(both, ranked, out=np.full(len(both), np.nan), where=ranked > 0)
-    return PredictorCheck(float(taus[0]), interval_of(taus[1:]), rows)
+    tau = estimate(np.divide(both, ranked, out=np.full(len(both), np.nan), where=ranked > 0))
+    return PredictorCheck(tau.value, tau.interval, rows)
 
 
 def _flat(accuracies: Accuracies, texts: Sequence[str]) -> tuple[list[str], list[float], float]:

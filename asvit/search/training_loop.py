@@ -2,12 +2,10 @@
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import ClassVar
 
-from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import Trial
 
 from asvit.core.codec import to_json
@@ -69,8 +67,8 @@ class TrainingSearch(Search):
             yield from self._train_again(architectures)
             # Those that a shorter search ended in are not among them.
             texts = {str(self.limits.network(arch)) for arch in architectures}
-            records = self._records(AGAIN, self._own_records[AGAIN])
-            again = {text: of for text, of in trained_again(records).items() if text in texts}
+            records = trained_again(self._records(AGAIN))
+            again = {text: of for text, of in records.items() if text in texts}
         ranked, make, accuracies = self._ranked(again)
         if self.space.branch:
             self.variance = shares_of_variance(self._trained(again), _fresh(again))
@@ -119,7 +117,7 @@ class TrainingSearch(Search):
 
     def _train_again(self, architectures: Sequence[Architecture]) -> Iterator[Progress]:
         """Train finalists with fresh seeds; the study keeps each training at once."""
-        own = self._own_records[AGAIN] = self._records(AGAIN, {})
+        own = self._records(AGAIN)
         before = trained_before(self.study)
         wanted = [
             (arch, FRESH + len(before.get(str(self.limits.network(arch)), ())) + place)
@@ -140,8 +138,8 @@ class TrainingSearch(Search):
         ):
             text = str(self.limits.network(arch))
             own[text] = {**own.get(text, {}), str(seed): to_json(measurement)}
-            with storing(file=True):
-                self.study.set_user_attr(AGAIN, self._records(AGAIN, own))
+            with storing():
+                self.study.set_user_attr(AGAIN, own)
             seconds = time.monotonic() - started
             yield Progress("finalist", done, len(wanted), resumed=resumed, seconds=seconds)
 
@@ -149,14 +147,14 @@ class TrainingSearch(Search):
         self, trials: Sequence[Trial], architectures: Sequence[Architecture]
     ) -> Iterable[Measurement]:
         """The accuracy of each architecture in order."""
-        with storing(file=True):
+        with storing():
             seeds = self._seeds(trials, architectures)
         return self.evaluate(architectures, seeds=seeds)
 
     def _seeds(
         self, trials: Sequence[Trial], architectures: Sequence[Architecture]
     ) -> Sequence[int]:
-        """The training seed of each architecture; the study keeps them for other processes."""
+        """The training seed of each architecture; the study keeps them."""
         own = {trial.number for trial in trials}
         others = [trial for trial in active_trials(self.study) if trial.number not in own]
         attributes = (trial.user_attrs for trial in others)
@@ -164,8 +162,7 @@ class TrainingSearch(Search):
         texts = [str(self.limits.network(arch)) for arch in architectures]
         seeds = training_seeds(texts, trainings, trained_before(self.study))
         for trial, text, seed in zip(trials, texts, seeds, strict=True):
-            with suppress(UpdateFinishedTrialError):  # given up by others meanwhile
-                trial.set_user_attr(TRAINING, [text, seed])
+            trial.set_user_attr(TRAINING, [text, seed])
         return seeds
 
 

@@ -1,18 +1,47 @@
 """Trainings of a search as a reference table, and those of a table for a search to start from."""
 
+import itertools
 import math
-from collections.abc import Mapping
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from asvit.reference import ReferenceTable, build
-from asvit.reference.build_result import BuiltRow
-from asvit.reference.table import seed_of
+import numpy as np
+
+from asvit.core.codec import Nullable
+from asvit.reference import ReferenceTable
+from asvit.reference.schema import Cell, format_table
+from asvit.reference.table import LEAST_ROWS, Target, seed_of
 from asvit.search.limits import Limits
 from asvit.search.settings import ACCURACY, SearchSettings
 from asvit.search.trained import Before, Trained, known_before
 from asvit.spaces import SearchSpace, cost
+from asvit.statistics.ranks import kendall
 from proxies.evaluation import FAILURES
 from proxies.messages import first_line
 from proxies.text import one_line
+
+
+@dataclass(frozen=True)
+class TrainedRow:
+    """One architecture of the table."""
+
+    architecture: str  # its text, with the width that was trained
+    params: int  # parameters, with the classes of the table
+    macs: int  # multiply-adds of one image of the table's size
+    accuracies: tuple[Nullable, ...]  # of each training seed, per cent; NaN where training failed
+
+    @property
+    def mean(self) -> float:
+        """Mean over the seeds; NaN if a training failed: the others would flatter it."""
+        return statistics.fmean(self.accuracies)
+
+    @property
+    def std(self) -> float:
+        """Sample standard deviation over the seeds, points; NaN for one seed."""
+        if len(self.accuracies) < 2 or math.isnan(self.mean):
+            return math.nan
+        return statistics.stdev(self.accuracies)
 
 
 def trainings_in(
@@ -76,12 +105,67 @@ def to_csv(
             size = cost(text, settings.image_size, num_classes, in_chans=in_chans)
         except FAILURES:
             continue
-        rows.append(BuiltRow(text, size.params, size.macs, tuple(entry.accuracies)))
+        rows.append(TrainedRow(text, size.params, size.macs, tuple(entry.accuracies)))
     above = {
         "title": f"{len(rows)} architectures of space {settings.space}, trained by a search",
         **lines,
         "num_classes": str(num_classes),
         "image_size": str(settings.image_size),
-        **build.channel_line(in_chans),
+        # The channels of pictures need no line.
+        **({} if in_chans == 3 else {"in_chans": str(in_chans)}),
     }
-    return build.to_csv(rows, above, seeds=seeds)
+    return _formatted(rows, above, seeds=seeds)
+
+
+def _formatted(rows: Sequence[TrainedRow], provenance: Mapping[str, str], *, seeds: int) -> str:
+    """The table as a file: its provenance, then a row for each architecture.
+
+    The mean over the seeds is the default target. Each seed is a target, too, if enough rows have
+    it: rows may differ in their number of seeds, and the columns of the last ones may be empty.
+    """
+    tau = noise_ceiling(rows)
+    ceiling = None if math.isnan(tau) else tau
+    each = {
+        f"accuracy_seed{seed}": [
+            round(row.accuracies[seed], 3) if seed < len(row.accuracies) else math.nan
+            for row in rows
+        ]
+        for seed in range(seeds)
+    }
+    counts = [len(row.accuracies) for row in rows] or [seeds]
+    fewest, most = min(counts), max(counts)
+    several = f"{most}" if fewest == most else f"{fewest} to {most}"
+    targets = [
+        Target(
+            "accuracy", f"test accuracy, mean of {several} training seed(s)", "scratch", ceiling
+        ),
+        *(
+            Target(name, "the same of one training seed", "scratch", ceiling)
+            for name, cells in each.items()
+            if np.isfinite(cells).sum() >= LEAST_ROWS
+        ),
+    ]
+    columns: dict[str, Sequence[Cell]] = {
+        "architecture": [row.architecture for row in rows],
+        "params": [row.params for row in rows],
+        "macs": [row.macs for row in rows],
+        "accuracy": [round(row.mean, 3) for row in rows],
+        "accuracy_std": [round(row.std, 3) for row in rows],
+        **each,
+    }
+    return format_table({**provenance, "default_target": "accuracy"}, targets, columns)
+
+
+def noise_ceiling(rows: Sequence[TrainedRow]) -> float:
+    """How well one training of the architectures predicts the ranking of another.
+
+    Kendall's tau-b between the accuracies of two seeds, averaged over all pairs of the seeds that
+    every row has; NaN with one such seed, with fewer than two rows without a failure, or where all
+    accuracies of a seed are equal.
+    """
+    seeds = min((len(row.accuracies) for row in rows), default=0)
+    whole = [row.accuracies[:seeds] for row in rows if not math.isnan(row.mean)]
+    if len(whole) < 2 or seeds < 2:
+        return math.nan
+    pairs = itertools.combinations(zip(*whole, strict=True), 2)
+    return statistics.fmean(kendall(a, b) for a, b in pairs)

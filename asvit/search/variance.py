@@ -3,9 +3,9 @@
 import math
 from collections.abc import Mapping
 
-from asvit.reference.findings import SEED, Component
-from asvit.reference.variance import variance_components
+from asvit.core.estimates import SEED, Component
 from asvit.search.trained import Accuracies, Trained
+from asvit.statistics.variance import variance_components
 
 FAMILY, TOPOLOGY = "family", "topology"
 _BLIND = ("by hand", "random")  # origins of networks that were trained whatever the results were

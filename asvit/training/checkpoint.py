@@ -273,9 +273,8 @@ class Saved(Store[Any]):
         """Whether the training is at its end."""
         return self.file is not None and self.file.finished
 
-    def start(self, settings: Settings, **values: Any) -> bool:
+    def start(self, settings: Settings, **values: Any) -> None:
         """Nothing is written: every file has it."""
-        return True
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

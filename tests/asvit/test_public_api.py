@@ -81,7 +81,6 @@ def test_a_function_keeps_what_it_names_itself() -> None:
         (lambda: asvit.run_scaling("8,2,3|4,1,2|4,1,4|4,1,6|32", repeets=3), "repeats"),
         (lambda: asvit.score("8,2,3|4,1,2|4,1,4|4,1,6|32", repeets=3), "repeats"),
         (lambda: asvit.export_network("vit", to="onnx", opsett=17), "opset"),
-        (lambda: asvit.build_reference(stepz=17), "steps"),
     ],
 )
 def test_an_unknown_keyword_is_refused_with_the_nearest(

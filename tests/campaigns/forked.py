@@ -44,13 +44,16 @@ PRELOADED = [
     *(f"asvit.runs.{name}" for name in ("kinds", "search", "scaling", "correlation", "training")),
     *(f"asvit.runs.{name}" for name in ("checks", "measurement_pool", "measurement_worker")),
     "asvit.growth.journal",
-    *(f"asvit.reference.{name}" for name in ("build", "query", "trainer")),
+    "asvit.reference.query",
     *(f"asvit.search.{name}" for name in ("journal", "loop", "study", "supernet_space")),
-    *(f"asvit.training.{name}" for name in ("result", "classifier_session", "timing")),
+    *(
+        f"asvit.training.{name}"
+        for name in ("result", "candidates", "classifier_session", "timing")
+    ),
     "asvit.report",
     *(f"asvit.report.{name}" for name in ("correlate", "evolution", "scale", "search")),
-    *(f"asvit.report.{name}" for name in ("reference", "training")),
-    *(f"asvit.runs.{name}" for name in ("evolution", "reference", "supernet")),
+    "asvit.report.training",
+    *(f"asvit.runs.{name}" for name in ("evolution", "supernet")),
     "importlib.readers",  # for the page's template; another user may not read Python's library
     *(f"proxies.{name}" for name in ("az_nas", "expansion", "saliency", "synaptic")),
     "scaling.growth",
@@ -63,7 +66,6 @@ PRELOADED = [
     "asvit.export.reload",
     *(f"asvit.predictor.{name}" for name in ("correlation", "process")),
     "asvit.search.predictor_sampler",
-    *("alembic.command", "alembic.context", "sqlalchemy.orm"),
 ]
 
 

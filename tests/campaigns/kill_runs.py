@@ -65,15 +65,13 @@ TRAINED = (
 #: Commands by name. Each takes about a second and writes every kind of file.
 COMMANDS: Mapping[str, str] = {
     "search": _SEARCH,
-    "search, SQLite": f"{_SEARCH} --controller evolution --storage sqlite:///study.db",
+    "search, evolution": f"{_SEARCH} --controller evolution",
     "search, 2 jobs": f"{_SEARCH} --batch 2 --jobs 2",
     "search, trainings": f"search --space asvit-tiny {TRAINED}",
     "scale": _SCALE,
     "scale, 2 jobs": f"{_SCALE} --jobs 2",
     "correlate": _CORRELATE,
     "correlate, 2 jobs": f"{_CORRELATE} --jobs 2",
-    "reference build": "reference build --preset quick --n 3 --seeds 2 --test-images 12"
-    f" --image-size 32 --width 8 --steps 4 {_LEARNING}",
     "train": f"train {_ARCHITECTURE} --recipe small --validation-images 9 --image-size 32"
     f" --epochs 9 --warmup-epochs 1 --retokenize 3/3/3 --ema 0.9 --workers 0 {_LEARNING}",
     "transfer segment": f"transfer segment {_ARCHITECTURE} --data scenes --image-size 32"

@@ -30,8 +30,6 @@ from asvit.export.settings import ExportSettings
 from asvit.growth.journal import GrowthJournal
 from asvit.growth.settings import ScaleSettings
 from asvit.networks import Network, WeightsFile, read_state
-from asvit.reference.build import Finished, Outcome, Training, TrainingJournal
-from asvit.reference.build_settings import BuildSettings
 from asvit.reference.loading import read_reference
 from asvit.reference.result import Values
 from asvit.reference.scores import ScoreJournal, table_id
@@ -51,6 +49,7 @@ from asvit.search.supernet_result import (
     write_paths,
 )
 from asvit.search.supernet_settings import EvolutionSettings
+from asvit.training.candidate_settings import CandidateSettings
 from asvit.training.checkpoint import Checkpoint, EpochPart, Origin, TrainerState
 from asvit.training.metrics import EpochRow
 from asvit.training.pretrained import load_pretrained, weights_path
@@ -70,7 +69,6 @@ IMAGES = {"source": "fractals", "digest": "12" * 32}
 SCORE = Score(1 / 3, 0.1, (0.25, 5 / 12), "higher")
 VERSIONS = {"torch": "2.15.0", "timm": "1.0.27"}
 _images = {"images": IMAGES, "device": "cpu", "versions": VERSIONS}
-FAILURE = Outcome(math.nan, math.nan, 1.5, "the loss became nan in step 3")
 FAILED = Score(math.nan, math.nan, (), "higher", "singular")
 TRAINED = TrainingOutcome(
     params=1, macs=2, command="", epochs=9, validation=1 / 3, epoch_seconds=1.5
@@ -152,11 +150,6 @@ def has_scores(journal: ScoreJournal, at: int) -> bool:
     return journal.missing(f"{SEED}{at}", ["x", "y"]) == []
 
 
-def has_outcome(journal: TrainingJournal, at: int) -> bool:
-    sum(one.accuracy + one.loss + one.seconds for one in journal.outcomes.values())
-    return Training("a", at) in journal.outcomes
-
-
 def has_accuracy(journal: AccuracyJournal, at: int) -> bool:
     return journal.get("test", ("b" * at,)) is not None
 
@@ -196,11 +189,6 @@ JOURNALS = {
         GrowthJournal, ScaleSettings(SEED), _images,
         lambda journal, at: journal.__setitem__(Shape((at,), 8), {"x": SCORE, "y": FAILED}),
         lambda journal, at: str(journal.get(Shape((at,), 8))) == str({"x": SCORE, "y": FAILED}),
-    ),
-    "journal of a reference table": journal(
-        TrainingJournal, BuildSettings(), {**_images, "num_classes": 10, "in_chans": 3},
-        lambda journal, at: journal.add_record(Finished(Training("a", at), FAILURE)),
-        has_outcome,
     ),
     "journal of an evolution": journal(
         AccuracyJournal, EvolutionSettings(),
@@ -283,7 +271,7 @@ RIGHT_SETTINGS = (
     ScaleSettings(SEED),
     EvolutionSettings(max_macs=10**9),
     SupernetSettings(),
-    BuildSettings(),
+    CandidateSettings(),
     CorrelationSettings(image_size=64),
     CorrelationQuery(targets=("top1",), rows=5, max_params="100M"),
     TrainSettings(SEED, validation="val", classes=3, train_images=9),

@@ -35,8 +35,6 @@ TINY = {
     "correlate": f"{_MEASURED} --rows 5 --fresh",
     "train": f"{_SMALL} --epochs 1 --train-images 20 --validation-images 5 --batch-size 10 "
     "--precision fp32 --workers 0 --fresh",
-    "reference build": f"{_SMALL} --n 2 --seeds 1 --train-images 200 --test-images 100 "
-    "--width 8 --steps 2 --batch-size 4 --jobs 1 --fresh",
     "supernet train": f"{_SMALL} --train-images 60 --validation-images 40 --test-images 40 "
     "--width 24 --epochs 1 --batch-size 30 --fresh",
     "supernet evolve": "--device cpu --population 4 --generations 2 --keep 2 --crossovers 1 "
@@ -53,7 +51,8 @@ _TRAINED = (
 def tiny(words: list[str]) -> list[str]:
     """A command line with options behind it that make it small."""
     if "--trainings" in words:
-        return [*words, *_TRAINED.split()]
+        table = ["--trainings", "12"] if "--seeds" in words else []  # which others rank
+        return [*words, *_TRAINED.split(), *table]
     for command, options in TINY.items():
         if words[: len(command.split())] == command.split():
             return [*words, *options.split(), *_fitting(command, words)]
@@ -77,8 +76,6 @@ def _fitting(command: str, words: list[str]) -> list[str]:
         more += ["--classes", "2"]  # as many as there are in our pictures
     if command == "train" and not {"--data", "--preset"} & set(words):
         more += ["--classes", "2"]  # of the fractals
-    if command == "reference build" and "/" in given.get("--data", ""):
-        more += ["--train-images", "20", "--test-images", "10"]
     if command in ("search", "scale") and "--reference" in given:
         table(Path("few.csv"), rows=5)
         more += ["--reference", "few.csv"]

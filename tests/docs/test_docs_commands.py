@@ -22,7 +22,7 @@ def test_the_page_is_as_it_would_be_written_now() -> None:
 
 def test_every_kind_of_run_has_its_table() -> None:
     found = set(re.findall(r"<!-- options of ([a-z ]+) -->", PAGE.read_text(encoding="utf-8")))
-    runs = {"search", "scale", "train", "correlate", "reference build"}
+    runs = {"search", "scale", "train", "correlate"}
     assert found >= {*runs, "supernet train", "supernet evolve", "export"}
     assert found <= {*COMMANDS, SEVERAL}
 

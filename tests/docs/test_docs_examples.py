@@ -34,7 +34,6 @@ from doc_readers import SCALED, SEED, give, run, tiny
 import asvit
 from asvit.cli import manual
 from asvit.core.settings import Settings
-from asvit.reference.build_settings import BuildSettings
 from asvit.runs.run import RUNS
 from asvit.search import Measurement, predictor_sampler
 from asvit.search.controllers import CONTROLLERS
@@ -96,7 +95,6 @@ def _small_presets(monkeypatch: pytest.MonkeyPatch) -> None:
     """Examples in Python take the preset ``quick``, which is for people."""
     smaller: Sequence[tuple[type[Settings], dict[str, Any]]] = [
         (MeasureSearchSettings, {"image_size": 32, "images": 2, "points": 3, "repeats": 1}),
-        (BuildSettings, {"train_images": 200, "test_images": 100, "width": 8}),
     ]
     for settings, small in smaller:
         quick = {**settings.presets["quick"], **small}

@@ -10,10 +10,11 @@ import pytest
 from run_script import Script, table_cells
 
 from asvit.architectures.genotype import Genotype
+from asvit.core.estimates import Estimate, Interval
 from asvit.reference import load_reference
-from asvit.reference.findings import Interval
-from asvit.reference.intervals import IntervalEstimate, contrast
-from asvit.reference.statistics import correlate, kendall
+from asvit.reference.correlate import correlate
+from asvit.statistics.intervals import contrast
+from asvit.statistics.ranks import kendall
 from experiments import (
     check_intervals,
     compare_designs,
@@ -49,11 +50,9 @@ def test_intervals_that_are_half_as_wide_are_seen(
 ) -> None:
     difference = check_intervals.difference
 
-    def halved(*given: object, **more: object) -> IntervalEstimate:
+    def halved(*given: object, **more: object) -> Estimate:
         found = difference(*given, **more)
-        return IntervalEstimate(
-            found.value, Interval(*((found.value + end) / 2 for end in found.interval))
-        )
+        return Estimate(found.value, *((found.value + end) / 2 for end in found.interval))
 
     monkeypatch.setattr(check_intervals, "difference", halved)
     with pytest.raises(SystemExit) as ended:
@@ -118,7 +117,7 @@ def test_words_about_random_draws_follow_from_the_rows() -> None:
     assert words in said("evidence_designs")
 
 
-def not_quoted(page: str, estimates: Iterable[IntervalEstimate]) -> list[str]:
+def not_quoted(page: str, estimates: Iterable[Estimate]) -> list[str]:
     """Estimates whose interval, as tables would have it, is not on a page."""
     cells = [in_a_cell(one).strip("*") for one in estimates]
     return [cell for cell in cells if cell[cell.index("(") :] not in said(page)]

@@ -4,14 +4,13 @@ import itertools
 import os
 import shutil
 import signal
-import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_runs import LONG, marked
+from tiny_runs import marked
 
 from asvit.runs.run import RUNS
 from asvit.search import CONTROLLERS
@@ -46,9 +45,6 @@ KILLED: Mapping[str, Mapping[str, Sequence[int]]] = {
         "fsync": (1, 5), "measure": (4,), "values.csv": (1,), "correlations.csv": (1,),
         "result.json": (1,),
     },
-    "reference build": {
-        "fsync": (1, 9), "step": (14,), "table.csv": (1,), "result.json": (1,),
-    },
     # Twelve steps take the time of the stages, twelve train.
     "train": {
         "fsync": (1, 12), "step": (13, 24), "checkpoint.safetensors": (1, 3),
@@ -69,7 +65,6 @@ INTERRUPTED: Mapping[str, Mapping[str, Sequence[int]]] = {
     "search": {"measure": (4,), "fsync": (2, 11, 12), "unlink": (9,), "trials.csv": (2,)},
     "scale": {"measure": (2,), "fsync": (6,), "steps.csv": (2,)},
     "correlate": {"measure": (4,), "correlations.csv": (1,)},
-    "reference build": {"step": (9,), "fsync": (7,), "table.csv": (1,)},
     "train": {"step": (19,)},
     "supernet train": {"step": (6,)},
     "supernet evolve": {"fsync": (8,)},
@@ -93,7 +88,7 @@ OTHERS: Sequence[tuple[str, str, Stop]] = [
     ("search", "--batch 5", ("measure", 7, KILL)),
     ("scale", "--arch shift:1,1,2,1|2|12|1|48 --budget 9M", ("measure", 3, KILL)),
     ("scale", "--arch psvit2d:bs----|s-----|b----- --budget 9M", ("measure", 3, KILL)),
-    ("reference build", "--learning-rate 1e30", ("fsync", 6, KILL)),
+    ("search, trainings", "--controller random --seeds 2", ("fsync", 9, KILL)),
     # A checkpoint after every update; twelve steps take the time of the stages, nine train.
     *(
         ("train", "--checkpoint-minutes 1e-9 --log-every 2", (point, count, KILL))
@@ -117,7 +112,6 @@ REPEATED: Mapping[str, tuple[str, int, int]] = {
     "search": ("measure", 6, 3),
     "scale": ("measure", 3, 1),
     "correlate": ("measure", 3, 2),
-    "reference build": ("step", 9, 2),
     "train": ("checkpoint.safetensors", 3, 1),  # going on puts the one before in its place
     "supernet train": ("step", 5, 2),
 }
@@ -125,7 +119,6 @@ REPEATED: Mapping[str, tuple[str, int, int]] = {
 #: Command -> options of a smaller run, which the one without them extends.
 SMALLER = {
     "search": "--steps 3", "scale": "--budget 1.85M", "correlate": "--rows 5",
-    "reference build": "--n 2 --seeds 1",
 }  # fmt: skip
 SHORTER = {"train": "--epochs 3 --retokenize 1/1/1"}
 
@@ -222,32 +215,6 @@ def test_a_run_that_is_extended_and_killed_is_what_it_would_have_been(
         assert set(runs.differing(name, SMALLER[name], folder)) <= {state}
     assert runs.call(name, "", folder) == 0
     assert set(runs.differing(name, "", folder)) <= {state}  # which tells of both
-
-
-@pytest.mark.parametrize("killed", [True, False])
-def test_a_table_of_two_jobs_is_that_of_one(runs: Runs, tmp_path: Path, killed: bool) -> None:
-    name, folder = "reference build", tmp_path / "cut"
-    journal = folder / RUN / RUNS[name].files.state
-    command = [*words(name), "--jobs", "2"]
-    process = forked.start(forked.command, command, folder, prepare=partial(prepare, jobs=True))
-    while killed and process.is_alive() and not (journal.exists() and records(journal) > 2):
-        time.sleep(0.001)
-    if killed:
-        process.kill()
-    process.join(LONG)
-    assert process.exitcode == (-KILL if killed else 0)
-    deadline = time.monotonic() + LONG
-    while forked.workers(folder):  # end with it
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    assert records(journal) < 7 if killed else records(journal) == 7
-    assert runs.call(name, "", folder) == 0
-    assert runs.differing(name, "", folder) == []
-
-
-def records(journal: Path) -> int:
-    """The number of lines that end."""
-    return journal.read_bytes().count(b"\n")
 
 
 @pytest.mark.parametrize("name", marked([*COMMANDS, DESIGN]))

@@ -17,7 +17,7 @@ LONG = 300.0  # seconds; no run takes that long
 OWN = (".kind", ".lock", "metrics_steps.csv")
 
 #: Commands that take half a second each, and all that measure in one process.
-QUICK = ("reference build", "train", "supernet train")
+QUICK = ("train", "supernet train")
 ALONE = [name for name, line in COMMANDS.items() if "--jobs" not in line]
 
 

@@ -231,7 +231,6 @@ class CorrelationAlgorithm(CorrelationRun):
         measured = correlate_all(plan, values, seed=self.settings.seed)
         predicted = predictor_findings(
             plan,
-            values,
             counts=count_columns(values),
             image_size=self.settings.image_size,
             seed=self.settings.seed,

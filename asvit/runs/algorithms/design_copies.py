@@ -76,8 +76,8 @@ def _card_facts(last_round: LastRound) -> Mapping[str, str]:
     timed = last_round.results.latency[choice.winner]
 
     def share(name: str) -> str:
-        mean, low, high = tested.accuracies[name]
-        return f"{mean:.1f} % [{low:.1f}, {high:.1f}]"
+        found = tested.accuracies[name]
+        return f"{found.value:.1f} % [{found.low:.1f}, {found.high:.1f}]"
 
     by_hand = "none was in the last round"
     if choice.by_hand == choice.winner:

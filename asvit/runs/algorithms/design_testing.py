@@ -13,6 +13,7 @@ from torch import Tensor
 
 from asvit.core.answers import Answer, write_answers
 from asvit.core.continuing import ELSEWHERE
+from asvit.core.estimates import Estimate
 from asvit.core.preparing_settings import BLACK
 from asvit.core.run_files import ANSWERS, PREDICTIONS
 from asvit.data.base import LabelledImages
@@ -21,15 +22,14 @@ from asvit.data.kinds import ImageKind, Picture
 from asvit.data.layouts import TEST
 from asvit.data.preparation import shown_channels
 from asvit.designs.pictures import LEAST_TESTED, PictureList, in_words
-from asvit.designs.stages import Choice, FinalTest, PictureFacts, Share
-from asvit.reference.intervals import (
-    IntervalEstimate,
+from asvit.designs.stages import Choice, FinalTest, PictureFacts
+from asvit.runs.predicting import open_classifier
+from asvit.statistics.intervals import (
     balanced_accuracy,
     paired_difference,
     proportion,
     stratified_difference,
 )
-from asvit.runs.predicting import open_classifier
 from asvit.training.predictions import MOST_PICTURES, predictions_of
 from proxies.evaluation import resolve_device
 
@@ -66,7 +66,7 @@ class DesignTest:
             pictures=len(files),
             left_out=left_out,
             accuracies={
-                name: _per_cent(proportion(sum(own), len(own))) for name, own in right.items()
+                name: proportion(sum(own), len(own)).per_cent for name, own in right.items()
             },
             balanced={name: _balanced_accuracy(own, files) for name, own in right.items()},
         )
@@ -75,9 +75,8 @@ class DesignTest:
         ours, theirs = right[choice.winner], right[choice.by_hand]
         if self.balanced:
             balanced = stratified_difference(ours, theirs, [file.label for file in files])
-            return replace(result, difference=_per_cent(balanced))
-        apart = paired_difference(ours, theirs)
-        return replace(result, difference=_per_cent(apart), difference_p=apart.p)
+            return replace(result, difference=balanced.per_cent)
+        return replace(result, difference=paired_difference(ours, theirs).per_cent)
 
     def _classify(
         self,
@@ -159,15 +158,9 @@ def _answer(file: _TestPicture, logits: Tensor, labels: Sequence[str]) -> Answer
     return Answer(file.name, file.label, labels[best], probability, loss, file.digest)
 
 
-def _per_cent(estimate: IntervalEstimate) -> Share:
-    """A share and the ends of its interval."""
-    share = estimate.per_cent
-    return Share(share.value, *share.interval)
-
-
-def _balanced_accuracy(right: Sequence[bool], files: Sequence[_TestPicture]) -> Share:
+def _balanced_accuracy(right: Sequence[bool], files: Sequence[_TestPicture]) -> Estimate:
     """The balanced accuracy of answers, from whether each of them is right."""
     by_class: dict[str, list[bool]] = {}
     for is_right, file in zip(right, files, strict=True):
         by_class.setdefault(file.label, []).append(is_right)
-    return _per_cent(balanced_accuracy([*by_class.values()]))
+    return balanced_accuracy([*by_class.values()]).per_cent

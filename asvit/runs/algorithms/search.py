@@ -11,8 +11,6 @@ from functools import cached_property, partial
 from typing import Any, Self, TypeVar, cast
 
 import numpy as np
-import optuna
-from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import Study
 
 from asvit.core.codec import to_json
@@ -22,14 +20,12 @@ from asvit.core.latency_settings import pass_options
 from asvit.core.measuring_settings import MeasuringSettings
 from asvit.core.progress import Progress, Tell, Track, image_progress
 from asvit.core.run_files import JOURNAL, TRAINED, TRIALS
-from asvit.core.secrets import public_url
 from asvit.core.settings import fields_of
 from asvit.executors.base import Workers
 from asvit.executors.placement import device_of
 from asvit.growth.seed import GrowthSeed
-from asvit.reference.build import accuracies_in_words
+from asvit.reference.correlate import check_per_cent
 from asvit.reference.findings import LEAST_TRAININGS
-from asvit.reference.statistics import check_per_cent
 from asvit.runs.algorithms.measuring import MeasuringAlgorithm
 from asvit.runs.checks import find_space
 from asvit.runs.estimate import Remaining, training_seconds, with_example
@@ -58,16 +54,7 @@ from asvit.search.settings import (
     TrainingSearchSettings,
     usual_multiple,
 )
-from asvit.search.study import (
-    StudyLease,
-    StudyStore,
-    create_study,
-    find_study,
-    first_study,
-    open_url,
-    quiet_optuna,
-    storing,
-)
+from asvit.search.study import StudyStore, create_study, first_study, quiet_optuna
 from asvit.search.trained import (
     AGAIN,
     BEFORE,
@@ -81,6 +68,7 @@ from asvit.search.training_loop import TrainingSearch
 from asvit.search.training_tables import check_recipe, to_csv, trainings_in
 from asvit.spaces import SearchSpace
 from asvit.spaces.base import Architecture
+from asvit.training.candidates import accuracies_in_words
 from proxies import get_proxy
 from proxies.latency import Latency, time_in_words
 from scaling.ranking import Better
@@ -129,10 +117,9 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
         return "\n".join(lines)
 
     def check(self) -> None:
-        """Refuse unknown names and sizes that do not suit; a storage is not opened."""
+        """Refuse unknown names and sizes that do not suit."""
         forget_images()
         super().check()
-        self._check_moved()
         if self.evaluate is not None and self.workers is not None:
             raise ValueError("a function given as evaluate is called here; leave workers out")
         get_controller(self.settings.controller)
@@ -182,22 +169,6 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
         return find_space(s.space, image_size=s.image_size, width=s.width)
 
     @cached_property
-    def shared(self) -> RDBStorage | None:
-        """The storage that other processes may share; None for a journal in the folder."""
-        return None if self.storage is None else open_url(self.storage)
-
-    @cached_property
-    def elsewhere(self) -> bool:
-        """Whether the study is in a storage outside the folder, as of the start of the call."""
-        with storing():
-            return self.shared is not None and find_study(self.shared, self.study_name) is not None
-
-    @property
-    def study_name(self) -> str:
-        """Name of a new study: that of the folder, as dashboards show it."""
-        return self.folder.resolve().name or "search"
-
-    @cached_property
     def pool(self) -> Any:
         """Measures with the proxies, or trains; both on images."""
         kind, settings = Evaluator if self.judged else TrainingPool, cast("Any", self.settings)
@@ -221,7 +192,7 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
     def _check_latency(self) -> None:
         """Refuse a limit far below the latency of small networks, before there is a folder."""
         s, limits, most = self.settings, self.limits, self.settings.max_latency
-        resumes = self.elsewhere or os.path.lexists(self.folder / JOURNAL)
+        resumes = os.path.lexists(self.folder / JOURNAL)
         if most is None or (resumes and not self.fresh):
             return
 
@@ -239,37 +210,22 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
 
     @contextlib.contextmanager
     def session(self) -> Iterator[None]:
-        """Keep Optuna quiet and its errors short, and stop the workers in the end."""
-        with quiet_optuna(), storing(), contextlib.ExitStack() as stack:
+        """Keep Optuna quiet, and stop the workers in the end."""
+        with quiet_optuna(), contextlib.ExitStack() as stack:
             stack.callback(lambda: "pool" in vars(self) and self.pool.close())
             yield
 
     def open(self) -> StudyStore:
-        """The study, a new one if there is none; ``fresh`` removes one in another storage."""
-        if self.shared is None:
-            storage: BaseStorage = open_journal(self.folder / JOURNAL)
-            study = first_study(storage)
-        else:
-            storage = self.shared
-            if self.fresh and self.elsewhere:
-                optuna.delete_study(study_name=self.study_name, storage=storage)
-            study = find_study(storage, self.study_name)
-        study = study or create_study(storage, self.study_name, objectives(self.better))
-        return self._store_of(study, self.shared)
+        """The study, a new one if there is none; it has the name that the folder has then."""
+        storage, name = open_journal(self.folder / JOURNAL), self.folder.resolve().name
+        study = first_study(storage)
+        return self._store_of(
+            study or create_study(storage, name or "search", objectives(self.better))
+        )
 
-    def _check_moved(self) -> None:
-        """Refuse a storage for a folder that has its study: its result would be replaced.
-
-        A folder whose study was in another storage lacks the journal, which is refused before.
-        """
-        if self.storage is not None and self.begun:
-            raise ValueError(
-                f"the study of {self.folder} is in {JOURNAL}; leave storage out, {ELSEWHERE}"
-            )
-
-    def _store_of(self, study: Study, shared: RDBStorage | None = None) -> StudyStore:
+    def _store_of(self, study: Study) -> StudyStore:
         """The store of a study; refuses a study that asvit did not start."""
-        store = StudyStore(study, shared)
+        store = StudyStore(study)
         if store.settings is None and store.study.trials:
             raise ValueError(f"{self.folder} holds an Optuna study that asvit did not start")
         return store
@@ -337,7 +293,6 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
             evaluate_again=again if self.evaluate is None else None,
             time=self._latency if timed else None,
             time_again=self._latency_again if timed else None,
-            lease=StudyLease(store.study, self.shared, self.folder),
         )
         with tracking(self.track, self.folder, self.settings) as track:
             self._follow(search, tell, track)
@@ -491,13 +446,11 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
 
     @property
     def typed_values(self) -> Mapping[str, object]:
-        """The trainings, the storage without passwords, and the table to start from by its name.
+        """The trainings, and the table to start from by its name.
 
         A search that trains is known by its trainings.
         """
         values: dict[str, object] = {}
-        if self.storage is not None:
-            values["storage"] = public_url(self.storage)
         if isinstance(self.settings, TrainingSearchSettings):
             values["trainings"] = self.settings.trainings
             if (table := self.table) is not None:
@@ -517,8 +470,8 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
         return f"{command} --recipe small"
 
     def remaining(self) -> Remaining:
-        """What is left to do; a storage of its own is not opened."""
-        s, done = self.settings, 0 if self.fresh or self.storage is not None else self.steps_done()
+        """What is left to do."""
+        s, done = self.settings, 0 if self.fresh else self.steps_done()
         left = max(0, s.trials - done)
         if not left:
             return Remaining(done, 0)

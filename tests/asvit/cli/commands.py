@@ -27,11 +27,6 @@ RUNS = {
         "correlate", "--reference", "TABLE", *SMALL,
         "--proxy", "length_distortion,length_distortion+ntk_condition_number",
     ],
-    "reference build": [
-        "reference", "build", "--preset", "quick", "--n", "5", "--classes", "3",
-        "--train-images", "40", "--test-images", "32", "--steps", "2", "--batch-size", "8",
-        "--device", "cpu",
-    ],
     "supernet train": [
         "supernet", "train", "--preset", "quick", "--classes", "3", "--train-images", "30",
         "--validation-images", "15", "--test-images", "12", "--image-size", "16", "--width", "6",

@@ -126,14 +126,6 @@ def test_fuzz_any_text_is_read_or_refused_in_a_line(text: str) -> None:
     refused_or(lambda: read_config(path))
 
 
-def test_passwords_in_it_are_in_no_message() -> None:
-    url = "postgresql+psycopg://user:geheim@127.0.0.1:1/x?connect_timeout=1"
-    Path("run.toml").write_text(f'storage = "{url}"\nout = "run"\n')
-    done = run("search", "--config", "run.toml", "--debug", "--preset", "quick", "--steps", "1")
-    assert done.exit_code in (1, 3)
-    assert "geheim" not in done.stderr + done.stdout
-
-
 def test_a_program_is_started_only_if_it_is_typed() -> None:
     Path("run.toml").write_text("max-latency = '9ms'\nlatency-command = 'touch made {onnx}'\n")
     small = "--space asvit-tiny --image-size 32 --images 2 --points 3 --device cpu --dry-run"

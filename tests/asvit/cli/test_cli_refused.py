@@ -27,7 +27,11 @@ SCALE = f"scale --arch '{SEED}'"
 CORRELATE = "correlate --reference vitbench101-pit"
 DRY = "search --space asvit-tiny --steps 7 --data gaussian --dry-run --quiet"
 TRAIN = shlex.join(["train", TRAINED, *QUICK, "--quiet", "--out", "trained"])
-BUILD = shlex.join([*RUNS["reference build"], "--out", "run"])
+SHORT = (
+    "search --quiet --controller random --trainings 5 --image-size 32 --classes 3"
+    " --train-images 40 --test-images 32 --training-steps 2 --batch-size 8 --device cpu --jobs 1"
+    " --out run"
+)
 LEFT = ("trained", "trained/.kind", "trained/.lock")
 SUPERNET = shlex.join([*RUNS["supernet train"], "--out", "run"])
 
@@ -65,7 +69,6 @@ REFUSED: dict[str, Sequence[tuple[str, int, str]]] = {
         ("--image-size 50", 3, "50 px"),
         ("--device warp", 3, "'warp'"),
         ("--proxy gauss_map_length", 3, "gauss_map_length"),
-        ("--storage nonsense://", 3, "nonsense"),
         ("--reference vitbench101-pti", 3, "did you mean 'vitbench101-pit'"),
     ],
     DRY: [
@@ -106,15 +109,11 @@ REFUSED: dict[str, Sequence[tuple[str, int, str]]] = {
         ("--timeout nan", 2, "--timeout nan; use a number of seconds above 0"),
         ("--retries -1", 2, "-1 is not in the range x>=0"),
     ],
-    BUILD: [
-        ("--space asvitt", 2, "unknown space 'asvitt'; did you mean 'asvit'?"),
+    SHORT: [
         ("--image-size 48", 3, "image 48 px"),
         ("--data gaussian", 3, "two classes or more; standard normal noise, seed 0 has one"),
-        ("--data digits --train-images 1790", 3, "1822 images are needed, but there are"),
         ("--data ./none", 3, "no folder './none'; give a folder of images"),
-        ("--device cpu,nowhere", 3, "device 'nowhere' is not available"),
-        ("--width 4", 3, "use a width C of at least"),
-        ("--n 385 --space asvit-tiny", 3, "space 'asvit-tiny' has 384 architectures"),
+        ("--controller tpe --seeds 2", 2, "seeds 2 is for controller random"),
     ],
     SUPERNET: [
         ("--space psvit3d", 2, "unknown space 'psvit3d'; did you mean 'psvit"),

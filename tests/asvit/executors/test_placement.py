@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from asvit.executors import Work, Workers, apart_from_garbage, base, on_ray, open_pool
 from asvit.executors.placement import device_of, fitting, gpu_models, place
 from asvit.executors.processes import ProcessBackend
-from asvit.runs.algorithms import reference
 
 jobs, gpus = st.integers(1, 32), st.integers(1, 8)
 
@@ -36,7 +35,6 @@ def pretended(count: int, *, free: Callable[[str], float] = lambda _: 80e9) -> I
         patch.setattr(torch.cuda, "mem_get_info", lambda gpu: (int(free(gpu)), 80_000_000_000))
         patch.setattr(torch.cuda, "init", lambda: ready.append(True))
         patch.setattr(torch.cuda, "reset_peak_memory_stats", reset)
-        patch.setattr(reference, "resolve_device", torch.device)
         yield
 
 
@@ -45,10 +43,6 @@ def of_local_workers(jobs: int) -> tuple[str, ...]:
         backend = pool._backend
         assert isinstance(backend, ProcessBackend)
         return backend._devices
-
-
-def of_a_reference_build(jobs: int) -> tuple[str, ...]:
-    return reference.find_devices("cuda", jobs)
 
 
 class PretendedRay:
@@ -99,7 +93,7 @@ def of_actors(jobs: int) -> tuple[str, ...]:
     return tuple(f"cuda:{gpu}" for gpu, _ in ray.shares)
 
 
-@pytest.mark.parametrize("placed", [of_local_workers, of_a_reference_build, of_actors])
+@pytest.mark.parametrize("placed", [of_local_workers, of_actors])
 @given(jobs=jobs, count=gpus)
 def test_no_gpu_is_idle_or_has_two_workers_more_than_another(
     placed: Callable[[int], tuple[str, ...]], jobs: int, count: int

@@ -1,6 +1,7 @@
 """Predictors judged on rows that they were not fitted to."""
 
 import csv
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -54,8 +55,6 @@ def test_all_numbers_are_there_and_inside_their_intervals(validation):
     assert validation.best_count == "params"
     low, high = validation.difference_interval
     assert low < validation.tau - validation.best_count_tau < high
-    assert validation.measure.name == ""
-    assert np.isnan(validation.measure.tau)
     assert validation.tau == pytest.approx(np.mean(validation.taus))
 
 
@@ -81,8 +80,16 @@ def test_a_resample_without_a_test_row_says_nothing_of_coverage():
     low, high = np.array([40.0, 40.0]), np.array([60.0, 60.0])
     splits.splits = [Split(np.array([0]), np.array([1, 2]), (low + high) / 2, low, high)]
     splits.rows = SimpleNamespace(accuracies=np.array([50.0, 50.0, 70.0]))
-    splits.resamples = SimpleNamespace(rows=np.array([[1.0, 1, 1], [0, 3, 0], [3, 0, 0]]))
+    splits.weights = np.array([[1.0, 1, 1], [0, 3, 0], [3, 0, 0]])
     np.testing.assert_array_equal(splits.covered(), [[0.5], [1.0], [np.nan]])
+
+
+def test_the_mean_over_splits_leaves_out_those_without_a_value():
+    splits = object.__new__(Splits)
+    splits.split_weights = np.array([[1.0, 1], [2, 0], [0, 2]])
+    found = splits.mean(np.tile([0.5, np.nan], (3, 1)))
+    np.testing.assert_array_equal(found, [0.5, 0.5, np.nan])
+    assert splits.estimate(np.array([[0.5, 0.7], [0.5, 0.7], [0.5, 0.7]])).low < 0.6
 
 
 def test_another_seed_gives_other_numbers(validation):
@@ -106,24 +113,20 @@ def test_what_choices_decide_is_learned_and_chance_is_not(tmp_path):
     assert chance.tau_interval.low < 0 < chance.tau_interval.high
 
 
-def test_rivals_are_chosen_on_the_training_rows_and_judged_on_the_others(tmp_path):
-    rows = 30
-    accuracies = 50 + np.arange(rows, dtype=float)  # as params
+def test_the_rival_is_chosen_on_the_training_rows_and_judged_on_the_others(tmp_path):
+    accuracies = 50 + np.arange(30.0)  # as params
     path = write(tmp_path / "own.csv", accuracy=accuracies)
-    rng = np.random.default_rng(1)
-    measures = {"chance": rng.normal(size=rows), "good": accuracies + rng.normal(size=rows)}
-    validation = asvit.cross_validate(path, splits=5, measures=measures)
+    validation = asvit.cross_validate(path, splits=5)
     assert (validation.best_count, validation.best_count_tau) == ("params", pytest.approx(1))
-    assert validation.overall_count.tau == pytest.approx(1)
-    assert validation.measure.name == "good"
-    assert 0.8 < validation.measure.tau < 1
-    # A measure that fails everywhere but in training is no help.
-    split = make_split(gather_rows(load_reference(path, check=False), None), 12, 0, 0)
-    lucky = np.full(rows, np.nan)
-    lucky[split.train] = accuracies[split.train]
-    judged = asvit.cross_validate(path, splits=1, measures={"lucky": lucky})
-    assert judged.measure.name == "lucky"
-    assert not judged.measure.tau > 0
+    rows = gather_rows(load_reference(path, check=False), None)
+    split = make_split(rows, 12, 0, 0)
+    # A count that is right in training alone is chosen, and no help.
+    lucky = -rows.accuracies
+    lucky[split.train] *= -1
+    only = replace(rows, counts={"lucky": lucky, "chance": np.arange(30) % 7.0})
+    assert only.best_count(split.train) == "lucky"
+    splits = Splits(only, 12, 1, 0)
+    assert splits.estimate(splits.taus([lucky])).value == pytest.approx(-1)
 
 
 def test_rows_without_an_accuracy_are_left_out(tmp_path):
@@ -181,8 +184,8 @@ def test_expansions_are_among_the_counts(tmp_path):
     assert gather_rows(table, None).counts["expansions"] == pytest.approx(sums)
     given = gather_rows(table, None, counts={"expansions": np.ones(24)})
     assert (given.counts["expansions"] == 1).all()
-    count = asvit.cross_validate(path, splits=3).overall_count
-    assert (count.name, count.tau) == ("expansions", pytest.approx(1))
+    found = asvit.cross_validate(path, splits=3)
+    assert (found.best_count, found.best_count_tau) == ("expansions", pytest.approx(1))
 
 
 def test_image_size_counts_again(tmp_path):
@@ -201,7 +204,6 @@ def test_image_size_counts_again(tmp_path):
         ({"trainings": 4}, "trainings=4, splits=30; use at least 5 trainings and 1 split"),
         ({"splits": 0}, "trainings=12, splits=0; use at least 5"),
         ({"trainings": 96}, "100 row.* 'c100_base_acc': too few .* at most 95 trainings"),
-        ({"measures": {"snip": [1.0]}}, r"measure snip has shape \(1,\) for 100 rows"),
     ],
 )
 def test_bad_input_gets_one_line(given, message):

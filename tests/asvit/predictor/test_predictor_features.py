@@ -101,12 +101,6 @@ def test_known_counts_are_taken_as_they_are():
     assert found["macs"] == row(AS_VIT)["macs"]
 
 
-def test_measures_come_last():
-    names, values = features([AS_VIT, AS_VIT], measures={"snip": [1.0, math.nan]})
-    assert names[-1] == "snip"
-    np.testing.assert_array_equal(values[:, -1], [1, math.nan])
-
-
 def test_an_architecture_lacks_the_choices_of_other_kinds():
     names, values = features([AS_VIT, "pit:16,6|2,8,4|2,4,4"])
     known = dict(zip(names, np.isfinite(values).T.tolist(), strict=True))
@@ -132,7 +126,7 @@ def test_nothing_gives_no_rows():
     [
         ({"image_size": [32]}, r"image_size has 1 value\(s\) for 2"),
         ({"counts": {"params": [1.0]}}, r"params has shape \(1,\) for 2"),
-        ({"measures": {"snip": [[1.0], [2.0]]}}, r"snip has shape \(2, 1\) for 2"),
+        ({"counts": {"params": [[1.0], [2.0]]}}, r"params has shape \(2, 1\) for 2"),
     ],
 )
 def test_lengths_must_agree(given, message):

@@ -64,7 +64,6 @@ def test_one_architecture_needs_no_list(predictor, candidates):
     for one in (candidates[0], str(candidates[0])):
         assert np.array_equal(predictor.predict(one), predictor.predict([one]))
         assert predictor.quantiles(one).shape == (3, 1)
-        assert predictor.sample(one, 2).shape == (2, 1)
 
 
 def test_order_of_rows_makes_no_difference(predictor, trained, candidates):
@@ -131,22 +130,6 @@ def test_of_no_architecture_there_is_no_prediction(predictor):
     mean, std = predictor.predict([])
     assert mean.shape == std.shape == (0,)
     assert predictor.quantiles([]).shape == (3, 0)
-    assert predictor.sample([], 4).shape == (4, 0)
-
-
-def test_samples_have_the_moments_of_the_prediction(predictor, candidates):
-    mean, std = predictor.predict(candidates)
-    draws = predictor.sample(candidates, 4000, seed=1)
-    assert draws.shape == (4000, 30)
-    np.testing.assert_allclose(np.median(draws, axis=0), mean, atol=0.5)
-    assert np.corrcoef(draws.std(axis=0), std)[0, 1] > 0.8
-    assert np.array_equal(draws, predictor.sample(candidates, 4000, seed=1))
-    assert not np.array_equal(draws, predictor.sample(candidates, 4000, seed=2))
-
-
-def test_samples_of_one_architecture_twice_agree(trained, candidates):
-    draws = fitted(trained, noise=1.0).sample([candidates[0], candidates[0]], 50)
-    np.testing.assert_allclose(draws[:, 0], draws[:, 1], atol=0.02)
 
 
 def test_predictions_stay_within_per_cent(candidates):

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from asvit.reference.correlate import best_count
 from asvit.reference.query import correlate_all, count_columns, counts, is_trivial, resolve
 from asvit.reference.result import Values
 from asvit.reference.settings import CorrelationQuery, CorrelationSettings
-from asvit.reference.statistics import best_count, kendall, rank_sum
+from asvit.statistics.ranks import kendall, rank_sum
 from proxies import PROXIES, Proxy
 from proxies.registry import standard_measures
 

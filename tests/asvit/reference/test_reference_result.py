@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asvit.core.estimates import Interval
+from asvit.reference.correlate import correlate
 from asvit.reference.findings import (
     Finding,
-    Interval,
     rival_in,
     size_verdict,
     sort_findings,
@@ -21,7 +22,6 @@ from asvit.reference.findings import (
     winners,
 )
 from asvit.reference.result import Values, scatter_name
-from asvit.reference.statistics import correlate
 
 ACCURACIES = [60.0, 61, 62, 63, 64, 65, 66, 67, 68, 69, 70, 71, 72, 73, 74]
 PARAMS = np.array([1.0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14])

@@ -24,11 +24,9 @@ from asvit.evaluation.result import EvaluationResult
 from asvit.growth.result import ScaleResult
 from asvit.growth.settings import ScaleSettings
 from asvit.networks import Network
-from asvit.reference.build_result import BuildResult, BuiltRow
-from asvit.reference.build_settings import BuildSettings
+from asvit.reference.correlate import correlate
 from asvit.reference.findings import Finding, sort_findings
 from asvit.reference.result import CorrelationResult, Values
-from asvit.reference.statistics import correlate
 from asvit.reference.table import Target
 from asvit.search import SearchSettings, TrialRow
 from asvit.search.result import SearchResult
@@ -339,25 +337,6 @@ def _supernet(folder: Path) -> None:
     replace(stored_results.RIGHT[SupernetResult][0], folder=folder, losses=losses).write()
 
 
-def _reference(folder: Path) -> None:
-    draw, rng, space = random.Random(6), np.random.default_rng(6), load_space("asvit")
-    rows = []
-    for number in range(40):
-        mean = draw.gauss(74, 2)
-        accuracies = [math.nan if number == 7 else mean + draw.gauss(0, 1) for _ in range(2)]
-        size = draw.randrange(300_000, 900_000)
-        rows.append(BuiltRow(str(space.sample(rng)), size, 90 * size, tuple(accuracies)))
-    why = "the loss became nan in epoch 3, step 17; use a lower learning rate"
-    replace(
-        stored_results.RIGHT[BuildResult][0],
-        folder=folder,
-        settings=BuildSettings(n=len(rows)),
-        rows=rows,
-        failures={f"{rows[7].architecture}, seed 0": why},
-        provenance=_ORIGIN,
-    ).write()
-
-
 def _design(folder: Path) -> None:
     right = stored_results.RIGHT[DesignResult][0]
     equal, left_out = [["cat/1.jpg", "cat/2.jpg"]], {"dog/9.png": "it has another digest"}
@@ -404,7 +383,6 @@ KINDS: dict[str, Callable[[Path], None]] = {
     "evolution": _evolution,
     "training": _training,
     "supernet": _supernet,
-    "reference": _reference,
     "design": _design,
     "detection": _detection,
     "test": _test,

@@ -12,8 +12,7 @@ import pytest
 from matplotlib.figure import Figure
 from page_colours import THEMES, Colour, contrast, in_dark, linear, rgb
 
-from asvit.reference.build_result import BuiltRow
-from asvit.report import correlate, evolution, reference, scale, search_trained
+from asvit.report import correlate, evolution, scale, search_trained
 from asvit.report import search_figures as figures
 from asvit.report.design import CurveRow, draw_curves
 from asvit.report.pictures import Picture
@@ -234,7 +233,6 @@ COSTS = [
     )
     for i in range(6, 9)
 ]
-BUILT = [BuiltRow("a", 10, 20, (50.0 + i, 51.0 + i)) for i in range(8)]
 
 DRAWINGS = {
     "entropy": lambda part: figures.draw_entropy(ENTROPY[part], uniform=15.3),
@@ -257,8 +255,6 @@ DRAWINGS = {
     "costs": lambda part: evolution.draw_costs(PATHS[part], limit=60, winner="a"),
     "predicted": lambda part: search_trained.draw_predicted(HELD_OUT[part]),
     "accuracy and cost": lambda part: search_trained.draw_costs(COSTS[part], "mean accuracy"),
-    "spread": lambda part: reference.draw_spread(BUILT[part]),
-    "seeds": lambda part: reference.draw_seeds(BUILT[part]),
 }
 
 
@@ -297,12 +293,6 @@ def test_without_rows_a_figure_says_why(name: str) -> None:
 def test_captions_of_thinned_figures_have_numbers_as_tables_do() -> None:
     caption = left_out(2000, 12345, "paths", "the winner")
     assert caption.startswith("2,000 of 12,345 paths, evenly spaced")
-
-
-def test_architectures_are_counted_in_whole_numbers() -> None:
-    (axes,) = reference.draw_spread(BUILT[:3]).axes
-    ticks = axes.yaxis.get_major_locator()()
-    assert [tick for tick in ticks if tick % 1] == []
 
 
 def test_entropy_marks_the_uniform_policy() -> None:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from page_colours import CSS, THEMES, contrast, rgb
 
-from asvit.core.summary import Estimate, Photo, Table
+from asvit.core.estimates import Estimate
+from asvit.core.summary import Photo, Table
 from asvit.report import html
 from asvit.report.pictures import Picture
 from asvit.training.result import TrainResult

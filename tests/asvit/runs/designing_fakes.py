@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from asvit.core.estimates import Interval
 from asvit.data.kinds import PICTURES
 from asvit.designs.journal import DesignJournal
 from asvit.designs.result import DesignResult
@@ -22,7 +23,6 @@ from asvit.designs.stages import (
     StageResults,
     TrainingOutcome,
 )
-from asvit.reference.findings import Interval
 from asvit.runs.algorithms import design_copies, design_search, design_testing
 from asvit.runs.algorithms.design_plan import DesignPlan
 from asvit.runs.algorithms.search import SearchAlgorithm

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from torch import nn
 
-import asvit.reference.trainer as reference_trainer
+from asvit.core.estimates import Estimate
 from asvit.core.progress import Progress
 from asvit.designs.stages import (
     Choice,
@@ -22,14 +22,11 @@ from asvit.designs.stages import (
     Lengths,
     SearchOutcome,
     SearchPlan,
-    Share,
     TrainingOutcome,
 )
 from asvit.growth.seed import GrowthSeed
 from asvit.networks import Network
-from asvit.reference.build import Outcome, Training
-from asvit.reference.build_settings import BuildSettings
-from asvit.runs import lifecycle, measurement_pool
+from asvit.runs import lifecycle, measurement_pool, training_pool
 from asvit.runs.algorithms import designing, scaling
 from asvit.runs.algorithms.design_plan import DesignPlan
 from asvit.runs.algorithms.design_trainings import Trainings
@@ -37,6 +34,8 @@ from asvit.runs.algorithms.designing import DesignAlgorithm
 from asvit.runs.measurement_pool import Measured, MeasurementJob
 from asvit.search import Measurement
 from asvit.spaces.architectures import find
+from asvit.training.candidate_settings import CandidateSettings
+from asvit.training.candidates import Outcome, Training
 from proxies import Cost, Score, get_proxy
 from proxies.latency import Latency
 
@@ -163,12 +162,12 @@ def fake_correlation(setattr_: SetAttribute) -> None:
 
 
 class FakeTrainer:
-    """For a reference table; one training in eight fails."""
+    """One training in eight fails."""
 
     num_classes, in_chans = 10, 3
     provenance: Mapping[str, str] = {"source": "fake images", "digest": "f" * 64}
 
-    def __init__(self, _settings: BuildSettings, device: str, **_: object) -> None:
+    def __init__(self, _settings: CandidateSettings, device: str, **_: object) -> None:
         self.device = device
 
     def __call__(self, training: Training) -> Outcome:
@@ -180,7 +179,7 @@ class FakeTrainer:
 
 def fake_trainings(setattr_: SetAttribute) -> None:
     """Train nothing."""
-    setattr_(reference_trainer, "Trainer", FakeTrainer)
+    setattr_(training_pool, "CandidateTrainer", FakeTrainer)
 
 
 def fake_design(setattr_: SetAttribute) -> None:
@@ -205,9 +204,9 @@ def fake_design(setattr_: SetAttribute) -> None:
         ),
     }  # fmt: skip
     shares = {
-        "training": Share(80.0, 70.0, 90.0),
-        "finalist-1": Share(76.0, 66.0, 86.0),
-        "finalist-2": Share(75.0, 65.0, 85.0),
+        "training": Estimate(80.0, 70.0, 90.0),
+        "finalist-1": Estimate(76.0, 66.0, 86.0),
+        "finalist-2": Estimate(75.0, 65.0, 85.0),
     }
     stages = {
         "_search": SearchOutcome(
@@ -219,7 +218,7 @@ def fake_design(setattr_: SetAttribute) -> None:
             left_out={},
             accuracies=shares,
             balanced=shares,
-            difference=Share(5.0, -3.0, 13.0),
+            difference=Estimate(5.0, -3.0, 13.0),
         ),
         "_export": Exports(copies=[], commands=[]),
         "_measure_latency": {"finalist-1": timed, "finalist-2": timed},

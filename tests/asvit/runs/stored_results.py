@@ -12,6 +12,7 @@ from rich.console import Console
 
 from asvit.core.answers import Answer, Confusion, write_answers
 from asvit.core.codec import from_json
+from asvit.core.estimates import Component, Interval
 from asvit.core.results import Result
 from asvit.designs.result import DesignResult, Model, Racer
 from asvit.designs.settings import DesignSettings
@@ -20,9 +21,7 @@ from asvit.evaluation.settings import EvaluationSettings
 from asvit.growth.result import ScaleResult
 from asvit.growth.settings import ScaleSettings
 from asvit.networks import Network
-from asvit.reference.build_result import BuildResult, BuiltRow
-from asvit.reference.build_settings import BuildSettings
-from asvit.reference.findings import Component, Correlation, Finding, Interval, Reliability, Within
+from asvit.reference.findings import Correlation, Finding, Reliability, Within
 from asvit.reference.result import CorrelationResult, Values
 from asvit.reference.settings import CorrelationQuery, CorrelationSettings
 from asvit.reference.table import Target
@@ -30,7 +29,6 @@ from asvit.runs.correlation import CorrelationRun
 from asvit.runs.designing import DesignRun
 from asvit.runs.evaluating import EvaluationRun
 from asvit.runs.evolution import EvolutionRun
-from asvit.runs.reference import BuildRun
 from asvit.runs.reporting import show
 from asvit.runs.scaling import ScaleRun
 from asvit.runs.search import SearchRun
@@ -170,20 +168,6 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
                 provenance={**ORIGIN, "images": {"32": ORIGIN["images"]}},
             ),
             partial(show, CorrelationRun),
-        ),
-        (
-            BuildResult(
-                folder=HERE,
-                settings=BuildSettings(n=2),
-                rows=[BuiltRow(SEED, 10, 20, (50.0, last)) for last in (51.0, math.nan)],
-                failures={f"{SEED}, seed 1": "the loss became nan in step 1"},
-                num_classes=10,
-                training_seconds=8.0,
-                wall_seconds=9.0,
-                provenance=ORIGIN,
-                next_command="asvit correlate",
-            ),
-            partial(show, BuildRun),
         ),
         (
             DesignResult(

@@ -20,7 +20,6 @@ from asvit.core.settings import Settings, WrongOption, fields_of, option_of
 from asvit.core.versions import versions
 from asvit.runs.folder import known_files, newest_run
 from asvit.runs.lifecycle import peeked
-from asvit.runs.reference import BuildRun
 from asvit.runs.reporting import show
 from asvit.runs.run import RUNS, headline_of, kind_of, register_run, write_report
 from asvit.runs.scaling import ScaleRun
@@ -111,7 +110,6 @@ def test_what_follows_from_the_journal_is_written_again(tmp_path: Path, gone: st
         (TrainRun, {**NETWORK, "checkpoint_minutes": -1}, "minutes must be a number at least 0"),
         (TrainRun, {**NETWORK, "workers": -1}, "workers must be at least 0, got -1"),
         (SupernetRun, {"log_every": -1}, "log_every must be at least 0, got -1"),
-        (BuildRun, {"jobs": 1.5}, "jobs must be a whole number, got 1.5"),
         (ScaleRun, {**NETWORK, "fresh": "no"}, "fresh must be true or false, got 'no'"),
     ],
 )

@@ -192,9 +192,6 @@ CHANGED = [
     ("scale", "--budget 1.9M --seed 4", "budgets 2M (now 1.9M), seed 0 (now 4)"),
     ("scale", "--budget 2G", "budgets 2M (now 2G)"),
     ("correlate", "--repeats 3 --seed 4", "repeats 1 (now 3), seed 0 (now 4)"),
-    ("reference build", "--n 2", "n 3 (now 2)"),
-    ("reference build", "--seeds 1", "seeds 2 (now 1)"),
-    ("reference build", "--n 7 --seed 3", "seed 0 (now 3)"),
     ("train", "--epochs 10 --retokenize 4/3/3", "epochs 9 (now 10), "),
     ("supernet train", "--epochs 4", "epochs 3 (now 4)"),
     ("transfer detect", "--epochs 4", "epochs 1 (now 4)"),
@@ -228,7 +225,7 @@ def test_other_settings_are_refused_and_nothing_is_lost(
     ],
     ids=["device", "images"],
 )
-@pytest.mark.parametrize("kind", ["search", "scale", "correlate", "reference build"])
+@pytest.mark.parametrize("kind", ["search", "scale", "correlate"])
 def test_another_device_and_other_images_are_refused(
     made: Path,
     tmp_path: Path,

@@ -8,7 +8,6 @@ import pytest
 
 from asvit.growth.settings import ScaleSettings
 from asvit.runs.folder import named_folder
-from asvit.runs.reference import BuildRun
 from asvit.runs.scaling import ScaleRun
 from asvit.runs.search import SearchRun
 from asvit.runs.supernet import SupernetRun
@@ -25,7 +24,6 @@ def test_folders_are_inside_runs_and_any_system_takes_their_names(text: str) -> 
     runs = [
         SearchRun.algorithm(settings=SearchSettings.make(space=text, controller=text)),
         ScaleRun.algorithm(settings=ScaleSettings(text)),
-        BuildRun.make(space=text),
         SupernetRun.make(space=text),
         TrainRun.algorithm(settings=TrainSettings(text)),
     ]
@@ -51,7 +49,6 @@ def test_long_names_that_differ_stay_apart() -> None:
             ScaleRun.make(architecture=SEED, image_size=32, seed=5),
             "scale-4.8.2-2.4.2-2.2.2-2.1.2-16-32px-seed5",
         ),
-        (BuildRun.make(seed=4), "reference-asvit-64px-seed4"),
         (
             TrainRun.make(architecture="timm:resnet18", image_size=64, seed=3),
             "train-timm-resnet18-64px-seed3",

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from asvit.data.files import FolderDataset
 from asvit.data.statistics import channel_statistics
 from asvit.designs.result import DesignResult
 from asvit.networks import Network, WeightsFile
-from asvit.reference import load_reference
 from asvit.runs.algorithms.design_plan import DesignPlan
 from asvit.runs.designing import design
 from asvit.runs.exporting import export_network
@@ -296,21 +294,6 @@ def test_a_scaling_counts_the_channels(five: Path, tmp_path: Path) -> None:
     last = result.series[-1]
     size = asvit.cost(last.architecture, result.settings.count_size, 2, in_chans=5)
     assert (last.params, last.macs) == (size.params, size.macs)
-
-
-def test_a_built_table_counts_the_channels(five: Path, tmp_path: Path) -> None:
-    build = partial(
-        asvit.build_reference,
-        data=str(five), n=5, seeds=1, steps=1, batch_size=4, train_images=8, test_images=4,
-        image_size=32, width=8, space="asvit-tiny", out=tmp_path / "run", device="cpu",
-    )  # fmt: skip
-    result = build()
-    table = load_reference(str(tmp_path / "run" / "table.csv"))
-    assert table.in_chans == 5
-    build()  # which shows the finished run
-    assert load_reference(str(tmp_path / "run" / "table.csv")).digest == table.digest
-    network = table.build(0)
-    assert count(network, 32, 5).params == result.rows[0].params
 
 
 def test_a_correlation_measures_with_the_channels(five: Path, tmp_path: Path) -> None:

@@ -13,27 +13,27 @@ import pytest
 from rich.console import Console
 
 from asvit.core.answers import Answer
+from asvit.core.estimates import Estimate
 from asvit.core.results import NO_FOLDER, Result
-from asvit.core.summary import Estimate, Table
+from asvit.core.summary import Table
 from asvit.designs.result import DesignResult
 from asvit.evaluation.result import EvaluationResult
 from asvit.growth.result import ScaleResult
-from asvit.reference.build_result import BuildResult, BuiltRow
-from asvit.reference.intervals import (
-    balanced_accuracy,
-    contrast,
-    paired_difference,
-    stratified_difference,
-    wilson,
-)
+from asvit.reference.correlate import correlate
 from asvit.reference.result import CorrelationResult, Values
-from asvit.reference.statistics import correlate, kendall, rank_sum
 from asvit.runs.comparing import Comparison, compare, read_result
-from asvit.runs.differences import Difference
 from asvit.runs.reporting import rendered, show_summary
 from asvit.search.result import SearchResult
 from asvit.search.rows import Confirmed
+from asvit.statistics.intervals import (
+    balanced_accuracy,
+    paired_difference,
+    proportion,
+    stratified_difference,
+)
+from asvit.statistics.ranks import kendall, rank_sum
 from asvit.training.result import TrainResult
+from asvit.training.supernets.settings import SupernetResult
 from tests.asvit.runs.stored_results import RIGHT, Kind, write_beside
 from tests.asvit.toy_run import ToyResult, ToyRow, ToySettings
 
@@ -49,9 +49,9 @@ def stored(kind: Kind, folder: Path, **changes: Any) -> Path:
     return folder
 
 
-def difference(found: Comparison, measure: str, run: int = 2) -> Difference:
+def difference(found: Comparison, measure: str, run: int = 2) -> Estimate:
     (one,) = [each for each in found.differences if (each.measure, each.run) == (measure, run)]
-    return one
+    return one.estimate
 
 
 def shown(found: Comparison) -> str:
@@ -92,7 +92,7 @@ def test_every_kind_is_compared(kind: Kind, tmp_path: Path) -> None:
     numbers = [name for name, values in found.results.items() if values[0] is not None]
     assert len(numbers) > 3
     assert found.differences
-    assert all(one.value == 0 for one in found.differences)
+    assert all(one.estimate.value == 0 for one in found.differences)
     assert len({one.measure for one in found.differences}) == len(found.differences)
     text = shown(found)
     assert "no settings differ" in text
@@ -119,7 +119,7 @@ def test_what_differs_in_a_kind_is_told(kind: Kind, tmp_path: Path) -> None:
 
 
 def test_runs_of_two_kinds_may_have_no_setting_that_both_have(tmp_path: Path) -> None:
-    kinds = (BuildResult, CorrelationResult)
+    kinds = (SupernetResult, CorrelationResult)
     both = compare(*(stored(kind, tmp_path / kind.kind) for kind in kinds))
     lines = list(dataclasses.replace(both, settings={}, results={}).summary())
     assert lines[2:4] == [
@@ -166,7 +166,7 @@ def test_accuracies_of_the_same_pictures_are_compared_in_pairs(digests: bool) ->
     assert "accuracy, balanced accuracy: in pairs on 10 pictures that both tested" in shown(found)
     values = found.results["accuracy"]
     assert [value.value for value in values] == [50, 80]
-    assert values[1].low == pytest.approx(100 * wilson(8, 10).low)
+    assert values[1].low == pytest.approx(100 * proportion(8, 10).low)
 
 
 def test_names_of_other_sets_are_no_pairs() -> None:
@@ -176,7 +176,7 @@ def test_names_of_other_sets_are_no_pairs() -> None:
     )
     apart = difference(found, "accuracy")
     assert (apart.cases, math.isnan(apart.p)) == (0, True)
-    ends = [wilson(8, 10), wilson(5, 10)]
+    ends = [proportion(8, 10), proportion(5, 10)]
     low = 0.3 - math.hypot(0.8 - ends[0].low, ends[1].high - 0.5)
     high = 0.3 + math.hypot(ends[0].high - 0.8, 0.5 - ends[1].low)
     assert apart.interval == pytest.approx((100 * low, 100 * high))
@@ -289,7 +289,7 @@ def test_taus_on_the_same_rows_are_resampled_together() -> None:
     assert apart.value == pytest.approx(
         other.correlations[0].correlation.tau - one.correlations[0].correlation.tau
     )
-    assert (apart.cases, apart.what) == (40, "rows that both measured")
+    assert (apart.cases, apart.how) == (40, "rows that both measured")
     width = apart.interval.high - apart.interval.low
     values = found.results["tau of zico, top1"]
     assert width < (values[0].high - values[0].low) / 2
@@ -318,21 +318,6 @@ def test_taus_for_different_targets_are_not_compared() -> None:
         "tau of zico, top1",
         "tau of zico, top5",
     }
-
-
-def table(*accuracies: float) -> BuildResult:
-    rows = [BuiltRow(str(place), 1, 1, (each,)) for place, each in enumerate(accuracies)]
-    result: BuildResult = dataclasses.replace(RIGHT[BuildResult][0], rows=rows)
-    return result
-
-
-def test_tables_of_the_same_architectures_are_compared_in_pairs() -> None:
-    one, other = (50.0, 60.0, 70.0, math.nan), (53.0, 62.0, 74.0, 80.0)
-    apart = difference(compare(table(*one), table(*other)), "mean_accuracy")
-    expected = contrast((1, [3.0, 2.0, 4.0]))
-    assert apart.value == pytest.approx(3)
-    assert apart.interval == pytest.approx(expected.interval)
-    assert (apart.cases, apart.what) == (3, "architectures that both trained")
 
 
 def toys(folder: Path, first: float, more: float) -> list[ToyResult]:

@@ -12,6 +12,7 @@ import pytest
 
 import asvit
 from asvit.core.answers import read_answers
+from asvit.core.estimates import Interval
 from asvit.core.journal import Journal
 from asvit.core.progress import Progress, StageUnderWay
 from asvit.core.run_files import CHECKPOINT, JOURNAL, MODEL, RESULT
@@ -19,7 +20,6 @@ from asvit.core.tensor_files import write_tensors
 from asvit.designs.journal import DesignJournal
 from asvit.designs.result import DesignResult
 from asvit.designs.settings import DesignSettings
-from asvit.reference.findings import Interval
 from asvit.runs.algorithms.design_plan import DesignPlan
 from asvit.runs.algorithms.training import TrainAlgorithm
 from asvit.runs.designing import DesignRun, design

@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 
-from asvit.core.summary import Estimate
+from asvit.core.estimates import Estimate, Interval
 from asvit.designs.last_round import contenders
 from asvit.designs.result import Racer
 from asvit.designs.stages import Choice, StageResults
-from asvit.reference.findings import Interval
 from asvit.runs.algorithms.design_trainings import train
 from asvit.runs.designing import DesignRun, design
 from asvit.search.rows import PredictorCheck

@@ -11,13 +11,12 @@ import pytest
 
 import asvit.runs.estimate as module
 from asvit.executors import Workers
-from asvit.reference.build import Outcome, Training
-from asvit.reference.build_settings import BuildSettings
-from asvit.reference.trainer import Trainer
 from asvit.runs.estimate import Remaining, training_seconds, with_example
 from asvit.runs.measurement_pool import Measured, MeasurementJob
 from asvit.runs.search import SearchRun
 from asvit.search import SearchSettings, TrainingSearchSettings
+from asvit.training.candidate_settings import CandidateSettings
+from asvit.training.candidates import CandidateTrainer, Outcome, Training
 from asvit.training.step_graph import FEWEST
 
 PLACE: dict[str, Any] = {"space": "asvit-tiny", "image_size": 32, "device": "cpu"}
@@ -36,10 +35,10 @@ def test_trainings_take_the_time_of_their_steps(
 ) -> None:
     times = iter([100.0, 1.0, 2.0, 3.0])  # the first one warms up
 
-    def train(self: Trainer, training: Training) -> Outcome:
+    def train(self: CandidateTrainer, training: Training) -> Outcome:
         return Outcome(accuracy=50.0, loss=1.0, seconds=next(times), reason="")
 
-    monkeypatch.setattr(Trainer, "__call__", train)
+    monkeypatch.setattr(CandidateTrainer, "__call__", train)
     monkeypatch.setattr(module, "cores", lambda: 2)
     settings = TrainingSearchSettings(
         **PLACE, trainings=24, training_steps=100, batch_size=4, batch=4, test_images=8
@@ -52,11 +51,11 @@ def test_trainings_take_the_time_of_their_steps(
 def test_paces_make_families_take_equally_long(monkeypatch: pytest.MonkeyPatch) -> None:
     times = {"timm:resnet10t": 1.0, "timm:swin": 2.0, "timm:deit": 20.0}
 
-    def train(self: Trainer, training: Training) -> Outcome:
+    def train(self: CandidateTrainer, training: Training) -> Outcome:
         took = next(took for name, took in times.items() if training.architecture.startswith(name))
         return Outcome(accuracy=50.0, loss=1.0, seconds=took, reason="")
 
-    monkeypatch.setattr(Trainer, "__call__", train)
+    monkeypatch.setattr(CandidateTrainer, "__call__", train)
     settings = TrainingSearchSettings(
         space="resnet,swin,deit", device="cpu", trainings=5, training_steps=100, max_params=10**6
     )
@@ -80,7 +79,7 @@ def test_networks_are_timed_warm(
         met.append(training.architecture)
         return Outcome(accuracy=50.0, loss=1.0, seconds=1.0, reason="")
 
-    monkeypatch.setattr(module, "Trainer", lambda *_args, **_options: train)
+    monkeypatch.setattr(module, "CandidateTrainer", lambda *_args, **_options: train)
     monkeypatch.setattr(module, "resolve_device", lambda _name: device)
     module.seconds_each(TrainingSearchSettings(**PLACE, trainings=5), ["a", "b"])
     assert met == trained
@@ -92,7 +91,7 @@ def test_steps_that_a_graph_replays_are_timed_without_its_capture(
     """On a GPU: by its first steps, a training would seem to take six times as long."""
     timed: list[int] = []
 
-    def trainer(settings: BuildSettings, _device: str, **_images: object) -> Any:
+    def trainer(settings: CandidateSettings, _device: str, **_images: object) -> Any:
         def train(_training: Training) -> Outcome:
             timed.append(settings.steps)
             took = 0.5 + 0.002 * settings.steps
@@ -100,7 +99,7 @@ def test_steps_that_a_graph_replays_are_timed_without_its_capture(
 
         return train
 
-    monkeypatch.setattr(module, "Trainer", trainer)
+    monkeypatch.setattr(module, "CandidateTrainer", trainer)
     monkeypatch.setattr(module, "resolve_device", lambda _name: "cuda")
     for steps, took in ((1000, 2.5), (FEWEST, 0.54)):
         settings = TrainingSearchSettings(**PLACE, trainings=5, training_steps=steps)

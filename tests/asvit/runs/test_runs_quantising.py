@@ -26,12 +26,12 @@ from asvit.export.formats import INPUT
 from asvit.export.quantisation import quantised
 from asvit.export.writers import graph_of
 from asvit.networks import Network, WeightsFile
-from asvit.reference.intervals import paired_difference
 from asvit.runs import copying, quantising
 from asvit.runs.exporting import export_network
 from asvit.runs.quantising import labelled_pictures
 from asvit.runs.trained_on import TrainedPictures
 from asvit.runs.training import run_training
+from asvit.statistics.intervals import paired_difference
 from asvit.training.result import TrainResult
 from proxies import timing
 from tests.asvit.cli.commands import run as run_command

@@ -4,7 +4,6 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +15,17 @@ from PIL import Image
 
 from asvit.core.progress import Progress
 from asvit.core.run_files import REPORT, figure_files
-from asvit.core.versions import versions
 from asvit.data import load_images
 from asvit.runs import lifecycle
-from asvit.runs import run as run_module
 from asvit.runs.algorithms import search as algorithm
 from asvit.runs.checks import find_space
 from asvit.runs.search import SearchRun, run_search
 from asvit.search import CONTROLLERS, Measurement, SearchSettings, history, loop, read_trials
 from asvit.search.front import best_rows, picked
-from asvit.search.journal import read_journal
+from asvit.search.journal import open_journal, read_journal
 from asvit.search.result import SearchResult
 from asvit.search.rows import write_trials
-from asvit.search.study import StudyStore, open_url, quiet_optuna
+from asvit.search.study import quiet_optuna
 from asvit.spaces import SPACES, build, cost, load_space
 from proxies import measure
 from proxies.evaluation import seed_for
@@ -209,14 +206,13 @@ def test_every_preset_fits_every_space(preset: str) -> None:
 
 
 def test_a_study_with_trials_but_no_settings_is_not_ours(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/studies.db"
-    storage = optuna.storages.RDBStorage(url)
     with quiet_optuna():
+        storage = open_journal(tmp_path / "study.journal")
         study = optuna.create_study(storage=storage, study_name="run", directions=["maximize"] * 2)
     study.tell(study.ask(), [1.0, 1.0])
-    storage.engine.dispose()
+    (tmp_path / ".kind").write_text("search\n")
     with pytest.raises(ValueError, match="that asvit did not start"):
-        search(tmp_path / "run", storage=url)
+        search(tmp_path)
 
 
 def test_a_search_by_measures_does_not_go_on_by_a_function_nor_the_other_way(
@@ -251,103 +247,6 @@ def test_a_run_folder_can_be_moved(tmp_path: Path) -> None:
     assert [event.resumed for event in events] == [4, 4]
     names = optuna.get_all_study_names(read_journal(tmp_path / "there" / "study.journal"))
     assert names == ["here"]
-
-
-def test_another_storage_gives_the_same_trials(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/studies.db"
-    search(tmp_path / "journal")
-    search(tmp_path / "url", storage=url, steps=3)
-    result = search(tmp_path / "url", storage=url)
-    files = [tmp_path / name / "trials.csv" for name in ("journal", "url")]
-    assert files[0].read_bytes() == files[1].read_bytes()
-    assert not (tmp_path / "url" / "study.journal").exists()
-    assert f"--storage {url}" in result.provenance["command"]
-    search(tmp_path / "url", storage=url, fresh=True, seed=1)
-    assert optuna.get_all_study_names(open_url(url)) == ["url"]
-
-
-def test_a_storage_for_a_folder_that_has_its_study_elsewhere_is_refused(tmp_path: Path) -> None:
-    first, other = (f"sqlite:///{tmp_path}/{name}.db" for name in ("first", "other"))
-    search(tmp_path / "journal")
-    search(tmp_path / "database", storage=first)
-    search(tmp_path / "there" / "journal", storage=other)  # a study of the folder's name
-    files = [tmp_path / name / "result.json" for name in ("journal", "database")]
-    before = [path.read_bytes() for path in files]
-    changed: dict[str, Any] = {"storage": other, "controller": "random", "steps": 4}
-    for seed in (0, 9):
-        with pytest.raises(
-            ValueError, match=r"journal is in study\.journal; leave storage out, gi"
-        ):
-            search(tmp_path / "journal", seed=seed, **changed)
-        with pytest.raises(ValueError, match=r"database has result\.json but"):
-            search(tmp_path / "database", seed=seed, **changed)
-    with pytest.raises(ValueError, match="leave storage out"):  # as for a dry run
-        SearchRun.make(out=tmp_path / "journal", **changed).check()
-    assert [path.read_bytes() for path in files] == before
-    search(tmp_path / "journal", fresh=True, **changed)
-    assert not (tmp_path / "journal" / "study.journal").exists()
-
-
-@pytest.mark.parametrize(
-    ("theirs", "told"),
-    [
-        ({}, None),
-        ({"torch": "9.1.0"}, r"was started with torch 9\.1\.0 \(now"),
-        ({"seed": 3}, r"other settings: seed 3 \(now 0\)"),
-    ],
-)
-def test_of_two_machines_that_start_a_study_at_once_the_first_decides(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, theirs: dict[str, Any], told: str | None
-) -> None:
-    url = f"sqlite:///{tmp_path}/studies.db"
-    here, there = (tmp_path / machine / "run" for machine in ("here", "there"))
-    seed, torch, now = theirs.get("seed", 0), theirs.get("torch", version("torch")), versions()
-    start = StudyStore.start
-
-    def later(*given: Any, **named: Any) -> bool:  # all was checked, and nothing was there
-        monkeypatch.setattr(StudyStore, "start", start)
-        with monkeypatch.context() as changed:
-            changed.setattr(run_module, "versions", lambda: {**now, "torch": torch})
-            search(there, storage=url, seed=seed, steps=2)
-        return start(*given, **named)
-
-    monkeypatch.setattr(StudyStore, "start", later)
-    if told is None:
-        assert search(here, storage=url, steps=2).steps == 2
-    else:
-        with pytest.raises(ValueError, match=told):
-            search(here, storage=url, steps=2)
-    study = optuna.load_study(study_name="run", storage=open_url(url))
-    assert {**study.user_attrs["versions"], **now, "torch": torch} == study.user_attrs["versions"]
-    assert study.user_attrs["settings"]["seed"] == seed
-    assert len(study.trials) == 2
-
-
-def test_a_storage_that_goes_away_is_told_and_continued(tmp_path: Path) -> None:
-    there, away = tmp_path / "there", tmp_path / "away"
-    there.mkdir()
-    asked: list[str] = []
-
-    def evaluate(text: str) -> Measurement:
-        asked.append(text)
-        if len(asked) == 3:
-            there.rename(away)
-        return fake_evaluate(text)
-
-    url = f"sqlite:///{there}/studies.db"
-    with pytest.raises(OSError, match=r"the database cannot be reached .* \(.*unable to open"):
-        search(tmp_path / "run", storage=url, evaluate=evaluate)
-    away.rename(there)
-    search(tmp_path / "run", storage=url, evaluate=evaluate)
-    search(tmp_path / "whole")
-    files = [tmp_path / name / "trials.csv" for name in ("run", "whole")]
-    assert files[0].read_bytes() == files[1].read_bytes()
-
-
-def test_the_password_of_a_storage_is_not_kept() -> None:
-    command = SearchRun.make(storage="postgresql://me:secret@host/db").command_line()
-    assert "secret" not in command
-    assert "postgresql://me:" in command
 
 
 @pytest.mark.parametrize("inside", ["", "run"])

@@ -15,18 +15,17 @@ from torch import nn
 
 from asvit.core.console import console
 from asvit.executors import Workers
-from asvit.reference import load_reference, trainer
-from asvit.reference.build import Outcome, Training, to_csv
-from asvit.reference.build_result import BuiltRow
-from asvit.runs import lifecycle
-from asvit.runs.reference import build_reference
+from asvit.reference import load_reference
+from asvit.runs import lifecycle, training_pool
 from asvit.runs.reporting import show
 from asvit.runs.search import SearchRun, run_search
 from asvit.search import Measurement, read_trials
 from asvit.search.result import SearchResult
 from asvit.search.trained import FRESH
+from asvit.search.training_tables import TrainedRow, _formatted
 from asvit.spaces import SPACES, PlainSpace, cost, load_space
 from asvit.spaces.base import Choice
+from asvit.training.candidates import Outcome, Training
 from tests.asvit.runs.fakes import fake_trainings
 from tests.asvit.search.ridge import Array, Ridge, quick_predictor
 
@@ -113,14 +112,14 @@ def test_two_finalists_are_trained_again_with_fresh_seeds(
 ) -> None:
     asked: list[Training] = []
     outcomes: dict[Training, Outcome] = {}
-    train = trainer.outcome_of
+    train = training_pool.outcome_of
 
     def recorded(context: Any, training: Training) -> Outcome:
         asked.append(training)
         outcomes[training] = train(context, training)
         return outcomes[training]
 
-    monkeypatch.setattr(trainer, "outcome_of", recorded)
+    monkeypatch.setattr(training_pool, "outcome_of", recorded)
     result = search(tmp_path, seed=5)  # in which none of these fails
     drawn, again = asked[:16], asked[16:]
     assert {one.seed for one in drawn} & {one.seed for one in again} == set()
@@ -168,12 +167,23 @@ def test_a_finished_search_is_not_started_from_another_table(tmp_path: Path) -> 
     assert search(tmp_path / "started", trainings=5).to_json() == started.to_json()
 
 
-def test_a_table_of_a_build_with_the_same_recipe_is_taken(tmp_path: Path) -> None:
-    settings = search(tmp_path / "run", trainings=5).settings
-    names = ("space", "width", "classes", "train_images", "test_images", "image_size")
-    same = {name: getattr(settings, name) for name in (*names, "learning_rate")}
-    same["steps"] = settings.training_steps
-    table = build_reference(out=tmp_path / "table", n=8, device="cpu", **same).table
+def test_random_draws_with_several_seeds_make_a_table(tmp_path: Path) -> None:
+    given: dict[str, Any] = {"controller": "random", "seeds": 2}
+    search(tmp_path / "run", **given, trainings=13)
+    result = search(tmp_path / "run", **given, trainings=14)  # goes on with the other seed
+    drawn = [row.architecture for row in result.trials]
+    assert drawn[::2] == drawn[1::2]
+    assert result.retrainings == 0
+    table = load_reference(tmp_path / "run" / "trainings.csv")
+    assert len(table) == len(set(drawn)) > 5
+    assert table.targets["accuracy"].noise_ceiling is not None
+    alone = search(tmp_path / "alone", controller="random", trainings=5)
+    assert len({row.architecture for row in alone.trials}) == 5
+
+
+def test_a_table_with_the_same_recipe_is_taken(tmp_path: Path) -> None:
+    search(tmp_path / "run", controller="random", trainings=8)
+    table = tmp_path / "run" / "trainings.csv"
     found = search(tmp_path / "second", reference=table, trainings=5)
     assert found.steps == 5
     with pytest.raises(ValueError, match=r"'recipe' is AdamW, 1400 steps.*here it is AdamW, 100"):
@@ -254,11 +264,11 @@ def test_rows_of_a_table_without_accuracy_are_left_out(tmp_path: Path) -> None:
         accuracies = [50.0 + n if n < known else math.nan for n in range(len(texts))]
         sizes = [vars(cost(text, 32, made.num_classes)).values() for text in texts]
         rows = [
-            BuiltRow(text, *size, (accuracy,))
+            TrainedRow(text, *size, (accuracy,))
             for text, size, accuracy in zip(texts, sizes, accuracies, strict=True)
         ]
         path = tmp_path / f"{known}.csv"
-        path.write_text(to_csv(rows, made.provenance, seeds=1))
+        path.write_text(_formatted(rows, made.provenance, seeds=1))
         return path
 
     result = search(tmp_path / "second", reference=with_known(7), trainings=5, seed=1)
@@ -337,7 +347,7 @@ def test_the_console_shows_what_was_trained_again(tmp_path: Path) -> None:
 def test_a_search_whose_trainings_all_fail_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("asvit.reference.trainer.outcome_of", lambda *_: _failing())
+    monkeypatch.setattr("asvit.runs.training_pool.outcome_of", lambda *_: _failing())
     with pytest.raises(ValueError, match="all of the first 6 trainings failed; the last one, "):
         search(tmp_path / "few", trainings=6)
     with pytest.raises(ValueError, match="all of the first 10 trainings failed; the last one, "):
@@ -353,7 +363,7 @@ def test_too_few_trainings_that_did_not_fail_end_in_the_best_mean(
 ) -> None:
     outcomes = iter([Outcome(60.0 + n, 1.0, 1.0) for n in range(4)])
     monkeypatch.setattr(
-        "asvit.reference.trainer.outcome_of", lambda *_: next(outcomes, None) or _failing()
+        "asvit.runs.training_pool.outcome_of", lambda *_: next(outcomes, None) or _failing()
     )
     result = search(tmp_path, trainings=6)
     assert (result.values["accuracy"], result.failures) == (63.0, 2)
@@ -385,15 +395,6 @@ def test_networks_that_cannot_be_built_fail_and_are_in_no_table(
     table = (tmp_path / "trainings.csv").read_text()
     assert "sound" in table
     assert "broken" not in table
-
-
-def test_a_search_in_a_database_is_that_in_a_folder(tmp_path: Path) -> None:
-    storage = f"sqlite:///{tmp_path}/studies.db"
-    search(tmp_path / "database", storage=storage)
-    search(tmp_path / "folder")
-    for name in ("trials.csv", "trainings.csv"):
-        found, expected = ((tmp_path / o / name).read_bytes() for o in ("database", "folder"))
-        assert found == expected
 
 
 def test_the_report_has_the_predictions(tmp_path: Path) -> None:
@@ -434,11 +435,11 @@ def test_a_space_of_one_dimension_is_searched(
     told = "a training of every architecture failed; the last one, .*, because accuracy: the loss"
     good = Outcome(70.0, 1.0, 1.0)
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "outcome_of", lambda _, one: _failing() if one.seed else good)
+        patch.setattr(training_pool, "outcome_of", lambda _, one: _failing() if one.seed else good)
         with pytest.raises(ValueError, match=told):
             search(tmp_path / "failing")
         patch.setattr(
-            trainer, "outcome_of", lambda _, one: _failing() if one.seed >= FRESH else good
+            training_pool, "outcome_of", lambda _, one: _failing() if one.seed >= FRESH else good
         )
         with pytest.raises(ValueError, match="a training of every architecture failed; once"):
             search(tmp_path / "fresh")

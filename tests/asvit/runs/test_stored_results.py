@@ -12,7 +12,6 @@ import asvit
 from asvit.core.console import console
 from asvit.designs.result import DesignResult
 from asvit.growth.result import ScaleResult
-from asvit.reference.build_result import BuildResult
 from asvit.search.result import SearchResult
 from asvit.search.supernet_result import EvolutionResult
 from asvit.training.result import TrainResult
@@ -48,7 +47,6 @@ def test_what_is_read_is_what_was_written(kind: Kind, tmp_path: Path) -> None:
         (EvolutionResult, "asvit train a --data a", "asvit train b --data a"),
         (ScaleResult, "asvit train a --image-size 32", "asvit train b --image-size 32"),
         (ScaleResult, "", ""),
-        (BuildResult, "asvit correlate --reference a", "asvit correlate --reference b/table.csv"),
         (DesignResult, "asvit predict PICTURE --weights a", "asvit predict PICTURE --weights b"),
         (SearchResult, "asvit train 'a a' --seed 1", "asvit train b --seed 1"),
         (SearchResult, "asvit scale --arch  a", "asvit scale --arch  a"),

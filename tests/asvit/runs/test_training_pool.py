@@ -1,4 +1,4 @@
-"""Trainings of a search: the same as those of a reference table, in any number of processes."""
+"""Trainings of a search: the same in any number of processes."""
 
 import math
 from collections.abc import Callable
@@ -10,11 +10,10 @@ import pytest
 import torch
 
 from asvit.executors import Workers
-from asvit.reference.build import Outcome, Training
-from asvit.reference.trainer import Trainer
 from asvit.runs.training_pool import TrainingPool, affordable
 from asvit.search import Measurement, SearchSettings
 from asvit.spaces import cost, load_space
+from asvit.training.candidates import CandidateTrainer, Outcome, Training
 from proxies.evaluation import DeviceError
 from tests.asvit.runs.fakes import write_pictures
 
@@ -36,10 +35,10 @@ def train(pool: TrainingPool, *given: tuple[str, int]) -> list[Measurement]:
     return list(pool.all(list(map(SPACE.parse, texts)), seeds=seeds))
 
 
-def test_a_training_is_that_of_a_reference_table() -> None:
+def test_a_training_is_that_of_a_trainer() -> None:
     pool = make_pool(Workers(jobs=1))
     (found,) = train(pool, (FIRST, 1))
-    table = Trainer(SearchSettings.make(**TINY).training, "cpu")
+    table = CandidateTrainer(SearchSettings.make(**TINY).training, "cpu")
     assert found.values == {"accuracy": table(Training(f"{FIRST},8", 1)).accuracy}
     size = cost(FIRST, 32)
     assert (found.params, found.macs, found.reasons) == (size.params, size.macs, {})
@@ -61,19 +60,19 @@ def test_a_step_of_a_training_is_taken_to_see_how_many_fit_on_a_gpu(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     taken: list[Outcome] = []
-    run = Trainer.__call__
+    run = CandidateTrainer.__call__
 
     def resolved(workers: Workers, _: str, *, example: Callable[[], None], **__: Any) -> Workers:
         example()
         return replace(workers, jobs=1)
 
-    def train_one(train: Trainer, training: Training) -> Outcome:
+    def train_one(train: CandidateTrainer, training: Training) -> Outcome:
         assert train._settings.steps == 1
         taken.append(run(train, training))
         return taken[-1]
 
     monkeypatch.setattr(Workers, "resolved", resolved)
-    monkeypatch.setattr(Trainer, "__call__", train_one)
+    monkeypatch.setattr(CandidateTrainer, "__call__", train_one)
     pool = make_pool()
     assert [outcome.reason for outcome in taken] == [""]
     assert pool.workers.jobs == 1
@@ -86,7 +85,7 @@ def test_uneven_classes_are_balanced_and_measured_by_class(tmp_path: Path) -> No
     for balance in ("weights", "sampling"):
         pool = make_pool(Workers(jobs=1), data=str(folder), balance=balance)
         (found,) = train(pool, (FIRST, 1))
-        table = Trainer(pool.settings, "cpu")
+        table = CandidateTrainer(pool.settings, "cpu")
         first, second = table._test[1].bincount().tolist()
         assert first > second > 0
         means = {
@@ -109,14 +108,14 @@ def test_a_network_that_cannot_be_trained_has_failed(
     monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
 ) -> None:
     pool = make_pool(Workers(jobs=1))
-    trains = Trainer.__call__
+    trains = CandidateTrainer.__call__
 
-    def fails(self: Trainer, training: Training) -> Outcome:
+    def fails(self: CandidateTrainer, training: Training) -> Outcome:
         if training.architecture.startswith(SECOND):
             raise error
         return trains(self, training)
 
-    monkeypatch.setattr(Trainer, "__call__", fails)
+    monkeypatch.setattr(CandidateTrainer, "__call__", fails)
     good, bad = train(pool, (FIRST, 0), (SECOND, 0))
     assert math.isfinite(good.values["accuracy"])
     assert math.isnan(bad.values["accuracy"])
@@ -129,7 +128,7 @@ def test_a_device_that_fails_is_no_failure_of_a_network(monkeypatch: pytest.Monk
 
     pool = make_pool(Workers(jobs=1))
     pool.context.device = "cuda"
-    monkeypatch.setattr(Trainer, "__call__", fails)
+    monkeypatch.setattr(CandidateTrainer, "__call__", fails)
     monkeypatch.setattr(torch.accelerator, "synchronize", fails)
     with pytest.raises(DeviceError):
         train(pool, (FIRST, 0))

@@ -3,14 +3,12 @@
 import itertools
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import optuna
 
 from asvit.search import Evaluate, Measurement, SearchSettings, TrialRow
 from asvit.search.loop import Search
-from asvit.search.study import StudyLease
 from scaling.ranking import Better
 
 BETTER: dict[str, Better] = {"length_distortion": "higher", "ntk_condition_number": "lower"}
@@ -70,7 +68,6 @@ def make_search(
     study: optuna.Study | None = None,
     evaluate: Evaluate = fake_evaluate,
     better: Mapping[str, Better] = BETTER,
-    lease: StudyLease | None = None,
     again: Evaluate | None = None,
     **settings: Any,
 ) -> Search:
@@ -87,5 +84,4 @@ def make_search(
         better,
         evaluate=lambda architectures: map(evaluate, map(str, architectures)),
         evaluate_again=None if again is None else lambda found: map(again, map(str, found)),
-        lease=lease or StudyLease(study, None, Path("runs/x")),
     )

@@ -100,7 +100,7 @@ def test_a_journal_that_is_removed_is_not_made_again(tmp_path: Path) -> None:
     for remove in (path.unlink, path.parent.rmdir):  # then its lock cannot be made, either
         remove()
         for use in (study.get_trials, partial(study.set_user_attr, "a", 1)):
-            with pytest.raises(FileNotFoundError, match=words), storing(file=True):
+            with pytest.raises(FileNotFoundError, match=words), storing():
                 use()
         assert not path.exists()
 

@@ -14,6 +14,7 @@ from asvit.search import SearchSettings, get_controller
 from asvit.search import predictor_sampler as module
 from asvit.search.limits import Excess, Limits
 from asvit.search.sampler import ORIGIN, distributions
+from asvit.search.study import ask
 from asvit.spaces import UnionSpace, load_space
 from tests.asvit.search.ridge import quick_predictor, ridge_of
 
@@ -44,7 +45,7 @@ def accuracy(params: dict[str, Any]) -> float:
 def go_on(study: Study, trainings: int) -> Iterator[FrozenTrial]:
     drawn = 0
     while drawn < trainings:
-        trials = [study.ask(distributions(SPACE.dimensions)) for _ in range(4 - drawn % 4)]
+        trials = [ask(study, distributions(SPACE.dimensions)) for _ in range(4 - drawn % 4)]
         for trial in trials:
             study.tell(trial, accuracy(trial.params))
         drawn += len(trials)
@@ -83,7 +84,7 @@ def test_a_search_that_is_killed_goes_on_identically() -> None:
     study = make_study()
     done = 0
     while done < 16:
-        trials = [study.ask(distributions(SPACE.dimensions)) for _ in range(4 - done % 4)]
+        trials = [ask(study, distributions(SPACE.dimensions)) for _ in range(4 - done % 4)]
         study.tell(trials[0], accuracy(trials[0].params))
         for trial in trials[1:]:  # killed in flight
             study.tell(trial, state=TrialState.FAIL)

@@ -19,6 +19,7 @@ from asvit.search.policy import JointCategoricalPolicy, reinforce_step
 from asvit.search.reward import MovingBaseline, WindowedReward
 from asvit.search.sampler import UNIFORM, ReinforceSampler, measured_trials
 from asvit.search.seeds import draw_seed
+from asvit.search.study import ask
 from asvit.spaces import load_space
 from proxies.counts import Cost
 from scaling.ranking import Better
@@ -48,7 +49,7 @@ def values_of(params: dict[str, int]) -> list[float]:
 def go_on(study: Study, steps: int) -> list[dict[str, int]]:
     drawn = []
     for _ in range(steps):
-        trial = study.ask(SPACE)
+        trial = ask(study, SPACE)
         study.tell(trial, values_of(trial.params))
         drawn.append(trial.params)
     return drawn

@@ -9,9 +9,10 @@ import pytest
 from asvit.core.continuing import check_same_settings
 from asvit.core.settings import WrongOption
 from asvit.designs.settings import DesignSettings
-from asvit.reference.build_settings import BuildSettings
 from asvit.runs.search import SearchRun
 from asvit.search import MeasureSearchSettings, SearchSettings, TrainingSearchSettings
+from asvit.training.candidate_settings import CandidateSettings
+from asvit.training.short_settings import Recipe
 
 
 @pytest.mark.parametrize(
@@ -51,12 +52,14 @@ def test_a_preset_sets_some_and_one_name_is_a_list_of_one() -> None:
 
 
 def test_spaces_beside_commas_make_no_other_settings() -> None:
-    kinds: list[Any] = [SearchSettings, BuildSettings, partial(DesignSettings.make, data="pets")]
+    design = partial(DesignSettings.make, data="pets")
+    kinds: list[Any] = [SearchSettings, CandidateSettings, design]
     for kind in kinds:
         make = getattr(kind, "make", kind)
         assert make(space=" asvit, resnet") == make(space="asvit,resnet")
     paces = [
-        BuildSettings(space="asvit,resnet", paces=f"resnet=2,{gap}asvit=3") for gap in ("", " ")
+        CandidateSettings(space="asvit,resnet", paces=f"resnet=2,{gap}asvit=3")
+        for gap in ("", " ")
     ]
     assert paces[0] == paces[1]
 
@@ -84,20 +87,24 @@ def test_a_search_that_measures_has_its_own_defaults() -> None:
     assert SearchSettings.make(controller="tpe", trainings=9).batch == 1
 
 
-def test_trainings_are_those_of_a_reference_table() -> None:
+def test_trainings_follow_the_settings() -> None:
     made = TrainingSearchSettings(trainings=9, flip=True, data="digits", seed=3, learning_rate=0.1)
     assert (made.training.flip, made.training.data, made.training.seed) == (True, "digits", 3)
-    assert made.training.recipe.learning_rate == 0.1
-    table = BuildSettings.make(
-        "asvit-fractal", steps=1_400, learning_rate=2e-3, train_images=8_000, init="xavier"
-    )
+    assert made.training.recipe_of("").learning_rate == 0.1
     default = TrainingSearchSettings(controller="predictor").training
-    assert (default.recipe, default.images) == (table.recipe, table.images)
+    assert (default.recipe_of(""), default.images) == (Recipe(1_400, warmup=140), "fractal:20")
     assert (default.init, TrainingSearchSettings(trainings=9, init="own").training.init) == (
-        table.init,
+        "xavier",
         "own",
     )
-    assert (default.train_images, default.test_images) == (table.train_images, table.test_images)
+    assert (default.train_images, default.test_images) == (8_000, 5_000)
+
+
+def test_several_seeds_are_for_random_draws_and_leave_none_to_finalists() -> None:
+    table = TrainingSearchSettings(controller="random", trainings=24, seeds=2)
+    assert (table.trials, table.final_trainings) == (24, 0)
+    with pytest.raises(ValueError, match="seeds=2 is for controller random; tpe chooses itself"):
+        TrainingSearchSettings(controller="tpe", trainings=24, seeds=2)
 
 
 def test_a_limit_takes_the_place_of_the_width() -> None:

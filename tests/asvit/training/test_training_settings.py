@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from asvit.core.settings import Settings
-from asvit.reference.build_settings import BuildSettings
 from asvit.search import SearchSettings
 from asvit.search.supernet_settings import EvolutionSettings
+from asvit.training.candidate_settings import CandidateSettings
 from asvit.training.images.augmentation import Augmentation
 from asvit.training.recipes import RECIPES, fitting_batch, fitting_rate
 from asvit.training.settings import TrainSettings
@@ -172,7 +172,7 @@ def test_no_random_augmentation() -> None:
     assert made().augmentation.auto_augment == "rand-m9-mstd0.5-inc1"
 
 
-TRAINING: tuple[type[ShortTrainingSettings], ...] = (BuildSettings, SupernetSettings)
+TRAINING: tuple[type[ShortTrainingSettings], ...] = (CandidateSettings, SupernetSettings)
 EVERY_PRESET = [(kind, name) for kind in (*TRAINING, EvolutionSettings) for name in kind.presets]
 
 
@@ -195,8 +195,8 @@ def test_the_recipe_is_that_of_the_settings() -> None:
         "batch_size": 3, "learning_rate": 0.5, "weight_decay": 0.25, "label_smoothing": 0.125,
         "clip": 2.0, "shift": 1, "flip": True,
     }  # fmt: skip
-    built = BuildSettings(**given, warmup=0.1, steps=50)
-    assert built.recipe == Recipe(**given, warmup=5, steps=50)
+    built = CandidateSettings(**given, warmup=0.1, steps=50)
+    assert built.recipe_of("") == Recipe(**given, warmup=5, steps=50)
     supernet = SupernetSettings(**given, warmup=0.2, train_images=31, epochs=3)
     assert supernet.steps_per_epoch == 10
     assert supernet.recipe == Recipe(**given, warmup=6, steps=30)
@@ -219,7 +219,11 @@ TRAIN = [
         *((TrainSettings, *row) for row in TRAIN),
         (SupernetSettings, {"batch_size": 8001}, "8001 is more than there are training images, "),
         (EvolutionSettings, {"min_macs": 10, "max_macs": 9}, "max_macs must be at least 10, got"),
-        (BuildSettings, {"data": "fractal:7", "classes": 3}, "classes=3 beside data=fractal:7"),
+        (
+            CandidateSettings,
+            {"data": "fractal:7", "classes": 3},
+            "classes=3 beside data=fractal:7",
+        ),
         (EvolutionSettings, {"population": 49}, "25 crossovers and 25 mutations do not fit in a"),
     ],
 )
@@ -232,7 +236,7 @@ def test_a_wrong_value_is_refused(
 
 
 def test_short_trainings_have_the_classes_that_their_images_name() -> None:
-    for kind in (BuildSettings, SupernetSettings):
+    for kind in (CandidateSettings, SupernetSettings):
         named = kind.make(data="fractal:7")
         assert named.classes == kind.make(data="fractal:7", classes=7).classes == 7
         assert named.images == "fractal:7"

@@ -1,36 +1,47 @@
-"""Trains the networks of a table, one at a time or in several local processes."""
+"""Trains architectures from scratch by one short recipe, as searches and tables compare them."""
 
 import math
 import statistics
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import closing
-from typing import Any
+from dataclasses import dataclass
+from typing import NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
-from asvit.core.codec import from_json, to_json
-from asvit.core.continuing import ELSEWHERE
+from asvit.core.codec import Nullable
 from asvit.data import load_images
 from asvit.data.base import Progress
-from asvit.data.sources import Images
-from asvit.executors import Pool, Task, Work, one_thread
-from asvit.executors.processes import ProcessBackend
-from asvit.reference.build import Outcome, Training
-from asvit.reference.build_settings import BuildSettings
+from asvit.data.sources import Images, are_fractals
+from asvit.executors import one_thread
 from asvit.spaces import build
-from asvit.spaces.worker_checks import known_space
+from asvit.training.candidate_settings import CandidateSettings
 from asvit.training.short import draw_linear_weights, fit
 from asvit.training.supernets.splits import split_images, warn_of_copies
 from proxies.evaluation import FAILURES, check_device, seed_for
 from proxies.messages import fault, out_of_memory
+from proxies.text import legible
 
 
-class Trainer:
-    """Trains networks on the images of a table; equal trainings have equal outcomes.
+class Training(NamedTuple):
+    """One training: the text of an architecture, and the seed."""
+
+    architecture: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The outcome of a training; its numbers are NaN if it failed for a ``reason``."""
+
+    accuracy: Nullable  # on the test images, per cent
+    loss: Nullable  # mean over the last tenth of the steps, nats
+    seconds: float
+    reason: str = ""
+
+
+class CandidateTrainer:
+    """Trains networks on the images of the settings; equal trainings have equal outcomes.
 
     Without ``images`` those of the settings are loaded; ``progress`` is called with the number of
     images that are ready, and their total.
@@ -43,7 +54,7 @@ class Trainer:
 
     def __init__(
         self,
-        settings: BuildSettings,
+        settings: CandidateSettings,
         device: str,
         *,
         progress: Progress | None = None,
@@ -89,7 +100,7 @@ class Trainer:
         return model.to(self.device)
 
 
-def outcome_of(train: Trainer, training: Training) -> Outcome:
+def outcome_of(train: CandidateTrainer, training: Training) -> Outcome:
     """The outcome of a training, also of a network that cannot be built or trained.
 
     A MemoryError, and a DeviceError, is left to the caller.
@@ -111,8 +122,8 @@ def failure(why: str) -> Outcome:
     return Outcome(math.nan, math.nan, 0.0, why)
 
 
-def load_all(settings: BuildSettings, progress: Progress | None = None) -> Images:
-    """The training and test images of a table; it warns of copies, which are left out."""
+def load_all(settings: CandidateSettings, progress: Progress | None = None) -> Images:
+    """The training and test images; it warns of copies, which are left out."""
     images = load_images(
         settings.images,
         count=settings.train_images + settings.test_images,
@@ -126,51 +137,41 @@ def load_all(settings: BuildSettings, progress: Progress | None = None) -> Image
     return images
 
 
-def train_all(
-    trainings: Sequence[Training],
-    settings: BuildSettings,
-    devices: Sequence[str],
-    *,
-    digest: str,
-) -> Generator[tuple[Training, Outcome]]:
-    """Train in one process for each of ``devices``, which may name one several times.
+_OPTIMIZERS = {"adamw": "AdamW", "muon": "Muon"}
 
-    Trainings are yielded with their outcomes as they end; leaving the iteration ends the
-    processes. Each of these loads the images, which must have the ``digest``.
 
-    Raises:
-        ValueError: If a process finds other images.
+def how_trained(settings: CandidateSettings, source: str, digest: str = "") -> dict[str, str]:
+    """The lines above a table about the recipe and the images, which come from ``source``.
+
+    Other images than fractals are known by their ``digest``, too. Trainings of two tables are
+    comparable only if all of these lines are equal.
     """
-    work = Work(
-        "asvit.reference.trainer:worker",
-        {
-            "training": settings.to_json(),
-            "space": settings.space,
-            "images": digest,
-        },
-    )
-    tasks = [training._asdict() for training in trainings]
-    with closing(Pool(ProcessBackend(work, devices))) as pool, closing(pool.run(tasks)) as answers:
-        for number, answer in answers:
-            if answer.failure:
-                raise ChildProcessError(
-                    f"{trainings[number].architecture} was not trained: {answer.failure}; what "
-                    "was trained is safe, and the same command continues, with fewer --jobs if "
-                    "memory ran out"
-                )
-            yield trainings[number], from_json(answer.result, Outcome)
+    s = settings
+    augmentation = [f"shifts of up to {s.shift} px"] * bool(s.shift) + ["mirroring"] * s.flip
+    augmentation += [f"crops of {s.crop_scale:g} of the area or more"] * (s.crop_scale < 1)
+    augmentation += [f"colour jitter of {s.color_jitter:g}"] * bool(s.color_jitter)
+    steps = f"{s.steps} steps" + f" (times {s.paces})" * bool(s.paces)
+    # The source of fractals has their seed; of other images the seed draws and parts some.
+    draw = "" if are_fractals(s.images) else f", drawn with seed {s.seed}"
+    fitted = "" if s.fit == "crop" else f" by --fit {s.fit}"
+    draw += f", SHA-256 {digest[:16]}…" * bool(draw and digest)
+    return {
+        "recipe": (
+            f"{_OPTIMIZERS[s.optimizer]}, {steps} of {s.batch_size} images, learning rate "
+            f"{s.learning_rate:g} ({100 * s.warmup:g}% linear warm-up, then a cosine), weight "
+            f"decay {s.weight_decay:g}, label smoothing {s.label_smoothing:g}, gradient norm at "
+            f"most {s.clip:g}, {' and '.join(augmentation) or 'no augmentation'}"
+            f"{', Xavier initialisation' * (s.init == 'xavier')}"
+            f"{f', balance {s.balance}' * (s.balance != 'none')}; the same for all"
+        ),
+        "images": (
+            f"{legible(source)}; {s.image_size} px{fitted}, {s.train_images} to train on and "
+            f"{s.test_images} others to test on{draw}"
+        ),
+    }
 
 
-def worker(
-    settings: Mapping[str, Any], _arrays: Mapping[str, NDArray[np.generic]], device: str
-) -> Callable[[Task], Any]:
-    """The function that trains on a device, for executors."""
-    known_space(settings["space"])
-    train = Trainer(BuildSettings.from_json(settings["training"]), device)
-    source, digest = (train.provenance[name] for name in ("source", "digest"))
-    if digest != settings["images"]:
-        raise ValueError(
-            f"a process found other images than the table was begun with: {source}, digest "
-            f"{digest[:12]} instead of {settings['images'][:12]}; restore them, {ELSEWHERE}"
-        )
-    return lambda task: to_json(outcome_of(train, Training(**task)))
+def accuracies_in_words(balance: str) -> str:
+    """What the accuracies of a table are."""
+    kind = "top-1" if balance == "none" else "balanced accuracy"
+    return f"{kind} on the test images after the last step, per cent"

@@ -1,8 +1,6 @@
 """The whole of what is said about a measure."""
 
-import itertools
 import math
-import time
 
 import numpy as np
 import pytest
@@ -10,20 +8,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from asvit.reference import load_reference, statistics
-from asvit.reference.statistics import (
-    best_count,
-    correlate,
-    kendall,
-    oriented,
-    pair_counts,
-    pooled_kendall,
-    rank_sum,
-    resampled_kendall,
-    resamples,
-    taus_within,
-    thirds,
-)
+from asvit.reference import load_reference
+from asvit.reference.correlate import best_count, compared, correlate
+from asvit.statistics.ranks import kendall, resampled_tau, resamples
 
 POINTS = ("tau", "difference")
 
@@ -46,17 +33,6 @@ def points(values, accuracies, count, better="higher"):
         values, accuracies, better=better, counts={"params": count}, samples=20
     )
     return [getattr(correlation, name) for name in POINTS]
-
-
-@given(measured(least=2), st.integers(0, 99))
-@settings(max_examples=50, deadline=None)
-def test_large_tables_are_counted_without_matrices_of_pairs(made, seed):
-    x, y, _ = made
-    weights = np.vstack([np.ones(len(x)), resamples(len(x), 9, seed=seed)])
-    expected = pair_counts(x, y, weights)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(statistics, "_ROWS_SQUARED", 1)
-        assert pair_counts(x, y, weights) == pytest.approx(expected)
 
 
 def test_a_table_by_other_means():
@@ -228,15 +204,6 @@ def test_columns_that_do_not_fit():
         correlate([1, 2], [1, 2], better="down")
 
 
-def test_rank_sums_by_hand():
-    # 1, 2.5, 2.5, 4; lower is better: 1, 2, 3.5, 3.5
-    sums = rank_sum([np.array([1, 2, 2, 9]), oriented([5, 4, 3, 3], "lower")])
-    assert list(sums) == [2, 4.5, 6, 7.5]
-    failed = rank_sum([np.array([1, math.nan, 3]), np.array([1, 9, 5])])
-    assert failed == pytest.approx([2, math.nan, 4], nan_ok=True)
-    assert np.isnan(rank_sum([np.array([math.nan]), np.array([1.0])])).all()
-
-
 def test_parameters_rank_models_of_about_the_same_size_badly():
     table = load_reference("timm-in1k")
     rows = [row for row, params in enumerate(table.params) if 15e6 <= params <= 35e6]
@@ -245,71 +212,25 @@ def test_parameters_rank_models_of_about_the_same_size_badly():
     assert kendall(params, top1) == pytest.approx(0.28, abs=0.005)
 
 
-@given(st.lists(st.integers(0, 5), min_size=1, max_size=30))
-def test_every_row_is_in_one_third_and_equal_counts_in_the_same(counts):
-    count = np.array(counts, dtype=float)
-    groups = thirds(count)
-    assert 1 <= len(groups) <= 3
-    assert (np.sum(groups, axis=0) == 1).all()
-    for before, after in itertools.pairwise(groups):
-        assert count[before].max() < count[after].min()
-
-
-@given(st.integers(2, 15), st.integers(0, 2**32 - 1), st.sampled_from([2, 4, 100]))
-def test_every_resample_is_scipy_s_tau(rows, seed, distinct):
-    rng = np.random.default_rng(seed)
-    x, y = rng.integers(0, distinct, (2, rows)).astype(float)
-    drawn = resamples(rows, 8, seed=seed)
-    for tau, times in zip(resampled_kendall(x, y, drawn), drawn.astype(int), strict=True):
-        alone = stats.kendalltau(np.repeat(x, times), np.repeat(y, times)).statistic
-        assert tau == pytest.approx(alone, nan_ok=True, abs=1e-12)
-
-
-def test_a_resample_draws_as_many_rows_as_there_are():
-    drawn = resamples(7, 500, seed=3)
-    assert drawn.shape == (500, 7)
-    assert (drawn.sum(axis=1) == 7).all()
-    assert drawn.mean(axis=0) == pytest.approx(np.ones(7), abs=0.15)
-    np.testing.assert_array_equal(drawn, resamples(7, 500, seed=3))
-    assert not np.array_equal(drawn, resamples(7, 500, seed=4))
-
-
-def test_numbers_far_apart():
-    x = np.array([-1.7e308, 1.7e308, 0, 5e-324])
-    once = np.ones((1, 4))
-    assert resampled_kendall(x, x, once) == pytest.approx([1])
-    assert resampled_kendall(x, -x, once) == pytest.approx([-1])
-
-
-def test_a_resample_of_one_row_over_and_over_ranks_nothing():
-    drawn = np.array([[4.0, 0, 0, 0], [2, 2, 0, 0]])
-    taus = resampled_kendall(np.arange(4.0), np.arange(4.0), drawn)
-    assert math.isnan(taus[0])
-    assert taus[1] == 1
-
-
-def test_two_thousand_resamples_of_two_hundred_rows_are_quick():
-    x, y = np.random.default_rng(0).normal(size=(2, 200))
-    started = time.process_time()
-    resampled_kendall(x, y, resamples(200, 2000, seed=0))
-    assert time.process_time() - started < 2
-
-
 def test_tau_within_thirds_counts_the_pairs_inside_alone():
     count = np.repeat([1.0, 2.0, 3.0], 4)
     y = np.arange(12, dtype=float)
     against = -y + 100 * count  # ranks well by size, and in reverse at a given size
-    drawn = np.vstack([np.ones(12), resamples(12, 200, seed=0)])
+    drawn = resamples(12, 200)
 
-    def taus_of(x):
-        return lambda groups, of: pooled_kendall(x if of is None else of, y, groups, drawn)
+    def beside(x, counts):
+        def taus(column, groups):
+            return resampled_tau(x if column is None else column, y, drawn, groups)
 
-    (found,) = taus_within({"params": count, "other": y}, taus_of(against))
+        (found,) = compared(taus, counts, y).within
+        return found
+
+    found = beside(against, {"params": count, "other": y})
     assert kendall(against, y) > 0.4
     assert (found.count, found.tau) == ("params", -1)
     assert (found.rival, found.rival_tau, found.difference) == ("other", 1, -2)
     assert tuple(found.tau_interval) == (-1, -1)
-    (itself,) = taus_within({"params": count}, taus_of(count))
+    itself = beside(count, {"params": count})
     assert math.isnan(itself.tau)
     assert itself.rival == ""
 

@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from asvit.reference.findings import Interval
-from asvit.reference.intervals import (
-    IntervalEstimate,
+from asvit.core.estimates import Estimate
+from asvit.statistics.intervals import (
     balanced_accuracy,
     combined,
     contrast,
@@ -15,7 +14,6 @@ from asvit.reference.intervals import (
     proportion,
     stratified_difference,
     weighted_proportions,
-    wilson,
 )
 
 
@@ -87,10 +85,10 @@ def test_unpaired_differences_are_those_of_newcombe() -> None:
 
 
 def test_a_combination_of_one_is_itself_and_lacks_what_a_part_lacks() -> None:
-    one = IntervalEstimate(0.5, Interval(0.2, 0.9))
+    one = Estimate(0.5, 0.2, 0.9)
     assert combined((1, one)).interval == pytest.approx(one.interval)
     assert combined((-2, one)).interval == pytest.approx((-1.8, -0.4))
-    without = IntervalEstimate(0.4, Interval(math.nan, math.nan))
+    without = Estimate(0.4)
     assert all(map(math.isnan, combined((1, one), (-1, without)).interval))
 
 
@@ -121,7 +119,7 @@ def test_balanced_accuracy_is_the_mean_recall_with_an_interval_like_price_and_bo
 def test_few_right_answers_of_every_class_are_not_sure() -> None:
     found = balanced_accuracy([[True] * 5] * 2)
     assert found.value == 1
-    assert wilson(10, 10).low - 0.2 < found.interval.low < 0.9
+    assert proportion(10, 10).low - 0.2 < found.interval.low < 0.9
     assert found.interval.high == 1
 
 
@@ -129,7 +127,7 @@ def test_few_right_answers_of_every_class_are_not_sure() -> None:
 def test_many_classes_of_one_or_two_are_as_sure_as_one_of_all(each: int) -> None:
     cases = 100 * each
     ours, theirs = [i < 0.6 * cases for i in range(cases)], [i < 0.4 * cases for i in range(cases)]
-    whole, pairs = wilson(sum(ours), cases), paired_difference(ours, theirs).interval
+    whole, pairs = proportion(sum(ours), cases), paired_difference(ours, theirs).interval
     # Neighbours are of different classes.
     found = balanced_accuracy([ours[at::100] for at in range(100)]).interval
     assert 0.9 * (whole.high - whole.low) < found.high - found.low < 1.1 * (whole.high - whole.low)

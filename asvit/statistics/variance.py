@@ -5,15 +5,14 @@ from math import comb
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import linalg, stats
 
-from asvit.reference.findings import SEED, Component, Interval
+from asvit.core.estimates import SEED, Component, Interval
 
 Array = NDArray[np.float64]
-Places = NDArray[np.int64]
 
 _POINTS = 2_000  # at most, of the grid of shares
-_CHUNK = 100  # of its points at a time: memory
+_NUMBERS = 4_000_000  # of covariances at a time: memory
 _CONCENTRATION = 0.5  # of Dirichlet's distribution
 
 
@@ -40,7 +39,7 @@ def variance_components(
         rest: Name of what is left.
 
     Returns:
-        The causes in their order, and the rest. Time: 0.01 s for 60 rows, 0.02 s for 20,000.
+        The causes in their order, and the rest. Time grows with rows cubed: 0.05 s for 60 rows.
 
     Raises:
         ValueError: If the lengths differ, there are too few values, or a cause has a level for
@@ -53,7 +52,6 @@ def variance_components(
     """
     y = np.asarray(values, dtype=np.float64)
     groups = fixed or [0] * len(y)
-    means = _indicators(_places(groups))
     for name, own in {**causes, "fixed": groups}.items():
         if len(own) != len(y):
             raise ValueError(f"{name} has {len(own)} level(s) for {len(y)} value(s)")
@@ -63,15 +61,15 @@ def variance_components(
                 f"{name} has {len(set(own))} level(s) for {len(y)} values; its share can be told "
                 "from those of others only with several of some level"
             )
+    means = _indicators(groups)
     if len(y) < means.shape[1] + 2:
         raise ValueError(f"{len(y)} values are too few for {means.shape[1]} mean(s)")
-    places = [_places(own) for own in causes.values()]
     shares = _grid(len(causes) + 1)
-    logs, variances = _likelihoods(y, means, places, shares)
+    logs, variances = _likelihoods(y, means, list(map(_indicators, causes.values())), shares)
     logs += (_CONCENTRATION - 1) * np.log(shares).sum(1)
     weights = np.exp(logs - logs.max())
     weights /= weights.sum()
-    levels = [*(_compared(own, _places(groups)) for own in places), len(y)]
+    levels = [*(_compared(own, groups) for own in causes.values()), len(y)]
     deviations = np.sqrt((weights * variances) @ shares)
     return {
         name: Component(
@@ -94,22 +92,18 @@ def best_of(deviation: float, number: int) -> float:
     return deviation * float(np.trapezoid(grid * density, grid))
 
 
-def _places(levels: Sequence[Hashable]) -> Places:
-    """The level of each row by its number."""
-    numbers = {level: number for number, level in enumerate(dict.fromkeys(levels))}
-    return np.array([numbers[level] for level in levels])
-
-
-def _compared(places: Places, groups: Places) -> int:
-    """Levels of a cause beside others in a group: one alone there is that group's own mean."""
-    pairs = np.unique(np.stack([groups, places]), axis=1)
-    beside = np.bincount(pairs[0])[pairs[0]] > 1
-    return len(np.unique(pairs[1, beside]))
-
-
-def _indicators(places: Places) -> Array:
+def _indicators(levels: Sequence[Hashable]) -> Array:
     """``[rows, levels]``: 1 in the column of the level of each row."""
-    return np.eye(places.max() + 1)[places]
+    names = list(dict.fromkeys(levels))
+    return np.array([[float(level == name) for name in names] for level in levels])
+
+
+def _compared(levels: Sequence[Hashable], groups: Sequence[Hashable]) -> int:
+    """Levels of a cause beside others in a group: one alone there is that group's own mean."""
+    inside: dict[Hashable, set[Hashable]] = {}
+    for group, level in zip(groups, levels, strict=True):
+        inside.setdefault(group, set()).add(level)
+    return len(set[Hashable]().union(*(own for own in inside.values() if len(own) > 1)))
 
 
 def _grid(parts: int) -> Array:
@@ -128,54 +122,29 @@ def _splits(total: int, parts: int) -> Iterator[tuple[int, ...]]:
 
 
 def _likelihoods(
-    y: Array, means: Array, places: Sequence[Places], shares: Array
+    y: Array, means: Array, effects: Sequence[Array], shares: Array
 ) -> tuple[Array, Array]:
     """The restricted log-likelihood at each point, and the variance of values that is its best.
-
-    The cause with the most levels is taken out by sums over its levels, the others by Woodbury's
-    identity. So a point takes no more time for more rows, or for more levels of that cause.
 
     Args:
         y: ``[rows]``.
         means: ``[rows, means]``, 1 for the one that a row has.
-        places: The level of each row, for each cause.
+        effects: ``[rows, levels]`` of each cause, 1 for the one that a row has.
         shares: ``[points, causes + 1]``.
     """
-    y = y - means @ (means.T @ y / means.sum(0))  # changes nothing but rounding errors
-    most, *others = sorted(range(len(places)), key=lambda cause: -places[cause].max())
-    effects = [_indicators(places[cause]) for cause in others]
-    columns = np.column_stack([*effects, means, y])
-    sums = np.zeros((places[most].max() + 1, columns.shape[1]))
-    np.add.at(sums, places[most], columns)
-    sizes, kind, count = np.unique(
-        np.bincount(places[most]), return_inverse=True, return_counts=True
-    )
-    within = np.stack([sums[kind == size].T @ sums[kind == size] for size in range(len(sizes))])
-    inner = sum(effect.shape[1] for effect in effects)
-    of_column = [cause for cause, z in zip(others, effects, strict=True) for _ in z.T]
-    freedom = len(y) - means.shape[1]
+    contrasts = linalg.null_space(means.T)  # of which no mean is a part: [rows, freedom]
+    z = contrasts.T @ y
+    own = [contrasts.T @ effect for effect in effects]
+    parts = np.stack([*(part @ part.T for part in own), np.eye(len(z))])
     logs, variances = [], []
-    for points in np.array_split(shares, max(1, len(shares) // _CHUNK)):
-        rest, wide = points[:, -1:], points[:, [most]]
-        # Products of the columns in the inverse of the covariance by this cause and the rest.
-        taken = np.tensordot(wide / (rest + wide * sizes), within, 1)
-        whole = (columns.T @ columns - taken) / rest[..., None]
-        roots = np.sqrt(points[:, of_column])[..., None]
-        covariance = np.eye(inner) + roots * whole[:, :inner, :inner] * roots.transpose(0, 2, 1)
-        factor = np.linalg.cholesky(covariance)
-        white = np.linalg.solve(factor, roots * whole[:, :inner, inner:])
-        left = whole[:, inner:, inner:] - white.transpose(0, 2, 1) @ white
-        information, own = left[:, :-1, :-1], left[:, :-1, -1:]
-        fitted = np.linalg.solve(information, own)
-        squares = np.maximum(left[:, -1, -1] - (own * fitted).sum((1, 2)), 1e-12)
-        determinants = (
-            len(y) * np.log(rest[:, 0])
-            + np.log1p(wide / rest * sizes) @ count
-            + 2 * np.log(np.diagonal(factor, axis1=1, axis2=2)).sum(1)
-            + np.linalg.slogdet(information)[1]
-        )
-        logs.append(-(determinants + freedom * np.log(squares)) / 2)
-        variances.append(squares / freedom)
+    chunks = max(1, len(shares) * len(z) ** 2 // _NUMBERS)
+    for points in np.array_split(shares, chunks):
+        factor = np.linalg.cholesky(np.tensordot(points, parts, 1))
+        white = np.linalg.solve(factor, np.broadcast_to(z[:, None], (len(points), len(z), 1)))
+        squares = np.maximum((white**2).sum((1, 2)), 1e-12)
+        determinants = 2 * np.log(np.diagonal(factor, axis1=1, axis2=2)).sum(1)
+        logs.append(-(determinants + len(z) * np.log(squares)) / 2)
+        variances.append(squares / len(z))
     return np.concatenate(logs), np.concatenate(variances)
 
 

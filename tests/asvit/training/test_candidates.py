@@ -1,11 +1,7 @@
-"""Trainings of a table: the same whatever came before and in any process, on stratified images."""
+"""Short trainings: the same whatever came before and in any process, on stratified images."""
 
 import dataclasses
 import math
-import os
-import signal
-import subprocess
-import sys
 from typing import Any
 
 import numpy as np
@@ -16,35 +12,43 @@ from hypothesis import strategies as st
 from torch import nn
 
 from asvit.data import Images
-from asvit.executors import Answer, Pool
-from asvit.executors.base import perform
-from asvit.reference import trainer as module
-from asvit.reference.build import Training
-from asvit.reference.build_settings import BuildSettings
-from asvit.reference.trainer import Trainer, train_all
+from asvit.spaces import load_space
+from asvit.training import candidates as module
+from asvit.training.candidate_settings import CandidateSettings
+from asvit.training.candidates import (
+    CandidateTrainer,
+    Training,
+    accuracies_in_words,
+    how_trained,
+    outcome_of,
+)
 from asvit.training.supernets.splits import split, split_images, warn_of_copies
-from tests.campaigns import forked
 
 TEXT = "4,2,2|2,1,2|2,1,2|2,1,2|16,8"
-SETTINGS = BuildSettings.make(
-    "quick", n=2, classes=3, train_images=12, test_images=9, steps=2, batch_size=4
+SETTINGS = CandidateSettings(
+    classes=3,
+    train_images=12,
+    test_images=9,
+    image_size=32,
+    width=16,
+    steps=2,
+    batch_size=4,
 )
-WORK = {"training": SETTINGS.to_json(), "space": SETTINGS.space}
 
 
 @pytest.fixture(scope="module")
-def trainer() -> Trainer:
-    return Trainer(SETTINGS, "cpu")
+def trainer() -> CandidateTrainer:
+    return CandidateTrainer(SETTINGS, "cpu")
 
 
-def test_a_training_depends_on_its_architecture_and_seed_alone(trainer: Trainer) -> None:
+def test_a_training_depends_on_its_architecture_and_seed_alone(trainer: CandidateTrainer) -> None:
     first = trainer(Training(TEXT, 0))
     torch.rand(3)
     other = trainer(Training(TEXT, 1))
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        again = Trainer(SETTINGS, "cpu")(Training(TEXT, 0))
+        again = CandidateTrainer(SETTINGS, "cpu")(Training(TEXT, 0))
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(threads)
@@ -54,14 +58,14 @@ def test_a_training_depends_on_its_architecture_and_seed_alone(trainer: Trainer)
     assert first.reason == ""
 
 
-def test_the_seed_of_the_table_matters(trainer: Trainer) -> None:
-    other = Trainer(dataclasses.replace(SETTINGS, seed=1), "cpu")
+def test_the_seed_of_the_settings_matters(trainer: CandidateTrainer) -> None:
+    other = CandidateTrainer(dataclasses.replace(SETTINGS, seed=1), "cpu")
     assert other.provenance["digest"] != trainer.provenance["digest"]
     assert other(Training(TEXT, 0)).loss != trainer(Training(TEXT, 0)).loss
 
 
-def test_networks_begin_with_weights_that_suit_their_width(trainer: Trainer) -> None:
-    own = Trainer(dataclasses.replace(SETTINGS, init="own"), "cpu")
+def test_networks_begin_with_weights_that_suit_their_width(trainer: CandidateTrainer) -> None:
+    own = CandidateTrainer(dataclasses.replace(SETTINGS, init="own"), "cpu")
     wide = [
         layer
         for layer in trainer._fresh(TEXT, 0).modules()
@@ -75,13 +79,13 @@ def test_networks_begin_with_weights_that_suit_their_width(trainer: Trainer) -> 
     assert own(Training(TEXT, 0)).loss != trainer(Training(TEXT, 0)).loss
 
 
-def test_what_the_images_are_is_known(trainer: Trainer) -> None:
+def test_what_the_images_are_is_known(trainer: CandidateTrainer) -> None:
     assert trainer.num_classes == 3
     assert trainer.provenance["source"] == "fractal images, 3 classes, seed 0, generator 1"
 
 
 def test_a_training_that_diverges_fails_with_the_reason(
-    trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+    trainer: CandidateTrainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build = module.build
 
@@ -158,9 +162,9 @@ def test_classes_of_the_same_images_cannot_be_tested() -> None:
         split_images(images, (4,))
 
 
-def refused(settings: BuildSettings, message: str) -> None:
+def refused(settings: CandidateSettings, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Trainer(settings, "cpu")
+        CandidateTrainer(settings, "cpu")
 
 
 def test_images_that_do_not_suit_are_refused() -> None:
@@ -171,92 +175,62 @@ def test_images_that_do_not_suit_are_refused() -> None:
     many = dataclasses.replace(SETTINGS, classes=30, train_images=2, test_images=40)
     refused(many, r"class 'fractal-00000' has no image to train on \(2 of 42 images of fractal")
     with pytest.raises(FileNotFoundError, match=r"no folder '\./none'"):
-        Trainer(dataclasses.replace(SETTINGS, data="./none"), "cpu")
+        CandidateTrainer(dataclasses.replace(SETTINGS, data="./none"), "cpu")
 
 
-def is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def test_processes_come_to_what_this_one_does(trainer: Trainer) -> None:
-    trainings = [Training(TEXT, seed) for seed in range(3)]
-    expected = {one: trainer(one) for one in trainings}
-    with forked.modules():
-        digest = trainer.provenance["digest"]
-        outcomes = dict(train_all(trainings, SETTINGS, ["cpu", "cpu"], digest=digest))
-    assert {one: of.accuracy for one, of in outcomes.items()} == {
-        one: of.accuracy for one, of in expected.items()
-    }
-    assert [outcomes[one].loss for one in trainings] == [expected[one].loss for one in trainings]
-
-
-def test_a_network_that_fails_in_a_process_is_no_bug(
-    trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+def test_a_network_that_fails_is_an_outcome(
+    trainer: CandidateTrainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(*_: object, **__: object) -> nn.Module:
         raise TypeError("no such layer")
 
-    worker = module.worker({**WORK, "images": trainer.provenance["digest"]}, {}, "cpu")
     monkeypatch.setattr(module, "build", fails)
-    answer = perform(worker, Training(TEXT, 0)._asdict())
-    assert answer["result"]["reason"].startswith("TypeError: no such layer (")
+    outcome = outcome_of(trainer, Training(TEXT, 0))
+    assert outcome.reason.startswith("TypeError: no such layer (")
 
 
-def test_a_process_without_the_space_trains_nothing() -> None:
-    """Else all of its trainings would be stored as failures."""
-    with pytest.raises(ValueError, match=r"a worker does not know .*: unknown space 'mine'"):
-        module.worker({**WORK, "space": "mine"}, {}, "cpu")
+@pytest.mark.parametrize(("optimizer", "name"), [("adamw", "AdamW"), ("muon", "Muon")])
+def test_the_optimiser_is_a_part_of_the_recipe(optimizer: Any, name: str) -> None:
+    settings = dataclasses.replace(SETTINGS, optimizer=optimizer)
+    assert settings.recipe_of(TEXT).optimizer == optimizer
+    assert how_trained(settings, "pets")["recipe"].startswith(f"{name}, {settings.steps} steps")
 
 
-def test_a_process_that_finds_other_images_trains_nothing() -> None:
-    words = r"found other images than the table .*: fractal .*, digest \w{12} instead of e{12}; "
-    with forked.modules(), pytest.raises(ValueError, match=words):
-        list(train_all([Training(TEXT, 0)], SETTINGS, ["cpu"], digest="e" * 64))
+@pytest.mark.parametrize("balance", ["none", "weights", "sampling"])
+def test_how_classes_are_balanced_is_a_part_of_the_recipe(balance: Any) -> None:
+    settings = dataclasses.replace(SETTINGS, balance=balance)
+    assert settings.recipe_of(TEXT).balance == balance
+    told = how_trained(settings, "pets")["recipe"]
+    assert (f"balance {balance}" in told) == (balance != "none")
+    kind = accuracies_in_words(balance).partition(" on ")[0]
+    assert kind == ("top-1" if balance == "none" else "balanced accuracy")
 
 
-def test_processes_that_die_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "executable", "/bin/false")
-    with pytest.raises(ChildProcessError, match=r"no worker could be started: .* with code 1"):
-        list(train_all([Training(TEXT, 0)], SETTINGS, ["cpu"], digest=""))
+@pytest.mark.parametrize(
+    ("warmup", "words"), [(0.1, "(10% linear"), (0.07, "(7% linear"), (0.125, "(12.5% linear")]
+)
+def test_every_warm_up_has_words_of_its_own(warmup: float, words: str) -> None:
+    """Tables are comparable by these words."""
+    assert words in how_trained(dataclasses.replace(SETTINGS, warmup=warmup), "pets")["recipe"]
 
 
-def test_a_training_that_no_process_survives_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    failed = [(0, Answer(failure="given up after 3 tries: killed"))]
-    monkeypatch.setattr(Pool, "run", lambda *_: (answer for answer in failed))
-    with pytest.raises(
-        ChildProcessError, match=r"4,2.* was not trained: given up after 3 tries.*fewer --jobs"
-    ):
-        list(train_all([Training(TEXT, 0)], SETTINGS, ["cpu"], digest=""))
+@pytest.mark.parametrize(
+    ("data", "end"), [("pets", "test on, drawn with seed 3"), ("fractal", "others to test on")]
+)
+def test_a_table_says_by_which_seed_images_are_drawn(data: str, end: str) -> None:
+    """The source of fractals has it; a search goes on from a table of the same images alone."""
+    settings = dataclasses.replace(SETTINGS, data=data, seed=3)
+    assert how_trained(settings, data)["images"].endswith(end)
+    known = end if data == "fractal" else f"{end}, SHA-256 0123456789abcdef…"
+    assert how_trained(settings, data, "0123456789abcdef" * 4)["images"].endswith(known)
 
 
-def test_leaving_early_ends_the_processes(
-    trainer: Trainer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    started: list[int] = []
-    popen = subprocess.Popen
-
-    def follow(*arguments: object, **named: object) -> object:
-        process = popen(*arguments, **named)
-        started.append(process.pid)
-        return process
-
-    monkeypatch.setattr(subprocess, "Popen", follow)
-
-    def interrupted(_signal: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    long = dataclasses.replace(SETTINGS, steps=10**6)
-    trainings = [Training(TEXT, 0), Training(TEXT, 1)]
-    before = signal.signal(signal.SIGALRM, interrupted)
-    try:
-        signal.setitimer(signal.ITIMER_REAL, 2.5)
-        with pytest.raises(KeyboardInterrupt):
-            list(train_all(trainings, long, ["cpu", "cpu"], digest=trainer.provenance["digest"]))
-    finally:
-        signal.signal(signal.SIGALRM, before)
-    assert len(started) == 2
-    assert not any(is_running(process) for process in started)
+def test_families_may_have_other_numbers_of_steps() -> None:
+    settings = CandidateSettings(space="resnet,swin", steps=100, paces="resnet=1.5")
+    texts = [load_space(name).by_hand[0] for name in ("resnet", "swin")]
+    assert [settings.recipe_of(text).steps for text in texts] == [150, 100]
+    with pytest.raises(ValueError, match="paces='deit=2': unknown family 'deit'"):
+        CandidateSettings(space="resnet,swin", paces="deit=2")
+    for paces in ("resnet", "resnet=-1", "resnet=nan"):
+        with pytest.raises(ValueError, match=r"families and numbers above 0, such as resnet=1\.5"):
+            CandidateSettings(space="resnet,swin", paces=paces)

@@ -1,45 +1,21 @@
 """Confidence intervals of means and of differences between proportions, for small samples."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from asvit.reference.findings import CONFIDENCE, NO_INTERVAL, Interval
+from asvit.core.estimates import CONFIDENCE, Estimate
 
 #: Cases with the mean share that each group gets. With 2, up to a point less is covered.
 _POOLED = 3
 
-Array = NDArray[np.floating[Any]]
+Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class IntervalEstimate:
-    """A value with its 95 % interval."""
-
-    value: float
-    interval: Interval  # both ends are NaN if a sample has one value, or none differs
-
-    @property
-    def per_cent(self) -> IntervalEstimate:
-        """A share, or a difference of shares, in per cent."""
-        return IntervalEstimate(100 * self.value, Interval(*(100 * end for end in self.interval)))
-
-
-@dataclass(frozen=True)
-class PairedEstimate(IntervalEstimate):
-    """A difference between two proportions of the same cases."""
-
-    p: float  # of McNemar's exact test of no difference
-
-
-def contrast(*terms: tuple[float, ArrayLike]) -> IntervalEstimate:
+def contrast(*terms: tuple[float, ArrayLike]) -> Estimate:
     """A weighted sum of means of independent samples.
 
     The interval is Student's for one sample and Welch's for a difference of two. Their coverage
@@ -49,7 +25,7 @@ def contrast(*terms: tuple[float, ArrayLike]) -> IntervalEstimate:
     samples = [(weight, np.asarray(values, dtype=np.float64)) for weight, values in terms]
     value = float(sum(weight * values.mean() for weight, values in samples))
     if any(len(values) < 2 for _, values in samples):
-        return IntervalEstimate(value, NO_INTERVAL)
+        return Estimate(value)
     errors = [
         (weight**2 * float(values.var(ddof=1)) / len(values), len(values) - 1)
         for weight, values in samples
@@ -57,7 +33,7 @@ def contrast(*terms: tuple[float, ArrayLike]) -> IntervalEstimate:
     return around(value, *errors)
 
 
-def around(value: float, *errors: tuple[float, int]) -> IntervalEstimate:
+def around(value: float, *errors: tuple[float, int], level: float = CONFIDENCE) -> Estimate:
     """The interval of a sum with independent errors: each a variance and its degrees of freedom.
 
     Without any variance there is none: few rounded values that agree do not make the sum certain.
@@ -68,19 +44,19 @@ def around(value: float, *errors: tuple[float, int]) -> IntervalEstimate:
     """
     total = sum(variance for variance, _ in errors)
     if not total:
-        return IntervalEstimate(value, NO_INTERVAL)
+        return Estimate(value, level=level)
     freedom = total**2 / sum(variance**2 / own for variance, own in errors)
-    away = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * math.sqrt(total)
-    return IntervalEstimate(value, Interval(value - away, value + away))
+    low, high = stats.t.interval(level, freedom, loc=value, scale=math.sqrt(total))
+    return Estimate(value, float(low), float(high), level)
 
 
-def wilson(successes: int, cases: int) -> Interval:
-    """Wilson's interval of a proportion, between 0 and 1."""
+def proportion(successes: int, cases: int) -> Estimate:
+    """A proportion, 0 to 1, with Wilson's interval."""
     share = stats.binomtest(successes, cases).proportion_ci(CONFIDENCE, method="wilson")
-    return Interval(float(share.low), float(share.high))
+    return Estimate(successes / cases, float(share.low), float(share.high))
 
 
-def combined(*terms: tuple[float, IntervalEstimate]) -> IntervalEstimate:
+def combined(*terms: tuple[float, Estimate]) -> Estimate:
     """A weighted sum of independent estimates, with an interval made of theirs (MOVER).
 
     For the difference of two proportions with Wilson's intervals it is Newcombe's hybrid score
@@ -96,15 +72,10 @@ def combined(*terms: tuple[float, IntervalEstimate]) -> IntervalEstimate:
         value += weight * term.value
         below += min(ends) ** 2
         above += max(ends) ** 2
-    return IntervalEstimate(value, Interval(value - math.sqrt(below), value + math.sqrt(above)))
+    return Estimate(value, value - math.sqrt(below), value + math.sqrt(above), terms[0][1].level)
 
 
-def proportion(successes: int, cases: int) -> IntervalEstimate:
-    """A proportion, 0 to 1, with Wilson's interval."""
-    return IntervalEstimate(successes / cases, wilson(successes, cases))
-
-
-def weighted_proportions(*groups: tuple[float, int, int]) -> IntervalEstimate:
+def weighted_proportions(*groups: tuple[float, int, int]) -> Estimate:
     """A weighted sum of proportions of independent groups, such as the mean recall of classes.
 
     A group is a weight, successes and cases; weights are not 0. An interval of resamples within
@@ -123,11 +94,10 @@ def weighted_proportions(*groups: tuple[float, int, int]) -> IntervalEstimate:
     smooth = _toward_mean(shares, sizes, np.average(shares, weights=np.abs(weights)))
     variance = weights**2 @ (smooth * (1 - smooth) / sizes)
     low, high = weights.clip(max=0).sum(), weights.clip(min=0).sum()
-    value = float(weights @ (right / cases))
-    return IntervalEstimate(value, _within(weights @ shares, variance, low, high))
+    return _normal(float(weights @ (right / cases)), weights @ shares, variance, low, high)
 
 
-def balanced_accuracy(classes: Sequence[ArrayLike]) -> IntervalEstimate:
+def balanced_accuracy(classes: Sequence[ArrayLike]) -> Estimate:
     """The mean over classes of the share of right answers, 0 to 1; see the above.
 
     Each class has whether the answer about each of its cases is right, ``[cases]``.
@@ -138,9 +108,7 @@ def balanced_accuracy(classes: Sequence[ArrayLike]) -> IntervalEstimate:
     )
 
 
-def stratified_difference(
-    ours: ArrayLike, theirs: ArrayLike, strata: ArrayLike
-) -> IntervalEstimate:
+def stratified_difference(ours: ArrayLike, theirs: ArrayLike, strata: ArrayLike) -> Estimate:
     """The mean over strata of the difference of two classifiers on the same cases.
 
     With classes as strata it is the difference of their balanced accuracies, -1 to 1.
@@ -154,16 +122,15 @@ def stratified_difference(
     """
     left, right = np.asarray(ours, dtype=bool), np.asarray(theirs, dtype=bool)
     groups = np.unique(np.asarray(strata), return_inverse=True)[1]
-    cases = np.bincount(groups)
+    cases = np.bincount(groups).astype(np.float64)
     gained, lost = (np.bincount(groups, won) for won in (left & ~right, ~left & right))
     more = 1 / len(cases)
     sizes = cases + 2 * more
     up, down = (gained + more) / sizes, (lost + more) / sizes
     gains, losses = (_toward_mean(shares, sizes, shares.mean()) for shares in (up, down))
     variances = (gains + losses - (gains - losses) ** 2) / sizes
-    variance = variances.mean() / len(cases)
     value = float(((gained - lost) / cases).mean())
-    return IntervalEstimate(value, _within((up - down).mean(), variance, -1.0, 1.0))
+    return _normal(value, (up - down).mean(), variances.mean() / len(cases), -1.0, 1.0)
 
 
 def _toward_mean(shares: Array, sizes: Array, mean: float) -> Array:
@@ -174,13 +141,14 @@ def _toward_mean(shares: Array, sizes: Array, mean: float) -> Array:
     return (sizes * shares + _POOLED * mean) / (sizes + _POOLED)
 
 
-def _within(centre: float, variance: float, low: float, high: float) -> Interval:
-    """The normal interval around a centre, inside the bounds of the value."""
-    away = float(stats.norm.ppf((1 + CONFIDENCE) / 2)) * math.sqrt(variance)
-    return Interval(float(max(centre - away, low)), float(min(centre + away, high)))
+def _normal(value: float, centre: float, variance: float, low: float, high: float) -> Estimate:
+    """A value with the normal interval around a centre, inside the bounds of the value."""
+    ends = stats.norm.interval(CONFIDENCE, loc=centre, scale=math.sqrt(variance))
+    below, above = (float(min(max(end, low), high)) for end in ends)
+    return Estimate(value, below, above)
 
 
-def paired_difference(ours: ArrayLike, theirs: ArrayLike) -> PairedEstimate:
+def paired_difference(ours: ArrayLike, theirs: ArrayLike) -> Estimate:
     """The difference between the shares of right answers of two classifiers on the same cases.
 
     Newcombe's interval holds for few cases, and if the two never differ; its width depends on how
@@ -196,8 +164,7 @@ def paired_difference(ours: ArrayLike, theirs: ArrayLike) -> PairedEstimate:
     cases = len(left)
     both, neither = int((left & right).sum()), int((~left & ~right).sum())
     more, less = int((left & ~right).sum()), int((~left & right).sum())
-    share, other = (both + more) / cases, (both + less) / cases
-    ends, others = wilson(both + more, cases), wilson(both + less, cases)
+    own, other = proportion(both + more, cases), proportion(both + less, cases)
     product = math.sqrt((both + more) * (both + less) * (less + neither) * (more + neither))
     agreeing = float(both * neither - more * less)
     if agreeing > 0:
@@ -207,8 +174,8 @@ def paired_difference(ours: ArrayLike, theirs: ArrayLike) -> PairedEstimate:
     def away(near: float, far: float) -> float:
         return math.sqrt(max(near**2 - 2 * phi * near * far + far**2, 0.0))
 
-    value = share - other
-    low = value - away(share - ends.low, others.high - other)
-    high = value + away(ends.high - share, other - others.low)
+    value = own.value - other.value
+    low = value - away(own.value - own.low, other.high - other.value)
+    high = value + away(own.high - own.value, other.value - other.low)
     p = stats.binomtest(more, more + less).pvalue if more + less else 1.0
-    return PairedEstimate(value, Interval(low, high), float(p))
+    return Estimate(value, low, high, p=float(p))
