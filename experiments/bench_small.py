@@ -74,8 +74,8 @@ def main() -> None:
             speeds = [round(images) for images in speed.values()]
             rows.append([side, f"{macs / 1e6:.0f} M", *speeds, *ratios])
             print(*rows[-1], flush=True)
-    columns = ["px", "multiply-adds", "plain", "ours, SGD", "ours, Muon", "SGD / plain"]
-    print(markdown([*columns, "Muon / plain"], rows))
+    names = ["px", "multiply-adds", "plain", "ours, SGD", "ours, Muon", "SGD / plain"]
+    print(markdown(dict.fromkeys([*names, "Muon / plain"], "r"), rows))
 
 
 def network(side: int, macs: int) -> str:
