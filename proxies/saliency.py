@@ -129,9 +129,9 @@ def _gradients_of(
 def fisher(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     """Fisher information of the activations, ``Σ (z ⊙ ∂L/∂z)²`` over the outputs ``z`` of maps.
 
-    Maps are linear ones and convolutions, as modules or functions, the projections of
-    ``nn.MultiheadAttention`` included; every element of an output counts. In squared nats. One
-    forward and one backward pass.
+    Maps are linear ones and convolutions with trained weights, as modules or functions, the
+    projections of ``nn.MultiheadAttention`` included; every element of an output counts. In
+    squared nats. One forward and one backward pass.
 
     Widely used code sums ``z ⊙ ∂L/∂z`` over the positions of a channel before squaring, as in
     channel pruning (arXiv:1801.05787), and takes half the mean over images; the definition of the

@@ -155,6 +155,20 @@ def test_grasp_equals_the_change_of_the_gradient_along_the_weights(name: str) ->
     assert grasp(model, images, labels) == pytest.approx(expected, rel=1e-6)
 
 
+def test_fisher_counts_maps_with_trained_weights() -> None:
+    """A kernel that is made of parameters counts as a layer's; one that only blurs does not."""
+    parts = {"layer": nn.Conv2d(3, 3, 3, bias=False).double(), "head": nn.Linear(3, 4).double()}
+
+    def found(convolve: Callable[[nn.Module, Tensor], Tensor]) -> float:
+        model = Lambda(lambda made, x: made.head(convolve(made.layer, x).mean((2, 3))), **parts)
+        return fisher(model, *batch())
+
+    usual = found(lambda layer, x: layer(x))
+    assert found(lambda layer, x: F.conv2d(x, layer.weight * 1)) == pytest.approx(usual)
+    fixed = found(lambda layer, x: F.conv2d(x, layer.weight.detach()))
+    assert 0 < fixed < usual
+
+
 def test_layers_may_be_followed_by_work_in_place() -> None:
     layers = [nn.Conv2d(3, 4, 2), nn.ReLU(), nn.Flatten(), nn.Linear(196, 3)]
     plain = nn.Sequential(*layers)
