@@ -65,6 +65,29 @@ def test_anchors(name):
     assert count(model, rules="fvcore") == Cost(params, fvcore)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "cait_xxs24_224",
+            "coat_lite_tiny",
+            "convnext_atto",
+            "edgenext_xx_small",
+            "ghostnet_050",
+        ),
+        *("levit_128s", "mixer_s32_224", "mobilenetv3_small_050", "poolformer_s12", "regnetx_002"),
+        *("resnet10t", "twins_svt_small", "xcit_nano_12_p16_224"),
+    ],
+)
+def test_networks_of_timm_count_as_pytorch_counts_them(name):
+    with torch.device("meta"):
+        model = timm.create_model(name).eval()
+    with FlopCounterMode(display=False) as counter:
+        model(torch.empty(1, 3, 224, 224, device="meta"))
+    parameters = {id(parameter): parameter.numel() for parameter in model.parameters()}
+    assert count(model) == Cost(sum(parameters.values()), counter.get_total_flops() // 2)
+
+
 def squeezed(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
     """Changes the shape of a result in place, which leaves what it was made of as it is."""
     F.gelu(x).unsqueeze_(0)

@@ -328,6 +328,10 @@ class DesignAlgorithm(DesignRun):
         provenance = {"images": images, "device": store.device}
         return self.result(store, provenance, **outcome(self.plan.last_round, self.folder))
 
+    def settled(self, store: DesignJournal, result: DesignResult) -> bool:
+        """Whether it is a result of these settings; pictures elsewhere are checked to conclude."""
+        return result.settings == replace(self.settings, data=result.settings.data)
+
     def conclude(self, store: DesignJournal, result: DesignResult) -> DesignResult:
         """Check pictures in another folder, and write their list where it is not there."""
         self.check_store(store)

@@ -193,7 +193,9 @@ def test_a_design_goes_on_where_it_or_its_pictures_have_moved(
     if finished:
         design("pictures", out="run", **LIMIT)
     Path("run").rename("renamed")
+    before = Path("renamed/result.json").read_bytes() if finished else b""
     result = design(tmp_path / "pictures", out="renamed", **LIMIT)
+    assert not finished or Path("renamed/result.json").read_bytes() == before
     assert result.next_command == "asvit predict PICTURE --weights renamed"
     (tmp_path / "deep" / "er").mkdir(parents=True)
     Path("renamed").rename("deep/er/run")

@@ -79,9 +79,14 @@ def test_a_search_is_rebuilt_from_its_study_and_continued() -> None:
     assert run(again) == []
 
 
-@pytest.mark.parametrize("controller", ["reinforce", "random", "evolution"])
-def test_a_batch_that_was_interrupted_goes_on_identically(controller: str, tmp_path: Path) -> None:
-    settings: dict[str, Any] = {"controller": controller, "batch": 4, "steps": 70}
+@pytest.mark.parametrize(
+    ("controller", "batch"),
+    [("reinforce", 4), ("random", 4), ("evolution", 4), ("tpe", 1), ("nsga2", 1)],
+)
+def test_a_search_that_was_interrupted_goes_on_identically(
+    controller: str, batch: int, tmp_path: Path
+) -> None:
+    settings: dict[str, Any] = {"controller": controller, "batch": batch, "steps": 70}
     whole = make_search(**settings)
     run(whole)
     journal = open_journal(tmp_path / "study.journal")
