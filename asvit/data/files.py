@@ -1,13 +1,15 @@
 """Images in files: those of a folder, with or without class folders."""
 
 import io
+import logging
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import cast
+from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +26,14 @@ from asvit.data.folders import (
     warn_of_left_out,
     warn_once,
 )
-from asvit.data.kinds import ImageKind, Picture
+from asvit.data.kinds import GREY, ImageKind, Picture
 from asvit.data.layouts import check_folders, check_names, read_layout
 from asvit.data.texts import Texts, composed, nearly_equal
-from proxies.text import one_line, shown
+from proxies.text import listed, one_line, shown
+
+_log = logging.getLogger(__name__)
+
+_UNSAFE = re.compile("[/\0%]")  # in the name of a folder
 
 
 class ImageFiles(LabelledImages):
@@ -173,13 +179,44 @@ def write_pictures(
     folder: Path,
     progress: Progress = lambda _done, _total: None,
 ) -> None:
-    """Write the pictures at ``places`` to class folders as PNG; files that are there stay."""
+    """Write the pictures at ``places`` to class folders as PNG; files that are there stay.
+
+    Where the images have ``parts``, the class folders are in folders of these. A slash in the
+    name of a class becomes ``%2F``. A warning names pictures that cannot be read.
+
+    Raises:
+        ValueError: If images have other numbers than 8 bits.
+    """
+    if not (images.kind.picture or images.kind.reading == GREY):
+        raise ValueError(
+            f"{images.source} has {images.kind}, which PNG pictures lose; save it as a folder"
+        )
+    names = [_UNSAFE.sub(lambda sign: quote(sign[0], safe=""), name) for name in images.classes]
+    unreadable = list[str]()
+    parts = getattr(images, "parts", None)
     for done, place in enumerate(places, 1):
-        path = folder / images.classes[images.labels[place]] / f"{place:05d}.png"
+        part = folder if parts is None else folder / str(parts[place])
+        path = part / names[images.labels[place]] / f"{place:05d}.png"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            content = io.BytesIO()
-            cast("Image.Image", images.picture(place)).save(content, "PNG")
-            write_bytes(path, content.getbuffer(), cached=True)
+            try:
+                write_bytes(path, _as_png(images.picture(place)), cached=True)
+            except ValueError as error:
+                unreadable.append(str(error))
         progress(done, len(places))
+    if unreadable:
+        _log.warning(
+            "%d picture(s) cannot be read and are left out: %s",
+            len(unreadable),
+            listed(unreadable),
+        )
     os.sync()  # once: a power cut could leave empty files, and to wait for each takes long
+
+
+def _as_png(picture: Picture) -> bytes:
+    """The content of a PNG file of a picture, or of a grey array ``[H, W, 1]``."""
+    if not isinstance(picture, Image.Image):
+        picture = Image.fromarray(picture[..., 0])
+    content = io.BytesIO()
+    picture.save(content, "PNG")
+    return content.getvalue()

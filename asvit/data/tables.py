@@ -10,6 +10,7 @@ from typing import NamedTuple, Self
 from urllib.parse import quote, unquote
 
 import numpy as np
+from numpy.typing import NDArray
 
 from asvit.data.base import ImagesOfOthers, LabelledImages
 from asvit.data.copies import file_digest
@@ -106,6 +107,35 @@ class ListedDataset(ImagesOfOthers):
     def digest(self, index: int) -> str:
         """SHA-256 of its content, as the table has it; empty if it has none."""
         return self._digests[index]
+
+
+class ListedParts(ImageFiles):
+    """The images of all parts of a table, whose root is the folder that it names.
+
+    ``parts`` has the part of each; None if all are of one, to train on.
+    """
+
+    parts: NDArray[np.object_] | None = None
+
+    def __init__(self, table: Path, *, reading: str = "") -> None:
+        root, rows = _read_list(table)
+        classes = sorted({row.label for row in rows})
+        places = {label: place for place, label in enumerate(classes)}
+        if {row.part for row in rows} != {TRAIN}:
+            self.parts = np.array([row.part for row in rows], dtype=object)
+        super().__init__(
+            root,
+            (row.name for row in rows),
+            reading=reading,
+            source=f"{table.name}, {len(rows)} images, {len(classes)} classes",
+            classes=tuple(classes),
+            labels=np.array([places[row.label] for row in rows], dtype=np.int64),
+        )
+
+
+def root_of(path: Path) -> Path:
+    """The folder of the images of a table; another path as it is."""
+    return _read_list(path)[0] if is_table(path) else path
 
 
 def is_table(path: Path) -> bool:

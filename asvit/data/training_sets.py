@@ -31,7 +31,7 @@ from asvit.data.libraries import open_hub_parts, open_torchvision_test
 from asvit.data.shards import SHARDS, ShardedDataset
 from asvit.data.sources import DOWNLOAD, are_fractals, fractal_classes, open_dataset
 from asvit.data.store import cache_folder
-from asvit.data.tables import ListedDataset, has_part, is_table
+from asvit.data.tables import ListedDataset, ListedParts, has_part, is_table
 from proxies.text import listed, one_line
 
 _log = logging.getLogger(__name__)
@@ -191,8 +191,10 @@ def open_test_part(spec: str, reading: str = "") -> LabelledImages:
     return FolderDataset(folder, reading=reading, partial=True)
 
 
-def open_parted(path: Path, *, reading: str = "") -> "PartedPictures | IdxParts":
-    """Open the images of all parts of a folder of pictures or of IDX files."""
+def open_parted(path: Path, *, reading: str = "") -> "PartedPictures | IdxParts | ListedParts":
+    """Open the images of all parts of a folder of pictures or of IDX files, or of a table."""
+    if is_table(path):
+        return ListedParts(path, reading=reading)
     opened = IdxParts if idx_parts(path) else PartedPictures
     return opened(path, reading=reading)
 
@@ -237,7 +239,27 @@ class PartedPictures(ImageFiles):
         )
 
 
-PartedImages = PartedPictures | IdxParts
+class LibraryParts(JoinedImages):
+    """The images of a set of another library or of archives, with the part of each.
+
+    Args:
+        spec: ``torchvision:NAME``, ``hf:NAME`` or ``wds:PATTERN``.
+    """
+
+    parts: NDArray[np.object_] | None = None  # "train" or "test" of each
+
+    def __init__(self, spec: str) -> None:
+        train, other = _parts(spec, None)
+        if other is None:
+            other = SubsetImages(train, np.arange(0), "for a test")
+        else:
+            check_classes_known(train, other)
+            numbered_as(other, train.classes)
+            self.parts = np.repeat(np.array([TRAIN, TEST], dtype=object), [len(train), len(other)])
+        super().__init__(train, other)
+
+
+PartedImages = PartedPictures | IdxParts | ListedParts | LibraryParts
 
 
 def class_count(spec: str) -> int | None:

@@ -42,10 +42,11 @@ from asvit.data.tables import (
     changed_images,
     list_text,
     root_line,
+    root_of,
     size_and_digest,
     split_list,
 )
-from asvit.data.training_sets import PartedImages, open_parted
+from asvit.data.training_sets import LibraryParts, PartedImages, open_parted
 from asvit.designs.stages import PictureFacts
 from proxies.messages import first_line
 from proxies.text import one_line
@@ -138,7 +139,7 @@ class PictureList:
     def check_moved(self, digest: str) -> None:
         """Check that the pictures, now in another folder, are those of the list."""
         self._check_list(digest)
-        root = expanded(self._source).resolve()
+        root = root_of(expanded(self._source)).resolve()
         if changed := self.changed(TRAIN, VALIDATION, TEST, root=root):
             raise ValueError(
                 f"run folder {self.path.parent} was started with other pictures than those in "
@@ -172,12 +173,13 @@ class PictureList:
                 f"{self.path} is not the list that the design began with; restore it from a copy, "
                 f"or remove it to have it written again, {ELSEWHERE}"
             )
-        if moved and first and first != root_line(self.path, expanded(self._source)):
+        if moved and first and first != root_line(self.path, root_of(expanded(self._source))):
             self._write(content)
 
     def _write(self, content: str) -> None:
         """Write the list below the line that names the folder of pictures."""
-        write_text(self.path, root_line(self.path, expanded(self._source)) + content)
+        root = root_of(expanded(self._source))
+        write_text(self.path, root_line(self.path, root) + content)
 
     def _listed(self, tell: Tell) -> tuple[str, PictureFacts, Survey]:
         """The list without its first line, facts, and what those to train on show."""
@@ -266,9 +268,16 @@ class PictureList:
 
 
 def is_generated(data: str) -> bool:
-    """Whether the pictures are ``digits`` or ``fractal:CLASSES``, for a trial, and no folder."""
+    """Whether the pictures are no files of their own, so that a design writes them first.
+
+    So are ``digits`` and ``fractal:CLASSES``, for a trial, and those of libraries and archives.
+    """
     name, _ = split_reading(data)
-    return name == "digits" or are_fractals(name)
+    return name == "digits" or are_fractals(name) or _is_library(name)
+
+
+def _is_library(name: str) -> bool:
+    return name.partition(":")[0] in ("torchvision", "hf", "wds")
 
 
 def open_pictures(data: str) -> LabelledImages:
@@ -280,6 +289,8 @@ def open_pictures(data: str) -> LabelledImages:
         raise ValueError(
             f"{data}: pictures that are made here are 8-bit RGB; leave :{reading} out"
         )
+    if _is_library(name):
+        return LibraryParts(name)
     if name == "digits":
         return open_dataset(data)
     return FractalDataset(fractal_classes(name), _FRACTALS, _FRACTAL_SIDE, seed=_FRACTAL_SEED)

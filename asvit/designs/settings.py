@@ -23,8 +23,9 @@ class DesignSettings(Settings):
 
     data: str = setting(
         ...,
-        "Your pictures: a folder with a folder for each class, or train, val and test of these; "
-        "or digits, or fractal:CLASSES, to try it out.",
+        "Your pictures: a folder with a folder for each class, or train, val and test of these, "
+        "or IDX files; TABLE.csv, wds:PATTERN, torchvision:NAME or hf:NAME; or digits, or "
+        "fractal:CLASSES, to try it out.",
         metavar="FOLDER",
         complete="paths",
     )

@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 
 from asvit.core.progress import ignore
+from asvit.data.files import FolderDataset
+from asvit.data.files import write_pictures as write_images
 from asvit.data.fractals import FractalDataset
 from asvit.data.layouts import TEST
 from asvit.data.tables import ListedDataset
@@ -23,6 +25,7 @@ from asvit.runs.algorithms.training import TrainAlgorithm
 from asvit.runs.designing import DesignRun, design
 from tests.asvit.cli.commands import run
 from tests.asvit.data.test_idx import write_idx
+from tests.asvit.data.test_shards import samples, shards
 from tests.asvit.runs.designing_fakes import SPACE, Fakes, results_in, without_times
 from tests.asvit.runs.fakes import write_pictures
 from tests.hostile import flipped
@@ -544,3 +547,39 @@ def test_a_design_of_idx_files_tests_on_their_own_part(tmp_path: Path) -> None:
     write_idx(folder, {"train": 30, "t10k": 8}, side=11)
     with pytest.raises(ValueError, match=r"30 picture.s. to train on are not what the design"):
         pictures.check(facts.digest, training=True)
+
+
+def test_whatever_trains_also_designs(tmp_path: Path) -> None:
+    """Archives and tables: the pictures of a folder, with the same classes."""
+    folder = write_pictures(tmp_path / "pictures", each=10)
+    pattern = shards(tmp_path, samples(folder, names=True))
+    archived = open_pictures(f"wds:{pattern}")
+    write_images(archived, range(len(archived)), tmp_path / "written")
+    table = tmp_path / "table.csv"
+    whole = FolderDataset(folder)
+    rows = [
+        f"pictures/{whole.name(at)},{whole.classes[label]},{'test' if at % 5 == 4 else 'train'}"
+        for at, label in enumerate(whole.labels.tolist())
+    ]
+    table.write_text("\n".join(["image,class,part", *rows]))
+    found = {}
+    for name, source in {"table": table, "archives": tmp_path / "written"}.items():
+        (tmp_path / name).mkdir()
+        found[name] = PictureList(tmp_path / name / "images.csv", str(source), 0).make(ignore)
+        assert found[name].classes == whole.classes
+    assert (found["table"].train, found["table"].test) == (16, 3)  # one cannot be read
+    assert found["archives"].train + found["archives"].test == 19
+
+
+def test_parts_of_a_library_stay_apart(tmp_path: Path) -> None:
+    class Parted(FractalDataset):
+        parts = np.array([*["train"] * 4, *["test"] * 2], dtype=object)
+
+    images = Parted(2, 3, 16)
+    images.classes = ("a/b", "ö.%")
+    write_images(images, range(6), tmp_path)
+    there = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.png"))
+    assert len(there) == 6
+    assert {name.rpartition("/")[0] for name in there} == {
+        f"{part}/{label}" for part in ("train", "test") for label in ("a%2Fb", "ö.%25")
+    }
