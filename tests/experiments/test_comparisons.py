@@ -95,7 +95,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
             trained.append(training)
             return SimpleNamespace(accuracy=50.0 + crc32(repr(training).encode()) % 30)
 
-    monkeypatch.setattr(compare_outcomes, "Trainer", Trainer)
+    monkeypatch.setattr(compare_outcomes, "CandidateTrainer", Trainer)
     return trained
 
 
