@@ -175,7 +175,7 @@ def as_kind(image: Image.Image, kind: ImageKind, ground: str | None = BLACK) -> 
 
 def _is_cut(image: Image.Image) -> bool:
     """Whether an opened file has more bits a colour than the 8 that Pillow gives of them."""
-    tiles: Any = getattr(image, "tile", ())
+    tiles: Sequence[Any] = getattr(image, "tile", ())
     if image.format == "PPM" and image.mode == "RGB" and tiles[0][0] != "raw":
         return int(tiles[0][3][1]) > 255  # its largest number
     return any(mark in str(tiles) for mark in CUT_TILES)
