@@ -28,10 +28,14 @@ _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")  # of names like PublicTest
 _GLUED = re.compile(f"({'|'.join(_PART_OF_WORD)})(?:{_FILLER})?")  # as in trainset
 
 # Folders of what segmenters and detectors are trained on, beside that of the pictures.
-_PICTURES = {"image", "images", "img", "imgs", "picture", "pictures", "photos", "jpegimages"}
+_PICTURES = {
+    *("image", "images", "img", "imgs", "picture", "pictures", "photos", "jpegimages"),
+    *("input", "inputs", "imagestr", "imagests"),
+}
 _TRUTHS = {
     *("mask", "masks", "label", "labels", "annotation", "annotations", "groundtruth", "gt"),
     *("segmentation", "segmentations", "segmentationclass", "segmentationobject", "targets"),
+    "labelstr",
 }
 
 

@@ -57,6 +57,7 @@ SAME_INSIDE = [
 PARTS_IN_CLASSES = [("cat/train", "cat/test", "dog/train", "dog/test")]
 MASKS = [
     *(("images", "masks"), ("imgs", "labels"), ("Images", "Ground_Truth"), ("images/*", "masks")),
+    *(("inputs", "targets"), ("imagesTr", "imagesTs", "labelsTr")),
     ("JPEGImages", "SegmentationClass", "Annotations"),
 ]
 
