@@ -10,7 +10,7 @@ from pathlib import Path
 from uuid import uuid4
 
 #: Ways of reading image files that a text of images may end in, after a colon.
-READINGS = ("rgb", "grey", "channels-first", "channels-last")
+READINGS = ("rgb", "grey")
 
 _OLD = 86_400  # seconds; no write takes nearly as long
 

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from asvit.core.versions import missing
-from asvit.data.kinds import FIRST, LAST, MOST_CHANNELS, NUMBERS, Array
+from asvit.data.kinds import MOST_CHANNELS, NUMBERS, Array
 from proxies.messages import first_line
 from proxies.text import listed, shown
 
@@ -31,13 +31,9 @@ _NPY, _ZIP, _PNG = b"\x93NUMPY", b"PK\x03\x04", b"\x89PNG\r\n\x1a\n"
 _TIFF: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # A gap of one character at a time: "\s+" in a repeated group takes exponential time to fail.
 _GAP: Final = rb"(?:\s|#[^\n]*\n)+"
-_PNM: Final = re.compile(rb"P([2356])%b(\d+)%b(\d+)%b(\d+)\s" % (_GAP, _GAP, _GAP))
-_PNM_GREY: Final = (b"2", b"5")
-_PNM_MOST: Final = 65_535
-_PNM_COMMENT: Final = re.compile(rb"#[^\n]*")
+_PNM: Final = re.compile(rb"P[2356]%b\d+%b\d+%b(\d+)\s" % (_GAP, _GAP, _GAP))
 
 _PNG_CHANNELS: Final = {0: 1, 2: 3, 4: 2, 6: 4}  # by colour type
-_IMAGE: Final = "image"  # name of the array of an NPZ file that has several
 
 # Of TIFF: photometric interpretations that are colours -> their samples, and kinds of pages.
 _COLOURS: Final = {2: 3, 3: 1, 5: 4, 6: 3, 8: 3}
@@ -104,10 +100,8 @@ def _check_finite(array: Array, fault: str) -> None:
 
 
 @contextmanager
-def stored_array(file: IO[bytes], reading: str = "") -> Iterator[Stored | None]:
+def stored_array(file: IO[bytes]) -> Iterator[Stored | None]:
     """The array of an open file; None where it is an 8-bit picture, or no image.
-
-    ``reading`` may say where the channels of NPY and NPZ are.
 
     Raises:
         ValueError: If the array is not one of an image.
@@ -118,20 +112,21 @@ def stored_array(file: IO[bytes], reading: str = "") -> Iterator[Stored | None]:
         with _tiff(file) as stored:
             yield stored
     elif start.startswith(_NPY):
-        yield _npy(file, reading)
+        yield _npy(file)
     elif start.startswith(_ZIP):
-        with _npz(file, reading) as stored:
+        with _npz(file) as stored:
             yield stored
     elif start.startswith(_PNG):
         yield _png(file, start)
     else:
-        yield _pnm(file, start)
+        _refuse_deep_pnm(start)
+        yield None
 
 
 # NPY and NPZ.
 
 
-def _npy(file: IO[bytes], reading: str) -> Stored:
+def _npy(file: IO[bytes]) -> Stored:
     """The array of an NPY file, which is never unpickled."""
     headers: dict[tuple[int, int], Callable[..., tuple[Any, bool, Any]]] = {
         (1, 0): np.lib.format.read_array_header_1_0,
@@ -140,7 +135,7 @@ def _npy(file: IO[bytes], reading: str) -> Stored:
     with _one_line():
         version = np.lib.format.read_magic(file)
         shape, _, dtype = headers[version](file)
-    axis = channel_axis(shape, reading)
+    axis = channel_axis(shape)
     channels = 1 if axis is None else shape[axis]
     height, width = shape[1:] if axis == 0 else shape[:2]
 
@@ -154,11 +149,10 @@ def _npy(file: IO[bytes], reading: str) -> Stored:
     return Stored(height, width, channels, dtype.name, read)
 
 
-def channel_axis(shape: tuple[int, ...], reading: str = "") -> int | None:
+def channel_axis(shape: tuple[int, ...]) -> int | None:
     """The axis of an array that has the channels, 0 or 2; None for one of two axes.
 
-    It is the first or the last, whichever is shorter than both other axes, unless ``reading``
-    says which.
+    It is the first or the last, whichever is shorter than both other axes.
 
     Raises:
         ValueError: If neither is, or there are other numbers of axes.
@@ -173,8 +167,6 @@ def channel_axis(shape: tuple[int, ...], reading: str = "") -> int | None:
         raise ValueError(
             f"it has the shape {shown(shape)}; use [H, W], [H, W, channels] or [channels, H, W]"
         )
-    if reading in (FIRST, LAST):
-        return 0 if reading == FIRST else 2
     first, middle, last = shape
     if first < min(middle, last):
         return 0
@@ -182,28 +174,25 @@ def channel_axis(shape: tuple[int, ...], reading: str = "") -> int | None:
         return 2
     raise ValueError(
         f"its shape {shown(shape)} does not tell which axis has the channels, as neither the "
-        f"first nor the last is shorter than both others; say so by :{FIRST} or :{LAST} after the "
-        "name of the images"
+        "first nor the last is shorter than both others; save it as TIFF"
     )
 
 
 @contextmanager
-def _npz(file: IO[bytes], reading: str) -> Iterator[Stored]:
-    """The only array of an NPZ file, or the one called ``image``."""
+def _npz(file: IO[bytes]) -> Iterator[Stored]:
+    """The only array of an NPZ file."""
     with _one_line():
         archive = zipfile.ZipFile(file)
     with archive:
         names = [name.removesuffix(".npy") for name in archive.namelist()]
-        wanted = names[0] if len(names) == 1 else _IMAGE
-        if wanted not in names:
+        if len(names) != 1:
             raise ValueError(
-                f"it has the arrays {listed(names) or 'none'}; use files of one array, or call "
-                f"that of the image {_IMAGE!r}"
+                f"it has the arrays {listed(names) or 'none'}; use files of one array"
             )
         with _one_line():
-            member = archive.open(archive.namelist()[names.index(wanted)])
+            member = archive.open(archive.namelist()[0])
         with member:
-            yield _npy(member, reading)
+            yield _npy(member)
 
 
 # PNG and PNM.
@@ -231,31 +220,11 @@ def _png(file: IO[bytes], start: bytes) -> Stored | None:
     return Stored(height, width, channels, "uint16", read)
 
 
-def _pnm(file: IO[bytes], start: bytes) -> Stored | None:
-    """The array of a PGM file of 16 bits, which Pillow would scale to 65,535."""
+def _refuse_deep_pnm(start: bytes) -> None:
+    """Raise a ValueError for PGM and PPM files of 16 bits, whose numbers Pillow cuts or scales."""
     match = _PNM.match(start)
-    if match is None or int(match[4]) < 256:
-        return None
-    if match[1] not in _PNM_GREY:
-        raise ValueError("it has 16 bits a colour, which PPM files are not read with; use PNG")
-    if int(match[4]) > _PNM_MOST:
-        raise ValueError(f"its largest number is {shown(int(match[4]))}; use up to {_PNM_MOST}")
-    height, width = int(match[3]), int(match[2])
-
-    def read() -> Array:
-        file.seek(match.end())
-        with _one_line():
-            if match[1] == b"5":
-                content = file.read(2 * height * width)
-                array = np.frombuffer(content, ">u2", len(content) // 2).astype(np.uint16)
-            else:
-                words = _PNM_COMMENT.sub(b"", file.read()).split()[: height * width]
-                array = np.array([int(word) for word in words], np.uint16)
-        if array.size < height * width:
-            raise ValueError(f"it ends after {array.size} of its {height * width} numbers")
-        return array.reshape(height, width, 1)
-
-    return Stored(height, width, 1, "uint16", read)
+    if match is not None and int(match[1]) > 255:
+        raise ValueError("it has 16 bits a number, which PGM and PPM are not read with; use PNG")
 
 
 # TIFF.

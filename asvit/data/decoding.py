@@ -141,10 +141,10 @@ def kind_in(file: IO[bytes], reading: str = "") -> ImageKind:
     """The kind of the image in an open file, from its header."""
     if reading in (RGB, GREY):
         return _CONVERTED[reading]
-    with stored_array(file, reading) as stored:
+    with stored_array(file) as stored:
         if stored is None:
             return PICTURES
-        return ImageKind(stored.channels, stored.dtype, picture=False, reading=reading)
+        return ImageKind(stored.channels, stored.dtype, picture=False)
 
 
 def read_open(file: IO[bytes], kind: ImageKind, ground: str | None = BLACK) -> Picture:
@@ -153,11 +153,11 @@ def read_open(file: IO[bytes], kind: ImageKind, ground: str | None = BLACK) -> P
         _check_kind(file, kind)
         with open_image(file) as image:
             return as_kind(image, kind, ground)
-    with stored_array(file, kind.reading) as stored:
+    with stored_array(file) as stored:
         if stored is None:
             with open_image(file):  # which says what is wrong with a file of no image
                 raise ValueError(_other_kind(PICTURES, kind))
-        own = ImageKind(stored.channels, stored.dtype, picture=False, reading=kind.reading)
+        own = ImageKind(stored.channels, stored.dtype, picture=False)
         if own != kind:
             raise ValueError(_other_kind(own, kind))
         return stored.array()

@@ -45,8 +45,6 @@ class IdxImages(LabelledImages):
     """
 
     def __init__(self, file: Path, *, reading: str = "") -> None:
-        if reading not in ("", GREY, RGB):
-            raise ValueError(f"{file.name} has grey pictures; leave :{reading} out, or use :{RGB}")
         self._kind = PICTURES if reading == RGB else _KIND
         self.stem = (match := _matched(file))["which"]
         labels = file.with_name(

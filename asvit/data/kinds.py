@@ -20,7 +20,7 @@ NUMBERS: Final = (
     *("float16", "float32", "float64"),
 )
 
-RGB, GREY, FIRST, LAST = READINGS
+RGB, GREY = READINGS
 
 #: Numbers ``[H, W, C]``.
 Array = NDArray[Any]

@@ -53,7 +53,6 @@ _SOURCES = (
     Source("hf:NAME", "a Hugging Face dataset in its cache; add :download to fetch it"),
     Source("FOLDER:grey", "any of the last six, 8-bit pictures as one channel"),
     Source("FOLDER:rgb", "the same, all as 8-bit RGB, whatever is in the files"),
-    Source("FOLDER:channels-first", "the same, where NPY and NPZ do not tell (or channels-last)"),
 )
 #: Words that are no paths, or that stand before a colon in a text that is none.
 KINDS = ("fractal", "gaussian", "digits", "wds", "torchvision", "hf")

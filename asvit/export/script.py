@@ -6,7 +6,7 @@ import numpy as np
 
 from asvit.core.preparing_settings import BLACK
 from asvit.data.decoding import CUT_TILES, FORMATS, MOST_PIXELS
-from asvit.data.kinds import FIRST, GREY, LAST, RGB, ImageKind
+from asvit.data.kinds import GREY, RGB, ImageKind
 from asvit.export.formats import ABOUT
 
 _FRAME: Final = '''\
@@ -120,9 +120,10 @@ _ARRAY: Final = """\
     with open(path, "rb") as file:  # by a name, Pillow turns some TIFF files wrongly
         stored = file.peek(2)[:2] in (b"\\x93N", b"PK")  # as NPY or NPZ
         image = np.load(file) if stored else Image.open(file, formats=formats)
-        if hasattr(image, "files"):  # the only array of an NPZ, or the one called image
-            image = image[image.files[0] if len(image.files) == 1 else "image"]
-{OF_TYPE}        first = {FIRST}
+        if hasattr(image, "files"):  # an NPZ
+            (name,) = image.files
+            image = image[name]
+{OF_TYPE}        first = getattr(image, "ndim", 2) == 3 and image.shape[0] < min(image.shape[1:])
         other = not stored and (image.mode in {COLOURS} or getattr(image, "n_frames", 1) > 1)
         array = np.atleast_3d(np.moveaxis(np.array(image), 0 if first else -1, -1))
     if other or array.shape[2:] != ({CHANNELS},) or {ASSOCIATED}:
@@ -134,20 +135,14 @@ _ARRAY: Final = """\
 _COLOURS: Final = '("P", "CMYK", "LAB", "YCbCr")'  # modes, which asvit takes for pictures
 # Pillow divides colours by an alpha that they are multiplied by: 2 is one that they are not.
 _ASSOCIATED: Final = 'getattr(image, "tag_v2", {}).get(338, (2,)) != (2,)'
-_THREE: Final = 'getattr(image, "ndim", 2) == 3'
-_FIRST: Final = {  # whether the channels are the first axis, by reading
-    "": f"{_THREE} and image.shape[0] < min(image.shape[1:])",
-    FIRST: _THREE,
-    LAST: "False",
-}
 _OF_TYPE: Final = {
     "uint8": """\
         if getattr(image, "tag_v2", {}).get(262) == 0 and image.mode == "L":  # 0 is white
             image = image.point(lambda level: 255 - level)  # as Pillow inverts it
 """,
     "uint16": """\
-        if getattr(image, "format", "") == "PPM" and image.tile[0][0] != "raw":
-            raise ValueError("it is a PGM file whose numbers Pillow may scale; save it as PNG")
+        if getattr(image, "format", "") == "PPM":  # whose numbers Pillow may scale
+            raise ValueError("it has 16 bits a number, which PGM is not read with; use PNG")
 """,
 }
 
@@ -170,7 +165,6 @@ def _array(kind: ImageKind) -> str:
             else f'(array.astype("{kind.dtype}") != array).any()'
         ),
         OF_TYPE=_OF_TYPE.get(kind.dtype, ""),
-        FIRST=_FIRST[kind.reading],
         CHANNELS=kind.channels,
         COLOURS=_COLOURS,
         ASSOCIATED=_ASSOCIATED,

@@ -95,5 +95,5 @@ def test_scores_of_noise_in_a_file_are_refused_in_a_line(tmp_path: Path) -> None
 
 def test_the_list_of_images_names_readings() -> None:
     listing = run("list", "data", "--json").stdout
-    for name in ("FOLDER:grey", "FOLDER:rgb", "FOLDER:channels-first"):
+    for name in ("FOLDER:grey", "FOLDER:rgb"):
         assert name in listing

@@ -69,8 +69,6 @@ def test_the_same_as_pictures(tmp_path: Path) -> None:
     as_pictures, grey = open_dataset(f"{folder}:rgb"), open_dataset(str(folder))
     assert as_pictures.kind.picture
     assert (np.asarray(as_pictures.picture(5)) == grey.picture(5)).all()
-    with pytest.raises(ValueError, match="has grey pictures; leave :channels-last out"):
-        open_dataset(f"{folder}:channels-last")
     assert IdxParts(folder).parts is None  # a part is held out of it
     assert len(open_training_sets(str(folder), image_size=12, seed=0).validation) == 2
 

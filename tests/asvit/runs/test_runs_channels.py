@@ -467,7 +467,7 @@ def test_pictures_of_a_design_are_listed_with_their_kind(
     assert "class0/003.npy" in journal.partition("unreadable")[2]
     assert "are NaN or infinite" in journal
     with pytest.raises(ValueError, match="started with pictures read otherwise"):
-        design(f"{folder}:channels-last", max_params="100K", out=tmp_path / "run")
+        design(f"{folder}:rgb", max_params="100K", out=tmp_path / "run")
 
 
 def test_published_weights_are_refused_for_other_channels(five: Path, tmp_path: Path) -> None:
