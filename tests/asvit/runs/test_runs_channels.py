@@ -134,7 +134,7 @@ def test_copies_for_timm_keep_the_first_convolution(tmp_path: Path, architecture
     copy = export_network(
         weights=str(tmp_path / "a.safetensors"), to="timm", out=str(tmp_path / "t")
     )
-    assert all(difference.absolute == 0 for difference in copy.differences)
+    assert all(difference.absolute < 1e-5 for difference in copy.differences)
 
 
 def test_a_stopped_training_goes_on_with_its_own_statistics(
