@@ -13,8 +13,8 @@ from asvit.spaces import SMALL_FAMILIES, load_space
 
 SIDES: Final = (224, 192, 160, 128, 96, 64)  # pixels, to fall back on where time is tight
 ALL: Final = "families"
-_LEAST, _STEP = 16, 4  # pixels of the smallest images, and between their sides
-_LARGER: Final = (32, 48, 64)  # for families that do not take the pictures' own
+_SMALL: Final = (16, 32, 48)  # pixels of images of small pictures, most of which families take
+_SHRUNK: Final = 1.15  # times as large pictures still become images of a side
 _SAMPLES: Final = 8  # architectures of a family that have to take a side
 
 
@@ -23,10 +23,9 @@ def space_for(settings: DesignSettings, pictures: int) -> str:
 
     Where all families are to race, on small pictures these are the ones for them.
     """
-    side = settings.image_size or pictures
+    side = settings.image_size or _own_side(pictures)
     if settings.space != ALL or side >= SIDES[-1]:
         return settings.space
-    side = settings.image_size or _own_side(pictures)
     return ",".join(name for name in SMALL_FAMILIES if takes(name, side))
 
 
@@ -37,11 +36,9 @@ def whole_side(settings: DesignSettings, pictures: int) -> int:
     """
     if settings.image_size is not None:
         return settings.image_size
-    if pictures >= SIDES[-1]:
-        return min(pictures // 32 * 32, SIDES[0])
     own = _own_side(pictures)
-    larger = (side for side in _LARGER if side > own)
-    return next((side for side in (own, *larger) if takes(settings.space, side)), SIDES[-1])
+    larger = (side for side in _SMALL if side >= own)
+    return next((side for side in larger if takes(settings.space, side)), max(own, SIDES[-1]))
 
 
 def smallest_side(settings: DesignSettings, pictures: int) -> int:
@@ -62,4 +59,6 @@ def takes(space: str, side: int) -> bool:
 
 
 def _own_side(pictures: int) -> int:
-    return max(_LEAST, pictures // _STEP * _STEP)
+    """About that of the pictures, whatever the space takes."""
+    small = next((side for side in _SMALL if pictures <= _SHRUNK * side), None)
+    return small or min(max(pictures // 32 * 32, SIDES[-1]), SIDES[0])
