@@ -111,7 +111,7 @@ def _mapped(path: Path) -> Array | None:
     """The array in a file, which is read when it is used; None where there is none."""
     try:
         # Copy-on-write, as PyTorch has no tensors that cannot be written to.
-        stored: NDArray[Any] = np.load(path, mmap_mode="c", allow_pickle=False)
+        stored: NDArray[Any] = np.load(path, mmap_mode="c")
         os.utime(path)  # so that the files that are used last stay
     except (OSError, ValueError):
         return None

@@ -132,7 +132,8 @@ class DesignAlgorithm(DesignRun):
         """The settings, with the space of families that take the pictures."""
         if finished_result(self) is not None:  # whose pictures may be gone
             return self.settings
-        space = space_for(self.settings, self._sampled_facts.side)
+        pictures = self.results.get("pictures") or self._sampled_facts
+        space = space_for(self.settings, pictures.side)
         return replace(self.settings, space=space)
 
     @property

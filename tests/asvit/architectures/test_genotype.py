@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asvit.architectures.genotype import Genotype
-from tests.asvit.architectures.test_texts import SEED, architectures
+from tests.asvit.architectures.test_grammar import SEED, architectures
 
 LARGE = "8,2,3,5|4,1,2,2|4,1,4,5|4,1,6,2|32,180"
 

@@ -15,7 +15,7 @@ from asvit.architectures.psvit_path import (
     layers_of,
     unrolled,
 )
-from tests.asvit.architectures.test_texts import architectures
+from tests.asvit.architectures.test_grammar import architectures
 
 KINDS = (PSViT1dPath, PSViT2dPath)
 TEXT = "psvit2d:bbs---|bs----|bb----"
