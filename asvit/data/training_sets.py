@@ -191,7 +191,7 @@ def open_test_part(spec: str, reading: str = "") -> LabelledImages:
     return FolderDataset(folder, reading=reading, partial=True)
 
 
-def open_parted(path: Path, *, reading: str = "") -> "PartedPictures | IdxParts | ListedParts":
+def open_parted(path: Path, *, reading: str = "") -> "FolderParts":
     """Open the images of all parts of a folder of pictures or of IDX files, or of a table."""
     if is_table(path):
         return ListedParts(path, reading=reading)
@@ -259,7 +259,9 @@ class LibraryParts(JoinedImages):
         super().__init__(train, other)
 
 
-PartedImages = PartedPictures | IdxParts | ListedParts | LibraryParts
+#: Images below a folder, with their parts; and all images that may have parts.
+FolderParts = PartedPictures | IdxParts | ListedParts
+PartedImages = FolderParts | LibraryParts
 
 
 def class_count(spec: str) -> int | None:

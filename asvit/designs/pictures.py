@@ -46,7 +46,7 @@ from asvit.data.tables import (
     size_and_digest,
     split_list,
 )
-from asvit.data.training_sets import LibraryParts, PartedImages, open_parted
+from asvit.data.training_sets import FolderParts, LibraryParts, PartedImages, open_parted
 from asvit.designs.stages import PictureFacts
 from proxies.messages import first_line
 from proxies.text import one_line
@@ -230,7 +230,7 @@ class PictureList:
         return content, facts, shown
 
     def _read(
-        self, images: PartedImages, tell: Tell
+        self, images: FolderParts, tell: Tell
     ) -> tuple[Sequence[_ReadPicture], Mapping[str, str]]:
         """The pictures that can be read; and the names of the others, with what is wrong."""
         pictures, unreadable = list[_ReadPicture](), dict[str, str]()
