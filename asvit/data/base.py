@@ -184,12 +184,19 @@ class ImagesOfOthers(LabelledImages):
         return images.stored(place)
 
 
-class SubsetImages(ImagesOfOthers):
-    """Some images of a set, in any order, with all its classes; ``what`` says their purpose."""
+class ChosenImages(ImagesOfOthers):
+    """Some images of a set, in any order, with a source, classes and labels of their own."""
 
-    def __init__(self, whole: LabelledImages, indices: NDArray[np.int64], what: str) -> None:
-        source = f"{whole.source}; {len(indices)} of them {what}"
-        super().__init__(source, whole.classes, whole.labels[indices])
+    def __init__(
+        self,
+        whole: LabelledImages,
+        indices: NDArray[np.int64],
+        *,
+        source: str,
+        classes: tuple[str, ...],
+        labels: NDArray[np.int64],
+    ) -> None:
+        super().__init__(source, classes, labels)
         self._whole = whole
         self._indices = indices
 
@@ -206,6 +213,19 @@ class SubsetImages(ImagesOfOthers):
 
     def _at(self, index: int) -> tuple[LabelledImages, int]:
         return self._whole, int(self._indices[index])
+
+
+class SubsetImages(ChosenImages):
+    """Some images of a set, in any order, with all its classes; ``what`` says their purpose."""
+
+    def __init__(self, whole: LabelledImages, indices: NDArray[np.int64], what: str) -> None:
+        super().__init__(
+            whole,
+            indices,
+            source=f"{whole.source}; {len(indices)} of them {what}",
+            classes=whole.classes,
+            labels=whole.labels[indices],
+        )
 
 
 class JoinedImages(ImagesOfOthers):

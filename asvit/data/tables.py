@@ -6,17 +6,17 @@ import os
 from collections.abc import Iterable, MutableMapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asvit.data.base import ImagesOfOthers, LabelledImages
+from asvit.data.base import ChosenImages, LabelledImages
 from asvit.data.copies import file_digest
 from asvit.data.files import ImageFiles
 from asvit.data.idx import IdxParts, idx_parts
-from asvit.data.kinds import ImageKind, Picture
+from asvit.data.kinds import Picture
 from asvit.data.layouts import PARTS, TRAIN
 from asvit.data.texts import Texts, check_apart, composed
 from proxies.messages import first_line
@@ -41,7 +41,7 @@ class ListedImage(NamedTuple):
     digest: str  # SHA-256 of its content, in hexadecimal; empty if the table has none
 
 
-class ListedDataset(ImagesOfOthers):
+class ListedDataset(ChosenImages):
     """The images of one part of a CSV table, as :func:`list_text` writes it.
 
     Its columns may be in any order; ``bytes`` and ``sha256`` may be missing.
@@ -57,39 +57,22 @@ class ListedDataset(ImagesOfOthers):
         own = [row for row in rows if row.part == part]
         if not own:
             raise ValueError(f"{table} has no images for part {part!r}")
-        classes = sorted({row.label for row in rows})
-        places = {label: place for place, label in enumerate(classes)}
+        classes, labels = _labelled(rows, own)
         where = f"{table.parent.resolve().name}/{table.name}"
-        self.root, self._digests = root, Texts(row.digest for row in own)
         source = f"{where}, {len(own)} images, {len(classes)} classes, part {part}"
-        labels = np.array([places[row.label] for row in own], dtype=np.int64)
-        super().__init__(source, tuple(classes), labels)
-        names, self._places = [row.name for row in own], np.arange(len(own))
-        self._whole: LabelledImages
+        about: dict[str, Any] = {"source": source, "classes": classes, "labels": labels}
+        names, indices = [row.name for row in own], np.arange(len(own))
+        whole: LabelledImages
         if idx_parts(root):
-            self._whole = idx = IdxParts(root, reading=reading)
-            self._places = np.array([idx.place(name) for name in names])
-            if (missing := self._places < 0).any():
+            whole = idx = IdxParts(root, reading=reading)
+            indices = np.array([idx.place(name) for name in names])
+            if (missing := indices < 0).any():
                 name = names[int(missing.argmax())]
                 raise ValueError(f"{str(root)!r} has no image {shown(name)} of {table}")
         else:
-            self._whole = ImageFiles(
-                root, names, reading=reading, source=source, classes=self.classes, labels=labels
-            )
-
-    def on(self, ground: str | None) -> Self:
-        """As the base does, of the files."""
-        images = super().on(ground)
-        images._whole = self._whole.on(ground)
-        return images
-
-    @property
-    def kind(self) -> ImageKind:
-        """The kind of all images of the part."""
-        return self._whole.kind
-
-    def _at(self, index: int) -> tuple[LabelledImages, int]:
-        return self._whole, int(self._places[index])
+            whole = ImageFiles(root, names, reading=reading, **about)
+        super().__init__(whole, indices, **about)
+        self.root, self._digests = root, Texts(row.digest for row in own)
 
     def picture(self, index: int) -> Picture:
         """Read image ``index``; a ValueError names what cannot be read, or has changed."""
@@ -119,8 +102,7 @@ class ListedParts(ImageFiles):
 
     def __init__(self, table: Path, *, reading: str = "") -> None:
         root, rows = _read_list(table)
-        classes = sorted({row.label for row in rows})
-        places = {label: place for place, label in enumerate(classes)}
+        classes, labels = _labelled(rows, rows)
         if {row.part for row in rows} != {TRAIN}:
             self.parts = np.array([row.part for row in rows], dtype=object)
         super().__init__(
@@ -128,9 +110,18 @@ class ListedParts(ImageFiles):
             (row.name for row in rows),
             reading=reading,
             source=f"{table.name}, {len(rows)} images, {len(classes)} classes",
-            classes=tuple(classes),
-            labels=np.array([places[row.label] for row in rows], dtype=np.int64),
+            classes=classes,
+            labels=labels,
         )
+
+
+def _labelled(
+    rows: Sequence[ListedImage], own: Sequence[ListedImage]
+) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    """The classes of all rows of a table, and the label of each of ``own``."""
+    classes = sorted({row.label for row in rows})
+    places = {label: place for place, label in enumerate(classes)}
+    return tuple(classes), np.array([places[row.label] for row in own], dtype=np.int64)
 
 
 def root_of(path: Path) -> Path:
