@@ -15,7 +15,7 @@ from asvit.core.preparing_settings import BLACK
 from asvit.core.threads import in_order
 from asvit.data.arrays import is_page_of_8_bits, stored_array
 from asvit.data.base import UNREADABLE, naming
-from asvit.data.kinds import GREY, PICTURES, RGB, ImageKind, Picture, the_same
+from asvit.data.kinds import GREY, GREY_PICTURES, PICTURES, RGB, ImageKind, Picture, the_same
 
 #: Formats that are decoded, whatever the name of a file: Pillow would pass others to external
 #: programs, such as PostScript to Ghostscript, cut their numbers to 8 bits without a word, as of
@@ -51,7 +51,7 @@ CUT_TILES = (";16B", ";16L", ";16N", "SGI16")
 #: Kinds of images that are converted as they are read.
 _CONVERTED = {
     RGB: ImageKind(reading=RGB),
-    GREY: ImageKind(1, "uint8", picture=False, reading=GREY),
+    GREY: GREY_PICTURES,
 }
 
 # Endings of files that are 8-bit pictures, so that their headers need not be read early. A file

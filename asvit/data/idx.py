@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from asvit.data.base import ImagesOfOthers, LabelledImages, check_classes_known, numbered_as
-from asvit.data.kinds import GREY, PICTURES, RGB, ImageKind, Picture
+from asvit.data.kinds import GREY_PICTURES, PICTURES, RGB, ImageKind, Picture
 from asvit.data.layouts import TEST, TRAIN, VALIDATION
 from proxies.messages import first_line
 from proxies.text import listed
@@ -26,7 +26,6 @@ _NAME: Final = re.compile(
 _WORDS: Final = {"t10k": TEST, "test": TEST, "valid": VALIDATION, "train": TRAIN}
 _BYTES: Final = 8  # the code of unsigned bytes, the third byte of a file
 _DEFLATED: Final = 1032  # bytes that one of a gzipped file stands for at most
-_KIND: Final = ImageKind(1, "uint8", picture=False, reading=GREY)
 
 
 class _Part(NamedTuple):
@@ -45,7 +44,7 @@ class IdxImages(LabelledImages):
     """
 
     def __init__(self, file: Path, *, reading: str = "") -> None:
-        self._kind = PICTURES if reading == RGB else _KIND
+        self._kind = PICTURES if reading == RGB else GREY_PICTURES
         self.stem = (match := _matched(file))["which"]
         labels = file.with_name(
             f"{match['which']}{match['dash']}labels{match['dot']}idx1-ubyte{match['end']}"

@@ -93,6 +93,8 @@ class ImageKind:
 
 
 PICTURES: Final = ImageKind()
+#: Of pictures that are read as 8-bit grey.
+GREY_PICTURES: Final = ImageKind(1, "uint8", picture=False, reading=GREY)
 
 
 def the_same(kinds: Iterable[tuple[str, ImageKind]], source: str) -> ImageKind:

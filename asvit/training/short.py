@@ -15,7 +15,7 @@ from asvit.models.blocks import is_linear
 from asvit.training.balance import balanced_order, class_weights
 from asvit.training.device_queue import Draws, drawn_ahead
 from asvit.training.distributed import ProcessGroup
-from asvit.training.images.batched import augmented, draw_batch
+from asvit.training.images.batched import draw_indexed, indexed_batch
 from asvit.training.layout import fast_layout
 from asvit.training.metrics import Accuracy, evaluate, weighted_loss
 from asvit.training.optimizers import make_optimizer, parameter_groups
@@ -77,14 +77,12 @@ class ShortTask(Task[None]):
             while len(queue) < recipe.batch_size:
                 queue = torch.cat([queue, _order(classes, recipe, generator)])
             indices, queue = queue.split([recipe.batch_size, len(queue) - recipe.batch_size])
-            shape = self._images.shape[1:]
-            drawn = draw_batch(len(indices), shape, augmentation, generator)
-            return {"indices": indices, **drawn}
+            return draw_indexed(indices, self._images, augmentation, generator)
 
         augmentation = recipe.augmentation
         for draws in drawn_ahead(draw, range(recipe.steps), self._labels.device):
-            images = augmented(self._images[draws["indices"]], draws)
-            yield fast_layout(images), self._labels[draws["indices"]]
+            images, labels = indexed_batch(self._images, self._labels, draws)
+            yield fast_layout(images), labels
 
     def losses(
         self, network: nn.Module, images: Tensor, labels: Tensor

@@ -45,6 +45,20 @@ def draw_batch(
     return draws
 
 
+def draw_indexed(
+    indices: Tensor, images: Tensor, augmentation: Augmentation, generator: torch.Generator
+) -> Draws:
+    """Which of ``images`` ``[n, C, S, S]`` are in a batch, and draws for each of them."""
+    draws = draw_batch(len(indices), images.shape[1:], augmentation, generator)
+    return {"indices": indices, **draws}
+
+
+def indexed_batch(images: Tensor, labels: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+    """The images and labels of a batch as :func:`draw_indexed` drew it, on their device."""
+    indices = draws["indices"]
+    return augmented(images[indices], draws), labels[indices]
+
+
 def augmented(images: Tensor, draws: Draws) -> Tensor:
     """Images ``[b, C, S, S]``, changed as :func:`draw_batch` drew it.
 
@@ -91,8 +105,8 @@ def _colours(count: int, channels: int, strength: float, generator: torch.Genera
     if channels != _COLOURS:
         shape = (2, count, channels, 1, 1)
         return (torch.rand(shape, generator=generator) - 0.5).mul(strength).transpose(0, 1)
-    drawn = 2 * torch.rand(3, count, 1, 1, 1, generator=generator) - 1
-    return drawn.mul(strength).transpose(0, 1)
+    uniform = 2 * torch.rand(3, count, 1, 1, 1, generator=generator) - 1
+    return uniform.mul(strength).transpose(0, 1)
 
 
 def _coloured(pixels: Tensor, colours: Tensor) -> Tensor:

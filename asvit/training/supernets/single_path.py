@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asvit.training.device_queue import Draws, drawn_ahead
-from asvit.training.images.batched import augmented, draw_batch
+from asvit.training.images.batched import draw_indexed, indexed_batch
 from asvit.training.optimizers import parameter_groups
 from asvit.training.short import LabelledTensors, short_schedule
 from asvit.training.short_settings import Recipe
@@ -69,9 +69,7 @@ class SinglePath(Task[LossRow]):
             place = size * (update - first)
             indices = order()[place : place + size]
             generator = self._generator("images", update)
-            shape = self._images.shape[1:]
-            drawn = draw_batch(len(indices), shape, augmentation, generator)
-            return {"indices": indices, **drawn}
+            return draw_indexed(indices, self._images, augmentation, generator)
 
         augmentation = self.recipe.augmentation
         size, first = self.batch_size, epoch * self.steps
@@ -79,8 +77,7 @@ class SinglePath(Task[LossRow]):
         for update, draws in zip(
             updates, drawn_ahead(draw, updates, self._images.device), strict=True
         ):
-            images = augmented(self._images[draws["indices"]], draws)
-            yield images, self._labels[draws["indices"]], self.path(update)
+            yield *indexed_batch(self._images, self._labels, draws), self.path(update)
 
     def losses(
         self, network: nn.Module, images: Tensor, labels: Tensor, path: Any
