@@ -16,7 +16,7 @@ from PIL import Image, PngImagePlugin
 import asvit
 from asvit.core.run_files import PREDICT_SCRIPT
 from asvit.data.decoding import read_as
-from asvit.data.kinds import FIRST, GREY, LAST, NUMBERS, PICTURES, RGB, ImageKind
+from asvit.data.kinds import GREY, NUMBERS, PICTURES, RGB, ImageKind
 from asvit.export.script import script_for
 from asvit.networks import Network, WeightsFile
 from asvit.runs.exporting import export_network
@@ -252,11 +252,7 @@ def test_the_file_names_the_classes_without_asvit(run: Path) -> None:
 
 KINDS = (
     *(PICTURES, ImageKind(reading=RGB), ImageKind(1, picture=False, reading=GREY)),
-    *(
-        ImageKind(1, dtype, picture=False, reading=reading)
-        for dtype in NUMBERS
-        for reading in ("", FIRST, LAST)
-    ),
+    *(ImageKind(1, dtype, picture=False) for dtype in NUMBERS),
 )
 
 
