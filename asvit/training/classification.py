@@ -17,6 +17,7 @@ from asvit.training.distributed import ProcessGroup
 from asvit.training.layout import fast_layout
 from asvit.training.metrics import Accuracy, EpochRow, evaluate, weighted_loss
 from asvit.training.optimizers import make_optimizer, parameter_groups
+from asvit.training.precision import training_precision
 from asvit.training.schedule import WARMUP_SHARE, Schedule
 from asvit.training.settings import TOP, TrainSettings
 from asvit.training.task import Images, Task
@@ -65,7 +66,8 @@ class Classification(Task[EpochRow]):
         self.train, self.validation, self.classes, self.stages = train, validation, classes, stages
         self.steps, self.batch_size = len(train), s.batch_size
         self.learning_rate, self.seed, self.clip, self.ema = s.learning_rate, s.seed, s.clip, s.ema
-        self.accumulate, self.precision, self.compiled = s.accumulate, s.precision, s.compile
+        self.accumulate, self.compiled = s.accumulate, s.compile
+        self.precision = training_precision(s.precision, processes.device, network)
         self.captured = not s.grad_checkpointing  # a graph would keep the memory of a step
         if s.grad_checkpointing:
             recompute_blocks(network)
@@ -177,7 +179,7 @@ class Classification(Task[EpochRow]):
             networks,
             self.validation,
             self.processes,
-            precision=self.precision,
+            precision=self.settings.precision,
             classes=None if self.settings.balance == "none" else self.classes,
         )
 

@@ -6,8 +6,21 @@ from functools import cache
 from typing import Any
 
 import torch
+from torch import nn
 
 from proxies.features import float32_products
+
+
+def training_precision(precision: str, device: torch.device, network: nn.Module) -> str:
+    """:func:`resolve_precision` for trainings of a network, with bf16 on some CPUs, too.
+
+    On an Intel Xeon with matrix instructions, ResNets and ShiftViTs of 1 to 90 M multiply-adds
+    trained 1.2 to 2.1 times as fast in bf16; networks with depthwise convolutions 0.95 to 1.06
+    times, with attention 0.25 to 1.25 times.
+    """
+    if precision == "auto" and device.type == "cpu" and _has_matrix_units() and _is_dense(network):
+        return "bf16"
+    return resolve_precision(precision, device)
 
 
 @cache
@@ -19,6 +32,19 @@ def resolve_precision(precision: str, device: torch.device, cuda: Any = torch.cu
         return "fp32"
     with cuda.device(device):
         return "bf16" if cuda.is_bf16_supported(including_emulation=False) else "fp32"
+
+
+def _has_matrix_units() -> bool:
+    """Whether the CPU multiplies matrices of bfloat16 by instructions of its own."""
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)  # of a recent torch
+    return bool(capabilities().get("amx_bf16", False))
+
+
+def _is_dense(network: nn.Module) -> bool:
+    """Whether a network has neither attention nor grouped convolutions, and some others."""
+    modules = list(network.modules())
+    groups = {module.groups for module in modules if isinstance(module, nn.Conv2d)}
+    return groups == {1} and not any("Attention" in type(module).__name__ for module in modules)
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:

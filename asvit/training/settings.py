@@ -219,7 +219,8 @@ class TrainSettings(Settings):
     )
     precision: str = setting(
         "auto",
-        "Arithmetic: fp32, tf32, bf16 by autocast, or auto: bf16 on a GPU that has it, else fp32.",
+        "Arithmetic: fp32, tf32, bf16 by autocast, or auto: bf16 where it is faster, on GPUs and "
+        "for convolutions on CPUs that have it, else fp32.",
         choices=("auto", "fp32", "tf32", "bf16"),
     )
     grad_checkpointing: bool = setting(

@@ -17,7 +17,7 @@ from asvit.models.retokenization import Tokens, retokenize, stem_of, token_stage
 from asvit.training.cuda_graphs import BEFORE_CAPTURE
 from asvit.training.distributed import ProcessGroup
 from asvit.training.layout import fast_layout
-from asvit.training.precision import resolve_precision
+from asvit.training.precision import training_precision
 from asvit.training.settings import TrainSettings
 from asvit.training.step_graph import FEWEST
 from asvit.training.task import Task
@@ -145,7 +145,7 @@ def stages_of(
             model.to(processes.device),
             settings.image_size,
             batch_size=max(2, timed_batch(settings, processes)),
-            precision=resolve_precision(settings.precision, processes.device),
+            precision=training_precision(settings.precision, processes.device, model),
         )
         stages = tuple(
             {"epochs": epochs, **cost.to_json(), "published_fraction": published}

@@ -39,7 +39,6 @@ from asvit.training.checkpoint import Checkpoint, Origin, Saved, settings_in
 from asvit.training.classification import Classification
 from asvit.training.classifier_session import ClassifierSession
 from asvit.training.distillation import Teacher, load_teacher
-from asvit.training.precision import resolve_precision
 from asvit.training.pretrained import (
     load_pretrained,
     other_classes,
@@ -507,7 +506,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             "stages": session.origin.stages,
             "saved": session.saved,
             "device": str(self.processes.device),
-            "precision": resolve_precision(self.settings.precision, self.processes.device),
+            "precision": session.task.precision,
             "processes": self.processes.world,
             "settings": self.settings,
         }

@@ -7,8 +7,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import asvit
 from asvit.training import metrics, trainer
-from asvit.training.precision import arithmetic, autocast, resolve_precision
+from asvit.training.precision import (
+    arithmetic,
+    autocast,
+    resolve_precision,
+    training_precision,
+)
 from asvit.training.settings import TrainSettings
 from asvit.training.short import Recipe, fit
 from asvit.transfer.settings import DetectionSettings
@@ -131,3 +137,22 @@ def test_every_training_chooses_by_itself_unless_told() -> None:
     assert DetectionSettings.make(architecture="timm:resnet18", data="coco").precision == "auto"
     with pytest.raises(ValueError, match="precision"):
         TrainSettings.make(architecture="timm:resnet18", precision="fp8")
+
+
+@pytest.mark.parametrize(
+    ("text", "on_a_cpu"),
+    [
+        ("timm:small_resnet(channels=[4,8],layers=[1,1],stem_width=4)", "bf16"),
+        ("shift:1,1,1,1|4|12|1|16", "bf16"),
+        ("8,8,2|3,2,2|2,1,2|2,1,2|16", "fp32"),  # attention
+        ("timm:mobilenetv3_small_050", "fp32"),  # depthwise convolutions
+    ],
+)
+def test_auto_is_bf16_on_cpus_that_train_the_network_faster_with_it(
+    text: str, on_a_cpu: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = asvit.build(text, image_size=64, num_classes=2)
+    for has, expected in ((True, on_a_cpu), (False, "fp32")):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda has=has: {"amx_bf16": has})
+        assert training_precision("auto", CPU, network) == expected
+        assert training_precision("fp32", CPU, network) == "fp32"
