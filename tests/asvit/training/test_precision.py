@@ -152,7 +152,7 @@ def test_auto_is_bf16_on_cpus_that_train_the_network_faster_with_it(
     text: str, on_a_cpu: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = asvit.build(text, image_size=64, num_classes=2)
-    for has, expected in ((True, on_a_cpu), (False, "fp32")):
-        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda has=has: {"amx_bf16": has})
+    for name, expected in (("amx_bf16", on_a_cpu), ("avx512_bf16", on_a_cpu), ("avx2", "fp32")):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda name=name: {name: True})
         assert training_precision("auto", CPU, network) == expected
         assert training_precision("fp32", CPU, network) == "fp32"
