@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from asvit.data import store
 from asvit.data.attractors import (
     IfsCode,
     chaos_game,
@@ -23,6 +22,7 @@ from asvit.data.attractors import (
     vary,
 )
 from asvit.data.base import LabelledImages, Progress, Transform
+from asvit.data.cache import mapped_array, write_array
 
 VERSION = 1  # increase when any image changes: cached images and recorded results depend on it
 DEFAULT_CLASSES = 1000
@@ -130,8 +130,8 @@ class FractalDataset(LabelledImages):
     def picture(self, index: int) -> Image.Image:
         """Return image ``index``, from the cache or generated."""
         begin, row = index - index % _SHARD, index % _SHARD
-        _, cached = self._cached(begin, min(begin + _SHARD, len(self)), slice(row, row + 1))
-        return Image.fromarray(self._draw(index) if cached is None else cached[0])
+        cached = self._cached(begin, min(begin + _SHARD, len(self)))
+        return Image.fromarray(self._draw(index) if cached is None else np.array(cached[row]))
 
     def name(self, index: int) -> str:
         """Return the parameters of image ``index``: generator, set, class and instance."""
@@ -163,31 +163,36 @@ class FractalDataset(LabelledImages):
     ) -> tuple[NDArray[np.uint8], bool]:
         """Images from ``begin`` to the end of their file or ``stop``; whether they are cached."""
         end = min(begin + _SHARD, stop)
-        file, pictures = self._cached(begin, end, slice(None))
-        if pictures is not None:
+        cached = self._cached(begin, end)
+        if cached is not None:
             if progress is not None:
                 progress(end, stop)
-            return pictures, True
+            return cached, True
         pictures = np.empty((end - begin, self.image_size, self.image_size, 3), np.uint8)
         for index in range(begin, end):
             pictures[index - begin] = self._draw(index)
             if progress is not None:
                 progress(index + 1, stop)
-        return pictures, file is not None and store.write_pictures(file, pictures)
+        file = self._file(begin, end)
+        return pictures, file is not None and write_array(file, pictures)
 
     def _draw(self, index: int) -> NDArray[np.uint8]:
         instance, label = divmod(index, len(self.classes))
         return fractal_image(self.seed, label, self.first + instance, size=self.image_size)
 
-    def _cached(
-        self, begin: int, end: int, rows: slice
-    ) -> tuple[Path | None, NDArray[np.uint8] | None]:
-        """The cached file of images ``begin`` to ``end``, named by their parameters, and some."""
+    def _file(self, begin: int, end: int) -> Path | None:
+        """The cached file of images ``begin`` to ``end``, named by their parameters."""
         if self.cache is None:
-            return None, None
-        classes, size = len(self.classes), self.image_size
-        offset = self.first * classes
-        folder = f"seed{self.seed}-classes{classes}-size{size}"
-        name = f"{offset + begin}-{offset + end}.safetensors"
-        file = self.cache / f"fractals-{VERSION}" / folder / name
-        return file, store.read_pictures(file, (end - begin, size, size, 3), rows)
+            return None
+        offset = self.first * len(self.classes)
+        folder = f"seed{self.seed}-classes{len(self.classes)}-size{self.image_size}"
+        return self.cache / f"fractals-{VERSION}" / folder / f"{offset + begin}-{offset + end}.npy"
+
+    def _cached(self, begin: int, end: int) -> NDArray[np.uint8] | None:
+        """The images in a cached file; None where it is missing or damaged."""
+        if (file := self._file(begin, end)) is None:
+            return None
+        stored = mapped_array(file)
+        shape = (end - begin, self.image_size, self.image_size, 3)
+        fits = stored is not None and stored.dtype == np.uint8 and stored.shape == shape
+        return stored if fits else None

@@ -1,20 +1,18 @@
 """Mean and standard deviation of each channel over images that are no RGB pictures."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from asvit.core.threads import in_order, or_reason
-from asvit.data.base import LabelledImages, Progress, balanced_choice
-from asvit.data.headers import refuse_unreadable
+from asvit.data.base import LabelledImages, Progress, balanced_places, join
 from asvit.data.kinds import GREY, MEAN, STD, ImageKind, Statistics
+from asvit.data.reading import read_each, refuse_unreadable
 from proxies.text import listed
 
 _log = logging.getLogger(__name__)
@@ -30,14 +28,6 @@ class Normalisation:
 
     mean: Statistics = MEAN
     std: Statistics = STD
-
-
-class _Moments(NamedTuple):
-    """Mean and variance of each channel of an image, float64 ``[C]``; whether all are flat."""
-
-    mean: NDArray[np.float64]
-    variance: NDArray[np.float64]
-    flat: bool
 
 
 def channel_statistics(
@@ -64,53 +54,36 @@ def channel_statistics(
     """
     if images.kind.picture:
         return Normalisation()
-    own = _chosen(images, most, seed)
-    more = [] if others is None else _chosen(others, most, seed)
-    total = len(own) + len(more)
+    own = balanced_places(images.labels, most, seed)
+    more = [] if others is None else balanced_places(others.labels, most, seed)
+    both = images if others is None else join(images, others)
     bad, flat = list[tuple[str, str]](), list[str]()
     count, channels = 0, images.kind.channels
     mean, squares = np.zeros(channels), np.zeros(channels)
-    read = chain(_each(images, own), _each(others or images, more))
-    for done, (part, index, moments) in enumerate(read, 1):
+
+    def read(index: int) -> tuple[NDArray[np.float64], NDArray[np.float64], bool]:
+        array = np.asarray(both.picture(index), np.float64)
+        return array.mean(axis=(0, 1)), array.var(axis=(0, 1)), is_flat(array, images.kind)
+
+    places = [*own, *(len(images) + place for place in more)]
+    for index, moments in read_each(read, places, progress):
         if isinstance(moments, str):
-            bad.append((part.name(index), moments))
-        elif part is images:
+            bad.append((both.name(index), moments))
+        elif index < len(images):
             # Chan's update: deviations are added, never differences of large squares.
+            of_image, variance, alike = moments
             count += 1
-            apart = moments.mean - mean
+            apart = of_image - mean
             mean = mean + apart / count
-            squares = squares + moments.variance + apart**2 * (count - 1) / count
-            if moments.flat:
+            squares = squares + variance + apart**2 * (count - 1) / count
+            if alike:
                 flat.append(images.name(index))
-        if progress is not None:
-            progress(done, total)
     if not count or not skip_bad:
-        refuse_unreadable(bad, total, advice)
+        refuse_unreadable(bad, len(places), advice)
     warn_of_flat(flat, len(own))
     std = _checked(mean, np.sqrt(squares / count), images.source)
     scale = images.kind.scale
     return Normalisation(tuple((mean / scale).tolist()), tuple((std / scale).tolist()))
-
-
-def _chosen(images: LabelledImages, most: int, seed: int) -> list[int]:
-    """Indices of at most so many images, balanced over classes, ascending."""
-    count = min(most, len(images))
-    chosen: list[int] = np.sort(balanced_choice(images.labels, count, seed)).tolist()
-    return chosen
-
-
-def _each(
-    images: LabelledImages, indices: Sequence[int]
-) -> Iterator[tuple[LabelledImages, int, _Moments | str]]:
-    """The moments of each image in order, or why it cannot be read."""
-
-    def read(index: int) -> _Moments:
-        array = np.asarray(images.picture(index), np.float64)
-        flat = is_flat(array, images.kind)
-        return _Moments(array.mean(axis=(0, 1)), array.var(axis=(0, 1)), flat)
-
-    for index, moments in zip(indices, in_order(or_reason(read), indices), strict=True):
-        yield images, index, moments
 
 
 def is_flat(pixels: NDArray[Any], kind: ImageKind) -> bool:

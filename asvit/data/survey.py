@@ -10,11 +10,11 @@ import numpy as np
 from PIL import Image, ImageColor
 
 from asvit.core.preparing_settings import AUTO, GROUNDS
-from asvit.core.threads import in_order, or_reason
-from asvit.data.base import LabelledImages, balanced_choice
+from asvit.data.base import LabelledImages, balanced_places
 from asvit.data.decoding import is_transparent, on_ground
 from asvit.data.kinds import PICTURES, Picture, size_of
 from asvit.data.preparation import PictureTransform
+from asvit.data.reading import read_each
 from asvit.data.statistics import is_flat, warn_of_flat
 
 SAMPLE: Final = 500  # pictures that are looked at
@@ -131,13 +131,12 @@ def survey(
 
     Equal sets and seeds give equal results. ``crop`` is as of :meth:`Look.at`.
     """
-    whole, count = images.on(None), min(most, len(images))
-    places: list[int] = np.sort(balanced_choice(images.labels, count, seed)).tolist()
+    whole = images.on(None)
 
     def look(place: int) -> Look:
         return Look.at(whole.picture(place), crop)
 
-    read = zip(places, in_order(or_reason(look), places), strict=True)
+    read = read_each(look, balanced_places(images.labels, most, seed))
     return Survey({images.name(at): found for at, found in read if isinstance(found, Look)})
 
 

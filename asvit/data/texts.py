@@ -20,14 +20,14 @@ def composed(name: str) -> str:
     return normalize("NFC", name)
 
 
-def nearly_equal(names: Iterable[str]) -> tuple[str, str] | None:
-    """Two names that differ in capitals, spaces or the form of a number alone; None if none do.
+def nearly_equal(names: Iterable[str]) -> str:
+    """Two names that differ in capitals, spaces or the form of a number alone; empty if none do.
 
     Letters alone, as of handwriting, may be capitals beside others.
 
     Example:
         >>> nearly_equal(["ant", "bee", "Ant"]), nearly_equal(["7", "7.0"]), nearly_equal("aA")
-        (('ant', 'Ant'), ('7', '7.0'), None)
+        ("'ant' and 'Ant'", "'7' and '7.0'", '')
     """
     seen = dict[str, str]()
     for name in names:
@@ -35,16 +35,16 @@ def nearly_equal(names: Iterable[str]) -> tuple[str, str] | None:
         number = _NUMBER.fullmatch(words)
         form = number[1] if number else words if len(words) == 1 else words.casefold()
         if seen.setdefault(form, name) != name:
-            return seen[form], name
-    return None
+            return f"{shown(seen[form])} and {shown(name)}"
+    return ""
 
 
 def check_apart(names: Iterable[str], where: object) -> None:
     """Raise a ValueError for classes that are probably one, as :func:`nearly_equal` tells."""
-    if (pair := nearly_equal(names)) is not None:
+    if pair := nearly_equal(names):
         raise ValueError(
-            f"{where} has the classes {shown(pair[0])} and {shown(pair[1])}, which differ in "
-            "capitals, spaces or the form of a number alone; write them alike, or rename one"
+            f"{where} has the classes {pair}, which differ in capitals, spaces or the form of a "
+            "number alone; write them alike, or rename one"
         )
 
 

@@ -23,7 +23,7 @@ from asvit.core.settings import WrongOption, fields_of
 from asvit.core.tensor_files import is_whole
 from asvit.core.versions import versions
 from asvit.data import Preparation, TrainingSets
-from asvit.data.base import SubsetImages
+from asvit.data.base import subset
 from asvit.data.sources import are_fractals
 from asvit.data.statistics import Normalisation, channel_statistics
 from asvit.data.survey import MOST_HIDDEN, Survey, survey
@@ -360,7 +360,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         sets = self.sets.on(self.under)
         count = min(len(sets.train), _PROBED * batch)  # which may have to be decoded
         few = np.linspace(0, len(sets.train) - 1, count).astype(np.int64)
-        sets = replace(sets, train=SubsetImages(sets.train, few, "to time"))
+        sets = replace(sets, train=subset(sets.train, few, "to time"))
         task = self._task(self._fresh(), probed, normalisation, sets=sets)
         epochs = self.settings.epochs
         return images_per_second(task, self.processes, epochs=epochs, workers=workers)

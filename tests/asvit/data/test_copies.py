@@ -3,7 +3,6 @@
 import hashlib
 import os
 import shutil
-import tarfile
 import threading
 from itertools import count
 from pathlib import Path
@@ -14,11 +13,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from asvit.data import copies, training_sets
+from asvit.data import copies
 from asvit.data.base import divide
 from asvit.data.copies import copies_in_words, distinct, divide_apart, equal_files, file_digest
 from asvit.data.tables import ListedImage, list_text
 from asvit.data.training_sets import open_training_sets
+from tests.asvit.data.archives import archive, samples
 from tests.asvit.runs.fakes import write_pictures
 
 
@@ -126,21 +126,10 @@ def test_a_training_does_not_validate_on_copies(
             for file in sorted(folder.rglob("*.jpg"))
         )
     )
-    monkeypatch.setattr(training_sets, "equal_files", None)  # digests tell which are equal
+    monkeypatch.setattr(copies, "equal_files", None)  # digests tell which are equal
     listed = open_training_sets(str(table), image_size=32, seed=0, held_out=0.4)
     for part, own in ((sets.train, listed.train), (sets.validation, listed.validation)):
         assert part.paths == own.paths
-
-
-def in_archive(folder: Path, archive: Path) -> str:
-    """An archive of all pictures in class folders, as ``--data`` names it."""
-    label = archive.with_suffix(".cls")
-    with tarfile.open(archive, "w") as tar:
-        for file in sorted(folder.rglob("*.jpg")):
-            tar.add(file, f"{file.stem}.jpg")
-            label.write_text(file.parent.name)
-            tar.add(label, f"{file.stem}.cls")
-    return f"wds:{archive}"
 
 
 def test_copies_in_given_parts_are_counted(
@@ -166,13 +155,16 @@ def test_copies_in_given_parts_are_counted(
     for name in ("class0/002.jpg", "class1/003.jpg"):
         shutil.copy(train / name, validation / name.replace(".", "-copy."))
     words = (
-        "2 of 8 images for validation are also among those to train on (class0/002-copy.jpg is "
-        "class0/002.jpg there), so the accuracy is too high"
+        "2 of 8 images for validation are also among those to train on (val/class0/002-copy.jpg "
+        "is train/class0/002.jpg there), so the accuracy is too high"
     )
     assert words in heard(pets)
     assert len(whole) == 4
-    assert words in heard(str(train), validation=str(validation))
-    archives = [in_archive(part, tmp_path / f"{part.name}.tar") for part in (train, validation)]
+    assert "2 of 8 images" in heard(str(train), validation=str(validation))
+    archives = [
+        f"wds:{archive(tmp_path / f'{part.name}.tar', samples(part))}"
+        for part in (train, validation)
+    ]
     assert "2 of 8 images" in heard(archives[0], validation=archives[1])
     assert "2 of 8 images" in heard(str(train), validation=archives[1])
     whole.clear()

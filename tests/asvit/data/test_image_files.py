@@ -7,7 +7,6 @@ import struct
 import subprocess
 import sys
 import zlib
-from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -22,7 +21,6 @@ from asvit.core.run_files import MARKER
 from asvit.data import load_images, open_dataset, open_training_sets
 from asvit.data.decoding import ENDINGS, FORMATS, read_image, to_rgb
 from asvit.data.files import FolderDataset, write_pictures
-from asvit.data.libraries import open_torchvision
 from asvit.data.preparation import square
 from tests.campaigns import forked
 from tests.hostile import FIXED, changed_bytes, refused_or, texts
@@ -434,38 +432,6 @@ def test_any_name_of_images(text: str) -> None:
         refused_or(call)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("../../etc", "/etc/passwd", "..", "os", "__init__", "VisionDataset", "CIFAR10/.."),
-        "a\0b",
-        *("http://a.b/c", "folder.ImageFolder", "LSUN", "LSUNClass", "cifar10", "CIFAR10:x"),
-    ],
-)
-def test_names_that_are_no_sets_of_torchvision(name: str) -> None:
-    assert refused_or(lambda: open_torchvision(name)) is None
-    assert refused_or(lambda: open_dataset(f"torchvision:{name}")) is None
-
-
-def test_a_pickle_in_the_place_of_a_set_is_not_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """CIFAR is pickled: torchvision reads it where it has the digest of the published one."""
-    import pickle
-
-    class Payload:
-        def __reduce__(self) -> tuple[Callable[..., object], tuple[str]]:
-            return os.mkdir, (str(tmp_path / "run"),)
-
-    monkeypatch.setenv("ASVIT_DATA", str(tmp_path))
-    folder = tmp_path / "cifar-10-batches-py"
-    folder.mkdir()
-    for name in ("batches.meta", "test_batch", *(f"data_batch_{i}" for i in range(1, 6))):
-        (folder / name).write_bytes(pickle.dumps(Payload()))
-    assert refused_or(lambda: open_torchvision("CIFAR10")) is None
-    assert not (tmp_path / "run").exists()
-
-
 @pytest.mark.parametrize("where", ["zip", "plain", "profile", "later"])
 @pytest.mark.parametrize("size", [1 << 21, 1 << 25])
 def test_png_files_may_hold_much_text(tmp_path: Path, where: str, size: int) -> None:
@@ -530,7 +496,7 @@ def test_what_is_no_image_is_told_what_would_be(tmp_path: Path) -> None:
 def test_memory_that_runs_out_names_the_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def decode(_image: Image.Image) -> Image.Image:
+    def decode(_image: Image.Image, _ground: str | None) -> Image.Image:
         raise MemoryError
 
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")

@@ -11,7 +11,7 @@ from image_folders import fill
 from numpy.typing import NDArray
 
 from asvit.data import MEAN, STD, FractalDataset, Images, list_sources, load_images
-from asvit.data.base import SubsetImages, balanced_choice, divide
+from asvit.data.base import balanced_choice, divide, subset
 from asvit.data.fractals import fractal_image
 from tests.campaigns import forked
 
@@ -84,7 +84,7 @@ def test_fractals_go_to_the_given_cache_or_the_users(
     assert not (tmp_path / "users").exists()
     users = load_images("fractal:2", count=6, image_size=16, seed=0)
     assert given_folder.digest == users.digest
-    assert len(list((tmp_path / "users").rglob("*.safetensors"))) == 1
+    assert len(list((tmp_path / "users").rglob("*.npy"))) == 1
 
 
 def test_choice_is_balanced_over_classes(folder: Path, tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_divide(sizes: list[int], held_out: float, seed: int) -> None:
 
 def test_subset() -> None:
     whole = FractalDataset(3, 4, 8)
-    some = SubsetImages(whole, np.array([7, 2]), "to look at")
+    some = subset(whole, np.array([7, 2]), "to look at")
     assert len(some) == 2
     assert some.labels.tolist() == [1, 2]
     assert some.classes == whole.classes
@@ -212,4 +212,4 @@ def test_subset() -> None:
     assert some[1][1] == 2
     with pytest.raises(IndexError):
         some[2]
-    assert SubsetImages(whole, np.array([], dtype=np.int64), "left").kind == whole.kind
+    assert subset(whole, np.array([], dtype=np.int64), "left").kind == whole.kind

@@ -102,7 +102,7 @@ def test_bad_images_are_all_named_at_once(
         r"class0/001\.npy, class1/002\.npy$",
     ):
         channel_statistics(images, others=others, advice=", or X")
-    assert "1 of its numbers are NaN or infinite, some in channel 1" in caplog.text
+    assert "some in channel 1" in caplog.text
     np.save(folder / "class0" / "001.npy", np.load(folder / "class0" / "000.npy"))
     expected = channel_statistics(images)
     assert channel_statistics(images, others=others, skip_bad=True) == expected

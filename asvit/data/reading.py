@@ -1,16 +1,18 @@
-"""Finds images that cannot be read, all at once and by their headers alone."""
+"""Reading many images beside each other, and what is said of those that cannot be read."""
 
 import logging
-from collections.abc import Sequence, Sized
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence, Sized
+from typing import Protocol, TypeVar
 
-from asvit.core.threads import in_order
+from asvit.core.threads import in_order, or_reason
 from asvit.data.base import Progress
 from proxies.text import listed
 
+T = TypeVar("T")
+
 _log = logging.getLogger(__name__)
 
-_PART = 256  # images that a thread checks in a row
+_PART = 256  # images whose headers a thread reads in a row
 _MOST_LINES = 100
 
 
@@ -22,6 +24,17 @@ class Images(Sized, Protocol):
 
     def name(self, index: int) -> str:
         """The name of an image, for messages."""
+
+
+def read_each(
+    read: Callable[[int], T], indices: Sequence[int], progress: Progress | None = None
+) -> Iterator[tuple[int, T | str]]:
+    """Each index with what ``read`` gives for it, or the text of its ValueError, in order."""
+    results = zip(indices, in_order(or_reason(read), indices), strict=True)
+    for done, result in enumerate(results, 1):
+        yield result
+        if progress is not None:
+            progress(done, len(indices))
 
 
 def unreadable_images(
