@@ -4,8 +4,6 @@ An iterated function system (IFS) is a set of contracting affine maps ``x -> A_i
 with a probability. Its attractor, the set that the maps together leave invariant, is a fractal;
 the chaos game draws it by applying randomly picked maps to points.
 
-All functions take and return NumPy arrays, and take the random generator as an argument.
-
 References:
     Kataoka et al. 2021, "Pre-training without Natural Images", arXiv:2101.08515: a code is a
     class. Nakashima et al. 2021, arXiv:2103.13023: the same with colour, for transformers.
@@ -91,13 +89,10 @@ def draw_code(rng: np.random.Generator) -> IfsCode:
 def draw_singular_values(rng: np.random.Generator, maps: int) -> Floats:
     """Draw singular values whose weighted sum makes a well-spread attractor.
 
-    With ``alpha = sum_i (sigma_i1 + 2 sigma_i2)``, Anderson and Farrell find that attractors look
-    best for ``(5 + N) / 2 <= alpha <= (6 + N) / 2``: less gives dust, more a shapeless blob. Here
-    a Dirichlet draw divides alpha among the N maps, then each share is split between the two
-    values: ``[N, 2]``, ``SIGMA_MAX >= larger >= smaller >= 0``.
-
-    References:
-        Anderson and Farrell 2022, arXiv:2110.03091, section 3.
+    With ``alpha = sum_i (sigma_i1 + 2 sigma_i2)``, Anderson and Farrell (section 3) find that
+    attractors look best for ``(5 + N) / 2 <= alpha <= (6 + N) / 2``: less gives dust, more a
+    shapeless blob. Here a Dirichlet draw divides alpha among the N maps, then each share is split
+    between the two values: ``[N, 2]``, ``SIGMA_MAX >= larger >= smaller >= 0``.
     """
     alpha = rng.uniform(5 + maps, 6 + maps) / 2
     while True:

@@ -144,13 +144,7 @@ class LabelledImages(Dataset[tuple[Any, int]]):
 class View(LabelledImages):
     """Images of other sets of one kind and the same classes, in any order.
 
-    Args:
-        sets: The sets.
-        places: The set of each image, and its index there, ``[n, 2]``.
-        source: As the following ones, a field of :class:`LabelledImages`.
-        classes: Name of each label.
-        labels: Label of each image.
-        parts: The part of each image.
+    ``places`` has the set of each image, and its index there, ``[n, 2]``.
     """
 
     def __init__(

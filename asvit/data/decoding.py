@@ -81,14 +81,9 @@ def read_as(path: Path, kind: ImageKind, ground: str | None = BLACK) -> Picture:
 def check_as(path: Path, kind: ImageKind) -> None:
     """Read the header of an image file; a ValueError names one that is not of this kind."""
     with naming(f"image {str(path)!r}"), image_file(path) as file:
-        check_open(file, kind)
-
-
-def check_open(file: IO[bytes], kind: ImageKind) -> None:
-    """Read the header of the image in an open file, which has to be of this kind."""
-    if _stored_as(file, kind) is None:
-        with open_image(file):
-            pass
+        if _stored_as(file, kind) is None:
+            with open_image(file):
+                pass
 
 
 def read_open(file: IO[bytes], kind: ImageKind, ground: str | None = BLACK) -> Picture:

@@ -6,18 +6,16 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
-from typing import IO
 from urllib.parse import quote
 
 import numpy as np
 from PIL import Image
 
 from asvit.core.files import write_bytes
-from asvit.data.base import Indices, LabelledImages, Progress, Transform, naming
-from asvit.data.decoding import check_open, image_file, kind_of_images, read_open
+from asvit.data.base import Indices, LabelledImages, Progress, Transform
+from asvit.data.decoding import check_as, image_file, kind_of_images, read_as
 from asvit.data.folders import (
     count_endings,
     list_folder,
@@ -28,7 +26,7 @@ from asvit.data.folders import (
 )
 from asvit.data.kinds import GREY, ImageKind, Picture
 from asvit.data.layouts import check_folders, check_names, read_layout
-from asvit.data.texts import Texts, composed, nearly_equal
+from asvit.data.texts import composed, nearly_equal, packed, unpacked
 from proxies.text import listed, one_line
 
 _log = logging.getLogger(__name__)
@@ -62,35 +60,31 @@ class ImageFiles(LabelledImages):
     ) -> None:
         super().__init__(source, classes, labels, transform=transform)
         self.root, self.reading = root, reading
-        self._names = Texts(names)
+        self._names = packed(names)
 
     @cached_property
     def kind(self) -> ImageKind:
         """The kind of its images, from their headers."""
+        names = [*map(unpacked, self._names)]
         return kind_of_images(
-            self._names, lambda name: image_file(self.root / name), self.reading, self.source
+            names, lambda name: image_file(self.root / name), self.reading, self.source
         )
-
-    def _opened(self, index: int) -> AbstractContextManager[IO[bytes]]:
-        return image_file(self.path(index))
 
     def picture(self, index: int) -> Picture:
         """Read image ``index``; a ValueError names a file that cannot be read."""
-        with naming(f"image {str(self.path(index))!r}"), self._opened(index) as file:
-            return read_open(file, self.kind, self.ground)
+        return read_as(self.path(index), self.kind, self.ground)
 
     def check(self, index: int) -> None:
         """Read the header of image ``index``."""
-        with naming(f"image {str(self.path(index))!r}"), self._opened(index) as file:
-            check_open(file, self.kind)
+        check_as(self.path(index), self.kind)
 
     def name(self, index: int) -> str:
         """The path of image ``index`` relative to the folder."""
-        return self._names[index]
+        return unpacked(self._names[index])
 
     def path(self, index: int) -> Path:
         """The file of image ``index``."""
-        return self.root / self._names[index]
+        return self.root / self.name(index)
 
 
 class FolderDataset(ImageFiles):

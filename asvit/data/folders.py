@@ -23,8 +23,6 @@ _LISTED = (*ENDINGS, *_NEVER_READ)
 _MAX_DEPTH = 100  # of nested folders
 # What systems keep beside pictures, thumbnails among it; names that begin so are hidden.
 _SYSTEM = (".", "@eaDir", "#recycle", "__MACOSX", "Thumbs.db", "desktop.ini")
-# Hidden folders with pictures that nobody takes for a class.
-_NO_CLASSES = (".ipynb_checkpoints", ".Trash", ".thumbnails", ".cache")
 
 
 class Listing(NamedTuple):
@@ -100,23 +98,10 @@ def _in_words(endings: Mapping[str, int]) -> str:
 
 
 def warn_of_left_out(root: Path, others: Mapping[str, int]) -> None:
-    """Name, once for each set, what of a folder of images is in none of its classes."""
-    parts = []
+    """Say once what files of a folder of images are not read."""
     if others:
         files = quantity(sum(others.values()), "file")
-        parts.append(f"{files} of endings that are not read ({_in_words(others)})")
-    hidden = [
-        path.name
-        for path in sorted(root.glob(".*"))
-        if path.is_dir()
-        and not path.name.startswith(_NO_CLASSES)
-        and os.access(path, os.R_OK | os.X_OK)
-        and list_folder(path).images
-    ]
-    if hidden:
-        parts.append(f"folders of images whose names begin with a dot ({listed(hidden)})")
-    if parts:
-        warn_once(root, f"left out are {' and '.join(parts)}")
+        warn_once(root, f"left out are {files} of endings that are not read ({_in_words(others)})")
 
 
 @functools.cache

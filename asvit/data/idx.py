@@ -22,7 +22,6 @@ from proxies.text import listed
 _NAME: Final = re.compile(r"(.+)([-._])images([-._])idx3-ubyte((?:\.gz)?)", re.IGNORECASE)
 _WORDS: Final = {"t10k": TEST, "test": TEST, "valid": VALIDATION, "train": TRAIN}
 _BYTES: Final = 8  # the code of unsigned bytes, the third byte of a file
-_DEFLATED: Final = 1032  # bytes that one of a gzipped file stands for at most
 
 
 class GreyImages(LabelledImages):
@@ -143,9 +142,7 @@ def _read_once(file: Path, axes: int, _state: object) -> NDArray[Any]:
             if len(header) < 4 + 4 * axes or header[:4] != bytes([0, 0, _BYTES, axes]):
                 raise ValueError(f"it does not begin as IDX files of bytes with {axes} axes do")
             shape = [int(size) for size in np.frombuffer(header, ">u4", offset=4)]
-            if prod(shape) > _DEFLATED * file.stat().st_size:
-                raise ValueError(f"it is too short for {' × '.join(map(str, shape))} bytes")
-            values = content.read(prod(shape) + 1)
+            values = content.read()
             if len(values) != prod(shape) or not values:
                 raise ValueError(f"it should have {prod(shape):,} bytes after its header")
     except (OSError, EOFError, zlib.error, ValueError) as error:

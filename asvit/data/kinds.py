@@ -36,9 +36,6 @@ STD: Final = (0.229, 0.224, 0.225)
 class ImageKind:
     """The kind of the images of a set; that of 8-bit RGB pictures by default.
 
-    Raises:
-        ValueError: If there is no such kind.
-
     Example:
         >>> str(ImageKind(5, "uint16", picture=False))
         '5 channels of uint16'

@@ -19,6 +19,7 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from asvit.core.files import expanded
@@ -36,14 +37,14 @@ from asvit.data.base import (
 from asvit.data.cache import cache_folder
 from asvit.data.decoding import as_kind, kind_in, read_open
 from asvit.data.kinds import CONVERTED, PICTURES, ImageKind, Picture
-from asvit.data.texts import Texts, check_apart, composed
+from asvit.data.texts import check_apart, composed, packed, unpacked
 from proxies.messages import first_line, nearest
 from proxies.text import listed, one_line, shown
 
 _log = logging.getLogger(__name__)
 
-#: Datasets whose files torchvision unpickles without verifying them.
-_UNCHECKED = ("LSUN", "LSUNClass")
+# No datasets of their own, and those whose files torchvision unpickles without verifying them.
+_REFUSED = ("VisionDataset", "DatasetFolder", "ImageFolder", "LSUN", "LSUNClass")
 
 _NAME = re.compile(r"(\w[\w.-]*/)?\w[\w.-]*", re.ASCII)
 _VALIDATION = ("validation", "valid", "val", "dev")  # names of such parts, best first
@@ -89,41 +90,40 @@ def torchvision_parts(
     default one holds the test part, whose people are not in its training part. A part of which
     the labels are withheld is skipped.
     """
-    accepted = inspect.signature(_torchvision_class(name)).parameters
+    from torchvision import datasets
+
+    make = getattr(datasets, name, None) if name in datasets.__all__ else None
+    if name in _REFUSED or not (
+        isinstance(make, type) and issubclass(make, datasets.VisionDataset)
+    ):
+        by_lower = {other.lower(): other for other in sorted({*datasets.__all__} - {*_REFUSED})}
+        near = nearest(name.lower(), by_lower)
+        hint = "" if near is None else f"; did you mean {by_lower[near]!r}?"
+        raise ValueError(f"torchvision has no dataset {shown(name)} that can be used{hint}")
+    accepted = inspect.signature(make).parameters
     default = accepted["split"].default if "split" in accepted else "10fold"
-    others: dict[str, tuple[str, Any]] = {}
+    choices: list[tuple[str, dict[str, Any]]] = []
     if "train" in accepted:
-        others = {TEST: ("train", (False,))}
+        choices = [(TEST, {"train": False})]
     elif default != "10fold":
-        others = {VALIDATION: ("split", ("val", "valid")), TEST: ("split", ("test",))}
-        if default == "trainval":
-            del others[VALIDATION]
-    parts = {TRAIN: _open_torchvision(name, {}, download, reading)}
-    for part, (key, values) in others.items():
-        for value in values:
-            with contextlib.suppress(_AbsentError):
-                parts[part] = _open_torchvision(name, {key: value}, download, reading)
-                break
+        validation = [(VALIDATION, {"split": value}) for value in ("val", "valid")]
+        choices = [*(validation if default != "trainval" else ()), (TEST, {"split": "test"})]
+    parts = {TRAIN: _open_torchvision(make, name, {}, download, reading)}
+    for part, choice in choices:
+        with contextlib.suppress(_AbsentError):
+            parts[part] = _open_torchvision(make, name, choice, download, reading)
     return parts
 
 
 def _open_torchvision(
-    name: str, part: Mapping[str, Any], download: bool, reading: str
+    make: Any, name: str, part: Mapping[str, Any], download: bool, reading: str
 ) -> LabelledImages:
-    kind = _torchvision_class(name)
-    accepted = inspect.signature(kind).parameters
-    needed = [
-        p.name for p in accepted.values() if p.default is p.empty and p.kind != p.VAR_KEYWORD
-    ]
-    if extra := [other for other in needed if other != "root"]:
-        raise ValueError(
-            f"torchvision:{name} needs {' and '.join(extra)}; save it as a folder of images"
-        )
+    accepted = inspect.signature(make).parameters
     data_root = os.environ.get("ASVIT_DATA")
     root = expanded(data_root) if data_root else cache_folder() / "datasets"
     arguments = {"root": root, "download": download, **part}
     try:
-        items = kind(**{key: value for key, value in arguments.items() if key in accepted})
+        items = make(**{key: value for key, value in arguments.items() if key in accepted})
     except (*UNREADABLE, AssertionError) as error:
         reason = first_line(error).partition(". ")[0]  # the rest is about torchvision's arguments
         if "split" in part and reason.startswith("Unknown value"):
@@ -142,28 +142,6 @@ def _open_torchvision(
     names = getattr(items, "classes", None) or map(str, range(int(labels.max(initial=-1)) + 1))
     classes = _apart(name if isinstance(name, str) else ", ".join(name) for name in names)
     return LibraryImages(source, classes, labels, items, reading=reading)
-
-
-def _torchvision_class(name: str) -> Any:
-    from torchvision import datasets
-
-    names = {
-        other
-        for other in datasets.__all__
-        if isinstance(kind := getattr(datasets, other), type)
-        and issubclass(kind, datasets.VisionDataset)
-    } - {"VisionDataset", "DatasetFolder", "ImageFolder"}
-    if name not in names:
-        by_lower = {other.lower(): other for other in sorted(names)}
-        near = nearest(name.lower(), by_lower)
-        hint = "" if near is None else f"; did you mean {by_lower[near]!r}?"
-        raise ValueError(f"torchvision has no dataset {shown(name)}{hint}")
-    if name in _UNCHECKED:
-        raise ValueError(
-            f"torchvision reads a pickle beside the images of {name}, which could hold any"
-            " program; save it as a folder of images"
-        )
-    return getattr(datasets, name)
 
 
 def _apart(names: Iterable[str]) -> tuple[str, ...]:
@@ -212,14 +190,14 @@ class TableImages(LabelledImages):
         images = table.select_columns([column])
         self._rows = images.cast_column(column, datasets.Image(decode=False))
         self._column, self._reading = column, reading
-        self._keys: Texts | None = None  # of archives
+        self._keys: NDArray[np.bytes_] | None = None  # of archives
         if "__url__" in table.features:
             archives = list[str](table["__url__"][:])
             names = {path: Path(path).name for path in archives}
             if len(set(names.values())) < len(names):
                 names = {path: path for path in names}
             keys = zip(archives, table["__key__"][:], strict=True)
-            self._keys = Texts(f"{names[archive]}/{key}" for archive, key in keys)
+            self._keys = packed(f"{names[archive]}/{key}" for archive, key in keys)
 
     @cached_property
     def kind(self) -> ImageKind:
@@ -241,13 +219,13 @@ class TableImages(LabelledImages):
 
     def picture(self, index: int) -> Picture:
         """Read image ``index``."""
-        whole = f"image {index} of {self.source}"
-        with naming(whole if self._keys is None else f"image {self.name(index)!r}"):
+        own = f"image {index} of {self.source}"
+        with naming(own if self._keys is None else f"image {self.name(index)!r}"):
             return read_open(io.BytesIO(self._content(index)), self.kind, self.ground)
 
     def name(self, index: int) -> str:
         """Of archives, that of its archive and its key there, as ``0001.tar/0042``."""
-        return super().name(index) if self._keys is None else self._keys[index]
+        return super().name(index) if self._keys is None else unpacked(self._keys[index])
 
     def stored(self, index: int) -> Row | None:
         """Where image ``index`` of an archive is."""
@@ -380,7 +358,6 @@ def _hub_part(name: str, table: Any, column: str | None, reading: str) -> Labell
         raise ValueError(
             f"hf:{name} has no column of images; its columns: {listed(table.features)}"
         )
-    _warn_of_several(name, "Image", images)
     classes: tuple[str, ...] = ("images",)
     labels = np.zeros(len(table), np.int64)
     if column is not None:
@@ -402,37 +379,22 @@ def _columns(table: Any, kind: str) -> list[str]:
     return [name for name, feature in table.features.items() if type(feature).__name__ == kind]
 
 
-def _warn_of_several(name: str, kind: str, columns: Sequence[str]) -> None:
-    if len(columns) > 1:
-        _log.warning(
-            "hf:%s has several columns of kind %s, %s; %r is used",
-            *(name, kind, listed(columns), columns[0]),
-        )
-
-
 def _label_column(name: str, table: Any) -> str | None:
     """The column of the labels: the first of class labels, else one of plain values.
 
-    That is one of text, integers or truth values with a usual name, else the only one of these, if
-    its values occur twice on average.
+    That is one of text, integers or truth values with a usual name.
     """
     if declared := _columns(table, "ClassLabel"):
-        _warn_of_several(name, "ClassLabel", declared)
+        if len(declared) > 1:
+            words = "hf:%s has labels in several columns, %s; those in %r are used"
+            _log.warning(words, name, listed(declared), declared[0])
         return declared[0]
     plain = {
         column.lower(): column
         for column in _columns(table, "Value")
         if _PLAIN.fullmatch(table.features[column].dtype)
     }
-    for usual in _LABELS:
-        if usual in plain:
-            return plain[usual]
-    for column in plain.values() if len(plain) == 1 else ():
-        values = table[column][:]
-        if 2 * len(set(values)) <= len(values):
-            _log.warning("hf:%s declares no classes; those in column %r are used", name, column)
-            return column
-    return None
+    return next((plain[usual] for usual in _LABELS if usual in plain), None)
 
 
 def _labels(name: str, table: Any, column: str) -> tuple[tuple[str, ...], Indices]:

@@ -16,7 +16,7 @@ from asvit.data.copies import file_digest
 from asvit.data.files import ImageFiles
 from asvit.data.idx import idx_parts
 from asvit.data.kinds import CONVERTED, GREY_PICTURES, Picture
-from asvit.data.texts import Texts, check_apart, composed
+from asvit.data.texts import check_apart, composed, packed, unpacked
 from proxies.messages import first_line
 from proxies.tables import csv_text, read_cells
 from proxies.text import shown
@@ -70,7 +70,7 @@ class ListedDataset(View):
             whole = ImageFiles(self.root, names, reading=reading, **about)
         pairs = np.stack([np.zeros(len(own), np.int64), places], axis=1)
         super().__init__([whole], pairs, source, classes, labels)
-        self._digests = Texts(row.digest for row in own)
+        self._digests = packed(row.digest for row in own)
 
     def picture(self, index: int) -> Picture:
         """Read image ``index``; a ValueError names what cannot be read, or has changed."""
@@ -83,7 +83,7 @@ class ListedDataset(View):
 
     def digest(self, index: int) -> str:
         """SHA-256 of its content, as the table has it; empty if it has none."""
-        return self._digests[index]
+        return unpacked(self._digests[index])
 
 
 def _idx_images(root: Path, reading: str = "") -> tuple[View, Mapping[str, int]] | None:

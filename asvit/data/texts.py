@@ -1,11 +1,11 @@
-"""Texts: one form of Unicode for names, and many in one buffer that processes share."""
+"""Names: one form of Unicode, what is alike, and many in one buffer that processes share."""
 
 import re
-from collections.abc import Iterable, Sequence
-from itertools import accumulate
+from collections.abc import Iterable
 from unicodedata import normalize
 
 import numpy as np
+from numpy.typing import NDArray
 
 from proxies.text import shown
 
@@ -48,22 +48,15 @@ def check_apart(names: Iterable[str], where: object) -> None:
         )
 
 
-class Texts(Sequence[str]):
-    """Texts in one buffer, which may have any characters.
+def packed(texts: Iterable[str]) -> NDArray[np.bytes_]:
+    """Texts without zeros in one buffer.
 
     Counting the references to a million strings would write to the memory around each, so that
     every process that loads images would soon have a copy of them all.
     """
+    return np.array([text.encode(errors="surrogatepass") for text in texts], dtype=np.bytes_)
 
-    def __init__(self, texts: Iterable[str]) -> None:
-        parts = [text.encode(errors="surrogatepass") for text in texts]
-        self._ends = np.array([0, *accumulate(map(len, parts))], dtype=np.int64)
-        self._joined = b"".join(parts)
 
-    def __len__(self) -> int:
-        return len(self._ends) - 1
-
-    def __getitem__(self, index: int) -> str:  # type: ignore[override]  # slices nobody needs
-        place = range(len(self))[index]
-        begin, end = self._ends[place : place + 2].tolist()
-        return self._joined[begin:end].decode(errors="surrogatepass")
+def unpacked(text: np.bytes_) -> str:
+    """One of these texts."""
+    return text.decode(errors="surrogatepass")

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from asvit.core.continuing import ELSEWHERE
 from asvit.core.files import expanded, read_text, split_reading, with_reading, write_text
-from asvit.core.preparing_settings import BLACK
 from asvit.core.progress import Tell, ignore, image_progress
 from asvit.core.threads import in_order
 from asvit.data.base import TEST, TRAIN, VALIDATION, LabelledImages
@@ -31,7 +30,6 @@ from asvit.data.copies import (
 )
 from asvit.data.fractals import FractalDataset
 from asvit.data.kinds import GREY
-from asvit.data.preparation import SQUASH, Preparation
 from asvit.data.sources import are_fractals, fractal_classes, open_dataset, open_whole
 from asvit.data.survey import Look, Survey
 from asvit.data.tables import (
@@ -58,7 +56,6 @@ _FRACTALS, _FRACTAL_SIDE = 60, 64  # generated pictures of a class, and their pi
 #: Of generated pictures. Weights of fractals are of the set of the design's seed: with an equal
 #: one, they would be of the classes and even of the test pictures.
 _FRACTAL_SEED = 2**31 - 1
-_LOOK = 64  # pixels per side of a small copy, to see whether a picture has one colour
 _FITTED = {"pad": "padded with the mean colour", "squash": "squashed"}
 _SAMPLE = 32  # pictures whose size is looked at before all of them are read
 
@@ -97,7 +94,6 @@ class PictureList:
         if facts.fit != "crop":
             words = _FITTED[facts.fit]
             logger.warning("%s: networks see them whole, %s", shown.hidden_in_words, words)
-        shown.warn_of_flat(facts.ground or BLACK)
         return facts
 
     @property
@@ -233,8 +229,7 @@ class PictureList:
     ) -> tuple[Sequence[_ReadPicture], Mapping[str, str]]:
         """The pictures that can be read; and the names of the others, with what is wrong."""
         pictures, unreadable = list[_ReadPicture](), dict[str, str]()
-        progress, whole, kind = image_progress(tell), images.on(None), images.kind
-        small = Preparation(_LOOK, kind, crop_pct=1.0, crop_mode=SQUASH).crop
+        progress, whole = image_progress(tell), images.on(None)
 
         def read(index: int) -> _ReadPicture | str:
             try:
@@ -242,7 +237,7 @@ class PictureList:
             except UnicodeEncodeError:
                 return "its name is not UTF-8; rename it"
             try:
-                look = Look.at(whole.picture(index), small if kind.picture else None)
+                look = Look.at(whole.picture(index))
                 path = images.path(index)
                 if path is None:
                     return _ReadPicture(index, look, 0, images.digest(index))

@@ -288,16 +288,12 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             self.under = s.ground
         if are_fractals(s.data) or (self.quiet and s.ground != AUTO):
             return
-        how = s.augmentation
-        whole = replace(how, fit="squash") if s.fit == "pad" else how  # a border is no content
-        crop = whole.preparation(s.image_size).crop if images.kind.picture else None
         with self.processes.first_before_others():  # which then find the files in memory
-            self.surveyed = survey(images, crop, seed=s.seed)
+            self.surveyed = survey(images, seed=s.seed)
         if s.ground == AUTO:
             self.under = self.surveyed.ground or BLACK
         if self.quiet or not self.first():
             return
-        self.surveyed.warn_of_flat(self.under)
         if s.fit == "crop" and self.surveyed.hidden > MOST_HIDDEN:
             logger.warning(
                 "%s, which validation never sees; --fit pad or squash shows them whole",

@@ -21,7 +21,7 @@ from asvit.data.decoding import check_as, kind_in, read_as, read_image
 from asvit.data.files import FolderDataset
 from asvit.data.kinds import GREY, NUMBERS, PICTURES, RGB, ImageKind
 from asvit.data.sources import channel_count, open_whole
-from tests.asvit.data.array_sets import WRITERS, make_set, write
+from tests.asvit.data.array_sets import WRITERS, write
 from tests.hostile import FIXED, changed_bytes, refused_or
 
 
@@ -327,15 +327,6 @@ def test_pictures_beside_arrays_can_all_be_taken_as_rgb(tmp_path: Path) -> None:
     assert whole.kind == ImageKind(reading=RGB)
     picture = whole.picture(0)
     assert picture.getpixel((0, 0)) == (77, 77, 77)
-
-
-def test_parts_of_other_kinds_are_refused(tmp_path: Path) -> None:
-    make_set(tmp_path / "set" / "train", 2)
-    make_set(tmp_path / "set" / "val", 5)
-    with pytest.raises(
-        ValueError, match=r"training mixes kinds of images: .*2 channels.*5 channels"
-    ):
-        open_training_sets(str(tmp_path / "set"), image_size=32, seed=0)
 
 
 def test_parts_of_one_kind_may_be_read_in_several_ways(tmp_path: Path) -> None:

@@ -108,13 +108,6 @@ def test_training_and_validating(folder: Path) -> None:
     assert (grey[:, :, :8].mean((1, 2)) > grey[:, :, -8:].mean((1, 2))).all()  # not mirrored
 
 
-def test_torchvision(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ASVIT_DATA", str(folder.parent))
-    (folder.parent / "eurosat").mkdir()
-    folder.rename(folder.parent / "eurosat" / "2750")
-    assert_upright(open_dataset("torchvision:EuroSAT").picture(3))
-
-
 @pytest.mark.usefixtures("network_calls")
 def test_the_hub(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     datasets = pytest.importorskip("datasets")

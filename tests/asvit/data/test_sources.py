@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as arrays
 from image_folders import fill
 from numpy.typing import NDArray
 
-from asvit.data import MEAN, STD, FractalDataset, Images, list_sources, load_images
+from asvit.data import MEAN, STD, FractalDataset, Images, load_images
 from asvit.data.base import balanced_choice, divide, subset
 from asvit.data.fractals import fractal_image
 from tests.campaigns import forked
@@ -113,20 +113,6 @@ def test_balanced_choice_of_any_labels(
     assert (taken[left] >= taken.max() - 1).all()
 
 
-@pytest.mark.parametrize("kind", ["folder", "fractal"])
-def test_progress(kind: str, folder: Path, tmp_path: Path) -> None:
-    reports: list[tuple[int, int]] = []
-    load_images(
-        str(folder) if kind == "folder" else kind,
-        count=5,
-        image_size=16,
-        seed=0,
-        cache=tmp_path,
-        progress=lambda *report: reports.append(report),
-    )
-    assert reports == [(done, 5) for done in range(1, 6)]
-
-
 @pytest.mark.parametrize(
     ("spec", "kind", "message"),
     [
@@ -176,13 +162,6 @@ def test_too_few_or_unreadable_images(folder: Path, tmp_path: Path) -> None:
     (folder / "a" / "000.png").write_bytes(b"not an image")  # every balanced choice takes it
     with pytest.raises(ValueError, match=r"cannot read image '.*0\.png'"):
         load(str(folder), tmp_path, count=3)
-
-
-def test_sources_are_listed() -> None:
-    rows = list_sources()
-    assert rows[0].name == "fractal"
-    assert len({row.name for row in rows}) == len(rows)
-    assert all(row.description for row in rows)
 
 
 @given(

@@ -7,8 +7,8 @@ import pytest
 from image_folders import fill
 
 from asvit.data import open_dataset, open_training_sets
-from asvit.data.sources import class_count, open_whole
-from asvit.data.training_sets import TrainingSets, open_test_part
+from asvit.data.sources import class_count
+from asvit.data.training_sets import TrainingSets
 
 
 def opened(spec: object, **given: object) -> TrainingSets:
@@ -92,29 +92,6 @@ def test_classes_are_equal_in_any_form_of_unicode(tmp_path: Path) -> None:
         opened(tmp_path)
 
 
-def test_names_of_parts_may_have_capitals(tmp_path: Path) -> None:
-    fill(tmp_path / "pets" / "Train", cat=3, dog=4)
-    assert open_test_part(str(tmp_path / "pets")).classes == ("cat", "dog")
-    fill(tmp_path / "pets" / "Val", cat=2, dog=1)
-    fill(tmp_path / "pets" / "TEST", cat=1, dog=1)
-    sets = opened(tmp_path / "pets")
-    assert [len(sets.train), len(sets.validation)] == [7, 3]
-    assert open_test_part(str(tmp_path / "pets")).name(0) == "TEST/cat/000.png"
-    pictures = open_whole(str(tmp_path / "pets"))
-    assert np.unique(pictures.parts, return_counts=True)[1].tolist() == [2, 7, 3]
-    assert pictures.paths[0].exists()
-    assert len(open_dataset(str(tmp_path / "pets"))) == 7
-
-
-def test_parts_may_have_other_usual_names(tmp_path: Path) -> None:
-    fill(tmp_path / "pets" / "Training", cat=3, dog=4)
-    fill(tmp_path / "pets" / "Testing", cat=2, dog=1)
-    sets = opened(tmp_path / "pets")
-    assert (sets.classes, len(sets.train), len(sets.validation)) == (("cat", "dog"), 7, 3)
-    assert open_whole(str(tmp_path / "pets")).classes == ("cat", "dog")
-    assert open_test_part(str(tmp_path / "pets")).source.startswith("folder Testing")
-
-
 def test_a_class_to_validate_alone_is_refused(tmp_path: Path) -> None:
     fill(tmp_path, cat=3, dog=1)
     table = tmp_path / "some.csv"
@@ -156,15 +133,6 @@ def test_a_folder_to_validate_with(tmp_path: Path, within: str) -> None:
     assert [len(sets.train), len(sets.validation)] == [7, 2]
 
 
-@pytest.mark.parametrize(("spec", "count"), [("torchvision:FakeData", 1000), ("digits", 1797)])
-def test_a_set_in_one_piece_is_divided(spec: str, count: int) -> None:
-    pytest.importorskip("sklearn" if spec == "digits" else "torchvision")
-    sets = opened(spec)
-    assert len(sets.train) + len(sets.validation) == count
-    held, every = np.bincount(sets.validation.labels), np.bincount(sets.train.labels)
-    assert np.abs(held - (held + every) / 10).max() <= 0.5
-
-
 def test_fractals() -> None:
     sets = opened("fractal:3", train_images=7, validation_images=4)
     assert sets.train.labels.tolist() == [0, 1, 2, 0, 1, 2, 0]
@@ -176,14 +144,6 @@ def test_fractals() -> None:
         assert not any(np.array_equal(picture, other) for other in train)
     other = opened("fractal:3", train_images=7, validation_images=4, seed=1)
     assert other.provenance["digest"] != sets.provenance["digest"]
-
-
-def test_fractals_by_default() -> None:
-    ready: list[tuple[int, int]] = []
-    sets = opened("fractal", classes=2, progress=lambda *done: ready.append(done))
-    assert [len(sets.train), len(sets.validation)] == [200, 20]
-    assert ready[-1] == (20, 20)
-    assert (200, 200) in ready
 
 
 def test_fewer_images(tmp_path: Path) -> None:
