@@ -24,6 +24,7 @@ from asvit.data.copies import copies_in_words, copies_of, distinct, divide_apart
 from asvit.data.fractals import FractalDataset
 from asvit.data.kinds import ImageKind, the_same
 from asvit.data.sources import are_fractals, fractal_classes, open_dataset, open_parts, trained_on
+from asvit.data.tables import ListedDataset
 from proxies.text import listed, one_line
 
 _log = logging.getLogger(__name__)
@@ -70,9 +71,9 @@ def open_training_sets(
 ) -> TrainingSets:
     """Open the training and validation images that ``spec`` names.
 
-    If a source has a validation or test part, that one is used for validation; otherwise the same
-    share of every class is held out. Fractals are generated and cached first; validation takes
-    later instances of the same classes.
+    If a source has a validation or test part, that one is used for validation, but for the test
+    part of a table; otherwise the same share of every class is held out. Fractals are generated
+    and cached first; validation takes later instances of the same classes.
 
     Args:
         spec: One of the forms of :func:`asvit.data.list_sources` but noise. A folder has class
@@ -146,7 +147,9 @@ def _opened(spec: str, validation: str | None) -> tuple[LabelledImages, Labelled
         raise ValueError("'gaussian' is noise without classes; use e.g. 'fractal' or a folder")
     if validation is None:
         parts = open_parts(spec)
-        return trained_on(parts, spec), parts.get(VALIDATION) or parts.get(TEST)
+        train = trained_on(parts, spec)
+        kept = isinstance(train, ListedDataset)  # its test part, such as that of a design
+        return train, parts.get(VALIDATION) or (None if kept else parts.get(TEST))
     parts = open_parts(validation, reading=split_reading(spec)[1], partial=True)
     return open_dataset(spec), parts.get(VALIDATION) or [*parts.values()][-1]
 

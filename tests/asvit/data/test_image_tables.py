@@ -84,6 +84,22 @@ def test_a_list_needs_neither_sizes_nor_digests(tmp_path: Path, columns: str, ma
             listed.picture(0)
 
 
+def test_the_test_part_of_a_table_is_not_validated_on(tmp_path: Path) -> None:
+    fill(tmp_path, x=10, y=10)
+    rows = [
+        f"{label}/{number:03d}.png,{label},{'test' if number > 7 else 'train'}"
+        for label in "xy"
+        for number in range(10)
+    ]
+    table = tmp_path / "t.csv"
+    table.write_text("\n".join(["image,class,part", *rows]))
+    sets = open_training_sets(str(table), image_size=8, seed=0)
+    tested = open_test_part(str(table))
+    names = [{part.name(at) for at in range(len(part))} for part in (sets.train, sets.validation)]
+    assert [len(part) for part in (*names, tested)] == [14, 2, 4]
+    assert not (names[0] | names[1]) & {tested.name(at) for at in range(4)}
+
+
 def test_the_last_part_of_a_table_is_tested_on(tmp_path: Path) -> None:
     table = tmp_path / "t.csv"
     text = "image,class,part\n"
