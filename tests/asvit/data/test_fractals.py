@@ -13,19 +13,21 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from asvit.data import cache_folder, fractals
-from asvit.data.attractors import (
+from asvit.data.fractals import (
     MAPS,
     SIGMA_MAX,
+    FractalDataset,
     IfsCode,
     chaos_game,
+    class_code,
     coverage,
     draw_code,
     draw_singular_values,
+    fractal_image,
     frame,
     histogram,
     vary,
 )
-from asvit.data.fractals import FractalDataset, class_code, fractal_image
 
 seeds = st.integers(0, 2**32 - 1)
 

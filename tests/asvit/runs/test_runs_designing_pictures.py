@@ -462,11 +462,11 @@ def test_a_test_of_one_picture_is_refused_before_anything_is_trained(
 
 
 def test_pictures_that_do_not_suit_are_refused(tmp_path: Path) -> None:
-    alone = write_pictures(tmp_path / "alone" / "train").parent
+    tests = write_pictures(tmp_path / "tests" / "val").parent
     one = write_pictures(tmp_path / "one", classes=1)
     few = write_pictures(tmp_path / "few", each=4)
     for folder, words in (
-        (alone, "holds 'train' alone; add 'val', or give"),
+        (tests, "has no images to train on, but only parts test"),
         (one, "of one class, 'class0'; give a folder with"),
         (few, r"has \d readable picture\(s\)"),
     ):
