@@ -55,7 +55,7 @@ class Row(NamedTuple):
     """The file of an image that is stored in a table."""
 
     content: Callable[[int], bytes]
-    index: int
+    place: int
     size: int  # bytes
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from asvit.core.threads import in_order
 from asvit.data.base import Indices, LabelledImages, Progress, Row, divide
+from asvit.data.reading import in_parts
 from proxies.text import one_line
 
 Stored = Path | Row
@@ -75,7 +75,8 @@ def equal_files(
     numbers = np.arange(len(files))
     alike: list[Sequence[int]] = [range(len(files))]
     for fact in (_size, _middle, _digest):
-        values = _each(fact, [files[index] for part in alike for index in part], progress)
+        own = [files[index] for part in alike for index in part]
+        values = in_parts(_or_none(fact), own, _PART, progress)
         parts = defaultdict[tuple[int, Hashable], list[int]](list)
         for number, part in enumerate(alike):
             for index, value in zip(part, values, strict=False):  # parts share the values
@@ -94,8 +95,7 @@ def twins(
 ) -> dict[int, int]:
     """Places of other files of which there is a copy among ``files``, and the copy's place.
 
-    Files at the same path are copies and are not read; others are compared as by
-    :func:`equal_files`.
+    Files at the same path are copies and are not read.
     """
     places = {file: place for place, file in enumerate(files)}
     same = {at: places[file] for at, file in enumerate(others) if file in places}
@@ -106,23 +106,15 @@ def twins(
     return same | {at: twin for at, twin in zip(rest, first, strict=True) if twin < border}
 
 
-def _each(
-    fact: Callable[[Stored], Hashable], files: Sequence[Stored], progress: Progress | None
-) -> Iterator[Hashable]:
-    """The ``fact`` of each file, None of those that cannot be read; by several threads."""
+def _or_none(fact: Callable[[Stored], Hashable]) -> Callable[[Stored], Hashable]:
+    """The fact of a file, or None of one that cannot be read."""
 
-    def read(part: Sequence[Stored]) -> list[Hashable]:
-        values: list[Hashable] = [None] * len(part)
-        for place, file in enumerate(part):
-            with suppress(OSError):
-                values[place] = fact(file)
-        return values
+    def value(file: Stored) -> Hashable:
+        with suppress(OSError):
+            return fact(file)
+        return None
 
-    parts = (files[start : start + _PART] for start in range(0, len(files), _PART))
-    for number, values in enumerate(in_order(read, parts)):
-        if progress is not None:
-            progress(number * _PART + len(values), len(files))
-        yield from values
+    return value
 
 
 def _size(file: Stored) -> int | None:
@@ -136,7 +128,7 @@ def _size(file: Stored) -> int | None:
 
 def _middle(file: Stored) -> bytes:
     if isinstance(file, Row):
-        content = file.content(file.index)
+        content = file.content(file.place)
         return content[len(content) // 2 :][:_BLOCK]
     with file.open("rb") as opened:
         opened.seek(opened.seek(0, os.SEEK_END) // 2)
@@ -145,7 +137,7 @@ def _middle(file: Stored) -> bytes:
 
 def _digest(file: Stored) -> str:
     if isinstance(file, Row):
-        return hashlib.sha256(file.content(file.index)).hexdigest()
+        return hashlib.sha256(file.content(file.place)).hexdigest()
     return file_digest(file)
 
 

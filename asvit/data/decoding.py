@@ -12,10 +12,10 @@ import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from asvit.core.preparing_settings import BLACK
-from asvit.core.threads import in_order
 from asvit.data.arrays import Stored, stored_array
 from asvit.data.base import UNREADABLE, naming
 from asvit.data.kinds import CONVERTED, GREY, PICTURES, RGB, ImageKind, Picture, the_same
+from asvit.data.reading import PART, in_parts
 
 #: Formats that are decoded, whatever the name of a file: Pillow would pass others to external
 #: programs, such as PostScript to Ghostscript, cut their numbers to 8 bits without a word, as of
@@ -46,7 +46,6 @@ CUT_TILES = (";16B", ";16L", ";16N", "SGI16")
 # Endings of files that are 8-bit pictures, so that their headers need not be read early. A file
 # of another format with such a name is refused when it is read.
 _ALWAYS_PICTURES = (".jpg", ".jpeg", ".jfif", ".gif", ".webp", ".avif", ".bmp")
-_PART = 256  # images whose headers a thread reads in a row
 _TOO_LARGE = f"it has more than {MOST_PIXELS // 10**6} million pixels; use a smaller copy"
 
 # MOST_PIXELS raises an error instead. What else Pillow and tifffile write on the console is about
@@ -138,19 +137,16 @@ def kind_of_images(
     if reading in CONVERTED:
         return CONVERTED[reading]
 
-    def kinds(part: Sequence[str]) -> list[tuple[str, ImageKind]]:
-        """Each kind in a part with the first image of it."""
-        first = dict[ImageKind, str]()
-        for name in part:
-            with suppress(*UNREADABLE), opened(name) as file:
-                first.setdefault(kind_in(file), name)
-        return [(name, kind) for kind, name in first.items()]
+    def kind(name: str) -> ImageKind | None:
+        with suppress(*UNREADABLE), opened(name) as file:
+            return kind_in(file)
+        return None
 
     open_ones = [name for name in names if not name.lower().endswith(_ALWAYS_PICTURES)]
-    parts = [open_ones[at : at + _PART] for at in range(0, len(open_ones), _PART)]
     certain = next((n for n in names if n.lower().endswith(_ALWAYS_PICTURES)), None)
     first = [] if certain is None else [(certain, PICTURES)]
-    return the_same(chain(first, *in_order(kinds, parts)), source)
+    read = zip(open_ones, in_parts(kind, open_ones, PART), strict=True)
+    return the_same(chain(first, ((name, own) for name, own in read if own)), source)
 
 
 def as_kind(image: Image.Image, kind: ImageKind, ground: str | None = BLACK) -> Picture:

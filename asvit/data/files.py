@@ -35,16 +35,9 @@ _UNSAFE = re.compile("[/\0%]")  # in the name of a folder
 
 
 class ImageFiles(LabelledImages):
-    """Labelled images, each in a file of its own below a folder.
+    """Labelled images, each in a file below ``root``, such as ``CLASS/image.jpg``.
 
-    Args:
-        root: The folder.
-        names: Paths of the files relative to it, such as ``CLASS/image.jpg``.
-        source: As the following ones, a field of :class:`asvit.data.LabelledImages`.
-        classes: Name of each label.
-        labels: Label of each image.
-        transform: Applied to each picture by ``dataset[i]``.
-        reading: One of :data:`asvit.core.files.READINGS`, or empty.
+    ``reading`` is one of :data:`asvit.core.files.READINGS`, or empty.
     """
 
     def __init__(

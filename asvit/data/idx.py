@@ -25,15 +25,10 @@ _BYTES: Final = 8  # the code of unsigned bytes, the third byte of a file
 
 
 class GreyImages(LabelledImages):
-    """8-bit grey images in memory, as arrays of one channel or as RGB pictures.
+    """8-bit grey images in memory, ``[n, H, W]``, as arrays of one channel or as RGB pictures.
 
-    Args:
-        pixels: The images, ``[n, H, W]``.
-        numbers: A number of the class of each, ``[n]``.
-        stem: Name of the set, of which those of images are made, as ``train/00041``.
-        source: Description of the set.
-        kind: 8-bit grey or RGB.
-        file: That of the images, if they are in one.
+    ``numbers`` are those of their classes, ``[n]``; names are made of ``stem``, as
+    ``train/00041``.
     """
 
     def __init__(

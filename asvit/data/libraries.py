@@ -83,12 +83,10 @@ class LibraryImages(LabelledImages):
 def torchvision_parts(
     name: str, *, download: bool = False, reading: str = ""
 ) -> Mapping[str, LabelledImages]:
-    """The parts of a classification dataset of torchvision.
+    """The parts of a classification dataset of torchvision, but those whose labels are withheld.
 
-    Its files are in ``$ASVIT_DATA``, else in the folder ``datasets`` of our cache. A dataset with
-    a training part ``trainval`` is only tested on its test part. LFWPeople has no parts: its
-    default one holds the test part, whose people are not in its training part. A part of which
-    the labels are withheld is skipped.
+    Its files are in ``$ASVIT_DATA``, else in the folder ``datasets`` of our cache. ``trainval``
+    has the images to validate with, and the default part of LFWPeople those of its test.
     """
     from torchvision import datasets
 
@@ -170,10 +168,7 @@ def _targets(items: Any, source: str) -> Indices:
 
 
 class TableImages(LabelledImages):
-    """The images in a column of a table of the library ``datasets``, undecoded.
-
-    The library would fetch images that are given as addresses.
-    """
+    """Images in a table of ``datasets``, which would fetch those given as addresses itself."""
 
     def __init__(
         self,

@@ -9,10 +9,11 @@ from asvit.data.base import Progress
 from proxies.text import listed
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 _log = logging.getLogger(__name__)
 
-_PART = 256  # images whose headers a thread reads in a row
+PART = 256  # images whose headers a thread reads in a row
 _MOST_LINES = 100
 
 
@@ -37,6 +38,22 @@ def read_each(
             progress(done, len(indices))
 
 
+def in_parts(
+    work: Callable[[T], R], items: Sequence[T], part: int, progress: Progress | None = None
+) -> Iterator[R]:
+    """What ``work`` gives for each item, in order, by threads that take so many in a row."""
+
+    def of_part(start: int) -> list[R]:
+        return [work(item) for item in items[start : start + part]]
+
+    done = 0
+    for results in in_order(of_part, range(0, len(items), part)):
+        done += len(results)
+        if progress is not None:
+            progress(done, len(items))
+        yield from results
+
+
 def unreadable_images(
     images: Images, indices: Sequence[int] | None = None, *, progress: Progress | None = None
 ) -> list[tuple[str, str]]:
@@ -45,23 +62,8 @@ def unreadable_images(
     Of ``images`` those at ``indices`` are read, by default all.
     """
     places = range(len(images)) if indices is None else indices
-
-    def check(part: range) -> list[tuple[str, str]]:
-        bad = []
-        for index in (places[at] for at in part):
-            try:
-                images.check(index)
-            except ValueError as error:
-                bad.append((images.name(index), str(error)))
-        return bad
-
-    total, bad = len(places), list[tuple[str, str]]()
-    parts = [range(start, min(start + _PART, total)) for start in range(0, total, _PART)]
-    for part, faults in zip(parts, in_order(check, parts), strict=True):
-        bad += faults
-        if progress is not None:
-            progress(part.stop, total)
-    return bad
+    checked = in_parts(or_reason(images.check), places, PART, progress)
+    return [(images.name(at), why) for at, why in zip(places, checked, strict=True) if why]
 
 
 def refuse_unreadable(bad: Sequence[tuple[str, str]], total: int, advice: str = "") -> None:

@@ -362,18 +362,3 @@ def test_other_texts_have_no_reading(tmp_path: Path) -> None:
     (tmp_path / "a:grey").mkdir()
     for spec in ("a", "a:b", "fractal:5", ":grey", "torchvision:CIFAR10:download", "a:grey"):
         assert split_reading(spec) == (spec, "")
-
-
-@pytest.mark.parametrize(
-    "kind",
-    [
-        PICTURES,
-        ImageKind(reading=RGB),
-        ImageKind(1, picture=False, reading=GREY),
-        ImageKind(5, "uint16", picture=False),
-        ImageKind(64, "float32", picture=False),
-        ImageKind(3, "uint8", picture=False),
-    ],
-)
-def test_a_stored_kind_is_read_back(kind: ImageKind) -> None:
-    assert ImageKind.of(kind.stored, kind.channels) == kind

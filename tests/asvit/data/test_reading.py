@@ -39,7 +39,7 @@ def listed(folder: Path) -> LabelledImages:
 
 @pytest.mark.parametrize("part", [3, 256])
 def test_all_are_found_in_order(folder: Path, part: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asvit.data.reading._PART", part)
+    monkeypatch.setattr("asvit.data.reading.PART", part)
     seen: list[tuple[int, int]] = []
     for images in (FolderDataset(folder), listed(folder)):
         bad = unreadable_images(images, progress=lambda *told: seen.append(told))

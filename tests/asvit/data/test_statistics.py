@@ -15,7 +15,6 @@ from asvit.data.base import LabelledImages
 from asvit.data.files import FolderDataset
 from asvit.data.kinds import MEAN, STD, ImageKind
 from asvit.data.statistics import Normalisation, channel_statistics
-from asvit.training.supernets.splits import split_images
 from tests.asvit.data.array_sets import make_set
 from tests.asvit.data.image_folders import fill
 
@@ -146,12 +145,3 @@ def test_images_in_memory_are_normalised_by_their_own(tmp_path: Path) -> None:
     assert load_images(folder, count=12, image_size=16, seed=0).digest == images.digest
     some = load_images(folder, count=4, image_size=16, seed=0)
     assert some.labels.tolist() == images.labels[:4].tolist()
-
-
-def test_splits_are_normalised_by_what_is_trained_on(tmp_path: Path) -> None:
-    folder = str(make_set(tmp_path / "set", 3, "uint16"))
-    test, train = split_images(load_images(folder, count=12, image_size=16, seed=0), (4,))
-    assert not torch.isclose(test[0].mean(), torch.tensor(0.0), atol=1e-4)
-    mean, std = train[0].double().mean((0, 2, 3)), train[0].double().std((0, 2, 3), correction=0)
-    torch.testing.assert_close(mean, torch.zeros(3).double(), atol=1e-5, rtol=0)
-    torch.testing.assert_close(std, torch.ones(3).double(), atol=1e-5, rtol=0)

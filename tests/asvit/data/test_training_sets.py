@@ -146,14 +146,6 @@ def test_fractals() -> None:
     assert other.provenance["digest"] != sets.provenance["digest"]
 
 
-def test_fewer_images(tmp_path: Path) -> None:
-    folder = fill(tmp_path / "pets", cat=10, dog=10, owl=10)
-    sets = opened(folder, train_images=6, validation_images=2)
-    assert np.bincount(sets.train.labels).tolist() == [2, 2, 2]
-    assert len(sets.validation) == 2
-    assert not set.intersection(*names(sets))
-
-
 def bad_folders(root: Path) -> dict[str, Path]:
     fill(root / "parts" / "train", cat=3, dog=4)
     fill(root / "parts" / "val", cat=2, owl=1)
