@@ -131,6 +131,8 @@ def open_whole(spec: str) -> View:
 def _unknown(spec: str) -> Exception:
     """The error for a text that is neither a known source nor an existing path."""
     kind, colon, rest = spec.partition(":")
+    if spec == "gaussian" or are_fractals(spec):
+        return ValueError(f"{spec!r} are no stored images; name a folder or another source")
     if os.sep in spec or spec.startswith((".", "~")):
         return FileNotFoundError(f"no folder {spec!r}; give a folder of images")
     if kind in KINDS:  # a known kind without its argument, or with one that it does not take

@@ -204,7 +204,7 @@ def test_wrong_folders(
         ("fractal", {"validation": "pets"}, "'fractal' has images for validation"),
         ("fractals", {}, "unknown images 'fractals'; did you mean 'fractal'"),
         ("hf:", {}, "'hf:' names no dataset; use hf:NAME"),
-        ("digits", {"validation": "gaussian"}, "unknown images 'gaussian'"),
+        ("digits", {"validation": "gaussian"}, "'gaussian' are no stored images"),
     ],
 )
 def test_wrong_sources(spec: str, given: dict[str, object], message: str) -> None:
