@@ -238,7 +238,9 @@ def _tiff(file: IO[bytes]) -> Stored | None:
 
 
 def _is_picture(page: "TiffPage") -> bool:
-    """Whether a page is an 8-bit picture: RGB, CMYK, YCbCr, CIELab, or a palette of any depth."""
+    """Whether a page is a picture: of 1 bit, a palette, or 8-bit RGB, CMYK, YCbCr or CIELab."""
+    if page.bitspersample == page.samplesperpixel == 1:
+        return True
     colours = int(page.photometric) if page.photometric is not None else -1
     few = page.bitspersample == 8 or (colours == 3 and page.bitspersample in (1, 2, 4))
     return few and page.samplesperpixel == _COLOURS.get(colours) and page.sampleformat == 1
