@@ -111,7 +111,7 @@ def command(
     timing_options = _timing_options(timing, latency, latency_command)
     texts = canonical(architectures)
     if data is not None and None in (classes, channels):
-        from asvit.data.training_sets import channel_count, class_count
+        from asvit.data.sources import channel_count, class_count
 
         classes = class_count(data) if classes is None else classes
         channels = channel_count(data) if channels is None else channels

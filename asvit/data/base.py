@@ -1,4 +1,4 @@
-"""Labelled sets of images, and subsets of them."""
+"""Labelled sets of images, views of them, and random choices that are balanced over classes."""
 
 import hashlib
 import struct
@@ -19,9 +19,12 @@ from asvit.data.kinds import PICTURES, ImageKind, Picture
 from asvit.data.texts import composed
 from proxies.messages import first_line
 
+PARTS = TRAIN, VALIDATION, TEST = "train", "validation", "test"
+
 # Called with (done, total) as images are generated or read.
 Progress = Callable[[int, int], None]
 Transform = Callable[[Any], Any]
+Indices = NDArray[np.int64]
 
 # Exceptions of Pillow and its readers for damaged or mislabelled image files.
 UNREADABLE = (
@@ -48,11 +51,11 @@ def naming(image: str) -> Iterator[None]:
         raise MemoryError(f"reading {image}") from error
 
 
-class Extent(NamedTuple):
-    """The file of an image within another one."""
+class Row(NamedTuple):
+    """The file of an image that is stored in a table."""
 
-    path: Path
-    begin: int  # bytes
+    content: Callable[[int], bytes]
+    place: int
     size: int  # bytes
 
 
@@ -62,11 +65,13 @@ class LabelledImages(Dataset[tuple[Any, int]]):
 
     source: str  # description of the set, for provenance
     classes: tuple[str, ...]  # name of each label, composed
-    labels: NDArray[np.int64]  # label of each image, known without reading it, ``[len(self)]``
+    labels: Indices  # label of each image, known without reading it, ``[len(self)]``
     # Applied to each picture by ``dataset[i]``; None returns the picture.
     transform: Transform | None = field(default=None, kw_only=True)
     # What transparent pictures are laid over, one of ``GROUNDS``; None leaves them transparent.
     ground: str | None = field(default=BLACK, kw_only=True)
+    # The part of each image, of ``PARTS``; None for images without parts.
+    parts: NDArray[np.object_] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         self.classes = tuple(map(composed, self.classes))
@@ -84,11 +89,7 @@ class LabelledImages(Dataset[tuple[Any, int]]):
 
     @property
     def kind(self) -> ImageKind:
-        """What all images have in common, known without decoding them.
-
-        Raises:
-            ValueError: If they are of several kinds.
-        """
+        """What all images have in common, known without decoding them; else a ValueError."""
         return PICTURES
 
     def on(self, ground: str | None) -> Self:
@@ -98,12 +99,10 @@ class LabelledImages(Dataset[tuple[Any, int]]):
         return images
 
     def picture(self, index: int) -> Picture:
-        """Return image ``index``, from 0 to ``len(self) - 1``, as its :attr:`kind` says.
+        """Image ``index``, from 0 to ``len(self) - 1``, as its :attr:`kind` says.
 
-        That is an RGB picture of PIL, or an array ``[H, W, C]`` of the numbers in its file.
-
-        Raises:
-            ValueError: If it cannot be read; the message names it.
+        That is an RGB picture of PIL, or an array ``[H, W, C]`` of the numbers in its file. A
+        ValueError names one that cannot be read.
         """
         raise NotImplementedError
 
@@ -111,12 +110,12 @@ class LabelledImages(Dataset[tuple[Any, int]]):
         """Check image ``index`` without decoding it: the header of its file, if it has one."""
 
     def name(self, index: int) -> str:
-        """Return the name of image ``index`` within the set, for messages and digests."""
+        """The name of image ``index`` within the set, for messages and digests."""
         return f"image {index}"
 
     def identity(self, index: int) -> str:
         """Its name, and its stored content digest if there is one: for digests of sets."""
-        return self.name(index)
+        return f"{self.name(index)} {self.digest(index)}".rstrip(" ")
 
     def digest(self, index: int) -> str:
         """SHA-256 of its file in hexadecimal, if it is known without reading; else empty."""
@@ -126,150 +125,132 @@ class LabelledImages(Dataset[tuple[Any, int]]):
         """The file of image ``index``; None where it is not a file of its own."""
         return None
 
-    def stored(self, index: int) -> Path | Extent | None:
+    def stored(self, index: int) -> Path | Row | None:
         """Where the file of image ``index`` is; None where that is not known."""
         return self.path(index)
 
     @property
     def paths(self) -> Sequence[Path]:
         """Files of all images; none where one is not a file of its own."""
-        files = list[Path]()
-        for index in range(len(self)):
-            if (file := self.path(index)) is None:
-                return ()
-            files.append(file)
-        return tuple(files)
+        files = [self.path(index) for index in range(len(self))]
+        return () if None in files else [file for file in files if file is not None]
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """The files that hold the images, as far as they are known."""
+        return self.paths
 
 
-class ImagesOfOthers(LabelledImages):
-    """Images of other sets of one kind and the same classes."""
+class View(LabelledImages):
+    """Images of other sets of one kind and the same classes, in any order.
+
+    ``places`` has the set of each image, and its index there, ``[n, 2]``.
+    """
+
+    def __init__(
+        self,
+        sets: Sequence[LabelledImages],
+        places: Indices,
+        source: str,
+        classes: tuple[str, ...],
+        labels: Indices,
+        parts: NDArray[np.object_] | None = None,
+    ) -> None:
+        super().__init__(source, classes, labels, parts=parts)
+        self._sets, self._places = sets, places
 
     def _at(self, index: int) -> tuple[LabelledImages, int]:
-        """The set that image ``index`` is of, and its index there."""
-        raise NotImplementedError
+        which, place = self._places[index].tolist()
+        return self._sets[which], place
+
+    def on(self, ground: str | None) -> Self:
+        """As the base does, of all sets."""
+        images = super().on(ground)
+        images._sets = [part.on(ground) for part in self._sets]
+        return images
+
+    @property
+    def kind(self) -> ImageKind:
+        """The kind of the first set, also if none of its images are here."""
+        return self._sets[0].kind
 
     def picture(self, index: int) -> Picture:
-        """Return image ``index``, from its own set."""
+        """Image ``index``, from its own set, as all that follows."""
         images, place = self._at(index)
         return images.picture(place)
 
     def check(self, index: int) -> None:
-        """Check image ``index`` in its own set."""
+        """Check image ``index``."""
         images, place = self._at(index)
         images.check(place)
 
     def name(self, index: int) -> str:
-        """Return its name in its own set."""
+        """Its name."""
         images, place = self._at(index)
         return images.name(place)
 
-    def identity(self, index: int) -> str:
-        """Its identity in its own set."""
-        images, place = self._at(index)
-        return images.identity(place)
-
     def digest(self, index: int) -> str:
-        """Its digest in its own set."""
+        """Its digest."""
         images, place = self._at(index)
         return images.digest(place)
 
     def path(self, index: int) -> Path | None:
-        """Its file in its own set."""
+        """Its file."""
         images, place = self._at(index)
         return images.path(place)
 
-    def stored(self, index: int) -> Path | Extent | None:
-        """Where its file is in its own set."""
+    def stored(self, index: int) -> Path | Row | None:
+        """Where its file is."""
         images, place = self._at(index)
         return images.stored(place)
 
-
-class ChosenImages(ImagesOfOthers):
-    """Some images of a set, in any order, with a source, classes and labels of their own."""
-
-    def __init__(
-        self,
-        whole: LabelledImages,
-        indices: NDArray[np.int64],
-        *,
-        source: str,
-        classes: tuple[str, ...],
-        labels: NDArray[np.int64],
-    ) -> None:
-        super().__init__(source, classes, labels)
-        self._whole = whole
-        self._indices = indices
-
-    def on(self, ground: str | None) -> Self:
-        """As the base does, of the whole set."""
-        images = super().on(ground)
-        images._whole = self._whole.on(ground)
-        return images
-
     @property
-    def kind(self) -> ImageKind:
-        """The kind of the whole set, also if none of its images are here."""
-        return self._whole.kind
-
-    def _at(self, index: int) -> tuple[LabelledImages, int]:
-        return self._whole, int(self._indices[index])
+    def files(self) -> Sequence[Path]:
+        """Those of all sets."""
+        return [file for part in self._sets for file in part.files]
 
 
-class SubsetImages(ChosenImages):
+def subset(images: LabelledImages, indices: Indices, what: str) -> View:
     """Some images of a set, in any order, with all its classes; ``what`` says their purpose."""
-
-    def __init__(self, whole: LabelledImages, indices: NDArray[np.int64], what: str) -> None:
-        super().__init__(
-            whole,
-            indices,
-            source=f"{whole.source}; {len(indices)} of them {what}",
-            classes=whole.classes,
-            labels=whole.labels[indices],
-        )
+    places = np.stack([np.zeros_like(indices), indices], axis=1)
+    source = f"{images.source}; {len(indices)} of them {what}"
+    return View([images], places, source, images.classes, images.labels[indices])
 
 
-class JoinedImages(ImagesOfOthers):
-    """The images of two sets of the same classes, one after the other."""
-
-    def __init__(self, first: LabelledImages, second: LabelledImages) -> None:
-        labels = np.concatenate([first.labels, second.labels])
-        super().__init__(f"{first.source} and {second.source}", first.classes, labels)
-        self._first, self._second = first, second
-
-    def on(self, ground: str | None) -> Self:
-        """As the base does, of both sets."""
-        images = super().on(ground)
-        images._first, images._second = self._first.on(ground), self._second.on(ground)
-        return images
-
-    @property
-    def kind(self) -> ImageKind:
-        """The kind of the first set."""
-        return self._first.kind
-
-    def _at(self, index: int) -> tuple[LabelledImages, int]:
-        count = len(self._first)
-        return (self._first, index) if index < count else (self._second, index - count)
+def join(*sets: LabelledImages, parts: Sequence[str] = (), source: str = "") -> View:
+    """The images of sets of the same classes, one after the other, as the parts of these names."""
+    sizes = [len(images) for images in sets]
+    which, own = np.repeat(np.arange(len(sets)), sizes), np.concatenate([*map(np.arange, sizes)])
+    return View(
+        sets,
+        np.stack([which, own], axis=1),
+        source or " and ".join(images.source for images in sets),
+        sets[0].classes,
+        np.concatenate([images.labels for images in sets]),
+        np.repeat(np.array(parts, dtype=object), sizes) if parts else None,
+    )
 
 
-def check_classes_known(train: LabelledImages, other: LabelledImages) -> None:
-    """Check that a part to validate or test on has no other classes than the one to train on."""
-    if unknown := sorted(set(other.classes) - set(train.classes)):
-        raise ValueError(
-            f"class {unknown[0]!r} of {other.source} is missing in {train.source}; rename or "
-            "remove it, or give the part to train on alone"
-        )
-
-
-def numbered_as(images: LabelledImages, classes: tuple[str, ...]) -> LabelledImages:
+def numbered_as(
+    images: LabelledImages, classes: tuple[str, ...], source: str = ""
+) -> LabelledImages:
     """The images with labels by the order of ``classes``, which theirs are among.
 
     Folders are in the order of their names, where "10" is before "2"; archives and libraries have
     orders of their own.
+
+    Raises:
+        ValueError: If they have another class than those of ``source``.
     """
+    if unknown := sorted(set(images.classes) - set(classes)):
+        raise ValueError(
+            f"class {unknown[0]!r} of {images.source} is missing in {source}; rename or "
+            "remove it, or give the part to train on alone"
+        )
     if images.classes != classes:
         places = {name: place for place, name in enumerate(classes)}
         label_of = np.array([places[name] for name in images.classes], dtype=np.int64)
+        images = copy(images)
         images.classes, images.labels = classes, label_of[images.labels]
     return images
 
@@ -290,9 +271,7 @@ def sets_digest(*parts: LabelledImages) -> str:
     return digest.hexdigest()
 
 
-def divide(
-    labels: NDArray[np.int64], held_out: float, seed: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def divide(labels: Indices, held_out: float, seed: int) -> tuple[Indices, Indices]:
     """Hold out the same share of every class, at random: indices that stay and others, ascending.
 
     Of a class of n images ``held_out * n``, rounded, are held out, but at least one, and at least
@@ -304,7 +283,7 @@ def divide(
     return np.sort(order[~held]), np.sort(order[held])
 
 
-def balanced_choice(labels: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
+def balanced_choice(labels: Indices, count: int, seed: int) -> Indices:
     """Indices ``[count]`` of a random choice, equally many of each class as far as possible.
 
     They take the classes in turn; a smaller count gives a prefix of a larger one.
@@ -313,9 +292,13 @@ def balanced_choice(labels: NDArray[np.int64], count: int, seed: int) -> NDArray
     return order[np.argsort(rank, kind="stable")][:count]
 
 
-def _by_class(
-    labels: NDArray[np.int64], seed: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+def balanced_places(labels: Indices, most: int, seed: int) -> list[int]:
+    """The same choice of at most so many indices, ascending."""
+    places: list[int] = np.sort(balanced_choice(labels, most, seed)).tolist()
+    return places
+
+
+def _by_class(labels: Indices, seed: int) -> tuple[Indices, Indices, Indices]:
     """Indices by class and shuffled within it, size of each class, rank of each in its class."""
     shuffled = np.random.default_rng(np.random.SeedSequence(seed)).permutation(len(labels))
     order = shuffled[np.argsort(labels[shuffled], kind="stable")]

@@ -7,19 +7,18 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asvit.core.threads import in_order
-from asvit.data.base import Extent, Progress, divide
+from asvit.data.base import Indices, LabelledImages, Progress, Row, divide
+from asvit.data.reading import in_parts
 from proxies.text import one_line
 
-T = TypeVar("T")
+Stored = Path | Row
 
 _BLOCK = 4096  # bytes from the middle of a file, which differ in nearly all files of equal size
-_PART = 64  # files, or other items, that a thread reads in a row
+_PART = 64  # files that a thread reads in a row
 _NAMED = 10  # pictures, or sets of equal ones, in a message
 
 
@@ -29,16 +28,44 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_extent(extent: Extent) -> bytes:
-    """The content of a file within another one."""
-    with extent.path.open("rb") as file:
-        file.seek(extent.begin)
-        return file.read(extent.size)
+def equal_images(images: LabelledImages, progress: Progress | None = None) -> Indices:
+    """A number for each image, equal for stored images of equal content.
+
+    Those whose files are not known are taken for different.
+    """
+    if digests := _digests(images):
+        return np.unique(digests, return_inverse=True)[1]
+    files = _files(images)
+    return equal_files(files, progress=progress) if files else np.arange(len(images))
+
+
+def copies_of(
+    images: LabelledImages, others: LabelledImages, progress: Progress | None = None
+) -> dict[int, int]:
+    """Places of others of which there is a copy among the images, and the place of that."""
+    digests, theirs = _digests(images), _digests(others)
+    if digests and theirs:
+        place_of = {digest: place for place, digest in enumerate(digests)}
+        return {at: place_of[digest] for at, digest in enumerate(theirs) if digest in place_of}
+    files, other_files = _files(images), _files(others)
+    return twins(files, other_files, progress=progress) if files and other_files else {}
+
+
+def _digests(images: LabelledImages) -> Sequence[str]:
+    """The SHA-256 of all images; none where that of one is not known."""
+    digests = [images.digest(index) for index in range(len(images))]
+    return digests if all(digests) else ()
+
+
+def _files(images: LabelledImages) -> Sequence[Stored]:
+    """Where the files of all images are; none where that of one is not known."""
+    files = [images.stored(index) for index in range(len(images))]
+    return () if None in files else [file for file in files if file is not None]
 
 
 def equal_files(
-    files: Sequence[Path | Extent], *, border: int | None = None, progress: Progress | None = None
-) -> NDArray[np.int64]:
+    files: Sequence[Stored], *, border: int | None = None, progress: Progress | None = None
+) -> Indices:
     """A number for each file, equal for files of equal content: the place of the first of them.
 
     Only files of equal size are opened, and only those with equal bytes in the middle are read as
@@ -48,7 +75,8 @@ def equal_files(
     numbers = np.arange(len(files))
     alike: list[Sequence[int]] = [range(len(files))]
     for fact in (_size, _middle, _digest):
-        values = _each(fact, [files[index] for part in alike for index in part], progress)
+        own = [files[index] for part in alike for index in part]
+        values = in_parts(_or_none(fact), own, _PART, progress)
         parts = defaultdict[tuple[int, Hashable], list[int]](list)
         for number, part in enumerate(alike):
             for index, value in zip(part, values, strict=False):  # parts share the values
@@ -63,15 +91,11 @@ def equal_files(
 
 
 def twins(
-    files: Sequence[Path | Extent],
-    others: Sequence[Path | Extent],
-    *,
-    progress: Progress | None = None,
+    files: Sequence[Stored], others: Sequence[Stored], *, progress: Progress | None = None
 ) -> dict[int, int]:
     """Places of other files of which there is a copy among ``files``, and the copy's place.
 
-    Files at the same path are copies and are not read; others are compared as by
-    :func:`equal_files`.
+    Files at the same path are copies and are not read.
     """
     places = {file: place for place, file in enumerate(files)}
     same = {at: places[file] for at, file in enumerate(others) if file in places}
@@ -82,27 +106,19 @@ def twins(
     return same | {at: twin for at, twin in zip(rest, first, strict=True) if twin < border}
 
 
-def _each(
-    fact: Callable[[T], Hashable], items: Sequence[T], progress: Progress | None
-) -> Iterator[Hashable]:
-    """The ``fact`` of each item, None of those that cannot be read; by several threads."""
+def _or_none(fact: Callable[[Stored], Hashable]) -> Callable[[Stored], Hashable]:
+    """The fact of a file, or None of one that cannot be read."""
 
-    def read(part: Sequence[T]) -> list[Hashable]:
-        values: list[Hashable] = [None] * len(part)
-        for place, item in enumerate(part):
-            with suppress(OSError):
-                values[place] = fact(item)
-        return values
+    def value(file: Stored) -> Hashable:
+        with suppress(OSError):
+            return fact(file)
+        return None
 
-    parts = (items[start : start + _PART] for start in range(0, len(items), _PART))
-    for number, values in enumerate(in_order(read, parts)):
-        if progress is not None:
-            progress(number * _PART + len(values), len(items))
-        yield from values
+    return value
 
 
-def _size(file: Path | Extent) -> int | None:
-    if isinstance(file, Extent):
+def _size(file: Stored) -> int | None:
+    if isinstance(file, Row):
         return file.size or None  # empty ones are no copies
     about = file.stat()
     if not stat.S_ISREG(about.st_mode) or not about.st_size:
@@ -110,32 +126,32 @@ def _size(file: Path | Extent) -> int | None:
     return about.st_size
 
 
-def _middle(file: Path | Extent) -> bytes:
-    if isinstance(file, Extent):
-        start = file.size // 2
-        return read_extent(Extent(file.path, file.begin + start, min(_BLOCK, file.size - start)))
+def _middle(file: Stored) -> bytes:
+    if isinstance(file, Row):
+        content = file.content(file.place)
+        return content[len(content) // 2 :][:_BLOCK]
     with file.open("rb") as opened:
         opened.seek(opened.seek(0, os.SEEK_END) // 2)
         return opened.read(_BLOCK)
 
 
-def _digest(file: Path | Extent) -> str:
-    if isinstance(file, Extent):
-        return hashlib.sha256(read_extent(file)).hexdigest()
+def _digest(file: Stored) -> str:
+    if isinstance(file, Row):
+        return hashlib.sha256(file.content(file.place)).hexdigest()
     return file_digest(file)
 
 
-def distinct(labels: NDArray[np.int64], groups: NDArray[np.int64]) -> NDArray[np.int64]:
+def distinct(labels: Indices, groups: Indices) -> Indices:
     """Indices of the first of each set of equal images; none of a set with several labels."""
     _, first, group = np.unique(groups, return_index=True, return_inverse=True)
     mixed = np.unique(group[labels != labels[first][group]])
-    indices: NDArray[np.int64] = np.sort(np.delete(first, mixed))
+    indices: Indices = np.sort(np.delete(first, mixed))
     return indices
 
 
 def divide_apart(
-    labels: NDArray[np.int64], groups: NDArray[np.int64], held_out: float, seed: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    labels: Indices, groups: Indices, held_out: float, seed: int
+) -> tuple[Indices, Indices]:
     """As :func:`asvit.data.base.divide`, with no two equal images in different parts.
 
     Held-out images are distinct, and their copies are in neither part. Equal images with several
@@ -146,14 +162,12 @@ def divide_apart(
     return without_copies(groups, held), held
 
 
-def without_copies(groups: NDArray[np.int64], held: NDArray[np.int64]) -> NDArray[np.int64]:
+def without_copies(groups: Indices, held: Indices) -> Indices:
     """Indices of the images that are neither held out nor equal to one that is."""
     return np.flatnonzero(~np.isin(groups, groups[held]))
 
 
-def kept_apart(
-    parts: NDArray[np.object_], labels: NDArray[np.int64], groups: NDArray[np.int64]
-) -> list[int]:
+def kept_apart(parts: NDArray[np.object_], labels: Indices, groups: Indices) -> list[int]:
     """Indices of the images of a given division that stay, so that parts have no copies of others.
 
     A copy stays in the first of test, validation and training that has it, once in the test. Equal
@@ -173,7 +187,7 @@ def kept_apart(
     return sorted(stay)
 
 
-def sets_of_equal(groups: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+def sets_of_equal(groups: Indices) -> list[Indices]:
     """The indices of each set of two or more equal images."""
     order = np.argsort(groups, kind="stable")
     ends = np.flatnonzero(np.diff(groups[order])) + 1
@@ -181,9 +195,7 @@ def sets_of_equal(groups: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     return sorted(sets, key=lambda part: int(part[0]))
 
 
-def copies_in_words(
-    names: Sequence[str], labels: NDArray[np.int64], groups: NDArray[np.int64]
-) -> Iterator[str]:
+def copies_in_words(names: Sequence[str], labels: Indices, groups: Indices) -> Iterator[str]:
     """Warnings about equal images: those with one label, and those with several."""
     alike: dict[bool, list[str]] = {False: [], True: []}
     for part in sets_of_equal(groups):

@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from asvit.core.preparing_settings import BLACK
-from asvit.core.threads import in_order
-from asvit.data.arrays import is_page_of_8_bits, stored_array
+from asvit.data.arrays import Stored, stored_array
 from asvit.data.base import UNREADABLE, naming
-from asvit.data.kinds import GREY, GREY_PICTURES, PICTURES, RGB, ImageKind, Picture, the_same
+from asvit.data.kinds import CONVERTED, GREY, PICTURES, RGB, ImageKind, Picture, the_same
+from asvit.data.reading import PART, in_parts
 
 #: Formats that are decoded, whatever the name of a file: Pillow would pass others to external
 #: programs, such as PostScript to Ghostscript, cut their numbers to 8 bits without a word, as of
@@ -29,16 +29,11 @@ _USUAL = FORMATS[:8]
 _MULTIPLE = {"MPO": "JPEG"}  # formats of several pictures, of which the first is read as another
 
 #: Endings of files that are images: of these formats, as Pillow knows them, and of arrays.
-ENDINGS = frozenset(
-    (
-        *(
-            end
-            for end, form in Image.registered_extensions().items()
-            if _MULTIPLE.get(form, form) in FORMATS
-        ),
-        *(".npy", ".npz"),
-    )
-)
+ENDINGS = {".npy", ".npz"} | {
+    end
+    for end, form in Image.registered_extensions().items()
+    if _MULTIPLE.get(form, form) in FORMATS
+}
 
 #: Pixels of the largest image that is read: 120 million, which take up to 2 GB. A small file may
 #: hold any number of equal ones; photographs have up to 108 million.
@@ -48,18 +43,9 @@ MOST_PIXELS = 120_000_000
 #: of 16 bits a pixel, as BMP may have, lose none.
 CUT_TILES = (";16B", ";16L", ";16N", "SGI16")
 
-#: Kinds of images that are converted as they are read.
-_CONVERTED = {
-    RGB: ImageKind(reading=RGB),
-    GREY: GREY_PICTURES,
-}
-
 # Endings of files that are 8-bit pictures, so that their headers need not be read early. A file
 # of another format with such a name is refused when it is read.
 _ALWAYS_PICTURES = (".jpg", ".jpeg", ".jfif", ".gif", ".webp", ".avif", ".bmp")
-
-_PART = 256  # images whose headers a thread reads in a row
-
 _TOO_LARGE = f"it has more than {MOST_PIXELS // 10**6} million pixels; use a smaller copy"
 
 # MOST_PIXELS raises an error instead. What else Pillow and tifffile write on the console is about
@@ -78,8 +64,7 @@ def read_image(path: Path) -> Image.Image:
 
     16-bit grey keeps its upper byte; :func:`read_as` cuts nothing.
     """
-    with naming(f"image {str(path)!r}"), image_file(path) as file, open_image(file) as image:
-        return to_rgb(image)
+    return cast("Image.Image", read_as(path, CONVERTED[RGB]))
 
 
 def read_as(path: Path, kind: ImageKind, ground: str | None = BLACK) -> Picture:
@@ -95,15 +80,45 @@ def read_as(path: Path, kind: ImageKind, ground: str | None = BLACK) -> Picture:
 def check_as(path: Path, kind: ImageKind) -> None:
     """Read the header of an image file; a ValueError names one that is not of this kind."""
     with naming(f"image {str(path)!r}"), image_file(path) as file:
-        check_open(file, kind)
+        if _stored_as(file, kind) is None:
+            with open_image(file):
+                pass
 
 
-def check_open(file: IO[bytes], kind: ImageKind) -> None:
-    """Read the header of the image in an open file, which has to be of this kind."""
-    _check_kind(file, kind)
-    if kind.picture or kind.reading == GREY:
-        with open_image(file):
-            pass
+def read_open(file: IO[bytes], kind: ImageKind, ground: str | None = BLACK) -> Picture:
+    """The image in an open file, which has to be of this kind; ``ground`` as of read_as."""
+    if (stored := _stored_as(file, kind)) is not None:
+        return stored.array()
+    with open_image(file) as image:
+        return as_kind(image, kind, ground)
+
+
+def _stored_as(file: IO[bytes], wanted: ImageKind) -> Stored | None:
+    """The array in an open file, or None where it is a picture; of a kind that is checked.
+
+    Where pictures are wanted, pages of TIFF files that are arrays elsewhere will do, as grey ones.
+    """
+    if wanted.reading in CONVERTED:
+        return None
+    stored = stored_array(file)
+    if wanted.picture and (stored is None or stored.pillow):
+        file.seek(0)
+        return None
+    if (own := _kind_of(stored)) != wanted:
+        if stored is None:
+            with open_image(file):  # which says what is wrong with a file of no image
+                pass
+        raise ValueError(f"it is {own}, not {wanted}")
+    return stored
+
+
+def kind_in(file: IO[bytes], reading: str = "") -> ImageKind:
+    """The kind of the image in an open file, from its header."""
+    return CONVERTED.get(reading) or _kind_of(stored_array(file))
+
+
+def _kind_of(stored: Stored | None) -> ImageKind:
+    return PICTURES if stored is None else ImageKind(stored.channels, stored.dtype, picture=False)
 
 
 def kind_of_images(
@@ -119,48 +134,19 @@ def kind_of_images(
     Raises:
         ValueError: If there are several kinds.
     """
-    if reading in (RGB, GREY):
-        return _CONVERTED[reading]
+    if reading in CONVERTED:
+        return CONVERTED[reading]
 
-    def kinds(part: Sequence[str]) -> list[tuple[str, ImageKind]]:
-        """Each kind in a part with the first image of it."""
-        first = dict[ImageKind, str]()
-        for name in part:
-            with suppress(*UNREADABLE), opened(name) as file:
-                first.setdefault(kind_in(file, reading), name)
-        return [(name, kind) for kind, name in first.items()]
+    def kind(name: str) -> ImageKind | None:
+        with suppress(*UNREADABLE), opened(name) as file:
+            return kind_in(file)
+        return None
 
     open_ones = [name for name in names if not name.lower().endswith(_ALWAYS_PICTURES)]
-    parts = [open_ones[at : at + _PART] for at in range(0, len(open_ones), _PART)]
     certain = next((n for n in names if n.lower().endswith(_ALWAYS_PICTURES)), None)
     first = [] if certain is None else [(certain, PICTURES)]
-    return the_same(chain(first, *in_order(kinds, parts)), source)
-
-
-def kind_in(file: IO[bytes], reading: str = "") -> ImageKind:
-    """The kind of the image in an open file, from its header."""
-    if reading in (RGB, GREY):
-        return _CONVERTED[reading]
-    with stored_array(file) as stored:
-        if stored is None:
-            return PICTURES
-        return ImageKind(stored.channels, stored.dtype, picture=False)
-
-
-def read_open(file: IO[bytes], kind: ImageKind, ground: str | None = BLACK) -> Picture:
-    """The image in an open file, which has to be of this kind; ``ground`` as of read_as."""
-    if kind.picture or kind.reading == GREY:
-        _check_kind(file, kind)
-        with open_image(file) as image:
-            return as_kind(image, kind, ground)
-    with stored_array(file) as stored:
-        if stored is None:
-            with open_image(file):  # which says what is wrong with a file of no image
-                raise ValueError(_other_kind(PICTURES, kind))
-        own = ImageKind(stored.channels, stored.dtype, picture=False)
-        if own != kind:
-            raise ValueError(_other_kind(own, kind))
-        return stored.array()
+    read = zip(open_ones, in_parts(kind, open_ones, PART), strict=True)
+    return the_same(chain(first, ((name, own) for name, own in read if own)), source)
 
 
 def as_kind(image: Image.Image, kind: ImageKind, ground: str | None = BLACK) -> Picture:
@@ -179,23 +165,6 @@ def _is_cut(image: Image.Image) -> bool:
     if image.format == "PPM" and image.mode == "RGB" and tiles[0][0] != "raw":
         return int(tiles[0][3][1]) > 255  # its largest number
     return any(mark in str(tiles) for mark in CUT_TILES)
-
-
-def _check_kind(file: IO[bytes], wanted: ImageKind) -> None:
-    """Check that the image in an open file is of a kind.
-
-    Where pictures are wanted, pages of TIFF files that are arrays elsewhere will do, as grey ones.
-    """
-    if wanted == PICTURES and is_page_of_8_bits(file):
-        return
-    own = kind_in(file, wanted.reading)
-    file.seek(0)
-    if own != wanted:
-        raise ValueError(_other_kind(own, wanted))
-
-
-def _other_kind(own: ImageKind, wanted: ImageKind) -> str:
-    return f"it is {own}, not {wanted}"
 
 
 @contextmanager

@@ -1,22 +1,20 @@
-"""Images in files: those of a folder, with or without class folders."""
+"""Images in files: those of a folder, with or without class folders, and pictures written."""
 
 import io
 import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from asvit.core.files import write_bytes
-from asvit.data.base import LabelledImages, Progress, Transform
+from asvit.data.base import Indices, LabelledImages, Progress, Transform
 from asvit.data.decoding import check_as, image_file, kind_of_images, read_as
 from asvit.data.folders import (
     count_endings,
@@ -28,8 +26,8 @@ from asvit.data.folders import (
 )
 from asvit.data.kinds import GREY, ImageKind, Picture
 from asvit.data.layouts import check_folders, check_names, read_layout
-from asvit.data.texts import Texts, composed, nearly_equal
-from proxies.text import listed, one_line, shown
+from asvit.data.texts import composed, nearly_equal, packed, unpacked
+from proxies.text import listed, one_line
 
 _log = logging.getLogger(__name__)
 
@@ -37,16 +35,9 @@ _UNSAFE = re.compile("[/\0%]")  # in the name of a folder
 
 
 class ImageFiles(LabelledImages):
-    """Labelled images, each in a file of its own below a folder.
+    """Labelled images, each in a file below ``root``, such as ``CLASS/image.jpg``.
 
-    Args:
-        root: The folder.
-        names: Paths of the files relative to it, such as ``CLASS/image.jpg``.
-        source: As the following ones, a field of :class:`asvit.data.LabelledImages`.
-        classes: Name of each label.
-        labels: Label of each image.
-        transform: Applied to each picture by ``dataset[i]``.
-        reading: One of :data:`asvit.data.kinds.READINGS`, or empty.
+    ``reading`` is one of :data:`asvit.core.files.READINGS`, or empty.
     """
 
     def __init__(
@@ -56,19 +47,20 @@ class ImageFiles(LabelledImages):
         *,
         source: str,
         classes: tuple[str, ...],
-        labels: NDArray[np.int64],
+        labels: Indices,
         transform: Transform | None = None,
         reading: str = "",
     ) -> None:
         super().__init__(source, classes, labels, transform=transform)
         self.root, self.reading = root, reading
-        self._names = Texts(names)
+        self._names = packed(names)
 
     @cached_property
     def kind(self) -> ImageKind:
         """The kind of its images, from their headers."""
+        names = [*map(unpacked, self._names)]
         return kind_of_images(
-            self._names, lambda name: image_file(self.root / name), self.reading, self.source
+            names, lambda name: image_file(self.root / name), self.reading, self.source
         )
 
     def picture(self, index: int) -> Picture:
@@ -80,27 +72,27 @@ class ImageFiles(LabelledImages):
         check_as(self.path(index), self.kind)
 
     def name(self, index: int) -> str:
-        """Return the path of image ``index`` relative to the folder."""
-        return self._names[index]
+        """The path of image ``index`` relative to the folder."""
+        return unpacked(self._names[index])
 
     def path(self, index: int) -> Path:
         """The file of image ``index``."""
-        return self.root / self._names[index]
+        return self.root / self.name(index)
 
 
 class FolderDataset(ImageFiles):
     """Images of a folder: ``root/CLASS/**/image.jpg``, or ``root/image.jpg`` with one class.
 
     Names are sorted, so that indices are the same on every machine. Names that begin with a dot,
-    and folders of thumbnails and rubbish that some systems make, are ignored. A folder that is
-    alone in ``root`` and has class folders is taken in its place.
+    and folders of thumbnails and rubbish that some systems make, are ignored.
 
     Args:
         root: The folder.
-        reading: One of :data:`asvit.data.kinds.READINGS`, or empty.
+        reading: One of :data:`asvit.core.files.READINGS`, or empty.
         transform: Applied to each picture by ``dataset[i]``.
         partial: Whether it is a part to validate or test on, in which class folders may be empty,
             or one alone.
+        within: A folder that it is in, which names of images are relative to.
     """
 
     def __init__(
@@ -110,33 +102,45 @@ class FolderDataset(ImageFiles):
         reading: str = "",
         transform: Transform | None = None,
         partial: bool = False,
+        within: Path | None = None,
     ) -> None:
         if not root.exists():
             raise FileNotFoundError(f"no folder {str(root)!r}; give a folder of images")
         if not root.is_dir():
             raise ValueError(f"{str(root)!r} is a file; give a folder of images")
-        if not partial:
-            layout = read_layout(root)
-            if layout.parts:
-                raise ValueError(
-                    f"{str(root)!r} holds splits, not classes; give {str(layout.parts[0])!r}"
-                )
-            root = layout.folder
         groups = _files_by_class(root, partial=partial)
         sizes = [len(files) for files in groups.values()]
+        below = "/".join(root.relative_to(within or root).parts)
         super().__init__(
-            root,
-            chain.from_iterable(groups.values()),
+            within or root,
+            (
+                "/".join(filter(None, (below, folder, file)))
+                for folder, files in groups.items()
+                for file in files
+            ),
             reading=reading,
             source=f"folder {root.resolve().name}, {sum(sizes)} images, {len(groups)} classes",
-            classes=tuple(map(composed, groups)),
+            classes=tuple(composed(name or root.resolve().name) for name in groups),
             labels=np.repeat(np.arange(len(groups)), sizes),
             transform=transform,
         )
 
 
+def folder_parts(
+    root: Path, *, reading: str = "", partial: bool = False
+) -> Mapping[str, FolderDataset]:
+    """The images of a folder by their parts; those of no part are to train on.
+
+    ``partial`` is as of :class:`FolderDataset`, and true of parts to validate or test on.
+    """
+    return {
+        part: FolderDataset(path, reading=reading, partial=partial or place > 0, within=root)
+        for place, (part, path) in enumerate(read_layout(root).items())
+    }
+
+
 def _files_by_class(root: Path, *, partial: bool) -> dict[str, list[str]]:
-    """The images of each class folder, relative to ``root``; or those of ``root`` as one class."""
+    """The images of each class folder, relative to it; or of ``root``, as the class ``""``."""
     flat, folders, others = list_folder(root)
     if flat and folders:
         raise ValueError(
@@ -151,25 +155,22 @@ def _files_by_class(root: Path, *, partial: bool) -> dict[str, list[str]]:
         if not files and not partial:
             raise ValueError(no_images(root / name, endings))
         if files:
-            groups[name] = [f"{name}/{file}" for file in files]
+            groups[name] = files
     if not folders:
         left_out += count_endings(others)
-        groups = {root.resolve().name: flat} if flat else {}
+        groups = {"": flat} if flat else {}
     if not groups:
         raise ValueError(no_images(root, left_out))
-    counts = Counter(map(composed, groups))
-    if len(counts) < len(groups):
+    if len({*map(composed, groups)}) < len(groups):
+        twice = Counter(map(composed, groups)).most_common(1)[0][0]
         raise ValueError(
-            f"{str(root)!r} has two folders {counts.most_common(1)[0][0]!r}, whose names are "
-            "equal but for the form of Unicode; move the images into one"
+            f"{str(root)!r} has two folders {twice!r}, whose names are equal but for the form of "
+            "Unicode; move the images into one"
         )
     check_folders(root, groups)
     warn_of_left_out(root, left_out)
-    if (pair := nearly_equal(groups)) is not None:
-        names = f"{shown(pair[0])} and {shown(pair[1])}"
-        warn_once(
-            root, f"{names} are two classes, which differ in capitals, spaces or zeros alone"
-        )
+    if pair := nearly_equal(groups):
+        warn_once(root, f"{pair} are two classes, which differ in capitals, spaces or zeros alone")
     return groups
 
 
@@ -193,9 +194,8 @@ def write_pictures(
         )
     names = [_UNSAFE.sub(lambda sign: quote(sign[0], safe=""), name) for name in images.classes]
     unreadable = list[str]()
-    parts = getattr(images, "parts", None)
     for done, place in enumerate(places, 1):
-        part = folder if parts is None else folder / str(parts[place])
+        part = folder if images.parts is None else folder / str(images.parts[place])
         path = part / names[images.labels[place]] / f"{place:05d}.png"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@ import functools
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,13 +21,8 @@ _NEVER_READ = (".heic", ".heif", ".jxl", ".jp2", ".dng", ".cr2", ".cr3", ".nef",
 _LISTED = (*ENDINGS, *_NEVER_READ)
 
 _MAX_DEPTH = 100  # of nested folders
-#: What systems keep beside pictures, thumbnails among it; names that begin so are hidden.
-SYSTEM = (".", "@eaDir", "#recycle", "__MACOSX", "Thumbs.db", "desktop.ini")
-# Hidden folders with pictures that nobody takes for a class.
-_NO_CLASSES = (".ipynb_checkpoints", ".Trash", ".thumbnails", ".cache")
-
-#: Endings that messages advise.
-USUAL = ".jpg, .png, .tif or other image files"
+# What systems keep beside pictures, thumbnails among it; names that begin so are hidden.
+_SYSTEM = (".", "@eaDir", "#recycle", "__MACOSX", "Thumbs.db", "desktop.ini")
 
 
 class Listing(NamedTuple):
@@ -41,7 +36,7 @@ class Listing(NamedTuple):
 def list_folder(folder: Path) -> Listing:
     """List a folder; names that begin with a dot are left out."""
     with os.scandir(folder) as scan:
-        visible = [e for e in scan if not e.name.startswith(SYSTEM)]
+        visible = [e for e in scan if not e.name.startswith(_SYSTEM)]
     entries = sorted(visible, key=lambda e: (composed(e.name), e.name))
     folders = [e.name for e in entries if e.is_dir() and not _has_runs(Path(e.path))]
     # A broken link counts as an image, so that reading it reports the error.
@@ -58,18 +53,17 @@ def _has_runs(folder: Path) -> bool:
     return os.path.lexists(folder / MARKER)
 
 
-def walk(folder: Path, above: tuple[tuple[int, int], ...] = ()) -> tuple[list[str], Counter[str]]:
+def walk(folder: Path, above: tuple[Path, ...] = ()) -> tuple[list[str], Counter[str]]:
     """All images under ``folder``, relative to it: its own first, then folder by folder.
 
-    Also the endings of all other files. Links are followed; ``above`` has the device and inode
-    numbers of the folders above.
+    Also the endings of all other files. Links are followed; ``above`` has the folders above.
     """
-    about = folder.stat()
-    here = (about.st_dev, about.st_ino)
-    if here in above:
-        raise ValueError(f"{str(folder)!r} leads back to a folder above it; remove the link")
-    if len(above) >= _MAX_DEPTH:
-        raise ValueError(f"{str(folder)!r} is more than {_MAX_DEPTH} folders deep; move it up")
+    here = folder.resolve()
+    if here in above or len(above) >= _MAX_DEPTH:
+        raise ValueError(
+            f"{str(folder)!r} leads back to a folder above it, or is more than {_MAX_DEPTH} "
+            "folders deep; remove the link, or move it up"
+        )
     listing = list_folder(folder)
     images, endings = listing.images, count_endings(listing.others)
     for name in listing.folders:
@@ -94,38 +88,20 @@ def find_images(folder: Path) -> list[Path]:
 
 def no_images(folder: Path, others: Mapping[str, int]) -> str:
     """The message about a folder without images."""
-    there = f", but {in_words(others)}" if others else ""
-    return f"no images in {str(folder)!r}{there}; use {USUAL}"
+    there = f", but {_in_words(others)}" if others else ""
+    return f"no images in {str(folder)!r}{there}; use .jpg, .png, .tif or other image files"
 
 
-def in_words(endings: Mapping[str, int]) -> str:
-    """Numbers of files by their endings, the most frequent first."""
+def _in_words(endings: Mapping[str, int]) -> str:
     by_number = sorted(endings.items(), key=lambda item: (-item[1], item[0]))
     return listed(f"{number:,} {ending}" for ending, number in by_number)
 
 
 def warn_of_left_out(root: Path, others: Mapping[str, int]) -> None:
-    """Name, once for each set, what of a folder of images is in none of its classes."""
-    parts = []
+    """Say once what files of a folder of images are not read."""
     if others:
         files = quantity(sum(others.values()), "file")
-        parts.append(f"{files} of endings that are not read ({in_words(others)})")
-    if hidden := _hidden_folders(root):
-        parts.append(f"folders of images whose names begin with a dot ({listed(hidden)})")
-    if parts:
-        warn_once(root, f"left out are {' and '.join(parts)}")
-
-
-def _hidden_folders(root: Path) -> Sequence[str]:
-    """Folders with images in them whose names begin with a dot, as those of classes may."""
-    return [
-        path.name
-        for path in sorted(root.glob(".*"))
-        if path.is_dir()
-        and not path.name.startswith(_NO_CLASSES)
-        and os.access(path, os.R_OK | os.X_OK)
-        and list_folder(path).images
-    ]
+        warn_once(root, f"left out are {files} of endings that are not read ({_in_words(others)})")
 
 
 @functools.cache

@@ -2,27 +2,29 @@
 
 An image is a function of (seed, class, instance, size) alone: every process or worker generates
 the same bits, in any order.
+
+An iterated function system (IFS) is a set of contracting affine maps ``x -> A_i x + b_i``, each
+with a probability. Its attractor, the set that the maps together leave invariant, is a fractal;
+the chaos game draws it by applying randomly picked maps to points.
+
+References:
+    Kataoka et al. 2021, "Pre-training without Natural Images", arXiv:2101.08515: a code is a
+    class. Nakashima et al. 2021, arXiv:2103.13023: the same with colour, for transformers.
+    Anderson and Farrell 2022, "Improving Fractal Pre-training", arXiv:2110.03091: codes drawn
+    through their singular values.
+    Draves and Reckase 2003, "The Fractal Flame Algorithm": the colour coordinate.
 """
 
 import functools
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from asvit.data import store
-from asvit.data.attractors import (
-    IfsCode,
-    chaos_game,
-    coverage,
-    draw_code,
-    frame,
-    histogram,
-    paint,
-    vary,
-)
 from asvit.data.base import LabelledImages, Progress, Transform
+from asvit.data.cache import mapped_array, write_array
 
 VERSION = 1  # increase when any image changes: cached images and recorded results depend on it
 DEFAULT_CLASSES = 1000
@@ -35,6 +37,216 @@ _VARIATION = 0.1
 _TILT = 0.3  # radians
 _SHARD = 256  # images per cached file
 _CODES, _IMAGES = 0, 1  # first key of the random streams
+
+Floats = NDArray[np.float64]
+Points = NDArray[np.float32]
+
+MAPS = (2, 8)  # fewest and most maps of a code
+SIGMA_MAX = 0.95  # largest singular value: every map contracts, so the attractor exists
+_PICKS = 256  # each map is picked by one random byte
+_SETTLE = 16  # steps until the points follow the attractor's measure
+_STRETCH = 2.0  # largest ratio of the scales of the axes, which fill the frame separately
+_DARK, _LIGHT = (0.0, 0.35), (0.5, 1.0)  # channel values of dark background and light ink
+_GROUND = 4  # cells per side of the grid from which the background is interpolated
+
+
+@dataclass(frozen=True)
+class IfsCode:
+    """One iterated function system of ``N`` maps ``x -> R(theta) S R(phi) D x + b``.
+
+    The maps are stored as factors, so that a variation of each still contracts: R is a rotation, S
+    has the singular values, D is a reflection. All fields are ``[N, 2]``.
+    """
+
+    angles: Floats  # theta and phi of each map, radians
+    sigma: Floats  # singular values, larger first, in [0, SIGMA_MAX]
+    signs: Floats  # diagonal of D, -1 or 1
+    shifts: Floats  # b
+
+    @property
+    def matrices(self) -> Floats:
+        """The linear parts A, ``[N, 2, 2]``."""
+        outer, inner = _rotations(self.angles[:, 0]), _rotations(self.angles[:, 1])
+        scaled = outer * self.sigma[:, None, :]
+        # Not a matrix product, since BLAS could round differently on another machine.
+        product: Floats = scaled[:, :, :1] * inner[:, :1, :] + scaled[:, :, 1:] * inner[:, 1:, :]
+        product *= self.signs[:, None, :]
+        return product
+
+    @property
+    def probabilities(self) -> Floats:
+        """Probability of each map, ``[N]``: by the area it covers, and never zero."""
+        area = self.sigma.prod(axis=1) + 0.02
+        share: Floats = area / area.sum()
+        return share
+
+    @property
+    def fixed_points(self) -> Floats:
+        """The fixed point of each map, ``[N, 2]``; all lie on the attractor."""
+        (a, b), (c, d) = np.moveaxis(np.eye(2) - self.matrices, 0, -1)
+        x, y = self.shifts.T
+        adjugate = np.stack([d * x - b * y, a * y - c * x], axis=1)
+        points: Floats = adjugate / (a * d - b * c)[:, None]
+        return points
+
+
+def _rotations(angles: Floats) -> Floats:
+    cos, sin = np.cos(angles), np.sin(angles)
+    return np.stack([cos, -sin, sin, cos], axis=1).reshape(-1, 2, 2)
+
+
+def draw_code(rng: np.random.Generator) -> IfsCode:
+    """Draw a code of 2 to 8 maps with uniform angles, signs and shifts in [-1, 1]."""
+    maps = int(rng.integers(MAPS[0], MAPS[1] + 1))
+    return IfsCode(
+        angles=rng.uniform(-np.pi, np.pi, (maps, 2)),
+        sigma=draw_singular_values(rng, maps),
+        signs=np.where(rng.random((maps, 2)) < 0.5, -1.0, 1.0),
+        shifts=rng.uniform(-1.0, 1.0, (maps, 2)),
+    )
+
+
+def draw_singular_values(rng: np.random.Generator, maps: int) -> Floats:
+    """Draw singular values whose weighted sum makes a well-spread attractor.
+
+    With ``alpha = sum_i (sigma_i1 + 2 sigma_i2)``, Anderson and Farrell (section 3) find that
+    attractors look best for ``(5 + N) / 2 <= alpha <= (6 + N) / 2``: less gives dust, more a
+    shapeless blob. Here a Dirichlet draw divides alpha among the N maps, then each share is split
+    between the two values: ``[N, 2]``, ``SIGMA_MAX >= larger >= smaller >= 0``.
+    """
+    alpha = rng.uniform(5 + maps, 6 + maps) / 2
+    while True:
+        share = alpha * rng.dirichlet(np.full(maps, 2.0))
+        if share.max() <= 3 * SIGMA_MAX:
+            break
+    smaller = rng.uniform(np.maximum(0.0, (share - SIGMA_MAX) / 2), share / 3)
+    return np.stack([share - 2 * smaller, smaller], axis=1)
+
+
+def vary(code: IfsCode, rng: np.random.Generator, amount: float) -> IfsCode:
+    """Vary every angle, singular value and shift of ``code`` a little; it still contracts.
+
+    The largest change is ``amount``: radians for angles, relative for singular values; half of it,
+    absolute, for shifts.
+    """
+    sigma = code.sigma * rng.uniform(1 - amount, 1 + amount, code.sigma.shape)
+    return replace(
+        code,
+        angles=code.angles + rng.uniform(-amount, amount, code.angles.shape),
+        sigma=np.minimum(sigma, SIGMA_MAX),
+        shifts=code.shifts + rng.uniform(-amount, amount, code.shifts.shape) / 2,
+    )
+
+
+def chaos_game(code: IfsCode, rng: np.random.Generator, points: int) -> NDArray[np.float32]:
+    """Apply randomly picked maps to many points in parallel.
+
+    The points start at the maps' fixed points, so all of them are on the attractor from the first
+    step. At each step a third coordinate moves half-way to the index of the map. It encodes the
+    path of a point, and gives its colour: ``[3, points or a few more]`` of x, y and the colour
+    coordinate in [0, 1]. Time and memory grow linearly with the points.
+    """
+    maps = len(code.sigma)
+    colours = np.arange(maps) / (2 * (maps - 1))
+    row = np.column_stack([code.matrices.reshape(maps, 4), code.shifts, colours])
+    edges = np.cumsum(code.probabilities)[:-1]
+    picked = np.searchsorted(edges, (np.arange(_PICKS) + 0.5) / _PICKS)
+    table = np.ascontiguousarray(row[picked].T, dtype=np.float32)  # [7, 256]
+
+    walkers = max(256, points // 32)
+    steps = -(-points // walkers)
+    picks = np.frombuffer(rng.bytes((steps + _SETTLE) * walkers), np.uint8)
+    picks = picks.reshape(-1, walkers)
+    start = code.fixed_points.astype(np.float32)[np.arange(walkers) % maps]
+    x, y, c = start[:, 0], start[:, 1], np.full(walkers, 0.5, np.float32)
+    path = np.empty((3, steps, walkers), np.float32)
+    for step, pick in enumerate(picks, start=-_SETTLE):
+        m = table.take(pick, axis=1)  # [7, walkers]
+        x, y = m[0] * x + m[1] * y + m[4], m[2] * x + m[3] * y + m[5]
+        c = np.float32(0.5) * c + m[6]
+        if step >= 0:
+            path[0, step], path[1, step], path[2, step] = x, y, c
+    return path.reshape(3, -1)
+
+
+def frame(points: Points, angle: float = 0.0, zoom: float = 1.0) -> Points:
+    """Rotate by radians, scale and shift x and y, ``[2, P]``, so that they fill the unit square.
+
+    Zoom 1 shows all except the outermost points; more crops, less leaves a border. Points outside
+    [0, 1) are outside the picture.
+    """
+    cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+    turned = np.stack([cos * points[0] - sin * points[1], sin * points[0] + cos * points[1]])
+    sample = np.sort(turned[:, :: max(1, turned.shape[1] // 4096)], axis=1)
+    edge = sample.shape[1] // 200  # a few outliers must not shrink all other points
+    low, high = sample[:, edge], sample[:, -1 - edge]
+    size = np.maximum(high - low, np.float32(1e-6))
+    size = np.maximum(size, size.max() / np.float32(_STRETCH)) / np.float32(zoom)
+    scaled: Points = (turned - ((low + high) / 2)[:, None]) / size[:, None] + np.float32(0.5)
+    return scaled
+
+
+def histogram(xy: Points, hue: Points, size: int) -> tuple[NDArray[np.int64], Points]:
+    """Count framed points ``[2, P]`` on each pixel and average their hue ``[P]``: ``[S, S]`` each.
+
+    The hue of an untouched pixel is 0.
+    """
+    cell = np.floor(xy * np.float32(size)).astype(np.int32)
+    inside = ((cell >= 0) & (cell < size)).all(axis=0)
+    # Points outside go to an extra bin, cut off below: cheaper than selecting those inside.
+    index = np.where(inside, cell[1] * size + cell[0], size * size)
+    counts = np.bincount(index, minlength=size * size + 1)[:-1]
+    sums = np.bincount(index, hue, size * size + 1)[:-1]
+    mean = (sums / np.maximum(counts, 1)).astype(np.float32)
+    return counts.reshape(size, size), mean.reshape(size, size)
+
+
+def coverage(counts: NDArray[np.int64]) -> float:
+    """Effective share of the picture that the points cover, in (0, 1].
+
+    The perplexity of the histogram over its number of pixels: 1 when all pixels have equally many
+    points, near 0 when a few have almost all.
+    """
+    share = counts[counts > 0] / counts.sum()
+    return float(np.exp(-(share * np.log(share)).sum()) / counts.size)
+
+
+def paint(counts: NDArray[np.int64], hue: Points, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Colour a histogram: a random palette over a smooth random background, one of them dark.
+
+    Counts and hue in [0, 1] are ``[S, S]``, the picture ``[S, S, 3]``. The number of draws does
+    not depend on S.
+    """
+    ground = _scale(rng.random((_GROUND, _GROUND, 3)), *_DARK)
+    palette = _scale(_waves(rng), *_LIGHT)
+    if rng.random() < 0.5:
+        ground, palette = 1 - ground, 1 - palette
+    # Pillow resizes in integers, with the same result on every machine.
+    blurred = Image.fromarray((ground * 255).astype(np.uint8)).resize(
+        counts.shape, Image.Resampling.BICUBIC
+    )
+    below = np.asarray(blurred, np.float32)
+    ink = (palette * 255).astype(np.float32)[(hue * 255).astype(np.uint8)]
+    return (below + _opacity(counts)[..., None] * (ink - below)).astype(np.uint8)
+
+
+def _opacity(counts: NDArray[np.int64]) -> Points:
+    """Logarithmic opacity of a histogram, in [0, 1]; 0 for pixels without points."""
+    hit = np.sort(counts[counts > 0])
+    # The highest 5 % saturate; scaled by the maximum, they would leave the others dim.
+    full = max(2, hit[int(0.95 * (len(hit) - 1))]) if len(hit) else 2
+    tone: Points = (np.log1p(np.arange(full + 1)) / np.log1p(full)).astype(np.float32)
+    return tone[np.minimum(counts, full)]
+
+
+def _waves(rng: np.random.Generator) -> Floats:
+    """A smooth palette, ``[256, 3]`` in [0, 1]: a cosine for each of red, green and blue."""
+    turns, phase = rng.uniform(0.3, 1.2, 3), rng.random(3)
+    return 0.5 + 0.5 * np.cos(2 * np.pi * (np.linspace(0, 1, 256)[:, None] * turns + phase))
+
+
+def _scale(unit: Floats, low: float, high: float) -> Floats:
+    return low + (high - low) * unit
 
 
 def _rng(seed: int, *key: int) -> np.random.Generator:
@@ -130,8 +342,8 @@ class FractalDataset(LabelledImages):
     def picture(self, index: int) -> Image.Image:
         """Return image ``index``, from the cache or generated."""
         begin, row = index - index % _SHARD, index % _SHARD
-        _, cached = self._cached(begin, min(begin + _SHARD, len(self)), slice(row, row + 1))
-        return Image.fromarray(self._draw(index) if cached is None else cached[0])
+        cached = self._cached(begin, min(begin + _SHARD, len(self)))
+        return Image.fromarray(self._draw(index) if cached is None else np.array(cached[row]))
 
     def name(self, index: int) -> str:
         """Return the parameters of image ``index``: generator, set, class and instance."""
@@ -163,31 +375,36 @@ class FractalDataset(LabelledImages):
     ) -> tuple[NDArray[np.uint8], bool]:
         """Images from ``begin`` to the end of their file or ``stop``; whether they are cached."""
         end = min(begin + _SHARD, stop)
-        file, pictures = self._cached(begin, end, slice(None))
-        if pictures is not None:
+        cached = self._cached(begin, end)
+        if cached is not None:
             if progress is not None:
                 progress(end, stop)
-            return pictures, True
+            return cached, True
         pictures = np.empty((end - begin, self.image_size, self.image_size, 3), np.uint8)
         for index in range(begin, end):
             pictures[index - begin] = self._draw(index)
             if progress is not None:
                 progress(index + 1, stop)
-        return pictures, file is not None and store.write_pictures(file, pictures)
+        file = self._file(begin, end)
+        return pictures, file is not None and write_array(file, pictures)
 
     def _draw(self, index: int) -> NDArray[np.uint8]:
         instance, label = divmod(index, len(self.classes))
         return fractal_image(self.seed, label, self.first + instance, size=self.image_size)
 
-    def _cached(
-        self, begin: int, end: int, rows: slice
-    ) -> tuple[Path | None, NDArray[np.uint8] | None]:
-        """The cached file of images ``begin`` to ``end``, named by their parameters, and some."""
+    def _file(self, begin: int, end: int) -> Path | None:
+        """The cached file of images ``begin`` to ``end``, named by their parameters."""
         if self.cache is None:
-            return None, None
-        classes, size = len(self.classes), self.image_size
-        offset = self.first * classes
-        folder = f"seed{self.seed}-classes{classes}-size{size}"
-        name = f"{offset + begin}-{offset + end}.safetensors"
-        file = self.cache / f"fractals-{VERSION}" / folder / name
-        return file, store.read_pictures(file, (end - begin, size, size, 3), rows)
+            return None
+        offset = self.first * len(self.classes)
+        folder = f"seed{self.seed}-classes{len(self.classes)}-size{self.image_size}"
+        return self.cache / f"fractals-{VERSION}" / folder / f"{offset + begin}-{offset + end}.npy"
+
+    def _cached(self, begin: int, end: int) -> NDArray[np.uint8] | None:
+        """The images in a cached file; None where it is missing or damaged."""
+        if (file := self._file(begin, end)) is None:
+            return None
+        stored = mapped_array(file)
+        shape = (end - begin, self.image_size, self.image_size, 3)
+        fits = stored is not None and stored.dtype == np.uint8 and stored.shape == shape
+        return stored if fits else None

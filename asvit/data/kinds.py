@@ -22,11 +22,9 @@ NUMBERS: Final = (
 
 RGB, GREY = READINGS
 
-#: Numbers ``[H, W, C]``.
-Array = NDArray[Any]
-#: An image as it is read: an 8-bit RGB picture, or the numbers of a file.
-Picture = Image.Image | Array
-#: A number for each channel: of pixels in [0, 1] where they have 8 bits, else as files have them.
+Array = NDArray[Any]  # numbers ``[H, W, C]``
+Picture = Image.Image | Array  # an image as it is read: 8-bit RGB, or the numbers of a file
+# A number for each channel: of pixels in [0, 1] where they have 8 bits, else as files have them.
 Statistics = tuple[float, ...]
 
 # Of ImageNet, for red, green and blue in [0, 1]; nearly all published recipes use them.
@@ -37,9 +35,6 @@ STD: Final = (0.229, 0.224, 0.225)
 @dataclass(frozen=True)
 class ImageKind:
     """The kind of the images of a set; that of 8-bit RGB pictures by default.
-
-    Raises:
-        ValueError: If there is no such kind.
 
     Example:
         >>> str(ImageKind(5, "uint16", picture=False))
@@ -93,14 +88,13 @@ class ImageKind:
 
 
 PICTURES: Final = ImageKind()
-#: Of pictures that are read as 8-bit grey.
 GREY_PICTURES: Final = ImageKind(1, "uint8", picture=False, reading=GREY)
+#: Kinds of images that are converted as they are read.
+CONVERTED: Final = {RGB: ImageKind(reading=RGB), GREY: GREY_PICTURES}
 
 
 def the_same(kinds: Iterable[tuple[str, ImageKind]], source: str) -> ImageKind:
-    """The one kind of images that are given with their names; that of pictures if there are none.
-
-    They may have been read in several ways.
+    """The one kind of images with these names, read in any way; of none, that of pictures.
 
     Raises:
         ValueError: If there are several; it names an image of each of two.

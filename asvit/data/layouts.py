@@ -4,17 +4,14 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
+from asvit.data.base import TEST, TRAIN, VALIDATION
 from asvit.data.folders import list_folder, warn_once
 from asvit.data.texts import composed
 from proxies.text import listed
 
-PARTS = TRAIN, VALIDATION, TEST = "train", "validation", "test"
-
 _TRAINING_FOLDERS = ("train", "training")  # best first
-_VALIDATION_FOLDERS = ("val", "validation", "valid", "dev", "eval", "test", "testing")  # likewise
-
+_OTHER_FOLDERS = ("val", "validation", "valid", "dev", "eval", "test", "testing")  # to test: last
 _DEEPEST = 10  # folders that are looked into where each is alone in another one
 
 # Words that names of parts are made of, and those that stand beside them.
@@ -39,66 +36,39 @@ _TRUTHS = {
 }
 
 
-class Layout(NamedTuple):
-    """A folder of images: parts with class folders each, or class folders, or images alone."""
-
-    folder: Path  # the folder, or the one below that is alone in it and has all the rest
-    train: Path | None = None  # has the class folders to train on
-    others: tuple[Path, ...] = ()  # likewise to validate or test on; the first to validate on
-    unlabelled: tuple[Path, ...] = ()  # parts without class folders
-
-    @property
-    def parts(self) -> tuple[Path, ...]:
-        """Folders with class folders, to train on first; none where the folder has no parts."""
-        return (() if self.train is None else (self.train,)) + self.others
-
-    def in_two(self) -> str:
-        """Why it has no parts to train on and to validate on, and what to do; for messages."""
-        folder, first = str(self.folder), str(self.parts[0])
-        if self.train is None:
-            names = listed(repr(path.name) for path in self.others)
-            return f"{folder!r} holds {names} without 'train'; add it, or give {first!r} to divide"
-        without = listed(repr(path.name) for path in self.unlabelled)
-        lacking = f" with class folders ({without} has none)" if without else ""
-        there = f"{folder!r} holds {self.train.name!r} alone{lacking}"
-        return f"{there}; add 'val', or give {first!r} to divide it"
-
-    def warn_of_unlabelled(self) -> None:
-        """Name, once, the parts that are left out."""
-        if self.unlabelled:
-            names = listed(repr(path.name) for path in self.unlabelled)
-            warn_once(self.folder, f"left out is {names}, without folders of its classes")
-
-
-def read_layout(root: Path) -> Layout:
-    """What the folder ``root`` is, by the names of the folders in it.
+def read_layout(root: Path) -> Mapping[str, Path]:
+    """The folders with class folders in a folder, by their parts; one of no part is to train on.
 
     Parts are folders called ``train`` and ``val``, or another usual name in any case, with class
-    folders inside. A folder ``train`` beside others than these is a class.
+    folders inside. A folder ``train`` beside others than these is a class. A folder that is alone
+    in another one, and has several others inside, is taken in its place. Where there is one part
+    beside that to train on, it is the test. A warning names parts without class folders.
     """
     folder = _entered(root)
     inner = list_folder(folder).folders if folder.is_dir() else []
     names = {name.lower(): name for name in inner}  # of two that differ in case, the lower
     train = [names[name] for name in _TRAINING_FOLDERS if name in names][:1]
-    others = [names[name] for name in _VALIDATION_FOLDERS if name in names]
+    others = [names[name] for name in _OTHER_FOLDERS if name in names]
     if len(inner) > len(others) + len(train) and not (train and others):
-        return Layout(folder)
+        return {TRAIN: folder}
     first = next((_class_folders(folder / name, ()) for name in train), None)
     if train and first is None:
-        return Layout(folder)
+        return {TRAIN: folder}
     known = [] if first is None else list_folder(first).folders
     labelled = {name: _class_folders(folder / name, known) for name in others}
-    return Layout(
-        folder,
-        first,
-        tuple(path for path in labelled.values() if path is not None),
-        tuple(folder / name for name, path in labelled.items() if path is None),
-    )
+    if unlabelled := [name for name, path in labelled.items() if path is None]:
+        what = f"left out is {listed(map(repr, unlabelled))}, without folders of its classes"
+        warn_once(folder, what)
+    parts = {} if first is None else {TRAIN: first}
+    if there := [path for path in labelled.values() if path is not None]:
+        parts |= {VALIDATION: there[0]} if len(there) > 1 else {}
+        parts[TEST] = there[-1]
+    return parts or {TRAIN: folder}
 
 
 def is_part(name: str) -> bool:
     """Whether a folder of this name is a part of a dataset, if it has class folders."""
-    return name.lower() in (*_TRAINING_FOLDERS, *_VALIDATION_FOLDERS)
+    return name.lower() in (*_TRAINING_FOLDERS, *_OTHER_FOLDERS)
 
 
 def _entered(root: Path, *, parts: bool = True) -> Path:
@@ -170,27 +140,20 @@ def _part_in(name: str) -> tuple[str, tuple[str, ...]] | None:
 def check_folders(root: Path, images: Mapping[str, Sequence[str]]) -> None:
     """Raise a ValueError if most folders have the same ones inside, as parts have classes.
 
-    ``images`` has the images of each folder, as ``FOLDER/INNER/image.jpg`` relative to ``root``.
-    One folder in common, such as of a year, says nothing.
+    ``images`` has the images of each class folder, relative to it. One folder in common, such as
+    of a year, says nothing.
     """
-    inside = {name: _folders_of(files) for name, files in images.items()}
-    number = Counter(composed(inner) for folders in inside.values() for inner in folders)
+    inside = {
+        name: {composed(file.split("/")[0]) for file in files if "/" in file}
+        for name, files in images.items()
+    }
+    number = Counter(inner for folders in inside.values() for inner in folders)
     shared = sorted(name for name, count in number.items() if 2 * count > len(images) > 1)
     if len(shared) < 2 or 2 * len(shared) < len(number):
         return
-    seen = (
-        f"{str(root)!r} has {listed(map(repr, inside))}, most of which have the same folders "
-        f"inside, {listed(map(repr, shared))}"
-    )
-    if any(map(is_part, shared)):
-        raise ValueError(f"{seen}; use train/CLASS and val/CLASS in place of CLASS/train")
+    in_place = any(map(is_part, shared)) * " in place of CLASS/train"
     raise ValueError(
-        f"{seen}; if these are the classes, use FOLDER/CLASS, or train/CLASS and val/CLASS; if "
-        "not, put all images of a class into its folder itself"
+        f"{str(root)!r} has {listed(map(repr, inside))}, most of which have the same folders "
+        f"inside, {listed(map(repr, shared))}; if these are the classes, use FOLDER/CLASS; use "
+        f"train/CLASS and val/CLASS{in_place}; or put all images of a class into its folder itself"
     )
-
-
-def _folders_of(images: Iterable[str]) -> set[str]:
-    """The folders in a folder that have images, by names like ``FOLDER/INNER/image.jpg``."""
-    parts = (name.split("/", 2) for name in images)
-    return {place[1] for place in parts if len(place) > 2}

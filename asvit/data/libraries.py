@@ -1,4 +1,4 @@
-"""Images of other libraries: scikit-learn's digits, torchvision's sets, and the Hugging Face hub.
+"""Images of other libraries: torchvision's sets, the Hugging Face hub's, and tar archives.
 
 Nothing here uses the network unless ``download`` is true.
 """
@@ -9,12 +9,13 @@ import io
 import logging
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+import tarfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain, count
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -23,129 +24,108 @@ from PIL import Image
 
 from asvit.core.files import expanded
 from asvit.core.versions import missing
-from asvit.data.base import UNREADABLE, LabelledImages, naming
+from asvit.data.base import (
+    TEST,
+    TRAIN,
+    UNREADABLE,
+    VALIDATION,
+    Indices,
+    LabelledImages,
+    Row,
+    naming,
+)
+from asvit.data.cache import cache_folder
 from asvit.data.decoding import as_kind, kind_in, read_open
-from asvit.data.kinds import GREY, PICTURES, RGB, ImageKind, Picture
-from asvit.data.store import cache_folder
-from asvit.data.texts import check_apart, composed
+from asvit.data.kinds import CONVERTED, PICTURES, ImageKind, Picture
+from asvit.data.texts import check_apart, composed, packed, unpacked
 from proxies.messages import first_line, nearest
 from proxies.text import listed, one_line, shown
 
 _log = logging.getLogger(__name__)
 
-#: Datasets whose files torchvision unpickles without verifying them.
-_UNCHECKED = ("LSUN", "LSUNClass")
+# No datasets of their own, and those whose files torchvision unpickles without verifying them.
+_REFUSED = ("VisionDataset", "DatasetFolder", "ImageFolder", "LSUN", "LSUNClass")
 
-_MOST_BYTES = 2**20  # of a description
 _NAME = re.compile(r"(\w[\w.-]*/)?\w[\w.-]*", re.ASCII)
-_DESCRIPTIONS = ("README.md", ".huggingface.yaml")  # may link to the files of a folder
-_VALIDATION = ("validation", "valid", "val", "dev", "test")  # names of such parts, best first
+_VALIDATION = ("validation", "valid", "val", "dev")  # names of such parts, best first
 
 # Names of columns with labels that are declared as plain values, best first, and their types.
 _LABELS = ("label", "labels", "class", "classes", "class_name", "category", "target", "y")
 _PLAIN = re.compile("(large_)?string|u?int[0-9]+|bool")
+_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")  # in a pattern of archives
 
 
-class _Unlabelled(ValueError):
-    """A part of a dataset without labels."""
+class _AbsentError(ValueError):
+    """A part that a dataset does not have, or that has no labels."""
 
 
 @dataclass(eq=False, repr=False)
-class LibraryDataset(LabelledImages):
-    """A dataset of another library; each of its items begins with an image.
-
-    That is one of PIL, the content of a file, or its path. ``reading`` is as of a folder.
-    """
+class LibraryImages(LabelledImages):
+    """A dataset of torchvision; each of its items begins with a picture of PIL."""
 
     items: Any
     reading: str = field(default="", kw_only=True)
 
-    @cached_property
+    @property
     def kind(self) -> ImageKind:
-        """The kind of the first image; those of another kind are refused when they are read."""
-        if self.reading in (RGB, GREY) or not len(self):
-            return kind_in(io.BytesIO(), self.reading)
-        with contextlib.suppress(*UNREADABLE):  # reading it says why
-            image = self.items[0][0]
-            if isinstance(image, Image.Image):
-                return _kind_of(image)
-            with _opened(image) as file:
-                return kind_in(file, self.reading)
-        return PICTURES
+        """Pictures, or as they are read."""
+        return CONVERTED.get(self.reading, PICTURES)
 
     def picture(self, index: int) -> Picture:
         """Read image ``index``."""
-        kind = self.kind
         with naming(f"image {index} of {self.source}"):
             image = self.items[index][0]
             if not isinstance(image, Image.Image):
-                with _opened(image) as file:
-                    return read_open(file, kind, self.ground)
-            if kind.picture or kind.reading == GREY:
-                return as_kind(image, kind, self.ground)
-            if (own := _kind_of(image)) != kind:
-                raise ValueError(f"it is {own}, not {kind}")
-            return np.asarray(image)[..., None]
+                raise ValueError(f"it is a {type(image).__name__}, not an image")
+            return as_kind(image, self.kind, self.ground)
 
 
-def _kind_of(image: Image.Image) -> ImageKind:
-    """The kind of an image of PIL; arrays of it have one channel."""
-    dtype = np.asarray(image).dtype.name if image.mode[0] in "IF" else ""
-    return ImageKind(1, dtype, picture=False) if dtype else PICTURES
+def torchvision_parts(
+    name: str, *, download: bool = False, reading: str = ""
+) -> Mapping[str, LabelledImages]:
+    """The parts of a classification dataset of torchvision, but those whose labels are withheld.
 
-
-@contextlib.contextmanager
-def _opened(image: Any) -> Iterator[IO[bytes]]:
-    """The content of a file, or of that at a path."""
-    if isinstance(image, Path):
-        if not image.is_file():
-            raise ValueError(f"{shown(str(image))} is not a file on this machine")
-        with image.open("rb") as file:
-            yield file
-    elif isinstance(image, bytes):
-        yield io.BytesIO(image)
-    else:
-        raise ValueError(f"it is a {type(image).__name__}, not an image")
-
-
-def open_digits(*, reading: str = "") -> LabelledImages:
-    """Open scikit-learn's 1,797 hand-written digits of 8 × 8 pixels, part of that library."""
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    grey = (digits.images * (255 / 16)).astype(np.uint8)
-    source = f"scikit-learn digits, {len(grey)} images"
-    items = [(Image.fromarray(image),) for image in grey]
-    labels = digits.target.astype(np.int64)
-    return LibraryDataset(source, tuple("0123456789"), labels, items, reading=reading)
-
-
-def open_torchvision(
-    name: str, *, download: bool = False, reading: str = "", **part: Any
-) -> LabelledImages:
-    """Open a classification dataset of torchvision, in its default (training) part.
-
-    Its files are in ``$ASVIT_DATA``, else in the folder ``datasets`` of our cache. Arguments of
-    the dataset, such as ``train=False``, select another ``part``.
+    Its files are in ``$ASVIT_DATA``, else in the folder ``datasets`` of our cache. ``trainval``
+    has the images to validate with, and the default part of LFWPeople those of its test.
     """
-    kind = _torchvision_class(name)
-    accepted = inspect.signature(kind).parameters
-    missing = [
-        other.name
-        for other in accepted.values()
-        if other.default is other.empty and other.kind is not other.VAR_KEYWORD
-    ]
-    if extra := [other for other in missing if other != "root"]:
-        raise ValueError(
-            f"torchvision:{name} needs {' and '.join(extra)}; save it as a folder of images"
-        )
+    from torchvision import datasets
+
+    make = getattr(datasets, name, None) if name in datasets.__all__ else None
+    if name in _REFUSED or not (
+        isinstance(make, type) and issubclass(make, datasets.VisionDataset)
+    ):
+        by_lower = {other.lower(): other for other in sorted({*datasets.__all__} - {*_REFUSED})}
+        near = nearest(name.lower(), by_lower)
+        hint = "" if near is None else f"; did you mean {by_lower[near]!r}?"
+        raise ValueError(f"torchvision has no dataset {shown(name)} that can be used{hint}")
+    accepted = inspect.signature(make).parameters
+    default = accepted["split"].default if "split" in accepted else "10fold"
+    choices: list[tuple[str, dict[str, Any]]] = []
+    if "train" in accepted:
+        choices = [(TEST, {"train": False})]
+    elif default != "10fold":
+        validation = [(VALIDATION, {"split": value}) for value in ("val", "valid")]
+        choices = [*(validation if default != "trainval" else ()), (TEST, {"split": "test"})]
+    parts = {TRAIN: _open_torchvision(make, name, {}, download, reading)}
+    for part, choice in choices:
+        with contextlib.suppress(_AbsentError):
+            parts[part] = _open_torchvision(make, name, choice, download, reading)
+    return parts
+
+
+def _open_torchvision(
+    make: Any, name: str, part: Mapping[str, Any], download: bool, reading: str
+) -> LabelledImages:
+    accepted = inspect.signature(make).parameters
     data_root = os.environ.get("ASVIT_DATA")
     root = expanded(data_root) if data_root else cache_folder() / "datasets"
     arguments = {"root": root, "download": download, **part}
     try:
-        items = kind(**{key: value for key, value in arguments.items() if key in accepted})
+        items = make(**{key: value for key, value in arguments.items() if key in accepted})
     except (*UNREADABLE, AssertionError) as error:
         reason = first_line(error).partition(". ")[0]  # the rest is about torchvision's arguments
+        if "split" in part and reason.startswith("Unknown value"):
+            raise _AbsentError(reason) from error
         if download and "download" in accepted:
             raise OSError(f"cannot download torchvision:{name}: {reason}") from error
         ask = f", or ask for 'torchvision:{name}:download'" if "download" in accepted else ""
@@ -159,56 +139,7 @@ def open_torchvision(
     # ImageNet has several names per class; without names they are numbered.
     names = getattr(items, "classes", None) or map(str, range(int(labels.max(initial=-1)) + 1))
     classes = _apart(name if isinstance(name, str) else ", ".join(name) for name in names)
-    return LibraryDataset(source, classes, labels, items, reading=reading)
-
-
-def open_torchvision_test(
-    name: str, *, download: bool = False, reading: str = ""
-) -> LabelledImages | None:
-    """Open the validation part of a torchvision dataset, else its test part; None without parts.
-
-    A dataset with a training part ``trainval`` gives its test part. LFWPeople gives none: its
-    default part holds the test part, whose people are not in its training part. A part of which
-    the labels are withheld is skipped.
-    """
-    accepted = inspect.signature(_torchvision_class(name)).parameters
-    if "train" in accepted:
-        return open_torchvision(name, download=download, reading=reading, train=False)
-    if "split" not in accepted or accepted["split"].default == "10fold":
-        return None
-    both = accepted["split"].default == "trainval"
-    for part in ("test",) if both else ("val", "valid", "test"):
-        try:
-            return open_torchvision(name, download=download, reading=reading, split=part)
-        except _Unlabelled:
-            continue
-        except OSError as error:
-            # torchvision's message for a part that a dataset does not have.
-            if not str(error.__cause__).startswith(f"Unknown value '{part}' for argument split"):
-                raise
-    return None
-
-
-def _torchvision_class(name: str) -> Any:
-    from torchvision import datasets
-
-    names = {
-        other
-        for other in datasets.__all__
-        if isinstance(kind := getattr(datasets, other), type)
-        and issubclass(kind, datasets.VisionDataset)
-    } - {"VisionDataset", "DatasetFolder", "ImageFolder"}
-    if name not in names:
-        by_lower = {other.lower(): other for other in sorted(names)}
-        near = nearest(name.lower(), by_lower)
-        hint = "" if near is None else f"; did you mean {by_lower[near]!r}?"
-        raise ValueError(f"torchvision has no dataset {shown(name)}{hint}")
-    if name in _UNCHECKED:
-        raise ValueError(
-            f"torchvision reads a pickle beside the images of {name}, which could hold any"
-            " program; save it as a folder of images"
-        )
-    return getattr(datasets, name)
+    return LibraryImages(source, classes, labels, items, reading=reading)
 
 
 def _apart(names: Iterable[str]) -> tuple[str, ...]:
@@ -220,7 +151,7 @@ def _apart(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(apart)
 
 
-def _targets(items: Any, source: str) -> NDArray[np.int64]:
+def _targets(items: Any, source: str) -> Indices:
     """Labels of a torchvision dataset, from its attributes or by reading every item."""
     for attribute in ("targets", "labels", "_labels", "y"):
         if len(values := getattr(items, attribute, ())) == len(items):
@@ -229,52 +160,120 @@ def _targets(items: Any, source: str) -> NDArray[np.int64]:
         pairs = getattr(items, "_samples", None) or (items[i] for i in range(len(items)))
         values = [label for _, label in pairs]
     if len(values) and all(value is None for value in values):
-        raise _Unlabelled(f"{source}: its labels are withheld; use a part that has them")
+        raise _AbsentError(f"{source}: its labels are withheld; use a part that has them")
     labels = np.asarray(values)
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise ValueError(f"{source}: it does not have one class per image")
     return labels.astype(np.int64)
 
 
-def open_hub(name: str, *, download: bool = False, reading: str = "") -> LabelledImages:
-    """Open the training part of ``owner/dataset``, or of a folder that the library can read."""
-    table = _hub_table(name, "train", download)
-    return _hub_train(name, table, _label_column(name, table), reading)
+class TableImages(LabelledImages):
+    """Images in a table of ``datasets``, which would fetch those given as addresses itself."""
 
-
-def open_hub_parts(
-    name: str, *, download: bool = False, reading: str = ""
-) -> tuple[LabelledImages, LabelledImages | None]:
-    """Open the training part of a dataset of the hub, and its validation or test part, if any.
-
-    A part of which all labels are withheld is skipped.
-    """
-    tables = _hub_table(name, None, download)
-    if "train" not in tables:
-        raise ValueError(f"hf:{name} has no part 'train'; its parts: {listed(tables)}")
-    column = _label_column(name, tables["train"])
-    train = _hub_train(name, tables["train"], column, reading)
-    for part in _VALIDATION:
-        if part in tables and (column is None or column in tables[part].features):
-            other = _hub_part(f"{name} {part}", tables[part], column, reading)
-            if len(other):
-                return train, other
-    return train, None
-
-
-def _hub_table(name: str, part: str | None, download: bool) -> Any:
-    """The table of a part of a dataset, or all tables by the name of their part."""
-    try:
+    def __init__(
+        self,
+        table: Any,
+        column: str,
+        source: str,
+        classes: tuple[str, ...],
+        labels: Indices,
+        reading: str = "",
+    ) -> None:
         import datasets
-    except ImportError as error:
-        raise missing(f"reading 'hf:{name}'", "datasets", "train") from error
-    from datasets.exceptions import DatasetsError
 
-    source = _hub_source(name, download)
+        super().__init__(source, classes, labels)
+        images = table.select_columns([column])
+        self._rows = images.cast_column(column, datasets.Image(decode=False))
+        self._column, self._reading = column, reading
+        self._keys: NDArray[np.bytes_] | None = None  # of archives
+        if "__url__" in table.features:
+            archives = list[str](table["__url__"][:])
+            names = {path: Path(path).name for path in archives}
+            if len(set(names.values())) < len(names):
+                names = {path: path for path in names}
+            keys = zip(archives, table["__key__"][:], strict=True)
+            self._keys = packed(f"{names[archive]}/{key}" for archive, key in keys)
+
+    @cached_property
+    def kind(self) -> ImageKind:
+        """The kind of the first image; those of another kind are refused when they are read."""
+        if self._reading in CONVERTED or not len(self):
+            return CONVERTED.get(self._reading, PICTURES)
+        with contextlib.suppress(*UNREADABLE):  # reading it says why
+            return kind_in(io.BytesIO(self._content(0)))
+        return PICTURES
+
+    def _content(self, index: int) -> bytes:
+        stored = self._rows[index][self._column]
+        if stored["bytes"] is not None:
+            return bytes(stored["bytes"])
+        path = Path(stored["path"])
+        if not path.is_file():
+            raise ValueError(f"{shown(str(path))} is not a file on this machine")
+        return path.read_bytes()
+
+    def picture(self, index: int) -> Picture:
+        """Read image ``index``."""
+        own = f"image {index} of {self.source}"
+        with naming(own if self._keys is None else f"image {self.name(index)!r}"):
+            return read_open(io.BytesIO(self._content(index)), self.kind, self.ground)
+
+    def name(self, index: int) -> str:
+        """Of archives, that of its archive and its key there, as ``0001.tar/0042``."""
+        return super().name(index) if self._keys is None else unpacked(self._keys[index])
+
+    def stored(self, index: int) -> Row | None:
+        """Where image ``index`` of an archive is."""
+        return None if self._keys is None else Row(self._content, index, self._sizes[index])
+
+    @cached_property
+    def _sizes(self) -> list[int]:
+        import pyarrow.compute
+
+        contents = pyarrow.compute.struct_field(self._rows.data.column(self._column), "bytes")
+        sizes: list[int] = pyarrow.compute.binary_length(contents).to_pylist()
+        return sizes
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """Those of the library's cache."""
+        return [Path(file["filename"]) for file in self._rows.cache_files]
+
+
+def hub_parts(
+    name: str, *, download: bool = False, reading: str = ""
+) -> Mapping[str, LabelledImages]:
+    """The parts of a dataset of the hub; those without labels are skipped."""
+    tables = _hub_tables(name, download)
+    if TRAIN not in tables:
+        raise ValueError(f"hf:{name} has no part 'train'; its parts: {listed(tables)}")
+    column = _label_column(name, tables[TRAIN])
+    train = _hub_part(name, tables[TRAIN], column, reading)
+    if not len(train):
+        raise ValueError(
+            f"hf:{name} has no image with a label in 'train'; save labelled ones as a folder"
+        )
+    parts = {TRAIN: train}
+    for part in (*_VALIDATION, TEST):
+        own = TEST if part == TEST else VALIDATION
+        if own in parts or part not in tables or column not in {None, *tables[part].features}:
+            continue
+        if len(other := _hub_part(f"{name} {part}", tables[part], column, reading)):
+            parts[own] = other
+    return parts
+
+
+def _hub_tables(name: str, download: bool) -> Any:
+    """All tables of a dataset by the name of their part."""
+    datasets = _library(f"hf:{name}")
+    from datasets.packaged_modules import _PACKAGED_DATASETS_MODULES
+
+    if not _NAME.fullmatch(name) or name in _PACKAGED_DATASETS_MODULES or expanded(name).exists():
+        raise ValueError(f"{shown(name)} is not a dataset's name on the hub; use hf:OWNER/NAME")
     try:
         with contextlib.nullcontext() if download else _offline():
-            return datasets.load_dataset(source, split=part)
-    except (DatasetsError, OSError, RuntimeError, ValueError) as error:
+            return datasets.load_dataset(name)
+    except (datasets.exceptions.DatasetsError, OSError, RuntimeError, ValueError) as error:
         reason = first_line(error)
         if not isinstance(error, OSError):
             raise ValueError(f"cannot open hf:{name}: {reason}") from error
@@ -285,64 +284,63 @@ def _hub_table(name: str, part: str | None, download: bool) -> Any:
         ) from error
 
 
-def _hub_source(name: str, download: bool) -> str:
-    """What the library opens: the whole path of a folder, else the name of a dataset.
+def _library(spec: str) -> Any:
+    try:
+        import datasets
+    except ImportError as error:
+        raise missing(f"reading {spec!r}", "datasets", "train") from error
+    return datasets
 
-    It expands no ``~``, and takes a folder such as ``csv`` for its reader of that name.
+
+def archives(pattern: str, *, reading: str = "") -> LabelledImages:
+    """The images of tar archives that a pattern names, as ``train-{0000..1023}.tar`` or ``*.tar``.
+
+    A sample is an image and a file of the same name but for its ending: ``.cls``, which holds the
+    number of the class, or ``.txt``, its name. The library keeps a copy of them in its cache.
 
     Raises:
-        ValueError: If it is neither, or a folder that needs the network without ``download``.
+        ValueError: If a file is no tar archive of such samples.
+        FileNotFoundError: If no file has such a name.
     """
-    from datasets.packaged_modules import _PACKAGED_DATASETS_MODULES
-
-    folder = expanded(name)
-    if folder.is_dir():
-        remote = [file for file in _DESCRIPTIONS if _has_addresses(folder / file)]
-        if remote and not download:
-            raise ValueError(
-                f"{str(folder / remote[0])!r} has addresses in its header;"
-                f" ask for 'hf:{name}:download' to fetch its files from there"
-            )
-        return str(folder.absolute())
-    if not _NAME.fullmatch(name) or name in _PACKAGED_DATASETS_MODULES:
-        raise ValueError(f"{shown(name)} is not a dataset's name; use hf:OWNER/NAME, or a folder")
-    return name
-
-
-def _has_addresses(path: Path) -> bool:
-    """Whether the part of a description that the library reads contains an address."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        text = file.read(_MOST_BYTES)
-    if path.suffix == ".md":
-        text = text.split(b"\n---", 1)[0] if text.startswith(b"---") else b""
-    return b"://" in text or b"\\" in text  # escapes may hide an address
+    files, datasets = shards_of(pattern), _library(f"wds:{pattern}")
+    expected = "use samples of KEY.jpg and KEY.cls, a number, or KEY.txt, the name of a class"
+    try:
+        with _offline():
+            table = datasets.load_dataset(
+                "webdataset", data_files={TRAIN: [str(file.absolute()) for file in files]}
+            )[TRAIN]
+    except (
+        datasets.exceptions.DatasetsError,
+        *(OSError, RuntimeError, ValueError, tarfile.TarError, IndexError, TypeError),
+    ) as error:
+        reason = first_line(error.__cause__ or error)
+        raise ValueError(f"cannot read {shown(pattern)}: {reason}; {expected}") from error
+    column = next((name for name in ("cls", "txt") if name in table.features), None)
+    if column is None or not _columns(table, "Image"):
+        raise ValueError(f"no images with classes in {shown(pattern)}; {expected}")
+    images = _hub_part("", table, column, reading)
+    if len(images) < len(table):
+        missing_ones = len(table) - len(images)
+        raise ValueError(f"{missing_ones} image(s) in {shown(pattern)} have no class; {expected}")
+    about = f"{len(images)} images, {len(images.classes)} classes"
+    images.source = f"shards {Path(pattern).name}, {about}"
+    return images
 
 
-class _Encoded:
-    """The images of a table, undecoded: the library would fetch images given as addresses."""
-
-    def __init__(self, table: Any, column: str) -> None:
-        import datasets
-
-        images = table.select_columns([column])
-        self._rows = images.cast_column(column, datasets.Image(decode=False))
-        self._column = column
-
-    def __getitem__(self, index: int) -> tuple[bytes | Path]:
-        stored = self._rows[index][self._column]
-        return (Path(stored["path"]) if stored["bytes"] is None else bytes(stored["bytes"]),)
-
-
-def _hub_train(name: str, table: Any, column: str | None, reading: str) -> LabelledImages:
-    """The table of the training part as labelled images, of which there has to be one."""
-    train = _hub_part(name, table, column, reading)
-    if not len(train):
-        raise ValueError(
-            f"hf:{name} has no image with a label in 'train'; save labelled ones as a folder"
+def shards_of(pattern: str) -> Sequence[Path]:
+    """The archives that a pattern names, in order: ``{000..123}`` and wildcards are expanded."""
+    if (braces := _RANGE.search(pattern)) is not None:
+        first, last = braces.groups()
+        numbers = (f"{number:0{len(first)}d}" for number in range(int(first), int(last) + 1))
+        parts = (pattern[: braces.start()] + text + pattern[braces.end() :] for text in numbers)
+        return [shard for part in parts for shard in shards_of(part)]
+    path = expanded(pattern)
+    shards = [path] if path.is_file() else sorted(path.parent.glob(path.name)) if path.name else []
+    if not shards:
+        raise FileNotFoundError(
+            f"no archive {shown(pattern)}; give e.g. wds:train-{{000..123}}.tar"
         )
-    return train
+    return shards
 
 
 def _hub_part(name: str, table: Any, column: str | None, reading: str) -> LabelledImages:
@@ -355,7 +353,6 @@ def _hub_part(name: str, table: Any, column: str | None, reading: str) -> Labell
         raise ValueError(
             f"hf:{name} has no column of images; its columns: {listed(table.features)}"
         )
-    _warn_of_several(name, "Image", images)
     classes: tuple[str, ...] = ("images",)
     labels = np.zeros(len(table), np.int64)
     if column is not None:
@@ -369,7 +366,7 @@ def _hub_part(name: str, table: Any, column: str | None, reading: str) -> Labell
                 )
             table, labels = table.select(labelled), labels[labelled]
     source = f"Hugging Face {name}, {len(table)} images"
-    return LibraryDataset(source, classes, labels, _Encoded(table, images[0]), reading=reading)
+    return TableImages(table, images[0], source, classes, labels, reading)
 
 
 def _columns(table: Any, kind: str) -> list[str]:
@@ -377,40 +374,25 @@ def _columns(table: Any, kind: str) -> list[str]:
     return [name for name, feature in table.features.items() if type(feature).__name__ == kind]
 
 
-def _warn_of_several(name: str, kind: str, columns: Sequence[str]) -> None:
-    if len(columns) > 1:
-        _log.warning(
-            "hf:%s has several columns of kind %s, %s; %r is used",
-            *(name, kind, listed(columns), columns[0]),
-        )
-
-
 def _label_column(name: str, table: Any) -> str | None:
     """The column of the labels: the first of class labels, else one of plain values.
 
-    That is one of text, integers or truth values with a usual name, else the only one of these, if
-    its values occur twice on average.
+    That is one of text, integers or truth values with a usual name.
     """
     if declared := _columns(table, "ClassLabel"):
-        _warn_of_several(name, "ClassLabel", declared)
+        if len(declared) > 1:
+            words = "hf:%s has labels in several columns, %s; those in %r are used"
+            _log.warning(words, name, listed(declared), declared[0])
         return declared[0]
     plain = {
         column.lower(): column
         for column in _columns(table, "Value")
         if _PLAIN.fullmatch(table.features[column].dtype)
     }
-    for usual in _LABELS:
-        if usual in plain:
-            return plain[usual]
-    for column in plain.values() if len(plain) == 1 else ():
-        values = table[column][:]
-        if 2 * len(set(values)) <= len(values):
-            _log.warning("hf:%s declares no classes; those in column %r are used", name, column)
-            return column
-    return None
+    return next((plain[usual] for usual in _LABELS if usual in plain), None)
 
 
-def _labels(name: str, table: Any, column: str) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+def _labels(name: str, table: Any, column: str) -> tuple[tuple[str, ...], Indices]:
     """The classes in a column, and the label of each row; -1 where it has none."""
     values = table[column][:]
     if type(table.features[column]).__name__ == "ClassLabel":

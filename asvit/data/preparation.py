@@ -120,19 +120,17 @@ def centre_crop(
 
     Borders have the colour ``mean``.
     """
-    from torchvision.transforms import Compose, InterpolationMode
+    from torchvision.transforms import Compose
 
     side = math.floor(image_size / crop_pct)  # as timm rounds it
-    resized = partial(resized_sides, side=side, crop_mode=crop_mode)
+    how: dict[str, Any] = {"side": side, "mode": crop_mode, "how": interpolation}
     border = mean if crop_mode == BORDER else (0.0,) * kind.channels
     fill = [kind.scale * value for value in border]
     if kind.picture:
-        filter = Image.Resampling[interpolation.upper()]
-        of_images = [partial(_resize_picture, resized=resized, filter=filter), _as_bytes]
         fill = [round(value) for value in fill]
+        of_images = [partial(_resize_picture, **how), _as_bytes]
     else:
-        mode = InterpolationMode(interpolation)
-        of_images = [as_tensor, partial(_resize_array, resized=resized, mode=mode)]
+        of_images = [as_tensor, partial(_resize_array, **how)]
     cut = [crop_long] if crop_mode == CENTER else []
     centre = partial(_centre, size=image_size, fill=fill)
     return cast("PictureTransform", Compose([*cut, *of_images, centre]))
@@ -149,32 +147,27 @@ def resized_sides(sides: tuple[int, int], *, side: int, crop_mode: str) -> tuple
     return side * first // min(sides), side * second // min(sides)
 
 
-def _resize_picture(
-    image: Image.Image,
-    *,
-    resized: Callable[[tuple[int, int]], tuple[int, int]],
-    filter: Image.Resampling,
-) -> Image.Image:
+def _resize_picture(image: Image.Image, *, side: int, mode: str, how: str) -> Image.Image:
     """Resize a picture, the width first.
 
     Pillow rounds to 8 bits after each direction; from 13 on it begins with the height where that
     is faster. Here the width is always first, as in exported graphs.
     """
-    width, height = resized(image.size)
+    width, height = resized_sides(image.size, side=side, crop_mode=mode)
     if (width, height) == image.size:
         return image
+    filter = Image.Resampling[how.upper()]
     return image.resize((width, image.height), filter).resize((width, height), filter)
 
 
-def _resize_array(
-    pixels: Tensor, *, resized: Callable[[tuple[int, int]], tuple[int, int]], mode: Any
-) -> Tensor:
+def _resize_array(pixels: Tensor, *, side: int, mode: str, how: str) -> Tensor:
+    from torchvision.transforms import InterpolationMode
     from torchvision.transforms.v2 import functional as tvf
 
-    height, width = resized((pixels.shape[1], pixels.shape[2]))
-    if (height, width) == tuple(pixels.shape[1:]):
+    sides = resized_sides((pixels.shape[1], pixels.shape[2]), side=side, crop_mode=mode)
+    if sides == tuple(pixels.shape[1:]):
         return pixels
-    output: Tensor = tvf.resize(pixels, [height, width], mode, antialias=True)
+    output: Tensor = tvf.resize(pixels, [*sides], InterpolationMode(how), antialias=True)
     return output
 
 
@@ -248,24 +241,16 @@ class Squared:
 
     def __call__(self, image: Image.Image | Tensor) -> Image.Image | Tensor:
         """The square image."""
-        if isinstance(image, Image.Image):
-            side = self._side(image.size)
-            resized = partial(resized_sides, side=side, crop_mode=self.crop_mode)
-            filter = Image.Resampling[self.interpolation.upper()]
-            picture = _resize_picture(image, resized=resized, filter=filter)
-            colour = tuple(round(value) for value in self.fill)
-            whole = Image.new(picture.mode, (side, side), colour)
-            whole.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
-            return whole
-        from torchvision.transforms import InterpolationMode
-
-        side = self._side(image.shape[1:])
-        resized = partial(resized_sides, side=side, crop_mode=self.crop_mode)
-        mode = InterpolationMode(self.interpolation)
-        return _centre(_resize_array(image, resized=resized, mode=mode), size=side, fill=self.fill)
-
-    def _side(self, sides: Sequence[int]) -> int:
-        return min(max(sides), max(min(sides), 2 * self.image_size))
+        sides = image.size if isinstance(image, Image.Image) else image.shape[1:]
+        side = min(max(sides), max(min(sides), 2 * self.image_size))
+        how: dict[str, Any] = {"side": side, "mode": self.crop_mode, "how": self.interpolation}
+        if not isinstance(image, Image.Image):
+            return _centre(_resize_array(image, **how), size=side, fill=self.fill)
+        picture = _resize_picture(image, **how)
+        colour = tuple(round(value) for value in self.fill)
+        whole = Image.new(picture.mode, (side, side), colour)
+        whole.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
+        return whole
 
 
 def crop_long(picture: Picture) -> Picture:

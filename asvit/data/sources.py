@@ -1,7 +1,8 @@
-"""Images for the measures, from one line of text."""
+"""Images by one line of text: the parts of a source, and a batch of images for the measures."""
 
 import hashlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,24 +15,30 @@ from torch import Tensor
 
 from asvit.core.files import expanded, split_reading
 from asvit.core.preparing_settings import AUTO
-from asvit.core.threads import in_order, or_reason
-from asvit.data.base import LabelledImages, Progress, balanced_choice
-from asvit.data.files import FolderDataset
+from asvit.data.base import (
+    TRAIN,
+    LabelledImages,
+    Progress,
+    View,
+    balanced_choice,
+    join,
+    numbered_as,
+)
+from asvit.data.cache import cache_folder
+from asvit.data.files import folder_parts
 from asvit.data.fractals import DEFAULT_CLASSES, MIN_SIZE, FractalDataset, check_classes
-from asvit.data.headers import refuse_unreadable
-from asvit.data.idx import IdxImages, idx_parts
-from asvit.data.kinds import MEAN, STD, Array
-from asvit.data.layouts import TRAIN
-from asvit.data.libraries import open_digits, open_hub, open_torchvision
+from asvit.data.idx import idx_parts, open_digits
+from asvit.data.kinds import CONVERTED, GREY, GREY_PICTURES, MEAN, PICTURES, STD, Array
+from asvit.data.libraries import archives, hub_parts, torchvision_parts
 from asvit.data.preparation import square
-from asvit.data.shards import SHARDS, ShardedDataset
+from asvit.data.reading import read_each, refuse_unreadable
 from asvit.data.statistics import standardised
-from asvit.data.store import cache_folder
 from asvit.data.survey import SAMPLE, chosen_ground
-from asvit.data.tables import ListedDataset, is_table
+from asvit.data.tables import is_table, table_parts
 from proxies.messages import nearest
+from proxies.text import listed
 
-DOWNLOAD = ":download"
+_DOWNLOAD = ":download"
 
 
 class Source(NamedTuple):
@@ -61,6 +68,119 @@ KINDS = ("fractal", "gaussian", "digits", "wds", "torchvision", "hf")
 def list_sources() -> tuple[Source, ...]:
     """All forms that ``load_images`` accepts, the default first."""
     return _SOURCES
+
+
+def open_parts(
+    spec: str, *, reading: str = "", partial: bool = False
+) -> Mapping[str, LabelledImages]:
+    """The parts of stored images, of ``PARTS`` and in their order.
+
+    Images without parts are to train on.
+
+    Args:
+        spec: One of the forms of ``list_sources`` but fractals and noise.
+        reading: How files are read where ``spec`` does not end in a reading.
+        partial: Whether class folders may be empty.
+    """
+    spec, own = split_reading(spec)
+    reading = own or reading
+    kind, _, rest = spec.partition(":")
+    name, download = rest.removesuffix(_DOWNLOAD), rest.endswith(_DOWNLOAD)
+    if kind in ("torchvision", "hf"):
+        if not name:
+            raise ValueError(f"{spec!r} names no dataset; use {kind}:NAME")
+        opened = torchvision_parts if kind == "torchvision" else hub_parts
+        return opened(name, download=download, reading=reading)
+    if spec == "digits":
+        return {TRAIN: open_digits(CONVERTED.get(reading, PICTURES))}
+    if spec.startswith("wds:"):
+        return {TRAIN: archives(rest, reading=reading)}
+    path = expanded(spec)
+    if not spec.strip() or not path.exists():
+        raise _unknown(spec)
+    if is_table(path):
+        return table_parts(path, reading=reading)
+    if idx := idx_parts(path, CONVERTED.get(reading, GREY_PICTURES)):
+        return idx
+    return folder_parts(path, reading=reading, partial=partial)
+
+
+def open_dataset(spec: str) -> LabelledImages:
+    """Open stored images as a dataset, of a source with parts those to train on.
+
+    ``spec`` is one of the forms of ``list_sources`` except fractals and noise.
+    """
+    return trained_on(open_parts(spec), spec)
+
+
+def trained_on(parts: Mapping[str, LabelledImages], spec: str) -> LabelledImages:
+    """The part to train on of the images that ``spec`` names; a ValueError if there is none."""
+    if TRAIN not in parts:
+        raise ValueError(f"{spec!r} has no images to train on, but only parts {listed(parts)}")
+    return parts[TRAIN]
+
+
+def open_whole(spec: str) -> View:
+    """Open all parts of stored images as one dataset, of the classes of those to train on."""
+    parts = open_parts(spec)
+    train = trained_on(parts, spec)
+    sets = [numbered_as(images, train.classes, train.source) for images in parts.values()]
+    return join(*sets, parts=[*parts] if len(sets) > 1 else (), source=train.source)
+
+
+def _unknown(spec: str) -> Exception:
+    """The error for a text that is neither a known source nor an existing path."""
+    kind, colon, rest = spec.partition(":")
+    if spec == "gaussian" or are_fractals(spec):
+        return ValueError(f"{spec!r} are no stored images; name a folder or another source")
+    if os.sep in spec or spec.startswith((".", "~")):
+        return FileNotFoundError(f"no folder {spec!r}; give a folder of images")
+    if kind in KINDS:  # a known kind without its argument, or with one that it does not take
+        form = next(source.name for source in _SOURCES if source.name.startswith(kind))
+        return ValueError(f"unknown images {spec!r}; did you mean {form!r}?")
+    if near := nearest(kind.lower(), KINDS):
+        return ValueError(f"unknown images {spec!r}; did you mean {near + colon + rest!r}?")
+    forms = ", ".join(source.name for source in _SOURCES)
+    return FileNotFoundError(f"no folder {spec!r}, and no images of that name; use one of {forms}")
+
+
+def are_fractals(spec: str) -> bool:
+    """Whether images are ``fractal`` or ``fractal:CLASSES``."""
+    return spec.partition(":")[0] == "fractal"
+
+
+def fractal_classes(spec: str, wanted: int | None = None) -> int:
+    """The classes in ``fractal:CLASSES``; for ``fractal`` those wanted, or the default."""
+    _, colon, text = spec.partition(":")
+    if not colon:
+        return DEFAULT_CLASSES if wanted is None else wanted
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(f"{spec!r}: {text!r} is not a number of classes; use e.g. 'fractal:100'")
+    number = int(text)
+    if wanted not in (None, number):
+        raise ValueError(f"{wanted} classes requested, but {spec!r} has {number}")
+    check_classes(number)
+    return number
+
+
+def class_count(spec: str) -> int | None:
+    """Number of classes of a training on the images that ``spec`` names.
+
+    None if it has none: for noise, for fractals without a number, and for a folder without
+    class folders.
+    """
+    if spec in ("fractal", "gaussian"):
+        return None
+    classes = fractal_classes(spec) if are_fractals(spec) else len(open_dataset(spec).classes)
+    return classes if classes > 1 or are_fractals(spec) else None
+
+
+def channel_count(spec: str) -> int:
+    """Channels of the images that ``spec`` names: 3 of all that are made here, or are pictures."""
+    name, reading = split_reading(spec)
+    if name == "digits" or name.partition(":")[0] in ("fractal", "gaussian", "torchvision"):
+        return 1 if reading == GREY else PICTURES.channels
+    return open_dataset(spec).kind.channels
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,11 +265,17 @@ def load_images(
         indices, pictures = np.arange(count), dataset.load(count, progress=progress)
     else:
         dataset = open_dataset(spec)
+        if len(dataset) < count:
+            raise ValueError(
+                f"{count} images are needed, but there are {len(dataset)}: {dataset.source}; use "
+                "fewer"
+            )
         chosen = chosen_ground(dataset, ground, seed=seed, most=min(count, SAMPLE))
         if chosen:
             dataset = dataset.on(chosen)
             dataset.source += f"; transparent ones over {chosen}"
-        indices, pictures = _balanced_pictures(dataset, count, image_size, seed, fit, progress)
+        indices = balanced_choice(dataset.labels, count, seed)
+        pictures = _squares(dataset, indices, image_size, fit, progress)
     pixels, own = torch.from_numpy(pictures).permute(0, 3, 1, 2), not dataset.kind.picture
     if own:
         pixels = standardised(pixels, pixels, dataset.source)
@@ -160,65 +286,6 @@ def load_images(
     return Images(pixels, labels, dataset.classes, dataset.source, own)
 
 
-def open_dataset(spec: str) -> LabelledImages:
-    """Open stored images as a dataset: a folder, archives, digits, or one of another library.
-
-    ``spec`` is one of the forms of ``list_sources`` except fractals and noise.
-    """
-    spec, reading = split_reading(spec)
-    kind, _, rest = spec.partition(":")
-    if kind in {"torchvision", "hf"}:
-        name = rest.removesuffix(DOWNLOAD)
-        if not name:
-            raise ValueError(f"{spec!r} names no dataset; use {kind}:NAME")
-        opened = open_torchvision if kind == "torchvision" else open_hub
-        return opened(name, download=rest.endswith(DOWNLOAD), reading=reading)
-    if spec == "digits":
-        return open_digits(reading=reading)
-    if spec.startswith(SHARDS):
-        return ShardedDataset(spec.removeprefix(SHARDS), reading=reading)
-    folder = expanded(spec)
-    if not spec.strip() or not folder.exists():
-        raise _unknown(spec)
-    if idx := idx_parts(folder):
-        return IdxImages(idx[TRAIN], reading=reading)
-    opened_folder = ListedDataset if is_table(folder) else FolderDataset
-    return opened_folder(folder, reading=reading)
-
-
-def _unknown(spec: str) -> Exception:
-    """The error for a text that is neither a known source nor an existing path."""
-    kind, colon, rest = spec.partition(":")
-    if os.sep in spec or spec.startswith((".", "~")):
-        return FileNotFoundError(f"no folder {spec!r}; give a folder of images")
-    if kind in KINDS:  # a known kind without its argument, or with one that it does not take
-        form = next(source.name for source in _SOURCES if source.name.startswith(kind))
-        return ValueError(f"unknown images {spec!r}; did you mean {form!r}?")
-    if near := nearest(kind.lower(), KINDS):
-        return ValueError(f"unknown images {spec!r}; did you mean {near + colon + rest!r}?")
-    forms = ", ".join(source.name for source in _SOURCES)
-    return FileNotFoundError(f"no folder {spec!r}, and no images of that name; use one of {forms}")
-
-
-def are_fractals(spec: str) -> bool:
-    """Whether images are ``fractal`` or ``fractal:CLASSES``."""
-    return spec.partition(":")[0] == "fractal"
-
-
-def fractal_classes(spec: str, wanted: int | None = None) -> int:
-    """The classes in ``fractal:CLASSES``; for ``fractal`` those wanted, or the default."""
-    _, colon, text = spec.partition(":")
-    if not colon:
-        return DEFAULT_CLASSES if wanted is None else wanted
-    if not (text.isascii() and text.isdigit()):
-        raise ValueError(f"{spec!r}: {text!r} is not a number of classes; use e.g. 'fractal:100'")
-    number = int(text)
-    if wanted not in (None, number):
-        raise ValueError(f"{wanted} classes requested, but {spec!r} has {number}")
-    check_classes(number)
-    return number
-
-
 def _noise(count: int, size: int, seed: int) -> Images:
     rng = np.random.default_rng(np.random.SeedSequence(seed))
     pixels = torch.from_numpy(rng.standard_normal((count, 3, size, size), dtype=np.float32))
@@ -226,33 +293,25 @@ def _noise(count: int, size: int, seed: int) -> Images:
     return Images(pixels, labels, ("noise",), f"standard normal noise, seed {seed}")
 
 
-def _balanced_pictures(
-    dataset: LabelledImages,
-    count: int,
+def _squares(
+    images: LabelledImages,
+    indices: NDArray[np.int64],
     size: int,
-    seed: int,
     fit: str,
     progress: Progress | None,
-) -> tuple[NDArray[np.int64], Array]:
-    """A balanced random choice of images, and their pixels ``[count, S, S, C]``."""
-    if len(dataset) < count:
-        raise ValueError(
-            f"{count} images are needed, but there are {len(dataset)}: {dataset.source}; use fewer"
-        )
-    indices = balanced_choice(dataset.labels, count, seed)
-    shape = (count, size, size, dataset.kind.channels)
-    pictures = np.empty(shape, np.uint8 if dataset.kind.picture else np.float32)
+) -> Array:
+    """The pixels of these images, ``[n, S, S, C]``."""
+    shape = (len(indices), size, size, images.kind.channels)
+    pictures = np.empty(shape, np.uint8 if images.kind.picture else np.float32)
     bad = list[tuple[str, str]]()
 
     def read(index: int) -> Array:
-        return np.asarray(square(dataset.picture(index), size, fit))
+        return np.asarray(square(images.picture(index), size, fit))
 
-    for row, pixels in enumerate(in_order(or_reason(read), indices.tolist())):
+    for row, (index, pixels) in enumerate(read_each(read, indices.tolist(), progress)):
         if isinstance(pixels, str):
-            bad.append((dataset.name(int(indices[row])), pixels))
+            bad.append((images.name(index), pixels))
         else:
             pictures[row] = pixels
-        if progress is not None:
-            progress(row + 1, count)
-    refuse_unreadable(bad, count)
-    return indices, pictures
+    refuse_unreadable(bad, len(indices))
+    return pictures

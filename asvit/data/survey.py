@@ -1,21 +1,19 @@
-"""What a sample of pictures shows of a set: which are transparent, oblong or of one colour."""
+"""What a sample of pictures shows of a set: which are transparent or oblong."""
 
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from PIL import Image, ImageColor
 
 from asvit.core.preparing_settings import AUTO, GROUNDS
-from asvit.core.threads import in_order, or_reason
-from asvit.data.base import LabelledImages, balanced_choice
-from asvit.data.decoding import is_transparent, on_ground
-from asvit.data.kinds import PICTURES, Picture, size_of
-from asvit.data.preparation import PictureTransform
-from asvit.data.statistics import is_flat, warn_of_flat
+from asvit.data.base import LabelledImages, balanced_places
+from asvit.data.decoding import is_transparent
+from asvit.data.kinds import Picture, size_of
+from asvit.data.reading import read_each
 
 SAMPLE: Final = 500  # pictures that are looked at
 #: Share of the pictures' area outside their central squares, above which they are called oblong:
@@ -37,24 +35,12 @@ class Look:
     height: int  # pixels
     #: Mean difference of its visible pixels from each ground, 0 to 1; none if all are opaque.
     contrast: Mapping[str, float] = field(default_factory=dict)
-    flat: Sequence[str] = ()  # grounds on which it has nearly one colour
 
     @classmethod
-    def at(cls, picture: Picture, crop: PictureTransform | None = None) -> "Look":
-        """A look at a picture, with its transparent pixels, as ``crop`` prepares it.
-
-        Without ``crop``, and of arrays, it is not known whether they are flat.
-        """
-        width, height = size_of(picture)
-        if not isinstance(picture, Image.Image):
-            return cls(width, height)
-        contrast = _contrasts(picture) if is_transparent(picture) else {}
-        if crop is None:
-            return cls(width, height, contrast)
-        if contrast:
-            flat = [name for name in GROUNDS if _is_flat(on_ground(picture, name), crop)]
-            return cls(width, height, contrast, flat)
-        return cls(width, height, flat=GROUNDS * _is_flat(picture.convert("RGB"), crop))
+    def at(cls, picture: Picture) -> "Look":
+        """A look at a picture with its transparent pixels, or at an array."""
+        transparent = isinstance(picture, Image.Image) and is_transparent(picture)
+        return cls(*size_of(picture), _contrasts(picture) if transparent else {})
 
 
 @dataclass(frozen=True)
@@ -104,11 +90,6 @@ class Survey:
         least, most = (shapes[round(share * (len(shapes) - 1))] for share in (0.1, 0.9))
         return "squash" if most <= _ALIKE * least else "pad"
 
-    def warn_of_flat(self, ground: str) -> None:
-        """Warn of pictures that have nearly one colour on a ground."""
-        flat = [name for name, look in self.looks.items() if ground in look.flat]
-        warn_of_flat(flat, len(self.looks))
-
     @property
     def hidden_in_words(self) -> str:
         """How much of the pictures is outside their central squares, as the start of a line."""
@@ -120,24 +101,17 @@ class Survey:
         return f"transparent pictures, {count:,} of {total:,} looked at, are laid over {ground}"
 
 
-def survey(
-    images: LabelledImages,
-    crop: PictureTransform | None = None,
-    *,
-    seed: int = 0,
-    most: int = SAMPLE,
-) -> Survey:
+def survey(images: LabelledImages, *, seed: int = 0, most: int = SAMPLE) -> Survey:
     """Look at some images of a set, balanced over its classes; unreadable ones are left out.
 
-    Equal sets and seeds give equal results. ``crop`` is as of :meth:`Look.at`.
+    Equal sets and seeds give equal results.
     """
-    whole, count = images.on(None), min(most, len(images))
-    places: list[int] = np.sort(balanced_choice(images.labels, count, seed)).tolist()
+    whole = images.on(None)
 
     def look(place: int) -> Look:
-        return Look.at(whole.picture(place), crop)
+        return Look.at(whole.picture(place))
 
-    read = zip(places, in_order(or_reason(look), places), strict=True)
+    read = read_each(look, balanced_places(images.labels, most, seed))
     return Survey({images.name(at): found for at, found in read if isinstance(found, Look)})
 
 
@@ -151,11 +125,7 @@ def chosen_ground(images: LabelledImages, ground: str, *, seed: int, most: int =
     return survey(images, seed=seed, most=most).ground
 
 
-def _is_flat(picture: Image.Image, crop: PictureTransform) -> bool:
-    return is_flat(crop(picture).movedim(0, -1).numpy(), PICTURES)
-
-
-def _contrasts(picture: Image.Image) -> dict[str, float]:
+def _contrasts(picture: Any) -> dict[str, float]:
     """Mean difference of the visible pixels from each ground, over the bands, 0 to 1."""
     *bands, alpha = (np.asarray(band).ravel() for band in picture.split())
     visible = float(alpha.sum(dtype=np.int64))

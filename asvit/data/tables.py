@@ -3,22 +3,20 @@
 import csv
 import io
 import os
-from collections.abc import Iterable, MutableMapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
 import numpy as np
-from numpy.typing import NDArray
 
-from asvit.data.base import ChosenImages, LabelledImages
+from asvit.data.base import PARTS, TRAIN, LabelledImages, View, join
 from asvit.data.copies import file_digest
 from asvit.data.files import ImageFiles
-from asvit.data.idx import IdxParts, idx_parts
-from asvit.data.kinds import Picture
-from asvit.data.layouts import PARTS, TRAIN
-from asvit.data.texts import Texts, check_apart, composed
+from asvit.data.idx import idx_parts
+from asvit.data.kinds import CONVERTED, GREY_PICTURES, Picture
+from asvit.data.texts import check_apart, composed, packed, unpacked
 from proxies.messages import first_line
 from proxies.tables import csv_text, read_cells
 from proxies.text import shown
@@ -41,38 +39,38 @@ class ListedImage(NamedTuple):
     digest: str  # SHA-256 of its content, in hexadecimal; empty if the table has none
 
 
-class ListedDataset(ChosenImages):
+class ListedDataset(View):
     """The images of one part of a CSV table, as :func:`list_text` writes it.
 
-    Its columns may be in any order; ``bytes`` and ``sha256`` may be missing.
-
-    A part is ``"train"``, ``"validation"`` or ``"test"``. Files are relative to the folder of the
-    table, or to the one that its first line names, which may also be one of IDX files. All parts
-    have all classes, in their order. A file must have the content whose SHA-256 the table has, if
-    it has one.
+    Its columns may be in any order; ``bytes`` and ``sha256`` may be missing. A part is one of
+    ``PARTS``. Files are relative to the folder of the table, or to the one that its first line
+    names, which may also be one of IDX files. All parts have all classes, in their order. A file
+    must have the content whose SHA-256 the table has, if it has one.
     """
 
     def __init__(self, table: Path, part: str = TRAIN, *, reading: str = "") -> None:
-        root, rows = _read_list(table)
+        self.root, rows = _read_list(table)
         own = [row for row in rows if row.part == part]
         if not own:
             raise ValueError(f"{table} has no images for part {part!r}")
-        classes, labels = _labelled(rows, own)
+        classes = tuple(sorted({row.label for row in rows}))
+        label_of = {label: place for place, label in enumerate(classes)}
+        labels = np.array([label_of[row.label] for row in own], dtype=np.int64)
         where = f"{table.parent.resolve().name}/{table.name}"
         source = f"{where}, {len(own)} images, {len(classes)} classes, part {part}"
-        about: dict[str, Any] = {"source": source, "classes": classes, "labels": labels}
-        names, indices = [row.name for row in own], np.arange(len(own))
+        names, places = [row.name for row in own], [*range(len(own))]
         whole: LabelledImages
-        if idx_parts(root):
-            whole = idx = IdxParts(root, reading=reading)
-            indices = np.array([idx.place(name) for name in names])
-            if (missing := indices < 0).any():
-                name = names[int(missing.argmax())]
-                raise ValueError(f"{str(root)!r} has no image {shown(name)} of {table}")
+        if idx := _idx_images(self.root, reading):
+            whole, place_of = idx
+            if missing := [name for name in names if name not in place_of]:
+                raise ValueError(f"{str(self.root)!r} has no image {shown(missing[0])} of {table}")
+            places = [place_of[name] for name in names]
         else:
-            whole = ImageFiles(root, names, reading=reading, **about)
-        super().__init__(whole, indices, **about)
-        self.root, self._digests = root, Texts(row.digest for row in own)
+            about: dict[str, Any] = {"source": source, "classes": classes, "labels": labels}
+            whole = ImageFiles(self.root, names, reading=reading, **about)
+        pairs = np.stack([np.zeros(len(own), np.int64), places], axis=1)
+        super().__init__([whole], pairs, source, classes, labels)
+        self._digests = packed(row.digest for row in own)
 
     def picture(self, index: int) -> Picture:
         """Read image ``index``; a ValueError names what cannot be read, or has changed."""
@@ -83,45 +81,23 @@ class ListedDataset(ChosenImages):
             raise ValueError(f"image {self.name(index)!r} has changed since it was listed")
         return picture
 
-    def identity(self, index: int) -> str:
-        """Its file, and its SHA-256."""
-        return f"{self.name(index)} {self.digest(index)}"
-
     def digest(self, index: int) -> str:
         """SHA-256 of its content, as the table has it; empty if it has none."""
-        return self._digests[index]
+        return unpacked(self._digests[index])
 
 
-class ListedParts(ImageFiles):
-    """The images of all parts of a table, whose root is the folder that it names.
-
-    ``parts`` has the part of each; None if all are of one, to train on.
-    """
-
-    parts: NDArray[np.object_] | None = None
-
-    def __init__(self, table: Path, *, reading: str = "") -> None:
-        root, rows = _read_list(table)
-        classes, labels = _labelled(rows, rows)
-        if {row.part for row in rows} != {TRAIN}:
-            self.parts = np.array([row.part for row in rows], dtype=object)
-        super().__init__(
-            root,
-            (row.name for row in rows),
-            reading=reading,
-            source=f"{table.name}, {len(rows)} images, {len(classes)} classes",
-            classes=classes,
-            labels=labels,
-        )
+def _idx_images(root: Path, reading: str = "") -> tuple[View, Mapping[str, int]] | None:
+    """The images of all IDX files in a folder, and the places of their names; None without."""
+    if not (parts := idx_parts(root, CONVERTED.get(reading, GREY_PICTURES))):
+        return None
+    images = join(*parts.values())
+    return images, {images.name(place): place for place in range(len(images))}
 
 
-def _labelled(
-    rows: Sequence[ListedImage], own: Sequence[ListedImage]
-) -> tuple[tuple[str, ...], NDArray[np.int64]]:
-    """The classes of all rows of a table, and the label of each of ``own``."""
-    classes = sorted({row.label for row in rows})
-    places = {label: place for place, label in enumerate(classes)}
-    return tuple(classes), np.array([places[row.label] for row in own], dtype=np.int64)
+def table_parts(table: Path, *, reading: str = "") -> Mapping[str, ListedDataset]:
+    """The images of each part of a table."""
+    there = {row.part for row in _read_list(table)[1]}
+    return {part: ListedDataset(table, part, reading=reading) for part in PARTS if part in there}
 
 
 def root_of(path: Path) -> Path:
@@ -148,35 +124,23 @@ def changed_images(
     """
     listed, rows = _read_list(table)
     folder = root or listed
-    idx = IdxParts(folder) if idx_parts(folder) else None
-    changes = {
-        row.name: _change(folder / row.name, row, seen)
-        if idx is None
-        else _change_of_item(idx, row)
-        for row in rows
-        if row.part == part
-    }
+    idx = _idx_images(folder)
+
+    def change(row: ListedImage) -> str:
+        try:
+            if idx is None:
+                size, digest = size_and_digest(folder / row.name, seen)
+            else:
+                size, digest = 0, idx[0].digest(idx[1][row.name])
+            same = row.size in (0, size) and row.digest in ("", digest)
+            return "" if same else "its content has changed"
+        except (FileNotFoundError, KeyError):
+            return "it is missing"
+        except OSError as error:
+            return f"it cannot be read: {error.strerror or type(error).__name__}"
+
+    changes = {row.name: change(row) for row in rows if row.part == part}
     return {name: why for name, why in changes.items() if why}
-
-
-def _change(path: Path, row: ListedImage, seen: Seen) -> str:
-    """How a file differs from its row; empty if it does not."""
-    try:
-        size, digest = size_and_digest(path, seen)
-        if row.size not in (0, size) or row.digest not in ("", digest):
-            return "its content has changed"
-    except FileNotFoundError:
-        return "it is missing"
-    except OSError as error:
-        return f"it cannot be read: {error.strerror or type(error).__name__}"
-    return ""
-
-
-def _change_of_item(images: IdxParts, row: ListedImage) -> str:
-    """How an image of IDX files differs from its row; empty if it does not."""
-    if (place := images.place(row.name)) < 0:
-        return "it is missing"
-    return "its content has changed" if row.digest not in ("", images.digest(place)) else ""
 
 
 def size_and_digest(path: Path, seen: Seen) -> tuple[int, str]:
@@ -207,24 +171,27 @@ def _read_list_once(table: Path, _state: object) -> tuple[Path, Sequence[ListedI
                 f"its columns are {shown(header)}; use {', '.join(_NEEDED)}, and optionally bytes "
                 "and sha256"
             )
-        images = []
-        for cells in map(read_cells, filter(None, rows)):  # without blank lines
-            if len(cells) != len(header):
-                raise ValueError(f"{len(cells)} cells under a header of {len(header)}")
-            row = dict(zip(header, cells, strict=True))
-            name, label, part = row["image"], composed(row["class"]), row["part"]
-            if part not in PARTS:
-                raise ValueError(f"{shown(name)} has part {shown(part)}; use {', '.join(PARTS)}")
-            if not label:
-                raise ValueError(f"{shown(name)} has no class; name it, or leave the row out")
-            size, digest = int(row.get("bytes") or 0), row.get("sha256", "").lower()
-            images.append(ListedImage(name, label, part, size, digest))
+        images = [_row(header, read_cells(cells)) for cells in rows if cells]
         check_apart(sorted({image.label for image in images}), "it")
         # A spreadsheet may have filled the line up with empty cells; a folder's commas are quoted.
         root = unquote(first[len(_ROOT) :].rstrip("\r\n,"), errors="surrogateescape")
         return table.parent / root, images
     except (ValueError, csv.Error) as error:
         raise ValueError(f"{table} is not a table of images: {first_line(error)}") from error
+
+
+def _row(header: Sequence[str], cells: Sequence[str]) -> ListedImage:
+    if len(cells) != len(header):
+        raise ValueError(f"{len(cells)} cells under a header of {len(header)}")
+    row = dict(zip(header, cells, strict=True))
+    name, label, part = row["image"], composed(row["class"]), row["part"]
+    if part not in PARTS:
+        raise ValueError(f"{shown(name)} has part {shown(part)}; use {', '.join(PARTS)}")
+    if not label:
+        raise ValueError(f"{shown(name)} has no class; name it, or leave the row out")
+    return ListedImage(
+        name, label, part, int(row.get("bytes") or 0), row.get("sha256", "").lower()
+    )
 
 
 def split_list(text: str) -> tuple[str, str]:

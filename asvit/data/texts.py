@@ -1,11 +1,11 @@
-"""Texts: one form of Unicode for names, and many in one buffer that processes share."""
+"""Names: one form of Unicode, what is alike, and many in one buffer that processes share."""
 
 import re
-from collections.abc import Iterable, Sequence
-from itertools import accumulate
+from collections.abc import Iterable
 from unicodedata import normalize
 
 import numpy as np
+from numpy.typing import NDArray
 
 from proxies.text import shown
 
@@ -20,14 +20,14 @@ def composed(name: str) -> str:
     return normalize("NFC", name)
 
 
-def nearly_equal(names: Iterable[str]) -> tuple[str, str] | None:
-    """Two names that differ in capitals, spaces or the form of a number alone; None if none do.
+def nearly_equal(names: Iterable[str]) -> str:
+    """Two names that differ in capitals, spaces or the form of a number alone; empty if none do.
 
     Letters alone, as of handwriting, may be capitals beside others.
 
     Example:
         >>> nearly_equal(["ant", "bee", "Ant"]), nearly_equal(["7", "7.0"]), nearly_equal("aA")
-        (('ant', 'Ant'), ('7', '7.0'), None)
+        ("'ant' and 'Ant'", "'7' and '7.0'", '')
     """
     seen = dict[str, str]()
     for name in names:
@@ -35,35 +35,28 @@ def nearly_equal(names: Iterable[str]) -> tuple[str, str] | None:
         number = _NUMBER.fullmatch(words)
         form = number[1] if number else words if len(words) == 1 else words.casefold()
         if seen.setdefault(form, name) != name:
-            return seen[form], name
-    return None
+            return f"{shown(seen[form])} and {shown(name)}"
+    return ""
 
 
 def check_apart(names: Iterable[str], where: object) -> None:
     """Raise a ValueError for classes that are probably one, as :func:`nearly_equal` tells."""
-    if (pair := nearly_equal(names)) is not None:
+    if pair := nearly_equal(names):
         raise ValueError(
-            f"{where} has the classes {shown(pair[0])} and {shown(pair[1])}, which differ in "
-            "capitals, spaces or the form of a number alone; write them alike, or rename one"
+            f"{where} has the classes {pair}, which differ in capitals, spaces or the form of a "
+            "number alone; write them alike, or rename one"
         )
 
 
-class Texts(Sequence[str]):
-    """Texts in one buffer, which may have any characters.
+def packed(texts: Iterable[str]) -> NDArray[np.bytes_]:
+    """Texts without zeros in one buffer.
 
     Counting the references to a million strings would write to the memory around each, so that
     every process that loads images would soon have a copy of them all.
     """
+    return np.array([text.encode(errors="surrogatepass") for text in texts], dtype=np.bytes_)
 
-    def __init__(self, texts: Iterable[str]) -> None:
-        parts = [text.encode(errors="surrogatepass") for text in texts]
-        self._ends = np.array([0, *accumulate(map(len, parts))], dtype=np.int64)
-        self._joined = b"".join(parts)
 
-    def __len__(self) -> int:
-        return len(self._ends) - 1
-
-    def __getitem__(self, index: int) -> str:  # type: ignore[override]  # slices nobody needs
-        place = range(len(self))[index]
-        begin, end = self._ends[place : place + 2].tolist()
-        return self._joined[begin:end].decode(errors="surrogatepass")
+def unpacked(text: np.bytes_) -> str:
+    """One of these texts."""
+    return text.decode(errors="surrogatepass")

@@ -16,11 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asvit.core.continuing import ELSEWHERE
-from asvit.core.files import expanded, read_text, split_reading, write_text
-from asvit.core.preparing_settings import BLACK
+from asvit.core.files import expanded, read_text, split_reading, with_reading, write_text
 from asvit.core.progress import Tell, ignore, image_progress
 from asvit.core.threads import in_order
-from asvit.data.base import LabelledImages
+from asvit.data.base import TEST, TRAIN, VALIDATION, LabelledImages
 from asvit.data.copies import (
     copies_in_words,
     distinct,
@@ -31,9 +30,7 @@ from asvit.data.copies import (
 )
 from asvit.data.fractals import FractalDataset
 from asvit.data.kinds import GREY
-from asvit.data.layouts import TEST, TRAIN, VALIDATION
-from asvit.data.preparation import SQUASH, Preparation
-from asvit.data.sources import are_fractals, fractal_classes, open_dataset
+from asvit.data.sources import are_fractals, fractal_classes, open_dataset, open_whole
 from asvit.data.survey import Look, Survey
 from asvit.data.tables import (
     ListedDataset,
@@ -46,7 +43,6 @@ from asvit.data.tables import (
     size_and_digest,
     split_list,
 )
-from asvit.data.training_sets import FolderParts, LibraryParts, PartedImages, open_parted
 from asvit.designs.stages import PictureFacts
 from proxies.messages import first_line
 from proxies.text import one_line
@@ -60,7 +56,6 @@ _FRACTALS, _FRACTAL_SIDE = 60, 64  # generated pictures of a class, and their pi
 #: Of generated pictures. Weights of fractals are of the set of the design's seed: with an equal
 #: one, they would be of the classes and even of the test pictures.
 _FRACTAL_SEED = 2**31 - 1
-_LOOK = 64  # pixels per side of a small copy, to see whether a picture has one colour
 _FITTED = {"pad": "padded with the mean colour", "squash": "squashed"}
 _SAMPLE = 32  # pictures whose size is looked at before all of them are read
 
@@ -99,7 +94,6 @@ class PictureList:
         if facts.fit != "crop":
             words = _FITTED[facts.fit]
             logger.warning("%s: networks see them whole, %s", shown.hidden_in_words, words)
-        shown.warn_of_flat(facts.ground or BLACK)
         return facts
 
     @property
@@ -183,9 +177,10 @@ class PictureList:
 
     def _listed(self, tell: Tell) -> tuple[str, PictureFacts, Survey]:
         """The list without its first line, facts, and what those to train on show."""
-        images = open_parted(expanded(self._source).resolve(), reading=self._reading)
+        path = expanded(self._source).resolve()
+        images = open_whole(with_reading(path, self._reading))
         check_enough(images)  # before all of them are read
-        files, unreadable = self._read(images, tell)
+        files, unreadable = self._read(images, root_of(path), tell)
         readable = [file.place for file in files]
         labels, names = images.labels[readable], [images.name(index) for index in readable]
         groups = np.unique([file.digest for file in files], return_inverse=True)[1]
@@ -230,12 +225,11 @@ class PictureList:
         return content, facts, shown
 
     def _read(
-        self, images: FolderParts, tell: Tell
+        self, images: LabelledImages, root: Path, tell: Tell
     ) -> tuple[Sequence[_ReadPicture], Mapping[str, str]]:
         """The pictures that can be read; and the names of the others, with what is wrong."""
         pictures, unreadable = list[_ReadPicture](), dict[str, str]()
-        progress, whole, kind = image_progress(tell), images.on(None), images.kind
-        small = Preparation(_LOOK, kind, crop_pct=1.0, crop_mode=SQUASH).crop
+        progress, whole = image_progress(tell), images.on(None)
 
         def read(index: int) -> _ReadPicture | str:
             try:
@@ -243,13 +237,13 @@ class PictureList:
             except UnicodeEncodeError:
                 return "its name is not UTF-8; rename it"
             try:
-                look = Look.at(whole.picture(index), small if kind.picture else None)
+                look = Look.at(whole.picture(index))
                 path = images.path(index)
                 if path is None:
                     return _ReadPicture(index, look, 0, images.digest(index))
                 return _ReadPicture(index, look, *size_and_digest(path, self._seen))
             except (ValueError, OSError) as error:
-                why = str(error.__cause__ or error).replace(f"{images.root}{os.sep}", "")
+                why = str(error.__cause__ or error).replace(f"{root}{os.sep}", "")
                 return one_line(why)
 
         for index, result in enumerate(in_order(read, range(len(images)))):
@@ -284,13 +278,13 @@ def open_pictures(data: str) -> LabelledImages:
     """The pictures of a folder, or generated ones."""
     name, reading = split_reading(data)
     if not is_generated(data):
-        return open_parted(expanded(name), reading=reading)
+        return open_whole(data)
     if reading and reading != GREY:
         raise ValueError(
             f"{data}: pictures that are made here are 8-bit RGB; leave :{reading} out"
         )
     if _is_library(name):
-        return LibraryParts(name)
+        return open_whole(name)
     if name == "digits":
         return open_dataset(data)
     return FractalDataset(fractal_classes(name), _FRACTALS, _FRACTAL_SIDE, seed=_FRACTAL_SEED)
@@ -306,7 +300,7 @@ def sampled_facts(images: LabelledImages, *, side: int) -> PictureFacts:
         with suppress(ValueError):  # the whole list names those that cannot be read
             looks[images.name(index)] = Look.at(images.picture(index))
     fit = Survey(looks).fit
-    parts = images.parts if isinstance(images, PartedImages) else None
+    parts = images.parts
     labels, share = images.labels, 1 - TEST_SHARE
     if parts is not None:
         labels, share = labels[parts != TEST], 1.0
@@ -324,7 +318,7 @@ def sampled_facts(images: LabelledImages, *, side: int) -> PictureFacts:
 def check_enough(images: LabelledImages) -> None:
     """Check that each class has enough pictures if all can be read and are distinct."""
     _check_classes(images.labels, np.arange(len(images)), images.classes)
-    if isinstance(images, PartedImages) and images.parts is not None:
+    if images.parts is not None:
         _check_parts(images.labels, dict(enumerate(images.parts)), images.classes)
 
 

@@ -5,7 +5,7 @@ from functools import cached_property
 
 from torch import nn
 
-from asvit.data.training_sets import channel_count
+from asvit.data.sources import channel_count
 from asvit.growth.settings import ScaleSettings
 from asvit.spaces import SearchSpace, cost
 from asvit.spaces.architectures import find, is_fixed

@@ -16,8 +16,7 @@ import torch
 from asvit.core.files import split_reading
 from asvit.core.run_files import PICTURES, RESULT
 from asvit.core.threads import in_order, or_reason
-from asvit.data.base import LabelledImages, balanced_choice, numbered_as
-from asvit.data.layouts import TEST, TRAIN
+from asvit.data.base import TEST, TRAIN, LabelledImages, balanced_choice, numbered_as
 from asvit.data.tables import ListedDataset, has_part, is_table
 from asvit.data.training_sets import open_training_sets
 from asvit.designs.result import DesignResult

@@ -14,7 +14,7 @@ from asvit.core.measuring_settings import MeasuringSettings, proxy_names
 from asvit.core.programs import file_command
 from asvit.core.progress import Progress, Tell, image_progress
 from asvit.core.signatures import CallOptions, with_options
-from asvit.data.training_sets import channel_count
+from asvit.data.sources import channel_count
 from asvit.runs.measurement_pool import EvalContext
 from asvit.runs.measurement_worker import takes_all
 from asvit.runs.timing import latency

@@ -12,9 +12,8 @@ from typing import Self
 from asvit.core.files import check_plain, expanded, split_reading, with_reading
 from asvit.core.run_files import CHECKPOINT, PICTURES, PRETRAINED_WEIGHTS, RESULT
 from asvit.core.threads import in_order
-from asvit.data.base import LabelledImages, Progress, SubsetImages
+from asvit.data.base import TRAIN, VALIDATION, LabelledImages, Progress, subset
 from asvit.data.copies import file_digest, twins
-from asvit.data.layouts import TRAIN, VALIDATION
 from asvit.data.sources import KINDS, open_dataset
 from asvit.data.tables import ListedDataset, is_table
 from asvit.runs.folder import kind_in
@@ -93,7 +92,7 @@ class TrainedPictures:
             return cls()
         images = open_dataset(s.data)
         places = places_to_train_on(s, images.labels, progress)
-        return cls._of_images(SubsetImages(images, places, "for training"))
+        return cls._of_images(subset(images, places, "for training"))
 
     @classmethod
     def _of_images(cls, images: LabelledImages) -> Self:

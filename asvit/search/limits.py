@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from asvit.architectures.base import Growable
-from asvit.data.training_sets import channel_count, class_count
+from asvit.data.sources import channel_count, class_count
 from asvit.search.settings import SearchSettings
 from asvit.spaces.architectures import cost
 from asvit.spaces.base import Architecture, SearchSpace

@@ -9,7 +9,6 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from rich.console import Console
 
@@ -20,7 +19,6 @@ from asvit.core.journal import Journal
 from asvit.core.results import Result
 from asvit.core.run_files import MARKER
 from asvit.core.settings import Settings, fields_of
-from asvit.data.store import read_pictures, write_pictures
 from asvit.designs.journal import DesignJournal
 from asvit.designs.settings import DesignSettings
 from asvit.designs.stages import TrainingOutcome
@@ -365,7 +363,6 @@ def use_weights(found: WeightsFile, path: Path) -> None:
     found.load()
 
 
-PICTURES = np.arange(4 * 8 * 8 * 3, dtype=np.uint8).reshape(4, 8, 8, 3)
 TENSORS = {
     "checkpoint": Reader(
         Tensors(), lambda path: checkpoint().write(path), Checkpoint.read, use_checkpoint,
@@ -389,11 +386,6 @@ TENSORS = {
         Tensors(), write_weights,
         lambda path: load_pretrained(network(), str(path), new_head=False) == () or None,
         name="a.safetensors", of_run=False,
-    ),
-    "cached pictures": Reader(
-        Tensors(), lambda path: write_pictures(path, PICTURES),
-        lambda path: read_pictures(path, PICTURES.shape), name="a.safetensors",
-        of_run=False, tolerant=True,
     ),
 }  # fmt: skip
 

@@ -19,7 +19,7 @@ from asvit.core.console import clock
 from asvit.core.files import split_reading, with_reading
 from asvit.core.latency_settings import pass_options
 from asvit.core.run_files import PICTURES
-from asvit.data.layouts import TEST, TRAIN, VALIDATION
+from asvit.data.base import TEST, TRAIN, VALIDATION
 from asvit.data.tables import ListedDataset
 from asvit.designs import fractals
 from asvit.designs.families import SIDES

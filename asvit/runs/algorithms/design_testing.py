@@ -16,10 +16,9 @@ from asvit.core.continuing import ELSEWHERE
 from asvit.core.estimates import Estimate
 from asvit.core.preparing_settings import BLACK
 from asvit.core.run_files import ANSWERS, PREDICTIONS
-from asvit.data.base import LabelledImages
+from asvit.data.base import TEST, LabelledImages
 from asvit.data.decoding import read_as
 from asvit.data.kinds import ImageKind, Picture
-from asvit.data.layouts import TEST
 from asvit.data.preparation import shown_channels
 from asvit.designs.pictures import LEAST_TESTED, PictureList, in_words
 from asvit.designs.stages import Choice, FinalTest, PictureFacts

@@ -15,7 +15,7 @@ from asvit.core.continuing import check_same_device
 from asvit.core.measuring_settings import MeasuringSettings
 from asvit.core.progress import Progress
 from asvit.data.fractals import DEFAULT_CLASSES
-from asvit.data.training_sets import class_count
+from asvit.data.sources import class_count
 from asvit.executors import Workers
 from asvit.executors.placement import cluster_of, device_of, gpu_models
 from asvit.reference import ReferenceTable, load_reference

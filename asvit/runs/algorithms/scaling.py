@@ -18,7 +18,7 @@ from asvit.core.latency_settings import pass_options
 from asvit.core.progress import Progress, Tell, image_progress
 from asvit.core.run_files import CANDIDATES, SERIES
 from asvit.core.settings import WrongOption, wrong_option
-from asvit.data.training_sets import class_count
+from asvit.data.sources import class_count
 from asvit.growth.journal import GrowthJournal, Timed
 from asvit.growth.result import ScaleResult
 from asvit.growth.seed import GrowthSeed, find_growable

@@ -23,7 +23,7 @@ from asvit.core.settings import WrongOption, fields_of
 from asvit.core.tensor_files import is_whole
 from asvit.core.versions import versions
 from asvit.data import Preparation, TrainingSets
-from asvit.data.base import SubsetImages
+from asvit.data.base import subset
 from asvit.data.sources import are_fractals
 from asvit.data.statistics import Normalisation, channel_statistics
 from asvit.data.survey import MOST_HIDDEN, Survey, survey
@@ -287,16 +287,12 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             self.under = s.ground
         if are_fractals(s.data) or (self.quiet and s.ground != AUTO):
             return
-        how = s.augmentation
-        whole = replace(how, fit="squash") if s.fit == "pad" else how  # a border is no content
-        crop = whole.preparation(s.image_size).crop if images.kind.picture else None
         with self.processes.first_before_others():  # which then find the files in memory
-            self.surveyed = survey(images, crop, seed=s.seed)
+            self.surveyed = survey(images, seed=s.seed)
         if s.ground == AUTO:
             self.under = self.surveyed.ground or BLACK
         if self.quiet or not self.first():
             return
-        self.surveyed.warn_of_flat(self.under)
         if s.fit == "crop" and self.surveyed.hidden > MOST_HIDDEN:
             logger.warning(
                 "%s, which validation never sees; --fit pad or squash shows them whole",
@@ -359,7 +355,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         sets = self.sets.on(self.under)
         count = min(len(sets.train), _PROBED * batch)  # which may have to be decoded
         few = np.linspace(0, len(sets.train) - 1, count).astype(np.int64)
-        sets = replace(sets, train=SubsetImages(sets.train, few, "to time"))
+        sets = replace(sets, train=subset(sets.train, few, "to time"))
         task = self._task(self._fresh(), probed, normalisation, sets=sets)
         epochs = self.settings.epochs
         return images_per_second(task, self.processes, epochs=epochs, workers=workers)

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import shutil
-import tarfile
 import threading
 from itertools import count
 from pathlib import Path
@@ -14,11 +13,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from asvit.data import copies, training_sets
-from asvit.data.base import divide
+from asvit.data import copies
 from asvit.data.copies import copies_in_words, distinct, divide_apart, equal_files, file_digest
 from asvit.data.tables import ListedImage, list_text
 from asvit.data.training_sets import open_training_sets
+from tests.asvit.data.archives import archive, samples
 from tests.asvit.runs.fakes import write_pictures
 
 
@@ -80,13 +79,6 @@ def test_equal_images_are_never_on_both_sides(pairs: list[tuple[int, int]], seed
     assert set(groups) == set(groups[stay]) | set(groups[held])
 
 
-def test_images_that_all_differ_are_divided_as_before() -> None:
-    labels = np.arange(40) % 3
-    stay, held = divide_apart(labels, np.arange(40), 0.2, 7)
-    before = divide(labels, 0.2, 7)
-    assert (stay.tolist(), held.tolist()) == (before[0].tolist(), before[1].tolist())
-
-
 def test_a_message_names_a_few_and_no_line_is_forged() -> None:
     names = [f"cat/{place // 2}\n.png" for place in range(30)]
     labels = np.array([0] * 28 + [0, 1])
@@ -126,21 +118,10 @@ def test_a_training_does_not_validate_on_copies(
             for file in sorted(folder.rglob("*.jpg"))
         )
     )
-    monkeypatch.setattr(training_sets, "equal_files", None)  # digests tell which are equal
+    monkeypatch.setattr(copies, "equal_files", None)  # digests tell which are equal
     listed = open_training_sets(str(table), image_size=32, seed=0, held_out=0.4)
     for part, own in ((sets.train, listed.train), (sets.validation, listed.validation)):
         assert part.paths == own.paths
-
-
-def in_archive(folder: Path, archive: Path) -> str:
-    """An archive of all pictures in class folders, as ``--data`` names it."""
-    label = archive.with_suffix(".cls")
-    with tarfile.open(archive, "w") as tar:
-        for file in sorted(folder.rglob("*.jpg")):
-            tar.add(file, f"{file.stem}.jpg")
-            label.write_text(file.parent.name)
-            tar.add(label, f"{file.stem}.cls")
-    return f"wds:{archive}"
 
 
 def test_copies_in_given_parts_are_counted(
@@ -166,13 +147,16 @@ def test_copies_in_given_parts_are_counted(
     for name in ("class0/002.jpg", "class1/003.jpg"):
         shutil.copy(train / name, validation / name.replace(".", "-copy."))
     words = (
-        "2 of 8 images for validation are also among those to train on (class0/002-copy.jpg is "
-        "class0/002.jpg there), so the accuracy is too high"
+        "2 of 8 images for validation are also among those to train on (val/class0/002-copy.jpg "
+        "is train/class0/002.jpg there), so the accuracy is too high"
     )
     assert words in heard(pets)
     assert len(whole) == 4
-    assert words in heard(str(train), validation=str(validation))
-    archives = [in_archive(part, tmp_path / f"{part.name}.tar") for part in (train, validation)]
+    assert "2 of 8 images" in heard(str(train), validation=str(validation))
+    archives = [
+        f"wds:{archive(tmp_path / f'{part.name}.tar', samples(part, names=True))}"
+        for part in (train, validation)
+    ]
     assert "2 of 8 images" in heard(archives[0], validation=archives[1])
     assert "2 of 8 images" in heard(str(train), validation=archives[1])
     whole.clear()
@@ -180,22 +164,6 @@ def test_copies_in_given_parts_are_counted(
     assert "4 of 4 images" in heard(str(train), validation=str(train), validation_images=4)
     assert whole == []  # files of the same path
     assert heard(pets, quiet=True) + heard(pets, train_on_validation=True) == ""
-
-
-def test_copies_in_the_parts_of_a_table_are_counted(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    folder = write_pictures(tmp_path / "pets", each=3)
-    rows = [
-        ListedImage(str(file.relative_to(tmp_path)), file.parent.name, part, 9, file_digest(file))
-        for file in folder.rglob("*.jpg")
-        for part in ("train", "validation")
-        if part == "train" or file.stem in {"000", "001"}
-    ]
-    table = tmp_path / "pets.csv"
-    table.write_text(list_text(rows))
-    open_training_sets(str(table), image_size=32, seed=0)
-    assert "2 of 2 images for validation are also among those to train on (pets/" in caplog.text
 
 
 def test_a_class_of_copies_cannot_be_divided(tmp_path: Path) -> None:

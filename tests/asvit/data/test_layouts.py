@@ -8,7 +8,8 @@ from image_folders import write_image
 
 from asvit.data import open_dataset, open_training_sets
 from asvit.data.base import LabelledImages
-from asvit.data.training_sets import PartedPictures, open_test_part
+from asvit.data.sources import open_whole
+from asvit.data.training_sets import open_test_part
 
 CATS = ("cat", "dog")
 
@@ -37,7 +38,11 @@ def measured(root: Path) -> LabelledImages:
     return open_dataset(str(root))
 
 
-READERS = (to_train, to_test, measured, PartedPictures)
+def to_design(root: Path) -> LabelledImages:
+    return open_whole(str(root))
+
+
+READERS = (to_train, to_test, measured, to_design)
 
 FLAT_PARTS = [
     *(("train", "test"), ("train1", "test1"), ("train", "test1"), ("train", "val")),
@@ -118,8 +123,8 @@ def test_class_folders_are_read_alike(
     images = read(lay_out(tmp_path, *folders))
     assert images.classes == classes
     assert images.path(0).is_file()
-    if read is PartedPictures:
-        assert (images.parts, images.root) == (None, tmp_path)
+    assert tmp_path / images.name(0) == images.path(0)
+    assert images.parts is None
 
 
 @pytest.mark.parametrize(
@@ -149,37 +154,33 @@ def test_parts_are_read_alike(
     root = lay_out(tmp_path, *folders)
     assert to_train(root).path(0) == root / trained_on / "cat" / "0.png"
     assert to_test(root).path(0) == root / tested_on / "cat" / "0.png"
-    pictures = PartedPictures(root)
+    pictures = to_design(root)
     assert pictures.classes == CATS
     assert pictures.name(0) == f"{trained_on}/cat/0.png"
     assert pictures.paths[-1].is_relative_to(root / tested_on)
     assert pictures.parts[[0, -1]].tolist() == ["train", "test"]
-    with pytest.raises(ValueError, match=f"holds splits, not classes; give '.*{trained_on}'"):
-        measured(root)
+    assert measured(root).path(0) == pictures.path(0)
     warned = [line for line in caplog.messages if "without folders of its classes" in line]
     assert [f"left out is {left_out!r}" in line for line in warned] == [True] * bool(left_out)
 
 
-@pytest.mark.parametrize(
-    ("folders", "message"),
-    [
-        (("train/*",), "holds 'train' alone; add 'val', or give '.*train' to divide it"),
-        (
-            ("Train/*", "test"),
-            r"'Train' alone with class folders \('test' has none\); add 'val', ",
-        ),
-        (("train/*", "val/val"), r"'train' alone with class folders \('val' has none\)"),
-        (("test/*",), "holds 'test' without 'train'; add it, or give '.*test' to divide"),
-        (("set/val/*", "set/test/*"), "set' holds 'val', 'test' without 'train'"),
-    ],
-)
-def test_parts_without_a_second_one_are_tested_and_named(
-    tmp_path: Path, folders: tuple[str, ...], message: str
+@pytest.mark.parametrize("folders", [("train/*",), ("Train/*", "test"), ("train/*", "val/val")])
+def test_a_part_to_train_on_alone_is_divided(tmp_path: Path, folders: tuple[str, ...]) -> None:
+    """As of Kaggle, whose part to test on has no classes."""
+    root = lay_out(tmp_path, *folders)
+    assert len(to_train(root)) == 4
+    assert to_design(root).parts is None
+    assert to_test(root).classes == CATS
+
+
+@pytest.mark.parametrize("folders", [("test/*",), ("set/val/*", "set/test/*")])
+def test_parts_without_one_to_train_on_are_tested(
+    tmp_path: Path, folders: tuple[str, ...]
 ) -> None:
     root = lay_out(tmp_path, *folders)
     assert to_test(root).classes == CATS
-    for read in (to_train, PartedPictures):
-        with pytest.raises(ValueError, match=message):
+    for read in (to_train, to_design, measured):
+        with pytest.raises(ValueError, match="has no images to train on, but only parts "):
             read(root)
 
 
@@ -194,13 +195,13 @@ def test_an_empty_class_folder_to_validate_or_test_on_is_as_a_missing_one(
         assert (sets.classes, sets.validation.labels.tolist()) == (CATS, [1] * 4)
         assert "no image to validate on has the class 'cat': folder val, 4 images" in caplog.text
         assert to_test(root).classes == to_test(root / "val").classes == ("dog",)
-        assert PartedPictures(root).labels.tolist() == [0] * 4 + [1] * 8
+        assert to_design(root).labels.tolist() == [0] * 4 + [1] * 8
         for place in (str(root / "val"), str(root)):
             other = open_training_sets(
                 str(root / "train"), validation=place, image_size=8, seed=0
             ).validation
             assert other.labels.tolist() == [1] * 4
     (empty / "train" / "owl").mkdir()
-    for read in (to_train, PartedPictures):
+    for read in (to_train, to_design):
         with pytest.raises(ValueError, match=r"no images in '.*train/owl'"):
             read(empty)

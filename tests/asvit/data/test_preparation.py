@@ -15,7 +15,6 @@ from torchvision.transforms.v2 import functional as tvf
 
 from asvit.core.preparing_settings import FITS
 from asvit.data import MEAN, STD
-from asvit.data.decoding import read_image
 from asvit.data.kinds import PICTURES, ImageKind
 from asvit.data.preparation import (
     CROP_MODES,
@@ -139,12 +138,3 @@ def test_thumbnails_of_arrays(channels: int, words: str) -> None:
     assert grey.max() > 245
     assert words in shown_channels(ImageKind(channels, "uint16", picture=False))
     assert visible(as_tensor(np.zeros((4, 4, channels)))).eq(0).all()
-
-
-def test_thumbnails_of_pictures(tmp_path: Path) -> None:
-    Image.fromarray(noise(40, 80, 3, dtype="uint8")).save(tmp_path / "a.png")
-    picture = read_image(tmp_path / "a.png")
-    before = picture.tobytes()
-    assert thumbnail_of(picture, 20).size == (20, 10)
-    assert picture.tobytes() == before
-    assert shown_channels(PICTURES) == ""

@@ -10,8 +10,8 @@ from hypothesis.extra import numpy as arrays
 from image_folders import fill
 from numpy.typing import NDArray
 
-from asvit.data import MEAN, STD, FractalDataset, Images, list_sources, load_images
-from asvit.data.base import SubsetImages, balanced_choice, divide
+from asvit.data import MEAN, STD, FractalDataset, Images, load_images
+from asvit.data.base import balanced_choice, divide, subset
 from asvit.data.fractals import fractal_image
 from tests.campaigns import forked
 
@@ -84,7 +84,7 @@ def test_fractals_go_to_the_given_cache_or_the_users(
     assert not (tmp_path / "users").exists()
     users = load_images("fractal:2", count=6, image_size=16, seed=0)
     assert given_folder.digest == users.digest
-    assert len(list((tmp_path / "users").rglob("*.safetensors"))) == 1
+    assert len(list((tmp_path / "users").rglob("*.npy"))) == 1
 
 
 def test_choice_is_balanced_over_classes(folder: Path, tmp_path: Path) -> None:
@@ -111,20 +111,6 @@ def test_balanced_choice_of_any_labels(
     available, taken = np.bincount(labels), np.bincount(labels[chosen], minlength=labels.max() + 1)
     left = taken < available  # a class that has some left has as many as any, but for one
     assert (taken[left] >= taken.max() - 1).all()
-
-
-@pytest.mark.parametrize("kind", ["folder", "fractal"])
-def test_progress(kind: str, folder: Path, tmp_path: Path) -> None:
-    reports: list[tuple[int, int]] = []
-    load_images(
-        str(folder) if kind == "folder" else kind,
-        count=5,
-        image_size=16,
-        seed=0,
-        cache=tmp_path,
-        progress=lambda *report: reports.append(report),
-    )
-    assert reports == [(done, 5) for done in range(1, 6)]
 
 
 @pytest.mark.parametrize(
@@ -178,13 +164,6 @@ def test_too_few_or_unreadable_images(folder: Path, tmp_path: Path) -> None:
         load(str(folder), tmp_path, count=3)
 
 
-def test_sources_are_listed() -> None:
-    rows = list_sources()
-    assert rows[0].name == "fractal"
-    assert len({row.name for row in rows}) == len(rows)
-    assert all(row.description for row in rows)
-
-
 @given(
     st.lists(st.integers(2, 30), min_size=1, max_size=6),
     st.floats(0.01, 0.99),
@@ -202,7 +181,7 @@ def test_divide(sizes: list[int], held_out: float, seed: int) -> None:
 
 def test_subset() -> None:
     whole = FractalDataset(3, 4, 8)
-    some = SubsetImages(whole, np.array([7, 2]), "to look at")
+    some = subset(whole, np.array([7, 2]), "to look at")
     assert len(some) == 2
     assert some.labels.tolist() == [1, 2]
     assert some.classes == whole.classes
@@ -212,4 +191,4 @@ def test_subset() -> None:
     assert some[1][1] == 2
     with pytest.raises(IndexError):
         some[2]
-    assert SubsetImages(whole, np.array([], dtype=np.int64), "left").kind == whole.kind
+    assert subset(whole, np.array([], dtype=np.int64), "left").kind == whole.kind

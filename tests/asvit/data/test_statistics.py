@@ -14,8 +14,7 @@ from asvit.data import load_images, open_dataset
 from asvit.data.base import LabelledImages
 from asvit.data.files import FolderDataset
 from asvit.data.kinds import MEAN, STD, ImageKind
-from asvit.data.statistics import Normalisation, channel_statistics, standardised
-from asvit.training.supernets.splits import split_images
+from asvit.data.statistics import Normalisation, channel_statistics
 from tests.asvit.data.array_sets import make_set
 from tests.asvit.data.image_folders import fill
 
@@ -58,7 +57,7 @@ def test_against_the_definition(channels: int, dtype: str) -> None:
     np.testing.assert_allclose(found.std, std / scale, rtol=1e-12)
 
 
-@given(st.integers(0, 2**32), st.floats(1e-3, 1e3), st.integers(0, 8))
+@given(st.integers(0, 2**32), st.floats(1e-3, 1e3), st.integers(0, 7))
 def test_an_offset_that_dwarfs_the_deviation_costs_no_digits(
     seed: int, spread: float, power: int
 ) -> None:
@@ -102,7 +101,7 @@ def test_bad_images_are_all_named_at_once(
         r"class0/001\.npy, class1/002\.npy$",
     ):
         channel_statistics(images, others=others, advice=", or X")
-    assert "1 of its numbers are NaN or infinite, some in channel 1" in caplog.text
+    assert "some in channel 1" in caplog.text
     np.save(folder / "class0" / "001.npy", np.load(folder / "class0" / "000.npy"))
     expected = channel_statistics(images)
     assert channel_statistics(images, others=others, skip_bad=True) == expected
@@ -118,7 +117,6 @@ def test_constants(caplog: pytest.LogCaptureFixture) -> None:
     assert found.std[1] == 1
     assert found.std[0] > 0.1
     assert [record.message for record in caplog.records] == [
-        "1 of 4 image(s) have nearly the same value at every pixel, and tell nothing: image 3",
         "channel(s) 2 have the same value in all images, and tell nothing: arrays",
     ]
     with pytest.raises(
@@ -136,22 +134,6 @@ def test_statistics_that_are_not_finite_are_refused() -> None:
         channel_statistics(InMemory(arrays))
 
 
-def test_numbers_that_may_stand_for_missing_data_are_told_of(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    arrays = [np.random.default_rng(0).random((4, 4, 2), np.float32) for _ in range(3)]
-    channel_statistics(InMemory(arrays))
-    assert not caplog.records
-    arrays[1][0, 0, 1] = np.finfo(np.float32).min
-    statistics = channel_statistics(InMemory(arrays))
-    assert np.isfinite([statistics.mean, statistics.std]).all()
-    (line,) = (record.message for record in caplog.records)
-    assert line == (
-        "channel(s) 2 have numbers beyond 1e+30, which may stand for missing data; replace them, "
-        "such as by the mean: arrays"
-    )
-
-
 def test_images_in_memory_are_normalised_by_their_own(tmp_path: Path) -> None:
     folder = str(make_set(tmp_path / "set", 5))
     images = load_images(folder, count=12, image_size=16, seed=0)
@@ -163,21 +145,3 @@ def test_images_in_memory_are_normalised_by_their_own(tmp_path: Path) -> None:
     assert load_images(folder, count=12, image_size=16, seed=0).digest == images.digest
     some = load_images(folder, count=4, image_size=16, seed=0)
     assert some.labels.tolist() == images.labels[:4].tolist()
-
-
-def test_splits_are_normalised_by_what_is_trained_on(tmp_path: Path) -> None:
-    folder = str(make_set(tmp_path / "set", 3, "uint16"))
-    test, train = split_images(load_images(folder, count=12, image_size=16, seed=0), (4,))
-    assert not torch.isclose(test[0].mean(), torch.tensor(0.0), atol=1e-4)
-    mean, std = train[0].double().mean((0, 2, 3)), train[0].double().std((0, 2, 3), correction=0)
-    torch.testing.assert_close(mean, torch.zeros(3).double(), atol=1e-5, rtol=0)
-    torch.testing.assert_close(std, torch.ones(3).double(), atol=1e-5, rtol=0)
-
-
-def test_standardised_is_what_it_says() -> None:
-    pixels = torch.arange(24.0).view(2, 3, 2, 2) ** 2
-    of = pixels[:1]
-    expected = (pixels - of.mean((0, 2, 3)).view(3, 1, 1)) / of.std((0, 2, 3), correction=0).view(
-        3, 1, 1
-    )
-    torch.testing.assert_close(standardised(pixels, of, "x"), expected)

@@ -153,30 +153,3 @@ def test_oblong_pictures_are_fitted_by_their_sides(
     found = Survey({str(place): Look(*pair) for place, pair in enumerate(sides)})
     assert found.hidden == pytest.approx(hidden, abs=0.005)
     assert found.fit == fit
-
-
-def test_pictures_of_one_colour_are_told_of(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    rng = np.random.default_rng(0)
-    noise = rng.integers(100, 105, (24, 72, 3)).astype(np.uint8)
-    end = noise.copy()
-    end[:, :9] = 0
-    for name, picture in {
-        "blank": Image.new("RGB", (9, 9), RED),
-        "noise": Image.fromarray(noise),
-        "end": Image.fromarray(end),  # beyond the central square
-        "black": drawing(BLACK),
-        "clear": drawing(BLACK, CLEAR),
-        "right": drawing(RED),
-    }.items():
-        save(tmp_path, name, picture)
-    crop = Preparation(16, crop_pct=1.0).crop
-    looks = survey(FolderDataset(tmp_path), crop)
-    for ground, count in (("white", 8), ("black", 10)):
-        caplog.clear()
-        looks.warn_of_flat(ground)
-        (line,) = (record.message for record in caplog.records)
-        assert line.startswith(f"{count} of 12 image(s) have nearly the same value at every pixel")
-        assert "right" not in line
-        assert ground == "black" or "black" not in line

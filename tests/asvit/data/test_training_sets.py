@@ -4,15 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from image_folders import fill, write_mnist
+from image_folders import fill
 
 from asvit.data import open_dataset, open_training_sets
-from asvit.data.training_sets import (
-    PartedPictures,
-    TrainingSets,
-    class_count,
-    open_test_part,
-)
+from asvit.data.sources import class_count
+from asvit.data.training_sets import TrainingSets
 
 
 def opened(spec: object, **given: object) -> TrainingSets:
@@ -85,7 +81,7 @@ def test_classes_are_equal_in_any_form_of_unicode(tmp_path: Path) -> None:
     fill(tmp_path / "val", **{linux: 2, "f": 1})
     sets = opened(tmp_path)
     assert sets.classes == ("f", linux)  # in the order of their composed names
-    assert [sets.train.name(0), sets.train.name(3)] == ["f/000.png", f"{macos}/000.png"]
+    assert sets.train.name(3) == f"train/{macos}/000.png"
     assert sets.validation.labels.tolist() == [0, 1, 1]
     table = tmp_path / "a.csv"
     rows = [f"train/{macos}/000.png,{macos},train", f"val/{linux}/000.png,{linux},train"]
@@ -94,32 +90,6 @@ def test_classes_are_equal_in_any_form_of_unicode(tmp_path: Path) -> None:
     fill(tmp_path / "train", **{linux: 1})
     with pytest.raises(ValueError, match=f"has two folders '{linux}', whose names are equal"):
         opened(tmp_path)
-
-
-def test_names_of_parts_may_have_capitals(tmp_path: Path) -> None:
-    fill(tmp_path / "pets" / "Train", cat=3, dog=4)
-    with pytest.raises(ValueError, match=r"holds 'Train' alone; add 'val', or give '.*Train' to"):
-        opened(tmp_path / "pets")
-    assert open_test_part(str(tmp_path / "pets")).classes == ("cat", "dog")
-    fill(tmp_path / "pets" / "Val", cat=2, dog=1)
-    fill(tmp_path / "pets" / "TEST", cat=1, dog=1)
-    sets = opened(tmp_path / "pets")
-    assert [len(sets.train), len(sets.validation)] == [7, 3]
-    assert open_test_part(str(tmp_path / "pets")).name(0) == "cat/000.png"
-    pictures = PartedPictures(tmp_path / "pets")
-    assert np.unique(pictures.parts, return_counts=True)[1].tolist() == [2, 7, 3]
-    assert pictures.paths[0].exists()
-    with pytest.raises(ValueError, match=r"holds splits, not classes; give '.*Train'"):
-        open_dataset(str(tmp_path / "pets"))
-
-
-def test_parts_may_have_other_usual_names(tmp_path: Path) -> None:
-    fill(tmp_path / "pets" / "Training", cat=3, dog=4)
-    fill(tmp_path / "pets" / "Testing", cat=2, dog=1)
-    sets = opened(tmp_path / "pets")
-    assert (sets.classes, len(sets.train), len(sets.validation)) == (("cat", "dog"), 7, 3)
-    assert PartedPictures(tmp_path / "pets").classes == ("cat", "dog")
-    assert open_test_part(str(tmp_path / "pets")).source.startswith("folder Testing")
 
 
 def test_a_class_to_validate_alone_is_refused(tmp_path: Path) -> None:
@@ -163,51 +133,6 @@ def test_a_folder_to_validate_with(tmp_path: Path, within: str) -> None:
     assert [len(sets.train), len(sets.validation)] == [7, 2]
 
 
-def test_torchvision_has_a_test_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ASVIT_DATA", str(tmp_path))
-    for part, count in (("train", 20), ("t10k", 10)):
-        write_mnist(tmp_path, part, bytes(count * 28 * 28), bytes(i % 10 for i in range(count)))
-    sets = opened("torchvision:MNIST")
-    assert [len(sets.train), len(sets.validation)] == [20, 10]
-    assert len(sets.classes) == 10
-
-
-def test_a_test_part_within_the_default_one_is_not_validated_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    datasets = pytest.importorskip("torchvision.datasets")
-    monkeypatch.setattr(datasets.LFWPeople, "_check_integrity", lambda _: True)
-    monkeypatch.setenv("ASVIT_DATA", str(tmp_path))
-    folder = tmp_path / "lfw-py"
-    folder.mkdir()
-    people = {"": "2\n1\nA\t4\n1\nB\t4\n", "DevTrain": "1\nA\t4\n", "DevTest": "1\nB\t4\n"}
-    for part, text in people.items():
-        (folder / f"people{part}.txt").write_text(text)
-    (folder / "lfw-names.txt").write_text("A\t4\nB\t4\n")
-    sets = opened("torchvision:LFWPeople", held_out=0.25)
-    assert [len(sets.train), len(sets.validation)] == [6, 2]
-    assert not set.intersection(*names(sets))
-    assert sets.validation.labels.tolist() == [0, 1]  # the test part has none of the first class
-
-
-@pytest.mark.parametrize(("spec", "count"), [("torchvision:FakeData", 1000), ("digits", 1797)])
-def test_a_set_in_one_piece_is_divided(spec: str, count: int) -> None:
-    pytest.importorskip("sklearn" if spec == "digits" else "torchvision")
-    sets = opened(spec)
-    assert len(sets.train) + len(sets.validation) == count
-    held, every = np.bincount(sets.validation.labels), np.bincount(sets.train.labels)
-    assert np.abs(held - (held + every) / 10).max() <= 0.5
-
-
-def test_a_hub_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    datasets = pytest.importorskip("datasets")
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    fill(tmp_path / "pets" / "train", cat=3, dog=4)
-    fill(tmp_path / "pets" / "test", cat=2, dog=1)
-    sets = opened(f"hf:{tmp_path / 'pets'}")
-    assert [len(sets.train), len(sets.validation)] == [7, 3]
-
-
 def test_fractals() -> None:
     sets = opened("fractal:3", train_images=7, validation_images=4)
     assert sets.train.labels.tolist() == [0, 1, 2, 0, 1, 2, 0]
@@ -221,22 +146,6 @@ def test_fractals() -> None:
     assert other.provenance["digest"] != sets.provenance["digest"]
 
 
-def test_fractals_by_default() -> None:
-    ready: list[tuple[int, int]] = []
-    sets = opened("fractal", classes=2, progress=lambda *done: ready.append(done))
-    assert [len(sets.train), len(sets.validation)] == [200, 20]
-    assert ready[-1] == (20, 20)
-    assert (200, 200) in ready
-
-
-def test_fewer_images(tmp_path: Path) -> None:
-    folder = fill(tmp_path / "pets", cat=10, dog=10, owl=10)
-    sets = opened(folder, train_images=6, validation_images=2)
-    assert np.bincount(sets.train.labels).tolist() == [2, 2, 2]
-    assert len(sets.validation) == 2
-    assert not set.intersection(*names(sets))
-
-
 def bad_folders(root: Path) -> dict[str, Path]:
     fill(root / "parts" / "train", cat=3, dog=4)
     fill(root / "parts" / "val", cat=2, owl=1)
@@ -245,7 +154,7 @@ def bad_folders(root: Path) -> dict[str, Path]:
     fill(root / "hollow" / "train", cat=3, dog=0)
     fill(root / "hollow" / "val", cat=2, dog=1)
     fill(root / "lonely", cat=3, dog=1)
-    fill(root / "alone" / "train", cat=3, dog=3)
+    fill(root / "tests" / "val", cat=3, dog=3)
     fill(root / "flat", only=3)
     fill(root / "good", cat=3, dog=3)
     return {path.name: path for path in root.iterdir()}
@@ -258,7 +167,7 @@ def bad_folders(root: Path) -> dict[str, Path]:
         ("more", {}, "training needs two classes or more, there is one: folder .*train"),
         ("hollow", {}, "no images in '.*hollow/train/dog'; use .jpg"),
         ("lonely", {}, "class 'dog' has one image, which cannot be divided"),
-        ("alone", {}, "holds 'train' alone; add 'val', or give '.*alone/train' to divide it"),
+        ("tests", {}, "tests' has no images to train on, but only parts test"),
         ("flat", {}, "training needs two classes or more"),
         ("good", {"validation": "parts/val"}, "class 'owl' of .* is missing in folder good"),
         ("flat/only", {"validation": "good"}, "training needs two classes"),
@@ -295,6 +204,7 @@ def test_wrong_folders(
         ("fractal", {"validation": "pets"}, "'fractal' has images for validation"),
         ("fractals", {}, "unknown images 'fractals'; did you mean 'fractal'"),
         ("hf:", {}, "'hf:' names no dataset; use hf:NAME"),
+        ("digits", {"validation": "gaussian"}, "'gaussian' are no stored images"),
     ],
 )
 def test_wrong_sources(spec: str, given: dict[str, object], message: str) -> None:

@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from asvit.core.progress import ignore
+from asvit.data.base import TEST
 from asvit.data.files import FolderDataset
 from asvit.data.files import write_pictures as write_images
 from asvit.data.fractals import FractalDataset
-from asvit.data.layouts import TEST
 from asvit.data.tables import ListedDataset
 from asvit.data.training_sets import open_training_sets
 from asvit.designs import fractals
@@ -24,8 +24,8 @@ from asvit.designs.settings import DesignSettings
 from asvit.runs.algorithms.training import TrainAlgorithm
 from asvit.runs.designing import DesignRun, design
 from tests.asvit.cli.commands import run
+from tests.asvit.data.archives import samples, shards
 from tests.asvit.data.test_idx import write_idx
-from tests.asvit.data.test_shards import samples, shards
 from tests.asvit.runs.designing_fakes import SPACE, Fakes, results_in, without_times
 from tests.asvit.runs.fakes import write_pictures
 from tests.hostile import flipped
@@ -462,11 +462,11 @@ def test_a_test_of_one_picture_is_refused_before_anything_is_trained(
 
 
 def test_pictures_that_do_not_suit_are_refused(tmp_path: Path) -> None:
-    alone = write_pictures(tmp_path / "alone" / "train").parent
+    tests = write_pictures(tmp_path / "tests" / "val").parent
     one = write_pictures(tmp_path / "one", classes=1)
     few = write_pictures(tmp_path / "few", each=4)
     for folder, words in (
-        (alone, "holds 'train' alone; add 'val', or give"),
+        (tests, "has no images to train on, but only parts test"),
         (one, "of one class, 'class0'; give a folder with"),
         (few, r"has \d readable picture\(s\)"),
     ):
@@ -572,10 +572,8 @@ def test_whatever_trains_also_designs(tmp_path: Path) -> None:
 
 
 def test_parts_of_a_library_stay_apart(tmp_path: Path) -> None:
-    class Parted(FractalDataset):
-        parts = np.array([*["train"] * 4, *["test"] * 2], dtype=object)
-
-    images = Parted(2, 3, 16)
+    images = FractalDataset(2, 3, 16)
+    images.parts = np.array([*["train"] * 4, *["test"] * 2], dtype=object)
     images.classes = ("a/b", "ö.%")
     write_images(images, range(6), tmp_path)
     there = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.png"))

@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from asvit.data import MEAN, STD
+from asvit.data.base import TRAIN
 from asvit.data.copies import file_digest
-from asvit.data.layouts import TRAIN
 from asvit.data.tables import ListedImage, list_text
 from asvit.designs.journal import DesignJournal
 from asvit.networks import Network, WeightsFile

@@ -20,8 +20,8 @@ import asvit
 from asvit.core.answers import read_answers
 from asvit.core.results import NO_FOLDER
 from asvit.data import Preparation
+from asvit.data.base import TEST, TRAIN
 from asvit.data.copies import file_digest
-from asvit.data.layouts import TEST, TRAIN
 from asvit.data.tables import ListedImage, list_text
 from asvit.evaluation.result import EvaluationResult
 from asvit.networks import Network, WeightsFile
@@ -33,7 +33,7 @@ from asvit.search.supernet_result import EvolutionResult
 from asvit.spaces.timm_models import TimmModel
 from asvit.training.predictions import read_predictions
 from asvit.training.supernets.settings import SupernetResult, SupernetSettings
-from tests.asvit.data.test_shards import samples, shards
+from tests.asvit.data.archives import samples, shards
 from tests.asvit.runs.fakes import stop_at, varied
 from tests.asvit.runs.stored_results import RIGHT
 
@@ -275,14 +275,14 @@ def test_archives_are_tested_as_the_folder_of_their_pictures() -> None:
     result = asvit.test(f"wds:{shards(Path(), files)}", weights="run", device="cpu")
     assert (result.accuracy, result.loss) == (folder.accuracy, folder.loss)
     assert [a.image for a in result.answers[:2]] == [
-        "part-000.tar/cat_0.png",
-        "part-000.tar/cat_1.png",
+        "part-000.tar/cat_0",
+        "part-000.tar/cat_1",
     ]
     assert [a.predicted for a in result.answers] == [a.predicted for a in folder.answers]
     broken = [(name, b"none" if name == "cat_1.png" else content) for name, content in files]
     result = asvit.test(f"wds:{shards(Path(), broken)}", weights="run", device="cpu", fresh=True)
-    assert [*result.unreadable] == ["part-000.tar/cat_1.png"]
-    assert "'part-000.tar/cat_1.png'" in result.unreadable["part-000.tar/cat_1.png"]
+    assert [*result.unreadable] == ["part-000.tar/cat_1"]
+    assert "'part-000.tar/cat_1'" in result.unreadable["part-000.tar/cat_1"]
 
 
 def test_pictures_may_be_read_in_another_way_than_those_of_the_training() -> None:

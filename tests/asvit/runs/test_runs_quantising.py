@@ -18,8 +18,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 import asvit
+from asvit.data.base import TEST, TRAIN
 from asvit.data.copies import file_digest
-from asvit.data.layouts import TEST, TRAIN
 from asvit.designs.result import DesignResult
 from asvit.export import comparison
 from asvit.export.formats import INPUT

@@ -1,16 +1,19 @@
-"""Finds images that cannot be read, all at once and by their headers alone."""
+"""Reading many images beside each other, and what is said of those that cannot be read."""
 
 import logging
-from collections.abc import Sequence, Sized
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence, Sized
+from typing import Protocol, TypeVar
 
-from asvit.core.threads import in_order
+from asvit.core.threads import in_order, or_reason
 from asvit.data.base import Progress
 from proxies.text import listed
 
+T = TypeVar("T")
+R = TypeVar("R")
+
 _log = logging.getLogger(__name__)
 
-_PART = 256  # images that a thread checks in a row
+PART = 256  # images whose headers a thread reads in a row
 _MOST_LINES = 100
 
 
@@ -24,6 +27,33 @@ class Images(Sized, Protocol):
         """The name of an image, for messages."""
 
 
+def read_each(
+    read: Callable[[int], T], indices: Sequence[int], progress: Progress | None = None
+) -> Iterator[tuple[int, T | str]]:
+    """Each index with what ``read`` gives for it, or the text of its ValueError, in order."""
+    results = zip(indices, in_order(or_reason(read), indices), strict=True)
+    for done, result in enumerate(results, 1):
+        yield result
+        if progress is not None:
+            progress(done, len(indices))
+
+
+def in_parts(
+    work: Callable[[T], R], items: Sequence[T], part: int, progress: Progress | None = None
+) -> Iterator[R]:
+    """What ``work`` gives for each item, in order, by threads that take so many in a row."""
+
+    def of_part(start: int) -> list[R]:
+        return [work(item) for item in items[start : start + part]]
+
+    done = 0
+    for results in in_order(of_part, range(0, len(items), part)):
+        done += len(results)
+        if progress is not None:
+            progress(done, len(items))
+        yield from results
+
+
 def unreadable_images(
     images: Images, indices: Sequence[int] | None = None, *, progress: Progress | None = None
 ) -> list[tuple[str, str]]:
@@ -32,23 +62,8 @@ def unreadable_images(
     Of ``images`` those at ``indices`` are read, by default all.
     """
     places = range(len(images)) if indices is None else indices
-
-    def check(part: range) -> list[tuple[str, str]]:
-        bad = []
-        for index in (places[at] for at in part):
-            try:
-                images.check(index)
-            except ValueError as error:
-                bad.append((images.name(index), str(error)))
-        return bad
-
-    total, bad = len(places), list[tuple[str, str]]()
-    parts = [range(start, min(start + _PART, total)) for start in range(0, total, _PART)]
-    for part, faults in zip(parts, in_order(check, parts), strict=True):
-        bad += faults
-        if progress is not None:
-            progress(part.stop, total)
-    return bad
+    checked = in_parts(or_reason(images.check), places, PART, progress)
+    return [(images.name(at), why) for at, why in zip(places, checked, strict=True) if why]
 
 
 def refuse_unreadable(bad: Sequence[tuple[str, str]], total: int, advice: str = "") -> None:

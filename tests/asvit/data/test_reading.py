@@ -1,17 +1,21 @@
 """Images that cannot be read are found by their headers, in every kind of set."""
 
 import logging
+import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from image_folders import fill
 
 from asvit.data import FractalDataset, load_images
-from asvit.data.base import LabelledImages, SubsetImages
+from asvit.data.base import LabelledImages, subset
 from asvit.data.files import FolderDataset
-from asvit.data.headers import refuse_unreadable, unreadable_images
+from asvit.data.reading import refuse_unreadable, unreadable_images
 from asvit.data.tables import ListedDataset, ListedImage, list_text
+from asvit.data.texts import packed, unpacked
 
 
 @pytest.fixture
@@ -35,7 +39,7 @@ def listed(folder: Path) -> LabelledImages:
 
 @pytest.mark.parametrize("part", [3, 256])
 def test_all_are_found_in_order(folder: Path, part: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asvit.data.headers._PART", part)
+    monkeypatch.setattr("asvit.data.reading.PART", part)
     seen: list[tuple[int, int]] = []
     for images in (FolderDataset(folder), listed(folder)):
         bad = unreadable_images(images, progress=lambda *told: seen.append(told))
@@ -43,7 +47,7 @@ def test_all_are_found_in_order(folder: Path, part: int, monkeypatch: pytest.Mon
         assert [name[-5:] for name in names] == ["a/001", "a/005", "b/003", "b/004", "b/009"]
         assert all("it is not a BMP" in why for _, why in bad)
     assert seen[-1] == (20, 20)
-    some = SubsetImages(FolderDataset(folder), np.array([5, 6, 13]), "for training")
+    some = subset(FolderDataset(folder), np.array([5, 6, 13]), "for training")
     assert [name for name, _ in unreadable_images(some)] == ["a/005.png", "b/003.png"]
     assert unreadable_images(FractalDataset(2, 3, 32)) == []
 
@@ -65,3 +69,8 @@ def test_one_alone_is_told_with_its_reason() -> None:
     refuse_unreadable([], 9)
     with pytest.raises(ValueError, match=r"^it is empty; repair or remove it, or hide it$"):
         refuse_unreadable([("a", "it is empty")] * 2, 9, ", or hide it")  # in two sets
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=(), exclude_characters="\0"))))
+def test_every_text_comes_back(texts: list[str]) -> None:
+    assert [*map(unpacked, pickle.loads(pickle.dumps(packed(texts))))] == texts
