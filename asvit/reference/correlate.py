@@ -66,20 +66,24 @@ def correlate(
     for name, column in {"accuracies": y, **columns}.items():
         if column.shape != x.shape:
             raise ValueError(f"{name} has shape {column.shape}, the values {x.shape}")
-    ranked = np.isfinite(y)
-    complete = ranked & np.isfinite(x)
+    complete = np.isfinite(y) & np.isfinite(x)
+    dropped = int(np.isfinite(y).sum() - complete.sum())
     x, y = x[complete], y[complete]
-    columns = {name: count[complete] for name, count in columns.items()}
-    dropped = int(ranked.sum() - complete.sum())
     if reason := _nothing_to_rank(x, y):
-        none = math.nan, NO_INTERVAL
-        return Correlation(len(x), dropped, *none, "", *none, (), reason)
+        return unranked(len(x), dropped, reason)
     weights = resamples(len(x), samples, seed=seed)
 
     def taus(column: Array | None, groups: ArrayLike | None) -> Array:
         return resampled_tau(x if column is None else column, y, weights, groups)
 
+    columns = {name: count[complete] for name, count in columns.items()}
     return replace(compared(taus, columns, y, within=within), dropped=dropped)
+
+
+def unranked(n: int, dropped: int, reason: str) -> Correlation:
+    """The correlation of a measure that ranks nothing."""
+    none = math.nan, NO_INTERVAL
+    return Correlation(n, dropped, *none, "", *none, (), reason)
 
 
 def compared(
@@ -91,10 +95,11 @@ def compared(
     multiply-adds, the one that ranks best there.
     """
     columns = {name: count for name, count in counts.items() if np.isfinite(count).all()}
-    own = taus(None, None)
     rival, _ = best_count(columns, accuracies)
+    own = taus(None, None)
     beside = taus(columns[rival], None) if rival else np.full_like(own, math.nan)
     tau, difference = estimate(own), estimate(own - beside)
+    sizes = [name for name in _SIZES if within and name in columns]
     return Correlation(
         n=len(accuracies),
         dropped=0,
@@ -103,9 +108,7 @@ def compared(
         rival=rival,
         difference=difference.value,
         difference_interval=difference.interval,
-        within=tuple(
-            _within(taus, columns, name) for name in _SIZES if within and name in columns
-        ),
+        within=tuple(_within(taus, columns, name) for name in sizes),
     )
 
 
@@ -170,17 +173,16 @@ def best_count(counts: Mapping[str, Array], accuracies: Array) -> tuple[str, flo
         if np.isfinite(count).all()
     }
     best = highest(taus)
-    return best, taus[best] if best else math.nan
+    return best, taus.get(best, math.nan)
 
 
 def _nothing_to_rank(x: Array, y: Array) -> str:
     """Why the rows cannot be ranked; empty if they can."""
     if len(x) < LEAST_ROWS:
         return f"{len(x)} row(s) have both a value and an accuracy; {LEAST_ROWS} are needed"
-    if (x == x[0]).all():
-        return "the measure is the same for all rows"
-    if (y == y[0]).all():
-        return "the accuracy is the same for all rows"
+    for what, column in (("measure", x), ("accuracy", y)):
+        if (column == column[0]).all():
+            return f"the {what} is the same for all rows"
     return ""
 
 

@@ -7,7 +7,7 @@ the other files of the run folder are derived from them.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict, cast
+from typing import TypedDict
 
 from asvit.core.continuing import Images, check_same_digest
 from asvit.core.journal import Journal
@@ -40,22 +40,16 @@ class Scored:
 
 
 class ScoreJournal(Journal[CorrelationSettings]):
-    """The scores of a table's architectures.
-
-    Attributes:
-        scores: Architecture to measure to score.
-        images_of: Image size to the source and digest of its images.
-        measuring: Seconds spent measuring, over all sessions.
-    """
+    """The scores of a table's architectures."""
 
     result_type = CorrelationResult
     start_types = {"table": _Table, "device": str}  # noqa: RUF012
     record_types = (ImagesOfSize, Scored)
 
     def __init__(self, path: Path) -> None:
-        self.scores: dict[str, dict[str, Score]] = {}
-        self.images_of: dict[int, Mapping[str, str]] = {}
-        self.measuring = 0.0
+        self.scores: dict[str, dict[str, Score]] = {}  #: architecture to measure to score
+        self.images_of: dict[int, Images] = {}  #: image size to source and digest of its images
+        self.measuring = 0.0  #: seconds spent measuring, over all sessions
         super().__init__(path)
 
     def missing(
@@ -72,19 +66,10 @@ class ScoreJournal(Journal[CorrelationSettings]):
         folder, stored = self._file.path.parent, self.start_values.get("table")
         check_same_digest(folder, "with another table", "name", stored, table_id(table))
 
-    def add_images(self, image_size: int, images: Mapping[str, str]) -> None:
-        """Store the provenance of the images of this size, once."""
-        if image_size not in self.images_of:
-            self.add_record(ImagesOfSize(image_size, cast("Images", dict(images))))
-
-    def add(self, architecture: str, scores: Mapping[str, Score], seconds: float) -> None:
-        """Store the scores of an architecture, which took ``seconds`` to measure."""
-        self.add_record(Scored(architecture, round(seconds, 3), scores))
-
     def note(self, record: ImagesOfSize | Scored) -> None:
         """Take note of images, or of scores."""
         if isinstance(record, ImagesOfSize):
-            self.images_of[record.image_size] = cast("Mapping[str, str]", record.images)
+            self.images_of[record.image_size] = record.images
             return
         self.measuring += record.seconds
         self.scores.setdefault(record.architecture, {}).update(record.scores)

@@ -32,7 +32,7 @@ from asvit.growth.settings import ScaleSettings
 from asvit.networks import Network, WeightsFile, read_state
 from asvit.reference.loading import read_reference
 from asvit.reference.result import Values
-from asvit.reference.scores import ScoreJournal, table_id
+from asvit.reference.scores import ImagesOfSize, Scored, ScoreJournal, table_id
 from asvit.reference.settings import CorrelationQuery, CorrelationSettings
 from asvit.reference.table import ReferenceTable, Target
 from asvit.runs.architectures import find_architecture
@@ -140,8 +140,8 @@ def journal(
 
 
 def add_scores(journal: ScoreJournal, at: int) -> None:
-    journal.add_images(32, IMAGES)
-    journal.add(f"{SEED}{at}", {"x": SCORE, "y": FAILED}, 1.5)
+    journal.add_record(ImagesOfSize(32, IMAGES))
+    journal.add_record(Scored(f"{SEED}{at}", 1.5, {"x": SCORE, "y": FAILED}))
 
 
 def has_scores(journal: ScoreJournal, at: int) -> bool:
@@ -436,7 +436,7 @@ def reference(text: str) -> Reader:
     return Reader(
         Table(),
         lambda path: path.write_text(text),
-        lambda path: read_reference(path, name="mine", shipped=False, check=False),
+        lambda path: read_reference(path, name="mine"),
         use_reference,
         "table.csv",
         of_run=False,
