@@ -64,7 +64,7 @@ PRELOADED = [
     "torch._decomp.decompositions_for_jvp",
     "accelerate",
     "asvit.export.reload",
-    *(f"asvit.predictor.{name}" for name in ("correlation", "process")),
+    *(f"asvit.predictor.{name}" for name in ("validation", "process")),
     "asvit.search.predictor_sampler",
 ]
 

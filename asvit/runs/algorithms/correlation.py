@@ -30,7 +30,7 @@ from asvit.core.run_files import CORRELATIONS, RESULT, SCORES, VALUES
 from asvit.core.settings import fields_of, wrong_option
 from asvit.executors import Workers
 from asvit.executors.placement import device_of, gpu_models, on_cluster
-from asvit.predictor.correlation import predictor_findings
+from asvit.predictor.validation import predictor_findings
 from asvit.reference import ReferenceTable, load_reference
 from asvit.reference.findings import (
     Finding,

@@ -4,10 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from asvit.predictor.correlation import SPLITS, predictor_findings
-from asvit.predictor.validation import gather_rows, make_split
+from asvit.predictor.validation import SPLITS, gather_rows, make_split, predictor_findings
 from asvit.reference import load_reference
-from asvit.reference.findings import size_verdict, to_csv
 from asvit.reference.query import make_plan
 from asvit.reference.settings import CorrelationQuery
 from asvit.statistics.ranks import thirds
@@ -61,10 +59,3 @@ def test_tau_within_thirds_is_that_of_the_pairs_inside(found):
 def test_few_rows_have_fewer_predictors():
     assert [one.measure for one in findings(rows=30)] == ["predictor@12", "predictor@25"]
     assert findings(rows=10) == []
-
-
-def test_it_is_told_and_written_beside_the_measures(found):
-    assert "predictor@25 (" in size_verdict(found)
-    header = to_csv(found).splitlines()[0]
-    assert "within_params_tau" in header
-    assert "within_macs_difference_low" in header
