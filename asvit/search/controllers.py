@@ -59,7 +59,7 @@ def _reseeded(place: str) -> Make:
     """The maker of a sampler that knows nothing but the study, by ``module:name``."""
 
     def make(_space: Dimensions, _ways: object, settings: SearchSettings) -> BaseSampler:
-        from asvit.search.reseeded import ReseededSampler
+        from asvit.search.sampler import ReseededSampler
 
         kind = resolve_name(place)
         return ReseededSampler(
@@ -93,7 +93,7 @@ register(
     "nsga2",
     "the genetic algorithm NSGA-II for several objectives, from Optuna",
     paper="Deb et al. 2002, IEEE TEC 6(2)",
-)(_reseeded("asvit.search.reseeded:OrderedNSGAIISampler"))
+)(_reseeded("asvit.search.sampler:OrderedNSGAIISampler"))
 register(
     PREDICTOR,
     "short trainings, chosen by a Gaussian process that learns from them",

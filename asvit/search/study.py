@@ -1,30 +1,128 @@
-"""The Optuna study behind a search: asked for trials, and kept with its settings."""
+"""The Optuna study behind a search, and its journal in the run folder, which survives kills."""
 
+import json
 import logging
+import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.exceptions import ExperimentalWarning
-from optuna.storages import BaseStorage
+from optuna.exceptions import ExperimentalWarning, OptunaError
+from optuna.storages import BaseStorage, JournalStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.study import Study, StudyDirection
 from optuna.trial import Trial, TrialState
 
+from asvit.core.files import check_plain, sync_folder
+from asvit.core.records import MALFORMED, advice, cut_off
 from asvit.core.store import Store
 from asvit.search.limits import Excess, Limits
 from asvit.search.sampler import SpaceSampler
 from asvit.search.settings import SearchSettings
+from proxies.text import one_line
 from scaling.ranking import Directions
 
 logger = logging.getLogger(__name__)
 
+_RECORD_START = b'{"op_code":'
+_STALE_SECONDS = 3  # a record is written in milliseconds
 _FAR = 1e9  # share of a limit, for what is infinitely far above it
 OUTSIDE = "limits"  # constraint of a trial
 _DIRECTIONS = {"higher": StudyDirection.MAXIMIZE, "lower": StudyDirection.MINIMIZE}
 LOST_NOTHING = "what was measured is safe, and the same command continues"
+
+
+class JournalFile(JournalFileBackend):
+    """Optuna's journal file, flushed to the disk twice a trial instead of once a parameter.
+
+    A kill loses nothing that was written; only a power cut loses what is not on the disk yet: of a
+    trial in flight, which is measured again anyway. A journal that is removed is not made again.
+    """
+
+    def __init__(self, path: Path) -> None:
+        new = not path.exists()
+        # Excludes other writers, such as a dashboard; that of a killed process gives way.
+        self._writing = JournalFileOpenLock(str(path), grace_period=_STALE_SECONDS)
+        super().__init__(str(path), lock_obj=self._writing)
+        self._path = path
+        if new:
+            sync_folder(path.parent)
+
+    def append_logs(self, logs: Sequence[Mapping[str, Any]]) -> None:
+        """Append one line a record."""
+        content = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
+        self._writing.acquire()
+        try:
+            with self._path.open("r+b") as file:
+                file.seek(0, os.SEEK_END)
+                file.write(content.encode())
+                file.flush()
+                # Only the record that ends a trial has the key "values".
+                if not all("trial_id" in log and "values" not in log for log in logs):
+                    os.fsync(file.fileno())
+        finally:
+            self._writing.release()
+
+
+def open_journal(path: Path) -> JournalStorage:
+    """Open the journal at ``path``, or start one.
+
+    A record without a line end is cut off: its process was killed while writing it. The caller
+    must hold the run folder's lock.
+
+    Raises:
+        ValueError: If a line is not a record, or the records do not make a study. Nothing is
+            changed then.
+        OSError: If the file cannot be read or written.
+    """
+    check_plain(path)
+    if path.exists():
+        content = path.read_bytes()
+        whole, _, tail = content.rpartition(b"\n")
+        _check(path, whole)
+        if not (tail.startswith(_RECORD_START[: len(tail)]) or not tail.strip(b"\0")):
+            raise ValueError(f"{path} does not end in a journal record; {advice()}")
+        cut_off(path, len(content), tail)
+    return _replay(path)
+
+
+def read_journal(path: Path) -> JournalStorage:
+    """Open the journal at ``path`` for reading only.
+
+    It is neither locked nor repaired, so a search may be writing to it; an incomplete last record
+    is left out.
+    """
+    check_plain(path)
+    if path.is_file():
+        _check(path, path.read_bytes().rpartition(b"\n")[0])
+    return _replay(path)
+
+
+def _check(path: Path, content: bytes) -> None:
+    """Check every line of a journal."""
+    for number, line in enumerate(content.split(b"\n") if content else (), start=1):
+        try:
+            record = json.loads(line)
+        except MALFORMED:
+            record = None
+        if not isinstance(record, dict) or not isinstance(record.get("op_code"), int):
+            raise ValueError(f"{path}, line {number} is not a journal record; {advice(number)}")
+
+
+def _replay(path: Path) -> JournalStorage:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that the lock gives way soon
+            return JournalStorage(JournalFile(path))
+    except (*MALFORMED, AssertionError, OptunaError) as error:
+        raise ValueError(
+            f"{path} is corrupt: its records do not make a study ({one_line(repr(error))}); "
+            f"{advice()}"
+        ) from error
 
 
 @contextmanager
@@ -68,14 +166,10 @@ def create_study(storage: BaseStorage, name: str, objectives: Directions) -> Stu
 
 
 class StudyStore(Store[SearchSettings]):
-    """A study with what the search was started with, its attributes.
-
-    Attributes:
-        study: The Optuna study: what has been measured, and where more is stored.
-    """
+    """A study with what the search was started with, its attributes."""
 
     def __init__(self, study: Study) -> None:
-        self.study = study
+        self.study = study  #: what has been measured, and where more is stored
         self._read()
 
     def _read(self) -> None:

@@ -14,7 +14,7 @@ from asvit.reference.findings import LEAST_TRAININGS
 from asvit.search.front import BEST
 from asvit.search.loop import Search
 from asvit.search.rows import Finalist, Measurement
-from asvit.search.sampler import active_trials
+from asvit.search.sampler import trials_before
 from asvit.search.settings import ACCURACY, FINALISTS, PREDICTOR, TrainingSearchSettings
 from asvit.search.study import storing
 from asvit.search.trained import (
@@ -27,12 +27,12 @@ from asvit.search.trained import (
     check_predictor,
     finalists_of,
     gathered,
+    shares_of_variance,
     tradeoff,
     trained_again,
     trained_before,
     training_seeds,
 )
-from asvit.search.variance import shares_of_variance
 from asvit.spaces.base import Architecture
 
 Retrainings = Mapping[str, Mapping[str, Measurement]]  # with fresh seeds, by text and by seed
@@ -67,7 +67,7 @@ class TrainingSearch(Search):
             yield from self._train_again(architectures)
             # Those that a shorter search ended in are not among them.
             texts = {str(self.limits.network(arch)) for arch in architectures}
-            records = trained_again(self._records(AGAIN))
+            records = trained_again(self.study.user_attrs.get(AGAIN, {}))
             again = {text: of for text, of in records.items() if text in texts}
         ranked, make, accuracies = self._ranked(again)
         if self.space.branch:
@@ -117,26 +117,21 @@ class TrainingSearch(Search):
 
     def _train_again(self, architectures: Sequence[Architecture]) -> Iterator[Progress]:
         """Train finalists with fresh seeds; the study keeps each training at once."""
-        own = self._records(AGAIN)
-        before = trained_before(self.study)
+        own, before = dict(self.study.user_attrs.get(AGAIN, {})), trained_before(self.study)
+        texts = {str(self.limits.network(arch)): arch for arch in architectures}
         wanted = [
-            (arch, FRESH + len(before.get(str(self.limits.network(arch)), ())) + place)
+            (text, FRESH + len(before.get(text, ())) + place)
             for place in range(self.settings.final_trainings)
-            for arch in architectures
+            for text in texts
         ]
-        missing = [
-            (arch, seed)
-            for arch, seed in wanted
-            if str(seed) not in own.get(str(self.limits.network(arch)), {})
-        ]
+        missing = [(text, seed) for text, seed in wanted if str(seed) not in own.get(text, {})]
         started, resumed = time.monotonic(), len(wanted) - len(missing)
         measured = self.evaluate(
-            [arch for arch, _ in missing], seeds=[seed for _, seed in missing]
+            [texts[text] for text, _ in missing], seeds=[seed for _, seed in missing]
         )
-        for done, ((arch, seed), measurement) in enumerate(
+        for done, ((text, seed), measurement) in enumerate(
             zip(missing, measured, strict=True), start=resumed + 1
         ):
-            text = str(self.limits.network(arch))
             own[text] = {**own.get(text, {}), str(seed): to_json(measurement)}
             with storing():
                 self.study.set_user_attr(AGAIN, own)
@@ -146,24 +141,15 @@ class TrainingSearch(Search):
     def _measure(
         self, trials: Sequence[Trial], architectures: Sequence[Architecture]
     ) -> Iterable[Measurement]:
-        """The accuracy of each architecture in order."""
-        with storing():
-            seeds = self._seeds(trials, architectures)
-        return self.evaluate(architectures, seeds=seeds)
-
-    def _seeds(
-        self, trials: Sequence[Trial], architectures: Sequence[Architecture]
-    ) -> Sequence[int]:
-        """The training seed of each architecture; the study keeps them."""
-        own = {trial.number for trial in trials}
-        others = [trial for trial in active_trials(self.study) if trial.number not in own]
-        attributes = (trial.user_attrs for trial in others)
-        trainings = [values[TRAINING] for values in attributes if TRAINING in values]
+        """The accuracy of each architecture in order; the study keeps the training seeds."""
+        attributes = (trial.user_attrs for trial in trials_before(self.study, trials[0]))
+        others = [tuple(values[TRAINING]) for values in attributes if TRAINING in values]
         texts = [str(self.limits.network(arch)) for arch in architectures]
-        seeds = training_seeds(texts, trainings, trained_before(self.study))
-        for trial, text, seed in zip(trials, texts, seeds, strict=True):
-            trial.set_user_attr(TRAINING, [text, seed])
-        return seeds
+        seeds = training_seeds(texts, others, trained_before(self.study))
+        with storing():
+            for trial, text, seed in zip(trials, texts, seeds, strict=True):
+                trial.set_user_attr(TRAINING, [text, seed])
+        return self.evaluate(architectures, seeds=seeds)
 
 
 def _fresh(again: Retrainings) -> Accuracies:

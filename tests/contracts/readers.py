@@ -37,10 +37,9 @@ from asvit.reference.settings import CorrelationQuery, CorrelationSettings
 from asvit.reference.table import ReferenceTable, Target
 from asvit.runs.architectures import find_architecture
 from asvit.runs.folder import kind_in
-from asvit.search.journal import open_journal, read_journal
 from asvit.search.rows import read_trials, write_trials
 from asvit.search.settings import MeasureSearchSettings, TrainingSearchSettings
-from asvit.search.study import StudyStore, create_study, first_study
+from asvit.search.study import StudyStore, create_study, first_study, open_journal, read_journal
 from asvit.search.supernet_result import (
     Accuracy,
     AccuracyJournal,
@@ -62,7 +61,7 @@ from proxies import Score
 from scaling import Shape
 from tests.asvit.runs import stored_results
 from tests.asvit.toy_run import ToyJournal, ToyRow, ToySettings
-from tests.contracts.formats import Format, Json, Lines, Table, Tensors, Value
+from tests.contracts.formats import Format, Json, Lines, PlainLines, Table, Tensors, Value
 
 SEED = "4,2,2|2,1,2|2,1,2|2,1,2|16"
 IMAGES = {"source": "fractals", "digest": "12" * 32}
@@ -216,11 +215,11 @@ JOURNALS = {
         lambda journal, at: at in [record.measures.pictures for record in journal.records],
     ),
     "study of a search": Reader(
-        Lines(), write_study, open_journal, use_study, "study.journal",
+        PlainLines(), write_study, open_journal, use_study, "study.journal",
         refusal=r"line \d+ is not |is corrupt",
     ),
     "study that is written to": Reader(
-        Lines(), write_study, read_journal, name="study.journal",
+        PlainLines(), write_study, read_journal, name="study.journal",
         refusal=r"line \d+ is not |is corrupt",
     ),
 }  # fmt: skip

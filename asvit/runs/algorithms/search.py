@@ -40,10 +40,8 @@ from asvit.runs.training_pool import TrainingPool
 from asvit.search import Measurement, TrialRow
 from asvit.search.controllers import get_controller
 from asvit.search.front import objectives, pareto_front
-from asvit.search.history import History, look_interval
-from asvit.search.journal import open_journal, read_journal
 from asvit.search.limits import Limits, check_latency, forget_images
-from asvit.search.loop import Search
+from asvit.search.loop import History, Search
 from asvit.search.result import SearchResult
 from asvit.search.rows import evaluated, takes_seed, write_trials
 from asvit.search.sampler import distributions, measured_trials
@@ -54,7 +52,14 @@ from asvit.search.settings import (
     TrainingSearchSettings,
     usual_multiple,
 )
-from asvit.search.study import StudyStore, create_study, first_study, quiet_optuna
+from asvit.search.study import (
+    StudyStore,
+    create_study,
+    first_study,
+    open_journal,
+    quiet_optuna,
+    read_journal,
+)
 from asvit.search.trained import (
     AGAIN,
     BEFORE,
@@ -76,7 +81,7 @@ from scaling.ranking import Better
 R = TypeVar("R", bound=Run[Any, Any, Any])
 
 
-SAVE_EVERY = 10  # steps between two snapshots of the study in trials.csv, of up to 1000 rows
+SAVE_EVERY = 10  # steps between two snapshots of the study in trials.csv
 _SAMPLES = 30  # random architectures, the smallest of which are timed before a search
 _TOO_SLOW = 2  # times the latency allowed, from which on a search is not begun
 
@@ -394,7 +399,7 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
                 self._last = progress
                 self._check_per_cent(search.rows)
                 done = progress.done
-                if done == 1 or done % (SAVE_EVERY * look_interval(done)) == 0:
+                if done == 1 or done % SAVE_EVERY == 0:
                     self._save(search.rows)
                 if isinstance(progress.record, TrialRow):
                     track("trial", progress.record, progress.record.number + 1)

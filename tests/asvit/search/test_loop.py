@@ -16,11 +16,11 @@ from optuna.trial import TrialState
 from asvit.core.progress import Progress
 from asvit.search import CONTROLLERS, Evaluate, Measurement
 from asvit.search.front import best_rows
-from asvit.search.journal import open_journal
 from asvit.search.loop import Search
-from asvit.search.reward import WindowedReward
+from asvit.search.policy import WindowedReward
 from asvit.search.rows import Finalist
 from asvit.search.sampler import measured_trials
+from asvit.search.study import open_journal
 from scaling.ranking import Better
 
 

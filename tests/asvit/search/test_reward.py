@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asvit.search.reward import MovingBaseline, WindowedReward, WorstSoFar
+from asvit.search.policy import MovingBaseline, WindowedReward, WorstSoFar
 
 BETTER = {"length": "higher", "kappa": "lower"}
 

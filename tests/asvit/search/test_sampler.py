@@ -15,8 +15,12 @@ from optuna.trial import TrialState
 from asvit.search import CONTROLLERS, SearchSettings, get_controller
 from asvit.search import sampler as sampler_module
 from asvit.search.limits import Limits
-from asvit.search.policy import JointCategoricalPolicy, reinforce_step
-from asvit.search.reward import MovingBaseline, WindowedReward
+from asvit.search.policy import (
+    JointCategoricalPolicy,
+    MovingBaseline,
+    WindowedReward,
+    reinforce_step,
+)
 from asvit.search.sampler import UNIFORM, ReinforceSampler, measured_trials
 from asvit.search.seeds import draw_seed
 from asvit.search.study import ask
@@ -141,8 +145,9 @@ def test_draws_that_are_all_too_slow_give_way_to_uniform_ones(
     sampler = get_controller("reinforce").make(space.dimensions, BETTER, settings)
     sampler.limits = Limits(space, settings, lambda _: next(times))
     likeliest = {name: choices[0] for name, choices in space.dimensions.items()}
-    drawn, own = sampler._within(lambda: likeliest, np.random.default_rng(0))
-    assert not own
+    trial = make_study(sampler).ask()
+    drawn = sampler._within(trial, lambda: likeliest, np.random.default_rng(0))
+    assert UNIFORM in sampler.notes[trial.number]
     assert drawn != likeliest
 
 

@@ -5,8 +5,7 @@ import math
 
 import numpy as np
 
-from asvit.search.trained import Trained
-from asvit.search.variance import shares_of_variance
+from asvit.search.trained import Trained, shares_of_variance
 from asvit.statistics.variance import best_of, variance_components
 from proxies.counts import Cost
 
