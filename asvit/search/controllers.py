@@ -61,10 +61,8 @@ def _reseeded(place: str) -> Make:
     def make(_space: Dimensions, _ways: object, settings: SearchSettings) -> BaseSampler:
         from asvit.search.sampler import ReseededSampler
 
-        kind = resolve_name(place)
-        return ReseededSampler(
-            lambda seed: kind(seed=seed), seed=settings.seed, repeats=getattr(settings, "seeds", 1)
-        )
+        kind, repeats = resolve_name(place), getattr(settings, "seeds", 1)
+        return ReseededSampler(lambda seed: kind(seed=seed), seed=settings.seed, repeats=repeats)
 
     return make
 

@@ -114,6 +114,13 @@ class Trained:
         """The mean; NaN if a training failed: the others would flatter it."""
         return statistics.fmean(self.accuracies)
 
+    @property
+    def std(self) -> float:
+        """Sample standard deviation, points; NaN for one training or if one failed."""
+        if len(self.accuracies) < 2 or math.isnan(self.accuracy):
+            return math.nan
+        return statistics.stdev(self.accuracies)
+
     def with_one(self, training: Measurement | TrialRow) -> Trained:
         """With one more training."""
         accuracies = (*self.accuracies, training.values[ACCURACY])

@@ -60,13 +60,13 @@ class TrainingSearch(Search):
         too few trainings to train again the best of all.
         :attr:`finalists`, :attr:`tradeoff` and :attr:`check` have what they come to.
         """
-        again: dict[str, dict[str, Measurement]] = {}
+        again: Retrainings = {}
         if self.settings.final_trainings:
             best = self._within_latency(self._best(self._ranked(again)[0]))
             architectures = [self.space.parse(entry.architecture) for entry in best[:FINALISTS]]
-            yield from self._train_again(architectures)
+            texts = {str(self.limits.network(arch)): arch for arch in architectures}
+            yield from self._train_again(texts)
             # Those that a shorter search ended in are not among them.
-            texts = {str(self.limits.network(arch)) for arch in architectures}
             records = trained_again(self.study.user_attrs.get(AGAIN, {}))
             again = {text: of for text, of in records.items() if text in texts}
         ranked, make, accuracies = self._ranked(again)
@@ -95,13 +95,10 @@ class TrainingSearch(Search):
         """The finalists, best first, the predictor that ranks them, and what it is fitted to."""
         from asvit.predictor import Predictor  # scikit-learn, which other searches do not need
 
-        trained = self._trained(again)
+        trained, make = self._trained(again), None
         accuracies = {text: row.accuracies for text, row in trained.items() if not row.reason}
-        make = None
-        if (
-            self.settings.controller == PREDICTOR
-            and sum(map(len, accuracies.values())) >= LEAST_TRAININGS
-        ):
+        enough = sum(map(len, accuracies.values())) >= LEAST_TRAININGS
+        if self.settings.controller == PREDICTOR and enough:
             make = partial(Predictor, self.settings.image_size, per_cent=True)
         ranked = [  # rows of a table may be outside the limits, and tell the predictor as much
             row
@@ -115,10 +112,9 @@ class TrainingSearch(Search):
         before = trained_before(self.study)
         return gathered(self.rows, before, self.space, self.limits, again)
 
-    def _train_again(self, architectures: Sequence[Architecture]) -> Iterator[Progress]:
+    def _train_again(self, texts: Mapping[str, Architecture]) -> Iterator[Progress]:
         """Train finalists with fresh seeds; the study keeps each training at once."""
         own, before = dict(self.study.user_attrs.get(AGAIN, {})), trained_before(self.study)
-        texts = {str(self.limits.network(arch)): arch for arch in architectures}
         wanted = [
             (text, FRESH + len(before.get(text, ())) + place)
             for place in range(self.settings.final_trainings)

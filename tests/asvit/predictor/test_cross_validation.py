@@ -66,14 +66,6 @@ def test_tau_is_that_of_the_predictions(validation):
     assert validation.taus[0] == pytest.approx(tau)
 
 
-def test_predictions_do_not_depend_on_the_test_accuracies():
-    table = load_reference(PIT)
-    rows = gather_rows(table, None)
-    split = make_split(rows, 12, seed=0, number=0)
-    rows.accuracies[split.test] = 50.0
-    np.testing.assert_array_equal(make_split(rows, 12, seed=0, number=0).mean, split.mean)
-
-
 def test_a_path_and_a_table_are_taken_as_well_and_give_the_same_numbers(validation):
     table = load_reference(PIT)
     assert asvit.cross_validate(table, splits=6).taus == validation.taus
@@ -107,12 +99,6 @@ def test_the_rival_is_chosen_on_the_training_rows_and_judged_on_the_others(tmp_p
     assert splits.estimate(splits.taus([lucky])).value == pytest.approx(-1)
 
 
-def test_rows_without_an_accuracy_are_left_out(tmp_path):
-    accuracies = [*(50 + ratios(30)[:20]), *[""] * 10]
-    validation = asvit.cross_validate(write(tmp_path / "own.csv", accuracy=accuracies), splits=3)
-    assert validation.rows == 20
-
-
 def test_columns_of_seeds_tell_the_noise(tmp_path):
     rng = np.random.default_rng(0)
     expected = 50 + ratios(40)
@@ -126,18 +112,6 @@ def test_columns_of_seeds_tell_the_noise(tmp_path):
         0.9, abs=0.08
     )
     assert gather_rows(load_reference(PIT), None).noise(np.arange(9)) is None
-
-
-def test_expansions_are_among_the_counts(tmp_path):
-    blocks = [sum(map(int, text.split("|")[1].split(","))) for text in pit_texts(24)]
-    sums = ratios(24) * blocks
-    path = write(tmp_path / "own.csv", accuracy=sums / 4)
-    table = load_reference(path, check=False)
-    assert gather_rows(table, None).counts["expansions"] == pytest.approx(sums)
-    given = gather_rows(table, None, counts={"expansions": np.ones(24)})
-    assert (given.counts["expansions"] == 1).all()
-    found = asvit.cross_validate(path, splits=3)
-    assert (found.best_count, found.best_count_tau) == ("expansions", pytest.approx(1))
 
 
 @pytest.mark.parametrize(

@@ -66,13 +66,6 @@ def test_choices_of_other_kinds(text, expected):
     assert all(math.isfinite(value) for value in found.values())
 
 
-def test_positions_of_identities_make_no_difference():
-    one, other = (
-        row(text) for text in ("psvit1d:b-s---|b-----|b-----", "psvit1d:bs----|b-----|-b----")
-    )
-    assert one == other
-
-
 def test_known_counts_are_taken_as_they_are():
     found = row(AS_VIT, counts={"params": [1024.0], "macs": [math.nan]})
     assert found["params"] == 10
@@ -85,19 +78,6 @@ def test_an_architecture_lacks_the_choices_of_other_kinds():
     assert known["E1"] == [True, False]
     assert known["ratio"] == [False, True]
     assert all(known[name] == [True, True] for name in (*SIZES, "kind=asvit", "kind=pit"))
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({"image_size": [32]}, r"image_size has 1 value\(s\) for 2"),
-        ({"counts": {"params": [1.0]}}, r"params has shape \(1,\) for 2"),
-        ({"counts": {"params": [[1.0], [2.0]]}}, r"params has shape \(2, 1\) for 2"),
-    ],
-)
-def test_lengths_must_agree(given, message):
-    with pytest.raises(ValueError, match=message):
-        features([AS_VIT, AS_VIT], **given)
 
 
 def test_a_network_that_does_not_take_the_images_has_no_size() -> None:

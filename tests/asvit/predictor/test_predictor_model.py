@@ -6,7 +6,6 @@ import sys
 import numpy as np
 import pytest
 from scipy import stats
-from threadpoolctl import threadpool_limits
 
 import asvit
 
@@ -69,29 +68,10 @@ def test_nan_rows_are_left_out(predictor, trained, candidates):
     assert np.array_equal(with_nan.predict(candidates), predictor.predict(candidates))
 
 
-def test_same_trainings_give_the_same_numbers_on_any_number_of_threads(trained, candidates):
-    with threadpool_limits(1):
-        one = fitted(trained).predict(candidates)
-    with threadpool_limits(2):
-        two = fitted(trained).predict(candidates)
-    assert np.array_equal(one, two)
-
-
 def test_more_noise_means_less_spread_of_means(trained, candidates):
     quiet, _ = fitted(trained, noise=0.1).predict(candidates)
     loud, _ = fitted(trained, noise=np.full(len(trained), 30.0)).predict(candidates)
     assert loud.std() < 0.5 * quiet.std()
-
-
-def test_repeated_trainings_of_one_architecture_count_as_such(trained):
-    one = trained[0]
-    apart = [*trained, one, one]
-    accuracies = [*truth(trained), *truth([one, one])]
-    once, often = (
-        fitted(architectures, values, noise=5.0).predict([one])[1]
-        for architectures, values in ((trained, None), (apart, accuracies))
-    )
-    assert often < once
 
 
 def test_shares_are_no_accuracies(trained):
@@ -100,12 +80,6 @@ def test_shares_are_no_accuracies(trained):
     low = truth(trained) / 100
     asvit.Predictor(SIDE, per_cent=True).fit(trained, low)
     fitted(trained, np.zeros(len(trained)))
-
-
-def test_equal_accuracies_are_predicted_as_such(trained, candidates):
-    mean, std = fitted(trained, np.full(len(trained), 5.0)).predict(candidates)
-    assert (mean == 5).all()
-    assert (std == 0).all()
 
 
 @pytest.mark.parametrize(
@@ -125,11 +99,6 @@ def test_bad_input_gets_one_line(trained, accuracies, noise, message):
     with pytest.raises(ValueError, match=message) as caught:
         fitted(trained, accuracies, noise)
     assert "\n" not in str(caught.value)
-
-
-def test_predicting_needs_a_fit():
-    with pytest.raises(ValueError, match="is not fitted"):
-        asvit.Predictor().predict(drawn(1))
 
 
 def test_import_loads_no_scikit_learn():

@@ -5,12 +5,10 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.random import default_rng as rng
 
 import asvit
 from asvit.reference import Target, load_reference
 from asvit.reference.schema import format_table, read_sheet
-from asvit.spaces import SPACES, architectures
 from proxies.counts import count
 
 PITS = [f"pit:{dim},2|1,1,1|1,2,4" for dim in (4, 8, 12, 16, 20)]
@@ -93,23 +91,6 @@ def test_a_table_of_one_s_own(tmp_path):
     assert load_reference(str(path)) == own
 
 
-def test_texts_of_spaces_and_formulas_in_the_place_of_building(tmp_path, monkeypatch):
-    texts = [
-        str(SPACES[name].sample(rng(seed))) for name in ("resnet", "asvit") for seed in (1, 2)
-    ]
-    rows = [f'"{text}",{50 + place}' for place, text in enumerate([*texts, PITS[0]])]
-    built, build = [], architectures.build_on_meta
-    monkeypatch.setattr(
-        architectures,
-        "build_on_meta",
-        lambda arch, **of: built.append(str(arch)) or build(arch, **of),
-    )
-    own = load_reference(write(tmp_path / "own.csv", ["architecture,accuracy", *rows]))
-    assert own.architectures == (*texts, PITS[0])
-    assert built == [*texts[:2], PITS[0]]
-    assert own.params == tuple(sum(p.numel() for p in own.build(i).parameters()) for i in range(5))
-
-
 def test_what_stands_above_the_header(tmp_path):
     above = [
         "# title: five of them",
@@ -187,15 +168,6 @@ def test_counts_are_checked_where_exact_and_used_where_not_given(tmp_path):
     sides = refusal(with_params("image_size", [32, 32, "x", 32, 32]))
     assert "line 4: image_size 'x' is no whole number above 0; write pixels, as 224" in sides
     assert load_reference(with_params("params_M", [9, *exact[1:]])).params == tuple(exact)
-
-
-def test_checking_may_be_left_out(tmp_path):
-    name, above = "timm:twins_pcpvt_small", ("# image_size: 33",)
-    path = table(tmp_path, change={4: f"{name},60"}, above=above)
-    assert f"line 4: {name} cannot be built for 33 px: timm model" in refusal(path)
-    own = load_reference(path, check=False)
-    assert own.params is None
-    assert len(own) == 5
 
 
 @pytest.mark.parametrize(
@@ -305,13 +277,6 @@ def test_columns_named_as_accuracies_are_targets_the_first_by_default(tmp_path):
     assert (table.default_target, table.target().training) == ("Top1", "unknown")
     with pytest.raises(ValueError, match="has no column of accuracies, only architecture, cifar"):
         read(tmp_path, cifar=GOOD)
-
-
-def test_named_targets_are_the_only_ones(tmp_path):
-    table = read(tmp_path, "# target: b | of what | inherited", accuracy=GOOD, b=GOOD)
-    assert (list(table.targets), table.target().training) == (["b"], "inherited")
-    table = read(tmp_path, "# default_target: acc", top1=GOOD, acc=GOOD)
-    assert table.default_target == "acc"
 
 
 @pytest.mark.parametrize("values", [[0.5, 0, 1, 0.25], [0, 0, 0, 0.01]])

@@ -9,7 +9,7 @@ import pytest
 from asvit.reference.correlate import best_count
 from asvit.reference.query import correlate_all, count_columns, counts, is_trivial, resolve
 from asvit.reference.result import Values
-from asvit.reference.settings import CorrelationQuery, CorrelationSettings
+from asvit.reference.settings import CorrelationQuery
 from asvit.statistics.ranks import kendall, rank_sum
 from proxies import PROXIES, Proxy
 from proxies.registry import standard_measures
@@ -74,22 +74,6 @@ def test_a_rank_sum_ranks_the_rows_of_its_target_alone() -> None:
     assert taus["late"] == pytest.approx(alone)
     assert alone != pytest.approx(kendall(rank_sum([zico, snip])[rated], late[rated]))
     assert taus["every"] == pytest.approx(kendall(rank_sum([zico, snip]), every))
-
-
-@pytest.mark.parametrize("size", ["30e6", 30_000_000])
-def test_a_query_in_short(size: Any) -> None:
-    query = CorrelationQuery(targets="top1", max_params=size)
-    assert (query.targets, query.max_params) == (("top1",), "30M")
-    assert query.most_params == 30_000_000
-    assert CorrelationQuery().most_params is None
-
-
-def test_presets_are_settings_and_given_ones_win() -> None:
-    assert CorrelationSettings.make() == CorrelationSettings()
-    assert CorrelationSettings.make("quick", repeats=4).repeats == 4
-    assert all(
-        CorrelationSettings.make(name).image_size is None for name in CorrelationSettings.presets
-    )
 
 
 @pytest.mark.parametrize(

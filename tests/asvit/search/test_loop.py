@@ -101,20 +101,6 @@ def test_a_search_that_was_interrupted_goes_on_identically(
     assert len(study.trials) == 70  # what was in flight has kept its number
 
 
-@pytest.mark.parametrize("controller", ["random", "evolution"])
-def test_architectures_of_a_batch_are_drawn_before_any_is_measured(controller: str) -> None:
-    seen: list[int] = []
-
-    def evaluate_all(texts: Sequence[str]) -> list[Measurement]:
-        seen.append(len(texts))
-        return [fake_evaluate(text) for text in texts]
-
-    search = make_search(controller=controller, batch=4, steps=10)
-    search.evaluate = evaluate_all
-    run(search)
-    assert seen == [4, 4, 2]
-
-
 def test_an_architecture_drawn_again_is_not_measured_again() -> None:
     calls: list[str] = []
 
@@ -184,13 +170,6 @@ def test_a_failed_report_does_not_end_a_search() -> None:
     assert finalists(search)
 
 
-def test_one_objective_is_enough() -> None:
-    better: dict[str, Better] = {"length_distortion": "higher"}
-    search = make_search(better=better)
-    run(search)
-    assert list(search.rows[0].values) == ["length_distortion"]
-
-
 def noisy(text: str) -> Measurement:
     """As measured on other networks: what was best is not any more."""
     found = fake_evaluate(text)
@@ -241,29 +220,6 @@ def test_finalists_that_were_measured_before_a_kill_are_not_measured_again() -> 
     assert list(make_search(study, counted, steps=200, again=counted).conclude()) == []
     # Another number of networks is another measurement.
     assert list(make_search(study, steps=200, again=noisy, recheck=3).conclude())
-
-
-def test_without_a_policy_the_best_row_comes_first() -> None:
-    search = make_search(controller="random")
-    run(search)
-    best = best_rows(search.rows, BETTER)[0]
-    found = finalists(search)
-    assert found[0].architecture == best.architecture
-    assert not any(one.likeliest or one.again for one in found)
-
-
-def test_a_storage_that_cannot_be_written_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    search = make_search()
-    events = search.run()
-    next(events)
-
-    def full(*_arguments: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(search.study._storage, "set_trial_user_attr", full)
-    with pytest.raises(OSError, match=r"what was measured is safe.*No space left") as caught:
-        next(events)
-    assert caught.value.errno == 28
 
 
 def test_time_adds_up_over_sessions(monkeypatch: pytest.MonkeyPatch) -> None:

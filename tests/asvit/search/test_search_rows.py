@@ -1,4 +1,3 @@
-import math
 from pathlib import Path
 
 import pandas
@@ -71,21 +70,6 @@ def test_rows_of_several_families_say_whose_and_why(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("chosen", "guessed"))
     with pytest.raises(ValueError, match=r"line 4: origin must be one of .* got 'guessed'"):
         read_trials(path)
-
-
-def test_a_failure_is_nan_with_its_reason(tmp_path: Path) -> None:
-    path = tmp_path / "trials.csv"
-    row = make_row(
-        values={"length_distortion": 1.0, "ntk_condition_number": math.nan},
-        entropy=math.nan,
-        state="failed",
-        reason='ntk_condition_number: singular, "very"; really',
-    )
-    write_trials(path, [row], MEASURES)
-    (found,) = read_trials(path)
-    assert math.isnan(found.values["ntk_condition_number"])
-    assert math.isnan(found.entropy)
-    assert (found.state, found.reason) == ("failed", row.reason)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,6 @@
-from pathlib import Path
-
 import optuna
 import pytest
 
-from asvit.core.continuing import check_same_device, check_same_images
 from asvit.search import SearchSettings
 from asvit.search.study import StudyStore, create_study, first_study, quiet_optuna
 
@@ -52,19 +49,3 @@ def test_a_start_that_was_cut_short_is_made_again(
     assert StudyStore(study).settings is None
     StudyStore(study).start(settings, **start)
     assert study.user_attrs == {**start, "settings": settings.to_json()}
-
-
-def test_a_study_that_a_function_measured_may_lack_images_and_device() -> None:
-    kept = make_study().user_attrs
-    check_same_images(Path("run"), kept.get("images"), {"source": "fractal", "digest": "a" * 64})
-    check_same_device(Path("run"), kept.get("device"), "cpu")
-
-
-def test_the_librarys_verbosity_is_put_back() -> None:
-    optuna.logging.set_verbosity(optuna.logging.DEBUG)
-    with quiet_optuna():
-        assert optuna.logging.get_verbosity() == optuna.logging.WARNING
-    assert optuna.logging.get_verbosity() == optuna.logging.DEBUG
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    with quiet_optuna():
-        assert optuna.logging.get_verbosity() == optuna.logging.ERROR

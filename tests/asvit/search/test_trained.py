@@ -22,7 +22,6 @@ from asvit.search.trained import (
     finalists_of,
     gathered,
     known_before,
-    predicted,
     tradeoff,
     training_seeds,
 )
@@ -83,12 +82,6 @@ def test_trainings_are_gathered_by_architecture() -> None:
     assert "nan in step 3" in failed[f"{FIRST},8"].reason
 
 
-def test_finalists_of_a_process_with_more_trainings_are_left_to_it() -> None:
-    again = {f"{SECOND},8": {"1000": Measurement(10, 20, {"accuracy": 54.0}, {})}}
-    rows = [row(0, FIRST, 50.0)]
-    assert gathered(rows, {}, SPACE, LIMITS, again) == gathered(rows, {}, SPACE, LIMITS, {})
-
-
 def test_finalists_are_those_without_a_failure_by_mean_or_prediction() -> None:
     size = Cost(1, 2)
     trained = {
@@ -123,16 +116,6 @@ def test_fresh_trainings_have_a_student_interval_of_all_repeats() -> None:
     assert (found.low, found.high) == pytest.approx((61 - away, 61 + away))
 
 
-@pytest.mark.parametrize("accuracy", [60.0, 59.8])  # of three of the latter the mean is rounded
-def test_equal_trainings_do_not_make_an_accuracy_sure(accuracy: float) -> None:
-    trained = {
-        "a": Trained("a", 0, Cost(1, 2), (accuracy,) * 3),
-        "b": Trained("b", 1, Cost(1, 2), (50.0,)),
-    }
-    estimate = confirmed([accuracy, accuracy], trained)
-    assert estimate.low < 59 < 61 < estimate.high
-
-
 @given(st.lists(st.tuples(st.integers(50, 60), st.integers(1, 6)), min_size=1, max_size=12))
 def test_the_tradeoff_has_what_no_cheaper_one_beats(pairs: list[tuple[int, int]]) -> None:
     trained = {
@@ -148,20 +131,6 @@ def test_the_tradeoff_has_what_no_cheaper_one_beats(pairs: list[tuple[int, int]]
     assert found == sorted(set(pairs) - beaten)
 
 
-def test_every_training_is_a_row_for_the_predictor() -> None:
-    seen: list[tuple[str, float]] = []
-
-    class Recorder(Linear):
-        def fit(
-            self, architectures: Sequence[str], accuracies: ArrayLike, noise: ArrayLike
-        ) -> Linear:
-            seen.extend(zip(architectures, np.asarray(accuracies).tolist(), strict=True))
-            return super().fit(architectures, accuracies, noise)
-
-    predicted(Recorder, {"1": [50.0, 60.0], "2": [70.0]})
-    assert seen == [("1", 50.0), ("1", 60.0), ("2", 70.0)]
-
-
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_a_predictor_is_judged_on_what_it_was_not_shown(sign: float) -> None:
     accuracies = {str(n): [n / 2, n / 2 + 0.1] for n in range(12)}
@@ -174,15 +143,6 @@ def test_a_predictor_is_judged_on_what_it_was_not_shown(sign: float) -> None:
     assert found.rows[4].std == pytest.approx(2.0)
 
 
-def test_a_predictor_without_skill_is_judged_so() -> None:
-    rng = np.random.default_rng(0)
-    accuracies = {str(n): [value] for n, value in zip(range(40), rng.random(40), strict=True)}
-    found = check_predictor(Linear, accuracies, seed=0)
-    assert abs(found.tau) < 0.3
-    assert found.tau_interval.low < 0 < found.tau_interval.high
-    assert found == check_predictor(Linear, accuracies, seed=0)
-
-
 def test_equal_accuracies_tell_nothing_of_a_predictor() -> None:
     found = check_predictor(Linear, {str(n): [10.0] for n in range(12)}, seed=0)
     assert math.isnan(found.tau)
@@ -191,29 +151,6 @@ def test_equal_accuracies_tell_nothing_of_a_predictor() -> None:
     one_apart = {str(n): [10.0 + (n == 11)] for n in range(12)}
     found = check_predictor(Linear, one_apart, seed=0)
     assert (found.tau, found.tau_interval) == (1, (1, 1))  # not pulled to 0 by equal ones
-
-
-def test_a_few_architectures_are_too_few_to_judge_by() -> None:
-    found = check_predictor(Linear, {str(n): [float(n)] for n in range(7)}, seed=0)
-    assert math.isnan(found.tau)
-    assert found.in_words.startswith("fewer than 8 architectures were trained without a failure")
-
-
-def test_every_training_of_a_search_is_in_its_table(tmp_path: Path) -> None:
-    settings = SearchSettings.make(space="asvit-tiny", trainings=9, width=8)
-    limits = Limits(SPACE, settings)
-    rng = np.random.default_rng(0)
-    texts = {str(limits.network(SPACE.sample(rng))): None for _ in range(9)}
-    accuracies = [[50.0 + n] for n in range(len(texts))]
-    accuracies[0] += [50.1, 50.2, 50.3]  # a finalist: fewer rows have these than a target needs
-    trained = {
-        text: Trained(text, n, Cost(10, 20), of)
-        for n, (text, of) in enumerate(zip(texts, accuracies, strict=True))
-    }
-    path = tmp_path / "trainings.csv"
-    path.write_text(to_csv(trained, {}, {"accuracies": "per cent"}, settings, 10))
-    before = trainings_in(load_reference(path), SPACE, limits)
-    assert list(known_before(before).values()) == accuracies
 
 
 def test_a_chain_of_searches_trains_with_new_seeds(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """What decided in a search of several families: which trainings count, and what they tell."""
 
 import dataclasses
-import math
 
 import numpy as np
 
@@ -40,12 +39,6 @@ def test_networks_that_the_predictor_chose_do_not_count() -> None:
     assert more["topology"].gain == best_of(more["topology"].deviation, 10)
 
 
-def test_failed_trainings_are_left_out() -> None:
-    trained = networks(4)
-    failed = dataclasses.replace(trained["0"], accuracies=(*trained["0"].accuracies, math.nan))
-    assert shares_of_variance({**trained, "0": failed}, {}) == shares_of_variance(trained, {})
-
-
 def test_without_repeats_topology_and_seed_are_one() -> None:
     trained = networks(0)
     found = shares_of_variance(trained, {})
@@ -53,10 +46,3 @@ def test_without_repeats_topology_and_seed_are_one() -> None:
     expected = variance_components(values, {"family": [e.family for e in trained.values()]})
     assert list(found) == ["family", "topology and seed"]
     assert found["family"] == expected["family"]
-
-
-def test_too_few_trainings_tell_nothing() -> None:
-    trained = networks(4)
-    assert shares_of_variance({name: trained[name] for name in "45678"}, {}) == {}
-    assert shares_of_variance({"best": chosen()}, {}) == {}
-    assert shares_of_variance({name: trained[name] for name in "01"}, {}) == {}
