@@ -126,12 +126,7 @@ class Predictor:
             Per cent, ``[levels, architectures]``. An interval between them need not be symmetric:
             accuracies end at 100.
         """
-        checked = np.asarray(levels, dtype=np.float64)
-        if not ((checked > 0) & (checked < 1)).all() or not 0 <= noise < np.inf:
-            raise ValueError(
-                f"levels={levels} must be between 0 and 1, and noise={noise} 0 or more"
-            )
-        return self._fitted.quantiles(*self._features(architectures), checked, noise=noise)
+        return self._fitted.quantiles(*self._features(architectures), levels, noise=noise)
 
     def _features(self, architectures: Architectures) -> tuple[list[str], Array]:
         return features(each_of(architectures), self.image_size, num_classes=self.num_classes)

@@ -237,10 +237,9 @@ def gather_rows(
     sides = [image_size or table.image_sizes[row] for row in selected]
     if "expansions" not in inside:
         each = zip(map(parse, texts), sides, strict=True)
-        inside["expansions"] = np.array(
-            [structure("expansions", arch, side) for arch, side in each]
-        )
-    sizes = {size: inside[size] for size in SIZES if size in inside}
+        counted = [structure("expansions", arch, side) for arch, side in each]
+        inside["expansions"] = np.array(counted)
+    sizes: dict[str, ArrayLike] = {size: inside[size] for size in SIZES if size in inside}
     names, values = features(texts, sides, num_classes=table.num_classes, counts=sizes)
     stem = seed_of(name) or name
     by_seed = [column for key, column in table.accuracies.items() if seed_of(key) == stem]

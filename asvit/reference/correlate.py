@@ -3,12 +3,11 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from itertools import compress
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from asvit.core.estimates import NO_INTERVAL, Estimate
+from asvit.core.estimates import NO_INTERVAL
 from asvit.reference.findings import Correlation, Within, highest
 from asvit.reference.settings import direction, parts
 from asvit.reference.table import LEAST_ROWS
@@ -26,7 +25,6 @@ from asvit.statistics.ranks import (
 from proxies.registry import Better
 
 Places = NDArray[np.bool_] | Sequence[int]
-Measured = tuple[Mapping[str, Sequence[float]], Sequence[int]]  # values by measure; places of rows
 
 #: From a count, ``[rows]``, or None for the measure, and a group of each row, or None for one, to
 #: tau over the pairs inside the groups: of the table and of its resamples, ``[1 + samples]``.
@@ -59,8 +57,6 @@ def correlate(
         samples: Number of bootstrap resamples of the rows.
         seed: Seed of the resamples.
     """
-    if samples < 1:
-        raise ValueError(f"samples must be at least 1, got {samples}")
     x, y = oriented(values, better), np.asarray(accuracies, dtype=np.float64)
     columns = {name: np.asarray(count, dtype=np.float64) for name, count in (counts or {}).items()}
     for name, column in {"accuracies": y, **columns}.items():
@@ -129,29 +125,6 @@ def _within(taus: Taus, counts: Mapping[str, Array], name: str) -> Within:
         difference=difference.value,
         difference_interval=difference.interval,
     )
-
-
-def paired_taus(
-    measure: str, ours: Measured, theirs: Measured, accuracies: ArrayLike, *, better: Better
-) -> Estimate | None:
-    """Tau of a measure in a run minus that in another, over the rows where each has a value.
-
-    None where these cannot be ranked. A run has the values of its measures, and the places of the
-    rows of ``accuracies``; the others as :func:`correlate`.
-    """
-    y = np.asarray(accuracies, dtype=np.float64)
-    one, another = (ranked(measures, measure, rows) for measures, rows in (ours, theirs))
-    whole = np.isfinite(y) & np.isfinite(one) & np.isfinite(another)
-    x, other = (
-        oriented(ranked(measures, measure, [*compress(rows, whole)]), better)
-        for measures, rows in (ours, theirs)
-    )
-    y = y[whole]
-    if _nothing_to_rank(x, y) or _nothing_to_rank(other, y):
-        return None
-    weights = resamples(len(x))
-    apart = estimate(resampled_tau(x, y, weights) - resampled_tau(other, y, weights))
-    return replace(apart, cases=len(x), how="rows that both measured")
 
 
 def check_per_cent(accuracies: ArrayLike) -> None:

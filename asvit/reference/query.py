@@ -45,9 +45,8 @@ def is_trivial(name: str) -> bool:
 def resolve(proxies: Sequence[str]) -> tuple[str, ...]:
     """The counts, then the requested measures, each once; ``"all"`` is all but the timed ones."""
     names = [proxy.name for proxy in counts()]
-    every = standard_measures()
     for name in proxies:
-        names += every if name == ALL else [_checked(name)]
+        names += standard_measures() if name == ALL else [_checked(name)]
     return tuple(dict.fromkeys(names))
 
 

@@ -2,20 +2,17 @@
 
 import hashlib
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-from asvit.core.estimates import Estimate
 from asvit.core.files import read_text
 from asvit.core.results import Result
 from asvit.core.run_files import CORRELATION_FIGURES, RESULT, VALUES, figure_files
 from asvit.reference.findings import Finding, estimates
-from asvit.reference.settings import PLUS, CorrelationQuery, CorrelationSettings, parts
+from asvit.reference.settings import CorrelationQuery, CorrelationSettings
 from asvit.reference.table import Target
-from proxies.registry import PROXIES
 from proxies.tables import csv_text, read_table
 from proxies.text import shown
 
@@ -39,19 +36,10 @@ class Values:
     # Failures of a row's measures, in one line; empty without any.
     reasons: tuple[str, ...] = ()
 
-    @property
-    def rows(self) -> dict[tuple[str, int, int], int]:
-        """The place of each row, by its architecture, image size, and which of several it is."""
-        seen = Counter[tuple[str, int]]()
-        places = {}
-        for place, key in enumerate(zip(self.architectures, self.image_sizes, strict=True)):
-            places[(*key, seen[key])] = place
-            seen[key] += 1
-        return places
-
     def to_csv(self) -> str:
         """The content of values.csv; numbers have all their digits."""
-        columns = {ACCURACY + name: of for name, of in self.accuracies.items()} | self.measures
+        columns = {ACCURACY + name: of for name, of in self.accuracies.items()}
+        columns |= self.measures
         numbers = zip(*columns.values(), strict=True)
         others = zip(self.architectures, self.image_sizes, self.reasons, numbers, strict=True)
         rows = ([text, size, *map(repr, row), reason] for text, size, reason, row in others)
@@ -151,30 +139,6 @@ class CorrelationResult(Result):
             facts.pop(_tau_name(row.measure), None)
             facts[_tau_name(row.measure, row.target)] = estimates(row.correlation)[0]
         return facts
-
-    def paired(self, other: Self) -> Mapping[str, Estimate]:
-        """Differences of taus over the rows that both have values of, resampled together."""
-        from asvit.reference.correlate import paired_taus
-
-        ours, theirs = self.values.rows, other.values.rows
-        common = [key for key in ours if key in theirs]
-        mine, its = (
-            (values.measures, [rows[key] for key in common])
-            for values, rows in ((self.values, ours), (other.values, theirs))
-        )
-        known = {(row.measure, row.target) for row in other.correlations}
-        differences = {}
-        for row in self.correlations:
-            both = (row.measure, row.target) in known
-            if row.predicted or not both or self.digest != other.digest:
-                continue
-            if PLUS in row.measure and not PROXIES.keys() >= {*parts(row.measure)}:
-                continue  # the direction of another program's own measure is unknown
-            accuracy = self.values.accuracies[row.target]
-            accuracies = [accuracy[ours[key]] for key in common]
-            if difference := paired_taus(row.measure, mine, its, accuracies, better=row.better):
-                differences[_tau_name(row.measure, row.target)] = difference
-        return differences
 
     @classmethod
     def parse(cls, content: Mapping[str, Any], folder: Path) -> Self:

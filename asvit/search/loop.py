@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial
@@ -35,6 +35,7 @@ from asvit.spaces.base import Architecture, SearchSpace
 from proxies.latency import Latency
 from scaling.ranking import Directions
 
+T = TypeVar("T")
 Time = Callable[[Architecture], Latency]  # measures a network
 
 _UNDRAWN = "measured beside the draws"  # user attributes of the study: text to measurement
@@ -229,15 +230,10 @@ class Search:
         candidates, likeliest = self._candidates()
         measured, attribute = self._history.measurements, _AGAIN.format(self.settings.recheck)
         unmeasured = {text: arch for text, arch in candidates.items() if text not in measured}
-        for _ in self._measure_missing(_UNDRAWN, unmeasured, self.evaluate):
+        for _ in self._again(_UNDRAWN, unmeasured, self.evaluate):
             pass
         if self.evaluate_again is not None:
-            started = time.monotonic()
-            resumed = len(candidates.keys() & self._stored(attribute).keys())
-            added = self._measure_missing(attribute, candidates, self.evaluate_again)
-            for done, _ in enumerate(added, start=resumed + 1):
-                seconds = time.monotonic() - started
-                yield Progress("finalist", done, len(candidates), resumed=resumed, seconds=seconds)
+            yield from self._again(attribute, candidates, self.evaluate_again)
         first = {row.architecture: row.number for row in reversed(self.rows)}
         known, again = {**self._stored(_UNDRAWN), **measured}, self._stored(attribute)
         by_hand = networks_by_hand(self.space, self.limits) if self.space.branch else set[str]()
@@ -283,18 +279,23 @@ class Search:
         records = self.study.user_attrs.get(name, {})
         return {text: from_json(record, Measurement) for text, record in records.items()}
 
-    def _measure_missing(
-        self, name: str, wanted: Mapping[str, Architecture], evaluate: EvaluateAll
-    ) -> Iterator[None]:
+    def _again(
+        self,
+        name: str,
+        wanted: Mapping[str, T],
+        evaluate: Callable[[Sequence[T]], Iterable[Measurement]],
+    ) -> Iterator[Progress]:
         """Measure what an attribute of the study lacks; each measurement is stored at once."""
         records = dict(self.study.user_attrs.get(name, {}))
-        missing = {text: arch for text, arch in wanted.items() if text not in records}
-        measured = evaluate(list(missing.values())) if missing else ()
-        for text, measurement in zip(missing, measured, strict=True):
-            records[text] = to_json(measurement)
+        missing = {key: one for key, one in wanted.items() if key not in records}
+        started, resumed = time.monotonic(), len(wanted) - len(missing)
+        measured = zip(missing, evaluate([*missing.values()]) if missing else (), strict=True)
+        for done, (key, measurement) in enumerate(measured, start=resumed + 1):
+            records[key] = to_json(measurement)
             with storing():
                 self.study.set_user_attr(name, records)
-            yield
+            seconds = time.monotonic() - started
+            yield Progress("finalist", done, len(wanted), resumed=resumed, seconds=seconds)
 
     def _measure(
         self, trials: Sequence[Trial], architectures: Sequence[Architecture]

@@ -2,9 +2,8 @@
 
 import json
 import logging
-import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.study import Study, StudyDirection
 from optuna.trial import Trial, TrialState
 
-from asvit.core.files import check_plain, sync_folder
+from asvit.core.files import check_plain
 from asvit.core.records import MALFORMED, advice, cut_off
 from asvit.core.store import Store
 from asvit.search.limits import Excess, Limits
@@ -34,38 +33,6 @@ _FAR = 1e9  # share of a limit, for what is infinitely far above it
 OUTSIDE = "limits"  # constraint of a trial
 _DIRECTIONS = {"higher": StudyDirection.MAXIMIZE, "lower": StudyDirection.MINIMIZE}
 LOST_NOTHING = "what was measured is safe, and the same command continues"
-
-
-class JournalFile(JournalFileBackend):
-    """Optuna's journal file, flushed to the disk twice a trial instead of once a parameter.
-
-    A kill loses nothing that was written; only a power cut loses what is not on the disk yet: of a
-    trial in flight, which is measured again anyway. A journal that is removed is not made again.
-    """
-
-    def __init__(self, path: Path) -> None:
-        new = not path.exists()
-        # Excludes other writers, such as a dashboard; that of a killed process gives way.
-        self._writing = JournalFileOpenLock(str(path), grace_period=_STALE_SECONDS)
-        super().__init__(str(path), lock_obj=self._writing)
-        self._path = path
-        if new:
-            sync_folder(path.parent)
-
-    def append_logs(self, logs: Sequence[Mapping[str, Any]]) -> None:
-        """Append one line a record."""
-        content = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
-        self._writing.acquire()
-        try:
-            with self._path.open("r+b") as file:
-                file.seek(0, os.SEEK_END)
-                file.write(content.encode())
-                file.flush()
-                # Only the record that ends a trial has the key "values".
-                if not all("trial_id" in log and "values" not in log for log in logs):
-                    os.fsync(file.fileno())
-        finally:
-            self._writing.release()
 
 
 def open_journal(path: Path) -> JournalStorage:
@@ -114,10 +81,10 @@ def _check(path: Path, content: bytes) -> None:
 
 
 def _replay(path: Path) -> JournalStorage:
+    # The lock excludes other writers, such as a dashboard; that of a killed process gives way.
+    lock = JournalFileOpenLock(str(path), grace_period=_STALE_SECONDS)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # that the lock gives way soon
-            return JournalStorage(JournalFile(path))
+        return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
     except (*MALFORMED, AssertionError, OptunaError) as error:
         raise ValueError(
             f"{path} is corrupt: its records do not make a study ({one_line(repr(error))}); "
@@ -143,7 +110,7 @@ def storing() -> Iterator[None]:
         yield
     except OSError as error:
         # One without a number is of a program of the user's, rather than the system's.
-        if error.errno is None or isinstance(error, FileNotFoundError):
+        if error.errno is None:
             raise
         message = f"the study cannot be written; {LOST_NOTHING} ({error.strerror})"
         raise OSError(error.errno, message) from error

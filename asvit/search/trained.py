@@ -7,7 +7,7 @@ import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 
 TRAINING = "training"  # user attribute of a trial: the trained architecture's text, and its seed
 BEFORE = "trainings before"  # of the study: text to the accuracies of a table, None for none
-AGAIN = "finalists trained again"  # of the study: text to seed to measurement
+AGAIN = "finalists trained again"  # of the study: text and seed to measurement
+WITH_SEED = " with seed "  # between these
 FRESH = 1000  # the first seed of these; those of draws are below
 
 Accuracies = Mapping[str, Sequence[float]]  # of the trainings of each architecture, by its text
@@ -68,15 +69,13 @@ def known_before(before: Before) -> dict[str, list[float]]:
     return {text: of for text, of in by_text.items() if of}
 
 
-def trained_again(stored: Mapping[str, Any]) -> dict[str, dict[str, Measurement]]:
-    """The trainings of finalists with fresh seeds: text of the network to seed to measurement.
-
-    ``stored`` is the attribute of the study.
-    """
-    return {
-        text: {seed: from_json(record, Measurement) for seed, record in records.items()}
-        for text, records in stored.items()
-    }
+def trained_again(study: Study) -> dict[str, dict[int, Measurement]]:
+    """The trainings of finalists with fresh seeds: text of the network to seed to measurement."""
+    trained: dict[str, dict[int, Measurement]] = {}
+    for key, record in study.user_attrs.get(AGAIN, {}).items():
+        text, _, seed = key.rpartition(WITH_SEED)
+        trained.setdefault(text, {})[int(seed)] = from_json(record, Measurement)
+    return trained
 
 
 def training_seeds(
@@ -132,7 +131,7 @@ def gathered(
     before: Before,
     space: SearchSpace,
     limits: Limits,
-    again: Mapping[str, Mapping[str, Measurement]],
+    again: Mapping[str, Mapping[int, Measurement]],
 ) -> dict[str, Trained]:
     """All that was trained, by the text of the network: of a table, of a search, and again."""
     trained: dict[str, Trained] = {}

@@ -1,6 +1,5 @@
 """The loop of a search by short trainings."""
 
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -8,7 +7,6 @@ from typing import ClassVar
 
 from optuna.trial import Trial
 
-from asvit.core.codec import to_json
 from asvit.core.progress import Progress
 from asvit.reference.findings import LEAST_TRAININGS
 from asvit.search.front import BEST
@@ -21,6 +19,7 @@ from asvit.search.trained import (
     AGAIN,
     FRESH,
     TRAINING,
+    WITH_SEED,
     Accuracies,
     MakePredictor,
     Trained,
@@ -35,7 +34,7 @@ from asvit.search.trained import (
 )
 from asvit.spaces.base import Architecture
 
-Retrainings = Mapping[str, Mapping[str, Measurement]]  # with fresh seeds, by text and by seed
+Retrainings = Mapping[str, Mapping[int, Measurement]]  # with fresh seeds, by text and by seed
 
 
 class TrainingSearch(Search):
@@ -67,7 +66,7 @@ class TrainingSearch(Search):
             texts = {str(self.limits.network(arch)): arch for arch in architectures}
             yield from self._train_again(texts)
             # Those that a shorter search ended in are not among them.
-            records = trained_again(self.study.user_attrs.get(AGAIN, {}))
+            records = trained_again(self.study)
             again = {text: of for text, of in records.items() if text in texts}
         ranked, make, accuracies = self._ranked(again)
         if self.space.branch:
@@ -114,25 +113,19 @@ class TrainingSearch(Search):
 
     def _train_again(self, texts: Mapping[str, Architecture]) -> Iterator[Progress]:
         """Train finalists with fresh seeds; the study keeps each training at once."""
-        own, before = dict(self.study.user_attrs.get(AGAIN, {})), trained_before(self.study)
-        wanted = [
-            (text, FRESH + len(before.get(text, ())) + place)
+        before = trained_before(self.study)
+        wanted = {
+            f"{text}{WITH_SEED}{seed}": (arch, seed)
             for place in range(self.settings.final_trainings)
-            for text in texts
-        ]
-        missing = [(text, seed) for text, seed in wanted if str(seed) not in own.get(text, {})]
-        started, resumed = time.monotonic(), len(wanted) - len(missing)
-        measured = self.evaluate(
-            [texts[text] for text, _ in missing], seeds=[seed for _, seed in missing]
-        )
-        for done, ((text, seed), measurement) in enumerate(
-            zip(missing, measured, strict=True), start=resumed + 1
-        ):
-            own[text] = {**own.get(text, {}), str(seed): to_json(measurement)}
-            with storing():
-                self.study.set_user_attr(AGAIN, own)
-            seconds = time.monotonic() - started
-            yield Progress("finalist", done, len(wanted), resumed=resumed, seconds=seconds)
+            for text, arch in texts.items()
+            for seed in (FRESH + len(before.get(text, ())) + place,)
+        }
+
+        def train(missing: Sequence[tuple[Architecture, int]]) -> Iterable[Measurement]:
+            architectures, seeds = zip(*missing, strict=True)
+            return self.evaluate(architectures, seeds=seeds)
+
+        yield from self._again(AGAIN, wanted, train)
 
     def _measure(
         self, trials: Sequence[Trial], architectures: Sequence[Architecture]

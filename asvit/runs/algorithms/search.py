@@ -61,7 +61,6 @@ from asvit.search.study import (
     read_journal,
 )
 from asvit.search.trained import (
-    AGAIN,
     BEFORE,
     Before,
     gathered,
@@ -441,7 +440,7 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
 
     def _save_trainings(self, rows: Sequence[TrialRow], study: Study) -> None:
         """Write all trainings as a reference table."""
-        before, again = trained_before(study), trained_again(study.user_attrs.get(AGAIN, {}))
+        before, again = trained_before(study), trained_again(study)
         trained = gathered(rows, before, self.space, self.limits, again)
         pool = self.pool
         sizes = pool.context.num_classes, pool.context.in_chans

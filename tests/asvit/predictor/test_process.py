@@ -130,12 +130,3 @@ def test_quantiles_map_the_ends_of_the_scores_interval(rng, rows):
     wider = process.quantiles(NAMES, new, (0.05, 0.95), noise=5.0)
     assert (wider[0] <= low).all()
     assert (wider[1] >= high).all()
-
-
-def test_few_rows_widen_deviations(rng):
-    values = rng.normal(size=(12, len(NAMES)))
-    process = Process(NAMES, values, 60 + 5 * values[:, 0] + rng.normal(size=12))
-    scores, narrow = process._process.predict(process._columns(values), return_std=True)
-    inside = process._scale.accuracies(scores + 1.25 * narrow)
-    high = process.quantiles(NAMES, values, [stats.norm.cdf(1)])[0]
-    np.testing.assert_allclose(high, inside)

@@ -51,16 +51,6 @@ def test_a_table_by_other_means():
     assert found.difference_interval.low < found.difference < found.difference_interval.high
 
 
-def test_the_seed_decides_the_intervals_and_nothing_else():
-    rng = np.random.default_rng(0)
-    x, y = rng.normal(size=(2, 30))
-    first, again, other = (correlate(x, y, better="higher", seed=seed) for seed in (1, 1, 2))
-    assert first.tau_interval == again.tau_interval != other.tau_interval
-    assert first.tau == other.tau
-    assert (first.rival, first.within) == ("", ())  # without counts
-    assert np.isnan([first.difference, *first.difference_interval]).all()
-
-
 @settings(max_examples=40)
 @given(measured())
 def test_only_the_order_counts(columns):
@@ -154,17 +144,6 @@ def test_the_best_count_is_the_rival():
     assert best_count({"same": counts["same"]}, y) == ("", pytest.approx(math.nan, nan_ok=True))
     found = correlate(y, y, better="higher", counts=counts)
     assert found.rival == "near"
-
-
-def test_columns_that_do_not_fit():
-    with pytest.raises(ValueError, match=r"accuracies has shape \(3,\), the values \(2,\)"):
-        correlate([1, 2], [1, 2, 3], better="higher")
-    with pytest.raises(ValueError, match=r"macs has shape \(1,\), the values \(2,\)"):
-        correlate([1, 2], [1, 2], better="higher", counts={"macs": [1]})
-    with pytest.raises(ValueError, match="samples must be at least 1, got 0"):
-        correlate([1, 2], [1, 2], better="higher", samples=0)
-    with pytest.raises(ValueError, match="better='down' is no direction; use 'higher', 'lower'"):
-        correlate([1, 2], [1, 2], better="down")
 
 
 def test_tau_within_thirds_counts_the_pairs_inside_alone():

@@ -246,10 +246,6 @@ def test_what_is_no_file_is_no_table(path):
         load_reference(path)
 
 
-def test_names_of_tables_can_be_shown(tmp_path):
-    assert load_reference(table(tmp_path).rename(tmp_path / "a\x1b[3m\n.csv")).name.isprintable()
-
-
 def read(tmp_path, above="", **columns):
     rows = zip(PITS, *columns.values(), strict=True)
     lines = [",".join(["architecture", *columns])]

@@ -1,6 +1,5 @@
 """Findings and values of a correlation: their order, their files, and what they come to."""
 
-import csv
 import json
 import math
 from dataclasses import replace
@@ -17,7 +16,6 @@ from asvit.reference.findings import (
     rival_in,
     size_verdict,
     sort_findings,
-    to_csv,
     verdict,
     winners,
 )
@@ -56,18 +54,6 @@ def test_counts_come_first_then_the_best_those_without_a_tau_last() -> None:
 def test_round_trip_through_strict_json(one: Finding) -> None:
     text = json.dumps(one.to_json(), allow_nan=False)
     assert repr(Finding.from_json(json.loads(text))) == repr(one)
-
-
-def test_the_table_has_a_row_each_and_all_digits() -> None:
-    rows = list(csv.DictReader(to_csv([COUNT, GOOD, FEW]).splitlines()))
-    assert [row["measure"] for row in rows] == ["params", "good", "few"]
-    assert list(rows[0])[-1] == "reason"
-    assert float(rows[0]["tau"]) == COUNT.correlation.tau
-    assert float(rows[1]["difference_low"]) == GOOD.correlation.difference_interval.low
-    assert rows[0]["rival"] == "params"
-    assert [row["within_params_rival"] for row in rows] == ["params", "params", ""]
-    assert (rows[2]["n"], rows[2]["dropped"], rows[2]["tau"]) == ("4", "11", "nan")
-    assert "4 row(s)" in rows[2]["reason"]
 
 
 def test_a_winner_is_clear_of_zero() -> None:
@@ -127,17 +113,3 @@ def test_round_trip(before: Values) -> None:
     after = Values.from_csv(text)
     assert repr(after) == repr(before)  # NaN is not equal to itself, its text is
     assert after.to_csv() == text
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("", "not a table of values"),
-        ("a,b,c\n", r"its columns are \['a', 'b', 'c'\]"),
-        ("architecture,image_size,params,reason\nx,32,1\n", "line 2: 3 cells under a header of 4"),
-        ("architecture,image_size,params,reason\nx,32,many,\n", "line 2: .*'many'"),
-    ],
-)
-def test_something_else_is_refused(text: str, words: str) -> None:
-    with pytest.raises(ValueError, match=words):
-        Values.from_csv(text)

@@ -6,9 +6,7 @@ import subprocess
 import sys
 
 import pytest
-import torch
 
-import asvit
 from asvit.reference import REFERENCES, load_reference
 from asvit.search.training_tables import noise_ceiling
 from asvit.spaces import cost
@@ -119,18 +117,6 @@ def test_parameters_rank_as_published(name, target, tau):
     assert round(kendall(table.params, table.accuracies[target]), 3) == tau
 
 
-def test_a_row_builds_at_its_own_size_or_another():
-    table = load_reference("vitbench101-pit")
-    row = table.params.index(min(table.params))
-    own = table.build(row)
-    assert sum(parameter.numel() for parameter in own.parameters()) == table.params[row]
-    small = table.build(row, image_size=32)
-    assert small(torch.randn(1, 3, 32, 32)).shape == (1, 100)
-    assert type(small) is type(asvit.build(table.architectures[row]))
-    with pytest.raises(IndexError):
-        table.build(100)
-
-
 def test_what_is_no_table():
     with pytest.raises(FileNotFoundError, match="'vitbench101-pt'; did you mean 'vitbench101-pi"):
         load_reference("vitbench101-pt")
@@ -164,11 +150,3 @@ def test_our_own_tables_say_what_they_are(name):
         assert accuracy == pytest.approx(statistics.fmean(row), abs=6e-4)
         assert all(100 / table.num_classes < value < 100 for value in row)  # chance
     assert table.target().noise_ceiling == pytest.approx(noise_ceiling(rows), abs=5e-5)
-
-
-def test_the_table_of_sizes_varies_depths_and_widths_and_its_seeds_agree():
-    table = load_reference("asvit-sizes")
-    networks = [parse(text) for text in table.architectures]
-    assert {network.width for network in networks} == {8, 12, 16, 24, 32}
-    assert {depth for network in networks for depth in network.depths} == {1, 2}
-    assert table.target().noise_ceiling >= 0.6

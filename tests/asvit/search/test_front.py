@@ -79,12 +79,6 @@ def test_what_a_search_hands_on_is_the_best_measured_again() -> None:
     assert picked(only, BETTER, "measured") is only[1]
 
 
-def test_the_best_rows_are_distinct_and_by_rank_sum() -> None:
-    rows = make_rows((1, 5), (3, 1), (2, 2), (3, 1), (math.nan, 0), names="abcbd")
-    assert numbers(best_rows(rows, BETTER)) == [1, 2, 0]
-    assert numbers(best_rows(rows, BETTER, count=1)) == [1]
-
-
 @pytest.mark.parametrize(
     "better", list(itertools.product(["higher", "lower", "reported"], repeat=2))
 )
@@ -98,12 +92,3 @@ def test_non_dominated_is_what_nothing_beats(
         not any(c <= a and d <= b and (c, d) != (a, b) for c, d in costs) for a, b in costs
     ]
     assert non_dominated(points, better).tolist() == expected
-
-
-@given(points=st.lists(st.tuples(*[st.integers(0, 4).map(float)] * 3), max_size=30))
-def test_non_dominated_of_three_measures(points: list[tuple[float, float, float]]) -> None:
-    def beaten(by: tuple[float, ...], one: tuple[float, ...]) -> bool:
-        return by != one and by[0] <= one[0] and by[1] >= one[1] and by[2] <= one[2]
-
-    expected = [not any(beaten(by, one) for by in points) for one in points]
-    assert non_dominated(points, ("lower", "higher", "lower")).tolist() == expected

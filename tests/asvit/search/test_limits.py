@@ -2,8 +2,6 @@
 
 import contextlib
 import math
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,15 +10,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asvit.designs.result import DesignResult
-from asvit.designs.settings import DesignSettings
 from asvit.runs.algorithms import search
 from asvit.runs.algorithms.designing import DesignAlgorithm
 from asvit.runs.algorithms.search import SearchAlgorithm
 from asvit.search import SearchSettings
 from asvit.search.limits import Excess, Limits
 from asvit.spaces import cost, load_space
-from tests.asvit.runs.stored_results import RIGHT
 
 TINY = load_space("asvit-tiny")
 FIRST = "4,4,2|2,2,2|2,1,2|2,1,2|16"
@@ -106,17 +101,6 @@ def test_widths_are_multiples_for_gpus_and_networks_that_keep_them_busy(
     run = algorithm.make(**{"trainings": 9, "data": "digits", **given}).resolved()
     assert run.settings.width_multiple == multiple
     assert run.resolved().settings == run.settings
-
-
-def test_a_finished_run_keeps_its_widths_on_another_device(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(search, "device_of", lambda *_: "cpu")
-    made_on_gpu = DesignSettings("pets", max_macs=10**9, width_multiple=8)
-    replace(RIGHT[DesignResult][0], settings=made_on_gpu, folder=tmp_path).write()
-    for fresh, multiple in ((False, 8), (True, 1)):
-        run = DesignAlgorithm.make(data="pets", max_macs="1G", out=tmp_path, fresh=fresh)
-        assert run.resolved().settings.width_multiple == multiple
 
 
 @given(st.integers(0, 999), st.tuples(*[st.integers(1, 3)] * 4), st.integers(20_000, 900_000))

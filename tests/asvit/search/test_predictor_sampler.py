@@ -155,29 +155,6 @@ def test_favourites_are_trained_again() -> None:
     assert 24 <= len(set(drawn)) < 32
 
 
-def test_trainings_of_a_table_count_as_the_first_ones() -> None:
-    rng = np.random.default_rng(1)
-    table = {f"{SPACE.sample(rng)},16": [float(n), n + 1.0] for n in range(6)}
-    study = make_study()
-    study.set_user_attr(BEFORE, table)
-    trial = study.ask(DRAWN)  # the twelve of the table are more than FIRST
-    texts, values = zip(*[(t, v) for t, vs in table.items() for v in vs], strict=True)
-    mean, _ = Ridge().fit(texts, values).predict([f"{SPACE.decode(trial.params)},16", *table])
-    assert mean[0] > np.median(mean[1:])
-    assert f"{SPACE.decode(trial.params)},16" not in table
-
-
-def test_networks_that_cannot_be_built_are_no_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
-    def cost(arch: Any, *_: int, **__: int) -> None:
-        if arch.heads == 32:
-            raise ValueError("it does not fit")
-
-    monkeypatch.setattr(module, "cost", cost)
-    drawn = go_on(make_study(), 20)
-    assert {params["H"] for params in drawn[:FIRST]} == {16, 32}
-    assert {params["H"] for params in drawn[10:]} == {16}  # five that can be are known
-
-
 @pytest.mark.parametrize("outside", [True, False])
 @pytest.mark.parametrize("limit", ["max_params", "max_latency"])
 def test_what_a_table_has_outside_the_limits_is_not_trained_again(

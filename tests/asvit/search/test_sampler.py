@@ -11,7 +11,7 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import TrialState
 
-from asvit.search import CONTROLLERS, SearchSettings, get_controller
+from asvit.search import SearchSettings, get_controller
 from asvit.search import sampler as sampler_module
 from asvit.search.policy import (
     JointCategoricalPolicy,
@@ -149,13 +149,6 @@ def _refuse(*_arguments: object) -> None:
     raise OSError(28, "no space")
 
 
-@pytest.mark.parametrize("controller", ["reinforce", "evolution"])
-def test_a_parameter_outside_the_space_is_refused(controller: str) -> None:
-    study = make_study(make_sampler(controller))
-    with pytest.raises(ValueError, match="no dimension 'width'"):
-        study.ask({"width": CategoricalDistribution([1, 2])})
-
-
 def test_evolution_changes_one_dimension_of_a_living_parent() -> None:
     study = make_study(make_sampler("evolution"))
     drawn = [tuple(p.values()) for p in go_on(study, 90)]
@@ -165,12 +158,3 @@ def test_evolution_changes_one_dimension_of_a_living_parent() -> None:
             sum(a != b for a, b in zip(drawn[place], parent, strict=True)) for parent in alive
         )
         assert nearest <= 1  # 0 where another member happens to be the child
-
-
-def test_every_controller_says_what_it_is_and_an_unknown_one_teaches() -> None:
-    for name, controller in CONTROLLERS.items():
-        assert controller.name == name
-        assert controller.description.isprintable()
-        assert controller.paper
-    with pytest.raises(ValueError, match="controller 'reinforse'; did you mean 'reinforce'"):
-        get_controller("reinforse")

@@ -1,6 +1,5 @@
 from pathlib import Path
 
-import pandas
 import pytest
 from fake_search import make_row
 from hypothesis import given
@@ -10,19 +9,6 @@ from asvit.search import read_trials, write_trials
 
 MEASURES = ["length_distortion", "ntk_condition_number"]
 FLOATS = st.floats(allow_nan=False)
-
-
-def test_the_columns_are_those_of_the_run_folder(tmp_path: Path) -> None:
-    write_trials(tmp_path / "trials.csv", [make_row()], MEASURES)
-    header = (tmp_path / "trials.csv").read_text().splitlines()[0]
-    assert header == (
-        "number,architecture,params,macs,length_distortion,ntk_condition_number,"
-        "reward,entropy,state,reason"
-    )
-    table = pandas.read_csv(tmp_path / "trials.csv")
-    assert list(table.number) == [0]
-    # By default, pandas 2 reads the last digit wrong.
-    assert list(table.length_distortion) == [pytest.approx(0.1 + 0.2, rel=1e-15)]
 
 
 @given(st.lists(st.tuples(FLOATS, FLOATS, FLOATS, st.text(st.characters(codec="utf-8")))))

@@ -1,17 +1,12 @@
 """Settings of searches; what holds for all settings is in ``core/test_settings.py``."""
 
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from asvit.core.continuing import check_same_settings
 from asvit.core.settings import WrongOption
-from asvit.designs.settings import DesignSettings
 from asvit.runs.search import SearchRun
 from asvit.search import SearchSettings, TrainingSearchSettings
-from asvit.training.candidate_settings import CandidateSettings
 from asvit.training.short_settings import Recipe
 
 
@@ -42,19 +37,6 @@ def test_a_value_that_is_not_allowed_is_named(given: dict[str, Any], message: st
         SearchSettings.make(**given)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-def test_spaces_beside_commas_make_no_other_settings() -> None:
-    design = partial(DesignSettings.make, data="pets")
-    kinds: list[Any] = [SearchSettings, CandidateSettings, design]
-    for kind in kinds:
-        make = getattr(kind, "make", kind)
-        assert make(space=" asvit, resnet") == make(space="asvit,resnet")
-    paces = [
-        CandidateSettings(space="asvit,resnet", paces=f"resnet=2,{gap}asvit=3")
-        for gap in ("", " ")
-    ]
-    assert paces[0] == paces[1]
 
 
 @pytest.mark.parametrize(
@@ -145,10 +127,3 @@ def test_each_kind_of_search_has_its_own_settings_and_is_another_run() -> None:
         assert SearchSettings.from_json(made.to_json()) == made
         assert made.to_json().keys() - made.effective().keys() == {*made.unused}
     assert measures.difference(trainings) == {"search": ("by architectures", "by trainings")}
-
-
-def test_a_search_of_the_other_kind_does_not_go_on(tmp_path: Path) -> None:
-    measures, trainings = SearchSettings.make(), SearchSettings.make(trainings=9)
-    words = r"was started with other settings: search by architectures \(now by trainings\); give"
-    with pytest.raises(ValueError, match=words):
-        check_same_settings(tmp_path, measures, trainings, growing=("steps", "trainings"))

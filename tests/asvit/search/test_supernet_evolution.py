@@ -2,15 +2,20 @@
 
 from collections import Counter
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import asvit
+from asvit.architectures.psvit_path import layers_of
 from asvit.search.supernet_result import Cells, PathRow
 from asvit.search.supernet_settings import EvolutionSettings
-from asvit.search.supernet_space import AllowedPaths, ranked
+from asvit.search.supernet_space import AllowedPaths, PathCosts, SupernetSpace, ranked
+from asvit.training.supernets.settings import SupernetSettings
+from proxies import count
 
 COST = {"b": 10, "s": 17, "-": 0}
 
@@ -111,3 +116,64 @@ def test_a_generation_without_anything_new_is_empty(monkeypatch: pytest.MonkeyPa
     first = small.propose(1, [])
     assert {one.architecture for one in first} == {"b", "bb"}
     assert small.propose(2, [replace(one, validation=1.0) for one in first]) == []
+
+
+SPACES = ("psvit1d", "psvit2d")
+CLASSES = 7
+PATHS = st.tuples(*[st.text("bs-", min_size=6, max_size=6)] * 3).filter(
+    lambda path: any(map(layers_of, path))
+)
+
+
+def space_of(space: str, image_size: int = 64, width: int = 12) -> SupernetSpace:
+    return SupernetSpace(SupernetSettings.make(space=space, image_size=image_size, width=width))
+
+
+@lru_cache
+def costs(space: str) -> PathCosts:
+    return PathCosts(space_of(space), CLASSES)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.sampled_from(SPACES), PATHS)
+def test_a_path_costs_what_its_network_is_counted_to(space: str, path: tuple[str, ...]) -> None:
+    text = str(space_of(space).architecture(path))
+    counted = count(asvit.build(text, 64, CLASSES), 64)
+    assert costs(space)(path) == counted
+    assert costs(space).least.macs <= counted.macs <= costs(space).most.macs
+
+
+@pytest.mark.parametrize(("space", "width"), [("psvit1d", 192), ("psvit2d", 96)])
+def test_the_limit_of_the_default_width_is_deit_tiny(space: str, width: int) -> None:
+    # deit_tiny_patch16_224: convolution, linear maps and matrix products
+    assert space_of(space, 224, width).deit_macs(1000) == 1_253_683_200
+
+
+def test_only_paths_within_the_window_are_allowed() -> None:
+    of = space_of("psvit2d")
+    path = ("bs----", "b-----", "------")
+    macs = costs("psvit2d")(path).macs
+    for least, most, allowed in [
+        (0, macs, 1),
+        (macs, macs, 1),
+        (0, macs - 1, 0),
+        (macs + 1, 2 * macs, 0),
+    ]:
+        paths = AllowedPaths(of, CLASSES, EvolutionSettings.make(min_macs=least, max_macs=most))
+        known = paths.look(path)
+        assert (known is not None) == allowed
+        if known is not None:
+            assert known == (str(of.architecture(path)), macs)
+    paths = AllowedPaths(of, CLASSES, EvolutionSettings.make())
+    assert paths.settings.max_macs == paths.deit_macs == of.deit_macs(CLASSES)
+    assert paths.look(("------",) * 3) is None
+    found = paths.propose(1, [])
+    assert len(found) == 50
+    assert max(one.macs for one in found) <= paths.deit_macs
+
+
+def test_a_window_without_paths_is_refused() -> None:
+    of = space_of("psvit2d")
+    for window in ({"max_macs": "1K"}, {"min_macs": "1G", "max_macs": 10**10}):
+        with pytest.raises(ValueError, match=r"no path takes [0-9,]+ to [0-9,]+ multiply-adds"):
+            AllowedPaths(of, CLASSES, EvolutionSettings.make(**window))

@@ -1,5 +1,6 @@
 """What trainings come to: seeds, finalists, and how far a predictor can be trusted."""
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -7,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from asvit.reference import load_reference
+import asvit
+from asvit.reference import ReferenceTable, load_reference
 from asvit.search import Measurement, SearchSettings, TrialRow
 from asvit.search.limits import Limits
 from asvit.search.trained import (
@@ -22,11 +24,13 @@ from asvit.search.trained import (
     finalists_of,
     gathered,
     known_before,
+    shares_of_variance,
     tradeoff,
     training_seeds,
 )
-from asvit.search.training_tables import to_csv, trainings_in
+from asvit.search.training_tables import format_trained, noise_ceiling, to_csv, trainings_in
 from asvit.spaces import cost, load_space
+from asvit.statistics.variance import best_of, variance_components
 from proxies import Cost
 
 SPACE = load_space("asvit-tiny")
@@ -72,7 +76,7 @@ def test_each_training_of_an_architecture_has_the_next_seed() -> None:
 
 def test_trainings_are_gathered_by_architecture() -> None:
     rows = [row(0, FIRST, 70.0), row(1, SECOND, 60.0), row(2, FIRST, 72.0)]
-    again = {f"{FIRST},8": {"1000": Measurement(10, 20, {"accuracy": 69.0}, {})}}
+    again = {f"{FIRST},8": {1000: Measurement(10, 20, {"accuracy": 69.0}, {})}}
     found = gathered(rows, {f"{SECOND},8": [50.0, None, 52.0]}, SPACE, LIMITS, again)
     assert found[f"{FIRST},8"] == Trained(FIRST, 0, Cost(10, 20), (70.0, 72.0, 69.0))
     assert found[f"{SECOND},8"].accuracies == (50.0, 52.0, 60.0)
@@ -171,3 +175,109 @@ def test_a_chain_of_searches_trains_with_new_seeds(tmp_path: Path) -> None:
         trained[texts[1]] = replace(entry, accuracies=[*entry.accuracies, accuracy])
     assert used == [3, 4, 5]
     assert "mean of 1 to 3 training seed(s)" in path.read_text()
+
+
+percent = st.floats(0, 100)
+
+
+@pytest.mark.parametrize(
+    ("rows", "ceiling"),
+    [
+        ([], math.nan),
+        ([(1, 2)], math.nan),
+        ([(1, 2), (3, math.nan)], math.nan),
+        # Of the 6 pairs, seeds 0 and 1 order 5 alike and 1 the other way round.
+        ([(1, 1), (2, 2), (3, 4), (4, 3), (9, math.nan)], 4 / 6),
+        ([(1, 1, 3), (2, 2, 2), (3, 3, 1)], (1 - 1 - 1) / 3),  # the mean over pairs
+        ([(1,), (2,), (3,)], math.nan),
+        ([(1, 1), (1, 2), (1, 3)], math.nan),  # one seed ranks nothing
+        ([(1, 1), (2, 2), (3,)], math.nan),  # one has a single seed
+        ([(1, 1, 9), (2, 2), (3, 3)], 1.0),  # by the seeds that all have
+    ],
+)
+def test_the_noise_ceiling_by_hand(rows: list[tuple[float, ...]], ceiling: float) -> None:
+    assert noise_ceiling(rows) == pytest.approx(ceiling, nan_ok=True)
+
+
+def written(
+    path: Path, values: Sequence[tuple[float, ...]]
+) -> tuple[list[Trained], ReferenceTable]:
+    """Rows with these accuracies, and the table that is read from their file."""
+    rng, space = np.random.default_rng(0), load_space("asvit")
+    texts = [str(space.sample(rng).with_(width=8)) for _ in values]
+    rows = [
+        Trained(text, None, asvit.cost(text, 32, 10), pair)
+        for text, pair in zip(texts, values, strict=True)
+    ]
+    path.write_text(format_trained(rows, {"num_classes": "10", "image_size": "32"}, seeds=2))
+    return rows, load_reference(path)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.lists(st.tuples(percent, percent), min_size=5, max_size=9, unique=True))
+def test_a_table_is_read_as_it_was_written(
+    tmp_path_factory: pytest.TempPathFactory, values: list[tuple[float, float]]
+) -> None:
+    rows, table = written(tmp_path_factory.mktemp("tables") / "mine.csv", values)
+    assert table.architectures == tuple(each.architecture for each in rows)
+    assert table.image_sizes == (32,) * len(rows)
+    assert table.params == tuple(each.size.params for each in rows)
+    assert table.macs == tuple(each.size.macs for each in rows)
+    assert table.default_target == "accuracy"
+    assert {target.training for target in table.targets.values()} == {"scratch"}
+
+
+def test_cells_without_a_training_are_empty_and_the_file_says_the_noise(tmp_path: Path) -> None:
+    values = [(10.0, 11.0), (20.0, 22.0), (30.0, 21.0), (40.0, 41.0), (50.0, 49.0)]
+    _, table = written(tmp_path / "mine.csv", values)
+    # 9 of 10 pairs are ordered alike
+    assert {target.noise_ceiling for target in table.targets.values()} == {0.8}
+    assert set(table.targets) == {"accuracy", "accuracy_seed0", "accuracy_seed1"}
+    _, table = written(tmp_path / "mine.csv", [(50.0, 51.0), *((52.0 + i,) for i in range(5))])
+    assert table.accuracies["accuracy"] == (50.5, 52, 53, 54, 55, 56)
+    assert table.targets.keys() == {"accuracy", "accuracy_seed0"}  # one row has another seed
+    first, *others = table.accuracies["accuracy_seed1"]
+    assert (first, np.isnan(others).tolist()) == (51, 5 * [True])
+    assert "mean of 1 to 2 training seed(s)" in table.targets["accuracy"].description
+    _, table = written(tmp_path / "mine.csv", [(5.0, math.nan), *((1.0 * n, 1) for n in range(5))])
+    assert math.isnan(table.accuracies["accuracy"][0])
+    assert table.targets["accuracy"].noise_ceiling is None  # one seed has the same for all
+
+
+def networks(repeats: int) -> dict[str, Trained]:
+    """Two networks of each of five families; the first ones are trained again."""
+    rng = np.random.default_rng(0)
+    made = {}
+    for i in range(10):
+        level = 60 + 3 * (i // 2)
+        values = [level + float(rng.standard_normal()) for _ in range(1 + (i < repeats))]
+        origin = "by hand" if i % 2 else "random"
+        made[str(i)] = Trained(
+            str(i), i, Cost(1, 1), values, family="abcde"[i // 2], origin=origin
+        )
+    return made
+
+
+def chosen(**given) -> Trained:
+    entry = Trained("best", 10, Cost(1, 1), (99.0,), family="a", origin="chosen")
+    return dataclasses.replace(entry, **given)
+
+
+def test_networks_that_the_predictor_chose_do_not_count() -> None:
+    alone = shares_of_variance(networks(4), {})
+    assert list(alone) == ["family", "topology", "seed"]
+    assert shares_of_variance({**networks(4), "best": chosen()}, {}) == alone
+    trained = {**networks(4), "best": chosen(accuracies=(99.0, 30.0, 80.0))}
+    more = shares_of_variance(trained, {"best": (30.0, 80.0)})
+    assert more["seed"].deviation > 3 * alone["seed"].deviation  # its seeds do
+    assert [more[cause].levels for cause in ("family", "topology")] == [5, 10]
+    assert more["topology"].gain == best_of(more["topology"].deviation, 10)
+
+
+def test_without_repeats_topology_and_seed_are_one() -> None:
+    trained = networks(0)
+    found = shares_of_variance(trained, {})
+    values = [entry.accuracies[0] for entry in trained.values()]
+    expected = variance_components(values, {"family": [e.family for e in trained.values()]})
+    assert list(found) == ["family", "topology and seed"]
+    assert found["family"] == expected["family"]
