@@ -7,7 +7,7 @@ the other files of the run folder are derived from them.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
+from typing import TypedDict, cast
 
 from asvit.core.continuing import Images, check_same_digest
 from asvit.core.journal import Journal
@@ -48,7 +48,7 @@ class ScoreJournal(Journal[CorrelationSettings]):
 
     def __init__(self, path: Path) -> None:
         self.scores: dict[str, dict[str, Score]] = {}  #: architecture to measure to score
-        self.images_of: dict[int, Images] = {}  #: image size to source and digest of its images
+        self.images_of: dict[int, Mapping[str, str]] = {}  #: source and digest of images, by size
         self.measuring = 0.0  #: seconds spent measuring, over all sessions
         super().__init__(path)
 
@@ -69,7 +69,7 @@ class ScoreJournal(Journal[CorrelationSettings]):
     def note(self, record: ImagesOfSize | Scored) -> None:
         """Take note of images, or of scores."""
         if isinstance(record, ImagesOfSize):
-            self.images_of[record.image_size] = record.images
+            self.images_of[record.image_size] = cast("Mapping[str, str]", record.images)
             return
         self.measuring += record.seconds
         self.scores.setdefault(record.architecture, {}).update(record.scores)
