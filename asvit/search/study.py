@@ -3,7 +3,7 @@
 import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -49,8 +49,8 @@ def open_journal(path: Path) -> JournalStorage:
     check_plain(path)
     if path.exists():
         content = path.read_bytes()
-        whole, _, tail = content.rpartition(b"\n")
-        _check(path, whole)
+        *lines, tail = content.split(b"\n")
+        _check(path, lines)
         if not (tail.startswith(_RECORD_START[: len(tail)]) or not tail.strip(b"\0")):
             raise ValueError(f"{path} does not end in a journal record; {advice()}")
         cut_off(path, len(content), tail)
@@ -65,13 +65,12 @@ def read_journal(path: Path) -> JournalStorage:
     """
     check_plain(path)
     if path.is_file():
-        _check(path, path.read_bytes().rpartition(b"\n")[0])
+        _check(path, path.read_bytes().split(b"\n")[:-1])
     return _replay(path)
 
 
-def _check(path: Path, content: bytes) -> None:
-    """Check every line of a journal."""
-    for number, line in enumerate(content.split(b"\n") if content else (), start=1):
+def _check(path: Path, lines: Iterable[bytes]) -> None:
+    for number, line in enumerate(lines, start=1):
         try:
             record = json.loads(line)
         except MALFORMED:
