@@ -17,7 +17,7 @@ from torch import nn
 
 from asvit.core.files import write_text
 from asvit.reference import Target
-from asvit.reference.schema import Cell, Row, format_table, read_sheet
+from asvit.reference.schema import Cell, format_table, read_sheet
 from asvit.spaces.architectures import build_on_meta, canonical
 from proxies import structure
 from proxies.counts import Cost, count
@@ -158,9 +158,11 @@ def make(source: Source, folder: Path) -> str:
         ValueError: If the extract has another form, or its counts differ from ours.
     """
     sheet = read_sheet(folder / source.extract)
-    rows = [row for row in sheet.rows if row.cells.get("primary", "True") == "True"]
-    texts = [canonical(source.text(row.cells)) for row in rows]
-    sides = [int(row.cells.get("img_size", 224)) for row in rows]
+    each = zip(*sheet.columns.values(), strict=True)
+    cells_of = [dict(zip(sheet.columns, cells, strict=True)) for cells in each]
+    rows = [cells for cells in cells_of if cells.get("primary", "True") == "True"]
+    texts = [canonical(source.text(cells)) for cells in rows]
+    sides = [int(cells.get("img_size", 224)) for cells in rows]
     counted: dict[str, list[float]] = {name: [] for name in source.counts}
     costs: list[Cost] = []
     for text, side in zip(texts, sides, strict=True):
@@ -178,10 +180,10 @@ def make(source: Source, folder: Path) -> str:
         **counted,
     }
     for target in source.targets:
-        cells = [row.cells[target.name] for row in rows]
-        columns[target.name] = [round(float(cell), DECIMALS) if cell else None for cell in cells]
+        texts_of = [cells[target.name] for cells in rows]
+        columns[target.name] = [round(float(one), DECIMALS) if one else None for one in texts_of]
     for name in source.kept:
-        columns[name] = [row.cells[name] for row in rows]
+        columns[name] = [cells[name] for cells in rows]
     return format_table(source.provenance, source.targets, columns)
 
 
@@ -199,18 +201,19 @@ def _value(name: str, network: nn.Module) -> float:
 
 
 def _compare(
-    extract: str, texts: Sequence[str], rows: Sequence[Row], costs: Sequence[Cost]
+    extract: str,
+    texts: Sequence[str],
+    rows: Sequence[Mapping[str, str]],
+    costs: Sequence[Cost],
 ) -> None:
     """Check parameters against the rounded ones of an extract, and print where MACs differ."""
-    for row, cost in zip(rows, costs, strict=True):
-        text = row.cells["params_M"]
+    for name, cells, cost in zip(texts, rows, costs, strict=True):
+        text = cells["params_M"]
         if abs(float(text) - cost.params / 1e6) > 0.5 * _unit(text) * (1 + 1e-9):
-            raise ValueError(
-                f"line {row.line}: {cost.params} parameters, the extract has {text} M"
-            )
+            raise ValueError(f"{name}: {cost.params} parameters, the extract has {text} M")
     ratios = {
-        text: 1e-9 * cost.macs / float(row.cells["gmacs"])
-        for text, row, cost in zip(texts, rows, costs, strict=True)
+        text: 1e-9 * cost.macs / float(cells["gmacs"])
+        for text, cells, cost in zip(texts, rows, costs, strict=True)
     }
     other = {text: ratio for text, ratio in ratios.items() if abs(ratio - 1) > 0.05}
     print(f"{extract}: {len(rows)} rows, multiply-adds over the extract's:")

@@ -22,8 +22,13 @@ import torch
 
 import asvit
 from asvit.reference import load_reference
-from asvit.search.policy import Indices, JointCategoricalPolicy, reinforce_step
-from asvit.search.reward import MovingBaseline, WindowedReward
+from asvit.search.policy import (
+    Indices,
+    JointCategoricalPolicy,
+    MovingBaseline,
+    WindowedReward,
+    reinforce_step,
+)
 from asvit.spaces import load_space
 from experiments.study import Case, Study, cases, grouped, mean_cell
 from experiments.tables import markdown

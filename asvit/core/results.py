@@ -137,13 +137,6 @@ class Result:
         own = {name: value for name, value in content.items() if name not in left_out}
         return {**self.facts(), **dict(_nested("", own))}
 
-    def paired(self, other: Self) -> Mapping[str, Estimate]:
-        """Numbers of :meth:`comparable` minus those of another result, where cases are the same.
-
-        By default none; accuracies of pictures need no code here.
-        """
-        return {}
-
     def to_dataframe(self, table: str = "") -> DataFrame:
         """A table of the run folder as a pandas data frame, one row a row.
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from functools import lru_cache
 
 import numpy as np
@@ -84,7 +83,7 @@ def column_of(name: str, values: ArrayLike, rows: int) -> Array:
 def _size(name: str, arch: Architecture, side: int, num_classes: int) -> float:
     """A size as a logarithm; NaN for a network that does not take images of this side."""
     if name not in ("params", "macs"):
-        return _structure(arch, side)[name]
+        return math.log2(structure(name, arch, side))
     try:
         return math.log2(getattr(cost(arch, side, num_classes), name))
     except ValueError:
@@ -92,24 +91,13 @@ def _size(name: str, arch: Architecture, side: int, num_classes: int) -> float:
 
 
 @lru_cache(maxsize=4096)
-def expansions(arch: Architecture, side: int) -> float:
-    """Sum of the expansions of the feed-forward parts; NaN where there are none."""
-    try:
-        return total_expansion(build_on_meta(arch, image_size=side))
-    except ValueError:
-        return math.nan
-
-
-@lru_cache(maxsize=4096)
-def _structure(arch: Architecture, side: int) -> dict[str, float]:
-    """Depth and width of a network whose text does not have them.
+def structure(name: str, arch: Architecture, side: int) -> float:
+    """Depth, width or sum of expansions of a network, counted in it.
 
     NaN where it has no blocks, or does not take images of this size.
     """
-    structure = dict.fromkeys(("depth", "width"), math.nan)
-    with suppress(ValueError):
-        network = build_on_meta(arch, image_size=side)
-        for name, measure in (("depth", depth), ("width", embedding_width)):
-            with suppress(ValueError):
-                structure[name] = math.log2(measure(network))
-    return structure
+    measures = {"depth": depth, "width": embedding_width, "expansions": total_expansion}
+    try:
+        return float(measures[name](build_on_meta(arch, image_size=side)))
+    except ValueError:
+        return math.nan

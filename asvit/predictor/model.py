@@ -97,9 +97,6 @@ class Predictor:
     def predict(self, architectures: Architectures) -> tuple[Array, Array]:
         """Predict the accuracies that architectures would have.
 
-        Args:
-            architectures: Texts or architectures, or one of them.
-
         Returns:
             The means and the standard deviations, in per cent, ``[architectures]`` each. The
             deviations are those of accuracies averaged over seeds if the noise was given, else of
@@ -121,24 +118,15 @@ class Predictor:
 
         Args:
             architectures: Texts or architectures, or one of them.
-            levels: Their levels, between 0 and 1; the default has the ends of the 90 % interval
-                with the median between them.
+            levels: Between 0 and 1; the default has the ends of the 90 % interval and the median.
             noise: Standard deviation between training seeds to add, in points, for the accuracy
                 of a single training; 0 for what :meth:`predict` predicts.
 
         Returns:
             Per cent, ``[levels, architectures]``. An interval between them need not be symmetric:
             accuracies end at 100.
-
-        Raises:
-            ValueError: As :meth:`predict`, or if a level or the noise is out of its range.
         """
-        checked = np.asarray(levels, dtype=np.float64)
-        if not ((checked > 0) & (checked < 1)).all():
-            raise ValueError(f"levels={checked.tolist()} must be between 0 and 1")
-        if not 0 <= noise < np.inf:
-            raise ValueError(f"noise={noise} must be 0 or more points")
-        return self._fitted.quantiles(*self._features(architectures), checked, noise=noise)
+        return self._fitted.quantiles(*self._features(architectures), levels, noise=noise)
 
     def _features(self, architectures: Architectures) -> tuple[list[str], Array]:
         return features(each_of(architectures), self.image_size, num_classes=self.num_classes)

@@ -43,12 +43,11 @@ class Process:
     """Fits accuracies by columns of features; :class:`asvit.Predictor` takes architectures.
 
     The score of a network is a sum: a linear and a smooth function of all columns, the same of the
-    sizes alone, and a deviation of its own, which no column explains. The columns of a function
-    share its parameters, so that a dozen rows are enough.
+    sizes alone, and a deviation of its own. The columns of a function share its parameters, so
+    that a dozen rows are enough.
 
     Features are ``[rows, columns]``, NaN where a row has none; accuracies ``[rows]`` are finite,
-    in per cent. ``noise`` is the standard deviation of each between training seeds; None if
-    unknown.
+    in per cent. ``noise`` is the standard deviation of each between training seeds, if known.
     """
 
     def __init__(

@@ -1,26 +1,34 @@
-"""How well a predictor ranks the rows of a reference table that it was not fitted to."""
+"""How well a predictor ranks the rows of a reference table that it was not fitted to.
+
+:func:`cross_validate` answers for one table; :func:`predictor_findings` are rows of a correlation.
+"""
+
+from __future__ import annotations
 
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from asvit.core.estimates import Estimate, Interval
-from asvit.predictor.features import expansions, features
+from asvit.predictor.features import features, structure
 from asvit.predictor.process import Process
 from asvit.reference import ReferenceTable, load_reference
-from asvit.reference.correlate import best_count
-from asvit.reference.findings import LEAST_TRAININGS
+from asvit.reference.correlate import best_count, compared
+from asvit.reference.findings import LEAST_TRAININGS, PREDICTOR, Finding
 from asvit.reference.table import seed_of
 from asvit.spaces.architectures import parse
 from asvit.spaces.base import SIZES
 from asvit.statistics.ranks import estimate, resampled_tau, resamples
 from proxies.text import shown
+
+if TYPE_CHECKING:
+    from asvit.reference.query import Plan
 
 Array = NDArray[np.float64]
 Places = NDArray[np.int64]
@@ -31,15 +39,18 @@ LEAST_TESTS = 5
 COVERED = 0.90
 _SAMPLES = 1000  # resamples of rows and splits
 
+#: Numbers of trainings that a correlation compares, as far as the table has rows for them.
+TRAININGS: Final = (12, 25, 50)
+SPLITS: Final = 20
+
 
 @dataclass(frozen=True, kw_only=True)
 class CrossValidation:
     """How well a predictor ranks the rows of a table after it was fitted to a few others.
 
     Values are means over the splits, each judged on the rows that it was not fitted to. The
-    95 % percentile intervals are over 1000 resamples of the rows and of the splits. The test rows
-    of different splits overlap, so the spread over splits divided by the root of their number
-    would promise too much.
+    95 % percentile intervals are over 1000 resamples of the rows and of the splits, as the test
+    rows of different splits overlap.
     """
 
     reference: str  #: name of the table
@@ -118,6 +129,56 @@ def cross_validate(
     )
 
 
+def _check(rows: Rows, trainings: int, splits: int) -> None:
+    n, least = len(rows.accuracies), LEAST_TRAININGS
+    if trainings < least or splits < 1:
+        raise ValueError(
+            f"trainings={trainings}, splits={splits}; use at least {least} trainings and 1 split"
+        )
+    if n < trainings + LEAST_TESTS:
+        most = f"at most {n - LEAST_TESTS} trainings"
+        if n < least + LEAST_TESTS:
+            most = f"a table of {least + LEAST_TESTS} rows or more"
+        raise ValueError(
+            f"{n} row(s) have a value of {shown(rows.target)}: too few to fit to {trainings} and "
+            f"test on {LEAST_TESTS} others; use {most}"
+        )
+    if np.ptp(rows.accuracies) == 0:
+        raise ValueError(f"{shown(rows.target)} is the same in all rows: there is nothing to rank")
+
+
+def predictor_findings(
+    plan: Plan, *, counts: Mapping[str, Array], image_size: int | None, seed: int
+) -> list[Finding]:
+    """How well predictors rank the rows of a query that they were not fitted to.
+
+    Each target and number of trainings has a finding of the form of a measure's. Its values are
+    means over 20 random splits, its intervals are over resampled rows and splits. The rival is the
+    count that ranks all rows best, judged on the same test rows.
+
+    ``counts`` are by name, each in the order of ``plan.rows``; without an ``image_size``, in
+    pixels, each row has its own; the seed is that of splits and resamples.
+    """
+    findings = []
+    for target in plan.targets:
+        trained = np.isfinite(np.asarray(plan.table.accuracies[target])[list(plan.rows)])
+        fitting = [n for n in TRAININGS if n + LEAST_TESTS <= trained.sum()]
+        if not fitting:
+            continue
+        rows = gather_rows(plan.table, target, image_size, among=plan.rows, counts=counts)
+        own = {name: column[trained] for name, column in counts.items()}
+        for trainings in fitting if np.ptp(rows.accuracies) > 0 else ():
+            fits = Splits(rows, trainings, SPLITS, seed)
+
+            def taus(column: Array | None, groups: ArrayLike | None, fits: Splits = fits) -> Array:
+                columns = None if column is None else [column] * SPLITS
+                return fits.mean(fits.taus(columns, groups))
+
+            ranked = compared(taus, own, rows.accuracies)
+            findings.append(Finding(f"{PREDICTOR}{trainings}", target, "higher", False, ranked))
+    return findings
+
+
 @dataclass(frozen=True)
 class Rows:
     """The rows of a table that have an accuracy."""
@@ -133,8 +194,7 @@ class Rows:
     def noise(self, rows: Places) -> Array | None:
         """Standard deviation of each accuracy between seeds, ``[all rows]``; None if unknown.
 
-        The variance of a single seed is pooled over ``rows``; rows may differ in their number of
-        seeds.
+        The variance of a single seed is pooled over ``rows``.
         """
         by_seed = self.by_seed[:, rows]
         enough = np.isfinite(by_seed).sum(axis=0) > 1
@@ -166,23 +226,21 @@ def gather_rows(
     name = table.target(target).name
     accuracies = np.asarray(table.accuracies[name])
     usable = np.arange(len(table)) if among is None else np.asarray(among, dtype=np.int64)
-    selected = usable[np.isfinite(accuracies[usable])]
+    rated = np.isfinite(accuracies[usable])
+    selected = usable[rated]
     columns = {**table.counts, "params": table.params, "macs": table.macs}
     if image_size is not None:
         del columns["macs"]
     inside = {key: np.asarray(of)[selected] for key, of in columns.items() if of is not None}
-    inside |= {key: of[np.isin(usable, selected)] for key, of in (counts or {}).items()}
+    inside |= {key: of[rated] for key, of in (counts or {}).items()}
     texts = [table.architectures[row] for row in selected]
     sides = [image_size or table.image_sizes[row] for row in selected]
     if "expansions" not in inside:
         each = zip(map(parse, texts), sides, strict=True)
-        inside["expansions"] = np.array([expansions(arch, side) for arch, side in each])
-    names, values = features(
-        texts,
-        sides,
-        num_classes=table.num_classes,
-        counts={size: inside[size] for size in SIZES if size in inside},
-    )
+        counted = [structure("expansions", arch, side) for arch, side in each]
+        inside["expansions"] = np.array(counted)
+    sizes: dict[str, ArrayLike] = {size: inside[size] for size in SIZES if size in inside}
+    names, values = features(texts, sides, num_classes=table.num_classes, counts=sizes)
     stem = seed_of(name) or name
     by_seed = [column for key, column in table.accuracies.items() if seed_of(key) == stem]
     each_seed = np.array(by_seed, dtype=np.float64).reshape(-1, len(table))[:, selected]
@@ -224,9 +282,8 @@ def make_split(rows: Rows, trainings: int, seed: int, number: int) -> Split:
 class Splits:
     """Splits of rows, judged on resamples of the rows and of the splits, with replacement.
 
-    Rows are drawn for all splits alike, as test rows of different splits overlap: the spread over
-    splits does not show how a statistic depends on the rows of the table. The predictions stay
-    those of the original splits. The seed is that of splits and resamples.
+    Rows are drawn for all splits alike, as test rows of different splits overlap. The predictions
+    stay those of the original splits. The seed is that of splits and resamples.
     """
 
     def __init__(self, rows: Rows, trainings: int, splits: int, seed: int) -> None:
@@ -281,22 +338,3 @@ def _mean(values: NDArray[Any], weights: Array) -> Array:
     means = np.full(len(total), np.nan)
     np.divide((weights * values).sum(axis=1), total, out=means, where=total > 0)
     return means
-
-
-def _check(rows: Rows, trainings: int, splits: int) -> None:
-    n, least = len(rows.accuracies), LEAST_TRAININGS
-    if trainings < least or splits < 1:
-        raise ValueError(
-            f"trainings={trainings}, splits={splits}; use at least {least} trainings and 1 split"
-        )
-    if n < trainings + LEAST_TESTS:
-        most = n - LEAST_TESTS
-        advice = f"at most {most} trainings"
-        if most < least:
-            advice = f"a table of {least + LEAST_TESTS} rows or more"
-        raise ValueError(
-            f"{n} row(s) have a value of {shown(rows.target)}: too few to fit to {trainings} and "
-            f"test on {LEAST_TESTS} others; use {advice}"
-        )
-    if np.ptp(rows.accuracies) == 0:
-        raise ValueError(f"{shown(rows.target)} is the same in all rows: there is nothing to rank")

@@ -3,12 +3,11 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from itertools import compress
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from asvit.core.estimates import NO_INTERVAL, Estimate
+from asvit.core.estimates import NO_INTERVAL
 from asvit.reference.findings import Correlation, Within, highest
 from asvit.reference.settings import direction, parts
 from asvit.reference.table import LEAST_ROWS
@@ -26,7 +25,6 @@ from asvit.statistics.ranks import (
 from proxies.registry import Better
 
 Places = NDArray[np.bool_] | Sequence[int]
-Measured = tuple[Mapping[str, Sequence[float]], Sequence[int]]  # values by measure; places of rows
 
 #: From a count, ``[rows]``, or None for the measure, and a group of each row, or None for one, to
 #: tau over the pairs inside the groups: of the table and of its resamples, ``[1 + samples]``.
@@ -59,27 +57,29 @@ def correlate(
         samples: Number of bootstrap resamples of the rows.
         seed: Seed of the resamples.
     """
-    if samples < 1:
-        raise ValueError(f"samples must be at least 1, got {samples}")
     x, y = oriented(values, better), np.asarray(accuracies, dtype=np.float64)
     columns = {name: np.asarray(count, dtype=np.float64) for name, count in (counts or {}).items()}
     for name, column in {"accuracies": y, **columns}.items():
         if column.shape != x.shape:
             raise ValueError(f"{name} has shape {column.shape}, the values {x.shape}")
-    ranked = np.isfinite(y)
-    complete = ranked & np.isfinite(x)
+    complete = np.isfinite(y) & np.isfinite(x)
+    dropped = int(np.isfinite(y).sum() - complete.sum())
     x, y = x[complete], y[complete]
-    columns = {name: count[complete] for name, count in columns.items()}
-    dropped = int(ranked.sum() - complete.sum())
     if reason := _nothing_to_rank(x, y):
-        none = math.nan, NO_INTERVAL
-        return Correlation(len(x), dropped, *none, "", *none, (), reason)
+        return unranked(len(x), dropped, reason)
     weights = resamples(len(x), samples, seed=seed)
 
     def taus(column: Array | None, groups: ArrayLike | None) -> Array:
         return resampled_tau(x if column is None else column, y, weights, groups)
 
+    columns = {name: count[complete] for name, count in columns.items()}
     return replace(compared(taus, columns, y, within=within), dropped=dropped)
+
+
+def unranked(n: int, dropped: int, reason: str) -> Correlation:
+    """The correlation of a measure that ranks nothing."""
+    none = math.nan, NO_INTERVAL
+    return Correlation(n, dropped, *none, "", *none, (), reason)
 
 
 def compared(
@@ -91,10 +91,11 @@ def compared(
     multiply-adds, the one that ranks best there.
     """
     columns = {name: count for name, count in counts.items() if np.isfinite(count).all()}
-    own = taus(None, None)
     rival, _ = best_count(columns, accuracies)
+    own = taus(None, None)
     beside = taus(columns[rival], None) if rival else np.full_like(own, math.nan)
     tau, difference = estimate(own), estimate(own - beside)
+    sizes = [name for name in _SIZES if within and name in columns]
     return Correlation(
         n=len(accuracies),
         dropped=0,
@@ -103,9 +104,7 @@ def compared(
         rival=rival,
         difference=difference.value,
         difference_interval=difference.interval,
-        within=tuple(
-            _within(taus, columns, name) for name in _SIZES if within and name in columns
-        ),
+        within=tuple(_within(taus, columns, name) for name in sizes),
     )
 
 
@@ -128,29 +127,6 @@ def _within(taus: Taus, counts: Mapping[str, Array], name: str) -> Within:
     )
 
 
-def paired_taus(
-    measure: str, ours: Measured, theirs: Measured, accuracies: ArrayLike, *, better: Better
-) -> Estimate | None:
-    """Tau of a measure in a run minus that in another, over the rows where each has a value.
-
-    None where these cannot be ranked. A run has the values of its measures, and the places of the
-    rows of ``accuracies``; the others as :func:`correlate`.
-    """
-    y = np.asarray(accuracies, dtype=np.float64)
-    one, another = (ranked(measures, measure, rows) for measures, rows in (ours, theirs))
-    whole = np.isfinite(y) & np.isfinite(one) & np.isfinite(another)
-    x, other = (
-        oriented(ranked(measures, measure, [*compress(rows, whole)]), better)
-        for measures, rows in (ours, theirs)
-    )
-    y = y[whole]
-    if _nothing_to_rank(x, y) or _nothing_to_rank(other, y):
-        return None
-    weights = resamples(len(x))
-    apart = estimate(resampled_tau(x, y, weights) - resampled_tau(other, y, weights))
-    return replace(apart, cases=len(x), how="rows that both measured")
-
-
 def check_per_cent(accuracies: ArrayLike) -> None:
     """Refuse accuracies that are fractions."""
     values = np.asarray(accuracies, dtype=np.float64)
@@ -170,17 +146,16 @@ def best_count(counts: Mapping[str, Array], accuracies: Array) -> tuple[str, flo
         if np.isfinite(count).all()
     }
     best = highest(taus)
-    return best, taus[best] if best else math.nan
+    return best, taus.get(best, math.nan)
 
 
 def _nothing_to_rank(x: Array, y: Array) -> str:
     """Why the rows cannot be ranked; empty if they can."""
     if len(x) < LEAST_ROWS:
         return f"{len(x)} row(s) have both a value and an accuracy; {LEAST_ROWS} are needed"
-    if (x == x[0]).all():
-        return "the measure is the same for all rows"
-    if (y == y[0]).all():
-        return "the accuracy is the same for all rows"
+    for what, column in (("measure", x), ("accuracy", y)):
+        if (column == column[0]).all():
+            return f"the {what} is the same for all rows"
     return ""
 
 

@@ -84,44 +84,65 @@ class Finding:
 _OWN: Mapping[str, Any] = {"measure": str, "target": str, "better": Better, "trivial": bool}
 
 
-_SIZES = {"params": "parameters", "macs": "multiply-adds"}
-_WITHIN = ("tau", "rival", "rival_tau", "difference")
+@dataclass(frozen=True)
+class RankedMeasure:
+    """The part of a :class:`Finding` that a run stores for each of its measures."""
+
+    measure: str
+    better: Better
+    n: int
+    dropped: int
+    tau: Nullable
+    tau_interval: Interval
+    difference: Nullable
+    difference_interval: Interval
+    reason: str
+
+    @classmethod
+    def of(cls, measure: str, better: Better, correlation: Correlation) -> Self:
+        """That part of the correlation of a measure."""
+        known = vars(correlation)
+        return cls(measure, better, **{n: known[n] for n in cls.__match_args__ if n in known})
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """How well the measures of a run rank a reference table."""
+
+    reference: str  # name of the table
+    digest: str  # SHA-256 of its file
+    target: str  # the accuracies
+    description: str  # of the accuracies
+    noise_ceiling: float | None  # τ between two training seeds; None where it is not known
+    rows: int  # rows measured
+    folder: str  # of the correlation, inside the run's; empty for scores that come with the table
+    measures: Sequence[RankedMeasure]  # the run's measures, and the sum of their ranks
+    best_count: RankedMeasure | None  # the count that ranks best; None without one
+    scores: str = ""  # how scores that come with the table were measured; else as the run measures
+
+
+def estimates(rank: Correlation | Within | RankedMeasure) -> tuple[Estimate, Estimate]:
+    """Tau, and the difference to the best count's."""
+    return (
+        Estimate(rank.tau, *rank.tau_interval),
+        Estimate(rank.difference, *rank.difference_interval, sign="+"),
+    )
+
+
+def highest(taus: Mapping[str, float]) -> str:
+    """The name of the highest tau, the first among equals; empty if all are NaN."""
+    ranked = {name: tau for name, tau in taus.items() if not math.isnan(tau)}
+    return max(ranked, key=ranked.__getitem__, default="")
 
 
 def by_size(findings: Sequence[Finding]) -> list[Finding]:
     """The findings of a target: counts first, then by tau among rows of about the same size."""
 
-    def tau(finding: Finding) -> float:
+    def place(finding: Finding) -> tuple[bool, float]:
         taus = [part.tau for part in finding.correlation.within]
-        return sort_key(sum(taus) / len(taus) if taus else math.nan)
+        return not finding.trivial, _from_best(sum(taus) / len(taus) if taus else math.nan)
 
-    return sorted(findings, key=lambda finding: (not finding.trivial, -tau(finding)))
-
-
-def size_verdict(findings: Sequence[Finding]) -> str:
-    """The conclusion about networks of about the same size, a sentence for each count."""
-    sentences = []
-    for count in dict.fromkeys(part.count for row in findings for part in row.correlation.within):
-        own = [
-            (row, part)
-            for row in findings
-            for part in row.correlation.within
-            if part.count == count and not math.isnan(part.tau)
-        ]
-        best = "no count can be ranked by"
-        for row, part in own:
-            if _is_best_count(row, part):
-                best = f"the best count is {row.measure} with tau {part.tau:.3f}"
-        better = [
-            f"{row.measure} ({part.tau:.3f})"
-            for row, part in own
-            if not row.trivial and part.difference_interval.low > 0
-        ]
-        sentences.append(
-            f"Among networks with about as many {_SIZES.get(count, count)}, {best}; "
-            f"significantly better: {', '.join(better) or 'none'}."
-        )
-    return " ".join(sentences)
+    return sorted(findings, key=place)
 
 
 def sort_findings(findings: Sequence[Finding]) -> list[Finding]:
@@ -130,20 +151,13 @@ def sort_findings(findings: Sequence[Finding]) -> list[Finding]:
 
     def place(finding: Finding) -> tuple[int, bool, float]:
         at = targets.index(finding.target)
-        return at, not finding.trivial, -sort_key(finding.correlation.tau)
+        return at, not finding.trivial, _from_best(finding.correlation.tau)
 
     return sorted(findings, key=place)
 
 
-def sort_key(tau: float) -> float:
-    """A tau to sort by: NaN is below all others."""
-    return -math.inf if math.isnan(tau) else tau
-
-
-def highest(taus: Mapping[str, float]) -> str:
-    """The name of the highest tau, the first among equals; empty if all are NaN."""
-    ranked = {name: tau for name, tau in taus.items() if not math.isnan(tau)}
-    return max(ranked, key=lambda name: ranked[name], default="")
+def _from_best(tau: float) -> float:
+    return math.inf if math.isnan(tau) else -tau
 
 
 def _is_best_count(finding: Finding, rank: Correlation | Within) -> bool:
@@ -151,13 +165,13 @@ def _is_best_count(finding: Finding, rank: Correlation | Within) -> bool:
 
     Sums of counts, and counts without a value of some rows, may have a higher tau.
     """
-    return rank.rival == finding.measure and not finding.correlation.dropped
+    best = rank.rival == finding.measure and not math.isnan(rank.tau)
+    return best and not finding.correlation.dropped
 
 
 def rival_in(findings: Sequence[Finding]) -> Finding | None:
     """The count that ranks all rows best, of the findings of one target; None without one."""
-    best = (row for row in findings if _is_best_count(row, row.correlation))
-    return next((row for row in best if not math.isnan(row.correlation.tau)), None)
+    return next((row for row in findings if _is_best_count(row, row.correlation)), None)
 
 
 def winners(findings: Sequence[Finding]) -> list[Finding]:
@@ -180,6 +194,33 @@ def verdict(findings: Sequence[Finding]) -> str:
     return f"{start} significantly better: {', '.join(better)} ({meaning})."
 
 
+_SIZES = {"params": "parameters", "macs": "multiply-adds"}
+
+
+def size_verdict(findings: Sequence[Finding]) -> str:
+    """The conclusion about networks of about the same size, a sentence for each count."""
+    parts = [(row, part) for row in findings for part in row.correlation.within]
+    sentences = []
+    for count in dict.fromkeys(part.count for _, part in parts):
+        own = [(row, part) for row, part in parts if part.count == count]
+        bests = [
+            f"the best count is {row.measure} with tau {part.tau:.3f}"
+            for row, part in own
+            if _is_best_count(row, part)
+        ]
+        better = [
+            f"{row.measure} ({part.tau:.3f})"
+            for row, part in own
+            if not row.trivial and part.difference_interval.low > 0
+        ]
+        best = bests[-1] if bests else "no count can be ranked by"
+        sentences.append(
+            f"Among networks with about as many {_SIZES.get(count, count)}, {best}; "
+            f"significantly better: {', '.join(better) or 'none'}."
+        )
+    return " ".join(sentences)
+
+
 def to_csv(findings: Sequence[Finding]) -> str:
     """The content of correlations.csv: one row per finding, with all digits."""
     rows = [_row(finding) for finding in findings]
@@ -193,54 +234,24 @@ def to_csv(findings: Sequence[Finding]) -> str:
 def _row(finding: Finding) -> dict[str, object]:
     correlation = finding.correlation
     row: dict[str, object] = {name: getattr(finding, name) for name in ("target", *_OWN)}
-    for name, value in vars(correlation).items():
-        if isinstance(value, Interval):
-            whole = name.removesuffix("_interval")
-            row |= {f"{whole}_low": value.low, f"{whole}_high": value.high}
-        elif name not in ("reason", "within"):
-            row[name] = value
+    row |= _ends_apart(
+        {k: v for k, v in vars(correlation).items() if k not in ("reason", "within")}
+    )
     for part in correlation.within:
-        cells = {name: getattr(part, name) for name in _WITHIN}
+        cells = {name: getattr(part, name) for name in ("tau", "rival", "rival_tau", "difference")}
         cells["low"], cells["high"] = part.tau_interval
-        cells["difference_low"], cells["difference_high"] = part.difference_interval
+        cells |= _ends_apart({"difference_interval": part.difference_interval})
         row |= {f"within_{part.count}_{name}": value for name, value in cells.items()}
     return {**row, "reason": correlation.reason}
 
 
-@dataclass(frozen=True)
-class RankedMeasure:
-    """The part of a :class:`Finding` that a run stores for each of its measures."""
-
-    measure: str
-    better: Better
-    n: int
-    dropped: int
-    tau: Nullable
-    tau_interval: Interval
-    difference: Nullable
-    difference_interval: Interval
-    reason: str
-
-
-def estimates(rank: Correlation | Within | RankedMeasure) -> tuple[Estimate, Estimate]:
-    """Tau, and the difference to the best count's."""
-    return (
-        Estimate(rank.tau, *rank.tau_interval),
-        Estimate(rank.difference, *rank.difference_interval, sign="+"),
-    )
-
-
-@dataclass(frozen=True)
-class Reliability:
-    """How well the measures of a run rank a reference table."""
-
-    reference: str  # name of the table
-    digest: str  # SHA-256 of its file
-    target: str  # the accuracies
-    description: str  # of the accuracies
-    noise_ceiling: float | None  # τ between two training seeds; None where it is not known
-    rows: int  # rows measured
-    folder: str  # of the correlation, inside the run's; empty for scores that come with the table
-    measures: Sequence[RankedMeasure]  # the run's measures, and the sum of their ranks
-    best_count: RankedMeasure | None  # the count that ranks best; None without one
-    scores: str = ""  # how scores that come with the table were measured; else as the run measures
+def _ends_apart(values: Mapping[str, object]) -> dict[str, object]:
+    """The values with the ends of each interval in columns of their own."""
+    cells: dict[str, object] = {}
+    for name, value in values.items():
+        whole = name.removesuffix("_interval")
+        if isinstance(value, Interval):
+            cells |= {f"{whole}_low": value.low, f"{whole}_high": value.high}
+        else:
+            cells[name] = value
+    return cells

@@ -1,6 +1,5 @@
 """Answers a query: its rows, measures and accuracies, their values, and the findings."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -46,9 +45,8 @@ def is_trivial(name: str) -> bool:
 def resolve(proxies: Sequence[str]) -> tuple[str, ...]:
     """The counts, then the requested measures, each once; ``"all"`` is all but the timed ones."""
     names = [proxy.name for proxy in counts()]
-    every = standard_measures()
     for name in proxies:
-        names += every if name == ALL else [_checked(name)]
+        names += standard_measures() if name == ALL else [_checked(name)]
     return tuple(dict.fromkeys(names))
 
 
@@ -83,51 +81,40 @@ class Plan:
 
 def make_plan(table: ReferenceTable, query: CorrelationQuery, *, seed: int) -> Plan:
     """Find the rows, measures and targets that answer ``query``; ``seed`` draws rows."""
-    targets = _targets(table, query.targets)
+    for name in query.targets:
+        if name != ALL and name not in table.targets:
+            wrong = unknown("target", name, [*table.targets, ALL])
+            raise ValueError(f"table {table.name}: {wrong}")
+    asked = query.targets or (table.default_target,)
+    targets = tuple(name for name in table.targets if ALL in asked or name in asked)
     shown = resolve(query.proxies)
     rows, excluded = _rows(table, query, targets, seed)
     if len(rows) < LEAST_ROWS:
         left_out = ", ".join(f"{count} {why}" for why, count in excluded.items())
         raise ValueError(
-            f"{len(rows)} of {len(table.architectures)} rows of table {table.name} are left "
+            f"{len(rows)} of {len(table)} rows of table {table.name} are left "
             f"({left_out}); a correlation needs at least {LEAST_ROWS}"
         )
     return Plan(table, targets, shown, rows, excluded)
-
-
-def _targets(table: ReferenceTable, requested: Sequence[str]) -> tuple[str, ...]:
-    if not requested:
-        return (table.default_target,)
-    for name in requested:
-        if name != ALL and name not in table.targets:
-            raise ValueError(
-                f"table {table.name}: {unknown('target', name, [*table.targets, ALL])}"
-            )
-    return tuple(name for name in table.targets if ALL in requested or name in requested)
 
 
 def _rows(
     table: ReferenceTable, query: CorrelationQuery, targets: Sequence[str], seed: int
 ) -> tuple[tuple[int, ...], dict[str, int]]:
     """The selected rows, and the number of rows left out for each reason."""
-    every = range(len(table.architectures))
-    rated = [
-        row
-        for row in every
-        if any(math.isfinite(table.accuracies[target][row]) for target in targets)
-    ]
+    columns = np.array([table.accuracies[target] for target in targets])
+    rated = np.flatnonzero(np.isfinite(columns).any(axis=0))
     small = rated
     if query.most_params is not None:
         if table.params is None:
             raise ValueError(f"table {table.name} has no parameter counts; leave max_params out")
-        small = [row for row in rated if table.params[row] <= query.most_params]
+        small = rated[np.array(table.params)[rated] <= query.most_params]
     # A permutation of the whole table makes a smaller draw a subset of a larger one.
-    draws = np.random.default_rng(np.random.SeedSequence([seed, len(every)]))
-    drawable = set(small)
-    order = [int(row) for row in draws.permutation(len(every)) if row in drawable]
-    rows = sorted(order[: query.rows])
+    draws = np.random.default_rng(np.random.SeedSequence([seed, len(table)]))
+    order = draws.permutation(len(table))
+    rows = sorted(map(int, order[np.isin(order, small)][: query.rows]))
     left_out = {
-        "without an accuracy": len(every) - len(rated),
+        "without an accuracy": len(table) - len(rated),
         f"above {query.max_params} parameters": len(rated) - len(small),
         "not drawn": len(small) - len(rows),
     }
@@ -136,8 +123,7 @@ def _rows(
 
 def gather(plan: Plan, settings: CorrelationSettings, journal: ScoreJournal) -> Values:
     """The values of ``plan``; ``journal`` must have all their scores."""
-    table = plan.table
-    texts = [table.architectures[row] for row in plan.rows]
+    table, texts = plan.table, [plan.table.architectures[row] for row in plan.rows]
     scores = [{name: journal.scores[text][name] for name in plan.measures} for text in texts]
     measures = {name: tuple(float(of[name].value) for of in scores) for name in plan.measures}
     every = range(len(texts))

@@ -2,25 +2,17 @@
 
 import hashlib
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-from asvit.core.estimates import Estimate
 from asvit.core.files import read_text
 from asvit.core.results import Result
 from asvit.core.run_files import CORRELATION_FIGURES, RESULT, VALUES, figure_files
-from asvit.reference.findings import Finding
-from asvit.reference.settings import (
-    PLUS,
-    CorrelationQuery,
-    CorrelationSettings,
-    parts,
-)
+from asvit.reference.findings import Finding, estimates
+from asvit.reference.settings import CorrelationQuery, CorrelationSettings
 from asvit.reference.table import Target
-from proxies.registry import PROXIES
 from proxies.tables import csv_text, read_table
 from proxies.text import shown
 
@@ -44,26 +36,14 @@ class Values:
     # Failures of a row's measures, in one line; empty without any.
     reasons: tuple[str, ...] = ()
 
-    @property
-    def rows(self) -> dict[tuple[str, int, int], int]:
-        """The place of each row, by its architecture, image size, and which of several it is."""
-        seen = Counter[tuple[str, int]]()
-        places = {}
-        for place, key in enumerate(zip(self.architectures, self.image_sizes, strict=True)):
-            places[(*key, seen[key])] = place
-            seen[key] += 1
-        return places
-
     def to_csv(self) -> str:
         """The content of values.csv; numbers have all their digits."""
-        targets = [f"{ACCURACY}{name}" for name in self.accuracies]
-        numbers = zip(*self.accuracies.values(), *self.measures.values(), strict=True)
-        others = zip(self.architectures, self.image_sizes, self.reasons, strict=True)
-        rows = (
-            [text, size, *map(repr, row), reason]
-            for (text, size, reason), row in zip(others, numbers, strict=True)
-        )
-        return csv_text([[*_BEFORE, *targets, *self.measures, *_AFTER], *rows])
+        columns = {ACCURACY + name: of for name, of in self.accuracies.items()}
+        columns |= self.measures
+        numbers = zip(*columns.values(), strict=True)
+        others = zip(self.architectures, self.image_sizes, self.reasons, numbers, strict=True)
+        rows = ([text, size, *map(repr, row), reason] for text, size, reason, row in others)
+        return csv_text([[*_BEFORE, *columns, *_AFTER], *rows])
 
     @classmethod
     def from_csv(cls, text: str) -> Self:
@@ -73,16 +53,15 @@ class Values:
             name, size, *numbers, reason = cells
             return name, int(size), *map(float, numbers), reason
 
-        columns, rows = read_table(text, "values", _BEFORE, _AFTER, read)
-        by_column = zip(*rows, strict=True) if rows else [()] * (len(columns) + 3)
-        texts, sizes, *numbers, reasons = by_column
-        accuracies, measures = {}, {}
-        for name, column in zip(columns, numbers, strict=True):
-            if name.startswith(ACCURACY):
-                accuracies[name.removeprefix(ACCURACY)] = column
-            else:
-                measures[name] = column
-        return cls(texts, sizes, accuracies, measures, reasons)
+        names, rows = read_table(text, "values", _BEFORE, _AFTER, read)
+        texts, sizes, *numbers, reasons = (
+            zip(*rows, strict=True) if rows else [()] * (len(names) + 3)
+        )
+        columns = dict(zip(names, numbers, strict=True))
+        accuracies = {
+            n.removeprefix(ACCURACY): columns.pop(n) for n in names if n.startswith(ACCURACY)
+        }
+        return cls(texts, sizes, accuracies, columns, reasons)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,51 +125,20 @@ class CorrelationResult(Result):
     def facts(self) -> dict[str, Any]:
         """The facts of the base class, and tau of each measure for the first target."""
         first = self.targets[0].name
-        rows = (row for row in self.correlations if row.target == first)
-        return {
-            **super().facts(),
-            "target": first,
-            **{_tau_name(row.measure): row.correlation.tau for row in rows},
-        }
+        rows = [row for row in self.correlations if row.target == first]
+        taus = {_tau_name(row.measure): row.correlation.tau for row in rows}
+        return {**super().facts(), "target": first, **taus}
 
     def comparable(self) -> dict[str, Any]:
         """As the base has them, with tau of each measure for each target and its interval.
 
         Here names always have the target: another run may have another first one.
         """
-        unnamed = {_tau_name(row.measure) for row in self.correlations}
-        others = {n: value for n, value in super().comparable().items() if n not in unnamed}
-        taus = {
-            _tau_name(row.measure, row.target): Estimate(
-                row.correlation.tau, *row.correlation.tau_interval
-            )
-            for row in self.correlations
-        }
-        return {**others, **taus}
-
-    def paired(self, other: Self) -> Mapping[str, Estimate]:
-        """Differences of taus over the rows that both have values of, resampled together."""
-        from asvit.reference.correlate import paired_taus
-
-        ours, theirs = self.values.rows, other.values.rows
-        common = [key for key in ours if key in theirs]
-        mine, its = (
-            (values.measures, [rows[key] for key in common])
-            for values, rows in ((self.values, ours), (other.values, theirs))
-        )
-        known = {(row.measure, row.target) for row in other.correlations}
-        differences = {}
+        facts = super().comparable()
         for row in self.correlations:
-            both = (row.measure, row.target) in known
-            if row.predicted or not both or self.digest != other.digest:
-                continue
-            if PLUS in row.measure and not PROXIES.keys() >= {*parts(row.measure)}:
-                continue  # the direction of another program's own measure is unknown
-            accuracy = self.values.accuracies[row.target]
-            accuracies = [accuracy[ours[key]] for key in common]
-            if difference := paired_taus(row.measure, mine, its, accuracies, better=row.better):
-                differences[_tau_name(row.measure, row.target)] = difference
-        return differences
+            facts.pop(_tau_name(row.measure), None)
+            facts[_tau_name(row.measure, row.target)] = estimates(row.correlation)[0]
+        return facts
 
     @classmethod
     def parse(cls, content: Mapping[str, Any], folder: Path) -> Self:
@@ -205,10 +153,10 @@ class CorrelationResult(Result):
             values = Values.from_csv(read_text(folder / VALUES))
         except ValueError as error:
             raise ValueError(f"{VALUES}: {error}") from error
-        measured = (row for row in result.correlations if not row.predicted)
-        for name in (name for row in measured for name in (row.measure, row.target)):
-            if name not in values.measures and name not in values.accuracies:
-                raise ValueError(f"{VALUES} has no column {shown(name)}, as {RESULT} has")
+        known = values.measures.keys() | values.accuracies.keys()
+        measured = [row for row in result.correlations if not row.predicted]
+        if missing := {name for row in measured for name in (row.measure, row.target)} - known:
+            raise ValueError(f"{VALUES} has no column {shown(min(missing))}, as {RESULT} has")
         return replace(result, values=values)
 
 

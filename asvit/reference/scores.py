@@ -40,22 +40,16 @@ class Scored:
 
 
 class ScoreJournal(Journal[CorrelationSettings]):
-    """The scores of a table's architectures.
-
-    Attributes:
-        scores: Architecture to measure to score.
-        images_of: Image size to the source and digest of its images.
-        measuring: Seconds spent measuring, over all sessions.
-    """
+    """The scores of a table's architectures."""
 
     result_type = CorrelationResult
     start_types = {"table": _Table, "device": str}  # noqa: RUF012
     record_types = (ImagesOfSize, Scored)
 
     def __init__(self, path: Path) -> None:
-        self.scores: dict[str, dict[str, Score]] = {}
-        self.images_of: dict[int, Mapping[str, str]] = {}
-        self.measuring = 0.0
+        self.scores: dict[str, dict[str, Score]] = {}  #: architecture to measure to score
+        self.images_of: dict[int, Mapping[str, str]] = {}  #: source and digest of images, by size
+        self.measuring = 0.0  #: seconds spent measuring, over all sessions
         super().__init__(path)
 
     def missing(
@@ -71,15 +65,6 @@ class ScoreJournal(Journal[CorrelationSettings]):
         """Check that scores, if any, are of this table."""
         folder, stored = self._file.path.parent, self.start_values.get("table")
         check_same_digest(folder, "with another table", "name", stored, table_id(table))
-
-    def add_images(self, image_size: int, images: Mapping[str, str]) -> None:
-        """Store the provenance of the images of this size, once."""
-        if image_size not in self.images_of:
-            self.add_record(ImagesOfSize(image_size, cast("Images", dict(images))))
-
-    def add(self, architecture: str, scores: Mapping[str, Score], seconds: float) -> None:
-        """Store the scores of an architecture, which took ``seconds`` to measure."""
-        self.add_record(Scored(architecture, round(seconds, 3), scores))
 
     def note(self, record: ImagesOfSize | Scored) -> None:
         """Take note of images, or of scores."""

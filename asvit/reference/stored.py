@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from asvit.core.estimates import NO_INTERVAL
-from asvit.reference.correlate import best_count, correlate, ranked
+from asvit.reference.correlate import best_count, correlate, ranked, unranked
 from asvit.reference.findings import RankedMeasure, Reliability
 from asvit.reference.loading import load_reference
 from asvit.reference.query import counts
@@ -26,12 +25,12 @@ def stored_values(table: ReferenceTable) -> tuple[dict[str, NDArray[np.float64]]
     A value is NaN where the measure failed.
     """
     sheet = read_sheet(FOLDER / f"{table.name}.csv")
-    lines = {row.cells["architecture"]: row.cells for row in sheet.rows}
-    rows = [lines[text] for text in table.architectures]
+    columns = dict(sheet.columns)
+    place = {text: row for row, text in enumerate(columns.pop("architecture"))}
+    order = [place[text] for text in table.architectures]
     values = {
-        name: np.array([float(row[name] or "nan") for row in rows])
-        for name in sheet.columns
-        if name != "architecture"
+        name: np.array([float(cells[row] or "nan") for row in order])
+        for name, cells in columns.items()
     }
     return values, sheet.provenance["measured"]
 
@@ -53,22 +52,13 @@ def stored_reliability(name: str, measures: Sequence[str]) -> Reliability:
 
     def rank(measure: str) -> RankedMeasure:
         better = direction(measure)
-        if unknown := [part for part in parts(measure) if part not in values]:
-            reason = f"no scores of {', '.join(unknown)} come with table {name}"
-            return _unranked(measure, reason)
+        missing = [part for part in parts(measure) if part not in values]
+        if missing:
+            reason = f"no scores of {', '.join(missing)} come with table {name}"
+            return RankedMeasure.of(measure, better, unranked(0, 0, reason))
         own = ranked(values, measure, range(len(table)))
         found = correlate(own, accuracies, better=better, counts=columns, within=False)
-        return RankedMeasure(
-            measure=measure,
-            better=better,
-            n=found.n,
-            dropped=found.dropped,
-            tau=found.tau,
-            tau_interval=found.tau_interval,
-            difference=found.difference,
-            difference_interval=found.difference_interval,
-            reason=found.reason,
-        )
+        return RankedMeasure.of(measure, better, found)
 
     rival, _ = best_count(columns, accuracies)
     return Reliability(
@@ -89,9 +79,3 @@ def with_sum(measures: Sequence[str]) -> list[str]:
     """The measures of a run, and the sum of the ranks by all that have a direction."""
     ranked_by = [name for name in measures if direction(name) != "reported"]
     return [*measures, *([PLUS.join(ranked_by)] if len(ranked_by) > 1 else [])]
-
-
-def _unranked(measure: str, reason: str) -> RankedMeasure:
-    nan = float("nan")
-    better = direction(measure)
-    return RankedMeasure(measure, better, 0, 0, nan, NO_INTERVAL, nan, NO_INTERVAL, reason)

@@ -55,8 +55,7 @@ class ReferenceTable:
     image_sizes: tuple[int, ...]  # side in pixels of the images that each row was trained on
     # Exact parameter counts; None if the file has none and they were not counted.
     params: tuple[int, ...] | None
-    # Multiply-adds for one image of that side; None if the file has none.
-    macs: tuple[int, ...] | None
+    macs: tuple[int, ...] | None  # multiply-adds for such an image; None if the file has none
     targets: Mapping[str, Target]  # by name
     # Name of a target, or of a training seed of one (``NAME_seed0``) -> one accuracy per row in
     # per cent, or NaN.
@@ -77,11 +76,7 @@ class ReferenceTable:
         return self.path.parent == Path(__file__).parent
 
     def target(self, name: str | None = None) -> Target:
-        """The target of that name, or the default one.
-
-        Raises:
-            ValueError: If there is no such target; the message suggests the nearest one.
-        """
+        """The target of that name, or the default one; ValueError if there is none."""
         key = self.default_target if name is None else name
         if key not in self.targets:
             raise ValueError(
@@ -90,15 +85,11 @@ class ReferenceTable:
         return self.targets[key]
 
     def build(self, row: int, image_size: int | None = None) -> nn.Module:
-        """The freshly initialised network of a row, with the table's number of classes.
+        """The freshly initialised network of a row, from 0, with the table's number of classes.
 
         Args:
             row: Its index, from 0.
             image_size: Side of the images in pixels; the row's own by default.
-
-        Raises:
-            ValueError: If the network cannot take images of that size.
-            IndexError: If there is no such row.
         """
         from asvit.spaces import build
 

@@ -54,8 +54,6 @@ def differences(place: int, other: Valued, one: Valued) -> Iterator[Difference]:
     """Each number of a run, in its place among those compared, minus that of the first."""
     (run, values), (first, others) = other, one
     in_pairs = dict(_accuracy_differences(run, first))
-    if type(run) is type(first):
-        in_pairs |= run.paired(first)
     for name, value in values.items():
         base = others.get(name)
         if name in in_pairs:

@@ -1,7 +1,6 @@
 """Which architecture to train next: what a predictor of accuracy learns most from, or hopes for.
 
-The choice follows from what was trained before and from a random generator, so that a search that
-was stopped goes on identically, and the same rules can be simulated on tables of trained networks.
+The choice follows from what was trained before, so the same rules can be simulated on tables.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,14 +32,11 @@ class Fitted(Protocol):
 class Acquisition:
     """Chooses trainings, one after another.
 
-    The first ones are spread over the space. After them, the next one is that of the highest upper
-    confidence bound: prediction plus ``bound`` standard deviations. Every ``again``-th training
-    repeats one of those trained, with another seed; their bounds sink as they are trained again.
-    The others go to new candidates. What is chosen but not trained yet counts as trained, with the
-    accuracy that is predicted for it ("Kriging believer"), so that the choices of a batch differ.
-
-    The choice does not depend on how many trainings there will be: a longer search begins as a
-    shorter one.
+    After the first ones, the next one is that of the highest upper confidence bound: prediction
+    plus ``bound`` standard deviations. Every ``again``-th training repeats one of those trained,
+    with another seed; the others go to new candidates. What is chosen but not trained yet counts
+    as trained, with the accuracy that is predicted for it ("Kriging believer"), so that the
+    choices of a batch differ. A longer search begins as a shorter one.
 
     References:
         Srinivas et al. 2010, "Gaussian process optimization in the bandit setting",

@@ -59,12 +59,10 @@ def _reseeded(place: str) -> Make:
     """The maker of a sampler that knows nothing but the study, by ``module:name``."""
 
     def make(_space: Dimensions, _ways: object, settings: SearchSettings) -> BaseSampler:
-        from asvit.search.reseeded import ReseededSampler
+        from asvit.search.sampler import ReseededSampler
 
-        kind = resolve_name(place)
-        return ReseededSampler(
-            lambda seed: kind(seed=seed), seed=settings.seed, repeats=getattr(settings, "seeds", 1)
-        )
+        kind, repeats = resolve_name(place), getattr(settings, "seeds", 1)
+        return ReseededSampler(lambda seed: kind(seed=seed), seed=settings.seed, repeats=repeats)
 
     return make
 
@@ -93,7 +91,7 @@ register(
     "nsga2",
     "the genetic algorithm NSGA-II for several objectives, from Optuna",
     paper="Deb et al. 2002, IEEE TEC 6(2)",
-)(_reseeded("asvit.search.reseeded:OrderedNSGAIISampler"))
+)(_reseeded("asvit.search.sampler:OrderedNSGAIISampler"))
 register(
     PREDICTOR,
     "short trainings, chosen by a Gaussian process that learns from them",

@@ -37,17 +37,12 @@ def picked(finalists: Sequence[Finalist], better: Directions, how: str) -> Final
     every value.
     """
     goals = objectives(better)
-    values = {finalist.architecture: finalist.again or finalist.values for finalist in finalists}
-    valid = [
-        finalist
-        for finalist in finalists
-        if all(math.isfinite(values[finalist.architecture][name]) for name in goals)
-    ]
+    measured = [(finalist, finalist.again or finalist.values) for finalist in finalists]
+    valid = [one for one in measured if all(math.isfinite(one[1][name]) for name in goals)]
     if how == "policy" or not valid:
         return finalists[0]
-    columns = {name: [values[finalist.architecture][name] for finalist in valid] for name in goals}
-    sums = rank_sums(columns, goals)
-    return valid[min(range(len(valid)), key=sums.__getitem__)]
+    sums = rank_sums({name: [values[name] for _, values in valid] for name in goals}, goals)
+    return valid[min(range(len(valid)), key=sums.__getitem__)][0]
 
 
 def pareto_front(rows: Trials, better: Directions, *, count: int = BEST) -> list[TrialRow]:

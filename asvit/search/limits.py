@@ -106,9 +106,7 @@ class Limits:
     def classes(self) -> int:
         """With how many classes networks are counted: those of the images where they matter."""
         s = self._settings
-        if not s.limited:
-            return 1000
-        return _classes(s.data) or s.classes
+        return (_classes(s.data) or s.classes) if s.limited else 1000
 
     @property
     def channels(self) -> int:
@@ -138,19 +136,20 @@ class Limits:
         try:
             network = arch if as_is else self.network(arch)
             size = self.cost(network)
+            counts = (
+                ("parameters", size.params, s.max_params),
+                ("multiply-adds", size.macs, s.max_macs),
+            )
             excesses = [
                 Excess(have / most - 1, f"{have:,} {what}, more than the {most:,} allowed")
-                for what, have, most in (
-                    ("parameters", size.params, s.max_params),
-                    ("multiply-adds", size.macs, s.max_macs),
-                )
+                for what, have, most in counts
                 if most is not None and have > most
             ]
             if timed and not excesses and s.max_latency is not None and self._time is not None:
-                took, most = self._time(network), s.max_latency
-                if took > CAREFUL * most:
-                    reason = over_limit(took, most, CAREFUL)
-                    excesses.append(Excess(took / (CAREFUL * most) - 1, reason))
+                took, most = self._time(network), CAREFUL * s.max_latency
+                if took > most:
+                    reason = over_limit(took, s.max_latency, CAREFUL)
+                    excesses.append(Excess(took / most - 1, reason))
         except FAILURES as error:
             if isinstance(error, OSError) or device_failed(error):
                 raise
@@ -203,10 +202,9 @@ def check_latency(
     for network in sorted(networks, key=macs)[:_QUICKEST]:
         try:
             fast_enough(network)
+            return
         except ValueError as error:
             errors.append(error)
-        else:
-            return
     raise errors[0]
 
 
@@ -232,10 +230,8 @@ def _widest(
 ) -> Growable:
     """The architecture at the largest width within the limits, or else at the smallest there is.
 
-    Widths are multiples of ``multiple``, unless all of them are beyond the limits.
-
-    Costs are taken to grow with the width, as they do, and about with its square: counting takes
-    time, and so the limit is met after a few widths.
+    Widths are multiples of ``multiple``, unless all of them are beyond the limits. Counting takes
+    time, so the next width to try follows from the cost, which grows about with its square.
     """
 
     def share(multiples: int) -> float:
@@ -252,10 +248,7 @@ def _widest(
     below, above, multiples = 0, math.inf, max(1, own // unit)
     while above - below > 1:
         ratio = share(multiples)
-        if ratio <= 1:
-            below = multiples
-        else:
-            above = multiples
+        below, above = (multiples, above) if ratio <= 1 else (below, multiples)
         # Twice or half of it at most; 0 and infinity tell nothing of the distance.
         guess = int(multiples * min(2.0, max(0.5, (ratio or 0.25) ** -0.5)))
         multiples = int(min(max(guess, below + 1), above - 1))

@@ -1,40 +1,41 @@
 """The search itself: ask the controller, measure, tell the study, until enough are measured."""
 
-import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from optuna.study import Study
-from optuna.trial import Trial
+from optuna.trial import FrozenTrial, Trial
 
 from asvit.core.codec import from_json, to_json
 from asvit.core.console import number, quantity, short
 from asvit.core.continuing import ELSEWHERE
 from asvit.core.estimates import Component
 from asvit.core.progress import Progress
-from asvit.search.front import BEST, best_rows, picked
-from asvit.search.history import History, look_interval
+from asvit.search.controllers import get_controller
+from asvit.search.front import BEST, best_rows, objectives, picked
 from asvit.search.limits import Limits
+from asvit.search.policy import WindowedReward, WorstSoFar
 from asvit.search.rows import EvaluateAll, Finalist, Measurement, PredictorCheck, TrialRow
 from asvit.search.sampler import (
     MEASURED,
+    ORIGIN,
+    UNIFORM,
     ReinforceSampler,
     SpaceSampler,
     distributions,
     measured_trials,
 )
-from asvit.search.settings import MeasureSearchSettings
+from asvit.search.settings import MeasureSearchSettings, SearchSettings
 from asvit.search.study import ask, requeue, storing
 from asvit.search.trained import networks_by_hand
 from asvit.spaces.base import Architecture, SearchSpace
 from proxies.latency import Latency
 from scaling.ranking import Directions
 
-logger = logging.getLogger(__name__)
-
+T = TypeVar("T")
 Time = Callable[[Architecture], Latency]  # measures a network
 
 _UNDRAWN = "measured beside the draws"  # user attributes of the study: text to measurement
@@ -42,6 +43,73 @@ _LATENCY = "latency of {}"  # at the network's text
 _LATENCY_AGAIN = "latency again of {}"  # the same in a process of its own
 _AGAIN = "finalists on {} networks"
 _MOST_FAILURES = 10  # at the start, with nothing else, after which a search gives up
+
+
+class History:
+    """The measured architectures of a study as rows, in the order in which they were asked for.
+
+    The controller of the study is made anew.
+    """
+
+    def __init__(
+        self, study: Study, space: SearchSpace, settings: SearchSettings, better: Directions
+    ) -> None:
+        self._study = study
+        self._space, self._random = space, settings.controller == "random"
+        self._better = dict(better)
+        self.objectives = objectives(better)
+        make = get_controller(settings.controller).make
+        study.sampler = make(space.dimensions, self.objectives, settings)
+        self.worst = WorstSoFar(self.objectives)
+        self._reward = WindowedReward(self.objectives)
+        self.rows: list[TrialRow] = []
+        self.measurements: dict[str, Measurement] = {}  # of the architecture of a text
+        self.seconds = 0.0  # wall-clock time of the search up to the last row
+        self.any_valid = False  # whether a row has a value of every objective
+        self.catch_up()
+
+    def catch_up(self) -> None:
+        """Add the trials that were measured since the last call."""
+        trials, known = measured_trials(self._study), len(self.rows)
+        for trial in trials[known:]:
+            if MEASURED not in trial.user_attrs:
+                raise ValueError(
+                    f"trial {trial.number} of the study was not measured by this search; "
+                    "give --out for a new folder"
+                )
+        sampler, entropies = self._study.sampler, [math.nan] * len(trials)
+        if isinstance(sampler, ReinforceSampler):
+            entropies = list(sampler.entropies(trials))
+        for trial, entropy in zip(trials[known:], entropies[known:], strict=True):
+            self._append(trial, entropy)
+
+    def _append(self, trial: FrozenTrial, entropy: float) -> None:
+        record = trial.user_attrs[MEASURED]
+        measurement = from_json(record, Measurement)
+        row = TrialRow(
+            number=len(self.rows),
+            architecture=record["architecture"],
+            params=measurement.params,
+            macs=measurement.macs,
+            values={name: measurement.values[name] for name in self._better},
+            reward=self._reward.update(self.worst.fill(measurement.values)),
+            entropy=entropy,
+            state="failed" if measurement.reasons else "complete",
+            reason=measurement.reason,
+            **self._of_family(trial, record["architecture"]),
+        )
+        self.rows.append(row)
+        self.measurements[row.architecture] = measurement
+        self.seconds = record["seconds"]
+        self.any_valid |= all(math.isfinite(row.values[name]) for name in self.objectives)
+
+    def _of_family(self, trial: FrozenTrial, architecture: str) -> dict[str, Any]:
+        """The last fields of its row, where there are several families."""
+        if not self._space.branch:
+            return {}
+        uniform = self._random or UNIFORM in trial.user_attrs
+        origin = trial.user_attrs.get(ORIGIN, "random" if uniform else "chosen")
+        return {"family": self._space.family_of(architecture), "origin": origin}
 
 
 @dataclass
@@ -71,7 +139,6 @@ class Search:
         self._history = History(self.study, self.space, self.settings, self.better)
         self._seconds_before = self._history.seconds
         self._latencies: dict[str, Latency] = {}
-        self._leader: Sequence[TrialRow] = ()  # one at most, for the display
         timed = None if self.time is None else self._milliseconds
         self.limits = Limits(self.space, self.settings, timed)
         if isinstance(self.study.sampler, SpaceSampler):
@@ -111,21 +178,17 @@ class Search:
             left = min(batch - done % batch, steps - done)  # of the batch, or of the search
             with storing():
                 trials = [ask(self.study, dimensions, limits) for _ in range(left)]
-            architectures = [self._architecture(trial) for trial in trials]
+            architectures = [self.limits.shown(self.space.decode(t.params)) for t in trials]
             measured = self._measure(trials, architectures)
             for trial, arch, measurement in zip(trials, architectures, measured, strict=True):
                 with storing():
                     self._tell(trial, str(arch), measurement)
-                yield self._progress(trial, resumed)
+                yield self._progress(resumed)
                 self._check_failures()
 
     def _active(self, params: Mapping[str, Any]) -> Sequence[str]:
         """The dimensions that count for these choices."""
         return [*[self.space.branch] * bool(self.space.branch), *self.space.active(params)]
-
-    def _architecture(self, trial: Trial) -> Architecture:
-        """The architecture of a trial; below a limit it has its width."""
-        return self.limits.shown(self.space.decode(trial.params))
 
     def latency(self, arch: Architecture) -> Latency | None:
         """The latency of a finalist's network, measured again; None without a limit."""
@@ -167,17 +230,12 @@ class Search:
         candidates, likeliest = self._candidates()
         measured, attribute = self._history.measurements, _AGAIN.format(self.settings.recheck)
         unmeasured = {text: arch for text, arch in candidates.items() if text not in measured}
-        for _ in self._measure_missing(_UNDRAWN, unmeasured, self.evaluate):
+        for _ in self._again(_UNDRAWN, unmeasured, self.evaluate):
             pass
         if self.evaluate_again is not None:
-            started = time.monotonic()
-            resumed = len(candidates.keys() & self._stored(attribute).keys())
-            added = self._measure_missing(attribute, candidates, self.evaluate_again)
-            for done, _ in enumerate(added, start=resumed + 1):
-                seconds = time.monotonic() - started
-                yield Progress("finalist", done, len(candidates), resumed=resumed, seconds=seconds)
+            yield from self._again(attribute, candidates, self.evaluate_again)
         first = {row.architecture: row.number for row in reversed(self.rows)}
-        first_values, new_values = {**self._stored(_UNDRAWN), **measured}, self._stored(attribute)
+        known, again = {**self._stored(_UNDRAWN), **measured}, self._stored(attribute)
         by_hand = networks_by_hand(self.space, self.limits) if self.space.branch else set[str]()
         self.finalists = [
             Finalist(
@@ -185,11 +243,11 @@ class Search:
                 latency=self.latency(arch),
                 number=first.get(text),
                 likeliest=text == likeliest,
-                params=first_values[text].params,
-                macs=first_values[text].macs,
-                values={name: first_values[text].values[name] for name in self.better},
-                again={} if text not in new_values else new_values[text].values,
-                reason=first_values[text].reason,
+                params=known[text].params,
+                macs=known[text].macs,
+                values={name: known[text].values[name] for name in self.better},
+                again=again[text].values if text in again else {},
+                reason=known[text].reason,
                 family=self.space.family_of(text) if self.space.branch else "",
                 by_hand=str(self.limits.network(arch)) in by_hand,
             )
@@ -218,25 +276,26 @@ class Search:
 
     def _stored(self, name: str) -> dict[str, Measurement]:
         """The measurements in an attribute of the study, by text."""
-        records = self._records(name)
+        records = self.study.user_attrs.get(name, {})
         return {text: from_json(record, Measurement) for text, record in records.items()}
 
-    def _records(self, name: str) -> dict[str, Any]:
-        """The records of an attribute of the study, by text."""
-        return dict(self.study.user_attrs.get(name, {}))
-
-    def _measure_missing(
-        self, name: str, wanted: Mapping[str, Architecture], evaluate: EvaluateAll
-    ) -> Iterator[None]:
+    def _again(
+        self,
+        name: str,
+        wanted: Mapping[str, T],
+        evaluate: Callable[[Sequence[T]], Iterable[Measurement]],
+    ) -> Iterator[Progress]:
         """Measure what an attribute of the study lacks; each measurement is stored at once."""
-        records = self._records(name)
-        missing = {text: arch for text, arch in wanted.items() if text not in records}
-        measured = evaluate(list(missing.values())) if missing else ()
-        for text, measurement in zip(missing, measured, strict=True):
-            records[text] = to_json(measurement)
+        records = dict(self.study.user_attrs.get(name, {}))
+        missing = {key: one for key, one in wanted.items() if key not in records}
+        started, resumed = time.monotonic(), len(wanted) - len(missing)
+        measured = zip(missing, evaluate([*missing.values()]) if missing else (), strict=True)
+        for done, (key, measurement) in enumerate(measured, start=resumed + 1):
+            records[key] = to_json(measurement)
             with storing():
                 self.study.set_user_attr(name, records)
-            yield
+            seconds = time.monotonic() - started
+            yield Progress("finalist", done, len(wanted), resumed=resumed, seconds=seconds)
 
     def _measure(
         self, trials: Sequence[Trial], architectures: Sequence[Architecture]
@@ -251,20 +310,23 @@ class Search:
             yield stored[text]
 
     def _tell(self, trial: Trial, text: str, measurement: Measurement) -> None:
-        """Tell the study."""
         record = {"architecture": text, "seconds": self.seconds, **to_json(measurement)}
         trial.set_user_attr(MEASURED, record)
         self.study.tell(trial, list(self._history.worst.fill(measurement.values).values()))
         self._history.catch_up()
 
-    def _progress(self, trial: Trial, resumed: int) -> Progress:
-        row = self.rows[self._history.numbers.index(trial.number)]
-        seconds, counts = time.monotonic() - self._started, (len(self.rows), self.settings.trials)
-        state = self._state(row)
+    def _progress(self, resumed: int) -> Progress:
+        """The progress after the last row."""
         return Progress(
-            self.unit, *counts, resumed=resumed, seconds=seconds, state=state, record=row,
+            self.unit,
+            len(self.rows),
+            self.settings.trials,
+            resumed=resumed,
+            seconds=time.monotonic() - self._started,
+            state=self._state(self.rows[-1]),
+            record=self.rows[-1],
             after=self._after,
-        )  # fmt: skip
+        )
 
     @property
     def _after(self) -> float:
@@ -277,9 +339,7 @@ class Search:
     def _state(self, row: TrialRow) -> str:
         """Entropy, best so far and failures in a line; what there is not is left out."""
         parts = [f"entropy {row.entropy:.2f}"] if math.isfinite(row.entropy) else []
-        if not self._leader or len(self.rows) % look_interval(len(self.rows)) == 0:
-            self._leader = best_rows(self.rows, self._history.objectives, count=1)
-        for best in self._leader:
+        for best in best_rows(self.rows, self._history.objectives, count=1):
             values = (f"{short(name)} {number(value)}" for name, value in best.values.items())
             parts.append(f"best {best.architecture} ({', '.join(values)})")
         failures = sum(row.state == "failed" for row in self.rows)

@@ -22,9 +22,8 @@ from asvit.search.sampler import (
     ORIGIN,
     Params,
     SpaceSampler,
-    active_trials,
     measured_trials,
-    place_of,
+    trials_before,
 )
 from asvit.search.trained import known_before, trained_before
 from asvit.spaces import cost, load_space
@@ -46,9 +45,8 @@ class PredictorSampler(SpaceSampler):
     Of several families it first trains the networks made by hand, and then a random network of
     each that is far from it, those of the accurate families first.
 
-    It keeps no state, as the other samplers: see :mod:`asvit.search.sampler`. Of a batch, the
-    choices follow from the trainings before the batch, and from those of the batch before them.
-    There is one objective.
+    Of a batch, the choices follow from the trainings before the batch, and from those of the batch
+    before them. There is one objective.
     """
 
     def __init__(self, *args: Any) -> None:
@@ -64,14 +62,13 @@ class PredictorSampler(SpaceSampler):
 
     def sample(self, study: Study, trial: FrozenTrial) -> Params:
         """Draw far from all others at first, then what the predictor chooses."""
-        place = place_of(study, trial)
+        before = trials_before(study, trial)
+        place = len(before)
         start = place - place % self._settings.batch
-        before = [other for other in active_trials(study) if other.number < trial.number]
-        measured = measured_trials(study)[:start]
-        table = trained_before(study)  # in a table
+        table = trained_before(study)
         trainings = [(text, value) for text, of in known_before(table).items() for value in of]
         spent = len(trainings) + place
-        fitting = [other for other in measured if self._fits(other.params)]
+        fitting = [other for other in measured_trials(study)[:start] if self._fits(other.params)]
         trainings += self._outcomes(fitting, {text for text, _ in trainings})
         trainings = [(text, value) for text, value in trainings if math.isfinite(value)]
         own = {self._text(other.params): other.params for other in before}
@@ -100,9 +97,8 @@ class PredictorSampler(SpaceSampler):
             place=spent,
             allowed=lambda text: text in own or self._allowed(params_of[text]),
         )
-        params = params_of[choice]
-        if choice in own or self._allowed(params):
-            return params
+        if choice in own or self._allowed(params_of[choice]):
+            return params_of[choice]
         rng = self._rng("beyond", place)
         return self.limits.first(lambda: self._draw(rng), dict)
 
@@ -226,21 +222,16 @@ class PredictorSampler(SpaceSampler):
     def _candidates(
         self, start: int, trainings: Sequence[tuple[str, float]], params_of: Mapping[str, Params]
     ) -> Iterator[Params]:
-        """Random architectures, and mutants of the most accurate ones.
-
-        Texts have the depths that the settings ask for, which may be none of the space: so their
-        choices are those they were drawn with.
-        """
+        """Random architectures, and mutants of the most accurate ones."""
         rng = self._rng("candidates", 0)
         yield from (self._draw(rng) for _ in range(_SAMPLED))
         rng = self._rng("mutants", start)
-        best = dict.fromkeys(
-            text for text, _ in sorted(trainings, key=lambda training: -training[1])
-        )
+        best = dict.fromkeys(text for text, _ in sorted(trainings, key=lambda one: -one[1]))
         for text in list(best)[:_PARENTS]:
+            # As drawn: texts have the depths of the settings, which may be none of the space.
             parent = params_of[text]
             names = list(self._space.active(parent))
             yield from (self._mutate(parent, rng, names) for _ in range(_CHILDREN))
 
-    def _rng(self, purpose: str, count: int) -> np.random.Generator:
-        return np.random.default_rng(self._seed(f"predictor {purpose}", count))
+    def _rng(self, purpose: str, place: int) -> np.random.Generator:
+        return super()._rng(f"predictor {purpose}", place)

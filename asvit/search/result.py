@@ -108,9 +108,9 @@ class SearchResult(Result):
             )
         return (
             f"Retrained: mean of {self.confirmed.trainings} trainings with fresh seeds, and the "
-            "90 % interval of the accuracy averaged over seeds. They had no part in the choice of "
-            "the two finalists, only of the first of these, whose mean is a little too high on "
-            "average; the other means and predictions are more so."
+            "90 % interval of the accuracy averaged over seeds. They chose only the first of the "
+            "two finalists, whose mean is a little too high on average; the other means and "
+            "predictions are more so."
         )
 
     @property

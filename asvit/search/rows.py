@@ -6,7 +6,7 @@ import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self, cast, get_args
+from typing import Literal, Self, cast, get_args
 
 from asvit.core.codec import Nullable
 from asvit.core.estimates import Estimate, Interval
@@ -27,7 +27,6 @@ LEAST_JUDGED = 8  # architectures, of which a ranking can be judged
 _BEFORE = ["number", "architecture", "params", "macs"]
 _AFTER = ["reward", "entropy", "state", "reason"]
 _OF_FAMILIES = ["family", "origin"]  # behind them, where there are several
-_BELOW = 2**63  # parameters and multiply-adds
 
 
 @dataclass(frozen=True)
@@ -181,50 +180,25 @@ def evaluated(
     """What a function of the user's makes of the architecture of a text.
 
     Anything that it raises, but for an interrupt, is why the architecture failed, and so is
-    anything else than a number that it gives for one of the measures ``names``.
+    anything that it gives but a Measurement with a number for each of the measures ``names``.
     """
-    from proxies.evaluation import FAILURES  # torch, which rows alone do not need
+    from proxies.evaluation import FAILURES, checked_value  # torch, which rows alone do not need
 
     try:
-        measurement = evaluate(text, **options)
-        if not isinstance(measurement, Measurement):
-            raise ValueError(f"evaluate gave {shown(measurement)}, not a Measurement")
-        params, macs = _size(measurement.params), _size(measurement.macs)
-        readings = {
-            name: _reading(measurement.values[name])
-            for name in names
-            if name in measurement.values
+        given = evaluate(text, **options)
+        params, macs = operator.index(given.params), operator.index(given.macs)
+        values = {name: float(given.values[name]) for name in names}
+        reasons = {
+            name: checked if isinstance(checked, str) else f"the value is {checked}"
+            for name, checked in ((name, checked_value(values[name])) for name in names)
+            if isinstance(checked, str) or math.isnan(checked)
         }
-        reasons = {str(name): one_line(str(why)) for name, why in measurement.reasons.items()}
+        reasons |= {str(name): one_line(str(why)) for name, why in given.reasons.items()}
     except FAILURES as error:
-        return Measurement(
-            0, 0, dict.fromkeys(names, math.nan), dict.fromkeys(names, fault(error))
-        )
-    readings |= {name: "evaluate gave no value of it" for name in names if name not in readings}
-    reasons = {name: why for name, why in readings.items() if isinstance(why, str)} | reasons
-    values = {n: math.nan if isinstance(readings[n], str) else float(readings[n]) for n in names}
-    return Measurement(params, macs, values, reasons)
-
-
-def _size(count: object) -> int:
-    """Parameters or multiply-adds."""
-    number = operator.index(count)  # type: ignore[arg-type]  # or a TypeError
-    if not 0 <= number < _BELOW:
-        raise ValueError(f"evaluate gave the size {shown(number)}; use a whole number from 0")
-    return number
-
-
-def _reading(value: Any) -> float | str:
-    """The value of a measure, or why it is none."""
-    from proxies.evaluation import FAILURES, checked_value
-
-    try:
-        reading = checked_value(value)
-        return (
-            "the value is nan" if not isinstance(reading, str) and math.isnan(reading) else reading
-        )
-    except FAILURES:
-        return f"evaluate gave {shown(value)}, not a number"
+        none = dict.fromkeys(names, math.nan)
+        return Measurement(0, 0, none, dict.fromkeys(names, fault(error)))
+    valid = {name: math.nan if name in reasons else value for name, value in values.items()}
+    return Measurement(params, macs, valid, reasons)
 
 
 @dataclass(frozen=True)
@@ -260,17 +234,14 @@ def write_trials(path: Path, rows: Sequence[TrialRow], measures: Sequence[str]) 
     Columns of measures are in the order of ``measures``. Those that are the size of the
     architecture have their column anyway.
     """
-    columns, families = without_sizes(measures), any(row.family for row in rows)
-    last = [*_AFTER, *(_OF_FAMILIES if families else ())]
+    columns = without_sizes(measures)
+    last = [*_AFTER, *(_OF_FAMILIES if any(row.family for row in rows) else ())]
     cells: list[list[object]] = [[*_BEFORE, *columns, *last]]
     for row in rows:
-        values = [row.values[name] for name in columns]
-        cells.append(
-            [row.number, row.architecture, row.params, row.macs]
-            + [repr(float(v)) for v in (*values, row.reward, row.entropy)]
-            + [row.state, row.reason]
-            + ([row.family, row.origin] if families else [])
-        )
+        numbers = {**row.values, "reward": row.reward, "entropy": row.entropy}
+        own = {**vars(row), **{name: repr(float(value)) for name, value in numbers.items()}}
+        sizes = [row.number, row.architecture, row.params, row.macs]
+        cells.append([*sizes, *(own[name] for name in (*columns, *last))])
     write_text(path, csv_text(cells))
 
 
@@ -285,21 +256,25 @@ def read_trials(path: Path, measures: Sequence[str] = ()) -> list[TrialRow]:
     last = [*_AFTER, *(_OF_FAMILIES if families else ())]
 
     def read(header: list[str], cells: list[str]) -> TrialRow:
-        number, architecture, params, macs, *numbers = cells[: -len(last)]
-        reward, entropy, state, reason, *of_family = cells[-len(last) :]
-        if state not in ("complete", "failed"):
-            raise ValueError(f"state must be 'complete' or 'failed', got {shown(state)}")
-        family, origin = of_family or ("", "")
-        if origin not in get_args(Origin):
-            raise ValueError(f"origin must be one of {get_args(Origin)}, got {shown(origin)}")
-        names = header[len(_BEFORE) : -len(last)]
-        measured = dict(zip(names, map(float, numbers), strict=True))
-        sizes = {"params": float(params), "macs": float(macs)}
-        measured |= {name: size for name, size in sizes.items() if name in measures}
-        outcome: State = "failed" if state == "failed" else "complete"
-        cell = int(number), architecture, int(params), int(macs)
-        rewards = float(reward), float(entropy)
-        return TrialRow(*cell, measured, *rewards, outcome, reason, family, cast("Origin", origin))
+        own = dict(zip(header, cells, strict=True))
+        sizes = [name for name in ("params", "macs") if name in measures]
+        names = [*header[len(_BEFORE) : -len(last)], *sizes]
+        for name, allowed in (("state", get_args(State)), ("origin", get_args(Origin))):
+            if name in own and own[name] not in allowed:
+                raise ValueError(f"{name} must be one of {allowed}, got {shown(own[name])}")
+        return TrialRow(
+            number=int(own["number"]),
+            architecture=own["architecture"],
+            params=int(own["params"]),
+            macs=int(own["macs"]),
+            values={name: float(own[name]) for name in names},
+            reward=float(own["reward"]),
+            entropy=float(own["entropy"]),
+            state=cast("State", own["state"]),
+            reason=own["reason"],
+            family=own.get("family", ""),
+            origin=cast("Origin", own.get("origin", "")),
+        )
 
     try:
         return read_table(text, "trials", _BEFORE, last, read)[1]

@@ -14,22 +14,27 @@ from typing import Any
 import numpy as np
 import torch
 from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.samplers import BaseSampler
+from optuna.samplers import BaseSampler, NSGAIISampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from asvit.search.limits import Limits
-from asvit.search.policy import Indices, JointCategoricalPolicy, reinforce_step
-from asvit.search.reward import MovingBaseline, WindowedReward
+from asvit.search.policy import (
+    Indices,
+    JointCategoricalPolicy,
+    MovingBaseline,
+    WindowedReward,
+    reinforce_step,
+)
 from asvit.search.seeds import draw_seed
 from asvit.search.settings import SearchSettings
 from asvit.spaces.base import Choice
 from scaling.ranking import Directions, rank_sums
 
-_INIT, _DRAW, _BEYOND = "policy logits", "policy draw", "beyond the policy"
 MEASURED = "measured"  # user attribute of a trial: its architecture and measurement
 UNIFORM = "drawn uniformly"  # user attribute of a trial that was, whatever had been measured
 ORIGIN = "origin"  # the same of one of several families: an Origin of :mod:`asvit.search.rows`
+_INIT, _DRAW, _BEYOND = "policy logits", "policy draw", "beyond the policy"
 _OWN_DRAWS = 200  # of a controller, before uniform draws take their place
 _OWN_TIMED = 50  # of them where each may have to be timed
 _LEARNING_RATE = 0.08  # of Adam
@@ -46,20 +51,18 @@ def measured_trials(study: Study) -> list[FrozenTrial]:
     return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
 
 
-def active_trials(study: Study) -> list[FrozenTrial]:
-    """The trials of ``study`` that were measured, and those still in flight."""
-    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.RUNNING))
-
-
-def place_of(study: Study, trial: FrozenTrial | Trial) -> int:
-    """How many architectures come before ``trial``: measured ones, and those still in flight."""
-    return sum(other.number < trial.number for other in active_trials(study))
+def trials_before(
+    study: Study, trial: FrozenTrial | Trial, *more: TrialState
+) -> list[FrozenTrial]:
+    """The trials before ``trial`` that were measured or are in flight, or in ``more`` states."""
+    states = (TrialState.COMPLETE, TrialState.RUNNING, *more)
+    trials = study.get_trials(deepcopy=False, states=states)
+    return [other for other in trials if other.number < trial.number]
 
 
 def draws_before(study: Study, trial: FrozenTrial) -> int:
     """How many architectures come before ``trial``, those outside the limits among them."""
-    outside = study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
-    return place_of(study, trial) + sum(other.number < trial.number for other in outside)
+    return len(trials_before(study, trial, TrialState.PRUNED))
 
 
 def distributions(dimensions: Dimensions) -> Space:
@@ -82,8 +85,7 @@ class SpaceSampler(BaseSampler):
         self, dimensions: Dimensions, better: Directions, settings: SearchSettings
     ) -> None:
         self.dimensions = {name: tuple(choices) for name, choices in dimensions.items()}
-        self._better = dict(better)
-        self._settings = settings
+        self._better, self._settings = dict(better), settings
         #: How architectures were drawn: user attributes that the trials get, by their numbers.
         self.notes: dict[int, dict[str, Any]] = {}
 
@@ -100,32 +102,30 @@ class SpaceSampler(BaseSampler):
         """The architecture of a trial."""
 
     def sample_independent(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
+        self, study: Study, trial: FrozenTrial, name: str, distribution: BaseDistribution
     ) -> Any:
         """Refuse a parameter that the space does not have, by a ValueError."""
         raise ValueError(
-            f"the space has no dimension {param_name!r}; it has {', '.join(self.dimensions)}"
+            f"the space has no dimension {name!r}; it has {', '.join(self.dimensions)}"
         )
 
-    def _seed(self, purpose: str, place: int) -> int:
-        """The seed of a draw, for an architecture with so many before it."""
-        return draw_seed(self._settings.seed, purpose, place)
+    def _rng(self, purpose: str, place: int) -> np.random.Generator:
+        """The generator of a draw, for an architecture with so many before it."""
+        return np.random.default_rng(draw_seed(self._settings.seed, purpose, place))
 
-    def _within(self, draw: Callable[[], Params], rng: np.random.Generator) -> tuple[Params, bool]:
-        """The first draw within the limits, and whether it is one of ``draw``.
-
-        After many that are not within, it is a uniform one.
-        """
+    def _within(
+        self, trial: FrozenTrial, draw: Callable[[], Params], rng: np.random.Generator
+    ) -> Params:
+        """The first draw within the limits; after many that are not, a uniform one, marked."""
         if self.limits is None:
-            return draw(), True
+            return draw()
         most = _OWN_TIMED if self._settings.max_latency else _OWN_DRAWS
         own = ((draw(), True) for _ in range(most))
         draws = chain(own, iter(lambda: (self._draw(rng), False), None))
-        return self.limits.first(lambda: next(draws), itemgetter(0))
+        params, is_own = self.limits.first(lambda: next(draws), itemgetter(0))
+        if not is_own:
+            self.notes[trial.number] = {UNIFORM: True}
+        return params
 
     def _draw(self, rng: np.random.Generator) -> Params:
         """An architecture drawn uniformly."""
@@ -133,18 +133,11 @@ class SpaceSampler(BaseSampler):
             name: choices[rng.integers(len(choices))] for name, choices in self.dimensions.items()
         }
 
-    def _mark_uniform(self, trial: FrozenTrial) -> None:
-        self.notes[trial.number] = {UNIFORM: True}
-
     def _mutate(
-        self,
-        parent: Mapping[str, Any],
-        rng: np.random.Generator,
-        names: Iterable[str] | None = None,
+        self, parent: Mapping[str, Any], rng: np.random.Generator, names: Iterable[str]
     ) -> Params:
-        """``parent`` with another choice in one dimension, or in one of ``names``."""
-        among = self.dimensions if names is None else names
-        changeable = [name for name in among if len(self.dimensions[name]) > 1]
+        """``parent`` with another choice in one dimension of ``names``."""
+        changeable = [name for name in names if len(self.dimensions[name]) > 1]
         if not changeable:
             return dict(parent)
         name = changeable[rng.integers(len(changeable))]
@@ -202,13 +195,9 @@ class ReinforceSampler(SpaceSampler):
     def sample(self, study: Study, trial: FrozenTrial) -> Params:
         """Draw an architecture from the policy as the measured trials have made it."""
         self.catch_up(study)
-        place = place_of(study, trial)
-        draw = self._generator(_DRAW, place)
-        beyond = np.random.default_rng(self._seed(_BEYOND, place))
-        choices, own = self._within(lambda: self._choices(self._policy.sample(draw)), beyond)
-        if not own:
-            self._mark_uniform(trial)
-        return choices
+        place = len(trials_before(study, trial))
+        draw, beyond = self._generator(_DRAW, place), self._rng(_BEYOND, place)
+        return self._within(trial, lambda: self._choices(self._policy.sample(draw)), beyond)
 
     def after_trial(
         self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
@@ -236,19 +225,15 @@ class ReinforceSampler(SpaceSampler):
         return {name: choices[index] for (name, choices), index in pairs}
 
     def _generator(self, purpose: str, count: int) -> torch.Generator:
-        return torch.Generator().manual_seed(self._seed(purpose, count))
+        return torch.Generator().manual_seed(draw_seed(self._settings.seed, purpose, count))
 
 
 class AgingEvolutionSampler(SpaceSampler):
     """Mutates the best of a few members of the youngest population; the oldest members die.
 
-    A mutation changes one of the dimensions that count for the parent.
-
-    Fitness is the sum of a member's dense ranks over the objectives within the population. The
-    population is the last 50 measured trials, so there is no state to keep.
-
-    As many architectures as it has members are drawn at random first. A parent is the best of ten
-    members.
+    Fitness is the sum of a member's dense ranks over the objectives within the population: the
+    last 50 measured trials. As many architectures are drawn at random first. A parent is the best
+    of ten members.
 
     References:
         Real et al. 2019, "Regularized Evolution for Image Classifier Architecture Search",
@@ -257,19 +242,17 @@ class AgingEvolutionSampler(SpaceSampler):
 
     def sample(self, study: Study, trial: FrozenTrial) -> Params:
         """Draw at random until the population is full, then mutate the winner of a tournament."""
-        place = place_of(study, trial)
-        rng = np.random.default_rng(self._seed("evolution", place))
+        place = len(trials_before(study, trial))
+        rng = self._rng("evolution", place)
         # What was measured of the same batch may not count: after a kill more of it is.
         trials = measured_trials(study)[: place - place % self._settings.batch]
         if len(trials) < _POPULATION:
-            self._mark_uniform(trial)
-            return self._within(lambda: self._draw(rng), rng)[0]
+            params = self._within(trial, lambda: self._draw(rng), rng)
+            self.notes[trial.number] = {UNIFORM: True}
+            return params
         parent = self._parent(trials[-_POPULATION:], rng)
-        names = None if self.active is None else self.active(parent)
-        choices, own = self._within(lambda: self._mutate(parent, rng, names), rng)
-        if not own:
-            self._mark_uniform(trial)
-        return choices
+        names = self.dimensions if self.active is None else self.active(parent)
+        return self._within(trial, lambda: self._mutate(parent, rng, names), rng)
 
     def _parent(self, alive: Sequence[FrozenTrial], rng: np.random.Generator) -> Params:
         columns = {
@@ -280,3 +263,62 @@ class AgingEvolutionSampler(SpaceSampler):
         entrants = rng.choice(len(alive), size=_TOURNAMENT, replace=False)
         winner: FrozenTrial = alive[min(entrants, key=lambda place: sums[place])]
         return winner.params
+
+
+class ReseededSampler(BaseSampler):
+    """Draws each trial with a fresh sampler of Optuna, seeded by how many trials come before it.
+
+    All that the library's samplers know beside their random state is in the study, so nothing is
+    lost by making a new one. Trials that were outside the limits count, too, or the next one would
+    be the same.
+
+    Args:
+        make: Seed (below 2^32) to sampler.
+        seed: Seed of the run.
+        repeats: Trials that take each architecture, one after the other.
+    """
+
+    def __init__(self, make: Callable[[int], BaseSampler], *, seed: int, repeats: int = 1) -> None:
+        self._make, self._seed, self._repeats = make, seed, repeats
+        self._again: Params | None = None  # the choices that the trial repeats
+        self._sampler = make(draw_seed(seed, "trial", 0))
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Make the sampler of this trial."""
+        before = trials_before(study, trial)
+        self._again = before[-1].params if len(before) % self._repeats else None
+        self._sampler = self._make(draw_seed(self._seed, "trial", draws_before(study, trial)))
+        self._sampler.before_trial(study, trial)
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> Space:
+        """As the sampler of this trial does."""
+        return self._sampler.infer_relative_search_space(study, trial)
+
+    def sample_relative(self, study: Study, trial: FrozenTrial, search_space: Space) -> Params:
+        """As the sampler of this trial does."""
+        return self._sampler.sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, name: str, distribution: BaseDistribution
+    ) -> Any:
+        """As the sampler of this trial does, or as the trial before."""
+        if self._again is not None:
+            return self._again[name]
+        return self._sampler.sample_independent(study, trial, name, distribution)
+
+    def after_trial(self, study: Study, trial: FrozenTrial, *outcome: Any) -> None:
+        """As the sampler of this trial does."""
+        self._sampler.after_trial(study, trial, *outcome)
+
+
+class OrderedNSGAIISampler(NSGAIISampler):
+    """NSGA-II whose parents stand in one order whether they were just chosen or read back.
+
+    The library draws parents by their place in a list that is sorted by merit in the trial that
+    chooses them and by number in all later ones, which a kill in between would tell apart.
+    """
+
+    def select_parent(self, study: Study, generation: int) -> list[FrozenTrial]:
+        """The parents of ``generation``, by number."""
+        parents = super().select_parent(study, generation)
+        return sorted(parents, key=lambda trial: trial.number)

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from asvit.core.console import quantity
 from asvit.core.latency_settings import (
@@ -216,30 +216,32 @@ class SearchSettings(Settings, ABC):
             return super().difference(other)
         return {"search": (f"by {self.counted}s", f"by {other.counted}s")}
 
-    @property
-    @abstractmethod
-    def proxies(self) -> tuple[str, ...]:
-        """The objectives and what is measured beside them, by name."""
+    if TYPE_CHECKING:  # fields or properties of either kind
+
+        @property
+        def proxies(self) -> tuple[str, ...]:
+            """The objectives and what is measured beside them, by name."""
+
+        @property
+        def trials(self) -> int:
+            """How many architectures are drawn, to be measured or trained."""
+
+        @property
+        def width(self) -> int | None:
+            """Channels of the first stage, where they are the same in all networks."""
+
+        @property
+        def classes(self) -> int:
+            """Classes that networks have where the data do not tell."""
+
+        @property
+        def size_in_words(self) -> str:
+            """How much is measured or trained, such as ``24 trainings``."""
 
     @property
-    @abstractmethod
-    def trials(self) -> int:
-        """How many architectures are drawn, to be measured or trained."""
-
-    @property
-    @abstractmethod
     def sized(self) -> bool:
         """Whether networks are as wide as limits allow."""
-
-    @property
-    @abstractmethod
-    def width(self) -> int | None:
-        """Channels of the first stage, where they are the same in all networks."""
-
-    @property
-    @abstractmethod
-    def classes(self) -> int:
-        """Classes that networks have where the data do not tell."""
+        return self.max_params is not None or self.max_macs is not None
 
     @property
     def limited(self) -> bool:
@@ -254,14 +256,8 @@ class SearchSettings(Settings, ABC):
                 "after every architecture; use batch=1 (repeats are still shared among workers)"
             )
         check_command(self.latency_command, self.latency_runtime)
-        if self.max_latency is None:
-            for name, value in latency_choices(self).items():
-                raise ValueError(f"{name}={value} is for max_latency; give that, too")
-
-    @property
-    @abstractmethod
-    def size_in_words(self) -> str:
-        """How much is measured or trained, such as ``24 trainings``."""
+        for name, value in latency_choices(self).items() if self.max_latency is None else ():
+            raise ValueError(f"{name}={value} is for max_latency; give that, too")
 
     @property
     def unused(self) -> Sequence[str]:
@@ -273,21 +269,17 @@ class SearchSettings(Settings, ABC):
     @property
     def limits_in_words(self) -> str:
         """What limits networks, in words."""
-        limits = []
-        if self.depths is not None:
-            limits.append(f"depths {','.join(map(str, self.depths))}")
-        if self.max_params is not None:
-            limits.append(f"at most {self.max_params:,} parameters")
-        if self.max_macs is not None:
-            limits.append(f"at most {self.max_macs:,} multiply-adds")
-        if self.sized and (self.width_multiple or 1) > 1:
-            limits.append(f"widths multiples of {self.width_multiple}")
-        if self.max_latency is not None:
-            where = f" by {self.latency_command}" if self.latency_command else ""
-            limits.append(
-                f"at most {self.max_latency:g} ms for {self.latency_batch} image(s){where}"
-            )
-        return ", ".join(limits)
+        depths, where = ",".join(map(str, self.depths or ())), f" by {self.latency_command}"
+        limits = {
+            f"depths {depths}": self.depths,
+            f"at most {self.max_params or 0:,} parameters": self.max_params,
+            f"at most {self.max_macs or 0:,} multiply-adds": self.max_macs,
+            f"widths multiples of {self.width_multiple}": self.sized
+            and (self.width_multiple or 1) > 1,
+            f"at most {self.max_latency or 0:g} ms for {self.latency_batch} image(s)"
+            + where * bool(self.latency_command): self.max_latency,
+        }
+        return ", ".join(words for words, limit in limits.items() if limit)
 
     @abstractmethod
     def in_words(self, device: str | None = None) -> str:
@@ -341,10 +333,7 @@ class MeasureSearchSettings(SearchSettings, MeasuringSettings):
     @classmethod
     def refusal(cls, name: str, value: Any) -> str:
         """As the base says."""
-        return (
-            f"{name}={value} is for trainings, and this search measures without; give trainings, "
-            "too"
-        )
+        return f"{name}={value} is for trainings, and this search measures; give trainings, too"
 
     @property
     def size_in_words(self) -> str:
@@ -355,11 +344,6 @@ class MeasureSearchSettings(SearchSettings, MeasuringSettings):
     def trials(self) -> int:
         """All of them are drawn."""
         return self.steps
-
-    @property
-    def sized(self) -> bool:
-        """Whether there is a limit of parameters or multiply-adds."""
-        return self.max_params is not None or self.max_macs is not None
 
     def in_words(self, device: str | None = None) -> str:
         """As measuring settings say it, with the limits."""
@@ -483,8 +467,7 @@ class TrainingSearchSettings(SearchSettings):
     def final_trainings(self) -> int:
         """How often each finalist is trained again, out of the trainings; 0 where they are few.
 
-        The best of noisy accuracies owes much to luck; those of fresh seeds do not. With several
-        ``seeds`` there are some of all.
+        With several ``seeds`` there are some of all.
         """
         if self.trainings < _FINAL[0][0] or self.seeds > 1:
             return 0
@@ -503,7 +486,7 @@ class TrainingSearchSettings(SearchSettings):
     @property
     def sized(self) -> bool:
         """Whether there is such a limit in the place of a width."""
-        return self.width is None and (self.max_params is not None or self.max_macs is not None)
+        return self.width is None and super().sized
 
     @property
     def training(self) -> CandidateSettings:

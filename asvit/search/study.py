@@ -1,30 +1,94 @@
-"""The Optuna study behind a search: asked for trials, and kept with its settings."""
+"""The Optuna study behind a search, and its journal in the run folder, which survives kills."""
 
+import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.exceptions import ExperimentalWarning
-from optuna.storages import BaseStorage
+from optuna.exceptions import ExperimentalWarning, OptunaError
+from optuna.storages import BaseStorage, JournalStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.study import Study, StudyDirection
 from optuna.trial import Trial, TrialState
 
+from asvit.core.files import check_plain
+from asvit.core.records import MALFORMED, advice, cut_off
 from asvit.core.store import Store
 from asvit.search.limits import Excess, Limits
 from asvit.search.sampler import SpaceSampler
 from asvit.search.settings import SearchSettings
+from proxies.text import one_line
 from scaling.ranking import Directions
 
 logger = logging.getLogger(__name__)
 
+_RECORD_START = b'{"op_code":'
+_STALE_SECONDS = 3  # a record is written in milliseconds
 _FAR = 1e9  # share of a limit, for what is infinitely far above it
 OUTSIDE = "limits"  # constraint of a trial
 _DIRECTIONS = {"higher": StudyDirection.MAXIMIZE, "lower": StudyDirection.MINIMIZE}
 LOST_NOTHING = "what was measured is safe, and the same command continues"
+
+
+def open_journal(path: Path) -> JournalStorage:
+    """Open the journal at ``path``, or start one.
+
+    A record without a line end is cut off: its process was killed while writing it. The caller
+    must hold the run folder's lock.
+
+    Raises:
+        ValueError: If a line is not a record, or the records do not make a study. Nothing is
+            changed then.
+        OSError: If the file cannot be read or written.
+    """
+    check_plain(path)
+    if path.exists():
+        content = path.read_bytes()
+        *lines, tail = content.split(b"\n")
+        _check(path, lines)
+        if not (tail.startswith(_RECORD_START[: len(tail)]) or not tail.strip(b"\0")):
+            raise ValueError(f"{path} does not end in a journal record; {advice()}")
+        cut_off(path, len(content), tail)
+    return _replay(path)
+
+
+def read_journal(path: Path) -> JournalStorage:
+    """Open the journal at ``path`` for reading only.
+
+    It is neither locked nor repaired, so a search may be writing to it; an incomplete last record
+    is left out.
+    """
+    check_plain(path)
+    if path.is_file():
+        _check(path, path.read_bytes().split(b"\n")[:-1])
+    return _replay(path)
+
+
+def _check(path: Path, lines: Iterable[bytes]) -> None:
+    for number, line in enumerate(lines, start=1):
+        try:
+            record = json.loads(line)
+        except MALFORMED:
+            record = None
+        if not isinstance(record, dict) or not isinstance(record.get("op_code"), int):
+            raise ValueError(f"{path}, line {number} is not a journal record; {advice(number)}")
+
+
+def _replay(path: Path) -> JournalStorage:
+    # The lock excludes other writers, such as a dashboard; that of a killed process gives way.
+    lock = JournalFileOpenLock(str(path), grace_period=_STALE_SECONDS)
+    try:
+        return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+    except (*MALFORMED, AssertionError, OptunaError) as error:
+        raise ValueError(
+            f"{path} is corrupt: its records do not make a study ({one_line(repr(error))}); "
+            f"{advice()}"
+        ) from error
 
 
 @contextmanager
@@ -45,7 +109,7 @@ def storing() -> Iterator[None]:
         yield
     except OSError as error:
         # One without a number is of a program of the user's, rather than the system's.
-        if error.errno is None or isinstance(error, FileNotFoundError):
+        if error.errno is None:
             raise
         message = f"the study cannot be written; {LOST_NOTHING} ({error.strerror})"
         raise OSError(error.errno, message) from error
@@ -68,14 +132,10 @@ def create_study(storage: BaseStorage, name: str, objectives: Directions) -> Stu
 
 
 class StudyStore(Store[SearchSettings]):
-    """A study with what the search was started with, its attributes.
-
-    Attributes:
-        study: The Optuna study: what has been measured, and where more is stored.
-    """
+    """A study with what the search was started with, its attributes."""
 
     def __init__(self, study: Study) -> None:
-        self.study = study
+        self.study = study  #: what has been measured, and where more is stored
         self._read()
 
     def _read(self) -> None:

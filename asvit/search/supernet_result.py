@@ -1,7 +1,5 @@
 """Journal, table and result of an evolution over the paths of a supernet."""
 
-import csv
-import io
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -9,7 +7,7 @@ from dataclasses import astuple, dataclass, fields
 from functools import cached_property
 from itertools import groupby
 from operator import attrgetter
-from typing import Any, ClassVar, Literal, TypedDict, get_type_hints
+from typing import Any, ClassVar, Literal, TypedDict
 
 from asvit.core.codec import to_json, value_from_json
 from asvit.core.files import read_text
@@ -18,7 +16,7 @@ from asvit.core.results import Result
 from asvit.core.run_files import TRIALS
 from asvit.search.supernet_settings import EvolutionSettings
 from asvit.training.supernets.settings import PathAccuracies
-from proxies.tables import csv_text, read_cells
+from proxies.tables import csv_text, read_table
 
 #: A path: the cells of every stage, one letter a cell.
 Cells = tuple[str, ...]
@@ -192,9 +190,8 @@ def generations_of(rows: Sequence[PathRow]) -> list[Generation]:
     generation = attrgetter("generation")
     for number, group in groupby(sorted(rows, key=generation), generation):
         accuracies = [row.validation for row in group]
-        best = max(accuracies)
+        best, median = max(accuracies), statistics.median(accuracies)
         so_far = max([best, *(last.best_so_far for last in generations[-1:])])
-        median = statistics.median(accuracies)
         generations.append(Generation(number, len(accuracies), best, median, so_far))
     return generations
 
@@ -215,11 +212,11 @@ def write_paths(rows: Sequence[PathRow]) -> str:
 
 def read_paths(text: str) -> list[PathRow]:
     """Undo :func:`write_paths`."""
-    kinds = get_type_hints(PathRow)
-    try:
-        return [
-            PathRow(**{name: kind(*read_cells([row[name]])) for name, kind in kinds.items()})
-            for row in csv.DictReader(io.StringIO(text))
-        ]
-    except (KeyError, TypeError, csv.Error) as error:
-        raise ValueError(f"no table of paths: {error!r}") from error
+    columns = [field.name for field in fields(PathRow)]
+
+    def read(_header: list[str], cells: list[str]) -> PathRow:
+        number, generation, origin, architecture, path, macs, validation = cells
+        own = int(number), int(generation), origin, architecture, path
+        return PathRow(*own, int(macs), float(validation))
+
+    return read_table(text, "paths", columns, (), read)[1]

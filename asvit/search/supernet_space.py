@@ -92,8 +92,7 @@ class SupernetSpace:
         as many tokens: at 224 px and the space's own width this is DeiT-Tiny. The paper compares
         with DeiT; how to carry that to other sizes is our choice.
         """
-        stage = _DEIT_STAGE[self._space.pooling]
-        width = self._like.stage_widths[stage]
+        width = self._like.stage_widths[_DEIT_STAGE[self._space.pooling]]
         patches = (-(-self._image_size // _DEIT_PATCH)) ** 2
         tokens = patches + 1
         layer = 12 * tokens * width**2 + 2 * tokens**2 * width
@@ -119,20 +118,17 @@ class PathCosts:
             for stage, base in enumerate(least)
         ]
         self._around = [
-            _less(base, cells[BASIC]) for base, cells in zip(least, self._cells, strict=True)
+            _less(base, of[BASIC]) for base, of in zip(least, self._cells, strict=True)
         ]
-
         # Of the path with the fewest multiply-adds, and of the largest path.
         self.least = min(least, key=lambda cost: cost.macs)
         self.most = self(tuple(SHARED * CELLS for _ in range(STAGES)))
 
     def __call__(self, path: Cells) -> Cost:
-        """Parameters and multiply-adds of one image."""
-        filled = [i for i, stage in enumerate(path) if layers_of(stage)]
-        if not filled:
-            raise ValueError(f"path {'|'.join(path)!r} has no layer; use at least one 'b' or 's'")
+        """Parameters and multiply-adds of one image; the path must have a layer."""
+        last = max(i for i, stage in enumerate(path) if layers_of(stage))
         cells = (of[cell] for of, stage in zip(self._cells, path, strict=True) for cell in stage)
-        return sum(cells, self._around[filled[-1]])
+        return sum(cells, self._around[last])
 
 
 def _less(cost: Cost, part: Cost) -> Cost:

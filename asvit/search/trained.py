@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from asvit.core.codec import from_json
-from asvit.core.estimates import NO_INTERVAL
+from asvit.core.estimates import NO_INTERVAL, SEED, Component
 from asvit.reference.findings import LEAST_TRAININGS
 from asvit.search.acquisition import Fitted, pooled_squares, seed_noise
 from asvit.search.front import non_dominated
@@ -29,6 +30,7 @@ from asvit.search.seeds import draw_seed
 from asvit.search.settings import ACCURACY
 from asvit.statistics.intervals import around
 from asvit.statistics.ranks import estimate, signs, weighed
+from asvit.statistics.variance import variance_components
 from proxies.counts import Cost
 
 if TYPE_CHECKING:
@@ -39,7 +41,8 @@ if TYPE_CHECKING:
 
 TRAINING = "training"  # user attribute of a trial: the trained architecture's text, and its seed
 BEFORE = "trainings before"  # of the study: text to the accuracies of a table, None for none
-AGAIN = "finalists trained again"  # of the study: text to seed to measurement
+AGAIN = "finalists trained again"  # of the study: text and seed to measurement
+WITH_SEED = " with seed "  # between these
 FRESH = 1000  # the first seed of these; those of draws are below
 
 Accuracies = Mapping[str, Sequence[float]]  # of the trainings of each architecture, by its text
@@ -49,6 +52,9 @@ MakePredictor = Callable[[], Fitted]
 _WITHIN = 0.9  # share that the intervals of finalists hold
 _FOLDS, _ROUNDS = 4, 8  # parts that are held out, and how often trainings are parted
 _RESAMPLES = 2_000
+FAMILY, TOPOLOGY = "family", "topology"  # causes of variance
+_BLIND = ("by hand", "random")  # origins of networks that were trained whatever the results were
+_LEAST_BLIND = 6  # trainings of them
 
 
 def trained_before(study: Study) -> Before:
@@ -63,15 +69,13 @@ def known_before(before: Before) -> dict[str, list[float]]:
     return {text: of for text, of in by_text.items() if of}
 
 
-def trained_again(stored: Mapping[str, Any]) -> dict[str, dict[str, Measurement]]:
-    """The trainings of finalists with fresh seeds: text of the network to seed to measurement.
-
-    ``stored`` is the attribute of the study.
-    """
-    return {
-        text: {seed: from_json(record, Measurement) for seed, record in records.items()}
-        for text, records in stored.items()
-    }
+def trained_again(study: Study) -> dict[str, dict[int, Measurement]]:
+    """The trainings of finalists with fresh seeds: text of the network to seed to measurement."""
+    trained: dict[str, dict[int, Measurement]] = {}
+    for key, record in study.user_attrs.get(AGAIN, {}).items():
+        text, _, seed = key.rpartition(WITH_SEED)
+        trained.setdefault(text, {})[int(seed)] = from_json(record, Measurement)
+    return trained
 
 
 def training_seeds(
@@ -82,17 +86,12 @@ def training_seeds(
     ``others`` has the texts and seeds of the trainings so far, and ``before`` the seeds of a table
     from 0, those without an accuracy, which may have failed, among them.
     """
-    used: dict[str, set[int]] = {}
+    used = set(others)
     seeds = []
-    for text, seed in others:
-        used.setdefault(text, set()).add(seed)
     for text in texts:
-        mine = used.setdefault(text, set())
-        seed = len(before.get(text, ()))
-        while seed in mine:
-            seed += 1
-        mine.add(seed)
-        seeds.append(seed)
+        free = (n for n in itertools.count(len(before.get(text, ()))) if (text, n) not in used)
+        seeds.append(next(free))
+        used.add((text, seeds[-1]))
     return seeds
 
 
@@ -114,13 +113,25 @@ class Trained:
         """The mean; NaN if a training failed: the others would flatter it."""
         return statistics.fmean(self.accuracies)
 
+    @property
+    def std(self) -> float:
+        """Sample standard deviation, points; NaN for one training or if one failed."""
+        if len(self.accuracies) < 2 or math.isnan(self.accuracy):
+            return math.nan
+        return statistics.stdev(self.accuracies)
+
+    def with_one(self, training: Measurement | TrialRow) -> Trained:
+        """With one more training."""
+        accuracies = (*self.accuracies, training.values[ACCURACY])
+        return replace(self, accuracies=accuracies, reason=self.reason or training.reason)
+
 
 def gathered(
     rows: Sequence[TrialRow],
     before: Before,
     space: SearchSpace,
     limits: Limits,
-    again: Mapping[str, Mapping[str, Measurement]],
+    again: Mapping[str, Mapping[int, Measurement]],
 ) -> dict[str, Trained]:
     """All that was trained, by the text of the network: of a table, of a search, and again."""
     trained: dict[str, Trained] = {}
@@ -133,20 +144,13 @@ def gathered(
         size = Cost(row.params, row.macs)
         entry = trained.get(text, Trained(row.architecture, row.number, size, ()))
         trained[text] = replace(
-            entry,
+            entry.with_one(row),
             number=row.number if entry.number is None else entry.number,
             origin=entry.origin if entry.accuracies else row.origin,
-            accuracies=(*entry.accuracies, row.values[ACCURACY]),
-            reason=entry.reason or row.reason,
         )
     for text in trained.keys() & again.keys():
         for measurement in again[text].values():
-            entry = trained[text]
-            trained[text] = replace(
-                entry,
-                accuracies=(*entry.accuracies, measurement.values[ACCURACY]),
-                reason=entry.reason or measurement.reason,
-            )
+            trained[text] = trained[text].with_one(measurement)
     if not space.branch:
         return trained
     by_hand = networks_by_hand(space, limits)
@@ -271,3 +275,36 @@ def _flat(accuracies: Accuracies, texts: Sequence[str]) -> tuple[list[str], list
     trainings = [(text, value) for text in texts for value in accuracies[text]]
     noise = seed_noise(trainings)
     return [text for text, _ in trainings], [value for _, value in trainings], noise
+
+
+def shares_of_variance(trained: Mapping[str, Trained], fresh: Accuracies) -> dict[str, Component]:
+    """The shares of family, topology and training seed; empty with too few trainings.
+
+    The networks that a predictor chose are better than others of their family, and would hide how
+    far these differ. So only the networks count that were made by hand or drawn at random, with
+    all their trainings: which of them were repeated follows from accuracies that count, too. Of
+    the others, those with fresh seeds tell of seeds alone.
+
+    Args:
+        trained: All networks of a search, by their texts.
+        fresh: Accuracies with fresh seeds of those that were trained again, by the same texts.
+    """
+    values: list[float] = []
+    families, topologies, means = [], [], []
+    for text, entry in trained.items():
+        blind = entry.origin in _BLIND
+        of = entry.accuracies if blind else fresh.get(text, ())
+        finite = [value for value in of if math.isfinite(value)]
+        if blind or len(finite) > 1:
+            values += finite
+            families += [entry.family] * len(finite)
+            topologies += [text] * len(finite)
+            means += ["" if blind else text] * len(finite)
+    if means.count("") < _LEAST_BLIND or not 1 < len(set(families)) < len(values):
+        return {}
+    if len(set(topologies)) == len(values):
+        return variance_components(values, {FAMILY: families}, rest=f"{TOPOLOGY} and {SEED}")
+    causes = {FAMILY: families, TOPOLOGY: topologies}
+    if len(set(families)) == len(set(topologies)):
+        causes = {f"{FAMILY} and {TOPOLOGY}": topologies}
+    return variance_components(values, causes, fixed=means)

@@ -1,6 +1,5 @@
 """The loop of a search by short trainings."""
 
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -8,34 +7,34 @@ from typing import ClassVar
 
 from optuna.trial import Trial
 
-from asvit.core.codec import to_json
 from asvit.core.progress import Progress
 from asvit.reference.findings import LEAST_TRAININGS
 from asvit.search.front import BEST
 from asvit.search.loop import Search
 from asvit.search.rows import Finalist, Measurement
-from asvit.search.sampler import active_trials
+from asvit.search.sampler import trials_before
 from asvit.search.settings import ACCURACY, FINALISTS, PREDICTOR, TrainingSearchSettings
 from asvit.search.study import storing
 from asvit.search.trained import (
     AGAIN,
     FRESH,
     TRAINING,
+    WITH_SEED,
     Accuracies,
     MakePredictor,
     Trained,
     check_predictor,
     finalists_of,
     gathered,
+    shares_of_variance,
     tradeoff,
     trained_again,
     trained_before,
     training_seeds,
 )
-from asvit.search.variance import shares_of_variance
 from asvit.spaces.base import Architecture
 
-Retrainings = Mapping[str, Mapping[str, Measurement]]  # with fresh seeds, by text and by seed
+Retrainings = Mapping[str, Mapping[int, Measurement]]  # with fresh seeds, by text and by seed
 
 
 class TrainingSearch(Search):
@@ -60,14 +59,14 @@ class TrainingSearch(Search):
         too few trainings to train again the best of all.
         :attr:`finalists`, :attr:`tradeoff` and :attr:`check` have what they come to.
         """
-        again: dict[str, dict[str, Measurement]] = {}
+        again: Retrainings = {}
         if self.settings.final_trainings:
             best = self._within_latency(self._best(self._ranked(again)[0]))
             architectures = [self.space.parse(entry.architecture) for entry in best[:FINALISTS]]
-            yield from self._train_again(architectures)
+            texts = {str(self.limits.network(arch)): arch for arch in architectures}
+            yield from self._train_again(texts)
             # Those that a shorter search ended in are not among them.
-            texts = {str(self.limits.network(arch)) for arch in architectures}
-            records = trained_again(self._records(AGAIN))
+            records = trained_again(self.study)
             again = {text: of for text, of in records.items() if text in texts}
         ranked, make, accuracies = self._ranked(again)
         if self.space.branch:
@@ -95,13 +94,10 @@ class TrainingSearch(Search):
         """The finalists, best first, the predictor that ranks them, and what it is fitted to."""
         from asvit.predictor import Predictor  # scikit-learn, which other searches do not need
 
-        trained = self._trained(again)
+        trained, make = self._trained(again), None
         accuracies = {text: row.accuracies for text, row in trained.items() if not row.reason}
-        make = None
-        if (
-            self.settings.controller == PREDICTOR
-            and sum(map(len, accuracies.values())) >= LEAST_TRAININGS
-        ):
+        enough = sum(map(len, accuracies.values())) >= LEAST_TRAININGS
+        if self.settings.controller == PREDICTOR and enough:
             make = partial(Predictor, self.settings.image_size, per_cent=True)
         ranked = [  # rows of a table may be outside the limits, and tell the predictor as much
             row
@@ -115,55 +111,34 @@ class TrainingSearch(Search):
         before = trained_before(self.study)
         return gathered(self.rows, before, self.space, self.limits, again)
 
-    def _train_again(self, architectures: Sequence[Architecture]) -> Iterator[Progress]:
+    def _train_again(self, texts: Mapping[str, Architecture]) -> Iterator[Progress]:
         """Train finalists with fresh seeds; the study keeps each training at once."""
-        own = self._records(AGAIN)
         before = trained_before(self.study)
-        wanted = [
-            (arch, FRESH + len(before.get(str(self.limits.network(arch)), ())) + place)
+        wanted = {
+            f"{text}{WITH_SEED}{seed}": (arch, seed)
             for place in range(self.settings.final_trainings)
-            for arch in architectures
-        ]
-        missing = [
-            (arch, seed)
-            for arch, seed in wanted
-            if str(seed) not in own.get(str(self.limits.network(arch)), {})
-        ]
-        started, resumed = time.monotonic(), len(wanted) - len(missing)
-        measured = self.evaluate(
-            [arch for arch, _ in missing], seeds=[seed for _, seed in missing]
-        )
-        for done, ((arch, seed), measurement) in enumerate(
-            zip(missing, measured, strict=True), start=resumed + 1
-        ):
-            text = str(self.limits.network(arch))
-            own[text] = {**own.get(text, {}), str(seed): to_json(measurement)}
-            with storing():
-                self.study.set_user_attr(AGAIN, own)
-            seconds = time.monotonic() - started
-            yield Progress("finalist", done, len(wanted), resumed=resumed, seconds=seconds)
+            for text, arch in texts.items()
+            for seed in (FRESH + len(before.get(text, ())) + place,)
+        }
+
+        def train(missing: Sequence[tuple[Architecture, int]]) -> Iterable[Measurement]:
+            architectures, seeds = zip(*missing, strict=True)
+            return self.evaluate(architectures, seeds=seeds)
+
+        yield from self._again(AGAIN, wanted, train)
 
     def _measure(
         self, trials: Sequence[Trial], architectures: Sequence[Architecture]
     ) -> Iterable[Measurement]:
-        """The accuracy of each architecture in order."""
-        with storing():
-            seeds = self._seeds(trials, architectures)
-        return self.evaluate(architectures, seeds=seeds)
-
-    def _seeds(
-        self, trials: Sequence[Trial], architectures: Sequence[Architecture]
-    ) -> Sequence[int]:
-        """The training seed of each architecture; the study keeps them."""
-        own = {trial.number for trial in trials}
-        others = [trial for trial in active_trials(self.study) if trial.number not in own]
-        attributes = (trial.user_attrs for trial in others)
-        trainings = [values[TRAINING] for values in attributes if TRAINING in values]
+        """The accuracy of each architecture in order; the study keeps the training seeds."""
+        attributes = (trial.user_attrs for trial in trials_before(self.study, trials[0]))
+        others = [tuple(values[TRAINING]) for values in attributes if TRAINING in values]
         texts = [str(self.limits.network(arch)) for arch in architectures]
-        seeds = training_seeds(texts, trainings, trained_before(self.study))
-        for trial, text, seed in zip(trials, texts, seeds, strict=True):
-            trial.set_user_attr(TRAINING, [text, seed])
-        return seeds
+        seeds = training_seeds(texts, others, trained_before(self.study))
+        with storing():
+            for trial, text, seed in zip(trials, texts, seeds, strict=True):
+                trial.set_user_attr(TRAINING, [text, seed])
+        return self.evaluate(architectures, seeds=seeds)
 
 
 def _fresh(again: Retrainings) -> Accuracies:

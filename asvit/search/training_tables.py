@@ -4,11 +4,10 @@ import itertools
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 
-from asvit.core.codec import Nullable
 from asvit.reference import ReferenceTable
 from asvit.reference.schema import Cell, format_table
 from asvit.reference.table import LEAST_ROWS, Target, seed_of
@@ -20,28 +19,6 @@ from asvit.statistics.ranks import kendall
 from proxies.evaluation import FAILURES
 from proxies.messages import first_line
 from proxies.text import one_line
-
-
-@dataclass(frozen=True)
-class TrainedRow:
-    """One architecture of the table."""
-
-    architecture: str  # its text, with the width that was trained
-    params: int  # parameters, with the classes of the table
-    macs: int  # multiply-adds of one image of the table's size
-    accuracies: tuple[Nullable, ...]  # of each training seed, per cent; NaN where training failed
-
-    @property
-    def mean(self) -> float:
-        """Mean over the seeds; NaN if a training failed: the others would flatter it."""
-        return statistics.fmean(self.accuracies)
-
-    @property
-    def std(self) -> float:
-        """Sample standard deviation over the seeds, points; NaN for one seed."""
-        if len(self.accuracies) < 2 or math.isnan(self.mean):
-            return math.nan
-        return statistics.stdev(self.accuracies)
 
 
 def trainings_in(
@@ -90,14 +67,12 @@ def to_csv(
     num_classes: int,
     in_chans: int = 3,
 ) -> str:
-    """The trainings of a search as a reference table, each architecture with the mean of its own.
+    """All trainings as a reference table; the arguments are those of a search.
 
-    Networks that failed as they cannot be built are left out: no table may have them.
-    ``trained`` is by the text of the network, ``before`` what a table had of it; ``lines`` are
-    recipe, images and what the accuracies are, as such tables have them. There are as many columns
-    as seeds were used of any network: a search that starts from the table begins after them.
+    The texts are of the networks, in the width that was trained. There are as many columns as
+    seeds were used of any network: a search that starts from the table begins after them.
     """
-    rows, seeds, known = [], 0, known_before(before)
+    rows, seeds, known = list[Trained](), 0, known_before(before)
     for text, entry in trained.items():
         new = len(entry.accuracies) - len(known.get(text, ()))
         seeds = max(seeds, len(before.get(text, ())) + new)
@@ -105,7 +80,7 @@ def to_csv(
             size = cost(text, settings.image_size, num_classes, in_chans=in_chans)
         except FAILURES:
             continue
-        rows.append(TrainedRow(text, size.params, size.macs, tuple(entry.accuracies)))
+        rows.append(replace(entry, architecture=text, size=size))
     above = {
         "title": f"{len(rows)} architectures of space {settings.space}, trained by a search",
         **lines,
@@ -114,16 +89,16 @@ def to_csv(
         # The channels of pictures need no line.
         **({} if in_chans == 3 else {"in_chans": str(in_chans)}),
     }
-    return _formatted(rows, above, seeds=seeds)
+    return format_trained(rows, above, seeds=seeds)
 
 
-def _formatted(rows: Sequence[TrainedRow], provenance: Mapping[str, str], *, seeds: int) -> str:
+def format_trained(rows: Sequence[Trained], provenance: Mapping[str, str], *, seeds: int) -> str:
     """The table as a file: its provenance, then a row for each architecture.
 
     The mean over the seeds is the default target. Each seed is a target, too, if enough rows have
     it: rows may differ in their number of seeds, and the columns of the last ones may be empty.
     """
-    tau = noise_ceiling(rows)
+    tau = noise_ceiling([row.accuracies for row in rows])
     ceiling = None if math.isnan(tau) else tau
     each = {
         f"accuracy_seed{seed}": [
@@ -135,36 +110,33 @@ def _formatted(rows: Sequence[TrainedRow], provenance: Mapping[str, str], *, see
     counts = [len(row.accuracies) for row in rows] or [seeds]
     fewest, most = min(counts), max(counts)
     several = f"{most}" if fewest == most else f"{fewest} to {most}"
-    targets = [
-        Target(
-            "accuracy", f"test accuracy, mean of {several} training seed(s)", "scratch", ceiling
-        ),
-        *(
-            Target(name, "the same of one training seed", "scratch", ceiling)
-            for name, cells in each.items()
-            if np.isfinite(cells).sum() >= LEAST_ROWS
-        ),
+    means = f"test accuracy, mean of {several} training seed(s)"
+    targets = [Target("accuracy", means, "scratch", ceiling)]
+    targets += [
+        Target(name, "the same of one training seed", "scratch", ceiling)
+        for name, cells in each.items()
+        if np.isfinite(cells).sum() >= LEAST_ROWS
     ]
     columns: dict[str, Sequence[Cell]] = {
         "architecture": [row.architecture for row in rows],
-        "params": [row.params for row in rows],
-        "macs": [row.macs for row in rows],
-        "accuracy": [round(row.mean, 3) for row in rows],
+        "params": [row.size.params for row in rows],
+        "macs": [row.size.macs for row in rows],
+        "accuracy": [round(row.accuracy, 3) for row in rows],
         "accuracy_std": [round(row.std, 3) for row in rows],
         **each,
     }
     return format_table({**provenance, "default_target": "accuracy"}, targets, columns)
 
 
-def noise_ceiling(rows: Sequence[TrainedRow]) -> float:
+def noise_ceiling(accuracies: Sequence[Sequence[float]]) -> float:
     """How well one training of the architectures predicts the ranking of another.
 
     Kendall's tau-b between the accuracies of two seeds, averaged over all pairs of the seeds that
-    every row has; NaN with one such seed, with fewer than two rows without a failure, or where all
-    accuracies of a seed are equal.
+    every architecture has, ``[architectures]`` of its accuracies; NaN with one such seed, with
+    fewer than two rows without a failure, or where all accuracies of a seed are equal.
     """
-    seeds = min((len(row.accuracies) for row in rows), default=0)
-    whole = [row.accuracies[:seeds] for row in rows if not math.isnan(row.mean)]
+    seeds = min(map(len, accuracies), default=0)
+    whole = [row[:seeds] for row in accuracies if not any(map(math.isnan, row))]
     if len(whole) < 2 or seeds < 2:
         return math.nan
     pairs = itertools.combinations(zip(*whole, strict=True), 2)

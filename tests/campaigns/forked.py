@@ -45,7 +45,7 @@ PRELOADED = [
     *(f"asvit.runs.{name}" for name in ("checks", "measurement_pool", "measurement_worker")),
     "asvit.growth.journal",
     "asvit.reference.query",
-    *(f"asvit.search.{name}" for name in ("journal", "loop", "study", "supernet_space")),
+    *(f"asvit.search.{name}" for name in ("loop", "study", "supernet_space")),
     *(
         f"asvit.training.{name}"
         for name in ("result", "candidates", "classifier_session", "timing")
@@ -64,7 +64,7 @@ PRELOADED = [
     "torch._decomp.decompositions_for_jvp",
     "accelerate",
     "asvit.export.reload",
-    *(f"asvit.predictor.{name}" for name in ("correlation", "process")),
+    *(f"asvit.predictor.{name}" for name in ("validation", "process")),
     "asvit.search.predictor_sampler",
 ]
 

@@ -30,15 +30,14 @@ from asvit.growth.settings import ScaleSettings
 from asvit.networks import Network, WeightsFile, read_state
 from asvit.reference.loading import read_reference
 from asvit.reference.result import Values
-from asvit.reference.scores import ScoreJournal, table_id
+from asvit.reference.scores import ImagesOfSize, Scored, ScoreJournal, table_id
 from asvit.reference.settings import CorrelationQuery, CorrelationSettings
 from asvit.reference.table import ReferenceTable, Target
 from asvit.runs.architectures import find_architecture
 from asvit.runs.folder import kind_in
-from asvit.search.journal import open_journal, read_journal
 from asvit.search.rows import read_trials, write_trials
 from asvit.search.settings import MeasureSearchSettings, TrainingSearchSettings
-from asvit.search.study import StudyStore, create_study, first_study
+from asvit.search.study import StudyStore, create_study, first_study, open_journal, read_journal
 from asvit.search.supernet_result import (
     Accuracy,
     AccuracyJournal,
@@ -60,7 +59,7 @@ from proxies import Score
 from scaling import Shape
 from tests.asvit.runs import stored_results
 from tests.asvit.toy_run import ToyJournal, ToyRow, ToySettings
-from tests.contracts.formats import Format, Json, Lines, Table, Tensors, Value
+from tests.contracts.formats import Format, Json, Lines, PlainLines, Table, Tensors, Value
 
 SEED = "4,2,2|2,1,2|2,1,2|2,1,2|16"
 IMAGES = {"source": "fractals", "digest": "12" * 32}
@@ -138,8 +137,8 @@ def journal(
 
 
 def add_scores(journal: ScoreJournal, at: int) -> None:
-    journal.add_images(32, IMAGES)
-    journal.add(f"{SEED}{at}", {"x": SCORE, "y": FAILED}, 1.5)
+    journal.add_record(ImagesOfSize(32, IMAGES))
+    journal.add_record(Scored(f"{SEED}{at}", 1.5, {"x": SCORE, "y": FAILED}))
 
 
 def has_scores(journal: ScoreJournal, at: int) -> bool:
@@ -214,11 +213,11 @@ JOURNALS = {
         lambda journal, at: at in [record.measures.pictures for record in journal.records],
     ),
     "study of a search": Reader(
-        Lines(), write_study, open_journal, use_study, "study.journal",
+        PlainLines(), write_study, open_journal, use_study, "study.journal",
         refusal=r"line \d+ is not |is corrupt",
     ),
     "study that is written to": Reader(
-        Lines(), write_study, read_journal, name="study.journal",
+        PlainLines(), write_study, read_journal, name="study.journal",
         refusal=r"line \d+ is not |is corrupt",
     ),
 }  # fmt: skip
@@ -428,7 +427,7 @@ def reference(text: str) -> Reader:
     return Reader(
         Table(),
         lambda path: path.write_text(text),
-        lambda path: read_reference(path, name="mine", shipped=False, check=False),
+        lambda path: read_reference(path, name="mine"),
         use_reference,
         "table.csv",
         of_run=False,

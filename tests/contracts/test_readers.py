@@ -166,7 +166,10 @@ def test_a_flipped_bit_is_noticed(reader: Reader, path: Path) -> None:
         assert not taken(reader, path, flipped(whole, place))
 
 
-@pytest.mark.parametrize("reader", JOURNALS.values(), ids=JOURNALS)
+of_journals = [name for name in summed if name in JOURNALS]
+
+
+@pytest.mark.parametrize("reader", [JOURNALS[name] for name in of_journals], ids=of_journals)
 def test_a_line_of_a_journal_that_is_missing_or_elsewhere_is_named(
     reader: Reader, path: Path
 ) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from asvit.core.codec import is_of
 from asvit.core.console import number, short
@@ -30,7 +30,7 @@ from asvit.core.run_files import CORRELATIONS, RESULT, SCORES, VALUES
 from asvit.core.settings import fields_of, wrong_option
 from asvit.executors import Workers
 from asvit.executors.placement import device_of, gpu_models, on_cluster
-from asvit.predictor.correlation import predictor_findings
+from asvit.predictor.validation import predictor_findings
 from asvit.reference import ReferenceTable, load_reference
 from asvit.reference.findings import (
     Finding,
@@ -50,7 +50,7 @@ from asvit.reference.query import (
     resolve,
 )
 from asvit.reference.result import CorrelationResult
-from asvit.reference.scores import ScoreJournal, table_id
+from asvit.reference.scores import ImagesOfSize, Scored, ScoreJournal, table_id
 from asvit.reference.settings import CorrelationQuery, CorrelationSettings, direction
 from asvit.reference.stored import with_sum
 from asvit.runs.algorithms.measuring import are_times, with_timing
@@ -104,24 +104,13 @@ class CorrelationAlgorithm(CorrelationRun):
     @cached_property
     def table(self) -> ReferenceTable:
         """The reference table."""
-        use = None if self.query.rows is None else self._rows_used
-        counted = self.query.most_params is not None
-        return load_reference(self.reference, use=use, check=counted)
-
-    def _rows_used(self, table: ReferenceTable) -> Sequence[int]:
-        """The rows of ``table`` that the query takes; all where these have to be counted first."""
-        if self.query.most_params is not None and table.params is None:
-            return range(len(table))
-        return self._plan_of(table).rows
+        return load_reference(self.reference, check=self.query.most_params is not None)
 
     @cached_property
     def plan(self) -> Plan:
         """Rows, measures and targets."""
-        return self._plan_of(self.table)
-
-    def _plan_of(self, table: ReferenceTable) -> Plan:
         with wrong_option():
-            return make_plan(table, self.query, seed=self.settings.seed)
+            return make_plan(self.table, self.query, seed=self.settings.seed)
 
     def check(self) -> None:
         """Find what to measure."""
@@ -272,7 +261,7 @@ class CorrelationAlgorithm(CorrelationRun):
             }
             if not scores:
                 continue
-            journal.add(texts[row], scores, 0.0)
+            journal.add_record(Scored(texts[row], 0.0, scores))
             due[row] = [name for name in names if name not in scores]
             if not due[row]:
                 del due[row]
@@ -313,7 +302,8 @@ class CorrelationAlgorithm(CorrelationRun):
         contexts = {job.side: self._context(job.side) for job in jobs}
         for side, context in contexts.items():
             check_same_images(self.folder, journal.images_of.get(side), context.provenance)
-            journal.add_images(side, context.provenance)
+            if side not in journal.images_of:
+                journal.add_record(ImagesOfSize(side, cast("Images", dict(context.provenance))))
         pool = MeasurementPool(
             contexts, self.workers, _workload(jobs), num_classes=self.table.num_classes
         )
@@ -323,7 +313,7 @@ class CorrelationAlgorithm(CorrelationRun):
             for done, (place, measured) in enumerate(pool.measure(jobs), start=resumed + 1):
                 row = ScoreRow(jobs[place].key, measured.scores)
                 now = time.monotonic()
-                journal.add(row.architecture, row.scores, now - previous)
+                journal.add_record(Scored(row.architecture, round(now - previous, 3), row.scores))
                 previous = now
                 failures += not all(score.valid for score in row.scores.values())
                 state = _state(row, failures)
@@ -431,5 +421,4 @@ def _is_of_another_run(
 
 
 def _ranked(finding: Finding) -> RankedMeasure:
-    known = {**vars(finding), **vars(finding.correlation)}
-    return RankedMeasure(**{name: known[name] for name in fields_of(RankedMeasure)})
+    return RankedMeasure.of(finding.measure, finding.better, finding.correlation)

@@ -40,10 +40,8 @@ from asvit.runs.training_pool import TrainingPool
 from asvit.search import Measurement, TrialRow
 from asvit.search.controllers import get_controller
 from asvit.search.front import objectives, pareto_front
-from asvit.search.history import History, look_interval
-from asvit.search.journal import open_journal, read_journal
 from asvit.search.limits import Limits, check_latency, forget_images
-from asvit.search.loop import Search
+from asvit.search.loop import History, Search
 from asvit.search.result import SearchResult
 from asvit.search.rows import evaluated, takes_seed, write_trials
 from asvit.search.sampler import distributions, measured_trials
@@ -54,9 +52,15 @@ from asvit.search.settings import (
     TrainingSearchSettings,
     usual_multiple,
 )
-from asvit.search.study import StudyStore, create_study, first_study, quiet_optuna
+from asvit.search.study import (
+    StudyStore,
+    create_study,
+    first_study,
+    open_journal,
+    quiet_optuna,
+    read_journal,
+)
 from asvit.search.trained import (
-    AGAIN,
     BEFORE,
     Before,
     gathered,
@@ -76,7 +80,7 @@ from scaling.ranking import Better
 R = TypeVar("R", bound=Run[Any, Any, Any])
 
 
-SAVE_EVERY = 10  # steps between two snapshots of the study in trials.csv, of up to 1000 rows
+SAVE_EVERY = 10  # steps between two snapshots of the study in trials.csv
 _SAMPLES = 30  # random architectures, the smallest of which are timed before a search
 _TOO_SLOW = 2  # times the latency allowed, from which on a search is not begun
 
@@ -394,7 +398,7 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
                 self._last = progress
                 self._check_per_cent(search.rows)
                 done = progress.done
-                if done == 1 or done % (SAVE_EVERY * look_interval(done)) == 0:
+                if done == 1 or done % SAVE_EVERY == 0:
                     self._save(search.rows)
                 if isinstance(progress.record, TrialRow):
                     track("trial", progress.record, progress.record.number + 1)
@@ -436,7 +440,7 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
 
     def _save_trainings(self, rows: Sequence[TrialRow], study: Study) -> None:
         """Write all trainings as a reference table."""
-        before, again = trained_before(study), trained_again(study.user_attrs.get(AGAIN, {}))
+        before, again = trained_before(study), trained_again(study)
         trained = gathered(rows, before, self.space, self.limits, again)
         pool = self.pool
         sizes = pool.context.num_classes, pool.context.in_chans

@@ -25,7 +25,7 @@ from torch import nn
 
 import proxies
 from asvit.search.controllers import register as register_controller
-from asvit.search.reseeded import ReseededSampler
+from asvit.search.sampler import ReseededSampler
 from asvit.spaces import PlainSpace, register_space
 
 

@@ -8,7 +8,7 @@ import pytest
 from asvit.core.files import check_target, expanded, write_bytes, write_text
 from asvit.core.records import SummedFile, append_record
 from asvit.runs.folder import RunFiles, claimed
-from asvit.search.journal import open_journal
+from asvit.search.study import open_journal
 
 
 @pytest.mark.parametrize("cached", [False, True])

@@ -2,15 +2,17 @@
 
 import csv
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from scipy import stats
 
 import asvit
-from asvit.predictor.validation import Split, Splits, gather_rows, make_split
+from asvit.predictor.validation import SPLITS, Splits, gather_rows, make_split, predictor_findings
 from asvit.reference import load_reference
+from asvit.reference.query import make_plan
+from asvit.reference.settings import CorrelationQuery
+from asvit.statistics.ranks import thirds
 
 PIT = "vitbench101-pit"
 
@@ -67,35 +69,6 @@ def test_tau_is_that_of_the_predictions(validation):
     assert validation.taus[0] == pytest.approx(tau)
 
 
-def test_predictions_do_not_depend_on_the_test_accuracies():
-    table = load_reference(PIT)
-    rows = gather_rows(table, None)
-    split = make_split(rows, 12, seed=0, number=0)
-    rows.accuracies[split.test] = 50.0
-    np.testing.assert_array_equal(make_split(rows, 12, seed=0, number=0).mean, split.mean)
-
-
-def test_a_resample_without_a_test_row_says_nothing_of_coverage():
-    splits = object.__new__(Splits)
-    low, high = np.array([40.0, 40.0]), np.array([60.0, 60.0])
-    splits.splits = [Split(np.array([0]), np.array([1, 2]), (low + high) / 2, low, high)]
-    splits.rows = SimpleNamespace(accuracies=np.array([50.0, 50.0, 70.0]))
-    splits.weights = np.array([[1.0, 1, 1], [0, 3, 0], [3, 0, 0]])
-    np.testing.assert_array_equal(splits.covered(), [[0.5], [1.0], [np.nan]])
-
-
-def test_the_mean_over_splits_leaves_out_those_without_a_value():
-    splits = object.__new__(Splits)
-    splits.split_weights = np.array([[1.0, 1], [2, 0], [0, 2]])
-    found = splits.mean(np.tile([0.5, np.nan], (3, 1)))
-    np.testing.assert_array_equal(found, [0.5, 0.5, np.nan])
-    assert splits.estimate(np.array([[0.5, 0.7], [0.5, 0.7], [0.5, 0.7]])).low < 0.6
-
-
-def test_another_seed_gives_other_numbers(validation):
-    assert asvit.cross_validate(PIT, splits=6, seed=1).taus != validation.taus
-
-
 def test_a_path_and_a_table_are_taken_as_well_and_give_the_same_numbers(validation):
     table = load_reference(PIT)
     assert asvit.cross_validate(table, splits=6).taus == validation.taus
@@ -129,12 +102,6 @@ def test_the_rival_is_chosen_on_the_training_rows_and_judged_on_the_others(tmp_p
     assert splits.estimate(splits.taus([lucky])).value == pytest.approx(-1)
 
 
-def test_rows_without_an_accuracy_are_left_out(tmp_path):
-    accuracies = [*(50 + ratios(30)[:20]), *[""] * 10]
-    validation = asvit.cross_validate(write(tmp_path / "own.csv", accuracy=accuracies), splits=3)
-    assert validation.rows == 20
-
-
 def test_columns_of_seeds_tell_the_noise(tmp_path):
     rng = np.random.default_rng(0)
     expected = 50 + ratios(40)
@@ -148,53 +115,6 @@ def test_columns_of_seeds_tell_the_noise(tmp_path):
         0.9, abs=0.08
     )
     assert gather_rows(load_reference(PIT), None).noise(np.arange(9)) is None
-
-
-def test_means_of_fewer_seeds_are_noisier(tmp_path):
-    rng = np.random.default_rng(0)
-    first, second = (50 + ratios(40) + 2 * rng.normal(size=40) for _ in range(2))
-    both = np.arange(40) < 8
-    mean = np.where(both, (first + second) / 2, first)
-    more = [f"{value:.3f}" if there else "" for value, there in zip(second, both, strict=True)]
-    path = write(tmp_path / "own.csv", accuracy=mean, accuracy_seed0=first, accuracy_seed1=more)
-    rows = gather_rows(load_reference(path, check=False), "accuracy")
-    noise = rows.noise(np.arange(40))
-    pooled = np.var([first[both], second[both]], axis=0, ddof=1).mean()
-    assert noise == pytest.approx(np.sqrt(np.where(both, pooled / 2, pooled)), rel=1e-3)
-
-
-def test_kinds_mix(tmp_path):
-    others = [
-        "8,2,3|4,1,2|4,1,4|4,1,6|32",
-        "timm:vit_tiny_patch16_224",
-        "timm:deit_tiny_patch16_224",
-    ]
-    texts = [*pit_texts(17), *others]
-    lines = [f'"{text}",{50 + i / 3}' for i, text in enumerate(texts)]
-    path = tmp_path / "mixed.csv"
-    path.write_text("\n".join(["architecture,accuracy", *lines]))
-    assert np.isfinite(asvit.cross_validate(path, splits=3).tau)
-
-
-def test_expansions_are_among_the_counts(tmp_path):
-    blocks = [sum(map(int, text.split("|")[1].split(","))) for text in pit_texts(24)]
-    sums = ratios(24) * blocks
-    path = write(tmp_path / "own.csv", accuracy=sums / 4)
-    table = load_reference(path, check=False)
-    assert gather_rows(table, None).counts["expansions"] == pytest.approx(sums)
-    given = gather_rows(table, None, counts={"expansions": np.ones(24)})
-    assert (given.counts["expansions"] == 1).all()
-    found = asvit.cross_validate(path, splits=3)
-    assert (found.best_count, found.best_count_tau) == ("expansions", pytest.approx(1))
-
-
-def test_image_size_counts_again(tmp_path):
-    path = tmp_path / "own.csv"
-    lines = [f'"{text}",{50 + i / 3}' for i, text in enumerate(pit_texts(18))]
-    path.write_text("\n".join(["architecture,accuracy", *lines]))
-    own, small = (asvit.cross_validate(path, splits=6, image_size=size) for size in (None, 64))
-    assert own.taus != small.taus
-    assert own.tau == pytest.approx(small.tau, abs=0.1)
 
 
 @pytest.mark.parametrize(
@@ -212,18 +132,51 @@ def test_bad_input_gets_one_line(given, message):
     assert "\n" not in str(caught.value)
 
 
-def test_a_table_too_small_for_any_number_of_trainings_is_refused_as_such(tmp_path):
-    path = write(tmp_path / "own.csv", accuracy=[*map(float, range(50, 59))])
-    with pytest.raises(ValueError, match=r"9 row.*5 others; use a table of 10 rows or more"):
-        asvit.cross_validate(path)
+def findings(**asked):
+    plan = make_plan(load_reference("vitbench101-pit"), CorrelationQuery(**asked), seed=0)
+    table, rows = plan.table, list(plan.rows)
+    counts = {
+        name: np.array(getattr(table, name), dtype=float)[rows] for name in ("params", "macs")
+    }
+    return predictor_findings(plan, counts=counts, image_size=None, seed=0)
 
 
-def test_equal_accuracies_cannot_be_ranked(tmp_path):
-    path = write(tmp_path / "own.csv", accuracy=[50.0] * 30)
-    with pytest.raises(ValueError, match="'accuracy' is the same in all rows"):
-        asvit.cross_validate(path)
+@pytest.fixture(scope="module")
+def found():
+    return findings()
 
 
-def test_no_such_table():
-    with pytest.raises(FileNotFoundError, match="no reference table"):
-        asvit.cross_validate("nowhere.csv")
+def test_there_is_a_row_for_each_number_of_trainings(found):
+    assert [one.measure for one in found] == ["predictor@12", "predictor@25", "predictor@50"]
+    assert all(one.predicted and not one.trivial for one in found)
+    for one in found:
+        it = one.correlation
+        assert it.tau_interval.low < it.tau < it.tau_interval.high
+        assert it.rival == "params"
+        assert [part.count for part in it.within] == ["params", "macs"]
+        assert all(part.tau_interval.low < part.tau < part.tau_interval.high for part in it.within)
+    assert found[0].correlation.tau < found[-1].correlation.tau
+
+
+def test_tau_within_thirds_is_that_of_the_pairs_inside(found):
+    rows = gather_rows(load_reference("vitbench101-pit"), None)
+    params = 2 ** rows.counts["params"]
+    taus = []
+    for number in range(SPLITS):
+        split = make_split(rows, 12, 0, number)
+        agreeing, pairs = 0.0, 0
+        groups = thirds(params)[split.test]
+        for third in np.unique(groups):
+            inside = groups == third
+            x, y = split.mean[inside], rows.accuracies[split.test][inside]
+            n = len(x) * (len(x) - 1) / 2
+            agreeing += stats.kendalltau(x, y).statistic * n
+            pairs += n
+        taus.append(agreeing / pairs)
+    within = found[0].correlation.within[0]
+    assert within.tau == pytest.approx(np.mean(taus), abs=0.002)  # but for ties in accuracy
+
+
+def test_few_rows_have_fewer_predictors():
+    assert [one.measure for one in findings(rows=30)] == ["predictor@12", "predictor@25"]
+    assert findings(rows=10) == []

@@ -5,7 +5,6 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-import timm
 from torch import nn
 
 import asvit
@@ -67,34 +66,6 @@ def test_choices_of_other_kinds(text, expected):
     assert all(math.isfinite(value) for value in found.values())
 
 
-def test_dimensions_called_as_sizes_are_choices_beside_them(monkeypatch) -> None:
-    class Named(PlainSpace):
-        name, prefix, description, paper = "named", "named:", "of blocks two by two", "none"
-        dimensions: ClassVar = {"depth": (1, 2), "width": (4, 8)}
-
-        def network(self, choices, *, image_size, num_classes, **_):
-            return timm.create_model(
-                "vit_tiny_patch16_224",
-                img_size=image_size,
-                num_classes=num_classes,
-                depth=2 * choices["depth"],
-                embed_dim=8 * choices["width"],
-                num_heads=2,
-            )
-
-    monkeypatch.setitem(SPACES, "named", Named())
-    values = row("named:2,8", image_size=32)
-    assert [values[name] for name in ("depth", "width")] == [math.log2(4), math.log2(64)]
-    assert [values[name] for name in ("named.depth", "named.width")] == [2, 8]
-
-
-def test_positions_of_identities_make_no_difference():
-    one, other = (
-        row(text) for text in ("psvit1d:b-s---|b-----|b-----", "psvit1d:bs----|b-----|-b----")
-    )
-    assert one == other
-
-
 def test_known_counts_are_taken_as_they_are():
     found = row(AS_VIT, counts={"params": [1024.0], "macs": [math.nan]})
     assert found["params"] == 10
@@ -107,31 +78,6 @@ def test_an_architecture_lacks_the_choices_of_other_kinds():
     assert known["E1"] == [True, False]
     assert known["ratio"] == [False, True]
     assert all(known[name] == [True, True] for name in (*SIZES, "kind=asvit", "kind=pit"))
-
-
-def test_image_size_counts_for_multiply_adds_alone():
-    small, large = row(AS_VIT, image_size=32), row(AS_VIT, image_size=[64])
-    differing = {name for name in small if small[name] != large[name]}
-    assert differing == {"macs"}
-    assert row(AS_VIT, image_size=np.array([64])) == large
-
-
-def test_nothing_gives_no_rows():
-    names, values = features([])
-    assert values.shape == (0, len(names))
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({"image_size": [32]}, r"image_size has 1 value\(s\) for 2"),
-        ({"counts": {"params": [1.0]}}, r"params has shape \(1,\) for 2"),
-        ({"counts": {"params": [[1.0], [2.0]]}}, r"params has shape \(2, 1\) for 2"),
-    ],
-)
-def test_lengths_must_agree(given, message):
-    with pytest.raises(ValueError, match=message):
-        features([AS_VIT, AS_VIT], **given)
 
 
 def test_a_network_that_does_not_take_the_images_has_no_size() -> None:

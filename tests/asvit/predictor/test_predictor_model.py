@@ -6,7 +6,6 @@ import sys
 import numpy as np
 import pytest
 from scipy import stats
-from threadpoolctl import threadpool_limits
 
 import asvit
 
@@ -54,18 +53,6 @@ def test_learns_what_accuracy_depends_on(predictor, candidates):
     assert (std > 0).all()
 
 
-def test_takes_texts_as_well_as_architectures(predictor, trained, candidates):
-    mean, std = predictor.predict(candidates)
-    by_text = fitted(list(map(str, trained)), truth(trained)).predict(map(str, candidates))
-    assert np.array_equal(by_text, (mean, std))
-
-
-def test_one_architecture_needs_no_list(predictor, candidates):
-    for one in (candidates[0], str(candidates[0])):
-        assert np.array_equal(predictor.predict(one), predictor.predict([one]))
-        assert predictor.quantiles(one).shape == (3, 1)
-
-
 def test_order_of_rows_makes_no_difference(predictor, trained, candidates):
     order = np.random.default_rng(3).permutation(len(trained))
     shuffled = [trained[i] for i in order]
@@ -75,24 +62,10 @@ def test_order_of_rows_makes_no_difference(predictor, trained, candidates):
         np.testing.assert_allclose(one, other, atol=0.01)
 
 
-def test_monotone_map_of_accuracies_leaves_the_ranking(predictor, trained, candidates):
-    mean, _ = predictor.predict(candidates)
-    bent, _ = fitted(trained, 100 * (truth(trained) / 100) ** 4).predict(candidates)
-    assert stats.kendalltau(mean, bent).statistic == pytest.approx(1)
-
-
 def test_nan_rows_are_left_out(predictor, trained, candidates):
     accuracies = truth(trained).astype(float)
     with_nan = fitted([*trained, *drawn(2, seed=9)], [*accuracies, np.nan, np.nan])
     assert np.array_equal(with_nan.predict(candidates), predictor.predict(candidates))
-
-
-def test_same_trainings_give_the_same_numbers_on_any_number_of_threads(trained, candidates):
-    with threadpool_limits(1):
-        one = fitted(trained).predict(candidates)
-    with threadpool_limits(2):
-        two = fitted(trained).predict(candidates)
-    assert np.array_equal(one, two)
 
 
 def test_more_noise_means_less_spread_of_means(trained, candidates):
@@ -101,59 +74,12 @@ def test_more_noise_means_less_spread_of_means(trained, candidates):
     assert loud.std() < 0.5 * quiet.std()
 
 
-def test_trained_without_noise_is_predicted_as_trained(trained):
-    mean, std = fitted(trained, noise=0.0).predict(trained)
-    np.testing.assert_allclose(mean, truth(trained), atol=0.05)
-    assert std.max() < 0.5
-
-
-def test_repeated_trainings_of_one_architecture_count_as_such(trained):
-    one = trained[0]
-    apart = [*trained, one, one]
-    accuracies = [*truth(trained), *truth([one, one])]
-    once, often = (
-        fitted(architectures, values, noise=5.0).predict([one])[1]
-        for architectures, values in ((trained, None), (apart, accuracies))
-    )
-    assert often < once
-
-
 def test_shares_are_no_accuracies(trained):
     with pytest.raises(ValueError, match=r"accuracies are at most 1, the highest 0\.\d+; use per"):
         fitted(trained, truth(trained) / 100)
     low = truth(trained) / 100
     asvit.Predictor(SIDE, per_cent=True).fit(trained, low)
     fitted(trained, np.zeros(len(trained)))
-
-
-def test_of_no_architecture_there_is_no_prediction(predictor):
-    mean, std = predictor.predict([])
-    assert mean.shape == std.shape == (0,)
-    assert predictor.quantiles([]).shape == (3, 0)
-
-
-def test_predictions_stay_within_per_cent(candidates):
-    few = drawn(12, seed=5)
-    mean, _ = fitted(few, [99.0 + i / 20 for i in range(12)]).predict(candidates)
-    assert (mean < 100).all()
-    assert len(np.unique(mean)) == len(set(candidates))
-
-
-def test_equal_accuracies_are_predicted_as_such(trained, candidates):
-    mean, std = fitted(trained, np.full(len(trained), 5.0)).predict(candidates)
-    assert (mean == 5).all()
-    assert (std == 0).all()
-
-
-def test_kinds_mix():
-    networks = [
-        *drawn(5),
-        *("pit:16,2|1,2,2|2,2,2", "pit:32,4|2,4,2|2,4,4", "autoformer:192|3,3|4,4"),
-        *("timm:vit_tiny_patch16_224", "shift:1,1,2,1|2|12|1|48", "psvit2d:b-----|b-----|s-----"),
-    ]
-    predictor = asvit.Predictor().fit(networks, np.linspace(50, 80, len(networks)))
-    mean, std = predictor.predict([*networks, "autoformer:192|3,3,3|4,4,4"])
-    assert np.isfinite([mean, std]).all()
 
 
 @pytest.mark.parametrize(
@@ -175,23 +101,6 @@ def test_bad_input_gets_one_line(trained, accuracies, noise, message):
     assert "\n" not in str(caught.value)
 
 
-def test_unknown_architectures_are_refused(predictor):
-    with pytest.raises(ValueError, match="nonsense"):
-        predictor.predict(["nonsense"])
-
-
-def test_predicting_needs_a_fit():
-    with pytest.raises(ValueError, match="is not fitted"):
-        asvit.Predictor().predict(drawn(1))
-
-
 def test_import_loads_no_scikit_learn():
     code = "import asvit, sys; sys.exit('sklearn' in sys.modules or 'torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-@pytest.mark.parametrize(("levels", "noise"), [((0.0, 0.5), 0.0), ((0.5, 1.2), 0.0), ((0.5,), -1)])
-def test_quantiles_refuse_what_is_no_level_or_noise(levels, noise):
-    predictor = asvit.Predictor(32).fit(["8,2,3|4,1,2|4,1,4|4,1,6|32"] * 5, [60, 61, 62, 63, 64])
-    with pytest.raises(ValueError, match="must be"):
-        predictor.quantiles(["8,2,3|4,1,2|4,1,4|4,1,6|32"], levels, noise=noise)

@@ -1,17 +1,23 @@
 """Settings and queries of correlations, and the names of measures in them."""
 
+import math
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import kendalltau, rankdata
 
+from asvit.reference import load_reference
 from asvit.reference.correlate import best_count
 from asvit.reference.query import correlate_all, count_columns, counts, is_trivial, resolve
 from asvit.reference.result import Values
 from asvit.reference.settings import CorrelationQuery, CorrelationSettings
+from asvit.reference.stored import FOLDER, stored_reliability, stored_values
+from asvit.runs.measurement_pool import EvalContext
 from asvit.statistics.ranks import kendall, rank_sum
-from proxies import PROXIES, Proxy
+from proxies import PROXIES, Proxy, measure
 from proxies.registry import standard_measures
 
 
@@ -76,22 +82,6 @@ def test_a_rank_sum_ranks_the_rows_of_its_target_alone() -> None:
     assert taus["every"] == pytest.approx(kendall(rank_sum([zico, snip]), every))
 
 
-@pytest.mark.parametrize("size", ["30e6", 30_000_000])
-def test_a_query_in_short(size: Any) -> None:
-    query = CorrelationQuery(targets="top1", max_params=size)
-    assert (query.targets, query.max_params) == (("top1",), "30M")
-    assert query.most_params == 30_000_000
-    assert CorrelationQuery().most_params is None
-
-
-def test_presets_are_settings_and_given_ones_win() -> None:
-    assert CorrelationSettings.make() == CorrelationSettings()
-    assert CorrelationSettings.make("quick", repeats=4).repeats == 4
-    assert all(
-        CorrelationSettings.make(name).image_size is None for name in CorrelationSettings.presets
-    )
-
-
 @pytest.mark.parametrize(
     ("given", "words"),
     [
@@ -111,3 +101,49 @@ def test_presets_are_settings_and_given_ones_win() -> None:
 def test_queries_that_are_not_allowed(given: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         CorrelationQuery(**given)
+
+
+TABLES = ("asvit-fractal", "asvit-sizes")
+MEASURES = ("length_distortion", "ntk_condition_number")
+
+
+@pytest.mark.parametrize("name", [path.stem for path in FOLDER.iterdir()])
+def test_every_row_of_a_table_has_scores(name: str) -> None:
+    table = load_reference(name)
+    values, how = stored_values(table)
+    assert " px, " in how
+    assert {len(column) for column in values.values()} == {len(table)}
+    assert all(np.isfinite(values[name]).all() for name in ("params", *MEASURES))
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_stored_scores_are_what_is_measured_today(name: str) -> None:
+    table, settings = load_reference(name), CorrelationSettings(device="cpu")
+    context = EvalContext(settings, image_size=32)
+    stored, _ = stored_values(table)
+    for row in (0, 5):
+        build = partial(table.build, row)
+        key = table.architectures[row]
+        scores = measure(build, (*MEASURES, "snip"), key=key, **context.arguments)
+        for name, score in scores.items():
+            assert score.value == pytest.approx(stored[name][row], rel=2e-3)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tau_is_that_of_the_stored_scores(name: str) -> None:
+    table, told = load_reference(name), stored_reliability(name, MEASURES)
+    values, _ = stored_values(table)
+    length, kappa = (values[measure] for measure in MEASURES)
+    columns = length, -kappa, rankdata(length) + rankdata(-kappa)
+    assert [one.measure for one in told.measures] == [*MEASURES, "+".join(MEASURES)]
+    for one, column in zip(told.measures, columns, strict=True):
+        assert one.tau == pytest.approx(kendalltau(column, table.accuracies["accuracy"])[0])
+        assert one.tau_interval.low < one.tau < one.tau_interval.high
+    assert np.isfinite(told.best_count.tau)
+
+
+def test_a_measure_without_stored_scores_has_a_reason() -> None:
+    known, unknown, both = stored_reliability("asvit-sizes", ["snip", "ccs"]).measures
+    assert math.isfinite(known.tau)
+    assert math.isnan(unknown.tau)
+    assert unknown.reason == both.reason == "no scores of ccs come with table asvit-sizes"

@@ -31,7 +31,6 @@ from asvit.statistics.intervals import (
     proportion,
     stratified_difference,
 )
-from asvit.statistics.ranks import kendall, rank_sum
 from asvit.training.result import TrainResult
 from asvit.training.supernets.settings import SupernetResult
 from tests.asvit.runs.stored_results import RIGHT, Kind, write_beside
@@ -279,24 +278,6 @@ def correlated(
     return dataclasses.replace(right, values=values, correlations=(finding,))
 
 
-def test_taus_on_the_same_rows_are_resampled_together() -> None:
-    rng = np.random.default_rng(0)
-    accuracy = rng.normal(size=40)
-    noise = rng.normal(size=40)
-    one, other = (correlated(accuracy + scale * noise, accuracy) for scale in (1.0, 0.9))
-    found = compare(one, other)
-    apart = difference(found, "tau of zico, top1")
-    assert apart.value == pytest.approx(
-        other.correlations[0].correlation.tau - one.correlations[0].correlation.tau
-    )
-    assert (apart.cases, apart.how) == (40, "rows that both measured")
-    width = apart.interval.high - apart.interval.low
-    values = found.results["tau of zico, top1"]
-    assert width < (values[0].high - values[0].low) / 2
-    elsewhere = dataclasses.replace(other, digest="34")
-    assert difference(compare(one, elsewhere), "tau of zico, top1").cases == 0
-
-
 def test_what_has_no_value_has_no_difference() -> None:
     accuracy = np.random.default_rng(0).normal(size=20)
     found = compare(correlated(accuracy, accuracy), correlated(np.ones(20), accuracy))
@@ -408,19 +389,3 @@ def test_balanced_accuracy_is_that_of_the_test() -> None:
     expected = balanced_accuracy([*by_class.values()])
     assert found.value == pytest.approx(100 * expected.value)
     assert found.low == pytest.approx(100 * expected.interval.low)
-
-
-def test_rank_sums_of_two_runs_rank_the_rows_of_both() -> None:
-    """A measure of one run failed in ten rows; the sums of the other do not count them either."""
-    rng = np.random.default_rng(0)
-    accuracy, first, second, snip = rng.normal(size=(4, 40)).round(1)
-    failing = np.where(np.arange(40) < 30, second, np.nan)
-    one, other = (correlated(zico, accuracy, snip=snip) for zico in (first, failing))
-    apart = difference(compare(one, other), "tau of zico+snip, top1")
-    tau, its = (
-        kendall(rank_sum([zico[:30], snip[:30]]), accuracy[:30]) for zico in (first, second)
-    )
-    assert (apart.value, apart.cases) == (pytest.approx(its - tau), 30)
-    theirs = dataclasses.replace(other.correlations[0], measure="zico+of_another_program")
-    unknown = dataclasses.replace(other, correlations=(theirs,))
-    assert unknown.paired(unknown) == {}

@@ -21,8 +21,8 @@ from asvit.runs.reporting import show
 from asvit.runs.search import SearchRun, run_search
 from asvit.search import Measurement, read_trials
 from asvit.search.result import SearchResult
-from asvit.search.trained import FRESH
-from asvit.search.training_tables import TrainedRow, _formatted
+from asvit.search.trained import FRESH, Trained
+from asvit.search.training_tables import format_trained
 from asvit.spaces import SPACES, PlainSpace, cost, load_space
 from asvit.spaces.base import Choice
 from asvit.training.candidates import Outcome, Training
@@ -262,13 +262,12 @@ def test_rows_of_a_table_without_accuracy_are_left_out(tmp_path: Path) -> None:
 
     def with_known(known: int) -> Path:
         accuracies = [50.0 + n if n < known else math.nan for n in range(len(texts))]
-        sizes = [vars(cost(text, 32, made.num_classes)).values() for text in texts]
         rows = [
-            TrainedRow(text, *size, (accuracy,))
-            for text, size, accuracy in zip(texts, sizes, accuracies, strict=True)
+            Trained(text, None, cost(text, 32, made.num_classes), (accuracy,))
+            for text, accuracy in zip(texts, accuracies, strict=True)
         ]
         path = tmp_path / f"{known}.csv"
-        path.write_text(_formatted(rows, made.provenance, seeds=1))
+        path.write_text(format_trained(rows, made.provenance, seeds=1))
         return path
 
     result = search(tmp_path / "second", reference=with_known(7), trainings=5, seed=1)

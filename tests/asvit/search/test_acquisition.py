@@ -91,10 +91,6 @@ def test_the_noise_of_seeds_is_that_of_repeats_with_a_prior() -> None:
     assert seed_noise(again) == pytest.approx(math.sqrt((2 + PRIOR_REPEATS / 4) / 3))
 
 
-def test_without_anything_new_a_favourite_is_trained_again() -> None:
-    assert RULES.choose(Known(ANSWERS), TRAINED, [], ["a", "b"], place=2) == "b"
-
-
 def test_the_farthest_point_has_the_farthest_nearest_neighbour() -> None:
     points = np.array([[0.0, 0.0], [0.4, 0.5], [1.0, 1.0], [0.0, 1.0]])
     assert farthest(points, np.empty((0, 2))) == 1

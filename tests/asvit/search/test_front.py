@@ -1,7 +1,5 @@
 import itertools
 import math
-import time
-from dataclasses import replace
 
 import pytest
 from fake_search import make_row
@@ -63,21 +61,9 @@ def beats(one: TrialRow, other: TrialRow) -> bool:
     return a >= c and b <= d and (a, b) != (c, d)
 
 
-def test_an_architecture_drawn_twice_is_there_once() -> None:
-    rows = make_rows((1, 1), (2, 2), (1, 1), names="aba")
-    assert sorted(numbers(pareto_front(rows, BETTER))) == [0, 1]
-
-
 def finalist(name: str, values: tuple[float, float], *again: float) -> Finalist:
     both = [dict(zip(("length", "kappa"), of, strict=True)) for of in (values, again) if of]
     return Finalist(name, 0, False, 1, 1, both[0], both[1] if again else {}, "")
-
-
-def test_a_finalist_names_its_step_as_trials_csv_does() -> None:
-    one = finalist("a", (9, 1))
-    assert one.origin == "step 0"
-    assert replace(one, number=7, likeliest=True).origin == "policy, step 7"
-    assert replace(one, number=None, likeliest=True).origin == "policy"
 
 
 def test_what_a_search_hands_on_is_the_best_measured_again() -> None:
@@ -93,19 +79,6 @@ def test_what_a_search_hands_on_is_the_best_measured_again() -> None:
     assert picked(only, BETTER, "measured") is only[1]
 
 
-def test_the_best_rows_are_distinct_and_by_rank_sum() -> None:
-    rows = make_rows((1, 5), (3, 1), (2, 2), (3, 1), (math.nan, 0), names="abcbd")
-    assert numbers(best_rows(rows, BETTER)) == [1, 2, 0]
-    assert numbers(best_rows(rows, BETTER, count=1)) == [1]
-
-
-def test_ten_rows_unless_told_otherwise() -> None:
-    rows = make_rows(*((float(i), float(i)) for i in range(30)))
-    assert len(pareto_front(rows, BETTER)) == 10
-    with pytest.raises(KeyError):
-        pareto_front(rows, {"width": "higher"})
-
-
 @pytest.mark.parametrize(
     "better", list(itertools.product(["higher", "lower", "reported"], repeat=2))
 )
@@ -119,19 +92,3 @@ def test_non_dominated_is_what_nothing_beats(
         not any(c <= a and d <= b and (c, d) != (a, b) for c, d in costs) for a, b in costs
     ]
     assert non_dominated(points, better).tolist() == expected
-
-
-@given(points=st.lists(st.tuples(*[st.integers(0, 4).map(float)] * 3), max_size=30))
-def test_non_dominated_of_three_measures(points: list[tuple[float, float, float]]) -> None:
-    def beaten(by: tuple[float, ...], one: tuple[float, ...]) -> bool:
-        return by != one and by[0] <= one[0] and by[1] >= one[1] and by[2] <= one[2]
-
-    expected = [not any(beaten(by, one) for by in points) for one in points]
-    assert non_dominated(points, ("lower", "higher", "lower")).tolist() == expected
-
-
-def test_the_front_of_many_rows_takes_no_square_of_their_number() -> None:
-    began = time.process_time()
-    points = [(float(place), float(place)) for place in range(100_000)]
-    assert non_dominated(points, ("lower", "higher")).all()
-    assert time.process_time() - began < 10  # it took minutes

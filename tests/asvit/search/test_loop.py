@@ -1,6 +1,5 @@
 import itertools
 import math
-import re
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -16,12 +15,11 @@ from optuna.trial import TrialState
 from asvit.core.progress import Progress
 from asvit.search import CONTROLLERS, Evaluate, Measurement
 from asvit.search.front import best_rows
-from asvit.search.journal import open_journal
 from asvit.search.loop import Search
-from asvit.search.reward import WindowedReward
+from asvit.search.policy import WindowedReward
 from asvit.search.rows import Finalist
 from asvit.search.sampler import measured_trials
-from scaling.ranking import Better
+from asvit.search.study import open_journal
 
 
 def run(search: Search) -> list[Progress]:
@@ -101,20 +99,6 @@ def test_a_search_that_was_interrupted_goes_on_identically(
     assert len(study.trials) == 70  # what was in flight has kept its number
 
 
-@pytest.mark.parametrize("controller", ["random", "evolution"])
-def test_architectures_of_a_batch_are_drawn_before_any_is_measured(controller: str) -> None:
-    seen: list[int] = []
-
-    def evaluate_all(texts: Sequence[str]) -> list[Measurement]:
-        seen.append(len(texts))
-        return [fake_evaluate(text) for text in texts]
-
-    search = make_search(controller=controller, batch=4, steps=10)
-    search.evaluate = evaluate_all
-    run(search)
-    assert seen == [4, 4, 2]
-
-
 def test_an_architecture_drawn_again_is_not_measured_again() -> None:
     calls: list[str] = []
 
@@ -149,15 +133,6 @@ def test_a_failure_counts_as_the_worst_so_far_and_the_search_goes_on() -> None:
     assert row.reward < 0
 
 
-def test_failures_before_any_success_are_survived() -> None:
-    search = make_search(evaluate=failing_at(range(3), tuple(BETTER)))
-    events = run(search)
-    assert [row.reward for row in search.rows[:4]] == [0.0] * 4
-    assert all(math.isfinite(row.reward) for row in search.rows)
-    assert re.fullmatch(r"entropy \d+\.\d\d  failed 3", events[2].state)
-    assert f"best {search.rows[3].architecture} " in events[3].state
-
-
 def test_failures_alone_end_the_search_with_the_reason_after_ten_or_at_its_end() -> None:
     every = failing_at(range(99), ("ntk_condition_number",))
     search = make_search(evaluate=every, steps=50)
@@ -168,27 +143,6 @@ def test_failures_alone_end_the_search_with_the_reason_after_ten_or_at_its_end()
     run(search)
     with pytest.raises(ValueError, match=r"all of the first 3 .* the kernel is singular"):
         finalists(search)
-
-
-def test_a_failed_report_does_not_end_a_search() -> None:
-    def curvature_fails(text: str) -> Measurement:
-        good = fake_evaluate(text)
-        values = {**good.values, "curvature": math.nan}
-        return Measurement(good.params, good.macs, values, {"curvature": "no curve"})
-
-    better: dict[str, Better] = {**BETTER, "curvature": "reported"}
-    search = make_search(evaluate=curvature_fails, better=better)
-    events = run(search)
-    assert " best " in events[-1].state
-    assert events[-1].state.endswith("failed 12")
-    assert finalists(search)
-
-
-def test_one_objective_is_enough() -> None:
-    better: dict[str, Better] = {"length_distortion": "higher"}
-    search = make_search(better=better)
-    run(search)
-    assert list(search.rows[0].values) == ["length_distortion"]
 
 
 def noisy(text: str) -> Measurement:
@@ -241,29 +195,6 @@ def test_finalists_that_were_measured_before_a_kill_are_not_measured_again() -> 
     assert list(make_search(study, counted, steps=200, again=counted).conclude()) == []
     # Another number of networks is another measurement.
     assert list(make_search(study, steps=200, again=noisy, recheck=3).conclude())
-
-
-def test_without_a_policy_the_best_row_comes_first() -> None:
-    search = make_search(controller="random")
-    run(search)
-    best = best_rows(search.rows, BETTER)[0]
-    found = finalists(search)
-    assert found[0].architecture == best.architecture
-    assert not any(one.likeliest or one.again for one in found)
-
-
-def test_a_storage_that_cannot_be_written_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    search = make_search()
-    events = search.run()
-    next(events)
-
-    def full(*_arguments: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(search.study._storage, "set_trial_user_attr", full)
-    with pytest.raises(OSError, match=r"what was measured is safe.*No space left") as caught:
-        next(events)
-    assert caught.value.errno == 28
 
 
 def test_time_adds_up_over_sessions(monkeypatch: pytest.MonkeyPatch) -> None:

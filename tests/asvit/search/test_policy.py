@@ -4,7 +4,13 @@ import math
 import pytest
 import torch
 
-from asvit.search.policy import JointCategoricalPolicy, reinforce_step
+from asvit.search.policy import (
+    JointCategoricalPolicy,
+    MovingBaseline,
+    WindowedReward,
+    WorstSoFar,
+    reinforce_step,
+)
 
 SIZES = [2, 3, 1]
 
@@ -23,27 +29,12 @@ def test_the_policy_of_the_real_space_starts_at_15_33_nats() -> None:
     assert uniform == pytest.approx(15.33, abs=0.005)
 
 
-def test_logits_start_normal_and_follow_the_seed() -> None:
-    policy = make_policy([100, 400])
-    assert policy.logits.std().item() == pytest.approx(1e-3, rel=0.1)
-    assert torch.equal(policy.logits, make_policy([100, 400]).logits)
-    assert not torch.equal(policy.logits, make_policy([100, 400], seed=1).logits)
-
-
 def test_draws_are_on_the_device_of_their_generator() -> None:
     expected = make_policy().sample(torch.Generator().manual_seed(7))
     with torch.device("meta"):  # as after torch.set_default_device
         policy = make_policy()
         assert policy.logits.device.type == "cpu"
         assert policy.sample(torch.Generator("cpu").manual_seed(7)) == expected
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_policy_may_be_on_another_device_than_a_generator() -> None:
-    generators = [torch.Generator(device).manual_seed(0) for device in ("cuda", "cpu")]
-    policy = JointCategoricalPolicy(SIZES, generator=generators[0])
-    assert policy.logits.is_cuda
-    assert len(policy.sample(generators[1])) == len(policy.cpu().sample(generators[0])) == 3
 
 
 def test_joint_probability_and_entropy_agree_with_enumeration() -> None:
@@ -54,15 +45,6 @@ def test_joint_probability_and_entropy_agree_with_enumeration() -> None:
     assert float(-(log_probs.exp() * log_probs).sum()) == pytest.approx(policy.entropy().item())
     best = max(range(len(choices)), key=lambda i: float(log_probs[i]))
     assert policy.argmax() == choices[best]
-
-
-def test_samples_have_the_probabilities_of_the_policy() -> None:
-    policy = make_policy([4], scale=1.0)
-    generator = torch.Generator().manual_seed(7)
-    drawn = torch.tensor([policy.sample(generator)[0] for _ in range(4000)])
-    found = torch.bincount(drawn, minlength=4) / 4000
-    expected = policy.log_probabilities()[0].exp().detach()
-    assert torch.allclose(found.double(), expected, atol=0.03)
 
 
 def test_the_update_is_the_gradient_of_minus_log_pi_times_advantage() -> None:
@@ -77,3 +59,59 @@ def test_the_update_is_the_gradient_of_minus_log_pi_times_advantage() -> None:
             step[part] -= advantage * probabilities / 2  # d log pi / d logits = onehot - p
             step[place + option] += advantage / 2
     assert torch.allclose(policy.logits.detach(), before + step)
+
+
+BETTER = {"length": "higher", "kappa": "lower"}
+
+
+def rewards(lengths: list[float], kappas: list[float]) -> list[float]:
+    reward = WindowedReward(BETTER)
+    return [
+        reward.update({"length": length, "kappa": kappa})
+        for length, kappa in zip(lengths, kappas, strict=True)
+    ]
+
+
+def test_rewards_by_hand() -> None:
+    # step 2: length rises by its whole range (1), kappa falls by its whole range (1)
+    # step 3: length falls 4 -> 3 of range 2..4; kappa rises 50 -> 75 of range 50..100
+    # step 4: length 3 -> 6 of range 2..6; kappa unchanged
+    found = rewards([2.0, 4.0, 3.0, 6.0], [100.0, 50.0, 75.0, 75.0])
+    assert found == pytest.approx([0.0, 2.0, -0.5 - 0.5, 0.75], abs=1e-6)
+
+
+def test_the_range_is_of_the_last_twenty_with_the_newest() -> None:
+    values = [1000.0, *[float(i % 2) for i in range(20)], 4.0]
+    reward = WindowedReward({"length": "higher"})
+    found = [reward.update({"length": value}) for value in values]
+    assert found[19] == pytest.approx((0.0 - 1.0) / 1000.0)
+    assert found[20] == pytest.approx((values[20] - values[19]) / 1.0, rel=1e-5)  # 1000 is out
+    assert found[21] == pytest.approx((4.0 - values[20]) / 4.0, rel=1e-5)
+
+
+def test_baseline_by_hand() -> None:
+    baseline = MovingBaseline()
+    assert baseline.update(2.0) == pytest.approx(2.0)  # bias-corrected: the first is itself
+    # 0.9 * 0.2 + 0.1 * -1 = 0.08, over 1 - 0.81
+    assert baseline.update(-1.0) == pytest.approx(0.08 / 0.19)
+    assert baseline.update(0.5) == pytest.approx((0.9 * 0.08 + 0.05) / (1 - 0.729))
+
+
+def test_a_failure_counts_as_the_worst_so_far_in_its_own_direction() -> None:
+    worst = WorstSoFar(BETTER)
+    worst.fill({"length": 5.0, "kappa": 10.0})
+    worst.fill({"length": 3.0, "kappa": 90.0})
+    worst.fill({"length": 4.0, "kappa": 20.0})
+    filled = worst.fill({"length": math.nan, "kappa": math.nan})
+    assert filled == {"length": 3.0, "kappa": 90.0}
+    assert worst.fill({"length": 9.0, "kappa": math.nan}) == {"length": 9.0, "kappa": 90.0}
+
+
+def test_before_any_valid_value_a_failure_is_infinitely_bad() -> None:
+    worst = WorstSoFar(BETTER)
+    assert worst.fill({"length": math.nan, "kappa": math.nan}) == {
+        "length": -math.inf,
+        "kappa": math.inf,
+    }
+    worst.fill({"length": 2.0, "kappa": 7.0})
+    assert worst.fill({"length": math.nan, "kappa": math.nan}) == {"length": 2.0, "kappa": 7.0}

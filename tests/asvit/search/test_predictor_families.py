@@ -15,7 +15,7 @@ from asvit.search import predictor_sampler as module
 from asvit.search.limits import Excess, Limits
 from asvit.search.sampler import ORIGIN, distributions
 from asvit.search.study import ask
-from asvit.spaces import UnionSpace, load_space
+from asvit.spaces import load_space
 from tests.asvit.search.ridge import quick_predictor, ridge_of
 
 FAMILIES = "shiftvit", "resnet", "deit", "convnext"
@@ -109,33 +109,3 @@ def test_a_family_without_a_network_in_the_limits_is_left_out_in_a_line(
     assert "deit" not in {trial.params["family"] for trial in drawn}
     said = [record.getMessage() for record in caplog.records if record.name == module.__name__]
     assert said == ["deit has no network within the limits and is left out"]
-
-
-def test_where_the_network_made_by_hand_is_too_large_a_random_one_takes_its_place(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    by_hand = str(SPACE.parse(SPACE.by_hand[1]).with_(width=16))
-
-    def excess(self: Limits, arch: Any, **_: bool) -> Excess | None:
-        return Excess(1.0, "too large") if str(self.network(arch)) == by_hand else None
-
-    monkeypatch.setattr(Limits, "excess", excess)
-    drawn = list(go_on(make_study(), 8))
-    assert [trial.user_attrs[ORIGIN] for trial in drawn[:4]] == [
-        "by hand", "random", "by hand", "by hand",
-    ]  # fmt: skip
-    assert Counter(trial.params["family"] for trial in drawn) == dict.fromkeys(FAMILIES, 2)
-
-
-@pytest.mark.parametrize(
-    ("members", "message"),
-    [
-        (("resnet", "resnet"), "'resnet' cannot be part of resnet,resnet; name each space once"),
-        (("resnet", "families"), "'families' cannot be part of resnet,families; name each space"),
-        (("resnet", "resnett"), "unknown space 'resnett'; did you mean 'resnet'"),
-    ],
-)
-def test_a_union_names_each_space_once(members: tuple[str, ...], message: str) -> None:
-    for make in (lambda: UnionSpace(members), lambda: load_space(", ".join(members))):
-        with pytest.raises((ValueError, KeyError), match=message):
-            make()

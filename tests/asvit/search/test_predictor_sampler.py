@@ -57,12 +57,6 @@ def go_on(study: Study, trainings: int, *, batch: int = 4) -> list[dict[str, Any
     return drawn
 
 
-def test_the_same_seed_draws_the_same_and_another_does_not() -> None:
-    runs = [go_on(make_study(seed=seed), 16) for seed in (3, 3, 4)]
-    assert runs[0] == runs[1]
-    assert runs[0] != runs[2]
-
-
 def test_a_failure_counts_once_and_only_for_a_network_without_an_accuracy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -87,18 +81,11 @@ def test_a_failure_counts_once_and_only_for_a_network_without_an_accuracy(
     assert [value for _, value in chosen[-1] if value < 0] == [-3.0]
 
 
-@pytest.mark.parametrize(
-    ("space", "depths"),
-    [
-        ("resnet", "2,2,6,2"),
-        pytest.param("shiftvit", "3,3,9,3", marks=pytest.mark.nightly),
-    ],
-)
 def test_depths_that_are_no_choice_of_the_space_suit_its_parents(
-    space: str, depths: str, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings = SearchSettings.make(
-        space=space, controller="predictor", trainings=24, max_macs="10M", depths=depths,
+        space="resnet", controller="predictor", trainings=24, max_macs="10M", depths="2,2,6,2",
         image_size=32, classes=7,
     )  # fmt: skip
 
@@ -108,7 +95,7 @@ def test_depths_that_are_no_choice_of_the_space_suit_its_parents(
             return np.array([[1.0, len(text)] for text in texts])
 
     monkeypatch.setattr(module, "Predictor", ByLength)
-    own = load_space(space)
+    own = load_space("resnet")
     choices = distributions(own.dimensions)
     make = get_controller("predictor").make
     study = optuna.create_study(direction="maximize")
@@ -134,23 +121,6 @@ def test_what_failed_is_not_tried_as_something_new() -> None:
     assert len(failures) == len({*failures}) > 10
 
 
-def test_what_failed_in_a_table_is_not_tried_as_something_new() -> None:
-    known: dict[str, list[float | None]] = {
-        str(SPACE.sample(np.random.default_rng(seed)).with_(width=16)): [70.0 + seed]
-        for seed in range(20)
-    }
-
-    def chosen() -> str:
-        study = make_study()
-        study.set_user_attr(BEFORE, known)
-        return str(SPACE.decode(study.ask(DRAWN).params).with_(width=16))
-
-    first = chosen()
-    assert first not in known
-    known[first] = [None]
-    assert chosen() != first
-
-
 def test_a_search_that_is_killed_in_a_batch_goes_on_identically() -> None:
     expected = go_on(make_study(), 24)
     study, found = make_study(), go_on(make_study(), 0)
@@ -163,11 +133,6 @@ def test_a_search_that_is_killed_in_a_batch_goes_on_identically() -> None:
             study.tell(trial, state=TrialState.FAIL)
         give_sampler(study)
     assert found == expected
-
-
-def test_a_longer_search_begins_as_a_shorter_one() -> None:
-    longer = make_study(trainings=40)
-    assert go_on(longer, 16) == go_on(make_study(trainings=20), 16)
 
 
 def test_the_first_trainings_are_spread_and_the_others_accurate() -> None:
@@ -188,51 +153,6 @@ def test_favourites_are_trained_again() -> None:
     drawn = [tuple(params.values()) for params in go_on(make_study(), 32)]
     assert len(set(drawn[:FIRST])) == FIRST
     assert 24 <= len(set(drawn)) < 32
-
-
-def test_trainings_of_a_table_count_as_the_first_ones() -> None:
-    rng = np.random.default_rng(1)
-    table = {f"{SPACE.sample(rng)},16": [float(n), n + 1.0] for n in range(6)}
-    study = make_study()
-    study.set_user_attr(BEFORE, table)
-    trial = study.ask(DRAWN)  # the twelve of the table are more than FIRST
-    texts, values = zip(*[(t, v) for t, vs in table.items() for v in vs], strict=True)
-    mean, _ = Ridge().fit(texts, values).predict([f"{SPACE.decode(trial.params)},16", *table])
-    assert mean[0] > np.median(mean[1:])
-    assert f"{SPACE.decode(trial.params)},16" not in table
-
-
-def test_failed_trainings_are_left_out_where_nothing_else_is_known() -> None:
-    study = make_study()
-    for _ in range(12):
-        study.tell(study.ask(DRAWN), -math.inf)
-    assert {*study.ask(DRAWN).params} == {*SPACE.dimensions}
-
-
-def test_networks_that_cannot_be_built_are_no_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
-    def cost(arch: Any, *_: int, **__: int) -> None:
-        if arch.heads == 32:
-            raise ValueError("it does not fit")
-
-    monkeypatch.setattr(module, "cost", cost)
-    drawn = go_on(make_study(), 20)
-    assert {params["H"] for params in drawn[:FIRST]} == {16, 32}
-    assert {params["H"] for params in drawn[10:]} == {16}  # five that can be are known
-
-
-def test_a_space_of_two_architectures_is_trained_again_and_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    small = {name: choices[: 1 + (name == "E1")] for name, choices in SPACE.dimensions.items()}
-    monkeypatch.setattr(type(SPACE), "dimensions", small)
-    study = make_study()
-    drawn = []
-    for _ in range(16):
-        trial = study.ask(distributions(small))
-        study.tell(trial, float(trial.params["E1"]))
-        drawn.append(trial.params["E1"])
-    assert set(drawn) == {2, 4}
-    assert drawn[-1] == 4
 
 
 @pytest.mark.parametrize("outside", [True, False])

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-import numpy as np
 import optuna
 import pytest
 import torch
@@ -12,16 +11,17 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import TrialState
 
-from asvit.search import CONTROLLERS, SearchSettings, get_controller
+from asvit.search import SearchSettings, get_controller
 from asvit.search import sampler as sampler_module
-from asvit.search.limits import Limits
-from asvit.search.policy import JointCategoricalPolicy, reinforce_step
-from asvit.search.reward import MovingBaseline, WindowedReward
-from asvit.search.sampler import UNIFORM, ReinforceSampler, measured_trials
+from asvit.search.policy import (
+    JointCategoricalPolicy,
+    MovingBaseline,
+    WindowedReward,
+    reinforce_step,
+)
+from asvit.search.sampler import UNIFORM, ReinforceSampler
 from asvit.search.seeds import draw_seed
 from asvit.search.study import ask
-from asvit.spaces import load_space
-from proxies.counts import Cost
 from scaling.ranking import Better
 
 T = TypeVar("T")
@@ -132,45 +132,6 @@ def test_uniform_draws_in_place_of_the_policys_teach_it_nothing(
     assert torch.equal(anew._policy.logits, expected.logits)
 
 
-def test_draws_that_are_all_too_slow_give_way_to_uniform_ones(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    settings = SearchSettings.make(space="asvit-tiny", max_latency="8ms")
-    space, times = load_space("asvit-tiny"), iter([9.0] * 300 + [1.0])
-    monkeypatch.setattr(Limits, "cost", lambda *_: Cost(1, 1))
-    sampler = get_controller("reinforce").make(space.dimensions, BETTER, settings)
-    sampler.limits = Limits(space, settings, lambda _: next(times))
-    likeliest = {name: choices[0] for name, choices in space.dimensions.items()}
-    drawn, own = sampler._within(lambda: likeliest, np.random.default_rng(0))
-    assert not own
-    assert drawn != likeliest
-
-
-def test_a_batch_is_drawn_from_one_policy() -> None:
-    sampler = make_sampler(batch=5)
-    study = make_study(sampler)
-    go_on(study, 15)
-    entropies = sampler.entropies(measured_trials(study))
-    assert len(entropies) == 15
-    assert len(set(entropies[:5])) == 1
-    assert len(set(entropies[5:10])) == 1
-    assert entropies[5] != entropies[10]
-
-
-def test_learning_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = 0
-    learn = ReinforceSampler._learn
-
-    def counted(*arguments: object) -> None:
-        nonlocal calls
-        calls += 1
-        learn(*arguments)
-
-    monkeypatch.setattr(ReinforceSampler, "_learn", counted)
-    go_on(make_study(make_sampler()), 30)
-    assert calls == 30
-
-
 def test_a_trial_that_the_storage_refused_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = go_on(make_study(make_sampler()), 12)
     study = make_study(make_sampler())
@@ -188,22 +149,6 @@ def _refuse(*_arguments: object) -> None:
     raise OSError(28, "no space")
 
 
-def test_entropy_starts_uniform_and_falls() -> None:
-    sampler = make_sampler()
-    study = make_study(sampler)
-    go_on(study, 300)
-    entropies = sampler.entropies(measured_trials(study))
-    assert entropies[0] == pytest.approx(6 * torch.tensor(4.0).log().item(), abs=1e-4)
-    assert entropies[-1] < 0.8 * entropies[0]
-
-
-@pytest.mark.parametrize("controller", ["reinforce", "evolution"])
-def test_a_parameter_outside_the_space_is_refused(controller: str) -> None:
-    study = make_study(make_sampler(controller))
-    with pytest.raises(ValueError, match="no dimension 'width'"):
-        study.ask({"width": CategoricalDistribution([1, 2])})
-
-
 def test_evolution_changes_one_dimension_of_a_living_parent() -> None:
     study = make_study(make_sampler("evolution"))
     drawn = [tuple(p.values()) for p in go_on(study, 90)]
@@ -213,17 +158,3 @@ def test_evolution_changes_one_dimension_of_a_living_parent() -> None:
             sum(a != b for a, b in zip(drawn[place], parent, strict=True)) for parent in alive
         )
         assert nearest <= 1  # 0 where another member happens to be the child
-
-
-def test_seeds_differ_by_run_purpose_and_count() -> None:
-    keys = [(0, "a", 0), (1, "a", 0), (0, "b", 0), (0, "a", 1)]
-    assert len({draw_seed(*key) for key in [*keys, *keys]}) == 4
-
-
-def test_every_controller_says_what_it_is_and_an_unknown_one_teaches() -> None:
-    for name, controller in CONTROLLERS.items():
-        assert controller.name == name
-        assert controller.description.isprintable()
-        assert controller.paper
-    with pytest.raises(ValueError, match="controller 'reinforse'; did you mean 'reinforce'"):
-        get_controller("reinforse")

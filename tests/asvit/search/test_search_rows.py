@@ -1,7 +1,5 @@
-import math
 from pathlib import Path
 
-import pandas
 import pytest
 from fake_search import make_row
 from hypothesis import given
@@ -11,19 +9,6 @@ from asvit.search import read_trials, write_trials
 
 MEASURES = ["length_distortion", "ntk_condition_number"]
 FLOATS = st.floats(allow_nan=False)
-
-
-def test_the_columns_are_those_of_the_run_folder(tmp_path: Path) -> None:
-    write_trials(tmp_path / "trials.csv", [make_row()], MEASURES)
-    header = (tmp_path / "trials.csv").read_text().splitlines()[0]
-    assert header == (
-        "number,architecture,params,macs,length_distortion,ntk_condition_number,"
-        "reward,entropy,state,reason"
-    )
-    table = pandas.read_csv(tmp_path / "trials.csv")
-    assert list(table.number) == [0]
-    # By default, pandas 2 reads the last digit wrong.
-    assert list(table.length_distortion) == [pytest.approx(0.1 + 0.2, rel=1e-15)]
 
 
 @given(st.lists(st.tuples(FLOATS, FLOATS, FLOATS, st.text(st.characters(codec="utf-8")))))
@@ -71,21 +56,6 @@ def test_rows_of_several_families_say_whose_and_why(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("chosen", "guessed"))
     with pytest.raises(ValueError, match=r"line 4: origin must be one of .* got 'guessed'"):
         read_trials(path)
-
-
-def test_a_failure_is_nan_with_its_reason(tmp_path: Path) -> None:
-    path = tmp_path / "trials.csv"
-    row = make_row(
-        values={"length_distortion": 1.0, "ntk_condition_number": math.nan},
-        entropy=math.nan,
-        state="failed",
-        reason='ntk_condition_number: singular, "very"; really',
-    )
-    write_trials(path, [row], MEASURES)
-    (found,) = read_trials(path)
-    assert math.isnan(found.values["ntk_condition_number"])
-    assert math.isnan(found.entropy)
-    assert (found.state, found.reason) == ("failed", row.reason)
 
 
 @pytest.mark.parametrize(

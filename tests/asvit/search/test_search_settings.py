@@ -1,17 +1,12 @@
 """Settings of searches; what holds for all settings is in ``core/test_settings.py``."""
 
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from asvit.core.continuing import check_same_settings
 from asvit.core.settings import WrongOption
-from asvit.designs.settings import DesignSettings
 from asvit.runs.search import SearchRun
-from asvit.search import MeasureSearchSettings, SearchSettings, TrainingSearchSettings
-from asvit.training.candidate_settings import CandidateSettings
+from asvit.search import SearchSettings, TrainingSearchSettings
 from asvit.training.short_settings import Recipe
 
 
@@ -34,7 +29,7 @@ from asvit.training.short_settings import Recipe
         ({"trainings": 9, "repeats": 2}, "repeats=2 is for measures"),
         ({"proxies": ("accuracy", "params")}, "give trainings, too, and no other measures"),
         ({"trainings": 9, "batch": 2, "controller": "tpe"}, "batch=2 does not suit"),
-        ({"width": 8}, "width=8 is for trainings, and this search measures without"),
+        ({"width": 8}, "width=8 is for trainings, and this search measures;"),
     ],
 )
 def test_a_value_that_is_not_allowed_is_named(given: dict[str, Any], message: str) -> None:
@@ -42,26 +37,6 @@ def test_a_value_that_is_not_allowed_is_named(given: dict[str, Any], message: st
         SearchSettings.make(**given)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-def test_a_preset_sets_some_and_one_name_is_a_list_of_one() -> None:
-    quick = SearchSettings.make("quick", repeats=3)
-    changed = SearchSettings.make(repeats=3, image_size=64, images=8)
-    assert (quick, SearchSettings.make()) == (changed, SearchSettings.make())
-    assert SearchSettings.make(proxies="length_distortion").proxies == ("length_distortion",)
-
-
-def test_spaces_beside_commas_make_no_other_settings() -> None:
-    design = partial(DesignSettings.make, data="pets")
-    kinds: list[Any] = [SearchSettings, CandidateSettings, design]
-    for kind in kinds:
-        make = getattr(kind, "make", kind)
-        assert make(space=" asvit, resnet") == make(space="asvit,resnet")
-    paces = [
-        CandidateSettings(space="asvit,resnet", paces=f"resnet=2,{gap}asvit=3")
-        for gap in ("", " ")
-    ]
-    assert paces[0] == paces[1]
 
 
 @pytest.mark.parametrize(
@@ -78,13 +53,6 @@ def test_a_search_trains_where_anything_asks_for_trainings(given: dict[str, Any]
     assert (made.image_size, made.batch) == (32, 4)
     assert SearchSettings.from_json(made.to_json()) == made
     assert SearchSettings.make(**given, image_size=48, batch=2).image_size == 48
-
-
-def test_a_search_that_measures_has_its_own_defaults() -> None:
-    made = SearchSettings.make()
-    assert made == MeasureSearchSettings()
-    assert (made.trials, made.image_size, made.batch) == (500, 224, 1)
-    assert SearchSettings.make(controller="tpe", trainings=9).batch == 1
 
 
 def test_trainings_follow_the_settings() -> None:
@@ -151,11 +119,6 @@ def test_a_limit_of_time_has_a_unit() -> None:
             SearchSettings.make(max_params=wrong)
 
 
-def test_the_quick_preset_of_trainings_is_another_one() -> None:
-    quick = SearchSettings.make("quick", controller="predictor", classes=4)
-    assert (quick.image_size, quick.training_steps, quick.classes) == (32, 150, 4)
-
-
 def test_each_kind_of_search_has_its_own_settings_and_is_another_run() -> None:
     measures, trainings = SearchSettings.make(), SearchSettings.make(trainings=9)
     assert {"steps", "proxies", "points"} <= measures.to_json().keys() - trainings.to_json().keys()
@@ -164,10 +127,3 @@ def test_each_kind_of_search_has_its_own_settings_and_is_another_run() -> None:
         assert SearchSettings.from_json(made.to_json()) == made
         assert made.to_json().keys() - made.effective().keys() == {*made.unused}
     assert measures.difference(trainings) == {"search": ("by architectures", "by trainings")}
-
-
-def test_a_search_of_the_other_kind_does_not_go_on(tmp_path: Path) -> None:
-    measures, trainings = SearchSettings.make(), SearchSettings.make(trainings=9)
-    words = r"was started with other settings: search by architectures \(now by trainings\); give"
-    with pytest.raises(ValueError, match=words):
-        check_same_settings(tmp_path, measures, trainings, growing=("steps", "trainings"))

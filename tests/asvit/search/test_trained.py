@@ -1,5 +1,6 @@
 """What trainings come to: seeds, finalists, and how far a predictor can be trusted."""
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -7,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from asvit.reference import load_reference
+import asvit
+from asvit.reference import ReferenceTable, load_reference
 from asvit.search import Measurement, SearchSettings, TrialRow
 from asvit.search.limits import Limits
 from asvit.search.trained import (
@@ -22,12 +24,13 @@ from asvit.search.trained import (
     finalists_of,
     gathered,
     known_before,
-    predicted,
+    shares_of_variance,
     tradeoff,
     training_seeds,
 )
-from asvit.search.training_tables import to_csv, trainings_in
+from asvit.search.training_tables import format_trained, noise_ceiling, to_csv, trainings_in
 from asvit.spaces import cost, load_space
+from asvit.statistics.variance import best_of, variance_components
 from proxies import Cost
 
 SPACE = load_space("asvit-tiny")
@@ -73,7 +76,7 @@ def test_each_training_of_an_architecture_has_the_next_seed() -> None:
 
 def test_trainings_are_gathered_by_architecture() -> None:
     rows = [row(0, FIRST, 70.0), row(1, SECOND, 60.0), row(2, FIRST, 72.0)]
-    again = {f"{FIRST},8": {"1000": Measurement(10, 20, {"accuracy": 69.0}, {})}}
+    again = {f"{FIRST},8": {1000: Measurement(10, 20, {"accuracy": 69.0}, {})}}
     found = gathered(rows, {f"{SECOND},8": [50.0, None, 52.0]}, SPACE, LIMITS, again)
     assert found[f"{FIRST},8"] == Trained(FIRST, 0, Cost(10, 20), (70.0, 72.0, 69.0))
     assert found[f"{SECOND},8"].accuracies == (50.0, 52.0, 60.0)
@@ -81,12 +84,6 @@ def test_trainings_are_gathered_by_architecture() -> None:
     failed = gathered([*rows, row(3, FIRST, math.nan)], {}, SPACE, LIMITS, {})
     assert math.isnan(failed[f"{FIRST},8"].accuracy)
     assert "nan in step 3" in failed[f"{FIRST},8"].reason
-
-
-def test_finalists_of_a_process_with_more_trainings_are_left_to_it() -> None:
-    again = {f"{SECOND},8": {"1000": Measurement(10, 20, {"accuracy": 54.0}, {})}}
-    rows = [row(0, FIRST, 50.0)]
-    assert gathered(rows, {}, SPACE, LIMITS, again) == gathered(rows, {}, SPACE, LIMITS, {})
 
 
 def test_finalists_are_those_without_a_failure_by_mean_or_prediction() -> None:
@@ -123,16 +120,6 @@ def test_fresh_trainings_have_a_student_interval_of_all_repeats() -> None:
     assert (found.low, found.high) == pytest.approx((61 - away, 61 + away))
 
 
-@pytest.mark.parametrize("accuracy", [60.0, 59.8])  # of three of the latter the mean is rounded
-def test_equal_trainings_do_not_make_an_accuracy_sure(accuracy: float) -> None:
-    trained = {
-        "a": Trained("a", 0, Cost(1, 2), (accuracy,) * 3),
-        "b": Trained("b", 1, Cost(1, 2), (50.0,)),
-    }
-    estimate = confirmed([accuracy, accuracy], trained)
-    assert estimate.low < 59 < 61 < estimate.high
-
-
 @given(st.lists(st.tuples(st.integers(50, 60), st.integers(1, 6)), min_size=1, max_size=12))
 def test_the_tradeoff_has_what_no_cheaper_one_beats(pairs: list[tuple[int, int]]) -> None:
     trained = {
@@ -148,20 +135,6 @@ def test_the_tradeoff_has_what_no_cheaper_one_beats(pairs: list[tuple[int, int]]
     assert found == sorted(set(pairs) - beaten)
 
 
-def test_every_training_is_a_row_for_the_predictor() -> None:
-    seen: list[tuple[str, float]] = []
-
-    class Recorder(Linear):
-        def fit(
-            self, architectures: Sequence[str], accuracies: ArrayLike, noise: ArrayLike
-        ) -> Linear:
-            seen.extend(zip(architectures, np.asarray(accuracies).tolist(), strict=True))
-            return super().fit(architectures, accuracies, noise)
-
-    predicted(Recorder, {"1": [50.0, 60.0], "2": [70.0]})
-    assert seen == [("1", 50.0), ("1", 60.0), ("2", 70.0)]
-
-
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_a_predictor_is_judged_on_what_it_was_not_shown(sign: float) -> None:
     accuracies = {str(n): [n / 2, n / 2 + 0.1] for n in range(12)}
@@ -174,15 +147,6 @@ def test_a_predictor_is_judged_on_what_it_was_not_shown(sign: float) -> None:
     assert found.rows[4].std == pytest.approx(2.0)
 
 
-def test_a_predictor_without_skill_is_judged_so() -> None:
-    rng = np.random.default_rng(0)
-    accuracies = {str(n): [value] for n, value in zip(range(40), rng.random(40), strict=True)}
-    found = check_predictor(Linear, accuracies, seed=0)
-    assert abs(found.tau) < 0.3
-    assert found.tau_interval.low < 0 < found.tau_interval.high
-    assert found == check_predictor(Linear, accuracies, seed=0)
-
-
 def test_equal_accuracies_tell_nothing_of_a_predictor() -> None:
     found = check_predictor(Linear, {str(n): [10.0] for n in range(12)}, seed=0)
     assert math.isnan(found.tau)
@@ -191,29 +155,6 @@ def test_equal_accuracies_tell_nothing_of_a_predictor() -> None:
     one_apart = {str(n): [10.0 + (n == 11)] for n in range(12)}
     found = check_predictor(Linear, one_apart, seed=0)
     assert (found.tau, found.tau_interval) == (1, (1, 1))  # not pulled to 0 by equal ones
-
-
-def test_a_few_architectures_are_too_few_to_judge_by() -> None:
-    found = check_predictor(Linear, {str(n): [float(n)] for n in range(7)}, seed=0)
-    assert math.isnan(found.tau)
-    assert found.in_words.startswith("fewer than 8 architectures were trained without a failure")
-
-
-def test_every_training_of_a_search_is_in_its_table(tmp_path: Path) -> None:
-    settings = SearchSettings.make(space="asvit-tiny", trainings=9, width=8)
-    limits = Limits(SPACE, settings)
-    rng = np.random.default_rng(0)
-    texts = {str(limits.network(SPACE.sample(rng))): None for _ in range(9)}
-    accuracies = [[50.0 + n] for n in range(len(texts))]
-    accuracies[0] += [50.1, 50.2, 50.3]  # a finalist: fewer rows have these than a target needs
-    trained = {
-        text: Trained(text, n, Cost(10, 20), of)
-        for n, (text, of) in enumerate(zip(texts, accuracies, strict=True))
-    }
-    path = tmp_path / "trainings.csv"
-    path.write_text(to_csv(trained, {}, {"accuracies": "per cent"}, settings, 10))
-    before = trainings_in(load_reference(path), SPACE, limits)
-    assert list(known_before(before).values()) == accuracies
 
 
 def test_a_chain_of_searches_trains_with_new_seeds(tmp_path: Path) -> None:
@@ -234,3 +175,109 @@ def test_a_chain_of_searches_trains_with_new_seeds(tmp_path: Path) -> None:
         trained[texts[1]] = replace(entry, accuracies=[*entry.accuracies, accuracy])
     assert used == [3, 4, 5]
     assert "mean of 1 to 3 training seed(s)" in path.read_text()
+
+
+percent = st.floats(0, 100)
+
+
+@pytest.mark.parametrize(
+    ("rows", "ceiling"),
+    [
+        ([], math.nan),
+        ([(1, 2)], math.nan),
+        ([(1, 2), (3, math.nan)], math.nan),
+        # Of the 6 pairs, seeds 0 and 1 order 5 alike and 1 the other way round.
+        ([(1, 1), (2, 2), (3, 4), (4, 3), (9, math.nan)], 4 / 6),
+        ([(1, 1, 3), (2, 2, 2), (3, 3, 1)], (1 - 1 - 1) / 3),  # the mean over pairs
+        ([(1,), (2,), (3,)], math.nan),
+        ([(1, 1), (1, 2), (1, 3)], math.nan),  # one seed ranks nothing
+        ([(1, 1), (2, 2), (3,)], math.nan),  # one has a single seed
+        ([(1, 1, 9), (2, 2), (3, 3)], 1.0),  # by the seeds that all have
+    ],
+)
+def test_the_noise_ceiling_by_hand(rows: list[tuple[float, ...]], ceiling: float) -> None:
+    assert noise_ceiling(rows) == pytest.approx(ceiling, nan_ok=True)
+
+
+def written(
+    path: Path, values: Sequence[tuple[float, ...]]
+) -> tuple[list[Trained], ReferenceTable]:
+    """Rows with these accuracies, and the table that is read from their file."""
+    rng, space = np.random.default_rng(0), load_space("asvit")
+    texts = [str(space.sample(rng).with_(width=8)) for _ in values]
+    rows = [
+        Trained(text, None, asvit.cost(text, 32, 10), pair)
+        for text, pair in zip(texts, values, strict=True)
+    ]
+    path.write_text(format_trained(rows, {"num_classes": "10", "image_size": "32"}, seeds=2))
+    return rows, load_reference(path)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.lists(st.tuples(percent, percent), min_size=5, max_size=9, unique=True))
+def test_a_table_is_read_as_it_was_written(
+    tmp_path_factory: pytest.TempPathFactory, values: list[tuple[float, float]]
+) -> None:
+    rows, table = written(tmp_path_factory.mktemp("tables") / "mine.csv", values)
+    assert table.architectures == tuple(each.architecture for each in rows)
+    assert table.image_sizes == (32,) * len(rows)
+    assert table.params == tuple(each.size.params for each in rows)
+    assert table.macs == tuple(each.size.macs for each in rows)
+    assert table.default_target == "accuracy"
+    assert {target.training for target in table.targets.values()} == {"scratch"}
+
+
+def test_cells_without_a_training_are_empty_and_the_file_says_the_noise(tmp_path: Path) -> None:
+    values = [(10.0, 11.0), (20.0, 22.0), (30.0, 21.0), (40.0, 41.0), (50.0, 49.0)]
+    _, table = written(tmp_path / "mine.csv", values)
+    # 9 of 10 pairs are ordered alike
+    assert {target.noise_ceiling for target in table.targets.values()} == {0.8}
+    assert set(table.targets) == {"accuracy", "accuracy_seed0", "accuracy_seed1"}
+    _, table = written(tmp_path / "mine.csv", [(50.0, 51.0), *((52.0 + i,) for i in range(5))])
+    assert table.accuracies["accuracy"] == (50.5, 52, 53, 54, 55, 56)
+    assert table.targets.keys() == {"accuracy", "accuracy_seed0"}  # one row has another seed
+    first, *others = table.accuracies["accuracy_seed1"]
+    assert (first, np.isnan(others).tolist()) == (51, 5 * [True])
+    assert "mean of 1 to 2 training seed(s)" in table.targets["accuracy"].description
+    _, table = written(tmp_path / "mine.csv", [(5.0, math.nan), *((1.0 * n, 1) for n in range(5))])
+    assert math.isnan(table.accuracies["accuracy"][0])
+    assert table.targets["accuracy"].noise_ceiling is None  # one seed has the same for all
+
+
+def networks(repeats: int) -> dict[str, Trained]:
+    """Two networks of each of five families; the first ones are trained again."""
+    rng = np.random.default_rng(0)
+    made = {}
+    for i in range(10):
+        level = 60 + 3 * (i // 2)
+        values = [level + float(rng.standard_normal()) for _ in range(1 + (i < repeats))]
+        origin = "by hand" if i % 2 else "random"
+        made[str(i)] = Trained(
+            str(i), i, Cost(1, 1), values, family="abcde"[i // 2], origin=origin
+        )
+    return made
+
+
+def chosen(**given) -> Trained:
+    entry = Trained("best", 10, Cost(1, 1), (99.0,), family="a", origin="chosen")
+    return dataclasses.replace(entry, **given)
+
+
+def test_networks_that_the_predictor_chose_do_not_count() -> None:
+    alone = shares_of_variance(networks(4), {})
+    assert list(alone) == ["family", "topology", "seed"]
+    assert shares_of_variance({**networks(4), "best": chosen()}, {}) == alone
+    trained = {**networks(4), "best": chosen(accuracies=(99.0, 30.0, 80.0))}
+    more = shares_of_variance(trained, {"best": (30.0, 80.0)})
+    assert more["seed"].deviation > 3 * alone["seed"].deviation  # its seeds do
+    assert [more[cause].levels for cause in ("family", "topology")] == [5, 10]
+    assert more["topology"].gain == best_of(more["topology"].deviation, 10)
+
+
+def test_without_repeats_topology_and_seed_are_one() -> None:
+    trained = networks(0)
+    found = shares_of_variance(trained, {})
+    values = [entry.accuracies[0] for entry in trained.values()]
+    expected = variance_components(values, {"family": [e.family for e in trained.values()]})
+    assert list(found) == ["family", "topology and seed"]
+    assert found["family"] == expected["family"]
