@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from proxies.features import evaluating, input_for, pooled_feature, reference_tensor
-from proxies.forward_mode import normalize_arguments
+from proxies.forward_mode import attention_maps, normalize_arguments
 from proxies.functional import InterceptOperations, Operation, forms_of, network_output
 from proxies.memory import in_chunks, to_host
 from proxies.ntk import condition_number
@@ -336,8 +336,7 @@ class _MapVisits(InterceptOperations):
     def intercept(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         if func is F.scaled_dot_product_attention:
             call = normalize_arguments(*args, **kwargs)
-            scores = call.query @ call.key.transpose(-1, -2) * call.factor
-            maps = (scores if call.bias is None else scores + call.bias).softmax(-1)
+            maps = attention_maps(call)
             self._report(maps)
             return maps @ call.value
         if func is F.multi_head_attention_forward:
