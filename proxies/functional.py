@@ -20,11 +20,7 @@ from proxies.messages import first_line
 
 
 def named_slots(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Every slot that holds a parameter or a buffer, by one name, with its tensor.
-
-    A module with two parents is listed under one name only; a weight tied between two modules is
-    listed for both.
-    """
+    """Every slot of a parameter or a buffer, under one of its names; of tied weights, each slot."""
     for path, module in model.named_modules():
         prefix = f"{path}." if path else ""
         for name, tensor in chain(module._parameters.items(), module._buffers.items()):
@@ -40,13 +36,31 @@ def substitutes(
     return {name: tensor for name, tensor in pairs if tensor is not None}
 
 
-def call_with_tensors(model: nn.Module, tensors: Mapping[str, Tensor], *inputs: Tensor) -> object:
-    """Call a model with ``tensors``, from :func:`substitutes`, in its slots; then restore it.
+def call_with_tensors(
+    model: nn.Module,
+    tensors: Mapping[str, Tensor],
+    images: Tensor,
+    function: Callable[[nn.Module, Tensor], object] | None = None,
+) -> object:
+    """Call a model, or a function of it, with ``tensors`` in its slots; then restore it.
 
     torch's own handling of tied weights is off: it would fill a slot with two names twice, and
     not restore it.
     """
-    return cast("object", functional_call(model, dict(tensors), inputs, tie_weights=False))
+    if function is not None:
+        tensors = {f"model.{slot}": tensor for slot, tensor in tensors.items()}
+        model = _FunctionOf(model, function)
+    return cast("object", functional_call(model, dict(tensors), (images,), tie_weights=False))
+
+
+class _FunctionOf(nn.Module):
+    def __init__(self, model: nn.Module, function: Callable[[nn.Module, Tensor], object]) -> None:
+        super().__init__()
+        self.model = model
+        self._function = function
+
+    def forward(self, images: Tensor) -> object:
+        return self._function(self.model, images)
 
 
 def network_output(model: nn.Module, images: Tensor) -> Tensor:
@@ -140,12 +154,12 @@ class Stack:
     """Networks that differ only in their parameters and buffers, and run as one.
 
     A single network runs as it is. Several run in one vectorised pass through the first one's
-    modules, in the state that these are in. Their tensors are compared and stacked at their first
-    use, and once for all measures that get this stack.
+    modules, in the state that these are in. Their tensors are compared and stacked once.
     """
 
     def __init__(self, models: Iterable[nn.Module]) -> None:
         self.models = tuple(models)
+        self.first = self.models[0] if self.models else nn.Identity()  # whose modules run
 
     @classmethod
     def of(cls, models: "Stack | Iterable[nn.Module]") -> "Stack":
@@ -154,11 +168,6 @@ class Stack:
 
     def __len__(self) -> int:
         return len(self.models)
-
-    @property
-    def first(self) -> nn.Module:
-        """The network whose modules run."""
-        return self.models[0]
 
     @cached_property
     def tensors(self) -> Mapping[str, Tensor]:
@@ -201,16 +210,14 @@ class Stack:
             if on_tensors is not None:
                 on_tensors(self.tensors)
             return function(self.first, images if shared else images[0])[None]
-        module = FunctionOfModel(self.first, function)
-        tensors = {f"model.{slot}": tensor for slot, tensor in self.tensors.items()}
 
         def run_network(tensors: Mapping[str, Tensor], images: Tensor) -> Tensor:
             if on_tensors is not None:
-                on_tensors({slot.removeprefix("model."): x for slot, x in tensors.items()})
-            return cast("Tensor", call_with_tensors(module, tensors, images))
+                on_tensors(tensors)
+            return cast("Tensor", call_with_tensors(self.first, tensors, images, function))
 
-        out: Tensor = vmap(run_network, in_dims=(0, None if shared else 0))(tensors, images)
-        return out
+        axes = 0, None if shared else 0
+        return cast("Tensor", vmap(run_network, in_dims=axes)(self.tensors, images))
 
 
 def across(networks: int, rule: Callable[..., Tensor], *values: Any) -> Tensor:
@@ -248,24 +255,11 @@ class _RuleOfAll(torch.autograd.Function):
         return rule(networks, *map(networks_first, values, in_dims[1:])), 0
 
 
-class FunctionOfModel(nn.Module):
-    """A function of a network and its images, as a module."""
-
-    def __init__(self, model: nn.Module, function: Callable[[nn.Module, Tensor], Tensor]) -> None:
-        super().__init__()
-        self.model = model
-        self._function = function
-
-    def forward(self, images: Tensor) -> Tensor:
-        """The function's value for some images."""
-        return self._function(self.model, images)
-
-
 def _check_same_modules(first: nn.Module, other: nn.Module) -> None:
     """Compare modules by path and type, and by the values of their other attributes.
 
-    Tensors that are not buffers are compared by identity: they may differ between networks. Other
-    objects that have no value to compare by are taken for equal.
+    Tensors that are not buffers are compared by identity. Other objects without a value to compare
+    by are taken for equal.
     """
     pairs = zip(first.named_modules(), other.named_modules(), strict=True)
     for (path, module), (other_path, other_module) in pairs:

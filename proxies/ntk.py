@@ -16,7 +16,7 @@ from torch.func import grad, vmap
 
 from proxies.features import input_for, is_norm, measured, pooled_feature, reference_tensor
 from proxies.forward_mode import ExplicitAttention
-from proxies.functional import FunctionOfModel, Stack, call_with_tensors, substitutes
+from proxies.functional import Stack, call_with_tensors, substitutes
 from proxies.memory import first_that_fits, to_host
 from proxies.messages import first_line, out_of_memory
 from proxies.per_sample_gradients import GramAccumulator
@@ -270,12 +270,11 @@ def _kernels_in_pieces(stack: Stack, weights: Mapping[str, Tensor], images: Tens
 
 def _gram_by_vmap(model: nn.Module, images: Tensor, name: str) -> Tensor:
     """Gram matrix of one weight, for any kind of use, in a pass of its own."""
-    feature = FunctionOfModel(model, pooled_feature)
     parameter = model.get_parameter(name)
 
     def scalar(weight: Tensor, image: Tensor) -> Tensor:
-        tensors = substitutes(feature, lambda tensor: weight if tensor is parameter else None)
-        return cast("Tensor", call_with_tensors(feature, tensors, image[None])).sum()
+        tensors = substitutes(model, lambda tensor: weight if tensor is parameter else None)
+        return cast("Tensor", call_with_tensors(model, tensors, image[None], pooled_feature)).sum()
 
     try:
         with torch.no_grad(), ExplicitAttention():
