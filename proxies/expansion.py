@@ -306,15 +306,10 @@ def _whole_curvature(model: nn.Module, circle: Circle) -> float:
 def gauss_map_length(model: nn.Module, circle: Circle, *, norms: Norms = "bypassed") -> float:
     """Gauss-map length L^G: path length of the unit tangent, ``∫ ‖∂v̂/∂θ‖ dθ``, ``v̂ = v/‖v‖``.
 
-    In radians, 2π for a plane curve that turns once. Reported, not ranked. The integral of
-    :func:`gauss_map_speed`; costs as :func:`extrinsic_curvature`.
+    In radians, 2π for a plane curve that turns once. Reported, not ranked. Costs as
+    :func:`extrinsic_curvature`.
     """
-    return circle.integrate(gauss_map_speed(model, circle, norms=norms))
-
-
-def gauss_map_speed(model: nn.Module, circle: Circle, *, norms: Norms = "bypassed") -> Tensor:
-    """Speed ``‖∂v̂/∂θ‖`` of the unit tangent at each angle, ``[points]``; equals κ‖v‖."""
-    return _speed_and_turning(model, circle, norms)[1]
+    return circle.integrate(_speed_and_turning(model, circle, norms)[1])
 
 
 def _speed_and_turning(model: nn.Module, circle: Circle, norms: Norms) -> tuple[Tensor, Tensor]:

@@ -12,19 +12,12 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import (
-    AbstractContextManager,
-    ExitStack,
-    contextmanager,
-    nullcontext,
-    suppress,
-)
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from itertools import chain
 from typing import Any, Literal
 
 import torch
-import torch.utils.checkpoint
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
@@ -124,26 +117,12 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
     """Put a model into evaluation mode, then restore the mode of every module.
 
     Samples do not interact through batch statistics, and there is no dropout. Global torch state
-    has no influence, and tensors with fewer digits than float32 are in float32: see
-    :mod:`proxies.features`. What torch.compile has compiled runs uncompiled, and what is
-    checkpointed keeps its graph.
+    has no influence, tensors with fewer digits than float32 are in float32, and what torch.compile
+    has compiled runs as it was written.
 
     Raises:
         ValueError: If the model wraps the network to measure, or has tensors without gradients.
     """
-    _check_measurable(model)
-    narrow = [(tensor, tensor.data) for tensor in tensors_of(model) if tensor.dtype in NARROW]
-    try:
-        for tensor, data in narrow:
-            tensor.data = widened(data)
-        with in_evaluation_mode(model), full_precision(), _uncompiled(), _without_checkpoints():
-            yield model
-    finally:
-        for tensor, data in narrow:
-            tensor.data = data
-
-
-def _check_measurable(model: nn.Module) -> None:
     kind, inner = type(model).__name__, getattr(model, "module", None)
     # nn.DataParallel and its like, which would be taken for a plain module.
     if hasattr(inner, "forward_features") and not hasattr(model, "forward_features"):
@@ -153,37 +132,16 @@ def _check_measurable(model: nn.Module) -> None:
             f"{kind} was built inside torch.inference_mode(), so its tensors have no gradients; "
             "build it outside"
         )
-
-
-@contextmanager
-def _without_checkpoints() -> Iterator[None]:
-    """Inside, what torch.utils.checkpoint wraps is called, and saved tensors stay as they are.
-
-    It only saves memory, and calls the network again where its tensors have been put back.
-    """
-    hooks: Any = torch.autograd.graph.saved_tensors_hooks
-    reentrant: Any = torch.utils.checkpoint.CheckpointFunction
-    own = (
-        (hooks, "__enter__", lambda self: None),
-        (hooks, "__exit__", lambda self, *error: None),
-        (reentrant, "apply", staticmethod(lambda function, _, *inputs: function(*inputs))),
-    )
     with ExitStack() as stack:
-        for owner, name, method in own:
-            if name in vars(owner):
-                stack.callback(setattr, owner, name, vars(owner)[name])
-            else:
-                stack.callback(delattr, owner, name)
-            setattr(owner, name, method)
-        yield
-
-
-def _uncompiled() -> AbstractContextManager[object]:
-    """Inside, compiled networks run as they were written: graphs hide operations and blocks."""
-    if "torch._dynamo" not in sys.modules:  # then nothing is compiled, and its import is slow
-        return nullcontext()
-    stance: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
-    return stance
+        for tensor in tensors_of(model):
+            if tensor.dtype in NARROW:
+                stack.callback(setattr, tensor, "data", tensor.data)
+                tensor.data = widened(tensor.data)
+        stack.enter_context(in_evaluation_mode(model))
+        stack.enter_context(full_precision())
+        if "torch._dynamo" in sys.modules:  # else nothing is compiled, and its import is slow
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        yield model
 
 
 @contextmanager
@@ -278,11 +236,6 @@ def full_precision() -> Iterator[None]:
             if torch.is_autocast_enabled(kind):
                 stack.enter_context(torch.autocast(kind, enabled=False))
         stack.enter_context(float32_products("ieee"))
-        # A network may allow TF32, as cudnn.flags() does by default; that is ignored.
-        attribute = vars(type(torch.backends.cudnn))["allow_tf32"]
-        for owner, setter in ((torch._C, "_set_cudnn_allow_tf32"), (attribute, "setter")):
-            stack.callback(setattr, owner, setter, getattr(owner, setter))
-            setattr(owner, setter, lambda allowed: None)
         yield
 
 

@@ -196,36 +196,15 @@ def _explicit_layer_norm(
     bias: Tensor | None = None,
     eps: float = 1e-5,
 ) -> Tensor:
-    return _normalized(x, tuple(range(-len(normalized_shape), 0)), eps, weight, bias)
-
-
-def _explicit_instance_norm(
-    x: Tensor,
-    running_mean: Tensor | None = None,
-    running_var: Tensor | None = None,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    use_input_stats: bool = True,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> Tensor:
-    if not use_input_stats:
-        return F.batch_norm(x, running_mean, running_var, weight, bias, False, momentum, eps)
-    axes = tuple(range(2, x.ndim))
-    gain, shift = (
-        one if one is None else one.view(-1, *[1] * len(axes)) for one in (weight, bias)
-    )
-    return _normalized(x, axes, eps, gain, shift)
-
-
-def _normalized(
-    x: Tensor, axes: tuple[int, ...], eps: float, weight: Tensor | None, bias: Tensor | None
-) -> Tensor:
-    """Values less their mean, over their deviation along some axes, scaled and shifted."""
+    axes = tuple(range(-len(normalized_shape), 0))
     centred = x - x.mean(axes, keepdim=True)
     normal = centred * torch.rsqrt(centred.square().mean(axes, keepdim=True) + eps)
     scaled = normal if weight is None else normal * weight
     return scaled if bias is None else scaled + bias
+
+
+def _no_second_derivative(*_: Any, **__: Any) -> Tensor:
+    raise NotImplementedError("an instance norm has no second derivative in forward mode")
 
 
 def _explicit_glu(x: Tensor, dim: int = -1) -> Tensor:
@@ -334,5 +313,5 @@ class TwiceDifferentiable(ExplicitAttention):
         F.hardsigmoid: _spelt_out(lambda x: F.relu6(x + 3) / 6),
         F.glu: _explicit_glu,
         F.layer_norm: _explicit_layer_norm,
-        F.instance_norm: _explicit_instance_norm,
+        F.instance_norm: _no_second_derivative,
     }

@@ -20,7 +20,7 @@ from proxies.messages import first_line
 
 
 def named_slots(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Every slot of a parameter or a buffer, under one of its names; of tied weights, each slot."""
+    """Slots of parameters and buffers, each under one of its names; of a tied weight, all."""
     for path, module in model.named_modules():
         prefix = f"{path}." if path else ""
         for name, tensor in chain(module._parameters.items(), module._buffers.items()):
@@ -146,10 +146,6 @@ class ReplaceOperations(InterceptOperations):
         return self.replacements.get(func, func)(*args, **kwargs)
 
 
-_MODULE_ATTRIBUTES = {*vars(nn.Module()), "training", "forward"}
-_COMPARABLE = (bool, int, float, str, bytes, tuple, list, dict, set, frozenset, type(None))
-
-
 class Stack:
     """Networks that differ only in their parameters and buffers, and run as one.
 
@@ -178,11 +174,9 @@ class Stack:
         first, *others = by_model = [dict(named_slots(model)) for model in self.models]
         if not others:
             return first
-        layout = _layout(first)
         for other, slots in zip(self.models[1:], others, strict=True):
-            _check_same_modules(self.first, other)
-            if _layout(slots) != layout:
-                raise ValueError("the networks' tensors differ in slot, shape, dtype or ties")
+            if _structure(other, slots) != _structure(self.first, first):
+                raise ValueError("the networks differ in more than the values of their tensors")
         stacked: dict[int, Tensor] = {}
         for slot, tensor in first.items():
             # A tensor in two slots is stacked once, so the slots stay tied.
@@ -255,34 +249,29 @@ class _RuleOfAll(torch.autograd.Function):
         return rule(networks, *map(networks_first, values, in_dims[1:])), 0
 
 
-def _check_same_modules(first: nn.Module, other: nn.Module) -> None:
-    """Compare modules by path and type, and by the values of their other attributes.
+_STATE = {*vars(nn.Module()), "training", "forward"}  # of the measured network
 
-    Tensors that are not buffers are compared by identity. Other objects without a value to compare
-    by are taken for equal.
+
+def _structure(model: nn.Module, slots: Mapping[str, Tensor]) -> object:
+    """What networks of a stack have in common: modules, plain attributes, layout and ties.
+
+    Tensors that are not buffers may differ between networks, and count by identity.
     """
-    pairs = zip(first.named_modules(), other.named_modules(), strict=True)
-    for (path, module), (other_path, other_module) in pairs:
-        own, others = (
-            {name: value for name, value in vars(part).items() if name not in _MODULE_ATTRIBUTES}
-            for part in (module, other_module)
-        )
-        alike = (path, type(module), [*own]) == (other_path, type(other_module), [*others])
-        if not alike or not all(_equal(own[name], others[name]) for name in own):
-            raise ValueError(f"the networks differ at {path or type(first).__name__!r}")
-
-
-def _equal(value: object, other: object) -> bool:
-    if isinstance(value, _COMPARABLE) and isinstance(other, _COMPARABLE):
-        return value is other or value == other
-    unlike = any(isinstance(one, (*_COMPARABLE, Tensor)) for one in (value, other))
-    return value is other or not unlike
-
-
-def _layout(slots: Mapping[str, Tensor]) -> dict[str, tuple[object, ...]]:
-    """Shape, dtype and first slot of the tensor in each slot."""
+    modules = [
+        (path, type(module), {n: _plain(v) for n, v in vars(module).items() if n not in _STATE})
+        for path, module in model.named_modules()
+    ]
     first_slot: dict[int, str] = {}
-    return {
+    layout = {
         slot: (tensor.shape, tensor.dtype, first_slot.setdefault(id(tensor), slot))
         for slot, tensor in slots.items()
     }
+    return modules, layout
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Tensor):
+        return id(value)
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, bool | int | float | str) else type(value)

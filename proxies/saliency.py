@@ -112,11 +112,7 @@ def _growth_along(
 def _gradients_of(
     outputs: Any, parameters: Sequence[Tensor], *grad_outputs: Any, create_graph: bool = False
 ) -> tuple[Tensor, ...]:
-    """Gradients of a pass whose graph is kept.
-
-    A network that caches tensors derived from its parameters in evaluation mode, such as TinyViT's
-    position biases, shares a part of its first graph with every later one.
-    """
+    """Gradients of a pass whose graph is kept: networks that cache tensors share parts of it."""
     options: Any = {"retain_graph": True, "create_graph": create_graph, "materialize_grads": True}
     return torch.autograd.grad(outputs, parameters, *grad_outputs, **options)
 
@@ -213,12 +209,8 @@ def zico(model: nn.Module, images: Tensor, labels: Tensor, *, batches: int = 2) 
     The paper's code takes the deviation of signed gradients, adds the gradients of earlier batches
     to those of later ones, and leaves out biases; its formula does none of these.
 
-    Returns:
-        The score; NaN if no gradient varies between batches.
-
-    Raises:
-        ValueError: If ``batches < 2``, there are fewer images than batches, no layer reaches the
-            loss, or its gradients are not finite.
+    NaN if no gradient varies between batches. A ValueError if ``batches < 2``, there are fewer
+    images than batches, no layer reaches the loss, or its gradients are not finite.
     """
     if batches < 2:
         raise ValueError(f"batches={batches}; use at least 2")

@@ -102,11 +102,7 @@ def latency(model: nn.Module, images: Tensor) -> float:
 
 @register_measure("number of residual blocks", random=False)
 def depth(model: nn.Module) -> int:
-    """Number of blocks, see :func:`residual_blocks`; a trivial baseline.
-
-    Raises:
-        ValueError: If the model has no list of blocks.
-    """
+    """Number of :func:`residual_blocks`; a trivial baseline."""
     return len(residual_blocks(model))
 
 
@@ -116,10 +112,6 @@ def embedding_width(model: nn.Module) -> int:
 
     The output channels of the block's last map that is not depthwise: the width of the first stage
     of a pyramid, or of the first of several branches.
-
-    Raises:
-        ValueError: If the model has no list of blocks, or the first block neither a linear map nor
-            a convolution.
     """
     name, block = next(iter(residual_blocks(model).items()))
     parts = block.modules()
@@ -139,9 +131,6 @@ def total_expansion(model: nn.Module) -> float:
 
     An expansion is hidden width over input width, 4 in most vision transformers. In a gated part
     the hidden width is the width after the gate.
-
-    Raises:
-        ValueError: If the model has no list of blocks, or no known feed-forward part in any.
     """
     blocks = residual_blocks(model).values()
     pairs = [maps for block in blocks for part in block.modules() if (maps := feed_forward(part))]

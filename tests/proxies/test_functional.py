@@ -155,25 +155,17 @@ def strange(kind: str) -> nn.Module:
 
 
 @pytest.mark.parametrize(
-    ("kind", "message"),
-    [
-        ("setting", "the networks differ at '0'"),
-        ("function", "the networks differ at '0'"),
-        ("module", "the networks differ at '1'"),
-        ("hidden tensor", "the networks differ at '0'"),
-        ("shape", "differ in slot, shape, dtype or ties"),
-        ("number", "zip"),
-    ],
+    "kind", ["setting", "function", "module", "hidden tensor", "shape", "number"]
 )
-def test_networks_that_differ_in_more_are_refused(kind: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+def test_networks_that_differ_in_more_are_refused(kind: str) -> None:
+    with pytest.raises(ValueError, match="differ in more than the values"):
         _ = Stack([strange("plain"), strange(kind)]).tensors
 
 
 def test_networks_with_other_ties_are_refused() -> None:
     models = [Tied(), Tied()]
     models[1].two.weight = nn.Parameter(torch.rand(4, 4))
-    with pytest.raises(ValueError, match="differ in slot, shape, dtype or ties"):
+    with pytest.raises(ValueError, match="differ in more than the values"):
         _ = Stack(models).tensors
 
 
