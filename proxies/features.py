@@ -11,8 +11,8 @@ import re
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from functools import cache
 from itertools import chain
 from typing import Any, Literal
@@ -40,14 +40,14 @@ _FINAL_NORMS = ("norm", "fc_norm", "head.norm", "norm2", "norm3", "norm4", "neck
 _LAST_OF_STAGE = ("norm", "blocks.-1.norm3")
 
 
+@cache
+def _is_norm(kind: type[nn.Module]) -> bool:
+    return issubclass(kind, _NORM_TYPES) or _NORM_NAMES.match(kind.__name__) is not None
+
+
 def is_norm(module: nn.Module) -> bool:
     """Whether a module is a normalisation of torch or timm."""
-    return isinstance(module, _NORM_TYPES) or _named_as_norm(type(module).__name__)
-
-
-@cache
-def _named_as_norm(kind: str) -> bool:
-    return bool(_NORM_NAMES.match(kind))
+    return _is_norm(type(module))
 
 
 def pooled_feature(model: nn.Module, images: Tensor) -> Tensor:
@@ -56,21 +56,16 @@ def pooled_feature(model: nn.Module, images: Tensor) -> Tensor:
 
 
 def feature_of(model: nn.Module, images: Tensor, feature: Feature) -> Tensor:
-    """Pooled feature of each image, or all of its tokens concatenated; ``[n, F]``.
-
-    A plain module does not pool: both are its output.
-    """
-    features: Callable[..., object] | None = getattr(model, "forward_features", None)
-    head: Callable[..., object] | None = getattr(model, "forward_head", None)
+    """Pooled feature of each image, or all of its tokens concatenated; a plain module's output."""
     output: object
     images = images.clone()  # the network may change its input in place
     with model_errors(model):
-        if features is None or head is None:
+        if not (hasattr(model, "forward_features") and hasattr(model, "forward_head")):
             output = model(images)
-        elif feature == "tokens":
-            output = features(images)
         else:
-            output = head(features(images), pre_logits=True)
+            output = model.forward_features(images)
+            if feature == "pooled":
+                output = model.forward_head(output, pre_logits=True)
     return checked_rows(model, output, images).flatten(1)
 
 
@@ -151,27 +146,23 @@ def measured(model: nn.Module, *, norms: Norms) -> Iterator[nn.Module]:
     As :func:`evaluating`; in addition the final normalisation is the identity, and so are all
     others with ``norms="bypassed"``. An activation that is fused into a normalisation is kept.
     """
-    with evaluating(model):
-        if norms == "bypassed":
-            bypassed = [module for module in model.modules() if is_norm(module)]
-        else:
-            bypassed = _final_norms(model)
-        with ExitStack() as stack:
-            for module in bypassed:
-                if "forward" in vars(module):  # set by a caller for this module alone
-                    stack.callback(setattr, module, "forward", module.forward)
-                else:
-                    stack.callback(delattr, module, "forward")
-                module.forward = _without_norm(module)
-            yield model
+    with evaluating(model), ExitStack() as stack:
+        all_norms = (module for module in model.modules() if is_norm(module))
+        for module in all_norms if norms == "bypassed" else _final_norms(model):
+            if "forward" in vars(module):  # set by a caller for this module alone
+                stack.callback(setattr, module, "forward", module.forward)
+            else:
+                stack.callback(delattr, module, "forward")
+            fused = (getattr(module, name, None) for name in ("drop", "act"))
+            kept = [part for part in fused if isinstance(part, nn.Module)]
+            module.forward = nn.Sequential(*kept).forward
+        yield model
 
 
 def reference_tensor(model: nn.Module) -> Tensor:
-    """A tensor with the dtype and device that the model is measured with."""
-    for tensor in chain(model.parameters(), model.buffers()):
-        if tensor.is_floating_point():
-            return widened(tensor.detach().flatten()[:0])
-    return torch.empty(0)
+    """An empty tensor with the dtype and device that the model is measured with."""
+    floating = (x for x in tensors_of(model) if x.is_floating_point())
+    return next((widened(x.detach().flatten()[:0]) for x in floating), torch.empty(0))
 
 
 def tensors_of(model: nn.Module) -> Iterator[Tensor]:
@@ -209,12 +200,6 @@ def _norms_of(module: object) -> list[nn.Module]:
     parts = list(module) if isinstance(module, nn.ModuleList) else [module]
     norms = [part for part in parts if isinstance(part, nn.Module) and is_norm(part)]
     return norms if len(norms) == len(parts) else []
-
-
-def _without_norm(module: nn.Module) -> Callable[[Tensor], Tensor]:
-    """A forward method that replaces a norm's, and applies what is fused into the norm."""
-    parts = (getattr(module, name, None) for name in ("drop", "act"))
-    return nn.Sequential(*(part for part in parts if isinstance(part, nn.Module))).forward
 
 
 _lock = threading.RLock()
@@ -277,10 +262,11 @@ def isolated() -> Iterator[None]:
 
     One thread at a time: torch's generator and dual-number level are process-wide, too.
     """
-    with full_precision(), ExitStack() as stack:
-        if (dtype := torch.get_default_dtype()) != torch.float32:
-            torch.set_default_dtype(torch.float32)
-            stack.callback(torch.set_default_dtype, dtype)
-        if torch.get_default_device() != torch.device("cpu"):
-            stack.enter_context(torch.device("cpu"))
-        yield
+    dtype, device = torch.get_default_dtype(), torch.get_default_device()
+    cpu = torch.device("cpu")  # which costs a call of Python for each operation
+    with full_precision(), nullcontext() if device == cpu else cpu:
+        torch.set_default_dtype(torch.float32)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(dtype)

@@ -27,8 +27,8 @@ def dense_ranks(values: Sequence[float], *, better: Better) -> list[int]:
 def rank_sums(columns: Mapping[str, Sequence[float]], better: Directions) -> list[int]:
     """Sum each candidate's dense ranks over the measures that have a direction.
 
-    ``columns`` has a value for each candidate; NaN is a failed measure. As-ViT ranks the candidates
-    of a scaling step this way, arXiv:2202.11921.
+    ``columns`` has a value for each candidate; NaN is a failed measure. As-ViT ranks candidates
+    this way, arXiv:2202.11921.
     """
     ranks = [
         dense_ranks(values, better=better[name])

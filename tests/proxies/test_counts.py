@@ -296,22 +296,6 @@ def test_what_has_two_names_counts_under_the_first(make, first, second):
     assert parts[""] == first + second
 
 
-def test_charges_are_those_of_the_module_they_arise_in():
-    module = nn.Sequential(
-        nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)), nn.GroupNorm(1, 4)
-    )
-    parts = count_by_module(module, 8, rules="fvcore")
-    assert parts["0.1"] == Cost(8, 2 * 256)
-    assert parts["0"] == Cost(24, 64 * 12 + 2 * 256)
-    assert parts["1"] == Cost(8, 5 * 256)
-    assert parts[""] == parts["0"] + parts["1"]
-
-
-def test_unknown_rules_are_refused():
-    with pytest.raises(ValueError, match="rules='all' is not one of 'core', 'fvcore'"):
-        count(nn.Identity(), 8, rules="all")
-
-
 @pytest.mark.parametrize(
     ("make", "message"),
     [

@@ -14,7 +14,6 @@ from proxies.functional import (
     Stack,
     across,
     call_with_tensors,
-    named_slots,
     substitutes,
 )
 from tests.proxies.networks import Lambda
@@ -34,14 +33,6 @@ class Shared(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.tied(self.again(self.first(x)))
         return out
-
-
-def test_a_slot_has_one_name_and_a_tied_weight_several_slots() -> None:
-    assert [name for name, _ in named_slots(Shared())] == [
-        "first.weight",
-        "tied.weight",
-        "tied.bias",
-    ]
 
 
 def test_every_use_of_a_weight_is_replaced_and_put_back() -> None:
@@ -117,16 +108,6 @@ class Tied(nn.Module):
         return out
 
 
-def test_every_network_meets_its_own_or_the_same_images() -> None:
-    models = [Tied().double() for _ in range(3)]
-    images = torch.randn(3, 5, 4, dtype=torch.float64)
-    own = Stack(models).run(pooled_feature, images, shared=False)
-    expected = [model(x) for model, x in zip(models, images, strict=True)]
-    torch.testing.assert_close(own, torch.stack(expected))
-    same = Stack(models).run(pooled_feature, images[0], shared=True)
-    torch.testing.assert_close(same, torch.stack([model(images[0]) for model in models]))
-
-
 def test_tied_tensors_stay_tied_and_networks_stay_as_they_were() -> None:
     models = [Tied() for _ in range(2)]
     before = models[0].one.weight
@@ -160,13 +141,6 @@ def strange(kind: str) -> nn.Module:
 def test_networks_that_differ_in_more_are_refused(kind: str) -> None:
     with pytest.raises(ValueError, match="differ in more than the values"):
         _ = Stack([strange("plain"), strange(kind)]).tensors
-
-
-def test_networks_with_other_ties_are_refused() -> None:
-    models = [Tied(), Tied()]
-    models[1].two.weight = nn.Parameter(torch.rand(4, 4))
-    with pytest.raises(ValueError, match="differ in more than the values"):
-        _ = Stack(models).tensors
 
 
 def test_a_single_network_runs_as_it_is() -> None:
@@ -204,11 +178,3 @@ def test_rules_see_the_tensors_of_all_networks(networks: int) -> None:
     assert seen == [(networks, shape, shape, "a")]
     expected = torch.stack([model.get_buffer("shift") + images[0] for model in models])
     torch.testing.assert_close(out, expected)
-
-
-def test_rules_need_a_tensor_of_the_networks() -> None:
-    def function(model: nn.Module, images: Tensor) -> Tensor:
-        return across(2, lambda networks, x: x, images)
-
-    with pytest.raises(RuntimeError, match="no tensor differs between the networks"):
-        Stack([Tied(), Tied()]).run(function, torch.randn(2, 4), shared=True)

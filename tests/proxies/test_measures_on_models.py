@@ -220,12 +220,6 @@ def test_the_model_is_left_as_it_was_when_interrupted(measure: str) -> None:
     assert state(model) == before
 
 
-@pytest.mark.parametrize("measure", GRADIENT)
-def test_errors_of_a_model_are_reported(measure: str) -> None:
-    with pytest.raises(ValueError, match="Broken: 'token'"):
-        PROXIES[measure].value(Broken(), inputs(12))
-
-
 @pytest.mark.parametrize("measure", RUNS)
 def test_no_sample_is_seen_in_a_loop(measure: str) -> None:
     """As many forward passes for four images as for two: one, or two where there are two steps."""
@@ -240,18 +234,6 @@ def test_no_sample_is_seen_in_a_loop(measure: str) -> None:
     assert passes == ([2, 2] if measure in TWO_PASSES else [1, 1])
 
 
-@pytest.mark.parametrize("measure", AZ_NAS)
-def test_az_nas_measures_noise_and_not_the_images(measure: str) -> None:
-    model, side = used_before("as-vit")
-    value = PROXIES[measure].value
-    assert value(model, inputs(side)) == value(model, inputs(side))
-    assert value(model, inputs(side)) != value(model, inputs(side, seed=1))
-
-
-def test_every_measure_names_its_paper() -> None:
-    assert [name for name, measure in PROXIES.items() if not measure.paper] == []
-
-
 @pytest.mark.parametrize("measure", NAMES)
 def test_measures_depend_on_initial_weights_as_they_say(measure: str) -> None:
     proxy, values = PROXIES[measure], set()
@@ -262,18 +244,6 @@ def test_measures_depend_on_initial_weights_as_they_say(measure: str) -> None:
         torch.manual_seed(0)  # for images
         values.add(proxy.value(model, inputs(side)))
     assert len(values) == 1 + proxy.random
-
-
-@pytest.mark.parametrize("name", TRAINED)
-def test_kernel_reads_every_weight_off_one_backward_pass(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: object) -> None:
-        raise AssertionError("a weight took a pass of its own")
-
-    monkeypatch.setattr("proxies.ntk._gram_by_vmap", refuse)
-    build, side = builder(name)
-    ntk_matrix(build(), torch.randn(3, 3, side, side))
 
 
 @pytest.mark.parametrize("name", [*NETWORKS, *MODELS, *OURS])

@@ -15,7 +15,7 @@ import asvit
 import proxies.memory
 from proxies import PROXIES, Circle, Inputs, jacobian_covariance, ntk_matrix
 from proxies.evaluation import DeviceError
-from proxies.memory import first_that_fits, in_chunks, to_host
+from proxies.memory import first_that_fits, in_chunks
 from proxies.messages import device_failed, out_of_memory
 from tests.host_reads import HostReads
 from tests.proxies.networks import NETWORKS, run_out_of_memory, small_swin
@@ -51,15 +51,6 @@ def test_what_ran_out_is_not_tried_again() -> None:
         assert first_that_fits(attempt, [4, 3, 2, 1], key=("same",)) == 2
     assert tried == [4, 3, 2, 2]
     assert first_that_fits(attempt, [4, 1], key=("other",)) == 1
-
-
-@pytest.mark.parametrize("error", [MemoryError("no"), RuntimeError("shape"), ValueError("no")])
-def test_the_leanest_choice_and_other_errors_fail(error: Exception) -> None:
-    def attempt(choice: int) -> Tensor:
-        raise error
-
-    with pytest.raises(type(error)):
-        first_that_fits(attempt, [1], key=("failing",))
 
 
 @pytest.mark.parametrize(("measure", "most"), [(ntk_matrix, 4), (jacobian_covariance, 2)])
@@ -136,18 +127,3 @@ def test_a_measure_synchronises_once(name: str, build: Callable[[], nn.Module]) 
     with HostReads(1.0) as host:
         PROXIES[name].value(model, inputs())
     assert host.reads == 1
-
-
-def test_copied_tensors_are_equal() -> None:
-    tensors = [
-        torch.randn(2, 3),
-        torch.tensor(True),
-        torch.randn(4, dtype=torch.float64, requires_grad=True),
-        torch.zeros(0, 2),
-    ]
-    found = to_host(tensors)
-    for before, after in zip(tensors, found, strict=True):
-        assert after.dtype == before.dtype
-        assert torch.equal(after, before)
-        assert not after.requires_grad
-    assert to_host([]) == []
