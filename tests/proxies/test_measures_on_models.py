@@ -49,6 +49,7 @@ NOT_DEFINED = {
     ("resnet18", "ccs"): "ResNet has no attention maps",
     ("resnet18", "expansions"): "no block of ResNet has a feed-forward part",
     ("shared", "naswot"): "Shared has no rectifier",
+    ("shared", "fisher"): "the projections of nn.MultiheadAttention are hidden from fisher",
     ("shared", "feature_condition_number"): "4 images have 3 features each",
     **{("shared", name): "Shared has no list of blocks" for name in (*AZ_NAS, *STRUCTURE)},
 }

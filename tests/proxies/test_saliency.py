@@ -92,7 +92,7 @@ def test_sums_over_parameters_equal_one_backward_pass(name: str) -> None:
     assert gradient_norm(model, images, labels) == pytest.approx(expected, rel=1e-10)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", sorted(NETWORKS.keys() - {"multi-head", "queries"}))
 def test_fisher_equals_retained_gradients(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of all calls of linear maps and convolutions, also where a layer is not called itself."""
     outputs: list[Tensor] = []
