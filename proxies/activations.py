@@ -79,9 +79,9 @@ def jacobian_covariance(model: nn.Module, images: Tensor) -> float:
     """
     key = ("the input gradients", tuple(images.shape), str(images.device))
     with evaluating(model):
-        images = input_for(model, _at_least_two(images))
+        pixels = input_for(model, _at_least_two(images))
         gradients = in_chunks(
-            lambda rows: _input_gradients(model, images[rows]), len(images), key=key
+            lambda rows: _input_gradients(model, pixels[rows]), len(pixels), key=key
         )
     rows = gradients.flatten(1).double()
     rows = rows - rows.mean(1, keepdim=True)
@@ -299,10 +299,8 @@ def contribution_cosine_similarity(model: nn.Module, images: Tensor) -> float:
 
 def pair_mean(similarity: Tensor) -> float:
     """Mean of ``[heads, heads]`` over all pairs of different heads; NaN for one head."""
-    heads = len(similarity)
-    if heads < 2:
-        return math.nan
-    return float(similarity.triu(1).sum()) * 2 / (heads * (heads - 1))
+    pairs = len(similarity) * (len(similarity) - 1) / 2
+    return float(similarity.triu(1).sum()) / pairs if pairs else math.nan
 
 
 class _MapVisits(InterceptOperations):

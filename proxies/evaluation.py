@@ -151,10 +151,8 @@ def resolve_device(device: str, *, float64: bool = True) -> torch.device:
     """
     lacking = _WITHOUT_FLOAT64 if float64 else ()
     if device == "auto":
-        accelerator = torch.accelerator.current_accelerator(check_available=True)
-        if accelerator is None or accelerator.type in lacking:
-            return torch.device("cpu")
-        return accelerator
+        found = torch.accelerator.current_accelerator(check_available=True)
+        return torch.device("cpu") if found is None or found.type in lacking else found
     try:
         resolved = torch.device(device)
         torch.empty(0, device=resolved)
@@ -168,11 +166,7 @@ def resolve_device(device: str, *, float64: bool = True) -> torch.device:
 
 
 def check_device(device: torch.device) -> None:
-    """Check after a failure that an accelerator still computes, or all that follows fails, too.
-
-    Raises:
-        DeviceError: If it does not.
-    """
+    """Raise a DeviceError if an accelerator computes nothing any more after a failure."""
     if device.type == "cpu":
         return
     try:
@@ -299,13 +293,16 @@ def _measure_together(
     A measure that fails is left out. It is then measured network by network, which gives the
     reason.
     """
-    built = Stack([model for model in models if isinstance(model, nn.Module)])
     results: dict[str, Sequence[float]] = {}
+    built = [model for model in models if isinstance(model, nn.Module)]
+    if len(built) < len(models):
+        return results
+    stack = Stack(built)
     for proxy in proxies:
-        if proxy.together is None or len(built) < len(models):
+        if proxy.together is None:
             continue
         try:
-            values = [checked_value(value) for value in proxy.together(built, inputs)]
+            values = [checked_value(value) for value in proxy.together(stack, inputs)]
         except FAILURES as error:
             log.info("%s network by network: %s", proxy.name, fault(error))
             continue

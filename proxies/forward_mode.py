@@ -54,10 +54,13 @@ def attention_with_tangent(
     query, key, value, bias, scale = call
     batch, tokens, dim, width = query.shape[:-2], query.shape[-2], query.shape[-1], value.shape[-1]
     # [q̇, q]·[k, k̇]ᵀ is the scores' derivative in one product; the halves q and k serve the scores.
-    queries = _side_by_side(_or_zeros(query, tangents[0]), query)
+    dq, dk, dv = (
+        torch.zeros_like(x) if dx is None else dx for x, dx in zip(call[:3], tangents, strict=True)
+    )
+    queries = _side_by_side(dq, query)
     queries *= scale
-    keys = _side_by_side(key, _or_zeros(key, tangents[1])).transpose(1, 2)
-    values = _side_by_side(value, _or_zeros(value, tangents[2]), pad=True)
+    keys = _side_by_side(key, dk).transpose(1, 2)
+    values = _side_by_side(value, dv, pad=True)
     q, k, v = queries[..., dim:], keys[:, :dim], values[..., : _padded(width)]
     if bias is not None:  # each may serve many maps: a copy for each would be as large as all
         bias = bias.expand(*batch, tokens, key.shape[-2])
@@ -123,10 +126,6 @@ def align_bias(bias: Tensor, networks: int, axes: int) -> Tensor:
     if networks == 1:
         return bias
     return bias.reshape(networks, *[1] * (axes - bias.ndim), *bias.shape[1:])
-
-
-def _or_zeros(primal: Tensor, tangent: Tensor | None) -> Tensor:
-    return torch.zeros_like(primal) if tangent is None else tangent
 
 
 def _side_by_side(left: Tensor, right: Tensor, *, pad: bool = False) -> Tensor:

@@ -261,8 +261,7 @@ class Score:
     """A measure of an architecture over repeated initialisations.
 
     Example:
-        >>> score = proxies.Score(value=2.0, std=0.5, values=(1.5, 2.5), better="higher")
-        >>> score.valid
+        >>> proxies.Score(value=2.0, std=0.5, values=(1.5, 2.5), better="higher").valid
         True
     """
 

@@ -146,8 +146,8 @@ def total_expansion(model: nn.Module) -> float:
 def feed_forward(module: nn.Module) -> tuple[Map, Map] | None:
     """The first and last map of a feed-forward part; None if ``module`` is not one.
 
-    Its input is wider than the two or three coordinates that position-bias networks take, and its
-    hidden width is at least the input width, unlike in a squeeze-and-excite gate.
+    Its input is wider than the coordinates that position-bias networks take, and its hidden width
+    is at least the input width, unlike in a squeeze-and-excite gate.
     """
     for names in _FEED_FORWARD:
         first, second = (first_map(getattr(module, name, None)) for name in names)
@@ -200,15 +200,10 @@ def _blocks_in(container: nn.Module, path: str) -> Iterator[tuple[str, nn.Module
             yield from _blocks_in(item, name)
         elif _lists(item):
             below = [*_blocks_below(item, f"{name}.")]
-            convolutions = [block for _, block in below if _is_convolution(block)]
+            convolutions = [one for _, one in below if _CONVOLUTIONS.search(type(one).__name__)]
             yield from [(name, item)] if below and len(convolutions) == len(below) else below
         elif any(True for _ in item.children()) and first_map(item):
             yield name, item
-
-
-def _is_convolution(item: nn.Module) -> bool:
-    """Whether a module is a convolution with its normalisation and activation, by its class."""
-    return bool(_CONVOLUTIONS.search(type(item).__name__))
 
 
 def _consists_of_layers(item: nn.Module) -> bool:

@@ -240,5 +240,4 @@ def _linear_maps(module: nn.Module) -> list[nn.Parameter]:
     names = ["weight"] if isinstance(module, nn.Linear) else []
     if isinstance(module, nn.MultiheadAttention):
         names = ["in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight"]
-    candidates = (getattr(module, name) for name in names)
-    return [weight for weight in candidates if isinstance(weight, nn.Parameter)]
+    return [w for name in names if isinstance(w := getattr(module, name), nn.Parameter)]

@@ -130,10 +130,7 @@ def image_dtype(model: nn.Module) -> torch.dtype:
 
 
 def milliseconds(model: nn.Module, images: Tensor) -> float:
-    """Median milliseconds of a forward pass of the first of ``images``, where they are.
-
-    The image is cast to the dtype of the model.
-    """
+    """Median milliseconds of a forward pass of the first of ``images``, where they are."""
     image = images[:1].to(image_dtype(model))
     with in_evaluation_mode(model):
         return time_passes(lambda: model(image), image).milliseconds
