@@ -40,14 +40,14 @@ _FINAL_NORMS = ("norm", "fc_norm", "head.norm", "norm2", "norm3", "norm4", "neck
 _LAST_OF_STAGE = ("norm", "blocks.-1.norm3")
 
 
-@cache
-def _is_norm(kind: type[nn.Module]) -> bool:
-    return issubclass(kind, _NORM_TYPES) or _NORM_NAMES.match(kind.__name__) is not None
-
-
 def is_norm(module: nn.Module) -> bool:
     """Whether a module is a normalisation of torch or timm."""
-    return _is_norm(type(module))
+    return isinstance(module, _NORM_TYPES) or _named_as_norm(type(module).__name__)
+
+
+@cache
+def _named_as_norm(kind: str) -> bool:
+    return bool(_NORM_NAMES.match(kind))
 
 
 def pooled_feature(model: nn.Module, images: Tensor) -> Tensor:
@@ -57,15 +57,15 @@ def pooled_feature(model: nn.Module, images: Tensor) -> Tensor:
 
 def feature_of(model: nn.Module, images: Tensor, feature: Feature) -> Tensor:
     """Pooled feature of each image, or all of its tokens concatenated; a plain module's output."""
-    output: object
+    network: Any = model
     images = images.clone()  # the network may change its input in place
     with model_errors(model):
         if not (hasattr(model, "forward_features") and hasattr(model, "forward_head")):
-            output = model(images)
+            output = network(images)
         else:
-            output = model.forward_features(images)
+            output = network.forward_features(images)
             if feature == "pooled":
-                output = model.forward_head(output, pre_logits=True)
+                output = network.forward_head(output, pre_logits=True)
     return checked_rows(model, output, images).flatten(1)
 
 

@@ -211,7 +211,8 @@ class Stack:
             return cast("Tensor", call_with_tensors(self.first, tensors, images, function))
 
         axes = 0, None if shared else 0
-        return cast("Tensor", vmap(run_network, in_dims=axes)(self.tensors, images))
+        out: Tensor = vmap(run_network, in_dims=axes)(self.tensors, images)
+        return out
 
 
 def across(networks: int, rule: Callable[..., Tensor], *values: Any) -> Tensor:

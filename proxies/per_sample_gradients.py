@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -291,7 +291,8 @@ def _attention_of_all(networks: int, *values: Any) -> Tensor:
     if networks == 1 or q.ndim != 5 or bias is not None:
         return F.scaled_dot_product_attention(q, k, v, bias, scale=scale)
     q, k, v = (x.flatten(0, 1) for x in (q, k, v))  # fused kernels take four axes
-    return F.scaled_dot_product_attention(q, k, v, scale=scale).unflatten(0, (networks, -1))
+    out = F.scaled_dot_product_attention(q, k, v, scale=scale)
+    return cast("Tensor", out.unflatten(0, (networks, -1)))
 
 
 def _use_of_all(func: Callable[..., Any], input: Tensor, *args: Any, **kwargs: Any) -> WeightUse:
