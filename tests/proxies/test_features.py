@@ -196,21 +196,6 @@ def test_everything_is_put_back() -> None:
             torch.set_float32_matmul_precision("highest")
 
 
-def test_a_mixture_of_both_interfaces_is_put_back() -> None:
-    matmul: Any = torch.backends.cuda.matmul
-    before = matmul.fp32_precision
-    matmul.fp32_precision = "tf32"
-    try:
-        with pytest.raises(RuntimeError, match="precision"):
-            torch.get_float32_matmul_precision()
-        with full_precision():
-            assert torch.get_float32_matmul_precision() == "highest"
-            assert matmul.fp32_precision == "ieee"
-        assert matmul.fp32_precision == "tf32"
-    finally:
-        matmul.fp32_precision = before
-
-
 def test_threads_take_turns() -> None:
     def some(key: str) -> dict[str, Score]:
         return scores(key, ["length_distortion", "ntk_condition_number", "extrinsic_curvature"])

@@ -1,16 +1,12 @@
 """Calls of models with other tensors, and stacks of networks."""
 
-from typing import Any
-
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from proxies import PROXIES, Circle, Inputs, ntk_condition_number, ntk_matrix
+from proxies import ntk_condition_number, ntk_matrix
 from proxies.features import pooled_feature
 from proxies.functional import (
-    Operation,
     Stack,
     across,
     call_with_tensors,
@@ -46,30 +42,6 @@ def test_every_use_of_a_weight_is_replaced_and_put_back() -> None:
     torch.testing.assert_close(out, expected)
     assert model.first.weight is model.again.weight is model.tied.weight is weight
     assert torch.equal(weight, before)
-
-
-def network(*, by_name: bool) -> nn.Module:
-    """A network that names the arguments of its operations, or that does not."""
-
-    def call(operation: Operation, *values: Tensor, **options: Any) -> Tensor:
-        named = dict(zip(("input", "other"), values, strict=False)) if by_name else {}
-        return operation(*(() if by_name else values), **named, **options)
-
-    def forward(model: Any, x: Tensor) -> Tensor:
-        hidden = call(torch.tanh, model.first(x.flatten(1)))
-        gates = call(torch.softmax, call(torch.add, hidden, hidden), dim=-1)
-        return model.second(call(F.gelu, hidden) * gates)
-
-    torch.manual_seed(0)
-    return Lambda(forward, first=nn.Linear(192, 64), second=nn.Linear(64, 5))
-
-
-@pytest.mark.parametrize("name", ["macs", "synflow", "naswot", "length_distortion"])
-def test_arguments_of_operations_may_be_named(name: str) -> None:
-    inputs = Inputs(Circle.random((3, 8, 8), 3), torch.randn(4, 3, 8, 8), torch.arange(4))
-    positional, named = (network(by_name=by_name) for by_name in (False, True))
-    value = PROXIES[name].value
-    assert value(named, inputs) == value(positional, inputs)
 
 
 class Einsum(nn.Module):

@@ -125,22 +125,6 @@ def test_a_measure_that_checks_itself_answers(monkeypatch: pytest.MonkeyPatch) -
     assert len(asked) == 1
 
 
-@pytest.mark.parametrize(
-    ("module", "reason"),
-    [("proxies.samples", ""), (__name__, "its check failed: ZeroDivisionError: ")],
-)
-def test_what_a_check_of_ours_cannot_ask_is_no_fault(
-    module: str, reason: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fails(*_given: object) -> str:
-        return str(1 / 0)
-
-    fails.__module__ = module
-    counting(monkeypatch, check=fails)
-    fault = reasons(nn.Identity(), "a")["a"]
-    assert (reason in fault) if reason else fault == ""
-
-
 def given(images: Tensor) -> Inputs:
     return Inputs(None, images, torch.zeros(len(images)))
 
