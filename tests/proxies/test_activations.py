@@ -210,6 +210,7 @@ class Written(nn.Module):
             "torch": lambda s: torch.softmax(s, -1),
             "functional": lambda s: F.softmax(s, dim=-1),
             "method": lambda s: s.softmax(dim=-1),
+            "module": nn.Softmax(dim=3),
             "wrong axis": lambda s: s.softmax(dim=1),
         }[self.how]
         return softmax(scores) @ eye
