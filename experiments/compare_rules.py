@@ -31,7 +31,7 @@ from experiments.kinds import (
     train_kinds,
 )
 from experiments.tables import markdown
-from scaling.rules import RULES
+from scaling.shapes import RULES
 
 GROWN = "grown"
 AT_RANDOM = "grown at random"

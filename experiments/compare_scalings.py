@@ -19,8 +19,7 @@ from asvit.growth.settings import ScaleSettings
 from experiments.growing import SEED, GrowthSetup, grown_at_random, growth_setup, measured
 from experiments.study import Case, Study, cases, pivot
 from scaling import Budget, Shape
-from scaling.rules import RULES, within
-from scaling.shapes import largest_fitting
+from scaling.shapes import RULES, largest_fitting, within
 
 OUT = Path("runs/compare-scalings")
 BUDGETS = ("10M", "30M", "88M")

@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from proxies.features import evaluating, input_for, pooled_feature, reference_tensor
-from proxies.forward_mode import normalize_arguments
+from proxies.forward_mode import attention_maps, normalize_arguments
 from proxies.functional import InterceptOperations, Operation, forms_of, network_output
 from proxies.memory import in_chunks, to_host
 from proxies.ntk import condition_number
@@ -43,11 +43,8 @@ def feature_condition_number(model: nn.Module, images: Tensor) -> float:
     The condition number λmax/λmin of the Gram matrix ``F Fᵀ`` of the pooled features that the head
     reads, ``[n, F]``, behind the final normalisation, in float64 from the Gram matrix on.
     Dimensionless, at least 1. NaN if λmin is rounding error. One forward pass of the images
-    ``[n, C, H, W]``; compare values of equal n only.
-
-    Raises:
-        ValueError: If there is no image, there are more images than features, or the features are
-            not finite.
+    ``[n, C, H, W]``; compare values of equal n only. A ValueError if there is no image, there are
+    more images than features, or the features are not finite.
     """
     if not len(images):
         raise ValueError("0 images have no Gram matrix; use at least 1")
@@ -77,17 +74,14 @@ def jacobian_covariance(model: nn.Module, images: Tensor) -> float:
     ``σ`` the eigenvalues of the correlation matrix of its rows: ``−Σ [ln(σ + k) + 1/(σ + k)]``,
     k = 1e-5. Dimensionless, at most about ``−n``. One forward and one backward pass of the images
     ``[n, C, H, W]``, without weight gradients. In evaluation mode, unlike the authors' code: in
-    training mode batch norms would mix the images.
-
-    Raises:
-        ValueError: If there are fewer than two images, or one has a constant gradient, whose
-            correlation is undefined.
+    training mode batch norms would mix the images. A ValueError if there are fewer than two
+    images, or one has a constant gradient, whose correlation is undefined.
     """
     key = ("the input gradients", tuple(images.shape), str(images.device))
     with evaluating(model):
-        images = input_for(model, _at_least_two(images))
+        pixels = input_for(model, _at_least_two(images))
         gradients = in_chunks(
-            lambda rows: _input_gradients(model, images[rows]), len(images), key=key
+            lambda rows: _input_gradients(model, pixels[rows]), len(pixels), key=key
         )
     rows = gradients.flatten(1).double()
     rows = rows - rows.mean(1, keepdim=True)
@@ -127,15 +121,16 @@ def naswot(model: nn.Module, images: Tensor) -> float:
     """
     with torch.no_grad(), evaluating(model):
         images = input_for(model, _at_least_two(images))
-        agreements = _SignAgreements(images)
-        with _OnRectifierInputs(lambda units: agreements.single_shapes.append(units.shape)):
+        signs = _RectifierSigns(images)
+        with signs:
             network_output(model, images[:1])
-        with _OnRectifierInputs(agreements.add):
+        signs.single = deque(signs.shapes)
+        with signs:
             out = network_output(model, images)
-    if not agreements.units:
+    if not signs.units:
         raise ValueError(f"{type(model).__name__} has no rectifier that depends on the image")
     # Agreements are half of all units and of the inner products of signs.
-    kernel, finite = to_host([(agreements.products + agreements.units) / 2, out.isfinite().all()])
+    kernel, finite = to_host([(signs.products + signs.units) / 2, out.isfinite().all()])
     if not finite:
         raise ValueError(f"{type(model).__name__} gives outputs that are not finite")
     spectrum = torch.linalg.eigvalsh(kernel)
@@ -144,36 +139,31 @@ def naswot(model: nn.Module, images: Tensor) -> float:
     return float(spectrum.log().sum())
 
 
-class _OnRectifierInputs(InterceptOperations):
-    """Inside, call a function with the input of every rectifier, in order."""
+class _RectifierSigns(InterceptOperations):
+    """Inner products of the images' signs over all inputs of rectifiers, without keeping them.
 
-    def __init__(self, visit: Callable[[Tensor], None]) -> None:
+    The shapes for a single image, compared with those for all, show the sample axis, and which
+    rectifiers do not see the images.
+    """
+
+    def __init__(self, images: Tensor) -> None:
         super().__init__()
-        self._visit = visit
+        size = len(images), len(images)
+        self.products = torch.zeros(size, dtype=torch.float64, device=images.device)
+        self.units = 0
+        self.shapes: list[torch.Size] = []
+        self.single: deque[torch.Size] = deque()
 
     def intercept(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         if is_rectifier(func, args, kwargs):
             # Before the call, which may be in place.
-            self._visit(args[0] if args else kwargs["input"])
+            units = args[0] if args else kwargs["input"]
+            self.shapes.append(units.shape)
+            if self.single:
+                self._add(units, self.single.popleft())
         return func(*args, **kwargs)
 
-
-class _SignAgreements:
-    """Inner products of the images' signs over all units, without keeping the signs.
-
-    The input shapes of the rectifiers for a single image, compared with those for all images, show
-    the sample axis, and which rectifiers do not see the images.
-    """
-
-    def __init__(self, images: Tensor) -> None:
-        size = len(images), len(images)
-        self.products = torch.zeros(size, dtype=torch.float64, device=images.device)
-        self.units = 0
-        self.single_shapes: deque[torch.Size] = deque()
-
-    def add(self, units: Tensor) -> None:
-        """Add the input of the next rectifier."""
-        single = self.single_shapes.popleft() if self.single_shapes else units.shape
+    def _add(self, units: Tensor, single: torch.Size) -> None:
         axis = next((i for i, size in enumerate(single) if size != units.shape[i]), None)
         if axis is None:
             return
@@ -234,18 +224,15 @@ def head_similarities(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
     """Cosine similarity between the maps of every two heads of each attention.
 
     For heads i and j with softmax maps A it is ``(1/N) Σ_q cos(A_i[q, :], A_j[q, :])``, by rows
-    because rows multiply the values, averaged over images and windows.
-
-    Arguments, names and errors as :func:`visit_attention_maps`.
+    because rows multiply the values, averaged over images and windows. Arguments, names and errors
+    as :func:`visit_attention_maps`.
 
     Returns:
         ``[heads, heads]`` float32 on the CPU for each attention, in the order of the forward pass.
-        The diagonal is 1.
 
     Example:
         >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
-        >>> images = torch.randn(4, 3, 32, 32)
-        >>> similarities = proxies.head_similarities(network, images)
+        >>> similarities = proxies.head_similarities(network, torch.randn(4, 3, 32, 32))
         >>> {name: tuple(values.shape) for name, values in similarities.items()}
         {'blocks.0.attn': (3, 3), 'blocks.1.attn': (3, 3)}
     """
@@ -280,11 +267,10 @@ def visit_attention_maps(
     Raises:
         ValueError: If there is no map with heads.
     """
-    with evaluating(model), torch.no_grad(), _module_path(model) as path:
-        maps = _MapVisits(path, visit)
-        with maps:
-            # A copy: the network may change its input in place.
-            model(images.to(reference_tensor(model), copy=True))
+    maps = _MapVisits(visit)
+    with evaluating(model), torch.no_grad(), maps.following(model), maps:
+        # A copy: the network may change its input in place.
+        model(images.to(reference_tensor(model), copy=True))
     if not maps.names:
         raise ValueError(f"{type(model).__name__} has no attention maps with heads")
 
@@ -300,12 +286,9 @@ def contribution_cosine_similarity(model: nn.Module, images: Tensor) -> float:
     """Contribution cosine similarity (CCS): how redundant the heads of an attention are.
 
     The mean of :func:`head_similarities` over all pairs of different heads, then over attentions;
-    single heads are left out. From 0 to 1, where all heads are equal; NaN where a map has one.
-    Dimensionless. One forward pass, with the maps of one attention in memory at a time. Arguments
-    as :func:`head_similarities`.
-
-    Raises:
-        ValueError: If no attention has two heads or more.
+    single heads are left out. From 0 to 1, where all heads are equal. Dimensionless. One forward
+    pass, with the maps of one attention in memory at a time. A ValueError if no attention has two
+    heads or more.
     """
     similarities = head_similarities(model, images).values()
     scores = [pair_mean(similarity) for similarity in similarities if len(similarity) > 1]
@@ -316,28 +299,40 @@ def contribution_cosine_similarity(model: nn.Module, images: Tensor) -> float:
 
 def pair_mean(similarity: Tensor) -> float:
     """Mean of ``[heads, heads]`` over all pairs of different heads; NaN for one head."""
-    heads = len(similarity)
-    if heads < 2:
-        return math.nan
-    return float(similarity.triu(1).sum()) * 2 / (heads * (heads - 1))
+    pairs = len(similarity) * (len(similarity) - 1) / 2
+    return float(similarity.triu(1).sum()) / pairs if pairs else math.nan
 
 
 class _MapVisits(InterceptOperations):
     """Visit every attention map computed inside."""
 
-    def __init__(
-        self, path: Sequence[tuple[str, nn.Module]], visit: Callable[[str, Tensor], None]
-    ) -> None:
+    def __init__(self, visit: Callable[[str, Tensor], None]) -> None:
         super().__init__()
         self.names: set[str] = set()
-        self._path = path
         self._visit = visit
+        self._path: list[tuple[str, nn.Module]] = []  # of the running calls, the innermost last
+
+    @contextmanager
+    def following(self, model: nn.Module) -> Iterator[None]:
+        """Inside, know which modules of ``model`` run."""
+
+        def enter(name: str, module: nn.Module, *_: Any) -> None:
+            self._path.append((name, module))
+
+        def leave(*_: Any) -> None:
+            self._path.pop()
+
+        with ExitStack() as hooks:
+            for name, module in model.named_modules():
+                entered = module.register_forward_pre_hook(partial(enter, name), prepend=True)
+                hooks.enter_context(entered)
+                hooks.enter_context(module.register_forward_hook(leave, always_call=True))
+            yield
 
     def intercept(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         if func is F.scaled_dot_product_attention:
             call = normalize_arguments(*args, **kwargs)
-            scores = call.query @ call.key.transpose(-1, -2) * call.factor
-            maps = (scores if call.bias is None else scores + call.bias).softmax(-1)
+            maps = attention_maps(call)
             self._report(maps)
             return maps @ call.value
         if func is F.multi_head_attention_forward:
@@ -345,8 +340,7 @@ class _MapVisits(InterceptOperations):
             out, maps = func(*args, **{**kwargs, **per_head})
             self._report(maps if maps.ndim == 4 else maps[None])
             averaged = kwargs.get("average_attn_weights", True)
-            maps = maps.mean(-3) if averaged else maps
-            return out, maps if kwargs.get("need_weights", True) else None
+            return out, maps.mean(-3) if averaged else maps
         out = func(*args, **kwargs)
         if func in _SOFTMAX:
             axis = kwargs.get("dim", args[1] if len(args) > 1 else None)
@@ -368,22 +362,3 @@ class _MapVisits(InterceptOperations):
             name = f"{base}#{call}"
         self.names.add(name)
         self._visit(name, maps)
-
-
-@contextmanager
-def _module_path(model: nn.Module) -> Iterator[Sequence[tuple[str, nn.Module]]]:
-    """Names and modules of the running calls, the innermost last, kept up to date by hooks."""
-    path: list[tuple[str, nn.Module]] = []
-
-    def enter(name: str, module: nn.Module, *_: Any) -> None:
-        path.append((name, module))
-
-    def leave(*_: Any) -> None:
-        path.pop()
-
-    with ExitStack() as hooks:
-        for name, module in model.named_modules():
-            entered = module.register_forward_pre_hook(partial(enter, name), prepend=True)
-            hooks.enter_context(entered)
-            hooks.enter_context(module.register_forward_hook(leave, always_call=True))
-        yield path

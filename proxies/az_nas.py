@@ -3,7 +3,11 @@
 A primary block ends in a residual addition: each block of a convolutional network, and the
 attention and the feed-forward part of each block of a transformer. Its feature is its output, as
 one vector of channels for each position of each image; every token is a position. The fourth
-measure, complexity, is the number of multiply-adds: see :mod:`proxies.counts`.
+measure, complexity, is the number of multiply-adds.
+
+They take a network with a list of blocks, see :func:`proxies.structure.residual_blocks`, and
+images ``[n, C, H, W]``; the paper draws 64 of standard normal noise. It is a ValueError if there
+is no such list, or a block does not return one feature map.
 """
 
 from __future__ import annotations
@@ -37,15 +41,8 @@ def az_expressivity(model: nn.Module, noise: Tensor) -> float:
 
     For each block, the entropy in nats of the eigenvalues of the feature's covariance over
     positions, normalised to sum to 1; at most ``ln(channels)``. One forward pass and one
-    eigendecomposition per primary block, in float64.
-
-    Args:
-        model: A network with a list of blocks, see :func:`proxies.structure.residual_blocks`.
-        noise: Images ``[n, C, H, W]``; the paper draws 64 of standard normal noise.
-
-    Raises:
-        ValueError: If the model has no list of blocks, a block does not return one feature map, or
-            a feature is the same at every position or not finite.
+    eigendecomposition per primary block, in float64. A ValueError if a feature is the same at
+    every position or not finite.
     """
     return float(_entropies(model, noise).sum())
 
@@ -58,7 +55,7 @@ def az_expressivity(model: nn.Module, noise: Tensor) -> float:
 def az_progressivity(model: nn.Module, noise: Tensor) -> float:
     """Progressivity: the smallest gain in expressivity from one primary block to the next.
 
-    In nats. The paper omits it for vision transformers. Arguments, cost, errors and source as
+    In nats. The paper omits it for vision transformers. Cost and errors as
     :func:`az_expressivity`; at least two primary blocks are needed.
     """
     entropies = _entropies(model, noise)
@@ -85,12 +82,8 @@ def az_trainability(model: nn.Module, noise: Tensor, *, seed: int = 0) -> float:
     The Jacobian of a block begins at its own input: layers between blocks that change the size of
     the map are left out, as are blocks that change the number of tokens. The authors' code also
     leaves out blocks that are exactly the identity, and adds 1e-6 to σ in the quotient; their
-    formula does neither. Arguments as :func:`az_expressivity`; the seed of the signs is the next
-    one after ``seed``, which is that of the noise.
-
-    Raises:
-        ValueError: As :func:`az_expressivity`, if there is no Jacobian but the first block's, or
-            if no gradient passes a block, or one that is not finite.
+    formula does neither. The signs are drawn by the seed after that of the noise. A ValueError if
+    there is no Jacobian but the first block's, or no finite gradient passes a block.
     """
     # Another seed than that of the noise.
     generator = torch.Generator(reference_tensor(model).device).manual_seed(seed + 1)

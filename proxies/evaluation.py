@@ -27,9 +27,6 @@ _WITHOUT_FLOAT64 = ("mps",)
 # anything. Interrupts and a MemoryError are raised.
 FAILURES = (Exception, SystemExit)
 
-# Why a network on the meta device has no measures.
-_ON_META = "the network is on the meta device, without weights; build it on another one"
-
 LARGEST = 1e150  # valid value; with larger ones the mean and the deviation overflow
 
 
@@ -111,11 +108,9 @@ def measure_repeats(
     """Measure some of the repeats of :func:`measure`, so that workers can share them.
 
     ``measure(...)`` equals ``combine([measure_repeats(..., only=[r]) for r in range(repeats)])``
-    and any other split, bit for bit unless ``together``: the seeds of a repeat do not depend on
-    the other repeats. With ``together`` the last digits depend on which repeats share a call.
-
-    Arguments and errors as :func:`measure`; ``only`` has the repeats to measure, from 0, all by
-    default.
+    and any other split, bit for bit unless ``together``, whose last digits depend on which repeats
+    share a call. Arguments and errors as :func:`measure`; ``only`` has the repeats to measure,
+    from 0, all by default.
 
     Example:
         >>> build = partial(timm.create_model, "vit_tiny_patch16_224", img_size=32, depth=2)
@@ -156,10 +151,8 @@ def resolve_device(device: str, *, float64: bool = True) -> torch.device:
     """
     lacking = _WITHOUT_FLOAT64 if float64 else ()
     if device == "auto":
-        accelerator = torch.accelerator.current_accelerator(check_available=True)
-        if accelerator is None or accelerator.type in lacking:
-            return torch.device("cpu")
-        return accelerator
+        found = torch.accelerator.current_accelerator(check_available=True)
+        return torch.device("cpu") if found is None or found.type in lacking else found
     try:
         resolved = torch.device(device)
         torch.empty(0, device=resolved)
@@ -173,11 +166,7 @@ def resolve_device(device: str, *, float64: bool = True) -> torch.device:
 
 
 def check_device(device: torch.device) -> None:
-    """Check after a failure that an accelerator still computes, or all that follows fails, too.
-
-    Raises:
-        DeviceError: If it does not.
-    """
+    """Raise a DeviceError if an accelerator computes nothing any more after a failure."""
     if device.type == "cpu":
         return
     try:
@@ -207,11 +196,13 @@ def _network(build: Callable[[], nn.Module], device: torch.device, seed: int) ->
     with _seeded(device, seed):
         try:
             model = build()
+            devices = {tensor.device for tensor in tensors_of(model)}
+            if torch.device("meta") in devices:
+                return (
+                    "the network is on the meta device, without weights; build it on another one"
+                )
             here = torch.empty(0, device=device).device  # with its index
-            elsewhere = {tensor.device for tensor in tensors_of(model)} - {here}
-            if any(other.type == "meta" for other in elsewhere):
-                return _ON_META
-            return model.to(device) if elsewhere else model
+            return model if devices <= {here} else model.to(device)
         except MemoryError:
             raise
         except FAILURES as error:
@@ -233,8 +224,7 @@ def _seeded(device: torch.device, seed: int) -> Iterator[None]:
 def seed_generators(seed: int, device: torch.device) -> None:
     """Seed the generators of the CPU and of ``device``.
 
-    ``torch.manual_seed`` takes a third of a millisecond, as it queues a call for every kind of
-    accelerator that is not there.
+    ``torch.manual_seed`` takes a third of a millisecond: it visits every kind of accelerator.
     """
     torch.default_generator.manual_seed(seed)
     if device.type not in ("cpu", "meta"):
@@ -281,22 +271,18 @@ def _faults(
 ) -> dict[str, str]:
     """Reasons that replace the values of measures whose check rejects the network."""
     numbers = [p for p in proxies if not isinstance(values[p.name], str)]
-    settled = {p.check for p in numbers if p.checks_itself}
-
-    @functools.cache
-    def fault_of(check: Callable[[nn.Module, Inputs], str]) -> str:
+    reasons: dict[Any, str] = {p.check: "" for p in numbers if p.checks_itself}
+    for check in {p.check for p in numbers if p.check is not None} - reasons.keys():
+        assert not isinstance(model, str)
         try:
-            return "" if isinstance(model, str) else check(model, inputs)
+            reasons[check] = check(model, inputs)
         except MemoryError:
             raise
         except FAILURES as error:  # a check of ours that fails rejects nothing
-            if not check.__module__.startswith("proxies."):
-                return f"its check failed: {fault(error)}"
+            own = check.__module__.startswith("proxies.")
+            reasons[check] = "" if own else f"its check failed: {fault(error)}"
             log.info("no check %s: %s", check, fault(error))
-            return ""
-
-    pending = {p.name: p.check for p in numbers if p.check is not None and p.check not in settled}
-    return {name: why for name, check in pending.items() if (why := fault_of(check))}
+    return {p.name: reason for p in numbers if (reason := reasons.get(p.check, ""))}
 
 
 def _measure_together(
@@ -307,13 +293,16 @@ def _measure_together(
     A measure that fails is left out. It is then measured network by network, which gives the
     reason.
     """
-    built = Stack([model for model in models if isinstance(model, nn.Module)])
     results: dict[str, Sequence[float]] = {}
+    built = [model for model in models if isinstance(model, nn.Module)]
+    if len(built) < len(models):
+        return results
+    stack = Stack(built)
     for proxy in proxies:
-        if proxy.together is None or len(built) < len(models):
+        if proxy.together is None:
             continue
         try:
-            values = [checked_value(value) for value in proxy.together(built, inputs)]
+            values = [checked_value(value) for value in proxy.together(stack, inputs)]
         except FAILURES as error:
             log.info("%s network by network: %s", proxy.name, fault(error))
             continue
@@ -359,13 +348,10 @@ def _checked_images(images: Tensor | None, image_size: int | None, seed: int) ->
         side = 224 if image_size is None else image_size
         generator = torch.Generator().manual_seed(seed_for(seed, "images"))
         return torch.randn(16, 3, side, side, generator=generator)
-    if images.ndim != 4:
-        raise ValueError(f"images have shape {tuple(images.shape)}; use [n, C, S, S]")
-    size = "x".join(map(str, images.shape[-2:]))
-    if images.shape[-1] != images.shape[-2]:
-        raise ValueError(f"images are {size} px; use square ones, [n, C, S, S]")
+    if images.ndim != 4 or images.shape[2] != images.shape[3]:
+        raise ValueError(f"images have shape {tuple(images.shape)}; use square ones, [n, C, S, S]")
     if image_size is not None and images.shape[-1] != image_size:
-        raise ValueError(f"images are {size} px but image_size={image_size}; use one size")
+        raise ValueError(f"images are {images.shape[-1]} px but image_size={image_size}; use one")
     return images
 
 

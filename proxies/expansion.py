@@ -87,14 +87,10 @@ class Circle:
 
         Args:
             shape: ``(C, H, W)`` of one image.
-            points: Number of angles ``2πk / points``, from 0 and without 2π.
+            points: Number of angles ``2πk / points``, from 0 and without 2π; at least 3.
             radius: ``"sqrt_n"`` (the paper: a pixel has unit variance over the circle's plane),
                 ``"unit"`` (the released code), or a number.
             generator: Generator of the two Gaussian vectors, float64 on the CPU.
-
-        Raises:
-            ValueError: If the shape has fewer than two elements, ``points < 3``, or the radius is
-                none of the above.
         """
         size = math.prod(shape)
         if size < 2:
@@ -155,6 +151,15 @@ def _image_shape(size: int) -> tuple[int, ...]:
     return (3, side, side) if size == 3 * side * side else (size,)
 
 
+@functools.lru_cache(maxsize=16)
+def _images_and_tangents(
+    circle: Circle, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Not to be changed; computed and copied once for all networks, as a copy waits for them."""
+    like = torch.empty(0, dtype=dtype, device=device)
+    return circle.images(like), circle.tangents(like)
+
+
 def curve_velocity(
     model: nn.Module, circle: Circle, *, norms: Norms = "bypassed", feature: Feature = "pooled"
 ) -> Tensor:
@@ -173,8 +178,7 @@ def curve_velocity(
 
     Example:
         >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
-        >>> circle = proxies.Circle.random((3, 32, 32), points=5)
-        >>> proxies.curve_velocity(network, circle).shape
+        >>> proxies.curve_velocity(network, proxies.Circle.random((3, 32, 32), points=5)).shape
         torch.Size([5, 192])
     """
     return curve_velocities([model], [circle], norms=norms, feature=feature)[0]
@@ -190,31 +194,30 @@ def curve_velocities(
     """:func:`curve_velocity` of networks of one architecture, ``[networks, points, F]``.
 
     Each has its own circle, with equal numbers of points. Several run in one vectorised pass, for
-    values that are equal to the separate ones up to rounding. Memory grows with their number.
+    values that are equal to the separate ones up to rounding.
 
     Raises:
         ValueError: As :func:`curve_velocity`, or if the networks differ in more than tensors.
         RuntimeError: If there are several, and the architecture cannot be vectorised over its
             weights.
     """
-    stack, first = Stack.of(models), circles[0]
+    stack = Stack.of(models)
     with torch.no_grad(), measured(stack.first, norms=norms):
         like = reference_tensor(stack.first)
-        pairs = zip(*(_on_device(circle, like) for circle in circles), strict=True)
-        # A single network's are not copied.
-        images, tangents = (
-            torch.stack(tensors) if len(tensors) > 1 else tensors[0][None] for tensors in pairs
-        )
+        pairs = [_images_and_tangents(circle, like.dtype, like.device) for circle in circles]
+        images, tangents = (torch.stack(tensors) for tensors in zip(*pairs, strict=True))
 
         def velocity(points: slice) -> Tensor:
             with forward_ad.dual_level(), DualOperations(len(stack)):
                 duals = pack(images[:, points], tangents[:, points])
                 of_model = partial(feature_of, feature=feature)
-                features = stack.run(of_model, duals, shared=False)
-                return _tangent(stack.first, features).transpose(0, 1)
+                tangent = unpack(stack.run(of_model, duals, shared=False))[1]
+            if tangent is None:
+                raise ValueError(f"the feature of {type(stack.first).__name__} ignores its input")
+            return tangent.transpose(0, 1)
 
         what = "the feature curve" if len(stack) == 1 else f"{len(stack)} feature curves"
-        return _forward_mode(stack.first, velocity, first, what).transpose(0, 1)
+        return _forward_mode(stack.first, velocity, circles[0], what).transpose(0, 1)
 
 
 def curve_speed(
@@ -229,8 +232,7 @@ def curve_speed(
 
     Example:
         >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
-        >>> circle = proxies.Circle.random((3, 32, 32), points=5)
-        >>> proxies.curve_speed(network, circle).shape
+        >>> proxies.curve_speed(network, proxies.Circle.random((3, 32, 32), points=5)).shape
         torch.Size([5])
     """
     velocity = curve_velocity(model, circle, norms=norms, feature=feature)
@@ -277,8 +279,7 @@ def extrinsic_curvature(model: nn.Module, circle: Circle, *, norms: Norms = "byp
 
     Example:
         >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
-        >>> circle = proxies.Circle.random((3, 32, 32), points=5)
-        >>> proxies.extrinsic_curvature(network, circle).shape
+        >>> proxies.extrinsic_curvature(network, proxies.Circle.random((3, 32, 32), 5)).shape
         torch.Size([5])
     """
     speed, turning = _speed_and_turning(model, circle, norms)
@@ -305,15 +306,10 @@ def _whole_curvature(model: nn.Module, circle: Circle) -> float:
 def gauss_map_length(model: nn.Module, circle: Circle, *, norms: Norms = "bypassed") -> float:
     """Gauss-map length L^G: path length of the unit tangent, ``∫ ‖∂v̂/∂θ‖ dθ``, ``v̂ = v/‖v‖``.
 
-    In radians, 2π for a plane curve that turns once. Reported, not ranked. The integral of
-    :func:`gauss_map_speed`; costs as :func:`extrinsic_curvature`.
+    In radians, 2π for a plane curve that turns once. Reported, not ranked. Costs as
+    :func:`extrinsic_curvature`.
     """
-    return circle.integrate(gauss_map_speed(model, circle, norms=norms))
-
-
-def gauss_map_speed(model: nn.Module, circle: Circle, *, norms: Norms = "bypassed") -> Tensor:
-    """Speed ``‖∂v̂/∂θ‖`` of the unit tangent at each angle, ``[points]``; equals κ‖v‖."""
-    return _speed_and_turning(model, circle, norms)[1]
+    return circle.integrate(_speed_and_turning(model, circle, norms)[1])
 
 
 def _speed_and_turning(model: nn.Module, circle: Circle, norms: Norms) -> tuple[Tensor, Tensor]:
@@ -339,29 +335,6 @@ def _speed_and_turning(model: nn.Module, circle: Circle, norms: Norms) -> tuple[
     squared = (v * v).sum(1)
     orthogonal = a - v * ((v * a).sum(1) / squared)[:, None]
     return squared.sqrt(), torch.linalg.vector_norm(orthogonal, dim=1) / squared.sqrt()
-
-
-def _tangent(model: nn.Module, feature: Tensor) -> Tensor:
-    tangent = unpack(feature)[1]
-    if tangent is None:
-        raise ValueError(f"the feature of {type(model).__name__} ignores its input")
-    return tangent
-
-
-def _on_device(circle: Circle, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Images and tangents of a circle, not to be changed."""
-    if like.device.type == "cpu":
-        return circle.images(like), circle.tangents(like)
-    return _device_copy(circle, like.dtype, like.device)
-
-
-@functools.lru_cache(maxsize=16)
-def _device_copy(
-    circle: Circle, dtype: torch.dtype, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Copied to an accelerator once, not for every network: a copy waits for it."""
-    like = torch.empty(0, dtype=dtype, device=device)
-    return circle.images(like), circle.tangents(like)
 
 
 def _forward_mode(

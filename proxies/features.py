@@ -11,20 +11,13 @@ import re
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import (
-    AbstractContextManager,
-    ExitStack,
-    contextmanager,
-    nullcontext,
-    suppress,
-)
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from functools import cache
 from itertools import chain
 from typing import Any, Literal
 
 import torch
-import torch.utils.checkpoint
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
@@ -63,21 +56,16 @@ def pooled_feature(model: nn.Module, images: Tensor) -> Tensor:
 
 
 def feature_of(model: nn.Module, images: Tensor, feature: Feature) -> Tensor:
-    """Pooled feature of each image, or all of its tokens concatenated; ``[n, F]``.
-
-    A plain module does not pool: both are its output.
-    """
-    features: Callable[..., object] | None = getattr(model, "forward_features", None)
-    head: Callable[..., object] | None = getattr(model, "forward_head", None)
-    output: object
+    """Pooled feature of each image, or all of its tokens concatenated; a plain module's output."""
+    network: Any = model
     images = images.clone()  # the network may change its input in place
     with model_errors(model):
-        if features is None or head is None:
-            output = model(images)
-        elif feature == "tokens":
-            output = features(images)
+        if not (hasattr(model, "forward_features") and hasattr(model, "forward_head")):
+            output = network(images)
         else:
-            output = head(features(images), pre_logits=True)
+            output = network.forward_features(images)
+            if feature == "pooled":
+                output = network.forward_head(output, pre_logits=True)
     return checked_rows(model, output, images).flatten(1)
 
 
@@ -124,26 +112,12 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
     """Put a model into evaluation mode, then restore the mode of every module.
 
     Samples do not interact through batch statistics, and there is no dropout. Global torch state
-    has no influence, and tensors with fewer digits than float32 are in float32: see
-    :mod:`proxies.features`. What torch.compile has compiled runs uncompiled, and what is
-    checkpointed keeps its graph.
+    has no influence, tensors with fewer digits than float32 are in float32, and what torch.compile
+    has compiled runs as it was written.
 
     Raises:
         ValueError: If the model wraps the network to measure, or has tensors without gradients.
     """
-    _check_measurable(model)
-    narrow = [(tensor, tensor.data) for tensor in tensors_of(model) if tensor.dtype in NARROW]
-    try:
-        for tensor, data in narrow:
-            tensor.data = widened(data)
-        with in_evaluation_mode(model), full_precision(), _uncompiled(), _without_checkpoints():
-            yield model
-    finally:
-        for tensor, data in narrow:
-            tensor.data = data
-
-
-def _check_measurable(model: nn.Module) -> None:
     kind, inner = type(model).__name__, getattr(model, "module", None)
     # nn.DataParallel and its like, which would be taken for a plain module.
     if hasattr(inner, "forward_features") and not hasattr(model, "forward_features"):
@@ -153,37 +127,16 @@ def _check_measurable(model: nn.Module) -> None:
             f"{kind} was built inside torch.inference_mode(), so its tensors have no gradients; "
             "build it outside"
         )
-
-
-@contextmanager
-def _without_checkpoints() -> Iterator[None]:
-    """Inside, what torch.utils.checkpoint wraps is called, and saved tensors stay as they are.
-
-    It only saves memory, and calls the network again where its tensors have been put back.
-    """
-    hooks: Any = torch.autograd.graph.saved_tensors_hooks
-    reentrant: Any = torch.utils.checkpoint.CheckpointFunction
-    own = (
-        (hooks, "__enter__", lambda self: None),
-        (hooks, "__exit__", lambda self, *error: None),
-        (reentrant, "apply", staticmethod(lambda function, _, *inputs: function(*inputs))),
-    )
     with ExitStack() as stack:
-        for owner, name, method in own:
-            if name in vars(owner):
-                stack.callback(setattr, owner, name, vars(owner)[name])
-            else:
-                stack.callback(delattr, owner, name)
-            setattr(owner, name, method)
-        yield
-
-
-def _uncompiled() -> AbstractContextManager[object]:
-    """Inside, compiled networks run as they were written: graphs hide operations and blocks."""
-    if "torch._dynamo" not in sys.modules:  # then nothing is compiled, and its import is slow
-        return nullcontext()
-    stance: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
-    return stance
+        for tensor in tensors_of(model):
+            if tensor.dtype in NARROW:
+                stack.callback(setattr, tensor, "data", tensor.data)
+                tensor.data = widened(tensor.data)
+        stack.enter_context(in_evaluation_mode(model))
+        stack.enter_context(full_precision())
+        if "torch._dynamo" in sys.modules:  # else nothing is compiled, and its import is slow
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        yield model
 
 
 @contextmanager
@@ -193,27 +146,23 @@ def measured(model: nn.Module, *, norms: Norms) -> Iterator[nn.Module]:
     As :func:`evaluating`; in addition the final normalisation is the identity, and so are all
     others with ``norms="bypassed"``. An activation that is fused into a normalisation is kept.
     """
-    with evaluating(model):
-        if norms == "bypassed":
-            bypassed = [module for module in model.modules() if is_norm(module)]
-        else:
-            bypassed = _final_norms(model)
-        with ExitStack() as stack:
-            for module in bypassed:
-                if "forward" in vars(module):  # set by a caller for this module alone
-                    stack.callback(setattr, module, "forward", module.forward)
-                else:
-                    stack.callback(delattr, module, "forward")
-                module.forward = _without_norm(module)
-            yield model
+    with evaluating(model), ExitStack() as stack:
+        all_norms = (module for module in model.modules() if is_norm(module))
+        for module in all_norms if norms == "bypassed" else _final_norms(model):
+            if "forward" in vars(module):  # set by a caller for this module alone
+                stack.callback(setattr, module, "forward", module.forward)
+            else:
+                stack.callback(delattr, module, "forward")
+            fused = (getattr(module, name, None) for name in ("drop", "act"))
+            kept = [part for part in fused if isinstance(part, nn.Module)]
+            module.forward = nn.Sequential(*kept).forward
+        yield model
 
 
 def reference_tensor(model: nn.Module) -> Tensor:
-    """A tensor with the dtype and device that the model is measured with."""
-    for tensor in chain(model.parameters(), model.buffers()):
-        if tensor.is_floating_point():
-            return widened(tensor.detach().flatten()[:0])
-    return torch.empty(0)
+    """An empty tensor with the dtype and device that the model is measured with."""
+    floating = (x for x in tensors_of(model) if x.is_floating_point())
+    return next((widened(x.detach().flatten()[:0]) for x in floating), torch.empty(0))
 
 
 def tensors_of(model: nn.Module) -> Iterator[Tensor]:
@@ -253,12 +202,6 @@ def _norms_of(module: object) -> list[nn.Module]:
     return norms if len(norms) == len(parts) else []
 
 
-def _without_norm(module: nn.Module) -> Callable[[Tensor], Tensor]:
-    """A forward method that replaces a norm's, and applies what is fused into the norm."""
-    parts = (getattr(module, name, None) for name in ("drop", "act"))
-    return nn.Sequential(*(part for part in parts if isinstance(part, nn.Module))).forward
-
-
 _lock = threading.RLock()
 
 
@@ -278,11 +221,6 @@ def full_precision() -> Iterator[None]:
             if torch.is_autocast_enabled(kind):
                 stack.enter_context(torch.autocast(kind, enabled=False))
         stack.enter_context(float32_products("ieee"))
-        # A network may allow TF32, as cudnn.flags() does by default; that is ignored.
-        attribute = vars(type(torch.backends.cudnn))["allow_tf32"]
-        for owner, setter in ((torch._C, "_set_cudnn_allow_tf32"), (attribute, "setter")):
-            stack.callback(setattr, owner, setter, getattr(owner, setter))
-            setattr(owner, setter, lambda allowed: None)
         yield
 
 
@@ -324,10 +262,11 @@ def isolated() -> Iterator[None]:
 
     One thread at a time: torch's generator and dual-number level are process-wide, too.
     """
-    with full_precision(), ExitStack() as stack:
-        if (dtype := torch.get_default_dtype()) != torch.float32:
-            torch.set_default_dtype(torch.float32)
-            stack.callback(torch.set_default_dtype, dtype)
-        if torch.get_default_device() != torch.device("cpu"):
-            stack.enter_context(torch.device("cpu"))
-        yield
+    dtype, device = torch.get_default_dtype(), torch.get_default_device()
+    cpu = torch.device("cpu")  # which costs a call of Python for each operation
+    with full_precision(), nullcontext() if device == cpu else cpu:
+        torch.set_default_dtype(torch.float32)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(dtype)

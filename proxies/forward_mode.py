@@ -1,14 +1,11 @@
 """Rules for operations that PyTorch has no derivative, or a slow one, for.
 
 Forward-mode rules are of all networks of a :class:`proxies.functional.Stack` at once: the dual
-numbers of several are hidden behind vmap's tensors.
-
-PyTorch's fused attention has no forward-mode rule. Here a block of scores, its softmax and their
-derivatives never leave the processor's cache, and the rest are matrix products padded to the width
-of a vector register.
+numbers of several are hidden behind vmap's tensors. PyTorch's fused attention has no such rule.
+Here a block of scores, its softmax and their derivatives never leave the processor's cache, and
+the rest are matrix products padded to the width of a vector register.
 """
 
-import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
@@ -42,13 +39,8 @@ class AttentionCall(NamedTuple):
     query: Tensor  # ``[..., N, d]``
     key: Tensor  # ``[..., M, d]``
     value: Tensor  # ``[..., M, e]``
-    bias: Tensor | None = None  # added to the scores, broadcastable to ``[..., N, M]``
-    scale: float | None = None  # ``d^-0.5`` unless given
-
-    @property
-    def factor(self) -> float:
-        """The scale, given or not."""
-        return self.query.shape[-1] ** -0.5 if self.scale is None else self.scale
+    bias: Tensor | None  # added to the scores, broadcastable to ``[..., N, M]``
+    scale: float
 
 
 def attention_with_tangent(
@@ -59,21 +51,29 @@ def attention_with_tangent(
     With ``P`` the attention map and ``Ṡ = s (Q̇Kᵀ + QK̇ᵀ)``, the derivative is
     ``Ȯ = (P ⊙ Ṡ) V − rowsum(P ⊙ Ṡ) ⊙ O + P V̇``: the bias is constant along the tangent.
     """
-    query, key, value, bias, _ = call
+    query, key, value, bias, scale = call
     batch, tokens, dim, width = query.shape[:-2], query.shape[-2], query.shape[-1], value.shape[-1]
     # [q̇, q]·[k, k̇]ᵀ is the scores' derivative in one product; the halves q and k serve the scores.
-    queries = _side_by_side(_or_zeros(query, tangents[0]), query)
-    queries *= call.factor
-    keys = _side_by_side(key, _or_zeros(key, tangents[1])).transpose(1, 2)
-    values = _side_by_side(value, _or_zeros(value, tangents[2]), pad=True)
+    dq, dk, dv = (
+        torch.zeros_like(x) if dx is None else dx for x, dx in zip(call[:3], tangents, strict=True)
+    )
+    queries = _side_by_side(dq, query)
+    queries *= scale
+    keys = _side_by_side(key, dk).transpose(1, 2)
+    values = _side_by_side(value, dv, pad=True)
     q, k, v = queries[..., dim:], keys[:, :dim], values[..., : _padded(width)]
-    biases = _Biases.of(bias, (*batch, tokens, key.shape[-2]))
+    if bias is not None:  # each may serve many maps: a copy for each would be as large as all
+        bias = bias.expand(*batch, tokens, key.shape[-2])
+        places = torch.unravel_index(torch.arange(len(q), device=q.device), batch)
 
     mixed = v.new_empty(len(q), tokens, values.shape[-1])  # P [V, V̇]
     turned = v.new_empty(len(q), tokens, v.shape[-1])  # (P ⊙ Ṡ) V
     drift = v.new_empty(len(q), tokens, 1)  # rowsum(P ⊙ Ṡ)
     for maps, rows in _blocks(len(q), tokens, key.shape[-2], q.device.type):
-        scores, attention = _attend(q, k, biases, maps, rows)
+        scores = torch.bmm(q[maps, rows], k[maps])
+        if bias is not None:
+            scores += bias[tuple(place[maps] for place in places)][:, rows]
+        attention = torch.softmax(scores, -1)
         # The scores are no longer needed: reuse their buffer for the derivative.
         change = torch.bmm(queries[maps, rows], keys[maps], out=scores).mul_(attention)
         torch.bmm(attention, values[maps], out=mixed[maps, rows])
@@ -85,22 +85,15 @@ def attention_with_tangent(
     return out.unflatten(0, batch), tangent.unflatten(0, batch)
 
 
-def explicit_attention(call: AttentionCall) -> Tensor:
-    """Attention in operations that any transform can differentiate, also twice.
+def attention_maps(call: AttentionCall) -> Tensor:
+    """The maps ``softmax(s QKᵀ + B)``, ``[..., N, M]``."""
+    scores = call.query @ call.key.transpose(-1, -2) * call.scale
+    return (scores if call.bias is None else scores + call.bias).softmax(-1)
 
-    Rows are processed in blocks to bound the memory.
-    """
-    query, key, value, bias, _ = call
-    maps = query[..., 0, 0].numel()
-    step = max(1, _BLOCK_SCORES_ELSEWHERE // 8 // (maps * key.shape[-2]))
-    blocks = []
-    for start in range(0, query.shape[-2], step):
-        scores = query[..., start : start + step, :] @ key.transpose(-1, -2) * call.factor
-        if bias is not None:
-            rows = slice(None) if bias.shape[-2] == 1 else slice(start, start + step)
-            scores = scores + bias[..., rows, :]
-        blocks.append(torch.softmax(scores, -1) @ value)
-    return torch.cat(blocks, -2)
+
+def explicit_attention(call: AttentionCall) -> Tensor:
+    """Attention in operations that any transform can differentiate, also twice."""
+    return attention_maps(call) @ call.value
 
 
 def normalize_arguments(
@@ -123,6 +116,8 @@ def normalize_arguments(
         attn_mask = query.new_ones(query.shape[-2], key.shape[-2]).tril().bool()
     if attn_mask is not None and not attn_mask.is_floating_point():
         attn_mask = query.new_zeros(attn_mask.shape).masked_fill(~attn_mask, float("-inf"))
+    if scale is None:
+        scale = query.shape[-1] ** -0.5
     return AttentionCall(query, key, value, attn_mask, scale)
 
 
@@ -131,37 +126,6 @@ def align_bias(bias: Tensor, networks: int, axes: int) -> Tensor:
     if networks == 1:
         return bias
     return bias.reshape(networks, *[1] * (axes - bias.ndim), *bias.shape[1:])
-
-
-class _Biases(NamedTuple):
-    """Biases of maps, each of which may serve many: a copy for each would be as large as all."""
-
-    matrices: Tensor  # ``[B, N, M]``
-    of_map: Tensor  # ``[maps]``: the bias of each
-
-    @classmethod
-    def of(cls, bias: Tensor | None, shape: tuple[int, ...]) -> "_Biases | None":
-        """Those of scores of a shape ``[..., N, M]``; None without a bias."""
-        if bias is None:
-            return None
-        matrices = bias.expand(*bias.shape[:-2], *shape[-2:])
-        own = matrices.shape[:-2]
-        places = torch.arange(math.prod(own), device=bias.device).view(own).expand(shape[:-2])
-        return cls(matrices.reshape(-1, *shape[-2:]), places.flatten())
-
-
-def _attend(
-    q: Tensor, k: Tensor, biases: _Biases | None, maps: slice, rows: slice
-) -> tuple[Tensor, Tensor]:
-    """A block of scores, whose buffer may be reused, and its softmax."""
-    scores = torch.bmm(q[maps, rows], k[maps])
-    if biases is not None:
-        scores += biases.matrices[:, rows][biases.of_map[maps]]
-    return scores, torch.softmax(scores, -1)
-
-
-def _or_zeros(primal: Tensor, tangent: Tensor | None) -> Tensor:
-    return torch.zeros_like(primal) if tangent is None else tangent
 
 
 def _side_by_side(left: Tensor, right: Tensor, *, pad: bool = False) -> Tensor:
@@ -231,34 +195,15 @@ def _explicit_layer_norm(
     bias: Tensor | None = None,
     eps: float = 1e-5,
 ) -> Tensor:
-    return _normalized(x, tuple(range(-len(normalized_shape), 0)), eps, weight, bias)
-
-
-def _explicit_instance_norm(
-    x: Tensor,
-    running_mean: Tensor | None = None,
-    running_var: Tensor | None = None,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    use_input_stats: bool = True,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> Tensor:
-    if not use_input_stats:
-        return F.batch_norm(x, running_mean, running_var, weight, bias, False, momentum, eps)
-    axes = tuple(range(2, x.ndim))
-    affine = (one if one is None else one.view(-1, *[1] * len(axes)) for one in (weight, bias))
-    return _normalized(x, axes, eps, *affine)
-
-
-def _normalized(
-    x: Tensor, axes: tuple[int, ...], eps: float, weight: Tensor | None, bias: Tensor | None
-) -> Tensor:
-    """Values less their mean, over their deviation along some axes, scaled and shifted."""
+    axes = tuple(range(-len(normalized_shape), 0))
     centred = x - x.mean(axes, keepdim=True)
     normal = centred * torch.rsqrt(centred.square().mean(axes, keepdim=True) + eps)
     scaled = normal if weight is None else normal * weight
     return scaled if bias is None else scaled + bias
+
+
+def _no_second_derivative(*_: Any, **__: Any) -> Tensor:
+    raise NotImplementedError("an instance norm has no second derivative in forward mode")
 
 
 def _explicit_glu(x: Tensor, dim: int = -1) -> Tensor:
@@ -295,9 +240,8 @@ class DualOperations(InterceptOperations):
         """Call the rule of ``func``, if it has one."""
         if func is F.scaled_dot_product_attention:
             return across(self._networks, _dual_attention, *normalize_arguments(*args, **kwargs))
-        if func in _MAPS:
-            tensors, others = _map_arguments(*args, **kwargs)
-            return across(self._networks, partial(_dual_map, _MAPS[func], others), *tensors)
+        if func in (F.linear, F.conv2d) and not kwargs:
+            return across(self._networks, partial(_dual_map, func), *args)
         if func is F.multi_head_attention_forward:
             return explicit_multi_head(*args, **kwargs)
         return _DETACHING.get(func, func)(*args, **kwargs)
@@ -315,53 +259,34 @@ def _dual_attention(networks: int, *values: Any) -> Tensor:
     return pack(*attention_with_tangent(primal, (dq, dk, dv)))
 
 
-def _map_arguments(
-    input: Tensor, weight: Tensor, bias: Tensor | None = None, *args: Any, **kwargs: Any
-) -> tuple[tuple[Tensor, Tensor, Tensor | None], tuple[Any, Any]]:
-    return (input, weight, bias), (args, kwargs)
-
-
 def _dual_map(
-    operation: Callable[..., Tensor],
-    others: tuple[Any, Any],
+    operation: Operation,
     networks: int,
     input: Tensor,
     weight: Tensor,
-    bias: Tensor | None,
+    bias: Tensor | None = None,
+    *options: Any,
 ) -> Tensor:
     """A map that is linear in its input but for a bias, which a tangent has none of.
 
     PyTorch's rule serves maps whose weight or bias depends on the image.
     """
-    args, kwargs = others
+
+    def run(x: Tensor, bias: Tensor | None) -> Tensor:
+        if networks == 1:
+            return cast("Tensor", operation(x, weight, bias, *options))
+        # vmap would spread a matrix over all axes of the samples.
+        axes = x.shape[1:-1] if operation is F.linear else x.shape[1:2]
+        dims = (0, 0, None if bias is None else 0, *[None] * len(options))
+        rows = x.flatten(1, len(axes))
+        return cast(
+            "Tensor", vmap(operation, dims)(rows, weight, bias, *options).unflatten(1, axes)
+        )
+
     primal, tangent = unpack(input)
-    constant = all(x is None or unpack(x)[1] is None for x in (weight, bias))
-    if tangent is None or not constant:
-        return operation(networks, input, weight, bias, *args, **kwargs)
-    out = operation(networks, primal, weight, bias, *args, **kwargs)
-    return pack(out, operation(networks, tangent, weight, None, *args, **kwargs))
-
-
-def _linear(networks: int, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """``x Wᵀ + b``; of several networks, ``[networks, ..., i]`` by ``[networks, o, i]``."""
-    if networks == 1:
-        return F.linear(x, weight, bias)
-    rows, turned = x.flatten(1, -2), weight.transpose(1, 2)
-    out = rows.bmm(turned) if bias is None else torch.baddbmm(bias[:, None], rows, turned)
-    return cast("Tensor", out.unflatten(1, x.shape[1:-1]))
-
-
-def _convolve(
-    networks: int, x: Tensor, weight: Tensor, bias: Tensor | None, *args: Any, **kwargs: Any
-) -> Tensor:
-    if networks == 1:
-        return F.conv2d(x, weight, bias, *args, **kwargs)
-    axes = (0, 0, None if bias is None else 0, *[None] * len(args))
-    out: Tensor = vmap(partial(F.conv2d, **kwargs), in_dims=axes)(x, weight, bias, *args)
-    return out
-
-
-_MAPS: Mapping[Operation, Operation] = {F.linear: _linear, F.conv2d: _convolve}
+    if tangent is None or any(x is not None and unpack(x)[1] is not None for x in (weight, bias)):
+        return run(input, bias)
+    return pack(run(primal, bias), run(tangent, None))
 
 
 class ExplicitAttention(ReplaceOperations):
@@ -387,5 +312,5 @@ class TwiceDifferentiable(ExplicitAttention):
         F.hardsigmoid: _spelt_out(lambda x: F.relu6(x + 3) / 6),
         F.glu: _explicit_glu,
         F.layer_norm: _explicit_layer_norm,
-        F.instance_norm: _explicit_instance_norm,
+        F.instance_norm: _no_second_derivative,
     }

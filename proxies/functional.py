@@ -20,11 +20,7 @@ from proxies.messages import first_line
 
 
 def named_slots(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Every slot that holds a parameter or a buffer, by one name, with its tensor.
-
-    A module with two parents is listed under one name only; a weight tied between two modules is
-    listed for both.
-    """
+    """Slots of parameters and buffers, each under one of its names; of a tied weight, all."""
     for path, module in model.named_modules():
         prefix = f"{path}." if path else ""
         for name, tensor in chain(module._parameters.items(), module._buffers.items()):
@@ -40,13 +36,31 @@ def substitutes(
     return {name: tensor for name, tensor in pairs if tensor is not None}
 
 
-def call_with_tensors(model: nn.Module, tensors: Mapping[str, Tensor], *inputs: Tensor) -> object:
-    """Call a model with ``tensors``, from :func:`substitutes`, in its slots; then restore it.
+def call_with_tensors(
+    model: nn.Module,
+    tensors: Mapping[str, Tensor],
+    images: Tensor,
+    function: Callable[[nn.Module, Tensor], object] | None = None,
+) -> object:
+    """Call a model, or a function of it, with ``tensors`` in its slots; then restore it.
 
     torch's own handling of tied weights is off: it would fill a slot with two names twice, and
     not restore it.
     """
-    return cast("object", functional_call(model, dict(tensors), inputs, tie_weights=False))
+    if function is not None:
+        tensors = {f"model.{slot}": tensor for slot, tensor in tensors.items()}
+        model = _FunctionOf(model, function)
+    return cast("object", functional_call(model, dict(tensors), (images,), tie_weights=False))
+
+
+class _FunctionOf(nn.Module):
+    def __init__(self, model: nn.Module, function: Callable[[nn.Module, Tensor], object]) -> None:
+        super().__init__()
+        self.model = model
+        self._function = function
+
+    def forward(self, images: Tensor) -> object:
+        return self._function(self.model, images)
 
 
 def network_output(model: nn.Module, images: Tensor) -> Tensor:
@@ -132,20 +146,16 @@ class ReplaceOperations(InterceptOperations):
         return self.replacements.get(func, func)(*args, **kwargs)
 
 
-_MODULE_ATTRIBUTES = {*vars(nn.Module()), "training", "forward"}
-_COMPARABLE = (bool, int, float, str, bytes, tuple, list, dict, set, frozenset, type(None))
-
-
 class Stack:
     """Networks that differ only in their parameters and buffers, and run as one.
 
     A single network runs as it is. Several run in one vectorised pass through the first one's
-    modules, in the state that these are in. Their tensors are compared and stacked at their first
-    use, and once for all measures that get this stack.
+    modules, in the state that these are in. Their tensors are compared and stacked once.
     """
 
     def __init__(self, models: Iterable[nn.Module]) -> None:
         self.models = tuple(models)
+        self.first = self.models[0] if self.models else nn.Identity()  # whose modules run
 
     @classmethod
     def of(cls, models: "Stack | Iterable[nn.Module]") -> "Stack":
@@ -154,11 +164,6 @@ class Stack:
 
     def __len__(self) -> int:
         return len(self.models)
-
-    @property
-    def first(self) -> nn.Module:
-        """The network whose modules run."""
-        return self.models[0]
 
     @cached_property
     def tensors(self) -> Mapping[str, Tensor]:
@@ -169,11 +174,9 @@ class Stack:
         first, *others = by_model = [dict(named_slots(model)) for model in self.models]
         if not others:
             return first
-        layout = _layout(first)
         for other, slots in zip(self.models[1:], others, strict=True):
-            _check_same_modules(self.first, other)
-            if _layout(slots) != layout:
-                raise ValueError("the networks' tensors differ in slot, shape, dtype or ties")
+            if _structure(other, slots) != _structure(self.first, first):
+                raise ValueError("the networks differ in more than the values of their tensors")
         stacked: dict[int, Tensor] = {}
         for slot, tensor in first.items():
             # A tensor in two slots is stacked once, so the slots stay tied.
@@ -201,15 +204,14 @@ class Stack:
             if on_tensors is not None:
                 on_tensors(self.tensors)
             return function(self.first, images if shared else images[0])[None]
-        module = FunctionOfModel(self.first, function)
-        tensors = {f"model.{slot}": tensor for slot, tensor in self.tensors.items()}
 
         def run_network(tensors: Mapping[str, Tensor], images: Tensor) -> Tensor:
             if on_tensors is not None:
-                on_tensors({slot.removeprefix("model."): x for slot, x in tensors.items()})
-            return cast("Tensor", call_with_tensors(module, tensors, images))
+                on_tensors(tensors)
+            return cast("Tensor", call_with_tensors(self.first, tensors, images, function))
 
-        out: Tensor = vmap(run_network, in_dims=(0, None if shared else 0))(tensors, images)
+        axes = 0, None if shared else 0
+        out: Tensor = vmap(run_network, in_dims=axes)(self.tensors, images)
         return out
 
 
@@ -248,47 +250,29 @@ class _RuleOfAll(torch.autograd.Function):
         return rule(networks, *map(networks_first, values, in_dims[1:])), 0
 
 
-class FunctionOfModel(nn.Module):
-    """A function of a network and its images, as a module."""
-
-    def __init__(self, model: nn.Module, function: Callable[[nn.Module, Tensor], Tensor]) -> None:
-        super().__init__()
-        self.model = model
-        self._function = function
-
-    def forward(self, images: Tensor) -> Tensor:
-        """The function's value for some images."""
-        return self._function(self.model, images)
+_STATE = {*vars(nn.Module()), "training", "forward"}  # of the measured network
 
 
-def _check_same_modules(first: nn.Module, other: nn.Module) -> None:
-    """Compare modules by path and type, and by the values of their other attributes.
+def _structure(model: nn.Module, slots: Mapping[str, Tensor]) -> object:
+    """What networks of a stack have in common: modules, plain attributes, layout and ties.
 
-    Tensors that are not buffers are compared by identity: they may differ between networks. Other
-    objects that have no value to compare by are taken for equal.
+    Tensors that are not buffers may differ between networks, and count by identity.
     """
-    pairs = zip(first.named_modules(), other.named_modules(), strict=True)
-    for (path, module), (other_path, other_module) in pairs:
-        own, others = (
-            {name: value for name, value in vars(part).items() if name not in _MODULE_ATTRIBUTES}
-            for part in (module, other_module)
-        )
-        alike = (path, type(module), [*own]) == (other_path, type(other_module), [*others])
-        if not alike or not all(_equal(own[name], others[name]) for name in own):
-            raise ValueError(f"the networks differ at {path or type(first).__name__!r}")
-
-
-def _equal(value: object, other: object) -> bool:
-    if isinstance(value, _COMPARABLE) and isinstance(other, _COMPARABLE):
-        return value is other or value == other
-    unlike = any(isinstance(one, (*_COMPARABLE, Tensor)) for one in (value, other))
-    return value is other or not unlike
-
-
-def _layout(slots: Mapping[str, Tensor]) -> dict[str, tuple[object, ...]]:
-    """Shape, dtype and first slot of the tensor in each slot."""
+    modules = [
+        (path, type(module), {n: _plain(v) for n, v in vars(module).items() if n not in _STATE})
+        for path, module in model.named_modules()
+    ]
     first_slot: dict[int, str] = {}
-    return {
+    layout = {
         slot: (tensor.shape, tensor.dtype, first_slot.setdefault(id(tensor), slot))
         for slot, tensor in slots.items()
     }
+    return modules, layout
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Tensor):
+        return id(value)
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, bool | int | float | str) else type(value)

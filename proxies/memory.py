@@ -1,7 +1,6 @@
 """Memory: smaller chunks when it runs out, copies to the host, returning freed memory."""
 
 import ctypes
-import functools
 import itertools
 import logging
 import os
@@ -67,6 +66,9 @@ def to_host(tensors: Sequence[Tensor]) -> list[Tensor]:
     return [part.to(tensor.dtype).reshape(tensor.shape) for part, tensor in pairs]
 
 
+_trims = itertools.count(1)
+
+
 def trim_host_memory() -> None:
     """Return freed host memory to the system, if the C library can (glibc).
 
@@ -74,15 +76,7 @@ def trim_host_memory() -> None:
     as much again as any single network needs. Allocating the memory again costs a small network
     a tenth of its time, so only one call of four trims.
     """
-    trim = getattr(_c_library(), "malloc_trim", None)
-    if trim is not None and next(_trim_calls) % _TRIM_EVERY == 0:
-        trim(0)
-
-
-_TRIM_EVERY = 4  # calls
-_trim_calls = itertools.count(1)
-
-
-@functools.cache
-def _c_library() -> ctypes.CDLL | None:
-    return ctypes.CDLL(None) if os.name == "posix" else None
+    if os.name == "posix" and next(_trims) % 4 == 0:
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)

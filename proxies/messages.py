@@ -26,8 +26,8 @@ _MAX_NAME = 200  # of a name; finding close matches of a longer one would take m
 
 # Kind of name -> where custom names come from.
 _ELSEWHERE = {
-    kind: f" (modules named in ASVIT_EXTENSIONS register {names} of your own)"
-    for kind, names in {"proxy": "measures", "prefix": "spaces"}.items()
+    "proxy": " (modules named in ASVIT_EXTENSIONS register measures of your own)",
+    "prefix": " (modules named in ASVIT_EXTENSIONS register spaces of your own)",
 }
 
 # Raised on purpose, with a message that says what is wrong.

@@ -16,7 +16,7 @@ from torch.func import grad, vmap
 
 from proxies.features import input_for, is_norm, measured, pooled_feature, reference_tensor
 from proxies.forward_mode import ExplicitAttention
-from proxies.functional import FunctionOfModel, Stack, call_with_tensors, substitutes
+from proxies.functional import Stack, call_with_tensors, substitutes
 from proxies.memory import first_that_fits, to_host
 from proxies.messages import first_line, out_of_memory
 from proxies.per_sample_gradients import GramAccumulator
@@ -44,8 +44,7 @@ def ntk_matrix(model: nn.Module, images: Tensor) -> Tensor:
 
     Example:
         >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
-        >>> images = torch.randn(4, 3, 32, 32)
-        >>> proxies.ntk_matrix(network, images).shape
+        >>> proxies.ntk_matrix(network, torch.randn(4, 3, 32, 32)).shape
         torch.Size([4, 4])
     """
     return ntk_kernels([model], images)[0, 0]
@@ -56,8 +55,7 @@ def ntk_spectrum(model: nn.Module, images: Tensor) -> Tensor:
 
     Example:
         >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
-        >>> images = torch.randn(4, 3, 32, 32)
-        >>> proxies.ntk_spectrum(network, images).shape
+        >>> proxies.ntk_spectrum(network, torch.randn(4, 3, 32, 32)).shape
         torch.Size([4])
     """
     return _spectra(ntk_matrix(model, images))
@@ -88,8 +86,7 @@ def ntk_condition_number(model: nn.Module, images: Tensor) -> float:
 
     Example:
         >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
-        >>> images = torch.randn(4, 3, 32, 32)
-        >>> proxies.ntk_condition_number(network, images) >= 1
+        >>> proxies.ntk_condition_number(network, torch.randn(4, 3, 32, 32)) >= 1
         True
     """
     return ntk_condition_numbers([model], images)[0]
@@ -98,8 +95,7 @@ def ntk_condition_number(model: nn.Module, images: Tensor) -> float:
 def ntk_condition_numbers(models: Stack | Sequence[nn.Module], images: Tensor) -> list[float]:
     """:func:`ntk_condition_number` of networks of one architecture, in one pass.
 
-    Equal to the separate values up to rounding, which a condition number amplifies. Arguments and
-    errors as :func:`ntk_kernels`, and as :func:`ntk_condition_number` if one of them has one.
+    Equal to the separate values up to rounding, which a condition number amplifies.
     """
     stack = Stack.of(models)
     kernels, others = ntk_kernels(stack, images).unbind(1)
@@ -117,8 +113,7 @@ def ntk_condition_numbers(models: Stack | Sequence[nn.Module], images: Tensor) -
 def ntk_kernels(models: Stack | Sequence[nn.Module], images: Tensor) -> Tensor:
     """Kernels of networks of one architecture, ``[networks, 2, n, n]`` float64, on the CPU.
 
-    Each has, beside it, the part that is not due to gains of norms. Memory grows with the
-    number of networks.
+    Each has, beside it, the part that is not due to gains of norms.
 
     Raises:
         ValueError: As :func:`ntk_matrix`, or if the networks differ in more than their tensors.
@@ -126,8 +121,15 @@ def ntk_kernels(models: Stack | Sequence[nn.Module], images: Tensor) -> Tensor:
             weights.
     """
     stack = Stack.of(models)
-    images = _checked_images(stack.first, images)
-    names = _weight_names(stack.first)
+    if not len(images):
+        raise ValueError("the kernel of 0 images is empty; use at least 1")
+    # Detached: the backward pass seeks weights, and would not reach those whose outputs have a
+    # gradient only because of the images.
+    images = input_for(stack.first, images.detach())
+    names = [name for name, _ in stack.first.named_parameters() if "weight" in name]
+    if not names:
+        kind = type(stack.first).__name__
+        raise ValueError(f"{kind} has no parameter with 'weight' in its name")
     with measured(stack.first, norms="kept"):
         weights = {name: stack.tensors[name] for name in names}
         with _require_gradients(weights.values(), stack.tensors.values()):
@@ -227,31 +229,23 @@ def _mixed_samples(
 ) -> tuple[set[str], list[tuple[str, Tensor]]]:
     """Find weights whose input does not have the samples in order along its first axis.
 
-    Consecutive windows or tokens of each sample are fine. A table that does not depend on the
-    images is not, nor is another order of samples. A pass with a single image tells them apart: by
-    the lengths of the inputs and, if these are multiples of the sample count, by their values,
-    compared on the device: the second result lists such weights, and whether they are valid.
+    Consecutive windows or tokens of each sample are fine; a table that does not depend on the
+    images is not, nor is another order of samples. A pass with a single image tells them apart, by
+    the lengths of the inputs or, where these are multiples of the sample count, by their values.
+    These are compared on the device: the second result lists such weights, and whether they are
+    valid.
     """
     pairs = zip(uses.lengths, single.lengths, strict=True)
     mixed = {name for (name, length), (_, own) in pairs if own * samples != length}
     to_verify: list[tuple[str, Tensor]] = []
     for number, x in uses.folded.items():
         name, alone = uses.lengths[number][0], single.folded.get(number)
-        if (
-            alone is None
-            or alone.shape[1] * samples != x.shape[1]
-            or alone.shape[2:] != x.shape[2:]
-        ):
+        if alone is None or (alone.shape[1] * samples, *alone.shape[2:]) != x.shape[1:]:
             mixed.add(name)
         elif name not in mixed:
-            to_verify.append((name, _is_first_part(alone[0], x[0])))
+            difference = (x[0, : alone.shape[1]] - alone[0]).abs().amax()
+            to_verify.append((name, difference <= 1e-3 * alone[0].abs().amax()))
     return mixed, to_verify
-
-
-def _is_first_part(alone: Tensor, x: Tensor) -> Tensor:
-    """Whether the input for the first image alone begins the input for all, ``[m, ...]``."""
-    difference = (x[: len(alone)] - alone).abs().amax()
-    return difference <= 1e-3 * alone.abs().amax()
 
 
 def _kernels_in_pieces(stack: Stack, weights: Mapping[str, Tensor], images: Tensor) -> Tensor:
@@ -276,12 +270,11 @@ def _kernels_in_pieces(stack: Stack, weights: Mapping[str, Tensor], images: Tens
 
 def _gram_by_vmap(model: nn.Module, images: Tensor, name: str) -> Tensor:
     """Gram matrix of one weight, for any kind of use, in a pass of its own."""
-    feature = FunctionOfModel(model, pooled_feature)
     parameter = model.get_parameter(name)
 
     def scalar(weight: Tensor, image: Tensor) -> Tensor:
-        tensors = substitutes(feature, lambda tensor: weight if tensor is parameter else None)
-        return cast("Tensor", call_with_tensors(feature, tensors, image[None])).sum()
+        tensors = substitutes(model, lambda tensor: weight if tensor is parameter else None)
+        return cast("Tensor", call_with_tensors(model, tensors, image[None], pooled_feature)).sum()
 
     try:
         with torch.no_grad(), ExplicitAttention():
@@ -307,18 +300,3 @@ def _require_gradients(weights: Iterable[Tensor], tensors: Iterable[Tensor]) -> 
     finally:
         for tensor, required in before:
             tensor.requires_grad_(required)
-
-
-def _weight_names(model: nn.Module) -> list[str]:
-    names = [name for name, _ in model.named_parameters() if "weight" in name]
-    if not names:
-        raise ValueError(f"{type(model).__name__} has no parameter with 'weight' in its name")
-    return names
-
-
-def _checked_images(model: nn.Module, images: Tensor) -> Tensor:
-    if not len(images):
-        raise ValueError("the kernel of 0 images is empty; use at least 1")
-    # The backward pass seeks weights, and would not reach those whose outputs have a gradient
-    # only because of the images.
-    return input_for(model, images.detach())

@@ -115,20 +115,6 @@ def convolution_use(
     return weight, WeightUse(x, gradient, outputs)
 
 
-def norm_gain_use(x: Tensor, normalised: Callable[[], Tensor], channel: int) -> WeightUse:
-    """Use of a gain of a norm of ``x``, which scales an axis of the normalised input."""
-
-    def gradient(grads: Tensor, rows: slice, samples: int) -> Tensor:
-        product = (grads * normalised()).movedim(channel, 1)
-        summed = product.flatten(2).sum(2) if product.ndim > 2 else product
-        return _per_sample(summed[:, rows], samples)
-
-    return WeightUse(x, gradient)
-
-
-_signature = cache(inspect.signature)
-
-
 def norm_use(
     norm: Callable[..., Tensor], channel: int, *args: Any, **kwargs: Any
 ) -> tuple[Tensor, WeightUse] | None:
@@ -144,8 +130,19 @@ def norm_use(
     if weight is None or weight.ndim != 1:
         return None
     plain = {name: value for name, value in call.items() if name not in ("weight", "bias")}
-    return weight, norm_gain_use(call["input"], lambda: norm(**plain), channel)
+    return weight, _gain_use(call["input"], lambda: norm(**plain), channel)
 
+
+def _gain_use(x: Tensor, normalised: Callable[[], Tensor], channel: int) -> WeightUse:
+    def gradient(grads: Tensor, rows: slice, samples: int) -> Tensor:
+        product = (grads * normalised()).movedim(channel, 1)
+        summed = product.flatten(2).sum(2) if product.ndim > 2 else product
+        return _per_sample(summed[:, rows], samples)
+
+    return WeightUse(x, gradient)
+
+
+_signature = cache(inspect.signature)
 
 NORMS = (F.layer_norm, F.rms_norm, F.group_norm, F.batch_norm)
 
@@ -287,52 +284,31 @@ class GramAccumulator(InterceptOperations):
 
 
 def _attention_of_all(networks: int, *values: Any) -> Tensor:
-    """Attention for a backward pass; of several networks, ``[networks, ..., N, d]``.
-
-    Fused kernels take four axes, so the networks join the samples or, if all samples share a bias,
-    the heads.
-    """
+    """Attention for a backward pass; of several networks, ``[networks, ..., N, d]``."""
     q, k, v, bias, scale = values
     if bias is not None:
         bias = align_bias(bias, networks, q.ndim)
-    if networks == 1 or q.ndim != 5:
+    if networks == 1 or q.ndim != 5 or bias is not None:
         return F.scaled_dot_product_attention(q, k, v, bias, scale=scale)
-    axis = 1 if bias is None or bias.shape[1] != 1 else 2
-    sizes = q.shape[0], q.shape[axis]
-    if bias is not None:
-        expanded = [-1] * bias.ndim
-        expanded[axis] = sizes[1]
-        bias = bias.expand(expanded).movedim(0, axis - 1).flatten(axis - 1, axis)
-    q, k, v = (x.movedim(0, axis - 1).flatten(axis - 1, axis) for x in (q, k, v))
-    out = F.scaled_dot_product_attention(q, k, v, bias, scale=scale)
-    return cast("Tensor", out.unflatten(axis - 1, sizes).movedim(axis - 1, 0))
+    q, k, v = (x.flatten(0, 1) for x in (q, k, v))  # fused kernels take four axes
+    out = F.scaled_dot_product_attention(q, k, v, scale=scale)
+    return cast("Tensor", out.unflatten(0, (networks, -1)))
 
 
 def _use_of_all(func: Callable[..., Any], input: Tensor, *args: Any, **kwargs: Any) -> WeightUse:
     """The use of a weight by several networks, as that by one network with more samples.
 
-    The input of the operation is ``[networks, m, ...]``, its other tensors ``[networks, ...]``.
+    All tensors are ``[networks, ...]``; of others than the input, rules use only the shape, but
+    for a batch norm.
     """
     if func is F.batch_norm:
-        return _batch_norm_use_of_all(input, *args, **kwargs)
-    # Of the other tensors only the shape is used.
+        call = _signature(func).bind(input, *args, **kwargs).arguments
+        own = list(zip(input, call["running_mean"], call["running_var"], strict=True))
+        norm = partial(F.batch_norm, eps=call.get("eps", 1e-5))
+        return _gain_use(input.flatten(0, 1), lambda: torch.cat([norm(*one) for one in own]), 1)
     rest = [value[0] if isinstance(value, Tensor) else value for value in args]
     named = {k: value[0] if isinstance(value, Tensor) else value for k, value in kwargs.items()}
     weight_use = RULES[func](input.flatten(0, 1), *rest, **named)
     if weight_use is None:
         raise ValueError(f"{func.__name__} has no per-sample rule for stacked networks")
     return weight_use[1]
-
-
-def _batch_norm_use_of_all(
-    x: Tensor, running_mean: Tensor, running_var: Tensor, *args: Any, eps: float = 1e-5, **_: Any
-) -> WeightUse:
-    """Each network normalises by its own statistics."""
-    eps = args[4] if len(args) > 4 else eps
-
-    def normalised() -> Tensor:
-        channels = x.transpose(0, 1).flatten(1, 2)  # [m, networks * C, ...]
-        out = F.batch_norm(channels, running_mean.flatten(), running_var.flatten(), eps=eps)
-        return cast("Tensor", out.unflatten(1, running_mean.shape).transpose(0, 1).flatten(0, 1))
-
-    return norm_gain_use(x.flatten(0, 1), normalised, 1)

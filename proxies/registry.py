@@ -10,7 +10,7 @@ import statistics
 from collections import UserDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial, wraps
+from functools import lru_cache, wraps
 from importlib import import_module
 from inspect import cleandoc, signature
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, get_args
@@ -58,23 +58,19 @@ class Registry(UserDict[str, T]):
         self._items = dict(items or {})
 
     def register(self, name: str, item: T) -> T:
-        """Add ``item`` under ``name`` and return it.
+        """Add ``item`` under ``name`` and return it; a ValueError if another one has the name.
 
         It replaces an earlier definition of itself, as of a notebook's cell that runs again.
-
-        Raises:
-            ValueError: If the name is taken by another definition.
         """
-        if self._place(item) < len(self._entries):
-            self._items[name] = item  # a built-in entry, whose module is being imported
-            return item
-        if name in self and not _same_definition(self._code(self[name]), self._code(item)):
-            raise ValueError(f"{self.kind} {name!r} is already registered; use another name")
-        self[name] = item
+        built_in = self._place(item) < len(self._entries)  # its module is being imported
+        if not built_in and name in self:
+            first, second = (_definition(self._code(each)) for each in (self[name], item))
+            if first != second or ("<" in second[1] and second[0] != "__main__"):
+                raise ValueError(f"{self.kind} {name!r} is already registered; use another name")
+        self._items[name] = item
         return item
 
     def __missing__(self, name: str) -> T:
-        """Raise an UnknownNameError, a KeyError and a ValueError."""
         raise UnknownNameError(unknown(self.kind, name, self))
 
     def __iter__(self) -> Iterator[str]:
@@ -88,11 +84,16 @@ class Registry(UserDict[str, T]):
     @property
     def data(self) -> dict[str, T]:  # type: ignore[override]
         """The entries, the built-in ones included."""
-        for module in self._entries:
-            # At each look-up: other threads wait for an import that is under way, and one that was
-            # interrupted is made up for. The import may look up names itself.
+        for module in self._entries:  # at each look-up, as an import may have been interrupted
             import_module(module)
         return self._items
+
+
+def _definition(code: Any) -> tuple[str, str]:
+    """Module and name of a function or class, or of an object's class."""
+    code = getattr(code, "func", code)  # of a partial
+    named = code if hasattr(code, "__qualname__") else type(code)
+    return named.__module__, named.__qualname__
 
 
 @dataclass(frozen=True)
@@ -100,20 +101,16 @@ class Inputs:
     """Inputs of a measure besides the network.
 
     Example:
-        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
-        >>> images = torch.randn(4, 3, 32, 32)
         >>> circle = proxies.Circle.random((3, 32, 32), points=5)
-        >>> labels = torch.arange(4)
-        >>> inputs = proxies.Inputs(circle, images, labels, seed=1)
-        >>> proxies.get_proxy("snip").value(network, inputs) > 0
-        True
+        >>> images, labels = torch.randn(4, 3, 32, 32), torch.arange(4)
+        >>> proxies.Inputs(circle, images, labels, seed=1).noise.shape
+        torch.Size([4, 3, 32, 32])
     """
 
     circle: Circle  #: circle of inputs
     images: Tensor  #: ``[n, C, H, W]``, on the network's device
     labels: Tensor  #: class of each image, ``[n]`` int64, on the network's device
-    #: Seed of other random draws of a measure; equal for all architectures of a run, different in
-    #: each repeat.
+    #: Seed of other random draws; equal for all architectures of a run, different in each repeat.
     seed: int = 0
 
     @property
@@ -136,10 +133,7 @@ def _noise(shape: tuple[int, ...], seed: int, device: torch.device) -> Tensor:
 
 @dataclass(frozen=True)
 class Proxy:
-    """A measure of a freshly initialised network.
-
-    Raises:
-        ValueError: If there is no such direction.
+    """A measure of a freshly initialised network; a ValueError if there is no such direction.
 
     Example:
         >>> proxies.get_proxy("ntk_condition_number").better
@@ -161,8 +155,7 @@ class Proxy:
     #: :mod:`proxies.samples`. Runs once for the first network of an architecture, for all measures
     #: with the same check that gave a number.
     check: Callable[[nn.Module, Inputs], str] | None = None
-    #: Whether the measure itself fails where the check would, so that its number passes the check
-    #: for all measures.
+    #: Whether the measure itself fails where the check would, for all measures that have it.
     checks_itself: bool = False
     #: Whether it is a time, which differs between machines and calls. Measured only if named, not
     #: among all measures.
@@ -172,19 +165,6 @@ class Proxy:
         if self.better not in get_args(Better):
             directions = ", ".join(map(repr, get_args(Better)))
             raise ValueError(f"measure {self.name!r} has better={self.better!r}; use {directions}")
-
-
-def _same_definition(first: Any, second: Any) -> bool:
-    """Whether two functions, classes or objects of classes are one definition, run again.
-
-    These have one name in one module. Those without names, or within functions, may be different
-    ones, except in a notebook.
-    """
-    codes = [code.func if isinstance(code, partial) else code for code in (first, second)]
-    named = [code if hasattr(code, "__qualname__") else type(code) for code in codes]
-    places = {(code.__module__, code.__qualname__) for code in named}
-    module, name = min(places)
-    return len(places) == 1 and (module == "__main__" or "<" not in name)
 
 
 # Modules of the measures, in the order in which these are listed.
@@ -213,18 +193,13 @@ def register_measure(
     name: str = "",
     better: Better = "higher",
     paper: str = "none",
-    undefined: str = "the value is not finite",
-    random: bool = True,
-    check: Callable[[nn.Module, Inputs], str] | None = None,
-    checks_itself: bool = False,
-    together: Callable[[Stack, Sequence[Inputs]], Sequence[float]] | None = None,
-    timed: bool = False,
+    **properties: Any,
 ) -> Callable[[F], F]:
     """Register a function as a measure; an earlier definition of the same function is replaced.
 
     The function takes a network and those of the :class:`Inputs` that its parameters name, and
-    returns a number. Arguments as the fields of :class:`Proxy`; the name is by default that of
-    the function.
+    returns a number. ``properties`` are further fields of :class:`Proxy`; the name is by default
+    that of the function.
 
     Raises:
         ValueError: If the name is taken by another function, or there is no such direction or
@@ -245,19 +220,7 @@ def register_measure(
         def value(model: nn.Module, inputs: Inputs) -> float:
             return float(function(model, **{field: getattr(inputs, field) for field in names}))
 
-        proxy = Proxy(
-            name or function.__name__,
-            description,
-            better,
-            paper,
-            value,
-            undefined=undefined,
-            random=random,
-            together=together,
-            check=check,
-            checks_itself=checks_itself,
-            timed=timed,
-        )
+        proxy = Proxy(name or function.__name__, description, better, paper, value, **properties)
         PROXIES.register(proxy.name, proxy)
         said = cleandoc(function.__doc__ or f"{description}.")
         function.__doc__ = f"{said}\n\n{_DIRECTIONS[better]}. Source: {paper}."
@@ -284,10 +247,7 @@ def standard_measures() -> tuple[str, ...]:
 
 
 def get_proxy(name: str) -> Proxy:
-    """Look up a measure.
-
-    Raises:
-        UnknownNameError: If the name is unknown; a KeyError and a ValueError.
+    """Look up a measure; an UnknownNameError, a KeyError and a ValueError, if there is none.
 
     Example:
         >>> proxies.get_proxy("length_distortion").paper
@@ -301,8 +261,7 @@ class Score:
     """A measure of an architecture over repeated initialisations.
 
     Example:
-        >>> score = proxies.Score(value=2.0, std=0.5, values=(1.5, 2.5), better="higher")
-        >>> score.valid
+        >>> proxies.Score(value=2.0, std=0.5, values=(1.5, 2.5), better="higher").valid
         True
     """
 
@@ -323,12 +282,9 @@ class Readings:
     """Results of some repeats for one architecture; see :func:`combine`.
 
     Example:
-        >>> build = partial(timm.create_model, "vit_tiny_patch16_224", img_size=32, depth=2)
-        >>> readings = proxies.measure_repeats(
-        ...     build, ["naswot"], repeats=3, only=[0, 1], image_size=32
-        ... )
-        >>> sorted(readings.taken)
-        [0, 1]
+        >>> readings = proxies.Readings(("naswot",), repeats=2, taken={1: {"naswot": 4.0}})
+        >>> list(readings.taken)
+        [1]
     """
 
     names: tuple[str, ...]  #: names of the requested measures
@@ -353,9 +309,6 @@ class Readings:
 def combine(parts: Iterable[Readings]) -> dict[str, Score]:
     """Combine the readings of all repeats, split in any way and in any order, to scores.
 
-    Args:
-        parts: Readings of the same measures and number of repeats; each repeat in one of them.
-
     Returns:
         A score for each measure, bit-identical to those of :func:`proxies.measure`.
 
@@ -365,13 +318,12 @@ def combine(parts: Iterable[Readings]) -> dict[str, Score]:
             duplicated.
 
     Example:
-        >>> build = partial(timm.create_model, "vit_tiny_patch16_224", img_size=32, depth=2)
         >>> shares = [
-        ...     proxies.measure_repeats(build, ["naswot"], repeats=2, only=[repeat], image_size=32)
-        ...     for repeat in range(2)
+        ...     proxies.Readings(("naswot",), repeats=2, taken={repeat: {"naswot": 4.0 + repeat}})
+        ...     for repeat in (1, 0)
         ... ]
-        >>> len(proxies.combine(shares)["naswot"].values)
-        2
+        >>> proxies.combine(shares)["naswot"].values
+        (4.0, 5.0)
     """
     parts = tuple(parts)  # such as an executor's map gives
     kinds = {(part.names, part.repeats) for part in parts}

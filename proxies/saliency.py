@@ -9,7 +9,6 @@ device, and the class of each image, ``[n]``, modulo the number of classes. A ne
 classifier, or whose loss no parameter reaches, is a ValueError.
 """
 
-import inspect
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -112,11 +111,7 @@ def _growth_along(
 def _gradients_of(
     outputs: Any, parameters: Sequence[Tensor], *grad_outputs: Any, create_graph: bool = False
 ) -> tuple[Tensor, ...]:
-    """Gradients of a pass whose graph is kept.
-
-    A network that caches tensors derived from its parameters in evaluation mode, such as TinyViT's
-    position biases, shares a part of its first graph with every later one.
-    """
+    """Gradients of a pass whose graph is kept: networks that cache tensors share parts of it."""
     options: Any = {"retain_graph": True, "create_graph": create_graph, "materialize_grads": True}
     return torch.autograd.grad(outputs, parameters, *grad_outputs, **options)
 
@@ -129,8 +124,8 @@ def _gradients_of(
 def fisher(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     """Fisher information of the activations, ``Σ (z ⊙ ∂L/∂z)²`` over the outputs ``z`` of maps.
 
-    Maps are linear ones and convolutions with trained weights, as modules or functions, the
-    projections of ``nn.MultiheadAttention`` included; every element of an output counts. In
+    Maps are linear ones and convolutions with trained weights, as modules or functions; every
+    element of an output counts. ``nn.MultiheadAttention`` hides its own, and is refused. In
     squared nats. One forward and one backward pass.
 
     Widely used code sums ``z ⊙ ∂L/∂z`` over the positions of a channel before squaring, as in
@@ -153,7 +148,6 @@ _OTHER_MAPS = {
     *(F.conv1d, F.conv3d),
     *(F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d),
 }
-_MULTI_HEAD = inspect.signature(F.multi_head_attention_forward)
 
 
 class _MapOutputs(InterceptOperations):
@@ -165,33 +159,15 @@ class _MapOutputs(InterceptOperations):
 
     def intercept(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         if func is F.multi_head_attention_forward:
-            return self._multi_head(_MULTI_HEAD.bind(*args, **kwargs).arguments)
+            raise ValueError("the projections of nn.MultiheadAttention are hidden from fisher")
         out = func(*args, **kwargs)
         if func not in _OTHER_MAPS and (func not in RULES or func in NORMS):
             return out
         weight = args[1] if len(args) > 1 else kwargs["weight"]
-        return self._keep(out) if weight.requires_grad else out
-
-    def _keep(self, output: Tensor) -> Tensor:
-        self.outputs.append(output)
-        return output.clone()  # later operations may be in place
-
-    def _multi_head(self, call: dict[str, Any]) -> Any:
-        """Multi-head attention between identities, with its projections outside."""
-        names = ("query", "key", "value")
-        slots = [f"{name[0]}_proj_weight" for name in names]
-        separate = call.get("use_separate_proj_weight")
-        weights = [call[s] for s in slots] if separate else call["in_proj_weight"].chunk(3)
-        bias = call["in_proj_bias"]
-        biases = (None,) * 3 if bias is None else bias.chunk(3)
-        parts = zip(names, weights, biases, strict=True)
-        inputs = {name: self._keep(F.linear(call[name], *own)) for name, *own in parts}
-        query = call["query"]
-        identity = torch.eye(call["embed_dim_to_check"], dtype=query.dtype, device=query.device)
-        bare = {**dict.fromkeys(slots, identity), "use_separate_proj_weight": True}
-        bare |= {"in_proj_bias": None, "out_proj_weight": identity, "out_proj_bias": None}
-        out, maps = F.multi_head_attention_forward(**call | inputs | bare)
-        return self._keep(F.linear(out, call["out_proj_weight"], call["out_proj_bias"])), maps
+        if not weight.requires_grad:
+            return out
+        self.outputs.append(out)
+        return out.clone()  # later operations may be in place
 
 
 @register_measure(
@@ -213,12 +189,8 @@ def zico(model: nn.Module, images: Tensor, labels: Tensor, *, batches: int = 2) 
     The paper's code takes the deviation of signed gradients, adds the gradients of earlier batches
     to those of later ones, and leaves out biases; its formula does none of these.
 
-    Returns:
-        The score; NaN if no gradient varies between batches.
-
-    Raises:
-        ValueError: If ``batches < 2``, there are fewer images than batches, no layer reaches the
-            loss, or its gradients are not finite.
+    NaN if no gradient varies between batches. A ValueError if ``batches < 2``, there are fewer
+    images than batches, no layer reaches the loss, or its gradients are not finite.
     """
     if batches < 2:
         raise ValueError(f"batches={batches}; use at least 2")

@@ -7,7 +7,7 @@ from itertools import dropwhile
 
 from torch import Tensor, nn
 
-from proxies.counts import count, parameters
+from proxies.counts import count
 from proxies.registry import register_measure
 from proxies.timing import milliseconds
 
@@ -78,7 +78,7 @@ def _share(blocks: Iterable[nn.Module], model: nn.Module) -> float:
 @register_measure("number of parameters, a trivial baseline", random=False)
 def params(model: nn.Module) -> float:
     """Number of parameters; shared ones count once."""
-    return parameters(model)
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 @register_measure(
@@ -102,11 +102,7 @@ def latency(model: nn.Module, images: Tensor) -> float:
 
 @register_measure("number of residual blocks", random=False)
 def depth(model: nn.Module) -> int:
-    """Number of blocks, see :func:`residual_blocks`; a trivial baseline.
-
-    Raises:
-        ValueError: If the model has no list of blocks.
-    """
+    """Number of :func:`residual_blocks`; a trivial baseline."""
     return len(residual_blocks(model))
 
 
@@ -116,10 +112,6 @@ def embedding_width(model: nn.Module) -> int:
 
     The output channels of the block's last map that is not depthwise: the width of the first stage
     of a pyramid, or of the first of several branches.
-
-    Raises:
-        ValueError: If the model has no list of blocks, or the first block neither a linear map nor
-            a convolution.
     """
     name, block = next(iter(residual_blocks(model).items()))
     parts = block.modules()
@@ -139,9 +131,6 @@ def total_expansion(model: nn.Module) -> float:
 
     An expansion is hidden width over input width, 4 in most vision transformers. In a gated part
     the hidden width is the width after the gate.
-
-    Raises:
-        ValueError: If the model has no list of blocks, or no known feed-forward part in any.
     """
     blocks = residual_blocks(model).values()
     pairs = [maps for block in blocks for part in block.modules() if (maps := feed_forward(part))]
@@ -157,8 +146,8 @@ def total_expansion(model: nn.Module) -> float:
 def feed_forward(module: nn.Module) -> tuple[Map, Map] | None:
     """The first and last map of a feed-forward part; None if ``module`` is not one.
 
-    Its input is wider than the two or three coordinates that position-bias networks take, and its
-    hidden width is at least the input width, unlike in a squeeze-and-excite gate.
+    Its input is wider than the coordinates that position-bias networks take, and its hidden width
+    is at least the input width, unlike in a squeeze-and-excite gate.
     """
     for names in _FEED_FORWARD:
         first, second = (first_map(getattr(module, name, None)) for name in names)
@@ -211,15 +200,10 @@ def _blocks_in(container: nn.Module, path: str) -> Iterator[tuple[str, nn.Module
             yield from _blocks_in(item, name)
         elif _lists(item):
             below = [*_blocks_below(item, f"{name}.")]
-            convolutions = [block for _, block in below if _is_convolution(block)]
+            convolutions = [one for _, one in below if _CONVOLUTIONS.search(type(one).__name__)]
             yield from [(name, item)] if below and len(convolutions) == len(below) else below
         elif any(True for _ in item.children()) and first_map(item):
             yield name, item
-
-
-def _is_convolution(item: nn.Module) -> bool:
-    """Whether a module is a convolution with its normalisation and activation, by its class."""
-    return bool(_CONVOLUTIONS.search(type(item).__name__))
 
 
 def _consists_of_layers(item: nn.Module) -> bool:

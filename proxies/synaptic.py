@@ -48,12 +48,9 @@ def synflow(model: nn.Module, images: Tensor) -> float:
     over the weights of convolutions and linear layers, and takes no logarithm, so that deep
     networks overflow float32.
 
-    Returns:
-        The score; infinite beyond float64, NaN if no path reaches the output, for instance because
-        the head starts at zero.
-
-    Raises:
-        ValueError: If the model does not return one tensor, or no parameter reaches it.
+    Infinite beyond float64, NaN if no path reaches the output, for instance because the head
+    starts at zero. A ValueError if the model does not return one tensor, or no parameter reaches
+    it.
     """
     state = measured(model, norms="bypassed")
     with state, torch.enable_grad(), _OnlyWeightsAct():
@@ -77,10 +74,7 @@ def absolute_parameters(model: nn.Module) -> dict[nn.Parameter, Tensor]:
 def response_to_ones(
     model: nn.Module, parameters: Mapping[nn.Parameter, Tensor], images: Tensor
 ) -> Tensor:
-    """Summed output of a model with other parameters for one image of ones, in float64.
-
-    Of the images ``[n, C, H, W]`` only the shape is used.
-    """
+    """Summed output of a model with other parameters for one image of ones, in float64."""
     device = reference_tensor(model).device
     ones = torch.ones(1, *images.shape[1:], dtype=torch.float64, device=device)
     kind = type(model).__name__
@@ -172,10 +166,8 @@ def dss(model: nn.Module, images: Tensor) -> float:
 
     In units of the output; infinite beyond float64. One forward and one backward pass of an image,
     in float64, and the singular values of attention weights and gradients. Attention and MLPs are
-    recognised by their class names, or by standing beside each other in a block.
-
-    Raises:
-        ValueError: If the model has no attention, or its weights do not reach the output.
+    recognised by their class names, or by standing beside each other in a block. A ValueError if
+    the model has no attention, or its weights do not reach the output.
     """
     parts = _parts(model)
     if "attention" not in parts.values():
@@ -248,5 +240,4 @@ def _linear_maps(module: nn.Module) -> list[nn.Parameter]:
     names = ["weight"] if isinstance(module, nn.Linear) else []
     if isinstance(module, nn.MultiheadAttention):
         names = ["in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight"]
-    candidates = (getattr(module, name) for name in names)
-    return [weight for weight in candidates if isinstance(weight, nn.Parameter)]
+    return [w for name in names if isinstance(w := getattr(module, name), nn.Parameter)]

@@ -32,15 +32,11 @@ _shortest: dict[tuple[str, int], float] = {}  # pass of the reference: device, t
 
 
 def time_passes(run: Callable[[], object], images: Tensor, *, runtime: str = "eager") -> Latency:
-    """Time calls of ``run``, which passes ``images`` through a network.
+    """Time calls of ``run``, which passes ``images`` through a network, in inference mode.
 
     After a warm-up, passes of the network and of the reference alternate for at least a second and
     ten passes. That many passes of a slow network end after 20 seconds, with at least three.
-
-    Args:
-        run: One forward pass; called in inference mode.
-        images: ``[batch, C, S, S]``, on the device that runs the network.
-        runtime: What ``run`` uses, for the result.
+    ``runtime`` is what ``run`` uses, for the result.
     """
     with torch.inference_mode():
         device = images.device
@@ -134,10 +130,7 @@ def image_dtype(model: nn.Module) -> torch.dtype:
 
 
 def milliseconds(model: nn.Module, images: Tensor) -> float:
-    """Median milliseconds of a forward pass of the first of ``images``, where they are.
-
-    The image is cast to the dtype of the model.
-    """
+    """Median milliseconds of a forward pass of the first of ``images``, where they are."""
     image = images[:1].to(image_dtype(model))
     with in_evaluation_mode(model):
         return time_passes(lambda: model(image), image).milliseconds

@@ -20,36 +20,37 @@ _SUFFIXES: dict[str, tuple[int, Unit]] = {
     "K": (10**3, "params"),
     "M": (10**6, "params"),
     "G": (10**9, "macs"),
+    "ms": (10**3, "latency"),
+    "s": (10**6, "latency"),
 }
-_TEXT = re.compile(r"\s*([0-9]{1,15}(?:\.[0-9]{1,15})?(?:[eE]\+?[0-9]{1,2})?)\s*([KMGkmg]?)\s*")
-_TIME = re.compile(r"\s*([0-9]{1,15}(?:\.[0-9]{1,15})?)(ms|s)\s*")
-_TIME_UNITS = {"ms": 1_000, "s": 1_000_000}  # in microseconds
+_TEXT = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?(?:[eE]\+?[0-9]{1,2})?)\s*([KMGkmg]?|ms|s)")
 _MOST = 10**17
 _MIN_WITHOUT_SUFFIX = 100_000  # a smaller plain number is missing its suffix
 _MIN_PLAIN_MACS = 10**9  # larger plain numbers are multiply-adds, as with G
 
 
+def _read(text: str) -> tuple[Decimal, str] | None:
+    """The number in a text and its suffix, such as ``G`` or ``ms``; None if it has neither."""
+    match = _TEXT.fullmatch(text.strip())
+    if match is None:
+        return None
+    suffix = match[2] if match[2] in ("ms", "s") else match[2].upper()
+    return Decimal(match[1]), suffix
+
+
 class HasCost(Protocol):
-    """Anything with a size: a cost, or a row of a table.
-
-    For budgets of latency it also has ``latency``, the milliseconds of a forward pass.
-    """
+    """Anything with a size; for budgets of latency also with ``latency``, in milliseconds."""
 
     @property
-    def params(self) -> int:
-        """Parameters."""
+    def params(self) -> int: ...  # noqa: D102
 
     @property
-    def macs(self) -> int:
-        """Multiply-adds of one image."""
+    def macs(self) -> int: ...  # noqa: D102
 
 
 @dataclass(frozen=True, order=True)
 class Budget:
-    """A number of parameters, multiply-adds or microseconds to grow a model to.
-
-    Raises:
-        ValueError: If the amount is not a positive whole number or there is no such unit.
+    """A number of parameters, multiply-adds or microseconds to grow a model to, at least 1.
 
     Examples:
         >>> scaling.Budget.parse("88e6")
@@ -80,33 +81,26 @@ class Budget:
 
         ``K`` and ``M`` are thousands and millions of parameters, ``G`` billions of multiply-adds,
         ``ms`` and ``s`` times. A plain number is parameters below 10^9 (``88e6``), else
-        multiply-adds.
-
-        Raises:
-            ValueError: If ``text`` is not a budget; a number without its suffix gets a hint.
+        multiply-adds. A ValueError for what is no budget; a number without its suffix gets a hint.
         """
-        text = str(text)
-        if (microseconds := _microseconds(text)) > 0:
-            return cls("latency", max(1, round(microseconds)))
-        match = _TEXT.fullmatch(text)
-        if match is None:
+        text = str(text).strip()
+        found = _read(text)
+        if found is None:
             raise ValueError(
                 f"budget {text[:40]!r} is not a number with K, M, G or ms; write 88M for "
                 "parameters, 22G for multiply-adds or 12ms for the time of a forward pass"
             )
-        number, suffix = Decimal(match[1]), match[2].upper()
-        if suffix:
-            factor, unit = _SUFFIXES[suffix]
-        else:
-            factor, unit = 1, "params" if number < _MIN_PLAIN_MACS else "macs"
-            if 0 < number < _MIN_WITHOUT_SUFFIX:
-                raise ValueError(
-                    f"budget {text.strip()!r} has no unit; did you mean {text.strip()}M "
-                    f"(parameters) or {text.strip()}G (multiply-adds)?"
-                )
+        number, suffix = found
+        if not suffix and 0 < number < _MIN_WITHOUT_SUFFIX:
+            raise ValueError(
+                f"budget {text!r} has no unit; did you mean {text}M (parameters) or {text}G "
+                "(multiply-adds)?"
+            )
+        plain: Unit = "params" if number < _MIN_PLAIN_MACS else "macs"
+        factor, unit = _SUFFIXES[suffix] if suffix else (1, plain)
         amount = round(number * factor)
         if amount < 1:
-            raise ValueError(f"budget {text.strip()!r} rounds to 0; write one such as 88M or 22G")
+            raise ValueError(f"budget {text!r} rounds to 0; write one such as 88M or 22G")
         return cls(unit, amount)
 
     def __str__(self) -> str:
@@ -132,29 +126,25 @@ class Budget:
 def parse_amount(value: str | int, *, least: int = 1) -> int:
     """Read a number such as ``"600M"``: ``K``, ``M`` and ``G`` are 10^3, 10^6 and 10^9.
 
-    Raises:
-        ValueError: If it is not a whole number of at least ``least``.
+    A ValueError if it is not a whole number of at least ``least``.
 
     Example:
         >>> scaling.parse_amount("1.2G")
         1200000000
     """
-    match = _TEXT.fullmatch(str(value))
-    amount = -1
-    if match is not None and " " not in str(value).strip():
-        factor = _SUFFIXES[match[2].upper()][0] if match[2] else 1
-        exact = Decimal(match[1]) * factor
-        amount = int(exact) if exact == int(exact) else -1
-    if amount < least:
+    found = None if " " in str(value).strip() else _read(str(value))
+    exact = Decimal("0.5")
+    if found is not None and found[1] not in ("ms", "s"):
+        exact = found[0] * (_SUFFIXES[found[1]][0] if found[1] else 1)
+    if exact != int(exact) or exact < least:
         raise ValueError(f"{str(value)[:40]!r} is not a number from {least}, such as 600M or 1.2G")
-    return amount
+    return int(exact)
 
 
 def parse_milliseconds(value: str | float) -> float:
     """Read a time such as ``"8ms"`` or ``"0.5s"``; a number is milliseconds.
 
-    Raises:
-        ValueError: If it is not a time above 0, or a text without its unit.
+    A ValueError if it is not a time above 0, or a text without its unit.
 
     Example:
         >>> scaling.parse_milliseconds("0.5s")
@@ -163,16 +153,10 @@ def parse_milliseconds(value: str | float) -> float:
     number: Any = value  # may be NumPy's
     if isinstance(number, Real) and 0 < float(number) < math.inf:
         return float(number)
-    microseconds = _microseconds(str(value))
-    if not microseconds:
+    found = _read(str(value))
+    if found is None or found[1] not in ("ms", "s") or not found[0]:
         raise ValueError(f"{str(value)[:40]!r} is not a time above 0, such as 8ms or 0.5s")
-    return float(microseconds / 1000)
-
-
-def _microseconds(text: str) -> Decimal:
-    """The time in a text such as ``"12ms"``; 0 where it is none."""
-    match = _TIME.fullmatch(text)
-    return Decimal(0) if match is None else Decimal(match[1]) * _TIME_UNITS[match[2]]
+    return float(found[0] * _SUFFIXES[found[1]][0] / 1000)
 
 
 def parse_budgets(
@@ -180,11 +164,7 @@ def parse_budgets(
 ) -> tuple[Budget, ...]:
     """Read budgets of one unit, as a comma-separated text, or as one or several texts or numbers.
 
-    Returns:
-        The budgets without duplicates, from small to large.
-
-    Raises:
-        ValueError: If one cannot be read, there is none, or the units differ.
+    Without duplicates, from small to large; a ValueError if there is none, or the units differ.
 
     Example:
         >>> [str(budget) for budget in scaling.parse_budgets("88M,30M")]

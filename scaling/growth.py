@@ -9,17 +9,15 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import index
-from typing import Protocol
+from typing import Any, Protocol
 
-from torch import Tensor, nn
+from torch import nn
 
 from proxies import Cost, Score, get_proxy, measure
 from proxies.counts import TimedCost
-from proxies.expansion import Radius
 from scaling.budget import UNIT_NAMES, Budget, parse_budgets
 from scaling.ranking import Directions, best_places, rank_sums
-from scaling.rules import RULES, CostOf, Rule, within
-from scaling.shapes import Shape, final_step_candidates, proposals
+from scaling.shapes import RULES, CostOf, Rule, Shape, final_step_candidates, proposals, within
 from scaling.trajectory import Candidate, Kind, Step, Trajectory
 
 DEFAULT_MEASURES = ("length_distortion", "ntk_condition_number")
@@ -35,13 +33,11 @@ MeasureShapes = Callable[[Sequence[Shape]], Iterable[Mapping[str, Score]]]
 
 
 class ScoreCache(Protocol):
-    """Scores of the shapes measured so far: a dictionary, or something persistent."""
+    """Scores of shapes at their reduced width: a dictionary, or something persistent."""
 
-    def get(self, shape: Shape, /) -> Mapping[str, Score] | None:
-        """Scores of ``shape``, given at its reduced width, if it was measured."""
+    def get(self, shape: Shape, /) -> Mapping[str, Score] | None: ...  # noqa: D102
 
-    def __setitem__(self, shape: Shape, scores: Mapping[str, Score], /) -> None:
-        """Store the scores of ``shape``."""
+    def __setitem__(self, shape: Shape, scores: Mapping[str, Score], /) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -49,19 +45,9 @@ class GrowthEvent:
     """Progress of a growth: sent after each measured candidate and after each finished step.
 
     Example:
-        >>> def build(depths, width):
-        ...     layers = [torch.nn.Conv2d(width, width, 1) for _ in range(sum(depths))]
-        ...     return torch.nn.Sequential(torch.nn.Conv2d(3, width, 4, 4), *layers)
-        >>> def cost(depths, width):
-        ...     return proxies.count(build(depths, width), image_size=8)
-        >>> events = []
-        >>> trajectory = scaling.grow(
-        ...     build, cost, depths=[1, 1], width=8, budget="1.2K", stop_within=0.2,
-        ...     image_size=8, repeats=1,
-        ...     progress=events.append,
-        ... )
-        >>> events[0].step, events[0].chosen is None
-        (0, False)
+        >>> event = scaling.GrowthEvent(1, 3, 16, chosen=None, done=0.1, seconds=2.0, fresh=4)
+        >>> event.measured / event.candidates
+        0.1875
     """
 
     step: int  #: number of the step
@@ -90,15 +76,7 @@ def grow(
     known: ScoreCache | None = None,
     measure_shapes: MeasureShapes | None = None,
     progress: Callable[[GrowthEvent], None] | None = None,
-    repeats: int = 5,
-    seed: int = 0,
-    image_size: int | None = None,
-    images: Tensor | None = None,
-    labels: Tensor | None = None,
-    device: str = "auto",
-    points: int = 10,
-    radius: Radius = "sqrt_n",
-    together: bool = False,
+    **measuring: Any,
 ) -> Trajectory:
     """Grow a model to a budget without training, one block and a little width at a time.
 
@@ -118,7 +96,7 @@ def grow(
         budget: Target size, such as ``"88M"``; no model of the series exceeds it, but for a start
             that is above it by ``stop_within`` at most, which is then the end.
         rule: Name of a rule to scale by in place of measures; see
-            :data:`scaling.rules.RULES`. The series is then the largest model of the rule within
+            :data:`scaling.shapes.RULES`. The series is then the largest model of the rule within
             each budget, measured all the same.
         budgets: Budgets below ``budget`` that a rule stops at; only with a rule.
         stop_within: Tolerance of the final size, as a fraction of the budget.
@@ -132,17 +110,9 @@ def grow(
         known: Scores measured before; new ones are added. With a persistent one a growth can be
             resumed.
         measure_shapes: Measures all candidates of a step, given at reduced width, for instance in
-            parallel. Replaces ``build`` and the arguments below.
+            parallel. Replaces ``build`` and ``measuring``.
         progress: Called after each candidate and each step.
-        repeats: As of :func:`proxies.measure`, and so are those below.
-        seed: Of the weights and the circle.
-        image_size: Pixels per side; not needed with ``images``.
-        images: Batch of the kernel.
-        labels: Their classes, for measures that need them.
-        device: Where to measure.
-        points: Points on the circle.
-        radius: Of the circle.
-        together: Whether repeats are measured as one stack.
+        measuring: Further arguments of :func:`proxies.measure`, such as ``repeats`` and ``seed``.
 
     Returns:
         The series, which begins with the start.
@@ -176,7 +146,6 @@ def grow(
     for name, number in (("width_multiple", width_multiple), ("width_step", width_step)):
         if number < 1:
             raise ValueError(f"{name} must be at least 1, got {number}")
-    start = _start_shape(depths, width, width_step)
     if rule is None and budgets:
         raise ValueError(f"budgets are where a rule stops; name one of {', '.join(RULES)}")
     by_hand = None if rule is None else RULES[rule]  # before anything is measured
@@ -184,24 +153,10 @@ def grow(
     if parse_budgets((*stops, target))[-1] != target:
         raise ValueError(f"budgets are stops below {target}, got {stops[-1]}; give smaller ones")
     names = (measures,) if isinstance(measures, str) else tuple(measures)
-    measure_one = functools.partial(
-        measure,
-        names=names,
-        key=SEED_KEY,
-        repeats=repeats,
-        seed=seed,
-        image_size=image_size,
-        images=images,
-        labels=labels,
-        device=device,
-        points=points,
-        radius=radius,
-        together=together,
-    )
 
     def in_turn(shapes: Sequence[Shape]) -> Iterator[Mapping[str, Score]]:
         for shape in shapes:
-            yield measure_one(functools.partial(build, *shape))
+            yield measure(functools.partial(build, *shape), names, key=SEED_KEY, **measuring)
 
     growth = _Growth(
         cost=functools.cache(cost),
@@ -215,21 +170,18 @@ def grow(
         width_step=width_step,
         progress=progress or (lambda _event: None),
     )
-    return growth.run(start, by_hand, (*stops, target))
+    return growth.run(_start_shape(depths, width, width_step), by_hand, (*stops, target))
 
 
 def _start_shape(depths: Sequence[int], width: int, width_step: int) -> Shape:
-    """The shape at the start; refuses sizes that no model has."""
     # Of NumPy's integers, costs would overflow and rows would not be JSON.
     start = Shape(tuple(map(index, depths)), index(width))
     if start.width < 1:
         raise ValueError(f"width must be at least 1, got {width}")
     if start.width % width_step:
         raise ValueError(f"width {width} is not a multiple of width_step={width_step}")
-    if not start.depths:
-        raise ValueError("depths has no stage; give the blocks of one or more")
-    if min(start.depths) < 0:
-        raise ValueError(f"depths must be at least 0, got {min(start.depths)}")
+    if not start.depths or min(start.depths) < 0:
+        raise ValueError(f"depths must be 0 or more blocks of one or more stages, got {depths}")
     return start
 
 
@@ -245,10 +197,7 @@ def directions(measures: Sequence[str]) -> Directions:
 
 
 def measured_shape(shape: Shape, ratio: float, width_step: int = 1) -> Shape:
-    """The shape that is measured for ``shape``: its width times ``ratio``, rounded down.
-
-    The width is a multiple of ``width_step``.
-    """
+    """The shape that is measured for ``shape``: its width times ``ratio``, rounded down."""
     width = math.floor(round(shape.width * ratio, 9))
     return shape.wider(width).with_width_step(width_step)
 
@@ -289,15 +238,19 @@ class _Growth:
     def _by_measures(self) -> Iterator[tuple[Kind, Sequence[Shape]]]:
         """The candidates of each step, until the budget is close or nothing larger fits."""
         fits = within(self.cost, self.budget)
+
+        def ends_growth(shape: Shape) -> bool:
+            return self._is_larger(shape) and self._close_enough(self.cost(*shape))
+
         while not self._close_enough(self._last.cost):
             current = self._last.shape
             proposed = filter(fits, proposals(current, multiple=self.width_multiple))
-            shapes = [shape for shape in proposed if self._is_larger(self.cost(*shape))]
             kind: Kind = "grow"
+            shapes = list(filter(self._is_larger, proposed))
             if not shapes:
                 kind = "land"
                 shapes = final_step_candidates(
-                    current, fits, self._ends_growth, width_step=self.width_step
+                    current, fits, ends_growth, width_step=self.width_step
                 )
             if not shapes:
                 return
@@ -309,7 +262,7 @@ class _Growth:
         for budget in budgets:
             if within(self.cost, budget)(start):
                 shape = rule.largest(start, self.cost, budget, width_step=self.width_step)
-                if self._is_larger(self.cost(*shape)):
+                if self._is_larger(shape):
                     yield "rule", [shape]
 
     def _measured(self, shapes: Sequence[Shape]) -> Iterator[Candidate]:
@@ -321,7 +274,11 @@ class _Growth:
             scores = self._scores(small)
             if scores is None:
                 scores = next(arriving, {})
-                self._check_scores(scores, small)
+                if lacking := self.better.keys() - scores.keys():
+                    raise ValueError(
+                        f"measure_shapes gave no score of {', '.join(sorted(lacking))} for "
+                        f"{small}; give one of every measure for each shape, in order"
+                    )
                 self.known[small] = {**(self.known.get(small) or {}), **scores}
                 self.fresh += 1
             cost = self.cost(*shape)
@@ -337,30 +294,17 @@ class _Growth:
             return None
         return {name: scores[name] for name in self.better}
 
-    def _check_scores(self, scores: Mapping[str, Score], shape: Shape) -> None:
-        """Refuse what ``measure_shapes`` gave for ``shape`` if a measure is missing."""
-        if lacking := [name for name in self.better if name not in scores]:
-            raise ValueError(
-                f"measure_shapes gave no score of {', '.join(lacking)} for depths "
-                f"{','.join(map(str, shape.depths))} at width {shape.width}; give one of every "
-                "measure for each shape, in order"
-            )
-
     @property
     def _last(self) -> Candidate:
         return self.steps[-1].chosen
 
-    def _is_larger(self, cost: Cost) -> bool:
-        """Whether a model of this cost has more parameters and more of the budgeted unit."""
-        now = self._last.cost
+    def _is_larger(self, shape: Shape) -> bool:
+        """Whether a model has more parameters and more of the budgeted unit than the last."""
+        cost, now = self.cost(*shape), self._last.cost
         return cost.params > now.params and self.budget.of(cost) > self.budget.of(now)
 
     def _close_enough(self, cost: Cost) -> bool:
         return abs(self.budget.gap(cost)) <= self.stop_within
-
-    def _ends_growth(self, shape: Shape) -> bool:
-        cost = self.cost(*shape)
-        return self._is_larger(cost) and self._close_enough(cost)
 
     def _finish(self, step: Step, *, candidates: int) -> None:
         self.steps.append(step)
@@ -391,8 +335,7 @@ def choose(
     """Rank the candidates: all of them with their rank sums, and the best one.
 
     Candidates equal in every measure are ordered by parameters, then by multiply-adds. A
-    ValueError if there are several, and every measure with a direction failed for all; one alone,
-    such as that of a rule, is not chosen by measures.
+    ValueError if there are several, and every measure with a direction failed for all.
     """
     columns = {name: [c.scores[name].value for c in candidates] for name in better}
     ranked_by = [name for name, direction in better.items() if direction != "reported"]

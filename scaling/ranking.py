@@ -11,8 +11,7 @@ Directions = Mapping[str, Better]  # of measures, by name
 def dense_ranks(values: Sequence[float], *, better: Better) -> list[int]:
     """Rank ``values``: 1 is the best, equal values share a rank, ranks have no gaps.
 
-    NaN is a failed measure: all NaN share the rank after the last valid one. A ValueError if
-    ``better`` is neither ``"higher"`` nor ``"lower"``.
+    NaN is a failed measure: all NaN share the rank after the last valid one.
 
     Examples:
         >>> dense_ranks([3.0, 1.0, 3.0, float("nan")], better="higher")
@@ -26,13 +25,10 @@ def dense_ranks(values: Sequence[float], *, better: Better) -> list[int]:
 
 
 def rank_sums(columns: Mapping[str, Sequence[float]], better: Directions) -> list[int]:
-    """Sum each candidate's dense ranks over the measures; the smallest sum is the best.
+    """Sum each candidate's dense ranks over the measures that have a direction.
 
-    ``columns`` has a value for each candidate; NaN is a failed measure. Measures that are merely
-    "reported" do not count.
-
-    References:
-        As-ViT ranks the candidates of a scaling step this way, arXiv:2202.11921.
+    ``columns`` has a value for each candidate; NaN is a failed measure. As-ViT ranks candidates
+    this way, arXiv:2202.11921.
     """
     ranks = [
         dense_ranks(values, better=better[name])
@@ -47,11 +43,8 @@ def best_places(columns: Mapping[str, Sequence[float]], better: Directions) -> l
 
     Candidates tied on the smallest sum of dense ranks are compared by the measure with the largest
     relative range over all candidates, (max − min) / max |value|; then by the next one. Several
-    are left only if they are equal in every measure. Arguments as :func:`rank_sums`.
-
-    References:
-        Chen et al. 2022, arXiv:2202.11921. The released code breaks ties by the smaller value,
-        regardless of direction, and only between two candidates.
+    are left only if they are equal in every measure. The released code breaks ties by the smaller
+    value, regardless of direction, and only between two candidates.
     """
     ranked = {name: v for name, v in columns.items() if better[name] != "reported"}
     sums = rank_sums(ranked, better)

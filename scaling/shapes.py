@@ -1,7 +1,16 @@
-"""Depths and a width, and the candidates that a growth step derives from them."""
+"""Depths and a width, what growth and rules by hand derive from them, and what fits a budget."""
 
+import math
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from proxies.registry import Registry
+from scaling.budget import Budget
+
+if TYPE_CHECKING:
+    from proxies import Cost
 
 #: Width factors of a growth step.
 WIDTH_FACTORS = (1.05, 1.10, 1.15, 1.20)
@@ -37,19 +46,18 @@ class Shape(NamedTuple):
         return self.wider(max(1, self.width // width_step) * width_step)
 
 
+#: Maps depths and a width to the cost of their model; a ValueError if there is none.
+CostOf = Callable[[tuple[int, ...], int], "Cost"]
+Family = Callable[[int], Shape]  # maps 0, 1, 2, ... to ever larger shapes
+
+
 def proposals(
     shape: Shape, *, factors: Sequence[float] = WIDTH_FACTORS, multiple: int = 1
 ) -> list[Shape]:
     """Candidates of a growth step: one more block in one stage, and a larger width.
 
-    Args:
-        shape: The current shape.
-        factors: Width factors; the paper's by default.
-        multiple: Widths are rounded to multiples of this, halves to even ones; if all are the
-            current one then, the next multiple is proposed, too.
-
-    Returns:
-        The shapes, stage by stage, from narrow to wide, without duplicates.
+    Widths are rounded to multiples of ``multiple``, halves to even ones; if all are the current
+    one then, the next multiple is proposed, too. Stage by stage, from narrow to wide.
 
     References:
         Chen et al. 2022, arXiv:2202.11921. The released code rounds the quarter of the width that
@@ -92,36 +100,89 @@ def final_step_candidates(
     return []
 
 
-def wider(shape: Shape) -> Callable[[int], Shape]:
+def wider(shape: Shape) -> Family:
     """Shapes of the same depths with n more channels."""
     return lambda channels: shape.wider(shape.width + channels)
 
 
 def largest_fitting(
-    family: Callable[[int], Shape], fits: Callable[[Shape], bool], *, width_step: int = 1
+    family: Family, fits: Callable[[Shape], bool], *, width_step: int = 1
 ) -> Shape | None:
     """Find the largest shape of a family that fits, by doubling and bisection.
 
-    The family maps 0, 1, 2, ... to ever larger shapes, whose widths are rounded down to multiples
-    of ``width_step``. None if even the first one does not fit, or if all of them do.
+    Widths are rounded down to multiples of ``width_step``. None if even the first shape does not
+    fit, or if all of them do.
     """
 
-    def member(number: int) -> Shape:
-        return family(number).with_width_step(width_step)
+    def too_large(number: int) -> bool:
+        return not fits(family(number).with_width_step(width_step))
 
-    if not fits(member(0)):
-        return None
-    below, step = 0, 1
-    while fits(member(below + step)):
-        below += step
-        step *= 2
-        if below > MAX_EXTRA_CHANNELS:
+    above = 1
+    while not too_large(above):
+        above *= 2
+        if above > MAX_EXTRA_CHANNELS:
             return None
-    above = below + step
-    while above - below > 1:
-        middle = (below + above) // 2
-        if fits(member(middle)):
-            below = middle
-        else:
-            above = middle
-    return member(below)
+    number = bisect_left(range(above), True, key=too_large) - 1
+    return family(number).with_width_step(width_step) if number >= 0 else None
+
+
+_PER_DOUBLING = 200  # shapes while the scale doubles
+
+
+def compound(shape: Shape) -> Family:
+    """Shapes whose depths grow by 1.2 where the width grows by 1.1, each rounded, halves up."""
+
+    def member(number: int) -> Shape:
+        def scaled(size: int, base: float) -> int:
+            return math.floor(size * math.pow(base, number / _PER_DOUBLING) + 0.5)
+
+        return Shape(tuple(scaled(depth, 1.2) for depth in shape.depths), scaled(shape.width, 1.1))
+
+    return member
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A manual scaling rule."""
+
+    description: str
+    family: Callable[[Shape], Family]
+
+    def largest(self, start: Shape, cost: CostOf, budget: Budget, *, width_step: int = 1) -> Shape:
+        """The largest shape within ``budget``, its width a multiple of ``width_step``.
+
+        The width grows into what rounded depths leave of the budget.
+
+        Raises:
+            ValueError: If not even the start is within the budget.
+        """
+        fits, shape = within(cost, budget), start
+        for family in (self.family, wider):
+            found = largest_fitting(family(shape), fits, width_step=width_step)
+            if found is None:
+                raise ValueError(f"no member of this family ends within {budget}")
+            shape = found
+        return shape
+
+
+#: Name -> rule.
+RULES: Registry[Rule] = Registry(
+    "rule",
+    {
+        "width": Rule("width alone", wider),
+        # EfficientNet's depth and width for the same compute, without its image size.
+        "compound": Rule("depth by 1.2 where width grows by 1.1, arXiv:1905.11946", compound),
+    },
+)
+
+
+def within(cost: CostOf, budget: Budget) -> Callable[[Shape], bool]:
+    """A test whether a shape can be built within ``budget``."""
+
+    def fits(shape: Shape) -> bool:
+        try:
+            return budget.of(cost(*shape)) <= budget.amount
+        except ValueError:
+            return False
+
+    return fits

@@ -46,8 +46,8 @@ class Step:
     """One step of growth.
 
     Example:
-        >>> candidate = scaling.Candidate((1, 1), 8, 8, proxies.Cost(100, 2000), scores={})
-        >>> scaling.Step(0, "start", candidate).chosen.width
+        >>> start = scaling.Candidate((1, 1), 8, 8, proxies.Cost(100, 2000), scores={})
+        >>> scaling.Step(0, "start", start).chosen.width
         8
     """
 
@@ -70,10 +70,9 @@ class Trajectory:
     """A whole growth, from the start to the budget.
 
     Example:
-        >>> candidate = scaling.Candidate((1, 1), 8, 8, proxies.Cost(100, 2000), scores={})
-        >>> step = scaling.Step(0, "start", candidate)
-        >>> trajectory = scaling.Trajectory(scaling.Budget.parse("1M"), 0.02, (step,))
-        >>> trajectory.steps[-1].chosen.cost.params
+        >>> start = scaling.Candidate((1, 1), 8, 8, proxies.Cost(100, 2000), scores={})
+        >>> steps = (scaling.Step(0, "start", start),)
+        >>> scaling.Trajectory(scaling.Budget.parse("1M"), 0.02, steps).rows()[0].params
         100
     """
 
@@ -96,16 +95,10 @@ class Trajectory:
         """Whether the last model is within the tolerance of the budget."""
         return not self.reason
 
-    def nearest(self, budget: Budget) -> Step:
-        """The step whose model is nearest to ``budget``; the smaller one on a tie."""
-        return min(self.steps, key=lambda step: abs(budget.gap(step.chosen.cost)))
-
     def rows(self, name: NameOf | None = None, *, candidates: bool = False) -> list[Row]:
-        """The chosen models, or all candidates, as rows.
+        """The chosen models, or all candidates, step by step, as rows.
 
-        Args:
-            name: Maps depths and width to the text of a model.
-            candidates: Return all candidates, step by step, instead of the chosen models.
+        ``name`` maps depths and width to the text of a model.
         """
         return [row for step in self.steps for row in step.rows(name, candidates=candidates)]
 
@@ -115,11 +108,10 @@ class Row:
     """A model as a row of a table or file.
 
     Example:
-        >>> candidate = scaling.Candidate((1, 1), 8, 8, proxies.Cost(100, 2000), scores={})
-        >>> step = scaling.Step(0, "start", candidate)
-        >>> trajectory = scaling.Trajectory(scaling.Budget.parse("1M"), 0.02, (step,))
-        >>> trajectory.rows()[0].params
-        100
+        >>> start = scaling.Candidate((1, 1), 8, 8, proxies.Cost(100, 2000), scores={})
+        >>> row: scaling.Row = scaling.Step(0, "start", start).rows()[0]
+        >>> row.architecture
+        '1,1|8'
     """
 
     step: int  #: number of the step

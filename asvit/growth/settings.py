@@ -17,7 +17,7 @@ from asvit.core.measuring_settings import MeasuringSettings, proxy_names
 from asvit.core.settings import Presets, presets_with, setting
 from proxies.latency import CAREFUL
 from scaling import Budget, parse_budgets
-from scaling.rules import RULES
+from scaling.shapes import RULES
 
 _MEASURES = "measures"  # the rule that is none
 

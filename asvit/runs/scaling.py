@@ -18,7 +18,7 @@ from asvit.growth.settings import ScaleSettings
 from asvit.runs.folder import RunFiles
 from asvit.runs.measuring_run import MeasuringRun, rank_table
 from asvit.runs.run import imported
-from scaling.rules import RULES
+from scaling.shapes import RULES
 
 if TYPE_CHECKING:
     from asvit.executors import Workers

@@ -16,7 +16,7 @@ from asvit.models.asvit import asvit_cost
 from asvit.spaces.base import SPACES, Architecture, SearchSpace
 from asvit.spaces.timm_models import PREFIX, TimmModel, is_timm_model
 from asvit.spaces.vitbench import AutoFormerArchitecture, PitArchitecture
-from proxies.counts import Cost, count, count_by_module, count_in_place
+from proxies.counts import Cost, count, count_by_module
 from proxies.functional import InterceptOperations, Operation
 from proxies.messages import unknown
 from proxies.text import shown
@@ -129,7 +129,7 @@ def _cost(arch: Architecture, image_size: int, num_classes: int, in_chans: int) 
     if type(arch) is Genotype:  # a subclass may build another network
         return asvit_cost(arch, image_size, num_classes, in_chans)
     sizes: Any = {"image_size": image_size, "num_classes": num_classes, "in_chans": in_chans}
-    return count_in_place(build_on_meta(arch, **sizes), image_size, in_chans)
+    return count(build_on_meta(arch, **sizes), image_size, in_chans)
 
 
 def build_on_meta(

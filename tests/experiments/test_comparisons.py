@@ -37,7 +37,7 @@ from experiments.tables import markdown, write_rows
 from experiments.tasks import PICTURES, TASKS
 from proxies import PROXIES
 from proxies.counts import count
-from scaling.rules import RULES
+from scaling.shapes import RULES
 
 
 @pytest.mark.nightly

@@ -55,14 +55,6 @@ def test_expressivity_by_hand() -> None:
     assert az_progressivity(net, image) == pytest.approx(min(np.diff(expected)), rel=1e-12)
 
 
-def test_fewer_positions_than_channels() -> None:
-    net = chain(unit(torch.randn(9, 3, 1, 1, dtype=torch.float64)))
-    image = torch.randn(1, 3, 1, 4, dtype=torch.float64)
-    rows = net(image).detach()[0, :, 0].T.numpy()
-    expected = entropy(np.linalg.eigvalsh(np.cov(rows, rowvar=False))[-3:].tolist())
-    assert az_expressivity(net, image) == pytest.approx(expected, rel=1e-9)
-
-
 @pytest.mark.parametrize("seed", [0, 1])
 def test_trainability_by_hand(seed: int) -> None:
     # With one channel the estimate is exact: the gain itself, the first block's left out.
@@ -77,13 +69,6 @@ def test_a_stride_turns_positions_into_channels() -> None:
     net = chain(pointwise([[1]]), unit(weight, stride=2))
     image = torch.randn(2, 1, 4, 6, dtype=torch.float64)
     assert az_trainability(net, image) == pytest.approx(2 - 5 - 1 / 5, rel=1e-12)
-
-
-def test_blocks_whose_positions_do_not_correspond_are_left_out() -> None:
-    weight = torch.ones(1, 1, 2, 2, dtype=torch.float64)
-    net = chain(pointwise([[1]]), pointwise([[4]]), unit(weight))
-    image = torch.randn(1, 1, 4, 4, dtype=torch.float64)
-    assert az_trainability(net, image) == pytest.approx(2 - 4 - 1 / 4, rel=1e-12)
 
 
 def residual_features(model: nn.Module, images: Tensor) -> list[list[Tensor]]:
@@ -114,19 +99,6 @@ def test_expressivity_of_a_vision_transformer_equals_its_definition(vit: nn.Modu
     assert len(expected) == 4
     assert az_expressivity(vit, images) == pytest.approx(sum(expected), rel=1e-9)
     assert az_progressivity(vit, images) == pytest.approx(min(np.diff(expected)), rel=1e-7)
-
-
-@torch.no_grad()
-def test_a_convolution_inside_a_feed_forward_part_hides_no_block() -> None:
-    plain, mixing = (asvit.build(TOPOLOGY + end, 32).double() for end in ("", ";mixing=ffn"))
-    mixing.load_state_dict(plain.state_dict(), strict=False)
-    for block in (block for stage in mixing.layers for block in stage.blocks):
-        block.inner.weight.zero_()
-        block.inner.weight[:, :, 1, 1] = 1  # the identity
-    images = torch.randn(3, 3, 32, 32, dtype=torch.float64)
-    torch.testing.assert_close(mixing(images), plain(images))
-    for measure in (az_expressivity, az_trainability):
-        assert measure(mixing, images) == pytest.approx(measure(plain, images), rel=1e-6)
 
 
 def test_trainability_of_a_vision_transformer_equals_its_definition(vit: nn.Module) -> None:
@@ -270,24 +242,6 @@ def test_a_sum_may_be_written_in_place(measure: Callable[..., float]) -> None:
     for made in blocks:
         made.function = in_place
     assert measure(net, images) == expected
-
-
-def test_blocks_are_cut_from_each_other() -> None:
-    net = chain(block(before_norm), block(before_norm))
-    blocks: list[list[BlockFeature]] = []
-    with watch_blocks(net, blocks.append):
-        out = net(torch.randn(2, 5, 4, requires_grad=True))
-    assert not out.requires_grad
-    assert all(features[0].tensor.is_leaf for features in blocks)
-    assert all(features[-1].tensor.requires_grad for features in blocks)
-
-
-def test_other_outputs_go_along() -> None:
-    net = chain(block(lambda block, x: (before_norm(block, x), (5, 5))))
-    with watch_blocks(net, lambda features: None):
-        tokens, size = net(torch.randn(2, 5, 4))
-    assert tokens.shape == (2, 5, 4)
-    assert size == (5, 5)
 
 
 @pytest.mark.parametrize(

@@ -6,16 +6,14 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
-from functools import partial
 from typing import Any, Self
 
 import pytest
 import timm
 import torch
-from timm.layers import BatchNormAct2d, RmsNorm
+from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
-from torch.utils.checkpoint import checkpoint
 
 import asvit
 from proxies import (
@@ -23,19 +21,12 @@ from proxies import (
     Circle,
     Inputs,
     Score,
-    curve_speed,
     gradient_norm,
     measure,
-    ntk_matrix,
     synflow,
 )
-from proxies.features import full_precision, is_norm, measured, pooled_feature
+from proxies.features import full_precision, measured, pooled_feature
 from proxies.registry import standard_measures
-
-
-def test_norms_are_distinguished_from_other_modules() -> None:
-    assert all(map(is_norm, (nn.LayerNorm(4), nn.BatchNorm2d(4), nn.RMSNorm(4), RmsNorm(4))))
-    assert not any(is_norm(module) for module in (nn.Linear(2, 2), nn.GELU(), nn.Dropout()))
 
 
 def test_a_fused_activation_stays() -> None:
@@ -158,15 +149,6 @@ def test_a_compiled_network_is_measured_as_it_was_written() -> None:
     assert measure(compiled, "naswot", **options) == measure(written, "naswot", **options)
 
 
-def test_inference_tensors_can_be_measured() -> None:
-    images = torch.randn(4, 3, SIDE, SIDE)
-    with torch.inference_mode():
-        copy = images.clone()
-        found = measure(build, ["jacob_cov", "snip"], repeats=1, images=copy, device="cpu")
-    assert found == measure(build, ["jacob_cov", "snip"], repeats=1, images=images, device="cpu")
-    assert all(score.valid for score in found.values())
-
-
 def inputs_of(images: Tensor) -> Inputs:
     circle = Circle.random((3, SIDE, SIDE), 3, generator=torch.Generator().manual_seed(0))
     return Inputs(circle, images, torch.arange(len(images)) % 3)
@@ -197,44 +179,6 @@ def test_a_wrapper_is_not_taken_for_the_network(name: str, wrapper: Callable[...
         PROXIES[name].value(wrapper(build()), inputs_of(torch.randn(4, 3, SIDE, SIDE)))
 
 
-@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
-@pytest.mark.parametrize("reentrant", [False, True])
-def test_checkpoints_change_no_score(reentrant: bool) -> None:
-    def twice(*, checkpoints: bool) -> nn.Module:
-        model = timm.create_model("deit_tiny_patch16_224", img_size=32, depth=2, embed_dim=24)
-        for block in model.blocks if checkpoints else ():
-            block.mlp.forward = partial(checkpoint, block.mlp.forward, use_reentrant=reentrant)
-        return model
-
-    options: Any = {"repeats": 2, "image_size": 32, "device": "cpu", "points": 3}
-    plain, saving = (
-        measure(partial(twice, checkpoints=own), standard_measures(), **options)
-        for own in (False, True)
-    )
-    assert [score.reason for score in saving.values() if score.reason] == []
-    assert saving == plain
-    model = twice(checkpoints=True)
-    model(torch.randn(2, 3, 32, 32)).sum().backward()  # they work again
-
-
-@pytest.mark.filterwarnings("ignore:Anomaly Detection has been enabled")
-@pytest.mark.parametrize("name", sorted(AROUND.keys() - OF_BUILDING))
-def test_each_function_is_left_alone_too(name: str) -> None:
-    model, images = build(), torch.randn(3, 3, SIDE, SIDE)
-    circle, labels = Circle.random((3, SIDE, SIDE), 3), torch.tensor([0, 1, 2])
-
-    def values() -> tuple[object, ...]:
-        return (
-            curve_speed(model, circle).tolist(),
-            ntk_matrix(model, images).tolist(),
-            gradient_norm(model, images, labels),
-        )
-
-    before = values()
-    with AROUND[name]():
-        assert values() == before
-
-
 def test_everything_is_put_back() -> None:
     with torch.inference_mode(), torch.autocast("cpu"):
         torch.set_float32_matmul_precision("medium")
@@ -250,80 +194,6 @@ def test_everything_is_put_back() -> None:
             assert torch.get_float32_matmul_precision() == "medium"
         finally:
             torch.set_float32_matmul_precision("highest")
-
-
-def test_a_norm_keeps_a_forward_method_of_its_own() -> None:
-    plain, patched = nn.LayerNorm(3), nn.LayerNorm(3)
-    patched.forward = own = torch.tanh
-    model = nn.Sequential(plain, patched)
-    with measured(model, norms="bypassed"):
-        assert model(torch.ones(3)).tolist() == [1, 1, 1]
-    assert patched.forward is own
-    assert "forward" not in vars(plain)
-
-
-class SetsFlags(nn.Module):
-    """Reads and sets what torch has for convolutions and products."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.inner = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE * SIDE, 3))
-        self.precisions: set[str] = set()
-
-    def forward(self, images: Tensor) -> Tensor:
-        cudnn: Any = torch.backends.cudnn
-        assert not cudnn.allow_tf32
-        assert not torch.backends.cuda.matmul.allow_tf32
-        with cudnn.flags(enabled=False):
-            self.precisions.add(cudnn.conv.fp32_precision)
-        cudnn.benchmark = True
-        cudnn.allow_tf32 = True
-        torch.set_float32_matmul_precision("highest")
-        self.precisions |= {cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision}
-        outputs: Tensor = self.inner(images)
-        return outputs
-
-
-def interfaces() -> list[object]:
-    """What both interfaces of torch say; an error where they differ."""
-    backends: Any = torch.backends
-    switches = backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn
-    return [
-        *(switch.fp32_precision for switch in (*switches, backends.mkldnn.matmul)),
-        *(backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()),
-    ]
-
-
-@pytest.mark.filterwarnings("ignore:Please use the new API")  # torch 2.9
-@pytest.mark.parametrize("tf32", [False, True])
-def test_flags_that_a_network_reads_and_sets_round_nothing(tf32: bool) -> None:
-    cudnn, network = torch.backends.cudnn, SetsFlags()
-    benchmark = cudnn.benchmark
-    torch.set_float32_matmul_precision("high" if tf32 else "highest")
-    try:
-        before = interfaces()
-        found = measure(lambda: network, ["snip"], repeats=1, images=torch.randn(4, 3, SIDE, SIDE))
-        assert interfaces() == before
-    finally:
-        cudnn.benchmark = benchmark
-        torch.set_float32_matmul_precision("highest")
-    assert found["snip"].valid
-    assert network.precisions == {"ieee"}
-
-
-def test_a_mixture_of_both_interfaces_is_put_back() -> None:
-    matmul: Any = torch.backends.cuda.matmul
-    before = matmul.fp32_precision
-    matmul.fp32_precision = "tf32"
-    try:
-        with pytest.raises(RuntimeError, match="precision"):
-            torch.get_float32_matmul_precision()
-        with full_precision():
-            assert torch.get_float32_matmul_precision() == "highest"
-            assert matmul.fp32_precision == "ieee"
-        assert matmul.fp32_precision == "tf32"
-    finally:
-        matmul.fp32_precision = before
 
 
 def test_threads_take_turns() -> None:

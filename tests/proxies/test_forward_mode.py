@@ -18,7 +18,6 @@ from proxies.forward_mode import (
     ExplicitAttention,
     TwiceDifferentiable,
     attention_with_tangent,
-    explicit_attention,
     pack,
     unpack,
 )
@@ -167,7 +166,7 @@ def test_equals_forward_mode_of_the_plain_form(
 
 def test_missing_tangents_are_zero() -> None:
     q, k, v = draw(1, 2, 6, 4), draw(1, 2, 6, 4).flip(0), draw(1, 2, 6, 4).flip(1)
-    call = AttentionCall(q, k, v)
+    call = AttentionCall(q, k, v, None, 0.5)
     found = attention_with_tangent(call, (None, k, None))
     expected = attention_with_tangent(call, (torch.zeros_like(q), k, torch.zeros_like(v)))
     torch.testing.assert_close(found, expected)
@@ -175,15 +174,6 @@ def test_missing_tangents_are_zero() -> None:
 
 def test_large_scores_do_not_overflow() -> None:
     q = draw(1, 1, 8, 4) * 1e3
-    out, tangent = attention_with_tangent(AttentionCall(q, q, q), (q, q, q))
+    out, tangent = attention_with_tangent(AttentionCall(q, q, q, None, 0.5), (q, q, q))
     assert out.isfinite().all()
     assert tangent.isfinite().all()
-
-
-@pytest.mark.parametrize("step", [8, 1 << 20])
-def test_explicit_attention_in_blocks(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    monkeypatch.setattr(proxies.forward_mode, "_BLOCK_SCORES_ELSEWHERE", 8 * step)
-    q, k, v = draw(2, 3, 12, 4), draw(2, 3, 9, 4), draw(2, 3, 9, 5)
-    for bias in (None, draw(12, 9), draw(3, 1, 9)):
-        found = explicit_attention(AttentionCall(q, k, v, bias))
-        torch.testing.assert_close(found, plain(q, k, v, bias, 0.5))

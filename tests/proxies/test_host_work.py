@@ -11,7 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import asvit
-from proxies import Circle, measure_repeats
+from proxies import Circle
 from proxies.expansion import curve_velocity, length_distortion, length_distortions
 from proxies.features import pooled_feature
 from proxies.ntk import ntk_condition_number, ntk_condition_numbers
@@ -101,21 +101,3 @@ def test_a_measure_keeps_to_its_budget_of_kernels(measure: str) -> None:
         forward = operations(lambda: pooled_feature(models[0], images))
     own = operations(lambda: MEASURES[measure](models, circle, images))
     assert own <= BUDGETS[measure] * forward
-
-
-def test_repeats_together_are_stacked_once() -> None:
-    build = partial(asvit.build, NETWORKS[0], image_size=SIDE, num_classes=10)
-    names, settings = ("length_distortion", "ntk_condition_number"), {"image_size": SIDE}
-
-    def count(*names: str) -> int:
-        return operations(
-            lambda: measure_repeats(
-                build, names, repeats=3, together=True, device="cpu", **settings
-            )
-        )
-
-    built = operations(lambda: [build() for _ in range(3)])
-    slots = len(list(build().parameters()))
-    both, each = count(*names), [count(name) for name in names]
-    # Measures apart build the networks, and stack each of their tensors, once more.
-    assert sum(each) - both >= built + slots

@@ -151,14 +151,6 @@ def test_weights_count_however_they_are_used(make: Callable[[], nn.Module], coun
     torch.testing.assert_close(ntk_kernels(models, images)[-1, 0], expected, rtol=1e-9, atol=0)
 
 
-@pytest.mark.parametrize("name", ["tokens", "table"])
-def test_images_may_require_a_gradient(name: str) -> None:
-    model, images = NETWORKS[name][0](), torch.randn(4, 3, 8, 8)
-    expected = ntk_matrix(model, images)
-    assert torch.equal(ntk_matrix(model, images.requires_grad_()), expected)
-    assert images.grad is None
-
-
 def test_singular_kernels_have_no_condition_number() -> None:
     model = NETWORKS["attention"][0]()
     images = torch.randn(3, 3, 8, 8)

@@ -105,26 +105,6 @@ def test_importing_the_package_loads_no_torch_and_finding_a_measure_does() -> No
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_threads_wait_for_the_measures_and_a_failed_import_is_repeated() -> None:
-    code = """if True:
-        import sys, threading, proxies
-        sys.modules["torch"] = None
-        try:
-            proxies.get_proxy("naswot")
-        except ImportError:
-            del sys.modules["torch"]
-        names = []
-        look = lambda: names.append(proxies.get_proxy("naswot").name)
-        threads = [threading.Thread(target=look) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert names == ["naswot"] * 4, names
-        """
-    subprocess.run([sys.executable, "-c", code], check=True)
-
-
 SIDE = 8
 NAMES = ("length_distortion", "weight", "params")
 
@@ -178,42 +158,6 @@ def test_any_split_gives_the_whole(split: Sequence[Sequence[int]], seed: int) ->
     assert same(combine(through), whole)
 
 
-def test_these_seeds_cover_failures_after_values() -> None:
-    found = [measure(build, ["weight"], **arguments(seed, 4))["weight"] for seed in range(31)]
-    lengths = {len(score.values) for score in found if score.reason}
-    assert lengths >= {1, 2, 3}
-    assert {score.reason.partition(": ")[2] for score in found} >= {
-        "",
-        "not positive",
-        "the first weight is far below zero",
-    }
-
-
-def test_a_failed_build_is_split_like_a_failed_measure() -> None:
-    def build_some() -> nn.Module:
-        if torch.rand(1).item() < 0.5:
-            raise RuntimeError("unlucky")
-        return build()
-
-    for seed in range(8):
-        chosen = arguments(seed, 3)
-        whole = measure(build_some, NAMES, **chosen)
-        parts = [measure_repeats(build_some, NAMES, only=[r], **chosen) for r in (2, 0, 1)]
-        assert same(combine(parts), whole)
-
-
-def test_names_repeats_and_parts_may_come_one_by_one() -> None:
-    options = arguments(0, 3)
-    whole = measure(build, ["length_distortion"], **options)
-    assert same(measure(build, "length_distortion", **options), whole)
-    assert same(measure(build, iter(["length_distortion"]), **options), whole)
-    parts = (
-        measure_repeats(build, "length_distortion", only=iter(only), **options)
-        for only in ([2, 0], [1])
-    )
-    assert same(combine(parts), whole)
-
-
 def test_what_does_not_depend_on_weights_is_read_once() -> None:
     found = measure_repeats(build, ["params"], only=[1, 2], repeats=3, image_size=SIDE)
     assert found.taken == {}
@@ -237,15 +181,3 @@ ONE = Readings(("weight",), 2, {0: {"weight": 1.0}})
 def test_parts_must_make_one_whole(parts: Sequence[Readings], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         combine(parts)
-
-
-@pytest.mark.parametrize(
-    ("repeats", "only", "message"),
-    [
-        (3, [3], "there is no repeat 3 of 3; use 0 to 2"),
-        (3, [-1], "there is no repeat -1 of 3; use 0 to 2"),
-    ],
-)
-def test_only_repeats_that_there_are(repeats: int, only: Sequence[int], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        measure_repeats(build, ["params"], repeats=repeats, only=only, image_size=SIDE)

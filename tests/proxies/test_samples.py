@@ -13,7 +13,7 @@ from timm.models import VisionTransformer
 from torch import Tensor, nn
 
 from asvit.training.cuda_graphs import counting_waits
-from proxies import PROXIES, Inputs, combine, measure, measure_repeats, ntk_condition_number
+from proxies import PROXIES, Inputs, measure, ntk_condition_number
 from proxies.registry import Proxy, standard_measures
 from proxies.samples import independent_images, repeatable_images, same_rows
 from tests.proxies.networks import Lambda
@@ -87,11 +87,6 @@ def test_a_draw_is_seen_by_the_kernel_itself(name: str) -> None:
         ntk_condition_number(Twisted(DRAWS[name]), torch.randn(4, 3, 16, 16))
 
 
-def test_what_a_network_draws_once_is_no_reason() -> None:
-    model = Twisted(nn.LazyLinear(24))
-    assert independent_images(model, given(torch.randn(2, 3, 16, 16))) == ""
-
-
 @pytest.mark.parametrize("together", [False, True])
 def test_measures_of_single_images_refuse_samples_that_interact(together: bool) -> None:
     found = reasons(mixed, *standard_measures(), together=together)
@@ -105,11 +100,6 @@ def test_measures_of_single_images_refuse_samples_that_interact(together: bool) 
 
 def test_ordinary_networks_have_values() -> None:
     assert not any(reasons(nn.Identity(), *standard_measures()).values())
-
-
-def test_each_measure_is_refused_alone_too() -> None:
-    for name in OF_SINGLE_IMAGES:
-        assert reasons(mixed, name)[name]
 
 
 def counting(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> list[int]:
@@ -127,47 +117,12 @@ def counting(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> list[int]:
     return asked
 
 
-def test_a_check_is_asked_once_for_an_architecture(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = counting(monkeypatch)
-    reasons(nn.Identity(), "a", "b", "c", repeats=3)
-    assert len(asked) == 1
-    reasons(nn.Identity(), "c")
-    assert len(asked) == 1
-
-
 def test_a_measure_that_checks_itself_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = counting(monkeypatch, checks_itself=True)
     reasons(nn.Identity(), "a", "b")
     assert not asked
     reasons(nn.Identity(), "b")
     assert len(asked) == 1
-
-
-def test_splits_of_the_repeats_agree() -> None:
-    fixed: dict[str, Any] = {"repeats": 2, "image_size": 16, "points": 4, "device": "cpu"}
-    names = ["length_distortion", "snip"]
-
-    def build() -> nn.Module:
-        return Twisted(mixed)
-
-    parts = [measure_repeats(build, names, only=[repeat], **fixed) for repeat in (1, 0)]
-    assert str(combine(parts)) == str(measure(build, names, **fixed))  # NaN differs from itself
-
-
-@pytest.mark.parametrize(
-    ("module", "reason"),
-    [("proxies.samples", ""), (__name__, "its check failed: ZeroDivisionError: ")],
-)
-def test_what_a_check_of_ours_cannot_ask_is_no_fault(
-    module: str, reason: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fails(*_given: object) -> str:
-        return str(1 / 0)
-
-    fails.__module__ = module
-    counting(monkeypatch, check=fails)
-    fault = reasons(nn.Identity(), "a")["a"]
-    assert (reason in fault) if reason else fault == ""
 
 
 def given(images: Tensor) -> Inputs:

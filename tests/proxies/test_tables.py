@@ -1,13 +1,10 @@
 import csv
 import io
-import re
-from pathlib import Path
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from proxies import tables
 from proxies.tables import csv_text, read_cells, read_table
 
 FORMULAS = (
@@ -63,12 +60,3 @@ def test_tables_are_read_or_refused(text: str, message: str) -> None:
     whole = csv_text([["name", "a", "end"], ["=x", 0.5, ""]])
     for end in ("", "\n"):  # as editors leave one
         assert read_table(whole + end, "nets", ["name"], ["end"], read) == (["a"], [("=x", 0.5)])
-
-
-def test_one_module_writes_tables() -> None:
-    root = Path(tables.__file__).parents[1]
-    sources = [
-        path for name in ("asvit", "proxies", "scaling") for path in (root / name).rglob("*.py")
-    ]
-    writing = [path for path in sources if re.search(r"csv\.\w*[wW]riter", path.read_text())]
-    assert writing == [Path(tables.__file__)]

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from proxies import PROXIES, measure, timing
 from proxies.latency import Latency
 from proxies.registry import standard_measures
-from proxies.timing import _reference, device_name, processor, time_passes
-from tests.proxies.networks import Lambda
+from proxies.timing import processor, time_passes
 
 CPU = torch.device("cpu")
 IMAGES = torch.zeros(2, 3, 8, 8)
@@ -59,18 +58,6 @@ def test_fast_networks_pass_for_a_second_and_slow_ones_ten_times(own: float, pas
     assert others == pytest.approx([0.004] * len(others))
 
 
-def test_a_slow_network_is_called_no_more_than_it_is_timed() -> None:
-    mine, _, calls = alternate(0.2, 0.004)
-    assert calls.count("own") == len(mine) + 2
-    assert calls[-20:] == ["other", "own"] * 10
-
-
-def test_a_quick_network_is_called_before_each_time_it_is_timed() -> None:
-    mine, _, calls = alternate(0.01, 0.004)
-    turn = ["other", "other", "own", "own"]
-    assert calls[-4 * len(mine) :] == turn * len(mine)
-
-
 @pytest.fixture
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timing, "_SECONDS", 0.0)
@@ -91,15 +78,6 @@ def test_the_median_and_the_quartiles_in_milliseconds(monkeypatch: pytest.Monkey
     # A later measurement in which every pass is slow alike is compared with that one.
     monkeypatch.setattr(timing, "_alternate", lambda *_: (times[0], [0.04] * 5))
     assert time_passes(lambda: None, IMAGES).busy == pytest.approx(4.0)
-
-
-@pytest.mark.usefixtures("_short")
-def test_a_network_that_does_more_takes_longer() -> None:
-    large = torch.ones(512, 512)
-    slow = time_passes(lambda: [large @ large for _ in range(20)], IMAGES)
-    quick = time_passes(lambda: IMAGES + 1, IMAGES)
-    assert slow.milliseconds > quick.milliseconds > 0
-    assert slow.passes >= 10
 
 
 def test_one_thread_is_timed_by_its_processor_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,25 +103,6 @@ def test_a_pass_is_in_evaluation_mode_without_gradients_on_one_image() -> None:
 
 
 @pytest.mark.usefixtures("_short")
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.float64])
-@pytest.mark.parametrize("network", [torch.float32, torch.bfloat16])
-def test_images_are_cast_to_the_network(dtype: torch.dtype, network: torch.dtype) -> None:
-    images = torch.ones(2, 3, 4, 4, dtype=dtype)
-    assert timing.milliseconds(nn.Conv2d(3, 2, 2).to(network), images) > 0
-
-
-@pytest.mark.usefixtures("_short")
-def test_the_mode_is_restored_after_an_interrupt() -> None:
-    def interrupt(_: nn.Module, _images: Tensor) -> Tensor:
-        raise KeyboardInterrupt
-
-    model = Lambda(interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        timing.milliseconds(model, IMAGES)
-    assert model.training
-
-
-@pytest.mark.usefixtures("_short")
 def test_latency_is_a_measure_that_is_taken_once_and_only_if_named() -> None:
     assert "latency" in PROXIES
     assert "latency" not in standard_measures()
@@ -152,26 +111,6 @@ def test_latency_is_a_measure_that_is_taken_once_and_only_if_named() -> None:
     assert found.better == "lower"
     assert len(found.values) == 1
     assert 0 < found.value < math.inf
-
-
-@pytest.mark.usefixtures("_short")
-def test_timing_draws_no_random_number() -> None:
-    torch.manual_seed(0)
-    expected = torch.rand(1)
-    torch.manual_seed(0)
-    timing.milliseconds(nn.Identity(), IMAGES)
-    assert torch.rand(1) == expected
-
-
-def test_the_reference_keeps_an_accelerator_busy() -> None:
-    assert [_reference(torch.device(kind))().shape for kind in ("cpu", "meta")] == [
-        (196, 192),
-        (128 * 196, 192),
-    ]
-
-
-def test_a_processor_has_a_name() -> None:
-    assert device_name(CPU) == processor() != ""
 
 
 @pytest.mark.gpu

@@ -94,15 +94,10 @@ def test_numbers_are_as_their_texts() -> None:
 
 
 def test_numbers_of_numpy_are_as_pythons() -> None:
-    amount: Any = np.int64(30_000_000)
-    budget = Budget("params", amount)
+    budget = Budget("params", np.int64(30_000_000))
     assert budget == Budget.parse("30M")
     assert type(budget.amount) is int
-    times: list[Any] = [np.float32(8), np.int64(8)]
-    for value in times:
-        assert parse_milliseconds(value) == 8
-    with pytest.raises(ValueError, match="whole number"):
-        Budget("params", amount + 0.5)
+    assert parse_milliseconds(np.float32(8)) == parse_milliseconds("8ms") == 8
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import asvit
 from asvit.architectures.genotype import Genotype
 from proxies import Cost, Score, count
 from scaling import Budget, GrowthEvent, Shape, Step, Trajectory, grow, proposals
-from scaling.growth import Build, CostOf, measured_shape
+from scaling.growth import Build, CostOf
 from scaling.ranking import rank_sums
 
 SIDE = 32
@@ -62,12 +62,6 @@ def windows(text: str = "4,8,2|2,4,2|2,2,2|2,1,2|16") -> tuple[Build, CostOf]:
         lambda depths, width: asvit.build(seed, image_size=SIDE, depths=depths, width=width),
         lambda depths, width: asvit.cost(seed.with_(depths=depths, width=width)),
     )
-
-
-def shiftvit(depths: tuple[int, ...], width: int) -> nn.Module:
-    """ShiftViT: a twelfth of the channels moves by one token, then an MLP."""
-    text = "shift:1,1,1,1|2|12|1|48"
-    return asvit.build(text, image_size=SIDE, depths=depths, width=width)
 
 
 def plain(kind: Callable[[tuple[int, ...], int], nn.Module]) -> tuple[Build, CostOf]:
@@ -190,14 +184,6 @@ def test_widths_of_a_step_are_measured_apart(ratio: float, width: int, step: int
     assert len({c.measured_width for c in steps[0].candidates}) > 1
 
 
-@pytest.mark.parametrize(
-    ("width", "ratio", "expected"),
-    [(32, 0.25, 8), (35, 0.25, 8), (30, 0.1, 3), (3, 0.25, 1), (7, 1, 7)],
-)
-def test_the_measured_width_is_rounded_down(width: int, ratio: float, expected: int) -> None:
-    assert measured_shape(Shape((2, 1), width), ratio) == Shape((2, 1), expected)
-
-
 @pytest.mark.parametrize("rule", [None, "width", "compound"])
 @pytest.mark.parametrize("multiple", [1, 6])
 def test_all_widths_are_multiples_of_the_step(rule: str | None, multiple: int) -> None:
@@ -239,9 +225,9 @@ def test_when_everything_failed_it_says_why() -> None:
 
 def test_a_start_near_the_budget_needs_no_step() -> None:
     start = pyramid_cost((1, 1, 1, 1), 32).params
-    assert len(grown(str(Budget("params", round(start * 1.01)))).steps) == 1
-    assert grown(str(Budget("params", round(start * 0.99)))).reached
-    assert len(grown(round(start * 1.01)).steps) == 1
+    for share in (0.99, 1.01):
+        found = grown(round(start * share))
+        assert (len(found.steps), found.reached) == (1, True)
 
 
 @pytest.mark.parametrize(
@@ -257,8 +243,8 @@ def test_a_start_near_the_budget_needs_no_step() -> None:
         ({"budget": "5ms"}, "budget 5ms is a time, and cost gives none; return a proxies"),
         ({"width_multiple": 0}, "width_multiple"),
         ({"width": 0}, "width must be at least 1, got 0"),
-        ({"depths": (1, -1)}, "depths must be at least 0, got -1"),
-        ({"depths": ()}, "depths has no stage; give the blocks of one or more"),
+        ({"depths": (1, -1)}, r"depths must be 0 or more blocks .*, got \(1, -1\)"),
+        ({"depths": ()}, "depths must be 0 or more blocks of one or more stages"),
         ({"budgets": ["30M"]}, "budgets are where a rule stops; name one of width, compound"),
         ({"rule": "width", "budgets": ["90M", "9M"]}, "stops below 88M, got 90M; give smaller"),
         ({"rule": "width", "budgets": ["2G"]}, "budgets 2G, 88M are of two units"),
@@ -313,7 +299,6 @@ MEASURING = {"repeats": 1, "image_size": 32, "points": 4, "device": "cpu"}
     ("network", "width", "budget"),
     [
         pytest.param(windows(), 32, "4M", id="windows"),
-        pytest.param(plain(shiftvit), 24, "1.2M", id="shift", marks=pytest.mark.nightly),
         pytest.param(plain(Residual), 16, "1.2M", id="residual"),
     ],
 )
@@ -331,29 +316,11 @@ def test_networks_of_every_kind_grow(network, width: int, budget: str) -> None:
     assert found == grow(never, costs, **start)
 
 
-def test_scores_without_a_measure_that_is_asked_for_are_taken_again() -> None:
-    build, costs = plain(Residual)
-    known: dict[Shape, Mapping[str, Score]] = {}
-    settings = {"depths": (1, 1), "width": 32, "budget": "120K", "known": known, **MEASURING}
-    grow(build, costs, measures=["length_distortion"], **settings)
-    assert set(known[Shape((1, 1), 8)]) == {"length_distortion"}
-    assert grow(build, costs, **settings).steps[0].chosen.scores.keys() == BETTER.keys()
-    fewer = grow(build, costs, measures=["length_distortion"], **settings)
-    assert {tuple(step.chosen.scores) for step in fewer.steps} == {("length_distortion",)}
-
-
 def test_measures_may_be_one_or_come_one_by_one() -> None:
     by_two = repr(grown("5M"))
     assert repr(grown("5M", measures=(name for name in BETTER))) == by_two
     one = grown("5M", measures="length_distortion")
     assert list(one.steps[-1].chosen.scores) == ["length_distortion"]
-
-
-def test_an_unknown_rule_is_refused_before_anything_is_measured() -> None:
-    models = Made(deep_and_wide)
-    with pytest.raises(ValueError, match="unknown rule 'widt'; did you mean 'width'"):
-        grown("5M", models, rule="widt")
-    assert not models.asked
 
 
 def test_known_scores_gain_those_of_other_measures() -> None:
@@ -376,7 +343,7 @@ def test_known_scores_gain_those_of_other_measures() -> None:
 def test_scores_that_measure_shapes_leaves_out_are_named(
     scores: list[Mapping[str, Score]],
 ) -> None:
-    words = "no score of length_distortion, ntk_condition_number for depths 1,1,1,1 at width 8"
+    words = "no score of length_distortion, ntk_condition_number for Shape.*, width=8"
     with pytest.raises(ValueError, match=words):
         grown(known={}, measure_shapes=lambda shapes: scores)
 

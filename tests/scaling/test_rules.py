@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scaling import Budget, Shape
-from scaling.rules import RULES, compound, within
-from scaling.shapes import largest_fitting
+from scaling.shapes import RULES, compound, largest_fitting, within
 from tests.scaling.test_growth import Made, grown
 from tests.scaling.test_growth import pyramid_cost as cost
 
@@ -43,12 +42,6 @@ def test_compound_scaling_by_hand() -> None:
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_a_budget_below_the_start_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="within 1M"):
-        RULES[name].largest(START, cost, Budget.parse("1M"))
-
-
-@pytest.mark.parametrize("name", RULES)
 def test_a_series_has_the_largest_within_each_budget(name: str) -> None:
     stops = [Budget.parse(text) for text in ("5M", "20M", "60M")]
     found = grown("60M", rule=name, budgets=["20M", "5M"])
@@ -64,13 +57,3 @@ def test_a_rule_needs_no_measure_to_choose_by() -> None:
     assert [step.kind for step in series.steps] == ["start", "rule"]
     assert series.reached
     assert all("singular" in row.reason for row in series.rows())
-
-
-@pytest.mark.parametrize("name", RULES)
-def test_budgets_below_the_start_have_no_step(name: str) -> None:
-    below = Budget.parse(f"{int(0.99 * cost(*START).params)}")
-    series = grown("60M", rule=name, budgets=[below])
-    assert [step.kind for step in series.steps] == ["start", "rule"]
-    alone = grown(str(below.amount), rule=name)
-    assert alone.reached
-    assert [step.chosen.shape for step in alone.steps] == [START]

@@ -1,8 +1,6 @@
 import csv
 import math
 
-import pytest
-
 from proxies import Cost, Score
 from scaling import Budget, Candidate, Step, Trajectory
 from scaling.trajectory import to_csv
@@ -60,8 +58,3 @@ def test_the_table_has_a_row_each_and_all_digits() -> None:
     assert failed["reason"] == "ntk_condition_number: the kernel is singular"
     assert float(chosen["length_distortion"]) == 1 / 3
     assert (chosen["params"], chosen["width"], chosen["reason"]) == ("150", "34", "")
-
-
-@pytest.mark.parametrize(("budget", "step"), [("100K", 1), ("0.0000011G", 0), ("0.0000014G", 1)])
-def test_the_nearest_model(budget: str, step: int) -> None:
-    assert SERIES.nearest(Budget.parse(budget)).number == step
