@@ -29,7 +29,7 @@ from asvit.spaces.architectures import cost as cost
 from asvit.spaces.base import Architecture
 from asvit.spaces.base import load_space as load_space
 from asvit.training.result import TrainResult as TrainResult
-from asvit.training.supernets.settings import SupernetResult as SupernetResult
+from asvit.training.supernet_result import SupernetResult as SupernetResult
 from asvit.transfer.settings import DetectionResult as DetectionResult
 from asvit.transfer.settings import SegmentationResult as SegmentationResult
 from collections.abc import Callable

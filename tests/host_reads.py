@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from asvit.training import device_queue
-from asvit.training.device_queue import READ_EVERY, UnreadLosses
+from asvit.training.images.batched import READ_EVERY, UnreadLosses
 
 _aten: Any = torch.ops.aten
 _COMPOSITE = {"aten::item", "aten::to.device", "aten::to.dtype_layout"}

@@ -26,8 +26,8 @@ from asvit.runs.folder import RunFiles
 from asvit.runs.run import imported
 from asvit.runs.shared import SharedRun
 from asvit.runs.tracking import track_setting
-from asvit.training.balance_settings import IN_WORDS, UNEVEN
 from asvit.training.settings import FEW, TOP, TrainSettings
+from asvit.training.short_settings import IN_WORDS, UNEVEN
 from proxies.text import legible
 
 if TYPE_CHECKING:

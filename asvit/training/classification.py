@@ -14,12 +14,13 @@ from asvit.models.blocks import recompute_blocks
 from asvit.models.retokenization import Tokens, retokenize, token_stages
 from asvit.training.distillation import Teacher, distillation_loss
 from asvit.training.distributed import ProcessGroup
+from asvit.training.images.loaders import Loader
 from asvit.training.layout import fast_layout
 from asvit.training.metrics import Accuracy, EpochRow, evaluate, weighted_loss
 from asvit.training.optimizers import make_optimizer, parameter_groups
 from asvit.training.schedule import WARMUP_SHARE, Schedule
 from asvit.training.settings import TOP, TrainSettings
-from asvit.training.task import Images, Task
+from asvit.training.task import Task
 from asvit.training.token_plan import saved
 from asvit.training.trainer import EpochResult
 
@@ -39,8 +40,8 @@ class Classification(Task[EpochRow]):
         network: nn.Module,
         settings: TrainSettings,
         processes: ProcessGroup,
-        train: Images,
-        validation: Images,
+        train: Loader,
+        validation: Loader,
         *,
         classes: int,
         teacher: Teacher | None = None,
@@ -111,11 +112,9 @@ class Classification(Task[EpochRow]):
 
     def batches(self, epoch: int, start: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Images and targets, on the device."""
-        device = self.processes.device
         self.train.set_epoch(epoch, start=start)
         for images, targets in self.train:
-            moved = fast_layout(images.to(device, non_blocking=True))
-            yield moved, targets.to(device, non_blocking=True)
+            yield fast_layout(images), targets
 
     def losses(
         self, network: nn.Module, images: Tensor, targets: Tensor

@@ -2,9 +2,8 @@
 
 import atexit
 import os
-import re
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from typing import Any, cast
 
@@ -51,11 +50,7 @@ class ProcessGroup:
         return nullcontext()
 
     def share_norms(self, network: nn.Module) -> None:
-        """Make batch norms normalise by the images of all processes.
-
-        Raises:
-            ValueError: If several processes are on the CPU.
-        """
+        """Make batch norms normalise by the images of all processes; a ValueError on CPUs."""
 
     def sum(self, values: Tensor) -> Tensor:
         """Sum ``values`` over the processes; every process must call it."""
@@ -78,20 +73,12 @@ class ProcessGroup:
         """Run the block in the main process first, then in the others."""
         return nullcontext()
 
-    def losses_noticed(self) -> AbstractContextManager[Any]:
-        """A context in which a lost process of several is an expected error, not a bug."""
-        return nullcontext()
-
     def gather(self, value: object) -> list[Any]:
         """Collect ``value`` from all processes, by rank; every process must call it."""
         return [value]
 
     def check_same(self, values: Mapping[str, object]) -> None:
-        """Check that all processes have the same values, by name; every process must call it.
-
-        Raises:
-            ValueError: If they do not, in every process.
-        """
+        """Check that all processes have the same values, by name; every process must call it."""
         each = self.gather(dict(values))
         for rank, theirs in enumerate(each):
             for name, value in each[0].items():
@@ -129,13 +116,6 @@ class LaunchedProcesses(ProcessGroup):
         self.rank = self._accelerator.process_index
         self.world = self._accelerator.num_processes
         self.device = self._accelerator.device
-        if (self.world, self.rank) != _launched():
-            raise ValueError(
-                "the environment has WORLD_SIZE={} and RANK={}, but accelerate found process {} "
-                "of {}; start several processes by torchrun or accelerate launch".format(
-                    *_launched(), self.rank, self.world
-                )
-            )
 
     def wrap(self, network: nn.Module) -> nn.Module:
         """As the base says. Not by accelerate, which with DeepSpeed's settings returns it bare."""
@@ -180,20 +160,6 @@ class LaunchedProcesses(ProcessGroup):
         """As the base says."""
         return cast("AbstractContextManager[Any]", self._accelerator.main_process_first())
 
-    @contextmanager
-    def losses_noticed(self) -> Iterator[None]:
-        """As the base says."""
-        try:
-            yield
-        except RuntimeError as error:
-            # Gloo raises plain RuntimeErrors.
-            if not re.search("gloo|nccl", str(error), re.IGNORECASE):
-                raise
-            raise ChildProcessError(
-                f"another of the {self.world} processes of this training ended, or cannot be "
-                "reached; the same command goes on from the last checkpoint"
-            ) from error
-
     def gather(self, value: object) -> list[Any]:
         """As the base says."""
         values: list[Any] = [None] * self.world
@@ -203,12 +169,8 @@ class LaunchedProcesses(ProcessGroup):
 
 def processes_of(device: str = "auto") -> ProcessGroup:
     """The processes that a launcher started, or this one alone."""
-    return ProcessGroup(device) if _launched() == (1, 0) else LaunchedProcesses(device)
-
-
-def _launched() -> tuple[int, int]:
-    """How many processes a launcher started, and the number of this one."""
-    return int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+    alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
+    return ProcessGroup(device) if alone else LaunchedProcesses(device)
 
 
 def _leave() -> None:

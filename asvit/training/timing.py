@@ -14,12 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from asvit.models.retokenization import Tokens, retokenize, stem_of, token_stages
-from asvit.training.cuda_graphs import BEFORE_CAPTURE
 from asvit.training.distributed import ProcessGroup
 from asvit.training.layout import fast_layout
 from asvit.training.precision import resolve_precision
 from asvit.training.settings import TrainSettings
-from asvit.training.step_graph import FEWEST
+from asvit.training.step_graph import BEFORE_CAPTURE, FEWEST
 from asvit.training.task import Task
 from asvit.training.token_plan import PUBLISHED_FRACTIONS
 from asvit.training.trainer import Trainer

@@ -24,9 +24,8 @@ from asvit.data.decoding import check_as, open_image, read_image
 from asvit.data.folders import list_folder
 from asvit.data.kinds import RGB, ImageKind
 from asvit.data.texts import composed
-from asvit.training.images.batches import Batch
-from asvit.training.images.order import BatchPlan
-from asvit.training.images.seeds import derive_seed, preserved_random_state, seed_all
+from asvit.training.images.loaders import Batch
+from asvit.training.images.order import BatchPlan, derive_seed, preserved_random_state, seed_all
 from proxies.messages import first_line
 from proxies.text import shown
 

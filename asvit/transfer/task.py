@@ -14,7 +14,7 @@ from torchvision.transforms.v2 import functional as tvf
 from torchvision.utils import make_grid
 
 from asvit.training.distributed import ProcessGroup
-from asvit.training.images.loaders import Loader, ordered_loader, shuffled_plans
+from asvit.training.images.loaders import Loader, dealt_plans, shuffled_plans
 from asvit.training.optimizers import parameter_groups
 from asvit.training.precision import arithmetic
 from asvit.training.schedule import WARMUP_SHARE, Schedule
@@ -106,11 +106,11 @@ class Transfer(Task[TransferRow], Generic[S]):
         batching = batching_of(settings, processes, workers)
         batches = AugmentedBatches(self.images, self.indices, self.transform, settings.seed)
         plans = shuffled_plans(batching, len(self.indices), source)
-        self._train = Loader(batches, batching, plans)
+        self._train = Loader(batches, plans, workers=workers)
         count, own = len(self.validation), min(each, TOGETHER)
         prepared = AugmentedBatches(self.validation, range(count), self.prepare, settings.seed)
         evaluated = replace(batching, batch_size=own * processes.world)
-        self._validation = ordered_loader(prepared, evaluated, count)
+        self._validation = Loader(prepared, dealt_plans(evaluated, count), workers=workers)
         self.steps = len(self._train)
 
     def batches(self, epoch: int, start: int) -> Iterator[Any]:

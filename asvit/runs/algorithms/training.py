@@ -37,7 +37,6 @@ from asvit.runs.training import TrainRun, plan_lines
 from asvit.training.balance import class_weights, imbalance
 from asvit.training.checkpoint import Checkpoint, Origin, Saved, settings_in
 from asvit.training.classification import Classification
-from asvit.training.classifier_session import ClassifierSession
 from asvit.training.distillation import Teacher, load_teacher
 from asvit.training.precision import resolve_precision
 from asvit.training.pretrained import (
@@ -48,6 +47,7 @@ from asvit.training.pretrained import (
 )
 from asvit.training.recipes import fitting_batch, fitting_rate
 from asvit.training.result import TrainResult, export_command
+from asvit.training.session import ClassifierSession
 from asvit.training.sets import open_loaders, open_sets
 from asvit.training.settings import TrainSettings
 from asvit.training.short import draw_linear_weights

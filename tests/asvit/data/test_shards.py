@@ -23,8 +23,7 @@ from asvit.data.copies import equal_files
 from asvit.data.headers import unreadable_images
 from asvit.data.kinds import ImageKind
 from asvit.data.shards import ShardedDataset, shards_of
-from asvit.training.images.batches import Batching
-from asvit.training.images.loaders import train_loader
+from asvit.training.images.loaders import Batching, train_loader
 from tests.asvit.data.image_folders import fill
 
 Files = Iterable[tuple[str, bytes]]

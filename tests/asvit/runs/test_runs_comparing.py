@@ -33,7 +33,7 @@ from asvit.statistics.intervals import (
 )
 from asvit.statistics.ranks import kendall, rank_sum
 from asvit.training.result import TrainResult
-from asvit.training.supernets.settings import SupernetResult
+from asvit.training.supernet_result import SupernetResult
 from tests.asvit.runs.stored_results import RIGHT, Kind, write_beside
 from tests.asvit.toy_run import ToyResult, ToyRow, ToySettings
 

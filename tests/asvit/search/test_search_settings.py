@@ -11,8 +11,7 @@ from asvit.core.settings import WrongOption
 from asvit.designs.settings import DesignSettings
 from asvit.runs.search import SearchRun
 from asvit.search import MeasureSearchSettings, SearchSettings, TrainingSearchSettings
-from asvit.training.candidate_settings import CandidateSettings
-from asvit.training.short_settings import Recipe
+from asvit.training.short_settings import CandidateSettings, Recipe
 
 
 @pytest.mark.parametrize(

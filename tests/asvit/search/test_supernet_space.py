@@ -12,7 +12,7 @@ import asvit
 from asvit.architectures.psvit_path import layers_of
 from asvit.search.supernet_settings import EvolutionSettings
 from asvit.search.supernet_space import AllowedPaths, PathCosts, SupernetSpace
-from asvit.training.supernets.settings import SupernetSettings
+from asvit.training.short_settings import SupernetSettings
 from proxies import count
 
 SPACES = ("psvit1d", "psvit2d")

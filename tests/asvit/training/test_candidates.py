@@ -14,7 +14,6 @@ from torch import nn
 from asvit.data import Images
 from asvit.spaces import load_space
 from asvit.training import candidates as module
-from asvit.training.candidate_settings import CandidateSettings
 from asvit.training.candidates import (
     CandidateTrainer,
     Training,
@@ -22,7 +21,8 @@ from asvit.training.candidates import (
     how_trained,
     outcome_of,
 )
-from asvit.training.supernets.splits import split, split_images, warn_of_copies
+from asvit.training.short_settings import CandidateSettings
+from asvit.training.supernet import split, split_images, warn_of_copies
 
 TEXT = "4,2,2|2,1,2|2,1,2|2,1,2|16,8"
 SETTINGS = CandidateSettings(

@@ -6,7 +6,7 @@ import warnings
 import pytest
 import torch
 
-from asvit.training.cuda_graphs import beside, capture, counting_waits
+from asvit.training.step_graph import beside, capture, counting_waits
 from tests.fake_cuda import FakeCuda, FakeGenerator, FakeGraph, FakeStream
 
 DEVICE = torch.device("cuda:1")

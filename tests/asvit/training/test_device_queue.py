@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 import asvit
 from asvit.training import device_queue
-from asvit.training.device_queue import READ_EVERY, UnreadLosses, drawn_ahead, to_device
 from asvit.training.distributed import ProcessGroup
+from asvit.training.images.batched import READ_EVERY, UnreadLosses, drawn_ahead, to_device
 from asvit.training.short import FitResult, Recipe, fit
-from asvit.training.supernets.single_path import SinglePath
+from asvit.training.supernet import SinglePath
 from asvit.training.trainer import Trainer
-from tests.asvit.training.supernets.test_supernets import make
-from tests.asvit.training.supernets.test_supernets import uniform as draw
+from tests.asvit.training.test_supernets import make
+from tests.asvit.training.test_supernets import uniform as draw
 from tests.host_reads import HostReads, read_seldom
 
 RECIPE = Recipe(

@@ -16,9 +16,8 @@ from torch import Tensor, nn
 
 import asvit
 from asvit.training import step_graph
-from asvit.training.cuda_graphs import BEFORE_CAPTURE
 from asvit.training.short import FitResult, LabelledTensors, Recipe, ShortTask, fit
-from asvit.training.step_graph import StepGraph
+from asvit.training.step_graph import BEFORE_CAPTURE, StepGraph
 from tests.fake_cuda import FakeCuda
 from tests.host_reads import read_seldom
 

@@ -13,9 +13,9 @@ from asvit.models.asvit import SIZES
 from asvit.models.retokenization import SCHEDULE, Tokens, retokenize, tokens_of
 from asvit.spaces.architectures import build_on_meta
 from asvit.training import step_graph, timing
-from asvit.training.cuda_graphs import BEFORE_CAPTURE
 from asvit.training.distributed import ProcessGroup
 from asvit.training.settings import TrainSettings
+from asvit.training.step_graph import BEFORE_CAPTURE
 from asvit.training.timing import StageCost, Timing, measure_stages, stages_of
 from asvit.training.token_plan import AUTO, PUBLISHED_FRACTIONS, TokenPlan, saved
 from tests.asvit.models.families import make

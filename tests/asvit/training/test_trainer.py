@@ -24,10 +24,10 @@ from asvit.networks import Network
 from asvit.training import classification, step_graph
 from asvit.training.checkpoint import EpochPart, TrainerState
 from asvit.training.classification import Classification
-from asvit.training.cuda_graphs import BEFORE_CAPTURE
 from asvit.training.distillation import Teacher
 from asvit.training.distributed import ProcessGroup
 from asvit.training.settings import TrainSettings
+from asvit.training.step_graph import BEFORE_CAPTURE
 from asvit.training.trainer import EpochResult, Step, Trainer
 from tests.fake_cuda import FakeCuda
 from tests.host_reads import HostReads, read_seldom

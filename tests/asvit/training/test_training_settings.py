@@ -9,13 +9,15 @@ import pytest
 from asvit.core.settings import Settings
 from asvit.search import SearchSettings
 from asvit.search.supernet_settings import EvolutionSettings
-from asvit.training.candidate_settings import CandidateSettings
 from asvit.training.images.augmentation import Augmentation
 from asvit.training.recipes import RECIPES, fitting_batch, fitting_rate
 from asvit.training.settings import TrainSettings
 from asvit.training.short import Recipe
-from asvit.training.short_settings import ShortTrainingSettings
-from asvit.training.supernets.settings import SupernetSettings
+from asvit.training.short_settings import (
+    CandidateSettings,
+    ShortTrainingSettings,
+    SupernetSettings,
+)
 
 PRESETS = TrainSettings.presets
 ARCH = "8,2,3|4,1,2|4,1,4|4,1,6|32"
@@ -164,7 +166,7 @@ def test_every_setting_of_augmentation_reaches_it() -> None:
     alike = {"auto_augment": "3a", "color_jitter": 0.1, "erasing": 0.2, "mixup": 0.3}
     alike |= {"cutmix": 0.4, "crop_pct": 0.9, "resizing": "torch", "repeats": 3}
     settings = made(**alike, flip=0.6, crop_scale=0.7)
-    assert settings.augmentation == Augmentation(**alike, hflip=0.6, scale=0.7)
+    assert settings.augmentation == Augmentation(**alike, flip=0.6, scale=0.7)
 
 
 def test_no_random_augmentation() -> None:

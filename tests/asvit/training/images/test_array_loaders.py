@@ -15,8 +15,7 @@ from asvit.data.preparation import Preparation
 from asvit.data.statistics import channel_statistics
 from asvit.training.images.augmentation import Augmentation
 from asvit.training.images.batched import augmented, draw_batch
-from asvit.training.images.batches import Batching
-from asvit.training.images.loaders import Loader, train_loader, validation_loader
+from asvit.training.images.loaders import Batching, Loader, train_loader, validation_loader
 from asvit.training.short_settings import Recipe
 from tests.asvit.data.array_sets import make_set
 

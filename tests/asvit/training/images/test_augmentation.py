@@ -13,7 +13,7 @@ from torch import Tensor
 from asvit.data.kinds import PICTURES, ImageKind
 from asvit.data.preparation import square
 from asvit.training.images.augmentation import Augmentation
-from asvit.training.images.seeds import preserved_random_state, seed_all
+from asvit.training.images.order import preserved_random_state, seed_all
 
 MEAN = (0.485, 0.456, 0.406)
 
@@ -34,11 +34,11 @@ def test_unknown_policies(text: str) -> None:
     "augmentation",
     [
         Augmentation(),
-        Augmentation(auto_augment=None),
+        Augmentation(auto_augment="none"),
         Augmentation(auto_augment="3a"),
         Augmentation(auto_augment="augmix-m5-w4-d2"),
         Augmentation(auto_augment="original-mstd0.5"),
-        Augmentation(auto_augment=None, color_jitter=0.0, hflip=0.0, interpolation="bilinear"),
+        Augmentation(auto_augment="none", color_jitter=0.0, flip=0.0, interpolation="bilinear"),
         Augmentation(resizing="torch"),
     ],
 )
@@ -169,7 +169,7 @@ def test_an_image_of_one_line_is_not_made_gigabytes(
 
     monkeypatch.setattr(Image.Image, "resize", note)
     image = Image.new("RGB", size, (9, 8, 7))
-    augmentation = Augmentation(auto_augment=None, color_jitter=0.0)
+    augmentation = Augmentation(auto_augment="none", color_jitter=0.0)
     with preserved_random_state():
         seed_all(0)
         for transform in (
@@ -259,7 +259,7 @@ def test_whole_pictures_are_augmented_where_they_are_fitted_so(
     is_array = resizing == "array"
     kind = ImageKind(3, "uint8", picture=False) if is_array else PICTURES
     augmentation = Augmentation(
-        auto_augment=None, color_jitter=0.0, hflip=0.0, scale=1.0, fit=fit,
+        auto_augment="none", color_jitter=0.0, flip=0.0, scale=1.0, fit=fit,
         resizing="pillow" if is_array else resizing,
     )  # fmt: skip
     transform = augmentation.train_transform(32, mean=(0.5,) * 3, kind=kind)

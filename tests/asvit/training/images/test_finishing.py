@@ -13,8 +13,7 @@ from torch import Tensor
 from asvit.data import FractalDataset, open_training_sets
 from asvit.training.images import finishing, loaders, order
 from asvit.training.images.augmentation import Augmentation
-from asvit.training.images.batches import Batching
-from asvit.training.images.loaders import train_loader
+from asvit.training.images.loaders import Batching, train_loader
 from tests.asvit.data.array_sets import make_set
 from tests.asvit.training.images.test_loaders import (
     PLAIN,

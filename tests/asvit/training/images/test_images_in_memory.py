@@ -19,12 +19,10 @@ from asvit.data.pixels import decode, fit_in_memory
 from asvit.data.preparation import Preparation
 from asvit.training.images.augmentation import Augmentation
 from asvit.training.images.batched import augmented, draw_batch
-from asvit.training.images.batches import Batching
-from asvit.training.images.loaders import train_loader
-from asvit.training.images.memory import MemoryLoader
+from asvit.training.images.loaders import Batching, MemoryLoader, train_loader
 
 OFF = Augmentation(
-    auto_augment=None, color_jitter=0.0, erasing=0.0, mixup=0.0, cutmix=0.0, hflip=0.0, scale=1.0
+    auto_augment="none", color_jitter=0.0, erasing=0.0, mixup=0.0, cutmix=0.0, flip=0.0, scale=1.0
 )
 
 
@@ -40,7 +38,7 @@ def test_shifts_and_flips_move_whole_pixels(
 ) -> None:
     """Each image is itself or its mirror image, moved, with its edge repeated."""
     images = torch.randn(5, channels, 7, 7, generator=torch.Generator().manual_seed(seed))
-    moved = varied(images, replace(OFF, shift=most, hflip=flips), seed)
+    moved = varied(images, replace(OFF, shift=most, flip=flips), seed)
     sides = {0.0: [False], 0.5: [False, True], 1.0: [True]}[flips]
     steps = range(-most, most + 1)
     for before, after in zip(images, moved, strict=True):
@@ -75,7 +73,7 @@ def test_erased_rectangles_have_one_colour_and_the_areas_of_timm() -> None:
 
 def test_every_image_has_draws_of_its_own() -> None:
     images = torch.randn(1, 3, 16, 16).repeat(12, 1, 1, 1)
-    whole = replace(OFF, scale=0.4, hflip=0.5, color_jitter=0.3, shift=2, erasing=0.5)
+    whole = replace(OFF, scale=0.4, flip=0.5, color_jitter=0.3, shift=2, erasing=0.5)
     changed = varied(images, whole)
     assert len({image.sum().item() for image in changed}) == 12
     assert torch.equal(changed, varied(images, whole))

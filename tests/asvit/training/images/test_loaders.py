@@ -23,11 +23,20 @@ from torch import Tensor
 
 from asvit.data import FractalDataset, LabelledImages
 from asvit.training.images.augmentation import Augmentation, PictureTransform, Statistics
-from asvit.training.images.batches import Batching
-from asvit.training.images.loaders import Loader, train_loader, validation_loader
-from asvit.training.images.memory import MemoryLoader
-from asvit.training.images.order import batch_share, epoch_order
-from asvit.training.images.seeds import derive_seed, preserved_random_state, seed_all
+from asvit.training.images.loaders import (
+    Batching,
+    Loader,
+    MemoryLoader,
+    train_loader,
+    validation_loader,
+)
+from asvit.training.images.order import (
+    batch_share,
+    derive_seed,
+    epoch_order,
+    preserved_random_state,
+    seed_all,
+)
 
 HALF = (0.5, 0.5, 0.5)
 SIZE = 16
@@ -79,7 +88,7 @@ BATCHING = Batching(image_size=SIZE, batch_size=8, seed=3, mean=HALF, std=HALF)
 
 
 #: Of whole batches, in memory.
-TOGETHER = Augmentation(auto_augment=None, scale=0.5, shift=2)
+TOGETHER = Augmentation(auto_augment="none", scale=0.5, shift=2)
 THREE_TOGETHER = replace(TOGETHER, repeats=3)
 
 
@@ -124,7 +133,7 @@ def test_pictures_are_kept_while_there_is_room(
 ) -> None:
     images = Numbered(16)
     expected = [epoch(training(images), number) for number in range(3)]
-    monkeypatch.setattr("asvit.training.images.batches._KEPT", room)
+    monkeypatch.setattr("asvit.training.images.loaders._KEPT", room)
     with patch.object(images, "picture", side_effect=images.picture) as picture:
         loader = training(images)
         batches = [epoch(loader, number) for number in range(3)]

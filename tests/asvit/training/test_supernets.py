@@ -18,10 +18,16 @@ from asvit.data import open_dataset
 from asvit.training.checkpoint import Checkpoint, Origin, TrainerState
 from asvit.training.distributed import ProcessGroup
 from asvit.training.short import Recipe
-from asvit.training.supernets.file import KIND, read_finished
-from asvit.training.supernets.settings import LossRow, SupernetSettings
-from asvit.training.supernets.single_path import SinglePath
-from asvit.training.supernets.splits import load_splits, places_to_train_on, split
+from asvit.training.short_settings import SupernetSettings
+from asvit.training.supernet import (
+    KIND,
+    SinglePath,
+    load_splits,
+    places_to_train_on,
+    read_finished,
+    split,
+)
+from asvit.training.supernet_result import LossRow
 from asvit.training.trainer import Step, Trainer
 
 RECIPE = Recipe(steps=14, batch_size=6, warmup=3, shift=1, flip=True, weight_decay=0.3)
