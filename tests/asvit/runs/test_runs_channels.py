@@ -562,7 +562,7 @@ def test_supernets_and_detectors_say_that_they_take_pictures(five: Path, trained
     from asvit.training.short_settings import SupernetSettings
     from asvit.training.supernet import load_splits
     from asvit.transfer.settings import SegmentationSettings
-    from asvit.transfer.start import Start
+    from asvit.transfer.task import Start
 
     settings = SupernetSettings.make("quick", data=str(five), train_images=4, batch_size=2,
                                      validation_images=2, test_images=2)  # fmt: skip
