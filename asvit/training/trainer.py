@@ -30,7 +30,7 @@ from proxies.messages import first_line, out_of_memory
 from proxies.text import one_line
 
 LOSS = "loss"
-READ_EVERY = 50  # steps, of which losses are read together where reading waits for a queue
+READ_EVERY = 50  # steps, as reading waits for those that are queued
 _COMPILERS = ("torch._dynamo", "torch._inductor")
 
 
@@ -130,6 +130,12 @@ class Trainer:
         """The network, and its average if there is one."""
         return [self.task.network, *([] if self.average is None else [self.average])]
 
+    @property
+    def read_every(self) -> int:
+        """Steps whose losses are read together: no step waits in a queue of one CPU."""
+        alone = self._device.type == "cpu" and self.processes.world == 1
+        return 1 if alone else READ_EVERY
+
     def train(
         self,
         epoch: int,
@@ -157,9 +163,7 @@ class Trainer:
         start = start or EpochPart()
         if task.begin(epoch, self.networks):
             self._step.forget()
-        # No step waits in a queue of one CPU.
-        at_once = self._device.type == "cpu" and self.processes.world == 1
-        read_every, unread = 1 if at_once else READ_EVERY, list[Tensor]()
+        unread = list[Tensor]()
         done, losses, sums = start.updates, start.losses.tolist(), Counter[str](start.sums)
         rate, rates, began = 0.0, list[float](), time.monotonic()
         task.network.train()
@@ -170,7 +174,7 @@ class Trainer:
                 with self._explained(epoch, done):
                     unread.append(self._update(batch, epoch * steps + done))
                 done += 1
-                if len(unread) < read_every and done < steps:
+                if len(unread) < self.read_every and done < steps:
                     continue
                 due = keeper is not None and keeper.due()
                 numbers, keep = self._read(torch.stack(unread), epoch, done, due)

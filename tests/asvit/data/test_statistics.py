@@ -15,7 +15,7 @@ from asvit.data.base import LabelledImages
 from asvit.data.files import FolderDataset
 from asvit.data.kinds import MEAN, STD, ImageKind
 from asvit.data.statistics import Normalisation, channel_statistics, standardised
-from asvit.training.supernet import split_images
+from asvit.training.splits import split_images
 from tests.asvit.data.array_sets import make_set
 from tests.asvit.data.image_folders import fill
 

@@ -13,12 +13,10 @@ from torch import nn
 from asvit.training.checkpoint import (
     Checkpoint,
     TrainerState,
-    check_finite,
     load_optimizer,
     optimizer_state,
 )
 from tests.contracts.readers import checkpoint
-from tests.host_reads import HostReads
 
 
 def same(ours: TrainerState, theirs: TrainerState) -> bool:
@@ -36,15 +34,6 @@ def test_round_trip(tmp_path: Path) -> None:
     assert torch.equal(found.part.losses, written.part.losses)
     part = replace(found.part, losses=written.part.losses)
     assert replace(found, state=written.state, part=part) == written
-
-
-def test_the_optimiser_is_not_kept_with_a_finished_training(tmp_path: Path) -> None:
-    written = checkpoint(epochs=1)
-    assert written.finished
-    written.write(tmp_path / "c.safetensors")
-    found = Checkpoint.read(tmp_path / "c.safetensors")
-    assert not found.state.moments
-    assert found.state.weights.keys() == written.state.weights.keys()
 
 
 def network() -> nn.Module:
@@ -92,12 +81,6 @@ def test_weights_that_do_not_fit_or_are_no_numbers_are_refused(part: str, value:
         with pytest.raises(ValueError, match=message):
             TrainerState(**parts, moments={}, numbers={}).load(model, average)
     assert all(torch.equal(model.state_dict()[name], right[name]) for name in right)
-
-
-def test_an_accelerator_is_waited_for_once_to_check_weights() -> None:
-    with HostReads() as host:
-        check_finite(network().to("meta").state_dict(), what="the weights")
-    assert host.reads == 1
 
 
 @pytest.mark.parametrize(

@@ -13,24 +13,12 @@ from torch import Tensor, nn
 import asvit
 from asvit.data import MEAN, STD
 from asvit.networks import Network, WeightsFile
-from asvit.spaces.timm_models import TimmModel
 from asvit.training.distillation import Teacher, distillation_loss, load_teacher
-from asvit.training.pretrained import load_pretrained, load_published, weights_path
+from asvit.training.pretrained import load_pretrained, weights_path
 from asvit.training.settings import TrainSettings
 
 ARCH = "4,2,2|4,1,2|4,1,2|4,1,2|16,8"
 CLASSES = ("a", "b", "c")
-
-
-def test_published_weights_leave_torchs_generator(monkeypatch: pytest.MonkeyPatch) -> None:
-    def create(name: str, *, pretrained: bool) -> nn.Module:
-        assert (name, pretrained) == ("resnet10t", True)
-        return nn.Linear(3, 4)
-
-    monkeypatch.setattr(timm, "create_model", create)
-    before = torch.random.get_rng_state()
-    load_published(TimmModel("resnet10t"))
-    assert torch.equal(torch.random.get_rng_state(), before)
 
 
 class Seen(nn.Module):
@@ -55,14 +43,6 @@ def test_the_teacher_gets_images_normalised_as_its_own() -> None:
 
     Teacher(network, 8, mean=other_mean, std=other_std)(normalised(MEAN, STD))
     torch.testing.assert_close(network.images, normalised(other_mean, other_std))
-
-
-def test_the_teacher_gets_images_of_its_own_size() -> None:
-    network, images = Seen(), torch.rand(2, 3, 8, 8)
-    Teacher(network, 8)(images)
-    assert network.images is images  # already of its size
-    Teacher(network, 12)(torch.full((2, 3, 8, 8), 0.25))
-    torch.testing.assert_close(network.images, torch.full((2, 3, 12, 12), 0.25))
 
 
 def test_the_teacher_neither_learns_nor_drops_out() -> None:
@@ -125,15 +105,6 @@ def test_a_network_that_was_trained_here(tmp_path: Path) -> None:
     with torch.no_grad():
         torch.testing.assert_close(logits, model(images))
     assert load_teacher(TrainSettings.make(architecture=ARCH), CLASSES) is None  # not asked for
-
-
-def test_plain_weights_of_timm(tmp_path: Path) -> None:
-    model = timm.create_model("deit_tiny_patch16_224", img_size=32, num_classes=3).eval()
-    torch.save(model.state_dict(), tmp_path / "w.pth")
-    teacher = found(settings("timm:deit_tiny_patch16_224", tmp_path / "w.pth"))
-    images = torch.rand(2, 3, 32, 32)
-    with torch.no_grad():
-        torch.testing.assert_close(teacher(images), model(images))
 
 
 def test_published_weights(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,18 +199,6 @@ def test_the_same_and_another_image_size(
             assert torch.equal(ours[name], tensor)
     with torch.no_grad():
         assert fresh.eval()(torch.rand(1, 3, larger, larger)).isfinite().all()
-
-
-def test_position_embeddings_are_resampled_as_timm_does(tmp_path: Path) -> None:
-    trained = timm.create_model("deit_tiny_patch16_224", img_size=32, num_classes=5)
-    theirs = timm.create_model("deit_tiny_patch16_224", img_size=64, num_classes=5)
-    path = saved(trained, tmp_path)
-    timm.models.load_checkpoint(
-        theirs, path, filter_fn=timm.models.vision_transformer.checkpoint_filter_fn
-    )
-    ours = asvit.build("timm:deit_tiny_patch16_224", 64, 5)
-    load_pretrained(ours, path, new_head=False)
-    assert torch.equal(ours.pos_embed, theirs.pos_embed)
 
 
 def test_other_classes_and_other_networks_are_refused(tmp_path: Path) -> None:
