@@ -101,8 +101,10 @@ class Classification(Task[EpochRow]):
     def batches(self, epoch: int, start: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Images and targets, on the device."""
         self.train.set_epoch(epoch, start=start)
+        device = self.processes.device
         for images, targets in self.train:
-            yield fast_layout(images), targets
+            moved = fast_layout(images.to(device, non_blocking=True))
+            yield moved, targets.to(device, non_blocking=True)
 
     def losses(
         self, network: nn.Module, images: Tensor, targets: Tensor

@@ -45,9 +45,10 @@ class StepLog:
 
     def go_on(self, update: int) -> list[StepRow]:
         """Remove rows after an update of the training; return those that are left."""
-        if not self._path.exists():
+        there = self._path.exists()
+        if not there and not self.every:
             return []
-        kept = [row for row in _read(self._path) if row.update <= update]
+        kept = [row for row in _read(self._path) if row.update <= update] if there else []
         write_text(self._path, csv_text([_NAMES, *map(astuple, kept)]))
         return kept
 
@@ -83,10 +84,9 @@ class StepLog:
 
     def _append(self, rows: Sequence[StepRow]) -> None:
         check_plain(self._path)
-        head = [] if self._path.exists() else [_NAMES]
         try:
             with self._path.open("a", encoding="utf-8", newline="") as file:
-                file.write(csv_text([*head, *map(astuple, rows)]))
+                file.write(csv_text(map(astuple, rows)))
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(self._path)) from error
 

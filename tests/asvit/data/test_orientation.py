@@ -94,7 +94,7 @@ def test_measuring(folder: Path) -> None:
 
 def test_training_and_validating(folder: Path) -> None:
     sets = open_training_sets(str(folder), held_out=0.5, image_size=32, seed=0)
-    none = dict.fromkeys(("color_jitter", "erasing", "mixup", "cutmix", "hflip"), 0.0)
+    none = dict.fromkeys(("color_jitter", "erasing", "mixup", "cutmix", "flip"), 0.0)
     plain = Augmentation(auto_augment="none", **none, crop_scale=1.0, crop_pct=1.0)
     batching = Batching(image_size=32, batch_size=2, augmentation=plain)
     for loader in (

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import asvit
 from asvit.data import MEAN, STD
+from asvit.data.statistics import Normalisation
 from asvit.networks import Network, WeightsFile
 from asvit.training.distillation import Teacher, distillation_loss, load_teacher
 from asvit.training.pretrained import load_pretrained, weights_path
@@ -41,7 +42,7 @@ def test_the_teacher_gets_images_normalised_as_its_own() -> None:
     def normalised(mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
         return (pixels - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
 
-    Teacher(network, 8, mean=other_mean, std=other_std)(normalised(MEAN, STD))
+    Teacher(network, 8, Normalisation(other_mean, other_std))(normalised(MEAN, STD))
     torch.testing.assert_close(network.images, normalised(other_mean, other_std))
 
 

@@ -102,7 +102,7 @@ def test_every_image_is_seen_once_an_epoch_in_a_new_order() -> None:
     assert task.steps == 4
     epochs = [torch.cat([images for images, *_ in task.batches(epoch, 0)]) for epoch in (0, 1)]
     for seen in epochs:
-        own = task._images.flatten(1).sum(1)
+        own = task.images.flatten(1).sum(1)
         assert torch.equal(seen.flatten(1).sum(1).sort()[0], own.sort()[0])
     assert not torch.equal(*epochs)
 
@@ -132,7 +132,7 @@ def test_parts_are_apart_and_hold_the_same_share_of_every_class(
         for label, count in zip(*np.unique(array, return_counts=True), strict=True):
             share = size * count / len(labels)
             # A part is a run of the places that classes take in turn.
-            assert abs((array[part] == label).sum() - share) <= 2
+            assert abs((array[part] == label).sum() - share) <= 3
 
 
 def test_copies_are_in_one_part_and_what_was_trained_on_is_known(tmp_path: Path) -> None:

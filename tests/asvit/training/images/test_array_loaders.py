@@ -20,7 +20,7 @@ from tests.asvit.data.array_sets import make_set
 
 DEEP = ImageKind(5, "uint16", picture=False)
 OFF: dict[str, Any] = {
-    **dict.fromkeys(("color_jitter", "erasing", "mixup", "cutmix", "hflip"), 0.0),
+    **dict.fromkeys(("color_jitter", "erasing", "mixup", "cutmix", "flip"), 0.0),
     **{"auto_augment": "none", "crop_scale": 1.0},
 }
 
