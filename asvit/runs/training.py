@@ -18,7 +18,6 @@ from asvit.core.run_files import (
     PREDICTIONS,
     previous,
 )
-from asvit.core.settings import setting
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import SummaryPart, Table
 from asvit.evaluation.tables import pictures_table
@@ -64,7 +63,6 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
     may_change = ("bad_images",)  # they may be replaced from now on
 
     track: str = track_setting("the rows of epochs and of metrics_steps.csv")
-    resume: bool = setting(False, "Only continue; an error where there is no run.", repeats=False)
 
     @property
     def typed_values(self) -> Mapping[str, object]:
