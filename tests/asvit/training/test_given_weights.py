@@ -46,15 +46,6 @@ def test_the_teacher_gets_images_normalised_as_its_own() -> None:
     torch.testing.assert_close(network.images, normalised(other_mean, other_std))
 
 
-def test_the_teacher_neither_learns_nor_drops_out() -> None:
-    network = Seen()
-    made = Teacher(network, 8).train()
-    logits = made(torch.rand(2, 3, 8, 8, requires_grad=True))
-    assert not logits.requires_grad
-    assert not network.drawn
-    assert not any(p.requires_grad for p in made.parameters())
-
-
 def test_hard_distillation_is_the_cross_entropy_with_the_decision() -> None:
     student = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
     targets = torch.tensor([[3.0, 1.0], [3.0, 1.0]])  # decides for the first class twice
@@ -71,13 +62,6 @@ def test_soft_distillation_is_the_divergence_at_a_temperature() -> None:
     torch.testing.assert_close(loss, expected)
     same = distillation_loss(targets, targets, kind="soft", temperature=3.0)
     assert float(same) == pytest.approx(0, abs=1e-6)
-
-
-def test_the_second_head_is_the_one_that_learns_from_the_teacher() -> None:
-    first, second, targets = torch.randn(3, 4), torch.randn(3, 4), torch.randn(3, 4)
-    both = distillation_loss((first, second), targets, kind="hard", temperature=1.0)
-    alone = distillation_loss(second, targets, kind="hard", temperature=1.0)
-    assert torch.equal(both, alone)
 
 
 def settings(teacher: str, weights: object, **given: Any) -> TrainSettings:

@@ -204,21 +204,6 @@ def test_a_training_goes_on_at_any_update_to_the_same_bits(count: int, ema: floa
 
 
 @each_epoch
-def test_the_first_process_alone_removes_rows_of_updates() -> None:
-    def stopped(count: int, rank: int) -> list[str]:
-        with pytest.raises(Stop):
-            run("run", stop_at(count, Stop), log_every=1, rank=rank)
-        return path.read_text().splitlines()
-
-    path = Path("run/metrics_steps.csv")
-    rows = stopped(2, 0)  # before a checkpoint
-    assert len(rows) > 1
-    assert stopped(1, 1) == rows
-    run("run", log_every=0)
-    assert path.read_text().splitlines() == rows[:1]
-
-
-@each_epoch
 def test_a_damaged_checkpoint_is_replaced_by_the_one_before() -> None:
     expected = run("whole")
     with pytest.raises(Stop):
@@ -338,9 +323,3 @@ def test_short_epochs_are_kept_together_and_the_last_and_the_best_ones_always(
 ) -> None:
     writing[0] = seconds
     assert Timed(epochs, **options).kept_until() == kept
-
-
-@pytest.mark.parametrize(("stop", "kept"), [(3, [0, 3]), (4, [0, 3, 4]), (5, [0, 3, 5])])
-def test_a_stop_after_an_epoch_keeps_it(stop: int, kept: list[int], writing: list[float]) -> None:
-    writing[0] = 0.125  # two and a half epochs
-    assert Timed(9).kept_until(stop) == kept

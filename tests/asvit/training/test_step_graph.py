@@ -243,24 +243,6 @@ def test_a_graph_lasts_from_one_part_of_a_training_to_the_next_until_it_is_forgo
     assert len(cuda.graphs) == 2
 
 
-def test_rates_are_numbers_in_all_steps_but_the_captured_one(
-    cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen = list[object]()
-    exact = torch.optim.AdamW.step
-
-    def noted(self: torch.optim.AdamW, closure: Any = None) -> Any:
-        group = self.param_groups[0]
-        seen.append((type(group["lr"]), group["capturable"], cuda.inside[-1]))
-        return exact(self, closure)
-
-    monkeypatch.setattr(torch.optim.AdamW, "step", noted)
-    _, step = linear(30)
-    steps_of(step, [5] * 6 + [4])
-    one = (float, False, "another stream")  # torch warns of those that are capturable elsewhere
-    assert seen == [one] * 3 + [(Tensor, True, "capture"), one]
-
-
 def test_without_much_free_memory_nothing_is_captured(
     cuda: FakeCuda, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asvit.networks import Network
-from asvit.training import step_graph
 from asvit.training.checkpoint import EpochPart, TrainerState
 from asvit.training.classification import Classification
 from asvit.training.distillation import Teacher
@@ -252,30 +251,6 @@ class Kept:
         self.part, self.state = copy.deepcopy(part), copy.deepcopy(self.trainer.state())
 
 
-@pytest.mark.parametrize("optimizer", ["lamb", "muon"])
-@pytest.mark.parametrize("updates", range(STEPS))
-def test_a_training_that_resumes_at_any_update_gives_the_same_bits(
-    updates: int, optimizer: str
-) -> None:
-    chosen = settings(ema=0.9, optimizer=optimizer)
-    whole, first, second = (network(0.5) for _ in range(3))
-    never, before, after = (trainer_of(model, chosen) for model in (whole, first, second))
-    expected = [never.train(epoch) for epoch in range(3)]
-    kept = Kept(before, updates)
-    before.train(0)
-    if updates:
-        before.train(1, keeper=kept)
-    after.load_state(kept.state or before.state())
-    told: list[Step] = []
-    results = [after.train(1, start=kept.part, progress=told.append), after.train(2)]
-    assert [(one.loss, one.learning_rate, one.sums) for one in results] == [
-        (one.loss, one.learning_rate, one.sums) for one in expected[1:]
-    ]
-    assert [step.done for step in told] == [*range(updates + 1, STEPS + 1)]
-    assert same(second, whole)
-    assert same(after.average, never.average)
-
-
 def test_an_accelerator_is_waited_for_only_where_losses_are_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -405,31 +380,3 @@ def test_a_network_that_cannot_be_compiled_is_refused_with_what_helps(
     monkeypatch.setattr(nn.Module, "compile", lambda self: original(self, backend=broken))
     with pytest.raises(ValueError, match=r"torch\.compile failed .*denied.*; leave out --compile"):
         trainer_of(network(), settings(compile=True)).train(0)
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("drop", [0.0, 0.5])
-def test_on_a_gpu_captured_epochs_are_like_others(
-    drop: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With the dropout of each update, too, as that depends on its number alone."""
-    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
-    captures = []
-    capture = step_graph.capture
-    monkeypatch.setattr(
-        step_graph, "capture", lambda *given: captures.append(1) or capture(*given)
-    )
-    losses = []
-    for fewest in (100, step_graph.FEWEST):
-        monkeypatch.setattr(step_graph, "FEWEST", fewest)
-        recipe = settings(epochs=6, ema=0.9, learning_rate=1e-3, precision="fp32")
-        trainer = trainer_of(network(drop), recipe, processes=ProcessGroup("cuda"))
-        values = []
-        for epoch in range(6):
-            values.append(trainer.train(epoch).loss)
-            values.append(trainer.task.evaluate(trainer.networks)[0].loss)
-        losses.append(values)
-        trainer.close()
-    assert captures == [1]
-    assert losses[1] == pytest.approx(losses[0], rel=0.01)

@@ -61,21 +61,6 @@ def test_equal_seeds_give_equal_bits_and_others_do_not(
     assert not torch.equal(first, third)
 
 
-@pytest.mark.parametrize(("side", "fused"), [(32, False), (33, True)])
-def test_attention_of_small_images_is_computed_as_it_is_written(side: int, fused: bool) -> None:
-    used = []
-
-    class Spy(nn.Linear):
-        def forward(self, pixels: Tensor) -> Tensor:
-            used.append(torch.backends.cuda.flash_sdp_enabled())
-            return super().forward(pixels.flatten(1))
-
-    images = torch.zeros(8, 3, side, side), torch.arange(8) % 3
-    fit(Spy(3 * side**2, 3), images, images, RECIPE, seed=0)
-    assert used[: RECIPE.steps] == [fused] * RECIPE.steps
-    assert torch.backends.cuda.flash_sdp_enabled()
-
-
 def by_hand(model: nn.Module, batches: list[LabelledTensors], recipe: Recipe) -> nn.Module:
     """The same training with explicit formulas for the loss and the learning rate."""
     decays = {0: recipe.weight_decay, 1: 0.0}  # of matrices and of vectors

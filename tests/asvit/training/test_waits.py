@@ -8,11 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import asvit
 from asvit.training import trainer
 from asvit.training.distributed import ProcessGroup
 from asvit.training.images import batched
-from asvit.training.images.batched import drawn_ahead, to_device
+from asvit.training.images.batched import drawn_ahead
 from asvit.training.short import FitResult, Recipe, fit
 from asvit.training.supernet import SinglePath
 from asvit.training.trainer import Trainer
@@ -68,17 +67,6 @@ def test_short_trainings_read_once_in_so_many_steps(often: int, balance: Any) ->
     assert more_copies - copies == 2 * 3  # indices, places and colours
 
 
-@pytest.mark.usefixtures("fused")
-def test_networks_of_ours_read_nothing_in_a_step() -> None:
-    model = asvit.build("5,2,2|3,1,2|2,1,2|2,1,3|16", image_size=32, num_classes=3).to("meta")
-    with HostReads(number=1.0) as host:
-        fit(model, images("meta"), images("meta"), dataclasses.replace(RECIPE, steps=3), seed=4)
-    alone = HostReads(number=1.0)
-    with alone:
-        trained(dataclasses.replace(RECIPE, steps=3), "meta")
-    assert host.reads == alone.reads
-
-
 def test_losses_are_the_same_however_often_they_are_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -121,27 +109,3 @@ def test_draws_are_made_in_order_and_copied_together(monkeypatch: pytest.MonkeyP
     rng.manual_seed(0)
     assert torch.equal(drawn, torch.cat([torch.rand(1, generator=rng) for _ in range(120)]))
     assert copies == [(50, 1), (50, 1), (20, 1)]
-
-
-class Pageable:
-    """A tensor as far as a copy to CUDA needs it."""
-
-    def __init__(self) -> None:
-        self.calls: list[Any] = []
-
-    def pin_memory(self) -> "Pageable":
-        self.calls.append("pinned")
-        return self
-
-    def to(self, device: torch.device, non_blocking: bool = False) -> "Pageable":
-        self.calls.append((str(device), non_blocking))
-        return self
-
-
-def test_copies_to_cuda_are_pinned_and_not_waited_for() -> None:
-    tensor: Any = Pageable()
-    to_device(tensor, torch.device("cuda:1"))
-    assert tensor.calls == ["pinned", ("cuda:1", True)]
-    tensor.calls.clear()
-    to_device(tensor, torch.device("mps"))
-    assert tensor.calls == [("mps", False)]

@@ -19,14 +19,11 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNHeads
 
 from asvit.networks import Network, WeightsFile
 from asvit.runs.transfer import (
-    DetectionRun,
-    SegmentationRun,
     run_detection,
     run_segmentation,
 )
 from asvit.training.checkpoint import Checkpoint
 from asvit.transfer import cascade, detector
-from asvit.transfer.segmenter import Segmentation
 from asvit.transfer.settings import (
     DetectionRow,
     DetectionSettings,
@@ -37,7 +34,6 @@ from tests.asvit.cli.commands import check_refused, run, strict
 from tests.asvit.runs.fakes import stop_after
 from tests.asvit.transfer.tiny_scenes import ARCH, DETECTION, SEGMENTATION, make_data, prepared
 from tests.campaigns import forked
-from tests.hostile import sealed_result
 
 SHIFT = "shift:1,1,1,1|2|12|1|24"
 
@@ -57,21 +53,6 @@ def _small_heads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(detector, "MaskRCNN", partial(MaskRCNN, box_detections_per_img=5))
     monkeypatch.setattr(cascade, "HIDDEN", 64)
     monkeypatch.setattr(cascade, "MASKS", 64)
-
-
-def test_schedules_at_single_steps() -> None:
-    def factors(task: Any, **given: Any) -> list[float]:
-        made = object.__new__(task)
-        made.settings = TransferSettings(architecture=ARCH, data="folder", **given)
-        made.learning_rate, made.steps = 2.0, 4
-        return [made.schedule(3)(step) / 2 for step in range(12)]
-
-    assert factors(Segmentation, warmup=0) == pytest.approx([1 - s / 12 for s in range(12)])
-    tenths = [*(1,) * 8, 0.1, 0.1, 0.01]
-    assert factors(detector.Detection, warmup=1) == pytest.approx([0.5, *tenths])
-    # A short training ends its warm-up after a fifth of its steps.
-    thirds = [1 / 3, 2 / 3, *(1,) * 7, 0.1, 0.1, 0.01]
-    assert factors(detector.Detection, warmup=500) == pytest.approx(thirds)
 
 
 def test_the_network_and_the_colours_come_from_the_weights(tmp_path: Path) -> None:
@@ -170,21 +151,6 @@ def test_a_segmenter_learns_more_than_chance(arch: str) -> None:
     assert result.history[-1].loss < 0.9 * result.history[0].loss
     # All pixels in the most frequent class give an IoU below 100 for it and 0 for two others.
     assert 100 / 3 < result.values["mean_iou"] < result.values["pixel_accuracy"]
-
-
-def test_the_folder_of_a_run_names_the_network() -> None:
-    Path("found").mkdir()
-    content = {"kind": "search", "seed_architecture": ARCH}
-    Path("found/result.json").write_bytes(sealed_result(content))
-    made = SegmentationRun.make(architecture="found", data="scenes", seed=4)
-    assert made.settings.architecture == ARCH
-    assert made.found_by == {"kind": "search", "run": "found"}
-    assert made.command_line() == "asvit transfer segment found --data scenes --seed 4"
-    assert made.folder.name.startswith("segment-8-4-2-4-4-2")
-    from_weights = DetectionRun.make(data="boats", weights="runs/pets")
-    line = "asvit transfer detect --data boats --weights runs/pets"
-    assert from_weights.command_line() == line
-    assert from_weights.folder.name == "detect-pets-1024px-seed0"
 
 
 LINES = [

@@ -12,8 +12,6 @@ import torch
 from PIL import Image
 from torch import nn
 from torchvision.transforms import v2
-from torchvision.tv_tensors import BoundingBoxes, Mask
-from torchvision.tv_tensors import Image as TvImage
 
 from asvit.networks import Network, WeightsFile
 from asvit.networks.pyramid import backbone
@@ -24,7 +22,6 @@ from tests.asvit.transfer.tiny_scenes import (
     ARCH,
     DETECTION,
     SEGMENTATION,
-    make_ade,
     make_data,
     prepared,
 )
@@ -55,13 +52,6 @@ def test_other_networks_under_the_detector(arch: str, anchors: tuple[tuple[int]]
     }
     losses = model([torch.rand(3, 64, 64)], [target])
     assert all(math.isfinite(loss.item()) for loss in losses.values())
-
-
-def test_the_smallest_anchors_have_a_width_and_a_height() -> None:
-    with pytest.raises(ValueError, match=r"must be a number at least 0[.]5 and below 64"):
-        detection(anchor=0.4)
-    for anchors in detector(detection(anchor=0.5), 2).rpn.anchor_generator.cell_anchors:
-        assert bool((anchors[:, 2:] > anchors[:, :2]).all())
 
 
 def test_training_starts_from_weights(tmp_path: Path) -> None:
@@ -139,36 +129,6 @@ def test_processes_with_unlike_numbers_of_images_have_the_precision_of_one() -> 
 
 
 @pytest.mark.parametrize(
-    ("height", "box", "size"),
-    [(64, [-5.0, 10, 25, 30], [25, 20]), (32, [10.0, 20, 30, 50], [20, 12])],
-)
-def test_boxes_are_trained_on_as_far_as_they_are_in_the_picture(
-    height: int, box: list[float], size: list[float]
-) -> None:
-    """Also where nothing is cropped, and where the picture is padded."""
-    make_data(1, 1)
-    shape = (height, 64)
-    objects = {
-        "boxes": BoundingBoxes([box], format="XYXY", canvas_size=shape),
-        "labels": torch.tensor([1]),
-        "masks": Mask(torch.ones(1, *shape, dtype=torch.uint8)),
-    }
-    transform = Detection(detection()).transform
-    _, seen = transform(TvImage(torch.zeros(3, *shape, dtype=torch.uint8)), objects)
-    ((left, top, right, bottom),) = seen["boxes"].tolist()
-    assert [right - left, bottom - top] == size
-    assert len(seen["labels"]) == len(seen["masks"]) == 1
-
-
-def test_long_images_keep_a_pixel_however_small_they_are_resized() -> None:
-    make_data(1, 1)
-    task = Detection(detection(scale=(0.1, 0.1)))
-    varied, objects = task.transform(*v2.CenterCrop((4, 64))(*task.images[0]))
-    assert varied.shape == (3, 64, 64)
-    assert len(objects["boxes"]) == len(objects["labels"]) == len(objects["masks"])
-
-
-@pytest.mark.parametrize(
     ("size", "fitted"), [((4, 196), (1, 32)), ((196, 4), (32, 1)), ((50, 70), (22, 32))]
 )
 def test_images_to_evaluate_on_fit_a_network_of_one_size(
@@ -176,14 +136,6 @@ def test_images_to_evaluate_on_fit_a_network_of_one_size(
 ) -> None:
     image, annotation = shrunk_to_fit(torch.zeros(3, *size), "annotation", side=32)
     assert (image.shape, annotation) == ((3, *fitted), "annotation")
-
-
-def test_splits_of_other_classes() -> None:
-    make_data(1, 1)
-    file = Path("data/annotations/instances_val.json")
-    file.write_text(file.read_text().replace("ellipse", "circle"))
-    with pytest.raises(ValueError, match="train has the classes ellipse, rectangle, and val has"):
-        Detection(detection())
 
 
 def upernet(arch: str = ARCH, classes: int = 3) -> UperNet:
@@ -251,14 +203,6 @@ def test_without_a_labelled_pixel_there_are_no_metrics() -> None:
     values = task.measure(prepared(task))
     assert math.isnan(values["mean_iou"])
     assert math.isnan(values["pixel_accuracy"])
-
-
-def test_evaluation_is_at_the_size_of_the_annotation() -> None:
-    make_ade(Path("data"), "training", images=1)
-    make_ade(Path("data"), "validation", images=1, side=100)
-    task = Segmentation(segmentation())
-    values = task.measure(prepared(task))
-    assert all(math.isfinite(cast("float", value)) for value in values.values())
 
 
 @pytest.mark.parametrize(

@@ -207,13 +207,6 @@ def test_the_global_generators_are_left_alone(fractals: FractalDataset) -> None:
     assert drawn() == expected
 
 
-def test_copies_of_an_image_are_varied_differently(fractals: FractalDataset) -> None:
-    augmentation = Augmentation(repeats=2, mixup=0, cutmix=0)
-    for images, labels in epoch(training(fractals, augmentation=augmentation)):
-        assert labels[:4].tolist() == labels[4:].tolist()  # first copies, then second ones
-        assert not any(torch.equal(*pair) for pair in zip(images[:4], images[4:], strict=True))
-
-
 @settings(deadline=None, max_examples=25)
 @given(st.integers(1, 40), st.integers(1, 10), st.integers(1, 5))
 def test_validation_covers_every_image_once(count: int, batch_size: int, world: int) -> None:
