@@ -68,20 +68,6 @@ def drawn_ahead(
             yield {name: values[place] for name, values in copies.items()}
 
 
-def draw_indexed(
-    indices: Tensor, images: Tensor, augmentation: Augmentation, generator: torch.Generator
-) -> Draws:
-    """Which of ``images`` ``[n, C, S, S]`` are in a batch, and draws for each of them."""
-    draws = draw_batch(len(indices), images.shape[1:], augmentation, generator)
-    return {"indices": indices, **draws}
-
-
-def indexed_batch(images: Tensor, labels: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
-    """The images and labels of a batch as :func:`draw_indexed` drew it, on their device."""
-    indices = draws["indices"]
-    return augmented(images[indices], draws), labels[indices]
-
-
 def augmented(images: Tensor, draws: Draws) -> Tensor:
     """Images ``[b, C, S, S]``, changed as :func:`draw_batch` drew it.
 

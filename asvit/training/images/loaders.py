@@ -139,7 +139,8 @@ class Loader:
         plans = self._epoch[self._start :]
         self._left[:] = plans
         try:
-            for batch in self._workers or map(self._batches.__getitem__, plans):
+            read = map(self._batches.__getitem__, plans)
+            for batch in read if self._workers is None else self._workers:
                 self._check(batch)
                 yield batch
         except RuntimeError as error:
@@ -161,7 +162,7 @@ class Loader:
 
     def close(self) -> None:
         """End the workers. Another iteration would start new ones."""
-        if self._workers and self._workers._iterator is not None:
+        if self._workers is not None and self._workers._iterator is not None:
             self._workers._iterator._shutdown_workers()
             self._workers._iterator = None
 
