@@ -2,8 +2,9 @@
 
 import atexit
 import os
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from typing import Any, cast
 
@@ -71,6 +72,10 @@ class ProcessGroup:
 
     def first_before_others(self) -> AbstractContextManager[Any]:
         """Run the block in the main process first, then in the others."""
+        return nullcontext()
+
+    def losses_noticed(self) -> AbstractContextManager[Any]:
+        """A context in which a lost process of several is an expected error, not a bug."""
         return nullcontext()
 
     def gather(self, value: object) -> list[Any]:
@@ -159,6 +164,20 @@ class LaunchedProcesses(ProcessGroup):
     def first_before_others(self) -> AbstractContextManager[Any]:
         """As the base says."""
         return cast("AbstractContextManager[Any]", self._accelerator.main_process_first())
+
+    @contextmanager
+    def losses_noticed(self) -> Iterator[None]:
+        """As the base says."""
+        try:
+            yield
+        except RuntimeError as error:
+            # Gloo raises plain RuntimeErrors.
+            if not re.search("gloo|nccl", str(error), re.IGNORECASE):
+                raise
+            raise ChildProcessError(
+                f"another of the {self.world} processes of this training ended, or cannot be "
+                "reached; the same command goes on from the last checkpoint"
+            ) from error
 
     def gather(self, value: object) -> list[Any]:
         """As the base says."""

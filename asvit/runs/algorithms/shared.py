@@ -85,9 +85,10 @@ class SharedAlgorithm(SharedRun[S, R]):
     @contextmanager
     def session(self) -> Iterator[None]:
         """All processes begin once the first one has claimed the folder, and end together."""
-        self.processes.wait()
-        yield
-        self.processes.wait()
+        with self.processes.losses_noticed():
+            self.processes.wait()
+            yield
+            self.processes.wait()
         self.processes.leave_at_exit()
 
     def open(self) -> Saved:
