@@ -8,13 +8,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from asvit.core.codec import check_schema, content_fault, from_json, to_json, value_from_json
+from asvit.core.continuing import Images
 from asvit.core.files import sync_folder
 from asvit.core.preparing_settings import BLACK
 from asvit.core.records import MALFORMED
@@ -42,6 +43,11 @@ _GROUP = "group "
 
 class DamagedFileError(ValueError):
     """The content of a file is not what was written."""
+
+
+class _Part(TypedDict):
+    seconds: float
+    sums: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -157,7 +163,8 @@ class Checkpoint:
             header, tensors = read_tensors(path)
             unread = False
             check_schema(header, kind, SCHEMA_VERSION)
-            origin, part = from_json(header, Origin), header["part"]
+            value_from_json(header["images"], Images)
+            origin, part = from_json(header, Origin), value_from_json(header["part"], _Part | None)
             return cls(
                 origin=replace(origin, settings=settings.from_json(header["settings"])),
                 history=value_from_json(header["history"], tuple[row, ...]),
@@ -170,7 +177,7 @@ class Checkpoint:
                     numbers=header["numbers"],
                 ),
                 kind=kind,
-                part=part and EpochPart(tensors[_LOSSES], part["seconds"], part["sums"]),
+                part=None if part is None else EpochPart(_losses(tensors), **part),
                 planned=value_from_json(header.get("planned"), int | None),
             )
         except FileNotFoundError:
@@ -245,6 +252,13 @@ class Saved(Store[Any]):
 
     def start(self, settings: Settings, **values: Any) -> None:
         """Nothing is written."""
+
+
+def _losses(tensors: Mapping[str, Tensor]) -> Tensor:
+    losses = tensors[_LOSSES]
+    if losses.ndim != 1 or not len(losses) or losses.dtype != torch.float32:
+        raise ValueError(f"{_LOSSES} may not be {losses.dtype} of shape {tuple(losses.shape)}")
+    return losses
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
