@@ -19,7 +19,7 @@ _LAZY = {
     "ScaleResult": "asvit.growth.result",
     "SearchResult": "asvit.search.result",
     "SegmentationResult": "asvit.transfer.settings",
-    "SupernetResult": "asvit.training.supernets.settings",
+    "SupernetResult": "asvit.training.supernet_result",
     "TrainResult": "asvit.training.result",
     "attention_maps": "asvit.runs.mapping",
     "backbone": "asvit.networks.pyramid",

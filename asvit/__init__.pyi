@@ -29,7 +29,7 @@ from asvit.spaces.architectures import cost as cost
 from asvit.spaces.base import Architecture
 from asvit.spaces.base import load_space as load_space
 from asvit.training.result import TrainResult as TrainResult
-from asvit.training.supernets.settings import SupernetResult as SupernetResult
+from asvit.training.supernet_result import SupernetResult as SupernetResult
 from asvit.transfer.settings import DetectionResult as DetectionResult
 from asvit.transfer.settings import SegmentationResult as SegmentationResult
 from collections.abc import Callable
@@ -358,7 +358,6 @@ def run_training(
     temperature: float = 3.0,
     seed: int = 0,
     track: str = '',
-    resume: bool = False,
     device: str = 'auto',
     workers: int | None = None,
     checkpoint_minutes: float = 15.0,
@@ -403,14 +402,14 @@ def test(
 def train_supernet(
     *,
     space: str = 'psvit2d',
-    data: Path | str = 'fractal',
     classes: int = 20,
     train_images: int = 8000,
     validation_images: int = 1000,
     test_images: int = 1000,
-    image_size: int = 64,
     width: int = 48,
     epochs: int = 60,
+    data: Path | str = 'fractal',
+    image_size: int = 64,
     batch_size: int = 64,
     learning_rate: float = 0.001,
     weight_decay: float = 0.05,

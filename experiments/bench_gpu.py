@@ -33,10 +33,10 @@ from asvit.executors import Workers, apart_from_garbage
 from asvit.executors.base import cores
 from asvit.training import step_graph
 from asvit.training.classification import Classification
-from asvit.training.cuda_graphs import counting_waits
 from asvit.training.distributed import ProcessGroup
 from asvit.training.settings import TrainSettings
 from asvit.training.short import Recipe, fit
+from asvit.training.step_graph import counting_waits
 from asvit.training.trainer import Trainer
 from experiments import bench_training
 from experiments.bench import (
@@ -246,7 +246,8 @@ def _short(options: argparse.Namespace, device: torch.device) -> list[Finding]:
     def epoch(fewest: int) -> Callable[[], object]:
         with patch.object(step_graph, "FEWEST", fewest):
             model = asvit.build(TRAINED, image_size=32, num_classes=10)
-            processes, batches = ProcessGroup(str(device)), Repeated(own, labels)
+            processes = ProcessGroup(str(device))
+            batches: Any = Repeated(own, labels)
             task = Classification(model, settings, processes, batches, batches, classes=10)
             trainer = Trainer(task, processes, epochs=settings.epochs)
         return partial(trainer.train, 0)

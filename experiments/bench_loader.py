@@ -13,18 +13,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import torch
 from timm.data import Mixup, create_dataset, create_loader
 from torch.utils.data import Dataset
 
 from asvit.data import MEAN, STD, FolderDataset
-from asvit.training.images import batches
 from asvit.training.images.augmentation import Augmentation
-from asvit.training.images.batches import Batching
-from asvit.training.images.loaders import train_loader
-from asvit.training.images.seeds import derive_seed, preserved_random_state, seed_all
+from asvit.training.images.loaders import Batching, train_loader
+from asvit.training.images.order import derive_seed, preserved_random_state, seed_all
 from experiments.bench import alternating, bench_parser, start, write_pictures
 from experiments.tables import markdown
 
@@ -45,8 +42,7 @@ def main() -> None:
         image_size=options.image_size, batch_size=options.batch, label_smoothing=0.1
     )
     torch_resizes = replace(batching, augmentation=Augmentation(resizing="torch"))
-    nothing = patch.object(batches, "_KEPT", 0)  # as of more images than fit into memory
-    with tempfile.TemporaryDirectory() as name, nothing:
+    with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_pictures(folder, options.images, classes=CLASSES, size=SIDES)
         ways = {
@@ -69,7 +65,6 @@ def main() -> None:
 
 def ours(folder: Path, batching: Batching, *, workers: bool) -> Callable[[int], None]:
     """An epoch of our loader."""
-    batching = replace(batching, device=CPU if workers else None)
     loader: Any = train_loader(FolderDataset(folder), batching)  # read from files
 
     def epoch(number: int) -> None:

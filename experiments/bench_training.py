@@ -29,8 +29,7 @@ from asvit.data import MEAN, STD, FolderDataset
 from asvit.spaces import build
 from asvit.training.classification import Classification
 from asvit.training.distributed import ProcessGroup
-from asvit.training.images.batches import Batching
-from asvit.training.images.loaders import train_loader
+from asvit.training.images.loaders import Batching, train_loader
 from asvit.training.settings import TrainSettings
 from asvit.training.trainer import Trainer
 from experiments.bench import alternating, bench_parser, start, write_pictures
@@ -99,7 +98,7 @@ def ours(
         seed=settings.seed,
         label_smoothing=settings.label_smoothing,
         workers=workers,
-        device=processes.device if processes.device.type == "cuda" else None,
+        device=processes.device,
     )
     loader = train_loader(FolderDataset(folder), batching)
     task = Classification(network(settings), settings, processes, loader, loader, classes=CLASSES)

@@ -27,9 +27,8 @@ from asvit.spaces import load_space
 from asvit.statistics.intervals import contrast
 from asvit.training.distributed import ProcessGroup
 from asvit.training.short import accuracy
-from asvit.training.supernets.settings import SupernetSettings
-from asvit.training.supernets.single_path import SinglePath
-from asvit.training.supernets.splits import Splits, load_splits
+from asvit.training.short_settings import SupernetSettings
+from asvit.training.supernet import SinglePath, Splits, load_splits
 from asvit.training.trainer import Trainer
 from experiments.study import Case, Study, cases, paired_differences, points
 from experiments.tables import markdown

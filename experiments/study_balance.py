@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from asvit.executors import one_thread
 from asvit.spaces import build
-from asvit.training.balance_settings import BALANCES
 from asvit.training.short import draw_linear_weights, fit
+from asvit.training.short_settings import BALANCES
 from experiments.study import Study, cases, gains, mean_cell, pivot
 from experiments.tasks import AUGMENTATION, load_task, widest_published
 

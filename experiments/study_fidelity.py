@@ -20,8 +20,8 @@ import numpy as np
 from asvit.architectures.genotype import Genotype
 from asvit.reference.correlate import correlate
 from asvit.reference.table import LEAST_ROWS
-from asvit.training.candidate_settings import CandidateSettings
 from asvit.training.candidates import CandidateTrainer, Training
+from asvit.training.short_settings import CandidateSettings
 from experiments import compare_designs, kinds
 from experiments.kinds import RANDOM, architectures
 from experiments.study import Case, Study, cases

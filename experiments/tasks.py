@@ -23,8 +23,8 @@ from asvit.search.limits import Limits
 from asvit.search.settings import TrainingSearchSettings
 from asvit.spaces import load_space
 from asvit.spaces.architectures import with_parts
-from asvit.training.candidate_settings import CandidateSettings
 from asvit.training.short import LabelledTensors, Recipe, draw_linear_weights, fit
+from asvit.training.short_settings import CandidateSettings
 from experiments.drawn import DrawnPictures
 from experiments.textures import Textures
 

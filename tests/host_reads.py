@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from asvit.training import device_queue
-from asvit.training.device_queue import READ_EVERY, UnreadLosses
+from asvit.training.trainer import READ_EVERY, Trainer
 
 _aten: Any = torch.ops.aten
 _COMPOSITE = {"aten::item", "aten::to.device", "aten::to.dtype_layout"}
@@ -59,8 +58,4 @@ class HostReads(TorchDispatchMode):
 
 def read_seldom(monkeypatch: pytest.MonkeyPatch, every: int = READ_EVERY) -> None:
     """Read losses on the CPU as on an accelerator."""
-    begin = UnreadLosses.__init__
-    monkeypatch.setattr(device_queue, "READ_EVERY", every)
-    monkeypatch.setattr(
-        UnreadLosses, "__init__", lambda self, device, **more: begin(self, device, processes=2)
-    )
+    monkeypatch.setattr(Trainer, "read_every", every)

@@ -18,7 +18,7 @@ from asvit.core.settings import fields_of
 from asvit.designs.settings import DesignSettings
 from asvit.designs.stages import Entrant
 from asvit.search.result import shares_of_variance
-from asvit.training.balance_settings import IN_WORDS
+from asvit.training.short_settings import IN_WORDS
 from proxies.latency import time_in_words
 
 

@@ -9,8 +9,8 @@ from asvit.core.latency_settings import check_command
 from asvit.core.settings import Settings, device_setting, seed_setting, setting, setting_of
 from asvit.export.settings import TOLERANCE
 from asvit.search.settings import SearchSettings
-from asvit.training.balance_settings import BALANCES, UNEVEN
 from asvit.training.settings import TrainSettings
+from asvit.training.short_settings import BALANCES, UNEVEN
 
 HUB: Final = "hub"  # in place of a file of weights: those that timm publishes
 CHOSEN: Final = "sampling"  # of the ways to balance uneven classes

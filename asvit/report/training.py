@@ -21,7 +21,7 @@ from asvit.report.style import COLOUR, figure, legend, levels, panels, whole
 from asvit.training.metrics import EpochRow
 from asvit.training.predictions import Predictions, read_predictions
 from asvit.training.result import TrainResult
-from asvit.training.supernets.settings import LossRow, SupernetResult
+from asvit.training.supernet_result import LossRow, SupernetResult
 from proxies.text import one_line
 
 MOST_CLASSES = 20  # of a confusion matrix; of more, the most confused pairs are listed

@@ -20,7 +20,8 @@ from asvit.core.summary import SummaryPart
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import Run, imported
 from asvit.runs.shared import SharedRun
-from asvit.training.supernets.settings import SupernetResult, SupernetSettings
+from asvit.training.short_settings import SupernetSettings
+from asvit.training.supernet_result import SupernetResult
 
 
 @dataclass(kw_only=True)

@@ -25,8 +25,8 @@ from asvit.training.pretrained import weights_path
 from asvit.training.result import TrainResult
 from asvit.training.sets import open_sets
 from asvit.training.settings import TrainSettings
-from asvit.training.supernets.settings import SupernetResult
-from asvit.training.supernets.splits import places_to_train_on
+from asvit.training.supernet import places_to_train_on
+from asvit.training.supernet_result import SupernetResult
 from proxies.messages import first_line
 from proxies.text import one_line
 

@@ -18,7 +18,6 @@ from asvit.core.run_files import (
     PREDICTIONS,
     previous,
 )
-from asvit.core.settings import setting
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import SummaryPart, Table
 from asvit.evaluation.tables import pictures_table
@@ -26,8 +25,8 @@ from asvit.runs.folder import RunFiles
 from asvit.runs.run import imported
 from asvit.runs.shared import SharedRun
 from asvit.runs.tracking import track_setting
-from asvit.training.balance_settings import IN_WORDS, UNEVEN
 from asvit.training.settings import FEW, TOP, TrainSettings
+from asvit.training.short_settings import IN_WORDS, UNEVEN
 from proxies.text import legible
 
 if TYPE_CHECKING:
@@ -64,7 +63,6 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
     may_change = ("bad_images",)  # they may be replaced from now on
 
     track: str = track_setting("the rows of epochs and of metrics_steps.csv")
-    resume: bool = setting(False, "Only continue; an error where there is no run.", repeats=False)
 
     @property
     def typed_values(self) -> Mapping[str, object]:

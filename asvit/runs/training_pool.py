@@ -24,7 +24,6 @@ from asvit.search.settings import ACCURACY
 from asvit.spaces import SearchSpace
 from asvit.spaces.base import Architecture
 from asvit.spaces.worker_checks import known_space
-from asvit.training.candidate_settings import CandidateSettings
 from asvit.training.candidates import (
     CandidateTrainer,
     Outcome,
@@ -34,6 +33,7 @@ from asvit.training.candidates import (
     load_all,
     outcome_of,
 )
+from asvit.training.short_settings import CandidateSettings
 from proxies import Cost
 
 S = TypeVar("S", CandidateSettings, TrainingSearchSettings)

@@ -29,8 +29,7 @@ from asvit.core.settings import (
     setting_of,
 )
 from asvit.reference.findings import LEAST_TRAININGS
-from asvit.training.candidate_settings import CandidateSettings
-from asvit.training.short_settings import take_classes
+from asvit.training.short_settings import CandidateSettings, take_classes
 from scaling import parse_amount, parse_milliseconds
 
 _ONE_BY_ONE = ("tpe", "nsga2")  # Optuna's own, which see whatever has been measured

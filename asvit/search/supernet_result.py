@@ -15,7 +15,7 @@ from asvit.core.journal import Journal
 from asvit.core.results import Result
 from asvit.core.run_files import TRIALS
 from asvit.search.supernet_settings import EvolutionSettings
-from asvit.training.supernets.settings import PathAccuracies
+from asvit.training.supernet_result import PathAccuracies
 from proxies.tables import csv_text, read_table
 
 #: A path: the cells of every stage, one letter a cell.

@@ -29,7 +29,7 @@ from asvit.spaces import SPACES
 from asvit.spaces.architectures import cost
 from asvit.spaces.psvit import PSViTSpace
 from asvit.training.short import LabelledTensors, accuracy
-from asvit.training.supernets.settings import SupernetSettings
+from asvit.training.short_settings import SupernetSettings
 from proxies.counts import Cost
 from proxies.evaluation import seed_for
 

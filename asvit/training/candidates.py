@@ -10,14 +10,13 @@ import torch
 from torch import nn
 
 from asvit.core.codec import Nullable
-from asvit.data import load_images
 from asvit.data.base import Progress
 from asvit.data.sources import Images, are_fractals
 from asvit.executors import one_thread
 from asvit.spaces import build
-from asvit.training.candidate_settings import CandidateSettings
+from asvit.training import splits
 from asvit.training.short import draw_linear_weights, fit
-from asvit.training.supernets.splits import split_images, warn_of_copies
+from asvit.training.short_settings import CandidateSettings
 from proxies.evaluation import FAILURES, check_device, seed_for
 from proxies.messages import fault, out_of_memory
 from proxies.text import legible
@@ -67,7 +66,7 @@ class CandidateTrainer:
         self.device = device
         self._test, self._train = (
             (pixels.to(device), labels.to(device))
-            for pixels, labels in split_images(images, (settings.test_images,))
+            for pixels, labels in splits.split_images(images, (settings.test_images,))
         )
 
     def __call__(self, training: Training) -> Outcome:
@@ -124,16 +123,8 @@ def failure(why: str) -> Outcome:
 
 def load_all(settings: CandidateSettings, progress: Progress | None = None) -> Images:
     """The training and test images; it warns of copies, which are left out."""
-    images = load_images(
-        settings.images,
-        count=settings.train_images + settings.test_images,
-        image_size=settings.image_size,
-        seed=settings.seed,
-        fit=settings.fit,
-        ground=settings.ground,
-        progress=progress,
-    )
-    warn_of_copies(images, (settings.test_images,))
+    images = splits.load_all(settings, (settings.test_images,), progress)
+    splits.warn_of_copies(images, (settings.test_images,))
     return images
 
 

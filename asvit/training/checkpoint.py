@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -39,7 +39,6 @@ KIND = "training"
 _WEIGHTS, _AVERAGE, _MOMENTS = "weights/", "average/", "optimizer/"
 _LOSSES = "epoch/losses"
 _GROUP = "group "
-_JSON_TYPES = (bool, int, float, str, type(None))
 
 
 class DamagedFileError(ValueError):
@@ -49,11 +48,6 @@ class DamagedFileError(ValueError):
 class _Part(TypedDict):
     seconds: float
     sums: Mapping[str, float]
-
-
-class _Numbers(TypedDict):
-    groups: Sequence[Mapping[str, Any]]
-    state: Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -87,8 +81,6 @@ class TrainerState:
 
     def load(self, network: nn.Module, average: nn.Module | None) -> None:
         """Load the weights."""
-        check_finite(self.weights, what="the weights of the checkpoint")
-        check_finite(self.average, what="the averages of the checkpoint")
         load_state(network, self.weights, what="the weights of the checkpoint")
         if average is not None:
             load_state(average, self.average, what="the averages of the checkpoint")
@@ -172,8 +164,7 @@ class Checkpoint:
             unread = False
             check_schema(header, kind, SCHEMA_VERSION)
             value_from_json(header["images"], Images)
-            value_from_json(header["numbers"], _Numbers)
-            origin = from_json(header, Origin)
+            origin, part = from_json(header, Origin), value_from_json(header["part"], _Part | None)
             return cls(
                 origin=replace(origin, settings=settings.from_json(header["settings"])),
                 history=value_from_json(header["history"], tuple[row, ...]),
@@ -186,7 +177,7 @@ class Checkpoint:
                     numbers=header["numbers"],
                 ),
                 kind=kind,
-                part=_part(value_from_json(header["part"], _Part | None), tensors),
+                part=None if part is None else EpochPart(_losses(tensors), **part),
                 planned=value_from_json(header.get("planned"), int | None),
             )
         except FileNotFoundError:
@@ -196,17 +187,6 @@ class Checkpoint:
                 f"{path} is not a checkpoint that this version can read ({content_fault(error)}); "
                 "restore it from a copy, or give --fresh to start over (nothing was changed)"
             ) from error
-
-
-def _part(stored: _Part | None, tensors: Mapping[str, Tensor]) -> EpochPart | None:
-    """The part of an epoch in a file."""
-    if stored is None:
-        return None
-    losses = tensors[_LOSSES]
-    if losses.ndim != 1 or not len(losses) or losses.dtype != torch.float32:
-        raise ValueError(f"{_LOSSES} may not be {losses.dtype} of shape {tuple(losses.shape)}")
-    check_finite({_LOSSES: losses}, what="the losses of the checkpoint")
-    return EpochPart(losses, stored["seconds"], stored["sums"])
 
 
 def settings_in(path: Path) -> TrainSettings | None:
@@ -219,8 +199,7 @@ def settings_in(path: Path) -> TrainSettings | None:
 def seconds_in(path: Path) -> float:
     """Wall-clock time of all sessions up to a checkpoint; 0 where it cannot be read."""
     with suppress(OSError, SafetensorError, *MALFORMED):
-        seconds: float = value_from_json(read_header(path)["seconds"], float)
-        return seconds
+        return float(read_header(path)["seconds"])
     return 0.0
 
 
@@ -233,7 +212,7 @@ def read_or_restore(path: Path, read: Callable[[Path], Checkpoint]) -> Checkpoin
     Raises:
         ValueError: As ``read``, if both are damaged. Nothing is changed then.
     """
-    before, damaged = path.with_name(previous(path.name)), False
+    before = path.with_name(previous(path.name))
     try:
         return read(path)
     except FileNotFoundError:
@@ -241,23 +220,21 @@ def read_or_restore(path: Path, read: Callable[[Path], Checkpoint]) -> Checkpoin
             return None
         restored = read(before)
     except DamagedFileError as error:
-        damaged = True
         try:
             restored = read(before)
         except (FileNotFoundError, ValueError):
             raise error from None
+        logger.warning("%s was damaged; the one before it is used", path)
     before.replace(path)
     sync_folder(path.parent)
-    if damaged:
-        logger.warning("%s was damaged; the one before it is used", path)
     return restored
 
 
 class Saved(Store[Any]):
-    """The checkpoint of a training as the store of its run.
+    """The checkpoint of a training as the store of its run; every file has what it began with.
 
     Attributes:
-        file: What it holds; None in a new run, whose first file has what it was started with.
+        file: What it holds; None in a new run.
     """
 
     def __init__(self, file: Checkpoint | None) -> None:
@@ -274,7 +251,14 @@ class Saved(Store[Any]):
         return self.file is not None and self.file.finished
 
     def start(self, settings: Settings, **values: Any) -> None:
-        """Nothing is written: every file has it."""
+        """Nothing is written."""
+
+
+def _losses(tensors: Mapping[str, Tensor]) -> Tensor:
+    losses = tensors[_LOSSES]
+    if losses.ndim != 1 or not len(losses) or losses.dtype != torch.float32:
+        raise ValueError(f"{_LOSSES} may not be {losses.dtype} of shape {tuple(losses.shape)}")
+    return losses
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -322,22 +306,21 @@ def optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor]
         other values by group (``groups``) and by parameter (``state``).
     """
     full = optimizer.state_dict()
-    tensors: dict[str, Tensor] = {}
-    numbers: dict[str, dict[str, Any]] = {}
-    groups: list[dict[str, Any]] = []
-    for parameter, state in full["state"].items():
-        for name, value in state.items():
-            if isinstance(value, Tensor):
-                tensors[f"{parameter}/{name}"] = value
-            else:
-                numbers.setdefault(str(parameter), {})[name] = value
-    for number, group in enumerate(full["param_groups"]):
-        options = {name: value for name, value in group.items() if name != "params"}
-        groups.append({name: value for name, value in options.items() if _is_json(value)})
-        for name, value in options.items():
-            if isinstance(value, Tensor):
-                tensors[f"{_GROUP}{number}/{name}"] = value
-    return tensors, {"groups": groups, "state": numbers}
+    groups = [{k: v for k, v in group.items() if k != "params"} for group in full["param_groups"]]
+    owners = {str(parameter): values for parameter, values in full["state"].items()}
+    owners |= {f"{_GROUP}{number}": group for number, group in enumerate(groups)}
+    tensors = {
+        f"{owner}/{name}": value
+        for owner, values in owners.items()
+        for name, value in values.items()
+        if isinstance(value, Tensor)
+    }
+    rest = {
+        owner: {name: value for name, value in values.items() if _is_json(value)}
+        for owner, values in owners.items()
+    }
+    own = [rest.pop(f"{_GROUP}{number}") for number in range(len(groups))]
+    return tensors, {"groups": own, "state": {owner: v for owner, v in rest.items() if v}}
 
 
 def load_optimizer(
@@ -368,4 +351,4 @@ def load_optimizer(
 def _is_json(value: object) -> bool:
     if isinstance(value, tuple):
         return all(map(_is_json, value))
-    return isinstance(value, _JSON_TYPES)
+    return value is None or isinstance(value, bool | int | float | str)

@@ -7,20 +7,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
+from timm.loss import LabelSmoothingCrossEntropy
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from asvit.models.blocks import recompute_blocks
 from asvit.models.retokenization import Tokens, retokenize, token_stages
 from asvit.training.distillation import Teacher, distillation_loss
 from asvit.training.distributed import ProcessGroup
+from asvit.training.images.loaders import Loader
 from asvit.training.layout import fast_layout
 from asvit.training.metrics import Accuracy, EpochRow, evaluate, weighted_loss
 from asvit.training.optimizers import make_optimizer, parameter_groups
 from asvit.training.precision import training_precision
 from asvit.training.schedule import WARMUP_SHARE, Schedule
 from asvit.training.settings import TOP, TrainSettings
-from asvit.training.task import Images, Task
+from asvit.training.task import Task
 from asvit.training.token_plan import saved
 from asvit.training.trainer import EpochResult
 
@@ -30,7 +32,9 @@ _HITS = "hits"  # images of an update that were classified rightly
 class Classification(Task[EpochRow]):
     """Trains a network ``[B, C, S, S] -> [B, classes]``, or two of those, by its settings.
 
-    Batches are images ``[b, C, S, S]``, and labels ``[b]`` int64 or soft targets ``[b, classes]``.
+    Batches are images ``[b, C, S, S]``, and labels ``[b]`` int64 or soft targets ``[b, classes]``;
+    of a validation every image once. The network is prepared for training in place. Class weights
+    of the loss are ``[classes]``; ``stages`` are measured costs of the stages of tokens.
     """
 
     less_memory = "grad_checkpointing, a larger accumulate or a smaller batch_size"
@@ -40,27 +44,14 @@ class Classification(Task[EpochRow]):
         network: nn.Module,
         settings: TrainSettings,
         processes: ProcessGroup,
-        train: Images,
-        validation: Images,
+        train: Loader,
+        validation: Loader,
         *,
         classes: int,
         teacher: Teacher | None = None,
         class_weights: Tensor | None = None,
         stages: Sequence[Mapping[str, Any]] = (),
     ) -> None:
-        """Prepare the network for training, in place.
-
-        Args:
-            network: With its initial weights.
-            settings: Those of the training.
-            processes: That share the batches.
-            train: This process's batches to train on.
-            validation: And to validate on, every image once.
-            classes: How many there are.
-            teacher: To learn from.
-            class_weights: Of the loss, ``[classes]``; None for equal ones.
-            stages: Measured costs of the stages of tokens, if there are any.
-        """
         s = settings
         self.network, self.settings, self.processes = network, s, processes
         self.train, self.validation, self.classes, self.stages = train, validation, classes, stages
@@ -78,9 +69,7 @@ class Classification(Task[EpochRow]):
         if teacher is not None and switch is not None:
             switch(True)  # training gives the outputs of both heads
         self._weights = None if class_weights is None else class_weights.to(processes.device)
-        self._soft = SoftTargetCrossEntropy()
-        smoothing = s.label_smoothing
-        self._hard = LabelSmoothingCrossEntropy(smoothing) if smoothing else nn.CrossEntropyLoss()
+        self._smooth = LabelSmoothingCrossEntropy(s.label_smoothing)
         self._token_stages = token_stages(network) if s.staged else ()
         self._tokens: Tokens | None = None
         each = (
@@ -113,8 +102,8 @@ class Classification(Task[EpochRow]):
 
     def batches(self, epoch: int, start: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Images and targets, on the device."""
-        device = self.processes.device
         self.train.set_epoch(epoch, start=start)
+        device = self.processes.device
         for images, targets in self.train:
             moved = fast_layout(images.to(device, non_blocking=True))
             yield moved, targets.to(device, non_blocking=True)
@@ -137,11 +126,10 @@ class Classification(Task[EpochRow]):
         return loss, hits
 
     def _criterion(self, logits: Tensor, targets: Tensor) -> Tensor:
-        soft = targets.is_floating_point()
+        smoothing = 0.0 if targets.is_floating_point() else self.settings.label_smoothing
         if self._weights is not None:
-            smoothing = 0.0 if soft else self.settings.label_smoothing
             return weighted_loss(logits, targets, self._weights, label_smoothing=smoothing)
-        loss: Tensor = (self._soft if soft else self._hard)(logits, targets)
+        loss: Tensor = (self._smooth if smoothing else F.cross_entropy)(logits, targets)
         return loss
 
     def begin(self, epoch: int, networks: Sequence[nn.Module]) -> bool:
@@ -187,8 +175,8 @@ class Classification(Task[EpochRow]):
         self, epoch: int, result: EpochResult, metrics: list[Accuracy], seconds: float
     ) -> EpochRow:
         """The metrics of an epoch."""
-        own, *averages = metrics
-        average = averages[0] if averages else None
+        own, average = vars(metrics[0]), vars(metrics[-1]) if len(metrics) > 1 else {}
+        averages: Any = {f"average_{name}": average.get(name) for name in own}
         tokens, hits = self.tokens(epoch), result.sums.get(_HITS)
         images = self.steps * self.batch_size
         right = None if hits is None else round(hits * self.processes.world)
@@ -197,17 +185,11 @@ class Classification(Task[EpochRow]):
             tokens="" if tokens is None else str(tokens),
             learning_rate=result.learning_rate,
             train_loss=result.loss,
-            loss=own.loss,
-            top1=own.top1,
-            top5=own.top5,
-            average_loss=None if average is None else average.loss,
-            average_top1=None if average is None else average.top1,
-            average_top5=None if average is None else average.top5,
             images_per_second=result.images_per_second,
             seconds=seconds,
             train_top1=None if right is None else 100 * right / images,
-            balanced=own.balanced,
-            average_balanced=None if average is None else average.balanced,
+            **own,
+            **averages,
         )
 
     def state(self, row: EpochRow) -> str:

@@ -51,11 +51,7 @@ class ProcessGroup:
         return nullcontext()
 
     def share_norms(self, network: nn.Module) -> None:
-        """Make batch norms normalise by the images of all processes.
-
-        Raises:
-            ValueError: If several processes are on the CPU.
-        """
+        """Make batch norms normalise by the images of all processes; a ValueError on CPUs."""
 
     def sum(self, values: Tensor) -> Tensor:
         """Sum ``values`` over the processes; every process must call it."""
@@ -87,11 +83,7 @@ class ProcessGroup:
         return [value]
 
     def check_same(self, values: Mapping[str, object]) -> None:
-        """Check that all processes have the same values, by name; every process must call it.
-
-        Raises:
-            ValueError: If they do not, in every process.
-        """
+        """Check that all processes have the same values, by name; every process must call it."""
         each = self.gather(dict(values))
         for rank, theirs in enumerate(each):
             for name, value in each[0].items():
@@ -129,13 +121,6 @@ class LaunchedProcesses(ProcessGroup):
         self.rank = self._accelerator.process_index
         self.world = self._accelerator.num_processes
         self.device = self._accelerator.device
-        if (self.world, self.rank) != _launched():
-            raise ValueError(
-                "the environment has WORLD_SIZE={} and RANK={}, but accelerate found process {} "
-                "of {}; start several processes by torchrun or accelerate launch".format(
-                    *_launched(), self.rank, self.world
-                )
-            )
 
     def wrap(self, network: nn.Module) -> nn.Module:
         """As the base says. Not by accelerate, which with DeepSpeed's settings returns it bare."""
@@ -203,12 +188,8 @@ class LaunchedProcesses(ProcessGroup):
 
 def processes_of(device: str = "auto") -> ProcessGroup:
     """The processes that a launcher started, or this one alone."""
-    return ProcessGroup(device) if _launched() == (1, 0) else LaunchedProcesses(device)
-
-
-def _launched() -> tuple[int, int]:
-    """How many processes a launcher started, and the number of this one."""
-    return int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+    alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
+    return ProcessGroup(device) if alone else LaunchedProcesses(device)
 
 
 def _leave() -> None:

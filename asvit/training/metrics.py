@@ -2,9 +2,10 @@
 
 import json
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +35,24 @@ class Accuracy:
     balanced: float | None = None  # mean over classes of their top-1, per cent, if asked for
 
 
+def logits_of(
+    networks: Sequence[nn.Module], batches: Batches, device: torch.device, precision: str = "fp32"
+) -> Iterator[tuple[list[Tensor], Tensor]]:
+    """The logits ``[B, classes]`` of each network, and the labels, of every batch.
+
+    The networks, each ``[B, C, S, S] -> [B, classes]``, stay in evaluation mode. They may not be
+    wrapped for distributed training: processes may have different numbers of batches.
+    """
+    for network in networks:
+        network.eval()
+    for images, labels in batches:
+        inputs, targets = (x.to(device, non_blocking=True) for x in (images, labels))
+        # Not inference mode: training could not use the tensors that a network caches.
+        with torch.no_grad(), arithmetic(device, precision), autocast(device, precision):
+            logits = [network(fast_layout(inputs)).float() for network in networks]
+        yield logits, targets
+
+
 def evaluate(
     networks: Sequence[nn.Module],
     batches: Batches,
@@ -45,40 +64,28 @@ def evaluate(
     """The accuracy of each network, in one pass over the images; they stay in evaluation mode.
 
     With the number of ``classes``, balanced accuracy, too; classes without images do not count.
-
-    Every process must call this with its share of the images. The networks, each
-    ``[B, C, S, S] -> [B, classes]``, may not be wrapped for distributed training: processes may
-    have different numbers of batches.
+    Every process must call this with its share of the images.
     """
     device = processes.device
-    count = 0
-    # Of each network top-1 hits, top-5 hits and summed loss; below them how many images there are.
-    sums = torch.zeros(len(networks) + 1, 3, dtype=torch.float64, device=device)
+    # Of each network top-1 hits, top-5 hits, summed loss and images.
+    sums = torch.zeros(len(networks), 4, dtype=torch.float64, device=device)
+    # Images of each class, below them the top-1 hits of each network.
     by_class = torch.zeros(1 + len(networks), classes or 0, dtype=torch.int64, device=device)
-    for network in networks:
-        network.eval()
-    # Not inference mode: training could not use the tensors that a network caches.
-    with torch.no_grad(), arithmetic(device, precision), autocast(device, precision):
-        for images, labels in batches:
-            inputs, targets = (x.to(device, non_blocking=True) for x in (images, labels))
-            inputs = fast_layout(inputs)
-            for place, network in enumerate(networks):
-                logits = network(inputs).float()
-                sums[place] += _hits(logits, targets)
-                if classes is not None:
-                    right = (logits.argmax(1) == targets).long()
-                    by_class[1 + place].scatter_add_(0, targets, right)
+    for logits, labels in logits_of(networks, batches, device, precision):
+        for place, own in enumerate(logits):
+            sums[place] += _hits(own, labels)
             if classes is not None:
-                by_class[0].scatter_add_(0, targets, torch.ones_like(targets))
-            count += len(targets)
-    sums[-1] = count
-    *each, (total, *_) = processes.sum(sums).tolist()
-    balanced = (
-        balanced_accuracies(processes.sum(by_class).cpu()) if classes else [None] * len(networks)
-    )
+                by_class[1 + place].scatter_add_(0, labels, (own.argmax(1) == labels).long())
+        if classes is not None:
+            by_class[0].scatter_add_(0, labels, torch.ones_like(labels))
+    shares: list[Any] = [None] * len(networks)
+    if classes is not None:
+        shares = balanced_accuracies(processes.sum(by_class).cpu())
     return [
         Accuracy(100 * top1 / total, 100 * top5 / total, loss / total, share)
-        for (top1, top5, loss), share in zip(each, balanced, strict=True)
+        for (top1, top5, loss, total), share in zip(
+            processes.sum(sums).tolist(), shares, strict=True
+        )
     ]
 
 
@@ -105,12 +112,13 @@ def balanced_accuracies(by_class: Tensor) -> list[float]:
 
 
 def _hits(logits: Tensor, labels: Tensor) -> Tensor:
-    """Top-1 hits, top-5 hits and summed loss of ``[B]`` labels, as ``[3]``."""
+    """Top-1 hits, top-5 hits, summed loss and number of ``[B]`` labels, as ``[4]``."""
     # Stable, as argmax: of equal logits, frequent in bf16, the first class counts everywhere.
     best = logits.argsort(dim=1, descending=True, stable=True)[:, :TOP]
     hits = best == labels[:, None]
     loss = F.cross_entropy(logits, labels, reduction="sum")
-    return torch.stack([hits[:, 0].sum().double(), hits.sum().double(), loss.double()])
+    numbers = hits[:, 0].sum(), hits.sum(), loss, loss.new_tensor(len(labels))
+    return torch.stack([number.double() for number in numbers])
 
 
 @dataclass(frozen=True)

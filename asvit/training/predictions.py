@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from asvit.core.answers import Answer, Confusion, confusions_of
 from asvit.core.codec import Nullable, from_json, to_json
@@ -21,9 +21,7 @@ from asvit.data import LabelledImages
 from asvit.data.kinds import Picture
 from asvit.data.preparation import thumbnail_of
 from asvit.training.distributed import ProcessGroup
-from asvit.training.layout import fast_layout
-from asvit.training.metrics import Batches
-from asvit.training.precision import arithmetic, autocast
+from asvit.training.metrics import Batches, logits_of
 from proxies.messages import first_line
 
 MOST_PICTURES = 24  # of the worst mistakes
@@ -81,17 +79,14 @@ def predict(
     :func:`asvit.training.images.loaders.validation_loader`. The first one gets the answers, the
     others none.
     """
-    network.eval()
     device = processes.device
     # Label, prediction, its probability and loss. They stay on the device: reading waits for it.
     parts = [torch.empty(0, 4, dtype=torch.float64, device=device)]
-    with torch.no_grad(), arithmetic(device, precision), autocast(device, precision):
-        for inputs, labels in batches:
-            logits: Tensor = network(fast_layout(inputs.to(device))).float()
-            log, best, labels = logits.log_softmax(1), logits.argmax(1), labels.to(device)
-            loss = -log.gather(1, labels[:, None])[:, 0]
-            columns = [labels, best, log.max(1).values.exp(), loss]
-            parts.append(torch.stack([column.double() for column in columns], 1))
+    for (logits,), labels in logits_of([network], batches, device, precision):
+        log, best = logits.log_softmax(1), logits.argmax(1)
+        loss = -log.gather(1, labels[:, None])[:, 0]
+        columns = labels, best, log.max(1).values.exp(), loss
+        parts.append(torch.stack([column.double() for column in columns], 1))
     shares = processes.gather(torch.cat(parts).cpu().numpy())
     rows = np.empty((sum(map(len, shares)), 4))
     for rank, share in enumerate(shares):

@@ -63,7 +63,7 @@ def load_pretrained(model: nn.Module, text: str, *, new_head: bool) -> tuple[str
     return load_state(model, weights, what=f"the weights of {path}", may_lack=left_out)
 
 
-def named_weights(text: str, architecture: str) -> WeightsFile:
+def named_weights(text: str, architecture: str, image_size: int = 224) -> WeightsFile:
     """The weights of a file that does not say which network they are of, as a file that does.
 
     Raises:
@@ -74,7 +74,7 @@ def named_weights(text: str, architecture: str) -> WeightsFile:
     weights = read_state(path)
     if there := architecture_in(text):
         raise ValueError(f"{path} says that it is of {there}; leave out {architecture}")
-    network = Network(architecture)
+    network = Network(architecture, image_size)
     with torch.random.fork_rng([]):
         numbers = unequal_classes(network.build(), weights)
     if numbers is not None:

@@ -2,38 +2,29 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Generic
+from typing import Any, Generic, cast
 
+from asvit.core.answers import write_answers
 from asvit.core.console import number
 from asvit.core.progress import Progress, Tell, Track, untracked
-from asvit.core.run_files import CHECKPOINT
+from asvit.core.run_files import ANSWERS, BEST, CHECKPOINT, MODEL, PREDICTIONS
+from asvit.data import LabelledImages
+from asvit.data.preparation import shown_channels
+from asvit.networks import Network, WeightsFile
 from asvit.training.checkpoint import KIND, Checkpoint, EpochPart, Origin
+from asvit.training.classification import Classification
 from asvit.training.distributed import ProcessGroup
-from asvit.training.metrics import write_metrics
+from asvit.training.metrics import EpochRow, seconds_of_an_epoch, write_metrics
+from asvit.training.predictions import predict, predictions_of
 from asvit.training.step_log import StepLog
 from asvit.training.task import Row, Task
 from asvit.training.trainer import Step, Trainer
-from proxies.messages import first_line
 
 _SPACING = 20  # of checkpoints, in the time that writing one takes
-
-
-@contextmanager
-def _lost_workers_told() -> Iterator[None]:
-    """Say what helps where a process that prepares images is lost."""
-    try:
-        yield
-    except RuntimeError as error:
-        if not str(error).startswith("DataLoader"):
-            raise
-        raise ChildProcessError(
-            f"a worker that prepares images was lost ({first_line(error)}); the same command goes "
-            "on from the last checkpoint; if memory is short, with fewer --workers"
-        ) from error
 
 
 @dataclass(eq=False, kw_only=True)
@@ -66,11 +57,6 @@ class Session(Generic[Row]):
         self.history = [] if stored is None else list(stored.history)
         self.total = self.origin.settings.epochs if stored is None else stored.epochs
         self.bad_images = {} if stored is None else dict(stored.bad_images)
-        if self._part is not None and self._part.updates >= self.task.steps:
-            raise ValueError(
-                f"{self.folder / self.file} has {self._part.updates} updates of an epoch of "
-                f"{self.task.steps}; give --fresh to start over"
-            )
         self.trainer = Trainer(self.task, self.processes, epochs=self.total)
         if stored is not None:
             self.trainer.load_state(stored.state)
@@ -80,12 +66,6 @@ class Session(Generic[Row]):
         """Wall-clock time of all sessions."""
         before = 0.0 if self.stored is None else self.stored.seconds
         return before + time.monotonic() - self._began
-
-    @property
-    def updates(self) -> int:
-        """Updates of the whole training that are done."""
-        within = 0 if self._part is None else self._part.updates
-        return len(self.history) * self.task.steps + within
 
     @property
     def best(self) -> Row | None:
@@ -98,7 +78,7 @@ class Session(Generic[Row]):
         ``track`` gets the rows of epochs and of the log, also those of earlier sessions.
         """
         log, follow, first = self._log(track), self._follower(tell), self.processes.first
-        with closing(self.task), closing(self.trainer), _lost_workers_told():
+        with closing(self.task), closing(self.trainer):
             if first and self.history:  # a kill may have left files out of date
                 if self._part is None:
                     self.write_outputs()
@@ -209,7 +189,7 @@ class Session(Generic[Row]):
             images=self.task.batch_size,
             tell=lambda row: track("step", row, row.update),
         )
-        rows = log.go_on(self.updates) if first else []
+        rows = log.go_on(self._updates) if first else []
         before: list[tuple[int, str, object]] = [
             *((row.update, "step", row) for row in rows),
             *((number * steps, "epoch", row) for number, row in enumerate(self.history, 1)),
@@ -218,9 +198,15 @@ class Session(Generic[Row]):
             track(series, row, update)
         return log
 
+    @property
+    def _updates(self) -> int:
+        """Updates of the whole training that are done."""
+        within = 0 if self._part is None else self._part.updates
+        return len(self.history) * self.task.steps + within
+
     def _follower(self, tell: Tell) -> Callable[..., None]:
         """Turns steps, and the rows of epochs, into progress."""
-        resumed, before, began = len(self.history), self._share(self.updates), time.monotonic()
+        resumed, before, began = len(self.history), self._share(self._updates), time.monotonic()
 
         def follow(step: Step, row: Row | None = None) -> None:
             words = [] if row else [f"step {step.done}/{step.steps} of epoch {step.epoch + 1}"]
@@ -246,3 +232,85 @@ class Session(Generic[Row]):
     def _share(self, updates: int) -> float:
         """Share of the work that is done after so many updates."""
         return self.task.work(updates / self.task.steps) / self.task.work(self.total)
+
+
+@dataclass(eq=False, kw_only=True)
+class ClassifierSession(Session[EpochRow]):
+    """Trains a classifier, and writes its best weights beside the checkpoint."""
+
+    network: Network
+    images: LabelledImages  # to validate on
+    facts: Mapping[str, Any] = field(default_factory=dict)  # to store with the weights
+
+    @property
+    def best(self) -> EpochRow | None:
+        """The epoch with the best accuracy at the network's own tokens."""
+        task = self._classification
+        last = task.settings.epochs - 1
+        rows = [row for row in self.history if task.tokens(row.epoch - 1) == task.tokens(last)]
+        return max(rows, key=lambda row: (row.best_score, -row.epoch), default=None)
+
+    def plan_again(self) -> None:
+        """As many epochs as are left of the hours, at the pace of the last ones."""
+        hours = self.origin.settings.hours
+        if hours is None:
+            return
+        left = 3600 * hours - self.seconds
+        self.plan(len(self.history) + round(left / seconds_of_an_epoch(self.history)))
+
+    def plan(self, epochs: int) -> None:
+        """Train for so many epochs in all, or for those of the settings if they are fewer."""
+        least, most = max(1, len(self.history)), self.origin.settings.epochs
+        # The processes may have timed otherwise.
+        self.total = self.processes.gather(max(least, min(most, epochs)))[0]
+        self.trainer.plan(self.total)
+
+    def write_outputs(self) -> None:
+        """Write the metrics, and the best weights if they are the current ones."""
+        if self.best is self.history[-1]:
+            self._weights(self.history[-1]).write(self.folder / BEST)
+        super().write_outputs()
+
+    def finish(self) -> None:
+        """Write the answers to the validation images, then the network."""
+        task, last, images = self._classification, self.history[-1], self.images
+        task.begin(last.epoch - 1, self.trainer.networks)
+        network = self.trainer.networks[-1 if last.average_is_better else 0]
+        precision = task.precision
+        answers = predict(network, task.validation, images, self.processes, precision=precision)
+        bad = set[str]().union(*self.processes.gather(set(task.validation.bad)))
+        if not self.processes.first:
+            return
+        shown = shown_channels(images.kind)
+        predictions_of(images.classes, answers, images.picture, shown=shown).write(
+            self.folder / PREDICTIONS
+        )
+        # Of an unreadable picture, the answer is about the one that took its place. One to train
+        # on may have the same name as a good one here.
+        write_answers(self.folder / ANSWERS, [one for one in answers if one.image not in bad])
+        self._weights(last).write(self.folder / MODEL)
+
+    @property
+    def saved(self) -> dict[str, float] | None:
+        """Shares of the training that coarser tokens save, as in the result."""
+        return self._classification.saved
+
+    @property
+    def _classification(self) -> Classification:
+        return cast("Classification", self.task)
+
+    def _weights(self, row: EpochRow) -> WeightsFile:
+        """The current network, or its moving average if that is better."""
+        state, seen = self.trainer.state(), self.origin.settings.train_on_validation
+        facts = {
+            **self.facts,
+            "epochs": self.total,
+            "epoch": row.epoch,
+            "top1": None if seen else row.best_top1,
+            **({"train_on_validation": True} if seen else {}),
+            **({} if seen or row.balanced is None else {"balanced_accuracy": row.best_score}),
+            "weights": "average" if row.average_is_better else "trained",
+            "tokens": row.tokens,
+        }
+        weights = state.average if row.average_is_better else state.weights
+        return WeightsFile(self.network, weights, self.origin.classes, facts)

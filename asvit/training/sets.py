@@ -7,10 +7,8 @@ from asvit.data.base import Progress
 from asvit.data.statistics import Normalisation
 from asvit.data.training_sets import TrainingSets, open_training_sets
 from asvit.training.distributed import ProcessGroup
-from asvit.training.images.batches import Batching
-from asvit.training.images.loaders import train_loader, validation_loader
+from asvit.training.images.loaders import Batching, Loader, train_loader, validation_loader
 from asvit.training.settings import TrainSettings
-from asvit.training.task import Images
 
 _OPTIONS: Final = (
     *("validation", "held_out", "image_size", "seed", "train_images", "validation_images"),
@@ -37,7 +35,7 @@ def batching_of(settings: Any, processes: ProcessGroup, workers: int, **more: An
         workers=workers,
         rank=processes.rank,
         world=processes.world,
-        device=processes.device if processes.device.type == "cuda" else None,
+        device=processes.device,
         **more,
     )
 
@@ -50,7 +48,7 @@ def open_loaders(
     normalisation: Normalisation | None,
     workers: int,
     progress: Progress | None = None,
-) -> tuple[Images, Images]:
+) -> tuple[Loader, Loader]:
     """A process's batches to train on and to validate on.
 
     ``progress`` is told of images that are decoded into memory.

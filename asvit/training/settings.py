@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from asvit.core.preparing_settings import fit_setting, ground_setting
 from asvit.core.settings import Presets, Settings, presets_with, seed_setting, setting
-from asvit.training.balance_settings import balance_setting
 from asvit.training.recipes import MUON_RATE, RECIPES, REFERENCE_BATCH
 from asvit.training.schedule import WARMUP_SHARE
-from asvit.training.short_settings import initial_weights, labelled_data
+from asvit.training.short_settings import balance_setting, initial_weights, labelled_data
 from asvit.training.token_plan import TokenPlan
 
 if TYPE_CHECKING:
@@ -277,20 +276,7 @@ class TrainSettings(Settings):
         """The augmentation of training images."""
         from asvit.training.images.augmentation import Augmentation
 
-        return Augmentation(
-            auto_augment=None if self.auto_augment == "none" else self.auto_augment,
-            color_jitter=self.color_jitter,
-            erasing=self.erasing,
-            mixup=self.mixup,
-            cutmix=self.cutmix,
-            hflip=self.flip,
-            scale=self.crop_scale,
-            shift=self.shift,
-            crop_pct=self.crop_pct,
-            fit=self.fit,
-            resizing=self.resizing,
-            repeats=self.repeats,
-        )
+        return Augmentation.of(self)
 
     @property
     def plan(self) -> TokenPlan:
@@ -363,8 +349,3 @@ def _filled_in(requested: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[
     if values.get("distillation") == "soft":
         values.setdefault("distillation_weight", _SOFT_WEIGHT)
     return values
-
-
-def tighter_clip(clip: float) -> str:
-    """The clip to advise where a training with this one diverged; 0 is none."""
-    return f"a lower clip than {clip:g}" if clip else "a clip, such as 1"

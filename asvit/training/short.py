@@ -13,23 +13,22 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from asvit.models.blocks import is_linear
 from asvit.training.balance import balanced_order, class_weights
-from asvit.training.device_queue import Draws, drawn_ahead
 from asvit.training.distributed import ProcessGroup
-from asvit.training.images.batched import draw_indexed, indexed_batch
+from asvit.training.images.batched import Draws, augmented, draw_batch, drawn_ahead
 from asvit.training.layout import fast_layout
 from asvit.training.metrics import Accuracy, evaluate, weighted_loss
 from asvit.training.optimizers import make_optimizer, parameter_groups
 from asvit.training.schedule import Schedule
 from asvit.training.short_settings import Recipe as Recipe
-from asvit.training.task import Task
+from asvit.training.splits import LabelledTensors as LabelledTensors
+from asvit.training.task import Row, Task
 from asvit.training.trainer import Diverged, Step, Trainer
-
-LabelledTensors = tuple[Tensor, Tensor]  # images [n, C, H, W] and labels [n] int64
 
 _FEW_PIXELS = 32 * 32  # of an image
 #: Weights of a convolution below this share of Xavier's spread are too small; PyTorch's own and
 #: those of residual networks are above.
 _SMALL = 0.4
+_TESTED = 256  # images of a batch to test on
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,49 @@ class FitResult:
     reason: str | None = None  # why training failed
 
 
-class ShortTask(Task[None]):
+class RecipeTask(Task[Row]):
+    """A task of images in memory and a recipe, of which a batch is drawn on the CPU.
+
+    So draws are the same for all devices.
+    """
+
+    def __init__(
+        self, network: nn.Module, train: LabelledTensors, recipe: Recipe, *, seed: int
+    ) -> None:
+        self.network, self.recipe, self.seed = network, recipe, seed
+        self.batch_size, self.clip = recipe.batch_size, recipe.clip
+        self.learning_rate = recipe.learning_rate
+        self.images, self.labels = train
+        self.augmentation = recipe.augmentation
+
+    def draw_images(self, indices: Tensor, generator: torch.Generator) -> Draws:
+        """Which images are in a batch, and draws for each of them."""
+        shape = self.images.shape[1:]
+        return {
+            "indices": indices,
+            **draw_batch(len(indices), shape, self.augmentation, generator),
+        }
+
+    def drawn(self, draw: Callable[[int], Draws], steps: range) -> Iterator[LabelledTensors]:
+        """The images and labels of the batches that :meth:`draw_images` has drawn for steps."""
+        for draws in drawn_ahead(draw, steps, self.images.device):
+            indices = draws["indices"]
+            yield augmented(self.images[indices], draws), self.labels[indices]
+
+    def optimizer(self, device: torch.device) -> torch.optim.Optimizer:
+        """That of the recipe."""
+        groups = parameter_groups(self.network, self.recipe.weight_decay)
+        name = self.recipe.optimizer
+        return make_optimizer(name, groups, learning_rate=self.learning_rate, device=device)
+
+    def schedule(self, epochs: int) -> Callable[[int], float]:
+        """A linear warm-up, then a cosine to 0."""
+        r = self.recipe
+        first = r.learning_rate / (r.warmup + 1)
+        return Schedule(r.learning_rate, r.steps, r.warmup, first=first, after_warmup=True)
+
+
+class ShortTask(RecipeTask[None]):
     """One epoch of a recipe's steps, on images in memory, for ``[B, C, H, W] -> [B, classes]``.
 
     Equal trainings draw the same only from the beginning on, from generators that go on.
@@ -54,34 +95,29 @@ class ShortTask(Task[None]):
     def __init__(
         self, network: nn.Module, train: LabelledTensors, recipe: Recipe, *, seed: int
     ) -> None:
-        self.network, self.recipe, self.seed = network, recipe, seed
-        self.steps, self.batch_size = recipe.steps, recipe.batch_size
-        self.learning_rate, self.clip = recipe.learning_rate, recipe.clip
-        self._images, self._labels = train
+        super().__init__(network, train, recipe, seed=seed)
+        self.steps = recipe.steps
         self._weights: Tensor | None = None
         if recipe.balance == "weights":  # of the classes up to the largest
-            weights = class_weights(train[1].cpu().numpy(), int(train[1].max()) + 1)
-            self._weights = torch.from_numpy(weights).to(train[1].device)
+            weights = class_weights(self.labels.cpu().numpy(), int(self.labels.max()) + 1)
+            self._weights = torch.from_numpy(weights).to(self.labels.device)
 
     def batches(self, epoch: int, start: int) -> Iterator[LabelledTensors]:
         """The batches of all steps; every image comes once before any repeats.
 
-        If classes are sampled, that holds within a class. Batches are drawn on the CPU, so that
-        they are the same for all devices.
+        If classes are sampled, that holds within a class.
         """
-        recipe, generator = self.recipe, torch.Generator().manual_seed(self.seed)
-        queue, classes = torch.empty(0, dtype=torch.int64), self._labels.cpu()
+        size, generator = self.batch_size, torch.Generator().manual_seed(self.seed)
+        queue, classes = torch.empty(0, dtype=torch.int64), self.labels.cpu()
 
         def draw(_step: int) -> Draws:
             nonlocal queue
-            while len(queue) < recipe.batch_size:
-                queue = torch.cat([queue, _order(classes, recipe, generator)])
-            indices, queue = queue.split([recipe.batch_size, len(queue) - recipe.batch_size])
-            return draw_indexed(indices, self._images, augmentation, generator)
+            while len(queue) < size:
+                queue = torch.cat([queue, _order(classes, self.recipe, generator)])
+            indices, queue = queue[:size], queue[size:]
+            return self.draw_images(indices, generator)
 
-        augmentation = recipe.augmentation
-        for draws in drawn_ahead(draw, range(recipe.steps), self._labels.device):
-            images, labels = indexed_batch(self._images, self._labels, draws)
+        for images, labels in self.drawn(draw, range(self.steps)):
             yield fast_layout(images), labels
 
     def losses(
@@ -94,27 +130,8 @@ class ShortTask(Task[None]):
         weights = F.pad(self._weights, (0, logits.shape[1] - len(self._weights)), value=1.0)
         return weighted_loss(logits, labels, weights, label_smoothing=smoothing), {}
 
-    def optimizer(self, device: torch.device) -> torch.optim.Optimizer:
-        """That of the recipe."""
-        groups = parameter_groups(self.network, self.recipe.weight_decay)
-        return make_optimizer(
-            self.recipe.optimizer, groups, learning_rate=self.learning_rate, device=device
-        )
-
-    def schedule(self, epochs: int) -> Callable[[int], float]:
-        """As :func:`short_schedule` has it."""
-        return short_schedule(self.recipe)
-
     def update_seed(self, update: int, rank: int) -> None:
         """Updates draw on from the last one."""
-
-
-def short_schedule(recipe: Recipe) -> Schedule:
-    """A linear warm-up, then a cosine to 0."""
-    first = recipe.learning_rate / (recipe.warmup + 1)
-    return Schedule(
-        recipe.learning_rate, recipe.steps, recipe.warmup, first=first, after_warmup=True
-    )
 
 
 def fit(
@@ -142,8 +159,11 @@ def fit(
                 trainer.train(0, progress=keep)
         except Diverged as error:
             return FitResult(math.nan, tuple(losses), str(error).partition(";")[0])
-    measure = accuracy if recipe.balance == "none" else balanced_accuracy
-    return FitResult(measure(model, *test), tuple(losses))
+    pixels, labels = test
+    if recipe.balance == "none":
+        return FitResult(accuracy(model, pixels, labels), tuple(losses))
+    balanced = _evaluated(model, pixels, labels, int(labels.max()) + 1).balanced
+    return FitResult(math.nan if balanced is None else balanced, tuple(losses))
 
 
 def draw_linear_weights(model: nn.Module) -> None:
@@ -170,26 +190,18 @@ def draw_linear_weights(model: nn.Module) -> None:
                 nn.init.xavier_uniform_(matrix)
 
 
-def accuracy(model: nn.Module, pixels: Tensor, labels: Tensor, *, batch_size: int = 256) -> float:
+def accuracy(model: nn.Module, pixels: Tensor, labels: Tensor) -> float:
     """Top-1 accuracy of ``model`` in evaluation mode, per cent."""
-    return _evaluated(model, pixels, labels, batch_size).top1
-
-
-def balanced_accuracy(
-    model: nn.Module, pixels: Tensor, labels: Tensor, *, batch_size: int = 256
-) -> float:
-    """Mean over classes of the top-1 accuracy of ``model`` in evaluation mode, per cent."""
-    share = _evaluated(model, pixels, labels, batch_size, int(labels.max()) + 1).balanced
-    return math.nan if share is None else share
+    return _evaluated(model, pixels, labels).top1
 
 
 def _evaluated(
-    model: nn.Module, pixels: Tensor, labels: Tensor, batch_size: int, classes: int | None = None
+    model: nn.Module, pixels: Tensor, labels: Tensor, classes: int | None = None
 ) -> Accuracy:
-    batches = zip(pixels.split(batch_size), labels.split(batch_size), strict=True)
+    batches = zip(pixels.split(_TESTED), labels.split(_TESTED), strict=True)
     processes = ProcessGroup(pixels.device)
-    (found,) = evaluate([model], batches, processes, precision="auto", classes=classes)
-    return found
+    (values,) = evaluate([model], batches, processes, precision="auto", classes=classes)
+    return values
 
 
 def _order(labels: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:

@@ -1,13 +1,36 @@
-"""Settings shared by the runs that train with the short recipe on images in memory."""
+"""Settings of the short trainings of architectures and supernets, on images in memory."""
 
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from asvit.core.preparing_settings import fit_setting, ground_setting
-from asvit.core.settings import Settings, seed_setting, setting
+from asvit.core.settings import (
+    Presets,
+    Settings,
+    presets_with,
+    seed_setting,
+    setting,
+    setting_of,
+)
+from proxies.messages import unknown
 
 if TYPE_CHECKING:
+    from asvit.spaces.base import SearchSpace
     from asvit.training.images.augmentation import Augmentation
+
+BALANCES: Final = ("none", "weights", "sampling")
+
+#: Times as many images as the smallest class the largest has, from which on classes are uneven.
+UNEVEN: Final = 3.0
+
+#: What is done about uneven classes, in words.
+IN_WORDS: Final = {
+    "weights": "the loss weighs classes as if they had equally many images",
+    "sampling": "every epoch has equally many images of each class",
+}
 
 
 @dataclass(frozen=True)
@@ -35,20 +58,12 @@ class Recipe:
     balance: Literal["none", "weights", "sampling"] = "none"
 
     @property
-    def augmentation(self) -> "Augmentation":
+    def augmentation(self) -> Augmentation:
         """That of the images."""
         from asvit.training.images.augmentation import Augmentation
 
-        return Augmentation(
-            auto_augment=None,
-            color_jitter=self.color_jitter,
-            erasing=0.0,
-            mixup=0.0,
-            cutmix=0.0,
-            hflip=0.5 * self.flip,
-            scale=self.crop_scale,
-            shift=self.shift,
-        )
+        none: Any = {"auto_augment": "none", "erasing": 0.0, "mixup": 0.0, "cutmix": 0.0}
+        return replace(Augmentation.of(self), flip=0.5 * self.flip, **none)
 
 
 def labelled_data() -> Any:
@@ -73,6 +88,17 @@ def initial_weights(default: str = "xavier", **options: Any) -> Any:
     )
 
 
+def balance_setting(**options: Any) -> Any:
+    """The setting ``balance`` of runs that train."""
+    return setting(
+        "none",
+        "For uneven classes: weights in the loss, or sampling equally many images of each; "
+        "networks and epochs are then compared by balanced accuracy.",
+        choices=BALANCES,
+        **options,
+    )
+
+
 def take_classes(settings: Any) -> None:
     """Give settings with ``data`` and ``classes`` those that ``fractal:CLASSES`` names."""
     name, _, text = str(settings.data).partition(":")
@@ -91,9 +117,11 @@ class ShortTrainingSettings(Settings):
 
     data: str = labelled_data()
     classes: int = setting(
-        ..., "Classes of the fractals; other images have their own.", at_least=2
+        100, "Classes of the fractals; other images have their own.", at_least=2
     )
-    batch_size: int = setting(..., "Images in a batch.", at_least=1)
+    train_images: int = setting(20_000, "Images to train on, over all classes.", at_least=2)
+    image_size: int = setting(64, "Side of the square images, in pixels.", at_least=1)
+    batch_size: int = setting(64, "Images in a batch.", at_least=1)
     learning_rate: float = setting(
         1e-3, "Highest learning rate, after the warm-up.", metavar="N", above=0
     )
@@ -137,3 +165,128 @@ class ShortTrainingSettings(Settings):
         names = {field.name for field in fields(Recipe)} & {field.name for field in fields(self)}
         shared = {name: getattr(self, name) for name in names - {"steps"}}
         return Recipe(steps, **{**shared, "warmup": round(self.warmup * steps)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class CandidateSettings(ShortTrainingSettings):
+    """How architectures are trained: equal settings on a kind of device give equal accuracies."""
+
+    space: str = setting(
+        "asvit",
+        "Search space (see asvit list spaces).",
+        metavar="NAME",
+        complete="asvit.spaces:SPACES",
+        several=True,
+    )
+    test_images: int = setting(5_000, "Other images to test on.", at_least=1)
+    width: int = setting(32, "Channels of the first stage.", at_least=1)
+    steps: int = setting(3_000, "Batches of each training, the same for all.", at_least=1)
+    init: Literal["xavier", "own"] = initial_weights()
+    optimizer: Literal["adamw", "muon"] = setting(
+        "adamw",
+        "AdamW, or Muon, which takes about three times its learning rate.",
+        choices=("adamw", "muon"),
+    )
+    balance: Literal["none", "weights", "sampling"] = balance_setting()
+    paces: str | None = setting(
+        None,
+        "Steps of some families, as multiples of the others': resnet=1.5,swin=0.9.",
+        metavar="FAMILY=N,...",
+        several=True,
+    )
+
+    def check(self) -> None:
+        """Check the families and their multiples."""
+        super().check()
+        if self.paces is None:
+            return
+        space = self._space
+        families = [*map(str, space.dimensions.get(space.branch, (space.name,)))]
+        for family in self.steps_of:
+            if family not in families:
+                raise ValueError(f"paces={self.paces!r}: {unknown('family', family, families)}")
+
+    @property
+    def _space(self) -> SearchSpace:
+        from asvit.spaces.base import load_space
+
+        return load_space(self.space)
+
+    @property
+    def steps_of(self) -> Mapping[str, int]:
+        """Steps of the families that have other numbers of them."""
+        steps = dict[str, int]()
+        for pace in self.paces.split(",") if self.paces else ():
+            family, _, times = pace.partition("=")
+            try:
+                steps[family] = max(1, round(float(times) * self.steps))
+            except (ValueError, OverflowError):
+                times = "0"
+            if float(times) <= 0:
+                raise ValueError(
+                    f"paces={self.paces!r} must be families and numbers above 0, such as "
+                    "resnet=1.5"
+                )
+        return steps
+
+    def recipe_of(self, architecture: str) -> Recipe:
+        """The recipe for the network of an architecture's text."""
+        if not self.paces:
+            return self.short_recipe(self.steps)
+        family = self._space.family_of(architecture)
+        return self.short_recipe(self.steps_of.get(family, self.steps))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SupernetSettings(ShortTrainingSettings):
+    """Settings of a supernet. Two runs with equal settings on one CPU give equal weights.
+
+    The paper gives no recipe. This one is DeiT's at the size of a laptop, with the gradient
+    clipped at 1 and without its augmentation; all images stay in memory.
+    """
+
+    presets: ClassVar[Presets] = presets_with(
+        quick={
+            "classes": 5,
+            "train_images": 500,
+            "validation_images": 100,
+            "test_images": 100,
+            "image_size": 32,
+            "width": 24,
+            "epochs": 10,
+            "batch_size": 50,
+        }
+    )
+
+    space: str = setting(
+        "psvit2d",
+        "Search space: psvit2d or psvit1d.",
+        metavar="NAME",
+        complete="asvit.spaces:SPACES",
+    )
+    classes: int = setting_of(ShortTrainingSettings, "classes", default=20)
+    train_images: int = setting_of(ShortTrainingSettings, "train_images", default=8_000)
+    validation_images: int = setting(1_000, "Held-out images to rank paths by.", at_least=1)
+    test_images: int = setting(
+        1_000, "Images used neither for training nor for ranking paths.", at_least=1
+    )
+    width: int = setting(48, "Channels of the first stage.", at_least=1)
+    epochs: int = setting(60, "Passes over the training images.", at_least=1)
+
+    def check(self) -> None:
+        """Check that there is a batch in an epoch."""
+        if self.batch_size > self.train_images:
+            raise ValueError(
+                f"batch_size={self.batch_size} is more than there are training images, "
+                f"{self.train_images}; use at most as many"
+            )
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches of an epoch; images that do not fill a last one are left out of it."""
+        return self.train_images // self.batch_size
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe of the supernet, and of a network trained alone for as many steps."""
+        return self.short_recipe(self.epochs * self.steps_per_epoch)

@@ -1,23 +1,35 @@
-"""A training step as a CUDA graph, where steps are alike."""
+"""A training step as a CUDA graph, where steps are alike: captured once, replayed in one launch.
+
+Where kernels are small, a device mostly waits for the CPU that launches them one by one.
+
+References:
+    https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
+"""
 
 import logging
 import random
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple, cast
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from asvit.training.cuda_graphs import BEFORE_CAPTURE, beside, capture, counting_waits
 from proxies.messages import first_line
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
+BEFORE_CAPTURE = 3  # steps in which libraries set up what they need
+FEWEST = 20  # steps of a training; of fewer, capturing one takes longer than it saves
+
 _MARGIN = 4  # times the memory that was taken, which holds a step, must be free for another
 _NUMBERS = (bool, int, float, str)  # and words
-FEWEST = 20  # steps of a training; of fewer, capturing one takes longer than it saves
+_WAITED = "synchronizing CUDA operation"  # PyTorch's own words
 
 
 class _Graph(NamedTuple):
@@ -30,7 +42,7 @@ class _Graph(NamedTuple):
 
 
 class StepGraph:
-    """A training step: of the CPU a function, on CUDA after a few steps a graph of it.
+    """A training step: on a CPU a function, on CUDA after a few steps a graph of it.
 
     The first steps on CUDA prepare what capturing needs. Then one is captured, and replayed from
     the next one on, in :meth:`running`. Until :meth:`close` the graph keeps the memory of a step.
@@ -41,15 +53,12 @@ class StepGraph:
     repeat these, where little memory is free, or where capturing fails. They go on as they began.
     What else a network does in Python is not repeated.
 
-    The autocast cache needs no care, as a step enters and leaves autocast itself.
-
-    Example::
-
-        with closing(StepGraph(take, network, optimizer, steps=100, device=device)) as step:
-            with step.running():
-                for batch in batches:
-                    loss = step(*batch)
-                    schedule.step()
+    Args:
+        take: Takes a step on a batch of tensors; returns its loss. It leaves no gradients.
+        network: That is trained.
+        optimizer: Its learning rates are numbers, which change between steps.
+        steps: How many the training has.
+        device: Where it is.
     """
 
     def __init__(
@@ -61,15 +70,6 @@ class StepGraph:
         steps: int,
         device: torch.device,
     ) -> None:
-        """Prepare for a training.
-
-        Args:
-            take: Takes a step on a batch of tensors; returns its loss. It leaves no gradients.
-            network: That is trained.
-            optimizer: Its learning rates are numbers, which change between steps.
-            steps: How many the training has.
-            device: Where it is.
-        """
         self._take, self._network, self._optimizer = take, network, optimizer
         self._device = device
         fused = all(group.get("fused") for group in optimizer.param_groups)
@@ -103,11 +103,10 @@ class StepGraph:
                 rate.fill_(group["lr"])
             graph.replay()
             return graph.loss.clone()  # the next replay overwrites it
-        if not self._left:
+        if self._left != 1:
+            self._left = max(0, self._left - 1)
             return self._take(*batch).detach()
-        self._left -= 1
-        if self._left:
-            return self._take(*batch).detach()
+        self._left = 0
         loss, obstacle = self._observed(batch)
         self._capture(batch, obstacle)
         return loss
@@ -119,18 +118,17 @@ class StepGraph:
         """
         draws, numbers, tensors = _draws(), self._values(_NUMBERS), self._values(Tensor)
         loss, waits = counting_waits(lambda: self._take(*batch).detach(), self._cuda)
-        if waits:
-            return loss, "a step waits for the device"
-        if _draws() != draws:
-            return loss, "a step draws random numbers on the CPU"
-        if self._values(_NUMBERS) != numbers:
-            return loss, "a step changes numbers of the network"
         now = self._values(Tensor)
-        if now.keys() != tensors.keys() or any(now[x] is not y for x, y in tensors.items()):
-            return loss, "a step replaces tensors of the network"
-        if self._cuda.mem_get_info()[0] < _MARGIN * self._cuda.memory_reserved():
-            return loss, "too little memory is free"
-        return loss, ""
+        replaced = now.keys() != tensors.keys() or any(now[x] is not y for x, y in tensors.items())
+        scarce = self._cuda.mem_get_info()[0] < _MARGIN * self._cuda.memory_reserved()
+        obstacles = {
+            "a step waits for the device": bool(waits),
+            "a step draws random numbers on the CPU": _draws() != draws,
+            "a step changes numbers of the network": self._values(_NUMBERS) != numbers,
+            "a step replaces tensors of the network": replaced,
+            "too little memory is free": scarce,
+        }
+        return loss, next((what for what, there in obstacles.items() if there), "")
 
     def _values(self, kinds: Any) -> dict[tuple[str, str], object]:
         """What its parts have of some kinds, beside parameters, by part and name."""
@@ -165,13 +163,74 @@ class StepGraph:
             _set_rates(groups, numbers, capturable=False)  # torch warns of it in other steps
 
 
+@contextmanager
+def beside(device: torch.device, cuda: Any = torch.cuda) -> Iterator[None]:
+    """Work on another stream than the usual one, which waits for it at the end.
+
+    Nothing can be captured on the usual stream. What is captured is to be called here before, as
+    backward passes stay on the stream on which they began.
+    """
+    with cuda.device(device):
+        other, usual = _other_stream(cuda, cuda.current_device()), cuda.current_stream()
+        other.wait_stream(usual)
+        try:
+            with cuda.stream(other):
+                yield
+        finally:
+            usual.wait_stream(other)
+
+
+@cache
+def _other_stream(cuda: Any, device: int) -> Any:
+    """The same at each call: torch keeps the memory of a stream for that stream alone."""
+    return cuda.Stream(device)
+
+
+def capture(run: Callable[[], object], cuda: Any = torch.cuda) -> Callable[[], None]:
+    """``run`` as a CUDA graph, which a call replays; captured :func:`beside` the usual stream.
+
+    Capturing computes nothing. A replay repeats the operations on the same tensors, with new
+    random numbers of the device; nothing that ``run`` does in Python is repeated. The memory that
+    ``run`` took belongs to the graph, until the function that is returned is deleted.
+
+    Raises:
+        RuntimeError: If ``run`` cannot be captured, for example as it waits for the device.
+    """
+    graph = cuda.CUDAGraph()
+    generator = cuda.default_generators[cuda.current_device()]
+    as_it_was = generator.clone_state()
+    try:
+        # Other threads may allocate memory meanwhile.
+        with cuda.graph(graph, stream=cuda.current_stream(), capture_error_mode="thread_local"):
+            run()
+    except BaseException:
+        # Some versions of PyTorch leave the generator in a capture that failed, and it then
+        # refuses to draw.
+        generator.graphsafe_set_state(as_it_was)
+        raise
+    replay: Callable[[], None] = graph.replay
+    return replay
+
+
+def counting_waits(function: Callable[[], T], cuda: Any = torch.cuda) -> tuple[T, int]:
+    """Call a function; returns its result, and how often the host waited for the device in it."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        before = cuda.get_sync_debug_mode()
+        cuda.set_sync_debug_mode("warn")
+        try:
+            result = function()
+        finally:
+            cuda.set_sync_debug_mode(before)
+    return result, sum(_WAITED in str(one.message) for one in caught)
+
+
 def _functions(device: torch.device) -> Any:
     """What torch has for CUDA; None for another device."""
     return torch.cuda if device.type == "cuda" else None
 
 
 def _alike(batch: Sequence[Tensor], other: Sequence[Tensor]) -> bool:
-    """Whether two batches have the same shapes and types."""
     return [(x.shape, x.dtype) for x in batch] == [(x.shape, x.dtype) for x in other]
 
 

@@ -26,70 +26,61 @@ _NAMES = [field.name for field in fields(StepRow)]
 _TYPES = (int, int, float, float, float)
 
 
+@dataclass(eq=False)
 class StepLog:
     """Writes a row every so many updates, from the losses that a training reads anyway.
 
     Rows of updates that a continued training repeats are removed.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        every: int,  # updates; 0 for no rows
-        steps: int,  # updates of an epoch
-        images: int,  # of an update
-        tell: Callable[[StepRow], None] = lambda row: None,
-    ) -> None:
-        self._path = folder / METRICS_STEPS
-        self._every, self._steps, self._images, self._tell = every, steps, images, tell
-        self._recent: list[float] = []  # losses since the last row, of the epoch
-        self._unread = 0  # updates since the clock was read
-        self._clock = time.monotonic()
+    folder: Path
+    every: int  # updates; 0 for no rows
+    steps: int  # updates of an epoch
+    images: int  # of an update
+    tell: Callable[[StepRow], None] = lambda row: None
+
+    def __post_init__(self) -> None:
+        self._path = self.folder / METRICS_STEPS
+        self.begin(0)
 
     def go_on(self, update: int) -> list[StepRow]:
         """Remove rows after an update of the training; return those that are left."""
-        if not self._every and not self._path.exists():
+        there = self._path.exists()
+        if not there and not self.every:
             return []
-        rows, whole = _read(self._path)
-        kept = [row for row in rows if row.update <= update]
-        if not whole or len(kept) < len(rows):
-            write_text(self._path, csv_text([_NAMES, *map(astuple, kept)]))
+        kept = [row for row in _read(self._path) if row.update <= update] if there else []
+        write_text(self._path, csv_text([_NAMES, *map(astuple, kept)]))
         return kept
 
     def begin(self, epoch: int, losses: Iterable[float] = ()) -> None:
         """Begin an epoch, from 0, of which the first updates had these losses."""
         losses = list(losses)
-        update = epoch * self._steps + len(losses)
-        since = min(len(losses), update % self._every) if self._every else 0
-        self._recent = losses[len(losses) - since :]
-        self._unread, self._clock = 0, time.monotonic()
+        update = epoch * self.steps + len(losses)
+        since = min(len(losses), update % self.every) if self.every else 0
+        self._recent = losses[len(losses) - since :]  # since the last row
+        self._unread, self._clock = 0, time.monotonic()  # updates since the clock was read
 
     def add(self, update: int, losses: Sequence[float], rates: Sequence[float]) -> None:
         """Take the losses and learning rates of the updates up to one, numbered from 1."""
-        if not self._every:
+        if not self.every:
             return
         due: list[tuple[int, float, float]] = []
-        for number, loss, rate in zip(
-            range(update - len(losses) + 1, update + 1), losses, rates, strict=True
-        ):
+        numbers = range(update - len(losses) + 1, update + 1)
+        for number, loss, rate in zip(numbers, losses, rates, strict=True):
             self._recent.append(loss)
             self._unread += 1
-            if number % self._every == 0:
+            if number % self.every == 0:
                 due.append((number, statistics.fmean(self._recent), rate))
                 self._recent.clear()
         if not due:
             return
         now = time.monotonic()
-        speed = self._unread * self._images / max(now - self._clock, 1e-9)
+        speed = self._unread * self.images / max(now - self._clock, 1e-9)
         self._unread, self._clock = 0, now
-        rows = [
-            StepRow(number, (number - 1) // self._steps + 1, loss, rate, speed)
-            for number, loss, rate in due
-        ]
+        rows = [StepRow(n, (n - 1) // self.steps + 1, loss, rate, speed) for n, loss, rate in due]
         self._append(rows)
         for row in rows:
-            self._tell(row)
+            self.tell(row)
 
     def _append(self, rows: Sequence[StepRow]) -> None:
         check_plain(self._path)
@@ -100,19 +91,17 @@ class StepLog:
             raise OSError(error.errno, error.strerror, str(self._path)) from error
 
 
-def _read(path: Path) -> tuple[list[StepRow], bool]:
-    """The rows of a file, and whether there is nothing else in it: a kill may cut the last."""
-    try:
-        head, *lines = read_text(path).split("\n")
-    except (FileNotFoundError, UnicodeDecodeError):
-        return [], False
-    whole = head == ",".join(_NAMES) and bool(lines) and not lines[-1]
+def _read(path: Path) -> list[StepRow]:
+    """The whole rows of a file: a kill may cut the last."""
     rows: list[StepRow] = []
-    for line in lines[:-1]:
+    try:
+        lines = read_text(path).split("\n")[1:-1]
+    except UnicodeDecodeError:
+        return rows
+    for line in lines:
         try:
             cells = [kind(cell) for kind, cell in zip(_TYPES, line.split(","), strict=True)]
         except ValueError:
-            whole = False
             continue
         rows.append(StepRow(*cells))
-    return rows, whole
+    return rows

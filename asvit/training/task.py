@@ -2,8 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,61 +14,28 @@ Row = TypeVar("Row")  # a dataclass: what is recorded of an epoch
 Batch = tuple[Any, ...]  # the arguments of a task's losses
 
 
-class Images(Protocol):
-    """Batches of images and targets, on the CPU or the device, by epoch and position in it."""
-
-    bad: Counter[str]  # how often each unreadable image was replaced, by name
-
-    def __len__(self) -> int:
-        """Batches of an epoch."""
-
-    def set_epoch(self, epoch: int, *, start: int = 0) -> None:
-        """Set the epoch, from 0, of the next iteration, and the batch that it starts at."""
-
-    def __iter__(self) -> Iterator[tuple[Any, Any]]:
-        """Iterate over the images and targets of each batch."""
-
-    def close(self) -> None:
-        """End what prepares batches."""
-
-
 class Task(ABC, Generic[Row]):
     """What a :class:`asvit.training.trainer.Trainer` trains.
 
     An update may depend on its number and :attr:`seed`, on nothing that earlier ones left but the
     network and the optimiser: then a training resumes at any of them.
-
-    Attributes:
-        network: Trained in place; the trainer moves it to the device of the processes.
-        steps: Updates of an epoch.
-        batch_size: Images of an update, over all processes.
-        learning_rate: The highest.
-        seed: Of every draw.
-        clip: Largest gradient norm; 0 for none.
-        accumulate: Parts of a batch whose gradients are added up.
-        ema: Decay of a moving average of the weights; 0 for none.
-        precision: Arithmetic, as of :func:`asvit.training.precision.resolve_precision`.
-        casts: Whether autocast is around all of the losses; else the task has its own.
-        compiled: Whether the network is compiled.
-        one_shape: Whether all batches have the shapes of the first.
-        captured: Whether a CUDA graph may repeat an update.
     """
 
     less_memory: ClassVar[str] = "smaller batches"  # what helps where memory runs out
 
-    network: nn.Module
-    steps: int
-    batch_size: int
-    learning_rate: float
-    seed: int
-    clip: float = 0.0
-    accumulate: int = 1
-    ema: float = 0.0
-    precision: str = "auto"
-    casts: bool = True
-    compiled: bool = False
-    one_shape: bool = True
-    captured: bool = False
+    network: nn.Module  #: trained in place; the trainer moves it to the device of the processes
+    steps: int  #: updates of an epoch
+    batch_size: int  #: images of an update, over all processes
+    learning_rate: float  #: the highest
+    seed: int  #: of every draw
+    clip: float = 0.0  #: largest gradient norm; 0 for none
+    accumulate: int = 1  #: parts of a batch whose gradients are added up
+    ema: float = 0.0  #: decay of a moving average of the weights; 0 for none
+    precision: str = "auto"  #: as of :func:`asvit.training.precision.resolve_precision`
+    casts: bool = True  #: whether autocast is around all of the losses; else the task has its own
+    compiled: bool = False  #: whether the network is compiled
+    one_shape: bool = True  #: whether all batches have the shapes of the first
+    captured: bool = False  #: whether a CUDA graph may repeat an update
 
     @abstractmethod
     def batches(self, epoch: int, start: int) -> Iterable[Batch]:
@@ -103,11 +70,8 @@ class Task(ABC, Generic[Row]):
     def row(self, epoch: int, result: Any, metrics: Any, seconds: float) -> Row:
         """What is recorded of an epoch, from 0.
 
-        Args:
-            epoch: Its number.
-            result: Its :class:`asvit.training.trainer.EpochResult`.
-            metrics: Those of :meth:`evaluate`.
-            seconds: Wall-clock time that it took.
+        From its :class:`asvit.training.trainer.EpochResult`, the metrics of :meth:`evaluate` and
+        its wall-clock time.
         """
         raise NotImplementedError
 

@@ -6,20 +6,18 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from asvit.models.retokenization import Tokens, retokenize, stem_of, token_stages
-from asvit.training.cuda_graphs import BEFORE_CAPTURE
+from asvit.models.retokenization import retokenize, stem_of, token_stages
 from asvit.training.distributed import ProcessGroup
 from asvit.training.layout import fast_layout
 from asvit.training.precision import training_precision
 from asvit.training.settings import TrainSettings
-from asvit.training.step_graph import FEWEST
+from asvit.training.step_graph import BEFORE_CAPTURE, FEWEST
 from asvit.training.task import Task
 from asvit.training.token_plan import PUBLISHED_FRACTIONS
 from asvit.training.trainer import Trainer
@@ -32,21 +30,7 @@ _TIMED_BATCH, _ON_A_CPU = 64, 16  # images of a process in a step that is timed
 _QUICK = 1_000_000_000
 _TIMED = 3  # batches
 
-
-@dataclass(frozen=True)
-class StageCost:
-    """Cost of an image at one stage of tokens; fractions are relative to full resolution."""
-
-    tokens: Tokens  # stride and dilation of the stem
-    macs: int  # multiply-adds of a forward pass, by the core rules of proxies.count
-    fraction: float  # of macs
-    seconds: float  # of training: both passes, and its share of the optimiser's step
-    time_fraction: float
-
-    def to_json(self) -> dict[str, Any]:
-        """The cost in JSON types; stride and dilation are separate entries."""
-        content = asdict(self)
-        return {**content.pop("tokens")._asdict(), **content}
+StageCost = dict[str, Any]
 
 
 class Timing(Task[None]):
@@ -85,8 +69,7 @@ class Timing(Task[None]):
 
     def optimizer(self, device: torch.device) -> torch.optim.Optimizer:
         """AdamW."""
-        parameters = self.network.parameters()
-        return torch.optim.AdamW(parameters, lr=self.learning_rate, fused=True)
+        return torch.optim.AdamW(self.network.parameters(), lr=self.learning_rate, fused=True)
 
     def schedule(self, epochs: int) -> Callable[[int], float]:
         """A constant."""
@@ -110,36 +93,38 @@ def measure_stages(
 ) -> tuple[StageCost, ...]:
     """Count and time the training of ``model`` at each of its stages of tokens, coarse to fine.
 
-    Works on a copy on the device of ``model``, in the form that trainings give it, which needs
-    memory for a second network, its gradients and the state of AdamW. Neither ``model`` nor the
-    random number generators change. The time is the median of ``steps`` steps on noise.
+    Works on a copy on the device of ``model``, in the form that trainings give it. Neither
+    ``model``, ``[B, C, H, W] -> [B, classes]`` or a tuple of those, nor the random number
+    generators change. Batch norm needs batches of 2 or more.
 
-    The model gives ``[B, C, H, W] -> [B, classes]``, or a tuple of those; batch norm needs batches
-    of 2 or more. ``precision`` is that of a training.
+    Returns:
+        Of each stage, ``stride`` and ``dilation`` of the stem, ``macs`` of a forward pass,
+        ``seconds`` of training an image, the median of ``steps`` steps on noise, and ``fraction``
+        and ``time_fraction``, both relative to full resolution.
     """
     replica = copy.deepcopy(model)
-    stages = token_stages(replica)
     stem = stem_of(replica)
     shape = batch_size, stem.in_channels, image_size, image_size
     images = torch.randn(*shape, generator=torch.Generator().manual_seed(0))
     images = fast_layout(images.to(stem.weight))
-    macs, seconds = [], []
-    for tokens in stages:
+    costs = list[StageCost]()
+    for tokens in token_stages(replica):
         retokenize(replica, tokens)
-        macs.append(count(replica, image_size, stem.in_channels).macs)
+        macs = count(replica, image_size, stem.in_channels).macs
         timing = Timing(replica, images, updates=steps, precision=precision)
-        seconds.append(timing.seconds() / batch_size)
-    return tuple(
-        StageCost(tokens, work, work / macs[-1], spent, spent / seconds[-1])
-        for tokens, work, spent in zip(stages, macs, seconds, strict=True)
-    )
+        costs.append({**tokens._asdict(), "macs": macs, "seconds": timing.seconds() / batch_size})
+    full = costs[-1]
+    for cost in costs:
+        cost["fraction"] = cost["macs"] / full["macs"]
+        cost["time_fraction"] = cost["seconds"] / full["seconds"]
+    return tuple(costs)
 
 
 def stages_of(
     settings: TrainSettings, model: nn.Module, processes: ProcessGroup
-) -> tuple[dict[str, Any], ...]:
+) -> tuple[StageCost, ...]:
     """Epochs and measured cost of each stage of a training, with the published fraction."""
-    stages: tuple[dict[str, Any], ...] = ()
+    stages: tuple[StageCost, ...] = ()
     if processes.first:  # alone: processes would slow each other down
         costs = measure_stages(
             model.to(processes.device),
@@ -147,11 +132,9 @@ def stages_of(
             batch_size=max(2, timed_batch(settings, processes)),
             precision=training_precision(settings.precision, processes.device, model),
         )
+        plan = zip(settings.plan.epochs, costs, PUBLISHED_FRACTIONS, strict=True)
         stages = tuple(
-            {"epochs": epochs, **cost.to_json(), "published_fraction": published}
-            for epochs, cost, published in zip(
-                settings.plan.epochs, costs, PUBLISHED_FRACTIONS, strict=True
-            )
+            {"epochs": epochs, **cost, "published_fraction": part} for epochs, cost, part in plan
         )
     return tuple(processes.gather(stages)[0])
 

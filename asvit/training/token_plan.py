@@ -18,18 +18,17 @@ PUBLISHED_FRACTIONS: Final = (0.132, 0.285, 1.0)
 AUTO: Final = "0.4/0.3/0.3"
 OFF: Final = "off"
 
-# A few ASCII digits only: float() and int() accept much more.
-_EPOCHS: Final = re.compile(r"[0-9]{1,6}")
-_SHARE: Final = re.compile(r"[0-9]{0,6}\.[0-9]{1,9}|[0-9]{1,6}\.?")
-_FORMS: Final = f"epochs such as 120/90/90, shares such as {AUTO}, 'auto' or '{OFF}'"
+# A few ASCII digits only: Fraction() accepts much more.
+_NUMBER: Final = re.compile(r"[0-9]{0,6}\.[0-9]{1,9}|[0-9]{1,6}\.?")
 
 
 @dataclass(frozen=True)
 class TokenPlan:
-    """How many epochs to train at each stage of tokens."""
+    """How many epochs to train at each stage of tokens, coarse to fine.
 
-    #: Epochs of each stage, coarse to fine. A stage may have none, except the last: the network is
-    #: used at full resolution.
+    A stage may have none, except the last: the network is used at full resolution.
+    """
+
     epochs: tuple[int, ...]
 
     def __post_init__(self) -> None:
@@ -41,31 +40,28 @@ class TokenPlan:
 
     @classmethod
     def parse(cls, text: str, epochs: int) -> Self:
-        """Parse a plan.
+        """Parse a plan for a training of so many epochs.
 
-        Args:
-            text: Epochs of each stage, coarse to fine, such as ``"120/90/90"``; shares of all
-                epochs, such as ``"0.4/0.3/0.3"``, where the start of each stage is rounded down to
-                a whole epoch; ``"auto"`` for :data:`AUTO`; or ``"off"`` for full resolution in all
-                epochs.
-            epochs: Epochs of the whole training, at least 1.
+        It has epochs of each stage, coarse to fine, such as ``"120/90/90"``; shares of all epochs,
+        such as ``"0.4/0.3/0.3"``, where the start of each stage is rounded down to a whole epoch;
+        ``"auto"`` for :data:`AUTO`; or ``"off"`` for full resolution in all epochs.
         """
         if text == OFF:
             return cls((*(0,) * (STAGES - 1), epochs))
         parts = (AUTO if text == "auto" else text).split("/")
-        if len(parts) == STAGES and all(map(_EPOCHS.fullmatch, parts)):
-            plan = cls(tuple(map(int, parts)))
-            if plan.total != epochs:
-                raise ValueError(
-                    f"{text} is {plan.total} epochs, but the training has {epochs}; use epochs "
-                    f"that add up to {epochs}, or shares such as {AUTO}"
-                )
-            return plan
-        if len(parts) != STAGES or not all(map(_SHARE.fullmatch, parts)):
+        if len(parts) != STAGES or not all(map(_NUMBER.fullmatch, parts)):
             raise ValueError(
-                f"{shown(text)} is not a plan of {STAGES} stages of tokens; use {_FORMS}"
+                f"{shown(text)} is not a plan of {STAGES} stages of tokens; use epochs such as "
+                f"120/90/90, shares such as {AUTO}, 'auto' or '{OFF}'"
             )
         shares = [Fraction(part) for part in parts]
+        if all(part.isdecimal() for part in parts):
+            if sum(shares) != epochs:
+                raise ValueError(
+                    f"{text} is {sum(shares)} epochs, but the training has {epochs}; use epochs "
+                    f"that add up to {epochs}, or shares such as {AUTO}"
+                )
+            return cls(tuple(map(int, shares)))
         if sum(shares) != 1:
             total = float(sum(shares))
             raise ValueError(f"the shares of {text} add up to {total:.10g}; use shares of 1")

@@ -20,7 +20,6 @@ from asvit.training.checkpoint import (
     load_optimizer,
     optimizer_state,
 )
-from asvit.training.device_queue import UnreadLosses
 from asvit.training.distributed import ProcessGroup
 from asvit.training.layout import use_fast_convolutions
 from asvit.training.precision import arithmetic, autocast
@@ -31,6 +30,7 @@ from proxies.messages import first_line, out_of_memory
 from proxies.text import one_line
 
 LOSS = "loss"
+READ_EVERY = 50  # steps, as reading waits for those that are queued
 _COMPILERS = ("torch._dynamo", "torch._inductor")
 
 
@@ -130,6 +130,12 @@ class Trainer:
         """The network, and its average if there is one."""
         return [self.task.network, *([] if self.average is None else [self.average])]
 
+    @property
+    def read_every(self) -> int:
+        """Steps whose losses are read together: no step waits in a queue of one CPU."""
+        alone = self._device.type == "cpu" and self.processes.world == 1
+        return 1 if alone else READ_EVERY
+
     def train(
         self,
         epoch: int,
@@ -157,23 +163,21 @@ class Trainer:
         start = start or EpochPart()
         if task.begin(epoch, self.networks):
             self._step.forget()
-        checked = done = start.updates
-        unread = UnreadLosses(self._device, processes=self.processes.world)
-        losses, sums = start.losses.tolist(), Counter[str](start.sums)
-        rate, rates = 0.0, list[float]()
-        began = time.monotonic()
-        self.task.network.train()
+        unread = list[Tensor]()
+        done, losses, sums = start.updates, start.losses.tolist(), Counter[str](start.sums)
+        rate, rates, began = 0.0, list[float](), time.monotonic()
+        task.network.train()
         with self._running():
             for batch in task.batches(epoch, done) if batches is None else batches:
                 rate = self._set_rate(epoch * steps + done)
                 rates.append(rate)
                 with self._explained(epoch, done):
-                    due = unread.add(self._update(batch, epoch * steps + done))
+                    unread.append(self._update(batch, epoch * steps + done))
                 done += 1
-                if not (due or done == steps):
+                if len(unread) < self.read_every and done < steps:
                     continue
-                wanted = keeper is not None and keeper.due()
-                numbers, keep = self._read(unread.take(), epoch, checked, wanted)
+                due = keeper is not None and keeper.due()
+                numbers, keep = self._read(torch.stack(unread), epoch, done, due)
                 for row in numbers:
                     sums.update(dict(zip((LOSS, *self._names), row, strict=True)))
                 recent = [row[0] for row in numbers]
@@ -183,16 +187,12 @@ class Trainer:
                     speed = (done - start.updates) * task.batch_size / seconds
                     mean = sum(recent) / len(recent)
                     progress(Step(epoch, done, steps, mean, speed, recent, tuple(rates)))
-                checked = done
+                unread.clear()
                 rates.clear()
                 if keep and keeper is not None and done < steps:
                     self._check_weights(epoch, done)
-                    part = (
-                        torch.tensor(losses, dtype=torch.float32),
-                        start.seconds + seconds,
-                        dict(sums),
-                    )
-                    keeper.keep(EpochPart(*part))
+                    stored = torch.tensor(losses, dtype=torch.float32)
+                    keeper.keep(EpochPart(stored, start.seconds + seconds, dict(sums)))
         if self.processes.world > 1:
             for network in self.networks:  # their running statistics
                 distribute_bn(network, self.processes.world, reduce=True)
@@ -226,7 +226,6 @@ class Trainer:
             yield
 
     def _set_rate(self, update: int) -> float:
-        """Set the learning rate of an update; returns it."""
         rate = self._rate(update)
         for group in self._optimizer.param_groups:
             group["lr"] = rate * group.get("lr_scale", 1.0)
@@ -267,16 +266,16 @@ class Trainer:
         return numbers[0] if len(parts) == 1 else torch.stack(numbers).sum(0)
 
     def _read(
-        self, unread: Tensor, epoch: int, first: int, wanted: bool
+        self, unread: Tensor, epoch: int, done: int, due: bool
     ) -> tuple[list[list[float]], bool]:
-        """The numbers of some steps, ``[steps, n]``, averaged over the processes.
+        """The numbers of the last steps, ``[steps, n]``, averaged over the processes.
 
         Losses that are NaN or infinite are refused. Also whether any process wants the part of
         the epoch to be stored.
         """
-        means, keep = self.processes.mean_and_any(unread.flatten(), wanted)
+        means, keep = self.processes.mean_and_any(unread.flatten(), due)
         numbers: list[list[float]] = means.view_as(unread).tolist()
-        for step, (loss, *_) in enumerate(numbers, first + 1):
+        for step, (loss, *_) in enumerate(numbers, done - len(numbers) + 1):
             if not math.isfinite(loss):
                 place = self._place(epoch, step)
                 raise Diverged(f"the loss became {loss} in {place}; {self._advice}")
@@ -285,20 +284,17 @@ class Trainer:
     def _check_weights(self, epoch: int, step: int) -> None:
         """Refuse NaN and infinity; it waits for the device."""
         what = f"after {self._place(epoch, step)} the weights"
-        check_finite(
-            self.task.network.state_dict(), what=what, error=Diverged, advice=self._advice
-        )
+        state = self.task.network.state_dict()
+        check_finite(state, what=what, error=Diverged, advice=self._advice)
 
     def _place(self, epoch: int, step: int) -> str:
         return f"step {step}" if self.epochs == 1 else f"epoch {epoch + 1}, step {step}"
 
     @property
     def _advice(self) -> str:
-        """What helps where a training diverges."""
         task = self.task
         clip = f"a lower clip than {task.clip:g}" if task.clip else "a clip, such as 1"
-        rate = f"a lower learning rate than {task.learning_rate:g}"
-        return f"use {rate}, a longer warm-up or {clip}"
+        return f"use a lower learning rate than {task.learning_rate:g}, a longer warm-up or {clip}"
 
     @contextmanager
     def _explained(self, epoch: int, step: int) -> Iterator[None]:
@@ -307,11 +303,8 @@ class Trainer:
             yield
         except (RuntimeError, MemoryError) as error:
             if self.task.compiled and type(error).__module__.startswith(_COMPILERS):
-                # Advice follows an empty line.
-                message = " ".join(str(error).partition("\n\n")[0].split())
-                raise ValueError(
-                    f"torch.compile failed ({one_line(message)}); leave out --compile"
-                ) from error
+                why = one_line(" ".join(str(error).partition("\n\n")[0].split()))
+                raise ValueError(f"torch.compile failed ({why}); leave out --compile") from error
             if not out_of_memory(error):
                 raise
             raise MemoryError(

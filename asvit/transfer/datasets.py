@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,22 +18,19 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as tvf
 
-from asvit.core.console import quantity
 from asvit.data.base import naming
 from asvit.data.decoding import check_as, open_image, read_image
 from asvit.data.folders import list_folder
 from asvit.data.kinds import RGB, ImageKind
-from asvit.data.texts import composed
-from asvit.training.images.batches import Batch
-from asvit.training.images.order import BatchPlan
-from asvit.training.images.seeds import derive_seed, preserved_random_state, seed_all
+from asvit.training.images.loaders import Batch
+from asvit.training.images.order import BatchPlan, derive_seed, preserved_random_state, seed_all
 from proxies.messages import first_line
-from proxies.text import shown
 
 Sample = tuple[Tensor, Any]
 
 _READ = ImageKind(reading=RGB)  # how images are read: all as RGB
 _LONGEST = 50  # largest aspect ratio: the shorter side is resized to the image size
+_MALFORMED = (AssertionError, AttributeError, LookupError, OverflowError, TypeError, ValueError)
 
 
 class CocoImages(Dataset[Sample]):
@@ -56,24 +53,23 @@ class CocoImages(Dataset[Sample]):
         for path in (file, self._images):
             if not path.exists():
                 raise FileNotFoundError(f"no {str(path)!r}; give a folder in COCO's format")
-        self._coco = _read_coco(file)
-        # By one form of Unicode, as systems store names in different ones.
-        self._names = dict[str, str]()
-        if not all(image["file_name"].isascii() for image in self._coco.imgs.values()):
-            paths = (path.relative_to(self._images) for path in self._images.rglob("*"))
-            self._names = {composed(path.as_posix()): str(path) for path in paths}
         with file.open("rb") as stream:
             self.digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        categories = sorted(self._coco.cats.values(), key=lambda category: category["id"])
-        self.classes = tuple(str(category["name"]) for category in categories)
-        self._labels = {category["id"]: i for i, category in enumerate(categories, 1)}
         self._crowds = crowds
-        self._ids = sorted(self._coco.imgs)
-        self.with_objects = [
-            i
-            for i in range(len(self._ids))
-            if not all(o.get("iscrowd", 0) for o in self._objects(i))
-        ]
+        try:
+            self._coco = _read_coco(file)
+            categories = sorted(self._coco.cats.values(), key=lambda category: category["id"])
+            self.classes = tuple(str(category["name"]) for category in categories)
+            self._labels = {category["id"]: i for i, category in enumerate(categories, 1)}
+            self._ids = sorted(self._coco.imgs)
+            self.with_objects = [
+                i
+                for i in range(len(self._ids))
+                if not all(o.get("iscrowd", 0) for o in self._objects(i))
+            ]
+        except _MALFORMED as error:
+            reason = f"{type(error).__name__}: {first_line(error)}"
+            raise ValueError(f"{file} is not in COCO's format ({reason})") from error
         if not self.with_objects:
             raise ValueError(
                 f"{file} has no objects with an area, crowds aside; give annotated images"
@@ -84,8 +80,7 @@ class CocoImages(Dataset[Sample]):
 
     def path(self, index: int) -> Path:
         """The file of an image."""
-        name: str = self._coco.imgs[self._ids[index]]["file_name"]
-        return self._images / self._names.get(composed(name), name)
+        return self._images / str(self._coco.imgs[self._ids[index]]["file_name"])
 
     def name(self, index: int) -> str:
         """The path of an image."""
@@ -97,19 +92,19 @@ class CocoImages(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         entry = self._coco.imgs[self._ids[index]]
-        height, width = entry["height"], entry["width"]
+        size = int(entry["height"]), int(entry["width"])
         path = self.path(index)
         image = tvf.to_image(read_image(path))
-        if image.shape[-2:] != (height, width):
-            raise ValueError(f"{path} is not of {width} x {height} px, as its annotations say")
+        if image.shape[-2:] != size:
+            raise ValueError(f"{path} is not of {size[1]} x {size[0]} px, as its annotations say")
         objects = self._objects(index)
         corners = np.array([o["bbox"] for o in objects], np.float32).reshape(-1, 4)
         corners[:, 2:] += corners[:, :2]
-        masks = [self._mask(o, (height, width)) for o in objects]
+        masks = [self._mask(o, size) for o in objects]
         return image, {
-            "boxes": tv_tensors.BoundingBoxes(corners, format="XYXY", canvas_size=(height, width)),
+            "boxes": tv_tensors.BoundingBoxes(corners, format="XYXY", canvas_size=size),
             "labels": torch.tensor([self._labels[o["category_id"]] for o in objects]).long(),
-            "masks": tv_tensors.Mask(np.array(masks, np.uint8).reshape(-1, height, width)),
+            "masks": tv_tensors.Mask(np.array(masks, np.uint8).reshape(-1, *size)),
             "iscrowd": torch.tensor([o.get("iscrowd", 0) for o in objects]).long(),
             "area": torch.tensor([float(o["area"]) for o in objects]),
         }
@@ -129,107 +124,46 @@ class CocoImages(Dataset[Sample]):
         what = f"{self._file}: the mask of annotation {of['id']}"
         try:
             mask: NDArray[np.uint8] = self._coco.annToMask(of)
-        except (TypeError, ValueError, OverflowError) as error:
+        except _MALFORMED as error:
             raise ValueError(f"{what} cannot be read: {first_line(error)}") from error
         if mask.shape != size:
+            height, width = mask.shape
             raise ValueError(
-                f"{what} is of {mask.shape[1]} x {mask.shape[0]} px, not of the image's "
-                f"{size[1]} x {size[0]}"
+                f"{what} is of {width} x {height} px, not of the image's {size[1]} x {size[0]}"
             )
-        outline = of["segmentation"]
-        if isinstance(outline, dict) and (run := sum(_runs(outline["counts"]))) != mask.size:
-            # pycocotools leaves the rest as it was in memory.
-            raise ValueError(f"{what} cannot be read: its runs have {run} of {mask.size} pixels")
+        if not _is_whole(of["segmentation"], mask):
+            raise ValueError(f"{what} cannot be read: its runs are not of {mask.size} pixels")
         return mask
 
 
-def _runs(counts: str | Sequence[int]) -> Sequence[int]:
-    """The lengths of the runs of a mask, of which COCO's text has five bits a sign.
+def _is_whole(outline: Any, mask: NDArray[np.uint8]) -> bool:
+    """Whether runs, if the outline has some, are as long as the mask.
 
-    From the fourth on it has the difference to the last but one.
+    pycocotools leaves the rest as it was in memory.
     """
-    if not isinstance(counts, str):
-        return counts
-    runs, number, bits = list[int](), 0, 0
-    for code in counts.encode():
-        number |= ((code - 48) & 0x1F) << bits
-        bits += 5
-        if (code - 48) & 0x20:
-            continue  # more bits follow
-        if (code - 48) & 0x10:
-            number -= 1 << bits
-        runs.append(number + (runs[-2] if len(runs) > 2 else 0))
-        number = bits = 0
-    return runs
+    from pycocotools.mask import encode
+
+    if not isinstance(outline, dict):
+        return True
+    if isinstance(counts := outline["counts"], list):
+        return sum(counts) == mask.size
+    text: bytes = encode(np.asfortranarray(mask))["counts"]
+    return text == (counts.encode() if isinstance(counts, str) else counts)
 
 
 def _read_coco(file: Path) -> Any:
     """Read a file with pycocotools, without its output."""
     from pycocotools.coco import COCO
 
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            coco = COCO(file)
-        objects = coco.dataset.get("annotations", [])  # coco.anns keeps one per id
-        _check_types(coco, objects)
-        for image in coco.imgs.values():
-            image.update(height=_whole(image["height"]), width=_whole(image["width"]))
-    except (AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        reason = f"{type(error).__name__}: {first_line(error)}"
-        raise ValueError(f"{file} is not in COCO's format ({reason})") from error
-    for o in objects:
-        if (count := len(o["bbox"])) != 4:
-            raise ValueError(
-                f"{file}: the box of annotation {o['id']} has {quantity(count, 'number')}; it "
-                "must have 4: left, top, width and height"
-            )
-        if min(o["bbox"][2:]) > 0 and not _has_mask(o["segmentation"]):
-            raise ValueError(
-                f"{file}: annotation {o['id']} has no mask; its segmentation must be polygons of "
-                "at least 6 numbers, or an object with size and counts"
-            )
-    return coco
-
-
-def _check_types(coco: Any, objects: Sequence[Mapping[str, Any]]) -> None:
-    """Check what images and objects are read by; an error tells what is missing or mistyped."""
-    for ids in (coco.imgs, coco.cats):
-        sorted(ids)  # a TypeError tells of ids of several types
-    for image in coco.imgs.values():
-        _check_each("text", str, image["file_name"])
-        _check_each("number", (int, float), image["height"], image["width"])
-    for category in coco.cats.values():
-        _check_each("text", str, category["name"])
-    for o in objects:
-        _check_each("number", (int, float), *o["bbox"], o["area"], o.get("iscrowd", 0))
-        _ = o["segmentation"], coco.cats[o["category_id"]]
-
-
-def _whole(number: float) -> int:
-    """A number of pixels, which some programs write as 40.0."""
-    if number % 1 != 0:
-        raise ValueError(f"{number} is no whole number of pixels")
-    return int(number)
-
-
-def _check_each(what: str, kinds: type | tuple[type, ...], *values: Any) -> None:
-    for value in values:
-        if not isinstance(value, kinds):
-            raise TypeError(f"{shown(value)} is no {what}")
+    with contextlib.redirect_stdout(io.StringIO()):
+        return COCO(file)
 
 
 def _is_visible(box: Sequence[float], width: int, height: int) -> bool:
     """Whether a part of a box (left, top, its width and height) is in an image of this size."""
-    ends = zip(box[:2], box[2:], (width, height), strict=True)
+    left, top, across, down = box
+    ends = (left, across, width), (top, down, height)
     return all(min(start + length, side) > max(start, 0) for start, length, side in ends)
-
-
-def _has_mask(segmentation: Any) -> bool:
-    """Whether it is an encoded mask, or polygons of three corners at least."""
-    if isinstance(segmentation, dict):
-        return {"size", "counts"} <= segmentation.keys()
-    polygons = segmentation if isinstance(segmentation, list) else []
-    return bool(polygons) and all(isinstance(p, list) and len(p) >= 6 for p in polygons)
 
 
 class SceneImages(Dataset[Sample]):
@@ -246,10 +180,10 @@ class SceneImages(Dataset[Sample]):
         for path in (images, annotations):
             if not path.is_dir():
                 raise FileNotFoundError(f"no folder {str(path)!r}; give one in ADE20K's format")
-        by_stem = {_stem(name): annotations / name for name in list_folder(annotations).images}
+        by_stem = {Path(name).stem: annotations / name for name in list_folder(annotations).images}
         self._files: list[tuple[Path, Path]] = []
         for name in list_folder(images).images:
-            if (annotation := by_stem.get(_stem(name))) is None:
+            if (annotation := by_stem.get(Path(name).stem)) is None:
                 raise FileNotFoundError(f"no annotation of {str(images / name)!r}")
             self._files.append((images / name, annotation))
         if not self._files:
@@ -271,9 +205,8 @@ class SceneImages(Dataset[Sample]):
 
     def check(self, index: int) -> None:
         """Read the headers of an image and its annotation, as :meth:`CocoImages.check`."""
-        path, annotation = self._files[index]
-        check_as(path, _READ)
-        check_as(annotation, _READ)
+        for path in self._files[index]:
+            check_as(path, _READ)
 
     def __getitem__(self, index: int) -> Sample:
         path, annotation = self._files[index]
@@ -291,11 +224,6 @@ class SceneImages(Dataset[Sample]):
         return image, tv_tensors.Mask((classes.astype(np.uint8) - 1)[None])
 
 
-def _stem(name: str) -> str:
-    """A name without its suffix, in one form of Unicode: an image and its annotation share it."""
-    return composed(Path(name).stem)
-
-
 def _read_classes(path: Path) -> NDArray[Any]:
     """Read an annotation, greyscale or with a palette, as ``[H, W]``."""
     with (
@@ -309,8 +237,8 @@ def _read_classes(path: Path) -> NDArray[Any]:
     return numbers
 
 
-@dataclass(eq=False)
-class AugmentedBatches(Dataset[Batch]):
+@dataclass(frozen=True, eq=False)
+class AugmentedBatches:
     """The batch of each plan: a list of images, and a list of their annotations.
 
     Augmentation depends only on the seed, the epoch and the image.

@@ -1,7 +1,6 @@
 """Mask R-CNN and Cascade Mask R-CNN on a feature pyramid, and their training as a task."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
 from itertools import chain, zip_longest
 from typing import Any
 
@@ -16,13 +15,12 @@ from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
 
 from asvit.core.files import expanded
 from asvit.networks.pyramid import Pyramid, PyramidWithFpn
-from asvit.training.device_queue import to_device
+from asvit.training.images.batched import to_device
 from asvit.training.precision import autocast
 from asvit.transfer.cascade import CascadeHeads
 from asvit.transfer.datasets import CocoImages
 from asvit.transfer.settings import DetectionRow, DetectionSettings
-from asvit.transfer.start import Start
-from asvit.transfer.task import Transfer, colours
+from asvit.transfer.task import Start, Transfer, colours
 
 MARKS = (27 / 36, 33 / 36)  # fractions of the training; each divides the learning rate by 10
 LIKELY = 0.5  # least score of objects to draw
@@ -137,24 +135,17 @@ class Detection(Transfer[DetectionSettings]):
         """A tenth after each mark."""
         return float(0.1 ** sum(done >= mark for mark in MARKS))
 
-    def predict(
-        self, images: Tensor, annotations: Sequence[Any], device: torch.device
-    ) -> list[dict[str, Tensor]]:
-        """The detected objects of each image, with their scores."""
-        pixels = v2.functional.to_dtype(to_device(images, device), scale=True)
-        size = (images.shape[-2], images.shape[-1])
-        return [
-            {
-                **objects,
-                "boxes": tv_tensors.BoundingBoxes(
-                    objects["boxes"], format="XYXY", canvas_size=size
-                ),
-                "masks": tv_tensors.Mask(objects["masks"][:, 0] > 0.5),
-            }
-            for objects in self.network([*pixels])
-        ]
+    def predict(self, image: Tensor, annotation: Any) -> dict[str, Tensor]:
+        """The detected objects, with their scores."""
+        size = (image.shape[-2], image.shape[-1])
+        (objects,) = self.network([image])
+        return {
+            **objects,
+            "boxes": tv_tensors.BoundingBoxes(objects["boxes"], format="XYXY", canvas_size=size),
+            "masks": tv_tensors.Mask(objects["masks"][:, 0] > 0.5),
+        }
 
-    def compare(self, prediction: Any, annotation: Any, device: torch.device) -> None:
+    def compare(self, prediction: Any, annotation: Any) -> None:
         """Update COCO's average precision of boxes and masks.
 
         On the CPU, as torchmetrics reads the scores of objects one by one.

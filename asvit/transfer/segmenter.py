@@ -1,7 +1,7 @@
 """UperNet on a feature pyramid, and its training as a task."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -14,11 +14,10 @@ from torchvision.utils import draw_segmentation_masks
 
 from asvit.core.files import expanded
 from asvit.networks.pyramid import Pyramid
-from asvit.training.device_queue import to_device
+from asvit.training.images.batched import to_device
 from asvit.transfer.datasets import Sample, SceneImages
 from asvit.transfer.settings import IGNORED, SegmentationRow, SegmentationSettings
-from asvit.transfer.start import Start
-from asvit.transfer.task import Transfer, colours, sides_within
+from asvit.transfer.task import Start, Transfer, colours, sides_within
 
 AUXILIARY = 0.4  # weight of the loss of the auxiliary head
 SIZES = 16  # number of sides in random resizing
@@ -152,16 +151,11 @@ class Segmentation(Transfer[SegmentationSettings]):
         warmed, updates = super().schedule(epochs), epochs * self.steps
         return lambda update: warmed(update) * (1 - update / updates)
 
-    def predict(
-        self, images: Tensor, annotations: Sequence[Tensor], device: torch.device
-    ) -> list[Tensor]:
-        """The class of each pixel, ``[1, H, W]`` for each image."""
-        logits = self.network(v2.functional.to_dtype(to_device(images, device), scale=True))
-        # One by one, as at full size logits take much memory.
-        return [
-            tv_tensors.Mask(_upsampled(own[None], annotation).argmax(dim=1))
-            for own, annotation in zip(logits, annotations, strict=True)
-        ]
+    def predict(self, image: Tensor, annotation: Tensor) -> Tensor:
+        """The class of each pixel, ``[1, H, W]``."""
+        logits = self.network(image[None])
+        classes: Tensor = tv_tensors.Mask(_upsampled(logits, annotation).argmax(dim=1))
+        return classes
 
     def measure(self, batches: Iterable[tuple[list[Tensor], list[Any]]]) -> dict[str, float]:
         """As the base has it; without a pixel of a class, both metrics are NaN."""
@@ -170,9 +164,9 @@ class Segmentation(Transfer[SegmentationSettings]):
             values["pixel_accuracy"] = math.nan
         return values
 
-    def compare(self, prediction: Tensor, annotation: Tensor, device: torch.device) -> None:
+    def compare(self, prediction: Tensor, annotation: Tensor) -> None:
         """Update the metrics."""
-        self.metric.update(prediction, annotation.to(device).long())
+        self.metric.update(prediction, annotation.to(prediction.device).long())
 
     def draw(self, image: Tensor, annotation: Tensor) -> Tensor:
         """Draw the classes as colours; pixels without a class stay as they are."""

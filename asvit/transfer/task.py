@@ -2,9 +2,10 @@
 
 import io
 from abc import abstractmethod
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields, replace
-from typing import Any, ClassVar, Generic, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import torch
 from PIL import ImageOps
@@ -13,56 +14,107 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as tvf
 from torchvision.utils import make_grid
 
+from asvit.data.statistics import Normalisation
+from asvit.networks import Network, WeightsFile
+from asvit.networks.pyramid import backbone
+from asvit.training.checkpoint import Origin
 from asvit.training.distributed import ProcessGroup
-from asvit.training.images.loaders import Loader, ordered_loader, shuffled_plans
+from asvit.training.images.batched import to_device
+from asvit.training.images.loaders import Loader, dealt_plans, shuffled_plans
 from asvit.training.optimizers import parameter_groups
 from asvit.training.precision import arithmetic
+from asvit.training.pretrained import picture_statistics, weights_path
 from asvit.training.schedule import WARMUP_SHARE, Schedule
 from asvit.training.sets import batching_of
 from asvit.training.task import Task
 from asvit.training.trainer import EpochResult
 from asvit.transfer.datasets import AugmentedBatches, Sample
 from asvit.transfer.settings import TransferRow, TransferSettings
-from asvit.transfer.start import Start
 from proxies.evaluation import seed_for
 
 EXAMPLES = 6  # images to draw with their annotation and prediction
 SIDE = 320  # pixels of a drawing
-TOGETHER = 8  # images of a batch to evaluate on, at most: masks are as large as the images
 
 S = TypeVar("S", bound=TransferSettings)
 
 
-class Transfer(Task[TransferRow], Generic[S]):
-    """Trains a model that maps a batch of images and targets to losses by name.
+@dataclass(frozen=True)
+class Start:
+    """The network under a model, how its pixels in [0, 1] are normalised, and its weights."""
 
-    Attributes:
-        start: What the model is made of.
-        images: The training images, of which ``indices`` are used.
-        validation: The images to evaluate on.
-        classes: Number of classes.
-        names: Names of the classes; empty if unnamed.
-        transform: Random augmentation of an image and its annotation.
-        prepare: What is done to an image to evaluate on, beside its annotation.
-        metric: Compares predictions with annotations; its values are in [0, 1].
-        least_images: Images of a batch that each process needs.
-    """
+    network: str | Network
+    normalisation: Normalisation
+    weights: Path | None = None  # their file; None for fresh ones
+
+    @classmethod
+    def of(cls, settings: TransferSettings) -> Self:
+        """As settings say.
+
+        The normalisation is that of the weights: as their file or timm says; otherwise ImageNet's.
+        """
+        network: str | Network | None = settings.architecture
+        weights, normalisation = None, Normalisation()
+        if settings.weights is not None:
+            weights = weights_path(settings.weights)
+            try:
+                file = WeightsFile.read(weights)
+                network = network or replace(file.network, image_size=settings.image_size)
+            except ValueError:
+                if network is None:
+                    raise
+            else:
+                if not (kind := file.preparation.kind).picture:
+                    raise ValueError(
+                        f"{weights} takes images of {kind}, and detectors and segmenters are "
+                        "trained on 8-bit RGB pictures alone; use weights of such"
+                    )
+            own = picture_statistics(settings.weights, settings.architecture or "")
+            normalisation = own or normalisation
+        if network is None:
+            raise ValueError("name an architecture, or weights that say theirs")
+        return cls(network, normalisation, weights)
+
+    @classmethod
+    def stored(cls, origin: Origin) -> Self:
+        """As a training began; its checkpoint has the weights of the whole model."""
+        network = origin.network or origin.settings.architecture
+        return cls(network, origin.normalisation or Normalisation())
+
+    def pyramid(
+        self, settings: TransferSettings, fpn: int | None = None
+    ) -> tuple[Any, v2.Normalize]:
+        """The network as a feature pyramid, and the normalisation."""
+        names = ("norms", "frozen_stages", "drop_path", "grad_checkpointing")
+        pyramid = backbone(
+            self.network,
+            settings.image_size,
+            weights=self.weights,
+            windows=settings.windows or None,
+            fpn=fpn,
+            **{name: getattr(settings, name) for name in names},
+        )
+        return pyramid, v2.Normalize(self.normalisation.mean, self.normalisation.std)
+
+
+class Transfer(Task[TransferRow], Generic[S]):
+    """Trains a model that maps a batch of images and targets to losses by name."""
 
     less_memory = "grad_checkpointing or a smaller batch_size"
     row_type: ClassVar[type[TransferRow]]
-    least_images: ClassVar[int] = 1
-    names: tuple[str, ...] = ()
-    images: Any
+    least_images: ClassVar[int] = 1  #: images of a batch that each process needs
+    names: tuple[str, ...] = ()  #: names of the classes; empty if unnamed
+    classes: int  #: number of classes
+    images: Any  #: the training images, of which ``indices`` are used
     indices: Sequence[int]
-    validation: Any
-    classes: int
-    transform: Callable[[Tensor, Any], Sample]
-    metric: Any
+    validation: Any  #: the images to evaluate on
+    transform: Callable[[Tensor, Any], Sample]  #: random augmentation of an image and annotation
+    metric: Any  #: compares predictions with annotations; its values are in [0, 1]
 
     def __init__(self, settings: S, start: Start | None = None) -> None:
         self.settings, self.start = settings, start or Start.of(settings)
         self.batch_size, self.learning_rate = settings.batch_size, settings.learning_rate
         self.seed, self.clip, self.precision = settings.seed, settings.clip, settings.precision
+        #: What is done to an image to evaluate on, beside its annotation.
         self.prepare: Callable[[Tensor, Any], Sample] = unchanged
         self.processes = ProcessGroup("cpu")
 
@@ -75,16 +127,11 @@ class Transfer(Task[TransferRow], Generic[S]):
         """What is left of the highest learning rate at a share of the training."""
 
     @abstractmethod
-    def predict(
-        self, images: Tensor, annotations: Sequence[Any], device: torch.device
-    ) -> Sequence[Any]:
-        """Predictions in the form of annotations, and of their sizes.
-
-        Images are prepared, ``[b, 3, H, W]`` uint8.
-        """
+    def predict(self, image: Tensor, annotation: Any) -> Any:
+        """The prediction of a prepared image ``[3, H, W]`` in [0, 1], in the annotation's form."""
 
     @abstractmethod
-    def compare(self, prediction: Any, annotation: Any, device: torch.device) -> None:
+    def compare(self, prediction: Any, annotation: Any) -> None:
         """Update the metric with a prediction."""
 
     @abstractmethod
@@ -96,21 +143,21 @@ class Transfer(Task[TransferRow], Generic[S]):
 
     def open(self, processes: ProcessGroup, workers: int, source: str) -> None:
         """Open the batches of a process; ``source`` names the images."""
-        settings, self.processes = self.settings, processes
-        if (each := settings.batch_size // processes.world) < self.least_images:
+        s, self.processes = self.settings, processes
+        if (each := s.batch_size // processes.world) < self.least_images:
             raise ValueError(
-                f"each of {processes.world} processes has {each} of a batch of "
-                f"{settings.batch_size} images, and the model needs {self.least_images}; use "
-                f"--batch-size {self.least_images * processes.world} or more"
+                f"each of {processes.world} processes has {each} of a batch of {s.batch_size} "
+                f"images, and the model needs {self.least_images}; use --batch-size "
+                f"{self.least_images * processes.world} or more"
             )
-        batching = batching_of(settings, processes, workers)
-        batches = AugmentedBatches(self.images, self.indices, self.transform, settings.seed)
+        batching = batching_of(s, processes, workers)
         plans = shuffled_plans(batching, len(self.indices), source)
-        self._train = Loader(batches, batching, plans)
-        count, own = len(self.validation), min(each, TOGETHER)
-        prepared = AugmentedBatches(self.validation, range(count), self.prepare, settings.seed)
-        evaluated = replace(batching, batch_size=own * processes.world)
-        self._validation = ordered_loader(prepared, evaluated, count)
+        batches = AugmentedBatches(self.images, self.indices, self.transform, s.seed)
+        self._train = Loader(batches, plans, workers=workers)
+        count = len(self.validation)
+        prepared = AugmentedBatches(self.validation, range(count), self.prepare, s.seed)
+        alone = replace(batching, batch_size=processes.world)  # masks are as large as the images
+        self._validation = Loader(prepared, dealt_plans(alone, count), workers=workers)
         self.steps = len(self._train)
 
     def batches(self, epoch: int, start: int) -> Iterator[Any]:
@@ -148,25 +195,21 @@ class Transfer(Task[TransferRow], Generic[S]):
 
     @torch.no_grad()  # inference mode would cache tensors that training cannot use
     def measure(self, batches: Iterable[tuple[list[Tensor], list[Any]]]) -> dict[str, float]:
-        """Metrics on prepared images, per cent; every process calls it with its share.
-
-        Images of a batch that have one size are predicted together, except on a CPU, where that is
-        not faster and rounds differently.
-        """
+        """Metrics on prepared images, per cent; every process calls it with its share."""
         self.network.eval()
         device = self.processes.device
         self.metric.to(device).reset()
         with arithmetic(device, self.precision):
             for images, annotations in batches:
-                for places in _alike(images, together=device.type != "cpu"):
-                    pixels = torch.stack([images[place] for place in places])
-                    own = [annotations[place] for place in places]
-                    predictions = self.predict(pixels, own, device)
-                    for prediction, annotation in zip(predictions, own, strict=True):
-                        self.compare(prediction, annotation, device)
+                for image, annotation in zip(images, annotations, strict=True):
+                    self.compare(self._prediction(image, annotation), annotation)
         self.join()
         values = self.metric.compute().items()
         return {name: round(100 * float(value), 3) for name, value in values if value.ndim == 0}
+
+    def _prediction(self, image: Tensor, annotation: Any) -> Any:
+        pixels = tvf.to_dtype(to_device(image, self.processes.device), scale=True)
+        return self.predict(pixels, annotation)
 
     def row(
         self, epoch: int, result: EpochResult, metrics: dict[str, float], seconds: float
@@ -195,8 +238,7 @@ class Transfer(Task[TransferRow], Generic[S]):
             image, annotation = self.validation[index]
             small, _ = self.prepare(image, annotation)
             resize = v2.Resize(sides_within(image, SIDE))
-            (prediction,) = self.predict(small[None], [annotation], self.processes.device)
-            for target in (annotation, prediction):
+            for target in (annotation, self._prediction(small, annotation)):
                 tile = tvf.to_pil_image(self.draw(*resize(image, target)))
                 tiles.append(tvf.pil_to_tensor(ImageOps.pad(tile, (SIDE, SIDE), color="white")))
         grid = make_grid(tiles, nrow=4, padding=8, pad_value=255)
@@ -223,11 +265,3 @@ def sides_within(image: Tensor, side: int) -> list[int]:
 def colours(classes: int) -> list[str]:
     """A colour for each class; neighbours differ in hue."""
     return [f"hsl({222 * number % 360}, 80%, 55%)" for number in range(classes)]
-
-
-def _alike(images: Sequence[Tensor], *, together: bool) -> list[list[int]]:
-    """Places of images of one size, or of each alone; in the order of the first of each."""
-    groups: dict[Hashable, list[int]] = {}
-    for place, image in enumerate(images):
-        groups.setdefault(image.shape if together else place, []).append(place)
-    return [*groups.values()]

@@ -46,14 +46,14 @@ from asvit.search.supernet_result import (
     write_paths,
 )
 from asvit.search.supernet_settings import EvolutionSettings
-from asvit.training.candidate_settings import CandidateSettings
 from asvit.training.checkpoint import Checkpoint, EpochPart, Origin, TrainerState
 from asvit.training.metrics import EpochRow
 from asvit.training.pretrained import load_pretrained, weights_path
 from asvit.training.settings import TrainSettings
-from asvit.training.supernets.file import KIND as SUPERNET
-from asvit.training.supernets.file import read_supernet
-from asvit.training.supernets.settings import LossRow, SupernetSettings
+from asvit.training.short_settings import CandidateSettings, SupernetSettings
+from asvit.training.supernet import KIND as SUPERNET
+from asvit.training.supernet import read_supernet
+from asvit.training.supernet_result import LossRow
 from asvit.transfer.settings import DetectionSettings, SegmentationSettings
 from proxies import Score
 from scaling import Shape

@@ -18,7 +18,7 @@ from asvit.reference import load_reference, stored
 from asvit.reference.result import CorrelationResult
 from asvit.runs import lifecycle
 from asvit.spaces.architectures import build_on_meta
-from asvit.training.supernets.settings import SupernetSettings
+from asvit.training.short_settings import SupernetSettings
 from experiments import (
     compare_ablations,
     compare_designs,

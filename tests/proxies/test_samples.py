@@ -12,7 +12,7 @@ from timm.layers import drop_path
 from timm.models import VisionTransformer
 from torch import Tensor, nn
 
-from asvit.training.cuda_graphs import counting_waits
+from asvit.training.step_graph import counting_waits
 from proxies import PROXIES, Inputs, measure, ntk_condition_number
 from proxies.registry import Proxy, standard_measures
 from proxies.samples import independent_images, repeatable_images, same_rows

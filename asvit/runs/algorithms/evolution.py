@@ -41,9 +41,9 @@ from asvit.search.supernet_result import (
 )
 from asvit.search.supernet_space import AllowedPaths, SupernetSpace, ranked
 from asvit.training.checkpoint import Checkpoint
-from asvit.training.supernets.file import read_finished
-from asvit.training.supernets.settings import PathAccuracies, SupernetSettings
-from asvit.training.supernets.splits import Splits, load_splits
+from asvit.training.short_settings import SupernetSettings
+from asvit.training.supernet import Splits, load_splits, read_finished
+from asvit.training.supernet_result import PathAccuracies
 from proxies.evaluation import resolve_device, seed_for
 
 _PARTS: Sequence[Part] = ("validation", "test")

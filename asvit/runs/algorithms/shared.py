@@ -24,7 +24,6 @@ from asvit.runs.shared import SharedRun
 from asvit.spaces.architectures import has_drop_path
 from asvit.training.checkpoint import Checkpoint, Saved, read_or_restore
 from asvit.training.distributed import ProcessGroup, processes_of
-from asvit.training.images.order import PART
 from asvit.training.pretrained import architecture_in
 
 logger = logging.getLogger(__name__)
@@ -36,6 +35,7 @@ MOST_WORKERS = 8
 # With fewer images, worker processes cost more than they save; a GPU would wait for this process
 # in each of many epochs.
 FEW_IMAGES, FEW_FOR_GPU = 2_000, 20_000  # the latter in all epochs
+FEWEST_IMAGES = 32  # of a set of few, for each of them
 
 
 @dataclass(kw_only=True)
@@ -139,7 +139,7 @@ class SharedAlgorithm(SharedRun[S, R]):
         if images >= FEW_IMAGES:
             return most
         if self.processes.device.type == "cuda" and images * epochs >= FEW_FOR_GPU:
-            return min(most, images // PART)
+            return min(most, images // FEWEST_IMAGES)
         return 0
 
 

@@ -18,14 +18,8 @@ from asvit.search.supernet_space import SupernetSpace
 from asvit.training.checkpoint import Origin, Saved, read_or_restore
 from asvit.training.distributed import ProcessGroup
 from asvit.training.session import Session
-from asvit.training.supernets.file import KIND, read_supernet
-from asvit.training.supernets.settings import (
-    PathAccuracies,
-    SupernetResult,
-    evolve_command,
-)
-from asvit.training.supernets.single_path import SinglePath
-from asvit.training.supernets.splits import Splits, load_splits
+from asvit.training.supernet import KIND, SinglePath, Splits, load_splits, read_supernet
+from asvit.training.supernet_result import PathAccuracies, SupernetResult, evolve_command
 from proxies.evaluation import resolve_device, seed_for
 
 CHECKPOINT_MINUTES = 1.0  # longest time between two checkpoints within an epoch

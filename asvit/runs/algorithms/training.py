@@ -19,7 +19,7 @@ from asvit.core.continuing import check_same_digest
 from asvit.core.preparing_settings import AUTO, BLACK, FITS
 from asvit.core.progress import Tell, Track, ignore, image_progress
 from asvit.core.run_files import CHECKPOINT, MODEL, previous
-from asvit.core.settings import WrongOption, fields_of
+from asvit.core.settings import fields_of
 from asvit.core.tensor_files import is_whole
 from asvit.core.versions import versions
 from asvit.data import Preparation, TrainingSets
@@ -30,14 +30,13 @@ from asvit.data.survey import MOST_HIDDEN, Survey, survey
 from asvit.networks import Network
 from asvit.runs.algorithms.shared import SharedAlgorithm
 from asvit.runs.checks import check_stay
-from asvit.runs.folder import LOCK, seems_usable
+from asvit.runs.folder import seems_usable
 from asvit.runs.tracking import forget, tracking
 from asvit.runs.trained_on import count_trained
 from asvit.runs.training import TrainRun, plan_lines
 from asvit.training.balance import class_weights, imbalance
 from asvit.training.checkpoint import Checkpoint, Origin, Saved, settings_in
 from asvit.training.classification import Classification
-from asvit.training.classifier_session import ClassifierSession
 from asvit.training.distillation import Teacher, load_teacher
 from asvit.training.pretrained import (
     load_pretrained,
@@ -47,6 +46,7 @@ from asvit.training.pretrained import (
 )
 from asvit.training.recipes import fitting_batch, fitting_rate
 from asvit.training.result import TrainResult, export_command
+from asvit.training.session import ClassifierSession
 from asvit.training.sets import open_loaders, open_sets
 from asvit.training.settings import TrainSettings
 from asvit.training.short import draw_linear_weights
@@ -76,8 +76,6 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
     @classmethod
     def make(cls, preset: str = "default", **values: Any) -> Self:
         """As the base does; the batch may follow the data where none is named."""
-        if values.get("fresh") and values.get("resume"):
-            raise WrongOption("--fresh and --resume contradict each other; give one of them")
         if "batch_size" not in values:
             fields = fields_of(TrainSettings)
             requested = {name: value for name, value in values.items() if name in fields}
@@ -206,13 +204,8 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         return _MOST_FOR_GPU if self.processes.device.type == "cuda" else super().most_workers
 
     def check(self) -> None:
-        """Find the device, and the run to resume."""
+        """Find the device."""
         _ = self.processes
-        # A run that was stopped in its first epoch has but claimed its folder.
-        if self.resume and not any((self.folder / n).exists() for n in (CHECKPOINT, LOCK)):
-            raise FileNotFoundError(
-                f"no training to go on with in {self.folder}; leave out --resume to start one"
-            )
 
     def load(self) -> Mapping[str, Any]:
         """Images, with teacher and weights to start from, and the kind of device."""

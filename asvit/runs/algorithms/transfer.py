@@ -27,8 +27,7 @@ from asvit.transfer.settings import (
     SegmentationResult,
     SegmentationSettings,
 )
-from asvit.transfer.start import Start
-from asvit.transfer.task import Transfer
+from asvit.transfer.task import Start, Transfer
 from proxies.evaluation import seed_for
 
 

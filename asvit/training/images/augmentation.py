@@ -3,8 +3,8 @@
 Pictures are transformed by timm, arrays by torchvision in float32: nothing is cut to 8 bits.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 from typing import Any, cast
 from unittest.mock import patch
 
@@ -18,7 +18,6 @@ from asvit.data.kinds import MEAN, PICTURES, ImageKind, Statistics
 from asvit.data.preparation import PictureTransform, Preparation, Squared, as_tensor
 from proxies.messages import first_line
 
-ImageTransform = Callable[[Tensor], Tensor]  # of a normalised image [C, S, S], in place
 BatchTransform = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # of images and their targets
 
 
@@ -31,16 +30,15 @@ class Augmentation:
         CutMix, arXiv:1905.04899; repeated augmentation, arXiv:1901.09335.
     """
 
-    # A policy in timm's notation: augmix-m5-w4-d2, 3a, original, ...; None for none.
-    auto_augment: str | None = "rand-m9-mstd0.5-inc1"
+    auto_augment: str = "rand-m9-mstd0.5-inc1"  # a policy in timm's notation, or none
     # Strength; timm applies it without auto_augment or with 3a. Of arrays, the gain and the offset
     # of each channel.
     color_jitter: float = 0.4
     erasing: float = 0.25  # probability of random erasing, which fills a rectangle with noise
     mixup: float = 0.8  # alpha; larger values give more even mixtures, 0 none
     cutmix: float = 1.0  # alpha; 0 for none
-    hflip: float = 0.5  # probability of a horizontal flip
-    scale: float = 0.08  # smallest area of a random crop, as a share of the image
+    flip: float = 0.5  # probability of a horizontal flip
+    crop_scale: float = 0.08  # smallest area of a random crop, as a share of the image
     # Largest shift of an image along each axis, in pixels of its final size: a padded crop, which
     # repeats the edge.
     shift: int = 0
@@ -54,6 +52,12 @@ class Augmentation:
     # images; 0 or 1 for one of each.
     repeats: int = 0
 
+    @classmethod
+    def of(cls, settings: Any) -> "Augmentation":
+        """That of settings with fields of the same names."""
+        names = [own.name for own in fields(cls) if hasattr(settings, own.name)]
+        return cls(**{name: getattr(settings, name) for name in names})
+
     @property
     def mixes(self) -> bool:
         """Whether images are mixed with each other."""
@@ -66,11 +70,11 @@ class Augmentation:
 
     def in_batches(self, kind: ImageKind) -> bool:
         """Whether images of a kind can be augmented as a whole batch, by tensor operations."""
-        return self.auto_augment is None or not kind.picture
+        return self.auto_augment == "none" or not kind.picture
 
     def left_out(self, kind: ImageKind) -> str:
         """Why a part of it does not apply to images of a kind, in a line; empty if all does."""
-        if kind.picture or self.auto_augment is None:
+        if kind.picture or self.auto_augment == "none":
             return ""
         return (
             f"auto_augment {self.auto_augment!r} is for 8-bit colours and is left out, as images "
@@ -95,7 +99,6 @@ class Augmentation:
             return self._array_transform(image_size, tuple(kind.scale * value for value in mean))
         from timm.data import create_transform
         from timm.data.auto_augment import NAME_TO_OP
-        from torchvision.transforms import ColorJitter
 
         posterizes = [name for name in NAME_TO_OP if name.startswith("Posterize")]
         operations = {**NAME_TO_OP, **dict.fromkeys(posterizes, _posterize)}
@@ -104,10 +107,10 @@ class Augmentation:
                 transform: PictureTransform = create_transform(
                     image_size,
                     is_training=True,
-                    auto_augment=self.auto_augment,
+                    auto_augment=None if self.auto_augment == "none" else self.auto_augment,
                     color_jitter=self.color_jitter or None,
-                    hflip=self.hflip,
-                    scale=(self.scale, 1.0),
+                    hflip=self.flip,
+                    scale=(self.crop_scale, 1.0),
                     interpolation=self.interpolation,
                     mean=mean,
                     use_prefetcher=True,  # leaves normalisation to us
@@ -120,13 +123,11 @@ class Augmentation:
         steps = cast("Any", transform).transforms
         if self.resizing == "torch":
             steps[0] = _TorchCrop(steps[0])
-        steps[:] = [_Jitter(step) if isinstance(step, ColorJitter) else step for step in steps]
         steps[:0] = self._squared(image_size, tuple(255 * value for value in mean))
         steps[-1:-1] = self._shifted(image_size)
         return transform
 
     def _shifted(self, image_size: int) -> list[Any]:
-        """What shifts images of their final size, if anything."""
         from torchvision.transforms import RandomCrop
 
         if not self.shift:
@@ -134,43 +135,29 @@ class Augmentation:
         return [RandomCrop(image_size, padding=self.shift, padding_mode="edge")]
 
     def _squared(self, image_size: int, fill: Statistics) -> list[Squared]:
-        """What makes oblong images square where they are to be seen whole."""
         if self.fit == "crop":
             return []
         return [Squared(image_size, FITS[self.fit], fill, self.interpolation)]
 
     def _array_transform(self, image_size: int, fill: Statistics) -> PictureTransform:
-        """Random crops and flips of arrays."""
         from torchvision.transforms import Compose, InterpolationMode, v2
 
         mode = InterpolationMode(self.interpolation)
-        crop = v2.RandomResizedCrop(image_size, (self.scale, 1.0), interpolation=mode)
-        flip = v2.RandomHorizontalFlip(self.hflip)
+        crop = v2.RandomResizedCrop(image_size, (self.crop_scale, 1.0), interpolation=mode)
+        flip = v2.RandomHorizontalFlip(self.flip)
         steps = [as_tensor, *self._squared(image_size, fill), crop, flip]
         steps += self._shifted(image_size)
         return cast("PictureTransform", Compose(steps))
 
-    def on_normalised(self, kind: ImageKind = PICTURES) -> ImageTransform | None:
-        """What changes a normalised image ``[C, S, S]`` in place; None for nothing.
+    def after_pictures(self, kind: ImageKind) -> "Augmentation | None":
+        """What is left for whole batches behind :meth:`train_transform`; None for nothing.
 
-        Gains and offsets of each channel of arrays, then random erasing. It draws from the global
-        generators of Python and PyTorch.
+        Random erasing, and gains and offsets of each channel of arrays.
         """
-        from torchvision.transforms import Compose
-
-        steps: list[ImageTransform] = []
-        if not kind.picture and self.color_jitter:
-            steps.append(self._vary_channels)
-        if self.erasing:
-            from timm.data.random_erasing import RandomErasing
-
-            steps.append(RandomErasing(self.erasing, mode="pixel", device="cpu"))
-        return cast("ImageTransform", Compose(steps)) if steps else None
-
-    def _vary_channels(self, image: Tensor) -> Tensor:
-        """Multiply each channel and add to it a little, by half of the strength at most."""
-        gain, offset = (torch.rand(2, len(image), 1, 1) - 0.5) * self.color_jitter
-        return image.mul_(1 + gain).add_(offset)
+        jitter = 0.0 if kind.picture else self.color_jitter
+        if not (self.erasing or jitter):
+            return None
+        return replace(self, color_jitter=jitter, flip=0.0, crop_scale=1.0, shift=0)
 
     def mixing(self, classes: int, label_smoothing: float) -> BatchTransform | None:
         """Mixup and CutMix: mix image i of a batch with image i from its end; None if off.
@@ -226,40 +213,6 @@ class _TorchCrop:
             antialias=True,
         )
         return Image.fromarray(resized.permute(1, 2, 0).numpy())
-
-
-@dataclass(frozen=True)
-class _Jitter:
-    """timm's colour jitter, with the same draws and pixels in half the time for small pictures.
-
-    Of timm's numbers, torchvision varies brightness, contrast and saturation, but no hue.
-    """
-
-    jitter: Any
-
-    def __call__(self, image: Image.Image) -> Image.Image:
-        jitter = self.jitter
-        order, *factors = jitter.get_params(
-            jitter.brightness, jitter.contrast, jitter.saturation, jitter.hue
-        )
-        for number in order.tolist():
-            if (factor := factors[number]) is not None:
-                image = Image.blend(_LEAST[number](image), image, factor)
-        return image
-
-
-def _average(image: Image.Image) -> Image.Image:
-    """Of the average grey of an image everywhere."""
-    grey = np.frombuffer(image.convert("L").tobytes(), np.uint8)
-    return Image.new(image.mode, image.size, (int(grey.mean() + 0.5),) * 3)
-
-
-# What an image without any brightness, contrast or colour would be, in torchvision's order.
-_LEAST: Sequence[Callable[[Image.Image], Image.Image]] = (
-    lambda image: Image.new(image.mode, image.size),
-    _average,
-    lambda image: image.convert("L").convert(image.mode),
-)
 
 
 def _posterize(image: Image.Image, bits: int, **rest: Any) -> Image.Image:

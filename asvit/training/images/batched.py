@@ -5,14 +5,17 @@ alone.
 """
 
 import math
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from asvit.training.device_queue import Draws
 from asvit.training.images.augmentation import Augmentation
 
+Draws = dict[str, Tensor]  # random numbers of a step by name
+
+AHEAD = 50  # steps whose draws are copied together
 _COLOURS = 3  # channels of pictures
 _RATIO = 4 / 3  # largest of the sides of a random crop
 _ERASED = 0.02, 1 / 3  # smallest and largest area of a rectangle, as a share of the image
@@ -26,18 +29,18 @@ def draw_batch(
     channels, side = shape[0], shape[-1]
     draws: Draws = {}
     theta = torch.eye(2, 3).repeat(count, 1, 1)
-    if augmentation.scale < 1:
-        theta = _crops(count, augmentation.scale, generator)
+    if augmentation.crop_scale < 1:
+        theta = _crops(count, augmentation.crop_scale, generator)
     if augmentation.color_jitter:
         draws["colours"] = _colours(count, channels, augmentation.color_jitter, generator)
-    if augmentation.hflip:
-        flips = torch.rand(count, generator=generator) < augmentation.hflip
+    if augmentation.flip:
+        flips = torch.rand(count, generator=generator) < augmentation.flip
         theta[:, 0, 0] *= 1 - 2 * flips.float()
     if augmentation.shift:
         most = augmentation.shift
         rows, columns = torch.randint(-most, most + 1, (2, count), generator=generator)
         theta[:, :, 2] += torch.stack([columns, rows], dim=1) * 2 / side
-    if augmentation.scale < 1 or augmentation.hflip or augmentation.shift:
+    if augmentation.crop_scale < 1 or augmentation.flip or augmentation.shift:
         draws["places"] = theta
     if augmentation.erasing:
         draws["erased"] = _rectangles(count, side, augmentation.erasing, generator)
@@ -45,18 +48,24 @@ def draw_batch(
     return draws
 
 
-def draw_indexed(
-    indices: Tensor, images: Tensor, augmentation: Augmentation, generator: torch.Generator
-) -> Draws:
-    """Which of ``images`` ``[n, C, S, S]`` are in a batch, and draws for each of them."""
-    draws = draw_batch(len(indices), images.shape[1:], augmentation, generator)
-    return {"indices": indices, **draws}
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copy a tensor from the CPU to ``device``; to a CUDA device without waiting for the copy."""
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
-def indexed_batch(images: Tensor, labels: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
-    """The images and labels of a batch as :func:`draw_indexed` drew it, on their device."""
-    indices = draws["indices"]
-    return augmented(images[indices], draws), labels[indices]
+def drawn_ahead(
+    draw: Callable[[int], Draws], steps: range, device: torch.device
+) -> Iterator[Draws]:
+    """The draws of each step, on the device; :data:`AHEAD` steps share a copy."""
+    for start in range(0, len(steps), AHEAD):
+        draws = [draw(step) for step in steps[start : start + AHEAD]]
+        copies = {
+            name: to_device(torch.stack([one[name] for one in draws]), device) for name in draws[0]
+        }
+        for place in range(len(draws)):
+            yield {name: values[place] for name, values in copies.items()}
 
 
 def augmented(images: Tensor, draws: Draws) -> Tensor:

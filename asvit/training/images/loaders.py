@@ -1,63 +1,123 @@
-"""Data loaders whose batches depend only on the seed and the epoch, not on worker processes.
+"""Batches of images that depend only on the seed and the epoch, not on workers or processes.
 
-Data workers read, augment and mix whole batches; for a GPU they prepare parts of them, and the GPU
-mixes. Seeds are derived from their purpose, never from a generator's state, so that the number of
-workers and processes changes no draw.
+Pixels come from a set in memory or from data workers, which read and augment single pictures.
+What is left is done for whole batches on the device that trains: it normalises, augments and
+mixes.
 """
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-from functools import partial
-from itertools import chain, islice
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from itertools import repeat
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch import Tensor
+from torch.utils.data import DataLoader
 
 from asvit.data import LabelledImages
 from asvit.data.base import Progress
-from asvit.data.kinds import ImageKind
-from asvit.data.pixels import decode, fit_in_memory
-from asvit.training.images.augmentation import BatchTransform
-from asvit.training.images.batches import Batch, Batching, ImageBatches
-from asvit.training.images.finishing import Finish, ahead
-from asvit.training.images.memory import MemoryLoader
-from asvit.training.images.order import BatchPlan, Indices, training_plans
+from asvit.data.kinds import MEAN, STD, ImageKind, Picture, Statistics
+from asvit.data.pixels import Pixels, decode, fit_in_memory
+from asvit.data.preparation import PictureTransform
+from asvit.training.images.augmentation import Augmentation, BatchTransform
+from asvit.training.images.batched import Draws, augmented, draw_batch, drawn_ahead
+from asvit.training.images.order import (
+    IMAGE,
+    MIX,
+    BatchPlan,
+    Indices,
+    batch_share,
+    derive_seed,
+    ordered_plans,
+    preserved_random_state,
+    seed_all,
+    training_plans,
+)
+from proxies.messages import first_line
 
 PATIENCE = 300  # seconds to wait for a batch before its workers count as lost
+
+_ADVICE = "repair or remove it, or give --bad-images replace"
 
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Batching:
+    """How images become batches."""
+
+    image_size: int  # pixels per side
+    batch_size: int  # images of a batch over all processes; each loads its share
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    seed: int = 0  # of all draws
+    # Subtracted from the pixels, which are in [0, 1], or as files have them where the scale of
+    # their kind is 1.
+    mean: Statistics = MEAN
+    std: Statistics = STD  # divides them afterwards
+    balanced: bool = False  # whether an epoch has equally many images of each class
+    label_smoothing: float = 0.0  # of mixed targets; that of other labels is left to the loss
+    workers: int = 0  # processes that load, and stay from epoch to epoch; 0 for this one
+    rank: int = 0  # of this process
+    world: int = 1  # processes that share each batch
+    # Whether the next readable image takes the place of an unreadable one, with a warning and a
+    # count; else an error names it.
+    replace_bad: bool = False
+    device: torch.device = field(default_factory=partial(torch.device, "cpu"))  # of the batches
+
+
+class Batch(NamedTuple):
+    """A batch before it is finished, or why there is none: errors of workers lose their type."""
+
+    images: Any  # pixels [b, C, S, S], uint8 or float32; of other sizes a list
+    targets: Any  # [b] int64, or a list of annotations
+    bad: tuple[tuple[str, str], ...] = ()  # name of every image that was replaced, and the reason
+    failure: str | None = None  # why there is no batch
+
+
+class Batches(Protocol):
+    """The batch of each plan."""
+
+    def __getitem__(self, plan: BatchPlan) -> Batch: ...
+
+
+# What makes the images and targets of a training from the pixels of planned batches.
+Finish = Callable[[Sequence[BatchPlan], Iterable[Batch]], Iterator[tuple[Any, Any]]]
+
+
 class Loader:
-    """The batches of one process; the RuntimeError of a lost worker names the DataLoader."""
+    """The batches of one process, by epoch and position in it."""
 
     def __init__(
         self,
-        batches: Dataset[Batch],
-        batching: Batching,
+        batches: Batches,
         plans: Callable[[int], list[BatchPlan]],
+        *,
+        workers: int = 0,
+        pinned: bool = False,
         finish: Finish | None = None,
     ) -> None:
         #: How often each unreadable image was replaced in this process, by name.
         self.bad: Counter[str] = Counter()
-        self._plans, self._finish = plans, finish
+        self._batches, self._plans, self._finish = batches, plans, finish
         self._epoch, self._start = plans(0), 0
-        self._left: list[BatchPlan] = []  # what the workers prepare: batches, or parts of them
-        workers, device = batching.workers, batching.device
-        self._batches: DataLoader[Batch] = DataLoader(
-            batches,
-            sampler=self._left,
-            batch_size=None,  # the sampler yields whole batches
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            pin_memory=device is not None and device.type == "cuda",  # copies are faster then
-            timeout=PATIENCE if workers else 0,
-            generator=torch.Generator(),  # else it would draw from the global generator
-        )
+        self._left: list[BatchPlan] = []  # what the workers prepare
+        self._workers: Any = None
+        if workers:
+            dataset: Any = batches
+            self._workers = DataLoader(
+                dataset,
+                sampler=self._left,
+                batch_size=None,  # the sampler yields whole batches
+                num_workers=workers,
+                persistent_workers=True,
+                pin_memory=pinned,
+                timeout=PATIENCE,
+                generator=torch.Generator(),  # else it would draw from the global generator
+            )
 
     def __len__(self) -> int:
         """Batches of an epoch."""
@@ -69,141 +129,239 @@ class Loader:
 
     def __iter__(self) -> Iterator[tuple[Any, Any]]:
         """Iterate over the images and targets of each batch."""
-        if self._finish is None:
-            return ((batch.images, batch.targets) for _, (batch,) in self.prepared())
-        finished = (self._finish(parts, *plan[:2]) for plan, parts in self.prepared())
-        return ahead(finished, self._finish.stream)
+        plans = self._epoch[self._start :]
+        if self._finish is not None:
+            return self._finish(plans, self.prepared())
+        return ((batch.images, batch.targets) for batch in self.prepared())
 
-    def prepared(self) -> Iterator[tuple[BatchPlan, list[Batch]]]:
-        """Iterate over the plan of each batch, and the parts that workers have prepared."""
-        split = self._finish is not None and self._batches.num_workers > 0
-        left = [(plan, plan.parts if split else [plan]) for plan in self._epoch[self._start :]]
-        self._left[:] = chain.from_iterable(parts for _, parts in left)
-        received = iter(self._batches)
-        for plan, expected in left:
-            parts = list(islice(received, len(expected)))
-            for part in parts:
-                self._check(part)
-            yield plan, parts
+    def prepared(self) -> Iterator[Batch]:
+        """Iterate over the batches before they are finished."""
+        plans = self._epoch[self._start :]
+        self._left[:] = plans
+        try:
+            read = map(self._batches.__getitem__, plans)
+            for batch in read if self._workers is None else self._workers:
+                self._check(batch)
+                yield batch
+        except RuntimeError as error:
+            if not str(error).startswith("DataLoader"):
+                raise
+            raise ChildProcessError(
+                f"a worker that prepares images was lost ({first_line(error)}); the same command "
+                "goes on from the last checkpoint; if memory is short, with fewer --workers"
+            ) from error
 
-    def _check(self, part: Batch) -> None:
+    def _check(self, batch: Batch) -> None:
         """Count images that were replaced, and raise why there is no batch."""
-        for name, reason in part.bad:
+        for name, reason in batch.bad:
             if name not in self.bad:
                 _log.warning("%s; the next image that can be read takes its place", reason)
             self.bad[name] += 1
-        if part.failure is not None:
-            raise ValueError(part.failure)
+        if batch.failure is not None:
+            raise ValueError(batch.failure)
 
     def close(self) -> None:
         """End the workers. Another iteration would start new ones."""
-        iterator: Any = self._batches._iterator
-        if iterator is not None:
-            iterator._shutdown_workers()
-            self._batches._iterator = None
+        if self._workers is not None and self._workers._iterator is not None:
+            self._workers._iterator._shutdown_workers()
+            self._workers._iterator = None
+
+
+@dataclass(frozen=True, eq=False)
+class PictureBatches:
+    """Batches of pictures that are read and transformed one by one.
+
+    The ``transform`` of an image to pixels may draw from the global generators, which are seeded
+    for each of them and restored.
+    """
+
+    images: LabelledImages
+    batching: Batching
+    transform: PictureTransform
+
+    def __getitem__(self, plan: BatchPlan) -> Batch:
+        bad, pixels, labels = list[tuple[str, str]](), list[Tensor](), list[int]()
+        with preserved_random_state():
+            for index, copy in zip(plan.indices.tolist(), plan.copies.tolist(), strict=True):
+                try:
+                    picture, label = self._read(index, bad)
+                except ValueError as error:
+                    return Batch(torch.empty(0), torch.empty(0), failure=str(error))
+                seed_all(derive_seed(IMAGE, self.batching.seed, plan.epoch, index, copy))
+                pixels.append(torch.as_tensor(self.transform(picture)))
+                labels.append(label)
+        return Batch(torch.stack(pixels), torch.tensor(labels), tuple(bad))
+
+    def _read(self, index: int, bad: list[tuple[str, str]]) -> tuple[Picture, int]:
+        """Read an image, or the next readable one; ``bad`` collects the others with the reason."""
+        count = len(self.images)
+        for candidate in (place % count for place in range(index, index + count)):
+            try:
+                return self.images.picture(candidate), int(self.images.labels[candidate])
+            except ValueError as error:
+                if not self.batching.replace_bad:
+                    raise ValueError(f"{error}; {_ADVICE}") from error
+                bad.append((self.images.name(candidate), str(error)))
+        raise ValueError(f"none of the images can be read: {self.images.source}")
+
+
+class MemoryBatches:
+    """Batches of a set in memory, which is decoded once it is needed."""
+
+    def __init__(
+        self, images: LabelledImages, batching: Batching, decoded: Callable[[], Pixels]
+    ) -> None:
+        self._images, self._batching, self._decoded = images, batching, decoded
+
+    def __getitem__(self, plan: BatchPlan) -> Batch:
+        places = torch.from_numpy(self._readable[plan.indices]).to(self._batching.device)
+        bad = self._pixels.bad
+        replaced = (index for index in plan.indices.tolist() if index in bad) if bad else ()
+        names = tuple((self._images.name(index), bad[index]) for index in replaced)
+        return Batch(self._values[places], self._labels[places], names)
+
+    @cached_property
+    def _pixels(self) -> Pixels:
+        return self._decoded()
+
+    @cached_property
+    def _values(self) -> Tensor:
+        return self._pixels.values.to(self._batching.device)
+
+    @cached_property
+    def _labels(self) -> Tensor:
+        return torch.from_numpy(np.array(self._images.labels)).to(self._batching.device)
+
+    @cached_property
+    def _readable(self) -> Indices:
+        """The image in place of each one: itself, or the next one that can be read."""
+        places, bad = np.arange(len(self._images)), self._pixels.bad
+        if not bad:
+            return places
+        if not self._batching.replace_bad:
+            raise ValueError(f"{next(iter(bad.values()))}; {_ADVICE}")
+        readable = np.setdiff1d(places, list(bad))
+        if not len(readable):
+            raise ValueError(f"none of the images can be read: {self._images.source}")
+        return readable[np.searchsorted(readable, places) % len(readable)]
+
+
+@dataclass(frozen=True, eq=False)
+class Normalised:
+    """Finishes batches of pixels: normalises, augments and mixes them as a whole.
+
+    Draws follow from the seed and the number of the batch, and are those of all processes.
+    """
+
+    batching: Batching
+    kind: ImageKind
+    augmentation: Augmentation | None = None  # what is left of it; None for nothing
+    mixing: BatchTransform | None = None
+
+    def __call__(
+        self, plans: Sequence[BatchPlan], batches: Iterable[Batch]
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """The images ``[b, C, S, S]`` float32 and targets of each batch, on the device."""
+        device = self.batching.device
+        shift, scale = self._shift_and_scale
+        draws: Iterable[Draws] = repeat({})
+        if self.augmentation is not None:
+            draws = drawn_ahead(partial(self._draw, plans), range(len(plans)), device)
+        for plan, batch, drawn in zip(plans, batches, draws, strict=False):
+            pixels, targets = (x.to(device, non_blocking=True) for x in batch[:2])
+            images = augmented(pixels.float().sub_(shift).mul_(scale), drawn)
+            if self.mixing is not None:
+                with preserved_random_state():
+                    seed_all(derive_seed(MIX, self.batching.seed, plan.epoch, plan.number))
+                    images, targets = self.mixing(images, targets)
+            yield images, targets
+
+    @cached_property
+    def _shift_and_scale(self) -> tuple[Tensor, Tensor]:
+        """What is subtracted from pixels, and what then multiplies them, ``[C, 1, 1]`` each."""
+        b = self.batching
+        mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (b.mean, b.std))
+        return (self.kind.scale * mean).to(b.device), (1 / (self.kind.scale * std)).to(b.device)
+
+    def _draw(self, plans: Sequence[BatchPlan], number: int) -> Draws:
+        """Draws for the own share of a batch, from those for all processes."""
+        b, plan = self.batching, plans[number]
+        if self.augmentation is None:
+            return {}
+        seed = derive_seed(IMAGE, b.seed, plan.epoch, plan.number)
+        generator = torch.Generator().manual_seed(seed)
+        shape = torch.Size((self.kind.channels, b.image_size, b.image_size))
+        whole = draw_batch(b.batch_size, shape, self.augmentation, generator)
+        own = torch.from_numpy(batch_share(b.batch_size, b.rank, b.world))
+        return {name: values[own] for name, values in whole.items()}
 
 
 def train_loader(
     images: LabelledImages, batching: Batching, *, progress: Progress | None = None
-) -> Loader | MemoryLoader:
+) -> Loader:
     """A loader of augmented training batches.
 
-    The seed and the epoch determine the order; with the index of an image, its augmentation; with
-    the number of a batch, its mixing. So any number of workers and processes gives the same
-    batches. Images that do not fill a last batch are left out of the epoch. The global random
-    generators are not changed.
+    The seed and the epoch determine the order and, with the number of a batch or the index of an
+    image, its augmentation. So any number of workers and processes gives the same batches. Images
+    that do not fill a last batch are left out of the epoch. The global random generators are not
+    changed.
 
     A set that fits is decoded into memory before the first batch, of which ``progress`` is told,
     and augmented in whole batches, unless its augmentation is one of timm's for single pictures.
 
     Returns:
-        A loader of ``([b, C, S, S] float32, targets)``, on the CPU or the device, with targets
-        ``[b]`` int64, or ``[b, classes]`` float32 if images are mixed; b is the batch size over
-        the processes.
+        A loader of ``([b, C, S, S] float32, targets)`` on the device, with targets ``[b]`` int64,
+        or ``[b, classes]`` float32 if images are mixed; b is the batch size over the processes.
     """
-    size, world, augmentation = batching.batch_size, batching.world, batching.augmentation
-    kind = images.kind
-    mixing = augmentation.mixing(len(images.classes), batching.label_smoothing)
-    labels = images.labels if batching.balanced else None
-    plans = shuffled_plans(batching, len(images), images.source, labels=labels)
-    if augmentation.mixes and size // world % 2:
+    b, how, kind = batching, batching.augmentation, images.kind
+    labels = images.labels if b.balanced else None
+    plans = shuffled_plans(b, len(images), images.source, labels=labels)
+    if how.mixes and b.batch_size // b.world % 2:
         raise ValueError(
-            f"mixup and CutMix take pairs of images, but a process has {size // world} of a"
-            f" batch of {size}; use a multiple of {2 * world}"
+            f"mixup and CutMix take pairs of images, but a process has {b.batch_size // b.world} "
+            f"of a batch of {b.batch_size}; use a multiple of {2 * b.world}"
         )
-    if augmentation.in_batches(kind) and fit_in_memory(images, batching.image_size):
-        whole = replace(augmentation, crop_pct=1.0).preparation(
-            batching.image_size, kind=kind, mean=batching.mean
-        )
-        return MemoryLoader(
-            images,
-            partial(decode, images, whole, progress),
-            batching,
-            plans,
-            augmentation=augmentation,
-            mixing=mixing,
-        )
-    finish = _finish(batching, kind, mixing)
-    batches = ImageBatches(
-        images,
-        batching,
-        augmentation.train_transform(batching.image_size, mean=batching.mean, kind=kind),
-        on_normalised=augmentation.on_normalised(kind),
-        mixing=mixing if finish is None else None,
-    )
-    return Loader(batches, batching, plans, finish)
+    mixing = how.mixing(len(images.classes), b.label_smoothing)
+    if how.in_batches(kind) and fit_in_memory(images, b.image_size):
+        whole = replace(how, crop_pct=1.0).preparation(b.image_size, kind=kind, mean=b.mean)
+        decoded = MemoryBatches(images, b, partial(decode, images, whole, progress))
+        return Loader(decoded, plans, finish=Normalised(b, kind, how, mixing))
+    transform = how.train_transform(b.image_size, mean=b.mean, kind=kind)
+    read = PictureBatches(images, b, transform)
+    return _from_files(read, b, plans, Normalised(b, kind, how.after_pictures(kind), mixing))
 
 
 def validation_loader(
     images: LabelledImages, batching: Batching, *, progress: Progress | None = None
-) -> Loader | MemoryLoader:
+) -> Loader:
     """A loader of validation batches: every image once, in order, resized and cropped.
 
-    Images are dealt to the processes in turn. Their shares differ by at most one image, so one
-    process may have a batch less than another, or none.
-
-    A batch is ``([b, C, S, S] float32, [b] int64)``, on the CPU or the device; b is at most the
-    batch size over the processes, rounded up.
+    Images are dealt to the processes in turn. A batch is ``([b, C, S, S] float32, [b] int64)`` on
+    the device; b is at most the batch size over the processes, rounded up.
     """
-    prepared = batching.augmentation.preparation(
-        batching.image_size, kind=images.kind, mean=batching.mean
-    )
-    if fit_in_memory(images, batching.image_size):
-        decoded = partial(decode, images, prepared, progress)
-        return MemoryLoader(images, decoded, batching, ordered_plans(batching, len(images)))
-    batches = ImageBatches(images, batching, prepared.crop)
-    return ordered_loader(batches, batching, len(images), finish=_finish(batching, images.kind))
+    b, kind = batching, images.kind
+    prepared = b.augmentation.preparation(b.image_size, kind=kind, mean=b.mean)
+    finish, plans = Normalised(b, kind), dealt_plans(b, len(images))
+    if fit_in_memory(images, b.image_size):
+        decoded = MemoryBatches(images, b, partial(decode, images, prepared, progress))
+        return Loader(decoded, plans, finish=finish)
+    return _from_files(PictureBatches(images, b, prepared.crop), b, plans, finish)
 
 
-def ordered_loader(
-    batches: Dataset[Batch], batching: Batching, images: int, *, finish: Finish | None = None
+def _from_files(
+    batches: PictureBatches,
+    batching: Batching,
+    plans: Callable[[int], list[BatchPlan]],
+    finish: Finish,
 ) -> Loader:
-    """A loader of the batches of so many images, each once and in order.
-
-    They are dealt to the processes as by :func:`validation_loader`.
-    """
-    return Loader(batches, batching, ordered_plans(batching, images), finish)
+    pinned = batching.device.type == "cuda"  # copies are faster then
+    return Loader(batches, plans, workers=batching.workers, pinned=pinned, finish=finish)
 
 
-def ordered_plans(batching: Batching, images: int) -> Callable[[int], list[BatchPlan]]:
+def dealt_plans(batching: Batching, images: int) -> Callable[[int], list[BatchPlan]]:
     """The batches of so many images, each once and in order, dealt to the processes."""
-    own = np.arange(batching.rank, images, batching.world)
-    size = -(-batching.batch_size // batching.world)
-    parts = (own[begin : begin + size] for begin in range(0, len(own), size))
-    plans = [BatchPlan(0, number, part, np.zeros_like(part)) for number, part in enumerate(parts)]
-    return lambda _epoch: list(plans)
-
-
-def _finish(
-    batching: Batching, kind: ImageKind, mixing: BatchTransform | None = None
-) -> Finish | None:
-    """What a device has to do, if there is one."""
-    if batching.device is None:
-        return None
-    shift, scale = batching.shift_and_scale(kind)
-    return Finish(
-        device=batching.device, seed=batching.seed, shift=shift, scale=scale, mixing=mixing
-    )
+    plans = ordered_plans(images, batching.batch_size, rank=batching.rank, world=batching.world)
+    return lambda _epoch: plans
 
 
 def shuffled_plans(

@@ -139,8 +139,6 @@ REFUSED: dict[str, Sequence[tuple[str, int, str]]] = {
         ("--learning-rate 0", 2, "--learning-rate must be a number above 0, got 0.0"),
         ("--retokenize 1/1", 2, "'1/1' is not a plan of 3 stages of tokens"),
         ("--teacher timm:resnet18", 2, "knows nothing without weights"),
-        ("--resume --fresh", 2, "--fresh and --resume contradict each other"),
-        ("--resume --out new", 3, "no training to go on with"),
         ("--batch-size 64", 3, "; use --batch-size 24 or less"),
         ("--data nowhere/at/all", 3, "no folder 'nowhere/at/all'"),
         ("--optimizer adamv", 2, "unknown optimizer 'adamv'; did you mean 'adam"),

@@ -16,8 +16,8 @@ from asvit.runs.algorithms.evolution import training_command
 from asvit.search.supernet_result import PathRow
 from asvit.search.supernet_space import AllowedPaths
 from asvit.training.short import accuracy
-from asvit.training.supernets.settings import SupernetSettings
-from asvit.training.supernets.splits import load_splits
+from asvit.training.short_settings import SupernetSettings
+from asvit.training.supernet import load_splits
 from asvit.training.trainer import Trainer
 from tests.asvit.cli.commands import RUNS, run
 from tests.hostile import flipped

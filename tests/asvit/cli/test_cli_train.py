@@ -98,7 +98,7 @@ def test_the_run_folder(trained: tuple[Path, Result]) -> None:
 
 
 def test_resume_goes_on(trained: tuple[Path, Result]) -> None:
-    assert run(*RUNS["train"], "--resume", "--out", trained[0]).exit_code == 0
+    assert run(*RUNS["train"], "--out", trained[0]).exit_code == 0
 
 
 def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
@@ -125,7 +125,6 @@ def test_a_dry_run_refuses_the_folder_that_the_training_would_refuse(
     (tmp_path / ".kind").write_text("search\n")
     dry = ("train", ARCH, *QUICK, "--dry-run", "--quiet", "--out")
     check_refused(run(*dry, tmp_path), 3, "holds a search; give --out another folder")
-    check_refused(run(*dry, tmp_path / "new", "--resume"), 3, "no training to go on with in ")
     other = run(*RUNS["train"], "--seed", "5", "--dry-run", "--quiet", "--out", trained[0])
     check_refused(other, 3, "was started with other settings: seed 0 (now 5)")
 

@@ -12,8 +12,7 @@ from PIL import ExifTags, Image
 from asvit.data import load_images, open_dataset, open_training_sets
 from asvit.data.decoding import read_image
 from asvit.training.images.augmentation import Augmentation
-from asvit.training.images.batches import Batching
-from asvit.training.images.loaders import train_loader, validation_loader
+from asvit.training.images.loaders import Batching, train_loader, validation_loader
 
 _FLIP = Image.Transpose
 # How the stored picture follows from the upright one.
@@ -95,8 +94,8 @@ def test_measuring(folder: Path) -> None:
 
 def test_training_and_validating(folder: Path) -> None:
     sets = open_training_sets(str(folder), held_out=0.5, image_size=32, seed=0)
-    none = dict.fromkeys(("color_jitter", "erasing", "mixup", "cutmix", "hflip"), 0.0)
-    plain = Augmentation(auto_augment=None, **none, scale=1.0, crop_pct=1.0)
+    none = dict.fromkeys(("color_jitter", "erasing", "mixup", "cutmix", "flip"), 0.0)
+    plain = Augmentation(auto_augment="none", **none, crop_scale=1.0, crop_pct=1.0)
     batching = Batching(image_size=32, batch_size=2, augmentation=plain)
     for loader in (
         train_loader(sets.train, batching),

@@ -44,7 +44,7 @@ from asvit.training.metrics import EpochRow, write_metrics
 from asvit.training.predictions import Mistake, Predictions, predictions_of
 from asvit.training.result import TrainResult
 from asvit.training.settings import TrainSettings
-from asvit.training.supernets.settings import SupernetResult
+from asvit.training.supernet_result import SupernetResult
 from asvit.transfer.settings import DetectionResult
 from proxies import get_proxy
 from scaling import Row

@@ -48,7 +48,8 @@ from asvit.search.supernet_settings import EvolutionSettings
 from asvit.training.metrics import EpochRow
 from asvit.training.result import TrainResult
 from asvit.training.settings import TrainSettings
-from asvit.training.supernets.settings import PathAccuracies, SupernetResult, SupernetSettings
+from asvit.training.short_settings import SupernetSettings
+from asvit.training.supernet_result import PathAccuracies, SupernetResult
 from asvit.transfer.settings import (
     DetectionResult,
     DetectionRow,

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from asvit.core.progress import Progress
 from asvit.runs.training import run_training
@@ -138,15 +137,3 @@ def test_without_minutes_there_are_checkpoints_at_the_ends_of_epochs_alone(
         run_training(ARCH, out=tmp_path / "run", checkpoint_minutes=0, progress=stop_at(5), **RICH)
     kept = Checkpoint.read(tmp_path / "run" / "checkpoint.safetensors")
     assert (len(kept.history), kept.part) == (1, None)
-
-
-def test_a_part_that_is_longer_than_an_epoch_is_refused(tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    stopped(folder, 2, **RICH)
-    stored = Checkpoint.read(folder / "checkpoint.safetensors")
-    object.__setattr__(stored.part, "losses", torch.ones(STEPS))
-    stored.write(folder / "checkpoint.safetensors")
-    before = (folder / "checkpoint.safetensors").read_bytes()
-    with pytest.raises(ValueError, match=r"has 3 updates of an epoch of 3; give --fresh"):
-        run_training(ARCH, out=folder, **RICH)
-    assert (folder / "checkpoint.safetensors").read_bytes() == before

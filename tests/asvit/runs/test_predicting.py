@@ -25,8 +25,7 @@ from asvit.networks import Network, WeightsFile
 from asvit.runs.exporting import export_network
 from asvit.runs.predicting import open_classifier
 from asvit.training.images.augmentation import Augmentation
-from asvit.training.images.batches import Batching
-from asvit.training.images.loaders import validation_loader
+from asvit.training.images.loaders import Batching, validation_loader
 from tests.asvit.runs.fakes import varied
 from tests.campaigns import forked
 from tests.hostile import flipped, sealed_bytes

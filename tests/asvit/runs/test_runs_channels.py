@@ -559,10 +559,10 @@ def test_a_picture_whose_numbers_overflow_has_a_reason_and_the_others_a_class(
 
 
 def test_supernets_and_detectors_say_that_they_take_pictures(five: Path, trained: Path) -> None:
-    from asvit.training.supernets.settings import SupernetSettings
-    from asvit.training.supernets.splits import load_splits
+    from asvit.training.short_settings import SupernetSettings
+    from asvit.training.supernet import load_splits
     from asvit.transfer.settings import SegmentationSettings
-    from asvit.transfer.start import Start
+    from asvit.transfer.task import Start
 
     settings = SupernetSettings.make("quick", data=str(five), train_images=4, batch_size=2,
                                      validation_images=2, test_images=2)  # fmt: skip

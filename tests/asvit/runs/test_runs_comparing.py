@@ -32,7 +32,7 @@ from asvit.statistics.intervals import (
     stratified_difference,
 )
 from asvit.training.result import TrainResult
-from asvit.training.supernets.settings import SupernetResult
+from asvit.training.supernet_result import SupernetResult
 from tests.asvit.runs.stored_results import RIGHT, Kind, write_beside
 from tests.asvit.toy_run import ToyResult, ToyRow, ToySettings
 

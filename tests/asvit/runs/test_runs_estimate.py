@@ -15,8 +15,8 @@ from asvit.runs.estimate import Remaining, training_seconds, with_example
 from asvit.runs.measurement_pool import Measured, MeasurementJob
 from asvit.runs.search import SearchRun
 from asvit.search import SearchSettings, TrainingSearchSettings
-from asvit.training.candidate_settings import CandidateSettings
 from asvit.training.candidates import CandidateTrainer, Outcome, Training
+from asvit.training.short_settings import CandidateSettings
 from asvit.training.step_graph import FEWEST
 
 PLACE: dict[str, Any] = {"space": "asvit-tiny", "image_size": 32, "device": "cpu"}

@@ -32,7 +32,8 @@ from asvit.runs.exporting import export_network
 from asvit.search.supernet_result import EvolutionResult
 from asvit.spaces.timm_models import TimmModel
 from asvit.training.predictions import read_predictions
-from asvit.training.supernets.settings import SupernetResult, SupernetSettings
+from asvit.training.short_settings import SupernetSettings
+from asvit.training.supernet_result import SupernetResult
 from tests.asvit.data.archives import samples, shards
 from tests.asvit.runs.fakes import stop_at, varied
 from tests.asvit.runs.stored_results import RIGHT

@@ -15,7 +15,7 @@ from asvit.growth.result import ScaleResult
 from asvit.search.result import SearchResult
 from asvit.search.supernet_result import EvolutionResult
 from asvit.training.result import TrainResult
-from asvit.training.supernets.settings import SupernetResult
+from asvit.training.supernet_result import SupernetResult
 from tests.asvit.runs.stored_results import RIGHT, Kind, write_beside
 
 each = pytest.mark.parametrize("kind", RIGHT, ids=lambda kind: kind.__name__)

@@ -16,8 +16,8 @@ from asvit.runs.algorithms.training import TrainAlgorithm
 from asvit.runs.training import run_training
 from asvit.training import timing
 from asvit.training.checkpoint import Checkpoint
-from asvit.training.classifier_session import ClassifierSession
 from asvit.training.result import TrainResult
+from asvit.training.session import ClassifierSession
 from asvit.training.settings import TrainSettings
 from asvit.training.timing import images_per_second, timed_batch
 from tests.asvit.runs.test_checkpoints_within_epochs import ALWAYS, check_same, stop_at
@@ -38,7 +38,7 @@ def clocked(monkeypatch: pytest.MonkeyPatch, *seconds: float, probed: float = 1.
         return seconds[min(len(history), len(seconds)) - 1]
 
     monkeypatch.setattr(ClassifierSession, "seconds", property(so_far))
-    monkeypatch.setattr("asvit.training.classifier_session.seconds_of_an_epoch", pace)
+    monkeypatch.setattr("asvit.training.session.seconds_of_an_epoch", pace)
     monkeypatch.setattr(TrainAlgorithm, "_pace", lambda _self: (100.0, probed))
 
 

@@ -14,7 +14,7 @@ from asvit.architectures.psvit_path import layers_of
 from asvit.search.supernet_result import Cells, PathRow
 from asvit.search.supernet_settings import EvolutionSettings
 from asvit.search.supernet_space import AllowedPaths, PathCosts, SupernetSpace, ranked
-from asvit.training.supernets.settings import SupernetSettings
+from asvit.training.short_settings import SupernetSettings
 from proxies import count
 
 COST = {"b": 10, "s": 17, "-": 0}

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asvit.training.balance import balanced_order, class_weights, imbalance
+from asvit.training.balance import balanced_order, class_weights
 
 sizes = st.lists(st.integers(1, 12), min_size=1, max_size=6)
 
@@ -54,9 +54,3 @@ def test_weights_make_classes_count_alike_and_images_once_on_average(counts: lis
     shares = [weight * count for weight, count in zip(weights, counts, strict=False)]
     assert shares == pytest.approx([sum(counts) / len(counts)] * len(counts))
     assert weights[len(counts) :].tolist() == [1, 1]  # of classes without images
-
-
-def test_imbalance_is_that_of_the_classes_that_have_images() -> None:
-    assert imbalance([3, 0, 1]) == 3
-    assert imbalance([0, 2]) == 1
-    assert imbalance([]) == 1

@@ -14,15 +14,13 @@ from torch import nn
 from asvit.data import Images
 from asvit.spaces import load_space
 from asvit.training import candidates as module
-from asvit.training.candidate_settings import CandidateSettings
 from asvit.training.candidates import (
     CandidateTrainer,
     Training,
-    accuracies_in_words,
-    how_trained,
     outcome_of,
 )
-from asvit.training.supernets.splits import split, split_images, warn_of_copies
+from asvit.training.short_settings import CandidateSettings
+from asvit.training.splits import split, split_images, warn_of_copies
 
 TEXT = "4,2,2|2,1,2|2,1,2|2,1,2|16,8"
 SETTINGS = CandidateSettings(
@@ -64,26 +62,6 @@ def test_the_seed_of_the_settings_matters(trainer: CandidateTrainer) -> None:
     assert other(Training(TEXT, 0)).loss != trainer(Training(TEXT, 0)).loss
 
 
-def test_networks_begin_with_weights_that_suit_their_width(trainer: CandidateTrainer) -> None:
-    own = CandidateTrainer(dataclasses.replace(SETTINGS, init="own"), "cpu")
-    wide = [
-        layer
-        for layer in trainer._fresh(TEXT, 0).modules()
-        if isinstance(layer, nn.Linear) and layer.weight.numel() > 1_000
-    ]
-    for layer in wide:
-        spread = (2 / (layer.in_features + layer.out_features)) ** 0.5
-        assert layer.weight.std().item() == pytest.approx(spread, rel=0.1)
-    assert len(wide) > 5
-    assert own._fresh(TEXT, 0).layers[3].blocks[0].attn.qkv.weight.std() < 0.03
-    assert own(Training(TEXT, 0)).loss != trainer(Training(TEXT, 0)).loss
-
-
-def test_what_the_images_are_is_known(trainer: CandidateTrainer) -> None:
-    assert trainer.num_classes == 3
-    assert trainer.provenance["source"] == "fractal images, 3 classes, seed 0, generator 1"
-
-
 def test_a_training_that_diverges_fails_with_the_reason(
     trainer: CandidateTrainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,17 +90,6 @@ def test_every_class_gives_its_share(labels: list[int], data: st.DataObject) -> 
         mine = np.array(labels) == label
         share = count / len(labels) * mine.sum()
         assert abs((mine & tested).sum() - share) <= 1.5
-
-
-def test_no_image_is_trained_and_tested_on() -> None:
-    pixels = torch.arange(20.0).view(20, 1, 1, 1)
-    images = Images(pixels, torch.arange(20) % 4, tuple("abcd"), "twenty")
-    test, train = split_images(images, (8,))
-    assert len(train[0]) == 12
-    assert len(test[0]) == 8
-    assert sorted(torch.cat([train[0], test[0]]).flatten().tolist()) == list(range(20))
-    assert torch.bincount(test[1]).tolist() == [2] * 4
-    assert all(torch.equal(x.flatten() % 4, y.float()) for x, y in (train, test))
 
 
 @pytest.mark.parametrize(
@@ -156,12 +123,6 @@ def test_equal_images_are_in_one_part(
     assert (f"{gone} of 20 images are equal to one to test" in caplog.text) == (gone > 0)
 
 
-def test_classes_of_the_same_images_cannot_be_tested() -> None:
-    images = Images(torch.zeros(8, 1, 1, 1), torch.arange(8) % 2, ("a", "b"), "eight")
-    with pytest.raises(ValueError, match="each of eight is equal to one of another class"):
-        split_images(images, (4,))
-
-
 def refused(settings: CandidateSettings, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         CandidateTrainer(settings, "cpu")
@@ -187,42 +148,6 @@ def test_a_network_that_fails_is_an_outcome(
     monkeypatch.setattr(module, "build", fails)
     outcome = outcome_of(trainer, Training(TEXT, 0))
     assert outcome.reason.startswith("TypeError: no such layer (")
-
-
-@pytest.mark.parametrize(("optimizer", "name"), [("adamw", "AdamW"), ("muon", "Muon")])
-def test_the_optimiser_is_a_part_of_the_recipe(optimizer: Any, name: str) -> None:
-    settings = dataclasses.replace(SETTINGS, optimizer=optimizer)
-    assert settings.recipe_of(TEXT).optimizer == optimizer
-    assert how_trained(settings, "pets")["recipe"].startswith(f"{name}, {settings.steps} steps")
-
-
-@pytest.mark.parametrize("balance", ["none", "weights", "sampling"])
-def test_how_classes_are_balanced_is_a_part_of_the_recipe(balance: Any) -> None:
-    settings = dataclasses.replace(SETTINGS, balance=balance)
-    assert settings.recipe_of(TEXT).balance == balance
-    told = how_trained(settings, "pets")["recipe"]
-    assert (f"balance {balance}" in told) == (balance != "none")
-    kind = accuracies_in_words(balance).partition(" on ")[0]
-    assert kind == ("top-1" if balance == "none" else "balanced accuracy")
-
-
-@pytest.mark.parametrize(
-    ("warmup", "words"), [(0.1, "(10% linear"), (0.07, "(7% linear"), (0.125, "(12.5% linear")]
-)
-def test_every_warm_up_has_words_of_its_own(warmup: float, words: str) -> None:
-    """Tables are comparable by these words."""
-    assert words in how_trained(dataclasses.replace(SETTINGS, warmup=warmup), "pets")["recipe"]
-
-
-@pytest.mark.parametrize(
-    ("data", "end"), [("pets", "test on, drawn with seed 3"), ("fractal", "others to test on")]
-)
-def test_a_table_says_by_which_seed_images_are_drawn(data: str, end: str) -> None:
-    """The source of fractals has it; a search goes on from a table of the same images alone."""
-    settings = dataclasses.replace(SETTINGS, data=data, seed=3)
-    assert how_trained(settings, data)["images"].endswith(end)
-    known = end if data == "fractal" else f"{end}, SHA-256 0123456789abcdef…"
-    assert how_trained(settings, data, "0123456789abcdef" * 4)["images"].endswith(known)
 
 
 def test_families_may_have_other_numbers_of_steps() -> None:

@@ -1,7 +1,6 @@
 """Checkpoints of a training: what they keep; damaged ones: tests/contracts."""
 
 import json
-import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,12 +12,10 @@ from torch import nn
 from asvit.training.checkpoint import (
     Checkpoint,
     TrainerState,
-    check_finite,
     load_optimizer,
     optimizer_state,
 )
 from tests.contracts.readers import checkpoint
-from tests.host_reads import HostReads
 
 
 def same(ours: TrainerState, theirs: TrainerState) -> bool:
@@ -36,15 +33,6 @@ def test_round_trip(tmp_path: Path) -> None:
     assert torch.equal(found.part.losses, written.part.losses)
     part = replace(found.part, losses=written.part.losses)
     assert replace(found, state=written.state, part=part) == written
-
-
-def test_the_optimiser_is_not_kept_with_a_finished_training(tmp_path: Path) -> None:
-    written = checkpoint(epochs=1)
-    assert written.finished
-    written.write(tmp_path / "c.safetensors")
-    found = Checkpoint.read(tmp_path / "c.safetensors")
-    assert not found.state.moments
-    assert found.state.weights.keys() == written.state.weights.keys()
 
 
 def network() -> nn.Module:
@@ -79,25 +67,12 @@ def test_a_resumed_optimiser_takes_the_same_steps(name: str) -> None:
     assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
 
 
-@pytest.mark.parametrize(("part", "value"), [("weights", math.nan), ("average", math.inf)])
-def test_weights_that_do_not_fit_or_are_no_numbers_are_refused(part: str, value: float) -> None:
+@pytest.mark.parametrize("part", ["weights", "average"])
+def test_weights_that_do_not_fit_are_refused(part: str) -> None:
     right = network().state_dict()
-    wrong = {**right, "2.bias": torch.tensor([0.0, value, 0.0])}
-    model, average = network(), network()
-    for bad, message in (
-        (wrong, r"of the checkpoint are infinite or NaN, as in '2\.bias'"),
-        ({"0.weight": torch.zeros(2, 2)}, "of the checkpoint do not fit"),
-    ):
-        parts = {"weights": right, "average": right, part: bad}
-        with pytest.raises(ValueError, match=message):
-            TrainerState(**parts, moments={}, numbers={}).load(model, average)
-    assert all(torch.equal(model.state_dict()[name], right[name]) for name in right)
-
-
-def test_an_accelerator_is_waited_for_once_to_check_weights() -> None:
-    with HostReads() as host:
-        check_finite(network().to("meta").state_dict(), what="the weights")
-    assert host.reads == 1
+    parts = {"weights": right, "average": right, part: {"0.weight": torch.zeros(2, 2)}}
+    with pytest.raises(ValueError, match="of the checkpoint do not fit"):
+        TrainerState(**parts, moments={}, numbers={}).load(network(), network())
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,11 @@
 """What is captured is repeated on the same tensors; what fails leaves everything as it was."""
 
 import inspect
-import warnings
 
 import pytest
 import torch
 
-from asvit.training.cuda_graphs import beside, capture, counting_waits
+from asvit.training.step_graph import beside, capture, counting_waits
 from tests.fake_cuda import FakeCuda, FakeGenerator, FakeGraph, FakeStream
 
 DEVICE = torch.device("cuda:1")
@@ -31,32 +30,6 @@ def test_a_replay_repeats_what_is_computed_on_the_same_tensors() -> None:
     assert [one.tolist() for one in made] == [[20.0] * 3]
 
 
-def test_the_usual_stream_waits_for_the_other_and_the_other_way_round() -> None:
-    cuda = FakeCuda()
-
-    def fail() -> None:
-        cuda.note("work")
-        raise RuntimeError("no memory")
-
-    with pytest.raises(RuntimeError, match="no memory"), beside(DEVICE, cuda):
-        fail()
-    assert cuda.notes == [
-        "another stream waits for usual",
-        "work in another stream",
-        "usual waits for another stream",
-    ]
-    assert cuda.inside == ["usual"]
-
-
-def test_memory_that_another_stream_has_taken_serves_it_again() -> None:
-    """Each stream has memory of its own: a new one in each epoch would fill a GPU."""
-    cuda = FakeCuda()
-    for _ in range(3):
-        with beside(DEVICE, cuda):
-            pass
-    assert cuda.streams == 1
-
-
 def test_after_a_capture_that_fails_random_numbers_are_drawn_as_before() -> None:
     cuda = FakeCuda()
     x = torch.ones(3)
@@ -69,24 +42,6 @@ def test_after_a_capture_that_fails_random_numbers_are_drawn_as_before() -> None
         capture(run, cuda)
     assert cuda.notes[1] == "set state before the capture in another stream"
     assert x.tolist() == [1.0] * 3
-
-
-def test_only_waiting_for_the_device_is_counted() -> None:
-    cuda = FakeCuda()
-
-    def run() -> str:
-        assert cuda.sync_debug_mode == "warn"
-        for _ in range(3):
-            warnings.warn("called a synchronizing CUDA operation", stacklevel=1)
-        warnings.warn("something else", stacklevel=1)
-        return "done"
-
-    assert counting_waits(run, cuda) == ("done", 3)
-    assert counting_waits(lambda: 7, cuda) == (7, 0)
-    assert cuda.sync_debug_mode == 0
-    with pytest.raises(ZeroDivisionError):
-        counting_waits(lambda: 1 / 0, cuda)
-    assert cuda.sync_debug_mode == 0
 
 
 def test_torch_has_what_its_stand_in_has() -> None:

@@ -12,25 +12,14 @@ from torch import Tensor, nn
 
 import asvit
 from asvit.data import MEAN, STD
+from asvit.data.statistics import Normalisation
 from asvit.networks import Network, WeightsFile
-from asvit.spaces.timm_models import TimmModel
 from asvit.training.distillation import Teacher, distillation_loss, load_teacher
-from asvit.training.pretrained import load_pretrained, load_published, weights_path
+from asvit.training.pretrained import load_pretrained, weights_path
 from asvit.training.settings import TrainSettings
 
 ARCH = "4,2,2|4,1,2|4,1,2|4,1,2|16,8"
 CLASSES = ("a", "b", "c")
-
-
-def test_published_weights_leave_torchs_generator(monkeypatch: pytest.MonkeyPatch) -> None:
-    def create(name: str, *, pretrained: bool) -> nn.Module:
-        assert (name, pretrained) == ("resnet10t", True)
-        return nn.Linear(3, 4)
-
-    monkeypatch.setattr(timm, "create_model", create)
-    before = torch.random.get_rng_state()
-    load_published(TimmModel("resnet10t"))
-    assert torch.equal(torch.random.get_rng_state(), before)
 
 
 class Seen(nn.Module):
@@ -53,25 +42,8 @@ def test_the_teacher_gets_images_normalised_as_its_own() -> None:
     def normalised(mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
         return (pixels - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
 
-    Teacher(network, 8, mean=other_mean, std=other_std)(normalised(MEAN, STD))
+    Teacher(network, 8, Normalisation(other_mean, other_std))(normalised(MEAN, STD))
     torch.testing.assert_close(network.images, normalised(other_mean, other_std))
-
-
-def test_the_teacher_gets_images_of_its_own_size() -> None:
-    network, images = Seen(), torch.rand(2, 3, 8, 8)
-    Teacher(network, 8)(images)
-    assert network.images is images  # already of its size
-    Teacher(network, 12)(torch.full((2, 3, 8, 8), 0.25))
-    torch.testing.assert_close(network.images, torch.full((2, 3, 12, 12), 0.25))
-
-
-def test_the_teacher_neither_learns_nor_drops_out() -> None:
-    network = Seen()
-    made = Teacher(network, 8).train()
-    logits = made(torch.rand(2, 3, 8, 8, requires_grad=True))
-    assert not logits.requires_grad
-    assert not network.drawn
-    assert not any(p.requires_grad for p in made.parameters())
 
 
 def test_hard_distillation_is_the_cross_entropy_with_the_decision() -> None:
@@ -90,13 +62,6 @@ def test_soft_distillation_is_the_divergence_at_a_temperature() -> None:
     torch.testing.assert_close(loss, expected)
     same = distillation_loss(targets, targets, kind="soft", temperature=3.0)
     assert float(same) == pytest.approx(0, abs=1e-6)
-
-
-def test_the_second_head_is_the_one_that_learns_from_the_teacher() -> None:
-    first, second, targets = torch.randn(3, 4), torch.randn(3, 4), torch.randn(3, 4)
-    both = distillation_loss((first, second), targets, kind="hard", temperature=1.0)
-    alone = distillation_loss(second, targets, kind="hard", temperature=1.0)
-    assert torch.equal(both, alone)
 
 
 def settings(teacher: str, weights: object, **given: Any) -> TrainSettings:
@@ -125,15 +90,6 @@ def test_a_network_that_was_trained_here(tmp_path: Path) -> None:
     with torch.no_grad():
         torch.testing.assert_close(logits, model(images))
     assert load_teacher(TrainSettings.make(architecture=ARCH), CLASSES) is None  # not asked for
-
-
-def test_plain_weights_of_timm(tmp_path: Path) -> None:
-    model = timm.create_model("deit_tiny_patch16_224", img_size=32, num_classes=3).eval()
-    torch.save(model.state_dict(), tmp_path / "w.pth")
-    teacher = found(settings("timm:deit_tiny_patch16_224", tmp_path / "w.pth"))
-    images = torch.rand(2, 3, 32, 32)
-    with torch.no_grad():
-        torch.testing.assert_close(teacher(images), model(images))
 
 
 def test_published_weights(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,18 +184,6 @@ def test_the_same_and_another_image_size(
             assert torch.equal(ours[name], tensor)
     with torch.no_grad():
         assert fresh.eval()(torch.rand(1, 3, larger, larger)).isfinite().all()
-
-
-def test_position_embeddings_are_resampled_as_timm_does(tmp_path: Path) -> None:
-    trained = timm.create_model("deit_tiny_patch16_224", img_size=32, num_classes=5)
-    theirs = timm.create_model("deit_tiny_patch16_224", img_size=64, num_classes=5)
-    path = saved(trained, tmp_path)
-    timm.models.load_checkpoint(
-        theirs, path, filter_fn=timm.models.vision_transformer.checkpoint_filter_fn
-    )
-    ours = asvit.build("timm:deit_tiny_patch16_224", 64, 5)
-    load_pretrained(ours, path, new_head=False)
-    assert torch.equal(ours.pos_embed, theirs.pos_embed)
 
 
 def test_other_classes_and_other_networks_are_refused(tmp_path: Path) -> None:

@@ -18,7 +18,6 @@ from asvit.training.metrics import (
     evaluate,
     write_metrics,
 )
-from tests.host_reads import HostReads
 
 ROW = EpochRow(1, "", 1e-3, 2.0, 1.5, 50.0, 90.0, None, None, None, 300.0, 4.5)
 
@@ -71,16 +70,6 @@ def test_of_equal_logits_the_first_class_counts() -> None:
     assert values.balanced == pytest.approx(100 / 3)
 
 
-@pytest.mark.parametrize(("size", "classes"), [(1, 9), (7, 9), (100, 9), (7, 3)])
-def test_the_size_of_the_batches_makes_no_difference(size: int, classes: int) -> None:
-    logits, labels = torch.randn(23, classes), torch.randint(classes, (23,))
-    (whole,) = measured(logits, labels, 23)
-    (parts,) = measured(logits, labels, size)
-    assert (parts.top1, parts.top5) == (whole.top1, whole.top5)
-    assert parts.loss == pytest.approx(whole.loss, rel=1e-6)
-    assert (whole.top5 == 100.0) == (classes < 5)
-
-
 @pytest.mark.parametrize("size", [1, 5, 40])
 def test_balanced_accuracy_is_the_mean_over_classes(size: int) -> None:
     logits, labels = torch.randn(40, 5), torch.randint(4, (40,))  # one class has no images
@@ -90,15 +79,6 @@ def test_balanced_accuracy_is_the_mean_over_classes(size: int) -> None:
         shares = [float((taken[labels == c] == c).double().mean()) for c in labels.unique()]
         assert one.balanced == pytest.approx(100 * sum(shares) / len(shares))
     assert [one.balanced for one in measured(logits, labels, size, *networks)] == [None, None]
-
-
-def test_no_batch_waits_for_an_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
-    group, images = ProcessGroup("cpu"), torch.zeros(4, 3, 1, 1)
-    group.device = torch.device("meta")
-    monkeypatch.setattr(group, "sum", lambda values: torch.ones_like(values, device="cpu"))
-    with HostReads() as host:
-        evaluate([Given()], [(images, torch.tensor([0, 1, 2, 1]))] * 2, group, classes=3)
-    assert host.reads == 0
 
 
 def test_processes_count_classes_together(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,24 +103,6 @@ def test_balanced_classes_decide_between_network_and_average(
     assert (row.best_top1, row.best_score, row.average_is_better) == better
     alone = replace(row, average_top1=None, average_balanced=None)
     assert (alone.best_top1, alone.best_score, alone.average_is_better) == (50.0, 45.0, False)
-
-
-def test_several_networks_in_one_pass() -> None:
-    logits, labels = torch.randn(6, 4), torch.tensor([0, 1, 2, 3, 0, 1])
-    networks = Given(), Reversed()
-    alone = [measured(logits, labels, 4, network)[0] for network in networks]
-    assert measured(logits, labels, 4, *networks) == alone
-    assert alone[0] != alone[1]
-
-
-@pytest.mark.parametrize(
-    ("average", "better"), [(None, (50.0, False)), (51.0, (51.0, True)), (49.0, (50.0, False))]
-)
-def test_the_better_of_network_and_average(
-    average: float | None, better: tuple[float, bool]
-) -> None:
-    row = replace(ROW, average_top1=average)
-    assert (row.best_top1, row.average_is_better) == better
 
 
 def test_rewritten_files_list_every_epoch_once(tmp_path: Path) -> None:

@@ -10,9 +10,8 @@ from torch import nn
 
 from asvit.models.psvit_supernet import PSViTSupernet
 from asvit.spaces import build
-from asvit.training.muon import SPARED
 from asvit.training.optimizers import make_optimizer, parameter_groups
-from asvit.training.schedule import Schedule, cosine
+from asvit.training.schedule import Schedule
 
 TEXTS = (
     "8,2,3|4,1,2|4,1,4|4,1,6|32,4",
@@ -81,13 +80,6 @@ def test_what_parts_of_a_network_spare_does_not_decay() -> None:
         assert len(spared) + len(others) == len([*network.parameters()])
 
 
-def test_frozen_parameters_are_in_no_group_and_groups_say_what_they_are() -> None:
-    network = nn.Linear(3, 4)
-    network.bias.requires_grad_(False)
-    (group,) = parameter_groups(network, 0.1)
-    assert (group["weight_decay"], group[SPARED], len(group["params"])) == (0.1, False, 1)
-
-
 @pytest.mark.parametrize("warmup", [0, 3])
 def test_a_cosine_from_the_beginning_is_that_of_timm(warmup: int) -> None:
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.3)
@@ -98,14 +90,3 @@ def test_a_cosine_from_the_beginning_is_that_of_timm(warmup: int) -> None:
     for update in range(12):
         theirs.step_update(update)
         assert ours(update) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12)
-
-
-def test_a_decay_may_begin_after_the_warm_up() -> None:
-    schedule = Schedule(1.0, 10, 2, first=1 / 3, after_warmup=True)
-    expected = [1 / 3, 2 / 3, *(cosine(step / 8) for step in range(8))]
-    assert [schedule(update) for update in range(10)] == pytest.approx(expected)
-
-
-def test_a_decay_may_be_any_function_of_the_share_that_is_done() -> None:
-    schedule = Schedule(2.0, 4, decay=lambda done: float(done < 0.5))
-    assert [schedule(update) for update in range(5)] == [2.0, 2.0, 0.0, 0.0, 0.0]

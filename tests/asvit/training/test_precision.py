@@ -18,7 +18,7 @@ from asvit.training.precision import (
 from asvit.training.settings import TrainSettings
 from asvit.training.short import Recipe, fit
 from asvit.transfer.settings import DetectionSettings
-from tests.asvit.training.supernets.test_supernets import make, trainer_of
+from tests.asvit.training.test_supernets import make, trainer_of
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda:1")
 

@@ -20,7 +20,6 @@ from asvit.training.predictions import (
     predictions_of,
     read_predictions,
 )
-from tests.host_reads import HostReads
 
 CLASSES = ("ape", "bee", "cat")
 LABELS = np.array([0, 1, 2, 1, 1, 0])
@@ -61,14 +60,6 @@ def test_answers_are_those_of_the_logits() -> None:
         assert answer.digest == ""
 
 
-def test_an_accelerator_is_waited_for_once() -> None:
-    group = ProcessGroup("cpu")
-    group.device = torch.device("meta")
-    with HostReads() as host:
-        assert len(predict(nn.Identity(), batches(), IMAGES, group)) == 6
-    assert host.reads == 1
-
-
 def test_pairs_and_mistakes_are_those_of_the_logits(tmp_path: Path) -> None:
     found = predictions(right=1)
     assert found.confusion == (
@@ -88,12 +79,6 @@ def test_pairs_and_mistakes_are_those_of_the_logits(tmp_path: Path) -> None:
     found.write(tmp_path / "predictions.json")
     assert read_predictions(tmp_path / "predictions.json") == found
     assert read_predictions(tmp_path / "none.json") is None
-
-
-def test_the_number_of_pictures_is_capped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asvit.training.predictions.MOST_PICTURES", 2)
-    found = predictions()
-    assert [one.name for one in found.mistakes] == ["image 5", "image 1"]
 
 
 class Several:

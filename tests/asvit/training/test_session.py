@@ -23,7 +23,7 @@ from asvit.training.task import Task
 from asvit.training.trainer import EpochResult
 from asvit.transfer.settings import TransferSettings
 from tests.asvit.runs.fakes import stop_after, stop_at
-from tests.host_reads import HostReads, read_seldom
+from tests.host_reads import read_seldom
 
 EPOCHS, STEPS = 3, 3
 RATE = 0.05
@@ -204,45 +204,12 @@ def test_a_training_goes_on_at_any_update_to_the_same_bits(count: int, ema: floa
 
 
 @each_epoch
-def test_the_first_process_alone_removes_rows_of_updates() -> None:
-    def stopped(count: int, rank: int) -> list[str]:
-        with pytest.raises(Stop):
-            run("run", stop_at(count, Stop), log_every=1, rank=rank)
-        return path.read_text().splitlines()
-
-    path = Path("run/metrics_steps.csv")
-    rows = stopped(2, 0)  # before a checkpoint
-    assert len(rows) > 1
-    assert stopped(1, 1) == rows
-    run("run", log_every=0)
-    assert path.read_text().splitlines() == rows[:1]
-
-
-@each_epoch
 def test_a_damaged_checkpoint_is_replaced_by_the_one_before() -> None:
     expected = run("whole")
     with pytest.raises(Stop):
         run("run", stop_after(2, Stop))
     Path("run", FILE).write_bytes(b"nothing")
     assert run("run") == expected
-
-
-@each_epoch
-def test_a_finished_training_is_not_done_again_and_seeds_differ() -> None:
-    expected = run("run")
-    before = Path("run", FILE).stat().st_mtime_ns
-    assert run("run") == expected
-    assert Path("run", FILE).stat().st_mtime_ns == before
-    assert run("other", task=Fit(seed=6))[0].loss != expected[0].loss
-
-
-def test_what_others_draw_is_not_disturbed() -> None:
-    task = Fit()
-    torch.manual_seed(9)
-    expected = torch.rand(2)
-    torch.manual_seed(9)
-    run("run", task=task)
-    assert torch.equal(torch.rand(2), expected)
 
 
 @each_epoch
@@ -282,49 +249,6 @@ def test_a_training_that_diverges_stops_and_leaves_the_last_checkpoint(
     with pytest.raises(ValueError, match=message):
         run("run")
     assert all(tensor.isfinite().all() for tensor in read("run").state.weights.values())
-
-
-def test_an_accelerator_is_waited_for_only_where_losses_are_read(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    read_seldom(monkeypatch, every=3)
-    reads = []
-    for steps in (3, 9):
-        task = Fit(steps)
-        task.device = torch.device("meta")
-        with HostReads() as host:
-            run(f"of {steps}", task=task, epochs=1)
-        reads.append(host.reads)
-    assert reads[1] - reads[0] == 2
-
-
-@each_epoch
-def test_a_training_is_the_same_however_often_its_losses_are_read(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    at_once: list[Progress] = []
-    later: list[Progress] = []
-    expected = run("at once", at_once.append, task=Fit(9), log_every=1)
-    read_seldom(monkeypatch, every=4)
-    assert run("later", later.append, task=Fit(9), log_every=1) == expected
-    check_same("later", "at once")
-    assert (len(at_once), len(later)) == (27, 9)
-
-
-def test_a_checkpoint_of_longer_epochs_is_refused() -> None:
-    with pytest.raises(Stop):
-        run("run", stop_at(7, Stop), task=Fit(9), checkpoint_minutes=1e-9)
-    with pytest.raises(ValueError, match="has 6 updates of an epoch of 3; give --fresh to start"):
-        run("run")
-
-
-def test_frozen_weights_stay() -> None:
-    task = Fit()
-    task.network.map.bias.requires_grad_(False)
-    run("run", task=task)
-    fresh, trained = Fit().network.state_dict(), read("run").state.weights
-    assert torch.equal(trained["map.bias"], fresh["map.bias"])
-    assert not torch.equal(trained["map.weight"], fresh["map.weight"])
 
 
 class Timed(Session[int]):
@@ -399,9 +323,3 @@ def test_short_epochs_are_kept_together_and_the_last_and_the_best_ones_always(
 ) -> None:
     writing[0] = seconds
     assert Timed(epochs, **options).kept_until() == kept
-
-
-@pytest.mark.parametrize(("stop", "kept"), [(3, [0, 3]), (4, [0, 3, 4]), (5, [0, 3, 5])])
-def test_a_stop_after_an_epoch_keeps_it(stop: int, kept: list[int], writing: list[float]) -> None:
-    writing[0] = 0.125  # two and a half epochs
-    assert Timed(9).kept_until(stop) == kept

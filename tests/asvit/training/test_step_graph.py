@@ -1,11 +1,8 @@
 """Captured trainings make the updates of others, and whatever hinders a capture changes none."""
 
 import dataclasses
-import gc
 import logging
 import random
-import warnings
-import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -16,9 +13,8 @@ from torch import Tensor, nn
 
 import asvit
 from asvit.training import step_graph
-from asvit.training.cuda_graphs import BEFORE_CAPTURE
 from asvit.training.short import FitResult, LabelledTensors, Recipe, ShortTask, fit
-from asvit.training.step_graph import StepGraph
+from asvit.training.step_graph import BEFORE_CAPTURE, StepGraph
 from tests.fake_cuda import FakeCuda
 from tests.host_reads import read_seldom
 
@@ -137,20 +133,6 @@ def test_a_loss_that_is_not_finite_in_a_replay_ends_training(
     assert cuda.notes[-2] == "usual waits for another stream"
 
 
-@pytest.mark.parametrize("steps", [RECIPE.steps, step_graph.FEWEST - 1])
-def test_nothing_is_captured_on_a_cpu_or_in_few_steps(
-    steps: int, data: LabelledTensors, request: pytest.FixtureRequest
-) -> None:
-    assert step_graph._functions(CPU) is None
-    assert step_graph._functions(torch.device("cuda:1")) is torch.cuda
-    if steps < step_graph.FEWEST:
-        cuda = request.getfixturevalue("cuda")
-        trained(convolutional, data, dataclasses.replace(RECIPE, steps=steps))
-        assert cuda.notes == []
-    else:  # torch.cuda would raise
-        assert len(trained(convolutional, data, RECIPE)[0].losses) == steps
-
-
 def read(pixels: Tensor) -> None:
     assert float(pixels.sum()) != 0
 
@@ -179,17 +161,8 @@ class Replacing(Reading):
         self.mean = 0.5 * self.mean + pixels.mean()
 
 
-def reading_gradients() -> nn.Module:
-    """A network whose backward pass reads a gradient once those of the last layer are there."""
-    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 4), nn.Linear(4, 3))
-    first: Any = network[1]
-    first.weight.register_hook(lambda gradient: gradient.sum().item() and None)
-    return network
-
-
 HINDRANCES: dict[str, tuple[Callable[[], nn.Module], str, int]] = {
     "read": (lambda: Reading(read), "operation not permitted when stream is capturing", 1),
-    "gradient": (reading_gradients, "operation not permitted when stream is capturing", 1),
     "tensor": (Replacing, "a step replaces tensors of the network", 0),
     "torch": (
         lambda: Reading(lambda _: torch.rand(1)),
@@ -231,35 +204,6 @@ def test_where_steps_cannot_be_captured_they_go_on_with_the_same_numbers(
     assert cuda.notes[-1] == "usual waits for another stream"
 
 
-def test_a_step_that_waits_is_noticed_before_it_is_captured(
-    data: LabelledTensors, cuda: FakeCuda, caplog: pytest.LogCaptureFixture
-) -> None:
-    def act(_: Tensor) -> None:
-        if cuda.sync_debug_mode == "warn":
-            warnings.warn("called a synchronizing CUDA operation", stacklevel=1)
-
-    with caplog.at_level(logging.DEBUG, step_graph.__name__):
-        trained(lambda: Reading(act), data, RECIPE)
-    assert caplog.messages == [
-        "steps are not captured as a CUDA graph: a step waits for the device"
-    ]
-    assert cuda.graphs == []
-
-
-def test_the_graph_and_its_gradients_are_gone_after_the_training(
-    data: LabelledTensors, cuda: FakeCuda
-) -> None:
-    model = convolutional()
-    gc.disable()  # memory of a device is not to wait for it
-    try:
-        fit(model, data, data, RECIPE, seed=4)
-        graph = weakref.ref(cuda.graphs.pop())
-        assert graph() is None
-    finally:
-        gc.enable()
-    assert all(parameter.grad is None for parameter in model.parameters())
-
-
 def linear(steps: int, **more: Any) -> tuple[nn.Linear, StepGraph]:
     """A network and a step of it, which notes where it is taken while it can be captured."""
     torch.manual_seed(0)
@@ -282,17 +226,6 @@ def steps_of(step: StepGraph, sizes: Iterable[int]) -> list[float]:
         return [float(step(torch.randn(size, 4))) for size in sizes]
 
 
-def test_batches_of_another_shape_are_computed_one_by_one(cuda: FakeCuda) -> None:
-    sizes = [3 if number % 4 == 3 else 5 for number in range(30)]
-    (plain, eager), (model, step) = linear(0), linear(30)
-    torch.manual_seed(1)
-    expected = steps_of(eager, sizes)
-    torch.manual_seed(1)
-    assert steps_of(step, sizes) == expected
-    assert torch.equal(model.weight, plain.weight)
-    assert cuda.graphs[0].replays == sum(number % 4 != 3 for number in range(3, 30))
-
-
 def test_a_graph_lasts_from_one_part_of_a_training_to_the_next_until_it_is_forgotten(
     cuda: FakeCuda,
 ) -> None:
@@ -308,33 +241,6 @@ def test_a_graph_lasts_from_one_part_of_a_training_to_the_next_until_it_is_forgo
     step.close()
     steps_of(step, [5] * 8)
     assert len(cuda.graphs) == 2
-
-
-def test_rates_are_numbers_in_all_steps_but_the_captured_one(
-    cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen = list[object]()
-    exact = torch.optim.AdamW.step
-
-    def noted(self: torch.optim.AdamW, closure: Any = None) -> Any:
-        group = self.param_groups[0]
-        seen.append((type(group["lr"]), group["capturable"], cuda.inside[-1]))
-        return exact(self, closure)
-
-    monkeypatch.setattr(torch.optim.AdamW, "step", noted)
-    _, step = linear(30)
-    steps_of(step, [5] * 6 + [4])
-    one = (float, False, "another stream")  # torch warns of those that are capturable elsewhere
-    assert seen == [one] * 3 + [(Tensor, True, "capture"), one]
-
-
-@pytest.mark.parametrize("fused", [False, None])
-def test_an_optimizer_of_several_kernels_is_not_captured(
-    fused: bool | None, cuda: FakeCuda
-) -> None:
-    _, step = linear(30, fused=fused)
-    steps_of(step, [5] * 30)
-    assert cuda.notes == []
 
 
 def test_without_much_free_memory_nothing_is_captured(

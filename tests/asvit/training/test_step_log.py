@@ -1,8 +1,6 @@
 """The log within epochs against one made from all losses at once."""
 
 import csv
-import errno
-import os
 import statistics
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -107,41 +105,3 @@ def test_what_is_left_of_a_damaged_file_is_whole(
     log.add(8, [1.0, 3.0], [0.1, 0.1])
     assert [row[0] for row in rows_in(tmp_path)] == [*left, "8"]
     assert path.read_bytes().endswith(b"\n")
-
-
-def test_none_are_written_where_none_are_asked_for(tmp_path: Path) -> None:
-    log = log_in(tmp_path, 0, 3)
-    assert log.go_on(0) == []
-    log.begin(0, [1.0])
-    log.add(3, [1.0, 2.0], [0.1, 0.1])
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_rows_of_updates_to_repeat_go_where_no_more_are_asked_for(tmp_path: Path) -> None:
-    play(log_in(tmp_path, 1, 3), [1.0] * 6, [0.1] * 6, 3, 1, 0)
-    log = log_in(tmp_path, 0, 3)
-    assert [row.update for row in log.go_on(4)] == [1, 2, 3, 4]
-    log.begin(1, [1.0])
-    log.add(6, [1.0, 1.0], [0.1, 0.1])
-    assert [row[0] for row in rows_in(tmp_path)] == ["1", "2", "3", "4"]
-
-
-def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    log = log_in(tmp_path, 1, 3)
-    log.go_on(0)
-
-    def full(*_: object, **__: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(Path, "open", full)
-    with pytest.raises(OSError, match=r"No space left.*metrics_steps\.csv"):
-        log.add(1, [1.0], [0.1])
-
-
-def test_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
-    log = log_in(tmp_path, 1, 3)
-    (tmp_path / "mine").write_text("mine")
-    (tmp_path / "metrics_steps.csv").symlink_to(tmp_path / "mine")
-    with pytest.raises(ValueError, match="is a link, not a file of its own"):
-        log.add(1, [1.0], [0.1])
-    assert (tmp_path / "mine").read_text() == "mine"

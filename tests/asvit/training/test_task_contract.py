@@ -14,14 +14,14 @@ from torchvision.models.detection import MaskRCNN
 from asvit.training.checkpoint import EpochPart
 from asvit.training.classification import Classification
 from asvit.training.distributed import ProcessGroup
-from asvit.training.supernets.single_path import SinglePath
+from asvit.training.supernet import SinglePath
 from asvit.training.task import Task
 from asvit.training.trainer import LOSS, Trainer
 from asvit.transfer import detector
 from asvit.transfer.detector import Detection
 from asvit.transfer.segmenter import Segmentation
 from asvit.transfer.settings import DetectionSettings, SegmentationSettings
-from tests.asvit.training.supernets import test_supernets
+from tests.asvit.training import test_supernets
 from tests.asvit.training.test_trainer import CLASSES, Drawn, Small, settings
 from tests.asvit.transfer.tiny_scenes import DETECTION, SEGMENTATION, make_data
 

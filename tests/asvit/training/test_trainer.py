@@ -12,24 +12,18 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-import timm
 import torch
 from timm.scheduler import CosineLRScheduler
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-import asvit
-from asvit.models.retokenization import SCHEDULE, tokens_of
 from asvit.networks import Network
-from asvit.training import classification, step_graph
 from asvit.training.checkpoint import EpochPart, TrainerState
 from asvit.training.classification import Classification
-from asvit.training.cuda_graphs import BEFORE_CAPTURE
 from asvit.training.distillation import Teacher
 from asvit.training.distributed import ProcessGroup
 from asvit.training.settings import TrainSettings
 from asvit.training.trainer import EpochResult, Step, Trainer
-from tests.fake_cuda import FakeCuda
 from tests.host_reads import HostReads, read_seldom
 
 STEPS, BATCH, CLASSES = 4, 12, 5
@@ -133,16 +127,6 @@ def close(ours: nn.Module | None, theirs: nn.Module, **tolerance: float) -> None
     torch.testing.assert_close([*ours.parameters()], [*theirs.parameters()], **tolerance)
 
 
-def test_norms_are_shared_before_the_average_is_copied(monkeypatch: pytest.MonkeyPatch) -> None:
-    def share(_: ProcessGroup, model: nn.Module) -> None:
-        model.norm = nn.Identity()  # in the place of one that all processes share
-
-    monkeypatch.setattr(ProcessGroup, "share_norms", share)
-    for chosen, kind in ((True, nn.Identity), (False, nn.GroupNorm)):
-        trainer = trainer_of(network(), settings(sync_bn=chosen, ema=0.9))
-        assert type(trainer.task.network.norm) is type(trainer.average.norm) is kind
-
-
 @pytest.mark.parametrize("soft", [False, True])
 def test_three_epochs_equal_an_explicit_loop(soft: bool) -> None:
     chosen = settings(ema=0.9)
@@ -189,56 +173,6 @@ def test_three_epochs_equal_an_explicit_loop(soft: bool) -> None:
     close(ours.average, average)
 
 
-@pytest.mark.parametrize("soft", [False, True])
-@pytest.mark.parametrize(
-    "more",
-    [{}, {"optimizer": "muon"}, {"optimizer": "sgd"}, {"accumulate": 3}, {"clip": 0.0}],
-)
-def test_captured_epochs_are_those_of_others(
-    more: dict[str, Any], soft: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def trained() -> tuple[Trainer, list[EpochResult]]:
-        chosen = settings(epochs=6, ema=0.9, **more)
-        trainer = trainer_of(network(), chosen, partial(batches, soft=soft))
-        each = []
-        for epoch in range(6):
-            each.append(trainer.train(epoch))
-            trainer.task.evaluate(trainer.networks)
-        trainer.close()
-        return trainer, each
-
-    plain, expected = trained()
-    cuda = FakeCuda()
-    monkeypatch.setattr(step_graph, "_functions", lambda _: cuda)
-    ours, results = trained()
-    (graph,) = cuda.graphs
-    assert graph.replays == 6 * STEPS - BEFORE_CAPTURE
-    assert cuda.inside == ["usual"]
-    close(ours.task.network, plain.task.network)
-    close(ours.average, plain.average)
-    for one, other in zip(results, expected, strict=True):
-        assert one.sums.get("hits") == other.sums.get("hits")
-        assert one.learning_rate == other.learning_rate
-        assert one.loss == pytest.approx(other.loss, rel=1e-5)
-
-
-def test_a_state_that_is_loaded_and_other_tokens_are_captured_anew(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    cuda = FakeCuda()
-    monkeypatch.setattr(step_graph, "_functions", lambda _: cuda)
-    trainer = trainer_of(network(), settings(epochs=10))
-    trainer.train(0)
-    trainer.load_state(trainer.state())
-    trainer.train(1)
-    assert [graph.replays for graph in cuda.graphs] == [1, 1]
-    monkeypatch.setattr(classification, "retokenize", lambda *_: None)
-    monkeypatch.setattr(trainer.task, "tokens", lambda epoch: (4 if epoch < 4 else 2, 1))
-    for epoch in (2, 3, 4):
-        trainer.train(epoch)
-    assert [graph.replays for graph in cuda.graphs] == [1, 1, 5, 1]
-
-
 def test_a_trained_network_and_its_average_are_gone_without_a_garbage_collection() -> None:
     gc.disable()  # memory of a device is not to wait for it
     try:
@@ -250,20 +184,6 @@ def test_a_trained_network_and_its_average_are_gone_without_a_garbage_collection
         assert [module() for module in left] == [None, None]
     finally:
         gc.enable()
-
-
-@pytest.mark.parametrize(
-    "more", [{"compile": True}, {"grad_checkpointing": True}, {"optimizer": "lamb"}]
-)
-def test_what_no_graph_can_repeat_is_not_captured(
-    more: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cuda = FakeCuda()
-    monkeypatch.setattr(step_graph, "_functions", lambda _: cuda)
-    monkeypatch.setattr(nn.Module, "compile", lambda _: None)
-    monkeypatch.setattr(classification, "recompute_blocks", lambda _: None)
-    trainer_of(network(), settings(epochs=10, **more)).train(0)
-    assert cuda.notes == []
 
 
 def test_accumulation_gives_the_same_gradient() -> None:
@@ -304,20 +224,6 @@ def test_class_weights_are_those_of_a_loop_by_hand(soft: bool) -> None:
     close(model, plain)
 
 
-def test_weighted_parts_of_a_batch_give_the_gradient_of_the_whole() -> None:
-    whole, parts = network(), network()
-    trainer_of(whole, settings(), class_weights=WEIGHTS).train(0)
-    trainer_of(parts, settings(accumulate=5), class_weights=WEIGHTS).train(0)
-    close(whole, parts)
-
-
-def test_equal_weights_are_none() -> None:
-    weighted, plain = network(), network()
-    trainer_of(weighted, settings(), class_weights=torch.ones(CLASSES)).train(0)
-    trainer_of(plain, settings()).train(0)
-    close(weighted, plain)
-
-
 def test_dropout_depends_on_the_seed_and_the_update_alone() -> None:
     models = [network(0.5) for _ in range(3)]
     for number, model in enumerate(models):
@@ -345,47 +251,6 @@ class Kept:
         self.part, self.state = copy.deepcopy(part), copy.deepcopy(self.trainer.state())
 
 
-@pytest.mark.parametrize("optimizer", ["lamb", "muon"])
-@pytest.mark.parametrize("updates", range(STEPS))
-def test_a_training_that_resumes_at_any_update_gives_the_same_bits(
-    updates: int, optimizer: str
-) -> None:
-    chosen = settings(ema=0.9, optimizer=optimizer)
-    whole, first, second = (network(0.5) for _ in range(3))
-    never, before, after = (trainer_of(model, chosen) for model in (whole, first, second))
-    expected = [never.train(epoch) for epoch in range(3)]
-    kept = Kept(before, updates)
-    before.train(0)
-    if updates:
-        before.train(1, keeper=kept)
-    after.load_state(kept.state or before.state())
-    told: list[Step] = []
-    results = [after.train(1, start=kept.part, progress=told.append), after.train(2)]
-    assert [(one.loss, one.learning_rate, one.sums) for one in results] == [
-        (one.loss, one.learning_rate, one.sums) for one in expected[1:]
-    ]
-    assert [step.done for step in told] == [*range(updates + 1, STEPS + 1)]
-    assert same(second, whole)
-    assert same(after.average, never.average)
-
-
-def test_steps_have_each_loss_and_learning_rate_where_losses_are_read_seldom(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    each, seldom = list[Step](), list[Step]()
-    trainer_of(network(), settings()).train(1, progress=each.append)
-    read_seldom(monkeypatch, every=3)
-    trainer_of(network(), settings()).train(1, progress=seldom.append)
-    assert [step.done for step in seldom] == [3, STEPS]
-    for name in ("losses", "rates"):
-        one, other = (
-            [x for step in steps for x in getattr(step, name)] for steps in (each, seldom)
-        )
-        assert one == other
-        assert len(one) == STEPS
-    assert seldom[0].loss == pytest.approx(sum(seldom[0].losses) / 3)
-
-
 def test_an_accelerator_is_waited_for_only_where_losses_are_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -399,13 +264,6 @@ def test_an_accelerator_is_waited_for_only_where_losses_are_read(
             trainer.train(0)
         reads.append(host.reads)
     assert reads[1] - reads[0] == 2
-
-
-def test_the_last_update_of_an_epoch_is_no_part_of_it() -> None:
-    trainer = trainer_of(network(), settings())
-    kept = Kept(trainer, STEPS)
-    trainer.train(0, keeper=kept)
-    assert (kept.passed, kept.part) == (STEPS, None)
 
 
 @pytest.mark.parametrize("step", [2, STEPS])
@@ -461,30 +319,6 @@ def test_running_out_of_memory_gives_advice() -> None:
         trainer_of(Large(), settings()).train(1)
 
 
-@pytest.mark.parametrize("arch", ["4,2,2|4,1,2|4,1,2|4,1,2|16,8", "timm:deit_tiny_patch16_224"])
-def test_recomputed_blocks_give_the_same_bits(arch: str) -> None:
-    """With drop-path, whose draws have to be those of the first pass."""
-    networks, calls = [], []
-    for recompute in (False, True):
-        torch.manual_seed(1)
-        model = Network(arch, 32, CLASSES).build(drop_path=0.5)
-        blocks = [m for name, m in model.named_modules() if name.endswith("blocks.0")]
-        passes = [0]
-        blocks[-1].register_forward_pre_hook(lambda *_, of=passes: of.append(1))
-        torch.manual_seed(2)
-        chosen = settings(batch_size=4, grad_checkpointing=recompute)
-        trainer_of(model, chosen, larger).train(0)
-        networks.append(model)
-        calls.append(sum(passes))
-    assert same(*networks)
-    assert calls == [STEPS, 2 * STEPS]
-
-
-def test_a_network_that_cannot_recompute_is_refused() -> None:
-    with pytest.raises(ValueError, match="Small cannot recompute its blocks; leave out grad_"):
-        trainer_of(network(), settings(grad_checkpointing=True))
-
-
 @pytest.mark.parametrize(
     "arch",
     [
@@ -533,21 +367,6 @@ def test_a_teacher_has_its_share_of_the_loss() -> None:
     assert steps[0].loss == pytest.approx(float(0.75 * own + 0.25 * from_teacher), rel=1e-5)
 
 
-def test_a_teacher_has_both_heads_of_a_network_trained() -> None:
-    model = timm.create_model("deit_tiny_distilled_patch16_224", img_size=32, num_classes=CLASSES)
-    trainer_of(model, settings(), teacher=Teacher(Small(), 8))
-    assert [x.shape for x in model.train()(torch.rand(2, 3, 32, 32))] == [(2, CLASSES)] * 2
-
-
-def test_bfloat16_is_near() -> None:
-    rough = network()
-    a = trainer_of(network(), settings()).train(0)
-    b = trainer_of(rough, settings(precision="bf16")).train(0)
-    assert a.loss != b.loss
-    assert a.loss == pytest.approx(b.loss, rel=2e-2)
-    assert all(p.dtype == torch.float32 for p in rough.parameters())
-
-
 @pytest.mark.slow
 def test_a_network_that_cannot_be_compiled_is_refused_with_what_helps(
     monkeypatch: pytest.MonkeyPatch,
@@ -561,63 +380,3 @@ def test_a_network_that_cannot_be_compiled_is_refused_with_what_helps(
     monkeypatch.setattr(nn.Module, "compile", lambda self: original(self, backend=broken))
     with pytest.raises(ValueError, match=r"torch\.compile failed .*denied.*; leave out --compile"):
         trainer_of(network(), settings(compile=True)).train(0)
-
-
-@pytest.mark.slow
-def test_a_compiled_network_follows_its_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
-    original = nn.Module.compile
-    # All but code generation, which takes minutes.
-    monkeypatch.setattr(nn.Module, "compile", lambda self: original(self, backend="eager"))
-
-    networks = []
-    for compiled in (False, True):
-        torch.manual_seed(1)
-        model = asvit.build("4,2,2|4,1,2|4,1,2|4,1,2|16,8", 32, CLASSES)
-        chosen = settings(compile=compiled, ema=0.5, retokenize="1/1/1")
-        trainer = trainer_of(model, chosen, larger)
-        for epoch in range(3):
-            trainer.train(epoch)
-        networks.append(model)
-        assert tokens_of(trainer.average) == SCHEDULE[-1]
-    close(*networks, rtol=1e-3, atol=1e-5)
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("drop", [0.0, 0.5])
-def test_on_a_gpu_captured_epochs_are_like_others(
-    drop: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With the dropout of each update, too, as that depends on its number alone."""
-    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
-    captures = []
-    capture = step_graph.capture
-    monkeypatch.setattr(
-        step_graph, "capture", lambda *given: captures.append(1) or capture(*given)
-    )
-    losses = []
-    for fewest in (100, step_graph.FEWEST):
-        monkeypatch.setattr(step_graph, "FEWEST", fewest)
-        recipe = settings(epochs=6, ema=0.9, learning_rate=1e-3, precision="fp32")
-        trainer = trainer_of(network(drop), recipe, processes=ProcessGroup("cuda"))
-        values = []
-        for epoch in range(6):
-            values.append(trainer.train(epoch).loss)
-            values.append(trainer.task.evaluate(trainer.networks)[0].loss)
-        losses.append(values)
-        trainer.close()
-    assert captures == [1]
-    assert losses[1] == pytest.approx(losses[0], rel=0.01)
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_on_a_gpu_later_epochs_take_no_more_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also of steps that are not captured, beside the usual stream."""
-    monkeypatch.setattr(step_graph, "_MARGIN", 2**40)
-    trainer = trainer_of(network(), settings(epochs=9), processes=ProcessGroup("cuda"))
-    reserved = []
-    for epoch in range(9):
-        trainer.train(epoch)
-        reserved.append(torch.cuda.memory_reserved())
-    assert reserved[-1] == reserved[1]

@@ -9,13 +9,14 @@ import pytest
 from asvit.core.settings import Settings
 from asvit.search import SearchSettings
 from asvit.search.supernet_settings import EvolutionSettings
-from asvit.training.candidate_settings import CandidateSettings
-from asvit.training.images.augmentation import Augmentation
 from asvit.training.recipes import RECIPES, fitting_batch, fitting_rate
 from asvit.training.settings import TrainSettings
 from asvit.training.short import Recipe
-from asvit.training.short_settings import ShortTrainingSettings
-from asvit.training.supernets.settings import SupernetSettings
+from asvit.training.short_settings import (
+    CandidateSettings,
+    ShortTrainingSettings,
+    SupernetSettings,
+)
 
 PRESETS = TrainSettings.presets
 ARCH = "8,2,3|4,1,2|4,1,4|4,1,6|32"
@@ -51,10 +52,6 @@ def test_a_published_recipe_is_as_published(name: str) -> None:
     assert {field: getattr(settings, field) for field in COMMON} == COMMON
     assert settings.learning_rate == 5e-4 * settings.batch_size / 512
     assert settings.augmentation.interpolation == "bicubic"
-
-
-def test_the_defaults_are_those_of_swin() -> None:
-    assert made() == TrainSettings(architecture=ARCH)
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -96,23 +93,6 @@ def test_a_batch_fits_the_images_in_enough_updates(
         part, rest = divmod(fitting_batch(images, usual * processes, processes), processes)
         assert (part % 2, rest) == (0, 0)
         assert part >= 4
-
-
-def test_the_recipe_with_muon_has_its_rate() -> None:
-    settings = made(recipe="small", batch_size=512)
-    assert (settings.optimizer, settings.learning_rate) == ("muon", 4.8e-2)
-    assert settings.weight_decay == 0.5
-
-
-@pytest.mark.parametrize("name", PRESETS)
-def test_every_preset_can_be_made(name: str) -> None:
-    settings = made(name, **({"weights": "run"} if PRESETS[name].get("new_head") else {}))
-    assert {key: getattr(settings, key) for key in PRESETS[name]} == PRESETS[name]
-
-
-def test_the_sizes_of_the_fine_tunings_are_the_published_ones() -> None:
-    for name, known in (("cifar100-384", (384, 100)), ("dogs-448", (448, 120))):
-        assert (PRESETS[name]["image_size"], PRESETS[name]["classes"]) == known
 
 
 def test_what_is_given_wins_over_the_recipe_and_the_preset() -> None:
@@ -158,18 +138,6 @@ def test_settings_of_distillation_count_with_a_teacher_alone() -> None:
         for given in ({}, {"distillation": "soft"}, teacher, {**teacher, "distillation": "soft"})
     ]
     assert unused == [names, names, {"temperature"}, set()]
-
-
-def test_every_setting_of_augmentation_reaches_it() -> None:
-    alike = {"auto_augment": "3a", "color_jitter": 0.1, "erasing": 0.2, "mixup": 0.3}
-    alike |= {"cutmix": 0.4, "crop_pct": 0.9, "resizing": "torch", "repeats": 3}
-    settings = made(**alike, flip=0.6, crop_scale=0.7)
-    assert settings.augmentation == Augmentation(**alike, hflip=0.6, scale=0.7)
-
-
-def test_no_random_augmentation() -> None:
-    assert made(auto_augment="none").augmentation.auto_augment is None
-    assert made().augmentation.auto_augment == "rand-m9-mstd0.5-inc1"
 
 
 TRAINING: tuple[type[ShortTrainingSettings], ...] = (CandidateSettings, SupernetSettings)

@@ -19,28 +19,21 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNHeads
 
 from asvit.networks import Network, WeightsFile
 from asvit.runs.transfer import (
-    DetectionRun,
-    SegmentationRun,
     run_detection,
     run_segmentation,
 )
 from asvit.training.checkpoint import Checkpoint
 from asvit.transfer import cascade, detector
-from asvit.transfer.segmenter import Segmentation
 from asvit.transfer.settings import (
     DetectionRow,
     DetectionSettings,
-    SegmentationRow,
-    SegmentationSettings,
     TransferSettings,
 )
-from asvit.transfer.start import Start
+from asvit.transfer.task import Start
 from tests.asvit.cli.commands import check_refused, run, strict
 from tests.asvit.runs.fakes import stop_after
-from tests.asvit.runs.stored_results import RIGHT
 from tests.asvit.transfer.tiny_scenes import ARCH, DETECTION, SEGMENTATION, make_data, prepared
 from tests.campaigns import forked
-from tests.hostile import sealed_result
 
 SHIFT = "shift:1,1,1,1|2|12|1|24"
 
@@ -54,47 +47,12 @@ def words(kind: str, out: str = "run", **more: Any) -> list[str]:
     return ["transfer", kind, str(given["architecture"]), *itertools.chain(*named)]
 
 
-@pytest.mark.parametrize(
-    ("kind", "metric"), [(DetectionRun, "bbox map"), (SegmentationRun, "mean iou")]
-)
-def test_metrics_are_told_with_their_unit(kind: Any, metric: str) -> None:
-    facts, *_ = kind.summary(RIGHT[kind.result_type][0])
-    assert facts[f"{metric} (%)"] == 1.5
-    assert facts["params"] == 10
-
-
 @pytest.fixture
 def _small_heads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Five objects an image in place of a hundred, and narrow heads: masks take the time."""
     monkeypatch.setattr(detector, "MaskRCNN", partial(MaskRCNN, box_detections_per_img=5))
     monkeypatch.setattr(cascade, "HIDDEN", 64)
     monkeypatch.setattr(cascade, "MASKS", 64)
-
-
-def test_defaults_are_those_of_the_docs() -> None:
-    names = ("image_size", "epochs", "batch_size", "learning_rate", "weight_decay", "warmup")
-    for kind, values in (
-        (DetectionSettings, (1024, 36, 16, 1e-4, 0.05, 500)),
-        (SegmentationSettings, (512, 127, 16, 6e-5, 0.01, 1500)),
-    ):
-        made: TransferSettings = kind.make(architecture=ARCH, data="folder")
-        assert tuple(getattr(made, name) for name in names) == values
-        assert kind.make("quick", architecture=ARCH, data="folder").epochs <= 10
-
-
-def test_schedules_at_single_steps() -> None:
-    def factors(task: Any, **given: Any) -> list[float]:
-        made = object.__new__(task)
-        made.settings = TransferSettings(architecture=ARCH, data="folder", **given)
-        made.learning_rate, made.steps = 2.0, 4
-        return [made.schedule(3)(step) / 2 for step in range(12)]
-
-    assert factors(Segmentation, warmup=0) == pytest.approx([1 - s / 12 for s in range(12)])
-    tenths = [*(1,) * 8, 0.1, 0.1, 0.01]
-    assert factors(detector.Detection, warmup=1) == pytest.approx([0.5, *tenths])
-    # A short training ends its warm-up after a fifth of its steps.
-    thirds = [1 / 3, 2 / 3, *(1,) * 7, 0.1, 0.1, 0.01]
-    assert factors(detector.Detection, warmup=500) == pytest.approx(thirds)
 
 
 def test_the_network_and_the_colours_come_from_the_weights(tmp_path: Path) -> None:
@@ -195,61 +153,6 @@ def test_a_segmenter_learns_more_than_chance(arch: str) -> None:
     assert 100 / 3 < result.values["mean_iou"] < result.values["pixel_accuracy"]
 
 
-def test_weights_to_start_from_are_read_once() -> None:
-    make_data(4, 2)
-    network, options = Network(ARCH, 64, 2), {"epochs": 2, "device": "cpu", "out": "run"}
-    facts = {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}
-    WeightsFile(network, network.build().state_dict(), facts=facts).write(
-        Path("there.safetensors")
-    )
-    options |= {**SEGMENTATION, "architecture": None, "weights": "there.safetensors"}
-    whole = run_segmentation(**{**options, "out": "whole"})
-    second: Any = SegmentationRun.make(**options)
-    second.load()
-    with pytest.raises(KeyboardInterrupt):
-        run_segmentation(**options, progress=stop_after(1))
-    Path("there.safetensors").unlink()
-    second.open()  # of a run that another process has begun since then
-    assert second.task.start.weights is None
-    assert run_segmentation(**options).values == whole.values
-    left = Path("run/segmenter.previous.safetensors")  # by a kill between two renamings
-    Path("run/segmenter.safetensors").rename(left)
-    assert run_segmentation(**options).values == whole.values
-    types: Any = {"settings": SegmentationSettings, "row": SegmentationRow}
-    file = Checkpoint.read(Path("run/segmenter.safetensors"), kind="segmentation", **types)
-    start = Start.stored(file.origin)
-    assert (start.network, start.weights) == (Network(ARCH, 64, 2), None)
-    assert vars(start.normalisation) == {"mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6)}
-    task = Segmentation(file.origin.settings, start)
-    task.network.load_state_dict(file.state.weights)
-    assert task.measure(prepared(task)) == whole.values
-
-
-def test_the_folder_of_a_run_names_the_network() -> None:
-    Path("found").mkdir()
-    content = {"kind": "search", "seed_architecture": ARCH}
-    Path("found/result.json").write_bytes(sealed_result(content))
-    made = SegmentationRun.make(architecture="found", data="scenes", seed=4)
-    assert made.settings.architecture == ARCH
-    assert made.found_by == {"kind": "search", "run": "found"}
-    assert made.command_line() == "asvit transfer segment found --data scenes --seed 4"
-    assert made.folder.name.startswith("segment-8-4-2-4-4-2")
-    from_weights = DetectionRun.make(data="boats", weights="runs/pets")
-    line = "asvit transfer detect --data boats --weights runs/pets"
-    assert from_weights.command_line() == line
-    assert from_weights.folder.name == "detect-pets-1024px-seed0"
-
-
-def test_a_drop_path_that_is_not_typed_is_left_out_where_the_network_has_none() -> None:
-    for host, typed, drop_path in (
-        ("timm:vgg11", {}, 0.0),
-        ("timm:vgg11", {"drop_path": 0.2}, 0.2),
-        (ARCH, {}, 0.2),
-    ):
-        made = DetectionRun.make(architecture=host, data="boats", **typed)
-        assert made.resolved().settings.drop_path == drop_path
-
-
 LINES = [
     ("detect", {"architecture": "psvit1d:b-----|b-----|b-----|16"}, 3, "stride 16 px only"),
     ("detect", {"architecture": "8,4,2|4,4,2"}, 2, "is not K,S,E"),
@@ -329,21 +232,3 @@ def test_two_processes_train_one_detector(tmp_path: Path) -> None:
         [alone[name] for name in names], abs=0.02
     )
     assert min(alone[name] for name in names) > 0.1
-
-
-@pytest.mark.slow
-def test_two_processes_train_one_network(tmp_path: Path) -> None:
-    make_data(8, 4)
-    asked = words("segment", head=32, epochs=2, data=Path("data").resolve())
-    with forked.pair([*asked, "--json", "--quiet"], tmp_path / "run") as both:
-        found = forked.ended(both, tmp_path / "run")
-    assert [code for code, _ in found] == [0, 0], found
-    data = strict(forked.printed(tmp_path / "0", forked.STDOUT))
-    assert data["processes"] == 2
-    # What both found together is what one finds alone with the weights that were written.
-    types: Any = {"settings": SegmentationSettings, "row": SegmentationRow}
-    file = Checkpoint.read(Path("run/segmenter.safetensors"), kind="segmentation", **types)
-    task = Segmentation(file.origin.settings)
-    task.network.load_state_dict(file.state.weights)
-    alone = task.measure(prepared(task))
-    assert alone == pytest.approx({name: data[name] for name in alone}, abs=0.02)

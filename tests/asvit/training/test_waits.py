@@ -1,7 +1,6 @@
 """Trainings do not wait for an accelerator within :data:`READ_EVERY` steps."""
 
 import dataclasses
-import math
 from importlib import import_module
 from typing import Any
 
@@ -9,15 +8,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import asvit
-from asvit.training import device_queue
-from asvit.training.device_queue import READ_EVERY, UnreadLosses, drawn_ahead, to_device
+from asvit.training import trainer
 from asvit.training.distributed import ProcessGroup
+from asvit.training.images import batched
+from asvit.training.images.batched import drawn_ahead
 from asvit.training.short import FitResult, Recipe, fit
-from asvit.training.supernets.single_path import SinglePath
+from asvit.training.supernet import SinglePath
 from asvit.training.trainer import Trainer
-from tests.asvit.training.supernets.test_supernets import make
-from tests.asvit.training.supernets.test_supernets import uniform as draw
+from tests.asvit.training.test_supernets import make
+from tests.asvit.training.test_supernets import uniform as draw
 from tests.host_reads import HostReads, read_seldom
 
 RECIPE = Recipe(
@@ -41,7 +40,8 @@ def trained(recipe: Recipe, device: str = "cpu") -> tuple[FitResult, list[Tensor
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> int:
     """Losses are read every few steps."""
-    monkeypatch.setattr(device_queue, "READ_EVERY", 4)
+    monkeypatch.setattr(trainer, "READ_EVERY", 4)
+    monkeypatch.setattr(batched, "AHEAD", 4)
     return 4
 
 
@@ -67,17 +67,6 @@ def test_short_trainings_read_once_in_so_many_steps(often: int, balance: Any) ->
     assert more_copies - copies == 2 * 3  # indices, places and colours
 
 
-@pytest.mark.usefixtures("fused")
-def test_networks_of_ours_read_nothing_in_a_step() -> None:
-    model = asvit.build("5,2,2|3,1,2|2,1,2|2,1,3|16", image_size=32, num_classes=3).to("meta")
-    with HostReads(number=1.0) as host:
-        fit(model, images("meta"), images("meta"), dataclasses.replace(RECIPE, steps=3), seed=4)
-    alone = HostReads(number=1.0)
-    with alone:
-        trained(dataclasses.replace(RECIPE, steps=3), "meta")
-    assert host.reads == alone.reads
-
-
 def test_losses_are_the_same_however_often_they_are_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -89,39 +78,12 @@ def test_losses_are_the_same_however_often_they_are_read(
     assert len(later[0].losses) == RECIPE.steps
 
 
-@pytest.mark.parametrize("step", [3, 50, 51, 119])
-def test_a_loss_that_is_not_finite_is_noticed_later_and_told_alike(
-    monkeypatch: pytest.MonkeyPatch, step: int
-) -> None:
-    class Breaking(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            torch.manual_seed(0)
-            self.inner, self.calls = nn.Linear(3 * 32 * 32, 3), 0
-
-        def forward(self, pixels: Tensor) -> Tensor:
-            self.calls += 1
-            logits: Tensor = self.inner(pixels.flatten(1))
-            return logits * (math.inf if self.calls == step else 1.0)
-
-    calls, results = [], []
-    for often in (True, False):
-        if not often:
-            read_seldom(monkeypatch)
-        model = Breaking()
-        results.append(fit(model, images("cpu"), images("cpu"), RECIPE, seed=0))
-        calls.append(model.calls)
-    assert results[0].losses[: len(results[1].losses)] == results[1].losses
-    assert [one.reason for one in results] == [f"the loss became nan in step {step}"] * 2
-    assert calls == [step, min(-(-step // READ_EVERY) * READ_EVERY, RECIPE.steps)]
-
-
 def test_supernets_read_once_in_so_many_steps(often: int) -> None:
     counts = []
     for rounds in (1, 3):
         net, small = make(Recipe(steps=rounds * often, batch_size=6, shift=1, flip=True))
-        many = 6 * rounds * often // len(small._labels) + 1
-        data = small._images.repeat(many, 1, 1, 1).to("meta"), small._labels.repeat(many)
+        many = 6 * rounds * often // len(small.labels) + 1
+        data = small.images.repeat(many, 1, 1, 1).to("meta"), small.labels.repeat(many)
         task = SinglePath(net, (data[0], data[1].to("meta")), small.recipe, draw=draw, seed=1)
         task.steps = rounds * often
         with HostReads() as host:
@@ -132,56 +94,18 @@ def test_supernets_read_once_in_so_many_steps(often: int) -> None:
     assert more_copies - copies == 2 * 2  # indices and places
 
 
-@pytest.mark.parametrize(
-    ("device", "processes", "every"),
-    [("cpu", 1, 1), ("cpu", 2, READ_EVERY), ("cuda", 1, READ_EVERY)],
-)
-def test_losses_are_due_where_nothing_waits_for_them(
-    device: str, processes: int, every: int
-) -> None:
-    unread = UnreadLosses(torch.device(device), processes=processes)
-    due = [unread.add(torch.tensor([float(step), 0.0])) for step in range(every)]
-    assert due == [False] * (every - 1) + [True]
-    assert unread.take()[:, 0].tolist() == [*range(every)]
-    assert len(unread.take()) == 0
-
-
 def test_draws_are_made_in_order_and_copied_together(monkeypatch: pytest.MonkeyPatch) -> None:
     copies: list[torch.Size] = []
-    real = device_queue.to_device
+    real = batched.to_device
 
     def spy(tensor: Tensor, device: torch.device) -> Tensor:
         copies.append(tensor.shape)
         return real(tensor, device)
 
-    monkeypatch.setattr(device_queue, "to_device", spy)
+    monkeypatch.setattr(batched, "to_device", spy)
     rng = torch.Generator().manual_seed(0)
     ahead = drawn_ahead(lambda step: {"number": torch.rand(1, generator=rng)}, range(120), CPU)
     drawn = torch.cat([one["number"] for one in ahead])
     rng.manual_seed(0)
     assert torch.equal(drawn, torch.cat([torch.rand(1, generator=rng) for _ in range(120)]))
     assert copies == [(50, 1), (50, 1), (20, 1)]
-
-
-class Pageable:
-    """A tensor as far as a copy to CUDA needs it."""
-
-    def __init__(self) -> None:
-        self.calls: list[Any] = []
-
-    def pin_memory(self) -> "Pageable":
-        self.calls.append("pinned")
-        return self
-
-    def to(self, device: torch.device, non_blocking: bool = False) -> "Pageable":
-        self.calls.append((str(device), non_blocking))
-        return self
-
-
-def test_copies_to_cuda_are_pinned_and_not_waited_for() -> None:
-    tensor: Any = Pageable()
-    to_device(tensor, torch.device("cuda:1"))
-    assert tensor.calls == ["pinned", ("cuda:1", True)]
-    tensor.calls.clear()
-    to_device(tensor, torch.device("mps"))
-    assert tensor.calls == [("mps", False)]

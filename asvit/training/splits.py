@@ -1,96 +1,38 @@
-"""Training, validation and test images of a supernet."""
+"""Labelled images in memory, divided into parts without copies of each other."""
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from asvit.data import load_images
-from asvit.data.base import Progress, balanced_choice
+from asvit.data.base import Progress
 from asvit.data.copies import distinct, without_copies
 from asvit.data.sources import Images
 from asvit.data.statistics import standardised
-from asvit.training.short import LabelledTensors
-from asvit.training.supernets.settings import SupernetSettings
+from asvit.training.short_settings import ShortTrainingSettings
 from proxies.text import shown
 
 logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class Splits:
-    """Disjoint images ``[n, 3, S, S]`` and labels ``[n]`` to train on, choose a path by, and test.
-
-    Their provenance is their source, and their SHA-256 as ``digest``.
-    """
-
-    train: LabelledTensors
-    validation: LabelledTensors
-    test: LabelledTensors
-    names: tuple[str, ...]  # of the classes
-    provenance: Mapping[str, str]
-
-    @property
-    def classes(self) -> int:
-        """How many classes there are."""
-        return len(self.names)
-
-    def to(self, device: torch.device) -> Self:
-        """Copy the images and labels to a device."""
-        train, validation, test = (
-            (pixels.to(device), labels.to(device))
-            for pixels, labels in (self.train, self.validation, self.test)
-        )
-        return replace(self, train=train, validation=validation, test=test)
+LabelledTensors = tuple[Tensor, Tensor]  # images [n, C, H, W] and labels [n] int64
 
 
-def load_splits(settings: SupernetSettings, *, progress: Progress | None = None) -> Splits:
-    """Load and split the images of a supernet; the same settings give the same splits.
-
-    The splits are stratified by class, with copies in one of them. ``progress`` gets the numbers
-    of images loaded and to load.
-    """
-    images, held_out = _images_of(settings, progress), _held_out(settings)
-    if images.own_statistics:
-        raise ValueError(
-            f"supernets are trained on 8-bit RGB pictures, and {images.source} has "
-            f"{images.channels} channel(s) of its own; use asvit search"
-        )
-    warn_of_copies(images, held_out)
-    test, validation, train = split_images(images, held_out)
-    provenance = {"source": images.source, "digest": images.digest}
-    return Splits(train, validation, test, images.classes, provenance)
-
-
-def _images_of(settings: SupernetSettings, progress: Progress | None) -> Images:
-    """All images of a supernet."""
+def load_all(
+    settings: ShortTrainingSettings, held_out: tuple[int, ...], progress: Progress | None = None
+) -> Images:
+    """The images to train on, and so many others for other parts."""
     return load_images(
         settings.images,
-        count=settings.train_images + sum(_held_out(settings)),
+        count=settings.train_images + sum(held_out),
         image_size=settings.image_size,
         seed=settings.seed,
         fit=settings.fit,
         ground=settings.ground,
         progress=progress,
     )
-
-
-def _held_out(settings: SupernetSettings) -> tuple[int, int]:
-    """How many images are to test on, and to validate on."""
-    return settings.test_images, settings.validation_images
-
-
-def places_to_train_on(
-    settings: SupernetSettings, labels: NDArray[np.int64], progress: Progress | None = None
-) -> NDArray[np.int64]:
-    """Places of the images that :func:`load_splits` trains on, in a whole set of these labels."""
-    images = _images_of(settings, progress)
-    places = balanced_choice(labels, len(images.labels), settings.seed)
-    return places[split_apart(images, _held_out(settings))[-1]]
 
 
 def warn_of_copies(images: Images, sizes: tuple[int, ...]) -> None:

@@ -1,1 +1,0 @@
-"""Supernets: settings, images, training path by path, and the file of weights."""
