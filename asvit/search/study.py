@@ -16,7 +16,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.study import Study, StudyDirection
 from optuna.trial import Trial, TrialState
 
-from asvit.core.files import check_plain
+from asvit.core.files import check_plain, sync_folder
 from asvit.core.records import MALFORMED, advice, cut_off
 from asvit.core.store import Store
 from asvit.search.limits import Excess, Limits
@@ -47,14 +47,18 @@ def open_journal(path: Path) -> JournalStorage:
         OSError: If the file cannot be read or written.
     """
     check_plain(path)
-    if path.exists():
+    new = not path.exists()
+    if not new:
         content = path.read_bytes()
         *lines, tail = content.split(b"\n")
         _check(path, lines)
         if not (tail.startswith(_RECORD_START[: len(tail)]) or not tail.strip(b"\0")):
             raise ValueError(f"{path} does not end in a journal record; {advice()}")
         cut_off(path, len(content), tail)
-    return _replay(path)
+    storage = _replay(path)
+    if new:
+        sync_folder(path.parent)
+    return storage
 
 
 def read_journal(path: Path) -> JournalStorage:
