@@ -124,7 +124,7 @@ def plain(
         use_prefetcher=device.type == "cuda",
         re_prob=settings.erasing,
         re_mode="pixel",
-        auto_augment=settings.augmentation.auto_augment,
+        auto_augment=None if settings.auto_augment == "none" else settings.auto_augment,
         color_jitter=settings.color_jitter,
         scale=(settings.crop_scale, 1.0),
         interpolation="bicubic",
