@@ -4,9 +4,7 @@ import io
 import json
 import re
 import shlex
-import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,9 +17,8 @@ from asvit.core.progress import Progress
 from asvit.core.settings import Settings, WrongOption, fields_of, option_of
 from asvit.core.versions import versions
 from asvit.runs.folder import known_files, newest_run
-from asvit.runs.lifecycle import peeked
 from asvit.runs.reporting import show
-from asvit.runs.run import RUNS, headline_of, kind_of, register_run, write_report
+from asvit.runs.run import RUNS, kind_of, register_run
 from asvit.runs.scaling import ScaleRun
 from asvit.runs.supernet import SupernetRun
 from asvit.runs.training import TrainRun
@@ -58,27 +55,6 @@ def test_a_new_run_leaves_its_result_and_its_report(tmp_path: Path) -> None:
     page = (tmp_path / "report.html").read_text()
     assert "asvit toy" in page
     assert "total" in page
-
-
-def test_a_look_at_a_run_tells_of_no_repair(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    run(tmp_path)
-    journal = tmp_path / "toy.jsonl"
-    content = journal.read_bytes() + b'{"crc32":'
-    journal.write_bytes(content)
-    assert len(peeked(ToyRun.make(name="x", out=tmp_path)).records) == 3
-    assert (journal.read_bytes(), caplog.text) == (content, "")
-
-
-def test_a_folder_below_the_home_is_written_read_and_reported_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    result = run(Path("~/runs/x"))
-    assert result.folder == tmp_path / "home" / "runs" / "x"
-    assert write_report("~/runs/x")[-1] == result.folder / "report.html"
-    assert not Path("~").exists()
 
 
 @pytest.mark.parametrize("stop", [1, 2, 3])
@@ -149,18 +125,6 @@ def test_a_run_begun_with_other_versions_is_refused_and_unharmed(
     assert files(tmp_path) == before
 
 
-def test_another_patch_of_torch_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    journal = tmp_path / "toy.jsonl"
-    run(tmp_path)
-    kept = versions()
-    patch = ".".join([*kept["torch"].split(".")[:2], "99+cpu"])
-    rewrite(journal, "versions", {**kept, "torch": patch})
-    run(tmp_path, steps=4)
-    last = journal.read_text().splitlines()[4]
-    assert json.loads(last)["versions"]["torch"] == patch  # as begun
-    assert not caplog.messages
-
-
 @pytest.fixture
 def gpus(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The models of GPUs that this machine pretends to have, on which toys run."""
@@ -171,51 +135,6 @@ def gpus(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     )
     monkeypatch.setattr(ToyRun, "device", "cuda")
     return models
-
-
-def test_a_run_on_one_gpu_goes_on_with_another_one_of_its_model(
-    tmp_path: Path, gpus: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run(tmp_path)
-    gpus[0] = "Tesla T4"
-    for steps, device in enumerate(["cuda:1", "cuda:1"], start=4):
-        monkeypatch.setattr(ToyRun, "device", device)
-        result = run(tmp_path, steps=steps)
-    assert len(result.rows) == 5
-    last = ToyJournal(tmp_path / "toy.jsonl").start_values["versions"]
-    assert last == {**versions(), "gpu": "NVIDIA H200"}
-
-
-@pytest.mark.parametrize(
-    ("device", "model", "message"),
-    [
-        ("cuda", "Tesla T4", r"gpu NVIDIA H200 \(now NVIDIA H200, Tesla T4\)"),
-        ("cuda:0", "Tesla T4", r"gpu NVIDIA H200 \(now Tesla T4\)"),
-        ("xpu:1", "NVIDIA H200", r"device cuda \(now xpu:1\)"),
-    ],
-)
-def test_other_models_of_gpus_are_refused_and_nothing_is_lost(
-    tmp_path: Path,
-    gpus: list[str],
-    monkeypatch: pytest.MonkeyPatch,
-    device: str,
-    model: str,
-    message: str,
-) -> None:
-    run(tmp_path)
-    before = files(tmp_path)
-    gpus[0] = model
-    monkeypatch.setattr(ToyRun, "device", device)
-    with pytest.raises(ValueError, match=message):
-        run(tmp_path, steps=4)
-    assert files(tmp_path) == before
-
-
-def test_a_run_of_unknown_gpus_goes_on(tmp_path: Path, gpus: list[str]) -> None:
-    run(tmp_path)
-    rewrite(tmp_path / "toy.jsonl", "versions", versions())  # as before they were stored
-    gpus[:] = ["Tesla T4"]
-    assert len(run(tmp_path, steps=4).rows) == 4
 
 
 def test_fresh_starts_over_and_leaves_the_files_of_others(tmp_path: Path) -> None:
@@ -303,11 +222,6 @@ def test_a_run_folder_tells_its_kind(tmp_path: Path) -> None:
         register_run(Other)
 
 
-def test_its_line_of_help_is_the_first_of_its_docstring() -> None:
-    assert headline_of(ToyRun) == "Add up numbers."
-    assert headline_of(ScaleRun) == "Grow an architecture to a budget without training."
-
-
 @pytest.mark.parametrize("kind", RUNS.values(), ids=lambda kind: kind.command)
 def test_every_option_of_every_kind_has_help_in_a_sentence(kind: Any) -> None:
     assert issubclass(kind.settings_type, Settings)
@@ -317,33 +231,3 @@ def test_every_option_of_every_kind_has_help_in_a_sentence(kind: Any) -> None:
             if option is not None:
                 assert option.help.endswith("."), name
                 assert option.help[0] == option.help[0].upper() or name in ("data", "device"), name
-
-
-def test_a_notebook_shows_a_bar_unless_progress_is_given(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    given: list[Progress] = []
-    run(tmp_path / "a")
-    assert capsys.readouterr().err == ""
-    shown: list[str] = []
-    bars: list[str] = []  # as each is displayed first
-    handle = SimpleNamespace(update=shown.append)
-    notebook: Any = ModuleType("IPython.display")
-    notebook.HTML = str
-    notebook.display = lambda html, **_: bars.append(html) or shown.append(html) or handle
-    monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
-    monkeypatch.setitem(sys.modules, "IPython.display", notebook)
-    result = run(tmp_path / "b")
-    assert result.folder == tmp_path / "b"
-    assert "toy in" in shown[0]
-    assert 'value="1.0000"' in shown[-1]
-    assert "step 3/3" in shown[-1]
-    twice = ToyRun.make(name="x", out=tmp_path / "twice", fresh=True)
-    for number in (2, 3):
-        twice.run()
-        assert len(bars) == number
-    del shown[:]
-    run(tmp_path / "c", progress=given.append)
-    assert shown == []
-    assert capsys.readouterr().err == ""
-    assert [one.done for one in given] == [1, 2, 3]

@@ -1,13 +1,10 @@
 """The architecture to train: a text, or what an earlier run ended in."""
 
-from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-import asvit
 from asvit.runs.algorithms.training import TrainAlgorithm
 from asvit.runs.architectures import FoundArchitecture, find_architecture
 from tests.asvit.cli.commands import run
@@ -100,18 +97,6 @@ def test_other_folders_are_refused(tmp_path: Path) -> None:
         (tmp_path / "result.json").write_text(content)
         with pytest.raises(ValueError, match="is damaged"):
             find_architecture(str(tmp_path))
-
-
-@pytest.mark.parametrize("function", [asvit.run_scaling, asvit.run_training])
-def test_a_result_is_told_apart_from_what_it_ended_in(function: Callable[..., object]) -> None:
-    with pytest.raises(ValueError, match="is not an architecture; use its seed_architecture"):
-        function(SimpleNamespace(seed_architecture=ARCH))
-
-
-@pytest.mark.parametrize("text", ["", " "])
-def test_an_empty_text_is_not_the_current_folder(text: str) -> None:
-    with pytest.raises(ValueError, match=f"^'{text}' is not K,S,E"):
-        find_architecture(text)
 
 
 def test_an_unknown_text() -> None:

@@ -18,11 +18,10 @@ from asvit.core.results import NO_FOLDER, Result
 from asvit.core.summary import Table
 from asvit.designs.result import DesignResult
 from asvit.evaluation.result import EvaluationResult
-from asvit.growth.result import ScaleResult
 from asvit.reference.correlate import correlate
 from asvit.reference.result import CorrelationResult, Values
 from asvit.runs.comparing import Comparison, compare, read_result
-from asvit.runs.reporting import rendered, show_summary
+from asvit.runs.reporting import show_summary
 from asvit.search.result import SearchResult
 from asvit.search.rows import Confirmed
 from asvit.statistics.intervals import (
@@ -33,7 +32,6 @@ from asvit.statistics.intervals import (
 )
 from asvit.statistics.ranks import kendall, rank_sum
 from asvit.training.result import TrainResult
-from asvit.training.supernets.settings import SupernetResult
 from tests.asvit.runs.stored_results import RIGHT, Kind, write_beside
 from tests.asvit.toy_run import ToyResult, ToyRow, ToySettings
 
@@ -59,27 +57,6 @@ def shown(found: Comparison) -> str:
     show_summary(found.summary(), screen)
     text: str = screen.file.getvalue()
     return text
-
-
-def test_columns_of_one_name_have_their_own_cells() -> None:
-    table = Table(["class", "cat", "class"], [["cat", 51, 12], ["class", 23, 74]])
-    for width in (200, 14):  # whole, and divided
-        screen = Console(file=io.StringIO(), width=width)
-        for lines in rendered(table, screen):
-            screen.print(lines)
-        text: str = screen.file.getvalue()
-        assert all(number in text for number in ("51", "12", "23", "74"))
-
-
-def test_single_values_are_others_only_beside_some_with_intervals(tmp_path: Path) -> None:
-    folders = (tmp_path / "first", tmp_path / "second")
-    runs = [stored(ScaleResult, folder, reliability=None) for folder in folders]
-    assert "2 − 1: all are single values; by how much" in shown(compare(*runs))
-
-
-def test_one_equal_result_is_no_plural() -> None:
-    comparison = Comparison(runs=[], settings={}, results={"epochs": (3, 3)}, differences=[])
-    assert "1 more result is the same;" in shown(comparison)
 
 
 @each
@@ -116,15 +93,6 @@ def test_what_differs_in_a_kind_is_told(kind: Kind, tmp_path: Path) -> None:
     assert difference(found, "wall_seconds").value == 100.0 - right.wall_seconds
     (table, *_) = [part for part in found.summary() if isinstance(part, Table)]
     assert table.rows[0][0] == name
-
-
-def test_runs_of_two_kinds_may_have_no_setting_that_both_have(tmp_path: Path) -> None:
-    kinds = (SupernetResult, CorrelationResult)
-    both = compare(*(stored(kind, tmp_path / kind.kind) for kind in kinds))
-    lines = list(dataclasses.replace(both, settings={}, results={}).summary())
-    assert lines[2:4] == [
-        "no settings that all have differ", "intervals are of 95 % unless they say otherwise"
-    ]  # fmt: skip
 
 
 def a_test(answers: Sequence[Answer], digest: str = "12", **changes: Any) -> EvaluationResult:
@@ -197,12 +165,6 @@ def test_pictures_that_both_tested_are_paired_if_they_are_half_of_them(
         assert apart.value == pytest.approx(100 * whole.value)
 
 
-def test_copies_of_a_picture_are_pairs_one_by_one() -> None:
-    same = [answer._replace(digest="0" * 64) for answer in answers(OURS, "a" * 10)]
-    apart = difference(compare(a_test(same), a_test(same)), "accuracy")
-    assert (apart.cases, apart.value) == (10, 0)
-
-
 def test_runs_of_several_kinds_are_compared_by_what_they_have_in_common(tmp_path: Path) -> None:
     design = stored(DesignResult, tmp_path / "design")  # its predictions.csv is that of the test
     test = stored(EvaluationResult, tmp_path / "test")
@@ -216,36 +178,6 @@ def test_runs_of_several_kinds_are_compared_by_what_they_have_in_common(tmp_path
     assert "hours" not in found.settings
     (training / "predictions.csv").unlink()
     assert compare(training, training).results["accuracy"] == (10.0, 10.0)
-
-
-def test_trainings_on_their_validation_pictures_are_named(tmp_path: Path) -> None:
-    right = RIGHT[TrainResult][0]
-    seen = dataclasses.replace(right.settings, train_on_validation=True)
-    both = (
-        stored(TrainResult, tmp_path / "one"),
-        stored(TrainResult, tmp_path / "other", settings=seen),
-    )
-    words = "was trained on its validation pictures, too"
-    assert f"2: {words}" in shown(compare(*both))
-    assert f"1: {words}" not in shown(compare(*both))
-    assert words not in shown(compare(both[0], both[0]))
-
-
-def test_images_devices_and_versions_that_differ_are_told(tmp_path: Path) -> None:
-    right = RIGHT[SearchResult][0]
-    origin = {
-        **right.provenance,
-        "images": {"source": "others", "digest": "34" * 32},
-        "device": "cuda",
-        "versions": {"asvit": "0.2"},
-    }
-    one = stored(SearchResult, tmp_path / "one")
-    found = compare(one, stored(SearchResult, tmp_path / "other", provenance=origin))
-    assert found.settings == {
-        "images (digest)": ("fractals (12)", "others (343434343434)"),
-        "device (used)": ("cpu", "cuda"),
-        "asvit (version)": ("0.1", "0.2"),
-    }
 
 
 def test_fresh_trainings_of_searches_are_compared_with_their_intervals(tmp_path: Path) -> None:
@@ -297,13 +229,6 @@ def test_taus_on_the_same_rows_are_resampled_together() -> None:
     assert difference(compare(one, elsewhere), "tau of zico, top1").cases == 0
 
 
-def test_what_has_no_value_has_no_difference() -> None:
-    accuracy = np.random.default_rng(0).normal(size=20)
-    found = compare(correlated(accuracy, accuracy), correlated(np.ones(20), accuracy))
-    assert [row.measure for row in found.differences if "tau" in row.measure] == []
-    assert "nan" not in shown(found)
-
-
 def test_taus_for_different_targets_are_not_compared() -> None:
     accuracy = np.random.default_rng(0).normal(size=20)
     one = correlated(accuracy, accuracy)
@@ -330,11 +255,6 @@ def toys(folder: Path, first: float, more: float) -> list[ToyResult]:
         )
         for rate, count in ((0.5, 1), (0.25, 2))
     ]  # fmt: skip
-
-
-def test_differences_of_large_numbers_have_all_digits(tmp_path: Path) -> None:
-    assert "+58,805,492" in shown(compare(*toys(tmp_path, 28_775_328.0, 58_805_492.0)))
-    assert "-58,805,492" in shown(compare(*toys(tmp_path, 28_775_328.0, -58_805_492.0)))
 
 
 def test_kinds_of_extensions_need_no_code(tmp_path: Path) -> None:
@@ -388,14 +308,6 @@ def test_what_is_no_finished_run_is_refused(tmp_path: Path) -> None:
     (run / "result.json").write_text("{}")
     with pytest.raises(ValueError, match=r"result\.json is not the result of a search"):
         read_result(run)
-
-
-def test_a_notebook_shows_what_a_console_does(tmp_path: Path) -> None:
-    runs = [stored(EvaluationResult, tmp_path / name) for name in ("<b>", "other")]
-    html = compare(*runs)._repr_html_()
-    assert "&lt;b&gt;" in html
-    assert "<h4>Results</h4>" in html
-    assert "2 − 1" in html
 
 
 def test_balanced_accuracy_is_that_of_the_test() -> None:

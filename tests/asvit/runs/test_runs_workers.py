@@ -4,8 +4,6 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
-from functools import partial
 from itertools import product
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -22,7 +20,6 @@ from asvit.executors.base import Answer
 from asvit.reference import load_reference
 from asvit.runs import lifecycle, measurement_pool, measurement_worker
 from asvit.runs.correlation import run_correlation
-from asvit.runs.designing import design
 from asvit.runs.measurement_pool import (
     EvalContext,
     Evaluator,
@@ -81,20 +78,6 @@ class Answering:
         self.tasks += tasks
         for place, task in reversed(list(enumerate(tasks))):
             yield place, Answer(self.worker(task))
-
-
-@pytest.mark.parametrize(
-    "run",
-    [
-        run_search,
-        partial(run_scaling, SEED),
-        partial(run_correlation, "vitbench101-pit"),
-        partial(design, "pictures"),
-    ],
-)
-def test_a_number_as_of_a_training_is_told_how_it_is_given(run: Callable[..., Any]) -> None:
-    with pytest.raises(ValueError, match=r"workers=4; use asvit.executors.Workers\(jobs=4\)"):
-        run(workers=4)
 
 
 def test_the_last_network_is_shared_by_measures(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,23 +153,6 @@ def test_no_worker_on_an_accelerator_is_idle_and_passes_are_as_large_as_that_all
     assert max(sizes) - min(sizes) <= 1
 
 
-def test_a_network_of_the_run_is_measured_to_see_how_many_fit_on_a_gpu(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    examples: list[Any] = []
-
-    def resolved(workers: Workers, _: str, *, example: Callable[[], Any], **__: Any) -> Workers:
-        examples.append(example())
-        return replace(workers, jobs=1)
-
-    monkeypatch.setattr(Workers, "resolved", resolved)
-    small = {**SMALL, "max_params": "100K", "repeats": 1, "device": "cpu"}
-    Evaluator(load_space("asvit-tiny"), SearchSettings.make(space="asvit-tiny", **small))
-    (measured,) = examples
-    assert all(measured.scores[name].valid for name in TWO)
-    assert 50_000 < measured.cost.params <= 100_000
-
-
 def test_passes_of_fewer_repeats_have_the_same_values_up_to_rounding(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -206,19 +172,6 @@ def test_passes_of_fewer_repeats_have_the_same_values_up_to_rounding(
     assert {name: pytest.approx(values, rel=1e-5) for name, values in scores[0].items()} == (
         scores[1]
     )
-
-
-@pytest.mark.nightly
-def test_threads_of_this_process_do_not_matter(tmp_path: Path, alone: bytes) -> None:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(3)
-    try:
-        assert trials(tmp_path / "run", Workers(jobs=1)) == alone
-        assert torch.get_num_threads() == 3
-    finally:
-        torch.set_num_threads(before)
 
 
 def test_a_search_does_not_depend_on_its_workers(
@@ -283,9 +236,3 @@ def test_a_correlation_does_not_depend_on_its_workers(tmp_path: Path) -> None:
         )  # fmt: skip
         files.append((tmp_path / name / "values.csv").read_bytes())
     assert files[0] == files[1]
-
-
-def test_a_function_of_ones_own_is_called_here(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="leave workers out"):
-        run_search(out=tmp_path / "run", evaluate=lambda _text: None, workers=Workers(jobs=2))
-    assert not (tmp_path / "run").exists()
