@@ -108,11 +108,6 @@ def test_the_script_writes_a_row_a_case_and_a_figure(
     assert Path("runs/cost-growth/cost-growth.svg").stat().st_size > 1000
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-def test_without_a_gpu_it_ends_well_in_one_line(script: Script) -> None:
-    assert script(bench_gpu.main) == "skipped: no CUDA device here\n"
-
-
 def test_ratios_are_taken_on_any_device(script: Script) -> None:
     script(bench_gpu._options, "--topologies 1 --image-size 32 --runs 1")
     found = bench_gpu._ratios(script.code, torch.device("cpu"))
@@ -176,16 +171,6 @@ def test_trainings_and_networks_are_compared_on_any_device(
     assert [float(one.value.split()[0]) > 0 for one in training] == [True, True]
 
 
-def test_the_table_is_written_below_its_mark_in_the_page(tmp_path: Path) -> None:
-    page = tmp_path / "page.md"
-    page.write_text("before\n\n<!-- benchmark gpu -->\n| old |\n\nafter\n")
-    bench_gpu.write([bench_gpu.Finding("search", "50 s", "60 s")], page)
-    row = "| search | 50 s | 60 s |"
-    head = "|  | measured | aim |\n| --- | --: | --: |"
-    assert page.read_text() == f"before\n\n<!-- benchmark gpu -->\n{head}\n{row}\n\nafter\n"
-    assert bench_gpu.PAGE.read_text().count("<!-- benchmark gpu -->\n") == 1
-
-
 SETTINGS = TrainSettings.make(
     architecture="timm:deit_tiny_patch16_224", image_size=32, batch_size=4, epochs=3, ema=0.9,
     auto_augment=bench_training.AUGMENT,
@@ -200,20 +185,3 @@ def test_both_ways_are_timed_in_every_epoch_on_classes_of_equal_size(tmp_path: P
     assert list(times) == list(WAYS)
     assert all(len(seconds) == SETTINGS.epochs - 1 for seconds in times.values())
     assert all(second > 0 for seconds in times.values() for second in seconds)
-
-
-def test_both_start_from_the_same_weights() -> None:
-    a, b = bench_training.network(SETTINGS), bench_training.network(SETTINGS)
-    assert all(torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters(), strict=True))
-
-
-@pytest.mark.parametrize("recipe", ["swin", "small"])
-def test_the_script_prints_both_and_their_ratio(script: Script, recipe: str) -> None:
-    line = f"--image-size 32 --batch 4 --steps 1 --runs 1 --recipe {recipe}"
-    threads = torch.get_num_threads()
-    try:
-        lines = script(bench_training.main, line).splitlines()
-    finally:
-        torch.set_num_threads(threads)
-    assert [line.strip().split("  ")[0] for line in lines[1:3]] == list(WAYS)
-    assert lines[3].startswith("ratio ")

@@ -81,12 +81,6 @@ def test_every_table_is_on_a_page() -> None:
     assert all(f"<!-- table {name} -->" in pages for name in evidence_tables.TABLES)
 
 
-def test_only_the_tables_of_studies_without_rows_are_not_made_anew() -> None:
-    old = {name for name, table in evidence_tables.TABLES.items() if not table()}
-    assert old == {"retokenization"}
-    assert "coarse tokens is as the commands printed it, as no rows are kept" in said("evidence")
-
-
 def test_the_table_of_a_study_with_missing_rows_stays() -> None:
     page = "<!-- table old -->\n| a |\n\n<!-- table new -->\n| b |\n"
     tables = {"old": "", "new": "| c |"}

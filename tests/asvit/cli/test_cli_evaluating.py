@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from asvit.runs.evaluating import EvaluationRun
 from tests.asvit.cli.commands import check_refused, run, strict, write_weights
 from tests.asvit.runs.fakes import write_pictures
 
@@ -29,20 +28,6 @@ def test_without_out_it_only_prints(tmp_path: Path) -> None:
     lines = told.stderr.splitlines()
     assert lines[0] == "testing a.safetensors on pets"
     assert len([line for line in lines if "cannot read image 'pets/class1/009.jpg'" in line]) == 1
-
-
-def test_an_interrupt_without_a_folder_promises_no_going_on(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def stop(_run: object, *_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(EvaluationRun.algorithm, "execute", stop)
-    words = ["test", "pets", "--weights", "a.safetensors", "--device", "cpu"]
-    stopped = run(*words)
-    assert stopped.exit_code == 130
-    line = f"stopped before its first step; to start again: asvit {' '.join(words)}"
-    assert line in stopped.stderr.splitlines()
 
 
 def test_json_is_data_alone_and_names_a_folder_only_if_there_is_one() -> None:

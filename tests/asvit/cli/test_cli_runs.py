@@ -1,7 +1,6 @@
 """What the commands of all kinds of runs have in common, on small settings."""
 
 import shlex
-import shutil
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +8,6 @@ import pytest
 
 from asvit.core.results import stored_content
 from asvit.executors import Workers
-from asvit.runs import lifecycle
 from asvit.runs import run as runs
 from asvit.runs.correlation import CorrelationRun
 from asvit.runs.scaling import ScaleRun
@@ -96,21 +94,6 @@ def test_the_next_command_keeps_the_settings(finished: Any) -> None:
     assert next_command == f"asvit train {folder} --image-size 32"  # noise is nothing to train on
 
 
-@each
-def test_the_same_again_only_shows_its_result(kind: str, finished: Any, words: Any) -> None:
-    folder, first = finished(kind)
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    again = run(*words(kind))
-    assert again.exit_code == 0
-    assert "; --fresh starts " in again.stderr
-    assert again.stderr.count("\n") == 1
-    assert SHOWN[kind] in again.stdout
-    assert before == {path.name: path.read_bytes() for path in folder.iterdir()}
-    quiet = run(*words(kind), "--json", "--quiet")
-    assert (quiet.exit_code, quiet.stderr) == (0, "")
-    assert strict(quiet.stdout) == strict(first.stdout)
-
-
 @pytest.mark.parametrize(
     ("kind", "figure"),
     [
@@ -146,30 +129,6 @@ def test_an_interrupt_says_how_to_go_on(
     assert result.exit_code == 130
     command = shlex.join(["asvit", *words(kind)])
     assert result.stderr.strip() == f"stopped before its first step; to go on: {command}"
-
-
-@pytest.mark.parametrize(
-    ("made", "command", "option"),
-    [
-        ("search", ["scale", "--budget", "2M"], ["--arch"]),
-        ("supernet train", ["supernet", "evolve", "--generations", "3"], []),
-    ],
-)
-def test_what_to_type_to_go_on_names_the_newest_run_that_was_taken(
-    made: str,
-    command: list[str],
-    option: list[str],
-    finished: Any,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def stop(_run: object) -> None:
-        raise KeyboardInterrupt
-
-    shutil.copytree(finished(made)[0], "runs/newest")
-    monkeypatch.setattr(lifecycle, "_perform", stop)
-    typed = ["asvit", *command, *option, "runs/newest"]
-    for words in (command, typed[1:]):  # which the second types, as the first says
-        assert f"to go on: {shlex.join(typed)}" in run(*words).stderr
 
 
 MADE = {
@@ -209,9 +168,3 @@ def test_only_given_options_and_workers_reach_the_run(
     monkeypatch.setattr(type(MADE[command]), "resolved", stop)
     assert run(*shlex.split(command), *more.split()).exit_code == 130
     assert seen == [replace(MADE[command], workers=workers)]
-
-
-def test_a_group_alone_shows_what_it_has() -> None:
-    result = run("supernet")
-    assert result.exit_code == 2
-    assert all(kind.split()[-1] in result.stderr for kind in RUNS if kind.startswith("supernet"))

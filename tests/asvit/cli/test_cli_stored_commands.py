@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import html
-import io
 import json
 import random
 import re
@@ -16,9 +15,7 @@ from typing import Any
 
 import click
 import pytest
-from rich.console import Console
 
-import asvit
 from asvit.cli.app import app
 from asvit.cli.options import names_in
 from asvit.core.settings import (
@@ -30,16 +27,11 @@ from asvit.core.settings import (
     plain_type,
 )
 from asvit.export.settings import ExportSettings
-from asvit.runs.algorithms.search import SearchAlgorithm
-from asvit.runs.algorithms.training import TrainAlgorithm
 from asvit.runs.command_line import typed_options
-from asvit.runs.designing import DesignRun, design
-from asvit.runs.reporting import show
 from asvit.runs.run import RUNS, Run
 from tests.asvit.cli.commands import RUNS as SMALL_RUNS
 from tests.asvit.cli.commands import SEED, run
 from tests.asvit.runs.designing_fakes import Fakes, fakes, pictures  # noqa: F401 - fixtures
-from tests.hostile import sealed_result
 
 pytestmark = pytest.mark.usefixtures("quick_figures")
 
@@ -221,35 +213,6 @@ def test_what_a_finished_run_tells_to_type(command: str, finished: Any, read: Re
     check_lines(lines, content["settings"])
 
 
-def test_what_a_design_tells_to_type(
-    pictures: Path,  # noqa: F811 - fixtures of designs
-    tmp_path: Path,
-    fakes: Fakes,  # noqa: F811
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    runs: dict[str, Run[Any, Any, Any]] = {}
-    for kind, fake in ((SearchAlgorithm, fakes.search), (TrainAlgorithm, fakes.train)):
-
-        def kept(one: Run[Any, Any, Any], fake: Any = fake) -> Any:
-            runs[str(one.folder)] = one
-            return fake(one)
-
-        monkeypatch.setattr(kind.algorithm, "run", kept)
-    result = design(pictures, max_params="150K", max_latency="0.9ms", out="my run", seed=3)
-    screen = Console(file=io.StringIO(), width=80)
-    show(DesignRun, result, screen)
-    texts = [result.to_json(), screen.file.getvalue()]
-    lines = [*lines_in(texts), *lines_in(page_of(tmp_path / "my run"))]
-    assert lines.count(result.next_command) >= 3
-    for line in dict.fromkeys(filter(None, lines)):
-        command, given = given_in(line)
-        if command in ("search", "train"):
-            known = option_fields(RUNS[command].settings_type)
-            asked = {name: value for name, value in given.items() if name in known}
-            assert RUNS[command].make(**asked).settings == runs.pop(given["out"]).settings
-    assert not runs
-
-
 @pytest.mark.parametrize(
     "given",
     [
@@ -264,24 +227,3 @@ def test_the_command_of_an_export_is_read_as_it(given: dict[str, Any]) -> None:
     assert "--force" not in line
     found = given_in(line)[1]
     assert {name: found.get(name) for name in given} == given
-
-
-def test_a_message_names_a_folder_as_it_is_typed(tmp_path: Path) -> None:
-    folder = tmp_path / "it's mine"
-    folder.mkdir()
-    result = {"kind": "search", "seed_architecture": SEED}
-    (folder / "result.json").write_bytes(sealed_result(result))
-    told = re.search(
-        r"train it first \((.*)\), or give", run("export", folder, "--to", "pt2").stderr
-    )
-    assert given_in(told[1])[1]["architecture"] == str(folder)
-
-
-def test_the_lists_that_texts_name_are_there() -> None:
-    root = Path(asvit.__file__).parent
-    texts = [path.read_text() for path in (*root.rglob("*.py"), root / "cli/manual.txt")]
-    pattern = re.compile(r'asvit list(?:\s|")+([a-z]+)')
-    named = {word for text in texts for word in pattern.findall(text)}
-    assert {"proxies", "spaces"} <= named
-    for word in named:
-        assert given_in(f"asvit list {word}")[1]["kind"] == word

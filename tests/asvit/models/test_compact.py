@@ -38,11 +38,6 @@ def test_widths(expansion, width, between):
     assert compact_width(expansion * width, width) == between
 
 
-def test_at_ratio_one_the_factors_are_as_much_work_as_the_map():
-    between = compact_width(96, 32, ratio=1)
-    assert 96 * between + between * 32 == 96 * 32
-
-
 @pytest.mark.parametrize("branches", [1, 2, 3])
 @pytest.mark.parametrize("images", [False, True])
 @torch.no_grad()
@@ -57,25 +52,6 @@ def test_merging_is_exact(branches, images):
     assert not merged.training
     torch.testing.assert_close(merged(x), expected, rtol=0, atol=1e-5)
     assert expected.std() > 0.5
-
-
-@torch.no_grad()
-def test_merging_needs_float64_on_the_cpu_alone(monkeypatch):
-    """Apple's MPS has none; tensors that were moved to the CPU are copies here."""
-    layer = seen(BranchedMap(12, 7, 2), torch.randn(4, 5, 12))
-    moved, double = [], torch.Tensor.double
-
-    def cpu(tensor):
-        moved.append(tensor.clone())
-        return moved[-1]
-
-    def widened(tensor):
-        assert any(tensor is one for one in moved)
-        return double(tensor)
-
-    monkeypatch.setattr(torch.Tensor, "cpu", cpu)
-    monkeypatch.setattr(torch.Tensor, "double", widened)
-    assert layer.merged().weight.dtype == torch.float32
 
 
 @pytest.mark.parametrize("shared", [False, True])
@@ -116,10 +92,3 @@ def test_there_is_nothing_between_the_factors():
 def test_what_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
-
-
-def test_without_running_statistics_there_is_no_merging():
-    layer = BranchedMap(3, 2, 1)
-    layer.branches[0].norm = nn.BatchNorm1d(2, track_running_stats=False)
-    with pytest.raises(ValueError, match="without running statistics"):
-        layer.merged()

@@ -1,6 +1,5 @@
 """Converted networks: counts, weights kept, merging, sizes, and what is refused."""
 
-import copy
 import math
 
 import pytest
@@ -11,7 +10,7 @@ from torch import nn
 import asvit
 from asvit.models import ShiftViT, convert, merge
 from asvit.models.compact import BranchedMap, CompactMap
-from asvit.models.hallucinated import HallucinatedHeads, MapHallucination
+from asvit.models.hallucinated import HallucinatedHeads
 from proxies.counts import Cost, count
 from tests.asvit.models.families import HOSTS, deit, pyramid, with_statistics
 
@@ -86,30 +85,6 @@ def test_bfloat16_follows_the_model(name):
     assert model(image_of(name).bfloat16()).isfinite().all()
 
 
-@torch.no_grad()
-def test_rows_and_columns_are_those_of_the_image(monkeypatch):
-    grids = []
-    forward = MapHallucination.forward
-
-    def spy(self, scores, grid, prefix=0):
-        grids.append(tuple(grid))
-        return forward(self, scores, grid, prefix)
-
-    monkeypatch.setattr(MapHallucination, "forward", spy)
-    expected = {
-        ("deit", "key"): [(4, 4)] * 2,
-        ("deit, any size", "query"): [(3, 6)] * 2,
-        ("pvt", "key"): [(2, 3)] * 4,
-        ("pvt", "query"): [(16, 24), (8, 12), (4, 6), (2, 3)],
-        ("next", "query"): [(4, 8), (2, 4), (1, 2)],
-        ("next", "key"): [(1, 2)] * 3,
-    }
-    for (name, axis), wanted in expected.items():
-        grids.clear()
-        converted(name, axis=axis)(image_of(name))
-        assert grids == wanted, (name, axis)
-
-
 @pytest.mark.parametrize("name", HOSTS)
 def test_what_keeps_its_shape_keeps_its_weights(name):
     base = HOSTS[name][0]()
@@ -151,15 +126,6 @@ def test_either_part_alone():
     assert sum(isinstance(part, HallucinatedHeads) for part in both.modules()) == 2
 
 
-def test_a_copy_of_a_converted_network_has_grids_of_its_own():
-    model = convert(deit(dynamic_img_size=True), "hallucinated").eval()
-    twin = copy.deepcopy(model)
-    with torch.no_grad():
-        twin(torch.randn(1, 3, 24, 48))
-    assert model.blocks[0].attn.token_grid.grid == (4, 4)
-    assert twin.blocks[1].attn.token_grid.grid == (3, 6)
-
-
 def test_distilled_and_registered_tokens_are_class_tokens():
     distilled = timm.create_model(
         "deit_tiny_distilled_patch16_224", img_size=32, embed_dim=24, depth=1, num_classes=5
@@ -169,17 +135,6 @@ def test_distilled_and_registered_tokens_are_class_tokens():
         model = convert(base, "hallucinated").eval()
         assert model.blocks[0].attn.prefix == prefix
         assert model(torch.randn(1, 3, side, side)).shape == (1, 5)
-
-
-def test_next_vit_still_folds_its_own_norms():
-    model = merge(converted("next"))
-    x = image_of("next")
-    with torch.no_grad():
-        before = model(x)
-        for part in model.modules():
-            if hasattr(part, "reparameterize"):
-                part.reparameterize()
-        torch.testing.assert_close(model(x), before, rtol=0, atol=1e-4)
 
 
 def test_feed_forward_parts_of_other_networks_are_compacted_too():

@@ -97,11 +97,6 @@ def test_maps_mixed_across_heads_are_those_of_a_convolution(
         torch.testing.assert_close(ours, theirs)
 
 
-def test_one_map_of_one_has_the_precision_of_autocast() -> None:
-    maps = torch.randn(2, 1, 5, 7, dtype=torch.bfloat16)
-    assert mix_maps(maps, nn.Conv2d(1, 1, 1)).dtype == torch.bfloat16
-
-
 @pytest.mark.parametrize("axis", ["key", "query"])
 @pytest.mark.parametrize(
     ("prefix", "class_token"), [(0, "identity"), (2, "identity"), (1, "isolated")]
@@ -238,15 +233,6 @@ def test_masked_keys_are_never_looked_at():
     _, maps = layer.attend(x, (2, 2), mask=seen)
     assert not maps[..., 2].any()
     torch.testing.assert_close(layer.attend(x, (2, 2), mask=added)[1], maps)
-
-
-def test_a_bias_of_the_convolutions_is_taken_away_by_the_softmax():
-    layer = HallucinatedHeads(8, split_heads(2))
-    x = torch.randn(2, 6, 8)
-    before = layer.attend(x, (2, 3))[0]
-    nn.init.constant_(layer.hallucinate.intra.bias, 0.7)
-    nn.init.constant_(layer.hallucinate.cross.bias, -0.3)
-    torch.testing.assert_close(layer.attend(x, (2, 3))[0], before)
 
 
 def hallucinated_macs(n: int, c: int, h: int) -> float:

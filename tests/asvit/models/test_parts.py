@@ -1,10 +1,6 @@
 """Parts of an As-ViT against their definitions, and what they keep under coarser tokens."""
 
-import json
 import math
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,10 +10,9 @@ from torch import Tensor
 
 import asvit
 from asvit.architectures.genotype import PART_CHOICES, Genotype
-from asvit.models import AsViT, convert, retokenize
+from asvit.models import AsViT, retokenize
 from asvit.models.asvit import MixingBlock
 from asvit.models.blocks import (
-    STEMS,
     DeepStem,
     SelfAttention,
     is_linear,
@@ -25,8 +20,7 @@ from asvit.models.blocks import (
 )
 from asvit.models.retokenization import token_stages
 from asvit.networks.positions import resampled
-from asvit.spaces import load_space, stage_table
-from asvit.spaces.architectures import find
+from asvit.spaces import stage_table
 from proxies.counts import Cost
 from tests.asvit.models.families import PARTS
 
@@ -75,10 +69,6 @@ def test_a_block_mixes_neighbours_across_windows() -> None:
     hidden = neighbours(block.inner.weight, block.inner.bias, mlp.fc1(norm(expected)))
     expected += mlp.fc2(mlp.act(hidden))
     torch.testing.assert_close(block(x, splits=2)[0], expected)
-
-
-def test_every_stem_but_that_of_patches_has_its_layers() -> None:
-    assert ("patch", *STEMS) == PART_CHOICES["stem"]
 
 
 @pytest.mark.parametrize("side", [32, 45])
@@ -142,19 +132,6 @@ def test_initial_weights_by_width_are_those_of_all_linear_maps() -> None:
         spread = math.sqrt(2 / sum(part.weight.shape[:2]))
         assert float(part.weight.detach().std()) == pytest.approx(spread, rel=0.1), name
         assert part.bias is None or not part.bias.any()
-
-
-def test_the_command_takes_parts() -> None:
-    found = subprocess.run(
-        [sys.executable, "-m", "asvit", "cost", TEXT, "--image-size", "64", "--json"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    (stated,) = json.loads(found.stdout)["architectures"]
-    assert stated["architecture"] == TEXT
-    network = AsViT(Genotype.parse(TEXT), img_size=64)
-    assert stated["params"] == sum(p.numel() for p in network.parameters())
 
 
 POSITIONED = f"{TEXT.partition(';')[0]};positions=absolute"
@@ -227,22 +204,3 @@ def test_weights_with_positions_load_at_other_sizes() -> None:
     expected = positions_on((16, 16), small.absolute_pos_embed, (8, 8))
     torch.testing.assert_close(weights["absolute_pos_embed"], expected)
     torch.testing.assert_close(small.head[0].weight, large.head[0].weight)
-
-
-def test_an_as_vit_with_positions_is_measured_converted_and_grown(tmp_path: Path) -> None:
-    names = ["length_distortion", "ntk_condition_number", "synflow", "naswot", "snip"]
-    sizes = {"image_size": 32, "repeats": 2, "points": 4, "images": 4}
-    (row,) = asvit.score(POSITIONED, names, **sizes)
-    assert all(math.isfinite(row.values[name]) for name in names), row
-    network = convert(asvit.build(POSITIONED, 32, 5), ffn="compact")
-    assert network(torch.randn(2, 3, 32, 32)).shape == (2, 5)
-    space, arch = find(POSITIONED)
-    assert space.name == "asvit"
-    assert arch not in space
-    grown = asvit.run_scaling(
-        arch=POSITIONED, budget="160K", out=tmp_path, **{**sizes, "repeats": 1}
-    ).series[-1]
-    assert grown.architecture.endswith(";positions=absolute")
-    assert grown.params == asvit.cost(grown.architecture).params
-    with pytest.raises(ValueError, match="is not in space 'asvit-parts', where positions is none"):
-        load_space("asvit-parts").encode(arch)

@@ -115,17 +115,6 @@ def tokens_of(model: PSViT) -> list[torch.Tensor]:
     return model.forward_intermediates(image, output_fmt="NLC", intermediates_only=True)
 
 
-@pytest.mark.parametrize("pooling", ["1d", "2d"])
-def test_a_tail_without_layers_is_left_out(pooling):
-    path = {"cells": ("ssssss", "------", "------"), "pooling": pooling}
-    short = tiny(**path)
-    assert [type(stage.downsample).__name__ for stage in short.stages] == ["Identity"]
-    assert short.num_features == short.head.in_features == 8
-    assert short(IMAGE).shape == (2, 5)
-    # Stages without layers before others do pool.
-    assert len(tiny(cells=("b", "------", "s"), pooling=pooling).stages) == 3
-
-
 def test_readouts_of_a_list():
     by_token, by_mean = tiny(pooling="1d"), tiny(pooling="1d", global_pool="avg")
     by_mean.load_state_dict(by_token.state_dict())
@@ -133,13 +122,6 @@ def test_readouts_of_a_list():
     assert tokens.shape == (2, 1 + 32 // 4, 16)
     torch.testing.assert_close(by_token(IMAGE), by_token.head(tokens[:, 0]))
     torch.testing.assert_close(by_mean(IMAGE), by_mean.head(tokens[:, 1:].mean(1)))
-
-
-@pytest.mark.parametrize("pooling", ["1d", "2d"])
-def test_without_a_pool_all_tokens_are_read_out(pooling):
-    model = tiny(pooling=pooling, global_pool="", num_classes=0)
-    assert model.global_pool == ""
-    assert torch.equal(model(IMAGE), model.forward_features(IMAGE))
 
 
 @pytest.mark.parametrize("pooling", ["1d", "2d"])
@@ -179,14 +161,6 @@ def test_positions_for_other_images_are_resampled(pooling):
 def test_what_cannot_be_built(settings, message):
     with pytest.raises(ValueError, match=message):
         tiny(**settings)
-
-
-def test_images_that_do_not_suit():
-    model = tiny(pooling="1d")
-    with pytest.raises(ValueError, match="do not fill an image side of 60 px"):
-        model(torch.zeros(1, 3, 60, 64))
-    with pytest.raises(ValueError, match="stage 2 cannot pool 1 token"):
-        model(torch.zeros(1, 3, 8, 8))
 
 
 SMALL = {"dims": (8, 12, 16), "heads": (2, 3, 4), "img_size": 64, "num_classes": 5}

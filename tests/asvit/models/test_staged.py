@@ -58,12 +58,6 @@ def as_features(model: Any, level: torch.Tensor) -> torch.Tensor:
     return level if isinstance(model, ShiftViT) else level.flatten(2).transpose(1, 2)
 
 
-@pytest.mark.parametrize("indices", [0, 5, [4], [-5], []])
-def test_stages_that_do_not_exist(indices):
-    with pytest.raises(ValueError, match=r"use \d to \d"):
-        stage_indices(indices, 4)
-
-
 @pytest.mark.parametrize("indices", [None, (1, 2), (-1,), 2])
 @every_pyramid
 def test_features_only(kind, indices):
@@ -100,14 +94,6 @@ def test_intermediates_are_those_of_a_whole_forward_pass(kind):
                 IMAGE, [i], output_fmt="NHWC", intermediates_only=True
             )
             torch.testing.assert_close(last.permute(0, 3, 1, 2), level)
-
-
-@pytest.mark.parametrize(
-    ("kind", "form"), [("asvit", "NLC"), ("shiftvit", "NHWC"), ("psvit 2d", "CHW")]
-)
-def test_formats_that_do_not_exist(kind, form):
-    with pytest.raises(ValueError, match=f"output_fmt='{form}' is not one of 'NCHW'"):
-        make(kind).forward_intermediates(IMAGE, output_fmt=form)
 
 
 @every_pyramid
@@ -157,16 +143,6 @@ def test_the_classifier_can_be_replaced(kind):
     torch.testing.assert_close(model(image), model.head(features).movedim(-1, channels))
     with pytest.raises(ValueError, match=r"global_pool='max' is not one of .*'avg', ''"):
         model.reset_classifier(5, "max")
-
-
-@pytest.mark.parametrize("kind", ["asvit_seed", "shiftvit", "psvit 2d", "psvit 1d"])
-def test_settings_go_through_timm_and_images_come_in_batches(kind):
-    model = make(kind, in_chans=1, drop_path_rate=0.1)
-    assert model(IMAGE[:, :1]).shape == (2, 5)
-    with pytest.raises(ValueError, match=r"shape \(1, 64, 96\); use \[batch, channels"):
-        model(IMAGE[0, :1])
-    with pytest.raises(ValueError, match=r"global_pool='max' is not one of .*'avg', ''"):
-        make(kind, global_pool="max")
 
 
 @every_network
@@ -223,18 +199,6 @@ def test_checkpoints_load_through_timm(tmp_path, kind):
     assert torch.equal(again(IMAGE), model(IMAGE))
 
 
-@pytest.mark.parametrize("kind", ["asvit_seed", "shiftvit", "psvit 2d", "psvit 1d"])
-def test_checkpoints_of_other_classes_load_all_but_the_classifier(tmp_path, kind):
-    model, path = make(kind), tmp_path / "weights.safetensors"
-    save_file(model.state_dict(), path)
-    overlay = {"file": str(path), "num_classes": 5}
-    fewer = make(kind, pretrained=True, num_classes=3, pretrained_cfg_overlay=overlay)
-    kept = {n for n, t in model.state_dict().items() if torch.equal(fewer.state_dict()[n], t)}
-    classifier = model.default_cfg["classifier"]
-    assert model.state_dict().keys() - kept == {f"{classifier}.weight", f"{classifier}.bias"}
-    assert fewer(IMAGE).shape == (2, 3)
-
-
 @pytest.mark.parametrize(
     ("pattern", "names"),
     [
@@ -260,17 +224,6 @@ def test_drop_path_ramps_up_over_the_blocks(kind):
     blocks = 5 if kind == "shiftvit" else 6
     # The first block has rate 0, and so no drop-path.
     assert rates == pytest.approx([0.5 * i / (blocks - 1) for i in range(1, blocks)])
-
-
-@pytest.mark.parametrize(
-    ("kind", "rate"),
-    [*((kind, "drop_rate") for kind in CASES), ("shiftvit", "proj_drop_rate")],
-)
-def test_dropout_acts_in_training_only(kind, rate):
-    model = make(kind, **{rate: 0.5})
-    assert not torch.equal(model(IMAGE), model(IMAGE))
-    model.eval()
-    assert torch.equal(model(IMAGE), model(IMAGE))
 
 
 @pytest.mark.parametrize(
