@@ -13,8 +13,6 @@ CREATE = "assert timm.create_model('asvit_seed', num_classes=2).num_classes == 2
 ORDERS = [
     "import asvit, timm",
     "import timm, asvit",
-    "import asvit, timm.models, timm",
-    "import asvit.models, timm",
     # As libraries do that work with and without timm.
     "import asvit, importlib.util; importlib.util.find_spec('timm'); import timm",
 ]

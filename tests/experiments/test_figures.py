@@ -57,7 +57,7 @@ PARAMETERS = {
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:matplotlib")
-@pytest.mark.parametrize("name", PARAMETERS)
+@pytest.mark.parametrize("name", [pytest.param("search", marks=pytest.mark.nightly), "scaling"])
 def test_a_notebook_runs_and_makes_a_page(tmp_path: Path, name: str) -> None:
     text = page(name, run(name, PARAMETERS[name]), tmp_path)
     images = re.findall(r"\(images/([^)]+)\)", text)

@@ -37,8 +37,21 @@ from experiments.kinds import RANDOM, Row, architectures, difference
 from experiments.study import grouped, in_a_cell, paired_differences
 from experiments.tables import fill_tables, read_rows
 
+#: Kinds whose samples take long, and pages whose tables resample much.
+SLOW = (
+    *("cross_validate", "shares of variance", "shares of variance in studies"),
+    *("winner of a search", "τ in bands", "τ of a search's predictor"),
+    *("evidence", "evidence_designs"),
+)
 
-@pytest.mark.parametrize("kind", KINDS)
+
+def quick_ones(names: Iterable[str]) -> list[object]:
+    """The names, slow ones for the night."""
+    night = pytest.mark.nightly
+    return [pytest.param(name, marks=[night] * (name in SLOW)) for name in names]
+
+
+@pytest.mark.parametrize("kind", quick_ones(KINDS))
 def test_intervals_cover(kind: str) -> None:
     found = list(KINDS[kind](QUICK, 0))
     assert found
@@ -70,8 +83,9 @@ def test_intervals_that_are_too_wide_are_seen(monkeypatch: pytest.MonkeyPatch) -
     assert ended.value.code == 1
 
 
-@pytest.mark.parametrize("page", evidence_tables.PAGES, ids=lambda page: page.stem)
-def test_pages_have_what_the_files_give(page: object) -> None:
+@pytest.mark.parametrize("name", quick_ones(page.stem for page in evidence_tables.PAGES))
+def test_pages_have_what_the_files_give(name: str) -> None:
+    (page,) = (page for page in evidence_tables.PAGES if page.stem == name)
     text = page.read_text(encoding="utf-8")
     assert evidence_tables.rewritten(text) == text, "run python -m experiments.evidence_tables"
 

@@ -100,14 +100,11 @@ SMALL = (
         ("Gaussian process", "ridge"),
         {"SPLITS": 1},
     ),
-    *(
-        Small(
-            predictor_table,
-            {"reference": ["asvit-fractal"], "target": ["accuracy"], "trainings": [12]},
-            ("asvit-fractal, accuracy",),
-            table=(rival,),
-        )
-        for rival in ("count", "measure")
+    Small(
+        predictor_table,
+        {"reference": ["asvit-fractal"], "target": ["accuracy"], "trainings": [12]},
+        ("asvit-fractal, accuracy",),
+        table=("count",),
     ),
     Small(
         study_kernels,
@@ -135,7 +132,15 @@ SMALL = (
 )
 
 
-@pytest.mark.parametrize("small", SMALL, ids=lambda small: small.module.__name__.split(".")[-1])
+#: Whose calls others make as well, or that time networks.
+SLOW = (compare_heads, compare_published, predictor_table, study_latency)
+
+
+@pytest.mark.parametrize(
+    "small",
+    [pytest.param(one, marks=[pytest.mark.nightly] * (one.module in SLOW)) for one in SMALL],
+    ids=lambda small: small.module.__name__.split(".")[-1],
+)
 def test_a_study_computes_its_cases_and_makes_its_table(
     monkeypatch: pytest.MonkeyPatch, small: Small
 ) -> None:

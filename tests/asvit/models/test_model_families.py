@@ -102,11 +102,11 @@ def test_bfloat16_is_near_float32(name):
 @pytest.mark.parametrize(
     "name",
     [
-        "asvit",
         "shiftvit",
-        "deit, converted",
-        *(pytest.param(name, marks=pytest.mark.nightly) for name in ("psvit 1d", "psvit 2d")),
-        pytest.param("pvt, converted", marks=pytest.mark.nightly),
+        *(
+            pytest.param(name, marks=pytest.mark.nightly)
+            for name in ("asvit", "psvit 1d", "psvit 2d", "deit, converted", "pvt, converted")
+        ),
     ],
 )
 def test_compiles_as_one_graph(name):

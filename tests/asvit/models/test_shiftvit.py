@@ -58,7 +58,13 @@ def by_hand(name):
     return params, macs, macs + 5 * normalised + widths[3] * 7**2
 
 
-@pytest.mark.parametrize("name", SHIFTVIT_VARIANTS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.nightly] * ("tiny" not in name))
+        for name in SHIFTVIT_VARIANTS
+    ],
+)
 def test_counts_and_the_drop_path_of_training(name):
     assert len(SHIFTVIT_VARIANTS) == 9
     with torch.device("meta"):

@@ -73,11 +73,8 @@ def shares_of_script(model: Path, files: list[Path]) -> list[list[float]]:
     ("picture", "options", "facts", "learnt"),
     [
         (with_class_at_an_end, {"fit": "crop"}, {}, False),
-        (with_class_at_an_end, {"fit": "pad"}, {"crop_mode": "border", "crop_pct": 1.0}, True),
         (with_class_at_an_end, {"fit": "squash"}, {"crop_mode": "squash"}, True),
         (black_on_nothing, {}, {"ground": "white"}, True),
-        (black_on_nothing, {"ground": "grey"}, {"ground": "grey"}, True),
-        (black_on_nothing, {"ground": "black"}, {}, False),
     ],
 )
 def test_pictures_are_prepared_alike_wherever_a_network_sees_them(

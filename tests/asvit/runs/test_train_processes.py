@@ -168,6 +168,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_two_killed_processes_go_on_within_an_epoch(tmp_path: Path) -> None:
     # They read losses, and may keep a part of an epoch, every 50 updates; an epoch has 60.
     longer = ["--train-images", "240", "--batch-size", "4", "--epochs", "2"]
