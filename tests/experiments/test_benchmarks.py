@@ -21,9 +21,7 @@ from experiments import (
     bench_training,
     simulate_trainings,
 )
-from experiments.bench import write_pictures
 from experiments.bench_cost_growth import AXES, Case, Row, table
-from experiments.bench_training import WAYS, measured
 
 # timm leaves the files of its pictures to the garbage collector.
 pytestmark = pytest.mark.filterwarnings(
@@ -132,30 +130,6 @@ def test_short_trainings_are_timed_on_any_device(
     assert fewest == [sys.maxsize, step_graph.FEWEST] * 2
 
 
-def test_whole_runs_are_timed_on_any_device(
-    monkeypatch: pytest.MonkeyPatch, script: Script
-) -> None:
-    """The runs themselves are replaced: that the scripts call them rightly is what is tested."""
-    called: dict[str, object] = {}
-    monkeypatch.setattr(bench_gpu.asvit, "run_search", lambda **given: called.update(given))
-    monkeypatch.setattr(
-        bench_gpu.asvit, "run_scaling", lambda text, **given: called.update(given, text=text)
-    )
-    monkeypatch.setattr(
-        bench_gpu.asvit,
-        "design",
-        lambda data, **given: called.update(given, classes=len([*Path(data).iterdir()])),
-    )
-    script(bench_gpu._options, "--steps 3 --budget 2M --device cpu")
-    parts = bench_gpu._search, bench_gpu._scale, bench_gpu._design
-    rows = [row for part in parts for row in part(script.code)]
-    names = ["search, 3 steps", "scaling to 2M", "design in 180 s, 500 pictures"]
-    assert [row.what for row in rows] == names
-    assert [row.aim for row in rows] == ["60 s for 500", "180 s for 88M", "207 s at most"]
-    assert (called["steps"], called["budget"], called["device"]) == (3, "2M", "cpu")
-    assert (called["hours"], called["classes"]) == (0.05, 5)
-
-
 def test_trainings_and_networks_are_compared_on_any_device(
     monkeypatch: pytest.MonkeyPatch, script: Script
 ) -> None:
@@ -175,13 +149,3 @@ SETTINGS = TrainSettings.make(
     architecture="timm:deit_tiny_patch16_224", image_size=32, batch_size=4, epochs=3, ema=0.9,
     auto_augment=bench_training.AUGMENT,
 )  # fmt: skip
-
-
-def test_both_ways_are_timed_in_every_epoch_on_classes_of_equal_size(tmp_path: Path) -> None:
-    write_pictures(tmp_path, 8, classes=bench_training.CLASSES, size=(40, 40))
-    found = [len(list(path.iterdir())) for path in sorted(tmp_path.iterdir())]
-    assert found == [8 // bench_training.CLASSES] * bench_training.CLASSES
-    times = measured(SETTINGS, tmp_path, 0, "cpu")
-    assert list(times) == list(WAYS)
-    assert all(len(seconds) == SETTINGS.epochs - 1 for seconds in times.values())
-    assert all(second > 0 for seconds in times.values() for second in seconds)

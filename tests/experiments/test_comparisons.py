@@ -1,7 +1,6 @@
 """Comparisons run, at their smallest; tables that come with asvit are made."""
 
 import math
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,25 +16,16 @@ from asvit.architectures.genotype import Genotype
 from asvit.reference import load_reference
 from asvit.runs import lifecycle
 from asvit.spaces.architectures import build_on_meta
-from asvit.training.supernets.settings import SupernetSettings
 from experiments import (
     compare_designs,
     compare_growths,
     compare_outcomes,
-    compare_psvit,
     kinds,
     tau_table,
 )
 from experiments.kinds import Row as TrainedRow
 from experiments.make_reference_tables import SOURCES, make
-from experiments.tasks import PICTURES, TASKS
 from proxies.counts import count
-
-
-def test_what_does_not_fit_at_any_width_is_refused() -> None:
-    settings = SupernetSettings.make(image_size=32)
-    with pytest.raises(ValueError, match="multiply-adds, more than the 10 allowed"):
-        compare_psvit.at_limit("psvit2d:b-----|------|------", settings, 10, 10)
 
 
 @pytest.fixture
@@ -241,47 +231,6 @@ def test_the_tables_that_come_with_asvit_say_what_the_script_says():
         table = load_reference(name)
         assert table.provenance == source.provenance
         assert tuple(table.targets.values()) == source.targets
-
-
-@pytest.mark.nightly
-def test_designs_are_compared_below_one_cap(
-    monkeypatch: pytest.MonkeyPatch, script: Script
-) -> None:
-    search = asvit.run_search
-
-    def small(**settings: Any) -> Any:
-        quick = {"training_steps": 1} if "trainings" in settings else {"steps": 3}
-        return search(**{**settings, **quick}, device="cpu")
-
-    monkeypatch.setattr(asvit, "run_search", small, raising=False)
-    monkeypatch.setattr(lifecycle, "write_report", lambda *_: None)
-    monkeypatch.setattr(compare_designs, "TRAININGS", 5)
-    monkeypatch.setattr(compare_designs, "STEPS", 2)
-    few = replace(TASKS["digits"], train=300, test=100)
-    loaded = few, few.load(PICTURES / "digits")
-    monkeypatch.setattr(compare_designs, "load_task", lambda _name: loaded)
-    line = "--data digits --searches 1 --random 1 --trainings 1 --table table.csv --out out"
-    printed = script(compare_designs.main, line)
-    rows = read_rows("table.csv")
-    kinds = ["predictor", "best of as many random", "by measures", "random"]
-    at_cap = ["predictor at the cap", "best of as many random at the cap"]
-    assert [row["kind"] for row in rows] == [*kinds, *at_cap, *compare_designs.BY_HAND]
-    for row in rows:
-        text = row["architecture"]
-        macs = compare_designs._size(text).macs
-        assert macs <= compare_designs.CAP
-        if text not in compare_designs.BY_HAND:
-            wider = Genotype.parse(text)
-            assert (
-                asvit.cost(wider.with_(width=wider.width + 1), 32, 40).macs > compare_designs.CAP
-            )
-    assert f"| predictor than {kinds[1]} | " in printed
-    assert printed.endswith(script(compare_designs.main, f"{line} --print"))
-    script(compare_designs.main, f"{line} --kinds random --table other.csv")
-    assert [row["kind"] for row in read_rows("other.csv")] == ["random"]
-    with pytest.raises(SystemExit, match=r"unknown kind 'randon'; .*'random'"):
-        script(compare_designs.main, f"{line} --kinds randon --table third.csv")
-    assert not Path("third.csv").exists()
 
 
 def test_the_best_drawn_is_judged_by_its_other_trainings() -> None:

@@ -3,7 +3,6 @@
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,24 +11,18 @@ import torch
 from run_script import table_cells
 
 from asvit.architectures.genotype import Genotype
-from asvit.architectures.shiftvit import ShiftArchitecture
 from asvit.core.run_files import MODEL
-from asvit.designs.recipe import recipe_for
 from asvit.networks import WeightsFile
 from asvit.spaces import build
-from asvit.training.recipes import RECIPES
 from experiments import (
-    compare_depths,
-    compare_optimizers,
     compare_parts,
     compare_resnets,
     study_balance,
     study_designs,
     study_mended,
     study_pretraining,
-    tasks,
 )
-from experiments.tasks import TASKS, Task, widest_by_hand, widest_published
+from experiments.tasks import TASKS, Task
 from proxies.counts import count
 
 TINY = "timm:resnet10t(channels=[4,8,16,32],layers=[1,1,1,1],stem_width=4)"
@@ -39,13 +32,6 @@ def tiny_task(name: str) -> tuple[Task, Any]:
     few = (100, 100) if name == "hard-fractals" else (40, 20)  # of each class one at least
     task = replace(TASKS[name], train=few[0], test=few[1])
     return task, task.load(Path("pictures") / name)
-
-
-def reduce_study(study: Any, macs: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Networks of few multiply-adds, trained on few digits for two steps."""
-    monkeypatch.setattr(study, "load_task", tiny_task)
-    monkeypatch.setattr(study, "MACS", macs)
-    monkeypatch.setitem(compare_resnets.SETS, "digits", (2, {}))
 
 
 def test_designs_are_compared_by_seeds_processors_and_sets_that_both_have(
@@ -89,27 +75,6 @@ def test_a_network_made_by_hand_is_trained_for_the_time_of_a_design(tmp_path: Pa
     assert 0 <= study_designs.test(tmp_path / "run", data / "test") <= 100
 
 
-def test_optimisers_train_one_network_for_equal_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(study_designs, "load_task", tiny_task)
-    requests: list[tuple[Any, ...]] = []
-
-    def train(*details: Any, **recipe: Any) -> Any:
-        requests.append((*details, *recipe.values()))
-        return SimpleNamespace(history=[None] * 3), 50.0
-
-    monkeypatch.setattr(compare_optimizers, "train_on_all", train)
-    for optimizer in compare_optimizers.OPTIMIZERS:
-        row = compare_optimizers.train("digits", "resnet-parts", optimizer, 1)
-        assert (row["accuracy"], row["epochs"]) == (50.0, 3)
-    pictures, texts, seconds, folders, seeds, names, rates, decays = zip(*requests, strict=True)
-    assert (set(pictures), set(seconds), set(seeds)) == ({"digits"}, {240}, {1})
-    assert (len(set(texts)), len(set(folders))) == (1, 5)
-    before, now = study_designs.ADAMW["learning_rate"], recipe_for(5_000)["learning_rate"]
-    assert names == ("adamw",) * 3 + ("muon",) * 2
-    assert rates == (before, 4e-3, before, now, now)
-    assert decays == (0.05, 0.05, 0.5, 0.05, RECIPES["small"]["weight_decay"])
-
-
 def test_parts_are_those_of_the_case(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compare_parts, "load_task", tiny_task)
     monkeypatch.setitem(compare_parts.SETS, "digits", (2, 300_000, {}))
@@ -117,32 +82,6 @@ def test_parts_are_those_of_the_case(monkeypatch: pytest.MonkeyPatch) -> None:
     parts = Genotype.parse(found["architecture"])
     assert (parts.stem, parts.head, parts.mixing, parts.init) == ("conv", "linear", "ffn", "width")
     assert 0 <= found["accuracy"] <= 100
-
-
-def test_networks_of_fewer_blocks_are_wider(monkeypatch: pytest.MonkeyPatch) -> None:
-    reduce_study(compare_depths, 1_000_000, monkeypatch)
-    widths = []
-    networks = [(depths, "conv") for depths in compare_depths.DEPTHS]
-    for depths, stem in (*networks, (compare_depths.FEWER, "deep")):
-        row: Any = compare_depths.train("digits", depths, stem, 1)
-        arch = ShiftArchitecture.parse(row["architecture"])
-        assert (",".join(map(str, arch.depths)), arch.stem) == (depths, stem)
-        assert 0 <= row["accuracy"] <= 100
-        widths.append(arch.width)
-    *shallower, deep = widths
-    assert shallower == sorted(shallower)
-    assert shallower[0] < shallower[-1]
-    assert deep < shallower[1]
-
-
-@pytest.mark.parametrize(
-    ("family", "blocks"), [("shiftvit-parts", "2,2,6,2"), ("resnet", "layers=[1,1,1,1]")]
-)
-def test_published_networks_have_their_blocks(family: str, blocks: str) -> None:
-    text = widest_published(family, 32, 10, max_macs=1_000_000)
-    assert blocks in text
-    by_hand = widest_by_hand(family, 32, 10, max_macs=1_000_000)
-    assert (text == by_hand) == (family == "resnet")
 
 
 @pytest.mark.parametrize("name", compare_resnets.NETWORKS)
@@ -155,25 +94,6 @@ def test_residual_networks_are_as_wide_as_the_limit_allows(
     compare_resnets.widest.cache_clear()
     assert count(build(text, 32, 10), 32).macs == macs
     assert 400_000 < macs <= 1_000_000
-
-
-def test_residual_networks_are_trained_by_the_recipe_of_their_pictures(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(compare_resnets, "load_task", tiny_task)
-    monkeypatch.setattr(compare_resnets, "widest", lambda *_: (TINY, 5))
-    monkeypatch.setitem(compare_resnets.SETS, "digits", (2, {"flip": True}))
-    recipes: list[Any] = []
-    fit = tasks.fit
-
-    def watched(model: Any, train: Any, test: Any, recipe: Any, *, seed: int) -> Any:
-        recipes.append(recipe)
-        return fit(model, train, test, recipe, seed=seed)
-
-    monkeypatch.setattr(tasks, "fit", watched)
-    result = compare_resnets.train("digits", "silu", 1)
-    assert (result["architecture"], result["macs"]) == (TINY, 5)
-    assert (recipes[0].steps, recipes[0].flip, recipes[0].batch_size) == (2, True, 64)
 
 
 def watch_fits(study: Any, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Any, Any]]:

@@ -94,18 +94,6 @@ def failing(pictures: str, family: str, stem: str, seed: int) -> Mapping[str, ob
     return trained(pictures, family, stem, seed)
 
 
-def test_a_failure_in_one_process_loses_no_row_and_ends_the_study(
-    tmp_path: Path, forked_processes: None
-) -> None:
-    whole = study(tmp_path / "table.csv")
-    with pytest.raises(RuntimeError, match="out of memory"):
-        Study(Row, whole.table, whole.cases, failing, repeat="seed").run(2)
-    seeds = [row.seed for row in whole.rows()]
-    assert seeds.count(0) == 8  # begun before
-    assert seeds.count(1) == 0
-    assert seeds.count(2) < 8
-
-
 def test_a_command_computes_a_part_and_prints_the_rest(tmp_path: Path, script: Script) -> None:
     whole = study(tmp_path / "table.csv")
 

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from tiny_runs import marked
 
-from asvit.runs.run import RUNS
 from asvit.search import CONTROLLERS
 from tests.campaigns import forked
 from tests.campaigns.kill_runs import (
@@ -130,10 +129,6 @@ REPEATED: Mapping[str, tuple[str, int, int]] = {
     "supernet train": ("step", 5, 2),
 }
 
-#: Command -> options of a smaller run, which the one without them extends.
-SMALLER = {
-    "search": "--steps 3", "scale": "--budget 1.85M", "correlate": "--rows 5",
-}  # fmt: skip
 SHORTER = {"train": "--epochs 3 --retokenize 1/1/1"}
 
 
@@ -199,20 +194,6 @@ def test_kills_cost_no_more_than_what_was_in_flight(runs: Runs, tmp_path: Path, 
     codes = [runs.call(name, "", folder, stop=stop) for _ in range(kills + 1)]
     assert codes == [-KILL] * kills + [0]
     assert runs.differing(name, "", folder) == []
-
-
-@pytest.mark.parametrize("stop", [("fsync", 1, KILL), ("result.json", 1, KILL)])
-@pytest.mark.parametrize("name", SMALLER)
-def test_a_run_that_is_extended_and_killed_is_what_it_would_have_been(
-    runs: Runs, tmp_path: Path, name: str, stop: Stop
-) -> None:
-    folder, state = tmp_path / "cut", RUNS[name].files.state
-    assert runs.call(name, SMALLER[name], folder) == 0
-    assert runs.call(name, "", folder, stop=stop) == -KILL
-    if stop[0] == "fsync" and name == "correlate":  # still answers the earlier question
-        assert set(runs.differing(name, SMALLER[name], folder)) <= {state}
-    assert runs.call(name, "", folder) == 0
-    assert set(runs.differing(name, "", folder)) <= {state}  # which tells of both
 
 
 @pytest.mark.parametrize("name", marked([*COMMANDS, DESIGN]))

@@ -1,22 +1,16 @@
 """The commands on small settings: what they write where, and how they end."""
 
-import csv
 import math
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
-from click.shell_completion import BashComplete
 
-from asvit.cli.app import app
 from asvit.runs import scoring
-from asvit.search import SearchSettings
 from proxies import Score
 from tests.asvit.cli.commands import check_refused, run, strict
 
@@ -60,31 +54,6 @@ def test_score_gives_every_measure(tmp_path: Path) -> None:
         assert set(score) == {"value", "std", "values", "better", "reason"}
     assert found["scores"]["params"]["value"] == 2_319_624
     assert data["settings"]["image_size"] == 32
-
-
-def test_score_gives_a_table_as_csv() -> None:
-    asked = ["score", SEED, OTHER, *SMALL, "--repeats", "2", "--proxy", "params,length_distortion"]
-    rows = list(csv.DictReader(run(*asked, "--csv").stdout.splitlines()))
-    assert [row["architecture"] for row in rows] == [SEED, OTHER]
-    assert float(rows[0]["params"]) == 2_319_624
-    assert all(float(row["length_distortion_std"]) > 0 for row in rows)
-    assert list(rows[0])[-1] == "reason"
-    shown = run(*asked).stdout
-    assert re.search(r"length_distortion +\S+ ± \S+ +\S+ ± \S+ +higher", shown)
-    assert run(*asked, "--csv", "--json").exit_code == 2
-
-
-@pytest.mark.parametrize("out", ["no/such/folder/x.json", "file/x.json", "folder", "/dev/null"])
-def test_a_place_that_cannot_be_written_is_refused_before_measuring(
-    tmp_path: Path, out: str
-) -> None:
-    (tmp_path / "file").write_text("mine")
-    (tmp_path / "folder").mkdir()
-    result = run("score", SEED, *SMALL, "--out", out)
-    assert result.exit_code in (2, 3)
-    assert result.stdout == ""
-    assert result.stderr.count("\n") == 1
-    assert Path(out).name in result.stderr or str(Path(out).parent) in result.stderr
 
 
 def test_score_says_why_a_measure_failed(monkeypatch) -> None:
@@ -182,43 +151,11 @@ def test_list(kind: str, name: str, keys: set[str]) -> None:
     assert name in run("list", kind).stdout
 
 
-def commands_with_presets(group: click.Group, context: click.Context, words: str) -> Iterator[str]:
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        if isinstance(command, click.Group):
-            yield from commands_with_presets(command, context, f"{words}{name} ")
-        elif command and any(parameter.name == "preset" for parameter in command.params):
-            yield f"{words}{name}"
-
-
 @pytest.mark.parametrize("pattern", ["vit_tiny*", "timm:vit_tiny*"])
 def test_list_takes_patterns_of_models_with_and_without_timm(pattern: str) -> None:
     names = [row["name"] for row in strict(run("list", "models", pattern, "--json").stdout)]
     assert "timm:vit_tiny_patch16_224" in names
     assert all(name.startswith("timm:vit_tiny") for name in names)
-
-
-@pytest.mark.parametrize("command", ["cost", "score", "train"])
-def test_models_of_timm_are_completed(command: str) -> None:
-    def completed(begun: str) -> list[str]:
-        made = BashComplete(app, {}, "asvit", "_ASVIT_COMPLETE")
-        return [item.value for item in made.get_completions([command], begun)]
-
-    assert "timm:vit_tiny_patch16_224" in completed("timm:vit_ti")
-    assert "timm:asvit_small" in completed("ti")
-    assert not any(name.startswith("timm:") for name in completed(""))
-    assert "COMP_WORDBREAKS" in run("completion", "bash").stdout  # else bash ends a word at ":"
-
-
-def test_list_has_the_presets_of_every_command() -> None:
-    rows = strict(run("list", "presets", "--json").stdout)
-    quick = dict(SearchSettings.presets["quick"])
-    assert {"name": "quick", "command": "search", "settings": quick} in rows
-    listed = {row["command"] for row in rows}
-    assert {"supernet train", "supernet evolve"} < listed
-    assert set(commands_with_presets(app, click.Context(app), "")) <= listed
-    shown = run("list", "presets", "quick").stdout
-    assert "population 20, generations 5" in " ".join(shown.split())
 
 
 # report

@@ -50,27 +50,6 @@ def test_wrong_usage_and_what_cannot_be_tested() -> None:
     check_refused(run("test", "pets", *named), 2, "--arch 'timm:resnet18' beside --weights 'timm")
 
 
-def test_runs_are_compared_side_by_side() -> None:
-    for size in ("32", "64"):
-        words = ["test", "pets", "--weights", "a.safetensors", "--image-size", size]
-        assert run(*words, "--device", "cpu", "--out", f"at-{size}").exit_code == 0
-    told = run("compare", "at-32", "at-64")
-    assert told.exit_code == 0, told.stderr
-    lines = told.stdout.splitlines()
-    assert lines[:2] == ["1: test at-32", "2: test at-64"]
-    assert any(line.split() == ["image_size", "32", "64"] for line in lines)
-    words = "in pairs on 9 pictures that both tested; McNemar's p of accuracy "
-    assert any(words in line for line in lines)
-    data = strict(run("compare", "at-32", "at-64", "--json").stdout)
-    assert data["settings"] == {"image_size": [32, 64]}
-    assert [one["kind"] for one in data["runs"]] == ["test", "test"]
-    assert set(data["results"]["accuracy"][0]) == {"value", "interval", "level"}
-    (apart,) = [one for one in data["differences"] if one["measure"] == "accuracy"]
-    assert (apart["run"], apart["cases"]) == (2, 9)
-    low, high = apart["interval"]
-    assert low <= apart["value"] <= high
-
-
 def test_a_comparison_needs_two_finished_runs() -> None:
     check_refused(run("compare", "pets"), 2, "1 run to compare; name two or more")
     check_refused(run("compare", "pets", "pets"), 3, "pets is no run folder of asvit; name one")

@@ -1,19 +1,14 @@
 """What the commands of all kinds of runs have in common, on small settings."""
 
 import shlex
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from asvit.core.results import stored_content
-from asvit.executors import Workers
 from asvit.runs import run as runs
-from asvit.runs.correlation import CorrelationRun
-from asvit.runs.scaling import ScaleRun
-from asvit.runs.search import SearchRun
 from scaling import Budget
-from tests.asvit.cli.commands import RUNS, SEED, run, strict
+from tests.asvit.cli.commands import RUNS, run, strict
 
 COMMON = {
     "folder", "schema_version", "kind", "wall_seconds", "settings", "images", "device", "versions",
@@ -129,42 +124,3 @@ def test_an_interrupt_says_how_to_go_on(
     assert result.exit_code == 130
     command = shlex.join(["asvit", *words(kind)])
     assert result.stderr.strip() == f"stopped before its first step; to go on: {command}"
-
-
-MADE = {
-    "search --preset quick --steps 9 --proxy length_distortion,macs": SearchRun.make(
-        "quick", steps=9, proxies=("length_distortion", "macs")
-    ),
-    f"scale --preset quick --arch '{SEED}' --stop-within 1% --ratio 1/2 --fresh": ScaleRun.make(
-        "quick", architecture=SEED, stop_within=0.01, ratio=0.5, fresh=True
-    ),
-    "correlate --max-params 1M --target top1 --radius unit --retry --reference mine": (
-        CorrelationRun.make(
-            max_params="1M", targets=("top1",), radius="unit", retry=True, reference="mine"
-        )
-    ),
-}
-
-
-@pytest.mark.parametrize(
-    ("more", "workers"),
-    [
-        ("", None),
-        ("--jobs 8", Workers(jobs=8)),
-        ("--ray auto --jobs 3", Workers(jobs=3, ray="auto")),
-        ("--timeout 2.5 --retries 0", Workers(timeout=2.5, retries=0)),
-    ],
-)
-@pytest.mark.parametrize("command", MADE)
-def test_only_given_options_and_workers_reach_the_run(
-    command: str, more: str, workers: Workers | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: list[Any] = []
-
-    def stop(started: Any) -> None:
-        seen.append(replace(started, progress=MADE[command].progress))
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(type(MADE[command]), "resolved", stop)
-    assert run(*shlex.split(command), *more.split()).exit_code == 130
-    assert seen == [replace(MADE[command], workers=workers)]

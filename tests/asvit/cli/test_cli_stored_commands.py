@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import html
-import json
 import random
-import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import click
@@ -29,7 +25,6 @@ from asvit.core.settings import (
 from asvit.export.settings import ExportSettings
 from asvit.runs.command_line import typed_options
 from asvit.runs.run import RUNS, Run
-from tests.asvit.cli.commands import RUNS as SMALL_RUNS
 from tests.asvit.cli.commands import SEED, run
 from tests.asvit.runs.designing_fakes import Fakes, fakes, pictures  # noqa: F401 - fixtures
 
@@ -154,21 +149,6 @@ def test_the_command_of_a_run_is_read_as_the_run(command: str, read: Read) -> No
         assert told(read(line)) == told(one), line
 
 
-def lines_in(value: Any) -> Iterator[str]:
-    """The command lines among the texts of a file."""
-    if isinstance(value, dict | list):
-        for one in value.values() if isinstance(value, dict) else value:
-            yield from lines_in(one)
-    elif isinstance(value, str):
-        found = re.findall(r"(?:^|(?<=, )|(?<=next:   ))asvit .*", value, re.MULTILINE)
-        yield from (line for line in found if line.removeprefix("asvit ") not in RUNS)  # a heading
-
-
-def page_of(folder: Path) -> str:
-    """The text of the report."""
-    return html.unescape(re.sub("<[^>]*>", "\n", (folder / "report.html").read_text()))
-
-
 def given_in(line: str) -> tuple[str, dict[str, Any]]:
     """The command of a line, and the options and arguments that the program reads."""
     found: Any = app
@@ -181,36 +161,6 @@ def given_in(line: str) -> tuple[str, dict[str, Any]]:
         assert found is not None, line
     params = found.make_context(names[-1], words).params
     return " ".join(names), {name: value for name, value in params.items() if value is not None}
-
-
-def check_lines(lines: Sequence[str], settings: Mapping[str, Any]) -> None:
-    """Check that lines are read, and go on with the images, seed and device of a run."""
-    for line in lines:
-        command, given = given_in(line)
-        for name in ("weights", "reference", "supernet"):
-            assert name not in given or Path(given[name]).exists(), line
-        if command not in RUNS:
-            continue
-        types = RUNS[command].option_types()
-        usual = {n: field.default for one in types for n, (_, field) in option_fields(one).items()}
-        for name in {"data", "seed", "image_size"} & usual.keys() & settings.keys():
-            if settings[name] != "gaussian":  # noise has no classes to train on
-                assert given.get(name, usual[name]) in (settings[name], None), line
-
-
-@pytest.mark.parametrize("command", SMALL_RUNS)
-def test_what_a_finished_run_tells_to_type(command: str, finished: Any, read: Read) -> None:
-    folder, ended = finished(command)
-    content = json.loads((folder / "result.json").read_text())
-    again = read(content["command"])
-    assert (again.folder, again.settings.to_json()) == (folder, content["settings"])
-    texts = [content, ended.stderr, ended.stdout]
-    texts += [path.read_text() for path in folder.glob("*.csv")]
-    texts += [page_of(folder)]
-    lines = [line for text in texts for line in lines_in(text)]
-    assert content["command"] in lines
-    assert content.get("next_command") in [None, *lines]
-    check_lines(lines, content["settings"])
 
 
 @pytest.mark.parametrize(

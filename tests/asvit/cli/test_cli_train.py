@@ -10,9 +10,6 @@ import pytest
 from click.testing import Result
 from PIL import Image
 
-from asvit.core.run_files import figure_files
-from asvit.networks import Network, WeightsFile
-from asvit.runs.training import TrainRun
 from tests.asvit.cli.commands import QUICK, run
 from tests.asvit.cli.commands import TRAINED as ARCH
 
@@ -72,27 +69,6 @@ def test_it_tells_people_on_stderr(trained: tuple[Path, Result]) -> None:
     assert f"next:   asvit export --weights {trained[0]} --to onnx" in text
 
 
-def test_the_run_folder(trained: tuple[Path, Result]) -> None:
-    folder = trained[0]
-    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
-    assert names == {
-        "checkpoint.safetensors", "best.safetensors", "model.safetensors", "metrics.csv",
-        "metrics.jsonl", "result.json", "checkpoint.previous.safetensors", "predictions.json",
-        "report.html", "metrics_steps.csv", "predictions.csv",
-        *figure_files(TrainRun.files.figures),
-    }  # fmt: skip
-    rows = (folder / "metrics.csv").read_text().splitlines()
-    assert rows[0] == (
-        "epoch,tokens,learning_rate,train_loss,loss,top1,top5,average_loss,average_top1,"
-        "average_top5,images_per_second,seconds,train_top1,balanced,average_balanced"
-    )
-    file = WeightsFile.read(folder / "model.safetensors")
-    assert file.network == Network(ARCH, 32, 3)
-    assert file.facts["recipe"] == "small"
-    assert file.facts["weights"] in ("trained", "average")
-    file.load()
-
-
 def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     result = run("train", ARCH, *QUICK, "--dry-run", "--json", "--out", tmp_path / "run")
     assert result.exit_code == 0, result.stderr
@@ -109,15 +85,6 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     assert "\ntime: about 0:" in shown
     assert "coarser tokens save" in shown
     assert not (tmp_path / "run").exists()
-
-
-def test_the_architecture_of_a_run(trained: tuple[Path, Result], tmp_path: Path) -> None:
-    result = run("train", trained[0], *QUICK, "--epochs", "1", "--out", tmp_path / "run", "--json")
-    assert result.exit_code == 0, result.stderr
-    data = json.loads(result.stdout)
-    assert data["architecture"] == ARCH
-    assert data["found_by"] == {"kind": "training", "run": str(trained[0])}
-    assert data["command"].startswith(f"asvit train {trained[0]} ")
 
 
 def test_files_that_are_no_images_are_all_named_before_the_first_epoch(tmp_path: Path) -> None:

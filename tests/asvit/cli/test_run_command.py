@@ -1,20 +1,12 @@
 """The command that follows from the fields of a kind of run."""
 
-import dataclasses
-import itertools
 import json
 from pathlib import Path
-from typing import Any
 
-import click
 import pytest
 
-from asvit.cli.run_command import run_command
 from asvit.core.results import stored_content
-from asvit.core.settings import option_fields, option_of
-from asvit.runs.run import RUNS, register_run
 from tests.asvit.cli.commands import run
-from tests.asvit.toy_run import ToyRun
 
 pytestmark = pytest.mark.usefixtures("toy_kind")
 
@@ -24,16 +16,6 @@ def test_a_registered_kind_is_a_command_of_the_program() -> None:
     wrong = run("tooy")
     assert (wrong.exit_code, wrong.stderr.count("\n")) == (2, 1)
     assert "did you mean 'toy'" in wrong.stderr
-
-
-def test_a_registered_kind_of_two_words_is_a_command_of_a_group(tmp_path: Path) -> None:
-    about = {name: getattr(ToyRun, name) for name in ("__doc__", "__module__")}
-    register_run(type("Adding", (ToyRun,), {**about, "command": "toys add"}))
-    try:
-        assert "toys        Add up numbers." in run("--help").stdout
-        assert run("toys", "add", "x", "--out", tmp_path).exit_code == 0
-    finally:
-        del RUNS["toys add"]
 
 
 def test_the_help_follows_from_the_fields() -> None:
@@ -115,25 +97,3 @@ def test_report_finds_the_kind_of_a_folder(tmp_path: Path) -> None:
     unfinished = run("report", tmp_path)
     assert unfinished.exit_code == 3
     assert "has no finished" in unfinished.stderr
-
-
-@pytest.mark.parametrize("name", RUNS)
-def test_the_help_states_the_real_defaults(name: str) -> None:
-    kind = RUNS[name]
-    parameters = {p.name: p for p in run_command(kind).params}
-    owners = (option_fields(owner).values() for owner in kind.option_types())
-    for _, field in itertools.chain.from_iterable(owners):
-        option = option_of(field)
-        if option is None:
-            continue
-        parameter: Any = parameters[field.name]
-        default = field.default
-        if isinstance(parameter, click.Argument) or default in (None, True, False):
-            continue
-        if not option.shown and default is not dataclasses.MISSING:
-            several = isinstance(default, tuple)
-            words = default if several else (default,)
-            shown = parameter.show_default.split(",") if several else [parameter.show_default]
-            assert [type(one)(text) for one, text in zip(words, shown, strict=True)] == list(words)
-        else:
-            assert parameter.show_default == (option.shown or False)

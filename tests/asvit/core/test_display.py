@@ -85,25 +85,6 @@ def test_each_stage_has_its_name_its_time_and_lines_of_its_own(
     ]
 
 
-def test_few_steps_and_an_unknown_end_have_a_line_each(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert len(told(capsys, *steps(3))) == 4
-    clock = iter(range(0, 3000, 70))
-    monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
-    endless = [Progress("step", done, None, seconds=9.0) for done in range(1, 4)]
-    assert len(told(capsys, *endless)) == 4  # at least one a minute
-
-
-def test_a_slow_run_has_a_line_a_minute(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock = iter(range(0, 30_000, 25))
-    monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
-    lines = told(capsys, *steps(1000)[:10])[1:]
-    assert [line.split()[1] for line in lines] == ["1/1,000", "4/1,000", "7/1,000", "10/1,000"]
-
-
 def test_a_resumed_run_says_where_it_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
     lines = told(capsys, Progress("step", 101, 200, resumed=100, seconds=3.0, state="kappa 2"))
     assert lines[0] == "growing it; resuming after step 100"

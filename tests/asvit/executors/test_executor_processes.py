@@ -58,20 +58,6 @@ def test_every_task_is_answered_by_one_of_the_workers(pool: Pool) -> None:
     assert len(started) == 2
 
 
-def test_no_more_workers_than_tasks(pool: Pool) -> None:
-    answers = list(pool.run(tasks(1)))
-    assert sums(answers) == {0: 142}
-    assert sum(slot.state != "empty" for slot in pool._slots) == 1
-
-
-def test_cores_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: range(7))
-    with open_pool(Workers(jobs=2), work(), "cpu") as pool:
-        ((_, answer),) = pool.run(tasks(1))
-    assert answer.result["threads"] == "3"
-
-
 @pytest.mark.parametrize("fate", ["die", "memory"])
 def test_another_worker_retries_a_lost_task(pool: Pool, tmp_path: Path, fate: str) -> None:
     todo = tasks(5)

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asvit.executors import Work, Workers, on_ray, open_pool
-from asvit.executors.placement import device_of, fitting, gpu_models, place
+from asvit.executors.placement import device_of, fitting, gpu_models
 from asvit.executors.processes import ProcessBackend
 
 jobs, gpus = st.integers(1, 32), st.integers(1, 8)
@@ -126,13 +126,6 @@ def test_on_ray_the_devices_are_those_of_the_cluster(
     assert device_of("cpu", workers) == "cpu"
     with pytest.raises(ValueError, match="'nowhere' is not available"):
         device_of("nowhere", workers)
-
-
-@given(jobs=jobs, count=gpus)
-def test_a_device_with_a_number_has_all_workers(jobs: int, count: int) -> None:
-    with pretended(count):
-        assert place(["cuda:3"], jobs) == ("cuda:3",) * jobs
-        assert place(["cpu"], jobs) == ("cpu",) * jobs
 
 
 @given(count=gpus, gigabytes=st.floats(0.1, 40), larger=st.floats(1, 8), cores=st.integers(1, 128))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 import asvit
-from asvit.architectures.genotype import PART_CHOICES, Genotype
+from asvit.architectures.genotype import Genotype
 from asvit.models import AsViT, retokenize
 from asvit.models.asvit import MixingBlock
 from asvit.models.blocks import (
@@ -19,9 +19,6 @@ from asvit.models.blocks import (
     positions_on,
 )
 from asvit.models.retokenization import token_stages
-from asvit.networks.positions import resampled
-from asvit.spaces import stage_table
-from proxies.counts import Cost
 from tests.asvit.models.families import PARTS
 
 TEXT = f"4,2,2|2,1,2|2,1,2|2,1,2|16,8;{PARTS}"
@@ -152,16 +149,6 @@ def test_embeddings_of_positions_give_the_published_sizes(text: str, params: int
     assert positioned.macs == plain.macs
 
 
-@pytest.mark.parametrize("stem", PART_CHOICES["stem"])
-@pytest.mark.parametrize("side", [32, 48, 64])
-def test_positions_are_counted_at_every_size_as_they_are_built(stem: str, side: int) -> None:
-    text = f"{POSITIONED},stem={stem}"
-    cost = asvit.cost(text, side, 5)
-    assert cost == asvit.cost(asvit.build(text, side, 5), side)
-    rows = stage_table(text, image_size=side, num_classes=5)
-    assert sum((Cost(row.params, row.macs) for row in rows), Cost(0, 0)) == cost
-
-
 @torch.no_grad()
 def test_positions_are_added_to_the_tokens_of_the_stem_under_the_released_name() -> None:
     model = asvit.build(POSITIONED, 32, 5).eval()
@@ -195,12 +182,3 @@ def test_positions_are_resampled_for_other_grids_of_tokens() -> None:
         retokenize(model, tokens)
         assert model(image).isfinite().all()
     assert torch.equal(model(image), plain)
-
-
-def test_weights_with_positions_load_at_other_sizes() -> None:
-    small, large = asvit.build(POSITIONED, 32, 5), asvit.build(POSITIONED, 64, 5)
-    weights = resampled(large, small.state_dict())
-    large.load_state_dict(weights)
-    expected = positions_on((16, 16), small.absolute_pos_embed, (8, 8))
-    torch.testing.assert_close(weights["absolute_pos_embed"], expected)
-    torch.testing.assert_close(small.head[0].weight, large.head[0].weight)

@@ -68,17 +68,6 @@ def test_a_path_is_read_out_as_the_network_alone(kind: str, options: dict[str, A
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_extracted_is_a_copy(kind: str) -> None:
-    net, path = make(kind).eval(), ("b-s---", "------", "-s----")
-    before = net(images(), path).detach()
-    alone = net.extract(path)
-    assert not alone.training
-    for parameter in alone.parameters():
-        torch.nn.init.zeros_(parameter)
-    assert torch.equal(net(images(), path), before)
-
-
-@pytest.mark.parametrize("kind", KINDS)
 def test_a_path_uses_its_own_cells_alone(kind: str) -> None:
     net, path = make(kind), ("b-s---", "-b----", "------")
     net(images(), path).sum().backward()
@@ -127,13 +116,3 @@ def test_a_path_costs_what_it_does_alone(kind: str) -> None:
     path = ("bs----", "s-b---", "------")
     net = NETS[kind]
     assert count(net.on(path), 32).macs == count(net.extract(path), 32).macs
-
-
-def test_paths_that_are_none_are_refused() -> None:
-    net = NETS["2d"]
-    for path in [("b" * 6,) * 2, ("b" * 5, "b" * 6, "b" * 6), ("bbbbbx",) * 3]:
-        with pytest.raises(ValueError, match="does not fit this supernet; give 3 texts of 6"):
-            net(images(), path)
-    for call in (net.on, net.extract, lambda path: net(images(), path)):
-        with pytest.raises(ValueError, match="has no layer; use at least one 'b' or 's'"):
-            call(("------",) * 3)

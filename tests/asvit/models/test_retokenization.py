@@ -10,7 +10,6 @@ from asvit.models import AsViT
 from asvit.models.asvit import PatchEmbedding, same_padding
 from asvit.models.retokenization import (
     SCHEDULE,
-    Tokens,
     retokenize,
     token_stages,
     tokens_of,
@@ -121,38 +120,6 @@ def test_weights_trained_coarse_load_into_the_plain_network(name):
         coarse.load_state_dict(model.state_dict())
 
 
-@every_network
-def test_a_copy_is_retokenized_by_itself(name):
-    model, image = make(name), images()
-    plain = model(image)
-    retokenize(model, token_stages(model)[1])
-    coarse = model(image)
-    twin = copy.deepcopy(model)
-    assert torch.equal(twin(image), coarse)
-    retokenize(twin, token_stages(twin)[-1])
-    assert torch.equal(twin(image), plain)
-    assert torch.equal(model(image), coarse)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "vit",
-        *(pytest.param(name, marks=pytest.mark.nightly) for name in ("asvit", "psvit 2d", "pvt")),
-    ],
-)
-def test_compiled_networks_follow(name):
-    model, image = make(name), images()
-    torch.compiler.reset()
-    compiled = torch.compile(model, backend="eager", fullgraph=True)
-    coarse, _, full = token_stages(model)
-    for tokens in (coarse, full, coarse):
-        retokenize(compiled, tokens)  # through the wrapper, and so for the network itself
-        torch.testing.assert_close(compiled(image), model(image))
-        assert tokens_of(model) == tokens
-    torch.compiler.reset()
-
-
 PUBLISHED = "8,2,3|4,1,2|4,1,4|4,1,6|32"
 
 
@@ -178,14 +145,6 @@ def test_grids_and_windows(text, tokens, sides, splits):
     windows, grids = seen[::2], seen[1::2]
     assert grids == [(side, side) for side in sides]
     assert windows == [(s * s, (side // s) ** 2) for side, s in zip(sides, splits, strict=True)]
-
-
-def test_unknown_tokens_are_refused():
-    model = make("asvit")
-    with pytest.raises(
-        ValueError, match=r"AsViT has no tokens of .* \(12, 3\); use one of \(16,5\), \(8,2\), \(4"
-    ):
-        retokenize(model, Tokens(12, 3))
 
 
 def small_swin():

@@ -6,8 +6,6 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
-from timm.models import group_parameters
-from timm.optim import create_optimizer_v2
 from torch import nn
 
 from asvit.models import HALLUCINATED_HOSTS, PSVIT_PRESETS, SHIFTVIT_VARIANTS, ShiftViT
@@ -158,37 +156,6 @@ def test_gradient_checkpointing_gives_the_same_gradients(kind):
         model.zero_grad()
     for plain, recomputed in zip(*gradients, strict=True):
         assert torch.equal(plain, recomputed)
-
-
-@every_network
-def test_weight_decay_spares_norms_biases_and_embeddings(kind):
-    model = make(kind)
-    spared = {id(p) for n, p in model.named_parameters() if n in model.no_weight_decay()}
-    assert len(spared) == {"psvit 1d": 2, "psvit 2d": 1}.get(kind, 0)
-    for group in create_optimizer_v2(model, "adamw", lr=1e-3, weight_decay=0.05).param_groups:
-        decayed = group["weight_decay"] > 0
-        assert all((p.ndim > 1 and id(p) not in spared) is decayed for p in group["params"])
-
-
-@pytest.mark.parametrize(
-    ("kind", "starts"),
-    [
-        ("asvit", ["layers.0.blocks.0", "layers.0.blocks.1", "layers.0.downsample"]),
-        ("shiftvit", ["layers.0.blocks.0", "layers.0.downsample", "layers.1.blocks.0"]),
-        ("psvit 1d", ["stages.0.cells.0", "stages.0.cells.2", "stages.1.downsample"]),
-    ],
-)
-def test_parameters_group_in_the_order_of_the_network(kind, starts):
-    model = make(kind)
-    groups = group_parameters(model, model.group_matcher())
-    names = [name for layer in sorted(groups) for name in groups[layer]]
-    assert sorted(names) == sorted(name for name, _ in model.named_parameters())
-    order = [groups[layer][0] for layer in sorted(groups)]
-    for name, start in zip(order, ["patch_embed", *starts], strict=False):
-        assert name.startswith(start)
-    assert order[-1].startswith(("norm", "head"))
-    coarse = group_parameters(model, model.group_matcher(coarse=True))
-    assert len(coarse) == len(CASES[kind].widths) + 2
 
 
 @every_network

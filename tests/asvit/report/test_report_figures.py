@@ -12,7 +12,6 @@ from asvit.report import correlate, evolution, scale, search_trained
 from asvit.report import search_figures as figures
 from asvit.report.search_figures import (
     CHOICE_WINDOW,
-    WINDOW,
     ChoiceRow,
     EntropyRow,
     MeasureRow,
@@ -40,10 +39,6 @@ def trial(number: int, *, reward=0.0, entropy=1.0, architecture="a", **values: f
     return TrialRow(number, architecture, 10, 20, values, reward, entropy, state, "")
 
 
-def test_entropy_is_empty_without_a_policy() -> None:
-    assert entropy_rows([trial(0, entropy=math.nan), trial(1, entropy=math.nan)]) == []
-
-
 def test_entropy_counts_steps_as_the_table_of_trials_does() -> None:
     rows = entropy_rows([trial(0, entropy=3.0), trial(1, entropy=2.0)])
     assert [(row.step, row.entropy) for row in rows] == [(0, 3.0), (1, 2.0)]
@@ -57,15 +52,6 @@ def test_standings_are_ranks_among_all_of_the_run() -> None:
     assert [row.standing for row in rows] == [60.0, 90.0, 0.0, 60.0, 30.0]
     assert [row.average for row in rows[:3]] == pytest.approx([60, 75, 50])
     assert standing_rows([trial(0, kappa=1.0)], {"kappa": "reported"}, [0]) == []
-
-
-def test_the_line_of_a_run_that_learns_rises() -> None:
-    trials = [trial(i, length=float(i)) for i in range(99)]
-    rows = standing_rows(trials, {"length": "higher"}, range(99))
-    averages = [row.average for row in rows]
-    assert averages == sorted(averages)
-    assert averages[0] < 5
-    assert averages[-1] > 85
 
 
 def lab(colour: Colour, seen: str = "by all") -> list[float]:
@@ -95,18 +81,6 @@ def test_a_failed_measure_is_a_gap_and_leaves_the_median_alone() -> None:
     rows = measure_rows([trial(i, kappa=v) for i, v in enumerate(values)], ["kappa"], range(4))
     assert [row.median for row in rows] == [4.0, 4.0, 3.0, 4.0]
     assert math.isnan(rows[1].value)
-
-
-def test_the_median_forgets_after_its_window() -> None:
-    values = [100.0] * WINDOW + [1.0] * WINDOW
-    trials = [trial(i, kappa=v) for i, v in enumerate(values)]
-    (last,) = measure_rows(trials, ["kappa"], [len(values) - 1])
-    assert last.median == 1.0
-
-
-def test_a_measure_the_table_lacks_is_a_failure() -> None:
-    (row,) = measure_rows([trial(0, kappa=1.0)], ["length"], [0])
-    assert math.isnan(row.value)
 
 
 def test_points_leave_out_failures_and_keep_their_steps() -> None:
@@ -224,16 +198,3 @@ def test_points_draw_the_front_in_order_and_the_seed() -> None:
     (front,) = axes.lines
     assert list(front.get_xdata()) == [1.0, 2.0, 3.0]
     assert "seed architecture" in axes.get_legend_handles_labels()[1]
-
-
-@pytest.mark.parametrize("name", ["standings", "measures", "points with seed"])
-def test_what_is_shown_is_named_below_it(name: str) -> None:
-    with style("salt"):
-        made = DRAWINGS[name](slice(None))
-        made.draw_without_rendering()
-    (legend,) = made.legends
-    top = legend.get_window_extent().y1
-    assert all(axes.get_tightbbox().y0 >= top - 1 for axes in made.axes)
-    names = [text.get_text() for text in legend.get_texts()]
-    assert len(set(names)) == len(names)
-    assert ("failed" in names) == (name == "measures")

@@ -7,29 +7,22 @@ from collections.abc import Callable, Iterable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import pytest
-from click.testing import CliRunner
 from hostile_runs import COLOUR, CONTROL, FORMULA, MARKUP, NAME
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.strategies import DataObject
 from rich.console import Console
 
-from asvit.cli.app import app
 from asvit.core.console import number
 from asvit.core.results import stored_content
 from asvit.core.summary import Table
 from asvit.report import evolution, html, search_figures
-from asvit.report.pictures import Picture
 from asvit.runs.reporting import show
 from asvit.runs.run import kind_of, write_report
 from asvit.search.rows import TrialRow, write_trials
 from asvit.search.supernet_result import PathRow, generations_of, write_paths
 from proxies.text import legible
 from tests.asvit.report.sample_runs import KINDS, MEASURES, write_sample
-from tests.hostile import FEW, changed_bytes, changed_json, sealed_result
+from tests.hostile import sealed_result
 
 SVG = "{http://www.w3.org/2000/svg}"
 DRAWN = ("svg", "g", "defs", "style", "path", "use", "text", "tspan", "clipPath", "rect")
@@ -214,6 +207,7 @@ def test_a_long_run_is_thinned_but_keeps_the_best(
     assert 20 <= len(shown) <= 20 + 1 + 2 * len(MEASURES)
 
 
+@pytest.mark.parametrize("kind", KINDS)
 def refused(folder: Path, error: type[Exception], words: str) -> None:
     before = sorted(path.name for path in folder.iterdir())
     with pytest.raises(error, match=words) as caught:
@@ -222,37 +216,9 @@ def refused(folder: Path, error: type[Exception], words: str) -> None:
     assert sorted(path.name for path in folder.iterdir()) == before
 
 
-@pytest.mark.parametrize("kind", KINDS)
 def test_a_run_without_a_result_is_named_and_left_alone(tmp_path: Path, kind: str) -> None:
     folder = write_sample(kind, tmp_path / "run")
     (folder / "result.json").write_text("{")
     refused(folder, ValueError, r"result\.json is not the result of an? .* that this version can")
     (folder / "result.json").unlink()
     refused(folder, FileNotFoundError, r"run has no finished .* yet; the same asvit .* goes on")
-
-
-@pytest.fixture(scope="module", params=KINDS)
-def sample(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run of each kind."""
-    return write_sample(request.param, tmp_path_factory.mktemp("sample") / request.param)
-
-
-@FEW
-@given(data=st.data())
-def test_a_changed_file_is_shown_or_refused_in_one_line(sample: Path, data: DataObject) -> None:
-    names = ("result.json", "trials.csv", "values.csv", "predictions.json")
-    changed = data.draw(st.sampled_from([name for name in names if (sample / name).exists()]))
-    right = (sample / changed).read_bytes()
-    if changed == "result.json":
-        new = sealed_result(data.draw(changed_json(stored_content(sample / changed))))
-    else:
-        new = data.draw(changed_bytes(right))
-    try:
-        (sample / changed).write_bytes(new)
-        with patch.object(Picture, "svg", "<svg/>"):  # drawing takes most of the time
-            done = CliRunner().invoke(app, ["report", str(sample)])
-    finally:
-        (sample / changed).write_bytes(right)
-    assert done.exit_code in (0, 3), done.stderr
-    assert done.stderr.count("\n") == (done.exit_code == 3)
-    assert done.stderr.strip("\n").isprintable()

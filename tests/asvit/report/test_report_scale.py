@@ -9,8 +9,6 @@ import pytest
 
 from asvit.growth.result import ScaleResult
 from asvit.growth.settings import ScaleSettings
-from asvit.report import scale as draw
-from asvit.report.style import style
 from asvit.runs.reporting import write_report
 from asvit.runs.scaling import ScaleRun
 from scaling import Row
@@ -100,13 +98,3 @@ def test_failed_candidates_have_their_reason(result: ScaleResult) -> None:
     candidates = list(ScaleRun.details(result))[-1]
     assert [row[-1] for row in candidates.rows] == ["", "", FAILED.reason, ""]
     assert [row[-2] for row in candidates.rows] == ["chosen", "", "", "chosen"]
-
-
-def test_clouds_of_many_steps_show_the_first_and_the_last() -> None:
-    series = [row(step, (1 + step, 1, 1, 1), 32 + step) for step in range(40)]
-    clouds = draw.cloud_rows(series, series, BETTER)
-    with style("test"):
-        made = draw.draw_clouds(clouds, tuple(BETTER))
-    titles = [axes.get_title(loc="left") for axes in made.axes]
-    assert (titles[0], titles[-1]) == ("step 1", "step 39")
-    assert len([title for title in titles if title]) == draw.MOST_CLOUDS

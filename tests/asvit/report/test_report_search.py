@@ -82,20 +82,6 @@ def test_a_result_gives_its_figures_and_its_table(result: SearchResult, tmp_path
     assert result.to_dataframe("front").on_front.dtype == bool
 
 
-def test_the_seed_is_the_first_of_the_finalists(result: SearchResult) -> None:
-    finalists = next(iter(SearchRun.summary(result)))
-    assert [row[:2] for row in finalists.rows] == [
-        ["step 3", ARCHITECTURES[0]],
-        ["policy", ARCHITECTURES[1]],
-    ]
-
-
-def test_a_search_that_is_extended_shows_the_trials_of_its_result(tmp_path: Path) -> None:
-    result = searched(tmp_path / "run", trials(3))
-    write_trials(result.folder / "trials.csv", trials(5), NAMES)
-    assert len(SearchResult.read(result.folder / "result.json").trials) == 3
-
-
 def test_every_trial_failed(tmp_path: Path) -> None:
     rows = [
         replace(row, values=dict.fromkeys(NAMES, math.nan), state="failed", reason="singular")

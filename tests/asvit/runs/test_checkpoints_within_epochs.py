@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from asvit.core.progress import Progress
 from asvit.runs.training import run_training
-from asvit.training.checkpoint import Checkpoint
 from tests.asvit.runs.test_runs_train import ARCH, TINY, same, weights
 
 #: Everything that is drawn or summed up: EMA, mixing, drop-path, dropout, repeated augmentation.
@@ -93,15 +91,3 @@ def test_coarse_tokens_and_mixed_images_go_on(tmp_path: Path) -> None:
         stopped(tmp_path / "run", count, **given)
     run_training(ARCH, out=tmp_path / "run", **given)
     check_same(tmp_path / "run", tmp_path / "whole")
-
-
-def test_a_part_that_is_longer_than_an_epoch_is_refused(tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    stopped(folder, 2, **RICH)
-    stored = Checkpoint.read(folder / "checkpoint.safetensors")
-    object.__setattr__(stored.part, "losses", torch.ones(STEPS))
-    stored.write(folder / "checkpoint.safetensors")
-    before = (folder / "checkpoint.safetensors").read_bytes()
-    with pytest.raises(ValueError, match=r"has 3 updates of an epoch of 3; give --fresh"):
-        run_training(ARCH, out=folder, **RICH)
-    assert (folder / "checkpoint.safetensors").read_bytes() == before

@@ -1,6 +1,5 @@
 """Latencies on another device, by a command of the user: how they are taken, kept and used."""
 
-import json
 import shlex
 import sys
 from collections.abc import Iterator
@@ -18,7 +17,6 @@ from asvit.runs.command_latency import command_latency, forget
 from asvit.search import Measurement
 from asvit.spaces import cost
 from proxies.latency import COMMAND, Latency
-from tests.asvit.cli.commands import run
 
 TEXT = "shift:1,1,1,1|2|8|1|16"
 PYTHON = shlex.quote(sys.executable)
@@ -115,65 +113,6 @@ def test_a_file_is_timed_once_by_its_content(
         f"networks are timed by your program: {shown}"
         for shown in (repr(command), repr(f"{command} --other"))
     ]
-
-
-@pytest.mark.parametrize(
-    ("printed", "words"),
-    [
-        ("hello", "printed 'hello'; it has to print one number above 0, the milliseconds"),
-        ("1.5 2.5", "printed '1.5 2.5'"),
-        ("1.5\n2.5", r"printed '1.5\\n2.5'"),
-        ("0", "printed '0'"),
-        ("-3", "printed '-3'"),
-        ("nan", "printed 'nan'"),
-        ("inf", "printed 'inf'"),
-        ("", "printed ''"),
-        ("3 s", "printed '3 s'"),
-    ],
-)
-def test_what_is_no_time(printed: str, words: str, tmp_path: Path) -> None:
-    (tmp_path / "a.onnx").write_bytes(b"network")
-    with pytest.raises(ChildProcessError, match=words) as refusal:
-        command_latency(printing(printed), Path("a.onnx"), batch=1, image_size=32)
-    assert len(str(refusal.value).splitlines()) == 1
-
-
-@pytest.mark.parametrize(
-    ("words", "code", "told"),
-    [
-        (["--latency-command", "false {onnx}"], 3, "'false {onnx}' ended with exit code 1"),
-        (["--latency-command", "echo hello {onnx}"], 3, "printed 'hello network.onnx'"),
-        (["--latency-command", "nothing {onnx}"], 3, "cannot be run: No such file"),
-        (["--latency-command", "bench"], 2, "does not name the file as {onnx}"),
-        (["--latency-command", "a {onnx}", "--device", "cpu"], 2, "--device is for this machine"),
-        (["--latency-command", "a {onnx}", "--runtime", "onnx"], 2, "--runtime is for this"),
-    ],
-)
-def test_a_command_that_fails_ends_cost_in_one_line(
-    words: list[str], code: int, told: str, sized: None
-) -> None:
-    result = run("cost", TEXT, "--image-size", "32", *words)
-    assert result.exit_code == code
-    assert told in result.stderr.splitlines()[-1]
-    assert "Traceback" not in result.stderr
-
-
-def test_scores_have_the_latency_of_the_command(bench: Path, sized: None) -> None:
-    command, size = command_of(bench), cost(TEXT, 32).params
-    given: dict[str, Any] = {"image_size": 32, "repeats": 1, "images": 2, "points": 3}
-    (row,) = asvit.score(TEXT, ("params", "latency"), latency_command=command, **given)
-    assert list(row.scores) == ["params", "latency"]
-    assert row.values["latency"] == pytest.approx(size / 1000)
-    assert row.scores["latency"].better == "lower"
-    with pytest.raises(ValueError, match="is for the measure latency; name it, too"):
-        asvit.score(TEXT, "params", latency_command=command, **given)
-    small = ["--image-size", "32", "--repeats", "1", "--images", "2", "--points", "3", "--json"]
-    result = run("score", TEXT, "--proxy", "latency", "--latency-command", command, *small)
-    (found,) = json.loads(result.stdout)["architectures"]
-    assert found["scores"]["latency"]["value"] == pytest.approx(size / 1000)
-    refused = run("score", TEXT, "--proxy", "params", "--latency-command", command, *small)
-    assert refused.exit_code == 2
-    assert "--latency-command is for --proxy latency" in refused.stderr
 
 
 def evaluate(text: str) -> Measurement:

@@ -2,8 +2,7 @@
 
 import shutil
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,6 @@ import torch
 from PIL import Image
 
 import asvit
-from asvit.core.run_files import MARKER
 from asvit.data.files import FolderDataset
 from asvit.networks import Network, WeightsFile
 from asvit.runs.exporting import export_network
@@ -90,12 +88,6 @@ def test_guesses_are_those_of_a_pass_over_validation_images(run: Path, pictures:
     assert found[0].guesses != found[1].guesses
 
 
-def test_one_picture_or_folder_needs_no_list(run: Path, pictures: Path) -> None:
-    one, folder = pictures / "a.png", pictures / "inner"
-    for path in (one, str(one), folder, str(folder)):
-        assert asvit.predict(run, path) == asvit.predict(run, [path])
-
-
 @pytest.mark.parametrize("out", ["copy.onnx", "of four.onnx", "copy"])
 def test_a_copy_tells_the_same(out: str, run: Path, pictures: Path) -> None:
     if out == "of four.onnx":
@@ -120,24 +112,6 @@ def test_a_picture_that_cannot_be_read_hides_no_other(run: Path, pictures: Path)
         (alone,) = asvit.predict(run, [path], top=1)
         assert one.guesses[0].label == alone.guesses[0].label
         assert one.guesses[0].probability == pytest.approx(alone.guesses[0].probability)
-
-
-def test_of_equal_probabilities_the_first_class_is_named(run: Path, pictures: Path) -> None:
-    """As by asvit test; 8-bit copies often give equal ones."""
-    content = WeightsFile.read(run / "model.safetensors")
-    head = {"head.weight": torch.zeros(10, 128), "head.bias": torch.zeros(10)}
-    names, ten = tuple("abcdefghij"), replace(NETWORK, num_classes=10)
-    WeightsFile(ten, {**content.weights, **head}, names, FACTS).write(run / "model.safetensors")
-    (prediction,) = asvit.predict(run, [pictures / "a.png"], top=5)
-    assert [guess.label for guess in prediction.guesses] == [*"abcde"]
-
-
-def test_without_names_classes_are_numbers(run: Path, pictures: Path) -> None:
-    content = WeightsFile.read(run / "model.safetensors")
-    WeightsFile(NETWORK, content.weights).write(run / "model.safetensors")
-    (found,) = asvit.predict(run, [pictures / "a.png"], top=9)
-    assert {guess.label for guess in found.guesses} == {"0", "1", "2"}
-    assert sum(guess.probability for guess in found.guesses) == pytest.approx(1)
 
 
 def no_program(folder: Path) -> Path:
@@ -191,29 +165,3 @@ def test_what_is_no_picture(run: Path, tmp_path: Path) -> None:
     for wrong in ({"top": 0}, {"batch_size": 0}):
         with pytest.raises(ValueError, match="must be at least 1, got 0"):
             asvit.predict(run, [], **wrong)
-
-
-def test_pictures_are_classified_by_exact_products(
-    run: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """torch lets a GPU round the factors in convolutions to ten bits."""
-    used: list[object] = []
-
-    def arithmetic(*how: object) -> AbstractContextManager[None]:
-        used.append(how)
-        return nullcontext()
-
-    monkeypatch.setattr("asvit.runs.predicting.arithmetic", arithmetic)
-    asvit.predict(run, pictures, device="cpu")
-    assert set(used) == {(torch.device("cpu"), "fp32")}
-
-
-def test_a_run_that_has_not_finished_is_named_as_such(
-    run: Path, pictures: Path, tmp_path: Path
-) -> None:
-    for kind in ("design", "training"):
-        folder = tmp_path / kind
-        folder.mkdir()
-        (folder / MARKER).write_text(f"{kind}\n")
-        with pytest.raises(FileNotFoundError, match=f"{kind} is that of a {kind} that has not "):
-            asvit.predict(folder, [pictures])

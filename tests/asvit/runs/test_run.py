@@ -1,8 +1,6 @@
 """The life of a run of any kind, with a toy: start, stop, continue, extend, refuse."""
 
-import io
 import json
-import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -10,18 +8,12 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner
-from rich.console import Console
 
 from asvit.cli.run_command import run_command
 from asvit.core.progress import Progress
-from asvit.core.settings import Settings, WrongOption, fields_of, option_of
 from asvit.core.versions import versions
 from asvit.runs.folder import known_files, newest_run
-from asvit.runs.reporting import show
-from asvit.runs.run import RUNS, kind_of, register_run
-from asvit.runs.scaling import ScaleRun
-from asvit.runs.supernet import SupernetRun
-from asvit.runs.training import TrainRun
+from asvit.runs.run import kind_of, register_run
 from tests.asvit.runs.fakes import stop_at
 from tests.asvit.toy_run import ToyJournal, ToyResult, ToyRun
 from tests.hostile import summed, unsummed
@@ -67,33 +59,6 @@ def test_a_stopped_run_goes_on_where_it_stopped(tmp_path: Path, stop: int) -> No
     assert [one.resumed for one in seen] == [stop] * (3 - stop)
     assert all(one.seconds > 0 for one in seen)
     assert result.rows == run(tmp_path / "whole").rows
-
-
-@pytest.mark.parametrize("gone", ["result.json", "report.html"])
-def test_what_follows_from_the_journal_is_written_again(tmp_path: Path, gone: str) -> None:
-    run(tmp_path)
-    (tmp_path / gone).unlink()
-    run(tmp_path)
-    assert (tmp_path / gone).exists()
-    assert ToyRun.worked == [0, 1, 2]
-    (tmp_path / "result.json").write_text("{")
-    assert [row.step for row in run(tmp_path).rows] == [0, 1, 2]
-
-
-@pytest.mark.parametrize(
-    ("kind", "options", "words"),
-    [
-        (TrainRun, {**NETWORK, "checkpoint_minutes": -1}, "minutes must be a number at least 0"),
-        (TrainRun, {**NETWORK, "workers": -1}, "workers must be at least 0, got -1"),
-        (SupernetRun, {"log_every": -1}, "log_every must be at least 0, got -1"),
-        (ScaleRun, {**NETWORK, "fresh": "no"}, "fresh must be true or false, got 'no'"),
-    ],
-)
-def test_options_of_a_run_are_checked_as_its_settings_are(
-    kind: Any, options: dict[str, Any], words: str
-) -> None:
-    with pytest.raises(WrongOption, match=re.escape(words)):
-        kind.make(**options)
 
 
 def test_a_larger_number_extends_a_run(tmp_path: Path) -> None:
@@ -180,14 +145,6 @@ def test_images_and_networks_are_loaded_once_and_not_for_a_finished_run(
     assert calls == [2, 3]
 
 
-def test_the_files_and_folders_that_are_there_are_named_with_the_result(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ToyRun, "written", "report.html, timm, result.json, figures")
-    show(ToyRun, run(tmp_path), Console(file=(screen := io.StringIO()), width=1000))
-    assert f"folder: {tmp_path} (report.html, result.json, figures)\n" in screen.getvalue()
-
-
 def test_the_folder_is_named_after_what_has_no_default() -> None:
     result = run(None)
     assert result.folder == Path("runs/toy-x")
@@ -220,14 +177,3 @@ def test_a_run_folder_tells_its_kind(tmp_path: Path) -> None:
     Other = type("Other", (ToyRun,), {})
     with pytest.raises(ValueError, match="'toy' is already registered"):
         register_run(Other)
-
-
-@pytest.mark.parametrize("kind", RUNS.values(), ids=lambda kind: kind.command)
-def test_every_option_of_every_kind_has_help_in_a_sentence(kind: Any) -> None:
-    assert issubclass(kind.settings_type, Settings)
-    for owner in (kind, kind.settings_type):
-        for name, field in fields_of(owner).items():
-            option = option_of(field)
-            if option is not None:
-                assert option.help.endswith("."), name
-                assert option.help[0] == option.help[0].upper() or name in ("data", "device"), name

@@ -136,33 +136,6 @@ def test_weights_of_other_channels_are_refused(trained: Path, tmp_path: Path) ->
     assert not (tmp_path / "run" / "checkpoint.safetensors").exists()
 
 
-def test_a_teacher_of_the_same_images_teaches(five: Path, trained: Path, tmp_path: Path) -> None:
-    taught = {"teacher": EXPORTED, "teacher_weights": str(trained)}
-    result = run_training(EXPORTED, data=str(five), out=tmp_path / "run", **TINY, **taught)
-    assert np.isfinite(result.last.train_loss)
-    other = str(make_set(tmp_path / "other", 5, "float32", form="npy"))
-    with pytest.raises(
-        ValueError, match=r"another kind, 5 channels of uint16, and these have 5 ch"
-    ):
-        run_training(EXPORTED, data=other, out=tmp_path / "no", **TINY, **taught)
-
-
-def test_a_test_takes_images_as_they_are(five: Path, trained: Path, tmp_path: Path) -> None:
-    result = asvit.test(str(five), weights=str(trained), device="cpu", out=tmp_path / "tested")
-    told = asvit.predict(trained, [five], device="cpu")
-    assert [answer.predicted for answer in result.answers] == [
-        one.guesses[0].label for one in told
-    ]
-    mistakes = read_predictions(tmp_path / "tested" / "predictions.json")
-    assert "channels 1, 2 and 3" in mistakes.shown
-    other = str(make_set(tmp_path / "other", 2))
-    with pytest.raises(
-        ValueError,
-        match=r"has images of 2 channels of uint16, \S+ is for 5 channels of uint16; test",
-    ):
-        asvit.test(other, weights=str(trained), device="cpu")
-
-
 def test_a_test_reads_as_the_training_did(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for label in ("a", "b"):
@@ -184,28 +157,9 @@ def test_a_test_reads_as_the_training_did(tmp_path: Path) -> None:
 # Measures, searches, scalings.
 
 
-@pytest.mark.parametrize(("channels", "dtype", "form"), SETS)
-def test_measures_of_any_channels(tmp_path: Path, channels: int, dtype: str, form: str) -> None:
-    data = str(make_set(tmp_path / "set", channels, dtype, form=form))
-    names = ("length_distortion", "ntk_condition_number", "params", "macs", "snip", "synflow")
-    (row,) = asvit.score(ARCH, names, data=data, image_size=32, repeats=1, images=4, device="cpu")
-    assert row.reason == ""
-    size = asvit.cost(ARCH, 32, in_chans=channels)
-    assert (row.values["params"], row.values["macs"]) == (size.params, size.macs)
-
-
 MEASURING: dict[str, Any] = {
     "image_size": 32, "repeats": 1, "images": 2, "points": 3, "device": "cpu",
 }  # fmt: skip
-
-
-def test_a_search_counts_the_channels(five: Path, tmp_path: Path) -> None:
-    result = asvit.run_search(
-        data=str(five), steps=2, recheck=1, max_params="150K", out=tmp_path / "run", **MEASURING
-    )
-    size = asvit.cost(result.seed_architecture, 32, 2, in_chans=5)
-    assert (result.params, result.macs) == (size.params, size.macs)
-    assert size.params <= 150_000
 
 
 # Networks.
@@ -261,20 +215,6 @@ def mixed(folder: Path) -> str:
     return r"mixes kinds of images: .*\(2 channels of uint16\) and .*\(5 channels of uint16\)"
 
 
-def not_a_number(folder: Path) -> str:
-    make_set(folder, 2, "float32", form="npy")
-    broken = np.load(folder / "class0" / "001.npy")
-    broken[3, 4, 1] = np.nan
-    np.save(folder / "class0" / "001.npy", broken)
-    return r"001\.npy': 1 of its numbers are NaN or infinite, some in channel 2; .*; repair or rem"
-
-
-def no_channels(folder: Path) -> str:
-    make_set(folder, 2, form="npy")
-    np.save(folder / "class0" / "001.npy", np.zeros((32, 32, 0), np.uint16))
-    return r"001\.npy': it has 0 channels; an image has 1 to 64, so choose some; repair or remove"
-
-
 def constant(folder: Path) -> str:
     for label in range(2):
         for number in range(4):
@@ -282,35 +222,3 @@ def constant(folder: Path) -> str:
             path.parent.mkdir(parents=True, exist_ok=True)
             np.save(path, np.full((32 + label, 33 + number), 7, np.uint16))
     return r"all images have the same value 7 at every pixel, from which nothing is learnt"
-
-
-def one_bit(folder: Path) -> str:
-    make_set(folder, 1)
-    Image.fromarray(np.eye(32) > 0).save(folder / "class0" / "001.tif")
-    return r"001\.tif': it has 1 bit a pixel; use 8 or 16 bits, or floating-point numbers; repair"
-
-
-@pytest.mark.parametrize("bad", [mixed, not_a_number, no_channels, constant, one_bit])
-def test_bad_images_stop_a_training_in_a_line(tmp_path: Path, bad: Any) -> None:
-    words = bad(tmp_path / "set")
-    with pytest.raises(ValueError, match=words) as caught:
-        run_training(ARCH, data=str(tmp_path / "set"), out=tmp_path / "run", **TINY)
-    assert "\n" not in str(caught.value)
-    assert not (tmp_path / "run" / "checkpoint.safetensors").exists()
-
-
-def test_supernets_and_detectors_say_that_they_take_pictures(five: Path, trained: Path) -> None:
-    from asvit.training.supernets.settings import SupernetSettings
-    from asvit.training.supernets.splits import load_splits
-    from asvit.transfer.settings import SegmentationSettings
-    from asvit.transfer.start import Start
-
-    settings = SupernetSettings.make("quick", data=str(five), train_images=4, batch_size=2,
-                                     validation_images=2, test_images=2)  # fmt: skip
-    with pytest.raises(
-        ValueError, match=r"supernets are trained on 8-bit RGB pictures, and folder"
-    ):
-        load_splits(settings)
-    asked = SegmentationSettings(data="x", weights=str(trained), image_size=32)
-    with pytest.raises(ValueError, match=r"takes images of 5 channels of uint16, and detectors"):
-        Start.of(asked)

@@ -3,7 +3,6 @@
 import dataclasses
 import io
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,12 +24,10 @@ from asvit.runs.reporting import show_summary
 from asvit.search.result import SearchResult
 from asvit.search.rows import Confirmed
 from asvit.statistics.intervals import (
-    balanced_accuracy,
     paired_difference,
     proportion,
     stratified_difference,
 )
-from asvit.statistics.ranks import kendall, rank_sum
 from asvit.training.result import TrainResult
 from tests.asvit.runs.stored_results import RIGHT, Kind, write_beside
 from tests.asvit.toy_run import ToyResult, ToyRow, ToySettings
@@ -137,22 +134,6 @@ def test_accuracies_of_the_same_pictures_are_compared_in_pairs(digests: bool) ->
     assert values[1].low == pytest.approx(100 * proportion(8, 10).low)
 
 
-def test_names_of_other_sets_are_no_pairs() -> None:
-    found = compare(
-        a_test(answers(THEIRS, LABELS, digests=False)),
-        a_test(answers(OURS, LABELS, digests=False), digest="34"),
-    )
-    apart = difference(found, "accuracy")
-    assert (apart.cases, math.isnan(apart.p)) == (0, True)
-    ends = [proportion(8, 10), proportion(5, 10)]
-    low = 0.3 - math.hypot(0.8 - ends[0].low, ends[1].high - 0.5)
-    high = 0.3 + math.hypot(ends[0].high - 0.8, 0.5 - ends[1].low)
-    assert apart.interval == pytest.approx((100 * low, 100 * high))
-    assert "accuracy, balanced accuracy: as of independent samples" in shown(found)
-    balanced = difference(found, "balanced_accuracy")
-    assert balanced.interval.low < balanced.value < balanced.interval.high
-
-
 @pytest.mark.parametrize(("start", "cases"), [(2, 8), (6, 0)])
 def test_pictures_that_both_tested_are_paired_if_they_are_half_of_them(
     start: int, cases: int
@@ -229,22 +210,6 @@ def test_taus_on_the_same_rows_are_resampled_together() -> None:
     assert difference(compare(one, elsewhere), "tau of zico, top1").cases == 0
 
 
-def test_taus_for_different_targets_are_not_compared() -> None:
-    accuracy = np.random.default_rng(0).normal(size=20)
-    one = correlated(accuracy, accuracy)
-    target = dataclasses.replace(one.targets[0], name="top5")
-    finding = dataclasses.replace(one.correlations[0], target="top5")
-    values = dataclasses.replace(one.values, accuracies={"top5": tuple(-accuracy)})
-    other = dataclasses.replace(one, targets=(target,), correlations=(finding,), values=values)
-    assert (one.facts()["tau of zico"], other.facts()["target"]) == (1, "top5")
-    found = compare(one, other)
-    assert [row.measure for row in found.differences if "tau" in row.measure] == []
-    assert {name for name in found.results if "tau" in name} == {
-        "tau of zico, top1",
-        "tau of zico, top5",
-    }
-
-
 def toys(folder: Path, first: float, more: float) -> list[ToyResult]:
     """Runs with these rows: the first one alone, and both."""
     rows = [ToyRow(0, first), ToyRow(1, more)]
@@ -257,15 +222,6 @@ def toys(folder: Path, first: float, more: float) -> list[ToyResult]:
     ]  # fmt: skip
 
 
-def test_kinds_of_extensions_need_no_code(tmp_path: Path) -> None:
-    found = compare(*toys(tmp_path, 1.0, 2.5))
-    assert found.settings == {"rate": (0.5, 0.25)}
-    assert found.results["total"] == (1.0, 3.5)
-    apart = difference(found, "total")
-    assert (apart.value, math.isnan(apart.interval.low)) == (2.5, True)
-    assert "+2.5" in shown(found)
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Measured(Result):
     """A kind whose numbers have intervals beside them."""
@@ -275,23 +231,6 @@ class Measured(Result):
     speed: float
     speed_interval: tuple[float, float]
     parts: dict[str, Any] = dataclasses.field(default_factory=dict)
-
-
-def test_a_number_with_an_interval_beside_it_needs_no_code(tmp_path: Path) -> None:
-    def measured(speed: float) -> Measured:
-        inner = {"size": speed, "size_interval": [speed - 2, speed + 2], "bad": {"a": 1, "b": 3}}
-        return Measured(
-            folder=tmp_path, settings=ToySettings("x"), wall_seconds=1.0, provenance={},
-            speed=speed, speed_interval=(speed - 3, speed + 4), parts=inner,
-        )  # fmt: skip
-
-    found = compare(measured(10.0), measured(12.0))
-    assert found.results["speed"] == (Estimate(10, 7, 14), Estimate(12, 9, 16))
-    assert difference(found, "speed").interval == pytest.approx((2 - 5, 2 + 5))
-    assert difference(found, "parts.size").interval == pytest.approx(
-        (2 - math.sqrt(8), 2 + math.sqrt(8))
-    )
-    assert found.results["parts.bad"] == (2, 2)
 
 
 def test_what_is_no_finished_run_is_refused(tmp_path: Path) -> None:
@@ -308,31 +247,3 @@ def test_what_is_no_finished_run_is_refused(tmp_path: Path) -> None:
     (run / "result.json").write_text("{}")
     with pytest.raises(ValueError, match=r"result\.json is not the result of a search"):
         read_result(run)
-
-
-def test_balanced_accuracy_is_that_of_the_test() -> None:
-    one = a_test(answers(OURS, LABELS))
-    found = compare(one, one).results["balanced_accuracy"][0]
-    by_class = {
-        label: [own for own, its in zip(OURS, LABELS, strict=True) if its == label]
-        for label in LABELS
-    }
-    expected = balanced_accuracy([*by_class.values()])
-    assert found.value == pytest.approx(100 * expected.value)
-    assert found.low == pytest.approx(100 * expected.interval.low)
-
-
-def test_rank_sums_of_two_runs_rank_the_rows_of_both() -> None:
-    """A measure of one run failed in ten rows; the sums of the other do not count them either."""
-    rng = np.random.default_rng(0)
-    accuracy, first, second, snip = rng.normal(size=(4, 40)).round(1)
-    failing = np.where(np.arange(40) < 30, second, np.nan)
-    one, other = (correlated(zico, accuracy, snip=snip) for zico in (first, failing))
-    apart = difference(compare(one, other), "tau of zico+snip, top1")
-    tau, its = (
-        kendall(rank_sum([zico[:30], snip[:30]]), accuracy[:30]) for zico in (first, second)
-    )
-    assert (apart.value, apart.cases) == (pytest.approx(its - tau), 30)
-    theirs = dataclasses.replace(other.correlations[0], measure="zico+of_another_program")
-    unknown = dataclasses.replace(other, correlations=(theirs,))
-    assert unknown.paired(unknown) == {}

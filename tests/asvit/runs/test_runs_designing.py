@@ -12,9 +12,7 @@ import pytest
 import asvit
 from asvit.core.answers import read_answers
 from asvit.core.journal import Journal
-from asvit.core.progress import StageUnderWay
-from asvit.core.run_files import CHECKPOINT, JOURNAL, MODEL, RESULT
-from asvit.core.tensor_files import write_tensors
+from asvit.core.run_files import MODEL
 from asvit.designs.journal import DesignJournal
 from asvit.designs.result import DesignResult
 from asvit.designs.settings import DesignSettings
@@ -73,22 +71,6 @@ def test_time_of_a_session_that_was_killed_in_a_stage_counts(
     assert 500 <= journal.elapsed < 600
 
 
-def test_time_that_is_left_is_less_that_of_a_session_killed_in_the_training(
-    pictures: Path, tmp_path: Path, fakes: Fakes
-) -> None:
-    how: Any = {"max_params": "100K", "space": SPACE, "hours": 1.0, "out": tmp_path}
-    fakes.stop_in("training", pictures, **how)
-    (tmp_path / "training").mkdir()
-    write_tensors(tmp_path / "training" / CHECKPOINT, {}, {"seconds": 1000.0})
-    fakes.ran, stages = 1200.0, list[StageUnderWay | None]()
-    result = design(pictures, **how, progress=lambda progress: stages.append(progress.stage))
-    assert stages[0] is not None
-    assert stages[0].name == "training"
-    assert 2500 < stages[0].left < 2600
-    assert 1000 <= stages[0].seconds < 1100
-    assert 1200 <= result.wall_seconds < 1300
-
-
 def test_another_limit_goes_on_after_the_search_until_a_network_is_chosen(
     pictures: Path, tmp_path: Path, fakes: Fakes
 ) -> None:
@@ -105,41 +87,6 @@ def test_another_limit_goes_on_after_the_search_until_a_network_is_chosen(
         design(pictures, max_latency="5ms", max_params="200K", space=SPACE, out=tmp_path)
     again = design(pictures, max_latency="4ms", max_params="200K", space=SPACE, out=tmp_path)
     assert without_times(again) == without_times(result)
-
-
-def test_a_limit_of_sizes_is_added_to_one_of_latency(
-    pictures: Path, tmp_path: Path, fakes: Fakes
-) -> None:
-    fakes.stop_in("search", pictures, max_latency="4ms", space=SPACE, out=tmp_path)
-    result = design(pictures, max_latency="4ms", max_params="150K", space=SPACE, out=tmp_path)
-    assert result.params <= 150_000
-
-
-def test_starting_over_removes_what_stages_would_go_on_from(
-    pictures: Path, tmp_path: Path, fakes: Fakes
-) -> None:
-    """They would refuse other settings, once a session without ``fresh`` comes to them."""
-    limits = {"max_params": "100K", "space": SPACE, "out": tmp_path}
-    design(pictures, **limits)
-    old = [tmp_path / stage / name for stage, name in [
-        ("search", JOURNAL), ("finalist-1", CHECKPOINT),
-        ("finalist-2-fractals", CHECKPOINT), ("training", RESULT),
-    ]]  # fmt: skip
-    old += [tmp_path / name for name in ("timm/config.json", "model.md", "model-int8.md")]
-    own = tmp_path / "training" / "notes.txt"
-    for path in (*old, own):
-        path.parent.mkdir(exist_ok=True)
-        path.touch()
-    teacher = {"teacher": TEXTS[0], "teacher_weights": str(tmp_path)}
-    for needed in ({"pretrained": str(tmp_path / "training")}, teacher):
-        with pytest.raises(ValueError, match="is in the folder that --fresh empties"):
-            design(pictures, fresh=True, **limits, **needed)
-    assert all(path.exists() for path in (*old, own))
-    drawn = {path.name for path in tmp_path.glob("*.svg")}
-    assert drawn >= {"race.svg", "confusion.svg"}
-    fakes.stop_in("search", pictures, fresh=True, **limits)
-    assert [path for path in (*old, own) if path.exists()] == [own]
-    assert not [*tmp_path.glob("*.svg"), *tmp_path.glob("race.csv")]
 
 
 def test_starting_over_that_is_killed_leaves_no_result_without_its_network(
@@ -190,14 +137,6 @@ def test_what_cannot_be_is_refused_and_nothing_is_written(
 ) -> None:
     with pytest.raises((ValueError, FileNotFoundError), match=words):
         design(pictures, out=tmp_path / "run", **given)
-    assert not (tmp_path / "run").exists()
-
-
-def test_sizes_that_no_network_of_the_space_takes_are_refused_at_once(
-    pictures: Path, tmp_path: Path, fakes: Fakes
-) -> None:
-    with pytest.raises(ValueError, match="does not divide 28 tokens per side"):
-        design(pictures, max_params="100K", space=SPACE, image_size=112, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from asvit.core.estimates import Estimate
-from asvit.designs.last_round import contenders
 from asvit.designs.result import Racer
 from asvit.designs.stages import Choice, SearchPlan
 from asvit.runs.designing import DesignRun, design
@@ -75,19 +74,6 @@ def test_networks_are_as_wide_as_the_limits_and_the_last_round_decides(
     assert "Test pictures that are taken for what they are" in page
 
 
-def test_a_first_family_that_is_behind_is_said_to_be_chosen_for_lack_of_proof(
-    pictures: Path, tmp_path: Path, fakes: Fakes
-) -> None:
-    fakes.validation = {"finalist-2": 70.0, "finalist-3": 75.0}
-    result = design(pictures, max_params="300K", space="asvit,resnet", out=tmp_path)
-    assert result.family == "asvit"
-    assert result.outcome.endswith(
-        f"{result.difference_in_words}; chosen as one of the first family, because no other led "
-        "by two standard errors on the validation pictures after a training that is long enough "
-        "to tell"
-    )
-
-
 @pytest.mark.parametrize("stage", ["finalist-2", "plan of finalist-2"])
 @pytest.mark.parametrize("error", [Diverged("the loss became nan; try"), MemoryError("no")])
 def test_a_network_whose_training_fails_drops_out(
@@ -111,33 +97,6 @@ def test_a_network_whose_training_fails_drops_out(
 
 def shown(racer: Racer) -> str:
     return str(Estimate(racer.accuracy, *racer.accuracy_interval, digits=1))
-
-
-def test_the_best_of_another_family_is_in_the_last_round(
-    pictures: Path, tmp_path: Path, fakes: Fakes
-) -> None:
-    result = design(pictures, max_params="300K", space="asvit,resnet", out=tmp_path)
-    last = [racer for racer in result.race if racer.round == "last"]
-    assert [racer.family for racer in last] == ["asvit", "asvit", "resnet"]
-    assert [racer.by_hand for racer in last] == [False, True, True]
-
-
-@pytest.mark.parametrize(
-    ("ranking", "order"),
-    [
-        ([("swin", True), ("deit", True), ("resnet", True)], "swin resnet deit"),
-        ([("resnet", True), ("deit", True), ("swin", True)], "resnet deit swin"),
-        ([("resnet", False), ("deit", True), ("resnet", True)], "resnet resnet deit"),
-        ([("swin", False), ("deit", True), ("swin", True)], "swin deit swin"),
-    ],
-)
-def test_the_network_made_by_hand_of_the_first_family_is_in_the_last_round(
-    ranking: list[tuple[str, bool]], order: str
-) -> None:
-    entries = [entry(family, by_hand=by_hand) for family, by_hand in ranking]
-    networks = [*contenders(entries, "resnet")]
-    assert networks[0] == entries[0]
-    assert " ".join(one.family for one in networks) == order
 
 
 @pytest.mark.parametrize(

@@ -9,16 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from asvit.core.progress import ignore
 from asvit.data.layouts import TEST
 from asvit.data.tables import ListedDataset
 from asvit.data.training_sets import open_training_sets
-from asvit.designs.pictures import PictureList, open_pictures, sampled_facts
+from asvit.designs.pictures import open_pictures, sampled_facts
 from asvit.designs.result import DesignResult
 from asvit.runs.algorithms.training import TrainAlgorithm
 from asvit.runs.designing import design
 from tests.asvit.cli.commands import run
-from tests.asvit.data.test_idx import write_idx
 from tests.asvit.runs.designing_fakes import SPACE, Fakes, results_in, without_times
 from tests.asvit.runs.fakes import write_pictures
 from tests.hostile import flipped
@@ -216,56 +214,6 @@ def test_a_layout_of_parts_is_trained_and_tested_on_its_own(
     assert f"pictures {sum(counts)} of 2 classes" in dry.stdout
 
 
-def test_no_part_of_a_layout_has_copies_of_another(tmp_path: Path, fakes: Fakes) -> None:
-    for seed, name in enumerate(("train", "val", "test")):
-        write_pictures(tmp_path / "data" / name, seed=seed)
-    data = tmp_path / "data"
-    for source, target in (
-        ("test/class0/000.jpg", "train/class0/copy.jpg"),
-        ("test/class0/000.jpg", "test/class0/copy.jpg"),
-        ("val/class1/001.jpg", "train/class1/copy.jpg"),
-        ("test/class0/002.jpg", "val/class1/other.jpg"),
-    ):
-        shutil.copy(data / source, data / target)
-    design(data, max_params="100K", space=SPACE, out=tmp_path / "run")
-    table = (tmp_path / "run" / "images.csv").read_text()
-    assert table.count("test/class0/000.jpg") == table.count("val/class1/001.jpg") == 1
-    for name in ("copy.jpg", "other.jpg", "test/class0/002.jpg"):
-        assert name not in table  # the last two are in two classes
-
-
-def test_a_layout_whose_parts_do_not_suit_is_refused(tmp_path: Path, fakes: Fakes) -> None:
-    write_pictures(tmp_path / "few" / "train", each=3)
-    write_pictures(tmp_path / "few" / "test", each=10, seed=1)
-    with pytest.raises(ValueError, match=r"'class0' has 3 readable picture\(s\) to train on"):
-        design(tmp_path / "few", max_params="1M", out=tmp_path / "run")
-    dry = run("design", "--data", tmp_path / "few", "--max-params", "1M", "--dry-run")
-    assert "class 'class0' has 3 readable picture(s) to train on; it needs 4" in dry.stderr
-    write_pictures(tmp_path / "other" / "train", classes=2)
-    write_pictures(tmp_path / "other" / "test", classes=3)
-    with pytest.raises(ValueError, match=r"class 'class2' of .* is missing"):
-        design(tmp_path / "other", max_params="1M", out=tmp_path / "none")
-    assert not (tmp_path / "none").exists()
-
-
-def test_pictures_that_do_not_suit_are_refused(tmp_path: Path) -> None:
-    alone = write_pictures(tmp_path / "alone" / "train").parent
-    one = write_pictures(tmp_path / "one", classes=1)
-    few = write_pictures(tmp_path / "few", each=4)
-    for folder, words in (
-        (alone, "holds 'train' alone; add 'val', or give"),
-        (one, "of one class, 'class0'; give a folder with"),
-        (few, r"has \d readable picture\(s\)"),
-    ):
-        with pytest.raises(ValueError, match=words):
-            design(folder, max_params="1M", out=tmp_path / "run")
-    dry = run("design", "--data", few, "--max-params", "1M", "--dry-run")
-    assert (dry.exit_code, dry.stdout) == (3, "")
-    assert "class 'class0' has 4 readable picture(s); to train, validate and test it" in dry.stderr
-    with pytest.raises(FileNotFoundError, match="no folder"):
-        design(tmp_path / "none", max_params="1M", out=tmp_path / "run")
-
-
 @pytest.mark.parametrize(
     ("sizes", "clear", "expected", "side"),
     [
@@ -305,18 +253,3 @@ def test_all_runs_prepare_pictures_as_these_need_it(
         "transparent pictures, 32 of 32 looked at, are laid over white" in caplog.text
     ) == clear
     assert sampled_facts(open_pictures("set"), side=7).fit == fit
-
-
-def test_a_design_of_idx_files_tests_on_their_own_part(tmp_path: Path) -> None:
-    folder = write_idx(tmp_path / "set", {"train": 30, "t10k": 8})
-    pictures = PictureList(tmp_path / "run" / "images.csv", str(folder), 0)
-    pictures.path.parent.mkdir()
-    facts = pictures.make(ignore)
-    assert (facts.train, facts.test, facts.side, facts.channels) == (30, 8, 12, 1)
-    assert facts.pixels == "uint8 grey"
-    assert len(pictures.tested) == 8
-    assert sampled_facts(open_pictures(str(folder)), side=64).train == 30
-    pictures.check(facts.digest, training=True)
-    write_idx(folder, {"train": 30, "t10k": 8}, side=11)
-    with pytest.raises(ValueError, match=r"30 picture.s. to train on are not what the design"):
-        pictures.check(facts.digest, training=True)

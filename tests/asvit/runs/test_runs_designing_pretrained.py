@@ -1,21 +1,18 @@
 """Designs with pretrained networks in their last round: which ones, whose weights, and stops."""
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import timm
-import torch
-from safetensors.torch import save_file
 from torch import nn
 
 from asvit.data import MEAN, STD
 from asvit.networks import Network, WeightsFile
 from asvit.runs.designing import design
 from asvit.spaces import TIMM_FAMILIES
-from asvit.training.pretrained import load_pretrained, named_weights
+from asvit.training.pretrained import load_pretrained
 from tests.asvit.runs.designing_fakes import TEXTS, Fakes, without_times
 
 LIMITS = {"max_params": "1M", "space": "asvit"}
@@ -107,36 +104,6 @@ def test_a_trained_network_joins_the_last_round_and_may_win(
     )
 
 
-@pytest.mark.parametrize(
-    ("text", "ending", "facts"),
-    [
-        (TEXTS[1], "pth", {}),
-        ("timm:test_resnet", "safetensors", HALF),
-        ("timm:test_vit", "pt", HALF),
-    ],
-)
-def test_weights_from_elsewhere_join_under_the_name_of_their_network(
-    text: str, ending: str, facts: Any, pictures: Path, tmp_path: Path, fakes: Fakes
-) -> None:
-    weights = Network(text, num_classes=7).build().state_dict()
-    file = tmp_path / f"theirs.{ending}"
-    if ending == "safetensors":
-        save_file(weights, file)
-    else:
-        torch.save({"state_dict": weights, "epoch": 3}, file)
-    fakes.validation = {"pretrained-1": 90.0}
-    given: dict[str, Any] = {"max_params": "6M", "space": "asvit", "pretrained": str(file)}
-    with pytest.raises(ValueError, match=r"not which network they are of; name the architecture"):
-        design(pictures, out=tmp_path / "run", **given)
-    result = design(pictures, out=tmp_path / "run", architecture=text, **given)
-    assert (result.architecture, result.pretrained) == (text, str(file))
-    stored = WeightsFile.read(tmp_path / "run/pretrained-1.safetensors")
-    assert (stored.network, stored.facts) == (Network(text, num_classes=7), facts)
-    assert fakes.trained["pretrained-1"].optimizer == "adamw"
-    with pytest.raises(ValueError, match=f"says that it is of .*; leave out {re.escape(text)}"):
-        named_weights(str(tmp_path / "run/pretrained-1.safetensors"), text)
-
-
 @pytest.mark.parametrize("stop", ["search", "finalist-2", "pretrained-1", "test pretrained-1"])
 def test_a_stopped_design_goes_on_with_the_weights_that_it_has(
     stop: str, pictures: Path, trained: Path, tmp_path: Path, fakes: Fakes
@@ -183,28 +150,3 @@ def test_published_networks_are_the_largest_within_the_limits(
     assert ["--weight-decay 0.05" in command for command in with_adamw] == [True] * 2
     assert [command.endswith(("pretrained-1", "training")) for command in with_adamw] == [True] * 2
     assert not any(path.name == "pretrained-2" for path in tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(
-    ("given", "words"),
-    [
-        ({"pretrained": "none"}, "no file of weights 'none'"),
-        ({"pretrained": "none", "architecture": TEXTS[1]}, "no file of weights 'none'"),
-        ({"architecture": TEXTS[1]}, "says that it is of "),
-        ({"pretrained": "hub", "architecture": TEXTS[1]}, "is that of a file of weights; give"),
-        ({"max_params": "20K"}, "the pretrained network, .* parameters, more than the 20,000 all"),
-        ({"image_size": 40}, "does not divide"),
-        ({"pretrained": "hub"}, "timm publishes no weights of networks of space asvit; add one"),
-        ({"pretrained": "hub", "space": "asvit,swin"}, "the smallest pretrained one, timm:swin_t"),
-    ],
-)
-def test_networks_that_cannot_race_are_refused_at_the_start(
-    given: dict[str, Any], words: str, pictures: Path, trained: Path, tmp_path: Path,
-    fakes: Fakes,
-) -> None:  # fmt: skip
-    given = {**LIMITS, "pretrained": str(trained), **given}
-    with pytest.raises((ValueError, FileNotFoundError), match=words) as raised:
-        design(pictures, out=tmp_path / "run", **given)
-    assert "\n" not in str(raised.value)
-    assert not (tmp_path / "run").exists()
-    assert fakes.calls == []

@@ -116,13 +116,6 @@ def test_networks_are_as_wide_as_a_limit_of_latency_alone_allows(
     assert fakes.calls.count("latency") < 30
 
 
-def test_widths_of_a_design_are_multiples(pictures: Path, tmp_path: Path, fakes: Fakes) -> None:
-    options: dict[str, Any] = {"max_params": "150K", "space": SPACE, "width_multiple": 4}
-    for name, more in (("sized", {}), ("timed", {"max_latency": "0.7ms"})):
-        result = design(pictures, **options, **more, out=tmp_path / name)
-        assert load_space("asvit").parse(result.architecture).width % 4 == 0
-
-
 def test_networks_have_the_updates_that_pay_for_their_size(
     pictures: Path, tmp_path: Path, fakes: Fakes
 ) -> None:
@@ -145,22 +138,3 @@ def test_networks_have_the_updates_that_pay_for_their_size(
     searched = results_in(tmp_path / "timed").plan.max_macs  # networks as wide as in the end
     assert searched == pytest.approx(cost(by_hand.architecture, 64, 2).macs, rel=0.2)
     assert {*fakes.calls} >= {"finalist-1", "finalist-2"}
-
-
-@pytest.mark.parametrize(
-    ("macs", "updates"), [(10**6, 10.0), (10**7, 500.0), (10**9, 500.0), (10**9, 19_000.0)]
-)
-def test_multiply_adds_that_pay_take_the_same_time_with_more_updates(
-    macs: int, updates: float
-) -> None:
-    paying = fitting.paying_macs(macs, updates)
-    assert paying <= macs
-    more = updates * macs / paying
-    wanted = min(fitting._PAYING * paying, fitting._UPDATES)
-    assert more == pytest.approx(wanted, rel=0.01)
-    assert fitting.paying_macs(paying, 1.01 * more) == paying
-
-
-@pytest.mark.parametrize(("macs", "updates"), [(10**6, 500.0), (10**9, 20_000.0), (1, 1.0)])
-def test_networks_with_enough_updates_stay_as_large(macs: int, updates: float) -> None:
-    assert fitting.paying_macs(macs, updates) == macs

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import timm
 import torch
 from PIL import Image
 from timm import get_pretrained_cfg
@@ -19,12 +18,11 @@ from asvit.core.answers import read_answers
 from asvit.core.results import NO_FOLDER
 from asvit.data import Preparation
 from asvit.data.copies import file_digest
-from asvit.data.layouts import TEST, TRAIN
-from asvit.data.tables import ListedImage, list_text
+from asvit.data.tables import ListedImage
 from asvit.evaluation.result import EvaluationResult
 from asvit.networks import Network, WeightsFile
 from asvit.report.evaluation import details, pictures
-from asvit.runs import predicting, timm_classifiers
+from asvit.runs import timm_classifiers
 from asvit.runs.exporting import export_network
 from asvit.training.predictions import read_predictions
 from tests.asvit.runs.fakes import varied
@@ -122,37 +120,6 @@ def test_copies_and_files_are_tested_alike(weights: str) -> None:
     assert here.calibration_error == pytest.approx(there.calibration_error, abs=0.01)
 
 
-def test_an_image_size_is_that_of_the_weights_unless_it_is_given() -> None:
-    result = asvit.test("photos", weights="run", image_size=64, device="cpu")
-    assert result.image_size == 64
-    assert result.loss != asvit.test("photos", weights="run", device="cpu").loss
-    with pytest.raises(ValueError, match=r"copy\.onnx has a network and an image size of its own"):
-        asvit.test("photos", weights="copy.onnx", image_size=64)
-
-
-def test_published_weights_know_the_folders_of_imagenet(monkeypatch: pytest.MonkeyPatch) -> None:
-    named: list[str] = []
-
-    def published(model: Any) -> torch.nn.Module:
-        named.append(model.name)
-        torch.manual_seed(0)
-        network: torch.nn.Module = timm.create_model(model.name, **model.arguments)
-        return network
-
-    monkeypatch.setattr(timm_classifiers, "load_published", published)
-    Path("photos/cat").rename("photos/n02123045")
-    for other in ("dog", "ox"):
-        shutil.rmtree(f"photos/{other}")
-    result = asvit.test("photos", weights="timm:mobilenetv3_small_050.lamb_in1k", image_size=64)
-    assert named == ["mobilenetv3_small_050.lamb_in1k"]
-    assert result.architecture == "timm:mobilenetv3_small_050"
-    assert [row.label for row in result.per_class] == ["n02123045"]
-    assert (len(result.classes), result.pictures) == (1000, 4)
-    assert result.image_size == 64
-    with pytest.raises(ValueError, match="which say which network they are of; leave it out"):
-        asvit.test("photos", weights="timm:resnet18", architecture="timm:resnet18")
-
-
 def test_timm_prepares_pictures_of_its_models_as_it_does() -> None:
     facts, side = timm_classifiers.timm_preparation("timm:vit_tiny_patch16_224")
     assert facts["mean"] == facts["std"] == (0.5, 0.5, 0.5)
@@ -172,21 +139,6 @@ def test_timm_prepares_pictures_of_its_models_as_it_does() -> None:
         torch.testing.assert_close(result, timms(picture), rtol=0, atol=1e-5)
     with pytest.raises(ValueError, match="for timm:tv_resnet34; use the model's present name"):
         timm_classifiers.timm_preparation("timm:tv_resnet34")
-
-
-def test_a_file_that_says_how_pictures_are_prepared_crops_as_it_says(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    network = Network("timm:test_vit", image_size=32, num_classes=3)
-    squashing = ({"crop_pct": 1.0, "crop_mode": "squash"}, 32)
-    monkeypatch.setattr(predicting, "timm_preparation", lambda text: squashing)
-    for facts, mode in (({}, "squash"), ({"crop_pct": 1.0}, "center")):
-        content = WeightsFile(network, network.build().state_dict(), CLASSES, facts)
-        content.write(Path("vit.safetensors"))
-        opened = predicting.open_classifier(
-            "vit.safetensors", torch.device("cpu"), architecture=network.architecture
-        )
-        assert opened.prepare.crop_mode == mode
 
 
 def test_pictures_that_cannot_be_read_are_named_and_counted(
@@ -209,34 +161,11 @@ def test_pictures_that_cannot_be_read_are_named_and_counted(
         asvit.test("photos", weights="run", device="cpu")
 
 
-def test_the_last_part_of_a_layout_is_tested() -> None:
-    for part in ("train", "val", "test"):
-        shutil.copytree("photos", f"parts/{part}")
-    Path("parts/test/cat/0.png").unlink()
-    shutil.rmtree("parts/test/ox")
-    assert asvit.test("parts", weights="run", device="cpu").pictures == 7
-    shutil.rmtree("parts/test")
-    assert asvit.test("parts", weights="run", device="cpu").pictures == 12
-
-
 def listed(part: str) -> list[ListedImage]:
     return [
         ListedImage(str(path), path.parent.name, part, path.stat().st_size, file_digest(path))
         for path in sorted(Path("photos").rglob("*.png"))
     ]
-
-
-def test_a_table_says_what_is_tested_and_what_has_changed(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    rows = [*listed(TRAIN)[:6], *listed(TEST)[6:]]
-    Path("images.csv").write_text(list_text(rows))
-    assert asvit.test("images.csv", weights="run", device="cpu").pictures == 6
-    Image.new("RGB", (40, 40)).save(rows[-1].name)
-    with caplog.at_level(logging.WARNING):
-        result = asvit.test("images.csv", weights="run", device="cpu")
-    assert (result.pictures, len(result.unreadable)) == (5, 1)
-    assert f"image {rows[-1].name!r} has changed since it was listed" in caplog.text
 
 
 @pytest.fixture
@@ -280,26 +209,6 @@ def test_pictures_that_it_was_trained_on_are_warned_about(
         "whether the network was trained on some of these pictures is not known: there is no "
         "photos:grey here, which training was trained on"
     )
-
-
-@pytest.mark.parametrize("columns", [3, 5])  # without sizes and digests, and with
-def test_pictures_of_a_table_are_trained_on_but_for_those_held_out(
-    trained: Any, columns: int
-) -> None:
-    rows = [line.split(",")[:columns] for line in list_text(listed(TRAIN)).splitlines()]
-    Path("images.csv").write_text("".join(f"{','.join(row)}\n" for row in rows))
-    replace(trained, settings=replace(trained.settings, data="images.csv")).write()
-    assert asvit.test("photos", weights="training", device="cpu").trained_on == 9
-
-
-def test_pictures_of_a_design_are_known_by_their_digests() -> None:
-    rows = [*listed(TRAIN)[:8], *listed(TEST)[8:]]
-    Path("run/images.csv").write_text(list_text(rows))
-    Path("run/.kind").write_text("design\n")
-    shutil.copytree("photos", "elsewhere")
-    assert asvit.test("elsewhere", weights="run", device="cpu").trained_on == 8
-    shutil.copytree("copy", "run/timm")
-    assert asvit.test("elsewhere", weights="run/timm", device="cpu").trained_on == 8
 
 
 def test_the_same_again_tests_nothing_and_other_weights_are_refused() -> None:

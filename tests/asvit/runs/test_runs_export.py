@@ -1,6 +1,5 @@
 """Whole exports, with the copy run in this process; the fresh one has tests of its own."""
 
-import errno
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,8 +15,7 @@ from asvit.export.formats import Format
 from asvit.export.settings import ExportSettings
 from asvit.networks import Network, WeightsFile
 from asvit.runs import copying
-from asvit.runs.exporting import export_network, find_source, name_weights
-from asvit.runs.timm_classifiers import timm_facts
+from asvit.runs.exporting import export_network, name_weights
 from asvit.runs.training import run_training
 from asvit.training.pretrained import weights_path
 from tests.asvit.export.exported_networks import graphs_traced_once, run_in_this_process
@@ -86,13 +84,6 @@ def test_a_run_folder_is_exported_beside_its_weights(tmp_path: Path) -> None:
     json.dumps(exported.to_json(), allow_nan=False)
 
 
-def test_a_copy_of_the_weights_has_a_name_of_its_own(tmp_path: Path) -> None:
-    run = trained(tmp_path / "run")
-    assert export_network(str(run), to="safetensors").out == run / "model-safetensors.safetensors"
-    with pytest.raises(ValueError, match="is the file of weights itself"):
-        export_network(str(run), to="safetensors", out=f"{run}/model.safetensors", force=True)
-
-
 def test_the_result_beside_the_weights_is_told(tmp_path: Path) -> None:
     run = tmp_path / "run"
     trained = run_training(
@@ -127,37 +118,6 @@ def copy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     source = f"folder {folder}/my pets, 160 images, 3 classes"
     run = trained(folder / "run", found_by=search, images=source)
     return export_network(str(run), to=request.param)
-
-
-def test_plain_weights_tell_how_many_classes_there_are(tmp_path: Path) -> None:
-    model = NETWORK.build()
-    torch.save({"model": model.state_dict()}, tmp_path / "plain.pth")
-    exported = export_network(
-        NETWORK.architecture, weights="plain.pth", to="safetensors", image_size=32
-    )
-    assert exported.out == Path("plain.safetensors")
-    assert exported.content.network == NETWORK
-    assert exported.trained_size is None
-    assert all(torch.equal(exported.content.weights[n], t) for n, t in model.state_dict().items())
-
-
-@pytest.mark.parametrize(
-    ("text", "mean"),
-    [
-        ("timm:vit_tiny_patch16_224(depth=1,embed_dim=24,num_heads=3)", (0.5, 0.5, 0.5)),
-        ("timm:volo_d4_448", None),  # whose crop is larger than the resized picture
-        (NETWORK.architecture, None),
-    ],
-)
-def test_plain_weights_of_timms_networks_get_pictures_as_timm_prepares_them(
-    text: str, mean: tuple[float, ...] | None
-) -> None:
-    network = Network(text, image_size=32, num_classes=3)
-    assert timm_facts(network).get("mean") == mean
-    if mean is not None:
-        torch.save(network.build().state_dict(), "plain.pth")
-        settings = ExportSettings("onnx", text, weights="plain.pth", image_size=32)
-        assert find_source(settings)[0].preparation.mean == mean
 
 
 def export_of(weights: str, **settings: Any) -> Exported:
@@ -201,34 +161,3 @@ def test_a_copy_that_is_not_equal_is_never_put_in_place(
         export_network(str(run), to="pt2", out="other.pt2")
     assert names(run) == {"model.safetensors", "model.pt2", "model.md"}
     assert names(tmp_path) == {"run"}
-
-
-@pytest.mark.parametrize("to", ["timm", "pt2"])
-def test_a_disk_that_fills_up_leaves_nothing(
-    to: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def write_half(form: Format, path: Path, **given: Any) -> None:
-        if not form.suffix:
-            path.mkdir()
-        (path if form.suffix else path / "config.json").write_text("half")
-        raise OSError(errno.ENOSPC, "No space left on device", str(path))
-
-    monkeypatch.setattr(copying, "write_copy", write_half)
-    run = trained(tmp_path / "run")
-    with pytest.raises(OSError, match="No space left"):
-        export_network(str(run), to=to, card=False)
-    assert names(run) == {"model.safetensors"}
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({"to": "timm", "batch": 2}, "batch=2 is for onnx and pt2"),
-        ({"to": "pt2", "opset": 18}, "opset=18 is for onnx; pt2 has none"),
-        ({"to": "onnx", "random": True}, "weights='run' and random ones were requested; name one"),
-        ({"to": "onnx", "weights": None, "random": True}, "random weights of which network"),
-    ],
-)
-def test_a_setting_that_cannot_be_meant_is_refused(given: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        ExportSettings(**{"weights": "run", **given})

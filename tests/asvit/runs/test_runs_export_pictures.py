@@ -110,17 +110,6 @@ def export_of(kind: ImageKind, folder: Path) -> None:
     export_network(weights=str(folder), to="onnx", with_preprocessing=True)
 
 
-def test_the_file_names_the_classes_without_asvit(run: Path) -> None:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(run / "model.onnx")
-    assert json.loads(session.get_modelmeta().custom_metadata_map["classes"]) == list(CLASSES)
-    (image,) = session.get_inputs()
-    assert (image.name, image.type) == ("image", "tensor(uint8)")
-    assert image.shape == ["height", "width", 3]
-    assert [out.name for out in session.get_outputs()] == ["logits", "probabilities"]
-
-
 KINDS = (
     *(PICTURES, ImageKind(reading=RGB), ImageKind(1, picture=False, reading=GREY)),
     *(ImageKind(1, dtype, picture=False) for dtype in NUMBERS),
@@ -140,13 +129,3 @@ def test_the_code_on_the_card_runs(run: Path, tmp_path: Path) -> None:
     assert names["image"].shape == (50, 40, 3)
     (known,) = asvit.predict(run, [tmp_path / "picture.jpg"], top=1)
     assert names["probabilities"].max() == pytest.approx(known.guesses[0].probability, abs=1e-5)
-
-
-def test_another_predict_py_is_not_replaced(run: Path, tmp_path: Path) -> None:
-    own = tmp_path / PREDICT_SCRIPT
-    own.write_text("print('mine')\n")
-    given = {"weights": str(run), "to": "onnx", "out": str(tmp_path / "a.onnx")}
-    with pytest.raises(FileExistsError, match=r"predict.py' is not the script of such copies"):
-        export_network(**given, with_preprocessing=True)
-    assert own.read_text() == "print('mine')\n"
-    assert [path.name for path in tmp_path.iterdir()] == [PREDICT_SCRIPT]

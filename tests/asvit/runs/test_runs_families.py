@@ -75,26 +75,6 @@ def test_evolution_changes_what_counts_in_the_parent(
     assert [row.origin for row in result.trials] == origins
 
 
-@pytest.mark.parametrize("spaces", ["asvit-parts,asvit", "asvit,asvit-parts"])
-def test_networks_of_several_families_are_of_the_smallest(spaces: str, tmp_path: Path) -> None:
-    def evaluate(text: str) -> Measurement:
-        return Measurement(10, 20, {"ntk_condition_number": float(len(text))}, {})
-
-    result = run_search(
-        space=spaces,
-        controller="random",
-        steps=40,
-        proxies=["ntk_condition_number"],
-        evaluate=evaluate,
-        out=tmp_path,
-    )
-    families = {row.architecture: row.family for row in result.trials}
-    assert families | {one.architecture: one.family for one in result.finalists} == {
-        text: "asvit-parts" if ";" in text else "asvit" for text in families
-    }
-    assert {*families.values()} == {"asvit", "asvit-parts"}
-
-
 def test_the_family_that_leads_is_found_and_decides(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

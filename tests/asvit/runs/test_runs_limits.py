@@ -119,17 +119,6 @@ def test_nothing_outside_is_measured_or_reported(
         assert found == (depths or (1, 1, 1, 1))
 
 
-@pytest.mark.parametrize("limits", [{"max_params": "100K"}, {"max_latency": "8ms"}])
-def test_networks_of_a_given_width_are_reported_as_they_are_trained(
-    limits: dict[str, str], tmp_path: Path, timed: list[str]
-) -> None:
-    width = {"width": 8} if "max_params" in limits else {}  # else the usual one of trainings
-    result, texts = search(tmp_path, controller="random", trainings=14, **width, **limits)
-    check(result, texts, tmp_path)
-    assert load_space("asvit-tiny").parse(result.seed_architecture).width == width.get("width", 16)
-    assert {load_space("asvit-tiny").parse(text.split()[0]).width for text in timed} <= {16}
-
-
 @pytest.mark.parametrize("controller", WITHOUT_TRAININGS)
 def test_a_search_goes_on_as_if_never_stopped_and_times_nothing_twice(
     controller: str, tmp_path: Path, timed: list[str]
@@ -153,18 +142,6 @@ def test_what_cannot_be_is_refused_before_there_is_a_folder(tmp_path: Path) -> N
     with pytest.raises(ValueError, match="parameters, more than the 12 allowed"):
         search(tmp_path / "run", max_params=12)
     assert not (tmp_path / "run").exists()
-
-
-def test_a_time_that_nothing_is_near_is_refused_before_there_is_a_folder(
-    tmp_path: Path, timed: list[str]
-) -> None:
-    told: list[Progress] = []
-    with pytest.raises(ValueError, match=r"the smallest networks, takes [\d.]+ ms, far more than"):
-        search(tmp_path / "run", max_latency="0.1ms", progress=told.append)
-    assert not (tmp_path / "run").exists()
-    assert [one.state for one in told] == [f"timing {text}" for text in timed]
-    assert {(one.unit, one.done, one.total) for one in told} == {("step", 0, 500)}
-    assert len({*timed}) == 3
 
 
 def test_a_time_that_nothing_keeps_ends_the_search_with_one_line(

@@ -1,10 +1,8 @@
 """8-bit copies: which pictures make and judge them, what they cost, and when they are refused."""
 
 import contextlib
-import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,6 @@ import pytest
 import torch
 from click.testing import Result
 from PIL import Image
-from torch import Tensor, nn
 
 import asvit
 from asvit.export import comparison
@@ -23,7 +20,6 @@ from asvit.runs.exporting import export_network
 from asvit.runs.quantising import labelled_pictures
 from asvit.runs.training import run_training
 from asvit.statistics.intervals import paired_difference
-from asvit.training.result import TrainResult
 from proxies import timing
 from tests.asvit.cli.commands import run as run_command
 from tests.asvit.export.exported_networks import graphs_traced_once, run_in_this_process
@@ -121,15 +117,6 @@ def test_an_int8_copy_says_what_it_costs_on_pictures_kept_aside(folder: Path) ->
     assert found.interval == pytest.approx([100 * end for end in apart.interval])
 
 
-def test_the_card_says_what_it_costs(folder: Path) -> None:
-    card = Path("run/model-int8.md").read_text()
-    size = Path("run/model-int8.onnx").stat().st_size
-    assert "## 8-bit integers" in card
-    assert f"* size: {size:,} bytes, in float32 " in card
-    assert "points [" in card
-    assert "* allowed: a loss of 50 points" in card
-
-
 def test_the_products_are_in_8_bits(folder: Path) -> None:
     import onnx
 
@@ -193,63 +180,3 @@ def test_a_copy_that_loses_more_than_it_may_is_not_written(
 
 def _content() -> WeightsFile:
     return WeightsFile.read(Path("run/model.safetensors"))
-
-
-def test_pictures_have_the_labels_of_the_network_whose_classes_are_in_another_order(
-    folder: Path,
-) -> None:
-    network = replace(_content(), classes=("green", "red", "blue"))
-    ours, theirs = (labelled_pictures("colours", None, of).others for of in (_content(), network))
-    assert (ours.classes, theirs.classes) == (CLASSES, network.classes)
-    assert [theirs.name(at) for at in range(6)] == [ours.name(at) for at in range(6)]
-    assert [theirs.classes[label] for label in theirs.labels] == [
-        ours.classes[label] for label in ours.labels
-    ]
-
-
-def test_a_training_on_all_pictures_has_none_to_judge_by(folder: Path) -> None:
-    result = TrainResult.read(Path("run/result.json"))
-    settings = replace(result.settings, train_on_validation=True)
-    replace(result, settings=settings).write()
-    with pytest.raises(ValueError, match="was trained on its validation pictures, too"):
-        export_network("run", to="onnx", int8=True, force=True)
-
-
-def test_the_command_prints_both_copies_and_data_on_stdout_alone(
-    whole: tuple[Path, Result],
-) -> None:
-    _, result = whole
-    assert result.exit_code == 0, result.stderr
-    data = json.loads(result.stdout)
-    assert data["int8"]["pictures"] == 18
-    assert data["script"] == "run/predict.py"
-    assert data["batch"] == 1
-    for text in ("float32", "int8: ", "of accuracy on 18 pictures", "script: python"):
-        assert text in result.stderr
-    assert "--int8 --tolerance 50" in data["command"]
-
-
-class _Attention(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.fc, self.norm = nn.Linear(3 * 8 * 8, 2), nn.LayerNorm(3 * 8 * 8)
-
-    def forward(self, images: Tensor) -> Tensor:
-        out: Tensor = self.fc(self.norm(images.flatten(1)))
-        return out + out
-
-
-def test_of_a_transformer_products_alone_are_quantised() -> None:
-    from asvit.export.quantisation import quantised
-    from asvit.export.writers import onnx_graph, trace
-
-    torch.manual_seed(0)
-    graph = onnx_graph(trace(_Attention().eval(), image_size=8))
-    rng = np.random.default_rng(0)
-    made = quantised(graph, [rng.normal(size=(1, 3, 8, 8)).astype(np.float32) for _ in range(3)])
-    nodes = {node.op_type: node for node in made.graph.node}
-    scaled = {name for node in made.graph.node for name in node.output if "Deq" in node.op_type}
-    assert nodes["Gemm"].input[0] in scaled
-    assert nodes["LayerNormalization"].input[0] not in scaled
-    taken = {node.input[0] for node in made.graph.node if node.op_type == "QuantizeLinear"}
-    assert nodes["Add"].output[0] not in taken

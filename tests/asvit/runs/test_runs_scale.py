@@ -9,7 +9,6 @@ from asvit.core.run_files import MARKER
 from asvit.growth.result import ScaleResult
 from asvit.growth.seed import GrowthSeed
 from asvit.runs.estimate import Remaining
-from asvit.runs.measurement_pool import failed
 from asvit.runs.scaling import ScaleRun, run_scaling
 from asvit.search.result import SearchResult
 from asvit.spaces import cost
@@ -94,14 +93,6 @@ def test_the_newest_search_is_the_start_and_is_named() -> None:
     assert scale(Path("other")).provenance["seed_run"] is None
 
 
-def test_the_start_may_be_a_run_that_ended_in_one(tmp_path: Path) -> None:
-    found = {"kind": "search", "seed_architecture": SEED}
-    (tmp_path / "result.json").write_bytes(sealed_result(found))
-    run = ScaleRun.make(architecture=str(tmp_path), device="cpu")
-    assert (run.settings.architecture, run.seed_run) == (SEED, tmp_path)
-    assert run.title.startswith(f"growing {SEED} (the result of {tmp_path}) to 88M:")
-
-
 WIDE = "8,2,3,3|4,1,2,1|4,1,4,5|4,1,6,2|64,30"  # heads 8, 16, 32, 64 do not divide its widths
 
 
@@ -117,14 +108,6 @@ def test_the_real_measures_of_a_real_series(tmp_path: Path) -> None:
     assert (tmp_path / "report.html").stat().st_size > 10_000
     files = {f"{name}.svg" for name in ScaleRun.files.figures}
     assert files <= {path.name for path in tmp_path.iterdir()}
-
-
-def test_real_widths_that_heads_do_not_divide_are_grown(tmp_path: Path) -> None:
-    # Head widths are rounded down, as the released rule has it.
-    seed = WIDE.replace("64,30", "64,33")
-    result = scale(tmp_path, architecture=seed, budget="6M", stop_within=0.25)
-    assert any(row.width % 8 for row in result.series[1:])
-    assert result.series[-1].params == cost(result.series[-1].architecture).params
 
 
 TINY = "4,2,2|4,1,2|4,1,2|4,1,2|16"
@@ -181,14 +164,3 @@ def test_real_growth_to_a_time_takes_each_time_once(tmp_path: Path, timed: list[
     report = (tmp_path / "whole" / "report.html").read_text()
     assert "6ms" in report
     assert dry_run(asked, tmp_path).cost is not None
-
-
-def test_a_scaling_whose_networks_all_failed_goes_on_once_they_can_be_measured(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr(fakes.FakePool, "one", lambda _, job: failed(job.names, "out of memory"))
-        with pytest.raises(ValueError, match=r"every measure of all .* failed; .* out of memory"):
-            scale(tmp_path / "run")
-    again, whole = scale(tmp_path / "run"), scale(tmp_path / "whole")
-    assert str(again.series) == str(whole.series)

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import optuna
 import pytest
 import torch
 
@@ -18,7 +17,6 @@ from asvit.runs import lifecycle
 from asvit.runs.search import SearchRun, run_search
 from asvit.search import CONTROLLERS, Measurement, read_trials
 from asvit.search.front import picked
-from asvit.search.journal import read_journal
 from asvit.search.result import SearchResult
 from asvit.spaces import build, cost, load_space
 from proxies import measure
@@ -124,42 +122,6 @@ def test_the_table_is_there_from_the_first_step_and_whole_when_going_on(tmp_path
     (tmp_path / "trials.csv").unlink()  # or behind the study, after a kill
     search(tmp_path, steps=7, evaluate=look, controller="random", space="asvit")
     assert lengths[5:] == [5, 5]
-
-
-def test_sizes_may_be_measures(tmp_path: Path) -> None:
-    def sizes(text: str) -> Measurement:
-        found = fake_evaluate(text)
-        values = {"params": float(found.params), "length_distortion": 1.0}
-        return Measurement(found.params, found.macs, values, {})
-
-    names = ("params", "length_distortion")
-    result = search(tmp_path, evaluate=sizes, proxies=names)
-    header = (tmp_path / "trials.csv").read_text().splitlines()[0]
-    assert header.split(",").count("params") == 1
-    assert SearchResult.read(tmp_path / "result.json").to_json() == result.to_json()
-    rows = read_trials(tmp_path / "trials.csv", names)
-    assert result.front[0] in rows
-
-
-def test_a_run_folder_can_be_moved(tmp_path: Path) -> None:
-    search(tmp_path / "here", steps=4)
-    (tmp_path / "here").rename(tmp_path / "there")
-    events: list[Progress] = []
-    search(tmp_path / "there", steps=6, progress=events.append)
-    assert [event.resumed for event in events] == [4, 4]
-    names = optuna.get_all_study_names(read_journal(tmp_path / "there" / "study.journal"))
-    assert names == ["here"]
-
-
-@pytest.mark.parametrize("inside", ["", "run"])
-def test_a_file_or_a_link_to_nothing_in_the_folders_place(tmp_path: Path, inside: str) -> None:
-    (tmp_path / "file").write_text("mine")
-    (tmp_path / "link").symlink_to(tmp_path / "nothing")
-    for name, what in (("file", "a file"), ("link", "a link to nothing")):
-        with pytest.raises(NotADirectoryError, match=f"{name} is {what}, not a folder"):
-            search(tmp_path / name / inside)
-    assert (tmp_path / "file").read_text() == "mine"
-    assert not (tmp_path / "nothing").exists()
 
 
 def changed(**fields: Any) -> Callable[[], Any]:

@@ -1,17 +1,14 @@
 """``asvit.run_training`` as a library call."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from asvit.core.progress import Progress
 from asvit.networks import Network, WeightsFile
 from asvit.runs.training import TrainRun, run_training
 from asvit.training.checkpoint import Checkpoint
-from asvit.training.metrics import EpochRow
 from asvit.training.predictions import read_predictions
 from tests.asvit.runs.fakes import stop_after, write_pictures
 
@@ -77,15 +74,6 @@ def test_fine_tuning_at_another_size_with_a_new_head(tmp_path: Path) -> None:
     assert weights(tmp_path / "second")["pos_embed"].shape[1] == 2 + 9
 
 
-def test_fine_tuning_starts_from_the_weights(tmp_path: Path) -> None:
-    run_training(ARCH, out=tmp_path / "first", **TINY)
-    frozen = {**TINY, "epochs": 1, "learning_rate": 1e-12, "weight_decay": 0.0}
-    run_training(ARCH, out=tmp_path / "second", weights=str(tmp_path / "first"), **frozen)
-    ours, theirs = weights(tmp_path / "second"), weights(tmp_path / "first")
-    for name in theirs:
-        torch.testing.assert_close(ours[name], theirs[name], atol=1e-6, rtol=0)
-
-
 def test_images_for_validation_that_the_weights_were_trained_on_are_counted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -111,16 +99,6 @@ def test_images_for_validation_that_the_weights_were_trained_on_are_counted(
     taught = {"teacher": ARCH, "teacher_weights": str(first), "out": tmp_path / "taught"}
     run_training(ARCH, seed=1, **options, **taught)
     assert f"the teacher's weights {words} accuracy may be too high" in caplog.text
-
-
-def test_distillation_into_two_heads(tmp_path: Path) -> None:
-    run_training(ARCH, out=tmp_path / "teacher", **TINY)
-    host = "timm:deit_tiny_distilled_patch16_224"
-    asked = {**TINY, "epochs": 1, "teacher": ARCH, "teacher_weights": str(tmp_path / "teacher")}
-    for kind in ("hard", "soft"):
-        result = run_training(host, out=tmp_path / kind, distillation=kind, **asked)
-        assert result.settings.distillation_weight == {"hard": 0.5, "soft": 0.1}[kind]
-    assert not same(weights(tmp_path / "hard"), weights(tmp_path / "soft"))
 
 
 @pytest.mark.parametrize("published", [False, True])
@@ -175,36 +153,6 @@ def test_weights_that_are_missing_are_noticed_before_anything_is_made_or_removed
     assert {path: path.read_bytes() for path in finished.iterdir()} == before
 
 
-def test_hallucinated_and_compact_parts_are_trained_in_their_training_form(
-    tmp_path: Path,
-) -> None:
-    host = "timm:deit_tiny_patch16_224(depth=1,embed_dim=24)"
-    result = run_training(
-        host, out=tmp_path / "run", attention="hallucinated", ffn="compact", **TINY
-    )
-    file = WeightsFile.read(tmp_path / "run" / "model.safetensors")
-    assert (file.network.attention, file.network.ffn) == ("hallucinated", "compact")
-    assert file.network.branches == 2
-    network, merged = file.network.merged(file.load())
-    assert network.branches == 0
-    assert sum(p.numel() for p in merged.parameters()) < result.params
-
-
-def test_events(tmp_path: Path) -> None:
-    told: list[Progress] = []
-    run_training(ARCH, out=tmp_path / "run", progress=told.append, **TINY)
-    events = [event for event in told if event.unit == "epoch"]
-    rows = [event.record for event in events if event.record is not None]
-    assert all(isinstance(row, EpochRow) for row in rows)
-    assert [event.done for event in events] == [0, 0, 1, 1, 1, 2]
-    assert events[1].state.startswith("step 2/3 of epoch 1  loss ")
-    assert " images/s  epoch 1: top-1 " in events[3].state
-    shares = [event.part for event in events]
-    assert shares == sorted(shares)
-    assert shares[-1] == 1.0
-    assert len(events) == 2 * 3  # three steps an epoch, the last of them with the accuracy
-
-
 def test_other_images_are_refused(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     run_training(ARCH, out=folder, **{**TINY, "data": "digits", "classes": 10})
@@ -215,16 +163,6 @@ def test_other_images_are_refused(tmp_path: Path) -> None:
     (folder / "model.safetensors").unlink()
     with pytest.raises(ValueError, match="was started with other images"):
         run_training(ARCH, out=folder, **{**TINY, "data": "digits", "classes": 10})
-
-
-def test_without_accelerate_several_processes_make_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "accelerate", None)
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(ImportError, match=r"needs accelerate: .*pip install '\.\[train\]'"):
-        run_training(ARCH, out=tmp_path / "run", **TINY)
-    assert not (tmp_path / "run").exists()
 
 
 @pytest.fixture

@@ -2,12 +2,10 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
-from torch import nn
 
 from asvit.executors import Workers
 from asvit.reference import load_reference
@@ -15,11 +13,9 @@ from asvit.runs import lifecycle, training_pool
 from asvit.runs.search import run_search
 from asvit.search import Measurement, read_trials
 from asvit.search.result import SearchResult
-from asvit.spaces import SPACES, PlainSpace, cost, load_space
-from asvit.spaces.base import Choice
 from asvit.training.candidates import Outcome, Training
 from tests.asvit.runs.fakes import fake_trainings
-from tests.asvit.search.ridge import Ridge, quick_predictor
+from tests.asvit.search.ridge import quick_predictor
 
 TINY: dict[str, Any] = {
     "space": "asvit-tiny", "controller": "predictor", "trainings": 20, "train_images": 12,
@@ -55,23 +51,6 @@ def test_a_run_folder_holds_the_accuracy_and_how_far_to_trust_it(tmp_path: Path)
     assert SearchResult.read(tmp_path / "result.json").to_json() == result.to_json()
     trained = "--seed 5 --device cpu --classes 3 --train-images 12 --recipe small"
     assert result.next_command == f"asvit train {tmp_path} --image-size 32 {trained}"
-
-
-def test_below_a_limit_tables_have_the_widths_that_were_trained(tmp_path: Path) -> None:
-    settings: dict[str, Any] = {"width": None, "max_macs": "500K"}
-    result = search(tmp_path, **settings)
-    rows = read_trials(tmp_path / "trials.csv")
-    table = load_reference(tmp_path / "trainings.csv")
-    for row in rows:
-        size = cost(row.architecture, 32, 3)
-        assert (row.params, row.macs) == (size.params, size.macs)
-        assert row.macs <= 500_000
-        wider = load_space("asvit-tiny").parse(row.architecture)
-        assert cost(wider.with_(width=wider.width + 1), 32, 3).macs > 500_000
-    assert set(table.architectures) == {row.architecture for row in rows}
-    assert result.seed_architecture in table.architectures
-    again = search(tmp_path, **settings)
-    assert again.to_json() == result.to_json()
 
 
 def test_trials_have_the_accuracy_of_each_training(tmp_path: Path) -> None:
@@ -173,28 +152,6 @@ def test_a_table_with_the_same_recipe_is_taken(tmp_path: Path) -> None:
     assert not (tmp_path / "third").exists()
 
 
-def test_rows_beyond_a_limit_tell_the_predictor_but_are_no_finalists(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    search(tmp_path / "first")
-    table = load_reference(tmp_path / "first" / "trainings.csv")
-    limit = 70_000
-    beyond = {text for text in table.architectures if cost(text, 32, 3).params > limit}
-    assert len(beyond) == 6
-    fits: list[set[str]] = []
-
-    class Recorded(Ridge):
-        def fit(self, architectures: Sequence[str], *more: Any) -> Ridge:
-            fits.append({*architectures})
-            return super().fit(architectures, *more)
-
-    quick_predictor(monkeypatch.setattr, Recorded)
-    second = search(tmp_path / "second", reference=table.path, max_params=limit, trainings=7)
-    assert all(one.params <= limit for one in second.finalists)
-    assert fits
-    assert all(beyond & texts for texts in fits)
-
-
 def test_any_controller_may_search_by_trainings_and_ends_in_the_best_mean(tmp_path: Path) -> None:
     result = search(tmp_path, controller="random", seed=1)
     assert result.predictor is None
@@ -206,14 +163,6 @@ def test_any_controller_may_search_by_trainings_and_ends_in_the_best_mean(tmp_pa
     command = result.provenance["command"]
     assert "--trainings 20" in command
     assert "--controller random" in command
-
-
-def test_a_few_more_trainings_than_finalists_take_are_refused(tmp_path: Path) -> None:
-    first = search(tmp_path, controller="random", trainings=11)
-    assert first.steps == 11
-    with pytest.raises(ValueError, match=r"trainings=12 has 8 for drawn .* 11 are drawn alr.* 15"):
-        search(tmp_path, controller="random", trainings=12)
-    assert search(tmp_path, controller="random", trainings=15).steps == 11
 
 
 @pytest.mark.parametrize("controller", ["predictor", "evolution"])
@@ -241,45 +190,6 @@ def test_a_search_whose_trainings_all_fail_says_so(
 
 def _failing() -> Any:
     return Outcome(math.nan, math.nan, 1.0, "the loss became nan in step 1")
-
-
-def test_too_few_trainings_that_did_not_fail_end_in_the_best_mean(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    outcomes = iter([Outcome(60.0 + n, 1.0, 1.0) for n in range(4)])
-    monkeypatch.setattr(
-        "asvit.runs.training_pool.outcome_of", lambda *_: next(outcomes, None) or _failing()
-    )
-    result = search(tmp_path, trainings=6)
-    assert (result.values["accuracy"], result.failures) == (63.0, 2)
-    assert result.confirmed is None
-
-
-class Picky(PlainSpace):
-    """A space half of whose networks cannot be built."""
-
-    name, prefix, description, paper = "picky", "picky:", "for this test", "none"
-    dimensions: ClassVar[Mapping[str, tuple[Choice, ...]]] = {
-        "width": (2, 4, 8), "kind": ("sound", "broken")
-    }  # fmt: skip
-
-    def network(self, choices: Mapping[str, Any], **_: Any) -> nn.Module:
-        if choices["kind"] == "broken":
-            raise RuntimeError("this kind was never written")
-        return nn.Conv2d(3, choices["width"], 1)
-
-
-def test_networks_that_cannot_be_built_fail_and_are_in_no_table(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(SPACES, "picky", Picky())
-    result = search(tmp_path, space="picky", controller="random", trainings=11)
-    broken = [row for row in result.trials if "broken" in row.architecture]
-    assert {row.reason.partition(":")[0] for row in broken} == {"accuracy"}
-    assert "sound" in result.seed_architecture
-    table = (tmp_path / "trainings.csv").read_text()
-    assert "sound" in table
-    assert "broken" not in table
 
 
 def test_a_function_of_the_callers_may_train(tmp_path: Path) -> None:

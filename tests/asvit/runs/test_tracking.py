@@ -18,7 +18,6 @@ from accelerate import tracking as accelerate_tracking
 from asvit.runs.tracking import tracking
 from asvit.runs.training import run_training
 from asvit.training.settings import TrainSettings
-from tests.asvit.cli.commands import check_refused, run
 from tests.asvit.runs.fakes import stop_at
 from tests.asvit.runs.test_runs_train import ARCH, TINY
 
@@ -180,27 +179,6 @@ def test_a_tracker_that_fails_is_left_out_and_the_others_go_on(
 
 
 NEEDS = "--track wandb needs wandb: pip install wandb"
-
-
-@pytest.mark.parametrize(
-    ("command", "names", "code", "reason"),
-    [
-        ("train", "tensorbord", 2, "unknown tracker 'tensorbord'; did you mean 'tensorboard'?"),
-        ("train", "tensorboard,wandc", 2, "unknown tracker 'wandc'"),
-        *((command, "wandb", 3, NEEDS) for command in ("train", "search")),
-        ("train", "mlflow", 3, "--track mlflow needs mlflow: pip install mlflow"),
-        ("train", "tensorboard", 3, "needs tensorboard: in the checkout of asvit, pip"),
-    ],
-)
-def test_trackers_that_are_not_there_are_one_line_and_nothing_is_made(
-    command: str, names: str, code: int, reason: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("wandb", "mlflow", *["tensorboard"] * (code == 3)):
-        monkeypatch.setitem(sys.modules, name, None)
-    words = [*command.split(), *([ARCH] if command == "train" else [])]
-    words += ["--data", "digits", "--device", "cpu", "--out", "run", "--track", names]
-    check_refused(run(*words), code, reason)
-    assert not Path("run").exists()
 
 
 def test_a_stopped_training_is_in_tensorboard_once(tmp_path: Path) -> None:

@@ -190,12 +190,3 @@ def test_two_killed_processes_go_on_within_an_epoch(tmp_path: Path) -> None:
     ]
     weights = [load_file(tmp_path / name / "model.safetensors") for name in ("run", "whole")]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
-
-
-@pytest.mark.slow
-def test_a_batch_that_two_processes_cannot_share_is_refused(tmp_path: Path) -> None:
-    with pair([*ASKED, "--batch-size", "7"], tmp_path / "run") as both:
-        found = ended(both, tmp_path / "run")
-    assert all(code for code, _ in found)
-    assert "a batch of 7 images does not go into 2 processes" in found[0][1]
-    assert "Traceback" not in found[0][1]

@@ -5,23 +5,15 @@ import torch
 from timm.layers import DropPath
 
 from asvit.spaces import build, cost
-from asvit.spaces.architectures import build_on_meta, canonical
-from asvit.spaces.timm_models import TimmModel, is_timm_model
+from asvit.spaces.architectures import canonical
+from asvit.spaces.timm_models import TimmModel
 from proxies.counts import Cost
-from tests.hostile import refused_or
 
 
 @pytest.mark.parametrize("name", ["deit_tiny_patch16_224", "resnet10t", "convnext_atto"])
 def test_models_take_the_image_size_asked_for(name):
     model = TimmModel(name).build(image_size=64, num_classes=5).eval()
     assert model(torch.randn(1, 3, 64, 64)).shape == (1, 5)
-
-
-def test_tags_are_known_and_nothing_is_downloaded(went):
-    assert is_timm_model("vit_tiny_patch16_224.augreg_in21k")
-    assert TimmModel("vit_tiny_patch16_224.augreg_in21k").build().num_classes == 1000
-    assert build("timm:resnet18.a1_in1k", 32, 2) is not None  # with random weights
-    assert went == []
 
 
 @pytest.mark.parametrize(
@@ -73,24 +65,6 @@ def went(monkeypatch: pytest.MonkeyPatch, network_calls: list[object]) -> list[o
     for name in ("load_model_config_from_hf", "load_model_config_from_path"):
         monkeypatch.setattr(f"timm.models._factory.{name}", network_calls.append)
     return network_calls
-
-
-@pytest.mark.parametrize("name", NAMES, ids=ascii)
-def test_names_that_are_no_models(name: str, went: list[object]) -> None:
-    assert refused_or(lambda: canonical(f"timm:{name}")) is None
-    assert refused_or(lambda: TimmModel(name)) is None
-    assert refused_or(lambda: build(f"timm:{name}", 32, 2)) is None
-    assert went == []
-
-
-@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
-@pytest.mark.parametrize("side", [1, 2, 7, 33])
-@pytest.mark.parametrize(
-    "name",
-    ["resnet18", "gmlp_s16_224", "maxvit_tiny_tf_224", "swinv2_tiny_window8_256", "coat_tiny"],
-)
-def test_sizes_that_a_model_was_not_made_for(name: str, side: int) -> None:
-    refused_or(lambda: build_on_meta(f"timm:{name}", image_size=side))
 
 
 def test_arguments_of_a_model_are_part_of_its_text():
