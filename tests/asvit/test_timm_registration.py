@@ -57,8 +57,8 @@ def test_any_order() -> None:
 
 
 def test_in_either_order_timm_looks_as_if_we_were_not_there() -> None:
-    alone = [f"import asvit, timm; {SHOWN}", f"import timm; {SHOWN}"]
-    both = run(FORKS, *created(ORDERS[:2]), *alone).splitlines()
+    ours = [f"{imports}; {SHOWN}; {CREATE}" for imports in ("import asvit, timm",)]
+    both = run(FORKS, *ours, f"import timm; {SHOWN}").splitlines()
     assert both[0] == both[1]
 
 

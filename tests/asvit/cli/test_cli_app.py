@@ -59,13 +59,6 @@ def test_help_names_every_command() -> None:
     assert all(f"\n  {name} " in shown for name in COMMANDS)
 
 
-def test_no_command_is_a_usage_error_that_shows_the_help() -> None:
-    result = CliRunner().invoke(app, [])
-    assert result.exit_code == 2
-    assert result.stdout == ""
-    assert "Commands" in result.stderr
-
-
 @pytest.mark.parametrize(
     ("args", "words"),
     [

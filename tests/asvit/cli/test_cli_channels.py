@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from asvit.spaces import cost
-from tests.asvit.cli.commands import check_refused, run, strict
+from tests.asvit.cli.commands import run, strict
 from tests.asvit.data.array_sets import make_set
 
 ARCH = "4,2,2|4,1,2|4,1,2|4,1,2|16,8"
@@ -37,20 +37,3 @@ def test_cost_counts_channels(five: Path) -> None:
         refused = run("cost", ARCH, "--channels", wrong)
         assert (refused.exit_code, refused.stdout) == (2, "")
         assert "--channels" in refused.stderr.splitlines()[-1]
-
-
-@pytest.mark.parametrize("command", ["train", "search", "score", "design", "cost"])
-def test_mixed_images_are_refused_in_a_line(command: str, tmp_path: Path) -> None:
-    make_set(tmp_path / "set", 2)
-    make_set(tmp_path / "set" / "class2", 5, classes=1)
-    words = {
-        "train": ["train", ARCH, "--image-size", 32, "--out", "run"],
-        "search": ["search", "--image-size", 32, "--steps", 1, "--out", "run"],
-        "score": ["score", ARCH, "--image-size", 32, "--images", 2],
-        "design": ["design", "--max-params", "100K", "--out", "run"],
-        "cost": ["cost", ARCH],
-    }[command]
-    result = run(*words, "--data", tmp_path / "set")
-    check_refused(result, 3, "mixes kinds of images: ")
-    assert "(2 channels of uint16) and " in result.stderr
-    assert not (tmp_path / "run" / "result.json").exists()

@@ -1,10 +1,7 @@
 """The commands on small settings: what they write where, and how they end."""
 
 import math
-import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +20,6 @@ SMALL += ["--data", "gaussian"]
 
 
 # search
-
-
-def test_search_tells_people_on_stderr(finished: Any) -> None:
-    folder, result = finished("search")
-    lines = result.stderr.splitlines()
-    assert lines[0].startswith("searching asvit-tiny by reinforce: 6 architectures, 1 network")
-    steps = [line for line in lines if line.startswith("step ")]
-    assert len([line for line in steps if "ETA" in line and "entropy" in line]) == 6
-    assert any(line.startswith("next: ") for line in lines)
-    assert any(line.startswith("6 architectures in ") for line in lines)
-    assert any(str(folder) in line and line.startswith("folder: ") for line in lines)
 
 
 # score
@@ -81,22 +67,6 @@ def test_cost_of_ours_is_by_stage_and_adds_up() -> None:
     assert data["macs"] == sum(part["macs"] for part in data["parts"])
     assert [part["stage"] for part in data["parts"]] == ["1", "2", "3", "4", "head"]
     assert data["image_size"] == 224
-
-
-@pytest.mark.nightly
-def test_cost_times_a_pass_and_says_on_what() -> None:
-    """As a user types it, in a process of its own."""
-    given = ("cost", SEED, "timm:resnet18", "--image-size", "32", "--latency", "--batch", "2")
-    command = [sys.executable, "-m", "asvit", *given]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    told = re.findall(
-        r"^latency (\S+) ms \(interquartile range \S+, \d+ passes\), batch 2, eager, .+, \d+ thr",
-        done.stdout,
-        re.MULTILINE,
-    )
-    assert len(told) == 2
-    assert all(float(milliseconds) > 0 for milliseconds in told)
-    assert done.stderr == "" or re.fullmatch("warning: the machine was busy: .*\n", done.stderr)
 
 
 @pytest.mark.parametrize(
@@ -149,13 +119,6 @@ def test_list(kind: str, name: str, keys: set[str]) -> None:
     assert name in [row["name"] for row in rows]
     assert all(set(row) == keys for row in rows)
     assert name in run("list", kind).stdout
-
-
-@pytest.mark.parametrize("pattern", ["vit_tiny*", "timm:vit_tiny*"])
-def test_list_takes_patterns_of_models_with_and_without_timm(pattern: str) -> None:
-    names = [row["name"] for row in strict(run("list", "models", pattern, "--json").stdout)]
-    assert "timm:vit_tiny_patch16_224" in names
-    assert all(name.startswith("timm:vit_tiny") for name in names)
 
 
 # report

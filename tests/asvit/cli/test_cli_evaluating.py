@@ -1,6 +1,5 @@
 """``asvit test`` and ``asvit compare``: what they print, and how they end."""
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -39,15 +38,6 @@ def test_json_is_data_alone_and_names_a_folder_only_if_there_is_one() -> None:
     quiet = run(*words, "--quiet", "--out", "tested")
     assert strict(quiet.stdout)["folder"] == "tested"
     assert quiet.stderr.count("\n") == 1  # the picture
-
-
-def test_wrong_usage_and_what_cannot_be_tested() -> None:
-    check_refused(run("test", "pets"), 2, "--weights")
-    shutil.move("pets/class0", "pets/cat")
-    words = "pets has classes that a.safetensors does not know: cat; it knows class0, class1"
-    check_refused(run("test", "pets", "--weights", "a.safetensors"), 3, words)
-    named = ["--weights", "timm:resnet18", "--arch", "timm:resnet18"]
-    check_refused(run("test", "pets", *named), 2, "--arch 'timm:resnet18' beside --weights 'timm")
 
 
 def test_a_comparison_needs_two_finished_runs() -> None:

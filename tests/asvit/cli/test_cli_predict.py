@@ -34,12 +34,6 @@ def test_a_table_and_json_say_the_same() -> None:
         assert f"{guess['probability']:.1%}" in line
 
 
-def test_weights_have_to_be_given() -> None:
-    result = run("predict", "red.png")
-    assert result.exit_code == 2
-    assert "--weights" in result.stderr
-
-
 def test_every_picture_that_cannot_be_read_is_named() -> None:
     for name in ("bad.png", "worse.png", "worst.png"):
         Path(name).write_text("no picture")

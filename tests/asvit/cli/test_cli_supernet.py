@@ -1,7 +1,6 @@
 """``asvit supernet train`` and ``evolve`` and their progress, on small settings."""
 
 import json
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +24,6 @@ def evolved(finished: Any) -> tuple[Path, Result]:
     return finished("supernet evolve")
 
 
-def test_train_tells_people_on_stderr(trained: tuple[Path, Result]) -> None:
-    lines = trained[1].stderr.splitlines()
-    assert lines[0] == "preparing 57 images"
-    assert lines[1] == (
-        "training the supernet of psvit2d: 2 epochs of 30 images in batches of 10, fractal:3, "
-        "16 px, width 6, seed 0"
-    )
-    assert "step 1/3 of epoch 1  loss " in lines[2]
-    assert lines[-1] == f"next:   asvit supernet evolve {trained[0]}"
-
-
 def test_evolve_gives_its_result_as_json(evolved: tuple[Path, Result]) -> None:
     _, result = evolved
     assert result.exit_code == 0, result.stderr
@@ -49,15 +37,6 @@ def test_evolve_gives_its_result_as_json(evolved: tuple[Path, Result]) -> None:
         f"asvit train {evolved[0]} --recipe small --data fractal --train-images 30 "
         "--image-size 16 --epochs 2 --batch-size 10 --seed 0 --classes 3"
     )
-
-
-def test_the_next_command_trains_the_winner(evolved: tuple[Path, Result], tmp_path: Path) -> None:
-    words = shlex.split(json.loads(evolved[1].stdout)["next_command"])[1:]
-    result = run(*words, "--out", tmp_path / "trained", "--workers", "0", "--json")
-    assert result.exit_code == 0, result.stderr
-    data = json.loads(result.stdout)
-    assert data["settings"]["architecture"] == json.loads(evolved[1].stdout)["architecture"]
-    assert [row["epoch"] for row in data["history"]] == [1, 2]
 
 
 def test_more_generations_extend_an_evolution(

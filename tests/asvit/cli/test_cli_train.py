@@ -1,7 +1,6 @@
 """``asvit train`` on small settings: what it writes where, and what it says of bad input."""
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -53,20 +52,6 @@ def test_it_gives_its_result_as_json(trained: tuple[Path, Result]) -> None:
     assert [stage["epochs"] for stage in data["stages"]] == [1, 0, 1]
     assert data["saved"]["macs"] == pytest.approx((1 - data["stages"][0]["fraction"]) / 2)
     assert data["saved"]["published"] == pytest.approx((1 - 0.132) / 2)
-
-
-def test_it_tells_people_on_stderr(trained: tuple[Path, Result]) -> None:
-    text = trained[1].stderr
-    assert f"training {ARCH}: 94,531 params" in text
-    assert re.search(r"\nimages: [^;]*: 24 for training, 9 for validation\n", text)
-    assert "recipe small: 2 epochs of 3 updates with 8 images, muon" in text
-    assert "13.2%" in text
-    assert "at the published costs they would save 43.4% of the multiply-adds" in text
-    assert "epoch 2/2  ETA 0:00  loss " in text
-    assert "top-1 " in text
-    assert "top-5" not in text  # of three classes
-    assert "tokens (16,5): 1 epoch, " in text
-    assert f"next:   asvit export --weights {trained[0]} --to onnx" in text
 
 
 def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:

@@ -80,22 +80,3 @@ def test_new_names_are_on_the_disk_before_anything_relies_on_them(
     with claimed(tmp_path / "runs" / "one", RunFiles("toy", "toy", "toy.jsonl", ())):
         runs = tmp_path / "runs"
         assert folders() == [runs, tmp_path, runs / "one"]  # the last for its kind
-
-
-def test_a_journal_removed_at_any_moment_is_not_made_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "journal"
-    file = SummedFile(path)
-    append_record(file, {"a": 1})
-    read = SummedFile.sealed
-
-    def removed_meanwhile(self: SummedFile, lines: list[str]) -> bytes:
-        sealed = read(self, lines)
-        path.unlink()
-        return sealed
-
-    monkeypatch.setattr(SummedFile, "sealed", removed_meanwhile)
-    with pytest.raises(FileNotFoundError, match="removed during the run"):
-        append_record(file, {"a": 2}, started=True)
-    assert not path.exists()

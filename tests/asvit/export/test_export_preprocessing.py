@@ -220,31 +220,6 @@ def test_the_script_goes_on_after_a_bad_picture(bad: str, place: int, script: Pa
     assert line.startswith(f"cannot read {bad}: ")
 
 
-def test_the_script_tells_how_it_is_used_and_what_it_cannot_use(script: Path) -> None:
-    (script.parent / "text.onnx").write_text("no graph")
-    node = helper.make_node("Identity", ["images"], ["logits"])
-    images, logits = (
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 2])
-        for name in ("images", "logits")
-    )
-    graph = helper.make_graph([node], "network", [images], [logits])
-    opset = [helper.make_opsetid("", 18)]
-    onnx.save(
-        helper.make_model(graph, opset_imports=opset, ir_version=9), script.parent / "plain.onnx"
-    )
-    for words, code, line in (
-        ([], 2, "python predict.py MODEL.onnx PICTURE... "),
-        (["a.onnx"], 2, "python predict.py MODEL.onnx PICTURE... "),
-        (["none.onnx", "a.png"], 3, "cannot use none.onnx: "),
-        (["text.onnx", "a.png"], 3, "cannot use text.onnx: "),
-        (["plain.onnx", "a.png"], 3, "cannot use plain.onnx: it takes prepared pictures; export"),
-    ):
-        told = script_run(script, *words)
-        assert (told.returncode, told.stdout) == (code, "")
-        assert told.stderr.startswith(line)
-        assert len(told.stderr.splitlines()) == 1
-
-
 def stored(mode: str, folder: Path) -> Iterator[Path]:
     """Files of a picture in a mode, in the formats that have it; damaged ones of others."""
     rng = np.random.default_rng(0)

@@ -265,21 +265,3 @@ def test_grids_of_tokens():
         TokenGrid((2, 3)).shape(8)
     with pytest.raises(ValueError, match="the grid of 8 tokens is not known"):
         TokenGrid().shape(8)
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (
-            lambda: split_heads(3, "triple"),
-            "heads='triple' is not one of 'double_odd', 'double_each'",
-        ),
-        (lambda: split_heads(0), "heads must be at least 1, got 0"),
-        (lambda: MapHallucination(1, 1, axis="keys"), "axis='keys' is not one of 'key', 'query'"),
-        (lambda: MapHallucination(1, 1, class_token="drop"), "class_token='drop' is not one of"),
-        (lambda: HallucinatedHeads(9, split_heads(3)), "6 heads do not divide the width 9"),
-    ],
-)
-def test_what_is_refused(make, message):
-    with pytest.raises(ValueError, match=message):
-        make()

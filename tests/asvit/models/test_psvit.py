@@ -140,27 +140,6 @@ def test_positions_for_other_images_are_resampled(pooling):
     assert half.dtype == torch.bfloat16
 
 
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"pooling": "3d"}, "pooling='3d' is not one of '1d', '2d'"),
-        ({"cells": ("bx", "s", "b")}, "cell 'x' is not allowed; use b, s, -"),
-        ({"cells": ("-", "", "--")}, r"cells -\|\|-- have no layer; use at least one"),
-        ({"cells": ("b", "s")}, "2 stages of cells, 3 dims and 3 heads; give one of each"),
-        ({"heads": (2, 13, 4)}, "stage 2 has 13 heads for a width of 12; use 1 to 12"),
-        ({"img_size": 60}, "patches of 8 px do not fill an image side of 60 px; use 56 or 64 px"),
-        ({"img_size": 4}, "do not fill an image side of 4 px; use 8 px"),
-        ({"global_pool": "token"}, "global_pool='token' is not one of 'avg', ''"),
-        ({"patch_size": 0}, "patch_size=0; use 1 or more"),
-        ({"pooling": "1d", "img_size": 8}, "stage 2 cannot pool 1 token by two"),
-        ({"pooling": "1d", "img_size": (8, 16)}, "stage 3 cannot pool 1 token"),
-    ],
-)
-def test_what_cannot_be_built(settings, message):
-    with pytest.raises(ValueError, match=message):
-        tiny(**settings)
-
-
 SMALL = {"dims": (8, 12, 16), "heads": (2, 3, 4), "img_size": 64, "num_classes": 5}
 
 

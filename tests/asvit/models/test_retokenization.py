@@ -6,7 +6,6 @@ import pytest
 import torch
 from timm.models.swin_transformer import SwinTransformer
 
-from asvit.models import AsViT
 from asvit.models.asvit import PatchEmbedding, same_padding
 from asvit.models.retokenization import (
     SCHEDULE,
@@ -121,30 +120,6 @@ def test_weights_trained_coarse_load_into_the_plain_network(name):
 
 
 PUBLISHED = "8,2,3|4,1,2|4,1,4|4,1,6|32"
-
-
-@pytest.mark.parametrize(
-    ("text", "tokens", "sides", "splits"),
-    [
-        (PUBLISHED, FINE, (56, 28, 14, 7), (2, 1, 1, 1)),
-        (PUBLISHED, MIDDLE, (28, 14, 7, 4), (2, 1, 1, 1)),
-        (PUBLISHED, COARSE, (14, 7, 4, 2), (2, 1, 1, 1)),
-        # Splits that do not divide a grid become the largest that do: of 8, 2, 2 and 1.
-        ("4,8,2|2,4,2|2,2,2|2,1,2|16,16", COARSE, (14, 7, 4, 2), (7, 1, 2, 1)),
-    ],
-)
-def test_grids_and_windows(text, tokens, sides, splits):
-    with torch.device("meta"):
-        model = AsViT(text)
-    retokenize(model, tokens)
-    seen = []
-    for stage in model.layers:
-        stage.register_forward_hook(lambda _, args, out: seen.append(args[0].shape[1:3]))
-        stage.blocks[0].register_forward_hook(lambda _, args, out: seen.append(args[0].shape[1:3]))
-    model(torch.empty(1, 3, 224, 224, device="meta"))
-    windows, grids = seen[::2], seen[1::2]
-    assert grids == [(side, side) for side in sides]
-    assert windows == [(s * s, (side // s) ** 2) for side, s in zip(sides, splits, strict=True)]
 
 
 def small_swin():

@@ -7,7 +7,6 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
-from torch import nn
 
 import asvit
 from asvit.networks import Network, WeightsFile
@@ -138,24 +137,3 @@ def test_timms_own_feature_extraction_gives_the_same() -> None:
     image = torch.randn(1, 3, 64, 64)
     for level, wanted in zip(ours(image).values(), theirs.eval()(image), strict=True):
         assert torch.equal(level, wanted)
-
-
-@pytest.mark.parametrize(
-    ("arch", "settings", "message"),
-    [
-        (AS_VIT, {"frozen_stages": 5}, "frozen_stages=5; use 0 to 4"),
-        *((AS_VIT, {"out_indices": none}, "use some of 0 to 3") for none in ((), (4,), (-1,))),
-        (AS_VIT, {"fpn": 0}, "fpn=0"),
-        (WINDOWED, {"windows": 0}, "windows=0 for a .*ViT; use 1, or more for"),
-        (SHIFT_VIT, {"windows": 2}, "windows=2 for a .*ViT; use 1, or more for"),
-        (PIT, {"grad_checkpointing": True}, "cannot recompute its blocks; leave out"),
-        ("psvit1d:b-----|b-----|b-----|16", {}, "stride 16 px only.*'psvit2d:' path"),
-        ("psvit2d:b-----|------|------|16", {}, "stride 8 px only.*'psvit2d:' path"),
-        ("timm:deit_tiny_patch16_224", {}, "stride 16 px only.*'psvit2d:' path"),
-        (nn.Linear(2, 2), {}, "Linear gives no feature maps"),
-    ],
-)
-def test_what_is_refused(arch, settings, message) -> None:
-    with pytest.raises(ValueError, match=message) as refusal:
-        backbone(arch, 224, **settings)
-    assert "\n" not in str(refusal.value)

@@ -18,9 +18,7 @@ from asvit.report.search_figures import (
     PointRow,
     StandingRow,
     choice_rows,
-    entropy_rows,
     measure_rows,
-    point_rows,
     standing_rows,
 )
 from asvit.report.style import (
@@ -37,11 +35,6 @@ def trial(number: int, *, reward=0.0, entropy=1.0, architecture="a", **values: f
     bad = any(math.isnan(value) for value in values.values())
     state = "failed" if bad else "complete"
     return TrialRow(number, architecture, 10, 20, values, reward, entropy, state, "")
-
-
-def test_entropy_counts_steps_as_the_table_of_trials_does() -> None:
-    rows = entropy_rows([trial(0, entropy=3.0), trial(1, entropy=2.0)])
-    assert [(row.step, row.entropy) for row in rows] == [(0, 3.0), (1, 2.0)]
 
 
 def test_standings_are_ranks_among_all_of_the_run() -> None:
@@ -81,18 +74,6 @@ def test_a_failed_measure_is_a_gap_and_leaves_the_median_alone() -> None:
     rows = measure_rows([trial(i, kappa=v) for i, v in enumerate(values)], ["kappa"], range(4))
     assert [row.median for row in rows] == [4.0, 4.0, 3.0, 4.0]
     assert math.isnan(rows[1].value)
-
-
-def test_points_leave_out_failures_and_keep_their_steps() -> None:
-    rows = point_rows(
-        [
-            trial(0, length=1.0, kappa=5.0),
-            trial(1, length=2.0, kappa=math.nan),
-            trial(2, length=2.0, kappa=5.0),
-        ],
-        BOTH,
-    )
-    assert [(row.step, row.on_front) for row in rows] == [(0, False), (2, True)]
 
 
 def test_choice_frequencies_sum_to_one_over_a_moving_window() -> None:

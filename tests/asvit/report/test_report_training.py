@@ -3,23 +3,17 @@
 import base64
 import io
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from asvit.core.answers import Confusion
-from asvit.core.run_files import RESULT
-from asvit.designs.result import DesignResult
 from asvit.report import training
 from asvit.report.style import COLOUR, style
 from asvit.runs.run import write_report
-from asvit.training.metrics import write_metrics
 from asvit.training.predictions import Mistake, Predictions
 from tests.asvit.report.sample_runs import write_sample
-from tests.asvit.runs.stored_results import epoch
-from tests.hostile import sealed_result
 
 HOSTILE = "</figure><script>window.ran = 1</script>\"'><img src=x onerror='x'>$x^$"
 
@@ -76,31 +70,3 @@ def test_a_confusion_matrix_uses_the_palette() -> None:
         figure = training.draw_confusion(predictions("a", "b", "c"))
         figure.savefig(file := io.StringIO(), format="svg")
     assert set(re.findall(r"#[0-9a-f]{6}\b", file.getvalue())) <= {*COLOUR.values(), "#000000"}
-
-
-def test_the_page_of_a_design_has_the_later_epochs_and_the_confusions_of_many_classes(
-    tmp_path: Path,
-) -> None:
-    folder = write_sample("design", tmp_path / "run")
-    first = next(one for one in DesignResult.read(folder / RESULT).race if one.round == "last")
-    for stage, epochs in (("finalist-1", 1), ("finalist-2", 2), ("training", 3)):
-        history = [
-            replace(epoch(number), top1=50.0 + number, train_top1=70.0 + number)
-            for number in range(1, epochs + 1)
-        ]
-        (folder / stage).mkdir()
-        write_metrics(folder / stage, history)
-    # The first one has dropped out.
-    (folder / "finalist-2" / RESULT).write_bytes(
-        sealed_result({"architecture": first.architecture})
-    )
-    names = tuple(f"class {number}" for number in range(training.MOST_CLASSES + 1))
-    text = page(folder, predictions(*names))
-    assert "Most confused classes" in text
-    assert not (folder / "confusion.csv").exists()
-    assert (folder / "curves.csv").read_text().splitlines() == [
-        "network,epoch,accuracy",
-        *("1: asvit,1,51.0", "1: asvit,2,52.0"),
-        *('"the winner, then",3,71.0', '"the winner, then",4,72.0'),
-        '"the winner, then",5,73.0',
-    ]

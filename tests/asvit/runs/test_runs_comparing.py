@@ -134,18 +134,6 @@ def test_accuracies_of_the_same_pictures_are_compared_in_pairs(digests: bool) ->
     assert values[1].low == pytest.approx(100 * proportion(8, 10).low)
 
 
-@pytest.mark.parametrize(("start", "cases"), [(2, 8), (6, 0)])
-def test_pictures_that_both_tested_are_paired_if_they_are_half_of_them(
-    start: int, cases: int
-) -> None:
-    one, other = answers(THEIRS, "a" * 10), answers(OURS, "a" * 10, start=start)
-    apart = difference(compare(a_test(one), a_test(other)), "accuracy")
-    assert apart.cases == cases
-    if cases:
-        whole = paired_difference(OURS[:cases], THEIRS[start:])
-        assert apart.value == pytest.approx(100 * whole.value)
-
-
 def test_runs_of_several_kinds_are_compared_by_what_they_have_in_common(tmp_path: Path) -> None:
     design = stored(DesignResult, tmp_path / "design")  # its predictions.csv is that of the test
     test = stored(EvaluationResult, tmp_path / "test")

@@ -13,7 +13,6 @@ from asvit.data.layouts import TEST
 from asvit.data.tables import ListedDataset
 from asvit.data.training_sets import open_training_sets
 from asvit.designs.pictures import open_pictures, sampled_facts
-from asvit.designs.result import DesignResult
 from asvit.runs.algorithms.training import TrainAlgorithm
 from asvit.runs.designing import design
 from tests.asvit.cli.commands import run
@@ -54,64 +53,6 @@ def replace(path: Path) -> None:
 
 def flip(path: Path) -> None:
     path.write_bytes(flipped(path.read_bytes(), -72))
-
-
-@pytest.mark.parametrize("harm", [Path.unlink, replace, flip])
-def test_pictures_that_changed_are_refused_or_left_out_of_the_test(
-    harm: Callable[[Path], None],
-    stopped: Callable[[str], Path],
-    fakes: Fakes,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    table = stopped("training")
-    trained, tested = (Path("pictures") / names(table, part)[0] for part in ("train", "test"))
-    content = trained.read_bytes()
-    harm(trained)
-    with pytest.raises(ValueError, match=f"1 picture.* to train on are not .*{trained.name}"):
-        design("pictures", out="run", **LIMIT)
-    assert fakes.calls == []
-    trained.write_bytes(content)
-    harm(tested)
-    caplog.clear()
-    result = design("pictures", out="run", **LIMIT)
-    name = str(tested.relative_to("pictures"))
-    assert (
-        "1 picture(s) to test on are not what the design began with, and are left" in caplog.text
-    )
-    assert caplog.text.count(name) == 1
-    assert list(result.left_out) == [name]
-    assert result.test_pictures == len(names(table, "test")) - 1
-    assert f"of {result.test_pictures} pictures" in fakes.card["accuracy"]
-    assert name in Path("run/report.html").read_text()
-
-
-@pytest.mark.parametrize("finished", [False, True])
-def test_a_design_goes_on_where_it_or_its_pictures_have_moved(
-    finished: bool, stopped: Callable[[str], Path], fakes: Fakes, tmp_path: Path
-) -> None:
-    stopped("training")
-    if finished:
-        design("pictures", out="run", **LIMIT)
-    Path("run").rename("renamed")
-    before = Path("renamed/result.json").read_bytes() if finished else b""
-    result = design(tmp_path / "pictures", out="renamed", **LIMIT)
-    assert not finished or Path("renamed/result.json").read_bytes() == before
-    assert result.next_command == "asvit predict PICTURE --weights renamed"
-    (tmp_path / "deep" / "er").mkdir(parents=True)
-    Path("renamed").rename("deep/er/run")
-    Path("pictures").rename("moved")
-    again = design("moved", out="deep/er/run", **LIMIT)
-    assert Path("deep/er/run/images.csv").read_text().startswith("# images in ../../../moved\n")
-    read = DesignResult.read(tmp_path / "deep" / "er" / "run" / "result.json")
-    assert read.next_command.endswith(f"--weights {tmp_path}/deep/er/run")
-    assert again.next_command in again.commands
-    assert again.accuracy == result.accuracy
-    shutil.copytree("moved", "changed")
-    replace(Path("changed/class0/000.jpg"))
-    files = {path: path.read_bytes() for path in Path("deep/er/run").rglob("*") if path.is_file()}
-    with pytest.raises(ValueError, match=r"with other pictures than those in changed: class0/000"):
-        design("changed", out="deep/er/run", **LIMIT)
-    assert files == {path: path.read_bytes() for path in files}
 
 
 def test_copies_are_on_one_side_and_named(

@@ -74,33 +74,6 @@ def test_fine_tuning_at_another_size_with_a_new_head(tmp_path: Path) -> None:
     assert weights(tmp_path / "second")["pos_embed"].shape[1] == 2 + 9
 
 
-def test_images_for_validation_that_the_weights_were_trained_on_are_counted(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    folder, first = write_pictures(tmp_path / "pictures"), tmp_path / "first"
-    options: dict[str, Any] = {
-        **{"recipe": "small", "data": str(folder), "held_out": 0.4, "image_size": 32},
-        **{"epochs": 1, "batch_size": 4, "bad_images": "replace", "device": "cpu"},
-    }
-    held_out = []
-    for seed in (0, 1):
-        images = TrainRun.make(architecture=ARCH, seed=seed, **options).sets.validation
-        held_out.append({images.name(index) for index in range(len(images))})
-    run_training(ARCH, out=first, **options)
-    options["weights"] = str(first)
-    for seed, both in ((0, False), (1, True), (1, False)):
-        assert "were trained on" not in caplog.text
-        out = tmp_path / f"second-{seed}-{both}"
-        run_training(ARCH, out=out, seed=seed, train_on_validation=both, **options)
-    known, of_all = len(held_out[1] - held_out[0]), len(held_out[1])
-    words = f"in {first} were trained on {known} of the {of_all} images for validation, so the"
-    assert f"the weights {words} accuracy is too high" in caplog.text
-    del options["weights"]
-    taught = {"teacher": ARCH, "teacher_weights": str(first), "out": tmp_path / "taught"}
-    run_training(ARCH, seed=1, **options, **taught)
-    assert f"the teacher's weights {words} accuracy may be too high" in caplog.text
-
-
 @pytest.mark.parametrize("published", [False, True])
 def test_a_training_goes_on_with_the_same_weights_of_its_teacher_only(
     published: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -129,6 +129,7 @@ def test_a_candidate_that_takes_too_long_is_recorded_as_failed(tmp_path: Path) -
     assert all(",failed,length_distortion: given up after" in row for row in rows)
 
 
+@pytest.mark.nightly
 def test_a_scaling_does_not_depend_on_its_workers(tmp_path: Path) -> None:
     files = []
     for name, workers in (("alone", Workers(jobs=1)), ("two", Workers(jobs=2))):

@@ -165,19 +165,6 @@ def test_a_run_that_goes_on_is_the_same_run_and_no_row_is_told_twice(
     assert made[-1].project == ("mine" if name == "wandb" else "asvit")
 
 
-def test_a_tracker_that_fails_is_left_out_and_the_others_go_on(
-    tmp_path: Path, fake: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    bad, good = fake("bad"), fake("good")
-    bad.fails = "log"
-    with tracking("bad,good", tmp_path, SETTINGS) as track:
-        track("epoch", Row(0.5), 1)
-        track("epoch", Row(0.5), 2)
-    assert [step for _, step in good.made[0].told] == [1, 2]
-    (line,) = caplog.messages
-    assert line == "bad failed (no account); the run goes on without it"
-
-
 NEEDS = "--track wandb needs wandb: pip install wandb"
 
 

@@ -1,7 +1,6 @@
 """Trainings of a search: the same in any number of processes."""
 
 import math
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +12,6 @@ from asvit.search import Measurement, SearchSettings
 from asvit.spaces import cost, load_space
 from asvit.training.candidates import CandidateTrainer, Outcome, Training
 from proxies.evaluation import DeviceError
-from tests.asvit.runs.fakes import write_pictures
 
 SPACE = load_space("asvit-tiny")
 FIRST, SECOND = "4,4,2|2,2,2|2,1,2|2,1,2|16", "8,8,4|3,4,2|2,2,2|2,1,4|32"
@@ -52,24 +50,6 @@ def test_workers_give_the_same_accuracies_in_the_same_order() -> None:
         assert train(shared, *asked) == train(alone, *asked)
     finally:
         shared.close()
-
-
-def test_uneven_classes_are_balanced_and_measured_by_class(tmp_path: Path) -> None:
-    folder = write_pictures(tmp_path / "pictures", classes=2, each=20)
-    for path in sorted((folder / "class1").iterdir())[5:]:
-        path.unlink()
-    for balance in ("weights", "sampling"):
-        pool = make_pool(Workers(jobs=1), data=str(folder), balance=balance)
-        (found,) = train(pool, (FIRST, 1))
-        table = CandidateTrainer(pool.settings, "cpu")
-        first, second = table._test[1].bincount().tolist()
-        assert first > second > 0
-        means = {
-            50 * (n / first + m / second) for n in range(first + 1) for m in range(second + 1)
-        }
-        assert any(found.values["accuracy"] == pytest.approx(mean) for mean in means)
-        assert found.values["accuracy"] == table(Training(f"{FIRST},8", 1)).accuracy
-        assert f"balance {balance}" in pool.lines["recipe"]
 
 
 @pytest.mark.parametrize(

@@ -31,8 +31,8 @@ def _without_reports(monkeypatch, request):
 @pytest.mark.parametrize(
     "space",
     [
-        "shiftvit",
-        *(pytest.param(name, marks=pytest.mark.nightly) for name in ("psvit1d", "psvit2d")),
+        "psvit1d",
+        *(pytest.param(name, marks=pytest.mark.nightly) for name in ("shiftvit", "psvit2d")),
     ],
 )
 def test_a_stopped_scaling_ends_as_one_that_was_not(space, tmp_path):

@@ -24,7 +24,7 @@ def drawn(family: float, topology: float, seed: float, rng: np.random.Generator,
 
 def test_shares_are_those_that_were_drawn() -> None:
     for deviations in ((3.0, 2.0, 1.0), (1.0, 1.0, 2.0)):
-        values, causes = drawn(*deviations, np.random.default_rng(0), of=40)
+        values, causes = drawn(*deviations, np.random.default_rng(0), of=25)
         found = variance_components(values, causes)
         total = sum(deviation**2 for deviation in deviations)
         for component, deviation in zip(found.values(), deviations, strict=True):
@@ -32,7 +32,7 @@ def test_shares_are_those_that_were_drawn() -> None:
             assert component.interval.low < component.share < component.interval.high
         assert sum(component.share for component in found.values()) == pytest.approx(1)
         assert list(found) == ["family", "topology", "seed"]
-        assert [component.levels for component in found.values()] == [40, 120, 240]
+        assert [component.levels for component in found.values()] == [25, 75, 150]
 
 
 def test_balanced_networks_have_the_likelihood_of_their_mean_squares() -> None:
