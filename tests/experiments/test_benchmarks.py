@@ -11,14 +11,12 @@ from run_script import Script, read_rows
 
 from asvit.training import step_graph
 from asvit.training.images import batches
-from asvit.training.settings import TrainSettings
 from experiments import (
     bench_cost_growth,
     bench_gpu,
     bench_loader,
     bench_models,
     bench_proxies,
-    bench_training,
     simulate_trainings,
 )
 from experiments.bench_cost_growth import AXES, Case, Row, table
@@ -143,9 +141,3 @@ def test_trainings_and_networks_are_compared_on_any_device(
     assert network.what == "deit_tiny_patch16_224 over deit_tiny_patch16_224"
     assert re.fullmatch(r"inference \d\.\d\d, training \d\.\d\d", network.value)
     assert [float(one.value.split()[0]) > 0 for one in training] == [True, True]
-
-
-SETTINGS = TrainSettings.make(
-    architecture="timm:deit_tiny_patch16_224", image_size=32, batch_size=4, epochs=3, ema=0.9,
-    auto_augment=bench_training.AUGMENT,
-)  # fmt: skip

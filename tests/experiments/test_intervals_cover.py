@@ -11,10 +11,8 @@ from run_script import Script, table_cells
 
 from asvit.architectures.genotype import Genotype
 from asvit.core.estimates import Estimate, Interval
-from asvit.reference import load_reference
 from asvit.reference.correlate import correlate
 from asvit.statistics.intervals import contrast
-from asvit.statistics.ranks import kendall
 from experiments import (
     check_intervals,
     compare_designs,
@@ -255,13 +253,3 @@ def test_words_about_kernels_follow_from_the_rows() -> None:
     )
     apart = max(abs(one - other) for one, other in zip(before, kappa, strict=True))
     assert f"differ from κ_Θ by {apart:.2f} at most" in page
-
-
-def test_words_about_seeds_of_one_size_follow_from_the_table() -> None:
-    table = load_reference("asvit-sizes")
-    first, second = (np.array(table.accuracies[f"accuracy_seed{seed}"]) for seed in range(2))
-    sizes = [(g.depths, g.width) for g in map(Genotype.parse, table.architectures)]
-    alike = np.array([size == ((1, 1, 1, 1), 16) for size in sizes])
-    other, own = (kendall(first[rows], second[rows]) for rows in (~alike, alike))
-    words = f"{own:.2f} among the {alike.sum()} of equal size"
-    assert f"{other:.2f} among networks of other sizes, {words}" in said("reference_build")

@@ -4,7 +4,6 @@ import csv
 import multiprocessing
 import statistics
 import sys
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,13 +84,6 @@ def test_several_processes_give_the_same_table(tmp_path: Path, forked_processes:
     for jobs in (1, 2):
         study(tmp_path / f"{jobs}.csv").run(jobs)
     assert (tmp_path / "1.csv").read_bytes() == (tmp_path / "2.csv").read_bytes()
-
-
-def failing(pictures: str, family: str, stem: str, seed: int) -> Mapping[str, object]:
-    if seed == 1:
-        raise RuntimeError("out of memory")
-    time.sleep(seed / 4)  # the last ones wait when the first failure is seen
-    return trained(pictures, family, stem, seed)
 
 
 def test_a_command_computes_a_part_and_prints_the_rest(tmp_path: Path, script: Script) -> None:

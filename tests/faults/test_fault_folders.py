@@ -1,6 +1,5 @@
 """Journals and results that are spoilt, several processes in a folder, signals, and clocks."""
 
-import csv
 import multiprocessing
 import os
 import shutil
@@ -95,12 +94,6 @@ def test_a_training_whose_workers_are_lost_goes_on_later(campaign: Campaign) -> 
     assert forked.run(forked.command, command, folder, prepare=prepare) == 3
     assert "asvit: a worker that prepares images was lost (DataLoader" in told(folder)
     goes_on(campaign, "train", folder, "without its workers")
-
-
-def values(folder: Path) -> dict[str, dict[str, str]]:
-    """The rows of a search, by architecture."""
-    with (folder / RUN / "trials.csv").open(encoding="utf-8") as file:
-        return {row["architecture"]: row for row in csv.DictReader(file)}
 
 
 def test_a_training_with_too_little_memory_says_so_and_goes_on_with_more(

@@ -89,18 +89,6 @@ def test_a_folder_that_may_only_be_read(campaign: Campaign, name: str, finished:
     assert sorted((folder / RUN).iterdir()) == before
 
 
-def named(run: str) -> list[str]:
-    """The words of a training in a folder of this name."""
-    return [*words("train")[:-1], run]
-
-
-NAMES = {
-    "strange": "größe 日本\n$(touch x);'\"",
-    "dash": "-dash",
-    "no text": os.fsdecode(b"gr\xe9"),
-}
-
-
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no disk that is full")
 @pytest.mark.parametrize(
     ("line", "code"),

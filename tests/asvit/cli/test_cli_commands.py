@@ -14,7 +14,6 @@ from tests.asvit.cli.commands import check_refused, run, strict
 pytestmark = pytest.mark.usefixtures("quick_figures")
 
 SEED = "8,2,3|4,1,2|4,1,4|4,1,6|32"
-OTHER = "4,8,2|2,4,2|2,2,2|2,1,2|16"
 SMALL = ["--image-size", "32", "--repeats", "1", "--images", "4", "--points", "4"]
 SMALL += ["--data", "gaussian"]
 

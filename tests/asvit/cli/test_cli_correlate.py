@@ -9,8 +9,6 @@ from click.testing import Result
 
 from tests.asvit.cli.commands import SMALL, run, strict
 
-TWO = ["--proxy", "length_distortion,length_distortion+ntk_condition_number"]
-
 
 @pytest.fixture
 def table(words: Any) -> str:

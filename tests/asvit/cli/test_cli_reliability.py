@@ -8,7 +8,6 @@ from tests.asvit.cli.commands import SEED, TINY, run, strict, write_table
 
 pytestmark = pytest.mark.usefixtures("quick_figures")
 
-SEARCH = ["search", "--space", "asvit-tiny", "--steps", "2", *TINY]
 SCALE = ["scale", "--arch", SEED, "--budget", "1M", "--stop-within", "50%", *TINY]
 
 

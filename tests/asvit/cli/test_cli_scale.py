@@ -4,17 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from proxies import Score
 from tests.asvit.cli.commands import SEED, TINY, run
 from tests.asvit.runs.fakes import fake_scaling
 
 pytestmark = pytest.mark.usefixtures("quick_figures")
-
-
-SCORES = {
-    "length_distortion": Score(0.25, 0.0, (0.25,), "higher"),
-    "ntk_condition_number": Score(1.5, 0.0, (1.5,), "lower"),
-}
 
 
 def test_a_growth_that_ends_further_from_its_budget_says_why_and_has_succeeded(

@@ -2,7 +2,6 @@
 
 import io
 import math
-import os
 import re
 import sys
 import time
@@ -117,19 +116,6 @@ def test_the_bar_shows_everything_and_goes_when_done(monkeypatch: pytest.MonkeyP
     assert re.search(r"step .* 50/200  2 s each  ETA 5:00", steps_shown)
     assert "width 35" in steps_shown
     assert terminal.getvalue().endswith("\x1b[2K")  # the last line is wiped
-
-
-WARNING = f"{'/a/long/folder' * 9}/checkpoint.safetensors was damaged; the one before it is used"
-
-
-def written(terminal: int) -> str:
-    """All that a terminal was sent."""
-    sent = b""
-    while True:
-        try:
-            sent += os.read(terminal, 65536)
-        except OSError:  # the other end is closed
-            return sent.decode()
 
 
 @pytest.mark.parametrize(

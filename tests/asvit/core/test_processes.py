@@ -8,11 +8,9 @@ from typing import Any
 
 import pytest
 
-import asvit
 from asvit.core.processes import imports_here, module_process
 from asvit.executors import Work, Workers, on_ray, open_pool
 
-ROOT = Path(asvit.__file__).parents[1]
 HOSTILE = "open(__file__ + '-ran', 'w').close(); raise ImportError(__file__)"
 LIBRARIES = (
     "torch",

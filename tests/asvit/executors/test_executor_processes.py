@@ -5,17 +5,15 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
 
-from asvit.executors import Answer, Pool, Work, Workers, base, open_pool
-from asvit.executors.base import Event
+from asvit.executors import Answer, Pool, Work, Workers, open_pool
 from asvit.executors.processes import ProcessBackend
 
 HERE = Path(__file__).parent
-ROOT = Path(base.__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -80,51 +78,6 @@ def test_a_task_that_always_fails_is_given_up(fate: str, workers: Workers, failu
         answers = dict(pool.run(todo))
     assert answers.pop(1) == Answer(failure=f"given up {failure}")
     assert sums(list(answers.items())) == {0: 142, 2: 144, 3: 145}
-
-
-class Narrow:
-    """A backend whose large tasks are killed beside another worker that has had a task."""
-
-    slots = 2
-
-    def __init__(self) -> None:
-        self._ready: list[int] = []
-        self._sent: dict[int, Any] = {}
-        self._filled: set[int] = set()  # workers that hold memory, idle or not
-        self.alone: list[int] = []
-
-    def start(self, slot: int) -> None:
-        self._ready.append(slot)
-
-    def send(self, slot: int, task: Any) -> None:
-        self._sent[slot] = task
-        self._filled.add(slot)
-
-    def wait(self, seconds: float | None) -> Event:
-        if self._ready:
-            return Event(self._ready.pop(), "ready", {})
-        large = [slot for slot, task in self._sent.items() if task["large"]]
-        if large and len(self._filled) > 1:
-            self.stop(large[0])
-            return Event(large[0], "died", "no memory is left")
-        slot, task = next(iter(self._sent.items()))
-        del self._sent[slot]
-        self.alone += [task["a"]] * task["large"]
-        return Event(slot, "answered", {"result": task["a"]})
-
-    def stop(self, slot: int) -> None:
-        self._sent.pop(slot, None)
-        self._filled.discard(slot)
-
-
-@pytest.mark.parametrize("large", [{0}, {8}, {1, 2}, {3, 7, 8}])
-@pytest.mark.parametrize("retries", [1, 2, 3])
-def test_the_last_try_of_a_task_runs_alone(large: set[int], retries: int) -> None:
-    backend = Narrow()
-    todo = [{"a": number, "large": number in large} for number in range(9)]
-    answers = dict(Pool(cast("Any", backend), retries=retries).run(todo))
-    assert answers == {number: Answer(number) for number in range(9)}
-    assert set(backend.alone) == large
 
 
 def test_a_bug_is_raised_with_its_traceback(pool: Pool) -> None:

@@ -18,7 +18,6 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as tvf
 
 from asvit.core.preparing_settings import BLACK, GROUNDS
-from asvit.data.decoding import read_as
 from asvit.data.files import ImageFiles
 from asvit.data.kinds import GREY, MEAN, NUMBERS, PICTURES, RGB, ImageKind
 from asvit.data.preparation import CROP_MODES, Preparation
@@ -140,7 +139,6 @@ def test_graphs_of_all_numbers_can_be_timed(
     assert float(capsys.readouterr().out) > 0
 
 
-Answers = Callable[[Path, ImageKind], None]
 Script = Callable[..., NDArray[np.float32]]
 
 
@@ -165,25 +163,6 @@ def run_script(
         return np.array([*json.loads(out)["probabilities"].values()], np.float32)
 
     return shares
-
-
-@pytest.fixture
-def check_script(run_script: Script) -> Answers:
-    """Checks that the script makes of a file what asvit does, where the network hands it on."""
-
-    def check(path: Path, kind: ImageKind) -> None:
-        spread = 1.0 if kind.dtype == "uint8" else 1e4
-        how = Preparation(8, kind, (0,) * kind.channels, (spread,) * kind.channels)
-        shares = run_script(path, kind)
-        expected = how(read_as(path, kind)).flatten().softmax(0)
-        np.testing.assert_allclose(shares, expected.numpy(), rtol=1e-4)
-
-    return check
-
-
-def numbers(dtype: str, *shape: int) -> NDArray[np.generic]:
-    most = min(40_000, np.iinfo(dtype).max)
-    return np.random.default_rng(0).integers(0, most, shape or (20, 26)).astype(dtype)
 
 
 DEEP, BYTES = (ImageKind(1, dtype, picture=False) for dtype in ("uint16", "uint8"))

@@ -1,7 +1,5 @@
 """The papers' ablations as texts: counts, trainings and combinations."""
 
-import re
-from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -14,14 +12,6 @@ import asvit
 from asvit.models.hallucinated import Maps, split_heads
 from asvit.networks import Network
 from proxies.counts import count
-
-DOCS = Path(__file__).parents[3] / "docs"
-ROW = re.compile(r"^\| .* \| `(timm:[^`]+)` \| ([0-9,]+) \| ([0-9,]+) \| .*\|$", re.MULTILINE)
-ROWS = [
-    pytest.param(*found.groups(), id=found[1])
-    for page in ("hallucinated.md", "psvit.md", "shiftvit.md")
-    for found in ROW.finditer((DOCS / page).read_text(encoding="utf-8"))
-]
 
 
 def trained(network: Network) -> tuple[list[float], nn.Module]:

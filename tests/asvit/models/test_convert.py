@@ -35,10 +35,6 @@ def image_of(name: str, batch: int = 2) -> torch.Tensor:
     return torch.randn(batch, 3, *HOSTS[name][1], generator=torch.Generator().manual_seed(1))
 
 
-def shiftvit() -> nn.Module:
-    return ShiftViT(depths=(1, 1, 1, 1), width=24, num_classes=5)
-
-
 @pytest.mark.parametrize(("name", "attention", "ffn", "heads", "params", "macs"), COUNTS)
 def test_published_and_further_counts(name, attention, ffn, heads, params, macs):
     with torch.device("meta"):

@@ -4,7 +4,6 @@ import copy
 
 import pytest
 import torch
-from timm.models.swin_transformer import SwinTransformer
 
 from asvit.models.asvit import PatchEmbedding, same_padding
 from asvit.models.retokenization import (
@@ -13,7 +12,7 @@ from asvit.models.retokenization import (
     token_stages,
     tokens_of,
 )
-from tests.asvit.models.families import NETWORKS, SIDE, images, make
+from tests.asvit.models.families import NETWORKS, images, make
 
 COARSE, MIDDLE, FINE = SCHEDULE
 # Kernel -> padding (before, after) at (16,5), (8,2) and (4,1): the rule of the specification,
@@ -117,11 +116,3 @@ def test_weights_trained_coarse_load_into_the_plain_network(name):
     for tokens in token_stages(coarse):
         retokenize(coarse, tokens)
         coarse.load_state_dict(model.state_dict())
-
-
-PUBLISHED = "8,2,3|4,1,2|4,1,4|4,1,6|32"
-
-
-def small_swin():
-    shape = {"embed_dim": 8, "depths": (2, 2, 2), "num_heads": (1, 2, 2), "window_size": 4}
-    return SwinTransformer(img_size=SIDE, num_classes=5, **shape)

@@ -1,7 +1,5 @@
 """Weights of other networks and of PyTorch: refused in one line; none of them is run."""
 
-import functools
-import io
 import os
 import pickle
 from pathlib import Path
@@ -9,20 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, settings
 from safetensors.torch import save
 from torch import Tensor
 
 from asvit.networks import WeightsFile, read_state
 from asvit.training.pretrained import load_pretrained
 from tests.contracts.readers import NETWORK, network
-from tests.hostile import FIXED, refused_or
-
-MANY = settings(
-    FIXED, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-NASTY = "x\x1b]0;owned\x07\n<b>" + "y" * 500
-ODD: tuple[Any, ...] = (None, True, 0, -1, 10**400, NASTY, [], [None], [NASTY], {"a": []})
+from tests.hostile import refused_or
 
 
 def tensors(**changes: Tensor | None) -> dict[str, Tensor]:
@@ -69,10 +60,3 @@ def test_code_in_a_file_of_weights_is_not_run(tmp_path: Path, suffix: str, old: 
         path.write_bytes(pickle.dumps(content))
         assert refused_or(lambda: read_state(path)) is None
     assert not mark.exists()
-
-
-@functools.cache
-def plain(old: bool) -> bytes:
-    buffer = io.BytesIO()
-    torch.save(tensors(), buffer, _use_new_zipfile_serialization=not old)
-    return buffer.getvalue()

@@ -136,7 +136,3 @@ def test_what_is_not_escaped_still_cannot_run_or_ask(browser: Browser, tmp_path:
         assert any(name in told for told in refused)
     browser.ask("document.querySelector('th button').click()")  # our own script does
     assert browser.ask("return document.querySelector('td').textContent") == "a"
-
-
-PLAIN = "<body style='margin: 0; font-size: 15px; background: #fff; color: #000'>"
-SVG = "<svg xmlns='http://www.w3.org/2000/svg' xmlns:xlink='http://www.w3.org/1999/xlink' "

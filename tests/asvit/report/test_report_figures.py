@@ -4,9 +4,7 @@ import io
 import math
 import re
 
-import numpy as np
 import pytest
-from page_colours import Colour, linear
 
 from asvit.report import correlate, evolution, scale, search_trained
 from asvit.report import search_figures as figures
@@ -47,23 +45,6 @@ def test_standings_are_ranks_among_all_of_the_run() -> None:
     assert standing_rows([trial(0, kappa=1.0)], {"kappa": "reported"}, [0]) == []
 
 
-def lab(colour: Colour, seen: str = "by all") -> list[float]:
-    """CIE L*a*b* of a colour as someone sees it (Machado et al. 2009)."""
-    light = np.clip(np.array(SEEN[seen]) @ linear(colour), 0, 1)
-    x, y, z = np.cbrt(np.array(XYZ) @ light / np.array([0.9505, 1, 1.089]))
-    return [116 * y - 16, 500 * (x - y), 200 * (y - z)]
-
-
-XYZ = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
-SEEN = {
-    "by all": np.eye(3),
-    "without red cones": [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
-    "without green cones": [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
-    "without blue cones": [[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]],
-}
-
-
-LINES = ("first", "second", "bad", "series1", "series2", "series3", "series4")
 # A text, and what it stands on.
 WORDS = [("ink", "card"), ("muted", "card"), ("card", "level4")]
 WORDS += [("ink", "level0"), ("ink", "level1")]

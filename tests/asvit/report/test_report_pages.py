@@ -24,7 +24,6 @@ from proxies.text import legible
 from tests.asvit.report.sample_runs import KINDS, MEASURES, write_sample
 from tests.hostile import sealed_result
 
-SVG = "{http://www.w3.org/2000/svg}"
 DRAWN = ("svg", "g", "defs", "style", "path", "use", "text", "tspan", "clipPath", "rect")
 DRAWN += ("metadata", "title", "image")
 

@@ -14,7 +14,6 @@ from asvit.runs.scaling import ScaleRun
 from scaling import Row
 
 SEED = "8,2,3|4,1,2|4,1,4|4,1,6|32"
-BETTER = {"length_distortion": "higher", "ntk_condition_number": "lower"}
 
 
 def row(step: int, depths: Sequence[int], width: int, **changes: object) -> Row:

@@ -17,6 +17,7 @@ from asvit.runs.command_latency import command_latency, forget
 from asvit.search import Measurement
 from asvit.spaces import cost
 from proxies.latency import COMMAND, Latency
+from tests.asvit.cli.commands import run
 
 TEXT = "shift:1,1,1,1|2|8|1|16"
 PYTHON = shlex.quote(sys.executable)
@@ -164,3 +165,11 @@ def test_a_command_that_fails_stops_a_search_which_goes_on_later(
     with pytest.raises(ChildProcessError, match="no route to pi"):
         search(tmp_path / "none", command, 6)
     assert not (tmp_path / "none").exists()  # before anything is spent
+
+
+def test_cost_shows_what_the_command_prints(bench: Path, sized: None) -> None:
+    size = cost(TEXT, 32).params
+    result = run("cost", TEXT, "--image-size", "32", "--latency-command", command_of(bench))
+    assert result.exit_code == 0, result.stderr
+    assert f"latency {size / 1000:.4g}" in result.stdout.replace(",", "")
+    assert "1 runs), batch 1, the device of" in result.stdout

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from click.testing import CliRunner
 
 from asvit.cli.run_command import run_command
@@ -19,8 +18,6 @@ from tests.asvit.toy_run import ToyJournal, ToyResult, ToyRun
 from tests.hostile import summed, unsummed
 
 pytestmark = pytest.mark.usefixtures("toy_kind")
-
-NETWORK = {"architecture": "8,2,3|4,1,2|4,1,4|4,1,6|32"}
 
 
 def run(out: Path | None, **given: Any) -> ToyResult:
@@ -88,18 +85,6 @@ def test_a_run_begun_with_other_versions_is_refused_and_unharmed(
         run(tmp_path, steps=4)
     assert "\n" not in str(caught.value)
     assert files(tmp_path) == before
-
-
-@pytest.fixture
-def gpus(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The models of GPUs that this machine pretends to have, on which toys run."""
-    models = ["NVIDIA H200", "NVIDIA H200"]
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(models))
-    monkeypatch.setattr(
-        torch.cuda, "get_device_name", lambda device: models[torch.device(device).index or 0]
-    )
-    monkeypatch.setattr(ToyRun, "device", "cuda")
-    return models
 
 
 def test_fresh_starts_over_and_leaves_the_files_of_others(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import asvit
 from asvit.data import open_training_sets
 from asvit.data.files import FolderDataset
 from asvit.data.statistics import channel_statistics
+from asvit.designs.result import DesignResult
 from asvit.networks import Network, WeightsFile
 from asvit.runs.exporting import export_network
 from asvit.runs.training import run_training
@@ -19,6 +20,8 @@ from asvit.spaces import SPACES, stage_table
 from asvit.training.predictions import read_predictions
 from proxies import count
 from tests.asvit.data.array_sets import make_set
+from tests.campaigns import forked
+from tests.campaigns.kill_runs import shorten_designs
 
 pytestmark = pytest.mark.usefixtures("forked_modules")
 
@@ -157,11 +160,6 @@ def test_a_test_reads_as_the_training_did(tmp_path: Path) -> None:
 # Measures, searches, scalings.
 
 
-MEASURING: dict[str, Any] = {
-    "image_size": 32, "repeats": 1, "images": 2, "points": 3, "device": "cpu",
-}  # fmt: skip
-
-
 # Networks.
 
 
@@ -209,16 +207,26 @@ def test_networks_that_take_three_channels_alone_are_refused_in_a_line() -> None
 # Bad input: one line, before anything is spent, nothing lost.
 
 
-def mixed(folder: Path) -> str:
-    make_set(folder, 2)
-    make_set(folder / "class2", 5, each=2, classes=1)
-    return r"mixes kinds of images: .*\(2 channels of uint16\) and .*\(5 channels of uint16\)"
-
-
-def constant(folder: Path) -> str:
-    for label in range(2):
-        for number in range(4):
-            path = folder / f"class{label}" / f"{number}.npy"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            np.save(path, np.full((32 + label, 33 + number), 7, np.uint16))
-    return r"all images have the same value 7 at every pixel, from which nothing is learnt"
+@pytest.mark.nightly
+def test_a_design_counts_channels_and_shows_pictures(five: Path, tmp_path: Path) -> None:
+    words = ["design", "--data", str(five), "--out", "run", "--max-params", "40K",
+             "--trainings", "5", "--image-size", "32", "--device", "cpu",
+             "--space", "resnet"]  # fmt: skip
+    assert forked.run(forked.command, words, tmp_path, prepare=shorten_designs) == 0
+    out = tmp_path / "run"
+    result = DesignResult.read(out / "result.json")
+    assert (result.channels, result.pixels) == (5, "uint16")
+    size = asvit.cost(result.architecture, 32, 2, in_chans=5)
+    assert (result.params, result.macs) == (size.params, size.macs)
+    assert result.params <= 40_000
+    assert set(result.exports) == {"timm", "model.onnx", "model.safetensors"}
+    page = (out / "report.html").read_text()
+    assert "pictures show channels 1, 2 and 3 as red, green and blue" in page
+    files = [str(path) for path in FolderDataset(five).paths[:3]]
+    by_each = [
+        [one.guesses[0].label for one in asvit.predict(out / name, files, device="cpu")]
+        for name in (".", "model.onnx", "timm/model.safetensors")
+    ]
+    assert by_each[0] == by_each[1] == by_each[2]
+    printed = forked.printed(tmp_path, forked.STDOUT)
+    assert "32 px, 5 channels of uint16, 2 classes" in printed

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from asvit.core.answers import Answer
 from asvit.core.estimates import Estimate
-from asvit.core.results import NO_FOLDER, Result
+from asvit.core.results import NO_FOLDER
 from asvit.core.summary import Table
 from asvit.designs.result import DesignResult
 from asvit.evaluation.result import EvaluationResult
@@ -30,7 +30,6 @@ from asvit.statistics.intervals import (
 )
 from asvit.training.result import TrainResult
 from tests.asvit.runs.stored_results import RIGHT, Kind, write_beside
-from tests.asvit.toy_run import ToyResult, ToyRow, ToySettings
 
 each = pytest.mark.parametrize("kind", RIGHT, ids=lambda kind: kind.__name__)
 
@@ -196,29 +195,6 @@ def test_taus_on_the_same_rows_are_resampled_together() -> None:
     assert width < (values[0].high - values[0].low) / 2
     elsewhere = dataclasses.replace(other, digest="34")
     assert difference(compare(one, elsewhere), "tau of zico, top1").cases == 0
-
-
-def toys(folder: Path, first: float, more: float) -> list[ToyResult]:
-    """Runs with these rows: the first one alone, and both."""
-    rows = [ToyRow(0, first), ToyRow(1, more)]
-    return [
-        ToyResult(
-            folder=folder, settings=ToySettings("x", rate=rate), rows=rows[:count],
-            wall_seconds=1.0, provenance={"images": None, "device": "cpu", "versions": {}},
-        )
-        for rate, count in ((0.5, 1), (0.25, 2))
-    ]  # fmt: skip
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Measured(Result):
-    """A kind whose numbers have intervals beside them."""
-
-    kind = noun = "measured"
-    settings: Any
-    speed: float
-    speed_interval: tuple[float, float]
-    parts: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def test_what_is_no_finished_run_is_refused(tmp_path: Path) -> None:

@@ -18,7 +18,6 @@ from asvit.runs.designing import design
 from tests.asvit.cli.commands import run
 from tests.asvit.runs.designing_fakes import SPACE, Fakes, results_in, without_times
 from tests.asvit.runs.fakes import write_pictures
-from tests.hostile import flipped
 
 LIMIT = {"max_params": "100K", "space": "asvit"}
 
@@ -44,15 +43,6 @@ def rows(table: Path) -> list[dict[str, str]]:
 
 def names(table: Path, part: str) -> list[str]:
     return [row["image"] for row in rows(table) if row["part"] == part]
-
-
-def replace(path: Path) -> None:
-    other = next(one for one in sorted(path.parent.iterdir()) if one != path)
-    path.write_bytes(other.read_bytes())
-
-
-def flip(path: Path) -> None:
-    path.write_bytes(flipped(path.read_bytes(), -72))
 
 
 def test_copies_are_on_one_side_and_named(

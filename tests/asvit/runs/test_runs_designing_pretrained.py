@@ -16,7 +16,6 @@ from asvit.training.pretrained import load_pretrained
 from tests.asvit.runs.designing_fakes import TEXTS, Fakes, without_times
 
 LIMITS = {"max_params": "1M", "space": "asvit"}
-HALF = {"mean": [0.5] * 3, "std": [0.5] * 3}
 HUB = {"max_params": "1.5M", "space": "asvit,mobilenet", "pretrained": "hub"}
 
 

@@ -14,7 +14,6 @@ from asvit.search import TrainingSearchSettings
 from asvit.training.candidates import CandidateTrainer, Outcome, Training
 
 PLACE: dict[str, Any] = {"space": "asvit-tiny", "image_size": 32, "device": "cpu"}
-SMALL = {**PLACE, "images": 2, "points": 3}
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,6 @@ from asvit.core.answers import read_answers
 from asvit.core.results import NO_FOLDER
 from asvit.data import Preparation
 from asvit.data.copies import file_digest
-from asvit.data.tables import ListedImage
 from asvit.evaluation.result import EvaluationResult
 from asvit.networks import Network, WeightsFile
 from asvit.report.evaluation import details, pictures
@@ -159,13 +158,6 @@ def test_pictures_that_cannot_be_read_are_named_and_counted(
         path.write_bytes(b"none")
     with pytest.raises(ValueError, match="none of the pictures can be read: folder photos, 12"):
         asvit.test("photos", weights="run", device="cpu")
-
-
-def listed(part: str) -> list[ListedImage]:
-    return [
-        ListedImage(str(path), path.parent.name, part, path.stat().st_size, file_digest(path))
-        for path in sorted(Path("photos").rglob("*.png"))
-    ]
 
 
 @pytest.fixture

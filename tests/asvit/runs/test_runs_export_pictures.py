@@ -1,7 +1,6 @@
 """Copies that prepare pictures themselves: beside asvit predict, and run without asvit."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ from PIL import Image
 
 import asvit
 from asvit.core.run_files import PREDICT_SCRIPT
-from asvit.data.kinds import GREY, NUMBERS, PICTURES, RGB, ImageKind
+from asvit.data.kinds import PICTURES
 from asvit.export.script import script_for
 from asvit.networks import Network, WeightsFile
 from asvit.runs.exporting import export_network
@@ -96,24 +95,6 @@ def check_script(folder: Path, images: list[Path]) -> None:
 def test_the_script_needs_no_asvit_and_tells_the_same(run: Path, pictures: list[Path]) -> None:
     assert (run / PREDICT_SCRIPT).read_text() == script_for(PICTURES)
     check_script(run, pictures)
-
-
-def export_of(kind: ImageKind, folder: Path) -> None:
-    """An ONNX file with its script, of a network for images of a kind."""
-    torch.manual_seed(0)
-    network = replace(NETWORK, in_chans=kind.channels)
-    model = varied(network, std=0.2)
-    scale = 1 if kind.dtype == "uint16" else 1e-4
-    spread = {"mean": [20_000.0 * scale] * kind.channels, "std": [5_000.0 * scale] * kind.channels}
-    facts = {**FACTS, **spread, "pixels": kind.stored}
-    WeightsFile(network, model.state_dict(), CLASSES, facts).write(folder / "model.safetensors")
-    export_network(weights=str(folder), to="onnx", with_preprocessing=True)
-
-
-KINDS = (
-    *(PICTURES, ImageKind(reading=RGB), ImageKind(1, picture=False, reading=GREY)),
-    *(ImageKind(1, dtype, picture=False) for dtype in NUMBERS),
-)
 
 
 def test_the_code_on_the_card_runs(run: Path, tmp_path: Path) -> None:

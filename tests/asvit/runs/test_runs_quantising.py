@@ -1,6 +1,7 @@
 """8-bit copies: which pictures make and judge them, what they cost, and when they are refused."""
 
 import contextlib
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -180,3 +181,17 @@ def test_a_copy_that_loses_more_than_it_may_is_not_written(
 
 def _content() -> WeightsFile:
     return WeightsFile.read(Path("run/model.safetensors"))
+
+
+def test_the_command_prints_both_copies_and_data_on_stdout_alone(
+    whole: tuple[Path, Result],
+) -> None:
+    _, result = whole
+    assert result.exit_code == 0, result.stderr
+    data = json.loads(result.stdout)
+    assert data["int8"]["pictures"] == 18
+    assert data["script"] == "run/predict.py"
+    assert data["batch"] == 1
+    for text in ("float32", "int8: ", "of accuracy on 18 pictures", "script: python"):
+        assert text in result.stderr
+    assert "--int8 --tolerance 50" in data["command"]

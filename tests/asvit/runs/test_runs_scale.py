@@ -7,7 +7,6 @@ import pytest
 
 from asvit.core.run_files import MARKER
 from asvit.growth.result import ScaleResult
-from asvit.growth.seed import GrowthSeed
 from asvit.runs.estimate import Remaining
 from asvit.runs.scaling import ScaleRun, run_scaling
 from asvit.search.result import SearchResult
@@ -24,7 +23,6 @@ SETTINGS = {
     "images": 2, "repeats": 1, "points": 3,
 }  # fmt: skip
 
-COST = GrowthSeed.cost
 DESIGN_KEYS = {"schema_version", "budget", "steps", "settings", "wall_seconds"}
 STEP_KEYS = {
     "architecture", "depths", "width", "params", "macs", "length_distortion",
@@ -91,9 +89,6 @@ def test_the_newest_search_is_the_start_and_is_named() -> None:
     assert result.series[0].architecture == SEED
     assert result.provenance["seed_run"] == "runs/one"
     assert scale(Path("other")).provenance["seed_run"] is None
-
-
-WIDE = "8,2,3,3|4,1,2,1|4,1,4,5|4,1,6,2|64,30"  # heads 8, 16, 32, 64 do not divide its widths
 
 
 def test_the_real_measures_of_a_real_series(tmp_path: Path) -> None:

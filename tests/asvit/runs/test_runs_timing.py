@@ -88,13 +88,6 @@ def test_what_cannot_be_timed_says_why_in_a_line(given: dict[str, object], words
     assert len(str(refusal.value).splitlines()) == 1
 
 
-class Branches(nn.Module):
-    """A network that looks at values, which no exported graph can."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x if x.sum() > 0 else -x
-
-
 def test_a_process_of_its_own_times_a_network() -> None:
     time = fresh_latency(TEXT, image_size=32, batch=2, num_classes=5)
     assert (time.batch, time.image_size, time.runtime) == (2, 32, "eager")

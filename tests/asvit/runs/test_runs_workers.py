@@ -27,9 +27,6 @@ SMALL: dict[str, Any] = {
     "data": "gaussian", "image_size": 32, "images": 4, "repeats": 3, "points": 5,
 }  # fmt: skip
 SEED = "4,8,2|2,4,2|2,2,2|2,1,2|16"
-TWO = SearchSettings.make().proxies
-
-
 pytestmark = pytest.mark.usefixtures("forked_modules")
 
 

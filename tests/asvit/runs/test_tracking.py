@@ -165,9 +165,6 @@ def test_a_run_that_goes_on_is_the_same_run_and_no_row_is_told_twice(
     assert made[-1].project == ("mine" if name == "wandb" else "asvit")
 
 
-NEEDS = "--track wandb needs wandb: pip install wandb"
-
-
 def test_a_stopped_training_is_in_tensorboard_once(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     given = {**TINY, "track": "tensorboard", "log_every": 2}

@@ -155,18 +155,6 @@ def test_a_killed_process_ends_the_other_one(tmp_path: Path, victim: int) -> Non
     assert "another of the 2 processes of this training ended" in told.splitlines()[-1]
 
 
-LONGER = ("--epochs", "5", "--workers", "1")
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a training in two processes, each with a worker that prepares images."""
-    folder = tmp_path_factory.mktemp("two") / "run"
-    with pair([*ASKED, *LONGER], folder) as both:
-        assert [code for code, _ in ended(both, folder)] == [0, 0]
-    return folder
-
-
 @pytest.mark.slow
 @pytest.mark.nightly
 def test_two_killed_processes_go_on_within_an_epoch(tmp_path: Path) -> None:

@@ -1,7 +1,5 @@
 """The spaces of PSViT paths: members, what is refused, searching and scaling them."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
@@ -15,9 +13,6 @@ pytestmark = pytest.mark.usefixtures("quick_figures")
 NAMES = ("psvit1d", "psvit2d")
 CELLS = "bs----|b-----|------"
 NOTHING = "------|------|------"
-QUICK: dict[str, Any] = {
-    "image_size": 32, "images": 2, "points": 3, "repeats": 1, "data": "gaussian", "device": "cpu",
-}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -7,7 +7,6 @@ from asvit.architectures.shiftvit import ShiftArchitecture
 from asvit.spaces import load_space
 
 LIGHT = "shift:2,2,6,2|4|12|1|96"  # Shift-T/light
-TINY = "shift:1,2,2,1|2|8|1|16"
 
 
 def test_growing_keeps_the_rest():

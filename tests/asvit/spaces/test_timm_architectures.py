@@ -50,15 +50,6 @@ def test_drop_path_of_0_stands_against_the_model_s_own():
     assert max(none, default=0) == 0
 
 
-NAMES = (
-    *("hf-hub:a/b", "hf_hub:a/b", "hf-hub:timm/resnet18.a1_in1k", "timm/resnet18", "a/b@main"),
-    *("local-dir:/etc", "local-dir:..", "local-dir:///etc/passwd", "/etc/passwd", "../../etc"),
-    *("https://a.b/resnet18", "file:///etc/passwd", "resnet18.hf-hub:a/b", "resnet18.../../x"),
-    *("resnet18/..", "resnet18\n", "resnet18\x00", "\x1b[2Jresnet18", "__init__", "os.system", ""),
-    *("resnet18.", ".resnet18", "resnet18:a", "timm:resnet18", "RESNET18", "resnet18?pretrained"),
-)
-
-
 @pytest.fixture
 def went(monkeypatch: pytest.MonkeyPatch, network_calls: list[object]) -> list[object]:
     """Every try to reach the network, or to ask timm's hub for anything."""
