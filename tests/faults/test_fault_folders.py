@@ -1,5 +1,6 @@
 """Journals and results that are spoilt, several processes in a folder, signals, and clocks."""
 
+import json
 import multiprocessing
 import os
 import shutil
@@ -9,13 +10,14 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from tiny_runs import ALONE, LONG, fails, goes_on, left_alone, marked, told
+from tiny_runs import ALONE, LONG, QUICK, fails, goes_on, left_alone, marked, told
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from asvit.core.results import stored_content
 from asvit.core.run_files import previous
 from tests.campaigns import forked
 from tests.campaigns.kill_runs import RUN, Campaign, words
-from tests.hostile import flipped
+from tests.hostile import flipped, sealed_result
 from tests.traps import limit_memory
 
 RESTORE = "restore it from a copy, or give --fresh to start over"
@@ -104,3 +106,24 @@ def test_a_training_with_too_little_memory_says_so_and_goes_on_with_more(
     fails(words("train"), folder, "memory ran out", prepare=prepare)
     assert not list((folder / RUN).glob(".*.part"))
     goes_on(campaign, "train", folder, "after memory ran out")
+
+
+@pytest.mark.parametrize("name", marked(ALONE))
+def test_a_result_that_is_half_written_or_another_versions_is_written_again(
+    campaign: Campaign, name: str
+) -> None:
+    folder = finished(campaign, name, "result")
+    path = folder / RUN / "result.json"
+    content = path.read_bytes()
+    right = stored_content(path)
+    wrongs = (
+        content[: len(content) // 2],
+        b"",
+        sealed_result({**right, "schema_version": right["schema_version"] + 1}),
+        sealed_result({**right, "schema_version": 0}),
+        sealed_result({key: right[key] for key in ("schema_version", "kind")}),
+        json.dumps(right).encode(),
+    )
+    for wrong in wrongs if name in QUICK else wrongs[::2]:
+        path.write_bytes(wrong)
+        goes_on(campaign, name, folder, "after its result was spoilt")

@@ -18,6 +18,7 @@ from asvit.runs.designing import design
 from tests.asvit.cli.commands import run
 from tests.asvit.runs.designing_fakes import SPACE, Fakes, results_in, without_times
 from tests.asvit.runs.fakes import write_pictures
+from tests.hostile import flipped
 
 LIMIT = {"max_params": "100K", "space": "asvit"}
 
@@ -184,3 +185,41 @@ def test_all_runs_prepare_pictures_as_these_need_it(
         "transparent pictures, 32 of 32 looked at, are laid over white" in caplog.text
     ) == clear
     assert sampled_facts(open_pictures("set"), side=7).fit == fit
+
+
+def replace(path: Path) -> None:
+    other = next(one for one in sorted(path.parent.iterdir()) if one != path)
+    path.write_bytes(other.read_bytes())
+
+
+def flip(path: Path) -> None:
+    path.write_bytes(flipped(path.read_bytes(), -72))
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, replace, flip])
+def test_pictures_that_changed_are_refused_or_left_out_of_the_test(
+    harm: Callable[[Path], None],
+    stopped: Callable[[str], Path],
+    fakes: Fakes,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    table = stopped("training")
+    trained, tested = (Path("pictures") / names(table, part)[0] for part in ("train", "test"))
+    content = trained.read_bytes()
+    harm(trained)
+    with pytest.raises(ValueError, match=f"1 picture.* to train on are not .*{trained.name}"):
+        design("pictures", out="run", **LIMIT)
+    assert fakes.calls == []
+    trained.write_bytes(content)
+    harm(tested)
+    caplog.clear()
+    result = design("pictures", out="run", **LIMIT)
+    name = str(tested.relative_to("pictures"))
+    assert (
+        "1 picture(s) to test on are not what the design began with, and are left" in caplog.text
+    )
+    assert caplog.text.count(name) == 1
+    assert list(result.left_out) == [name]
+    assert result.test_pictures == len(names(table, "test")) - 1
+    assert f"of {result.test_pictures} pictures" in fakes.card["accuracy"]
+    assert name in Path("run/report.html").read_text()
