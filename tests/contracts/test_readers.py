@@ -6,15 +6,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
-from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import optuna
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from asvit.core.journal import Journal
 from asvit.core.measuring_settings import MeasuringSettings
@@ -36,11 +33,10 @@ from asvit.search.settings import SearchSettings
 from asvit.training.short_settings import ShortTrainingSettings
 from asvit.transfer.settings import TransferSettings
 from tests.asvit.runs.stored_results import RIGHT as RIGHT_RESULTS
-from tests.contracts.formats import Lines, Table
+from tests.contracts.formats import Lines
 from tests.contracts.readers import JOURNALS, READERS, RIGHT_SETTINGS, Reader
-from tests.hostile import FIXED, changed_json, refused_or
+from tests.hostile import refused_or
 
-SOME = settings(FIXED, suppress_health_check=[HealthCheck.function_scoped_fixture])
 each = pytest.mark.parametrize("reader", READERS.values(), ids=READERS)
 
 
@@ -96,41 +92,6 @@ def test_a_valid_file_is_read_and_used(reader: Reader, path: Path) -> None:
     found = reader.read(path)
     assert found is not None
     reader.use(found, path)
-
-
-hold_json = [name for name, one in READERS.items() if not isinstance(one.format, Table)]
-with_json = pytest.mark.parametrize("reader", [READERS[n] for n in hold_json], ids=hold_json)
-
-
-@with_json
-@SOME
-@given(data=st.data())
-def test_any_content(reader: Reader, path: Path, data: st.DataObject) -> None:
-    parts = reader.format.parts(valid(reader))
-    at = data.draw(st.sampled_from([at for at, part in enumerate(parts) if part]))
-    parts[at] = data.draw(changed_json(parts[at]))
-    taken(reader, path, reader.format.joined(valid(reader), parts))
-
-
-#: What a value may be in a file that somebody changed by hand.
-ODD: tuple[Any, ...] = (
-    *(None, True, 0, -1, 10**400, 1e300, "", "x\x1b[2J\n", "x" * 5_000, "5"),
-    *([], [None], ["x"], [["a"]], {}, {"a": []}, {"source": 1, "digest": 1}),
-)
-
-
-@with_json
-def test_odd_values_in_every_place_and_none_there(reader: Reader, path: Path) -> None:
-    """Every place meets some of the values, and every value some of the places."""
-    parts, turn = reader.format.parts(valid(reader)), count()
-    for at, part in enumerate(parts):
-        before, after = parts[:at], parts[at + 1 :]
-        for name in part:
-            for odd in (*ODD[next(turn) % 17 :: 17], [part[name]]):
-                changed = [*before, {**part, name: odd}, *after]
-                taken(reader, path, reader.format.joined(valid(reader), changed))
-            left = {other: value for other, value in part.items() if other != name}
-            taken(reader, path, reader.format.joined(valid(reader), [*before, left, *after]))
 
 
 @each
