@@ -15,8 +15,8 @@ from asvit.core.digests import FIELD, UNKNOWN, sealed
 T = TypeVar("T")
 
 #: The same examples everywhere, so that no change fails for another's reason.
-FIXED = settings(derandomize=True, deadline=None, max_examples=30)
-FEW = settings(FIXED, max_examples=15)
+FIXED = settings(derandomize=True, deadline=None, max_examples=20)
+FEW = settings(FIXED, max_examples=10)
 
 #: Characters of a message about something of any size: a line or two on a terminal, and a path.
 LONGEST = 1000
