@@ -206,7 +206,6 @@ def test_a_long_run_is_thinned_but_keeps_the_best(
     assert 20 <= len(shown) <= 20 + 1 + 2 * len(MEASURES)
 
 
-@pytest.mark.parametrize("kind", KINDS)
 def refused(folder: Path, error: type[Exception], words: str) -> None:
     before = sorted(path.name for path in folder.iterdir())
     with pytest.raises(error, match=words) as caught:
@@ -215,6 +214,7 @@ def refused(folder: Path, error: type[Exception], words: str) -> None:
     assert sorted(path.name for path in folder.iterdir()) == before
 
 
+@pytest.mark.parametrize("kind", ["search", "training"])
 def test_a_run_without_a_result_is_named_and_left_alone(tmp_path: Path, kind: str) -> None:
     folder = write_sample(kind, tmp_path / "run")
     (folder / "result.json").write_text("{")
