@@ -21,7 +21,7 @@ from asvit.runs.run import kind_of, write_report
 from asvit.search.rows import TrialRow, write_trials
 from asvit.search.supernet_result import PathRow, generations_of, write_paths
 from proxies.text import legible
-from tests.asvit.report.sample_runs import KINDS, MEASURES, write_sample
+from tests.asvit.report.sample_runs import MEASURES, write_sample
 from tests.hostile import sealed_result
 
 DRAWN = ("svg", "g", "defs", "style", "path", "use", "text", "tspan", "clipPath", "rect")
