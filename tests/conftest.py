@@ -30,7 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.pop("COLUMNS", None)  # set by some shells and runners; tables in a pipe obey it
     # A busy machine is slow, and no test of ours is about time.
     slow = [hypothesis.HealthCheck.too_slow]
-    examples = 200 if config.getoption("--nightly") else 30
+    examples = 200 if config.getoption("--nightly") else 15
     hypothesis.settings.register_profile(
         "ours", deadline=None, suppress_health_check=slow, max_examples=examples
     )

@@ -4,16 +4,6 @@ That a run draws the same figures whatever befell it follows from its tables, wh
 kills at random compare the figures as well.
 """
 
-from typing import Any
-
 from asvit.report.pictures import Picture
-
-_REAL: Any = Picture.__dict__["svg"]
-
-
-def draw_again() -> None:
-    """Have figures of this process be what they are for users."""
-    Picture.svg = _REAL
-
 
 Picture.svg = "<svg/>"

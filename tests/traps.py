@@ -5,13 +5,9 @@ Each changes the process that calls it for good.
 
 import ctypes
 import dataclasses
-import datetime
 import os
-import random
 import resource
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -33,8 +29,6 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _NEW_MOUNTS, _NEW_USER = 0x00020000, 0x10000000
 _REMOUNT, _PRIVATE = 32, 0x4000 | 0x40000
 _CAPABILITY_VERSION = 0x20080522
-_NOBODY = 54321
-
 #: Where a process stops itself: a point, the how-manieth time it passes there, and the signal.
 Stop = tuple[str, int, int]
 
@@ -151,38 +145,6 @@ def drop_privileges() -> None:
     """Let permissions hold for root, too."""
     header, nothing = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0), (ctypes.c_uint32 * 6)()
     _checked(_libc.capset(header, nothing))
-
-
-def become_nobody() -> None:
-    """Be a user who owns nothing, is not in the list of users, and whose home is root's."""
-    os.setgroups([])
-    os.setgid(_NOBODY)
-    os.setuid(_NOBODY)
-    os.environ["HOME"] = "/"
-
-
-def nobody_may_read(path: str) -> bool:
-    """Whether :func:`become_nobody` leaves a file readable; only root may ask."""
-    who: Any = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []}
-    return subprocess.run(["test", "-r", path], check=False, **who).returncode == 0
-
-
-def mislead_clock(seconds: float) -> None:
-    """Let the time of day jump back or forth by so much with every look at it."""
-    rng, real_time, real = random.Random(0), time.time, datetime.datetime
-
-    def jump() -> float:
-        return rng.choice((-1, 1)) * seconds
-
-    class Misled(real):
-        @classmethod
-        def now(cls, tz: datetime.tzinfo | None = None) -> datetime.datetime:
-            return real.now(tz) + datetime.timedelta(seconds=jump())
-
-    time.time = lambda: real_time() + jump()
-    for module in list(sys.modules.values()):  # most have the class by its own name
-        if vars(module).get("datetime") is real:
-            module.datetime = Misled
 
 
 def _checked(code: int) -> None:

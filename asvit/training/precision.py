@@ -1,7 +1,7 @@
 """The arithmetic of trainings."""
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import cache
 from typing import Any
 
@@ -36,7 +36,9 @@ def resolve_precision(precision: str, device: torch.device, cuda: Any = torch.cu
 
 def _has_bf16() -> bool:
     """Whether the CPU multiplies numbers of bfloat16 by instructions of its own."""
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # of a recent torch
+    capabilities: Mapping[str, Any] = {}
+    with suppress(AttributeError):  # of an older torch
+        capabilities = torch.cpu.get_capabilities()
     return any(capabilities.get(name, False) for name in ("amx_bf16", "avx512_bf16"))
 
 

@@ -2,7 +2,6 @@
 
 import ast
 import inspect
-import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,8 +13,7 @@ import pytest
 import asvit
 import proxies
 import scaling
-from asvit.core.settings import fields_of, setting
-from asvit.core.signatures import with_options
+from asvit.core.settings import fields_of
 from asvit.search.settings import SearchSettings
 from experiments.stubs import STUB, stub
 
@@ -48,30 +46,6 @@ def test_the_fields_of_settings_are_keywords_with_their_defaults() -> None:
     assert str(parameters["image_size"]) == "image_size: int | None = None"
     assert str(parameters["max_params"]) == "max_params: str | int | None = None"
     assert asvit.run_search.__annotations__["steps"] is int
-
-
-def test_help_ends_in_the_options_with_their_defaults() -> None:
-    options = inspect.getdoc(asvit.run_scaling).partition("Keyword Args:\n")[2]
-    names = re.findall(r"^    (\w+): ", options, re.MULTILINE)
-    own = ["architecture", "workers"]
-    assert [*own, *names] == list(inspect.signature(asvit.run_scaling).parameters)
-    assert "    width_multiple: Round new widths to multiples of N. Default: " in options
-    assert "    points: Points on the circle. Default: ``10``.\n" in options
-
-
-def test_a_function_keeps_what_it_names_itself() -> None:
-    class Fields:
-        first: int = setting(1, "First.")
-        second: int = setting(2, "Second.")
-
-    import dataclasses
-
-    @with_options(dataclasses.dataclass(Fields), names={"second": "other"})
-    def function(first: str, **given: Any) -> None:
-        """Do it."""
-
-    assert str(inspect.signature(function)) == "(first: str, *, other: int = 2) -> None"
-    assert function.__doc__ == "Do it.\n\nKeyword Args:\n    other: Second. Default: ``2``."
 
 
 @pytest.mark.parametrize(

@@ -84,18 +84,3 @@ def test_features_of_fewer_levels_are_all_of_them(text: str, sides: list[int]) -
 def test_a_wrong_argument_is_named(given: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         timm.create_model("asvit", **given)
-
-
-@pytest.mark.parametrize(("width", "name"), [(16, "100"), (12, "075"), (8, "050")])
-def test_mobilenets_of_timm_s_widths_are_timm_s(width: int, name: str) -> None:
-    ours = timm.create_model("mobilenetv3_small_scaled", width=width)
-    theirs = timm.create_model(f"mobilenetv3_small_{name}")
-    shapes = [{n: t.shape for n, t in model.state_dict().items()} for model in (ours, theirs)]
-    assert shapes[0] == shapes[1]
-
-
-def test_mobilenets_have_the_depths_asked_for() -> None:
-    made = timm.create_model("mobilenetv3_small_scaled", width=4, depths=(2, 7, 1, 5))
-    assert [len(blocks) for blocks in made.blocks] == [1, 2, 7, 1, 5, 1]
-    with pytest.raises(ValueError, match=r"depths=\[1, 3, 2, 3\] are not allowed; use"):
-        timm.create_model("mobilenetv3_small_scaled", depths=(1, 3, 2, 3))

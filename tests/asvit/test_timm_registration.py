@@ -13,8 +13,6 @@ CREATE = "assert timm.create_model('asvit_seed', num_classes=2).num_classes == 2
 ORDERS = [
     "import asvit, timm",
     "import timm, asvit",
-    "import asvit, timm.models, timm",
-    "import asvit.models, timm",
     # As libraries do that work with and without timm.
     "import asvit, importlib.util; importlib.util.find_spec('timm'); import timm",
 ]
@@ -59,17 +57,11 @@ def test_any_order() -> None:
 
 
 def test_in_either_order_timm_looks_as_if_we_were_not_there() -> None:
-    alone = [f"import asvit, timm; {SHOWN}", f"import timm; {SHOWN}"]
-    both = run(FORKS, *created(ORDERS[:2]), *alone).splitlines()
+    ours = [f"{imports}; {SHOWN}; {CREATE}" for imports in ("import asvit, timm",)]
+    both = run(FORKS, *ours, f"import timm; {SHOWN}").splitlines()
     assert both[0] == both[1]
 
 
 def test_our_import_brings_nothing_and_slows_nothing_down() -> None:
     heavy = "[n for n in ('timm', 'torch', 'numpy', 'asvit.models') if n in sys.modules]"
     assert run(f"import sys, asvit; print({heavy})") == "[]"
-
-
-def test_without_timm_its_import_fails_as_ever() -> None:
-    blocked = "import sys; sys.path = [p for p in sys.path if 'site-packages' not in p]"
-    program = f"import asvit; {blocked}\ntry:\n    import timm\nexcept ImportError as e: print(e)"
-    assert run(program) == "No module named 'timm'"

@@ -88,7 +88,6 @@ class Reader:
     read: Callable[[Path], Any]
     use: Callable[[Any, Path], object] = nothing  # may refuse as well
     name: str = "file"
-    of_run: bool = True  # lies in a run folder, where a link or a device is refused
     refusal: str = ""  # part of every message about damage, a regular expression
     tolerant: bool = False  # damage is as if there were no file, and is logged
     foreign: bool = False  # files of others are read as well
@@ -292,7 +291,6 @@ def settings(right: Settings) -> Reader:
         lambda path: path.write_text(json.dumps(right.to_json())),
         lambda path: kind.from_json(json.loads(path.read_text())),
         use,
-        of_run=False,
     )
 
 
@@ -372,10 +370,10 @@ TENSORS = {
         refusal="is not a checkpoint that .*restore it from a copy, or give --fresh",
     ),
     "weights with their network": Reader(
-        Tensors(), write_weights, WeightsFile.read, use_weights, "a.safetensors", of_run=False,
+        Tensors(), write_weights, WeightsFile.read, use_weights, "a.safetensors",
     ),
     "weights": Reader(
-        Tensors(), write_weights, read_state, name="a.safetensors", of_run=False, foreign=True,
+        Tensors(), write_weights, read_state, name="a.safetensors", foreign=True,
     ),
     "weights of a run": Reader(
         Tensors(), write_weights, lambda path: read_state(weights_path(str(path.parent))),
@@ -384,7 +382,7 @@ TENSORS = {
     "weights to start from": Reader(
         Tensors(), write_weights,
         lambda path: load_pretrained(network(), str(path), new_head=False) == () or None,
-        name="a.safetensors", of_run=False,
+        name="a.safetensors",
     ),
 }  # fmt: skip
 
@@ -430,7 +428,6 @@ def reference(text: str) -> Reader:
         lambda path: read_reference(path, name="mine"),
         use_reference,
         "table.csv",
-        of_run=False,
     )
 
 
@@ -452,14 +449,14 @@ TABLES = {
     ),
     "table of values": Reader(
         Table(), lambda path: path.write_text(stored_results.VALUES.to_csv()),
-        in_memory(Values.from_csv), of_run=False,
+        in_memory(Values.from_csv),
     ),
     "table of paths": Reader(
         Table(),
         lambda path: path.write_text(
             write_paths([PathRow(0, 1, "random", SEED, "bb----|------", 10, 50.0)])
         ),
-        in_memory(lambda text: read_paths(text) or None), of_run=False, tolerant=True,
+        in_memory(lambda text: read_paths(text) or None), tolerant=True,
     ),
     "reference table": reference(OWN),
 }  # fmt: skip

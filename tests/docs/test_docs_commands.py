@@ -11,8 +11,7 @@ from doc_examples import arguments, check_options
 from asvit.cli.app import app
 from asvit.cli.manual import FIRST_STEPS, PAGES
 from asvit.cli.options import Setting
-from experiments.command_tables import COMMANDS as TABLES
-from experiments.command_tables import PAGE, SEVERAL, rewritten, table
+from experiments.command_tables import PAGE, SEVERAL, rewritten
 
 
 def test_the_page_is_as_it_would_be_written_now() -> None:
@@ -25,22 +24,6 @@ def test_every_kind_of_run_has_its_table() -> None:
     runs = {"search", "scale", "train", "correlate"}
     assert found >= {*runs, "supernet train", "supernet evolve", "export"}
     assert found <= {*COMMANDS, SEVERAL}
-
-
-def test_a_table_is_replaced_and_nothing_else() -> None:
-    page = "before\n\n<!-- options of cost -->\n| a |\n|---|\n| old |\n\nafter\n"
-    made = rewritten(page)
-    assert made == f"before\n\n<!-- options of cost -->\n{table('cost')}\nafter\n"
-    assert "`--json`" in made
-    with pytest.raises(ValueError, match="no command asvit supernet fly"):
-        table("supernet fly")
-
-
-def test_options_that_are_the_same_are_described_once() -> None:
-    rows = [line for words in (SEVERAL, *TABLES) for line in table(words).splitlines()[2:]]
-    described = [row for row in rows if not re.search(r"\|  \| (as in `|\[as elsewhere\])", row)]
-    assert len(described) == len(set(described)) > 100
-    assert "`--windows` |  | as in `asvit transfer detect` |" in table("transfer segment")
 
 
 def leaves(context: click.Context) -> Iterator[click.Context]:
@@ -76,13 +59,6 @@ def test_every_command_has_examples_of_it(name: str) -> None:
 def test_first_steps_are_read_by_the_program() -> None:
     for line, _ in FIRST_STEPS:
         check_options(shlex.split(line)[1:])
-
-
-def test_what_else_to_see_is_there() -> None:
-    for page in PAGES.values():
-        for line, _ in page.see:
-            words = line.removeprefix("asvit ").split()
-            assert " ".join(words) in COMMANDS or words[0] == "list"
 
 
 @pytest.mark.parametrize("name", COMMANDS)

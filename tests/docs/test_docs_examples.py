@@ -166,16 +166,6 @@ def test_command_lines_are_as_the_program_reads_them(example: Example, tmp_path:
             check_options(words)
 
 
-def test_extensions_are_short_and_their_names_are_free() -> None:
-    page = [example for example in CODE if example.page == "docs/extending.md"]
-    # A kind of run is longer, and has a test of its own.
-    registering = [e for e in page if "register" in e.text and "register_run" not in e.text]
-    assert len(registering) == 3
-    for example in registering:
-        assert len(example.text.splitlines()) <= 30, example.place
-        run_python(example, {"__name__": "__main__"})
-
-
 def test_the_controller_of_a_page_searches_within_limits(tmp_path: Path) -> None:
     for example in CODE:
         if example.page == "docs/extending.md" and re.search(
@@ -194,28 +184,3 @@ def test_the_controller_of_a_page_searches_within_limits(tmp_path: Path) -> None
     )
     assert len(result.trials) == 8
     assert all(row.params <= 250_000 for row in result.trials)
-
-
-def test_commands_stand_in_blocks_that_say_so() -> None:
-    for example in EXAMPLES:
-        first = example.text.split(maxsplit=1)[:1]
-        if example.language not in LANGUAGES:
-            assert first not in (["asvit"], ["$"], ["import"]), example.place
-
-
-def test_a_run_folder_of_several_pages_is_of_one_command() -> None:
-    """Readers run the examples of several pages in one folder, and a run refuses another."""
-    named: dict[str, set[tuple[str, str]]] = {}
-    for example in CODE:
-        for line in example.text.splitlines():
-            for folder in re.findall(r"(?:--out |out=\")(runs/[\w-]+)", line):
-                command = " ".join(line.partition("#")[0].split())
-                named.setdefault(folder, set()).add((example.page, command))
-    for folder, examples in named.items():
-        pages, commands = (set(each) for each in zip(*examples, strict=True))
-        assert len(pages) == 1 or len(commands) == 1, f"{folder}: {examples}"
-
-
-def test_few_examples_are_not_run() -> None:
-    left_out = [example.place for example in CODE if example.reason is not None]
-    assert len(left_out) <= len(CODE) / 7, left_out

@@ -97,14 +97,6 @@ def test_quick_commands_print_the_numbers_of_the_page(
     assert not_printed(row, printed) == []
 
 
-def test_a_number_counts_as_printed_only_as_a_whole() -> None:
-    row = Reproduced("rank", "", "τ 0.098 (−0.07 to +0.27) of 60", "", "")
-    assert not_printed(row, "tau 0.098 [-0.07, 0.27]") == []
-    assert not_printed(row, "tau 0.0981 [0.07, 10.27]") == ["0.098", "-0.07", "0.27"]
-    counts = Reproduced("counts", "", "5,717,416 and 12,755,880 parameters, −18.1 %", "", "")
-    assert not_printed(counts, "5,717,416 1,253,683,200") == ["12,755,880"]
-
-
 def test_pictures_of_the_page_are_there() -> None:
     for name in re.findall(r"\]\((images/[^)]+)\)", reproduce.page()):
         assert (Path(reproduce.PAGE).parent / name).is_file(), name

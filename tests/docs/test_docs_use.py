@@ -22,13 +22,6 @@ def rows() -> Iterator[list[str]]:
 ROWS = list(rows())
 
 
-def test_every_thread_of_the_table_is_one_of_its_project() -> None:
-    threads = [found for row in ROWS for found in re.findall(r"\[#(\d+)\]\((\S+?)\)", row[1])]
-    assert len(threads) == 13
-    for number, link in threads:
-        assert re.fullmatch(rf"https://github\.com/[\w-]+/[\w-]+/issues/{number}", link)
-
-
 @pytest.mark.parametrize("row", ROWS, ids=[row[0] for row in ROWS])
 def test_the_answer_is_a_command_that_a_test_runs(row: list[str]) -> None:
     place, _, name = row[3].strip("`").partition("::")

@@ -10,19 +10,15 @@ import torch
 from run_script import Script, read_rows
 
 from asvit.training import step_graph
-from asvit.training.settings import TrainSettings
 from experiments import (
     bench_cost_growth,
     bench_gpu,
     bench_loader,
     bench_models,
     bench_proxies,
-    bench_training,
     simulate_trainings,
 )
-from experiments.bench import write_pictures
 from experiments.bench_cost_growth import AXES, Case, Row, table
-from experiments.bench_training import WAYS, measured
 
 # timm leaves the files of its pictures to the garbage collector.
 pytestmark = pytest.mark.filterwarnings(
@@ -105,11 +101,6 @@ def test_the_script_writes_a_row_a_case_and_a_figure(
     assert Path("runs/cost-growth/cost-growth.svg").stat().st_size > 1000
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-def test_without_a_gpu_it_ends_well_in_one_line(script: Script) -> None:
-    assert script(bench_gpu.main) == "skipped: no CUDA device here\n"
-
-
 def test_ratios_are_taken_on_any_device(script: Script) -> None:
     script(bench_gpu._options, "--topologies 1 --image-size 32 --runs 1")
     found = bench_gpu._ratios(script.code, torch.device("cpu"))
@@ -134,30 +125,6 @@ def test_short_trainings_are_timed_on_any_device(
     assert fewest == [sys.maxsize, step_graph.FEWEST] * 2
 
 
-def test_whole_runs_are_timed_on_any_device(
-    monkeypatch: pytest.MonkeyPatch, script: Script
-) -> None:
-    """The runs themselves are replaced: that the scripts call them rightly is what is tested."""
-    called: dict[str, object] = {}
-    monkeypatch.setattr(bench_gpu.asvit, "run_search", lambda **given: called.update(given))
-    monkeypatch.setattr(
-        bench_gpu.asvit, "run_scaling", lambda text, **given: called.update(given, text=text)
-    )
-    monkeypatch.setattr(
-        bench_gpu.asvit,
-        "design",
-        lambda data, **given: called.update(given, classes=len([*Path(data).iterdir()])),
-    )
-    script(bench_gpu._options, "--steps 3 --budget 2M --device cpu")
-    parts = bench_gpu._search, bench_gpu._scale, bench_gpu._design
-    rows = [row for part in parts for row in part(script.code)]
-    names = ["search, 3 steps", "scaling to 2M", "design in 180 s, 500 pictures"]
-    assert [row.what for row in rows] == names
-    assert [row.aim for row in rows] == ["60 s for 500", "180 s for 88M", "207 s at most"]
-    assert (called["steps"], called["budget"], called["device"]) == (3, "2M", "cpu")
-    assert (called["hours"], called["classes"]) == (0.05, 5)
-
-
 def test_trainings_and_networks_are_compared_on_any_device(
     monkeypatch: pytest.MonkeyPatch, script: Script
 ) -> None:
@@ -171,46 +138,3 @@ def test_trainings_and_networks_are_compared_on_any_device(
     assert network.what == "deit_tiny_patch16_224 over deit_tiny_patch16_224"
     assert re.fullmatch(r"inference \d\.\d\d, training \d\.\d\d", network.value)
     assert [float(one.value.split()[0]) > 0 for one in training] == [True, True]
-
-
-def test_the_table_is_written_below_its_mark_in_the_page(tmp_path: Path) -> None:
-    page = tmp_path / "page.md"
-    page.write_text("before\n\n<!-- benchmark gpu -->\n| old |\n\nafter\n")
-    bench_gpu.write([bench_gpu.Finding("search", "50 s", "60 s")], page)
-    row = "| search | 50 s | 60 s |"
-    head = "|  | measured | aim |\n| --- | --: | --: |"
-    assert page.read_text() == f"before\n\n<!-- benchmark gpu -->\n{head}\n{row}\n\nafter\n"
-    assert bench_gpu.PAGE.read_text().count("<!-- benchmark gpu -->\n") == 1
-
-
-SETTINGS = TrainSettings.make(
-    architecture="timm:deit_tiny_patch16_224", image_size=32, batch_size=4, epochs=3, ema=0.9,
-    auto_augment=bench_training.AUGMENT,
-)  # fmt: skip
-
-
-def test_both_ways_are_timed_in_every_epoch_on_classes_of_equal_size(tmp_path: Path) -> None:
-    write_pictures(tmp_path, 8, classes=bench_training.CLASSES, size=(40, 40))
-    found = [len(list(path.iterdir())) for path in sorted(tmp_path.iterdir())]
-    assert found == [8 // bench_training.CLASSES] * bench_training.CLASSES
-    times = measured(SETTINGS, tmp_path, 0, "cpu")
-    assert list(times) == list(WAYS)
-    assert all(len(seconds) == SETTINGS.epochs - 1 for seconds in times.values())
-    assert all(second > 0 for seconds in times.values() for second in seconds)
-
-
-def test_both_start_from_the_same_weights() -> None:
-    a, b = bench_training.network(SETTINGS), bench_training.network(SETTINGS)
-    assert all(torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters(), strict=True))
-
-
-@pytest.mark.parametrize("recipe", ["swin", "small"])
-def test_the_script_prints_both_and_their_ratio(script: Script, recipe: str) -> None:
-    line = f"--image-size 32 --batch 4 --steps 1 --runs 1 --recipe {recipe}"
-    threads = torch.get_num_threads()
-    try:
-        lines = script(bench_training.main, line).splitlines()
-    finally:
-        torch.set_num_threads(threads)
-    assert [line.strip().split("  ")[0] for line in lines[1:3]] == list(WAYS)
-    assert lines[3].startswith("ratio ")

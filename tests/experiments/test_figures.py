@@ -6,13 +6,10 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-import torch
 from run_script import Script
 
-from asvit.report.style import COLOUR, levels
 from experiments import draw_blocks
 from experiments.draw_blocks import IMAGES, PICTURES
-from experiments.head_similarity import draw_similarities, similarity_svg
 from experiments.notebook_pages import NOTEBOOKS, page, read, run
 
 TEXT = "{http://www.w3.org/2000/svg}text"
@@ -47,24 +44,6 @@ def test_the_shift_is_that_of_the_hand_check() -> None:
     assert numbers[45:] == list("123456789")  # stays
 
 
-SIMILARITIES = {
-    "blocks.0.attn": torch.tensor([[1.0, 0.25], [0.25, 1.0]]),
-    "blocks.1.attn": torch.full((3, 3), 0.9),
-    "alone": torch.ones(1, 1),
-}
-
-
-def test_heads_are_drawn_in_the_palette_with_the_mean_over_pairs() -> None:
-    drawn = draw_similarities(SIMILARITIES)
-    titles = [axes.get_title() for axes in drawn.axes if axes.get_title()]
-    assert titles == ["blocks.0.attn  0.25", "blocks.1.attn  0.90", "alone"]
-    svg = similarity_svg(SIMILARITIES)
-    assert svg == similarity_svg(SIMILARITIES)
-    colours = set(re.findall(r"fill: (#[0-9a-f]{6})", svg))
-    assert {levels(5)[1], levels(5)[4]} <= colours
-    assert colours <= {*COLOUR.values(), "#000000"}
-
-
 PAGES = NOTEBOOKS.parents[1] / "docs" / "notebooks"
 TINY = {"image_size": 32, "repeats": 1, "images": 2, "points": 3, "data": "gaussian"}
 PARAMETERS = {
@@ -77,12 +56,8 @@ PARAMETERS = {
 }
 
 
-def test_there_are_two() -> None:
-    assert {path.stem for path in NOTEBOOKS.glob("*.ipynb")} == set(PARAMETERS)
-
-
 @pytest.mark.filterwarnings("ignore::UserWarning:matplotlib")
-@pytest.mark.parametrize("name", PARAMETERS)
+@pytest.mark.parametrize("name", [pytest.param("search", marks=pytest.mark.nightly), "scaling"])
 def test_a_notebook_runs_and_makes_a_page(tmp_path: Path, name: str) -> None:
     text = page(name, run(name, PARAMETERS[name]), tmp_path)
     images = re.findall(r"\(images/([^)]+)\)", text)
@@ -91,11 +66,6 @@ def test_a_notebook_runs_and_makes_a_page(tmp_path: Path, name: str) -> None:
         assert (tmp_path / "images" / image).read_text().rstrip().endswith("</svg>")
     assert "Traceback" not in text
     assert "```python\n" + read(name)[1].source in text
-
-
-def test_a_parameter_that_is_none_is_refused() -> None:
-    with pytest.raises(KeyError, match="has no parameter 'stpes'"):
-        list(run("search", {"stpes": 3}))
 
 
 @pytest.mark.parametrize("name", PARAMETERS)

@@ -11,10 +11,8 @@ from run_script import Script, table_cells
 
 from asvit.architectures.genotype import Genotype
 from asvit.core.estimates import Estimate, Interval
-from asvit.reference import load_reference
 from asvit.reference.correlate import correlate
 from asvit.statistics.intervals import contrast
-from asvit.statistics.ranks import kendall
 from experiments import (
     check_intervals,
     compare_designs,
@@ -37,8 +35,21 @@ from experiments.kinds import RANDOM, Row, architectures, difference
 from experiments.study import grouped, in_a_cell, paired_differences
 from experiments.tables import fill_tables, read_rows
 
+#: Kinds whose samples take long, and pages whose tables resample much.
+SLOW = (
+    *("cross_validate", "shares of variance", "shares of variance in studies"),
+    *("winner of a search", "τ in bands", "τ of a search's predictor"),
+    *("evidence", "evidence_designs"),
+)
 
-@pytest.mark.parametrize("kind", KINDS)
+
+def quick_ones(names: Iterable[str]) -> list[object]:
+    """The names, slow ones for the night."""
+    night = pytest.mark.nightly
+    return [pytest.param(name, marks=[night] * (name in SLOW)) for name in names]
+
+
+@pytest.mark.parametrize("kind", quick_ones(KINDS))
 def test_intervals_cover(kind: str) -> None:
     found = list(KINDS[kind](QUICK, 0))
     assert found
@@ -70,8 +81,9 @@ def test_intervals_that_are_too_wide_are_seen(monkeypatch: pytest.MonkeyPatch) -
     assert ended.value.code == 1
 
 
-@pytest.mark.parametrize("page", evidence_tables.PAGES, ids=lambda page: page.stem)
-def test_pages_have_what_the_files_give(page: object) -> None:
+@pytest.mark.parametrize("name", quick_ones(page.stem for page in evidence_tables.PAGES))
+def test_pages_have_what_the_files_give(name: str) -> None:
+    (page,) = (page for page in evidence_tables.PAGES if page.stem == name)
     text = page.read_text(encoding="utf-8")
     assert evidence_tables.rewritten(text) == text, "run python -m experiments.evidence_tables"
 
@@ -79,12 +91,6 @@ def test_pages_have_what_the_files_give(page: object) -> None:
 def test_every_table_is_on_a_page() -> None:
     pages = "".join(page.read_text(encoding="utf-8") for page in evidence_tables.PAGES)
     assert all(f"<!-- table {name} -->" in pages for name in evidence_tables.TABLES)
-
-
-def test_only_the_tables_of_studies_without_rows_are_not_made_anew() -> None:
-    old = {name for name, table in evidence_tables.TABLES.items() if not table()}
-    assert old == {"retokenization"}
-    assert "coarse tokens is as the commands printed it, as no rows are kept" in said("evidence")
 
 
 def test_the_table_of_a_study_with_missing_rows_stays() -> None:
@@ -247,13 +253,3 @@ def test_words_about_kernels_follow_from_the_rows() -> None:
     )
     apart = max(abs(one - other) for one, other in zip(before, kappa, strict=True))
     assert f"differ from κ_Θ by {apart:.2f} at most" in page
-
-
-def test_words_about_seeds_of_one_size_follow_from_the_table() -> None:
-    table = load_reference("asvit-sizes")
-    first, second = (np.array(table.accuracies[f"accuracy_seed{seed}"]) for seed in range(2))
-    sizes = [(g.depths, g.width) for g in map(Genotype.parse, table.architectures)]
-    alike = np.array([size == ((1, 1, 1, 1), 16) for size in sizes])
-    other, own = (kendall(first[rows], second[rows]) for rows in (~alike, alike))
-    words = f"{own:.2f} among the {alike.sum()} of equal size"
-    assert f"{other:.2f} among networks of other sizes, {words}" in said("reference_build")

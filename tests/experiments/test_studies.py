@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -21,9 +21,7 @@ from asvit.search.settings import SearchSettings
 from experiments import (
     compare_controllers,
     compare_heads,
-    compare_parts,
     compare_precision,
-    compare_psvit,
     compare_published,
     compare_retokenization,
     compare_scalings,
@@ -102,14 +100,11 @@ SMALL = (
         ("Gaussian process", "ridge"),
         {"SPLITS": 1},
     ),
-    *(
-        Small(
-            predictor_table,
-            {"reference": ["asvit-fractal"], "target": ["accuracy"], "trainings": [12]},
-            ("asvit-fractal, accuracy",),
-            table=(rival,),
-        )
-        for rival in ("count", "measure")
+    Small(
+        predictor_table,
+        {"reference": ["asvit-fractal"], "target": ["accuracy"], "trainings": [12]},
+        ("asvit-fractal, accuracy",),
+        table=("count",),
     ),
     Small(
         study_kernels,
@@ -137,7 +132,15 @@ SMALL = (
 )
 
 
-@pytest.mark.parametrize("small", SMALL, ids=lambda small: small.module.__name__.split(".")[-1])
+#: Whose calls others make as well, or that time networks.
+SLOW = (compare_heads, compare_published, predictor_table, study_latency)
+
+
+@pytest.mark.parametrize(
+    "small",
+    [pytest.param(one, marks=[pytest.mark.nightly] * (one.module in SLOW)) for one in SMALL],
+    ids=lambda small: small.module.__name__.split(".")[-1],
+)
 def test_a_study_computes_its_cases_and_makes_its_table(
     monkeypatch: pytest.MonkeyPatch, small: Small
 ) -> None:
@@ -156,35 +159,6 @@ def test_a_study_computes_its_cases_and_makes_its_table(
     assert len(few.run()) == len(few.cases)
     lines = table_cells(small.module.table(*small.table))[2:]
     assert tuple(name for name, *_ in lines) == small.first
-
-
-@pytest.mark.parametrize(
-    ("module", "row"),
-    [
-        (compare_parts, ("digits", compare_parts.BASE, 0, TINY, 50.0)),
-        (compare_psvit, (0, compare_psvit.SUPERNET, "", 1, 1, 50.0)),
-        (compare_published, (1, "Small", 0, "grown", "1,1,1,1", 8, 1, 1, 1.0, 1.0)),
-        (study_rejection, (0.5, study_rejection.WORST, 0, *[1.0] * 5, 1)),
-        (study_stem, (TINY, 8, 1.0, 1.0)),
-    ],
-)
-def test_a_table_leaves_out_what_rows_of_one_level_do_not_give(
-    monkeypatch: pytest.MonkeyPatch, module: ModuleType, row: tuple[Any, ...]
-) -> None:
-    monkeypatch.setattr(module, "STUDY", SimpleNamespace(rows=lambda: [module.Row(*row)]))
-    lines = table_cells(module.table())[2:]
-    assert not [cell for _, *cells in lines for cell in cells if cell]
-
-
-def test_a_precision_reaches_the_measures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compare_precision, "SIDE", 32)
-    monkeypatch.setattr(compare_precision, "IMAGES", 3)
-    compare_precision.images.cache_clear()
-    row: Any = compare_precision.compare(0)
-    for name in ("length", "kappa"):
-        assert row[f"{name}_bfloat16"] != row[name]
-        assert row[f"{name}_bfloat16"] == pytest.approx(row[name], rel=0.2)
-    compare_precision.images.cache_clear()
 
 
 def test_the_stem_alone_is_changed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,18 +188,6 @@ def test_below_a_limit_draws_are_repeated_or_count_as_the_worst(
     monkeypatch.setattr(study_rejection, "MOST", 1)
     few: Any = study_rejection.learn(0.5, study_rejection.AGAIN, 0)
     assert 0 < few["uniform"] < 100
-
-
-def test_gains_below_a_limit_are_of_the_draws_within_it_in_so_many_steps(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    assert study_rejection._known([1.0, math.nan, 3.0]) == 2.0
-    space, _, chance = study_rejection.limited(0.5)
-    monkeypatch.setattr(study_rejection, "limited", lambda _share: (space, 0, chance))
-    monkeypatch.setattr(study_rejection, "STEPS", 3)
-    nothing: Any = study_rejection.learn(0.5, study_rejection.WORST, 0)
-    assert math.isnan(nothing["last"])
-    assert nothing["within_last"] == 0
 
 
 def test_shares_within_a_limit_are_those_of_all_draws() -> None:

@@ -3,7 +3,6 @@
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,27 +11,18 @@ import torch
 from run_script import table_cells
 
 from asvit.architectures.genotype import Genotype
-from asvit.architectures.shiftvit import ShiftArchitecture
 from asvit.core.run_files import MODEL
-from asvit.designs.recipe import recipe_for
 from asvit.networks import WeightsFile
-from asvit.spaces import build, cost
-from asvit.training.recipes import RECIPES
+from asvit.spaces import build
 from experiments import (
-    compare_depths,
-    compare_optimizers,
     compare_parts,
     compare_resnets,
-    compare_weights,
     study_balance,
     study_designs,
     study_mended,
     study_pretraining,
-    study_sides,
-    study_sizes,
-    tasks,
 )
-from experiments.tasks import TASKS, Task, widest_by_hand, widest_published
+from experiments.tasks import TASKS, Task
 from proxies.counts import count
 
 TINY = "timm:resnet10t(channels=[4,8,16,32],layers=[1,1,1,1],stem_width=4)"
@@ -42,13 +32,6 @@ def tiny_task(name: str) -> tuple[Task, Any]:
     few = (100, 100) if name == "hard-fractals" else (40, 20)  # of each class one at least
     task = replace(TASKS[name], train=few[0], test=few[1])
     return task, task.load(Path("pictures") / name)
-
-
-def reduce_study(study: Any, macs: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Networks of few multiply-adds, trained on few digits for two steps."""
-    monkeypatch.setattr(study, "load_task", tiny_task)
-    monkeypatch.setattr(study, "MACS", macs)
-    monkeypatch.setitem(compare_resnets.SETS, "digits", (2, {}))
 
 
 def test_designs_are_compared_by_seeds_processors_and_sets_that_both_have(
@@ -78,109 +61,18 @@ def test_designs_are_compared_by_seeds_processors_and_sets_that_both_have(
     assert cells[1][1:] == ["", "+40.0", ""]
 
 
-def test_designs_with_two_weight_decays_are_one_pair_of_a_seed(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    recipes = ("muon", "muon, decay 0.5")
-    rows = [
-        study_designs.Row("digits", "10 M multiply-adds", *of, seconds=1.0, optimizer=optimizer)
-        for of, optimizer in (
-            *((("design", 0, "", 90.0), recipe) for recipe in recipes),
-            *((("resnet", 0, "", 90.0 - gain), recipes[gain > 1]) for gain in (1, 3)),
-            *((("design", seed, "", 80.0), recipes[1]) for seed in (1, 2)),
-            (("resnet", 1, "", 76.0), recipes[1]),
-            (("resnet", 2, "", 0.0), recipes[0]),  # of another decay than its partner
-        )
-    ]
-    monkeypatch.setattr(study_designs.Study, "rows", lambda _: rows)
-    *_, cells = table_cells(study_designs.ahead(optimizer="muon"))
-    assert cells[1] == "+3.0 (−9.7 to +15.7)"  # 2 and 4 points: t = 12.7
-
-
 def test_a_network_made_by_hand_is_trained_for_the_time_of_a_design(tmp_path: Path) -> None:
     tiny_task("drawn-300")
     data = Path("pictures/drawn-300")
     options = {"pictures": 40, "classes": 5, "image_size": 32, "seed": 0}
-    trained = study_designs.train_for(2.0, TINY, data / "train", tmp_path / "run", **options)
+    trained = study_designs.train_for(0.5, TINY, data / "train", tmp_path / "run", **options)
     each = [row.seconds for row in trained.history]
     assert 1 <= len(each) < trained.settings.epochs  # one beside much else
-    assert sum(each) <= 4 * 2.0 + 2 * max(each)
+    assert sum(each) <= 4 * 0.5 + 2 * max(each)
     assert trained.settings.train_on_validation
     facts = WeightsFile.read(tmp_path / "run" / MODEL).facts
     assert (facts["top1"], facts["train_on_validation"]) == (None, True)
     assert 0 <= study_designs.test(tmp_path / "run", data / "test") <= 100
-
-
-def test_shares_of_a_network_are_trained_for_equal_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (study_designs, study_sizes):
-        monkeypatch.setattr(module, "load_task", tiny_task)
-    requests: list[tuple[Any, ...]] = []
-
-    def train(
-        pictures: str, text: str, seconds: float, folder: Path, seed: int, **recipe: Any
-    ) -> Any:
-        requests.append((pictures, seconds, seed, recipe))
-        macs = cost(text, TASKS[pictures].side, 5).macs
-        return SimpleNamespace(macs=macs, history=[None] * 3), 50.0
-
-    monkeypatch.setattr(study_sizes, "train_on_all", train)
-    whole, half = (study_sizes.train("drawn-300", 4, share, "adamw", 1) for share in (1.0, 0.5))
-    assert requests == [("drawn-300", 240, 1, study_designs.ADAMW)] * 2
-    assert 0.4 < float(str(half["macs"])) / float(str(whole["macs"])) <= 0.5
-    assert cost(str(whole["architecture"]), 64, 5).params <= study_sizes.LIMIT
-    assert whole["updates"] == 3 * (40 // int(recipe_for(40)["batch_size"]))
-
-
-def test_optimisers_train_one_network_for_equal_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(study_designs, "load_task", tiny_task)
-    requests: list[tuple[Any, ...]] = []
-
-    def train(*details: Any, **recipe: Any) -> Any:
-        requests.append((*details, *recipe.values()))
-        return SimpleNamespace(history=[None] * 3), 50.0
-
-    monkeypatch.setattr(compare_optimizers, "train_on_all", train)
-    for optimizer in compare_optimizers.OPTIMIZERS:
-        row = compare_optimizers.train("digits", "resnet-parts", optimizer, 1)
-        assert (row["accuracy"], row["epochs"]) == (50.0, 3)
-    pictures, texts, seconds, folders, seeds, names, rates, decays = zip(*requests, strict=True)
-    assert (set(pictures), set(seconds), set(seeds)) == ({"digits"}, {240}, {1})
-    assert (len(set(texts)), len(set(folders))) == (1, 5)
-    before, now = study_designs.ADAMW["learning_rate"], recipe_for(5_000)["learning_rate"]
-    assert names == ("adamw",) * 3 + ("muon",) * 2
-    assert rates == (before, 4e-3, before, now, now)
-    assert decays == (0.05, 0.05, 0.5, 0.05, RECIPES["small"]["weight_decay"])
-
-
-def test_networks_for_smaller_images_are_as_wide_as_the_limit_allows(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(study_designs, "load_task", tiny_task)
-    monkeypatch.setattr(study_sides, "load_task", tiny_task)
-    texts = dict[int, str]()
-
-    def train_for(seconds: float, text: str, *_: Any, image_size: int, **__: Any) -> Any:
-        assert seconds == 240
-        texts[image_size] = text
-        return SimpleNamespace(params=cost(text, image_size, 5).params, history=[None] * 3)
-
-    monkeypatch.setattr(study_designs, "train_for", train_for)
-    monkeypatch.setattr(study_designs, "test", lambda *_: 50.0)
-
-    def designed(_: str, hours: float, *__: Any, max_macs: int) -> Any:
-        assert (hours, max_macs) == (240 / 3600, study_sides.LIMIT)
-        size = {"image_size": 128, "architecture": "", "params": 1, "epochs": 3}
-        return SimpleNamespace(**size, accuracy=60.0)
-
-    monkeypatch.setattr(study_sides, "run_design", designed)
-    sizes = ("192 px", "64 px", study_sides.DESIGN)
-    large, small, chosen = (study_sides.train("large-drawn-300", 240, one, 1) for one in sizes)
-    assert cost(texts[192], 192, 5).macs <= study_sides.LIMIT
-    assert 0.8 * study_sides.LIMIT < cost(texts[64], 64, 5).macs <= study_sides.LIMIT
-    assert int(str(small["params"])) > 5 * int(str(large["params"]))
-    assert (small["architecture"], small["accuracy"]) == (texts[64], 50.0)
-    assert [row["side"] for row in (large, small, chosen)] == [192, 64, 128]
-    assert (chosen["accuracy"], chosen["updates"]) == (60.0, small["updates"])
 
 
 def test_parts_are_those_of_the_case(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,48 +82,6 @@ def test_parts_are_those_of_the_case(monkeypatch: pytest.MonkeyPatch) -> None:
     parts = Genotype.parse(found["architecture"])
     assert (parts.stem, parts.head, parts.mixing, parts.init) == ("conv", "linear", "ffn", "width")
     assert 0 <= found["accuracy"] <= 100
-
-
-def test_weights_are_drawn_as_their_names_say(monkeypatch: pytest.MonkeyPatch) -> None:
-    reduce_study(compare_weights, 300_000, monkeypatch)
-    for name, changed in ((compare_weights.BASE, ()), ("linear layers", ("mlp",)),
-                          (compare_weights.WHOLE, ("mlp", "reduction")),
-                          (compare_weights.EMPTY, ("mlp", "reduction", "empty"))):  # fmt: skip
-        network = build(widest_by_hand("shiftvit", 32, 10, max_macs=300_000), 32, 10)
-        compare_weights.WEIGHTS[name](network)
-        for key, weight in network.named_parameters():
-            if key.endswith(("mlp.fc1.weight", "reduction.weight")):
-                assert (weight.std() > 0.05) == any(part in key for part in changed)
-            if key.endswith("mlp.fc2.weight"):
-                assert (not weight.any()) == ("empty" in changed)
-        row: Any = compare_weights.train("digits", name, 1)
-        assert 0 <= row["accuracy"] <= 100
-
-
-def test_networks_of_fewer_blocks_are_wider(monkeypatch: pytest.MonkeyPatch) -> None:
-    reduce_study(compare_depths, 1_000_000, monkeypatch)
-    widths = []
-    networks = [(depths, "conv") for depths in compare_depths.DEPTHS]
-    for depths, stem in (*networks, (compare_depths.FEWER, "deep")):
-        row: Any = compare_depths.train("digits", depths, stem, 1)
-        arch = ShiftArchitecture.parse(row["architecture"])
-        assert (",".join(map(str, arch.depths)), arch.stem) == (depths, stem)
-        assert 0 <= row["accuracy"] <= 100
-        widths.append(arch.width)
-    *shallower, deep = widths
-    assert shallower == sorted(shallower)
-    assert shallower[0] < shallower[-1]
-    assert deep < shallower[1]
-
-
-@pytest.mark.parametrize(
-    ("family", "blocks"), [("shiftvit-parts", "2,2,6,2"), ("resnet", "layers=[1,1,1,1]")]
-)
-def test_published_networks_have_their_blocks(family: str, blocks: str) -> None:
-    text = widest_published(family, 32, 10, max_macs=1_000_000)
-    assert blocks in text
-    by_hand = widest_by_hand(family, 32, 10, max_macs=1_000_000)
-    assert (text == by_hand) == (family == "resnet")
 
 
 @pytest.mark.parametrize("name", compare_resnets.NETWORKS)
@@ -244,46 +94,6 @@ def test_residual_networks_are_as_wide_as_the_limit_allows(
     compare_resnets.widest.cache_clear()
     assert count(build(text, 32, 10), 32).macs == macs
     assert 400_000 < macs <= 1_000_000
-
-
-def test_residual_networks_are_trained_by_the_recipe_of_their_pictures(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(compare_resnets, "load_task", tiny_task)
-    monkeypatch.setattr(compare_resnets, "widest", lambda *_: (TINY, 5))
-    monkeypatch.setitem(compare_resnets.SETS, "digits", (2, {"flip": True}))
-    recipes: list[Any] = []
-    fit = tasks.fit
-
-    def watched(model: Any, train: Any, test: Any, recipe: Any, *, seed: int) -> Any:
-        recipes.append(recipe)
-        return fit(model, train, test, recipe, seed=seed)
-
-    monkeypatch.setattr(tasks, "fit", watched)
-    result = compare_resnets.train("digits", "silu", 1)
-    assert (result["architecture"], result["macs"]) == (TINY, 5)
-    assert (recipes[0].steps, recipes[0].flip, recipes[0].batch_size) == (2, True, 64)
-
-
-def test_few_pictures_are_trained_on_after_fractals(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (study_designs, study_pretraining):
-        monkeypatch.setattr(module, "load_task", tiny_task)
-    monkeypatch.setattr(study_pretraining, "PICTURES", Path("pictures"))
-    given: list[dict[str, Any]] = []
-    monkeypatch.setattr(
-        study_pretraining, "train_for", lambda *args, **named: given.append({"": args, **named})
-    )
-    monkeypatch.setattr(study_pretraining, "test", lambda *_: 50.0)
-    found = study_pretraining.train_timed("drawn", "fractals", 1)
-    assert found["accuracy"] == 50.0
-    (first, then), seconds = given, study_pretraining.SECONDS
-    assert [one[""][0] / seconds for one in given] == [0.2, 0.8]
-    assert first[""][1] == then[""][1]
-    assert (then["weights"], then["new_head"]) == (str(first[""][3]), True)
-    assert "weights" not in first
-    given.clear()
-    study_pretraining.train_timed("drawn", "scratch", 1)
-    assert [one[""][0] for one in given] == [seconds]
 
 
 def watch_fits(study: Any, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Any, Any]]:
@@ -326,11 +136,9 @@ def test_classes_of_a_study_of_balance_shrink_by_a_factor_and_are_balanced_as_it
     assert labels[chosen].bincount().tolist() == [50, 16, 5]
     assert len(set(chosen.tolist())) == 71
     fits = watch_fits(study_balance, monkeypatch)
-    for balance in ("none", "sampling"):
-        row: Any = study_balance.train("digits", "resnet", balance, 1)
-        assert all(0 <= row[name] <= 100 for name in ("balanced", "as_trained"))
-    assert [recipe.balance for recipe, *_ in fits] == ["none", "sampling"]
-    assert [recipe.flip for recipe, *_ in fits] == [False, False]  # of digits
+    row: Any = study_balance.train("digits", "resnet", "sampling", 1)
+    assert all(0 <= row[name] <= 100 for name in ("balanced", "as_trained"))
+    assert [(recipe.balance, recipe.flip) for recipe, *_ in fits] == [("sampling", False)]
 
 
 def test_tau_within_and_between_families_counts_each_pair_once() -> None:

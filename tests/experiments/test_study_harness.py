@@ -4,10 +4,8 @@ import csv
 import multiprocessing
 import statistics
 import sys
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,7 +21,7 @@ from experiments.study import (
     paired_differences,
     pivot,
 )
-from experiments.tables import read_rows, write_rows
+from experiments.tables import read_rows
 from tests.campaigns import forked
 
 FAMILIES, STEMS = ("vit", "resnet"), ("patch", "conv")
@@ -88,37 +86,6 @@ def test_several_processes_give_the_same_table(tmp_path: Path, forked_processes:
     assert (tmp_path / "1.csv").read_bytes() == (tmp_path / "2.csv").read_bytes()
 
 
-def failing(pictures: str, family: str, stem: str, seed: int) -> Mapping[str, object]:
-    if seed == 1:
-        raise RuntimeError("out of memory")
-    time.sleep(seed / 4)  # the last ones wait when the first failure is seen
-    return trained(pictures, family, stem, seed)
-
-
-def test_a_failure_in_one_process_loses_no_row_and_ends_the_study(
-    tmp_path: Path, forked_processes: None
-) -> None:
-    whole = study(tmp_path / "table.csv")
-    with pytest.raises(RuntimeError, match="out of memory"):
-        Study(Row, whole.table, whole.cases, failing, repeat="seed").run(2)
-    seeds = [row.seed for row in whole.rows()]
-    assert seeds.count(0) == 8  # begun before
-    assert seeds.count(1) == 0
-    assert seeds.count(2) < 8
-
-
-def test_rows_of_no_case_stay_in_order(tmp_path: Path) -> None:
-    table = tmp_path / "table.csv"
-    others = [Row("digits", "vit", "patch", 7, 1.0), Row("digits", "pit", "patch", 0, 2.0)]
-    write_rows(table, [*others, Row("photos", "vit", "patch", 0, 3.0)])
-    study(table).run()
-    found = keys(table)
-    assert len(found) == 27
-    assert found.index(("digits", "vit", "patch", "7")) == 3
-    assert found[13] == ("digits", "pit", "patch", "0")
-    assert found[-1] == ("photos", "vit", "patch", "0")
-
-
 def test_a_command_computes_a_part_and_prints_the_rest(tmp_path: Path, script: Script) -> None:
     whole = study(tmp_path / "table.csv")
 
@@ -135,30 +102,6 @@ def test_a_command_computes_a_part_and_prints_the_rest(tmp_path: Path, script: S
         script(main, "--only seed=9")
     with pytest.raises(SystemExit, match=r"no column 'sed'; columns: pictures, family, stem"):
         script(main, "--only sed=1")
-
-
-@pytest.mark.parametrize(
-    ("line", "rows"), [("--print", 0), ("--only seed=0", 0), ("--table mine.csv", 0), ("", 24)]
-)
-def test_other_studies_of_a_command_are_computed_with_all_cases_of_its_own_table(
-    tmp_path: Path, script: Script, line: str, rows: int
-) -> None:
-    other = study(tmp_path / "other.csv")
-    whole = study(tmp_path / "table.csv")
-    whole.run()
-    script(partial(whole.main, __doc__, other), line)
-    assert len(other.rows()) == rows
-
-
-def test_tables_of_a_command_are_of_the_file_that_it_names(tmp_path: Path, script: Script) -> None:
-    whole = study(tmp_path / "table.csv")
-
-    def main() -> None:
-        whole.main(__doc__)
-        sys.stdout.write(f"{len(whole.rows())} rows\n")  # as functions that make tables read them
-
-    assert script(main, f"--only seed=0 --table {tmp_path / 'other.csv'}").endswith("8 rows\n")
-    assert not (tmp_path / "table.csv").exists()
 
 
 def test_cells_have_students_interval_of_pairs() -> None:

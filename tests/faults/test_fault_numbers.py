@@ -57,23 +57,6 @@ def test_weights_of_a_checkpoint(campaign: Campaign) -> None:
     fails(words("train"), folder, "of the checkpoint are infinite or NaN, as in ")
 
 
-@pytest.mark.parametrize("value", NOT_FINITE)
-def test_weights_of_a_supernet(campaign: Campaign, value: float) -> None:
-    folder = campaign.new("supernet evolve", f"of-{value}")
-    poison(folder / "supernet" / "supernet.safetensors", value)
-    said = "the weights of the supernet in supernet are infinite or NaN"
-    fails(words("supernet evolve"), folder, said)
-    assert not (folder / RUN).exists()
-
-
-def test_weights_to_export(campaign: Campaign, tmp_path: Path) -> None:
-    made = campaign.reference_folder("train") / RUN / "model.safetensors"
-    spoilt = poison(made, float("inf"), to=tmp_path / "spoilt.safetensors")
-    export = ["export", "--weights", str(spoilt), "--to", "timm", "--out", "copy"]
-    fails(export, tmp_path, "gives NaN or infinity for random images")
-    assert not (tmp_path / "copy").exists()
-
-
 def spoil_measures(every: int, value: float) -> None:
     """Let the length be ``value`` for one network in ``every``."""
     right = PROXIES["length_distortion"]

@@ -2,11 +2,9 @@
 
 import click
 from hypothesis import given
-from hypothesis import strategies as st
 
 from asvit.cli.options import names
 from asvit.core.measuring_settings import parse_radius
-from asvit.training.token_plan import TokenPlan
 from scaling.budget import Budget, parse_budgets
 from tests.hostile import FEW, FIXED, LONGEST, refused_or, texts
 
@@ -20,14 +18,6 @@ def test_budgets(text: str) -> None:
     several = refused_or(lambda: parse_budgets(text))
     if several is not None:
         assert parse_budgets(map(str, several)) == several
-
-
-@FIXED
-@given(texts("120/90/90", "0.4/0.3/0.3", "auto", "off"), st.integers(-1, 400))
-def test_token_plans(text: str, epochs: int) -> None:
-    found = refused_or(lambda: TokenPlan.parse(text, epochs))
-    if found is not None:
-        assert TokenPlan.parse(str(found), epochs) == found
 
 
 @FEW

@@ -1,6 +1,5 @@
 """The program around the commands: help, lazy imports, exit codes, one-line errors."""
 
-import logging
 import subprocess
 import sys
 import types
@@ -37,19 +36,6 @@ def ending(monkeypatch):
     return raising
 
 
-def test_matplotlib_does_not_warn_of_folders_that_nothing_needs(monkeypatch) -> None:
-    logger = logging.getLogger("matplotlib.font_manager")
-    seen: list[bool] = []
-    look = click.Command(
-        "cost", callback=lambda: seen.append(logger.isEnabledFor(logging.WARNING))
-    )
-    module = types.SimpleNamespace(command=look)
-    monkeypatch.setattr(app_module, "import_module", lambda name: module)
-    assert CliRunner().invoke(app, ["cost"]).exit_code == 0
-    assert seen == [False]
-    assert logger.isEnabledFor(logging.WARNING)
-
-
 def test_help_imports_nothing_heavy() -> None:
     program = f"""if True:
         import sys
@@ -71,27 +57,6 @@ def test_help_names_every_command() -> None:
     _, listed = shown.split("Commands:\n")
     assert [line.split()[0] for line in listed.splitlines()[:2]] == ["design", "predict"]
     assert all(f"\n  {name} " in shown for name in COMMANDS)
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_has_help_and_debug(name: str) -> None:
-    result = CliRunner().invoke(app, [name, "--help"])
-    assert result.exit_code == 0
-    assert "--debug" in result.output
-
-
-def test_version() -> None:
-    from asvit import __version__
-
-    result = CliRunner().invoke(app, ["--version"])
-    assert (result.exit_code, result.output) == (0, f"asvit {__version__}\n")
-
-
-def test_no_command_is_a_usage_error_that_shows_the_help() -> None:
-    result = CliRunner().invoke(app, [])
-    assert result.exit_code == 2
-    assert result.stdout == ""
-    assert "Commands" in result.stderr
 
 
 @pytest.mark.parametrize(

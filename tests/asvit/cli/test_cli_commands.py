@@ -1,54 +1,24 @@
 """The commands on small settings: what they write where, and how they end."""
 
-import csv
 import math
-import os
-import re
 import shutil
-import subprocess
-import sys
-from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
-from click.shell_completion import BashComplete
 
-from asvit.cli.app import app
 from asvit.runs import scoring
-from asvit.search import SearchSettings
-from proxies import Score, latency, timing
-from tests.asvit.cli.commands import RUNS, check_refused, run, strict
+from proxies import Score
+from tests.asvit.cli.commands import check_refused, run, strict
 
 pytestmark = pytest.mark.usefixtures("quick_figures")
 
 SEED = "8,2,3|4,1,2|4,1,4|4,1,6|32"
-OTHER = "4,8,2|2,4,2|2,2,2|2,1,2|16"
 SMALL = ["--image-size", "32", "--repeats", "1", "--images", "4", "--points", "4"]
 SMALL += ["--data", "gaussian"]
 
 
 # search
-
-
-def test_search_tells_people_on_stderr(finished: Any) -> None:
-    folder, result = finished("search")
-    lines = result.stderr.splitlines()
-    assert lines[0].startswith("searching asvit-tiny by reinforce: 6 architectures, 1 network")
-    steps = [line for line in lines if line.startswith("step ")]
-    assert len([line for line in steps if "ETA" in line and "entropy" in line]) == 6
-    assert any(line.startswith("next: ") for line in lines)
-    assert any(line.startswith("6 architectures in ") for line in lines)
-    assert any(str(folder) in line and line.startswith("folder: ") for line in lines)
-
-
-def test_sizes_that_are_measures_are_shown_once(tmp_path: Path) -> None:
-    names = ["--proxy", "length_distortion,params"]
-    shown = run(*RUNS["search"], *names, "--steps", "2", "--out", tmp_path / "run").stdout
-    (heading,) = [line for line in shown.splitlines() if "architecture  " in line]
-    assert heading.split().count("params") == 1
 
 
 # score
@@ -69,94 +39,6 @@ def test_score_gives_every_measure(tmp_path: Path) -> None:
         assert set(score) == {"value", "std", "values", "better", "reason"}
     assert found["scores"]["params"]["value"] == 2_319_624
     assert data["settings"]["image_size"] == 32
-
-
-def test_score_shows_all_side_by_side() -> None:
-    texts = [OTHER, "timm:resnet18", OTHER]
-    result = run("score", *texts, *SMALL, "--proxy", "length_distortion", "--proxy", "params")
-    assert result.exit_code == 0, result.stderr
-    assert result.stdout.count(OTHER) == 1
-    assert result.stdout.count("timm:resnet18") == 1
-    assert "11,689,512" in result.stdout
-    heading = next(line for line in result.stdout.splitlines() if "measure" in line)
-    assert heading.split() == ["measure", "1", "2", "better"]
-    assert "±" not in result.stdout  # of one network
-    title, first, second, third = result.stderr.splitlines()
-    assert re.fullmatch(
-        r"measuring 2 architectures: 1 network each, 32 px, device \w+, seed 0", title
-    )
-    assert first == f"architecture 0/2  ETA –  {OTHER}"
-    assert re.fullmatch(r"architecture 1/2  .+  ETA \d+:\d\d  \S+", second)
-    assert re.fullmatch(r"architecture 2/2  .+  ETA 0:00  timm:resnet18", third)
-
-
-def test_score_gives_a_table_as_csv() -> None:
-    asked = ["score", SEED, OTHER, *SMALL, "--repeats", "2", "--proxy", "params,length_distortion"]
-    rows = list(csv.DictReader(run(*asked, "--csv").stdout.splitlines()))
-    assert [row["architecture"] for row in rows] == [SEED, OTHER]
-    assert float(rows[0]["params"]) == 2_319_624
-    assert all(float(row["length_distortion_std"]) > 0 for row in rows)
-    assert list(rows[0])[-1] == "reason"
-    shown = run(*asked).stdout
-    assert re.search(r"length_distortion +\S+ ± \S+ +\S+ ± \S+ +higher", shown)
-    assert run(*asked, "--csv", "--json").exit_code == 2
-
-
-def test_quiet_scores_write_only_scores(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setenv("ASVIT_CACHE", str(tmp_path))  # nothing is prepared yet
-    small = [*SMALL, "--data", "fractal", "--proxy", "params"]
-    told = run("score", SEED, *small)
-    prepared, title, *lines = told.stderr.splitlines()
-    assert prepared == "preparing 4 images"
-    assert title.startswith("measuring 1 architecture: 1 network each, 32 px, ")
-    assert [line[:16] for line in lines] == ["architecture 0/1", "architecture 1/1"]
-    assert run("score", SEED, *small, "--seed", "1", "--quiet").stderr == ""
-
-
-@pytest.mark.parametrize("out", ["no/such/folder/x.json", "file/x.json", "folder", "/dev/null"])
-def test_a_place_that_cannot_be_written_is_refused_before_measuring(
-    tmp_path: Path, out: str
-) -> None:
-    (tmp_path / "file").write_text("mine")
-    (tmp_path / "folder").mkdir()
-    result = run("score", SEED, *SMALL, "--out", out)
-    assert result.exit_code in (2, 3)
-    assert result.stdout == ""
-    assert result.stderr.count("\n") == 1
-    assert Path(out).name in result.stderr or str(Path(out).parent) in result.stderr
-
-
-def test_scores_are_shown_even_if_they_cannot_be_kept(monkeypatch) -> None:
-    from asvit.cli import score
-
-    def full(path: Path, data: object) -> None:
-        raise OSError(28, "No space left on device", str(path))
-
-    monkeypatch.setattr(score, "write_json", full)
-    result = run("score", SEED, *SMALL, "--proxy", "params", "--json", "--out", "x.json")
-    assert result.exit_code == 3
-    assert strict(result.stdout)["architectures"]
-    assert result.stderr.endswith("asvit: No space left on device: x.json\n")
-
-
-def test_a_table_that_nobody_reads_is_no_error() -> None:
-    reads, writes = os.pipe()
-    os.close(reads)
-    command = [sys.executable, "-m", "asvit", "list", "proxies"]
-    ended = subprocess.run(command, stdout=writes, stderr=subprocess.PIPE, check=False)
-    os.close(writes)
-    assert (ended.returncode, ended.stderr) == (0, b"")
-
-
-def test_scores_are_kept_even_if_nobody_reads_them(monkeypatch) -> None:
-    from asvit.cli import score
-
-    def left(data: object) -> None:
-        raise BrokenPipeError
-
-    monkeypatch.setattr(score, "emit_json", left)
-    run("score", SEED, *SMALL, "--proxy", "params", "--json", "--out", "x.json")
-    assert strict(Path("x.json").read_text())["architectures"]
 
 
 def test_score_says_why_a_measure_failed(monkeypatch) -> None:
@@ -187,58 +69,6 @@ def test_cost_of_ours_is_by_stage_and_adds_up() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "busiest"),
-    [
-        ("asvit_small", "layers"),
-        ("psvit_1d_tiny", "stages"),
-        ("vit_tiny_patch16_224", "blocks"),
-        ("hallucinated_pvt_v2_b1", "stages"),  # a converted model
-    ],
-)
-def test_cost_of_parts_sums_to_the_whole(name: str, busiest: str) -> None:
-    (data,) = strict(run("cost", f"timm:{name}", "--json").stdout)["architectures"]
-    for cost in ("params", "macs"):
-        assert sum(part[cost] for part in data["parts"]) == data[cost], data["parts"]
-    macs = {part["part"]: part["macs"] for part in data["parts"]}
-    assert max(macs, key=lambda part: macs[part]) == busiest
-    assert macs.get("other", 0) == 0  # only tokens and positions lie there
-
-
-def test_cost_says_what_it_counts() -> None:
-    result = run("cost", SEED, OTHER, "--image-size", "64")
-    assert result.exit_code == 0
-    assert "multiply-adds, batch 1, 64 px" in result.stdout
-    assert result.stdout.count("total") == 2
-
-
-@pytest.mark.nightly
-def test_cost_times_a_pass_and_says_on_what() -> None:
-    """As a user types it, in a process of its own."""
-    given = ("cost", SEED, "timm:resnet18", "--image-size", "32", "--latency", "--batch", "2")
-    command = [sys.executable, "-m", "asvit", *given]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    told = re.findall(
-        r"^latency (\S+) ms \(interquartile range \S+, \d+ passes\), batch 2, eager, .+, \d+ thr",
-        done.stdout,
-        re.MULTILINE,
-    )
-    assert len(told) == 2
-    assert all(float(milliseconds) > 0 for milliseconds in told)
-    assert done.stderr == "" or re.fullmatch("warning: the machine was busy: .*\n", done.stderr)
-
-
-def test_cost_writes_the_latency_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timing, "_SECONDS", 0.0)
-    monkeypatch.setattr(latency, "BUSY", 0.0)
-    result = run("cost", SEED, "--image-size", "32", "--latency", "--json", "--device", "auto")
-    (data,) = strict(result.stdout)["architectures"]
-    assert set(data["latency"]) == {field.name for field in fields(latency.Latency)}
-    assert data["latency"]["image_size"] == data["image_size"] == 32
-    assert result.stderr.startswith("warning: the machine was busy: a network that is always")
-    assert len(result.stderr.splitlines()) == 1
-
-
-@pytest.mark.parametrize(
     ("given", "code", "words"),
     [
         (["--batch", "2"], 2, "--batch says how to time; give --latency, too"),
@@ -250,19 +80,6 @@ def test_cost_writes_the_latency_as_json(monkeypatch: pytest.MonkeyPatch) -> Non
 )
 def test_cost_refuses_what_cannot_be_timed(given: list[str], code: int, words: str) -> None:
     check_refused(run("cost", SEED, "--image-size", "32", *given), code, words)
-
-
-def test_cost_counts_the_classes_that_a_training_will_have(tmp_path: Path) -> None:
-    for number in range(4):
-        (tmp_path / "pets" / f"class{number}").mkdir(parents=True)
-        (tmp_path / "pets" / f"class{number}" / "1.png").touch()
-    (four,) = strict(run("cost", SEED, "--data", "pets", "--json").stdout)["architectures"]
-    head = 256 + 1  # weights and bias of a class
-    assert (four["classes"], four["params"]) == (4, 2_319_624 - 996 * head)
-    assert sum(part["params"] for part in four["parts"]) == four["params"]
-    three = run("cost", "timm:resnet18", "--classes", "3", "--data", "pets")
-    assert "multiply-adds, batch 1, 224 px, 3 classes" in three.stdout
-    check_refused(run("cost", SEED, "--data", "no/such"), 3, "no/such")
 
 
 # a run in the place of an architecture
@@ -278,12 +95,6 @@ def test_a_run_stands_for_what_it_ended_in(kind: str, finished: Any) -> None:
         assert [one["architecture"] for one in found["architectures"]] == [text]
     scored = strict(run("score", folder, *SMALL, "--proxy", "params", "--json").stdout)
     assert [one["architecture"] for one in scored["architectures"]] == [text]
-
-
-def test_an_export_of_a_run_without_weights_says_so(finished: Any) -> None:
-    searched = finished("search")[0]
-    refused = run("export", searched, "--to", "pt2", "--out", "a.pt2")
-    check_refused(refused, 2, f"{searched}, a search, has no weights; train it first (asvit train")
 
 
 # list
@@ -307,64 +118,6 @@ def test_list(kind: str, name: str, keys: set[str]) -> None:
     assert name in [row["name"] for row in rows]
     assert all(set(row) == keys for row in rows)
     assert name in run("list", kind).stdout
-
-
-def commands_with_presets(group: click.Group, context: click.Context, words: str) -> Iterator[str]:
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        if isinstance(command, click.Group):
-            yield from commands_with_presets(command, context, f"{words}{name} ")
-        elif command and any(parameter.name == "preset" for parameter in command.params):
-            yield f"{words}{name}"
-
-
-@pytest.mark.parametrize("pattern", ["vit_tiny*", "timm:vit_tiny*"])
-def test_list_takes_patterns_of_models_with_and_without_timm(pattern: str) -> None:
-    names = [row["name"] for row in strict(run("list", "models", pattern, "--json").stdout)]
-    assert "timm:vit_tiny_patch16_224" in names
-    assert all(name.startswith("timm:vit_tiny") for name in names)
-
-
-@pytest.mark.parametrize("command", ["cost", "score", "train"])
-def test_models_of_timm_are_completed(command: str) -> None:
-    def completed(begun: str) -> list[str]:
-        made = BashComplete(app, {}, "asvit", "_ASVIT_COMPLETE")
-        return [item.value for item in made.get_completions([command], begun)]
-
-    assert "timm:vit_tiny_patch16_224" in completed("timm:vit_ti")
-    assert "timm:asvit_small" in completed("ti")
-    assert not any(name.startswith("timm:") for name in completed(""))
-    assert "COMP_WORDBREAKS" in run("completion", "bash").stdout  # else bash ends a word at ":"
-
-
-def test_list_names_the_nearest_where_nothing_matches() -> None:
-    for pattern, near in (("vitbench101", "; did you mean 'vitbench101-pit'?"), ("xyzzy", "")):
-        told = f"no references match '{pattern}'{near}\n"
-        assert run("list", "references", pattern).stderr == told
-
-
-def test_list_has_the_presets_of_every_command() -> None:
-    rows = strict(run("list", "presets", "--json").stdout)
-    quick = dict(SearchSettings.presets["quick"])
-    assert {"name": "quick", "command": "search", "settings": quick} in rows
-    listed = {row["command"] for row in rows}
-    assert {"supernet train", "supernet evolve"} < listed
-    assert set(commands_with_presets(app, click.Context(app), "")) <= listed
-    shown = run("list", "presets", "quick").stdout
-    assert "population 20, generations 5" in " ".join(shown.split())
-
-
-def test_list_takes_a_wildcard() -> None:
-    rows = strict(run("list", "models", "*ASVIT*", "--json").stdout)
-    assert rows
-    assert all("asvit" in row["name"] for row in rows)
-
-
-def test_list_without_a_match_says_so_and_stays_valid() -> None:
-    result = run("list", "spaces", "x*", "--json")
-    assert result.exit_code == 0
-    assert strict(result.stdout) == []
-    assert "'x*'" in result.stderr
 
 
 # report

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from asvit.cli.config_file import read_config
 from tests.asvit.cli.commands import check_refused, run
-from tests.asvit.toy_run import ToyRun
 from tests.hostile import refused_or
 
 pytestmark = pytest.mark.usefixtures("quick_figures", "toy_kind")
@@ -54,10 +53,6 @@ def test_what_is_typed_wins() -> None:
     told = settings_of(configured(ALL, "y", "--steps", "5", "--proxy", "depth"))
     assert (told["name"], told["steps"], told["proxies"]) == ("y", 5, ["depth"])
     assert (told["rate"], told["limit"]) == (0.25, 3)
-
-
-def test_a_mark_at_the_start_is_no_option() -> None:
-    assert settings_of(configured("\ufeffsteps = 2\n", "x", "--json"))["steps"] == 2
 
 
 @pytest.mark.parametrize("key", ["image_size", "image-size"])
@@ -108,13 +103,6 @@ def test_what_is_wrong_in_it_is_one_line_and_leaves_nothing(
     assert not Path("run").exists()
 
 
-def test_a_file_that_is_missing_or_no_text() -> None:
-    check_refused(run("toy", "x", "--config", "none.toml"), 3, "No such file or directory")
-    Path("run.toml").write_bytes(b"\xff\xfe")
-    check_refused(run("toy", "x", "--config", "run.toml"), 3, "run.toml is no TOML: 'utf-8'")
-    check_refused(run("toy", "x", "--config", "."), 3, "Is a directory")
-
-
 def test_without_a_name_that_is_required_the_command_says_so() -> None:
     check_refused(configured("steps = 3"), 2, "Missing argument")
 
@@ -134,15 +122,3 @@ def test_a_program_is_started_only_if_it_is_typed() -> None:
     done = run(*words, "--latency-command", "time {onnx}", "--json")
     assert settings_of(done)["latency_command"] == "time {onnx}"
     assert not Path("made").exists()
-
-
-def test_a_stopped_run_is_continued_by_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(ToyRun, "execute", interrupt)
-        stopped = configured(ALL.replace("json = true\n", ""))
-    assert stopped.exit_code == 130
-    assert "to go on: asvit toy --config run.toml" in stopped.stderr
-    assert settings_of(configured(ALL))["steps"] == 4

@@ -1,23 +1,13 @@
 """``asvit correlate`` and its progress, on a small table of one's own."""
 
-import io
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import Result
 
-from asvit.reference.result import CorrelationResult
-from asvit.runs.algorithms.correlation import _state
-from asvit.runs.correlation import CorrelationRun
-from asvit.runs.reporting import show
-from asvit.runs.scoring import ScoreRow
-from proxies import Score
 from tests.asvit.cli.commands import SMALL, run, strict
-
-TWO = ["--proxy", "length_distortion,length_distortion+ntk_condition_number"]
 
 
 @pytest.fixture
@@ -66,41 +56,3 @@ def test_the_table_of_another_question_from_what_is_known(known: Path, table: st
     low, high = found["tau_interval"]
     assert f"{found['tau']:.3f} [{low:.2f}, {high:.2f}]" in result.stdout
     assert rows.count("params") == 2  # at the same size, then over the whole table
-
-
-def test_on_a_narrow_screen_there_are_several_tables(known: Path) -> None:
-    from rich.console import Console
-
-    screen = Console(file=io.StringIO(), width=90)
-    show(CorrelationRun, CorrelationResult.read(known / "result.json"), screen)
-    lines = screen.file.getvalue().splitlines()
-    assert [line.split()[0] for line in lines if line.strip()].count("params") > 1
-    assert max(map(len, lines)) <= 90
-    assert not any(line.strip() == "n" for line in lines)  # no name is folded
-
-
-def test_left_out_rows_are_told(known: Path, table: str) -> None:
-    result = again(known, table, *TWO, "--rows", "5")
-    assert result.exit_code == 0, result.stderr
-    assert "5 architectures of mine; 1 not drawn" in result.stdout
-
-
-def test_a_row_in_words() -> None:
-    scores = {
-        "length_distortion": Score(0.25, 0.0, (0.25,), "higher"),
-        "ntk_condition_number": Score(float("nan"), 0.0, (), "lower", "singular"),
-    }
-    assert _state(ScoreRow("net", scores), 1) == "net (L^E 0.25, kappa –)  failed 1"
-    many = {f"m{place}": Score(1.0, 0.0, (1.0,), "higher") for place in range(9)}
-    assert _state(ScoreRow("net", many), 0) == "net (9 measures)"
-
-
-def test_the_predictor_is_explained_where_it_is_in_the_table(known: Path) -> None:
-    result = CorrelationResult.read(known / "result.json")
-    first, *others = result.correlations
-    learned = replace(result, correlations=[replace(first, measure="predictor@12"), *others])
-    explained = [
-        any("predictor@12: fitted" in str(part) for part in CorrelationRun.summary(one))
-        for one in (result, learned)
-    ]
-    assert explained == [False, True]

@@ -1,11 +1,9 @@
 """``asvit test`` and ``asvit compare``: what they print, and how they end."""
 
-import shutil
 from pathlib import Path
 
 import pytest
 
-from asvit.runs.evaluating import EvaluationRun
 from tests.asvit.cli.commands import check_refused, run, strict, write_weights
 from tests.asvit.runs.fakes import write_pictures
 
@@ -31,20 +29,6 @@ def test_without_out_it_only_prints(tmp_path: Path) -> None:
     assert len([line for line in lines if "cannot read image 'pets/class1/009.jpg'" in line]) == 1
 
 
-def test_an_interrupt_without_a_folder_promises_no_going_on(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def stop(_run: object, *_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(EvaluationRun.algorithm, "execute", stop)
-    words = ["test", "pets", "--weights", "a.safetensors", "--device", "cpu"]
-    stopped = run(*words)
-    assert stopped.exit_code == 130
-    line = f"stopped before its first step; to start again: asvit {' '.join(words)}"
-    assert line in stopped.stderr.splitlines()
-
-
 def test_json_is_data_alone_and_names_a_folder_only_if_there_is_one() -> None:
     words = ["test", "pets", "--weights", "a.safetensors", "--device", "cpu", "--json"]
     data = strict(run(*words).stdout)
@@ -54,36 +38,6 @@ def test_json_is_data_alone_and_names_a_folder_only_if_there_is_one() -> None:
     quiet = run(*words, "--quiet", "--out", "tested")
     assert strict(quiet.stdout)["folder"] == "tested"
     assert quiet.stderr.count("\n") == 1  # the picture
-
-
-def test_wrong_usage_and_what_cannot_be_tested() -> None:
-    check_refused(run("test", "pets"), 2, "--weights")
-    shutil.move("pets/class0", "pets/cat")
-    words = "pets has classes that a.safetensors does not know: cat; it knows class0, class1"
-    check_refused(run("test", "pets", "--weights", "a.safetensors"), 3, words)
-    named = ["--weights", "timm:resnet18", "--arch", "timm:resnet18"]
-    check_refused(run("test", "pets", *named), 2, "--arch 'timm:resnet18' beside --weights 'timm")
-
-
-def test_runs_are_compared_side_by_side() -> None:
-    for size in ("32", "64"):
-        words = ["test", "pets", "--weights", "a.safetensors", "--image-size", size]
-        assert run(*words, "--device", "cpu", "--out", f"at-{size}").exit_code == 0
-    told = run("compare", "at-32", "at-64")
-    assert told.exit_code == 0, told.stderr
-    lines = told.stdout.splitlines()
-    assert lines[:2] == ["1: test at-32", "2: test at-64"]
-    assert any(line.split() == ["image_size", "32", "64"] for line in lines)
-    words = "in pairs on 9 pictures that both tested; McNemar's p of accuracy "
-    assert any(words in line for line in lines)
-    data = strict(run("compare", "at-32", "at-64", "--json").stdout)
-    assert data["settings"] == {"image_size": [32, 64]}
-    assert [one["kind"] for one in data["runs"]] == ["test", "test"]
-    assert set(data["results"]["accuracy"][0]) == {"value", "interval", "level"}
-    (apart,) = [one for one in data["differences"] if one["measure"] == "accuracy"]
-    assert (apart["run"], apart["cases"]) == (2, 9)
-    low, high = apart["interval"]
-    assert low <= apart["value"] <= high
 
 
 def test_a_comparison_needs_two_finished_runs() -> None:

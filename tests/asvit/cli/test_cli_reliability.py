@@ -1,17 +1,13 @@
 """``--reference`` of ``asvit search`` and ``asvit scale``, on a small table of one's own."""
 
-import itertools
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from asvit.runs import measurement_pool
 from tests.asvit.cli.commands import SEED, TINY, run, strict, write_table
 
 pytestmark = pytest.mark.usefixtures("quick_figures")
 
-SEARCH = ["search", "--space", "asvit-tiny", "--steps", "2", *TINY]
 SCALE = ["scale", "--arch", SEED, "--budget", "1M", "--stop-within", "50%", *TINY]
 
 
@@ -48,23 +44,3 @@ def test_a_run_ends_with_how_far_its_measures_can_be_trusted(table: Path, tmp_pa
     assert "row of mine" not in again.stderr
     assert run("report", folder).exit_code == 0
     assert (folder / "report.html").read_text(encoding="utf-8") == page
-
-
-def test_an_interrupt_in_the_table_says_how_to_go_on(
-    monkeypatch: pytest.MonkeyPatch, table: Path
-) -> None:
-    assert run(*SEARCH, "--out", "here").exit_code == 0
-    measure, calls = measurement_pool.measure, itertools.count()
-
-    def stop(*given: Any, **settings: Any) -> Any:
-        if next(calls):
-            raise KeyboardInterrupt
-        return measure(*given, **settings)
-
-    monkeypatch.setattr(measurement_pool, "measure", stop)
-    result = run(*SEARCH, "--out", "here", "--reference", table)
-    assert result.exit_code == 130
-    last = [line for line in result.stderr.splitlines() if line][-1]
-    words = " ".join([*SEARCH, "--out here --reference", str(table)])
-    assert last == f"stopped after row of mine 1 of 6; to go on: asvit {words}"
-    assert strict(Path("here/result.json").read_text())["steps"] == 2

@@ -1,21 +1,14 @@
 """What the commands of all kinds of runs have in common, on small settings."""
 
 import shlex
-import shutil
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from asvit.core.results import stored_content
-from asvit.executors import Workers
-from asvit.runs import lifecycle
 from asvit.runs import run as runs
-from asvit.runs.correlation import CorrelationRun
-from asvit.runs.scaling import ScaleRun
-from asvit.runs.search import SearchRun
 from scaling import Budget
-from tests.asvit.cli.commands import RUNS, SEED, run, strict
+from tests.asvit.cli.commands import RUNS, run, strict
 
 COMMON = {
     "folder", "schema_version", "kind", "wall_seconds", "settings", "images", "device", "versions",
@@ -96,21 +89,6 @@ def test_the_next_command_keeps_the_settings(finished: Any) -> None:
     assert next_command == f"asvit train {folder} --image-size 32"  # noise is nothing to train on
 
 
-@each
-def test_the_same_again_only_shows_its_result(kind: str, finished: Any, words: Any) -> None:
-    folder, first = finished(kind)
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    again = run(*words(kind))
-    assert again.exit_code == 0
-    assert "; --fresh starts " in again.stderr
-    assert again.stderr.count("\n") == 1
-    assert SHOWN[kind] in again.stdout
-    assert before == {path.name: path.read_bytes() for path in folder.iterdir()}
-    quiet = run(*words(kind), "--json", "--quiet")
-    assert (quiet.exit_code, quiet.stderr) == (0, "")
-    assert strict(quiet.stdout) == strict(first.stdout)
-
-
 @pytest.mark.parametrize(
     ("kind", "figure"),
     [
@@ -146,72 +124,3 @@ def test_an_interrupt_says_how_to_go_on(
     assert result.exit_code == 130
     command = shlex.join(["asvit", *words(kind)])
     assert result.stderr.strip() == f"stopped before its first step; to go on: {command}"
-
-
-@pytest.mark.parametrize(
-    ("made", "command", "option"),
-    [
-        ("search", ["scale", "--budget", "2M"], ["--arch"]),
-        ("supernet train", ["supernet", "evolve", "--generations", "3"], []),
-    ],
-)
-def test_what_to_type_to_go_on_names_the_newest_run_that_was_taken(
-    made: str,
-    command: list[str],
-    option: list[str],
-    finished: Any,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def stop(_run: object) -> None:
-        raise KeyboardInterrupt
-
-    shutil.copytree(finished(made)[0], "runs/newest")
-    monkeypatch.setattr(lifecycle, "_perform", stop)
-    typed = ["asvit", *command, *option, "runs/newest"]
-    for words in (command, typed[1:]):  # which the second types, as the first says
-        assert f"to go on: {shlex.join(typed)}" in run(*words).stderr
-
-
-MADE = {
-    "search --preset quick --steps 9 --proxy length_distortion,macs": SearchRun.make(
-        "quick", steps=9, proxies=("length_distortion", "macs")
-    ),
-    f"scale --preset quick --arch '{SEED}' --stop-within 1% --ratio 1/2 --fresh": ScaleRun.make(
-        "quick", architecture=SEED, stop_within=0.01, ratio=0.5, fresh=True
-    ),
-    "correlate --max-params 1M --target top1 --radius unit --retry --reference mine": (
-        CorrelationRun.make(
-            max_params="1M", targets=("top1",), radius="unit", retry=True, reference="mine"
-        )
-    ),
-}
-
-
-@pytest.mark.parametrize(
-    ("more", "workers"),
-    [
-        ("", None),
-        ("--jobs 8", Workers(jobs=8)),
-        ("--ray auto --jobs 3", Workers(jobs=3, ray="auto")),
-        ("--timeout 2.5 --retries 0", Workers(timeout=2.5, retries=0)),
-    ],
-)
-@pytest.mark.parametrize("command", MADE)
-def test_only_given_options_and_workers_reach_the_run(
-    command: str, more: str, workers: Workers | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: list[Any] = []
-
-    def stop(started: Any) -> None:
-        seen.append(replace(started, progress=MADE[command].progress))
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(type(MADE[command]), "resolved", stop)
-    assert run(*shlex.split(command), *more.split()).exit_code == 130
-    assert seen == [replace(MADE[command], workers=workers)]
-
-
-def test_a_group_alone_shows_what_it_has() -> None:
-    result = run("supernet")
-    assert result.exit_code == 2
-    assert all(kind.split()[-1] in result.stderr for kind in RUNS if kind.startswith("supernet"))

@@ -1,9 +1,6 @@
 """``asvit train`` on small settings: what it writes where, and what it says of bad input."""
 
-import errno
 import json
-import os
-import re
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +9,7 @@ import pytest
 from click.testing import Result
 from PIL import Image
 
-from asvit.core import tensor_files
-from asvit.core.run_files import figure_files
-from asvit.networks import Network, WeightsFile
-from asvit.runs.training import TrainRun
-from asvit.training.checkpoint import Checkpoint
-from tests.asvit.cli.commands import QUICK, RUNS, check_refused, run
+from tests.asvit.cli.commands import QUICK, run
 from tests.asvit.cli.commands import TRAINED as ARCH
 
 pytestmark = pytest.mark.usefixtures("quick_figures")
@@ -62,45 +54,6 @@ def test_it_gives_its_result_as_json(trained: tuple[Path, Result]) -> None:
     assert data["saved"]["published"] == pytest.approx((1 - 0.132) / 2)
 
 
-def test_it_tells_people_on_stderr(trained: tuple[Path, Result]) -> None:
-    text = trained[1].stderr
-    assert f"training {ARCH}: 94,531 params" in text
-    assert re.search(r"\nimages: [^;]*: 24 for training, 9 for validation\n", text)
-    assert "recipe small: 2 epochs of 3 updates with 8 images, muon" in text
-    assert "13.2%" in text
-    assert "at the published costs they would save 43.4% of the multiply-adds" in text
-    assert "epoch 2/2  ETA 0:00  loss " in text
-    assert "top-1 " in text
-    assert "top-5" not in text  # of three classes
-    assert "tokens (16,5): 1 epoch, " in text
-    assert f"next:   asvit export --weights {trained[0]} --to onnx" in text
-
-
-def test_the_run_folder(trained: tuple[Path, Result]) -> None:
-    folder = trained[0]
-    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
-    assert names == {
-        "checkpoint.safetensors", "best.safetensors", "model.safetensors", "metrics.csv",
-        "metrics.jsonl", "result.json", "checkpoint.previous.safetensors", "predictions.json",
-        "report.html", "metrics_steps.csv", "predictions.csv",
-        *figure_files(TrainRun.files.figures),
-    }  # fmt: skip
-    rows = (folder / "metrics.csv").read_text().splitlines()
-    assert rows[0] == (
-        "epoch,tokens,learning_rate,train_loss,loss,top1,top5,average_loss,average_top1,"
-        "average_top5,images_per_second,seconds,train_top1,balanced,average_balanced"
-    )
-    file = WeightsFile.read(folder / "model.safetensors")
-    assert file.network == Network(ARCH, 32, 3)
-    assert file.facts["recipe"] == "small"
-    assert file.facts["weights"] in ("trained", "average")
-    file.load()
-
-
-def test_resume_goes_on(trained: tuple[Path, Result]) -> None:
-    assert run(*RUNS["train"], "--out", trained[0]).exit_code == 0
-
-
 def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     result = run("train", ARCH, *QUICK, "--dry-run", "--json", "--out", tmp_path / "run")
     assert result.exit_code == 0, result.stderr
@@ -117,25 +70,6 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     assert "\ntime: about 0:" in shown
     assert "coarser tokens save" in shown
     assert not (tmp_path / "run").exists()
-
-
-def test_a_dry_run_refuses_the_folder_that_the_training_would_refuse(
-    trained: tuple[Path, Result], tmp_path: Path
-) -> None:
-    (tmp_path / ".kind").write_text("search\n")
-    dry = ("train", ARCH, *QUICK, "--dry-run", "--quiet", "--out")
-    check_refused(run(*dry, tmp_path), 3, "holds a search; give --out another folder")
-    other = run(*RUNS["train"], "--seed", "5", "--dry-run", "--quiet", "--out", trained[0])
-    check_refused(other, 3, "was started with other settings: seed 0 (now 5)")
-
-
-def test_the_architecture_of_a_run(trained: tuple[Path, Result], tmp_path: Path) -> None:
-    result = run("train", trained[0], *QUICK, "--epochs", "1", "--out", tmp_path / "run", "--json")
-    assert result.exit_code == 0, result.stderr
-    data = json.loads(result.stdout)
-    assert data["architecture"] == ARCH
-    assert data["found_by"] == {"kind": "training", "run": str(trained[0])}
-    assert data["command"].startswith(f"asvit train {trained[0]} ")
 
 
 def test_files_that_are_no_images_are_all_named_before_the_first_epoch(tmp_path: Path) -> None:
@@ -160,60 +94,3 @@ def test_files_that_are_no_images_are_all_named_before_the_first_epoch(tmp_path:
     assert last_line(again).startswith("asvit: cannot read image '")
     done = train_on(folder, "--out", tmp_path / "run", "--bad-images", "replace")
     assert done.exit_code == 0, done.stderr
-
-
-def test_few_images_get_a_smaller_batch_than_the_recipe_has(tmp_path: Path) -> None:
-    folder = pictures(tmp_path / "data", per_class=16)
-    words = ["train", ARCH, "--preset", "quick", "--data", folder, "--device", "cpu"]
-    words += ["--epochs", "1", "--out", tmp_path / "run"]
-    done = run(*words, "--json")
-    assert done.exit_code == 0, done.stderr
-    told = "28 images to train on are few for the usual batch of 32; going on with batches of 4"
-    assert done.stderr.count(told) == 1
-    data = json.loads(done.stdout)
-    assert data["settings"]["batch_size"] == 4
-    assert data["settings"]["learning_rate"] == 6e-3 / 8  # that of 32 images or more is 6e-3
-    assert "--batch-size 4 " in data["command"] + " "
-    again = run(*words)  # it is the same run
-    assert "had finished before" in again.stderr
-    assert run(*words, "--batch-size", "32").exit_code == 3
-
-
-def test_a_truncated_image_is_replaced_and_counted(tmp_path: Path) -> None:
-    folder = pictures(tmp_path / "data")
-    for name in ("cats", "dogs"):
-        path = folder / name / "2.png"
-        path.write_bytes(path.read_bytes()[:300])
-    words = ["--bad-images", "replace", "--epochs", "2", "--out", tmp_path / "run", "--json"]
-    result = train_on(folder, *words)
-    assert result.exit_code == 0, result.stderr
-    bad = json.loads(result.stdout)["bad_images"]
-    assert {Path(name).name for name in bad} == {"2.png"}
-    assert all(times >= 1 for times in bad.values())
-    table = result.stderr.partition("Images that could not be read")[2]
-    assert "2.png" in table
-    assert f"replaced {max(bad.values())} times" in table
-
-
-def test_a_full_disk_leaves_the_last_checkpoint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder, written = tmp_path / "run", tensor_files.write_bytes
-
-    def full(path: Path, *data: bytes, **how: Any) -> None:
-        if path.exists():
-            path.with_name(f".{path.name}.part").write_bytes(data[0][:100])
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-        written(path, *data, **how)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(tensor_files, "write_bytes", full)
-        result = run("train", ARCH, *QUICK, "--out", folder)
-    assert result.exit_code == 3
-    line = last_line(result)
-    assert line.startswith("asvit: No space left on device (keeping epoch 2; what was kept")
-    assert line.endswith("checkpoint.safetensors")
-    assert len(Checkpoint.read(folder / "checkpoint.safetensors").history) == 1
-    again = run("train", ARCH, *QUICK, "--out", folder)
-    assert again.exit_code == 0, again.stderr
-    assert (folder / "model.safetensors").exists()

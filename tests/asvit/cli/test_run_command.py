@@ -1,22 +1,12 @@
 """The command that follows from the fields of a kind of run."""
 
-import dataclasses
-import itertools
 import json
-import re
 from pathlib import Path
-from typing import Any
 
-import click
 import pytest
 
-from asvit.cli.run_command import command_of, run_command
 from asvit.core.results import stored_content
-from asvit.core.settings import option_fields, option_of
-from asvit.runs.dry_runs import Plan
-from asvit.runs.run import RUNS, register_run
 from tests.asvit.cli.commands import run
-from tests.asvit.toy_run import ToyRun
 
 pytestmark = pytest.mark.usefixtures("toy_kind")
 
@@ -26,25 +16,6 @@ def test_a_registered_kind_is_a_command_of_the_program() -> None:
     wrong = run("tooy")
     assert (wrong.exit_code, wrong.stderr.count("\n")) == (2, 1)
     assert "did you mean 'toy'" in wrong.stderr
-
-
-def test_a_registered_kind_of_two_words_is_a_command_of_a_group(tmp_path: Path) -> None:
-    about = {name: getattr(ToyRun, name) for name in ("__doc__", "__module__")}
-    register_run(type("Adding", (ToyRun,), {**about, "command": "toys add"}))
-    try:
-        assert "toys        Add up numbers." in run("--help").stdout
-        assert run("toys", "add", "x", "--out", tmp_path).exit_code == 0
-    finally:
-        del RUNS["toys add"]
-
-
-def test_a_registered_kind_may_have_the_name_of_a_module_of_the_program() -> None:
-    about = {name: getattr(ToyRun, name) for name in ("__doc__", "__module__")}
-    register_run(type("Adding", (ToyRun,), {**about, "command": "manual"}))
-    try:
-        assert "Add up numbers." in run("manual", "--help").stdout
-    finally:
-        del RUNS["manual"]
 
 
 def test_the_help_follows_from_the_fields() -> None:
@@ -63,21 +34,6 @@ def test_the_help_follows_from_the_fields() -> None:
     ):
         assert told in words
     assert "Attributes" not in words
-
-
-def test_a_kind_that_tells_its_plan_has_a_dry_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert "--dry-run" not in run("toy", "--help").stdout
-
-    def plan(toy: ToyRun, *, quiet: bool) -> Plan:
-        return {"quiet": quiet}, [f"{toy.settings.steps} numbers"]
-
-    monkeypatch.setattr(ToyRun, "dry_run", plan)
-    words = ("toy", "x", "--steps", "4", "--dry-run", "--out", tmp_path / "run")
-    assert run(*words).stdout == "4 numbers\n"
-    assert json.loads(run(*words, "--quiet", "--json").stdout) == {"quiet": True}
-    assert not (tmp_path / "run").exists()
 
 
 def test_options_reach_the_settings_and_a_preset_gives_way_to_them(tmp_path: Path) -> None:
@@ -141,50 +97,3 @@ def test_report_finds_the_kind_of_a_folder(tmp_path: Path) -> None:
     unfinished = run("report", tmp_path)
     assert unfinished.exit_code == 3
     assert "has no finished" in unfinished.stderr
-
-
-@pytest.mark.parametrize("name", RUNS)
-def test_the_help_states_the_real_defaults(name: str) -> None:
-    kind = RUNS[name]
-    parameters = {p.name: p for p in run_command(kind).params}
-    owners = (option_fields(owner).values() for owner in kind.option_types())
-    for _, field in itertools.chain.from_iterable(owners):
-        option = option_of(field)
-        if option is None:
-            continue
-        parameter: Any = parameters[field.name]
-        default = field.default
-        if isinstance(parameter, click.Argument) or default in (None, True, False):
-            continue
-        if not option.shown and default is not dataclasses.MISSING:
-            several = isinstance(default, tuple)
-            words = default if several else (default,)
-            shown = parameter.show_default.split(",") if several else [parameter.show_default]
-            assert [type(one)(text) for one, text in zip(words, shown, strict=True)] == list(words)
-        else:
-            assert parameter.show_default == (option.shown or False)
-
-
-@pytest.mark.parametrize(
-    ("command", "message", "words"),
-    [
-        ("search", "latency_batch=2 is for max_latency", "--latency-batch 2 is for --max-latency"),
-        ("search", "use trainings=5, or training_steps", "use --trainings 5, or --training-steps"),
-        ("search", "proxies must name one", "--proxy must name one"),
-        ("design", "hours must be above 0", "--hours must be above 0"),
-        ("train", "start from; give weights, too", "start from; give --weights, too"),
-        ("train", "'new_head', a/new_head and timm:a(ema=2)", None),
-        ("train", "weights are for classes; the seed is 3", None),
-    ],
-)
-def test_messages_name_options_where_functions_name_settings(
-    command: str, message: str, words: str | None
-) -> None:
-    made = command_of(command)
-
-    def fail(**_: object) -> None:
-        raise ValueError(message)
-
-    made.callback = fail
-    with pytest.raises(ValueError, match=f"^{re.escape(words or message)}$"):
-        made.main(["8,2,3"] * (command == "train") + ["--data", "x"], standalone_mode=False)

@@ -22,6 +22,17 @@ def test_other_settings_are_refused_with_each_difference(tmp_path) -> None:
         check_same_settings(tmp_path, free, limited)
 
 
+def test_two_paths_to_the_same_are_no_other_settings(tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "others").mkdir()
+    before = MeasuringSettings(data="pictures")
+    for same in (tmp_path / "pictures", "./pictures", "others/../pictures"):
+        check_same_settings(tmp_path, before, MeasuringSettings(data=str(same)))
+    for other in ("others", "nowhere", "digits"):
+        with pytest.raises(ValueError, match=f"data pictures .now {other}"):
+            check_same_settings(tmp_path, before, MeasuringSettings(data=other))
+
+
 def test_pictures_that_have_moved_may_be_linked(tmp_path: Path) -> None:
     (tmp_path / "now").mkdir()
     (tmp_path / "other").mkdir()
@@ -35,33 +46,3 @@ def test_pictures_that_have_moved_may_be_linked(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=r"other\)|nowhere\)|digits\)") as refusal:
             check_same_settings(tmp_path, now, MeasuringSettings(data=other))
         assert "link" not in str(refusal.value)
-
-
-def test_a_file_in_the_place_of_none_has_not_moved(tmp_path: Path) -> None:
-    before, now = (DesignSettings("x", pretrained=file) for file in (None, str(tmp_path)))
-    with pytest.raises(ValueError, match=r"pretrained not given \(now .*\); give --out"):
-        check_same_settings(tmp_path, before, now)
-
-
-def test_two_paths_to_the_same_are_no_other_settings(tmp_path: Path) -> None:
-    (tmp_path / "pictures").mkdir()
-    (tmp_path / "others").mkdir()
-    before = MeasuringSettings(data="pictures")
-    for same in (tmp_path / "pictures", "./pictures", "others/../pictures"):
-        check_same_settings(tmp_path, before, MeasuringSettings(data=str(same)))
-    for other in ("others", "nowhere", "digits"):
-        with pytest.raises(ValueError, match=f"data pictures .now {other}"):
-            check_same_settings(tmp_path, before, MeasuringSettings(data=other))
-
-
-def test_two_paths_to_the_same_may_end_in_the_same_reading(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "pictures").mkdir()
-    before = MeasuringSettings(data="pictures:grey")
-    for same in (f"{tmp_path}/pictures:grey", "./pictures:grey"):
-        check_same_settings(tmp_path, before, MeasuringSettings(data=same))
-    for other in ("./pictures", "./pictures:rgb"):
-        with pytest.raises(ValueError, match=f"data pictures:grey .now {other}"):
-            check_same_settings(tmp_path, before, MeasuringSettings(data=other))

@@ -1,6 +1,5 @@
 """Processes of ours import what this process may, not what lies where the user stands."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,13 +8,9 @@ from typing import Any
 
 import pytest
 
-import asvit
-from asvit.core.processes import call, imports_here, module_process
-from asvit.designs.stages import PictureFacts
+from asvit.core.processes import imports_here, module_process
 from asvit.executors import Work, Workers, on_ray, open_pool
-from asvit.runs.designing import DesignRun
 
-ROOT = Path(asvit.__file__).parents[1]
 HOSTILE = "open(__file__ + '-ran', 'w').close(); raise ImportError(__file__)"
 LIBRARIES = (
     "torch",
@@ -55,37 +50,6 @@ def test_workers_do_not_import_from_the_working_directory(
     assert ran(hostile) == []
 
 
-def test_the_latencies_of_a_design_neither(hostile: Path) -> None:
-    run = DesignRun.make(data="pictures", max_params="1M", device="cpu")
-    run.results["pictures"] = PictureFacts(classes=["a", "b"], train=10, side=32)
-    found = run.plan.latency("4,2,2|2,1,2|2,1,2|2,1,2|16", 32)
-    assert found.milliseconds > 0
-    assert ran(hostile) == []
-
-
-TRACKER = """
-from multiprocessing import resource_tracker
-from asvit.cli import main
-from asvit.cli.app import app
-
-def start_tracker(**_):
-    resource_tracker.ensure_running()
-    resource_tracker._resource_tracker._stop()
-
-app.main = start_tracker
-main()
-"""
-
-
-def test_what_libraries_start_for_the_command_neither(hostile: Path, tmp_path: Path) -> None:
-    (tmp_path / "asvit").write_text(TRACKER)  # as the script asvit, in its own folder
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    words = [sys.executable, str(tmp_path / "asvit")]
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert ran(hostile) == []
-
-
 def test_a_process_imports_from_where_this_one_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,17 +62,6 @@ def test_a_process_imports_from_where_this_one_does(
         done = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
         assert done.stdout == "mine\n"
         assert imports_here()
-
-
-def test_an_error_is_told_whatever_its_encoding(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "mine.py").write_text(
-        "import os\ndef fail():\n  os.write(2, b'gr\\xe9')\n  os._exit(1)\n"
-    )
-    monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(ChildProcessError, match=r"^gr\ufffd$"):
-        call("mine:fail", environment={"PYTHONUTF8": "1"})
 
 
 @pytest.mark.parametrize("here", [False, True])

@@ -33,10 +33,6 @@ def test_no_shell_is_run(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_there_is_no_input() -> None:
-    assert output_of(python("import sys; print(len(sys.stdin.read()))"), "a", 30) == "0\n"
-
-
 def test_a_program_in_python_finds_what_is_beside_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -69,12 +65,6 @@ def test_a_failure_is_one_line(command: str, kind: type[Exception], words: str) 
     assert str(refusal.value).isprintable()
 
 
-def test_a_file_that_may_not_be_run(tmp_path: Path) -> None:
-    (tmp_path / "bench").write_text("")
-    with pytest.raises(PermissionError, match="cannot be run: Permission denied"):
-        output_of(f"{tmp_path}/bench {{onnx}}", "a.onnx", 30)
-
-
 def _ended(pid: int) -> bool:
     try:
         os.kill(pid, 0)
@@ -100,39 +90,6 @@ def test_a_program_that_hangs_is_stopped_with_its_children(tmp_path: Path) -> No
             break
         time.sleep(0.1)
     assert ended
-
-
-def test_output_without_end_is_not_kept() -> None:
-    with pytest.raises(TimeoutError, match="has not ended after 2 s"):
-        output_of("yes {onnx}", "a", 2)
-
-
-def test_a_child_that_keeps_the_output_open_is_not_waited_for() -> None:
-    """As a connection that ssh shares does."""
-    code = (
-        "import subprocess, sys; print(7, flush=True); "
-        "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])"
-    )
-    start = time.monotonic()
-    assert output_of(python(code), "a", 60) == "7\n"
-    assert time.monotonic() - start < 50
-
-
-@pytest.mark.skipif(not Path("/proc").exists(), reason="looks at /proc")
-def test_an_interrupt_stops_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "pid"
-
-    def interrupted(*_given: object) -> int:
-        while not (path.exists() and path.read_text()):
-            time.sleep(0.05)
-        monkeypatch.undo()
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("subprocess.Popen.wait", interrupted)
-    code = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(600)"
-    with pytest.raises(KeyboardInterrupt):
-        output_of(python(code), str(path), 60)
-    assert _ended(int(path.read_text()))
 
 
 @pytest.mark.parametrize(

@@ -89,20 +89,6 @@ def test_what_is_above_a_damaged_line_is_gone_on_from_once_the_rest_is_deleted(p
         ToyJournal(path)
 
 
-def test_what_was_added_by_another_object_is_summed_too(path: Path) -> None:
-    first, second = ToyJournal(path), ToyJournal(path)
-    for journal in (first, second, first):
-        journal.add_record(ToyRow(1, 1.0))
-    assert len(ToyJournal(path).records) == 4
-
-
 def test_nan_is_not_written_but_as_null(path: Path) -> None:
     assert b'"value":null' in path.read_bytes()
     assert math.isnan(ToyJournal(path).records[0].value)
-
-
-def test_a_record_of_another_class_is_refused(path: Path) -> None:
-    content = path.read_bytes()
-    path.write_bytes(summed(unsummed(content).replace(b'"ToyRow"', b'"Row"')))
-    with pytest.raises(ValueError, match="line 2 is not a record of a toy: it has no 'Row'"):
-        ToyJournal(path)

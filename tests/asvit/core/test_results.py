@@ -116,12 +116,6 @@ def test_tables_of_the_folder_are_data_frames(tmp_path: Path) -> None:
         ToyResult(**{**vars(RIGHT), "folder": NO_FOLDER}).to_dataframe()
 
 
-def test_tables_of_a_folder_that_has_gone_are_not_unknown(tmp_path: Path) -> None:
-    result = ToyResult(**{**vars(RIGHT), "folder": tmp_path / "moved"})
-    with pytest.raises(FileNotFoundError, match="moved is not there, nor the tables in it"):
-        result.to_dataframe("toy")
-
-
 def test_names_of_classes_stay_texts(tmp_path: Path) -> None:
     made = ToyResult(**{**vars(RIGHT), "folder": tmp_path})
     answers = [Answer("000.png", "00", "01", 0.5), Answer("001.png", "01", "nan", 0.5, 0.1, "12")]
@@ -134,14 +128,3 @@ def test_names_of_classes_stay_texts(tmp_path: Path) -> None:
     write_answers(tmp_path / "predictions.csv", [Answer("1", "007", "1e5", 0.5)])
     cells = made.to_dataframe("predictions").loc[0]
     assert (cells["image"], cells["class"], cells["predicted"]) == ("1", "007", "1e5")
-
-
-def test_without_a_report_there_is_no_figure() -> None:
-    with pytest.raises(ValueError, match="unknown figure 'growth'"):
-        RIGHT.plot("growth")
-
-
-def test_a_file_without_a_digest_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "result.json").write_text(json.dumps(RIGHT.to_json()))
-    with pytest.raises(ValueError, match=r"it has no digest: .*, or another version of asvit"):
-        ToyResult.read(tmp_path / "result.json")

@@ -1,4 +1,3 @@
-import threading
 import time
 
 import pytest
@@ -13,23 +12,6 @@ def test_results_are_in_order_however_long_each_takes() -> None:
 
     assert list(in_order(work, range(100))) == [item * item for item in range(100)]
     assert not list(in_order(work, ()))
-
-
-def test_several_threads_work_a_little_ahead() -> None:
-    begun, together = [], threading.Barrier(4, timeout=10)
-
-    def work(item: int) -> int:
-        if item < 4:
-            together.wait()  # broken unless four are in it at once
-        begun.append(item)
-        return item
-
-    results = in_order(work, range(10_000))
-    assert next(results) == 0
-    time.sleep(0.1)
-    assert 4 <= len(begun) < 100
-    results.close()
-    assert len(begun) < 100
 
 
 def test_an_error_comes_in_its_turn() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from asvit.core.files import check_target, expanded, write_bytes, write_text
+from asvit.core.files import write_bytes, write_text
 from asvit.core.records import SummedFile, append_record
 from asvit.runs.folder import RunFiles, claimed
 from asvit.search.study import open_journal
@@ -55,23 +55,6 @@ def test_an_error_names_the_file(tmp_path: Path) -> None:
     assert caught.value.filename == str(tmp_path / "no" / "a")
 
 
-def test_targets_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "file").write_text("mine")
-    check_target(tmp_path / "new")
-    check_target(tmp_path / "file")
-    with pytest.raises(FileNotFoundError, match=r"no folder .*no' for 'a'; make it first"):
-        check_target(tmp_path / "no" / "a")
-    with pytest.raises(NotADirectoryError, match="file' is a file; name a file in a folder"):
-        check_target(tmp_path / "file" / "a")
-    for other in (tmp_path, Path(os.devnull)):
-        with pytest.raises(ValueError, match="is not a regular file"):
-            check_target(other)
-    monkeypatch.setattr("os.access", lambda *_: False)
-    with pytest.raises(PermissionError, match="may not be written to"):
-        check_target(tmp_path / "new")
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
-
-
 def test_new_names_are_on_the_disk_before_anything_relies_on_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -97,29 +80,3 @@ def test_new_names_are_on_the_disk_before_anything_relies_on_them(
     with claimed(tmp_path / "runs" / "one", RunFiles("toy", "toy", "toy.jsonl", ())):
         runs = tmp_path / "runs"
         assert folders() == [runs, tmp_path, runs / "one"]  # the last for its kind
-
-
-def test_a_journal_removed_at_any_moment_is_not_made_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "journal"
-    file = SummedFile(path)
-    append_record(file, {"a": 1})
-    read = SummedFile.sealed
-
-    def removed_meanwhile(self: SummedFile, lines: list[str]) -> bytes:
-        sealed = read(self, lines)
-        path.unlink()
-        return sealed
-
-    monkeypatch.setattr(SummedFile, "sealed", removed_meanwhile)
-    with pytest.raises(FileNotFoundError, match="removed during the run"):
-        append_record(file, {"a": 2}, started=True)
-    assert not path.exists()
-
-
-def test_homes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/home/me")
-    assert expanded("~/x") == Path("/home/me/x")
-    assert expanded("~nobody-by-this-name/x") == Path("~nobody-by-this-name/x")
-    assert expanded("x/~") == Path("x/~")

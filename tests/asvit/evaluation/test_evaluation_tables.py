@@ -2,27 +2,10 @@
 
 from dataclasses import replace
 
-import pytest
-
 from asvit.core.answers import confusions_of
 from asvit.evaluation.result import EvaluationResult
-from asvit.evaluation.tables import confusion_table, pictures_table
+from asvit.evaluation.tables import confusion_table
 from tests.asvit.runs.stored_results import RIGHT
-
-
-@pytest.mark.parametrize(
-    ("number", "title"),
-    [
-        (3, "left out"),
-        (20, "left out"),
-        (2345, "left out: the first 20 of 2,345, all of which the result has"),
-    ],
-)
-def test_many_pictures_that_are_left_out_do_not_fill_the_screen(number: int, title: str) -> None:
-    reasons = {f"{place}.png": "it is truncated" for place in range(number)}
-    table = pictures_table(reasons, "left out")
-    assert table.title == title
-    assert table.rows == list(reasons.items())[:20]
 
 
 def test_confusions_are_a_matrix_of_few_classes_and_the_worst_pairs_of_many() -> None:

@@ -1,4 +1,3 @@
-import json
 import os
 import signal
 import subprocess
@@ -6,20 +5,15 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from safetensors.numpy import save
 
-from asvit.executors import Answer, Pool, Task, Work, Workers, base, open_pool
-from asvit.executors.base import Event, perform
+from asvit.executors import Answer, Pool, Work, Workers, open_pool
 from asvit.executors.processes import ProcessBackend
-from proxies.evaluation import DeviceError
 
 HERE = Path(__file__).parent
-ROOT = Path(base.__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -62,20 +56,6 @@ def test_every_task_is_answered_by_one_of_the_workers(pool: Pool) -> None:
     assert len(started) == 2
 
 
-def test_no_more_workers_than_tasks(pool: Pool) -> None:
-    answers = list(pool.run(tasks(1)))
-    assert sums(answers) == {0: 142}
-    assert sum(slot.state != "empty" for slot in pool._slots) == 1
-
-
-def test_cores_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: range(7))
-    with open_pool(Workers(jobs=2), work(), "cpu") as pool:
-        ((_, answer),) = pool.run(tasks(1))
-    assert answer.result["threads"] == "3"
-
-
 @pytest.mark.parametrize("fate", ["die", "memory"])
 def test_another_worker_retries_a_lost_task(pool: Pool, tmp_path: Path, fate: str) -> None:
     todo = tasks(5)
@@ -98,74 +78,6 @@ def test_a_task_that_always_fails_is_given_up(fate: str, workers: Workers, failu
         answers = dict(pool.run(todo))
     assert answers.pop(1) == Answer(failure=f"given up {failure}")
     assert sums(list(answers.items())) == {0: 142, 2: 144, 3: 145}
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        torch.OutOfMemoryError("CUDA out of memory"),
-        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"),
-        DeviceError("device cuda:0 computes nothing any more"),
-        torch.AcceleratorError("CUDA error: device-side assert triggered\nmore about it"),
-    ],
-)
-def test_a_task_that_another_worker_may_do_is_no_bug(error: Exception) -> None:
-    def worker(_task: Task) -> None:
-        raise error
-
-    assert perform(worker, {}) == {"lost": str(error).splitlines()[0]}
-
-
-class Narrow:
-    """A backend whose large tasks are killed beside another worker that has had a task."""
-
-    slots = 2
-
-    def __init__(self) -> None:
-        self._ready: list[int] = []
-        self._sent: dict[int, Any] = {}
-        self._filled: set[int] = set()  # workers that hold memory, idle or not
-        self.alone: list[int] = []
-
-    def start(self, slot: int) -> None:
-        self._ready.append(slot)
-
-    def send(self, slot: int, task: Any) -> None:
-        self._sent[slot] = task
-        self._filled.add(slot)
-
-    def wait(self, seconds: float | None) -> Event:
-        if self._ready:
-            return Event(self._ready.pop(), "ready", {})
-        large = [slot for slot, task in self._sent.items() if task["large"]]
-        if large and len(self._filled) > 1:
-            self.stop(large[0])
-            return Event(large[0], "died", "no memory is left")
-        slot, task = next(iter(self._sent.items()))
-        del self._sent[slot]
-        self.alone += [task["a"]] * task["large"]
-        return Event(slot, "answered", {"result": task["a"]})
-
-    def stop(self, slot: int) -> None:
-        self._sent.pop(slot, None)
-        self._filled.discard(slot)
-
-
-@pytest.mark.parametrize("large", [{0}, {8}, {1, 2}, {3, 7, 8}])
-@pytest.mark.parametrize("retries", [1, 2, 3])
-def test_the_last_try_of_a_task_runs_alone(large: set[int], retries: int) -> None:
-    backend = Narrow()
-    todo = [{"a": number, "large": number in large} for number in range(9)]
-    answers = dict(Pool(cast("Any", backend), retries=retries).run(todo))
-    assert answers == {number: Answer(number) for number in range(9)}
-    assert set(backend.alone) == large
-
-
-def test_output_of_libraries_is_not_an_answer(
-    pool: Pool, capfd: pytest.CaptureFixture[str]
-) -> None:
-    assert sums(list(pool.run(tasks(2, fate="print")))) == {0: 142, 1: 143}
-    assert capfd.readouterr().out == ""
 
 
 def test_a_bug_is_raised_with_its_traceback(pool: Pool) -> None:
@@ -236,47 +148,3 @@ def _runs(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return state != "Z"
-
-
-def test_a_worker_without_a_thread_that_reads_ahead() -> None:
-    """As on Windows."""
-    code = "from asvit.executors import processes as p; p._read_ahead = p._read; p._serve()"
-    arrays = save({"offset": np.array([42])})
-    head = {"factory": "fake_workers:Fake", "settings": {}, "device": "cpu", "bytes": len(arrays)}
-    lines = [json.dumps(one).encode() + b"\n" for one in (head, *tasks(2))]
-    ended = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{HERE}{os.pathsep}{ROOT}"},
-        input=lines[0] + arrays + b"".join(lines[1:]),
-        capture_output=True,
-        check=True,
-    )
-    ready, *answers = map(json.loads, ended.stdout.splitlines())
-    assert ready == {"kind": "ready"}
-    assert [answer["result"]["sum"] for answer in answers] == [142, 143]
-
-
-def test_no_more_workers_than_a_container_has_memory_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(base, "cores", lambda: 8)
-    limits = [tmp_path / name for name in ("memory.max", "memory.limit_in_bytes")]
-    monkeypatch.setattr(base, "_MEMORY_LIMITS", limits)
-    limits[0].write_text("max\n")
-    unlimited = base._max_workers(1e-3)
-    limits[0].write_text("5000000\n")
-    assert (unlimited, base._max_workers(1e-3)) == (8, 2)
-
-
-@pytest.mark.parametrize(
-    ("given", "wrong"),
-    [
-        ({"jobs": 0}, "jobs must be at least 1, got 0"),
-        ({"timeout": 0.0}, "timeout=0.0"),
-        ({"timeout": float("nan")}, "timeout=nan"),
-        ({"retries": -1}, "retries must be at least 0, got -1"),
-    ],
-)
-def test_workers_that_cannot_be(given: dict[str, Any], wrong: str) -> None:
-    with pytest.raises(ValueError, match=wrong):
-        Workers(**given)

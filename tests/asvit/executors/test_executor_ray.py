@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,7 @@ import pytest
 import asvit
 from asvit.core.versions import versions
 from asvit.executors import Work, Workers, on_ray, open_pool
-from asvit.runs import measurement_pool, training_pool
-from asvit.runs.search import SearchRun, run_search
+from asvit.runs.search import run_search
 
 SETTINGS: dict[str, Any] = {
     "space": "asvit-tiny", "steps": 10, "batch": 4,
@@ -55,30 +53,6 @@ def test_a_worker_with_other_versions_than_the_run_is_refused(library: str) -> N
     assert told["kind"] == "refused"
     there = f"{library} 9.1.0 (there {versions()[library]}); install the same ones everywhere"
     assert f"has other versions than this process: {there}" in told["reason"]
-
-
-@pytest.mark.parametrize("kind", [MEASURED, TRAINED])
-def test_the_driver_of_gpus_on_a_cluster_needs_none(
-    kind: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    opened: list[str] = []
-
-    def open_nothing(workers: Workers, work: Work, device: str) -> Any:
-        opened.append(device)
-        assert all(array.dtype.kind in "fiu" for array in work.arrays.values())
-        return nullcontext()
-
-    for module in (measurement_pool, training_pool):
-        monkeypatch.setattr(module, "open_pool", open_nothing)
-    monkeypatch.setattr(on_ray, "cluster_resources", lambda _: {"GPU": 8.0})
-    for device in ("auto", "cuda"):
-        workers = Workers(ray="host:6379")
-        chosen = {"device": device, **kind, "proxies": kind.get("proxies", ())[:2] or None}
-        chosen = {name: value for name, value in chosen.items() if value is not None}
-        run = SearchRun.make(workers=workers, **chosen)
-        assert f"device {device} on Ray" in run.title
-        assert run.load()["device"] == "cuda"
-    assert opened == ["cuda", "cuda"]
 
 
 _GPUS = """
@@ -133,36 +107,6 @@ def test_all_workers_start_on_a_cluster_of_eight_gpus_and_none_is_idle(jobs: int
     assert loads.keys() <= set("01234567")
     assert len(loads) == min(jobs, 8)
     assert max(loads.values()) - min(loads.values()) <= 1
-
-
-_CLAIMS = """
-import ray
-from asvit.cli.app import app
-from asvit.core.versions import versions
-from asvit.executors import on_ray
-ray.init(num_cpus=1, log_to_driver=False, logging_level="error", include_dashboard=False)
-on_ray.versions = lambda: {**versions(), "timm": "0.4.12"}
-app.main("search --space asvit-tiny --steps 2 --data gaussian --image-size 32 --images 2"
-         " --repeats 1 --points 3 --device cpu --ray auto --out run".split())
-"""
-
-
-@pytest.mark.nightly  # the test above has the message
-def test_a_search_with_workers_of_other_versions_ends_in_a_line(tmp_path: Path) -> None:
-    pytest.importorskip("ray", reason="ray is not installed")
-    more = {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(Path(asvit.__file__).parents[1])}
-    ended = subprocess.run(
-        [sys.executable, "-c", _CLAIMS],
-        cwd=tmp_path,
-        env={**os.environ, **more},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert ended.returncode == 3, ended.stderr
-    assert "has other versions than this process: timm 0.4.12" in ended.stderr.splitlines()[-1]
-    assert not (tmp_path / "run" / "result.json").exists()
 
 
 @pytest.mark.nightly  # starts two nodes

@@ -1,7 +1,5 @@
 """Where workers compute, on machines whose GPUs are only pretended."""
 
-import gc
-import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -15,8 +13,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asvit.executors import Work, Workers, apart_from_garbage, base, on_ray, open_pool
-from asvit.executors.placement import device_of, fitting, gpu_models, place
+from asvit.executors import Work, Workers, on_ray, open_pool
+from asvit.executors.placement import device_of, fitting, gpu_models
 from asvit.executors.processes import ProcessBackend
 
 jobs, gpus = st.integers(1, 32), st.integers(1, 8)
@@ -130,13 +128,6 @@ def test_on_ray_the_devices_are_those_of_the_cluster(
         device_of("nowhere", workers)
 
 
-@given(jobs=jobs, count=gpus)
-def test_a_device_with_a_number_has_all_workers(jobs: int, count: int) -> None:
-    with pretended(count):
-        assert place(["cuda:3"], jobs) == ("cuda:3",) * jobs
-        assert place(["cpu"], jobs) == ("cpu",) * jobs
-
-
 @given(count=gpus, gigabytes=st.floats(0.1, 40), larger=st.floats(1, 8), cores=st.integers(1, 128))
 def test_as_many_workers_as_the_free_memory_of_the_fullest_gpu_has_room_for(
     count: int, gigabytes: float, larger: float, cores: int
@@ -161,56 +152,3 @@ def test_as_many_workers_as_the_free_memory_of_the_fullest_gpu_has_room_for(
     takes = larger * gigabytes * 1e9 + 500e6
     assert share == 1 or (share * takes <= room and workers <= cores)
     assert (share + 1) * takes > room * 0.999 or (share + 1) * count > cores
-
-
-def test_without_a_number_a_long_run_has_workers_on_every_gpu() -> None:
-    work = {"tasks": 5, "seconds": 600.0, "gigabytes": 2.0}
-    with pretended(4), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(base, "cores", lambda: 16)
-        patch.setattr(torch.cuda, "max_memory_allocated", lambda _: 12_000_000_000)
-        chosen = [
-            Workers().resolved("cuda", **work, example=lambda: None).jobs,
-            Workers().resolved("cuda", **work, example=lambda: None, larger=2.0).jobs,
-            Workers().resolved("cuda", **work).jobs,  # where nothing is measured
-            Workers().resolved("cuda", **{**work, "seconds": 6.0}, example=lambda: None).jobs,
-            Workers(jobs=2).resolved("cuda", **work, example=lambda: None).jobs,
-        ]
-    assert chosen == [12, 4, 4, 1, 2]
-
-
-def test_a_worker_takes_memory_of_its_own_gpu_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    current: list[str] = []
-    monkeypatch.setattr(torch.cuda, "set_device", current.append)
-    for device in ("cpu", "cuda:5"):
-        Work("builtins:print", {}).worker(device)
-    assert current == ["cuda:5"]
-
-
-def test_garbage_is_collected_among_what_is_new_alone() -> None:
-    class Node:
-        other: object
-
-    def cycle() -> weakref.ref[Node]:
-        one = Node()
-        one.other = one
-        return weakref.ref(one)
-
-    gc.unfreeze()  # what tests before may have left
-    gc.disable()  # so that only the calls below collect
-    try:
-        before = cycle()
-        with apart_from_garbage():
-            assert before() is None
-            inside = cycle()
-            assert gc.get_freeze_count() > 10_000
-            with apart_from_garbage():  # once is enough: what is new is not kept out too
-                gc.collect()
-                assert inside() is None
-            # no exact count: what is kept out may still be freed, as by other threads
-            assert gc.get_freeze_count() > 10_000
-            later = cycle()
-            gc.collect()
-            assert later() is None
-        assert gc.get_freeze_count() == 0
-    finally:
-        gc.enable()

@@ -1,14 +1,9 @@
 import math
-import os
-import subprocess
-import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from exported_networks import SHIFT, as_file
-from safetensors.numpy import load_file, save_file
 from torch import Tensor, nn
 
 from asvit.export.comparison import Difference, compare, difference, noise, run_copy
@@ -32,26 +27,6 @@ def test_a_copy_reloaded_in_a_fresh_process_is_equal(name: str, tmp_path: Path) 
     found = compare(model, form, path, noise((3, SHIFT.image_size, SHIFT.image_size), (1, 3)))
     assert [one.batch for one in found] == [1, 3]
     assert all(one.equal for one in found)
-
-
-def test_an_onnx_file_needs_no_pytorch(tmp_path: Path) -> None:
-    model, content = as_file(SHIFT)
-    path, given, made = (tmp_path / f"{n}" for n in ("c.onnx", "g.safetensors", "m.safetensors"))
-    write_copy(FORMATS["onnx"], path, model=model, content=content)
-    images = torch.randn(2, 3, 32, 32)
-    save_file({"one": images.numpy()}, given)
-    program = (
-        "import sys; sys.modules['torch'] = None  # imports of it fail\n"
-        "from asvit.export import reload; reload.main(sys.argv[1:])"
-    )
-    root = str(Path(__file__).parents[3])
-    subprocess.run(
-        [sys.executable, "-c", program, "onnx", str(path), str(given), str(made)],
-        check=True,
-        env={**os.environ, "PYTHONPATH": root},
-    )
-    with torch.no_grad():
-        np.testing.assert_allclose(load_file(made)["one"], model(images), rtol=1e-4, atol=1e-5)
 
 
 def test_a_difference_is_of_the_largest_output() -> None:

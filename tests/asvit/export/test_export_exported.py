@@ -1,8 +1,5 @@
 """What is said of an export: its card, and the lines that load the copy, run as shown."""
 
-import ast
-import json
-import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -12,14 +9,11 @@ import pytest
 from exported_networks import SHIFT, as_file
 
 from asvit.export.comparison import Difference
-from asvit.export.exported import Exported, model_card, without_folders
+from asvit.export.exported import Exported, model_card
 from asvit.export.formats import FORMATS
-from asvit.export.quantisation import Quantisation
-from asvit.export.settings import TOLERANCE
 from asvit.export.writers import write_copy
 from asvit.networks import Network, WeightsFile
 from proxies.counts import Cost
-from proxies.latency import Latency
 
 FACTS = {
     "mean": [0.4, 0.5, 0.6],
@@ -99,34 +93,6 @@ def _with_facts(exported: Exported, facts: dict[str, Any]) -> str:
     return model_card(replace(exported, content=replace(exported.content, facts=facts)))
 
 
-def test_limits_and_licence_are_on_the_card(exported: Exported) -> None:
-    designed = {"limits": "at most 5 ms", "by_hand": "61.0 % [50.1, 70.2]"}
-    facts = {**FACTS, "found_by": None, "designed": designed}
-    content = replace(exported.content, facts=facts)
-    licensed = replace(exported, content=content, form=FORMATS["timm"], licence="apache-2.0")
-    card = model_card(licensed)
-    assert card.startswith('---\nlibrary_name: timm\nlicense: "apache-2.0"\ntags:')
-    section = card.split("## Limits and what was measured\n\n")[1].split("\n\n")[0]
-    assert section == "* limits: at most 5 ms\n* by hand: 61.0 % \\[50.1, 70.2\\]"
-    assert "* licence: apache-2.0" in card
-    unnamed = model_card(replace(exported, form=FORMATS["timm"], out=Path("pets.v2")))
-    assert "\n# pets.v2\n" in unnamed  # a folder's name has no ending
-    assert 'license: "unknown"' in unnamed
-    assert "* licence: not recorded" in unnamed
-    assert "## Limits" not in unnamed
-    assert "## How it was found\n\nBy `asvit design`, within the limits below.\n" in card
-
-
-def test_names_that_are_no_utf8_can_be_told(exported: Exported) -> None:
-    """They come from files with other encodings."""
-    place = os.fsdecode(b"out/\xe9t\xe9.onnx")
-    odd = replace(exported, out=Path(place))
-    card = model_card(odd)
-    assert card.encode().startswith(rb"# \udce9t\udce9")
-    line = next(line for line in card.splitlines() if "InferenceSession(" in line)
-    assert ast.literal_eval(line.split("InferenceSession(")[1].rstrip(")")) == Path(place).name
-
-
 def test_no_accuracy_is_told_of_images_that_were_trained_on(exported: Exported) -> None:
     facts = {**FACTS, "top1": None, "train_on_validation": True}
     card = _with_facts(exported, facts)
@@ -134,63 +100,6 @@ def test_no_accuracy_is_told_of_images_that_were_trained_on(exported: Exported) 
     assert "top-1" not in card
     designed = _with_facts(exported, {**facts, "designed": {"accuracy": "90.0 % of 40 pictures"}})
     assert re.findall(r"accuracy.*", designed) == ["accuracy: 90.0 % of 40 pictures"]
-
-
-def test_the_accuracy_of_inherited_weights_is_not_said_to_be_one_of_validation(
-    exported: Exported,
-) -> None:
-    found = {"kind": "evolution", "path": "b-----|s-----|------"}
-    card = _with_facts(exported, {"top1": 61.5, "found_by": found})
-    assert "* accuracy: top-1 61.50 % on the images held out\n" in card
-
-
-def test_no_path_of_this_machine_is_on_the_card(exported: Exported) -> None:
-    facts = {
-        "images": "folder pets, 160 images, 4 classes",
-        "shards": "wds:/home/me/a b/x-{0..3}.tar",
-        "found_by": {"kind": "scale", "run": "/home/me/my runs/scale-1"},
-        "command": "asvit train /home/me/runs/scale-1 --data '/home/me/my pictures/pets' --seed 1",
-        "teacher": ["/home/me/teacher.safetensors"],
-    }
-    weights = Path("/home/me/runs/train/model.safetensors")
-    command = "asvit export --weights /home/me/runs/train --to onnx --out '/home/me/a b.onnx'"
-    content = replace(exported.content, facts=without_folders(facts))
-    assert "/home" not in json.dumps(content.facts)
-    assert content.facts["shards"] == "wds:x-{0..3}.tar"
-    card = model_card(replace(exported, content=content, weights=weights, command=command))
-    assert "/home" not in card
-    for line in (
-        "* weights from: `model.safetensors`",
-        "* images: folder pets, 160 images, 4 classes",
-        "* run: scale-1",
-        "* command: `asvit train scale-1 --data 'pets' --seed 1`",
-        "* command: `asvit export --weights train --to onnx --out 'a b.onnx'`",
-        '* teacher: \\["teacher.safetensors"\\]',
-    ):
-        assert line in card.splitlines(), line
-
-
-def test_no_path_of_shards_and_datasets_is_on_the_card_and_addresses_stay_whole() -> None:
-    words = "asvit train ARCH --data wds:/home/me/x.tar --validation 'hf:/home/my own/pets'"
-    assert without_folders(words) == "asvit train ARCH --data wds:x.tar --validation 'hf:pets'"
-    assert without_folders("of https://example.org/a/b") == "of https://example.org/a/b"
-
-
-def test_the_card_has_the_larger_of_two_differences_of_one_batch_size(exported: Exported) -> None:
-    both = (Difference(1, 2e-5, 3e-5), Difference(1, 1e-7, 1e-7))
-    card = model_card(replace(exported, differences=both))
-    assert "batch of 1: 2e-05, which is 3e-05 of the largest output" in card
-
-
-def test_lists_of_texts_are_on_the_card_as_they_are_written(exported: Exported) -> None:
-    assert '* dealers: \\["Kröte"\\]' in _with_facts(exported, {"dealers": ["Kröte"]})
-
-
-def test_the_loss_that_int8_may_cost_is_one_point_by_default(exported: Exported) -> None:
-    time = Latency(2.0, 0.1, 1.0, 50, 1.0, "cpu", 1, "onnx", 1, 32)
-    accuracies = (90.0, 91.0, -1.0, (-3.0, 1.0))
-    int8 = Quantisation(128, 300, "pets", *accuracies, TOLERANCE, 100, 400, time, time)
-    assert "* allowed: a loss of 1 point\n" in model_card(replace(exported, quantisation=int8))
 
 
 BOTH = Network("timm:test_vit", 32, 3, attention="hallucinated", ffn="compact", branches=2)
@@ -233,40 +142,6 @@ def test_the_card_is_about_this_copy(
     assert untold not in card
 
 
-def test_what_is_not_known_is_said_to_be_unknown(exported: Exported) -> None:
-    card = _with_facts(exported, {})
-    for name in ("mean", "standard deviation", "recipe", "epochs", "images", "accuracy"):
-        assert f"* {name}: not recorded" in card
-    assert "Not recorded: the architecture was given as a text." in card
-    assert "trained with" not in card
-    unnamed = replace(exported, content=replace(exported.content, classes=()))
-    assert "* classes: 3, names not recorded" in model_card(unnamed)
-
-
-def test_markup_in_what_a_file_holds_stays_words(exported: Exported) -> None:
-    facts = {"images": "pets\n# <script>", "[a](b)": ["`c`"], "found_by": {"run": "*d*"}}
-    content = WeightsFile(SHIFT, exported.content.weights, ("<img src=x>", "a|b"), facts)
-    card = model_card(replace(exported, content=content))
-    for line in (
-        "* classes: 3: \\<img src=x\\>, a\\|b",
-        "* images: pets \\# \\<script\\>",
-        '* \\[a\\](b): \\["\\`c\\`"\\]',
-        "* run: \\*d\\*",
-    ):
-        assert line in card.splitlines()
-
-
-def test_facts_of_strangers_are_words_only(exported: Exported) -> None:
-    nasty = "`</code> <script>x</script>\n# a\x1b[2J ``` [a](http://b)"
-    names = ("recipe", "images", "tokens", "command", "asvit", "other <b>\n")
-    card = _with_facts(exported, {**dict.fromkeys(names, nasty), "found_by": {nasty: nasty}})
-    assert all(line.isprintable() for line in card.split("\n"))
-    assert card.count("\n# ") <= 1  # the title
-    for line in card.split("\n"):
-        outside = re.sub(r"(?<!\\)(`+)(?!`).*?(?<!`)\1(?!`)", "", line)  # of code
-        assert not re.search(r"(?<!\\)(<|\[a)", outside)
-
-
 @pytest.mark.parametrize("name", FORMATS)
 def test_the_lines_run(name: str, exported: Exported, tmp_path: Path) -> None:
     model, content = as_file(SHIFT)
@@ -284,19 +159,3 @@ def test_a_network_of_timm_is_loaded_without_us(exported: Exported) -> None:
     code = replace(exported, form=FORMATS["timm"], content=content).loading_code("folder")
     assert "asvit" not in code
     assert '    "test_vit",\n    num_classes=3,\n    qkv_bias=False,\n    img_size=32,\n' in code
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "timm:shiftvit_r2_tiny(depths=[1,1,1,1],width=16)",
-        "timm:psvit_2d_tiny",
-        "timm:mobilenetv3_small_scaled(depths=[2,3,2,3],width=16)",
-    ],
-)
-def test_a_network_of_ours_that_timm_knows_by_name_is_loaded_with_us(
-    text: str, exported: Exported
-) -> None:
-    content = replace(exported.content, network=Network(text, 32, 3))
-    code = replace(exported, form=FORMATS["timm"], content=content).loading_code("folder")
-    assert code.startswith("import asvit")

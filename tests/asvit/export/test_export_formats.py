@@ -1,4 +1,3 @@
-import re
 import sys
 from pathlib import Path
 
@@ -7,17 +6,6 @@ import pytest
 from asvit.export.formats import FOLDER_FILES, FORMATS, Format
 
 ONNX, TIMM = FORMATS["onnx"], FORMATS["timm"]
-
-
-@pytest.mark.parametrize("name", FORMATS)
-def test_every_format_is_in_the_table_of_the_docs(name: str) -> None:
-    page = Path(__file__).parents[3] / "docs" / "export.md"
-    assert re.search(rf"^\| `{name}` \|", page.read_text(encoding="utf-8"), re.MULTILINE)
-
-
-def test_cards_lie_beside_files_and_in_folders() -> None:
-    assert ONNX.card_path(Path("a/seed.onnx")) == Path("a/seed.md")
-    assert TIMM.card_path(Path("a/seed")) == Path("a/seed/README.md")
 
 
 def test_a_library_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,13 +45,6 @@ def test_copies_in_two_formats_have_a_card_each(tmp_path: Path) -> None:
     FORMATS["pt2"].check_out(second, card=True, force=False)
     assert FORMATS["pt2"].card_path(second) == tmp_path / "a.pt2.md"
     assert ONNX.card_path(first) == tmp_path / "a.md"
-
-
-def test_a_file_of_the_users_is_no_card(tmp_path: Path) -> None:
-    (tmp_path / "a.md").write_text("# Notes\n")
-    for force in (False, True):
-        ONNX.check_out(tmp_path / "a.onnx", card=True, force=force)
-    assert ONNX.card_path(tmp_path / "a.onnx") == tmp_path / "a.onnx.md"
 
 
 def test_a_folder_with_anything_else_in_it_is_never_replaced(tmp_path: Path) -> None:

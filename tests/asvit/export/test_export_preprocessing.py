@@ -7,10 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import imagecodecs
 import numpy as np
 import pytest
-import tifffile
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,7 +18,6 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as tvf
 
 from asvit.core.preparing_settings import BLACK, GROUNDS
-from asvit.data.decoding import read_as
 from asvit.data.files import ImageFiles
 from asvit.data.kinds import GREY, MEAN, NUMBERS, PICTURES, RGB, ImageKind
 from asvit.data.preparation import CROP_MODES, Preparation
@@ -103,27 +100,6 @@ def test_oblong_pictures_are_those_of_pillow_to_the_last_bit(
         np.testing.assert_array_equal(output, expected.numpy())
 
 
-@pytest.mark.parametrize("mode", CROP_MODES)
-@pytest.mark.parametrize("size", [(83, 20), (20, 83), (3, 90)])
-def test_oblong_arrays_are_prepared_as_by_asvit(size: tuple[int, int], mode: str) -> None:
-    pixels = np.random.default_rng(0).integers(0, 60_000, (*size, 2)).astype(np.uint16)
-    kind = ImageKind(2, "uint16", picture=False)
-    how = Preparation(32, kind, (3e4, 2e4), (9e3, 8e3), crop_pct=0.9, crop_mode=mode)
-    np.testing.assert_allclose(images_of(how, pixels), how(pixels).numpy(), atol=1e-4)
-
-
-@pytest.mark.parametrize("kind", ["black", "white", "stripes"])
-def test_extreme_pictures_are_cut_to_8_bits_after_each_direction(kind: str) -> None:
-    stripes = np.zeros((150, 210, 3), np.uint8)
-    stripes[:, ::7] = stripes[::5] = 255
-    pixels = {"black": stripes * 0, "white": stripes * 0 + 255, "stripes": stripes}[kind]
-    how = Preparation(64, PICTURES, (0.4, 0.5, 0.6), (0.1, 0.2, 0.3), "bicubic", 0.9)
-    cropped = Augmentation(crop_pct=0.9).preparation(64).crop(Image.fromarray(pixels))
-    mean, std = (torch.tensor(of).view(3, 1, 1) for of in (how.mean, how.std))
-    expected = (cropped.float() / 255 - mean) / std
-    np.testing.assert_array_equal(images_of(how, pixels), expected.numpy())
-
-
 @pytest.mark.parametrize("name", ["bilinear", "bicubic"])
 @pytest.mark.parametrize(
     ("channels", "dtype", "scale"), [(5, "uint16", 1), (1, "uint8", 255), (2, "float32", 1)]
@@ -163,7 +139,6 @@ def test_graphs_of_all_numbers_can_be_timed(
     assert float(capsys.readouterr().out) > 0
 
 
-Answers = Callable[[Path, ImageKind], None]
 Script = Callable[..., NDArray[np.float32]]
 
 
@@ -190,170 +165,7 @@ def run_script(
     return shares
 
 
-@pytest.fixture
-def check_script(run_script: Script) -> Answers:
-    """Checks that the script makes of a file what asvit does, where the network hands it on."""
-
-    def check(path: Path, kind: ImageKind) -> None:
-        spread = 1.0 if kind.dtype == "uint8" else 1e4
-        how = Preparation(8, kind, (0,) * kind.channels, (spread,) * kind.channels)
-        shares = run_script(path, kind)
-        expected = how(read_as(path, kind)).flatten().softmax(0)
-        np.testing.assert_allclose(shares, expected.numpy(), rtol=1e-4)
-
-    return check
-
-
-def numbers(dtype: str, *shape: int) -> NDArray[np.generic]:
-    most = min(40_000, np.iinfo(dtype).max)
-    return np.random.default_rng(0).integers(0, most, shape or (20, 26)).astype(dtype)
-
-
 DEEP, BYTES = (ImageKind(1, dtype, picture=False) for dtype in ("uint16", "uint8"))
-
-
-@pytest.mark.parametrize("kind", [PICTURES, DEEP])
-def test_the_script_turns_tiff_files_of_any_orientation(
-    kind: ImageKind, tmp_path: Path, check_script: Answers
-) -> None:
-    path = tmp_path / "a.tif"
-    pixels = numbers(kind.dtype, 20, 26, 4) if kind.picture else numbers(kind.dtype)
-    colours = "separated" if kind.picture else "minisblack"  # CMYK, which can be mapped, or grey
-    for orientation in (5, 6, 7, 8):
-        tags = [(274, "H", 1, orientation, True)]
-        tifffile.imwrite(path, pixels, photometric=colours, extratags=tags)
-        check_script(path, kind)
-
-
-@pytest.mark.parametrize(
-    ("name", "arrays"), [("a.NPY", ()), ("a.npz", ("field",)), ("a.NPZ", ("image",))]
-)
-def test_the_script_reads_arrays_by_their_content(
-    name: str, arrays: tuple[str, ...], tmp_path: Path, check_script: Answers
-) -> None:
-    pixels = numbers("uint16", 20, 26, 5)
-    with (tmp_path / name).open("wb") as file:
-        if arrays:
-            np.savez(file, **dict(zip(arrays, (pixels[:9], pixels)[-len(arrays) :], strict=True)))
-        else:
-            np.save(file, pixels)
-    check_script(tmp_path / name, ImageKind(5, "uint16", picture=False))
-
-
-@pytest.mark.parametrize("exif", [b"Exif\0\0??", b"Exif\0\0MM\0*"])
-def test_the_script_reads_pictures_with_damaged_exif_data(
-    exif: bytes, tmp_path: Path, check_script: Answers
-) -> None:
-    Image.fromarray(numbers("uint8", 20, 26, 3)).save(tmp_path / "a.png", exif=exif)
-    check_script(tmp_path / "a.png", PICTURES)
-
-
-@pytest.mark.parametrize("order", "<>")
-def test_the_script_takes_16_bit_pictures_as_rgb_where_the_network_does(
-    order: str, tmp_path: Path, check_script: Answers
-) -> None:
-    kind, pixels = ImageKind(reading=RGB), numbers("uint16")
-    Image.fromarray(pixels).save(tmp_path / "a.png")
-    tifffile.imwrite(tmp_path / "a.tif", pixels, byteorder=order)
-    for name in ("a.png", "a.tif"):
-        check_script(tmp_path / name, kind)
-    for deep in (pixels.astype(np.int32) << 9, pixels.astype(np.float32)):
-        Image.fromarray(deep).save(path := tmp_path / "deep.tif")
-        with pytest.raises(ValueError, match="not 8 or 16-bit integers; this model takes those"):
-            check_script(path, kind)
-        with pytest.raises(ValueError, match="not 8 or 16-bit integers"):
-            read_as(path, kind)
-
-
-@pytest.mark.parametrize("dtype", ["uint16", "int16", "uint32", "float32", "float64"])
-@pytest.mark.parametrize("order", "<>")
-def test_the_script_reads_numbers_of_any_order_of_bytes(
-    dtype: str, order: str, tmp_path: Path, check_script: Answers
-) -> None:
-    kind, pixels = ImageKind(1, dtype, picture=False), numbers("int16")
-    ordered = pixels.astype(np.dtype(dtype).newbyteorder(order))
-    np.save(tmp_path / "a.npy", ordered)
-    check_script(tmp_path / "a.npy", kind)
-    if (dtype, order) not in (("uint32", ">"), ("float64", "<"), ("float64", ">")):
-        tifffile.imwrite(tmp_path / "a.tif", ordered, byteorder=order)
-        check_script(tmp_path / "a.tif", kind)
-
-
-@pytest.mark.parametrize(
-    ("dtype", "pixels", "reason"),
-    [
-        ("uint16", np.full((9, 9), -1, np.int32), "not uint16"),
-        ("uint16", np.full((9, 9), 7, np.uint8), "not uint16"),
-        ("uint8", np.full((9, 9), 7, np.uint16), "not uint8"),
-        ("uint8", np.full((9, 9), True), "not uint8"),
-        ("uint16", np.full((9, 9), 7, np.int32), "not uint16"),
-        ("float32", np.full((9, 9), 7, np.int32), "not float32 up to 3.4e38"),
-        ("float32", np.full((9, 9), np.nan, np.float32), "not float32 up to 3.4e38"),
-        ("float64", np.full((9, 9), 9e38), "not float64 up to 3.4e38"),
-    ],
-)
-@pytest.mark.filterwarnings("ignore:overflow")
-def test_the_script_refuses_numbers_that_do_not_fit(
-    dtype: str, pixels: NDArray[np.generic], reason: str, tmp_path: Path, check_script: Answers
-) -> None:
-    np.save(tmp_path / "a.npy", pixels)
-    with pytest.raises(ValueError, match=f"a.npy: it has numbers that are {reason}; this model"):
-        check_script(tmp_path / "a.npy", ImageKind(1, dtype, picture=False))
-
-
-def test_the_script_refuses_what_pillow_scales_or_cuts(
-    tmp_path: Path, check_script: Answers
-) -> None:
-    for most in (4095, 65_535):
-        pixels = numbers("uint16").clip(max=most).astype(">u2")
-        (tmp_path / "a.pgm").write_bytes(b"P5 26 20 %d\n" % most + pixels.tobytes())
-        with pytest.raises(ValueError, match=r"a\.pgm: it has 16 bits a number, which PGM is not"):
-            check_script(tmp_path / "a.pgm", DEEP)
-    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(numbers("uint16", 20, 26, 3)))
-    with pytest.raises(ValueError, match=r"a\.png: it has numbers that are not uint16"):
-        check_script(tmp_path / "a.png", ImageKind(3, "uint16", picture=False))
-
-
-@pytest.mark.parametrize("channels", [3, 4])
-def test_the_script_refuses_pictures_of_16_bits_and_of_several_pages(
-    channels: int, tmp_path: Path, check_script: Answers
-) -> None:
-    deep, pages = numbers("uint16", 20, 26, channels), numbers("uint8", 2, 20, 26, 3)
-    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(deep))
-    tifffile.imwrite(tmp_path / "b.tif", deep[..., :3], photometric="rgb")
-    for name in ("a.png", "b.tif"):
-        with pytest.raises(ValueError, match=f"{name}: its pixels are not 8-bit numbers"):
-            check_script(tmp_path / name, PICTURES)
-    tifffile.imwrite(tmp_path / "c.tif", pages, photometric="rgb")
-    with pytest.raises(ValueError, match=r"c\.tif: it has several pages"):
-        check_script(tmp_path / "c.tif", PICTURES)
-    with tifffile.TiffWriter(tmp_path / "d.tif") as file:
-        file.write(pages[0], photometric="rgb")
-        file.write(pages[0, ::2, ::2], photometric="rgb", subfiletype=1)  # a smaller copy
-    check_script(tmp_path / "d.tif", PICTURES)
-
-
-@pytest.mark.parametrize("kind", [BYTES, DEEP], ids=str)
-@pytest.mark.parametrize("compression", [None, "zlib"])
-def test_the_script_inverts_no_tiff_files(
-    compression: str | None, kind: ImageKind, tmp_path: Path, check_script: Answers
-) -> None:
-    for photometric in ("miniswhite", "minisblack"):
-        path = tmp_path / f"{photometric}.tif"
-        how = {"photometric": photometric, "compression": compression}
-        tifffile.imwrite(path, numbers(kind.dtype), **how)
-        check_script(path, kind)
-
-
-@pytest.mark.parametrize(
-    ("channels", "shape"),
-    [(1, (1, 20, 26)), (1, (20, 26, 1)), (1, (20, 26)), (5, (5, 20, 26)), (5, (20, 26, 5))],
-)
-def test_the_script_finds_the_channels_of_an_array(
-    channels: int, shape: tuple[int, ...], tmp_path: Path, check_script: Answers
-) -> None:
-    np.save(tmp_path / "a.npy", numbers("uint16", *shape))
-    check_script(tmp_path / "a.npy", ImageKind(channels, "uint16", False))
 
 
 BAD = {"empty.png": b"", "text.jpg": b"no picture", "cut.bmp": b"BM" + bytes(40), "folder": None}
@@ -385,31 +197,6 @@ def test_the_script_goes_on_after_a_bad_picture(bad: str, place: int, script: Pa
     assert told.returncode == 3
     (line,) = told.stderr.splitlines()
     assert line.startswith(f"cannot read {bad}: ")
-
-
-def test_the_script_tells_how_it_is_used_and_what_it_cannot_use(script: Path) -> None:
-    (script.parent / "text.onnx").write_text("no graph")
-    node = helper.make_node("Identity", ["images"], ["logits"])
-    images, logits = (
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 2])
-        for name in ("images", "logits")
-    )
-    graph = helper.make_graph([node], "network", [images], [logits])
-    opset = [helper.make_opsetid("", 18)]
-    onnx.save(
-        helper.make_model(graph, opset_imports=opset, ir_version=9), script.parent / "plain.onnx"
-    )
-    for words, code, line in (
-        ([], 2, "python predict.py MODEL.onnx PICTURE... "),
-        (["a.onnx"], 2, "python predict.py MODEL.onnx PICTURE... "),
-        (["none.onnx", "a.png"], 3, "cannot use none.onnx: "),
-        (["text.onnx", "a.png"], 3, "cannot use text.onnx: "),
-        (["plain.onnx", "a.png"], 3, "cannot use plain.onnx: it takes prepared pictures; export"),
-    ):
-        told = script_run(script, *words)
-        assert (told.returncode, told.stdout) == (code, "")
-        assert told.stderr.startswith(line)
-        assert len(told.stderr.splitlines()) == 1
 
 
 def stored(mode: str, folder: Path) -> Iterator[Path]:

@@ -1,7 +1,5 @@
 """The papers' ablations as texts: counts, trainings and combinations."""
 
-import re
-from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -12,27 +10,8 @@ from torch import nn
 
 import asvit
 from asvit.models.hallucinated import Maps, split_heads
-from asvit.models.shiftvit import ACTIVATIONS, NORMS
 from asvit.networks import Network
 from proxies.counts import count
-
-DOCS = Path(__file__).parents[3] / "docs"
-ROW = re.compile(r"^\| .* \| `(timm:[^`]+)` \| ([0-9,]+) \| ([0-9,]+) \| .*\|$", re.MULTILINE)
-ROWS = [
-    pytest.param(*found.groups(), id=found[1])
-    for page in ("hallucinated.md", "psvit.md", "shiftvit.md")
-    for found in ROW.finditer((DOCS / page).read_text(encoding="utf-8"))
-]
-
-
-@pytest.mark.parametrize(("text", "params", "macs"), ROWS)
-def test_documented_ablations_have_these_counts(text: str, params: str, macs: str) -> None:
-    found = asvit.cost(text)
-    assert (f"{found.params:,}", f"{found.macs:,}") == (params, macs)
-
-
-def test_all_pages_have_their_ablations() -> None:
-    assert len(ROWS) == 13 + 11 + 11
 
 
 def trained(network: Network) -> tuple[list[float], nn.Module]:
@@ -89,49 +68,6 @@ def test_combinations_of_hallucination_learn_and_count_as_their_shapes(
         mlp = 4 * width**2 + between * 5 * width
     patches = 4 * 3 * 16**2 * width
     assert count(model, 32).macs == macs + tokens * mlp + patches + 3 * width
-
-
-@given(
-    st.sampled_from([*NORMS]),
-    st.sampled_from([*ACTIVATIONS]),
-    st.integers(0, 3),
-    st.integers(5, 20),
-    st.integers(1, 4),
-    st.tuples(*[st.integers(1, 2)] * 4),
-)
-@settings(max_examples=12, deadline=None)
-def test_combinations_of_shifts_learn_and_count_as_their_shapes(
-    norm: str, act: str, step: int, n_div: int, ratio: int, depths: tuple[int, ...]
-) -> None:
-    given = f"act_layer={act},depths={[*depths]},n_div={n_div},norm_layer={norm},ratio={ratio}"
-    network = Network(f"timm:shiftvit_r2_tiny({given},step={step},width=8)", 64, 3)
-    assert f"n_div={n_div}," in network.architecture
-    losses, model = trained(network)
-    assert min(losses) < losses[0]
-    widths, grids = [8, 16, 32, 64], [256, 64, 16, 4]
-    stages = list(zip(widths, grids, strict=True))
-    macs = 256 * 48 * 8 + 64 * 3
-    macs += sum(2 * ratio * one * grid * width**2
-                for one, (width, grid) in zip(depths, stages, strict=True))  # fmt: skip
-    macs += sum(8 * width**2 * grid // 4 for width, grid in stages[:3])
-    assert count(model, 64).macs == macs
-
-
-PSVITS = {
-    "fixed": "timm:psvit_1d_tiny(cells=[s,b,b],dims=[12,12,12],heads=[3,3,3])",
-    "growing": "timm:psvit_1d_tiny(cells=[bb,s,b],dims=[12,16,24])",
-    "grid": "timm:psvit_1d_tiny(cells=[s,b,b],dims=[12,16,24],patch_size=16,pooling='2d')",
-    "fixed grid": "timm:psvit_2d_tiny(cells=[b,s,b],dims=[12,12,12],heads=[3,3,3])",
-    "no pooling": "timm:psvit_1d_tiny(cells=[ss,'',''],dims=[12,16,24])",
-}
-
-
-@pytest.mark.parametrize("text", PSVITS.values(), ids=PSVITS)
-def test_psvits_of_the_ablations_learn(text: str) -> None:
-    network = Network(text, 64, 3)
-    assert network.architecture == text
-    losses, _ = trained(network)
-    assert min(losses) < losses[0]
 
 
 @pytest.mark.parametrize(

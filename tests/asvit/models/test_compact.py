@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from asvit.models.compact import Branch, BranchedMap, CompactMap, compact_width
+from asvit.models.compact import BranchedMap, CompactMap, compact_width
 
 
 def seen(module: nn.Module, x: torch.Tensor) -> nn.Module:
@@ -38,11 +38,6 @@ def test_widths(expansion, width, between):
     assert compact_width(expansion * width, width) == between
 
 
-def test_at_ratio_one_the_factors_are_as_much_work_as_the_map():
-    between = compact_width(96, 32, ratio=1)
-    assert 96 * between + between * 32 == 96 * 32
-
-
 @pytest.mark.parametrize("branches", [1, 2, 3])
 @pytest.mark.parametrize("images", [False, True])
 @torch.no_grad()
@@ -59,48 +54,11 @@ def test_merging_is_exact(branches, images):
     assert expected.std() > 0.5
 
 
-@torch.no_grad()
-def test_merging_needs_float64_on_the_cpu_alone(monkeypatch):
-    """Apple's MPS has none; tensors that were moved to the CPU are copies here."""
-    layer = seen(BranchedMap(12, 7, 2), torch.randn(4, 5, 12))
-    moved, double = [], torch.Tensor.double
-
-    def cpu(tensor):
-        moved.append(tensor.clone())
-        return moved[-1]
-
-    def widened(tensor):
-        assert any(tensor is one for one in moved)
-        return double(tensor)
-
-    monkeypatch.setattr(torch.Tensor, "cpu", cpu)
-    monkeypatch.setattr(torch.Tensor, "double", widened)
-    assert layer.merged().weight.dtype == torch.float32
-
-
-@pytest.mark.parametrize("shared", [False, True])
-def test_statistics_are_over_batch_and_tokens(shared):
-    branch, x = Branch(3, 3, images=False, std=1.0), torch.randn(4, 3, 2, 3)  # 3 are no channels
-    if shared:  # as for several GPUs
-        branch = nn.SyncBatchNorm.convert_sync_batchnorm(branch)
-    y = branch.linear(x)
-    flat = y.reshape(-1, 3)
-    expected = (y - flat.mean(0)) / (flat.var(0, unbiased=False) + branch.norm.eps).sqrt()
-    torch.testing.assert_close(branch(x), expected)
-    torch.testing.assert_close(branch.norm.running_mean, 0.1 * flat.mean(0))
-
-
 @pytest.mark.parametrize("branches", [0, 1, 2])
 @torch.no_grad()
 def test_the_product_spreads_as_the_map_that_it_stands_for(branches):
     layer = CompactMap(256, 64, 34, branches=branches).eval()
     assert (layer(torch.eye(256)) - layer(torch.zeros(256))).std() == pytest.approx(0.02, rel=0.2)
-
-
-def test_there_is_nothing_between_the_factors():
-    layer = CompactMap(6, 4, 2, branches=2).eval()
-    x, y = torch.randn(2, 3, 6)
-    torch.testing.assert_close(layer(x + y) + layer(0 * x), layer(x) + layer(y))
 
 
 @pytest.mark.parametrize(
@@ -116,10 +74,3 @@ def test_there_is_nothing_between_the_factors():
 def test_what_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
-
-
-def test_without_running_statistics_there_is_no_merging():
-    layer = BranchedMap(3, 2, 1)
-    layer.branches[0].norm = nn.BatchNorm1d(2, track_running_stats=False)
-    with pytest.raises(ValueError, match="without running statistics"):
-        layer.merged()

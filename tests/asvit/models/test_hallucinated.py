@@ -97,11 +97,6 @@ def test_maps_mixed_across_heads_are_those_of_a_convolution(
         torch.testing.assert_close(ours, theirs)
 
 
-def test_one_map_of_one_has_the_precision_of_autocast() -> None:
-    maps = torch.randn(2, 1, 5, 7, dtype=torch.bfloat16)
-    assert mix_maps(maps, nn.Conv2d(1, 1, 1)).dtype == torch.bfloat16
-
-
 @pytest.mark.parametrize("axis", ["key", "query"])
 @pytest.mark.parametrize(
     ("prefix", "class_token"), [(0, "identity"), (2, "identity"), (1, "isolated")]
@@ -240,15 +235,6 @@ def test_masked_keys_are_never_looked_at():
     torch.testing.assert_close(layer.attend(x, (2, 2), mask=added)[1], maps)
 
 
-def test_a_bias_of_the_convolutions_is_taken_away_by_the_softmax():
-    layer = HallucinatedHeads(8, split_heads(2))
-    x = torch.randn(2, 6, 8)
-    before = layer.attend(x, (2, 3))[0]
-    nn.init.constant_(layer.hallucinate.intra.bias, 0.7)
-    nn.init.constant_(layer.hallucinate.cross.bias, -0.3)
-    torch.testing.assert_close(layer.attend(x, (2, 3))[0], before)
-
-
 def hallucinated_macs(n: int, c: int, h: int) -> float:
     """The published formula, for n tokens of width c and h heads."""
     return 3 * n * c**2 + 1.5 * n**2 * c + 4.5 * h * n**2 + h**2 / 4 * n**2
@@ -279,21 +265,3 @@ def test_grids_of_tokens():
         TokenGrid((2, 3)).shape(8)
     with pytest.raises(ValueError, match="the grid of 8 tokens is not known"):
         TokenGrid().shape(8)
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (
-            lambda: split_heads(3, "triple"),
-            "heads='triple' is not one of 'double_odd', 'double_each'",
-        ),
-        (lambda: split_heads(0), "heads must be at least 1, got 0"),
-        (lambda: MapHallucination(1, 1, axis="keys"), "axis='keys' is not one of 'key', 'query'"),
-        (lambda: MapHallucination(1, 1, class_token="drop"), "class_token='drop' is not one of"),
-        (lambda: HallucinatedHeads(9, split_heads(3)), "6 heads do not divide the width 9"),
-    ],
-)
-def test_what_is_refused(make, message):
-    with pytest.raises(ValueError, match=message):
-        make()

@@ -29,7 +29,7 @@ LONG = Recipe(steps=300, batch_size=32, learning_rate=4e-3, warmup=10)
     ("make", "source", "count", "test", "recipe", "least"),
     [
         pytest.param(PSVIT[0], "digits", 1200, 300, DIGITS, 50, marks=pytest.mark.nightly),
-        (PSVIT[1], "digits", 1200, 300, DIGITS, 50),  # chance is 10
+        pytest.param(PSVIT[1], "digits", 1200, 300, DIGITS, 50, marks=pytest.mark.nightly),
         (SHIFT, "digits", 800, 200, SHORT, 80),
         *(
             pytest.param(make, "fractal:5", 1000, 200, FRACTALS, 40, marks=pytest.mark.nightly)
@@ -52,8 +52,11 @@ def test_networks_learn(make, source, count, test, recipe, least):
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: deit(in_chans=1, img_size=8, patch_size=2, num_classes=10),
-        lambda: tiny_pyramid(in_chans=1, num_classes=10, embed_dims=(16, 40)),
+        partial(deit, in_chans=1, img_size=8, patch_size=2, num_classes=10),
+        pytest.param(
+            partial(tiny_pyramid, in_chans=1, num_classes=10, embed_dims=(16, 40)),
+            marks=pytest.mark.nightly,
+        ),
     ],
 )
 def test_converted_networks_learn_digits(make):

@@ -1,11 +1,9 @@
 """What holds for every network, plain or converted: gradients, precision, memory, graphs."""
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
-import asvit
 from asvit.models import AsViT, ShiftViT, convert
 from tests.asvit.models.families import HOSTS, PARTS, psvit, with_statistics
 
@@ -101,27 +99,14 @@ def test_bfloat16_is_near_float32(name):
     torch.testing.assert_close(found.float(), expected, atol=atol, rtol=rtol)
 
 
-@every_network
-@torch.no_grad()
-def test_channels_may_come_last(name):
-    model, image = make(name)
-    expected = model(image)
-    model.to(memory_format=torch.channels_last)
-    image = image.to(memory_format=torch.channels_last)
-    torch.testing.assert_close(model(image), expected, rtol=1e-4, atol=1e-5)
-    if name.startswith("shiftvit"):
-        maps = model.forward_intermediates(image, intermediates_only=True)
-        assert all(level.is_contiguous(memory_format=torch.channels_last) for level in maps)
-
-
 @pytest.mark.parametrize(
     "name",
     [
-        "asvit",
         "shiftvit",
-        "deit, converted",
-        *(pytest.param(name, marks=pytest.mark.nightly) for name in ("psvit 1d", "psvit 2d")),
-        pytest.param("pvt, converted", marks=pytest.mark.nightly),
+        *(
+            pytest.param(name, marks=pytest.mark.nightly)
+            for name in ("asvit", "psvit 1d", "psvit 2d", "deit, converted", "pvt, converted")
+        ),
     ],
 )
 def test_compiles_as_one_graph(name):
@@ -132,9 +117,3 @@ def test_compiles_as_one_graph(name):
     torch.testing.assert_close(found, model(image), rtol=1e-4, atol=1e-5)
     found.square().sum().backward()
     assert all(p.grad is not None for p in model.parameters())
-
-
-@pytest.mark.parametrize("text", ["4,4,2|2,2,2|2,1,2|3,1,2|16", "psvit1d:bbs---|bs----|bb----"])
-def test_the_image_size_may_be_a_number_of_numpys(text: str) -> None:
-    images = torch.zeros(1, 3, 64, 64)
-    assert asvit.build(text, image_size=np.int64(64), num_classes=5)(images).shape == (1, 5)

@@ -1,10 +1,6 @@
 """Parts of an As-ViT against their definitions, and what they keep under coarser tokens."""
 
-import json
 import math
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,21 +9,16 @@ import torch
 from torch import Tensor
 
 import asvit
-from asvit.architectures.genotype import PART_CHOICES, Genotype
-from asvit.models import AsViT, convert, retokenize
+from asvit.architectures.genotype import Genotype
+from asvit.models import AsViT, retokenize
 from asvit.models.asvit import MixingBlock
 from asvit.models.blocks import (
-    STEMS,
     DeepStem,
     SelfAttention,
     is_linear,
     positions_on,
 )
 from asvit.models.retokenization import token_stages
-from asvit.networks.positions import resampled
-from asvit.spaces import load_space, stage_table
-from asvit.spaces.architectures import find
-from proxies.counts import Cost
 from tests.asvit.models.families import PARTS
 
 TEXT = f"4,2,2|2,1,2|2,1,2|2,1,2|16,8;{PARTS}"
@@ -75,10 +66,6 @@ def test_a_block_mixes_neighbours_across_windows() -> None:
     hidden = neighbours(block.inner.weight, block.inner.bias, mlp.fc1(norm(expected)))
     expected += mlp.fc2(mlp.act(hidden))
     torch.testing.assert_close(block(x, splits=2)[0], expected)
-
-
-def test_every_stem_but_that_of_patches_has_its_layers() -> None:
-    assert ("patch", *STEMS) == PART_CHOICES["stem"]
 
 
 @pytest.mark.parametrize("side", [32, 45])
@@ -144,19 +131,6 @@ def test_initial_weights_by_width_are_those_of_all_linear_maps() -> None:
         assert part.bias is None or not part.bias.any()
 
 
-def test_the_command_takes_parts() -> None:
-    found = subprocess.run(
-        [sys.executable, "-m", "asvit", "cost", TEXT, "--image-size", "64", "--json"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    (stated,) = json.loads(found.stdout)["architectures"]
-    assert stated["architecture"] == TEXT
-    network = AsViT(Genotype.parse(TEXT), img_size=64)
-    assert stated["params"] == sum(p.numel() for p in network.parameters())
-
-
 POSITIONED = f"{TEXT.partition(';')[0]};positions=absolute"
 
 
@@ -173,16 +147,6 @@ def test_embeddings_of_positions_give_the_published_sizes(text: str, params: int
     width = Genotype.parse(text).width
     assert positioned.params == plain.params + 56 * 56 * width == params
     assert positioned.macs == plain.macs
-
-
-@pytest.mark.parametrize("stem", PART_CHOICES["stem"])
-@pytest.mark.parametrize("side", [32, 48, 64])
-def test_positions_are_counted_at_every_size_as_they_are_built(stem: str, side: int) -> None:
-    text = f"{POSITIONED},stem={stem}"
-    cost = asvit.cost(text, side, 5)
-    assert cost == asvit.cost(asvit.build(text, side, 5), side)
-    rows = stage_table(text, image_size=side, num_classes=5)
-    assert sum((Cost(row.params, row.macs) for row in rows), Cost(0, 0)) == cost
 
 
 @torch.no_grad()
@@ -218,31 +182,3 @@ def test_positions_are_resampled_for_other_grids_of_tokens() -> None:
         retokenize(model, tokens)
         assert model(image).isfinite().all()
     assert torch.equal(model(image), plain)
-
-
-def test_weights_with_positions_load_at_other_sizes() -> None:
-    small, large = asvit.build(POSITIONED, 32, 5), asvit.build(POSITIONED, 64, 5)
-    weights = resampled(large, small.state_dict())
-    large.load_state_dict(weights)
-    expected = positions_on((16, 16), small.absolute_pos_embed, (8, 8))
-    torch.testing.assert_close(weights["absolute_pos_embed"], expected)
-    torch.testing.assert_close(small.head[0].weight, large.head[0].weight)
-
-
-def test_an_as_vit_with_positions_is_measured_converted_and_grown(tmp_path: Path) -> None:
-    names = ["length_distortion", "ntk_condition_number", "synflow", "naswot", "snip"]
-    sizes = {"image_size": 32, "repeats": 2, "points": 4, "images": 4}
-    (row,) = asvit.score(POSITIONED, names, **sizes)
-    assert all(math.isfinite(row.values[name]) for name in names), row
-    network = convert(asvit.build(POSITIONED, 32, 5), ffn="compact")
-    assert network(torch.randn(2, 3, 32, 32)).shape == (2, 5)
-    space, arch = find(POSITIONED)
-    assert space.name == "asvit"
-    assert arch not in space
-    grown = asvit.run_scaling(
-        arch=POSITIONED, budget="160K", out=tmp_path, **{**sizes, "repeats": 1}
-    ).series[-1]
-    assert grown.architecture.endswith(";positions=absolute")
-    assert grown.params == asvit.cost(grown.architecture).params
-    with pytest.raises(ValueError, match="is not in space 'asvit-parts', where positions is none"):
-        load_space("asvit-parts").encode(arch)

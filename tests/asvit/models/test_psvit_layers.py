@@ -8,7 +8,6 @@ from torch.nn import functional as F
 
 from asvit.models.blocks import SelfAttention
 from asvit.models.psvit import (
-    BasicLayer,
     SharedAttention,
     SharingPair,
     TokenPooling1d,
@@ -77,45 +76,6 @@ def test_the_second_layer_of_a_pair_uses_the_map_of_the_first():
     middle = pair.first(x)  # by the fused function
     mixed = middle + pair.second.attn(pair.second.norm1(middle), attention)
     torch.testing.assert_close(pair(x), mixed + pair.second.mlp(pair.second.norm2(mixed)))
-
-
-def test_gradients_flow_through_the_shared_map():
-    pair = SharingPair(8, 2, 16)
-    # Attention of the first layer has no effect of its own any more: only its map has.
-    nn.init.zeros_(pair.first.attn.proj.weight)
-    pair(torch.randn(2, 5, 8)).square().sum().backward()
-    queries, keys, values = pair.first.attn.qkv.weight.grad.chunk(3)
-    assert queries.abs().max() > 0
-    assert keys.abs().max() > 0
-    assert values.abs().max() == 0
-
-
-def test_a_map_is_held_only_where_it_is_shared(monkeypatch):
-    fused = []
-    function = F.scaled_dot_product_attention
-
-    def counted(*args, **kwargs):
-        fused.append(args[0].shape)
-        return function(*args, **kwargs)
-
-    monkeypatch.setattr(F, "scaled_dot_product_attention", counted)
-    x = torch.randn(2, 5, 8)
-    BasicLayer(8, 2, 16)(x)
-    assert fused == [(2, 2, 5, 4)]
-    SharingPair(8, 2, 16)(x)
-    assert len(fused) == 1
-
-
-def test_drop_path_of_both_layers():
-    pair = SharingPair(8, 2, 16, drop_path=(0.1, 0.2))
-    assert pair.first.drop_path.drop_prob == 0.1
-    assert pair.second.drop_path.drop_prob == 0.2
-    # A dropped branch is left out: what remains is the input.
-    whole = SharingPair(8, 2, 16, drop_path=(0.999, 0.999))
-    torch.manual_seed(0)
-    x = torch.randn(1, 5, 8)
-    assert torch.equal(whole.train()(x), x)
-    assert not torch.equal(whole.eval()(x), x)
 
 
 @pytest.mark.parametrize("tokens", [8, 9])

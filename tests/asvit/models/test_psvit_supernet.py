@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asvit.architectures.psvit_path import layers_of
-from asvit.models.psvit_supernet import FixedPath, PSViTSupernet
+from asvit.models.psvit_supernet import PSViTSupernet
 from proxies import count
 
 KINDS = ("1d", "2d")
@@ -48,13 +48,6 @@ def test_a_path_is_the_network_of_that_path_alone(kind: str, path: tuple[str, ..
     torch.testing.assert_close(ours, alone, rtol=1e-5, atol=1e-5)
 
 
-def test_the_hidden_width_is_rounded_down_in_decimals() -> None:
-    with torch.device("meta"):
-        net = PSViTSupernet((100,), (2,), pooling="2d", cells=1, mlp_ratio=2.3, **SIZES["2d"])
-    alone = net.extract(("s",))  # whose weights have to fit
-    assert alone.get_submodule("stages.0.cells.0.second.mlp.fc1").out_features == 230
-
-
 @pytest.mark.parametrize(
     ("kind", "options"),
     [
@@ -72,24 +65,6 @@ def test_a_path_is_read_out_as_the_network_alone(kind: str, options: dict[str, A
     path = ("b-s---", "-b----", "------")
     with torch.inference_mode():
         torch.testing.assert_close(net(images(), path), net.extract(path)(images()))
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_what_is_extracted_is_a_copy(kind: str) -> None:
-    net, path = make(kind).eval(), ("b-s---", "------", "-s----")
-    before = net(images(), path).detach()
-    alone = net.extract(path)
-    assert not alone.training
-    for parameter in alone.parameters():
-        torch.nn.init.zeros_(parameter)
-    assert torch.equal(net(images(), path), before)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_extracting_leaves_torchs_generator(kind: str) -> None:
-    before = torch.random.get_rng_state()
-    NETS[kind].extract(("b-s---", "------", "-s----"))
-    assert torch.equal(torch.random.get_rng_state(), before)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -141,42 +116,3 @@ def test_a_path_costs_what_it_does_alone(kind: str) -> None:
     path = ("bs----", "s-b---", "------")
     net = NETS[kind]
     assert count(net.on(path), 32).macs == count(net.extract(path), 32).macs
-
-
-def test_paths_that_are_none_are_refused() -> None:
-    net = NETS["2d"]
-    for path in [("b" * 6,) * 2, ("b" * 5, "b" * 6, "b" * 6), ("bbbbbx",) * 3]:
-        with pytest.raises(ValueError, match="does not fit this supernet; give 3 texts of 6"):
-            net(images(), path)
-    for call in (net.on, net.extract, lambda path: net(images(), path)):
-        with pytest.raises(ValueError, match="has no layer; use at least one 'b' or 's'"):
-            call(("------",) * 3)
-
-
-def test_sizes_that_do_not_suit_are_refused() -> None:
-    with pytest.raises(ValueError, match="patches of 8 px do not fill an image side of 36 px"):
-        PSViTSupernet((8, 8, 8), (1, 1, 1), pooling="2d", img_size=36)
-    with pytest.raises(ValueError, match="cannot pool"):
-        PSViTSupernet((8, 8, 8), (1, 1, 1), pooling="1d", img_size=16)
-    with pytest.raises(ValueError, match="give one of each for every stage"):
-        PSViTSupernet((8, 8, 8), (1, 1), pooling="2d", img_size=32)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"drop_rate": 0.1}, "does not take drop_rate=0.1; use 0"),
-        ({"drop_path_rate": 0.1}, "does not take drop_path_rate=0.1; use 0"),
-    ],
-)
-def test_what_would_hold_on_some_paths_alone_is_refused(
-    options: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        PSViTSupernet((8, 8, 8), (1, 1, 1), pooling="2d", img_size=32, **options)
-
-
-def test_other_numbers_of_stages_and_cells_work() -> None:
-    net = PSViTSupernet((8, 12), (1, 2), pooling="2d", cells=2, img_size=16, num_classes=3)
-    assert net(torch.zeros(1, 3, 16, 16), ("b-", "-s")).shape == (1, 3)
-    assert isinstance(net.on(("--", "ss")), FixedPath)

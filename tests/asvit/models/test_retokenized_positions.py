@@ -6,7 +6,6 @@ import pickle
 import pytest
 import torch
 from timm.layers import PatchEmbed
-from timm.models.vision_transformer import VisionTransformer
 from torch.nn import functional as F
 
 from asvit.models.asvit import same_padding
@@ -107,26 +106,3 @@ def test_positions_learn_at_coarse_tokens():
         retokenize(model, token_stages(model)[0])
         model(images()).square().sum().backward()
         assert (dict(model.named_parameters())[positions].grad != 0).all()
-
-
-def test_positions_in_half_precision():
-    for name in ("vit", "asvit, positions"):
-        model = make(name).bfloat16()
-        retokenize(model, token_stages(model)[0])
-        assert model(images().bfloat16()).dtype == torch.bfloat16
-
-
-def test_images_that_no_token_stride_divides_are_padded():
-    # 48 px and patches of 8: 2 x 2 tokens of stride 32, of which 16 px are padding.
-    model = VisionTransformer(img_size=48, patch_size=8, embed_dim=8, depth=1, num_heads=1).eval()
-    tokens = token_stages(model)[0]
-    assert tokens == (32, 4)
-    retokenize(model, tokens)
-    seen = []
-    model.patch_embed.register_forward_hook(lambda _, args, out: seen.append(out))
-    image = torch.randn(1, 3, 48, 48)
-    model(image)
-    # A kernel reaches over 29 px: 13 px of padding, 6 of them in front.
-    proj = model.patch_embed.proj
-    wanted = F.conv2d(F.pad(image, (6, 7, 6, 7)), proj.weight, proj.bias, 32, 0, 4)
-    torch.testing.assert_close(seen[0], wanted.permute(0, 2, 3, 1))

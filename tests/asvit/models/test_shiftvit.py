@@ -58,7 +58,13 @@ def by_hand(name):
     return params, macs, macs + 5 * normalised + widths[3] * 7**2
 
 
-@pytest.mark.parametrize("name", SHIFTVIT_VARIANTS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.nightly] * ("tiny" not in name))
+        for name in SHIFTVIT_VARIANTS
+    ],
+)
 def test_counts_and_the_drop_path_of_training(name):
     assert len(SHIFTVIT_VARIANTS) == 9
     with torch.device("meta"):
@@ -73,11 +79,6 @@ def test_counts_and_the_drop_path_of_training(name):
     own = {"tiny": 0.2, "small": 0.4, "base": 0.5}[name.rpartition("_")[2]]
     trained_with = 0.6 if name == "shiftvit_r2_base" else own
     assert model.layers[3].blocks[-1].drop_path.drop_prob == pytest.approx(trained_with)
-
-
-def test_drop_path_of_the_caller_counts():
-    assert tiny(drop_path_rate=0.1).layers[3].blocks[-1].drop_path.drop_prob == pytest.approx(0.1)
-    assert isinstance(tiny(drop_path_rate=0.0).layers[3].blocks[-1].drop_path, nn.Identity)
 
 
 def released_names(depths):
@@ -130,20 +131,6 @@ def test_a_released_file_loads_strictly(released):
         assert all(torch.equal(model.state_dict()[name], weights[name]) for name in weights)
 
 
-def test_arguments_of_the_caller_count():
-    model = tiny(in_chans=1, num_classes=10, step=2, n_div=8, ratio=3, act_layer="relu")
-    block = model.layers[1].blocks[1]
-    assert (block.shift.step, block.shift.n_div, block.mlp.fc1.out_channels) == (2, 8, 144)
-    assert model(IMAGE[:, :1]).shape == (2, 10)
-
-
-def test_the_default_is_shift_t():
-    with torch.device("meta"):
-        ours, named = ShiftViT(), timm.create_model("shiftvit_r2_tiny")
-    assert count(ours) == count(named)
-    assert repr(ours.layers[0].blocks[0].shift) == "Shift(n_div=12, step=1)"
-
-
 def small(**settings):
     return tiny(**settings).eval()
 
@@ -161,12 +148,6 @@ def test_depth_splits_of_the_same_budget_at_other_ratios(ratio, depths, params):
     # Counted with an implementation of the published description; the splits are ours.
     model = on_meta(depths=depths, ratio=ratio)
     assert count(model) == Cost(params, 4_523_833_344)
-
-
-@pytest.mark.parametrize(("ratio", "hidden"), [(2.3, 230), (2.29, 229), (2.299, 229)])
-def test_the_hidden_width_is_rounded_down_in_decimals(ratio, hidden):
-    model = on_meta(depths=(1,), width=100, ratio=ratio)
-    assert model.layers[0].blocks[0].mlp.fc1.out_channels == hidden
 
 
 def test_fraction_and_step_cost_nothing():
@@ -199,11 +180,6 @@ def test_any_image_of_32_px_or_more(sides):
     assert model(image).shape == (2, 5)
 
 
-def test_images_too_small_are_refused():
-    with pytest.raises(ValueError, match=r"\(1, 3, 64, 31\); use .* sides of at least 32 px"):
-        small()(torch.randn(1, 3, 64, 31))
-
-
 def test_only_the_shift_mixes_positions():
     """Through two blocks of one position each, a change reaches its neighbours and no others."""
     model = ShiftViT(depths=(2, 1, 1, 1), width=24, norm_layer="batchnorm2d").eval()
@@ -226,18 +202,3 @@ def test_norms_and_activations_are_settings():
     assert kinds.count(nn.ReLU) == 5
     assert nn.GroupNorm not in kinds
     assert nn.GELU not in kinds
-
-
-@pytest.mark.parametrize(
-    ("setting", "message"),
-    [
-        ({"norm_layer": "batchnorm"}, "norm_layer='batchnorm' is not one of 'groupnorm1', "),
-        # As timm's own networks take it.
-        ({"norm_layer": nn.BatchNorm2d}, r"norm_layer=<class '.*BatchNorm2d'> is not one of 'gr"),
-        ({"act_layer": "swish"}, "act_layer='swish' is not one of 'gelu', 'relu'"),
-        ({"stem": "none"}, "stem='none' is not one of 'patch', 'conv', 'deep'"),
-    ],
-)
-def test_other_norms_activations_and_stems_are_refused(setting, message):
-    with pytest.raises(ValueError, match=message):
-        small(**setting)

@@ -1,10 +1,7 @@
-from dataclasses import replace
-
 import pytest
 import torch
 from timm.layers import DropPath
 
-from asvit.models.compact import BranchedMap
 from asvit.networks import Network
 
 TEXTS = (
@@ -34,27 +31,6 @@ def test_parts_are_put_in_and_merge_to_the_form_for_inference() -> None:
     assert network == Network("timm:test_vit", 32, 5, **parts)
     merged.load_state_dict(network.build().state_dict())  # strict: same names and shapes
     assert sum(p.numel() for p in merged.parameters()) < sum(p.numel() for p in model.parameters())
-
-
-def test_branches_of_a_converted_network_of_timms_registry_are_merged() -> None:
-    trained = Network("timm:hallucinated_deit_tiny_patch16_224(depth=1)", 32, 5)
-    model = trained.build().eval()
-    network, merged = trained.merged(model)
-    assert network.architecture == "timm:hallucinated_deit_tiny_patch16_224(branches=0,depth=1)"
-    assert not any(isinstance(part, BranchedMap) for part in merged.modules())
-    again = network.build().eval()
-    again.load_state_dict(merged.state_dict())
-    image = torch.randn(2, 3, 32, 32)
-    torch.testing.assert_close(again(image), model(image), rtol=0, atol=1e-5)
-    assert network.merged(merged) == (network, merged)
-    halved = replace(network, architecture="timm:hallucinated_pvt_v2_b1(ffn=False)")
-    assert halved.merged(merged) == (halved, merged)
-
-
-def test_without_branches_nothing_is_merged() -> None:
-    network = Network(TEXTS[1], 32, 5)
-    model = network.build()
-    assert network.merged(model) == (network, model)
 
 
 def test_drop_path_reaches_the_last_block() -> None:

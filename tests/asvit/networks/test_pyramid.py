@@ -2,25 +2,17 @@
 
 import math
 from pathlib import Path
-from typing import Any
 
 import pytest
 import timm
 import torch
 from safetensors.torch import save_file
-from torch import nn
-from torchvision.models.detection import MaskRCNN
 
 import asvit
 from asvit.networks import Network, WeightsFile
 from asvit.networks.pyramid import (
-    PyramidWithFpn,
     backbone,
-    feature_levels,
-    multiply_windows,
 )
-from asvit.spaces.architectures import parse
-from asvit.training.pretrained import load_pretrained
 
 AS_VIT = "8,4,2|4,4,2|2,1,2|2,1,2|16,16"
 GROWN = "4,2,2,2|2,2,2,1|2,1,2,1|2,1,2,1|16,16"
@@ -59,28 +51,6 @@ def test_any_size_is_padded_and_the_maps_are_cut_back(arch: str) -> None:
             assert torch.equal(level, large[..., :rows, :columns])
 
 
-@pytest.mark.parametrize("wanted", [(1, 3), [3, 1], [3, 1, 3]])
-def test_some_of_the_maps(wanted: tuple[int, ...]) -> None:
-    model = asvit.build(AS_VIT, 64)
-    every = backbone(AS_VIT, 64)
-    some = backbone(model, out_indices=wanted)
-    assert some.channels == (every.channels[1], every.channels[3])
-    assert some.strides == (8, 32)
-    assert list(some(torch.randn(1, 3, 64, 64))) == ["0", "1"]
-
-
-def test_stages_that_no_map_needs_are_cut_off() -> None:
-    names = {name.split(".")[2] for name in backbone(AS_VIT, 64, out_indices=(0, 1)).state_dict()}
-    assert names <= {"proj", "norm", "0", "1", "weight", "bias"}
-
-
-def test_norms_on_the_maps() -> None:
-    maps = backbone(AS_VIT, 64, norms=True)(torch.randn(2, 3, 64, 64))
-    for level in maps.values():
-        assert level.mean(dim=1).abs().max() < 1e-5
-        assert level.var(dim=1, correction=0).sub(1).abs().max() < 1e-2
-
-
 @pytest.mark.parametrize("arch", [AS_VIT, "timm:resnet10t"])
 def test_frozen_stages_get_no_gradient_and_stay_in_evaluation_mode(arch: str) -> None:
     pyramid = backbone(arch, 64, frozen_stages=2).train()
@@ -91,45 +61,6 @@ def test_frozen_stages_get_no_gradient_and_stay_in_evaluation_mode(arch: str) ->
     for name, module in pyramid.named_modules():
         if own := list(module.parameters(recurse=False)):
             assert module.training == own[0].requires_grad, name
-
-
-def test_statistics_of_frozen_stages_stay() -> None:
-    pyramid = backbone("timm:resnet10t", 64, frozen_stages=1).train()
-    before = {name: tensor.clone() for name, tensor in pyramid.state_dict().items()}
-    pyramid(torch.randn(2, 3, 64, 64))
-    changed = {n for n, t in pyramid.state_dict().items() if not torch.equal(t, before[n])}
-    assert {name.split(".")[1] for name in changed} == {"layer2", "layer3", "layer4"}
-
-
-def test_the_re_embedding_behind_the_last_frozen_stage_is_trained() -> None:
-    pyramid = backbone(AS_VIT, 64, frozen_stages=1)
-    trained = {name for name, p in pyramid.named_parameters() if p.requires_grad}
-    assert "body.layers.0.downsample.reduction.weight" in trained
-    assert not any(name.startswith("body.layers.0.blocks") for name in trained)
-    assert not any(name.startswith("body.patch_embed") for name in trained)
-
-
-def test_what_was_frozen_before_stays_so() -> None:
-    model = asvit.build(AS_VIT, 64)
-    model.patch_embed.requires_grad_(False)
-    model.layers[3].blocks[0].attn.requires_grad_(False)
-    with torch.no_grad():
-        pyramid = backbone(model, frozen_stages=1)
-    frozen = {name for name, p in pyramid.named_parameters() if not p.requires_grad}
-    assert {name.split(".")[1] for name in frozen} == {"patch_embed", "layers"}
-    places = {tuple(name.split(".")[2:4]) for name in frozen if ".layers." in name}
-    assert places == {("0", "blocks"), ("3", "blocks")}
-
-
-@pytest.mark.parametrize("parts", [("",), ("patch_embed", "layers.0")])
-def test_stages_may_have_been_frozen_before(parts: tuple[str, ...]) -> None:
-    model = asvit.build(AS_VIT, 64)
-    before = {name for name, _ in model.named_parameters() if name.startswith(parts)}
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name not in before)
-    pyramid = backbone(model, frozen_stages=1).train()
-    assert not any(p.requires_grad for n, p in pyramid.body.named_parameters() if n in before)
-    assert not pyramid.body.layers[0].blocks.training
 
 
 def test_gradients_with_and_without_checkpointing_agree() -> None:
@@ -166,48 +97,12 @@ def test_learned_positions_are_resampled_for_another_image_size(tmp_path: Path) 
     torch.testing.assert_close(list(maps.values()), expected)
 
 
-@pytest.mark.parametrize("arch", [PIT, SWIN])  # windows of the latter are smaller at 64 px
-def test_positions_are_resampled_as_in_a_training(arch: str, tmp_path: Path) -> None:
-    file = tmp_path / "weights.safetensors"
-    save_file(asvit.build(arch, 64).state_dict(), file)
-    body: Any = backbone(arch, 128, weights=file).body
-    trained = asvit.build(arch, 128)
-    load_pretrained(trained, str(file), new_head=False)  # as a training takes them
-    expected = trained.state_dict()
-    assert all(torch.equal(tensor, expected[name]) for name, tensor in body.state_dict().items())
-
-
-def test_weights_without_one_of_the_pyramid(tmp_path: Path) -> None:
-    state = asvit.build(AS_VIT, 64).state_dict()
-    del state["layers.1.blocks.0.norm1.weight"], state["norm.weight"]
-    save_file(state, tmp_path / "weights.safetensors")
-    with pytest.raises(ValueError, match=r"layers\.1\.blocks\.0\.norm1\.weight are missing"):
-        backbone(AS_VIT, 64, weights=tmp_path / "weights.safetensors")
-
-
 @pytest.mark.parametrize("other", [GROWN, "8,4,2|4,4,2|2,1,2|2,1,2|16,24"])
 def test_weights_of_another_network(other: str, tmp_path: Path) -> None:
     save_file(asvit.build(other, 64).state_dict(), tmp_path / "weights.safetensors")
     with pytest.raises(ValueError, match=r"the weights in .* do not fit the network") as refusal:
         backbone(AS_VIT, 64, weights=tmp_path / "weights.safetensors")
     assert "\n" not in str(refusal.value)
-
-
-def test_no_file_of_weights() -> None:
-    with pytest.raises(FileNotFoundError, match="no file of weights"):
-        backbone(AS_VIT, 64, weights="missing.safetensors")
-
-
-def test_networks_of_one_image_size_take_smaller_images() -> None:
-    pyramid = backbone(PIT, 64)
-    assert pyramid.strides == (8, 16, 32)
-    assert [level.shape[-2:] for level in pyramid(torch.randn(1, 3, 40, 64)).values()] == [
-        (5, 7),
-        (3, 4),
-        (2, 2),
-    ]
-    with pytest.raises(ValueError, match=r"65 x 64 px does not fit.*image_size=65"):
-        pyramid(torch.randn(1, 3, 65, 64))
 
 
 def test_converted_networks() -> None:
@@ -217,15 +112,6 @@ def test_converted_networks() -> None:
         assert backbone(Network(PIT, 64), image_size).fixed_size == side
     with pytest.raises(ValueError, match="drop_path is set when a network is built"):
         backbone(network.build(), drop_path=0.1)
-
-
-@pytest.mark.parametrize("arch", [SWIN, parse(SWIN), Network(SWIN, 64, 10, in_chans=5)])
-def test_a_swin_takes_any_size(arch: Any) -> None:
-    channels = arch.in_chans if isinstance(arch, Network) else 3
-    pyramid = backbone(arch, 64)
-    assert pyramid.fixed_size is None
-    maps = pyramid(torch.randn(1, channels, 64, 100))
-    assert [level.shape[-2:] for level in maps.values()] == [(16, 25), (8, 13), (4, 7), (2, 4)]
 
 
 def test_windows_of_an_as_vit_are_multiplied() -> None:
@@ -242,29 +128,6 @@ def test_windows_of_an_as_vit_are_multiplied() -> None:
     assert pyramid(torch.randn(1, 3, 40, 65))["3"].shape[-2:] == (2, 3)
 
 
-def test_drop_path_reaches_the_network() -> None:
-    pyramid = backbone(AS_VIT, 64, drop_path=0.5)
-    assert any("DropPath" in type(module).__name__ for module in pyramid.modules())
-
-
-def test_with_a_feature_pyramid_network_under_mask_rcnn() -> None:
-    pyramid = backbone(AS_VIT, 64, fpn=16)
-    assert isinstance(pyramid, PyramidWithFpn)
-    assert (pyramid.out_channels, pyramid.strides) == (16, (4, 8, 16, 32, 64))
-    assert pyramid.channels == (16,) * 5
-    detector = MaskRCNN(pyramid, 3, min_size=64, max_size=64)
-    target = {
-        "boxes": torch.tensor([[4.0, 4.0, 40.0, 40.0]]),
-        "labels": torch.tensor([1]),
-        "masks": torch.ones(1, 64, 48, dtype=torch.uint8),
-    }
-    losses = detector([torch.rand(3, 64, 48)], [target])
-    sum(losses.values()).backward()
-    assert all(p.grad is not None for p in pyramid.parameters())
-    found = detector.eval()([torch.rand(3, 50, 60)])
-    assert found[0]["masks"].shape[-2:] == (50, 60)
-
-
 def test_timms_own_feature_extraction_gives_the_same() -> None:
     torch.manual_seed(1)
     theirs = timm.create_model("shiftvit_light_tiny", features_only=True, drop_path_rate=0.0)
@@ -274,43 +137,3 @@ def test_timms_own_feature_extraction_gives_the_same() -> None:
     image = torch.randn(1, 3, 64, 64)
     for level, wanted in zip(ours(image).values(), theirs.eval()(image), strict=True):
         assert torch.equal(level, wanted)
-
-
-def test_of_layers_with_one_stride_the_last_counts() -> None:
-    model = timm.create_model("deit_tiny_patch16_224")
-    last = {"num_chs": 7, "reduction": 32, "module": "norm"}
-    model.feature_info = [*model.feature_info, last]
-    assert feature_levels(model) == [(11, 192, 16), (12, 7, 32)]
-
-
-@pytest.mark.parametrize(
-    ("arch", "settings", "message"),
-    [
-        (AS_VIT, {"frozen_stages": 5}, "frozen_stages=5; use 0 to 4"),
-        *((AS_VIT, {"out_indices": none}, "use some of 0 to 3") for none in ((), (4,), (-1,))),
-        (AS_VIT, {"fpn": 0}, "fpn=0"),
-        (WINDOWED, {"windows": 0}, "windows=0 for a .*ViT; use 1, or more for"),
-        (SHIFT_VIT, {"windows": 2}, "windows=2 for a .*ViT; use 1, or more for"),
-        (PIT, {"grad_checkpointing": True}, "cannot recompute its blocks; leave out"),
-        ("psvit1d:b-----|b-----|b-----|16", {}, "stride 16 px only.*'psvit2d:' path"),
-        ("psvit2d:b-----|------|------|16", {}, "stride 8 px only.*'psvit2d:' path"),
-        ("timm:deit_tiny_patch16_224", {}, "stride 16 px only.*'psvit2d:' path"),
-        (nn.Linear(2, 2), {}, "Linear gives no feature maps"),
-    ],
-)
-def test_what_is_refused(arch, settings, message) -> None:
-    with pytest.raises(ValueError, match=message) as refusal:
-        backbone(arch, 224, **settings)
-    assert "\n" not in str(refusal.value)
-
-
-@pytest.mark.parametrize(
-    ("image_size", "times", "splits"), [(1024, 4, [16, 8, 4, 4]), (64, 1, [4, 2, 1, 1])]
-)
-def test_windows_stay_about_as_large_as_at_224_px(
-    image_size: int, times: int, splits: list[int]
-) -> None:
-    model = asvit.build(WINDOWED, 224)
-    assert multiply_windows(model, None, image_size) == times
-    assert [stage.splits for stage in model.layers] == splits
-    assert multiply_windows(asvit.build(SHIFT_VIT), None, image_size) == 1

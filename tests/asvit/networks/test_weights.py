@@ -31,32 +31,6 @@ def test_a_file_read_back_gives_the_same_outputs(stored: WeightsFile, tmp_path: 
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-def test_names_of_classes_are_read_as_those_of_folders_are(
-    stored: WeightsFile, tmp_path: Path
-) -> None:
-    path = tmp_path / "model.safetensors"
-    WeightsFile(NETWORK, stored.weights, ("cafe\u0301", "dog", "ox")).write(path)  # as on macOS
-    assert WeightsFile.read(path).classes == ("café", "dog", "ox")
-
-
-def test_weights_are_not_shown(stored: WeightsFile) -> None:
-    assert len(repr(stored)) < 500
-    assert "tensor" not in repr(stored)
-
-
-def test_weights_that_share_memory_are_written(tmp_path: Path) -> None:
-    one = torch.zeros(2)
-    WeightsFile(NETWORK, {"a": one, "b": one}).write(tmp_path / "tied.safetensors")
-    assert set(read_state(tmp_path / "tied.safetensors")) == {"a", "b"}
-
-
-def test_weights_with_channels_last_are_written(tmp_path: Path) -> None:
-    model = NETWORK.build().to(memory_format=torch.channels_last)
-    WeightsFile(NETWORK, model.state_dict()).write(tmp_path / "last.safetensors")
-    written = read_state(tmp_path / "last.safetensors")
-    assert all(torch.equal(written[name], own) for name, own in model.state_dict().items())
-
-
 def test_weights_of_another_network_are_refused(stored: WeightsFile) -> None:
     other = Network("shift:1,1,2,1|1|8|1|16", image_size=32, num_classes=3)
     wrong = WeightsFile(other, stored.weights)

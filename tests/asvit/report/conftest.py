@@ -27,7 +27,7 @@ def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return write_report(write_sample(request.param, folder))[-1]
 
 
-@pytest.fixture(scope="session", params=KINDS)
+@pytest.fixture(scope="session", params=["search", "training"])
 def hostile(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of a run of each kind, whose folder has a hostile name and hostile texts in it."""
     folder = tmp_path_factory.mktemp("hostile") / NAME

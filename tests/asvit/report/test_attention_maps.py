@@ -3,7 +3,6 @@
 import pytest
 import timm
 import torch
-from timm.models.nextvit import NextViT
 from torch import Tensor, nn
 
 import asvit
@@ -115,52 +114,10 @@ def test_pooled_lists_lie_on_the_patches() -> None:
     assert third[48].isnan()
 
 
-def test_a_query_that_pooling_has_dropped_looks_nowhere() -> None:
-    model = asvit.build("psvit1d:b-----|b-----|b-----|24", 48, 3).eval()  # 9 tokens, then 4
-    image = torch.randn(1, 3, 48, 48)
-    first, second, _ = layer_maps(model, image, (2, 2))
-    assert panel(first).isfinite().all()
-    assert panel(second).isnan().all()
-    assert not panel(layer_maps(model, image, (2, 1))[1]).isnan().all()
-    picture = cell_picture("x-maps", torch.zeros(3, 8, 8, dtype=torch.uint8), [second])
-    assert ">stages.1.cells.0.attn<" in picture.svg
-
-
-@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
-def test_tokens_are_those_of_evaluation_in_the_network_s_numbers(dtype: torch.dtype) -> None:
-    model = asvit.build("psvit2d:bs----|b-----|b-----|24", 64, 3, drop_path=0.9)
-    wanted = token_maps(model.eval(), IMAGE)
-    result = token_maps(model.to(dtype).train(), IMAGE)
-    assert model.training
-    tolerance = 0.1 if dtype == torch.bfloat16 else 1e-4
-    for one, other in zip(result.panels.values(), wanted.panels.values(), strict=True):
-        torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance)
-
-
 def test_tokens_of_grids_halve() -> None:
     model = asvit.build("psvit2d:b-----|b-----|b-----|24", 56, 3).eval()
     tokens = token_maps(model, torch.randn(1, 3, 56, 56))
     assert [tuple(one.shape) for one in tokens.panels.values()] == [(7, 7), (4, 4), (2, 2)]
-
-
-def test_reduced_keys_have_their_own_grid() -> None:
-    model = timm.create_model("pvt_v2_b0", depths=(1, 1, 1, 1)).eval()
-    found = layer_maps(model, IMAGE, (15, 0))
-    assert [tuple(panel(one).shape) for one in found] == [(2, 2)] * 4
-    expected = maps_of(model)["stages.0.blocks.0.attn"][0, 0, 15 * 16].view(2, 2)
-    torch.testing.assert_close(panel(found[0]), expected)
-
-
-@pytest.mark.parametrize("hallucinated", [False, True])
-def test_tokens_that_are_in_no_mean_of_a_list_are_seen_by_none(hallucinated: bool) -> None:
-    model = NextViT(in_chans=3, num_classes=5, depths=(1, 1, 5, 1)).eval()
-    if hallucinated:
-        model = convert(model, "hallucinated")
-    image = torch.randn(1, 3, 56, 56)  # 7 × 7 tokens in stage 2, and means of 16 as keys
-    first = next(iter(maps_of(model, image).values()))
-    cells = panel(layer_maps(model, image)[0], 1).flatten()
-    torch.testing.assert_close(cells[:48], first[0, 1].mean(0).repeat_interleave(16))
-    assert cells[48].isnan()
 
 
 @pytest.mark.parametrize(

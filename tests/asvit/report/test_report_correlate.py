@@ -1,25 +1,20 @@
 """Reports of correlations; how far to trust the measures of a run."""
 
 import csv
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from asvit.core.codec import from_json
-from asvit.core.results import stored_content
 from asvit.core.summary import Table
 from asvit.reference.findings import Reliability
 from asvit.reference.result import CorrelationResult
-from asvit.report import correlate as draw
-from asvit.report.style import style
 from asvit.runs.correlation import CorrelationRun
 from asvit.runs.measuring_run import rank_table
 from asvit.runs.run import write_report
 from tests.asvit.report.sample_runs import write_sample
 from tests.asvit.runs import stored_results
-from tests.hostile import sealed_result
 
 BOTH = "length_distortion+ntk_condition_number"
 
@@ -69,16 +64,6 @@ def test_the_files_beside_the_page(finished: Path) -> None:
         assert shown == sorted(shown, reverse=True)
 
 
-def test_a_scatter_has_tau_and_interval_in_its_title(
-    finished: Path, result: CorrelationResult
-) -> None:
-    found = result.finding("length_distortion").correlation
-    low, high = found.tau_interval
-    text = (finished / "scatter-length_distortion.svg").read_text(encoding="utf-8")
-    assert f"top1: τ {found.tau:.2f} [{low:.2f}, {high:.2f}]" in text
-    assert "2 row(s) have both" in (finished / "scatter-zico.svg").read_text(encoding="utf-8")
-
-
 def test_architectures_without_a_value_have_their_reason(result: CorrelationResult) -> None:
     failed, values = CorrelationRun.details(result)
     ((name, reason),) = failed.rows
@@ -87,50 +72,6 @@ def test_architectures_without_a_value_have_their_reason(result: CorrelationResu
     assert len(values.rows) == 60
     calm = replace(result, values=replace(result.values, reasons=("",) * 60))
     assert [table.title for table in CorrelationRun.details(calm)] == ["Values"]
-
-
-@pytest.mark.parametrize(("name", "key"), [("zico", "measure"), ("top1", "target")])
-def test_a_result_of_other_values_is_refused(tmp_path: Path, name: str, key: str) -> None:
-    folder = write_sample("correlate", tmp_path / "run")
-    content = json.dumps(stored_content(folder / "result.json"))
-    changed = json.loads(content.replace(f'"{key}": "{name}"', f'"{key}": "b\\ud800"'))
-    (folder / "result.json").write_bytes(sealed_result(changed))
-    with pytest.raises(ValueError, match=r"values\.csv has no column 'b\\ud800', as result"):
-        write_report(folder)
-
-
-@pytest.mark.parametrize("measure", ["../zico", "/tmp/zico", "a/b", 'zico"><b>', "x" * 5000])
-def test_no_name_of_a_measure_leads_out_of_the_folder(tmp_path: Path, measure: str) -> None:
-    folder = write_sample("correlate", tmp_path / "run")
-    result, values = folder / "result.json", folder / "values.csv"
-    content = json.dumps(stored_content(result)).replace('"zico"', json.dumps(measure))
-    result.write_bytes(sealed_result(json.loads(content)))
-    cell = measure.replace('"', '""')
-    values.write_text(values.read_text().replace("zico", f'"{cell}"'))
-    figures = CorrelationRun.pictures(CorrelationResult.read(result))
-    assert {(folder / f"{figure.name}.svg").parent for figure in figures} == {folder}
-
-
-def test_a_known_ceiling_is_a_line_in_its_own_panel(result: CorrelationResult) -> None:
-    with style("test"):
-        figure = draw.draw_taus(draw.tau_rows(result.correlations), ceilings={"top1": 0.87})
-    first, second = figure.axes
-    positions = [[line.get_xdata()[0] for line in axes.lines] for axes in (first, second)]
-    assert positions == [[0, 0.87], [0]]
-    # Five measures have a bar, the sixth only its name.
-    assert len(first.patches) == 5
-    assert len(first.get_yticklabels()) == 6
-
-
-def test_values_over_decades_are_shown_on_a_logarithmic_axis() -> None:
-    wide = [draw.PairRow("top1", "x", value, 50.0) for value in (1.0, 10.0, 1000.0)]
-    near = [draw.PairRow("top1", "x", value, 50.0) for value in (1.0, 2.0, 3.0)]
-    with style("test"):
-        scales = [
-            draw.draw_pairs(found, "params", {"top1": ""}).axes[0].get_xscale()
-            for found in (wide, near)
-        ]
-    assert scales == ["log", "linear"]
 
 
 # How far the measures can be trusted, in the summaries of searches and scalings
@@ -156,24 +97,3 @@ def test_how_far_to_trust_the_measures_of_a_run() -> None:
     assert sentence == f"{BOTH} does not rank these architectures."
     assert line.startswith("of nine; 9 architectures, the last row is the best count; measured as")
     assert line.endswith("all of it is in correlate-mine-12")
-
-
-@pytest.mark.parametrize(
-    ("interval", "words"),
-    [
-        ([0.1, 0.9], "in about 80 % of pairs (55 to 95)."),
-        ([-0.1, 0.9], "in about 80 % of pairs (45 to 95), not shown to be better than chance."),
-    ],
-)
-def test_tau_is_told_as_a_share_of_pairs(interval: list[float], words: str) -> None:
-    stored = {**RANKED, "measures": [{**FOUND, "tau": 0.6, "tau_interval": interval}]}
-    _, sentence, line = rank_table(from_json({**stored, "scores": "32 px"}, Reliability))
-    assert sentence.endswith(words)
-    assert "stored scores (32 px); --reference mine measures the table as the run does" in line
-
-
-def test_without_a_count_or_a_ceiling_there_is_no_word_of_them() -> None:
-    found = from_json({**RANKED, "best_count": None, "noise_ceiling": None}, Reliability)
-    table, *lines = rank_table(found)
-    assert "ceiling" not in table.title
-    assert not any("best count" in line for line in lines)

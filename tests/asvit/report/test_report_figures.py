@@ -2,42 +2,25 @@
 
 import io
 import math
-import pickle
 import re
-from collections.abc import Callable
-from itertools import combinations
 
-import numpy as np
 import pytest
-from matplotlib.figure import Figure
-from page_colours import THEMES, Colour, contrast, in_dark, linear, rgb
 
 from asvit.report import correlate, evolution, scale, search_trained
 from asvit.report import search_figures as figures
-from asvit.report.design import CurveRow, draw_curves
-from asvit.report.pictures import Picture
 from asvit.report.search_figures import (
     CHOICE_WINDOW,
-    WINDOW,
     ChoiceRow,
     EntropyRow,
     MeasureRow,
     PointRow,
     StandingRow,
     choice_rows,
-    entropy_rows,
     measure_rows,
-    point_rows,
     standing_rows,
 )
 from asvit.report.style import (
     COLOUR,
-    LONGEST,
-    label,
-    left_out,
-    levels,
-    log_scale,
-    series_styles,
     style,
 )
 from asvit.search.rows import HeldOut, TrialRow
@@ -52,15 +35,6 @@ def trial(number: int, *, reward=0.0, entropy=1.0, architecture="a", **values: f
     return TrialRow(number, architecture, 10, 20, values, reward, entropy, state, "")
 
 
-def test_entropy_is_empty_without_a_policy() -> None:
-    assert entropy_rows([trial(0, entropy=math.nan), trial(1, entropy=math.nan)]) == []
-
-
-def test_entropy_counts_steps_as_the_table_of_trials_does() -> None:
-    rows = entropy_rows([trial(0, entropy=3.0), trial(1, entropy=2.0)])
-    assert [(row.step, row.entropy) for row in rows] == [(0, 3.0), (1, 2.0)]
-
-
 def test_standings_are_ranks_among_all_of_the_run() -> None:
     values = [4.0, 1.0, math.nan, 4.0, 9.0]
     trials = [trial(i, kappa=v) for i, v in enumerate(values)]
@@ -71,64 +45,9 @@ def test_standings_are_ranks_among_all_of_the_run() -> None:
     assert standing_rows([trial(0, kappa=1.0)], {"kappa": "reported"}, [0]) == []
 
 
-def test_the_line_of_a_run_that_learns_rises() -> None:
-    trials = [trial(i, length=float(i)) for i in range(99)]
-    rows = standing_rows(trials, {"length": "higher"}, range(99))
-    averages = [row.average for row in rows]
-    assert averages == sorted(averages)
-    assert averages[0] < 5
-    assert averages[-1] > 85
-
-
-def lab(colour: Colour, seen: str = "by all") -> list[float]:
-    """CIE L*a*b* of a colour as someone sees it (Machado et al. 2009)."""
-    light = np.clip(np.array(SEEN[seen]) @ linear(colour), 0, 1)
-    x, y, z = np.cbrt(np.array(XYZ) @ light / np.array([0.9505, 1, 1.089]))
-    return [116 * y - 16, 500 * (x - y), 200 * (y - z)]
-
-
-XYZ = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
-SEEN = {
-    "by all": np.eye(3),
-    "without red cones": [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
-    "without green cones": [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
-    "without blue cones": [[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]],
-}
-
-
-LINES = ("first", "second", "bad", "series1", "series2", "series3", "series4")
 # A text, and what it stands on.
 WORDS = [("ink", "card"), ("muted", "card"), ("card", "level4")]
 WORDS += [("ink", "level0"), ("ink", "level1")]
-
-
-@pytest.mark.parametrize("shown", [lambda colour: colour, in_dark], ids=["light", "dark"])
-def test_lines_and_texts_stand_out(shown: Callable[[Colour], Colour]) -> None:
-    colours = {role: shown(rgb(text)) for role, text in COLOUR.items()}
-    assert [one for one in LINES if contrast(colours[one], colours["card"]) < 3] == []
-    assert [pair for pair in WORDS if contrast(*(colours[one] for one in pair)) < 4.5] == []
-
-
-def test_the_ground_of_a_figure_is_that_of_its_card() -> None:
-    grounds = [rgb(COLOUR["card"]), in_dark(rgb(COLOUR["card"]))]
-    cards = [rgb(theme["card"]) for theme in THEMES]
-    assert np.array(grounds) == pytest.approx(np.array(cards), abs=0.5 / 255)
-
-
-@pytest.mark.parametrize("shown", [lambda colour: colour, in_dark], ids=["light", "dark"])
-def test_series_are_told_apart_without_colour_too(shown: Callable[[Colour], Colour]) -> None:
-    colours = [shown(rgb(COLOUR[f"series{place}"])) for place in range(1, 5)]
-    for one, other in combinations(colours, 2):
-        assert abs(lab(one)[0] - lab(other)[0]) > 9  # on grey paper
-        for seen in SEEN:
-            assert math.dist(lab(one, seen), lab(other, seen)) > 15, (one, other, seen)
-    assert len({(str(line), mark) for _, line, mark in series_styles()}) == 4
-
-
-def test_stages_have_a_colour_a_line_and_a_marker_each() -> None:
-    lines = scale.draw_growth(STAGES).axes[0].lines
-    looks = {(line.get_color(), line.get_linestyle(), line.get_marker()) for line in lines}
-    assert len({look[0] for look in looks}) == len({look[2] for look in looks}) == 2
 
 
 def test_a_failed_measure_is_a_gap_and_leaves_the_median_alone() -> None:
@@ -136,39 +55,6 @@ def test_a_failed_measure_is_a_gap_and_leaves_the_median_alone() -> None:
     rows = measure_rows([trial(i, kappa=v) for i, v in enumerate(values)], ["kappa"], range(4))
     assert [row.median for row in rows] == [4.0, 4.0, 3.0, 4.0]
     assert math.isnan(rows[1].value)
-
-
-def test_the_median_forgets_after_its_window() -> None:
-    values = [100.0] * WINDOW + [1.0] * WINDOW
-    trials = [trial(i, kappa=v) for i, v in enumerate(values)]
-    (last,) = measure_rows(trials, ["kappa"], [len(values) - 1])
-    assert last.median == 1.0
-
-
-def test_only_failures_have_no_median() -> None:
-    (row,) = measure_rows([trial(0, kappa=math.nan)], ["kappa"], [0])
-    assert math.isnan(row.median)
-
-
-def test_a_measure_the_table_lacks_is_a_failure() -> None:
-    (row,) = measure_rows([trial(0, kappa=1.0)], ["length"], [0])
-    assert math.isnan(row.value)
-
-
-def test_points_leave_out_failures_and_keep_their_steps() -> None:
-    rows = point_rows(
-        [
-            trial(0, length=1.0, kappa=5.0),
-            trial(1, length=2.0, kappa=math.nan),
-            trial(2, length=2.0, kappa=5.0),
-        ],
-        BOTH,
-    )
-    assert [(row.step, row.on_front) for row in rows] == [(0, False), (2, True)]
-
-
-def test_one_measure_has_no_plane() -> None:
-    assert point_rows([trial(0, kappa=1.0)], {"kappa": "lower"}) == []
 
 
 def test_choice_frequencies_sum_to_one_over_a_moving_window() -> None:
@@ -184,14 +70,6 @@ def test_choice_frequencies_sum_to_one_over_a_moving_window() -> None:
     assert (
         next(r.frequency for r in rows if r.step == CHOICE_WINDOW - 1 and r.choice == "x") == 1.0
     )
-
-
-def test_no_trials_no_rows() -> None:
-    assert entropy_rows([]) == []
-    assert standing_rows([], BOTH, []) == []
-    assert measure_rows([], ["kappa"], []) == []
-    assert point_rows([], BOTH) == []
-    assert choice_rows([], lambda text: {"letter": text}, {"letter": ("x", "y")}) == []
 
 
 ENTROPY = [EntropyRow(i, 15.0 - i) for i in range(1, 9)]
@@ -266,12 +144,6 @@ def svg(name: str, part: slice) -> str:
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("part", [slice(3), slice(1)])
-@pytest.mark.parametrize("name", DRAWINGS)
-def test_few_rows_are_drawn(name: str, part: slice) -> None:
-    assert svg(name, part).count("<svg") == 1
-
-
 @pytest.mark.parametrize("name", DRAWINGS)
 def test_figures_use_only_colours_of_the_palette(name: str) -> None:
     text = svg(name, slice(None))
@@ -282,120 +154,9 @@ def test_figures_use_only_colours_of_the_palette(name: str) -> None:
     assert words <= {COLOUR["ink"], COLOUR["muted"]}
 
 
-# A scaling has its start, and a correlation its counts.
-@pytest.mark.parametrize("name", [n for n in DRAWINGS if n not in ("growth", "sizes", "taus")])
-def test_without_rows_a_figure_says_why(name: str) -> None:
-    (axes,) = DRAWINGS[name](slice(0)).axes
-    assert axes.texts[0].get_text()
-    assert not axes.axison
-
-
-def test_captions_of_thinned_figures_have_numbers_as_tables_do() -> None:
-    caption = left_out(2000, 12345, "paths", "the winner")
-    assert caption.startswith("2,000 of 12,345 paths, evenly spaced")
-
-
-def test_entropy_marks_the_uniform_policy() -> None:
-    (axes,) = figures.draw_entropy(ENTROPY, uniform=15.33).axes
-    assert axes.texts[0].get_text() == "uniform: 15.33"
-    assert axes.get_ylim()[0] == 0
-
-
-def test_measures_have_a_panel_each_and_mark_failures() -> None:
-    axes = figures.draw_measures(MEASURES).axes
-    assert [a.get_title(loc="left") or a.get_title() for a in axes] == [
-        "length distortion",
-        "<my measure>",
-    ]
-    assert all(a.get_yscale() == "log" for a in axes)
-    marks = [line for a in axes for line in a.lines if line.get_label() == "failed"]
-    assert [list(line.get_xdata()) for line in marks] == [[3], [3]]
-
-
 def test_points_draw_the_front_in_order_and_the_seed() -> None:
     rows = [PointRow(i, "a", x, x, True) for i, x in enumerate([3.0, 1.0, 2.0], 1)]
     (axes,) = figures.draw_points(rows, NAMES, seed=(2.5, 2.5)).axes
     (front,) = axes.lines
     assert list(front.get_xdata()) == [1.0, 2.0, 3.0]
     assert "seed architecture" in axes.get_legend_handles_labels()[1]
-
-
-def test_every_point_is_drawn_once() -> None:
-    (axes,) = figures.draw_points(POINTS, NAMES).axes
-    assert sum(len(c.get_offsets()) for c in axes.collections) == len(POINTS)
-
-
-def test_choices_have_a_panel_a_dimension_with_every_choice_named() -> None:
-    shown = [axes for axes in figures.draw_choices(CHOICES).axes if axes.axison]
-    assert [axes.get_title(loc="left") or axes.get_title() for axes in shown] == ["K1", "E1", "H"]
-    assert [text.get_text() for text in shown[0].get_legend().get_texts()] == ["2", "4", "8"]
-
-
-@pytest.mark.parametrize("name", ["standings", "measures", "points with seed"])
-def test_what_is_shown_is_named_below_it(name: str) -> None:
-    with style("salt"):
-        made = DRAWINGS[name](slice(None))
-        made.draw_without_rendering()
-    (legend,) = made.legends
-    top = legend.get_window_extent().y1
-    assert all(axes.get_tightbbox().y0 >= top - 1 for axes in made.axes)
-    names = [text.get_text() for text in legend.get_texts()]
-    assert len(set(names)) == len(names)
-    assert ("failed" in names) == (name == "measures")
-
-
-def test_a_picture_is_pickled_with_its_figure() -> None:
-    picture = Picture(
-        "pairs",
-        "Pairs",
-        "How.",
-        lambda: DRAWINGS["pairs"](slice(None)),
-        (PAIRS, correlate.PairRow),
-    )
-    copy = pickle.loads(pickle.dumps(picture))
-    assert copy == picture
-    assert copy.svg == pickle.loads(pickle.dumps(copy)).svg == picture.svg
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (0.002, "0.002"),
-        (500.0, "500"),
-        (2e4, "20,000"),
-        (5e6, "5M"),
-        (2e10, "20G"),
-        (1e13, "10,000G"),
-    ],
-)
-def test_wide_axes_have_plain_numbers(value: float, text: str) -> None:
-    axes = Figure().subplots()
-    log_scale(axes, "x", [value, 100 * value])
-    assert axes.xaxis.get_major_formatter()(value) == text
-
-
-def test_names_from_outside_are_cut_and_legible() -> None:
-    assert label("a" * 100) == "a" * LONGEST + "..."
-    assert label("a\x1b[2Jb") == "a\\x1b[2Jb"
-    assert label("ntk_condition_number") == "NTK condition number"
-
-
-@pytest.mark.parametrize("count", [0, 1, 2, 5, 9])
-def test_levels(count: int) -> None:
-    assert len(levels(count)) == count
-    if 2 <= count <= 5:
-        assert len(set(levels(count))) == count
-
-
-def test_curves_of_more_networks_than_colours_differ() -> None:
-    rows = [CurveRow(f"network {n % 6}", n // 6, 50.0 + n) for n in range(12)]
-    lines = draw_curves(rows).axes[0].get_lines()
-    assert len(lines) == 6
-    assert len({(line.get_color(), str(line._dash_pattern)) for line in lines}) == 6
-
-
-@pytest.mark.parametrize(("epochs", "marker"), [(1, "o"), (2, "")])
-def test_a_curve_of_one_epoch_is_a_point(epochs: int, marker: str) -> None:
-    rows = [CurveRow("network", 1 + n, 50.0) for n in range(epochs)]
-    (line,) = draw_curves(rows).axes[0].get_lines()
-    assert line.get_marker() == marker

@@ -6,11 +6,9 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
-from page_colours import CSS, THEMES, contrast, rgb
 
 from asvit.core.estimates import Estimate
 from asvit.core.summary import Photo, Table
@@ -85,11 +83,6 @@ def test_numbers_sort_by_value_and_absent_ones_have_no_key() -> None:
     ]
 
 
-def test_rows_with_a_reason_and_those_above_the_line_are_marked() -> None:
-    text = html.table(Table(["n", "reason"], [["a", ""], ["b", ""], ["c", "singular"]], rule=1))
-    assert re.findall(r'<tr(?: class="(\w+)")?><td', text) == ["rule", "", "failed"]
-
-
 def picture(svg: str, **kind: bool) -> Picture:
     made = Picture("name", NASTY, NASTY, Figure, ((), Picture), **kind)
     vars(made)["svg"] = svg
@@ -101,25 +94,3 @@ def test_a_figure_stands_on_the_page_as_its_file() -> None:
     sources = re.findall(r'src="data:image/svg\+xml;base64,([^"]*)"', made)
     assert [base64.b64decode(one) for one in sources] == [b"<svg/>", b"<b/>"]
     assert re.findall('figure class="([^"]*)"', made) == ["card wide", "card"]
-
-
-def test_a_dark_page_inverts_drawings_but_no_photographs() -> None:
-    def photograph() -> Figure:
-        figure = Figure()
-        figure.subplots().imshow([[0.0, 1.0]])
-        return figure
-
-    drawing, photo = (Picture("a", "a", "a", draw, ((), Picture)) for draw in (Figure, photograph))
-    assert re.findall('figure class="([^"]*)"', html.figures([drawing, photo])) == [
-        "card",
-        "card pixels",
-    ]
-    assert re.search(r"dark\) \{.*figure:not\(\.pixels\)[^}]*invert", CSS, re.DOTALL)
-
-
-@pytest.mark.parametrize("theme", THEMES, ids=["light", "dark"])
-def test_texts_of_the_page_stand_out(theme: dict[str, str]) -> None:
-    assert {"ink", "muted", "first", "bad", "card", "page", "grid"} == set(theme)
-    for role in ("ink", "muted", "first", "bad"):
-        assert contrast(rgb(theme[role]), rgb(theme["card"])) > 4.5
-        assert contrast(rgb(theme[role]), rgb(theme["page"])) > 4.5

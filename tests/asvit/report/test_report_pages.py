@@ -7,32 +7,23 @@ from collections.abc import Callable, Iterable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
-from xml.etree import ElementTree
 
 import pytest
-from click.testing import CliRunner
-from hostile_runs import COLOUR, CONTROL, FORMULA, MARKUP, NAME, SURROGATE, write_hostile
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.strategies import DataObject
+from hostile_runs import COLOUR, CONTROL, FORMULA, MARKUP, NAME
 from rich.console import Console
 
-from asvit.cli.app import app
 from asvit.core.console import number
 from asvit.core.results import stored_content
 from asvit.core.summary import Table
 from asvit.report import evolution, html, search_figures
-from asvit.report.pictures import Picture
 from asvit.runs.reporting import show
 from asvit.runs.run import kind_of, write_report
 from asvit.search.rows import TrialRow, write_trials
 from asvit.search.supernet_result import PathRow, generations_of, write_paths
 from proxies.text import legible
-from tests.asvit.report.sample_runs import KINDS, MEASURES, write_sample
-from tests.hostile import FEW, changed_bytes, changed_json, sealed_result
+from tests.asvit.report.sample_runs import MEASURES, write_sample
+from tests.hostile import sealed_result
 
-SVG = "{http://www.w3.org/2000/svg}"
 DRAWN = ("svg", "g", "defs", "style", "path", "use", "text", "tspan", "clipPath", "rect")
 DRAWN += ("metadata", "title", "image")
 
@@ -152,30 +143,6 @@ def test_hostile_texts_are_texts(hostile: Path) -> None:
     assert (notebook.wrong, notebook.scripts) == ([], 0)
 
 
-def test_figures_are_whole_files_of_shapes_and_words(hostile: Path) -> None:
-    for path in sorted(hostile.parent.glob("*.svg")):
-        root = ElementTree.fromstring(path.read_text(encoding="utf-8"))
-        drawn = {node.tag for node in root.iter() if node.tag.startswith(SVG)}
-        assert drawn <= {f"{SVG}{name}" for name in DRAWN}
-        assert not [name for node in root.iter() for name in node.attrib if name.startswith("on")]
-
-
-@pytest.mark.parametrize("kind", ["search", "scale", "correlate"])
-def test_formulas_are_not_set(tmp_path: Path, kind: str) -> None:
-    folder = write_hostile(kind, tmp_path / kind, FORMULA)
-    write_report(folder)
-    roots = [ElementTree.fromstring(path.read_text("utf-8")) for path in folder.glob("*.svg")]
-    nodes = [node for root in roots for node in root.iter(f"{SVG}text")]
-    assert any(FORMULA in "".join(node.itertext()) for node in nodes)
-
-
-def test_halves_of_characters_are_written_out(tmp_path: Path) -> None:
-    folder = write_hostile("scale", tmp_path / "run", SURROGATE)
-    page = write_report(folder)[-1]
-    for path in (page, folder / "measures.svg", folder / "measures.csv"):
-        assert r"a\ud800b" in path.read_text(encoding="utf-8")
-
-
 def long_search(folder: Path) -> int:
     """Write a search of 400 trials, one of which, in a place of its own, is the front."""
     write_sample("search", folder)
@@ -239,20 +206,6 @@ def test_a_long_run_is_thinned_but_keeps_the_best(
     assert 20 <= len(shown) <= 20 + 1 + 2 * len(MEASURES)
 
 
-@pytest.mark.parametrize(("kind", "figure"), [("design", "race"), ("test", "calibration")])
-def test_an_interval_has_two_columns_in_the_rows_of_a_figure(
-    tmp_path: Path, kind: str, figure: str
-) -> None:
-    folder = write_sample(kind, tmp_path / "run")
-    write_report(folder)
-    with (folder / f"{figure}.csv").open(encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["accuracy"] != "nan"]
-    assert rows
-    for row in rows:
-        ends = (float(row[f"accuracy_interval_{end}"]) for end in ("low", "high"))
-        assert next(ends) <= float(row["accuracy"]) <= next(ends)
-
-
 def refused(folder: Path, error: type[Exception], words: str) -> None:
     before = sorted(path.name for path in folder.iterdir())
     with pytest.raises(error, match=words) as caught:
@@ -261,79 +214,10 @@ def refused(folder: Path, error: type[Exception], words: str) -> None:
     assert sorted(path.name for path in folder.iterdir()) == before
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["search", "training"])
 def test_a_run_without_a_result_is_named_and_left_alone(tmp_path: Path, kind: str) -> None:
     folder = write_sample(kind, tmp_path / "run")
     (folder / "result.json").write_text("{")
     refused(folder, ValueError, r"result\.json is not the result of an? .* that this version can")
     (folder / "result.json").unlink()
     refused(folder, FileNotFoundError, r"run has no finished .* yet; the same asvit .* goes on")
-
-
-@pytest.mark.parametrize(
-    ("kind", "table", "content", "error", "words"),
-    [
-        ("search", "trials.csv", None, FileNotFoundError, "trials.csv"),
-        ("search", "trials.csv", "a,b\n1,2\n", ValueError, "trials"),
-        ("correlate", "values.csv", None, FileNotFoundError, "values.csv"),
-        ("correlate", "values.csv", "a,b\n", ValueError, r"values\.csv: not a table of values"),
-        ("evolution", "trials.csv", None, FileNotFoundError, "trials.csv"),
-        ("test", "predictions.csv", None, FileNotFoundError, "predictions.csv"),
-        ("test", "predictions.csv", "a,b\n", ValueError, "not a table of predictions"),
-    ],
-)
-def test_a_broken_table_is_named_and_left_alone(
-    tmp_path: Path,
-    kind: str,
-    table: str,
-    content: str | None,
-    error: type[Exception],
-    words: str,
-) -> None:
-    folder = write_sample(kind, tmp_path / "run")
-    (folder / table).unlink()
-    if content is not None:
-        (folder / table).write_text(content)
-    refused(folder, error, words)
-
-
-@pytest.fixture(scope="module", params=KINDS)
-def sample(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run of each kind."""
-    return write_sample(request.param, tmp_path_factory.mktemp("sample") / request.param)
-
-
-@FEW
-@given(data=st.data())
-def test_a_changed_file_is_shown_or_refused_in_one_line(sample: Path, data: DataObject) -> None:
-    names = ("result.json", "trials.csv", "values.csv", "predictions.json")
-    changed = data.draw(st.sampled_from([name for name in names if (sample / name).exists()]))
-    right = (sample / changed).read_bytes()
-    if changed == "result.json":
-        new = sealed_result(data.draw(changed_json(stored_content(sample / changed))))
-    else:
-        new = data.draw(changed_bytes(right))
-    try:
-        (sample / changed).write_bytes(new)
-        with patch.object(Picture, "svg", "<svg/>"):  # drawing takes most of the time
-            done = CliRunner().invoke(app, ["report", str(sample)])
-    finally:
-        (sample / changed).write_bytes(right)
-    assert done.exit_code in (0, 3), done.stderr
-    assert done.stderr.count("\n") == (done.exit_code == 3)
-    assert done.stderr.strip("\n").isprintable()
-
-
-def test_fewer_trials_than_the_result_has_are_refused(tmp_path: Path) -> None:
-    folder = write_sample("search", tmp_path / "run")
-    lines = (folder / "trials.csv").read_text().splitlines(keepends=True)
-    (folder / "trials.csv").write_text("".join(lines[:-1]))
-    refused(folder, ValueError, r"trials\.csv has 119 of 120 trials; restore it")
-
-
-def test_no_folder(tmp_path: Path) -> None:
-    for folder in (tmp_path / "nowhere", tmp_path):
-        with pytest.raises(
-            FileNotFoundError, match=r"is no run folder of asvit: it has no \.kind"
-        ):
-            write_report(folder)

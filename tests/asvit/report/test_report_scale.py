@@ -9,14 +9,11 @@ import pytest
 
 from asvit.growth.result import ScaleResult
 from asvit.growth.settings import ScaleSettings
-from asvit.report import scale as draw
-from asvit.report.style import style
 from asvit.runs.reporting import write_report
 from asvit.runs.scaling import ScaleRun
 from scaling import Row
 
 SEED = "8,2,3|4,1,2|4,1,4|4,1,6|32"
-BETTER = {"length_distortion": "higher", "ntk_condition_number": "lower"}
 
 
 def row(step: int, depths: Sequence[int], width: int, **changes: object) -> Row:
@@ -96,59 +93,7 @@ def test_the_rows_beside_the_figures(result: ScaleResult) -> None:
     ]  # fmt: skip
 
 
-def test_a_finer_last_step_and_an_end_that_is_not_near_are_explained(result: ScaleResult) -> None:
-    lines = [part for part in ScaleRun.summary(result) if isinstance(part, str)]
-    assert any("finer than the published rule" in line for line in lines)
-    assert "not as near as asked: nothing larger fits" in lines
-
-
 def test_failed_candidates_have_their_reason(result: ScaleResult) -> None:
     candidates = list(ScaleRun.details(result))[-1]
     assert [row[-1] for row in candidates.rows] == ["", "", FAILED.reason, ""]
     assert [row[-2] for row in candidates.rows] == ["chosen", "", "", "chosen"]
-
-
-def test_with_one_measure_there_is_no_cloud() -> None:
-    assert draw.cloud_rows(SERIES, CANDIDATES, {"length_distortion": "higher"}) == []
-
-
-def test_the_budget_is_a_line_in_its_own_unit() -> None:
-    sizes = draw.size_rows(SERIES)
-    with style("test"):
-        made = draw.draw_sizes(sizes, budgets=[("0.3G", 300_000_000)], unit="macs")
-    params, macs = made.axes
-    assert len(params.lines) == 1
-    assert [line.get_ydata()[0] for line in macs.lines][1:] == [0.3]
-
-
-def test_times_are_no_lines_among_sizes(result: ScaleResult) -> None:
-    timed = replace(result, settings=ScaleSettings(SEED, budgets="12ms"))
-    captions = [draw.pictures(one)[1].caption for one in (result, timed)]
-    assert [caption.endswith("dashed lines are budgets.") for caption in captions] == [True, False]
-
-
-def test_clouds_of_many_steps_show_the_first_and_the_last() -> None:
-    series = [row(step, (1 + step, 1, 1, 1), 32 + step) for step in range(40)]
-    clouds = draw.cloud_rows(series, series, BETTER)
-    with style("test"):
-        made = draw.draw_clouds(clouds, tuple(BETTER))
-    titles = [axes.get_title(loc="left") for axes in made.axes]
-    assert (titles[0], titles[-1]) == ("step 1", "step 39")
-    assert len([title for title in titles if title]) == draw.MOST_CLOUDS
-
-
-@pytest.mark.parametrize("depths", [(3, 1, 1, 1), (2, 1, 1, 2)])
-def test_a_candidate_with_several_more_blocks_is_of_no_stage(depths: tuple[int, ...]) -> None:
-    series = [START, row(1, depths, 36, kind="land")]
-    clouds = draw.cloud_rows(series, series, BETTER)
-    assert [cloud.stage for cloud in clouds] == [draw.SEVERAL]
-    with style("test"):
-        axes = draw.draw_clouds(clouds, tuple(BETTER)).axes[0]
-    assert axes.get_legend_handles_labels()[1] == ["several more", "chosen"]
-
-
-def test_steps_without_a_cloud_are_told(result: ScaleResult) -> None:
-    series = [row(step, (1 + step, 1, 1, 1), 32 + step) for step in range(40)]
-    for rows, told in ((series, True), (series[:3], False)):
-        *_, clouds = draw.pictures(replace(result, series=rows, candidates=rows))
-        assert ("12 of 39 steps, evenly spaced; clouds.csv has all." in clouds.caption) == told

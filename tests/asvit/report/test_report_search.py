@@ -8,13 +8,11 @@ from typing import Any
 
 import pytest
 
-from asvit.report.style import label
 from asvit.runs.reporting import write_report
 from asvit.runs.search import SearchRun
 from asvit.search import SearchSettings
 from asvit.search.result import SearchResult
 from asvit.search.rows import Finalist, TrialRow, write_trials
-from asvit.spaces.asvit import AsVitSpace
 from tests.asvit.runs.stored_results import RIGHT
 
 NAMES = ("length_distortion", "ntk_condition_number")
@@ -84,26 +82,6 @@ def test_a_result_gives_its_figures_and_its_table(result: SearchResult, tmp_path
     assert result.to_dataframe("front").on_front.dtype == bool
 
 
-def test_the_seed_is_the_first_of_the_finalists(result: SearchResult) -> None:
-    finalists = next(iter(SearchRun.summary(result)))
-    assert [row[:2] for row in finalists.rows] == [
-        ["step 3", ARCHITECTURES[0]],
-        ["policy", ARCHITECTURES[1]],
-    ]
-
-
-def test_the_letters_of_a_space_are_explained(result: SearchResult) -> None:
-    tables = {table.title: table.rows for table in SearchRun.details(result)}
-    (legend,) = (rows for title, rows in tables.items() if "letters" in title)
-    assert dict(legend) == AsVitSpace.legend
-
-
-def test_a_search_that_is_extended_shows_the_trials_of_its_result(tmp_path: Path) -> None:
-    result = searched(tmp_path / "run", trials(3))
-    write_trials(result.folder / "trials.csv", trials(5), NAMES)
-    assert len(SearchResult.read(result.folder / "result.json").trials) == 3
-
-
 def test_every_trial_failed(tmp_path: Path) -> None:
     rows = [
         replace(row, values=dict.fromkeys(NAMES, math.nan), state="failed", reason="singular")
@@ -113,46 +91,6 @@ def test_every_trial_failed(tmp_path: Path) -> None:
     figure = (result.folder / "front.svg").read_text(encoding="utf-8")
     assert "no architecture has both measures" in figure
     assert [row[-1] for row in list(SearchRun.details(result))[-1].rows] == ["singular"] * 3
-
-
-def test_failures_of_several_families_are_marked(tmp_path: Path) -> None:
-    good, bad = (replace(row, family="asvit", origin="random") for row in trials(2))
-    bad = replace(bad, state="failed", reason="singular")
-    result = searched(tmp_path / "run", [good, bad])
-    page = (result.folder / "report.html").read_text(encoding="utf-8")
-    assert page.count('<tr class="failed">') == 1
-
-
-@pytest.mark.parametrize(
-    "names",
-    [
-        ("length_distortion",),
-        ("ntk_condition_number", "length_distortion", "gauss_map_length"),
-        ("measure_of_tomorrow", "length_distortion"),
-        ("params", "length_distortion"),
-    ],
-)
-def test_other_measures(tmp_path: Path, names: tuple[str, ...]) -> None:
-    result = searched(tmp_path / "run", trials(6, names), names)
-    text = (result.folder / "report.html").read_text(encoding="utf-8")
-    assert all(label(name) in text for name in names)
-    rows = rows_of(result.folder / "measures.csv")
-    assert [row["measure"] for row in rows[::6]] == list(names)
-    for table in (next(iter(SearchRun.summary(result))), *SearchRun.details(result)):
-        assert table.columns.count("params") <= 1
-
-
-def test_a_controller_without_a_policy_has_no_entropy(tmp_path: Path) -> None:
-    searched(tmp_path / "run", trials(6, entropy=False), controller="random")
-    assert "no policy" in (tmp_path / "run" / "entropy.svg").read_text(encoding="utf-8")
-    assert (tmp_path / "run" / "entropy.csv").read_text() == "step,entropy\n"
-
-
-@pytest.mark.parametrize("space", ["space-of-tomorrow", "shiftvit"])  # the latter has other texts
-def test_an_unknown_or_edited_space_has_no_choices(tmp_path: Path, space: str) -> None:
-    searched(tmp_path / "run", trials(6), space=space)
-    assert (tmp_path / "run" / "choices.csv").read_text().count("\n") == 1
-    assert "this space is not known here" in (tmp_path / "run" / "choices.svg").read_text()
 
 
 def test_rows_beside_the_figures_are_what_they_show(result: SearchResult) -> None:

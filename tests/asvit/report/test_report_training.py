@@ -3,27 +3,17 @@
 import base64
 import io
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from asvit.core.answers import Confusion
-from asvit.core.run_files import RESULT
-from asvit.core.summary import Table
-from asvit.designs.result import DesignResult
-from asvit.evaluation.tables import MOST_PAIRS
 from asvit.report import training
 from asvit.report.style import COLOUR, style
 from asvit.runs.run import write_report
-from asvit.runs.training import TrainRun
-from asvit.training.metrics import write_metrics
 from asvit.training.predictions import Mistake, Predictions
-from asvit.training.result import TrainResult
 from tests.asvit.report.sample_runs import write_sample
-from tests.asvit.runs.stored_results import epoch
-from tests.hostile import sealed_result
 
 HOSTILE = "</figure><script>window.ran = 1</script>\"'><img src=x onerror='x'>$x^$"
 
@@ -61,15 +51,6 @@ def test_mistakes_are_shown_with_their_images(folder: Path) -> None:
     assert rows[:2] == ["label,predicted,images,share", "cat,cat,3,50.0"]
 
 
-def test_of_many_classes_the_most_confused_are_listed(folder: Path) -> None:
-    names = tuple(f"class {number}" for number in range(training.MOST_CLASSES + 1))
-    text = page(folder, predictions(*names))
-    assert "Confusion matrix" not in text
-    cells = re.findall(r"<td>(class \d+)</td><td>(class \d+)</td><td", text)
-    assert len(cells) == MOST_PAIRS + 1  # and the mistake
-    assert cells[1] == ("class 1", "class 0")
-
-
 def test_without_predictions_the_report_has_the_rest(folder: Path) -> None:
     text = page(folder, None)
     assert "Loss and accuracy" in text
@@ -84,55 +65,8 @@ def test_predictions_that_are_none_are_refused_in_one_line(folder: Path) -> None
     assert "\n" not in str(caught.value)
 
 
-def test_tokens_are_summarised_where_there_were_stages(folder: Path) -> None:
-    result = TrainResult.read(folder / "result.json")
-    *_, table, line = TrainRun.summary(result)
-    assert (table.title, len(table.rows)) == ("Tokens", 2)
-    assert "saved 26.7% of the multiply-adds" in line
-    plain = TrainRun.summary(replace(result, saved=None, stages=()))
-    assert [part.title for part in plain if isinstance(part, Table)] == [
-        "On the validation images, per cent",
-        "Images that could not be read",
-    ]
-
-
-def test_values_that_are_missing_are_no_lines(folder: Path) -> None:
-    rows = TrainResult.read(folder / "result.json").history
-    old, new = (training.draw_epochs(r, training._CURVES) for r in ([epoch(1)], rows))
-    assert [len(axes.lines) for axes in old.axes] == [2, 1]  # no average, no training accuracy
-    assert [len(axes.lines) for axes in new.axes] == [4, 4]  # with the change of tokens
-
-
 def test_a_confusion_matrix_uses_the_palette() -> None:
     with style("x"):
         figure = training.draw_confusion(predictions("a", "b", "c"))
         figure.savefig(file := io.StringIO(), format="svg")
     assert set(re.findall(r"#[0-9a-f]{6}\b", file.getvalue())) <= {*COLOUR.values(), "#000000"}
-
-
-def test_the_page_of_a_design_has_the_later_epochs_and_the_confusions_of_many_classes(
-    tmp_path: Path,
-) -> None:
-    folder = write_sample("design", tmp_path / "run")
-    first = next(one for one in DesignResult.read(folder / RESULT).race if one.round == "last")
-    for stage, epochs in (("finalist-1", 1), ("finalist-2", 2), ("training", 3)):
-        history = [
-            replace(epoch(number), top1=50.0 + number, train_top1=70.0 + number)
-            for number in range(1, epochs + 1)
-        ]
-        (folder / stage).mkdir()
-        write_metrics(folder / stage, history)
-    # The first one has dropped out.
-    (folder / "finalist-2" / RESULT).write_bytes(
-        sealed_result({"architecture": first.architecture})
-    )
-    names = tuple(f"class {number}" for number in range(training.MOST_CLASSES + 1))
-    text = page(folder, predictions(*names))
-    assert "Most confused classes" in text
-    assert not (folder / "confusion.csv").exists()
-    assert (folder / "curves.csv").read_text().splitlines() == [
-        "network,epoch,accuracy",
-        *("1: asvit,1,51.0", "1: asvit,2,52.0"),
-        *('"the winner, then",3,71.0', '"the winner, then",4,72.0'),
-        '"the winner, then",5,73.0',
-    ]

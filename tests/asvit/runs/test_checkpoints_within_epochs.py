@@ -10,8 +10,6 @@ import pytest
 
 from asvit.core.progress import Progress
 from asvit.runs.training import run_training
-from asvit.training.checkpoint import Checkpoint
-from tests.asvit.runs.fakes import write_pictures
 from tests.asvit.runs.test_runs_train import ARCH, TINY, same, weights
 
 #: Everything that is drawn or summed up: EMA, mixing, drop-path, dropout, repeated augmentation.
@@ -68,20 +66,6 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("count", range(2, 2 * STEPS))
-def test_a_training_goes_on_at_the_update(tmp_path: Path, undisturbed: Path, count: int) -> None:
-    folder = tmp_path / "run"
-    stopped(folder, count, **RICH)
-    kept = Checkpoint.read(folder / "checkpoint.safetensors")
-    done = len(kept.history) * STEPS + (0 if kept.part is None else kept.part.updates)
-    assert done == count - (count % STEPS != 0)  # the last of an epoch is told once it is kept
-    told: list[Progress] = []
-    run_training(ARCH, out=folder, progress=told.append, **RICH)
-    first = next(one for one in told if one.unit == "epoch")
-    assert first.share_resumed == pytest.approx(done / (2 * STEPS))
-    check_same(folder, undisturbed)
-
-
 def test_stopped_at_every_update_it_ends_in_the_same(tmp_path: Path, undisturbed: Path) -> None:
     folder = tmp_path / "run"
     for _ in range(2 * STEPS - 2):
@@ -107,33 +91,3 @@ def test_coarse_tokens_and_mixed_images_go_on(tmp_path: Path) -> None:
         stopped(tmp_path / "run", count, **given)
     run_training(ARCH, out=tmp_path / "run", **given)
     check_same(tmp_path / "run", tmp_path / "whole")
-
-
-def test_bad_images_are_counted_once(tmp_path: Path) -> None:
-    data = write_pictures(tmp_path / "pictures", each=12)  # one of them cannot be read
-    given: dict[str, Any] = {
-        "data": str(data), "image_size": 32, "recipe": "small", "epochs": 2, "batch_size": 4,
-        "bad_images": "replace", "device": "cpu", "log_every": 1,
-    }  # fmt: skip
-    whole = run_training(ARCH, out=tmp_path / "whole", checkpoint_minutes=0, **given)
-    assert sum(whole.bad_images.values()) > 0
-    stops = 0
-    while True:
-        how = {"checkpoint_minutes": ALWAYS, "progress": stop_at(3)}
-        try:
-            found = run_training(ARCH, out=tmp_path / "run", **how, **given)
-            break
-        except KeyboardInterrupt:
-            stops += 1
-    assert stops > 2
-    assert found.bad_images == whole.bad_images
-    check_same(tmp_path / "run", tmp_path / "whole")
-
-
-def test_without_minutes_there_are_checkpoints_at_the_ends_of_epochs_alone(
-    tmp_path: Path,
-) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        run_training(ARCH, out=tmp_path / "run", checkpoint_minutes=0, progress=stop_at(5), **RICH)
-    kept = Checkpoint.read(tmp_path / "run" / "checkpoint.safetensors")
-    assert (len(kept.history), kept.part) == (1, None)

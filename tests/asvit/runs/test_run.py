@@ -1,37 +1,23 @@
 """The life of a run of any kind, with a toy: start, stop, continue, extend, refuse."""
 
-import io
 import json
-import re
 import shlex
-import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-import torch
 from click.testing import CliRunner
-from rich.console import Console
 
 from asvit.cli.run_command import run_command
 from asvit.core.progress import Progress
-from asvit.core.settings import Settings, WrongOption, fields_of, option_of
 from asvit.core.versions import versions
 from asvit.runs.folder import known_files, newest_run
-from asvit.runs.lifecycle import peeked
-from asvit.runs.reporting import show
-from asvit.runs.run import RUNS, headline_of, kind_of, register_run, write_report
-from asvit.runs.scaling import ScaleRun
-from asvit.runs.supernet import SupernetRun
-from asvit.runs.training import TrainRun
+from asvit.runs.run import kind_of, register_run
 from tests.asvit.runs.fakes import stop_at
 from tests.asvit.toy_run import ToyJournal, ToyResult, ToyRun
 from tests.hostile import summed, unsummed
 
 pytestmark = pytest.mark.usefixtures("toy_kind")
-
-NETWORK = {"architecture": "8,2,3|4,1,2|4,1,4|4,1,6|32"}
 
 
 def run(out: Path | None, **given: Any) -> ToyResult:
@@ -60,27 +46,6 @@ def test_a_new_run_leaves_its_result_and_its_report(tmp_path: Path) -> None:
     assert "total" in page
 
 
-def test_a_look_at_a_run_tells_of_no_repair(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    run(tmp_path)
-    journal = tmp_path / "toy.jsonl"
-    content = journal.read_bytes() + b'{"crc32":'
-    journal.write_bytes(content)
-    assert len(peeked(ToyRun.make(name="x", out=tmp_path)).records) == 3
-    assert (journal.read_bytes(), caplog.text) == (content, "")
-
-
-def test_a_folder_below_the_home_is_written_read_and_reported_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    result = run(Path("~/runs/x"))
-    assert result.folder == tmp_path / "home" / "runs" / "x"
-    assert write_report("~/runs/x")[-1] == result.folder / "report.html"
-    assert not Path("~").exists()
-
-
 @pytest.mark.parametrize("stop", [1, 2, 3])
 def test_a_stopped_run_goes_on_where_it_stopped(tmp_path: Path, stop: int) -> None:
     with pytest.raises(KeyboardInterrupt):
@@ -91,33 +56,6 @@ def test_a_stopped_run_goes_on_where_it_stopped(tmp_path: Path, stop: int) -> No
     assert [one.resumed for one in seen] == [stop] * (3 - stop)
     assert all(one.seconds > 0 for one in seen)
     assert result.rows == run(tmp_path / "whole").rows
-
-
-@pytest.mark.parametrize("gone", ["result.json", "report.html"])
-def test_what_follows_from_the_journal_is_written_again(tmp_path: Path, gone: str) -> None:
-    run(tmp_path)
-    (tmp_path / gone).unlink()
-    run(tmp_path)
-    assert (tmp_path / gone).exists()
-    assert ToyRun.worked == [0, 1, 2]
-    (tmp_path / "result.json").write_text("{")
-    assert [row.step for row in run(tmp_path).rows] == [0, 1, 2]
-
-
-@pytest.mark.parametrize(
-    ("kind", "options", "words"),
-    [
-        (TrainRun, {**NETWORK, "checkpoint_minutes": -1}, "minutes must be a number at least 0"),
-        (TrainRun, {**NETWORK, "workers": -1}, "workers must be at least 0, got -1"),
-        (SupernetRun, {"log_every": -1}, "log_every must be at least 0, got -1"),
-        (ScaleRun, {**NETWORK, "fresh": "no"}, "fresh must be true or false, got 'no'"),
-    ],
-)
-def test_options_of_a_run_are_checked_as_its_settings_are(
-    kind: Any, options: dict[str, Any], words: str
-) -> None:
-    with pytest.raises(WrongOption, match=re.escape(words)):
-        kind.make(**options)
 
 
 def test_a_larger_number_extends_a_run(tmp_path: Path) -> None:
@@ -147,75 +85,6 @@ def test_a_run_begun_with_other_versions_is_refused_and_unharmed(
         run(tmp_path, steps=4)
     assert "\n" not in str(caught.value)
     assert files(tmp_path) == before
-
-
-def test_another_patch_of_torch_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    journal = tmp_path / "toy.jsonl"
-    run(tmp_path)
-    kept = versions()
-    patch = ".".join([*kept["torch"].split(".")[:2], "99+cpu"])
-    rewrite(journal, "versions", {**kept, "torch": patch})
-    run(tmp_path, steps=4)
-    last = journal.read_text().splitlines()[4]
-    assert json.loads(last)["versions"]["torch"] == patch  # as begun
-    assert not caplog.messages
-
-
-@pytest.fixture
-def gpus(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The models of GPUs that this machine pretends to have, on which toys run."""
-    models = ["NVIDIA H200", "NVIDIA H200"]
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(models))
-    monkeypatch.setattr(
-        torch.cuda, "get_device_name", lambda device: models[torch.device(device).index or 0]
-    )
-    monkeypatch.setattr(ToyRun, "device", "cuda")
-    return models
-
-
-def test_a_run_on_one_gpu_goes_on_with_another_one_of_its_model(
-    tmp_path: Path, gpus: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run(tmp_path)
-    gpus[0] = "Tesla T4"
-    for steps, device in enumerate(["cuda:1", "cuda:1"], start=4):
-        monkeypatch.setattr(ToyRun, "device", device)
-        result = run(tmp_path, steps=steps)
-    assert len(result.rows) == 5
-    last = ToyJournal(tmp_path / "toy.jsonl").start_values["versions"]
-    assert last == {**versions(), "gpu": "NVIDIA H200"}
-
-
-@pytest.mark.parametrize(
-    ("device", "model", "message"),
-    [
-        ("cuda", "Tesla T4", r"gpu NVIDIA H200 \(now NVIDIA H200, Tesla T4\)"),
-        ("cuda:0", "Tesla T4", r"gpu NVIDIA H200 \(now Tesla T4\)"),
-        ("xpu:1", "NVIDIA H200", r"device cuda \(now xpu:1\)"),
-    ],
-)
-def test_other_models_of_gpus_are_refused_and_nothing_is_lost(
-    tmp_path: Path,
-    gpus: list[str],
-    monkeypatch: pytest.MonkeyPatch,
-    device: str,
-    model: str,
-    message: str,
-) -> None:
-    run(tmp_path)
-    before = files(tmp_path)
-    gpus[0] = model
-    monkeypatch.setattr(ToyRun, "device", device)
-    with pytest.raises(ValueError, match=message):
-        run(tmp_path, steps=4)
-    assert files(tmp_path) == before
-
-
-def test_a_run_of_unknown_gpus_goes_on(tmp_path: Path, gpus: list[str]) -> None:
-    run(tmp_path)
-    rewrite(tmp_path / "toy.jsonl", "versions", versions())  # as before they were stored
-    gpus[:] = ["Tesla T4"]
-    assert len(run(tmp_path, steps=4).rows) == 4
 
 
 def test_fresh_starts_over_and_leaves_the_files_of_others(tmp_path: Path) -> None:
@@ -261,14 +130,6 @@ def test_images_and_networks_are_loaded_once_and_not_for_a_finished_run(
     assert calls == [2, 3]
 
 
-def test_the_files_and_folders_that_are_there_are_named_with_the_result(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ToyRun, "written", "report.html, timm, result.json, figures")
-    show(ToyRun, run(tmp_path), Console(file=(screen := io.StringIO()), width=1000))
-    assert f"folder: {tmp_path} (report.html, result.json, figures)\n" in screen.getvalue()
-
-
 def test_the_folder_is_named_after_what_has_no_default() -> None:
     result = run(None)
     assert result.folder == Path("runs/toy-x")
@@ -301,49 +162,3 @@ def test_a_run_folder_tells_its_kind(tmp_path: Path) -> None:
     Other = type("Other", (ToyRun,), {})
     with pytest.raises(ValueError, match="'toy' is already registered"):
         register_run(Other)
-
-
-def test_its_line_of_help_is_the_first_of_its_docstring() -> None:
-    assert headline_of(ToyRun) == "Add up numbers."
-    assert headline_of(ScaleRun) == "Grow an architecture to a budget without training."
-
-
-@pytest.mark.parametrize("kind", RUNS.values(), ids=lambda kind: kind.command)
-def test_every_option_of_every_kind_has_help_in_a_sentence(kind: Any) -> None:
-    assert issubclass(kind.settings_type, Settings)
-    for owner in (kind, kind.settings_type):
-        for name, field in fields_of(owner).items():
-            option = option_of(field)
-            if option is not None:
-                assert option.help.endswith("."), name
-                assert option.help[0] == option.help[0].upper() or name in ("data", "device"), name
-
-
-def test_a_notebook_shows_a_bar_unless_progress_is_given(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    given: list[Progress] = []
-    run(tmp_path / "a")
-    assert capsys.readouterr().err == ""
-    shown: list[str] = []
-    bars: list[str] = []  # as each is displayed first
-    handle = SimpleNamespace(update=shown.append)
-    notebook: Any = ModuleType("IPython.display")
-    notebook.HTML = str
-    notebook.display = lambda html, **_: bars.append(html) or shown.append(html) or handle
-    monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
-    monkeypatch.setitem(sys.modules, "IPython.display", notebook)
-    result = run(tmp_path / "b")
-    assert result.folder == tmp_path / "b"
-    assert "toy in" in shown[0]
-    assert 'value="1.0000"' in shown[-1]
-    assert "step 3/3" in shown[-1]
-    twice = ToyRun.make(name="x", out=tmp_path / "twice", fresh=True)
-    for number in (2, 3):
-        twice.run()
-        assert len(bars) == number
-    del shown[:]
-    run(tmp_path / "c", progress=given.append)
-    assert shown == []
-    assert capsys.readouterr().err == ""
-    assert [one.done for one in given] == [1, 2, 3]

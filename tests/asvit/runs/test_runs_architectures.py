@@ -1,17 +1,11 @@
 """The architecture to train: a text, or what an earlier run ended in."""
 
-from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-import asvit
-from asvit.runs.algorithms.training import TrainAlgorithm
 from asvit.runs.architectures import FoundArchitecture, find_architecture
-from tests.asvit.cli.commands import run
-from tests.asvit.toy_run import ToyRun
 from tests.hostile import sealed_result
 
 ARCH = "8,2,3|4,1,2|4,1,4|4,1,6|32"
@@ -55,34 +49,6 @@ def test_a_run_folder_stands_for_what_the_run_ended_in(tmp_path: Path, kind: str
     assert architecture.params == (900 if kind == "scale" else None)
 
 
-def test_parts_that_no_text_has_are_said_to_be_lost(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    network = {"image_size": 96, "num_classes": 5, "in_chans": 1, "attention": None}
-    content = {"kind": "training", "architecture": ARCH}
-    folder = finished(tmp_path, {**content, "network": {**network, "ffn": "compact(ratio=0.5)"}})
-    warning = f"the network in {folder} has ffn=compact(ratio=0.5); here it is without"
-    assert find_architecture(folder).warning == warning
-    result = run("cost", folder)
-    assert (result.exit_code, result.stderr) == (0, f"warning: {warning}\n")
-    for options in ({"ffn": "compact"}, {}):
-        assert warning not in caplog.text
-        TrainAlgorithm.make(architecture=folder, data="digits", **options)
-    assert warning in caplog.text
-    assert find_architecture(finished(tmp_path, {**content, "network": network})).warning == ""
-
-
-@pytest.mark.usefixtures("toy_kind")
-def test_a_folder_of_an_extension_stands_for_what_its_run_ended_in(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = finished(tmp_path, {"kind": "toy", "tallest": ARCH})
-    with pytest.raises(ValueError, match="of kind 'toy', which ends in no architecture"):
-        find_architecture(folder)
-    monkeypatch.setattr(ToyRun, "ends_in", "tallest")
-    assert find_architecture(folder).text == ARCH
-
-
 def test_other_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"has no result\.json: it is no finished run"):
         find_architecture(str(tmp_path))
@@ -100,18 +66,6 @@ def test_other_folders_are_refused(tmp_path: Path) -> None:
         (tmp_path / "result.json").write_text(content)
         with pytest.raises(ValueError, match="is damaged"):
             find_architecture(str(tmp_path))
-
-
-@pytest.mark.parametrize("function", [asvit.run_scaling, asvit.run_training])
-def test_a_result_is_told_apart_from_what_it_ended_in(function: Callable[..., object]) -> None:
-    with pytest.raises(ValueError, match="is not an architecture; use its seed_architecture"):
-        function(SimpleNamespace(seed_architecture=ARCH))
-
-
-@pytest.mark.parametrize("text", ["", " "])
-def test_an_empty_text_is_not_the_current_folder(text: str) -> None:
-    with pytest.raises(ValueError, match=f"^'{text}' is not K,S,E"):
-        find_architecture(text)
 
 
 def test_an_unknown_text() -> None:

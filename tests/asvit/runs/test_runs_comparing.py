@@ -3,7 +3,6 @@
 import dataclasses
 import io
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,27 +13,23 @@ from rich.console import Console
 
 from asvit.core.answers import Answer
 from asvit.core.estimates import Estimate
-from asvit.core.results import NO_FOLDER, Result
+from asvit.core.results import NO_FOLDER
 from asvit.core.summary import Table
 from asvit.designs.result import DesignResult
 from asvit.evaluation.result import EvaluationResult
-from asvit.growth.result import ScaleResult
 from asvit.reference.correlate import correlate
 from asvit.reference.result import CorrelationResult, Values
 from asvit.runs.comparing import Comparison, compare, read_result
-from asvit.runs.reporting import rendered, show_summary
+from asvit.runs.reporting import show_summary
 from asvit.search.result import SearchResult
 from asvit.search.rows import Confirmed
 from asvit.statistics.intervals import (
-    balanced_accuracy,
     paired_difference,
     proportion,
     stratified_difference,
 )
 from asvit.training.result import TrainResult
-from asvit.training.supernet_result import SupernetResult
 from tests.asvit.runs.stored_results import RIGHT, Kind, write_beside
-from tests.asvit.toy_run import ToyResult, ToyRow, ToySettings
 
 each = pytest.mark.parametrize("kind", RIGHT, ids=lambda kind: kind.__name__)
 
@@ -58,27 +53,6 @@ def shown(found: Comparison) -> str:
     show_summary(found.summary(), screen)
     text: str = screen.file.getvalue()
     return text
-
-
-def test_columns_of_one_name_have_their_own_cells() -> None:
-    table = Table(["class", "cat", "class"], [["cat", 51, 12], ["class", 23, 74]])
-    for width in (200, 14):  # whole, and divided
-        screen = Console(file=io.StringIO(), width=width)
-        for lines in rendered(table, screen):
-            screen.print(lines)
-        text: str = screen.file.getvalue()
-        assert all(number in text for number in ("51", "12", "23", "74"))
-
-
-def test_single_values_are_others_only_beside_some_with_intervals(tmp_path: Path) -> None:
-    folders = (tmp_path / "first", tmp_path / "second")
-    runs = [stored(ScaleResult, folder, reliability=None) for folder in folders]
-    assert "2 − 1: all are single values; by how much" in shown(compare(*runs))
-
-
-def test_one_equal_result_is_no_plural() -> None:
-    comparison = Comparison(runs=[], settings={}, results={"epochs": (3, 3)}, differences=[])
-    assert "1 more result is the same;" in shown(comparison)
 
 
 @each
@@ -115,15 +89,6 @@ def test_what_differs_in_a_kind_is_told(kind: Kind, tmp_path: Path) -> None:
     assert difference(found, "wall_seconds").value == 100.0 - right.wall_seconds
     (table, *_) = [part for part in found.summary() if isinstance(part, Table)]
     assert table.rows[0][0] == name
-
-
-def test_runs_of_two_kinds_may_have_no_setting_that_both_have(tmp_path: Path) -> None:
-    kinds = (SupernetResult, CorrelationResult)
-    both = compare(*(stored(kind, tmp_path / kind.kind) for kind in kinds))
-    lines = list(dataclasses.replace(both, settings={}, results={}).summary())
-    assert lines[2:4] == [
-        "no settings that all have differ", "intervals are of 95 % unless they say otherwise"
-    ]  # fmt: skip
 
 
 def a_test(answers: Sequence[Answer], digest: str = "12", **changes: Any) -> EvaluationResult:
@@ -168,40 +133,6 @@ def test_accuracies_of_the_same_pictures_are_compared_in_pairs(digests: bool) ->
     assert values[1].low == pytest.approx(100 * proportion(8, 10).low)
 
 
-def test_names_of_other_sets_are_no_pairs() -> None:
-    found = compare(
-        a_test(answers(THEIRS, LABELS, digests=False)),
-        a_test(answers(OURS, LABELS, digests=False), digest="34"),
-    )
-    apart = difference(found, "accuracy")
-    assert (apart.cases, math.isnan(apart.p)) == (0, True)
-    ends = [proportion(8, 10), proportion(5, 10)]
-    low = 0.3 - math.hypot(0.8 - ends[0].low, ends[1].high - 0.5)
-    high = 0.3 + math.hypot(ends[0].high - 0.8, 0.5 - ends[1].low)
-    assert apart.interval == pytest.approx((100 * low, 100 * high))
-    assert "accuracy, balanced accuracy: as of independent samples" in shown(found)
-    balanced = difference(found, "balanced_accuracy")
-    assert balanced.interval.low < balanced.value < balanced.interval.high
-
-
-@pytest.mark.parametrize(("start", "cases"), [(2, 8), (6, 0)])
-def test_pictures_that_both_tested_are_paired_if_they_are_half_of_them(
-    start: int, cases: int
-) -> None:
-    one, other = answers(THEIRS, "a" * 10), answers(OURS, "a" * 10, start=start)
-    apart = difference(compare(a_test(one), a_test(other)), "accuracy")
-    assert apart.cases == cases
-    if cases:
-        whole = paired_difference(OURS[:cases], THEIRS[start:])
-        assert apart.value == pytest.approx(100 * whole.value)
-
-
-def test_copies_of_a_picture_are_pairs_one_by_one() -> None:
-    same = [answer._replace(digest="0" * 64) for answer in answers(OURS, "a" * 10)]
-    apart = difference(compare(a_test(same), a_test(same)), "accuracy")
-    assert (apart.cases, apart.value) == (10, 0)
-
-
 def test_runs_of_several_kinds_are_compared_by_what_they_have_in_common(tmp_path: Path) -> None:
     design = stored(DesignResult, tmp_path / "design")  # its predictions.csv is that of the test
     test = stored(EvaluationResult, tmp_path / "test")
@@ -215,36 +146,6 @@ def test_runs_of_several_kinds_are_compared_by_what_they_have_in_common(tmp_path
     assert "hours" not in found.settings
     (training / "predictions.csv").unlink()
     assert compare(training, training).results["accuracy"] == (10.0, 10.0)
-
-
-def test_trainings_on_their_validation_pictures_are_named(tmp_path: Path) -> None:
-    right = RIGHT[TrainResult][0]
-    seen = dataclasses.replace(right.settings, train_on_validation=True)
-    both = (
-        stored(TrainResult, tmp_path / "one"),
-        stored(TrainResult, tmp_path / "other", settings=seen),
-    )
-    words = "was trained on its validation pictures, too"
-    assert f"2: {words}" in shown(compare(*both))
-    assert f"1: {words}" not in shown(compare(*both))
-    assert words not in shown(compare(both[0], both[0]))
-
-
-def test_images_devices_and_versions_that_differ_are_told(tmp_path: Path) -> None:
-    right = RIGHT[SearchResult][0]
-    origin = {
-        **right.provenance,
-        "images": {"source": "others", "digest": "34" * 32},
-        "device": "cuda",
-        "versions": {"asvit": "0.2"},
-    }
-    one = stored(SearchResult, tmp_path / "one")
-    found = compare(one, stored(SearchResult, tmp_path / "other", provenance=origin))
-    assert found.settings == {
-        "images (digest)": ("fractals (12)", "others (343434343434)"),
-        "device (used)": ("cpu", "cuda"),
-        "asvit (version)": ("0.1", "0.2"),
-    }
 
 
 def test_fresh_trainings_of_searches_are_compared_with_their_intervals(tmp_path: Path) -> None:
@@ -278,81 +179,22 @@ def correlated(
     return dataclasses.replace(right, values=values, correlations=(finding,))
 
 
-def test_what_has_no_value_has_no_difference() -> None:
-    accuracy = np.random.default_rng(0).normal(size=20)
-    found = compare(correlated(accuracy, accuracy), correlated(np.ones(20), accuracy))
-    assert [row.measure for row in found.differences if "tau" in row.measure] == []
-    assert "nan" not in shown(found)
-
-
-def test_taus_for_different_targets_are_not_compared() -> None:
-    accuracy = np.random.default_rng(0).normal(size=20)
-    one = correlated(accuracy, accuracy)
-    target = dataclasses.replace(one.targets[0], name="top5")
-    finding = dataclasses.replace(one.correlations[0], target="top5")
-    values = dataclasses.replace(one.values, accuracies={"top5": tuple(-accuracy)})
-    other = dataclasses.replace(one, targets=(target,), correlations=(finding,), values=values)
-    assert (one.facts()["tau of zico"], other.facts()["target"]) == (1, "top5")
+def test_taus_on_the_same_rows_are_resampled_together() -> None:
+    rng = np.random.default_rng(0)
+    accuracy = rng.normal(size=40)
+    noise = rng.normal(size=40)
+    one, other = (correlated(accuracy + scale * noise, accuracy) for scale in (1.0, 0.9))
     found = compare(one, other)
-    assert [row.measure for row in found.differences if "tau" in row.measure] == []
-    assert {name for name in found.results if "tau" in name} == {
-        "tau of zico, top1",
-        "tau of zico, top5",
-    }
-
-
-def toys(folder: Path, first: float, more: float) -> list[ToyResult]:
-    """Runs with these rows: the first one alone, and both."""
-    rows = [ToyRow(0, first), ToyRow(1, more)]
-    return [
-        ToyResult(
-            folder=folder, settings=ToySettings("x", rate=rate), rows=rows[:count],
-            wall_seconds=1.0, provenance={"images": None, "device": "cpu", "versions": {}},
-        )
-        for rate, count in ((0.5, 1), (0.25, 2))
-    ]  # fmt: skip
-
-
-def test_differences_of_large_numbers_have_all_digits(tmp_path: Path) -> None:
-    assert "+58,805,492" in shown(compare(*toys(tmp_path, 28_775_328.0, 58_805_492.0)))
-    assert "-58,805,492" in shown(compare(*toys(tmp_path, 28_775_328.0, -58_805_492.0)))
-
-
-def test_kinds_of_extensions_need_no_code(tmp_path: Path) -> None:
-    found = compare(*toys(tmp_path, 1.0, 2.5))
-    assert found.settings == {"rate": (0.5, 0.25)}
-    assert found.results["total"] == (1.0, 3.5)
-    apart = difference(found, "total")
-    assert (apart.value, math.isnan(apart.interval.low)) == (2.5, True)
-    assert "+2.5" in shown(found)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Measured(Result):
-    """A kind whose numbers have intervals beside them."""
-
-    kind = noun = "measured"
-    settings: Any
-    speed: float
-    speed_interval: tuple[float, float]
-    parts: dict[str, Any] = dataclasses.field(default_factory=dict)
-
-
-def test_a_number_with_an_interval_beside_it_needs_no_code(tmp_path: Path) -> None:
-    def measured(speed: float) -> Measured:
-        inner = {"size": speed, "size_interval": [speed - 2, speed + 2], "bad": {"a": 1, "b": 3}}
-        return Measured(
-            folder=tmp_path, settings=ToySettings("x"), wall_seconds=1.0, provenance={},
-            speed=speed, speed_interval=(speed - 3, speed + 4), parts=inner,
-        )  # fmt: skip
-
-    found = compare(measured(10.0), measured(12.0))
-    assert found.results["speed"] == (Estimate(10, 7, 14), Estimate(12, 9, 16))
-    assert difference(found, "speed").interval == pytest.approx((2 - 5, 2 + 5))
-    assert difference(found, "parts.size").interval == pytest.approx(
-        (2 - math.sqrt(8), 2 + math.sqrt(8))
+    apart = difference(found, "tau of zico, top1")
+    assert apart.value == pytest.approx(
+        other.correlations[0].correlation.tau - one.correlations[0].correlation.tau
     )
-    assert found.results["parts.bad"] == (2, 2)
+    assert (apart.cases, apart.how) == (40, "rows that both measured")
+    width = apart.interval.high - apart.interval.low
+    values = found.results["tau of zico, top1"]
+    assert width < (values[0].high - values[0].low) / 2
+    elsewhere = dataclasses.replace(other, digest="34")
+    assert difference(compare(one, elsewhere), "tau of zico, top1").cases == 0
 
 
 def test_what_is_no_finished_run_is_refused(tmp_path: Path) -> None:
@@ -369,23 +211,3 @@ def test_what_is_no_finished_run_is_refused(tmp_path: Path) -> None:
     (run / "result.json").write_text("{}")
     with pytest.raises(ValueError, match=r"result\.json is not the result of a search"):
         read_result(run)
-
-
-def test_a_notebook_shows_what_a_console_does(tmp_path: Path) -> None:
-    runs = [stored(EvaluationResult, tmp_path / name) for name in ("<b>", "other")]
-    html = compare(*runs)._repr_html_()
-    assert "&lt;b&gt;" in html
-    assert "<h4>Results</h4>" in html
-    assert "2 − 1" in html
-
-
-def test_balanced_accuracy_is_that_of_the_test() -> None:
-    one = a_test(answers(OURS, LABELS))
-    found = compare(one, one).results["balanced_accuracy"][0]
-    by_class = {
-        label: [own for own, its in zip(OURS, LABELS, strict=True) if its == label]
-        for label in LABELS
-    }
-    expected = balanced_accuracy([*by_class.values()])
-    assert found.value == pytest.approx(100 * expected.value)
-    assert found.low == pytest.approx(100 * expected.interval.low)

@@ -4,7 +4,6 @@ import json
 import math
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +11,15 @@ import pytest
 
 import asvit
 from asvit.core.answers import read_answers
-from asvit.core.estimates import Interval
 from asvit.core.journal import Journal
-from asvit.core.progress import Progress, StageUnderWay
-from asvit.core.run_files import CHECKPOINT, JOURNAL, MODEL, RESULT
-from asvit.core.tensor_files import write_tensors
+from asvit.core.run_files import MODEL
 from asvit.designs.journal import DesignJournal
 from asvit.designs.result import DesignResult
 from asvit.designs.settings import DesignSettings
-from asvit.runs.algorithms.design_plan import DesignPlan
-from asvit.runs.algorithms.training import TrainAlgorithm
 from asvit.runs.designing import DesignRun, design
-from asvit.search.rows import PredictorCheck
 from asvit.spaces import load_space
 from tests.asvit.cli.commands import run
 from tests.asvit.runs.designing_fakes import SPACE, TEXTS, Fakes, without_times
-from tests.asvit.runs.stored_results import RIGHT
 from tests.campaigns import forked
 from tests.campaigns.kill_runs import shorten_designs
 
@@ -79,22 +71,6 @@ def test_time_of_a_session_that_was_killed_in_a_stage_counts(
     assert 500 <= journal.elapsed < 600
 
 
-def test_time_that_is_left_is_less_that_of_a_session_killed_in_the_training(
-    pictures: Path, tmp_path: Path, fakes: Fakes
-) -> None:
-    how: Any = {"max_params": "100K", "space": SPACE, "hours": 1.0, "out": tmp_path}
-    fakes.stop_in("training", pictures, **how)
-    (tmp_path / "training").mkdir()
-    write_tensors(tmp_path / "training" / CHECKPOINT, {}, {"seconds": 1000.0})
-    fakes.ran, stages = 1200.0, list[StageUnderWay | None]()
-    result = design(pictures, **how, progress=lambda progress: stages.append(progress.stage))
-    assert stages[0] is not None
-    assert stages[0].name == "training"
-    assert 2500 < stages[0].left < 2600
-    assert 1000 <= stages[0].seconds < 1100
-    assert 1200 <= result.wall_seconds < 1300
-
-
 def test_another_limit_goes_on_after_the_search_until_a_network_is_chosen(
     pictures: Path, tmp_path: Path, fakes: Fakes
 ) -> None:
@@ -111,139 +87,6 @@ def test_another_limit_goes_on_after_the_search_until_a_network_is_chosen(
         design(pictures, max_latency="5ms", max_params="200K", space=SPACE, out=tmp_path)
     again = design(pictures, max_latency="4ms", max_params="200K", space=SPACE, out=tmp_path)
     assert without_times(again) == without_times(result)
-
-
-@pytest.mark.parametrize(
-    "how", [{"latency_command": "./bench {onnx}"}, {"latency_runtime": "onnx"}]
-)
-def test_what_cannot_time_networks_is_met_before_the_search(
-    how: dict[str, Any],
-    pictures: Path,
-    tmp_path: Path,
-    fakes: Fakes,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def fail(*_: object) -> None:
-        raise FileNotFoundError("'./bench {onnx}' cannot be run")
-
-    limits: dict[str, Any] = {"max_params": "100K", "space": SPACE, "out": tmp_path}
-    with monkeypatch.context() as patch:
-        patch.setattr(DesignPlan, "latency", fail)
-        with pytest.raises(FileNotFoundError, match="cannot be run"):
-            design(pictures, **how, **limits)
-    assert fakes.calls == []
-    assert design(pictures, **limits).settings.latency_runtime == "eager"  # goes on without
-
-
-def test_a_limit_of_sizes_is_added_to_one_of_latency(
-    pictures: Path, tmp_path: Path, fakes: Fakes
-) -> None:
-    fakes.stop_in("search", pictures, max_latency="4ms", space=SPACE, out=tmp_path)
-    result = design(pictures, max_latency="4ms", max_params="150K", space=SPACE, out=tmp_path)
-    assert result.params <= 150_000
-
-
-def test_a_limit_of_sizes_makes_way_for_one_of_latency(
-    pictures: Path, tmp_path: Path, fakes: Fakes
-) -> None:
-    fakes.stop_in("search", pictures, max_params="150K", space=SPACE, out=tmp_path)
-    result = design(pictures, max_latency="4ms", space=SPACE, out=tmp_path)
-    assert fakes.multiples == [1, 1]
-    assert result.latency_ms <= 4.0
-
-
-def test_a_search_goes_on_with_the_limit_that_it_was_planned_with(
-    pictures: Path, tmp_path: Path, fakes: Fakes
-) -> None:
-    fakes.stop_in("search", pictures, max_params="150K", space=SPACE, out=tmp_path)
-    design(pictures, max_params="200K", space=SPACE, out=tmp_path)
-    assert fakes.searched == [150_000, 150_000]
-
-
-def test_a_search_goes_on_with_the_widths_that_it_was_planned_with(
-    pictures: Path, tmp_path: Path, fakes: Fakes
-) -> None:
-    limit: dict[str, Any] = {"max_latency": "4ms", "space": SPACE, "out": tmp_path}
-    fakes.stop_in("search", pictures, **limit)
-    design(pictures, max_params="150K", width_multiple=4, **limit)
-    assert fakes.multiples == [None, None]
-
-
-def test_a_search_that_goes_on_times_no_network_again(
-    pictures: Path, tmp_path: Path, fakes: Fakes
-) -> None:
-    limit: dict[str, Any] = {"max_latency": "4ms", "space": SPACE, "out": tmp_path}
-    fakes.stop_in("search", pictures, **limit)
-    assert "latency" in fakes.calls
-    fakes.calls.clear()
-    fakes.stop_in("search", pictures, **limit)
-    assert fakes.calls == ["search"]
-
-
-def test_a_teacher_is_looked_at_before_anything_else_and_until_it_has_taught(
-    pictures: Path, tmp_path: Path, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    read: list[int] = []
-    monkeypatch.setattr(
-        "asvit.runs.algorithms.designing.load_teacher",
-        lambda settings, _classes, _kind: read.append(settings.image_size),
-    )
-    given: dict[str, Any] = {
-        "max_params": "100K", "space": SPACE, "teacher": TEXTS[0], "teacher_weights": "theirs",
-        "out": tmp_path,
-    }  # fmt: skip
-    fakes.stop_in("test training", pictures, **given)
-    assert {*read} == {224, 64}
-    read.clear()
-    design(pictures, **given)
-    assert read == []
-
-
-def test_stages_are_told_with_what_is_done_in_them(
-    pictures: Path, tmp_path: Path, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def train(run: TrainAlgorithm) -> object:
-        run.progress(Progress("epoch", 1, 2))
-        return fakes.train(run)
-
-    monkeypatch.setattr(TrainAlgorithm, "run", train)
-    told: list[Progress] = []
-    design(pictures, max_params="100K", space=SPACE, out=tmp_path, progress=told.append)
-    stages = [one.stage for one in told if one.stage and one.unit == "stage"]
-    assert [(one.name, one.place, one.total) for one in stages] == [
-        (name, place, 13) for place, name in enumerate(STAGES, 1)
-    ]
-    epochs = [one.stage for one in told if one.stage and one.unit == "epoch"]
-    assert [one.name for one in epochs] == [*STAGES[5:8], "training"]
-    assert all(one.planned > 100 for one in epochs)  # epochs of the plan
-    assert {one.stage.name for one in told if one.stage and one.unit == "image"} == {"pictures"}
-
-
-def test_starting_over_removes_what_stages_would_go_on_from(
-    pictures: Path, tmp_path: Path, fakes: Fakes
-) -> None:
-    """They would refuse other settings, once a session without ``fresh`` comes to them."""
-    limits = {"max_params": "100K", "space": SPACE, "out": tmp_path}
-    design(pictures, **limits)
-    old = [tmp_path / stage / name for stage, name in [
-        ("search", JOURNAL), ("finalist-1", CHECKPOINT),
-        ("finalist-2-fractals", CHECKPOINT), ("training", RESULT),
-    ]]  # fmt: skip
-    old += [tmp_path / name for name in ("timm/config.json", "model.md", "model-int8.md")]
-    own = tmp_path / "training" / "notes.txt"
-    for path in (*old, own):
-        path.parent.mkdir(exist_ok=True)
-        path.touch()
-    teacher = {"teacher": TEXTS[0], "teacher_weights": str(tmp_path)}
-    for needed in ({"pretrained": str(tmp_path / "training")}, teacher):
-        with pytest.raises(ValueError, match="is in the folder that --fresh empties"):
-            design(pictures, fresh=True, **limits, **needed)
-    assert all(path.exists() for path in (*old, own))
-    drawn = {path.name for path in tmp_path.glob("*.svg")}
-    assert drawn >= {"race.svg", "confusion.svg"}
-    fakes.stop_in("search", pictures, fresh=True, **limits)
-    assert [path for path in (*old, own) if path.exists()] == [own]
-    assert not [*tmp_path.glob("*.svg"), *tmp_path.glob("race.csv")]
 
 
 def test_starting_over_that_is_killed_leaves_no_result_without_its_network(
@@ -272,28 +115,6 @@ def test_starting_over_that_is_killed_leaves_no_result_without_its_network(
     assert "training" in fakes.calls
 
 
-@pytest.mark.parametrize("stage", ["search", "finalist-2", "training"])
-def test_a_link_in_the_place_of_a_stages_folder_is_refused(
-    stage: str, pictures: Path, tmp_path: Path, fakes: Fakes
-) -> None:
-    folder, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
-    for place in (folder, elsewhere):
-        place.mkdir()
-    (folder / stage).symlink_to(elsewhere)
-    with pytest.raises(ValueError, match=f"{stage} is a link, not a file of its own"):
-        design(pictures, max_params="100K", space=SPACE, out=folder)
-    assert stage not in fakes.calls
-
-
-def test_an_interrupt_names_the_stage(pictures: Path, tmp_path: Path, fakes: Fakes) -> None:
-    fakes.stop_at = "finalist-2"
-    words = ["design", "--data", pictures, "--max-params", "100K", "--out", tmp_path]
-    ended = run(*words, "--space", SPACE)
-    assert "stopped in stage finalist-2, before its first step; to go on: asvit" in ended.stderr
-    assert "finalist-2 (7 of 13), 0:" in ended.stderr
-    assert "16 pictures are few to train on from scratch; fine-tuning pret" in ended.stderr
-
-
 @pytest.mark.parametrize(
     ("given", "words"),
     [
@@ -316,14 +137,6 @@ def test_what_cannot_be_is_refused_and_nothing_is_written(
 ) -> None:
     with pytest.raises((ValueError, FileNotFoundError), match=words):
         design(pictures, out=tmp_path / "run", **given)
-    assert not (tmp_path / "run").exists()
-
-
-def test_sizes_that_no_network_of_the_space_takes_are_refused_at_once(
-    pictures: Path, tmp_path: Path, fakes: Fakes
-) -> None:
-    with pytest.raises(ValueError, match="does not divide 28 tokens per side"):
-        design(pictures, max_params="100K", space=SPACE, image_size=112, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -359,17 +172,6 @@ def test_a_dry_run_tells_what_is_done_and_writes_nothing(
     assert "a design needs a limit; give --max-params, --max-macs or --max-lat" in told.stderr
 
 
-def test_a_dry_run_has_no_time_for_networks_that_the_last_round_lacks(
-    pictures: Path, tmp_path: Path, fakes: Fakes
-) -> None:
-    fakes.check = PredictorCheck(0.3, Interval(-0.1, 0.6), ())  # two networks are in the round
-    limits = {"max_params": "100K", "space": SPACE, "out": tmp_path}
-    for stop, finalists in (("search", 3), ("finalist-1", 2)):
-        fakes.stop_in(stop, pictures, **limits)
-        times = DesignRun.make(data=str(pictures), **limits).resolved().plan_facts()["seconds"]
-        assert sum(name.startswith("finalist-") for name in times) == finalists
-
-
 def test_hours_that_are_too_few_are_refused_before_the_search_and_more_go_on(
     pictures: Path, tmp_path: Path, fakes: Fakes
 ) -> None:
@@ -378,13 +180,6 @@ def test_hours_that_are_too_few_are_refused_before_the_search_and_more_go_on(
         design(pictures, hours=0.0087, out=tmp_path, **limits)
     assert fakes.calls == []
     assert design(pictures, hours=0.1, out=tmp_path, **limits).settings.hours == 0.1
-
-
-@pytest.mark.parametrize(("channels", "words"), [(1, "1 channel"), (5, "5 channels")])
-def test_the_summary_counts_channels(channels: int, words: str) -> None:
-    result = replace(RIGHT[DesignResult][0], channels=channels)
-    (line,) = (part for part in map(str, DesignRun.summary(result)) if part.startswith("64 px, "))
-    assert line.split(", ")[1] == f"{words} of uint16"
 
 
 @pytest.mark.nightly  # one of images of 5 channels is whole, too; others have int8 and the script

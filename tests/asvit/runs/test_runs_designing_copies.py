@@ -1,6 +1,5 @@
 """Copies of the network of a design: which are left out, and what is said of them."""
 
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -61,33 +60,3 @@ def test_a_copy_without_its_libraries_or_that_differs_or_does_not_load_is_left_o
     result = design(pictures, max_params="100K", space=SPACE, out=tmp_path)
     assert [*result.exports] == ["timm", "model.safetensors"]
     assert f"there is no model.onnx: {error}" in caplog.text
-
-
-@pytest.mark.parametrize(
-    ("library", "words"),
-    [
-        ("onnxscript", "the format onnx needs onnxscript"),
-        ("onnxruntime.quantization", "int8 needs onnxruntime.quantization"),
-    ],
-)
-def test_a_library_that_a_design_lacks_is_named_before_it_begins(
-    library: str,
-    words: str,
-    pictures: Path,
-    tmp_path: Path,
-    fakes: Fakes,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setitem(sys.modules, library, None)
-    with pytest.raises(ImportError, match=words):
-        design(pictures, max_params="100K", space=SPACE, int8=True, out=tmp_path / "run")
-    assert not (tmp_path / "run").exists()
-
-
-def test_no_copy_tells_by_which_command_networks_were_timed(
-    pictures: Path, tmp_path: Path, fakes: Fakes
-) -> None:
-    limits = {"max_latency": "4ms", "latency_command": "ssh pi.lan ./bench {onnx}"}
-    design(pictures, space=SPACE, out=tmp_path, **limits)
-    assert fakes.card["limits"] == "at most 4 ms for 1 image(s)"
-    assert "pi.lan" not in str(fakes.card)

@@ -10,12 +10,10 @@ import pytest
 
 from asvit.designs import fitting, fractals
 from asvit.designs.hours import AFTERWARDS, SHARES, Hours
-from asvit.designs.last_round import first_family
-from asvit.designs.settings import DesignSettings
 from asvit.designs.stages import SearchPlan
 from asvit.runs.algorithms import design_search
 from asvit.runs.algorithms.design_trainings import Trainings
-from asvit.runs.designing import DesignRun, design
+from asvit.runs.designing import design
 from asvit.spaces import cost
 from tests.asvit.runs.designing_fakes import (
     SPACE,
@@ -51,20 +49,6 @@ def test_little_time_makes_smaller_networks_and_shorter_trainings(
     assert 100 / 3600 < (training.hours or 0) < SHARES["training"] * 180 / 3600 * 1.2
     assert training.epochs == 3_000  # at most
     assert result.epochs == 1  # of the training that stands for it
-
-
-def test_the_time_of_a_search_is_that_of_the_pictures_there_are(
-    pictures: Path, tmp_path: Path, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    counts: list[tuple[int, int]] = []
-
-    def estimate(settings: Any, *_: object) -> float:
-        counts.append((settings.train_images, settings.test_images))
-        return 600.0
-
-    monkeypatch.setattr(design_search, "training_seconds", estimate)
-    design(pictures, max_params="100K", hours=1.0, space=SPACE, image_size=64, out=tmp_path)
-    assert {*counts} == {(12, 3)}
 
 
 def test_fewer_families_race_where_time_is_short(
@@ -191,27 +175,6 @@ def test_a_resnet_learns_few_pictures_from_weights_of_fractals(
     assert ("began with weights" in (tmp_path / "report.html").read_text()) == bool(warm)
 
 
-def test_little_time_on_fractals_takes_fewer_of_them(caplog: pytest.LogCaptureFixture) -> None:
-    settings = DesignSettings(data="digits", max_macs=10_000_000)
-    few, many = (
-        fractals.begins_with_them(settings, first_family(settings), picture_facts("ab", count))
-        for count in (300, 5_000)
-    )
-    hours = Hours(1.0, lambda: 0.0)
-    seconds = hours.parts(fractals=few)["fractals"]
-    assert "fractals" not in hours.parts(fractals=many)
-    left = hours.left_for("fractals")  # a little more: no search has taken time
-    for speed, least in ((1_000.0, 20), (200.0, 10), (20.0, 3)):
-        ((pictures, epochs),) = fractals.lengths({"finalist-1": speed}, left).values()
-        assert epochs >= least
-        assert 0.7 * seconds <= pictures * epochs / speed <= 1.4 * seconds or epochs == 20
-        both = fractals.lengths({"finalist-1": speed, "finalist-2": speed}, left)
-        assert max(images * n for images, n in both.values()) <= pictures * epochs
-    assert caplog.text == ""
-    assert fractals.lengths({"finalist-1": 2.0}, left) == {}  # too few to be worth it
-    assert "finalist-1 begins without weights of fractals: there is time for " in caplog.text
-
-
 @pytest.mark.parametrize("warm", [True, False])
 @pytest.mark.parametrize("hours", [0.05, 1.0])
 def test_parts_add_up_to_the_hours_and_leave_enough_for_tests_and_copies(
@@ -224,14 +187,3 @@ def test_parts_add_up_to_the_hours_and_leave_enough_for_tests_and_copies(
     assert parts["last round"] == after_search.left_for("last round")
     trained = parts["training"] + parts.get("fractals", 0.0)
     assert trained == pytest.approx(after_search.left_for("training"))
-
-
-@pytest.mark.parametrize(("how", "space", "warm"), [("auto", "resnet", 1), ("fractals", SPACE, 3)])
-def test_the_expected_time_is_that_of_all_trainings_on_fractals(
-    how: str, space: str, warm: int, pictures: Path, fakes: Fakes
-) -> None:
-    run = DesignRun.make(data=str(pictures), max_params="300K", space=space, warm_start=how)
-    seconds = run.resolved().plan_facts()["seconds"]
-    longer = [seconds[f"finalist-{place}"] > seconds["training"] for place in (1, 2, 3)]
-    assert longer.count(True) == warm
-    assert longer[0]

@@ -5,18 +5,14 @@ import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from asvit.core.estimates import Estimate, Interval
-from asvit.designs.last_round import contenders
+from asvit.core.estimates import Estimate
 from asvit.designs.result import Racer
-from asvit.designs.stages import Choice, SearchPlan, StageResults
-from asvit.runs.algorithms.design_trainings import train
+from asvit.designs.stages import Choice, SearchPlan
 from asvit.runs.designing import DesignRun, design
-from asvit.search.rows import PredictorCheck
 from asvit.spaces import cost, load_space
 from asvit.training.trainer import Diverged
 from tests.asvit.runs.designing_fakes import (
@@ -78,56 +74,6 @@ def test_networks_are_as_wide_as_the_limits_and_the_last_round_decides(
     assert "Test pictures that are taken for what they are" in page
 
 
-def test_a_network_made_by_hand_that_wins_is_said_to_be_one(
-    pictures: Path, tmp_path: Path, fakes: Fakes
-) -> None:
-    fakes.validation = {"finalist-2": 70.0}
-    result = design(pictures, max_params="100K", space=SPACE, out=tmp_path)
-    assert result.architecture == result.hand_made.architecture
-    assert (result.difference, result.difference_interval) == (None, None)
-    assert "it is of a published shape, and none that was searched beat it" in result.outcome
-    assert "because no other led" not in result.outcome
-
-
-def test_a_network_made_by_hand_is_compared_with_the_next_one(
-    pictures: Path, tmp_path: Path, fakes: Fakes
-) -> None:
-    fakes.validation = {"finalist-2": 75.0, "finalist-3": 70.0}
-    result = design(pictures, max_params="300K", space="asvit,resnet", out=tmp_path)
-    chosen, *others = result.last_round
-    (next_best,) = (racer for racer in others if racer.by_hand)
-    assert (chosen.by_hand, next_best.family) == (True, "resnet")
-    assert result.outcome.partition("; ")[2] == (
-        "it is of a published shape, and none that was searched beat it; in the last round, "
-        f"of 1 epoch, where both were trained alike, it reached {shown(chosen)} %, the next one "
-        "made by hand, "
-        f"{next_best.architecture}, {shown(next_best)} %"
-    )
-
-
-def test_a_space_without_networks_made_by_hand_is_not_said_to_have_them_beyond_the_limits(
-    pictures: Path, tmp_path: Path, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(type(load_space(SPACE)), "by_hand", ())  # as asvit-tiny has it
-    result = design(pictures, max_params="100K", space=SPACE, out=tmp_path)
-    assert result.hand_made is None
-    assert result.outcome.endswith("; no network made by hand was in the last round")
-    assert fakes.card["by_hand"] == "none was in the last round"
-
-
-def test_a_first_family_that_is_behind_is_said_to_be_chosen_for_lack_of_proof(
-    pictures: Path, tmp_path: Path, fakes: Fakes
-) -> None:
-    fakes.validation = {"finalist-2": 70.0, "finalist-3": 75.0}
-    result = design(pictures, max_params="300K", space="asvit,resnet", out=tmp_path)
-    assert result.family == "asvit"
-    assert result.outcome.endswith(
-        f"{result.difference_in_words}; chosen as one of the first family, because no other led "
-        "by two standard errors on the validation pictures after a training that is long enough "
-        "to tell"
-    )
-
-
 @pytest.mark.parametrize("stage", ["finalist-2", "plan of finalist-2"])
 @pytest.mark.parametrize("error", [Diverged("the loss became nan; try"), MemoryError("no")])
 def test_a_network_whose_training_fails_drops_out(
@@ -149,94 +95,8 @@ def test_a_network_whose_training_fails_drops_out(
     assert result.hand_made is None  # it was the one made by hand
 
 
-def test_a_design_whose_last_network_fails_says_so(
-    pictures: Path, tmp_path: Path, fakes: Fakes
-) -> None:
-    fakes.failing = {f"finalist-{place}": Diverged(f"loss {place}") for place in (1, 2, 3)}
-    with pytest.raises(Diverged, match="loss 3"):
-        design(pictures, max_params="100K", space=SPACE, out=tmp_path)
-
-
 def shown(racer: Racer) -> str:
     return str(Estimate(racer.accuracy, *racer.accuracy_interval, digits=1))
-
-
-@pytest.mark.parametrize(("low", "finalists"), [(-0.1, 2), (0.1, 3), (math.nan, 2)])
-def test_a_search_that_ranked_nothing_leaves_more_time_to_the_training(
-    low: float,
-    finalists: int,
-    pictures: Path,
-    tmp_path: Path,
-    fakes: Fakes,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    fakes.check = PredictorCheck(0.3, Interval(low, 0.6), ())
-    result = design(pictures, max_params="100K", space=SPACE, out=tmp_path)
-    assert len(result.last_round) == finalists
-    assert result.ranked == (finalists == 3)
-    assert ("its check does not show that" in caplog.text) == (finalists == 2)
-    page = (tmp_path / "report.html").read_text()
-    assert ("does not show that it ranks" in page) == (finalists == 2)
-
-
-def test_the_best_of_another_family_is_in_the_last_round(
-    pictures: Path, tmp_path: Path, fakes: Fakes
-) -> None:
-    result = design(pictures, max_params="300K", space="asvit,resnet", out=tmp_path)
-    last = [racer for racer in result.race if racer.round == "last"]
-    assert [racer.family for racer in last] == ["asvit", "asvit", "resnet"]
-    assert [racer.by_hand for racer in last] == [False, True, True]
-
-
-@pytest.mark.parametrize(
-    ("ranking", "order"),
-    [
-        ([("swin", True), ("deit", True), ("resnet", True)], "swin resnet deit"),
-        ([("resnet", True), ("deit", True), ("swin", True)], "resnet deit swin"),
-        ([("resnet", False), ("deit", True), ("resnet", True)], "resnet resnet deit"),
-        ([("swin", False), ("deit", True), ("swin", True)], "swin deit swin"),
-    ],
-)
-def test_the_network_made_by_hand_of_the_first_family_is_in_the_last_round(
-    ranking: list[tuple[str, bool]], order: str
-) -> None:
-    entries = [entry(family, by_hand=by_hand) for family, by_hand in ranking]
-    networks = [*contenders(entries, "resnet")]
-    assert networks[0] == entries[0]
-    assert " ".join(one.family for one in networks) == order
-
-
-@pytest.mark.parametrize(
-    ("pictures", "share", "few"),
-    [
-        ({"train": 2_040}, 0.05, 102),  # one of each class
-        ({"train": 2_040}, 0.9, 1_468),
-        ({"train": 2_040, "validation": 1_020}, 0.9, 918),
-        ({"train": 2_040, "validation": 1_020}, 0.999, 918),  # of 1,020: there are no more
-    ],
-)
-def test_few_pictures_of_the_last_round_are_some_of_each_class_and_no_more_than_there_are(
-    pictures: dict[str, int], share: float, few: int, tmp_path: Path
-) -> None:
-    facts = picture_facts([f"class {n}" for n in range(102)], **pictures)
-    last = plan_of(StageResults(pictures=facts), tmp_path, hours=0.1).last_round
-    assert last.fewer_pictures(share) == few
-    apart = pictures.get("validation", 408)
-    assert (last.train_pictures, last.validation_pictures) == (2_040 - apart, apart)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "each"), [((9.0,), 9.0), ((9.0, 6.0), 6.0), ((9.0, 7.0, 6.0, 8.0), 7.0)]
-)
-def test_an_epoch_takes_what_the_later_ones_of_a_finalist_took(
-    seconds: tuple[float, ...], each: float
-) -> None:
-    history = [SimpleNamespace(score=50.0, seconds=taken) for taken in seconds]
-    result = SimpleNamespace(
-        params=1, macs=1, provenance={"command": ""}, history=history, wall_seconds=9.0
-    )
-    trained = train(SimpleNamespace(run=lambda: result))
-    assert trained.epoch_seconds == each
 
 
 @pytest.mark.parametrize(
@@ -278,17 +138,6 @@ def test_a_round_that_is_much_shorter_than_the_training_decides_nothing(
         **{"max_macs": None, "max_params": 10**6, "width_multiple": 1, "epochs": planned},
     )
     assert plan_of(results, tmp_path, space="resnet,swin").choice().winner == winner
-
-
-def test_one_that_does_not_tell_how_it_will_end_hides_no_other(tmp_path: Path) -> None:
-    results = last_round(
-        picture_facts("0123456789", 8_000, test=5_000),
-        [entry("swin"), entry("resnet"), entry("convnext")],
-        [54.0, 20.0, 50.0],
-        epochs=5,
-    )
-    results["finalist-3"] = replace(results.trained("finalist-3"), epochs=10)
-    assert plan_of(results, tmp_path, space="resnet,swin,convnext").choice().winner == "finalist-3"
 
 
 @pytest.mark.parametrize(
@@ -357,18 +206,6 @@ def test_weights_of_the_last_round_go_on_if_they_tell_how_they_will_end(
     assert again.new_head == (weights is None)
 
 
-def test_the_training_wants_no_more_pictures_for_validation_than_there_are(tmp_path: Path) -> None:
-    network = entry("resnet", architecture="timm:resnet18")
-    for validation, count in ((0, 5), (60, 5), (3, 3)):
-        facts = picture_facts("abcde", 300, validation=validation, sizes=[60] * 5)
-        results = last_round(facts, [network], [50.0])
-        results["choice"] = Choice(
-            winner="finalist-1", by_hand=None, accuracies={}, epochs=9, seconds={}
-        )
-        plan = plan_of(results, tmp_path, balance="none")
-        assert plan.trainings.winner().settings.validation_images == count
-
-
 def uneven(pictures: Path, folder: Path, fewer: int) -> Path:
     """The pictures without some of the second class."""
     shutil.copytree(pictures, folder)
@@ -418,15 +255,3 @@ def test_uneven_classes_are_balanced_unless_one_does_not_want_it(
     assert result.difference == pytest.approx(100 - getattr(result.hand_made, compared))
     assert math.isnan(result.difference_p) == (balance != "none")
     assert ("points [95 %] of balanced accuracy from" in result.outcome) == (balance != "none")
-
-
-def test_few_pictures_of_a_class_make_balanced_accuracies_less_sure(tmp_path: Path) -> None:
-    def winner(sizes: list[int], lead: float) -> str:
-        facts = picture_facts("ab", sum(sizes), sizes=sizes)
-        networks = [entry("swin"), entry("resnet")]
-        results = last_round(facts, networks, [60.0 + lead, 60.0], epochs=99)
-        return plan_of(results, tmp_path, space="resnet,swin").choice().winner
-
-    assert winner([3_000, 3_000], 6.0) == "finalist-1"  # 1,200 to validate with: two errors are 4
-    assert winner([5_900, 100], 6.0) == "finalist-2"  # as many as 79 of even classes would be: 15
-    assert winner([5_900, 100], 16.0) == "finalist-1"

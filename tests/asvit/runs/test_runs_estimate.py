@@ -1,26 +1,19 @@
 """Rough times of runs, from a network of theirs."""
 
-import itertools
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import asvit.runs.estimate as module
 from asvit.executors import Workers
-from asvit.runs.estimate import Remaining, training_seconds, with_example
-from asvit.runs.measurement_pool import Measured, MeasurementJob
+from asvit.runs.estimate import training_seconds
 from asvit.runs.search import SearchRun
-from asvit.search import SearchSettings, TrainingSearchSettings
+from asvit.search import TrainingSearchSettings
 from asvit.training.candidates import CandidateTrainer, Outcome, Training
-from asvit.training.short_settings import CandidateSettings
-from asvit.training.step_graph import FEWEST
 
 PLACE: dict[str, Any] = {"space": "asvit-tiny", "image_size": 32, "device": "cpu"}
-SMALL = {**PLACE, "images": 2, "points": 3}
 
 
 @pytest.mark.parametrize(
@@ -65,76 +58,6 @@ def test_paces_make_families_take_equally_long(monkeypatch: pytest.MonkeyPatch) 
     assert module.paces(TrainingSearchSettings(**PLACE, trainings=5)) is None
     none_by_hand = replace(settings, space="psvit1d,psvit2d")
     assert module.paces(none_by_hand) is None
-
-
-@pytest.mark.parametrize(
-    ("device", "trained"), [("cpu", ["a", "a", "b"]), ("xpu", ["a", "b", "a", "b"])]
-)
-def test_networks_are_timed_warm(
-    monkeypatch: pytest.MonkeyPatch, device: str, trained: list[str]
-) -> None:
-    met: list[str] = []
-
-    def train(training: Training) -> Outcome:
-        met.append(training.architecture)
-        return Outcome(accuracy=50.0, loss=1.0, seconds=1.0, reason="")
-
-    monkeypatch.setattr(module, "CandidateTrainer", lambda *_args, **_options: train)
-    monkeypatch.setattr(module, "resolve_device", lambda _name: device)
-    module.seconds_each(TrainingSearchSettings(**PLACE, trainings=5), ["a", "b"])
-    assert met == trained
-
-
-def test_steps_that_a_graph_replays_are_timed_without_its_capture(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """On a GPU: by its first steps, a training would seem to take six times as long."""
-    timed: list[int] = []
-
-    def trainer(settings: CandidateSettings, _device: str, **_images: object) -> Any:
-        def train(_training: Training) -> Outcome:
-            timed.append(settings.steps)
-            took = 0.5 + 0.002 * settings.steps
-            return Outcome(accuracy=50.0, loss=1.0, seconds=took, reason="")
-
-        return train
-
-    monkeypatch.setattr(module, "CandidateTrainer", trainer)
-    monkeypatch.setattr(module, "resolve_device", lambda _name: "cuda")
-    for steps, took in ((1000, 2.5), (FEWEST, 0.54)):
-        settings = TrainingSearchSettings(**PLACE, trainings=5, training_steps=steps)
-        assert module.seconds_each(settings, ["a"]) == [pytest.approx(took)]
-    assert timed == [5, FEWEST, 5 * FEWEST] * 2
-
-
-@pytest.mark.parametrize(("together", "number", "share"), [(True, 5, 1), (False, 1, 5)])
-def test_repeats_that_share_a_pass_are_timed_in_one(
-    monkeypatch: pytest.MonkeyPatch, together: bool, number: int, share: int
-) -> None:
-    repeats: list[int] = []
-
-    class Pool:
-        def __init__(self, *_values: object, **_options: object) -> None:
-            self.device = "cpu"
-
-        def measure(self, jobs: list[MeasurementJob]) -> Iterator[tuple[int, Measured]]:
-            repeats.append(jobs[0].other["repeats"])
-            yield 0, Measured({})
-
-    ticks = itertools.count()
-    monkeypatch.setattr(module, "MeasurementPool", Pool)
-    monkeypatch.setattr(module, "takes_all", lambda _device: together)
-    monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
-    settings = SearchSettings.make(**SMALL, repeats=5, data="gaussian")
-    remaining = with_example(Remaining(0, 1), MeasurementJob("", ("params",), "", 32), settings)
-    assert (repeats, remaining.seconds) == ([number, number], share)
-
-
-def test_a_measure_that_fails_says_why() -> None:
-    settings = SearchSettings.make(**SMALL, repeats=1, data="gaussian")
-    job = MeasurementJob("", ("params",), "", 32, refused="no such network")
-    found = with_example(Remaining(3, 4), job, settings)
-    assert (found.done, found.left, found.reason) == (3, 4, "no such network")
 
 
 def test_a_folder_without_a_run_has_nothing_done(tmp_path: Path) -> None:

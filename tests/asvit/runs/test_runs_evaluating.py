@@ -3,40 +3,28 @@
 import logging
 import shutil
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import timm
 import torch
 from PIL import Image
 from timm import get_pretrained_cfg
 from timm.data import create_transform, resolve_data_config
-from timm.layers import resample_abs_pos_embed
 
 import asvit
 from asvit.core.answers import read_answers
 from asvit.core.results import NO_FOLDER
 from asvit.data import Preparation
-from asvit.data.base import TEST, TRAIN
 from asvit.data.copies import file_digest
-from asvit.data.tables import ListedImage, list_text
 from asvit.evaluation.result import EvaluationResult
 from asvit.networks import Network, WeightsFile
 from asvit.report.evaluation import details, pictures
-from asvit.runs import predicting, timm_classifiers
-from asvit.runs.evaluating import EvaluationRun
+from asvit.runs import timm_classifiers
 from asvit.runs.exporting import export_network
-from asvit.search.supernet_result import EvolutionResult
-from asvit.spaces.timm_models import TimmModel
 from asvit.training.predictions import read_predictions
-from asvit.training.short_settings import SupernetSettings
-from asvit.training.supernet_result import SupernetResult
-from tests.asvit.data.archives import samples, shards
-from tests.asvit.runs.fakes import stop_at, varied
-from tests.asvit.runs.stored_results import RIGHT
+from tests.asvit.runs.fakes import varied
 
 CLASSES = ("cat", "dog", "ox")
 NETWORK = Network("shift:1,1,1,1|1|8|1|16", image_size=32, num_classes=3)
@@ -131,63 +119,6 @@ def test_copies_and_files_are_tested_alike(weights: str) -> None:
     assert here.calibration_error == pytest.approx(there.calibration_error, abs=0.01)
 
 
-def test_a_file_without_a_network_is_told_which_it_is(caplog: pytest.LogCaptureFixture) -> None:
-    with pytest.raises(ValueError, match=r"plain\.pt .*name the architecture, or"):
-        asvit.test("photos", weights="plain.pt", device="cpu")
-    named = {"architecture": NETWORK.architecture, "image_size": 32}
-    with caplog.at_level(logging.WARNING):
-        result = asvit.test("photos", weights="plain.pt", **named, device="cpu")
-    assert "plain.pt does not name its classes; the 3 of photos are taken in" in caplog.text
-    same = asvit.test("photos", weights="run", device="cpu")
-    assert result.confusion == same.confusion
-    assert tuple(result.classes) == CLASSES
-
-
-def test_an_image_size_is_that_of_the_weights_unless_it_is_given() -> None:
-    result = asvit.test("photos", weights="run", image_size=64, device="cpu")
-    assert result.image_size == 64
-    assert result.loss != asvit.test("photos", weights="run", device="cpu").loss
-    with pytest.raises(ValueError, match=r"copy\.onnx has a network and an image size of its own"):
-        asvit.test("photos", weights="copy.onnx", image_size=64)
-
-
-def test_published_weights_know_the_folders_of_imagenet(monkeypatch: pytest.MonkeyPatch) -> None:
-    named: list[str] = []
-
-    def published(model: Any) -> torch.nn.Module:
-        named.append(model.name)
-        torch.manual_seed(0)
-        network: torch.nn.Module = timm.create_model(model.name, **model.arguments)
-        return network
-
-    monkeypatch.setattr(timm_classifiers, "load_published", published)
-    Path("photos/cat").rename("photos/n02123045")
-    for other in ("dog", "ox"):
-        shutil.rmtree(f"photos/{other}")
-    result = asvit.test("photos", weights="timm:mobilenetv3_small_050.lamb_in1k", image_size=64)
-    assert named == ["mobilenetv3_small_050.lamb_in1k"]
-    assert result.architecture == "timm:mobilenetv3_small_050"
-    assert [row.label for row in result.per_class] == ["n02123045"]
-    assert (len(result.classes), result.pictures) == (1000, 4)
-    assert result.image_size == 64
-    with pytest.raises(ValueError, match="which say which network they are of; leave it out"):
-        asvit.test("photos", weights="timm:resnet18", architecture="timm:resnet18")
-
-
-def test_positions_of_published_weights_are_resampled(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = "timm:deit_tiny_patch16_224(depth=1,embed_dim=24)"
-    model = TimmModel.parse(text)
-    network: Any = timm.create_model(model.name, **model.arguments)
-    monkeypatch.setattr(timm_classifiers, "load_published", lambda named: network)
-    before = torch.random.get_rng_state()
-    result: Any = timm_classifiers.published_classifier(text, 64).load()
-    assert torch.equal(torch.random.get_rng_state(), before)
-    wanted = resample_abs_pos_embed(network.pos_embed, [4, 4], num_prefix_tokens=1)
-    torch.testing.assert_close(result.pos_embed, wanted)
-    plain: Any = timm_classifiers.published_classifier(text).load()
-    assert torch.equal(plain.pos_embed, network.pos_embed)
-
-
 def test_timm_prepares_pictures_of_its_models_as_it_does() -> None:
     facts, side = timm_classifiers.timm_preparation("timm:vit_tiny_patch16_224")
     assert facts["mean"] == facts["std"] == (0.5, 0.5, 0.5)
@@ -209,37 +140,6 @@ def test_timm_prepares_pictures_of_its_models_as_it_does() -> None:
         timm_classifiers.timm_preparation("timm:tv_resnet34")
 
 
-def test_a_file_that_says_how_pictures_are_prepared_crops_as_it_says(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    network = Network("timm:test_vit", image_size=32, num_classes=3)
-    squashing = ({"crop_pct": 1.0, "crop_mode": "squash"}, 32)
-    monkeypatch.setattr(predicting, "timm_preparation", lambda text: squashing)
-    for facts, mode in (({}, "squash"), ({"crop_pct": 1.0}, "center")):
-        content = WeightsFile(network, network.build().state_dict(), CLASSES, facts)
-        content.write(Path("vit.safetensors"))
-        opened = predicting.open_classifier(
-            "vit.safetensors", torch.device("cpu"), architecture=network.architecture
-        )
-        assert opened.prepare.crop_mode == mode
-
-
-def test_some_of_the_classes_are_enough_and_the_others_named() -> None:
-    shutil.rmtree("photos/dog")
-    result = asvit.test("photos", weights="run", device="cpu")
-    assert result.absent == ["dog"]
-    assert [row.label for row in result.per_class] == ["cat", "ox"]
-    lines = [part for part in EvaluationRun.summary(result) if isinstance(part, str)]
-    assert any("classes without a picture, left out of the means: dog" in line for line in lines)
-
-
-def test_classes_of_others_are_refused_before_anything_is_written() -> None:
-    Path("photos/dog").rename("photos/hound")
-    with pytest.raises(ValueError, match="photos has classes that run does not know: hound; it "):
-        asvit.test("photos", weights="run", out="tested", device="cpu")
-    assert not Path("tested").exists()
-
-
 def test_pictures_that_cannot_be_read_are_named_and_counted(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -258,73 +158,6 @@ def test_pictures_that_cannot_be_read_are_named_and_counted(
         path.write_bytes(b"none")
     with pytest.raises(ValueError, match="none of the pictures can be read: folder photos, 12"):
         asvit.test("photos", weights="run", device="cpu")
-
-
-def test_the_last_part_of_a_layout_is_tested() -> None:
-    for part in ("train", "val", "test"):
-        shutil.copytree("photos", f"parts/{part}")
-    Path("parts/test/cat/0.png").unlink()
-    shutil.rmtree("parts/test/ox")
-    assert asvit.test("parts", weights="run", device="cpu").pictures == 7
-    shutil.rmtree("parts/test")
-    assert asvit.test("parts", weights="run", device="cpu").pictures == 12
-
-
-def test_archives_are_tested_as_the_folder_of_their_pictures() -> None:
-    files = samples(Path("photos"), names=True)
-    folder = asvit.test("photos", weights="run", device="cpu")
-    result = asvit.test(f"wds:{shards(Path(), files)}", weights="run", device="cpu")
-    assert (result.accuracy, result.loss) == (folder.accuracy, folder.loss)
-    assert [a.image for a in result.answers[:2]] == [
-        "part-000.tar/cat_0",
-        "part-000.tar/cat_1",
-    ]
-    assert [a.predicted for a in result.answers] == [a.predicted for a in folder.answers]
-    broken = [(name, b"none" if name == "cat_1.png" else content) for name, content in files]
-    result = asvit.test(f"wds:{shards(Path(), broken)}", weights="run", device="cpu", fresh=True)
-    assert [*result.unreadable] == ["part-000.tar/cat_1"]
-    assert "'part-000.tar/cat_1'" in result.unreadable["part-000.tar/cat_1"]
-
-
-def test_pictures_may_be_read_in_another_way_than_those_of_the_training() -> None:
-    plain, same = (
-        asvit.test(data, weights="run", device="cpu") for data in ("photos", "photos:rgb")
-    )
-    assert same.answers == plain.answers
-    with pytest.raises(ValueError, match=r"8-bit grey, run is for 8-bit RGB; test others$"):
-        asvit.test("photos:grey", weights="run", device="cpu")
-
-
-@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
-def test_files_that_are_arrays_alone_are_pictures_where_they_are_called_so(dtype: str) -> None:
-    for label in CLASSES:
-        Path("scans", label).mkdir(parents=True)
-        pixels = np.arange(1600, dtype=dtype).reshape(40, 40)
-        Image.fromarray(pixels).save(f"scans/{label}/1.tif")
-    words = f"1 channel of {dtype}, run is for 8-bit RGB; test others, or scans:rgb, which takes"
-    with pytest.raises(ValueError, match=words):
-        asvit.test("scans", weights="run", device="cpu")
-    assert asvit.test("scans:rgb", weights="run", device="cpu").pictures == 3
-
-
-def listed(part: str) -> list[ListedImage]:
-    return [
-        ListedImage(str(path), path.parent.name, part, path.stat().st_size, file_digest(path))
-        for path in sorted(Path("photos").rglob("*.png"))
-    ]
-
-
-def test_a_table_says_what_is_tested_and_what_has_changed(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    rows = [*listed(TRAIN)[:6], *listed(TEST)[6:]]
-    Path("images.csv").write_text(list_text(rows))
-    assert asvit.test("images.csv", weights="run", device="cpu").pictures == 6
-    Image.new("RGB", (40, 40)).save(rows[-1].name)
-    with caplog.at_level(logging.WARNING):
-        result = asvit.test("images.csv", weights="run", device="cpu")
-    assert (result.pictures, len(result.unreadable)) == (5, 1)
-    assert f"image {rows[-1].name!r} has changed since it was listed" in caplog.text
 
 
 @pytest.fixture
@@ -370,66 +203,6 @@ def test_pictures_that_it_was_trained_on_are_warned_about(
     )
 
 
-@pytest.mark.usefixtures("trained")
-def test_which_pictures_were_trained_on_is_not_certain_of_a_folder_that_has_others_now(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    picture = next(Path("photos").rglob("*.png"))
-    Image.new("RGB", (40, 40), (1, 2, 3)).save(picture.with_name("later.png"))
-    with caplog.at_level(logging.WARNING):
-        asvit.test("photos", weights="training", device="cpu")
-    assert "certain: photos has other pictures than when training was trained on" in caplog.text
-
-
-@pytest.mark.usefixtures("trained")
-def test_pictures_of_an_unfinished_training_are_known_by_its_checkpoint(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    Path("training/result.json").unlink()
-    options: dict[str, Any] = {"data": "photos", "weights": "training/best.safetensors"}
-    assert asvit.test(**options, device="cpu").trained_on == 9
-    assert "trained on 9 of these 12 pictures" in caplog.text
-    Path("training/checkpoint.safetensors").unlink()
-    caplog.clear()
-    assert asvit.test(**options, device="cpu").trained_on == 0
-    (line,) = (record.message for record in caplog.records)
-    words = "whether the network was trained on some of these pictures is not known: no checkpoint"
-    assert line == f"{words} 'training/checkpoint.safetensors'"
-
-
-@pytest.mark.parametrize("columns", [3, 5])  # without sizes and digests, and with
-def test_pictures_of_a_table_are_trained_on_but_for_those_held_out(
-    trained: Any, columns: int
-) -> None:
-    rows = [line.split(",")[:columns] for line in list_text(listed(TRAIN)).splitlines()]
-    Path("images.csv").write_text("".join(f"{','.join(row)}\n" for row in rows))
-    replace(trained, settings=replace(trained.settings, data="images.csv")).write()
-    assert asvit.test("photos", weights="training", device="cpu").trained_on == 9
-
-
-def test_pictures_of_a_design_are_known_by_their_digests() -> None:
-    rows = [*listed(TRAIN)[:8], *listed(TEST)[8:]]
-    Path("run/images.csv").write_text(list_text(rows))
-    Path("run/.kind").write_text("design\n")
-    shutil.copytree("photos", "elsewhere")
-    assert asvit.test("elsewhere", weights="run", device="cpu").trained_on == 8
-    shutil.copytree("copy", "run/timm")
-    assert asvit.test("elsewhere", weights="run/timm", device="cpu").trained_on == 8
-
-
-def test_pictures_that_a_supernet_was_trained_on_are_known_of_its_winner() -> None:
-    some = {"train_images": 6, "validation_images": 3, "test_images": 3, "batch_size": 2}
-    settings = SupernetSettings.make(data="photos", **some)
-    Path("supernet").mkdir()
-    replace(RIGHT[SupernetResult][0], folder=Path("supernet"), settings=settings).write()
-    winner = RIGHT[EvolutionResult][0]
-    supernet = {**winner.provenance["supernet"], "folder": "supernet"}
-    provenance = {**winner.provenance, "supernet": supernet}
-    replace(winner, folder=Path("run"), provenance=provenance).write()
-    Path("run/.kind").write_text("evolution\n")
-    assert asvit.test("photos", weights="run", device="cpu").trained_on == 6
-
-
 def test_the_same_again_tests_nothing_and_other_weights_are_refused() -> None:
     first = asvit.test("photos", weights="run", out="tested", device="cpu")
     steps: list[object] = []
@@ -445,47 +218,6 @@ def test_the_same_again_tests_nothing_and_other_weights_are_refused() -> None:
     assert fresh.loss != first.loss
     shutil.rmtree("run")
     assert asvit.test("photos", weights="run", out="tested", device="cpu").loss == fresh.loss
-
-
-def test_mistakes_are_written_again_without_pictures_that_are_gone() -> None:
-    result = asvit.test("photos", weights="run", out="tested", device="cpu")
-    wrong = [answer.image for answer in result.answers if not answer.right]
-    Path("tested/predictions.json").unlink()
-    Path("photos", wrong[0]).unlink()
-    asvit.test("photos", weights="run", out="tested", device="cpu")
-    written = read_predictions(Path("tested/predictions.json"))
-    assert sorted(mistake.name for mistake in written.mistakes) == sorted(wrong[1:])
-
-
-def test_a_result_needs_the_table_beside_it() -> None:
-    asvit.test("photos", weights="run", out="tested", device="cpu")
-    path = Path("tested/predictions.csv")
-    lines = path.read_text().splitlines(keepends=True)
-    path.write_text("".join(lines[:-1]))
-    with pytest.raises(ValueError, match=r"predictions\.csv has 11 pictures where result\.json h"):
-        EvaluationResult.read(Path("tested/result.json"))
-    path.unlink()
-    with pytest.raises(FileNotFoundError):
-        EvaluationResult.read(Path("tested/result.json"))
-
-
-def test_answers_are_written_again_where_they_are_damaged() -> None:
-    again = partial(asvit.test, "photos", weights="run", out="tested")
-    first, table = again(), Path("tested/predictions.csv")
-    whole = table.read_bytes()
-    table.write_bytes(whole[: len(whole) // 2])
-    assert again().answers == first.answers
-    assert table.read_bytes() == whole
-
-
-def test_a_test_that_is_stopped_starts_over() -> None:
-    whole = asvit.test("photos", weights="run", out="whole", device="cpu")
-    with pytest.raises(KeyboardInterrupt):
-        asvit.test("photos", weights="run", out="stopped", device="cpu", progress=stop_at(5))
-    assert not Path("stopped/result.json").exists()
-    assert content(asvit.test("photos", weights="run", out="stopped", device="cpu")) == content(
-        whole
-    )
 
 
 @pytest.mark.parametrize(

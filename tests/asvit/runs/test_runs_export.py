@@ -1,10 +1,7 @@
 """Whole exports, with the copy run in this process; the fresh one has tests of its own."""
 
-import errno
 import json
 from collections.abc import Iterator
-from dataclasses import replace
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +14,14 @@ from asvit.export.exported import Exported
 from asvit.export.formats import Format
 from asvit.export.settings import ExportSettings
 from asvit.networks import Network, WeightsFile
-from asvit.runs import copying, exporting
-from asvit.runs.exporting import export_network, find_source, name_weights
-from asvit.runs.timm_classifiers import timm_facts
+from asvit.runs import copying
+from asvit.runs.exporting import export_network, name_weights
 from asvit.runs.training import run_training
 from asvit.training.pretrained import weights_path
 from tests.asvit.export.exported_networks import graphs_traced_once, run_in_this_process
 from tests.hostile import sealed_result
 
 NETWORK = Network("shift:1,1,1,1|1|8|1|16", image_size=32, num_classes=3)
-GRID = Network("psvit2d:b-----|b-----|------", image_size=32, num_classes=3)
 FACTS = {"mean": [0.4, 0.5, 0.6], "std": [0.1, 0.2, 0.3], "top1": 50.0}
 
 
@@ -89,13 +84,6 @@ def test_a_run_folder_is_exported_beside_its_weights(tmp_path: Path) -> None:
     json.dumps(exported.to_json(), allow_nan=False)
 
 
-def test_a_copy_of_the_weights_has_a_name_of_its_own(tmp_path: Path) -> None:
-    run = trained(tmp_path / "run")
-    assert export_network(str(run), to="safetensors").out == run / "model-safetensors.safetensors"
-    with pytest.raises(ValueError, match="is the file of weights itself"):
-        export_network(str(run), to="safetensors", out=f"{run}/model.safetensors", force=True)
-
-
 def test_the_result_beside_the_weights_is_told(tmp_path: Path) -> None:
     run = tmp_path / "run"
     trained = run_training(
@@ -130,151 +118,6 @@ def copy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     source = f"folder {folder}/my pets, 160 images, 3 classes"
     run = trained(folder / "run", found_by=search, images=source)
     return export_network(str(run), to=request.param)
-
-
-def test_no_path_of_this_machine_is_in_a_copy(copy: Exported) -> None:
-    assert copy.content.facts["found_by"] == {
-        "kind": "search", "run": "seed", "ntk_condition_number": 9.5
-    }  # fmt: skip
-    assert copy.content.facts["images"] == "folder my pets, 160 images, 3 classes"
-    whole = [copy.out] if copy.out.is_file() else list(copy.out.iterdir())
-    folder = copy.out.parents[1]  # of the run
-    places = [str(place).encode() for place in (folder, Path(exporting.__file__).parents[2])]
-    places.append(str(Path(torch.__file__).parents[1]).encode())  # graphs record their sources
-    for path in whole:
-        assert not [place for place in places if place in path.read_bytes()], path
-
-
-def test_a_folder_for_timm_is_replaced_as_a_whole(tmp_path: Path) -> None:
-    run = trained(tmp_path / "run")
-    export_network(str(run), to="timm", out="pets")
-    assert names(Path("pets")) == {"config.json", "model.safetensors", "README.md"}
-    with pytest.raises(FileExistsError, match="'pets' exists"):
-        export_network(str(run), to="timm", out="pets")
-    export_network(str(run), to="timm", out="pets", card=False, force=True)
-    assert names(Path("pets")) == {"config.json", "model.safetensors"}
-    assert names(tmp_path) == {"run", "pets"}
-
-
-def test_a_copy_that_is_replaced_without_a_card_does_not_keep_the_old_one(tmp_path: Path) -> None:
-    run = trained(tmp_path / "run")
-    export_network(str(run), to="pt2")
-    export_network(str(run), to="pt2", card=False, force=True)
-    assert names(run) == {"model.safetensors", "model.pt2"}
-    (run / "model.md").write_text("of a user")
-    export_network(str(run), to="pt2", card=False, force=True)
-    assert names(run) == {"model.safetensors", "model.pt2", "model.md"}
-
-
-def test_the_card_has_the_digest_of_every_file(copy: Exported) -> None:
-    files = [copy.out] if copy.out.is_file() else sorted(copy.out.glob("*[!d]"))  # not README.md
-    assert copy.digests == {one.name: sha256(one.read_bytes()).hexdigest() for one in files}
-    card = copy.card.read_text()
-    for name, digest in copy.digests.items():
-        assert f"* SHA-256 of `{name}`: `{digest}`\n" in card
-    assert copy.to_json()["sha256"] == copy.digests
-
-
-def test_a_link_in_the_place_of_a_folder_for_timm_is_refused(tmp_path: Path) -> None:
-    run, elsewhere = trained(tmp_path / "run"), tmp_path / "elsewhere"
-    export_network(weights=str(run), to="timm", out=str(elsewhere))
-    link = tmp_path / "timm"
-    for target in (elsewhere, tmp_path / "nothing"):
-        link.unlink(missing_ok=True)
-        link.symlink_to(target)
-        with pytest.raises(ValueError, match=r"timm is a link, not a file of its own"):
-            export_network(weights=str(run), to="timm", out=str(link), force=True)
-        assert link.is_symlink()
-    assert names(tmp_path) == {"run", "elsewhere", "timm"}
-
-
-def test_branches_are_merged_unless_they_are_to_stay(tmp_path: Path) -> None:
-    network = replace(GRID, ffn="compact", branches=2)
-    run = trained(tmp_path / "run", network)
-    merged = export_network(str(run), to="safetensors", out="merged.safetensors")
-    assert merged.content.network == replace(network, branches=0)
-    whole = export_network(str(run), to="safetensors", out="whole.safetensors", merge=False)
-    assert whole.content.network == network
-    assert merged.cost.params < whole.cost.params
-    images = torch.randn(2, 3, 32, 32)
-    with torch.no_grad():
-        outputs = [WeightsFile.read(one.out).load()(images) for one in (merged, whole)]
-    torch.testing.assert_close(*outputs, rtol=1e-4, atol=1e-5)
-
-
-def test_positions_are_resampled_for_another_image_size(tmp_path: Path) -> None:
-    run = trained(tmp_path / "run", GRID)
-    exported = export_network(str(run), to="timm", image_size=64, out="larger")
-    assert exported.content.network.image_size == 64
-    assert exported.content.weights["patch_embed.pos_embed"].shape[1] == 64
-    assert "at 32 px, not at the size of this copy" in Path("larger/README.md").read_text()
-
-
-def test_plain_weights_tell_how_many_classes_there_are(tmp_path: Path) -> None:
-    model = NETWORK.build()
-    torch.save({"model": model.state_dict()}, tmp_path / "plain.pth")
-    exported = export_network(
-        NETWORK.architecture, weights="plain.pth", to="safetensors", image_size=32
-    )
-    assert exported.out == Path("plain.safetensors")
-    assert exported.content.network == NETWORK
-    assert exported.trained_size is None
-    assert all(torch.equal(exported.content.weights[n], t) for n, t in model.state_dict().items())
-
-
-def test_plain_weights_with_two_heads_tell_it_too() -> None:
-    text = "timm:deit_tiny_distilled_patch16_224(depth=1,embed_dim=24,num_heads=3)"
-    network = Network(text, image_size=32, num_classes=3)
-    torch.save(network.build().state_dict(), "plain.pth")
-    settings = ExportSettings("onnx", text, weights="plain.pth", image_size=32)
-    assert find_source(settings)[0].network == network
-    with pytest.raises(ValueError, match=r"plain\.pth is for 3 classes, not 5; leave them out"):
-        find_source(replace(settings, num_classes=5))
-
-
-@pytest.mark.parametrize(
-    ("text", "mean"),
-    [
-        ("timm:vit_tiny_patch16_224(depth=1,embed_dim=24,num_heads=3)", (0.5, 0.5, 0.5)),
-        ("timm:volo_d4_448", None),  # whose crop is larger than the resized picture
-        (NETWORK.architecture, None),
-    ],
-)
-def test_plain_weights_of_timms_networks_get_pictures_as_timm_prepares_them(
-    text: str, mean: tuple[float, ...] | None
-) -> None:
-    network = Network(text, image_size=32, num_classes=3)
-    assert timm_facts(network).get("mean") == mean
-    if mean is not None:
-        torch.save(network.build().state_dict(), "plain.pth")
-        settings = ExportSettings("onnx", text, weights="plain.pth", image_size=32)
-        assert find_source(settings)[0].preparation.mean == mean
-
-
-@pytest.mark.parametrize("source", [(), (NETWORK.architecture, "plain.pth")])
-def test_loading_a_network_leaves_torchs_generator(
-    source: tuple[str, ...], tmp_path: Path
-) -> None:
-    run = trained(tmp_path / "run")
-    torch.save(NETWORK.build().state_dict(), tmp_path / "plain.pth")
-    settings = name_weights(ExportSettings("safetensors", *(source or [str(run)]), image_size=32))
-    before = torch.random.get_rng_state()
-    find_source(settings)
-    assert torch.equal(torch.random.get_rng_state(), before)
-
-
-def test_random_weights_are_the_same_every_time() -> None:
-    given: dict[str, Any] = {"random": True, "num_classes": 3, "image_size": 32}
-    made = [
-        export_network(NETWORK.architecture, to="safetensors", out=f"{i}.safetensors", **given)
-        for i in range(2)
-    ]
-    first, second = (one.out.read_bytes() for one in made)
-    assert first == second
-    assert made[0].command == (
-        "asvit export 'shift:1,1,1,1|1|8|1|16' --to safetensors --random --out 0.safetensors "
-        "--image-size 32 --classes 3"
-    )
 
 
 def export_of(weights: str, **settings: Any) -> Exported:
@@ -318,42 +161,3 @@ def test_a_copy_that_is_not_equal_is_never_put_in_place(
         export_network(str(run), to="pt2", out="other.pt2")
     assert names(run) == {"model.safetensors", "model.pt2", "model.md"}
     assert names(tmp_path) == {"run"}
-
-
-@pytest.mark.parametrize("to", ["timm", "pt2"])
-def test_a_disk_that_fills_up_leaves_nothing(
-    to: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def write_half(form: Format, path: Path, **given: Any) -> None:
-        if not form.suffix:
-            path.mkdir()
-        (path if form.suffix else path / "config.json").write_text("half")
-        raise OSError(errno.ENOSPC, "No space left on device", str(path))
-
-    monkeypatch.setattr(copying, "write_copy", write_half)
-    run = trained(tmp_path / "run")
-    with pytest.raises(OSError, match="No space left"):
-        export_network(str(run), to=to, card=False)
-    assert names(run) == {"model.safetensors"}
-
-
-def test_a_kill_in_between_leaves_nothing_that_is_in_the_way(tmp_path: Path) -> None:
-    run = trained(tmp_path / "run")
-    Path(".pets.part").mkdir()
-    Path(".pets.part/model.safetensors").write_text("half")
-    export_network(str(run), to="timm", out="pets")
-    assert names(tmp_path) == {"run", "pets"}
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({"to": "timm", "batch": 2}, "batch=2 is for onnx and pt2"),
-        ({"to": "pt2", "opset": 18}, "opset=18 is for onnx; pt2 has none"),
-        ({"to": "onnx", "random": True}, "weights='run' and random ones were requested; name one"),
-        ({"to": "onnx", "weights": None, "random": True}, "random weights of which network"),
-    ],
-)
-def test_a_setting_that_cannot_be_meant_is_refused(given: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        ExportSettings(**{"weights": "run", **given})

@@ -13,7 +13,6 @@ from click.testing import CliRunner
 
 from asvit.cli.app import app
 from asvit.runs import lifecycle
-from asvit.runs.algorithms.search import SearchAlgorithm
 from asvit.runs.search import SearchRun, run_search
 from asvit.search import Measurement
 from asvit.search.result import SearchResult
@@ -51,73 +50,6 @@ def test_the_command_trains_what_is_made_by_hand_first_and_says_so(tmp_path: Pat
         assert said in page
 
 
-def test_a_search_by_measures_says_that_they_do_not_rank_families(tmp_path: Path) -> None:
-    words = "--steps 2 --recheck 1 --preset quick --image-size 32 --proxy params --device cpu"
-    note = "measures of untrained networks are not shown to tell families apart"
-    for space, times in ("resnet,deit", 2), ("resnet", 0):  # before it begins, and in the end
-        out = tmp_path / space
-        code, output = invoke("--space", space, *words.split(), "--out", str(out))
-        assert code == 0, output
-        assert output.count(note) == times
-        finalists = json.loads((out / "result.json").read_text())["finalists"]
-        families = {row["family"] for row in finalists}
-        assert families <= ({*space.split(",")} if times else {""})
-        assert (note in (out / "report.html").read_text()) == bool(times)
-
-
-@pytest.mark.parametrize(
-    ("controller", "space", "said"),
-    [
-        ("reinforce", "resnet,deit", True),
-        ("predictor", "resnet,deit", False),
-        ("reinforce", "resnet", False),
-    ],
-)
-def test_trainings_of_families_drawn_by_chance_say_so(
-    controller: str, space: str, said: bool
-) -> None:
-    run = SearchAlgorithm.make(controller=controller, space=space, trainings=8)
-    assert ("draws families by chance" in run.title) == said
-
-
-def test_a_function_of_ones_own_may_rank_families(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def evaluate(text: str) -> Measurement:
-        return Measurement(10, 20, {"params": float(len(text))}, {})
-
-    result = run_search(
-        space="resnet,deit", steps=2, proxies=["params"], evaluate=evaluate, out=tmp_path
-    )
-    assert result.several_families
-    said = [part for part in SearchRun.summary(result) if isinstance(part, str)]
-    assert not any("tell families apart" in part for part in said)
-    assert "tell families apart" not in capsys.readouterr().err
-
-
-def test_finalists_by_measures_say_which_are_made_by_hand(tmp_path: Path) -> None:
-    space = load_space("resnet,deit")
-    by_hand = {str(space.parse(text)) for text in space.by_hand}
-
-    def evaluate(text: str) -> Measurement:
-        worth = float(text in by_hand)
-        return Measurement(10, 20, {"ntk_condition_number": 2 - worth}, {})
-
-    result = run_search(
-        space="resnet,deit",
-        controller="random",
-        steps=60,
-        proxies=["ntk_condition_number"],
-        evaluate=evaluate,
-        out=tmp_path,
-    )
-    assert by_hand & {finalist.architecture for finalist in result.finalists}
-    for finalist in result.finalists:
-        assert finalist.by_hand == (finalist.architecture in by_hand)
-    table, *_ = SearchRun.summary(result)
-    assert table.rows[0][2] in ("resnet, by hand", "deit, by hand")
-
-
 @pytest.mark.parametrize("space", ["resnet,deit,shiftvit", "asvit-parts"])
 def test_evolution_changes_what_counts_in_the_parent(
     space: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -141,26 +73,6 @@ def test_evolution_changes_what_counts_in_the_parent(
     assert all(child != parent for child, parent in zip(children, parents, strict=True))
     origins = ["random"] * 50 + ["chosen"] * 40 if "," in space else [""] * 90
     assert [row.origin for row in result.trials] == origins
-
-
-@pytest.mark.parametrize("spaces", ["asvit-parts,asvit", "asvit,asvit-parts"])
-def test_networks_of_several_families_are_of_the_smallest(spaces: str, tmp_path: Path) -> None:
-    def evaluate(text: str) -> Measurement:
-        return Measurement(10, 20, {"ntk_condition_number": float(len(text))}, {})
-
-    result = run_search(
-        space=spaces,
-        controller="random",
-        steps=40,
-        proxies=["ntk_condition_number"],
-        evaluate=evaluate,
-        out=tmp_path,
-    )
-    families = {row.architecture: row.family for row in result.trials}
-    assert families | {one.architecture: one.family for one in result.finalists} == {
-        text: "asvit-parts" if ";" in text else "asvit" for text in families
-    }
-    assert {*families.values()} == {"asvit", "asvit-parts"}
 
 
 def test_the_family_that_leads_is_found_and_decides(

@@ -5,13 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from asvit.core.run_files import TENSORBOARD, figure_files, previous
-from asvit.reference.result import scatter_name
 from asvit.runs import folder as folders
 from asvit.runs.folder import check_folder, claimed, newest_run, remove_files
 from asvit.runs.run import RUNS
 from asvit.runs.search import SearchRun
-from proxies import PROXIES
 from tests.hostile import sealed_result
 
 SEARCH = SearchRun.files
@@ -24,14 +21,6 @@ def make_run(root: Path, name: str, *, age: float, kind: str = "search") -> Path
     (folder / ".kind").write_text(f"{kind}\n")
     os.utime(folder / "result.json", (1e9 - age, 1e9 - age))
     return folder
-
-
-def test_no_two_files_of_a_run_differ_in_case_alone() -> None:
-    """They would be one where the file system does not tell the cases apart."""
-    scatters = figure_files(map(scatter_name, PROXIES))
-    for kind in folders.known_files():
-        names = [*kind.names, previous(kind.state), folders.LOCK, TENSORBOARD, *scatters]
-        assert len({name.lower() for name in names}) == len(set(names))
 
 
 def test_the_newest_finished_run_of_its_kind(tmp_path: Path) -> None:
@@ -67,24 +56,6 @@ def test_a_claim_is_given_back(tmp_path: Path) -> None:
         pass
     with claimed(folder, SEARCH):
         assert folder.is_dir()
-
-
-def test_a_lock_left_where_there_is_no_flock_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lock_that_fails(monkeypatch, errno.ENOSYS)
-    try:
-        with claimed(tmp_path, SEARCH):
-            pass
-    except OSError:
-        pytest.skip("this version of filelock refuses such a file system")
-    (tmp_path / ".lock").write_text("4242\nanother-host\n")
-    told = r"/\.lock says that another search is running in .*; if none is running, remove that"
-    with pytest.raises(ValueError, match=told), claimed(tmp_path, SEARCH):
-        pass
-    (tmp_path / ".lock").unlink()
-    with claimed(tmp_path, SEARCH):
-        pass
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
@@ -163,14 +134,3 @@ def test_a_folder_of_pictures_is_no_run_folder(tmp_path: Path, name: str, fresh:
         ):
             pass
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [picture]
-
-
-def test_pictures_of_runs_and_beside_a_run_are_in_nobody_s_way(tmp_path: Path) -> None:
-    (tmp_path / "inner").mkdir()
-    with claimed(tmp_path / "inner", SEARCH):
-        (tmp_path / "inner" / "figure.png").touch()
-    with claimed(tmp_path, SEARCH):
-        (tmp_path / SEARCH.state).touch()
-    (tmp_path / "mine.png").touch()
-    with claimed(tmp_path, SEARCH):
-        pass

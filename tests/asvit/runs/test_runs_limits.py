@@ -1,14 +1,11 @@
 """Searches within limits: whatever the space and controller, nothing outside is ever measured."""
 
-import shutil
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 from zlib import crc32
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,14 +13,11 @@ from hypothesis import strategies as st
 from asvit.core.progress import Progress
 from asvit.runs import lifecycle
 from asvit.runs.algorithms.search import SearchAlgorithm
-from asvit.runs.measurement_pool import Evaluator
 from asvit.runs.search import run_search
-from asvit.search import CONTROLLERS, Measurement, SearchSettings, read_trials
-from asvit.search.limits import Limits
+from asvit.search import CONTROLLERS, Measurement, read_trials
 from asvit.search.result import SearchResult
 from asvit.spaces import cost, load_space
 from proxies.latency import Latency
-from tests.asvit.runs.fakes import write_pictures
 from tests.asvit.search.ridge import quick_predictor
 
 LIMIT_MS = 6.0
@@ -125,36 +119,6 @@ def test_nothing_outside_is_measured_or_reported(
         assert found == (depths or (1, 1, 1, 1))
 
 
-@pytest.mark.parametrize("limits", [{"max_params": "100K"}, {"max_latency": "8ms"}])
-def test_networks_of_a_given_width_are_reported_as_they_are_trained(
-    limits: dict[str, str], tmp_path: Path, timed: list[str]
-) -> None:
-    width = {"width": 8} if "max_params" in limits else {}  # else the usual one of trainings
-    result, texts = search(tmp_path, controller="random", trainings=14, **width, **limits)
-    check(result, texts, tmp_path)
-    assert load_space("asvit-tiny").parse(result.seed_architecture).width == width.get("width", 16)
-    assert {load_space("asvit-tiny").parse(text.split()[0]).width for text in timed} <= {16}
-
-
-@pytest.mark.parametrize(
-    ("space", "controller"),
-    [
-        ("shiftvit", "reinforce"),
-        pytest.param("psvit1d", "tpe", marks=pytest.mark.nightly),
-        pytest.param("psvit2d", "nsga2", marks=pytest.mark.nightly),
-    ],
-)
-def test_other_spaces_have_limits_too(space: str, controller: str, tmp_path: Path) -> None:
-    macs = cost(load_space(space).sample(np.random.default_rng(1)), 64).macs
-    evaluate = Evaluate(64, 1000)
-    result = run_search(
-        space=space, controller=controller, image_size=64, steps=2, max_macs=macs,
-        evaluate=evaluate, out=tmp_path,
-    )  # fmt: skip
-    check(result, evaluate.texts, tmp_path)
-    assert result.macs > 0.8 * macs
-
-
 @pytest.mark.parametrize("controller", WITHOUT_TRAININGS)
 def test_a_search_goes_on_as_if_never_stopped_and_times_nothing_twice(
     controller: str, tmp_path: Path, timed: list[str]
@@ -180,24 +144,6 @@ def test_what_cannot_be_is_refused_before_there_is_a_folder(tmp_path: Path) -> N
     assert not (tmp_path / "run").exists()
 
 
-def test_a_width_that_does_not_suit_all_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="width=4 is less than its 8 heads"):
-        search(tmp_path / "run", space="asvit", controller="random", trainings=14, width=4)
-    assert not (tmp_path / "run").exists()
-
-
-def test_a_time_that_nothing_is_near_is_refused_before_there_is_a_folder(
-    tmp_path: Path, timed: list[str]
-) -> None:
-    told: list[Progress] = []
-    with pytest.raises(ValueError, match=r"the smallest networks, takes [\d.]+ ms, far more than"):
-        search(tmp_path / "run", max_latency="0.1ms", progress=told.append)
-    assert not (tmp_path / "run").exists()
-    assert [one.state for one in told] == [f"timing {text}" for text in timed]
-    assert {(one.unit, one.done, one.total) for one in told} == {("step", 0, 500)}
-    assert len({*timed}) == 3
-
-
 def test_a_time_that_nothing_keeps_ends_the_search_with_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -209,15 +155,6 @@ def test_a_time_that_nothing_keeps_ends_the_search_with_one_line(
     with pytest.raises(ValueError, match=r"the nearest one: 1\.5 ms, more than 95% of the 1 ms"):
         search(tmp_path / "run", max_latency="1ms", progress=told.append)
     assert len([one for one in told if one.state.startswith("timing ")]) > 50
-
-
-def test_what_goes_on_is_not_timed_first(tmp_path: Path, timed: list[str]) -> None:
-    search(tmp_path / "run", steps=2, max_latency=LIMIT_MS)
-    first = {*timed[:3]}
-    timed.clear()
-    search(tmp_path / "run", steps=4, max_latency=LIMIT_MS)
-    assert timed
-    assert not first & {*timed}
 
 
 @pytest.mark.parametrize("many", [{"steps": 14}, {"controller": "predictor", "trainings": 14}])
@@ -244,33 +181,3 @@ def test_finalists_are_timed_again_and_slow_ones_not_handed_on(
     told = [str(line) for line in SearchAlgorithm.summary(none)]
     assert any("process of its own, it takes 6.5 ms, more than the 6 ms" in line for line in told)
     assert any("the machine was busy: a network" in line for line in told)
-
-
-def test_a_search_counts_with_the_classes_that_the_pictures_have_by_now(tmp_path: Path) -> None:
-    for classes in (2, 3):
-        data = write_pictures(tmp_path / "pictures", classes=classes)
-        run = SearchAlgorithm.make(
-            space="asvit-tiny", trainings=4, max_params="1M", image_size=32, data=data
-        )
-        run.check()
-        assert run.limits.classes == classes
-
-
-def test_sizes_as_measures_are_those_that_are_limited() -> None:
-    counted = SearchSettings.make(
-        space="asvit-tiny", proxies=("params", "macs", "depth"), image_size=32, steps=2,
-        data="digits", max_params="1M", device="cpu",
-    )  # fmt: skip
-    space = load_space("asvit-tiny")
-    arch = Limits(space, counted).sample(np.random.default_rng(0))
-    with closing(Evaluator(space, counted)) as evaluator:
-        (measured,) = evaluator.all([arch])
-    assert (measured.values["params"], measured.values["macs"]) == (measured.params, measured.macs)
-
-
-def test_a_finished_search_needs_its_pictures_no_more(tmp_path: Path) -> None:
-    data = write_pictures(tmp_path / "pictures")
-    given: dict[str, Any] = {"data": data, "max_params": "1M", "steps": 2}
-    first, _ = search(tmp_path / "run", **given)
-    shutil.rmtree(data)
-    assert search(tmp_path / "run", **given) == (first, [])

@@ -14,7 +14,7 @@ from PIL import Image
 import asvit
 from asvit.core.tensor_files import read_header
 from asvit.networks import WeightsFile
-from asvit.runs.training import TrainRun, run_training
+from asvit.runs.training import run_training
 from tests.asvit.runs.fakes import stop_after
 
 NETWORK = "shift:1,1,1,1|1|8|1|16"
@@ -73,11 +73,8 @@ def shares_of_script(model: Path, files: list[Path]) -> list[list[float]]:
     ("picture", "options", "facts", "learnt"),
     [
         (with_class_at_an_end, {"fit": "crop"}, {}, False),
-        (with_class_at_an_end, {"fit": "pad"}, {"crop_mode": "border", "crop_pct": 1.0}, True),
         (with_class_at_an_end, {"fit": "squash"}, {"crop_mode": "squash"}, True),
         (black_on_nothing, {}, {"ground": "white"}, True),
-        (black_on_nothing, {"ground": "grey"}, {"ground": "grey"}, True),
-        (black_on_nothing, {"ground": "black"}, {}, False),
     ],
 )
 def test_pictures_are_prepared_alike_wherever_a_network_sees_them(
@@ -118,22 +115,3 @@ def test_a_training_goes_on_with_its_ground(tmp_path: Path) -> None:
         with_class_at_an_end(rng, 0).save(file)
     run_training(NETWORK, data=data, out=run, **PLAIN)
     assert WeightsFile.read(run / "model.safetensors").facts["ground"] == "white"
-
-
-def test_the_ground_is_said(tmp_path: Path) -> None:
-    data = pictures(tmp_path / "set", black_on_nothing)
-    options = {**PLAIN, "epochs": 1}
-    run = TrainRun.make(architecture=NETWORK, data=str(data), out=tmp_path / "run", **options)
-    run.run()
-    line = "transparent pictures, 58 of 58 looked at, are laid over white"
-    assert line in run.title.splitlines()
-
-
-def test_what_the_crop_hides_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    data = pictures(tmp_path / "set", with_class_at_an_end)
-    for fit in ("crop", "pad"):
-        caplog.clear()
-        options = {**PLAIN, "epochs": 1, "fit": fit}
-        run_training(NETWORK, data=data, out=tmp_path / fit, **options)
-        hides = "the central squares of the pictures leave out 67% of their area" in caplog.text
-        assert hides == (fit == "crop")

@@ -2,26 +2,20 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from PIL import Image
 
-from asvit.core.versions import versions
 from asvit.growth.result import ScaleResult
 from asvit.reference import ReferenceTable, load_reference
 from asvit.reference.stored import stored_reliability
 from asvit.runs.algorithms.correlation import reliability
 from asvit.runs.correlation import run_correlation
-from asvit.runs.measurement_pool import EvalContext
 from asvit.runs.scaling import run_scaling
 from asvit.runs.search import run_search
 from asvit.search import Measurement
 from asvit.search.result import SearchResult
-from proxies import evaluation
 from tests.asvit.runs import fakes
 from tests.asvit.runs.fakes import ARCHITECTURES, SEED, FakePool, write_table
 
@@ -63,14 +57,6 @@ def scale(**settings: Any) -> ScaleResult:
 def start(request: pytest.FixtureRequest) -> Start:
     chosen: Start = request.param
     return chosen
-
-
-def write_colours(folder: Path, *colours: str) -> Path:
-    """Pictures of one colour, each in a class of its own."""
-    for number, colour in enumerate(colours):
-        (folder / f"class{number}").mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (40, 40), colour).save(folder / f"class{number}" / "0.png")
-    return folder
 
 
 def tables(folder: Path) -> dict[str, bytes]:
@@ -153,104 +139,6 @@ def test_a_finished_run_asked_later_only_measures_the_table(
             assert start(out=tmp_path / "run", **reference, **again).to_json() == judged.to_json()
         assert (tmp_path / "run" / "result.json").stat().st_mtime_ns == kept
     assert len(measured) == len(ARCHITECTURES)
-
-
-def test_a_run_started_over_keeps_the_scores_that_still_hold(
-    start: Start, table: ReferenceTable, tmp_path: Path, measured: list[Any]
-) -> None:
-    start(out=tmp_path, reference=table)
-    start(out=tmp_path, reference=table, fresh=True)
-    assert len(measured) == len(ARCHITECTURES)
-    start(out=tmp_path, reference=table, fresh=True, seed=3)
-    assert len(measured) == 2 * len(ARCHITECTURES)
-
-
-def test_a_run_started_over_with_another_torch_measures_the_table_again(
-    start: Start,
-    table: ReferenceTable,
-    tmp_path: Path,
-    measured: list[Any],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    start(out=tmp_path, reference=table)
-    now = versions()
-    monkeypatch.setattr("asvit.core.continuing.versions", lambda: {**now, "torch": "9.1.0"})
-    start(out=tmp_path, reference=table)
-    assert len(measured) == len(ARCHITECTURES)
-    start(out=tmp_path, reference=table, fresh=True)
-    assert len(measured) == 2 * len(ARCHITECTURES)
-
-
-def test_a_run_started_over_on_other_pictures_measures_the_table_on_them(
-    table: ReferenceTable, tmp_path: Path, measured: list[Any]
-) -> None:
-    for colours in (("red", "blue"), ("red", "blue"), ("green", "blue")):
-        pictures = write_colours(tmp_path / "pictures", *colours)
-        scale(out=tmp_path / "run", reference=table, data=str(pictures), fresh=True)
-    assert len(measured) == 2 * len(ARCHITECTURES)
-
-
-def test_a_run_that_was_killed_before_its_table_measures_it_on_its_own_pictures(
-    table: ReferenceTable, tmp_path: Path, measured: list[Any]
-) -> None:
-    how = {"out": tmp_path / "run", "data": str(tmp_path / "pictures")}
-    write_colours(tmp_path / "pictures", "red", "blue")
-    scale(reference=table, **how)
-    write_colours(tmp_path / "pictures", "green", "blue")
-    scale(fresh=True, **how)  # which ends without its table, as by a kill
-    for _ in range(2):
-        scale(reference=table, **how)
-        assert len(measured) == 2 * len(ARCHITECTURES)
-
-
-def test_another_path_to_the_same_pictures_keeps_the_scores(
-    start: Start, table: ReferenceTable, tmp_path: Path, measured: list[Any]
-) -> None:
-    pictures = write_colours(tmp_path / "pictures", "red", "blue")
-    for path in (pictures, f"{pictures}/../pictures"):
-        start(out=tmp_path / "run", reference=table, data=str(path))
-    assert len(measured) == len(ARCHITECTURES)
-
-
-@pytest.fixture
-def _two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    """GPUs that are pretended: what is measured on one is measured here."""
-    load = EvalContext.__init__
-
-    def loaded(context: EvalContext, settings: Any, **options: Any) -> None:
-        load(context, replace(settings, device="cpu"), **options)
-        context.device = settings.device
-
-    monkeypatch.setattr(EvalContext, "__init__", loaded)
-    monkeypatch.setattr(evaluation, "resolve_device", torch.device)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA H200")
-
-
-@pytest.mark.usefixtures("_two_gpus")
-def test_a_run_on_a_gpu_goes_on_and_is_extended_on_another_one(
-    start: Start, table: ReferenceTable, tmp_path: Path, measured: list[Any]
-) -> None:
-    start(out=tmp_path, reference=table, device="cuda")
-    start(out=tmp_path, reference=table, device="cuda:1")
-    more = {"steps": 5} if start is search else {"budget": "4M"}
-    extended = start(out=tmp_path, reference=table, device="cuda:1", **more)
-    assert extended.settings.device == "cuda:1"
-    assert extended.reliability is not None
-    assert len(measured) == len(ARCHITECTURES)
-
-
-def test_another_table_is_kept_beside(
-    start: Start, table: ReferenceTable, tmp_path: Path, measured: list[Any]
-) -> None:
-    other = load_reference(write_table(tmp_path / "mine.csv", change=1.0), check=False)
-    first, second, third = (
-        start(out=tmp_path / "run", reference=one).to_json()["reliability"]
-        for one in (table, other, table)
-    )
-    assert first["folder"] != second["folder"]
-    assert third == first
-    assert len(measured) == 2 * len(ARCHITECTURES)
 
 
 def test_a_measure_that_is_only_reported_takes_no_part_in_the_sum(

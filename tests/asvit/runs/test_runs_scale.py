@@ -1,28 +1,18 @@
 import json
-import math
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from asvit.core.progress import Progress
 from asvit.core.run_files import MARKER
 from asvit.growth.result import ScaleResult
-from asvit.growth.seed import GrowthSeed
-from asvit.growth.settings import ScaleSettings
-from asvit.runs import lifecycle
-from asvit.runs.algorithms import scaling
 from asvit.runs.estimate import Remaining
-from asvit.runs.measurement_pool import failed
 from asvit.runs.scaling import ScaleRun, run_scaling
 from asvit.search.result import SearchResult
-from asvit.spaces import cost, load_space
+from asvit.spaces import cost
 from proxies.latency import Latency
-from scaling import Budget, GrowthEvent
-from scaling.growth import SEED_KEY
-from tests.asvit.data.image_folders import fill
+from scaling import Budget
 from tests.asvit.runs import fakes
 from tests.asvit.runs.fakes import SEED
 from tests.asvit.runs.stored_results import content_of
@@ -33,7 +23,6 @@ SETTINGS = {
     "images": 2, "repeats": 1, "points": 3,
 }  # fmt: skip
 
-COST = GrowthSeed.cost
 DESIGN_KEYS = {"schema_version", "budget", "steps", "settings", "wall_seconds"}
 STEP_KEYS = {
     "architecture", "depths", "width", "params", "macs", "length_distortion",
@@ -57,19 +46,6 @@ def make_search(folder: Path, seed: str, space: str = "asvit") -> None:
     right = content_of(SearchResult)
     changed = {"seed_architecture": seed, "settings": {**right["settings"], "space": space}}
     (folder / "result.json").write_bytes(sealed_result({**right, **changed}))
-
-
-def test_networks_that_grow_are_expected_to_need_as_many_times_the_memory() -> None:
-    run, *others = (
-        ScaleRun.make(architecture=SEED, budgets=budgets, data="gaussian")
-        for budgets in ("720K", "2M,8M", "16M")
-    )
-    start = run.growable.cost(*run.growable.start).params
-    assert 0.95 < 720_000 / start < 1
-    assert run._load.larger == 1
-    assert [other._load.larger for other in others] == [8_000_000 / start, 16_000_000 / start]
-    assert run._load.example().key == SEED_KEY
-    assert run._load.example().architecture != SEED  # as narrow as networks are measured
 
 
 def test_a_run_folder_holds_the_series(tmp_path: Path) -> None:
@@ -100,19 +76,6 @@ def test_the_nearest_model_of_each_budget_is_named(tmp_path: Path) -> None:
     assert all(abs(row.params - 2e6) >= abs(first.params - 2e6) for row in result.series)
 
 
-def test_a_finished_scaling_does_without_its_pictures(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    own = {"data": str(fill(tmp_path / "pictures", cat=3, dog=3)), "budget": "2M"}
-    result = scale(tmp_path / "run", **own)
-    assert result.settings.classes == 2
-    shutil.rmtree(tmp_path / "pictures")
-    monkeypatch.setattr(GrowthSeed, "cost", COST)
-    assert scale(tmp_path / "run", **own).to_json() == result.to_json()
-    with pytest.raises(FileNotFoundError, match="no folder"):
-        scale(tmp_path / "other", **own)
-
-
 def test_multiply_adds_are_a_budget_too(tmp_path: Path) -> None:
     result = scale(tmp_path, budget="0.8G")
     assert 0.98 * 8e8 <= result.series[-1].macs <= 8e8
@@ -128,28 +91,6 @@ def test_the_newest_search_is_the_start_and_is_named() -> None:
     assert scale(Path("other")).provenance["seed_run"] is None
 
 
-def test_the_start_may_be_a_run_that_ended_in_one(tmp_path: Path) -> None:
-    found = {"kind": "search", "seed_architecture": SEED}
-    (tmp_path / "result.json").write_bytes(sealed_result(found))
-    run = ScaleRun.make(architecture=str(tmp_path), device="cpu")
-    assert (run.settings.architecture, run.seed_run) == (SEED, tmp_path)
-    assert run.title.startswith(f"growing {SEED} (the result of {tmp_path}) to 88M:")
-
-
-def test_a_search_of_a_space_that_is_not_known_is_refused() -> None:
-    make_search(Path("runs/one"), "3-5|7", space="newspace")
-    with pytest.raises(ValueError, match=r"runs/one ends in no architecture that is known here"):
-        scale(architecture=None)
-
-
-WIDE = "8,2,3,3|4,1,2,1|4,1,4,5|4,1,6,2|64,30"  # heads 8, 16, 32, 64 do not divide its widths
-
-
-@pytest.mark.parametrize("preset", ScaleSettings.presets)
-def test_every_preset_fits_every_architecture(preset: str) -> None:
-    assert ScaleSettings.presets[preset].get("image_size", 224) % 32 == 0
-
-
 def test_the_real_measures_of_a_real_series(tmp_path: Path) -> None:
     result = scale(tmp_path, budget="2M", stop_within=0.5, architecture=SEED)
     for row in result.series:
@@ -162,30 +103,6 @@ def test_the_real_measures_of_a_real_series(tmp_path: Path) -> None:
     assert (tmp_path / "report.html").stat().st_size > 10_000
     files = {f"{name}.svg" for name in ScaleRun.files.figures}
     assert files <= {path.name for path in tmp_path.iterdir()}
-
-
-def test_real_widths_that_heads_do_not_divide_are_grown(tmp_path: Path) -> None:
-    # Head widths are rounded down, as the released rule has it.
-    seed = WIDE.replace("64,30", "64,33")
-    result = scale(tmp_path, architecture=seed, budget="6M", stop_within=0.25)
-    assert any(row.width % 8 for row in result.series[1:])
-    assert result.series[-1].params == cost(result.series[-1].architecture).params
-
-
-@pytest.mark.parametrize("rule", ["measures", "width"])
-def test_real_widths_that_a_family_rounds_are_no_candidates(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rule: str
-) -> None:
-    monkeypatch.setattr(scaling, "MeasurementPool", fakes.FakePool)
-    monkeypatch.setattr(lifecycle, "write_report", lambda *_: None)
-    space = load_space("deit")
-    seed = str(space.decode({"L1": 3, "patch_size": 8}))
-    result = scale(tmp_path, architecture=seed, budget="100K", rule=rule, count_size=32, classes=2)
-    assert len(result.series) > 1
-    texts = [(row.step, row.architecture) for row in result.candidates]
-    assert len(set(texts)) == len(texts)
-    for row in result.candidates:
-        assert space.parse(row.architecture).width == row.width
 
 
 TINY = "4,2,2|4,1,2|4,1,2|4,1,2|16"
@@ -215,18 +132,6 @@ def dry_run(asked: dict[str, Any], folder: Path) -> Remaining:
     return ScaleRun.make(**others, budgets=budgets, out=folder / "new").remaining()
 
 
-@pytest.mark.usefixtures("timed")
-@pytest.mark.parametrize(
-    ("budget", "words"), [("1ms", "below"), ("100s", "more than 1,000 times")]
-)
-def test_a_real_time_out_of_reach_is_named_as_it_was_asked_for(
-    tmp_path: Path, budget: str, words: str
-) -> None:
-    message = rf"^budget {budget}, of which growth uses 95% as times vary, is {words} the start,"
-    with pytest.raises(ValueError, match=message.replace("100s", "100000ms")):
-        run_scaling(out=tmp_path / "run", **{**REAL, "budget": budget})
-
-
 def test_real_growth_to_a_time_takes_each_time_once(tmp_path: Path, timed: list[str]) -> None:
     asked = {**REAL, "budget": "5ms,6ms", "latency_batch": 4}
     whole = run_scaling(out=tmp_path / "whole", **asked)
@@ -254,62 +159,3 @@ def test_real_growth_to_a_time_takes_each_time_once(tmp_path: Path, timed: list[
     report = (tmp_path / "whole" / "report.html").read_text()
     assert "6ms" in report
     assert dry_run(asked, tmp_path).cost is not None
-
-
-@pytest.mark.usefixtures("timed")
-def test_real_growth_to_a_time_that_ends_early_names_the_time(tmp_path: Path) -> None:
-    result = run_scaling(out=tmp_path / "run", **{**REAL, "budget": "5ms", "stop_within": 1e-6})
-    target = result.settings.targets[-1]
-    assert f"of {target} and can be built" in result.reason
-    assert result.reason.endswith(f" ({target} is 95% of 5ms, as times vary)")
-
-
-def test_real_growth_to_a_time_goes_on_with_the_processor_that_it_was_started_on(
-    tmp_path: Path, timed: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked = {**REAL, "budget": "5ms", "out": tmp_path / "run"}
-    run_scaling(**asked)
-    before = list(timed)
-    monkeypatch.setattr("asvit.runs.algorithms.measuring.timed_on", lambda _device: "another")
-    with pytest.raises(ValueError, match=r"was started on device .* \(now another\)"):
-        run_scaling(**{**asked, "budget": "6ms"})
-    assert timed == before
-
-
-def test_the_time_left_of_a_growth_that_goes_on_follows_from_this_session(
-    tmp_path: Path,
-) -> None:
-    second, whole = list[Progress](), list[Progress]()
-    scale(tmp_path / "run", budget="4M")
-    scale(tmp_path / "run", progress=second.append)
-    scale(tmp_path / "whole", progress=whole.append)
-    assert {one.share_resumed for one in whole} == {0.0}
-    (share,) = {one.share_resumed for one in second if math.isfinite(one.part)}
-    assert 0.3 < share < 0.9
-
-
-@pytest.mark.parametrize(("done", "share"), [(0.5, 0.1 / 0.21), (1e-5, math.nan), (1.0, 1.0)])
-def test_the_share_that_is_done_is_unknown_after_a_tiny_step(done: float, share: float) -> None:
-    event = GrowthEvent(1, 16, 16, None, done, seconds=9.0, fresh=16)
-    assert scaling._progress(event, ()).share == pytest.approx(share, nan_ok=True)
-
-
-def test_a_scaling_whose_networks_all_failed_goes_on_once_they_can_be_measured(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr(fakes.FakePool, "one", lambda _, job: failed(job.names, "out of memory"))
-        with pytest.raises(ValueError, match=r"every measure of all .* failed; .* out of memory"):
-            scale(tmp_path / "run")
-    again, whole = scale(tmp_path / "run"), scale(tmp_path / "whole")
-    assert str(again.series) == str(whole.series)
-
-
-def test_a_rule_gives_a_model_for_each_budget(tmp_path: Path) -> None:
-    result = scale(tmp_path / "run", rule="compound")
-    assert [row.kind for row in result.series] == ["start", "rule", "rule"]
-    assert [row.architecture for _, row in result.nearest()] == [
-        row.architecture for row in result.series[1:]
-    ]
-    run = ScaleRun.make(architecture=SEED, budgets="2M,8M", rule="compound")
-    assert run.folder.name.startswith("scale-compound-")

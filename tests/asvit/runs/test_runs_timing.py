@@ -2,7 +2,6 @@
 
 import copy
 import csv
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from torch import Tensor, nn
 import asvit
 from asvit.runs.timing import RUNTIMES, device_names, devices, fresh_latency
 from proxies import PROXIES, Inputs, timing
-from proxies.evaluation import DeviceError
 
 TEXT = "4,8,2|2,4,2|2,2,2|2,1,2|16"
 
@@ -69,10 +67,6 @@ def test_a_module_is_left_as_it_was() -> None:
     assert all(torch.equal(before[name], now) for name, now in model.state_dict().items())
 
 
-def test_a_network_in_half_precision_gets_such_images() -> None:
-    assert asvit.latency(Doubled().bfloat16(), 8).milliseconds > 0
-
-
 @pytest.mark.parametrize(
     ("given", "words"),
     [
@@ -94,58 +88,11 @@ def test_what_cannot_be_timed_says_why_in_a_line(given: dict[str, object], words
     assert len(str(refusal.value).splitlines()) == 1
 
 
-def test_a_device_that_fails_is_no_fault_of_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A search would take it, and all after it, for too slow."""
-
-    def fails(_device: torch.device) -> None:
-        raise DeviceError("device cuda:0 computes nothing any more")
-
-    monkeypatch.setattr("asvit.runs.timing.check_device", fails)
-    with pytest.raises(DeviceError):
-        asvit.latency(Doubled(), 16)
-
-
-def test_a_network_without_values_is_refused() -> None:
-    for more in ({}, {"command": "bench {onnx}"}):
-        with pytest.raises(ValueError, match=r"^Doubled has tensors on the meta device, .*"):
-            asvit.latency(Doubled().to("meta"), 8, **more)
-
-
-class Branches(nn.Module):
-    """A network that looks at values, which no exported graph can."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x if x.sum() > 0 else -x
-
-
-def test_a_network_that_onnx_cannot_take_says_why_in_a_line() -> None:
-    pytest.importorskip("onnxruntime")
-    with pytest.raises(ValueError, match="runtime 'onnx' cannot run Branches on") as refusal:
-        asvit.latency(Branches(), 8, runtime="onnx")
-    assert len(str(refusal.value).splitlines()) == 1
-
-
-def test_runtimes_that_are_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    (cpu, *_) = devices()
-    assert cpu["runtimes"] == "eager"
-    with pytest.raises(ValueError, match=r"'onnx' is not available on cpu: .* needs onnxruntime"):
-        asvit.latency(Doubled(), 8, runtime="onnx")
-
-
 def test_a_process_of_its_own_times_a_network() -> None:
     time = fresh_latency(TEXT, image_size=32, batch=2, num_classes=5)
     assert (time.batch, time.image_size, time.runtime) == (2, 32, "eager")
     assert time.threads == torch.get_num_threads()
     assert time.milliseconds > 0
-
-
-def test_what_no_other_process_can_time_is_timed_here(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr("sys.executable", "false")
-    assert fresh_latency(TEXT, image_size=32, num_classes=5).milliseconds > 0
-    assert f"{TEXT} is timed in this process" in caplog.text
 
 
 def test_the_devices_are_those_of_torch() -> None:

@@ -1,33 +1,21 @@
 """Searches that train: from settings to a folder, with trainings that take no time."""
 
-import csv
-import html
 import json
 import math
-import re
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-import numpy as np
 import pytest
-from torch import nn
 
-from asvit.core.console import console
 from asvit.executors import Workers
 from asvit.reference import load_reference
 from asvit.runs import lifecycle, training_pool
-from asvit.runs.reporting import show
-from asvit.runs.search import SearchRun, run_search
+from asvit.runs.search import run_search
 from asvit.search import Measurement, read_trials
 from asvit.search.result import SearchResult
-from asvit.search.trained import FRESH, Trained
-from asvit.search.training_tables import format_trained
-from asvit.spaces import SPACES, PlainSpace, cost, load_space
-from asvit.spaces.base import Choice
 from asvit.training.candidates import Outcome, Training
 from tests.asvit.runs.fakes import fake_trainings
-from tests.asvit.search.ridge import Array, Ridge, quick_predictor
+from tests.asvit.search.ridge import quick_predictor
 
 TINY: dict[str, Any] = {
     "space": "asvit-tiny", "controller": "predictor", "trainings": 20, "train_images": 12,
@@ -63,28 +51,6 @@ def test_a_run_folder_holds_the_accuracy_and_how_far_to_trust_it(tmp_path: Path)
     assert SearchResult.read(tmp_path / "result.json").to_json() == result.to_json()
     trained = "--seed 5 --device cpu --classes 3 --train-images 12 --recipe small"
     assert result.next_command == f"asvit train {tmp_path} --image-size 32 {trained}"
-
-
-def test_below_a_limit_tables_have_the_widths_that_were_trained(tmp_path: Path) -> None:
-    settings: dict[str, Any] = {"width": None, "max_macs": "500K"}
-    result = search(tmp_path, **settings)
-    rows = read_trials(tmp_path / "trials.csv")
-    table = load_reference(tmp_path / "trainings.csv")
-    for row in rows:
-        size = cost(row.architecture, 32, 3)
-        assert (row.params, row.macs) == (size.params, size.macs)
-        assert row.macs <= 500_000
-        wider = load_space("asvit-tiny").parse(row.architecture)
-        assert cost(wider.with_(width=wider.width + 1), 32, 3).macs > 500_000
-    assert set(table.architectures) == {row.architecture for row in rows}
-    assert result.seed_architecture in table.architectures
-    again = search(tmp_path, **settings)
-    assert again.to_json() == result.to_json()
-
-
-def test_what_no_width_brings_below_a_limit_is_not_trained(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"multiply-adds, more than the 1,000 allowed$"):
-        search(tmp_path, width=None, max_macs=1_000)
 
 
 def test_trials_have_the_accuracy_of_each_training(tmp_path: Path) -> None:
@@ -153,20 +119,6 @@ def test_the_trainings_are_a_reference_table_from_which_a_search_starts(tmp_path
         search(tmp_path / "second", trainings=9)
 
 
-def test_a_finished_search_is_not_started_from_another_table(tmp_path: Path) -> None:
-    search(tmp_path / "first", trainings=5)
-    search(tmp_path / "other", trainings=5, seed=1)
-    tables = [tmp_path / name / "trainings.csv" for name in ("first", "other")]
-    alone = search(tmp_path / "alone", trainings=5)
-    with pytest.raises(ValueError, match=r"started from 0 trainings of a table \(now \d\)"):
-        search(tmp_path / "alone", trainings=5, reference=tables[0])
-    assert search(tmp_path / "alone", trainings=5).to_json() == alone.to_json()
-    started = search(tmp_path / "started", trainings=5, reference=tables[0])
-    with pytest.raises(ValueError, match=r"started from \d trainings of a table"):
-        search(tmp_path / "started", trainings=5, reference=tables[1])
-    assert search(tmp_path / "started", trainings=5).to_json() == started.to_json()
-
-
 def test_random_draws_with_several_seeds_make_a_table(tmp_path: Path) -> None:
     given: dict[str, Any] = {"controller": "random", "seeds": 2}
     search(tmp_path / "run", **given, trainings=13)
@@ -200,85 +152,6 @@ def test_a_table_with_the_same_recipe_is_taken(tmp_path: Path) -> None:
     assert not (tmp_path / "third").exists()
 
 
-def test_rows_beyond_a_limit_tell_the_predictor_but_are_no_finalists(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    search(tmp_path / "first")
-    table = load_reference(tmp_path / "first" / "trainings.csv")
-    limit = 70_000
-    beyond = {text for text in table.architectures if cost(text, 32, 3).params > limit}
-    assert len(beyond) == 6
-    fits: list[set[str]] = []
-
-    class Recorded(Ridge):
-        def fit(self, architectures: Sequence[str], *more: Any) -> Ridge:
-            fits.append({*architectures})
-            return super().fit(architectures, *more)
-
-    quick_predictor(monkeypatch.setattr, Recorded)
-    second = search(tmp_path / "second", reference=table.path, max_params=limit, trainings=7)
-    assert all(one.params <= limit for one in second.finalists)
-    assert fits
-    assert all(beyond & texts for texts in fits)
-
-
-class Undecided:
-    """A predictor that expects the same of all architectures."""
-
-    def __init__(self, *_: Any, **__: Any) -> None: ...
-
-    def fit(self, *_: Any) -> "Undecided":
-        return self
-
-    def predict(self, architectures: Sequence[str]) -> tuple[Array, Array]:
-        return np.full(len(architectures), 50.0), np.ones(len(architectures))
-
-
-@pytest.mark.parametrize(
-    ("space", "controller"), [("shiftvit", "predictor"), ("shiftvit,shiftvit-parts", "random")]
-)
-def test_depths_that_a_space_does_not_have_are_in_its_report_and_a_table_to_start_from(
-    space: str, controller: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    quick_predictor(monkeypatch.setattr, Undecided)
-    given: dict[str, Any] = {"space": space, "controller": controller, "depths": "3,4,6,3"}
-    first = search(tmp_path / "first", **given, trainings=11)
-    (depths,) = {load_space(space).parse(row.architecture).depths for row in first.trials}
-    assert depths == (3, 4, 6, 3)
-    with (tmp_path / "first" / "choices.csv").open() as file:
-        rows = [row for row in csv.DictReader(file) if row["step"] == "10"]
-    shares = {(row["dimension"], row["choice"]): float(row["frequency"]) for row in rows}
-    assert shares.get(("L2", "4"), 1.0) == 1.0
-    assert sum(shares.values()) == pytest.approx(len({name for name, _ in shares}))
-    table = tmp_path / "first" / "trainings.csv"
-    second = search(tmp_path / "second", **given, trainings=7, seed=1, reference=table)
-    assert second.steps == 7
-
-
-def test_rows_of_a_table_without_accuracy_are_left_out(tmp_path: Path) -> None:
-    search(tmp_path / "first")
-    made = load_reference(tmp_path / "first" / "trainings.csv")
-    texts = made.architectures[:9]
-
-    def with_known(known: int) -> Path:
-        accuracies = [50.0 + n if n < known else math.nan for n in range(len(texts))]
-        rows = [
-            Trained(text, None, cost(text, 32, made.num_classes), (accuracy,))
-            for text, accuracy in zip(texts, accuracies, strict=True)
-        ]
-        path = tmp_path / f"{known}.csv"
-        path.write_text(format_trained(rows, made.provenance, seeds=1))
-        return path
-
-    result = search(tmp_path / "second", reference=with_known(7), trainings=5, seed=1)
-    assert {*texts[:7]} <= {row.architecture for row in result.predictor.rows}
-    assert not {*texts[7:]} & {row.architecture for row in result.predictor.rows}
-    for known in (0, 4):
-        told = f"{known}.csv has {known} row(s) with a value of 'accuracy'; "
-        with pytest.raises(ValueError, match=f"{re.escape(told)}.* at least 5$"):
-            search(tmp_path / "third", reference=with_known(known))
-
-
 def test_any_controller_may_search_by_trainings_and_ends_in_the_best_mean(tmp_path: Path) -> None:
     result = search(tmp_path, controller="random", seed=1)
     assert result.predictor is None
@@ -292,22 +165,6 @@ def test_any_controller_may_search_by_trainings_and_ends_in_the_best_mean(tmp_pa
     assert "--controller random" in command
 
 
-def test_starting_over_does_not_remove_the_table_it_starts_from(tmp_path: Path) -> None:
-    search(tmp_path, trainings=7)
-    table = tmp_path / "trainings.csv"
-    with pytest.raises(ValueError, match="the table, is in the folder that --fresh empties"):
-        search(tmp_path, trainings=7, reference=table, fresh=True)
-    assert table.exists()
-
-
-def test_a_few_more_trainings_than_finalists_take_are_refused(tmp_path: Path) -> None:
-    first = search(tmp_path, controller="random", trainings=11)
-    assert first.steps == 11
-    with pytest.raises(ValueError, match=r"trainings=12 has 8 for drawn .* 11 are drawn alr.* 15"):
-        search(tmp_path, controller="random", trainings=12)
-    assert search(tmp_path, controller="random", trainings=15).steps == 11
-
-
 @pytest.mark.parametrize("controller", ["predictor", "evolution"])
 def test_more_trainings_extend_a_search(tmp_path: Path, controller: str) -> None:
     search(tmp_path / "grown", controller=controller, trainings=10)
@@ -319,28 +176,6 @@ def test_more_trainings_extend_a_search(tmp_path: Path, controller: str) -> None
     ]
     assert grown.finalists == whole.finalists
     assert grown.predictor == whole.predictor or controller != "predictor"
-
-
-def test_a_deleted_table_is_written_again(tmp_path: Path) -> None:
-    tables = [tmp_path / name / "trainings.csv" for name in ("first", "started")]
-    search(tables[0].parent)
-    search(tables[1].parent, reference=tables[0])
-    for table in tables:
-        before = table.read_bytes()
-        table.unlink()
-        search(table.parent)  # the second without the table that it was started from, too
-        assert table.read_bytes() == before
-
-
-def test_the_console_shows_what_was_trained_again(tmp_path: Path) -> None:
-    result = search(tmp_path, seed=5)
-    with (screen := console()).capture() as shown:
-        show(SearchRun, result, screen)
-    assert "retrained [90 %]" in shown.get()
-    assert "whose mean is a little too high" in " ".join(shown.get().split())
-    assert "(trials.csv, trainings.csv, result.json, figures)" in shown.get()  # but no report
-    assert "20 trainings in" in shown.get()
-    assert "the predictor ranks architectures that it was not shown with tau" in shown.get()
 
 
 def test_a_search_whose_trainings_all_fail_says_so(
@@ -357,101 +192,6 @@ def _failing() -> Any:
     return Outcome(math.nan, math.nan, 1.0, "the loss became nan in step 1")
 
 
-def test_too_few_trainings_that_did_not_fail_end_in_the_best_mean(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    outcomes = iter([Outcome(60.0 + n, 1.0, 1.0) for n in range(4)])
-    monkeypatch.setattr(
-        "asvit.runs.training_pool.outcome_of", lambda *_: next(outcomes, None) or _failing()
-    )
-    result = search(tmp_path, trainings=6)
-    assert (result.values["accuracy"], result.failures) == (63.0, 2)
-    assert result.confirmed is None
-
-
-class Picky(PlainSpace):
-    """A space half of whose networks cannot be built."""
-
-    name, prefix, description, paper = "picky", "picky:", "for this test", "none"
-    dimensions: ClassVar[Mapping[str, tuple[Choice, ...]]] = {
-        "width": (2, 4, 8), "kind": ("sound", "broken")
-    }  # fmt: skip
-
-    def network(self, choices: Mapping[str, Any], **_: Any) -> nn.Module:
-        if choices["kind"] == "broken":
-            raise RuntimeError("this kind was never written")
-        return nn.Conv2d(3, choices["width"], 1)
-
-
-def test_networks_that_cannot_be_built_fail_and_are_in_no_table(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(SPACES, "picky", Picky())
-    result = search(tmp_path, space="picky", controller="random", trainings=11)
-    broken = [row for row in result.trials if "broken" in row.architecture]
-    assert {row.reason.partition(":")[0] for row in broken} == {"accuracy"}
-    assert "sound" in result.seed_architecture
-    table = (tmp_path / "trainings.csv").read_text()
-    assert "sound" in table
-    assert "broken" not in table
-
-
-def test_the_report_has_the_predictions(tmp_path: Path) -> None:
-    result = search(tmp_path, seed=5)
-    page = (tmp_path / "report.html").read_text()
-    assert "Predicted and measured" in page
-    assert f"{result.settings.trainings} trainings" in page
-    assert html.escape(result.predictor.in_words) in page
-    assert "retrained [90 %]" in page
-    assert (tmp_path / "predicted.csv").read_text().count("\n") == 1 + len(result.predictor.rows)
-    assert not (tmp_path / "entropy.svg").exists()
-    costs = (tmp_path / "front.csv").read_text().splitlines()
-    assert len(costs) == 1 + len(result.tradeoff) > 1
-    assert any(one.confirmed is not None for one in result.tradeoff)
-    macs = [one.macs for one in result.tradeoff]
-    assert macs == sorted(set(macs))
-    assert [one.name for one in SearchRun.pictures(result)] == [
-        "reward", "measures", "choices", "front", "predicted"
-    ]  # fmt: skip
-
-
-def test_a_space_of_one_architecture_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    space = load_space("asvit-tiny")
-    only = {name: choices[:1] for name, choices in space.dimensions.items()}
-    monkeypatch.setattr(type(space), "dimensions", only)
-    with pytest.raises(ValueError, match="has one architecture: there is nothing to predict"):
-        search(tmp_path)
-
-
-def test_a_space_of_one_dimension_is_searched(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    space = load_space("asvit-tiny")
-    small = {name: choices[: 1 + (name == "K1")] for name, choices in space.dimensions.items()}
-    monkeypatch.setattr(type(space), "dimensions", small)
-    told = "a training of every architecture failed; the last one, .*, because accuracy: the loss"
-    good = Outcome(70.0, 1.0, 1.0)
-    with monkeypatch.context() as patch:
-        patch.setattr(training_pool, "outcome_of", lambda _, one: _failing() if one.seed else good)
-        with pytest.raises(ValueError, match=told):
-            search(tmp_path / "failing")
-        patch.setattr(
-            training_pool, "outcome_of", lambda _, one: _failing() if one.seed >= FRESH else good
-        )
-        with pytest.raises(ValueError, match="a training of every architecture failed; once"):
-            search(tmp_path / "fresh")
-
-    def train(text: str) -> Measurement:
-        return Measurement(1, 2, {"accuracy": 10.0 * int(text[0])}, {})
-
-    result = search(tmp_path / "whole", evaluate=train)
-    assert {one.architecture[0]: one.trainings for one in result.finalists}.keys() == {"4", "6"}
-    assert result.seed_architecture.startswith("6")
-    assert result.predictor.in_words.startswith("fewer than 8 architectures")
-
-
 def test_a_function_of_the_callers_may_train(tmp_path: Path) -> None:
     asked: list[str] = []
 
@@ -465,25 +205,3 @@ def test_a_function_of_the_callers_may_train(tmp_path: Path) -> None:
     assert search(tmp_path).to_json() == result.to_json()  # finished: without the function
     assert (tmp_path / "trials.csv").exists()
     assert not (tmp_path / "trainings.csv").exists()
-
-
-def test_a_function_with_a_seed_never_trains_a_network_alike_again(tmp_path: Path) -> None:
-    trained: list[tuple[str, int]] = []
-
-    def train(text: str, seed: int) -> Measurement:
-        trained.append((text, seed))
-        return Measurement(1, 2, {"accuracy": 10.0 * int(text[0]) + seed % 3}, {})
-
-    search(tmp_path, evaluate=train)
-    assert len(trained) == len(set(trained)) > len({text for text, _ in trained})
-
-
-def test_shares_in_place_of_per_cent_end_a_search(tmp_path: Path) -> None:
-    def evaluate(text: str) -> Measurement:
-        return Measurement(1, 1, {"accuracy": 0.7 + len(text) / 1000}, {})
-
-    given = {"space": "asvit-tiny", "controller": "random", "trainings": 12}
-    with pytest.raises(
-        ValueError, match=r"^evaluate: all 5 accuracies are at most 1.*use per cent"
-    ):
-        run_search(**given, evaluate=evaluate, out=tmp_path / "run")

@@ -1,31 +1,19 @@
 """Runs whose networks are measured by worker processes give what one process gives."""
 
 import json
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import replace
-from functools import partial
-from itertools import product
+from collections.abc import Callable, Iterator
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from asvit.core.codec import to_json
-from asvit.executors import Task, Work, Workers
+from asvit.executors import Task, Workers
 from asvit.executors.base import Answer
-from asvit.reference import load_reference
-from asvit.runs import lifecycle, measurement_pool, measurement_worker
-from asvit.runs.correlation import run_correlation
-from asvit.runs.designing import design
+from asvit.runs import lifecycle
 from asvit.runs.measurement_pool import (
     EvalContext,
-    Evaluator,
     MeasurementJob,
     MeasurementPool,
     Workload,
@@ -34,16 +22,11 @@ from asvit.runs.measurement_worker import measuring_work
 from asvit.runs.scaling import run_scaling
 from asvit.runs.search import run_search
 from asvit.search import SearchSettings
-from asvit.spaces import load_space
-from proxies import Readings
 
 SMALL: dict[str, Any] = {
     "data": "gaussian", "image_size": 32, "images": 4, "repeats": 3, "points": 5,
 }  # fmt: skip
 SEED = "4,8,2|2,4,2|2,2,2|2,1,2|16"
-TWO = SearchSettings.make().proxies
-
-
 pytestmark = pytest.mark.usefixtures("forked_modules")
 
 
@@ -83,20 +66,6 @@ class Answering:
             yield place, Answer(self.worker(task))
 
 
-@pytest.mark.parametrize(
-    "run",
-    [
-        run_search,
-        partial(run_scaling, SEED),
-        partial(run_correlation, "vitbench101-pit"),
-        partial(design, "pictures"),
-    ],
-)
-def test_a_number_as_of_a_training_is_told_how_it_is_given(run: Callable[..., Any]) -> None:
-    with pytest.raises(ValueError, match=r"workers=4; use asvit.executors.Workers\(jobs=4\)"):
-        run(workers=4)
-
-
 def test_the_last_network_is_shared_by_measures(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = SearchSettings.make(space="asvit-tiny", **SMALL)
     pool = MeasurementPool({32: EvalContext(settings)}, Workers(jobs=2), Workload(1, 1, 1.0))
@@ -115,110 +84,6 @@ def test_the_last_network_is_shared_by_measures(monkeypatch: pytest.MonkeyPatch)
     ]
     alone = MeasurementPool({32: EvalContext(settings)}, Workers(jobs=1), Workload(1, 1, 1.0))
     assert list(alone.measure([job])) == [(0, found)]
-
-
-def test_workers_have_to_know_measures_and_architectures_of_a_run(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    calls: list[Any] = []
-
-    @contextmanager
-    def opened(_workers: Workers, work: Work, _device: str) -> Iterator[None]:
-        calls.append([work.settings[name] for name in ("space", "names", "architectures")])
-        yield
-
-    monkeypatch.setattr(measurement_pool, "open_pool", opened)
-    settings, two = SearchSettings.make(space="asvit-tiny", **SMALL), Workers(jobs=2)
-    Evaluator(load_space("asvit-tiny"), settings, workers=two).close()
-    load = Workload(1, 1, 1.0, lambda: MeasurementJob(SEED, TWO, SEED, 32))
-    _ = MeasurementPool({32: EvalContext(settings)}, two, load)._opened
-    assert calls == [["asvit-tiny", [*TWO], []], [None, [*TWO], [SEED]]]
-
-
-def unmeasured(task: Task) -> Mapping[str, Any]:
-    values = {repeat: dict.fromkeys(task["names"], 1.0) for repeat in task["only"]}
-    readings = Readings(task["names"], max(values) + 1, values)
-    return {"readings": readings.to_json(), "cost": None, "uncounted": ""}
-
-
-@given(
-    workers=st.integers(1, 32),
-    networks=st.integers(1, 12),
-    repeats=st.integers(1, 6),
-    names=st.sampled_from([TWO[:1], TWO]),
-)
-def test_no_worker_on_an_accelerator_is_idle_and_passes_are_as_large_as_that_allows(
-    workers: int, networks: int, repeats: int, names: tuple[str, ...]
-) -> None:
-    context: Any = SimpleNamespace(device="cuda", arguments={"repeats": repeats})
-    pool = MeasurementPool({32: context}, Workers(jobs=32), Workload(1, networks, 1.0))
-    opened = Answering(workers, unmeasured)
-    vars(pool)["_opened"] = opened
-    jobs = [MeasurementJob(SEED, names, f"network {n}", 32) for n in range(networks)]
-    list(pool.measure(jobs))
-    taken = Counter(
-        (task["key"], name, repeat)
-        for task in opened.tasks
-        for name in task["names"]
-        for repeat in task["only"]
-    )
-    assert taken == Counter(product([job.key for job in jobs], names, range(repeats)))
-    assert len(opened.tasks) >= min(workers, networks * repeats)
-    if workers <= networks:
-        assert all(task["only"] == list(range(repeats)) for task in opened.tasks)
-    sizes = {len(task["only"]) for task in opened.tasks}
-    assert max(sizes) - min(sizes) <= 1
-
-
-def test_a_network_of_the_run_is_measured_to_see_how_many_fit_on_a_gpu(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    examples: list[Any] = []
-
-    def resolved(workers: Workers, _: str, *, example: Callable[[], Any], **__: Any) -> Workers:
-        examples.append(example())
-        return replace(workers, jobs=1)
-
-    monkeypatch.setattr(Workers, "resolved", resolved)
-    small = {**SMALL, "max_params": "100K", "repeats": 1, "device": "cpu"}
-    Evaluator(load_space("asvit-tiny"), SearchSettings.make(space="asvit-tiny", **small))
-    (measured,) = examples
-    assert all(measured.scores[name].valid for name in TWO)
-    assert 50_000 < measured.cost.params <= 100_000
-
-
-def test_passes_of_fewer_repeats_have_the_same_values_up_to_rounding(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    settings = SearchSettings.make(space="asvit-tiny", **SMALL)
-    context = EvalContext(settings)
-    for module in (measurement_pool, measurement_worker):
-        monkeypatch.setattr(module, "takes_all", lambda _: True)
-    job = MeasurementJob(SEED, settings.proxies, SEED, 32)
-    scores = []
-    for workers in (1, 2):
-        pool = MeasurementPool({32: context}, Workers(jobs=2), Workload(1, 1, 1.0))
-        opened = Answering(workers, measuring_work({32: context.arguments}).worker("cpu"))
-        monkeypatch.setattr(pool, "_opened", opened)
-        ((_, outcome),) = pool.measure([job])
-        assert len(opened.tasks) == workers
-        scores.append({name: score.values for name, score in outcome.scores.items()})
-    assert {name: pytest.approx(values, rel=1e-5) for name, values in scores[0].items()} == (
-        scores[1]
-    )
-
-
-@pytest.mark.nightly
-def test_threads_of_this_process_do_not_matter(tmp_path: Path, alone: bytes) -> None:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(3)
-    try:
-        assert trials(tmp_path / "run", Workers(jobs=1)) == alone
-        assert torch.get_num_threads() == 3
-    finally:
-        torch.set_num_threads(before)
 
 
 def test_a_search_does_not_depend_on_its_workers(
@@ -261,6 +126,7 @@ def test_a_candidate_that_takes_too_long_is_recorded_as_failed(tmp_path: Path) -
     assert all(",failed,length_distortion: given up after" in row for row in rows)
 
 
+@pytest.mark.nightly
 def test_a_scaling_does_not_depend_on_its_workers(tmp_path: Path) -> None:
     files = []
     for name, workers in (("alone", Workers(jobs=1)), ("two", Workers(jobs=2))):
@@ -269,23 +135,3 @@ def test_a_scaling_does_not_depend_on_its_workers(tmp_path: Path) -> None:
         files.append((result.series, (tmp_path / name / "candidates.csv").read_bytes()))
     assert files[0] == files[1]
     assert len(files[0][0]) > 1
-
-
-@pytest.mark.nightly
-def test_a_correlation_does_not_depend_on_its_workers(tmp_path: Path) -> None:
-    table = load_reference("vitbench101-pit", check=False)
-    files = []
-    for name, workers in (("alone", Workers(jobs=1)), ("two", Workers(jobs=2))):
-        settings = {**SMALL, "image_size": 64, "repeats": 1, "images": 2}
-        run_correlation(
-            table, rows=5, proxies=["length_distortion", "params"], out=tmp_path / name,
-            workers=workers, **settings,
-        )  # fmt: skip
-        files.append((tmp_path / name / "values.csv").read_bytes())
-    assert files[0] == files[1]
-
-
-def test_a_function_of_ones_own_is_called_here(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="leave workers out"):
-        run_search(out=tmp_path / "run", evaluate=lambda _text: None, workers=Workers(jobs=2))
-    assert not (tmp_path / "run").exists()

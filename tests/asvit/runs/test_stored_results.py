@@ -1,21 +1,11 @@
 """Results of every kind as they are stored: shown, and equal when they are read again."""
 
-import contextlib
 import dataclasses
-import io
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 import asvit
-from asvit.core.console import console
-from asvit.designs.result import DesignResult
-from asvit.growth.result import ScaleResult
-from asvit.search.result import SearchResult
-from asvit.search.supernet_result import EvolutionResult
-from asvit.training.result import TrainResult
-from asvit.training.supernet_result import SupernetResult
 from tests.asvit.runs.stored_results import RIGHT, Kind, write_beside
 
 each = pytest.mark.parametrize("kind", RIGHT, ids=lambda kind: kind.__name__)
@@ -37,49 +27,3 @@ def test_what_is_read_is_what_was_written(kind: Kind, tmp_path: Path) -> None:
     write_beside(tmp_path)
     right = dataclasses.replace(right, next_command=kind.next_in(tmp_path, right.next_command))
     assert kind.read(tmp_path / "result.json").to_json() == right.to_json()
-
-
-@pytest.mark.parametrize(
-    ("kind", "before", "after"),
-    [
-        (TrainResult, "asvit export --weights a --to onnx", "asvit export --weights b --to onnx"),
-        (SupernetResult, "asvit supernet evolve a", "asvit supernet evolve b"),
-        (EvolutionResult, "asvit train a --data a", "asvit train b --data a"),
-        (ScaleResult, "asvit train a --image-size 32", "asvit train b --image-size 32"),
-        (ScaleResult, "", ""),
-        (DesignResult, "asvit predict PICTURE --weights a", "asvit predict PICTURE --weights b"),
-        (SearchResult, "asvit train 'a a' --seed 1", "asvit train b --seed 1"),
-        (SearchResult, "asvit scale --arch  a", "asvit scale --arch  a"),
-    ],
-)
-def test_what_to_type_next_is_of_the_folder_as_it_is_called_now(
-    kind: Kind, before: str, after: str
-) -> None:
-    Path("a").mkdir()
-    dataclasses.replace(RIGHT[kind][0], folder=Path("a"), next_command=before).write()
-    write_beside(Path("a"))
-    Path("a").rename("b")
-    assert kind.read("b").next_command == after
-
-
-@pytest.mark.parametrize(("classes", "told"), [(5, False), (6, True)])
-def test_top_5_is_told_of_more_than_five_classes(classes: int, told: bool) -> None:
-    right, show = RIGHT[TrainResult]
-    network = dataclasses.replace(right.network, num_classes=classes)
-    screen = Console(file=io.StringIO(), width=200, record=True)
-    show(dataclasses.replace(right, network=network), screen)
-    assert ("top-5" in screen.export_text()) == told
-
-
-@each
-def test_names_of_files_forge_no_line(kind: Kind) -> None:
-    forged = "a\nnext:   evil"
-    named = {"unreadable": {forged: forged}, "bad_images": {forged: 2}, "folder": Path(forged)}
-    fields = {field.name for field in dataclasses.fields(kind)}
-    result = dataclasses.replace(
-        RIGHT[kind][0], **{name: value for name, value in named.items() if name in fields}
-    )
-    with contextlib.redirect_stdout(io.StringIO()) as stdout:
-        RIGHT[kind][1](result, console())
-    assert r"a\nnext:   evil" in stdout.getvalue()
-    assert "\nnext:   evil" not in stdout.getvalue()

@@ -2,8 +2,6 @@
 
 import math
 import os
-import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -18,10 +16,8 @@ import asvit
 from asvit.core.results import stored_content
 from asvit.core.tensor_files import read_header
 from asvit.training.checkpoint import Checkpoint
-from tests.asvit.runs.fakes import write_pictures
 from tests.campaigns import forked
 from tests.campaigns.forked import ended, pair, pair_environments
-from tests.hostile import flipped
 
 ARCHITECTURE = "4,2,2|4,1,2|4,1,2|4,1,2|16,8"
 ASKED = [
@@ -96,40 +92,6 @@ def test_two_processes_plan_the_same_epochs_within_hours(tmp_path: Path) -> None
     assert two["wall_seconds"] < 60
 
 
-def on_pictures(folder: Path) -> list[str]:
-    """The command on a folder of pictures in place of images that are made."""
-    options = [*ASKED]
-    for name in ("--data", "--classes", "--train-images", "--validation-images"):
-        at = options.index(name)
-        del options[at : at + 2]
-    return [*options, "--data", str(folder), "--held-out", "0.3"]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("balance", ["weights", "sampling"])
-def test_two_processes_balance_classes_as_one_does(tmp_path: Path, balance: str) -> None:
-    pictures = write_pictures(tmp_path / "pictures", classes=2, each=16)
-    for path in sorted((pictures / "class1").iterdir())[:11]:
-        path.unlink()
-    (pictures / "class1/031.jpg").unlink()  # which is truncated
-    options = [*on_pictures(pictures), "--balance", balance]
-    one = tmp_path / "one"
-    assert forked.run(forked.command, [*options, "--out", str(one)], tmp_path) == 0
-    with pair(options, tmp_path / "two") as both:
-        assert [code for code, _ in ended(both, tmp_path / "two")] == [0, 0]
-    for ours, theirs in zip(
-        result(tmp_path / "two")["history"], result(one)["history"], strict=True
-    ):
-        assert math.isclose(ours["train_loss"], theirs["train_loss"], rel_tol=1e-4)
-        assert math.isclose(ours["loss"], theirs["loss"], rel_tol=1e-4)
-        assert ours["balanced"] == theirs["balanced"]
-
-
-@pytest.mark.slow
-def test_two_processes_accumulate(tmp_path: Path, alone: Path) -> None:
-    check_losses(trained(tmp_path / "run", "--accumulate", "2"), result(alone))
-
-
 def launcher_environment() -> dict[str, str]:
     root = str(Path(asvit.__file__).parents[1])
     return {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
@@ -193,73 +155,8 @@ def test_a_killed_process_ends_the_other_one(tmp_path: Path, victim: int) -> Non
     assert "another of the 2 processes of this training ended" in told.splitlines()[-1]
 
 
-LONGER = ("--epochs", "5", "--workers", "1")
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a training in two processes, each with a worker that prepares images."""
-    folder = tmp_path_factory.mktemp("two") / "run"
-    with pair([*ASKED, *LONGER], folder) as both:
-        assert [code for code, _ in ended(both, folder)] == [0, 0]
-    return folder
-
-
-@pytest.mark.nightly  # test_fault_folders has lost workers of one process
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
-@pytest.mark.parametrize("victim", [0, 1])
-def test_a_killed_worker_of_one_process_ends_both_and_changes_nothing(
-    tmp_path: Path, undisturbed: Path, victim: int
-) -> None:
-    folder = tmp_path / "run"
-    with pair([*ASKED, *LONGER], folder) as both:
-        wait_for_an_epoch(folder)
-        pid = both[victim].pid
-        workers = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        assert workers
-        for worker in workers:
-            os.kill(int(worker), signal.SIGKILL)
-        found = ended(both, folder)
-    assert [code for code, _ in found] == [3, 3], found
-    assert "a worker that prepares images was lost" in found[victim][1]
-    with pair([*ASKED, *LONGER], folder) as both:
-        assert [code for code, _ in ended(both, folder)] == [0, 0]
-    weights = [path / "model.safetensors" for path in (folder, undisturbed)]
-    assert weights[0].read_bytes() == weights[1].read_bytes()
-
-
 @pytest.mark.slow
-def test_two_processes_go_on_from_the_same_checkpoint_where_the_last_is_damaged(
-    tmp_path: Path, shared: Path
-) -> None:
-    folder = shutil.copytree(shared, tmp_path / "run")
-    last, before = (folder / f"checkpoint{more}.safetensors" for more in ("", ".previous"))
-    for name in ("result.json", "model.safetensors"):
-        (folder / name).unlink()
-
-    def damage(path: Path) -> None:
-        path.write_bytes(flipped(path.read_bytes(), -8))
-
-    damage(last)
-    with pair(ASKED, folder) as both:
-        found = ended(both, folder)
-    assert [code for code, _ in found] == [0, 0], found
-    told = "checkpoint.safetensors was damaged; the one before it is used"
-    assert [told in text for _, text in found] == [True, False]
-    weights = [path / "model.safetensors" for path in (folder, shared)]
-    assert weights[0].read_bytes() == weights[1].read_bytes()
-    (folder / "result.json").unlink()
-    damage(last)
-    damage(before)
-    kept = last.read_bytes(), before.read_bytes()
-    with pair(ASKED, folder) as both:
-        found = ended(both, folder)
-    assert [code for code, _ in found] == [3, 3], found
-    assert "the digest is another one" in found[0][1].splitlines()[-1]
-    assert (last.read_bytes(), before.read_bytes()) == kept
-
-
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_two_killed_processes_go_on_within_an_epoch(tmp_path: Path) -> None:
     # They read losses, and may keep a part of an epoch, every 50 updates; an epoch has 60.
     longer = ["--train-images", "240", "--batch-size", "4", "--epochs", "2"]
@@ -281,41 +178,3 @@ def test_two_killed_processes_go_on_within_an_epoch(tmp_path: Path) -> None:
     ]
     weights = [load_file(tmp_path / name / "model.safetensors") for name in ("run", "whole")]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
-
-
-@pytest.mark.slow
-def test_a_batch_that_two_processes_cannot_share_is_refused(tmp_path: Path) -> None:
-    with pair([*ASKED, "--batch-size", "7"], tmp_path / "run") as both:
-        found = ended(both, tmp_path / "run")
-    assert all(code for code, _ in found)
-    assert "a batch of 7 images does not go into 2 processes" in found[0][1]
-    assert "Traceback" not in found[0][1]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("second", "words"),
-    [
-        (["--epochs", "4"], "epochs is 3 in process 0, but 4 in process 1; start all processes "),
-        (["--out", "mine"], "checkpoint.safetensors is there in process 0, but missing in proc"),
-        (["--out", "other"], "checkpoint.safetensors is of 3 epochs, digest "),
-        (["--data", "mine"], "the digest of the images is "),
-    ],
-)
-def test_processes_of_different_trainings_are_refused(
-    tmp_path: Path, shared: Path, alone: Path, second: list[str], words: str
-) -> None:
-    folder, options = tmp_path / "run", [*ASKED]
-    if second[0] == "--data":
-        pictures = write_pictures(tmp_path / "pictures", classes=2, each=8)
-        options = [*on_pictures(pictures), "--bad-images", "replace"]
-        (tmp_path / "1").mkdir()
-        write_pictures(tmp_path / "1/mine", classes=2, each=9)
-    else:
-        shutil.copytree(shared, folder)
-        shutil.copytree(alone, tmp_path / "1/other")
-    with pair(options, folder, second=second) as both:
-        outcomes = ended(both, folder)
-    assert [code for code, _ in outcomes] == [3, 3], outcomes
-    for _, error in outcomes:
-        assert words in error.splitlines()[-1]

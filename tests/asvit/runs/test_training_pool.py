@@ -1,21 +1,17 @@
 """Trainings of a search: the same in any number of processes."""
 
 import math
-from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from asvit.executors import Workers
-from asvit.runs.training_pool import TrainingPool, affordable
+from asvit.runs.training_pool import TrainingPool
 from asvit.search import Measurement, SearchSettings
 from asvit.spaces import cost, load_space
 from asvit.training.candidates import CandidateTrainer, Outcome, Training
 from proxies.evaluation import DeviceError
-from tests.asvit.runs.fakes import write_pictures
 
 SPACE = load_space("asvit-tiny")
 FIRST, SECOND = "4,4,2|2,2,2|2,1,2|2,1,2|16", "8,8,4|3,4,2|2,2,2|2,1,4|32"
@@ -54,46 +50,6 @@ def test_workers_give_the_same_accuracies_in_the_same_order() -> None:
         assert train(shared, *asked) == train(alone, *asked)
     finally:
         shared.close()
-
-
-def test_a_step_of_a_training_is_taken_to_see_how_many_fit_on_a_gpu(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    taken: list[Outcome] = []
-    run = CandidateTrainer.__call__
-
-    def resolved(workers: Workers, _: str, *, example: Callable[[], None], **__: Any) -> Workers:
-        example()
-        return replace(workers, jobs=1)
-
-    def train_one(train: CandidateTrainer, training: Training) -> Outcome:
-        assert train._settings.steps == 1
-        taken.append(run(train, training))
-        return taken[-1]
-
-    monkeypatch.setattr(Workers, "resolved", resolved)
-    monkeypatch.setattr(CandidateTrainer, "__call__", train_one)
-    pool = make_pool()
-    assert [outcome.reason for outcome in taken] == [""]
-    assert pool.workers.jobs == 1
-
-
-def test_uneven_classes_are_balanced_and_measured_by_class(tmp_path: Path) -> None:
-    folder = write_pictures(tmp_path / "pictures", classes=2, each=20)
-    for path in sorted((folder / "class1").iterdir())[5:]:
-        path.unlink()
-    for balance in ("weights", "sampling"):
-        pool = make_pool(Workers(jobs=1), data=str(folder), balance=balance)
-        (found,) = train(pool, (FIRST, 1))
-        table = CandidateTrainer(pool.settings, "cpu")
-        first, second = table._test[1].bincount().tolist()
-        assert first > second > 0
-        means = {
-            50 * (n / first + m / second) for n in range(first + 1) for m in range(second + 1)
-        }
-        assert any(found.values["accuracy"] == pytest.approx(mean) for mean in means)
-        assert found.values["accuracy"] == table(Training(f"{FIRST},8", 1)).accuracy
-        assert f"balance {balance}" in pool.lines["recipe"]
 
 
 @pytest.mark.parametrize(
@@ -138,18 +94,6 @@ def test_a_loss_that_is_not_finite_is_why_a_training_failed() -> None:
     pool = make_pool(Workers(jobs=1), learning_rate=1e30, training_steps=9)
     (found,) = train(pool, (FIRST, 0))
     assert "accuracy: the loss became" in found.reason
-
-
-@pytest.mark.parametrize(
-    ("there", "train", "test"),
-    [(5, 4, 1), (100, 80, 20), (9000, 7200, 1800), (11000, 8000, 3000), (14000, 8000, 5000)],
-)
-def test_no_more_images_are_asked_for_than_there_are(
-    monkeypatch: pytest.MonkeyPatch, there: int, train: int, test: int
-) -> None:
-    monkeypatch.setattr("asvit.runs.training_pool.open_dataset", lambda _spec: range(there))
-    found = affordable(SearchSettings.make(trainings=4, data="folder").training)
-    assert (found.train_images, found.test_images) == (train, test)
 
 
 def test_images_without_classes_are_refused() -> None:

@@ -81,33 +81,6 @@ def test_parts_are_dimensions_and_a_kernel_counts_in_patches_only():
     assert list(space.active(space.encode(Genotype.parse(SEED)))) == list(space.dimensions)
 
 
-def test_the_published_space_refuses_parts_in_one_line():
-    message = "is not in space 'asvit', where stem is patch; leave it out or use a space with that"
-    with pytest.raises(ValueError, match=message):
-        load_space("asvit").encode(Genotype.parse(WITH_PARTS))
-    with pytest.raises(ValueError, match=message):
-        load_space("asvit,shiftvit").parse(WITH_PARTS)
-    shift = load_space("shiftvit")
-    with pytest.raises(ValueError, match="48;stem=conv is not in space 'shiftvit'"):
-        shift.encode(shift.parse("shift:1,1,2,1|2|12|1|48;stem=conv"))
-
-
-@pytest.mark.parametrize("spaces", ["asvit,asvit-parts", "asvit-parts,asvit", "families"])
-def test_members_of_one_class_are_told_apart(spaces):
-    union = load_space(spaces)
-    for text in (SEED, WITH_PARTS, f"{SEED},64;init=width"):
-        arch = union.parse(text)
-        choices = union.encode(arch)
-        assert str(arch).startswith(text.split("|")[0])
-        assert union.decode(choices) == arch.with_(width=32)
-        own = choices["family"]
-        assert arch in load_space(own)
-        assert f"{own}.H" in union.active(choices)
-        assert (f"{own}.K1" in union.active(choices)) == (arch.stem == "patch")
-    for name in union.members:
-        assert {union.family_of(text) for text in load_space(name).by_hand} == {name}
-
-
 def test_parts_are_features_of_one_kind_and_grow():
     space, arch = find(WITH_PARTS)
     assert space.name == "asvit-parts"

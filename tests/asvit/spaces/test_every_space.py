@@ -53,12 +53,3 @@ def test_a_space_refuses_its_own_texts(name: str) -> None:
 def test_texts_without_a_prefix_are_as_vit_s() -> None:
     with pytest.raises(ValueError, match=r"as in .8,2,3"):
         asvit.build("nonsense|8")
-
-
-def test_reports_can_explain_every_dimension(space):
-    names, told = list(space.dimensions), set()
-    for key in space.legend:
-        first, _, last = key.partition(" to ")
-        if first in names:
-            told.update(names[names.index(first) : names.index(last or first) + 1])
-    assert told == set(names)

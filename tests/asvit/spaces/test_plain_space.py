@@ -15,7 +15,7 @@ from torch import nn
 import asvit
 from asvit.growth.seed import find_growable
 from asvit.reference import load_reference
-from asvit.spaces import SPACES, PlainArchitecture, PlainSpace, load_space, register_space
+from asvit.spaces import SPACES, PlainArchitecture, PlainSpace, register_space
 from asvit.spaces.base import Choice
 
 
@@ -84,35 +84,12 @@ def test_other_texts_are_refused(text: str, said: str) -> None:
         SPACE.parse(text)
 
 
-def test_an_architecture_of_another_length_is_refused() -> None:
-    with pytest.raises(ValueError, match="is not linear:side,scale,act"):
-        SPACE.encode(PlainArchitecture("linear:", (1,)))
-
-
 def test_networks_are_what_the_space_builds() -> None:
     model = SPACE.build("linear:2,0.5,relu", num_classes=5)
     assert model(torch.zeros(2, 3, 8, 8)).shape == (2, 5)
     for sizes in ({"depths": (1,)}, {"width": 8}):
         with pytest.raises(ValueError, match="has its own depths and width"):
             SPACE.build("linear:2,0.5,relu", **sizes)
-
-
-def test_depths_and_width_are_refused_in_a_space_of_several_too(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setitem(SPACES, "linear", SPACE)
-    space = load_space("asvit,linear")
-    with pytest.raises(ValueError, match="has its own depths and width"):
-        space.build("linear:2,0.5,relu", width=8)
-
-
-def test_a_space_of_several_explains_dimensions_of_any_names(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    own = {"dimensions": {"side (px)": (1, 2)}, "legend": {"side (px)": "what pooling leaves"}}
-    pixels = type("Pixels", (Linear,), {"name": "pixels", "prefix": "pixels:", **own})
-    monkeypatch.setitem(SPACES, "pixels", pixels())
-    assert load_space("asvit,pixels").legend["pixels.side (px)"] == "what pooling leaves"
 
 
 def test_a_registered_space_is_found_by_its_texts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,19 +130,3 @@ def test_spaces_have_architectures_of_their_own() -> None:
 
     assert not isinstance(SPACE.parse("linear:1,0.5,gelu"), Other.architecture)
     assert Other().parse("other:1,0.5,gelu") != SPACE.parse("linear:1,0.5,gelu")
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        *(({"prefix": prefix}, "use a word and a colon") for prefix in ("", ":", "linear")),
-        *(({"dimensions": {"side": choices}}, "dimension side of space 'linear' has the choices")
-          for choices in ((), (1, "1"), ("a,b",))),
-    ],
-)  # fmt: skip
-def test_prefixes_are_words_and_choices_differ_by_their_texts(
-    changes: dict[str, Any], message: str
-) -> None:
-    made = type("Bad", (Linear,), changes)
-    with pytest.raises(ValueError, match=message):
-        made()

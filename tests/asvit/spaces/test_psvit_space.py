@@ -1,19 +1,11 @@
 """The spaces of PSViT paths: members, what is refused, searching and scaling them."""
 
-import math
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
 
 import asvit
 from asvit.architectures.psvit_path import PSViT1dPath, PSViT2dPath
-from asvit.runs.measurement_pool import Evaluator
-from asvit.runs.search import run_search
-from asvit.search import SearchSettings
-from asvit.search.rows import read_trials
 from asvit.spaces import load_space
 
 pytestmark = pytest.mark.usefixtures("quick_figures")
@@ -21,9 +13,6 @@ pytestmark = pytest.mark.usefixtures("quick_figures")
 NAMES = ("psvit1d", "psvit2d")
 CELLS = "bs----|b-----|------"
 NOTHING = "------|------|------"
-QUICK: dict[str, Any] = {
-    "image_size": 32, "images": 2, "points": 3, "repeats": 1, "data": "gaussian", "device": "cpu",
-}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -91,18 +80,3 @@ def test_images_are_checked_by_the_stages_that_are_there() -> None:
         space.check("psvit1d:b-----|b-----|------", 16)
     with pytest.raises(ValueError, match="patches of 8 px do not fill an image side of 36 px"):
         load_space("psvit2d").check(f"psvit2d:{CELLS}", 36)
-
-
-def test_a_search_that_draws_no_layers_takes_it_as_failed(tmp_path: Path) -> None:
-    settings = {"space": "psvit2d", "steps": 2, **QUICK}
-    evaluator = Evaluator(load_space("psvit2d"), SearchSettings.make(**settings))
-    measurements = [*evaluator.all([f"psvit2d:{cells}" for cells in (NOTHING, CELLS, CELLS)])]
-    refused = measurements[0]
-    assert (refused.params, refused.macs) == (0, 0)
-    assert all(math.isnan(value) for value in refused.values.values())
-    assert refused.reason.startswith(f"length_distortion: psvit2d:{NOTHING} has no layers; use")
-    run_search(out=tmp_path, evaluate=lambda _text: measurements.pop(0), **settings)
-    rows = read_trials(tmp_path / "trials.csv")
-    assert [row.state for row in rows] == ["failed", "complete"]
-    assert "has no layers" in rows[0].reason
-    assert (tmp_path / "report.html").exists()

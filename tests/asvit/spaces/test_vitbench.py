@@ -1,16 +1,10 @@
 """PiT and AutoFormer from their texts."""
 
-import json
-from functools import partial
-
 import pytest
 import torch
-from click.testing import CliRunner
 
 import asvit
-from asvit.cli.app import app
 from asvit.spaces.architectures import find, is_fixed
-from proxies import measure
 
 PIT = "pit:32,4|2,6,4|2,4,8"
 AUTOFORMER = "autoformer:48|3,4|3.5,4"
@@ -72,39 +66,9 @@ def test_the_feature_of_an_autoformer_is_the_mean_over_patches():
     torch.testing.assert_close(feature, tokens[:, 1:].mean(1))
 
 
-@pytest.mark.parametrize("text", ["pit:8,2|1,1,2|1,2,4", AUTOFORMER, "autoformer:48,8|3,5|3.5,4"])
-@pytest.mark.parametrize("side", [32, 40])
-def test_networks_take_the_images_they_were_built_for(text, side):
-    model = asvit.build(text, image_size=side, num_classes=7)
-    assert model(torch.randn(2, 3, side, side)).shape == (2, 7)
-    headless = asvit.build(text, image_size=side, num_classes=0)
-    assert headless(torch.randn(2, 3, side, side)).shape[1] in (32, 48)
-    names = ["length_distortion", "ntk_condition_number", "params"]
-    build = partial(asvit.build, text, image_size=side)
-    scores = measure(build, names, repeats=1, image_size=side, key=text)
-    assert all(score.valid for score in scores.values())
-    assert scores["params"].value == asvit.cost(text, image_size=side).params
-
-
 def test_they_belong_to_no_space_and_have_their_own_depths_and_width():
     assert is_fixed(PIT)
     with pytest.raises(ValueError, match="has its own depths and width"):
         asvit.build(PIT, width=8)
     with pytest.raises(ValueError, match=r"'pit:32,4.* belongs to no search space; use one"):
         find(PIT)
-
-
-def test_the_commands_take_them():
-    result = CliRunner().invoke(app, ["cost", "pit:32,4.0|2,6,4|2,4,8", "--json"])
-    (counted,) = json.loads(result.stdout)["architectures"]
-    assert counted["architecture"] == PIT
-    assert counted["params"] == 4_847_272
-    wrong = CliRunner().invoke(app, ["score", "pit:32,4|2,6|2,4,8"])
-    assert wrong.exit_code == 2
-    assert "give one for each of 3 stages" in wrong.stderr
-
-
-def test_an_image_smaller_than_a_patch():
-    for text in (PIT, AUTOFORMER):
-        with pytest.raises(ValueError, match="cannot take 8 px: a patch has 16; use a larger"):
-            asvit.build(text, image_size=8)

@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import time
 
 import numpy as np
 import pytest
@@ -25,7 +24,7 @@ def drawn(family: float, topology: float, seed: float, rng: np.random.Generator,
 
 def test_shares_are_those_that_were_drawn() -> None:
     for deviations in ((3.0, 2.0, 1.0), (1.0, 1.0, 2.0)):
-        values, causes = drawn(*deviations, np.random.default_rng(0), of=40)
+        values, causes = drawn(*deviations, np.random.default_rng(0), of=25)
         found = variance_components(values, causes)
         total = sum(deviation**2 for deviation in deviations)
         for component, deviation in zip(found.values(), deviations, strict=True):
@@ -33,7 +32,7 @@ def test_shares_are_those_that_were_drawn() -> None:
             assert component.interval.low < component.share < component.interval.high
         assert sum(component.share for component in found.values()) == pytest.approx(1)
         assert list(found) == ["family", "topology", "seed"]
-        assert [component.levels for component in found.values()] == [40, 120, 240]
+        assert [component.levels for component in found.values()] == [25, 75, 150]
 
 
 def test_balanced_networks_have_the_likelihood_of_their_mean_squares() -> None:
@@ -86,24 +85,6 @@ def test_contrasts_give_the_restricted_likelihood(causes: int, fixed: int) -> No
         found, expected = (of(y, means, effects, shares) for of in (_likelihoods, by_rows))
         assert np.ptp(found[0] - expected[0]) < 1e-8  # but for a constant
         assert found[1] == pytest.approx(expected[1], rel=1e-8)
-
-
-def test_three_causes_of_sixty_trainings_take_no_time() -> None:
-    rng = np.random.default_rng(0)
-    causes = {name: list(rng.integers(0, n, 60)) for name, n in (("a", 9), ("b", 20), ("c", 40))}
-    before = time.process_time()
-    variance_components(rng.standard_normal(60), causes)
-    assert time.process_time() - before < 2
-
-
-def test_intervals_hold_the_shares_of_a_search() -> None:
-    inside = 0
-    for number in range(30):
-        rng = np.random.default_rng(number)
-        values, causes = drawn(2.0, 1.0, 1.5, rng, of=6)
-        found = variance_components(values, causes)["seed"]
-        inside += found.interval.low <= 1.5**2 / (4 + 1 + 1.5**2) <= found.interval.high
-    assert inside >= 24
 
 
 def test_fixed_means_tell_of_the_rest_alone() -> None:
