@@ -118,7 +118,7 @@ def test_a_folder_that_is_removed_ends_its_run(campaign: Campaign, name: str) ->
     goes_on(campaign, name, folder, "after it was removed")
 
 
-@pytest.mark.parametrize("name", marked(["scale", "correlate", "search"]))
+@pytest.mark.parametrize("name", marked(["scale", "correlate"]))
 def test_a_journal_that_is_removed_ends_its_run(campaign: Campaign, name: str) -> None:
     folder = campaign.new(name, "unkept")
     process, journal = begun(name, folder), folder / RUN / KEPT[name]
