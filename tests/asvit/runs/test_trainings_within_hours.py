@@ -10,6 +10,7 @@ from asvit.runs.algorithms.training import TrainAlgorithm
 from asvit.runs.training import run_training
 from asvit.training.checkpoint import Checkpoint
 from asvit.training.result import TrainResult
+from asvit.training.session import ClassifierSession
 from tests.asvit.runs.test_checkpoints_within_epochs import ALWAYS, check_same, stop_at
 from tests.asvit.runs.test_runs_train import ARCH, TINY
 
