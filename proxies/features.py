@@ -112,8 +112,8 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
     """Put a model into evaluation mode, then restore the mode of every module.
 
     Samples do not interact through batch statistics, and there is no dropout. Global torch state
-    has no influence, tensors with fewer digits than float32 are in float32, and what torch.compile
-    has compiled runs as it was written.
+    has no influence, tensors with fewer digits than float32 are in float32, what torch.compile has
+    compiled runs as it was written, and timm's networks keep their graph without checkpoints.
 
     Raises:
         ValueError: If the model wraps the network to measure, or has tensors without gradients.
@@ -132,6 +132,10 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
             if tensor.dtype in NARROW:
                 stack.callback(setattr, tensor, "data", tensor.data)
                 tensor.data = widened(tensor.data)
+        for module in model.modules():
+            if getattr(module, "grad_checkpointing", False):
+                stack.callback(setattr, module, "grad_checkpointing", True)
+                module.grad_checkpointing = False
         stack.enter_context(in_evaluation_mode(model))
         stack.enter_context(full_precision())
         if "torch._dynamo" in sys.modules:  # else nothing is compiled, and its import is slow

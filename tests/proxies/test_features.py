@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, Self
 
 import pytest
@@ -105,8 +105,6 @@ AROUND: dict[str, Around] = {
     "default device": lambda: torch.device("meta"),
 }
 AROUND["anomaly detection"] = lambda: torch.autograd.set_detect_anomaly(True)
-# What is the network's own business where it is built by the caller.
-OF_BUILDING = {"default dtype", "default device"}
 
 
 def build() -> nn.Module:
@@ -120,19 +118,30 @@ def scores(key: str = "", names: Sequence[str] = standard_measures()) -> dict[st
     return measure(build, names, key=key, repeats=1, images=images, device="cpu")
 
 
-@pytest.fixture(scope="module")
-def expected() -> dict[str, Score]:
-    found = scores()
-    assert all(score.valid for score in found.values())
-    return found
-
-
 @pytest.mark.filterwarnings("ignore:Anomaly Detection has been enabled")
-@pytest.mark.parametrize("name", AROUND)
-def test_scores_do_not_depend_on_what_is_set_around(name: str, expected: object) -> None:
-    with AROUND[name]():
+def test_scores_do_not_depend_on_what_is_set_around() -> None:
+    expected = scores()
+    assert all(score.valid for score in expected.values())
+    with ExitStack() as stack:
+        for around in AROUND.values():
+            stack.enter_context(around())
         found = scores()
     assert repr(found) == repr(expected)
+
+
+def test_a_network_with_checkpoints_is_measured_without_them() -> None:
+    def plain() -> nn.Module:
+        return timm.create_model("vit_tiny_patch16_224", img_size=SIDE, depth=2, patch_size=8)
+
+    def checkpointed() -> nn.Module:
+        network: Any = plain()
+        network.set_grad_checkpointing(True)
+        return network
+
+    names = ("ntk_condition_number", "synflow", "length_distortion", "dss")
+    images = torch.randn(4, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    options: Any = {"repeats": 1, "images": images, "device": "cpu"}
+    assert measure(checkpointed, names, **options) == measure(plain, names, **options)
 
 
 def test_a_compiled_network_is_measured_as_it_was_written() -> None:
