@@ -193,13 +193,18 @@ def register_measure(
     name: str = "",
     better: Better = "higher",
     paper: str = "none",
-    **properties: Any,
+    undefined: str = "the value is not finite",
+    random: bool = True,
+    check: Callable[[nn.Module, Inputs], str] | None = None,
+    checks_itself: bool = False,
+    together: Callable[[Stack, Sequence[Inputs]], Sequence[float]] | None = None,
+    timed: bool = False,
 ) -> Callable[[F], F]:
     """Register a function as a measure; an earlier definition of the same function is replaced.
 
     The function takes a network and those of the :class:`Inputs` that its parameters name, and
-    returns a number. ``properties`` are further fields of :class:`Proxy`; the name is by default
-    that of the function.
+    returns a number. Arguments as the fields of :class:`Proxy`; the name is by default that of
+    the function.
 
     Raises:
         ValueError: If the name is taken by another function, or there is no such direction or
@@ -220,7 +225,19 @@ def register_measure(
         def value(model: nn.Module, inputs: Inputs) -> float:
             return float(function(model, **{field: getattr(inputs, field) for field in names}))
 
-        proxy = Proxy(name or function.__name__, description, better, paper, value, **properties)
+        proxy = Proxy(
+            name or function.__name__,
+            description,
+            better,
+            paper,
+            value,
+            undefined=undefined,
+            random=random,
+            together=together,
+            check=check,
+            checks_itself=checks_itself,
+            timed=timed,
+        )
         PROXIES.register(proxy.name, proxy)
         said = cleandoc(function.__doc__ or f"{description}.")
         function.__doc__ = f"{said}\n\n{_DIRECTIONS[better]}. Source: {paper}."

@@ -242,8 +242,8 @@ def mix_maps(x: Tensor, cross: nn.Conv2d) -> Tensor:
     oneDNN 45 times as long as the product for maps of 197 × 197.
     """
     weight, bias = cross.weight, cross.bias
-    # A mode that counts or follows weights is to see a convolution.
-    if weight.shape[:2] != (1, 1) or has_torch_function((x, weight)):
+    # What counts, on the meta device, or follows weights is to see a convolution.
+    if weight.shape[:2] != (1, 1) or x.is_meta or has_torch_function((x, weight)):
         return cast("Tensor", cross(x))
     weight = weight.to(x.dtype)  # as autocast would have it
     return x * weight if bias is None else torch.addcmul(bias.to(x.dtype), x, weight)

@@ -196,7 +196,12 @@ class TransferResult(Result):
 
 @dataclass(frozen=True, kw_only=True)
 class DetectionResult(TransferResult):
-    """A trained detector."""
+    """A trained detector.
+
+    Example:
+        >>> result = asvit.run_detection(weights="runs/trained", data="coco")  # doctest: +SKIP
+        >>> result.plot("curves")  # doctest: +SKIP
+    """
 
     kind, noun, row_type = "detection", "detector", DetectionRow
 
@@ -206,7 +211,12 @@ class DetectionResult(TransferResult):
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentationResult(TransferResult):
-    """A trained segmenter."""
+    """A trained segmenter.
+
+    Example:
+        >>> result = asvit.run_segmentation(weights="runs/trained", data="ade")  # doctest: +SKIP
+        >>> result.plot("curves")  # doctest: +SKIP
+    """
 
     kind, noun, row_type = "segmentation", "segmenter", SegmentationRow
 

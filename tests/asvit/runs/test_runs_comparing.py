@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from rich.console import Console
 
@@ -17,8 +16,7 @@ from asvit.core.results import NO_FOLDER
 from asvit.core.summary import Table
 from asvit.designs.result import DesignResult
 from asvit.evaluation.result import EvaluationResult
-from asvit.reference.correlate import correlate
-from asvit.reference.result import CorrelationResult, Values
+from asvit.reference.result import CorrelationResult
 from asvit.runs.comparing import Comparison, compare, read_result
 from asvit.runs.reporting import show_summary
 from asvit.search.result import SearchResult
@@ -160,41 +158,6 @@ def test_fresh_trainings_of_searches_are_compared_with_their_intervals(tmp_path:
     line = next(one for one in shown(compare(*runs)).splitlines() if "confirmed.mean" in one)
     assert "70.000 [66.00, 74.00] (90 %)" in line
     assert line.count("] (90 %)") == 3  # of both, and of their difference
-
-
-def correlated(
-    measured: Sequence[float], accuracies: Sequence[float], **others: Sequence[float]
-) -> CorrelationResult:
-    """Of ``zico``, or its rank sum with other measures."""
-    right: CorrelationResult = RIGHT[CorrelationResult][0]
-    texts = tuple(map(str, range(len(measured))))
-    measures = {name: tuple(of) for name, of in {"zico": measured, **others}.items()}
-    values = Values(
-        texts, (32,) * len(texts), {"top1": tuple(accuracies)}, measures, ("",) * len(texts)
-    )
-    found = correlate(measured, accuracies, better="higher", samples=100)
-    finding = dataclasses.replace(
-        right.correlations[1], measure="+".join(measures), correlation=found, better="higher"
-    )
-    return dataclasses.replace(right, values=values, correlations=(finding,))
-
-
-def test_taus_on_the_same_rows_are_resampled_together() -> None:
-    rng = np.random.default_rng(0)
-    accuracy = rng.normal(size=40)
-    noise = rng.normal(size=40)
-    one, other = (correlated(accuracy + scale * noise, accuracy) for scale in (1.0, 0.9))
-    found = compare(one, other)
-    apart = difference(found, "tau of zico, top1")
-    assert apart.value == pytest.approx(
-        other.correlations[0].correlation.tau - one.correlations[0].correlation.tau
-    )
-    assert (apart.cases, apart.how) == (40, "rows that both measured")
-    width = apart.interval.high - apart.interval.low
-    values = found.results["tau of zico, top1"]
-    assert width < (values[0].high - values[0].low) / 2
-    elsewhere = dataclasses.replace(other, digest="34")
-    assert difference(compare(one, elsewhere), "tau of zico, top1").cases == 0
 
 
 def test_what_is_no_finished_run_is_refused(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ class Small(nn.Module):
 
 def settings(**given: Any) -> TrainSettings:
     usual = {"recipe": "small", "epochs": 3, "batch_size": BATCH, "warmup_epochs": 1}
-    usual |= {"optimizer": "adamw", "learning_rate": 1e-2, "clip": 0.5}
+    usual |= {"optimizer": "adamw", "learning_rate": 1e-2, "clip": 0.5, "precision": "fp32"}
     return TrainSettings.make(architecture="timm:resnet18", **{**usual, **given})
 
 
