@@ -132,10 +132,11 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
             if tensor.dtype in NARROW:
                 stack.callback(setattr, tensor, "data", tensor.data)
                 tensor.data = widened(tensor.data)
-        for module in model.modules():
-            if getattr(module, "grad_checkpointing", False):
-                stack.callback(setattr, module, "grad_checkpointing", True)
-                module.grad_checkpointing = False
+        part: Any
+        for part in model.modules():
+            if getattr(part, "grad_checkpointing", False):
+                stack.callback(setattr, part, "grad_checkpointing", True)
+                part.grad_checkpointing = False
         stack.enter_context(in_evaluation_mode(model))
         stack.enter_context(full_precision())
         if "torch._dynamo" in sys.modules:  # else nothing is compiled, and its import is slow
