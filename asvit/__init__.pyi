@@ -17,7 +17,6 @@ from asvit.predictor.validation import cross_validate as cross_validate
 from asvit.reference import ReferenceTable
 from asvit.reference.result import CorrelationResult as CorrelationResult
 from asvit.runs.comparing import compare as compare
-from asvit.runs.mapping import attention_maps as attention_maps
 from asvit.runs.predicting import predict as predict
 from asvit.runs.scoring import Scores
 from asvit.runs.timing import latency as latency
