@@ -28,9 +28,8 @@ from asvit.reference.correlate import check_per_cent
 from asvit.reference.findings import LEAST_TRAININGS
 from asvit.runs.algorithms.measuring import MeasuringAlgorithm
 from asvit.runs.checks import find_space
-from asvit.runs.estimate import Remaining, training_seconds, with_example
-from asvit.runs.lifecycle import check_settings, earlier_result, finished_result
-from asvit.runs.measurement_pool import Evaluator, MeasurementJob
+from asvit.runs.lifecycle import earlier_result, finished_result
+from asvit.runs.measurement_pool import Evaluator
 from asvit.runs.run import Run
 from asvit.runs.scaling import ScaleRun
 from asvit.runs.search import FAMILIES_UNPLANNED, FAMILIES_UNRANKED, SearchRun, next_budget
@@ -58,7 +57,6 @@ from asvit.search.study import (
     first_study,
     open_journal,
     quiet_optuna,
-    read_journal,
 )
 from asvit.search.trained import (
     BEFORE,
@@ -472,31 +470,6 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
         if s.balance != "none":
             command += f" --balance {s.balance}"
         return f"{command} --recipe small"
-
-    def remaining(self) -> Remaining:
-        """What is left to do."""
-        s, done = self.settings, 0 if self.fresh else self.steps_done()
-        left = max(0, s.trials - done)
-        if not left:
-            return Remaining(done, 0)
-        if isinstance(s, TrainingSearchSettings):
-            seconds = training_seconds(s, self.workers, done=done) / left
-            return Remaining(done, left, seconds)
-        arch = self.limits.sample(np.random.default_rng(s.seed))
-        job = MeasurementJob(arch, s.proxies, str(arch), s.image_size)
-        return with_example(Remaining(done, left), job, s, self.workers, space=self.space)
-
-    def steps_done(self) -> int:
-        """Steps that the run in the folder has measured; nothing there is touched."""
-        if finished_result(self) is not None:
-            return self.settings.trials
-        if not (self.folder / JOURNAL).exists():
-            return 0
-        study = first_study(read_journal(self.folder / JOURNAL))
-        if study is None:
-            return 0
-        check_settings(self, self._store_of(study))
-        return len(measured_trials(study))
 
 
 def _by_function(store: StudyStore) -> bool:
