@@ -61,7 +61,6 @@ from asvit.runs.designing import DesignRun
 from asvit.runs.folder import plain_name
 from asvit.runs.lifecycle import check_settings, finished_result, peeked
 from asvit.runs.search import SearchRun
-from asvit.runs.tracking import event_files
 from asvit.runs.training import TrainRun, few_pictures_note
 from asvit.search.settings import LIMITS
 from asvit.training.balance import imbalance
@@ -262,7 +261,7 @@ class DesignAlgorithm(DesignRun):
 
         Stages would go on with other settings; result and journal go before what they tell of.
         """
-        others = [*super().other_files(folder), *_stage_files(folder), *files_beside_copies()]
+        others = [*super().other_files(folder), *_stage_files(), *files_beside_copies()]
         return [RESULT, self.files.state, *others]
 
     def free_settings(self, store: DesignJournal) -> Sequence[str]:
@@ -376,7 +375,6 @@ class DesignAlgorithm(DesignRun):
         return {
             "out": folder,
             "progress": self._tell,
-            "track": self.track,
             # With the folder; the list has digests of the pictures.
             "may_move": ("data", "weights"),
         }
@@ -454,13 +452,9 @@ class DesignAlgorithm(DesignRun):
         return export_copies(self.folder, self.plan.last_round)
 
 
-def _stage_files(folder: Path) -> Sequence[str]:
+def _stage_files() -> Sequence[str]:
     """The files of the runs of all stages, relative to the run folder."""
     warm = map(fractals.folder_of, FINALISTS)
     trained = (*FINALISTS, *warm, *PRETRAINED, "training")
     files = {"search": SearchRun.files, **dict.fromkeys(trained, TrainRun.files)}
-    return [
-        f"{stage}/{name}"
-        for stage, own in files.items()
-        for name in (*event_files(folder / stage), *own.names)
-    ]
+    return [f"{stage}/{name}" for stage, own in files.items() for name in own.names]

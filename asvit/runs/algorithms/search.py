@@ -18,7 +18,7 @@ from asvit.core.continuing import ELSEWHERE
 from asvit.core.files import write_text
 from asvit.core.latency_settings import pass_options
 from asvit.core.measuring_settings import MeasuringSettings
-from asvit.core.progress import Progress, Tell, Track, image_progress
+from asvit.core.progress import Progress, Tell, image_progress
 from asvit.core.run_files import JOURNAL, TRAINED, TRIALS
 from asvit.core.settings import fields_of
 from asvit.executors.base import Workers
@@ -34,7 +34,6 @@ from asvit.runs.run import Run
 from asvit.runs.scaling import ScaleRun
 from asvit.runs.search import FAMILIES_UNPLANNED, FAMILIES_UNRANKED, SearchRun, next_budget
 from asvit.runs.timing import fresh_latency, latency
-from asvit.runs.tracking import tracking
 from asvit.runs.training_pool import TrainingPool
 from asvit.search import Measurement, TrialRow
 from asvit.search.controllers import get_controller
@@ -296,8 +295,7 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
             time=self._latency if timed else None,
             time_again=self._latency_again if timed else None,
         )
-        with tracking(self.track, self.folder, self.settings) as track:
-            self._follow(search, tell, track)
+        self._follow(search, tell)
         for progress in search.conclude():
             tell(progress)
         rows, seed = search.rows, search.seed
@@ -383,14 +381,12 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
         }
         return fresh_latency(str(arch), **options) if again else latency(arch, **options)
 
-    def _follow(self, search: Search, tell: Tell, track: Track) -> None:
+    def _follow(self, search: Search, tell: Tell) -> None:
         """Search, with a snapshot in trials.csv every few steps and when it is stopped."""
         before = len(search.rows)
         self._last = Progress(search.unit, before, self.settings.trials, resumed=before)
         if search.rows:
             self._save(search.rows)  # a kill may have left it behind the study
-        for row in search.rows:
-            track("trial", row, row.number + 1)
         try:
             for progress in search.run():
                 self._last = progress
@@ -398,8 +394,6 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
                 done = progress.done
                 if done == 1 or done % SAVE_EVERY == 0:
                     self._save(search.rows)
-                if isinstance(progress.record, TrialRow):
-                    track("trial", progress.record, progress.record.number + 1)
                 tell(progress)
         except OSError:
             raise  # a disk that refuses the study would refuse the table, too
