@@ -105,16 +105,11 @@ def export_network(
     num_classes: int | None = None,
     attention: str | None = None,
     ffn: str | None = None,
-    branches: int | None = None,
-    merge: bool = True,
-    batch: int | None = None,
-    opset: int | None = None,
     with_preprocessing: bool = False,
     int8: bool = False,
     data: Path | str | None = None,
     tolerance: float = 1.0,
     card: bool = True,
-    licence: str | None = None,
     force: bool = False,
 ) -> Exported: ...
 
