@@ -15,7 +15,6 @@ import numpy as np
 from asvit.core.console import clock
 from asvit.core.continuing import ELSEWHERE
 from asvit.core.files import check_plain, expanded, split_reading, with_reading
-from asvit.core.latency_settings import OF_LATENCY
 from asvit.core.progress import Progress, StageUnderWay, Tell, ignore, image_progress
 from asvit.core.run_files import CHECKPOINT, PICTURES, RESULT
 from asvit.core.settings import WrongOption
@@ -65,10 +64,8 @@ from asvit.runs.training import TrainRun, few_pictures_note
 from asvit.search.settings import LIMITS
 from asvit.training.balance import imbalance
 from asvit.training.checkpoint import seconds_in
-from asvit.training.distillation import load_teacher
 from asvit.training.distributed import ProcessGroup
 from asvit.training.pretrained import weights_paths
-from asvit.training.settings import TrainSettings
 from proxies.evaluation import resolve_device
 from proxies.latency import Latency
 from proxies.text import shown
@@ -77,9 +74,8 @@ logger = logging.getLogger(__name__)
 
 #: Settings that nothing depends on before a network is chosen, but for the search's own limit.
 _FREE_UNTIL_CHOICE = (
-    *(*LIMITS, "width_multiple", *OF_LATENCY),
+    *(*LIMITS, "width_multiple", "latency_runtime", "latency_command"),
     *("image_size", "hours", "pretrained", "architecture", "warm_start"),
-    *("teacher", "teacher_weights"),
 )
 _GENERATED = "pictures-{}"  # folder of generated pictures, by what they are
 
@@ -167,7 +163,7 @@ class DesignAlgorithm(DesignRun):
         uneven = imbalance(facts.sizes)
         if words := balance_in_words(s.balance_for(uneven), uneven):
             more.append(words)
-        if s.teacher is None and s.pretrained is None and self._images.kind.picture:
+        if s.pretrained is None and self._images.kind.picture:
             more += few_pictures_note(
                 facts.train, "--pretrained FILE, or hub for timm's, adds them to the race"
             )
@@ -227,17 +223,14 @@ class DesignAlgorithm(DesignRun):
         s = self.settings
         if not self.begun:
             self._check_libraries()
-        needed = {"what it fine-tunes": s.pretrained, "the teacher": s.teacher_weights}
-        check_stay(self, weights_paths(needed))
+        check_stay(self, weights_paths({"what it fine-tunes": s.pretrained}))
         start = {"device": resolve_device(s.device).type}
-        if s.teacher is None and s.pretrained is None:
+        if s.pretrained is None:
             return start
         journal = peeked(self)
-        if s.pretrained is not None and "finalists" not in journal.results:
+        if "finalists" not in journal.results:
             self.results["pictures"] = journal.results.get("pictures") or self._sampled_facts
             self.plan.check_pretrained(s.data)
-        if s.teacher is not None and "training" not in journal.results:
-            self._check_teacher()
         return start
 
     def _check_libraries(self) -> None:
@@ -246,15 +239,6 @@ class DesignAlgorithm(DesignRun):
         if self.settings.int8:
             FORMATS["onnx"].check_libraries()
             check_quantiser()
-
-    def _check_teacher(self) -> None:
-        """Check that the teacher takes these pictures at the sizes that the design may have."""
-        s, images = self.settings, self._images
-        teacher: dict[str, Any] = {"teacher": s.teacher, "teacher_weights": s.teacher_weights}
-        sides = {s.image_size or SIDES[0], self._smallest_side}
-        for side in sorted(sides, reverse=True):
-            how = TrainSettings.make(architecture=s.teacher, image_size=side, **teacher)
-            load_teacher(how, images.classes, images.kind)
 
     def other_files(self, folder: Path) -> Sequence[str]:
         """As the base has them, with the cards of copies, and those of stages.
