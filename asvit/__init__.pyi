@@ -243,7 +243,6 @@ def run_search(
     init: Literal['xavier', 'own'] = 'xavier',
     optimizer: Literal['adamw', 'muon'] = 'adamw',
     balance: Literal['none', 'weights', 'sampling'] = 'none',
-    paces: str | None = None,
     reference: str | Path | ReferenceTable | None = None,
     out: Path | str | None = None,
     fresh: bool = False,
