@@ -21,7 +21,6 @@ _LAZY = {
     "SegmentationResult": "asvit.transfer.settings",
     "SupernetResult": "asvit.training.supernet_result",
     "TrainResult": "asvit.training.result",
-    "attention_maps": "asvit.runs.mapping",
     "backbone": "asvit.networks.pyramid",
     "build": "asvit.spaces",
     "compare": "asvit.runs.comparing",

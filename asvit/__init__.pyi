@@ -17,7 +17,6 @@ from asvit.predictor.validation import cross_validate as cross_validate
 from asvit.reference import ReferenceTable
 from asvit.reference.result import CorrelationResult as CorrelationResult
 from asvit.runs.comparing import compare as compare
-from asvit.runs.mapping import attention_maps as attention_maps
 from asvit.runs.predicting import predict as predict
 from asvit.runs.scoring import Scores
 from asvit.runs.timing import latency as latency
@@ -55,19 +54,14 @@ def design(
     pretrained: Path | str | None = None,
     architecture: str | None = None,
     warm_start: Literal['auto', 'fractals', 'none'] = 'auto',
-    teacher: str | None = None,
-    teacher_weights: Path | str | None = None,
     int8: bool = False,
     device: str = 'auto',
     seed: int = 0,
     max_params: str | int | None = None,
     max_macs: str | int | None = None,
-    width_multiple: int | None = None,
     max_latency: str | float | None = None,
-    latency_batch: int = 1,
     latency_runtime: Literal['eager', 'onnx'] = 'eager',
     latency_command: str | None = None,
-    track: str = '',
     out: Path | str | None = None,
     fresh: bool = False,
     preset: str = 'default',
@@ -107,16 +101,11 @@ def export_network(
     num_classes: int | None = None,
     attention: str | None = None,
     ffn: str | None = None,
-    branches: int | None = None,
-    merge: bool = True,
-    batch: int | None = None,
-    opset: int | None = None,
     with_preprocessing: bool = False,
     int8: bool = False,
     data: Path | str | None = None,
     tolerance: float = 1.0,
     card: bool = True,
-    licence: str | None = None,
     force: bool = False,
 ) -> Exported: ...
 
@@ -254,8 +243,6 @@ def run_search(
     init: Literal['xavier', 'own'] = 'xavier',
     optimizer: Literal['adamw', 'muon'] = 'adamw',
     balance: Literal['none', 'weights', 'sampling'] = 'none',
-    paces: str | None = None,
-    track: str = '',
     reference: str | Path | ReferenceTable | None = None,
     out: Path | str | None = None,
     fresh: bool = False,

@@ -19,7 +19,7 @@ SEVERAL = "several commands"
 COMMANDS = (
     *("design", "search", "scale", "train", "correlate"),
     *("transfer detect", "transfer segment", "supernet train", "supernet evolve"),
-    *("export", "predict", "test", "compare", "maps", "cost", "score"),
+    *("export", "predict", "test", "compare", "cost", "score"),
 )
 LEAST = 3  # commands that share an option
 

@@ -44,7 +44,6 @@ COMMANDS = {
     "transfer": "Train a detector or a segmenter on a network.",
     "cost": "Count parameters and multiply-adds, stage by stage.",
     "score": "Measure one or more architectures.",
-    "maps": "Draw the attention maps of a network.",
     "correlate": "Test how well measures rank a reference table.",
     "supernet": "Train a space's supernet, then find its best path.",
     "report": "Rebuild the figures and report.html of a run folder.",

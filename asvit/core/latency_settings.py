@@ -31,17 +31,21 @@ def command_setting(**options: Any) -> Any:
     )
 
 
+def latency_values(settings: Any) -> Mapping[str, Any]:
+    """How the latency is taken: names of settings to values; a design always times one image."""
+    return {name: getattr(settings, name) for name in OF_LATENCY if hasattr(settings, name)}
+
+
 def latency_choices(settings: Any) -> Mapping[str, Any]:
     """How the latency is taken, where that is not the default: names of settings to values."""
-    values = {name: getattr(settings, name) for name in OF_LATENCY}
-    usual = {name: getattr(type(settings), name) for name in OF_LATENCY}
-    return {name: value for name, value in values.items() if value != usual[name]}
+    values = latency_values(settings).items()
+    return {name: value for name, value in values if value != getattr(type(settings), name)}
 
 
 def pass_options(settings: Any) -> Mapping[str, Any]:
     """How a run has :func:`asvit.runs.timing.latency` time a pass."""
     return {
-        "batch": settings.latency_batch,
+        "batch": getattr(settings, "latency_batch", 1),
         "device": settings.device,
         "runtime": settings.latency_runtime,
         "command": settings.latency_command,

@@ -9,7 +9,6 @@ from asvit.core.latency_settings import check_command
 from asvit.core.settings import Settings, device_setting, seed_setting, setting, setting_of
 from asvit.export.settings import TOLERANCE
 from asvit.search.settings import SearchSettings
-from asvit.training.settings import TrainSettings
 from asvit.training.short_settings import BALANCES, UNEVEN
 
 HUB: Final = "hub"  # in place of a file of weights: those that timm publishes
@@ -31,9 +30,8 @@ class DesignSettings(Settings):
     )
     max_params: int | None = setting_of(SearchSettings, "max_params")
     max_macs: int | None = setting_of(SearchSettings, "max_macs")
-    width_multiple: int | None = setting_of(SearchSettings, "width_multiple")
+    width_multiple: int | None = None  # follows from the device and these limits
     max_latency: float | None = setting_of(SearchSettings, "max_latency")
-    latency_batch: int = setting_of(SearchSettings, "latency_batch")
     latency_runtime: Literal["eager", "onnx"] = setting_of(SearchSettings, "latency_runtime")
     latency_command: str | None = setting_of(SearchSettings, "latency_command")
     hours: float | None = setting(
@@ -85,8 +83,6 @@ class DesignSettings(Settings):
         f"ResNet and fewer than {FRACTALS_BELOW:,} pictures.",
         choices=("auto", "fractals", "none"),
     )
-    teacher: str | None = setting_of(TrainSettings, "teacher")
-    teacher_weights: str | None = setting_of(TrainSettings, "teacher_weights")
     int8: bool = setting(
         False,
         "Write model-int8.onnx, too, in 8-bit integers, unless it loses more than "
@@ -102,12 +98,10 @@ class DesignSettings(Settings):
         return CHOSEN if imbalance > UNEVEN else "none"
 
     def check(self) -> None:
-        """Check that there is a teacher with its weights, or none, and one way to take times."""
+        """Check that there is one way to take times, and an architecture only of a file."""
         check_command(self.latency_command, self.latency_runtime)
         if self.architecture is not None and self.pretrained in (None, HUB):
             raise ValueError(
                 f"architecture={self.architecture!r} is that of a file of weights; give it as "
                 "pretrained"
             )
-        if (self.teacher is None) != (self.teacher_weights is None):
-            raise ValueError("give a teacher and its weights, or neither")

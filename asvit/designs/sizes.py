@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 from asvit.architectures.base import Growable
-from asvit.core.latency_settings import OF_LATENCY, latency_choices
+from asvit.core.latency_settings import latency_choices, latency_values
 from asvit.designs.settings import DesignSettings
 from asvit.search.limits import Limits, check_latency
 from asvit.search.settings import LIMITS, TrainingSearchSettings
@@ -25,9 +26,10 @@ _WIDER, _MORE, _NEAR = 6, 16, 0.85
 
 def limits_of(settings: DesignSettings) -> TrainingSearchSettings:
     """Settings of a search with the limits of a design alone."""
-    timed = () if settings.max_latency is None else OF_LATENCY
-    names = (*LIMITS, "width_multiple", *timed)
-    limits = {name: getattr(settings, name) for name in names}
+    names = (*LIMITS, "width_multiple")
+    limits: dict[str, Any] = {name: getattr(settings, name) for name in names}
+    if settings.max_latency is not None:
+        limits |= latency_values(settings)
     return TrainingSearchSettings(trainings=1, **limits)
 
 

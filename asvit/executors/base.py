@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 Task = Mapping[str, Any]  # JSON types only
 Worker = Callable[[Task], Any]  # maps a task to its result, JSON types only
 
-RETRIES = 2
 _MIN_PARALLEL_SECONDS = 60.0  # with less work than this, starting workers does not pay off
 _MEMORY_SHARE = 0.5  # of the machine's memory, for an automatic number of workers
 # Limits of a container: cgroup v2 and v1.
@@ -63,11 +62,6 @@ class Workers(Settings):
         "Replace a worker that takes longer than this for a network.",
         metavar="SECONDS",
         convert=_seconds,
-    )
-    retries: int = setting(
-        RETRIES,
-        "Times a network is tried again after its worker died, hung or ran out of memory.",
-        at_least=0,
     )
 
     @property

@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from asvit.executors.base import RETRIES, Answer, Event, Task, Work, Workers
+from asvit.executors.base import Answer, Event, Task, Work, Workers
 from asvit.executors.placement import place
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+RETRIES = 2  # of a task whose worker died, hung or ran out of memory
 _START_SECONDS = 600.0  # a worker that is not ready by then is stopped
 _MAX_FAILED_STARTS = 3  # in a row, after which a slot is closed
 
@@ -41,7 +42,7 @@ def open_pool(workers: Workers, work: Work, device: str) -> Iterator[Pool]:
         from asvit.executors.processes import ProcessBackend
 
         backend = ProcessBackend(work, place([device], workers.jobs or 1))
-    with closing(Pool(backend, timeout=workers.timeout, retries=workers.retries)) as pool:
+    with closing(Pool(backend, timeout=workers.timeout)) as pool:
         yield pool
 
 
@@ -62,16 +63,13 @@ class _Slot:
 class Pool:
     """The workers of a backend, which run tasks in parallel.
 
-    After ``timeout`` seconds, if given, a task is taken from its worker; it is retried ``retries``
-    times.
+    After ``timeout`` seconds, if given, a task is taken from its worker; it is tried again
+    :data:`RETRIES` times.
     """
 
-    def __init__(
-        self, backend: Backend, *, timeout: float | None = None, retries: int = RETRIES
-    ) -> None:
+    def __init__(self, backend: Backend, *, timeout: float | None = None) -> None:
         self._backend = backend
         self._timeout = timeout
-        self._retries = retries
         self._slots = [_Slot() for _ in range(backend.slots)]
         self._begin(0)
 
@@ -149,7 +147,7 @@ class Pool:
 
     def _runs_alone(self, task: int) -> bool:
         """Whether it is a task's last try, during which there is no other worker."""
-        return len(self._failed_in.get(task, [])) == self._retries > 0
+        return len(self._failed_in.get(task, [])) == RETRIES
 
     @property
     def _one_runs_alone(self) -> bool:
@@ -220,11 +218,10 @@ class Pool:
             return []
         self._failed_in.setdefault(task, []).append(number)
         tries = len(self._failed_in[task])
-        if tries > self._retries:
-            words = "try" if tries == 1 else "tries"
-            return [(task, Answer(failure=f"given up after {tries} {words}: {why}"))]
+        if tries > RETRIES:
+            return [(task, Answer(failure=f"given up after {tries} tries: {why}"))]
         logger.warning(
-            "a worker was lost (%s); its task is tried again, %d of %d", why, tries, self._retries
+            "a worker was lost (%s); its task is tried again, %d of %d", why, tries, RETRIES
         )
         self._waiting.appendleft(task)
         return []

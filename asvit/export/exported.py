@@ -47,7 +47,7 @@ _PLACED: Final = (
 # Metadata for pages of published models; other readers show it as a table.
 _FRONT: Final = """---
 library_name: timm
-license: {licence}
+license: unknown
 tags:
 - image-classification
 ---
@@ -143,7 +143,6 @@ class Exported:
     card: Path | None  # path of the model card; None for none
     versions: Mapping[str, str]  # versions of the libraries involved
     command: str  # the command that repeats the export
-    licence: str | None = None  # of the weights, named by the user
     quantisation: Quantisation | None = None  # of a copy in 8-bit integers
     script: Path | None = None  # path of the script that runs a copy which prepares pictures
 
@@ -221,8 +220,7 @@ def model_card(exported: Exported) -> str:
         "Loading": f"```python\n{exported.loading_code(exported.out.name)}\n```",
         "Made with": _list(_making(exported)),
     }
-    licence = json.dumps(exported.licence or "unknown")
-    front = _FRONT.format(licence=licence) if exported.form.name == "timm" else ""
+    front = _FRONT if exported.form.name == "timm" else ""
     body = "\n\n".join(f"## {title}\n\n{text}" for title, text in parts.items())
     name = exported.out.stem if exported.form.suffix else exported.out.name  # of a folder
     return f"{front}# {legible(name)}\n\n{body}\n"
@@ -358,7 +356,7 @@ def _making(exported: Exported) -> dict[str, str | None]:
         "versions": ", ".join(f"{name} {number}" for name, number in exported.versions.items()),
         "command": _code(without_folders(exported.command)),
         "trained with": None if trained is None else f"asvit {_plain(trained)}",
-        "licence": UNKNOWN if exported.licence is None else _plain(exported.licence),
+        "licence": UNKNOWN,
     }
 
 

@@ -19,10 +19,6 @@ FOLDER_FILES: Final = (CONFIG, WEIGHTS, README)
 
 _FILE_OF_WEIGHTS: Final = ".safetensors"
 
-#: Oldest operator set of ONNX that PyTorch writes. Where it cannot convert to an older one, it
-#: keeps a newer one without an error.
-LEAST_OPSET: Final = 18
-
 #: Name of the JSON text about the network: a metadata entry of an ONNX file, and a file inside a
 #: torch.export program.
 ABOUT: Final = "asvit.json"

@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 
 from asvit.core.settings import Settings, setting
-from asvit.export.formats import FORMATS, LEAST_OPSET
+from asvit.export.formats import FORMATS
 
 TOLERANCE = 1.0  # points
-_GRAPHS = ("onnx", "pt2")
 _ONNX_ALONE = ("with_preprocessing", "int8")
 _RECORDED = "what the weights say"
 
@@ -63,19 +62,6 @@ class ExportSettings(Settings):
     ffn: str | None = setting(
         None, "compact: factorised feed-forward layers.", metavar="KIND", shown=_RECORDED
     )
-    branches: int | None = setting(
-        None, "Branches of compact layers.", at_least=0, shown=f"{_RECORDED}, else 0"
-    )
-    merge: bool = setting(True, "Merge the branches of compact layers, for inference.")
-    batch: int | None = setting(
-        None, "Images in a batch, for onnx and pt2.", at_least=1, shown="any number"
-    )
-    opset: int | None = setting(
-        None,
-        f"Operator set for onnx, at least {LEAST_OPSET}.",
-        at_least=LEAST_OPSET,
-        shown="PyTorch's default",
-    )
     with_preprocessing: bool = setting(
         False,
         "Resize, crop and normalise in the onnx graph, which then takes a decoded picture of any "
@@ -100,25 +86,13 @@ class ExportSettings(Settings):
         at_least=0,
     )
     card: bool = setting(True, "Write a model card beside it.")
-    licence: str | None = setting(
-        None, "Licence of the weights, for the card, such as apache-2.0.", metavar="NAME"
-    )
     force: bool = setting(False, "Replace an existing copy.", repeats=False)
 
     def check(self) -> None:
         """Check values that depend on each other."""
-        if self.batch is not None and self.to not in _GRAPHS:
-            raise ValueError(f"batch={self.batch} is for onnx and pt2; {self.to} takes any")
-        if self.opset is not None and self.to != "onnx":
-            raise ValueError(f"opset={self.opset} is for onnx; {self.to} has none")
         for name in _ONNX_ALONE:
             if getattr(self, name) and self.to != "onnx":
                 raise ValueError(f"{name} is for onnx, not for {self.to}; leave it out")
-        if self.with_preprocessing and self.batch is not None:
-            raise ValueError(
-                f"batch={self.batch} does not suit with_preprocessing, which takes one picture of "
-                "any size; leave one of them out"
-            )
         for name, default in (("data", None), ("tolerance", TOLERANCE)):
             value = getattr(self, name)
             if value != default and not self.int8:

@@ -49,22 +49,21 @@ def write_copy(
     model: nn.Module,
     content: WeightsFile,
     batch: int | None = None,
-    opset: int | None = None,
     changes: Sequence[Change] = (),
 ) -> int | None:
     """Write a copy of the network to ``path``, a file or a folder for timm; not verified yet.
 
     The ``model`` is on the CPU and in evaluation mode; ``content`` is the same network with its
-    weights and facts. Graphs take ``batch`` images, None for any number; an ``opset`` of None is
-    PyTorch's default. That of an ONNX graph is returned; None for other formats. Each of
-    ``changes`` makes another ONNX graph of one.
+    weights and facts. Graphs take ``batch`` images, None for any number. The operator set of an
+    ONNX graph is returned; None for other formats. Each of ``changes`` makes another ONNX graph of
+    one.
     """
     if form.name == "timm":
         write_timm_folder(content, model, path)
     elif form.name == "safetensors":
         content.write(path)
     elif form.name == "onnx":
-        graph = graph_of(model, content, batch=batch, opset=opset)
+        graph = graph_of(model, content, batch=batch)
         return write_graph(graph, path, about=facts_of(content), changes=changes)
     else:
         program = _traced(model, content, batch)
@@ -73,10 +72,10 @@ def write_copy(
 
 
 def graph_of(
-    model: nn.Module, content: WeightsFile, *, batch: int | None = None, opset: int | None = None
+    model: nn.Module, content: WeightsFile, *, batch: int | None = None
 ) -> onnx.ModelProto:
     """The ONNX graph of a network, with its weights; arguments as :func:`write_copy` has them."""
-    return onnx_graph(_traced(model, content, batch), opset=opset)
+    return onnx_graph(_traced(model, content, batch))
 
 
 def _traced(model: nn.Module, content: WeightsFile, batch: int | None) -> ExportedProgram:
@@ -140,7 +139,7 @@ def write_graph(
     return _opset(graph)
 
 
-def onnx_graph(program: ExportedProgram, *, opset: int | None = None) -> onnx.ModelProto:
+def onnx_graph(program: ExportedProgram) -> onnx.ModelProto:
     """The program as an ONNX graph with its weights."""
     size = sum(t.numel() * t.element_size() for t in program.state_dict.values())
     if size > _MOST_BYTES:
@@ -155,7 +154,6 @@ def onnx_graph(program: ExportedProgram, *, opset: int | None = None) -> onnx.Mo
                 program,
                 dynamo=True,
                 dynamic_shapes=({0: "batch"},),
-                opset_version=opset,
                 input_names=[INPUT],
                 output_names=[OUTPUT],
                 verbose=False,
@@ -170,9 +168,6 @@ def onnx_graph(program: ExportedProgram, *, opset: int | None = None) -> onnx.Mo
     if exported is None:
         raise TypeError("torch.onnx.export gave no program")
     graph: onnx.ModelProto = exported.model_proto
-    written = _opset(graph)
-    if opset is not None and written != opset:
-        raise ValueError(f"PyTorch cannot write this network for opset {opset}, only {written}")
     return graph
 
 

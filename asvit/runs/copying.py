@@ -96,18 +96,18 @@ class Copies:
 
     @property
     def _batch(self) -> int | None:
-        return 1 if self.settings.with_preprocessing else self.settings.batch
+        return 1 if self.settings.with_preprocessing else None
 
     def _to(self, path: Path, changes: Sequence[Change]) -> int | None:
         content = self.content
         if self.settings.int8:  # two copies are made of one graph, which takes long to write
             return write_graph(self._graph, path, about=facts_of(content), changes=changes)
-        how: Any = {"batch": self._batch, "opset": self.settings.opset, "changes": changes}
+        how: Any = {"batch": self._batch, "changes": changes}
         return write_copy(self.form, path, model=self.model, content=content, **how)
 
     @cached_property
     def _graph(self) -> onnx.ModelProto:
-        return graph_of(self.model, self.content, batch=self._batch, opset=self.settings.opset)
+        return graph_of(self.model, self.content, batch=self._batch)
 
     def _changes(self, *first: Change) -> Sequence[Change]:
         """Those of the network's graph."""
@@ -119,9 +119,9 @@ class Copies:
 
     def _examples(self) -> Sequence[Example]:
         """Images to compare with: noise, or pictures of odd sizes where the copy prepares them."""
-        side, batch = self.content.network.image_size, self._batch
+        side = self.content.network.image_size
         if not self.settings.with_preprocessing:
-            return noise(self.content.network.image_shape, (batch,) * 2 if batch else _BATCHES)
+            return noise(self.content.network.image_shape, _BATCHES)
         prepare = self.content.preparation
         rng = np.random.default_rng(0)
         sizes = [(max(1, round(high * side)), max(1, round(wide * side))) for high, wide in _SIZES]

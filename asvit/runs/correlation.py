@@ -39,7 +39,6 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, Any]):
         "correlation", "correlation", SCORES, (VALUES, CORRELATIONS), figures=CORRELATION_FIGURES
     )
     algorithm = imported("asvit.runs.algorithms.correlation:CorrelationAlgorithm")
-    dry_run = imported("asvit.runs.dry_runs:plan_of_measures")
     pictures = imported("asvit.report.correlate:pictures")  # imports matplotlib
     details = imported("asvit.report.correlate:details")
     written = "report.html, values.csv, correlations.csv, result.json, figures"

@@ -29,7 +29,6 @@ from asvit.evaluation.tables import pictures_table
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import Run, imported
 from asvit.runs.search import variance_in_words, variance_table
-from asvit.runs.tracking import track_setting
 
 if TYPE_CHECKING:
     from asvit.executors import Workers
@@ -64,7 +63,6 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
     ends_in = "architecture"
     may_change = ("data",)  # to where the same pictures are
 
-    track: str = track_setting("the rows of the runs of its stages")
     workers: Workers | None = None  # of the search; the result does not depend on them
 
     def default_name(self) -> str:

@@ -1,24 +1,19 @@
 """Rough times of runs, from the time of a network of theirs. Nothing is written."""
 
 import math
-import os
 import statistics
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
 
-from asvit.data.sources import Images, are_fractals, fractal_classes
+from asvit.data.sources import Images
 from asvit.executors import Workers
 from asvit.executors.base import cores
 from asvit.executors.placement import cluster_of
 from asvit.runs.checks import find_space
-from asvit.runs.measurement_pool import EvalContext, MeasurementJob, MeasurementPool, Workload
-from asvit.runs.measurement_worker import takes_all
 from asvit.runs.training_pool import training_workers
 from asvit.search import TrainingSearchSettings
 from asvit.search.limits import Limits
@@ -26,7 +21,6 @@ from asvit.search.seeds import draw_seed
 from asvit.spaces import load_space
 from asvit.training.candidates import CandidateTrainer, Training
 from asvit.training.step_graph import FEWEST
-from proxies import Cost
 from proxies.evaluation import resolve_device
 
 _NETWORKS = 3  # of a search whose trainings are timed
@@ -36,62 +30,13 @@ _APART = 3.0  # times the median, that numbers of steps may be at most
 _CACHED = ("fractal", "torchvision", "hf")  # images that loading would write to the cache
 
 
-@dataclass(frozen=True)
-class Remaining:
-    """What a run has left to do, and what one of its networks takes."""
-
-    done: int  # steps of earlier sessions
-    left: int | None  # steps; None where their number follows from what is measured
-    seconds: float | None = None  # a network, about; None where none was timed
-    example: str = ""  # the network that was timed, in one process
-    cost: Cost | None = None  # its parameters and multiply-adds
-    reason: str = ""  # why a measure of it failed
-
-
 def timed_on(device: str, workers: Workers | None) -> str:
     """The device here to time on: a GPU of a cluster is taken for the best that there is."""
     return "auto" if cluster_of(workers) is not None and device.startswith("cuda") else device
 
 
-def with_example(
-    remaining: Remaining,
-    job: MeasurementJob,
-    settings: Any,
-    workers: Workers | None = None,
-    **kind: Any,
-) -> Remaining:
-    """``remaining`` with the cost of ``job``, and its time with all repeats on this machine.
-
-    One repeat is timed, or all where they are taken in one pass; on noise where the images of the
-    settings would be written to the cache.
-    ``workers`` are the run's. ``kind`` is the ``space`` or the ``num_classes`` of the network.
-    """
-    name = settings.data.partition(":")[0]
-    if are_fractals(settings.data):
-        fractal_classes(settings.data)  # refuses what is malformed
-    data = "gaussian" if name in _CACHED else settings.data
-    light = replace(settings, data=data, device=timed_on(settings.device, workers))
-    contexts = {job.side: EvalContext(light, image_size=job.side)}
-    pool = MeasurementPool(contexts, Workers(jobs=1), Workload(1, 1, 1.0), **kind)
-    repeats = settings.repeats if takes_all(pool.device) else 1
-    once = replace(job, counted=True, other={"repeats": repeats})
-    for _ in range(2):  # the first one warms up
-        started = time.perf_counter()
-        ((_, measured),) = pool.measure([once])
-        seconds = (time.perf_counter() - started) * settings.repeats / repeats
-    return replace(
-        remaining,
-        seconds=seconds,
-        example=str(job.architecture),
-        cost=measured.cost,
-        reason=next((score.reason for score in measured.scores.values() if score.reason), ""),
-    )
-
-
-def training_seconds(
-    settings: TrainingSearchSettings, workers: Workers | None = None, *, done: int = 0
-) -> float:
-    """About how long a search's trainings take after the first ``done``.
+def training_seconds(settings: TrainingSearchSettings, workers: Workers | None = None) -> float:
+    """About how long a search's trainings take.
 
     A few networks are trained for a few steps, on noise. The time of the predictor is left out.
     """
@@ -99,19 +44,17 @@ def training_seconds(
     rng = np.random.default_rng(draw_seed(settings.seed, "estimate", 0))
     limits = Limits(find_space(settings.space, image_size=settings.image_size), settings)
     texts = [str(limits.network(limits.sample(rng))) for _ in range(_NETWORKS)]
-    return _of_all(settings, statistics.fmean(seconds_each(settings, texts)), workers, done)
+    return _of_all(settings, statistics.fmean(seconds_each(settings, texts)), workers)
 
 
-def _of_all(
-    settings: TrainingSearchSettings, each: float, workers: Workers | None, done: int = 0
-) -> float:
+def _of_all(settings: TrainingSearchSettings, each: float, workers: Workers | None) -> float:
     """Seconds of a search whose trainings take so long each."""
     device = str(resolve_device(settings.device))
     jobs = training_workers(workers, settings, device).jobs or 1
     here = device == "cpu" and cluster_of(workers) is None
     at_once = min(jobs, cores()) if here else jobs
     rounds = math.ceil(settings.batch / at_once) / settings.batch  # of the workers, a training
-    return (settings.trainings - done) * rounds * each
+    return settings.trainings * rounds * each
 
 
 def paces(
@@ -169,15 +112,3 @@ def _with_graph(seconds: Callable[[int], float], steps: int) -> float:
     """
     short, longer = seconds(FEWEST), seconds(_LONGER * FEWEST)
     return short + max(0.0, longer - short) * (steps - FEWEST) / ((_LONGER - 1) * FEWEST)
-
-
-def peak_memory(device: str) -> int | None:
-    """Largest memory so far in bytes: of a GPU, else of this process; None if nothing tells."""
-    if device.startswith("cuda"):
-        return int(torch.cuda.max_memory_allocated(device))
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if os.uname().sysname == "Darwin" else peak * 1024

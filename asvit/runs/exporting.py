@@ -38,7 +38,7 @@ _OURS = ".safetensors"  # other files never record their network
 # The network with its facts; itself, on the CPU and in evaluation mode; and the image size in
 # pixels that its file of weights was trained for, None if it does not record it.
 Source = tuple[WeightsFile, nn.Module, int | None]
-_OF_NETWORK = ("num_classes", "attention", "ffn", "branches")
+_OF_NETWORK = ("num_classes", "attention", "ffn")
 
 
 @with_options(ExportSettings)
@@ -102,9 +102,8 @@ def export_network(
         )
     if script is not None and not settings.force:
         _check_script(script, content)
-    if settings.merge:
-        network, model = network.merged(model)
-        content = replace(content, network=network, weights=model.state_dict())
+    network, model = network.merged(model)
+    content = replace(content, network=network, weights=model.state_dict())
     with _part(form, out) as part:
         written = Copies(settings, form, content, model, weights, tell).write(part)
         digests = _digests(part, out)
@@ -118,7 +117,7 @@ def export_network(
             cost=count(model, network.image_size, network.in_chans),
             weights=weights,
             trained_size=trained_size,
-            batch=1 if settings.with_preprocessing else settings.batch,
+            batch=1 if settings.with_preprocessing else None,
             opset=written.opset,
             differences=written.differences,
             quantisation=written.quantisation,
@@ -127,7 +126,6 @@ def export_network(
             script=script,
             versions=_versions(form),
             command=shlex.join(["asvit", "export", *chain(*typed_options(settings))]),
-            licence=settings.licence,
         )
         _put_in_place(exported, part)
     if settings.force and not settings.card:
@@ -314,7 +312,6 @@ def _named(settings: ExportSettings, num_classes: int | None) -> Network:
         str(settings.architecture),
         attention=settings.attention,
         ffn=settings.ffn,
-        branches=settings.branches or 0,
         **{name: size for name, size in sizes.items() if size is not None},
     )
 

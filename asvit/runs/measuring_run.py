@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 from asvit.core.settings import setting
 from asvit.core.summary import Cell, SummaryPart, Table
 from asvit.reference.findings import estimates
-from asvit.runs.run import J, R, Run, S, imported
+from asvit.runs.run import J, R, Run, S
 
 if TYPE_CHECKING:
     from asvit.executors import Workers
@@ -25,7 +25,6 @@ class MeasuringRun(Run[S, R, J]):
 
     #: The bundled table whose stored scores do so where no table is named.
     judge: ClassVar[str]
-    dry_run = imported("asvit.runs.dry_runs:plan_of_measures")
 
     reference: str | Path | ReferenceTable | None = setting(
         None,

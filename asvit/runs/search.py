@@ -16,7 +16,6 @@ from asvit.executors.placement import on_cluster
 from asvit.runs.folder import RunFiles
 from asvit.runs.measuring_run import MeasuringRun, rank_table
 from asvit.runs.run import imported
-from asvit.runs.tracking import track_setting
 from asvit.search.result import SearchResult
 from asvit.search.rows import without_sizes
 from asvit.search.settings import ACCURACY, MeasureSearchSettings, SearchSettings
@@ -65,7 +64,6 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, Any]):
     may_change = ("recheck", "pick")
     libraries = (*MeasuringRun.libraries, "optuna")
 
-    track: str = track_setting("the values of every trial")
     evaluate: Evaluate | None = None  # in place of the proxies
 
     def default_name(self) -> str:

@@ -16,8 +16,8 @@ from uuid import uuid4
 from asvit.core.codec import MALFORMED
 from asvit.core.files import read_text, write_bytes
 from asvit.core.progress import Track, untracked
-from asvit.core.run_files import MARKER, TENSORBOARD, TRACKED
-from asvit.core.settings import Settings, WrongOption, setting
+from asvit.core.run_files import TENSORBOARD, TRACKED
+from asvit.core.settings import Settings, WrongOption
 from asvit.core.versions import missing
 from asvit.runs.folder import remove_files
 from proxies.messages import first_line, unknown
@@ -27,20 +27,6 @@ logger = logging.getLogger(__name__)
 TRACKERS = ("tensorboard", "wandb", "mlflow")
 _EVENTS = "events.out.tfevents.*"
 PROJECT = "asvit"  # of wandb, and experiment of MLflow, unless the environment names another
-
-
-def track_setting(what: str) -> Any:
-    """The field of ``--track``; ``what`` says which values are sent."""
-    return setting(
-        "",
-        f"Send {what} to tensorboard, wandb or mlflow; separate several by commas.",
-        metavar="NAME",
-        shown="nobody",
-        convert=known_trackers,
-        complete="asvit.runs.tracking:TRACKERS",
-        listed=False,
-        repeats=False,
-    )
 
 
 def known_trackers(names: str) -> str:
@@ -182,8 +168,6 @@ def _started(name: str, folder: Path, settings: Settings, file: _TrackerFile) ->
     kind, before, options = _class_of(name), file.run(name), dict[str, Any]()
     new = not before
     title = folder.resolve().name
-    if (folder.parent / MARKER).exists():  # a stage of a design
-        title = f"{folder.resolve().parent.name}/{title}"
     project = PROJECT
     if name == "tensorboard":
         project = TENSORBOARD

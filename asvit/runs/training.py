@@ -18,13 +18,14 @@ from asvit.core.run_files import (
     PREDICTIONS,
     previous,
 )
+from asvit.core.settings import setting
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import SummaryPart, Table
 from asvit.evaluation.tables import pictures_table
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import imported
 from asvit.runs.shared import SharedRun
-from asvit.runs.tracking import track_setting
+from asvit.runs.tracking import known_trackers
 from asvit.training.settings import FEW, TOP, TrainSettings
 from asvit.training.short_settings import IN_WORDS, UNEVEN
 from proxies.text import legible
@@ -62,7 +63,17 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
     ends_in = "architecture"
     may_change = ("bad_images",)  # they may be replaced from now on
 
-    track: str = track_setting("the rows of epochs and of metrics_steps.csv")
+    track: str = setting(
+        "",
+        "Send the rows of epochs and of metrics_steps.csv to tensorboard, wandb or mlflow; "
+        "separate several by commas.",
+        metavar="NAME",
+        shown="nobody",
+        convert=known_trackers,
+        complete="asvit.runs.tracking:TRACKERS",
+        listed=False,
+        repeats=False,
+    )
 
     @property
     def typed_values(self) -> Mapping[str, object]:

@@ -413,7 +413,9 @@ class TrainingSearchSettings(SearchSettings):
     balance: Literal["none", "weights", "sampling"] = setting_of(
         CandidateSettings, "balance", group=_TRAINING
     )
-    paces: str | None = setting_of(CandidateSettings, "paces", group=_TRAINING)
+    #: Steps of families as multiples of the others', resnet=1.5,swin=0.9, where a design has them
+    #: train for the same time.
+    paces: str | None = None
 
     def __post_init__(self) -> None:
         if self.width is None and not self.sized:
@@ -424,8 +426,6 @@ class TrainingSearchSettings(SearchSettings):
     def check(self) -> None:
         """As the base does; the predictor needs enough trainings."""
         super().check()
-        if self.paces:
-            _ = self.training  # which checks them
         if self.seeds > 1 and self.controller != "random":
             raise ValueError(
                 f"seeds={self.seeds} is for controller random; {self.controller} chooses itself "

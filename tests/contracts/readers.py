@@ -274,7 +274,7 @@ RIGHT_SETTINGS = (
     DetectionSettings(architecture=SEED, data="coco"),
     SegmentationSettings(data="scenes", weights="a.safetensors", train="."),
     Network(SEED, ffn="compact", branches=2),
-    ExportSettings("onnx", SEED, weights="a.safetensors", batch=2, opset=18),
+    ExportSettings("onnx", SEED, weights="a.safetensors"),
 )
 
 

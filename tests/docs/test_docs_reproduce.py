@@ -50,7 +50,7 @@ def test_commands_are_read_by_the_programs(
 ) -> None:
     words = shlex.split(row.command)
     if words[0] == "asvit":
-        check_options([word.replace("IMAGE", __file__) for word in words[1:]])
+        check_options(words[1:])
         return
     assert words[:2] == ["python", "-m"]
     parse = argparse.ArgumentParser.parse_args

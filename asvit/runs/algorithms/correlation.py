@@ -55,9 +55,7 @@ from asvit.reference.settings import CorrelationQuery, CorrelationSettings, dire
 from asvit.reference.stored import with_sum
 from asvit.runs.algorithms.measuring import are_times, with_timing
 from asvit.runs.correlation import CorrelationRun, run_correlation
-from asvit.runs.estimate import Remaining, with_example
 from asvit.runs.folder import plain_name, remove_files
-from asvit.runs.lifecycle import check_settings, peeked
 from asvit.runs.measurement_pool import (
     EvalContext,
     MeasurementJob,
@@ -266,17 +264,6 @@ class CorrelationAlgorithm(CorrelationRun):
             if not due[row]:
                 del due[row]
                 tell(Progress("row", total - len(due), total, state=texts[row]))
-
-    def remaining(self) -> Remaining:
-        """What is left to do; of the networks the one in the middle of the table is timed."""
-        store = peeked(self)
-        check_settings(self, store)
-        jobs = self._jobs(self._missing(store))
-        remaining = Remaining(len(self.plan.rows) - len(jobs), len(jobs))
-        if not jobs:
-            return remaining
-        job, classes = jobs[len(jobs) // 2], self.table.num_classes
-        return with_example(remaining, job, self.settings, self.workers, num_classes=classes)
 
     def _missing(self, journal: ScoreJournal) -> dict[int, list[str]]:
         """What has to be measured: row to measures."""

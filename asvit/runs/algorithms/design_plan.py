@@ -136,7 +136,6 @@ class DesignPlan:
         if not networks:
             raise ValueError(f"{errors[0]}; the same command with another limit goes on from here")
         tuned = self._store_pretrained(side)
-        self._warn_of_teacher()
         return Finalists(side=side, networks=[*networks.values()], pretrained=tuned)
 
     def epochs(self) -> Lengths:
@@ -284,11 +283,6 @@ class DesignPlan:
         parts = [TRAIN, *[VALIDATION] * bool(self.results.pictures.validation)]
         self._known(weights, "it looks better in the last round than it is", *parts)
         return self._known(weights, "on others its network is worse")
-
-    def _warn_of_teacher(self) -> None:
-        """Say on how many of the test pictures the teacher was trained, if any."""
-        if (weights := self.settings.teacher_weights) is not None:
-            self._known(weights, "on others networks that it has taught may be worse")
 
     def _known(self, weights: str, effect: str, *parts: str) -> int:
         """How many of the pictures of some parts weights were trained on; it warns of them.

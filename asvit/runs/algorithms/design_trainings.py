@@ -79,8 +79,6 @@ class Trainings:
             fit="crop",
             train_images=pictures,
             validation_images=fractals.CLASSES,
-            teacher=None,
-            teacher_weights=None,
         )
 
     def winner(self) -> TrainAlgorithm:
@@ -160,7 +158,6 @@ class Trainings:
         **options: Any,
     ) -> TrainAlgorithm:
         s, pictures = self.last_round.settings, self.last_round.results.pictures
-        taught = {"teacher": s.teacher, "teacher_weights": s.teacher_weights}
         return TrainAlgorithm.make(
             architecture=text,
             data=data or self.data,
@@ -171,7 +168,6 @@ class Trainings:
             recipe="small",
             epochs=epochs,
             **{
-                **taught,
                 **recipe_of(pictures),
                 **strength_for(self._epochs, side),
                 **preparation_of(pictures),

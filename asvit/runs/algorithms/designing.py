@@ -15,7 +15,6 @@ import numpy as np
 from asvit.core.console import clock
 from asvit.core.continuing import ELSEWHERE
 from asvit.core.files import check_plain, expanded, split_reading, with_reading
-from asvit.core.latency_settings import OF_LATENCY
 from asvit.core.progress import Progress, StageUnderWay, Tell, ignore, image_progress
 from asvit.core.run_files import CHECKPOINT, PICTURES, RESULT
 from asvit.core.settings import WrongOption
@@ -61,15 +60,12 @@ from asvit.runs.designing import DesignRun
 from asvit.runs.folder import plain_name
 from asvit.runs.lifecycle import check_settings, finished_result, peeked
 from asvit.runs.search import SearchRun
-from asvit.runs.tracking import event_files
 from asvit.runs.training import TrainRun, few_pictures_note
 from asvit.search.settings import LIMITS
 from asvit.training.balance import imbalance
 from asvit.training.checkpoint import seconds_in
-from asvit.training.distillation import load_teacher
 from asvit.training.distributed import ProcessGroup
 from asvit.training.pretrained import weights_paths
-from asvit.training.settings import TrainSettings
 from proxies.evaluation import resolve_device
 from proxies.latency import Latency
 from proxies.text import shown
@@ -78,9 +74,8 @@ logger = logging.getLogger(__name__)
 
 #: Settings that nothing depends on before a network is chosen, but for the search's own limit.
 _FREE_UNTIL_CHOICE = (
-    *(*LIMITS, "width_multiple", *OF_LATENCY),
+    *(*LIMITS, "width_multiple", "latency_runtime", "latency_command"),
     *("image_size", "hours", "pretrained", "architecture", "warm_start"),
-    *("teacher", "teacher_weights"),
 )
 _GENERATED = "pictures-{}"  # folder of generated pictures, by what they are
 
@@ -168,7 +163,7 @@ class DesignAlgorithm(DesignRun):
         uneven = imbalance(facts.sizes)
         if words := balance_in_words(s.balance_for(uneven), uneven):
             more.append(words)
-        if s.teacher is None and s.pretrained is None and self._images.kind.picture:
+        if s.pretrained is None and self._images.kind.picture:
             more += few_pictures_note(
                 facts.train, "--pretrained FILE, or hub for timm's, adds them to the race"
             )
@@ -228,17 +223,14 @@ class DesignAlgorithm(DesignRun):
         s = self.settings
         if not self.begun:
             self._check_libraries()
-        needed = {"what it fine-tunes": s.pretrained, "the teacher": s.teacher_weights}
-        check_stay(self, weights_paths(needed))
+        check_stay(self, weights_paths({"what it fine-tunes": s.pretrained}))
         start = {"device": resolve_device(s.device).type}
-        if s.teacher is None and s.pretrained is None:
+        if s.pretrained is None:
             return start
         journal = peeked(self)
-        if s.pretrained is not None and "finalists" not in journal.results:
+        if "finalists" not in journal.results:
             self.results["pictures"] = journal.results.get("pictures") or self._sampled_facts
             self.plan.check_pretrained(s.data)
-        if s.teacher is not None and "training" not in journal.results:
-            self._check_teacher()
         return start
 
     def _check_libraries(self) -> None:
@@ -248,21 +240,12 @@ class DesignAlgorithm(DesignRun):
             FORMATS["onnx"].check_libraries()
             check_quantiser()
 
-    def _check_teacher(self) -> None:
-        """Check that the teacher takes these pictures at the sizes that the design may have."""
-        s, images = self.settings, self._images
-        teacher: dict[str, Any] = {"teacher": s.teacher, "teacher_weights": s.teacher_weights}
-        sides = {s.image_size or SIDES[0], self._smallest_side}
-        for side in sorted(sides, reverse=True):
-            how = TrainSettings.make(architecture=s.teacher, image_size=side, **teacher)
-            load_teacher(how, images.classes, images.kind)
-
     def other_files(self, folder: Path) -> Sequence[str]:
         """As the base has them, with the cards of copies, and those of stages.
 
         Stages would go on with other settings; result and journal go before what they tell of.
         """
-        others = [*super().other_files(folder), *_stage_files(folder), *files_beside_copies()]
+        others = [*super().other_files(folder), *_stage_files(), *files_beside_copies()]
         return [RESULT, self.files.state, *others]
 
     def free_settings(self, store: DesignJournal) -> Sequence[str]:
@@ -376,7 +359,6 @@ class DesignAlgorithm(DesignRun):
         return {
             "out": folder,
             "progress": self._tell,
-            "track": self.track,
             # With the folder; the list has digests of the pictures.
             "may_move": ("data", "weights"),
         }
@@ -454,13 +436,9 @@ class DesignAlgorithm(DesignRun):
         return export_copies(self.folder, self.plan.last_round)
 
 
-def _stage_files(folder: Path) -> Sequence[str]:
+def _stage_files() -> Sequence[str]:
     """The files of the runs of all stages, relative to the run folder."""
     warm = map(fractals.folder_of, FINALISTS)
     trained = (*FINALISTS, *warm, *PRETRAINED, "training")
     files = {"search": SearchRun.files, **dict.fromkeys(trained, TrainRun.files)}
-    return [
-        f"{stage}/{name}"
-        for stage, own in files.items()
-        for name in (*event_files(folder / stage), *own.names)
-    ]
+    return [f"{stage}/{name}" for stage, own in files.items() for name in own.names]

@@ -25,14 +25,10 @@ from asvit.growth.seed import GrowthSeed, find_growable
 from asvit.growth.settings import ScaleSettings
 from asvit.runs.algorithms.measuring import MeasuringAlgorithm
 from asvit.runs.architectures import find_architecture, text_of
-from asvit.runs.estimate import Remaining, with_example
 from asvit.runs.folder import newest_run
 from asvit.runs.lifecycle import (
-    check_settings,
     earlier_result,
     finished_result,
-    peeked,
-    stored_result,
 )
 from asvit.runs.measurement_pool import (
     EvalContext,
@@ -226,15 +222,6 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
             except ValueError as error:
                 jobs.append(MeasurementJob("", names, SEED_KEY, side, refused=first_line(error)))
         return (measured.scores for measured in in_job_order(pool.measure(jobs)))
-
-    def remaining(self) -> Remaining:
-        """What is left to do; the network that is timed is the first one."""
-        store = peeked(self)
-        check_settings(self, store)
-        done, s = len(store), self.settings
-        if done and stored_result(self, store) is not None:
-            return Remaining(done, 0)
-        return with_example(Remaining(done, None), self._first_job(), s, self.workers)
 
 
 def _share(event: GrowthEvent) -> float:

@@ -18,7 +18,7 @@ from asvit.core.continuing import ELSEWHERE
 from asvit.core.files import write_text
 from asvit.core.latency_settings import pass_options
 from asvit.core.measuring_settings import MeasuringSettings
-from asvit.core.progress import Progress, Tell, Track, image_progress
+from asvit.core.progress import Progress, Tell, image_progress
 from asvit.core.run_files import JOURNAL, TRAINED, TRIALS
 from asvit.core.settings import fields_of
 from asvit.executors.base import Workers
@@ -28,14 +28,12 @@ from asvit.reference.correlate import check_per_cent
 from asvit.reference.findings import LEAST_TRAININGS
 from asvit.runs.algorithms.measuring import MeasuringAlgorithm
 from asvit.runs.checks import find_space
-from asvit.runs.estimate import Remaining, training_seconds, with_example
-from asvit.runs.lifecycle import check_settings, earlier_result, finished_result
-from asvit.runs.measurement_pool import Evaluator, MeasurementJob
+from asvit.runs.lifecycle import earlier_result, finished_result
+from asvit.runs.measurement_pool import Evaluator
 from asvit.runs.run import Run
 from asvit.runs.scaling import ScaleRun
 from asvit.runs.search import FAMILIES_UNPLANNED, FAMILIES_UNRANKED, SearchRun, next_budget
 from asvit.runs.timing import fresh_latency, latency
-from asvit.runs.tracking import tracking
 from asvit.runs.training_pool import TrainingPool
 from asvit.search import Measurement, TrialRow
 from asvit.search.controllers import get_controller
@@ -58,7 +56,6 @@ from asvit.search.study import (
     first_study,
     open_journal,
     quiet_optuna,
-    read_journal,
 )
 from asvit.search.trained import (
     BEFORE,
@@ -298,8 +295,7 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
             time=self._latency if timed else None,
             time_again=self._latency_again if timed else None,
         )
-        with tracking(self.track, self.folder, self.settings) as track:
-            self._follow(search, tell, track)
+        self._follow(search, tell)
         for progress in search.conclude():
             tell(progress)
         rows, seed = search.rows, search.seed
@@ -385,14 +381,12 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
         }
         return fresh_latency(str(arch), **options) if again else latency(arch, **options)
 
-    def _follow(self, search: Search, tell: Tell, track: Track) -> None:
+    def _follow(self, search: Search, tell: Tell) -> None:
         """Search, with a snapshot in trials.csv every few steps and when it is stopped."""
         before = len(search.rows)
         self._last = Progress(search.unit, before, self.settings.trials, resumed=before)
         if search.rows:
             self._save(search.rows)  # a kill may have left it behind the study
-        for row in search.rows:
-            track("trial", row, row.number + 1)
         try:
             for progress in search.run():
                 self._last = progress
@@ -400,8 +394,6 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
                 done = progress.done
                 if done == 1 or done % SAVE_EVERY == 0:
                     self._save(search.rows)
-                if isinstance(progress.record, TrialRow):
-                    track("trial", progress.record, progress.record.number + 1)
                 tell(progress)
         except OSError:
             raise  # a disk that refuses the study would refuse the table, too
@@ -472,31 +464,6 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
         if s.balance != "none":
             command += f" --balance {s.balance}"
         return f"{command} --recipe small"
-
-    def remaining(self) -> Remaining:
-        """What is left to do."""
-        s, done = self.settings, 0 if self.fresh else self.steps_done()
-        left = max(0, s.trials - done)
-        if not left:
-            return Remaining(done, 0)
-        if isinstance(s, TrainingSearchSettings):
-            seconds = training_seconds(s, self.workers, done=done) / left
-            return Remaining(done, left, seconds)
-        arch = self.limits.sample(np.random.default_rng(s.seed))
-        job = MeasurementJob(arch, s.proxies, str(arch), s.image_size)
-        return with_example(Remaining(done, left), job, s, self.workers, space=self.space)
-
-    def steps_done(self) -> int:
-        """Steps that the run in the folder has measured; nothing there is touched."""
-        if finished_result(self) is not None:
-            return self.settings.trials
-        if not (self.folder / JOURNAL).exists():
-            return 0
-        study = first_study(read_journal(self.folder / JOURNAL))
-        if study is None:
-            return 0
-        check_settings(self, self._store_of(study))
-        return len(measured_trials(study))
 
 
 def _by_function(store: StudyStore) -> bool:

@@ -181,7 +181,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             return
         if s.weights is not None:
             self._warn_of(s.weights, "weights", "is")
-        if s.teacher_weights is not None and not self.quiet:  # which a design says once
+        if s.teacher_weights is not None:
             self._warn_of(s.teacher_weights, "teacher's weights", "may be")
 
     def _warn_of(self, weights: str, what: str, effect: str) -> None:

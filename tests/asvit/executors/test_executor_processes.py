@@ -67,8 +67,8 @@ def test_another_worker_retries_a_lost_task(pool: Pool, tmp_path: Path, fate: st
     ("fate", "workers", "failure"),
     [
         ("die", Workers(jobs=2), "after 3 tries: its process was killed by SIGKILL"),
-        ("memory", Workers(jobs=1, retries=0), "after 1 try: no room for 9 GB"),
-        ("hang", Workers(jobs=2, timeout=2, retries=1), "after 2 tries: took longer than 2 s"),
+        ("memory", Workers(jobs=1), "after 3 tries: no room for 9 GB"),
+        ("hang", Workers(jobs=2, timeout=1), "after 3 tries: took longer than 1 s"),
     ],
 )
 def test_a_task_that_always_fails_is_given_up(fate: str, workers: Workers, failure: str) -> None:

@@ -105,13 +105,11 @@ _trace = writers.graph_of
 _GRAPHS: dict[object, Any] = {}
 
 
-def _graph_of(
-    model: nn.Module, content: WeightsFile, *, batch: int | None = None, opset: int | None = None
-) -> Any:
+def _graph_of(model: nn.Module, content: WeightsFile, *, batch: int | None = None) -> Any:
     digest = sha256(save(dict(model.state_dict()))).digest()
-    key = (str(content.network), digest, batch, opset)
+    key = (str(content.network), digest, batch)
     if key not in _GRAPHS:
-        _GRAPHS[key] = _trace(model, content, batch=batch, opset=opset)
+        _GRAPHS[key] = _trace(model, content, batch=batch)
     return _GRAPHS[key]
 
 

@@ -124,12 +124,7 @@ def test_starting_over_that_is_killed_leaves_no_result_without_its_network(
         ({"max_latency": "0ms"}, "'0ms' is not a time above 0"),
         ({"max_latency": "5min"}, "'5min' is not a time above 0"),
         ({"max_params": "1M", "hours": 0}, "hours must be a number above 0"),
-        (
-            {"max_params": "1M", "teacher": "timm:deit_tiny_patch16_224"},
-            "a teacher and its weights",
-        ),
         ({"max_params": "1M", "space": "nowhere"}, "unknown space 'nowhere'"),
-        ({"max_params": "1M", "teacher": TEXTS[0], "teacher_weights": "none"}, "weights 'none'"),
     ],
 )
 def test_what_cannot_be_is_refused_and_nothing_is_written(

@@ -7,7 +7,6 @@ import pytest
 
 from asvit.core.run_files import MARKER
 from asvit.growth.result import ScaleResult
-from asvit.runs.estimate import Remaining
 from asvit.runs.scaling import ScaleRun, run_scaling
 from asvit.search.result import SearchResult
 from asvit.spaces import cost
@@ -127,11 +126,6 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return found
 
 
-def dry_run(asked: dict[str, Any], folder: Path) -> Remaining:
-    budgets, others = asked["budget"], {n: v for n, v in asked.items() if n != "budget"}
-    return ScaleRun.make(**others, budgets=budgets, out=folder / "new").remaining()
-
-
 def test_real_growth_to_a_time_takes_each_time_once(tmp_path: Path, timed: list[str]) -> None:
     asked = {**REAL, "budget": "5ms,6ms", "latency_batch": 4}
     whole = run_scaling(out=tmp_path / "whole", **asked)
@@ -158,4 +152,3 @@ def test_real_growth_to_a_time_takes_each_time_once(tmp_path: Path, timed: list[
     assert [row.architecture for row in found.series] == [row.architecture for row in whole.series]
     report = (tmp_path / "whole" / "report.html").read_text()
     assert "6ms" in report
-    assert dry_run(asked, tmp_path).cost is not None
