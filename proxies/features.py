@@ -135,7 +135,7 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
         for module in model.modules():
             if getattr(module, "grad_checkpointing", False):
                 stack.callback(setattr, module, "grad_checkpointing", True)
-                module.grad_checkpointing = False
+                module.grad_checkpointing = False  # type: ignore[assignment]
         stack.enter_context(in_evaluation_mode(model))
         stack.enter_context(full_precision())
         if "torch._dynamo" in sys.modules:  # else nothing is compiled, and its import is slow
