@@ -54,7 +54,7 @@ def test_the_fields_of_settings_are_keywords_with_their_defaults() -> None:
         (lambda: asvit.run_search(stepz=3), "steps"),
         (lambda: asvit.run_scaling("8,2,3|4,1,2|4,1,4|4,1,6|32", repeets=3), "repeats"),
         (lambda: asvit.score("8,2,3|4,1,2|4,1,4|4,1,6|32", repeets=3), "repeats"),
-        (lambda: asvit.export_network("vit", to="onnx", tolerence=1.0), "tolerance"),
+        (lambda: asvit.export_network("vit", to="onnx", tolerances=1.0), "tolerance"),
     ],
 )
 def test_an_unknown_keyword_is_refused_with_the_nearest(
