@@ -84,13 +84,13 @@ class Budget:
         multiply-adds. A ValueError for what is no budget; a number without its suffix gets a hint.
         """
         text = str(text).strip()
-        found = _read(text)
-        if found is None:
+        parts = _read(text)
+        if parts is None:
             raise ValueError(
                 f"budget {text[:40]!r} is not a number with K, M, G or ms; write 88M for "
                 "parameters, 22G for multiply-adds or 12ms for the time of a forward pass"
             )
-        number, suffix = found
+        number, suffix = parts
         if not suffix and 0 < number < _MIN_WITHOUT_SUFFIX:
             raise ValueError(
                 f"budget {text!r} has no unit; did you mean {text}M (parameters) or {text}G "
@@ -132,10 +132,10 @@ def parse_amount(value: str | int, *, least: int = 1) -> int:
         >>> scaling.parse_amount("1.2G")
         1200000000
     """
-    found = None if " " in str(value).strip() else _read(str(value))
+    parts = None if " " in str(value).strip() else _read(str(value))
     exact = Decimal("0.5")
-    if found is not None and found[1] not in ("ms", "s"):
-        exact = found[0] * (_SUFFIXES[found[1]][0] if found[1] else 1)
+    if parts is not None and parts[1] not in ("ms", "s"):
+        exact = parts[0] * (_SUFFIXES[parts[1]][0] if parts[1] else 1)
     if exact != int(exact) or exact < least:
         raise ValueError(f"{str(value)[:40]!r} is not a number from {least}, such as 600M or 1.2G")
     return int(exact)
@@ -153,10 +153,10 @@ def parse_milliseconds(value: str | float) -> float:
     number: Any = value  # may be NumPy's
     if isinstance(number, Real) and 0 < float(number) < math.inf:
         return float(number)
-    found = _read(str(value))
-    if found is None or found[1] not in ("ms", "s") or not found[0]:
+    parts = _read(str(value))
+    if parts is None or parts[1] not in ("ms", "s") or not parts[0]:
         raise ValueError(f"{str(value)[:40]!r} is not a time above 0, such as 8ms or 0.5s")
-    return float(found[0] * _SUFFIXES[found[1]][0] / 1000)
+    return float(parts[0] * _SUFFIXES[parts[1]][0] / 1000)
 
 
 def parse_budgets(

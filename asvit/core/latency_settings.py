@@ -32,8 +32,8 @@ def command_setting(**options: Any) -> Any:
 
 
 def latency_values(settings: Any) -> Mapping[str, Any]:
-    """How the latency is taken: names of settings to values; a design always times one image."""
-    return {name: getattr(settings, name) for name in OF_LATENCY if hasattr(settings, name)}
+    """How the latency is taken: names of settings to values."""
+    return {name: getattr(settings, name) for name in OF_LATENCY}
 
 
 def latency_choices(settings: Any) -> Mapping[str, Any]:
@@ -45,7 +45,7 @@ def latency_choices(settings: Any) -> Mapping[str, Any]:
 def pass_options(settings: Any) -> Mapping[str, Any]:
     """How a run has :func:`asvit.runs.timing.latency` time a pass."""
     return {
-        "batch": getattr(settings, "latency_batch", 1),
+        "batch": settings.latency_batch,
         "device": settings.device,
         "runtime": settings.latency_runtime,
         "command": settings.latency_command,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
 from asvit.core.latency_settings import check_command
 from asvit.core.settings import Settings, device_setting, seed_setting, setting, setting_of
@@ -31,6 +31,7 @@ class DesignSettings(Settings):
     max_params: int | None = setting_of(SearchSettings, "max_params")
     max_macs: int | None = setting_of(SearchSettings, "max_macs")
     width_multiple: int | None = None  # follows from the device and these limits
+    latency_batch: ClassVar[int] = 1  # images of a pass that is timed
     max_latency: float | None = setting_of(SearchSettings, "max_latency")
     latency_runtime: Literal["eager", "onnx"] = setting_of(SearchSettings, "latency_runtime")
     latency_command: str | None = setting_of(SearchSettings, "latency_command")

@@ -27,7 +27,6 @@ _NETWORKS = 3  # of a search whose trainings are timed
 _PROBED = 5  # steps of these trainings
 _LONGER = 5  # times the steps that a CUDA graph needs, of one of two trainings with a graph
 _APART = 3.0  # times the median, that numbers of steps may be at most
-_CACHED = ("fractal", "torchvision", "hf")  # images that loading would write to the cache
 
 
 def timed_on(device: str, workers: Workers | None) -> str:

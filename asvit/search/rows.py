@@ -185,15 +185,15 @@ def evaluated(
     from proxies.evaluation import FAILURES, checked_value  # torch, which rows alone do not need
 
     try:
-        given = evaluate(text, **options)
-        params, macs = operator.index(given.params), operator.index(given.macs)
-        values = {name: float(given.values[name]) for name in names}
+        measurement = evaluate(text, **options)
+        params, macs = operator.index(measurement.params), operator.index(measurement.macs)
+        values = {name: float(measurement.values[name]) for name in names}
         reasons = {
             name: checked if isinstance(checked, str) else f"the value is {checked}"
             for name, checked in ((name, checked_value(values[name])) for name in names)
             if isinstance(checked, str) or math.isnan(checked)
         }
-        reasons |= {str(name): one_line(str(why)) for name, why in given.reasons.items()}
+        reasons |= {str(name): one_line(str(why)) for name, why in measurement.reasons.items()}
     except FAILURES as error:
         none = dict.fromkeys(names, math.nan)
         return Measurement(0, 0, none, dict.fromkeys(names, fault(error)))
