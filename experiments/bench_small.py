@@ -3,8 +3,9 @@
 Run from a checkout: ``python -m experiments.bench_small``. Both train the same network on the same
 pictures of noise, which are in memory as 8-bit numbers. The plain loop crops and flips a batch as
 a whole, by the same draws for all of its images, and has SGD; ours draws for each image, clips
-gradients, checks losses, and has SGD or, as in designs, Muon. Epochs of all alternate; the
-clock is processor time.
+gradients, checks losses, and has SGD or, as in designs, Muon, all in float32. *Ours, bf16* has Muon
+and the arithmetic that designs choose, which on CPUs without bfloat16 is float32, too. Epochs of
+all alternate; the clock is processor time.
 """
 
 import statistics
@@ -65,17 +66,19 @@ def main() -> None:
             images = Noise(options.batch * options.steps, side)
             ways = {
                 "plain": plain(text, images, options.batch),
-                "sgd": ours(text, images, options.batch, **SGD),
-                "muon": ours(text, images, options.batch),
+                "sgd": ours(text, images, options.batch, precision="fp32", **SGD),
+                "muon": ours(text, images, options.batch, precision="fp32"),
+                "chosen": ours(text, images, options.batch),
             }
             times = alternating(ways, options.runs, torch.device("cpu"))
             speed = {name: len(images) / statistics.median(own) for name, own in times.items()}
-            ratios = [f"{speed[name] / speed['plain']:.2f}" for name in ("sgd", "muon")]
+            ratios = [f"{speed[name] / speed['plain']:.2f}" for name in ("sgd", "muon", "chosen")]
             speeds = [round(images) for images in speed.values()]
             rows.append([side, f"{macs / 1e6:.0f} M", *speeds, *ratios])
             print(*rows[-1], flush=True)
-    names = ["px", "multiply-adds", "plain", "ours, SGD", "ours, Muon", "SGD / plain"]
-    print(markdown(dict.fromkeys([*names, "Muon / plain"], "r"), rows))
+    names = ["px", "multiply-adds", "plain", "ours, SGD", "ours, Muon", "ours, bf16"]
+    ratios = ["SGD / plain", "Muon / plain", "bf16 / plain"]
+    print(markdown(dict.fromkeys([*names, *ratios], "r"), rows))
 
 
 def network(side: int, macs: int) -> str:
