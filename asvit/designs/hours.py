@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 
-#: Of the hours. A warm start takes its share from that of the training. With more time for
-#: search and last round, none of ten designs of 15 minutes ended in another network than expected.
+#: Of the hours, where there is time to choose. A warm start takes its share from that of the
+#: training. Of ten designs of 15 minutes none ended in another network than the default.
 SHARES = {"search": 0.05, "last round": 0.08, "training": 0.83, "rest": 0.04}
 _FRACTALS = 0.15
 _TRAININGS = SHARES["last round"] + SHARES["training"]
@@ -29,16 +29,6 @@ class Hours:
     def of(self, part: str) -> float:
         """The share of a part in all of it."""
         return SHARES[part] * self.whole
-
-    def parts(self, *, fractals: bool) -> Mapping[str, float]:
-        """What each part has if the search takes its share, with weights of fractals or not."""
-        search = self.of("search")
-        after_search = replace(self, elapsed=lambda: search)
-        parts = {name: after_search.left_for(name) for name in ("last round", "training")}
-        if fractals:
-            parts["fractals"] = after_search.left_for("fractals")
-            parts["training"] -= parts["fractals"]
-        return {"search": search, **parts, "rest": self.rest}
 
     @property
     def rest(self) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from asvit.designs import fractals
-from asvit.designs.recipe import VALIDATION_SHARE, balance_of, recipe_of, updates_of_an_epoch
+from asvit.designs.recipe import VALIDATION_SHARE, balance_of, recipe_of
 from asvit.designs.settings import HUB, DesignSettings
 from asvit.designs.stages import FINALISTS, PRETRAINED, Entrant, StageResults
 from asvit.spaces import load_space
@@ -15,10 +15,10 @@ from asvit.spaces import load_space
 #: Updates of a training in the last round that tell how a network will end. After 200, a DeiT was
 #: 7 points ahead of a ShiftViT on the scattered digits, and 5 behind after 4,000.
 _CONCLUSIVE = 1_000
-#: Of the updates of the final training, with fewer of which a round tells nothing. On Fashion-MNIST
-#: a ShiftViT was 2.8 points ahead of a ResNet after 1.4 % of them, and 1.8 points after 5 %, and
+#: Of the time of the final training, with less of which a round tells nothing. On Fashion-MNIST a
+#: ShiftViT was 2.8 points ahead of a ResNet after 1.4 % of it, and 1.8 points after 5 %, and
 #: behind it in the end.
-_SHARE_OF_FINAL = 0.1
+SHARE_OF_FINAL = 0.1
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class LastRound:
 
     @property
     def entrants(self) -> Sequence[str]:
-        """Its stages that have a network, but for those where it has dropped out."""
+        """Its stages that train a network to choose by; not those where it has dropped out."""
         results, names = self.results, [*self._networks]
         planned = results.epochs.epochs if "epochs" in results else names
         return [name for name in names if name in planned and results.get(name, True)]
@@ -140,9 +140,11 @@ class LastRound:
 
         One that is not expected to win has to be better by two standard errors, and far enough
         to tell how it will end: with few pictures chance would choose, and what learns fastest is
-        not always best in the end.
+        not always best in the end. Where there is nothing to choose by, it is the first.
         """
         scores = self.scores
+        if not scores:
+            return FINALISTS[0]
         expected = [name for name in scores if self._is_expected(self.network(name))]
         leader = max(expected or scores, key=lambda name: scores[name])
 
@@ -156,22 +158,17 @@ class LastRound:
     @property
     def best_by_hand(self) -> str | None:
         """The network of the highest accuracy of those made by hand."""
-        scores = self.scores
+        scores = self.scores or {FINALISTS[0]: math.nan}
         by_hand = [name for name in scores if self.network(name).by_hand]
         return max(by_hand, key=lambda name: scores[name], default=None)
 
     def is_conclusive(self, name: str) -> bool:
         """Whether the accuracy of a network tells how it will end.
 
-        It does if it is nearer to 100 % than to chance, or after many updates; but not after a few
-        of those that the final training is to have.
+        It does if it is nearer to 100 % than to chance, or after many updates.
         """
         trained = self.results.trained(name)
         updates = trained.epochs * self.pictures_of(name) / self._batch
-        planned = self.results.plan.epochs if "plan" in self.results else None
-        final = (planned or 0) * updates_of_an_epoch(self.results.pictures)
-        if updates < _SHARE_OF_FINAL * final:
-            return False
         half = (self._chance + 100) / 2
         return trained.validation >= half or updates >= _CONCLUSIVE
 

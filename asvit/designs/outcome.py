@@ -20,7 +20,8 @@ def outcome(last_round: LastRound, folder: Path) -> Mapping[str, Any]:
     test, rival = results.test, choice.by_hand
     timed = results.latency[choice.winner]
     predicting = predict_command(folder)
-    trainings = [results.trained(name) for name in (*last_round.entrants, "training")]
+    stages = [name for name in (*last_round.stages, "training") if results.get(name)]
+    trainings = [results.trained(name) for name in stages]
     return {
         **vars(_model(last_round, choice.winner, "training")),
         "hand_made": None if rival is None else _model(last_round, rival, rival),
@@ -28,8 +29,12 @@ def outcome(last_round: LastRound, folder: Path) -> Mapping[str, Any]:
         "difference_interval": test.difference and test.difference.interval,
         "difference_p": test.difference.p if test.difference else math.nan,
         "race": [
-            *(Racer(round="search", **vars(entrant)) for entrant in search.ranking),
-            *(_finalist(last_round, name) for name in last_round.entrants),
+            *(
+                Racer(round="search", **vars(entrant))
+                for entrant in search.ranking
+                if results.plan.trainings
+            ),
+            *(_finalist(last_round, name) for name in last_round.entrants or [choice.winner]),
         ],
         "ranked": search.ranked,
         "variance": search.variance,
@@ -51,7 +56,7 @@ def outcome(last_round: LastRound, folder: Path) -> Mapping[str, Any]:
         "int8": results.export.int8,
         "exports": results.export.copies,
         "commands": [
-            search.command,
+            *filter(None, [search.command]),
             *(one for trained in trainings for one in (*trained.before, trained.command)),
             *results.export.commands,
             predicting,
@@ -63,7 +68,9 @@ def outcome(last_round: LastRound, folder: Path) -> Mapping[str, Any]:
 def _model(last_round: LastRound, name: str, tested: str) -> Model:
     """The network of a finalist, with the accuracy of one of its trainings."""
     results = last_round.results
-    network, trained = last_round.network(name), results.trained(name)
+    if tested not in last_round.entrants:
+        tested = "training"
+    network, trained = last_round.network(name), results.trained(tested)
     accuracy, balanced = results.test.accuracies[tested], results.test.balanced[tested]
     return Model(
         family=network.family,
@@ -80,9 +87,12 @@ def _model(last_round: LastRound, name: str, tested: str) -> Model:
 
 
 def _finalist(last_round: LastRound, name: str) -> Racer:
-    """A network of the last round."""
-    choice, accuracy = last_round.results.choice, last_round.results.test.accuracies[name]
-    network = replace(last_round.network(name), validation=choice.accuracies[name])
+    """A network of the last round, or the only one."""
+    choice, network = last_round.results.choice, last_round.network(name)
+    if name not in last_round.entrants:
+        return Racer(round="none", **vars(network), chosen=True)
+    accuracy = last_round.results.test.accuracies[name]
+    network = replace(network, validation=choice.accuracies[name])
     return Racer(
         round="last",
         **vars(network),

@@ -48,9 +48,9 @@ class Model:
 
 @dataclass(frozen=True, kw_only=True)
 class Racer(Entrant):
-    """A network of the search or of the last round."""
+    """A network of the search or of the last round, or the only one."""
 
-    round: Literal["search", "last"]
+    round: Literal["search", "last", "none"]  #: none where there was no time to choose
     accuracy: Nullable = math.nan  #: of the test pictures, per cent; of the last round only
     accuracy_interval: Interval = NO_INTERVAL  #: its 95 % interval (Wilson's)
     epochs: int = 0  #: passes over the training images, in the last round
@@ -90,7 +90,7 @@ class DesignResult(Result, Model):
 
     settings: DesignSettings
     #: The best network of a published shape in the last round, as wide as the limits and the time
-    #: allow; None where there was none.
+    #: allow; None where there was none. Without a last round the network itself, if it is of one.
     hand_made: Model | None
     #: How many points more accurate the network was than that one in the last round, where both
     #: were trained alike; None where it is that one. Of balanced accuracy where classes are.
@@ -99,7 +99,7 @@ class DesignResult(Result, Model):
     difference_interval: Interval | None
     #: Of McNemar's exact test that there is none; NaN of balanced accuracies.
     difference_p: Nullable = math.nan
-    #: The networks of the search, best first, and those of the last round.
+    #: The networks of the search, best first, and those of the last round; or the only one.
     race: Sequence[Racer]
     #: Share of the variance of accuracies by cause; see :attr:`SearchResult.variance`.
     variance: Mapping[str, Component] = field(default_factory=dict)
@@ -134,8 +134,8 @@ class DesignResult(Result, Model):
     def parse(cls, content: Mapping[str, Any], folder: Path) -> Self:
         """As the base does; the last command is of the folder as it is called now, too."""
         result = super().parse(content, folder)
-        if not result.last_round:
-            raise ValueError("its race has no network of the last round")
+        if not any(racer.chosen for racer in result.race):
+            raise ValueError("its race has no chosen network")
         before, now = content.get("next_command", ""), result.next_command
         commands = [now if command == before else command for command in result.commands]
         return dataclasses.replace(result, commands=commands)
@@ -170,7 +170,7 @@ class DesignResult(Result, Model):
                 Estimate(model.balanced_accuracy, *model.balanced_accuracy_interval, digits=1),
             ]
             for name, model in (("trained on all", ours), ("by hand, last round", self.hand_made))
-            if model is not None
+            if model is not None and (name == "trained on all" or self.last_round)
         ]
 
     @property
@@ -182,7 +182,7 @@ class DesignResult(Result, Model):
     @property
     def outcome(self) -> str:
         """What was found, how accurate it is, and what the best network made by hand reaches."""
-        winner = self.last_round[0]
+        winner = next(racer for racer in self.race if racer.chosen)
         tuned = f", fine-tuned from {self.pretrained}{winner.remark}" if self.pretrained else ""
         whole = (
             f"{self.family}, {self.architecture}{tuned}: {self.estimate} % [95 %] of "
@@ -190,6 +190,8 @@ class DesignResult(Result, Model):
         )
         if winner.narrowed:
             whole += " (a larger one would be trained too briefly)"
+        if not self.last_round:
+            return f"{whole}; it is the default, as there was too little time to choose"
         if self.hand_made is None:
             return f"{whole}; no network made by hand was in the last round"
         if self.difference is None or self.difference_interval is None:

@@ -39,7 +39,7 @@ class SearchPlan:
     """The settings of the search that the time decides."""
 
     space: str
-    trainings: int
+    trainings: int  # none where there is too little time to choose among networks
     training_steps: int
     paces: str | None = None
     image_size: int

@@ -43,10 +43,11 @@ class CurveRow:
 def pictures(result: DesignResult) -> list[Picture]:
     """The pictures of a design."""
     curves, tested = curve_rows(result), read_predictions(result.folder / PREDICTIONS)
-    race = list(result.race)
+    race = [racer for racer in result.race if racer.round != "none"]
     judged = "Accuracy" if result.balance == "none" else "Balanced accuracy"
-    figures = [
-        Picture(
+    figures = list[Picture]()
+    if race:
+        shown = Picture(
             "race",
             "The race",
             f"{judged} of every network of the search by its family, on its validation pictures; "
@@ -55,7 +56,7 @@ def pictures(result: DesignResult) -> list[Picture]:
             lambda: draw_race(race),
             (race, type(race[0])),
         )
-    ]
+        figures.append(shown)
     if curves:
         figures.append(
             Picture(
@@ -73,16 +74,23 @@ def pictures(result: DesignResult) -> list[Picture]:
 def curve_rows(result: DesignResult) -> list[CurveRow]:
     """The accuracies of the last round, and of the winner then; none of folders that are gone."""
     rows = list[CurveRow]()
+    if not result.last_round:
+        return _then(result, "training", 0)
     for place, racer in enumerate((r for r in result.race if r.round == "last"), 1):
         raced = _history(result.folder, racer)
         rows += [CurveRow(f"{place}: {racer.group}", row.epoch, row.score) for row in raced]
         if racer.chosen and raced:
-            rows += [
-                CurveRow("the winner, then", len(raced) + row.epoch, row.train_top1)
-                for row in read_metrics(result.folder / "training" / METRICS_JSONL)
-                if row.train_top1 is not None
-            ]
+            rows += _then(result, "the winner, then", len(raced))
     return rows
+
+
+def _then(result: DesignResult, name: str, before: int) -> list[CurveRow]:
+    """The accuracies of the training on all pictures, after so many epochs."""
+    return [
+        CurveRow(name, before + row.epoch, row.train_top1)
+        for row in read_metrics(result.folder / "training" / METRICS_JSONL)
+        if row.train_top1 is not None
+    ]
 
 
 def _history(folder: Path, racer: Racer) -> list[EpochRow]:
@@ -149,7 +157,8 @@ def details(result: DesignResult) -> Iterator[Table]:
     title = "The search, best first, per cent"
     if result.balance != "none":
         title += "; of validation pictures, balanced accuracy"
-    yield Table(columns, searched, title)
+    if searched:
+        yield Table(columns, searched, title)
     if result.equal:
         yield Table(["names"], [[" = ".join(names)] for names in result.equal], "Equal pictures")
     yield Table(["command"], [[command] for command in result.commands], "Each stage again")

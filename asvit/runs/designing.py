@@ -91,17 +91,18 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         title = "The last round, trained alike, per cent"
         if result.balance != "none":
             title += "; of validation pictures, balanced accuracy"
-        yield Table(columns, rows, title)
+        if rows:
+            yield Table(columns, rows, title)
         if result.variance:
             yield variance_table(result.variance)
             yield variance_in_words(result.variance)
-        if not result.ranked:
+        if rows and not result.ranked:
             yield "the check of the search does not show that it ranks better than a draw would"
         channels = quantity(result.channels, "channel")
         pixels = f", {channels} of {result.pixels}" if result.pixels else ""
         yield (
             f"{result.image_size} px{pixels}, {len(result.classes)} classes; "
-            f"after the last round, {quantity(result.epochs, 'epoch')} on all "
+            f"{'after the last round, ' * bool(rows)}{quantity(result.epochs, 'epoch')} on all "
             f"{result.train_pictures:,} pictures but those of the test; times by "
             f"{result.measured_on}; all in {clock(result.wall_seconds)}"
         )

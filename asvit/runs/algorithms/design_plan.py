@@ -32,7 +32,7 @@ from asvit.designs.fitting import (
     per_pixel,
 )
 from asvit.designs.hours import AFTERWARDS, Hours
-from asvit.designs.last_round import LastRound, contenders, first_family
+from asvit.designs.last_round import SHARE_OF_FINAL, LastRound, contenders, first_family
 from asvit.designs.pretrained import Pretrained, candidates, check_weights, largest
 from asvit.designs.recipe import updates_of_an_epoch
 from asvit.designs.settings import DesignSettings
@@ -82,7 +82,10 @@ class DesignPlan:
 
     def search(self) -> SearchPlan:
         """How much the search trains, and at which image size, in its share of the time."""
-        fitting, search = self.fitting, self._search(self._listed)
+        fitting = self.fitting
+        if not self._chooses(self._listed):
+            return self._default()
+        search = self._search(self._listed)
         self.sizes.check_speed(self._sample, fitting.smallest_side)
         sides = fitting.sides_in_time(self._sample[0])
         if sides[0] < fitting.whole_side:
@@ -108,16 +111,39 @@ class DesignPlan:
                 break
         return plan_of(settings, epochs)
 
+    def _default(self) -> SearchPlan:
+        """The plan without a search."""
+        s = self.settings
+        self._seconds_of_default(self._listed)  # of too few hours
+        text, side, _ = self.fitting.fit(self._sample[0])
+        epoch, _ = self.trainings.pace(text, side)
+        logger.warning(
+            "there is too little time to choose among networks; the default is trained: %s", text
+        )
+        return SearchPlan(
+            space=s.space,
+            trainings=0,
+            training_steps=0,
+            image_size=side,
+            max_macs=s.max_macs,
+            max_params=s.max_params,
+            width_multiple=s.width_multiple,
+            epochs=round(self.hours.left_for("training") / epoch),
+        )
+
     def finalists(self) -> Finalists:
         """The networks of the last round and the image size, as limits and time allow.
 
-        Three of the search's; two where it ranks nothing, or has had no time for all families.
+        Three of the search's; two where it ranks nothing, or has had no time for all families;
+        one where there was no search.
         """
         search, space = self.results.search, load_space(self.settings.space)
         errors, networks = list[ValueError](), dict[str, Entrant]()
         side = self.fitting.side
         whole = self.results.plan.space == self.settings.space
         wanted = len(FINALISTS) if search.ranked and whole else 2
+        if not self.results.plan.trainings:
+            wanted = 1
         for entry in contenders(search.ranking, first_family(self.settings)):
             try:
                 arch = space.parse(entry.architecture)
@@ -141,8 +167,11 @@ class DesignPlan:
     def epochs(self) -> Lengths:
         """How long the finalists are trained: as long as it pays, or equally long.
 
-        Where the time does not allow the slowest the fewest epochs, all have fewer pictures.
+        Where the time does not allow the slowest the fewest epochs, all have fewer pictures. The
+        only one is trained on fractals at most.
         """
+        if not self.results.plan.trainings:
+            return self._of_default()
         last_round, plans = self.last_round, dict[str, dict[str, Any]]()
         for name in (entrants := last_round.entrants):
             network, alone = last_round.network(name), not plans and name == entrants[-1]
@@ -176,6 +205,18 @@ class DesignPlan:
             seconds=seconds,
         )
 
+    def _of_default(self) -> Lengths:
+        """How long the default network is trained on fractals, if it is."""
+        speeds, name = dict[str, float](), FINALISTS[0]
+        if self.last_round.begins_with_fractals(name):
+            time = self.trainings.finalist(name, 2).plan()["time"]
+            speeds[name] = float(time["images_per_second"])
+        before = fractals.lengths(speeds, self.hours.left_for("fractals"))
+        seconds = {
+            name: pictures * epochs / speeds[name] for name, (pictures, epochs) in before.items()
+        }
+        return Lengths(epochs={}, pictures={}, fractals=before, seconds=seconds)
+
     def choice(self) -> Choice:
         """Which finalist is trained on all pictures, and for how many epochs or hours at most."""
         last_round, pictures = self.last_round, self.results.pictures
@@ -187,11 +228,16 @@ class DesignPlan:
             / (last_round.pictures_of(name) + validated)
             for name in last_round.entrants
         }
+        tested = sum(per_image.values())
+        if winner not in per_image:
+            text = last_round.network(winner).architecture
+            epoch, _ = self.trainings.pace(text, last_round.side)
+            per_image[winner] = epoch / (last_round.train_pictures + validated)
         epoch = per_image[winner] * whole
         epochs, hours = enough_epochs(updates_of_an_epoch(pictures)), None
         seconds = epochs * epoch
         if self.settings.hours is not None:
-            tests = pictures.test * (sum(per_image.values()) + per_image[winner])
+            tests = pictures.test * (tested + per_image[winner])
             hours = max(_FEWEST_EPOCHS * epoch, self.hours.left - _TEST_COST * tests) / 3600
             seconds = min(seconds, 3600 * hours)
         return Choice(
@@ -306,12 +352,15 @@ class DesignPlan:
         Raises:
             ValueError: If the least that can be done takes longer than the hours.
         """
+        if not self._chooses(data):
+            return self._seconds_of_default(data)
         side, search = self.fitting.side, self._search(data)
         settings = search.whole(side, self.fitting.search_macs(side))
         searching = search.seconds(settings)
         typical = self.fitting.typical(side, settings.max_macs)
         epoch, steps = self.trainings.pace(str(typical), side, data=data)
-        self._check_hours(settings, searching, epoch)
+        least = least_seconds(settings, searching)
+        self._check_hours(least, len(FINALISTS) * epoch, settings.image_size)
         training = epoch * enough_epochs(steps)
         ready = "finalists" in self.results
         stages = self.last_round.entrants if ready else self.last_round.stages
@@ -324,21 +373,51 @@ class DesignPlan:
                 rounds[name] += images / pictures.train * epoch
         return {"search": searching, **rounds, "training": training, "rest": AFTERWARDS}
 
-    def _check_hours(self, search: TrainingSearchSettings, seconds: float, epoch: float) -> None:
+    def _chooses(self, data: str) -> bool:
+        """Whether there is time to choose among networks, so that the last round tells anything.
+
+        A pretrained network races always, as do those of spaces without one made by hand.
+        """
+        s, space = self.settings, load_space(self.settings.space)
+        if "plan" in self.results:
+            return self.results.plan.trainings > 0
+        if s.hours is None or s.pretrained is not None or not space.by_hand:
+            return True
+        epoch, steps = self._pace_of_default(data)
+        final = min(self.hours.of("training"), enough_epochs(steps) * epoch)
+        return self.hours.of("last round") / 2 >= SHARE_OF_FINAL * final
+
+    def _pace_of_default(self, data: str) -> tuple[float, int]:
+        """Seconds and updates of an epoch of the default network, as wide as limits allow."""
+        side = self.fitting.side
+        arch = self.sizes.widest(self._sample[0], side)
+        return self.trainings.pace(str(arch), side, data=data)
+
+    def _seconds_of_default(self, data: str) -> Mapping[str, float]:
+        """As :meth:`seconds`, without a search."""
+        epoch, steps = self._pace_of_default(data)
+        self._check_hours(0.0, epoch, self.fitting.side)
+        parts = {"training": epoch * enough_epochs(steps), "rest": AFTERWARDS}
+        pictures, family = self.results.pictures, first_family(self.settings)
+        if fractals.begins_with_them(self.settings, family, pictures):
+            images = fractals.PICTURES[1] * fractals.EPOCHS[1]
+            parts = {FINALISTS[0]: images / pictures.train * epoch, **parts}
+        return parts
+
+    def _check_hours(self, search: float, epoch: float, side: int) -> None:
         """Check that the hours allow the shortest search and trainings.
 
-        The whole search takes ``seconds``, and a typical network ``epoch`` seconds an epoch.
+        The search takes so many seconds at least, and an epoch of typical networks together
+        ``epoch`` seconds at a side of images.
         """
         smallest = NARROWED[-1]
         if self.settings.image_size is None:
-            smallest *= min(1.0, (SIDES[-1] / search.image_size) ** 2)
-        least = least_seconds(search, seconds) + AFTERWARDS
-        least += _FEWEST_EPOCHS * len(FINALISTS) * epoch * smallest
+            smallest *= min(1.0, (SIDES[-1] / side) ** 2)
+        least = search + _FEWEST_EPOCHS * epoch * smallest + AFTERWARDS
         if (whole := self.hours.whole) < least:
             raise ValueError(
-                f"hours={self.settings.hours:g} ({clock(whole)}) are too few: the shortest "
-                "search, two epochs of the smallest networks, tests and copies take about "
-                f"{clock(least)}"
+                f"hours={self.settings.hours:g} ({clock(whole)}) are too few: two epochs of the "
+                f"smallest networks, tests and copies take about {clock(least)}"
             )
 
     # What a plan is made of.

@@ -90,7 +90,8 @@ class Trainings:
         results = self.last_round.results
         choice, pictures = results.choice, results.pictures
         winner, weights = choice.winner, dict[str, Any]()
-        if winner in PRETRAINED or self.last_round.is_conclusive(winner):
+        raced = winner in self.last_round.entrants
+        if winner in PRETRAINED or (raced and self.last_round.is_conclusive(winner)):
             weights = {"weights": str(self.folder / winner)}
         elif winner in results.epochs.fractals:
             weights = self._weights_of_fractals(winner)

@@ -24,7 +24,6 @@ from asvit.designs import fractals
 from asvit.designs.families import SIDES, smallest_side, space_for
 from asvit.designs.hours import AFTERWARDS
 from asvit.designs.journal import DesignJournal
-from asvit.designs.last_round import first_family
 from asvit.designs.outcome import outcome
 from asvit.designs.pictures import (
     PictureList,
@@ -50,7 +49,7 @@ from asvit.export.formats import FORMATS
 from asvit.export.quantisation import check_quantiser
 from asvit.runs.algorithms.design_copies import export_copies, files_beside_copies
 from asvit.runs.algorithms.design_plan import DesignPlan
-from asvit.runs.algorithms.design_search import search_outcome
+from asvit.runs.algorithms.design_search import default_outcome, search_outcome
 from asvit.runs.algorithms.design_testing import DesignTest
 from asvit.runs.algorithms.design_trainings import train, unless_it_fails
 from asvit.runs.algorithms.search import SearchAlgorithm, with_multiple
@@ -62,6 +61,7 @@ from asvit.runs.lifecycle import check_settings, finished_result, peeked
 from asvit.runs.search import SearchRun
 from asvit.runs.training import TrainRun, few_pictures_note
 from asvit.search.settings import LIMITS
+from asvit.spaces import load_space
 from asvit.training.balance import imbalance
 from asvit.training.checkpoint import seconds_in
 from asvit.training.distributed import ProcessGroup
@@ -152,14 +152,11 @@ class DesignAlgorithm(DesignRun):
 
     @property
     def title(self) -> str:
-        """What is asked for, the time of each stage, and whether there are few pictures."""
+        """What is asked for, how long it takes, and whether there are few pictures."""
         s, more, facts = self.settings, list[str](), self._sampled_facts
         first = f"designing a network for {s.data}: {limits_of(s).limits_in_words}"
         if s.hours is not None:
-            warm = fractals.begins_with_them(s, first_family(self._raced), facts)
-            parts = self.plan.hours.parts(fractals=warm).items()
-            times = (f"{name} {clock(seconds)}" for name, seconds in parts)
-            more = [f"plan: {', '.join(times)}"]
+            first += f", in {clock(3600 * s.hours)}"
         uneven = imbalance(facts.sizes)
         if words := balance_in_words(s.balance_for(uneven), uneven):
             more.append(words)
@@ -375,15 +372,22 @@ class DesignAlgorithm(DesignRun):
 
     def _search(self) -> SearchOutcome:
         """Search by short trainings: their ranking, and the accuracy that they predict."""
+        if not self.results.plan.trainings:
+            return default_outcome(load_space(self.results.plan.space))
         settings, options = self.plan.search_settings, self._stage_options("search")
         run = SearchAlgorithm(settings=settings, workers=self.workers, **options)
         return search_outcome(run.run())
 
     def _last_round(self, name: str) -> TrainingOutcome | None:
-        """Train a finalist; nothing where there are fewer, or where it drops out."""
-        last_round = self.plan.last_round
+        """Train a finalist; nothing where there are fewer, or where it drops out.
+
+        The only one is trained on fractals at most.
+        """
+        last_round, before = self.plan.last_round, self.results.epochs.fractals
         if name not in last_round.entrants:
-            return None
+            if name not in before:
+                return None
+            return train(self.plan.trainings.on_fractals(name, *before[name]))
         network, alone = last_round.network(name), len(last_round.entrants) == 1
         return unless_it_fails(network, partial(self._finalist, name), alone=alone)
 

@@ -6,10 +6,10 @@ import pytest
 
 from asvit.runs import measurement_pool
 from proxies import Score
-from tests.asvit.runs.designing_fakes import fakes, pictures
+from tests.asvit.runs.designing_fakes import fakes, pictures, race
 from tests.asvit.runs.fakes import fake_measure
 
-__all__ = ["fakes", "pictures"]  # fixtures
+__all__ = ["fakes", "pictures", "race"]  # fixtures
 
 
 @pytest.fixture(scope="module", autouse=True)

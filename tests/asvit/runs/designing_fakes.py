@@ -20,6 +20,7 @@ from asvit.designs.stages import (
     Lengths,
     PictureFacts,
     SearchOutcome,
+    SearchPlan,
     StageResults,
     TrainingOutcome,
 )
@@ -159,6 +160,13 @@ def fakes(monkeypatch: pytest.MonkeyPatch) -> Fakes:
     return script
 
 
+@pytest.fixture
+def race(fakes: Fakes, monkeypatch: pytest.MonkeyPatch) -> Fakes:
+    """Designs that search and have a last round however little time there is."""
+    monkeypatch.setattr(DesignPlan, "_chooses", lambda *_: True)
+    return fakes
+
+
 def results_in(folder: Path) -> StageResults:
     return DesignJournal(folder / "design.jsonl").results
 
@@ -183,6 +191,10 @@ def last_round(
     size = {"params": 1, "macs": 1, "command": "", "epochs": epochs, "epoch_seconds": 1.0}
     return StageResults(
         pictures=facts,
+        plan=SearchPlan(
+            **{"space": SPACE, "trainings": 5, "training_steps": 9, "image_size": 64},
+            **{"max_macs": None, "max_params": 10**6, "width_multiple": 1},
+        ),
         search=SearchOutcome(ranking=[], ranked=False, variance={}, prediction="", command=""),
         finalists=Finalists(side=32, networks=networks, pretrained=[]),
         epochs=Lengths(

@@ -146,9 +146,9 @@ def test_a_dry_run_tells_what_is_done_and_writes_nothing(
     assert not (tmp_path / "run").exists()
     assert content["seconds"]["search"] == 600
     assert content["seconds"]["training"] == content["seconds"]["finalist-1"] > 0
-    told = run(*words, "--dry-run", "--hours", "0.0087")
+    told = run(*words, "--dry-run", "--hours", "0.0087", "--image-size", "224")
     assert (told.exit_code, told.stdout) == (3, "")
-    assert "--hours 0.0087 (0:31) are too few: the shortest search, two epochs" in told.stderr
+    assert "--hours 0.0087 (0:31) are too few: two epochs of the" in told.stderr
     told = run(*words, "--dry-run", "--hours", "0.008")
     assert (told.exit_code, told.stdout) == (2, "")
     assert "--hours 0.008 are too few: tests and copies take 30 s (see" in told.stderr
@@ -170,7 +170,7 @@ def test_a_dry_run_tells_what_is_done_and_writes_nothing(
 def test_hours_that_are_too_few_are_refused_before_the_search_and_more_go_on(
     pictures: Path, tmp_path: Path, fakes: Fakes
 ) -> None:
-    limits = {"max_params": "100K", "space": SPACE}
+    limits = {"max_params": "100K", "space": SPACE, "image_size": 224}
     with pytest.raises(ValueError, match=r"hours=0\.0087 \(0:31\) are too few"):
         design(pictures, hours=0.0087, out=tmp_path, **limits)
     assert fakes.calls == []

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from asvit.designs import fitting, fractals
-from asvit.designs.hours import AFTERWARDS, SHARES, Hours
+from asvit.designs.hours import SHARES
 from asvit.designs.stages import SearchPlan
 from asvit.runs.algorithms import design_search
 from asvit.runs.algorithms.design_trainings import Trainings
@@ -26,8 +26,48 @@ from tests.asvit.runs.designing_fakes import (
 )
 
 
+@pytest.mark.parametrize(("hours", "races"), [(1.0, False), (30.0, True), (None, True)])
+@pytest.mark.parametrize("few", [10, 2_000])  # weights of fractals for as many, or fewer
+def test_networks_race_only_where_a_last_round_tells_how_they_will_end(
+    hours: float | None,
+    races: bool,
+    few: int,
+    pictures: Path,
+    tmp_path: Path,
+    fakes: Fakes,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fractals, "FRACTALS_BELOW", few)
+    options = {"max_params": "300K", "space": "resnet,asvit", "image_size": 64}
+    result = design(pictures, hours=hours, out=tmp_path, **options)
+    warm = few == 2_000
+    assert ("search" in fakes.calls) == ("finalist-1" in fakes.calls) == races
+    assert len(result.last_round) == 3 * races
+    assert (result.fractals > 0) == (warm and (not races or result.family == "resnet"))
+    if races:
+        return
+    (only,) = result.race
+    assert (only.round, only.chosen, only.by_hand) == ("none", True, True)
+    assert result.family == only.family == "resnet"
+    assert result.outcome.endswith("it is the default, as there was too little time to choose")
+    assert result.hand_made is not None
+    assert (result.hand_made.architecture, result.difference) == (result.architecture, None)
+    assert (result.accuracy, result.test_pictures) == (100.0, 4)
+    training = fakes.trained["training"]
+    weights = str(tmp_path / "finalist-1-fractals") if warm else None
+    assert (training.weights, training.architecture) == (weights, result.architecture)
+    assert [name for name in fakes.trained if name != "training"] == (
+        ["finalist-1-fractals"] if warm else []
+    )
+    assert 0.6 < (training.hours or 0) < 1.0
+    assert len(result.commands) == 5 + warm
+    page = (tmp_path / "report.html").read_text()
+    assert "The race" not in page
+    assert ("fractal" in page) == warm
+
+
 def test_little_time_makes_smaller_networks_and_shorter_trainings(
-    pictures: Path, tmp_path: Path, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
+    pictures: Path, tmp_path: Path, race: Fakes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainings: list[int] = []
 
@@ -45,14 +85,15 @@ def test_little_time_makes_smaller_networks_and_shorter_trainings(
     assert set(trainings) == {24}
     assert plan.training_steps == round(1_400 * share * 24 / 5)
     assert result.params < 4_000_000  # as wide as allowed it would be 9 M
-    training = fakes.trained["training"]
+    training = race.trained["training"]
     assert 100 / 3600 < (training.hours or 0) < SHARES["training"] * 180 / 3600 * 1.2
     assert training.epochs == 3_000  # at most
     assert result.epochs == 1  # of the training that stands for it
 
 
+@pytest.mark.usefixtures("race")
 def test_fewer_families_race_where_time_is_short(
-    pictures: Path, tmp_path: Path, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(design_search, "training_seconds", lambda *_: 10_000.0)
     monkeypatch.setattr(design_search, "paces", lambda *_: ("resnet=2", 10_000.0))
@@ -71,7 +112,7 @@ def test_fewer_families_race_where_time_is_short(
 
 
 def test_finalists_are_trained_equally_long_where_time_is_short(
-    pictures: Path, tmp_path: Path, fakes: Fakes
+    pictures: Path, tmp_path: Path, race: Fakes
 ) -> None:
     options = {"max_params": "200K", "hours": 0.1, "image_size": 64, "space": SPACE}
     result = design(pictures, out=tmp_path, **options)
@@ -79,7 +120,7 @@ def test_finalists_are_trained_equally_long_where_time_is_short(
     assert len(networks) == len(result.last_round) == 3
     share = SHARES["last round"] / (SHARES["last round"] + SHARES["training"])
     for place, network in enumerate(networks, 1):
-        trained = fakes.trained[f"finalist-{place}"]
+        trained = race.trained[f"finalist-{place}"]
         seconds = 3600 * (trained.hours or math.inf)
         assert seconds == pytest.approx(share * 330 / 3, rel=0.02)
         assert trained.train_images is None
@@ -173,17 +214,3 @@ def test_a_resnet_learns_few_pictures_from_weights_of_fractals(
     assert result.fractals == (20 if warm else 0)
     assert len([c for c in result.commands if "fractal:100" in c]) == len(warm)
     assert ("began with weights" in (tmp_path / "report.html").read_text()) == bool(warm)
-
-
-@pytest.mark.parametrize("warm", [True, False])
-@pytest.mark.parametrize("hours", [0.05, 1.0])
-def test_parts_add_up_to_the_hours_and_leave_enough_for_tests_and_copies(
-    hours: float, warm: bool
-) -> None:
-    parts = Hours(hours, lambda: 0.0).parts(fractals=warm)
-    assert sum(parts.values()) == pytest.approx(3_600 * hours)
-    assert parts["rest"] == pytest.approx(max(AFTERWARDS, SHARES["rest"] * 3_600 * hours))
-    after_search = Hours(hours, lambda: parts["search"])
-    assert parts["last round"] == after_search.left_for("last round")
-    trained = parts["training"] + parts.get("fractals", 0.0)
-    assert trained == pytest.approx(after_search.left_for("training"))

@@ -11,7 +11,7 @@ import pytest
 
 from asvit.core.estimates import Estimate
 from asvit.designs.result import Racer
-from asvit.designs.stages import Choice, SearchPlan
+from asvit.designs.stages import Choice
 from asvit.runs.designing import DesignRun, design
 from asvit.spaces import cost, load_space
 from asvit.training.trainer import Diverged
@@ -116,26 +116,6 @@ def test_what_learns_fastest_wins_only_once_it_tells_how_it_will_end(
         [entry("swin"), entry("resnet")],
         [leads, 13.0],
         epochs=epochs,
-    )
-    assert plan_of(results, tmp_path, space="resnet,swin").choice().winner == winner
-
-
-@pytest.mark.parametrize(
-    ("planned", "winner"), [(None, "finalist-1"), (75, "finalist-1"), (300, "finalist-2")]
-)
-def test_a_round_that_is_much_shorter_than_the_training_decides_nothing(
-    planned: int | None, winner: str, tmp_path: Path
-) -> None:
-    """After 1,000 updates of 9,375, or of 37,500."""
-    results = last_round(
-        picture_facts("0123456789", 8_000, test=5_000),
-        [entry("swin"), entry("resnet")],
-        [80.0, 60.0],
-        epochs=10,
-    )
-    results["plan"] = SearchPlan(
-        **{"space": "resnet,swin", "trainings": 5, "training_steps": 9, "image_size": 64},
-        **{"max_macs": None, "max_params": 10**6, "width_multiple": 1, "epochs": planned},
     )
     assert plan_of(results, tmp_path, space="resnet,swin").choice().winner == winner
 

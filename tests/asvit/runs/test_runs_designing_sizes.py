@@ -117,7 +117,7 @@ def test_networks_are_as_wide_as_a_limit_of_latency_alone_allows(
 
 
 def test_networks_have_the_updates_that_pay_for_their_size(
-    pictures: Path, tmp_path: Path, fakes: Fakes
+    pictures: Path, tmp_path: Path, race: Fakes
 ) -> None:
     limits = {"max_params": "9M", "image_size": 64, "space": SPACE}
     widest = design(pictures, out=tmp_path / "widest", **limits)
@@ -137,4 +137,4 @@ def test_networks_have_the_updates_that_pay_for_their_size(
     (by_hand,) = [racer for racer in result.last_round if racer.by_hand]
     searched = results_in(tmp_path / "timed").plan.max_macs  # networks as wide as in the end
     assert searched == pytest.approx(cost(by_hand.architecture, 64, 2).macs, rel=0.2)
-    assert {*fakes.calls} >= {"finalist-1", "finalist-2"}
+    assert {*race.calls} >= {"finalist-1", "finalist-2"}
