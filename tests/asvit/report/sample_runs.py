@@ -345,7 +345,6 @@ def _design(folder: Path) -> None:
 
 def _detection(folder: Path) -> None:
     replace(stored_results.RIGHT[DetectionResult][0], folder=folder).write()
-    Image.new("RGB", (96, 64), (90, 200, 10)).save(folder / "predictions.jpg")
 
 
 def _test(folder: Path) -> None:
