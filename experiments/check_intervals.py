@@ -20,7 +20,7 @@ from asvit.core.estimates import Estimate, Interval
 from asvit.predictor.validation import COVERED, Rows, Splits, gather_rows, make_split
 from asvit.reference import load_reference
 from asvit.reference.correlate import correlate
-from asvit.reference.findings import Correlation
+from asvit.reference.findings import Finding
 from asvit.search.trained import check_predictor
 from asvit.statistics.intervals import (
     balanced_accuracy,
@@ -262,7 +262,7 @@ def tests_apart(samples: int, seed: int) -> Iterable[Coverage]:
             yield covered(f"{name}, {words}", found, coarse=min(sizes) <= 10)
 
 
-def _correlated(values: Array, accuracy: Array, count: Array, seed: int) -> Correlation:
+def _correlated(values: Array, accuracy: Array, count: Array, seed: int) -> Finding:
     """What ``asvit correlate`` finds of a measure beside a count, with fewer resamples."""
     counts = {"params": count}
     return correlate(values, accuracy, better="higher", counts=counts, samples=500, seed=seed)

@@ -17,7 +17,7 @@ from torch import nn
 
 from asvit.core.files import write_text
 from asvit.reference import Target
-from asvit.reference.schema import Cell, format_table, read_sheet
+from asvit.reference.table import Cell, format_table, read_sheet
 from asvit.spaces.architectures import build_on_meta, canonical
 from proxies import structure
 from proxies.counts import Cost, count

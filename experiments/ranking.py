@@ -10,7 +10,7 @@ from asvit.core.console import quantity
 from asvit.core.files import write_text
 from asvit.core.progress import Progress
 from asvit.reference import stored
-from asvit.reference.findings import Correlation
+from asvit.reference.findings import Finding
 from asvit.reference.result import CorrelationResult
 from asvit.runs.correlation import run_correlation
 from proxies.tables import csv_text
@@ -69,7 +69,7 @@ def store_values(result: CorrelationResult) -> None:
     write_text(stored.FOLDER / f"{result.reference}.csv", f"# measured: {how}\n{text}")
 
 
-def tau_cell(correlation: Correlation, *, bold: bool = False) -> str:
+def tau_cell(correlation: Finding, *, bold: bool = False) -> str:
     """Kendall's tau with its interval, or a dash where there is none."""
     if correlation.reason:
         return "-"
@@ -79,7 +79,7 @@ def tau_cell(correlation: Correlation, *, bold: bool = False) -> str:
     return f"{mark}{correlation.tau:.3f}{mark} ({low:.2f} to {high:.2f}{dropped})"
 
 
-def difference_cell(correlation: Correlation) -> str:
+def difference_cell(correlation: Finding) -> str:
     """Tau minus that of the best count, with its interval, or a dash where there is none."""
     if correlation.reason:
         return "-"

@@ -18,9 +18,9 @@ from unittest.mock import patch
 
 from torch import nn
 
-from asvit.reference.findings import Correlation
-from asvit.reference.loading import load_reference
+from asvit.reference.findings import Finding
 from asvit.reference.result import CorrelationResult
+from asvit.reference.table import load_reference
 from experiments.ranking import difference_cell, ranked, ranking_parser, tau_cell
 from experiments.tables import markdown
 from proxies import Inputs, Proxy, length_distortion
@@ -80,7 +80,7 @@ LABELS = {
     KERNEL: "κ",
     GRAM: "Gram matrix of the features",
 }
-Row = tuple[str, dict[str, Correlation]]
+Row = tuple[str, dict[str, Finding]]
 
 
 def main() -> None:
@@ -121,7 +121,7 @@ def _from_scratch(reference: str) -> list[str]:
 
 
 def _findings(result: CorrelationResult, measure: str, label: str) -> Row:
-    found = {t.name: result.finding(measure, t.name).correlation for t in result.targets}
+    found = {t.name: result.finding(measure, t.name) for t in result.targets}
     return label, found
 
 

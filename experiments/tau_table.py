@@ -63,7 +63,7 @@ def _table(findings: Sequence[Finding], targets: Sequence[str]) -> str:
     measures = dict.fromkeys(one.measure for one in findings)
 
     def place(measure: str) -> tuple[bool, float]:
-        own = [cells[measure, target].correlation.tau for target in targets]
+        own = [cells[measure, target].tau for target in targets]
         known = [tau for tau in own if tau == tau]
         return not cells[measure, targets[0]].trivial, -sum(known) / max(1, len(known))
 
@@ -71,7 +71,7 @@ def _table(findings: Sequence[Finding], targets: Sequence[str]) -> str:
         (
             measure.replace("+", " + "),
             *(
-                tau_cell(cells[measure, target].correlation, bold=(measure, target) in best)
+                tau_cell(cells[measure, target], bold=(measure, target) in best)
                 for target in targets
             ),
         )
@@ -82,7 +82,7 @@ def _table(findings: Sequence[Finding], targets: Sequence[str]) -> str:
 
 def _rivals(findings: Sequence[Finding]) -> str:
     """The best count for every target."""
-    known = {one.target: one.correlation.rival for one in findings if one.correlation.rival}
+    known = {one.target: one.rival for one in findings if one.rival}
     return ", ".join(f"{rival} for {target}" for target, rival in known.items())
 
 

@@ -245,7 +245,7 @@ def _finding(
 ) -> Finding:
     better = "higher" if "+" in name else get_proxy(name).better
     found = correlate(column, accuracies, better=better, counts=counts, samples=100)
-    return Finding(name, target, better, name in counts, found)
+    return replace(found, measure=name, target=target, trivial=name in counts)
 
 
 def _evolution(folder: Path) -> None:

@@ -21,7 +21,7 @@ from asvit.evaluation.settings import EvaluationSettings
 from asvit.growth.result import ScaleResult
 from asvit.growth.settings import ScaleSettings
 from asvit.networks import Network
-from asvit.reference.findings import Correlation, Finding, Reliability, Within
+from asvit.reference.findings import Finding, Reliability, Within
 from asvit.reference.result import CorrelationResult, Values
 from asvit.reference.settings import CorrelationQuery, CorrelationSettings
 from asvit.reference.table import Target
@@ -71,7 +71,16 @@ ORIGIN: Mapping[str, Any] = {
 }
 INTERVAL = [0.1, 0.9]
 TOLD = {
-    **{"measure": "macs", "better": "higher", "n": 9, "dropped": 0, "tau": 0.5},
+    **{
+        "measure": "macs",
+        "target": "top1",
+        "trivial": True,
+        "rival": "",
+        "better": "higher",
+        "n": 9,
+        "dropped": 0,
+        "tau": 0.5,
+    },
     **{"tau_interval": INTERVAL, "difference": None, "difference_interval": [None, None]},
     "reason": "",
 }
@@ -96,11 +105,11 @@ def step(number: int) -> Row:
 
 def finding(measure: str) -> Finding:
     interval = Interval(*INTERVAL)
-    found = Correlation(
+    return Finding(
+        measure, "top1", "higher", measure == "macs",
         9, 0, 0.5, interval, "macs", 0.1, interval,
         (Within("params", 0.4, interval, "macs", 0.3, 0.1, interval),), "",
     )  # fmt: skip
-    return Finding(measure, "top1", "higher", measure == "macs", found)
 
 
 def epoch(number: int) -> EpochRow:
