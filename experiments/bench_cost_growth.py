@@ -2,8 +2,8 @@
 
 Run from a checkout: ``OMP_NUM_THREADS=1 python -m experiments.bench_cost_growth``. One setting at
 a time is changed, from the published seed architecture at 128 px, 16 images and 10 points. Times
-are those of :mod:`experiments.bench`; ratios are to a forward pass of the same images. Writes a
-table and a figure, and prints the table.
+are those of :mod:`experiments.bench`; ratios are to a forward pass of the same images. Writes and
+prints a table.
 """
 
 import argparse
@@ -15,14 +15,12 @@ from pathlib import Path
 from statistics import linear_regression
 
 import torch
-from matplotlib.figure import Figure
 
 import asvit
 import proxies
-from asvit.report.style import COLOUR, legend, log_scale, style
 from experiments.bench import bench_parser, forward, shortest, start
-from experiments.growing import SEED
 from experiments.tables import markdown, write_rows
+from experiments.tasks import SEED
 
 MEASURES = ("length_distortion", "ntk_condition_number")
 
@@ -65,17 +63,10 @@ AXES: Mapping[str, tuple[Sequence[int], str]] = {
     "points": ((5, 10, 20, 40), "points on the circle"),
     "repeats": ((1, 2, 4), "repeats"),
 }
-# Lines of the figure: column -> label and role of the colour.
-LINES = {
-    "forward_images": ("forward pass of the images", "muted"),
-    "length_distortion": ("length distortion", "first"),
-    "ntk_condition_number": ("NTK condition number", "second"),
-    "candidate": ("one candidate", "ink"),
-}
 
 
 def main() -> None:
-    """Time every case, then write the table and the figure."""
+    """Time every case, then print the table."""
     options = _options()
     device = start(options)
     options.out.mkdir(parents=True, exist_ok=True)
@@ -88,8 +79,6 @@ def main() -> None:
         write_rows(options.out / "cost-growth.csv", rows)
         print(f"  {changed} {value}: {rows[-1].candidate:.3f} s", flush=True)
     print(table(rows))
-    with style("cost-growth"):
-        figure(rows).savefig(options.out / "cost-growth.svg", metadata={"Date": None})
 
 
 def _options() -> argparse.Namespace:
@@ -170,32 +159,6 @@ def table(rows: Sequence[Row]) -> str:
 
 
 _TIMES = ("forward_images", "length_distortion", "ntk_condition_number", "candidate")
-
-
-def figure(rows: Sequence[Row]) -> Figure:
-    """Seconds over each changed setting, one panel per setting."""
-    made = Figure(figsize=(9, 5.4), layout="constrained")
-    for axes, (changed, (_, name)) in zip(made.subplots(2, 3).flat, AXES.items(), strict=True):
-        own = [row for row in rows if row.changed == changed]
-        for column, (label, role) in LINES.items():
-            axes.plot(
-                [row.value for row in own],
-                [getattr(row, column) for row in own],
-                color=COLOUR[role],
-                marker="o",
-                markersize=3,
-                label=label,
-            )
-        axes.set_xlabel(name)
-        axes.set_xscale("log", base=2)
-        axes.set_xticks([row.value for row in own], [str(row.value) for row in own])
-        axes.minorticks_off()
-        log_scale(axes, "y", [getattr(row, column) for row in own for column in LINES])
-        axes.set_ylim(bottom=None if axes.get_yscale() == "log" else 0)
-    made.axes[0].set_ylabel("seconds")
-    made.axes[3].set_ylabel("seconds")
-    legend(made)
-    return made
 
 
 if __name__ == "__main__":

@@ -24,7 +24,6 @@ from asvit.runs.measurement_pool import EvalContext
 from asvit.search.result import SearchResult
 from asvit.spaces import build, load_space
 from asvit.training.candidates import CandidateTrainer, Training
-from experiments.growing import SEED
 from experiments.kinds import (
     RANDOM,
     Kinds,
@@ -37,7 +36,7 @@ from experiments.kinds import (
     train_kinds,
 )
 from experiments.tables import markdown
-from experiments.tasks import RECIPE
+from experiments.tasks import RECIPE, SEED
 from proxies import measure
 from scaling.growth import DEFAULT_MEASURES
 

@@ -10,16 +10,19 @@ Run from a checkout: ``python -m experiments.compare_rules --budget 1M``. Every 
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import asvit
+from asvit.executors import Workers
+from asvit.growth.seed import GrowthSeed
 from asvit.growth.settings import ScaleSettings
 from experiments import compare_designs
 from experiments.compare_designs import CLASSES, SIDE
-from experiments.growing import SEED, at_own_size, grown, grown_at_random
 from experiments.kinds import (
     SIZED,
     Kinds,
@@ -31,6 +34,10 @@ from experiments.kinds import (
     train_kinds,
 )
 from experiments.tables import markdown
+from experiments.tasks import SEED
+from proxies import Score
+from scaling import Shape, grow
+from scaling.growth import DEFAULT_MEASURES
 from scaling.shapes import RULES
 
 GROWN = "grown"
@@ -60,11 +67,20 @@ def _options() -> argparse.Namespace:
 
 
 def _kinds_of(options: argparse.Namespace) -> Kinds:
-    measured = at_own_size(SIDE, CLASSES)
+    sizes = {"image_size": SIDE, "count_size": SIDE, "classes": CLASSES}
+    measured: Mapping[str, Any] = {"preset": "quick", **sizes, "ratio": 1}
 
     def scaled(seed: int, **how: Any) -> str:
-        out = options.out / f"{options.budget}-{'-'.join(how.values())}-seed{seed}"
-        return grown(START, out, budget=options.budget, seed=seed, **measured, **how)
+        result = asvit.run_scaling(
+            START,
+            out=options.out / f"{options.budget}-{'-'.join(how.values())}-seed{seed}",
+            budget=options.budget,
+            seed=seed,
+            workers=Workers(jobs=1),
+            **measured,
+            **how,
+        )
+        return result.series[-1].architecture
 
     settings = ScaleSettings.make(architecture=START, budgets=options.budget, **measured)
     return {
@@ -72,6 +88,31 @@ def _kinds_of(options: argparse.Namespace) -> Kinds:
         AT_RANDOM: (options.random, partial(grown_at_random, settings)),
         **{name: (1, partial(scaled, rule=name)) for name in RULES},
     }
+
+
+def grown_at_random(settings: ScaleSettings, number: int) -> str:
+    """Growth whose every step, the final one included, chooses among its candidates at random."""
+    model, rng = GrowthSeed(settings), np.random.default_rng(number)
+    name = DEFAULT_MEASURES[0]
+
+    def scored(shapes: Sequence[Shape]) -> Iterator[Mapping[str, Score]]:
+        for value in map(float, rng.random(len(shapes))):
+            yield {name: Score(value, 0.0, (value,), "higher")}
+
+    trajectory = grow(
+        model.build,
+        model.cost,
+        depths=model.start.depths,
+        width=model.start.width,
+        budget=settings.limits[-1],
+        stop_within=settings.stop_within,
+        ratio=settings.ratio,
+        width_multiple=settings.width_multiple,
+        measures=[name],
+        measure_shapes=scored,
+    )
+    last = trajectory.steps[-1].chosen
+    return model.name(last.depths, last.width)
 
 
 def tables(rows: Sequence[Row]) -> str:

@@ -12,9 +12,9 @@ import numpy as np
 
 from asvit.spaces import load_space
 from experiments.compare_outcomes import PICKED, POLICY, TABLE
-from experiments.growing import SEED
 from experiments.kinds import Row, architectures
 from experiments.tables import markdown, read_rows
+from experiments.tasks import SEED
 
 
 def main() -> None:

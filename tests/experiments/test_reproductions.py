@@ -14,8 +14,7 @@ from experiments import (
     search_statistics,
 )
 from experiments.compare_ablations import GROUPS
-from experiments.growing import SEED
-from experiments.tasks import TASKS
+from experiments.tasks import SEED, TASKS
 
 
 def test_every_variant_is_trained_on_the_same_batches(
