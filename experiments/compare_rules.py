@@ -4,7 +4,7 @@ The published seed, 16 channels wide, is brought to one budget by growth and by 
 ``asvit scale --rule``; every network, whose cost is that for 40
 classes, is then trained from scratch on hard fractals, as ``experiments.compare_designs`` trains.
 
-Run from a checkout: ``python -m experiments.compare_rules --budget 1M``. Every training is kept in
+Run from a checkout: ``python -m experiments.compare_rules 1M``. Every training is kept in
 ``rules_1M.csv``, so a stopped comparison continues when the command is run again; with
 ``--print`` it only prints. A training of 1M parameters takes about three minutes of one core.
 """
@@ -29,10 +29,10 @@ from experiments.kinds import (
     Row,
     architectures,
     differences,
-    kinds_parser,
+    kinds_study,
     sized_line,
-    train_kinds,
 )
+from experiments.study import Study
 from experiments.tables import markdown
 from experiments.tasks import SEED
 from proxies import Score
@@ -43,14 +43,16 @@ from scaling.shapes import RULES
 GROWN = "grown"
 AT_RANDOM = "grown at random"
 START = f"{SEED},16"
+GROWTHS = 3  # by the measures with other seeds, and at random
+OUT = Path("runs/compare-rules")
 
 
 def main() -> None:
     """Run the missing scalings and trainings, then print the tables."""
-    options = _options()
-    options.table = options.table or table_of(options.budget)
-    train = partial(compare_designs.train, "hard-fractals")
-    print(tables(train_kinds(options, _kinds_of(options), train)))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("budget", help="such as 0.8M")
+    options, words = parser.parse_known_args()
+    print(tables(study(options.budget).main(None, words=words)))
 
 
 def table_of(budget: str) -> Path:
@@ -58,23 +60,16 @@ def table_of(budget: str) -> Path:
     return Path(__file__).with_name(f"rules_{budget}.csv")
 
 
-def _options() -> argparse.Namespace:
-    parser = kinds_parser(__doc__, out="compare-rules")
-    parser.add_argument("--budget", default="1M")
-    parser.add_argument("--growths", type=int, default=3, help="growths with other seeds")
-    parser.add_argument("--random", type=int, default=3, help="random growths")
-    return parser.parse_args()
-
-
-def _kinds_of(options: argparse.Namespace) -> Kinds:
+def study(budget: str) -> Study[Row]:
+    """The trainings of everything that a budget ends in."""
     sizes = {"image_size": SIDE, "count_size": SIDE, "classes": CLASSES}
     measured: Mapping[str, Any] = {"preset": "quick", **sizes, "ratio": 1}
 
     def scaled(seed: int, **how: Any) -> str:
         result = asvit.run_scaling(
             START,
-            out=options.out / f"{options.budget}-{'-'.join(how.values())}-seed{seed}",
-            budget=options.budget,
+            out=OUT / f"{budget}-{'-'.join(how.values())}-seed{seed}",
+            budget=budget,
             seed=seed,
             workers=Workers(jobs=1),
             **measured,
@@ -82,12 +77,14 @@ def _kinds_of(options: argparse.Namespace) -> Kinds:
         )
         return result.series[-1].architecture
 
-    settings = ScaleSettings.make(architecture=START, budgets=options.budget, **measured)
-    return {
-        GROWN: (options.growths, partial(scaled, rule="measures")),
-        AT_RANDOM: (options.random, partial(grown_at_random, settings)),
+    settings = ScaleSettings.make(architecture=START, budgets=budget, **measured)
+    kinds: Kinds = {
+        GROWN: (GROWTHS, partial(scaled, rule="measures")),
+        AT_RANDOM: (GROWTHS, partial(grown_at_random, settings)),
         **{name: (1, partial(scaled, rule=name)) for name in RULES},
     }
+    train = partial(compare_designs.train, "hard-fractals")
+    return kinds_study(table_of(budget), kinds, train)
 
 
 def grown_at_random(settings: ScaleSettings, number: int) -> str:

@@ -1,6 +1,5 @@
 """Trainings of kinds of architectures, such as those that searches, growths and rules end in."""
 
-import argparse
 import statistics
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,15 +8,8 @@ from pathlib import Path
 
 from asvit.core.estimates import Estimate
 from asvit.statistics.intervals import contrast
-from experiments.study import (
-    Case,
-    Study,
-    add_table_options,
-    paired_differences,
-    points,
-    stored_rows,
-)
-from experiments.tables import markdown, read_rows
+from experiments.study import Case, Study, cases, paired_differences, points
+from experiments.tables import markdown
 from proxies import Cost
 
 #: Kind to the number of its architectures, and what gives the text of each by its number.
@@ -40,30 +32,17 @@ class Row:
     accuracy: float
 
 
-def train_kinds(
-    options: argparse.Namespace,
-    kinds: Kinds,
-    train: Callable[[str, int], float],
-    *,
-    only: Collection[str] | None = None,
-) -> list[Row]:
-    """The rows of the table; without ``--print``, after training what it lacks of ``kinds``.
+def kinds_study(
+    table: Path, kinds: Kinds, train: Callable[[str, int], float], trainings: int = 3
+) -> Study[Row]:
+    """Trainings of kinds of architectures, ``trainings`` of each; ``train`` gives an accuracy.
 
     All architectures are trained once before any is trained again. An architecture that the table
     names is not looked for again, and one of several kinds is trained once for all.
-
-    Args:
-        options: Those of :func:`kinds_parser`.
-        kinds: What to train.
-        train: Gives the accuracy of an architecture trained with a seed.
-        only: Kinds to train now.
     """
-    table: Path = options.table
-    if options.print:
-        return stored_rows(table, Row)
 
     def measure(kind: str, search: int, training: int) -> Case:
-        rows = read_rows(table, Row)
+        rows = study.rows()
         texts = {(row.kind, row.search): row.architecture for row in rows}
         text = texts.get((kind, search)) or kinds[kind][1](search)
         accuracies = {(row.architecture, row.training): row.accuracy for row in rows}
@@ -73,32 +52,13 @@ def train_kinds(
             "accuracy": train(text, training) if accuracy is None else accuracy,
         }
 
-    every: list[Case] = [
-        {"kind": kind, "search": search, "training": training}
+    every = [
+        case
         for kind, (count, _) in kinds.items()
-        for search in range(count)
-        for training in range(options.trainings)
+        for case in cases(kind=[kind], search=range(count), training=range(trainings))
     ]
-    chosen = [case for case in every if only is None or case["kind"] in only]
-    return Study(Row, table, every, measure, repeat="training").run(chosen=chosen)
-
-
-def kinds_parser(
-    doc: str | None, *, out: str = "", table: Path | None = None
-) -> argparse.ArgumentParser:
-    """A parser with the options of every command that trains kinds of architectures.
-
-    Args:
-        doc: Description.
-        out: Folder below ``runs``, of commands that search or grow.
-        table: CSV file of the rows, where it does not depend on options.
-    """
-    parser = argparse.ArgumentParser(description=doc)
-    add_table_options(parser, table)
-    parser.add_argument("--trainings", type=int, default=3, help="seeds of each architecture")
-    if out:
-        parser.add_argument("--out", type=Path, default=Path("runs") / out)
-    return parser
+    study = Study(Row, table, every, measure, repeat="training")
+    return study
 
 
 def accuracies(rows: Sequence[Row], kind: str) -> Mapping[int, Sequence[float]]:

@@ -25,7 +25,7 @@ from asvit.designs.stages import TrainingOutcome
 from asvit.evaluation.result import EvaluationJournal, EvaluationResult, Measures, Tested
 from asvit.evaluation.settings import EvaluationSettings
 from asvit.export.settings import ExportSettings
-from asvit.growth.journal import GrowthJournal
+from asvit.growth.result import GrowthJournal
 from asvit.growth.settings import ScaleSettings
 from asvit.networks import Network, WeightsFile, read_state
 from asvit.reference.result import Values

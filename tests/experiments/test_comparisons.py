@@ -7,7 +7,7 @@ from typing import Any
 from zlib import crc32
 
 import pytest
-from run_script import Script, read_rows, table_cells
+from run_script import read_rows
 from scipy import stats
 
 import asvit
@@ -15,7 +15,6 @@ from experiments import (
     compare_designs,
     compare_outcomes,
     kinds,
-    tau_table,
 )
 from experiments.kinds import Row as TrainedRow
 
@@ -37,7 +36,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def test_outcomes_are_trained_once_each_and_kept(
-    monkeypatch: pytest.MonkeyPatch, script: Script, trained: list[Any]
+    monkeypatch: pytest.MonkeyPatch, trained: list[Any]
 ) -> None:
     def searched(*, controller: str, seed: int, steps: int, **_: Any) -> SimpleNamespace:
         assert steps == 7
@@ -53,23 +52,23 @@ def test_outcomes_are_trained_once_each_and_kept(
 
     monkeypatch.setattr(asvit, "run_search", searched, raising=False)
     monkeypatch.setattr(compare_outcomes, "STEPS", 7)
-    line = "--searches 2 --random 2 --table table.csv --trainings"
-    script(compare_outcomes.main, f"{line} 1")
+    for name, value in (("SEARCHES", 2), ("DRAWS", 2), ("TABLE", Path("table.csv"))):
+        monkeypatch.setattr(compare_outcomes, name, value)
+    study = compare_outcomes.study()
+    study.run(chosen=[case for case in study.cases if not case["training"]])
     monkeypatch.setattr(asvit, "run_search", None)  # the table has what the searches found
-    line = f"{line} 2"
-    printed = script(compare_outcomes.main, line).splitlines()
+    found = study.run()
     rows = read_rows("table.csv")
-    assert len(rows) == 2 * (3 * 2 + 1 + 2)
+    assert len(rows) == 3 * (3 * 2 + 1 + 2)
     assert {row["architecture"].rpartition(",")[2] for row in rows} == {"16"}
     assert (
         len(trained)
         == len(set(trained))
         == len({(r["architecture"], r["training"]) for r in rows})
     )
-    again = script(compare_outcomes.main, line).splitlines()
-    assert again == printed[len(rows) // 2 :]
+    assert compare_outcomes.study().run() == found
     assert len(trained) == len(set(trained))  # nothing is trained again
-    assert script(compare_outcomes.main, f"{line} --print").splitlines() == again
+    assert "| measured again than policy's likeliest | " in compare_outcomes.tables(found)
 
 
 def rows_of(kind: str, *accuracies: tuple[float, ...], text: str = "") -> list[TrainedRow]:
@@ -110,41 +109,6 @@ def test_a_network_that_several_growths_end_in_counts_once() -> None:
     assert kinds.values_of(rows, "grown") == [87.0, 90.0]
     rows.append(TrainedRow("grown", 3, "other", 0, 80.0))
     assert kinds.values_of(rows, "grown") == [88.5, 80.0]
-
-
-ROWS = """\
-# num_classes: 5
-# image_size: 32
-# target: first | made up | scratch
-# target: second | made up | distilled
-architecture,first,second
-"4,4,2|2,2,2|2,1,2|2,1,2|16,8",50,10
-"5,4,3|2,2,2|2,1,2|2,1,2|16,8",51,11
-"6,4,2|3,2,2|2,1,2|2,1,2|16,8",52,12
-"7,4,2|2,2,4|3,1,2|2,1,2|16,8",53,13
-"8,4,2|2,2,2|2,1,5|4,1,2|16,8",54,14
-"8,4,4|3,2,2|4,1,5|4,1,2|16,8",55,15
-"""
-
-
-@pytest.fixture
-def _table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ASVIT_CACHE", str(tmp_path / "cache"))
-    Path("tiny.csv").write_text(ROWS, encoding="utf-8")
-
-
-@pytest.mark.usefixtures("_table")
-def test_the_table_has_every_measure_and_target(script: Script) -> None:
-    line = "--reference tiny.csv --preset quick --proxy naswot,params+naswot"
-    first = script(tau_table.main, line)
-    lines = table_cells(first)
-    assert lines[0] == ["measure", "first", "second"]
-    names = [line[0] for line in lines[2:]]
-    assert set(names[:5]) == {"params", "macs", "depth", "width", "expansions"}
-    assert set(names[5:]) == {"naswot", "params + naswot"}
-    assert {line[0]: line[1] for line in lines[2:]}["depth"] == "-"  # the same for all
-    assert "6 rows; best counts: " in first
-    assert table_cells(script(tau_table.main, line)) == lines  # measures nothing
 
 
 def test_the_best_drawn_is_judged_by_its_other_trainings() -> None:

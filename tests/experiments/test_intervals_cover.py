@@ -23,7 +23,6 @@ from experiments import (
     predictor_table,
     study_designs,
     study_mended,
-    study_pretraining,
 )
 from experiments.check_intervals import KINDS, QUICK, Coverage
 from experiments.compare_designs import PREDICTED, SHORTER
@@ -34,7 +33,7 @@ from experiments.tables import fill_tables, read_rows
 
 #: Kinds whose samples take long, and pages whose tables resample much.
 SLOW = (
-    *("cross_validate", "shares of variance", "shares of variance in studies"),
+    *("cross_validate", "shares of variance"),
     *("winner of a search", "τ in bands", "τ of a search's predictor"),
     *("evidence", "evidence_designs"),
 )
@@ -145,13 +144,6 @@ def test_words_about_searches_quote_what_the_rows_give() -> None:
     ):
         rows = read_rows(compare_designs.table_of(pictures), Row)
         estimates.append(difference(rows, [(kind, RANDOM)], paired=compare_designs.SEARCHES))
-    fractals, scratch = (
-        [row for row in study_pretraining.TIMED.rows() if row.start == start]
-        for start in ("fractals", "scratch")
-    )
-    for pictures in study_pretraining.FEW:
-        sides = ([row for row in own if row.pictures == pictures] for own in (fractals, scratch))
-        estimates.append(contrast((1, paired_differences(*sides, pair=["seed"]))))
     assert not_quoted("evidence_searches", estimates) == []
 
 

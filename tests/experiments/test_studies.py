@@ -10,7 +10,7 @@ import pytest
 from run_script import table_cells
 
 from asvit.runs import lifecycle
-from experiments import compare_retokenization, predictor_table, study_stem
+from experiments import compare_retokenization, predictor_table
 from experiments.study import cases
 
 TINY = "4,8,2|2,4,2|2,2,2|2,1,2|16"
@@ -35,7 +35,6 @@ RETOKENIZED = {
         pytest.param(
             *(predictor_table, TABLE, ["asvit-fractal, accuracy"], {}), marks=pytest.mark.nightly
         ),
-        (study_stem, {"architecture": [TINY]}, ["L^E", "κ_Θ"], {}),
     ],
 )
 def test_a_study_computes_its_cases_and_makes_its_table(
@@ -55,12 +54,3 @@ def test_a_study_computes_its_cases_and_makes_its_table(
     assert len(few.run()) == len(few.cases)
     table = module.table("count") if module is predictor_table else module.table()
     assert [name for name, *_ in table_cells(table)[2:]] == first
-
-
-def test_the_stem_alone_is_changed(monkeypatch: pytest.MonkeyPatch) -> None:
-    measured: list[str] = []
-    monkeypatch.setattr(study_stem, "arguments", dict)
-    monkeypatch.setattr(study_stem, "DEFAULT_MEASURES", ())
-    monkeypatch.setattr(study_stem, "measure", lambda *_, key: measured.append(key))
-    study_stem.compare("8,2,3|4,1,2|4,1,4|4,1,6|32", 5)
-    assert measured == ["5,2,3|4,1,2|4,1,4|4,1,6|32"]

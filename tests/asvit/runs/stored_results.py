@@ -270,7 +270,7 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
                 image_size=32, classes=("a", "b"), pictures=3, accuracy=66.7,
                 accuracy_interval=Interval(21.0, 94.0), balanced_accuracy=75.0,
                 balanced_accuracy_interval=Interval(30.0, 97.0), macro_f1=66.7, loss=0.5,
-                calibration_error=23.0, temperature=1.5, calibrated_error=math.nan,
+                calibration_error=23.0,
                 per_class=CLASS_ROWS,
                 calibration=(CalibrationRow(60.0, 66.7, 3, 65.0, 66.7, Interval(21.0, 94.0)),),
                 confusion=CONFUSIONS, unreadable={"a/3.png": "it is truncated"},
