@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -135,7 +136,7 @@ def _tau(tau: float, *, bold: bool = False) -> str:
     return f"**{text}**" if bold else text
 
 
-def store(reference: str, **settings: object) -> None:
+def store(reference: str, **settings: Any) -> None:
     """Measure a table, and write the scores that :func:`stored.stored_values` reads."""
     result = asvit.run_correlation(
         reference, proxies=NAMES, out=Path("runs/measure-ranks") / reference, **settings
