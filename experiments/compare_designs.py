@@ -32,19 +32,15 @@ from asvit.spaces import build, load_space
 from asvit.statistics.intervals import around
 from experiments.kinds import (
     RANDOM,
-    SIZED,
     Kinds,
     Row,
     accuracies,
-    architectures,
     differences,
     kinds_study,
-    sized_line,
 )
 from experiments.study import Study, points
 from experiments.tables import markdown
 from experiments.tasks import PICTURES, fit_fresh, limits_of, load_task
-from proxies import Cost, count
 from proxies.evaluation import seed_for
 
 PREDICTED, BEST, FREE = "predictor", "best of as many random", "by measures"
@@ -192,13 +188,13 @@ def widest(text: str) -> str:
 
 
 def tables(rows: Sequence[Row]) -> str:
-    """The kinds, their differences, and every architecture, as Markdown."""
+    """The differences between the kinds, as Markdown."""
     kinds = list(dict.fromkeys(row.kind for row in rows))
     pairs = [(PREDICTED, kind) for kind in kinds if kind != PREDICTED]
     pairs += [(BEST, FREE), (BEST, RANDOM), (SHORTER, RANDOM)]
     pairs += [(AT_CAP, kind) for kind in kinds if kind != AT_CAP]
     compared = {f"{one} than {other}": [(one, other)] for one, other in pairs}
-    parts = [_each(rows, kinds), differences(compared, rows, paired=SEARCHES)]
+    parts = [differences(compared, rows, paired=SEARCHES)]
     drawn = accuracies(rows, RANDOM)
     trainings = {len(values) for values in drawn.values()}
     if AT_CAP in kinds and len(trainings) == 1 and trainings != {1}:
@@ -235,23 +231,6 @@ def than_best_drawn(rows: Sequence[Row]) -> tuple[float, Estimate]:
     means = [statistics.fmean(values) for values in outcomes]
     errors = (statistics.variance(means) / len(means), len(means) - 1), (again.var(), count - 1)
     return theirs, around(statistics.fmean(means) - theirs, *errors)
-
-
-def _each(rows: Sequence[Row], kinds: Sequence[str]) -> str:
-    lines: list[tuple[object, ...]] = []
-    for kind in kinds:
-        for search, text, values in architectures(rows, kind):
-            lines.append(sized_line(kind, search, text, _size(text), values, digits=2))
-        means = [statistics.fmean(values) for values in accuracies(rows, kind).values()]
-        if len(means) > 1:
-            lines.append((f"**{kind}**", "", "", "", "", "", f"**{statistics.fmean(means):.1f}**"))
-    return markdown(SIZED, lines)
-
-
-def _size(text: str) -> Cost:
-    if text not in BY_HAND:
-        return asvit.cost(text, SIDE, CLASSES)
-    return count(_network(text, CLASSES), SIDE)
 
 
 if __name__ == "__main__":

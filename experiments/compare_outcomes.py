@@ -10,7 +10,6 @@ and every training is kept in the table, so a stopped comparison continues when 
 run again; with the table of the repository it only prints.
 """
 
-import statistics
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -26,20 +25,15 @@ from experiments.kinds import (
     RANDOM,
     Kinds,
     Row,
-    accuracies,
-    accuracy_cells,
-    architectures,
     differences,
     kinds_study,
 )
 from experiments.study import Study
-from experiments.tables import markdown
 from experiments.tasks import RECIPE, SEED
 
 POLICY, PICKED, BEST, PUBLISHED = (
     "policy's likeliest", "measured again", "best of random", "published",
 )  # fmt: skip
-KINDS = (POLICY, PICKED, BEST, RANDOM, PUBLISHED)
 TABLE = Path(__file__).with_name("outcomes.csv")
 STEPS = 500  # draws of each search
 SEARCHES, DRAWS = 5, 10  # of each kind, and plain random draws
@@ -91,33 +85,7 @@ def search(controller: str, seed: int) -> SearchResult:
 
 
 def tables(rows: Sequence[Row]) -> str:
-    """Every architecture, the kinds, and their differences, as Markdown."""
-    return "\n\n".join((_each(rows), _kinds(rows), _differences(rows)))
-
-
-def _each(rows: Sequence[Row]) -> str:
-    lines = [
-        (kind, search, f"`{text}`", *accuracy_cells(values))
-        for kind in KINDS
-        for search, text, values in architectures(rows, kind)
-    ]
-    columns = dict.fromkeys(("architecture", "seed", "text", "accuracies"), "l")
-    return markdown({**columns, "mean": "r"}, lines)
-
-
-def _kinds(rows: Sequence[Row]) -> str:
-    lines = []
-    for kind in KINDS:
-        means = [statistics.fmean(values) for values in accuracies(rows, kind).values()]
-        if not means:  # in a comparison that was stopped
-            continue
-        apart = f"{statistics.stdev(means):.1f}" if len(means) > 1 else "-"
-        lines.append((kind, len(means), f"{statistics.fmean(means):.1f}", apart))
-    columns = {"architectures": "l", "number": "r", "mean": "r", "standard deviation": "r"}
-    return markdown(columns, lines)
-
-
-def _differences(rows: Sequence[Row]) -> str:
+    """The differences between the kinds, as Markdown."""
     pairs = [(PICKED, POLICY), (PICKED, BEST), (POLICY, BEST)]
     pairs += [(kind, RANDOM) for kind in (PICKED, POLICY, BEST, PUBLISHED)]
     pairs += [(PICKED, PUBLISHED)]

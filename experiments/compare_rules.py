@@ -24,16 +24,12 @@ from asvit.growth.settings import ScaleSettings
 from experiments import compare_designs
 from experiments.compare_designs import CLASSES, SIDE
 from experiments.kinds import (
-    SIZED,
     Kinds,
     Row,
-    architectures,
     differences,
     kinds_study,
-    sized_line,
 )
 from experiments.study import Study
-from experiments.tables import markdown
 from experiments.tasks import SEED
 from proxies import Score
 from scaling import Shape, grow
@@ -113,31 +109,14 @@ def grown_at_random(settings: ScaleSettings, number: int) -> str:
 
 
 def tables(rows: Sequence[Row]) -> str:
-    """Every network, and how much better those grown are than those of each rule, as Markdown."""
+    """How much better grown networks are than those of each rule, as Markdown."""
     compared = {
         f"{one} than {other}": [(one, other)]
         for one in (GROWN, AT_RANDOM)
         for other in dict.fromkeys(row.kind for row in rows)
         if one != other
     }
-    more = differences(compared, rows)
-    columns = {name: align for name, align in SIZED.items() if name != "seed"}
-    return "\n\n".join((markdown(columns, networks(rows)), more))
-
-
-def networks(rows: Sequence[Row]) -> list[tuple[object, ...]]:
-    """Every distinct network as cells: what ends in it, its text, sizes and accuracies."""
-    found: dict[str, tuple[list[str], Sequence[float]]] = {}
-    for kind in dict.fromkeys(row.kind for row in rows):
-        for number, text, values in architectures(rows, kind):
-            name = f"{kind} {number}" if kind in (GROWN, AT_RANDOM) else kind
-            found.setdefault(text, ([], values))[0].append(name)
-    lines = []
-    for text, (names, values) in found.items():
-        size = asvit.cost(text, SIDE, CLASSES)
-        first, _, *cells = sized_line(", ".join(names), "", text, size, values, digits=2)
-        lines.append((first, *cells))
-    return lines
+    return differences(compared, rows)
 
 
 if __name__ == "__main__":

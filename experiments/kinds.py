@@ -10,15 +10,11 @@ from asvit.core.estimates import Estimate
 from asvit.statistics.intervals import contrast
 from experiments.study import Case, Study, cases, paired_differences, points
 from experiments.tables import markdown
-from proxies import Cost
 
 #: Kind to the number of its architectures, and what gives the text of each by its number.
 Kinds = Mapping[str, tuple[int, Callable[[int], str]]]
 
 RANDOM = "random"
-#: Columns of a table of architectures with their sizes, and how they are aligned.
-SIZED = dict.fromkeys(("architecture", "seed", "text"), "l") | {"params": "r", "MACs": "r"}
-SIZED |= {"accuracies": "l", "mean": "r"}
 
 
 @dataclass(frozen=True)
@@ -80,14 +76,6 @@ def architectures(rows: Sequence[Row], kind: str) -> Iterator[tuple[int, str, Se
 def accuracy_cells(values: Sequence[float]) -> tuple[str, str]:
     """Accuracies and their mean as cells of a table."""
     return ", ".join(f"{value:.1f}" for value in values), f"{statistics.fmean(values):.1f}"
-
-
-def sized_line(
-    kind: str, number: object, text: str, size: Cost, values: Sequence[float], *, digits: int = 1
-) -> tuple[object, ...]:
-    """The cells of an architecture under :data:`SIZED`; ``digits`` are those of its millions."""
-    costs = f"{size.params / 1e6:.2f}M", f"{size.macs / 1e6:.{digits}f}M"
-    return kind, number, f"`{text}`", *costs, *accuracy_cells(values)
 
 
 def difference(

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import torch
-from run_script import Script, read_rows
+from run_script import Script
 
 from asvit.training import step_graph
 from experiments import (
@@ -16,7 +16,6 @@ from experiments import (
     bench_models,
     bench_proxies,
 )
-from experiments.bench_cost_growth import AXES, Case, Row, table
 
 # timm leaves the files of its pictures to the garbage collector.
 pytestmark = pytest.mark.filterwarnings(
@@ -58,29 +57,18 @@ def test_a_model_has_a_cost_and_both_ratios(
     assert training > 0
 
 
-def quadratic(value: int) -> Row:
-    return Row("image_size", value, 1.0, 2.0, float(value**2), 3.0, 5.0)
-
-
 def test_the_table_ends_every_group_in_its_exponents() -> None:
-    lines = table([quadratic(64), quadratic(128)]).splitlines()
+    sizes = {("image_size", side): [float(side**2), 2.0, 3.0, 5.0] for side in (64, 128)}
+    lines = bench_cost_growth.table(sizes).splitlines()
     assert lines[2].startswith("| image size in pixels | 64 | 4096.000 | 2.000 | 3.000 | 5.000 |")
-    assert lines[-1] == "|  | exponent | 2.00 | 0.00 | 0.00 | 0.00 |  |  |"
+    assert lines[-1] == "|  | exponent | 2.00 | 0.00 | 0.00 | 0.00 |"
 
 
-def test_the_script_writes_a_row_a_case(monkeypatch: pytest.MonkeyPatch, script: Script) -> None:
-    monkeypatch.setattr(
-        bench_cost_growth, "AXES", {name: ((4, 8), about) for name, (_, about) in AXES.items()}
-    )
-    small = {"image_size": 32, "width": 8, "images": 2, "points": 3}
-    monkeypatch.setattr(bench_cost_growth, "Case", lambda **given: Case(**{**small, **given}))
-    line = "--base 32 --runs 1 --device cpu --only width,images,points,repeats"
-    assert "exponent" in script(bench_cost_growth.main, line)
-    rows = read_rows("runs/cost-growth/cost-growth.csv")
-    assert [(row["changed"], row["value"]) for row in rows] == [
-        (name, value) for name in ("width", "images", "points", "repeats") for value in "48"
-    ]
-    assert all(float(row["candidate"]) > 0 for row in rows)
+def test_every_part_of_a_candidate_is_timed() -> None:
+    case = bench_cost_growth.Case(image_size=32, width=8, images=2, points=3)
+    found = bench_cost_growth.times(case, torch.device("cpu"), 1)
+    assert len(found) == len(bench_cost_growth.TIMES)
+    assert min(found) > 0
 
 
 def test_ratios_are_taken_on_any_device(script: Script) -> None:
