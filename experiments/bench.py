@@ -18,6 +18,13 @@ from PIL import Image
 from torch import Tensor, nn
 
 import asvit
+from asvit.data import LabelledImages
+from asvit.training.classification import Classification
+from asvit.training.distributed import ProcessGroup
+from asvit.training.images.loaders import train_loader
+from asvit.training.sets import batching_of
+from asvit.training.settings import TrainSettings
+from asvit.training.trainer import Trainer
 from proxies import Circle, timing
 from proxies.evaluation import resolve_device
 from proxies.features import pooled_feature
@@ -76,6 +83,27 @@ def seconds(device: torch.device, function: Callable[[], object], *, wall: bool 
     function()
     timing.synchronise(device)
     return now() - start
+
+
+def our_epoch(
+    settings: TrainSettings,
+    images: LabelledImages,
+    network: nn.Module,
+    processes: ProcessGroup,
+    workers: int = 0,
+) -> Callable[[int], None]:
+    """Trains a network for an epoch, given by its number, with our trainer."""
+    smoothing = settings.label_smoothing
+    more = {"augmentation": settings.augmentation, "label_smoothing": smoothing}
+    batching = batching_of(settings, processes, workers, **more)
+    loader, classes = train_loader(images, batching), len(images.classes)
+    task = Classification(network, settings, processes, loader, loader, classes=classes)
+    trainer = Trainer(task, processes, epochs=settings.epochs)
+
+    def epoch(number: int) -> None:
+        trainer.train(number)
+
+    return epoch
 
 
 def by_processor(device: torch.device) -> bool:

@@ -2,29 +2,27 @@
 
 Run from a checkout: ``OMP_NUM_THREADS=1 python -m experiments.bench_cost_growth``. One setting at
 a time is changed, from the published seed architecture at 128 px, 16 images and 10 points. Times
-are those of :mod:`experiments.bench`; ratios are to a forward pass of the same images. Writes a
-table and a figure, and prints the table.
+are those of :mod:`experiments.bench`.
 """
 
-import argparse
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from pathlib import Path
+from functools import cache, partial
 from statistics import linear_regression
 
 import torch
-from matplotlib.figure import Figure
 
 import asvit
 import proxies
-from asvit.report.style import COLOUR, legend, log_scale, style
 from experiments.bench import bench_parser, forward, shortest, start
-from experiments.growing import SEED
-from experiments.tables import markdown, write_rows
+from experiments.tables import markdown
+from experiments.tasks import SEED
 
 MEASURES = ("length_distortion", "ntk_condition_number")
+#: What is timed: a forward pass of the images, both measures, and all that a search needs for one
+#: candidate, which is building and both measures in each repeat.
+TIMES = ("forward, s", "L^E, s", "κ, s", "one candidate, s")
 
 
 @dataclass(frozen=True)
@@ -39,23 +37,6 @@ class Case:
     repeats: int = 1
 
 
-@dataclass(frozen=True)
-class Row:
-    """Seconds of one case, in which the setting ``changed`` has the value ``value``.
-
-    ``candidate`` is the time a search needs for one candidate: building and both measures, in each
-    repeat.
-    """
-
-    changed: str
-    value: int
-    forward_circle: float
-    length_distortion: float
-    forward_images: float
-    ntk_condition_number: float
-    candidate: float
-
-
 # Setting -> its values, and its label.
 AXES: Mapping[str, tuple[Sequence[int], str]] = {
     "image_size": ((64, 96, 128, 192, 224), "image size in pixels"),
@@ -65,62 +46,36 @@ AXES: Mapping[str, tuple[Sequence[int], str]] = {
     "points": ((5, 10, 20, 40), "points on the circle"),
     "repeats": ((1, 2, 4), "repeats"),
 }
-# Lines of the figure: column -> label and role of the colour.
-LINES = {
-    "forward_images": ("forward pass of the images", "muted"),
-    "length_distortion": ("length distortion", "first"),
-    "ntk_condition_number": ("NTK condition number", "second"),
-    "candidate": ("one candidate", "ink"),
-}
 
 
 def main() -> None:
-    """Time every case, then write the table and the figure."""
-    options = _options()
+    """Time every case, then print the table."""
+    options = bench_parser(__doc__, runs=3, device="auto").parse_args()
     device = start(options)
-    options.out.mkdir(parents=True, exist_ok=True)
-    rows: list[Row] = []
-    timed: dict[Case, list[float]] = {}  # the unchanged case comes up several times
-    for changed, value, case in cases(options.base, options.only.split(",")):
-        if case not in timed:
-            timed[case] = _times(case, device, options.runs)
-        rows.append(Row(changed, value, *timed[case]))
-        write_rows(options.out / "cost-growth.csv", rows)
-        print(f"  {changed} {value}: {rows[-1].candidate:.3f} s", flush=True)
-    print(table(rows))
-    with style("cost-growth"):
-        figure(rows).savefig(options.out / "cost-growth.svg", metadata={"Date": None})
+    timed = cache(partial(times, device=device, runs=options.runs))  # one case is of every axis
+    print(
+        table(
+            {
+                (changed, value): timed(replace(Case(), **{changed: value}))
+                for changed, (values, _) in AXES.items()
+                for value in values
+            }
+        )
+    )
 
 
-def _options() -> argparse.Namespace:
-    parser = bench_parser(__doc__, runs=3, device="auto")
-    parser.add_argument("--base", type=int, default=128, help="image size, unless that is changed")
-    parser.add_argument("--only", default=",".join(AXES), help="what to change, with commas")
-    parser.add_argument("--out", type=Path, default=Path("runs/cost-growth"))
-    return parser.parse_args()
-
-
-def cases(base: int, only: Sequence[str]) -> Iterator[tuple[str, int, Case]]:
-    """Each setting to change, its new value, and the resulting case."""
-    for changed in only:
-        for value in AXES[changed][0]:
-            yield changed, value, replace(Case(image_size=base), **{changed: value})
-
-
-def _times(case: Case, device: torch.device, runs: int) -> list[float]:
-    """The times of a case, in the order of the columns of a row."""
+def times(case: Case, device: torch.device, runs: int) -> list[float]:
+    """Seconds of each of :data:`TIMES`."""
     side = case.image_size
     build = partial(asvit.build, SEED, image_size=side, depths=[case.blocks] * 4, width=case.width)
     torch.manual_seed(0)
     model = build().to(device).eval()
     circle = proxies.Circle.random((3, side, side), case.points)
-    points = circle.images(next(model.parameters()))
     images = torch.randn(case.images, 3, side, side)
     on_device = images.to(device)
     functions: tuple[Callable[[], object], ...] = (
-        lambda: forward(model, points),
-        lambda: proxies.length_distortion(model, circle),
         lambda: forward(model, on_device),
+        lambda: proxies.length_distortion(model, circle),
         lambda: proxies.ntk_condition_number(model, on_device),
         lambda: proxies.measure(
             build,
@@ -134,68 +89,18 @@ def _times(case: Case, device: torch.device, runs: int) -> list[float]:
     return shortest(device, runs, *functions)
 
 
-def growth(rows: Sequence[Row], column: str) -> float:
-    """Exponent of a column's growth: the slope of a line fitted in log-log scale.
-
-    2 means that twice the value takes four times as long.
-    """
-    x = [math.log(row.value) for row in rows]
-    y = [math.log(getattr(row, column)) for row in rows]
-    return linear_regression(x, y).slope
-
-
-def table(rows: Sequence[Row]) -> str:
-    """Times and ratios, with the exponents of growth below each group."""
-    columns = {"changed": "l", "to": "r", "forward, s": "r", "L^E, s": "r", "κ, s": "r"}
-    columns |= {"one candidate, s": "r", "L^E / forward": "r", "κ / forward": "r"}
-    cells: list[tuple[object, ...]] = []
-    for changed in dict.fromkeys(row.changed for row in rows):
-        group = [row for row in rows if row.changed == changed]
-        cells += [
-            (
-                AXES[changed][1],
-                row.value,
-                f"{row.forward_images:.3f}",
-                f"{row.length_distortion:.3f}",
-                f"{row.ntk_condition_number:.3f}",
-                f"{row.candidate:.3f}",
-                f"{row.length_distortion / row.forward_circle:.2f}",
-                f"{row.ntk_condition_number / row.forward_images:.2f}",
-            )
-            for row in group
-        ]
-        exponents = [f"{growth(group, column):.2f}" for column in _TIMES]
-        cells.append(("", "exponent", *exponents, "", ""))
-    return markdown(columns, cells)
-
-
-_TIMES = ("forward_images", "length_distortion", "ntk_condition_number", "candidate")
-
-
-def figure(rows: Sequence[Row]) -> Figure:
-    """Seconds over each changed setting, one panel per setting."""
-    made = Figure(figsize=(9, 5.4), layout="constrained")
-    for axes, (changed, (_, name)) in zip(made.subplots(2, 3).flat, AXES.items(), strict=True):
-        own = [row for row in rows if row.changed == changed]
-        for column, (label, role) in LINES.items():
-            axes.plot(
-                [row.value for row in own],
-                [getattr(row, column) for row in own],
-                color=COLOUR[role],
-                marker="o",
-                markersize=3,
-                label=label,
-            )
-        axes.set_xlabel(name)
-        axes.set_xscale("log", base=2)
-        axes.set_xticks([row.value for row in own], [str(row.value) for row in own])
-        axes.minorticks_off()
-        log_scale(axes, "y", [getattr(row, column) for row in own for column in LINES])
-        axes.set_ylim(bottom=None if axes.get_yscale() == "log" else 0)
-    made.axes[0].set_ylabel("seconds")
-    made.axes[3].set_ylabel("seconds")
-    legend(made)
-    return made
+def table(measured: Mapping[tuple[str, int], Sequence[float]]) -> str:
+    """Times, with the exponents of their growth below each group: 2 for four times at twice."""
+    lines: list[tuple[object, ...]] = []
+    for changed in dict.fromkeys(name for name, _ in measured):
+        group = {value: own for (name, value), own in measured.items() if name == changed}
+        for value, own in group.items():
+            lines.append((AXES[changed][1], value, *(f"{seconds:.3f}" for seconds in own)))
+        x = [math.log(value) for value in group]
+        columns = zip(*group.values(), strict=True)
+        slopes = [linear_regression(x, [*map(math.log, column)]).slope for column in columns]
+        lines.append(("", "exponent", *(f"{slope:.2f}" for slope in slopes)))
+    return markdown({"changed": "l", **dict.fromkeys(("to", *TIMES), "r")}, lines)
 
 
 if __name__ == "__main__":

@@ -49,8 +49,8 @@ from experiments.bench import (
     write_pictures,
 )
 from experiments.bench_models import ENTRIES, over_baseline
-from experiments.growing import SEED
 from experiments.tables import fill_tables, markdown
+from experiments.tasks import SEED
 from scaling.growth import DEFAULT_MEASURES
 
 PARTS = ("search", "scale", "ratios", "waits")

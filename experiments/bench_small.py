@@ -22,13 +22,9 @@ from asvit.data import MEAN, STD, LabelledImages
 from asvit.search.limits import Limits
 from asvit.search.settings import TrainingSearchSettings
 from asvit.spaces import build, load_space
-from asvit.training.classification import Classification
 from asvit.training.distributed import ProcessGroup
-from asvit.training.images.loaders import train_loader
-from asvit.training.sets import batching_of
 from asvit.training.settings import TrainSettings
-from asvit.training.trainer import Trainer
-from experiments.bench import alternating, bench_parser, start
+from experiments.bench import alternating, bench_parser, our_epoch, start
 from experiments.tables import markdown
 
 CLASSES = 10
@@ -104,16 +100,7 @@ def ours(text: str, images: Noise, batch: int, **options: Any) -> Callable[[int]
         color_jitter=0.0,
         **options,
     )
-    processes = ProcessGroup("cpu")
-    augmentation = settings.augmentation
-    loader = train_loader(images, batching_of(settings, processes, 0, augmentation=augmentation))
-    task = Classification(fresh(text, side), settings, processes, loader, loader, classes=CLASSES)
-    trainer = Trainer(task, processes, epochs=settings.epochs)
-
-    def epoch(number: int) -> None:
-        trainer.train(number)
-
-    return epoch
+    return our_epoch(settings, images, fresh(text, side), ProcessGroup("cpu"))
 
 
 def plain(text: str, images: Noise, batch: int) -> Callable[[int], None]:

@@ -27,12 +27,9 @@ from torch.nn import functional as F
 
 from asvit.data import MEAN, STD, FolderDataset
 from asvit.spaces import build
-from asvit.training.classification import Classification
 from asvit.training.distributed import ProcessGroup
-from asvit.training.images.loaders import Batching, train_loader
 from asvit.training.settings import TrainSettings
-from asvit.training.trainer import Trainer
-from experiments.bench import alternating, bench_parser, start, write_pictures
+from experiments.bench import alternating, bench_parser, our_epoch, start, write_pictures
 
 CLASSES = 4
 EMA = 0.9999
@@ -91,23 +88,7 @@ def ours(
     settings: TrainSettings, folder: Path, workers: int, processes: ProcessGroup
 ) -> Callable[[int], None]:
     """An epoch of our trainer."""
-    batching = Batching(
-        image_size=settings.image_size,
-        batch_size=settings.batch_size,
-        augmentation=settings.augmentation,
-        seed=settings.seed,
-        label_smoothing=settings.label_smoothing,
-        workers=workers,
-        device=processes.device,
-    )
-    loader = train_loader(FolderDataset(folder), batching)
-    task = Classification(network(settings), settings, processes, loader, loader, classes=CLASSES)
-    trainer = Trainer(task, processes, epochs=settings.epochs)
-
-    def epoch(number: int) -> None:
-        trainer.train(number)
-
-    return epoch
+    return our_epoch(settings, FolderDataset(folder), network(settings), processes, workers)
 
 
 def plain(

@@ -20,7 +20,7 @@ from asvit.core.estimates import Estimate, Interval
 from asvit.predictor.validation import COVERED, Rows, Splits, gather_rows, make_split
 from asvit.reference import load_reference
 from asvit.reference.correlate import correlate
-from asvit.reference.findings import Correlation
+from asvit.reference.findings import Finding
 from asvit.search.trained import check_predictor
 from asvit.statistics.intervals import (
     balanced_accuracy,
@@ -44,7 +44,6 @@ T = TypeVar("T")
 SAMPLES, QUICK = 400, 20
 #: Coverage that an interval says -> what it is to have here.
 BOUNDS: Mapping[float, tuple[float, float]] = {0.95: (0.90, 0.97), 0.9: (0.85, 0.95)}
-PRODUCT = simulate_trainings.RULES["product"]
 NETWORKS, TRAININGS = 3.4, 2.7  # deviations between networks and trainings, on hard fractals
 
 
@@ -262,7 +261,7 @@ def tests_apart(samples: int, seed: int) -> Iterable[Coverage]:
             yield covered(f"{name}, {words}", found, coarse=min(sizes) <= 10)
 
 
-def _correlated(values: Array, accuracy: Array, count: Array, seed: int) -> Correlation:
+def _correlated(values: Array, accuracy: Array, count: Array, seed: int) -> Finding:
     """What ``asvit correlate`` finds of a measure beside a count, with fewer resamples."""
     counts = {"params": count}
     return correlate(values, accuracy, better="higher", counts=counts, samples=500, seed=seed)
@@ -410,7 +409,7 @@ def searches(samples: int, seed: int) -> Iterable[Coverage]:
         rows = simulate_trainings.Rows(load_reference(table), target)
         for trainings in few(samples, (12, 24, 48)):
             ends = [
-                simulate_trainings.simulate(rows, PRODUCT, trainings, seed + number)
+                simulate_trainings.simulate(rows, trainings, seed + number)
                 for number in range(samples)
             ]
             found = [(end.accuracy, Interval(end.low, end.high)) for end in ends]
@@ -444,39 +443,6 @@ def variance_shares(samples: int, seed: int) -> Iterable[Coverage]:
             yield covered(case, intervals, 0.9, coarse=True)
 
 
-def study_shares(samples: int, seed: int) -> Iterable[Coverage]:
-    """Shares in studies: families with four networks each, trained twice, and parts by topologies.
-
-    The truth is that of the levels there are, so that more is covered.
-    """
-    layouts: Mapping[str, Mapping[str, NDArray[np.signedinteger]]] = {
-        "family": {"family": np.arange(72) // 8, "topology": np.arange(72) // 2},
-        "parts": {"parts": np.arange(120) // 6, "topology": np.arange(120) % 6},
-    }
-    for first, causes in layouts.items():
-        for main, topology in ((0.6, 0.3), (0.85, 0.05), (0.4, 0.15)):
-            variances = dict(zip(causes, (main, topology), strict=True))
-            found: dict[str, list[tuple[float, Interval]]] = {name: [] for name in causes}
-            for number in range(samples):
-                rng = np.random.default_rng([seed, number])
-                effects = {
-                    name: math.sqrt(variances[name]) * rng.normal(size=levels.max() + 1)
-                    for name, levels in causes.items()
-                }
-                rest = math.sqrt(1 - main - topology) * rng.normal(size=len(causes[first]))
-                values = sum((effects[name][own] for name, own in causes.items()), rest)
-                shares = variance_components(
-                    values, {name: own.tolist() for name, own in causes.items()}
-                )
-                drawn = {name: own.var(ddof=1) for name, own in effects.items()}
-                whole = sum(drawn.values()) + 1 - main - topology
-                for name, own in drawn.items():
-                    found[name].append((own / whole, shares[name].interval))
-            for name, intervals in found.items():
-                case = f"{name} {variances[name]:g} beside {first} {main:g}"
-                yield covered(case, intervals, 0.9, coarse=True)
-
-
 def predictions(samples: int, seed: int) -> Iterable[Coverage]:
     """The accuracy of a network that a predictor was not fitted to, of each fit one."""
     for named in few(samples, TABLES[:4]):
@@ -507,7 +473,6 @@ KINDS: Mapping[str, Kind] = {
     "τ of a search's predictor": search_taus,
     "cross_validate": validated,
     "shares of variance": variance_shares,
-    "shares of variance in studies": study_shares,
     "winner of a search": searches,
     "predictions": predictions,
 }

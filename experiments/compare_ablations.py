@@ -15,8 +15,8 @@ from pathlib import Path
 from statistics import fmean
 
 from asvit.networks import Network
-from experiments.kinds import Row, kinds_parser, train_kinds
-from experiments.study import gain_cell, grouped
+from experiments.kinds import Row, kinds_study
+from experiments.study import Study, gain_cell, grouped
 from experiments.tables import markdown
 from experiments.tasks import fit_fresh, load_task
 from proxies import count
@@ -24,6 +24,7 @@ from proxies.evaluation import seed_for
 
 TABLE = Path(__file__).with_name("ablations.csv")
 STEPS = 1_000
+TRAININGS = 6
 SIDE, CLASSES = 32, 100
 
 _SHIFT = "timm:shiftvit_r2_tiny(depths=[1,1,3,1],width=24{})"
@@ -51,14 +52,6 @@ GROUPS: Mapping[str, Mapping[str, Network]] = {
         "compact in the first layer": _ASVIT(ffn="compact(factored=first)", branches=2),
     },
 }
-
-
-def main() -> None:
-    """Run the missing trainings, then print the table."""
-    options = kinds_parser(__doc__, table=TABLE).parse_args()
-    variants = [f"{group}: {name}" for group, own in GROUPS.items() for name in own]
-    kinds = {key: (1, lambda _, key=key: key) for key in variants}
-    print(table(train_kinds(options, kinds, train)))
 
 
 def train(variant: str, training: int) -> float:
@@ -89,5 +82,12 @@ def table(rows: Sequence[Row]) -> str:
     return markdown(columns, lines)
 
 
+def study() -> Study[Row]:
+    """The trainings of all variants."""
+    variants = [f"{group}: {name}" for group, own in GROUPS.items() for name in own]
+    kinds = {key: (1, lambda _, key=key: key) for key in variants}
+    return kinds_study(TABLE, kinds, train, TRAININGS)
+
+
 if __name__ == "__main__":
-    main()
+    print(table(study().main(__doc__)))

@@ -6,7 +6,7 @@ plain random draws, and networks made by hand after DeiT, PiT and Swin. The sear
 the images. Every architecture is then made as wide as the cap allows, trained from scratch for
 longer on the same part, and tested on images that no search saw.
 
-Run from a checkout: ``python -m experiments.compare_designs --data digits``. Searches are
+Run from a checkout: ``python -m experiments.compare_designs digits``. Searches are
 ordinary run folders, and every training is kept in ``designs_digits.csv``, so a stopped
 comparison continues when the command is run again; with ``--print`` it only prints.
 """
@@ -32,28 +32,25 @@ from asvit.spaces import build, load_space
 from asvit.statistics.intervals import around
 from experiments.kinds import (
     RANDOM,
-    SIZED,
     Kinds,
     Row,
     accuracies,
-    architectures,
     differences,
-    kinds_parser,
-    sized_line,
-    train_kinds,
+    kinds_study,
 )
-from experiments.study import points
+from experiments.study import Study, points
 from experiments.tables import markdown
 from experiments.tasks import PICTURES, fit_fresh, limits_of, load_task
-from proxies import Cost, count
 from proxies.evaluation import seed_for
-from proxies.messages import unknown
 
 PREDICTED, BEST, FREE = "predictor", "best of as many random", "by measures"
 SHORTER, AT_CAP = "predictor, shorter trainings", "predictor at the cap"
 BEST_AT_CAP = "best of as many random at the cap"
 SEARCHES = PREDICTED, BEST, FREE, SHORTER, AT_CAP, BEST_AT_CAP
 TRAININGS = 24  # of each search
+SEARCHED = 5  # seeds 0, 1, ... of each kind of search
+DRAWS = {"fractals": 10, "hard-fractals": 24, "digits": 24}
+OUT = Path("runs/compare-designs")
 RESAMPLES = 10_000
 STEPS = 1_400  # of the trainings that judge
 CAP = 1_720_000  # multiply-adds at 32 px: all of the space stay below at the width of the searches
@@ -126,28 +123,15 @@ BY_TRAININGS: Mapping[str, Mapping[str, tuple[str, Mapping[str, Any]]]] = {
 
 def main() -> None:
     """Run the missing searches and trainings, then print the tables."""
-    options = _options()
-    options.table = options.table or table_of(options.data)
-    kinds = _kinds_of(options)
-    for kind in options.kinds or ():
-        if kind not in kinds:
-            raise SystemExit(unknown("kind", kind, kinds))
-    print(tables(train_kinds(options, kinds, partial(train, options.data), only=options.kinds)))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", choices=BY_TRAININGS)
+    options, words = parser.parse_known_args()
+    print(tables(study(options.data).main(None, words=words)))
 
 
 def table_of(data: str) -> Path:
     """Where the trainings on a set of images are kept."""
     return Path(__file__).with_name(f"designs_{data.replace('-', '_')}.csv")
-
-
-def _options() -> argparse.Namespace:
-    parser = kinds_parser(__doc__, out="compare-designs")
-    parser.add_argument("--data", choices=BY_TRAININGS, default="hard-fractals")
-    parser.add_argument("--searches", type=int, default=5, help="seeds 0, 1, ... of each kind")
-    parser.add_argument("--random", type=int, default=10, help="plain random draws")
-    parser.add_argument("--jobs", type=int, default=1, help="workers of each search")
-    parser.add_argument("--kinds", nargs="+", help="train only these, such as 'random'")
-    return parser.parse_args()
 
 
 def train(pictures: str, text: str, training: int) -> float:
@@ -164,18 +148,19 @@ def _network(text: str, classes: int) -> nn.Module:
     return BY_HAND[text](classes)
 
 
-def _kinds_of(options: argparse.Namespace) -> Kinds:
+def study(data: str) -> Study[Row]:
+    """The trainings of all kinds on a set of images."""
     space, rng = load_space("asvit"), np.random.default_rng(2)
-    draws = [str(space.sample(rng)) for _ in range(options.random)]
+    draws = [str(space.sample(rng)) for _ in range(DRAWS[data])]
 
     def search(kind: str, controller: str, settings: Mapping[str, Any], seed: int) -> str:
         result = asvit.run_search(
             controller=controller,
-            data=str(PICTURES / options.data / "train"),
+            data=str(PICTURES / data / "train"),
             image_size=SIDE,
             seed=seed,
-            out=options.out / options.data / f"{kind.replace(' ', '-')}-seed{seed}",
-            workers=Workers(jobs=options.jobs),
+            out=OUT / data / f"{kind.replace(' ', '-')}-seed{seed}",
+            workers=Workers(jobs=1),
             **settings,
         )
         return result.seed_architecture
@@ -183,16 +168,18 @@ def _kinds_of(options: argparse.Namespace) -> Kinds:
     searches: dict[str, Callable[[int], str]] = {
         FREE: partial(search, FREE, "reinforce", {"preset": "quick"})
     }
-    for kind, (controller, settings) in BY_TRAININGS[options.data].items():
+    for kind, (controller, settings) in BY_TRAININGS[data].items():
         settings = {"trainings": TRAININGS, **settings}
         searches[kind] = partial(search, kind, controller, settings)
     counted: Kinds = {
-        **{kind: (options.searches, searches[kind]) for kind in (PREDICTED, BEST, FREE)},
-        RANDOM: (options.random, draws.__getitem__),
-        **{kind: (options.searches, find) for kind, find in searches.items()},
+        **{kind: (SEARCHED, searches[kind]) for kind in (PREDICTED, BEST, FREE)},
+        RANDOM: (DRAWS[data], draws.__getitem__),
+        **{kind: (SEARCHED, find) for kind, find in searches.items()},
     }
     wide = {kind: (n, lambda k, find=find: widest(find(k))) for kind, (n, find) in counted.items()}
-    return wide | {name: (1, lambda _, name=name: name) for name in BY_HAND}
+    wide |= {name: (1, lambda _, name=name: name) for name in BY_HAND}
+    trainings = 1 if data == "fractals" else 3
+    return kinds_study(table_of(data), wide, partial(train, data), trainings)
 
 
 def widest(text: str) -> str:
@@ -201,13 +188,13 @@ def widest(text: str) -> str:
 
 
 def tables(rows: Sequence[Row]) -> str:
-    """The kinds, their differences, and every architecture, as Markdown."""
+    """The differences between the kinds, as Markdown."""
     kinds = list(dict.fromkeys(row.kind for row in rows))
     pairs = [(PREDICTED, kind) for kind in kinds if kind != PREDICTED]
     pairs += [(BEST, FREE), (BEST, RANDOM), (SHORTER, RANDOM)]
     pairs += [(AT_CAP, kind) for kind in kinds if kind != AT_CAP]
     compared = {f"{one} than {other}": [(one, other)] for one, other in pairs}
-    parts = [_each(rows, kinds), differences(compared, rows, paired=SEARCHES)]
+    parts = [differences(compared, rows, paired=SEARCHES)]
     drawn = accuracies(rows, RANDOM)
     trainings = {len(values) for values in drawn.values()}
     if AT_CAP in kinds and len(trainings) == 1 and trainings != {1}:
@@ -244,23 +231,6 @@ def than_best_drawn(rows: Sequence[Row]) -> tuple[float, Estimate]:
     means = [statistics.fmean(values) for values in outcomes]
     errors = (statistics.variance(means) / len(means), len(means) - 1), (again.var(), count - 1)
     return theirs, around(statistics.fmean(means) - theirs, *errors)
-
-
-def _each(rows: Sequence[Row], kinds: Sequence[str]) -> str:
-    lines: list[tuple[object, ...]] = []
-    for kind in kinds:
-        for search, text, values in architectures(rows, kind):
-            lines.append(sized_line(kind, search, text, _size(text), values, digits=2))
-        means = [statistics.fmean(values) for values in accuracies(rows, kind).values()]
-        if len(means) > 1:
-            lines.append((f"**{kind}**", "", "", "", "", "", f"**{statistics.fmean(means):.1f}**"))
-    return markdown(SIZED, lines)
-
-
-def _size(text: str) -> Cost:
-    if text not in BY_HAND:
-        return asvit.cost(text, SIDE, CLASSES)
-    return count(_network(text, CLASSES), SIDE)
 
 
 if __name__ == "__main__":

@@ -19,10 +19,10 @@ from typing import Any
 from asvit.models.retokenization import Tokens
 from asvit.runs.training import run_training
 from asvit.training.result import TrainResult
-from experiments.growing import SEED
 from experiments.kinds import accuracy_cells
 from experiments.study import Case, Study, cases, grouped
 from experiments.tables import markdown
+from experiments.tasks import SEED
 
 OUT = Path("runs/compare-retokenization")
 PLAIN, COARSE, SHORT = "plain", "re-tokenized", "plain, same multiply-adds"

@@ -4,46 +4,51 @@ The published seed, 16 channels wide, is brought to one budget by growth and by 
 ``asvit scale --rule``; every network, whose cost is that for 40
 classes, is then trained from scratch on hard fractals, as ``experiments.compare_designs`` trains.
 
-Run from a checkout: ``python -m experiments.compare_rules --budget 1M``. Every training is kept in
+Run from a checkout: ``python -m experiments.compare_rules 1M``. Every training is kept in
 ``rules_1M.csv``, so a stopped comparison continues when the command is run again; with
 ``--print`` it only prints. A training of 1M parameters takes about three minutes of one core.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import asvit
+from asvit.executors import Workers
+from asvit.growth.seed import GrowthSeed
 from asvit.growth.settings import ScaleSettings
 from experiments import compare_designs
 from experiments.compare_designs import CLASSES, SIDE
-from experiments.growing import SEED, at_own_size, grown, grown_at_random
 from experiments.kinds import (
-    SIZED,
     Kinds,
     Row,
-    architectures,
     differences,
-    kinds_parser,
-    sized_line,
-    train_kinds,
+    kinds_study,
 )
-from experiments.tables import markdown
+from experiments.study import Study
+from experiments.tasks import SEED
+from proxies import Score
+from scaling import Shape, grow
+from scaling.growth import DEFAULT_MEASURES
 from scaling.shapes import RULES
 
 GROWN = "grown"
 AT_RANDOM = "grown at random"
 START = f"{SEED},16"
+GROWTHS = 3  # by the measures with other seeds, and at random
+OUT = Path("runs/compare-rules")
 
 
 def main() -> None:
     """Run the missing scalings and trainings, then print the tables."""
-    options = _options()
-    options.table = options.table or table_of(options.budget)
-    train = partial(compare_designs.train, "hard-fractals")
-    print(tables(train_kinds(options, _kinds_of(options), train)))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("budget", help="such as 0.8M")
+    options, words = parser.parse_known_args()
+    print(tables(study(options.budget).main(None, words=words)))
 
 
 def table_of(budget: str) -> Path:
@@ -51,55 +56,67 @@ def table_of(budget: str) -> Path:
     return Path(__file__).with_name(f"rules_{budget}.csv")
 
 
-def _options() -> argparse.Namespace:
-    parser = kinds_parser(__doc__, out="compare-rules")
-    parser.add_argument("--budget", default="1M")
-    parser.add_argument("--growths", type=int, default=3, help="growths with other seeds")
-    parser.add_argument("--random", type=int, default=3, help="random growths")
-    return parser.parse_args()
-
-
-def _kinds_of(options: argparse.Namespace) -> Kinds:
-    measured = at_own_size(SIDE, CLASSES)
+def study(budget: str) -> Study[Row]:
+    """The trainings of everything that a budget ends in."""
+    sizes = {"image_size": SIDE, "count_size": SIDE, "classes": CLASSES}
+    measured: Mapping[str, Any] = {"preset": "quick", **sizes, "ratio": 1}
 
     def scaled(seed: int, **how: Any) -> str:
-        out = options.out / f"{options.budget}-{'-'.join(how.values())}-seed{seed}"
-        return grown(START, out, budget=options.budget, seed=seed, **measured, **how)
+        result = asvit.run_scaling(
+            START,
+            out=OUT / f"{budget}-{'-'.join(how.values())}-seed{seed}",
+            budget=budget,
+            seed=seed,
+            workers=Workers(jobs=1),
+            **measured,
+            **how,
+        )
+        return result.series[-1].architecture
 
-    settings = ScaleSettings.make(architecture=START, budgets=options.budget, **measured)
-    return {
-        GROWN: (options.growths, partial(scaled, rule="measures")),
-        AT_RANDOM: (options.random, partial(grown_at_random, settings)),
+    settings = ScaleSettings.make(architecture=START, budgets=budget, **measured)
+    kinds: Kinds = {
+        GROWN: (GROWTHS, partial(scaled, rule="measures")),
+        AT_RANDOM: (GROWTHS, partial(grown_at_random, settings)),
         **{name: (1, partial(scaled, rule=name)) for name in RULES},
     }
+    train = partial(compare_designs.train, "hard-fractals")
+    return kinds_study(table_of(budget), kinds, train)
+
+
+def grown_at_random(settings: ScaleSettings, number: int) -> str:
+    """Growth whose every step, the final one included, chooses among its candidates at random."""
+    model, rng = GrowthSeed(settings), np.random.default_rng(number)
+    name = DEFAULT_MEASURES[0]
+
+    def scored(shapes: Sequence[Shape]) -> Iterator[Mapping[str, Score]]:
+        for value in map(float, rng.random(len(shapes))):
+            yield {name: Score(value, 0.0, (value,), "higher")}
+
+    trajectory = grow(
+        model.build,
+        model.cost,
+        depths=model.start.depths,
+        width=model.start.width,
+        budget=settings.limits[-1],
+        stop_within=settings.stop_within,
+        ratio=settings.ratio,
+        width_multiple=settings.width_multiple,
+        measures=[name],
+        measure_shapes=scored,
+    )
+    last = trajectory.steps[-1].chosen
+    return model.name(last.depths, last.width)
 
 
 def tables(rows: Sequence[Row]) -> str:
-    """Every network, and how much better those grown are than those of each rule, as Markdown."""
+    """How much better grown networks are than those of each rule, as Markdown."""
     compared = {
         f"{one} than {other}": [(one, other)]
         for one in (GROWN, AT_RANDOM)
         for other in dict.fromkeys(row.kind for row in rows)
         if one != other
     }
-    more = differences(compared, rows)
-    columns = {name: align for name, align in SIZED.items() if name != "seed"}
-    return "\n\n".join((markdown(columns, networks(rows)), more))
-
-
-def networks(rows: Sequence[Row]) -> list[tuple[object, ...]]:
-    """Every distinct network as cells: what ends in it, its text, sizes and accuracies."""
-    found: dict[str, tuple[list[str], Sequence[float]]] = {}
-    for kind in dict.fromkeys(row.kind for row in rows):
-        for number, text, values in architectures(rows, kind):
-            name = f"{kind} {number}" if kind in (GROWN, AT_RANDOM) else kind
-            found.setdefault(text, ([], values))[0].append(name)
-    lines = []
-    for text, (names, values) in found.items():
-        size = asvit.cost(text, SIDE, CLASSES)
-        first, _, *cells = sized_line(", ".join(names), "", text, size, values, digits=2)
-        lines.append((first, *cells))
-    return lines
+    return differences(compared, rows)
 
 
 if __name__ == "__main__":

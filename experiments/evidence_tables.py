@@ -20,7 +20,6 @@ from experiments import (
     compare_retokenization,
     compare_weights,
     measure_ranks,
-    predictor_rivals,
     predictor_table,
     study_balance,
     study_designs,
@@ -116,7 +115,6 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "predictor": partial(predictor_table.table, "count"),
     "designs": _designs,
     "balance": partial(_complete, study_balance),
-    "predictor, rivals": partial(_complete, predictor_rivals),
     "retokenization": partial(_complete, compare_retokenization),
 }
 

@@ -1,6 +1,5 @@
 """Trainings of kinds of architectures, such as those that searches, growths and rules end in."""
 
-import argparse
 import statistics
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,24 +8,13 @@ from pathlib import Path
 
 from asvit.core.estimates import Estimate
 from asvit.statistics.intervals import contrast
-from experiments.study import (
-    Case,
-    Study,
-    add_table_options,
-    paired_differences,
-    points,
-    stored_rows,
-)
-from experiments.tables import markdown, read_rows
-from proxies import Cost
+from experiments.study import Case, Study, cases, paired_differences, points
+from experiments.tables import markdown
 
 #: Kind to the number of its architectures, and what gives the text of each by its number.
 Kinds = Mapping[str, tuple[int, Callable[[int], str]]]
 
 RANDOM = "random"
-#: Columns of a table of architectures with their sizes, and how they are aligned.
-SIZED = dict.fromkeys(("architecture", "seed", "text"), "l") | {"params": "r", "MACs": "r"}
-SIZED |= {"accuracies": "l", "mean": "r"}
 
 
 @dataclass(frozen=True)
@@ -40,30 +28,17 @@ class Row:
     accuracy: float
 
 
-def train_kinds(
-    options: argparse.Namespace,
-    kinds: Kinds,
-    train: Callable[[str, int], float],
-    *,
-    only: Collection[str] | None = None,
-) -> list[Row]:
-    """The rows of the table; without ``--print``, after training what it lacks of ``kinds``.
+def kinds_study(
+    table: Path, kinds: Kinds, train: Callable[[str, int], float], trainings: int = 3
+) -> Study[Row]:
+    """Trainings of kinds of architectures, ``trainings`` of each; ``train`` gives an accuracy.
 
     All architectures are trained once before any is trained again. An architecture that the table
     names is not looked for again, and one of several kinds is trained once for all.
-
-    Args:
-        options: Those of :func:`kinds_parser`.
-        kinds: What to train.
-        train: Gives the accuracy of an architecture trained with a seed.
-        only: Kinds to train now.
     """
-    table: Path = options.table
-    if options.print:
-        return stored_rows(table, Row)
 
     def measure(kind: str, search: int, training: int) -> Case:
-        rows = read_rows(table, Row)
+        rows = study.rows()
         texts = {(row.kind, row.search): row.architecture for row in rows}
         text = texts.get((kind, search)) or kinds[kind][1](search)
         accuracies = {(row.architecture, row.training): row.accuracy for row in rows}
@@ -73,32 +48,13 @@ def train_kinds(
             "accuracy": train(text, training) if accuracy is None else accuracy,
         }
 
-    every: list[Case] = [
-        {"kind": kind, "search": search, "training": training}
+    every = [
+        case
         for kind, (count, _) in kinds.items()
-        for search in range(count)
-        for training in range(options.trainings)
+        for case in cases(kind=[kind], search=range(count), training=range(trainings))
     ]
-    chosen = [case for case in every if only is None or case["kind"] in only]
-    return Study(Row, table, every, measure, repeat="training").run(chosen=chosen)
-
-
-def kinds_parser(
-    doc: str | None, *, out: str = "", table: Path | None = None
-) -> argparse.ArgumentParser:
-    """A parser with the options of every command that trains kinds of architectures.
-
-    Args:
-        doc: Description.
-        out: Folder below ``runs``, of commands that search or grow.
-        table: CSV file of the rows, where it does not depend on options.
-    """
-    parser = argparse.ArgumentParser(description=doc)
-    add_table_options(parser, table)
-    parser.add_argument("--trainings", type=int, default=3, help="seeds of each architecture")
-    if out:
-        parser.add_argument("--out", type=Path, default=Path("runs") / out)
-    return parser
+    study = Study(Row, table, every, measure, repeat="training")
+    return study
 
 
 def accuracies(rows: Sequence[Row], kind: str) -> Mapping[int, Sequence[float]]:
@@ -120,14 +76,6 @@ def architectures(rows: Sequence[Row], kind: str) -> Iterator[tuple[int, str, Se
 def accuracy_cells(values: Sequence[float]) -> tuple[str, str]:
     """Accuracies and their mean as cells of a table."""
     return ", ".join(f"{value:.1f}" for value in values), f"{statistics.fmean(values):.1f}"
-
-
-def sized_line(
-    kind: str, number: object, text: str, size: Cost, values: Sequence[float], *, digits: int = 1
-) -> tuple[object, ...]:
-    """The cells of an architecture under :data:`SIZED`; ``digits`` are those of its millions."""
-    costs = f"{size.params / 1e6:.2f}M", f"{size.macs / 1e6:.{digits}f}M"
-    return kind, number, f"`{text}`", *costs, *accuracy_cells(values)
 
 
 def difference(

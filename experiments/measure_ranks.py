@@ -1,27 +1,38 @@
 """How well the measures rank the networks of the reference tables: tables of the evidence.
 
-The values that ``python -m experiments.tau_table --rivals`` measured come with the
-tables, a row for each network. Those of timm's networks take eleven hours of a core; of them only
-Kendall's taus were stored, in ``measures/timm-in1k-taus.csv``.
-
 Run from a checkout: ``python -m experiments.measure_ranks`` prints every measure on every table.
+``--reference NAME`` measures a table first, by ``asvit correlate``, and stores the values that
+come with it, a row for each network. Those of timm's networks take eleven hours of a core; of them
+only Kendall's taus were stored, in ``measures/timm-in1k-taus.csv``.
 """
 
+import argparse
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from asvit.reference import load_reference
+import asvit
+from asvit.core.console import quantity
+from asvit.core.files import write_text
+from asvit.reference import load_reference, stored
 from asvit.reference.correlate import correlate
-from asvit.reference.stored import stored_values
 from experiments import predictor_table
-from experiments.ranking import MEASURES
 from experiments.tables import markdown, read_rows
 from proxies.registry import get_proxy
+from proxies.tables import csv_text
 
+MEASURES = Path(__file__).with_name("measures")
+#: Measures of the paper and of asvit, then those of others.
+NAMES = (
+    *("length_distortion", "extrinsic_curvature", "gauss_map_length", "ntk_condition_number"),
+    *("feature_condition_number", "synflow", "snip", "grad_norm", "fisher", "zico", "dss"),
+    *("jacob_cov", "naswot", "az_expressivity", "az_progressivity", "az_trainability", "grasp"),
+)
 TIMM = MEASURES / "timm-in1k-taus.csv"
 COUNTS = ("params", "macs", "depth", "width", "expansions")
 #: Reference table -> the accuracies that are ranked, and a heading.
@@ -61,7 +72,7 @@ def ranks_of(name: str) -> Mapping[str, Rank]:
     if name == "timm-in1k":
         return {row.measure: row for row in read_rows(TIMM, Rank)}
     table, (target, _) = load_reference(name), TABLES[name]
-    columns, _ = stored_values(table)
+    columns, _ = stored.stored_values(table)
     counts = {count: columns[count] for count in COUNTS}
     ranks = {}
     for measure, values in columns.items():
@@ -125,8 +136,33 @@ def _tau(tau: float, *, bold: bool = False) -> str:
     return f"**{text}**" if bold else text
 
 
+def store(reference: str, **settings: Any) -> None:
+    """Measure a table, and write the scores that :func:`stored.stored_values` reads."""
+    result = asvit.run_correlation(
+        reference, proxies=NAMES, out=Path("runs/measure-ranks") / reference, **settings
+    )
+    values = result.values
+    numbers = zip(*values.measures.values(), strict=True)
+    rows = [
+        [text, *(f"{value:.6g}" for value in own)]
+        for text, own in zip(values.architectures, numbers, strict=True)
+    ]
+    sides = sorted({*values.image_sizes})
+    side = " to ".join(map(str, dict.fromkeys((sides[0], sides[-1]))))
+    how = f"{side} px, {quantity(result.settings.repeats, 'network')} each"
+    text = csv_text([["architecture", *values.measures], *rows])
+    write_text(stored.FOLDER / f"{result.reference}.csv", f"# measured: {how}\n{text}")
+
+
 def main() -> None:
-    """Print both tables."""
+    """Measure a table if one is named, and print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--reference", choices=TABLES, help="table to measure, and to store")
+    parser.add_argument("--image-size", type=int, help="pixels per side; by default its own")
+    parser.add_argument("--preset", default="default")
+    options = parser.parse_args()
+    if options.reference:
+        store(options.reference, image_size=options.image_size, preset=options.preset)
     print(short(), everything(), sep="\n\n")
 
 

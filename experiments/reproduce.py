@@ -31,10 +31,6 @@ data or hardware that we do not have, *no number* that we know of none. Counts a
 with 1000 classes, without norms. Tests compare the numbers of commands that take seconds.
 """
 
-_FIGURE = """
-![Accuracy over the measures of the study and over counts](images/complexity-study.svg)
-"""
-
 _ABLATIONS = """
 ## Ablations, trained small
 
@@ -59,7 +55,7 @@ class Reproduced:
     @property
     def quick(self) -> bool:
         """Whether the command takes seconds, and prints the numbers."""
-        quick = "^asvit (cost|list|correlate)|--print|search_statistics|complexity_study"
+        quick = "^asvit (cost|list|correlate)|--print|measure_ranks"
         return re.search(quick, self.command) is not None
 
 
@@ -83,8 +79,6 @@ def page() -> str:
             for one in rows_of(paper)
         ]
         parts.append(f"\n## {title}\n\n{markdown(columns, lines)}\n")
-        if paper == "asvit":
-            parts.append(_FIGURE)
     trained = read_rows(compare_ablations.TABLE, Row)
     if trained:
         seeds = len({row.training for row in trained})

@@ -1,37 +1,9 @@
 """Studies: cases that are computed once each, stored row by row, and compared with intervals.
 
-A study is a short file of choices::
+A study is a short file: a dataclass of its rows, the function that computes one, the cases, and
+the tables of the rows; see ``compare_weights.py``.
 
-    @dataclass(frozen=True)
-    class Row:
-        pictures: str
-        family: str
-        stem: str
-        seed: int
-        accuracy: float
-
-    def train(pictures: str, family: str, stem: str, seed: int) -> Mapping[str, object]:
-        task, parts = load_task(pictures)
-
-        def network() -> nn.Module:
-            return asvit.build(FAMILIES[family], task.side, parts.classes, stem=stem)
-
-        return {"accuracy": fit_fresh(network, parts, task.recipe(1_400), seed=seed)}
-
-    STUDY = Study(
-        Row,
-        Path(__file__).with_name("stems.csv"),
-        cases(pictures=("digits", "drawn-300"), family=FAMILIES, stem=STEMS, seed=range(3)),
-        train,
-        repeat="seed",
-    )
-
-    if __name__ == "__main__":
-        rows = STUDY.main(__doc__)
-        print(pivot(rows, ("family", "stem"), "pictures", mean_cell))
-        print(gains(rows, "stem", "patch", lines=("family",), column="pictures"))
-
-Its command trains what the CSV file lacks (``--jobs 4`` in four processes, ``--only
+Its command computes what the CSV file lacks (``--jobs 4`` in four processes, ``--only
 pictures=digits`` some of it) and prints the tables; with ``--print`` it only prints. A row is
 stored as soon as it is known, so a stopped study continues when the command is run again.
 Commands for different cases may share a file at the same time.
@@ -123,25 +95,29 @@ class Study(Generic[R]):
                         self._store(case, done.result())
         return self.rows()
 
-    def main(self, doc: str | None, *others: "Study[Any]") -> list[R]:
+    def main(self, doc: str | None, *others: "Study[Any]", words: Sequence[str] = ()) -> list[R]:
         """Read the command line, compute what is asked for, and return all rows.
 
         ``others`` are computed, too, unless only some cases or another table are asked for.
+        ``words`` are the command line where a script has read some of it.
         """
         parser = argparse.ArgumentParser(description=doc)
-        add_table_options(parser, self.table)
+        parser.add_argument("--print", action="store_true", help="only print what the table has")
+        parser.add_argument("--table", type=Path, default=self.table, help="CSV file")
         parser.add_argument("--jobs", type=int, default=1, help="processes")
         parser.add_argument(
             "--only", nargs="+", default=[], metavar="COLUMN=VALUE", help="compute only these"
         )
-        options = parser.parse_args()
+        options = parser.parse_args(words or None)
         chosen = [case for case in self.cases if all(_is_of(case, one) for one in options.only)]
         if not chosen:
             raise SystemExit(f"no case is {' and '.join(options.only)}")
         alone = options.only or options.table != self.table
         self.table = options.table  # that of the tables that are printed next, too
         if options.print:
-            return stored_rows(self.table, self.row)
+            if not (rows := self.rows()):
+                raise SystemExit(f"{self.table} has no rows; without --print they are computed")
+            return rows
         rows = self.run(options.jobs, chosen)
         for other in () if alone else others:
             other.run(options.jobs)
@@ -170,19 +146,6 @@ class Study(Generic[R]):
         """The values of each column that identifies a row, as they come up in the cases."""
         columns = zip(*map(self._key, self.cases), strict=True)
         return [list(dict.fromkeys(column)) for column in columns]
-
-
-def add_table_options(parser: argparse.ArgumentParser, table: Path | None) -> None:
-    """The options of every command with stored rows."""
-    parser.add_argument("--print", action="store_true", help="only print what the table has")
-    parser.add_argument("--table", type=Path, default=table, help="CSV file")
-
-
-def stored_rows(table: Path, row: type[R]) -> list[R]:
-    """The rows that a command with ``--print`` prints."""
-    if not (rows := read_rows(table, row)):
-        raise SystemExit(f"{table} has no rows; without --print they are computed")
-    return rows
 
 
 def _is_of(case: Case, condition: str) -> bool:

@@ -32,11 +32,10 @@ from asvit.statistics.intervals import around, contrast
 from asvit.statistics.ranks import rank_sum, signs
 from asvit.statistics.variance import variance_components
 from asvit.training.candidates import CandidateTrainer, Training
-from experiments.ranking import MEASURES
+from experiments.measure_ranks import MEASURES, NAMES
 from experiments.study import Case, Study, cases, in_a_cell, share_cells
 from experiments.tables import markdown
 from experiments.tasks import RECIPE, limits_of
-from experiments.tau_table import MAIN, RIVALS
 from proxies import measure
 from proxies.registry import get_proxy
 
@@ -46,7 +45,6 @@ RATES: Mapping[str, float] = {MENDED: TABLE.learning_rate, FAMILIES: 2e-3}
 TOPOLOGIES, OF_FAMILY, SEEDS = 30, 4, 2
 MACS = 1_720_000
 COUNTS = ("params", "macs")
-NAMES = (*MAIN, *RIVALS)
 _PARTS = {"stem": "conv", "head": "linear", "init": "width"}
 _SINCE = {"resnet-parts"}  # families that are newer than the rows, where numbers say the family
 _FAMILIES = [

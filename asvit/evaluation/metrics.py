@@ -1,15 +1,14 @@
-"""Measures of a classifier from its logits on labelled pictures."""
+"""Measures of a classifier from its logits on labelled pictures, whose classes match its own."""
 
 from __future__ import annotations
 
-import math
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import precision_recall_fscore_support
@@ -19,9 +18,11 @@ from asvit.core.estimates import Estimate
 from asvit.evaluation.result import CalibrationRow, ClassRow
 from asvit.statistics.intervals import balanced_accuracy, proportion
 from asvit.training.settings import TOP
+from proxies.text import listed, one_line
+
+logger = logging.getLogger(__name__)
 
 BINS = 15  # of probabilities, as in Guo et al. 2017
-_TEMPERATURES = (0.05, 20.0)  # that are tried
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -47,22 +48,21 @@ class Scored:
         likeliest: Labels = np.argmax(self.logits, axis=1)
         return likeliest
 
-    def log_probabilities(self, temperature: float = 1.0) -> Array:
-        """Of all classes, ``[pictures, classes]``, in nats."""
-        logs: Array = log_softmax(self.logits / temperature, axis=1)
-        return logs
-
-    def losses(self, temperature: float = 1.0) -> Array:
+    def losses(self) -> Array:
         """Cross-entropy of each picture, nats."""
-        logs = self.log_probabilities(temperature)
-        losses: Array = -logs[np.arange(len(self.labels)), self.labels]
+        losses: Array = -self._logs[np.arange(len(self.labels)), self.labels]
         return losses
 
-    def confidences(self, temperature: float = 1.0) -> Array:
+    def confidences(self) -> Array:
         """Probability of the likeliest class of each picture, 0 to 1."""
-        logs = self.log_probabilities(temperature)
-        shares: Array = np.exp(logs.max(axis=1)).clip(max=1.0)
+        shares: Array = np.exp(self._logs.max(axis=1)).clip(max=1.0)
         return shares
+
+    @property
+    def _logs(self) -> Array:
+        """Logarithms of the probabilities of all classes, ``[pictures, classes]``."""
+        logs: Array = log_softmax(self.logits, axis=1)
+        return logs
 
     def values(self) -> dict[str, Any]:
         """The measures, under the names of :class:`asvit.evaluation.result.EvaluationResult`."""
@@ -71,8 +71,7 @@ class Scored:
         rows = self.rows()
         balanced = balanced_accuracy([right[labels == at] for at in np.unique(labels)])
         accuracy = proportion(int(right.sum()), len(right))
-        calibration, temperature = self.calibration(), self.temperature()
-        known = math.isfinite(temperature)
+        calibration = self.calibration()
         values = {
             "pictures": len(labels),
             **_per_cent("accuracy", accuracy),
@@ -80,10 +79,6 @@ class Scored:
             "macro_f1": float(np.mean([row.f1 for row in rows])),
             "loss": float(self.losses().mean()),
             "calibration_error": calibration_error(calibration),
-            "temperature": temperature,
-            "calibrated_error": (
-                calibration_error(self.calibration(temperature)) if known else math.nan
-            ),
             "per_class": rows,
             "calibration": calibration,
             "confusion": confusions_of(
@@ -119,13 +114,13 @@ class Scored:
             )
         return rows
 
-    def calibration(self, temperature: float = 1.0) -> list[CalibrationRow]:
+    def calibration(self) -> list[CalibrationRow]:
         """Probability and share of right answers in ranges of equal width.
 
         References:
             Guo et al. 2017, "On Calibration of Modern Neural Networks", arXiv:1706.04599.
         """
-        shares, right = self.confidences(temperature), self.labels == self.predicted
+        shares, right = self.confidences(), self.labels == self.predicted
         accuracy, confidence = calibration_curve(right, shares, n_bins=BINS)
         edges = np.linspace(0, 1, BINS + 1)
         places = np.searchsorted(edges[1:-1], shares)  # as scikit-learn divides them
@@ -146,21 +141,6 @@ class Scored:
             )
         return rows
 
-    def temperature(self) -> float:
-        """The temperature of the lowest loss on these pictures; NaN if it is none of those tried.
-
-        References:
-            Guo et al. 2017, arXiv:1706.04599.
-        """
-        if (self.labels == self.predicted).all():
-            return math.nan  # the lower, the better
-        low, high = map(math.log, _TEMPERATURES)
-        best = minimize_scalar(
-            lambda log: float(self.losses(math.exp(log)).mean()), bounds=(low, high)
-        )
-        at_the_end = min(best.x - low, high - best.x) < 1e-3
-        return math.nan if at_the_end else math.exp(best.x)
-
 
 def calibration_error(rows: Sequence[CalibrationRow]) -> float:
     """Expected calibration error in points: mean distance of the two shares, by pictures."""
@@ -171,3 +151,37 @@ def calibration_error(rows: Sequence[CalibrationRow]) -> float:
 def _per_cent(name: str, estimate: Estimate) -> dict[str, Any]:
     share = estimate.per_cent
     return {name: share.value, f"{name}_interval": share.interval}
+
+
+def match_classes(
+    pictures: Sequence[str], network: Sequence[str], *, has_names: bool, data: str, weights: str
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """The place of each class of the pictures among those of the network, and the names of these.
+
+    Of weights that name none, as many folders are taken in their order, and give the names.
+
+    Args:
+        pictures: Names of the classes of the pictures.
+        network: Names of the classes of the network, or their numbers.
+        has_names: Whether the weights name them.
+        data: What the pictures are called in messages.
+        weights: What the network is called there.
+
+    Raises:
+        ValueError: If the network does not know one of them; the message names them.
+    """
+    places = {name: place for place, name in enumerate(network)}
+    unknown = [name for name in pictures if name not in places]
+    if not has_names and len(pictures) == len(network) and [*pictures] != [*network]:
+        logger.warning(
+            "%s does not name its classes; the %d of %s are taken in their order",
+            *(weights, len(pictures), data),
+        )
+        return np.arange(len(network)), tuple(pictures)
+    if unknown:
+        names = listed(network) if has_names else f"{len(network)} without names"
+        raise ValueError(
+            f"{one_line(data)} has classes that {one_line(weights)} does not know: "
+            f"{listed(unknown)}; it knows {names}"
+        )
+    return np.array([places[name] for name in pictures], dtype=np.int64), tuple(network)

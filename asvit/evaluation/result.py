@@ -63,10 +63,6 @@ class Measures:
     #: Expected calibration error: mean distance between probability and share of right answers
     #: over the ranges of ``calibration``, in points.
     calibration_error: float
-    #: What logits would have to be divided by for the lowest loss on these pictures; above 1, the
-    #: network is too sure. NaN where there is none, as with no mistake.
-    temperature: Nullable
-    calibrated_error: Nullable  #: expected calibration error at that temperature
     per_class: Sequence[ClassRow]  #: the classes of the pictures
     calibration: Sequence[CalibrationRow]  #: ranges of probability that have pictures
     #: Pictures by class and the class they are taken for, the most frequent pairs first: all right

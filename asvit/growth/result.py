@@ -1,4 +1,4 @@
-"""What a scaling ended in."""
+"""What a scaling has measured, and what it ended in."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from asvit.core.codec import to_json
+from asvit.core.journal import Journal
 from asvit.core.results import Result
 from asvit.core.settings import fields_of
 from asvit.growth.settings import ScaleSettings
 from asvit.reference.findings import Reliability
+from proxies import Score
 from proxies.latency import Latency
-from scaling import Budget, Row
+from scaling import Budget, Row, Shape
 
 _MODEL = ("architecture", "params", "macs")
 
@@ -118,3 +120,60 @@ def _nested(columns: Mapping[str, Any]) -> dict[str, Any]:
     own = {*fields_of(Row), "candidates"}
     values = {k: math.nan if v is None else v for k, v in columns.items() if k not in own}
     return {**columns, "values": values}
+
+
+@dataclass(frozen=True)
+class Timed:
+    """How long a forward pass of an architecture takes."""
+
+    architecture: str
+    latency: Latency
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The scores of a shape."""
+
+    depths: tuple[int, ...]
+    width: int
+    scores: Mapping[str, Score]
+
+
+class GrowthJournal(Journal[ScaleSettings]):
+    """The scores that a scaling has measured; looked up as :func:`scaling.grow` does.
+
+    In a later session those of shapes of which every measure failed, perhaps for lack of memory,
+    are left out.
+    """
+
+    result_type = ScaleResult
+    record_types = (Measured, Timed)
+
+    def __init__(self, *args: Any) -> None:
+        self._scores: dict[Shape, Mapping[str, Score]] = {}
+        self.latencies: dict[str, Latency] = {}  # by architecture
+        super().__init__(*args)
+        self._scores = {
+            shape: scores
+            for shape, scores in self._scores.items()
+            if any(score.valid for score in scores.values())
+        }
+
+    def get(self, shape: Shape, /) -> Mapping[str, Score] | None:
+        """The scores of ``shape`` as it was measured; None while they are unknown."""
+        return self._scores.get(shape)
+
+    def __setitem__(self, shape: Shape, scores: Mapping[str, Score], /) -> None:
+        """Keep the scores of ``shape``."""
+        self.add_record(Measured(shape.depths, shape.width, scores))
+
+    def __len__(self) -> int:
+        """Number of shapes with scores."""
+        return len(self._scores)
+
+    def note(self, record: Measured | Timed) -> None:
+        """Take note of scores or of a time."""
+        if isinstance(record, Timed):
+            self.latencies[record.architecture] = record.latency
+        else:
+            self._scores[Shape(record.depths, record.width)] = record.scores

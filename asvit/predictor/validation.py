@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -175,7 +175,7 @@ def predictor_findings(
                 return fits.mean(fits.taus(columns, groups))
 
             ranked = compared(taus, own, rows.accuracies)
-            findings.append(Finding(f"{PREDICTOR}{trainings}", target, "higher", False, ranked))
+            findings.append(replace(ranked, measure=f"{PREDICTOR}{trainings}", target=target))
     return findings
 
 

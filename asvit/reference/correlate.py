@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from asvit.core.estimates import NO_INTERVAL
-from asvit.reference.findings import Correlation, Within, highest
+from asvit.reference.findings import Finding, Within, highest
 from asvit.reference.settings import direction, parts
 from asvit.reference.table import LEAST_ROWS
 from asvit.statistics.ranks import (
@@ -42,7 +42,7 @@ def correlate(
     within: bool = True,
     samples: int = SAMPLES,
     seed: int = 0,
-) -> Correlation:
+) -> Finding:
     """Compute how well a measure ranks accuracies, overall and among rows of about equal size.
 
     Takes about 0.1 s for 200 rows and 2000 resamples.
@@ -59,33 +59,31 @@ def correlate(
     """
     x, y = oriented(values, better), np.asarray(accuracies, dtype=np.float64)
     columns = {name: np.asarray(count, dtype=np.float64) for name, count in (counts or {}).items()}
-    for name, column in {"accuracies": y, **columns}.items():
-        if column.shape != x.shape:
-            raise ValueError(f"{name} has shape {column.shape}, the values {x.shape}")
     complete = np.isfinite(y) & np.isfinite(x)
     dropped = int(np.isfinite(y).sum() - complete.sum())
     x, y = x[complete], y[complete]
     if reason := _nothing_to_rank(x, y):
-        return unranked(len(x), dropped, reason)
+        return unranked(len(x), dropped, reason, better)
     weights = resamples(len(x), samples, seed=seed)
 
     def taus(column: Array | None, groups: ArrayLike | None) -> Array:
         return resampled_tau(x if column is None else column, y, weights, groups)
 
     columns = {name: count[complete] for name, count in columns.items()}
-    return replace(compared(taus, columns, y, within=within), dropped=dropped)
+    found = compared(taus, columns, y, within=within)
+    return replace(found, dropped=dropped, better=better)
 
 
-def unranked(n: int, dropped: int, reason: str) -> Correlation:
-    """The correlation of a measure that ranks nothing."""
+def unranked(n: int, dropped: int, reason: str, better: Better) -> Finding:
+    """The finding about values that rank nothing."""
     none = math.nan, NO_INTERVAL
-    return Correlation(n, dropped, *none, "", *none, (), reason)
+    return Finding("", "", better, False, n, dropped, *none, "", *none, (), reason)
 
 
 def compared(
     taus: Taus, counts: Mapping[str, Array], accuracies: Array, *, within: bool = True
-) -> Correlation:
-    """The correlation of a measure beside the best of some counts, on rows that all can be ranked.
+) -> Finding:
+    """How well a measure ranks beside the best of some counts, on rows that all can be ranked.
 
     The rival is the count that ranks all rows best; within thirds by parameters, and by
     multiply-adds, the one that ranks best there.
@@ -96,7 +94,11 @@ def compared(
     beside = taus(columns[rival], None) if rival else np.full_like(own, math.nan)
     tau, difference = estimate(own), estimate(own - beside)
     sizes = [name for name in _SIZES if within and name in columns]
-    return Correlation(
+    return Finding(
+        measure="",
+        target="",
+        better="higher",
+        trivial=False,
         n=len(accuracies),
         dropped=0,
         tau=tau.value,

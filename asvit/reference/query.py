@@ -1,7 +1,7 @@
 """Answers a query: its rows, measures and accuracies, their values, and the findings."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -170,7 +170,7 @@ def correlate_all(plan: Plan, values: Values, *, seed: int) -> list[Finding]:
         rated = np.isfinite(accuracies)
         x, y = ranked(values.measures, name, rated), accuracies[rated]
         counts = {count: column[rated] for count, column in rivals.items()}
-        correlation = correlate(x, y, better=better, counts=counts, seed=seed)
-        return Finding(name, target, better, is_trivial(name), correlation)
+        found = correlate(x, y, better=better, counts=counts, seed=seed)
+        return replace(found, measure=name, target=target, trivial=is_trivial(name))
 
     return sort_findings([finding(name, target) for target in plan.targets for name in plan.shown])

@@ -126,7 +126,7 @@ class CorrelationResult(Result):
         """The facts of the base class, and tau of each measure for the first target."""
         first = self.targets[0].name
         rows = [row for row in self.correlations if row.target == first]
-        taus = {_tau_name(row.measure): row.correlation.tau for row in rows}
+        taus = {_tau_name(row.measure): row.tau for row in rows}
         return {**super().facts(), "target": first, **taus}
 
     def comparable(self) -> dict[str, Any]:
@@ -137,7 +137,7 @@ class CorrelationResult(Result):
         facts = super().comparable()
         for row in self.correlations:
             facts.pop(_tau_name(row.measure), None)
-            facts[_tau_name(row.measure, row.target)] = estimates(row.correlation)[0]
+            facts[_tau_name(row.measure, row.target)] = estimates(row)[0]
         return facts
 
     @classmethod

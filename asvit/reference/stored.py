@@ -1,18 +1,17 @@
 """How well measures rank a bundled table, by scores that come with it: it costs a run no time."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asvit.reference.correlate import best_count, correlate, ranked, unranked
-from asvit.reference.findings import RankedMeasure, Reliability
-from asvit.reference.loading import load_reference
-from asvit.reference.query import counts
-from asvit.reference.schema import read_sheet
+from asvit.reference.findings import Finding, Reliability
+from asvit.reference.query import counts, is_trivial
 from asvit.reference.settings import PLUS, direction, parts
-from asvit.reference.table import ReferenceTable
+from asvit.reference.table import ReferenceTable, load_reference, read_sheet
 from asvit.statistics.ranks import oriented
 
 #: Scores of tables, a file for each, written by ``python -m experiments.tau_table --store``.
@@ -50,15 +49,16 @@ def stored_reliability(name: str, measures: Sequence[str]) -> Reliability:
         if count.name in values
     }
 
-    def rank(measure: str) -> RankedMeasure:
+    def rank(measure: str) -> Finding:
         better = direction(measure)
         missing = [part for part in parts(measure) if part not in values]
         if missing:
             reason = f"no scores of {', '.join(missing)} come with table {name}"
-            return RankedMeasure.of(measure, better, unranked(0, 0, reason))
-        own = ranked(values, measure, range(len(table)))
-        found = correlate(own, accuracies, better=better, counts=columns, within=False)
-        return RankedMeasure.of(measure, better, found)
+            found = unranked(0, 0, reason, better)
+        else:
+            own = ranked(values, measure, range(len(table)))
+            found = correlate(own, accuracies, better=better, counts=columns, within=False)
+        return replace(found, measure=measure, target=target.name, trivial=is_trivial(measure))
 
     rival, _ = best_count(columns, accuracies)
     return Reliability(

@@ -49,7 +49,7 @@ def _scatter(result: CorrelationResult, measure: str) -> Picture:
     several = len(own) > 1
     titles = {target: tau_text(finding) for target, finding in own.items()}
     if several:  # reasons are longer than taus
-        ends = {name: "\n" if math.isnan(own[name].correlation.tau) else " " for name in own}
+        ends = {name: "\n" if math.isnan(own[name].tau) else " " for name in own}
         titles = {
             name: f"{one_line(name, most=style.LONGEST)}:{ends[name]}{text}"
             for name, text in titles.items()
@@ -114,9 +114,9 @@ def tau_rows(findings: Iterable[Finding]) -> list[TauRow]:
             finding.target,
             finding.measure,
             finding.trivial,
-            finding.correlation.n,
-            finding.correlation.tau,
-            *finding.correlation.tau_interval,
+            finding.n,
+            finding.tau,
+            *finding.tau_interval,
         )
         for finding in findings
     ]
@@ -144,11 +144,9 @@ def measure_label(name: str) -> str:
 
 def tau_text(finding: Finding) -> str:
     """Tau and its interval, or why there is none."""
-    correlation = finding.correlation
-    if math.isnan(correlation.tau):
-        return one_line(correlation.reason, most=style.LONGEST)
-    interval = correlation.tau_interval
-    return f"τ {correlation.tau:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
+    if math.isnan(finding.tau):
+        return one_line(finding.reason, most=style.LONGEST)
+    return f"τ {finding.tau:.2f} [{finding.tau_interval.low:.2f}, {finding.tau_interval.high:.2f}]"
 
 
 def draw_taus(rows: Sequence[TauRow], *, ceilings: Mapping[str, float]) -> Figure:

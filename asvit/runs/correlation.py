@@ -72,13 +72,13 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, Any]):
             heading = f"{result.reference}, {target.name}: {_described(target)}"
             if target.noise_ceiling is not None:
                 heading += f"; noise ceiling {target.noise_ceiling:.3f}"
-            if any(row.correlation.within for row in findings):
+            if any(row.within for row in findings):
                 yield _table(by_size(findings), f"{heading}; at the same size", _size_cells)
                 yield size_verdict(findings)
             yield _table(findings, heading, _cells)
             for row in findings:
-                if row.correlation.reason:
-                    yield f"{row.measure}: {row.correlation.reason}"
+                if row.reason:
+                    yield f"{row.measure}: {row.reason}"
             yield verdict(findings)
         left_out = "".join(f"; {count} {why}" for why, count in result.excluded.items())
         failed = sum(1 for reason in result.values.reasons if reason)
@@ -133,7 +133,7 @@ _SIZES = {"params": "params", "macs": "MACs"}
 def _size_cells(finding: Finding) -> dict[str, Cell]:
     """Tau of a finding among rows of about the same size, and beside the best count's there."""
     cells: dict[str, Cell] = {}
-    for part in finding.correlation.within:
+    for part in finding.within:
         tau, difference, size = *estimates(part), _SIZES.get(part.count, part.count)
         cells |= {f"τ in {size} thirds [95 %]": tau, f"− count's in {size} thirds": difference}
     return cells
@@ -141,9 +141,8 @@ def _size_cells(finding: Finding) -> dict[str, Cell]:
 
 def _cells(finding: Finding) -> dict[str, Cell]:
     """The columns of a finding."""
-    rank = finding.correlation
-    tau, difference = estimates(rank)
-    return {"n": rank.n, "dropped": rank.dropped, "τ [95 %]": tau, "τ − count's": difference}
+    tau, difference = estimates(finding)
+    return {"n": finding.n, "dropped": finding.dropped, "τ [95 %]": tau, "τ − count's": difference}
 
 
 @with_options(

@@ -87,8 +87,6 @@ def _sureness(result: EvaluationResult) -> Mapping[str, object]:
         "mean F1 (%)": result.macro_f1,
         "loss (nats)": result.loss,
         "calibration error (points)": result.calibration_error,
-        "temperature of the lowest loss": result.temperature,
-        "calibration error at it": result.calibrated_error,
     }
 
 

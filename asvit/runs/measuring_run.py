@@ -16,7 +16,7 @@ from asvit.runs.run import J, R, Run, S
 if TYPE_CHECKING:
     from asvit.executors import Workers
     from asvit.reference import ReferenceTable
-    from asvit.reference.findings import RankedMeasure, Reliability
+    from asvit.reference.findings import Finding, Reliability
 
 
 @dataclass(kw_only=True)
@@ -67,7 +67,7 @@ def rank_table(reliability: Reliability | None) -> Iterator[SummaryPart]:
     )
 
 
-def in_words(rank: RankedMeasure) -> str:
+def in_words(rank: Finding) -> str:
     """What the tau of a measure means, in a sentence."""
     if math.isnan(rank.tau):
         return f"{rank.measure} does not rank these architectures."

@@ -15,7 +15,6 @@ from asvit.runs.folder import RunFiles
 from asvit.runs.run import imported
 from asvit.runs.shared import SharedRun
 from asvit.transfer.settings import (
-    DRAWING,
     DetectionResult,
     DetectionSettings,
     SegmentationResult,
@@ -31,8 +30,8 @@ R = TypeVar("R", bound=TransferResult)
 def _files(kind: str, noun: str) -> RunFiles:
     state = f"{noun}.safetensors"
     early = (METRICS_STEPS,)
-    outputs = (METRICS_CSV, METRICS_JSONL, DRAWING, previous(state))
-    return RunFiles(kind, noun, state, outputs, figures=("curves", "predictions"), early=early)
+    outputs = (METRICS_CSV, METRICS_JSONL, previous(state))
+    return RunFiles(kind, noun, state, outputs, figures=("curves",), early=early)
 
 
 @dataclass(kw_only=True)
@@ -81,7 +80,7 @@ class DetectionRun(TransferRun[DetectionSettings, DetectionResult]):
     command = "transfer detect"
     files = _files("detection", "detector")
     algorithm = imported("asvit.runs.algorithms.transfer:DetectionAlgorithm")
-    written = "report.html, detector.safetensors, predictions.jpg, metrics.csv, result.json"
+    written = "report.html, detector.safetensors, metrics.csv, result.json"
 
 
 @dataclass(kw_only=True)
@@ -97,7 +96,7 @@ class SegmentationRun(TransferRun[SegmentationSettings, SegmentationResult]):
     command = "transfer segment"
     files = _files("segmentation", "segmenter")
     algorithm = imported("asvit.runs.algorithms.transfer:SegmentationAlgorithm")
-    written = "report.html, segmenter.safetensors, predictions.jpg, metrics.csv, result.json"
+    written = "report.html, segmenter.safetensors, metrics.csv, result.json"
 
 
 @with_options(DetectionSettings, DetectionRun, CallOptions)
@@ -105,10 +104,9 @@ def run_detection(architecture: str | None = None, **given: Any) -> DetectionRes
     """Train a detector on images in COCO's format; the same call continues a stopped run.
 
     The run folder holds ``detector.safetensors`` (the state after an epoch or a part of one; of a
-    finished run the weights), ``predictions.jpg`` (what is found in some validation images),
-    ``metrics.csv``, ``metrics.jsonl``, ``metrics_steps.csv`` and ``result.json``. After a kill at
-    most ``checkpoint_minutes`` are trained again; the weights are the same on a CPU. Processes
-    share batches as in :func:`asvit.run_training`.
+    finished run the weights), ``metrics.csv``, ``metrics.jsonl``, ``metrics_steps.csv`` and
+    ``result.json``. After a kill at most ``checkpoint_minutes`` are trained again; the weights are
+    the same on a CPU. Processes share batches as in :func:`asvit.run_training`.
 
     Args:
         architecture: As there, of a network with feature maps; None for that of ``weights``.

@@ -9,8 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from asvit.reference import ReferenceTable
-from asvit.reference.schema import Cell, format_table
-from asvit.reference.table import LEAST_ROWS, Target, seed_of
+from asvit.reference.table import LEAST_ROWS, Cell, Target, format_table, seed_of
 from asvit.search.limits import Limits
 from asvit.search.settings import ACCURACY, SearchSettings
 from asvit.search.trained import Before, Trained, known_before

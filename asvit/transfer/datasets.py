@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,22 +30,44 @@ from proxies.messages import first_line
 Sample = tuple[Tensor, Any]
 
 _READ = ImageKind(reading=RGB)  # how images are read: all as RGB
-_LONGEST = 50  # largest aspect ratio: the shorter side is resized to the image size
-_MALFORMED = (AssertionError, AttributeError, LookupError, OverflowError, TypeError, ValueError)
+_MALFORMED = (AssertionError, AttributeError, LookupError, TypeError, ValueError)
 
 
-class CocoImages(Dataset[Sample]):
-    """One split of a folder in COCO's format: ``annotations/instances_SPLIT.json`` and ``SPLIT``.
-
-    An item is the image, ``[3, H, W]`` uint8, and a dictionary of its n objects: ``boxes``
-    ``[n, 4]`` (left, top, right, bottom, pixels), ``labels`` ``[n]`` int64 from 1 in the order of
-    ``classes``, ``masks`` ``[n, H, W]``, and for evaluation ``iscrowd`` and ``area``. Crowds are
-    left out unless ``crowds``.
+class AnnotatedImages(Dataset[Sample]):
+    """Images, ``[3, H, W]`` uint8, each with an annotation.
 
     Attributes:
-        classes: Names of the categories, sorted by id.
-        with_objects: Indices of the images that have objects other than crowds.
-        digest: SHA-256 of the annotations.
+        indices: Those to train on.
+        digest: SHA-256 of what identifies the images and annotations.
+    """
+
+    indices: Sequence[int]
+    digest: str
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def files(self, index: int) -> tuple[Path, ...]:
+        """The file of an image, and that of its annotation if it has one of its own."""
+
+    def name(self, index: int) -> str:
+        """The path of an image."""
+        return str(self.files(index)[0])
+
+    def check(self, index: int) -> None:
+        """Read the headers of an image's files; a ValueError names one that cannot be read."""
+        for path in self.files(index):
+            check_as(path, _READ)
+
+
+class CocoImages(AnnotatedImages):
+    """One split of a folder in COCO's format: ``annotations/instances_SPLIT.json`` and ``SPLIT``.
+
+    The annotation is a dictionary of the n objects: ``boxes`` ``[n, 4]`` (left, top, right,
+    bottom, pixels), ``labels`` ``[n]`` int64 from 1 in the order of ``classes``, ``masks``
+    ``[n, H, W]``, and for evaluation ``iscrowd`` and ``area``. Crowds are left out unless
+    ``crowds``. Images to train on have objects other than crowds.
     """
 
     def __init__(self, folder: Path, split: str, *, crowds: bool = False) -> None:
@@ -53,51 +76,38 @@ class CocoImages(Dataset[Sample]):
         for path in (file, self._images):
             if not path.exists():
                 raise FileNotFoundError(f"no {str(path)!r}; give a folder in COCO's format")
-        with file.open("rb") as stream:
-            self.digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        self._crowds = crowds
+        self.digest = hashlib.sha256(file.read_bytes()).hexdigest()
         try:
             self._coco = _read_coco(file)
             categories = sorted(self._coco.cats.values(), key=lambda category: category["id"])
             self.classes = tuple(str(category["name"]) for category in categories)
             self._labels = {category["id"]: i for i, category in enumerate(categories, 1)}
-            self._ids = sorted(self._coco.imgs)
-            self.with_objects = [
-                i
-                for i in range(len(self._ids))
-                if not all(o.get("iscrowd", 0) for o in self._objects(i))
-            ]
+            self._entries = [self._coco.imgs[number] for number in sorted(self._coco.imgs)]
+            self._objects = [self._objects_of(entry, crowds) for entry in self._entries]
         except _MALFORMED as error:
             reason = f"{type(error).__name__}: {first_line(error)}"
             raise ValueError(f"{file} is not in COCO's format ({reason})") from error
-        if not self.with_objects:
+        single = [[o for o in objects if not o.get("iscrowd", 0)] for objects in self._objects]
+        self.indices = [index for index, objects in enumerate(single) if objects]
+        if not self.indices:
             raise ValueError(
                 f"{file} has no objects with an area, crowds aside; give annotated images"
             )
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return len(self._entries)
 
-    def path(self, index: int) -> Path:
+    def files(self, index: int) -> tuple[Path, ...]:
         """The file of an image."""
-        return self._images / str(self._coco.imgs[self._ids[index]]["file_name"])
-
-    def name(self, index: int) -> str:
-        """The path of an image."""
-        return str(self.path(index))
-
-    def check(self, index: int) -> None:
-        """Read the header of an image; a ValueError names one that cannot be read."""
-        check_as(self.path(index), _READ)
+        return (self._images / str(self._entries[index]["file_name"]),)
 
     def __getitem__(self, index: int) -> Sample:
-        entry = self._coco.imgs[self._ids[index]]
+        entry, objects = self._entries[index], self._objects[index]
         size = int(entry["height"]), int(entry["width"])
-        path = self.path(index)
-        image = tvf.to_image(read_image(path))
+        image = tvf.to_image(read_image(self.files(index)[0]))
         if image.shape[-2:] != size:
-            raise ValueError(f"{path} is not of {size[1]} x {size[0]} px, as its annotations say")
-        objects = self._objects(index)
+            what = f"{self.name(index)} is not of {size[1]} x {size[0]} px"
+            raise ValueError(f"{what}, as its annotations say")
         corners = np.array([o["bbox"] for o in objects], np.float32).reshape(-1, 4)
         corners[:, 2:] += corners[:, :2]
         masks = [self._mask(o, size) for o in objects]
@@ -109,46 +119,26 @@ class CocoImages(Dataset[Sample]):
             "area": torch.tensor([float(o["area"]) for o in objects]),
         }
 
-    def _objects(self, index: int) -> list[dict[str, Any]]:
+    def _objects_of(self, entry: dict[str, Any], crowds: bool) -> list[dict[str, Any]]:
         """The annotations of an image with boxes of which a part is in it."""
-        entry = self._coco.imgs[self._ids[index]]
+        ends = entry["width"], entry["height"]
         return [
             o
-            for o in self._coco.imgToAnns.get(self._ids[index], [])
-            if _is_visible(o["bbox"], entry["width"], entry["height"])
-            and (self._crowds or not o.get("iscrowd", 0))
+            for o in self._coco.imgToAnns.get(entry["id"], [])
+            if (crowds or not o.get("iscrowd", 0)) and _is_visible(o["bbox"], ends)
         ]
 
     def _mask(self, of: dict[str, Any], size: tuple[int, int]) -> NDArray[np.uint8]:
-        """The mask of an object; a ValueError names one that is damaged or of another size."""
-        what = f"{self._file}: the mask of annotation {of['id']}"
+        """The mask of an object; pycocotools leaves what no run covers as it was in memory."""
         try:
             mask: NDArray[np.uint8] = self._coco.annToMask(of)
+            counts = of["segmentation"]["counts"] if isinstance(of["segmentation"], dict) else ""
+            if mask.shape != size or (isinstance(counts, list) and sum(counts) != mask.size):
+                raise ValueError(f"it is not of the image's {size[1]} x {size[0]} px")
         except _MALFORMED as error:
+            what = f"{self._file}: the mask of annotation {of['id']}"
             raise ValueError(f"{what} cannot be read: {first_line(error)}") from error
-        if mask.shape != size:
-            height, width = mask.shape
-            raise ValueError(
-                f"{what} is of {width} x {height} px, not of the image's {size[1]} x {size[0]}"
-            )
-        if not _is_whole(of["segmentation"], mask):
-            raise ValueError(f"{what} cannot be read: its runs are not of {mask.size} pixels")
         return mask
-
-
-def _is_whole(outline: Any, mask: NDArray[np.uint8]) -> bool:
-    """Whether runs, if the outline has some, are as long as the mask.
-
-    pycocotools leaves the rest as it was in memory.
-    """
-    from pycocotools.mask import encode
-
-    if not isinstance(outline, dict):
-        return True
-    if isinstance(counts := outline["counts"], list):
-        return sum(counts) == mask.size
-    text: bytes = encode(np.asfortranarray(mask))["counts"]
-    return text == (counts.encode() if isinstance(counts, str) else counts)
 
 
 def _read_coco(file: Path) -> Any:
@@ -159,20 +149,20 @@ def _read_coco(file: Path) -> Any:
         return COCO(file)
 
 
-def _is_visible(box: Sequence[float], width: int, height: int) -> bool:
-    """Whether a part of a box (left, top, its width and height) is in an image of this size."""
+def _is_visible(box: Sequence[float], ends: tuple[int, int]) -> bool:
+    """Whether a part of a box (left, top, its width and height) is in an image."""
     left, top, across, down = box
-    ends = (left, across, width), (top, down, height)
-    return all(min(start + length, side) > max(start, 0) for start, length, side in ends)
+    sides = (left, across, ends[0]), (top, down, ends[1])
+    return all(min(start + length, end) > max(start, 0) for start, length, end in sides)
 
 
-class SceneImages(Dataset[Sample]):
+class SceneImages(AnnotatedImages):
     """One split of a folder in ADE20K's format: images with a class for every pixel.
 
     ``images`` and ``annotations``, or a subfolder of each per split, hold files of the same names
-    except for suffixes. Annotations number the classes from 1, with 0 for no class. An item is the
-    image, ``[3, H, W]`` uint8, and the labels, ``[1, H, W]`` uint8, which number the classes from
-    0, with 255 for no class. The ``digest`` is that of the names and sizes of all files.
+    except for suffixes. Annotations number the classes from 1, with 0 for no class; here they are
+    ``[1, H, W]`` uint8 and number the classes from 0, with 255 for no class. The ``digest`` is
+    that of the names and sizes of all files.
     """
 
     def __init__(self, folder: Path, split: str, *, classes: int) -> None:
@@ -189,6 +179,7 @@ class SceneImages(Dataset[Sample]):
         if not self._files:
             raise ValueError(f"no images in {str(images)!r}")
         self._classes = classes
+        self.indices = range(len(self._files))
         lines = "\n".join(
             f"{path.relative_to(folder)} {path.stat().st_size}"
             for pair in self._files
@@ -199,21 +190,23 @@ class SceneImages(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self._files)
 
-    def name(self, index: int) -> str:
-        """The path of an image."""
-        return str(self._files[index][0])
-
-    def check(self, index: int) -> None:
-        """Read the headers of an image and its annotation, as :meth:`CocoImages.check`."""
-        for path in self._files[index]:
-            check_as(path, _READ)
+    def files(self, index: int) -> tuple[Path, ...]:
+        """The files of an image and its annotation."""
+        return self._files[index]
 
     def __getitem__(self, index: int) -> Sample:
         path, annotation = self._files[index]
         image = tvf.to_image(read_image(path))
-        if max(image.shape[-2:]) > _LONGEST * min(image.shape[-2:]):
-            raise ValueError(f"{path} is more than {_LONGEST} times as long as wide; cut it")
-        classes = _read_classes(annotation)
+        with (
+            naming(f"annotation {str(annotation)!r}"),
+            annotation.open("rb") as file,
+            open_image(file) as picture,
+        ):
+            classes: NDArray[Any] = np.asarray(picture)
+        if classes.ndim != 2 or classes.dtype.kind not in "biu" or classes.min() < 0:
+            raise ValueError(
+                f"{annotation} is no annotation: it has no single number for each pixel"
+            )
         if classes.shape != image.shape[-2:]:
             raise ValueError(f"{annotation} and {path} do not have the same size")
         if (highest := int(classes.max())) > self._classes:
@@ -224,19 +217,6 @@ class SceneImages(Dataset[Sample]):
         return image, tv_tensors.Mask((classes.astype(np.uint8) - 1)[None])
 
 
-def _read_classes(path: Path) -> NDArray[Any]:
-    """Read an annotation, greyscale or with a palette, as ``[H, W]``."""
-    with (
-        naming(f"annotation {str(path)!r}"),
-        path.open("rb") as file,
-        open_image(file) as image,
-    ):
-        numbers = np.asarray(image)
-    if numbers.ndim != 2 or numbers.dtype.kind not in "biu" or numbers.min() < 0:
-        raise ValueError(f"{path} is no annotation: it has no single number for each pixel")
-    return numbers
-
-
 @dataclass(frozen=True, eq=False)
 class AugmentedBatches:
     """The batch of each plan: a list of images, and a list of their annotations.
@@ -245,8 +225,8 @@ class AugmentedBatches:
     """
 
     images: Dataset[Sample]
-    indices: Sequence[int]  # of the training images; plans index into these
-    transform: Callable[[Tensor, Any], Sample]  # draws from the global generators
+    indices: Sequence[int]  # of the images; plans index into these
+    transform: Callable[[Tensor, Any], Sample] | None  # draws from the global generators
     seed: int
 
     def __getitem__(self, plan: BatchPlan) -> Batch:
@@ -257,8 +237,9 @@ class AugmentedBatches:
                     image, target = self.images[self.indices[place]]
                 except ValueError as error:
                     return Batch([], [], failure=str(error))
-                seed_all(derive_seed(self.seed, plan.epoch, place))
-                image, target = self.transform(image, target)
+                if self.transform is not None:
+                    seed_all(derive_seed(self.seed, plan.epoch, place))
+                    image, target = self.transform(image, target)
                 batch.images.append(image)
                 batch.targets.append(target)
         return batch

@@ -11,7 +11,6 @@ from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.ops import MultiScaleRoIAlign
 from torchvision.transforms import v2
-from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
 
 from asvit.core.files import expanded
 from asvit.networks.pyramid import Pyramid, PyramidWithFpn
@@ -20,10 +19,9 @@ from asvit.training.precision import autocast
 from asvit.transfer.cascade import CascadeHeads
 from asvit.transfer.datasets import CocoImages
 from asvit.transfer.settings import DetectionRow, DetectionSettings
-from asvit.transfer.task import Start, Transfer, colours
+from asvit.transfer.task import Start, Transfer
 
 MARKS = (27 / 36, 33 / 36)  # fractions of the training; each divides the learning rate by 10
-LIKELY = 0.5  # least score of objects to draw
 
 
 def detector(settings: DetectionSettings, classes: int, start: Start | None = None) -> MaskRCNN:
@@ -35,7 +33,8 @@ def detector(settings: DetectionSettings, classes: int, start: Start | None = No
     References:
         He et al. 2017, "Mask R-CNN", arXiv:1703.06870, and for a cascade :class:`CascadeHeads`.
     """
-    body, normalize = (start or Start.of(settings)).pyramid(settings, settings.fpn)
+    start = start or Start.of(settings)
+    body = start.pyramid(settings, settings.fpn)
     maps = Maps(body, settings.precision)
     sides = tuple((round(settings.anchor * stride),) for stride in body.strides)
     # The pooled level serves anchors only.
@@ -45,8 +44,8 @@ def detector(settings: DetectionSettings, classes: int, start: Start | None = No
         classes + 1,  # and the background
         min_size=settings.image_size,
         max_size=settings.image_size,
-        image_mean=list(normalize.mean),
-        image_std=list(normalize.std),
+        image_mean=list(start.normalisation.mean),
+        image_std=list(start.normalisation.std),
         rpn_anchor_generator=AnchorGenerator(sides, ((0.5, 1.0, 2.0),) * len(sides)),
         box_batch_size_per_image=settings.regions,
         box_roi_pool=MultiScaleRoIAlign(names, output_size=7, sampling_ratio=2),
@@ -107,7 +106,6 @@ class Detection(Transfer[DetectionSettings]):
                 f"{settings.validation} has {', '.join(self.validation.classes)}; use the same"
             )
         self.classes = len(self.names)
-        self.indices = self.images.with_objects
         self.network = detector(settings, self.classes, self.start)
         self.metric = MeanAveragePrecision(
             iou_type=("bbox", "segm"), backend="pycocotools", sync_on_compute=False
@@ -135,22 +133,14 @@ class Detection(Transfer[DetectionSettings]):
         """A tenth after each mark."""
         return float(0.1 ** sum(done >= mark for mark in MARKS))
 
-    def predict(self, image: Tensor, annotation: Any) -> dict[str, Tensor]:
-        """The detected objects, with their scores."""
-        size = (image.shape[-2], image.shape[-1])
-        (objects,) = self.network([image])
-        return {
-            **objects,
-            "boxes": tv_tensors.BoundingBoxes(objects["boxes"], format="XYXY", canvas_size=size),
-            "masks": tv_tensors.Mask(objects["masks"][:, 0] > 0.5),
-        }
-
-    def compare(self, prediction: Any, annotation: Any) -> None:
+    def compare(self, image: Tensor, annotation: Any) -> None:
         """Update COCO's average precision of boxes and masks.
 
         On the CPU, as torchmetrics reads the scores of objects one by one.
         """
-        objects = {name: value.cpu() for name, value in prediction.items()}
+        (objects,) = self.network([image])
+        objects = {name: value.cpu() for name, value in objects.items()}
+        objects["masks"] = objects["masks"][:, 0] > 0.5
         self.metric.update([objects], [{**annotation, "masks": annotation["masks"].bool()}])
 
     def join(self) -> None:
@@ -162,28 +152,3 @@ class Detection(Transfer[DetectionSettings]):
             turns = zip_longest(*(share[name] for share in shares))  # as images were dealt
             values = [value for value in chain.from_iterable(turns) if value is not None]
             setattr(self.metric, name, values)
-
-    def draw(self, image: Tensor, annotation: dict[str, Tensor]) -> Tensor:
-        """Draw the masks of likely objects, and their boxes with the class."""
-        objects = {name: value.cpu() for name, value in annotation.items()}
-        scores = objects.get("scores", torch.ones(len(objects["labels"])))
-        likely = scores >= LIKELY
-        if not likely.any():
-            return image
-        labels = (objects["labels"][likely] - 1).tolist()
-        shades = colours(self.classes)
-        inks = [shades[label] for label in labels]
-        words = [self.names[label] for label in labels]
-        masks = objects["masks"][likely].bool()
-        alone = masks & (masks.cumsum(0) == 1)  # where they overlap, torchvision draws black
-        tinted = draw_segmentation_masks(image, alone, 0.5, inks)
-        boxed: Tensor = draw_bounding_boxes(
-            tinted,
-            objects["boxes"][likely],
-            words,
-            inks,
-            width=2,
-            fill_labels=True,
-            label_colors="white",
-        )
-        return boxed

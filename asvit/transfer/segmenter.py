@@ -1,8 +1,6 @@
 """UperNet on a feature pyramid, and its training as a task."""
 
-import math
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,14 +8,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision import tv_tensors
 from torchvision.transforms import v2
-from torchvision.utils import draw_segmentation_masks
 
 from asvit.core.files import expanded
 from asvit.networks.pyramid import Pyramid
 from asvit.training.images.batched import to_device
-from asvit.transfer.datasets import Sample, SceneImages
+from asvit.transfer.datasets import SceneImages
 from asvit.transfer.settings import IGNORED, SegmentationRow, SegmentationSettings
-from asvit.transfer.task import Start, Transfer, colours, sides_within
+from asvit.transfer.task import Start, Transfer
 
 AUXILIARY = 0.4  # weight of the loss of the auxiliary head
 SIZES = 16  # number of sides in random resizing
@@ -61,24 +58,6 @@ class UperNet(nn.Module):
         }
 
 
-class Colours(v2.RandomPhotometricDistort):  # type: ignore[misc]
-    """torchvision's random brightness, contrast, saturation and hue; channels stay in order."""
-
-    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        """As the base does, without another order of channels."""
-        return {**super().make_params(flat_inputs), "channel_permutation": None}
-
-
-def shrunk(image: Tensor, annotation: Any, *, side: int) -> Sample:
-    """An image with its shorter side resized, and the annotation as it is."""
-    return v2.functional.resize(image, [side], antialias=True), annotation
-
-
-def shrunk_to_fit(image: Tensor, annotation: Any, *, side: int) -> Sample:
-    """An image with its longer side resized, the other a pixel at least; the annotation as is."""
-    return v2.functional.resize(image, sides_within(image, side), antialias=True), annotation
-
-
 def _upsampled(logits: Tensor, image: Tensor) -> Tensor:
     return F.interpolate(logits.float(), size=image.shape[-2:], mode="bilinear")
 
@@ -87,6 +66,14 @@ def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Mean over the pixels with a class; 0, not NaN, if there are none."""
     total = F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum")
     return total / (labels != IGNORED).sum().clamp(min=1)
+
+
+class Colours(v2.RandomPhotometricDistort):  # type: ignore[misc]
+    """torchvision's random brightness, contrast, saturation and hue; channels stay in order."""
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        """As the base does, without another order of channels."""
+        return {**super().make_params(flat_inputs), "channel_permutation": None}
 
 
 class Segmentation(Transfer[SegmentationSettings]):
@@ -104,8 +91,8 @@ class Segmentation(Transfer[SegmentationSettings]):
         side = settings.image_size
         self.images = SceneImages(folder, settings.train, classes=self.classes)
         self.validation = SceneImages(folder, settings.validation, classes=self.classes)
-        self.indices = range(len(self.images))
-        pyramid, normalize = self.start.pyramid(settings)
+        pyramid = self.start.pyramid(settings)
+        normalize = v2.Normalize(self.start.normalisation.mean, self.start.normalisation.std)
         self.network = UperNet(pyramid, normalize, self.classes, head=settings.head)
         options: Any = {
             "num_classes": self.classes,
@@ -120,8 +107,8 @@ class Segmentation(Transfer[SegmentationSettings]):
             }
         )
         # A network of one size pads smaller images, and refuses larger ones.
-        resize = shrunk if pyramid.fixed_size is None else shrunk_to_fit
-        self.prepare = partial(resize, side=side)
+        one_size = pyramid.fixed_size is not None
+        self._resize = v2.Resize(None, max_size=side) if one_size else v2.Resize(side)
         sides = (side * torch.linspace(*settings.scale, SIZES)).round().clamp(min=1)
         self.transform = v2.Compose(
             [
@@ -151,25 +138,7 @@ class Segmentation(Transfer[SegmentationSettings]):
         warmed, updates = super().schedule(epochs), epochs * self.steps
         return lambda update: warmed(update) * (1 - update / updates)
 
-    def predict(self, image: Tensor, annotation: Tensor) -> Tensor:
-        """The class of each pixel, ``[1, H, W]``."""
-        logits = self.network(image[None])
-        classes: Tensor = tv_tensors.Mask(_upsampled(logits, annotation).argmax(dim=1))
-        return classes
-
-    def measure(self, batches: Iterable[tuple[list[Tensor], list[Any]]]) -> dict[str, float]:
-        """As the base has it; without a pixel of a class, both metrics are NaN."""
-        values = super().measure(batches)
-        if math.isnan(values["mean_iou"]):  # where torchmetrics has an accuracy of 0
-            values["pixel_accuracy"] = math.nan
-        return values
-
-    def compare(self, prediction: Tensor, annotation: Tensor) -> None:
-        """Update the metrics."""
-        self.metric.update(prediction, annotation.to(prediction.device).long())
-
-    def draw(self, image: Tensor, annotation: Tensor) -> Tensor:
-        """Draw the classes as colours; pixels without a class stay as they are."""
-        masks = annotation.cpu() == torch.arange(self.classes).view(-1, 1, 1)
-        blended: Tensor = draw_segmentation_masks(image, masks, 0.5, colours(self.classes))
-        return blended
+    def compare(self, image: Tensor, annotation: Tensor) -> None:
+        """Update the metrics with the class of each pixel of the resized image."""
+        logits = _upsampled(self.network(self._resize(image)[None]), image)
+        self.metric.update(logits.argmax(dim=1), annotation.to(logits.device).long())

@@ -18,7 +18,6 @@ from asvit.core.settings import (
 from asvit.training.settings import TrainSettings
 from proxies.text import shown
 
-DRAWING = "predictions.jpg"  # in the run folder
 IGNORED = 255  # label of pixels without a class
 
 _OF_TRAINING = ("epoch", "learning_rate", "seconds")  # columns, beside the losses

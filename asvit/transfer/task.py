@@ -1,6 +1,5 @@
 """What training a detector and a segmenter have in common."""
 
-import io
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -8,11 +7,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import torch
-from PIL import ImageOps
 from torch import Tensor, nn
-from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as tvf
-from torchvision.utils import make_grid
 
 from asvit.data.statistics import Normalisation
 from asvit.networks import Network, WeightsFile
@@ -28,12 +24,9 @@ from asvit.training.schedule import WARMUP_SHARE, Schedule
 from asvit.training.sets import batching_of
 from asvit.training.task import Task
 from asvit.training.trainer import EpochResult
-from asvit.transfer.datasets import AugmentedBatches, Sample
+from asvit.transfer.datasets import AnnotatedImages, AugmentedBatches, Sample
 from asvit.transfer.settings import TransferRow, TransferSettings
 from proxies.evaluation import seed_for
-
-EXAMPLES = 6  # images to draw with their annotation and prediction
-SIDE = 320  # pixels of a drawing
 
 S = TypeVar("S", bound=TransferSettings)
 
@@ -48,31 +41,27 @@ class Start:
 
     @classmethod
     def of(cls, settings: TransferSettings) -> Self:
-        """As settings say.
-
-        The normalisation is that of the weights: as their file or timm says; otherwise ImageNet's.
-        """
+        """As settings say; normalised as the file of weights or timm says, else as ImageNet."""
         network: str | Network | None = settings.architecture
-        weights, normalisation = None, Normalisation()
-        if settings.weights is not None:
-            weights = weights_path(settings.weights)
-            try:
-                file = WeightsFile.read(weights)
-                network = network or replace(file.network, image_size=settings.image_size)
-            except ValueError:
-                if network is None:
-                    raise
-            else:
-                if not (kind := file.preparation.kind).picture:
-                    raise ValueError(
-                        f"{weights} takes images of {kind}, and detectors and segmenters are "
-                        "trained on 8-bit RGB pictures alone; use weights of such"
-                    )
-            own = picture_statistics(settings.weights, settings.architecture or "")
-            normalisation = own or normalisation
-        if network is None:
-            raise ValueError("name an architecture, or weights that say theirs")
-        return cls(network, normalisation, weights)
+        if settings.weights is None:
+            if network is None:
+                raise ValueError("name an architecture, or weights that say theirs")
+            return cls(network, Normalisation())
+        path = weights_path(settings.weights)
+        try:
+            file = WeightsFile.read(path)
+        except ValueError:  # weights that do not say which network they are of
+            if network is None:
+                raise
+        else:
+            if not (kind := file.preparation.kind).picture:
+                raise ValueError(
+                    f"{path} takes images of {kind}, and detectors and segmenters are "
+                    "trained on 8-bit RGB pictures alone; use weights of such"
+                )
+            network = network or replace(file.network, image_size=settings.image_size)
+        own = picture_statistics(settings.weights, settings.architecture or "")
+        return cls(network, own or Normalisation(), path)
 
     @classmethod
     def stored(cls, origin: Origin) -> Self:
@@ -80,12 +69,10 @@ class Start:
         network = origin.network or origin.settings.architecture
         return cls(network, origin.normalisation or Normalisation())
 
-    def pyramid(
-        self, settings: TransferSettings, fpn: int | None = None
-    ) -> tuple[Any, v2.Normalize]:
-        """The network as a feature pyramid, and the normalisation."""
+    def pyramid(self, settings: TransferSettings, fpn: int | None = None) -> Any:
+        """The network as a feature pyramid."""
         names = ("norms", "frozen_stages", "drop_path", "grad_checkpointing")
-        pyramid = backbone(
+        return backbone(
             self.network,
             settings.image_size,
             weights=self.weights,
@@ -93,7 +80,6 @@ class Start:
             fpn=fpn,
             **{name: getattr(settings, name) for name in names},
         )
-        return pyramid, v2.Normalize(self.normalisation.mean, self.normalisation.std)
 
 
 class Transfer(Task[TransferRow], Generic[S]):
@@ -104,9 +90,8 @@ class Transfer(Task[TransferRow], Generic[S]):
     least_images: ClassVar[int] = 1  #: images of a batch that each process needs
     names: tuple[str, ...] = ()  #: names of the classes; empty if unnamed
     classes: int  #: number of classes
-    images: Any  #: the training images, of which ``indices`` are used
-    indices: Sequence[int]
-    validation: Any  #: the images to evaluate on
+    images: AnnotatedImages
+    validation: AnnotatedImages
     transform: Callable[[Tensor, Any], Sample]  #: random augmentation of an image and annotation
     metric: Any  #: compares predictions with annotations; its values are in [0, 1]
 
@@ -114,8 +99,6 @@ class Transfer(Task[TransferRow], Generic[S]):
         self.settings, self.start = settings, start or Start.of(settings)
         self.batch_size, self.learning_rate = settings.batch_size, settings.learning_rate
         self.seed, self.clip, self.precision = settings.seed, settings.clip, settings.precision
-        #: What is done to an image to evaluate on, beside its annotation.
-        self.prepare: Callable[[Tensor, Any], Sample] = unchanged
         self.processes = ProcessGroup("cpu")
 
     @abstractmethod
@@ -127,16 +110,8 @@ class Transfer(Task[TransferRow], Generic[S]):
         """What is left of the highest learning rate at a share of the training."""
 
     @abstractmethod
-    def predict(self, image: Tensor, annotation: Any) -> Any:
-        """The prediction of a prepared image ``[3, H, W]`` in [0, 1], in the annotation's form."""
-
-    @abstractmethod
-    def compare(self, prediction: Any, annotation: Any) -> None:
-        """Update the metric with a prediction."""
-
-    @abstractmethod
-    def draw(self, image: Tensor, annotation: Any) -> Tensor:
-        """Draw an annotation or a prediction on an image ``[3, H, W]`` uint8."""
+    def compare(self, image: Tensor, annotation: Any) -> None:
+        """Update the metric with the prediction of an image ``[3, H, W]`` in [0, 1]."""
 
     def join(self) -> None:
         """Give the metric what all processes compared, unless it does so itself."""
@@ -151,13 +126,13 @@ class Transfer(Task[TransferRow], Generic[S]):
                 f"{self.least_images * processes.world} or more"
             )
         batching = batching_of(s, processes, workers)
-        plans = shuffled_plans(batching, len(self.indices), source)
-        batches = AugmentedBatches(self.images, self.indices, self.transform, s.seed)
+        indices, count = self.images.indices, len(self.validation)
+        batches = AugmentedBatches(self.images, indices, self.transform, s.seed)
+        plans = shuffled_plans(batching, len(indices), source)
         self._train = Loader(batches, plans, workers=workers)
-        count = len(self.validation)
-        prepared = AugmentedBatches(self.validation, range(count), self.prepare, s.seed)
+        whole = AugmentedBatches(self.validation, range(count), None, s.seed)
         alone = replace(batching, batch_size=processes.world)  # masks are as large as the images
-        self._validation = Loader(prepared, dealt_plans(alone, count), workers=workers)
+        self._validation = Loader(whole, dealt_plans(alone, count), workers=workers)
         self.steps = len(self._train)
 
     def batches(self, epoch: int, start: int) -> Iterator[Any]:
@@ -195,21 +170,18 @@ class Transfer(Task[TransferRow], Generic[S]):
 
     @torch.no_grad()  # inference mode would cache tensors that training cannot use
     def measure(self, batches: Iterable[tuple[list[Tensor], list[Any]]]) -> dict[str, float]:
-        """Metrics on prepared images, per cent; every process calls it with its share."""
+        """Metrics on images, per cent; every process calls it with its share."""
         self.network.eval()
         device = self.processes.device
         self.metric.to(device).reset()
         with arithmetic(device, self.precision):
             for images, annotations in batches:
                 for image, annotation in zip(images, annotations, strict=True):
-                    self.compare(self._prediction(image, annotation), annotation)
+                    pixels = tvf.to_dtype(to_device(image, device), scale=True)
+                    self.compare(pixels, annotation)
         self.join()
         values = self.metric.compute().items()
         return {name: round(100 * float(value), 3) for name, value in values if value.ndim == 0}
-
-    def _prediction(self, image: Tensor, annotation: Any) -> Any:
-        pixels = tvf.to_dtype(to_device(image, self.processes.device), scale=True)
-        return self.predict(pixels, annotation)
 
     def row(
         self, epoch: int, result: EpochResult, metrics: dict[str, float], seconds: float
@@ -229,39 +201,7 @@ class Transfer(Task[TransferRow], Generic[S]):
         values = row.metrics.items()
         return "  ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in values)
 
-    @torch.no_grad()
-    def drawing(self) -> bytes:
-        """A JPEG of the first validation images, with annotations and predictions side by side."""
-        self.network.eval()
-        tiles = list[Tensor]()
-        for index in range(min(EXAMPLES, len(self.validation))):
-            image, annotation = self.validation[index]
-            small, _ = self.prepare(image, annotation)
-            resize = v2.Resize(sides_within(image, SIDE))
-            for target in (annotation, self._prediction(small, annotation)):
-                tile = tvf.to_pil_image(self.draw(*resize(image, target)))
-                tiles.append(tvf.pil_to_tensor(ImageOps.pad(tile, (SIDE, SIDE), color="white")))
-        grid = make_grid(tiles, nrow=4, padding=8, pad_value=255)
-        tvf.to_pil_image(grid).save(jpeg := io.BytesIO(), "JPEG")
-        return jpeg.getvalue()
-
     def close(self) -> None:
         """End what prepares batches."""
         self._train.close()
         self._validation.close()
-
-
-def unchanged(image: Tensor, annotation: Any) -> Sample:
-    """The image and its annotation as they are."""
-    return image, annotation
-
-
-def sides_within(image: Tensor, side: int) -> list[int]:
-    """Height and width of an image with its longer side resized, the other a pixel at least."""
-    longest = max(image.shape[-2:])
-    return [max(1, int(side * own / longest)) for own in image.shape[-2:]]
-
-
-def colours(classes: int) -> list[str]:
-    """A colour for each class; neighbours differ in hue."""
-    return [f"hsl({222 * number % 360}, 80%, 55%)" for number in range(classes)]

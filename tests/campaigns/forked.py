@@ -43,7 +43,7 @@ PRELOADED = [
     "asvit.executors.processes",
     *(f"asvit.runs.{name}" for name in ("kinds", "search", "scaling", "correlation", "training")),
     *(f"asvit.runs.{name}" for name in ("checks", "measurement_pool", "measurement_worker")),
-    "asvit.growth.journal",
+    "asvit.growth.result",
     "asvit.reference.query",
     *(f"asvit.search.{name}" for name in ("loop", "study", "supernet_space")),
     *(f"asvit.training.{name}" for name in ("result", "candidates", "session", "timing")),

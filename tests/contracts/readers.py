@@ -25,14 +25,13 @@ from asvit.designs.stages import TrainingOutcome
 from asvit.evaluation.result import EvaluationJournal, EvaluationResult, Measures, Tested
 from asvit.evaluation.settings import EvaluationSettings
 from asvit.export.settings import ExportSettings
-from asvit.growth.journal import GrowthJournal
+from asvit.growth.result import GrowthJournal
 from asvit.growth.settings import ScaleSettings
 from asvit.networks import Network, WeightsFile, read_state
-from asvit.reference.loading import read_reference
 from asvit.reference.result import Values
 from asvit.reference.scores import ImagesOfSize, Scored, ScoreJournal, table_id
 from asvit.reference.settings import CorrelationQuery, CorrelationSettings
-from asvit.reference.table import ReferenceTable, Target
+from asvit.reference.table import ReferenceTable, Target, read_reference
 from asvit.runs.architectures import find_architecture
 from asvit.runs.folder import kind_in
 from asvit.search.rows import read_trials, write_trials

@@ -3,11 +3,10 @@
 import dataclasses
 import re
 import sys
-from pathlib import Path
 
 import pytest
 import torch
-from run_script import Script, read_rows
+from run_script import Script
 
 from asvit.training import step_graph
 from experiments import (
@@ -16,9 +15,7 @@ from experiments import (
     bench_loader,
     bench_models,
     bench_proxies,
-    simulate_trainings,
 )
-from experiments.bench_cost_growth import AXES, Case, Row, table
 
 # timm leaves the files of its pictures to the garbage collector.
 pytestmark = pytest.mark.filterwarnings(
@@ -33,19 +30,6 @@ def test_bench_prints_ratios_and_speed_ups(script: Script) -> None:
     assert len(re.findall(r"\d+\.\d\dx\)", printed)) == 2
     assert "definitions: L^E" in printed
     assert "mean of ratios over 1 topologies" in printed
-
-
-def test_rules_that_spend_trainings_are_compared(script: Script) -> None:
-    printed = script(
-        simulate_trainings.main,
-        "--searches 2 --trainings 12 --table asvit-fractal --table vitbench101-pit:c100_kd_acc",
-    )
-    for name in simulate_trainings.RULES:
-        assert len(re.findall(rf"\n\| {name} \| \d\d\.\d\d ± \d\.\d\d \|", printed)) == 2
-    assert len(re.findall(r"\| [+-]\d+\.\d\d \([+-].* to [+-].*\) \| \d\.\d\d ± ", printed)) == (
-        2 * (len(simulate_trainings.RULES) - 1)
-    )
-    assert "| a random row | 74." in printed  # the mean of the table
 
 
 def test_loaders_are_timed_with_their_ratio_to_timms(script: Script) -> None:
@@ -73,32 +57,18 @@ def test_a_model_has_a_cost_and_both_ratios(
     assert training > 0
 
 
-def quadratic(value: int) -> Row:
-    return Row("image_size", value, 1.0, 2.0, float(value**2), 3.0, 5.0)
-
-
 def test_the_table_ends_every_group_in_its_exponents() -> None:
-    lines = table([quadratic(64), quadratic(128)]).splitlines()
+    sizes = {("image_size", side): [float(side**2), 2.0, 3.0, 5.0] for side in (64, 128)}
+    lines = bench_cost_growth.table(sizes).splitlines()
     assert lines[2].startswith("| image size in pixels | 64 | 4096.000 | 2.000 | 3.000 | 5.000 |")
-    assert lines[-1] == "|  | exponent | 2.00 | 0.00 | 0.00 | 0.00 |  |  |"
+    assert lines[-1] == "|  | exponent | 2.00 | 0.00 | 0.00 | 0.00 |"
 
 
-def test_the_script_writes_a_row_a_case_and_a_figure(
-    monkeypatch: pytest.MonkeyPatch, script: Script
-) -> None:
-    monkeypatch.setattr(
-        bench_cost_growth, "AXES", {name: ((4, 8), about) for name, (_, about) in AXES.items()}
-    )
-    small = {"image_size": 32, "width": 8, "images": 2, "points": 3}
-    monkeypatch.setattr(bench_cost_growth, "Case", lambda **given: Case(**{**small, **given}))
-    line = "--base 32 --runs 1 --device cpu --only width,images,points,repeats"
-    assert "exponent" in script(bench_cost_growth.main, line)
-    rows = read_rows("runs/cost-growth/cost-growth.csv")
-    assert [(row["changed"], row["value"]) for row in rows] == [
-        (name, value) for name in ("width", "images", "points", "repeats") for value in "48"
-    ]
-    assert all(float(row["candidate"]) > 0 for row in rows)
-    assert Path("runs/cost-growth/cost-growth.svg").stat().st_size > 1000
+def test_every_part_of_a_candidate_is_timed() -> None:
+    case = bench_cost_growth.Case(image_size=32, width=8, images=2, points=3)
+    found = bench_cost_growth.times(case, torch.device("cpu"), 1)
+    assert len(found) == len(bench_cost_growth.TIMES)
+    assert min(found) > 0
 
 
 def test_ratios_are_taken_on_any_device(script: Script) -> None:

@@ -16,17 +16,13 @@ from asvit.statistics.intervals import contrast
 from experiments import (
     check_intervals,
     compare_designs,
-    compare_growths,
     compare_outcomes,
     compare_psvit,
     compare_rules,
     evidence_tables,
     predictor_table,
     study_designs,
-    study_kernels,
     study_mended,
-    study_pretraining,
-    study_rejection,
 )
 from experiments.check_intervals import KINDS, QUICK, Coverage
 from experiments.compare_designs import PREDICTED, SHORTER
@@ -37,7 +33,7 @@ from experiments.tables import fill_tables, read_rows
 
 #: Kinds whose samples take long, and pages whose tables resample much.
 SLOW = (
-    *("cross_validate", "shares of variance", "shares of variance in studies"),
+    *("cross_validate", "shares of variance"),
     *("winner of a search", "τ in bands", "τ of a search's predictor"),
     *("evidence", "evidence_designs"),
 )
@@ -148,20 +144,11 @@ def test_words_about_searches_quote_what_the_rows_give() -> None:
     ):
         rows = read_rows(compare_designs.table_of(pictures), Row)
         estimates.append(difference(rows, [(kind, RANDOM)], paired=compare_designs.SEARCHES))
-    fractals, scratch = (
-        [row for row in study_pretraining.TIMED.rows() if row.start == start]
-        for start in ("fractals", "scratch")
-    )
-    for pictures in study_pretraining.FEW:
-        sides = ([row for row in own if row.pictures == pictures] for own in (fractals, scratch))
-        estimates.append(contrast((1, paired_differences(*sides, pair=["seed"]))))
     assert not_quoted("evidence_searches", estimates) == []
 
 
 def test_words_about_growths_quote_what_the_rows_give() -> None:
-    rows = read_rows(compare_growths.TABLE, Row)
-    starts = [(f"{start}, grown", f"{start}, grown at random") for start in compare_growths.STARTS]
-    estimates = [difference(rows, pairs) for pairs in (starts, starts[:1], starts[1:])]
+    estimates: list[Estimate] = []
     for budget, rules in (("0.8M", []), ("1.5M", []), ("0.005G", ["width"])):
         rows = read_rows(compare_rules.table_of(budget), Row)
         others = {row.kind for row in rows} - {"grown"}
@@ -172,16 +159,8 @@ def test_words_about_growths_quote_what_the_rows_give() -> None:
     assert not_quoted("evidence_searches", estimates) == []
 
 
-def test_words_about_limits_and_paths_quote_what_the_rows_give() -> None:
-    draws = {
-        key: [row.last for row in rows]
-        for key, rows in grouped(study_rejection.STUDY.rows(), ["share", "outside"]).items()
-    }
-    estimates = [
-        contrast((1, own), (-1, draws[share, study_rejection.WORST]))
-        for (share, outside), own in draws.items()
-        if outside == study_rejection.AGAIN
-    ]
+def test_words_about_paths_quote_what_the_rows_give() -> None:
+    estimates: list[Estimate] = []
     paths = compare_psvit.STUDY.rows()
     for kind, other in itertools.product(("supernet", "training"), ("random", "within")):
         sides = ([row for row in paths if row.origin.startswith(one)] for one in (kind, other))
@@ -240,16 +219,3 @@ def test_words_about_mended_networks_follow_from_the_rows() -> None:
         taus = [own[place].partition(" ")[0] for own in cells.values()]
         taus.sort(key=lambda tau: float(tau.replace("−", "-")))
         assert words.format(taus[0], taus[-1]) in page
-
-
-def test_words_about_kernels_follow_from_the_rows() -> None:
-    cells = {name: own for name, *own in table_cells(study_kernels.table())}
-    page = said("evidence_measures")
-    for name in ("gram_behind", "kernel_behind", "kappa"):
-        assert cells[study_kernels.MEASURES[name]][1].replace("-", "−") in page
-    before, kappa = (
-        [float(cell.partition(" ")[0]) for cell in cells[study_kernels.MEASURES[name]]]
-        for name in ("kernel_before", "kappa")
-    )
-    apart = max(abs(one - other) for one, other in zip(before, kappa, strict=True))
-    assert f"differ from κ_Θ by {apart:.2f} at most" in page

@@ -33,14 +33,11 @@ from asvit.executors.placement import device_of, gpu_models, on_cluster
 from asvit.predictor.validation import predictor_findings
 from asvit.reference import ReferenceTable, load_reference
 from asvit.reference.findings import (
-    Finding,
-    RankedMeasure,
     Reliability,
     rival_in,
     sort_findings,
     to_csv,
 )
-from asvit.reference.loading import check_rows
 from asvit.reference.query import (
     Plan,
     correlate_all,
@@ -53,6 +50,7 @@ from asvit.reference.result import CorrelationResult
 from asvit.reference.scores import ImagesOfSize, Scored, ScoreJournal, table_id
 from asvit.reference.settings import CorrelationQuery, CorrelationSettings, direction
 from asvit.reference.stored import with_sum
+from asvit.reference.table import check_rows
 from asvit.runs.algorithms.measuring import are_times, with_timing
 from asvit.runs.correlation import CorrelationRun, run_correlation
 from asvit.runs.folder import plain_name, remove_files
@@ -169,7 +167,7 @@ class CorrelationAlgorithm(CorrelationRun):
             self._context(self._side(self.plan.rows[0]))
         elif not self._due:
             return None
-        if not isinstance(self.reference, ReferenceTable):
+        if not isinstance(self.reference, ReferenceTable) and not self.table.shipped:
             check_rows(self.table, self.plan.rows if self._due is None else [*self._due])
         return {"table": table_id(self.table), "device": self._device}
 
@@ -376,8 +374,8 @@ def reliability(
         noise_ceiling=target.noise_ceiling,
         rows=result.rows,
         folder=inside.name,
-        measures=[_ranked(result.finding(name)) for name in measures],
-        best_count=None if rival is None else _ranked(rival),
+        measures=[result.finding(name) for name in measures],
+        best_count=rival,
     )
 
 
@@ -405,7 +403,3 @@ def _is_of_another_run(
     except ValueError:
         return True
     return False
-
-
-def _ranked(finding: Finding) -> RankedMeasure:
-    return RankedMeasure.of(finding.measure, finding.better, finding.correlation)

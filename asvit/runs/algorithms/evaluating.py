@@ -25,8 +25,7 @@ from asvit.data.copies import file_digest
 from asvit.data.kinds import PICTURES, RGB, Picture
 from asvit.data.preparation import shown_channels
 from asvit.data.training_sets import open_test_part
-from asvit.evaluation.classes import match_classes
-from asvit.evaluation.metrics import Scored
+from asvit.evaluation.metrics import Scored, match_classes
 from asvit.evaluation.result import EvaluationJournal, EvaluationResult, Measures, Tested
 from asvit.runs.evaluating import EvaluationRun
 from asvit.runs.predicting import Classifier, open_classifier

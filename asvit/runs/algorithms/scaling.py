@@ -19,8 +19,7 @@ from asvit.core.progress import Progress, Tell, image_progress
 from asvit.core.run_files import CANDIDATES, SERIES
 from asvit.core.settings import WrongOption, wrong_option
 from asvit.data.sources import class_count
-from asvit.growth.journal import GrowthJournal, Timed
-from asvit.growth.result import ScaleResult
+from asvit.growth.result import GrowthJournal, ScaleResult, Timed
 from asvit.growth.seed import GrowthSeed, find_growable
 from asvit.growth.settings import ScaleSettings
 from asvit.runs.algorithms.measuring import MeasuringAlgorithm

@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 
 import torch
 
-from asvit.core.files import write_bytes
 from asvit.core.progress import Tell, ignore
 from asvit.core.versions import missing, versions
 from asvit.networks import Network
@@ -21,7 +20,6 @@ from asvit.training.session import Session
 from asvit.transfer.detector import Detection
 from asvit.transfer.segmenter import Segmentation
 from asvit.transfer.settings import (
-    DRAWING,
     DetectionResult,
     DetectionSettings,
     SegmentationResult,
@@ -79,7 +77,7 @@ class TransferAlgorithm(SharedAlgorithm[S, R], TransferRun[S, R]):
         self.processes.check_same({"the digest of the images": start["images"]["digest"]})
         if store.file is None:
             rest = range(len(task.validation))
-            self.check_images([(task.images, task.indices), (task.validation, rest)])
+            self.check_images([(task.images, task.images.indices), (task.validation, rest)])
         device = start["device"]
         network = task.start.network
         origin = Origin(
@@ -88,7 +86,7 @@ class TransferAlgorithm(SharedAlgorithm[S, R], TransferRun[S, R]):
             normalisation=task.start.normalisation,
             network=network if isinstance(network, Network) else None,
         )
-        workers = self.workers_for(len(task.indices), self.settings.epochs)
+        workers = self.workers_for(len(task.images.indices), self.settings.epochs)
         task.open(self.processes, workers, start["images"]["source"])
         session = Session(
             folder=self.folder,
@@ -102,8 +100,6 @@ class TransferAlgorithm(SharedAlgorithm[S, R], TransferRun[S, R]):
             log_every=self.log_every,
         )
         session.run(tell if self.processes.first else ignore)
-        if self.processes.first:
-            write_bytes(self.folder / DRAWING, task.drawing())
         return self.result(
             store,
             {"found_by": self.found_by, **start, "processes": self.processes.world},

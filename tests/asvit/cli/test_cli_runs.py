@@ -42,7 +42,7 @@ KEYS = {
     "test": {
         "architecture", "image_size", "classes", "pictures", "accuracy", "accuracy_interval",
         "balanced_accuracy", "balanced_accuracy_interval", "top5", "macro_f1", "loss",
-        "calibration_error", "temperature", "calibrated_error", "per_class", "calibration",
+        "calibration_error", "per_class", "calibration",
         "confusion", "unreadable", "trained_on", "weights",
     },
 }  # fmt: skip

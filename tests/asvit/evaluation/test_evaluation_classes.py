@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from asvit.evaluation.classes import match_classes
+from asvit.evaluation.metrics import match_classes
 
 NAMED: dict[str, Any] = {"has_names": True, "data": "photos", "weights": "runs/pets"}
 NAMELESS = {**NAMED, "has_names": False}

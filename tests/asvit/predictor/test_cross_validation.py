@@ -107,6 +107,8 @@ def test_columns_of_seeds_tell_the_noise(tmp_path):
     expected = 50 + ratios(40)
     seeds = {f"accuracy_seed{i}": expected + 2 * rng.normal(size=40) for i in range(4)}
     path = write(tmp_path / "own.csv", accuracy=np.mean(list(seeds.values()), axis=0), **seeds)
+    above = [f"# target: {name} | one of four | scratch\n" for name in ("accuracy", *seeds)]
+    path.write_text("".join(above) + path.read_text())
     rows = gather_rows(load_reference(path, check=False), "accuracy")
     assert rows.noise(np.arange(40)) == pytest.approx(1, rel=0.2)
     single = gather_rows(load_reference(path, check=False), "accuracy_seed1")
@@ -150,12 +152,12 @@ def test_there_is_a_row_for_each_number_of_trainings(found):
     assert [one.measure for one in found] == ["predictor@12", "predictor@25", "predictor@50"]
     assert all(one.predicted and not one.trivial for one in found)
     for one in found:
-        it = one.correlation
+        it = one
         assert it.tau_interval.low < it.tau < it.tau_interval.high
         assert it.rival == "params"
         assert [part.count for part in it.within] == ["params", "macs"]
         assert all(part.tau_interval.low < part.tau < part.tau_interval.high for part in it.within)
-    assert found[0].correlation.tau < found[-1].correlation.tau
+    assert found[0].tau < found[-1].tau
 
 
 def test_tau_within_thirds_is_that_of_the_pairs_inside(found):
@@ -173,7 +175,7 @@ def test_tau_within_thirds_is_that_of_the_pairs_inside(found):
             agreeing += stats.kendalltau(x, y).statistic * n
             pairs += n
         taus.append(agreeing / pairs)
-    within = found[0].correlation.within[0]
+    within = found[0].within[0]
     assert within.tau == pytest.approx(np.mean(taus), abs=0.002)  # but for ties in accuracy
 
 

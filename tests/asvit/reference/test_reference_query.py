@@ -74,7 +74,7 @@ def test_a_rank_sum_ranks_the_rows_of_its_target_alone() -> None:
     accuracies = {"late": tuple(late), "every": tuple(every)}
     values = Values(tuple(map(str, range(40))), (32,) * 40, accuracies, measures, ("",) * 40)
     plan: Any = SimpleNamespace(targets=("late", "every"), shown=("zico+snip",))
-    taus = {one.target: one.correlation.tau for one in correlate_all(plan, values, seed=0)}
+    taus = {one.target: one.tau for one in correlate_all(plan, values, seed=0)}
     rated = np.isfinite(late)
     alone = kendall(rank_sum([zico[rated], snip[rated]]), late[rated])
     assert taus["late"] == pytest.approx(alone)

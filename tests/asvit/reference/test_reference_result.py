@@ -1,11 +1,9 @@
 """Findings and values of a correlation: their order, their files, and what they come to."""
 
-import json
 import math
 from dataclasses import replace
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,7 +33,7 @@ def finding(
         counts={"params": PARAMS},
         samples=50,
     )
-    return Finding(measure, target, "higher", trivial, found)
+    return replace(found, measure=measure, target=target, trivial=trivial)
 
 
 GOOD = finding("good", ACCURACIES)
@@ -50,26 +48,19 @@ def test_counts_come_first_then_the_best_those_without_a_tau_last() -> None:
     assert findings == [COUNT, GOOD, BAD, FEW, other]
 
 
-@pytest.mark.parametrize("one", [GOOD, BAD, FEW, COUNT])
-def test_round_trip_through_strict_json(one: Finding) -> None:
-    text = json.dumps(one.to_json(), allow_nan=False)
-    assert repr(Finding.from_json(json.loads(text))) == repr(one)
-
-
 def test_a_winner_is_clear_of_zero() -> None:
-    sure = replace(GOOD.correlation, difference_interval=Interval(0.01, 0.2))
-    unsure = replace(GOOD.correlation, difference_interval=Interval(0.0, 0.2))
-    assert winners([replace(GOOD, correlation=unsure), COUNT]) == []
-    assert verdict([COUNT, replace(GOOD, correlation=unsure)]).endswith(
+    sure = replace(GOOD, difference_interval=Interval(0.01, 0.2))
+    unsure = replace(GOOD, difference_interval=Interval(0.0, 0.2))
+    assert winners([unsure, COUNT]) == []
+    assert verdict([COUNT, unsure]).endswith(
         "no measure ranks significantly better "
         "(the 95 % interval of the difference is above 0 for none)."
     )
-    best = replace(GOOD, correlation=sure)
-    assert winners([COUNT, best, BAD, replace(best, trivial=True)]) == [best]
-    assert verdict([COUNT, best]).endswith(
+    assert winners([COUNT, sure, BAD, replace(sure, trivial=True)]) == [sure]
+    assert verdict([COUNT, sure]).endswith(
         "significantly better: good (1.000) (the 95 % interval of the difference is above 0)."
     )
-    assert f"params with tau {COUNT.correlation.tau:.3f}" in verdict([COUNT, best])
+    assert f"params with tau {COUNT.tau:.3f}" in verdict([COUNT, sure])
 
 
 def test_the_best_count_is_the_one_that_measures_are_compared_with() -> None:
@@ -77,15 +68,13 @@ def test_the_best_count_is_the_one_that_measures_are_compared_with() -> None:
     some = finding("expansions", [*ACCURACIES[:6], *[math.nan] * 9], trivial=True)
     rival = {
         "rival": "expansions",
-        "within": (replace(some.correlation.within[0], rival="expansions"),),
+        "within": (replace(some.within[0], rival="expansions"),),
     }
-    some = replace(some, correlation=replace(some.correlation, **rival))
+    some = replace(some, **rival)
     findings = [both, some, COUNT, GOOD]
     assert rival_in(findings) is COUNT
-    assert verdict(findings).startswith(
-        f"The best count is params with tau {COUNT.correlation.tau:.3f};"
-    )
-    tau = COUNT.correlation.within[0].tau
+    assert verdict(findings).startswith(f"The best count is params with tau {COUNT.tau:.3f};")
+    tau = COUNT.within[0].tau
     assert f"the best count is params with tau {tau:.3f};" in size_verdict(findings)
 
 

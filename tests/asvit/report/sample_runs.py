@@ -245,7 +245,7 @@ def _finding(
 ) -> Finding:
     better = "higher" if "+" in name else get_proxy(name).better
     found = correlate(column, accuracies, better=better, counts=counts, samples=100)
-    return Finding(name, target, better, name in counts, found)
+    return replace(found, measure=name, target=target, trivial=name in counts)
 
 
 def _evolution(folder: Path) -> None:
@@ -345,7 +345,6 @@ def _design(folder: Path) -> None:
 
 def _detection(folder: Path) -> None:
     replace(stored_results.RIGHT[DetectionResult][0], folder=folder).write()
-    Image.new("RGB", (96, 64), (90, 200, 10)).save(folder / "predictions.jpg")
 
 
 def _test(folder: Path) -> None:

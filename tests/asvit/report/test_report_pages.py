@@ -117,7 +117,7 @@ NUMBERS: dict[str, Callable[[Any], Iterable[Any]]] = {
     "reference": lambda r: sorted(row["accuracy"] or 0 for row in r["rows"])[-10:],
     "design": lambda r: [r[name] for name in ("params", "macs", "latency_ms", "accuracy")],
     "detection": lambda r: [r["params"], r["classes"]],
-    "test": lambda r: [r["loss"], r["temperature"], *(row["f1"] for row in r["per_class"])],
+    "test": lambda r: [r["loss"], *(row["f1"] for row in r["per_class"])],
 }
 
 

@@ -21,7 +21,7 @@ from asvit.evaluation.settings import EvaluationSettings
 from asvit.growth.result import ScaleResult
 from asvit.growth.settings import ScaleSettings
 from asvit.networks import Network
-from asvit.reference.findings import Correlation, Finding, Reliability, Within
+from asvit.reference.findings import Finding, Reliability, Within
 from asvit.reference.result import CorrelationResult, Values
 from asvit.reference.settings import CorrelationQuery, CorrelationSettings
 from asvit.reference.table import Target
@@ -71,7 +71,16 @@ ORIGIN: Mapping[str, Any] = {
 }
 INTERVAL = [0.1, 0.9]
 TOLD = {
-    **{"measure": "macs", "better": "higher", "n": 9, "dropped": 0, "tau": 0.5},
+    **{
+        "measure": "macs",
+        "target": "top1",
+        "trivial": True,
+        "rival": "",
+        "better": "higher",
+        "n": 9,
+        "dropped": 0,
+        "tau": 0.5,
+    },
     **{"tau_interval": INTERVAL, "difference": None, "difference_interval": [None, None]},
     "reason": "",
 }
@@ -96,11 +105,11 @@ def step(number: int) -> Row:
 
 def finding(measure: str) -> Finding:
     interval = Interval(*INTERVAL)
-    found = Correlation(
+    return Finding(
+        measure, "top1", "higher", measure == "macs",
         9, 0, 0.5, interval, "macs", 0.1, interval,
         (Within("params", 0.4, interval, "macs", 0.3, 0.1, interval),), "",
     )  # fmt: skip
-    return Finding(measure, "top1", "higher", measure == "macs", found)
 
 
 def epoch(number: int) -> EpochRow:
@@ -261,7 +270,7 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
                 image_size=32, classes=("a", "b"), pictures=3, accuracy=66.7,
                 accuracy_interval=Interval(21.0, 94.0), balanced_accuracy=75.0,
                 balanced_accuracy_interval=Interval(30.0, 97.0), macro_f1=66.7, loss=0.5,
-                calibration_error=23.0, temperature=1.5, calibrated_error=math.nan,
+                calibration_error=23.0,
                 per_class=CLASS_ROWS,
                 calibration=(CalibrationRow(60.0, 66.7, 3, 65.0, 66.7, Interval(21.0, 94.0)),),
                 confusion=CONFUSIONS, unreadable={"a/3.png": "it is truncated"},

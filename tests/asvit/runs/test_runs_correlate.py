@@ -80,14 +80,14 @@ def test_the_correlations_are_those_of_the_values(table: ReferenceTable, tmp_pat
     result = correlate(table, tmp_path)
     values, accuracies = result.values.measures, result.values.accuracies["top1"]
     assert accuracies == table.accuracies["top1"]
-    higher, lower = (result.finding(name).correlation for name in TWO)
+    higher, lower = (result.finding(name) for name in TWO)
     assert higher.tau == pytest.approx(kendalltau(values[TWO[0]], accuracies).statistic)
     kept = [place for place, text in enumerate(ARCHITECTURES) if text != FAILING]
     expected = kendalltau([-values[TWO[1]][i] for i in kept], [accuracies[i] for i in kept])
     assert lower.tau == pytest.approx(expected.statistic)
     assert (lower.n, lower.dropped) == (len(kept), 1)
     assert (higher.n, higher.dropped) == (len(ARCHITECTURES), 0)
-    rival = result.finding(higher.rival).correlation
+    rival = result.finding(higher.rival)
     assert higher.difference == pytest.approx(higher.tau - rival.tau)
     with pytest.raises(KeyError, match="nothing was asked of 'snip'"):
         result.finding("snip")
@@ -108,7 +108,7 @@ def test_one_more_measure_is_all_that_is_measured(
 def test_all_is_every_registered_measure(table: ReferenceTable, tmp_path: Path) -> None:
     result = correlate(table, tmp_path, "all")
     assert {one.measure for one in result.correlations} == set(standard_measures())
-    taus = [one.correlation.tau for one in result.correlations]
+    taus = [one.tau for one in result.correlations]
     assert [one.trivial for one in result.correlations] == [True] * len(COUNTS) + [False] * (
         len(standard_measures()) - len(COUNTS)
     )

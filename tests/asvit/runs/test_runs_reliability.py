@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from asvit.core.codec import to_json
 from asvit.growth.result import ScaleResult
 from asvit.reference import ReferenceTable, load_reference
 from asvit.reference.stored import stored_reliability
@@ -108,8 +109,8 @@ def test_what_is_told_is_what_the_table_says_of_the_run_s_own_measures(
     )
     assert (inside / "values.csv").read_bytes() == (tmp_path / "alone/values.csv").read_bytes()
     for one in told["measures"]:
-        found = alone.finding(one["measure"]).to_json()
-        assert one == {name: found[name] for name in one}
+        found = to_json(alone.finding(one["measure"]))
+        assert one == found
     assert told["best_count"]["measure"] == found["rival"]
     assert type(judged).read(tmp_path / "run" / "result.json").to_json() == judged.to_json()
 

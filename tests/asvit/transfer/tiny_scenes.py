@@ -108,6 +108,6 @@ def make_data(train: int, validation: int) -> None:
 
 def prepared(task: Any, size: int = 1) -> list[tuple[list[Any], list[Any]]]:
     """The batches of validation images that a session would give the task."""
-    images = [task.prepare(*task.validation[place]) for place in range(len(task.validation))]
+    images = [task.validation[place] for place in range(len(task.validation))]
     parts = [images[begin : begin + size] for begin in range(0, len(images), size)]
     return [([image for image, _ in part], [target for _, target in part]) for part in parts]
