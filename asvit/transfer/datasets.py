@@ -132,13 +132,24 @@ class CocoImages(AnnotatedImages):
         """The mask of an object; pycocotools leaves what no run covers as it was in memory."""
         try:
             mask: NDArray[np.uint8] = self._coco.annToMask(of)
-            counts = of["segmentation"]["counts"] if isinstance(of["segmentation"], dict) else ""
-            if mask.shape != size or (isinstance(counts, list) and sum(counts) != mask.size):
+            if mask.shape != size or not _is_whole(of["segmentation"], mask):
                 raise ValueError(f"it is not of the image's {size[1]} x {size[0]} px")
         except _MALFORMED as error:
             what = f"{self._file}: the mask of annotation {of['id']}"
             raise ValueError(f"{what} cannot be read: {first_line(error)}") from error
         return mask
+
+
+def _is_whole(outline: Any, mask: NDArray[np.uint8]) -> bool:
+    """Whether runs, if the outline has some, are as long as the mask."""
+    from pycocotools.mask import encode
+
+    if not isinstance(outline, dict):
+        return True
+    if isinstance(counts := outline["counts"], list):
+        return sum(counts) == mask.size
+    text: bytes = encode(np.asfortranarray(mask))["counts"]
+    return text == (counts.encode() if isinstance(counts, str) else counts)
 
 
 def _read_coco(file: Path) -> Any:

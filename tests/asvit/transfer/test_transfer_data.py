@@ -59,6 +59,7 @@ def test_polygons(tmp_path: Path) -> None:
     [
         ({"size": [32, 64], "counts": [2048]}, "it is not of the image's 64 x 64 px"),
         ({"size": [64, 64], "counts": [0, 10]}, "it is not of the image's 64 x 64 px"),
+        ({"size": [64, 64], "counts": "`0j0"}, "it is not of the image's 64 x 64 px"),
         ({"size": "x", "counts": [1]}, ""),
         ([["a", 1, 2, 3, 4, 5]], ""),
     ],
