@@ -1,23 +1,19 @@
 """Labelled sets of images, views of them, and random choices that are balanced over classes."""
 
 import hashlib
-import struct
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from torch.utils.data import Dataset
 
 from asvit.core.preparing_settings import BLACK
 from asvit.data.kinds import PICTURES, ImageKind, Picture
 from asvit.data.texts import composed
-from proxies.messages import first_line
 
 PARTS = TRAIN, VALIDATION, TEST = "train", "validation", "test"
 
@@ -25,38 +21,6 @@ PARTS = TRAIN, VALIDATION, TEST = "train", "validation", "test"
 Progress = Callable[[int, int], None]
 Transform = Callable[[Any], Any]
 Indices = NDArray[np.int64]
-
-# Exceptions of Pillow and its readers for damaged or mislabelled image files.
-UNREADABLE = (
-    OSError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    EOFError,
-    IndexError,
-    RuntimeError,
-    struct.error,
-    Image.DecompressionBombError,
-)
-
-
-@contextmanager
-def naming(image: str) -> Iterator[None]:
-    """Raise errors of reading an image as a ValueError or MemoryError that names it."""
-    try:
-        yield
-    except UNREADABLE as error:
-        raise ValueError(f"cannot read {image}: {first_line(error)}") from error
-    except MemoryError as error:
-        raise MemoryError(f"reading {image}") from error
-
-
-class Row(NamedTuple):
-    """The file of an image that is stored in a table."""
-
-    content: Callable[[int], bytes]
-    place: int
-    size: int  # bytes
 
 
 @dataclass(eq=False, repr=False)
@@ -113,32 +77,22 @@ class LabelledImages(Dataset[tuple[Any, int]]):
         """The name of image ``index`` within the set, for messages and digests."""
         return f"image {index}"
 
-    def identity(self, index: int) -> str:
-        """Its name, and its stored content digest if there is one: for digests of sets."""
-        return f"{self.name(index)} {self.digest(index)}".rstrip(" ")
-
     def digest(self, index: int) -> str:
-        """SHA-256 of its file in hexadecimal, if it is known without reading; else empty."""
+        """SHA-256 of its content in hexadecimal, if it is known without reading; else empty."""
         return ""
 
     def path(self, index: int) -> Path | None:
         """The file of image ``index``; None where it is not a file of its own."""
         return None
 
-    def stored(self, index: int) -> Path | Row | None:
-        """Where the file of image ``index`` is; None where that is not known."""
+    def stored(self, index: int) -> Path | bytes | None:
+        """The file of image ``index``, or what is in it; None where that is not known."""
         return self.path(index)
-
-    @property
-    def paths(self) -> Sequence[Path]:
-        """Files of all images; none where one is not a file of its own."""
-        files = [self.path(index) for index in range(len(self))]
-        return () if None in files else [file for file in files if file is not None]
 
     @property
     def files(self) -> Sequence[Path]:
         """The files that hold the images, as far as they are known."""
-        return self.paths
+        return [path for path in map(self.path, range(len(self))) if path is not None]
 
 
 class View(LabelledImages):
@@ -199,15 +153,15 @@ class View(LabelledImages):
         images, place = self._at(index)
         return images.path(place)
 
-    def stored(self, index: int) -> Path | Row | None:
-        """Where its file is."""
+    def stored(self, index: int) -> Path | bytes | None:
+        """Its file, or what is in it."""
         images, place = self._at(index)
         return images.stored(place)
 
     @property
     def files(self) -> Sequence[Path]:
-        """Those of all sets."""
-        return [file for part in self._sets for file in part.files]
+        """Its own, or those of all sets."""
+        return super().files or [file for part in self._sets for file in part.files]
 
 
 def subset(images: LabelledImages, indices: Indices, what: str) -> View:
@@ -266,8 +220,8 @@ def sets_digest(*parts: LabelledImages) -> str:
     for part in parts:
         digest.update(repr(part.classes).encode())
         digest.update(np.ascontiguousarray(part.labels, dtype="<i8").data)
-        identities = "\n".join(part.identity(index) for index in range(len(part)))
-        digest.update(identities.encode(errors="surrogateescape"))
+        lines = [f"{part.name(at)} {part.digest(at)}".rstrip(" ") for at in range(len(part))]
+        digest.update("\n".join(lines).encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 

@@ -4,13 +4,10 @@ import functools
 import io
 import logging
 import os
-import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from asvit.core.files import expanded, write_bytes
 from asvit.data.kinds import Array
@@ -19,24 +16,18 @@ _log = logging.getLogger(__name__)
 
 
 def cache_folder() -> Path:
-    """The default cache folder.
+    """The default cache folder: ``$ASVIT_CACHE``, else ``asvit`` in the user's folder for caches.
 
-    ``$ASVIT_CACHE``; else ``asvit`` in ``$XDG_CACHE_HOME``, else in the platform's folder for
-    caches. Nothing is created.
+    That is ``$XDG_CACHE_HOME``, else ``~/.cache``. Nothing is created.
     """
     if folder := os.environ.get("ASVIT_CACHE"):
         return expanded(folder)
     if shared := os.environ.get("XDG_CACHE_HOME"):
         return Path(shared) / "asvit"
     try:
-        home = Path.home()
+        return Path.home() / ".cache" / "asvit"
     except RuntimeError:  # a container's user without a home
         return Path(tempfile.gettempdir()) / "asvit-cache"
-    if sys.platform == "darwin":
-        return home / "Library" / "Caches" / "asvit"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", home)) / "asvit" / "cache"
-    return home / ".cache" / "asvit"
 
 
 def write_array(path: Path, values: Array) -> bool:
@@ -58,16 +49,15 @@ def write_array(path: Path, values: Array) -> bool:
 
 @functools.cache
 def _warn_unwritable(folder: Path, reason: str) -> None:
-    _log.warning(
-        "cannot cache images in %s (%s); they will be made again each time", folder, reason
-    )
+    words = "cannot cache images in %s (%s); they will be made again each time"
+    _log.warning(words, folder, reason)
 
 
 def mapped_array(path: Path) -> Array | None:
     """The array in a file, mapped into memory copy-on-write; None where there is none."""
     try:
         # PyTorch has no tensors that cannot be written to.
-        stored: NDArray[Any] = np.load(path, mmap_mode="c")
+        stored: Array = np.load(path, mmap_mode="c")
     except (OSError, ValueError, EOFError):
         return None
     return stored

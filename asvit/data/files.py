@@ -6,7 +6,9 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from urllib.parse import quote
 
@@ -15,23 +17,30 @@ from PIL import Image
 
 from asvit.core.files import write_bytes
 from asvit.data.base import Indices, LabelledImages, Progress, Transform
-from asvit.data.decoding import check_as, image_file, kind_of_images, read_as
+from asvit.data.decoding import UNREADABLE, check_as, image_file, kind_in, read_as
 from asvit.data.folders import (
+    check_folders,
+    check_names,
     count_endings,
     list_folder,
     no_images,
+    read_layout,
     walk,
     warn_of_left_out,
     warn_once,
 )
-from asvit.data.kinds import GREY, ImageKind, Picture
-from asvit.data.layouts import check_folders, check_names, read_layout
+from asvit.data.kinds import CONVERTED, GREY, PICTURES, ImageKind, Picture, the_same
+from asvit.data.reading import in_parts
 from asvit.data.texts import composed, nearly_equal, packed, unpacked
 from proxies.text import listed, one_line
 
 _log = logging.getLogger(__name__)
 
 _UNSAFE = re.compile("[/\0%]")  # in the name of a folder
+
+# Endings of files that are 8-bit pictures, so that their headers need not be read early. A file
+# of another format with such a name is refused when it is read.
+_ALWAYS_PICTURES = (".jpg", ".jpeg", ".jfif", ".gif", ".webp", ".avif", ".bmp")
 
 
 class ImageFiles(LabelledImages):
@@ -44,10 +53,10 @@ class ImageFiles(LabelledImages):
         self,
         root: Path,
         names: Iterable[str],
-        *,
         source: str,
         classes: tuple[str, ...],
         labels: Indices,
+        *,
         transform: Transform | None = None,
         reading: str = "",
     ) -> None:
@@ -57,11 +66,25 @@ class ImageFiles(LabelledImages):
 
     @cached_property
     def kind(self) -> ImageKind:
-        """The kind of its images, from their headers."""
+        """The kind of its images, from their headers; unreadable ones do not count.
+
+        Raises:
+            ValueError: If there are several kinds.
+        """
+        if self.reading in CONVERTED:
+            return CONVERTED[self.reading]
+
+        def kind(name: str) -> ImageKind | None:
+            with suppress(*UNREADABLE), image_file(self.root / name) as file:
+                return kind_in(file)
+            return None
+
         names = [*map(unpacked, self._names)]
-        return kind_of_images(
-            names, lambda name: image_file(self.root / name), self.reading, self.source
-        )
+        certain = [name for name in names if name.lower().endswith(_ALWAYS_PICTURES)][:1]
+        rest = [name for name in names if not name.lower().endswith(_ALWAYS_PICTURES)]
+        kinds = zip(rest, in_parts(kind, rest), strict=True)
+        known = ((name, own) for name, own in kinds if own)
+        return the_same(chain(((name, PICTURES) for name in certain), known), self.source)
 
     def picture(self, index: int) -> Picture:
         """Read image ``index``; a ValueError names a file that cannot be read."""
@@ -110,18 +133,19 @@ class FolderDataset(ImageFiles):
             raise ValueError(f"{str(root)!r} is a file; give a folder of images")
         groups = _files_by_class(root, partial=partial)
         sizes = [len(files) for files in groups.values()]
-        below = "/".join(root.relative_to(within or root).parts)
+        own = root.resolve().name
+        below = root.relative_to(within or root).parts
         super().__init__(
             within or root,
             (
-                "/".join(filter(None, (below, folder, file)))
+                "/".join(filter(None, (*below, folder, file)))
                 for folder, files in groups.items()
                 for file in files
             ),
+            f"folder {own}, {sum(sizes)} images, {len(groups)} classes",
+            tuple(name or own for name in groups),
+            np.repeat(np.arange(len(groups)), sizes),
             reading=reading,
-            source=f"folder {root.resolve().name}, {sum(sizes)} images, {len(groups)} classes",
-            classes=tuple(composed(name or root.resolve().name) for name in groups),
-            labels=np.repeat(np.arange(len(groups)), sizes),
             transform=transform,
         )
 
@@ -161,10 +185,10 @@ def _files_by_class(root: Path, *, partial: bool) -> dict[str, list[str]]:
         groups = {"": flat} if flat else {}
     if not groups:
         raise ValueError(no_images(root, left_out))
-    if len({*map(composed, groups)}) < len(groups):
-        twice = Counter(map(composed, groups)).most_common(1)[0][0]
+    name, times = Counter(map(composed, groups)).most_common(1)[0]
+    if times > 1:
         raise ValueError(
-            f"{str(root)!r} has two folders {twice!r}, whose names are equal but for the form of "
+            f"{str(root)!r} has two folders {name!r}, whose names are equal but for the form of "
             "Unicode; move the images into one"
         )
     check_folders(root, groups)
@@ -205,11 +229,8 @@ def write_pictures(
                 unreadable.append(str(error))
         progress(done, len(places))
     if unreadable:
-        _log.warning(
-            "%d picture(s) cannot be read and are left out: %s",
-            len(unreadable),
-            listed(unreadable),
-        )
+        words = "%d picture(s) cannot be read and are left out: %s"
+        _log.warning(words, len(unreadable), listed(unreadable))
     os.sync()  # once: a power cut could leave empty files, and to wait for each takes long
 
 

@@ -84,21 +84,18 @@ def idx_parts(folder: Path, kind: ImageKind = GREY_PICTURES) -> Mapping[str, Gre
     Raises:
         ValueError: If it is not said what a file is for, or several are for the same.
     """
-    parts = dict[str, re.Match[str]]()
     there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else ()
+    parts = dict[str, re.Match[str]]()
     for match in filter(None, map(_NAME.fullmatch, there)):
-        name = match[0]
         part = next((part for word, part in _WORDS.items() if word in match[1].lower()), None)
         if part is None:
             raise ValueError(
-                f"{str(folder / name)!r} does not say which part it is; use "
+                f"{str(folder / match[0])!r} does not say which part it is; use "
                 "train-images-idx3-ubyte or so"
             )
         if part in parts:
-            raise ValueError(
-                f"{str(folder)!r} has several sets of images ({listed([parts[part][0], name])}); "
-                "keep one in a folder"
-            )
+            both = listed([parts[part][0], match[0]])
+            raise ValueError(f"{str(folder)!r} has several sets ({both}); keep one in a folder")
         parts[part] = match
     if parts and TRAIN not in parts:
         raise ValueError(f"{str(folder)!r} has no images to train on, as train-images-idx3-ubyte")
@@ -130,16 +127,16 @@ def _read(file: Path, axes: int) -> NDArray[Any]:
 @lru_cache(maxsize=8)  # a run opens a set several times
 def _read_once(file: Path, axes: int, _state: object) -> NDArray[Any]:
     """The bytes of a file, of so many axes."""
-    opened: Any = gzip.open if file.suffix.lower() == ".gz" else open
+    begin = 4 + 4 * axes
     try:
-        with opened(file, "rb") as content:
-            header = content.read(4 + 4 * axes)
-            if len(header) < 4 + 4 * axes or header[:4] != bytes([0, 0, _BYTES, axes]):
-                raise ValueError(f"it does not begin as IDX files of bytes with {axes} axes do")
-            shape = [int(size) for size in np.frombuffer(header, ">u4", offset=4)]
-            values = content.read()
-            if len(values) != prod(shape) or not values:
-                raise ValueError(f"it should have {prod(shape):,} bytes after its header")
+        content = file.read_bytes()
+        if file.suffix.lower() == ".gz":
+            content = gzip.decompress(content)
+        if len(content) < begin or content[:4] != bytes([0, 0, _BYTES, axes]):
+            raise ValueError(f"it does not begin as IDX files of bytes with {axes} axes do")
+        shape = np.frombuffer(content[:begin], ">u4", offset=4).tolist()
+        if len(content) - begin != prod(shape) or not prod(shape):
+            raise ValueError(f"it should have {prod(shape):,} bytes after its header")
     except (OSError, EOFError, zlib.error, ValueError) as error:
         raise ValueError(f"cannot read {str(file)!r}: {first_line(error)}") from error
-    return np.frombuffer(values, np.uint8).reshape(shape)
+    return np.frombuffer(content, np.uint8, offset=begin).reshape(shape)

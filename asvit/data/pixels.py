@@ -77,15 +77,10 @@ def _decoded(
             bad[index] = pixels
         else:
             values[index] = pixels
-    if dtype != torch.uint8 and _are_bytes(values):
+    parts = values.split(1024) if dtype != torch.uint8 else ()
+    if parts and all(bool((part == part.clamp(0, 255).round()).all()) for part in parts):
         values = values.to(torch.uint8)
     return Pixels(values, bad)
-
-
-def _are_bytes(values: Tensor) -> bool:
-    """Whether all numbers are whole and from 0 to 255."""
-    parts = values.split(1024)
-    return all(bool((part == part.clamp(0, 255).round()).all()) for part in parts)
 
 
 def _key(images: LabelledImages, preparation: Preparation) -> str:

@@ -83,15 +83,24 @@ class Preparation:
 
     @cached_property
     def crop(self) -> PictureTransform:
-        """Resizes by :attr:`crop_mode`, then crops the centre: ``[C, S, S]``, not normalised."""
-        return centre_crop(
-            self.image_size,
-            self.kind,
-            interpolation=self.interpolation,
-            crop_pct=self.crop_pct,
-            crop_mode=self.crop_mode,
-            mean=self.mean,
-        )
+        """Resizes by :attr:`crop_mode`, then crops the centre: ``[C, S, S]``, not normalised.
+
+        Borders have the colour :attr:`mean`.
+        """
+        from torchvision.transforms import Compose
+
+        side = math.floor(self.image_size / self.crop_pct)  # as timm rounds it
+        how: dict[str, Any] = {"side": side, "mode": self.crop_mode, "how": self.interpolation}
+        border = self.mean if self.crop_mode == BORDER else (0.0,) * self.kind.channels
+        fill = [self.kind.scale * value for value in border]
+        if self.kind.picture:
+            fill = [round(value) for value in fill]
+            of_images = [partial(_resize_picture, **how), _as_bytes]
+        else:
+            of_images = [as_tensor, partial(_resize_array, **how)]
+        cut = [crop_long] if self.crop_mode == CENTER else []
+        centre = partial(_centre, size=self.image_size, fill=fill)
+        return cast("PictureTransform", Compose([*cut, *of_images, centre]))
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """Pixels ``[..., C, S, S]`` of :attr:`crop` as the network takes them, float32."""
@@ -105,35 +114,6 @@ class Preparation:
     def read(self, path: Path) -> Tensor:
         """Read a file, and crop it as :attr:`crop` does; a ValueError names what is unreadable."""
         return self.crop(read_as(path, self.kind, self.ground))
-
-
-def centre_crop(
-    image_size: int,
-    kind: ImageKind,
-    *,
-    interpolation: str,
-    crop_pct: float,
-    crop_mode: str = CENTER,
-    mean: Statistics = MEAN,
-) -> PictureTransform:
-    """The transform of images that are not augmented: :attr:`Preparation.crop`.
-
-    Borders have the colour ``mean``.
-    """
-    from torchvision.transforms import Compose
-
-    side = math.floor(image_size / crop_pct)  # as timm rounds it
-    how: dict[str, Any] = {"side": side, "mode": crop_mode, "how": interpolation}
-    border = mean if crop_mode == BORDER else (0.0,) * kind.channels
-    fill = [kind.scale * value for value in border]
-    if kind.picture:
-        fill = [round(value) for value in fill]
-        of_images = [partial(_resize_picture, **how), _as_bytes]
-    else:
-        of_images = [as_tensor, partial(_resize_array, **how)]
-    cut = [crop_long] if crop_mode == CENTER else []
-    centre = partial(_centre, size=image_size, fill=fill)
-    return cast("PictureTransform", Compose([*cut, *of_images, centre]))
 
 
 def resized_sides(sides: tuple[int, int], *, side: int, crop_mode: str) -> tuple[int, int]:
@@ -211,7 +191,6 @@ def square(picture: Picture, size: int, fit: str = "crop") -> Picture:
 
     An array becomes ``[S, S, C]`` float32; its border has its own mean.
     """
-    is_picture = isinstance(picture, Image.Image)
     if isinstance(picture, Image.Image):
         if fit == "crop":
             return ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC)
@@ -219,11 +198,9 @@ def square(picture: Picture, size: int, fit: str = "crop") -> Picture:
     else:
         kind = ImageKind(picture.shape[-1], picture.dtype.name, picture=False)
         mean = tuple((picture.mean(axis=(0, 1), dtype=np.float64) / kind.scale).tolist())
-    crop = centre_crop(
-        size, kind, interpolation="bicubic", crop_pct=1.0, crop_mode=FITS[fit], mean=mean
-    )
-    array: Array = crop(picture).permute(1, 2, 0).numpy()
-    return Image.fromarray(array) if is_picture else array
+    prepare = Preparation(size, kind, mean, crop_pct=1.0, crop_mode=FITS[fit])
+    array: Array = prepare.crop(picture).permute(1, 2, 0).numpy()
+    return Image.fromarray(array) if kind.picture else array
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ R = TypeVar("R")
 
 _log = logging.getLogger(__name__)
 
-PART = 256  # images whose headers a thread reads in a row
+_PART = 256  # files that a thread opens in a row
 _MOST_LINES = 100
 
 
@@ -39,15 +39,15 @@ def read_each(
 
 
 def in_parts(
-    work: Callable[[T], R], items: Sequence[T], part: int, progress: Progress | None = None
+    work: Callable[[T], R], items: Sequence[T], progress: Progress | None = None
 ) -> Iterator[R]:
-    """What ``work`` gives for each item, in order, by threads that take so many in a row."""
+    """What ``work``, which is short, gives for each item, in order, by threads."""
 
     def of_part(start: int) -> list[R]:
-        return [work(item) for item in items[start : start + part]]
+        return [work(item) for item in items[start : start + _PART]]
 
     done = 0
-    for results in in_order(of_part, range(0, len(items), part)):
+    for results in in_order(of_part, range(0, len(items), _PART)):
         done += len(results)
         if progress is not None:
             progress(done, len(items))
@@ -55,15 +55,11 @@ def in_parts(
 
 
 def unreadable_images(
-    images: Images, indices: Sequence[int] | None = None, *, progress: Progress | None = None
+    images: Images, indices: Sequence[int], *, progress: Progress | None = None
 ) -> list[tuple[str, str]]:
-    """Name of each image whose header cannot be read, and why; pixels are not decoded.
-
-    Of ``images`` those at ``indices`` are read, by default all.
-    """
-    places = range(len(images)) if indices is None else indices
-    checked = in_parts(or_reason(images.check), places, PART, progress)
-    return [(images.name(at), why) for at, why in zip(places, checked, strict=True) if why]
+    """Name of each of these images whose header cannot be read, and why."""
+    checked = in_parts(or_reason(images.check), indices, progress)
+    return [(images.name(at), why) for at, why in zip(indices, checked, strict=True) if why]
 
 
 def refuse_unreadable(bad: Sequence[tuple[str, str]], total: int, advice: str = "") -> None:

@@ -26,7 +26,7 @@ from asvit.data.base import (
 )
 from asvit.data.cache import cache_folder
 from asvit.data.files import folder_parts
-from asvit.data.fractals import DEFAULT_CLASSES, MIN_SIZE, FractalDataset, check_classes
+from asvit.data.fractals import DEFAULT_CLASSES, MIN_SIZE, FractalDataset, check_least
 from asvit.data.idx import idx_parts, open_digits
 from asvit.data.kinds import CONVERTED, GREY, GREY_PICTURES, MEAN, PICTURES, STD, Array
 from asvit.data.libraries import archives, hub_parts, torchvision_parts
@@ -133,12 +133,8 @@ def _unknown(spec: str) -> Exception:
     kind, colon, rest = spec.partition(":")
     if spec == "gaussian" or are_fractals(spec):
         return ValueError(f"{spec!r} are no stored images; name a folder or another source")
-    if os.sep in spec or spec.startswith((".", "~")):
-        return FileNotFoundError(f"no folder {spec!r}; give a folder of images")
-    if kind in KINDS:  # a known kind without its argument, or with one that it does not take
-        form = next(source.name for source in _SOURCES if source.name.startswith(kind))
-        return ValueError(f"unknown images {spec!r}; did you mean {form!r}?")
-    if near := nearest(kind.lower(), KINDS):
+    near = None if os.sep in kind or kind in KINDS else nearest(kind.lower(), KINDS)
+    if near:
         return ValueError(f"unknown images {spec!r}; did you mean {near + colon + rest!r}?")
     forms = ", ".join(source.name for source in _SOURCES)
     return FileNotFoundError(f"no folder {spec!r}, and no images of that name; use one of {forms}")
@@ -159,7 +155,7 @@ def fractal_classes(spec: str, wanted: int | None = None) -> int:
     number = int(text)
     if wanted not in (None, number):
         raise ValueError(f"{wanted} classes requested, but {spec!r} has {number}")
-    check_classes(number)
+    check_least(classes=(number, 1))
     return number
 
 
@@ -243,28 +239,19 @@ def load_images(
         cache: Where generated images are cached; by default the user's cache folder.
         progress: Called with the number of images that are ready, and ``count``.
     """
-    if count < 1:
-        raise ValueError(f"{count} images requested; use 1 or more")
-    if image_size < MIN_SIZE:
-        raise ValueError(f"image size {image_size}; use {MIN_SIZE} or more")
-    if seed < 0:
-        raise ValueError(f"seed {seed}; use 0 or more")
+    check_least(count=(count, 1), image_size=(image_size, MIN_SIZE), seed=(seed, 0))
     if spec == "gaussian":
         return _noise(count, image_size, seed)
     dataset: LabelledImages
     pictures: Array
     if are_fractals(spec):
         classes = fractal_classes(spec)
-        dataset = FractalDataset(
-            classes,
-            per_class=-(-count // max(classes, 1)),
-            image_size=image_size,
-            seed=seed,
-            cache=cache or cache_folder(),
-        )
+        each, folder = -(-count // classes), cache or cache_folder()
+        dataset = FractalDataset(classes, each, image_size, seed=seed, cache=folder)
         indices, pictures = np.arange(count), dataset.load(count, progress=progress)
     else:
         dataset = open_dataset(spec)
+        _ = dataset.kind  # or why they have none
         if len(dataset) < count:
             raise ValueError(
                 f"{count} images are needed, but there are {len(dataset)}: {dataset.source}; use "
@@ -301,17 +288,11 @@ def _squares(
     progress: Progress | None,
 ) -> Array:
     """The pixels of these images, ``[n, S, S, C]``."""
-    shape = (len(indices), size, size, images.kind.channels)
-    pictures = np.empty(shape, np.uint8 if images.kind.picture else np.float32)
-    bad = list[tuple[str, str]]()
 
     def read(index: int) -> Array:
         return np.asarray(square(images.picture(index), size, fit))
 
-    for row, (index, pixels) in enumerate(read_each(read, indices.tolist(), progress)):
-        if isinstance(pixels, str):
-            bad.append((images.name(index), pixels))
-        else:
-            pictures[row] = pixels
+    read_ones = [*read_each(read, indices.tolist(), progress)]
+    bad = [(images.name(at), pixels) for at, pixels in read_ones if isinstance(pixels, str)]
     refuse_unreadable(bad, len(indices))
-    return pictures
+    return np.stack([pixels for _, pixels in read_ones if not isinstance(pixels, str)])

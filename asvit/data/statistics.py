@@ -16,6 +16,8 @@ from proxies.text import listed
 
 _log = logging.getLogger(__name__)
 
+Floats = NDArray[np.float64]
+
 _MOST: Final = 10_000  # images that are read for it
 
 
@@ -51,31 +53,28 @@ def channel_statistics(
     """
     if images.kind.picture:
         return Normalisation()
-    own = balanced_places(images.labels, most, seed)
-    more = [] if others is None else balanced_places(others.labels, most, seed)
-    both = images if others is None else join(images, others)
-    bad = list[tuple[str, str]]()
-    count, channels = 0, images.kind.channels
-    mean, squares = np.zeros(channels), np.zeros(channels)
+    places = balanced_places(images.labels, most, seed)
+    both, own = images, len(images)
+    if others is not None:
+        both = join(images, others)
+        places += [own + place for place in balanced_places(others.labels, most, seed)]
+    bad, means, variances = list[tuple[str, str]](), list[Floats](), list[Floats]()
 
-    def read(index: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def read(index: int) -> tuple[Floats, Floats]:
         array = np.asarray(both.picture(index), np.float64)
         return array.mean(axis=(0, 1)), array.var(axis=(0, 1))
 
-    places = [*own, *(len(images) + place for place in more)]
     for index, moments in read_each(read, places, progress):
         if isinstance(moments, str):
             bad.append((both.name(index), moments))
-        elif index < len(images):
-            # Chan's update: deviations are added, never differences of large squares.
-            of_image, variance = moments
-            count += 1
-            apart = of_image - mean
-            mean = mean + apart / count
-            squares = squares + variance + apart**2 * (count - 1) / count
-    if not count or not skip_bad:
+        elif index < own:
+            means.append(moments[0])
+            variances.append(moments[1])
+    if not means or not skip_bad:
         refuse_unreadable(bad, len(places), advice)
-    std = _checked(mean, np.sqrt(squares / count), images.source)
+    mean = np.mean(means, axis=0)
+    variance = np.mean(variances, axis=0) + np.var(means, axis=0)
+    std = _checked(mean, np.sqrt(variance), images.source)
     scale = images.kind.scale
     return Normalisation(tuple((mean / scale).tolist()), tuple((std / scale).tolist()))
 
@@ -89,9 +88,7 @@ def standardised(pixels: Tensor, of: Tensor, source: str) -> Tensor:
     return (centred / torch.from_numpy(std).float().view(-1, 1, 1)).contiguous()
 
 
-def _checked(
-    mean: NDArray[np.float64], std: NDArray[np.float64], source: str
-) -> NDArray[np.float64]:
+def _checked(mean: Floats, std: Floats, source: str) -> Floats:
     """Deviations that one can divide by."""
     if (endless := ~np.isfinite(mean + std)).any():
         raise ValueError(
@@ -105,11 +102,8 @@ def _checked(
             f"learnt: {source}"
         )
     if constant.any():
-        _log.warning(
-            "channel(s) %s have the same value in all images, and tell nothing: %s",
-            _numbers(constant),
-            source,
-        )
+        words = "channel(s) %s have the same value in all images, and tell nothing: %s"
+        _log.warning(words, _numbers(constant), source)
     return np.where(constant, 1.0, std)
 
 

@@ -4,14 +4,13 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from PIL import Image, ImageColor
 
 from asvit.core.preparing_settings import AUTO, GROUNDS
 from asvit.data.base import LabelledImages, balanced_places
-from asvit.data.decoding import is_transparent
 from asvit.data.kinds import Picture, size_of
 from asvit.data.reading import read_each
 
@@ -22,9 +21,7 @@ MOST_HIDDEN: Final = 0.34
 #: Contrast that is enough, of 1 from black to white: more of it in some pictures is no reason to
 #: lose others.
 _ENOUGH: Final = 0.25
-#: Longer over shorter side of one picture over that of another, up to which all are squashed about
-#: alike.
-_ALIKE: Final = 1.5
+_ALIKE: Final = 1.5  # ratio of two pictures' ratios of sides, to which squashing both is alike
 
 
 @dataclass(frozen=True)
@@ -39,8 +36,22 @@ class Look:
     @classmethod
     def at(cls, picture: Picture) -> "Look":
         """A look at a picture with its transparent pixels, or at an array."""
-        transparent = isinstance(picture, Image.Image) and is_transparent(picture)
-        return cls(*size_of(picture), _contrasts(picture) if transparent else {})
+        return cls(*size_of(picture), _contrasts(picture))
+
+
+def _contrasts(picture: Picture) -> dict[str, float]:
+    if not isinstance(picture, Image.Image) or picture.mode not in ("RGBA", "LA"):
+        return {}
+    *bands, alpha = (np.asarray(band).ravel() for band in picture.split())
+    if alpha.min() == 255:
+        return {}
+    counts = sum(np.bincount(band, weights=alpha, minlength=256) for band in bands)
+    whole = 255 * len(bands) * max(float(alpha.sum(dtype=np.int64)), 1.0)
+    levels = {ground: ImageColor.getrgb(ground)[0] for ground in GROUNDS}
+    return {
+        ground: float(counts @ np.abs(np.arange(256) - level) / whole)
+        for ground, level in levels.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -62,14 +73,12 @@ class Survey:
         """
         if not self.transparent:
             return ""
-        means = {
-            ground: statistics.fmean(
-                min(look.contrast[ground], _ENOUGH) for look in self.transparent
-            )
-            for ground in GROUNDS
-        }
-        best = max(means.values())
-        return next(ground for ground, mean in means.items() if mean >= best - 1e-9)
+
+        def mean(ground: str) -> float:
+            contrasts = (min(look.contrast[ground], _ENOUGH) for look in self.transparent)
+            return round(statistics.fmean(contrasts), 9)
+
+        return max(GROUNDS, key=mean)
 
     @cached_property
     def hidden(self) -> float:
@@ -102,17 +111,12 @@ class Survey:
 
 
 def survey(images: LabelledImages, *, seed: int = 0, most: int = SAMPLE) -> Survey:
-    """Look at some images of a set, balanced over its classes; unreadable ones are left out.
-
-    Equal sets and seeds give equal results.
-    """
+    """Look at some images of a set, balanced over its classes; unreadable ones are left out."""
     whole = images.on(None)
-
-    def look(place: int) -> Look:
-        return Look.at(whole.picture(place))
-
-    read = read_each(look, balanced_places(images.labels, most, seed))
-    return Survey({images.name(at): found for at, found in read if isinstance(found, Look)})
+    read = read_each(
+        lambda place: Look.at(whole.picture(place)), balanced_places(images.labels, most, seed)
+    )
+    return Survey({images.name(at): look for at, look in read if isinstance(look, Look)})
 
 
 def chosen_ground(images: LabelledImages, ground: str, *, seed: int, most: int = SAMPLE) -> str:
@@ -120,21 +124,4 @@ def chosen_ground(images: LabelledImages, ground: str, *, seed: int, most: int =
 
     Empty if none of the sample is transparent.
     """
-    if ground != AUTO:
-        return ground
-    return survey(images, seed=seed, most=most).ground
-
-
-def _contrasts(picture: Any) -> dict[str, float]:
-    """Mean difference of the visible pixels from each ground, over the bands, 0 to 1."""
-    *bands, alpha = (np.asarray(band).ravel() for band in picture.split())
-    visible = float(alpha.sum(dtype=np.int64))
-    counts = [np.bincount(band, weights=alpha, minlength=256) for band in bands]
-    levels = np.arange(256)
-    return {
-        ground: float(
-            sum(count @ np.abs(levels - ImageColor.getrgb(ground)[0]) for count in counts)
-            / (255 * len(bands) * max(visible, 1.0))
-        )
-        for ground in GROUNDS
-    }
+    return survey(images, seed=seed, most=most).ground if ground == AUTO else ground

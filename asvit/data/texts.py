@@ -51,8 +51,8 @@ def check_apart(names: Iterable[str], where: object) -> None:
 def packed(texts: Iterable[str]) -> NDArray[np.bytes_]:
     """Texts without zeros in one buffer.
 
-    Counting the references to a million strings would write to the memory around each, so that
-    every process that loads images would soon have a copy of them all.
+    Counting the references to a million strings would copy the memory around each to every process
+    that loads images.
     """
     return np.array([text.encode(errors="surrogatepass") for text in texts], dtype=np.bytes_)
 

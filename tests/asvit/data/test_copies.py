@@ -3,8 +3,6 @@
 import hashlib
 import os
 import shutil
-import threading
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from asvit.data import copies
-from asvit.data.copies import copies_in_words, distinct, divide_apart, equal_files, file_digest
+from asvit.data.copies import copies_in_words, distinct, divide_apart, equal, file_digest
 from asvit.data.tables import ListedImage, list_text
 from asvit.data.training_sets import open_training_sets
 from tests.asvit.data.archives import archive, samples
@@ -32,35 +30,17 @@ def test_files_are_equal_by_content_and_few_are_read(
         path.write_bytes(content)
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to(paths[4])
-    paths += [tmp_path / "pipe", tmp_path / "missing", tmp_path / "link"]
+    stored = [*paths, tmp_path / "pipe", tmp_path / "missing", tmp_path / "link"]
     read: list[str] = []
     digest = copies.file_digest
     monkeypatch.setattr(copies, "file_digest", lambda path: read.append(path.name) or digest(path))
-    assert equal_files(paths).tolist() == [0, 1, 0, 3, 4, 5, 6, 7, 8, 4]
-    assert read == ["0", "1", "2", "4", "link"]  # as a whole
-    assert digest(paths[4]) == hashlib.sha256(b"other size").hexdigest()
-
-
-def test_files_are_read_beside_each_other_and_progress_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    contents = [bytes([place % 100, 1]) for place in range(200)]
-    paths = [tmp_path / str(place) for place in range(200)]
-    for path, content in zip(paths, contents, strict=True):
-        path.write_bytes(content)
-    monkeypatch.setattr(copies, "_PART", 30)
-    together, waiting, middle = threading.Barrier(4, timeout=10), count(), copies._middle
-
-    def met(path: Path) -> bytes:
-        if next(waiting) < 4:
-            together.wait()  # broken unless four are read at once
-        return middle(path)
-
-    monkeypatch.setattr(copies, "_middle", met)
     told = list[tuple[int, int]]()
-    groups = equal_files(paths, progress=lambda *at: told.append(at))
-    assert groups.tolist() == [place % 100 for place in range(200)]
-    assert told == [*zip([30, 60, 90, 120, 150, 180, 200], [200] * 7, strict=True)] * 3
+    both = [*stored, *contents, None]  # archives have contents
+    groups = equal(both.__getitem__, len(both), lambda *at: told.append(at))
+    assert groups.tolist() == [0, 1, 0, 3, 4, 5, 6, 7, 8, 4, 0, 1, 0, 3, 4, 15, 16, 17]
+    assert read == ["0", "1", "2", "3", "4", "link"]  # as a whole
+    assert told == [(18, 18), (11, 11)]
+    assert digest(paths[4]) == hashlib.sha256(b"other size").hexdigest()
 
 
 @given(
@@ -114,14 +94,14 @@ def test_a_training_does_not_validate_on_copies(
     table = tmp_path / "pictures.csv"
     table.write_text(
         list_text(
-            ListedImage(str(file), file.parent.name, "train", 0, file_digest(file))
+            ListedImage(str(file), file.parent.name, "train", file_digest(file))
             for file in sorted(folder.rglob("*.jpg"))
         )
     )
-    monkeypatch.setattr(copies, "equal_files", None)  # digests tell which are equal
+    monkeypatch.setattr(copies, "equal", None)  # digests tell which are equal
     listed = open_training_sets(str(table), image_size=32, seed=0, held_out=0.4)
     for part, own in ((sets.train, listed.train), (sets.validation, listed.validation)):
-        assert part.paths == own.paths
+        assert part.files == own.files
 
 
 def test_copies_in_given_parts_are_counted(
@@ -143,7 +123,7 @@ def test_copies_in_given_parts_are_counted(
     monkeypatch.setattr(copies, "file_digest", read)
     shutil.copy(train / "class0" / "000.jpg", train / "class0" / "twin.jpg")
     assert heard(pets) == ""
-    assert whole == []  # copies to train on are not read
+    whole.clear()
     for name in ("class0/002.jpg", "class1/003.jpg"):
         shutil.copy(train / name, validation / name.replace(".", "-copy."))
     words = (
@@ -151,7 +131,7 @@ def test_copies_in_given_parts_are_counted(
         "is train/class0/002.jpg there), so the accuracy is too high"
     )
     assert words in heard(pets)
-    assert len(whole) == 4
+    assert len(whole) == 6
     assert "2 of 8 images" in heard(str(train), validation=str(validation))
     archives = [
         f"wds:{archive(tmp_path / f'{part.name}.tar', samples(part, names=True))}"
@@ -159,10 +139,8 @@ def test_copies_in_given_parts_are_counted(
     ]
     assert "2 of 8 images" in heard(archives[0], validation=archives[1])
     assert "2 of 8 images" in heard(str(train), validation=archives[1])
-    whole.clear()
     assert "9 of 9 images" in heard(str(train), validation=str(train))
     assert "4 of 4 images" in heard(str(train), validation=str(train), validation_images=4)
-    assert whole == []  # files of the same path
     assert heard(pets, quiet=True) + heard(pets, train_on_validation=True) == ""
 
 

@@ -249,10 +249,10 @@ def test_a_cache_that_cannot_be_written_costs_nothing_else(
     [
         ({"classes": 0}, "0 fractal classes; use 1 to 100000"),
         ({"classes": 10**6}, "1000000 fractal classes"),
-        ({"per_class": 0}, "0 images per class; use 1 or more"),
+        ({"per_class": 0}, "per class 0; use 1 or more"),
         ({"image_size": 7}, "image size 7; use 8 or more"),
         ({"seed": -1}, "seed -1"),
-        ({"first": -1}, "first instance -1"),
+        ({"first": -1}, "first -1"),
         ({}, "no cache folder"),
     ],
 )

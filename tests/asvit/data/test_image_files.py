@@ -4,7 +4,6 @@ import io
 import os
 import struct
 import zlib
-from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +31,7 @@ def test_class_folders(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None
     for _ in range(2):
         dataset = FolderDataset(tmp_path)
     assert dataset.classes == ("a", "b")
-    assert [str(p.relative_to(tmp_path)) for p in dataset.paths] == images
+    assert [str(p.relative_to(tmp_path)) for p in dataset.files] == images
     assert dataset.labels.tolist() == [0, 1, 1, 1]
     assert "4 images, 2 classes" in dataset.source
     picture, label = dataset[1]
@@ -42,7 +41,7 @@ def test_class_folders(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None
     assert "left out are 4 files of endings that are not read (2 .dcm, 1 .x\\x1bb, 1 w" in line
 
 
-@pytest.mark.parametrize("ending", sorted(ENDINGS - {".npy", ".npz", ".pfm"}))
+@pytest.mark.parametrize("ending", sorted(ENDINGS - {".npy", ".pfm"}))
 def test_pictures_of_any_ending_are_read(
     tmp_path: Path, ending: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -53,15 +52,6 @@ def test_pictures_of_any_ending_are_read(
     dataset = FolderDataset(tmp_path)
     assert [dataset.picture(index).mode for index in range(len(dataset))] == ["RGB"] * 2
     assert caplog.messages == []
-
-
-@pytest.mark.parametrize("deep", [1, 2])
-def test_sgi_files_of_16_bits_are_not_cut(tmp_path: Path, deep: int) -> None:
-    Image.new("RGB", (8, 8), (1, 2, 3)).save(tmp_path / "a.sgi", bpc=deep)
-    dataset, cut = FolderDataset(tmp_path), FolderDataset(tmp_path, reading="rgb")
-    assert cut.picture(0).getpixel((0, 0)) == (1, 2, 3)
-    with pytest.raises(ValueError, match="more than 8 bits") if deep > 1 else nullcontext():
-        dataset.picture(0)
 
 
 @pytest.mark.parametrize("names", [("Ant", "ant"), ("0", "00"), ("1", "1.0"), ("a", "A")])
@@ -81,7 +71,7 @@ def test_a_flat_folder_is_one_class(tmp_path: Path) -> None:
     assert dataset[0] == ((12, 9), 0)
     assert dataset.classes == ("holiday",)
     assert dataset.labels.tolist() == [0, 0]
-    assert [path.name for path in dataset.paths] == ["a.png", "b.png"]
+    assert [path.name for path in dataset.files] == ["a.png", "b.png"]
 
 
 def test_runs_beside_pictures_are_no_classes(tmp_path: Path) -> None:
@@ -167,22 +157,11 @@ def encoded(kind: str, size: tuple[int, int] = (12, 9)) -> bytes:
     """A picture of noise in a format that Pillow writes."""
     buffer = io.BytesIO()
     noise = np.random.default_rng(0).integers(0, 255, (*size[::-1], 3), dtype=np.uint8)
-    picture = Image.fromarray(noise).convert("1" if kind in ("MSP", "XBM") else "RGB")
-    picture.save(
-        buffer, kind, **({"sizes": [size], "bitmap_format": "bmp"} if kind == "ICO" else {})
-    )
+    Image.fromarray(noise).save(buffer, kind)
     return buffer.getvalue()
 
 
-# Of formats that Pillow only reads, 12 x 9 pixels of one colour.
-BY_HAND = {
-    "PSD": b"8BPS" + struct.pack(">H6xHIIHH14x", 1, 3, 9, 12, 8, 3) + bytes(3 * 108),
-    "SUN": struct.pack(">8I", 0x59A66A95, 12, 9, 24, 324, 1, 0, 0) + bytes(324),
-    "XPM": b'/* XPM */\nx = {\n"12 9 1 1",\n". c #0A141E",\n' + b'"............",\n' * 9 + b"};\n",
-    "CUR": b"\0\0\2\0" + encoded("ICO")[4:],
-}
-ENCODED = {kind: BY_HAND.get(kind) or encoded(kind) for kind in FORMATS}
-FUZZED = [kind for kind in FORMATS if kind != "ICNS"]  # which holds PNG files of 1,024 pixels
+ENCODED = {kind: encoded(kind) for kind in FORMATS}
 
 
 def folder_of(root: Path, names: tuple[str, ...], per_class: int = 3) -> Path:
@@ -217,7 +196,7 @@ def test_a_folder_of_an_odd_name(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # of what it goes on without
-@pytest.mark.parametrize("kind", FUZZED)
+@pytest.mark.parametrize("kind", FORMATS)
 @MANY
 @given(data=st.data())
 def test_any_bytes(tmp_path: Path, kind: str, data: st.DataObject) -> None:

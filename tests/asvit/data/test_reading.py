@@ -30,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
 def listed(folder: Path) -> LabelledImages:
     images = FolderDataset(folder)
     rows = [
-        ListedImage(images.name(i), name, "train", 1, "")
+        ListedImage(images.name(i), name, "train")
         for i, name in enumerate(["a"] * 10 + ["b"] * 10)
     ]
     (folder / "list.csv").write_text(list_text(rows))
@@ -39,17 +39,17 @@ def listed(folder: Path) -> LabelledImages:
 
 @pytest.mark.parametrize("part", [3, 256])
 def test_all_are_found_in_order(folder: Path, part: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asvit.data.reading.PART", part)
+    monkeypatch.setattr("asvit.data.reading._PART", part)
     seen: list[tuple[int, int]] = []
     for images in (FolderDataset(folder), listed(folder)):
-        bad = unreadable_images(images, progress=lambda *told: seen.append(told))
+        bad = unreadable_images(images, range(20), progress=lambda *told: seen.append(told))
         names = [str(Path(name).with_suffix("")) for name, _ in bad]
         assert [name[-5:] for name in names] == ["a/001", "a/005", "b/003", "b/004", "b/009"]
         assert all("it is not a BMP" in why for _, why in bad)
     assert seen[-1] == (20, 20)
     some = subset(FolderDataset(folder), np.array([5, 6, 13]), "for training")
-    assert [name for name, _ in unreadable_images(some)] == ["a/005.png", "b/003.png"]
-    assert unreadable_images(FractalDataset(2, 3, 32)) == []
+    assert [name for name, _ in unreadable_images(some, range(3))] == ["a/005.png", "b/003.png"]
+    assert unreadable_images(FractalDataset(2, 3, 32), range(6)) == []
 
 
 def test_the_images_of_measures_are_all_named(
