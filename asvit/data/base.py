@@ -98,7 +98,8 @@ class LabelledImages(Dataset[tuple[Any, int]]):
 class View(LabelledImages):
     """Images of other sets of one kind and the same classes, in any order.
 
-    ``places`` has the set of each image, and its index there, ``[n, 2]``.
+    ``places`` has the set of each image, and its index there, ``[n, 2]``; the kind is that of the
+    first set.
     """
 
     def __init__(
@@ -118,49 +119,40 @@ class View(LabelledImages):
         return self._sets[which], place
 
     def on(self, ground: str | None) -> Self:
-        """As the base does, of all sets."""
         images = super().on(ground)
         images._sets = [part.on(ground) for part in self._sets]
         return images
 
     @property
     def kind(self) -> ImageKind:
-        """The kind of the first set, also if none of its images are here."""
         return self._sets[0].kind
 
     def picture(self, index: int) -> Picture:
-        """Image ``index``, from its own set, as all that follows."""
         images, place = self._at(index)
         return images.picture(place)
 
     def check(self, index: int) -> None:
-        """Check image ``index``."""
         images, place = self._at(index)
         images.check(place)
 
     def name(self, index: int) -> str:
-        """Its name."""
         images, place = self._at(index)
         return images.name(place)
 
     def digest(self, index: int) -> str:
-        """Its digest."""
         images, place = self._at(index)
         return images.digest(place)
 
     def path(self, index: int) -> Path | None:
-        """Its file."""
         images, place = self._at(index)
         return images.path(place)
 
     def stored(self, index: int) -> Path | bytes | None:
-        """Its file, or what is in it."""
         images, place = self._at(index)
         return images.stored(place)
 
     @property
     def files(self) -> Sequence[Path]:
-        """Its own, or those of all sets."""
         return super().files or [file for part in self._sets for file in part.files]
 
 
@@ -188,13 +180,9 @@ def join(*sets: LabelledImages, parts: Sequence[str] = (), source: str = "") -> 
 def numbered_as(
     images: LabelledImages, classes: tuple[str, ...], source: str = ""
 ) -> LabelledImages:
-    """The images with labels by the order of ``classes``, which theirs are among.
+    """The images with labels by the order of ``classes``, those of ``source``.
 
-    Folders are in the order of their names, where "10" is before "2"; archives and libraries have
-    orders of their own.
-
-    Raises:
-        ValueError: If they have another class than those of ``source``.
+    A ValueError names a class that is not among these.
     """
     if unknown := sorted(set(images.classes) - set(classes)):
         raise ValueError(
@@ -210,10 +198,7 @@ def numbered_as(
 
 
 def sets_digest(*parts: LabelledImages) -> str:
-    """SHA-256 of names, labels and classes of sets, and of the content of images where known.
-
-    Also of their kind, if it is not that of 8-bit RGB pictures.
-    """
+    """SHA-256 of kind, classes, labels and names of sets, and of contents where they are known."""
     digest, kind = hashlib.sha256(), parts[0].kind
     if not kind.picture or kind.reading:
         digest.update(f"{kind} {kind.stored}".encode())
@@ -228,8 +213,7 @@ def sets_digest(*parts: LabelledImages) -> str:
 def divide(labels: Indices, held_out: float, seed: int) -> tuple[Indices, Indices]:
     """Hold out the same share of every class, at random: indices that stay and others, ascending.
 
-    Of a class of n images ``held_out * n``, rounded, are held out, but at least one, and at least
-    one stays. Each label must occur at least twice.
+    At least one of a class is held out, and one stays; each label must occur at least twice.
     """
     order, sizes, rank = _by_class(labels, seed)
     wanted = np.clip(np.floor(held_out * sizes + 0.5).astype(np.int64), 1, sizes - 1)

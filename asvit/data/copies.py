@@ -1,11 +1,13 @@
 """Equal pictures under several names: kept on one side of a division, and named."""
 
 import hashlib
+import io
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,44 +52,38 @@ def equal(
     Only those of equal size and with equal bytes in the middle are read as a whole.
     """
 
-    def known(read: Callable[[Path | bytes], str]) -> Callable[[int], str]:
-        def fact(index: int) -> str:
-            with suppress(OSError):
-                content = stored(index)
-                return "" if content is None else read(content)
-            return ""
+    def sketch(index: int) -> str:
+        with suppress(OSError), _opened(stored(index)) as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(size // 2)
+            middle = hashlib.sha256(file.read(_BLOCK)).hexdigest()
+            return f"{size} {middle}" if size else ""
+        return ""
 
-        return fact
+    def digest(index: int) -> str:
+        with suppress(OSError), _opened(stored(index)) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        return ""
 
-    sketches = [*in_parts(known(_sketch), range(count), progress)]
+    sketches = [*in_parts(sketch, range(count), progress)]
     number = Counter(sketches)
     alike = [at for at, sketch in enumerate(sketches) if sketch and number[sketch] > 1]
-    digests = dict(zip(alike, in_parts(known(_digest), alike, progress), strict=True))
+    digests = dict(zip(alike, in_parts(digest, alike, progress), strict=True))
     return _first_of([digests.get(at) or f"of {at} alone" for at in range(count)])
+
+
+def _opened(stored: Path | bytes | None) -> BinaryIO:
+    if isinstance(stored, bytes):
+        return io.BytesIO(stored)
+    if stored is None or not stored.is_file():  # opening a pipe would wait for its writer
+        raise FileNotFoundError(stored)
+    return stored.open("rb")
 
 
 def _first_of(values: Sequence[str]) -> Indices:
     _, first, number = np.unique(values, return_index=True, return_inverse=True)
     places: Indices = first[number]
     return places
-
-
-def _sketch(stored: Path | bytes) -> str:
-    """The size and a digest of the middle; nothing of what is empty, or no file."""
-    if isinstance(stored, bytes):
-        size, middle = len(stored), stored[len(stored) // 2 :][:_BLOCK]
-    elif not stored.is_file():
-        return ""  # opening a pipe would wait for its writer
-    else:
-        with stored.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(size // 2)
-            middle = file.read(_BLOCK)
-    return f"{size} {hashlib.sha256(middle).hexdigest()}" if size else ""
-
-
-def _digest(stored: Path | bytes) -> str:
-    return hashlib.sha256(stored).hexdigest() if isinstance(stored, bytes) else file_digest(stored)
 
 
 def distinct(labels: Indices, groups: Indices) -> Indices:
@@ -145,20 +141,17 @@ def sets_of_equal(groups: Indices) -> list[Indices]:
 
 def copies_in_words(names: Sequence[str], labels: Indices, groups: Indices) -> Iterator[str]:
     """Warnings about equal images: those with one label, and those with several."""
-    alike: dict[bool, list[str]] = {False: [], True: []}
+    advice = {
+        "have copies": "none is trained on and held out, and none is held out twice",
+        "are in several classes": "they are only trained on: remove those in the wrong class",
+    }
+    alike = defaultdict[str, list[str]](list)
     for part in sets_of_equal(groups):
-        several = len(set(labels[part].tolist())) > 1
-        alike[several].append(" = ".join(names[index] for index in part))
-    if copies := alike[False]:
-        yield (
-            f"{len(copies)} picture(s) have copies: {some_of(copies)}; none is trained on and "
-            "held out, and none is held out twice"
-        )
-    if mixed := alike[True]:
-        yield (
-            f"{len(mixed)} picture(s) are in several classes: {some_of(mixed)}; they are only "
-            "trained on: remove those in the wrong class"
-        )
+        what = [*advice][len(np.unique(labels[part])) > 1]
+        alike[what].append(" = ".join(names[index] for index in part))
+    for what, do in advice.items():
+        if sets := alike[what]:
+            yield f"{len(sets)} picture(s) {what}: {some_of(sets)}; {do}"
 
 
 def some_of(texts: Sequence[str]) -> str:

@@ -28,13 +28,10 @@ if TYPE_CHECKING:
 #: Formats that are decoded, whatever the name of a file: Pillow would pass others to external
 #: programs, such as PostScript to Ghostscript, or cut their numbers to 8 bits without a word.
 FORMATS: Final = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP", "AVIF")
-_MULTIPLE: Final = {"MPO": "JPEG"}  # of several pictures, of which the first is read as another
 
 #: Endings of files that are images: of these formats, as Pillow knows them, and of arrays.
 ENDINGS = {".npy"} | {
-    end
-    for end, form in Image.registered_extensions().items()
-    if _MULTIPLE.get(form, form) in FORMATS
+    end for end, form in Image.registered_extensions().items() if form in FORMATS
 }
 
 #: Pixels of the largest image that is read: 120 million, which take up to 2 GB. A small file may
@@ -92,17 +89,29 @@ def read_as(path: Path, kind: ImageKind, ground: str | None = BLACK) -> Picture:
 def check_as(path: Path, kind: ImageKind) -> None:
     """Read the header of an image file; a ValueError names one that is not of this kind."""
     with naming(f"image {str(path)!r}"), image_file(path) as file:
-        if _stored_as(file, kind) is None:
-            with open_image(file):
-                pass
+        _opened(file, kind)
 
 
 def read_open(file: IO[bytes], kind: ImageKind, ground: str | None = BLACK) -> Picture:
     """The image in an open file, which has to be of this kind; ``ground`` as of read_as."""
-    if (stored := _stored_as(file, kind)) is not None:
-        return stored.array()
-    with open_image(file) as image:
-        return as_kind(image, kind, ground)
+    image = _opened(file, kind)
+    return image.array() if isinstance(image, _Stored) else as_kind(image, kind, ground)
+
+
+def _opened(file: IO[bytes], wanted: ImageKind) -> "_Stored | Image.Image":
+    """The image in an open file, of which the header has been read, of a kind that is checked.
+
+    Where pictures are wanted, a TIFF file that is an array elsewhere will do, as a grey one.
+    """
+    stored = None if wanted.reading == RGB else _stored_array(file)
+    by_pillow = wanted.picture or wanted.reading == GREY
+    if stored is None or (by_pillow and stored.pillow):
+        image = open_image(file)  # or what is wrong with a file of no image
+        if by_pillow:
+            return image
+    elif stored.kind == wanted:
+        return stored
+    raise ValueError(f"it is {PICTURES if stored is None else stored.kind}, not {wanted}")
 
 
 def kind_in(file: IO[bytes], reading: str = "") -> ImageKind:
@@ -124,8 +133,7 @@ def image_file(path: Path) -> Iterator[IO[bytes]]:
         yield file
 
 
-@contextmanager
-def open_image(file: IO[bytes]) -> Iterator[Image.Image]:
+def open_image(file: IO[bytes]) -> Image.Image:
     """A picture of which the header alone has been read."""
     try:
         image = Image.open(file, formats=FORMATS)
@@ -135,28 +143,22 @@ def open_image(file: IO[bytes]) -> Iterator[Image.Image]:
         ) from error
     except Image.DecompressionBombError as error:  # twice the pixels that Pillow allows
         raise ValueError(_TOO_LARGE) from error
-    with image:
-        if image.width * image.height > MOST_PIXELS:
-            raise ValueError(_TOO_LARGE)
-        yield image
+    if image.width * image.height > MOST_PIXELS:
+        raise ValueError(_TOO_LARGE)
+    return image
 
 
 def as_kind(image: Image.Image, kind: ImageKind, ground: str | None = BLACK) -> Picture:
     """An opened picture as RGB, or as grey where the kind is that; ``ground`` as of read_as."""
-    if kind.reading != RGB and _is_deep(image):
+    deep = image.mode[0] in "IF"
+    if image.format == "PPM" and image.mode == "RGB" and image.tile[0][0] != "raw":
+        deep = int(cast("Any", image.tile[0][3])[1]) > 255  # its largest number, which Pillow cuts
+    if kind.reading != RGB and deep:
         raise ValueError(f"its pixels have more than 8 bits, {kind} has 8")
     colours = to_rgb(image, ground)
     if kind.reading != GREY:
         return colours
     return colours.convert("LA") if ground is None else np.asarray(colours.convert("L"))[..., None]
-
-
-def _is_deep(image: Image.Image) -> bool:
-    """Whether an opened file has more than 8 bits a colour, of which Pillow may cut some."""
-    tiles: Any = getattr(image, "tile", ())
-    if image.format == "PPM" and image.mode == "RGB" and tiles[0][0] != "raw":
-        return int(tiles[0][3][1]) > 255  # its largest number
-    return image.mode[0] in "IF"
 
 
 def to_rgb(image: Image.Image, ground: str | None = BLACK) -> Image.Image:
@@ -169,12 +171,10 @@ def to_rgb(image: Image.Image, ground: str | None = BLACK) -> Image.Image:
     with suppress(*UNREADABLE):
         ImageOps.exif_transpose(image, in_place=True)
     if image.mode[0] in "IF":  # Pillow's own conversion would clip these at 255
-        deep, clear = np.asarray(image), image.info.get("transparency")
+        deep = np.asarray(image)
         if image.mode == "F" or deep.min() < 0 or deep.max() >= 1 << 16:
             raise ValueError("its pixels are not 8 or 16-bit integers")
-        image = Image.fromarray((deep >> 8).astype(np.uint8))
-        if clear is not None:
-            image.putalpha(Image.fromarray(np.where(deep == clear, 0, 255).astype(np.uint8)))
+        return Image.fromarray((deep >> 8).astype(np.uint8)).convert("RGB")
     if not image.has_transparency_data:
         return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
     image = image.convert("RGBA")
@@ -222,39 +222,14 @@ class _Stored:
             raise ValueError(
                 f"its content is {array.dtype} of shape {array.shape}, not {self.kind} of {shape}"
             )
-        if array.dtype.kind == "f":
-            _check_finite(array)
+        with np.errstate(over="ignore"):
+            bad = array.dtype.kind == "f" and ~np.isfinite(array.astype(np.float32))
+        if np.any(bad):
+            raise ValueError(
+                f"{np.sum(bad)} of its numbers are NaN, infinite or beyond the 3.4e38 of float32; "
+                "replace them, such as by the mean"
+            )
         return array
-
-
-def _check_finite(array: Array) -> None:
-    with np.errstate(over="ignore"):
-        wrong = ~np.isfinite(array.astype(np.float32))
-    if wrong.any():
-        channel = 1 + int(np.flatnonzero(wrong.any(axis=(0, 1)))[0])  # as reports count them
-        raise ValueError(
-            f"{int(wrong.sum())} of its numbers are NaN, infinite or beyond the 3.4e38 that "
-            f"float32 holds, some in channel {channel}; replace them, such as by the mean"
-        )
-
-
-def _stored_as(file: IO[bytes], wanted: ImageKind) -> _Stored | None:
-    """The array in an open file, or None where it is a picture; of a kind that is checked.
-
-    Where pictures are wanted, a TIFF file that is an array elsewhere will do, as a grey one.
-    """
-    if wanted.reading == RGB:
-        return None
-    stored = _stored_array(file)
-    if wanted.picture or wanted.reading == GREY:
-        if stored is None or stored.pillow:
-            return None
-    elif stored is not None and stored.kind == wanted:
-        return stored
-    if stored is None:
-        with open_image(file):  # which says what is wrong with a file of no image
-            pass
-    raise ValueError(f"it is {PICTURES if stored is None else stored.kind}, not {wanted}")
 
 
 def _stored_array(file: IO[bytes]) -> _Stored | None:
@@ -289,12 +264,9 @@ def _numbers(channels: int, dtype: str) -> ImageKind:
 
 def _npy(file: IO[bytes]) -> _Stored:
     """The array of an NPY file, which is never unpickled."""
-    version = np.lib.format.read_magic(file)
-    headers: Any = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }
-    shape, _, dtype = headers[version](file)
+    first = np.lib.format.read_magic(file) == (1, 0)
+    form = np.lib.format
+    shape, _, dtype = (form.read_array_header_1_0 if first else form.read_array_header_2_0)(file)
     axis = channel_axis(shape)
     channels = 1 if axis is None else shape[axis]
     height, width = shape[1:] if axis == 0 else shape[:2]
@@ -317,32 +289,23 @@ def channel_axis(shape: tuple[int, ...]) -> int | None:
     """
     if len(shape) == 2:
         return None
-    if len(shape) != 3:
-        raise ValueError(
-            f"it has the shape {shown(shape)}; use [H, W], [H, W, channels] or [channels, H, W]"
-        )
-    first, middle, last = shape
-    if first < min(middle, last):
-        return 0
-    if last < min(first, middle):
-        return 2
+    for axis in (0, 2) if len(shape) == 3 else ():
+        if shape[axis] < min(shape[1], shape[2 - axis]):
+            return axis
     raise ValueError(
-        f"its shape {shown(shape)} does not tell which axis has the channels, as neither the "
-        "first nor the last is shorter than both others; save it as TIFF"
+        f"its shape {shown(shape)} does not tell which axis has the channels: use [H, W], or three"
+        " axes of which the first or last is shorter than both others; or save it as TIFF"
     )
 
 
 def _png(file: IO[bytes], start: bytes) -> _Stored | None:
     """The array of a PNG file of 16 bits, with its alpha, if it has one, as a channel."""
-    depth, colour = start[24], start[25]
+    width, height, depth, colour = struct.unpack(">IIBB", start[16:26])
     if depth != 16 or colour not in _PNG_CHANNELS:
         return None
-    width, height = (int.from_bytes(start[at : at + 4], "big") for at in (16, 20))
     channels = _PNG_CHANNELS[colour]
     if channels > 1 and not find_spec("imagecodecs"):  # Pillow would cut it to 8 bits
-        raise missing(
-            "reading PNG files of 16 bits with several channels", "imagecodecs", "images"
-        )
+        raise missing("reading PNG files of 16 bits and several channels", "imagecodecs", "images")
 
     def read() -> Array:
         if channels == 1:

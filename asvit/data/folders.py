@@ -1,20 +1,31 @@
-"""What is in a folder of images: parts of a dataset, class folders, or images alone."""
+"""Images of a folder: parts of a dataset, class folders, or images alone; and pictures written."""
 
 import functools
+import io
 import logging
 import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Final, NamedTuple
+from urllib.parse import quote
+
+import numpy as np
+from PIL import Image
 
 from asvit.core.console import quantity
+from asvit.core.files import write_bytes
 from asvit.core.run_files import MARKER, RUNS_FOLDER
-from asvit.data.base import TEST, TRAIN, VALIDATION
-from asvit.data.decoding import ENDINGS
-from asvit.data.texts import composed
-from proxies.text import listed
+from asvit.data.base import TEST, TRAIN, VALIDATION, Indices, LabelledImages, Progress, Transform
+from asvit.data.decoding import ENDINGS, UNREADABLE, check_as, image_file, kind_in, read_as
+from asvit.data.kinds import CONVERTED, GREY, PICTURES, ImageKind, Picture, the_same
+from asvit.data.reading import in_parts
+from asvit.data.texts import composed, nearly_equal, packed, unpacked
+from proxies.text import listed, one_line
 
 _log = logging.getLogger(__name__)
 
@@ -25,19 +36,24 @@ _SYSTEM: Final = (".", "@eaDir", "#recycle", "__MACOSX", "Thumbs.db", "desktop.i
 _TRAINING: Final = ("train", "training")  # names of parts, best first
 _OTHERS: Final = ("val", "validation", "valid", "dev", "eval", "test", "testing")  # to test: last
 
-# Words that names of parts are made of, and those that stand beside them.
-_PART_OF_WORD: Final = {
-    **dict.fromkeys(("train", "training", "trn"), TRAIN),
-    **dict.fromkeys(("val", "validation", "valid", "dev", "eval"), VALIDATION),
-    **dict.fromkeys(("test", "testing", "tst"), TEST),
+# Words for parts in names such as seg_train, PublicTest, trainset or test1.
+_FILLER: Final = "(set|data|dataset|images?|imgs?|pictures?|photos?|samples?|split|part|folder)"
+_WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_PART_WORDS: Final = {
+    TRAIN: re.compile(f"(train|training|trn){_FILLER}?"),
+    VALIDATION: re.compile(f"(val|validation|valid|dev|eval){_FILLER}?"),
+    TEST: re.compile(f"(test|testing|tst){_FILLER}?"),
 }
-_FILLER: Final = "set|data|dataset|images?|imgs?|pictures?|photos?|samples?|split|part|folder"
-_WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")  # of names like PublicTest, train_1
-_GLUED: Final = re.compile(f"({'|'.join(_PART_OF_WORD)})(?:{_FILLER})?")  # as in trainset
 
 # Folders of what segmenters and detectors are trained on: pictures, and what is known of them.
 _PICTURES: Final = re.compile("(jpeg)?(image|img|picture|photo|input)s?(tr|ts)?")
 _TRUTHS: Final = re.compile(r"(mask|label|annotation|target)s?(tr)?|gt|groundtruth|segmentation.*")
+
+_UNSAFE = re.compile("[/\0%]")  # in the name of a folder
+
+# Endings of files that are 8-bit pictures, so that their headers need not be read early. A file
+# of another format with such a name is refused when it is read.
+_ALWAYS_PICTURES = (".jpg", ".jpeg", ".jfif", ".gif", ".webp", ".avif", ".bmp")
 
 
 class Listing(NamedTuple):
@@ -71,9 +87,9 @@ def _has_runs(folder: Path) -> bool:
 
 
 def walk(folder: Path, above: tuple[Path, ...] = ()) -> tuple[list[str], Counter[str]]:
-    """All images under ``folder``, relative to it: its own first, then folder by folder.
+    """All images under ``folder``, relative to it, and the endings of all other files.
 
-    Also the endings of all other files. Links are followed; ``above`` has the folders above.
+    Its own are first, then folder by folder. Links are followed; ``above`` has the folders above.
     """
     here = folder.resolve()
     if here in above or len(above) >= _DEEPEST:
@@ -81,18 +97,13 @@ def walk(folder: Path, above: tuple[Path, ...] = ()) -> tuple[list[str], Counter
             f"{str(folder)!r} leads back to a folder above it, or is more than {_DEEPEST} "
             "folders deep; remove the link, or move it up"
         )
-    listing = list_folder(folder)
-    images, endings = listing.images, count_endings(listing.others)
-    for name in listing.folders:
-        inner, others = walk(folder / name, (*above, here))
+    images, folders, others = list_folder(folder)
+    endings = Counter(Path(name).suffix.lower() or "without ending" for name in others)
+    for name in folders:
+        inner, more = walk(folder / name, (*above, here))
         images += [f"{name}/{image}" for image in inner]
-        endings += others
+        endings += more
     return images, endings
-
-
-def count_endings(names: Iterable[str]) -> Counter[str]:
-    """Numbers of files by their endings."""
-    return Counter(Path(name).suffix.lower() or "without ending" for name in names)
 
 
 def find_images(folder: Path) -> list[Path]:
@@ -103,20 +114,20 @@ def find_images(folder: Path) -> list[Path]:
     return [folder / name for name in images]
 
 
-def no_images(folder: Path, others: Mapping[str, int]) -> str:
+def no_images(folder: Path, others: Counter[str]) -> str:
     """The message about a folder without images."""
     there = f", but {_in_words(others)}" if others else ""
     return f"no images in {str(folder)!r}{there}; use .jpg, .png, .tif or other image files"
 
 
-def warn_of_left_out(root: Path, others: Mapping[str, int]) -> None:
+def warn_of_left_out(root: Path, others: Counter[str]) -> None:
     """Say once what files of a folder of images are not read."""
     if others:
-        files = quantity(sum(others.values()), "file")
+        files = quantity(others.total(), "file")
         warn_once(root, f"left out are {files} of endings that are not read ({_in_words(others)})")
 
 
-def _in_words(endings: Mapping[str, int]) -> str:
+def _in_words(endings: Counter[str]) -> str:
     by_number = sorted(endings.items(), key=lambda item: (-item[1], item[0]))
     return listed(f"{number:,} {ending}" for ending, number in by_number)
 
@@ -148,34 +159,28 @@ def read_layout(root: Path) -> Mapping[str, Path]:
     if len(inner) > len(train) + len(others) and not (train and others):
         return {TRAIN: folder}
     parts, classes = dict[str, Path](), set[str]()
-    for name in train:
-        parts[TRAIN] = _entered(folder / name)
+    if train:
+        parts[TRAIN] = _entered(folder / train[0])
         classes = _folders(parts[TRAIN])
         if not classes:
             return {TRAIN: folder}
-    places = {name: (folder / name, _entered(folder / name)) for name in others}
-    labelled = {
-        name: [path for path in both if _folders(path) & (classes or _folders(path))]
-        for name, both in places.items()
-    }
-    if unlabelled := [name for name, there in labelled.items() if not there]:
+    labelled, unlabelled = list[Path](), list[str]()
+    for name in others:
+        places = _entered(folder / name), folder / name
+        there = [path for path in places if _folders(path) & (classes or _folders(path))]
+        labelled += there[:1]
+        unlabelled += [] if there else [name]
+    if unlabelled:
         what = f"left out is {listed(map(repr, unlabelled))}, without folders of its classes"
         warn_once(folder, what)
-    if there := [paths[0 if classes else -1] for paths in labelled.values() if paths]:
-        parts |= {VALIDATION: there[0]} if len(there) > 1 else {}
-        parts[TEST] = there[-1]
+    if labelled:
+        parts |= {VALIDATION: labelled[0]} if len(labelled) > 1 else {}
+        parts[TEST] = labelled[-1]
     return parts or {TRAIN: folder}
 
 
 def _folders(path: Path) -> set[str]:
     return {*map(composed, list_folder(path).folders)}
-
-
-def _alone(folder: Path) -> str:
-    """The name of the folder that is alone in another one and has some inside; empty if none."""
-    images, inner, _ = list_folder(folder) if folder.is_dir() else Listing([], [], [])
-    alone = not images and len(inner) == 1 and list_folder(folder / inner[0]).folders
-    return inner[0] if alone else ""
 
 
 def _entered(root: Path, *, parts: bool = False) -> Path:
@@ -185,11 +190,15 @@ def _entered(root: Path, *, parts: bool = False) -> Path:
     """
     folder = root
     for _ in range(_DEEPEST):  # a link may lead back
-        if not (name := _alone(folder)) or (parts and is_part(name)):
-            break
-        folder /= name
-    images, inner, _others = list_folder(folder) if folder.is_dir() else Listing([], [], [])
-    return root if images or (len(inner) == 1 and not is_part(inner[0])) else folder
+        images, inner, _others = list_folder(folder) if folder.is_dir() else Listing([], [], [])
+        if len(inner) > 1 and not images:
+            return folder
+        if images or not inner or not _folders(folder / inner[0]):
+            return root
+        if parts and is_part(inner[0]):
+            return folder
+        folder /= inner[0]
+    return root
 
 
 def check_names(root: Path, folders: Sequence[str]) -> None:
@@ -198,13 +207,17 @@ def check_names(root: Path, folders: Sequence[str]) -> None:
     Parts are names that differ only in a word like "train" or "test", or names that all have such
     a word; so "train" beside "bus" is a class.
     """
-    parts = {name: words for name in folders if (words := _part_in(name)) is not None}
-    kinds = defaultdict[tuple[str, ...], set[str]](set)
-    for part, rest in parts.values():
-        kinds[rest].add(part)
+    parts = dict[str, str]()
+    kinds = defaultdict[tuple[str, ...], set[str]](set)  # parts by the other words of names
+    for name in folders:
+        words = [word.lower() for word in _WORDS.findall(name)]
+        for part, form in _PART_WORDS.items():
+            if any(map(form.fullmatch, words)):
+                parts[name] = part
+                rest = (word for word in words if not form.fullmatch(word))
+                kinds[tuple(word for word in rest if not re.fullmatch(_FILLER, word))].add(part)
     alike = any(TRAIN in of and len(of) > 1 for of in kinds.values())
-    whole = len(parts) == len(folders) and len(set().union(*kinds.values())) > 1
-    if alike or whole:
+    if alike or (len(parts) == len(folders) and len({*parts.values()}) > 1):
         raise ValueError(
             f"{str(root)!r} has {listed(map(repr, parts))}, which look like parts of one dataset "
             "by their names; rename them train, val or test, with a folder for each class inside"
@@ -218,14 +231,6 @@ def check_names(root: Path, folders: Sequence[str]) -> None:
             f"{str(root)!r} has {listed(map(repr, (*pictures, *truths)))}, pictures and what is "
             "known of them, not classes; give a folder with a folder of pictures for each class"
         )
-
-
-def _part_in(name: str) -> tuple[str, tuple[str, ...]] | None:
-    """The part that a name has a word for, and the other words in it; None if it has none."""
-    words = [word.lower() for word in _WORDS.findall(name)]
-    parts = [_PART_OF_WORD[match[1]] for word in words if (match := _GLUED.fullmatch(word))]
-    rest = (w for w in words if not _GLUED.fullmatch(w) and not re.fullmatch(_FILLER, w))
-    return (parts[0], tuple(rest)) if parts else None
 
 
 def check_folders(root: Path, images: Mapping[str, Sequence[str]]) -> None:
@@ -246,3 +251,182 @@ def check_folders(root: Path, images: Mapping[str, Sequence[str]]) -> None:
             f"inside, {listed(map(repr, shared))}; if these are the classes, use FOLDER/CLASS, or "
             "train/CLASS and val/CLASS; else put all images of a class into its folder itself"
         )
+
+
+class ImageFiles(LabelledImages):
+    """Labelled images, each in a file below ``root``, such as ``CLASS/image.jpg``.
+
+    ``reading`` is one of :data:`asvit.core.files.READINGS`, or empty.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        names: Iterable[str],
+        source: str,
+        classes: tuple[str, ...],
+        labels: Indices,
+        *,
+        transform: Transform | None = None,
+        reading: str = "",
+    ) -> None:
+        super().__init__(source, classes, labels, transform=transform)
+        self.root, self.reading = root, reading
+        self._names = packed(names)
+
+    @cached_property
+    def kind(self) -> ImageKind:
+        if self.reading in CONVERTED:
+            return CONVERTED[self.reading]
+
+        def kind(name: str) -> ImageKind | None:
+            with suppress(*UNREADABLE), image_file(self.root / name) as file:
+                return kind_in(file)
+            return None
+
+        names = [*map(unpacked, self._names)]
+        certain = [name for name in names if name.lower().endswith(_ALWAYS_PICTURES)][:1]
+        rest = [name for name in names if not name.lower().endswith(_ALWAYS_PICTURES)]
+        kinds = zip(rest, in_parts(kind, rest), strict=True)
+        known = ((name, own) for name, own in kinds if own)
+        return the_same(chain(((name, PICTURES) for name in certain), known), self.source)
+
+    def picture(self, index: int) -> Picture:
+        return read_as(self.path(index), self.kind, self.ground)
+
+    def check(self, index: int) -> None:
+        check_as(self.path(index), self.kind)
+
+    def name(self, index: int) -> str:
+        return unpacked(self._names[index])
+
+    def path(self, index: int) -> Path:
+        return self.root / self.name(index)
+
+
+class FolderDataset(ImageFiles):
+    """Images of a folder: ``root/CLASS/**/image.jpg``, or ``root/image.jpg`` with one class.
+
+    Names are sorted, so that indices are the same on every machine; hidden ones are ignored.
+
+    Args:
+        root: The folder.
+        reading: One of :data:`asvit.core.files.READINGS`, or empty.
+        transform: Applied to each picture by ``dataset[i]``.
+        partial: Whether class folders may be empty, as of a part to validate or test on.
+        within: A folder that it is in, which names of images are relative to.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        reading: str = "",
+        transform: Transform | None = None,
+        partial: bool = False,
+        within: Path | None = None,
+    ) -> None:
+        if not root.is_dir():
+            what = f"{str(root)!r} is a file" if root.exists() else f"no folder {str(root)!r}"
+            error = ValueError if root.exists() else FileNotFoundError
+            raise error(f"{what}; give a folder of images")
+        groups = _files_by_class(root, partial=partial)
+        sizes = [len(files) for files in groups.values()]
+        own = root.resolve().name
+        below = root.relative_to(within or root).parts
+        super().__init__(
+            within or root,
+            (
+                "/".join(filter(None, (*below, folder, file)))
+                for folder, files in groups.items()
+                for file in files
+            ),
+            f"folder {own}, {sum(sizes)} images, {len(groups)} classes",
+            tuple(name or own for name in groups),
+            np.repeat(np.arange(len(groups)), sizes),
+            reading=reading,
+            transform=transform,
+        )
+
+
+def folder_parts(
+    root: Path, *, reading: str = "", partial: bool = False
+) -> Mapping[str, FolderDataset]:
+    """The images of a folder by their parts; those of no part are to train on.
+
+    ``partial`` is as of :class:`FolderDataset`, and true of parts to validate or test on.
+    """
+    return {
+        part: FolderDataset(path, reading=reading, partial=partial or place > 0, within=root)
+        for place, (part, path) in enumerate(read_layout(root).items())
+    }
+
+
+def _files_by_class(root: Path, *, partial: bool) -> dict[str, list[str]]:
+    """The images of each class folder, relative to it; or of ``root``, as the class ``""``."""
+    flat, folders, _ = list_folder(root)
+    if flat and folders:
+        raise ValueError(
+            f"{str(root)!r} holds both images ({one_line(flat[0])}) and folders"
+            f" ({one_line(folders[0])}); use class folders only, or images only"
+        )
+    check_names(root, folders)
+    groups, left_out = dict[str, list[str]](), Counter[str]()
+    for name in folders or [""]:
+        files, endings = walk(root / name)
+        left_out += endings
+        if files:
+            groups[name] = files
+        elif not partial:
+            raise ValueError(no_images(root / name, endings))
+    if not groups:
+        raise ValueError(no_images(root, left_out))
+    name, times = Counter(map(composed, groups)).most_common(1)[0]
+    if times > 1:
+        raise ValueError(
+            f"{str(root)!r} has two folders {name!r}, whose names are equal but for the form of "
+            "Unicode; move the images into one"
+        )
+    check_folders(root, groups)
+    warn_of_left_out(root, left_out)
+    if pair := nearly_equal(groups):
+        warn_once(root, f"{pair} are two classes, which differ in capitals, spaces or zeros alone")
+    return groups
+
+
+def write_pictures(
+    images: LabelledImages,
+    places: Sequence[int],
+    folder: Path,
+    progress: Progress = lambda _done, _total: None,
+) -> None:
+    """Write the pictures at ``places`` to class folders as PNG; files that are there stay.
+
+    Where the images have ``parts``, the class folders are in folders of these. A slash in the
+    name of a class becomes ``%2F``. A warning names pictures that cannot be read.
+    """
+    if not (images.kind.picture or images.kind.reading == GREY):
+        raise ValueError(
+            f"{images.source} has {images.kind}, which PNG pictures lose; save it as a folder"
+        )
+    names = [_UNSAFE.sub(lambda sign: quote(sign[0], safe=""), name) for name in images.classes]
+    unreadable = list[str]()
+    for done, place in enumerate(places, 1):
+        part = folder if images.parts is None else folder / str(images.parts[place])
+        path = part / names[images.labels[place]] / f"{place:05d}.png"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            content = io.BytesIO()
+            try:
+                picture = images.picture(place)
+                if not isinstance(picture, Image.Image):
+                    picture = Image.fromarray(picture[..., 0])
+                picture.save(content, "PNG")
+                write_bytes(path, content.getvalue(), cached=True)
+            except ValueError as error:
+                unreadable.append(str(error))
+        progress(done, len(places))
+    if unreadable:
+        words = "%d picture(s) cannot be read and are left out: %s"
+        _log.warning(words, len(unreadable), listed(unreadable))
+    os.sync()  # once: a power cut could leave empty files, and to wait for each takes long

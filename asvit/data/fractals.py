@@ -111,9 +111,8 @@ def draw_singular_values(rng: np.random.Generator, maps: int) -> Floats:
     """Draw singular values ``[N, 2]`` whose weighted sum makes a well-spread attractor.
 
     With ``alpha = sum_i (sigma_i1 + 2 sigma_i2)``, Anderson and Farrell (section 3) find that
-    attractors look best for ``(5 + N) / 2 <= alpha <= (6 + N) / 2``: less gives dust, more a
-    shapeless blob. Here a Dirichlet draw divides alpha among the N maps, then each share is split
-    between the two values.
+    attractors look best for ``(5 + N) / 2 <= alpha <= (6 + N) / 2``. Here a Dirichlet draw divides
+    alpha among the N maps, then each share is split between the two values.
     """
     alpha = rng.uniform(5 + maps, 6 + maps) / 2
     while True:
@@ -125,11 +124,7 @@ def draw_singular_values(rng: np.random.Generator, maps: int) -> Floats:
 
 
 def vary(code: IfsCode, rng: np.random.Generator, amount: float) -> IfsCode:
-    """Vary every angle, singular value and shift of ``code`` a little; it still contracts.
-
-    The largest change is ``amount``: radians for angles, relative for singular values; half of it,
-    absolute, for shifts.
-    """
+    """Vary every angle, singular value and shift of ``code`` by ``amount`` at most."""
     sigma = code.sigma * rng.uniform(1 - amount, 1 + amount, code.sigma.shape)
     return replace(
         code,
@@ -140,12 +135,10 @@ def vary(code: IfsCode, rng: np.random.Generator, amount: float) -> IfsCode:
 
 
 def chaos_game(code: IfsCode, rng: np.random.Generator, points: int) -> Points:
-    """Apply randomly picked maps to many points in parallel.
+    """Apply randomly picked maps to many points in parallel: ``[3, points or a few more]``.
 
-    The points start at the maps' fixed points, so all of them are on the attractor from the first
-    step. At each step a third coordinate moves half-way to the index of the map: it encodes the
-    path of a point, and gives its colour. ``[3, points or a few more]`` of x, y and the colour
-    coordinate in [0, 1].
+    The points start at the maps' fixed points, which are on the attractor. Beside x and y, a
+    colour in [0, 1] moves half-way to the index of the map at each step.
     """
     maps = len(code.sigma)
     colours = np.arange(maps) / (2 * (maps - 1))
@@ -171,10 +164,7 @@ def chaos_game(code: IfsCode, rng: np.random.Generator, points: int) -> Points:
 
 
 def frame(points: Points, angle: float = 0.0, zoom: float = 1.0) -> Points:
-    """Rotate by radians, scale and shift x and y, ``[2, P]``, so that they fill the unit square.
-
-    Zoom 1 shows all except the outermost points; more crops, less leaves a border.
-    """
+    """Rotate by radians, scale and shift ``[2, P]`` points, so that they fill the unit square."""
     cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
     turned = np.stack([cos * points[0] - sin * points[1], sin * points[0] + cos * points[1]])
     sample = np.sort(turned[:, :: max(1, turned.shape[1] // 4096)], axis=1)
@@ -187,10 +177,7 @@ def frame(points: Points, angle: float = 0.0, zoom: float = 1.0) -> Points:
 
 
 def histogram(xy: Points, hue: Points, size: int) -> tuple[NDArray[np.int64], Points]:
-    """Count framed points ``[2, P]`` on each pixel and average their hue ``[P]``: ``[S, S]`` each.
-
-    The hue of an untouched pixel is 0.
-    """
+    """Number of framed points ``[2, P]`` on each pixel and mean of their hue: ``[S, S]`` each."""
     cell = np.floor(xy * np.float32(size)).astype(np.int32)
     inside = ((cell >= 0) & (cell < size)).all(axis=0)
     # Points outside go to an extra bin, cut off below: cheaper than selecting those inside.
@@ -202,10 +189,7 @@ def histogram(xy: Points, hue: Points, size: int) -> tuple[NDArray[np.int64], Po
 
 
 def coverage(counts: NDArray[np.int64]) -> float:
-    """Effective share of the picture that the points cover, in (0, 1].
-
-    The perplexity of the histogram over its number of pixels.
-    """
+    """Share of the picture that is covered: the perplexity of a histogram over its pixels."""
     share = counts[counts > 0] / counts.sum()
     return float(np.exp(-(share * np.log(share)).sum()) / counts.size)
 
@@ -213,8 +197,7 @@ def coverage(counts: NDArray[np.int64]) -> float:
 def paint(counts: NDArray[np.int64], hue: Points, rng: np.random.Generator) -> Bytes:
     """Colour a histogram: a random palette over a smooth random background, one of them dark.
 
-    Counts and hue in [0, 1] are ``[S, S]``, the picture ``[S, S, 3]``. The number of draws does
-    not depend on S.
+    Counts and hue in [0, 1] are ``[S, S]``, the picture ``[S, S, 3]``.
     """
     ground = _scale(rng.random((_GROUND, _GROUND, 3)), *_DARK)
     turns, phase = rng.uniform(0.3, 1.2, 3), rng.random(3)
@@ -261,10 +244,9 @@ def class_code(seed: int, label: int) -> IfsCode:
 
 
 def fractal_image(seed: int, label: int, instance: int, *, size: int) -> Bytes:
-    """Draw one image of a class, ``[size, size, 3]``.
+    """Draw one image of a class, ``[size, size, 3]``; at another size it is the same scene.
 
-    Instances vary slightly in the code, and in tilt, zoom, mirroring, palette and background. The
-    same instance at another size is the same scene. Time grows with the area (1 ms at 64 px).
+    Instances vary slightly in the code, and in tilt, zoom, mirroring, palette and background.
     """
     # A stream separate from the walk, whose number of draws depends on the size.
     look = _rng(seed, _IMAGES, label, instance, 0)
@@ -326,13 +308,11 @@ class FractalDataset(LabelledImages):
         self.image_size, self.seed, self.first, self.cache = image_size, seed, first, cache
 
     def picture(self, index: int) -> Image.Image:
-        """Return image ``index``, from the cache or generated."""
         begin, row = index - index % _SHARD, index % _SHARD
         cached = self._cached(begin, min(begin + _SHARD, len(self)))
         return Image.fromarray(self._draw(index) if cached is None else np.array(cached[row]))
 
     def name(self, index: int) -> str:
-        """Return the parameters of image ``index``: generator, set, class and instance."""
         instance, label = divmod(index, len(self.classes))
         return f"fractal-{VERSION}-{self.seed}-{label}-{self.first + instance}"
 
@@ -346,10 +326,7 @@ class FractalDataset(LabelledImages):
         return np.concatenate(shards)
 
     def prepare(self, *, progress: Progress | None = None) -> None:
-        """Generate and cache all missing images; stop once some cannot be cached.
-
-        ``progress`` is called with the number of images that are ready, and ``len(self)``.
-        """
+        """Generate and cache all missing images; stop once some cannot be cached."""
         if self.cache is None:
             raise ValueError("this dataset has no cache folder; give cache=")
         for begin in range(0, len(self), _SHARD):

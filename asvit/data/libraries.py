@@ -8,17 +8,16 @@ import io
 import logging
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain, count
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from asvit.core.files import expanded
@@ -28,7 +27,7 @@ from asvit.data.cache import cache_folder
 from asvit.data.decoding import UNREADABLE, as_kind, kind_in, naming, read_open
 from asvit.data.kinds import CONVERTED, PICTURES, ImageKind, Picture
 from asvit.data.texts import check_apart, composed, packed, unpacked
-from proxies.messages import first_line, nearest
+from proxies.messages import first_line
 from proxies.text import listed, one_line, shown
 
 _log = logging.getLogger(__name__)
@@ -45,6 +44,7 @@ _NAME = re.compile(r"(\w[\w.-]*/)?\w[\w.-]*", re.ASCII)
 _LABELS = ("label", "labels", "class", "classes", "class_name", "category", "target", "y")
 _PLAIN = re.compile("(large_)?string|u?int[0-9]+|bool")
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")  # in a pattern of archives
+_SAMPLES = "use samples of KEY.jpg and KEY.cls, a number, or KEY.txt, the name of a class"
 
 
 @dataclass(eq=False, repr=False)
@@ -56,11 +56,9 @@ class LibraryImages(LabelledImages):
 
     @property
     def kind(self) -> ImageKind:
-        """Pictures, or as they are read."""
         return CONVERTED.get(self.reading, PICTURES)
 
     def picture(self, index: int) -> Picture:
-        """Read image ``index``."""
         with naming(f"image {index} of {self.source}"):
             image = self.items[index][0]
             if not isinstance(image, Image.Image):
@@ -78,14 +76,9 @@ def torchvision_parts(
     """
     from torchvision import datasets
 
-    make = getattr(datasets, name, None) if name in datasets.__all__ else None
-    if name in _REFUSED or not (
-        isinstance(make, type) and issubclass(make, datasets.VisionDataset)
-    ):
-        by_lower = {other.lower(): other for other in sorted({*datasets.__all__} - {*_REFUSED})}
-        near = nearest(name.lower(), by_lower)
-        hint = "" if near is None else f"; did you mean {by_lower[near]!r}?"
-        raise ValueError(f"torchvision has no dataset {shown(name)} that can be used{hint}")
+    make = getattr(datasets, name) if name in {*datasets.__all__} - {*_REFUSED} else None
+    if not (isinstance(make, type) and issubclass(make, datasets.VisionDataset)):
+        raise ValueError(f"torchvision has no dataset {shown(name)} that can be used")
     accepted = inspect.signature(make).parameters
     choices: list[tuple[str, dict[str, Any]]] = []
     if "train" in accepted:
@@ -115,8 +108,6 @@ def _open_torchvision(
         reason = first_line(error).partition(". ")[0]  # the rest is about torchvision's arguments
         if part and reason.startswith("Unknown value"):
             raise
-        if download and "download" in accepted:
-            raise OSError(f"cannot download torchvision:{name}: {reason}") from error
         ask = f", or ask for 'torchvision:{name}:download'" if "download" in accepted else ""
         raise FileNotFoundError(
             f"cannot open torchvision:{name} in {str(root)!r}: {reason};"
@@ -125,19 +116,12 @@ def _open_torchvision(
     words = "".join(" test" if key == "train" else f" {value}" for key, value in part.items())
     source = f"torchvision {name}{words}, {len(items)} images"
     labels = _targets(items, source)
-    # ImageNet has several names per class; without names they are numbered.
-    names = getattr(items, "classes", None) or map(str, range(int(labels.max(initial=-1)) + 1))
-    classes = _apart(name if isinstance(name, str) else ", ".join(name) for name in names)
-    return LibraryImages(source, classes, labels, items, reading=reading)
-
-
-def _apart(names: Iterable[str]) -> tuple[str, ...]:
-    """The names, with a number after those that came before: ``crane``, ``crane (2)``."""
-    apart: dict[str, None] = {}
-    for name in names:
-        numbered = (f"{name} ({number})" for number in count(2))
-        apart[next(text for text in chain([name], numbered) if text not in apart)] = None
-    return tuple(apart)
+    # ImageNet has several names per class, and two cranes; without names they are numbered.
+    names = getattr(items, "classes", None) or range(int(labels.max(initial=-1)) + 1)
+    texts = [", ".join(each) if isinstance(each, tuple) else str(each) for each in names]
+    often = Counter(texts)
+    classes = (text if often[text] < 2 else f"{text} ({at})" for at, text in enumerate(texts))
+    return LibraryImages(source, tuple(classes), labels, items, reading=reading)
 
 
 def _targets(items: Any, source: str) -> Indices:
@@ -164,7 +148,7 @@ class TableImages(LabelledImages):
         source: str,
         classes: tuple[str, ...],
         labels: Indices,
-        reading: str = "",
+        reading: str,
     ) -> None:
         import datasets
 
@@ -172,19 +156,16 @@ class TableImages(LabelledImages):
         images = table.select_columns([column])
         self._rows = images.cast_column(column, datasets.Image(decode=False))
         self._column, self._reading = column, reading
-        self._keys: NDArray[np.bytes_] | None = None  # of archives
+        self._keys = packed(())  # of archives
         if "__url__" in table.features:
             pairs = zip(table["__url__"][:], table["__key__"][:], strict=True)
             self._keys = packed(f"{Path(archive).name}/{key}" for archive, key in pairs)
 
     @cached_property
     def kind(self) -> ImageKind:
-        """The kind of the first image; those of another kind are refused when they are read."""
-        if self._reading in CONVERTED or not len(self):
-            return CONVERTED.get(self._reading, PICTURES)
         with suppress(*UNREADABLE):  # reading it says why
-            return kind_in(io.BytesIO(self._content(0)))
-        return PICTURES
+            return kind_in(io.BytesIO(self._content(0)), self._reading)
+        return CONVERTED.get(self._reading, PICTURES)
 
     def _content(self, index: int) -> bytes:
         stored = self._rows[index][self._column]
@@ -196,22 +177,17 @@ class TableImages(LabelledImages):
         return path.read_bytes()
 
     def picture(self, index: int) -> Picture:
-        """Read image ``index``."""
-        own = f"image {index} of {self.source}"
-        with naming(own if self._keys is None else f"image {self.name(index)!r}"):
+        with naming(f"{self.name(index)!r} of {self.source}"):
             return read_open(io.BytesIO(self._content(index)), self.kind, self.ground)
 
     def name(self, index: int) -> str:
-        """Of archives, that of its archive and its key there, as ``0001.tar/0042``."""
-        return super().name(index) if self._keys is None else unpacked(self._keys[index])
+        return unpacked(self._keys[index]) if len(self._keys) else super().name(index)
 
     def stored(self, index: int) -> bytes | None:
-        """What is in image ``index`` of an archive."""
-        return None if self._keys is None else self._content(index)
+        return self._content(index) if len(self._keys) else None
 
     @property
     def files(self) -> Sequence[Path]:
-        """Those of the library's cache."""
         return [Path(file["filename"]) for file in self._rows.cache_files]
 
 
@@ -221,21 +197,15 @@ def hub_parts(
     """The parts of a dataset of the hub; those without labels are skipped."""
     spec = f"hf:{name}"
     datasets = _library(spec)
-    from datasets.packaged_modules import _PACKAGED_DATASETS_MODULES
-
-    if not _NAME.fullmatch(name) or name in _PACKAGED_DATASETS_MODULES or expanded(name).exists():
+    if not _NAME.fullmatch(name) or expanded(name).exists():
         raise ValueError(f"{shown(name)} is not a dataset's name on the hub; use hf:OWNER/NAME")
     try:
         tables = _load(datasets, name, download=download)
-    except (datasets.exceptions.DatasetsError, OSError, RuntimeError, ValueError) as error:
-        reason = first_line(error)
-        if not isinstance(error, OSError):
-            raise ValueError(f"cannot open {spec}: {reason}") from error
-        if download:
-            raise OSError(f"cannot download {spec}: {reason}") from error
-        raise FileNotFoundError(
-            f"{spec} is not on this machine; ask for '{spec}:download' to fetch it"
-        ) from error
+    except Exception as error:  # the library raises nearly anything
+        if isinstance(error, OSError) and not download:
+            what = f"{spec} is not on this machine; ask for '{spec}:download' to fetch it"
+            raise FileNotFoundError(what) from error
+        raise ValueError(f"cannot open {spec}: {first_line(error)}") from error
     if TRAIN not in tables:
         raise ValueError(f"{spec} has no part 'train'; its parts: {listed(tables)}")
     column = _label_column(spec, tables[TRAIN])
@@ -261,19 +231,18 @@ def archives(pattern: str, *, reading: str = "") -> LabelledImages:
         FileNotFoundError: If no file has such a name.
     """
     files, datasets = shards_of(pattern), _library(f"wds:{pattern}")
-    expected = "use samples of KEY.jpg and KEY.cls, a number, or KEY.txt, the name of a class"
     try:
         paths = {TRAIN: [str(file.absolute()) for file in files]}
         table = _load(datasets, "webdataset", data_files=paths)[TRAIN]
     except Exception as error:  # the library raises nearly anything on other files
         reason = first_line(error.__cause__ or error)
-        raise ValueError(f"cannot read {shown(pattern)}: {reason}; {expected}") from error
+        raise ValueError(f"cannot read {shown(pattern)}: {reason}; {_SAMPLES}") from error
     column = next((name for name in ("cls", "txt") if name in table.features), None)
     if column is None or not _columns(table, "Image"):
-        raise ValueError(f"no images with classes in {shown(pattern)}; {expected}")
+        raise ValueError(f"no images with classes in {shown(pattern)}; {_SAMPLES}")
     images = _images_in("archives", table, column, reading)
     if without := len(table) - len(images):
-        raise ValueError(f"{without} image(s) in {shown(pattern)} have no class; {expected}")
+        raise ValueError(f"{without} image(s) in {shown(pattern)} have no class; {_SAMPLES}")
     about = f"{len(images)} images, {len(images.classes)} classes"
     images.source = f"shards {Path(pattern).name}, {about}"
     return images
@@ -340,21 +309,15 @@ def _columns(table: Any, kind: str) -> list[str]:
 
 
 def _label_column(spec: str, table: Any) -> str | None:
-    """The column of the labels: the first of class labels, else one of plain values.
-
-    That is one of text, integers or truth values with a usual name.
-    """
+    """The first column of class labels, else one of text, integers or truth values."""
     if declared := _columns(table, "ClassLabel"):
         if len(declared) > 1:
             words = "%s has labels in several columns, %s; those in %r are used"
             _log.warning(words, spec, listed(declared), declared[0])
         return declared[0]
-    plain = {
-        column.lower(): column
-        for column in _columns(table, "Value")
-        if _PLAIN.fullmatch(table.features[column].dtype)
-    }
-    return next((plain[usual] for usual in _LABELS if usual in plain), None)
+    columns = {column.lower(): column for column in _columns(table, "Value")}
+    plain = (columns[usual] for usual in _LABELS if usual in columns)
+    return next((name for name in plain if _PLAIN.fullmatch(table.features[name].dtype)), None)
 
 
 def _labels(spec: str, table: Any, column: str) -> tuple[tuple[str, ...], Indices]:

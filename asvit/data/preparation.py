@@ -152,31 +152,23 @@ def _resize_array(pixels: Tensor, *, side: int, mode: str, how: str) -> Tensor:
 
 
 def _centre(pixels: Tensor, *, size: int, fill: Sequence[float]) -> Tensor:
-    """The centre ``[C, S, S]`` of ``[C, H, W]``, with a border where that is smaller."""
-    if tuple(pixels.shape[1:]) == (size, size):
-        return pixels
-    square = torch.tensor(fill, dtype=pixels.dtype).view(-1, 1, 1).repeat(1, size, size)
-    (rows, own_rows), (columns, own_columns) = (
-        _overlap(length, size) for length in pixels.shape[1:]
-    )
-    square[:, rows, columns] = pixels[:, own_rows, own_columns]
-    return square
-
-
-def _overlap(length: int, size: int) -> tuple[slice, slice]:
-    """Where so many pixels are among ``size`` with the same centre, and which of them these are.
+    """The centre ``[C, S, S]`` of ``[C, H, W]``, with a border where that is smaller.
 
     Rounded as by timm.
     """
-    if length >= size:
-        first = round((length - size) / 2)
-        return slice(size), slice(first, first + size)
-    first = (size - length) // 2
-    return slice(first, first + length), slice(length)
+    for axis in (1, 2):
+        if (more := pixels.shape[axis] - size) > 0:
+            pixels = pixels.narrow(axis, round(more / 2), size)
+    height, width = pixels.shape[1:]
+    if (height, width) == (size, size):
+        return pixels
+    square = torch.tensor(fill, dtype=pixels.dtype).view(-1, 1, 1).repeat(1, size, size)
+    top, left = (size - height) // 2, (size - width) // 2
+    square[:, top : top + height, left : left + width] = pixels
+    return square
 
 
 def _as_bytes(picture: Image.Image) -> Tensor:
-    """A picture as ``[C, H, W]`` uint8."""
     return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
 
 
@@ -247,11 +239,7 @@ def crop_long(picture: Picture) -> Picture:
 
 
 def thumbnail_of(picture: Picture, side: int) -> Image.Image:
-    """A small picture of an image, its longer side at most ``side`` pixels.
-
-    An array shows its first three channels as red, green and blue, or its first one as grey, each
-    from its 2nd to its 98th percentile; see :func:`shown_channels`.
-    """
+    """A small picture of an image, of an array as :func:`shown_channels` says."""
     if isinstance(picture, Image.Image):
         small = picture.copy()
     else:

@@ -65,8 +65,7 @@ def unreadable_images(
 def refuse_unreadable(bad: Sequence[tuple[str, str]], total: int, advice: str = "") -> None:
     """Log why each of these images cannot be read, and raise an error that names them.
 
-    ``bad`` has names and reasons of some of ``total`` images: two of different sets may have one
-    name, and one may be in two sets. ``advice`` is beside repairing or removing them.
+    ``bad`` has names and reasons of some of ``total`` images; ``advice`` is beside repairing them.
     """
     if not bad:
         return

@@ -25,15 +25,14 @@ from asvit.data.base import (
     numbered_as,
 )
 from asvit.data.cache import cache_folder
-from asvit.data.files import folder_parts
+from asvit.data.folders import folder_parts
 from asvit.data.fractals import DEFAULT_CLASSES, MIN_SIZE, FractalDataset, check_least
 from asvit.data.idx import idx_parts, open_digits
 from asvit.data.kinds import CONVERTED, GREY, GREY_PICTURES, MEAN, PICTURES, STD, Array
 from asvit.data.libraries import archives, hub_parts, torchvision_parts
 from asvit.data.preparation import square
 from asvit.data.reading import read_each, refuse_unreadable
-from asvit.data.statistics import standardised
-from asvit.data.survey import SAMPLE, chosen_ground
+from asvit.data.statistics import SAMPLE, chosen_ground, standardised
 from asvit.data.tables import is_table, table_parts
 from proxies.messages import nearest
 from proxies.text import listed
@@ -85,8 +84,8 @@ def open_parts(
     spec, own = split_reading(spec)
     reading = own or reading
     kind, _, rest = spec.partition(":")
-    name, download = rest.removesuffix(_DOWNLOAD), rest.endswith(_DOWNLOAD)
     if kind in ("torchvision", "hf"):
+        name, download = rest.removesuffix(_DOWNLOAD), rest.endswith(_DOWNLOAD)
         if not name:
             raise ValueError(f"{spec!r} names no dataset; use {kind}:NAME")
         opened = torchvision_parts if kind == "torchvision" else hub_parts
@@ -100,16 +99,12 @@ def open_parts(
         raise _unknown(spec)
     if is_table(path):
         return table_parts(path, reading=reading)
-    if idx := idx_parts(path, CONVERTED.get(reading, GREY_PICTURES)):
-        return idx
-    return folder_parts(path, reading=reading, partial=partial)
+    idx = idx_parts(path, CONVERTED.get(reading, GREY_PICTURES))
+    return idx or folder_parts(path, reading=reading, partial=partial)
 
 
 def open_dataset(spec: str) -> LabelledImages:
-    """Open stored images as a dataset, of a source with parts those to train on.
-
-    ``spec`` is one of the forms of ``list_sources`` except fractals and noise.
-    """
+    """Open stored images as a dataset, of a source with parts those to train on."""
     return trained_on(open_parts(spec), spec)
 
 
@@ -160,11 +155,7 @@ def fractal_classes(spec: str, wanted: int | None = None) -> int:
 
 
 def class_count(spec: str) -> int | None:
-    """Number of classes of a training on the images that ``spec`` names.
-
-    None if it has none: for noise, for fractals without a number, and for a folder without
-    class folders.
-    """
+    """Classes of a training on the images that ``spec`` names; None where it has no number."""
     if spec in ("fractal", "gaussian"):
         return None
     classes = fractal_classes(spec) if are_fractals(spec) else len(open_dataset(spec).classes)

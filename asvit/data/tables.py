@@ -13,7 +13,7 @@ import numpy as np
 
 from asvit.data.base import PARTS, TRAIN, LabelledImages, View, join
 from asvit.data.copies import file_digest
-from asvit.data.files import ImageFiles
+from asvit.data.folders import ImageFiles
 from asvit.data.idx import idx_parts
 from asvit.data.kinds import CONVERTED, GREY_PICTURES, Picture
 from asvit.data.texts import check_apart, composed, packed, unpacked
@@ -71,7 +71,6 @@ class ListedDataset(View):
         self._digests = packed(row.digest for row in own)
 
     def picture(self, index: int) -> Picture:
-        """Read image ``index``; a ValueError names what cannot be read, or has changed."""
         picture, digest = super().picture(index), self.digest(index)
         if digest:
             path = self.path(index)
@@ -80,7 +79,6 @@ class ListedDataset(View):
         return picture
 
     def digest(self, index: int) -> str:
-        """SHA-256 of its content, as the table has it; empty if it has none."""
         return unpacked(self._digests[index])
 
 
@@ -94,11 +92,8 @@ def _idx_images(root: Path, reading: str = "") -> tuple[View, Mapping[str, int]]
 
 def table_parts(table: Path, *, reading: str = "") -> Mapping[str, ListedDataset]:
     """The images of each part of a table."""
-    return {
-        part: ListedDataset(table, part, reading=reading)
-        for part in PARTS
-        if has_part(table, part)
-    }
+    there = [part for part in PARTS if has_part(table, part)]
+    return {part: ListedDataset(table, part, reading=reading) for part in there}
 
 
 def root_of(path: Path) -> Path:
@@ -170,7 +165,10 @@ def _read_list_once(table: Path, _state: object) -> tuple[Path, Sequence[ListedI
             raise ValueError(
                 f"its columns are {shown(header)}; use {', '.join(_NEEDED)}, and optionally sha256"
             )
-        images = [_row(header, read_cells(cells)) for cells in rows if cells]
+        images = [
+            _row(dict(zip(header, cells, strict=True)))
+            for cells in map(read_cells, filter(None, rows))
+        ]
         check_apart(sorted({image.label for image in images}), "it")
         # A spreadsheet may have filled the line up with empty cells; a folder's commas are quoted.
         root = unquote(first[len(_ROOT) :].rstrip("\r\n,"), errors="surrogateescape")
@@ -179,10 +177,7 @@ def _read_list_once(table: Path, _state: object) -> tuple[Path, Sequence[ListedI
         raise ValueError(f"{table} is not a table of images: {first_line(error)}") from error
 
 
-def _row(header: Sequence[str], cells: Sequence[str]) -> ListedImage:
-    if len(cells) != len(header):
-        raise ValueError(f"{len(cells)} cells under a header of {len(header)}")
-    row = dict(zip(header, cells, strict=True))
+def _row(row: Mapping[str, str]) -> ListedImage:
     name, label, part = row["image"], composed(row["class"]), row["part"]
     if part not in PARTS:
         raise ValueError(f"{shown(name)} has part {shown(part)}; use {', '.join(PARTS)}")

@@ -31,7 +31,7 @@ from asvit.data.copies import (
 from asvit.data.fractals import FractalDataset
 from asvit.data.kinds import GREY
 from asvit.data.sources import are_fractals, fractal_classes, open_dataset, open_whole
-from asvit.data.survey import Look, Survey
+from asvit.data.statistics import Look, Survey
 from asvit.data.tables import (
     ListedDataset,
     ListedImage,

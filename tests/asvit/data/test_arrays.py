@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 from asvit.core.files import split_reading
 from asvit.data import load_images, open_dataset, open_training_sets
 from asvit.data.decoding import channel_axis, check_as, kind_in, read_as, read_image
-from asvit.data.files import FolderDataset
+from asvit.data.folders import FolderDataset
 from asvit.data.kinds import GREY, NUMBERS, PICTURES, RGB, ImageKind
 from asvit.data.sources import channel_count, open_whole
 from tests.asvit.data.array_sets import WRITERS, write

@@ -16,7 +16,7 @@ from PIL import Image, PngImagePlugin
 from asvit.core.run_files import MARKER
 from asvit.data import load_images, open_dataset, open_training_sets
 from asvit.data.decoding import ENDINGS, FORMATS, read_image, to_rgb
-from asvit.data.files import FolderDataset
+from asvit.data.folders import FolderDataset
 from tests.hostile import FIXED, changed_bytes, refused_or, texts
 
 

@@ -12,7 +12,7 @@ from image_folders import fill
 
 from asvit.data import FractalDataset, load_images
 from asvit.data.base import LabelledImages, subset
-from asvit.data.files import FolderDataset
+from asvit.data.folders import FolderDataset
 from asvit.data.reading import refuse_unreadable, unreadable_images
 from asvit.data.tables import ListedDataset, ListedImage, list_text
 from asvit.data.texts import packed, unpacked

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from asvit.data import load_images, open_dataset
 from asvit.data.base import LabelledImages
-from asvit.data.files import FolderDataset
+from asvit.data.folders import FolderDataset
 from asvit.data.kinds import MEAN, STD, ImageKind
 from asvit.data.statistics import Normalisation, channel_statistics
 from tests.asvit.data.array_sets import make_set

@@ -10,7 +10,7 @@ from PIL import Image
 
 import asvit
 from asvit.data import open_training_sets
-from asvit.data.files import FolderDataset
+from asvit.data.folders import FolderDataset
 from asvit.data.statistics import channel_statistics
 from asvit.designs.result import DesignResult
 from asvit.networks import Network, WeightsFile

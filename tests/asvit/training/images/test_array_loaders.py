@@ -52,7 +52,7 @@ def test_validation_batches_are_what_prediction_prepares(
 
 
 def test_a_worker_gives_the_same_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asvit.data.pixels.MOST", 0)
+    monkeypatch.setattr("asvit.data.cache.MOST", 0)
     sets = open_training_sets(str(make_set(tmp_path / "set", 5)), image_size=16, seed=0)
     own = channel_statistics(sets.train)
     batching = Batching(image_size=16, batch_size=4, mean=own.mean, std=own.std, workers=1)
