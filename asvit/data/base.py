@@ -1,19 +1,26 @@
-"""Labelled sets of images, views of them, and random choices that are balanced over classes."""
+"""Labelled sets of images: views of them, balanced choices, and reading many beside each other."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence, Sized
 from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from asvit.core.preparing_settings import BLACK
+from asvit.core.threads import in_order, or_reason
 from asvit.data.kinds import PICTURES, ImageKind, Picture
 from asvit.data.texts import composed
+from proxies.text import listed
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 PARTS = TRAIN, VALIDATION, TEST = "train", "validation", "test"
 
@@ -21,6 +28,9 @@ PARTS = TRAIN, VALIDATION, TEST = "train", "validation", "test"
 Progress = Callable[[int, int], None]
 Transform = Callable[[Any], Any]
 Indices = NDArray[np.int64]
+
+HEADERS = 256  # files whose first bytes a thread reads in a row
+_MOST_LINES = 100
 
 
 @dataclass(eq=False, repr=False)
@@ -243,3 +253,61 @@ def _by_class(labels: Indices, seed: int) -> tuple[Indices, Indices, Indices]:
     _, sizes = np.unique(labels, return_counts=True)
     rank = np.concatenate([np.arange(size) for size in sizes])
     return order, sizes, rank
+
+
+class Images(Sized, Protocol):
+    """Images whose headers can be read, as those of :class:`asvit.data.base.LabelledImages`."""
+
+    def check(self, index: int) -> None:
+        """Read the header of an image; a ValueError says why it cannot be read."""
+
+    def name(self, index: int) -> str:
+        """The name of an image, for messages."""
+
+
+def read_each(
+    read: Callable[[int], T],
+    indices: Sequence[int],
+    progress: Progress | None = None,
+    *,
+    chunk: int = 1,
+) -> Iterator[tuple[int, T | str]]:
+    """Each index with what ``read`` gives for it, or the text of its ValueError, in order.
+
+    Threads read beside each other, each ``chunk`` in a row.
+    """
+
+    def read_some(start: int) -> list[T | str]:
+        return [*map(or_reason(read), indices[start : start + chunk])]
+
+    done = 0
+    for results in in_order(read_some, range(0, len(indices), chunk)):
+        yield from zip(indices[done : done + chunk], results, strict=True)
+        done += len(results)
+        if progress is not None:
+            progress(done, len(indices))
+
+
+def unreadable_images(
+    images: Images, indices: Sequence[int], *, progress: Progress | None = None
+) -> list[tuple[str, str]]:
+    """Name of each of these images whose header cannot be read, and why."""
+    checked = read_each(images.check, indices, progress, chunk=HEADERS)
+    return [(images.name(at), why) for at, why in checked if why]
+
+
+def refuse_unreadable(bad: Sequence[tuple[str, str]], total: int, advice: str = "") -> None:
+    """Log why each of these images cannot be read, and raise an error that names them.
+
+    ``bad`` has names and reasons of some of ``total`` images; ``advice`` is beside repairing them.
+    """
+    if not bad:
+        return
+    bad = [*dict.fromkeys(bad)]
+    do = f"repair or remove {'it' if len(bad) == 1 else 'them'}{advice}"
+    names, reasons = zip(*bad, strict=True)
+    if len(bad) == 1:
+        raise ValueError(f"{reasons[0]}; {do}")
+    for reason in reasons[:_MOST_LINES]:
+        _log.warning("%s", reason)
+    raise ValueError(f"{len(bad)} of {total} images cannot be read; {do}: {listed(names)}")

@@ -17,10 +17,9 @@ import torch
 from torch import Tensor
 
 from asvit.core.files import expanded, write_bytes
-from asvit.data.base import LabelledImages, Progress, sets_digest
+from asvit.data.base import LabelledImages, Progress, read_each, sets_digest
 from asvit.data.kinds import Array
 from asvit.data.preparation import Preparation
-from asvit.data.reading import read_each
 
 _log = logging.getLogger(__name__)
 

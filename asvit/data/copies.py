@@ -12,8 +12,18 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from asvit.data.base import PARTS, TEST, TRAIN, Indices, LabelledImages, Progress, divide, join
-from asvit.data.reading import in_parts
+from asvit.data.base import (
+    HEADERS,
+    PARTS,
+    TEST,
+    TRAIN,
+    Indices,
+    LabelledImages,
+    Progress,
+    divide,
+    join,
+    read_each,
+)
 from proxies.text import one_line
 
 _BLOCK = 4096  # bytes from the middle of a file, which differ in nearly all files of equal size
@@ -53,7 +63,7 @@ def equal(
     """
 
     def sketch(index: int) -> str:
-        with suppress(OSError), _opened(stored(index)) as file:
+        with suppress(OSError, ValueError), _opened(stored(index)) as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(size // 2)
             middle = hashlib.sha256(file.read(_BLOCK)).hexdigest()
@@ -61,14 +71,14 @@ def equal(
         return ""
 
     def digest(index: int) -> str:
-        with suppress(OSError), _opened(stored(index)) as file:
+        with suppress(OSError, ValueError), _opened(stored(index)) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
         return ""
 
-    sketches = [*in_parts(sketch, range(count), progress)]
-    number = Counter(sketches)
-    alike = [at for at, sketch in enumerate(sketches) if sketch and number[sketch] > 1]
-    digests = dict(zip(alike, in_parts(digest, alike, progress), strict=True))
+    sketches = dict(read_each(sketch, range(count), progress, chunk=HEADERS))
+    number = Counter(sketches.values())
+    alike = [at for at, sketch in sketches.items() if sketch and number[sketch] > 1]
+    digests = dict(read_each(digest, alike, progress))
     return _first_of([digests.get(at) or f"of {at} alone" for at in range(count)])
 
 

@@ -34,8 +34,7 @@ ENDINGS = {".npy"} | {
     end for end, form in Image.registered_extensions().items() if form in FORMATS
 }
 
-#: Pixels of the largest image that is read: 120 million, which take up to 2 GB. A small file may
-#: hold any number of equal ones; photographs have up to 108 million.
+#: Pixels of the largest image that is read, which take up to 2 GB.
 MOST_PIXELS: Final = 120_000_000
 _TOO_LARGE: Final = f"it has more than {MOST_PIXELS // 10**6} million pixels; use a smaller copy"
 _MOST_BYTES: Final = 2_000_000_000  # of an array, as stored or as float32
@@ -69,10 +68,7 @@ def naming(image: str) -> Iterator[None]:
 
 
 def read_image(path: Path) -> Image.Image:
-    """Read any image file as 8-bit RGB, the right way up; a ValueError names what is unreadable.
-
-    16-bit grey keeps its upper byte; :func:`read_as` cuts nothing.
-    """
+    """Read any image file as 8-bit RGB, the right way up; a ValueError names a bad one."""
     return cast("Image.Image", read_as(path, CONVERTED[RGB]))
 
 
@@ -164,17 +160,19 @@ def as_kind(image: Image.Image, kind: ImageKind, ground: str | None = BLACK) -> 
 def to_rgb(image: Image.Image, ground: str | None = BLACK) -> Image.Image:
     """Turn an image as its EXIF orientation says, and convert any kind of it to 8-bit RGB.
 
-    An image whose EXIF data cannot be read stays as it is stored. 16-bit grey keeps its upper
-    byte. Transparent pixels are blended with the ground; with None they stay, as RGBA.
+    16-bit grey keeps its upper byte. Transparent pixels are blended with the ground; with None
+    they stay, as RGBA.
     """
     image.load()  # so that damaged pixels are not mistaken for damaged EXIF data
     with suppress(*UNREADABLE):
         ImageOps.exif_transpose(image, in_place=True)
     if image.mode[0] in "IF":  # Pillow's own conversion would clip these at 255
-        deep = np.asarray(image)
+        deep, clear = np.asarray(image), image.info.get("transparency")
         if image.mode == "F" or deep.min() < 0 or deep.max() >= 1 << 16:
             raise ValueError("its pixels are not 8 or 16-bit integers")
-        return Image.fromarray((deep >> 8).astype(np.uint8)).convert("RGB")
+        image = Image.fromarray((deep >> 8).astype(np.uint8))
+        if clear is not None:
+            image.putalpha(Image.fromarray(np.where(deep == clear, 0, 255).astype(np.uint8)))
     if not image.has_transparency_data:
         return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
     image = image.convert("RGBA")
@@ -320,14 +318,11 @@ def _png(file: IO[bytes], start: bytes) -> _Stored | None:
 
 
 def _tiff(file: IO[bytes]) -> _Stored | None:
-    """The bands of the one page of a TIFF file, smaller copies and masks aside.
-
-    Of other files that it names none is opened.
-    """
+    """The bands of the one page of a TIFF file, smaller copies and masks aside."""
     from tifffile import TiffFile
 
     pages = list["TiffPage"]()
-    for other in TiffFile(file, is_ome=False, _multifile=False).pages:
+    for other in TiffFile(file, is_ome=False, _multifile=False).pages:  # opens no other file
         full = other.aspage()
         if not full.subfiletype & (_REDUCED | _MASK):
             pages.append(full)

@@ -7,9 +7,7 @@ import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import quote
@@ -20,10 +18,19 @@ from PIL import Image
 from asvit.core.console import quantity
 from asvit.core.files import write_bytes
 from asvit.core.run_files import MARKER, RUNS_FOLDER
-from asvit.data.base import TEST, TRAIN, VALIDATION, Indices, LabelledImages, Progress, Transform
-from asvit.data.decoding import ENDINGS, UNREADABLE, check_as, image_file, kind_in, read_as
+from asvit.data.base import (
+    HEADERS,
+    TEST,
+    TRAIN,
+    VALIDATION,
+    Indices,
+    LabelledImages,
+    Progress,
+    Transform,
+    read_each,
+)
+from asvit.data.decoding import ENDINGS, check_as, image_file, kind_in, naming, read_as
 from asvit.data.kinds import CONVERTED, GREY, PICTURES, ImageKind, Picture, the_same
-from asvit.data.reading import in_parts
 from asvit.data.texts import composed, nearly_equal, packed, unpacked
 from proxies.text import listed, one_line
 
@@ -70,20 +77,15 @@ def list_folder(folder: Path) -> Listing:
         visible = [entry for entry in scan if not entry.name.startswith(_SYSTEM)]
     found = Listing([], [], [])
     for entry in sorted(visible, key=lambda entry: (composed(entry.name), entry.name)):
-        if entry.is_dir():
-            if not _has_runs(Path(entry.path)):
-                found.folders.append(entry.name)
-        else:  # a broken link counts as an image, so that reading it reports the error
-            is_image = Path(entry.name.lower()).suffix in ENDINGS
+        path = Path(entry.path)
+        if not entry.is_dir():  # a broken link counts as an image: reading it reports the error
+            is_image = path.suffix.lower() in ENDINGS
             (found.images if is_image else found.others).append(entry.name)
+        elif not (path / MARKER).exists() and not (
+            entry.name == RUNS_FOLDER and any(path.glob(f"*/{MARKER}"))
+        ):
+            found.folders.append(entry.name)
     return found
-
-
-def _has_runs(folder: Path) -> bool:
-    """Whether a folder is that of a run, or ``runs`` with some of them."""
-    if folder.name == RUNS_FOLDER and any(folder.glob(f"*/{MARKER}")):
-        return True
-    return os.path.lexists(folder / MARKER)
 
 
 def walk(folder: Path, above: tuple[Path, ...] = ()) -> tuple[list[str], Counter[str]]:
@@ -110,21 +112,15 @@ def find_images(folder: Path) -> list[Path]:
     """All images in a folder and in those inside it, sorted by folder; a ValueError if none."""
     images, others = walk(folder)
     if not images:
-        raise ValueError(no_images(folder, others))
+        raise _no_images(folder, others)
     return [folder / name for name in images]
 
 
-def no_images(folder: Path, others: Counter[str]) -> str:
-    """The message about a folder without images."""
+def _no_images(folder: Path, others: Counter[str]) -> ValueError:
     there = f", but {_in_words(others)}" if others else ""
-    return f"no images in {str(folder)!r}{there}; use .jpg, .png, .tif or other image files"
-
-
-def warn_of_left_out(root: Path, others: Counter[str]) -> None:
-    """Say once what files of a folder of images are not read."""
-    if others:
-        files = quantity(others.total(), "file")
-        warn_once(root, f"left out are {files} of endings that are not read ({_in_words(others)})")
+    return ValueError(
+        f"no images in {str(folder)!r}{there}; use .jpg, .png, .tif or other image files"
+    )
 
 
 def _in_words(endings: Counter[str]) -> str:
@@ -133,8 +129,7 @@ def _in_words(endings: Counter[str]) -> str:
 
 
 @functools.cache
-def warn_once(folder: Path, what: str) -> None:
-    """Warn of something about a folder, once in a process."""
+def _warn_once(folder: Path, what: str) -> None:
     _log.warning("folder %s: %s", listed([folder.resolve().name]), what)
 
 
@@ -143,13 +138,13 @@ def is_part(name: str) -> bool:
     return name.lower() in (*_TRAINING, *_OTHERS)
 
 
-def read_layout(root: Path) -> Mapping[str, Path]:
+def _read_layout(root: Path) -> Mapping[str, Path]:
     """The folders with class folders in a folder, by their parts; one of no part is to train on.
 
     Parts are folders called ``train`` and ``val``, or another usual name in any case, with class
-    folders inside. A folder ``train`` beside others than these is a class. A folder that is alone
-    in another one, and has several others inside, is taken in its place. Where there is one part
-    beside that to train on, it is the test. A warning names parts without those class folders.
+    folders inside; ``train`` beside others than these is a class. A folder alone in another one,
+    with several others inside, is taken in its place. One part beside that to train on is the
+    test. A warning names parts without those class folders.
     """
     folder = _entered(root, parts=True)
     inner = list_folder(folder).folders if folder.is_dir() else []
@@ -172,7 +167,7 @@ def read_layout(root: Path) -> Mapping[str, Path]:
         unlabelled += [] if there else [name]
     if unlabelled:
         what = f"left out is {listed(map(repr, unlabelled))}, without folders of its classes"
-        warn_once(folder, what)
+        _warn_once(folder, what)
     if labelled:
         parts |= {VALIDATION: labelled[0]} if len(labelled) > 1 else {}
         parts[TEST] = labelled[-1]
@@ -201,7 +196,7 @@ def _entered(root: Path, *, parts: bool = False) -> Path:
     return root
 
 
-def check_names(root: Path, folders: Sequence[str]) -> None:
+def _check_names(root: Path, folders: Sequence[str]) -> None:
     """Raise a ValueError if folders are no classes by their names, but parts, or kinds of files.
 
     Parts are names that differ only in a word like "train" or "test", or names that all have such
@@ -233,11 +228,10 @@ def check_names(root: Path, folders: Sequence[str]) -> None:
         )
 
 
-def check_folders(root: Path, images: Mapping[str, Sequence[str]]) -> None:
+def _check_folders(root: Path, images: Mapping[str, Sequence[str]]) -> None:
     """Raise a ValueError if most folders have the same ones inside, as parts have classes.
 
-    ``images`` has the images of each class folder, relative to it. One folder in common, such as
-    of a year, says nothing.
+    ``images`` has the images of each class folder, relative to it.
     """
     inside = {
         name: {composed(file.split("/")[0]) for file in files if "/" in file}
@@ -279,17 +273,16 @@ class ImageFiles(LabelledImages):
         if self.reading in CONVERTED:
             return CONVERTED[self.reading]
 
-        def kind(name: str) -> ImageKind | None:
-            with suppress(*UNREADABLE), image_file(self.root / name) as file:
+        def kind(index: int) -> ImageKind:
+            with naming(self.name(index)), image_file(self.path(index)) as file:
                 return kind_in(file)
-            return None
 
-        names = [*map(unpacked, self._names)]
-        certain = [name for name in names if name.lower().endswith(_ALWAYS_PICTURES)][:1]
-        rest = [name for name in names if not name.lower().endswith(_ALWAYS_PICTURES)]
-        kinds = zip(rest, in_parts(kind, rest), strict=True)
-        known = ((name, own) for name, own in kinds if own)
-        return the_same(chain(((name, PICTURES) for name in certain), known), self.source)
+        certain = [unpacked(name).lower().endswith(_ALWAYS_PICTURES) for name in self._names]
+        rest = np.flatnonzero(~np.array(certain, dtype=bool)).tolist()
+        known = [(certain.index(True), PICTURES)] if any(certain) else []
+        read = read_each(kind, rest, chunk=HEADERS)
+        known += [(index, own) for index, own in read if isinstance(own, ImageKind)]
+        return the_same(((self.name(index), own) for index, own in known), self.source)
 
     def picture(self, index: int) -> Picture:
         return read_as(self.path(index), self.kind, self.ground)
@@ -358,7 +351,7 @@ def folder_parts(
     """
     return {
         part: FolderDataset(path, reading=reading, partial=partial or place > 0, within=root)
-        for place, (part, path) in enumerate(read_layout(root).items())
+        for place, (part, path) in enumerate(_read_layout(root).items())
     }
 
 
@@ -370,7 +363,7 @@ def _files_by_class(root: Path, *, partial: bool) -> dict[str, list[str]]:
             f"{str(root)!r} holds both images ({one_line(flat[0])}) and folders"
             f" ({one_line(folders[0])}); use class folders only, or images only"
         )
-    check_names(root, folders)
+    _check_names(root, folders)
     groups, left_out = dict[str, list[str]](), Counter[str]()
     for name in folders or [""]:
         files, endings = walk(root / name)
@@ -378,19 +371,23 @@ def _files_by_class(root: Path, *, partial: bool) -> dict[str, list[str]]:
         if files:
             groups[name] = files
         elif not partial:
-            raise ValueError(no_images(root / name, endings))
+            raise _no_images(root / name, endings)
     if not groups:
-        raise ValueError(no_images(root, left_out))
+        raise _no_images(root, left_out)
     name, times = Counter(map(composed, groups)).most_common(1)[0]
     if times > 1:
         raise ValueError(
             f"{str(root)!r} has two folders {name!r}, whose names are equal but for the form of "
             "Unicode; move the images into one"
         )
-    check_folders(root, groups)
-    warn_of_left_out(root, left_out)
+    _check_folders(root, groups)
+    if left_out:
+        files = f"{quantity(left_out.total(), 'file')} of endings that are not read"
+        _warn_once(root, f"left out are {files} ({_in_words(left_out)})")
     if pair := nearly_equal(groups):
-        warn_once(root, f"{pair} are two classes, which differ in capitals, spaces or zeros alone")
+        _warn_once(
+            root, f"{pair} are two classes, which differ in capitals, spaces or zeros alone"
+        )
     return groups
 
 
@@ -402,8 +399,8 @@ def write_pictures(
 ) -> None:
     """Write the pictures at ``places`` to class folders as PNG; files that are there stay.
 
-    Where the images have ``parts``, the class folders are in folders of these. A slash in the
-    name of a class becomes ``%2F``. A warning names pictures that cannot be read.
+    Where the images have ``parts``, the class folders are in folders of these. A warning names
+    pictures that cannot be read.
     """
     if not (images.kind.picture or images.kind.reading == GREY):
         raise ValueError(

@@ -1,11 +1,8 @@
 """Endless labelled images without a download: coloured fractals, one class per function system.
 
-An image is a function of (seed, class, instance, size) alone: every process or worker generates
-the same bits, in any order.
-
-An iterated function system (IFS) is a set of contracting affine maps ``x -> A_i x + b_i``, each
-with a probability. Its attractor, the set that the maps together leave invariant, is a fractal;
-the chaos game draws it by applying randomly picked maps to points.
+An image is a function of (seed, class, instance, size) alone. An iterated function system is a set
+of contracting affine maps ``x -> A_i x + b_i``, each with a probability; the chaos game draws its
+attractor by applying randomly picked maps to points.
 
 References:
     Kataoka et al. 2021, "Pre-training without Natural Images", arXiv:2101.08515: a code is a

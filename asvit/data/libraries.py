@@ -120,7 +120,9 @@ def _open_torchvision(
     names = getattr(items, "classes", None) or range(int(labels.max(initial=-1)) + 1)
     texts = [", ".join(each) if isinstance(each, tuple) else str(each) for each in names]
     often = Counter(texts)
-    classes = (text if often[text] < 2 else f"{text} ({at})" for at, text in enumerate(texts))
+    classes = (
+        text if often[text] < 2 else f"{text} (class {at})" for at, text in enumerate(texts)
+    )
     return LibraryImages(source, tuple(classes), labels, items, reading=reading)
 
 
@@ -197,7 +199,8 @@ def hub_parts(
     """The parts of a dataset of the hub; those without labels are skipped."""
     spec = f"hf:{name}"
     datasets = _library(spec)
-    if not _NAME.fullmatch(name) or expanded(name).exists():
+    modules = datasets.packaged_modules._PACKAGED_DATASETS_MODULES  # such as parquet
+    if not _NAME.fullmatch(name) or name in modules or expanded(name).exists():
         raise ValueError(f"{shown(name)} is not a dataset's name on the hub; use hf:OWNER/NAME")
     try:
         tables = _load(datasets, name, download=download)
@@ -224,11 +227,7 @@ def archives(pattern: str, *, reading: str = "") -> LabelledImages:
     """The images of tar archives that a pattern names, as ``train-{0000..1023}.tar`` or ``*.tar``.
 
     A sample is an image and a file of the same name but for its ending: ``.cls``, which holds the
-    number of the class, or ``.txt``, its name. The library keeps a copy of them in its cache.
-
-    Raises:
-        ValueError: If a file is no tar archive of such samples.
-        FileNotFoundError: If no file has such a name.
+    number of the class, or ``.txt``, its name.
     """
     files, datasets = shards_of(pattern), _library(f"wds:{pattern}")
     try:
@@ -266,7 +265,7 @@ def shards_of(pattern: str) -> Sequence[Path]:
 
 def _library(spec: str) -> Any:
     try:
-        import datasets
+        import datasets.packaged_modules
     except ImportError as error:
         raise missing(f"reading {spec!r}", "datasets", "train") from error
     return datasets
@@ -282,10 +281,7 @@ def _load(datasets: Any, name: str, *, download: bool = False, **options: Any) -
 
 
 def _images_in(spec: str, table: Any, column: str | None, reading: str) -> LabelledImages:
-    """A table of the library as images with the labels in a column.
-
-    Those without a label, or with a withheld one (-1 by the hub's convention), are left out.
-    """
+    """A table of the library as images; those without a label, or with -1, are left out."""
     images = _columns(table, "Image")
     if not images:
         raise ValueError(f"{spec} has no column of images; its columns: {listed(table.features)}")

@@ -67,7 +67,7 @@ class Preparation:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What files of weights store of it, beside the sizes of their network."""
+        """What files of weights store of it."""
         pixels = {"pixels": self.kind.stored} if self.kind.stored else {}
         mode = {} if self.crop_mode == CENTER else {"crop_mode": self.crop_mode}
         ground = {} if self.ground == BLACK else {"ground": self.ground}
@@ -128,11 +128,7 @@ def resized_sides(sides: tuple[int, int], *, side: int, crop_mode: str) -> tuple
 
 
 def _resize_picture(image: Image.Image, *, side: int, mode: str, how: str) -> Image.Image:
-    """Resize a picture, the width first.
-
-    Pillow rounds to 8 bits after each direction; from 13 on it begins with the height where that
-    is faster. Here the width is always first, as in exported graphs.
-    """
+    # Pillow rounds to 8 bits after each direction. Here the width is first, as in exported graphs.
     width, height = resized_sides(image.size, side=side, crop_mode=mode)
     if (width, height) == image.size:
         return image
@@ -199,8 +195,7 @@ def square(picture: Picture, size: int, fit: str = "crop") -> Picture:
 class Squared:
     """Makes whole images square before they are augmented, of at most twice ``image_size``.
 
-    A picture is padded or squashed as it is, an array as a tensor ``[C, H, W]``. One whose shorter
-    side is longer than that keeps it.
+    One whose shorter side is longer than that keeps it; arrays are tensors ``[C, H, W]``.
     """
 
     image_size: int  # pixels per side of the network's images
@@ -209,7 +204,6 @@ class Squared:
     interpolation: str
 
     def __call__(self, image: Image.Image | Tensor) -> Image.Image | Tensor:
-        """The square image."""
         sides = image.size if isinstance(image, Image.Image) else image.shape[1:]
         side = min(max(sides), max(min(sides), 2 * self.image_size))
         how: dict[str, Any] = {"side": side, "mode": self.crop_mode, "how": self.interpolation}

@@ -23,6 +23,8 @@ from asvit.data.base import (
     balanced_choice,
     join,
     numbered_as,
+    read_each,
+    refuse_unreadable,
 )
 from asvit.data.cache import cache_folder
 from asvit.data.folders import folder_parts
@@ -31,7 +33,6 @@ from asvit.data.idx import idx_parts, open_digits
 from asvit.data.kinds import CONVERTED, GREY, GREY_PICTURES, MEAN, PICTURES, STD, Array
 from asvit.data.libraries import archives, hub_parts, torchvision_parts
 from asvit.data.preparation import square
-from asvit.data.reading import read_each, refuse_unreadable
 from asvit.data.statistics import SAMPLE, chosen_ground, standardised
 from asvit.data.tables import is_table, table_parts
 from proxies.messages import nearest
@@ -41,7 +42,7 @@ _DOWNLOAD = ":download"
 
 
 class Source(NamedTuple):
-    """A kind of images, as ``asvit list data`` shows it."""
+    """A kind of images."""
 
     name: str
     description: str
@@ -232,7 +233,10 @@ def load_images(
     """
     check_least(count=(count, 1), image_size=(image_size, MIN_SIZE), seed=(seed, 0))
     if spec == "gaussian":
-        return _noise(count, image_size, seed)
+        rng = np.random.default_rng(np.random.SeedSequence(seed))
+        noise = rng.standard_normal((count, 3, image_size, image_size), dtype=np.float32)
+        none, source = torch.zeros(count, dtype=torch.int64), f"standard normal noise, seed {seed}"
+        return Images(torch.from_numpy(noise), none, ("noise",), source)
     dataset: LabelledImages
     pictures: Array
     if are_fractals(spec):
@@ -248,12 +252,18 @@ def load_images(
                 f"{count} images are needed, but there are {len(dataset)}: {dataset.source}; use "
                 "fewer"
             )
-        chosen = chosen_ground(dataset, ground, seed=seed, most=min(count, SAMPLE))
-        if chosen:
+        if chosen := chosen_ground(dataset, ground, seed=seed, most=min(count, SAMPLE)):
             dataset = dataset.on(chosen)
             dataset.source += f"; transparent ones over {chosen}"
         indices = balanced_choice(dataset.labels, count, seed)
-        pictures = _squares(dataset, indices, image_size, fit, progress)
+
+        def read(index: int) -> Array:
+            return np.asarray(square(dataset.picture(index), image_size, fit))
+
+        results = [*read_each(read, indices.tolist(), progress)]
+        bad = [(dataset.name(at), why) for at, why in results if isinstance(why, str)]
+        refuse_unreadable(bad, count)
+        pictures = np.stack([pixels for _, pixels in results if not isinstance(pixels, str)])
     pixels, own = torch.from_numpy(pictures).permute(0, 3, 1, 2), not dataset.kind.picture
     if own:
         pixels = standardised(pixels, pixels, dataset.source)
@@ -262,28 +272,3 @@ def load_images(
         pixels = ((pixels.float() / 255 - mean) / std).contiguous()
     labels = torch.from_numpy(dataset.labels[indices])
     return Images(pixels, labels, dataset.classes, dataset.source, own)
-
-
-def _noise(count: int, size: int, seed: int) -> Images:
-    rng = np.random.default_rng(np.random.SeedSequence(seed))
-    pixels = torch.from_numpy(rng.standard_normal((count, 3, size, size), dtype=np.float32))
-    labels = torch.zeros(count, dtype=torch.int64)
-    return Images(pixels, labels, ("noise",), f"standard normal noise, seed {seed}")
-
-
-def _squares(
-    images: LabelledImages,
-    indices: NDArray[np.int64],
-    size: int,
-    fit: str,
-    progress: Progress | None,
-) -> Array:
-    """The pixels of these images, ``[n, S, S, C]``."""
-
-    def read(index: int) -> Array:
-        return np.asarray(square(images.picture(index), size, fit))
-
-    read_ones = [*read_each(read, indices.tolist(), progress)]
-    bad = [(images.name(at), pixels) for at, pixels in read_ones if isinstance(pixels, str)]
-    refuse_unreadable(bad, len(indices))
-    return np.stack([pixels for _, pixels in read_ones if not isinstance(pixels, str)])

@@ -14,9 +14,8 @@ from PIL import Image, ImageColor
 from torch import Tensor
 
 from asvit.core.preparing_settings import AUTO, GROUNDS
-from asvit.data.base import LabelledImages, Progress, balanced_places
+from asvit.data.base import LabelledImages, Progress, balanced_places, read_each, refuse_unreadable
 from asvit.data.kinds import MEAN, STD, Picture, Statistics, size_of
-from asvit.data.reading import read_each, refuse_unreadable
 from proxies.text import listed
 
 _log = logging.getLogger(__name__)

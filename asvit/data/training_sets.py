@@ -42,8 +42,7 @@ class TrainingSets:
     validation: LabelledImages  # images to validate with, of the same kind
     classes: tuple[str, ...]  # name of each label
     # Descriptions of the parts (``source``, ``validation``), and a SHA-256 of the names, labels
-    # and classes of their images (``digest``), and of their content where a table has it. Equal
-    # digests mean equal sets, unless the content of another file changed.
+    # and classes of their images, and of their content where a table has it (``digest``).
     provenance: Mapping[str, str]
 
     @property

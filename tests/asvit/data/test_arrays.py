@@ -13,7 +13,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from asvit.core.files import split_reading
 from asvit.data import load_images, open_dataset, open_training_sets
 from asvit.data.decoding import channel_axis, check_as, kind_in, read_as, read_image
 from asvit.data.folders import FolderDataset
@@ -37,8 +36,8 @@ def values(shape: tuple[int, int, int], dtype: str) -> np.ndarray[Any, Any]:
     return rng.integers(about.min, about.max, shape, dtype=dtype, endpoint=True)
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
-@pytest.mark.parametrize("channels", [1, 2, 5, 13])
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+@pytest.mark.parametrize("channels", [1, 5])
 @pytest.mark.parametrize("form", [form for form in WRITERS if form != "png"])
 def test_every_number_of_a_file_is_read(
     tmp_path: Path, form: str, channels: int, dtype: str
@@ -121,17 +120,6 @@ def test_8_bit_pictures_stay_as_they_were(tmp_path: Path, ending: str, mode: str
     assert found.tobytes() == read_image(path).tobytes()
 
 
-@pytest.mark.parametrize("mode", ["L", "LA", "RGBA"])
-def test_tiff_files_of_other_bands_than_3_are_arrays(tmp_path: Path, mode: str) -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (9, 12, 4), np.uint8)
-    image = Image.fromarray(noise, "RGBA").convert(mode)
-    image.save(tmp_path / "a.tif")
-    kind = kind_of(tmp_path / "a.tif")
-    assert kind == ImageKind(len(mode), "uint8", picture=False)
-    found = read_as(tmp_path / "a.tif", kind)
-    np.testing.assert_array_equal(found, np.asarray(image).reshape(9, 12, len(mode)))
-
-
 def test_a_file_is_known_by_its_content(tmp_path: Path) -> None:
     """One of 16 bits that is called a JPEG is never cut to 8."""
     array = values((8, 8, 1), "uint16")
@@ -186,11 +174,14 @@ _OBJECTS = np.array([[{}, {}]], object)
 _DEEP = b"P5 6 6 65535 " + bytes(72)
 BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     "nan.npy": (lambda p: np.save(p, np.array([[np.nan]])), "1 of its numbers are NaN, infinite"),
-    "wide.npy": (lambda p: np.save(p, _WIDE), r"4 of .* or beyond the 3\.4e38 that float32 holds"),
+    "wide.npy": (lambda p: np.save(p, _WIDE), r"4 of .* or beyond the 3\.4e38 of float32"),
     "none.npy": (lambda p: np.save(p, np.zeros((8, 8, 0))), "0 channels; an image has 1"),
     "empty.npy": (lambda p: np.save(p, np.zeros((0, 8))), "it has 8 x 0 pixels"),
     "many.npy": (lambda p: np.save(p, np.zeros((90, 90, 65))), "65 channels; .*, so choose some"),
-    "four.npy": (lambda p: np.save(p, np.zeros((2, 3, 4, 5))), r"it has the shape \(2, 3, 4, 5\)"),
+    "four.npy": (
+        lambda p: np.save(p, np.zeros((2, 3, 4, 5))),
+        "does not tell which axis",
+    ),
     "bool.npy": (lambda p: np.save(p, np.eye(4) > 0), "numbers of type 'bool'; use uint8,"),
     "long.npy": (lambda p: np.save(p, np.zeros((4, 4), np.int64)), "numbers of type 'int64'"),
     "text.npy": (lambda p: np.save(p, np.array([["a", "b"]])), "numbers of type 'str32'"),
@@ -290,7 +281,7 @@ def test_a_mixed_set_is_refused_and_names_two_images(tmp_path: Path) -> None:
         write(tmp_path / "set" / f"c{channels}" / "b", array + 1)
     words = (
         r"^folder set, .* mixes kinds of images: 'c2/a\.tif' \(2 channels of uint16\) and "
-        r"'c5/a\.tif' \(5 channels of uint16\); use one kind$"
+        r"'c5/a\.tif' \(5 channels of uint16\); use one kind, or :rgb"
     )
     for call in (
         lambda: open_dataset(str(tmp_path / "set")).kind,
@@ -339,9 +330,3 @@ def test_grey_pictures_as_one_channel(tmp_path: Path) -> None:
     write(tmp_path / "deep", values((16, 16, 1), "uint16"), "png")
     with pytest.raises(ValueError, match=r"deep\.png': it is 1 channel of uint16, not 8-bit grey"):
         open_dataset(f"{tmp_path}:grey").picture(2)
-
-
-def test_other_texts_have_no_reading(tmp_path: Path) -> None:
-    (tmp_path / "a:grey").mkdir()
-    for spec in ("a", "a:b", "fractal:5", ":grey", "torchvision:CIFAR10:download", "a:grey"):
-        assert split_reading(spec) == (spec, "")

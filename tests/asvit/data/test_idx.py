@@ -137,7 +137,7 @@ def damaged(folder: Path, case: str) -> None:
         ("kind", "it does not begin as IDX files of bytes with 3 axes do"),
         ("labels", "has 8 images, but train-labels-idx1-ubyte.gz 3 labels"),
         ("two sets", "has several sets .* keep one in a folder"),
-        ("no part", "does not say which part it is"),
+        ("no part", "does not say its part"),
         ("no train", "has no images to train on"),
     ],
 )

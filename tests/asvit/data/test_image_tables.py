@@ -100,15 +100,6 @@ def test_the_test_part_of_a_table_is_not_validated_on(tmp_path: Path) -> None:
     assert not (names[0] | names[1]) & {tested.name(at) for at in range(4)}
 
 
-def test_the_last_part_of_a_table_is_tested_on(tmp_path: Path) -> None:
-    table = tmp_path / "t.csv"
-    text = "image,class,part\n"
-    for part in ("train", "validation", "test"):
-        text += f"{part}.png,x,{part}\n"
-        table.write_text(text)
-        assert open_test_part(str(table)).name(0) == f"{part}.png"
-
-
 def test_a_table_of_other_columns_is_told_which_it_needs(tmp_path: Path) -> None:
     table = tmp_path / "t.csv"
     for header in ("image,class", "image,class,part,part", ""):
