@@ -7,7 +7,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,7 +81,7 @@ def equal(
     return _first_of([digests.get(at) or f"of {at} alone" for at in range(count)])
 
 
-def _opened(stored: Path | bytes | None) -> BinaryIO:
+def _opened(stored: Path | bytes | None) -> io.BufferedReader | io.BytesIO:
     if isinstance(stored, bytes):
         return io.BytesIO(stored)
     if stored is None or not stored.is_file():  # opening a pipe would wait for its writer

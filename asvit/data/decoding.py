@@ -146,9 +146,9 @@ def open_image(file: IO[bytes]) -> Image.Image:
 
 def as_kind(image: Image.Image, kind: ImageKind, ground: str | None = BLACK) -> Picture:
     """An opened picture as RGB, or as grey where the kind is that; ``ground`` as of read_as."""
-    deep = image.mode[0] in "IF"
-    if image.format == "PPM" and image.mode == "RGB" and image.tile[0][0] != "raw":
-        deep = int(cast("Any", image.tile[0][3])[1]) > 255  # its largest number, which Pillow cuts
+    deep, tiles = image.mode[0] in "IF", cast("Any", getattr(image, "tile", ()))
+    if image.format == "PPM" and image.mode == "RGB" and tiles[0][0] != "raw":
+        deep = int(tiles[0][3][1]) > 255  # its largest number, which Pillow cuts
     if kind.reading != RGB and deep:
         raise ValueError(f"its pixels have more than 8 bits, {kind} has 8")
     colours = to_rgb(image, ground)
@@ -355,7 +355,9 @@ def _tiff(file: IO[bytes]) -> _Stored | None:
 
 
 def _is_picture(page: "TiffPage") -> bool:
-    """Whether a page is one of 8-bit RGB, CMYK, YCbCr, CIELab or of a palette."""
+    """Whether a page is of 1 bit, or of 8-bit RGB, CMYK, YCbCr, CIELab or a palette."""
+    if page.bitspersample == page.samplesperpixel == 1:
+        return True
     colours = -1 if page.photometric is None else int(page.photometric)
     of_bytes = page.bitspersample == 8 and page.sampleformat == 1
     return of_bytes and page.samplesperpixel == _COLOURS.get(colours)

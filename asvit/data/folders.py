@@ -374,16 +374,16 @@ def _files_by_class(root: Path, *, partial: bool) -> dict[str, list[str]]:
             raise _no_images(root / name, endings)
     if not groups:
         raise _no_images(root, left_out)
-    name, times = Counter(map(composed, groups)).most_common(1)[0]
+    twice, times = Counter(map(composed, groups)).most_common(1)[0]
     if times > 1:
         raise ValueError(
-            f"{str(root)!r} has two folders {name!r}, whose names are equal but for the form of "
+            f"{str(root)!r} has two folders {twice!r}, whose names are equal but for the form of "
             "Unicode; move the images into one"
         )
     _check_folders(root, groups)
     if left_out:
-        files = f"{quantity(left_out.total(), 'file')} of endings that are not read"
-        _warn_once(root, f"left out are {files} ({_in_words(left_out)})")
+        what = f"{quantity(left_out.total(), 'file')} of endings that are not read"
+        _warn_once(root, f"left out are {what} ({_in_words(left_out)})")
     if pair := nearly_equal(groups):
         _warn_once(
             root, f"{pair} are two classes, which differ in capitals, spaces or zeros alone"

@@ -93,7 +93,7 @@ PICTURE_MODES = {
     "jpg": ("L", "RGB", "CMYK"),
     "webp": ("RGB", "RGBA"),
     "bmp": ("1", "L", "P", "RGB"),
-    "tif": ("P", "RGB", "CMYK", "YCbCr", "LAB"),
+    "tif": ("1", "P", "RGB", "CMYK", "YCbCr", "LAB"),
     "ppm": ("L", "RGB"),
 }
 
@@ -187,7 +187,6 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     "text.npy": (lambda p: np.save(p, np.array([["a", "b"]])), "numbers of type 'str32'"),
     "object.npy": (lambda p: np.save(p, _OBJECTS, allow_pickle=True), "numbers of type 'object'"),
     "deep.pgm": (lambda p: p.write_bytes(_DEEP), "more than 8 bits|8-bit RGB, not"),
-    "bits.tif": (lambda p: Image.new("1", (9, 9)).save(p), "numbers of type 'bool'; use uint8"),
     "several.tif": (lambda p: _tiff(p, *[np.zeros((9, 9), np.uint8)] * 2), "it has several pages"),
 }
 

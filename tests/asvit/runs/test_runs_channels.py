@@ -33,7 +33,7 @@ SETS = [
     (1, "uint16", "png"),
     (2, "float32", "npy"),
     (5, "uint16", "bands"),
-    (13, "int16", "pages"),
+    (13, "int16", "bands"),
 ]
 TINY: dict[str, Any] = {
     "recipe": "small", "image_size": 32, "epochs": 2, "batch_size": 4, "device": "cpu",

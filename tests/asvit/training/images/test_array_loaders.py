@@ -34,7 +34,7 @@ def seeded(seed: int, call: Any, *given: Any) -> Tensor:
 
 @pytest.mark.parametrize(
     ("channels", "dtype", "form"),
-    [(1, "uint16", "png"), (2, "float32", "npy"), (5, "uint16", "bands"), (13, "int16", "pages")],
+    [(1, "uint16", "png"), (2, "float32", "npy"), (5, "uint16", "bands"), (13, "int16", "bands")],
 )
 def test_validation_batches_are_what_prediction_prepares(
     tmp_path: Path, channels: int, dtype: str, form: str
