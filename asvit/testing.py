@@ -316,7 +316,7 @@ class ImagesContract:
             else:
                 assert (picture.shape[-1], picture.dtype) == (kind.channels, kind.dtype)
             assert picture.tobytes() == images.picture(index).tobytes()
-            assert images.identity(index) == again.identity(index)
+            assert images.name(index) == again.name(index)
 
     def test_it_ends_and_its_names_are_distinct(self, tmp_path: Path) -> None:
         images = self.images(tmp_path)

@@ -2,7 +2,7 @@
 
 from asvit.data.base import LabelledImages
 from asvit.data.cache import cache_folder
-from asvit.data.files import FolderDataset
+from asvit.data.folders import FolderDataset
 from asvit.data.fractals import FractalDataset
 from asvit.data.kinds import MEAN, STD, ImageKind
 from asvit.data.preparation import Preparation

@@ -1,23 +1,26 @@
-"""Labelled sets of images, views of them, and random choices that are balanced over classes."""
+"""Labelled sets of images: views of them, balanced choices, and reading many beside each other."""
 
 import hashlib
-import struct
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import logging
+from collections.abc import Callable, Iterator, Sequence, Sized
 from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from torch.utils.data import Dataset
 
 from asvit.core.preparing_settings import BLACK
+from asvit.core.threads import in_order, or_reason
 from asvit.data.kinds import PICTURES, ImageKind, Picture
 from asvit.data.texts import composed
-from proxies.messages import first_line
+from proxies.text import listed
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 PARTS = TRAIN, VALIDATION, TEST = "train", "validation", "test"
 
@@ -26,37 +29,8 @@ Progress = Callable[[int, int], None]
 Transform = Callable[[Any], Any]
 Indices = NDArray[np.int64]
 
-# Exceptions of Pillow and its readers for damaged or mislabelled image files.
-UNREADABLE = (
-    OSError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    EOFError,
-    IndexError,
-    RuntimeError,
-    struct.error,
-    Image.DecompressionBombError,
-)
-
-
-@contextmanager
-def naming(image: str) -> Iterator[None]:
-    """Raise errors of reading an image as a ValueError or MemoryError that names it."""
-    try:
-        yield
-    except UNREADABLE as error:
-        raise ValueError(f"cannot read {image}: {first_line(error)}") from error
-    except MemoryError as error:
-        raise MemoryError(f"reading {image}") from error
-
-
-class Row(NamedTuple):
-    """The file of an image that is stored in a table."""
-
-    content: Callable[[int], bytes]
-    place: int
-    size: int  # bytes
+HEADERS = 256  # files whose first bytes a thread reads in a row
+_MOST_LINES = 100
 
 
 @dataclass(eq=False, repr=False)
@@ -113,38 +87,29 @@ class LabelledImages(Dataset[tuple[Any, int]]):
         """The name of image ``index`` within the set, for messages and digests."""
         return f"image {index}"
 
-    def identity(self, index: int) -> str:
-        """Its name, and its stored content digest if there is one: for digests of sets."""
-        return f"{self.name(index)} {self.digest(index)}".rstrip(" ")
-
     def digest(self, index: int) -> str:
-        """SHA-256 of its file in hexadecimal, if it is known without reading; else empty."""
+        """SHA-256 of its content in hexadecimal, if it is known without reading; else empty."""
         return ""
 
     def path(self, index: int) -> Path | None:
         """The file of image ``index``; None where it is not a file of its own."""
         return None
 
-    def stored(self, index: int) -> Path | Row | None:
-        """Where the file of image ``index`` is; None where that is not known."""
+    def stored(self, index: int) -> Path | bytes | None:
+        """The file of image ``index``, or what is in it; None where that is not known."""
         return self.path(index)
-
-    @property
-    def paths(self) -> Sequence[Path]:
-        """Files of all images; none where one is not a file of its own."""
-        files = [self.path(index) for index in range(len(self))]
-        return () if None in files else [file for file in files if file is not None]
 
     @property
     def files(self) -> Sequence[Path]:
         """The files that hold the images, as far as they are known."""
-        return self.paths
+        return [path for path in map(self.path, range(len(self))) if path is not None]
 
 
 class View(LabelledImages):
     """Images of other sets of one kind and the same classes, in any order.
 
-    ``places`` has the set of each image, and its index there, ``[n, 2]``.
+    ``places`` has the set of each image, and its index there, ``[n, 2]``; the kind is that of the
+    first set.
     """
 
     def __init__(
@@ -164,50 +129,41 @@ class View(LabelledImages):
         return self._sets[which], place
 
     def on(self, ground: str | None) -> Self:
-        """As the base does, of all sets."""
         images = super().on(ground)
         images._sets = [part.on(ground) for part in self._sets]
         return images
 
     @property
     def kind(self) -> ImageKind:
-        """The kind of the first set, also if none of its images are here."""
         return self._sets[0].kind
 
     def picture(self, index: int) -> Picture:
-        """Image ``index``, from its own set, as all that follows."""
         images, place = self._at(index)
         return images.picture(place)
 
     def check(self, index: int) -> None:
-        """Check image ``index``."""
         images, place = self._at(index)
         images.check(place)
 
     def name(self, index: int) -> str:
-        """Its name."""
         images, place = self._at(index)
         return images.name(place)
 
     def digest(self, index: int) -> str:
-        """Its digest."""
         images, place = self._at(index)
         return images.digest(place)
 
     def path(self, index: int) -> Path | None:
-        """Its file."""
         images, place = self._at(index)
         return images.path(place)
 
-    def stored(self, index: int) -> Path | Row | None:
-        """Where its file is."""
+    def stored(self, index: int) -> Path | bytes | None:
         images, place = self._at(index)
         return images.stored(place)
 
     @property
     def files(self) -> Sequence[Path]:
-        """Those of all sets."""
-        return [file for part in self._sets for file in part.files]
+        return super().files or [file for part in self._sets for file in part.files]
 
 
 def subset(images: LabelledImages, indices: Indices, what: str) -> View:
@@ -234,13 +190,9 @@ def join(*sets: LabelledImages, parts: Sequence[str] = (), source: str = "") -> 
 def numbered_as(
     images: LabelledImages, classes: tuple[str, ...], source: str = ""
 ) -> LabelledImages:
-    """The images with labels by the order of ``classes``, which theirs are among.
+    """The images with labels by the order of ``classes``, those of ``source``.
 
-    Folders are in the order of their names, where "10" is before "2"; archives and libraries have
-    orders of their own.
-
-    Raises:
-        ValueError: If they have another class than those of ``source``.
+    A ValueError names a class that is not among these.
     """
     if unknown := sorted(set(images.classes) - set(classes)):
         raise ValueError(
@@ -256,26 +208,22 @@ def numbered_as(
 
 
 def sets_digest(*parts: LabelledImages) -> str:
-    """SHA-256 of names, labels and classes of sets, and of the content of images where known.
-
-    Also of their kind, if it is not that of 8-bit RGB pictures.
-    """
+    """SHA-256 of kind, classes, labels and names of sets, and of contents where they are known."""
     digest, kind = hashlib.sha256(), parts[0].kind
     if not kind.picture or kind.reading:
         digest.update(f"{kind} {kind.stored}".encode())
     for part in parts:
         digest.update(repr(part.classes).encode())
         digest.update(np.ascontiguousarray(part.labels, dtype="<i8").data)
-        identities = "\n".join(part.identity(index) for index in range(len(part)))
-        digest.update(identities.encode(errors="surrogateescape"))
+        lines = [f"{part.name(at)} {part.digest(at)}".rstrip(" ") for at in range(len(part))]
+        digest.update("\n".join(lines).encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 
 def divide(labels: Indices, held_out: float, seed: int) -> tuple[Indices, Indices]:
     """Hold out the same share of every class, at random: indices that stay and others, ascending.
 
-    Of a class of n images ``held_out * n``, rounded, are held out, but at least one, and at least
-    one stays. Each label must occur at least twice.
+    At least one of a class is held out, and one stays; each label must occur at least twice.
     """
     order, sizes, rank = _by_class(labels, seed)
     wanted = np.clip(np.floor(held_out * sizes + 0.5).astype(np.int64), 1, sizes - 1)
@@ -305,3 +253,61 @@ def _by_class(labels: Indices, seed: int) -> tuple[Indices, Indices, Indices]:
     _, sizes = np.unique(labels, return_counts=True)
     rank = np.concatenate([np.arange(size) for size in sizes])
     return order, sizes, rank
+
+
+class Images(Sized, Protocol):
+    """Images whose headers can be read, as those of :class:`asvit.data.base.LabelledImages`."""
+
+    def check(self, index: int) -> None:
+        """Read the header of an image; a ValueError says why it cannot be read."""
+
+    def name(self, index: int) -> str:
+        """The name of an image, for messages."""
+
+
+def read_each(
+    read: Callable[[int], T],
+    indices: Sequence[int],
+    progress: Progress | None = None,
+    *,
+    chunk: int = 1,
+) -> Iterator[tuple[int, T | str]]:
+    """Each index with what ``read`` gives for it, or the text of its ValueError, in order.
+
+    Threads read beside each other, each ``chunk`` in a row.
+    """
+
+    def read_some(start: int) -> list[T | str]:
+        return [*map(or_reason(read), indices[start : start + chunk])]
+
+    done = 0
+    for results in in_order(read_some, range(0, len(indices), chunk)):
+        yield from zip(indices[done : done + chunk], results, strict=True)
+        done += len(results)
+        if progress is not None:
+            progress(done, len(indices))
+
+
+def unreadable_images(
+    images: Images, indices: Sequence[int], *, progress: Progress | None = None
+) -> list[tuple[str, str]]:
+    """Name of each of these images whose header cannot be read, and why."""
+    checked = read_each(images.check, indices, progress, chunk=HEADERS)
+    return [(images.name(at), why) for at, why in checked if why]
+
+
+def refuse_unreadable(bad: Sequence[tuple[str, str]], total: int, advice: str = "") -> None:
+    """Log why each of these images cannot be read, and raise an error that names them.
+
+    ``bad`` has names and reasons of some of ``total`` images; ``advice`` is beside repairing them.
+    """
+    if not bad:
+        return
+    bad = [*dict.fromkeys(bad)]
+    do = f"repair or remove {'it' if len(bad) == 1 else 'them'}{advice}"
+    names, reasons = zip(*bad, strict=True)
+    if len(bad) == 1:
+        raise ValueError(f"{reasons[0]}; {do}")
+    for reason in reasons[:_MOST_LINES]:
+        _log.warning("%s", reason)
+    raise ValueError(f"{len(bad)} of {total} images cannot be read; {do}: {listed(names)}")

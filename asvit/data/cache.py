@@ -1,42 +1,42 @@
-"""Arrays in files of the cache folder: written in one step, and read when they are used."""
+"""Images in the cache folder and in memory: arrays in files, and sets decoded into one tensor."""
 
 import functools
+import hashlib
 import io
 import logging
 import os
-import sys
-import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
+from torch import Tensor
 
 from asvit.core.files import expanded, write_bytes
+from asvit.data.base import LabelledImages, Progress, read_each, sets_digest
 from asvit.data.kinds import Array
+from asvit.data.preparation import Preparation
 
 _log = logging.getLogger(__name__)
 
+MOST: Final = 2 * 2**30  #: bytes of a set in memory
+_SLOW: Final = 1.0  # seconds of decoding that are worth a file
+_KEPT: Final = 8 * 2**30  # bytes of all such files
+_VERSION: Final = 1  # of what is in them
+
 
 def cache_folder() -> Path:
-    """The default cache folder.
+    """The default cache folder: ``$ASVIT_CACHE``, else ``asvit`` in the user's folder for caches.
 
-    ``$ASVIT_CACHE``; else ``asvit`` in ``$XDG_CACHE_HOME``, else in the platform's folder for
-    caches. Nothing is created.
+    That is ``$XDG_CACHE_HOME``, else ``~/.cache``. Nothing is created.
     """
     if folder := os.environ.get("ASVIT_CACHE"):
         return expanded(folder)
-    if shared := os.environ.get("XDG_CACHE_HOME"):
-        return Path(shared) / "asvit"
-    try:
-        home = Path.home()
-    except RuntimeError:  # a container's user without a home
-        return Path(tempfile.gettempdir()) / "asvit-cache"
-    if sys.platform == "darwin":
-        return home / "Library" / "Caches" / "asvit"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", home)) / "asvit" / "cache"
-    return home / ".cache" / "asvit"
+    return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "asvit"
 
 
 def write_array(path: Path, values: Array) -> bool:
@@ -58,16 +58,95 @@ def write_array(path: Path, values: Array) -> bool:
 
 @functools.cache
 def _warn_unwritable(folder: Path, reason: str) -> None:
-    _log.warning(
-        "cannot cache images in %s (%s); they will be made again each time", folder, reason
-    )
+    words = "cannot cache images in %s (%s); they will be made again each time"
+    _log.warning(words, folder, reason)
 
 
 def mapped_array(path: Path) -> Array | None:
     """The array in a file, mapped into memory copy-on-write; None where there is none."""
-    try:
+    with suppress(OSError, ValueError, EOFError):
         # PyTorch has no tensors that cannot be written to.
-        stored: NDArray[Any] = np.load(path, mmap_mode="c")
-    except (OSError, ValueError, EOFError):
-        return None
-    return stored
+        stored: Array = np.load(path, mmap_mode="c")
+        return stored
+    return None
+
+
+@dataclass(frozen=True, eq=False)
+class Pixels:
+    """The images of a set, resized and cropped as their preparation says, not normalised."""
+
+    values: Tensor  # [n, C, S, S], uint8 where all are whole numbers to 255, else float32
+    bad: Mapping[int, str]  # the index of each image that cannot be read, and why; zeros here
+
+
+def fit_in_memory(images: LabelledImages, image_size: int) -> bool:
+    """Whether a set is small enough at a side in pixels to be kept in memory."""
+    kind = images.kind
+    each = kind.channels * image_size**2 * (1 if kind.picture else 4)
+    return len(images) * each <= MOST
+
+
+def decode(
+    images: LabelledImages, preparation: Preparation, progress: Progress | None = None
+) -> Pixels:
+    """Decode all images of a set, in several threads.
+
+    What takes longer than a second is written to the cache folder, and mapped into memory from
+    there by this and other processes. ``progress`` is told of images that are ready.
+    """
+    path = cache_folder() / "pixels" / f"{_key(images, preparation)}.npy"
+    if (stored := mapped_array(path)) is not None:
+        with suppress(OSError):
+            os.utime(path)  # so that the files that are used last stay
+        return Pixels(torch.from_numpy(stored), {})
+    began = time.perf_counter()
+    pixels = _decoded(images, preparation, progress)
+    slow = time.perf_counter() - began > _SLOW
+    if slow and not pixels.bad and write_array(path, pixels.values.numpy()):
+        _remove_oldest(path)
+        if (stored := mapped_array(path)) is not None:
+            return Pixels(torch.from_numpy(stored), {})
+    return pixels
+
+
+def _decoded(
+    images: LabelledImages, preparation: Preparation, progress: Progress | None
+) -> Pixels:
+    def read(index: int) -> Tensor:
+        return preparation.crop(images.picture(index))
+
+    kind, side, count = preparation.kind, preparation.image_size, len(images)
+    dtype = torch.uint8 if kind.picture else torch.float32
+    values = torch.zeros(count, kind.channels, side, side, dtype=dtype)
+    bad = dict[int, str]()
+    for index, pixels in read_each(read, range(count), progress):
+        if isinstance(pixels, str):
+            bad[index] = pixels
+        else:
+            values[index] = pixels
+    parts = values.split(1024) if dtype != torch.uint8 else ()
+    if parts and all(bool((part == part.clamp(0, 255).round()).all()) for part in parts):
+        values = values.to(torch.uint8)
+    return Pixels(values, bad)
+
+
+def _key(images: LabelledImages, preparation: Preparation) -> str:
+    """A digest of the set, of the state of its files, and of how it is prepared."""
+    digest = hashlib.sha256(sets_digest(images).encode())
+    digest.update(repr((_VERSION, images.ground, preparation.geometry)).encode())
+    for path in images.files:
+        with suppress(OSError):
+            about = path.stat()
+            digest.update(repr((str(path), about.st_size, about.st_mtime_ns)).encode())
+    return digest.hexdigest()
+
+
+def _remove_oldest(newest: Path) -> None:
+    """Remove the files that were used longest ago, beyond what is kept."""
+    total = 0
+    with suppress(OSError):  # another process removes them, too
+        files = [(file, file.stat()) for file in newest.parent.iterdir()]
+        for stored, about in sorted(files, key=lambda entry: -entry[1].st_mtime):
+            total += about.st_size
+            if total > _KEPT and stored != newest:
+                stored.unlink(missing_ok=True)

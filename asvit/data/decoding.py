@@ -1,52 +1,49 @@
-"""Image files as they are read: of which kind they are, by their headers, and their pixels."""
+"""Images as they are read: 8-bit pictures by Pillow, others with every number of their files.
+
+Nothing is cut or scaled: an array has the numbers of its TIFF, NPY or 16-bit PNG file.
+"""
 
 import logging
+import struct
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
-from itertools import chain
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from asvit.core.preparing_settings import BLACK
-from asvit.data.arrays import Stored, stored_array
-from asvit.data.base import UNREADABLE, naming
-from asvit.data.kinds import CONVERTED, GREY, PICTURES, RGB, ImageKind, Picture, the_same
-from asvit.data.reading import PART, in_parts
+from asvit.core.versions import missing
+from asvit.data.kinds import CONVERTED, GREY, PICTURES, RGB, Array, ImageKind, Picture
+from proxies.messages import first_line
+from proxies.text import shown
+
+if TYPE_CHECKING:
+    from tifffile import TiffPage
 
 #: Formats that are decoded, whatever the name of a file: Pillow would pass others to external
-#: programs, such as PostScript to Ghostscript, cut their numbers to 8 bits without a word, as of
-#: JPEG 2000, or know nothing of them but their name. Those of weak signatures are last.
-FORMATS = (
-    *("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP", "AVIF"),
-    *("QOI", "PSD", "DDS", "SGI", "SUN", "ICO", "CUR", "ICNS", "MSP", "XBM", "XPM", "DIB"),
-    *("PCX", "TGA"),
-)
-_USUAL = FORMATS[:8]
-_MULTIPLE = {"MPO": "JPEG"}  # formats of several pictures, of which the first is read as another
+#: programs, such as PostScript to Ghostscript, or cut their numbers to 8 bits without a word.
+FORMATS: Final = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP", "AVIF")
 
 #: Endings of files that are images: of these formats, as Pillow knows them, and of arrays.
-ENDINGS = {".npy", ".npz"} | {
-    end
-    for end, form in Image.registered_extensions().items()
-    if _MULTIPLE.get(form, form) in FORMATS
+ENDINGS = {".npy"} | {
+    end for end, form in Image.registered_extensions().items() if form in FORMATS
 }
 
-#: Pixels of the largest image that is read: 120 million, which take up to 2 GB. A small file may
-#: hold any number of equal ones; photographs have up to 108 million.
-MOST_PIXELS = 120_000_000
+#: Pixels of the largest image that is read, which take up to 2 GB.
+MOST_PIXELS: Final = 120_000_000
+_TOO_LARGE: Final = f"it has more than {MOST_PIXELS // 10**6} million pixels; use a smaller copy"
+_MOST_BYTES: Final = 2_000_000_000  # of an array, as stored or as float32
 
-#: Marks of Pillow's tiles, which say how a file is decoded: of 16 bits a colour 8 are left. Those
-#: of 16 bits a pixel, as BMP may have, lose none.
-CUT_TILES = (";16B", ";16L", ";16N", "SGI16")
-
-# Endings of files that are 8-bit pictures, so that their headers need not be read early. A file
-# of another format with such a name is refused when it is read.
-_ALWAYS_PICTURES = (".jpg", ".jpeg", ".jfif", ".gif", ".webp", ".avif", ".bmp")
-_TOO_LARGE = f"it has more than {MOST_PIXELS // 10**6} million pixels; use a smaller copy"
+#: Exceptions of Pillow and its readers for damaged or mislabelled image files.
+UNREADABLE = (
+    *(OSError, SyntaxError, TypeError, ValueError, EOFError, IndexError, RuntimeError),
+    *(struct.error, Image.DecompressionBombError),
+)
 
 # MOST_PIXELS raises an error instead. What else Pillow and tifffile write on the console is about
 # damaged data beside the pixels, such as EXIF tags; damaged pixels are errors.
@@ -59,11 +56,19 @@ logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
 
 
-def read_image(path: Path) -> Image.Image:
-    """Read any image file as 8-bit RGB, the right way up; a ValueError names what is unreadable.
+@contextmanager
+def naming(image: str) -> Iterator[None]:
+    """Raise errors of reading an image as a ValueError or MemoryError that names it."""
+    try:
+        yield
+    except UNREADABLE as error:
+        raise ValueError(f"cannot read {image}: {first_line(error)}") from error
+    except MemoryError as error:
+        raise MemoryError(f"reading {image}") from error
 
-    16-bit grey keeps its upper byte; :func:`read_as` cuts nothing.
-    """
+
+def read_image(path: Path) -> Image.Image:
+    """Read any image file as 8-bit RGB, the right way up; a ValueError names a bad one."""
     return cast("Image.Image", read_as(path, CONVERTED[RGB]))
 
 
@@ -80,91 +85,37 @@ def read_as(path: Path, kind: ImageKind, ground: str | None = BLACK) -> Picture:
 def check_as(path: Path, kind: ImageKind) -> None:
     """Read the header of an image file; a ValueError names one that is not of this kind."""
     with naming(f"image {str(path)!r}"), image_file(path) as file:
-        if _stored_as(file, kind) is None:
-            with open_image(file):
-                pass
+        _opened(file, kind)
 
 
 def read_open(file: IO[bytes], kind: ImageKind, ground: str | None = BLACK) -> Picture:
     """The image in an open file, which has to be of this kind; ``ground`` as of read_as."""
-    if (stored := _stored_as(file, kind)) is not None:
-        return stored.array()
-    with open_image(file) as image:
-        return as_kind(image, kind, ground)
+    image = _opened(file, kind)
+    return image.array() if isinstance(image, _Stored) else as_kind(image, kind, ground)
 
 
-def _stored_as(file: IO[bytes], wanted: ImageKind) -> Stored | None:
-    """The array in an open file, or None where it is a picture; of a kind that is checked.
+def _opened(file: IO[bytes], wanted: ImageKind) -> "_Stored | Image.Image":
+    """The image in an open file, of which the header has been read, of a kind that is checked.
 
-    Where pictures are wanted, pages of TIFF files that are arrays elsewhere will do, as grey ones.
+    Where pictures are wanted, a TIFF file that is an array elsewhere will do, as a grey one.
     """
-    if wanted.reading in CONVERTED:
-        return None
-    stored = stored_array(file)
-    if wanted.picture and (stored is None or stored.pillow):
-        file.seek(0)
-        return None
-    if (own := _kind_of(stored)) != wanted:
-        if stored is None:
-            with open_image(file):  # which says what is wrong with a file of no image
-                pass
-        raise ValueError(f"it is {own}, not {wanted}")
-    return stored
+    stored = None if wanted.reading == RGB else _stored_array(file)
+    by_pillow = wanted.picture or wanted.reading == GREY
+    if stored is None or (by_pillow and stored.pillow):
+        image = open_image(file)  # or what is wrong with a file of no image
+        if by_pillow:
+            return image
+    elif stored.kind == wanted:
+        return stored
+    raise ValueError(f"it is {PICTURES if stored is None else stored.kind}, not {wanted}")
 
 
 def kind_in(file: IO[bytes], reading: str = "") -> ImageKind:
     """The kind of the image in an open file, from its header."""
-    return CONVERTED.get(reading) or _kind_of(stored_array(file))
-
-
-def _kind_of(stored: Stored | None) -> ImageKind:
-    return PICTURES if stored is None else ImageKind(stored.channels, stored.dtype, picture=False)
-
-
-def kind_of_images(
-    names: Sequence[str],
-    opened: Callable[[str], AbstractContextManager[IO[bytes]]],
-    reading: str,
-    source: str,
-) -> ImageKind:
-    """The kind of the images of these names, from their headers.
-
-    Those that cannot be read are left out.
-
-    Raises:
-        ValueError: If there are several kinds.
-    """
     if reading in CONVERTED:
         return CONVERTED[reading]
-
-    def kind(name: str) -> ImageKind | None:
-        with suppress(*UNREADABLE), opened(name) as file:
-            return kind_in(file)
-        return None
-
-    open_ones = [name for name in names if not name.lower().endswith(_ALWAYS_PICTURES)]
-    certain = next((n for n in names if n.lower().endswith(_ALWAYS_PICTURES)), None)
-    first = [] if certain is None else [(certain, PICTURES)]
-    read = zip(open_ones, in_parts(kind, open_ones, PART), strict=True)
-    return the_same(chain(first, ((name, own) for name, own in read if own)), source)
-
-
-def as_kind(image: Image.Image, kind: ImageKind, ground: str | None = BLACK) -> Picture:
-    """An opened picture as RGB, or as grey where the kind is that; ``ground`` as of read_as."""
-    if kind.reading != RGB and (image.mode[0] in "IF" or _is_cut(image)):
-        raise ValueError(f"its pixels have more than 8 bits, {kind} has 8")
-    colours = to_rgb(image, ground)
-    if kind.reading != GREY:
-        return colours
-    return colours.convert("LA") if ground is None else np.asarray(colours.convert("L"))[..., None]
-
-
-def _is_cut(image: Image.Image) -> bool:
-    """Whether an opened file has more bits a colour than the 8 that Pillow gives of them."""
-    tiles: Sequence[Any] = getattr(image, "tile", ())
-    if image.format == "PPM" and image.mode == "RGB" and tiles[0][0] != "raw":
-        return int(tiles[0][3][1]) > 255  # its largest number
-    return any(mark in str(tiles) for mark in CUT_TILES)
+    stored = _stored_array(file)
+    return PICTURES if stored is None else stored.kind
 
 
 @contextmanager
@@ -178,28 +129,39 @@ def image_file(path: Path) -> Iterator[IO[bytes]]:
         yield file
 
 
-@contextmanager
-def open_image(file: IO[bytes]) -> Iterator[Image.Image]:
-    """An image of which the header alone has been read."""
+def open_image(file: IO[bytes]) -> Image.Image:
+    """A picture of which the header alone has been read."""
     try:
         image = Image.open(file, formats=FORMATS)
     except UnidentifiedImageError as error:
         raise ValueError(
-            f"it is not a {', '.join(_USUAL[:-1])} or {_USUAL[-1]} image, nor of a rarer format"
+            f"it is not a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image"
         ) from error
     except Image.DecompressionBombError as error:  # twice the pixels that Pillow allows
         raise ValueError(_TOO_LARGE) from error
-    with image:
-        if image.width * image.height > MOST_PIXELS:
-            raise ValueError(_TOO_LARGE)
-        yield image
+    if image.width * image.height > MOST_PIXELS:
+        raise ValueError(_TOO_LARGE)
+    return image
+
+
+def as_kind(image: Image.Image, kind: ImageKind, ground: str | None = BLACK) -> Picture:
+    """An opened picture as RGB, or as grey where the kind is that; ``ground`` as of read_as."""
+    deep, tiles = image.mode[0] in "IF", cast("Any", getattr(image, "tile", ()))
+    if image.format == "PPM" and image.mode == "RGB" and tiles[0][0] != "raw":
+        deep = int(tiles[0][3][1]) > 255  # its largest number, which Pillow cuts
+    if kind.reading != RGB and deep:
+        raise ValueError(f"its pixels have more than 8 bits, {kind} has 8")
+    colours = to_rgb(image, ground)
+    if kind.reading != GREY:
+        return colours
+    return colours.convert("LA") if ground is None else np.asarray(colours.convert("L"))[..., None]
 
 
 def to_rgb(image: Image.Image, ground: str | None = BLACK) -> Image.Image:
     """Turn an image as its EXIF orientation says, and convert any kind of it to 8-bit RGB.
 
-    An image whose EXIF data cannot be read stays as it is stored. 16-bit grey keeps its upper
-    byte. Transparent pixels are blended with the ground; with None they stay, as RGBA.
+    16-bit grey keeps its upper byte. Transparent pixels are blended with the ground; with None
+    they stay, as RGBA.
     """
     image.load()  # so that damaged pixels are not mistaken for damaged EXIF data
     with suppress(*UNREADABLE):
@@ -211,18 +173,191 @@ def to_rgb(image: Image.Image, ground: str | None = BLACK) -> Image.Image:
         image = Image.fromarray((deep >> 8).astype(np.uint8))
         if clear is not None:
             image.putalpha(Image.fromarray(np.where(deep == clear, 0, 255).astype(np.uint8)))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        return image if ground is None else on_ground(image, ground)
-    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
-
-
-def is_transparent(image: Image.Image) -> bool:
-    """Whether a picture as it is read has pixels that are not opaque."""
-    return image.mode in ("RGBA", "LA") and image.getextrema()[-1] != (255, 255)
-
-
-def on_ground(image: Image.Image, ground: str) -> Image.Image:
-    """A picture in RGBA or LA, laid over a ground, as RGB."""
+    if not image.has_transparency_data:
+        return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
     image = image.convert("RGBA")
+    if ground is None:
+        return image
     return Image.alpha_composite(Image.new("RGBA", image.size, ground), image).convert("RGB")
+
+
+# Images that are no 8-bit pictures
+
+_PNG: Final = b"\x89PNG\r\n\x1a\n"
+_PNG_CHANNELS: Final = {0: 1, 2: 3, 4: 2, 6: 4}  # by colour type
+_TIFF: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_COLOURS: Final = {2: 3, 3: 1, 5: 4, 6: 3, 8: 3}  # of TIFF: photometric interpretation -> samples
+_REDUCED, _MASK = 1, 4  # kinds of pages
+_ORIENTATION: Final = 274
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """What the header of a file says of the array in it, and how to read that."""
+
+    kind: ImageKind
+    height: int
+    width: int
+    read: Callable[[], Array]  # while the file is open
+    pillow: bool = False  # whether Pillow has the same numbers, as those of a grey picture
+
+    def __post_init__(self) -> None:
+        if min(self.height, self.width) < 1:
+            raise ValueError(f"it has {self.width} x {self.height} pixels")
+        most = _MOST_BYTES // max(np.dtype(self.kind.dtype).itemsize, 4)
+        if self.height * self.width * self.kind.channels > most:
+            raise ValueError(
+                f"it has more than {most // 10**6} million numbers; use a smaller copy"
+            )
+
+    def array(self) -> Array:
+        """Its numbers ``[H, W, C]``; a ValueError if they are not as the header says."""
+        with _one_line():
+            array = self.read()
+        array = array.astype(array.dtype.newbyteorder("="), copy=False)
+        shape = (self.height, self.width, self.kind.channels)
+        if array.shape != shape or array.dtype.name != self.kind.dtype:
+            raise ValueError(
+                f"its content is {array.dtype} of shape {array.shape}, not {self.kind} of {shape}"
+            )
+        with np.errstate(over="ignore"):
+            bad = array.dtype.kind == "f" and ~np.isfinite(array.astype(np.float32))
+        if np.any(bad):
+            raise ValueError(
+                f"{np.sum(bad)} of its numbers are NaN, infinite or beyond the 3.4e38 of float32; "
+                "replace them, such as by the mean"
+            )
+        return array
+
+
+def _stored_array(file: IO[bytes]) -> _Stored | None:
+    """The array of an open file; None where it is an 8-bit picture, or no image."""
+    start = file.read(26)
+    file.seek(0)
+    with _one_line():
+        try:
+            if start.startswith(_TIFF):
+                return _tiff(file)
+            if start.startswith(b"\x93NUMPY"):
+                return _npy(file)
+            return _png(file, start) if start.startswith(_PNG) else None
+        finally:
+            file.seek(0)
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    """Raise what a library finds wrong with a file as a ValueError of one line."""
+    try:
+        yield
+    except (MemoryError, ImportError):
+        raise
+    except Exception as error:  # libraries raise nearly anything on damaged files
+        raise ValueError(first_line(error)) from error
+
+
+def _numbers(channels: int, dtype: str) -> ImageKind:
+    return ImageKind(channels, dtype, picture=False)
+
+
+def _npy(file: IO[bytes]) -> _Stored:
+    """The array of an NPY file, which is never unpickled."""
+    first = np.lib.format.read_magic(file) == (1, 0)
+    form = np.lib.format
+    shape, _, dtype = (form.read_array_header_1_0 if first else form.read_array_header_2_0)(file)
+    axis = channel_axis(shape)
+    channels = 1 if axis is None else shape[axis]
+    height, width = shape[1:] if axis == 0 else shape[:2]
+
+    def read() -> Array:
+        array: Array = np.lib.format.read_array(file, allow_pickle=False)
+        return array[..., None] if axis is None else np.moveaxis(array, axis, -1)
+
+    return _Stored(_numbers(channels, dtype.name), height, width, read)
+
+
+def channel_axis(shape: tuple[int, ...]) -> int | None:
+    """The axis of an array that has the channels, 0 or 2; None for one of two axes.
+
+    It is the first or the last, whichever is shorter than both other axes.
+
+    Example:
+        >>> channel_axis((5, 64, 48)), channel_axis((64, 48, 5)), channel_axis((64, 48))
+        (0, 2, None)
+    """
+    if len(shape) == 2:
+        return None
+    for axis in (0, 2) if len(shape) == 3 else ():
+        if shape[axis] < min(shape[1], shape[2 - axis]):
+            return axis
+    raise ValueError(
+        f"its shape {shown(shape)} does not tell which axis has the channels: use [H, W], or three"
+        " axes of which the first or last is shorter than both others; or save it as TIFF"
+    )
+
+
+def _png(file: IO[bytes], start: bytes) -> _Stored | None:
+    """The array of a PNG file of 16 bits, with its alpha, if it has one, as a channel."""
+    width, height, depth, colour = struct.unpack(">IIBB", start[16:26])
+    if depth != 16 or colour not in _PNG_CHANNELS:
+        return None
+    channels = _PNG_CHANNELS[colour]
+    if channels > 1 and not find_spec("imagecodecs"):  # Pillow would cut it to 8 bits
+        raise missing("reading PNG files of 16 bits and several channels", "imagecodecs", "images")
+
+    def read() -> Array:
+        if channels == 1:
+            with Image.open(file, formats=("PNG",)) as image:
+                return np.asarray(image)[..., None]
+        from imagecodecs import png_decode
+
+        decoded: Array = png_decode(file.read())
+        return decoded
+
+    return _Stored(_numbers(channels, "uint16"), height, width, read)
+
+
+def _tiff(file: IO[bytes]) -> _Stored | None:
+    """The bands of the one page of a TIFF file, smaller copies and masks aside."""
+    from tifffile import TiffFile
+
+    pages = list["TiffPage"]()
+    for other in TiffFile(file, is_ome=False, _multifile=False).pages:  # opens no other file
+        full = other.aspage()
+        if not full.subfiletype & (_REDUCED | _MASK):
+            pages.append(full)
+        if len(pages) > 1:
+            raise ValueError("it has several pages; save an image with all of its bands in one")
+    if not pages:
+        raise ValueError("it has no page of full size")
+    page = pages[0]
+    if _is_picture(page):
+        return None
+    height, width, bands = page.imagelength, page.imagewidth, page.samplesperpixel
+    tag = page.tags.get(_ORIENTATION)
+    orientation = 1 if tag is None else tag.value
+    turned = orientation in range(5, 9)
+
+    def read() -> Array:
+        array = page.asarray()
+        if bands == 1:
+            array = array.reshape(height, width, 1)
+        elif page.planarconfig is not None and int(page.planarconfig) == 2:
+            array = np.moveaxis(array, 0, -1)
+        array = array.swapaxes(0, 1) if turned else array
+        array = array[::-1] if orientation in (3, 4, 7, 8) else array
+        return array[:, ::-1] if orientation in (2, 3, 6, 7) else array
+
+    dtype = f"{page.bitspersample} bits" if page.dtype is None else page.dtype.name
+    kind = _numbers(bands, dtype)
+    sides = (width, height) if turned else (height, width)
+    return _Stored(kind, *sides, read, pillow=dtype == "uint8")
+
+
+def _is_picture(page: "TiffPage") -> bool:
+    """Whether a page is of 1 bit, or of 8-bit RGB, CMYK, YCbCr, CIELab or a palette."""
+    if page.bitspersample == page.samplesperpixel == 1:
+        return True
+    colours = -1 if page.photometric is None else int(page.photometric)
+    of_bytes = page.bitspersample == 8 and page.sampleformat == 1
+    return of_bytes and page.samplesperpixel == _COLOURS.get(colours)

@@ -1,11 +1,8 @@
 """Endless labelled images without a download: coloured fractals, one class per function system.
 
-An image is a function of (seed, class, instance, size) alone: every process or worker generates
-the same bits, in any order.
-
-An iterated function system (IFS) is a set of contracting affine maps ``x -> A_i x + b_i``, each
-with a probability. Its attractor, the set that the maps together leave invariant, is a fractal;
-the chaos game draws it by applying randomly picked maps to points.
+An image is a function of (seed, class, instance, size) alone. An iterated function system is a set
+of contracting affine maps ``x -> A_i x + b_i``, each with a probability; the chaos game draws its
+attractor by applying randomly picked maps to points.
 
 References:
     Kataoka et al. 2021, "Pre-training without Natural Images", arXiv:2101.08515: a code is a
@@ -40,6 +37,7 @@ _CODES, _IMAGES = 0, 1  # first key of the random streams
 
 Floats = NDArray[np.float64]
 Points = NDArray[np.float32]
+Bytes = NDArray[np.uint8]
 
 MAPS = (2, 8)  # fewest and most maps of a code
 SIGMA_MAX = 0.95  # largest singular value: every map contracts, so the attractor exists
@@ -107,12 +105,11 @@ def draw_code(rng: np.random.Generator) -> IfsCode:
 
 
 def draw_singular_values(rng: np.random.Generator, maps: int) -> Floats:
-    """Draw singular values whose weighted sum makes a well-spread attractor.
+    """Draw singular values ``[N, 2]`` whose weighted sum makes a well-spread attractor.
 
     With ``alpha = sum_i (sigma_i1 + 2 sigma_i2)``, Anderson and Farrell (section 3) find that
-    attractors look best for ``(5 + N) / 2 <= alpha <= (6 + N) / 2``: less gives dust, more a
-    shapeless blob. Here a Dirichlet draw divides alpha among the N maps, then each share is split
-    between the two values: ``[N, 2]``, ``SIGMA_MAX >= larger >= smaller >= 0``.
+    attractors look best for ``(5 + N) / 2 <= alpha <= (6 + N) / 2``. Here a Dirichlet draw divides
+    alpha among the N maps, then each share is split between the two values.
     """
     alpha = rng.uniform(5 + maps, 6 + maps) / 2
     while True:
@@ -124,11 +121,7 @@ def draw_singular_values(rng: np.random.Generator, maps: int) -> Floats:
 
 
 def vary(code: IfsCode, rng: np.random.Generator, amount: float) -> IfsCode:
-    """Vary every angle, singular value and shift of ``code`` a little; it still contracts.
-
-    The largest change is ``amount``: radians for angles, relative for singular values; half of it,
-    absolute, for shifts.
-    """
+    """Vary every angle, singular value and shift of ``code`` by ``amount`` at most."""
     sigma = code.sigma * rng.uniform(1 - amount, 1 + amount, code.sigma.shape)
     return replace(
         code,
@@ -138,13 +131,11 @@ def vary(code: IfsCode, rng: np.random.Generator, amount: float) -> IfsCode:
     )
 
 
-def chaos_game(code: IfsCode, rng: np.random.Generator, points: int) -> NDArray[np.float32]:
-    """Apply randomly picked maps to many points in parallel.
+def chaos_game(code: IfsCode, rng: np.random.Generator, points: int) -> Points:
+    """Apply randomly picked maps to many points in parallel: ``[3, points or a few more]``.
 
-    The points start at the maps' fixed points, so all of them are on the attractor from the first
-    step. At each step a third coordinate moves half-way to the index of the map. It encodes the
-    path of a point, and gives its colour: ``[3, points or a few more]`` of x, y and the colour
-    coordinate in [0, 1]. Time and memory grow linearly with the points.
+    The points start at the maps' fixed points, which are on the attractor. Beside x and y, a
+    colour in [0, 1] moves half-way to the index of the map at each step.
     """
     maps = len(code.sigma)
     colours = np.arange(maps) / (2 * (maps - 1))
@@ -170,11 +161,7 @@ def chaos_game(code: IfsCode, rng: np.random.Generator, points: int) -> NDArray[
 
 
 def frame(points: Points, angle: float = 0.0, zoom: float = 1.0) -> Points:
-    """Rotate by radians, scale and shift x and y, ``[2, P]``, so that they fill the unit square.
-
-    Zoom 1 shows all except the outermost points; more crops, less leaves a border. Points outside
-    [0, 1) are outside the picture.
-    """
+    """Rotate by radians, scale and shift ``[2, P]`` points, so that they fill the unit square."""
     cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
     turned = np.stack([cos * points[0] - sin * points[1], sin * points[0] + cos * points[1]])
     sample = np.sort(turned[:, :: max(1, turned.shape[1] // 4096)], axis=1)
@@ -187,10 +174,7 @@ def frame(points: Points, angle: float = 0.0, zoom: float = 1.0) -> Points:
 
 
 def histogram(xy: Points, hue: Points, size: int) -> tuple[NDArray[np.int64], Points]:
-    """Count framed points ``[2, P]`` on each pixel and average their hue ``[P]``: ``[S, S]`` each.
-
-    The hue of an untouched pixel is 0.
-    """
+    """Number of framed points ``[2, P]`` on each pixel and mean of their hue: ``[S, S]`` each."""
     cell = np.floor(xy * np.float32(size)).astype(np.int32)
     inside = ((cell >= 0) & (cell < size)).all(axis=0)
     # Points outside go to an extra bin, cut off below: cheaper than selecting those inside.
@@ -202,23 +186,20 @@ def histogram(xy: Points, hue: Points, size: int) -> tuple[NDArray[np.int64], Po
 
 
 def coverage(counts: NDArray[np.int64]) -> float:
-    """Effective share of the picture that the points cover, in (0, 1].
-
-    The perplexity of the histogram over its number of pixels: 1 when all pixels have equally many
-    points, near 0 when a few have almost all.
-    """
+    """Share of the picture that is covered: the perplexity of a histogram over its pixels."""
     share = counts[counts > 0] / counts.sum()
     return float(np.exp(-(share * np.log(share)).sum()) / counts.size)
 
 
-def paint(counts: NDArray[np.int64], hue: Points, rng: np.random.Generator) -> NDArray[np.uint8]:
+def paint(counts: NDArray[np.int64], hue: Points, rng: np.random.Generator) -> Bytes:
     """Colour a histogram: a random palette over a smooth random background, one of them dark.
 
-    Counts and hue in [0, 1] are ``[S, S]``, the picture ``[S, S, 3]``. The number of draws does
-    not depend on S.
+    Counts and hue in [0, 1] are ``[S, S]``, the picture ``[S, S, 3]``.
     """
     ground = _scale(rng.random((_GROUND, _GROUND, 3)), *_DARK)
-    palette = _scale(_waves(rng), *_LIGHT)
+    turns, phase = rng.uniform(0.3, 1.2, 3), rng.random(3)
+    waves = 0.5 + 0.5 * np.cos(2 * np.pi * (np.linspace(0, 1, 256)[:, None] * turns + phase))
+    palette = _scale(waves, *_LIGHT)  # [256, 3]
     if rng.random() < 0.5:
         ground, palette = 1 - ground, 1 - palette
     # Pillow resizes in integers, with the same result on every machine.
@@ -230,6 +211,10 @@ def paint(counts: NDArray[np.int64], hue: Points, rng: np.random.Generator) -> N
     return (below + _opacity(counts)[..., None] * (ink - below)).astype(np.uint8)
 
 
+def _scale(unit: Floats, low: float, high: float) -> Floats:
+    return low + (high - low) * unit
+
+
 def _opacity(counts: NDArray[np.int64]) -> Points:
     """Logarithmic opacity of a histogram, in [0, 1]; 0 for pixels without points."""
     hit = np.sort(counts[counts > 0])
@@ -239,26 +224,13 @@ def _opacity(counts: NDArray[np.int64]) -> Points:
     return tone[np.minimum(counts, full)]
 
 
-def _waves(rng: np.random.Generator) -> Floats:
-    """A smooth palette, ``[256, 3]`` in [0, 1]: a cosine for each of red, green and blue."""
-    turns, phase = rng.uniform(0.3, 1.2, 3), rng.random(3)
-    return 0.5 + 0.5 * np.cos(2 * np.pi * (np.linspace(0, 1, 256)[:, None] * turns + phase))
-
-
-def _scale(unit: Floats, low: float, high: float) -> Floats:
-    return low + (high - low) * unit
-
-
 def _rng(seed: int, *key: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
 
 
 @functools.lru_cache(maxsize=4096)
 def class_code(seed: int, label: int) -> IfsCode:
-    """Return the function system of class ``label`` in the endless set ``seed``.
-
-    Codes are drawn until one covers enough of the picture.
-    """
+    """The first code of a class in the endless set ``seed`` that covers enough of a picture."""
     rng = _rng(seed, _CODES, label)
     while True:
         code = draw_code(rng)
@@ -268,12 +240,10 @@ def class_code(seed: int, label: int) -> IfsCode:
             return code
 
 
-def fractal_image(seed: int, label: int, instance: int, *, size: int) -> NDArray[np.uint8]:
-    """Draw one image of a class.
+def fractal_image(seed: int, label: int, instance: int, *, size: int) -> Bytes:
+    """Draw one image of a class, ``[size, size, 3]``; at another size it is the same scene.
 
-    Instances vary slightly in the code, and in tilt, zoom, mirroring, palette and background. The
-    same instance at another size is the same scene. The picture is ``[size, size, 3]``, at least 8
-    pixels per side; time grows with the square (about 1 ms at 64).
+    Instances vary slightly in the code, and in tilt, zoom, mirroring, palette and background.
     """
     # A stream separate from the walk, whose number of draws depends on the size.
     look = _rng(seed, _IMAGES, label, instance, 0)
@@ -288,10 +258,11 @@ def fractal_image(seed: int, label: int, instance: int, *, size: int) -> NDArray
     return paint(counts, hue, look)
 
 
-def check_classes(classes: int) -> None:
-    """Refuse a number of classes that there are none of, or too many."""
-    if not 1 <= classes <= MAX_CLASSES:
-        raise ValueError(f"{classes} fractal classes; use 1 to {MAX_CLASSES}")
+def check_least(**values: tuple[int, int]) -> None:
+    """Refuse a number below its least; both are given."""
+    for name, (value, least) in values.items():
+        if value < least:
+            raise ValueError(f"{name.replace('_', ' ')} {value}; use {least} or more")
 
 
 class FractalDataset(LabelledImages):
@@ -321,90 +292,75 @@ class FractalDataset(LabelledImages):
         transform: Transform | None = None,
         cache: Path | None = None,
     ) -> None:
-        check_classes(classes)
-        if per_class < 1:
-            raise ValueError(f"{per_class} images per class; use 1 or more")
-        if image_size < MIN_SIZE:
-            raise ValueError(f"image size {image_size}; use {MIN_SIZE} or more")
-        if seed < 0 or first < 0:
-            raise ValueError(f"seed {seed}, first instance {first}; use 0 or more")
+        if not 1 <= classes <= MAX_CLASSES:
+            raise ValueError(f"{classes} fractal classes; use 1 to {MAX_CLASSES}")
+        check_least(per_class=(per_class, 1), image_size=(image_size, MIN_SIZE))
+        check_least(seed=(seed, 0), first=(first, 0))
         super().__init__(
             f"fractal images, {classes} classes, seed {seed}, generator {VERSION}",
             tuple(f"fractal-{label:05d}" for label in range(classes)),
             np.arange(classes * per_class, dtype=np.int64) % classes,
             transform=transform,
         )
-        self.image_size = image_size
-        self.seed = seed
-        self.first = first
-        self.cache = cache
+        self.image_size, self.seed, self.first, self.cache = image_size, seed, first, cache
 
     def picture(self, index: int) -> Image.Image:
-        """Return image ``index``, from the cache or generated."""
         begin, row = index - index % _SHARD, index % _SHARD
         cached = self._cached(begin, min(begin + _SHARD, len(self)))
         return Image.fromarray(self._draw(index) if cached is None else np.array(cached[row]))
 
     def name(self, index: int) -> str:
-        """Return the parameters of image ``index``: generator, set, class and instance."""
         instance, label = divmod(index, len(self.classes))
         return f"fractal-{VERSION}-{self.seed}-{label}-{self.first + instance}"
 
-    def load(self, count: int, *, progress: Progress | None = None) -> NDArray[np.uint8]:
+    def load(self, count: int, *, progress: Progress | None = None) -> Bytes:
         """The first ``count`` images ``[count, image_size, image_size, 3]``, of ``len(self)``.
 
         Those that had to be generated are cached. ``progress`` is called with the number of images
         that are ready, and ``count``.
         """
-        shards = [self._shard(begin, count, progress)[0] for begin in range(0, count, _SHARD)]
+        shards = [self._shard(begin, count, progress) for begin in range(0, count, _SHARD)]
         return np.concatenate(shards)
 
     def prepare(self, *, progress: Progress | None = None) -> None:
-        """Generate and cache all missing images; stop once one cannot be cached.
-
-        ``progress`` is called with the number of images that are ready, and ``len(self)``.
-        """
+        """Generate and cache all missing images; stop once some cannot be cached."""
         if self.cache is None:
             raise ValueError("this dataset has no cache folder; give cache=")
         for begin in range(0, len(self), _SHARD):
-            if not self._shard(begin, len(self), progress)[1]:
+            self._shard(begin, len(self), progress)
+            if self._cached(begin, min(begin + _SHARD, len(self))) is None:
                 return
 
-    def _shard(
-        self, begin: int, stop: int, progress: Progress | None
-    ) -> tuple[NDArray[np.uint8], bool]:
-        """Images from ``begin`` to the end of their file or ``stop``; whether they are cached."""
+    def _shard(self, begin: int, stop: int, progress: Progress | None) -> Bytes:
+        """Images from ``begin`` to the end of their file or ``stop``."""
         end = min(begin + _SHARD, stop)
-        cached = self._cached(begin, end)
-        if cached is not None:
-            if progress is not None:
-                progress(end, stop)
-            return cached, True
-        pictures = np.empty((end - begin, self.image_size, self.image_size, 3), np.uint8)
-        for index in range(begin, end):
-            pictures[index - begin] = self._draw(index)
-            if progress is not None:
-                progress(index + 1, stop)
-        file = self._file(begin, end)
-        return pictures, file is not None and write_array(file, pictures)
+        pictures = self._cached(begin, end)
+        if pictures is None:
+            pictures = np.empty((end - begin, self.image_size, self.image_size, 3), np.uint8)
+            for row in range(end - begin):
+                pictures[row] = self._draw(begin + row)
+                if progress is not None:
+                    progress(begin + row + 1, stop)
+            if self.cache is not None:
+                write_array(self._file(begin, end), pictures)
+        elif progress is not None:
+            progress(end, stop)
+        return pictures
 
-    def _draw(self, index: int) -> NDArray[np.uint8]:
+    def _draw(self, index: int) -> Bytes:
         instance, label = divmod(index, len(self.classes))
         return fractal_image(self.seed, label, self.first + instance, size=self.image_size)
 
-    def _file(self, begin: int, end: int) -> Path | None:
+    def _file(self, begin: int, end: int) -> Path:
         """The cached file of images ``begin`` to ``end``, named by their parameters."""
-        if self.cache is None:
-            return None
         offset = self.first * len(self.classes)
         folder = f"seed{self.seed}-classes{len(self.classes)}-size{self.image_size}"
-        return self.cache / f"fractals-{VERSION}" / folder / f"{offset + begin}-{offset + end}.npy"
+        name = f"{offset + begin}-{offset + end}.npy"
+        return Path(self.cache or "") / f"fractals-{VERSION}" / folder / name
 
-    def _cached(self, begin: int, end: int) -> NDArray[np.uint8] | None:
+    def _cached(self, begin: int, end: int) -> Bytes | None:
         """The images in a cached file; None where it is missing or damaged."""
-        if (file := self._file(begin, end)) is None:
-            return None
-        stored = mapped_array(file)
+        stored = None if self.cache is None else mapped_array(self._file(begin, end))
         shape = (end - begin, self.image_size, self.image_size, 3)
         fits = stored is not None and stored.dtype == np.uint8 and stored.shape == shape
         return stored if fits else None

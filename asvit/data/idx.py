@@ -27,8 +27,7 @@ _BYTES: Final = 8  # the code of unsigned bytes, the third byte of a file
 class GreyImages(LabelledImages):
     """8-bit grey images in memory, ``[n, H, W]``, as arrays of one channel or as RGB pictures.
 
-    ``numbers`` are those of their classes, ``[n]``; names are made of ``stem``, as
-    ``train/00041``.
+    ``numbers`` are those of their classes; names are made of ``stem``, as ``train/00041``.
     """
 
     def __init__(
@@ -46,25 +45,20 @@ class GreyImages(LabelledImages):
 
     @property
     def kind(self) -> ImageKind:
-        """8-bit grey or RGB."""
         return self._kind
 
     def picture(self, index: int) -> Picture:
-        """Image ``index``."""
         grey = self._pixels[index]
         return Image.fromarray(grey).convert("RGB") if self._kind.picture else grey[..., None]
 
     def name(self, index: int) -> str:
-        """The part and the number of the image in it."""
         return f"{self._stem}/{index:05d}"
 
     def digest(self, index: int) -> str:
-        """SHA-256 of its pixels, in hexadecimal."""
         return hashlib.sha256(self._pixels[index].data).hexdigest()
 
     @property
     def files(self) -> Sequence[Path]:
-        """The one that the images are in."""
         return () if self._file is None else (self._file,)
 
 
@@ -79,26 +73,17 @@ def open_digits(kind: ImageKind) -> LabelledImages:
 
 
 def idx_parts(folder: Path, kind: ImageKind = GREY_PICTURES) -> Mapping[str, GreyImages]:
-    """The images of each part of a folder of IDX files; none of another path.
-
-    Raises:
-        ValueError: If it is not said what a file is for, or several are for the same.
-    """
-    parts = dict[str, re.Match[str]]()
+    """The images of each part of a folder of IDX files; none of another path."""
     there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else ()
+    parts = dict[str, re.Match[str]]()
     for match in filter(None, map(_NAME.fullmatch, there)):
-        name = match[0]
         part = next((part for word, part in _WORDS.items() if word in match[1].lower()), None)
         if part is None:
-            raise ValueError(
-                f"{str(folder / name)!r} does not say which part it is; use "
-                "train-images-idx3-ubyte or so"
-            )
+            name = str(folder / match[0])
+            raise ValueError(f"{name!r} does not say its part, as train-images-idx3-ubyte")
         if part in parts:
-            raise ValueError(
-                f"{str(folder)!r} has several sets of images ({listed([parts[part][0], name])}); "
-                "keep one in a folder"
-            )
+            both = listed([parts[part][0], match[0]])
+            raise ValueError(f"{str(folder)!r} has several sets ({both}); keep one in a folder")
         parts[part] = match
     if parts and TRAIN not in parts:
         raise ValueError(f"{str(folder)!r} has no images to train on, as train-images-idx3-ubyte")
@@ -112,7 +97,10 @@ def _open_part(folder: Path, match: re.Match[str], kind: ImageKind) -> GreyImage
     labels = folder / f"{stem}{dash}labels{dot}idx1-ubyte{end}"
     if not labels.is_file():
         raise ValueError(f"{images.name} has no labels beside it; put {labels.name} there")
-    pixels, numbers = _read(images, 3), _read(labels, 1)
+    pixels, numbers = (
+        _read(file, axes, (file.stat().st_size, file.stat().st_mtime_ns))
+        for file, axes in ((images, 3), (labels, 1))
+    )
     if len(pixels) != len(numbers):
         raise ValueError(
             f"{images.name} has {len(pixels):,} images, but {labels.name} {len(numbers):,} labels"
@@ -122,24 +110,19 @@ def _open_part(folder: Path, match: re.Match[str], kind: ImageKind) -> GreyImage
     return GreyImages(pixels, numbers, stem, source, kind, images)
 
 
-def _read(file: Path, axes: int) -> NDArray[Any]:
-    about = file.stat()
-    return _read_once(file, axes, (about.st_size, about.st_mtime_ns, about.st_ino))
-
-
 @lru_cache(maxsize=8)  # a run opens a set several times
-def _read_once(file: Path, axes: int, _state: object) -> NDArray[Any]:
-    """The bytes of a file, of so many axes."""
-    opened: Any = gzip.open if file.suffix.lower() == ".gz" else open
+def _read(file: Path, axes: int, _state: object) -> NDArray[Any]:
+    """The bytes of a file in a state, of so many axes."""
+    begin = 4 + 4 * axes
     try:
-        with opened(file, "rb") as content:
-            header = content.read(4 + 4 * axes)
-            if len(header) < 4 + 4 * axes or header[:4] != bytes([0, 0, _BYTES, axes]):
-                raise ValueError(f"it does not begin as IDX files of bytes with {axes} axes do")
-            shape = [int(size) for size in np.frombuffer(header, ">u4", offset=4)]
-            values = content.read()
-            if len(values) != prod(shape) or not values:
-                raise ValueError(f"it should have {prod(shape):,} bytes after its header")
+        content = file.read_bytes()
+        if file.suffix.lower() == ".gz":
+            content = gzip.decompress(content)
+        if len(content) < begin or content[:4] != bytes([0, 0, _BYTES, axes]):
+            raise ValueError(f"it does not begin as IDX files of bytes with {axes} axes do")
+        shape = np.frombuffer(content[:begin], ">u4", offset=4).tolist()
+        if len(content) - begin != prod(shape) or not prod(shape):
+            raise ValueError(f"it should have {prod(shape):,} bytes after its header")
     except (OSError, EOFError, zlib.error, ValueError) as error:
         raise ValueError(f"cannot read {str(file)!r}: {first_line(error)}") from error
-    return np.frombuffer(values, np.uint8).reshape(shape)
+    return np.frombuffer(content, np.uint8, offset=begin).reshape(shape)

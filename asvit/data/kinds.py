@@ -34,12 +34,7 @@ STD: Final = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class ImageKind:
-    """The kind of the images of a set; that of 8-bit RGB pictures by default.
-
-    Example:
-        >>> str(ImageKind(5, "uint16", picture=False))
-        '5 channels of uint16'
-    """
+    """The kind of the images of a set; that of 8-bit RGB pictures by default."""
 
     channels: int = 3  # of an image, 1 to 64
     dtype: str = "uint8"  # of the numbers in files, one of ``NUMBERS``
@@ -65,7 +60,7 @@ class ImageKind:
 
     @property
     def scale(self) -> float:
-        """What pixels are divided by before they are normalised: 255 where they have 8 bits."""
+        """What pixels are divided by before they are normalised."""
         return 255.0 if self.dtype == "uint8" else 1.0
 
     @property
@@ -96,21 +91,17 @@ CONVERTED: Final = {RGB: ImageKind(reading=RGB), GREY: GREY_PICTURES}
 def the_same(kinds: Iterable[tuple[str, ImageKind]], source: str) -> ImageKind:
     """The one kind of images with these names, read in any way; of none, that of pictures.
 
-    Raises:
-        ValueError: If there are several; it names an image of each of two.
+    A ValueError names an image of each of two kinds.
     """
-    first: tuple[str, ImageKind] | None = None
-    for name, kind in kinds:
-        if first is None:
-            first = name, kind
-        elif kind.content != first[1].content:
-            some_pictures = first[1].picture or kind.picture
+    each = iter(kinds)
+    first, kind = next(each, ("", PICTURES))
+    for name, other in each:
+        if other.content != kind.content:
             raise ValueError(
-                f"{source} mixes kinds of images: {shown(first[0])} ({first[1]}) and "
-                f"{shown(name)} ({kind}); use one kind"
-                f"{f', or :{RGB} after its name to take all as 8-bit RGB' * some_pictures}"
+                f"{source} mixes kinds of images: {shown(first)} ({kind}) and {shown(name)} "
+                f"({other}); use one kind, or :{RGB} after its name to take all as 8-bit RGB"
             )
-    return PICTURES if first is None else first[1]
+    return kind
 
 
 def size_of(picture: Picture) -> tuple[int, int]:

@@ -3,42 +3,31 @@
 Nothing here uses the network unless ``download`` is true.
 """
 
-import contextlib
 import inspect
 import io
 import logging
 import os
 import re
-import tarfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain, count
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from asvit.core.files import expanded
 from asvit.core.versions import missing
-from asvit.data.base import (
-    TEST,
-    TRAIN,
-    UNREADABLE,
-    VALIDATION,
-    Indices,
-    LabelledImages,
-    Row,
-    naming,
-)
+from asvit.data.base import TEST, TRAIN, VALIDATION, Indices, LabelledImages
 from asvit.data.cache import cache_folder
-from asvit.data.decoding import as_kind, kind_in, read_open
+from asvit.data.decoding import UNREADABLE, as_kind, kind_in, naming, read_open
 from asvit.data.kinds import CONVERTED, PICTURES, ImageKind, Picture
 from asvit.data.texts import check_apart, composed, packed, unpacked
-from proxies.messages import first_line, nearest
+from proxies.messages import first_line
 from proxies.text import listed, one_line, shown
 
 _log = logging.getLogger(__name__)
@@ -46,17 +35,16 @@ _log = logging.getLogger(__name__)
 # No datasets of their own, and those whose files torchvision unpickles without verifying them.
 _REFUSED = ("VisionDataset", "DatasetFolder", "ImageFolder", "LSUN", "LSUNClass")
 
+# Names of parts in these libraries, best first.
+_PARTS = {VALIDATION: ("validation", "valid", "val", "dev"), TEST: ("test",)}
+
 _NAME = re.compile(r"(\w[\w.-]*/)?\w[\w.-]*", re.ASCII)
-_VALIDATION = ("validation", "valid", "val", "dev")  # names of such parts, best first
 
 # Names of columns with labels that are declared as plain values, best first, and their types.
 _LABELS = ("label", "labels", "class", "classes", "class_name", "category", "target", "y")
 _PLAIN = re.compile("(large_)?string|u?int[0-9]+|bool")
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")  # in a pattern of archives
-
-
-class _AbsentError(ValueError):
-    """A part that a dataset does not have, or that has no labels."""
+_SAMPLES = "use samples of KEY.jpg and KEY.cls, a number, or KEY.txt, the name of a class"
 
 
 @dataclass(eq=False, repr=False)
@@ -68,11 +56,9 @@ class LibraryImages(LabelledImages):
 
     @property
     def kind(self) -> ImageKind:
-        """Pictures, or as they are read."""
         return CONVERTED.get(self.reading, PICTURES)
 
     def picture(self, index: int) -> Picture:
-        """Read image ``index``."""
         with naming(f"image {index} of {self.source}"):
             image = self.items[index][0]
             if not isinstance(image, Image.Image):
@@ -86,36 +72,32 @@ def torchvision_parts(
     """The parts of a classification dataset of torchvision, but those whose labels are withheld.
 
     Its files are in ``$ASVIT_DATA``, else in the folder ``datasets`` of our cache. ``trainval``
-    has the images to validate with, and the default part of LFWPeople those of its test.
+    has the images to validate with.
     """
     from torchvision import datasets
 
-    make = getattr(datasets, name, None) if name in datasets.__all__ else None
-    if name in _REFUSED or not (
-        isinstance(make, type) and issubclass(make, datasets.VisionDataset)
-    ):
-        by_lower = {other.lower(): other for other in sorted({*datasets.__all__} - {*_REFUSED})}
-        near = nearest(name.lower(), by_lower)
-        hint = "" if near is None else f"; did you mean {by_lower[near]!r}?"
-        raise ValueError(f"torchvision has no dataset {shown(name)} that can be used{hint}")
+    make = getattr(datasets, name) if name in {*datasets.__all__} - {*_REFUSED} else None
+    if not (isinstance(make, type) and issubclass(make, datasets.VisionDataset)):
+        raise ValueError(f"torchvision has no dataset {shown(name)} that can be used")
     accepted = inspect.signature(make).parameters
-    default = accepted["split"].default if "split" in accepted else "10fold"
     choices: list[tuple[str, dict[str, Any]]] = []
     if "train" in accepted:
         choices = [(TEST, {"train": False})]
-    elif default != "10fold":
-        validation = [(VALIDATION, {"split": value}) for value in ("val", "valid")]
-        choices = [*(validation if default != "trainval" else ()), (TEST, {"split": "test"})]
+    elif "split" in accepted and str(default := accepted["split"].default).startswith("train"):
+        known = (TEST,) if default == "trainval" else (VALIDATION, TEST)
+        choices = [(part, {"split": word}) for part in known for word in _PARTS[part]]
     parts = {TRAIN: _open_torchvision(make, name, {}, download, reading)}
     for part, choice in choices:
-        with contextlib.suppress(_AbsentError):
-            parts[part] = _open_torchvision(make, name, choice, download, reading)
+        with suppress(ValueError):  # there is no such part, or it has no labels
+            if part not in parts:
+                parts[part] = _open_torchvision(make, name, choice, download, reading)
     return parts
 
 
 def _open_torchvision(
     make: Any, name: str, part: Mapping[str, Any], download: bool, reading: str
 ) -> LabelledImages:
+    """A part of a dataset; a ValueError if there is none, or none with labels."""
     accepted = inspect.signature(make).parameters
     data_root = os.environ.get("ASVIT_DATA")
     root = expanded(data_root) if data_root else cache_folder() / "datasets"
@@ -124,10 +106,8 @@ def _open_torchvision(
         items = make(**{key: value for key, value in arguments.items() if key in accepted})
     except (*UNREADABLE, AssertionError) as error:
         reason = first_line(error).partition(". ")[0]  # the rest is about torchvision's arguments
-        if "split" in part and reason.startswith("Unknown value"):
-            raise _AbsentError(reason) from error
-        if download and "download" in accepted:
-            raise OSError(f"cannot download torchvision:{name}: {reason}") from error
+        if part and reason.startswith("Unknown value"):
+            raise
         ask = f", or ask for 'torchvision:{name}:download'" if "download" in accepted else ""
         raise FileNotFoundError(
             f"cannot open torchvision:{name} in {str(root)!r}: {reason};"
@@ -136,19 +116,14 @@ def _open_torchvision(
     words = "".join(" test" if key == "train" else f" {value}" for key, value in part.items())
     source = f"torchvision {name}{words}, {len(items)} images"
     labels = _targets(items, source)
-    # ImageNet has several names per class; without names they are numbered.
-    names = getattr(items, "classes", None) or map(str, range(int(labels.max(initial=-1)) + 1))
-    classes = _apart(name if isinstance(name, str) else ", ".join(name) for name in names)
-    return LibraryImages(source, classes, labels, items, reading=reading)
-
-
-def _apart(names: Iterable[str]) -> tuple[str, ...]:
-    """The names, with a number after those that came before: ``crane``, ``crane (2)``."""
-    apart: dict[str, None] = {}
-    for name in names:
-        numbered = (f"{name} ({number})" for number in count(2))
-        apart[next(text for text in chain([name], numbered) if text not in apart)] = None
-    return tuple(apart)
+    # ImageNet has several names per class, and two cranes; without names they are numbered.
+    names = getattr(items, "classes", None) or range(int(labels.max(initial=-1)) + 1)
+    texts = [", ".join(each) if isinstance(each, tuple) else str(each) for each in names]
+    often = Counter(texts)
+    classes = (
+        text if often[text] < 2 else f"{text} (class {at})" for at, text in enumerate(texts)
+    )
+    return LibraryImages(source, tuple(classes), labels, items, reading=reading)
 
 
 def _targets(items: Any, source: str) -> Indices:
@@ -159,11 +134,9 @@ def _targets(items: Any, source: str) -> Indices:
     else:
         pairs = getattr(items, "_samples", None) or (items[i] for i in range(len(items)))
         values = [label for _, label in pairs]
-    if len(values) and all(value is None for value in values):
-        raise _AbsentError(f"{source}: its labels are withheld; use a part that has them")
     labels = np.asarray(values)
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
-        raise ValueError(f"{source}: it does not have one class per image")
+        raise ValueError(f"{source}: it does not have one class per image, or withholds them")
     return labels.astype(np.int64)
 
 
@@ -177,7 +150,7 @@ class TableImages(LabelledImages):
         source: str,
         classes: tuple[str, ...],
         labels: Indices,
-        reading: str = "",
+        reading: str,
     ) -> None:
         import datasets
 
@@ -185,23 +158,16 @@ class TableImages(LabelledImages):
         images = table.select_columns([column])
         self._rows = images.cast_column(column, datasets.Image(decode=False))
         self._column, self._reading = column, reading
-        self._keys: NDArray[np.bytes_] | None = None  # of archives
+        self._keys = packed(())  # of archives
         if "__url__" in table.features:
-            archives = list[str](table["__url__"][:])
-            names = {path: Path(path).name for path in archives}
-            if len(set(names.values())) < len(names):
-                names = {path: path for path in names}
-            keys = zip(archives, table["__key__"][:], strict=True)
-            self._keys = packed(f"{names[archive]}/{key}" for archive, key in keys)
+            pairs = zip(table["__url__"][:], table["__key__"][:], strict=True)
+            self._keys = packed(f"{Path(archive).name}/{key}" for archive, key in pairs)
 
     @cached_property
     def kind(self) -> ImageKind:
-        """The kind of the first image; those of another kind are refused when they are read."""
-        if self._reading in CONVERTED or not len(self):
-            return CONVERTED.get(self._reading, PICTURES)
-        with contextlib.suppress(*UNREADABLE):  # reading it says why
-            return kind_in(io.BytesIO(self._content(0)))
-        return PICTURES
+        with suppress(*UNREADABLE):  # reading it says why
+            return kind_in(io.BytesIO(self._content(0)), self._reading)
+        return CONVERTED.get(self._reading, PICTURES)
 
     def _content(self, index: int) -> bytes:
         stored = self._rows[index][self._column]
@@ -213,30 +179,17 @@ class TableImages(LabelledImages):
         return path.read_bytes()
 
     def picture(self, index: int) -> Picture:
-        """Read image ``index``."""
-        own = f"image {index} of {self.source}"
-        with naming(own if self._keys is None else f"image {self.name(index)!r}"):
+        with naming(f"{self.name(index)!r} of {self.source}"):
             return read_open(io.BytesIO(self._content(index)), self.kind, self.ground)
 
     def name(self, index: int) -> str:
-        """Of archives, that of its archive and its key there, as ``0001.tar/0042``."""
-        return super().name(index) if self._keys is None else unpacked(self._keys[index])
+        return unpacked(self._keys[index]) if len(self._keys) else super().name(index)
 
-    def stored(self, index: int) -> Row | None:
-        """Where image ``index`` of an archive is."""
-        return None if self._keys is None else Row(self._content, index, self._sizes[index])
-
-    @cached_property
-    def _sizes(self) -> list[int]:
-        import pyarrow.compute
-
-        contents = pyarrow.compute.struct_field(self._rows.data.column(self._column), "bytes")
-        sizes: list[int] = pyarrow.compute.binary_length(contents).to_pylist()
-        return sizes
+    def stored(self, index: int) -> bytes | None:
+        return self._content(index) if len(self._keys) else None
 
     @property
     def files(self) -> Sequence[Path]:
-        """Those of the library's cache."""
         return [Path(file["filename"]) for file in self._rows.cache_files]
 
 
@@ -244,84 +197,51 @@ def hub_parts(
     name: str, *, download: bool = False, reading: str = ""
 ) -> Mapping[str, LabelledImages]:
     """The parts of a dataset of the hub; those without labels are skipped."""
-    tables = _hub_tables(name, download)
-    if TRAIN not in tables:
-        raise ValueError(f"hf:{name} has no part 'train'; its parts: {listed(tables)}")
-    column = _label_column(name, tables[TRAIN])
-    train = _hub_part(name, tables[TRAIN], column, reading)
-    if not len(train):
-        raise ValueError(
-            f"hf:{name} has no image with a label in 'train'; save labelled ones as a folder"
-        )
-    parts = {TRAIN: train}
-    for part in (*_VALIDATION, TEST):
-        own = TEST if part == TEST else VALIDATION
-        if own in parts or part not in tables or column not in {None, *tables[part].features}:
-            continue
-        if len(other := _hub_part(f"{name} {part}", tables[part], column, reading)):
-            parts[own] = other
-    return parts
-
-
-def _hub_tables(name: str, download: bool) -> Any:
-    """All tables of a dataset by the name of their part."""
-    datasets = _library(f"hf:{name}")
-    from datasets.packaged_modules import _PACKAGED_DATASETS_MODULES
-
-    if not _NAME.fullmatch(name) or name in _PACKAGED_DATASETS_MODULES or expanded(name).exists():
+    spec = f"hf:{name}"
+    datasets = _library(spec)
+    modules = datasets.packaged_modules._PACKAGED_DATASETS_MODULES  # such as parquet
+    if not _NAME.fullmatch(name) or name in modules or expanded(name).exists():
         raise ValueError(f"{shown(name)} is not a dataset's name on the hub; use hf:OWNER/NAME")
     try:
-        with contextlib.nullcontext() if download else _offline():
-            return datasets.load_dataset(name)
-    except (datasets.exceptions.DatasetsError, OSError, RuntimeError, ValueError) as error:
-        reason = first_line(error)
-        if not isinstance(error, OSError):
-            raise ValueError(f"cannot open hf:{name}: {reason}") from error
-        if download:
-            raise OSError(f"cannot download hf:{name}: {reason}") from error
-        raise FileNotFoundError(
-            f"hf:{name} is not on this machine; ask for 'hf:{name}:download' to fetch it"
-        ) from error
-
-
-def _library(spec: str) -> Any:
-    try:
-        import datasets
-    except ImportError as error:
-        raise missing(f"reading {spec!r}", "datasets", "train") from error
-    return datasets
+        tables = _load(datasets, name, download=download)
+    except Exception as error:  # the library raises nearly anything
+        if isinstance(error, OSError) and not download:
+            what = f"{spec} is not on this machine; ask for '{spec}:download' to fetch it"
+            raise FileNotFoundError(what) from error
+        raise ValueError(f"cannot open {spec}: {first_line(error)}") from error
+    if TRAIN not in tables:
+        raise ValueError(f"{spec} has no part 'train'; its parts: {listed(tables)}")
+    column = _label_column(spec, tables[TRAIN])
+    parts = {TRAIN: _images_in(spec, tables[TRAIN], column, reading)}
+    if not len(parts[TRAIN]):
+        raise ValueError(f"{spec} has no image with a label in 'train'; save some as a folder")
+    for part, words in _PARTS.items():
+        for word in words:
+            if part not in parts and word in tables and column in {None, *tables[word].features}:
+                other = _images_in(f"{spec} {word}", tables[word], column, reading)
+                parts |= {part: other} if len(other) else {}
+    return parts
 
 
 def archives(pattern: str, *, reading: str = "") -> LabelledImages:
     """The images of tar archives that a pattern names, as ``train-{0000..1023}.tar`` or ``*.tar``.
 
     A sample is an image and a file of the same name but for its ending: ``.cls``, which holds the
-    number of the class, or ``.txt``, its name. The library keeps a copy of them in its cache.
-
-    Raises:
-        ValueError: If a file is no tar archive of such samples.
-        FileNotFoundError: If no file has such a name.
+    number of the class, or ``.txt``, its name.
     """
     files, datasets = shards_of(pattern), _library(f"wds:{pattern}")
-    expected = "use samples of KEY.jpg and KEY.cls, a number, or KEY.txt, the name of a class"
     try:
-        with _offline():
-            table = datasets.load_dataset(
-                "webdataset", data_files={TRAIN: [str(file.absolute()) for file in files]}
-            )[TRAIN]
-    except (
-        datasets.exceptions.DatasetsError,
-        *(OSError, RuntimeError, ValueError, tarfile.TarError, IndexError, TypeError),
-    ) as error:
+        paths = {TRAIN: [str(file.absolute()) for file in files]}
+        table = _load(datasets, "webdataset", data_files=paths)[TRAIN]
+    except Exception as error:  # the library raises nearly anything on other files
         reason = first_line(error.__cause__ or error)
-        raise ValueError(f"cannot read {shown(pattern)}: {reason}; {expected}") from error
+        raise ValueError(f"cannot read {shown(pattern)}: {reason}; {_SAMPLES}") from error
     column = next((name for name in ("cls", "txt") if name in table.features), None)
     if column is None or not _columns(table, "Image"):
-        raise ValueError(f"no images with classes in {shown(pattern)}; {expected}")
-    images = _hub_part("", table, column, reading)
-    if len(images) < len(table):
-        missing_ones = len(table) - len(images)
-        raise ValueError(f"{missing_ones} image(s) in {shown(pattern)} have no class; {expected}")
+        raise ValueError(f"no images with classes in {shown(pattern)}; {_SAMPLES}")
+    images = _images_in("archives", table, column, reading)
+    if without := len(table) - len(images):
+        raise ValueError(f"{without} image(s) in {shown(pattern)} have no class; {_SAMPLES}")
     about = f"{len(images)} images, {len(images.classes)} classes"
     images.source = f"shards {Path(pattern).name}, {about}"
     return images
@@ -343,29 +263,39 @@ def shards_of(pattern: str) -> Sequence[Path]:
     return shards
 
 
-def _hub_part(name: str, table: Any, column: str | None, reading: str) -> LabelledImages:
-    """A table of the library as images with the labels in a column.
+def _library(spec: str) -> Any:
+    try:
+        import datasets.packaged_modules
+    except ImportError as error:
+        raise missing(f"reading {spec!r}", "datasets", "train") from error
+    return datasets
 
-    Those without a label, or with a withheld one (-1 by the hub's convention), are left out.
-    """
+
+def _load(datasets: Any, name: str, *, download: bool = False, **options: Any) -> Any:
+    """The tables of a dataset by their parts; offline unless it is to be downloaded."""
+    with ExitStack() as stack:
+        # The environment variable of these libraries works only on import.
+        for module in () if download else ("datasets.config", "huggingface_hub.constants"):
+            stack.enter_context(patch(f"{module}.HF_HUB_OFFLINE", True))
+        return datasets.load_dataset(name, **options)
+
+
+def _images_in(spec: str, table: Any, column: str | None, reading: str) -> LabelledImages:
+    """A table of the library as images; those without a label, or with -1, are left out."""
     images = _columns(table, "Image")
     if not images:
-        raise ValueError(
-            f"hf:{name} has no column of images; its columns: {listed(table.features)}"
-        )
+        raise ValueError(f"{spec} has no column of images; its columns: {listed(table.features)}")
     classes: tuple[str, ...] = ("images",)
     labels = np.zeros(len(table), np.int64)
     if column is not None:
-        classes, labels = _labels(name, table, column)
-        labelled = np.flatnonzero(labels >= 0)
-        if len(labelled) < len(labels):
-            if len(labelled):
-                _log.warning(
-                    "%d of %d images of hf:%s have no label and are left out",
-                    *(len(labels) - len(labelled), len(labels), name),
-                )
-            table, labels = table.select(labelled), labels[labelled]
-    source = f"Hugging Face {name}, {len(table)} images"
+        classes, labels = _labels(spec, table, column)
+    labelled = np.flatnonzero(labels >= 0)
+    if 0 < len(labelled) < len(labels):
+        words = "%d of %d images of %s have no label and are left out"
+        _log.warning(words, len(labels) - len(labelled), len(labels), spec)
+    if len(labelled) < len(labels):
+        table, labels = table.select(labelled), labels[labelled]
+    source = f"Hugging Face {spec.removeprefix('hf:')}, {len(table)} images"
     return TableImages(table, images[0], source, classes, labels, reading)
 
 
@@ -374,25 +304,19 @@ def _columns(table: Any, kind: str) -> list[str]:
     return [name for name, feature in table.features.items() if type(feature).__name__ == kind]
 
 
-def _label_column(name: str, table: Any) -> str | None:
-    """The column of the labels: the first of class labels, else one of plain values.
-
-    That is one of text, integers or truth values with a usual name.
-    """
+def _label_column(spec: str, table: Any) -> str | None:
+    """The first column of class labels, else one of text, integers or truth values."""
     if declared := _columns(table, "ClassLabel"):
         if len(declared) > 1:
-            words = "hf:%s has labels in several columns, %s; those in %r are used"
-            _log.warning(words, name, listed(declared), declared[0])
+            words = "%s has labels in several columns, %s; those in %r are used"
+            _log.warning(words, spec, listed(declared), declared[0])
         return declared[0]
-    plain = {
-        column.lower(): column
-        for column in _columns(table, "Value")
-        if _PLAIN.fullmatch(table.features[column].dtype)
-    }
-    return next((plain[usual] for usual in _LABELS if usual in plain), None)
+    columns = {column.lower(): column for column in _columns(table, "Value")}
+    plain = (columns[usual] for usual in _LABELS if usual in columns)
+    return next((name for name in plain if _PLAIN.fullmatch(table.features[name].dtype)), None)
 
 
-def _labels(name: str, table: Any, column: str) -> tuple[tuple[str, ...], Indices]:
+def _labels(spec: str, table: Any, column: str) -> tuple[tuple[str, ...], Indices]:
     """The classes in a column, and the label of each row; -1 where it has none."""
     values = table[column][:]
     if type(table.features[column]).__name__ == "ClassLabel":
@@ -403,15 +327,6 @@ def _labels(name: str, table: Any, column: str) -> tuple[tuple[str, ...], Indice
         known -= {-1}
     ordered = sorted(known)
     classes = tuple(composed(str(value)) for value in ordered)
-    check_apart(classes, f"hf:{one_line(name)}")
+    check_apart(classes, one_line(spec))
     places = {value: place for place, value in enumerate(ordered)}
     return classes, np.array([places.get(value, -1) for value in values], np.int64)
-
-
-@contextlib.contextmanager
-def _offline() -> Iterator[None]:
-    """Keep the Hugging Face libraries offline; their environment variable works only on import."""
-    with contextlib.ExitStack() as stack:
-        for module in ("datasets.config", "huggingface_hub.constants"):
-            stack.enter_context(patch(f"{module}.HF_HUB_OFFLINE", True))
-        yield

@@ -67,7 +67,7 @@ class Preparation:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What files of weights store of it, beside the sizes of their network."""
+        """What files of weights store of it."""
         pixels = {"pixels": self.kind.stored} if self.kind.stored else {}
         mode = {} if self.crop_mode == CENTER else {"crop_mode": self.crop_mode}
         ground = {} if self.ground == BLACK else {"ground": self.ground}
@@ -83,15 +83,24 @@ class Preparation:
 
     @cached_property
     def crop(self) -> PictureTransform:
-        """Resizes by :attr:`crop_mode`, then crops the centre: ``[C, S, S]``, not normalised."""
-        return centre_crop(
-            self.image_size,
-            self.kind,
-            interpolation=self.interpolation,
-            crop_pct=self.crop_pct,
-            crop_mode=self.crop_mode,
-            mean=self.mean,
-        )
+        """Resizes by :attr:`crop_mode`, then crops the centre: ``[C, S, S]``, not normalised.
+
+        Borders have the colour :attr:`mean`.
+        """
+        from torchvision.transforms import Compose
+
+        side = math.floor(self.image_size / self.crop_pct)  # as timm rounds it
+        how: dict[str, Any] = {"side": side, "mode": self.crop_mode, "how": self.interpolation}
+        border = self.mean if self.crop_mode == BORDER else (0.0,) * self.kind.channels
+        fill = [self.kind.scale * value for value in border]
+        if self.kind.picture:
+            fill = [round(value) for value in fill]
+            of_images = [partial(_resize_picture, **how), _as_bytes]
+        else:
+            of_images = [as_tensor, partial(_resize_array, **how)]
+        cut = [crop_long] if self.crop_mode == CENTER else []
+        centre = partial(_centre, size=self.image_size, fill=fill)
+        return cast("PictureTransform", Compose([*cut, *of_images, centre]))
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """Pixels ``[..., C, S, S]`` of :attr:`crop` as the network takes them, float32."""
@@ -107,35 +116,6 @@ class Preparation:
         return self.crop(read_as(path, self.kind, self.ground))
 
 
-def centre_crop(
-    image_size: int,
-    kind: ImageKind,
-    *,
-    interpolation: str,
-    crop_pct: float,
-    crop_mode: str = CENTER,
-    mean: Statistics = MEAN,
-) -> PictureTransform:
-    """The transform of images that are not augmented: :attr:`Preparation.crop`.
-
-    Borders have the colour ``mean``.
-    """
-    from torchvision.transforms import Compose
-
-    side = math.floor(image_size / crop_pct)  # as timm rounds it
-    how: dict[str, Any] = {"side": side, "mode": crop_mode, "how": interpolation}
-    border = mean if crop_mode == BORDER else (0.0,) * kind.channels
-    fill = [kind.scale * value for value in border]
-    if kind.picture:
-        fill = [round(value) for value in fill]
-        of_images = [partial(_resize_picture, **how), _as_bytes]
-    else:
-        of_images = [as_tensor, partial(_resize_array, **how)]
-    cut = [crop_long] if crop_mode == CENTER else []
-    centre = partial(_centre, size=image_size, fill=fill)
-    return cast("PictureTransform", Compose([*cut, *of_images, centre]))
-
-
 def resized_sides(sides: tuple[int, int], *, side: int, crop_mode: str) -> tuple[int, int]:
     """Width and height, or height and width, of an image after it is resized to ``side``."""
     first, second = sides
@@ -148,11 +128,7 @@ def resized_sides(sides: tuple[int, int], *, side: int, crop_mode: str) -> tuple
 
 
 def _resize_picture(image: Image.Image, *, side: int, mode: str, how: str) -> Image.Image:
-    """Resize a picture, the width first.
-
-    Pillow rounds to 8 bits after each direction; from 13 on it begins with the height where that
-    is faster. Here the width is always first, as in exported graphs.
-    """
+    # Pillow rounds to 8 bits after each direction. Here the width is first, as in exported graphs.
     width, height = resized_sides(image.size, side=side, crop_mode=mode)
     if (width, height) == image.size:
         return image
@@ -172,31 +148,23 @@ def _resize_array(pixels: Tensor, *, side: int, mode: str, how: str) -> Tensor:
 
 
 def _centre(pixels: Tensor, *, size: int, fill: Sequence[float]) -> Tensor:
-    """The centre ``[C, S, S]`` of ``[C, H, W]``, with a border where that is smaller."""
-    if tuple(pixels.shape[1:]) == (size, size):
-        return pixels
-    square = torch.tensor(fill, dtype=pixels.dtype).view(-1, 1, 1).repeat(1, size, size)
-    (rows, own_rows), (columns, own_columns) = (
-        _overlap(length, size) for length in pixels.shape[1:]
-    )
-    square[:, rows, columns] = pixels[:, own_rows, own_columns]
-    return square
-
-
-def _overlap(length: int, size: int) -> tuple[slice, slice]:
-    """Where so many pixels are among ``size`` with the same centre, and which of them these are.
+    """The centre ``[C, S, S]`` of ``[C, H, W]``, with a border where that is smaller.
 
     Rounded as by timm.
     """
-    if length >= size:
-        first = round((length - size) / 2)
-        return slice(size), slice(first, first + size)
-    first = (size - length) // 2
-    return slice(first, first + length), slice(length)
+    for axis in (1, 2):
+        if (more := pixels.shape[axis] - size) > 0:
+            pixels = pixels.narrow(axis, round(more / 2), size)
+    height, width = pixels.shape[1:]
+    if (height, width) == (size, size):
+        return pixels
+    square = torch.tensor(fill, dtype=pixels.dtype).view(-1, 1, 1).repeat(1, size, size)
+    top, left = (size - height) // 2, (size - width) // 2
+    square[:, top : top + height, left : left + width] = pixels
+    return square
 
 
 def _as_bytes(picture: Image.Image) -> Tensor:
-    """A picture as ``[C, H, W]`` uint8."""
     return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
 
 
@@ -211,7 +179,6 @@ def square(picture: Picture, size: int, fit: str = "crop") -> Picture:
 
     An array becomes ``[S, S, C]`` float32; its border has its own mean.
     """
-    is_picture = isinstance(picture, Image.Image)
     if isinstance(picture, Image.Image):
         if fit == "crop":
             return ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC)
@@ -219,19 +186,16 @@ def square(picture: Picture, size: int, fit: str = "crop") -> Picture:
     else:
         kind = ImageKind(picture.shape[-1], picture.dtype.name, picture=False)
         mean = tuple((picture.mean(axis=(0, 1), dtype=np.float64) / kind.scale).tolist())
-    crop = centre_crop(
-        size, kind, interpolation="bicubic", crop_pct=1.0, crop_mode=FITS[fit], mean=mean
-    )
-    array: Array = crop(picture).permute(1, 2, 0).numpy()
-    return Image.fromarray(array) if is_picture else array
+    prepare = Preparation(size, kind, mean, crop_pct=1.0, crop_mode=FITS[fit])
+    array: Array = prepare.crop(picture).permute(1, 2, 0).numpy()
+    return Image.fromarray(array) if kind.picture else array
 
 
 @dataclass(frozen=True)
 class Squared:
     """Makes whole images square before they are augmented, of at most twice ``image_size``.
 
-    A picture is padded or squashed as it is, an array as a tensor ``[C, H, W]``. One whose shorter
-    side is longer than that keeps it.
+    One whose shorter side is longer than that keeps it; arrays are tensors ``[C, H, W]``.
     """
 
     image_size: int  # pixels per side of the network's images
@@ -240,7 +204,6 @@ class Squared:
     interpolation: str
 
     def __call__(self, image: Image.Image | Tensor) -> Image.Image | Tensor:
-        """The square image."""
         sides = image.size if isinstance(image, Image.Image) else image.shape[1:]
         side = min(max(sides), max(min(sides), 2 * self.image_size))
         how: dict[str, Any] = {"side": side, "mode": self.crop_mode, "how": self.interpolation}
@@ -270,11 +233,7 @@ def crop_long(picture: Picture) -> Picture:
 
 
 def thumbnail_of(picture: Picture, side: int) -> Image.Image:
-    """A small picture of an image, its longer side at most ``side`` pixels.
-
-    An array shows its first three channels as red, green and blue, or its first one as grey, each
-    from its 2nd to its 98th percentile; see :func:`shown_channels`.
-    """
+    """A small picture of an image, of an array as :func:`shown_channels` says."""
     if isinstance(picture, Image.Image):
         small = picture.copy()
     else:

@@ -23,17 +23,17 @@ from asvit.data.base import (
     balanced_choice,
     join,
     numbered_as,
+    read_each,
+    refuse_unreadable,
 )
 from asvit.data.cache import cache_folder
-from asvit.data.files import folder_parts
-from asvit.data.fractals import DEFAULT_CLASSES, MIN_SIZE, FractalDataset, check_classes
+from asvit.data.folders import folder_parts
+from asvit.data.fractals import DEFAULT_CLASSES, MIN_SIZE, FractalDataset, check_least
 from asvit.data.idx import idx_parts, open_digits
 from asvit.data.kinds import CONVERTED, GREY, GREY_PICTURES, MEAN, PICTURES, STD, Array
 from asvit.data.libraries import archives, hub_parts, torchvision_parts
 from asvit.data.preparation import square
-from asvit.data.reading import read_each, refuse_unreadable
-from asvit.data.statistics import standardised
-from asvit.data.survey import SAMPLE, chosen_ground
+from asvit.data.statistics import SAMPLE, chosen_ground, standardised
 from asvit.data.tables import is_table, table_parts
 from proxies.messages import nearest
 from proxies.text import listed
@@ -42,7 +42,7 @@ _DOWNLOAD = ":download"
 
 
 class Source(NamedTuple):
-    """A kind of images, as ``asvit list data`` shows it."""
+    """A kind of images."""
 
     name: str
     description: str
@@ -85,8 +85,8 @@ def open_parts(
     spec, own = split_reading(spec)
     reading = own or reading
     kind, _, rest = spec.partition(":")
-    name, download = rest.removesuffix(_DOWNLOAD), rest.endswith(_DOWNLOAD)
     if kind in ("torchvision", "hf"):
+        name, download = rest.removesuffix(_DOWNLOAD), rest.endswith(_DOWNLOAD)
         if not name:
             raise ValueError(f"{spec!r} names no dataset; use {kind}:NAME")
         opened = torchvision_parts if kind == "torchvision" else hub_parts
@@ -100,16 +100,12 @@ def open_parts(
         raise _unknown(spec)
     if is_table(path):
         return table_parts(path, reading=reading)
-    if idx := idx_parts(path, CONVERTED.get(reading, GREY_PICTURES)):
-        return idx
-    return folder_parts(path, reading=reading, partial=partial)
+    idx = idx_parts(path, CONVERTED.get(reading, GREY_PICTURES))
+    return idx or folder_parts(path, reading=reading, partial=partial)
 
 
 def open_dataset(spec: str) -> LabelledImages:
-    """Open stored images as a dataset, of a source with parts those to train on.
-
-    ``spec`` is one of the forms of ``list_sources`` except fractals and noise.
-    """
+    """Open stored images as a dataset, of a source with parts those to train on."""
     return trained_on(open_parts(spec), spec)
 
 
@@ -133,12 +129,8 @@ def _unknown(spec: str) -> Exception:
     kind, colon, rest = spec.partition(":")
     if spec == "gaussian" or are_fractals(spec):
         return ValueError(f"{spec!r} are no stored images; name a folder or another source")
-    if os.sep in spec or spec.startswith((".", "~")):
-        return FileNotFoundError(f"no folder {spec!r}; give a folder of images")
-    if kind in KINDS:  # a known kind without its argument, or with one that it does not take
-        form = next(source.name for source in _SOURCES if source.name.startswith(kind))
-        return ValueError(f"unknown images {spec!r}; did you mean {form!r}?")
-    if near := nearest(kind.lower(), KINDS):
+    near = None if os.sep in kind or kind in KINDS else nearest(kind.lower(), KINDS)
+    if near:
         return ValueError(f"unknown images {spec!r}; did you mean {near + colon + rest!r}?")
     forms = ", ".join(source.name for source in _SOURCES)
     return FileNotFoundError(f"no folder {spec!r}, and no images of that name; use one of {forms}")
@@ -159,16 +151,12 @@ def fractal_classes(spec: str, wanted: int | None = None) -> int:
     number = int(text)
     if wanted not in (None, number):
         raise ValueError(f"{wanted} classes requested, but {spec!r} has {number}")
-    check_classes(number)
+    check_least(classes=(number, 1))
     return number
 
 
 def class_count(spec: str) -> int | None:
-    """Number of classes of a training on the images that ``spec`` names.
-
-    None if it has none: for noise, for fractals without a number, and for a folder without
-    class folders.
-    """
+    """Classes of a training on the images that ``spec`` names; None where it has no number."""
     if spec in ("fractal", "gaussian"):
         return None
     classes = fractal_classes(spec) if are_fractals(spec) else len(open_dataset(spec).classes)
@@ -243,39 +231,39 @@ def load_images(
         cache: Where generated images are cached; by default the user's cache folder.
         progress: Called with the number of images that are ready, and ``count``.
     """
-    if count < 1:
-        raise ValueError(f"{count} images requested; use 1 or more")
-    if image_size < MIN_SIZE:
-        raise ValueError(f"image size {image_size}; use {MIN_SIZE} or more")
-    if seed < 0:
-        raise ValueError(f"seed {seed}; use 0 or more")
+    check_least(count=(count, 1), image_size=(image_size, MIN_SIZE), seed=(seed, 0))
     if spec == "gaussian":
-        return _noise(count, image_size, seed)
+        rng = np.random.default_rng(np.random.SeedSequence(seed))
+        noise = rng.standard_normal((count, 3, image_size, image_size), dtype=np.float32)
+        none, source = torch.zeros(count, dtype=torch.int64), f"standard normal noise, seed {seed}"
+        return Images(torch.from_numpy(noise), none, ("noise",), source)
     dataset: LabelledImages
     pictures: Array
     if are_fractals(spec):
         classes = fractal_classes(spec)
-        dataset = FractalDataset(
-            classes,
-            per_class=-(-count // max(classes, 1)),
-            image_size=image_size,
-            seed=seed,
-            cache=cache or cache_folder(),
-        )
+        each, folder = -(-count // classes), cache or cache_folder()
+        dataset = FractalDataset(classes, each, image_size, seed=seed, cache=folder)
         indices, pictures = np.arange(count), dataset.load(count, progress=progress)
     else:
         dataset = open_dataset(spec)
+        _ = dataset.kind  # or why they have none
         if len(dataset) < count:
             raise ValueError(
                 f"{count} images are needed, but there are {len(dataset)}: {dataset.source}; use "
                 "fewer"
             )
-        chosen = chosen_ground(dataset, ground, seed=seed, most=min(count, SAMPLE))
-        if chosen:
+        if chosen := chosen_ground(dataset, ground, seed=seed, most=min(count, SAMPLE)):
             dataset = dataset.on(chosen)
             dataset.source += f"; transparent ones over {chosen}"
         indices = balanced_choice(dataset.labels, count, seed)
-        pictures = _squares(dataset, indices, image_size, fit, progress)
+
+        def read(index: int) -> Array:
+            return np.asarray(square(dataset.picture(index), image_size, fit))
+
+        results = [*read_each(read, indices.tolist(), progress)]
+        bad = [(dataset.name(at), why) for at, why in results if isinstance(why, str)]
+        refuse_unreadable(bad, count)
+        pictures = np.stack([pixels for _, pixels in results if not isinstance(pixels, str)])
     pixels, own = torch.from_numpy(pictures).permute(0, 3, 1, 2), not dataset.kind.picture
     if own:
         pixels = standardised(pixels, pixels, dataset.source)
@@ -284,34 +272,3 @@ def load_images(
         pixels = ((pixels.float() / 255 - mean) / std).contiguous()
     labels = torch.from_numpy(dataset.labels[indices])
     return Images(pixels, labels, dataset.classes, dataset.source, own)
-
-
-def _noise(count: int, size: int, seed: int) -> Images:
-    rng = np.random.default_rng(np.random.SeedSequence(seed))
-    pixels = torch.from_numpy(rng.standard_normal((count, 3, size, size), dtype=np.float32))
-    labels = torch.zeros(count, dtype=torch.int64)
-    return Images(pixels, labels, ("noise",), f"standard normal noise, seed {seed}")
-
-
-def _squares(
-    images: LabelledImages,
-    indices: NDArray[np.int64],
-    size: int,
-    fit: str,
-    progress: Progress | None,
-) -> Array:
-    """The pixels of these images, ``[n, S, S, C]``."""
-    shape = (len(indices), size, size, images.kind.channels)
-    pictures = np.empty(shape, np.uint8 if images.kind.picture else np.float32)
-    bad = list[tuple[str, str]]()
-
-    def read(index: int) -> Array:
-        return np.asarray(square(images.picture(index), size, fit))
-
-    for row, (index, pixels) in enumerate(read_each(read, indices.tolist(), progress)):
-        if isinstance(pixels, str):
-            bad.append((images.name(index), pixels))
-        else:
-            pictures[row] = pixels
-    refuse_unreadable(bad, len(indices))
-    return pictures

@@ -6,14 +6,14 @@ import os
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 import numpy as np
 
 from asvit.data.base import PARTS, TRAIN, LabelledImages, View, join
 from asvit.data.copies import file_digest
-from asvit.data.files import ImageFiles
+from asvit.data.folders import ImageFiles
 from asvit.data.idx import idx_parts
 from asvit.data.kinds import CONVERTED, GREY_PICTURES, Picture
 from asvit.data.texts import check_apart, composed, packed, unpacked
@@ -22,7 +22,7 @@ from proxies.tables import csv_text, read_cells
 from proxies.text import shown
 
 _NEEDED = ["image", "class", "part"]
-_COLUMNS = [*_NEEDED, "bytes", "sha256"]
+_COLUMNS = [*_NEEDED, "sha256"]
 _ROOT = "# images in "  # first line of a table whose images are in another folder
 
 #: Place, size and times of a file, of which one differs if its content does -> its SHA-256.
@@ -35,17 +35,15 @@ class ListedImage(NamedTuple):
     name: str  # file, relative to the folder of the images
     label: str
     part: str
-    size: int  # bytes of the file; 0 if the table has none
-    digest: str  # SHA-256 of its content, in hexadecimal; empty if the table has none
+    digest: str = ""  # SHA-256 of its content, in hexadecimal; empty if the table has none
 
 
 class ListedDataset(View):
     """The images of one part of a CSV table, as :func:`list_text` writes it.
 
-    Its columns may be in any order; ``bytes`` and ``sha256`` may be missing. A part is one of
-    ``PARTS``. Files are relative to the folder of the table, or to the one that its first line
-    names, which may also be one of IDX files. All parts have all classes, in their order. A file
-    must have the content whose SHA-256 the table has, if it has one.
+    Its columns may be in any order, ``sha256`` may be missing, and others do not count. Files are
+    relative to the folder of the table, or to the one that its first line names, which may also be
+    one of IDX files. All parts have all classes. A file must have the SHA-256 of the table.
     """
 
     def __init__(self, table: Path, part: str = TRAIN, *, reading: str = "") -> None:
@@ -53,36 +51,34 @@ class ListedDataset(View):
         own = [row for row in rows if row.part == part]
         if not own:
             raise ValueError(f"{table} has no images for part {part!r}")
-        classes = tuple(sorted({row.label for row in rows}))
+        classes = sorted({row.label for row in rows})
         label_of = {label: place for place, label in enumerate(classes)}
         labels = np.array([label_of[row.label] for row in own], dtype=np.int64)
         where = f"{table.parent.resolve().name}/{table.name}"
         source = f"{where}, {len(own)} images, {len(classes)} classes, part {part}"
-        names, places = [row.name for row in own], [*range(len(own))]
+        places = np.arange(len(own))
         whole: LabelledImages
         if idx := _idx_images(self.root, reading):
             whole, place_of = idx
-            if missing := [name for name in names if name not in place_of]:
+            if missing := [row.name for row in own if row.name not in place_of]:
                 raise ValueError(f"{str(self.root)!r} has no image {shown(missing[0])} of {table}")
-            places = [place_of[name] for name in names]
+            places = np.array([place_of[row.name] for row in own])
         else:
-            about: dict[str, Any] = {"source": source, "classes": classes, "labels": labels}
-            whole = ImageFiles(self.root, names, reading=reading, **about)
-        pairs = np.stack([np.zeros(len(own), np.int64), places], axis=1)
-        super().__init__([whole], pairs, source, classes, labels)
+            names = (row.name for row in own)
+            whole = ImageFiles(self.root, names, source, tuple(classes), labels, reading=reading)
+        pairs = np.stack([np.zeros_like(places), places], axis=1)
+        super().__init__([whole], pairs, source, tuple(classes), labels)
         self._digests = packed(row.digest for row in own)
 
     def picture(self, index: int) -> Picture:
-        """Read image ``index``; a ValueError names what cannot be read, or has changed."""
         picture, digest = super().picture(index), self.digest(index)
-        path = self.path(index)
-        current = super().digest(index) if path is None else digest and file_digest(path)
-        if digest and current != digest:
-            raise ValueError(f"image {self.name(index)!r} has changed since it was listed")
+        if digest:
+            path = self.path(index)
+            if digest != (super().digest(index) if path is None else file_digest(path)):
+                raise ValueError(f"image {self.name(index)!r} has changed since it was listed")
         return picture
 
     def digest(self, index: int) -> str:
-        """SHA-256 of its content, as the table has it; empty if it has none."""
         return unpacked(self._digests[index])
 
 
@@ -96,8 +92,8 @@ def _idx_images(root: Path, reading: str = "") -> tuple[View, Mapping[str, int]]
 
 def table_parts(table: Path, *, reading: str = "") -> Mapping[str, ListedDataset]:
     """The images of each part of a table."""
-    there = {row.part for row in _read_list(table)[1]}
-    return {part: ListedDataset(table, part, reading=reading) for part in PARTS if part in there}
+    there = [part for part in PARTS if has_part(table, part)]
+    return {part: ListedDataset(table, part, reading=reading) for part in there}
 
 
 def root_of(path: Path) -> Path:
@@ -129,27 +125,26 @@ def changed_images(
     def change(row: ListedImage) -> str:
         try:
             if idx is None:
-                size, digest = size_and_digest(folder / row.name, seen)
+                digest = digest_of(folder / row.name, seen)
             else:
-                size, digest = 0, idx[0].digest(idx[1][row.name])
-            same = row.size in (0, size) and row.digest in ("", digest)
-            return "" if same else "its content has changed"
+                digest = idx[0].digest(idx[1][row.name])
         except (FileNotFoundError, KeyError):
             return "it is missing"
         except OSError as error:
             return f"it cannot be read: {error.strerror or type(error).__name__}"
+        return "" if row.digest in ("", digest) else "its content has changed"
 
     changes = {row.name: change(row) for row in rows if row.part == part}
     return {name: why for name, why in changes.items() if why}
 
 
-def size_and_digest(path: Path, seen: Seen) -> tuple[int, str]:
-    """Bytes and SHA-256 of a file, which is not read again while it stays as it is."""
+def digest_of(path: Path, seen: Seen) -> str:
+    """SHA-256 of a file, which is not read again while it stays as it is."""
     about = path.stat()
     state = (about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
     if state not in seen:
         seen[state] = file_digest(path)
-    return about.st_size, seen[state]
+    return seen[state]
 
 
 def _read_list(table: Path) -> tuple[Path, Sequence[ListedImage]]:
@@ -166,12 +161,14 @@ def _read_list_once(table: Path, _state: object) -> tuple[Path, Sequence[ListedI
         first, text = split_list(content)
         rows = csv.reader(io.StringIO(text, newline=""))
         header = read_cells(next(rows, []))
-        if sorted(header) != sorted({*_NEEDED, *header} & {*_COLUMNS}):  # in any order
+        if not {*_NEEDED} <= {*header} or len({*header}) < len(header):
             raise ValueError(
-                f"its columns are {shown(header)}; use {', '.join(_NEEDED)}, and optionally bytes "
-                "and sha256"
+                f"its columns are {shown(header)}; use {', '.join(_NEEDED)}, and optionally sha256"
             )
-        images = [_row(header, read_cells(cells)) for cells in rows if cells]
+        images = [
+            _row(dict(zip(header, cells, strict=True)))
+            for cells in map(read_cells, filter(None, rows))
+        ]
         check_apart(sorted({image.label for image in images}), "it")
         # A spreadsheet may have filled the line up with empty cells; a folder's commas are quoted.
         root = unquote(first[len(_ROOT) :].rstrip("\r\n,"), errors="surrogateescape")
@@ -180,18 +177,13 @@ def _read_list_once(table: Path, _state: object) -> tuple[Path, Sequence[ListedI
         raise ValueError(f"{table} is not a table of images: {first_line(error)}") from error
 
 
-def _row(header: Sequence[str], cells: Sequence[str]) -> ListedImage:
-    if len(cells) != len(header):
-        raise ValueError(f"{len(cells)} cells under a header of {len(header)}")
-    row = dict(zip(header, cells, strict=True))
+def _row(row: Mapping[str, str]) -> ListedImage:
     name, label, part = row["image"], composed(row["class"]), row["part"]
     if part not in PARTS:
         raise ValueError(f"{shown(name)} has part {shown(part)}; use {', '.join(PARTS)}")
     if not label:
         raise ValueError(f"{shown(name)} has no class; name it, or leave the row out")
-    return ListedImage(
-        name, label, part, int(row.get("bytes") or 0), row.get("sha256", "").lower()
-    )
+    return ListedImage(name, label, part, row.get("sha256", "").lower())
 
 
 def split_list(text: str) -> tuple[str, str]:

@@ -13,10 +13,7 @@ _NUMBER = re.compile(r"0*([0-9]+)(?:\.0+)?")  # whole, also as tables of floats 
 
 
 def composed(name: str) -> str:
-    """``name`` in the form of Unicode (NFC) that does not depend on the system that stored it.
-
-    macOS may store an accent as a character of its own (NFD).
-    """
+    """``name`` in the form of Unicode (NFC) that does not depend on the system that stored it."""
     return normalize("NFC", name)
 
 
@@ -49,11 +46,7 @@ def check_apart(names: Iterable[str], where: object) -> None:
 
 
 def packed(texts: Iterable[str]) -> NDArray[np.bytes_]:
-    """Texts without zeros in one buffer.
-
-    Counting the references to a million strings would write to the memory around each, so that
-    every process that loads images would soon have a copy of them all.
-    """
+    """Texts without zeros in one buffer, which processes that load images share as it is."""
     return np.array([text.encode(errors="surrogatepass") for text in texts], dtype=np.bytes_)
 
 

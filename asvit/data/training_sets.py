@@ -11,9 +11,10 @@ from asvit.core.files import split_reading
 from asvit.data.base import (
     TEST,
     VALIDATION,
+    Indices,
     LabelledImages,
     Progress,
-    balanced_choice,
+    balanced_places,
     join,
     numbered_as,
     sets_digest,
@@ -21,7 +22,7 @@ from asvit.data.base import (
 )
 from asvit.data.cache import cache_folder
 from asvit.data.copies import copies_in_words, copies_of, distinct, divide_apart, equal_images
-from asvit.data.fractals import FractalDataset
+from asvit.data.fractals import FractalDataset, check_least
 from asvit.data.kinds import ImageKind, the_same
 from asvit.data.sources import are_fractals, fractal_classes, open_dataset, open_parts, trained_on
 from asvit.data.tables import ListedDataset
@@ -41,8 +42,7 @@ class TrainingSets:
     validation: LabelledImages  # images to validate with, of the same kind
     classes: tuple[str, ...]  # name of each label
     # Descriptions of the parts (``source``, ``validation``), and a SHA-256 of the names, labels
-    # and classes of their images (``digest``), and of their content where a table has it. Equal
-    # digests mean equal sets, unless the content of another file changed.
+    # and classes of their images, and of their content where a table has it (``digest``).
     provenance: Mapping[str, str]
 
     @property
@@ -76,9 +76,7 @@ def open_training_sets(
     and cached first; validation takes later instances of the same classes.
 
     Args:
-        spec: One of the forms of :func:`asvit.data.list_sources` but noise. A folder has class
-            folders, or ``train`` (or ``training``) and ``val`` (or ``validation``, ``valid``,
-            ``dev``, ``eval``, ``test``, ``testing``) that contain them, in any case.
+        spec: One of the forms of :func:`asvit.data.list_sources` but noise.
         validation: Images of the same classes to validate with instead, of any of these forms but
             fractals; of those with parts, the part to validate on. Its files are read as those of
             ``spec`` unless it ends in a reading of its own.
@@ -97,36 +95,38 @@ def open_training_sets(
     """
     if not 0 < held_out < 1:
         raise ValueError(f"held_out is {held_out}; use a share above 0 and below 1")
-    if seed < 0:
-        raise ValueError(f"seed {seed}; use 0 or more")
+    check_least(seed=(seed, 0))
     counts = {_TRAINED: train_images, _VALIDATED: validation_images}
     for what, count in counts.items():
         if count is not None and count < 1:
             raise ValueError(f"{count} images {what} were requested; use 1 or more")
-    more: LabelledImages
     if are_fractals(spec):
         if validation is not None:
             raise ValueError(f"{spec!r} has images for validation; leave {validation!r} out")
         number = fractal_classes(spec, classes)
         train, other = _fractals(number, counts, image_size, seed, progress)
-        more = other
+        held = other
     else:
-        train, stored = _opened(spec, validation)
-        _check_classes(train, classes)
-        if stored is None:
-            train, other = _divided(train, held_out, seed, progress, quiet=quiet)
+        train, given = _opened(spec, validation)
+        if (number := len(train.classes)) < 2 or number != (classes or number):
+            needed = "two or more" if classes is None else classes
+            raise ValueError(
+                f"training needs {needed} classes, there are {number}: {train.source}"
+            )
+        if given is None:
+            train, held = _divided(train, held_out, seed, progress, quiet=quiet)
         else:
-            other = numbered_as(stored, train.classes, train.source)
-            if (missing := sorted(set(train.classes) - set(stored.classes))) and not quiet:
-                names = listed(map(repr, missing))
-                _log.warning("no image to validate on has the class %s: %s", names, other.source)
+            held = numbered_as(given, train.classes, train.source)
+            if (lacking := sorted({*train.classes} - {*given.classes})) and not quiet:
+                names = listed(map(repr, lacking))
+                _log.warning("no image to validate on has the class %s: %s", names, held.source)
         train = _balanced(train, train_images, seed, _TRAINED)
-        other = _balanced(more := other, validation_images, seed, _VALIDATED)
-        if stored is not None and not train_on_validation and not quiet:
+        other = _balanced(held, validation_images, seed, _VALIDATED)
+        if given is not None and not train_on_validation and not quiet:
             _warn_of_copies(train, other, progress)
     _check_each_class(train, other)
     if train_on_validation:
-        train = join(train, more)
+        train = join(train, held)
     the_same([(part.source, part.kind) for part in (train, other)], "training")
     provenance = {"source": train.source, "validation": other.source}
     provenance["digest"] = sets_digest(train, other)
@@ -182,17 +182,17 @@ def _divided(
     images: LabelledImages, held_out: float, seed: int, progress: Progress | None, *, quiet: bool
 ) -> tuple[LabelledImages, LabelledImages]:
     """Hold out a share of the images, on whose copies nothing is trained."""
-    count = len(images)
     groups = equal_images(images, progress)
-    if len(np.unique(groups)) < count and not quiet:
-        names = [images.name(index) for index in range(count)]
+    if not quiet:
+        names = [images.name(index) for index in range(len(images))]
         for warning in copies_in_words(names, images.labels, groups):
             _log.warning("%s", warning)
-    own = images.labels[distinct(images.labels, groups)]
-    sizes = [(int((own == label).sum()), int(label)) for label in np.unique(images.labels)]
-    size, lonely = min(sizes)
-    if size < 2:
-        what = "one image" if size else "no image that is in this class alone"
+    own = np.bincount(
+        images.labels[distinct(images.labels, groups)], minlength=len(images.classes)
+    )
+    lonely = min(np.unique(images.labels).tolist(), key=lambda label: (own[label], label))
+    if own[lonely] < 2:
+        what = "one image" if own[lonely] else "no image that is in this class alone"
         raise ValueError(
             f"class {images.classes[lonely]!r} has {what}, which cannot be divided: add images to "
             f"it or give a folder to validate with ({one_line(images.source)})"
@@ -204,7 +204,6 @@ def _divided(
 def _warn_of_copies(
     train: LabelledImages, other: LabelledImages, progress: Progress | None
 ) -> None:
-    """Warn of images in a given part to validate with that are also trained on."""
     if copies := copies_of(train, other, progress):
         place, twin = min(copies.items())
         _log.warning(
@@ -215,15 +214,6 @@ def _warn_of_copies(
         )
 
 
-def _check_classes(images: LabelledImages, wanted: int | None) -> None:
-    if len(images.classes) < 2:
-        raise ValueError(f"training needs two classes or more, there is one: {images.source}")
-    if wanted is not None and len(images.classes) != wanted:
-        raise ValueError(
-            f"{wanted} classes requested, but there are {len(images.classes)}: {images.source}"
-        )
-
-
 def _check_each_class(train: LabelledImages, other: LabelledImages) -> None:
     """Raise a ValueError for a class with images to validate alone; name those without any."""
     if len(train) < len(train.classes):
@@ -231,7 +221,7 @@ def _check_each_class(train: LabelledImages, other: LabelledImages) -> None:
             f"{quantity(len(train), 'image')} for training, but {len(train.classes)} classes, "
             f"each of which needs one: {train.source}"
         )
-    unseen = np.setdiff1d(np.arange(len(train.classes)), train.labels)
+    unseen: Indices = np.setdiff1d(np.arange(len(train.classes)), train.labels)
     if validated := np.intersect1d(unseen, other.labels).tolist():
         raise ValueError(
             f"class {train.classes[validated[0]]!r} has no image for training, but some for "
@@ -250,5 +240,4 @@ def _balanced(images: LabelledImages, count: int | None, seed: int, what: str) -
         raise ValueError(
             f"{count} images {what} were requested, but there are {len(images)}: {images.source}"
         )
-    indices = np.sort(balanced_choice(images.labels, count, seed))
-    return subset(images, indices, what)
+    return subset(images, np.array(balanced_places(images.labels, count, seed)), what)

@@ -31,16 +31,16 @@ from asvit.data.copies import (
 from asvit.data.fractals import FractalDataset
 from asvit.data.kinds import GREY
 from asvit.data.sources import are_fractals, fractal_classes, open_dataset, open_whole
-from asvit.data.survey import Look, Survey
+from asvit.data.statistics import Look, Survey
 from asvit.data.tables import (
     ListedDataset,
     ListedImage,
     Seen,
     changed_images,
+    digest_of,
     list_text,
     root_line,
     root_of,
-    size_and_digest,
     split_list,
 )
 from asvit.designs.stages import PictureFacts
@@ -65,12 +65,11 @@ class _ReadPicture(NamedTuple):
 
     place: int  # in the set
     look: Look
-    size: int  # bytes of its file
     digest: str  # SHA-256 of its file
 
 
 class PictureList:
-    """The list of the pictures of a design, with part, bytes and digest of each.
+    """The list of the pictures of a design, with part and digest of each.
 
     Args:
         path: The list, in the run folder.
@@ -199,7 +198,6 @@ class PictureList:
                 names[place],
                 images.classes[labels[place]],
                 part[place],
-                files[place].size,
                 files[place].digest,
             )
             for place in sorted(part)
@@ -239,9 +237,8 @@ class PictureList:
             try:
                 look = Look.at(whole.picture(index))
                 path = images.path(index)
-                if path is None:
-                    return _ReadPicture(index, look, 0, images.digest(index))
-                return _ReadPicture(index, look, *size_and_digest(path, self._seen))
+                digest = images.digest(index) if path is None else digest_of(path, self._seen)
+                return _ReadPicture(index, look, digest)
             except (ValueError, OSError) as error:
                 why = str(error.__cause__ or error).replace(f"{root}{os.sep}", "")
                 return one_line(why)

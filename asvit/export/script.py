@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 
 from asvit.core.preparing_settings import BLACK
-from asvit.data.decoding import CUT_TILES, FORMATS, MOST_PIXELS
+from asvit.data.decoding import FORMATS, MOST_PIXELS
 from asvit.data.kinds import GREY, RGB, ImageKind
 from asvit.export.formats import ABOUT
 
@@ -78,9 +78,10 @@ _PICTURE: Final = """\
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, ground), picture)
     array = np.array({COLOURS}){AXIS}
 """
-# Of 16-bit colours Pillow gives 8 without a word.
+# Of 16-bit colours Pillow gives 8 without a word; these marks say how a file is decoded.
+_CUT_TILES: Final = (";16B", ";16L", ";16N")
 _WHOLE: Final = f"""\
-        deep = any(mark in str(picture.tile) for mark in {CUT_TILES})
+        deep = any(mark in str(picture.tile) for mark in {_CUT_TILES})
         if picture.format == "PPM" and picture.mode == "RGB" and picture.tile[0][0] != "raw":
             deep = picture.tile[0][3][1] > 255
         signed = {{*getattr(picture, "tag_v2", {{}}).get(339, ())}} - {{1}}
@@ -118,11 +119,8 @@ _OF_PICTURES: Final = {  # by reading
 
 _ARRAY: Final = """\
     with open(path, "rb") as file:  # by a name, Pillow turns some TIFF files wrongly
-        stored = file.peek(2)[:2] in (b"\\x93N", b"PK")  # as NPY or NPZ
+        stored = file.peek(2)[:2] == b"\\x93N"  # as NPY
         image = np.load(file) if stored else Image.open(file, formats=formats)
-        if hasattr(image, "files"):  # an NPZ
-            (name,) = image.files
-            image = image[name]
 {OF_TYPE}        first = getattr(image, "ndim", 2) == 3 and image.shape[0] < min(image.shape[1:])
         other = not stored and (image.mode in {COLOURS} or getattr(image, "n_frames", 1) > 1)
         array = np.atleast_3d(np.moveaxis(np.array(image), 0 if first else -1, -1))
@@ -148,7 +146,7 @@ _OF_TYPE: Final = {
 
 
 def _array(kind: ImageKind) -> str:
-    """How images that are arrays are read: from NPY and NPZ files, or by Pillow.
+    """How images that are arrays are read: from NPY files, or by Pillow.
 
     Pillow gives many integers as int32, and some files in another order of bytes, which ONNX
     Runtime ignores. Of files of arrays no other numbers are taken, and none of pictures in colour,
@@ -174,7 +172,7 @@ def _array(kind: ImageKind) -> str:
 def script_for(kind: ImageKind) -> str:
     """A program that classifies images of a kind by such a file; it needs none of our code.
 
-    Images that Pillow cannot read, of several channels and more than 8 bits, are NPY or NPZ files.
+    Images that Pillow cannot read, of several channels and more than 8 bits, are NPY files.
 
     Example:
         >>> compile(script_for(ImageKind()), "predict.py", "exec").co_filename

@@ -201,7 +201,7 @@ def _picture_in(folder: Path) -> Path | None:
     if not folder.is_dir():
         return None
     from asvit.data.decoding import ENDINGS  # imports torch
-    from asvit.data.layouts import is_part
+    from asvit.data.folders import is_part
 
     inside = _folders_in(folder)
     of_parts = (_folders_in(path) for path in inside if is_part(path.name))

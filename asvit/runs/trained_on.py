@@ -13,7 +13,7 @@ from asvit.core.files import check_plain, expanded, split_reading, with_reading
 from asvit.core.run_files import CHECKPOINT, PICTURES, PRETRAINED_WEIGHTS, RESULT
 from asvit.core.threads import in_order
 from asvit.data.base import TRAIN, VALIDATION, LabelledImages, Progress, subset
-from asvit.data.copies import file_digest, twins
+from asvit.data.copies import equal, file_digest
 from asvit.data.sources import KINDS, open_dataset
 from asvit.data.tables import ListedDataset, is_table
 from asvit.runs.folder import kind_in
@@ -99,14 +99,22 @@ class TrainedPictures:
         digests = frozenset(images.digest(index) for index in range(len(images)))
         if "" not in digests:
             return cls(digests=digests)
-        return cls(paths=tuple(path.resolve() for path in images.paths))
+        return cls(paths=tuple(path.resolve() for path in _paths(images)))
 
     def count(self, pictures: Sequence[tuple[str, Path]], progress: Progress | None = None) -> int:
         """How many pictures, each a digest and a file, are among them, under any name."""
         same = sum(digest in self.digests for digest, _ in pictures)
         if not self.paths:
             return same
-        return len(twins(self.paths, [path.resolve() for _, path in pictures], progress=progress))
+        files, own = [*self.paths, *(path.resolve() for _, path in pictures)], len(self.paths)
+        first = equal(files.__getitem__, len(files), progress)
+        return int((first[own:] < own).sum())
+
+
+def _paths(images: LabelledImages) -> Sequence[Path]:
+    """The files of images; none where they have none of their own."""
+    files = [images.path(index) for index in range(len(images))]
+    return [file for file in files if file is not None]
 
 
 def count_trained(weights: str, images: LabelledImages, progress: Progress | None = None) -> int:
@@ -114,7 +122,7 @@ def count_trained(weights: str, images: LabelledImages, progress: Progress | Non
 
     Those in archives and of other libraries count as others.
     """
-    if not (paths := images.paths):
+    if not (paths := _paths(images)):
         return 0
     known = TrainedPictures.of(weights, progress)
 

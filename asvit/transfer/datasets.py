@@ -19,8 +19,7 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as tvf
 
-from asvit.data.base import naming
-from asvit.data.decoding import check_as, open_image, read_image
+from asvit.data.decoding import check_as, naming, open_image, read_image
 from asvit.data.folders import list_folder
 from asvit.data.kinds import RGB, ImageKind
 from asvit.training.images.loaders import Batch

@@ -19,7 +19,7 @@ from asvit.core.progress import Progress, StageUnderWay, Tell, ignore, image_pro
 from asvit.core.run_files import CHECKPOINT, PICTURES, RESULT
 from asvit.core.settings import WrongOption
 from asvit.data.base import LabelledImages
-from asvit.data.files import write_pictures
+from asvit.data.folders import write_pictures
 from asvit.designs import fractals
 from asvit.designs.families import SIDES, smallest_side, space_for
 from asvit.designs.hours import AFTERWARDS

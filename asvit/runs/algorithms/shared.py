@@ -17,7 +17,7 @@ from asvit.core.progress import image_progress
 from asvit.core.results import Result
 from asvit.core.settings import Settings, wrong_option
 from asvit.core.tensor_files import tensors_digest
-from asvit.data.reading import Images, refuse_unreadable, unreadable_images
+from asvit.data.base import Images, refuse_unreadable, unreadable_images
 from asvit.executors.base import cores
 from asvit.runs.architectures import find_architecture, text_of
 from asvit.runs.shared import SharedRun
@@ -110,7 +110,7 @@ class SharedAlgorithm(SharedRun[S, R]):
     ) -> None:
         """Read the headers of these images, rather than meet bad ones in the middle of an epoch.
 
-        ``advice`` is as of :func:`asvit.data.reading.refuse_unreadable`.
+        ``advice`` is as of :func:`asvit.data.base.refuse_unreadable`.
         """
         bad = list[tuple[str, str]]()
         if self.processes.first:

@@ -25,8 +25,7 @@ from asvit.core.versions import versions
 from asvit.data import Preparation, TrainingSets
 from asvit.data.base import subset
 from asvit.data.sources import are_fractals
-from asvit.data.statistics import Normalisation, channel_statistics
-from asvit.data.survey import MOST_HIDDEN, Survey, survey
+from asvit.data.statistics import MOST_HIDDEN, Normalisation, Survey, channel_statistics, survey
 from asvit.networks import Network
 from asvit.runs.algorithms.shared import SharedAlgorithm
 from asvit.runs.checks import check_stay
@@ -311,7 +310,6 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         with self.processes.first_before_others():  # which then find the files in memory
             return channel_statistics(
                 self.sets.train.on(self.under),
-                others=self.sets.validation,
                 seed=s.seed,
                 advice=_ADVICE,
                 skip_bad=s.bad_images != "stop",

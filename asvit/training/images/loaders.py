@@ -20,8 +20,8 @@ from torch.utils.data import DataLoader
 
 from asvit.data import LabelledImages
 from asvit.data.base import Progress
+from asvit.data.cache import Pixels, decode, fit_in_memory
 from asvit.data.kinds import MEAN, STD, ImageKind, Picture, Statistics
-from asvit.data.pixels import Pixels, decode, fit_in_memory
 from asvit.data.preparation import PictureTransform
 from asvit.training.images.augmentation import Augmentation, BatchTransform
 from asvit.training.images.batched import Draws, augmented, draw_batch, drawn_ahead

@@ -13,13 +13,6 @@ Array = np.ndarray[Any, Any]
 _CONTIG = {"photometric": "minisblack", "planarconfig": "contig"}
 
 
-def _pages(path: Path, array: Array) -> None:
-    """A page for each channel."""
-    with tifffile.TiffWriter(path) as tiff:
-        for channel in np.moveaxis(array, -1, 0):
-            tiff.write(channel, contiguous=False, metadata=None)
-
-
 def _png(path: Path, array: Array) -> None:
     if array.shape[-1] == 1:
         Image.fromarray(array[..., 0]).save(path)
@@ -47,7 +40,6 @@ def _separate(path: Path, array: Array) -> object:
 WRITERS: dict[str, tuple[str, Callable[[Path, Array], object]]] = {
     "bands": ("tif", _tiff()),
     "separate": ("tiff", _separate),
-    "pages": ("tif", _pages),
     "deflate": (
         "tif",
         _tiff(compression="zlib", predictor=True, tile=(16, 16)),
@@ -55,7 +47,6 @@ WRITERS: dict[str, tuple[str, Callable[[Path, Array], object]]] = {
     "big": ("tif", _tiff(bigtiff=True)),
     "npy": ("npy", np.save),
     "npy-first": ("npy", lambda path, array: np.save(path, np.moveaxis(array, -1, 0))),
-    "npz": ("npz", lambda path, array: np.savez_compressed(path, array)),
     "png": ("png", _png),
 }  # fmt: skip
 

@@ -2,7 +2,6 @@
 
 import io
 import struct
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from asvit.core.files import split_reading
 from asvit.data import load_images, open_dataset, open_training_sets
-from asvit.data.arrays import channel_axis
-from asvit.data.decoding import check_as, kind_in, read_as, read_image
-from asvit.data.files import FolderDataset
+from asvit.data.decoding import channel_axis, check_as, kind_in, read_as, read_image
+from asvit.data.folders import FolderDataset
 from asvit.data.kinds import GREY, NUMBERS, PICTURES, RGB, ImageKind
 from asvit.data.sources import channel_count, open_whole
 from tests.asvit.data.array_sets import WRITERS, write
@@ -39,8 +36,8 @@ def values(shape: tuple[int, int, int], dtype: str) -> np.ndarray[Any, Any]:
     return rng.integers(about.min, about.max, shape, dtype=dtype, endpoint=True)
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
-@pytest.mark.parametrize("channels", [1, 2, 5, 13])
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+@pytest.mark.parametrize("channels", [1, 5])
 @pytest.mark.parametrize("form", [form for form in WRITERS if form != "png"])
 def test_every_number_of_a_file_is_read(
     tmp_path: Path, form: str, channels: int, dtype: str
@@ -123,17 +120,6 @@ def test_8_bit_pictures_stay_as_they_were(tmp_path: Path, ending: str, mode: str
     assert found.tobytes() == read_image(path).tobytes()
 
 
-@pytest.mark.parametrize("mode", ["L", "LA", "RGBA"])
-def test_tiff_files_of_other_bands_than_3_are_arrays(tmp_path: Path, mode: str) -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (9, 12, 4), np.uint8)
-    image = Image.fromarray(noise, "RGBA").convert(mode)
-    image.save(tmp_path / "a.tif")
-    kind = kind_of(tmp_path / "a.tif")
-    assert kind == ImageKind(len(mode), "uint8", picture=False)
-    found = read_as(tmp_path / "a.tif", kind)
-    np.testing.assert_array_equal(found, np.asarray(image).reshape(9, 12, len(mode)))
-
-
 def test_a_file_is_known_by_its_content(tmp_path: Path) -> None:
     """One of 16 bits that is called a JPEG is never cut to 8."""
     array = values((8, 8, 1), "uint16")
@@ -188,27 +174,20 @@ _OBJECTS = np.array([[{}, {}]], object)
 _DEEP = b"P5 6 6 65535 " + bytes(72)
 BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     "nan.npy": (lambda p: np.save(p, np.array([[np.nan]])), "1 of its numbers are NaN, infinite"),
-    "wide.npy": (lambda p: np.save(p, _WIDE), r"4 of .* or beyond the 3\.4e38 that float32 holds"),
-    "none.npy": (lambda p: np.save(p, np.zeros((8, 8, 0))), "it has 0 channels; an image has 1"),
+    "wide.npy": (lambda p: np.save(p, _WIDE), r"4 of .* or beyond the 3\.4e38 of float32"),
+    "none.npy": (lambda p: np.save(p, np.zeros((8, 8, 0))), "0 channels; an image has 1"),
     "empty.npy": (lambda p: np.save(p, np.zeros((0, 8))), "it has 8 x 0 pixels"),
     "many.npy": (lambda p: np.save(p, np.zeros((90, 90, 65))), "65 channels; .*, so choose some"),
-    "four.npy": (lambda p: np.save(p, np.zeros((2, 3, 4, 5))), r"it has the shape \(2, 3, 4, 5\)"),
-    "bool.npy": (lambda p: np.save(p, np.eye(4) > 0), "its numbers are 'bool'; use uint8,"),
-    "long.npy": (lambda p: np.save(p, np.zeros((4, 4), np.int64)), "its numbers are 'int64'"),
-    "text.npy": (lambda p: np.save(p, np.array([["a", "b"]])), "its numbers are 'str32'"),
-    "object.npy": (lambda p: np.save(p, _OBJECTS, allow_pickle=True), "numbers are 'object'"),
-    "two.npz": (lambda p: np.savez(p, a=_WIDE, b=_WIDE), "the arrays a.npy, b.npy; use files of"),
-    "nothing.npz": (lambda p: zipfile.ZipFile(p, "w").close(), "."),
+    "four.npy": (
+        lambda p: np.save(p, np.zeros((2, 3, 4, 5))),
+        "does not tell which axis",
+    ),
+    "bool.npy": (lambda p: np.save(p, np.eye(4) > 0), "numbers of type 'bool'; use uint8,"),
+    "long.npy": (lambda p: np.save(p, np.zeros((4, 4), np.int64)), "numbers of type 'int64'"),
+    "text.npy": (lambda p: np.save(p, np.array([["a", "b"]])), "numbers of type 'str32'"),
+    "object.npy": (lambda p: np.save(p, _OBJECTS, allow_pickle=True), "numbers of type 'object'"),
     "deep.pgm": (lambda p: p.write_bytes(_DEEP), "more than 8 bits|8-bit RGB, not"),
-    "sizes.tif": (
-        lambda p: _tiff(p, np.zeros((16, 16), np.uint16), np.zeros((32, 32), np.uint16)),
-        "its pages differ: 16 x 16 x 1, 32 x 32 x 1 of uint16; save those of the image alone",
-    ),
-    "types.tif": (
-        lambda p: _tiff(p, np.zeros((16, 16), np.uint16), np.zeros((16, 16), np.float32)),
-        "its pages differ: 16 x 16 x 1 of float32, uint16",
-    ),
-    "pages.tif": (lambda p: _tiff(p, np.zeros((65, 8, 8), np.uint16)), "it has 65 channels"),
+    "several.tif": (lambda p: _tiff(p, *[np.zeros((9, 9), np.uint8)] * 2), "it has several pages"),
 }
 
 
@@ -229,7 +208,7 @@ def test_bad_files_are_refused_in_a_line(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # of what it goes on without
-@pytest.mark.parametrize("form", ["bands", "pages", "deflate", "npy", "npz", "png"])
+@pytest.mark.parametrize("form", ["deflate", "npy", "png"])
 @settings(FIXED, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_bytes(tmp_path: Path, form: str, data: st.DataObject) -> None:
@@ -244,13 +223,11 @@ def test_claims_of_huge_arrays_are_refused_before_memory_is_taken(tmp_path: Path
     head = {"descr": "<f8", "fortran_order": False, "shape": (20_000, 20_000)}
     np.lib.format.write_array_header_1_0(buffer, head)
     (tmp_path / "a.npy").write_bytes(buffer.getvalue())
-    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
-        archive.writestr("a.npy", buffer.getvalue())
     png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + struct.pack(
         ">IIBBBBB", 60_000, 60_000, 16, 0, 0, 0, 0
     )
     (tmp_path / "a.png").write_bytes(png)
-    for name, millions in (("a.npy", 250), ("a.npz", 250), ("a.png", 500)):
+    for name, millions in (("a.npy", 250), ("a.png", 500)):
         with pytest.raises(ValueError, match=f"it has more than {millions} million numbers"):
             kind_of(tmp_path / name)
 
@@ -260,10 +237,8 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
         def __reduce__(self) -> Any:
             return Path.mkdir, (tmp_path / "run",)
 
-    for name in ("a.npy", "b.npz"):
-        save = np.save if name.endswith("npy") else np.savez
-        save(tmp_path / name, np.array([[Payload()]], object), allow_pickle=True)
-        assert refused_or(lambda name=name: kind_of(tmp_path / name)) is None
+    np.save(tmp_path / "a.npy", np.array([[Payload()]], object), allow_pickle=True)
+    assert refused_or(lambda: kind_of(tmp_path / "a.npy")) is None
     assert not (tmp_path / "run").exists()
 
 
@@ -305,7 +280,7 @@ def test_a_mixed_set_is_refused_and_names_two_images(tmp_path: Path) -> None:
         write(tmp_path / "set" / f"c{channels}" / "b", array + 1)
     words = (
         r"^folder set, .* mixes kinds of images: 'c2/a\.tif' \(2 channels of uint16\) and "
-        r"'c5/a\.tif' \(5 channels of uint16\); use one kind$"
+        r"'c5/a\.tif' \(5 channels of uint16\); use one kind, or :rgb"
     )
     for call in (
         lambda: open_dataset(str(tmp_path / "set")).kind,
@@ -352,13 +327,5 @@ def test_grey_pictures_as_one_channel(tmp_path: Path) -> None:
     loaded = load_images(f"{tmp_path}:grey", count=2, image_size=8, seed=0)
     assert loaded.pixels.shape == (2, 1, 8, 8)
     write(tmp_path / "deep", values((16, 16, 1), "uint16"), "png")
-    with pytest.raises(
-        ValueError, match=r"deep\.png': its pixels have more than 8 bits, 8-bit grey"
-    ):
+    with pytest.raises(ValueError, match=r"deep\.png': it is 1 channel of uint16, not 8-bit grey"):
         open_dataset(f"{tmp_path}:grey").picture(2)
-
-
-def test_other_texts_have_no_reading(tmp_path: Path) -> None:
-    (tmp_path / "a:grey").mkdir()
-    for spec in ("a", "a:b", "fractal:5", ":grey", "torchvision:CIFAR10:download", "a:grey"):
-        assert split_reading(spec) == (spec, "")

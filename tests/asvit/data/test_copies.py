@@ -3,8 +3,6 @@
 import hashlib
 import os
 import shutil
-import threading
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +12,14 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from asvit.data import copies
-from asvit.data.copies import copies_in_words, distinct, divide_apart, equal_files, file_digest
+from asvit.data.copies import distinct, divide_apart, equal, file_digest
 from asvit.data.tables import ListedImage, list_text
 from asvit.data.training_sets import open_training_sets
 from tests.asvit.data.archives import archive, samples
 from tests.asvit.runs.fakes import write_pictures
 
 
-def test_files_are_equal_by_content_and_few_are_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_files_are_equal_by_content_and_few_are_read(tmp_path: Path) -> None:
     block = bytes(9000)
     contents = [b"a" + block, b"b" + block, b"a" + block, block[:4500] + b"c" + block[:4500]]
     contents += [b"other size", b"", b""]
@@ -32,35 +28,14 @@ def test_files_are_equal_by_content_and_few_are_read(
         path.write_bytes(content)
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to(paths[4])
-    paths += [tmp_path / "pipe", tmp_path / "missing", tmp_path / "link"]
-    read: list[str] = []
-    digest = copies.file_digest
-    monkeypatch.setattr(copies, "file_digest", lambda path: read.append(path.name) or digest(path))
-    assert equal_files(paths).tolist() == [0, 1, 0, 3, 4, 5, 6, 7, 8, 4]
-    assert read == ["0", "1", "2", "4", "link"]  # as a whole
-    assert digest(paths[4]) == hashlib.sha256(b"other size").hexdigest()
-
-
-def test_files_are_read_beside_each_other_and_progress_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    contents = [bytes([place % 100, 1]) for place in range(200)]
-    paths = [tmp_path / str(place) for place in range(200)]
-    for path, content in zip(paths, contents, strict=True):
-        path.write_bytes(content)
-    monkeypatch.setattr(copies, "_PART", 30)
-    together, waiting, middle = threading.Barrier(4, timeout=10), count(), copies._middle
-
-    def met(path: Path) -> bytes:
-        if next(waiting) < 4:
-            together.wait()  # broken unless four are read at once
-        return middle(path)
-
-    monkeypatch.setattr(copies, "_middle", met)
+    stored = [*paths, tmp_path / "pipe", tmp_path / "missing", tmp_path / "link"]
     told = list[tuple[int, int]]()
-    groups = equal_files(paths, progress=lambda *at: told.append(at))
-    assert groups.tolist() == [place % 100 for place in range(200)]
-    assert told == [*zip([30, 60, 90, 120, 150, 180, 200], [200] * 7, strict=True)] * 3
+    both = [*stored, *contents, None]  # archives have contents
+    groups = equal(both.__getitem__, len(both), lambda *at: told.append(at))
+    assert groups.tolist() == [0, 1, 0, 3, 4, 5, 6, 7, 8, 4, 0, 1, 0, 3, 4, 15, 16, 17]
+    assert told[0] == (18, 18)
+    assert told[-1] == (11, 11)  # read as a whole
+    assert file_digest(paths[4]) == hashlib.sha256(b"other size").hexdigest()
 
 
 @given(
@@ -77,16 +52,6 @@ def test_equal_images_are_never_on_both_sides(pairs: list[tuple[int, int]], seed
     for group in groups[held]:
         assert len(set(labels[groups == group])) == 1
     assert set(groups) == set(groups[stay]) | set(groups[held])
-
-
-def test_a_message_names_a_few_and_no_line_is_forged() -> None:
-    names = [f"cat/{place // 2}\n.png" for place in range(30)]
-    labels = np.array([0] * 28 + [0, 1])
-    one, several = copies_in_words(names, labels, np.arange(30) // 2)
-    assert one.startswith("14 picture(s) have copies: cat/0\\n.png = cat/0\\n.png; ")
-    assert "; and 4 more; " in one
-    assert several.startswith("1 picture(s) are in several classes: cat/14")
-    assert "\n" not in one + several
 
 
 def test_a_training_does_not_validate_on_copies(
@@ -114,18 +79,18 @@ def test_a_training_does_not_validate_on_copies(
     table = tmp_path / "pictures.csv"
     table.write_text(
         list_text(
-            ListedImage(str(file), file.parent.name, "train", 0, file_digest(file))
+            ListedImage(str(file), file.parent.name, "train", file_digest(file))
             for file in sorted(folder.rglob("*.jpg"))
         )
     )
-    monkeypatch.setattr(copies, "equal_files", None)  # digests tell which are equal
+    monkeypatch.setattr(copies, "equal", None)  # digests tell which are equal
     listed = open_training_sets(str(table), image_size=32, seed=0, held_out=0.4)
     for part, own in ((sets.train, listed.train), (sets.validation, listed.validation)):
-        assert part.paths == own.paths
+        assert part.files == own.files
 
 
 def test_copies_in_given_parts_are_counted(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     def heard(data: str, **options: Any) -> str:
         caplog.clear()
@@ -134,16 +99,9 @@ def test_copies_in_given_parts_are_counted(
 
     train = write_pictures(tmp_path / "pets" / "train", each=4)
     validation = write_pictures(tmp_path / "pets" / "val", each=3, seed=1)
-    pets, whole, digest = str(tmp_path / "pets"), list[Path](), copies.file_digest
-
-    def read(path: Path) -> str:
-        whole.append(path)
-        return digest(path)
-
-    monkeypatch.setattr(copies, "file_digest", read)
+    pets = str(tmp_path / "pets")
     shutil.copy(train / "class0" / "000.jpg", train / "class0" / "twin.jpg")
     assert heard(pets) == ""
-    assert whole == []  # copies to train on are not read
     for name in ("class0/002.jpg", "class1/003.jpg"):
         shutil.copy(train / name, validation / name.replace(".", "-copy."))
     words = (
@@ -151,7 +109,6 @@ def test_copies_in_given_parts_are_counted(
         "is train/class0/002.jpg there), so the accuracy is too high"
     )
     assert words in heard(pets)
-    assert len(whole) == 4
     assert "2 of 8 images" in heard(str(train), validation=str(validation))
     archives = [
         f"wds:{archive(tmp_path / f'{part.name}.tar', samples(part, names=True))}"
@@ -159,10 +116,8 @@ def test_copies_in_given_parts_are_counted(
     ]
     assert "2 of 8 images" in heard(archives[0], validation=archives[1])
     assert "2 of 8 images" in heard(str(train), validation=archives[1])
-    whole.clear()
     assert "9 of 9 images" in heard(str(train), validation=str(train))
     assert "4 of 4 images" in heard(str(train), validation=str(train), validation_images=4)
-    assert whole == []  # files of the same path
     assert heard(pets, quiet=True) + heard(pets, train_on_validation=True) == ""
 
 

@@ -249,10 +249,8 @@ def test_a_cache_that_cannot_be_written_costs_nothing_else(
     [
         ({"classes": 0}, "0 fractal classes; use 1 to 100000"),
         ({"classes": 10**6}, "1000000 fractal classes"),
-        ({"per_class": 0}, "0 images per class; use 1 or more"),
-        ({"image_size": 7}, "image size 7; use 8 or more"),
-        ({"seed": -1}, "seed -1"),
-        ({"first": -1}, "first instance -1"),
+        ({"per_class": 0}, "per class 0; use 1 or more"),
+        ({"first": -1}, "first -1"),
         ({}, "no cache folder"),
     ],
 )
@@ -273,7 +271,6 @@ def test_numbers_out_of_range(arguments: dict[str, int], message: str) -> None:
 def test_cache_folder(
     monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], expected: str
 ) -> None:
-    monkeypatch.setattr("sys.platform", "linux")
     for name in ("ASVIT_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():

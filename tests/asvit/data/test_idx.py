@@ -77,7 +77,7 @@ def test_a_table_lists_their_images(tmp_path: Path) -> None:
     whole, table = open_whole(str(folder)), tmp_path / "run" / "images.csv"
     table.parent.mkdir()
     rows = [
-        ListedImage(whole.name(at), whole.classes[whole.labels[at]], part, 0, whole.digest(at))
+        ListedImage(whole.name(at), whole.classes[whole.labels[at]], part, whole.digest(at))
         for part, places in (("train", (5, 0, 2, 1)), ("test", (8, 11)))
         for at in places
     ]
@@ -136,8 +136,8 @@ def damaged(folder: Path, case: str) -> None:
         ("long", "it should have 1,152 bytes after its header"),
         ("kind", "it does not begin as IDX files of bytes with 3 axes do"),
         ("labels", "has 8 images, but train-labels-idx1-ubyte.gz 3 labels"),
-        ("two sets", "has several sets of images .* keep one in a folder"),
-        ("no part", "does not say which part it is"),
+        ("two sets", "has several sets .* keep one in a folder"),
+        ("no part", "does not say its part"),
         ("no train", "has no images to train on"),
     ],
 )

@@ -18,14 +18,14 @@ def test_a_list_names_its_images_and_holds_them_to_their_content(tmp_path: Path)
     images, table = fill(tmp_path / "my images\n", a=2, b=2), tmp_path / "run" / "list.csv"
     table.parent.mkdir()
     listed = [
-        ListedImage(f"{name}/000.png", name, "train", path.stat().st_size, file_digest(path))
+        ListedImage(f"{name}/000.png", name, "train", file_digest(path))
         for name in ("a", "b")
         for path in [images / name / "000.png"]
     ]
     table.write_text(root_line(table, images) + list_text(listed))
-    assert table.read_text().startswith("# images in ../my%20images%0A\nimage,class,part,bytes")
+    assert table.read_text().startswith("# images in ../my%20images%0A\nimage,class,part,sha256")
     dataset = ListedDataset(table)
-    assert [dataset.name(0), dataset.paths[1]] == [
+    assert [dataset.name(0), dataset.files[1]] == [
         "a/000.png",
         table.parent / "../my images\n/b/000.png",
     ]
@@ -35,15 +35,15 @@ def test_a_list_names_its_images_and_holds_them_to_their_content(tmp_path: Path)
     seen: dict[Path, tuple[int, ...]] = {}
     assert changed_images(table, "train", seen) == {}
     assert len(seen) == 2
-    longer = dataset.paths[0].read_bytes() + b"xy"
-    for path, content in ((dataset.paths[0], longer), (dataset.paths[1], b"short")):
+    longer = dataset.files[0].read_bytes() + b"xy"
+    for path, content in ((dataset.files[0], longer), (dataset.files[1], b"short")):
         path.write_bytes(content)
     with pytest.raises(ValueError, match=r"000\.png' has changed since it was listed"):
         dataset.picture(0)
     assert changed_images(table, "train", seen) == dict.fromkeys(
         ("a/000.png", "b/000.png"), "its content has changed"
     )
-    dataset.paths[1].unlink()
+    dataset.files[1].unlink()
     assert changed_images(table, "train", {})["b/000.png"] == "it is missing"
     other = [one._replace(digest="f" * 64) for one in listed]
     table.write_text(root_line(table, images) + list_text(other))
@@ -63,9 +63,9 @@ def test_a_list_that_an_editor_or_a_spreadsheet_saved_names_its_folder(
     assert ListedDataset(table).picture(0).size == (12, 9)
 
 
-@pytest.mark.parametrize("columns", ["", "bytes", "sha256", "bytes,sha256"])
+@pytest.mark.parametrize("columns", ["", "bytes", "bytes,sha256"])
 @pytest.mark.parametrize("mark", ["", "\ufeff"])  # which Excel begins files with
-def test_a_list_needs_neither_sizes_nor_digests(tmp_path: Path, columns: str, mark: str) -> None:
+def test_a_list_needs_no_digests(tmp_path: Path, columns: str, mark: str) -> None:
     """Its columns are in any order; its ending and digests may have capitals, it may be a link."""
     path, table = write_image(tmp_path / "x" / "1.png"), tmp_path / "t.CSV"
     facts = {"bytes": path.stat().st_size, "sha256": file_digest(path).upper()}
@@ -78,7 +78,7 @@ def test_a_list_needs_neither_sizes_nor_digests(tmp_path: Path, columns: str, ma
     assert (listed.name(0), listed.classes, listed.picture(0).size) == ("x/1.png", ("x",), (12, 9))
     assert changed_images(table, "train", {}) == {}
     write_image(path, (200, 0, 0)).write_bytes(path.read_bytes() + bytes(99))
-    assert (changed_images(table, "train", {}) != {}) == bool(columns)
+    assert (changed_images(table, "train", {}) != {}) == ("sha256" in columns)
     if "sha256" in columns:
         with pytest.raises(ValueError, match="has changed since it was listed"):
             listed.picture(0)
@@ -100,20 +100,11 @@ def test_the_test_part_of_a_table_is_not_validated_on(tmp_path: Path) -> None:
     assert not (names[0] | names[1]) & {tested.name(at) for at in range(4)}
 
 
-def test_the_last_part_of_a_table_is_tested_on(tmp_path: Path) -> None:
-    table = tmp_path / "t.csv"
-    text = "image,class,part\n"
-    for part in ("train", "validation", "test"):
-        text += f"{part}.png,x,{part}\n"
-        table.write_text(text)
-        assert open_test_part(str(table)).name(0) == f"{part}.png"
-
-
 def test_a_table_of_other_columns_is_told_which_it_needs(tmp_path: Path) -> None:
     table = tmp_path / "t.csv"
-    for header in ("image,class", "image,class,part,size", "image,class,part,part", ""):
+    for header in ("image,class", "image,class,part,part", ""):
         table.write_text(f"{header}\n")
-        with pytest.raises(ValueError, match="; use image, class, part, and optionally bytes and"):
+        with pytest.raises(ValueError, match="; use image, class, part, and optionally sha256"):
             ListedDataset(table)
 
 
@@ -151,11 +142,11 @@ def test_classes_that_differ_in_form_alone_are_refused(
         assert set(ListedDataset(table).classes) == {one, other}
 
 
-_LIST = "image,class,part,bytes,sha256\n"
+_LIST = "image,class,part,sha256\n"
 
 
 @settings(FIXED, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(text=texts(f"{_LIST}a.png,a,train,9,ff\nb.png,b,train,9,ff\n", "a.png,a,train,9,ff\n"))
+@given(text=texts(f"{_LIST}a.png,a,train,ff\nb.png,b,train,ff\n", "a.png,a,train,ff\n"))
 def test_any_list(text: str, tmp_path: Path) -> None:
     table = tmp_path / "list.csv"
     for above in ("", "# images in a%00\n", _LIST):

@@ -1,6 +1,5 @@
 """Sets of torchvision and of the Hugging Face hub, and tar archives: none leads to the network."""
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import pytest
 from PIL import Image
 
 from asvit.data import FolderDataset, LabelledImages, load_images, open_dataset, open_training_sets
-from asvit.data.libraries import LibraryImages, hub_parts, shards_of, torchvision_parts
+from asvit.data.libraries import hub_parts, shards_of, torchvision_parts
 from asvit.data.sources import open_whole
 from asvit.data.training_sets import open_test_part
 from tests.asvit.data.archives import archive, samples, shards
@@ -59,15 +58,6 @@ def test_torchvision(mnist: np.ndarray) -> None:
     assert open_whole("torchvision:MNIST").parts.tolist() == ["train"] * 20 + ["test"] * 20
 
 
-@pytest.mark.usefixtures("mnist")
-def test_a_damaged_torchvision_file(tmp_path: Path) -> None:
-    path = tmp_path / "MNIST" / "raw" / "train-images-idx3-ubyte"
-    for kept in (1000, 3, 0):
-        path.write_bytes(path.read_bytes()[:kept])
-        with pytest.raises(FileNotFoundError, match=r"cannot open torchvision:MNIST in '.*': ."):
-            torchvision_parts("MNIST")
-
-
 def test_torchvision_downloads_only_what_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     def unplugged(*_: object, **__: object) -> None:
         raise OSError("Network is unreachable")
@@ -78,25 +68,16 @@ def test_torchvision_downloads_only_what_is_asked(monkeypatch: pytest.MonkeyPatc
         torchvision_parts("ImageNet")
     assert "ask for" not in str(caught.value)  # torchvision cannot fetch that one
     monkeypatch.setattr("urllib.request.urlopen", unplugged)
-    with pytest.raises(OSError, match=r"cannot download torchvision:CIFAR10: .*unreachable"):
+    with pytest.raises(OSError, match=r"cannot open torchvision:CIFAR10 .*unreachable"):
         torchvision_parts("CIFAR10", download=True)
 
 
 @pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("CIFAR-10", "did you mean 'CIFAR10'"),
-        ("cifar100", "did you mean 'CIFAR100'"),
-        *(
-            (name, "has no dataset")
-            for name in ("ImageFolder", "LSUN", "../../etc", "os", "CIFAR10:x")
-        ),
-    ],
+    "name", ["CIFAR-10", "ImageFolder", "LSUN", "../../etc", "os", "CIFAR10:x"]
 )
-def test_wrong_torchvision_names(name: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        torchvision_parts(name)
-    assert refused_or(lambda: open_dataset(f"torchvision:{name}")) is None
+def test_wrong_torchvision_names(name: str) -> None:
+    with pytest.raises(ValueError, match="has no dataset"):
+        open_dataset(f"torchvision:{name}")
 
 
 def test_labels_are_read_where_a_dataset_does_not_list_them() -> None:
@@ -117,13 +98,12 @@ def test_classes_of_equal_name_stay_apart(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(datasets, "SVHN", Named)
     dataset = open_dataset("torchvision:SVHN")
-    assert dataset.classes == ("crane", "crane (2)", "crane (2) (2)", "maillot, tank suit")
-
-
-def test_items_that_are_not_images_are_named() -> None:
-    dataset = LibraryImages("a set", ("a",), np.zeros(2, np.int64), [("text", 0)] * 2)
-    with pytest.raises(ValueError, match="cannot read image 1 of a set: it is a str, not an imag"):
-        dataset.picture(1)
+    assert dataset.classes == (
+        "crane (class 0)",
+        "crane (class 1)",
+        "crane (2)",
+        "maillot, tank suit",
+    )
 
 
 @pytest.mark.parametrize(
@@ -195,12 +175,6 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return tables
 
 
-def test_a_library_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(ImportError, match=r"'hf:me/set' needs .*pip install '\.\[train\]'"):
-        open_dataset("hf:me/set")
-
-
 @pytest.mark.parametrize("missing", [None, -1])
 def test_parts_of_a_hub_set(
     hub: dict[str, Any], missing: int | None, caplog: pytest.LogCaptureFixture
@@ -221,18 +195,6 @@ def test_parts_of_a_hub_set(
     del hub["train"]
     with pytest.raises(ValueError, match="has no part 'train'; its parts: validation, dev, test"):
         hub_parts("me/set")
-
-
-def test_the_first_of_several_columns_of_labels_is_named(
-    hub: dict[str, Any], caplog: pytest.LogCaptureFixture
-) -> None:
-    kind = {name: datasets.ClassLabel(names=["a", name]) for name in ("artist", "style")}
-    features = datasets.Features({"image": datasets.Image(), **kind})
-    rows = {"image": [Image.new("RGB", (4, 4))] * 2, "artist": [0, 1], "style": [1, 0]}
-    hub["train"] = datasets.Dataset.from_dict(rows, features=features)
-    images = open_dataset("hf:me/art")
-    assert (images.classes, images.labels.tolist()) == (("a", "artist"), [0, 1])
-    assert "labels in several columns, artist, style; those in 'artist' are used" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -384,7 +346,7 @@ def test_images_of_other_kinds_and_unreadable_ones_in_archives(tmp_path: Path) -
     images = open_dataset(f"wds:{path}")
     assert (str(images.kind), images.classes) == ("1 channel of uint16", ("0", "10"))
     assert open_dataset(f"wds:{path}:rgb").kind.picture
-    with pytest.raises(ValueError, match=r"cannot read image 'some\.tar/x/2': it is not a"):
+    with pytest.raises(ValueError, match=r"cannot read 'some\.tar/x/2' of .*: it is not a"):
         images.picture(1)
 
 

@@ -9,10 +9,8 @@ import pytest
 from image_folders import fill
 from PIL import ExifTags, Image
 
-from asvit.data import load_images, open_dataset, open_training_sets
+from asvit.data import load_images
 from asvit.data.decoding import read_image
-from asvit.training.images.augmentation import Augmentation
-from asvit.training.images.loaders import Batching, train_loader, validation_loader
 
 _FLIP = Image.Transpose
 # How the stored picture follows from the upright one.
@@ -90,31 +88,6 @@ def test_measuring(folder: Path) -> None:
     for name in NAMES:
         upright().save(plain / name)
     assert images.digest == load_images(str(plain), count=2, image_size=32, seed=0).digest
-
-
-def test_training_and_validating(folder: Path) -> None:
-    sets = open_training_sets(str(folder), held_out=0.5, image_size=32, seed=0)
-    none = dict.fromkeys(("color_jitter", "erasing", "mixup", "cutmix", "flip"), 0.0)
-    plain = Augmentation(auto_augment="none", **none, crop_scale=1.0, crop_pct=1.0)
-    batching = Batching(image_size=32, batch_size=2, augmentation=plain)
-    for loader in (
-        train_loader(sets.train, batching),
-        validation_loader(sets.validation, batching),
-    ):
-        for images, _ in loader:
-            grey = images.mean(1)
-            assert (grey[:, :12].mean((1, 2)) > grey[:, -12:].mean((1, 2))).all()
-    assert (grey[:, :, :8].mean((1, 2)) > grey[:, :, -8:].mean((1, 2))).all()  # not mirrored
-
-
-@pytest.mark.usefixtures("network_calls")
-def test_the_hub(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    datasets = pytest.importorskip("datasets")
-    features = datasets.Features({"image": datasets.Image()})
-    rows = {"image": [{"bytes": (folder / "a/1.png").read_bytes(), "path": None}]}
-    table = datasets.Dataset.from_dict(rows, features=features)
-    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: {"train": table})
-    assert_upright(open_dataset("hf:me/set").picture(0))
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # about what is damaged

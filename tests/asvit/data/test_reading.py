@@ -1,6 +1,5 @@
 """Images that cannot be read are found by their headers, in every kind of set."""
 
-import logging
 import pickle
 from pathlib import Path
 
@@ -11,9 +10,8 @@ from hypothesis import strategies as st
 from image_folders import fill
 
 from asvit.data import FractalDataset, load_images
-from asvit.data.base import LabelledImages, subset
-from asvit.data.files import FolderDataset
-from asvit.data.reading import refuse_unreadable, unreadable_images
+from asvit.data.base import LabelledImages, subset, unreadable_images
+from asvit.data.folders import FolderDataset
 from asvit.data.tables import ListedDataset, ListedImage, list_text
 from asvit.data.texts import packed, unpacked
 
@@ -30,45 +28,28 @@ def folder(tmp_path: Path) -> Path:
 def listed(folder: Path) -> LabelledImages:
     images = FolderDataset(folder)
     rows = [
-        ListedImage(images.name(i), name, "train", 1, "")
+        ListedImage(images.name(i), name, "train")
         for i, name in enumerate(["a"] * 10 + ["b"] * 10)
     ]
     (folder / "list.csv").write_text(list_text(rows))
     return ListedDataset(folder / "list.csv")
 
 
-@pytest.mark.parametrize("part", [3, 256])
-def test_all_are_found_in_order(folder: Path, part: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asvit.data.reading.PART", part)
+def test_all_are_found_in_order(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asvit.data.base.HEADERS", 3)
     seen: list[tuple[int, int]] = []
     for images in (FolderDataset(folder), listed(folder)):
-        bad = unreadable_images(images, progress=lambda *told: seen.append(told))
+        bad = unreadable_images(images, range(20), progress=lambda *told: seen.append(told))
         names = [str(Path(name).with_suffix("")) for name, _ in bad]
         assert [name[-5:] for name in names] == ["a/001", "a/005", "b/003", "b/004", "b/009"]
         assert all("it is not a BMP" in why for _, why in bad)
     assert seen[-1] == (20, 20)
     some = subset(FolderDataset(folder), np.array([5, 6, 13]), "for training")
-    assert [name for name, _ in unreadable_images(some)] == ["a/005.png", "b/003.png"]
-    assert unreadable_images(FractalDataset(2, 3, 32)) == []
-
-
-def test_the_images_of_measures_are_all_named(
-    folder: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    with (
-        caplog.at_level(logging.WARNING),
-        pytest.raises(
-            ValueError, match=r"^5 of 20 images cannot be read; repair or remove them: "
-        ),
-    ):
+    assert [name for name, _ in unreadable_images(some, range(3))] == ["a/005.png", "b/003.png"]
+    assert unreadable_images(FractalDataset(2, 3, 32), range(6)) == []
+    words = r"^5 of 20 images cannot be read; repair or remove them: "
+    with pytest.raises(ValueError, match=words):
         load_images(str(folder), count=20, image_size=32, seed=0)
-    assert caplog.text.count("cannot read image '") == 5
-
-
-def test_one_alone_is_told_with_its_reason() -> None:
-    refuse_unreadable([], 9)
-    with pytest.raises(ValueError, match=r"^it is empty; repair or remove it, or hide it$"):
-        refuse_unreadable([("a", "it is empty")] * 2, 9, ", or hide it")  # in two sets
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=(), exclude_characters="\0"))))

@@ -10,10 +10,10 @@ from PIL import Image
 from asvit.core.preparing_settings import GROUNDS
 from asvit.data import load_images, open_dataset
 from asvit.data.decoding import read_as
-from asvit.data.files import FolderDataset
+from asvit.data.folders import FolderDataset
 from asvit.data.kinds import GREY, RGB, ImageKind
 from asvit.data.preparation import Preparation
-from asvit.data.survey import Look, Survey, chosen_ground, survey
+from asvit.data.statistics import Look, Survey, chosen_ground, survey
 
 CLEAR, OPAQUE = 0, 255
 

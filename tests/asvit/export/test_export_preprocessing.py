@@ -18,7 +18,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as tvf
 
 from asvit.core.preparing_settings import BLACK, GROUNDS
-from asvit.data.files import ImageFiles
+from asvit.data.folders import ImageFiles
 from asvit.data.kinds import GREY, MEAN, NUMBERS, PICTURES, RGB, ImageKind
 from asvit.data.preparation import CROP_MODES, Preparation
 from asvit.export.formats import ABOUT

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 import asvit
-from asvit.data.files import FolderDataset
+from asvit.data.folders import FolderDataset
 from asvit.networks import Network, WeightsFile
 from asvit.runs.exporting import export_network
 from asvit.training.images.augmentation import Augmentation

@@ -10,7 +10,7 @@ from PIL import Image
 
 import asvit
 from asvit.data import open_training_sets
-from asvit.data.files import FolderDataset
+from asvit.data.folders import FolderDataset
 from asvit.data.statistics import channel_statistics
 from asvit.designs.result import DesignResult
 from asvit.networks import Network, WeightsFile
@@ -33,7 +33,7 @@ SETS = [
     (1, "uint16", "png"),
     (2, "float32", "npy"),
     (5, "uint16", "bands"),
-    (13, "int16", "pages"),
+    (13, "int16", "bands"),
 ]
 TINY: dict[str, Any] = {
     "recipe": "small", "image_size": 32, "epochs": 2, "batch_size": 4, "device": "cpu",
@@ -62,7 +62,7 @@ def logits(folder: Path, data: str) -> tuple[torch.Tensor, list[str]]:
     batch = [np.moveaxis(np.float64(images.picture(n)), -1, 0) for n in range(len(images))]
     pixels = torch.from_numpy((np.stack(batch) - mean) / std).float()
     with torch.no_grad():
-        return file.load()(pixels), [str(path) for path in images.paths]
+        return file.load()(pixels), [str(path) for path in images.files]
 
 
 @pytest.mark.parametrize(("channels", "dtype", "form"), SETS)
@@ -106,7 +106,7 @@ def test_copies_have_the_channels_and_how_images_are_prepared(
     assert "(1, 5, 32, 32)" in exported.loading_code("x")
     if form == "pt2":
         return
-    paths = FolderDataset(five).paths
+    paths = FolderDataset(five).files
     copy = tmp_path / out if form != "timm" else tmp_path / out / "model.safetensors"
     for one, other in zip(asvit.predict(trained, paths), asvit.predict(copy, paths), strict=True):
         pairs = zip(one.guesses, other.guesses, strict=True)
@@ -222,7 +222,7 @@ def test_a_design_counts_channels_and_shows_pictures(five: Path, tmp_path: Path)
     assert set(result.exports) == {"timm", "model.onnx", "model.safetensors"}
     page = (out / "report.html").read_text()
     assert "pictures show channels 1, 2 and 3 as red, green and blue" in page
-    files = [str(path) for path in FolderDataset(five).paths[:3]]
+    files = [str(path) for path in FolderDataset(five).files[:3]]
     by_each = [
         [one.guesses[0].label for one in asvit.predict(out / name, files, device="cpu")]
         for name in (".", "model.onnx", "timm/model.safetensors")

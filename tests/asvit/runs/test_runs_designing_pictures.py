@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from asvit.data.layouts import TEST
+from asvit.data.base import TEST
 from asvit.data.tables import ListedDataset
 from asvit.data.training_sets import open_training_sets
 from asvit.designs.pictures import open_pictures, sampled_facts

@@ -34,7 +34,7 @@ def seeded(seed: int, call: Any, *given: Any) -> Tensor:
 
 @pytest.mark.parametrize(
     ("channels", "dtype", "form"),
-    [(1, "uint16", "png"), (2, "float32", "npy"), (5, "uint16", "bands"), (13, "int16", "pages")],
+    [(1, "uint16", "png"), (2, "float32", "npy"), (5, "uint16", "bands"), (13, "int16", "bands")],
 )
 def test_validation_batches_are_what_prediction_prepares(
     tmp_path: Path, channels: int, dtype: str, form: str
@@ -52,7 +52,7 @@ def test_validation_batches_are_what_prediction_prepares(
 
 
 def test_a_worker_gives_the_same_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asvit.data.pixels.MOST", 0)
+    monkeypatch.setattr("asvit.data.cache.MOST", 0)
     sets = open_training_sets(str(make_set(tmp_path / "set", 5)), image_size=16, seed=0)
     own = channel_statistics(sets.train)
     batching = Batching(image_size=16, batch_size=4, mean=own.mean, std=own.std, workers=1)

@@ -14,8 +14,8 @@ from PIL import Image
 from torch import Tensor
 
 from asvit.data import FolderDataset, FractalDataset
+from asvit.data.cache import decode, fit_in_memory
 from asvit.data.kinds import ImageKind
-from asvit.data.pixels import decode, fit_in_memory
 from asvit.data.preparation import Preparation
 from asvit.training.images.augmentation import Augmentation
 from asvit.training.images.batched import augmented, draw_batch
@@ -119,12 +119,12 @@ def test_what_took_long_is_not_decoded_again_until_a_file_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ASVIT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("asvit.data.pixels._SLOW", 0.0)
+    monkeypatch.setattr("asvit.data.cache._SLOW", 0.0)
     prepare, folder = Preparation(16, crop_pct=1.0), tmp_path / "pictures"
     images = write(folder)
     first, counted = decode(images, prepare), list[int]()
     monkeypatch.setattr(
-        "asvit.data.pixels._decoded",
+        "asvit.data.cache._decoded",
         lambda own, *given: counted.append(len(own)) or _fresh(own, *given),
     )
     assert torch.equal(decode(FolderDataset(folder), prepare).values, first.values)
@@ -139,7 +139,7 @@ def test_what_took_long_is_not_decoded_again_until_a_file_changes(
 
 
 def _fresh(images: Any, preparation: Preparation, _progress: Any) -> Any:
-    from asvit.data.pixels import Pixels
+    from asvit.data.cache import Pixels
 
     values = [preparation.crop(images.picture(at)) for at in range(len(images))]
     return Pixels(torch.stack(values), {})
@@ -147,8 +147,8 @@ def _fresh(images: Any, preparation: Preparation, _progress: Any) -> Any:
 
 def test_old_files_make_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ASVIT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("asvit.data.pixels._SLOW", 0.0)
-    monkeypatch.setattr("asvit.data.pixels._KEPT", 5_000)
+    monkeypatch.setattr("asvit.data.cache._SLOW", 0.0)
+    monkeypatch.setattr("asvit.data.cache._KEPT", 5_000)
     images = write(tmp_path / "pictures")
     for side in (16, 8, 12):
         decode(images, Preparation(side, crop_pct=1.0))
@@ -161,7 +161,7 @@ def test_a_cache_that_cannot_be_written_or_read_is_done_without(
 ) -> None:
     (tmp_path / "cache").write_text("a file")
     monkeypatch.setenv("ASVIT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("asvit.data.pixels._SLOW", 0.0)
+    monkeypatch.setattr("asvit.data.cache._SLOW", 0.0)
     images, prepare = write(tmp_path / "pictures"), Preparation(16, crop_pct=1.0)
     expected = decode(images, prepare).values
     monkeypatch.setenv("ASVIT_CACHE", str(tmp_path / "other"))
@@ -178,7 +178,7 @@ def test_a_cache_that_cannot_be_written_or_read_is_done_without(
 def test_only_sets_that_fit_are_kept(
     recipe: Augmentation, most: int, memory: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("asvit.data.pixels.MOST", most)
+    monkeypatch.setattr("asvit.data.cache.MOST", most)
     side = 16
     images = FractalDataset(2, 4, side)  # 768 bytes each
     loader = train_loader(images, Batching(image_size=side, batch_size=4, augmentation=recipe))

@@ -97,7 +97,7 @@ def training(images: LabelledImages, **given: Any) -> Any:
 @pytest.fixture(autouse=True, params=[0, 2**31], ids=["read", "in memory"])
 def most(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sets to validate on are read again and again, or decoded into memory."""
-    monkeypatch.setattr("asvit.data.pixels.MOST", request.param)
+    monkeypatch.setattr("asvit.data.cache.MOST", request.param)
 
 
 def validating(images: LabelledImages, **given: Any) -> Loader:
