@@ -46,9 +46,8 @@ _ONCE: Final = (1,) * STAGES
 class Genotype(TextArchitecture, Growable):
     """One As-ViT architecture: the choices of the search, and the depths and width of scaling.
 
-    Raises:
-        ValueError: If a value is not one of its choices, or a stage has more heads than channels.
-            The one-line message names the stage, the value and what is allowed.
+    A ValueError names a stage whose value is not one of its choices, or that has more heads than
+    channels.
 
     References:
         Chen et al. 2022, "Auto-scaling Vision Transformers without Training", arXiv:2202.11921.
@@ -145,37 +144,30 @@ class Genotype(TextArchitecture, Growable):
             ValueError: If stride 4 does not divide the image, or splits do not divide the tokens
                 of their stage.
         """
+        wrong = self._misfit(image_side)
+        if wrong:
+            first = max(image_side // STEM_STRIDE, 0) * STEM_STRIDE
+            below = range(first, 0, -STEM_STRIDE)
+            above = range(first + STEM_STRIDE, first + IMAGE_MULTIPLE + 1, STEM_STRIDE)
+            sides = (next((s for s in some if not self._misfit(s)), 0) for some in (below, above))
+            nearest = " or ".join(str(side) for side in sides if side)
+            raise ValueError(f"{wrong} (image {image_side} px); use {nearest} px")
+        return _token_sides(image_side)
+
+    check = token_sides
+
+    def _misfit(self, image_side: int) -> str:
+        """Where an image does not fit; empty if it does."""
         if image_side < 1 or image_side % STEM_STRIDE:
-            raise ValueError(
-                f"stage 1 cannot cut an image of {image_side} px with stride {STEM_STRIDE}; "
-                f"use {self._nearest_image_sides(image_side)} px"
-            )
-        sides = _token_sides(image_side)
-        for stage, (side, splits) in enumerate(zip(sides, self.splits, strict=True), 1):
-            if side % splits:
-                fitting = [s for s in SPLIT_CHOICES[stage - 1] if side % s == 0]
-                raise ValueError(
-                    f"stage {stage} splits={splits} does not divide {side} tokens per side "
-                    f"(image {image_side} px){f', as {fitting} do' if fitting else ''}; "
-                    f"use {self._nearest_image_sides(image_side)} px"
-                )
-        return sides
-
-    def _nearest_image_sides(self, image_side: int) -> str:
-        """The nearest image sides below and above that fit, in words."""
-        first = max(image_side // STEM_STRIDE, 0) * STEM_STRIDE
-        below = range(first, 0, -STEM_STRIDE)
-        above = range(first + STEM_STRIDE, first + IMAGE_MULTIPLE + 1, STEM_STRIDE)
-        nearest = [next(filter(self._fits, sides), None) for sides in (below, above)]
-        return " or ".join(str(side) for side in nearest if side is not None)
-
-    def _fits(self, image_side: int) -> bool:
+            return f"stage 1 cannot cut the image with stride {STEM_STRIDE}"
         pairs = zip(_token_sides(image_side), self.splits, strict=True)
-        return not any(side % splits for side, splits in pairs)
+        for stage, (side, splits) in enumerate(pairs, 1):
+            if side % splits:
+                return f"stage {stage} splits={splits} does not divide {side} tokens per side"
+        return ""
 
 
 def _token_sides(image_side: int) -> Four:
-    """Tokens per side in each stage: those of the stem, halved in each later stage, rounded up."""
     a = image_side // STEM_STRIDE
     b = -(-a // REEMBED_STRIDE)
     c = -(-b // REEMBED_STRIDE)

@@ -332,15 +332,19 @@ def asvit_cost(g: Genotype, image_size: int, num_classes: int, in_chans: int = 3
 
     The same as :func:`proxies.counts.count` of the network, in a thousandth of the time.
     """
+    return sum(asvit_stage_costs(g, image_size, num_classes, in_chans), Cost(0, 0))
+
+
+def asvit_stage_costs(g: Genotype, image_size: int, classes: int, in_chans: int = 3) -> list[Cost]:
+    """Those of each stage, with the embedding before it, and of the head with its norm."""
     sides, widths = g.token_sides(image_size), g.stage_widths
-    costs = [_stem_cost(g, sides[0], in_chans), _norm(widths[-1]), _head_cost(g, num_classes)]
+    costs = []
     for i, side in enumerate(sides):
-        block = _block_cost(g, i, side)
-        costs.append(Cost(g.depths[i] * block.params, g.depths[i] * block.macs))
-        if i:
-            patch = widths[i - 1] * g.kernels[i] ** 2
-            costs += [_norm(patch), _map(patch, widths[i], side**2, bias=False)]
-    return sum(costs, Cost(0, 0))
+        block, patch = _block_cost(g, i, side), widths[i - 1] * g.kernels[i] ** 2
+        before = _norm(patch) + _map(patch, widths[i], side**2, bias=False)
+        embedding = before if i else _stem_cost(g, side, in_chans)
+        costs.append(Cost(g.depths[i] * block.params, g.depths[i] * block.macs) + embedding)
+    return [*costs, _norm(widths[-1]) + _head_cost(g, classes)]
 
 
 def _stem_cost(g: Genotype, side: int, in_chans: int) -> Cost:

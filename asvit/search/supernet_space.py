@@ -27,7 +27,7 @@ from asvit.search.supernet_result import Cells, PathRow
 from asvit.search.supernet_settings import EvolutionSettings
 from asvit.spaces import SPACES
 from asvit.spaces.architectures import cost
-from asvit.spaces.psvit import PSViTSpace
+from asvit.spaces.own import PSViTSpace
 from asvit.training.short import LabelledTensors, accuracy
 from asvit.training.short_settings import SupernetSettings
 from proxies.counts import Cost
