@@ -110,8 +110,8 @@ class AsViT(StagedNetwork):
         positions = positions_on(grid, self.absolute_pos_embed, self.grid)
         return x + cast("Tensor", positions.unflatten(1, grid))
 
-    def _as_map(self, x: Tensor, image: Tensor, output_fmt: str) -> Tensor:
-        return x if output_fmt == "NHWC" else x.permute(0, 3, 1, 2)
+    def _as_map(self, x: Tensor, image: Tensor) -> Tensor:
+        return x.permute(0, 3, 1, 2)
 
     def _as_features(self, x: Tensor) -> Tensor:
         return x.flatten(1, 2)

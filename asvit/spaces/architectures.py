@@ -75,7 +75,7 @@ def build(
         torch.Size([2, 10])
     """
     parts = {"stem": stem, "head": head, "mixing": mixing, "positions": positions, "init": init}
-    parsed = with_parts(parse(arch), {name: part for name, part in parts.items() if part})
+    parsed = with_parts(parse(arch), {n: part for n, part in parts.items() if part is not None})
     options: Any = {"image_size": image_size, "num_classes": num_classes, "in_chans": in_chans}
     requested = {"drop_path": drop_path, "drop": drop, "depths": depths, "width": width}
     options |= {name: value for name, value in requested.items() if value is not None}
