@@ -14,8 +14,7 @@ from typing import Any, ClassVar, Final, NamedTuple, Self, SupportsIndex, cast
 from proxies.text import shown
 
 _DECIMALS: Final = 6
-#: ASCII digits only, since int() also takes signs, underscores and other scripts. Five are more
-#: than any choice has, and int() rejects texts of thousands.
+#: ASCII digits only: int() also takes signs, underscores and other scripts.
 _WHOLE: Final = re.compile(r"[0-9]{1,5}")
 _DECIMAL: Final = re.compile(rf"[0-9]{{1,5}}(\.[0-9]{{1,{_DECIMALS}}})?")
 
@@ -48,7 +47,7 @@ class Value:
 
 @dataclass(frozen=True)
 class Values:
-    """A field with a value for each stage or block, each with choices of its own or with one."""
+    """A field with a value for each stage or block, with choices for each or for all."""
 
     name: str  #: in messages, of one of them
     choices: Sequence[Choices] | Limits | range
@@ -79,7 +78,7 @@ class TextArchitecture:
 
     prefix: ClassVar[str] = ""
     form: ClassVar[str]  #: of a text, with an example, for messages
-    #: Name of an attribute -> its values. Those of words are parts, behind a semicolon.
+    #: Attribute -> its values. Those of words are parts, behind a semicolon.
     fields: ClassVar[Mapping[str, Value | Values]]
     #: The attributes in each cell: those with one value, of which the last ones may be left out
     #: where they have a default, or one with several.

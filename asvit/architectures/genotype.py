@@ -144,31 +144,18 @@ class Genotype(TextArchitecture, Growable):
             ValueError: If stride 4 does not divide the image, or splits do not divide the tokens
                 of their stage.
         """
-        wrong = self._misfit(image_side)
-        if wrong:
-            first = max(image_side // STEM_STRIDE, 0) * STEM_STRIDE
-            below = range(first, 0, -STEM_STRIDE)
-            above = range(first + STEM_STRIDE, first + IMAGE_MULTIPLE + 1, STEM_STRIDE)
-            sides = (next((s for s in some if not self._misfit(s)), 0) for some in (below, above))
-            nearest = " or ".join(str(side) for side in sides if side)
-            raise ValueError(f"{wrong} (image {image_side} px); use {nearest} px")
-        return _token_sides(image_side)
+        use = f"(image {image_side} px); use a multiple of {IMAGE_MULTIPLE} px"
+        if image_side < 1 or image_side % STEM_STRIDE:
+            raise ValueError(f"stage 1 cannot cut the image with stride {STEM_STRIDE} {use}")
+        a = image_side // STEM_STRIDE
+        b = -(-a // REEMBED_STRIDE)
+        c = -(-b // REEMBED_STRIDE)
+        sides = (a, b, c, -(-c // REEMBED_STRIDE))
+        for stage, (side, splits) in enumerate(zip(sides, self.splits, strict=True), 1):
+            if side % splits:
+                raise ValueError(
+                    f"stage {stage} splits={splits} does not divide {side} tokens per side {use}"
+                )
+        return sides
 
     check = token_sides
-
-    def _misfit(self, image_side: int) -> str:
-        """Where an image does not fit; empty if it does."""
-        if image_side < 1 or image_side % STEM_STRIDE:
-            return f"stage 1 cannot cut the image with stride {STEM_STRIDE}"
-        pairs = zip(_token_sides(image_side), self.splits, strict=True)
-        for stage, (side, splits) in enumerate(pairs, 1):
-            if side % splits:
-                return f"stage {stage} splits={splits} does not divide {side} tokens per side"
-        return ""
-
-
-def _token_sides(image_side: int) -> Four:
-    a = image_side // STEM_STRIDE
-    b = -(-a // REEMBED_STRIDE)
-    c = -(-b // REEMBED_STRIDE)
-    return (a, b, c, -(-c // REEMBED_STRIDE))

@@ -12,10 +12,9 @@ from asvit.models.blocks import check_choice, init_weights
 class StagedNetwork(nn.Module):
     """Base of the networks, with the methods that timm expects of a model.
 
-    A subclass builds its stem and stages, then calls :meth:`_add_head`, and defines the private
-    methods at the end. A stage has a module ``downsample``, which leads to the next stage, or into
-    the stage if ``_downsample_first``. ``widths`` are the channels of each stage, ``strides`` the
-    pixels per position in its feature map, as far as stages have one.
+    A subclass builds its stem and stages, then calls :meth:`_add_head`. A stage has a module
+    ``downsample``, which leads to the next stage, or into the stage if ``_downsample_first``.
+    ``strides`` are the pixels per position in the feature maps of stages that have one.
     """
 
     #: Attributes that hold the stages, and the blocks of a stage.
@@ -49,9 +48,7 @@ class StagedNetwork(nn.Module):
         """The features after the final norm.
 
         ``[B, in_chans, H, W] -> [B, prefix + N, num_features]``, the tokens of a grid in row
-        order: N = H/32 * W/32 in As-ViT, rounded up. In ShiftViT
-        ``[B, num_features, H/32, W/32]``, rounded down, but up by a stem of convolutions.
-        A ValueError names sizes that fit.
+        order; in ShiftViT ``[B, num_features, H/32, W/32]``. A ValueError names sizes that fit.
         """
         x = self._embed(image)
         for stage in self._stages:

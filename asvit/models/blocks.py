@@ -76,11 +76,7 @@ def positions_on(
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention among all tokens of a list, which can return its map.
-
-    Heads have width ``dim // heads``; together they are narrower than ``dim`` where ``heads`` does
-    not divide it.
-    """
+    """Multi-head self-attention among all tokens of a list; heads have width ``dim // heads``."""
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
@@ -113,11 +109,7 @@ class SelfAttention(nn.Module):
 
 
 class BlockStage(nn.Module):
-    """Blocks at one width, and what leads to the next stage.
-
-    ``forward`` runs the blocks. The network applies ``downsample``, the identity after the last
-    stage, after reading the features of the stage.
-    """
+    """Blocks at one width; the network applies ``downsample``, which leads to the next stage."""
 
     def __init__(self, blocks: Iterable[nn.Module], downsample: nn.Module) -> None:
         super().__init__()

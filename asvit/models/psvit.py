@@ -28,11 +28,7 @@ _EPS: Final = 1e-6  # of the norms, as in DeiT
 
 
 class SharedAttention(nn.Module):
-    """Multi-head attention with the map of another layer: no queries, keys or softmax.
-
-    It saves ``2 * dim**2 + 2 * dim`` parameters over :class:`SelfAttention` and, for N tokens,
-    ``2 * N * dim**2 + N**2 * dim`` multiply-adds. Gradients reach the layer that made the map.
-    """
+    """Multi-head attention with the map of another layer: no queries, keys or softmax."""
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
@@ -52,18 +48,18 @@ class SharedAttention(nn.Module):
 class Layer(nn.Module):
     """A pre-norm transformer layer, which may use the attention map of its predecessor.
 
-    ``12 * N * dim**2 + 2 * N**2 * dim`` multiply-adds for N tokens where ``hidden`` is
-    ``4 * dim``; with the map of another one ``10 * N * dim**2 + N**2 * dim``.
+    ``12 * N * dim**2 + 2 * N**2 * dim`` multiply-adds for N tokens, with the map of another one
+    ``10 * N * dim**2 + N**2 * dim``.
     """
 
     def __init__(
-        self, dim: int, heads: int, hidden: int, *, drop_path: float = 0.0, shares: bool = False
+        self, dim: int, heads: int, *, drop_path: float = 0.0, shares: bool = False
     ) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(dim, eps=_EPS)
         self.attn = (SharedAttention if shares else SelfAttention)(dim, heads)
         self.norm2 = nn.LayerNorm(dim, eps=_EPS)
-        self.mlp = Mlp(dim, hidden)
+        self.mlp = Mlp(dim, 4 * dim)
         self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
 
     def forward(self, x: Tensor, shared: Tensor | None = None, *, with_map: bool = False) -> Any:
@@ -80,17 +76,12 @@ class Layer(nn.Module):
 
 
 class SharingPair(nn.Module):
-    """Two layers, of which the second uses the attention map of the first.
+    """Two layers, of which the second uses the map of the first; after the softmax, as we read."""
 
-    Each has its own drop-path probability. Sharing the map after the softmax is our reading.
-    """
-
-    def __init__(
-        self, dim: int, heads: int, hidden: int, *, drop_path: tuple[float, float] = (0.0, 0.0)
-    ) -> None:
+    def __init__(self, dim: int, heads: int, first: float = 0.0, second: float = 0.0) -> None:
         super().__init__()
-        self.first = Layer(dim, heads, hidden, drop_path=drop_path[0])
-        self.second = Layer(dim, heads, hidden, drop_path=drop_path[1], shares=True)
+        self.first = Layer(dim, heads, drop_path=first)
+        self.second = Layer(dim, heads, drop_path=second, shares=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, N, dim] -> [B, N, dim]``."""
@@ -140,15 +131,12 @@ class PSViT(StagedNetwork):
     A stage is a text of cells: ``b`` for a basic layer, ``s`` for two layers of which the second
     uses the attention map of the first, ``-`` for nothing. The network ends with the last stage
     that has layers. The sides of an image must be multiples of the patch; at sizes other than
-    ``img_size`` position embeddings are resampled. Arguments and methods follow timm; other
-    arguments are those of :class:`asvit.models.AsViT`.
-
-    A list of tokens is a feature map up to its first pooling only: pooling joins neighbours in the
-    list, some of which are in different rows.
+    ``img_size`` position embeddings are resampled. A list of tokens is a feature map up to its
+    first pooling only. Other arguments are those of :class:`asvit.models.AsViT`.
 
     The paper fixes the two kinds of pooling, three stages and the sharing of attention. Everything
-    else is our default: kernels, patches, the place of the class token, position embeddings, the
-    readout, and the rule for stages without layers. Feed-forward parts are four times as wide.
+    else is ours: kernels, patches, the place of the class token, position embeddings, the readout,
+    and the rule for stages without layers.
 
     Args:
         cells: The cells of each stage, such as ``("bbs", "bs", "bb")``.
@@ -221,15 +209,11 @@ class PSViT(StagedNetwork):
 
     def check_grid(self, rows: int, columns: int) -> None:
         """Check that a grid of patches has enough tokens for every pooling along a list."""
-        if self.pooling == "2d":
-            return
-        tokens = rows * columns
-        for number in range(2, len(self.stages) + 1):
-            if tokens < 2:
-                raise ValueError(
-                    f"stage {number} cannot pool {tokens} token by two; use a larger image"
-                )
-            tokens //= 2
+        pooled = len(self.stages) - 1
+        if self.pooling == "1d" and not rows * columns >> pooled:
+            raise ValueError(
+                f"{rows * columns} tokens cannot be pooled {pooled} times; use a larger image"
+            )
 
     def _embed(self, image: Tensor) -> Tensor:
         """``[B, in_chans, H, W] -> [B, 1 + h * w, dim]``, or ``[B, h, w, dim]`` of a grid."""
@@ -321,8 +305,8 @@ def make_cell(kind: str, dim: int, heads: int, rates: Iterator[float]) -> nn.Mod
     if kind == IDENTITY:
         return nn.Identity()
     if kind == BASIC:
-        return Layer(dim, heads, 4 * dim, drop_path=next(rates))
-    return SharingPair(dim, heads, 4 * dim, drop_path=(next(rates), next(rates)))
+        return Layer(dim, heads, drop_path=next(rates))
+    return SharingPair(dim, heads, next(rates), next(rates))
 
 
 def used_stages(cells: Sequence[str], dims: Sequence[int], heads: Sequence[int]) -> int:

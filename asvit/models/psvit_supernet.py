@@ -18,15 +18,14 @@ from asvit.models.psvit import PSViT, make_cell, pool_tokens, used_stages
 class PSViTSupernet(nn.Module):
     """All paths of a PSViT space at once, with shared weights.
 
-    A cell holds a basic layer and, with separate weights, a pair of layers of which the second
-    uses the attention map of the first; as the identity it uses neither. A path gives the letters
-    of the cells in each stage, such as ``("bs----", "ss----", "b-----")``. It ends with its last
-    stage that has layers: token pooling into empty stages after it is skipped, so each stage has a
-    final norm and a head. Separate weights, skipped tails and the heads are our reading of the
-    paper.
+    A cell holds a basic layer and, with separate weights, a pair that shares attention; as the
+    identity it uses neither. A path gives the letters of the cells in each stage, such as
+    ``("bs----", "ss----", "b-----")``. It ends with its last stage that has layers, so each stage
+    has a final norm and a head. Separate weights, skipped tails and the heads are our reading of
+    the paper.
 
     Arguments are those of :class:`asvit.models.psvit.PSViT`, for all paths, except that ``cells``
-    is their number in each stage, and there is neither drop-path nor dropout before the heads.
+    is their number in each stage, and rates are 0.
 
     References:
         Chen et al. 2021, arXiv:2108.03428.

@@ -1,9 +1,7 @@
 """Coarser or finer tokens with the same weights: progressive re-tokenization.
 
 The first convolution of a network, the stem, cuts the image into tokens. At a larger stride there
-are fewer tokens, and a forward pass takes a fraction of the time. A dilation to match spreads the
-same kernel over the larger stride. timm models with positions learned on one token grid adapt to
-another grid, reversibly.
+are fewer tokens; a dilation to match spreads the same kernel over it.
 """
 
 from typing import Any, Final, NamedTuple, cast
@@ -93,8 +91,7 @@ def retokenize(model: nn.Module, tokens: Tokens) -> None:
     bit for bit.
 
     Works for As-ViT, ShiftViT and PSViT; for timm's vision transformers (DeiT); and for networks
-    without learned positions, such as PVTv2, ConvNeXt and Next-ViT. They may be converted by
-    :func:`convert`, or inside a wrapper.
+    without learned positions, such as PVTv2, ConvNeXt and Next-ViT, also converted or wrapped.
 
     Args:
         model: The network.
@@ -149,10 +146,7 @@ def _set_tokens(model: nn.Module, tokens: Tokens) -> None:
 
 
 def _dry_run(model: nn.Module, stem: nn.Conv2d, tokens: Tokens) -> None:
-    """Check on the meta device that a network runs on the new grid, if its image size is known.
-
-    In evaluation mode, as norms that several GPUs share run on these alone in training mode.
-    """
+    """Check on the meta device that a network runs on the new grid, if its image size is known."""
     side = _image_side(model)
     if side is None:
         return

@@ -20,8 +20,7 @@ __all__ = ["VARIANTS", "ShiftViT", "checkpoint_filter_fn"]
 DIRECTIONS: Final = ((3, -1), (3, 1), (2, -1), (2, 1))
 
 Norm = Callable[[int], nn.Module]
-#: Constructors of norms, from the channels. ``groupnorm1`` normalises over a whole sample, with
-#: one gain per channel; ``layernorm2d`` over the channels of each position.
+#: Constructors of norms, from the channels.
 NORMS: Mapping[str, Norm] = {
     "groupnorm1": partial(nn.GroupNorm, 1),
     "batchnorm2d": nn.BatchNorm2d,
@@ -35,8 +34,7 @@ def shift(x: Tensor, *, n_div: int = 12, step: int = 1) -> Tensor:
     """Move four groups of channels by ``step`` positions: left, right, up and down.
 
     With ``g = C // n_div``, the first g channels move left, the next g right, then up, then down;
-    the others stay. Values that leave the map are dropped, and zeros enter. There are no
-    parameters and no multiplications. The result is allocated once and each value written once.
+    the others stay. Values that leave the map are dropped, and zeros enter.
 
     ``[B, C, H, W] -> [B, C, H, W]``, a new tensor of the same memory format. ``n_div`` is at least
     4. A step of 0 copies ``x``, and a full side or more gives groups of zeros.
@@ -196,24 +194,21 @@ class PatchEmbedding(nn.Module):
 class ShiftViT(StagedNetwork):
     """A pyramid of four stages in which only the shift of channels mixes positions.
 
-    It has no attention and no position embedding. Any image of at least 32 x 32 pixels works, or
-    of ``step + 1`` times these sides where ``n_div`` is 4 and every channel moves; a remainder of
-    a side that strides do not cover is cut off. Methods follow timm. Parameter names are those of
-    the released code, whose state dicts load with ``strict=True``. The default is Shift-T. Other
-    arguments are those of :class:`asvit.models.AsViT`.
+    Any image of at least 32 x 32 pixels works, or of ``step + 1`` times these sides where
+    ``n_div`` is 4 and every channel moves; a remainder of a side that strides do not cover is cut
+    off. Parameter names are those of the released code, whose state dicts load with
+    ``strict=True``. The default is Shift-T. Other arguments are those of
+    :class:`asvit.models.AsViT`.
 
     Args:
         depths: Blocks in each stage.
         width: Channels of the first stage, doubled in each later one.
-        ratio: Hidden width of the feed-forward part over the width of the stage; the hidden width
-            is rounded down.
+        ratio: Hidden width of the feed-forward part over the width of the stage, rounded down.
         n_div: Each of the four shifted groups has 1 / n_div of the channels, rounded down.
         step: Positions by which a group moves; 0 for none.
         norm_layer: ``"groupnorm1"`` or, for ablations, ``"batchnorm2d"`` or ``"layernorm2d"``.
         act_layer: ``"gelu"`` or, for the paper's ablation, ``"relu"``.
-        stem: ``"patch"``; ``"conv"`` for two convolutions of stride 2 with a batch norm between
-            them; or ``"deep"`` for three at half the sides of the image and a max pooling. The
-            last two round sides up.
+        stem: ``"patch"``, ``"conv"`` or ``"deep"``; the last two round sides up.
 
     Raises:
         ValueError: If a setting is not one of its choices, or out of range.

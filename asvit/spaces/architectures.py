@@ -184,7 +184,7 @@ def stage_table(
 ) -> list[StageRow]:
     """Rows for the stages and head of an As-ViT architecture; a single row for any other network.
 
-    ``params`` and ``macs`` add up to :func:`cost`. Arguments as :func:`build`.
+    They add up to :func:`cost`; arguments as :func:`build`.
     """
     g, sizes = parse(arch), (image_size, num_classes, in_chans)
     if type(g) is not Genotype:  # stages of a subclass may have neither windows nor heads
@@ -301,10 +301,7 @@ def find(arch: str | Architecture) -> tuple[SearchSpace, Architecture]:
     """The search space of an architecture or text, and the architecture.
 
     If several spaces have it, the first registered one counts, and where none does, as for parts
-    that none varies, the first with such architectures.
-
-    Raises:
-        ValueError: If it belongs to no space; for a text, also as :func:`parse`.
+    that none varies, the first with such architectures. A ValueError if it belongs to no space.
     """
     if isinstance(arch, str):
         arch = parse(arch)

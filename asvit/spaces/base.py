@@ -81,21 +81,15 @@ class SearchSpace:
     def encode(self, arch: Architecture) -> dict[str, Choice]:
         """The choice in each dimension: the inverse of :meth:`decode`.
 
-        Depths and width of a grown architecture only count where they are dimensions.
-
-        Raises:
-            ValueError: If ``arch`` is not in the space.
+        Depths and width of a grown architecture only count where they are dimensions. A ValueError
+        says why an architecture is not in the space.
         """
         params = dict(zip(self.dimensions, self.values(arch), strict=True))
         self.check_choices(params)
         return params
 
     def decode(self, params: Mapping[str, Choice]) -> Architecture:
-        """The architecture with these choices.
-
-        Raises:
-            ValueError: If a dimension is missing or unknown, or a value is not among its choices.
-        """
+        """The architecture with these choices; errors as :meth:`check_choices`."""
         self.check_choices(params)
         return self.from_values([params[name] for name in self.dimensions])
 
@@ -106,9 +100,8 @@ class SearchSpace:
         least four times the smallest; a dimension of texts has a 0 or 1 for every choice.
 
         A space may override this: features that suit its choices need less data.
-        ``"depth"`` and ``"width"`` stand for all blocks and for the channels of the first; where
-        they are missing, the network is built to count them. Dimensions with such names are
-        choices, ``"SPACE.depth"``.
+        ``"depth"`` and ``"width"`` are all blocks and the channels of the first; where they are
+        missing, the network is built to count them. Such dimensions are ``"SPACE.depth"``.
         """
         features = dimension_features(self.dimensions, self.values(arch))
         return {
@@ -116,12 +109,9 @@ class SearchSpace:
         }
 
     def parse(self, text: str) -> Architecture:
-        """Parse the text of an architecture of this kind, also one outside the choices.
+        """The architecture of a text, also one outside the choices, which :meth:`encode` refuses.
 
-        Such are grown ones, ablations, and those of other parts. :meth:`encode` refuses them.
-
-        Raises:
-            ValueError: If the text is wrong.
+        Such are grown ones, ablations, and those of other parts. A ValueError says what is wrong.
         """
         return self.architecture.parse(text)
 
@@ -134,11 +124,7 @@ class SearchSpace:
         return self.parse(arch) if isinstance(arch, str) else arch
 
     def check(self, arch: Architecture | str, image_size: int) -> None:
-        """Check that an architecture or text takes square images of this side in pixels.
-
-        Raises:
-            ValueError: If it does not; one line that says where and what would be right.
-        """
+        """Refuse square images of this side in pixels that an architecture or text cannot take."""
         parsed = self.read(arch)
         if hasattr(parsed, "check"):
             parsed.check(image_size)

@@ -29,10 +29,6 @@ class PlainSpace(SearchSpace):
     the network in :meth:`network`, which may have an argument ``in_chans``, too. Its architectures
     can be measured, searched, trained and exported, but not grown, since they have no depths and
     width besides their choices.
-
-    Raises:
-        ValueError: If the prefix does not end in a colon, or two choices of one dimension have the
-            same text.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -20,12 +20,7 @@ class UnionSpace(SearchSpace):
     ``MEMBER.DIMENSION``. Those of the other members do not count. An architecture that several
     members have, such as those of As-ViT with and without parts, is of the smallest of them.
 
-    Args:
-        members: Names of spaces.
-        name: Its own name; by default those of its members.
-
-    Raises:
-        ValueError: If a name is unknown, is given twice, or is that of another union.
+    ``members`` are names of spaces, each once and none of a union; ``name`` is by default theirs.
     """
 
     branch: ClassVar[str] = FAMILY
