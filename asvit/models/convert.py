@@ -256,8 +256,9 @@ def _compact_parts(model: nn.Module, name: str, ratio: float, branches: int) -> 
         if not hidden == read > inputs == outputs:
             continue
         old: Any = getattr(part, name)
-        ends, width = old.weight.shape[1::-1], compact_width(hidden, inputs, ratio)
-        new = CompactMap(*ends, width, branches=branches, images=isinstance(old, nn.Conv2d))
+        before, after = (hidden, outputs) if name == "fc2" else (inputs, hidden)
+        width, images = compact_width(hidden, inputs, ratio), isinstance(old, nn.Conv2d)
+        new = CompactMap(before, after, width, branches=branches, images=images)
         if by_width:
             new.apply(init_by_width)
         setattr(part, name, new.to(old.weight).train(old.training))

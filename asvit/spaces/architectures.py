@@ -242,7 +242,8 @@ def _explain(text: str) -> None:
         raise ValueError(f"{text!r} is a timm model; write '{PREFIX}{text}'")
     word, colon, _ = text.partition(":")
     if colon and word[:1].isalpha():
-        prefixes = (kind.prefix for kind in (*SPACES.values(), *_FIXED) if kind.prefix)
+        kinds: Iterable[Any] = (*SPACES.values(), *_FIXED)
+        prefixes = (kind.prefix for kind in kinds if kind.prefix)
         known = dict.fromkeys(f"{prefix.partition(':')[0]}:" for prefix in prefixes)
         raise ValueError(unknown("prefix", f"{word}:", known))
 

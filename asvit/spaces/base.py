@@ -206,7 +206,8 @@ class TextSpace(SearchSpace):
         for (name, stage), value in zip(self._places(), values, strict=True):
             field = self.architecture.fields[name]
             if isinstance(field, Values):
-                fields.setdefault(name, [own[0] for own in field.choices])[stage] = value
+                choices: Any = field.choices
+                fields.setdefault(name, [own[0] for own in choices])[stage] = value
             else:
                 fields[name] = value
         return self.architecture(**fields)

@@ -42,15 +42,16 @@ class UnionSpace(SearchSpace):
         self.paper = "; ".join(dict.fromkeys(papers))  # type: ignore[misc]
         by_hand = [text for space in spaces.values() for text in space.by_hand]
         self.by_hand = tuple(by_hand)  # type: ignore[misc]
-        self.dimensions = {FAMILY: tuple(members)}  # type: ignore[misc]
-        self.legend = {FAMILY: "the space of an architecture"}  # type: ignore[misc]
+        dimensions: dict[str, tuple[Choice, ...]] = {FAMILY: tuple(members)}
+        meanings = {FAMILY: "the space of an architecture"}
         for member, space in spaces.items():
-            self.dimensions |= {f"{member}.{name}": own for name, own in space.dimensions.items()}
+            dimensions |= {f"{member}.{name}": own for name, own in space.dimensions.items()}
             for names, meaning in space.legend.items():
                 first, *last = names.split(" to ")
                 if first in space.dimensions:
                     both = " to ".join(f"{member}.{name}" for name in (first, *last))
-                    self.legend[both] = meaning
+                    meanings[both] = meaning
+        self.dimensions, self.legend = dimensions, meanings  # type: ignore[misc]
 
     @property
     def size(self) -> int:
@@ -59,7 +60,7 @@ class UnionSpace(SearchSpace):
 
     def sample(self, rng: np.random.Generator) -> Architecture:
         """Draw a family, and an architecture of it, both uniformly."""
-        return self._members[self.members[rng.integers(len(self.members))]].sample(rng)
+        return self._members[self.members[int(rng.integers(len(self.members)))]].sample(rng)
 
     def active(self, params: Mapping[str, Choice]) -> Iterable[str]:
         """As the base says: those of the family."""
