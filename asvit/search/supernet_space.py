@@ -64,7 +64,7 @@ class SupernetSpace:
             return PSViTSupernet(
                 self._like.stage_widths,
                 self._like.heads,
-                pooling=self._space.pooling,
+                pooling=self._space.architecture.pooling,
                 img_size=self._image_size,
                 num_classes=num_classes,
             )
@@ -92,7 +92,7 @@ class SupernetSpace:
         as many tokens: at 224 px and the space's own width this is DeiT-Tiny. The paper compares
         with DeiT; how to carry that to other sizes is our choice.
         """
-        width = self._like.stage_widths[_DEIT_STAGE[self._space.pooling]]
+        width = self._like.stage_widths[_DEIT_STAGE[self._space.architecture.pooling]]
         patches = (-(-self._image_size // _DEIT_PATCH)) ** 2
         tokens = patches + 1
         layer = 12 * tokens * width**2 + 2 * tokens**2 * width

@@ -4,6 +4,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
+import numpy as np
+
 from asvit.architectures.genotype import (
     EXPANSION_CHOICES,
     HEAD_CHOICES,
@@ -197,7 +199,7 @@ class ShiftViTPartsSpace(ShiftViTSpace):
 class PSViTSpace(SearchSpace):
     """Each of 3 × 6 cells is a basic layer, a pair that shares attention, or nothing.
 
-    One of the ``3**18`` paths has no layer, and cannot be built.
+    One of the ``3**18`` paths has no layer; it can be decoded, but neither drawn nor built.
 
     References:
         Chen et al. 2021, arXiv:2108.03428.
@@ -218,6 +220,11 @@ class PSViTSpace(SearchSpace):
         f"S1C1 to S{STAGES}C{CELLS}": f"cell of a stage: {BASIC}, one layer; {SHARED}, two layers "
         f"that share attention maps; {IDENTITY}, nothing"
     }
+
+    def sample(self, rng: np.random.Generator) -> PSViTPath:
+        """Draw uniformly among the paths with layers."""
+        path: PSViTPath = super().sample(rng)
+        return path if path.layers else self.sample(rng)
 
     def values(self, arch: PSViTPath) -> Iterable[Choice]:
         """As the base says."""

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -123,7 +124,7 @@ def test_costs_of_paths_are_those_of_the_presets() -> None:
     assert asvit.cost("psvit2d:bb----|bbbb--|bbbbb-") == asvit.cost("timm:psvit_2d_tiny")
 
 
-def test_a_path_without_layers_is_drawn_but_not_built() -> None:
+def test_a_path_without_layers_is_decoded_but_neither_drawn_nor_built(monkeypatch) -> None:
     space = load_space("psvit2d")
     path = space.decode(dict.fromkeys(space.dimensions, "-"))
     assert path == PSViT2dPath.parse("psvit2d:------|------|------")
@@ -135,3 +136,6 @@ def test_a_path_without_layers_is_drawn_but_not_built() -> None:
     ):
         with pytest.raises(ValueError, match="has no layers; use 'b' or 's' in at least one cell"):
             refused()
+    drawn = iter([path, space.parse(f"psvit2d:{CELLS}")])
+    monkeypatch.setattr(type(space), "decode", lambda _self, _params: next(drawn))
+    assert str(space.sample(np.random.default_rng(0))) == f"psvit2d:{CELLS}"
