@@ -8,8 +8,8 @@ from asvit.evaluation.result import EvaluationResult as EvaluationResult
 from asvit.executors import Workers
 from asvit.export.exported import Exported
 from asvit.growth.result import ScaleResult as ScaleResult
-from asvit.models.compact import merge as merge
 from asvit.models.convert import convert as convert
+from asvit.models.convert import merge as merge
 from asvit.models.retokenization import retokenize as retokenize
 from asvit.networks.pyramid import backbone as backbone
 from asvit.predictor.model import Predictor as Predictor

@@ -14,8 +14,7 @@ from typing import Any, ClassVar, Final, NamedTuple, Self, SupportsIndex, cast
 from proxies.text import shown
 
 _DECIMALS: Final = 6
-#: ASCII digits only, since int() also takes signs, underscores and other scripts. Five are more
-#: than any choice has, and int() rejects texts of thousands.
+#: ASCII digits only: int() also takes signs, underscores and other scripts.
 _WHOLE: Final = re.compile(r"[0-9]{1,5}")
 _DECIMAL: Final = re.compile(rf"[0-9]{{1,5}}(\.[0-9]{{1,{_DECIMALS}}})?")
 
@@ -42,13 +41,13 @@ class Value:
     choices: Choices
 
     def checked(self, value: object) -> Any:
-        """``value``, or the one that a text stands for, as a plain number or text."""
+        """As :func:`checked_choice`."""
         return checked_choice(self.name, value, self.choices)
 
 
 @dataclass(frozen=True)
 class Values:
-    """A field with a value for each stage or block, each with choices of its own or with one."""
+    """A field with a value for each stage or block, with choices for each or for all."""
 
     name: str  #: in messages, of one of them
     choices: Sequence[Choices] | Limits | range
@@ -73,16 +72,13 @@ class TextArchitecture:
     """Base of architectures with texts of the grammar: frozen dataclasses.
 
     A subclass declares ``prefix``, ``form``, ``fields`` and ``layout``. ``parse`` and ``str`` are
-    inverses; the text leaves out what is the default.
-
-    Raises:
-        ValueError: If a value is none that its field has. The one-line message names it and what
-            is allowed.
+    inverses; the text leaves out what is the default. A ValueError names a value that its field
+    does not have, and what is allowed.
     """
 
     prefix: ClassVar[str] = ""
     form: ClassVar[str]  #: of a text, with an example, for messages
-    #: Name of an attribute -> its values. Those of words are parts, behind a semicolon.
+    #: Attribute -> its values. Those of words are parts, behind a semicolon.
     fields: ClassVar[Mapping[str, Value | Values]]
     #: The attributes in each cell: those with one value, of which the last ones may be left out
     #: where they have a default, or one with several.
@@ -95,11 +91,7 @@ class TextArchitecture:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Parse a text; spaces around numbers are fine.
-
-        Raises:
-            ValueError: If it is anything else, in one line that says what would be right.
-        """
+        """Parse a text; spaces around numbers are fine."""
         numbers, semicolon, parts = text.partition(";")
         cells = [
             [entry.strip() for entry in cell.split(",")]
@@ -178,22 +170,14 @@ class Growable:
         return 1
 
     def with_(self, *, depths: Iterable[int] | None = None, width: int | None = None) -> Self:
-        """This architecture with other depths or stage-1 width; None keeps a value.
-
-        Raises:
-            ValueError: If the result is not a valid architecture.
-        """
+        """This architecture with other depths or stage-1 width; None keeps a value."""
         sizes = {"depths": depths, "width": width}
         changes = {name: value for name, value in sizes.items() if value is not None}
         return replace(self, **changes)  # type: ignore[type-var]
 
 
 def checked_choice(what: str, value: object, choices: Choices) -> Any:
-    """``value``, or the one that a text stands for, as a plain number or text.
-
-    Raises:
-        ValueError: If it is not among its choices.
-    """
+    """``value``, or the one that a text stands for, as a plain number or text."""
     if isinstance(choices, Limits):
         decimal = isinstance(value, float | SupportsIndex) or (
             isinstance(value, str) and _DECIMAL.fullmatch(value)

@@ -46,9 +46,8 @@ _ONCE: Final = (1,) * STAGES
 class Genotype(TextArchitecture, Growable):
     """One As-ViT architecture: the choices of the search, and the depths and width of scaling.
 
-    Raises:
-        ValueError: If a value is not one of its choices, or a stage has more heads than channels.
-            The one-line message names the stage, the value and what is allowed.
+    A ValueError names a stage whose value is not one of its choices, or that has more heads than
+    channels.
 
     References:
         Chen et al. 2022, "Auto-scaling Vision Transformers without Training", arXiv:2202.11921.
@@ -145,38 +144,18 @@ class Genotype(TextArchitecture, Growable):
             ValueError: If stride 4 does not divide the image, or splits do not divide the tokens
                 of their stage.
         """
+        use = f"(image {image_side} px); use a multiple of {IMAGE_MULTIPLE} px"
         if image_side < 1 or image_side % STEM_STRIDE:
-            raise ValueError(
-                f"stage 1 cannot cut an image of {image_side} px with stride {STEM_STRIDE}; "
-                f"use {self._nearest_image_sides(image_side)} px"
-            )
-        sides = _token_sides(image_side)
+            raise ValueError(f"stage 1 cannot cut the image with stride {STEM_STRIDE} {use}")
+        a = image_side // STEM_STRIDE
+        b = -(-a // REEMBED_STRIDE)
+        c = -(-b // REEMBED_STRIDE)
+        sides = (a, b, c, -(-c // REEMBED_STRIDE))
         for stage, (side, splits) in enumerate(zip(sides, self.splits, strict=True), 1):
             if side % splits:
-                fitting = [s for s in SPLIT_CHOICES[stage - 1] if side % s == 0]
                 raise ValueError(
-                    f"stage {stage} splits={splits} does not divide {side} tokens per side "
-                    f"(image {image_side} px){f', as {fitting} do' if fitting else ''}; "
-                    f"use {self._nearest_image_sides(image_side)} px"
+                    f"stage {stage} splits={splits} does not divide {side} tokens per side {use}"
                 )
         return sides
 
-    def _nearest_image_sides(self, image_side: int) -> str:
-        """The nearest image sides below and above that fit, in words."""
-        first = max(image_side // STEM_STRIDE, 0) * STEM_STRIDE
-        below = range(first, 0, -STEM_STRIDE)
-        above = range(first + STEM_STRIDE, first + IMAGE_MULTIPLE + 1, STEM_STRIDE)
-        nearest = [next(filter(self._fits, sides), None) for sides in (below, above)]
-        return " or ".join(str(side) for side in nearest if side is not None)
-
-    def _fits(self, image_side: int) -> bool:
-        pairs = zip(_token_sides(image_side), self.splits, strict=True)
-        return not any(side % splits for side, splits in pairs)
-
-
-def _token_sides(image_side: int) -> Four:
-    """Tokens per side in each stage: those of the stem, halved in each later stage, rounded up."""
-    a = image_side // STEM_STRIDE
-    b = -(-a // REEMBED_STRIDE)
-    c = -(-b // REEMBED_STRIDE)
-    return (a, b, c, -(-c // REEMBED_STRIDE))
+    check = token_sides

@@ -9,7 +9,7 @@ stage 1, if it is not the default.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Literal, cast
 
 from asvit.architectures.base import Growable, TextArchitecture, Value, Values
 from proxies.text import shown
@@ -32,11 +32,7 @@ _FORM: Final = "{0}CELLS|CELLS|CELLS[|L1,L2,L3][|W], as in {0}bbs---|bs----|bb--
 class PSViTPath(TextArchitecture, Growable):
     """One path through a supernet of three stages of six cells, at any depths and width.
 
-    The path without layers is valid here, since a search may draw it; the spaces reject it.
-
-    Raises:
-        ValueError: If a stage does not have six cells, a letter is unknown, or a number is out of
-            range. The one-line message names the value and what is allowed.
+    The path without layers is valid here, since a search may draw it; no image fits it.
 
     References:
         Chen et al. 2021, arXiv:2108.03428. The paper gives no widths or heads: those of the
@@ -49,8 +45,8 @@ class PSViTPath(TextArchitecture, Growable):
     }
     #: Attention heads of each stage, at any width.
     heads: ClassVar[Three]
-    #: Side of a patch in pixels.
-    patch: ClassVar[int]
+    patch: ClassVar[int]  #: side of a patch in pixels
+    pooling: ClassVar[Literal["1d", "2d"]]  #: of a list, or of a grid
 
     cells: Cells  # the six cells of each stage
     # Layers in each stage, 0 to 256; by default those of the cells. At another depth the cells of
@@ -60,18 +56,13 @@ class PSViTPath(TextArchitecture, Growable):
     width: int = 0  # channels of stage 1; by default that of the tiny presets
 
     def __post_init__(self) -> None:
-        if len(self.cells) != STAGES:
+        if [len(stage) for stage in self.cells] != [CELLS] * STAGES:
             raise ValueError(
-                f"cells has {len(self.cells)} value(s); give one text for each of 3 stages"
+                f"cells={shown('|'.join(self.cells))} is not allowed; use three times six letters"
             )
-        for i, stage in enumerate(self.cells, 1):
-            if len(stage) != CELLS or not set(stage) <= set(CELL_LAYERS):
-                raise ValueError(
-                    f"stage {i} cells={shown(stage)} is not allowed; use six of 'b' (basic), "
-                    "'s' (a pair that shares attention) and '-' (nothing)"
-                )
+        layers = tuple(map(layers_of, self.cells))
         object.__setattr__(self, "cells", tuple(self.cells))
-        object.__setattr__(self, "depths", tuple(self.depths) or tuple(map(layers_of, self.cells)))
+        object.__setattr__(self, "depths", tuple(self.depths) or layers)
         super().__post_init__()
 
     @classmethod
@@ -99,35 +90,24 @@ class PSViTPath(TextArchitecture, Growable):
     @property
     def stage_cells(self) -> Cells:
         """The cells of each stage as built: at its depth, without identities."""
-        first, second, third = map(unrolled, self.cells, self.depths)
-        return first, second, third
+        return cast("Cells", tuple(map(unrolled, self.cells, self.depths)))
 
     @property
     def stage_widths(self) -> Three:
         """Channels of each stage, in proportion to its heads."""
-        first, second, third = (round(self.width * h / self.heads[0]) for h in self.heads)
-        return first, second, third
+        return cast("Three", tuple(round(self.width * h / self.heads[0]) for h in self.heads))
 
-    def token_counts(self, image_side: int) -> tuple[int, ...]:
-        """Tokens in each stage up to the last one with layers, not counting the class token.
-
-        Raises:
-            ValueError: If patches do not tile the image, or there are too few to pool.
-        """
-        stages = max((i for i, depth in enumerate(self.depths, 1) if depth), default=0)
-        side = patches_of(image_side, self.patch)
-        counts = tuple(self._tokens(side, i) for i in range(stages))
-        if 0 in counts:
+    def check(self, image_size: int) -> None:
+        """Refuse a path without layers, and images that patches do not tile or pooling empties."""
+        pooled = max((i for i, depth in enumerate(self.depths) if depth), default=-1)
+        if pooled < 0:
+            raise ValueError(f"{self} has no layers; use 'b' or 's' in at least one cell")
+        side = patches_of(image_size, self.patch)
+        if self.pooling == "1d" and not side**2 >> pooled:
             raise ValueError(
-                f"stage {counts.index(0) + 1} cannot pool one token by two (image "
-                f"{image_side} px); use {2 * self.patch} px or more"
+                f"an image of {image_size} px has too few tokens to pool {pooled} times; use "
+                f"{2 * self.patch} px or more"
             )
-        return counts
-
-    @staticmethod
-    def _tokens(side: int, pooled: int) -> int:
-        """Tokens left of ``side`` patches per side after pooling so many times."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -141,12 +121,9 @@ class PSViT1dPath(PSViTPath):
     form: ClassVar[str] = _FORM.format(prefix)
     heads: ClassVar[Three] = (3, 4, 6)
     patch: ClassVar[int] = 16
+    pooling: ClassVar[Literal["1d", "2d"]] = "1d"
 
     width: int = 192
-
-    @staticmethod
-    def _tokens(side: int, pooled: int) -> int:
-        return side * side >> pooled
 
 
 @dataclass(frozen=True)
@@ -160,13 +137,9 @@ class PSViT2dPath(PSViTPath):
     form: ClassVar[str] = _FORM.format(prefix)
     heads: ClassVar[Three] = (3, 6, 12)
     patch: ClassVar[int] = 8
+    pooling: ClassVar[Literal["1d", "2d"]] = "2d"
 
     width: int = 96
-
-    @staticmethod
-    def _tokens(side: int, pooled: int) -> int:
-        half = -(-side >> pooled)  # rounded up
-        return half * half
 
 
 def patches_of(side: int, patch: int) -> int:
@@ -182,9 +155,11 @@ def patches_of(side: int, patch: int) -> int:
 
 def layers_of(cells: str) -> int:
     """Number of layers in the cells of a stage."""
-    for cell in cells:
-        if cell not in CELL_LAYERS:
-            raise ValueError(f"cell {shown(cell)} is not allowed; use {', '.join(CELL_LAYERS)}")
+    if not set(cells) <= set(CELL_LAYERS):
+        raise ValueError(
+            f"cells={shown(cells)} is not allowed; use 'b' (basic), 's' (a pair that shares "
+            "attention) and '-' (nothing)"
+        )
     return sum(CELL_LAYERS[cell] for cell in cells)
 
 

@@ -12,11 +12,11 @@ from asvit.architectures.base import (
     Value,
     Values,
 )
-from asvit.architectures.genotype import PART_CHOICES
+from asvit.architectures.genotype import PART_CHOICES, STAGES
 
-STAGES: Final = 4
-#: The smallest width that 8, 12 and 16 divide.
-DEFAULT_WIDTH: Final = 48
+#: Pixels per side for which stage 4 has one position.
+LEAST_SIDE: Final = 32
+GROUPS: Final = 4  # of channels, which move left, right, up and down
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class ShiftArchitecture(TextArchitecture, Growable):
     fields: ClassVar[Mapping[str, Value | Values]] = {
         "depths": Values("depth", (DEPTH_CHOICES,) * STAGES),
         "ratio": Value("ratio", Limits(1, 64)),
-        "n_div": Value("n_div", range(4, 1025)),
+        "n_div": Value("n_div", range(GROUPS, 1025)),
         "step": Value("step", range(257)),
         "width": Value("width", range(1, 1025)),
         "stem": Value("stem", PART_CHOICES["stem"]),
@@ -47,5 +47,15 @@ class ShiftArchitecture(TextArchitecture, Growable):
     ratio: float = 2  # hidden width of the feed-forward part over the width of the stage
     n_div: int = 12  # each of the four shifted groups has 1 / n_div of the channels, rounded down
     step: int = 1  # positions by which a group moves; 0 for none
-    width: int = DEFAULT_WIDTH  # channels of stage 1; each later stage doubles them
+    width: int = 48  # channels of stage 1, which 8, 12 and 16 divide; later stages double them
     stem: str = PART_CHOICES["stem"][0]  # as in an As-ViT
+
+    def check(self, image_size: int) -> None:
+        """Refuse images of which stage 4 has no position, or a shift leaves nothing."""
+        side = image_size // LEAST_SIDE  # positions per side of stage 4
+        least = self.step if self.n_div == GROUPS else 0
+        if side <= least:
+            raise ValueError(
+                f"an image of {image_size} px leaves stage 4 of {self} nothing; "
+                f"use {(least + 1) * LEAST_SIDE} px or more"
+            )

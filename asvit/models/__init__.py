@@ -1,8 +1,7 @@
 """The networks. Importing this package registers them with timm."""
 
 from asvit.models.asvit import AsViT
-from asvit.models.compact import merge
-from asvit.models.convert import HALLUCINATED_HOSTS, convert
+from asvit.models.convert import HALLUCINATED_HOSTS, convert, merge
 from asvit.models.psvit import PRESETS as PSVIT_PRESETS
 from asvit.models.psvit import PSViT
 from asvit.models.resnet import SmallResNet

@@ -12,18 +12,15 @@ from asvit.models.blocks import check_choice, init_weights
 class StagedNetwork(nn.Module):
     """Base of the networks, with the methods that timm expects of a model.
 
-    A subclass builds its stem and stages, then calls :meth:`_add_head`, and defines the private
-    methods at the end. A stage has a module ``downsample``, which leads to the next stage, or into
-    the stage if ``_downsample_first``. ``widths`` are the channels of each stage, ``strides`` the
-    pixels per position in its feature map, as far as stages have one.
+    A subclass builds its stem and stages, then calls :meth:`_add_head`. A stage has a module
+    ``downsample``, which leads to the next stage, or into the stage if ``_downsample_first``.
+    ``strides`` are the pixels per position in the feature maps of stages that have one.
     """
 
     #: Attributes that hold the stages, and the blocks of a stage.
     _stages_name: ClassVar[str] = "layers"
     _blocks_name: ClassVar[str] = "blocks"
     _downsample_first: ClassVar[bool] = False
-    #: Values of ``output_fmt``.
-    _formats: ClassVar[tuple[str, ...]] = ("NCHW", "NHWC")
     #: Kinds of modules that :meth:`_init_weights` initialises.
     _initialised: ClassVar[tuple[type[nn.Module], ...]] = (nn.Linear,)
 
@@ -51,9 +48,7 @@ class StagedNetwork(nn.Module):
         """The features after the final norm.
 
         ``[B, in_chans, H, W] -> [B, prefix + N, num_features]``, the tokens of a grid in row
-        order: N = H/32 * W/32 in As-ViT, rounded up. In ShiftViT
-        ``[B, num_features, H/32, W/32]``, rounded down, but up by a stem of convolutions.
-        A ValueError names sizes that fit.
+        order; in ShiftViT ``[B, num_features, H/32, W/32]``. A ValueError names sizes that fit.
         """
         x = self._embed(image)
         for stage in self._stages:
@@ -84,30 +79,25 @@ class StagedNetwork(nn.Module):
             indices: Stages from 0, or the number of last stages; None for all that have a map.
             norm: Apply the final norm to the map of the last stage.
             stop_early: Skip the stages after the last one requested.
-            output_fmt: ``"NCHW"``; As-ViT and PSViT also take ``"NHWC"``. PSViT also takes
-                ``"NLC"`` for the tokens of any stage, without the class token.
+            output_fmt: ``"NCHW"``.
             intermediates_only: Return the maps alone.
 
         Returns:
             The maps, ``[B, width_i, H / stride_i, W / stride_i]`` of stage i (sides rounded down
-            in ShiftViT, else up), alone or after the features of the last stage that was run, in
-            the shape of :meth:`forward_features`.
+            in ShiftViT, else up), alone or after the features of the last stage that was run.
 
         Raises:
             ValueError: If a stage or the format does not exist, or H or W does not fit.
         """
-        check_choice("output_fmt", output_fmt, self._formats)
-        stages = self._stages
-        count = len(stages) if output_fmt == "NLC" else self._map_count()
-        requested = stage_indices(indices, count)
-        last = len(stages) - 1
+        check_choice("output_fmt", output_fmt, ("NCHW",))
+        requested = stage_indices(indices, self._map_count())
+        last = len(self._stages) - 1
         maps = []
         x = self._embed(image)
-        for i, stage in enumerate(stages):
+        for i, stage in enumerate(self._stages):
             x = stage(x)
             if i in requested:
-                level = self.norm(x) if norm and i == last else x
-                maps.append(self._as_map(level, image, output_fmt))
+                maps.append(self._as_map(self.norm(x) if norm and i == last else x, image))
             if stop_early and i == max(requested):
                 break
             x = self._downsample(stage, x)
@@ -135,14 +125,11 @@ class StagedNetwork(nn.Module):
         return requested
 
     def get_classifier(self) -> nn.Module:
-        """The linear map to classes, or the identity when there are none."""
+        """The linear map to classes, or the identity without classes."""
         return self.head
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Replace the head by a newly initialised one; 0 classes remove it.
-
-        None keeps the present ``global_pool``.
-        """
+        """Replace the head by a newly initialised one; 0 classes remove it."""
         if global_pool is not None:
             self._set_pool(global_pool)
         like = next(self.parameters())
@@ -191,8 +178,8 @@ class StagedNetwork(nn.Module):
         """The input of the first stage; a ValueError if the image does not fit the network."""
         raise NotImplementedError
 
-    def _as_map(self, x: Tensor, image: Tensor, output_fmt: str) -> Tensor:
-        """The output of a stage in ``output_fmt``."""
+    def _as_map(self, x: Tensor, image: Tensor) -> Tensor:
+        """The output of a stage as ``[B, width, h, w]``."""
         return x
 
     def _pool(self, x: Tensor) -> Tensor:
@@ -246,17 +233,12 @@ def check_batch(image: Tensor) -> None:
 
 
 def stage_indices(indices: int | Sequence[int] | None, stages: int) -> list[int]:
-    """Stage indices from 0, from any of the three forms that timm passes.
+    """Stage indices from 0, of indices from 0 or, if negative, from the end.
 
-    These are indices from 0 or, if negative, from the end; the number of last stages; None for
-    all. At least one stage must be requested.
+    timm also passes the number of last stages, or None for all.
     """
-    if indices is None:
-        return list(range(stages))
-    if isinstance(indices, int):
-        if not 1 <= indices <= stages:
-            raise ValueError(f"the last {indices} stages do not exist; use 1 to {stages}")
-        return list(range(stages - indices, stages))
+    if indices is None or isinstance(indices, int):
+        indices = range(-(indices or stages), 0)
     resolved = [i + stages if i < 0 else i for i in indices]
     if not resolved or not all(0 <= i < stages for i in resolved):
         raise ValueError(f"stages {list(indices)} do not all exist; use 0 to {stages - 1}")

@@ -110,8 +110,8 @@ class AsViT(StagedNetwork):
         positions = positions_on(grid, self.absolute_pos_embed, self.grid)
         return x + cast("Tensor", positions.unflatten(1, grid))
 
-    def _as_map(self, x: Tensor, image: Tensor, output_fmt: str) -> Tensor:
-        return x if output_fmt == "NHWC" else x.permute(0, 3, 1, 2)
+    def _as_map(self, x: Tensor, image: Tensor) -> Tensor:
+        return x.permute(0, 3, 1, 2)
 
     def _as_features(self, x: Tensor) -> Tensor:
         return x.flatten(1, 2)
@@ -174,8 +174,7 @@ class PatchEmbedding(nn.Module):
 class ReEmbedding(nn.Module):
     """Halves the sides of the grid: each new token is a map of a kernel x kernel patch of tokens.
 
-    An odd side is padded with a row of zeros at the bottom or a column at the right, so that its
-    half is rounded up and every token is used. Patches of a kernel above 2 overlap.
+    An odd side is padded with a row of zeros at the bottom or a column at the right.
     """
 
     stride = 2
@@ -194,8 +193,8 @@ class ReEmbedding(nn.Module):
     def patches(self, x: Tensor) -> Tensor:
         """``[B, H, W, dim] -> [B, H/2, W/2, dim * kernel**2]``, in the order of ``F.unfold``.
 
-        Two stacks of strided slices, rows then columns, are several times faster than ``F.unfold``
-        on a CPU, and their backward pass adds in a fixed order on every device.
+        Two stacks of strided slices are several times faster than ``F.unfold`` on a CPU, and their
+        backward pass adds in a fixed order on every device.
         """
         height, width = x.shape[1:3]
         before, after = self.padding
@@ -212,10 +211,7 @@ def fitting_splits(splits: int, height: int, width: int) -> int:
 
 
 def split_windows(x: Tensor, splits: int) -> Tensor:
-    """``[B, h, w, dim] -> [B, splits**2, tokens, dim]``; a view if there is one window.
-
-    The batch stays first, for code that reads samples from the first dimension.
-    """
+    """``[B, h, w, dim] -> [B, splits**2, tokens, dim]``; the batch stays first."""
     batch, height, width, dim = x.shape
     if splits == 1:
         return x.flatten(1, 2).unsqueeze(1)
@@ -286,10 +282,7 @@ class MixingBlock(Block):
 
 
 def depthwise(dim: int) -> nn.Conv2d:
-    """A 3 x 3 convolution of each channel by itself, which begins near the identity.
-
-    With PyTorch's initial weights, networks with such parts learn slowly at first.
-    """
+    """A 3 x 3 convolution of each channel by itself, which begins near the identity."""
     convolution = nn.Conv2d(dim, dim, 3, padding=1, groups=dim)
     nn.init.normal_(convolution.weight, std=0.02)
     with torch.no_grad():
@@ -299,10 +292,9 @@ def depthwise(dim: int) -> nn.Conv2d:
 
 
 class Stage(BlockStage):
-    """Blocks at one width and one window size, and the re-embedding that follows them.
+    """Blocks at one width and with ``splits`` windows per side, and the re-embedding after them.
 
-    ``splits`` are the windows per side of the token grid. Where they do not divide it, as on grids
-    of coarser tokens, the largest smaller divisor is used.
+    Where splits do not divide a grid of coarser tokens, the largest smaller divisor is used.
     """
 
     def __init__(self, blocks: Iterable[nn.Module], splits: int, downsample: nn.Module) -> None:
@@ -318,7 +310,7 @@ class Stage(BlockStage):
 
 
 class GridStage(Stage):
-    """A stage of :class:`MixingBlock`, each of which orders its tokens by windows itself."""
+    """A stage of blocks that order their tokens by windows themselves."""
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, h, w, dim] -> [B, h, w, dim]``."""
@@ -332,15 +324,19 @@ def asvit_cost(g: Genotype, image_size: int, num_classes: int, in_chans: int = 3
 
     The same as :func:`proxies.counts.count` of the network, in a thousandth of the time.
     """
+    return sum(asvit_stage_costs(g, image_size, num_classes, in_chans), Cost(0, 0))
+
+
+def asvit_stage_costs(g: Genotype, image_size: int, classes: int, in_chans: int = 3) -> list[Cost]:
+    """Those of each stage, with the embedding before it, and of the head with its norm."""
     sides, widths = g.token_sides(image_size), g.stage_widths
-    costs = [_stem_cost(g, sides[0], in_chans), _norm(widths[-1]), _head_cost(g, num_classes)]
+    costs = []
     for i, side in enumerate(sides):
-        block = _block_cost(g, i, side)
-        costs.append(Cost(g.depths[i] * block.params, g.depths[i] * block.macs))
-        if i:
-            patch = widths[i - 1] * g.kernels[i] ** 2
-            costs += [_norm(patch), _map(patch, widths[i], side**2, bias=False)]
-    return sum(costs, Cost(0, 0))
+        block, patch = _block_cost(g, i, side), widths[i - 1] * g.kernels[i] ** 2
+        before = _norm(patch) + _map(patch, widths[i], side**2, bias=False)
+        embedding = before if i else _stem_cost(g, side, in_chans)
+        costs.append(Cost(g.depths[i] * block.params, g.depths[i] * block.macs) + embedding)
+    return [*costs, _norm(widths[-1]) + _head_cost(g, classes)]
 
 
 def _stem_cost(g: Genotype, side: int, in_chans: int) -> Cost:

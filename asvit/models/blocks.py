@@ -1,6 +1,6 @@
 """What several networks share: stems, positions, attention, block stages, initial weights."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from typing import Any, Final, TypeGuard, cast
 
@@ -14,60 +14,35 @@ PATCH: Final = 4  # pixels from one token of a stem to the next
 _POINT: Final = ((1, 1), 1)  # kernel and groups of a convolution that is a linear map
 
 
-class ConvolutionalStem(nn.Sequential):
-    """Two 3 x 3 convolutions of stride 2 with a batch norm and GELU between them.
+def make_stem(stem: str, channels: int, dim: int, kernel: int = PATCH) -> nn.Module:
+    """What makes tokens of an image: ``[B, channels, H, W] -> [B, dim, H/4, W/4]``.
 
-    ``[B, channels, H, W] -> [B, dim, H/4, W/4]``, sides rounded up.
+    A stem of patches may have a kernel above its stride of 4, so that patches overlap. ``"conv"``
+    has two 3 x 3 convolutions of stride 2 with a batch norm and GELU between them; ``"deep"``
+    three at half the sides of the image, each with batch norm and SiLU, a max pooling and a linear
+    map. These round sides up.
 
     References:
-        Xiao et al. 2021, "Early Convolutions Help Transformers See Better", arXiv:2106.14881.
+        Xiao et al. 2021, "Early Convolutions Help Transformers See Better", arXiv:2106.14881, for
+        two convolutions; He et al. 2019, "Bag of Tricks for Image Classification with
+        Convolutional Neural Networks", arXiv:1812.01187, for three.
     """
-
-    def __init__(self, channels: int, dim: int) -> None:
+    if stem == "conv":
         hidden = stem_width(dim)
-        super().__init__(
+        return nn.Sequential(
             nn.Conv2d(channels, hidden, 3, stride=2, padding=1, bias=False),
             nn.BatchNorm2d(hidden),
             nn.GELU(),
             nn.Conv2d(hidden, dim, 3, stride=2, padding=1),
         )
-
-
-class DeepStem(nn.Sequential):
-    """Three 3 x 3 convolutions at half the sides of the image, a max pooling, and a linear map.
-
-    Batch norm and SiLU follow each convolution. ``[B, channels, H, W] -> [B, dim, H/4, W/4]``,
-    sides rounded up.
-
-    References:
-        He et al. 2019, "Bag of Tricks for Image Classification with Convolutional Neural
-        Networks", arXiv:1812.01187, for three convolutions.
-    """
-
-    def __init__(self, channels: int, dim: int) -> None:
+    if stem == "deep":
         widths = (channels, *deep_stem_widths(dim))
         layers: list[nn.Module] = []
         for (before, after), stride in zip(pairwise(widths), (2, 1, 1), strict=True):
-            convolution = nn.Conv2d(before, after, 3, stride=stride, padding=1, bias=False)
-            layers += [convolution, nn.BatchNorm2d(after), nn.SiLU()]
-        pooling = nn.MaxPool2d(3, stride=2, padding=1)
-        super().__init__(*layers, pooling, nn.Conv2d(widths[-1], dim, 1))
-
-
-#: Stem of convolutions -> its constructor, from the channels of images and of tokens.
-STEMS: Final[Mapping[str, Callable[[int, int], nn.Module]]] = {
-    "conv": ConvolutionalStem,
-    "deep": DeepStem,
-}
-
-
-def make_stem(stem: str, channels: int, dim: int, kernel: int = PATCH) -> nn.Module:
-    """What makes tokens of an image: ``[B, channels, H, W] -> [B, dim, H/4, W/4]``.
-
-    A stem of patches may have a kernel above its stride of 4, so that patches overlap.
-    """
-    if stem != "patch":
-        return STEMS[stem](channels, dim)
+            layers.append(nn.Conv2d(before, after, 3, stride=stride, padding=1, bias=False))
+            layers += [nn.BatchNorm2d(after), nn.SiLU()]
+        layers += [nn.MaxPool2d(3, stride=2, padding=1), nn.Conv2d(widths[-1], dim, 1)]
+        return nn.Sequential(*layers)
     # timm's pads by a copy of the image, also by nothing.
     kind = Conv2dSame if kernel > PATCH else nn.Conv2d
     convolution: nn.Module = kind(channels, dim, kernel, stride=PATCH)
@@ -101,11 +76,7 @@ def positions_on(
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention among all tokens of a list, which can return its map.
-
-    Heads have width ``dim // heads``; together they are narrower than ``dim`` where ``heads`` does
-    not divide it.
-    """
+    """Multi-head self-attention among all tokens of a list; heads have width ``dim // heads``."""
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
@@ -138,11 +109,7 @@ class SelfAttention(nn.Module):
 
 
 class BlockStage(nn.Module):
-    """Blocks at one width, and what leads to the next stage.
-
-    ``forward`` runs the blocks. The network applies ``downsample``, the identity after the last
-    stage, after reading the features of the stage.
-    """
+    """Blocks at one width; the network applies ``downsample``, which leads to the next stage."""
 
     def __init__(self, blocks: Iterable[nn.Module], downsample: nn.Module) -> None:
         super().__init__()
@@ -165,11 +132,7 @@ def run_blocks(
 
 
 def recompute_blocks(model: nn.Module) -> None:
-    """Have a network, ours or timm's, recompute its blocks in the backward pass.
-
-    Raises:
-        ValueError: If it cannot.
-    """
+    """Have a network, ours or timm's, recompute its blocks in the backward pass."""
     try:
         cast("Any", model).set_grad_checkpointing(True)
     except (AssertionError, AttributeError) as error:

@@ -1,30 +1,153 @@
 """Conversion of networks to hallucinated attention and compact feed-forward parts.
 
-The published converted networks are in timm's registry.
+A compact part has one map in two factors, each with branches that merge for inference. The
+published converted networks are in timm's registry.
 """
 
 import copy
 import inspect
-from typing import Any, Literal
+import math
+from typing import Any, Literal, cast
 
 import timm
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from asvit.models._registration import register_variants
-from asvit.models.blocks import check_choice
-from asvit.models.compact import CompactMap, compact_parts
-from asvit.models.hallucinated import (
-    Axis,
-    ClassTokenRule,
-    HallucinatedHeads,
-    HeadRule,
-    Maps,
-    Rules,
-    hallucinate,
-)
+from asvit.models.blocks import check_choice, init_by_width, is_linear
+from asvit.models.hallucinated import HeadRule, Maps, hallucinate
 from proxies.text import shown
 
-__all__ = ["HALLUCINATED_HOSTS", "convert"]
+__all__ = ["HALLUCINATED_HOSTS", "convert", "merge"]
+
+_STD = 0.02  # of the initial weights of the maps that are replaced
+
+
+def compact_width(hidden: int, out: int, ratio: float = 2 / 3) -> int:
+    """Channels between the factors of a map from ``hidden`` to ``out`` channels.
+
+    ``ratio * m * C / (m + 1)``, rounded, with ``out = C`` and ``hidden = mC``. At ratio 1 the two
+    factors cost as much as the map.
+    """
+    if not 0 < ratio < math.inf:
+        raise ValueError(f"ratio must be positive and finite, got {ratio}")
+    width = round(ratio * hidden * out / (hidden + out))
+    if width < 1:
+        raise ValueError(f"ratio={ratio:g} leaves no channel between {hidden} and {out}; use more")
+    return width
+
+
+def _new_map(inputs: int, outputs: int, *, images: bool, bias: bool, std: float = _STD) -> Any:
+    """A linear map, or for ``images`` a 1 × 1 convolution."""
+    make: Any = nn.Conv2d if images else nn.Linear
+    linear = make(inputs, outputs, *([1] if images else []), bias=bias)
+    nn.init.normal_(linear.weight, std=std)
+    if bias:
+        nn.init.zeros_(linear.bias)
+    return linear
+
+
+class Branch(nn.Module):
+    """A linear map without bias, then a batch norm; shapes as :class:`BranchedMap`."""
+
+    def __init__(self, inputs: int, outputs: int, *, images: bool, std: float) -> None:
+        super().__init__()
+        self.linear = _new_map(inputs, outputs, images=images, bias=False, std=std)
+        self.norm = nn.BatchNorm2d(outputs) if images else nn.BatchNorm1d(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the branch; the norm takes statistics of each channel over batch and tokens."""
+        x = self.linear(x)
+        if isinstance(self.linear, nn.Conv2d):
+            return cast("Tensor", self.norm(x))
+        tokens = x.reshape(-1, x.shape[-1])  # here, as a norm may be made a synchronised one
+        return cast("Tensor", self.norm(tokens).reshape(x.shape))
+
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias of the equivalent map in evaluation mode, in float64 on the CPU."""
+        norm: Any = self.norm
+        scale = _wide(norm.weight) / (_wide(norm.running_var) + norm.eps).sqrt()
+        weight = _wide(self.linear.weight)
+        rows = scale.reshape(-1, *[1] * (weight.ndim - 1))
+        return rows * weight, _wide(norm.bias) - scale * _wide(norm.running_mean)
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    """A tensor in float64, on the CPU, as Apple's MPS has none; one without values stays."""
+    return (tensor if tensor.is_meta else tensor.cpu()).double()
+
+
+class BranchedMap(nn.Module):
+    """A linear map, trained as a sum of branches, each a map without bias and a batch norm.
+
+    In evaluation mode it equals one map with a bias, which :meth:`merged` returns. For ``images``
+    it applies to ``[B, channels, H, W]`` as a 1 × 1 convolution, otherwise to ``[..., channels]``.
+    ``std`` is the initial standard deviation of the sum of the branches' weights.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, branches: int, *, images: bool = False, std: float = _STD
+    ) -> None:
+        super().__init__()
+        std *= branches**-0.5
+        self.branches = nn.ModuleList(
+            Branch(inputs, outputs, images=images, std=std) for _ in range(branches)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[..., inputs] -> [..., outputs]``, or ``[B, inputs, H, W] -> [B, outputs, H, W]``."""
+        first, *others = list(self.branches)
+        out: Tensor = first(x)
+        for branch in others:
+            out = out + branch(x)
+        return out
+
+    @torch.no_grad()
+    def merged(self) -> nn.Linear | nn.Conv2d:
+        """The map with a bias that equals the branches in evaluation mode.
+
+        For a branch with weight W, gain γ, offset β, running mean μ and variance v, with
+        ``s = γ / √(v + ε)``: weight ``Σ diag(s) W`` and bias ``Σ β − s ⊙ μ``.
+        """
+        branches = [cast("Branch", branch) for branch in self.branches]
+        weights, biases = zip(*(branch.folded() for branch in branches), strict=True)
+        like = branches[0].linear.weight
+        outputs, inputs, *kernel = like.shape
+        with torch.device("meta"):  # which draws no random numbers
+            merged = _new_map(inputs, outputs, images=bool(kernel), bias=True)
+        merged.to(like.dtype).to_empty(device=like.device)
+        merged.load_state_dict({"weight": sum(weights), "bias": sum(biases)})
+        return cast("nn.Linear | nn.Conv2d", merged.train(self.training))
+
+
+class CompactMap(nn.Module):
+    """A linear map in two factors with nothing between them: fewer weights and less work.
+
+    The factors are never multiplied out, which would give the full map again. Between them are
+    ``width`` channels, see :func:`compact_width`. Each factor has ``branches`` in training, see
+    :class:`BranchedMap`; 0 for plain, merged maps.
+
+    References:
+        arXiv:2306.10875.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, width: int, *, branches: int = 2, images: bool = False
+    ) -> None:
+        super().__init__()
+        # The entries of the product then have the standard deviation of the replaced map's.
+        self.reduce = _factor(inputs, width, branches, images=images, std=width**-0.5)
+        self.expand = _factor(width, outputs, branches, images=images, std=_STD)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[..., inputs] -> [..., outputs]``, or ``[B, inputs, H, W] -> [B, outputs, H, W]``."""
+        return cast("Tensor", self.expand(self.reduce(x)))
+
+
+def _factor(inputs: int, outputs: int, branches: int, *, images: bool, std: float) -> nn.Module:
+    if branches:
+        return BranchedMap(inputs, outputs, branches, images=images, std=std)
+    return cast("nn.Module", _new_map(inputs, outputs, images=images, bias=True, std=std))
 
 
 def convert(
@@ -33,9 +156,6 @@ def convert(
     ffn: Literal["compact"] | None = None,
     *,
     heads: HeadRule = "double_odd",
-    axis: Axis = "key",
-    class_token: ClassTokenRule = "identity",
-    map_bias: bool = True,
     maps: Maps = "within_across",
     kept: float = 0.5,
     ratio: float = 2 / 3,
@@ -55,14 +175,8 @@ def convert(
         model: The network.
         attention: ``"hallucinated"``, or None to keep it.
         ffn: ``"compact"``, or None to keep them.
-        heads: Rule for the number of heads and of real ones among them. ``"double_odd"`` doubles
-            the heads of all layers if any number is odd, ``"double_each"`` only odd numbers,
-            ``"double"`` always; ``"floor"`` and ``"ceil"`` keep the number and round the real
-            half.
-        axis: Whether the grid of the ``"key"`` or of the ``"query"`` tokens is convolved over.
-        class_token: Effect of that convolution on tokens outside the grid: ``"identity"`` leaves
-            them, ``"isolated"`` treats each as a grid of one.
-        map_bias: Whether the convolutions over maps have a bias.
+        heads: ``"double_odd"`` doubles the heads of all layers if any number is odd, ``"double"``
+            always.
         maps: How maps are hallucinated: by a convolution within each head and one across heads
             (``"within_across"``), in the other order, by one of them alone (``"within"``,
             ``"across"``) or by neither (``"copy"``).
@@ -82,8 +196,7 @@ def convert(
             then be converted.
 
     References:
-        arXiv:2306.10875. ``ratio`` and ``branches`` default to the paper's values; the other
-        defaults are ours, where the paper leaves the choice open.
+        arXiv:2306.10875. Except for ``heads``, the defaults are the paper's.
 
     Example:
         >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
@@ -93,39 +206,27 @@ def convert(
     """
     check_choice("attention", attention, ("hallucinated", None))
     check_choice("ffn", ffn, ("compact", None))
+    check_choice("factored", factored, ("second", "first"))
     if attention is None and ffn is None:
         raise ValueError("nothing to convert; ask for attention='hallucinated' or ffn='compact'")
     if branches < 0:
         raise ValueError(f"branches must be at least 0, got {branches}")
     if attention is None:
-        _check_idle(
-            "attention='hallucinated'",
-            heads=heads,
-            axis=axis,
-            class_token=class_token,
-            map_bias=map_bias,
-            maps=maps,
-            kept=kept,
-        )
+        _check_idle("attention='hallucinated'", heads=heads, maps=maps, kept=kept)
     if ffn is None:
         _check_idle("ffn='compact'", ratio=ratio, factored=factored)
     model = model if inplace else copy.deepcopy(model)
     kind = type(model).__name__
-    check_choice("factored", factored, ("second", "first"))
-    map_settings = {"axis": axis, "class_token": class_token, "bias": map_bias, "maps": maps}
-    if attention and not hallucinate(model, Rules(heads, kept, map_settings)):
-        if _has(model, HallucinatedHeads):
-            raise ValueError(f"{kind} has hallucinated attention already; leave out attention")
+    if attention and not hallucinate(model, heads, kept, maps):
         raise ValueError(
-            f"{kind} has no attention that can be replaced; use a DeiT, PVTv2 or Next-ViT"
+            f"{kind} has no attention that can be replaced; use a DeiT, PVTv2 or Next-ViT that is "
+            "not converted yet"
         )
     name = "fc2" if factored == "second" else "fc1"
-    by_width = any(getattr(module, "weights_suit_width", False) for module in model.modules())
-    if ffn and not compact_parts(model, name, ratio=ratio, branches=branches, by_width=by_width):
-        if _has(model, CompactMap):
-            raise ValueError(f"{kind} has compact parts already; leave out ffn")
+    if ffn and not _compact_parts(model, name, ratio, branches):
         raise ValueError(
-            f"{kind} has no feed-forward part with two maps, fc1 to more channels and fc2 back"
+            f"{kind} has no feed-forward part with two maps, fc1 to more channels and fc2 back, "
+            "that is not compact yet"
         )
     return model
 
@@ -140,9 +241,56 @@ def _check_idle(part: str, **settings: object) -> None:
             )
 
 
-def _has(model: nn.Module, kind: type[nn.Module]) -> bool:
-    """Whether a network has a module of a kind."""
-    return any(isinstance(module, kind) for module in model.modules())
+def _compact_parts(model: nn.Module, name: str, ratio: float, branches: int) -> int:
+    """Replace the map ``name`` of every feed-forward part by factors, and return their number.
+
+    A part has linear maps ``fc1`` from C channels to more, and ``fc2`` back to C.
+    """
+    count = 0
+    by_width = any(getattr(module, "weights_suit_width", False) for module in model.modules())
+    for part in list(model.modules()):
+        fc1, fc2 = getattr(part, "fc1", None), getattr(part, "fc2", None)
+        if not (is_linear(fc1) and is_linear(fc2)):
+            continue
+        (hidden, inputs), (outputs, read) = fc1.weight.shape[:2], fc2.weight.shape[:2]
+        if not hidden == read > inputs == outputs:
+            continue
+        old: Any = getattr(part, name)
+        before, after = (hidden, outputs) if name == "fc2" else (inputs, hidden)
+        width, images = compact_width(hidden, inputs, ratio), isinstance(old, nn.Conv2d)
+        new = CompactMap(before, after, width, branches=branches, images=images)
+        if by_width:
+            new.apply(init_by_width)
+        setattr(part, name, new.to(old.weight).train(old.training))
+        count += 1
+    return count
+
+
+def merge(model: nn.Module, *, inplace: bool = False) -> nn.Module:
+    """Turn a network's training form into that for inference: branches become one map each.
+
+    Outputs in evaluation mode stay equal up to rounding. A network without branches is unchanged.
+
+    Args:
+        model: A network from :func:`convert`, or any that contains converted parts.
+        inplace: Merge ``model`` itself instead of a copy.
+
+    Returns:
+        The merged network, in the mode of ``model``.
+
+    Example:
+        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
+        >>> trained = asvit.convert(network, ffn="compact", branches=2)
+        >>> merged = asvit.merge(trained)
+        >>> proxies.count(merged, 32).params < proxies.count(trained, 32).params
+        True
+    """
+    model = model if inplace else copy.deepcopy(model)
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, BranchedMap):
+                setattr(parent, name, child.merged())
+    return model
 
 
 #: Name in timm -> the base model, and the rule for its heads that gives the published savings.
@@ -154,18 +302,10 @@ HALLUCINATED_HOSTS: dict[str, tuple[str, HeadRule]] = {
     "hallucinated_nextvit_small": ("nextvit_small", "double_odd"),
 }
 
-# Entries of the base model's configuration that hold for the converted network, too.
+#: Entries of the base model's configuration that hold for the converted network, too.
 _INHERITED = (
-    "num_classes",
-    "input_size",
-    "pool_size",
-    "fixed_input_size",
-    "crop_pct",
-    "interpolation",
-    "mean",
-    "std",
-    "first_conv",
-    "classifier",
+    *("num_classes", "input_size", "pool_size", "fixed_input_size", "crop_pct", "interpolation"),
+    *("mean", "std", "first_conv", "classifier"),
 )
 _SETTINGS = tuple(inspect.signature(convert).parameters)[1:-1]  # without model and inplace
 

@@ -1,8 +1,9 @@
 """Hallucinated attention, half of whose maps are computed from the others, and its hosts."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal, NamedTuple, cast, get_args
 
 import torch
@@ -19,9 +20,7 @@ from torch.overrides import handle_torch_function, has_torch_function
 from asvit.models.blocks import check_choice, init_weights
 from proxies.per_sample_gradients import RULES, WeightUse, convolution_use
 
-Axis = Literal["key", "query"]
-HeadRule = Literal["double_odd", "double_each", "double", "floor", "ceil"]
-ClassTokenRule = Literal["identity", "isolated"]
+HeadRule = Literal["double_odd", "double"]
 Maps = Literal["within_across", "across_within", "within", "across", "copy"]
 Grid = tuple[int, int]
 
@@ -34,83 +33,63 @@ class HeadSplit(NamedTuple):
 
 
 def split_heads(heads: int, rule: HeadRule = "double_odd", kept: float = 0.5) -> HeadSplit:
-    """Divide heads into real and hallucinated ones, at least 1 real head.
+    """Divide heads into real ones, a share ``kept`` and at least 1, and hallucinated ones.
 
-    ``kept`` is the share of real ones.
-
-    The paper assumes even numbers of heads; the rules for odd ones are ours, see
-    :func:`asvit.models.convert`. Doubled heads are half as wide, so that half of the maps are
-    real; a layer alone cannot tell ``"double_odd"`` from ``"double_each"``.
+    The paper assumes even numbers of heads. Doubled heads are half as wide.
     """
     check_choice("heads", rule, get_args(HeadRule))
-    if heads < 1:
-        raise ValueError(f"heads must be at least 1, got {heads}")
     if not 0 < kept <= 1:
         raise ValueError(f"kept must be above 0 and at most 1, got {kept}")
-    if rule == "double" or (rule in ("double_odd", "double_each") and heads % 2):
+    if rule == "double" or heads % 2:
         heads *= 2
-    real = round(kept * heads, 6)  # a third of six is two
-    return HeadSplit(heads, max(1, math.ceil(real) if rule == "ceil" else math.floor(real)))
+    return HeadSplit(heads, max(1, math.floor(round(kept * heads, 6))))  # a third of six is two
 
 
 class MapHallucination(nn.Module):
     """Computes further attention maps from real ones, before the softmax.
 
-    Intra-head: one axis of each map stays a list, the other is unfolded to the grid of its tokens;
-    a depthwise 3 × 3 convolution over the grid, with one kernel per head, mixes neighbouring
-    scores. Cross-head: a 1 × 1 convolution over the heads follows directly.
+    Within heads: the keys of each map are unfolded to the grid of their tokens; a depthwise 3 × 3
+    convolution over the grid, with one kernel per head, mixes neighbouring scores. Scores of class
+    tokens stay. Across heads: a 1 × 1 convolution over the heads.
     ``9 * real * N * M + real * hallucinated * N * M`` multiply-adds. For ablations, ``maps`` names
     another order, or leaves one or both out; real maps are then repeated in turn.
 
     Kernels are initialised so that, for independent scores, new maps have the standard deviation
-    of the real ones. :func:`asvit.models.convert` describes the settings.
+    of the real ones.
     """
 
     intra: nn.Conv2d | None
     cross: nn.Conv2d | None
 
-    def __init__(
-        self,
-        real: int,
-        hallucinated: int,
-        *,
-        axis: Axis = "key",
-        class_token: ClassTokenRule = "identity",
-        bias: bool = True,
-        maps: Maps = "within_across",
-    ) -> None:
+    def __init__(self, real: int, hallucinated: int, maps: Maps = "within_across") -> None:
         super().__init__()
-        check_choice("axis", axis, get_args(Axis))
-        check_choice("class_token", class_token, get_args(ClassTokenRule))
         check_choice("maps", maps, get_args(Maps))
-        self.axis = axis
-        self.class_token = class_token
         self.maps = maps
         self.hallucinated = hallucinated
         self.intra = self.cross = None
         if "within" in maps:
             heads = hallucinated if maps == "across_within" else real
-            self.intra = nn.Conv2d(heads, heads, 3, padding=1, groups=heads, bias=bias)
+            self.intra = nn.Conv2d(heads, heads, 3, padding=1, groups=heads)
         if "across" in maps:
-            self.cross = nn.Conv2d(real, hallucinated, 1, bias=bias)
+            self.cross = nn.Conv2d(real, hallucinated, 1)
         for conv, inputs in ((self.intra, 9), (self.cross, real)):
             if conv is not None:
                 nn.init.normal_(conv.weight, std=inputs**-0.5)
-            if conv is not None and conv.bias is not None:
-                nn.init.zeros_(conv.bias)
+                nn.init.zeros_(cast("Tensor", conv.bias))
 
     def forward(self, scores: Tensor, grid: Grid, prefix: int = 0) -> Tensor:
         """``[B, real, N, M] -> [B, real + hallucinated, N, M]``, the real maps first.
 
-        The unfolded axis has ``prefix`` class tokens, then a ``grid`` of rows and columns.
+        The keys are ``prefix`` class tokens, then a ``grid`` of rows and columns.
         """
-        x = scores if self.axis == "key" else scores.transpose(2, 3)  # [B, real, listed, unfolded]
-        new = self._across(x) if self.maps == "across_within" else x
+        new = self._across(scores) if self.maps == "across_within" else scores
         if self.intra is not None:
-            new = self._within(self.intra, new, grid, prefix)
+            keys = new[..., prefix:].unflatten(-1, grid)
+            mixed = convolve_maps(keys, self.intra.weight, self.intra.bias).flatten(3)
+            new = torch.cat([new[..., :prefix], mixed], -1) if prefix else mixed
         if self.maps != "across_within":
             new = self._across(new)
-        return torch.cat([scores, new if self.axis == "key" else new.transpose(2, 3)], 1)
+        return torch.cat([scores, new], 1)
 
     def _across(self, x: Tensor) -> Tensor:
         """``[B, real, ...] -> [B, hallucinated, ...]``."""
@@ -119,29 +98,17 @@ class MapHallucination(nn.Module):
         times = -(-self.hallucinated // x.shape[1])
         return x.repeat(1, times, 1, 1)[:, : self.hallucinated]
 
-    def _within(self, intra: nn.Conv2d, x: Tensor, grid: Grid, prefix: int) -> Tensor:
-        """``[B, heads, listed, unfolded]`` with neighbouring scores mixed."""
-        y = convolve_maps(x[..., prefix:].unflatten(-1, grid), intra.weight, intra.bias).flatten(3)
-        if not prefix:
-            return y
-        off = x[..., :prefix]
-        if self.class_token == "isolated":
-            middle = intra.weight[:, :, 1:2, 1:2]  # the only weight that acts on a grid of one
-            off = convolve_maps(off.unsqueeze(-1), middle, intra.bias).squeeze(-1)
-        return torch.cat([off, y], -1)
-
 
 class HallucinatedHeads(nn.Module):
     """Base of multi-head attention with half of its maps hallucinated.
 
     Only real heads have queries and keys: half as many channels. Values, softmax and output are
     those of ordinary attention. Values of all heads have ``inner`` channels, by default ``dim``;
-    ``prefix`` class tokens come before those of the grid; ``rules`` are ``axis``,
-    ``class_token``, ``bias`` and ``maps`` of :class:`MapHallucination`.
+    ``prefix`` class tokens come before those of the grid.
 
     References:
         arXiv:2306.10875. It leaves the grid of the keys, class tokens, odd numbers of heads and
-        biases open; those defaults are ours.
+        biases open; those are ours.
     """
 
     def __init__(
@@ -152,15 +119,11 @@ class HallucinatedHeads(nn.Module):
         inner: int | None = None,
         prefix: int = 0,
         qkv_bias: bool = True,
-        **rules: Any,
+        maps: Maps = "within_across",
     ) -> None:
         super().__init__()
         inner = dim if inner is None else inner
         self.heads, self.real = split
-        if inner % self.heads:
-            raise ValueError(
-                f"{self.heads} heads do not divide the width {inner} of the attention"
-            )
         self.prefix = prefix
         self.head_dim = inner // self.heads
         self.q = nn.Linear(dim, self.real * self.head_dim, bias=qkv_bias)
@@ -168,31 +131,18 @@ class HallucinatedHeads(nn.Module):
         self.v = nn.Linear(dim, inner, bias=qkv_bias)
         self.hallucinate: MapHallucination | None = None
         if self.heads > self.real:
-            self.hallucinate = MapHallucination(self.real, self.heads - self.real, **rules)
+            self.hallucinate = MapHallucination(self.real, self.heads - self.real, maps)
         self.attn_drop: nn.Module = nn.Identity()
         self.proj = nn.Linear(inner, dim)
         self.proj_drop: nn.Module = nn.Identity()
         for linear in (self.q, self.k, self.v, self.proj):
             init_weights(linear)
 
-    @property
-    def axis(self) -> Axis:
-        """Tokens that are unfolded to a grid; ``"key"`` where no map is hallucinated."""
-        return "key" if self.hallucinate is None else self.hallucinate.axis
+    def attend(self, x: Tensor, grid: Grid, sources: Tensor | None = None) -> Tensor:
+        """``[..., N, dim] -> [..., N, dim]``.
 
-    def attend(
-        self,
-        x: Tensor,
-        grid: Grid,
-        *,
-        sources: Tensor | None = None,
-        mask: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """``[..., N, dim] -> [..., N, dim]`` and the maps ``[lists, heads, N, M]``.
-
-        ``grid`` is that of :class:`MapHallucination`. Keys and values are of the tokens
-        ``sources``, ``[..., M, dim]``, by default ``x``. The mask is added to the scores of all
-        heads; a boolean one is True where a query may attend.
+        ``grid`` is that of the keys. Keys and values are of the tokens ``sources``,
+        ``[..., M, dim]``, by default ``x``.
         """
         sources = x if sources is None else sources
         q, k = self._by_head(self.q(x), self.real), self._by_head(self.k(sources), self.real)
@@ -200,19 +150,13 @@ class HallucinatedHeads(nn.Module):
         scores = (q * self.head_dim**-0.5) @ k.transpose(-1, -2)
         if self.hallucinate is not None:
             scores = self.hallucinate(scores, grid, self.prefix)
-        if mask is not None and mask.dtype == torch.bool:
-            scores = scores.masked_fill(~mask, float("-inf"))
-        elif mask is not None:
-            scores = scores + mask
         maps = scores.softmax(dim=-1)
         mixed = (self.attn_drop(maps) @ v).transpose(1, 2).reshape(*x.shape[:-1], -1)
-        out: Tensor = self.proj_drop(self.proj(mixed))
-        return out, maps
+        return cast("Tensor", self.proj_drop(self.proj(mixed)))
 
     def _by_head(self, x: Tensor, heads: int) -> Tensor:
         """``[..., tokens, heads * head_dim] -> [lists, heads, tokens, head_dim]``."""
-        tokens = x.shape[-2]
-        return x.reshape(-1, tokens, heads, self.head_dim).transpose(1, 2)
+        return x.reshape(-1, x.shape[-2], heads, self.head_dim).transpose(1, 2)
 
 
 def convolve_maps(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -274,28 +218,21 @@ cast("dict[Callable[..., Tensor], Any]", RULES)[convolve_maps] = _map_use
 class TokenGrid:
     """Rows and columns of the tokens in one part of a network, for the image of the last pass.
 
-    A hook on a layer that knows the grid records it. Layers that need the grid share the object.
-    Without a ``grid``, it is unknown before the first pass.
+    A hook on a layer that knows the grid records it; layers that need it share the object. The
+    hooks are methods, not closures, so that a deep copy of a network gets its own grids.
     """
 
     def __init__(self, grid: Grid | None = None) -> None:
         self.grid = grid
 
     def shape(self, tokens: int) -> Grid:
-        """Rows and columns of this many tokens; a ValueError if they are not on the grid."""
-        if self.grid is None:
+        """Rows and columns of this many tokens."""
+        if self.grid is None or math.prod(self.grid) != tokens:
             raise ValueError(
-                f"the grid of {tokens} tokens is not known; "
-                "run the whole network, which records it"
-            )
-        rows, columns = self.grid
-        if rows * columns != tokens:
-            raise ValueError(
-                f"{tokens} tokens are not a grid of {rows} rows and {columns} columns"
+                f"{tokens} tokens are not on the grid {self.grid}; run the whole network, which "
+                "records it"
             )
         return self.grid
-
-    # Hooks are methods, not closures, so that a deep copy of a network gets its own grids.
 
     def record_channels_first(self, module: nn.Module, args: Any, output: Tensor) -> None:
         """Forward hook of a module with output ``[B, channels, h, w]``."""
@@ -322,10 +259,9 @@ class HallucinatedTokenAttention(HallucinatedHeads):
         self, x: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False
     ) -> Tensor:
         """``[..., prefix + N, dim] -> [..., prefix + N, dim]``."""
-        if is_causal:
-            raise ValueError("hallucinated attention cannot be causal; it mixes all scores")
-        grid = self.token_grid.shape(x.shape[-2] - self.prefix)
-        return self.attend(x, grid, mask=attn_mask)[0]
+        if attn_mask is not None or is_causal:
+            raise ValueError("hallucinated attention takes no mask; it mixes all scores")
+        return self.attend(x, self.token_grid.shape(x.shape[-2] - self.prefix))
 
 
 class HallucinatedPyramidAttention(HallucinatedHeads):
@@ -336,13 +272,11 @@ class HallucinatedPyramidAttention(HallucinatedHeads):
 
     def forward(self, x: Tensor, feat_size: Grid) -> Tensor:
         """``[B, h * w, dim] -> [B, h * w, dim]``."""
-        grid, sources = (feat_size[0], feat_size[1]), x
-        if self.sr is not None and self.norm is not None:
-            image = self.sr(x.transpose(1, 2).unflatten(2, grid))
-            sources = self.norm(image.flatten(2).transpose(1, 2))
-            if self.axis == "key":
-                grid = (image.shape[2], image.shape[3])
-        return self.attend(x, grid, sources=sources)[0]
+        if self.sr is None or self.norm is None:
+            return self.attend(x, (feat_size[0], feat_size[1]))
+        image = self.sr(x.transpose(1, 2).unflatten(2, (feat_size[0], feat_size[1])))
+        sources = self.norm(image.flatten(2).transpose(1, 2))
+        return self.attend(x, (image.shape[2], image.shape[3]), sources)
 
 
 class HallucinatedPooledAttention(HallucinatedHeads):
@@ -358,43 +292,36 @@ class HallucinatedPooledAttention(HallucinatedHeads):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, h * w, dim] -> [B, h * w, dim]``."""
-        rows, columns = grid = self.token_grid.shape(x.shape[1])
-        sources = x
-        if self.sr is not None and self.norm is not None:
-            sources = self.norm(self.sr(x.transpose(1, 2))).transpose(1, 2)
-            if self.axis == "key":
-                grid = (rows // self.sr_ratio, columns // self.sr_ratio)
-                keys = sources.shape[1]
-                grid = grid if grid[0] * grid[1] == keys else nominal_grid(keys)
-        return self.attend(x, grid, sources=sources)[0]
+        rows, columns = self.token_grid.shape(x.shape[1])
+        if self.sr is None or self.norm is None:
+            return self.attend(x, (rows, columns))
+        sources = self.norm(self.sr(x.transpose(1, 2))).transpose(1, 2)
+        grid, keys = (rows // self.sr_ratio, columns // self.sr_ratio), sources.shape[1]
+        return self.attend(x, grid if math.prod(grid) == keys else nominal_grid(keys), sources)
 
 
-class Rules(NamedTuple):
-    """How attention is replaced; see :func:`asvit.models.convert`."""
-
-    heads: HeadRule
-    kept: float
-    maps: Mapping[str, Any]  # settings of :class:`MapHallucination`
-
-
-def hallucinate(model: nn.Module, rules: Rules) -> bool:
+def hallucinate(model: nn.Module, heads: HeadRule, kept: float, maps: Maps) -> bool:
     """Replace every supported attention in a network or a part of one; False if there is none."""
     modules = list(model.modules())
-    if rules.heads == "double_odd":
-        counts = [cast("int", m.num_heads) for m in modules if isinstance(m, _ATTENTIONS)]
-        odd = any(count % 2 for count in counts)
-        rules = rules._replace(heads="double" if odd else "double_each")
+    counts = [cast("int", m.num_heads) for m in modules if isinstance(m, _ATTENTIONS)]
+    if heads == "double_odd" and any(count % 2 for count in counts):
+        heads = "double"
+    make = partial(_hallucinated, heads=heads, kept=kept, maps=maps)
     for module in modules:
         for kind, replace_in in _REPLACERS.items():
             if isinstance(module, kind):
-                replace_in(module, rules)
+                replace_in(module, make)
     replaced = {module for module in model.modules() if isinstance(module, HallucinatedHeads)}
     return bool(replaced.difference(modules))
 
 
-def _replace_in_vision_transformer(model: Any, rules: Rules) -> None:
-    token_grid = TokenGrid(tuple(model.patch_embed.grid_size))
-    model.patch_embed.register_forward_hook(token_grid.record_tokens)
+Make = Callable[..., HallucinatedHeads]
+
+
+def _replace_in_vision_transformer(model: Any, make: Make) -> None:
+    grid = TokenGrid(tuple(model.patch_embed.grid_size))
+    model.patch_embed.register_forward_hook(grid.record_tokens)
+    parts = {"prefix": model.num_prefix_tokens, "token_grid": grid}
     for block in model.blocks:
         old: Any = getattr(block, "attn", None)
         if isinstance(old, HallucinatedHeads):
@@ -404,32 +331,30 @@ def _replace_in_vision_transformer(model: Any, rules: Rules) -> None:
                 f"{type(model).__name__} has blocks with {type(old).__name__} and more than "
                 "queries, keys and values in it; only plain attention can be replaced"
             )
-        kind, prefix = HallucinatedTokenAttention, model.num_prefix_tokens
-        block.attn = _hallucinated(kind, old, old.qkv, rules, prefix, token_grid=token_grid)
+        block.attn = make(HallucinatedTokenAttention, old, old.qkv, **parts)
 
 
-def _replace_in_pyramid_block(block: Any, rules: Rules) -> None:
+def _replace_in_pyramid_block(block: Any, make: Make) -> None:
     old = block.attn
     if isinstance(old, HallucinatedHeads):
         return
     if old.pool is not None:
         raise ValueError("PVTv2 with linear attention cannot be converted; use one without")
-    parts = {"sr": old.sr, "norm": old.norm}
-    block.attn = _hallucinated(HallucinatedPyramidAttention, old, old.kv, rules, **parts)
+    block.attn = make(HallucinatedPyramidAttention, old, old.kv, sr=old.sr, norm=old.norm)
 
 
-def _replace_in_next_block(block: Any, rules: Rules) -> None:
+def _replace_in_next_block(block: Any, make: Make) -> None:
     old = block.e_mhsa
     if isinstance(old, HallucinatedHeads):
         return
     grid = TokenGrid()
     block.patch_embed.register_forward_hook(grid.record_channels_first)
     parts = {"sr": old.sr, "norm": old.norm, "sr_ratio": old.sr_ratio, "token_grid": grid}
-    block.e_mhsa = _hallucinated(HallucinatedPooledAttention, old, old.v, rules, **parts)
+    block.e_mhsa = make(HallucinatedPooledAttention, old, old.v, **parts)
 
 
 _ATTENTIONS = (TokenAttention, PyramidAttention, NextAttention)
-_REPLACERS: dict[type[nn.Module], Callable[[Any, Rules], None]] = {
+_REPLACERS: dict[type[nn.Module], Callable[[Any, Make], None]] = {
     VisionTransformer: _replace_in_vision_transformer,
     PyramidBlock: _replace_in_pyramid_block,
     NextTransformerBlock: _replace_in_next_block,
@@ -441,7 +366,10 @@ def _hallucinated(
     kind: type[HallucinatedHeads],
     old: Any,
     values: nn.Linear,
-    rules: Rules,
+    *,
+    heads: HeadRule,
+    kept: float,
+    maps: Maps,
     prefix: int = 0,
     **parts: Any,
 ) -> HallucinatedHeads:
@@ -450,32 +378,25 @@ def _hallucinated(
     The last channels of its linear map ``values`` are values; queries and keys come before them.
     ``parts`` are its further attributes.
     """
-    inner = old.proj.in_features
-    split = split_heads(old.num_heads, rules.heads, rules.kept)
+    inner, bias = old.proj.in_features, values.bias is not None
+    split = split_heads(old.num_heads, heads, kept)
     if inner % split.heads:
         raise ValueError(
             f"{split.heads} heads in place of {old.num_heads} do not divide {inner} channels; use "
-            "heads='floor' or 'ceil'"
+            "a network with an even number of heads or channels"
         )
-    attention = kind(
-        values.in_features,
-        split,
-        inner=inner,
-        prefix=prefix,
-        qkv_bias=values.bias is not None,
-        **rules.maps,
-    )
+    sizes: Any = {"inner": inner, "prefix": prefix, "qkv_bias": bias}
+    attention = kind(values.in_features, split, **sizes, maps=maps)
     attention.proj = old.proj
     attention.attn_drop = getattr(old, "attn_drop", attention.attn_drop)
     attention.proj_drop = getattr(old, "proj_drop", attention.proj_drop)
     attention.to(values.weight)
     attention.v.weight.copy_(values.weight[-inner:])
-    if values.bias is not None:
+    if bias:
         attention.v.bias.copy_(values.bias[-inner:])
-    attention.train(old.training)
     for name, part in parts.items():
         setattr(attention, name, part)
-    return attention
+    return attention.train(old.training)
 
 
 def _is_plain(old: TokenAttention) -> bool:

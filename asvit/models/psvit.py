@@ -4,7 +4,6 @@ Its sizes in timm's registry are ours: the paper gives none in a usable form.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Literal, cast, get_args
 
 import torch
@@ -18,23 +17,18 @@ from asvit.models._staged import StagedNetwork, check_batch, drop_path_rates
 from asvit.models.blocks import (
     SelfAttention,
     check_choice,
-    hidden_width,
     positions_on,
     run_blocks,
 )
 
-__all__ = ["PRESETS", "PSViT", "Preset", "checkpoint_filter_fn"]
+__all__ = ["PRESETS", "PSViT", "checkpoint_filter_fn"]
 
 Pooling = Literal["1d", "2d"]
 _EPS: Final = 1e-6  # of the norms, as in DeiT
 
 
 class SharedAttention(nn.Module):
-    """Multi-head attention with the map of another layer: no queries, keys or softmax.
-
-    It saves ``2 * dim**2 + 2 * dim`` parameters over :class:`SelfAttention` and, for N tokens,
-    ``2 * N * dim**2 + N**2 * dim`` multiply-adds. Gradients reach the layer that made the map.
-    """
+    """Multi-head attention with the map of another layer: no queries, keys or softmax."""
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
@@ -51,75 +45,47 @@ class SharedAttention(nn.Module):
         return cast("Tensor", self.proj(mixed.transpose(1, 2).flatten(2)))
 
 
-class _Layer(nn.Module):
-    """Pre-norm transformer layer around an attention of a kind: the base of the layers."""
+class Layer(nn.Module):
+    """A pre-norm transformer layer, which may use the attention map of its predecessor.
 
-    _attention: ClassVar[type[SelfAttention] | type[SharedAttention]]
-
-    def __init__(self, dim: int, heads: int, hidden: int, *, drop_path: float = 0.0) -> None:
-        super().__init__()
-        self.norm1 = nn.LayerNorm(dim, eps=_EPS)
-        self.attn = self._attention(dim, heads)
-        self.norm2 = nn.LayerNorm(dim, eps=_EPS)
-        self.mlp = Mlp(dim, hidden)
-        self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
-
-    def _add(self, x: Tensor, mixed: Tensor) -> Tensor:
-        """Add the output of the attention, then apply the feed-forward part."""
-        x = x + self.drop_path(mixed)
-        return cast("Tensor", x + self.drop_path(self.mlp(self.norm2(x))))
-
-
-class BasicLayer(_Layer):
-    """An ordinary transformer layer.
-
-    ``12 * N * dim**2 + 2 * N**2 * dim`` multiply-adds for N tokens where ``hidden`` is
-    ``4 * dim``.
-    """
-
-    _attention = SelfAttention
-
-    def forward(self, x: Tensor, *, with_map: bool = False) -> Any:
-        """``[B, N, dim] -> [B, N, dim]``.
-
-        ``with_map``, also the attention map ``[B, heads, N, N]`` after the softmax.
-        """
-        if not with_map:
-            return self._add(x, self.attn(self.norm1(x)))
-        mixed, attention = cast("SelfAttention", self.attn).with_map(self.norm1(x))
-        return self._add(x, mixed), attention
-
-
-class SharingLayer(_Layer):
-    """A layer that uses the attention map of its predecessor.
-
-    ``10 * N * dim**2 + N**2 * dim`` multiply-adds for N tokens where ``hidden`` is ``4 * dim``.
-    """
-
-    _attention = SharedAttention
-
-    def forward(self, x: Tensor, attention: Tensor) -> Tensor:
-        """``[B, N, dim]`` and a map ``[B, heads, N, N]`` to ``[B, N, dim]``."""
-        return self._add(x, self.attn(self.norm1(x), attention))
-
-
-class SharingPair(nn.Module):
-    """Two layers, of which the second uses the attention map of the first.
-
-    Each has its own drop-path probability. Sharing the map after the softmax is our reading.
+    ``12 * N * dim**2 + 2 * N**2 * dim`` multiply-adds for N tokens, with the map of another one
+    ``10 * N * dim**2 + N**2 * dim``.
     """
 
     def __init__(
-        self, dim: int, heads: int, hidden: int, *, drop_path: tuple[float, float] = (0.0, 0.0)
+        self, dim: int, heads: int, *, drop_path: float = 0.0, shares: bool = False
     ) -> None:
         super().__init__()
-        self.first = BasicLayer(dim, heads, hidden, drop_path=drop_path[0])
-        self.second = SharingLayer(dim, heads, hidden, drop_path=drop_path[1])
+        self.norm1 = nn.LayerNorm(dim, eps=_EPS)
+        self.attn = (SharedAttention if shares else SelfAttention)(dim, heads)
+        self.norm2 = nn.LayerNorm(dim, eps=_EPS)
+        self.mlp = Mlp(dim, 4 * dim)
+        self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
+
+    def forward(self, x: Tensor, shared: Tensor | None = None, *, with_map: bool = False) -> Any:
+        """``[B, N, dim] -> [B, N, dim]``; ``shared`` is a map ``[B, heads, N, N]``.
+
+        ``with_map``, also the layer's own map after the softmax.
+        """
+        attention: Any = self.attn.with_map if with_map else self.attn
+        mixed = attention(self.norm1(x), *([] if shared is None else [shared]))
+        mixed, own = mixed if with_map else (mixed, None)
+        x = x + self.drop_path(mixed)
+        x = x + self.drop_path(self.mlp(self.norm2(x)))
+        return (x, own) if with_map else x
+
+
+class SharingPair(nn.Module):
+    """Two layers, of which the second uses the map of the first; after the softmax, as we read."""
+
+    def __init__(self, dim: int, heads: int, first: float = 0.0, second: float = 0.0) -> None:
+        super().__init__()
+        self.first = Layer(dim, heads, drop_path=first)
+        self.second = Layer(dim, heads, drop_path=second, shares=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, N, dim] -> [B, N, dim]``."""
-        x, attention = self.first(x, with_map=True)
-        return cast("Tensor", self.second(x, attention))
+        return cast("Tensor", self.second(*self.first(x, with_map=True)))
 
 
 class TokenPooling1d(nn.Module):
@@ -165,15 +131,12 @@ class PSViT(StagedNetwork):
     A stage is a text of cells: ``b`` for a basic layer, ``s`` for two layers of which the second
     uses the attention map of the first, ``-`` for nothing. The network ends with the last stage
     that has layers. The sides of an image must be multiples of the patch; at sizes other than
-    ``img_size`` position embeddings are resampled. Arguments and methods follow timm; other
-    arguments are those of :class:`asvit.models.AsViT`.
-
-    A list of tokens is a feature map up to its first pooling only: pooling joins neighbours in the
-    list, some of which are in different rows.
+    ``img_size`` position embeddings are resampled. A list of tokens is a feature map up to its
+    first pooling only. Other arguments are those of :class:`asvit.models.AsViT`.
 
     The paper fixes the two kinds of pooling, three stages and the sharing of attention. Everything
-    else is our default: kernels, patches, the place of the class token, position embeddings, the
-    readout, and the rule for stages without layers.
+    else is ours: kernels, patches, the place of the class token, position embeddings, the readout,
+    and the rule for stages without layers.
 
     Args:
         cells: The cells of each stage, such as ``("bbs", "bs", "bb")``.
@@ -184,7 +147,6 @@ class PSViT(StagedNetwork):
         patch_size: Side of a patch in pixels; by default 16 for a list and 8 for a grid.
         global_pool: Input of the head: ``"token"``, the class token; ``"avg"``, the mean over the
             other tokens; ``""``, all tokens. By default the class token, or the mean without one.
-        mlp_ratio: Hidden width of the feed-forward parts over the width of the stage.
 
     Raises:
         ValueError: If no stage has a layer, an argument does not exist, or an image is too small.
@@ -197,7 +159,6 @@ class PSViT(StagedNetwork):
     _stages_name: ClassVar[str] = "stages"
     _blocks_name: ClassVar[str] = "cells"
     _downsample_first: ClassVar[bool] = True
-    _formats: ClassVar[tuple[str, ...]] = ("NCHW", "NHWC", "NLC")
 
     def __init__(
         self,
@@ -211,16 +172,13 @@ class PSViT(StagedNetwork):
         in_chans: int = 3,
         num_classes: int = 1000,
         global_pool: str | None = None,
-        mlp_ratio: float = 4.0,
         drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
     ) -> None:
         check_choice("pooling", pooling, get_args(Pooling))
         make_pooling, usual_patch = _POOLINGS[pooling]
         patch = usual_patch if patch_size is None else patch_size
-        if patch < 1:
-            raise ValueError(f"patch_size={patch}; use 1 or more")
-        used = _used_stages(cells, dims, heads)
+        used = used_stages(cells, dims, heads)
         listed = pooling == "1d"
         super().__init__(dims[:used], [patch * 2**i for i in range(1 if listed else used)])
         self.cells = tuple(cells)
@@ -235,9 +193,9 @@ class PSViT(StagedNetwork):
         rates = drop_path_rates(drop_path_rate, list(map(layers_of, cells)))
         self.stages = nn.ModuleList()
         for i in range(used):
-            stage_rates, hidden = iter(rates[i]), hidden_width(dims[i], mlp_ratio)
+            stage_rates = iter(rates[i])
             downsample = make_pooling(dims[i - 1], dims[i]) if i else nn.Identity()
-            layers = [make_cell(kind, dims[i], heads[i], hidden, stage_rates) for kind in cells[i]]
+            layers = [make_cell(kind, dims[i], heads[i], stage_rates) for kind in cells[i]]
             self.stages.append(PSViTStage(downsample, layers))
         self.check_grid(rows, columns)
         if global_pool is None:
@@ -251,15 +209,11 @@ class PSViT(StagedNetwork):
 
     def check_grid(self, rows: int, columns: int) -> None:
         """Check that a grid of patches has enough tokens for every pooling along a list."""
-        if self.pooling == "2d":
-            return
-        tokens = rows * columns
-        for number in range(2, len(self.stages) + 1):
-            if tokens < 2:
-                raise ValueError(
-                    f"stage {number} cannot pool {tokens} token by two; use a larger image"
-                )
-            tokens //= 2
+        pooled = len(self.stages) - 1
+        if self.pooling == "1d" and not rows * columns >> pooled:
+            raise ValueError(
+                f"{rows * columns} tokens cannot be pooled {pooled} times; use a larger image"
+            )
 
     def _embed(self, image: Tensor) -> Tensor:
         """``[B, in_chans, H, W] -> [B, 1 + h * w, dim]``, or ``[B, h, w, dim]`` of a grid."""
@@ -276,14 +230,10 @@ class PSViT(StagedNetwork):
         rows, columns = self.patch_embed.proj.stride
         return -(-height // rows), -(-width // columns)
 
-    def _as_map(self, x: Tensor, image: Tensor, output_fmt: str) -> Tensor:
-        """The output of a stage without class token, as ``NCHW``, ``NHWC`` or ``NLC``."""
-        listed = self.pooling == "1d"
-        x = x[:, self.num_prefix_tokens :] if listed else x
-        if output_fmt == "NLC":
-            return x.flatten(1, -2)
-        x = x.unflatten(1, self._grid(image.shape[2], image.shape[3])) if listed else x
-        return x.permute(0, 3, 1, 2) if output_fmt == "NCHW" else x
+    def _as_map(self, x: Tensor, image: Tensor) -> Tensor:
+        if self.pooling == "1d":
+            x = x[:, 1:].unflatten(1, self._grid(image.shape[2], image.shape[3]))
+        return x.permute(0, 3, 1, 2)
 
     def _as_features(self, x: Tensor) -> Tensor:
         return x.flatten(1, -2)
@@ -350,56 +300,44 @@ class PSViTStage(nn.Module):
         return tokens.reshape(x.shape)
 
 
-def make_cell(kind: str, dim: int, heads: int, hidden: int, rates: Iterator[float]) -> nn.Module:
+def make_cell(kind: str, dim: int, heads: int, rates: Iterator[float]) -> nn.Module:
     """The cell of a letter; ``rates`` has the drop-path probability of each of its layers."""
     if kind == IDENTITY:
         return nn.Identity()
     if kind == BASIC:
-        return BasicLayer(dim, heads, hidden, drop_path=next(rates))
-    return SharingPair(dim, heads, hidden, drop_path=(next(rates), next(rates)))
+        return Layer(dim, heads, drop_path=next(rates))
+    return SharingPair(dim, heads, next(rates), next(rates))
 
 
-def _used_stages(cells: Sequence[str], dims: Sequence[int], heads: Sequence[int]) -> int:
+def used_stages(cells: Sequence[str], dims: Sequence[int], heads: Sequence[int]) -> int:
     """Number of stages of the network: up to the last one with layers."""
-    if not len(cells) == len(dims) == len(heads):
+    fit = len(cells) == len(dims) == len(heads)
+    if not fit or not all(1 <= own <= dim for dim, own in zip(dims, heads, strict=True)):
         raise ValueError(
-            f"{len(cells)} stages of cells, {len(dims)} dims and {len(heads)} heads; "
-            "give one of each for every stage"
+            f"cells {'|'.join(cells)} have dims {list(dims)} and heads {list(heads)}; give one of "
+            "each for every stage, and at least as many channels as heads"
         )
-    for i, (dim, count) in enumerate(zip(dims, heads, strict=True), 1):
-        if not 1 <= count <= dim:
-            raise ValueError(f"stage {i} has {count} heads for a width of {dim}; use 1 to {dim}")
-    return last_filled(cells, f"cells {'|'.join(cells)} have no layer")
-
-
-def last_filled(cells: Sequence[str], refusal: str) -> int:
-    """Number of stages up to the last one with layers; without any, a ValueError."""
     filled = [i for i, stage in enumerate(cells, 1) if layers_of(stage)]
     if not filled:
-        raise ValueError(f"{refusal}; use at least one 'b' or 's'")
+        raise ValueError(f"cells {'|'.join(cells)} have no layer; use at least one 'b' or 's'")
     return filled[-1]
 
 
-@dataclass(frozen=True)
-class Preset:
-    """Settings of one size, which are those of :class:`PSViT`."""
-
-    pooling: Pooling
-    cells: tuple[str, ...]
-    dims: tuple[int, ...]
-    heads: tuple[int, ...]
-
-
-#: Name in timm -> preset. Widths, heads and depths are ours, not the paper's.
-PRESETS: Mapping[str, Preset] = {
-    "psvit_1d_tiny": Preset("1d", ("bbbb", "bbbb", "bbbb"), (192, 256, 384), (3, 4, 6)),
-    "psvit_1d_tiny_shared": Preset("1d", ("ss", "ss", "ss"), (192, 256, 384), (3, 4, 6)),
-    "psvit_1d_small": Preset("1d", ("bbbb", "bbbb", "bbbb"), (384, 512, 768), (6, 8, 12)),
-    "psvit_1d_base": Preset("1d", ("bbbb", "bbbb", "bbbb"), (768, 1024, 1536), (12, 16, 24)),
-    "psvit_2d_tiny": Preset("2d", ("bb", "bbbb", "bbbbb"), (96, 192, 384), (3, 6, 12)),
-    "psvit_2d_tiny_shared": Preset("2d", ("s", "ss", "ssb"), (96, 192, 384), (3, 6, 12)),
-    "psvit_2d_small": Preset("2d", ("bb", "bbbb", "bbbbb"), (192, 384, 768), (3, 6, 12)),
-    "psvit_2d_base": Preset("2d", ("bb", "bbbb", "bbbbbb"), (384, 768, 1536), (6, 12, 24)),
+_EVEN: Final = ("bbbb", "bbbb", "bbbb")
+_SHAPES: Final = {
+    "psvit_1d_tiny": ("1d", _EVEN, (192, 256, 384), (3, 4, 6)),
+    "psvit_1d_tiny_shared": ("1d", ("ss", "ss", "ss"), (192, 256, 384), (3, 4, 6)),
+    "psvit_1d_small": ("1d", _EVEN, (384, 512, 768), (6, 8, 12)),
+    "psvit_1d_base": ("1d", _EVEN, (768, 1024, 1536), (12, 16, 24)),
+    "psvit_2d_tiny": ("2d", ("bb", "bbbb", "bbbbb"), (96, 192, 384), (3, 6, 12)),
+    "psvit_2d_tiny_shared": ("2d", ("s", "ss", "ssb"), (96, 192, 384), (3, 6, 12)),
+    "psvit_2d_small": ("2d", ("bb", "bbbb", "bbbbb"), (192, 384, 768), (3, 6, 12)),
+    "psvit_2d_base": ("2d", ("bb", "bbbb", "bbbbbb"), (384, 768, 1536), (6, 12, 24)),
+}
+#: Name in timm -> settings of :class:`PSViT`. Widths, heads and depths are ours, not the paper's.
+PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
+    name: dict(zip(("pooling", "cells", "dims", "heads"), shape, strict=True))
+    for name, shape in _SHAPES.items()
 }
 
 _POSITIONS = "patch_embed.pos_embed"
@@ -419,7 +357,7 @@ def checkpoint_filter_fn(state: Mapping[str, Tensor], model: PSViT) -> dict[str,
 register_networks(
     __name__,
     PSViT,
-    {name: vars(preset) for name, preset in PRESETS.items()},
+    PRESETS,
     levels=lambda own: 1 if own["pooling"] == "1d" else len(own["cells"]),
     filter_fn=checkpoint_filter_fn,
     fixed_input_size=True,

@@ -11,26 +11,21 @@ from torch import Tensor, nn
 
 from asvit.architectures.psvit_path import BASIC, CELLS, IDENTITY, SHARED
 from asvit.models._staged import make_head
-from asvit.models.blocks import hidden_width, init_weights
-from asvit.models.psvit import PSViT, last_filled, make_cell, pool_tokens
+from asvit.models.blocks import init_weights
+from asvit.models.psvit import PSViT, make_cell, pool_tokens, used_stages
 
 
 class PSViTSupernet(nn.Module):
     """All paths of a PSViT space at once, with shared weights.
 
-    A cell holds a basic layer and, with separate weights, a pair of layers of which the second
-    uses the attention map of the first; as the identity it uses neither. A path gives the letters
-    of the cells in each stage, such as ``("bs----", "ss----", "b-----")``. It ends with its last
-    stage that has layers: token pooling into empty stages after it is skipped, so each stage has a
-    final norm and a head. Separate weights, skipped tails and the heads are our reading of the
-    paper.
+    A cell holds a basic layer and, with separate weights, a pair that shares attention; as the
+    identity it uses neither. A path gives the letters of the cells in each stage, such as
+    ``("bs----", "ss----", "b-----")``. It ends with its last stage that has layers, so each stage
+    has a final norm and a head. Separate weights, skipped tails and the heads are our reading of
+    the paper.
 
     Arguments are those of :class:`asvit.models.psvit.PSViT`, for all paths, except that ``cells``
-    is their number in each stage, and there is neither drop-path nor dropout before the heads.
-
-    Raises:
-        ValueError: If an argument does not exist or is not for supernets, or an image is too
-            small.
+    is their number in each stage, and rates are 0.
 
     References:
         Chen et al. 2021, arXiv:2108.03428.
@@ -40,9 +35,6 @@ class PSViTSupernet(nn.Module):
         self, dims: Sequence[int], heads: Sequence[int], *, cells: int = CELLS, **options: Any
     ) -> None:
         super().__init__()
-        for name in ("drop_rate", "drop_path_rate"):
-            if options.get(name):
-                raise ValueError(f"a supernet does not take {name}={options[name]}; use 0")
         self._shape: dict[str, Any] = {"dims": tuple(dims), "heads": tuple(heads), **options}
         # Patch embedding and token pooling are the same for all paths.
         frame = self._single([BASIC] * len(dims))
@@ -50,10 +42,9 @@ class PSViTSupernet(nn.Module):
         self.global_pool = frame.global_pool
         self.patch_embed = frame.patch_embed
         self.downsamples = nn.ModuleList(cast("Any", stage).downsample for stage in frame.stages)
-        hidden = [hidden_width(dim, options.get("mlp_ratio", 4.0)) for dim in dims]
         self.cells = nn.ModuleList(
             nn.ModuleList(_choices(*sizes) for _ in range(cells))
-            for sizes in zip(dims, heads, hidden, strict=True)
+            for sizes in zip(dims, heads, strict=True)
         )
         self.norms = nn.ModuleList(nn.LayerNorm(dim, eps=1e-6) for dim in dims)
         self.heads = nn.ModuleList(make_head(dim, self.num_classes) for dim in dims)
@@ -114,16 +105,9 @@ class PSViTSupernet(nn.Module):
 
     def _used(self, path: Sequence[str]) -> int:
         """Number of stages of ``path`` up to its last layer."""
-        cells = len(cast("nn.ModuleList", self.cells[0]))
-        letters = {BASIC, SHARED, IDENTITY}
-        if len(path) != len(self.cells) or any(
-            len(stage) != cells or not set(stage) <= letters for stage in path
-        ):
-            raise ValueError(
-                f"path {'|'.join(path)!r} does not fit this supernet; give {len(self.cells)} "
-                f"texts of {cells} letters 'b', 's' or '-'"
-            )
-        return last_filled(path, f"path {'|'.join(path)!r} has no layer")
+        if any(len(own) != len(cells) for own, cells in zip(path, self.cells, strict=True)):  # type: ignore[arg-type]
+            raise ValueError(f"path {'|'.join(path)!r} has other cells than this supernet")
+        return used_stages(path, self._shape["dims"], self._shape["heads"])
 
 
 class FixedPath(nn.Module):
@@ -131,7 +115,6 @@ class FixedPath(nn.Module):
 
     def __init__(self, supernet: PSViTSupernet, path: Sequence[str]) -> None:
         super().__init__()
-        supernet._used(path)
         self.supernet = supernet
         self.path = tuple(path)
 
@@ -140,8 +123,8 @@ class FixedPath(nn.Module):
         return cast("Tensor", self.supernet(image, self.path))
 
 
-def _choices(dim: int, heads: int, hidden: int) -> nn.ModuleDict:
+def _choices(dim: int, heads: int) -> nn.ModuleDict:
     """The choices of one cell, except the identity."""
     return nn.ModuleDict(
-        {kind: make_cell(kind, dim, heads, hidden, repeat(0.0)) for kind in (BASIC, SHARED)}
+        {kind: make_cell(kind, dim, heads, repeat(0.0)) for kind in (BASIC, SHARED)}
     )

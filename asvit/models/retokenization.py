@@ -1,12 +1,9 @@
 """Coarser or finer tokens with the same weights: progressive re-tokenization.
 
 The first convolution of a network, the stem, cuts the image into tokens. At a larger stride there
-are fewer tokens, and a forward pass takes a fraction of the time. A dilation to match spreads the
-same kernel over the larger stride. timm models with positions learned on one token grid adapt to
-another grid, reversibly.
+are fewer tokens; a dilation to match spreads the same kernel over it.
 """
 
-from collections.abc import Callable
 from typing import Any, Final, NamedTuple, cast
 
 import torch
@@ -94,15 +91,14 @@ def retokenize(model: nn.Module, tokens: Tokens) -> None:
     bit for bit.
 
     Works for As-ViT, ShiftViT and PSViT; for timm's vision transformers (DeiT); and for networks
-    without learned positions, such as PVTv2, ConvNeXt and Next-ViT. They may be converted by
-    :func:`convert`, or inside a wrapper.
+    without learned positions, such as PVTv2, ConvNeXt and Next-ViT, also converted or wrapped.
 
     Args:
         model: The network.
         tokens: One of :func:`token_stages`.
 
     Raises:
-        ValueError: If the network has no such tokens or cannot adapt; it is then unchanged.
+        ValueError: If the network has no such tokens, or cannot adapt and stays plain.
 
     References:
         Chen et al. 2022, "Auto-scaling Vision Transformers without Training", arXiv:2202.11921.
@@ -120,47 +116,37 @@ def retokenize(model: nn.Module, tokens: Tokens) -> None:
             f"{_name(model)} has no tokens of stride and dilation {tuple(tokens)}; "
             f"use one of {', '.join(map(str, stages))}"
         )
-    before = tokens_of(model)
-    if tokens == before:
+    restore(model)
+    if tokens == stages[-1]:
         return
     try:
-        _set_tokens(model, Tokens(*tokens), coarse=tokens != stages[-1])
+        _set_tokens(model, Tokens(*tokens))
     except ValueError:
-        _set_tokens(model, before, coarse=before != stages[-1], checked=True)
+        restore(model)
         raise
 
 
-def _set_tokens(model: nn.Module, tokens: Tokens, *, coarse: bool, checked: bool = False) -> None:
-    """Restore the plain network, then set its tokens; ``checked`` if it is known to run with them.
-
-    If it cannot adapt, a part of it stays overridden.
-    """
-    restore(model)
+def _set_tokens(model: nn.Module, tokens: Tokens) -> None:
+    """Set coarser tokens of a plain network; a part stays overridden if another cannot adapt."""
     stem = stem_of(model)
-    if coarse:
-        for module in model.modules():
-            if _is_patch_convolution(module):
-                override(module, __class__=MixedConv2dSame)
-        sides = {name: (value, value) for name, value in tokens._asdict().items()}
-        override(stem, __class__=MixedConv2dSame, **sides)
-    adapters = [
-        (module, adapt)
-        for module in model.modules()
-        for kind, adapt in ADAPTERS.items()
-        if isinstance(module, kind)
-    ]
-    for module, adapt in adapters:
-        adapt(module, stem, coarse)
-    adaptable = adapters or any(isinstance(module, _SIZE_FREE) for module in model.modules())
-    if coarse and not adaptable and not checked:
+    for module in model.modules():
+        if _is_patch_convolution(module):
+            override(module, __class__=MixedConv2dSame)
+    sides = {name: (value, value) for name, value in tokens._asdict().items()}
+    override(stem, __class__=MixedConv2dSame, **sides)
+    adaptable = False
+    for module in model.modules():
+        if isinstance(module, VisionTransformer):
+            _adapt_vision_transformer(module, stem)
+        elif isinstance(module, PSViT):
+            _check_pooling(module, stem)
+        adaptable |= isinstance(module, (*_SIZE_FREE, VisionTransformer, PSViT))
+    if not adaptable:
         _dry_run(model, stem, tokens)
 
 
 def _dry_run(model: nn.Module, stem: nn.Conv2d, tokens: Tokens) -> None:
-    """Check on the meta device that a network runs on the new grid, if its image size is known.
-
-    In evaluation mode, as norms that several GPUs share run on these alone in training mode.
-    """
+    """Check on the meta device that a network runs on the new grid, if its image size is known."""
     side = _image_side(model)
     if side is None:
         return
@@ -225,12 +211,11 @@ def original(module: nn.Module, name: str) -> Any:
     return originals[name] if name in originals else getattr(module, name)
 
 
-def adapt_vision_transformer(model: Any, stem: nn.Conv2d, coarse: bool) -> None:
+def _adapt_vision_transformer(model: Any, stem: nn.Conv2d) -> None:
     """Make a vision transformer resample its position embeddings in every forward pass.
 
     The parameter keeps the plain grid. timm resamples it bicubically with antialiasing, except
-    for class and distillation tokens. ``coarse`` says whether the stem, the first convolution,
-    makes fewer tokens than in the plain network; nothing else of ``model`` is overridden yet.
+    for class and distillation tokens.
     """
     embed = model.patch_embed
     if not isinstance(embed, PatchEmbed) or embed.proj is not stem:
@@ -238,9 +223,9 @@ def adapt_vision_transformer(model: Any, stem: nn.Conv2d, coarse: bool) -> None:
             f"{type(model).__name__} makes its tokens by {type(embed).__name__}; "
             "only a single convolution can be coarser"
         )
-    if coarse and type(embed) is PatchEmbed:
+    if type(embed) is PatchEmbed:
         override(embed, __class__=_CoarsePatches)
-    if coarse and not model.dynamic_img_size:
+    if not model.dynamic_img_size:
         override(model, dynamic_img_size=True)
         override(embed, flatten=False, output_fmt=Format.NHWC)
 
@@ -252,7 +237,7 @@ class _CoarsePatches(PatchEmbed):  # type: ignore[misc]
         return _tokens(img_size, self.proj)
 
 
-def adapt_psvit(model: PSViT, stem: nn.Conv2d, coarse: bool) -> None:
+def _check_pooling(model: PSViT, stem: nn.Conv2d) -> None:
     """Check that lists have enough tokens to pool; PSViT itself resamples its positions."""
     height, width = (patches * model.patch_size for patches in model.patch_embed.grid)
     try:
@@ -266,10 +251,3 @@ def adapt_psvit(model: PSViT, stem: nn.Conv2d, coarse: bool) -> None:
 def _tokens(image: tuple[int, int], stem: nn.Conv2d) -> tuple[int, int]:
     """Tokens along the sides of an image."""
     return -(-image[0] // stem.stride[0]), -(-image[1] // stem.stride[1])
-
-
-#: Kind of network with learned positions -> its adapter.
-ADAPTERS: Final[dict[type[nn.Module], Callable[[Any, nn.Conv2d, bool], None]]] = {
-    VisionTransformer: adapt_vision_transformer,
-    PSViT: adapt_psvit,
-}

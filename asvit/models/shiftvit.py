@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, ClassVar, Final, NamedTuple, cast
+from typing import Any, ClassVar, Final, cast
 
 import torch
 from timm.layers import DropPath, LayerNorm2d, Mlp
@@ -20,8 +20,7 @@ __all__ = ["VARIANTS", "ShiftViT", "checkpoint_filter_fn"]
 DIRECTIONS: Final = ((3, -1), (3, 1), (2, -1), (2, 1))
 
 Norm = Callable[[int], nn.Module]
-#: Constructors of norms, from the channels. ``groupnorm1`` normalises over a whole sample, with
-#: one gain per channel; ``layernorm2d`` over the channels of each position.
+#: Constructors of norms, from the channels.
 NORMS: Mapping[str, Norm] = {
     "groupnorm1": partial(nn.GroupNorm, 1),
     "batchnorm2d": nn.BatchNorm2d,
@@ -35,14 +34,10 @@ def shift(x: Tensor, *, n_div: int = 12, step: int = 1) -> Tensor:
     """Move four groups of channels by ``step`` positions: left, right, up and down.
 
     With ``g = C // n_div``, the first g channels move left, the next g right, then up, then down;
-    the others stay. Values that leave the map are dropped, and zeros enter. There are no
-    parameters and no multiplications. The result is allocated once and each value written once.
+    the others stay. Values that leave the map are dropped, and zeros enter.
 
     ``[B, C, H, W] -> [B, C, H, W]``, a new tensor of the same memory format. ``n_div`` is at least
     4. A step of 0 copies ``x``, and a full side or more gives groups of zeros.
-
-    Raises:
-        ValueError: If ``n_div`` or ``step`` is out of range.
 
     References:
         Wang et al. 2022, arXiv:2201.10801.
@@ -140,16 +135,11 @@ class Shift(nn.Module):
         """``[B, C, H, W] -> [B, C, H, W]``."""
         return shift(x, n_div=self.n_div, step=self.step)
 
-    def extra_repr(self) -> str:
-        """The settings, for ``repr``."""
-        return f"n_div={self.n_div}, step={self.step}"
-
 
 class ShiftBlock(nn.Module):
     """A shift, then the feed-forward part with its residual: ``x ← shift(x); x ← x + MLP(N(x))``.
 
-    The shift is outside the residual branch: the sum is of the shifted map, and drop-path never
-    skips the shift. ``norm`` and ``act`` are constructors.
+    The shift is outside the residual branch: drop-path never skips it.
     """
 
     def __init__(
@@ -161,13 +151,12 @@ class ShiftBlock(nn.Module):
         step: int = 1,
         norm: Norm = NORMS["groupnorm1"],
         act: Callable[[], nn.Module] = nn.GELU,
-        drop: float = 0.0,
         drop_path: float = 0.0,
     ) -> None:
         super().__init__()
         self.shift = Shift(n_div=n_div, step=step)
         self.norm2 = norm(dim)  # its name in released weights, which have no norm1
-        self.mlp = Mlp(dim, hidden, act_layer=act, drop=drop, use_conv=True)
+        self.mlp = Mlp(dim, hidden, act_layer=act, use_conv=True)
         self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -205,25 +194,21 @@ class PatchEmbedding(nn.Module):
 class ShiftViT(StagedNetwork):
     """A pyramid of four stages in which only the shift of channels mixes positions.
 
-    It has no attention and no position embedding. Any image of at least 32 x 32 pixels works, or
-    of ``step + 1`` times these sides where ``n_div`` is 4 and every channel moves; a remainder of
-    a side that strides do not cover is cut off. Methods follow timm. Parameter names are those of
-    the released code, whose state dicts load with ``strict=True``. The default is Shift-T. Other
-    arguments are those of :class:`asvit.models.AsViT`.
+    Any image of at least 32 x 32 pixels works, or of ``step + 1`` times these sides where
+    ``n_div`` is 4 and every channel moves; a remainder of a side that strides do not cover is cut
+    off. Parameter names are those of the released code, whose state dicts load with
+    ``strict=True``. The default is Shift-T. Other arguments are those of
+    :class:`asvit.models.AsViT`.
 
     Args:
         depths: Blocks in each stage.
         width: Channels of the first stage, doubled in each later one.
-        ratio: Hidden width of the feed-forward part over the width of the stage; the hidden width
-            is rounded down.
+        ratio: Hidden width of the feed-forward part over the width of the stage, rounded down.
         n_div: Each of the four shifted groups has 1 / n_div of the channels, rounded down.
         step: Positions by which a group moves; 0 for none.
         norm_layer: ``"groupnorm1"`` or, for ablations, ``"batchnorm2d"`` or ``"layernorm2d"``.
         act_layer: ``"gelu"`` or, for the paper's ablation, ``"relu"``.
-        stem: ``"patch"``; ``"conv"`` for two convolutions of stride 2 with a batch norm between
-            them; or ``"deep"`` for three at half the sides of the image and a max pooling. The
-            last two round sides up.
-        proj_drop_rate: Dropout in the feed-forward parts.
+        stem: ``"patch"``, ``"conv"`` or ``"deep"``; the last two round sides up.
 
     Raises:
         ValueError: If a setting is not one of its choices, or out of range.
@@ -251,7 +236,6 @@ class ShiftViT(StagedNetwork):
         num_classes: int = 1000,
         global_pool: str = "avg",
         drop_rate: float = 0.0,
-        proj_drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
     ) -> None:
         stages = range(len(depths))
@@ -262,9 +246,7 @@ class ShiftViT(StagedNetwork):
         norm, act = NORMS[norm_layer], ACTIVATIONS[act_layer]
         #: Least sides of the last map: where every channel moves, a smaller one would be empty.
         self._least_sides = step + 1 if n_div == len(DIRECTIONS) else 1
-        block = partial(
-            ShiftBlock, n_div=n_div, step=step, norm=norm, act=act, drop=proj_drop_rate
-        )
+        block = partial(ShiftBlock, n_div=n_div, step=step, norm=norm, act=act)
         self.patch_embed = PatchEmbedding(in_chans, width, norm, stem)
         self.layers = nn.ModuleList()
         rates = drop_path_rates(drop_path_rate, depths)
@@ -295,28 +277,23 @@ class ShiftViT(StagedNetwork):
         return cast("Tensor", self.head(x.movedim(1, -1)).movedim(-1, 1))
 
 
-class Variant(NamedTuple):
-    """Settings of a variant; the drop-path rate is the one it was trained with."""
-
-    width: int
-    depths: tuple[int, int, int, int]
-    ratio: float
-    n_div: int
-    drop_path_rate: float
-
-
-#: Name in timm -> variant. ``light`` has the depths of Swin without its attention; ``r4`` and
-#: ``r2`` spend the cost of the attention on more blocks, with ratio 4 and 2.
-VARIANTS: Final[Mapping[str, Variant]] = {
-    "shiftvit_light_tiny": Variant(96, (2, 2, 6, 2), 4, 12, 0.2),
-    "shiftvit_r4_tiny": Variant(96, (2, 2, 12, 3), 4, 12, 0.2),
-    "shiftvit_r2_tiny": Variant(96, (6, 8, 18, 6), 2, 12, 0.2),
-    "shiftvit_light_small": Variant(96, (2, 2, 18, 2), 4, 12, 0.4),
-    "shiftvit_r4_small": Variant(96, (2, 6, 24, 4), 4, 12, 0.4),
-    "shiftvit_r2_small": Variant(96, (10, 18, 36, 10), 2, 12, 0.4),
-    "shiftvit_light_base": Variant(128, (2, 2, 18, 2), 4, 16, 0.5),
-    "shiftvit_r4_base": Variant(128, (4, 6, 22, 4), 4, 16, 0.5),
-    "shiftvit_r2_base": Variant(128, (10, 18, 36, 10), 2, 16, 0.6),
+_SETTINGS: Final = ("width", "depths", "ratio", "n_div", "drop_path_rate")
+_VARIANTS: Final = {
+    "shiftvit_light_tiny": (96, (2, 2, 6, 2), 4, 12, 0.2),
+    "shiftvit_r4_tiny": (96, (2, 2, 12, 3), 4, 12, 0.2),
+    "shiftvit_r2_tiny": (96, (6, 8, 18, 6), 2, 12, 0.2),
+    "shiftvit_light_small": (96, (2, 2, 18, 2), 4, 12, 0.4),
+    "shiftvit_r4_small": (96, (2, 6, 24, 4), 4, 12, 0.4),
+    "shiftvit_r2_small": (96, (10, 18, 36, 10), 2, 12, 0.4),
+    "shiftvit_light_base": (128, (2, 2, 18, 2), 4, 16, 0.5),
+    "shiftvit_r4_base": (128, (4, 6, 22, 4), 4, 16, 0.5),
+    "shiftvit_r2_base": (128, (10, 18, 36, 10), 2, 16, 0.6),
+}
+#: Name in timm -> settings. ``light`` has the depths of Swin without its attention; ``r4`` and
+#: ``r2`` spend the cost of the attention on more blocks, with ratio 4 and 2. The drop-path rate is
+#: the one of the published training.
+VARIANTS: Final[Mapping[str, Mapping[str, Any]]] = {
+    name: dict(zip(_SETTINGS, values, strict=True)) for name, values in _VARIANTS.items()
 }
 
 
@@ -328,7 +305,7 @@ def checkpoint_filter_fn(state_dict: Mapping[str, Any], model: nn.Module) -> dic
 register_networks(
     __name__,
     ShiftViT,
-    {name: variant._asdict() for name, variant in VARIANTS.items()},
+    VARIANTS,
     filter_fn=checkpoint_filter_fn,
     min_input_size=(3, 32, 32),
     paper_ids="arXiv:2201.10801",

@@ -18,7 +18,7 @@ from proxies.text import shown
 
 #: Kind of converted part -> its settings in :func:`asvit.convert`.
 _PART_SETTINGS = {
-    "hallucinated": ("heads", "axis", "class_token", "map_bias", "maps", "kept"),
+    "hallucinated": ("heads", "maps", "kept"),
     "compact": ("ratio", "factored"),
 }
 _NUMBERS = ("kept", "ratio")  # of these settings
@@ -35,8 +35,6 @@ def _part(setting_name: str, kind: str, text: Any) -> str:
             raise ValueError(
                 f"{argument}={shown(str(value))} of {kind} is not a number, such as 0.75"
             )
-        if argument == "map_bias":  # any text would count as True
-            check_choice(argument, value, (True, False))
     return call_text(name, arguments)
 
 

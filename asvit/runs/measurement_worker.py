@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from asvit.executors import Task, Work, one_thread
 from asvit.spaces import SearchSpace, build, cost
+from asvit.spaces.architectures import known_space
 from asvit.spaces.base import Architecture
-from asvit.spaces.worker_checks import check_known, known_space
 from proxies import Cost, measure_repeats
 from proxies.evaluation import FAILURES
 from proxies.messages import fault, out_of_memory
@@ -56,8 +56,8 @@ class MeasurementWorker:
     def __init__(
         self, settings: Mapping[str, Any], arrays: Mapping[str, NDArray[np.generic]], device: str
     ) -> None:
-        check_known(settings["names"], settings["architectures"])
-        self._space = known_space(settings["space"])
+        known = settings["names"], settings["architectures"]
+        self._space = known_space(settings["space"], *known)
         self._num_classes = settings["num_classes"]
         self._measuring = settings["measuring"]
         self._device = device

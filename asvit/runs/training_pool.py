@@ -22,8 +22,8 @@ from asvit.search import Measurement, TrainingSearchSettings
 from asvit.search.limits import Limits
 from asvit.search.settings import ACCURACY
 from asvit.spaces import SearchSpace
+from asvit.spaces.architectures import known_space
 from asvit.spaces.base import Architecture
-from asvit.spaces.worker_checks import known_space
 from asvit.training.candidates import (
     CandidateTrainer,
     Outcome,

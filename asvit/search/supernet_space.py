@@ -27,7 +27,7 @@ from asvit.search.supernet_result import Cells, PathRow
 from asvit.search.supernet_settings import EvolutionSettings
 from asvit.spaces import SPACES
 from asvit.spaces.architectures import cost
-from asvit.spaces.psvit import PSViTSpace
+from asvit.spaces.own import PSViTSpace
 from asvit.training.short import LabelledTensors, accuracy
 from asvit.training.short_settings import SupernetSettings
 from proxies.counts import Cost
@@ -64,7 +64,7 @@ class SupernetSpace:
             return PSViTSupernet(
                 self._like.stage_widths,
                 self._like.heads,
-                pooling=self._space.pooling,
+                pooling=self._space.architecture.pooling,
                 img_size=self._image_size,
                 num_classes=num_classes,
             )
@@ -92,7 +92,7 @@ class SupernetSpace:
         as many tokens: at 224 px and the space's own width this is DeiT-Tiny. The paper compares
         with DeiT; how to carry that to other sizes is our choice.
         """
-        width = self._like.stage_widths[_DEIT_STAGE[self._space.pooling]]
+        width = self._like.stage_widths[_DEIT_STAGE[self._space.architecture.pooling]]
         patches = (-(-self._image_size // _DEIT_PATCH)) ** 2
         tokens = patches + 1
         layer = 12 * tokens * width**2 + 2 * tokens**2 * width

@@ -2,16 +2,9 @@
 
 from asvit.core.extensions import load_extensions
 from asvit.spaces.architectures import StageRow, build, cost, stage_table
-from asvit.spaces.asvit import AsVitPartsSpace, AsVitSpace, AsVitTinySpace
-from asvit.spaces.base import (
-    SPACES,
-    SearchSpace,
-    load_space,
-    register_space,
-)
+from asvit.spaces.base import SPACES, SearchSpace, load_space, register_space
+from asvit.spaces.own import AsVitSpace  # the first, whose texts have no prefix
 from asvit.spaces.plain import PlainArchitecture, PlainSpace
-from asvit.spaces.psvit import PSViT1dSpace, PSViT2dSpace
-from asvit.spaces.shiftvit import ShiftViTPartsSpace, ShiftViTSpace
 from asvit.spaces.timm_families import TIMM_FAMILIES, TimmFamily, TimmSpace
 from asvit.spaces.union import UnionSpace
 
@@ -19,16 +12,10 @@ __all__ = [
     "SMALL_FAMILIES",
     "SPACES",
     "TIMM_FAMILIES",
-    "AsVitPartsSpace",
     "AsVitSpace",
-    "AsVitTinySpace",
-    "PSViT1dSpace",
-    "PSViT2dSpace",
     "PlainArchitecture",
     "PlainSpace",
     "SearchSpace",
-    "ShiftViTPartsSpace",
-    "ShiftViTSpace",
     "StageRow",
     "TimmFamily",
     "TimmSpace",

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from asvit.architectures.base import TextArchitecture
-from asvit.architectures.genotype import STAGES, Genotype
-from asvit.models.asvit import asvit_cost
-from asvit.spaces.base import SPACES, Architecture, SearchSpace
+from asvit.architectures.genotype import Genotype
+from asvit.models.asvit import asvit_cost, asvit_stage_costs
+from asvit.spaces.base import SPACES, Architecture, SearchSpace, load_space
 from asvit.spaces.timm_models import PREFIX, TimmModel, is_timm_model
 from asvit.spaces.vitbench import AutoFormerArchitecture, PitArchitecture
-from proxies.counts import Cost, count, count_by_module
+from proxies import get_proxy
+from proxies.counts import Cost, count
 from proxies.functional import InterceptOperations, Operation
 from proxies.messages import unknown
 from proxies.text import shown
@@ -73,19 +74,16 @@ def build(
         >>> network(torch.randn(2, 3, 64, 64)).shape
         torch.Size([2, 10])
     """
-    requested = {"drop_path": drop_path, "drop": drop}
-    rates: Any = {name: rate for name, rate in requested.items() if rate is not None}
     parts = {"stem": stem, "head": head, "mixing": mixing, "positions": positions, "init": init}
-    if own := {name: part for name, part in parts.items() if part is not None}:
-        arch = with_parts(parse(arch), own)
-    sizes: Any = {"image_size": image_size, "num_classes": num_classes, "in_chans": in_chans}
-    parsed = parse(arch)
-    if isinstance(parsed, _FIXED):
-        if depths is not None or width is not None:
-            raise ValueError(f"{shown(str(arch))} has its own depths and width; leave both out")
-        return parsed.build(**sizes, **rates)
-    space = find(parsed)[0]
-    return space.build(parsed, **sizes, depths=depths, width=width, **rates)
+    parsed = with_parts(parse(arch), {n: part for n, part in parts.items() if part is not None})
+    options: Any = {"image_size": image_size, "num_classes": num_classes, "in_chans": in_chans}
+    requested = {"drop_path": drop_path, "drop": drop, "depths": depths, "width": width}
+    options |= {name: value for name, value in requested.items() if value is not None}
+    if not isinstance(parsed, _FIXED):
+        return find(parsed)[0].build(parsed, **options)
+    if depths is not None or width is not None:
+        raise ValueError(f"{shown(str(arch))} has its own depths and width; leave both out")
+    return parsed.build(**options)
 
 
 def has_drop_path(arch: str | Architecture) -> bool:
@@ -101,9 +99,7 @@ def cost(
     *,
     in_chans: int = 3,
 ) -> Cost:
-    """Parameters and multiply-adds of one forward pass of one image.
-
-    Costs of architectures are cached.
+    """Parameters and multiply-adds of one forward pass of one image; cached by architecture.
 
     Args:
         arch: What :func:`build` takes, or any module that takes ``[1, in_chans, side, side]``.
@@ -144,7 +140,7 @@ def build_on_meta(
     try:
         with torch.device("meta"), _SkipInitialisation():
             return build(arch, image_size, num_classes, in_chans=in_chans)
-    except (RuntimeError, TypeError):
+    except (RuntimeError, TypeError, ValueError):
         # Some networks read values while they are constructed, or turn them into NumPy's.
         with torch.random.fork_rng([]):
             return build(arch, image_size, num_classes, in_chans=in_chans)
@@ -173,9 +169,7 @@ _INITIALISERS = {
 class StageRow:
     """Cost of one part of a network; None in columns that do not apply."""
 
-    # ``"1"`` to ``"4"``, each with the embedding before it; ``"head"``; or ``"network"`` for a
-    # network that is not split into stages.
-    stage: str
+    stage: str  # "1" to "4", each with the embedding before it; "head"; or the whole "network"
     tokens_per_side: int | None  # tokens along one side of the image
     width: int | None  # channels of a token
     heads: int | None  # attention heads
@@ -190,30 +184,23 @@ def stage_table(
 ) -> list[StageRow]:
     """Rows for the stages and head of an As-ViT architecture; a single row for any other network.
 
-    ``params`` and ``macs`` add up to :func:`cost`. Arguments as :func:`build`.
+    They add up to :func:`cost`; arguments as :func:`build`.
     """
-    g = parse(arch)
+    g, sizes = parse(arch), (image_size, num_classes, in_chans)
     if type(g) is not Genotype:  # stages of a subclass may have neither windows nor heads
         total = cost(g, image_size, num_classes, in_chans=in_chans)
         return [StageRow("network", None, None, None, None, None, total.params, total.macs)]
-    sizes: Any = {"image_size": image_size, "num_classes": num_classes, "in_chans": in_chans}
-    network: Any = build_on_meta(g, **sizes)
-    parts = count_by_module(network, image_size, in_chans)
-    embedding = ["patch_embed", *(f"layers.{i}.downsample" for i in range(STAGES - 1))]
-    positions = 0 if network.absolute_pos_embed is None else network.absolute_pos_embed.numel()
+    *stages, head = asvit_stage_costs(g, *sizes)
     rows = []
-    for i, side in enumerate(g.token_sides(image_size)):
-        spent = sum((parts[f"layers.{i}.blocks.{j}"] for j in range(g.depths[i])), Cost(0, 0))
-        spent += parts[embedding[i]] + Cost(positions if i == 0 else 0, 0)
+    for i, (side, own) in enumerate(zip(g.token_sides(image_size), stages, strict=True)):
         columns = side, g.stage_widths[i], g.stage_heads[i], g.depths[i], side // g.splits[i]
-        rows.append(StageRow(str(i + 1), *columns, spent.params, spent.macs))
-    head = parts["norm"] + parts["head"]
+        rows.append(StageRow(str(i + 1), *columns, own.params, own.macs))
     last = StageRow("head", None, g.stage_widths[-1], None, None, None, head.params, head.macs)
     return [*rows, last]
 
 
 def each_of(architectures: Architectures) -> Iterable[str | Architecture]:
-    """Each of several architectures, or the one that is given alone."""
+    """Each of several architectures, or one alone."""
     if isinstance(architectures, Iterable) and not isinstance(architectures, str):
         return architectures
     return [architectures]
@@ -228,18 +215,16 @@ def parse(arch: str | Architecture) -> Architecture:
     """
     if not isinstance(arch, str):
         return arch if isinstance(arch, _FIXED) else find(arch)[1]
+    own = [space for space in SPACES.values() if space.prefix and arch.startswith(space.prefix)]
+    fixed = [kind for kind in _FIXED if arch.startswith(kind.prefix)]  # timm's, also of families
     errors = []
-    for space in SPACES.values():
-        if space.prefix and arch.startswith(space.prefix):
-            try:
-                return space.parse(arch)
-            except ValueError as error:
-                errors.append(error)
-    for kind in _FIXED:  # timm's networks are also those of its families
-        if arch.startswith(kind.prefix):
+    for kind in (*own, *fixed):
+        try:
             return kind.parse(arch)
+        except ValueError as error:
+            errors.append(error)
     if errors:
-        raise errors[0]
+        raise errors[-1 if fixed else 0]
     try:
         return Genotype.parse(arch)
     except ValueError:
@@ -257,31 +242,26 @@ def _explain(text: str) -> None:
         raise ValueError(f"{text!r} is a timm model; write '{PREFIX}{text}'")
     word, colon, _ = text.partition(":")
     if colon and word[:1].isalpha():
-        prefixes = [space.prefix for space in SPACES.values() if space.prefix]
-        prefixes += [kind.prefix for kind in _FIXED]
+        kinds: Iterable[Any] = (*SPACES.values(), *_FIXED)
+        prefixes = (kind.prefix for kind in kinds if kind.prefix)
         known = dict.fromkeys(f"{prefix.partition(':')[0]}:" for prefix in prefixes)
         raise ValueError(unknown("prefix", f"{word}:", known))
 
 
 def with_parts(arch: Architecture, parts: Mapping[str, str]) -> Architecture:
-    """``arch`` with other parts.
-
-    Raises:
-        ValueError: If it has no such part, or a part has no such choice.
-    """
+    """``arch`` with other parts."""
     known = arch.parts() if isinstance(arch, TextArchitecture) else {}
     for name in parts:
         if name not in known:
             listed = ", ".join(known) or "none"
             raise ValueError(f"{shown(str(arch))} has no part {shown(name)}; it has {listed}")
-    return replace(arch, **parts)
+    return replace(arch, **parts) if parts else arch
 
 
 def choice_features(arch: str | Architecture) -> tuple[str, dict[str, float]]:
-    """The kind of an architecture, and its choices as numbers: name -> number.
+    """The kind of an architecture and its choices as numbers: name -> number.
 
-    The kind is the name of the first space with such architectures, or the prefix of its family
-    or of timm.
+    The kind is the first space with such architectures, or the prefix of its family or of timm.
     """
     parsed = parse(arch)
     if isinstance(parsed, _FIXED):
@@ -296,6 +276,23 @@ def canonical(text: str) -> str:
     return str(parse(text))
 
 
+def known_space(
+    name: str | None, measures: Iterable[str] = (), architectures: Iterable[str] = ()
+) -> SearchSpace | None:
+    """A space in a worker, which must know measures and texts as the process that started it."""
+    try:
+        for measure in measures:
+            get_proxy(measure)
+        for text in architectures:
+            parse(text)
+        return None if name is None else load_space(name)
+    except ValueError as error:
+        raise ValueError(
+            "a worker does not know what this process does, as it imports only the modules that "
+            f"ASVIT_EXTENSIONS names: {error}"
+        ) from error
+
+
 def is_fixed(arch: str | Architecture) -> bool:
     """Whether an architecture is of a family or of timm, whose depths and width are fixed."""
     return isinstance(parse(arch), _FIXED)
@@ -305,10 +302,7 @@ def find(arch: str | Architecture) -> tuple[SearchSpace, Architecture]:
     """The search space of an architecture or text, and the architecture.
 
     If several spaces have it, the first registered one counts, and where none does, as for parts
-    that none varies, the first with such architectures.
-
-    Raises:
-        ValueError: If it belongs to no space; for a text, also as :func:`parse`.
+    that none varies, the first with such architectures. A ValueError if it belongs to no space.
     """
     if isinstance(arch, str):
         arch = parse(arch)
@@ -318,9 +312,9 @@ def find(arch: str | Architecture) -> tuple[SearchSpace, Architecture]:
         )
     spaces = [space for space in SPACES.values() if isinstance(arch, space.architecture)]
     if not spaces:
-        names = ("seed_architecture", "architecture")  # of results and of rows of tables
-        own = (name for name in names if isinstance(getattr(arch, name, None), str))
-        use = next(map("its {}".format, own), f"a Genotype, its text or {PREFIX}NAME")
-        raise ValueError(f"{type(arch).__name__} is not an architecture; use {use}")
+        raise ValueError(
+            f"{type(arch).__name__} is not an architecture; use a Genotype, its text or "
+            f"{PREFIX}NAME"
+        )
     # Its own class takes precedence over a parent class.
     return min(spaces, key=lambda s: (arch not in s, type(arch) is not s.architecture)), arch

@@ -1,13 +1,13 @@
 """The interface of a search space, and the registry of spaces."""
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Final, TypeVar
 
 import numpy as np
 from torch import nn
 
+from asvit.architectures.base import Values
 from proxies.registry import Registry
 
 Choice = int | float | str
@@ -21,12 +21,12 @@ SIZES: Final = ("params", "macs", "depth", "width")
 _WIDE: Final = 4
 
 
-class SearchSpace(ABC):
+class SearchSpace:
     """Named categorical dimensions, whose choices determine a network.
 
-    A subclass sets the attributes and defines :meth:`values`, :meth:`from_values`,
-    :meth:`make_network` and :meth:`check`. Its architectures have ``parse``, and ``with_`` if
-    they can be grown.
+    A subclass sets the attributes and defines :meth:`values`, :meth:`from_values` and
+    :meth:`make_network`. Its architectures have ``parse``; ``with_`` if they can be grown; and
+    ``check``, which refuses image sizes, if they do not take all.
     """
 
     name: ClassVar[str]  #: name on the command line
@@ -71,27 +71,27 @@ class SearchSpace(ABC):
         raise NotImplementedError
 
     def make_network(self, arch: Architecture, image_size: int, **options: Any) -> nn.Module:
-        """A freshly initialised network.
+        """A freshly initialised network for square images of this side in pixels.
 
-        Args:
-            arch: The architecture, which takes images of this size.
-            image_size: Side of the images in pixels.
-            **options: ``num_classes``, ``drop_rate`` and ``drop_path_rate``, with the meanings
-                that timm gives them; and ``in_chans`` where images do not have three channels.
+        ``options`` are ``num_classes``, ``in_chans``, ``drop_rate`` and ``drop_path_rate``, with
+        the meanings that timm gives them.
         """
         raise NotImplementedError
 
     def encode(self, arch: Architecture) -> dict[str, Choice]:
         """The choice in each dimension: the inverse of :meth:`decode`.
 
-        Depths and width of a grown architecture only count where they are dimensions.
-
-        Raises:
-            ValueError: If ``arch`` is not in the space.
+        Depths and width of a grown architecture only count where they are dimensions. A ValueError
+        says why an architecture is not in the space.
         """
         params = dict(zip(self.dimensions, self.values(arch), strict=True))
         self.check_choices(params)
         return params
+
+    def decode(self, params: Mapping[str, Choice]) -> Architecture:
+        """The architecture with these choices; errors as :meth:`check_choices`."""
+        self.check_choices(params)
+        return self.from_values([params[name] for name in self.dimensions])
 
     def features(self, arch: Architecture) -> dict[str, float]:
         """The choices of an architecture as numbers, for predictors of accuracy: name -> number.
@@ -100,32 +100,18 @@ class SearchSpace(ABC):
         least four times the smallest; a dimension of texts has a 0 or 1 for every choice.
 
         A space may override this: features that suit its choices need less data.
-        ``"depth"`` and ``"width"`` stand for all blocks and for the channels of the first; where
-        they are missing, the network is built to count them. Dimensions with such names are
-        choices, ``"SPACE.depth"``.
+        ``"depth"`` and ``"width"`` are all blocks and the channels of the first; where they are
+        missing, the network is built to count them. Such dimensions are ``"SPACE.depth"``.
         """
         features = dimension_features(self.dimensions, self.values(arch))
         return {
-            f"{self.name}.{name}" if name in SIZES else name: value
-            for name, value in features.items()
+            f"{self.name}." * (name in SIZES) + name: value for name, value in features.items()
         }
 
-    def decode(self, params: Mapping[str, Choice]) -> Architecture:
-        """The architecture with these choices.
-
-        Raises:
-            ValueError: If a dimension is missing or unknown, or a value is not among its choices.
-        """
-        self.check_choices(params)
-        return self.from_values([params[name] for name in self.dimensions])
-
     def parse(self, text: str) -> Architecture:
-        """Parse the text of an architecture of this kind, also one outside the choices.
+        """The architecture of a text, also one outside the choices, which :meth:`encode` refuses.
 
-        Such are grown ones, ablations, and those of other parts. :meth:`encode` refuses them.
-
-        Raises:
-            ValueError: If the text is wrong.
+        Such are grown ones, ablations, and those of other parts. A ValueError says what is wrong.
         """
         return self.architecture.parse(text)
 
@@ -136,6 +122,12 @@ class SearchSpace(ABC):
     def read(self, arch: Architecture | str) -> Architecture:
         """``arch`` as an architecture, parsed if it is a text; errors as :meth:`parse`."""
         return self.parse(arch) if isinstance(arch, str) else arch
+
+    def check(self, arch: Architecture | str, image_size: int) -> None:
+        """Refuse square images of this side in pixels that an architecture or text cannot take."""
+        parsed = self.read(arch)
+        if hasattr(parsed, "check"):
+            parsed.check(image_size)
 
     def build(
         self,
@@ -149,12 +141,7 @@ class SearchSpace(ABC):
         drop_path: float = 0.0,
         drop: float = 0.0,
     ) -> nn.Module:
-        """A freshly initialised network; arguments as :func:`asvit.build`.
-
-        Raises:
-            ValueError: If the text is wrong, depths or width are out of range or cannot be set,
-                :meth:`check` fails, or the space has networks for three channels alone.
-        """
+        """A freshly initialised network; arguments and errors as :func:`asvit.build`."""
         parsed = self.read(arch)
         if depths is not None or width is not None:
             if not hasattr(parsed, "with_"):
@@ -162,34 +149,11 @@ class SearchSpace(ABC):
             parsed = parsed.with_(depths=depths, width=width)
         self.check(parsed, image_size)
         rates = {"drop_rate": drop, "drop_path_rate": drop_path}
-        if in_chans == 3:
-            return self.make_network(parsed, image_size, num_classes=num_classes, **rates)
-        try:
-            return self.make_network(
-                parsed, image_size, num_classes=num_classes, in_chans=in_chans, **rates
-            )
-        except TypeError as error:
-            if "in_chans" not in str(error):
-                raise
-            raise ValueError(
-                f"space {self.name!r} has networks for images of 3 channels alone, not of "
-                f"{in_chans}"
-            ) from error
-
-    @abstractmethod
-    def check(self, arch: Architecture | str, image_size: int) -> None:
-        """Check that an architecture or text takes square images of this side in pixels.
-
-        Raises:
-            ValueError: If it does not; one line that says where and what would be right.
-        """
+        sizes = {"num_classes": num_classes, "in_chans": in_chans}
+        return self.make_network(parsed, image_size, **sizes, **rates)
 
     def check_choices(self, params: Mapping[str, Choice]) -> None:
-        """Check that ``params`` has an allowed choice for every dimension.
-
-        Raises:
-            ValueError: If it does not; the message names the dimension and its choices.
-        """
+        """Refuse what is no allowed choice for every dimension, in a ValueError."""
         for name in params:
             if name not in self.dimensions:
                 listed = ", ".join(self.dimensions)
@@ -204,34 +168,56 @@ class SearchSpace(ABC):
                 )
 
 
-class PartsSpace(SearchSpace):
-    """Base of spaces whose architectures have parts, some of which may be dimensions.
+class TextSpace(SearchSpace):
+    """Base of spaces of :class:`~asvit.architectures.base.TextArchitecture` with parts.
 
-    A subclass names those in ``parts``, the last dimensions, and defines :meth:`sizes`.
+    A dimension is a part, or a letter of ``letters``, with the number of the stage where there is
+    a value for each.
     """
 
-    parts: ClassVar[Sequence[str]] = ()
+    letters: ClassVar[Mapping[str, str]]  #: letter of dimensions -> field of the architecture
+    parts: ClassVar[Sequence[str]] = ()  #: parts that are dimensions, the last ones
 
-    def sizes(self, arch: Architecture) -> tuple[Choice, ...]:
-        """The choices in the dimensions before the parts."""
-        raise NotImplementedError
+    def _places(self) -> Iterable[tuple[str, int | None]]:
+        """The field of each dimension, and the stage from 0."""
+        for name in self.dimensions:
+            if name in self.parts:
+                yield name, None
+            else:
+                yield self.letters[name[0]], int(name[1:]) - 1 if name[1:] else None
 
-    def values(self, arch: Architecture) -> Iterable[Choice]:
-        """See :meth:`SearchSpace.values`; parts that are no dimensions are the published ones."""
+    def values(self, arch: Architecture) -> Sequence[Choice]:
+        """As the base says; parts that are no dimensions are the published ones."""
         for name, (published, *_) in arch.parts().items():
             if name not in self.parts and getattr(arch, name) != published:
                 raise ValueError(
                     f"{arch} is not in space {self.name!r}, where {name} is {published}; leave "
                     "it out or use a space with that dimension"
                 )
-        return (*self.sizes(arch), *(getattr(arch, name) for name in self.parts))
+        return self._values(arch)
+
+    def _values(self, arch: Architecture) -> Sequence[Choice]:
+        fields = [(getattr(arch, field), stage) for field, stage in self._places()]
+        return [value if stage is None else value[stage] for value, stage in fields]
+
+    def from_values(self, values: Sequence[Any]) -> Architecture:
+        """As the base says; what is no dimension is the first of its choices or the default."""
+        fields: dict[str, Any] = {}
+        for (name, stage), value in zip(self._places(), values, strict=True):
+            field = self.architecture.fields[name]
+            if isinstance(field, Values):
+                choices: Any = field.choices
+                fields.setdefault(name, [own[0] for own in choices])[stage] = value
+            else:
+                fields[name] = value
+        return self.architecture(**fields)
 
     def features(self, arch: Architecture) -> dict[str, float]:
-        """See :meth:`SearchSpace.features`; with all parts, the number of blocks and the width."""
+        """As the base says; with all parts, the number of blocks and the width."""
         own = {name: c for name, c in self.dimensions.items() if name not in self.parts}
         parts = arch.parts()
         return (
-            dimension_features(own, self.sizes(arch))
+            dimension_features(own, self._values(arch)[: len(own)])
             | dimension_features(parts, [getattr(arch, name) for name in parts])
             | size_features(sum(arch.depths), arch.width)
         )
@@ -277,19 +263,13 @@ def register_space(cls: type[S]) -> type[S]:
             architectures.
     """
     space = cls()
-    twins = [
-        other.name
-        for other in SPACES.values()
-        if other.name != space.name
-        and not other.branch  # of several families
-        and other.prefix == space.prefix
-        and other.architecture is not space.architecture
-    ]
-    if twins:
-        raise ValueError(
-            f"space {space.name!r} has the prefix {space.prefix!r} of {twins[0]!r}, whose "
-            "networks its texts would build; use another"
-        )
+    for other in SPACES.values():
+        alike = other.prefix == space.prefix and other.name != space.name and not other.branch
+        if alike and other.architecture is not space.architecture:
+            raise ValueError(
+                f"space {space.name!r} has the prefix {space.prefix!r} of {other.name!r}, whose "
+                "networks its texts would build; use another"
+            )
     SPACES.register(cls.name, space)
     return cls
 

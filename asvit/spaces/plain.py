@@ -1,9 +1,9 @@
 """A base for search spaces of a user's own, whose texts are a prefix and the choices."""
 
-from abc import abstractmethod
+import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 from torch import nn
 
@@ -29,13 +29,7 @@ class PlainSpace(SearchSpace):
     the network in :meth:`network`, which may have an argument ``in_chans``, too. Its architectures
     can be measured, searched, trained and exported, but not grown, since they have no depths and
     width besides their choices.
-
-    Raises:
-        ValueError: If the prefix does not end in a colon, or two choices of one dimension have the
-            same text.
     """
-
-    architecture: ClassVar[type] = PlainArchitecture
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -47,17 +41,14 @@ class PlainSpace(SearchSpace):
             raise ValueError(
                 f"space {self.name!r} has the prefix {self.prefix!r}; use a word and a colon"
             )
-        self._choices: dict[str, dict[str, Choice]] = {}
         for name, choices in self.dimensions.items():
-            texts = {str(choice): choice for choice in choices}
+            texts = {*map(str, choices)}
             if len(texts) < max(len(choices), 1) or any("," in text for text in texts):
                 raise ValueError(
                     f"dimension {name} of space {self.name!r} has the choices {list(choices)}; "
                     "use at least one, of different texts without commas"
                 )
-            self._choices[name] = texts
 
-    @abstractmethod
     def network(
         self,
         choices: Mapping[str, Any],
@@ -76,42 +67,35 @@ class PlainSpace(SearchSpace):
             drop_path: Drop-path probability of the last block.
             drop: Dropout before the head.
         """
+        raise NotImplementedError
 
     def values(self, arch: PlainArchitecture) -> Iterable[Choice]:
-        """See :meth:`SearchSpace.values`."""
-        if len(arch.choices) != len(self.dimensions):
-            raise ValueError(f"{arch} is not {self._form}")
+        """As the base says."""
         return arch.choices
 
     def from_values(self, values: Sequence[Choice]) -> PlainArchitecture:
-        """See :meth:`SearchSpace.from_values`."""
+        """As the base says."""
         return cast("PlainArchitecture", self.architecture(self.prefix, tuple(values)))
 
     def parse(self, text: str) -> PlainArchitecture:
-        """See :meth:`SearchSpace.parse`; spaces around choices are fine."""
-        parts = [part.strip() for part in text.removeprefix(self.prefix).split(",")]
-        if not text.startswith(self.prefix) or len(parts) != len(self.dimensions):
-            raise ValueError(f"{shown(text)} is not {self._form}")
-        for (name, choices), part in zip(self._choices.items(), parts, strict=True):
-            if part not in choices:
-                raise ValueError(
-                    f"{name}={shown(part)} in {shown(text)} is not in space {self.name!r}; "
-                    f"use one of {', '.join(choices)}"
-                )
-        return self.from_values(
-            [choices[part] for choices, part in zip(self._choices.values(), parts, strict=True)]
-        )
+        """As the base says; spaces around choices are fine."""
+        words = [word.strip() for word in text.removeprefix(self.prefix).split(",")]
+        if not text.startswith(self.prefix) or len(words) != len(self.dimensions):
+            raise ValueError(f"{shown(text)} is not {self.prefix}{','.join(self.dimensions)}")
+        params: dict[str, Any] = {}
+        for (name, choices), word in zip(self.dimensions.items(), words, strict=True):
+            params[name] = next((choice for choice in choices if str(choice) == word), word)
+        return cast("PlainArchitecture", self.decode(params))
 
     def make_network(self, arch: PlainArchitecture, image_size: int, **options: Any) -> nn.Module:
-        """See :meth:`SearchSpace.make_network`."""
+        """As the base says, for images of three channels where nothing else is provided for."""
         rates = {"drop_path": options.pop("drop_path_rate"), "drop": options.pop("drop_rate")}
+        parameters = inspect.signature(self.network).parameters
+        if options["in_chans"] == 3 and "in_chans" not in parameters:
+            del options["in_chans"]
+        elif not {"in_chans", "options", "kwargs"} & {*parameters}:
+            raise ValueError(
+                f"space {self.name!r} has networks for images of 3 channels alone, not of "
+                f"{options['in_chans']}"
+            )
         return self.network(self.encode(arch), image_size=image_size, **rates, **options)
-
-    def check(self, arch: PlainArchitecture | str, image_size: int) -> None:
-        """See :meth:`SearchSpace.check`; accepts any size unless a subclass overrides it."""
-        self.read(arch)
-
-    @property
-    def _form(self) -> str:
-        """The form of a text, for messages."""
-        return self.prefix + ",".join(self.dimensions)

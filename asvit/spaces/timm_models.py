@@ -10,7 +10,7 @@ from torch import nn
 
 from asvit.core.calls import Value, call_text, parse_call
 from proxies.evaluation import FAILURES
-from proxies.messages import fault, first_line, nearest, out_of_memory
+from proxies.messages import fault, nearest, out_of_memory
 from proxies.text import one_line, shown
 
 PREFIX: Final = "timm:"
@@ -24,10 +24,6 @@ _RESERVED: Final = {
     **dict.fromkeys(("pretrained", "pretrained_cfg", "pretrained_cfg_overlay"), _WEIGHTS_OPTION),
     **dict.fromkeys(("checkpoint_path", "cache_dir"), _WEIGHTS_OPTION),
 }
-
-
-class NoSuchRate(ValueError):
-    """A model has no drop-path or no dropout."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +61,7 @@ class TimmModel:
         return PREFIX + call_text(self.name, self.arguments)
 
     def features(self) -> dict[str, float]:
-        """None: a name has no choices."""
+        """None, as a name has no choices."""
         return {}
 
     def build(
@@ -79,33 +75,25 @@ class TimmModel:
     ) -> nn.Module:
         """A freshly initialised model; nothing is downloaded. None stands for its own rate."""
         # Models whose input size timm fixes at construction take it as an argument.
-        size: dict[str, Any] = {"num_classes": num_classes, **self.arguments}
+        arguments: dict[str, Any] = {"num_classes": num_classes, **self.arguments}
         if timm_config(self.name).fixed_input_size:
-            size["img_size"] = image_size
+            arguments["img_size"] = image_size
         if in_chans != 3:
-            size["in_chans"] = in_chans
+            arguments["in_chans"] = in_chans
         rates = {"drop_path_rate": drop_path, "drop_rate": drop}  # timm drops arguments of None
-        try:
-            model: nn.Module = timm.create_model(self.name, **size, **rates)
-        except Exception as error:
-            if in_chans != 3 and "in_chans" in str(error):
-                raise ValueError(
-                    f"timm model {self.name!r} takes images of 3 channels alone, not of {in_chans}"
-                ) from error
-            missing = next((rate for rate in rates if f"'{rate}'" in str(error)), None)
-            if missing is None or not isinstance(error, TypeError):
-                refusal = self._refusal(error, image_size)
-                if refusal is None:
+        while True:
+            try:
+                model: nn.Module = timm.create_model(self.name, **arguments, **rates)
+            except Exception as error:
+                unknown = isinstance(error, TypeError)
+                absent = next((r for r in rates if unknown and f"'{r}'" in str(error)), None)
+                if out_of_memory(error):
                     raise
-                raise refusal from error
-            if rates[missing]:
-                words = {"drop_path_rate": "drop-path", "drop_rate": "dropout"}[missing]
-                raise NoSuchRate(f"timm model {self.name!r} has no {words}; use 0") from error
-            rates[missing] = None  # 0 was requested, and the model has none
-            drop_path, drop = rates.values()
-            sizes: Any = {"num_classes": num_classes, "in_chans": in_chans}
-            return self.build(image_size=image_size, **sizes, drop_path=drop_path, drop=drop)
-        return model
+                if absent is None or rates[absent]:
+                    raise self._refusal(error, image_size, in_chans, absent) from error
+                del rates[absent]  # 0 is requested, and the model has none
+            else:
+                return model
 
     @property
     def has_drop_path(self) -> bool:
@@ -113,25 +101,21 @@ class TimmModel:
         try:
             with torch.device("meta"):  # which not all can be built on
                 self.build(drop_path=0.1)
-        except NoSuchRate:  # before anything else
-            return False
-        except FAILURES:
-            return True
+        except FAILURES as error:
+            return "has no drop-path" not in str(error)
         return True
 
-    def _refusal(self, error: Exception, image_size: int) -> ValueError | None:
-        """The error of a wrong text or image size; None if ``error`` has another cause."""
-        if out_of_memory(error):
-            return None
-        if self.options:  # timm does not check them, and any error may follow
-            return ValueError(f"{one_line(str(self))} cannot be built: {fault(error)}")
-        if isinstance(error, ArithmeticError | AssertionError | LookupError) or (
-            isinstance(error, RuntimeError) and "negative dimension" in str(error)
-        ):
-            return ValueError(
-                f"timm model {self.name!r} cannot take {image_size} px: {first_line(error)}"
-            )
-        return None
+    def _refusal(
+        self, error: Exception, image_size: int, in_chans: int, rate: str | None
+    ) -> ValueError:
+        """What an error of timm's means, which checks neither arguments nor sizes."""
+        name = one_line(str(self))
+        if rate is not None:
+            words = {"drop_path_rate": "drop-path", "drop_rate": "dropout"}[rate]
+            return ValueError(f"{name} has no {words}; use 0")
+        if "in_chans" in str(error):
+            return ValueError(f"{name} takes images of 3 channels alone, not of {in_chans}")
+        return ValueError(f"{name} cannot be built for {image_size} px: {fault(error)}")
 
 
 def timm_config(name: str) -> PretrainedCfg:

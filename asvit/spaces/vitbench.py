@@ -1,7 +1,7 @@
 """PiT and AutoFormer from texts, as ViT-Bench-101 trained them; reference tables have these."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, ClassVar, Final
@@ -45,14 +45,8 @@ class _Family(TextArchitecture):
                 f"{one_line(str(self))} cannot take {image_size} px: a patch has {PATCH}; "
                 "use a larger image"
             )
-        return self._network(
-            img_size=image_size,
-            patch_size=PATCH,
-            num_classes=num_classes,
-            in_chans=in_chans,
-            drop_rate=drop,
-            drop_path_rate=drop_path,
-        )
+        sizes = {"img_size": image_size, "num_classes": num_classes, "in_chans": in_chans}
+        return self._network(**sizes, patch_size=PATCH, drop_rate=drop, drop_path_rate=drop_path)
 
     def features(self) -> dict[str, float]:
         """See :meth:`asvit.spaces.SearchSpace.features`."""
@@ -81,24 +75,20 @@ class PitArchitecture(_Family):
         "heads": Values("heads", (_COUNTS,) * PIT_STAGES),
     }
     layout: ClassVar[Sequence[Sequence[str]]] = (
-        ("base_dim", "mlp_ratio"),
-        ("depths",),
-        ("heads",),
-    )
+        ("base_dim", "mlp_ratio"), ("depths",), ("heads",),
+    )  # fmt: skip
 
     base_dim: int  # channels of an attention head; a stage has ``base_dim`` times its heads
     mlp_ratio: float  # hidden width of the feed-forward part over the width of the stage
     depths: tuple[int, ...]  # blocks in each of the three stages
-    # Attention heads of each stage, a multiple of those of the stage before.
-    heads: tuple[int, ...]
+    heads: tuple[int, ...]  # attention heads of each stage, a multiple of those of the one before
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for before, after in pairwise(self.heads):
             if after % before:
                 raise ValueError(
-                    f"{self}: {after} heads after {before}; a stage pools each channel into a "
-                    f"whole number of new ones, so use a multiple of {before}"
+                    f"{self}: {after} heads after {before}; use a multiple of {before}"
                 )
 
     def features(self) -> dict[str, float]:
@@ -112,13 +102,10 @@ class PitArchitecture(_Family):
         }
 
     def _network(self, **options: Any) -> nn.Module:
+        shape = {"depth": self.depths, "heads": self.heads, "mlp_ratio": self.mlp_ratio}
+        dims = (self.base_dim,) * PIT_STAGES
         network: nn.Module = PoolingVisionTransformer(
-            stride=PIT_STRIDE,
-            base_dims=(self.base_dim,) * PIT_STAGES,
-            depth=self.depths,
-            heads=self.heads,
-            mlp_ratio=self.mlp_ratio,
-            **options,
+            stride=PIT_STRIDE, base_dims=dims, **shape, **options
         )
         return network
 
@@ -152,8 +139,7 @@ class AutoFormerArchitecture(_Family):
     )  # fmt: skip
 
     width: int  # channels of a token
-    # Attention heads of each block; each divides the width, unless heads have one of their own.
-    heads: tuple[int, ...]
+    heads: tuple[int, ...]  # attention heads of each block
     mlp_ratios: tuple[float, ...]  # hidden width of each block's feed-forward part over the width
     head_width: int = 0  # channels of a head; 0 where the heads of a block share the width
 
@@ -164,57 +150,38 @@ class AutoFormerArchitecture(_Family):
                 f"{one_line(str(self))} has heads for {len(self.heads)} blocks and ratios for "
                 f"{len(self.mlp_ratios)}; give both for every block"
             )
-        odd = [heads for heads in self.heads if self.width % heads]
-        if odd and not self.head_width:
-            fitting = [n for n in range(1, self.width + 1) if self.width % n == 0]
-            nearest = sorted(fitting, key=lambda n: abs(n - odd[0]))[:2]
+        odd = [heads for heads in self.heads if self.width % heads and not self.head_width]
+        if odd:
             raise ValueError(
                 f"{one_line(str(self))}: {odd[0]} heads do not divide a width of {self.width}; "
-                f"use {' or '.join(map(str, sorted(nearest)))}, or give the width of a head as in "
-                f"{self.prefix}{self.width},64|..."
+                f"use divisors, or give the width of a head as in {self.prefix}{self.width},64|..."
             )
 
     def features(self) -> dict[str, float]:
         """Means of heads and ratios over each third of the blocks, since their number varies."""
-        thirds = {
-            name: np.repeat(values, _THIRDS).reshape(_THIRDS, -1).mean(axis=1)
-            for name, values in (("heads", self.heads), ("ratio", self.mlp_ratios))
-        }
-        return {
-            **size_features(len(self.heads), self.width),
-            **({"head width": math.log2(self.head_width)} if self.head_width else {}),
-            **stage_features("heads", thirds["heads"]),
-            **stage_features("ratio", thirds["ratio"]),
-        }
+        heads, ratios = (
+            np.repeat(values, _THIRDS).reshape(_THIRDS, -1).mean(axis=1)
+            for values in (self.heads, self.mlp_ratios)
+        )
+        own = {"head width": math.log2(self.head_width)} if self.head_width else {}
+        sizes = size_features(len(self.heads), self.width)
+        return sizes | own | stage_features("heads", heads) | stage_features("ratio", ratios)
 
     def _network(self, **options: Any) -> nn.Module:
-        network: nn.Module = VisionTransformer(
-            embed_dim=self.width,
-            depth=len(self.heads),
-            num_heads=self.heads[0],
-            global_pool="avg",
-            fc_norm=False,  # the tokens are normalised, then averaged
-            block_fn=self._blocks(),
-            **options,
-        )
-        return network
-
-    def _blocks(self) -> Callable[..., nn.Module]:
-        """A block constructor for timm: each call makes the next block of the network."""
-        block_settings = (
-            {"num_heads": heads, "mlp_ratio": ratio}
-            for heads, ratio in zip(self.heads, self.mlp_ratios, strict=True)
-        )
+        blocks = iter(zip(self.heads, self.mlp_ratios, strict=True))
 
         def block(**settings: Any) -> nn.Module:
-            arguments = {**settings, **next(block_settings)}
-            if not self.head_width:
-                plain: nn.Module = Block(**arguments)
-                return plain
-            # timm's block hands its attention no width of a head.
-            wide: nn.Module = Block(**{**arguments, "num_heads": 1})
-            sizes = self.width, arguments["num_heads"], self.head_width
-            wide.attn = Attention(*sizes, qkv_bias=arguments["qkv_bias"])
-            return wide
+            """The next block of the network, in place of timm's."""
+            heads, ratio = next(blocks)
+            own = 1 if self.head_width else heads  # timm's block hands on no width of a head
+            made: nn.Module = Block(**{**settings, "num_heads": own, "mlp_ratio": ratio})
+            if self.head_width:
+                sizes = self.width, heads, self.head_width
+                made.attn = Attention(*sizes, qkv_bias=settings["qkv_bias"])
+            return made
 
-        return block
+        shape = {"embed_dim": self.width, "depth": len(self.heads), "num_heads": self.heads[0]}
+        # The tokens are normalised, then averaged.
+        pool = {"global_pool": "avg", "fc_norm": False}
+        network: nn.Module = VisionTransformer(**shape, **pool, block_fn=block, **options)
+        return network

@@ -57,7 +57,6 @@ NOT_DEFINED = {
 
 CONVERTED: dict[str, dict[str, Any]] = {
     "training form": {"attention": "hallucinated", "ffn": "compact"},
-    "by queries": {"attention": "hallucinated", "axis": "query", "class_token": "isolated"},
     "merged form": {"attention": "hallucinated", "ffn": "compact", "branches": 0},
 }
 SMALL_PSVIT = partial(

@@ -12,7 +12,6 @@ from asvit.architectures.base import Limits, TextArchitecture, Value
 from asvit.architectures.genotype import PART_CHOICES, Genotype
 from asvit.architectures.psvit_path import PSViT1dPath, PSViT2dPath
 from asvit.architectures.shiftvit import ShiftArchitecture
-from asvit.spaces import load_space
 from asvit.spaces.architectures import build_on_meta, canonical, find, parse
 from asvit.spaces.vitbench import AutoFormerArchitecture, PitArchitecture
 from tests.hostile import FIXED, refused_or, texts
@@ -88,11 +87,6 @@ def test_a_text_says_all_of_an_architecture(kind: Any, data: st.DataObject) -> N
     assert {arch: text}[kind.parse(text)] == text
 
 
-@pytest.mark.parametrize("text", EVERY[: -len(TIMM)])
-def test_a_text_is_written_as_it_is_canonical(text: str) -> None:
-    assert canonical(text) == text
-
-
 def test_what_is_the_default_is_left_out() -> None:
     for text, shorter in (
         (f"{SEED},32; stem=patch , head=mlp", SEED),
@@ -104,6 +98,8 @@ def test_what_is_the_default_is_left_out() -> None:
         ("autoformer:48,0|3,4|3.50,4.0", "autoformer:48|3,4|3.5,4"),
     ):
         assert canonical(text) == shorter
+    for text in EVERY[: -len(TIMM)]:
+        assert canonical(text) == text
 
 
 def structure(arch: Genotype) -> list[object]:
@@ -188,17 +184,17 @@ TWO = f"psvit2d:{CELLS}"
         ("psvit2d:bbs---|bs----", "is not psvit2d:CELLS"),
         (f"{TWO}|1,2,3|4|5", "is not psvit2d:CELLS"),
         (f"{TWO}|4|1,2,3", "is not psvit2d:CELLS"),
-        (TWO.replace("bs----", "bx----"), "stage 2 cells='bx----' is not allowed; use six of"),
+        (TWO.replace("bs----", "bx----"), "cells='bx----' is not allowed; use 'b'"),
         (f"{TWO}|1,2", r"depth has 2 value\(s\); give one for each of 3 stages"),
         (f"{TWO}|1,2,257", "stage 3 depth=257 .* a whole number from 0 to 256"),
         (f"{TWO}|2", "stage 1 width=2 .* a whole number from 3 to 4096"),
         (f"{TWO}|", "stage 1 width=''"),
         ("pit:32,4|2,6,4", r"is not pit:BASE_DIM,MLP_RATIO\|D1,D2,D3\|H1"),
         ("pit:32|2,6,4|2,4,8", "is not pit:BASE_DIM,MLP_RATIO"),
-        ("pit:32,4|2,6,4|2,4,6", "6 heads after 4; .* use a multiple of 4"),
+        ("pit:32,4|2,6,4|2,4,6", "6 heads after 4; use a multiple of 4"),
         ("pit:32,-4|2,6,4|2,4,8", "mlp_ratio='-4' .* a number from 0.125 to 64"),
         ("autoformer:192,4,4|3|4", "is not autoformer:WIDTH"),
-        ("autoformer:448|6|4", "use 4 or 7, or give the width of a head as in autoformer:448,64"),
+        ("autoformer:448|6|4", "6 heads do not divide a width of 448; .* as in autoformer:448,64"),
         ("autoformer:192|3,4|4", "has heads for 2 blocks and ratios for 1; give both"),
         ("autoformer:192|3|64.000001", "mlp_ratio='64.000001'"),
         ("autoformer:192||", "heads=''"),
@@ -208,12 +204,6 @@ def test_errors_name_the_value_and_what_is_allowed(text: str, named: str) -> Non
     with pytest.raises(ValueError, match=named) as error:
         canonical(text)
     assert "\n" not in str(error.value)
-
-
-@every_kind
-def test_a_text_of_another_kind(kind: type[TextArchitecture]) -> None:
-    with pytest.raises(ValueError, match=rf"'vit:1\|2\|3' is not {kind.form[:5]}"):
-        kind.parse("vit:1|2|3")
 
 
 def test_values_of_other_types_become_plain_or_are_refused() -> None:
@@ -238,12 +228,3 @@ def test_a_change_is_checked_like_the_original() -> None:
         g.with_(depths=(1, 0, 1, 1))
     with pytest.raises(ValueError, match="stage 1 width=3 is less than its 4 heads"):
         g.with_(width=3)
-
-
-def test_texts_of_spaces_are_those_of_their_architectures() -> None:
-    rng = np.random.default_rng(0)
-    for name in ("asvit", "asvit-parts", "shiftvit-parts", "psvit1d", "resnet", "swin", "deit"):
-        space = load_space(name)
-        for _ in range(20):
-            arch = space.sample(rng)
-            assert space.parse(str(arch)) == parse(str(arch)) == arch

@@ -20,6 +20,7 @@ from tests.asvit.architectures.test_grammar import architectures
 KINDS = (PSViT1dPath, PSViT2dPath)
 TEXT = "psvit2d:bbs---|bs----|bb----"
 EMPTY = "------"
+BASIC = ("b-----", "b-----", EMPTY)
 
 stages = st.text("bs-", min_size=CELLS, max_size=CELLS)
 
@@ -91,31 +92,23 @@ def test_cells_repeat_until_the_layers_are_used_up(cells, depth, built):
     assert unrolled(cells, depth) == built
 
 
-def test_tokens_of_the_stages():
-    assert PSViT2dPath.parse(TEXT).token_counts(224) == (28**2, 14**2, 7**2)
-    assert PSViT2dPath.parse(TEXT).token_counts(40) == (25, 9, 4)
-    assert PSViT1dPath.parse("psvit1d:b-----|------|b-----").token_counts(224) == (196, 98, 49)
-    # Nothing is pooled into stages of a tail without layers.
-    assert PSViT1dPath.parse("psvit1d:b-----|------|------").token_counts(16) == (1,)
-    assert PSViT2dPath((EMPTY, "b-----", EMPTY)).token_counts(64) == (64, 16)
-
-
 @pytest.mark.parametrize(
-    ("side", "message"),
+    ("cells", "side", "message"),
     [
-        (100, "patches of 16 px do not fill an image side of 100 px; use 96 or 112 px"),
-        (8, "patches of 16 px do not fill an image side of 8 px; use 16 px"),
-        (0, "patches of 16 px do not fill an image side of 0 px; use 16 px"),
-        (16, r"stage 2 cannot pool one token by two \(image 16 px\); use 32 px or more"),
+        (BASIC, 100, "patches of 16 px do not fill an image side of 100 px; use 96 or 112 px"),
+        (BASIC, 0, "patches of 16 px do not fill an image side of 0 px; use 16 px"),
+        (BASIC, 16, "an image of 16 px has too few tokens to pool 1 times; use 32 px or more"),
+        ((EMPTY,) * 3, 32, "has no layers; use 'b' or 's' in at least one cell"),
     ],
 )
-def test_images_that_do_not_suit(side, message):
+def test_images_that_do_not_suit(cells, side, message):
     with pytest.raises(ValueError, match=message):
-        PSViT1dPath(("b-----", "b-----", EMPTY)).token_counts(side)
+        PSViT1dPath(cells).check(side)
+    PSViT1dPath(("b-----", EMPTY, EMPTY)).check(16)  # nothing is pooled into an empty tail
 
 
 def test_values_that_are_refused():
-    with pytest.raises(ValueError, match=r"cells has 2 value\(s\)"):
+    with pytest.raises(ValueError, match="use three times six letters"):
         PSViT2dPath((EMPTY, EMPTY))
     with pytest.raises(ValueError, match=r"stage 2 depth=1\.5 is not allowed"):
         PSViT2dPath((EMPTY,) * 3, (1, 1.5, 1))

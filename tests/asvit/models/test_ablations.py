@@ -33,20 +33,18 @@ def trained(network: Network) -> tuple[list[float], nn.Module]:
 
 @given(
     st.sampled_from(get_args(Maps)),
-    st.sampled_from(["key", "query"]),
-    st.sampled_from(["identity", "isolated"]),
     st.sampled_from([0.25, 0.5, 0.75, 1.0]),
-    st.sampled_from(["double_odd", "double", "floor", "ceil"]),
+    st.sampled_from(["double_odd", "double"]),
     st.sampled_from(["first", "second", None]),
     st.sampled_from([0.5, 2 / 3]),
 )
 @settings(max_examples=12, deadline=None)
 def test_combinations_of_hallucination_learn_and_count_as_their_shapes(
-    maps: str, axis: str, token: str, kept: float, heads: str, factored: str | None, ratio: float
+    maps: str, kept: float, heads: str, factored: str | None, ratio: float
 ) -> None:
     network = Network(
         "timm:deit_tiny_patch16_224(depth=1,embed_dim=24)", 32, 3,
-        attention=f"hallucinated(axis={axis},class_token={token},heads={heads},kept={kept},maps={maps})",
+        attention=f"hallucinated(heads={heads},kept={kept},maps={maps})",
         ffn=factored and f"compact(factored={factored},ratio={ratio})",
     )  # fmt: skip
     losses, model = trained(network)
@@ -56,10 +54,9 @@ def test_combinations_of_hallucination_learn_and_count_as_their_shapes(
     channels = real * width // split.heads  # of queries, and of keys
     macs = 2 * tokens * width * channels + 2 * tokens * width**2 + tokens**2 * channels
     macs += tokens**2 * width  # maps by values
-    listed = tokens * 4 if token == "identity" else tokens * 5  # scores in the convolution
     if made and "within" in maps:
         grids = made if maps == "across_within" else real
-        macs += 9 * grids * tokens * 4 + (grids * tokens if listed > tokens * 4 else 0)
+        macs += 9 * grids * tokens * 4  # scores of the class token stay
     if made and "across" in maps:
         macs += real * made * tokens**2
     between = round(ratio * 4 * width / 5)

@@ -72,9 +72,9 @@ def test_any_image_that_fits_and_grids_may_be_odd(height, width):
 def test_images_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="stage 1 splits=4 does not divide 25 tokens per side"):
         AsViT(DEEP, img_size=(224, 100))
-    with pytest.raises(ValueError, match=r"stage 2 splits=2 does not divide 5 .* use 32 or 48 px"):
+    with pytest.raises(ValueError, match="stage 2 splits=2 does not divide 5 "):
         AsViT("6,2,3|3,2,2|2,1,2|4,1,2|16,8", img_size=40)
-    with pytest.raises(ValueError, match="an image of 30 px"):
+    with pytest.raises(ValueError, match="image 30 px"):
         AsViT(SMALL)(torch.randn(1, 3, 32, 30))
 
 

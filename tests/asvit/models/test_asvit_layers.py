@@ -4,7 +4,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from timm.layers import Conv2dSame
 from torch import nn
 from torch.nn import functional as F
 
@@ -68,28 +67,6 @@ def test_padding_gives_an_output_for_every_stride(kernel, stride, dilation, toke
     assert conv(padded).shape[2] == tokens
 
 
-@given(kernel=st.integers(1, 7), dilation=st.integers(1, 5))
-def test_padding_at_stride_1_is_pytorchs_own(kernel, dilation):
-    conv = nn.Conv1d(1, 1, kernel, dilation=dilation, padding="same")
-    assert list(same_padding(kernel, 1, dilation)) == conv._reversed_padding_repeated_twice
-
-
-@pytest.mark.parametrize("groups", [1, 2])
-@pytest.mark.parametrize("sides", [(16, 24), (13, 30), (3, 5)])
-def test_token_convolution_is_one_of_a_padded_image(sides, groups):
-    conv = Conv2dSame(2, 4, 3, stride=(4, 8), dilation=(2, 3), groups=groups, padding=7).double()
-    image = torch.randn(2, 2, *sides, dtype=torch.float64)
-    # Kernels reach 5 rows and 7 columns; the last ones may be beyond the image.
-    rows, columns = max(0, 1 + -sides[0] % 4), max(0, -1 + -sides[1] % 8)
-    wide = image.new_zeros(2, 2, sides[0] + rows, sides[1] + columns)
-    top, left = rows // 2, columns // 2
-    wide[:, :, top : top + sides[0], left : left + sides[1]] = image
-    plain = nn.Conv2d(2, 4, 3, stride=(4, 8), dilation=(2, 3), groups=groups).double()
-    plain.load_state_dict(conv.state_dict())
-    assert conv(image).shape[2:] == (-(-sides[0] // 4), -(-sides[1] // 8))
-    torch.testing.assert_close(conv(image), plain(wide))
-
-
 @pytest.mark.parametrize("splits", [1, 2, 4])
 def test_windows_are_blocks_of_the_grid(splits):
     x = torch.arange(2 * 4 * 8).view(2, 4, 8, 1)
@@ -118,9 +95,3 @@ def test_windows_are_blocks_of_the_grid(splits):
 )
 def test_splits_that_divide_a_grid(splits, sides, wanted):
     assert fitting_splits(splits, *sides) == wanted
-
-
-def test_one_window_is_a_view():
-    x = torch.randn(2, 4, 4, 3)
-    assert split_windows(x, 1).data_ptr() == x.data_ptr()
-    assert join_windows(split_windows(x, 1), 1, 4, 4).data_ptr() == x.data_ptr()

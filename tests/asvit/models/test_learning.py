@@ -28,8 +28,6 @@ LONG = Recipe(steps=300, batch_size=32, learning_rate=4e-3, warmup=10)
 @pytest.mark.parametrize(
     ("make", "source", "count", "test", "recipe", "least"),
     [
-        pytest.param(PSVIT[0], "digits", 1200, 300, DIGITS, 50, marks=pytest.mark.nightly),
-        pytest.param(PSVIT[1], "digits", 1200, 300, DIGITS, 50, marks=pytest.mark.nightly),
         (SHIFT, "digits", 800, 200, SHORT, 80),
         *(
             pytest.param(make, "fractal:5", 1000, 200, FRACTALS, 40, marks=pytest.mark.nightly)

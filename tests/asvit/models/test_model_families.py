@@ -22,10 +22,6 @@ def shiftvit(**settings):
     return ShiftViT(depths=(1, 2, 1, 1), width=24, num_classes=5, **settings)
 
 
-def of_queries(make):
-    return convert(make(), "hallucinated", "compact", axis="query", class_token="isolated")
-
-
 TINY = "4,4,2|2,2,2|2,1,2|3,1,2|16,16"
 TALL, WIDE = (64, 32), (64, 96)
 PLAIN = {
@@ -43,17 +39,10 @@ PLAIN = {
     "psvit 2d, tail": (lambda: grids(cells=("b", "s", "-")), TALL),
     "psvit 2d, middle": (lambda: grids(cells=("s", "-", "b")), TALL),
 }
-NETWORKS = (
-    PLAIN
-    | {
-        f"{name}, converted": (lambda make=make: convert(make(), "hallucinated", "compact"), sides)
-        for name, (make, sides) in HOSTS.items()
-    }
-    | {
-        f"{name}, by queries": (lambda make=make: of_queries(make), sides)
-        for name, (make, sides) in HOSTS.items()
-    }
-)
+NETWORKS = PLAIN | {
+    f"{name}, converted": (lambda make=make: convert(make(), "hallucinated", "compact"), sides)
+    for name, (make, sides) in HOSTS.items()
+}
 every_network = pytest.mark.parametrize("name", NETWORKS)
 # bfloat16 against float32: absolute and relative tolerance.
 TOLERANCE = {"asvit": (5e-3, 0), "shiftvit": (1e-2, 0)}

@@ -13,9 +13,9 @@ from asvit.architectures.genotype import Genotype
 from asvit.models import AsViT, retokenize
 from asvit.models.asvit import MixingBlock
 from asvit.models.blocks import (
-    DeepStem,
     SelfAttention,
     is_linear,
+    make_stem,
     positions_on,
 )
 from asvit.models.retokenization import token_stages
@@ -71,7 +71,7 @@ def test_a_block_mixes_neighbours_across_windows() -> None:
 @pytest.mark.parametrize("side", [32, 45])
 def test_a_deep_stem_sees_fifteen_pixels_of_a_side(side: int) -> None:
     torch.manual_seed(0)
-    stem = DeepStem(3, 5).eval()
+    stem = make_stem("deep", 3, 5).eval()
     image = torch.randn(1, 3, side, side, requires_grad=True)
     tokens = stem(image)
     assert tokens.shape == (1, 5, math.ceil(side / 4), math.ceil(side / 4))

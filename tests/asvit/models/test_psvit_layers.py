@@ -70,7 +70,7 @@ def test_shared_attention_mixes_its_own_values_by_the_map_it_is_given(dim, heads
 
 
 def test_the_second_layer_of_a_pair_uses_the_map_of_the_first():
-    pair = SharingPair(8, 2, 16).double()
+    pair = SharingPair(8, 2).double()
     x = torch.randn(2, 5, 8, dtype=torch.float64)
     attention = pair.first.attn.with_map(pair.first.norm1(x))[1]
     middle = pair.first(x)  # by the fused function

@@ -18,9 +18,7 @@ SIZES = {"1d": {"img_size": 32, "patch_size": 8}, "2d": {"img_size": 32}}
 
 def make(kind: str, seed: int = 0) -> PSViTSupernet:
     torch.manual_seed(seed)
-    net = PSViTSupernet(
-        (12, 16, 24), (3, 4, 6), pooling=kind, num_classes=5, mlp_ratio=2, **SIZES[kind]
-    )
+    net = PSViTSupernet((12, 16, 24), (3, 4, 6), pooling=kind, num_classes=5, **SIZES[kind])
     for name, parameter in net.named_parameters():
         if "norm" in name or name.endswith("bias"):  # initially all alike
             torch.nn.init.normal_(parameter, 0.5, 0.5)

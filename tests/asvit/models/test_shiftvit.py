@@ -41,7 +41,7 @@ def tiny(**settings):
 
 def by_hand(name):
     """Parameters and both counts of multiply-adds from the published description alone."""
-    c, depths, ratio, _, _ = SHIFTVIT_VARIANTS[name]
+    c, depths, ratio, *_ = SHIFTVIT_VARIANTS[name].values()
     widths, sides = [c * 2**i for i in range(4)], (56, 28, 14, 7)
     params = 48 * c + c + 2 * c + 2 * widths[3] + 1000 * widths[3] + 1000
     macs = 48 * c * 56**2 + 1000 * widths[3]

@@ -87,11 +87,6 @@ def test_intermediates_are_those_of_a_whole_forward_pass(kind):
         x, early = model.forward_intermediates(IMAGE, [i], stop_early=True)
         torch.testing.assert_close(early[0], level)
         torch.testing.assert_close(x[:, prefix:], as_features(model, level))
-        if kind != "shiftvit":
-            (last,) = model.forward_intermediates(
-                IMAGE, [i], output_fmt="NHWC", intermediates_only=True
-            )
-            torch.testing.assert_close(last.permute(0, 3, 1, 2), level)
 
 
 @every_pyramid
@@ -191,20 +186,3 @@ def test_drop_path_ramps_up_over_the_blocks(kind):
     blocks = 5 if kind == "shiftvit" else 6
     # The first block has rate 0, and so no drop-path.
     assert rates == pytest.approx([0.5 * i / (blocks - 1) for i in range(1, blocks)])
-
-
-@pytest.mark.parametrize(
-    ("name", "kinds"), [("asvit_seed", nn.Linear), ("shiftvit_light_tiny", nn.Linear | nn.Conv2d)]
-)
-def test_initial_weights(name, kinds):
-    model = make(name, depths=(1, 1, 1, 1)) if "shift" in name else make(name)
-    for where, module in model.named_modules():
-        if isinstance(module, kinds):
-            assert abs(module.weight.std().item() - 0.02) < 2e-3, where
-            assert module.bias is None or not module.bias.any(), where
-        elif isinstance(module, nn.GroupNorm):
-            assert (module.weight == 1).all(), where
-            assert not module.bias.any(), where
-    if name == "asvit_seed":
-        bound = (3 * 8 * 8) ** -0.5  # PyTorch's own for a convolution: uniform
-        assert 0.95 * bound < model.patch_embed.proj.weight.abs().max() <= bound

@@ -54,7 +54,6 @@ def test_drop_path_reaches_the_last_block() -> None:
         ({"attention": "hallucinated(ratio=1)"}, "a setting of hallucinated='ratio' is not one"),
         ({"ffn": "compact(ratio=half)"}, "ratio='half' of compact is not a number"),
         ({"attention": "hallucinated(kept='1/2')"}, "kept='1/2' of hallucinated is not a number"),
-        ({"attention": "hallucinated(map_bias=no)"}, "map_bias='no' is not one of True, False"),
         ({"attention": "hallucinated(maps=)"}, r"is not NAME\(ARGUMENT=VALUE"),
     ],
 )

@@ -33,7 +33,7 @@ def test_names_that_timm_does_not_have(name, message):
 def test_a_model_without_drop_path_takes_none_but_0():
     dla = TimmModel("dla46_c")
     dla.build(image_size=32, num_classes=5, drop_path=0.0)
-    with pytest.raises(ValueError, match="timm model 'dla46_c' has no drop-path; use 0"):
+    with pytest.raises(ValueError, match="timm:dla46_c has no drop-path; use 0"):
         dla.build(image_size=32, num_classes=5, drop_path=0.1)
 
 
@@ -74,11 +74,11 @@ def test_arguments_of_a_model_are_part_of_its_text():
     [
         (
             "foo=1",
-            r"\(foo=1\) cannot be built: .*unexpected keyword argument 'foo'",
+            r"\(foo=1\) cannot be built for 32 px: .*unexpected keyword argument 'foo'",
         ),
-        ("step=x", r"cannot be built: "),
-        ("depths=[-1,1,1,1]", r"cannot be built: "),
-        ("global_pool=True", r"cannot be built: "),
+        ("step=x", r"cannot be built for 32 px: "),
+        ("depths=[-1,1,1,1]", r"cannot be built for 32 px: "),
+        ("global_pool=True", r"cannot be built for 32 px: "),
         ("num_classes=2", r"num_classes in .* is an option of the command; leave it out"),
         ("pretrained=True", r"pretrained in .* concerns weights, which have options"),
         ("checkpoint_path='x'", r"checkpoint_path in .* concerns weights"),
