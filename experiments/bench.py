@@ -18,7 +18,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 import asvit
-from proxies import Circle, timing
+from asvit.measuring import timing
+from proxies import Circle
 from proxies.evaluation import resolve_device
 from proxies.features import pooled_feature
 

@@ -9,11 +9,11 @@ from typing import Any
 from asvit.core.console import quantity
 from asvit.core.files import write_text
 from asvit.core.progress import Progress
+from asvit.core.tables import csv_text
 from asvit.reference import stored
 from asvit.reference.findings import Correlation
 from asvit.reference.result import CorrelationResult
 from asvit.runs.correlation import run_correlation
-from proxies.tables import csv_text
 
 MEASURES = Path(__file__).with_name("measures")
 

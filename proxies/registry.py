@@ -37,36 +37,31 @@ class UnknownNameError(KeyError, ValueError):
 
 
 class Registry(UserDict[str, T]):
-    """Objects of one kind by name.
+    """Objects of one kind, such as ``"proxy"``, by name.
 
-    The kind, such as ``"proxy"``, is for messages. ``entries`` are the modules that register the
-    built-in entries; they are imported at the first look-up. ``code`` gives the function or class
-    that defines an item, by default the item or its class.
+    ``entries`` are the modules that register the built-in ones, imported at the first look-up.
     """
 
     def __init__(
-        self,
-        kind: str,
-        items: Mapping[str, T] | None = None,
-        *,
-        entries: str | tuple[str, ...] = (),
-        code: Callable[[T], Any] = lambda item: item,
+        self, kind: str, items: Mapping[str, T] | None = None, *, entries: Iterable[str] = ()
     ) -> None:
-        self.kind = kind
-        self._code = code
-        self._entries = (entries,) if isinstance(entries, str) else entries
+        self.kind, self.entries = kind, list(entries)
         self._items = dict(items or {})
+        self._definitions: dict[str, tuple[str, str]] = {}  # name -> module and name of its code
 
-    def register(self, name: str, item: T) -> T:
+    def register(self, name: str, item: T, code: Any = None) -> T:
         """Add ``item`` under ``name`` and return it; a ValueError if another one has the name.
 
         It replaces an earlier definition of itself, as of a notebook's cell that runs again.
+        ``code`` is the function or class that defines it, by default the item or its class.
         """
-        built_in = self._place(item) < len(self._entries)  # its module is being imported
-        if not built_in and name in self:
-            first, second = (_definition(self._code(each)) for each in (self[name], item))
-            if first != second or ("<" in second[1] and second[0] != "__main__"):
-                raise ValueError(f"{self.kind} {name!r} is already registered; use another name")
+        code = item if code is None else code
+        named: Any = code if hasattr(code, "__qualname__") else type(code)
+        definition = (named.__module__, named.__qualname__)
+        built_in = definition[0] in self.entries  # its module is being imported
+        if not built_in and name in self and self._definitions.get(name) != definition:
+            raise ValueError(f"{self.kind} {name!r} is already registered; use another name")
+        self._definitions[name] = definition
         self._items[name] = item
         return item
 
@@ -75,37 +70,25 @@ class Registry(UserDict[str, T]):
 
     def __iter__(self) -> Iterator[str]:
         """Built-in entries by their modules, whatever was imported first, then the others."""
-        return iter(sorted(self.data, key=lambda name: self._place(self.data[name])))
+        places = {module: place for place, module in enumerate(self.entries)}
+        last = ("", "")
 
-    def _place(self, item: T) -> int:
-        module = getattr(self._code(item), "__module__", None)
-        return self._entries.index(module) if module in self._entries else len(self._entries)
+        def place(name: str) -> int:
+            return places.get(self._definitions.get(name, last)[0], len(places))
+
+        return iter(sorted(self.data, key=place))
 
     @property
     def data(self) -> dict[str, T]:  # type: ignore[override]
         """The entries, the built-in ones included."""
-        for module in self._entries:  # at each look-up, as an import may have been interrupted
+        for module in self.entries:  # at each look-up, as an import may have been interrupted
             import_module(module)
         return self._items
 
 
-def _definition(code: Any) -> tuple[str, str]:
-    """Module and name of a function or class, or of an object's class."""
-    code = getattr(code, "func", code)  # of a partial
-    named = code if hasattr(code, "__qualname__") else type(code)
-    return named.__module__, named.__qualname__
-
-
 @dataclass(frozen=True)
 class Inputs:
-    """Inputs of a measure besides the network.
-
-    Example:
-        >>> circle = proxies.Circle.random((3, 32, 32), points=5)
-        >>> images, labels = torch.randn(4, 3, 32, 32), torch.arange(4)
-        >>> proxies.Inputs(circle, images, labels, seed=1).noise.shape
-        torch.Size([4, 3, 32, 32])
-    """
+    """Inputs of a measure besides the network."""
 
     circle: Circle  #: circle of inputs
     images: Tensor  #: ``[n, C, H, W]``, on the network's device
@@ -167,16 +150,17 @@ class Proxy:
             raise ValueError(f"measure {self.name!r} has better={self.better!r}; use {directions}")
 
 
-# Modules of the measures, in the order in which these are listed.
-_MEASURES = ("expansion", "ntk", "activations", "structure", "synaptic", "saliency", "az_nas")
-
 #: All measures by name.
 PROXIES: Registry[Proxy] = Registry(
     "proxy",
-    entries=tuple(f"proxies.{name}" for name in _MEASURES),
-    code=lambda proxy: proxy.value,
+    entries=[
+        f"proxies.{module}"
+        for module in (
+            *("expansion", "ntk", "activations", "structure"),
+            *("synaptic", "saliency", "az_nas"),
+        )
+    ],
 )
-
 
 _DIRECTIONS: dict[Better, str] = {
     "higher": "Higher is better",
@@ -193,18 +177,13 @@ def register_measure(
     name: str = "",
     better: Better = "higher",
     paper: str = "none",
-    undefined: str = "the value is not finite",
-    random: bool = True,
-    check: Callable[[nn.Module, Inputs], str] | None = None,
-    checks_itself: bool = False,
-    together: Callable[[Stack, Sequence[Inputs]], Sequence[float]] | None = None,
-    timed: bool = False,
+    **facts: Any,
 ) -> Callable[[F], F]:
     """Register a function as a measure; an earlier definition of the same function is replaced.
 
     The function takes a network and those of the :class:`Inputs` that its parameters name, and
-    returns a number. Arguments as the fields of :class:`Proxy`; the name is by default that of
-    the function.
+    returns a number. Arguments, ``facts`` too, as the fields of :class:`Proxy`; the name is by
+    default that of the function.
 
     Raises:
         ValueError: If the name is taken by another function, or there is no such direction or
@@ -225,22 +204,12 @@ def register_measure(
         def value(model: nn.Module, inputs: Inputs) -> float:
             return float(function(model, **{field: getattr(inputs, field) for field in names}))
 
-        proxy = Proxy(
-            name or function.__name__,
-            description,
-            better,
-            paper,
-            value,
-            undefined=undefined,
-            random=random,
-            together=together,
-            check=check,
-            checks_itself=checks_itself,
-            timed=timed,
+        called = name or function.__name__
+        PROXIES.register(
+            called, Proxy(called, description, better, paper, value, **facts), function
         )
-        PROXIES.register(proxy.name, proxy)
-        said = cleandoc(function.__doc__ or f"{description}.")
-        function.__doc__ = f"{said}\n\n{_DIRECTIONS[better]}. Source: {paper}."
+        text = cleandoc(function.__doc__ or f"{description}.")
+        function.__doc__ = f"{text}\n\n{_DIRECTIONS[better]}. Source: {paper}."
         return function
 
     return decorator

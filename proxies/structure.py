@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from proxies.counts import count
 from proxies.registry import register_measure
-from proxies.timing import milliseconds
 
 # Names of lists of blocks, and of lists of stages that contain such lists.
 _LISTS = re.compile(
@@ -87,17 +86,6 @@ def params(model: nn.Module) -> float:
 def macs(model: nn.Module, images: Tensor) -> float:
     """Multiply-adds of a pass of one of the images ``[n, C, S, S]``."""
     return count(model, images.shape[-1], images.shape[1]).macs
-
-
-@register_measure(
-    "milliseconds of a forward pass of one image, on the device that measures",
-    better="lower",
-    random=False,
-    timed=True,
-)
-def latency(model: nn.Module, images: Tensor) -> float:
-    """Median milliseconds of a pass of one of the images ``[n, C, S, S]``, where they are."""
-    return milliseconds(model, images)
 
 
 @register_measure("number of residual blocks", random=False)

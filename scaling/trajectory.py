@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from proxies.tables import csv_text
 from scaling.budget import Budget
 from scaling.shapes import Shape
 
@@ -139,17 +138,17 @@ _FIELDS = list(Row.__dataclass_fields__)
 _LEADING, _TRAILING = _FIELDS[: _FIELDS.index("values")], _FIELDS[_FIELDS.index("values") + 1 :]
 
 
-def to_csv(rows: Sequence[Row]) -> str:
-    """CSV with one line per row; depths are ``1,1,2,1``, missing values empty or ``nan``."""
+def cells_of(rows: Sequence[Row]) -> list[list[object]]:
+    """Cells of a CSV, the header first; depths are ``1,1,2,1``, missing values None or ``nan``."""
     measures = list(rows[0].values) if rows else []
     columns = [*_LEADING, *measures, *_TRAILING]
-    cells = [columns]
+    cells: list[list[object]] = [[*columns]]
     for row in rows:
         fields = {n: getattr(row, n) for n in (*_LEADING, *_TRAILING)}
         fields |= {"depths": ",".join(map(str, row.depths)), "chosen": int(row.chosen)}
         fields |= {name: repr(float(row.values[name])) for name in measures}
         cells.append([fields[name] for name in columns])
-    return csv_text(cells)
+    return cells
 
 
 def _row(step: Step, candidate: Candidate, name: NameOf) -> Row:

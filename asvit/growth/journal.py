@@ -7,8 +7,8 @@ from typing import Any
 from asvit.core.journal import Journal
 from asvit.growth.result import ScaleResult
 from asvit.growth.settings import ScaleSettings
+from asvit.measuring.latency import Latency
 from proxies import Score
-from proxies.latency import Latency
 from scaling import Shape
 
 

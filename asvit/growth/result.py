@@ -9,8 +9,8 @@ from asvit.core.codec import to_json
 from asvit.core.results import Result
 from asvit.core.settings import fields_of
 from asvit.growth.settings import ScaleSettings
+from asvit.measuring.latency import Latency
 from asvit.reference.findings import Reliability
-from proxies.latency import Latency
 from scaling import Budget, Row
 
 _MODEL = ("architecture", "params", "macs")

@@ -7,8 +7,8 @@ from typing import Any, Final, Self
 
 from asvit.core.codec import Nullable, from_json, to_json, value_from_json
 from asvit.core.estimates import Estimate, Interval
+from asvit.core.tables import csv_text
 from proxies.registry import Better
-from proxies.tables import csv_text
 
 #: Start of the name of a predictor; the number of trainings follows.
 PREDICTOR: Final = "predictor@"

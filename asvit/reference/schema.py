@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar, cast, get_args
 
+from asvit.core.tables import csv_text, read_cells
 from asvit.reference.table import Target, Training
 from proxies.messages import first_line, hint
-from proxies.tables import csv_text, read_cells
 from proxies.text import legible, shown
 
 T = TypeVar("T")

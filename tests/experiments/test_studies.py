@@ -144,7 +144,7 @@ SLOW = (compare_heads, compare_published, predictor_table, study_latency)
 def test_a_study_computes_its_cases_and_makes_its_table(
     monkeypatch: pytest.MonkeyPatch, small: Small
 ) -> None:
-    monkeypatch.setattr("proxies.timing._SECONDS", 0.0)
+    monkeypatch.setattr("asvit.measuring.timing._SECONDS", 0.0)
     monkeypatch.setattr(lifecycle, "write_report", lambda *_: None)
     monkeypatch.setitem(SearchSettings.presets, "quick", {**QUICK, "recheck": 1})
     monkeypatch.setitem(ScaleSettings.presets, "quick", QUICK)
