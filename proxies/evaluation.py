@@ -15,9 +15,8 @@ from torch import Tensor, nn
 from proxies.expansion import Circle, Radius
 from proxies.features import isolated, tensors_of
 from proxies.functional import Stack
-from proxies.memory import trim_host_memory
 from proxies.messages import fault, first_line
-from proxies.registry import Inputs, Proxy, Readings, Score, combine, get_proxy
+from proxies.registry import Inputs, Proxy, Score, combine, get_proxy
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +85,8 @@ def measure(
         >>> scores["length_distortion"].better
         'higher'
     """
-    return combine([measure_repeats(**locals())])  # all arguments by name
+    names = (names,) if isinstance(names, str) else tuple(names)
+    return combine(names, repeats, measure_repeats(**locals()))  # all arguments by name
 
 
 def measure_repeats(
@@ -104,25 +104,21 @@ def measure_repeats(
     points: int = 10,
     radius: Radius = "sqrt_n",
     together: bool = False,
-) -> Readings:
+) -> dict[int, dict[str, float | str]]:
     """Measure some of the repeats of :func:`measure`, so that workers can share them.
 
-    ``measure(...)`` equals ``combine([measure_repeats(..., only=[r]) for r in range(repeats)])``
-    and any other split, bit for bit unless ``together``, whose last digits depend on which repeats
-    share a call. Arguments and errors as :func:`measure`; ``only`` has the repeats to measure,
-    from 0, all by default.
+    ``only`` has the repeats to measure, from 0, all by default. Other arguments and errors as
+    :func:`measure`, whose scores :func:`combine` gives, bit for bit unless ``together``, whose
+    last digits depend on which repeats share a call.
 
-    Example:
-        >>> build = partial(timm.create_model, "vit_tiny_patch16_224", img_size=32, depth=2)
-        >>> readings = proxies.measure_repeats(
-        ...     build, ["naswot"], repeats=2, only=[1], image_size=32
-        ... )
-        >>> list(readings.taken)
-        [1]
+    Returns:
+        For each repeat, a finite value or the failure reason of each measure. A measure is missing
+        after its first failure, and after repeat 0 if it does not depend on the initial weights.
     """
-    names = (names,) if isinstance(names, str) else tuple(names)
-    proxies = [get_proxy(name) for name in names]
-    indices = _checked_repeats(repeats, only)
+    measures = [get_proxy(name) for name in ((names,) if isinstance(names, str) else names)]
+    if repeats < 1:
+        raise ValueError(f"repeats={repeats}; use at least 1")
+    indices = list(range(repeats)) if only is None else sorted(only)
     target = resolve_device(device)
     with isolated():
         images = _checked_images(images, image_size, seed).to(target)
@@ -139,9 +135,7 @@ def measure_repeats(
             return _network(build, target, seed_for(seed, key, repeat))
 
         stacked = together and len(indices) > 1
-        values = _measure_each(proxies, network, inputs, indices, together=stacked)
-    trim_host_memory()
-    return Readings(names, repeats, values)
+        return _measure_each(measures, network, inputs, indices, together=stacked)
 
 
 def resolve_device(device: str, *, float64: bool = True) -> torch.device:
@@ -290,8 +284,7 @@ def _measure_together(
 ) -> dict[str, Sequence[float]]:
     """Values of all networks, for the measures that can take them in one pass.
 
-    A measure that fails is left out. It is then measured network by network, which gives the
-    reason.
+    A measure that fails is left out: network by network, it gives the reason.
     """
     results: dict[str, Sequence[float]] = {}
     built = [model for model in models if isinstance(model, nn.Module)]
@@ -363,14 +356,3 @@ def _checked_labels(labels: Tensor | None, images: int, seed: int) -> Tensor:
         kind = f"{labels.dtype} of shape {tuple(labels.shape)}"
         raise ValueError(f"labels are {kind} for {images} images; use one integer for each image")
     return labels.long()
-
-
-def _checked_repeats(repeats: int, only: Iterable[int] | None) -> list[int]:
-    if repeats < 1:
-        raise ValueError(f"repeats={repeats}; use at least 1")
-    if only is None:
-        return list(range(repeats))
-    indices = sorted(set(only))
-    if unknown := [repeat for repeat in indices if repeat not in range(repeats)]:
-        raise ValueError(f"there is no repeat {unknown[0]} of {repeats}; use 0 to {repeats - 1}")
-    return indices

@@ -4,7 +4,6 @@
 to every weight. Neither J nor any per-sample gradient of a whole network is ever formed.
 """
 
-import itertools
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -17,7 +16,7 @@ from torch.func import grad, vmap
 from proxies.features import input_for, is_norm, measured, pooled_feature, reference_tensor
 from proxies.forward_mode import ExplicitAttention
 from proxies.functional import Stack, call_with_tensors, substitutes
-from proxies.memory import first_that_fits, to_host
+from proxies.memory import to_host
 from proxies.messages import first_line, out_of_memory
 from proxies.per_sample_gradients import GramAccumulator
 from proxies.registry import register_measure
@@ -133,7 +132,7 @@ def ntk_kernels(models: Stack | Sequence[nn.Module], images: Tensor) -> Tensor:
     with measured(stack.first, norms="kept"):
         weights = {name: stack.tensors[name] for name in names}
         with _require_gradients(weights.values(), stack.tensors.values()):
-            return _kernels_in_pieces(stack, weights, images)
+            return _kernels(stack, weights, images)
 
 
 def _spectra(kernels: Tensor) -> Tensor:
@@ -246,26 +245,6 @@ def _mixed_samples(
             difference = (x[0, : alone.shape[1]] - alone[0]).abs().amax()
             to_verify.append((name, difference <= 1e-3 * alone[0].abs().amax()))
     return mixed, to_verify
-
-
-def _kernels_in_pieces(stack: Stack, weights: Mapping[str, Tensor], images: Tensor) -> Tensor:
-    """The kernels at once or, while memory runs out, from pairs of ever smaller pieces."""
-
-    def attempt(pieces: int) -> Tensor:
-        if pieces == 1:
-            return _kernels(stack, weights, images)
-        groups = torch.arange(len(images)).tensor_split(pieces)
-        kernels = torch.zeros(len(stack), 2, len(images), len(images), dtype=torch.float64)
-        for pair in itertools.combinations(groups, 2):
-            rows = torch.cat(pair)
-            part = _kernels(stack, weights, images[rows.to(images.device)])
-            kernels[:, :, rows[:, None], rows] = part
-        return kernels
-
-    # A pair of two or three pieces would hardly be smaller than the batch.
-    choices = [1, *(pieces for k in range(2, 11) if (pieces := 1 << k) <= len(images))]
-    key = ("the tangent kernel", len(stack), tuple(images.shape), str(images.device))
-    return first_that_fits(attempt, choices, key=key)
 
 
 def _gram_by_vmap(model: nn.Module, images: Tensor, name: str) -> Tensor:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache, wraps
 from importlib import import_module
 from inspect import cleandoc, signature
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from proxies.messages import unknown
 
@@ -263,63 +263,13 @@ class Score:
         return math.isfinite(self.value)
 
 
-@dataclass(frozen=True)
-class Readings:
-    """Results of some repeats for one architecture; see :func:`combine`.
+def combine(
+    names: Iterable[str], repeats: int, readings: Mapping[int, Mapping[str, float | str]]
+) -> dict[str, Score]:
+    """Scores from the results of :func:`proxies.measure_repeats` for all repeats, in any order.
 
-    Example:
-        >>> readings = proxies.Readings(("naswot",), repeats=2, taken={1: {"naswot": 4.0}})
-        >>> list(readings.taken)
-        [1]
+    A ValueError if a repeat is missing.
     """
-
-    names: tuple[str, ...]  #: names of the requested measures
-    repeats: int  #: total number of repeats
-    #: Maps a repeat, from 0, and a measure to a finite value or the failure reason. A measure
-    #: is missing after its first failure, and after repeat 0 if it does not depend on the initial
-    #: weights.
-    taken: Mapping[int, Mapping[str, float | str]]
-
-    def to_json(self) -> dict[str, Any]:
-        """The readings as JSON values; floats round-trip exactly."""
-        taken = {str(repeat): dict(values) for repeat, values in self.taken.items()}
-        return {"names": list(self.names), "repeats": self.repeats, "taken": taken}
-
-    @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        """Readings from the result of :meth:`to_json`."""
-        taken = {int(repeat): values for repeat, values in stored["taken"].items()}
-        return cls(tuple(stored["names"]), stored["repeats"], taken)
-
-
-def combine(parts: Iterable[Readings]) -> dict[str, Score]:
-    """Combine the readings of all repeats, split in any way and in any order, to scores.
-
-    Returns:
-        A score for each measure, bit-identical to those of :func:`proxies.measure`.
-
-    Raises:
-        KeyError: If a measure is unknown.
-        ValueError: If the parts are of different measurements, or a repeat is missing or
-            duplicated.
-
-    Example:
-        >>> shares = [
-        ...     proxies.Readings(("naswot",), repeats=2, taken={repeat: {"naswot": 4.0 + repeat}})
-        ...     for repeat in (1, 0)
-        ... ]
-        >>> proxies.combine(shares)["naswot"].values
-        (4.0, 5.0)
-    """
-    parts = tuple(parts)  # such as an executor's map gives
-    kinds = {(part.names, part.repeats) for part in parts}
-    if len(kinds) != 1:
-        raise ValueError(f"readings of {len(kinds)} measurements; combine those of one")
-    ((names, repeats),) = kinds
-    indices = [repeat for part in parts for repeat in part.taken]
-    if twice := {repeat for repeat in indices if indices.count(repeat) > 1}:
-        raise ValueError(f"repeat {min(twice)} is in two parts; give each repeat once")
-    readings = {repeat: values for part in parts for repeat, values in part.taken.items()}
     return {name: _score(get_proxy(name), repeats, readings) for name in names}
 
 

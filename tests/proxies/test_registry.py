@@ -1,6 +1,5 @@
 """The table of measures; repeats split in any way give one measurement's scores, to the bit."""
 
-import json
 import math
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import proxies
-from proxies import Proxy, Readings, Score, combine, measure, measure_repeats, register_measure
+from proxies import Proxy, Score, combine, measure, measure_repeats, register_measure
 from proxies.registry import Registry, UnknownNameError
 
 
@@ -145,35 +144,21 @@ def splits(draw: st.DrawFn) -> Sequence[Sequence[int]]:
 @settings(deadline=None, max_examples=40)
 @given(split=splits(), seed=st.integers(0, 30))
 def test_any_split_gives_the_whole(split: Sequence[Sequence[int]], seed: int) -> None:
-    chosen = arguments(seed, sum(map(len, split)))
+    repeats = sum(map(len, split))
+    chosen = arguments(seed, repeats)
     whole = measure(build, NAMES, **chosen)
     parts = [measure_repeats(build, NAMES, only=only, **chosen) for only in split]
-    assert same(combine(parts), whole)
-    through = [Readings.from_json(json.loads(json.dumps(part.to_json()))) for part in parts]
-    assert through == parts
-    assert same(combine(through), whole)
+    readings = {repeat: values for part in parts for repeat, values in part.items()}
+    assert same(combine(NAMES, repeats, readings), whole)
 
 
 def test_what_does_not_depend_on_weights_is_read_once() -> None:
-    found = measure_repeats(build, ["params"], only=[1, 2], repeats=3, image_size=SIDE)
-    assert found.taken == {}
+    assert measure_repeats(build, ["params"], only=[1, 2], repeats=3, image_size=SIDE) == {}
     found = measure_repeats(build, ["params"], repeats=3, image_size=SIDE, device="cpu")
-    assert found.taken == {0: {"params": 196.0}}
-    assert combine([found])["params"] == Score(196.0, 0, (196.0,), "higher")
+    assert found == {0: {"params": 196.0}}
+    assert combine(["params"], 3, found)["params"] == Score(196.0, 0, (196.0,), "higher")
 
 
-ONE = Readings(("weight",), 2, {0: {"weight": 1.0}})
-
-
-@pytest.mark.parametrize(
-    ("parts", "message"),
-    [
-        ([], "readings of 0 measurements; combine those of one"),
-        ([ONE, Readings(("weight",), 3, {})], "readings of 2 measurements; combine those of one"),
-        ([ONE], "weight has no reading of repeat 1 of 2"),
-        ([ONE, ONE], "repeat 0 is in two parts; give each repeat once"),
-    ],
-)
-def test_parts_must_make_one_whole(parts: Sequence[Readings], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        combine(parts)
+def test_no_repeat_may_be_missing() -> None:
+    with pytest.raises(ValueError, match="weight has no reading of repeat 1 of 2"):
+        combine(["weight"], 2, {0: {"weight": 1.0}})
