@@ -5,8 +5,8 @@ once, as a :class:`Stack`. Operations are intercepted or replaced.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import cached_property
+from contextlib import ExitStack, contextmanager
+from functools import cached_property, partial
 from itertools import chain
 from typing import Any, ClassVar, cast
 
@@ -93,6 +93,25 @@ def checked_rows(model: nn.Module, out: object, images: Tensor) -> Tensor:
 def shape_or_type(out: object) -> str:
     """The shape of a tensor, or the type of anything else, for a message."""
     return str(tuple(out.shape)) if isinstance(out, Tensor) else type(out).__name__
+
+
+@contextmanager
+def running_modules(model: nn.Module) -> Iterator[list[str]]:
+    """Inside, the names of the modules of ``model`` whose calls run, the innermost last."""
+    running: list[str] = []
+
+    def enter(name: str, *_: object) -> None:
+        running.append(name)
+
+    def leave(*_: object) -> None:
+        running.pop()
+
+    with ExitStack() as hooks:
+        for name, module in model.named_modules():
+            before = module.register_forward_pre_hook(partial(enter, name), prepend=True)
+            hooks.enter_context(before)
+            hooks.enter_context(module.register_forward_hook(leave, always_call=True))
+        yield running
 
 
 # Dtypes that keep too few digits to measure in.
