@@ -4,7 +4,7 @@ Run from a checkout: ``python -m experiments.study_measures --reference vitbench
 stopped study continues when the command is run again; the same command gives the same digits.
 
 Every variant changes one setting of the default: the circle's radius, its number of points, norms
-kept, all tokens instead of the pooled feature, noise instead of fractal images, or their number.
+kept, noise instead of fractal images, or their number.
 All variants use the same initial weights. Tau is Kendall's, with a 95 % bootstrap interval; the
 difference is to the best count, with its own interval.
 """
@@ -12,7 +12,6 @@ difference is to the best count, with its own interval.
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 from unittest.mock import patch
 
@@ -24,7 +23,6 @@ from asvit.reference.result import CorrelationResult
 from experiments.ranking import difference_cell, ranked, ranking_parser, tau_cell
 from experiments.tables import markdown
 from proxies import Inputs, Proxy, length_distortion
-from proxies.features import Feature, Norms
 from proxies.registry import PROXIES
 
 EXPANSION = "length_distortion"
@@ -33,8 +31,8 @@ GRAM = "feature_condition_number"
 COUNTS = ("params", "macs")
 
 
-def _expansion(model: nn.Module, inputs: Inputs, *, norms: Norms, feature: Feature) -> float:
-    return length_distortion(model, inputs.circle, norms=norms, feature=feature)
+def _expansion(model: nn.Module, inputs: Inputs) -> float:
+    return length_distortion(model, inputs.circle, norms="kept")
 
 
 NORMS_KEPT = Proxy(
@@ -42,14 +40,7 @@ NORMS_KEPT = Proxy(
     "L^E with the norms kept",
     "higher",
     "none",
-    partial(_expansion, norms="kept", feature="pooled"),
-)
-TOKENS = Proxy(
-    "length_distortion_tokens",
-    "L^E of all tokens, not pooled",
-    "higher",
-    "none",
-    partial(_expansion, norms="bypassed", feature="tokens"),
+    _expansion,
 )
 
 
@@ -76,7 +67,6 @@ LABELS = {
     "macs": "multiply-adds",
     EXPANSION: "L^E",
     NORMS_KEPT.name: "L^E, norms kept",
-    TOKENS.name: "L^E, all tokens",
     KERNEL: "κ",
     GRAM: "Gram matrix of the features",
 }
@@ -87,8 +77,8 @@ def main() -> None:
     """Run the missing measurements, then print the table."""
     options = _options()
     with patch.dict(PROXIES.data):
-        for variant in (NORMS_KEPT, TOKENS):  # so that the default run measures them, too
-            PROXIES.register(variant.name, variant)
+        # So that the default run measures it, too.
+        PROXIES.register(NORMS_KEPT.name, NORMS_KEPT)
         targets, rows = _study(options)
     print(_table(targets, rows))
 

@@ -45,10 +45,9 @@ def feature_condition_number(model: nn.Module, images: Tensor) -> float:
     """How close the features of different images are to linear dependence.
 
     The condition number λmax/λmin of the Gram matrix ``F Fᵀ`` of the pooled features that the head
-    reads, ``[n, F]``, behind the final normalisation, in float64 from the Gram matrix on.
-    Dimensionless, at least 1. NaN if λmin is rounding error. One forward pass of the images
-    ``[n, C, H, W]``; compare values of equal n only. A ValueError if there is no image, there are
-    more images than features, or the features are not finite.
+    reads, ``[n, F]``, behind the final normalisation. Dimensionless, at least 1. NaN if λmin is
+    rounding error. One forward pass of the images ``[n, C, H, W]``; compare values of equal n
+    only. A ValueError if there is no image, more images than features, or one not finite.
     """
     if not len(images):
         raise ValueError("0 images have no Gram matrix; use at least 1")
@@ -77,9 +76,8 @@ def jacobian_covariance(model: nn.Module, images: Tensor) -> float:
     With ``J`` the gradients ``[n, C·H·W]`` of the summed outputs with respect to each image and
     ``σ`` the eigenvalues of the correlation matrix of its rows: ``−Σ [ln(σ + k) + 1/(σ + k)]``,
     k = 1e-5. Dimensionless, at most about ``−n``. One forward and one backward pass of the images
-    ``[n, C, H, W]``, without weight gradients. In evaluation mode, unlike the authors' code: in
-    training mode batch norms would mix the images. A ValueError if there are fewer than two
-    images, or one has a constant gradient, whose correlation is undefined.
+    ``[n, C, H, W]`` in evaluation mode. A ValueError if there are fewer than two images, or one
+    has a constant gradient, whose correlation is undefined.
     """
     key = ("the input gradients", tuple(images.shape), str(images.device))
     with evaluating(model):
@@ -110,18 +108,11 @@ def naswot(model: nn.Module, images: Tensor) -> float:
 
     The code of an image has one bit for each input of a rectifier: whether it is positive. ``K``
     ``[n, n]`` counts the bits in which two codes agree. Rectifiers are ReLU, GELU, SiLU and the
-    like, as modules or functions, and clamping at 0; every channel of every token or position is
-    a unit. Tanh, sigmoid and softmax do not count: they have no off state. A rectifier written as
-    a product or a comparison, such as ``x·σ(x)``, is not detected. Dimensionless. One forward pass
-    of the images ``[n, C, H, W]``, and one of a single image.
-
-    Returns:
-        The logarithm; NaN if ``K`` is singular because two codes are equal or there are too few
-        units.
-
-    Raises:
-        ValueError: If there are fewer than two images, the model has no rectifier whose input
-            depends on the image, or its output is not finite.
+    like, as modules or functions, and clamping at 0, but not products such as ``x·σ(x)``; every
+    channel of every token or position is a unit. Dimensionless. One forward pass of the images
+    ``[n, C, H, W]``, and one of a single image. NaN if ``K`` is singular because two codes are
+    equal or there are too few units. A ValueError if there are fewer than two images, the model
+    has no rectifier whose input depends on the image, or its output is not finite.
     """
     with torch.no_grad(), evaluating(model):
         images = input_for(model, _at_least_two(images))
@@ -238,12 +229,6 @@ def head_similarities(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
 
     Raises:
         ValueError: If there is no map with heads.
-
-    Example:
-        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
-        >>> similarities = proxies.head_similarities(network, torch.randn(4, 3, 32, 32))
-        >>> {name: tuple(values.shape) for name, values in similarities.items()}
-        {'blocks.0.attn': (3, 3), 'blocks.1.attn': (3, 3)}
     """
     attentions = [name for name, part in model.named_modules() if is_attention(name, part)]
     running, evaluated = running_modules(model), evaluating(model)

@@ -80,8 +80,8 @@ def az_trainability(model: nn.Module, noise: Tensor, *, seed: int = 0) -> float:
     The Jacobian of a block begins at its own input: layers between blocks that change the size of
     the map are left out, as are blocks that change the number of tokens. The authors' code also
     leaves out blocks that are exactly the identity, and adds 1e-6 to σ in the quotient; their
-    formula does neither. The signs are drawn by the seed after that of the noise. A ValueError if
-    there is no Jacobian but the first block's, or no finite gradient passes a block.
+    formula does neither. A ValueError if there is no Jacobian but the first block's, or no finite
+    gradient passes a block.
     """
     # Another seed than that of the noise.
     generator = torch.Generator(reference_tensor(model).device).manual_seed(seed + 1)

@@ -37,13 +37,7 @@ so only for attention that is written out, and counts the fused function as 0.
 
 @dataclass(frozen=True)
 class Cost:
-    """Size of a network.
-
-    Example:
-        >>> cost = proxies.count(torch.nn.Conv2d(3, 8, 3, padding=1), image_size=32)
-        >>> cost.params, cost.macs
-        (224, 221184)
-    """
+    """Size of a network."""
 
     params: int  #: number of parameters; shared ones count once
     #: Multiply-adds of one forward pass of one image, by the chosen rules; see :data:`Rules`.

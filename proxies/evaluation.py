@@ -176,10 +176,6 @@ def seed_for(seed: int, key: str, repeat: int = 0) -> int:
     """A seed below 2^63 by its purpose, so that order and number of workers do not matter.
 
     It follows from the ``seed`` of a run, ``key``, which says what is drawn, and its ``repeat``.
-
-    Example:
-        >>> proxies.seed_for(0, "circle", 1) == proxies.seed_for(0, "circle", 1)
-        True
     """
     entropy = [seed, zlib.crc32(key.encode()), repeat]
     return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> np.uint64(1))

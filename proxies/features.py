@@ -24,7 +24,6 @@ from torch.nn.parameter import is_lazy
 from proxies.functional import NARROW, checked_rows, model_errors, shape_or_type, widened
 
 Norms = Literal["bypassed", "kept"]
-Feature = Literal["pooled", "tokens"]
 
 _NORM_TYPES: tuple[type[nn.Module], ...] = (
     nn.LayerNorm,
@@ -52,20 +51,13 @@ def _named_as_norm(kind: str) -> bool:
 
 def pooled_feature(model: nn.Module, images: Tensor) -> Tensor:
     """Feature of each image, ``[n, C, H, W]`` to ``[n, F]``; call inside :func:`measured`."""
-    return feature_of(model, images, "pooled")
-
-
-def feature_of(model: nn.Module, images: Tensor, feature: Feature) -> Tensor:
-    """Pooled feature of each image, or all of its tokens concatenated; a plain module's output."""
     network: Any = model
     images = images.clone()  # the network may change its input in place
     with model_errors(model):
-        if not (hasattr(model, "forward_features") and hasattr(model, "forward_head")):
-            output = network(images)
+        if hasattr(model, "forward_features") and hasattr(model, "forward_head"):
+            output = network.forward_head(network.forward_features(images), pre_logits=True)
         else:
-            output = network.forward_features(images)
-            if feature == "pooled":
-                output = network.forward_head(output, pre_logits=True)
+            output = network(images)
     return checked_rows(model, output, images).flatten(1)
 
 

@@ -7,7 +7,7 @@ the rest are matrix products padded to the width of a vector register.
 """
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
 from typing import Any, ClassVar, NamedTuple, cast
 
@@ -188,22 +188,8 @@ def _spelt_out(formula: Callable[[Tensor], Tensor]) -> Operation:
     return activation
 
 
-def _explicit_layer_norm(
-    x: Tensor,
-    normalized_shape: Sequence[int],
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    eps: float = 1e-5,
-) -> Tensor:
-    axes = tuple(range(-len(normalized_shape), 0))
-    centred = x - x.mean(axes, keepdim=True)
-    normal = centred * torch.rsqrt(centred.square().mean(axes, keepdim=True) + eps)
-    scaled = normal if weight is None else normal * weight
-    return scaled if bias is None else scaled + bias
-
-
 def _no_second_derivative(*_: Any, **__: Any) -> Tensor:
-    raise NotImplementedError("an instance norm has no second derivative in forward mode")
+    raise NotImplementedError("a norm as a function has no second derivative in forward mode")
 
 
 def _explicit_glu(x: Tensor, dim: int = -1) -> Tensor:
@@ -311,6 +297,5 @@ class TwiceDifferentiable(ExplicitAttention):
         F.mish: _spelt_out(lambda x: x * torch.tanh(F.softplus(x))),
         F.hardsigmoid: _spelt_out(lambda x: F.relu6(x + 3) / 6),
         F.glu: _explicit_glu,
-        F.layer_norm: _explicit_layer_norm,
-        F.instance_norm: _no_second_derivative,
+        **dict.fromkeys((F.layer_norm, F.instance_norm), _no_second_derivative),
     }

@@ -40,23 +40,12 @@ def ntk_matrix(model: nn.Module, images: Tensor) -> Tensor:
     Raises:
         ValueError: If there is no image, no weight reaches the feature, or the per-sample gradient
             of a weight cannot be formed.
-
-    Example:
-        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
-        >>> proxies.ntk_matrix(network, torch.randn(4, 3, 32, 32)).shape
-        torch.Size([4, 4])
     """
     return ntk_kernels([model], images)[0, 0]
 
 
 def ntk_spectrum(model: nn.Module, images: Tensor) -> Tensor:
-    """Eigenvalues of the kernel, ``[n]`` float64, ascending; arguments as :func:`ntk_matrix`.
-
-    Example:
-        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
-        >>> proxies.ntk_spectrum(network, torch.randn(4, 3, 32, 32)).shape
-        torch.Size([4])
-    """
+    """Eigenvalues of the kernel, ``[n]`` float64, ascending; arguments as :func:`ntk_matrix`."""
     return _spectra(ntk_matrix(model, images))
 
 

@@ -144,8 +144,6 @@ def _gain_use(x: Tensor, normalised: Callable[[], Tensor], channel: int) -> Weig
 
 _signature = cache(inspect.signature)
 
-NORMS = (F.layer_norm, F.rms_norm, F.group_norm, F.batch_norm)
-
 RULES: dict[Callable[..., Tensor], Callable[..., tuple[Tensor, WeightUse] | None]] = {
     F.linear: linear_use,
     F.conv2d: convolution_use,

@@ -116,12 +116,7 @@ def _noise(shape: tuple[int, ...], seed: int, device: torch.device) -> Tensor:
 
 @dataclass(frozen=True)
 class Proxy:
-    """A measure of a freshly initialised network; a ValueError if there is no such direction.
-
-    Example:
-        >>> proxies.get_proxy("ntk_condition_number").better
-        'lower'
-    """
+    """A measure of a freshly initialised network; a ValueError if there is no such direction."""
 
     name: str  #: name to look it up by
     description: str  #: one line that describes it
@@ -233,23 +228,13 @@ def standard_measures() -> tuple[str, ...]:
 
 
 def get_proxy(name: str) -> Proxy:
-    """Look up a measure; an UnknownNameError, a KeyError and a ValueError, if there is none.
-
-    Example:
-        >>> proxies.get_proxy("length_distortion").paper
-        'As-ViT, arXiv:2202.11921'
-    """
+    """Look up a measure; an UnknownNameError, a KeyError and a ValueError, if there is none."""
     return PROXIES[name]
 
 
 @dataclass(frozen=True)
 class Score:
-    """A measure of an architecture over repeated initialisations.
-
-    Example:
-        >>> proxies.Score(value=2.0, std=0.5, values=(1.5, 2.5), better="higher").valid
-        True
-    """
+    """A measure of an architecture over repeated initialisations."""
 
     value: float  #: mean over the repeats; NaN if any repeat failed
     std: float  #: sample standard deviation over the repeats, 0 for one repeat

@@ -22,7 +22,6 @@ from torch.nn.modules.conv import _ConvNd
 
 from proxies.features import evaluating, input_for, logits
 from proxies.functional import InterceptOperations, Operation
-from proxies.per_sample_gradients import NORMS, RULES
 from proxies.registry import register_measure
 from proxies.samples import independent_images, repeatable_images
 
@@ -40,11 +39,7 @@ _ZERO_COST_PAPER = "Abdelfattah et al. 2021, arXiv:2101.08134"
 def snip(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     """Connection sensitivity: how much the loss changes if each weight is removed.
 
-    ``Σ |θ ⊙ ∂L/∂θ|`` over all parameters: to first order, removing ``θ`` changes the loss by
-    ``θ ∂L/∂θ``. In nats. One forward and one backward pass.
-
-    Widely used code sums only over the weights of convolutions and linear layers; by definition
-    every parameter counts, including norm gains and tokens.
+    ``Σ |θ ⊙ ∂L/∂θ|`` over all parameters, in nats. One forward and one backward pass.
     """
     pairs = _gradients(model, images, labels)
     return total((parameter * gradient).abs() for parameter, gradient in pairs)
@@ -59,8 +54,7 @@ def snip(model: nn.Module, images: Tensor, labels: Tensor) -> float:
 def gradient_norm(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     """Euclidean norms of the loss gradient, ``Σ_l ‖∂L/∂θ_l‖₂``, summed over parameter tensors.
 
-    In nats per unit of weight. One forward and one backward pass. Widely used code leaves out
-    biases, norms and tokens.
+    In nats per unit of weight. One forward and one backward pass.
     """
     pairs = _gradients(model, images, labels)
     return total(torch.linalg.vector_norm(g, dtype=torch.float64) for _, g in pairs)
@@ -74,13 +68,9 @@ def gradient_norm(model: nn.Module, images: Tensor, labels: Tensor) -> float:
 def grasp(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     """Gradient signal preservation, ``−θᵀHg`` with gradient ``g`` and Hessian ``H`` of the loss.
 
-    Removing ``θ`` changes the squared norm of the gradient by about ``−2 θᵀHg``: the score is high
-    if the weights reduce the gradient. Pruning removes the highest scores first; as a rank of
-    whole networks, as here and in arXiv:2101.08134, higher is better. In squared nats per squared
-    unit of weight. One forward and backward pass, then both again with second derivatives, a few
-    images at a time because every attention map is kept.
-
-    The paper's code divides the logits by a temperature of 200; its formula and this do not.
+    High if the weights reduce the gradient. In squared nats per squared unit of weight. One
+    forward and backward pass, then both again with second derivatives, a few images at a time
+    because every attention map is kept.
     """
     with _differentiable(model) as parameters:
         directions = _gradients_of(_batch_loss(model, images, labels), parameters)
@@ -127,10 +117,6 @@ def fisher(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     Maps are linear ones and convolutions with trained weights, as modules or functions; every
     element of an output counts. ``nn.MultiheadAttention`` hides its own, and is refused. In
     squared nats. One forward and one backward pass.
-
-    Widely used code sums ``z ⊙ ∂L/∂z`` over the positions of a channel before squaring, as in
-    channel pruning (arXiv:1801.05787), and takes half the mean over images; the definition of the
-    rank does neither.
     """
     with _differentiable(model):
         with _MapOutputs() as maps:
@@ -143,9 +129,8 @@ def fisher(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     return total((z.detach() * g).square() for z, g in pairs if g is not None)
 
 
-# Beside those with rules for gradients.
-_OTHER_MAPS = {
-    *(F.conv1d, F.conv3d),
+_MAPS = {
+    *(F.linear, F.conv1d, F.conv2d, F.conv3d),
     *(F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d),
 }
 
@@ -161,7 +146,7 @@ class _MapOutputs(InterceptOperations):
         if func is F.multi_head_attention_forward:
             raise ValueError("the projections of nn.MultiheadAttention are hidden from fisher")
         out = func(*args, **kwargs)
-        if func not in _OTHER_MAPS and (func not in RULES or func in NORMS):
+        if func not in _MAPS:
             return out
         weight = args[1] if len(args) > 1 else kwargs["weight"]
         if not weight.requires_grad:
@@ -176,31 +161,25 @@ class _MapOutputs(InterceptOperations):
     undefined="no gradient differs between the halves of the batch",
     check=repeatable_images,
 )
-def zico(model: nn.Module, images: Tensor, labels: Tensor, *, batches: int = 2) -> float:
-    """Inverse coefficient of variation of the gradients, over batches.
+def zico(model: nn.Module, images: Tensor, labels: Tensor) -> float:
+    """Inverse coefficient of variation of the gradients, over two halves of the batch.
 
-    ``Σ_l log Σ_{ω ∈ θ_l} E|∂L/∂ω| / √Var|∂L/∂ω|``, mean and (population) variance over batches.
+    ``Σ_l log Σ_{ω ∈ θ_l} E|∂L/∂ω| / √Var|∂L/∂ω|``, mean and (population) variance over halves.
     Layers are linear maps and convolutions, each with its weight and bias; the projections into
     ``nn.MultiheadAttention`` are one layer. A weight whose gradient does not vary has no
-    coefficient and is left out, as is a layer that has only such weights, for instance behind a
-    gain that starts at zero. Dimensionless. The images are split into batches, which together cost
-    one forward and one backward pass; two suffice according to the paper.
+    coefficient and is left out, as is a layer that has only such weights. Dimensionless. One
+    forward and one backward pass.
 
-    The paper's code takes the deviation of signed gradients, adds the gradients of earlier batches
-    to those of later ones, and leaves out biases; its formula does none of these.
-
-    NaN if no gradient varies between batches. A ValueError if ``batches < 2``, there are fewer
-    images than batches, no layer reaches the loss, or its gradients are not finite.
+    NaN if no gradient varies between the halves. A ValueError if there are fewer than two images,
+    no layer reaches the loss, or its gradients are not finite.
     """
-    if batches < 2:
-        raise ValueError(f"batches={batches}; use at least 2")
-    if len(images) < batches:
-        raise ValueError(f"{len(images)} images for {batches} batches; use at least {batches}")
+    if len(images) < 2:
+        raise ValueError(f"{len(images)} images have no two halves; use at least 2")
     layers = _layers(model)
     parameters = [parameter for layer in layers for parameter in layer]
     if not parameters:
         raise ValueError(f"{type(model).__name__} has no linear layer or convolution to train")
-    pieces = zip(images.tensor_split(batches), labels.tensor_split(batches), strict=True)
+    pieces = zip(images.tensor_split(2), labels.tensor_split(2), strict=True)
     with evaluating(model), torch.enable_grad():
         samples = [
             torch.autograd.grad(_batch_loss(model, x, y), parameters, materialize_grads=True)

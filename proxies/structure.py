@@ -42,11 +42,6 @@ def residual_blocks(model: nn.Module) -> dict[str, nn.Module]:
     Raises:
         ValueError: If there are none, or they hold less than 40 % of the parameters behind the
             stem, without the head: a measure by blocks would leave out most of the network.
-
-    Example:
-        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
-        >>> list(proxies.residual_blocks(network))
-        ['blocks.0', 'blocks.1']
     """
     blocks = dict(_blocks_below(model, ""))
     if not blocks:

@@ -36,21 +36,14 @@ def synflow(model: nn.Module, images: Tensor) -> float:
 
     ``R`` sums, over all paths from inputs to outputs, the product of absolute weights along the
     path. It is the output of a network of absolute weights for an image of ones if only weights
-    act on it: normalisations are the identity, and so are activation functions, like ReLU of
-    positive numbers; attention averages its values, as it does for equal tokens. Sigmoid gates are
-    kept. Biases and tokens start paths of their own.
+    act on it: normalisations and activation functions are the identity; attention averages its
+    values, as it does for equal tokens. Sigmoid gates are kept. Biases and tokens start paths.
 
     By Euler's theorem the flow is the derivative of ``R`` with respect to a common factor of all
-    parameters. One forward and one backward pass of one image, in float64, which reaches 10³⁰⁸.
-    Dimensionless; of the images only the shape is used, and no weight is written to.
-
-    Widely used code keeps activation functions and, in transformers, layer norms; it sums only
-    over the weights of convolutions and linear layers, and takes no logarithm, so that deep
-    networks overflow float32.
-
-    Infinite beyond float64, NaN if no path reaches the output, for instance because the head
-    starts at zero. A ValueError if the model does not return one tensor, or no parameter reaches
-    it.
+    parameters. One forward and one backward pass of one image, in float64. Dimensionless; of the
+    images only the shape is used. Infinite beyond float64, NaN if no path reaches the output, for
+    instance because the head starts at zero. A ValueError if the model does not return one tensor,
+    or no parameter reaches it.
     """
     state = measured(model, norms="bypassed")
     with state, torch.enable_grad(), _OnlyWeightsAct():
@@ -157,12 +150,9 @@ def dss(model: nn.Module, images: Tensor) -> float:
       block ``l``'s attention, with the nuclear norm;
     * synaptic saliency of the MLP, ``S_l = Σ_n Σ |∂R/∂W_n ⊙ W_n|`` over its linear maps.
 
-    Normalisations and activation functions are kept, so that transformers do not overflow; batch
-    norms of a fresh network do not scale, and deep networks of them can. Gradients therefore have
-    both signs, and saliencies are absolute values, as in the paper's code. That code also adds the
-    saliency of the patch embedding and the head, which the formula does not, and treats every
-    square linear map as attention. Query, key and value in one linear map are one matrix, as in
-    that code.
+    Normalisations and activation functions are kept, so that transformers do not overflow.
+    Gradients therefore have both signs, and saliencies are absolute values, as in the paper's
+    code. Query, key and value in one linear map are one matrix, as in that code.
 
     In units of the output; infinite beyond float64. One forward and one backward pass of an image,
     in float64, and the singular values of attention weights and gradients. Attention and MLPs are

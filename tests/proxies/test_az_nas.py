@@ -12,8 +12,13 @@ import torch
 from torch import Tensor, nn
 
 import asvit
-from proxies import az_expressivity, az_progressivity, az_trainability
-from proxies.az_nas import BlockFeature, watch_blocks
+from proxies.az_nas import (
+    BlockFeature,
+    az_expressivity,
+    az_progressivity,
+    az_trainability,
+    watch_blocks,
+)
 from proxies.structure import residual_blocks
 from tests.proxies.networks import MODELS, NETWORKS, VIT, Lambda, chain, timm_network
 

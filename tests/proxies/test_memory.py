@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 import asvit
 import proxies.memory
-from proxies import PROXIES, Circle, Inputs, jacobian_covariance
+from proxies import PROXIES, Circle, Inputs
+from proxies.activations import jacobian_covariance
 from proxies.evaluation import DeviceError
 from proxies.memory import in_chunks
 from proxies.messages import device_failed, out_of_memory

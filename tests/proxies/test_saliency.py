@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asvit.models import convert
-from proxies import fisher, gradient_norm, grasp, snip, zico
+from proxies.saliency import fisher, gradient_norm, grasp, snip, zico
 from tests.asvit.models.families import deit
 from tests.proxies.networks import Lambda, MultiHead, Tied, asvit_network, convolutions
 

@@ -10,8 +10,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from proxies import dss, synflow
-from proxies.synaptic import _parts
+from proxies.synaptic import _parts, dss, synflow
 from tests.proxies.networks import Attention, Lambda, MultiHead, asvit_network, timm_network
 
 ONES = torch.empty(4, 1, 1, 2)  # only the shape of images counts
