@@ -4,7 +4,7 @@ import functools
 import logging
 import math
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -188,9 +188,7 @@ def _network(build: Callable[[], nn.Module], device: torch.device, seed: int) ->
             model = build()
             devices = {tensor.device for tensor in tensors_of(model)}
             if torch.device("meta") in devices:
-                return (
-                    "the network is on the meta device, without weights; build it on another one"
-                )
+                return "the network is on the meta device, without weights; build it elsewhere"
             here = torch.empty(0, device=device).device  # with its index
             return model if devices <= {here} else model.to(device)
         except MemoryError:
@@ -247,23 +245,17 @@ def _measure_each(
             p.name: stacked[p.name][place] if p.name in stacked else _value_of(p, model, own)
             for p in due
         }
-        if repeat == 0:
-            values[repeat] |= _faults(due, values[repeat], model, own)
+        if repeat == 0 and isinstance(model, nn.Module):
+            numbers = [p for p in due if not isinstance(values[repeat][p.name], str)]
+            values[repeat] |= _faults(numbers, model, own)
         failed |= {name for name, value in values[repeat].items() if isinstance(value, str)}
     return values
 
 
-def _faults(
-    proxies: Sequence[Proxy],
-    values: Mapping[str, float | str],
-    model: nn.Module | str,
-    inputs: Inputs,
-) -> dict[str, str]:
+def _faults(proxies: Sequence[Proxy], model: nn.Module, inputs: Inputs) -> dict[str, str]:
     """Reasons that replace the values of measures whose check rejects the network."""
-    numbers = [p for p in proxies if not isinstance(values[p.name], str)]
-    reasons: dict[Any, str] = {p.check: "" for p in numbers if p.checks_itself}
-    for check in {p.check for p in numbers if p.check is not None} - reasons.keys():
-        assert not isinstance(model, str)
+    reasons: dict[Any, str] = {None: "", **{p.check: "" for p in proxies if p.checks_itself}}
+    for check in {p.check for p in proxies} - reasons.keys():
         try:
             reasons[check] = check(model, inputs)
         except MemoryError:
@@ -272,7 +264,7 @@ def _faults(
             own = check.__module__.startswith("proxies.")
             reasons[check] = "" if own else f"its check failed: {fault(error)}"
             log.info("no check %s: %s", check, fault(error))
-    return {p.name: reason for p in numbers if (reason := reasons.get(p.check, ""))}
+    return {p.name: reason for p in proxies if (reason := reasons[p.check])}
 
 
 def _measure_together(
@@ -284,10 +276,8 @@ def _measure_together(
     """
     results: dict[str, Sequence[float]] = {}
     built = [model for model in models if isinstance(model, nn.Module)]
-    if len(built) < len(models):
-        return results
     stack = Stack(built)
-    for proxy in proxies:
+    for proxy in proxies if len(built) == len(models) else ():
         if proxy.together is None:
             continue
         try:
@@ -296,7 +286,7 @@ def _measure_together(
             log.info("%s network by network: %s", proxy.name, fault(error))
             continue
         finite = [v for v in values if not isinstance(v, str) and math.isfinite(v)]
-        if len(finite) == len(values) == len(models):
+        if len(finite) == len(models):
             results[proxy.name] = finite
     return results
 
@@ -319,8 +309,7 @@ def checked_value(value: Any) -> float | str:
     """A measure's value, NaN if undefined, or the reason why it is invalid."""
     if math.isinf(value):
         return "the value is infinite"
-    # Smaller dtypes cannot be compared with LARGEST.
-    number = value if isinstance(value, float | int) else float(value)
+    number = float(value)
     if abs(number) > LARGEST:
         return f"the value {number:g} is too large to be averaged; scale it below {LARGEST:g}"
     return number
@@ -337,10 +326,8 @@ def _checked_images(images: Tensor | None, image_size: int | None, seed: int) ->
         side = 224 if image_size is None else image_size
         generator = torch.Generator().manual_seed(seed_for(seed, "images"))
         return torch.randn(16, 3, side, side, generator=generator)
-    if images.ndim != 4 or images.shape[2] != images.shape[3]:
-        raise ValueError(f"images have shape {tuple(images.shape)}; use square ones, [n, C, S, S]")
-    if image_size is not None and images.shape[-1] != image_size:
-        raise ValueError(f"images are {images.shape[-1]} px but image_size={image_size}; use one")
+    if images.ndim != 4 or images.shape[2:] != (image_size or images.shape[-1],) * 2:
+        raise ValueError(f"images have shape {tuple(images.shape)}; use square ones of image_size")
     return images
 
 

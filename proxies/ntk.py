@@ -66,8 +66,7 @@ def ntk_condition_number(model: nn.Module, images: Tensor) -> float:
 
     Raises:
         ValueError: As :func:`ntk_matrix`, or if the gains of norms hold more than 99 % of the
-            kernel's trace: the sum of a normalised feature is constant, so that a norm at the end
-            of the network hides what is in front of it.
+            kernel's trace: a norm at the end of the network hides what is in front of it.
 
     References:
         As-ViT, arXiv:2202.11921, section 3; Xiao et al. 2020, arXiv:1912.13053.
@@ -101,12 +100,8 @@ def ntk_condition_numbers(models: Stack | Sequence[nn.Module], images: Tensor) -
 def ntk_kernels(models: Stack | Sequence[nn.Module], images: Tensor) -> Tensor:
     """Kernels of networks of one architecture, ``[networks, 2, n, n]`` float64, on the CPU.
 
-    Each has, beside it, the part that is not due to gains of norms.
-
-    Raises:
-        ValueError: As :func:`ntk_matrix`, or if the networks differ in more than their tensors.
-        RuntimeError: If there are several, and the architecture cannot be vectorised over its
-            weights.
+    Each has, beside it, the part that is not due to gains of norms. Errors as
+    :func:`proxies.expansion.curve_velocities`.
     """
     stack = Stack.of(models)
     if not len(images):
@@ -217,11 +212,9 @@ def _mixed_samples(
 ) -> tuple[set[str], list[tuple[str, Tensor]]]:
     """Find weights whose input does not have the samples in order along its first axis.
 
-    Consecutive windows or tokens of each sample are fine; a table that does not depend on the
-    images is not, nor is another order of samples. A pass with a single image tells them apart, by
-    the lengths of the inputs or, where these are multiples of the sample count, by their values.
-    These are compared on the device: the second result lists such weights, and whether they are
-    valid.
+    Consecutive windows or tokens of each sample are fine; a table or another order is not. A pass
+    with a single image shows it, by the lengths of the inputs or, where these are multiples of the
+    sample count, by their values: the second result lists such weights, and whether they are valid.
     """
     pairs = zip(uses.lengths, single.lengths, strict=True)
     mixed = {name for (name, length), (_, own) in pairs if own * samples != length}

@@ -157,12 +157,6 @@ PROXIES: Registry[Proxy] = Registry(
     ],
 )
 
-_DIRECTIONS: dict[Better, str] = {
-    "higher": "Higher is better",
-    "lower": "Lower is better",
-    "reported": "Reported, not ranked",
-}
-
 F = TypeVar("F", bound=Callable[..., float])
 
 
@@ -204,7 +198,7 @@ def register_measure(
             called, Proxy(called, description, better, paper, value, **facts), function
         )
         text = cleandoc(function.__doc__ or f"{description}.")
-        function.__doc__ = f"{text}\n\n{_DIRECTIONS[better]}. Source: {paper}."
+        function.__doc__ = f"{text}\n\nSource: {paper}."
         return function
 
     return decorator
