@@ -44,12 +44,6 @@ def test_rows_of_the_series_and_of_all_candidates() -> None:
     assert every[1].reason == "ntk_condition_number: the kernel is singular"
 
 
-def test_a_series_is_shown_in_a_line() -> None:
-    size = "150 params, 1,500 multiply-adds"
-    assert repr(SERIES) == f"Trajectory(2 model(s) to 0.15K; the last 1,2|34, {size})"
-    assert "candidates" not in repr(SERIES.steps[1])
-
-
 def test_the_table_has_a_row_each_and_all_digits() -> None:
     header, *cells = cells_of(SERIES.rows(candidates=True))
     start, failed, chosen = (dict(zip(header, row, strict=True)) for row in cells)
