@@ -1,13 +1,11 @@
 """The measures of AZ-NAS, on features and gradients from block to block.
 
-A primary block ends in a residual addition: each block of a convolutional network, and the
-attention and the feed-forward part of each block of a transformer. Its feature is its output, as
-one vector of channels for each position of each image; every token is a position. The fourth
-measure, complexity, is the number of multiply-adds.
+A primary block is each block of a convolutional network, and the attention and the feed-forward
+part of each block of a transformer. Its feature is its output, as one vector of channels for each
+position of each image; every token is a position. The fourth measure is the multiply-adds.
 
-They take a network with a list of blocks, see :func:`proxies.structure.residual_blocks`, and
-images ``[n, C, H, W]``; the paper draws 64 of standard normal noise. It is a ValueError if there
-is no such list, or a block does not return one feature map.
+They take a network with :func:`proxies.structure.residual_blocks` that return one feature map,
+else a ValueError, and images ``[n, C, H, W]``; the paper draws 64 of standard normal noise.
 """
 
 from __future__ import annotations
@@ -77,10 +75,8 @@ def az_trainability(model: nn.Module, noise: Tensor, *, seed: int = 0) -> float:
     output position count as channels. Dimensionless. One forward and one backward pass, without
     weight gradients, and one eigendecomposition per block.
 
-    The Jacobian of a block begins at its own input: layers between blocks that change the size of
-    the map are left out, as are blocks that change the number of tokens. The authors' code also
-    leaves out blocks that are exactly the identity, and adds 1e-6 to σ in the quotient; their
-    formula does neither. A ValueError if there is no Jacobian but the first block's, or no finite
+    Layers between blocks that change the size of the map are left out, as are blocks that change
+    the number of tokens. A ValueError if there is no Jacobian but the first block's, or no finite
     gradient passes a block.
     """
     # Another seed than that of the noise.

@@ -59,9 +59,9 @@ def count(
 ) -> Cost:
     """Count the parameters and multiply-adds of ``module`` in evaluation mode.
 
-    Runs a copy on the meta device by PyTorch's own formulas: nothing is computed, no weight is
-    copied, and ``module`` is not changed. A warning names products that have no formula, such as
-    users' own operations; ``torch.utils.flop_counter.register_flop_formula`` adds one.
+    Runs a copy on the meta device by PyTorch's own formulas: nothing is computed or changed. A
+    warning names products that have no formula, such as users' own operations;
+    ``torch.utils.flop_counter.register_flop_formula`` adds one.
 
     Args:
         module: Takes ``[1, channels, image_size, image_size]``.
@@ -155,7 +155,7 @@ def _tensors_in(value: object) -> Iterator[Tensor]:
 
 
 class _Counter(TorchDispatchMode):
-    """Counts by PyTorch's formulas, for tensors as they are where torch.vmap stacks them."""
+    """Counts by PyTorch's formulas."""
 
     def __init__(self, running: Sequence[str]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

@@ -66,17 +66,16 @@ def measure(
         device: A torch device, or ``"auto"`` for an accelerator if there is one.
         points: Number of points on the circle.
         radius: Radius of the circle; see :meth:`Circle.random`.
-        together: Whether to measure all networks in one vectorised pass, where the measure and the
-            architecture allow it. For accelerators that small networks do not fill. Memory grows
-            with ``repeats``; values are equal up to rounding.
+        together: Whether to measure all networks in one vectorised pass, where possible: for
+            accelerators that small networks do not fill. Values are equal up to rounding.
 
     Returns:
         A score for each name. The value of a failed measure is NaN, with a reason.
 
     Raises:
         KeyError: If a name is unknown.
-        ValueError: If ``repeats < 1``, the images are not square or not of the image size, or
-            there is not one label for each image.
+        ValueError: If there is no repeat, the images are not square or not of the image size, or
+            there is not one label for each.
         DeviceError: If an accelerator computes nothing any more, an OSError.
 
     Example:

@@ -164,10 +164,8 @@ def curve_velocities(
     One forward pass with dual numbers, at about twice the memory. Each network has its own circle,
     with equal numbers of points; values of several are equal to the separate ones up to rounding.
 
-    Raises:
-        ValueError: If a network does not return a differentiable row for each image, or they
-            differ in more than tensors.
-        RuntimeError: If several cannot be vectorised over their weights.
+    A ValueError if a network does not return a differentiable row for each image, or they differ
+    in more than tensors, a RuntimeError if several cannot be vectorised over their weights.
     """
     stack = Stack.of(models)
     with torch.no_grad(), measured(stack.first, norms=norms):

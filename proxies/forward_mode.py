@@ -20,7 +20,6 @@ from torch.func import vmap
 from proxies.functional import (
     InterceptOperations,
     Operation,
-    ReplaceOperations,
     across,
     forms_of,
 )
@@ -91,8 +90,9 @@ def attention_maps(call: AttentionCall) -> Tensor:
     return (scores if call.bias is None else scores + call.bias).softmax(-1)
 
 
-def explicit_attention(call: AttentionCall) -> Tensor:
+def _explicit_attention(*args: Any, **kwargs: Any) -> Tensor:
     """Attention in operations that any transform can differentiate, also twice."""
+    call = normalize_arguments(*args, **kwargs)
     return attention_maps(call) @ call.value
 
 
@@ -153,10 +153,7 @@ def _blocks(maps: int, rows: int, columns: int, device: str) -> Iterator[tuple[s
 
 @cache
 def load_rules() -> None:
-    """Have torch load its own rules, which it does at its first dual number.
-
-    It then warns of its own use of ``torch.jit``, which a caller cannot change.
-    """
+    """Have torch load its own rules, which it does at its first dual number, with a warning."""
     with warnings.catch_warnings(), torch.inference_mode(False), forward_ad.dual_level():
         warnings.filterwarnings("ignore", message=r"`torch\.jit\.")
         zero = torch.zeros(1, device="cpu")
@@ -197,10 +194,6 @@ def _explicit_glu(x: Tensor, dim: int = -1) -> Tensor:
     return values * torch.sigmoid(gates)
 
 
-def _explicit_attention(*args: Any, **kwargs: Any) -> Tensor:
-    return explicit_attention(normalize_arguments(*args, **kwargs))
-
-
 def _attached(x: Tensor, *_: Any) -> Tensor:
     return x.view_as(x)
 
@@ -238,7 +231,7 @@ def _dual_attention(networks: int, *values: Any) -> Tensor:
     if call.bias is not None:
         bias = align_bias(call.bias, networks, call.query.ndim)
         if unpack(bias)[1] is not None:
-            return explicit_attention(call._replace(bias=bias))
+            return attention_maps(call._replace(bias=bias)) @ call.value
         call = call._replace(bias=unpack(bias)[0])
     (q, dq), (k, dk), (v, dv) = (unpack(x) for x in call[:3])
     primal = call._replace(query=q, key=k, value=v)
@@ -253,10 +246,7 @@ def _dual_map(
     bias: Tensor | None = None,
     *options: Any,
 ) -> Tensor:
-    """A map that is linear in its input but for a bias, which a tangent has none of.
-
-    PyTorch's rule serves maps whose weight or bias depends on the image.
-    """
+    """A map that is linear in its input but for a bias, which a tangent has none of."""
 
     def run(x: Tensor, bias: Tensor | None) -> Tensor:
         if networks == 1:
@@ -270,12 +260,13 @@ def _dual_map(
         )
 
     primal, tangent = unpack(input)
+    # PyTorch's rule serves maps whose weight or bias depends on the image.
     if tangent is None or any(x is not None and unpack(x)[1] is not None for x in (weight, bias)):
         return run(input, bias)
     return pack(run(primal, bias), run(tangent, None))
 
 
-class ExplicitAttention(ReplaceOperations):
+class ExplicitAttention(InterceptOperations):
     """Inside, fused attention is written out, for nested or vectorised transforms."""
 
     replacements: ClassVar[Mapping[Operation, Operation]] = {

@@ -61,8 +61,7 @@ def ntk_spectrum(model: nn.Module, images: Tensor) -> Tensor:
 def ntk_condition_number(model: nn.Module, images: Tensor) -> float:
     """Condition number κ_Θ = λmax/λmin of the kernel; lower is better, 1 is the best.
 
-    NaN if the kernel is singular to working precision, since the smallest eigenvalue is then
-    rounding error. Arguments as :func:`ntk_matrix`.
+    NaN if the kernel is singular to working precision. Arguments as :func:`ntk_matrix`.
 
     Raises:
         ValueError: As :func:`ntk_matrix`, or if the gains of norms hold more than 99 % of the
@@ -70,11 +69,6 @@ def ntk_condition_number(model: nn.Module, images: Tensor) -> float:
 
     References:
         As-ViT, arXiv:2202.11921, section 3; Xiao et al. 2020, arXiv:1912.13053.
-
-    Example:
-        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
-        >>> proxies.ntk_condition_number(network, torch.randn(4, 3, 32, 32)) >= 1
-        True
     """
     return ntk_condition_numbers([model], images)[0]
 
@@ -214,7 +208,7 @@ def _mixed_samples(
 
     Consecutive windows or tokens of each sample are fine; a table or another order is not. A pass
     with a single image shows it, by the lengths of the inputs or, where these are multiples of the
-    sample count, by their values: the second result lists such weights, and whether they are valid.
+    sample count, by their values: the second result has such weights, and whether valid.
     """
     pairs = zip(uses.lengths, single.lengths, strict=True)
     mixed = {name for (name, length), (_, own) in pairs if own * samples != length}

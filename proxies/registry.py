@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 import statistics
 from collections import UserDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, wraps
+from functools import wraps
 from importlib import import_module
 from inspect import cleandoc, signature
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 from proxies.messages import unknown
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor, nn
 
     from proxies.expansion import Circle
@@ -68,16 +67,6 @@ class Registry(UserDict[str, T]):
     def __missing__(self, name: str) -> T:
         raise UnknownNameError(unknown(self.kind, name, self))
 
-    def __iter__(self) -> Iterator[str]:
-        """Built-in entries by their modules, whatever was imported first, then the others."""
-        places = {module: place for place, module in enumerate(self.entries)}
-        last = ("", "")
-
-        def place(name: str) -> int:
-            return places.get(self._definitions.get(name, last)[0], len(places))
-
-        return iter(sorted(self.data, key=place))
-
     @property
     def data(self) -> dict[str, T]:  # type: ignore[override]
         """The entries, the built-in ones included."""
@@ -99,19 +88,13 @@ class Inputs:
     @property
     def noise(self) -> Tensor:
         """Standard normal noise in the shape of the images, float32, by the seed."""
-        return _noise(tuple(self.images.shape), self.seed, self.images.device).clone()
+        import torch  # not needed by what only reads scores
+
+        generator = torch.Generator().manual_seed(self.seed)
+        return torch.randn(self.images.shape, generator=generator).to(self.images.device)
 
 
 _INPUTS = (*Inputs.__dataclass_fields__, "noise")
-
-
-@lru_cache(maxsize=8)
-def _noise(shape: tuple[int, ...], seed: int, device: torch.device) -> Tensor:
-    """Drawn on the CPU and copied to a device once, not for every measure of every network."""
-    import torch  # not needed by what only reads scores
-
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(shape, generator=generator).to(device)
 
 
 @dataclass(frozen=True)

@@ -91,11 +91,7 @@ def depth(model: nn.Module) -> int:
 
 @register_measure("channels of a token in the first block", name="width", random=False)
 def embedding_width(model: nn.Module) -> int:
-    """Channels of a token in the first block; a trivial baseline.
-
-    The output channels of the block's last map that is not depthwise: the width of the first stage
-    of a pyramid, or of the first of several branches.
-    """
+    """Output channels of the last map of the first block that is not depthwise."""
     name, block = next(iter(residual_blocks(model).items()))
     parts = block.modules()
     maps = [part for part in parts if isinstance(part, Map) and part.weight.shape[1] > 1]
@@ -110,11 +106,7 @@ def embedding_width(model: nn.Module) -> int:
     "expansions of the feed-forward parts, summed over blocks", name="expansions", random=False
 )
 def total_expansion(model: nn.Module) -> float:
-    """Sum of the expansions of all feed-forward parts of the blocks; a trivial baseline.
-
-    An expansion is hidden width over input width, 4 in most vision transformers. In a gated part
-    the hidden width is the width after the gate.
-    """
+    """Sum of hidden width, after a gate if any, over input width of all feed-forward parts."""
     blocks = residual_blocks(model).values()
     pairs = [maps for block in blocks for part in block.modules() if (maps := feed_forward(part))]
     if not pairs:
@@ -127,11 +119,8 @@ def total_expansion(model: nn.Module) -> float:
 
 
 def feed_forward(module: nn.Module) -> tuple[Map, Map] | None:
-    """The first and last map of a feed-forward part; None if ``module`` is not one.
-
-    Its input is wider than the coordinates that position-bias networks take, and its hidden width
-    is at least the input width, unlike in a squeeze-and-excite gate.
-    """
+    """The first and last map of a feed-forward part; None if ``module`` is not one."""
+    # Networks of position biases take few coordinates, and squeeze-and-excite gates are narrower.
     for names in _FEED_FORWARD:
         first, second = (first_map(getattr(module, name, None)) for name in names)
         if first and second and _input_width(second) >= _input_width(first) > _MAX_COORDINATES:

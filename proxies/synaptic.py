@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -13,8 +13,8 @@ from proxies.activations import is_rectifier
 from proxies.features import evaluating, measured, reference_tensor
 from proxies.forward_mode import normalize_arguments
 from proxies.functional import (
+    InterceptOperations,
     Operation,
-    ReplaceOperations,
     call_with_tensors,
     forms_of,
     model_errors,
@@ -110,7 +110,7 @@ _SATURATING = ("hardtanh", "logsigmoid", "tanh", "tanhshrink", "softsign")
 _SHRINKING = ("softshrink", "hardshrink")
 
 
-class _OnlyWeightsAct(ReplaceOperations):
+class _OnlyWeightsAct(InterceptOperations):
     """Inside, activation functions are the identity, and attention averages its values."""
 
     replacements: ClassVar[Mapping[Operation, Operation]] = {
@@ -159,7 +159,9 @@ def dss(model: nn.Module, images: Tensor) -> float:
     recognised by their class names, or by standing beside each other in a block. A ValueError if
     the model has no attention, or its weights do not reach the output.
     """
-    parts = _parts(model)
+    parts: dict[nn.Parameter, Part] = {}
+    for weight, part in _parts(model):
+        parts.setdefault(weight, part)
     if "attention" not in parts.values():
         raise ValueError(
             f"{type(model).__name__} has no attention with linear maps; dss needs a transformer"
@@ -188,31 +190,20 @@ def _diversity(weight: Tensor, gradient: Tensor) -> Tensor:
     return norms.prod() + 0 * gradient.sum()
 
 
-def _parts(model: nn.Module) -> dict[nn.Parameter, Part]:
-    """Part of each weight of the linear maps in attention and MLPs, without duplicates."""
-    modules = dict(model.named_modules())
-    parts: dict[nn.Parameter, Part] = {}
-    for path, module in modules.items():
-        if (part := _part(modules, path)) is not None:
-            for weight in _linear_maps(module):
-                parts.setdefault(weight, part)
-    return parts
-
-
-def _part(modules: Mapping[str, nn.Module], path: str) -> Part | None:
-    """The innermost part that contains a module, without the model itself."""
-    part: Part | None = None
-    while path:
-        kind = type(modules[path]).__name__
+def _parts(module: nn.Module, part: Part | None = None) -> Iterator[tuple[nn.Parameter, Part]]:
+    """The weights of the linear maps in attention and MLPs, by the innermost of these."""
+    for child in module.children():
+        kind, own = type(child).__name__, part
         if _POOLING.search(kind):
-            return None
-        if part is None and _ATTENTION.search(kind):
-            part = "attention"
+            continue
+        if _ATTENTION.search(kind):
+            own = "attention"
         # Everything in a block besides its attention is its MLP, whatever its name.
-        if part is None and (_MLP.search(kind) or _holds_attention(modules[path])):
-            part = "mlp"
-        path = path.rpartition(".")[0]
-    return part
+        elif _MLP.search(kind) or _holds_attention(child):
+            own = "mlp"
+        if own is not None:
+            yield from ((weight, own) for weight in _linear_maps(child))
+        yield from _parts(child, own)
 
 
 def _holds_attention(module: nn.Module) -> bool:

@@ -14,9 +14,8 @@ import asvit
 import proxies.memory
 from proxies import PROXIES, Circle, Inputs
 from proxies.activations import jacobian_covariance
-from proxies.evaluation import DeviceError
 from proxies.memory import in_chunks
-from proxies.messages import device_failed, out_of_memory
+from proxies.messages import out_of_memory
 from tests.host_reads import HostReads
 from tests.proxies.networks import NETWORKS, run_out_of_memory, small_swin
 
@@ -64,23 +63,6 @@ def test_what_counts_as_out_of_memory(failure: BaseException | str) -> None:
     assert out_of_memory(failure)
     assert not out_of_memory(RuntimeError("shapes differ"))
     assert not out_of_memory(ValueError("out of memory"))
-
-
-def test_what_counts_as_a_failure_of_a_device() -> None:
-    assert device_failed(torch.AcceleratorError("CUDA error: device-side assert triggered"))
-    assert device_failed(DeviceError("device cuda:0 computes nothing any more"))
-    for why in (
-        "CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm( handle, opa)`",
-        "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR",
-    ):
-        assert device_failed(RuntimeError(why))
-    for error in (
-        RuntimeError("cuDNN error: CUDNN_STATUS_BAD_PARAM"),
-        RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED"),
-        torch.AcceleratorError("CUDA error: out of memory"),
-    ):
-        assert not device_failed(error)
-    assert not device_failed(RuntimeError("shapes differ"))
 
 
 SIDE = 56

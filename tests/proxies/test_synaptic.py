@@ -162,7 +162,7 @@ def test_gradients_beyond_float64_are_an_infinite_diversity() -> None:
 
 def named(model: nn.Module) -> dict[str, str]:
     names = {parameter: name for name, parameter in model.named_parameters()}
-    return {names[parameter]: part for parameter, part in _parts(model).items()}
+    return {names[parameter]: part for parameter, part in reversed([*_parts(model)])}
 
 
 OURS = asvit_network("4,2,2|2,2,2|2,1,2|2,1,2|16,8", 32)
