@@ -254,7 +254,8 @@ def _measure_each(
 def _faults(proxies: Sequence[Proxy], model: nn.Module, inputs: Inputs) -> dict[str, str]:
     """Reasons that replace the values of measures whose check rejects the network."""
     reasons: dict[Any, str] = {None: "", **{p.check: "" for p in proxies if p.checks_itself}}
-    for check in {p.check for p in proxies} - reasons.keys():
+    checks: set[Any] = {p.check for p in proxies} - reasons.keys()
+    for check in checks:
         try:
             reasons[check] = check(model, inputs)
         except MemoryError:
