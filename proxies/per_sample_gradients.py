@@ -136,6 +136,8 @@ def _gain_use(x: Tensor, normalised: Callable[[], Tensor], channel: int) -> Weig
 
 _signature = cache(inspect.signature)
 
+NORMS = (F.layer_norm, F.rms_norm, F.group_norm, F.batch_norm)
+
 #: Maps each supported operation to a function of its arguments: the weight and its use.
 RULES: dict[Callable[..., Tensor], Callable[..., tuple[Tensor, WeightUse] | None]] = {
     F.linear: linear_use,

@@ -22,6 +22,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from proxies.features import evaluating, input_for, logits
 from proxies.functional import InterceptOperations, Operation
+from proxies.per_sample_gradients import NORMS, RULES
 from proxies.registry import register_measure
 from proxies.samples import independent_images, repeatable_images
 
@@ -129,8 +130,9 @@ def fisher(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     return total((z.detach() * g).square() for z, g in pairs if g is not None)
 
 
-_MAPS = {
-    *(F.linear, F.conv1d, F.conv2d, F.conv3d),
+# Beside those with rules for gradients.
+_OTHER_MAPS = {
+    *(F.conv1d, F.conv3d),
     *(F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d),
 }
 
@@ -146,7 +148,7 @@ class _MapOutputs(InterceptOperations):
         if func is F.multi_head_attention_forward:
             raise ValueError("the projections of nn.MultiheadAttention are hidden from fisher")
         out = func(*args, **kwargs)
-        if func not in _MAPS:
+        if func not in _OTHER_MAPS and (func not in RULES or func in NORMS):
             return out
         weight = args[1] if len(args) > 1 else kwargs["weight"]
         if not weight.requires_grad:
