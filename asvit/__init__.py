@@ -49,6 +49,7 @@ _LAZY = {
 __all__ = ["__version__", *_LAZY]
 
 import_own_packages()
+import_module("proxies.registry").PROXIES.entries.append("asvit.measuring.timing")
 register_with_timm()
 
 

@@ -19,13 +19,14 @@ from torch import Tensor, nn
 
 import asvit
 from asvit.data import LabelledImages
+from asvit.measuring import timing
 from asvit.training.classification import Classification
 from asvit.training.distributed import ProcessGroup
 from asvit.training.images.loaders import train_loader
 from asvit.training.sets import batching_of
 from asvit.training.settings import TrainSettings
 from asvit.training.trainer import Trainer
-from proxies import Circle, timing
+from proxies import Circle
 from proxies.evaluation import resolve_device
 from proxies.features import pooled_feature
 

@@ -155,7 +155,7 @@ def _waits(options: argparse.Namespace, device: torch.device) -> list[Finding]:
     """How often the host waits for the device during a measure."""
     text, model, circle, images = next(_networks(options, device))
     functions: dict[str, Callable[[], object]] = {
-        "curve_velocity": partial(proxies.curve_velocity, model, circle),
+        "curve_speed": partial(proxies.curve_speed, model, circle),
         "length_distortion": partial(proxies.length_distortion, model, circle),
         "ntk_matrix": partial(proxies.ntk_matrix, model, images),
         "ntk_condition_number": partial(proxies.ntk_condition_number, model, images),

@@ -3,9 +3,9 @@
 Run from a checkout: ``python -m experiments.bench_small``. Both train the same network on the same
 pictures of noise, which are in memory as 8-bit numbers. The plain loop crops and flips a batch as
 a whole, by the same draws for all of its images, and has SGD; ours draws for each image, clips
-gradients, checks losses, and has SGD or, as in designs, Muon, all in float32. *Ours, bf16* has Muon
-and the arithmetic that designs choose, which on CPUs without bfloat16 is float32, too. Epochs of
-all alternate; the clock is processor time.
+gradients, checks losses, and has SGD or, as in designs, Muon, all in float32. *Ours, bf16* has
+Muon and the arithmetic that designs choose, which on CPUs without bfloat16 is float32, too. Epochs
+of all alternate; the clock is processor time.
 """
 
 import statistics

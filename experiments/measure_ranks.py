@@ -19,12 +19,12 @@ import numpy as np
 import asvit
 from asvit.core.console import quantity
 from asvit.core.files import write_text
+from asvit.core.tables import csv_text
 from asvit.reference import load_reference, stored
 from asvit.reference.correlate import correlate
 from experiments import predictor_table
 from experiments.tables import markdown, read_rows
 from proxies.registry import get_proxy
-from proxies.tables import csv_text
 
 MEASURES = Path(__file__).with_name("measures")
 #: Measures of the paper and of asvit, then those of others.

@@ -23,6 +23,7 @@ import asvit
 from asvit.core.estimates import Estimate
 from asvit.designs.recipe import recipe_for
 from asvit.executors import one_thread
+from asvit.measuring.timing import processor
 from asvit.runs.algorithms.training import TrainAlgorithm
 from asvit.runs.predicting import predict
 from asvit.spaces import UnionSpace, load_space
@@ -40,7 +41,6 @@ from experiments.study import (
 )
 from experiments.tables import markdown
 from experiments.tasks import PICTURES, load_task, widest_by_hand
-from proxies.timing import processor
 
 HOURS = 0.25
 SETS = ("drawn-300", "drawn-3000", "digits", "hard-fractals", "textures")

@@ -2,9 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,7 +11,13 @@ from torch import Tensor, nn
 
 from proxies.features import evaluating, input_for, pooled_feature, reference_tensor
 from proxies.forward_mode import attention_maps, normalize_arguments
-from proxies.functional import InterceptOperations, Operation, forms_of, network_output
+from proxies.functional import (
+    InterceptOperations,
+    Operation,
+    forms_of,
+    network_output,
+    running_modules,
+)
 from proxies.memory import in_chunks, to_host
 from proxies.ntk import condition_number
 from proxies.registry import register_measure
@@ -41,10 +45,9 @@ def feature_condition_number(model: nn.Module, images: Tensor) -> float:
     """How close the features of different images are to linear dependence.
 
     The condition number λmax/λmin of the Gram matrix ``F Fᵀ`` of the pooled features that the head
-    reads, ``[n, F]``, behind the final normalisation, in float64 from the Gram matrix on.
-    Dimensionless, at least 1. NaN if λmin is rounding error. One forward pass of the images
-    ``[n, C, H, W]``; compare values of equal n only. A ValueError if there is no image, there are
-    more images than features, or the features are not finite.
+    reads, ``[n, F]``, behind the final normalisation. Dimensionless, at least 1. NaN if λmin is
+    rounding error. One forward pass of the images ``[n, C, H, W]``; compare values of equal n
+    only. A ValueError if there is no image, more images than features, or one not finite.
     """
     if not len(images):
         raise ValueError("0 images have no Gram matrix; use at least 1")
@@ -73,9 +76,8 @@ def jacobian_covariance(model: nn.Module, images: Tensor) -> float:
     With ``J`` the gradients ``[n, C·H·W]`` of the summed outputs with respect to each image and
     ``σ`` the eigenvalues of the correlation matrix of its rows: ``−Σ [ln(σ + k) + 1/(σ + k)]``,
     k = 1e-5. Dimensionless, at most about ``−n``. One forward and one backward pass of the images
-    ``[n, C, H, W]``, without weight gradients. In evaluation mode, unlike the authors' code: in
-    training mode batch norms would mix the images. A ValueError if there are fewer than two
-    images, or one has a constant gradient, whose correlation is undefined.
+    ``[n, C, H, W]`` in evaluation mode. A ValueError if there are fewer than two images, or one
+    has a constant gradient, whose correlation is undefined.
     """
     key = ("the input gradients", tuple(images.shape), str(images.device))
     with evaluating(model):
@@ -106,18 +108,11 @@ def naswot(model: nn.Module, images: Tensor) -> float:
 
     The code of an image has one bit for each input of a rectifier: whether it is positive. ``K``
     ``[n, n]`` counts the bits in which two codes agree. Rectifiers are ReLU, GELU, SiLU and the
-    like, as modules or functions, and clamping at 0; every channel of every token or position is
-    a unit. Tanh, sigmoid and softmax do not count: they have no off state. A rectifier written as
-    a product or a comparison, such as ``x·σ(x)``, is not detected. Dimensionless. One forward pass
-    of the images ``[n, C, H, W]``, and one of a single image.
-
-    Returns:
-        The logarithm; NaN if ``K`` is singular because two codes are equal or there are too few
-        units.
-
-    Raises:
-        ValueError: If there are fewer than two images, the model has no rectifier whose input
-            depends on the image, or its output is not finite.
+    like, as modules or functions, and clamping at 0, but not products such as ``x·σ(x)``; every
+    channel of every token or position is a unit. Dimensionless. One forward pass of the images
+    ``[n, C, H, W]``, and one of a single image. NaN if ``K`` is singular because two codes are
+    equal or there are too few units. A ValueError if there are fewer than two images, the model
+    has no rectifier whose input depends on the image, or its output is not finite.
     """
     with torch.no_grad(), evaluating(model):
         images = input_for(model, _at_least_two(images))
@@ -224,55 +219,26 @@ def head_similarities(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
     """Cosine similarity between the maps of every two heads of each attention.
 
     For heads i and j with softmax maps A it is ``(1/N) Σ_q cos(A_i[q, :], A_j[q, :])``, by rows
-    because rows multiply the values, averaged over images and windows. Arguments, names and errors
-    as :func:`visit_attention_maps`.
+    because rows multiply the values, averaged over the images ``[n, C, H, W]`` and windows. Maps
+    are those of fused attention, of ``nn.MultiheadAttention``, and of softmaxes over the last axis
+    in modules that are named attention or contain one. No map is kept.
 
     Returns:
-        ``[heads, heads]`` float32 on the CPU for each attention, in the order of the forward pass.
-
-    Example:
-        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
-        >>> similarities = proxies.head_similarities(network, torch.randn(4, 3, 32, 32))
-        >>> {name: tuple(values.shape) for name, values in similarities.items()}
-        {'blocks.0.attn': (3, 3), 'blocks.1.attn': (3, 3)}
-    """
-    similarities: dict[str, Tensor] = {}
-
-    def compare(name: str, maps: Tensor) -> None:
-        rows = F.normalize(maps.float(), dim=-1).movedim(-3, 0)
-        count = rows[0, ..., 0].numel()
-        rows = rows.flatten(1)
-        similarities[name] = rows @ rows.T / count
-
-    visit_attention_maps(model, images, compare)
-    matrices = to_host(list(similarities.values()))
-    return dict(zip(similarities, matrices, strict=True))
-
-
-def visit_attention_maps(
-    model: nn.Module, images: Tensor, visit: Callable[[str, Tensor], None]
-) -> None:
-    """Call ``visit`` with each attention map of a forward pass; none is kept.
-
-    Maps are those of fused attention, of ``nn.MultiheadAttention``, and of softmaxes over the last
-    axis in modules that are named attention or contain one. A map that several layers share counts
-    once; attention without a softmax over keys has no map.
-
-    Args:
-        model: Any network; not changed.
-        images: ``[n, C, H, W]``, cast to the model's dtype and device.
-        visit: Takes the name of a module (from its second map on with ``#2`` ...) and its
-            maps ``[..., heads, N, M]``.
+        ``[heads, heads]`` float32 on the CPU for each attention, in the order of the forward pass,
+        by the name of its module (from its second map on with ``#2`` ...).
 
     Raises:
         ValueError: If there is no map with heads.
     """
-    maps = _MapVisits(visit)
-    with evaluating(model), torch.no_grad(), maps.following(model), maps:
+    attentions = [name for name, part in model.named_modules() if is_attention(name, part)]
+    running, evaluated = running_modules(model), evaluating(model)
+    with evaluated, torch.no_grad(), running as names, _MapSimilarities(names, attentions) as maps:
         # A copy: the network may change its input in place.
         model(images.to(reference_tensor(model), copy=True))
-    if not maps.names:
+    if not maps.similarities:
         raise ValueError(f"{type(model).__name__} has no attention maps with heads")
+    matrices = to_host(list(maps.similarities.values()))
+    return dict(zip(maps.similarities, matrices, strict=True))
 
 
 @register_measure(
@@ -303,62 +269,47 @@ def pair_mean(similarity: Tensor) -> float:
     return float(similarity.triu(1).sum()) / pairs if pairs else math.nan
 
 
-class _MapVisits(InterceptOperations):
-    """Visit every attention map computed inside."""
+class _MapSimilarities(InterceptOperations):
+    """Compares the heads of every attention map computed inside."""
 
-    def __init__(self, visit: Callable[[str, Tensor], None]) -> None:
+    def __init__(self, running: Sequence[str], attentions: Sequence[str]) -> None:
         super().__init__()
-        self.names: set[str] = set()
-        self._visit = visit
-        self._path: list[tuple[str, nn.Module]] = []  # of the running calls, the innermost last
-
-    @contextmanager
-    def following(self, model: nn.Module) -> Iterator[None]:
-        """Inside, know which modules of ``model`` run."""
-
-        def enter(name: str, module: nn.Module, *_: Any) -> None:
-            self._path.append((name, module))
-
-        def leave(*_: Any) -> None:
-            self._path.pop()
-
-        with ExitStack() as hooks:
-            for name, module in model.named_modules():
-                entered = module.register_forward_pre_hook(partial(enter, name), prepend=True)
-                hooks.enter_context(entered)
-                hooks.enter_context(module.register_forward_hook(leave, always_call=True))
-            yield
+        self.similarities: dict[str, Tensor] = {}
+        self._running, self._attentions = running, attentions
 
     def intercept(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         if func is F.scaled_dot_product_attention:
             call = normalize_arguments(*args, **kwargs)
             maps = attention_maps(call)
-            self._report(maps)
+            self._compare(maps)
             return maps @ call.value
         if func is F.multi_head_attention_forward:
             per_head = {"need_weights": True, "average_attn_weights": False}
             out, maps = func(*args, **{**kwargs, **per_head})
-            self._report(maps if maps.ndim == 4 else maps[None])
+            self._compare(maps if maps.ndim == 4 else maps[None])
             averaged = kwargs.get("average_attn_weights", True)
             return out, maps.mean(-3) if averaged else maps
         out = func(*args, **kwargs)
-        if func in _SOFTMAX:
+        if func in _SOFTMAX and self._in_attention():
             axis = kwargs.get("dim", args[1] if len(args) > 1 else None)
-            if axis in (-1, out.ndim - 1) and self._in_attention():
-                self._report(out)
+            if axis in (-1, out.ndim - 1):
+                self._compare(out)
         return out
 
     def _in_attention(self) -> bool:
-        inner = self._path[-1][1].named_modules() if self._path else ()
-        return any(is_attention(name, module) for name, module in (*self._path, *inner))
+        """Whether the innermost module is in an attention, or holds one."""
+        inner = self._running[-1] and f"{self._running[-1]}."
+        return any(name in self._running or name.startswith(inner) for name in self._attentions)
 
-    def _report(self, maps: Tensor) -> None:
+    def _compare(self, maps: Tensor) -> None:
         if maps.ndim < 4:
             return
-        base = self._path[-1][0] if self._path else ""
-        name, call = base, 1
-        while name in self.names:
+        name = base = self._running[-1]
+        call = 1
+        while name in self.similarities:
             call += 1
             name = f"{base}#{call}"
-        self.names.add(name)
-        self._visit(name, maps)
+        rows = F.normalize(maps.float(), dim=-1).movedim(-3, 0)
+        count = rows[0, ..., 0].numel()
+        rows = rows.flatten(1)
+        self.similarities[name] = rows @ rows.T / count

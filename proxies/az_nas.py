@@ -1,30 +1,26 @@
 """The measures of AZ-NAS, on features and gradients from block to block.
 
-A primary block ends in a residual addition: each block of a convolutional network, and the
-attention and the feed-forward part of each block of a transformer. Its feature is its output, as
-one vector of channels for each position of each image; every token is a position. The fourth
-measure, complexity, is the number of multiply-adds.
+A primary block is each block of a convolutional network, and the attention and the feed-forward
+part of each block of a transformer. Its feature is its output, as one vector of channels for each
+position of each image; every token is a position. The fourth measure is the multiply-adds.
 
-They take a network with a list of blocks, see :func:`proxies.structure.residual_blocks`, and
-images ``[n, C, H, W]``; the paper draws 64 of standard normal noise. It is a ValueError if there
-is no such list, or a block does not return one feature map.
+They take a network with :func:`proxies.structure.residual_blocks` that return one feature map,
+else a ValueError, and images ``[n, C, H, W]``; the paper draws 64 of standard normal noise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from functools import partial
-from itertools import pairwise
 from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.graph import get_gradient_edge
 
 from proxies.features import evaluating, input_for, is_norm, reference_tensor
-from proxies.functional import InterceptOperations, Operation, network_output
+from proxies.functional import network_output
 from proxies.memory import to_host
 from proxies.registry import register_measure
 from proxies.samples import repeatable_images
@@ -79,18 +75,16 @@ def az_trainability(model: nn.Module, noise: Tensor, *, seed: int = 0) -> float:
     output position count as channels. Dimensionless. One forward and one backward pass, without
     weight gradients, and one eigendecomposition per block.
 
-    The Jacobian of a block begins at its own input: layers between blocks that change the size of
-    the map are left out, as are blocks that change the number of tokens. The authors' code also
-    leaves out blocks that are exactly the identity, and adds 1e-6 to σ in the quotient; their
-    formula does neither. The signs are drawn by the seed after that of the noise. A ValueError if
-    there is no Jacobian but the first block's, or no finite gradient passes a block.
+    Layers between blocks that change the size of the map are left out, as are blocks that change
+    the number of tokens. A ValueError if there is no Jacobian but the first block's, or no finite
+    gradient passes a block.
     """
     # Another seed than that of the noise.
     generator = torch.Generator(reference_tensor(model).device).manual_seed(seed + 1)
     squares: list[Tensor | None] = []
 
-    def backward(features: list[BlockFeature]) -> None:
-        squares.extend(_squared_jacobian(*pair, generator) for pair in pairwise(features))
+    def backward(before: BlockFeature, after: BlockFeature) -> None:
+        squares.append(_squared_jacobian(before, after, generator))
 
     with evaluating(model), torch.enable_grad(), watch_blocks(model, backward):
         network_output(model, input_for(model, noise))
@@ -108,8 +102,8 @@ def _entropies(model: nn.Module, images: Tensor) -> Tensor:
     """Entropy of the feature of each primary block, ``[blocks]`` float64."""
     covariances: list[Tensor] = []
 
-    def collect(features: list[BlockFeature]) -> None:
-        covariances.extend(_covariance(feature.rows(feature.tensor)) for feature in features[1:])
+    def collect(_: BlockFeature, after: BlockFeature) -> None:
+        covariances.append(_covariance(after.rows(after.tensor)))
 
     with torch.no_grad(), evaluating(model), watch_blocks(model, collect):
         network_output(model, input_for(model, images))
@@ -149,7 +143,7 @@ def _squared_jacobian(
     """The smaller of ``AᵀA`` and ``AAᵀ``; None if positions do not correspond."""
     signs = torch.empty_like(after.tensor, requires_grad=False).bernoulli_(generator=generator)
     g_out = signs.mul_(2).sub_(1)
-    g_in = torch.autograd.grad(after.tensor, before.tensor, g_out, retain_graph=True)[0]
+    g_in = torch.autograd.grad(after.tensor, before.edge, g_out, retain_graph=True)[0]
     if before.channels_first and after.channels_first and g_in.shape != g_out.shape:
         stride, rest = divmod(g_in.shape[-1], g_out.shape[-1])
         if rest or g_in.shape[-2] != stride * g_out.shape[-2]:
@@ -163,121 +157,95 @@ def _squared_jacobian(
     return jacobian.T @ jacobian if tall else jacobian @ jacobian.T
 
 
-@dataclass(frozen=True)
 class BlockFeature:
     """Input or output of a primary block, ``[n, channels, H, W]`` or ``[n, ..., channels]``."""
 
-    tensor: Tensor
-    channels_first: bool
+    def __init__(self, tensor: Tensor, module: nn.Module) -> None:
+        self.tensor = tensor
+        # Convolutions take channels first, linear maps channels last.
+        self.channels_first = tensor.ndim == 4 and isinstance(first_map(module), nn.Conv2d)
+        # What gradients are taken for, also if the block changes the tensor in place.
+        self.edge: Any = get_gradient_edge(tensor) if tensor.requires_grad else tensor
 
     def rows(self, x: Tensor) -> Tensor:
         """Reshape a tensor of the same layout to ``[positions, channels]``."""
         return (x.movedim(1, -1) if self.channels_first else x).flatten(0, -2)
 
 
-Visit = Callable[[list[BlockFeature]], None]
+Visit = Callable[[BlockFeature, BlockFeature], None]
 
 
 @contextmanager
 def watch_blocks(model: nn.Module, visit: Visit) -> Iterator[None]:
-    """Inside, call ``visit`` with the features of each block at the end of its forward pass.
+    """Inside, call ``visit`` with the input and the output of each primary block as it ends.
 
-    These are the input of the block, the sum between its attention and feed-forward parts if it
-    has both, and its output. Blocks are detached from each other, so that the graph holds the
-    activations of one block at a time.
+    Blocks are detached from each other, so that the graph holds the activations of one at a time.
     """
-    blocks = residual_blocks(model)
-    with ExitStack() as handles, _BlockWatcher(visit) as watcher:
-        for name, block in blocks.items():
-            for handle in watcher.hooks_on(block, f"{name} of {type(model).__name__}"):
+    with ExitStack() as handles:
+        for name, block in residual_blocks(model).items():
+            for handle in _Watch(f"{name} of {type(model).__name__}", visit).hooks_on(block):
                 handles.enter_context(handle)
         yield
 
 
-_ADDITIONS = {torch.add, Tensor.add, Tensor.add_, Tensor.__add__, Tensor.__radd__, Tensor.__iadd__}
+class _Watch:
+    """Visits the primary blocks of a block: up to each feed-forward part, and to its end.
 
-
-class _BlockWatcher(InterceptOperations):
-    """Collects the features of the running block, and which of them become terms of a sum.
-
-    Tensors are identified by address, so that views count, and kept, so that their addresses are
-    not reused.
+    The input of a part, or of the norm before it, ends a primary block unless it is the input of
+    the block or of another part. Tensors are kept and compared by address and version, so that
+    views are equal, and different where changed in place.
     """
 
-    def __init__(self, visit: Visit) -> None:
-        super().__init__()
-        self._visit = visit
-        self._tracked: dict[int, Tensor] = {}
-        self._terms: set[int] = set()
-        self._inputs: list[BlockFeature] = []  # of the block, then of its feed-forward parts
+    def __init__(self, name: str, visit: Visit) -> None:
+        self._name, self._visit = name, visit
+        self._last: BlockFeature  # that a primary block began with
+        self._seen: dict[tuple[int, int], Tensor] = {}
         self._norm: tuple[Tensor, Tensor] | None = None  # input and output of the last norm
 
-    def intercept(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        if func in _ADDITIONS:
-            addresses = {x.data_ptr() for x in args if isinstance(x, Tensor)}
-            self._terms |= addresses & self._tracked.keys()
-            # ``x += y``, which would overwrite a feature, becomes ``x = x + y``.
-            if func is Tensor.add_ and args[0].data_ptr() in self._tracked:
-                func = torch.add
-        return func(*args, **kwargs)
-
-    def hooks_on(self, block: nn.Module, name: str) -> list[torch.utils.hooks.RemovableHandle]:
-        """Register hooks on a block and its parts; returns their handles."""
+    def hooks_on(self, block: nn.Module) -> list[torch.utils.hooks.RemovableHandle]:
         parts = feed_forward_after_attention(block)
         norms = [module for module in block.modules() if parts and is_norm(module)]
         return [
-            block.register_forward_pre_hook(partial(self._on_enter, name)),
-            *(norm.register_forward_hook(self._on_norm) for norm in norms),
-            *(part.register_forward_pre_hook(self._on_part) for part in parts),
-            block.register_forward_hook(partial(self._on_leave, name)),
+            block.register_forward_pre_hook(self._enter),
+            *(norm.register_forward_hook(self._pass_norm) for norm in norms),
+            *(part.register_forward_pre_hook(self._enter_part) for part in parts),
+            block.register_forward_hook(self._leave),
         ]
 
-    def _track(self, x: Tensor) -> bool:
-        """Track a tensor; returns whether it is new."""
-        is_new = x.data_ptr() not in self._tracked
-        self._tracked[x.data_ptr()] = x
-        return is_new
-
-    def _on_enter(self, name: str, block: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _enter(self, block: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
         if not args or not isinstance(args[0], Tensor):
-            raise ValueError(f"{name} does not take one feature map")
+            raise ValueError(f"{self._name} does not take one feature map")
         leaf = args[0].detach().requires_grad_(torch.is_grad_enabled())
-        # A copy: the block may change its input in place.
-        entered = leaf.clone()
-        self._inputs = [BlockFeature(leaf, _channels_first(leaf, block))]
-        self._track(entered)
+        entered = leaf.clone()  # the block may change its input in place
+        self._last, self._norm = BlockFeature(leaf, block), None
+        self._seen = {_state(entered): entered}
         return entered, *args[1:]
 
-    def _on_norm(self, norm: nn.Module, args: tuple[Any, ...], out: Tensor) -> None:
+    def _pass_norm(self, norm: nn.Module, args: tuple[Any, ...], out: Tensor) -> None:
         self._norm = (args[0], out)
 
-    def _on_part(self, part: nn.Module, args: tuple[Any, ...]) -> None:
+    def _enter_part(self, part: nn.Module, args: tuple[Any, ...]) -> None:
         x = args[0]
         if self._norm is not None and self._norm[1].data_ptr() == x.data_ptr():
             x = self._norm[0]
-        # A part in parallel to the attention, or to another part, has an input that is tracked.
-        if self._track(x):
-            self._inputs.append(BlockFeature(x, _channels_first(x, part)))
+        if _state(x) not in self._seen:
+            self._seen[_state(x)] = x
+            self._end(BlockFeature(x, part))
 
-    def _on_leave(self, name: str, block: nn.Module, args: tuple[Any, ...], out: Any) -> Any:
-        several = isinstance(out, tuple)
-        maps = [x for x in (out if several else (out,)) if isinstance(x, Tensor)]
-        first, *others = self._inputs
-        if len(maps) > 1:  # such as a feature and an attention map
-            maps = [x for x in maps if x.ndim == first.tensor.ndim]
-        if len(maps) != 1 or maps[0].ndim < 2:
-            raise ValueError(f"{name} does not return one feature map")
-        # The input of a part is a feature if the part's output is added to it.
-        between = [part for part in others if part.tensor.data_ptr() in self._terms]
-        self._visit([first, *between, BlockFeature(maps[0], _channels_first(maps[0], block))])
-        self._inputs, self._norm = [], None
-        self._tracked.clear()
-        self._terms.clear()
-        if not several:
-            return maps[0].detach()
-        return tuple(x.detach() if isinstance(x, Tensor) else x for x in out)
+    def _end(self, feature: BlockFeature) -> None:
+        self._visit(self._last, feature)
+        self._last = feature
+
+    def _leave(self, block: nn.Module, args: tuple[Any, ...], out: Any) -> Any:
+        outputs = out if isinstance(out, tuple) else (out,)  # of a feature and an attention map
+        feature = outputs[0]
+        if not isinstance(feature, Tensor) or feature.ndim < 2:
+            raise ValueError(f"{self._name} does not return one feature map")
+        self._end(BlockFeature(feature, block))
+        self._seen, self._norm = {}, None
+        detached = tuple(x.detach() if isinstance(x, Tensor) else x for x in outputs)
+        return detached if isinstance(out, tuple) else detached[0]
 
 
-def _channels_first(x: Tensor, module: nn.Module) -> bool:
-    """Convolutions take channels first, linear maps channels last."""
-    return x.ndim == 4 and isinstance(first_map(module), nn.Conv2d)
+def _state(x: Tensor) -> tuple[int, int]:
+    return x.data_ptr(), x._version

@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache
 from math import prod
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from proxies.functional import InterceptOperations, Operation
+from proxies.functional import InterceptOperations, Operation, running_modules
 from proxies.messages import fault
 from proxies.text import listed
 
@@ -37,13 +37,7 @@ so only for attention that is written out, and counts the fused function as 0.
 
 @dataclass(frozen=True)
 class Cost:
-    """Size of a network.
-
-    Example:
-        >>> cost = proxies.count(torch.nn.Conv2d(3, 8, 3, padding=1), image_size=32)
-        >>> cost.params, cost.macs
-        (224, 221184)
-    """
+    """Size of a network."""
 
     params: int  #: number of parameters; shared ones count once
     #: Multiply-adds of one forward pass of one image, by the chosen rules; see :data:`Rules`.
@@ -65,9 +59,9 @@ def count(
 ) -> Cost:
     """Count the parameters and multiply-adds of ``module`` in evaluation mode.
 
-    Runs a copy on the meta device by PyTorch's own formulas: nothing is computed, no weight is
-    copied, and ``module`` is not changed. A warning names products that have no formula, such as
-    users' own operations; ``torch.utils.flop_counter.register_flop_formula`` adds one.
+    Runs a copy on the meta device by PyTorch's own formulas: nothing is computed or changed. A
+    warning names products that have no formula, such as users' own operations;
+    ``torch.utils.flop_counter.register_flop_formula`` adds one.
 
     Args:
         module: Takes ``[1, channels, image_size, image_size]``.
@@ -105,9 +99,10 @@ def count_by_module(
                 (p for p in skeleton.parameters() if p.is_floating_point()), torch.empty(0)
             )
             image = torch.empty(shape, dtype=like.dtype, device="meta")
-            counter = _Counter(skeleton)
-            with counter, _FvcoreCharges(counter) if rules == "fvcore" else nullcontext():
-                skeleton(image)
+            with running_modules(skeleton) as running:
+                counter = _Counter(running)
+                with counter, _FvcoreCharges(counter) if rules == "fvcore" else nullcontext():
+                    skeleton(image)
     except MemoryError:
         raise
     except Exception as error:  # the network may be anybody's
@@ -160,27 +155,18 @@ def _tensors_in(value: object) -> Iterator[Tensor]:
 
 
 class _Counter(TorchDispatchMode):
-    """Counts by PyTorch's formulas, for tensors as they are where torch.vmap stacks them."""
+    """Counts by PyTorch's formulas."""
 
-    def __init__(self, skeleton: nn.Module) -> None:
+    def __init__(self, running: Sequence[str]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.macs = Counter[str]()  # by name of the innermost module, or under ""
         self.uncounted = set[str]()  # names of operations
         self._formulas = FlopCounterMode(display=False, custom_mapping=_FORMULAS).flop_registry
-        self._running = [""]
-        for name, part in skeleton.named_modules():
-            part.register_forward_pre_hook(partial(self._enter, name), prepend=True)
-            part.register_forward_hook(self._leave, always_call=True)
-
-    def _enter(self, name: str, *_: object) -> None:
-        self._running.append(name)
-
-    def _leave(self, *_: object) -> None:
-        self._running.pop()
+        self._running = running
 
     def add(self, macs: int) -> None:
         """Count for the module that runs."""
-        self.macs[self._running[-1]] += macs
+        self.macs[self._running[-1] if self._running else ""] += macs
 
     def __torch_dispatch__(
         self,
@@ -190,7 +176,7 @@ class _Counter(TorchDispatchMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         """Result of an operation, counted."""
-        result = func(*args, **(kwargs or {}))
+        result = func(*args, **(kwargs or {})) if kwargs else _run(func, args)
         if (formula := self._formulas.get(func.overloadpacket)) is not None:
             # 2 for a multiply-add
             self.add(formula(*args, **(kwargs or {}), out_val=result) // 2)
@@ -199,7 +185,51 @@ class _Counter(TorchDispatchMode):
         return result
 
 
+class _Layout(NamedTuple):
+    """What a tensor on the meta device is."""
+
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+    dtype: torch.dtype
+
+    def empty(self) -> Tensor:
+        return torch.empty_strided(self.size, self.stride, dtype=self.dtype, device="meta")
+
+
+def _run(func: Any, args: tuple[Any, ...]) -> Any:
+    """The result of an operation; once for equal shapes, as PyTorch infers some in Python."""
+    if func in _IN_PLACE:
+        return args[0]
+    if func not in _SLOW or any(isinstance(x, Tensor) and not x.is_meta for x in args):
+        return func(*args)
+    outputs = _outputs(func, *map(_described, args))
+    tensors = tuple(layout.empty() for layout in outputs)
+    return tensors if len(tensors) > 1 else tensors[0]
+
+
+def _described(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return _Layout(tuple(value.shape), value.stride(), value.dtype)
+    return tuple(value) if isinstance(value, list) else value
+
+
+@lru_cache(maxsize=4096)
+def _outputs(func: Any, *args: Any) -> tuple[_Layout, ...]:
+    out = func(*(arg.empty() if isinstance(arg, _Layout) else arg for arg in args))
+    return tuple(map(_described, out if isinstance(out, tuple) else (out,)))
+
+
 _aten = torch.ops.aten
+# That neither change nor alias an argument, and are most of the time of a pass.
+_SLOW = {
+    *(_aten.native_layer_norm.default, _aten.native_batch_norm.default),
+    *(_aten.native_group_norm.default, _aten.addmm.default, _aten._safe_softmax.default),
+    *(_aten.gelu.default, _aten.hardswish.default, _aten.silu.default, _aten.clamp.default),
+    *(_aten.add.Tensor, _aten.mul.Tensor, _aten.mul.Scalar, _aten.roll.default),
+}
+_IN_PLACE = {  # activations
+    *(_aten.hardtanh_.default, _aten.hardswish_.default, _aten.silu_.default),
+}
 #: Products that PyTorch's counter overlooks -> 2 for a multiply-add, from their shapes.
 _FORMULAS: dict[Any, Callable[..., int]] = {
     **dict.fromkeys((_aten.mv, _aten.dot, _aten.vdot), lambda left, *_, **__: 2 * prod(left)),

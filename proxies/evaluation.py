@@ -4,7 +4,7 @@ import functools
 import logging
 import math
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -15,9 +15,8 @@ from torch import Tensor, nn
 from proxies.expansion import Circle, Radius
 from proxies.features import isolated, tensors_of
 from proxies.functional import Stack
-from proxies.memory import trim_host_memory
 from proxies.messages import fault, first_line
-from proxies.registry import Inputs, Proxy, Readings, Score, combine, get_proxy
+from proxies.registry import Inputs, Proxy, Score, combine, get_proxy
 
 log = logging.getLogger(__name__)
 
@@ -67,17 +66,16 @@ def measure(
         device: A torch device, or ``"auto"`` for an accelerator if there is one.
         points: Number of points on the circle.
         radius: Radius of the circle; see :meth:`Circle.random`.
-        together: Whether to measure all networks in one vectorised pass, where the measure and the
-            architecture allow it. For accelerators that small networks do not fill. Memory grows
-            with ``repeats``; values are equal up to rounding.
+        together: Whether to measure all networks in one vectorised pass, where possible: for
+            accelerators that small networks do not fill. Values are equal up to rounding.
 
     Returns:
         A score for each name. The value of a failed measure is NaN, with a reason.
 
     Raises:
         KeyError: If a name is unknown.
-        ValueError: If ``repeats < 1``, the images are not square or not of the image size, or
-            there is not one label for each image.
+        ValueError: If there is no repeat, the images are not square or not of the image size, or
+            there is not one label for each.
         DeviceError: If an accelerator computes nothing any more, an OSError.
 
     Example:
@@ -86,7 +84,8 @@ def measure(
         >>> scores["length_distortion"].better
         'higher'
     """
-    return combine([measure_repeats(**locals())])  # all arguments by name
+    names = (names,) if isinstance(names, str) else tuple(names)
+    return combine(names, repeats, measure_repeats(**locals()))  # all arguments by name
 
 
 def measure_repeats(
@@ -104,25 +103,21 @@ def measure_repeats(
     points: int = 10,
     radius: Radius = "sqrt_n",
     together: bool = False,
-) -> Readings:
+) -> dict[int, dict[str, float | str]]:
     """Measure some of the repeats of :func:`measure`, so that workers can share them.
 
-    ``measure(...)`` equals ``combine([measure_repeats(..., only=[r]) for r in range(repeats)])``
-    and any other split, bit for bit unless ``together``, whose last digits depend on which repeats
-    share a call. Arguments and errors as :func:`measure`; ``only`` has the repeats to measure,
-    from 0, all by default.
+    ``only`` has the repeats to measure, from 0, all by default. Other arguments and errors as
+    :func:`measure`, whose scores :func:`combine` gives, bit for bit unless ``together``, whose
+    last digits depend on which repeats share a call.
 
-    Example:
-        >>> build = partial(timm.create_model, "vit_tiny_patch16_224", img_size=32, depth=2)
-        >>> readings = proxies.measure_repeats(
-        ...     build, ["naswot"], repeats=2, only=[1], image_size=32
-        ... )
-        >>> list(readings.taken)
-        [1]
+    Returns:
+        For each repeat, a finite value or the failure reason of each measure. A measure is missing
+        after its first failure, and after repeat 0 if it does not depend on the initial weights.
     """
-    names = (names,) if isinstance(names, str) else tuple(names)
-    proxies = [get_proxy(name) for name in names]
-    indices = _checked_repeats(repeats, only)
+    measures = [get_proxy(name) for name in ((names,) if isinstance(names, str) else names)]
+    if repeats < 1:
+        raise ValueError(f"repeats={repeats}; use at least 1")
+    indices = list(range(repeats)) if only is None else sorted(only)
     target = resolve_device(device)
     with isolated():
         images = _checked_images(images, image_size, seed).to(target)
@@ -139,9 +134,7 @@ def measure_repeats(
             return _network(build, target, seed_for(seed, key, repeat))
 
         stacked = together and len(indices) > 1
-        values = _measure_each(proxies, network, inputs, indices, together=stacked)
-    trim_host_memory()
-    return Readings(names, repeats, values)
+        return _measure_each(measures, network, inputs, indices, together=stacked)
 
 
 def resolve_device(device: str, *, float64: bool = True) -> torch.device:
@@ -182,10 +175,6 @@ def seed_for(seed: int, key: str, repeat: int = 0) -> int:
     """A seed below 2^63 by its purpose, so that order and number of workers do not matter.
 
     It follows from the ``seed`` of a run, ``key``, which says what is drawn, and its ``repeat``.
-
-    Example:
-        >>> proxies.seed_for(0, "circle", 1) == proxies.seed_for(0, "circle", 1)
-        True
     """
     entropy = [seed, zlib.crc32(key.encode()), repeat]
     return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> np.uint64(1))
@@ -198,9 +187,7 @@ def _network(build: Callable[[], nn.Module], device: torch.device, seed: int) ->
             model = build()
             devices = {tensor.device for tensor in tensors_of(model)}
             if torch.device("meta") in devices:
-                return (
-                    "the network is on the meta device, without weights; build it on another one"
-                )
+                return "the network is on the meta device, without weights; build it elsewhere"
             here = torch.empty(0, device=device).device  # with its index
             return model if devices <= {here} else model.to(device)
         except MemoryError:
@@ -257,23 +244,18 @@ def _measure_each(
             p.name: stacked[p.name][place] if p.name in stacked else _value_of(p, model, own)
             for p in due
         }
-        if repeat == 0:
-            values[repeat] |= _faults(due, values[repeat], model, own)
+        if repeat == 0 and isinstance(model, nn.Module):
+            numbers = [p for p in due if not isinstance(values[repeat][p.name], str)]
+            values[repeat] |= _faults(numbers, model, own)
         failed |= {name for name, value in values[repeat].items() if isinstance(value, str)}
     return values
 
 
-def _faults(
-    proxies: Sequence[Proxy],
-    values: Mapping[str, float | str],
-    model: nn.Module | str,
-    inputs: Inputs,
-) -> dict[str, str]:
+def _faults(proxies: Sequence[Proxy], model: nn.Module, inputs: Inputs) -> dict[str, str]:
     """Reasons that replace the values of measures whose check rejects the network."""
-    numbers = [p for p in proxies if not isinstance(values[p.name], str)]
-    reasons: dict[Any, str] = {p.check: "" for p in numbers if p.checks_itself}
-    for check in {p.check for p in numbers if p.check is not None} - reasons.keys():
-        assert not isinstance(model, str)
+    reasons: dict[Any, str] = {None: "", **{p.check: "" for p in proxies if p.checks_itself}}
+    checks: set[Any] = {p.check for p in proxies} - reasons.keys()
+    for check in checks:
         try:
             reasons[check] = check(model, inputs)
         except MemoryError:
@@ -282,7 +264,7 @@ def _faults(
             own = check.__module__.startswith("proxies.")
             reasons[check] = "" if own else f"its check failed: {fault(error)}"
             log.info("no check %s: %s", check, fault(error))
-    return {p.name: reason for p in numbers if (reason := reasons.get(p.check, ""))}
+    return {p.name: reason for p in proxies if (reason := reasons[p.check])}
 
 
 def _measure_together(
@@ -290,15 +272,12 @@ def _measure_together(
 ) -> dict[str, Sequence[float]]:
     """Values of all networks, for the measures that can take them in one pass.
 
-    A measure that fails is left out. It is then measured network by network, which gives the
-    reason.
+    A measure that fails is left out: network by network, it gives the reason.
     """
     results: dict[str, Sequence[float]] = {}
     built = [model for model in models if isinstance(model, nn.Module)]
-    if len(built) < len(models):
-        return results
     stack = Stack(built)
-    for proxy in proxies:
+    for proxy in proxies if len(built) == len(models) else ():
         if proxy.together is None:
             continue
         try:
@@ -307,7 +286,7 @@ def _measure_together(
             log.info("%s network by network: %s", proxy.name, fault(error))
             continue
         finite = [v for v in values if not isinstance(v, str) and math.isfinite(v)]
-        if len(finite) == len(values) == len(models):
+        if len(finite) == len(models):
             results[proxy.name] = finite
     return results
 
@@ -330,8 +309,7 @@ def checked_value(value: Any) -> float | str:
     """A measure's value, NaN if undefined, or the reason why it is invalid."""
     if math.isinf(value):
         return "the value is infinite"
-    # Smaller dtypes cannot be compared with LARGEST.
-    number = value if isinstance(value, float | int) else float(value)
+    number = float(value)
     if abs(number) > LARGEST:
         return f"the value {number:g} is too large to be averaged; scale it below {LARGEST:g}"
     return number
@@ -348,10 +326,8 @@ def _checked_images(images: Tensor | None, image_size: int | None, seed: int) ->
         side = 224 if image_size is None else image_size
         generator = torch.Generator().manual_seed(seed_for(seed, "images"))
         return torch.randn(16, 3, side, side, generator=generator)
-    if images.ndim != 4 or images.shape[2] != images.shape[3]:
-        raise ValueError(f"images have shape {tuple(images.shape)}; use square ones, [n, C, S, S]")
-    if image_size is not None and images.shape[-1] != image_size:
-        raise ValueError(f"images are {images.shape[-1]} px but image_size={image_size}; use one")
+    if images.ndim != 4 or images.shape[2:] != (image_size or images.shape[-1],) * 2:
+        raise ValueError(f"images have shape {tuple(images.shape)}; use square ones of image_size")
     return images
 
 
@@ -363,14 +339,3 @@ def _checked_labels(labels: Tensor | None, images: int, seed: int) -> Tensor:
         kind = f"{labels.dtype} of shape {tuple(labels.shape)}"
         raise ValueError(f"labels are {kind} for {images} images; use one integer for each image")
     return labels.long()
-
-
-def _checked_repeats(repeats: int, only: Iterable[int] | None) -> list[int]:
-    if repeats < 1:
-        raise ValueError(f"repeats={repeats}; use at least 1")
-    if only is None:
-        return list(range(repeats))
-    indices = sorted(set(only))
-    if unknown := [repeat for repeat in indices if repeat not in range(repeats)]:
-        raise ValueError(f"there is no repeat {unknown[0]} of {repeats}; use 0 to {repeats - 1}")
-    return indices

@@ -8,15 +8,14 @@ import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Literal, Self, cast
+from typing import Literal, Self, cast
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.func import jvp
 
-from proxies.features import Feature, Norms, feature_of, measured, pooled_feature, reference_tensor
+from proxies.features import Norms, measured, pooled_feature, reference_tensor
 from proxies.forward_mode import DualOperations, TwiceDifferentiable, load_rules, pack, unpack
 from proxies.functional import Stack
 from proxies.memory import in_chunks
@@ -34,8 +33,8 @@ class Circle:
     """A circle ``h(θ) = radius · (u⁰ cos θ + u¹ sin θ)`` in the space of images.
 
     Raises:
-        ValueError: If the basis is not an orthonormal pair, there is no angle, the radius is not
-            positive, or the shape does not have N elements.
+        ValueError: If the basis is not an orthonormal pair, the radius is not positive, or the
+            shape does not have N elements.
 
     References:
         Poole et al. 2016, arXiv:1606.05340; As-ViT, arXiv:2202.11921.
@@ -62,8 +61,6 @@ class Circle:
             raise ValueError(
                 f"circle basis has Gram matrix {gram.tolist()}; use an orthonormal pair"
             )
-        if self.angles.ndim != 1 or not len(self.angles):
-            raise ValueError(f"circle angles have shape {tuple(self.angles.shape)}; use [points]")
         if not (math.isfinite(self.radius) and self.radius > 0):
             raise ValueError(f"circle radius is {self.radius}; use a positive number")
         size = self.basis.shape[0]
@@ -123,10 +120,9 @@ class Circle:
         return self._combine(-torch.sin(angles), torch.cos(angles)).to(like)
 
     def integrate(self, values: Tensor) -> float:
-        """Integrate ``[points]`` values over the full turn.
+        """Integrate ``[points]`` values over the full turn, by the trapezoid rule.
 
-        Uses the trapezoid rule on the closed circle. Angles may be unequally spaced, in any order,
-        and include both 0 and 2π. Exact for constants.
+        Angles may be unequally spaced, in any order, and include both 0 and 2π.
         """
         angles, order = torch.sort(self.angles.double() % (2 * math.pi))
         gaps = torch.diff(angles, append=angles[:1] + 2 * math.pi)
@@ -160,46 +156,16 @@ def _images_and_tangents(
     return circle.images(like), circle.tangents(like)
 
 
-def curve_velocity(
-    model: nn.Module, circle: Circle, *, norms: Norms = "bypassed", feature: Feature = "pooled"
-) -> Tensor:
-    """Derivative ``∂H/∂θ`` of the feature, ``[points, F]``.
-
-    One forward pass with dual numbers, at about twice the memory.
-
-    Args:
-        model: Any module whose samples do not interact.
-        circle: Circle of inputs; its images must fit the model.
-        norms: ``"bypassed"``, as the measures are defined, or ``"kept"``.
-        feature: ``"pooled"``, as the measures are defined, or all ``"tokens"`` concatenated.
-
-    Raises:
-        ValueError: If the model does not return a differentiable row for each image.
-
-    Example:
-        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
-        >>> proxies.curve_velocity(network, proxies.Circle.random((3, 32, 32), points=5)).shape
-        torch.Size([5, 192])
-    """
-    return curve_velocities([model], [circle], norms=norms, feature=feature)[0]
-
-
 def curve_velocities(
-    models: Stack | Sequence[nn.Module],
-    circles: Sequence[Circle],
-    *,
-    norms: Norms = "bypassed",
-    feature: Feature = "pooled",
+    models: Stack | Sequence[nn.Module], circles: Sequence[Circle], *, norms: Norms = "bypassed"
 ) -> Tensor:
-    """:func:`curve_velocity` of networks of one architecture, ``[networks, points, F]``.
+    """Derivatives ``∂H/∂θ`` of the features of one architecture, ``[networks, points, F]``.
 
-    Each has its own circle, with equal numbers of points. Several run in one vectorised pass, for
-    values that are equal to the separate ones up to rounding.
+    One forward pass with dual numbers, at about twice the memory. Each network has its own circle,
+    with equal numbers of points; values of several are equal to the separate ones up to rounding.
 
-    Raises:
-        ValueError: As :func:`curve_velocity`, or if the networks differ in more than tensors.
-        RuntimeError: If there are several, and the architecture cannot be vectorised over its
-            weights.
+    A ValueError if a network does not return a differentiable row for each image, or they differ
+    in more than tensors, a RuntimeError if several cannot be vectorised over their weights.
     """
     stack = Stack.of(models)
     with torch.no_grad(), measured(stack.first, norms=norms):
@@ -210,8 +176,7 @@ def curve_velocities(
         def velocity(points: slice) -> Tensor:
             with forward_ad.dual_level(), DualOperations(len(stack)):
                 duals = pack(images[:, points], tangents[:, points])
-                of_model = partial(feature_of, feature=feature)
-                tangent = unpack(stack.run(of_model, duals, shared=False))[1]
+                tangent = unpack(stack.run(pooled_feature, duals, shared=False))[1]
             if tangent is None:
                 raise ValueError(f"the feature of {type(stack.first).__name__} ignores its input")
             return tangent.transpose(0, 1)
@@ -220,22 +185,23 @@ def curve_velocities(
         return _forward_mode(stack.first, velocity, circles[0], what).transpose(0, 1)
 
 
-def curve_speed(
-    model: nn.Module, circle: Circle, *, norms: Norms = "bypassed", feature: Feature = "pooled"
-) -> Tensor:
+def curve_speed(model: nn.Module, circle: Circle, *, norms: Norms = "bypassed") -> Tensor:
     """Speed ``‖∂H/∂θ‖ = √g^E`` of the feature curve at each angle, ``[points]``.
 
-    In feature units per radian; arguments and errors as :func:`curve_velocity`.
+    In feature units per radian. One forward pass with dual numbers, at about twice the memory.
+
+    Args:
+        model: Any module whose samples do not interact.
+        circle: Circle of inputs; its images must fit the model.
+        norms: ``"bypassed"``, as the measures are defined, or ``"kept"``.
+
+    Raises:
+        ValueError: If the model does not return a differentiable row for each image.
 
     References:
         Poole et al. 2016, arXiv:1606.05340; As-ViT, arXiv:2202.11921, section 3.
-
-    Example:
-        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
-        >>> proxies.curve_speed(network, proxies.Circle.random((3, 32, 32), points=5)).shape
-        torch.Size([5])
     """
-    velocity = curve_velocity(model, circle, norms=norms, feature=feature)
+    velocity = curve_velocities([model], [circle], norms=norms)[0]
     return cast("Tensor", torch.linalg.vector_norm(velocity, dim=1))
 
 
@@ -245,44 +211,37 @@ def curve_speed(
     check=independent_curve,
     together=lambda models, inputs: length_distortions(models, [own.circle for own in inputs]),
 )
-def length_distortion(
-    model: nn.Module, circle: Circle, *, norms: Norms = "bypassed", feature: Feature = "pooled"
-) -> float:
+def length_distortion(model: nn.Module, circle: Circle, *, norms: Norms = "bypassed") -> float:
     """Manifold expansion L^E: the length of the feature curve, ``∫ ‖∂H/∂θ‖ dθ`` over the circle.
 
-    In feature units; higher is better. Arguments and errors as :func:`curve_velocity`.
+    In feature units. Arguments and errors as :func:`curve_speed`.
 
     Example:
         >>> circle = proxies.Circle.random((3, 32, 32), points=5, radius=1.0)
         >>> round(proxies.length_distortion(torch.nn.Flatten(), circle), 3)
         6.283
     """
-    return length_distortions([model], [circle], norms=norms, feature=feature)[0]
+    return length_distortions([model], [circle], norms=norms)[0]
 
 
 def length_distortions(
-    models: Stack | Sequence[nn.Module], circles: Sequence[Circle], **options: Any
+    models: Stack | Sequence[nn.Module], circles: Sequence[Circle], *, norms: Norms = "bypassed"
 ) -> list[float]:
     """:func:`length_distortion` of networks of one architecture; as :func:`curve_velocities`."""
-    velocities = curve_velocities(models, circles, **options)
+    velocities = curve_velocities(models, circles, norms=norms)
     speeds = torch.linalg.vector_norm(velocities, dim=2).cpu()
     return [circle.integrate(speed) for circle, speed in zip(circles, speeds, strict=True)]
 
 
-def extrinsic_curvature(model: nn.Module, circle: Circle, *, norms: Norms = "bypassed") -> Tensor:
+def extrinsic_curvature(model: nn.Module, circle: Circle) -> Tensor:
     """Curvature κ of the feature curve at each angle, ``[points]``.
 
     From velocity ``v`` and acceleration ``a``:
     ``κ = (v·v)^(-3/2) √((v·v)(a·a) − (v·a)²)``, per feature unit; a circle of radius r has 1/r.
     Reported, not ranked; as a score it is integrated over the angle. One forward pass with two
     levels of dual numbers.
-
-    Example:
-        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
-        >>> proxies.extrinsic_curvature(network, proxies.Circle.random((3, 32, 32), 5)).shape
-        torch.Size([5])
     """
-    speed, turning = _speed_and_turning(model, circle, norms)
+    speed, turning = _speed_and_turning(model, circle)
     return turning / speed
 
 
@@ -303,16 +262,16 @@ def _whole_curvature(model: nn.Module, circle: Circle) -> float:
     paper="Poole et al. 2016, arXiv:1606.05340",
     check=independent_curve,
 )
-def gauss_map_length(model: nn.Module, circle: Circle, *, norms: Norms = "bypassed") -> float:
+def gauss_map_length(model: nn.Module, circle: Circle) -> float:
     """Gauss-map length L^G: path length of the unit tangent, ``∫ ‖∂v̂/∂θ‖ dθ``, ``v̂ = v/‖v‖``.
 
     In radians, 2π for a plane curve that turns once. Reported, not ranked. Costs as
     :func:`extrinsic_curvature`.
     """
-    return circle.integrate(_speed_and_turning(model, circle, norms)[1])
+    return circle.integrate(_speed_and_turning(model, circle)[1])
 
 
-def _speed_and_turning(model: nn.Module, circle: Circle, norms: Norms) -> tuple[Tensor, Tensor]:
+def _speed_and_turning(model: nn.Module, circle: Circle) -> tuple[Tensor, Tensor]:
     """Speed of the feature curve, and of its unit tangent, from velocity and acceleration."""
     like = reference_tensor(model)
     angles = circle.angles.to(like.device, torch.float64)
@@ -328,7 +287,7 @@ def _speed_and_turning(model: nn.Module, circle: Circle, norms: Norms) -> tuple[
             theta = angles[rows]
             return torch.stack(jvp(speed, (theta,), (torch.ones_like(theta),)), 1)
 
-    with torch.no_grad(), measured(model, norms=norms):
+    with torch.no_grad(), measured(model, norms="bypassed"):
         derivatives = _forward_mode(model, both, circle, "the feature curve's acceleration")
     # In float64: the component of a orthogonal to v is a difference of large squares.
     v, a = derivatives.double().unbind(1)

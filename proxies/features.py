@@ -24,7 +24,6 @@ from torch.nn.parameter import is_lazy
 from proxies.functional import NARROW, checked_rows, model_errors, shape_or_type, widened
 
 Norms = Literal["bypassed", "kept"]
-Feature = Literal["pooled", "tokens"]
 
 _NORM_TYPES: tuple[type[nn.Module], ...] = (
     nn.LayerNorm,
@@ -52,20 +51,13 @@ def _named_as_norm(kind: str) -> bool:
 
 def pooled_feature(model: nn.Module, images: Tensor) -> Tensor:
     """Feature of each image, ``[n, C, H, W]`` to ``[n, F]``; call inside :func:`measured`."""
-    return feature_of(model, images, "pooled")
-
-
-def feature_of(model: nn.Module, images: Tensor, feature: Feature) -> Tensor:
-    """Pooled feature of each image, or all of its tokens concatenated; a plain module's output."""
     network: Any = model
     images = images.clone()  # the network may change its input in place
     with model_errors(model):
-        if not (hasattr(model, "forward_features") and hasattr(model, "forward_head")):
-            output = network(images)
+        if hasattr(model, "forward_features") and hasattr(model, "forward_head"):
+            output = network.forward_head(network.forward_features(images), pre_logits=True)
         else:
-            output = network.forward_features(images)
-            if feature == "pooled":
-                output = network.forward_head(output, pre_logits=True)
+            output = network(images)
     return checked_rows(model, output, images).flatten(1)
 
 
@@ -94,8 +86,8 @@ def logits(model: nn.Module, images: Tensor) -> Tensor:
 def in_evaluation_mode(model: nn.Module) -> Iterator[None]:
     """Put a model into evaluation mode, then restore the mode of every module.
 
-    Networks that cache tensors in evaluation mode, as timm's LeViT does its position biases, drop
-    them whenever the mode is set: before, as they are of another pass, and after.
+    Set before and after: networks that cache tensors, as timm's LeViT does its position biases,
+    drop them then.
     """
     training = [module for module in model.modules() if module.training]
     model.eval()
@@ -111,9 +103,8 @@ def in_evaluation_mode(model: nn.Module) -> Iterator[None]:
 def evaluating(model: nn.Module) -> Iterator[nn.Module]:
     """Put a model into evaluation mode, then restore the mode of every module.
 
-    Samples do not interact through batch statistics, and there is no dropout. Global torch state
-    has no influence, tensors with fewer digits than float32 are in float32, what torch.compile has
-    compiled runs as it was written, and timm's networks keep their graph without checkpoints.
+    Global torch state has no influence, tensors with fewer digits than float32 are in float32,
+    what torch.compile has compiled runs as it was written, and timm's checkpoints are off.
 
     Raises:
         ValueError: If the model wraps the network to measure, or has tensors without gradients.
@@ -233,8 +224,7 @@ def full_precision() -> Iterator[None]:
 def float32_products(precision: Literal["ieee", "tf32"]) -> Iterator[None]:
     """Compute products of float32 exactly, or in TF32 where the device can.
 
-    Torch has two interfaces for this, and refuses to read the older one where they differ, so
-    both are set.
+    Torch has two interfaces, and refuses to read the older one where they differ: both are set.
     """
     backends: Any = torch.backends
     cudnn, mkldnn = backends.cudnn, backends.mkldnn
@@ -263,10 +253,7 @@ def float32_products(precision: Literal["ieee", "tf32"]) -> Iterator[None]:
 
 @contextmanager
 def isolated() -> Iterator[None]:
-    """:func:`full_precision`, with torch's default dtype (float32) and device (the CPU).
-
-    One thread at a time: torch's generator and dual-number level are process-wide, too.
-    """
+    """:func:`full_precision`, with torch's default dtype (float32) and device (the CPU)."""
     dtype, device = torch.get_default_dtype(), torch.get_default_device()
     cpu = torch.device("cpu")  # which costs a call of Python for each operation
     with full_precision(), nullcontext() if device == cpu else cpu:

@@ -7,7 +7,7 @@ the rest are matrix products padded to the width of a vector register.
 """
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
 from typing import Any, ClassVar, NamedTuple, cast
 
@@ -20,7 +20,6 @@ from torch.func import vmap
 from proxies.functional import (
     InterceptOperations,
     Operation,
-    ReplaceOperations,
     across,
     forms_of,
 )
@@ -91,8 +90,9 @@ def attention_maps(call: AttentionCall) -> Tensor:
     return (scores if call.bias is None else scores + call.bias).softmax(-1)
 
 
-def explicit_attention(call: AttentionCall) -> Tensor:
+def _explicit_attention(*args: Any, **kwargs: Any) -> Tensor:
     """Attention in operations that any transform can differentiate, also twice."""
+    call = normalize_arguments(*args, **kwargs)
     return attention_maps(call) @ call.value
 
 
@@ -153,10 +153,7 @@ def _blocks(maps: int, rows: int, columns: int, device: str) -> Iterator[tuple[s
 
 @cache
 def load_rules() -> None:
-    """Have torch load its own rules, which it does at its first dual number.
-
-    It then warns of its own use of ``torch.jit``, which a caller cannot change.
-    """
+    """Have torch load its own rules, which it does at its first dual number, with a warning."""
     with warnings.catch_warnings(), torch.inference_mode(False), forward_ad.dual_level():
         warnings.filterwarnings("ignore", message=r"`torch\.jit\.")
         zero = torch.zeros(1, device="cpu")
@@ -188,31 +185,13 @@ def _spelt_out(formula: Callable[[Tensor], Tensor]) -> Operation:
     return activation
 
 
-def _explicit_layer_norm(
-    x: Tensor,
-    normalized_shape: Sequence[int],
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    eps: float = 1e-5,
-) -> Tensor:
-    axes = tuple(range(-len(normalized_shape), 0))
-    centred = x - x.mean(axes, keepdim=True)
-    normal = centred * torch.rsqrt(centred.square().mean(axes, keepdim=True) + eps)
-    scaled = normal if weight is None else normal * weight
-    return scaled if bias is None else scaled + bias
-
-
 def _no_second_derivative(*_: Any, **__: Any) -> Tensor:
-    raise NotImplementedError("an instance norm has no second derivative in forward mode")
+    raise NotImplementedError("a norm as a function has no second derivative in forward mode")
 
 
 def _explicit_glu(x: Tensor, dim: int = -1) -> Tensor:
     values, gates = x.chunk(2, dim)
     return values * torch.sigmoid(gates)
-
-
-def _explicit_attention(*args: Any, **kwargs: Any) -> Tensor:
-    return explicit_attention(normalize_arguments(*args, **kwargs))
 
 
 def _attached(x: Tensor, *_: Any) -> Tensor:
@@ -252,7 +231,7 @@ def _dual_attention(networks: int, *values: Any) -> Tensor:
     if call.bias is not None:
         bias = align_bias(call.bias, networks, call.query.ndim)
         if unpack(bias)[1] is not None:
-            return explicit_attention(call._replace(bias=bias))
+            return attention_maps(call._replace(bias=bias)) @ call.value
         call = call._replace(bias=unpack(bias)[0])
     (q, dq), (k, dk), (v, dv) = (unpack(x) for x in call[:3])
     primal = call._replace(query=q, key=k, value=v)
@@ -267,10 +246,7 @@ def _dual_map(
     bias: Tensor | None = None,
     *options: Any,
 ) -> Tensor:
-    """A map that is linear in its input but for a bias, which a tangent has none of.
-
-    PyTorch's rule serves maps whose weight or bias depends on the image.
-    """
+    """A map that is linear in its input but for a bias, which a tangent has none of."""
 
     def run(x: Tensor, bias: Tensor | None) -> Tensor:
         if networks == 1:
@@ -284,12 +260,13 @@ def _dual_map(
         )
 
     primal, tangent = unpack(input)
+    # PyTorch's rule serves maps whose weight or bias depends on the image.
     if tangent is None or any(x is not None and unpack(x)[1] is not None for x in (weight, bias)):
         return run(input, bias)
     return pack(run(primal, bias), run(tangent, None))
 
 
-class ExplicitAttention(ReplaceOperations):
+class ExplicitAttention(InterceptOperations):
     """Inside, fused attention is written out, for nested or vectorised transforms."""
 
     replacements: ClassVar[Mapping[Operation, Operation]] = {
@@ -311,6 +288,5 @@ class TwiceDifferentiable(ExplicitAttention):
         F.mish: _spelt_out(lambda x: x * torch.tanh(F.softplus(x))),
         F.hardsigmoid: _spelt_out(lambda x: F.relu6(x + 3) / 6),
         F.glu: _explicit_glu,
-        F.layer_norm: _explicit_layer_norm,
-        F.instance_norm: _no_second_derivative,
+        **dict.fromkeys((F.layer_norm, F.instance_norm), _no_second_derivative),
     }

@@ -1,12 +1,8 @@
-"""Calls of models and of torch operations.
-
-Models are called with other tensors, with checked outputs, and several of one architecture at
-once, as a :class:`Stack`. Operations are intercepted or replaced.
-"""
+"""Calls of models, of several as one :class:`Stack`, and of torch operations."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import cached_property
+from contextlib import ExitStack, contextmanager
+from functools import cached_property, partial
 from itertools import chain
 from typing import Any, ClassVar, cast
 
@@ -42,14 +38,11 @@ def call_with_tensors(
     images: Tensor,
     function: Callable[[nn.Module, Tensor], object] | None = None,
 ) -> object:
-    """Call a model, or a function of it, with ``tensors`` in its slots; then restore it.
-
-    torch's own handling of tied weights is off: it would fill a slot with two names twice, and
-    not restore it.
-    """
+    """Call a model, or a function of it, with ``tensors`` in its slots; then restore it."""
     if function is not None:
         tensors = {f"model.{slot}": tensor for slot, tensor in tensors.items()}
         model = _FunctionOf(model, function)
+    # With tie_weights a slot with two names would be filled twice, and not restored.
     return cast("object", functional_call(model, dict(tensors), (images,), tie_weights=False))
 
 
@@ -95,6 +88,25 @@ def shape_or_type(out: object) -> str:
     return str(tuple(out.shape)) if isinstance(out, Tensor) else type(out).__name__
 
 
+@contextmanager
+def running_modules(model: nn.Module) -> Iterator[list[str]]:
+    """Inside, the names of the modules of ``model`` whose calls run, the innermost last."""
+    running: list[str] = []
+
+    def enter(name: str, *_: object) -> None:
+        running.append(name)
+
+    def leave(*_: object) -> None:
+        running.pop()
+
+    with ExitStack() as hooks:
+        for name, module in model.named_modules():
+            before = module.register_forward_pre_hook(partial(enter, name), prepend=True)
+            hooks.enter_context(before)
+            hooks.enter_context(module.register_forward_hook(leave, always_call=True))
+        yield running
+
+
 # Dtypes that keep too few digits to measure in.
 NARROW = frozenset({torch.bfloat16, torch.float16})
 
@@ -122,6 +134,9 @@ def forms_of(*names: str) -> set[Operation]:
 class InterceptOperations(TorchFunctionMode):
     """Inside, every torch operation is a call of :meth:`intercept`."""
 
+    #: What to call in place of some operations, with the same arguments.
+    replacements: ClassVar[Mapping[Operation, Operation]] = {}
+
     def __torch_function__(
         self,
         func: Operation,
@@ -133,16 +148,6 @@ class InterceptOperations(TorchFunctionMode):
 
     def intercept(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Result of a call to ``func``; operations called in here are not intercepted."""
-        return func(*args, **kwargs)
-
-
-class ReplaceOperations(InterceptOperations):
-    """Inside, some operations are replaced by others that take the same arguments."""
-
-    replacements: ClassVar[Mapping[Operation, Operation]]
-
-    def intercept(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        """Call what replaces ``func``, if anything."""
         return self.replacements.get(func, func)(*args, **kwargs)
 
 
@@ -254,10 +259,7 @@ _STATE = {*vars(nn.Module()), "training", "forward"}  # of the measured network
 
 
 def _structure(model: nn.Module, slots: Mapping[str, Tensor]) -> object:
-    """What networks of a stack have in common: modules, plain attributes, layout and ties.
-
-    Tensors that are not buffers may differ between networks, and count by identity.
-    """
+    """What networks of a stack have in common; tensors that are no buffers count by identity."""
     modules = [
         (path, type(module), {n: _plain(v) for n, v in vars(module).items() if n not in _STATE})
         for path, module in model.named_modules()

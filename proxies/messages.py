@@ -1,6 +1,5 @@
 """Text for error messages: names and hints, first lines, and what went wrong where."""
 
-import re
 import traceback
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -15,11 +14,6 @@ _OUT_OF_MEMORY = (
     *("STATUS_ALLOC_FAILED", "_ALLOCATION_FAILED"),  # of cuBLAS and cuDNN
     *("std::bad_alloc", "can't start new thread", "could not create a primitive"),
     "could not execute a primitive",  # torch 2.9
-)
-
-# What cuBLAS and cuDNN report of a device that failed, which torch raises as a RuntimeError.
-_DEVICE_FAILED = re.compile(
-    "(CUBLAS|CUDNN)_STATUS_(EXECUTION_FAILED|INTERNAL_ERROR|MAPPING_ERROR|NOT_INITIALIZED)"
 )
 
 _MAX_NAME = 200  # of a name; finding close matches of a longer one would take minutes
@@ -72,18 +66,6 @@ def out_of_memory(failure: BaseException | str) -> bool:
         return True
     words = str(failure) if isinstance(failure, str | RuntimeError | OSError) else ""
     return any(phrase in words for phrase in _OUT_OF_MEMORY)
-
-
-def device_failed(error: BaseException) -> bool:
-    """Whether an accelerator failed, or a kernel on it, but not for lack of memory.
-
-    Types are told by their names, as by :func:`out_of_memory`.
-    """
-    if out_of_memory(error):
-        return False
-    if type(error).__name__ in ("AcceleratorError", "DeviceError"):  # of torch, and ours
-        return True
-    return isinstance(error, RuntimeError) and bool(_DEVICE_FAILED.search(first_line(error)))
 
 
 def fault(error: BaseException) -> str:

@@ -4,7 +4,6 @@
 to every weight. Neither J nor any per-sample gradient of a whole network is ever formed.
 """
 
-import itertools
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -17,7 +16,7 @@ from torch.func import grad, vmap
 from proxies.features import input_for, is_norm, measured, pooled_feature, reference_tensor
 from proxies.forward_mode import ExplicitAttention
 from proxies.functional import Stack, call_with_tensors, substitutes
-from proxies.memory import first_that_fits, to_host
+from proxies.memory import to_host
 from proxies.messages import first_line, out_of_memory
 from proxies.per_sample_gradients import GramAccumulator
 from proxies.registry import register_measure
@@ -41,23 +40,12 @@ def ntk_matrix(model: nn.Module, images: Tensor) -> Tensor:
     Raises:
         ValueError: If there is no image, no weight reaches the feature, or the per-sample gradient
             of a weight cannot be formed.
-
-    Example:
-        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
-        >>> proxies.ntk_matrix(network, torch.randn(4, 3, 32, 32)).shape
-        torch.Size([4, 4])
     """
     return ntk_kernels([model], images)[0, 0]
 
 
 def ntk_spectrum(model: nn.Module, images: Tensor) -> Tensor:
-    """Eigenvalues of the kernel, ``[n]`` float64, ascending; arguments as :func:`ntk_matrix`.
-
-    Example:
-        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
-        >>> proxies.ntk_spectrum(network, torch.randn(4, 3, 32, 32)).shape
-        torch.Size([4])
-    """
+    """Eigenvalues of the kernel, ``[n]`` float64, ascending; arguments as :func:`ntk_matrix`."""
     return _spectra(ntk_matrix(model, images))
 
 
@@ -73,21 +61,14 @@ def ntk_spectrum(model: nn.Module, images: Tensor) -> Tensor:
 def ntk_condition_number(model: nn.Module, images: Tensor) -> float:
     """Condition number κ_Θ = λmax/λmin of the kernel; lower is better, 1 is the best.
 
-    NaN if the kernel is singular to working precision, since the smallest eigenvalue is then
-    rounding error. Arguments as :func:`ntk_matrix`.
+    NaN if the kernel is singular to working precision. Arguments as :func:`ntk_matrix`.
 
     Raises:
         ValueError: As :func:`ntk_matrix`, or if the gains of norms hold more than 99 % of the
-            kernel's trace: the sum of a normalised feature is constant, so that a norm at the end
-            of the network hides what is in front of it.
+            kernel's trace: a norm at the end of the network hides what is in front of it.
 
     References:
         As-ViT, arXiv:2202.11921, section 3; Xiao et al. 2020, arXiv:1912.13053.
-
-    Example:
-        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
-        >>> proxies.ntk_condition_number(network, torch.randn(4, 3, 32, 32)) >= 1
-        True
     """
     return ntk_condition_numbers([model], images)[0]
 
@@ -113,12 +94,8 @@ def ntk_condition_numbers(models: Stack | Sequence[nn.Module], images: Tensor) -
 def ntk_kernels(models: Stack | Sequence[nn.Module], images: Tensor) -> Tensor:
     """Kernels of networks of one architecture, ``[networks, 2, n, n]`` float64, on the CPU.
 
-    Each has, beside it, the part that is not due to gains of norms.
-
-    Raises:
-        ValueError: As :func:`ntk_matrix`, or if the networks differ in more than their tensors.
-        RuntimeError: If there are several, and the architecture cannot be vectorised over its
-            weights.
+    Each has, beside it, the part that is not due to gains of norms. Errors as
+    :func:`proxies.expansion.curve_velocities`.
     """
     stack = Stack.of(models)
     if not len(images):
@@ -133,7 +110,7 @@ def ntk_kernels(models: Stack | Sequence[nn.Module], images: Tensor) -> Tensor:
     with measured(stack.first, norms="kept"):
         weights = {name: stack.tensors[name] for name in names}
         with _require_gradients(weights.values(), stack.tensors.values()):
-            return _kernels_in_pieces(stack, weights, images)
+            return _kernels(stack, weights, images)
 
 
 def _spectra(kernels: Tensor) -> Tensor:
@@ -229,11 +206,9 @@ def _mixed_samples(
 ) -> tuple[set[str], list[tuple[str, Tensor]]]:
     """Find weights whose input does not have the samples in order along its first axis.
 
-    Consecutive windows or tokens of each sample are fine; a table that does not depend on the
-    images is not, nor is another order of samples. A pass with a single image tells them apart, by
-    the lengths of the inputs or, where these are multiples of the sample count, by their values.
-    These are compared on the device: the second result lists such weights, and whether they are
-    valid.
+    Consecutive windows or tokens of each sample are fine; a table or another order is not. A pass
+    with a single image shows it, by the lengths of the inputs or, where these are multiples of the
+    sample count, by their values: the second result has such weights, and whether valid.
     """
     pairs = zip(uses.lengths, single.lengths, strict=True)
     mixed = {name for (name, length), (_, own) in pairs if own * samples != length}
@@ -246,26 +221,6 @@ def _mixed_samples(
             difference = (x[0, : alone.shape[1]] - alone[0]).abs().amax()
             to_verify.append((name, difference <= 1e-3 * alone[0].abs().amax()))
     return mixed, to_verify
-
-
-def _kernels_in_pieces(stack: Stack, weights: Mapping[str, Tensor], images: Tensor) -> Tensor:
-    """The kernels at once or, while memory runs out, from pairs of ever smaller pieces."""
-
-    def attempt(pieces: int) -> Tensor:
-        if pieces == 1:
-            return _kernels(stack, weights, images)
-        groups = torch.arange(len(images)).tensor_split(pieces)
-        kernels = torch.zeros(len(stack), 2, len(images), len(images), dtype=torch.float64)
-        for pair in itertools.combinations(groups, 2):
-            rows = torch.cat(pair)
-            part = _kernels(stack, weights, images[rows.to(images.device)])
-            kernels[:, :, rows[:, None], rows] = part
-        return kernels
-
-    # A pair of two or three pieces would hardly be smaller than the batch.
-    choices = [1, *(pieces for k in range(2, 11) if (pieces := 1 << k) <= len(images))]
-    key = ("the tangent kernel", len(stack), tuple(images.shape), str(images.device))
-    return first_that_fits(attempt, choices, key=key)
 
 
 def _gram_by_vmap(model: nn.Module, images: Tensor, name: str) -> Tensor:

@@ -85,11 +85,7 @@ def convolution_use(
     dilation: Any = 1,
     groups: int = 1,
 ) -> tuple[Tensor, WeightUse] | None:
-    """Weight and use of a call to ``F.conv2d``; None if the input has no batch axis.
-
-    The gradient is computed on the patches of the input. The granularity is the number of output
-    channels of a group.
-    """
+    """Weight and use of a call to ``F.conv2d``; None if the input has no batch axis."""
     x = input
     if x.ndim != 4:
         return None
@@ -118,11 +114,7 @@ def convolution_use(
 def norm_use(
     norm: Callable[..., Tensor], channel: int, *args: Any, **kwargs: Any
 ) -> tuple[Tensor, WeightUse] | None:
-    """Gain and use of a call to ``norm``, whose gain scales the axis ``channel``.
-
-    None if there is no gain, or it has several axes; a ValueError if the norm uses batch
-    statistics.
-    """
+    """Gain, of the axis ``channel``, and use of a call to ``norm``; None if it has none."""
     call = _signature(norm).bind(*args, **kwargs).arguments
     if call.get("training"):
         raise ValueError("a batch norm without running statistics lets samples interact")
@@ -146,6 +138,7 @@ _signature = cache(inspect.signature)
 
 NORMS = (F.layer_norm, F.rms_norm, F.group_norm, F.batch_norm)
 
+#: Maps each supported operation to a function of its arguments: the weight and its use.
 RULES: dict[Callable[..., Tensor], Callable[..., tuple[Tensor, WeightUse] | None]] = {
     F.linear: linear_use,
     F.conv2d: convolution_use,
@@ -154,7 +147,6 @@ RULES: dict[Callable[..., Tensor], Callable[..., tuple[Tensor, WeightUse] | None
     F.group_norm: partial(norm_use, F.group_norm, 1),
     F.batch_norm: partial(norm_use, F.batch_norm, 1),
 }
-"""Maps each supported operation to a function of its arguments: the weight and its use."""
 
 
 def _per_sample(parts: Tensor, samples: int) -> Tensor:
@@ -179,14 +171,10 @@ def _pair(value: int | Sequence[int]) -> tuple[int, int]:
 class GramAccumulator(InterceptOperations):
     """Record every use of a weight; form its Gram matrix when the backward pass has reached it.
 
-    A weight is detached where an operation with a rule uses it: autograd then propagates the
-    gradients of activations only, and forms no weight gradient itself. A weight that is the input
-    of an operation is not: autograd shows that it has a gradient which no rule forms.
-
-    Args:
-        stack: Networks that run inside, by :meth:`Stack.run` with :meth:`watch`.
-        weights: The weights that count, of ``stack.tensors``, by name.
-        images: ``[n, C, H, W]``, what every network gets.
+    A weight is detached where an operation with a rule uses it: autograd then forms no weight
+    gradient itself, and shows which weights have a gradient that no rule forms. ``weights`` are
+    those that count, of ``stack.tensors``; the networks run by :meth:`Stack.run` with
+    :meth:`watch` on ``images``.
     """
 
     def __init__(self, stack: Stack, weights: Mapping[str, Tensor], images: Tensor) -> None:
@@ -298,8 +286,7 @@ def _attention_of_all(networks: int, *values: Any) -> Tensor:
 def _use_of_all(func: Callable[..., Any], input: Tensor, *args: Any, **kwargs: Any) -> WeightUse:
     """The use of a weight by several networks, as that by one network with more samples.
 
-    All tensors are ``[networks, ...]``; of others than the input, rules use only the shape, but
-    for a batch norm.
+    All tensors are ``[networks, ...]``; of others, rules use only the shape, but for a batch norm.
     """
     if func is F.batch_norm:
         call = _signature(func).bind(input, *args, **kwargs).arguments

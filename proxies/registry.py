@@ -8,17 +8,16 @@ from __future__ import annotations
 import math
 import statistics
 from collections import UserDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, wraps
+from functools import wraps
 from importlib import import_module
 from inspect import cleandoc, signature
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from proxies.messages import unknown
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor, nn
 
     from proxies.expansion import Circle
@@ -37,75 +36,48 @@ class UnknownNameError(KeyError, ValueError):
 
 
 class Registry(UserDict[str, T]):
-    """Objects of one kind by name.
+    """Objects of one kind, such as ``"proxy"``, by name.
 
-    The kind, such as ``"proxy"``, is for messages. ``entries`` are the modules that register the
-    built-in entries; they are imported at the first look-up. ``code`` gives the function or class
-    that defines an item, by default the item or its class.
+    ``entries`` are the modules that register the built-in ones, imported at the first look-up.
     """
 
     def __init__(
-        self,
-        kind: str,
-        items: Mapping[str, T] | None = None,
-        *,
-        entries: str | tuple[str, ...] = (),
-        code: Callable[[T], Any] = lambda item: item,
+        self, kind: str, items: Mapping[str, T] | None = None, *, entries: Iterable[str] = ()
     ) -> None:
-        self.kind = kind
-        self._code = code
-        self._entries = (entries,) if isinstance(entries, str) else entries
+        self.kind, self.entries = kind, list(entries)
         self._items = dict(items or {})
+        self._definitions: dict[str, tuple[str, str]] = {}  # name -> module and name of its code
 
-    def register(self, name: str, item: T) -> T:
+    def register(self, name: str, item: T, code: Any = None) -> T:
         """Add ``item`` under ``name`` and return it; a ValueError if another one has the name.
 
         It replaces an earlier definition of itself, as of a notebook's cell that runs again.
+        ``code`` is the function or class that defines it, by default the item or its class.
         """
-        built_in = self._place(item) < len(self._entries)  # its module is being imported
-        if not built_in and name in self:
-            first, second = (_definition(self._code(each)) for each in (self[name], item))
-            if first != second or ("<" in second[1] and second[0] != "__main__"):
-                raise ValueError(f"{self.kind} {name!r} is already registered; use another name")
+        code = item if code is None else code
+        named: Any = code if hasattr(code, "__qualname__") else type(code)
+        definition = (named.__module__, named.__qualname__)
+        built_in = definition[0] in self.entries  # its module is being imported
+        if not built_in and name in self and self._definitions.get(name) != definition:
+            raise ValueError(f"{self.kind} {name!r} is already registered; use another name")
+        self._definitions[name] = definition
         self._items[name] = item
         return item
 
     def __missing__(self, name: str) -> T:
         raise UnknownNameError(unknown(self.kind, name, self))
 
-    def __iter__(self) -> Iterator[str]:
-        """Built-in entries by their modules, whatever was imported first, then the others."""
-        return iter(sorted(self.data, key=lambda name: self._place(self.data[name])))
-
-    def _place(self, item: T) -> int:
-        module = getattr(self._code(item), "__module__", None)
-        return self._entries.index(module) if module in self._entries else len(self._entries)
-
     @property
     def data(self) -> dict[str, T]:  # type: ignore[override]
         """The entries, the built-in ones included."""
-        for module in self._entries:  # at each look-up, as an import may have been interrupted
+        for module in self.entries:  # at each look-up, as an import may have been interrupted
             import_module(module)
         return self._items
 
 
-def _definition(code: Any) -> tuple[str, str]:
-    """Module and name of a function or class, or of an object's class."""
-    code = getattr(code, "func", code)  # of a partial
-    named = code if hasattr(code, "__qualname__") else type(code)
-    return named.__module__, named.__qualname__
-
-
 @dataclass(frozen=True)
 class Inputs:
-    """Inputs of a measure besides the network.
-
-    Example:
-        >>> circle = proxies.Circle.random((3, 32, 32), points=5)
-        >>> images, labels = torch.randn(4, 3, 32, 32), torch.arange(4)
-        >>> proxies.Inputs(circle, images, labels, seed=1).noise.shape
-        torch.Size([4, 3, 32, 32])
-    """
+    """Inputs of a measure besides the network."""
 
     circle: Circle  #: circle of inputs
     images: Tensor  #: ``[n, C, H, W]``, on the network's device
@@ -116,29 +88,18 @@ class Inputs:
     @property
     def noise(self) -> Tensor:
         """Standard normal noise in the shape of the images, float32, by the seed."""
-        return _noise(tuple(self.images.shape), self.seed, self.images.device).clone()
+        import torch  # not needed by what only reads scores
+
+        generator = torch.Generator().manual_seed(self.seed)
+        return torch.randn(self.images.shape, generator=generator).to(self.images.device)
 
 
 _INPUTS = (*Inputs.__dataclass_fields__, "noise")
 
 
-@lru_cache(maxsize=8)
-def _noise(shape: tuple[int, ...], seed: int, device: torch.device) -> Tensor:
-    """Drawn on the CPU and copied to a device once, not for every measure of every network."""
-    import torch  # not needed by what only reads scores
-
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(shape, generator=generator).to(device)
-
-
 @dataclass(frozen=True)
 class Proxy:
-    """A measure of a freshly initialised network; a ValueError if there is no such direction.
-
-    Example:
-        >>> proxies.get_proxy("ntk_condition_number").better
-        'lower'
-    """
+    """A measure of a freshly initialised network; a ValueError if there is no such direction."""
 
     name: str  #: name to look it up by
     description: str  #: one line that describes it
@@ -167,22 +128,17 @@ class Proxy:
             raise ValueError(f"measure {self.name!r} has better={self.better!r}; use {directions}")
 
 
-# Modules of the measures, in the order in which these are listed.
-_MEASURES = ("expansion", "ntk", "activations", "structure", "synaptic", "saliency", "az_nas")
-
 #: All measures by name.
 PROXIES: Registry[Proxy] = Registry(
     "proxy",
-    entries=tuple(f"proxies.{name}" for name in _MEASURES),
-    code=lambda proxy: proxy.value,
+    entries=[
+        f"proxies.{module}"
+        for module in (
+            *("expansion", "ntk", "activations", "structure"),
+            *("synaptic", "saliency", "az_nas"),
+        )
+    ],
 )
-
-
-_DIRECTIONS: dict[Better, str] = {
-    "higher": "Higher is better",
-    "lower": "Lower is better",
-    "reported": "Reported, not ranked",
-}
 
 F = TypeVar("F", bound=Callable[..., float])
 
@@ -193,18 +149,13 @@ def register_measure(
     name: str = "",
     better: Better = "higher",
     paper: str = "none",
-    undefined: str = "the value is not finite",
-    random: bool = True,
-    check: Callable[[nn.Module, Inputs], str] | None = None,
-    checks_itself: bool = False,
-    together: Callable[[Stack, Sequence[Inputs]], Sequence[float]] | None = None,
-    timed: bool = False,
+    **facts: Any,
 ) -> Callable[[F], F]:
     """Register a function as a measure; an earlier definition of the same function is replaced.
 
     The function takes a network and those of the :class:`Inputs` that its parameters name, and
-    returns a number. Arguments as the fields of :class:`Proxy`; the name is by default that of
-    the function.
+    returns a number. Arguments, ``facts`` too, as the fields of :class:`Proxy`; the name is by
+    default that of the function.
 
     Raises:
         ValueError: If the name is taken by another function, or there is no such direction or
@@ -225,22 +176,12 @@ def register_measure(
         def value(model: nn.Module, inputs: Inputs) -> float:
             return float(function(model, **{field: getattr(inputs, field) for field in names}))
 
-        proxy = Proxy(
-            name or function.__name__,
-            description,
-            better,
-            paper,
-            value,
-            undefined=undefined,
-            random=random,
-            together=together,
-            check=check,
-            checks_itself=checks_itself,
-            timed=timed,
+        called = name or function.__name__
+        PROXIES.register(
+            called, Proxy(called, description, better, paper, value, **facts), function
         )
-        PROXIES.register(proxy.name, proxy)
-        said = cleandoc(function.__doc__ or f"{description}.")
-        function.__doc__ = f"{said}\n\n{_DIRECTIONS[better]}. Source: {paper}."
+        text = cleandoc(function.__doc__ or f"{description}.")
+        function.__doc__ = f"{text}\n\nSource: {paper}."
         return function
 
     return decorator
@@ -264,23 +205,13 @@ def standard_measures() -> tuple[str, ...]:
 
 
 def get_proxy(name: str) -> Proxy:
-    """Look up a measure; an UnknownNameError, a KeyError and a ValueError, if there is none.
-
-    Example:
-        >>> proxies.get_proxy("length_distortion").paper
-        'As-ViT, arXiv:2202.11921'
-    """
+    """Look up a measure; an UnknownNameError, a KeyError and a ValueError, if there is none."""
     return PROXIES[name]
 
 
 @dataclass(frozen=True)
 class Score:
-    """A measure of an architecture over repeated initialisations.
-
-    Example:
-        >>> proxies.Score(value=2.0, std=0.5, values=(1.5, 2.5), better="higher").valid
-        True
-    """
+    """A measure of an architecture over repeated initialisations."""
 
     value: float  #: mean over the repeats; NaN if any repeat failed
     std: float  #: sample standard deviation over the repeats, 0 for one repeat
@@ -294,63 +225,13 @@ class Score:
         return math.isfinite(self.value)
 
 
-@dataclass(frozen=True)
-class Readings:
-    """Results of some repeats for one architecture; see :func:`combine`.
+def combine(
+    names: Iterable[str], repeats: int, readings: Mapping[int, Mapping[str, float | str]]
+) -> dict[str, Score]:
+    """Scores from the results of :func:`proxies.measure_repeats` for all repeats, in any order.
 
-    Example:
-        >>> readings = proxies.Readings(("naswot",), repeats=2, taken={1: {"naswot": 4.0}})
-        >>> list(readings.taken)
-        [1]
+    A ValueError if a repeat is missing.
     """
-
-    names: tuple[str, ...]  #: names of the requested measures
-    repeats: int  #: total number of repeats
-    #: Maps a repeat, from 0, and a measure to a finite value or the failure reason. A measure
-    #: is missing after its first failure, and after repeat 0 if it does not depend on the initial
-    #: weights.
-    taken: Mapping[int, Mapping[str, float | str]]
-
-    def to_json(self) -> dict[str, Any]:
-        """The readings as JSON values; floats round-trip exactly."""
-        taken = {str(repeat): dict(values) for repeat, values in self.taken.items()}
-        return {"names": list(self.names), "repeats": self.repeats, "taken": taken}
-
-    @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        """Readings from the result of :meth:`to_json`."""
-        taken = {int(repeat): values for repeat, values in stored["taken"].items()}
-        return cls(tuple(stored["names"]), stored["repeats"], taken)
-
-
-def combine(parts: Iterable[Readings]) -> dict[str, Score]:
-    """Combine the readings of all repeats, split in any way and in any order, to scores.
-
-    Returns:
-        A score for each measure, bit-identical to those of :func:`proxies.measure`.
-
-    Raises:
-        KeyError: If a measure is unknown.
-        ValueError: If the parts are of different measurements, or a repeat is missing or
-            duplicated.
-
-    Example:
-        >>> shares = [
-        ...     proxies.Readings(("naswot",), repeats=2, taken={repeat: {"naswot": 4.0 + repeat}})
-        ...     for repeat in (1, 0)
-        ... ]
-        >>> proxies.combine(shares)["naswot"].values
-        (4.0, 5.0)
-    """
-    parts = tuple(parts)  # such as an executor's map gives
-    kinds = {(part.names, part.repeats) for part in parts}
-    if len(kinds) != 1:
-        raise ValueError(f"readings of {len(kinds)} measurements; combine those of one")
-    ((names, repeats),) = kinds
-    indices = [repeat for part in parts for repeat in part.taken]
-    if twice := {repeat for repeat in indices if indices.count(repeat) > 1}:
-        raise ValueError(f"repeat {min(twice)} is in two parts; give each repeat once")
-    readings = {repeat: values for part in parts for repeat, values in part.taken.items()}
     return {name: _score(get_proxy(name), repeats, readings) for name in names}
 
 

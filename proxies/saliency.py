@@ -40,11 +40,7 @@ _ZERO_COST_PAPER = "Abdelfattah et al. 2021, arXiv:2101.08134"
 def snip(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     """Connection sensitivity: how much the loss changes if each weight is removed.
 
-    ``Σ |θ ⊙ ∂L/∂θ|`` over all parameters: to first order, removing ``θ`` changes the loss by
-    ``θ ∂L/∂θ``. In nats. One forward and one backward pass.
-
-    Widely used code sums only over the weights of convolutions and linear layers; by definition
-    every parameter counts, including norm gains and tokens.
+    ``Σ |θ ⊙ ∂L/∂θ|`` over all parameters, in nats. One forward and one backward pass.
     """
     pairs = _gradients(model, images, labels)
     return total((parameter * gradient).abs() for parameter, gradient in pairs)
@@ -59,8 +55,7 @@ def snip(model: nn.Module, images: Tensor, labels: Tensor) -> float:
 def gradient_norm(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     """Euclidean norms of the loss gradient, ``Σ_l ‖∂L/∂θ_l‖₂``, summed over parameter tensors.
 
-    In nats per unit of weight. One forward and one backward pass. Widely used code leaves out
-    biases, norms and tokens.
+    In nats per unit of weight. One forward and one backward pass.
     """
     pairs = _gradients(model, images, labels)
     return total(torch.linalg.vector_norm(g, dtype=torch.float64) for _, g in pairs)
@@ -74,13 +69,9 @@ def gradient_norm(model: nn.Module, images: Tensor, labels: Tensor) -> float:
 def grasp(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     """Gradient signal preservation, ``−θᵀHg`` with gradient ``g`` and Hessian ``H`` of the loss.
 
-    Removing ``θ`` changes the squared norm of the gradient by about ``−2 θᵀHg``: the score is high
-    if the weights reduce the gradient. Pruning removes the highest scores first; as a rank of
-    whole networks, as here and in arXiv:2101.08134, higher is better. In squared nats per squared
-    unit of weight. One forward and backward pass, then both again with second derivatives, a few
-    images at a time because every attention map is kept.
-
-    The paper's code divides the logits by a temperature of 200; its formula and this do not.
+    High if the weights reduce the gradient. In squared nats per squared unit of weight. One
+    forward and backward pass, then both again with second derivatives, a few images at a time
+    because every attention map is kept.
     """
     with _differentiable(model) as parameters:
         directions = _gradients_of(_batch_loss(model, images, labels), parameters)
@@ -127,10 +118,6 @@ def fisher(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     Maps are linear ones and convolutions with trained weights, as modules or functions; every
     element of an output counts. ``nn.MultiheadAttention`` hides its own, and is refused. In
     squared nats. One forward and one backward pass.
-
-    Widely used code sums ``z ⊙ ∂L/∂z`` over the positions of a channel before squaring, as in
-    channel pruning (arXiv:1801.05787), and takes half the mean over images; the definition of the
-    rank does neither.
     """
     with _differentiable(model):
         with _MapOutputs() as maps:
@@ -176,31 +163,25 @@ class _MapOutputs(InterceptOperations):
     undefined="no gradient differs between the halves of the batch",
     check=repeatable_images,
 )
-def zico(model: nn.Module, images: Tensor, labels: Tensor, *, batches: int = 2) -> float:
-    """Inverse coefficient of variation of the gradients, over batches.
+def zico(model: nn.Module, images: Tensor, labels: Tensor) -> float:
+    """Inverse coefficient of variation of the gradients, over two halves of the batch.
 
-    ``Σ_l log Σ_{ω ∈ θ_l} E|∂L/∂ω| / √Var|∂L/∂ω|``, mean and (population) variance over batches.
+    ``Σ_l log Σ_{ω ∈ θ_l} E|∂L/∂ω| / √Var|∂L/∂ω|``, mean and (population) variance over halves.
     Layers are linear maps and convolutions, each with its weight and bias; the projections into
     ``nn.MultiheadAttention`` are one layer. A weight whose gradient does not vary has no
-    coefficient and is left out, as is a layer that has only such weights, for instance behind a
-    gain that starts at zero. Dimensionless. The images are split into batches, which together cost
-    one forward and one backward pass; two suffice according to the paper.
+    coefficient and is left out, as is a layer that has only such weights. Dimensionless. One
+    forward and one backward pass.
 
-    The paper's code takes the deviation of signed gradients, adds the gradients of earlier batches
-    to those of later ones, and leaves out biases; its formula does none of these.
-
-    NaN if no gradient varies between batches. A ValueError if ``batches < 2``, there are fewer
-    images than batches, no layer reaches the loss, or its gradients are not finite.
+    NaN if no gradient varies between the halves. A ValueError if there are fewer than two images,
+    no layer reaches the loss, or its gradients are not finite.
     """
-    if batches < 2:
-        raise ValueError(f"batches={batches}; use at least 2")
-    if len(images) < batches:
-        raise ValueError(f"{len(images)} images for {batches} batches; use at least {batches}")
+    if len(images) < 2:
+        raise ValueError(f"{len(images)} images have no two halves; use at least 2")
     layers = _layers(model)
     parameters = [parameter for layer in layers for parameter in layer]
     if not parameters:
         raise ValueError(f"{type(model).__name__} has no linear layer or convolution to train")
-    pieces = zip(images.tensor_split(batches), labels.tensor_split(batches), strict=True)
+    pieces = zip(images.tensor_split(2), labels.tensor_split(2), strict=True)
     with evaluating(model), torch.enable_grad():
         samples = [
             torch.autograd.grad(_batch_loss(model, x, y), parameters, materialize_grads=True)

@@ -65,9 +65,8 @@ def _fault(
     """Why a network's rows cannot be measured, from two passes, or three if ``independent``.
 
     A pass must draw nothing, and all rows must be reproducible. If ``independent``, the row of the
-    first image must also be the same between copies of itself and between other images. All
-    batches have three images for equal rounding, which some networks amplify by 10,000 times
-    without their norms.
+    first image must also be the same between other images. All batches have three images for equal
+    rounding, which some networks amplify by 10,000 times without their norms.
     """
     like, kind = reference_tensor(model), type(model).__name__
     first, other = images[0], images[min(1, len(images) - 1)]

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from proxies.counts import count
 from proxies.registry import register_measure
-from proxies.timing import milliseconds
 
 # Names of lists of blocks, and of lists of stages that contain such lists.
 _LISTS = re.compile(
@@ -43,11 +42,6 @@ def residual_blocks(model: nn.Module) -> dict[str, nn.Module]:
     Raises:
         ValueError: If there are none, or they hold less than 40 % of the parameters behind the
             stem, without the head: a measure by blocks would leave out most of the network.
-
-    Example:
-        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
-        >>> list(proxies.residual_blocks(network))
-        ['blocks.0', 'blocks.1']
     """
     blocks = dict(_blocks_below(model, ""))
     if not blocks:
@@ -89,17 +83,6 @@ def macs(model: nn.Module, images: Tensor) -> float:
     return count(model, images.shape[-1], images.shape[1]).macs
 
 
-@register_measure(
-    "milliseconds of a forward pass of one image, on the device that measures",
-    better="lower",
-    random=False,
-    timed=True,
-)
-def latency(model: nn.Module, images: Tensor) -> float:
-    """Median milliseconds of a pass of one of the images ``[n, C, S, S]``, where they are."""
-    return milliseconds(model, images)
-
-
 @register_measure("number of residual blocks", random=False)
 def depth(model: nn.Module) -> int:
     """Number of :func:`residual_blocks`; a trivial baseline."""
@@ -108,11 +91,7 @@ def depth(model: nn.Module) -> int:
 
 @register_measure("channels of a token in the first block", name="width", random=False)
 def embedding_width(model: nn.Module) -> int:
-    """Channels of a token in the first block; a trivial baseline.
-
-    The output channels of the block's last map that is not depthwise: the width of the first stage
-    of a pyramid, or of the first of several branches.
-    """
+    """Output channels of the last map of the first block that is not depthwise."""
     name, block = next(iter(residual_blocks(model).items()))
     parts = block.modules()
     maps = [part for part in parts if isinstance(part, Map) and part.weight.shape[1] > 1]
@@ -127,11 +106,7 @@ def embedding_width(model: nn.Module) -> int:
     "expansions of the feed-forward parts, summed over blocks", name="expansions", random=False
 )
 def total_expansion(model: nn.Module) -> float:
-    """Sum of the expansions of all feed-forward parts of the blocks; a trivial baseline.
-
-    An expansion is hidden width over input width, 4 in most vision transformers. In a gated part
-    the hidden width is the width after the gate.
-    """
+    """Sum of hidden width, after a gate if any, over input width of all feed-forward parts."""
     blocks = residual_blocks(model).values()
     pairs = [maps for block in blocks for part in block.modules() if (maps := feed_forward(part))]
     if not pairs:
@@ -144,11 +119,8 @@ def total_expansion(model: nn.Module) -> float:
 
 
 def feed_forward(module: nn.Module) -> tuple[Map, Map] | None:
-    """The first and last map of a feed-forward part; None if ``module`` is not one.
-
-    Its input is wider than the coordinates that position-bias networks take, and its hidden width
-    is at least the input width, unlike in a squeeze-and-excite gate.
-    """
+    """The first and last map of a feed-forward part; None if ``module`` is not one."""
+    # Networks of position biases take few coordinates, and squeeze-and-excite gates are narrower.
     for names in _FEED_FORWARD:
         first, second = (first_map(getattr(module, name, None)) for name in names)
         if first and second and _input_width(second) >= _input_width(first) > _MAX_COORDINATES:

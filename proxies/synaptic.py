@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -13,8 +13,8 @@ from proxies.activations import is_rectifier
 from proxies.features import evaluating, measured, reference_tensor
 from proxies.forward_mode import normalize_arguments
 from proxies.functional import (
+    InterceptOperations,
     Operation,
-    ReplaceOperations,
     call_with_tensors,
     forms_of,
     model_errors,
@@ -36,21 +36,14 @@ def synflow(model: nn.Module, images: Tensor) -> float:
 
     ``R`` sums, over all paths from inputs to outputs, the product of absolute weights along the
     path. It is the output of a network of absolute weights for an image of ones if only weights
-    act on it: normalisations are the identity, and so are activation functions, like ReLU of
-    positive numbers; attention averages its values, as it does for equal tokens. Sigmoid gates are
-    kept. Biases and tokens start paths of their own.
+    act on it: normalisations and activation functions are the identity; attention averages its
+    values, as it does for equal tokens. Sigmoid gates are kept. Biases and tokens start paths.
 
     By Euler's theorem the flow is the derivative of ``R`` with respect to a common factor of all
-    parameters. One forward and one backward pass of one image, in float64, which reaches 10³⁰⁸.
-    Dimensionless; of the images only the shape is used, and no weight is written to.
-
-    Widely used code keeps activation functions and, in transformers, layer norms; it sums only
-    over the weights of convolutions and linear layers, and takes no logarithm, so that deep
-    networks overflow float32.
-
-    Infinite beyond float64, NaN if no path reaches the output, for instance because the head
-    starts at zero. A ValueError if the model does not return one tensor, or no parameter reaches
-    it.
+    parameters. One forward and one backward pass of one image, in float64. Dimensionless; of the
+    images only the shape is used. Infinite beyond float64, NaN if no path reaches the output, for
+    instance because the head starts at zero. A ValueError if the model does not return one tensor,
+    or no parameter reaches it.
     """
     state = measured(model, norms="bypassed")
     with state, torch.enable_grad(), _OnlyWeightsAct():
@@ -117,7 +110,7 @@ _SATURATING = ("hardtanh", "logsigmoid", "tanh", "tanhshrink", "softsign")
 _SHRINKING = ("softshrink", "hardshrink")
 
 
-class _OnlyWeightsAct(ReplaceOperations):
+class _OnlyWeightsAct(InterceptOperations):
     """Inside, activation functions are the identity, and attention averages its values."""
 
     replacements: ClassVar[Mapping[Operation, Operation]] = {
@@ -157,19 +150,18 @@ def dss(model: nn.Module, images: Tensor) -> float:
       block ``l``'s attention, with the nuclear norm;
     * synaptic saliency of the MLP, ``S_l = Σ_n Σ |∂R/∂W_n ⊙ W_n|`` over its linear maps.
 
-    Normalisations and activation functions are kept, so that transformers do not overflow; batch
-    norms of a fresh network do not scale, and deep networks of them can. Gradients therefore have
-    both signs, and saliencies are absolute values, as in the paper's code. That code also adds the
-    saliency of the patch embedding and the head, which the formula does not, and treats every
-    square linear map as attention. Query, key and value in one linear map are one matrix, as in
-    that code.
+    Normalisations and activation functions are kept, so that transformers do not overflow.
+    Gradients therefore have both signs, and saliencies are absolute values, as in the paper's
+    code. Query, key and value in one linear map are one matrix, as in that code.
 
     In units of the output; infinite beyond float64. One forward and one backward pass of an image,
     in float64, and the singular values of attention weights and gradients. Attention and MLPs are
     recognised by their class names, or by standing beside each other in a block. A ValueError if
     the model has no attention, or its weights do not reach the output.
     """
-    parts = _parts(model)
+    parts: dict[nn.Parameter, Part] = {}
+    for weight, part in _parts(model):
+        parts.setdefault(weight, part)
     if "attention" not in parts.values():
         raise ValueError(
             f"{type(model).__name__} has no attention with linear maps; dss needs a transformer"
@@ -198,31 +190,20 @@ def _diversity(weight: Tensor, gradient: Tensor) -> Tensor:
     return norms.prod() + 0 * gradient.sum()
 
 
-def _parts(model: nn.Module) -> dict[nn.Parameter, Part]:
-    """Part of each weight of the linear maps in attention and MLPs, without duplicates."""
-    modules = dict(model.named_modules())
-    parts: dict[nn.Parameter, Part] = {}
-    for path, module in modules.items():
-        if (part := _part(modules, path)) is not None:
-            for weight in _linear_maps(module):
-                parts.setdefault(weight, part)
-    return parts
-
-
-def _part(modules: Mapping[str, nn.Module], path: str) -> Part | None:
-    """The innermost part that contains a module, without the model itself."""
-    part: Part | None = None
-    while path:
-        kind = type(modules[path]).__name__
+def _parts(module: nn.Module, part: Part | None = None) -> Iterator[tuple[nn.Parameter, Part]]:
+    """The weights of the linear maps in attention and MLPs, by the innermost of these."""
+    for child in module.children():
+        kind, own = type(child).__name__, part
         if _POOLING.search(kind):
-            return None
-        if part is None and _ATTENTION.search(kind):
-            part = "attention"
+            continue
+        if _ATTENTION.search(kind):
+            own = "attention"
         # Everything in a block besides its attention is its MLP, whatever its name.
-        if part is None and (_MLP.search(kind) or _holds_attention(modules[path])):
-            part = "mlp"
-        path = path.rpartition(".")[0]
-    return part
+        elif _MLP.search(kind) or _holds_attention(child):
+            own = "mlp"
+        if own is not None:
+            yield from ((weight, own) for weight in _linear_maps(child))
+        yield from _parts(child, own)
 
 
 def _holds_attention(module: nn.Module) -> bool:

@@ -5,8 +5,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
-from numbers import Integral, Real
-from typing import Any, Literal, Protocol, Self
+from numbers import Real
+from operator import index
+from typing import Any, Literal, Self
 
 Unit = Literal["params", "macs", "latency"]
 
@@ -38,16 +39,6 @@ def _read(text: str) -> tuple[Decimal, str] | None:
     return Decimal(match[1]), suffix
 
 
-class HasCost(Protocol):
-    """Anything with a size; for budgets of latency also with ``latency``, in milliseconds."""
-
-    @property
-    def params(self) -> int: ...  # noqa: D102
-
-    @property
-    def macs(self) -> int: ...  # noqa: D102
-
-
 @dataclass(frozen=True, order=True)
 class Budget:
     """A number of parameters, multiply-adds or microseconds to grow a model to, at least 1.
@@ -59,21 +50,14 @@ class Budget:
         '0.5G'
     """
 
-    #: ``"params"``, ``"macs"`` for multiply-adds of one image, or ``"latency"`` for microseconds
-    #: of a forward pass.
-    unit: Unit
+    unit: Unit  #: ``"macs"`` are those of one image, ``"latency"`` microseconds of a forward pass
     amount: int  #: number of units, at least 1
 
     def __post_init__(self) -> None:
-        if self.unit not in UNIT_NAMES:
-            raise ValueError(f"unit {self.unit!r} is not one of {', '.join(UNIT_NAMES)}")
-        amount: Any = self.amount  # may be NumPy's
-        whole = isinstance(amount, Integral) and not isinstance(amount, bool)
-        if not whole or not 1 <= amount <= _MOST:
-            raise ValueError(
-                f"a budget's amount must be a whole number from 1 to 10^17, got {amount}"
-            )
-        object.__setattr__(self, "amount", int(amount))
+        amount = index(self.amount)  # NumPy's as Python's
+        if not 1 <= amount <= _MOST:
+            raise ValueError(f"a budget's amount must be from 1 to 10^17, got {amount}")
+        object.__setattr__(self, "amount", amount)
 
     @classmethod
     def parse(cls, text: "str | float | Budget") -> Self:
@@ -85,7 +69,7 @@ class Budget:
         """
         text = str(text).strip()
         parts = _read(text)
-        if parts is None:
+        if parts is None or not round(parts[0] * _SUFFIXES.get(parts[1], (1,))[0]):
             raise ValueError(
                 f"budget {text[:40]!r} is not a number with K, M, G or ms; write 88M for "
                 "parameters, 22G for multiply-adds or 12ms for the time of a forward pass"
@@ -98,10 +82,7 @@ class Budget:
             )
         plain: Unit = "params" if number < _MIN_PLAIN_MACS else "macs"
         factor, unit = _SUFFIXES[suffix] if suffix else (1, plain)
-        amount = round(number * factor)
-        if amount < 1:
-            raise ValueError(f"budget {text!r} rounds to 0; write one such as 88M or 22G")
-        return cls(unit, amount)
+        return cls(unit, round(number * factor))
 
     def __str__(self) -> str:
         """The text that :meth:`parse` reads back."""
@@ -111,14 +92,12 @@ class Budget:
         number = (Decimal(self.amount) / _SUFFIXES[suffix][0]).normalize()
         return f"{number:f}{suffix}"
 
-    def of(self, cost: HasCost) -> int:
+    def of(self, cost: Any) -> int:
         """The size of ``cost`` in this budget's unit."""
-        if self.unit == "latency":
-            milliseconds: float = cost.latency  # type: ignore[attr-defined]
-            return round(1000 * milliseconds)
-        return cost.params if self.unit == "params" else cost.macs
+        amount = getattr(cost, self.unit)  # a time is in milliseconds
+        return round(1000 * amount) if self.unit == "latency" else int(amount)
 
-    def gap(self, cost: HasCost) -> float:
+    def gap(self, cost: Any) -> float:
         """How far ``cost`` is below the budget, as a fraction of it; negative above."""
         return (self.amount - self.of(cost)) / self.amount
 
@@ -127,10 +106,6 @@ def parse_amount(value: str | int, *, least: int = 1) -> int:
     """Read a number such as ``"600M"``: ``K``, ``M`` and ``G`` are 10^3, 10^6 and 10^9.
 
     A ValueError if it is not a whole number of at least ``least``.
-
-    Example:
-        >>> scaling.parse_amount("1.2G")
-        1200000000
     """
     parts = None if " " in str(value).strip() else _read(str(value))
     exact = Decimal("0.5")
@@ -145,10 +120,6 @@ def parse_milliseconds(value: str | float) -> float:
     """Read a time such as ``"8ms"`` or ``"0.5s"``; a number is milliseconds.
 
     A ValueError if it is not a time above 0, or a text without its unit.
-
-    Example:
-        >>> scaling.parse_milliseconds("0.5s")
-        500.0
     """
     number: Any = value  # may be NumPy's
     if isinstance(number, Real) and 0 < float(number) < math.inf:
@@ -165,17 +136,9 @@ def parse_budgets(
     """Read budgets of one unit, as a comma-separated text, or as one or several texts or numbers.
 
     Without duplicates, from small to large; a ValueError if there is none, or the units differ.
-
-    Example:
-        >>> [str(budget) for budget in scaling.parse_budgets("88M,30M")]
-        ['30M', '88M']
     """
-    parts: Iterable[str | float | Budget]
-    if isinstance(texts, str):
-        parts = texts.split(",")
-    else:
-        parts = texts if isinstance(texts, Iterable) else [texts]
-    budgets = sorted(set(map(Budget.parse, parts)))
+    parts = texts.split(",") if isinstance(texts, str) else texts
+    budgets = sorted(set(map(Budget.parse, parts if isinstance(parts, Iterable) else [parts])))
     if not budgets:
         raise ValueError("no budget; write one or more, such as 30M,50M,88M")
     if budgets[0].unit != budgets[-1].unit:

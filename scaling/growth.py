@@ -9,13 +9,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import index
-from typing import Protocol
+from typing import Any, Protocol
 
-from torch import Tensor, nn
+from torch import nn
 
 from proxies import Cost, Score, get_proxy, measure
 from proxies.counts import TimedCost
-from proxies.expansion import Radius
 from scaling.budget import UNIT_NAMES, Budget, parse_budgets
 from scaling.ranking import Directions, best_places, rank_sums
 from scaling.shapes import RULES, CostOf, Rule, Shape, final_step_candidates, proposals, within
@@ -43,13 +42,7 @@ class ScoreCache(Protocol):
 
 @dataclass(frozen=True)
 class GrowthEvent:
-    """Progress of a growth: sent after each measured candidate and after each finished step.
-
-    Example:
-        >>> event = scaling.GrowthEvent(1, 3, 16, chosen=None, done=0.1, seconds=2.0, fresh=4)
-        >>> event.measured / event.candidates
-        0.1875
-    """
+    """Progress of a growth: sent after each measured candidate and after each finished step."""
 
     step: int  #: number of the step
     measured: int  #: candidates of the step measured so far
@@ -77,23 +70,15 @@ def grow(
     known: ScoreCache | None = None,
     measure_shapes: MeasureShapes | None = None,
     progress: Callable[[GrowthEvent], None] | None = None,
-    repeats: int = 5,
-    seed: int = 0,
-    image_size: int | None = None,
-    images: Tensor | None = None,
-    labels: Tensor | None = None,
-    device: str = "auto",
-    points: int = 10,
-    radius: Radius = "sqrt_n",
-    together: bool = False,
+    **measuring: Any,
 ) -> Trajectory:
     """Grow a model to a budget without training, one block and a little width at a time.
 
     The candidates of a step have one more block in one stage and one of four larger widths; those
     over the budget are left out. The step chooses the smallest sum of dense ranks; a failed
     measure ranks worst, and candidates equal in every measure are ordered by parameters. When no
-    candidate fits and the budget is not yet close, a final step tries finer ones, which is not in
-    the paper; see :func:`scaling.shapes.final_step_candidates`.
+    candidate fits and the budget is not yet close, a final step tries finer ones (not in the
+    paper).
 
     Args:
         build: Maps depths and width to a freshly initialised model. If it raises a
@@ -102,34 +87,23 @@ def grow(
             ``ValueError`` if there is no such model.
         depths: Blocks in each stage at the start.
         width: Channels of the first stage at the start.
-        budget: Target size, such as ``"88M"``; no model of the series exceeds it, but for a start
-            that is above it by ``stop_within`` at most, which is then the end.
-        rule: Name of a rule to scale by in place of measures; see
-            :data:`scaling.shapes.RULES`. The series is then the largest model of the rule within
-            each budget, measured all the same.
+        budget: Target size, such as ``"88M"``, which no model of the series exceeds.
+        rule: Name of a rule to scale by in place of measures, of :data:`scaling.shapes.RULES`. The
+            series is then its largest model within each budget, measured all the same.
         budgets: Budgets below ``budget`` that a rule stops at; only with a rule.
         stop_within: Tolerance of the final size, as a fraction of the budget.
         ratio: Measured width over full width, rounded down; costs are those of the full width.
-        width_multiple: Widths other than the start's are multiples of this, except in a final step
-            and by a rule. By default the least one with which two widths are never measured as
-            the same: 4 at a ratio of 1/4.
-        width_step: All widths are multiples of this, also in a final step and where measured: what
-            ``build`` rounds widths down to. The width of the start is one.
+        width_multiple: Proposed widths are multiples of this; by default of the least one with
+            which no two are measured as the same: 4 at a ratio of 1/4.
+        width_step: All widths, also where measured, are multiples of this.
         measures: Names of the measures, or one of them; see ``proxies.PROXIES``.
         known: Scores measured before; new ones are added. With a persistent one a growth can be
             resumed.
         measure_shapes: Measures all candidates of a step, given at reduced width, for instance in
-            parallel. Replaces ``build`` and the arguments below.
+            parallel: a score of every measure for each shape, in order. Replaces ``build`` and
+            ``measuring``.
         progress: Called after each candidate and each step.
-        repeats: As of :func:`proxies.measure`, and so are those below.
-        seed: Of the weights and the circle.
-        image_size: Pixels per side; not needed with ``images``.
-        images: Batch of the kernel.
-        labels: Their classes, for measures that need them.
-        device: Where to measure.
-        points: Points on the circle.
-        radius: Of the circle.
-        together: Whether repeats are measured as one stack.
+        measuring: Other arguments of :func:`proxies.measure`, such as ``image_size`` and ``seed``.
 
     Returns:
         The series, which begins with the start.
@@ -137,7 +111,6 @@ def grow(
     Raises:
         ValueError: If the budget is below the start or more than a thousand times it, a setting is
             out of range, the start cannot be built, or all of several candidates failed.
-        KeyError: If a measure is unknown.
 
     References:
         Chen et al. 2022, "Auto-scaling Vision Transformers without Training", arXiv:2202.11921.
@@ -170,24 +143,10 @@ def grow(
     if parse_budgets((*stops, target))[-1] != target:
         raise ValueError(f"budgets are stops below {target}, got {stops[-1]}; give smaller ones")
     names = (measures,) if isinstance(measures, str) else tuple(measures)
-    measure_one = functools.partial(
-        measure,
-        names=names,
-        key=SEED_KEY,
-        repeats=repeats,
-        seed=seed,
-        image_size=image_size,
-        images=images,
-        labels=labels,
-        device=device,
-        points=points,
-        radius=radius,
-        together=together,
-    )
 
     def in_turn(shapes: Sequence[Shape]) -> Iterator[Mapping[str, Score]]:
         for shape in shapes:
-            yield measure_one(functools.partial(build, *shape))
+            yield measure(functools.partial(build, *shape), names, key=SEED_KEY, **measuring)
 
     growth = _Growth(
         cost=functools.cache(cost),
@@ -201,19 +160,13 @@ def grow(
         width_step=width_step,
         progress=progress or (lambda _event: None),
     )
-    return growth.run(_start_shape(depths, width, width_step), by_hand, (*stops, target))
-
-
-def _start_shape(depths: Sequence[int], width: int, width_step: int) -> Shape:
     # Of NumPy's integers, costs would overflow and rows would not be JSON.
     start = Shape(tuple(map(index, depths)), index(width))
-    if start.width < 1:
-        raise ValueError(f"width must be at least 1, got {width}")
-    if start.width % width_step:
-        raise ValueError(f"width {width} is not a multiple of width_step={width_step}")
+    if start.width < 1 or start.width % width_step:
+        raise ValueError(f"width must be a positive multiple of {width_step}, got {width}")
     if not start.depths or min(start.depths) < 0:
         raise ValueError(f"depths must be 0 or more blocks of one or more stages, got {depths}")
-    return start
+    return growth.run(start, by_hand, (*stops, target))
 
 
 def directions(measures: Sequence[str]) -> Directions:
@@ -257,7 +210,7 @@ class _Growth:
         (first,) = self._measured([start])
         self._finish(Step(0, "start", first), candidates=1)
         for kind, shapes in self._by_measures() if rule is None else self._by(rule, budgets):
-            candidates = []
+            candidates: list[Candidate] = []
             for candidate in self._measured(shapes):
                 candidates.append(candidate)
                 self._report(len(self.steps), len(candidates), len(shapes))
@@ -276,16 +229,12 @@ class _Growth:
         while not self._close_enough(self._last.cost):
             current = self._last.shape
             proposed = filter(fits, proposals(current, multiple=self.width_multiple))
-            kind: Kind = "grow"
-            shapes = list(filter(self._is_larger, proposed))
-            if not shapes:
-                kind = "land"
-                shapes = final_step_candidates(
-                    current, fits, ends_growth, width_step=self.width_step
-                )
-            if not shapes:
+            if larger := list(filter(self._is_larger, proposed)):
+                yield "grow", larger
+            elif final := final_step_candidates(current, fits, ends_growth, self.width_step):
+                yield "land", final
+            else:
                 return
-            yield kind, shapes
 
     def _by(self, rule: Rule, budgets: Sequence[Budget]) -> Iterator[tuple[Kind, Sequence[Shape]]]:
         """The largest model of a rule within each budget that the start is within."""
@@ -304,12 +253,7 @@ class _Growth:
         for shape, small in zip(shapes, reduced, strict=True):
             scores = self._scores(small)
             if scores is None:
-                scores = next(arriving, {})
-                if lacking := self.better.keys() - scores.keys():
-                    raise ValueError(
-                        f"measure_shapes gave no score of {', '.join(sorted(lacking))} for "
-                        f"{small}; give one of every measure for each shape, in order"
-                    )
+                scores = next(arriving)
                 self.known[small] = {**(self.known.get(small) or {}), **scores}
                 self.fresh += 1
             cost = self.cost(*shape)
@@ -390,11 +334,8 @@ def check_budget(budget: Budget, start: Cost, stop_within: float, *, name: str =
     ``name`` is what messages call the budget, by default its text.
     """
     name = name or str(budget)
-    if budget.unit == "latency" and not hasattr(start, "latency"):
-        raise ValueError(
-            f"budget {name} is a time, and cost gives none; return a proxies.counts.TimedCost "
-            "with the milliseconds of a forward pass"
-        )
+    if budget.unit == "latency" and not isinstance(start, TimedCost):
+        raise ValueError(f"budget {name} is a time; let cost return a proxies.counts.TimedCost")
     has = budget.of(start)
     size = f"{has:,} {UNIT_NAMES[budget.unit]}"
     if budget.gap(start) < -stop_within:

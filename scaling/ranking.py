@@ -12,10 +12,6 @@ def dense_ranks(values: Sequence[float], *, better: Better) -> list[int]:
     """Rank ``values``: 1 is the best, equal values share a rank, ranks have no gaps.
 
     NaN is a failed measure: all NaN share the rank after the last valid one.
-
-    Examples:
-        >>> dense_ranks([3.0, 1.0, 3.0, float("nan")], better="higher")
-        [1, 2, 1, 3]
     """
     if better not in ("higher", "lower"):
         raise ValueError(f"cannot rank by better={better!r}; use 'higher' or 'lower'")
@@ -42,9 +38,7 @@ def best_places(columns: Mapping[str, Sequence[float]], better: Directions) -> l
     """Indices of the best candidates: smallest rank sum, ties broken by single measures.
 
     Candidates tied on the smallest sum of dense ranks are compared by the measure with the largest
-    relative range over all candidates, (max − min) / max |value|; then by the next one. Several
-    are left only if they are equal in every measure. The released code breaks ties by the smaller
-    value, regardless of direction, and only between two candidates.
+    relative range over all candidates, (max − min) / max |value|; then by the next one.
     """
     ranked = {name: v for name, v in columns.items() if better[name] != "reported"}
     sums = rank_sums(ranked, better)

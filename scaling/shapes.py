@@ -19,12 +19,7 @@ MAX_EXTRA_CHANNELS = 2**20  # if a model this much wider still fits, its cost ig
 
 
 class Shape(NamedTuple):
-    """What growth changes: blocks in each stage, and the width of the first stage in channels.
-
-    Example:
-        >>> scaling.Shape(depths=(1, 1, 1, 1), width=32).width
-        32
-    """
+    """What growth changes: blocks in each stage, and the width of the first stage in channels."""
 
     depths: tuple[int, ...]
     width: int
@@ -57,11 +52,8 @@ def proposals(
     """Candidates of a growth step: one more block in one stage, and a larger width.
 
     Widths are rounded to multiples of ``multiple``, halves to even ones; if all are the current
-    one then, the next multiple is proposed, too. Stage by stage, from narrow to wide.
-
-    References:
-        Chen et al. 2022, arXiv:2202.11921. The released code rounds the quarter of the width that
-        it measures at, which is ``multiple=4``.
+    one then, the next multiple is proposed, too. Stage by stage, from narrow to wide. Of Chen et
+    al. 2022, arXiv:2202.11921; ``multiple=4`` is the grid of the released code.
 
     Example:
         >>> scaling.proposals(scaling.Shape((1, 1), 40))[0]
@@ -79,7 +71,6 @@ def final_step_candidates(
     shape: Shape,
     fits: Callable[[Shape], bool],
     close_enough: Callable[[Shape], bool],
-    *,
     width_step: int = 1,
 ) -> list[Shape]:
     """Finer candidates, for a last step once no proposal fits the budget.
@@ -151,10 +142,7 @@ class Rule:
     def largest(self, start: Shape, cost: CostOf, budget: Budget, *, width_step: int = 1) -> Shape:
         """The largest shape within ``budget``, its width a multiple of ``width_step``.
 
-        The width grows into what rounded depths leave of the budget.
-
-        Raises:
-            ValueError: If not even the start is within the budget.
+        The width grows into what rounded depths leave. A ValueError if the start does not fit.
         """
         fits, shape = within(cost, budget), start
         for family in (self.family, wider):

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from proxies.tables import csv_text
 from scaling.budget import Budget
 from scaling.shapes import Shape
 
@@ -19,13 +18,7 @@ NameOf = Callable[[tuple[int, ...], int], str]  # of depths and a width to the t
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model that growth considered.
-
-    Example:
-        >>> candidate = scaling.Candidate((1, 1), 8, 8, proxies.Cost(100, 2000), scores={})
-        >>> candidate.cost.params
-        100
-    """
+    """A model that growth considered."""
 
     depths: tuple[int, ...]  #: blocks in each stage
     width: int  #: channels of the first stage
@@ -43,13 +36,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Step:
-    """One step of growth.
-
-    Example:
-        >>> start = scaling.Candidate((1, 1), 8, 8, proxies.Cost(100, 2000), scores={})
-        >>> scaling.Step(0, "start", start).chosen.width
-        8
-    """
+    """One step of growth."""
 
     number: int  #: index of the step; 0 is the start
     #: ``"start"``; ``"grow"`` for a step by the paper's rule; ``"land"`` for a finer final step
@@ -67,28 +54,12 @@ class Step:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """A whole growth, from the start to the budget.
-
-    Example:
-        >>> start = scaling.Candidate((1, 1), 8, 8, proxies.Cost(100, 2000), scores={})
-        >>> steps = (scaling.Step(0, "start", start),)
-        >>> scaling.Trajectory(scaling.Budget.parse("1M"), 0.02, steps).rows()[0].params
-        100
-    """
+    """A whole growth, from the start to the budget."""
 
     budget: Budget  #: target size
     stop_within: float  #: tolerance, as a fraction of the budget
     steps: tuple[Step, ...]  #: the steps, beginning with the start; parameters increase strictly
     reason: str = ""  #: why growth ended outside the tolerance; empty if it did not
-
-    def __repr__(self) -> str:
-        """In a line: with every candidate of every step it would fill pages of a notebook."""
-        last = self.steps[-1].chosen
-        size = f"{last.cost.params:,} params, {last.cost.macs:,} multiply-adds"
-        return (
-            f"Trajectory({len(self.steps)} model(s) to {self.budget}; the last "
-            f"{_plain_name(*last.shape)}, {size})"
-        )
 
     @property
     def reached(self) -> bool:
@@ -105,14 +76,7 @@ class Trajectory:
 
 @dataclass(frozen=True)
 class Row:
-    """A model as a row of a table or file.
-
-    Example:
-        >>> start = scaling.Candidate((1, 1), 8, 8, proxies.Cost(100, 2000), scores={})
-        >>> row: scaling.Row = scaling.Step(0, "start", start).rows()[0]
-        >>> row.architecture
-        '1,1|8'
-    """
+    """A model as a row of a table or file."""
 
     step: int  #: number of the step
     kind: str  #: kind of the step
@@ -139,17 +103,17 @@ _FIELDS = list(Row.__dataclass_fields__)
 _LEADING, _TRAILING = _FIELDS[: _FIELDS.index("values")], _FIELDS[_FIELDS.index("values") + 1 :]
 
 
-def to_csv(rows: Sequence[Row]) -> str:
-    """CSV with one line per row; depths are ``1,1,2,1``, missing values empty or ``nan``."""
+def cells_of(rows: Sequence[Row]) -> list[list[object]]:
+    """Cells of a CSV, the header first; depths are ``1,1,2,1``, missing values None or ``nan``."""
     measures = list(rows[0].values) if rows else []
     columns = [*_LEADING, *measures, *_TRAILING]
-    cells = [columns]
+    cells: list[list[object]] = [[*columns]]
     for row in rows:
         fields = {n: getattr(row, n) for n in (*_LEADING, *_TRAILING)}
         fields |= {"depths": ",".join(map(str, row.depths)), "chosen": int(row.chosen)}
         fields |= {name: repr(float(row.values[name])) for name in measures}
         cells.append([fields[name] for name in columns])
-    return csv_text(cells)
+    return cells
 
 
 def _row(step: Step, candidate: Candidate, name: NameOf) -> Row:

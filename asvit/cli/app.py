@@ -21,9 +21,10 @@ from asvit._version import __version__
 from asvit.cli.manual import ENVIRONMENT, EXIT_CODES, FIRST_STEPS, write_section
 from asvit.cli.options import Session, debug_option
 from asvit.core.console import discard
+from asvit.core.devices import device_failed
 from asvit.core.display import say
 from asvit.core.extensions import installed_runs, load_extensions, raised_in_extension
-from proxies.messages import device_failed, fault, first_line, hint, out_of_memory
+from proxies.messages import fault, first_line, hint, out_of_memory
 from proxies.text import legible, one_line, shown
 
 USAGE, FAILED, INTERRUPTED, BUG = 2, 3, 130, 1

@@ -24,12 +24,12 @@ from asvit.core.display import say
 from asvit.core.latency_settings import command_setting
 from asvit.core.programs import file_command
 from asvit.core.settings import setting, wrong_option
-from proxies.latency import COMMAND
+from asvit.measuring.latency import COMMAND
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from proxies.latency import Latency
+    from asvit.measuring.latency import Latency
 
 Part = dict[str, object]
 

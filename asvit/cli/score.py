@@ -29,8 +29,8 @@ from asvit.core.latency_settings import command_setting
 from asvit.core.measuring_settings import MeasuringSettings
 from asvit.core.programs import file_command
 from asvit.core.settings import wrong_option
+from asvit.core.tables import csv_text
 from proxies.registry import PROXIES
-from proxies.tables import csv_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

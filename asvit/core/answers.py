@@ -10,8 +10,8 @@ from typing import NamedTuple
 from asvit.core.codec import Nullable
 from asvit.core.files import read_text, write_bytes
 from asvit.core.records import MALFORMED
+from asvit.core.tables import csv_text, read_table
 from proxies.messages import first_line
-from proxies.tables import csv_text, read_table
 
 MOST_CONFUSIONS = 1_000  # pairs of different classes: all of 32 classes, of more the most frequent
 

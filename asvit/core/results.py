@@ -23,14 +23,14 @@ from asvit.core.digests import read_sealed_json, sealed_json
 from asvit.core.estimates import Estimate
 from asvit.core.files import check_plain, expanded, read_text, write_bytes
 from asvit.core.run_files import ANSWERS, RESULT
+from asvit.core.tables import read_cells
 from proxies.registry import Registry
-from proxies.tables import read_cells
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 #: Every kind of run, a class of :mod:`asvit.runs.run`, by the command that starts it.
-RUNS: Registry[Any] = Registry("kind of run", entries="asvit.runs.kinds")
+RUNS: Registry[Any] = Registry("kind of run", entries=["asvit.runs.kinds"])
 
 #: The folder of a result that was not kept; nothing can be in it.
 NO_FOLDER = Path(os.devnull)

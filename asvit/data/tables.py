@@ -11,6 +11,7 @@ from urllib.parse import quote, unquote
 
 import numpy as np
 
+from asvit.core.tables import csv_text, read_cells
 from asvit.data.base import PARTS, TRAIN, LabelledImages, View, join
 from asvit.data.copies import file_digest
 from asvit.data.folders import ImageFiles
@@ -18,7 +19,6 @@ from asvit.data.idx import idx_parts
 from asvit.data.kinds import CONVERTED, GREY_PICTURES, Picture
 from asvit.data.texts import check_apart, composed, packed, unpacked
 from proxies.messages import first_line
-from proxies.tables import csv_text, read_cells
 from proxies.text import shown
 
 _NEEDED = ["image", "class", "part"]

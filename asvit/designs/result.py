@@ -17,9 +17,9 @@ from asvit.core.results import Result
 from asvit.core.settings import fields_of
 from asvit.designs.settings import DesignSettings
 from asvit.designs.stages import Entrant
+from asvit.measuring.latency import time_in_words
 from asvit.search.result import shares_of_variance
 from asvit.training.short_settings import IN_WORDS
-from proxies.latency import time_in_words
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ from typing import Any
 from asvit.architectures.base import Growable
 from asvit.core.latency_settings import latency_choices, latency_values
 from asvit.designs.settings import DesignSettings
+from asvit.measuring.latency import CAREFUL, Latency, over_limit
 from asvit.search.limits import Limits, check_latency
 from asvit.search.settings import LIMITS, TrainingSearchSettings
 from asvit.spaces import cost, load_space
 from asvit.spaces.base import Architecture
-from proxies.latency import CAREFUL, Latency, over_limit
 
 _NARROWER = 8  # widths to try where a network is too slow
 #: Where latency alone is limited: widths to try, how many times as many multiply-adds the next one

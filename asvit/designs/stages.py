@@ -9,7 +9,7 @@ from typing import Any
 
 from asvit.core.codec import Nullable
 from asvit.core.estimates import Component, Estimate
-from proxies.latency import Latency
+from asvit.measuring.latency import Latency
 
 FINALISTS = ("finalist-1", "finalist-2", "finalist-3")  # stages and folders of the last round
 PRETRAINED = ("pretrained-1", "pretrained-2")  # those of networks that are not from scratch

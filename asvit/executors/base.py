@@ -14,9 +14,10 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from asvit.core.devices import device_failed
 from asvit.core.settings import Settings, setting
 from asvit.executors.placement import fitting
-from proxies.messages import device_failed, out_of_memory
+from proxies.messages import out_of_memory
 
 if TYPE_CHECKING:
     import numpy as np

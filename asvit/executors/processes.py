@@ -18,9 +18,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import IO, Any
 
+from asvit.core.devices import device_failed
 from asvit.core.processes import module_process
 from asvit.executors.base import Event, Task, Work, apart_from_garbage, cores, perform
-from proxies.messages import device_failed, first_line, out_of_memory
+from proxies.messages import first_line, out_of_memory
 
 
 class ProcessBackend:

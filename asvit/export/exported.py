@@ -17,9 +17,9 @@ from asvit.export.comparison import TOLERANCE, Difference
 from asvit.export.formats import IMAGE, INPUT, WEIGHTS, Format
 from asvit.export.quantisation import Quantisation
 from asvit.export.writers import timm_arguments
+from asvit.measuring.latency import time_in_words
 from asvit.networks import WeightsFile
 from proxies.counts import Cost
-from proxies.latency import time_in_words
 from proxies.text import legible
 
 SCHEMA_VERSION = 1

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from asvit.core.versions import missing
 from asvit.export.formats import INPUT
-from proxies.latency import Latency
+from asvit.measuring.latency import Latency
 from proxies.messages import first_line
 
 if TYPE_CHECKING:

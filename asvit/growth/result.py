@@ -10,9 +10,9 @@ from asvit.core.journal import Journal
 from asvit.core.results import Result
 from asvit.core.settings import fields_of
 from asvit.growth.settings import ScaleSettings
+from asvit.measuring.latency import Latency
 from asvit.reference.findings import Reliability
 from proxies import Score
-from proxies.latency import Latency
 from scaling import Budget, Row, Shape
 
 _MODEL = ("architecture", "params", "macs")

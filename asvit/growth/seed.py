@@ -7,13 +7,13 @@ from torch import nn
 
 from asvit.data.sources import channel_count
 from asvit.growth.settings import ScaleSettings
+from asvit.measuring.latency import CAREFUL
 from asvit.spaces import SearchSpace, cost
 from asvit.spaces.architectures import find, is_fixed
 from asvit.spaces.base import Architecture
 from asvit.spaces.timm_models import PREFIX
 from proxies import Cost
 from proxies.counts import TimedCost
-from proxies.latency import CAREFUL
 from scaling.growth import check_budget, measured_shape
 from scaling.shapes import Shape
 

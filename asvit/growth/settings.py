@@ -15,7 +15,7 @@ from asvit.core.latency_settings import (
 )
 from asvit.core.measuring_settings import MeasuringSettings, proxy_names
 from asvit.core.settings import Presets, presets_with, setting
-from proxies.latency import CAREFUL
+from asvit.measuring.latency import CAREFUL
 from scaling import Budget, parse_budgets
 from scaling.shapes import RULES
 

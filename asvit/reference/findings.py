@@ -7,8 +7,8 @@ from typing import Final
 
 from asvit.core.codec import Nullable
 from asvit.core.estimates import Estimate, Interval
+from asvit.core.tables import csv_text
 from proxies.registry import Better
-from proxies.tables import csv_text
 
 #: Start of the name of a predictor; the number of trainings follows.
 PREDICTOR: Final = "predictor@"

@@ -10,10 +10,10 @@ from typing import Any, Self
 from asvit.core.files import read_text
 from asvit.core.results import Result
 from asvit.core.run_files import CORRELATION_FIGURES, RESULT, VALUES, figure_files
+from asvit.core.tables import csv_text, read_table
 from asvit.reference.findings import Finding, estimates
 from asvit.reference.settings import CorrelationQuery, CorrelationSettings
 from asvit.reference.table import Target
-from proxies.tables import csv_text, read_table
 from proxies.text import shown
 
 _LONGEST_NAME = 100  # characters of a measure in the name of a file

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from asvit.core.files import expanded
+from asvit.core.tables import csv_text, read_cells
 from proxies.messages import first_line, hint
 from proxies.registry import Registry
-from proxies.tables import csv_text, read_cells
 from proxies.text import legible, listed, one_line, shown
 
 if TYPE_CHECKING:

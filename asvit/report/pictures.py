@@ -13,8 +13,8 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from asvit.core.settings import hints_of
+from asvit.core.tables import csv_text
 from asvit.report.style import style
-from proxies.tables import csv_text
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

@@ -11,7 +11,7 @@ import numpy as np
 
 from asvit.core.programs import output_of
 from asvit.data.copies import file_digest
-from proxies.latency import COMMAND, Latency
+from asvit.measuring.latency import COMMAND, Latency
 from proxies.text import shown
 
 logger = logging.getLogger(__name__)

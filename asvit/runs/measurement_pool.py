@@ -24,7 +24,7 @@ from asvit.search import Measurement, MeasureSearchSettings
 from asvit.search.limits import Limits
 from asvit.spaces import SearchSpace
 from asvit.spaces.base import Architecture
-from proxies import Cost, Readings, Score, combine, get_proxy, measure
+from proxies import Cost, Score, combine, get_proxy, measure
 from proxies.evaluation import FAILURES, seed_for
 from proxies.messages import fault
 
@@ -277,11 +277,10 @@ def _combined(job: MeasurementJob, answers: Sequence[Answer]) -> Measured:
     failures += [result["uncounted"] for result in results if result["uncounted"]]
     if failures:
         return Measured(failed(job.names, failures[-1]), size)
-    readings = [Readings.from_json(result["readings"]) for result in results]
     whole: defaultdict[int, dict[str, float | str]] = defaultdict(dict)
-    for repeat, values in (item for part in readings for item in part.taken.items()):
-        whole[repeat].update(values)
-    return Measured(combine([Readings(job.names, readings[0].repeats, whole)]), size)
+    for repeat, values in (item for part in results for item in part["readings"].items()):
+        whole[int(repeat)].update(values)
+    return Measured(combine(job.names, results[0]["repeats"], whole), size)
 
 
 def failed(names: Sequence[str], why: str) -> dict[str, Score]:

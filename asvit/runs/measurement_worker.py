@@ -69,6 +69,7 @@ class MeasurementWorker:
         images = self._arrays[f"images {side}"]
         in_chans = images.shape[1]
         with one_thread(self._device):
+            settings = {**self._measuring, **task["other"]}
             readings = measure_repeats(
                 lambda: network(
                     text, side, self._num_classes, in_chans=in_chans, space=self._space
@@ -81,15 +82,16 @@ class MeasurementWorker:
                 labels=self._arrays.get(f"labels {side}"),
                 device=self._device,
                 together=takes_all(self._device),
-                **{**self._measuring, **task["other"]},
+                **settings,
             )
-        for values in readings.taken.values():
+        for values in readings.values():
             for what in values.values():
                 if isinstance(what, str) and out_of_memory(what):
                     raise MemoryError(what)
         size = counted(text, side, in_chans=in_chans) if task["counted"] else None
         return {
-            "readings": readings.to_json(),
+            "repeats": settings["repeats"],
+            "readings": {str(repeat): values for repeat, values in readings.items()},
             "cost": [size.params, size.macs] if isinstance(size, Cost) else None,
             "uncounted": size if isinstance(size, str) else "",
         }

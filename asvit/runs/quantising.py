@@ -22,14 +22,14 @@ from asvit.data.training_sets import open_training_sets
 from asvit.designs.result import DesignResult
 from asvit.export.quantisation import CALIBRATION, Quantisation
 from asvit.export.reload import fixed_batch, onnx_session, run_onnx, takes_pictures
+from asvit.measuring.latency import Latency
+from asvit.measuring.timing import time_passes
 from asvit.networks import WeightsFile
 from asvit.runs.trained_on import count_trained, images_of
 from asvit.statistics.intervals import paired_difference
 from asvit.training.result import TrainResult
 from asvit.training.sets import open_sets
-from proxies.latency import Latency
 from proxies.text import shown
-from proxies.timing import time_passes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -18,14 +18,14 @@ from asvit.core.codec import from_json
 from asvit.core.processes import call
 from asvit.core.programs import file_command
 from asvit.export.formats import FORMATS
+from asvit.measuring.latency import Latency
+from asvit.measuring.timing import image_dtype, synchronise, time_passes, timed_on
 from asvit.runs.command_latency import command_latency, forget
 from asvit.spaces import build
 from proxies.evaluation import FAILURES, check_device, resolve_device
 from proxies.features import in_evaluation_mode
-from proxies.latency import Latency
 from proxies.messages import fault
 from proxies.registry import Registry
-from proxies.timing import image_dtype, synchronise, time_passes, timed_on
 
 if TYPE_CHECKING:
     from asvit.spaces.base import Architecture

@@ -32,14 +32,14 @@ class Controller:
 
 
 #: Every controller by its name.
-CONTROLLERS: Registry[Controller] = Registry("controller", code=lambda each: each.make)
+CONTROLLERS: Registry[Controller] = Registry("controller")
 
 
 def register(name: str, description: str, *, paper: str) -> Callable[[Make], Make]:
     """Add a controller under ``name``; its libraries are imported when it is made."""
 
     def add(make: Make) -> Make:
-        CONTROLLERS.register(name, Controller(name, description, paper, make))
+        CONTROLLERS.register(name, Controller(name, description, paper, make), make)
         return make
 
     return add

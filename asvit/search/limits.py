@@ -10,15 +10,16 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from asvit.architectures.base import Growable
+from asvit.core.devices import device_failed
 from asvit.data.sources import channel_count, class_count
+from asvit.measuring.latency import CAREFUL, over_limit
 from asvit.search.settings import SearchSettings
 from asvit.spaces.architectures import cost
 from asvit.spaces.base import Architecture, SearchSpace
 from asvit.spaces.union import members_of
 from proxies.counts import Cost
 from proxies.evaluation import FAILURES
-from proxies.latency import CAREFUL, over_limit
-from proxies.messages import device_failed, fault
+from proxies.messages import fault
 
 _TRIES = 1_000  # draws of which one has to be within the limits
 _FEW, _TIMES = 20, 10  # draws that end it if none is within so many times the limits

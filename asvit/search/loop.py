@@ -14,6 +14,7 @@ from asvit.core.console import number, quantity, short
 from asvit.core.continuing import ELSEWHERE
 from asvit.core.estimates import Component
 from asvit.core.progress import Progress
+from asvit.measuring.latency import Latency
 from asvit.search.controllers import get_controller
 from asvit.search.front import BEST, best_rows, objectives, picked
 from asvit.search.limits import Limits
@@ -32,7 +33,6 @@ from asvit.search.settings import MeasureSearchSettings, SearchSettings
 from asvit.search.study import ask, requeue, storing
 from asvit.search.trained import networks_by_hand
 from asvit.spaces.base import Architecture, SearchSpace
-from proxies.latency import Latency
 from scaling.ranking import Directions
 
 T = TypeVar("T")

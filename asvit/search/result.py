@@ -10,6 +10,7 @@ from asvit.core.codec import Nullable, to_json
 from asvit.core.estimates import Component, Estimate
 from asvit.core.results import Result
 from asvit.core.run_files import TRIALS
+from asvit.measuring.latency import Latency
 from asvit.reference.findings import Reliability
 from asvit.search.rows import (
     Confirmed,
@@ -20,7 +21,6 @@ from asvit.search.rows import (
     without_sizes,
 )
 from asvit.search.settings import SearchSettings
-from proxies.latency import Latency
 
 _LEVEL = 0.9  # of the intervals of fresh trainings and of shares of variance
 

@@ -11,11 +11,11 @@ from typing import Literal, Self, cast, get_args
 from asvit.core.codec import Nullable
 from asvit.core.estimates import Estimate, Interval
 from asvit.core.files import read_text, write_text
+from asvit.core.tables import csv_text, read_table
+from asvit.measuring.latency import Latency
 from asvit.search.settings import ACCURACY
-from proxies.latency import Latency
 from proxies.messages import fault
 from proxies.registry import Score
-from proxies.tables import csv_text, read_table
 from proxies.text import one_line, shown
 
 State = Literal["complete", "failed"]

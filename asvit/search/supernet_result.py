@@ -14,9 +14,9 @@ from asvit.core.files import read_text
 from asvit.core.journal import Journal
 from asvit.core.results import Result
 from asvit.core.run_files import TRIALS
+from asvit.core.tables import csv_text, read_table
 from asvit.search.supernet_settings import EvolutionSettings
 from asvit.training.supernet_result import PathAccuracies
-from proxies.tables import csv_text, read_table
 
 #: A path: the cells of every stage, one letter a cell.
 Cells = tuple[str, ...]

@@ -15,12 +15,12 @@ from asvit.core.codec import Nullable, from_json, to_json
 from asvit.core.files import read_text, write_text
 from asvit.core.records import MALFORMED, parse_json
 from asvit.core.run_files import METRICS_CSV, METRICS_JSONL
+from asvit.core.tables import csv_text
 from asvit.training.distributed import ProcessGroup
 from asvit.training.layout import fast_layout
 from asvit.training.precision import arithmetic, autocast
 from asvit.training.settings import TOP
 from proxies.messages import first_line
-from proxies.tables import csv_text
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 

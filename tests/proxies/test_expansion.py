@@ -6,18 +6,17 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from proxies import (
     Circle,
     curve_speed,
-    curve_velocity,
     extrinsic_curvature,
     gauss_map_length,
     length_distortion,
@@ -37,52 +36,30 @@ def test_identity_keeps_the_circle() -> None:
     )
 
 
-def check_acceleration(model: nn.Module, side: int, norms: Any) -> None:
-    """Compare the second derivative with differences of the first."""
+@pytest.mark.parametrize("name", ["convolutions", "attention", "windows"])
+def test_acceleration_is_the_velocity_s_derivative(name: str) -> None:
+    build, side = NETWORKS[name]
+    model = build().double()
     basis = Circle.random((3, side, side), generator=torch.Generator().manual_seed(3)).basis
     angles, step = torch.tensor([0.3, 2.0, 4.0], dtype=torch.float64), 1e-5
 
     def unit_tangent(shift: float) -> Tensor:
-        circle = Circle(basis, angles + shift, radius=3.0)
-        velocity = curve_velocity(model, circle, norms=norms)
+        velocity = curve_velocities([model], [Circle(basis, angles + shift, radius=3.0)])[0]
         return velocity / velocity.norm(dim=1, keepdim=True)
 
     expected = ((unit_tangent(step) - unit_tangent(-step)) / (2 * step)).norm(dim=1)
     circle = Circle(basis, angles, radius=3.0)
-    speed = curve_speed(model, circle, norms=norms)
-    curvature = extrinsic_curvature(model, circle, norms=norms)
-    torch.testing.assert_close(curvature * speed, expected, rtol=1e-6, atol=1e-9)
-    length = gauss_map_length(model, circle, norms=norms)
+    turning = extrinsic_curvature(model, circle) * curve_speed(model, circle)
+    torch.testing.assert_close(turning, expected, rtol=1e-6, atol=1e-9)
+    length = gauss_map_length(model, circle)
     assert length == pytest.approx(circle.integrate(expected), rel=1e-6)
 
 
-@pytest.mark.parametrize("name", ["convolutions", "attention", "windows"])
-def test_acceleration_is_the_velocity_s_derivative(name: str) -> None:
-    build, side = NETWORKS[name]
-    check_acceleration(build().double(), side, "bypassed")
-
-
-@pytest.mark.parametrize(
-    "norm",
-    [
-        nn.LayerNorm(8),
-        nn.LayerNorm((4, 2), elementwise_affine=False),
-        nn.RMSNorm(8),
-        nn.GroupNorm(2, 4),
-        nn.BatchNorm1d(4),
-    ],
-    ids=repr,
-)
-def test_norms_that_are_kept_are_differentiated_twice(norm: nn.Module) -> None:
-    torch.manual_seed(0)
-    shape = (8,) if isinstance(norm, nn.RMSNorm) else (4, 2)
-    if isinstance(norm, nn.LayerNorm):
-        shape = norm.normalized_shape
-    apart = nn.Sequential(nn.Unflatten(1, shape), norm, nn.Flatten())
-    model = nn.Sequential(nn.Flatten(), nn.Linear(48, 8), apart, nn.Linear(8, 5)).double()
-    for parameter in model.parameters():
-        nn.init.normal_(parameter)
-    check_acceleration(model, 4, "kept")
+@pytest.mark.parametrize("norm", [F.layer_norm, F.instance_norm])
+def test_norms_as_functions_are_not_differentiated_twice(norm: Callable[..., Tensor]) -> None:
+    model = Lambda(lambda _, x: norm(x, *[x.shape[1:]] * (norm is F.layer_norm)).flatten(1))
+    with pytest.raises(ValueError, match="a norm as a function has no second derivative"):
+        gauss_map_length(model, CIRCLE)
 
 
 def test_norms_are_bypassed_unless_kept() -> None:
@@ -128,23 +105,6 @@ def test_out_of_memory_halves_the_points(
     assert "from now on the feature curve in smaller pieces" in caplog.text
 
 
-def test_tokens_are_what_is_pooled() -> None:
-    import asvit
-
-    model = asvit.build(
-        "4,4,2|2,2,2|2,1,2|2,1,2|16", image_size=32, num_classes=5, width=8
-    ).double()
-    circle = Circle.random((3, 64, 64), 3, generator=torch.Generator().manual_seed(3))
-    tokens = curve_velocity(model, circle, feature="tokens")
-    pooled = curve_velocity(model, circle)
-    per_token = tokens.unflatten(1, (-1, pooled.shape[1]))
-    assert per_token.shape[1] > 1
-    torch.testing.assert_close(per_token.mean(1), pooled)
-    longer = length_distortion(model, circle, feature="tokens")
-    assert longer == pytest.approx(circle.integrate(tokens.norm(dim=1)))
-    assert longer > length_distortion(model, circle)
-
-
 def test_the_first_call_warns_of_nothing() -> None:
     """Torch loads rules at its first dual number, and warns of its own use of torch.jit."""
     words = "import proxies, torch; c = proxies.Circle.random((3, 4, 4), 3)\n"
@@ -158,11 +118,6 @@ def test_the_first_call_warns_of_nothing() -> None:
         text=True,
     )
     assert (done.stdout, done.stderr) == ("True\n", "")
-
-
-def test_a_plain_module_has_nothing_to_pool() -> None:
-    linear = nn.Sequential(nn.Flatten(), nn.Linear(48, 6))
-    assert length_distortion(linear, CIRCLE, feature="tokens") == length_distortion(linear, CIRCLE)
 
 
 UNIT_PLANE = torch.eye(12)[:, :2]
@@ -234,7 +189,6 @@ def test_quadrature_does_not_depend_on_the_order() -> None:
         ({"basis": torch.ones(12, 2)}, "use an orthonormal pair"),
         ({"basis": torch.full((12, 2), math.nan)}, "use an orthonormal pair"),
         ({"basis": torch.eye(12)}, r"use \[N, 2\]"),
-        ({"angles": torch.zeros(0)}, r"use \[points\]"),
         ({"radius": 0.0}, "use a positive number"),
         ({"radius": math.inf}, "use a positive number"),
         ({"shape": (3, 5, 5)}, "does not have the 12 elements"),

@@ -16,17 +16,11 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 import asvit
-from proxies import (
-    PROXIES,
-    Circle,
-    Inputs,
-    Score,
-    gradient_norm,
-    measure,
-    synflow,
-)
+from proxies import PROXIES, Circle, Inputs, Score, measure
 from proxies.features import full_precision, measured, pooled_feature
 from proxies.registry import standard_measures
+from proxies.saliency import gradient_norm
+from proxies.synaptic import synflow
 
 
 def test_a_fused_activation_stays() -> None:

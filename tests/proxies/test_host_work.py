@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import asvit
 from proxies import Circle
-from proxies.expansion import curve_velocity, length_distortion, length_distortions
+from proxies.expansion import length_distortion, length_distortions
 from proxies.features import pooled_feature
 from proxies.ntk import ntk_condition_number, ntk_condition_numbers
 from tests.host_reads import HostReads
@@ -77,20 +76,6 @@ def test_a_measure_reads_its_accelerator_once(text: str, measure: str) -> None:
     with HostReads(1.0) as host:
         call()
     assert (host.reads, host.copies) == (1, 0)
-
-
-@pytest.mark.parametrize("text", NETWORKS[:-1])  # DeiT's fake tokens have other strides
-def test_a_network_and_the_curve_of_its_feature_mix_no_devices(
-    text: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Fake tensors know their device and refuse others; a backward pass would need a real one."""
-    monkeypatch.setattr(torch.__future__, "_overwrite_module_params_on_conversion", True)
-    (model, *_), circle = networks(text), Circle.random((3, SIDE, SIDE), 3)
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        model = model.to("cuda")
-        out = model(torch.randn(2, 3, SIDE, SIDE, device="cuda"))
-        velocity = curve_velocity(model, circle)
-    assert (out.device.type, velocity.device.type) == ("cuda", "cuda")
 
 
 @pytest.mark.parametrize("measure", MEASURES)

@@ -5,7 +5,6 @@ Synchronisations are counted on the meta device, where others fail.
 
 import errno
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
@@ -13,17 +12,17 @@ from torch import Tensor, nn
 
 import asvit
 import proxies.memory
-from proxies import PROXIES, Circle, Inputs, jacobian_covariance, ntk_matrix
-from proxies.evaluation import DeviceError
-from proxies.memory import first_that_fits, in_chunks
-from proxies.messages import device_failed, out_of_memory
+from proxies import PROXIES, Circle, Inputs
+from proxies.activations import jacobian_covariance
+from proxies.memory import in_chunks
+from proxies.messages import out_of_memory
 from tests.host_reads import HostReads
 from tests.proxies.networks import NETWORKS, run_out_of_memory, small_swin
 
 
 @pytest.fixture(autouse=True)
 def _forget(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(proxies.memory, "_first_choice", {})
+    monkeypatch.setattr(proxies.memory, "_halvings", {})
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 8, 10])
@@ -38,30 +37,14 @@ def test_chunks_cover_every_row_once(size: int, room: int) -> None:
     assert in_chunks(rows_of, size, key=("rows",)).tolist() == list(range(size))
 
 
-def test_what_ran_out_is_not_tried_again() -> None:
-    tried: list[int] = []
-
-    def attempt(choice: int) -> Tensor:
-        tried.append(choice)
-        if choice > 2:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return torch.tensor(choice)
-
-    for _ in range(2):
-        assert first_that_fits(attempt, [4, 3, 2, 1], key=("same",)) == 2
-    assert tried == [4, 3, 2, 2]
-    assert first_that_fits(attempt, [4, 1], key=("other",)) == 1
-
-
-@pytest.mark.parametrize(("measure", "most"), [(ntk_matrix, 4), (jacobian_covariance, 2)])
-def test_a_measure_takes_smaller_pieces(
-    measure: Callable[[nn.Module, Tensor], Any], most: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_ran_out_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     model = NETWORKS["attention"][0]().double()
     images = torch.randn(9, 3, 8, 8, dtype=torch.float64)
-    expected = measure(model, images)
-    run_out_of_memory(monkeypatch, model, most)
-    torch.testing.assert_close(measure(model, images), expected, rtol=1e-9, atol=0)
+    expected = jacobian_covariance(model, images)
+    sizes = run_out_of_memory(monkeypatch, model, 2)
+    for _ in range(2):
+        assert jacobian_covariance(model, images) == pytest.approx(expected, rel=1e-9)
+    assert sizes == [9, 5, 3, *[2, 2, 2, 2, 1] * 2]
 
 
 @pytest.mark.parametrize(
@@ -80,23 +63,6 @@ def test_what_counts_as_out_of_memory(failure: BaseException | str) -> None:
     assert out_of_memory(failure)
     assert not out_of_memory(RuntimeError("shapes differ"))
     assert not out_of_memory(ValueError("out of memory"))
-
-
-def test_what_counts_as_a_failure_of_a_device() -> None:
-    assert device_failed(torch.AcceleratorError("CUDA error: device-side assert triggered"))
-    assert device_failed(DeviceError("device cuda:0 computes nothing any more"))
-    for why in (
-        "CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm( handle, opa)`",
-        "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR",
-    ):
-        assert device_failed(RuntimeError(why))
-    for error in (
-        RuntimeError("cuDNN error: CUDNN_STATUS_BAD_PARAM"),
-        RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED"),
-        torch.AcceleratorError("CUDA error: out of memory"),
-    ):
-        assert not device_failed(error)
-    assert not device_failed(RuntimeError("shapes differ"))
 
 
 SIDE = 56

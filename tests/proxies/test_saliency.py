@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asvit.models import convert
-from proxies import fisher, gradient_norm, grasp, snip, zico
+from proxies.saliency import fisher, gradient_norm, grasp, snip, zico
 from tests.asvit.models.families import deit
 from tests.proxies.networks import Lambda, MultiHead, Tied, asvit_network, convolutions
 
@@ -184,19 +184,17 @@ def added(left: nn.Module, right: nn.Module) -> nn.Module:
 
 
 @pytest.mark.parametrize(
-    ("values", "labels", "batches", "expected"),
+    ("values", "labels", "expected"),
     [
         # Logits (0, 0), class 0: gradients ∓x/2, absolute 1/2 and 3/2, mean 1, deviation 1/2.
-        ((1, 3), (0, 0), 2, 2 + 2),
-        # Absolute gradients 1/2, 1 and 3: mean 3/2, deviation √(7/6).
-        ((1, 2, 6), (0, 0, 0), 3, 2 * 1.5 / math.sqrt(7 / 6)),
-        # A batch is averaged first: class 0 with x = 1, 1 and class 1 with x = 5 have mean −1/2.
-        ((1, 1, 5, 3, 3), (0, 0, 1, 0, 0), 2, 2 * 1 / 0.5),
+        ((1, 3), (0, 0), 2 + 2),
+        # A half is averaged first: class 0 with x = 1, 1 and class 1 with x = 5 have mean −1/2.
+        ((1, 1, 5, 3, 3), (0, 0, 1, 0, 0), 2 * 1 / 0.5),
     ],
 )
-def test_zico_by_hand(values, labels, batches, expected) -> None:
+def test_zico_by_hand(values, labels, expected) -> None:
     images = torch.tensor(values, dtype=torch.float64).reshape(-1, 1, 1, 1)
-    found = zico(linear_map(), images, torch.tensor(labels), batches=batches)
+    found = zico(linear_map(), images, torch.tensor(labels))
     assert found == pytest.approx(math.log(expected))
 
 

@@ -9,7 +9,7 @@ from timm.layers import SqueezeExcite, SwiGLU
 from torch import nn
 
 import asvit
-from proxies import az_expressivity
+from proxies.az_nas import az_expressivity
 from proxies.structure import depth, embedding_width, residual_blocks, total_expansion
 from tests.proxies.networks import MODELS, Lambda, timm_network
 

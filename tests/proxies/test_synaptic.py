@@ -10,8 +10,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from proxies import dss, synflow
-from proxies.synaptic import _parts
+from proxies.synaptic import _parts, dss, synflow
 from tests.proxies.networks import Attention, Lambda, MultiHead, asvit_network, timm_network
 
 ONES = torch.empty(4, 1, 1, 2)  # only the shape of images counts
@@ -163,7 +162,7 @@ def test_gradients_beyond_float64_are_an_infinite_diversity() -> None:
 
 def named(model: nn.Module) -> dict[str, str]:
     names = {parameter: name for name, parameter in model.named_parameters()}
-    return {names[parameter]: part for parameter, part in _parts(model).items()}
+    return {names[parameter]: part for parameter, part in reversed([*_parts(model)])}
 
 
 OURS = asvit_network("4,2,2|2,2,2|2,1,2|2,1,2|16,8", 32)

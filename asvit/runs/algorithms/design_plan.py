@@ -48,6 +48,7 @@ from asvit.designs.stages import (
     StageResults,
 )
 from asvit.executors import Workers
+from asvit.measuring.latency import Latency
 from asvit.runs.algorithms.design_search import DesignSearch, least_seconds, plan_of
 from asvit.runs.algorithms.design_trainings import Trainings, unless_it_fails
 from asvit.runs.timing import fresh_latency, latency
@@ -55,7 +56,6 @@ from asvit.runs.trained_on import count_trained
 from asvit.search.settings import TrainingSearchSettings
 from asvit.spaces import load_space
 from asvit.spaces.base import Architecture
-from proxies.latency import Latency
 from proxies.messages import first_line
 
 logger = logging.getLogger(__name__)

@@ -47,6 +47,7 @@ from asvit.designs.stages import (
 )
 from asvit.export.formats import FORMATS
 from asvit.export.quantisation import check_quantiser
+from asvit.measuring.latency import Latency
 from asvit.runs.algorithms.design_copies import export_copies, files_beside_copies
 from asvit.runs.algorithms.design_plan import DesignPlan
 from asvit.runs.algorithms.design_search import default_outcome, search_outcome
@@ -67,7 +68,6 @@ from asvit.training.checkpoint import seconds_in
 from asvit.training.distributed import ProcessGroup
 from asvit.training.pretrained import weights_paths
 from proxies.evaluation import resolve_device
-from proxies.latency import Latency
 from proxies.text import shown
 
 logger = logging.getLogger(__name__)

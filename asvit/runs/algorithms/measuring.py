@@ -18,13 +18,13 @@ from asvit.data.fractals import DEFAULT_CLASSES
 from asvit.data.sources import class_count
 from asvit.executors import Workers
 from asvit.executors.placement import cluster_of, device_of, gpu_models
+from asvit.measuring.timing import timed_on
 from asvit.reference import ReferenceTable, load_reference
 from asvit.runs.checks import check_stay
 from asvit.runs.measuring_run import MeasuringRun
 from asvit.runs.run import J, R, S, imported
 from proxies import PROXIES
 from proxies.evaluation import resolve_device
-from proxies.timing import timed_on
 
 #: Key under which a run that times networks stores what it times them on.
 TIMED_ON = "timed_on"

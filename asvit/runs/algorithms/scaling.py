@@ -18,10 +18,12 @@ from asvit.core.latency_settings import pass_options
 from asvit.core.progress import Progress, Tell, image_progress
 from asvit.core.run_files import CANDIDATES, SERIES
 from asvit.core.settings import WrongOption, wrong_option
+from asvit.core.tables import csv_text
 from asvit.data.sources import class_count
 from asvit.growth.result import GrowthJournal, ScaleResult, Timed
 from asvit.growth.seed import GrowthSeed, find_growable
 from asvit.growth.settings import ScaleSettings
+from asvit.measuring.latency import CAREFUL
 from asvit.runs.algorithms.measuring import MeasuringAlgorithm
 from asvit.runs.architectures import find_architecture, text_of
 from asvit.runs.folder import newest_run
@@ -39,11 +41,10 @@ from asvit.runs.measurement_pool import (
 from asvit.runs.scaling import ScaleRun
 from asvit.runs.timing import fresh_latency, latency
 from proxies import Score
-from proxies.latency import CAREFUL
 from proxies.messages import first_line
 from scaling import GrowthEvent, Shape, Step, Trajectory, grow
 from scaling.growth import SEED_KEY, directions
-from scaling.trajectory import to_csv
+from scaling.trajectory import cells_of
 
 _NETWORKS = 150  # that a growth measures, about
 _AT_ONCE = 16  # of them in a step
@@ -188,7 +189,9 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
                 steps.append(event.chosen)
                 for name, every in ((CANDIDATES, True), (SERIES, False)):
                     rows = (step.rows(self.growable.name, candidates=every) for step in steps)
-                    write_text(self.folder / name, to_csv(list(chain.from_iterable(rows))))
+                    write_text(
+                        self.folder / name, csv_text(cells_of(list(chain.from_iterable(rows))))
+                    )
             tell(_progress(event, steps[-1:], resumed))
 
         return grow(

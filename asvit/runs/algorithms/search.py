@@ -24,6 +24,7 @@ from asvit.core.settings import fields_of
 from asvit.executors.base import Workers
 from asvit.executors.placement import device_of
 from asvit.growth.seed import GrowthSeed
+from asvit.measuring.latency import Latency, time_in_words
 from asvit.reference.correlate import check_per_cent
 from asvit.reference.findings import LEAST_TRAININGS
 from asvit.runs.algorithms.measuring import MeasuringAlgorithm
@@ -71,7 +72,6 @@ from asvit.spaces import SearchSpace
 from asvit.spaces.base import Architecture
 from asvit.training.candidates import accuracies_in_words
 from proxies import get_proxy
-from proxies.latency import Latency, time_in_words
 from scaling.ranking import Better
 
 R = TypeVar("R", bound=Run[Any, Any, Any])

@@ -24,6 +24,7 @@ from asvit.designs.stages import (
     StageResults,
     TrainingOutcome,
 )
+from asvit.measuring.latency import Latency
 from asvit.runs.algorithms import design_copies, design_search, design_testing
 from asvit.runs.algorithms.design_plan import DesignPlan
 from asvit.runs.algorithms.search import SearchAlgorithm
@@ -35,7 +36,6 @@ from asvit.search.settings import ACCURACY
 from asvit.spaces import cost, load_space
 from asvit.spaces.architectures import parse
 from asvit.training.settings import TrainSettings
-from proxies.latency import Latency
 from tests.asvit.runs.fakes import write_pictures
 
 TEXTS = ["8,8,3|2,1,3|4,1,2|4,1,2|16", "4,4,2|2,2,2|2,1,2|2,1,2|16"]

@@ -25,6 +25,7 @@ from asvit.designs.stages import (
     TrainingOutcome,
 )
 from asvit.growth.seed import GrowthSeed
+from asvit.measuring.latency import Latency
 from asvit.networks import Network
 from asvit.runs import lifecycle, measurement_pool, training_pool
 from asvit.runs.algorithms import designing, scaling
@@ -37,7 +38,6 @@ from asvit.spaces.architectures import find
 from asvit.training.candidates import Outcome, Training
 from asvit.training.short_settings import CandidateSettings
 from proxies import Cost, Score, get_proxy
-from proxies.latency import Latency
 
 SetAttribute = Callable[[object, str, object], None]
 

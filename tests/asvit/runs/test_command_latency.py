@@ -11,12 +11,12 @@ import pytest
 from torch import nn
 
 import asvit
+from asvit.measuring.latency import COMMAND, Latency
 from asvit.runs import command_latency as module
 from asvit.runs import lifecycle, timing
 from asvit.runs.command_latency import command_latency, forget
 from asvit.search import Measurement
 from asvit.spaces import cost
-from proxies.latency import COMMAND, Latency
 from tests.asvit.cli.commands import run
 
 TEXT = "shift:1,1,1,1|2|8|1|16"

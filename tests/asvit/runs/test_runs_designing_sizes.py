@@ -9,10 +9,10 @@ from PIL import Image
 
 from asvit.designs import fitting
 from asvit.designs.hours import SHARES
+from asvit.measuring.latency import Latency
 from asvit.runs.algorithms.design_plan import DesignPlan
 from asvit.runs.designing import DesignRun, design
 from asvit.spaces import cost, load_space
-from proxies.latency import Latency
 from tests.asvit.runs.designing_fakes import SPACE, Fakes, results_in
 
 

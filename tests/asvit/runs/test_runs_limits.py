@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asvit.core.progress import Progress
+from asvit.measuring.latency import Latency
 from asvit.runs import lifecycle
 from asvit.runs.algorithms.search import SearchAlgorithm
 from asvit.runs.search import run_search
 from asvit.search import CONTROLLERS, Measurement, read_trials
 from asvit.search.result import SearchResult
 from asvit.spaces import cost, load_space
-from proxies.latency import Latency
 from tests.asvit.search.ridge import quick_predictor
 
 LIMIT_MS = 6.0

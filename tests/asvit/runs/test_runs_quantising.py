@@ -15,13 +15,13 @@ from PIL import Image
 
 import asvit
 from asvit.export import comparison
+from asvit.measuring import timing
 from asvit.networks import WeightsFile
 from asvit.runs import copying, quantising
 from asvit.runs.exporting import export_network
 from asvit.runs.quantising import labelled_pictures
 from asvit.runs.training import run_training
 from asvit.statistics.intervals import paired_difference
-from proxies import timing
 from tests.asvit.cli.commands import run as run_command
 from tests.asvit.export.exported_networks import graphs_traced_once, run_in_this_process
 

@@ -7,10 +7,10 @@ import pytest
 
 from asvit.core.run_files import MARKER
 from asvit.growth.result import ScaleResult
+from asvit.measuring.latency import Latency
 from asvit.runs.scaling import ScaleRun, run_scaling
 from asvit.search.result import SearchResult
 from asvit.spaces import cost
-from proxies.latency import Latency
 from scaling import Budget
 from tests.asvit.runs import fakes
 from tests.asvit.runs.fakes import SEED

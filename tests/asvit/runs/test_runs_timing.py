@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 import asvit
+from asvit.measuring import timing
 from asvit.runs.timing import RUNTIMES, device_names, devices, fresh_latency
-from proxies import PROXIES, Inputs, timing
+from proxies import PROXIES, Inputs
 
 TEXT = "4,8,2|2,4,2|2,2,2|2,1,2|16"
 

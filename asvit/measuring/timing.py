@@ -19,8 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from asvit.measuring.latency import Latency, on_threads
 from proxies.features import in_evaluation_mode
-from proxies.latency import Latency, on_threads
+from proxies.registry import register_measure
 
 _WARM_UP = 0.1  # seconds, at least two passes
 _LEAST, _SECONDS = 10, 1.0  # timed passes, and time with those of the reference
@@ -129,8 +130,15 @@ def image_dtype(model: nn.Module) -> torch.dtype:
     return next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
 
 
+@register_measure(
+    "milliseconds of a forward pass of one image, on the device that measures",
+    name="latency",
+    better="lower",
+    random=False,
+    timed=True,
+)
 def milliseconds(model: nn.Module, images: Tensor) -> float:
-    """Median milliseconds of a forward pass of the first of ``images``, where they are."""
+    """Median milliseconds of a pass of one of the images ``[n, C, S, S]``, where they are."""
     image = images[:1].to(image_dtype(model))
     with in_evaluation_mode(model):
         return time_passes(lambda: model(image), image).milliseconds
