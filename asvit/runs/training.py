@@ -13,10 +13,8 @@ from asvit.core.run_files import (
     CHECKPOINT,
     METRICS_CSV,
     METRICS_JSONL,
-    METRICS_STEPS,
     MODEL,
     PREDICTIONS,
-    previous,
 )
 from asvit.core.settings import setting
 from asvit.core.signatures import CallOptions, with_options
@@ -50,9 +48,8 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
         "training",
         "training",
         CHECKPOINT,
-        (METRICS_CSV, METRICS_JSONL, MODEL, BEST, PREDICTIONS, ANSWERS, previous(CHECKPOINT)),
+        (METRICS_CSV, METRICS_JSONL, MODEL, BEST, PREDICTIONS, ANSWERS),
         figures=("curves", "pace", "confusion"),
-        early=(METRICS_STEPS,),
     )
     result_type = imported("asvit.training.result:TrainResult")
     algorithm = imported("asvit.runs.algorithms.training:TrainAlgorithm")
@@ -65,8 +62,7 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
 
     track: str = setting(
         "",
-        "Send the rows of epochs and of metrics_steps.csv to tensorboard, wandb or mlflow; "
-        "separate several by commas.",
+        "Send the rows of epochs to tensorboard, wandb or mlflow; separate several by commas.",
         metavar="NAME",
         shown="nobody",
         convert=known_trackers,
@@ -214,8 +210,8 @@ def run_training(architecture: str, **given: Any) -> TrainResult:
 
     The run folder holds ``checkpoint.safetensors`` (the state after an epoch or a part of one),
     ``best.safetensors`` and ``model.safetensors`` (the network of the best and of the last epoch,
-    as :class:`asvit.networks.WeightsFile`), ``metrics.csv``, ``metrics.jsonl``,
-    ``metrics_steps.csv`` and ``result.json``. After a kill at most ``checkpoint_minutes`` are
+    as :class:`asvit.networks.WeightsFile`), ``metrics.csv``, ``metrics.jsonl``
+    and ``result.json``. After a kill at most ``checkpoint_minutes`` are
     trained again; the weights are the same on a CPU.
 
     Started in several processes by ``accelerate launch`` or ``torchrun`` they share every batch;

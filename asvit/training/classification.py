@@ -62,8 +62,6 @@ class Classification(Task[EpochRow]):
         self.captured = not s.grad_checkpointing  # a graph would keep the memory of a step
         if s.grad_checkpointing:
             recompute_blocks(network)
-        if s.sync_bn:
-            processes.share_norms(network)
         self.teacher = None if teacher is None else teacher.to(processes.device)
         switch: Any = getattr(network, "set_distilled_training", None)
         if teacher is not None and switch is not None:

@@ -225,7 +225,6 @@ class TrainSettings(Settings):
     grad_checkpointing: bool = setting(
         False, "Recompute blocks in the backward pass: less memory, more time."
     )
-    sync_bn: bool = setting(False, "Batch norms see the batches of all processes; on GPUs.")
     compile: bool = setting(False, "Compile the network with torch.compile.")
     retokenize: str = setting(
         "off",

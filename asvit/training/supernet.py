@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from asvit.core.run_files import SUPERNET_WEIGHTS
 from asvit.data.base import Progress, balanced_choice
-from asvit.training.checkpoint import Checkpoint, check_finite
+from asvit.training.checkpoint import Checkpoint
 from asvit.training.images.batched import Draws
 from asvit.training.short import RecipeTask
 from asvit.training.short_settings import Recipe, SupernetSettings
@@ -28,23 +28,18 @@ from asvit.training.supernet_result import LossRow
 from asvit.training.trainer import LOSS, EpochResult
 from proxies.evaluation import seed_for
 
-KIND = "supernet"
-
-
-def read_supernet(path: Path) -> Checkpoint:
-    """Read the file."""
-    return Checkpoint.read(path, kind=KIND, settings=SupernetSettings, row=LossRow)
+#: How :meth:`asvit.training.checkpoint.Checkpoint.read` reads the file.
+SUPERNET: Final[Any] = {"kind": "supernet", "settings": SupernetSettings, "row": LossRow}
 
 
 def read_finished(folder: Path) -> Checkpoint:
     """Read the finished supernet in a run folder."""
-    trained = read_supernet(folder / SUPERNET_WEIGHTS)
+    trained = Checkpoint.read(folder / SUPERNET_WEIGHTS, **SUPERNET)
     if not trained.finished:
         raise ValueError(
             f"the supernet in {folder} is unfinished, {len(trained.history)} of {trained.epochs} "
             "epochs; the same asvit supernet train goes on with it"
         )
-    check_finite(trained.state.weights, what=f"the weights of the supernet in {folder}")
     return trained
 
 

@@ -18,9 +18,8 @@ from asvit._version import __version__
 from asvit.core.continuing import check_same_digest
 from asvit.core.preparing_settings import AUTO, BLACK, FITS
 from asvit.core.progress import Tell, Track, ignore, image_progress
-from asvit.core.run_files import CHECKPOINT, MODEL, previous
+from asvit.core.run_files import CHECKPOINT, MODEL
 from asvit.core.settings import fields_of
-from asvit.core.tensor_files import is_whole
 from asvit.core.versions import versions
 from asvit.data import Preparation, TrainingSets
 from asvit.data.base import subset
@@ -123,9 +122,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
     @property
     def begun_with(self) -> TrainSettings | None:
         """The settings of the training that goes on; None of a new one, or if none can be read."""
-        names = () if self.fresh else (CHECKPOINT, previous(CHECKPOINT))
-        stored = (settings_in(self.folder / name) for name in names)
-        return next((settings for settings in stored if settings is not None), None)
+        return None if self.fresh else settings_in(self.folder / CHECKPOINT)
 
     @cached_property
     def sets(self) -> TrainingSets:
@@ -227,8 +224,8 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             check_same_digest(self.folder, what, "source", stored, now)
 
     def settled(self, store: Saved, result: TrainResult) -> bool:
-        """Whether every epoch is done and the network is written, whole."""
-        return store.finished and is_whole(self.folder / MODEL)
+        """Whether every epoch is done and the network is written."""
+        return store.finished and (self.folder / MODEL).exists()
 
     def execute(self, store: Saved, tell: Tell) -> TrainResult:
         """Train to the last epoch."""
@@ -437,7 +434,6 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             processes=processes,
             stored=stored,
             checkpoint_minutes=self.checkpoint_minutes,
-            log_every=self.log_every,
             network=self.network,
             images=sets.validation,
             facts=self._facts(normalisation, ground),
