@@ -23,7 +23,7 @@ from asvit.search.settings import TrainingSearchSettings
 from asvit.spaces import build, load_space
 from asvit.training.classification import Classification
 from asvit.training.distributed import ProcessGroup
-from asvit.training.images.loaders import train_loader
+from asvit.training.loaders import train_loader
 from asvit.training.sets import batching_of
 from asvit.training.settings import TrainSettings
 from asvit.training.trainer import Trainer

@@ -29,7 +29,7 @@ from asvit.data import MEAN, STD, FolderDataset
 from asvit.spaces import build
 from asvit.training.classification import Classification
 from asvit.training.distributed import ProcessGroup
-from asvit.training.images.loaders import Batching, train_loader
+from asvit.training.loaders import Batching, train_loader
 from asvit.training.settings import TrainSettings
 from asvit.training.trainer import Trainer
 from experiments.bench import alternating, bench_parser, start, write_pictures

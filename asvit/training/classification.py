@@ -15,8 +15,8 @@ from asvit.models.blocks import recompute_blocks
 from asvit.models.retokenization import Tokens, retokenize, token_stages
 from asvit.training.distillation import Teacher, distillation_loss
 from asvit.training.distributed import ProcessGroup
-from asvit.training.images.loaders import Loader
 from asvit.training.layout import fast_layout
+from asvit.training.loaders import Loader
 from asvit.training.metrics import Accuracy, EpochRow, evaluate, weighted_loss
 from asvit.training.optimizers import make_optimizer, parameter_groups
 from asvit.training.precision import training_precision

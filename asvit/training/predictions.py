@@ -76,7 +76,7 @@ def predict(
     """Predict the classes of ``images``; the network stays in evaluation mode.
 
     Every process must call this with its share of the batches, dealt in turn as by
-    :func:`asvit.training.images.loaders.validation_loader`. The first one gets the answers, the
+    :func:`asvit.training.loaders.validation_loader`. The first one gets the answers, the
     others none.
     """
     device = processes.device

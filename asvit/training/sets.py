@@ -7,7 +7,7 @@ from asvit.data.base import Progress
 from asvit.data.statistics import Normalisation
 from asvit.data.training_sets import TrainingSets, open_training_sets
 from asvit.training.distributed import ProcessGroup
-from asvit.training.images.loaders import Batching, Loader, train_loader, validation_loader
+from asvit.training.loaders import Batching, Loader, train_loader, validation_loader
 from asvit.training.settings import TrainSettings
 
 _OPTIONS: Final = (

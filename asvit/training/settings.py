@@ -15,7 +15,7 @@ from asvit.training.short_settings import balance_setting, initial_weights, labe
 from asvit.training.token_plan import TokenPlan
 
 if TYPE_CHECKING:
-    from asvit.training.images.augmentation import Augmentation
+    from asvit.training.augmentation import Augmentation
 
 FEW = 2_000  # pictures, with fewer of which weights from elsewhere are the better start
 TOP = 5  # of "top-5", which is always 100 % with so many classes or fewer
@@ -201,12 +201,6 @@ class TrainSettings(Settings):
     )
     fit: str = fit_setting()
     ground: str = ground_setting()
-    resizing: str = setting(
-        "pillow",
-        "What resizes crops of training images: pillow, or torch, which is faster and rounds "
-        "otherwise.",
-        choices=("pillow", "torch"),
-    )
     flip: float = _by_recipe(0.5, "Probability of a horizontal flip.", **_ZERO_TO_ONE)
     repeats: int = _by_recipe(
         0,
@@ -273,7 +267,7 @@ class TrainSettings(Settings):
     @property
     def augmentation(self) -> Augmentation:
         """The augmentation of training images."""
-        from asvit.training.images.augmentation import Augmentation
+        from asvit.training.augmentation import Augmentation
 
         return Augmentation.of(self)
 

@@ -13,8 +13,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from asvit.models.blocks import is_linear
 from asvit.training.balance import balanced_order, class_weights
+from asvit.training.batched import Draws, augmented, draw_batch, drawn_ahead
 from asvit.training.distributed import ProcessGroup
-from asvit.training.images.batched import Draws, augmented, draw_batch, drawn_ahead
 from asvit.training.layout import fast_layout
 from asvit.training.metrics import Accuracy, evaluate, weighted_loss
 from asvit.training.optimizers import make_optimizer, parameter_groups

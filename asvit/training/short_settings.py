@@ -19,7 +19,7 @@ from proxies.messages import unknown
 
 if TYPE_CHECKING:
     from asvit.spaces.base import SearchSpace
-    from asvit.training.images.augmentation import Augmentation
+    from asvit.training.augmentation import Augmentation
 
 BALANCES: Final = ("none", "weights", "sampling")
 
@@ -60,7 +60,7 @@ class Recipe:
     @property
     def augmentation(self) -> Augmentation:
         """That of the images."""
-        from asvit.training.images.augmentation import Augmentation
+        from asvit.training.augmentation import Augmentation
 
         none: Any = {"auto_augment": "none", "erasing": 0.0, "mixup": 0.0, "cutmix": 0.0}
         return replace(Augmentation.of(self), flip=0.5 * self.flip, **none)

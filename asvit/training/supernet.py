@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from asvit.core.run_files import SUPERNET_WEIGHTS
 from asvit.data.base import Progress, balanced_choice
+from asvit.training.batched import Draws
 from asvit.training.checkpoint import Checkpoint
-from asvit.training.images.batched import Draws
 from asvit.training.short import RecipeTask
 from asvit.training.short_settings import Recipe, SupernetSettings
 from asvit.training.splits import (

@@ -22,8 +22,7 @@ from asvit.data.base import naming
 from asvit.data.decoding import check_as, open_image, read_image
 from asvit.data.folders import list_folder
 from asvit.data.kinds import RGB, ImageKind
-from asvit.training.images.loaders import Batch
-from asvit.training.images.order import BatchPlan, derive_seed, preserved_random_state, seed_all
+from asvit.training.loaders import Batch, BatchPlan, derive_seed, preserved_random_state, seed_all
 from proxies.messages import first_line
 
 Sample = tuple[Tensor, Any]

@@ -14,7 +14,7 @@ from torchvision.utils import draw_segmentation_masks
 
 from asvit.core.files import expanded
 from asvit.networks.pyramid import Pyramid
-from asvit.training.images.batched import to_device
+from asvit.training.batched import to_device
 from asvit.transfer.datasets import Sample, SceneImages
 from asvit.transfer.settings import IGNORED, SegmentationRow, SegmentationSettings
 from asvit.transfer.task import Start, Transfer, colours, sides_within

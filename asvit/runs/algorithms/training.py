@@ -454,7 +454,6 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             self.settings.image_size,
             self.sets.kind,
             **({} if own is None else vars(own)),
-            interpolation=augmentation.interpolation,
             crop_pct=augmentation.crop_pct,
             crop_mode=FITS[augmentation.fit],
             ground=ground,

@@ -11,8 +11,8 @@ from PIL import ExifTags, Image
 
 from asvit.data import load_images, open_dataset, open_training_sets
 from asvit.data.decoding import read_image
-from asvit.training.images.augmentation import Augmentation
-from asvit.training.images.loaders import Batching, train_loader, validation_loader
+from asvit.training.augmentation import Augmentation
+from asvit.training.loaders import Batching, train_loader, validation_loader
 
 _FLIP = Image.Transpose
 # How the stored picture follows from the upright one.

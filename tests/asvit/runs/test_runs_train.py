@@ -40,7 +40,7 @@ def test_digits_are_learned(tmp_path: Path) -> None:
 def test_the_written_network_has_the_accuracy_that_is_told(tmp_path: Path) -> None:
     from asvit.data import open_training_sets
     from asvit.training.distributed import ProcessGroup
-    from asvit.training.images.loaders import Batching, validation_loader
+    from asvit.training.loaders import Batching, validation_loader
     from asvit.training.metrics import evaluate
 
     folder = tmp_path / "run"

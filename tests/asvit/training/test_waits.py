@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import torch
+from asvit.training.images import batched
 from torch import Tensor, nn
 
 from asvit.training import trainer
+from asvit.training.batched import drawn_ahead
 from asvit.training.distributed import ProcessGroup
-from asvit.training.images import batched
-from asvit.training.images.batched import drawn_ahead
 from asvit.training.short import FitResult, Recipe, fit
 from asvit.training.supernet import SinglePath
 from asvit.training.trainer import Trainer

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from asvit.training.images.augmentation import Augmentation
+from asvit.training.augmentation import Augmentation
 
 Draws = dict[str, Tensor]  # random numbers of a step by name
 
