@@ -23,7 +23,7 @@ from asvit.executors import Workers
 from asvit.runs.measurement_pool import EvalContext
 from asvit.search.result import SearchResult
 from asvit.spaces import build, load_space
-from asvit.training.candidates import CandidateTrainer, Training
+from asvit.training.short import CandidateTrainer, Training
 from experiments.growing import SEED
 from experiments.kinds import (
     RANDOM,

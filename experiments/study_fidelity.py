@@ -20,7 +20,7 @@ import numpy as np
 from asvit.architectures.genotype import Genotype
 from asvit.reference.correlate import correlate
 from asvit.reference.table import LEAST_ROWS
-from asvit.training.candidates import CandidateTrainer, Training
+from asvit.training.short import CandidateTrainer, Training
 from asvit.training.short_settings import CandidateSettings
 from experiments import compare_designs, kinds
 from experiments.kinds import RANDOM, architectures

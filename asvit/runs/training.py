@@ -115,22 +115,21 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
             yield _tokens(result.stages)
             yield (
                 f"coarser tokens saved {result.saved['macs']:.1%} of the multiply-adds of the "
-                f"training and about {result.saved['time']:.1%} of its time"
+                "training"
             )
 
 
 def _tokens(stages: Sequence[Mapping[str, Any]]) -> Table:
     """The stages of tokens with their costs."""
-    columns = ["tokens", "epochs", "multiply-adds", "of full (%)", "ms an image"]
+    columns = ["tokens", "epochs", "multiply-adds", "of full (%)"]
     rows = [
         [
             f"({stage['stride']},{stage['dilation']})",
             *(stage["epochs"], stage["macs"], 100 * stage["fraction"]),
-            *(1000 * stage["seconds"], 100 * stage["time_fraction"]),
         ]
         for stage in stages
     ]
-    return Table([*columns, "of full time (%)"], rows, "Tokens")
+    return Table(columns, rows, "Tokens")
 
 
 def few_pictures_note(
@@ -171,15 +170,13 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
     lines += [
         f"tokens ({stage['stride']},{stage['dilation']}): {quantity(stage['epochs'], 'epoch')}, "
         f"{stage['macs']:,} multiply-adds an image ({stage['fraction']:.1%} of full, published "
-        f"{stage['published_fraction']:.1%}), {number(1000 * stage['seconds'])} ms an image "
-        f"({stage['time_fraction']:.1%} of full)"
+        f"{stage['published_fraction']:.1%})"
         for stage in plan["stages"]
     ]
     if saved is not None:
         lines.append(
-            f"coarser tokens save {saved['macs']:.1%} of the multiply-adds and about "
-            f"{saved['time']:.1%} of the time; at the published costs they would save "
-            f"{saved['published']:.1%} of the multiply-adds"
+            f"coarser tokens save {saved['macs']:.1%} of the multiply-adds, at the published "
+            f"costs {saved['published']:.1%}"
         )
     if s.balance != "none":
         lines.append(

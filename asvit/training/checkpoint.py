@@ -38,12 +38,11 @@ class Origin:
     images: Mapping[str, str]  # their source and SHA-256 (digest)
     classes: tuple[str, ...]
     device: str  # its type, such as "cpu"
-    stages: tuple[Mapping[str, Any], ...]  # measured costs of the stages of tokens
+    stages: tuple[Mapping[str, Any], ...]  # costs of the stages of tokens
     versions: Mapping[str, str]  # of libraries
     # Of the images, so that all sessions have the same; None for ImageNet's.
     normalisation: Normalisation | None = None
     ground: str = BLACK  # that transparent ones are laid over
-    teacher: str = ""  # digest of its weights, if there is one
     network: Network | None = None  # of the weights to start from, where no architecture is named
 
 

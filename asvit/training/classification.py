@@ -71,7 +71,7 @@ class Classification(Task[EpochRow]):
         self._token_stages = token_stages(network) if s.staged else ()
         self._tokens: Tokens | None = None
         each = (
-            float(stages[s.plan.stage(epoch)]["time_fraction"]) if stages else 1.0
+            float(stages[s.plan.stage(epoch)]["fraction"]) if stages else 1.0
             for epoch in range(s.epochs)
         )
         # The work of the first n epochs, for every n; 1 is an epoch at the own tokens.
@@ -80,7 +80,7 @@ class Classification(Task[EpochRow]):
     def optimizer(self, device: torch.device) -> torch.optim.Optimizer:
         """That of the settings."""
         s = self.settings
-        groups = parameter_groups(self.network, s.weight_decay, layer_decay=s.layer_decay)
+        groups = parameter_groups(self.network, s.weight_decay)
         return make_optimizer(s.optimizer, groups, learning_rate=s.learning_rate, device=device)
 
     def schedule(self, epochs: int) -> Callable[[int], float]:
@@ -116,11 +116,9 @@ class Classification(Task[EpochRow]):
         if not targets.is_floating_point():
             hits[_HITS] = (logits.detach().argmax(1) == targets).sum()
         if self.teacher is not None:
-            s = self.settings
-            taught = distillation_loss(
-                outputs, self.teacher(images), kind=s.distillation, temperature=s.temperature
-            )
-            loss = (1 - s.distillation_weight) * loss + s.distillation_weight * taught
+            weight = self.settings.distillation_weight
+            taught = distillation_loss(outputs, self.teacher(images))
+            loss = (1 - weight) * loss + weight * taught
         return loss, hits
 
     def _criterion(self, logits: Tensor, targets: Tensor) -> Tensor:
@@ -145,13 +143,13 @@ class Classification(Task[EpochRow]):
         return self._token_stages[self.settings.plan.stage(epoch)] if self._token_stages else None
 
     def work(self, epochs: float) -> float:
-        """In epochs at the network's own tokens, by the measured times."""
+        """In epochs at the network's own tokens, by the multiply-adds."""
         return float(np.interp(epochs, range(len(self._work)), self._work))
 
     @property
     def saved(self) -> dict[str, float] | None:
         """Shares of the training that coarser tokens save, as in the result."""
-        keys = {"macs": "fraction", "time": "time_fraction", "published": "published_fraction"}
+        keys = {"macs": "fraction", "published": "published_fraction"}
         if not self.stages:
             return None
         return {

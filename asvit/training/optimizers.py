@@ -4,12 +4,7 @@ from collections.abc import Collection
 from typing import Any, cast
 
 import torch
-from timm.optim import (
-    create_optimizer_v2,
-    get_optimizer_info,
-    list_optimizers,
-    param_groups_layer_decay,
-)
+from timm.optim import create_optimizer_v2, get_optimizer_info, list_optimizers
 from torch import nn, optim
 
 from asvit.training.muon import SPARED, Muon
@@ -19,32 +14,21 @@ _FUSED = ("cpu", "cuda")  # devices on which PyTorch updates all weights in one 
 _IN_ONE_KERNEL = (optim.AdamW, optim.Adam, optim.SGD)
 
 
-def parameter_groups(
-    network: nn.Module, weight_decay: float, *, layer_decay: float = 1.0
-) -> list[dict[str, Any]]:
+def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """The trainable parameters in groups with and without weight decay.
 
     Spared are vectors, biases, and what the network or a part of it names, such as position
-    embeddings. They are spared by Muon as well, whatever the weight decay is. With a layer decay
-    each layer has groups of its own, with a factor of the learning rate as ``lr_scale``.
+    embeddings. They are spared by Muon as well, whatever the weight decay is.
     """
-    if layer_decay != 1:
-        by_layer: list[dict[str, Any]] = param_groups_layer_decay(
-            network, 1.0, no_weight_decay_list=_spared(network), layer_decay=layer_decay
-        )
-        groups = [{**group, SPARED: not group["weight_decay"]} for group in by_layer]
-    else:
-        names = _spared(network)
-        both: dict[bool, list[nn.Parameter]] = {True: [], False: []}
-        for name, parameter in network.named_parameters():
-            if parameter.requires_grad:
-                vector = parameter.ndim < 2 or name.endswith(".bias")
-                both[vector or name in names].append(parameter)
-        groups = [{"params": parameters, SPARED: spared} for spared, parameters in both.items()]
+    names = _spared(network)
+    both: dict[bool, list[nn.Parameter]] = {False: [], True: []}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            both[parameter.ndim < 2 or name.endswith(".bias") or name in names].append(parameter)
     return [
-        {**group, "weight_decay": 0.0 if group[SPARED] else weight_decay}
-        for group in groups
-        if group["params"]
+        {"params": both[spared], SPARED: spared, "weight_decay": 0.0 if spared else weight_decay}
+        for spared in (True, False)
+        if both[spared]
     ]
 
 

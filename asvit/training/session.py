@@ -90,16 +90,11 @@ class Session(Generic[Row]):
                 self.history.append(row)
                 self._part = None
                 self.plan_again()
-                later = first and not self._worth_writing
-                if first and not later:
-                    self._save()
-                try:
-                    track("epoch", row, len(self.history) * steps)
-                    follow(last, row)
-                except BaseException:
-                    if later:
-                        self._save()
-                    raise
+                if first and self._worth_writing:
+                    self._write(None)
+                    self.write_outputs()
+                track("epoch", row, len(self.history) * steps)
+                follow(last, row)
             self.finish()
 
     def plan_again(self) -> None:
@@ -145,11 +140,7 @@ class Session(Generic[Row]):
             return True
         return time.monotonic() - self._written >= _SPACING * self._writing
 
-    def _save(self) -> None:
-        """Write the checkpoint of an epoch, then the files derived from it."""
-        self._write(None, self.write_outputs)
-
-    def _write(self, part: EpochPart | None, then: Callable[[], None] = lambda: None) -> None:
+    def _write(self, part: EpochPart | None) -> None:
         began = time.monotonic()
         try:
             Checkpoint(
@@ -161,7 +152,6 @@ class Session(Generic[Row]):
                 self.total,
                 part,
             ).write(self.folder / self.file, self.kind)
-            then()
         except OSError as error:
             message = f"{error.strerror} (the same command goes on from the checkpoint before)"
             raise OSError(error.errno, message, error.filename) from error

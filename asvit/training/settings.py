@@ -21,7 +21,6 @@ FEW = 2_000  # pictures, with fewer of which weights from elsewhere are the bett
 TOP = 5  # of "top-5", which is always 100 % with so many classes or fewer
 
 _BRANCHES = 2  # of compact parts, as in asvit.convert
-_SOFT_WEIGHT = 0.1  # of the teacher in soft distillation, as in DeiT
 _BELOW = ("min_lr", "warmup_lr")  # at most the learning rate
 
 _OWN = "the network's own"
@@ -151,12 +150,6 @@ class TrainSettings(Settings):
         "Weight decay of matrices; biases, norms and what the network exempts have none.",
         at_least=0,
     )
-    layer_decay: float = setting(
-        1.0,
-        "Factor of the learning rate from each layer to the one before it; 1 for none.",
-        above=0,
-        at_most=1,
-    )
     warmup_epochs: int = setting(
         20,
         "Epochs of linear warm-up; a cosine decay follows.",
@@ -241,23 +234,15 @@ class TrainSettings(Settings):
         metavar="FILE",
         complete="paths",
     )
-    distillation: str = setting(
-        "hard",
-        "Learn the teacher's decisions (hard) or probabilities (soft).",
-        choices=("hard", "soft"),
-    )
     distillation_weight: float = setting(
-        0.5, "Weight of the teacher in the loss.", shown="0.5, soft 0.1", **_ZERO_TO_ONE
+        0.5, "Weight of the teacher's decisions in the loss.", **_ZERO_TO_ONE
     )
-    temperature: float = setting(3.0, "Temperature of soft distillation.", above=0)
     seed: int = seed_setting()
 
     @property
     def unused(self) -> Sequence[str]:
-        """What is set for distillation without a teacher, or for the other kind of it."""
-        if self.teacher is None:
-            return ("teacher_weights", "distillation", "distillation_weight", "temperature")
-        return () if self.distillation == "soft" else ("temperature",)
+        """What is set for distillation without a teacher."""
+        return ("teacher_weights", "distillation_weight") if self.teacher is None else ()
 
     @property
     def staged(self) -> bool:
@@ -339,6 +324,4 @@ def _filled_in(requested: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[
         values["crop_pct"] = 1.0
     if values.get("ffn") is not None:
         values.setdefault("branches", _BRANCHES)
-    if values.get("distillation") == "soft":
-        values.setdefault("distillation_weight", _SOFT_WEIGHT)
     return values

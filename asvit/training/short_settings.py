@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
@@ -15,10 +14,8 @@ from asvit.core.settings import (
     setting,
     setting_of,
 )
-from proxies.messages import unknown
 
 if TYPE_CHECKING:
-    from asvit.spaces.base import SearchSpace
     from asvit.training.augmentation import Augmentation
 
 BALANCES: Final = ("none", "weights", "sampling")
@@ -188,53 +185,20 @@ class CandidateSettings(ShortTrainingSettings):
         choices=("adamw", "muon"),
     )
     balance: Literal["none", "weights", "sampling"] = balance_setting()
-    paces: str | None = setting(
-        None,
-        "Steps of some families, as multiples of the others': resnet=1.5,swin=0.9.",
-        metavar="FAMILY=N,...",
-        several=True,
-    )
-
-    def check(self) -> None:
-        """Check the families and their multiples."""
-        super().check()
-        if self.paces is None:
-            return
-        space = self._space
-        families = [*map(str, space.dimensions.get(space.branch, (space.name,)))]
-        for family in self.steps_of:
-            if family not in families:
-                raise ValueError(f"paces={self.paces!r}: {unknown('family', family, families)}")
-
-    @property
-    def _space(self) -> SearchSpace:
-        from asvit.spaces.base import load_space
-
-        return load_space(self.space)
-
-    @property
-    def steps_of(self) -> Mapping[str, int]:
-        """Steps of the families that have other numbers of them."""
-        steps = dict[str, int]()
-        for pace in self.paces.split(",") if self.paces else ():
-            family, _, times = pace.partition("=")
-            try:
-                steps[family] = max(1, round(float(times) * self.steps))
-            except (ValueError, OverflowError):
-                times = "0"
-            if float(times) <= 0:
-                raise ValueError(
-                    f"paces={self.paces!r} must be families and numbers above 0, such as "
-                    "resnet=1.5"
-                )
-        return steps
+    #: Steps of families as multiples of the others', as resnet=1.5,swin=0.9, where a design has
+    #: them train for the same time.
+    paces: str | None = None
 
     def recipe_of(self, architecture: str) -> Recipe:
         """The recipe for the network of an architecture's text."""
-        if not self.paces:
-            return self.short_recipe(self.steps)
-        family = self._space.family_of(architecture)
-        return self.short_recipe(self.steps_of.get(family, self.steps))
+        steps = self.steps
+        if self.paces:
+            from asvit.spaces.base import load_space
+
+            paces = dict(pace.split("=") for pace in self.paces.split(","))
+            pace = paces.get(load_space(self.space).family_of(architecture), "1")
+            steps = max(1, round(float(pace) * steps))
+        return self.short_recipe(steps)
 
 
 @dataclass(frozen=True, kw_only=True)

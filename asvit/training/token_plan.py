@@ -91,9 +91,7 @@ class TokenPlan:
 def saved(plan: TokenPlan, fractions: Sequence[float]) -> float:
     """The share of the training cost that a plan saves: ``1 − Σ share · fraction``.
 
-    The fractions are the costs of an epoch of each stage relative to full resolution, in
-    multiply-adds or time: measured (:func:`asvit.training.timing.measure_stages`) or
-    published (:data:`PUBLISHED_FRACTIONS`).
+    The fractions are the costs of an epoch of each stage relative to full resolution.
     """
     spent = math.fsum(e * f for e, f in zip(plan.epochs, fractions, strict=True))
     return 1 - spent / plan.total

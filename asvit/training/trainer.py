@@ -222,7 +222,7 @@ class Trainer:
     def _set_rate(self, update: int) -> float:
         rate = self._rate(update)
         for group in self._optimizer.param_groups:
-            group["lr"] = rate * group.get("lr_scale", 1.0)
+            group["lr"] = rate
         return rate
 
     def _update(self, batch: Batch, update: int) -> Tensor:

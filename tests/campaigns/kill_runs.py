@@ -99,7 +99,6 @@ _TIMES = frozenset(
     {"wall_seconds", "run_seconds", "training_seconds", "seconds", "elapsed", "images_per_second"}
     | {
         "epoch_seconds",
-        "time_fraction",
         "time",
         "latency_ms",
         "latency",

@@ -15,7 +15,6 @@ import torch
 from torch import nn
 
 from asvit._version import __version__
-from asvit.core.continuing import check_same_digest
 from asvit.core.preparing_settings import AUTO, BLACK, FITS
 from asvit.core.progress import Tell, Track, ignore, image_progress
 from asvit.core.run_files import CHECKPOINT, MODEL
@@ -156,11 +155,6 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         """The teacher with its weights, if there is one."""
         return load_teacher(self.settings, self.sets.classes, self.sets.kind)
 
-    @cached_property
-    def _teacher_digest(self) -> str:
-        """The digest of the teacher's weights, taken before they are on a GPU."""
-        return "" if self.teacher is None else self.teacher.digest
-
     def _check_weights(self) -> None:
         """Check that the weights to start from suit the network, unless the training has begun."""
         s = self.settings
@@ -213,28 +207,13 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         self._check_weights()
         return {"images": self.sets.provenance, "device": self.processes.device.type}
 
-    def check_store(self, store: Saved) -> None:
-        """Check that the teacher has the same weights."""
-        before = "" if store.file is None else store.file.origin.teacher
-        if before:
-            source, what = str(self.settings.teacher_weights), "with other weights of the teacher"
-            stored, now = (
-                {"source": source, "digest": digest} for digest in (before, self._teacher_digest)
-            )
-            check_same_digest(self.folder, what, "source", stored, now)
-
     def settled(self, store: Saved, result: TrainResult) -> bool:
         """Whether every epoch is done and the network is written."""
         return store.finished and (self.folder / MODEL).exists()
 
     def execute(self, store: Saved, tell: Tell) -> TrainResult:
         """Train to the last epoch."""
-        self.processes.check_same(
-            {
-                "the digest of the images": self.sets.provenance["digest"],
-                "the digest of the teacher": self._teacher_digest,
-            }
-        )
+        self.processes.check_same({"the digest of the images": self.sets.provenance["digest"]})
         if store.file is None:
             if self.settings.bad_images == "stop":
                 parts = (self.sets.train, self.sets.validation)
@@ -316,7 +295,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             )
 
     def plan(self) -> dict[str, Any]:
-        """What the run would do and how long it would take; coarser tokens are timed."""
+        """What the run would do and how long it would take."""
         self.load()
         if not self.quiet:
             self._survey()
@@ -412,7 +391,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         else:
             if settings.weights is not None:
                 load_pretrained(model, settings.weights, new_head=settings.new_head)
-            stages = stages_of(settings, model, processes) if settings.staged else ()
+            stages = stages_of(settings, model) if settings.staged else ()
             origin = Origin(
                 settings,
                 sets.provenance,
@@ -422,7 +401,6 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
                 versions(),
                 self.normalisation or self._provisional,
                 ground,
-                self._teacher_digest,
             )
         normalisation = origin.normalisation
         return ClassifierSession(

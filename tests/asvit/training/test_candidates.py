@@ -13,8 +13,8 @@ from torch import nn
 
 from asvit.data import Images
 from asvit.spaces import load_space
-from asvit.training import candidates as module
-from asvit.training.candidates import (
+from asvit.training import short as module
+from asvit.training.short import (
     CandidateTrainer,
     Training,
     outcome_of,

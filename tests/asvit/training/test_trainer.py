@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -17,7 +16,6 @@ from timm.scheduler import CosineLRScheduler
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asvit.networks import Network
 from asvit.training.checkpoint import EpochPart, TrainerState
 from asvit.training.classification import Classification
 from asvit.training.distillation import Teacher
@@ -317,34 +315,6 @@ def test_running_out_of_memory_gives_advice() -> None:
     message = r"memory ran out in epoch 2, step 1 \(.*allocate.*\); use grad_"
     with pytest.raises(MemoryError, match=message):
         trainer_of(Large(), settings()).train(1)
-
-
-@pytest.mark.parametrize(
-    "arch",
-    [
-        "4,2,2|4,1,2|4,1,2|4,1,2|16,8",
-        "shift:1,1,1,1|2|12|1|24",
-        "psvit1d:b-----|b-----|b-----|16",
-        "timm:deit_tiny_patch16_224",
-    ],
-)
-def test_the_learning_rate_falls_from_layer_to_layer(arch: str) -> None:
-    """From the head, which has the whole rate, to the stem; also in the first update."""
-    model = Network(arch, 32, CLASSES).build()
-    trainer = trainer_of(model, settings(layer_decay=0.5, warmup_epochs=0), larger)
-    groups = trainer._optimizer.param_groups
-    trainer._set_rate(0)
-    rates = {id(p): group["lr"] for group in groups for p in group["params"]}
-    by_name = {name: rates[id(p)] for name, p in model.named_parameters()}
-    stem, *_, head = by_name.values()
-    assert head == max(by_name.values()) == 1e-2
-    assert stem == min(by_name.values()) < head / 8
-    steps = {high / low for low, high in pairwise(sorted(set(by_name.values())))}
-    assert steps == {2.0}
-    trainer.train(0)
-    scales = {g["lr"] / g["lr_scale"] for g in groups}
-    assert max(scales) == pytest.approx(min(scales))
-    assert max(scales) < 1e-2
 
 
 def test_a_teacher_has_its_share_of_the_loss() -> None:
