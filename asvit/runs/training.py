@@ -180,13 +180,13 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
         )
     if s.balance != "none":
         lines.append(
-            f"balance {s.balance}: {IN_WORDS[s.balance]}; the best epoch is that of the highest "
+            f"balance {s.balance}: {IN_WORDS}; the best epoch is that of the highest "
             "balanced accuracy"
         )
     elif plan["imbalance"] > UNEVEN:
         lines.append(
             f"the largest class has {plan['imbalance']:.1f} times the images of the smallest; "
-            "--balance weights or sampling makes them count alike"
+            "--balance sampling makes them count alike"
         )
     scratch = s.weights is None and s.teacher is None and plan["picture"]
     if scratch and s.data.partition(":")[0] not in _GENERATED:

@@ -17,7 +17,7 @@ from asvit.training.distillation import Teacher, distillation_loss
 from asvit.training.distributed import ProcessGroup
 from asvit.training.layout import fast_layout
 from asvit.training.loaders import Loader
-from asvit.training.metrics import Accuracy, EpochRow, evaluate, weighted_loss
+from asvit.training.metrics import Accuracy, EpochRow, evaluate
 from asvit.training.optimizers import make_optimizer, parameter_groups
 from asvit.training.precision import training_precision
 from asvit.training.schedule import WARMUP_SHARE, Schedule
@@ -49,7 +49,6 @@ class Classification(Task[EpochRow]):
         *,
         classes: int,
         teacher: Teacher | None = None,
-        class_weights: Tensor | None = None,
         stages: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         s = settings
@@ -66,7 +65,6 @@ class Classification(Task[EpochRow]):
         switch: Any = getattr(network, "set_distilled_training", None)
         if teacher is not None and switch is not None:
             switch(True)  # training gives the outputs of both heads
-        self._weights = None if class_weights is None else class_weights.to(processes.device)
         self._smooth = LabelSmoothingCrossEntropy(s.label_smoothing)
         self._token_stages = token_stages(network) if s.staged else ()
         self._tokens: Tokens | None = None
@@ -123,8 +121,6 @@ class Classification(Task[EpochRow]):
 
     def _criterion(self, logits: Tensor, targets: Tensor) -> Tensor:
         smoothing = 0.0 if targets.is_floating_point() else self.settings.label_smoothing
-        if self._weights is not None:
-            return weighted_loss(logits, targets, self._weights, label_smoothing=smoothing)
         loss: Tensor = (self._smooth if smoothing else F.cross_entropy)(logits, targets)
         return loss
 

@@ -49,18 +49,14 @@ class Batching:
     batch_size: int  # images of a batch over all processes; each loads its share
     augmentation: Augmentation = field(default_factory=Augmentation)
     seed: int = 0  # of all draws
-    # Subtracted from the pixels, which are in [0, 1], or as files have them where the scale of
-    # their kind is 1.
-    mean: Statistics = MEAN
+    mean: Statistics = MEAN  # subtracted from pixels that the scale of their kind divides
     std: Statistics = STD  # divides them afterwards
     balanced: bool = False  # whether an epoch has equally many images of each class
     label_smoothing: float = 0.0  # of mixed targets; that of other labels is left to the loss
     workers: int = 0  # processes that load, and stay from epoch to epoch; 0 for this one
     rank: int = 0  # of this process
     world: int = 1  # processes that share each batch
-    # Whether the next readable image takes the place of an unreadable one, with a warning and a
-    # count; else an error names it.
-    replace_bad: bool = False
+    replace_bad: bool = False  # unreadable images by the next readable one; else they stop it
     device: torch.device = field(default_factory=partial(torch.device, "cpu"))  # of the batches
 
 
@@ -175,10 +171,9 @@ def train_loader(
 ) -> Loader:
     """A loader of augmented training batches.
 
-    The seed and the epoch determine the order and, with the number of a batch or the index of an
-    image, its augmentation. So any number of workers and processes gives the same batches. Images
-    that do not fill a last batch are left out of the epoch. The global random generators are not
-    changed.
+    Order and augmentation follow from the seed, the epoch, and the number of a batch or the index
+    of an image. So any number of workers and processes gives the same batches. Images that do not
+    fill a last batch are left out of the epoch.
 
     A set that fits is decoded into memory before the first batch, of which ``progress`` is told,
     and augmented in whole batches, unless its augmentation is one of timm's for single pictures.
@@ -237,11 +232,7 @@ def _from_files(
 
 @dataclass(frozen=True, eq=False)
 class _PictureBatches:
-    """Batches of pictures that are read and transformed one by one.
-
-    The ``transform`` of an image to pixels may draw from the global generators, which are seeded
-    for each of them and restored.
-    """
+    """Batches of pictures that are read and transformed one by one, each with its own seed."""
 
     images: LabelledImages
     batching: Batching
@@ -401,11 +392,8 @@ def epoch_order(
     """Deal shuffled images, each with all its copies, to batches.
 
     With ``labels``, equally many images of each class are dealt, those of small classes again and
-    again; every time has copy numbers of its own.
-
-    The copies of an image are dealt one after another, over batches if need be. Each batch is then
-    sorted by copy number, so that the copies of an image go to different processes and are not
-    mixed with each other.
+    again; every time has copy numbers of its own. Each batch is sorted by copy number, so that the
+    copies of an image go to different processes and are not mixed with each other.
 
     Returns:
         Image indices and copy numbers, ``[count // batch_size, batch_size]`` each.
@@ -443,10 +431,7 @@ def batch_share(batch_size: int, rank: int, world: int) -> Indices:
 
 
 def derive_seed(*key: int) -> int:
-    """Hash ``key`` to a seed below 2⁶³, the same on every machine.
-
-    It takes about a microsecond, a tenth of a ``numpy.random.SeedSequence``.
-    """
+    """Hash ``key`` to a seed below 2⁶³, ten times as fast as ``numpy.random.SeedSequence``."""
     digest = hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
 

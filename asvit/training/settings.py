@@ -114,7 +114,7 @@ class TrainSettings(Settings):
         "At an unreadable image, stop, or replace it by another one, with a warning and a count.",
         choices=("stop", "replace"),
     )
-    balance: Literal["none", "weights", "sampling"] = balance_setting()
+    balance: Literal["none", "sampling"] = balance_setting()
     recipe: str = setting(
         "swin",
         "Values of the options below: deit, swin, pvt, nextvit, shiftvit, small or finetune.",

@@ -21,11 +21,11 @@ from asvit.executors import one_thread
 from asvit.models.blocks import is_linear
 from asvit.spaces import build
 from asvit.training import splits
-from asvit.training.balance import balanced_order, class_weights
+from asvit.training.balance import balanced_order
 from asvit.training.batched import Draws, augmented, draw_batch, drawn_ahead
 from asvit.training.distributed import ProcessGroup
 from asvit.training.layout import fast_layout
-from asvit.training.metrics import Accuracy, evaluate, weighted_loss
+from asvit.training.metrics import Accuracy, evaluate
 from asvit.training.optimizers import make_optimizer, parameter_groups
 from asvit.training.schedule import Schedule
 from asvit.training.short_settings import CandidateSettings
@@ -99,10 +99,6 @@ class ShortTask(RecipeTask[None]):
     ) -> None:
         super().__init__(network, train, recipe, seed=seed)
         self.steps = recipe.steps
-        self._weights: Tensor | None = None
-        if recipe.balance == "weights":  # of the classes up to the largest
-            weights = class_weights(self.labels.cpu().numpy(), int(self.labels.max()) + 1)
-            self._weights = torch.from_numpy(weights).to(self.labels.device)
 
     def batches(self, epoch: int, start: int) -> Iterator[LabelledTensors]:
         """The batches of all steps; every image comes once before any repeats.
@@ -125,12 +121,9 @@ class ShortTask(RecipeTask[None]):
     def losses(
         self, network: nn.Module, images: Tensor, labels: Tensor
     ) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """Mean cross-entropy; with class weights, whatever classes a batch has."""
-        logits, smoothing = network(images), self.recipe.label_smoothing
-        if self._weights is None:
-            return F.cross_entropy(logits, labels, label_smoothing=smoothing), {}
-        weights = F.pad(self._weights, (0, logits.shape[1] - len(self._weights)), value=1.0)
-        return weighted_loss(logits, labels, weights, label_smoothing=smoothing), {}
+        """Mean cross-entropy."""
+        smoothing = self.recipe.label_smoothing
+        return F.cross_entropy(network(images), labels, label_smoothing=smoothing), {}
 
     def update_seed(self, update: int, rank: int) -> None:
         """Updates draw on from the last one."""

@@ -18,16 +18,13 @@ from asvit.core.settings import (
 if TYPE_CHECKING:
     from asvit.training.augmentation import Augmentation
 
-BALANCES: Final = ("none", "weights", "sampling")
+BALANCES: Final = ("none", "sampling")
 
 #: Times as many images as the smallest class the largest has, from which on classes are uneven.
 UNEVEN: Final = 3.0
 
-#: What is done about uneven classes, in words.
-IN_WORDS: Final = {
-    "weights": "the loss weighs classes as if they had equally many images",
-    "sampling": "every epoch has equally many images of each class",
-}
+#: What sampling does about uneven classes, in words.
+IN_WORDS: Final = "every epoch has equally many images of each class"
 
 
 @dataclass(frozen=True)
@@ -51,8 +48,8 @@ class Recipe:
     flip: bool = False  # half of the images, at random
     crop_scale: float = 1.0  # smallest share of an image's area in a random crop
     color_jitter: float = 0.0  # strength of random brightness, contrast and saturation
-    # Of uneven classes: weights in the loss, or equally many images of each.
-    balance: Literal["none", "weights", "sampling"] = "none"
+    # Of uneven classes equally many images of each.
+    balance: Literal["none", "sampling"] = "none"
 
     @property
     def augmentation(self) -> Augmentation:
@@ -89,8 +86,8 @@ def balance_setting(**options: Any) -> Any:
     """The setting ``balance`` of runs that train."""
     return setting(
         "none",
-        "For uneven classes: weights in the loss, or sampling equally many images of each; "
-        "networks and epochs are then compared by balanced accuracy.",
+        "For uneven classes, sample equally many images of each; networks and epochs are then "
+        "compared by balanced accuracy.",
         choices=BALANCES,
         **options,
     )
@@ -184,7 +181,7 @@ class CandidateSettings(ShortTrainingSettings):
         "AdamW, or Muon, which takes about three times its learning rate.",
         choices=("adamw", "muon"),
     )
-    balance: Literal["none", "weights", "sampling"] = balance_setting()
+    balance: Literal["none", "sampling"] = balance_setting()
     #: Steps of families as multiples of the others', as resnet=1.5,swin=0.9, where a design has
     #: them train for the same time.
     paces: str | None = None

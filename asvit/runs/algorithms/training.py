@@ -32,7 +32,7 @@ from asvit.runs.folder import seems_usable
 from asvit.runs.tracking import forget, tracking
 from asvit.runs.trained_on import count_trained
 from asvit.runs.training import TrainRun, plan_lines
-from asvit.training.balance import class_weights, imbalance
+from asvit.training.balance import imbalance
 from asvit.training.checkpoint import Checkpoint, Origin, Saved, settings_in
 from asvit.training.classification import Classification
 from asvit.training.distillation import Teacher, load_teacher
@@ -359,9 +359,6 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         processes, classes = self.processes, self.network.num_classes
         if self.teacher is not None and normalisation is not None:
             self.teacher.take(normalisation)
-        weights = None
-        if settings.balance == "weights":
-            weights = torch.from_numpy(class_weights(sets.train.labels, classes))
         loaders = open_loaders(
             sets,
             settings,
@@ -377,7 +374,6 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             *loaders,
             classes=classes,
             teacher=self.teacher,
-            class_weights=weights,
             stages=stages,
         )
 

@@ -191,37 +191,6 @@ def test_accumulation_gives_the_same_gradient() -> None:
     close(whole, parts)
 
 
-WEIGHTS = torch.tensor([0.5, 2.0, 1.0, 0.25, 4.0])
-
-
-@pytest.mark.parametrize("soft", [False, True])
-def test_class_weights_are_those_of_a_loop_by_hand(soft: bool) -> None:
-    chosen, model, plain = settings(warmup_epochs=0, clip=0.0), network(), network()
-    given = partial(batches, soft=soft)
-    told = trainer_of(model, chosen, given, class_weights=WEIGHTS).train(0)
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": [p for p in plain.parameters() if p.ndim > 1 and p is not plain.scale]},
-            {"params": [p for p in plain.parameters() if p.ndim == 1 or p is plain.scale],
-             "weight_decay": 0.0},
-        ],
-        lr=1e-2, weight_decay=0.5,
-    )  # fmt: skip
-    schedule = CosineLRScheduler(optimizer, 3 * STEPS, lr_min=1e-5, t_in_epochs=False)
-    total = 0.0
-    for step, (images, targets) in enumerate(batches(0, soft=soft), 1):
-        logs = plain(images).log_softmax(1)
-        spread = targets if soft else 0.9 * F.one_hot(targets, CLASSES) + 0.1 / CLASSES
-        loss = -(WEIGHTS * spread * logs).sum() / len(images)  # whatever classes they are of
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step_update(step)
-        total += float(loss.detach())
-    assert told.loss == pytest.approx(total / STEPS, rel=1e-5)
-    close(model, plain)
-
-
 def test_dropout_depends_on_the_seed_and_the_update_alone() -> None:
     models = [network(0.5) for _ in range(3)]
     for number, model in enumerate(models):
