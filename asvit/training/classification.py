@@ -2,10 +2,8 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import accumulate
 from typing import Any
 
-import numpy as np
 import torch
 from timm.loss import LabelSmoothingCrossEntropy
 from torch import Tensor, nn
@@ -33,8 +31,8 @@ class Classification(Task[EpochRow]):
     """Trains a network ``[B, C, S, S] -> [B, classes]``, or two of those, by its settings.
 
     Batches are images ``[b, C, S, S]``, and labels ``[b]`` int64 or soft targets ``[b, classes]``;
-    of a validation every image once. The network is prepared for training in place. Class weights
-    of the loss are ``[classes]``; ``stages`` are measured costs of the stages of tokens.
+    of a validation every image once. The network is prepared for training in place; ``stages`` are
+    the costs of its stages of tokens.
     """
 
     less_memory = "grad_checkpointing, a larger accumulate or a smaller batch_size"
@@ -68,12 +66,6 @@ class Classification(Task[EpochRow]):
         self._smooth = LabelSmoothingCrossEntropy(s.label_smoothing)
         self._token_stages = token_stages(network) if s.staged else ()
         self._tokens: Tokens | None = None
-        each = (
-            float(stages[s.plan.stage(epoch)]["fraction"]) if stages else 1.0
-            for epoch in range(s.epochs)
-        )
-        # The work of the first n epochs, for every n; 1 is an epoch at the own tokens.
-        self._work = list(accumulate(each, initial=0.0))
 
     def optimizer(self, device: torch.device) -> torch.optim.Optimizer:
         """That of the settings."""
@@ -137,10 +129,6 @@ class Classification(Task[EpochRow]):
     def tokens(self, epoch: int) -> Tokens | None:
         """The tokens of an epoch, from 0; None without stages."""
         return self._token_stages[self.settings.plan.stage(epoch)] if self._token_stages else None
-
-    def work(self, epochs: float) -> float:
-        """In epochs at the network's own tokens, by the multiply-adds."""
-        return float(np.interp(epochs, range(len(self._work)), self._work))
 
     @property
     def saved(self) -> dict[str, float] | None:

@@ -1,6 +1,5 @@
 """The processes of a training: this one alone, or several that share every batch."""
 
-import atexit
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -83,15 +82,6 @@ class ProcessGroup:
         if self._launched is not None:
             self._launched.wait_for_everyone()
 
-    def leave_at_exit(self) -> None:
-        """Leave the group when Python exits; NCCL warns of groups that nobody left.
-
-        Not at the end of a run: a script may train several times in the same processes. And not
-        after an error, when NCCL might wait for the others.
-        """
-        if self._launched is not None:
-            atexit.register(_leave)
-
     def first_before_others(self) -> AbstractContextManager[Any]:
         """Run the block in the main process first, then in the others."""
         if self._launched is None:
@@ -147,8 +137,3 @@ def processes_of(device: str = "auto") -> ProcessGroup:
     cpu_requested = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
     on_cpu = cpu_requested or resolve_device(device).type == "cpu"
     return ProcessGroup(launched=PartialState(cpu=on_cpu, timeout=PATIENCE))
-
-
-def _leave() -> None:
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()

@@ -192,8 +192,7 @@ class Session(Generic[Row]):
         return follow
 
     def _share(self, updates: int) -> float:
-        """Share of the work that is done after so many updates."""
-        return self.task.work(updates / self.task.steps) / self.task.work(self.total)
+        return updates / (self.task.steps * self.total)
 
 
 @dataclass(eq=False, kw_only=True)

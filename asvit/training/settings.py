@@ -136,8 +136,8 @@ class TrainSettings(Settings):
     )
     optimizer: str = _by_recipe(
         "adamw",
-        "Optimiser: muon, or another by timm's name.",
-        complete="timm.optim:list_optimizers",
+        "Optimiser; all but Muon are timm's.",
+        choices=("adamw", "adam", "sgd", "lamb", "lion", "muon"),
     )
     learning_rate: float = setting(
         1e-3,
@@ -215,7 +215,7 @@ class TrainSettings(Settings):
     compile: bool = setting(False, "Compile the network with torch.compile.")
     retokenize: str = setting(
         "off",
-        "Epochs of each stage of tokens: 120/90/90, 0.4/0.3/0.3, auto (these shares) or off.",
+        "Epochs of each stage of tokens: 120/90/90, auto (these shares of all) or off.",
     )
     weights: str | None = setting(
         None,

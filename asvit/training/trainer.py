@@ -264,8 +264,7 @@ class Trainer:
     ) -> tuple[list[list[float]], bool]:
         """The numbers of the last steps, ``[steps, n]``, averaged over the processes.
 
-        Losses that are NaN or infinite are refused. Also whether any process wants the part of
-        the epoch to be stored.
+        Also whether any process wants the part of the epoch to be stored.
         """
         means, keep = self.processes.mean_and_any(unread.flatten(), due)
         numbers: list[list[float]] = means.view_as(unread).tolist()

@@ -89,7 +89,6 @@ class SharedAlgorithm(SharedRun[S, R]):
             self.processes.wait()
             yield
             self.processes.wait()
-        self.processes.leave_at_exit()
 
     def open(self) -> Saved:
         """The checkpoint, if there is one."""

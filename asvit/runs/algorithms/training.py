@@ -301,8 +301,9 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             self._survey()
         session = self._session(None, 0)
         speed, epoch = self._pace()
-        work = session.task.work(self.settings.epochs)
-        seconds = min(epoch * work, 3600 * (self.settings.hours or math.inf))
+        rest = 1 - (session.saved or {"macs": 0.0})["macs"]
+        whole = epoch * self.settings.epochs * rest
+        seconds = min(whole, 3600 * (self.settings.hours or math.inf))
         times = {"images_per_second": speed, "epoch": epoch, "seconds": seconds}
         return {**self._plan(session), "time": times}
 

@@ -1,6 +1,5 @@
 """Groups of processes: how long they wait for each other, and how they part."""
 
-import atexit
 import os
 import sys
 import time
@@ -58,18 +57,3 @@ def _average(environment: Mapping[str, str]) -> None:
 @pytest.mark.slow
 def test_gradients_are_averaged() -> None:
     assert together(_average) == [0, 0]
-
-
-def _leave(environment: Mapping[str, str]) -> None:
-    os.environ.update(environment)
-    group = processes_of("cpu")
-    group.wait()
-    group.leave_at_exit()
-    assert torch.distributed.is_initialized()
-    atexit._run_exitfuncs()
-    assert not torch.distributed.is_initialized()
-
-
-@pytest.mark.slow
-def test_the_group_is_left_when_python_exits() -> None:
-    assert together(_leave) == [0, 0]

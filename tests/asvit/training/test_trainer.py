@@ -259,16 +259,7 @@ def test_a_loss_that_is_not_finite_names_epoch_and_step(clip: float, advice: str
         trainer_of(network(), settings(clip=clip), lambda _: iter(given)).train(2)
 
 
-@pytest.mark.filterwarnings("ignore:.*opt_einsum")  # which kron would like to have
-def test_weights_that_are_not_finite_and_optimisers_that_cannot_be_are_refused() -> None:
-    with pytest.raises(ValueError, match="unknown optimizer 'adamv'; did you mean"):
-        trainer_of(network(), settings(optimizer="adamv"))
-    with pytest.raises(ValueError, match="optimizer=adahessian needs second derivatives"):
-        trainer_of(network(), settings(optimizer="adahessian"))
-    with pytest.raises(ValueError, match="kron has a state that no"):
-        trainer_of(network(), settings(optimizer="kron"))
-    with pytest.raises(ValueError, match=r"optimizer=bnbadam: .*(CUDA|bitsandbytes)"):
-        trainer_of(network(), settings(optimizer="bnbadam"))
+def test_weights_that_are_not_finite_are_refused() -> None:
     model = network()
     with torch.no_grad():
         model.head.bias[0] = float("inf")
