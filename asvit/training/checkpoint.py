@@ -43,6 +43,7 @@ class Origin:
     # Of the images, so that all sessions have the same; None for ImageNet's.
     normalisation: Normalisation | None = None
     ground: str = BLACK  # that transparent ones are laid over
+    teacher: str = ""  # digest of its weights, if there is one
     network: Network | None = None  # of the weights to start from, where no architecture is named
 
 

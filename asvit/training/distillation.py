@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from asvit.core.tensor_files import tensors_digest
 from asvit.data.kinds import PICTURES, ImageKind
 from asvit.data.statistics import Normalisation
 from asvit.networks import Network, WeightsFile
@@ -48,6 +49,12 @@ class Teacher(nn.Module):
         # Replacing one normalisation by another is a scale and a shift.
         self.register_buffer("_scale", (ours / theirs).view(-1, 1, 1), persistent=False)
         self.register_buffer("_shift", (moved / theirs).view(-1, 1, 1), persistent=False)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the weights, in hexadecimal, and of how they take images."""
+        how = self._image_size, *self._own.mean, *self._own.std
+        return tensors_digest({**self._network.state_dict(), "images": torch.tensor(how)})
 
     def train(self, mode: bool = True) -> Self:
         """Stay in evaluation mode; ``mode`` is ignored."""

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from asvit._version import __version__
+from asvit.core.continuing import check_same_digest
 from asvit.core.preparing_settings import AUTO, BLACK, FITS
 from asvit.core.progress import Tell, Track, ignore, image_progress
 from asvit.core.run_files import CHECKPOINT, MODEL
@@ -155,6 +156,11 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         """The teacher with its weights, if there is one."""
         return load_teacher(self.settings, self.sets.classes, self.sets.kind)
 
+    @cached_property
+    def _teacher_digest(self) -> str:
+        """The digest of the teacher's weights, taken before they are on a GPU."""
+        return "" if self.teacher is None else self.teacher.digest
+
     def _check_weights(self) -> None:
         """Check that the weights to start from suit the network, unless the training has begun."""
         s = self.settings
@@ -206,6 +212,16 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         _ = self.sets, self.teacher
         self._check_weights()
         return {"images": self.sets.provenance, "device": self.processes.device.type}
+
+    def check_store(self, store: Saved) -> None:
+        """Check that the teacher has the same weights."""
+        before = "" if store.file is None else store.file.origin.teacher
+        if before:
+            source, what = str(self.settings.teacher_weights), "with other weights of the teacher"
+            stored, now = (
+                {"source": source, "digest": digest} for digest in (before, self._teacher_digest)
+            )
+            check_same_digest(self.folder, what, "source", stored, now)
 
     def settled(self, store: Saved, result: TrainResult) -> bool:
         """Whether every epoch is done and the network is written."""
@@ -398,6 +414,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
                 versions(),
                 self.normalisation or self._provisional,
                 ground,
+                self._teacher_digest,
             )
         normalisation = origin.normalisation
         return ClassifierSession(
