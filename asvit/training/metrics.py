@@ -61,10 +61,9 @@ def evaluate(
     precision: str = "fp32",
     classes: int | None = None,
 ) -> list[Accuracy]:
-    """The accuracy of each network, in one pass over the images; they stay in evaluation mode.
+    """The accuracy of each network, in one pass over a process's share of the images.
 
     With the number of ``classes``, balanced accuracy, too; classes without images do not count.
-    Every process must call this with its share of the images.
     """
     device = processes.device
     # Of each network top-1 hits, top-5 hits, summed loss and images.

@@ -45,10 +45,7 @@ _TESTED = 256  # images of a batch to test on
 
 
 class RecipeTask(Task[Row]):
-    """A task of images in memory and a recipe, of which a batch is drawn on the CPU.
-
-    So draws are the same for all devices.
-    """
+    """A task of images in memory and a recipe; draws are made on the CPU for all devices."""
 
     def __init__(
         self, network: nn.Module, train: LabelledTensors, recipe: Recipe, *, seed: int
@@ -154,9 +151,8 @@ def fit(
 ) -> FitResult:
     """Train ``model`` in place and test it; training that diverges ends with a reason.
 
-    The model, ``[B, C, H, W] -> [B, classes]``, stays on its device, where the images are. The
-    seed is that of their order, augmentation and dropout. On a CPU, equal seeds (and equal initial
-    weights, images and threads) give equal bits.
+    The model, ``[B, C, H, W] -> [B, classes]``, is on the device of the images. On a CPU, equal
+    seeds (and equal initial weights, images and threads) give equal bits.
     """
     device, losses = train[0].device, list[float]()
     # With few tokens, plain attention is faster on a CPU than the fused kernel.
@@ -198,11 +194,9 @@ def _evaluated(
 def draw_linear_weights(model: nn.Module) -> None:
     """Draw the weights of linear layers anew, with a spread that suits their width.
 
-    Vision transformers mostly begin with a standard deviation of 0.02, whatever their width. In
-    narrow networks that is too little: they learn nothing for hundreds of steps. Convolutions of
-    1 x 1 are linear layers, too, and others are those of their patches, which are drawn if they
-    are that small: between stages they would lose what the blocks before them have learnt. A
-    model whose own weights suit its width keeps them.
+    Vision transformers mostly begin with a standard deviation of 0.02, with which narrow networks
+    learn nothing for hundreds of steps. Convolutions of 1 x 1 are linear layers, too; others are
+    drawn if their weights are as small. A model whose own weights suit its width keeps them.
 
     References:
         Glorot and Bengio 2010, "Understanding the difficulty of training deep feedforward neural
@@ -286,10 +280,7 @@ class CandidateTrainer:
 
 
 def outcome_of(train: CandidateTrainer, training: Training) -> Outcome:
-    """The outcome of a training, also of a network that cannot be built or trained.
-
-    A MemoryError, and a DeviceError, is left to the caller.
-    """
+    """The outcome of a training, also of a network that cannot be built or trained."""
     try:
         return train(training)
     except MemoryError:
@@ -317,8 +308,7 @@ def load_all(settings: CandidateSettings, progress: Progress | None = None) -> I
 def how_trained(settings: CandidateSettings, source: str, digest: str = "") -> dict[str, str]:
     """The lines above a table about the recipe and the images, which come from ``source``.
 
-    Other images than fractals are known by their ``digest``, too. Trainings of two tables are
-    comparable only if all of these lines are equal.
+    Trainings of two tables are comparable only if all of these lines are equal.
     """
     s = settings
     augmentation = [f"shifts of up to {s.shift} px"] * bool(s.shift) + ["mirroring"] * s.flip

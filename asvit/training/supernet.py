@@ -71,11 +71,7 @@ class Splits:
 
 
 def load_splits(settings: SupernetSettings, *, progress: Progress | None = None) -> Splits:
-    """Load and split the images of a supernet; the same settings give the same splits.
-
-    The splits are stratified by class, with copies in one of them. ``progress`` gets the numbers
-    of images loaded and to load.
-    """
+    """Load and split the images of a supernet, stratified by class, with copies in one part."""
     held_out = _held_out(settings)
     images = load_all(settings, held_out, progress)
     if images.own_statistics:

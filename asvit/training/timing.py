@@ -67,7 +67,7 @@ def timed_batch(settings: TrainSettings, processes: ProcessGroup, macs: float = 
 def images_per_second(
     task: Task[Any], processes: ProcessGroup, *, epochs: int, workers: int = 0
 ) -> float:
-    """Throughput of a few batches of a training, prepared by this process; weights change.
+    """Throughput of a few batches of a training; weights change.
 
     With ``workers`` that prepare batches while a GPU trains, the slower of both tells: they
     together take this process's time over their number.
