@@ -10,7 +10,6 @@ excludes other programs.
 
 import tempfile
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,13 @@ from timm.data import Mixup, create_dataset, create_loader
 from torch.utils.data import Dataset
 
 from asvit.data import MEAN, STD, FolderDataset
-from asvit.training.images.augmentation import Augmentation
-from asvit.training.images.loaders import Batching, train_loader
-from asvit.training.images.order import derive_seed, preserved_random_state, seed_all
+from asvit.training.loaders import (
+    Batching,
+    derive_seed,
+    preserved_random_state,
+    seed_all,
+    train_loader,
+)
 from experiments.bench import alternating, bench_parser, start, write_pictures
 from experiments.tables import markdown
 
@@ -41,7 +44,6 @@ def main() -> None:
     batching = Batching(
         image_size=options.image_size, batch_size=options.batch, label_smoothing=0.1
     )
-    torch_resizes = replace(batching, augmentation=Augmentation(resizing="torch"))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_pictures(folder, options.images, classes=CLASSES, size=SIDES)
@@ -50,7 +52,6 @@ def main() -> None:
             "asvit, whole": ours(folder, batching, workers=False),
             "timm, workers": timms(folder, batching, workers=True),
             "asvit, workers": ours(folder, batching, workers=True),
-            "asvit, workers, --resizing torch": ours(folder, torch_resizes, workers=True),
         }
         times = {way: sum(own) for way, own in alternating(ways, options.runs, CPU).items()}
     images = options.runs * (options.images // options.batch * options.batch)

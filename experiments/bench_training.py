@@ -143,7 +143,7 @@ def plain(
         for step, (images, labels) in enumerate(loader):
             images, labels = images.to(device), labels.to(device)
             targets: torch.Tensor = F.one_hot(labels, CLASSES).float()
-            if settings.augmentation.mixes:
+            if settings.mixup or settings.cutmix:
                 images, targets = mixup(images, labels)
             loss = criterion(model(images), targets)
             optimizer.zero_grad()

@@ -20,7 +20,7 @@ import asvit
 from asvit.executors import Workers
 from asvit.search.result import SearchResult
 from asvit.spaces import load_space
-from asvit.training.candidates import CandidateTrainer, Training
+from asvit.training.short import CandidateTrainer, Training
 from experiments.kinds import (
     RANDOM,
     Kinds,

@@ -1,4 +1,4 @@
-"""Uneven classes: is it better to weigh them in the loss, to sample them alike, or to do neither?
+"""Uneven classes: is it better to sample them alike?
 
 A ResNet made by hand and a ShiftViT of the published blocks are trained on pictures of which the
 largest class has ten times as many as the smallest. Balanced accuracy is the mean over classes;
@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from asvit.executors import one_thread
 from asvit.spaces import build
 from asvit.training.short import draw_linear_weights, fit
-from asvit.training.short_settings import BALANCES
 from experiments.study import Study, cases, gains, mean_cell, pivot
 from experiments.tasks import AUGMENTATION, load_task, widest_published
 
@@ -80,7 +79,7 @@ def _by_class(network: nn.Module, images: Tensor, labels: Tensor, classes: int) 
 STUDY = Study(
     Row,
     Path(__file__).with_name("balance.csv"),
-    cases(seed=range(3), family=FAMILIES, pictures=SETS, balance=BALANCES),
+    cases(seed=range(3), family=FAMILIES, pictures=SETS, balance=("none", "sampling")),
     train,
     repeat="seed",
 )

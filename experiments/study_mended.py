@@ -31,7 +31,7 @@ from asvit.spaces.architectures import with_parts
 from asvit.statistics.intervals import around, contrast
 from asvit.statistics.ranks import rank_sum, signs
 from asvit.statistics.variance import variance_components
-from asvit.training.candidates import CandidateTrainer, Training
+from asvit.training.short import CandidateTrainer, Training
 from experiments.measure_ranks import MEASURES, NAMES
 from experiments.study import Case, Study, cases, in_a_cell, share_cells
 from experiments.tables import markdown

@@ -20,14 +20,11 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8"))
 
 
-def write_bytes(
-    path: Path, *data: bytes | memoryview, cached: bool = False, previous: Path | None = None
-) -> None:
+def write_bytes(path: Path, *data: bytes | memoryview, cached: bool = False) -> None:
     """Replace ``path`` by all ``data`` in one step: nobody ever reads a partial file.
 
     What is ``cached`` can be made again, and other threads or processes may write the same file:
-    it gets a unique temporary file, and does not wait for the disk. The old file is kept as
-    ``previous``, if that is given; between two renamings it is there alone.
+    it gets a unique temporary file, and does not wait for the disk.
     """
     # With a fixed name, the next write replaces what a killed one left.
     part = path.with_name(f".{path.name}.{uuid4().hex}.part" if cached else f".{path.name}.part")
@@ -40,8 +37,6 @@ def write_bytes(
             if not cached:
                 file.flush()
                 os.fsync(file.fileno())  # else a power cut could leave an empty file
-        if previous is not None and path.exists():
-            path.replace(previous)
         part.replace(path)
         if not cached:
             sync_folder(path.parent)

@@ -36,7 +36,6 @@ BEST = "best.safetensors"
 MODEL = "model.safetensors"
 METRICS_CSV = "metrics.csv"
 METRICS_JSONL = "metrics.jsonl"
-METRICS_STEPS = "metrics_steps.csv"  # of supernets and transfers, too
 TENSORBOARD = "tensorboard"
 TRACKED = ".tracked.json"
 PREDICTIONS = "predictions.json"
@@ -53,12 +52,6 @@ SMALL_GRAPH = "model-int8.onnx"  # in 8-bit integers
 PREDICT_SCRIPT = "predict.py"  # runs both without asvit
 #: What pretrained networks start from, each beside the folder of its training.
 PRETRAINED_WEIGHTS = ("pretrained-1.safetensors", "pretrained-2.safetensors")
-
-
-def previous(state: str) -> str:
-    """The file that keeps what a checkpoint was before it was last written."""
-    name, _, suffix = state.rpartition(".")
-    return f"{name}.previous.{suffix}"
 
 
 def figure_files(names: Iterable[str]) -> tuple[str, ...]:

@@ -20,20 +20,13 @@ from asvit.core.records import MALFORMED, parse_json
 _HEADER = "asvit"  # key in the metadata of safetensors, which holds strings only
 
 
-def write_tensors(
-    path: Path,
-    tensors: Mapping[str, Tensor],
-    header: Mapping[str, Any],
-    *,
-    previous: Path | None = None,
-) -> None:
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
     """Write tensors, of which no two may share memory, and a header of JSON types, atomically.
 
-    With them goes a SHA-256 of the whole file, which reading checks. The old file is kept as
-    ``previous``, if that is given.
+    With them goes a SHA-256 of the whole file, which reading checks.
     """
     text = json.dumps({FIELD: UNKNOWN, **header}, allow_nan=False)
-    write_bytes(path, *sealed(save(dict(tensors), {_HEADER: text})), previous=previous)
+    write_bytes(path, *sealed(save(dict(tensors), {_HEADER: text})))
 
 
 def tensors_digest(tensors: Mapping[str, Tensor]) -> str:

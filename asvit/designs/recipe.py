@@ -78,8 +78,6 @@ def updates_of_an_epoch(pictures: PictureFacts) -> int:
     return max(1, int(pictures.train / recipe_of(pictures)["batch_size"]))
 
 
-def balance_of(
-    settings: DesignSettings, pictures: PictureFacts
-) -> Literal["none", "weights", "sampling"]:
+def balance_of(settings: DesignSettings, pictures: PictureFacts) -> Literal["none", "sampling"]:
     """How all networks are trained on uneven classes."""
     return settings.balance_for(imbalance(pictures.sizes))

@@ -112,7 +112,7 @@ class DesignResult(Result, Model):
     fractals: int = 0  #: epochs on generated fractals that the network began with; 0 for none
     #: How all networks were trained on uneven classes: by ``weights`` in the loss or by
     #: ``sampling``, and compared by balanced accuracy; or ``none``.
-    balance: Literal["none", "weights", "sampling"] = "none"
+    balance: Literal["none", "sampling"] = "none"
     imbalance: float = 1.0  #: pictures to train on of the largest class over those of the smallest
     epochs: int  #: passes over all pictures but those of the test, after the last round
     classes: Sequence[str]  #: their names
@@ -289,7 +289,7 @@ def balance_in_words(balance: str, imbalance: float) -> str:
         return ""
     return (
         f"the largest class has {imbalance:.1f} times the pictures of the smallest: "
-        f"{IN_WORDS[balance]}, and networks and epochs are compared by balanced accuracy"
+        f"{IN_WORDS}, and networks and epochs are compared by balanced accuracy"
     )
 
 

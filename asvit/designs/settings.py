@@ -56,10 +56,9 @@ class DesignSettings(Settings):
         at_least=16,
         shown="the pictures' own, from 16 to 224; smaller where limits or time are tight",
     )
-    balance: Literal["auto", "none", "weights", "sampling"] = setting(
+    balance: Literal["auto", "none", "sampling"] = setting(
         "auto",
-        "For uneven classes: weights in the loss, or sampling equally many pictures of each; "
-        "accuracies are then balanced ones.",
+        "For uneven classes, draw equally many pictures of each; accuracies are then balanced.",
         choices=("auto", *BALANCES),
         shown="sampling where the largest class has over 3 times the pictures of the smallest",
     )
@@ -92,7 +91,7 @@ class DesignSettings(Settings):
     device: str = device_setting()
     seed: int = seed_setting()
 
-    def balance_for(self, imbalance: float) -> Literal["none", "weights", "sampling"]:
+    def balance_for(self, imbalance: float) -> Literal["none", "sampling"]:
         """How networks are trained on classes whose largest is so many times the smallest."""
         if self.balance != "auto":
             return self.balance

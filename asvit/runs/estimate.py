@@ -19,7 +19,7 @@ from asvit.search import TrainingSearchSettings
 from asvit.search.limits import Limits
 from asvit.search.seeds import draw_seed
 from asvit.spaces import load_space
-from asvit.training.candidates import CandidateTrainer, Training
+from asvit.training.short import CandidateTrainer, Training
 from asvit.training.step_graph import FEWEST
 from proxies.evaluation import resolve_device
 

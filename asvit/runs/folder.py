@@ -29,7 +29,6 @@ from asvit.core.run_files import (
     TENSORBOARD,
     TRACKED,
     figure_files,
-    previous,
 )
 from proxies.messages import first_line
 from proxies.text import shown
@@ -81,7 +80,6 @@ class RunFiles:
     # Files that follow from the state, beside the result and the report; no wildcards.
     outputs: tuple[str, ...]
     figures: tuple[str, ...] = ()  # names of figures, whose files are added to the outputs
-    early: tuple[str, ...] = ()  # files that may be there before the state
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "outputs", (*self.outputs, *figure_files(self.figures)))
@@ -89,7 +87,7 @@ class RunFiles:
     @property
     def names(self) -> tuple[str, ...]:
         """All of them, in the order in which they are removed: the state last."""
-        return (RESULT, REPORT, TRACKED, *self.early, *self.outputs, self.state)
+        return (RESULT, REPORT, TRACKED, *self.outputs, self.state)
 
 
 def known_files() -> tuple[RunFiles, ...]:
@@ -113,19 +111,15 @@ def check_folder(folder: Path, files: RunFiles, *, fresh: bool) -> None:
     if fresh or has_state(folder, files):
         return
     for name in files.names:
-        if os.path.lexists(folder / name) and name not in (TRACKED, *files.early):
+        if os.path.lexists(folder / name) and name != TRACKED:
             raise ValueError(
                 f"run folder {folder} has {name} but not {files.state}; put it back, {ELSEWHERE}"
             )
 
 
 def has_state(folder: Path, files: RunFiles) -> bool:
-    """Whether there is what a stopped run goes on from; the previous state is one, too.
-
-    After a kill between two renamings it is alone.
-    """
-    before = folder / previous(files.state)
-    return os.path.lexists(folder / files.state) or before.is_file()
+    """Whether there is what a stopped run goes on from."""
+    return os.path.lexists(folder / files.state)
 
 
 def seems_usable(folder: Path, files: RunFiles, *, fresh: bool) -> bool:

@@ -33,9 +33,6 @@ class SharedRun(Run[S, R, Any]):
         at_least=0,
         repeats=False,
     )
-    log_every: int = setting(
-        50, "Updates between two rows of metrics_steps.csv; 0 for none.", at_least=0
-    )
 
     @classmethod
     def first(cls) -> bool:

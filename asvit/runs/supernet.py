@@ -10,16 +10,13 @@ from asvit.core.console import clock, quantity
 from asvit.core.run_files import (
     METRICS_CSV,
     METRICS_JSONL,
-    METRICS_STEPS,
     SUPERNET_WEIGHTS,
-    previous,
 )
-from asvit.core.settings import device_setting, setting_of
+from asvit.core.settings import device_setting
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import SummaryPart
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import Run, imported
-from asvit.runs.shared import SharedRun
 from asvit.training.short_settings import SupernetSettings
 from asvit.training.supernet_result import SupernetResult
 
@@ -36,16 +33,14 @@ class SupernetRun(Run[SupernetSettings, SupernetResult, Any]):
         "supernet",
         "supernet",
         SUPERNET_WEIGHTS,
-        (METRICS_CSV, METRICS_JSONL, previous(SUPERNET_WEIGHTS)),
+        (METRICS_CSV, METRICS_JSONL),
         figures=("loss",),
-        early=(METRICS_STEPS,),
     )
     algorithm = imported("asvit.runs.algorithms.supernet:SupernetAlgorithm")
     pictures = imported("asvit.report.training:supernet_pictures")  # imports matplotlib
     written = "report.html, supernet.safetensors, metrics.csv, result.json"
 
     device: str = device_setting(repeats=False)
-    log_every: int = setting_of(SharedRun, "log_every")
 
     def default_name(self) -> str:
         """Named after the space, the image size and the seed."""

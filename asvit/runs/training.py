@@ -13,10 +13,8 @@ from asvit.core.run_files import (
     CHECKPOINT,
     METRICS_CSV,
     METRICS_JSONL,
-    METRICS_STEPS,
     MODEL,
     PREDICTIONS,
-    previous,
 )
 from asvit.core.settings import setting
 from asvit.core.signatures import CallOptions, with_options
@@ -50,9 +48,8 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
         "training",
         "training",
         CHECKPOINT,
-        (METRICS_CSV, METRICS_JSONL, MODEL, BEST, PREDICTIONS, ANSWERS, previous(CHECKPOINT)),
+        (METRICS_CSV, METRICS_JSONL, MODEL, BEST, PREDICTIONS, ANSWERS),
         figures=("curves", "pace", "confusion"),
-        early=(METRICS_STEPS,),
     )
     result_type = imported("asvit.training.result:TrainResult")
     algorithm = imported("asvit.runs.algorithms.training:TrainAlgorithm")
@@ -65,8 +62,7 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
 
     track: str = setting(
         "",
-        "Send the rows of epochs and of metrics_steps.csv to tensorboard, wandb or mlflow; "
-        "separate several by commas.",
+        "Send the rows of epochs to tensorboard, wandb or mlflow; separate several by commas.",
         metavar="NAME",
         shown="nobody",
         convert=known_trackers,
@@ -119,22 +115,21 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
             yield _tokens(result.stages)
             yield (
                 f"coarser tokens saved {result.saved['macs']:.1%} of the multiply-adds of the "
-                f"training and about {result.saved['time']:.1%} of its time"
+                "training"
             )
 
 
 def _tokens(stages: Sequence[Mapping[str, Any]]) -> Table:
     """The stages of tokens with their costs."""
-    columns = ["tokens", "epochs", "multiply-adds", "of full (%)", "ms an image"]
+    columns = ["tokens", "epochs", "multiply-adds", "of full (%)"]
     rows = [
         [
             f"({stage['stride']},{stage['dilation']})",
             *(stage["epochs"], stage["macs"], 100 * stage["fraction"]),
-            *(1000 * stage["seconds"], 100 * stage["time_fraction"]),
         ]
         for stage in stages
     ]
-    return Table([*columns, "of full time (%)"], rows, "Tokens")
+    return Table(columns, rows, "Tokens")
 
 
 def few_pictures_note(
@@ -175,25 +170,23 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
     lines += [
         f"tokens ({stage['stride']},{stage['dilation']}): {quantity(stage['epochs'], 'epoch')}, "
         f"{stage['macs']:,} multiply-adds an image ({stage['fraction']:.1%} of full, published "
-        f"{stage['published_fraction']:.1%}), {number(1000 * stage['seconds'])} ms an image "
-        f"({stage['time_fraction']:.1%} of full)"
+        f"{stage['published_fraction']:.1%})"
         for stage in plan["stages"]
     ]
     if saved is not None:
         lines.append(
-            f"coarser tokens save {saved['macs']:.1%} of the multiply-adds and about "
-            f"{saved['time']:.1%} of the time; at the published costs they would save "
-            f"{saved['published']:.1%} of the multiply-adds"
+            f"coarser tokens save {saved['macs']:.1%} of the multiply-adds, at the published "
+            f"costs {saved['published']:.1%}"
         )
     if s.balance != "none":
         lines.append(
-            f"balance {s.balance}: {IN_WORDS[s.balance]}; the best epoch is that of the highest "
+            f"balance {s.balance}: {IN_WORDS}; the best epoch is that of the highest "
             "balanced accuracy"
         )
     elif plan["imbalance"] > UNEVEN:
         lines.append(
             f"the largest class has {plan['imbalance']:.1f} times the images of the smallest; "
-            "--balance weights or sampling makes them count alike"
+            "--balance sampling makes them count alike"
         )
     scratch = s.weights is None and s.teacher is None and plan["picture"]
     if scratch and s.data.partition(":")[0] not in _GENERATED:
@@ -214,8 +207,8 @@ def run_training(architecture: str, **given: Any) -> TrainResult:
 
     The run folder holds ``checkpoint.safetensors`` (the state after an epoch or a part of one),
     ``best.safetensors`` and ``model.safetensors`` (the network of the best and of the last epoch,
-    as :class:`asvit.networks.WeightsFile`), ``metrics.csv``, ``metrics.jsonl``,
-    ``metrics_steps.csv`` and ``result.json``. After a kill at most ``checkpoint_minutes`` are
+    as :class:`asvit.networks.WeightsFile`), ``metrics.csv``, ``metrics.jsonl``
+    and ``result.json``. After a kill at most ``checkpoint_minutes`` are
     trained again; the weights are the same on a CPU.
 
     Started in several processes by ``accelerate launch`` or ``torchrun`` they share every batch;

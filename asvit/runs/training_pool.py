@@ -24,7 +24,7 @@ from asvit.search.settings import ACCURACY
 from asvit.spaces import SearchSpace
 from asvit.spaces.architectures import known_space
 from asvit.spaces.base import Architecture
-from asvit.training.candidates import (
+from asvit.training.short import (
     CandidateTrainer,
     Outcome,
     Training,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from asvit.core.console import quantity
-from asvit.core.run_files import METRICS_CSV, METRICS_JSONL, METRICS_STEPS, previous
+from asvit.core.run_files import METRICS_CSV, METRICS_JSONL
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import SummaryPart
 from asvit.runs.folder import RunFiles
@@ -29,9 +29,8 @@ R = TypeVar("R", bound=TransferResult)
 
 def _files(kind: str, noun: str) -> RunFiles:
     state = f"{noun}.safetensors"
-    early = (METRICS_STEPS,)
-    outputs = (METRICS_CSV, METRICS_JSONL, previous(state))
-    return RunFiles(kind, noun, state, outputs, figures=("curves",), early=early)
+    outputs = (METRICS_CSV, METRICS_JSONL)
+    return RunFiles(kind, noun, state, outputs, figures=("curves",))
 
 
 @dataclass(kw_only=True)
@@ -104,9 +103,9 @@ def run_detection(architecture: str | None = None, **given: Any) -> DetectionRes
     """Train a detector on images in COCO's format; the same call continues a stopped run.
 
     The run folder holds ``detector.safetensors`` (the state after an epoch or a part of one; of a
-    finished run the weights), ``metrics.csv``, ``metrics.jsonl``, ``metrics_steps.csv`` and
-    ``result.json``. After a kill at most ``checkpoint_minutes`` are trained again; the weights are
-    the same on a CPU. Processes share batches as in :func:`asvit.run_training`.
+    finished run the weights), ``metrics.csv``, ``metrics.jsonl`` and ``result.json``. After a
+    kill at most ``checkpoint_minutes`` are trained again; the weights are the same on a CPU.
+    Processes share batches as in :func:`asvit.run_training`.
 
     Args:
         architecture: As there, of a network with feature maps; None for that of ``weights``.

@@ -410,7 +410,7 @@ class TrainingSearchSettings(SearchSettings):
     optimizer: Literal["adamw", "muon"] = setting_of(
         CandidateSettings, "optimizer", group=_TRAINING
     )
-    balance: Literal["none", "weights", "sampling"] = setting_of(
+    balance: Literal["none", "sampling"] = setting_of(
         CandidateSettings, "balance", group=_TRAINING
     )
     #: Steps of families as multiples of the others', resnet=1.5,swin=0.9, where a design has them

@@ -15,18 +15,6 @@ def imbalance(sizes: ArrayLike) -> float:
     return max(some) / min(some) if some else 1.0
 
 
-def class_weights(labels: ArrayLike, classes: int) -> NDArray[np.float32]:
-    """Weight of each class, ``[classes]``: the inverse of its images, 1 on average over images.
-
-    A class without images has weight 1.
-    """
-    sizes = np.bincount(np.asarray(labels), minlength=classes)
-    there = sizes > 0
-    weights = np.ones(classes, dtype=np.float32)
-    weights[there] = sizes.sum() / (there.sum() * sizes[there])
-    return weights
-
-
 def balanced_order(
     labels: ArrayLike, count: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -2,10 +2,8 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import accumulate
 from typing import Any
 
-import numpy as np
 import torch
 from timm.loss import LabelSmoothingCrossEntropy
 from torch import Tensor, nn
@@ -15,9 +13,9 @@ from asvit.models.blocks import recompute_blocks
 from asvit.models.retokenization import Tokens, retokenize, token_stages
 from asvit.training.distillation import Teacher, distillation_loss
 from asvit.training.distributed import ProcessGroup
-from asvit.training.images.loaders import Loader
 from asvit.training.layout import fast_layout
-from asvit.training.metrics import Accuracy, EpochRow, evaluate, weighted_loss
+from asvit.training.loaders import Loader
+from asvit.training.metrics import Accuracy, EpochRow, evaluate
 from asvit.training.optimizers import make_optimizer, parameter_groups
 from asvit.training.precision import training_precision
 from asvit.training.schedule import WARMUP_SHARE, Schedule
@@ -33,8 +31,8 @@ class Classification(Task[EpochRow]):
     """Trains a network ``[B, C, S, S] -> [B, classes]``, or two of those, by its settings.
 
     Batches are images ``[b, C, S, S]``, and labels ``[b]`` int64 or soft targets ``[b, classes]``;
-    of a validation every image once. The network is prepared for training in place. Class weights
-    of the loss are ``[classes]``; ``stages`` are measured costs of the stages of tokens.
+    of a validation every image once. The network is prepared for training in place; ``stages`` are
+    the costs of its stages of tokens.
     """
 
     less_memory = "grad_checkpointing, a larger accumulate or a smaller batch_size"
@@ -49,7 +47,6 @@ class Classification(Task[EpochRow]):
         *,
         classes: int,
         teacher: Teacher | None = None,
-        class_weights: Tensor | None = None,
         stages: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         s = settings
@@ -62,27 +59,18 @@ class Classification(Task[EpochRow]):
         self.captured = not s.grad_checkpointing  # a graph would keep the memory of a step
         if s.grad_checkpointing:
             recompute_blocks(network)
-        if s.sync_bn:
-            processes.share_norms(network)
         self.teacher = None if teacher is None else teacher.to(processes.device)
         switch: Any = getattr(network, "set_distilled_training", None)
         if teacher is not None and switch is not None:
             switch(True)  # training gives the outputs of both heads
-        self._weights = None if class_weights is None else class_weights.to(processes.device)
         self._smooth = LabelSmoothingCrossEntropy(s.label_smoothing)
         self._token_stages = token_stages(network) if s.staged else ()
         self._tokens: Tokens | None = None
-        each = (
-            float(stages[s.plan.stage(epoch)]["time_fraction"]) if stages else 1.0
-            for epoch in range(s.epochs)
-        )
-        # The work of the first n epochs, for every n; 1 is an epoch at the own tokens.
-        self._work = list(accumulate(each, initial=0.0))
 
     def optimizer(self, device: torch.device) -> torch.optim.Optimizer:
         """That of the settings."""
         s = self.settings
-        groups = parameter_groups(self.network, s.weight_decay, layer_decay=s.layer_decay)
+        groups = parameter_groups(self.network, s.weight_decay)
         return make_optimizer(s.optimizer, groups, learning_rate=s.learning_rate, device=device)
 
     def schedule(self, epochs: int) -> Callable[[int], float]:
@@ -118,17 +106,13 @@ class Classification(Task[EpochRow]):
         if not targets.is_floating_point():
             hits[_HITS] = (logits.detach().argmax(1) == targets).sum()
         if self.teacher is not None:
-            s = self.settings
-            taught = distillation_loss(
-                outputs, self.teacher(images), kind=s.distillation, temperature=s.temperature
-            )
-            loss = (1 - s.distillation_weight) * loss + s.distillation_weight * taught
+            weight = self.settings.distillation_weight
+            taught = distillation_loss(outputs, self.teacher(images))
+            loss = (1 - weight) * loss + weight * taught
         return loss, hits
 
     def _criterion(self, logits: Tensor, targets: Tensor) -> Tensor:
         smoothing = 0.0 if targets.is_floating_point() else self.settings.label_smoothing
-        if self._weights is not None:
-            return weighted_loss(logits, targets, self._weights, label_smoothing=smoothing)
         loss: Tensor = (self._smooth if smoothing else F.cross_entropy)(logits, targets)
         return loss
 
@@ -146,14 +130,10 @@ class Classification(Task[EpochRow]):
         """The tokens of an epoch, from 0; None without stages."""
         return self._token_stages[self.settings.plan.stage(epoch)] if self._token_stages else None
 
-    def work(self, epochs: float) -> float:
-        """In epochs at the network's own tokens, by the measured times."""
-        return float(np.interp(epochs, range(len(self._work)), self._work))
-
     @property
     def saved(self) -> dict[str, float] | None:
         """Shares of the training that coarser tokens save, as in the result."""
-        keys = {"macs": "fraction", "time": "time_fraction", "published": "published_fraction"}
+        keys = {"macs": "fraction", "published": "published_fraction"}
         if not self.stages:
             return None
         return {

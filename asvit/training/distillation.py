@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asvit.core.tensor_files import tensors_digest
-from asvit.data import Preparation
 from asvit.data.kinds import PICTURES, ImageKind
 from asvit.data.statistics import Normalisation
 from asvit.networks import Network, WeightsFile
@@ -22,8 +21,6 @@ from asvit.training.settings import TrainSettings
 PUBLISHED = "timm"  # in place of a file: timm's published weights
 
 _IMAGENET = Normalisation()
-
-Outputs = Tensor | tuple[Tensor, Tensor]
 
 
 class Teacher(nn.Module):
@@ -72,71 +69,61 @@ class Teacher(nn.Module):
         return cast("Tensor", self._network(images * self._scale + self._shift))
 
 
-def distillation_loss(
-    outputs: Outputs, teacher_logits: Tensor, *, kind: str, temperature: float
-) -> Tensor:
-    """The distillation loss of logits ``[B, classes]``, mean over the images, nats.
+def distillation_loss(outputs: Tensor | tuple[Tensor, Tensor], teacher_logits: Tensor) -> Tensor:
+    """The cross-entropy of logits ``[B, classes]`` with the teacher's decisions, mean, nats.
 
-    Of a student with a classification and a distillation head, the second is used. The kind
-    ``"hard"`` is the cross-entropy with the teacher's predicted class; ``"soft"`` is the
-    Kullback-Leibler divergence from its probabilities, with both logits divided by the
-    temperature, times the squared temperature.
+    Of a student with a classification and a distillation head, the second is used.
 
     References:
-        Touvron et al. 2021, arXiv:2012.12877, equations 2 and 3.
+        Touvron et al. 2021, arXiv:2012.12877, equation 3: hard distillation.
     """
-    student = (outputs[1] if isinstance(outputs, tuple) else outputs).float()
-    teacher_logits = teacher_logits.float()
-    if kind == "hard":
-        return F.cross_entropy(student, teacher_logits.argmax(dim=1))
-    ours = F.log_softmax(student / temperature, dim=1)
-    theirs = F.log_softmax(teacher_logits / temperature, dim=1)
-    divergence = F.kl_div(ours, theirs, reduction="batchmean", log_target=True)
-    return divergence * temperature**2
+    student = outputs[1] if isinstance(outputs, tuple) else outputs
+    return F.cross_entropy(student.float(), teacher_logits.float().argmax(dim=1))
 
 
 def load_teacher(
     settings: TrainSettings, classes: tuple[str, ...], kind: ImageKind = PICTURES
 ) -> Teacher | None:
-    """Load the teacher of a training on images of a kind and these classes; None without one."""
+    """The teacher of the settings, for images of these classes and kind; None without one.
+
+    Raises:
+        ValueError: If it is of another network, classes or kind of images, too.
+        FileNotFoundError: If its weights are not there.
+    """
     name, weights = settings.teacher, settings.teacher_weights
     if name is None or weights is None:
         return None
-    taught = PICTURES
-    if weights == PUBLISHED:
-        if not name.startswith(PREFIX):
-            raise ValueError(f"timm publishes no weights of {name!r}; give teacher_weights a file")
-        model: Any = load_published(TimmModel.parse(name))
-        config, known = model.pretrained_cfg, model.num_classes
-        own = Normalisation(tuple(config["mean"]), tuple(config["std"]))
-        teacher = Teacher(model, config["input_size"][-1], own)
+    taught, known_classes = PICTURES, tuple[str, ...]()
+    if weights == PUBLISHED and name.startswith(PREFIX):
+        network: Any = load_published(TimmModel.parse(name))
+        config, known = network.pretrained_cfg, network.num_classes
+        size, own = config["input_size"][-1], Normalisation(config["mean"], config["std"])
+    elif weights == PUBLISHED:
+        raise ValueError(f"timm publishes no weights of {name!r}; use a timm: model, or a file")
     else:
-        file, wanted = _file(settings, name, weights), Network(name).architecture
-        network, known = file.network, file.network.num_classes
-        if network.architecture != wanted:
+        file = _file(settings, name, weights)
+        network, known, known_classes = file.load(), file.network.num_classes, file.classes
+        if file.network.architecture != (wanted := Network(name).architecture):
             raise ValueError(
-                f"{weights_path(weights)} holds {network.architecture}, not the teacher {wanted}; "
-                "correct either"
+                f"{weights_path(weights)} holds {file.network.architecture}, not the teacher "
+                f"{wanted}; correct either"
             )
-        prepared = Preparation.of(network.image_size, network.in_chans, file.facts)
-        taught, own = prepared.kind, Normalisation(tuple(prepared.mean), tuple(prepared.std))
-        teacher = Teacher(file.load(), network.image_size, own)
-        if known == len(classes) and file.classes not in ((), classes):
-            raise ValueError(
-                f"the teacher in {weights_path(weights)} has other classes than the images, or "
-                "another order"
-            )
+        prepared = file.preparation
+        taught, size = prepared.kind, file.network.image_size
+        own = Normalisation(tuple(prepared.mean), tuple(prepared.std))
     if known != len(classes):
         raise ValueError(
             f"teacher {name} knows {known} classes, the images have {len(classes)}; use a "
             "teacher of these classes"
         )
+    if known_classes not in ((), classes):
+        raise ValueError(f"teacher {name} has other classes than the images, or another order")
     if (taught.channels, taught.dtype) != (kind.channels, kind.dtype):
         raise ValueError(
             f"teacher {name} was trained on images of another kind, {taught}, and these have "
             f"{kind}; use a teacher of such images"
         )
-    return teacher
+    return Teacher(network, size, own)
 
 
 def _file(settings: TrainSettings, name: str, weights: str) -> WeightsFile:

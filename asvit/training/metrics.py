@@ -29,8 +29,8 @@ Batches = Iterable[tuple[Tensor, Tensor]]
 class Accuracy:
     """Accuracy of a network on some images."""
 
-    top1: float  # share of the images whose class has the largest logit, per cent
-    top5: float  # share of those whose class is among the :data:`TOP` largest, per cent
+    top1: float  # per cent
+    top5: float  # share of images whose class is among the :data:`TOP` largest logits, per cent
     loss: float  # mean cross-entropy, nats
     balanced: float | None = None  # mean over classes of their top-1, per cent, if asked for
 
@@ -40,8 +40,8 @@ def logits_of(
 ) -> Iterator[tuple[list[Tensor], Tensor]]:
     """The logits ``[B, classes]`` of each network, and the labels, of every batch.
 
-    The networks, each ``[B, C, S, S] -> [B, classes]``, stay in evaluation mode. They may not be
-    wrapped for distributed training: processes may have different numbers of batches.
+    The networks stay in evaluation mode. They may not be wrapped for distributed training:
+    processes may have different numbers of batches.
     """
     for network in networks:
         network.eval()
@@ -61,10 +61,9 @@ def evaluate(
     precision: str = "fp32",
     classes: int | None = None,
 ) -> list[Accuracy]:
-    """The accuracy of each network, in one pass over the images; they stay in evaluation mode.
+    """The accuracy of each network, in one pass over a process's share of the images.
 
     With the number of ``classes``, balanced accuracy, too; classes without images do not count.
-    Every process must call this with its share of the images.
     """
     device = processes.device
     # Of each network top-1 hits, top-5 hits, summed loss and images.
@@ -80,35 +79,16 @@ def evaluate(
             by_class[0].scatter_add_(0, labels, torch.ones_like(labels))
     shares: list[Any] = [None] * len(networks)
     if classes is not None:
-        shares = balanced_accuracies(processes.sum(by_class).cpu())
+        counts = processes.sum(by_class).cpu()
+        there = counts[0] > 0
+        means = (counts[1:, there].double() / counts[0, there]).mean(dim=1)
+        shares = (100 * means).tolist()
     return [
         Accuracy(100 * top1 / total, 100 * top5 / total, loss / total, share)
         for (top1, top5, loss, total), share in zip(
             processes.sum(sums).tolist(), shares, strict=True
         )
     ]
-
-
-def weighted_loss(
-    logits: Tensor, targets: Tensor, class_weights: Tensor, *, label_smoothing: float = 0.0
-) -> Tensor:
-    """Mean cross-entropy with class weights, whatever classes a batch has.
-
-    PyTorch's own mean over labels divides by the sum of their weights, which parts of a batch in
-    several processes do not share.
-    """
-    total = F.cross_entropy(
-        logits, targets, class_weights, reduction="sum", label_smoothing=label_smoothing
-    )
-    return total / len(targets)
-
-
-def balanced_accuracies(by_class: Tensor) -> list[float]:
-    """Balanced accuracy of networks, per cent: images by class, then hits of each network."""
-    there = by_class[0] > 0
-    shares = by_class[1:, there].double() / by_class[0, there]
-    means: list[float] = (100 * shares.mean(dim=1)).tolist()
-    return means
 
 
 def _hits(logits: Tensor, labels: Tensor) -> Tensor:
@@ -171,18 +151,12 @@ class EpochRow:
 
 
 def seconds_of_an_epoch(history: Sequence[EpochRow]) -> float:
-    """The mean of the later half of a training's epochs: the first are slower.
-
-    Not the median: epochs beside other work take their time, too.
-    """
+    """The mean of the later half of a training's epochs: the first are slower."""
     return statistics.fmean(row.seconds for row in history[-max(1, len(history) // 2) :])
 
 
 def write_metrics(folder: Path, rows: Sequence[object]) -> None:
-    """Write metrics.csv and metrics.jsonl, one row, a dataclass, per epoch.
-
-    Rewriting the whole files keeps a resumed training from listing an epoch twice.
-    """
+    """Write metrics.csv and metrics.jsonl, one row, a dataclass, per epoch."""
     content = [to_json(row) for row in rows]
     table = [[*content[0]], *([*row.values()] for row in content)]
     write_text(folder / METRICS_CSV, csv_text(table))

@@ -27,10 +27,9 @@ SPARED = "spared"
 class Muon(torch.optim.AdamW):
     """AdamW whose matrices, those of convolutions included, move by Muon.
 
-    They move along the orthogonal part of their momentum, whose singular values are all about 1.
-    So rare directions are learnt as fast as common ones. A step is about as long as AdamW's, so
-    learning rate and weight decay are of its size. Biases, norms, depthwise convolutions, and the
-    groups that are :data:`SPARED`, move by AdamW.
+    They move along the orthogonal part of their momentum, so rare directions are learnt as fast as
+    common ones. A step is about as long as AdamW's, so learning rate and weight decay are of its
+    size. Biases, norms, depthwise convolutions, and groups that are :data:`SPARED` move by AdamW.
 
     The orthogonal part is computed in float32, from products of the smaller side. timm's is
     computed in bfloat16, which takes a processor without such products dozens of times as long.

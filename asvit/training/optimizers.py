@@ -4,73 +4,42 @@ from collections.abc import Collection
 from typing import Any, cast
 
 import torch
-from timm.optim import (
-    create_optimizer_v2,
-    get_optimizer_info,
-    list_optimizers,
-    param_groups_layer_decay,
-)
+from timm.optim import create_optimizer_v2
 from torch import nn, optim
 
 from asvit.training.muon import SPARED, Muon
-from proxies.messages import first_line, unknown
 
 _FUSED = ("cpu", "cuda")  # devices on which PyTorch updates all weights in one kernel
-_IN_ONE_KERNEL = (optim.AdamW, optim.Adam, optim.SGD)
+_IN_ONE_KERNEL = ("adamw", "adam", "sgd")
 
 
-def parameter_groups(
-    network: nn.Module, weight_decay: float, *, layer_decay: float = 1.0
-) -> list[dict[str, Any]]:
+def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """The trainable parameters in groups with and without weight decay.
 
     Spared are vectors, biases, and what the network or a part of it names, such as position
-    embeddings. They are spared by Muon as well, whatever the weight decay is. With a layer decay
-    each layer has groups of its own, with a factor of the learning rate as ``lr_scale``.
+    embeddings. They are spared by Muon as well, whatever the weight decay is.
     """
-    if layer_decay != 1:
-        by_layer: list[dict[str, Any]] = param_groups_layer_decay(
-            network, 1.0, no_weight_decay_list=_spared(network), layer_decay=layer_decay
-        )
-        groups = [{**group, SPARED: not group["weight_decay"]} for group in by_layer]
-    else:
-        names = _spared(network)
-        both: dict[bool, list[nn.Parameter]] = {True: [], False: []}
-        for name, parameter in network.named_parameters():
-            if parameter.requires_grad:
-                vector = parameter.ndim < 2 or name.endswith(".bias")
-                both[vector or name in names].append(parameter)
-        groups = [{"params": parameters, SPARED: spared} for spared, parameters in both.items()]
+    names = _spared(network)
+    both: dict[bool, list[nn.Parameter]] = {False: [], True: []}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            both[parameter.ndim < 2 or name.endswith(".bias") or name in names].append(parameter)
     return [
-        {**group, "weight_decay": 0.0 if group[SPARED] else weight_decay}
-        for group in groups
-        if group["params"]
+        {"params": both[spared], SPARED: spared, "weight_decay": 0.0 if spared else weight_decay}
+        for spared in (True, False)
+        if both[spared]
     ]
 
 
 def make_optimizer(
     name: str, groups: list[dict[str, Any]], *, learning_rate: float, device: torch.device
 ) -> optim.Optimizer:
-    """Muon, or an optimiser by timm's name, in one kernel where PyTorch has one for the device.
-
-    Raises:
-        ValueError: If there is none of this name, or no training can use it.
-    """
-    if name not in list_optimizers():
-        raise ValueError(unknown("optimizer", name, list_optimizers()))
+    """Muon, or an optimiser by timm's name, in one kernel where PyTorch has one for the device."""
     base = "adamw" if name == "muon" else name  # timm's Muon is slow on many CPUs
-    info = get_optimizer_info(base)
-    if info.second_order:
-        raise ValueError(f"optimizer={name} needs second derivatives, which no training computes")
-    one_kernel = device.type in _FUSED and info.opt_class in _IN_ONE_KERNEL
-    try:
-        optimizer: optim.Optimizer = create_optimizer_v2(
-            groups, opt=base, lr=learning_rate, **({"fused": True} if one_kernel else {})
-        )
-    except (AssertionError, ImportError) as error:  # timm's for a library or device
-        raise ValueError(f"optimizer={name}: {first_line(error)}") from error
-    if optimizer.state_dict().keys() - {"state", "param_groups"}:
-        raise ValueError(f"optimizer={name} has a state that no checkpoint keeps; take another")
+    one_kernel = device.type in _FUSED and base in _IN_ONE_KERNEL
+    optimizer: optim.Optimizer = create_optimizer_v2(
+        groups, opt=base, lr=learning_rate, **({"fused": True} if one_kernel else {})
+    )
     return Muon(optimizer.param_groups) if name == "muon" else optimizer
 
 

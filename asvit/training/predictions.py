@@ -75,9 +75,8 @@ def predict(
 ) -> list[Answer]:
     """Predict the classes of ``images``; the network stays in evaluation mode.
 
-    Every process must call this with its share of the batches, dealt in turn as by
-    :func:`asvit.training.images.loaders.validation_loader`. The first one gets the answers, the
-    others none.
+    Every process calls this with its share of the batches, dealt in turn as by
+    :func:`asvit.training.loaders.validation_loader`. The first one gets the answers.
     """
     device = processes.device
     # Label, prediction, its probability and loss. They stay on the device: reading waits for it.
@@ -117,13 +116,7 @@ def predictions_of(
     """Confusions, the worst mistakes with their pictures, and so many right answers with theirs.
 
     The worst have the highest loss, or where that is not known the highest probability.
-
-    Args:
-        classes: Names of all classes.
-        answers: What each picture is taken for.
-        picture: Reads the picture of an answer; those that raise ValueError are left out.
-        right: How many right answers to show.
-        shown: Which channels pictures show, in words.
+    ``picture`` reads the picture of an answer; those that raise ValueError are left out.
     """
 
     def badness(place: int) -> float:
@@ -146,17 +139,12 @@ def predictions_of(
 
 
 def _mistake(answer: Answer, picture: Picture) -> Mistake:
+    thumbnail_of(picture, SIDE).save(jpeg := io.BytesIO(), "JPEG")
     return Mistake(
         name=answer.image,
         label=answer.label,
         predicted=answer.predicted,
         confidence=round(100 * answer.probability, 2),
         loss=round(answer.loss, 4),
-        picture=thumbnail(picture),
+        picture=base64.b64encode(jpeg.getvalue()).decode(),
     )
-
-
-def thumbnail(picture: Picture) -> str:
-    """A small JPEG of an image, in base64."""
-    thumbnail_of(picture, SIDE).save(jpeg := io.BytesIO(), "JPEG")
-    return base64.b64encode(jpeg.getvalue()).decode()

@@ -1,6 +1,7 @@
 """Pretrained weights, also for another image size or other classes."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -99,16 +100,12 @@ def other_classes(text: str, classes: tuple[str, ...]) -> str:
 
     Files of others do not name theirs.
     """
-    path = weights_path(text)
-    try:
-        stored = WeightsFile.described(read_header(path, links=True), {}).classes
-    except (SafetensorError, *MALFORMED):
+    file, path = _described(text), weights_path(text)
+    if file is None or file.classes in ((), classes):
         return ""
-    if stored in ((), classes):
-        return ""
-    if sorted(stored) == sorted(classes):
+    if sorted(file.classes) == sorted(classes):
         return f"the classifier in {path} has the classes of the images in another order"
-    return f"the classifier in {path} is for other classes than the images: {listed(stored)}"
+    return f"the classifier in {path} is for other classes than the images: {listed(file.classes)}"
 
 
 def picture_statistics(text: str, architecture: str) -> Normalisation | None:
@@ -117,30 +114,30 @@ def picture_statistics(text: str, architecture: str) -> Normalisation | None:
     A file or run folder of ours says it. One of timm's has the weights of a ``timm:`` architecture
     as timm publishes them.
     """
-    try:
-        header = read_header(weights_path(text), links=True)
-        prepared = WeightsFile.described(header, {}).preparation
-        if not prepared.kind.picture:
-            return None
-        mean, std = prepared.mean, prepared.std
-    except (SafetensorError, *MALFORMED):
-        if not architecture.startswith(PREFIX):
-            return None
-        config = timm.get_pretrained_cfg(TimmModel.parse(architecture).name)
-        if config is None or len(config.mean) != PICTURES.channels:
-            return None
-        mean, std = config.mean, config.std
-    own = Normalisation(tuple(mean), tuple(std))
-    return None if own == Normalisation() else own
+    own: Any = None
+    if (file := _described(text)) is not None:
+        own = file.preparation if file.preparation.kind.picture else None
+    elif architecture.startswith(PREFIX):
+        own = timm.get_pretrained_cfg(TimmModel.parse(architecture).name)
+    if own is None or len(own.mean) != PICTURES.channels:
+        return None
+    statistics = Normalisation(tuple(own.mean), tuple(own.std))
+    return None if statistics == Normalisation() else statistics
 
 
 def architecture_in(text: str) -> str:
     """The architecture of a file of weights or run folder; nothing if it says none, or is gone."""
-    try:
+    with suppress(OSError, SafetensorError, *MALFORMED):
         header = read_header(weights_path(text), links=True)
         return Network.from_json(header["network"]).architecture
-    except (OSError, SafetensorError, *MALFORMED):
-        return ""
+    return ""
+
+
+def _described(text: str) -> WeightsFile | None:
+    """What a file of weights or run folder says of itself; None of files of others."""
+    with suppress(SafetensorError, *MALFORMED):
+        return WeightsFile.described(read_header(weights_path(text), links=True), {})
+    return None
 
 
 def _check_stem(model: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
@@ -170,18 +167,14 @@ def load_published(model: TimmModel) -> nn.Module:
             f"timm publishes no weights of {model.name!r}: {first_line(error)}"
         ) from error
     except OSError as error:
+        cause: BaseException = error
+        while (before := cause.__cause__ or cause.__context__) is not None:
+            cause = before
         raise FileNotFoundError(
             f"timm's weights of {model.name!r} are not on this machine and cannot be downloaded "
-            f"({_first_cause(error)}); go online, or give a file of weights"
+            f"({one_line(first_line(cause), most=_LONGEST)}); go online, or give a file of weights"
         ) from error
     return network
-
-
-def _first_cause(error: BaseException) -> str:
-    """What an error began with."""
-    while (before := error.__cause__ or error.__context__) is not None:
-        error = before
-    return one_line(first_line(error), most=_LONGEST)
 
 
 def _head_names(model: Any) -> tuple[str, ...]:

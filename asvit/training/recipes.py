@@ -102,8 +102,6 @@ def fitting_batch(images: int, batch: int, processes: int = 1) -> int:
 def fitting_rate(rate: float, batch: int) -> float:
     """The learning rate of a batch that was made smaller, where a recipe has ``rate`` for its own.
 
-    It stays, and below 32 images falls with the batch, as in designs: in proportion to larger
-    batches, more updates would move the weights no further, as their steps hardly depend on the
-    size of gradients.
+    It stays, and below 32 images falls with the batch, as in designs.
     """
     return rate * min(1, batch / _SMALL)

@@ -39,12 +39,10 @@ class TrainResult(Result):
     history: tuple[EpochRow, ...]  #: one row per epoch
     #: The epoch with the best accuracy at the network's own tokens; None if none had these.
     best: EpochRow | None
-    #: Epochs and measured cost of each stage of tokens, with the published fraction; empty without
-    #: stages.
+    #: Epochs and cost of each stage of tokens, with the published fraction; empty without stages.
     stages: tuple[Mapping[str, Any], ...]
-    #: Shares of the training that the coarser stages save: of its multiply-adds (``macs``) and its
-    #: time (``time``) at the measured costs, and of its multiply-adds at the published costs
-    #: (``published``); None without stages.
+    #: Shares of the training's multiply-adds that the coarser stages save, as counted (``macs``)
+    #: and at the published costs (``published``); None without stages.
     saved: Mapping[str, float] | None
     bad_images: Mapping[str, int]  #: name of each unreadable image to how often it was replaced
 

@@ -20,7 +20,6 @@ from asvit.training.classification import Classification
 from asvit.training.distributed import ProcessGroup
 from asvit.training.metrics import EpochRow, seconds_of_an_epoch, write_metrics
 from asvit.training.predictions import predict, predictions_of
-from asvit.training.step_log import StepLog
 from asvit.training.task import Row, Task
 from asvit.training.trainer import Step, Trainer
 
@@ -44,7 +43,6 @@ class Session(Generic[Row]):
     file: str = CHECKPOINT  # name of the checkpoint
     kind: str = KIND  # kind of the checkpoint
     checkpoint_minutes: float = 0.0  # between checkpoints; 0 for none within an epoch
-    log_every: int = 0  # updates between two rows of the log; 0 for none
     history: list[Row] = field(init=False)  #: epochs so far
     total: int = field(init=False)  #: epochs of the whole training, as it is planned now
     bad_images: dict[str, int] = field(init=False)  #: names to how often each was replaced
@@ -75,30 +73,28 @@ class Session(Generic[Row]):
     def run(self, tell: Tell, *, track: Track = untracked) -> None:
         """Train to the end; report every epoch, and in between whenever losses are read.
 
-        ``track`` gets the rows of epochs and of the log, also those of earlier sessions.
+        ``track`` gets the rows of epochs, also those of earlier sessions.
         """
-        log, follow, first = self._log(track), self._follower(tell), self.processes.first
+        first, steps = self.processes.first, self.task.steps
+        follow = self._follower(tell)
+        for epoch, row in enumerate(self.history, 1):
+            track("epoch", row, epoch * steps)
         with closing(self.task), closing(self.trainer):
             if first and self.history:  # a kill may have left files out of date
                 if self._part is None:
                     self.write_outputs()
                 else:  # weights of the last epoch's end were written before
                     write_metrics(self.folder, self.history)
-            while (epoch := len(self.history)) < self.total:
-                row, last = self._epoch(epoch, follow, log)
+            while len(self.history) < self.total:
+                row, last = self._epoch(len(self.history), follow)
                 self.history.append(row)
                 self._part = None
                 self.plan_again()
-                later = first and not self._worth_writing
-                if first and not later:
-                    self._save()
-                try:
-                    track("epoch", row, len(self.history) * self.task.steps)
-                    follow(last, row)
-                except BaseException:
-                    if later:
-                        self._save()
-                    raise
+                if first and self._worth_writing:
+                    self._write(None)
+                    self.write_outputs()
+                track("epoch", row, len(self.history) * steps)
+                follow(last, row)
             self.finish()
 
     def plan_again(self) -> None:
@@ -120,19 +116,17 @@ class Session(Generic[Row]):
         """Write a checkpoint within an epoch; every process must call this."""
         self._count_bad_images()
         if self.processes.first:
-            self._write(part, f"{part.updates} updates of epoch {len(self.history) + 1}")
+            self._write(part)
 
-    def _epoch(self, epoch: int, follow: Callable[[Step], None], log: StepLog) -> tuple[Row, Step]:
+    def _epoch(self, epoch: int, follow: Callable[[Step], None]) -> tuple[Row, Step]:
         """Train and evaluate an epoch, behind the updates that are done; its row and end."""
         start, steps = self._part or EpochPart(), self.task.steps
         began = time.monotonic() - start.seconds
 
         def report(step: Step) -> None:
-            log.add(epoch * steps + step.done, step.losses, step.rates)
             if step.done < steps:  # the last one is reported with the metrics
                 follow(step)
 
-        log.begin(epoch, start.losses.tolist())
         result = self.trainer.train(epoch, start=start, keeper=self, progress=report)
         metrics = self.task.evaluate(self.trainer.networks)
         self._count_bad_images()
@@ -146,26 +140,20 @@ class Session(Generic[Row]):
             return True
         return time.monotonic() - self._written >= _SPACING * self._writing
 
-    def _save(self) -> None:
-        """Write the checkpoint of an epoch, then the files derived from it."""
-        self._write(None, f"epoch {len(self.history)}", self.write_outputs)
-
-    def _write(
-        self, part: EpochPart | None, what: str, then: Callable[[], None] = lambda: None
-    ) -> None:
-        progress = self.origin, tuple(self.history), self.seconds, self.bad_images
+    def _write(self, part: EpochPart | None) -> None:
         began = time.monotonic()
         try:
-            state = self.trainer.state()
-            Checkpoint(*progress, state, self.kind, part, self.total).write(
-                self.folder / self.file
-            )
-            then()
+            Checkpoint(
+                self.origin,
+                tuple(self.history),
+                self.seconds,
+                self.bad_images,
+                self.trainer.state(),
+                self.total,
+                part,
+            ).write(self.folder / self.file, self.kind)
         except OSError as error:
-            message = (
-                f"{error.strerror} (keeping {what}; what was kept before is whole, and the same "
-                "command goes on from it)"
-            )
+            message = f"{error.strerror} (the same command goes on from the checkpoint before)"
             raise OSError(error.errno, message, error.filename) from error
         self._written = time.monotonic()
         self._writing = self._written - began
@@ -176,37 +164,11 @@ class Session(Generic[Row]):
         before = {} if self.stored is None else self.stored.bad_images
         self.bad_images = dict(sum(bad, Counter(before)))
 
-    def _log(self, track: Track) -> StepLog:
-        """The log within epochs; trackers get its rows, and what earlier sessions left.
-
-        Processes but the first have an empty one, and leave the file alone.
-        """
-        first, steps = self.processes.first, self.task.steps
-        log = StepLog(
-            self.folder,
-            every=self.log_every if first else 0,
-            steps=steps,
-            images=self.task.batch_size,
-            tell=lambda row: track("step", row, row.update),
-        )
-        rows = log.go_on(self._updates) if first else []
-        before: list[tuple[int, str, object]] = [
-            *((row.update, "step", row) for row in rows),
-            *((number * steps, "epoch", row) for number, row in enumerate(self.history, 1)),
-        ]
-        for update, series, row in sorted(before, key=lambda one: one[0]):  # wandb wants order
-            track(series, row, update)
-        return log
-
-    @property
-    def _updates(self) -> int:
-        """Updates of the whole training that are done."""
-        within = 0 if self._part is None else self._part.updates
-        return len(self.history) * self.task.steps + within
-
     def _follower(self, tell: Tell) -> Callable[..., None]:
         """Turns steps, and the rows of epochs, into progress."""
-        resumed, before, began = len(self.history), self._share(self._updates), time.monotonic()
+        resumed, began = len(self.history), time.monotonic()
+        part = 0 if self._part is None else len(self._part.losses)
+        before = self._share(resumed * self.task.steps + part)
 
         def follow(step: Step, row: Row | None = None) -> None:
             words = [] if row else [f"step {step.done}/{step.steps} of epoch {step.epoch + 1}"]
@@ -230,8 +192,7 @@ class Session(Generic[Row]):
         return follow
 
     def _share(self, updates: int) -> float:
-        """Share of the work that is done after so many updates."""
-        return self.task.work(updates / self.task.steps) / self.task.work(self.total)
+        return updates / (self.task.steps * self.total)
 
 
 @dataclass(eq=False, kw_only=True)

@@ -7,7 +7,7 @@ from asvit.data.base import Progress
 from asvit.data.statistics import Normalisation
 from asvit.data.training_sets import TrainingSets, open_training_sets
 from asvit.training.distributed import ProcessGroup
-from asvit.training.images.loaders import Batching, Loader, train_loader, validation_loader
+from asvit.training.loaders import Batching, Loader, train_loader, validation_loader
 from asvit.training.settings import TrainSettings
 
 _OPTIONS: Final = (
@@ -17,11 +17,7 @@ _OPTIONS: Final = (
 
 
 def open_sets(settings: TrainSettings, **changes: Any) -> TrainingSets:
-    """Open the images to train and to validate on that settings name.
-
-    ``changes`` replace settings, and are the other options of
-    :func:`asvit.data.open_training_sets`.
-    """
+    """Open the images that settings name; ``changes`` are options of ``open_training_sets``."""
     options = {name: getattr(settings, name) for name in _OPTIONS}
     return open_training_sets(settings.data, **{**options, **changes})
 
@@ -49,10 +45,7 @@ def open_loaders(
     workers: int,
     progress: Progress | None = None,
 ) -> tuple[Loader, Loader]:
-    """A process's batches to train on and to validate on.
-
-    ``progress`` is told of images that are decoded into memory.
-    """
+    """A process's batches to train on and to validate on."""
     batching = batching_of(
         settings,
         processes,

@@ -15,13 +15,12 @@ from asvit.training.short_settings import balance_setting, initial_weights, labe
 from asvit.training.token_plan import TokenPlan
 
 if TYPE_CHECKING:
-    from asvit.training.images.augmentation import Augmentation
+    from asvit.training.augmentation import Augmentation
 
 FEW = 2_000  # pictures, with fewer of which weights from elsewhere are the better start
 TOP = 5  # of "top-5", which is always 100 % with so many classes or fewer
 
 _BRANCHES = 2  # of compact parts, as in asvit.convert
-_SOFT_WEIGHT = 0.1  # of the teacher in soft distillation, as in DeiT
 _BELOW = ("min_lr", "warmup_lr")  # at most the learning rate
 
 _OWN = "the network's own"
@@ -115,7 +114,7 @@ class TrainSettings(Settings):
         "At an unreadable image, stop, or replace it by another one, with a warning and a count.",
         choices=("stop", "replace"),
     )
-    balance: Literal["none", "weights", "sampling"] = balance_setting()
+    balance: Literal["none", "sampling"] = balance_setting()
     recipe: str = setting(
         "swin",
         "Values of the options below: deit, swin, pvt, nextvit, shiftvit, small or finetune.",
@@ -137,8 +136,8 @@ class TrainSettings(Settings):
     )
     optimizer: str = _by_recipe(
         "adamw",
-        "Optimiser: muon, or another by timm's name.",
-        complete="timm.optim:list_optimizers",
+        "Optimiser; all but Muon are timm's.",
+        choices=("adamw", "adam", "sgd", "lamb", "lion", "muon"),
     )
     learning_rate: float = setting(
         1e-3,
@@ -150,12 +149,6 @@ class TrainSettings(Settings):
         0.05,
         "Weight decay of matrices; biases, norms and what the network exempts have none.",
         at_least=0,
-    )
-    layer_decay: float = setting(
-        1.0,
-        "Factor of the learning rate from each layer to the one before it; 1 for none.",
-        above=0,
-        at_most=1,
     )
     warmup_epochs: int = setting(
         20,
@@ -201,12 +194,6 @@ class TrainSettings(Settings):
     )
     fit: str = fit_setting()
     ground: str = ground_setting()
-    resizing: str = setting(
-        "pillow",
-        "What resizes crops of training images: pillow, or torch, which is faster and rounds "
-        "otherwise.",
-        choices=("pillow", "torch"),
-    )
     flip: float = _by_recipe(0.5, "Probability of a horizontal flip.", **_ZERO_TO_ONE)
     repeats: int = _by_recipe(
         0,
@@ -225,11 +212,10 @@ class TrainSettings(Settings):
     grad_checkpointing: bool = setting(
         False, "Recompute blocks in the backward pass: less memory, more time."
     )
-    sync_bn: bool = setting(False, "Batch norms see the batches of all processes; on GPUs.")
     compile: bool = setting(False, "Compile the network with torch.compile.")
     retokenize: str = setting(
         "off",
-        "Epochs of each stage of tokens: 120/90/90, 0.4/0.3/0.3, auto (these shares) or off.",
+        "Epochs of each stage of tokens: 120/90/90, auto (these shares of all) or off.",
     )
     weights: str | None = setting(
         None,
@@ -248,23 +234,15 @@ class TrainSettings(Settings):
         metavar="FILE",
         complete="paths",
     )
-    distillation: str = setting(
-        "hard",
-        "Learn the teacher's decisions (hard) or probabilities (soft).",
-        choices=("hard", "soft"),
-    )
     distillation_weight: float = setting(
-        0.5, "Weight of the teacher in the loss.", shown="0.5, soft 0.1", **_ZERO_TO_ONE
+        0.5, "Weight of the teacher's decisions in the loss.", **_ZERO_TO_ONE
     )
-    temperature: float = setting(3.0, "Temperature of soft distillation.", above=0)
     seed: int = seed_setting()
 
     @property
     def unused(self) -> Sequence[str]:
-        """What is set for distillation without a teacher, or for the other kind of it."""
-        if self.teacher is None:
-            return ("teacher_weights", "distillation", "distillation_weight", "temperature")
-        return () if self.distillation == "soft" else ("temperature",)
+        """What is set for distillation without a teacher."""
+        return ("teacher_weights", "distillation_weight") if self.teacher is None else ()
 
     @property
     def staged(self) -> bool:
@@ -274,7 +252,7 @@ class TrainSettings(Settings):
     @property
     def augmentation(self) -> Augmentation:
         """The augmentation of training images."""
-        from asvit.training.images.augmentation import Augmentation
+        from asvit.training.augmentation import Augmentation
 
         return Augmentation.of(self)
 
@@ -346,6 +324,4 @@ def _filled_in(requested: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[
         values["crop_pct"] = 1.0
     if values.get("ffn") is not None:
         values.setdefault("branches", _BRANCHES)
-    if values.get("distillation") == "soft":
-        values.setdefault("distillation_weight", _SOFT_WEIGHT)
     return values

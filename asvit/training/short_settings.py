@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
@@ -15,22 +14,17 @@ from asvit.core.settings import (
     setting,
     setting_of,
 )
-from proxies.messages import unknown
 
 if TYPE_CHECKING:
-    from asvit.spaces.base import SearchSpace
-    from asvit.training.images.augmentation import Augmentation
+    from asvit.training.augmentation import Augmentation
 
-BALANCES: Final = ("none", "weights", "sampling")
+BALANCES: Final = ("none", "sampling")
 
 #: Times as many images as the smallest class the largest has, from which on classes are uneven.
 UNEVEN: Final = 3.0
 
-#: What is done about uneven classes, in words.
-IN_WORDS: Final = {
-    "weights": "the loss weighs classes as if they had equally many images",
-    "sampling": "every epoch has equally many images of each class",
-}
+#: What sampling does about uneven classes, in words.
+IN_WORDS: Final = "every epoch has equally many images of each class"
 
 
 @dataclass(frozen=True)
@@ -54,13 +48,13 @@ class Recipe:
     flip: bool = False  # half of the images, at random
     crop_scale: float = 1.0  # smallest share of an image's area in a random crop
     color_jitter: float = 0.0  # strength of random brightness, contrast and saturation
-    # Of uneven classes: weights in the loss, or equally many images of each.
-    balance: Literal["none", "weights", "sampling"] = "none"
+    # Of uneven classes equally many images of each.
+    balance: Literal["none", "sampling"] = "none"
 
     @property
     def augmentation(self) -> Augmentation:
         """That of the images."""
-        from asvit.training.images.augmentation import Augmentation
+        from asvit.training.augmentation import Augmentation
 
         none: Any = {"auto_augment": "none", "erasing": 0.0, "mixup": 0.0, "cutmix": 0.0}
         return replace(Augmentation.of(self), flip=0.5 * self.flip, **none)
@@ -92,8 +86,8 @@ def balance_setting(**options: Any) -> Any:
     """The setting ``balance`` of runs that train."""
     return setting(
         "none",
-        "For uneven classes: weights in the loss, or sampling equally many images of each; "
-        "networks and epochs are then compared by balanced accuracy.",
+        "For uneven classes, sample equally many images of each; networks and epochs are then "
+        "compared by balanced accuracy.",
         choices=BALANCES,
         **options,
     )
@@ -187,54 +181,21 @@ class CandidateSettings(ShortTrainingSettings):
         "AdamW, or Muon, which takes about three times its learning rate.",
         choices=("adamw", "muon"),
     )
-    balance: Literal["none", "weights", "sampling"] = balance_setting()
-    paces: str | None = setting(
-        None,
-        "Steps of some families, as multiples of the others': resnet=1.5,swin=0.9.",
-        metavar="FAMILY=N,...",
-        several=True,
-    )
-
-    def check(self) -> None:
-        """Check the families and their multiples."""
-        super().check()
-        if self.paces is None:
-            return
-        space = self._space
-        families = [*map(str, space.dimensions.get(space.branch, (space.name,)))]
-        for family in self.steps_of:
-            if family not in families:
-                raise ValueError(f"paces={self.paces!r}: {unknown('family', family, families)}")
-
-    @property
-    def _space(self) -> SearchSpace:
-        from asvit.spaces.base import load_space
-
-        return load_space(self.space)
-
-    @property
-    def steps_of(self) -> Mapping[str, int]:
-        """Steps of the families that have other numbers of them."""
-        steps = dict[str, int]()
-        for pace in self.paces.split(",") if self.paces else ():
-            family, _, times = pace.partition("=")
-            try:
-                steps[family] = max(1, round(float(times) * self.steps))
-            except (ValueError, OverflowError):
-                times = "0"
-            if float(times) <= 0:
-                raise ValueError(
-                    f"paces={self.paces!r} must be families and numbers above 0, such as "
-                    "resnet=1.5"
-                )
-        return steps
+    balance: Literal["none", "sampling"] = balance_setting()
+    #: Steps of families as multiples of the others', as resnet=1.5,swin=0.9, where a design has
+    #: them train for the same time.
+    paces: str | None = None
 
     def recipe_of(self, architecture: str) -> Recipe:
         """The recipe for the network of an architecture's text."""
-        if not self.paces:
-            return self.short_recipe(self.steps)
-        family = self._space.family_of(architecture)
-        return self.short_recipe(self.steps_of.get(family, self.steps))
+        steps = self.steps
+        if self.paces:
+            from asvit.spaces.base import load_space
+
+            paces = dict(pace.split("=") for pace in self.paces.split(","))
+            pace = paces.get(load_space(self.space).family_of(architecture), "1")
+            steps = max(1, round(float(pace) * steps))
+        return self.short_recipe(steps)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -71,9 +71,8 @@ def split_images(images: Images, sizes: tuple[int, ...]) -> list[LabelledTensors
 def split_apart(images: Images, sizes: tuple[int, ...]) -> list[NDArray[np.int64]]:
     """As :func:`split`, with no two equal images in different parts.
 
-    As by :func:`asvit.data.copies.divide_apart`, held-out images are distinct, their copies are in
-    no part, and equal images with several labels are only trained on. Where there are any, parts
-    are smaller, by the share of images that are distinct.
+    Held-out images are distinct, their copies are in no part, and equal images with several labels
+    are only trained on. Where there are any, parts are smaller, by the share that is distinct.
     """
     labels, groups = images.labels.numpy(), images.groups
     candidates = distinct(labels, groups)

@@ -44,21 +44,14 @@ class _Graph(NamedTuple):
 class StepGraph:
     """A training step: on a CPU a function, on CUDA after a few steps a graph of it.
 
-    The first steps on CUDA prepare what capturing needs. Then one is captured, and replayed from
-    the next one on, in :meth:`running`. Until :meth:`close` the graph keeps the memory of a step.
+    ``take`` takes a step on a batch, returns its loss, and leaves no gradients. The first steps on
+    CUDA prepare what capturing needs. Then one is captured, and replayed from the next one on, in
+    :meth:`running`. Until :meth:`close` the graph keeps the memory of a step.
 
     Steps are not captured in a short training, with an optimiser of several kernels (its Python
-    may compute what changes from step to step), where a step waits for the device, draws random
-    numbers on the CPU, changes numbers of the network or replaces tensors of it, as a graph would
-    repeat these, where little memory is free, or where capturing fails. They go on as they began.
-    What else a network does in Python is not repeated.
-
-    Args:
-        take: Takes a step on a batch of tensors; returns its loss. It leaves no gradients.
-        network: That is trained.
-        optimizer: Its learning rates are numbers, which change between steps.
-        steps: How many the training has.
-        device: Where it is.
+    may compute what changes from step to step), where a step does what a graph would not repeat
+    (:meth:`_observed`), where little memory is free, or where capturing fails. They go on as they
+    began. What else a network does in Python is not repeated.
     """
 
     def __init__(
@@ -112,10 +105,7 @@ class StepGraph:
         return loss
 
     def _observed(self, batch: Sequence[Tensor]) -> tuple[Tensor, str]:
-        """Take a step; returns its loss, and what hinders capturing one, or nothing.
-
-        A capture that fails can leave less memory, so those that would are not tried.
-        """
+        """Take a step; returns its loss, and what hinders capturing one, or nothing."""
         draws, numbers, tensors = _draws(), self._values(_NUMBERS), self._values(Tensor)
         loss, waits = counting_waits(lambda: self._take(*batch).detach(), self._cuda)
         now = self._values(Tensor)
@@ -131,7 +121,7 @@ class StepGraph:
         return loss, next((what for what, there in obstacles.items() if there), "")
 
     def _values(self, kinds: Any) -> dict[tuple[str, str], object]:
-        """What its parts have of some kinds, beside parameters, by part and name."""
+        """What parts of the network have of some kinds, beside parameters, by part and name."""
         return {
             (path, name): value
             for path, part in self._network.named_modules()
@@ -165,9 +155,9 @@ class StepGraph:
 
 @contextmanager
 def beside(device: torch.device, cuda: Any = torch.cuda) -> Iterator[None]:
-    """Work on another stream than the usual one, which waits for it at the end.
+    """Work on another stream than the usual one, on which nothing can be captured.
 
-    Nothing can be captured on the usual stream. What is captured is to be called here before, as
+    The usual one waits for it at the end. What is captured is to be called here before, as
     backward passes stay on the stream on which they began.
     """
     with cuda.device(device):
@@ -190,11 +180,7 @@ def capture(run: Callable[[], object], cuda: Any = torch.cuda) -> Callable[[], N
     """``run`` as a CUDA graph, which a call replays; captured :func:`beside` the usual stream.
 
     Capturing computes nothing. A replay repeats the operations on the same tensors, with new
-    random numbers of the device; nothing that ``run`` does in Python is repeated. The memory that
-    ``run`` took belongs to the graph, until the function that is returned is deleted.
-
-    Raises:
-        RuntimeError: If ``run`` cannot be captured, for example as it waits for the device.
+    random numbers of the device. The memory that ``run`` took belongs to the graph.
     """
     graph = cuda.CUDAGraph()
     generator = cuda.default_generators[cuda.current_device()]

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import numpy as np
 import torch
@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from asvit.core.run_files import SUPERNET_WEIGHTS
 from asvit.data.base import Progress, balanced_choice
-from asvit.training.checkpoint import Checkpoint, check_finite
-from asvit.training.images.batched import Draws
+from asvit.training.batched import Draws
+from asvit.training.checkpoint import Checkpoint
 from asvit.training.short import RecipeTask
 from asvit.training.short_settings import Recipe, SupernetSettings
 from asvit.training.splits import (
@@ -28,23 +28,18 @@ from asvit.training.supernet_result import LossRow
 from asvit.training.trainer import LOSS, EpochResult
 from proxies.evaluation import seed_for
 
-KIND = "supernet"
-
-
-def read_supernet(path: Path) -> Checkpoint:
-    """Read the file."""
-    return Checkpoint.read(path, kind=KIND, settings=SupernetSettings, row=LossRow)
+#: How :meth:`asvit.training.checkpoint.Checkpoint.read` reads the file.
+SUPERNET: Final[Any] = {"kind": "supernet", "settings": SupernetSettings, "row": LossRow}
 
 
 def read_finished(folder: Path) -> Checkpoint:
     """Read the finished supernet in a run folder."""
-    trained = read_supernet(folder / SUPERNET_WEIGHTS)
+    trained = Checkpoint.read(folder / SUPERNET_WEIGHTS, **SUPERNET)
     if not trained.finished:
         raise ValueError(
             f"the supernet in {folder} is unfinished, {len(trained.history)} of {trained.epochs} "
             "epochs; the same asvit supernet train goes on with it"
         )
-    check_finite(trained.state.weights, what=f"the weights of the supernet in {folder}")
     return trained
 
 
@@ -76,11 +71,7 @@ class Splits:
 
 
 def load_splits(settings: SupernetSettings, *, progress: Progress | None = None) -> Splits:
-    """Load and split the images of a supernet; the same settings give the same splits.
-
-    The splits are stratified by class, with copies in one of them. ``progress`` gets the numbers
-    of images loaded and to load.
-    """
+    """Load and split the images of a supernet, stratified by class, with copies in one part."""
     held_out = _held_out(settings)
     images = load_all(settings, held_out, progress)
     if images.own_statistics:

@@ -79,10 +79,6 @@ class Task(ABC, Generic[Row]):
         """The metrics of a row in a few words."""
         return ""
 
-    def work(self, epochs: float) -> float:
-        """How much of the work so many epochs are, in any unit."""
-        return epochs
-
     @property
     def bad(self) -> Counter[str]:
         """How often each unreadable image was replaced in this process, by name."""

@@ -13,19 +13,15 @@ import torch
 from timm.utils import ModelEmaV3, distribute_bn
 from torch import Tensor, nn
 
-from asvit.training.checkpoint import (
-    EpochPart,
-    TrainerState,
-    check_finite,
-    load_optimizer,
-    optimizer_state,
-)
+from asvit.networks import load_state
+from asvit.training.checkpoint import EpochPart, TrainerState, load_optimizer, optimizer_state
 from asvit.training.distributed import ProcessGroup
 from asvit.training.layout import use_fast_convolutions
 from asvit.training.precision import arithmetic, autocast
 from asvit.training.step_graph import StepGraph
 from asvit.training.task import Batch, Task
 from proxies.evaluation import seed_generators
+from proxies.memory import to_host
 from proxies.messages import first_line, out_of_memory
 from proxies.text import one_line
 
@@ -48,7 +44,6 @@ class Step:
     loss: float  # mean since the last report, nats
     images_per_second: float  # of all processes, since the epoch began, or was continued
     losses: Sequence[float] = ()  # of the steps since the last report, nats
-    rates: Sequence[float] = ()  # the learning rates of these steps
 
 
 class Keeper(Protocol):
@@ -90,7 +85,7 @@ class Trainer:
         self.task, self.processes = task, processes
         self._device = device = processes.device
         network = task.network
-        check_finite(network.state_dict(), what="the weights to start from", error=Diverged)
+        _check_finite(network.state_dict(), what="the weights to start from")
         network.to(device)
         use_fast_convolutions(network, device)
         self._ema = ModelEmaV3(network, decay=task.ema) if task.ema else None
@@ -164,13 +159,12 @@ class Trainer:
         if task.begin(epoch, self.networks):
             self._step.forget()
         unread = list[Tensor]()
-        done, losses, sums = start.updates, start.losses.tolist(), Counter[str](start.sums)
-        rate, rates, began = 0.0, list[float](), time.monotonic()
+        losses, sums = list(start.losses), Counter[str](start.sums)
+        done, rate, began = len(losses), 0.0, time.monotonic()
         task.network.train()
         with self._running():
             for batch in task.batches(epoch, done) if batches is None else batches:
                 rate = self._set_rate(epoch * steps + done)
-                rates.append(rate)
                 with self._explained(epoch, done):
                     unread.append(self._update(batch, epoch * steps + done))
                 done += 1
@@ -184,21 +178,19 @@ class Trainer:
                 losses += recent
                 seconds = time.monotonic() - began
                 if progress is not None:
-                    speed = (done - start.updates) * task.batch_size / seconds
+                    speed = (done - len(start.losses)) * task.batch_size / seconds
                     mean = sum(recent) / len(recent)
-                    progress(Step(epoch, done, steps, mean, speed, recent, tuple(rates)))
+                    progress(Step(epoch, done, steps, mean, speed, recent))
                 unread.clear()
-                rates.clear()
                 if keep and keeper is not None and done < steps:
                     self._check_weights(epoch, done)
-                    stored = torch.tensor(losses, dtype=torch.float32)
-                    keeper.keep(EpochPart(stored, start.seconds + seconds, dict(sums)))
+                    keeper.keep(EpochPart(tuple(losses), start.seconds + seconds, dict(sums)))
         if self.processes.world > 1:
             for network in self.networks:  # their running statistics
                 distribute_bn(network, self.processes.world, reduce=True)
         # After the last step, no loss would show it. It also waits for the steps that are timed.
         self._check_weights(epoch, steps)
-        speed = (done - start.updates) * task.batch_size / (time.monotonic() - began)
+        speed = (done - len(start.losses)) * task.batch_size / (time.monotonic() - began)
         return EpochResult(float(torch.tensor(losses).mean()), speed, rate, sums)
 
     def state(self) -> TrainerState:
@@ -209,8 +201,10 @@ class Trainer:
 
     def load_state(self, state: TrainerState) -> None:
         """Resume from a :meth:`state`."""
-        state.load(self.task.network, self.average)
-        load_optimizer(self._optimizer, state.moments, state.numbers)
+        load_state(self.task.network, state.weights, what="the weights of the checkpoint")
+        if self.average is not None:
+            load_state(self.average, state.average, what="the averages of the checkpoint")
+        load_optimizer(self._optimizer, state.optimizer, state.numbers)
         self._step.forget()
 
     @contextmanager
@@ -228,7 +222,7 @@ class Trainer:
     def _set_rate(self, update: int) -> float:
         rate = self._rate(update)
         for group in self._optimizer.param_groups:
-            group["lr"] = rate * group.get("lr_scale", 1.0)
+            group["lr"] = rate
         return rate
 
     def _update(self, batch: Batch, update: int) -> Tensor:
@@ -270,8 +264,7 @@ class Trainer:
     ) -> tuple[list[list[float]], bool]:
         """The numbers of the last steps, ``[steps, n]``, averaged over the processes.
 
-        Losses that are NaN or infinite are refused. Also whether any process wants the part of
-        the epoch to be stored.
+        Also whether any process wants the part of the epoch to be stored.
         """
         means, keep = self.processes.mean_and_any(unread.flatten(), due)
         numbers: list[list[float]] = means.view_as(unread).tolist()
@@ -284,8 +277,7 @@ class Trainer:
     def _check_weights(self, epoch: int, step: int) -> None:
         """Refuse NaN and infinity; it waits for the device."""
         what = f"after {self._place(epoch, step)} the weights"
-        state = self.task.network.state_dict()
-        check_finite(state, what=what, error=Diverged, advice=self._advice)
+        _check_finite(self.task.network.state_dict(), what=what, advice=f"; {self._advice}")
 
     def _place(self, epoch: int, step: int) -> str:
         return f"step {step}" if self.epochs == 1 else f"epoch {epoch + 1}, step {step}"
@@ -311,3 +303,11 @@ class Trainer:
                 f"memory ran out in {self._place(epoch, step + 1)} ({first_line(error)}); use "
                 f"{self.task.less_memory}"
             ) from error
+
+
+def _check_finite(tensors: Mapping[str, Tensor], *, what: str, advice: str = "") -> None:
+    """Reject NaN and infinity: training cannot recover from them. ``what`` names the tensors."""
+    finite = to_host([tensor.isfinite().all() for tensor in tensors.values()])
+    for name, good in zip(tensors, finite, strict=True):
+        if not good:
+            raise Diverged(f"{what} are infinite or NaN, as in {one_line(name)!r}{advice}")

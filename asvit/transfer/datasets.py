@@ -22,8 +22,7 @@ from torchvision.transforms.v2 import functional as tvf
 from asvit.data.decoding import check_as, naming, open_image, read_image
 from asvit.data.folders import list_folder
 from asvit.data.kinds import RGB, ImageKind
-from asvit.training.images.loaders import Batch
-from asvit.training.images.order import BatchPlan, derive_seed, preserved_random_state, seed_all
+from asvit.training.loaders import Batch, BatchPlan, derive_seed, preserved_random_state, seed_all
 from proxies.messages import first_line
 
 Sample = tuple[Tensor, Any]

@@ -14,7 +14,7 @@ from torchvision.transforms import v2
 
 from asvit.core.files import expanded
 from asvit.networks.pyramid import Pyramid, PyramidWithFpn
-from asvit.training.images.batched import to_device
+from asvit.training.batched import to_device
 from asvit.training.precision import autocast
 from asvit.transfer.cascade import CascadeHeads
 from asvit.transfer.datasets import CocoImages

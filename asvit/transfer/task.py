@@ -13,10 +13,10 @@ from torchvision.transforms.v2 import functional as tvf
 from asvit.data.statistics import Normalisation
 from asvit.networks import Network, WeightsFile
 from asvit.networks.pyramid import backbone
+from asvit.training.batched import to_device
 from asvit.training.checkpoint import Origin
 from asvit.training.distributed import ProcessGroup
-from asvit.training.images.batched import to_device
-from asvit.training.images.loaders import Loader, dealt_plans, shuffled_plans
+from asvit.training.loaders import Loader, dealt_plans, shuffled_plans
 from asvit.training.optimizers import parameter_groups
 from asvit.training.precision import arithmetic
 from asvit.training.pretrained import picture_statistics, weights_path

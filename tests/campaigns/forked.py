@@ -46,7 +46,7 @@ PRELOADED = [
     "asvit.growth.result",
     "asvit.reference.query",
     *(f"asvit.search.{name}" for name in ("loop", "study", "supernet_space")),
-    *(f"asvit.training.{name}" for name in ("result", "candidates", "session", "timing")),
+    *(f"asvit.training.{name}" for name in ("result", "short", "session", "timing")),
     "asvit.report",
     *(f"asvit.report.{name}" for name in ("correlate", "evolution", "scale", "search")),
     "asvit.report.training",

@@ -26,7 +26,7 @@ from unittest import mock
 import onnx
 from safetensors import safe_open
 
-from asvit.core.run_files import CHECKPOINT, DESIGNED, SUPERNET_WEIGHTS, previous
+from asvit.core.run_files import DESIGNED
 from asvit.data import FractalDataset
 from asvit.designs import fitting, fractals
 from asvit.designs.stages import SearchPlan
@@ -76,7 +76,7 @@ COMMANDS: Mapping[str, str] = {
     f" --epochs 9 --warmup-epochs 1 --retokenize 3/3/3 --ema 0.9 --workers 0 {_LEARNING}",
     "transfer segment": f"transfer segment {_ARCHITECTURE} --data scenes --image-size 32"
     " --classes 2 --head 8 --epochs 4 --batch-size 6 --warmup 2 --device cpu"
-    " --checkpoint-minutes 1e-9 --log-every 2",
+    " --checkpoint-minutes 1e-9",
     "supernet train": "supernet train --validation-images 12 --test-images 12 --image-size 16"
     f" --width 6 --epochs 3 {_LEARNING}",
     "supernet evolve": "supernet evolve supernet --population 5 --generations 3 --keep 2"
@@ -99,7 +99,6 @@ _TIMES = frozenset(
     {"wall_seconds", "run_seconds", "training_seconds", "seconds", "elapsed", "images_per_second"}
     | {
         "epoch_seconds",
-        "time_fraction",
         "time",
         "latency_ms",
         "latency",
@@ -115,9 +114,6 @@ _TIMED = re.compile(
 )
 # The study also records trials in flight, and trials.csv all others; pace.svg shows throughput.
 _NOT_COMPARED = ("study.journal", "pace.svg")
-# Which of several short epochs the last checkpoint but one is of depends on the time.
-_TRAINED = (CHECKPOINT, "detector.safetensors", "segmenter.safetensors", SUPERNET_WEIGHTS)
-_PERHAPS = tuple(map(previous, _TRAINED))
 
 
 class Campaign:
@@ -317,9 +313,7 @@ def differences(one: Mapping[str, object], other: Mapping[str, object]) -> list[
 
 
 def _content(path: Path) -> object:
-    """What has to be equal; None where even the file may be missing in one of the two."""
-    if path.name in _PERHAPS:
-        return None
+    """What has to be equal."""
     if path.name in _NOT_COMPARED:
         return "there"
     if path.suffix == ".json":

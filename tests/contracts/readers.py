@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -50,8 +50,7 @@ from asvit.training.metrics import EpochRow
 from asvit.training.pretrained import load_pretrained, weights_path
 from asvit.training.settings import TrainSettings
 from asvit.training.short_settings import CandidateSettings, SupernetSettings
-from asvit.training.supernet import KIND as SUPERNET
-from asvit.training.supernet import read_supernet
+from asvit.training.supernet import SUPERNET
 from asvit.training.supernet_result import LossRow
 from asvit.transfer.settings import DetectionSettings, SegmentationSettings
 from proxies import Score
@@ -316,11 +315,11 @@ def checkpoint(epochs: int = 3) -> Checkpoint:
     state = TrainerState(
         weights={"w": weight, "tied": weight, "count": torch.tensor(7)},
         average={"w": weight + 1},
-        moments={"0/exp_avg": torch.ones(4, 3).T, "0/step": torch.tensor(5.0)},
-        numbers={"groups": [{"lr": 0.1, "betas": [0.9, 0.999]}], "state": {}},
+        optimizer={"0/exp_avg": torch.ones(4, 3).T, "0/step": torch.tensor(5.0)},
+        numbers={"group 0": {"lr": 0.1, "betas": [0.9, 0.999]}},
     )
-    part = EpochPart(torch.tensor([0.5, 0.25]), 2.5, {"hits": 3.0}) if epochs > 1 else None
-    return Checkpoint(origin, (ROW,), 12.5, {"a.png": 2}, state, part=part)
+    part = EpochPart((0.5, 0.25), 2.5, {"hits": 3.0}) if epochs > 1 else None
+    return Checkpoint(origin, (ROW,), 12.5, {"a.png": 2}, state, epochs, part)
 
 
 def use_checkpoint(found: Checkpoint, path: Path) -> None:
@@ -331,14 +330,14 @@ def use_checkpoint(found: Checkpoint, path: Path) -> None:
     assert sum(row.best_top1 + row.seconds for row in found.history) is not None
     assert isinstance(sum(found.bad_images.values()), int)
     if found.part is not None:
-        assert found.part.updates == len(found.part.losses.tolist()) > 0
-        assert sum(found.part.sums.values()) + found.part.seconds is not None
+        total = sum(found.part.losses) + sum(found.part.sums.values())
+        assert total + found.part.seconds is not None
 
 
 def write_supernet(path: Path) -> None:
     origin = Origin(SupernetSettings(), IMAGES, ("a", "b"), "cpu", (), {})
-    state = TrainerState({"w": torch.zeros(2)}, {}, {}, {"groups": [], "state": {}})
-    Checkpoint(origin, (LossRow(1, 0.5),), 2.5, {}, state, SUPERNET).write(path)
+    state = TrainerState({"w": torch.zeros(2)}, {}, {}, {})
+    Checkpoint(origin, (LossRow(1, 0.5),), 2.5, {}, state, 60).write(path, SUPERNET["kind"])
 
 
 def use_supernet(found: Checkpoint, path: Path) -> None:
@@ -365,7 +364,8 @@ TENSORS = {
         "checkpoint.safetensors", refusal="is not a checkpoint that .*restore it from a copy, or",
     ),
     "supernet": Reader(
-        Tensors(), write_supernet, read_supernet, use_supernet, "supernet.safetensors",
+        Tensors(), write_supernet, partial(Checkpoint.read, **SUPERNET),
+        use_supernet, "supernet.safetensors",
         refusal="is not a checkpoint that .*restore it from a copy, or give --fresh",
     ),
     "weights with their network": Reader(

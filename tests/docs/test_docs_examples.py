@@ -140,8 +140,7 @@ def check_files(words: list[str], output: str) -> None:
     page = manual.PAGES.get(words[0]) or manual.PAGES.get(" ".join(words[:2]))
     if folder is not None and page is not None:
         always = [(name, what) for name, what in page.files if ", with --" not in what]
-        names = [name for name, _ in always if ".previous." not in name]  # of a second epoch
-        missing = [name for name in names if not (Path(folder[1]) / name).exists()]
+        missing = [name for name, _ in always if not (Path(folder[1]) / name).exists()]
         assert not missing, f"{' '.join(words)}: {missing}"
 
 

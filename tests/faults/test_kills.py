@@ -92,10 +92,10 @@ OTHERS: Sequence[tuple[str, str, Stop]] = [
     ("search, trainings", "--controller random --seeds 2", ("fsync", 9, KILL)),
     # A checkpoint after every update; twelve steps take the time of the stages, nine train.
     *(
-        ("train", "--checkpoint-minutes 1e-9 --log-every 2", (point, count, KILL))
+        ("train", "--checkpoint-minutes 1e-9", (point, count, KILL))
         for point, count in (
             *(("step", 15), ("step", 20), ("fsync", 13), ("checkpoint.safetensors", 5)),
-            *(("checkpoint.previous.safetensors", 4), ("metrics.csv", 2), ("best.safetensors", 1)),
+            *(("metrics.csv", 2), ("best.safetensors", 1)),
         )
     ),
     *(("train", "", ("step", 15, number)) for number in (signal.SIGTERM, signal.SIGHUP)),

@@ -14,7 +14,7 @@ from tests.campaigns.kill_runs import COMMANDS, RUN, Campaign, words
 LONG = 300.0  # seconds; no run takes that long
 
 #: Files that a run folder has from its claim on.
-OWN = (".kind", ".lock", "metrics_steps.csv")
+OWN = (".kind", ".lock")
 
 #: Commands that take half a second each, and all that measure in one process.
 QUICK = ("train", "supernet train")

@@ -70,7 +70,7 @@ from asvit.search.training_loop import TrainingSearch
 from asvit.search.training_tables import check_recipe, to_csv, trainings_in
 from asvit.spaces import SearchSpace
 from asvit.spaces.base import Architecture
-from asvit.training.candidates import accuracies_in_words
+from asvit.training.short import accuracies_in_words
 from proxies import get_proxy
 from scaling.ranking import Better
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, Self, TypeVar
 
 from asvit.architectures.genotype import EXAMPLE
@@ -22,7 +22,7 @@ from asvit.executors.base import cores
 from asvit.runs.architectures import find_architecture, text_of
 from asvit.runs.shared import SharedRun
 from asvit.spaces.architectures import has_drop_path
-from asvit.training.checkpoint import Checkpoint, Saved, read_or_restore
+from asvit.training.checkpoint import Checkpoint, Saved
 from asvit.training.distributed import ProcessGroup, processes_of
 from asvit.training.pretrained import architecture_in
 
@@ -89,18 +89,15 @@ class SharedAlgorithm(SharedRun[S, R]):
             self.processes.wait()
             yield
             self.processes.wait()
-        self.processes.leave_at_exit()
 
     def open(self) -> Saved:
         """The checkpoint, if there is one."""
-        read = partial(
-            Checkpoint.read,
+        store = Saved.at(
+            self.folder / self.files.state,
             kind=self.files.kind,
             settings=self.settings_type,
             row=self.result_type.row_type,
         )
-        with self.processes.first_before_others():
-            store = Saved(read_or_restore(self.folder / self.files.state, read))
         if self.processes.world > 1:
             self.processes.check_same({self.files.state: _in_words(store.file)})
         return store

@@ -15,10 +15,10 @@ from asvit.core.versions import versions
 from asvit.models.psvit_supernet import PSViTSupernet
 from asvit.runs.supernet import SupernetRun
 from asvit.search.supernet_space import SupernetSpace
-from asvit.training.checkpoint import Origin, Saved, read_or_restore
+from asvit.training.checkpoint import Origin, Saved
 from asvit.training.distributed import ProcessGroup
 from asvit.training.session import Session
-from asvit.training.supernet import KIND, SinglePath, Splits, load_splits, read_supernet
+from asvit.training.supernet import SUPERNET, SinglePath, Splits, load_splits
 from asvit.training.supernet_result import PathAccuracies, SupernetResult, evolve_command
 from proxies.evaluation import resolve_device, seed_for
 
@@ -54,7 +54,7 @@ class SupernetAlgorithm(SupernetRun):
 
     def open(self) -> Saved:
         """The weights so far."""
-        return Saved(read_or_restore(self.folder / SUPERNET_WEIGHTS, read_supernet))
+        return Saved.at(self.folder / SUPERNET_WEIGHTS, **SUPERNET)
 
     def settled(self, store: Saved, result: SupernetResult) -> bool:
         """Whether all epochs are done."""
@@ -73,9 +73,8 @@ class SupernetAlgorithm(SupernetRun):
             processes=ProcessGroup(self.where),
             stored=stored,
             file=SUPERNET_WEIGHTS,
-            kind=KIND,
+            kind=SUPERNET["kind"],
             checkpoint_minutes=CHECKPOINT_MINUTES,
-            log_every=self.log_every,
         )
         session.run(tell)
         return self.result(

@@ -18,9 +18,8 @@ from asvit._version import __version__
 from asvit.core.continuing import check_same_digest
 from asvit.core.preparing_settings import AUTO, BLACK, FITS
 from asvit.core.progress import Tell, Track, ignore, image_progress
-from asvit.core.run_files import CHECKPOINT, MODEL, previous
+from asvit.core.run_files import CHECKPOINT, MODEL
 from asvit.core.settings import fields_of
-from asvit.core.tensor_files import is_whole
 from asvit.core.versions import versions
 from asvit.data import Preparation, TrainingSets
 from asvit.data.base import subset
@@ -33,7 +32,7 @@ from asvit.runs.folder import seems_usable
 from asvit.runs.tracking import forget, tracking
 from asvit.runs.trained_on import count_trained
 from asvit.runs.training import TrainRun, plan_lines
-from asvit.training.balance import class_weights, imbalance
+from asvit.training.balance import imbalance
 from asvit.training.checkpoint import Checkpoint, Origin, Saved, settings_in
 from asvit.training.classification import Classification
 from asvit.training.distillation import Teacher, load_teacher
@@ -122,9 +121,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
     @property
     def begun_with(self) -> TrainSettings | None:
         """The settings of the training that goes on; None of a new one, or if none can be read."""
-        names = () if self.fresh else (CHECKPOINT, previous(CHECKPOINT))
-        stored = (settings_in(self.folder / name) for name in names)
-        return next((settings for settings in stored if settings is not None), None)
+        return None if self.fresh else settings_in(self.folder / CHECKPOINT)
 
     @cached_property
     def sets(self) -> TrainingSets:
@@ -226,17 +223,12 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             check_same_digest(self.folder, what, "source", stored, now)
 
     def settled(self, store: Saved, result: TrainResult) -> bool:
-        """Whether every epoch is done and the network is written, whole."""
-        return store.finished and is_whole(self.folder / MODEL)
+        """Whether every epoch is done and the network is written."""
+        return store.finished and (self.folder / MODEL).exists()
 
     def execute(self, store: Saved, tell: Tell) -> TrainResult:
         """Train to the last epoch."""
-        self.processes.check_same(
-            {
-                "the digest of the images": self.sets.provenance["digest"],
-                "the digest of the teacher": self._teacher_digest,
-            }
-        )
+        self.processes.check_same({"the digest of the images": self.sets.provenance["digest"]})
         if store.file is None:
             if self.settings.bad_images == "stop":
                 parts = (self.sets.train, self.sets.validation)
@@ -317,14 +309,15 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             )
 
     def plan(self) -> dict[str, Any]:
-        """What the run would do and how long it would take; coarser tokens are timed."""
+        """What the run would do and how long it would take."""
         self.load()
         if not self.quiet:
             self._survey()
         session = self._session(None, 0)
         speed, epoch = self._pace()
-        work = session.task.work(self.settings.epochs)
-        seconds = min(epoch * work, 3600 * (self.settings.hours or math.inf))
+        rest = 1 - (session.saved or {"macs": 0.0})["macs"]
+        whole = epoch * self.settings.epochs * rest
+        seconds = min(whole, 3600 * (self.settings.hours or math.inf))
         times = {"images_per_second": speed, "epoch": epoch, "seconds": seconds}
         return {**self._plan(session), "time": times}
 
@@ -381,9 +374,6 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         processes, classes = self.processes, self.network.num_classes
         if self.teacher is not None and normalisation is not None:
             self.teacher.take(normalisation)
-        weights = None
-        if settings.balance == "weights":
-            weights = torch.from_numpy(class_weights(sets.train.labels, classes))
         loaders = open_loaders(
             sets,
             settings,
@@ -399,7 +389,6 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             *loaders,
             classes=classes,
             teacher=self.teacher,
-            class_weights=weights,
             stages=stages,
         )
 
@@ -413,7 +402,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         else:
             if settings.weights is not None:
                 load_pretrained(model, settings.weights, new_head=settings.new_head)
-            stages = stages_of(settings, model, processes) if settings.staged else ()
+            stages = stages_of(settings, model) if settings.staged else ()
             origin = Origin(
                 settings,
                 sets.provenance,
@@ -435,7 +424,6 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             processes=processes,
             stored=stored,
             checkpoint_minutes=self.checkpoint_minutes,
-            log_every=self.log_every,
             network=self.network,
             images=sets.validation,
             facts=self._facts(normalisation, ground),
@@ -456,7 +444,6 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             self.settings.image_size,
             self.sets.kind,
             **({} if own is None else vars(own)),
-            interpolation=augmentation.interpolation,
             crop_pct=augmentation.crop_pct,
             crop_mode=FITS[augmentation.fit],
             ground=ground,

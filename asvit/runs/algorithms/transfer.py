@@ -97,7 +97,6 @@ class TransferAlgorithm(SharedAlgorithm[S, R], TransferRun[S, R]):
             file=self.files.state,
             kind=self.files.kind,
             checkpoint_minutes=self.checkpoint_minutes,
-            log_every=self.log_every,
         )
         session.run(tell if self.processes.first else ignore)
         return self.result(

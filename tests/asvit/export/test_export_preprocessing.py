@@ -25,7 +25,7 @@ from asvit.export.formats import ABOUT
 from asvit.export.script import script_for
 from asvit.networks import Network
 from asvit.runs.predicting import Classifier
-from asvit.training.images.augmentation import Augmentation
+from asvit.training.augmentation import Augmentation
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")

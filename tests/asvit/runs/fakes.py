@@ -35,7 +35,7 @@ from asvit.runs.algorithms.designing import DesignAlgorithm
 from asvit.runs.measurement_pool import Measured, MeasurementJob
 from asvit.search import Measurement
 from asvit.spaces.architectures import find
-from asvit.training.candidates import Outcome, Training
+from asvit.training.short import Outcome, Training
 from asvit.training.short_settings import CandidateSettings
 from proxies import Cost, Score, get_proxy
 

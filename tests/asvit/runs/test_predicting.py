@@ -14,8 +14,8 @@ import asvit
 from asvit.data.folders import FolderDataset
 from asvit.networks import Network, WeightsFile
 from asvit.runs.exporting import export_network
-from asvit.training.images.augmentation import Augmentation
-from asvit.training.images.loaders import Batching, validation_loader
+from asvit.training.augmentation import Augmentation
+from asvit.training.loaders import Batching, validation_loader
 from tests.asvit.runs.fakes import varied
 from tests.campaigns import forked
 

@@ -200,7 +200,7 @@ def uneven(pictures: Path, folder: Path, fewer: int) -> Path:
         (4, {}, "sampling"),
         (2, {}, "none"),  # less than three times as many
         (4, {"balance": "none"}, "none"),
-        (2, {"balance": "weights"}, "weights"),
+        (2, {"balance": "sampling"}, "sampling"),
     ],
 )
 def test_uneven_classes_are_balanced_unless_one_does_not_want_it(

@@ -9,7 +9,7 @@ import asvit.runs.estimate as module
 from asvit.executors import Workers
 from asvit.runs.estimate import training_seconds
 from asvit.search import TrainingSearchSettings
-from asvit.training.candidates import CandidateTrainer, Outcome, Training
+from asvit.training.short import CandidateTrainer, Outcome, Training
 
 PLACE: dict[str, Any] = {"space": "asvit-tiny", "image_size": 32, "device": "cpu"}
 

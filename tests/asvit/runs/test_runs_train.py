@@ -40,7 +40,7 @@ def test_digits_are_learned(tmp_path: Path) -> None:
 def test_the_written_network_has_the_accuracy_that_is_told(tmp_path: Path) -> None:
     from asvit.data import open_training_sets
     from asvit.training.distributed import ProcessGroup
-    from asvit.training.images.loaders import Batching, validation_loader
+    from asvit.training.loaders import Batching, validation_loader
     from asvit.training.metrics import evaluate
 
     folder = tmp_path / "run"
@@ -153,10 +153,8 @@ BALANCED: dict[str, Any] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("balance", ["weights", "sampling"])
-def test_uneven_classes_are_balanced_and_judged_by_class(
-    balance: str, uneven: Path, tmp_path: Path
-) -> None:
+def test_uneven_classes_are_balanced_and_judged_by_class(uneven: Path, tmp_path: Path) -> None:
+    balance = "sampling"
     whole = run_training(ARCH, data=str(uneven), balance=balance, out=tmp_path / "a", **BALANCED)
     assert all(row.balanced is not None for row in whole.history)
     scores = [row.best_score for row in whole.history]

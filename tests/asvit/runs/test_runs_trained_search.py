@@ -13,7 +13,7 @@ from asvit.runs import lifecycle, training_pool
 from asvit.runs.search import run_search
 from asvit.search import Measurement, read_trials
 from asvit.search.result import SearchResult
-from asvit.training.candidates import Outcome, Training
+from asvit.training.short import Outcome, Training
 from tests.asvit.runs.fakes import fake_trainings
 from tests.asvit.search.ridge import quick_predictor
 

@@ -10,7 +10,7 @@ from asvit.executors import Workers
 from asvit.runs.training_pool import TrainingPool
 from asvit.search import Measurement, SearchSettings
 from asvit.spaces import cost, load_space
-from asvit.training.candidates import CandidateTrainer, Outcome, Training
+from asvit.training.short import CandidateTrainer, Outcome, Training
 from proxies.evaluation import DeviceError
 
 SPACE = load_space("asvit-tiny")

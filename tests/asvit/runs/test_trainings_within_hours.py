@@ -78,7 +78,7 @@ def test_stopped_anywhere_it_keeps_the_plan(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clocked(monkeypatch, 10.0, 20.0, probed=4.0)
-    options = {**LONG, "log_every": 1, "hours": 100 / HOUR}
+    options = {**LONG, "hours": 100 / HOUR}
     run_training(ARCH, out=tmp_path / "whole", **options)
     monkeypatch.setattr(TrainAlgorithm, "_pace", None)  # only a new training is timed
     stops = 0

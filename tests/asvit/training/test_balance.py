@@ -1,13 +1,12 @@
-"""Uneven classes: their weights, and orders that take equally many images of each."""
+"""Uneven classes: orders that take equally many images of each."""
 
 from collections import Counter
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asvit.training.balance import balanced_order, class_weights
+from asvit.training.balance import balanced_order
 
 sizes = st.lists(st.integers(1, 12), min_size=1, max_size=6)
 
@@ -45,12 +44,3 @@ def test_orders_depend_on_the_seed_and_mix_classes() -> None:
     assert first == again != other
     halves = [labels[first[:50]].sum(), labels[first[50:]].sum()]
     assert min(halves) > 10  # of the 50 images of the small class
-
-
-@given(counts=sizes)
-def test_weights_make_classes_count_alike_and_images_once_on_average(counts: list[int]) -> None:
-    weights = class_weights(labels_of(counts), len(counts) + 2)
-    assert weights.dtype == np.float32
-    shares = [weight * count for weight, count in zip(weights, counts, strict=False)]
-    assert shares == pytest.approx([sum(counts) / len(counts)] * len(counts))
-    assert weights[len(counts) :].tolist() == [1, 1]  # of classes without images

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from timm.optim import param_groups_layer_decay, param_groups_weight_decay
+from timm.optim import param_groups_weight_decay
 from timm.scheduler import CosineLRScheduler
 from torch import nn
 
@@ -30,27 +30,21 @@ def named(groups: list[dict[str, Any]], network: nn.Module) -> list[set[str]]:
 
 
 @pytest.mark.parametrize("text", TEXTS)
-@pytest.mark.parametrize("layer_decay", [1.0, 0.7])
-def test_what_decays_is_what_timm_lets_decay(text: str, layer_decay: float) -> None:
+def test_what_decays_is_what_timm_lets_decay(text: str) -> None:
     network = build(text, 64, 5)
     given: Any = {"no_weight_decay_list": getattr(network, "no_weight_decay", set)()}
-    if layer_decay == 1:
-        theirs = param_groups_weight_decay(network, 0.3, **given)
-    else:
-        theirs = param_groups_layer_decay(network, 0.3, layer_decay=layer_decay, **given)
-    ours = parameter_groups(network, 0.3, layer_decay=layer_decay)
-    for name in ("weight_decay", "lr_scale"):
-        assert sorted(g.get(name, 1) for g in ours) == sorted(g.get(name, 1) for g in theirs)
+    theirs = param_groups_weight_decay(network, 0.3, **given)
+    ours = parameter_groups(network, 0.3)
+    assert sorted(g["weight_decay"] for g in ours) == sorted(g["weight_decay"] for g in theirs)
     assert sorted(map(sorted, named(ours, network))) == sorted(map(sorted, named(theirs, network)))
 
 
 @pytest.mark.parametrize("text", TEXTS[:3])
-@pytest.mark.parametrize("layer_decay", [1.0, 0.7])
-def test_what_moves_by_muon_does_not_depend_on_the_decay(text: str, layer_decay: float) -> None:
+def test_what_moves_by_muon_does_not_depend_on_the_decay(text: str) -> None:
     moved = list[set[str]]()
     for decay in (0.0, 1e-6, 0.05, 0.5):
         network = build(text, 64, 5)
-        groups = parameter_groups(network, decay, layer_decay=layer_decay)
+        groups = parameter_groups(network, decay)
         device = torch.device("cpu")
         optimizer = make_optimizer("muon", groups, learning_rate=1e-3, device=device)
         for parameter in network.parameters():

@@ -1,7 +1,6 @@
 """Supernets: their training, and their files."""
 
 import dataclasses
-import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,7 +20,6 @@ from asvit.training.short import Recipe
 from asvit.training.short_settings import SupernetSettings
 from asvit.training.splits import split
 from asvit.training.supernet import (
-    KIND,
     SinglePath,
     load_splits,
     places_to_train_on,
@@ -85,7 +83,7 @@ def test_an_update_leaves_everything_off_its_path_as_it_was() -> None:
         groups = trainer._optimizer.param_groups
         order = [id(parameter) for group in groups for parameter in group["params"]]
         of = {order.index(id(parameter)): name for name, parameter in net.named_parameters()}
-        stored = {of[int(key.partition("/")[0])] for key in trainer.state().moments}
+        stored = {of[int(key.partition("/")[0])] for key in trainer.state().optimizer}
         assert {name for name in stored if "paths" in name} == {
             name for name in names if name.startswith(tuple(f"paths.{one}." for one in seen))
         }
@@ -155,17 +153,15 @@ def test_copies_are_in_one_part_and_what_was_trained_on_is_known(tmp_path: Path)
     assert (len(places), len(trained)) == (len(parts.train[1]), len(colours[0]))
 
 
-@pytest.mark.parametrize(("epochs", "value"), [(1, 1.0), (2, math.nan), (2, 1.0)])
-def test_only_a_finished_supernet_of_numbers_is_read(
-    tmp_path: Path, epochs: int, value: float
-) -> None:
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_only_a_finished_supernet_is_read(tmp_path: Path, epochs: int) -> None:
     settings = SupernetSettings.make(**SMALL)
     origin = Origin(settings, {"source": "fractals", "digest": "d"}, ("a", "b"), "cpu", (), {})
     rows = tuple(LossRow(epoch, 0.5) for epoch in range(1, epochs + 1))
-    state = TrainerState({"a": torch.full((3,), value)}, {}, {}, {"groups": [], "state": {}})
-    Checkpoint(origin, rows, 1.5, {}, state, KIND).write(tmp_path / SUPERNET_WEIGHTS)
-    if (epochs, value) == (2, 1.0):
+    state = TrainerState({"a": torch.ones(3)}, {}, {}, {})
+    Checkpoint(origin, rows, 1.5, {}, state, 2).write(tmp_path / SUPERNET_WEIGHTS, "supernet")
+    if epochs == 2:
         assert read_finished(tmp_path).state.weights["a"].tolist() == [1.0] * 3
         return
-    with pytest.raises(ValueError, match=r"is unfinished, 1 of 2 epochs|are infinite or NaN"):
+    with pytest.raises(ValueError, match="is unfinished, 1 of 2 epochs"):
         read_finished(tmp_path)

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -17,7 +16,6 @@ from timm.scheduler import CosineLRScheduler
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asvit.networks import Network
 from asvit.training.checkpoint import EpochPart, TrainerState
 from asvit.training.classification import Classification
 from asvit.training.distillation import Teacher
@@ -193,37 +191,6 @@ def test_accumulation_gives_the_same_gradient() -> None:
     close(whole, parts)
 
 
-WEIGHTS = torch.tensor([0.5, 2.0, 1.0, 0.25, 4.0])
-
-
-@pytest.mark.parametrize("soft", [False, True])
-def test_class_weights_are_those_of_a_loop_by_hand(soft: bool) -> None:
-    chosen, model, plain = settings(warmup_epochs=0, clip=0.0), network(), network()
-    given = partial(batches, soft=soft)
-    told = trainer_of(model, chosen, given, class_weights=WEIGHTS).train(0)
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": [p for p in plain.parameters() if p.ndim > 1 and p is not plain.scale]},
-            {"params": [p for p in plain.parameters() if p.ndim == 1 or p is plain.scale],
-             "weight_decay": 0.0},
-        ],
-        lr=1e-2, weight_decay=0.5,
-    )  # fmt: skip
-    schedule = CosineLRScheduler(optimizer, 3 * STEPS, lr_min=1e-5, t_in_epochs=False)
-    total = 0.0
-    for step, (images, targets) in enumerate(batches(0, soft=soft), 1):
-        logs = plain(images).log_softmax(1)
-        spread = targets if soft else 0.9 * F.one_hot(targets, CLASSES) + 0.1 / CLASSES
-        loss = -(WEIGHTS * spread * logs).sum() / len(images)  # whatever classes they are of
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step_update(step)
-        total += float(loss.detach())
-    assert told.loss == pytest.approx(total / STEPS, rel=1e-5)
-    close(model, plain)
-
-
 def test_dropout_depends_on_the_seed_and_the_update_alone() -> None:
     models = [network(0.5) for _ in range(3)]
     for number, model in enumerate(models):
@@ -292,16 +259,7 @@ def test_a_loss_that_is_not_finite_names_epoch_and_step(clip: float, advice: str
         trainer_of(network(), settings(clip=clip), lambda _: iter(given)).train(2)
 
 
-@pytest.mark.filterwarnings("ignore:.*opt_einsum")  # which kron would like to have
-def test_weights_that_are_not_finite_and_optimisers_that_cannot_be_are_refused() -> None:
-    with pytest.raises(ValueError, match="unknown optimizer 'adamv'; did you mean"):
-        trainer_of(network(), settings(optimizer="adamv"))
-    with pytest.raises(ValueError, match="optimizer=adahessian needs second derivatives"):
-        trainer_of(network(), settings(optimizer="adahessian"))
-    with pytest.raises(ValueError, match="kron has a state that no"):
-        trainer_of(network(), settings(optimizer="kron"))
-    with pytest.raises(ValueError, match=r"optimizer=bnbadam: .*(CUDA|bitsandbytes)"):
-        trainer_of(network(), settings(optimizer="bnbadam"))
+def test_weights_that_are_not_finite_are_refused() -> None:
     model = network()
     with torch.no_grad():
         model.head.bias[0] = float("inf")
@@ -317,34 +275,6 @@ def test_running_out_of_memory_gives_advice() -> None:
     message = r"memory ran out in epoch 2, step 1 \(.*allocate.*\); use grad_"
     with pytest.raises(MemoryError, match=message):
         trainer_of(Large(), settings()).train(1)
-
-
-@pytest.mark.parametrize(
-    "arch",
-    [
-        "4,2,2|4,1,2|4,1,2|4,1,2|16,8",
-        "shift:1,1,1,1|2|12|1|24",
-        "psvit1d:b-----|b-----|b-----|16",
-        "timm:deit_tiny_patch16_224",
-    ],
-)
-def test_the_learning_rate_falls_from_layer_to_layer(arch: str) -> None:
-    """From the head, which has the whole rate, to the stem; also in the first update."""
-    model = Network(arch, 32, CLASSES).build()
-    trainer = trainer_of(model, settings(layer_decay=0.5, warmup_epochs=0), larger)
-    groups = trainer._optimizer.param_groups
-    trainer._set_rate(0)
-    rates = {id(p): group["lr"] for group in groups for p in group["params"]}
-    by_name = {name: rates[id(p)] for name, p in model.named_parameters()}
-    stem, *_, head = by_name.values()
-    assert head == max(by_name.values()) == 1e-2
-    assert stem == min(by_name.values()) < head / 8
-    steps = {high / low for low, high in pairwise(sorted(set(by_name.values())))}
-    assert steps == {2.0}
-    trainer.train(0)
-    scales = {g["lr"] / g["lr_scale"] for g in groups}
-    assert max(scales) == pytest.approx(min(scales))
-    assert max(scales) < 1e-2
 
 
 def test_a_teacher_has_its_share_of_the_loss() -> None:

@@ -8,10 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from asvit.training import trainer
+from asvit.training import batched, trainer
+from asvit.training.batched import drawn_ahead
 from asvit.training.distributed import ProcessGroup
-from asvit.training.images import batched
-from asvit.training.images.batched import drawn_ahead
 from asvit.training.short import FitResult, Recipe, fit
 from asvit.training.supernet import SinglePath
 from asvit.training.trainer import Trainer
@@ -53,7 +52,7 @@ def fused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("fused")
-@pytest.mark.parametrize("balance", ["none", "weights", "sampling"])
+@pytest.mark.parametrize("balance", ["none", "sampling"])
 def test_short_trainings_read_once_in_so_many_steps(often: int, balance: Any) -> None:
     counts = []
     for rounds in (1, 3):

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
 
-from asvit.training.images.order import BatchPlan
+from asvit.training.loaders import BatchPlan
 from asvit.transfer.datasets import AugmentedBatches, CocoImages, SceneImages
 from tests.asvit.transfer.tiny_scenes import make_ade, make_coco
 

@@ -97,11 +97,6 @@ def test_a_detector_goes_on_to_the_same_bits_and_has_a_report() -> None:
     assert one.origin.classes == other.origin.classes == ("ellipse", "rectangle")
     assert result.values == {name: data[name] for name in result.values}
     assert len(result.to_dataframe()) == 2
-    Path("stopped/detector.safetensors").write_bytes(b"damaged")  # the one before takes its place
-    assert run_detection(**options).values == result.values
-    repeated = read(Path("stopped/detector.safetensors"))
-    assert repeated.finished
-    assert all(torch.equal(w, repeated.state.weights[n]) for n, w in one.state.weights.items())
     page = Path("stopped/report.html").read_text()
     assert "Loss and metrics" in page
     made = [Path("whole", name) for name in ("report.html", "curves.csv")]

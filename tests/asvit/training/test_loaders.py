@@ -21,19 +21,17 @@ from timm.data import create_transform
 from torch import Tensor
 
 from asvit.data import FractalDataset, LabelledImages
-from asvit.training.images.augmentation import Augmentation, PictureTransform, Statistics
-from asvit.training.images.loaders import (
+from asvit.training.augmentation import Augmentation, PictureTransform, Statistics
+from asvit.training.loaders import (
     Batching,
     Loader,
-    train_loader,
-    validation_loader,
-)
-from asvit.training.images.order import (
     batch_share,
     derive_seed,
     epoch_order,
     preserved_random_state,
     seed_all,
+    train_loader,
+    validation_loader,
 )
 
 HALF = (0.5, 0.5, 0.5)

@@ -1,6 +1,5 @@
 import pickle
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
@@ -9,9 +8,8 @@ from PIL import Image
 from timm.data import auto_augment
 from torch import Tensor
 
-from asvit.data.kinds import PICTURES, ImageKind
-from asvit.training.images.augmentation import Augmentation
-from asvit.training.images.order import preserved_random_state, seed_all
+from asvit.training.augmentation import Augmentation
+from asvit.training.loaders import preserved_random_state, seed_all
 
 MEAN = (0.485, 0.456, 0.406)
 
@@ -36,8 +34,7 @@ def test_unknown_policies(text: str) -> None:
         Augmentation(auto_augment="3a"),
         Augmentation(auto_augment="augmix-m5-w4-d2"),
         Augmentation(auto_augment="original-mstd0.5"),
-        Augmentation(auto_augment="none", color_jitter=0.0, flip=0.0, interpolation="bilinear"),
-        Augmentation(resizing="torch"),
+        Augmentation(auto_augment="none", color_jitter=0.0, flip=0.0, shift=2, fit="pad"),
     ],
 )
 def test_a_transform_follows_the_seed_and_survives_pickling(
@@ -53,24 +50,6 @@ def test_a_transform_follows_the_seed_and_survives_pickling(
     assert torch.equal(*seen)
     assert seen[0].shape == (3, 32, 32)
     assert seen[0].dtype == torch.uint8
-
-
-@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
-def test_torch_resizes_the_same_crops_but_for_rounding(
-    picture: Image.Image, interpolation: str
-) -> None:
-    options: dict[str, Any] = {"auto_augment": None, "color_jitter": 0.0}
-    smooth = picture.resize((240, 160), Image.Resampling.BICUBIC)
-    pixels = []
-    for resizing in ("pillow", "torch"):
-        augmentation = Augmentation(**options, interpolation=interpolation, resizing=resizing)
-        transform = augmentation.train_transform(32, mean=MEAN)
-        with preserved_random_state():
-            seed_all(7)
-            pixels.append(torch.stack([transform(smooth) for _ in range(20)]).int())
-    difference = (pixels[0] - pixels[1]).abs()
-    assert 0 < difference.max() <= 2
-    assert difference.float().mean() < 0.1
 
 
 def test_validation_cuts_the_middle(picture: Image.Image) -> None:
@@ -130,11 +109,10 @@ def test_cutmix_by_hand(seed: int) -> None:
     assert float((images[0] == 3).float().mean()) == pytest.approx(float(targets[0, 3]), abs=1e-6)
 
 
-@pytest.mark.parametrize("resizing", ["pillow", "torch", "array"])
 @pytest.mark.parametrize("sides", [(24, 72), (300, 40), (500, 40)])
 @pytest.mark.parametrize("fit", ["crop", "pad", "squash"])
 def test_whole_pictures_are_augmented_where_they_are_fitted_so(
-    fit: str, sides: tuple[int, int], resizing: str
+    fit: str, sides: tuple[int, int]
 ) -> None:
     """Of the whole of a square picture, the largest crop is all: both of its ends are there."""
     pixels = np.full((*sides, 3), 120, np.uint8)
@@ -142,14 +120,11 @@ def test_whole_pictures_are_augmented_where_they_are_fitted_so(
     length = max(sides) // 8
     along = np.moveaxis(pixels, longer, 0)
     along[:length], along[-length:] = 0, 255
-    is_array = resizing == "array"
-    kind = ImageKind(3, "uint8", picture=False) if is_array else PICTURES
     augmentation = Augmentation(
-        auto_augment="none", color_jitter=0.0, flip=0.0, crop_scale=1.0, fit=fit,
-        resizing="pillow" if is_array else resizing,
-    )  # fmt: skip
-    transform = augmentation.train_transform(32, mean=(0.5,) * 3, kind=kind)
-    output = transform(pixels if is_array else Image.fromarray(pixels)).float()
+        auto_augment="none", color_jitter=0.0, flip=0.0, crop_scale=1.0, fit=fit
+    )
+    transform = augmentation.train_transform(32, mean=(0.5,) * 3)
+    output = transform(Image.fromarray(pixels)).float()
     assert output.shape == (3, 32, 32)
     lines = output[0].movedim(longer, 0)
     assert (lines[:4].min() < 100 and lines[-4:].max() > 150) == (fit != "crop")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from asvit.training.images.augmentation import Augmentation
+from asvit.training.augmentation import Augmentation
 
 Draws = dict[str, Tensor]  # random numbers of a step by name
 
@@ -89,10 +89,7 @@ def augmented(images: Tensor, draws: Draws) -> Tensor:
 
 
 def _crops(count: int, least: float, generator: torch.Generator) -> Tensor:
-    """A random part of each image, of ``least`` of its area or more, ``[n, 2, 3]``.
-
-    As timm's random crops, of sides in ratios of 3/4 to 4/3.
-    """
+    """A random part of each image, as timm's crops, ``[n, 2, 3]``; ``least`` of its area."""
     area, ratio, *places = torch.rand(4, count, generator=generator)
     area = least + (1 - least) * area
     ratio = torch.exp((2 * ratio - 1) * math.log(_RATIO) / 2)  # of the square root
@@ -108,8 +105,7 @@ def _crops(count: int, least: float, generator: torch.Generator) -> Tensor:
 def _colours(count: int, channels: int, strength: float, generator: torch.Generator) -> Tensor:
     """Brightness, contrast and saturation of each picture, ``[n, 3, 1, 1, 1]``.
 
-    Of other channels than three, gain and offset of each, of half the strength,
-    ``[n, 2, C, 1, 1]``.
+    Of other channels than three, gain and offset, of half the strength, ``[n, 2, C, 1, 1]``.
     """
     if channels != _COLOURS:
         shape = (2, count, channels, 1, 1)
@@ -131,10 +127,7 @@ def _coloured(pixels: Tensor, colours: Tensor) -> Tensor:
 
 
 def _rectangles(count: int, side: int, probability: float, generator: torch.Generator) -> Tensor:
-    """Top, bottom, left and right of what is erased of each image, in pixels, ``[n, 4]``.
-
-    Of others than a share ``probability`` of the images, nothing is.
-    """
+    """Top, bottom, left and right of what is erased of each image, in pixels, ``[n, 4]``."""
     chosen, area, ratio, *places = torch.rand(5, count, generator=generator)
     least, most = _ERASED
     area = (least + (most - least) * area) * side**2

@@ -1,6 +1,6 @@
 """Augmentation of training images and crops of validation images.
 
-Pictures are transformed by timm, arrays by torchvision in float32: nothing is cut to 8 bits.
+timm transforms pictures one by one; :mod:`asvit.training.batched` changes whole batches.
 """
 
 from collections.abc import Callable
@@ -8,14 +8,12 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, cast
 from unittest.mock import patch
 
-import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
 
 from asvit.core.preparing_settings import FITS
 from asvit.data.kinds import MEAN, PICTURES, ImageKind, Statistics
-from asvit.data.preparation import PictureTransform, Preparation, Squared, as_tensor
+from asvit.data.preparation import PictureTransform, Preparation, Squared
 from proxies.messages import first_line
 
 BatchTransform = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # of images and their targets
@@ -42,10 +40,6 @@ class Augmentation:
     # Largest shift of an image along each axis, in pixels of its final size: a padded crop, which
     # repeats the edge.
     shift: int = 0
-    interpolation: str = "bicubic"  # of resizing, as timm calls it
-    # What resizes random crops of pictures: "pillow", or "torch" in less than half the time, with
-    # pixels that differ by rounding.
-    resizing: str = "pillow"
     crop_pct: float = 0.875  # of the resized side: that of the centre crop in validation
     fit: str = "crop"  # how oblong images become square, one of ``FITS``
     # Differently augmented copies of each image in an epoch, which then has fewer different
@@ -57,16 +51,6 @@ class Augmentation:
         """That of settings with fields of the same names."""
         names = [own.name for own in fields(cls) if hasattr(settings, own.name)]
         return cls(**{name: getattr(settings, name) for name in names})
-
-    @property
-    def mixes(self) -> bool:
-        """Whether images are mixed with each other."""
-        return self.mixup > 0 or self.cutmix > 0
-
-    @property
-    def copies(self) -> int:
-        """Copies of each image in an epoch, at least 1."""
-        return max(self.repeats, 1)
 
     def in_batches(self, kind: ImageKind) -> bool:
         """Whether images of a kind can be augmented as a whole batch, by tensor operations."""
@@ -82,23 +66,15 @@ class Augmentation:
             f"(color_jitter={self.color_jitter:g})"
         )
 
-    def train_transform(
-        self,
-        image_size: int,
-        *,
-        mean: Statistics,
-        kind: ImageKind = PICTURES,
-    ) -> PictureTransform:
-        """The transform of training images, before normalisation.
+    def train_transform(self, image_size: int, *, mean: Statistics) -> PictureTransform:
+        """Timm's transform of a training picture to ``[3, S, S]`` uint8, without erasing.
 
-        To ``[3, S, S]`` uint8 of pictures, ``[C, S, S]`` float32 of arrays. It draws from the
-        global generators of Python, numpy and PyTorch; ``mean`` is the fill colour of pixels from
-        outside the image.
+        It draws from the global generators of Python, numpy and PyTorch; ``mean`` is the fill
+        colour of pixels from outside the image.
         """
-        if not kind.picture:
-            return self._array_transform(image_size, tuple(kind.scale * value for value in mean))
         from timm.data import create_transform
         from timm.data.auto_augment import NAME_TO_OP
+        from torchvision.transforms import RandomCrop
 
         posterizes = [name for name in NAME_TO_OP if name.startswith("Posterize")]
         operations = {**NAME_TO_OP, **dict.fromkeys(posterizes, _posterize)}
@@ -111,7 +87,7 @@ class Augmentation:
                     color_jitter=self.color_jitter or None,
                     hflip=self.flip,
                     scale=(self.crop_scale, 1.0),
-                    interpolation=self.interpolation,
+                    interpolation="bicubic",
                     mean=mean,
                     use_prefetcher=True,  # leaves normalisation to us
                 )
@@ -121,43 +97,17 @@ class Augmentation:
                 " e.g. 'rand-m9-mstd0.5-inc1'"
             ) from error
         steps = cast("Any", transform).transforms
-        if self.resizing == "torch":
-            steps[0] = _TorchCrop(steps[0])
-        steps[:0] = self._squared(image_size, tuple(255 * value for value in mean))
-        steps[-1:-1] = self._shifted(image_size)
+        if self.fit != "crop":
+            fill = tuple(255 * value for value in mean)
+            steps.insert(0, Squared(image_size, FITS[self.fit], fill, "bicubic"))
+        if self.shift:
+            crop = RandomCrop(image_size, padding=self.shift, padding_mode="edge")
+            steps.insert(-1, crop)
         return transform
 
-    def _shifted(self, image_size: int) -> list[Any]:
-        from torchvision.transforms import RandomCrop
-
-        if not self.shift:
-            return []
-        return [RandomCrop(image_size, padding=self.shift, padding_mode="edge")]
-
-    def _squared(self, image_size: int, fill: Statistics) -> list[Squared]:
-        if self.fit == "crop":
-            return []
-        return [Squared(image_size, FITS[self.fit], fill, self.interpolation)]
-
-    def _array_transform(self, image_size: int, fill: Statistics) -> PictureTransform:
-        from torchvision.transforms import Compose, InterpolationMode, v2
-
-        mode = InterpolationMode(self.interpolation)
-        crop = v2.RandomResizedCrop(image_size, (self.crop_scale, 1.0), interpolation=mode)
-        flip = v2.RandomHorizontalFlip(self.flip)
-        steps = [as_tensor, *self._squared(image_size, fill), crop, flip]
-        steps += self._shifted(image_size)
-        return cast("PictureTransform", Compose(steps))
-
-    def after_pictures(self, kind: ImageKind) -> "Augmentation | None":
-        """What is left for whole batches behind :meth:`train_transform`; None for nothing.
-
-        Random erasing, and gains and offsets of each channel of arrays.
-        """
-        jitter = 0.0 if kind.picture else self.color_jitter
-        if not (self.erasing or jitter):
-            return None
-        return replace(self, color_jitter=jitter, flip=0.0, crop_scale=1.0, shift=0)
+    def after_pictures(self) -> "Augmentation":
+        """What is left for whole batches behind :meth:`train_transform`: random erasing."""
+        return replace(self, color_jitter=0.0, flip=0.0, crop_scale=1.0, shift=0)
 
     def mixing(self, classes: int, label_smoothing: float) -> BatchTransform | None:
         """Mixup and CutMix: mix image i of a batch with image i from its end; None if off.
@@ -166,7 +116,7 @@ class Augmentation:
         and soft targets ``[b, classes]`` that sum to 1, and draw from numpy's global generator.
         A share of each target, ``label_smoothing``, is spread over all classes.
         """
-        if not self.mixes:
+        if not (self.mixup or self.cutmix):
             return None
         from timm.data import Mixup
 
@@ -185,34 +135,8 @@ class Augmentation:
     ) -> Preparation:
         """How images to validate on are resized, as :attr:`fit` says, and cropped."""
         return Preparation(
-            image_size,
-            kind,
-            mean,
-            interpolation=self.interpolation,
-            crop_pct=self.crop_pct,
-            crop_mode=FITS[self.fit],
+            image_size, kind, mean, crop_pct=self.crop_pct, crop_mode=FITS[self.fit]
         )
-
-
-@dataclass(frozen=True)
-class _TorchCrop:
-    """The random crop of timm, with the same draws, resized by PyTorch's 8-bit kernels."""
-
-    crop: Any
-
-    def __call__(self, image: Image.Image) -> Image.Image:
-        from torchvision.transforms.v2 import functional as tvf
-
-        crop = self.crop
-        top, left, height, width = crop.get_params(image, crop.scale, crop.ratio)
-        pixels = np.array(image.crop((left, top, left + width, top + height)))
-        resized = tvf.resize(
-            torch.from_numpy(pixels).permute(2, 0, 1),
-            crop.size,
-            crop.interpolation,
-            antialias=True,
-        )
-        return Image.fromarray(resized.permute(1, 2, 0).numpy())
 
 
 def _posterize(image: Image.Image, bits: int, **rest: Any) -> Image.Image:

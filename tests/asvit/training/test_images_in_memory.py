@@ -17,9 +17,9 @@ from asvit.data import FolderDataset, FractalDataset
 from asvit.data.cache import decode, fit_in_memory
 from asvit.data.kinds import ImageKind
 from asvit.data.preparation import Preparation
-from asvit.training.images.augmentation import Augmentation
-from asvit.training.images.batched import augmented, draw_batch
-from asvit.training.images.loaders import Batching, MemoryBatches, train_loader
+from asvit.training.augmentation import Augmentation
+from asvit.training.batched import augmented, draw_batch
+from asvit.training.loaders import Batching, _MemoryBatches, train_loader
 
 OFF = Augmentation(
     auto_augment="none",
@@ -182,6 +182,6 @@ def test_only_sets_that_fit_are_kept(
     side = 16
     images = FractalDataset(2, 4, side)  # 768 bytes each
     loader = train_loader(images, Batching(image_size=side, batch_size=4, augmentation=recipe))
-    assert isinstance(loader._batches, MemoryBatches) == memory
+    assert isinstance(loader._batches, _MemoryBatches) == memory
     assert fit_in_memory(images, side) == (most > 6_144)
     assert next(iter(loader))[0].shape == (4, 3, side, side)

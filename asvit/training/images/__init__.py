@@ -1,1 +1,0 @@
-"""Training images: sampling, augmentation, mixing and loading."""
