@@ -32,7 +32,6 @@ def outcome(last_round: LastRound, folder: Path) -> Mapping[str, Any]:
             *(_finalist(last_round, name) for name in last_round.entrants),
         ],
         "ranked": search.ranked,
-        "variance": search.variance,
         "prediction": search.prediction,
         "image_size": last_round.side,
         "channels": pictures.channels,

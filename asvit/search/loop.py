@@ -12,7 +12,6 @@ from optuna.trial import FrozenTrial, Trial
 from asvit.core.codec import from_json, to_json
 from asvit.core.console import number, quantity, short
 from asvit.core.continuing import ELSEWHERE
-from asvit.core.estimates import Component
 from asvit.core.progress import Progress
 from asvit.search.controllers import get_controller
 from asvit.search.front import BEST, best_rows, objectives, picked
@@ -148,7 +147,6 @@ class Search:
         self.finalists: Sequence[Finalist] = ()
         self.tradeoff: Sequence[Finalist] = ()  # of a search by trainings
         self.check: PredictorCheck | None = None  # of a search with a predictor
-        self.variance: Mapping[str, Component] = {}  # of a search of several families
         self.retrainings = 0  # of finalists
 
     @property

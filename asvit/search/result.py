@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from asvit.core.codec import Nullable, to_json
-from asvit.core.estimates import Component, Estimate
+from asvit.core.estimates import Estimate
 from asvit.core.results import Result
 from asvit.core.run_files import TRIALS
 from asvit.reference.findings import Reliability
@@ -22,7 +22,7 @@ from asvit.search.rows import (
 from asvit.search.settings import SearchSettings
 from proxies.latency import Latency
 
-_LEVEL = 0.9  # of the intervals of fresh trainings and of shares of variance
+_LEVEL = 0.9  # of the intervals of fresh trainings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +69,6 @@ class SearchResult(Result):
     confirmed: Confirmed | None = None
     predictor: PredictorCheck | None = None  #: how far that predictor can be trusted
     latency: Latency | None = None  #: time of a forward pass of the seed, where it was limited
-    #: Share of the variance of accuracies by cause, in a search of several families by trainings:
-    #: family, topology and seed.
-    variance: Mapping[str, Component] = field(default_factory=dict)
 
     @cached_property
     def trials(self) -> Sequence[TrialRow]:
@@ -128,8 +125,8 @@ class SearchResult(Result):
         return {**super().facts(), **self.values}
 
     def comparable(self) -> dict[str, Any]:
-        """As the base has them, with the intervals of fresh trainings and shares of variance."""
-        values = {**super().comparable(), **shares_of_variance(self.variance)}
+        """As the base has them, with the intervals of fresh trainings."""
+        values = super().comparable()
         if (found := self.confirmed) is not None:
             values["confirmed.mean"] = Estimate(found.mean, found.low, found.high, level=_LEVEL)
             del values["confirmed.low"], values["confirmed.high"]
@@ -166,14 +163,6 @@ class SearchResult(Result):
             },
             "front": [{**row, "values": own(row)} for row in content["front"]],
         }
-
-
-def shares_of_variance(variance: Mapping[str, Component]) -> dict[str, Estimate]:
-    """The share of each cause with its interval, as facts to compare runs by."""
-    return {
-        f"variance.{cause}.share": Estimate(part.share, *part.interval, level=_LEVEL)
-        for cause, part in variance.items()
-    }
 
 
 def _columns(row: TrialRow) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from asvit.core.codec import from_json
-from asvit.core.estimates import NO_INTERVAL, SEED, Component
+from asvit.core.estimates import NO_INTERVAL
 from asvit.reference.findings import LEAST_TRAININGS
 from asvit.search.acquisition import Fitted, pooled_squares, seed_noise
 from asvit.search.front import non_dominated
@@ -30,7 +30,6 @@ from asvit.search.seeds import draw_seed
 from asvit.search.settings import ACCURACY
 from asvit.statistics.intervals import around
 from asvit.statistics.ranks import estimate, signs, weighed
-from asvit.statistics.variance import variance_components
 from proxies.counts import Cost
 
 if TYPE_CHECKING:
@@ -52,9 +51,6 @@ MakePredictor = Callable[[], Fitted]
 _WITHIN = 0.9  # share that the intervals of finalists hold
 _FOLDS, _ROUNDS = 4, 8  # parts that are held out, and how often trainings are parted
 _RESAMPLES = 2_000
-FAMILY, TOPOLOGY = "family", "topology"  # causes of variance
-_BLIND = ("by hand", "random")  # origins of networks that were trained whatever the results were
-_LEAST_BLIND = 6  # trainings of them
 
 
 def trained_before(study: Study) -> Before:
@@ -275,36 +271,3 @@ def _flat(accuracies: Accuracies, texts: Sequence[str]) -> tuple[list[str], list
     trainings = [(text, value) for text in texts for value in accuracies[text]]
     noise = seed_noise(trainings)
     return [text for text, _ in trainings], [value for _, value in trainings], noise
-
-
-def shares_of_variance(trained: Mapping[str, Trained], fresh: Accuracies) -> dict[str, Component]:
-    """The shares of family, topology and training seed; empty with too few trainings.
-
-    The networks that a predictor chose are better than others of their family, and would hide how
-    far these differ. So only the networks count that were made by hand or drawn at random, with
-    all their trainings: which of them were repeated follows from accuracies that count, too. Of
-    the others, those with fresh seeds tell of seeds alone.
-
-    Args:
-        trained: All networks of a search, by their texts.
-        fresh: Accuracies with fresh seeds of those that were trained again, by the same texts.
-    """
-    values: list[float] = []
-    families, topologies, means = [], [], []
-    for text, entry in trained.items():
-        blind = entry.origin in _BLIND
-        of = entry.accuracies if blind else fresh.get(text, ())
-        finite = [value for value in of if math.isfinite(value)]
-        if blind or len(finite) > 1:
-            values += finite
-            families += [entry.family] * len(finite)
-            topologies += [text] * len(finite)
-            means += ["" if blind else text] * len(finite)
-    if means.count("") < _LEAST_BLIND or not 1 < len(set(families)) < len(values):
-        return {}
-    if len(set(topologies)) == len(values):
-        return variance_components(values, {FAMILY: families}, rest=f"{TOPOLOGY} and {SEED}")
-    causes = {FAMILY: families, TOPOLOGY: topologies}
-    if len(set(families)) == len(set(topologies)):
-        causes = {f"{FAMILY} and {TOPOLOGY}": topologies}
-    return variance_components(values, causes, fixed=means)

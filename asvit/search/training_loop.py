@@ -26,7 +26,6 @@ from asvit.search.trained import (
     check_predictor,
     finalists_of,
     gathered,
-    shares_of_variance,
     tradeoff,
     trained_again,
     trained_before,
@@ -69,8 +68,6 @@ class TrainingSearch(Search):
             records = trained_again(self.study)
             again = {text: of for text, of in records.items() if text in texts}
         ranked, make, accuracies = self._ranked(again)
-        if self.space.branch:
-            self.variance = shares_of_variance(self._trained(again), _fresh(again))
         self.retrainings = sum(map(len, again.values()))
         self.tradeoff = tradeoff(ranked)
         self.finalists = self._best(ranked)

@@ -140,7 +140,6 @@ def search_outcome(result: SearchResult) -> SearchOutcome:
     return SearchOutcome(
         ranking=_ranking(result),
         ranked=ranked,
-        variance=result.variance,
         prediction="; ".join(filter(None, (expected, trust))),
         command=result.provenance["command"],
         run_seconds=result.wall_seconds,

@@ -319,7 +319,6 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
             tradeoff=search.tradeoff,
             confirmed=seed.confirmed,
             predictor=search.check,
-            variance=search.variance,
             latency=seed.latency,
             next_command=self._next_command(seed.architecture, seed.params),
         )

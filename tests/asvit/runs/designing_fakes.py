@@ -95,7 +95,7 @@ class Fakes:
         ]
         return SimpleNamespace(
             seed_first=rows[:1], trials=trials, settings=run.settings, predictor=self.check,
-            confirmed=Confirmed(70.0, 60.0, 80.0, 2), variance={}, wall_seconds=self.ran,
+            confirmed=Confirmed(70.0, 60.0, 80.0, 2), wall_seconds=self.ran,
             provenance={"command": run.command_line()},
         )  # fmt: skip
 
@@ -183,7 +183,7 @@ def last_round(
     size = {"params": 1, "macs": 1, "command": "", "epochs": epochs, "epoch_seconds": 1.0}
     return StageResults(
         pictures=facts,
-        search=SearchOutcome(ranking=[], ranked=False, variance={}, prediction="", command=""),
+        search=SearchOutcome(ranking=[], ranked=False, prediction="", command=""),
         finalists=Finalists(side=32, networks=networks, pretrained=[]),
         epochs=Lengths(
             epochs=dict.fromkeys(FINALISTS, epochs), pictures={}, fractals={}, seconds={}

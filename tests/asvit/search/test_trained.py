@@ -1,6 +1,5 @@
 """What trainings come to: seeds, finalists, and how far a predictor can be trusted."""
 
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -24,13 +23,11 @@ from asvit.search.trained import (
     finalists_of,
     gathered,
     known_before,
-    shares_of_variance,
     tradeoff,
     training_seeds,
 )
 from asvit.search.training_tables import format_trained, noise_ceiling, to_csv, trainings_in
 from asvit.spaces import cost, load_space
-from asvit.statistics.variance import best_of, variance_components
 from proxies import Cost
 
 SPACE = load_space("asvit-tiny")
@@ -242,42 +239,3 @@ def test_cells_without_a_training_are_empty_and_the_file_says_the_noise(tmp_path
     _, table = written(tmp_path / "mine.csv", [(5.0, math.nan), *((1.0 * n, 1) for n in range(5))])
     assert math.isnan(table.accuracies["accuracy"][0])
     assert table.targets["accuracy"].noise_ceiling is None  # one seed has the same for all
-
-
-def networks(repeats: int) -> dict[str, Trained]:
-    """Two networks of each of five families; the first ones are trained again."""
-    rng = np.random.default_rng(0)
-    made = {}
-    for i in range(10):
-        level = 60 + 3 * (i // 2)
-        values = [level + float(rng.standard_normal()) for _ in range(1 + (i < repeats))]
-        origin = "by hand" if i % 2 else "random"
-        made[str(i)] = Trained(
-            str(i), i, Cost(1, 1), values, family="abcde"[i // 2], origin=origin
-        )
-    return made
-
-
-def chosen(**given) -> Trained:
-    entry = Trained("best", 10, Cost(1, 1), (99.0,), family="a", origin="chosen")
-    return dataclasses.replace(entry, **given)
-
-
-def test_networks_that_the_predictor_chose_do_not_count() -> None:
-    alone = shares_of_variance(networks(4), {})
-    assert list(alone) == ["family", "topology", "seed"]
-    assert shares_of_variance({**networks(4), "best": chosen()}, {}) == alone
-    trained = {**networks(4), "best": chosen(accuracies=(99.0, 30.0, 80.0))}
-    more = shares_of_variance(trained, {"best": (30.0, 80.0)})
-    assert more["seed"].deviation > 3 * alone["seed"].deviation  # its seeds do
-    assert [more[cause].levels for cause in ("family", "topology")] == [5, 10]
-    assert more["topology"].gain == best_of(more["topology"].deviation, 10)
-
-
-def test_without_repeats_topology_and_seed_are_one() -> None:
-    trained = networks(0)
-    found = shares_of_variance(trained, {})
-    values = [entry.accuracies[0] for entry in trained.values()]
-    expected = variance_components(values, {"family": [e.family for e in trained.values()]})
-    assert list(found) == ["family", "topology and seed"]
-    assert found["family"] == expected["family"]
