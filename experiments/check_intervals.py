@@ -21,7 +21,7 @@ from asvit.predictor.validation import COVERED, Rows, Splits, gather_rows, make_
 from asvit.reference import load_reference
 from asvit.reference.correlate import correlate
 from asvit.reference.findings import Correlation
-from asvit.search.trained import check_predictor
+from asvit.search.conclusion import check_predictor
 from asvit.statistics.intervals import (
     balanced_accuracy,
     combined,

@@ -26,8 +26,9 @@ from asvit.predictor.process import Process
 from asvit.reference import ReferenceTable, load_reference
 from asvit.search import TrainingSearchSettings
 from asvit.search.acquisition import Acquisition, farthest
+from asvit.search.conclusion import finalists_of
 from asvit.search.settings import FINALISTS
-from asvit.search.trained import Trained, finalists_of
+from asvit.search.trained import Trained
 from asvit.statistics.intervals import contrast
 from experiments.tables import markdown
 from proxies import Cost

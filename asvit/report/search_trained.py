@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from asvit.report.pictures import Picture
 from asvit.report.style import COLOUR, empty, figure, log_scale, pairs
-from asvit.search.rows import Confirmed, HeldOut, PredictorCheck
+from asvit.search.result import Confirmed, HeldOut, PredictorCheck
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

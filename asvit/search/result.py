@@ -7,22 +7,117 @@ from functools import cached_property
 from typing import Any
 
 from asvit.core.codec import Nullable, to_json
-from asvit.core.estimates import Estimate
+from asvit.core.estimates import Estimate, Interval
 from asvit.core.results import Result
 from asvit.core.run_files import TRIALS
 from asvit.reference.findings import Reliability
-from asvit.search.rows import (
-    Confirmed,
-    Finalist,
-    PredictorCheck,
-    TrialRow,
-    read_trials,
-    without_sizes,
-)
-from asvit.search.settings import SearchSettings
+from asvit.search.rows import TrialRow, read_trials, without_sizes
+from asvit.search.settings import ACCURACY, SearchSettings
 from proxies.latency import Latency
 
 _LEVEL = 0.9  # of the intervals of fresh trainings
+LEAST_JUDGED = 8  # architectures, of which a ranking can be judged
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """Accuracy of a finalist in trainings with fresh seeds, per cent."""
+
+    mean: Nullable  #: over these trainings
+    low: Nullable  #: lower end of the 90 % interval of the accuracy averaged over training seeds
+    high: Nullable  #: upper end
+    trainings: int  #: how many there were
+
+    @property
+    def estimate(self) -> Estimate:
+        """The mean with its interval."""
+        return Estimate(self.mean, self.low, self.high, digits=1)
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """An architecture, as trained and as predicted from others alone."""
+
+    architecture: str  #: text of the network that was trained
+    trainings: int  #: how many there were
+    accuracy: Nullable  #: their mean, per cent
+    predicted: Nullable  #: prediction by predictors that were not shown them, per cent
+    std: Nullable  #: standard deviation of the prediction
+
+
+@dataclass(frozen=True)
+class PredictorCheck:
+    """How far a predictor can be trusted, on the trainings of its own search.
+
+    A quarter of the architectures is held out, again and again, and predicted from the others.
+    """
+
+    #: Share of pairs of different accuracy, held out together, that are predicted in the right
+    #: order, minus the share in the wrong one: Kendall's tau; NaN with too few architectures, or
+    #: where all have the same accuracy.
+    tau: Nullable
+    tau_interval: Interval  #: its bootstrap interval over architectures
+    rows: Sequence[HeldOut]  #: the architectures
+
+    @property
+    def in_words(self) -> str:
+        """A line for people."""
+        if math.isnan(self.tau) and self.rows:
+            return (
+                "all architectures have the same accuracy: there is nothing to tell by how far "
+                "the predictor can be trusted"
+            )
+        if math.isnan(self.tau):
+            return (
+                f"fewer than {LEAST_JUDGED} architectures were trained without a failure: too few "
+                "to tell how far the predictor can be trusted"
+            )
+        low, high = self.tau_interval
+        return (
+            f"the predictor ranks architectures that it was not shown with tau {self.tau:.2f} "
+            f"[{low:.2f}, {high:.2f}] (of {len(self.rows)} architectures, a quarter held out)"
+        )
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """An architecture that the search may hand on."""
+
+    architecture: str  #: its text
+    #: Place of its first draw among the measured trials, from 0; None if it was never drawn.
+    number: int | None
+    likeliest: bool  #: whether it is the policy's likeliest architecture
+    params: int
+    macs: int  #: multiply-adds of one image
+    #: Measure to value, as the search measured it and ``trials.csv`` has it; NaN where it failed.
+    values: Mapping[str, Nullable]
+    #: The same on fresh networks; empty where nothing was measured again.
+    again: Mapping[str, Nullable]
+    reason: str  #: why a measure failed, else empty
+    trainings: int = 0  #: how many there were of it, of whose accuracies ``values`` has the mean
+    #: Its expected accuracy in per cent, by a search with a predictor. Of those with the highest
+    #: predictions it is too high on average.
+    predicted: Nullable = math.nan
+    confirmed: Confirmed | None = None  #: its accuracy in fresh trainings, where it had some
+    latency: Latency | None = None  #: time of a forward pass, where it was limited
+    family: str = ""  #: name of its space, in a search of several
+    by_hand: bool = False  #: whether it is the network that is made of its family by hand
+
+    @property
+    def family_in_words(self) -> str:
+        """Its family, and whether it is made by hand."""
+        return self.family + ", by hand" * self.by_hand
+
+    @property
+    def expected(self) -> float:
+        """Its predicted accuracy, or its mean without a predictor, by a search that trains."""
+        return self.predicted if math.isfinite(self.predicted) else self.values[ACCURACY]
+
+    @property
+    def origin(self) -> str:
+        """Where it comes from, in words; steps count from 0, as in every table."""
+        steps = [] if self.number is None else [f"step {self.number}"]
+        return ", ".join(["policy"] * self.likeliest + steps)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,14 +10,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from operator import itemgetter
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import torch
 from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.samplers import BaseSampler, NSGAIISampler
+from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from asvit.search.controllers import register
 from asvit.search.limits import Limits
 from asvit.search.policy import (
     Indices,
@@ -26,7 +28,6 @@ from asvit.search.policy import (
     WindowedReward,
     reinforce_step,
 )
-from asvit.search.seeds import draw_seed
 from asvit.search.settings import SearchSettings
 from asvit.spaces.base import Choice
 from scaling.ranking import Directions, rank_sums
@@ -44,6 +45,15 @@ _TOURNAMENT = 10  # members of it, of which the best one is the parent
 Dimensions = Mapping[str, Sequence[Choice]]
 Params = dict[str, Any]  # a choice in every dimension
 Space = dict[str, BaseDistribution]  # the dimensions as Optuna takes them
+
+
+def draw_seed(run_seed: int, purpose: str, count: int) -> int:
+    """A seed below 2^32 for one draw of a run, unrelated to those of its other draws.
+
+    ``purpose`` is what is drawn, ``count`` how many architectures were measured before.
+    """
+    sequence = np.random.SeedSequence([run_seed, crc32(purpose.encode()), count])
+    return int(sequence.generate_state(1)[0])
 
 
 def measured_trials(study: Study) -> list[FrozenTrial]:
@@ -68,6 +78,10 @@ def draws_before(study: Study, trial: FrozenTrial) -> int:
 def distributions(dimensions: Dimensions) -> Space:
     """The dimensions of a space as Optuna takes them."""
     return {name: CategoricalDistribution(choices) for name, choices in dimensions.items()}
+
+
+class NothingNewError(Exception):
+    """Raised by a sampler that has no new architecture: the search ends."""
 
 
 class SpaceSampler(BaseSampler):
@@ -145,6 +159,7 @@ class SpaceSampler(BaseSampler):
         return {**parent, name: others[rng.integers(len(others))]}
 
 
+@register("reinforce", "policy gradient on a joint categorical policy", paper="arXiv:2202.11921")
 class ReinforceSampler(SpaceSampler):
     """Samples whole architectures from a joint policy and updates it with each measured one.
 
@@ -228,6 +243,11 @@ class ReinforceSampler(SpaceSampler):
         return torch.Generator().manual_seed(draw_seed(self._settings.seed, purpose, count))
 
 
+@register(
+    "evolution",
+    "aging evolution: mutate the best of a few, let the oldest die",
+    paper="arXiv:1802.01548",
+)
 class AgingEvolutionSampler(SpaceSampler):
     """Mutates the best of a few members of the youngest population; the oldest members die.
 
@@ -278,6 +298,8 @@ class ReseededSampler(BaseSampler):
         repeats: Trials that take each architecture, one after the other.
     """
 
+    uniform = False  #: whether it draws uniformly, whatever was measured
+
     def __init__(self, make: Callable[[int], BaseSampler], *, seed: int, repeats: int = 1) -> None:
         self._make, self._seed, self._repeats = make, seed, repeats
         self._again: Params | None = None  # the choices that the trial repeats
@@ -309,6 +331,41 @@ class ReseededSampler(BaseSampler):
     def after_trial(self, study: Study, trial: FrozenTrial, *outcome: Any) -> None:
         """As the sampler of this trial does."""
         self._sampler.after_trial(study, trial, *outcome)
+
+
+@register(
+    "random",
+    "uniform draws, the baseline that any search should beat",
+    paper="Bergstra and Bengio 2012, JMLR 13",
+)
+def random_sampler(_space: object, _ways: object, settings: SearchSettings) -> ReseededSampler:
+    """Optuna's random draws; each several times in a row where the settings have ``seeds``."""
+    repeats = getattr(settings, "seeds", 1)
+    sampler = ReseededSampler(
+        lambda seed: RandomSampler(seed=seed), seed=settings.seed, repeats=repeats
+    )
+    sampler.uniform = True
+    return sampler
+
+
+@register(
+    "tpe",
+    "tree-structured Parzen estimators for several objectives, from Optuna",
+    paper="Bergstra et al. 2011, NeurIPS; Ozaki et al. 2022, JAIR 73",
+)
+def tpe_sampler(_space: object, _ways: object, settings: SearchSettings) -> ReseededSampler:
+    """Optuna's TPE."""
+    return ReseededSampler(lambda seed: TPESampler(seed=seed), seed=settings.seed)
+
+
+@register(
+    "nsga2",
+    "the genetic algorithm NSGA-II for several objectives, from Optuna",
+    paper="Deb et al. 2002, IEEE TEC 6(2)",
+)
+def nsga2_sampler(_space: object, _ways: object, settings: SearchSettings) -> ReseededSampler:
+    """Optuna's NSGA-II."""
+    return ReseededSampler(lambda seed: OrderedNSGAIISampler(seed=seed), seed=settings.seed)
 
 
 class OrderedNSGAIISampler(NSGAIISampler):

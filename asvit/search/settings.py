@@ -1,9 +1,8 @@
 """What a search is asked to do: by measures of fresh networks, or by short trainings."""
 
 import itertools
-import operator
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
@@ -74,16 +73,6 @@ def _limit(read: Callable[[Any], Any], help: str, *, metavar: str = "N", unit: s
     return setting(None, help, metavar=metavar, group=_LIMITS, **options)
 
 
-def _depths(value: str | Iterable[int]) -> tuple[int, ...]:
-    """Blocks of each stage, written as ``2,2,6,2`` or given as numbers."""
-    try:
-        if isinstance(value, str):
-            return tuple(map(int, value.split(",")))
-        return tuple(map(operator.index, value))
-    except (TypeError, ValueError):
-        raise ValueError(f"depths must be whole numbers such as 2,2,6,2, got {value!r}") from None
-
-
 @dataclass(frozen=True)
 class SearchSettings(Settings, ABC):
     """Settings of both kinds of search. Equal settings draw the same architectures.
@@ -120,15 +109,6 @@ class SearchSettings(Settings, ABC):
         "Architectures drawn before the controller learns from any, and measured side by side.",
         shown="1; 4 with --trainings",
         at_least=1,
-    )
-    depths: tuple[int, ...] | None = setting(
-        None,
-        "Blocks in each stage of every network, such as 2,2,6,2; limits apply to these.",
-        metavar="D1,D2,...",
-        shown="those of the space",
-        convert=_depths,
-        parse=_depths,
-        group=_LIMITS,
     )
     max_params: int | None = _limit(
         parse_amount,
@@ -268,9 +248,8 @@ class SearchSettings(Settings, ABC):
     @property
     def limits_in_words(self) -> str:
         """What limits networks, in words."""
-        depths, where = ",".join(map(str, self.depths or ())), f" by {self.latency_command}"
+        where = f" by {self.latency_command}"
         limits = {
-            f"depths {depths}": self.depths,
             f"at most {self.max_params or 0:,} parameters": self.max_params,
             f"at most {self.max_macs or 0:,} multiply-adds": self.max_macs,
             f"widths multiples of {self.width_multiple}": self.sized

@@ -17,7 +17,6 @@ from asvit.runs.training_pool import with_images
 from asvit.search.limits import Limits
 from asvit.search.result import SearchResult
 from asvit.search.settings import ACCURACY, TrainingSearchSettings
-from asvit.search.trained import networks_by_hand
 from asvit.spaces import UnionSpace, load_space
 from asvit.training.recipes import RECIPES
 
@@ -149,7 +148,7 @@ def search_outcome(result: SearchResult) -> SearchOutcome:
 def _ranking(result: SearchResult) -> list[Entrant]:
     """The networks of a search, best first: those that it compared in the end, then the others."""
     space = load_space(result.settings.space)
-    by_hand = networks_by_hand(space, Limits(space, result.settings))
+    by_hand = Limits(space, result.settings).by_hand
     values: dict[str, list[float]] = {}
     for row in result.trials:
         values.setdefault(row.architecture, []).append(row.values[ACCURACY])

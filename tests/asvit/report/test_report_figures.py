@@ -23,8 +23,9 @@ from asvit.report.style import (
     COLOUR,
     style,
 )
-from asvit.search.rows import HeldOut, TrialRow
-from asvit.search.supernet_result import Generation, PathRow
+from asvit.search.evolution import Generation, PathRow
+from asvit.search.result import HeldOut
+from asvit.search.rows import TrialRow
 
 BOTH = {"length": "higher", "kappa": "lower"}
 

@@ -29,7 +29,7 @@ from asvit.runs.algorithms.search import SearchAlgorithm
 from asvit.runs.algorithms.training import TrainAlgorithm
 from asvit.runs.designing import design
 from asvit.search.limits import Limits
-from asvit.search.rows import Confirmed, PredictorCheck
+from asvit.search.result import Confirmed, PredictorCheck
 from asvit.search.settings import ACCURACY
 from asvit.spaces import cost, load_space
 from asvit.spaces.architectures import parse

@@ -36,15 +36,14 @@ from asvit.runs.supernet import SupernetRun
 from asvit.runs.training import TrainRun
 from asvit.runs.transfer import DetectionRun, SegmentationRun
 from asvit.search import SearchSettings, TrialRow
-from asvit.search.result import SearchResult
-from asvit.search.rows import Finalist
-from asvit.search.supernet_result import (
+from asvit.search.evolution import (
     EvolutionResult,
+    EvolutionSettings,
     Generation,
     RandomPaths,
     Winner,
 )
-from asvit.search.supernet_settings import EvolutionSettings
+from asvit.search.result import Finalist, SearchResult
 from asvit.training.metrics import EpochRow
 from asvit.training.result import TrainResult
 from asvit.training.settings import TrainSettings

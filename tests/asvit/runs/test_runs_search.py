@@ -16,7 +16,7 @@ from asvit.data import load_images
 from asvit.runs import lifecycle
 from asvit.runs.search import SearchRun, run_search
 from asvit.search import CONTROLLERS, Measurement, read_trials
-from asvit.search.front import picked
+from asvit.search.conclusion import picked
 from asvit.search.result import SearchResult
 from asvit.spaces import build, cost, load_space
 from proxies import measure

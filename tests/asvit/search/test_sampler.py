@@ -19,8 +19,7 @@ from asvit.search.policy import (
     WindowedReward,
     reinforce_step,
 )
-from asvit.search.sampler import UNIFORM, ReinforceSampler
-from asvit.search.seeds import draw_seed
+from asvit.search.sampler import UNIFORM, ReinforceSampler, draw_seed
 from asvit.search.study import ask
 from scaling.ranking import Better
 
