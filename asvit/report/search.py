@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from asvit.core.summary import Cell, Table
 from asvit.report import search_figures as draw
 from asvit.report.pictures import Picture
-from asvit.report.search_trained import cost_picture, predicted_picture
+from asvit.report.search_trained import cost_picture
 from asvit.report.style import label, left_out
 from asvit.search.front import objectives
 from asvit.search.result import SearchResult
@@ -106,9 +106,7 @@ def pictures(result: SearchResult) -> list[Picture]:
         return figures
     # There is no policy, and the second objective is the cost.
     figures = [figure for figure in figures if figure.name not in ("entropy", "front")]
-    figures.append(cost_picture(result))
-    check = result.predictor
-    return [*figures, *([] if check is None else [predicted_picture(check)])]
+    return [*figures, cost_picture(result)]
 
 
 def _choice_rows(space: SearchSpace, trials: Sequence[TrialRow]) -> list[draw.ChoiceRow]:

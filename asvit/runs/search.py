@@ -52,7 +52,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, Any]):
         "search",
         JOURNAL,
         (TRIALS, TRAINED),
-        figures=("entropy", "reward", "measures", "front", "choices", "predicted"),
+        figures=("entropy", "reward", "measures", "front", "choices"),
     )
     algorithm = imported("asvit.runs.algorithms.search:SearchAlgorithm")
     pictures = imported("asvit.report.search:pictures")  # imports matplotlib

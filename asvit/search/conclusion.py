@@ -15,7 +15,7 @@ from asvit.core.estimates import NO_INTERVAL
 from asvit.reference.findings import LEAST_TRAININGS
 from asvit.search.acquisition import Fitted, pooled_squares, seed_noise
 from asvit.search.front import BEST, best_rows, non_dominated, objectives
-from asvit.search.result import LEAST_JUDGED, Confirmed, Finalist, HeldOut, PredictorCheck
+from asvit.search.result import LEAST_JUDGED, Confirmed, Finalist, PredictorCheck
 from asvit.search.sampler import ReinforceSampler, draw_seed, measured_trials
 from asvit.search.settings import ACCURACY, FINALISTS, PREDICTOR
 from asvit.search.study import stored
@@ -296,31 +296,23 @@ def check_predictor(make: MakePredictor, accuracies: Accuracies, *, seed: int) -
     measured = np.array([statistics.fmean(accuracies[text]) for text in texts])
     count = len(texts)
     if count < LEAST_JUDGED:
-        return PredictorCheck(math.nan, NO_INTERVAL, ())
+        return PredictorCheck(math.nan, NO_INTERVAL)
     rng = np.random.default_rng(draw_seed(seed, "check", count))
     agreed, together = np.zeros((2, count, count))
-    sums = np.zeros((2, count))
     for _ in range(_ROUNDS):
         for part in np.array_split(rng.permutation(count), _FOLDS):
             rest = [texts[place] for place in np.setdiff1d(np.arange(count), part)]
             fitted = make().fit(*_flat(accuracies, rest))
-            means, stds = fitted.predict([texts[place] for place in part])
-            sums[0, part] += means
-            sums[1, part] += stds
+            means, _ = fitted.predict([texts[place] for place in part])
             pairs = np.ix_(part, part)
             order = signs(measured[part])
             agreed[pairs] += signs(means) * order
             together[pairs] += np.abs(order)  # equal accuracies have no order to predict
-    held = sums / _ROUNDS
-    rows = [
-        HeldOut(text, len(accuracies[text]), float(measured[i]), float(held[0, i]), held[1, i])
-        for i, text in enumerate(texts)
-    ]
     weights = rng.multinomial(count, np.full(count, 1 / count), size=_RESAMPLES).astype(float)
     once = np.ones((1, count))
     both, ranked = (weighed(pairs, np.vstack([once, weights])) for pairs in (agreed, together))
     tau = estimate(np.divide(both, ranked, out=np.full(len(both), np.nan), where=ranked > 0))
-    return PredictorCheck(tau.value, tau.interval, rows)
+    return PredictorCheck(tau.value, tau.interval, count)
 
 
 def _flat(accuracies: Accuracies, texts: Sequence[str]) -> tuple[list[str], list[float], float]:

@@ -186,7 +186,7 @@ class Search:
                 )
         entropies = [math.nan] * len(trials)
         if isinstance(self.study.sampler, ReinforceSampler):
-            entropies = list(self.study.sampler.entropies(trials))
+            entropies = list(self.study.sampler.entropies(self.study))
         for trial, entropy in zip(trials[known:], entropies[known:], strict=True):
             self._append(trial, entropy)
 

@@ -35,17 +35,6 @@ class Confirmed:
 
 
 @dataclass(frozen=True)
-class HeldOut:
-    """An architecture, as trained and as predicted from others alone."""
-
-    architecture: str  #: text of the network that was trained
-    trainings: int  #: how many there were
-    accuracy: Nullable  #: their mean, per cent
-    predicted: Nullable  #: prediction by predictors that were not shown them, per cent
-    std: Nullable  #: standard deviation of the prediction
-
-
-@dataclass(frozen=True)
 class PredictorCheck:
     """How far a predictor can be trusted, on the trainings of its own search.
 
@@ -57,25 +46,19 @@ class PredictorCheck:
     #: where all have the same accuracy.
     tau: Nullable
     tau_interval: Interval  #: its bootstrap interval over architectures
-    rows: Sequence[HeldOut]  #: the architectures
+    architectures: int = 0  #: how many there were; 0 for too few
 
     @property
     def in_words(self) -> str:
         """A line for people."""
-        if math.isnan(self.tau) and self.rows:
-            return (
-                "all architectures have the same accuracy: there is nothing to tell by how far "
-                "the predictor can be trusted"
-            )
         if math.isnan(self.tau):
-            return (
-                f"fewer than {LEAST_JUDGED} architectures were trained without a failure: too few "
-                "to tell how far the predictor can be trusted"
-            )
+            few = f"fewer than {LEAST_JUDGED} architectures were trained without a failure"
+            why = "all architectures have the same accuracy" if self.architectures else few
+            return f"{why}: too little to tell how far the predictor can be trusted"
         low, high = self.tau_interval
         return (
             f"the predictor ranks architectures that it was not shown with tau {self.tau:.2f} "
-            f"[{low:.2f}, {high:.2f}] (of {len(self.rows)} architectures, a quarter held out)"
+            f"[{low:.2f}, {high:.2f}] (of {self.architectures} architectures, a quarter held out)"
         )
 
 

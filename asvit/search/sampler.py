@@ -173,64 +173,43 @@ class ReinforceSampler(SpaceSampler):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._forget()
-
-    def _forget(self) -> None:
         sizes = [len(choices) for choices in self.dimensions.values()]
         self._policy = JointCategoricalPolicy(sizes, generator=self._generator(_INIT, 0))
         self._optimizer = torch.optim.Adam(self._policy.parameters(), lr=_LEARNING_RATE)
         self._reward = WindowedReward(self._better)
         self._baseline = MovingBaseline()
         self._pending: list[tuple[Indices, float]] = []
-        self._learned: list[int] = []  # numbers of the trials in this state
-        self._entropies: list[float] = []
+        self._entropies: list[float] = []  # of the policy before each trial that it learned from
 
-    def catch_up(self, study: Study) -> None:
-        """Bring the policy to the state that follows from the measured trials of ``study``."""
-        self._follow(measured_trials(study))
+    def entropies(self, study: Study) -> Sequence[float]:
+        """Joint entropy in nats of the policy when it drew each of the measured trials.
 
-    def _follow(self, trials: Sequence[FrozenTrial]) -> None:
-        numbers = [trial.number for trial in trials]
-        if numbers[: len(self._learned)] != self._learned:
-            # The storage refused a trial that was learned from (a full disk), or is another one.
-            self._forget()
-        for trial in trials[len(self._learned) :]:
-            self._learn(trial, trial.values)
-
-    def entropies(self, trials: Sequence[FrozenTrial]) -> Sequence[float]:
-        """Joint entropy in nats of the policy when it drew each of these measured trials."""
-        self._follow(trials)
-        return self._entropies[: len(trials)]
+        Brings the policy to the state that follows from them.
+        """
+        for trial in measured_trials(study)[len(self._entropies) :]:
+            self._learn(trial)
+        return self._entropies
 
     def likeliest(self, study: Study) -> dict[str, Choice]:
         """The likeliest choice of every dimension after the measured trials of ``study``."""
-        self.catch_up(study)
+        self.entropies(study)
         return self._choices(self._policy.argmax())
 
     def sample(self, study: Study, trial: FrozenTrial) -> Params:
         """Draw an architecture from the policy as the measured trials have made it."""
-        self.catch_up(study)
+        self.entropies(study)
         place = len(trials_before(study, trial))
         draw, beyond = self._generator(_DRAW, place), self._rng(_BEYOND, place)
         return self._within(trial, lambda: self._choices(self._policy.sample(draw)), beyond)
 
-    def after_trial(
-        self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
-    ) -> None:
-        """Learn from a trial that was just measured."""
-        if state is TrialState.COMPLETE and values is not None:
-            self.catch_up(study)
-            self._learn(trial, values)
-
-    def _learn(self, trial: FrozenTrial, values: Sequence[float]) -> None:
+    def _learn(self, trial: FrozenTrial) -> None:
         self._entropies.append(self._policy.entropy().item())
-        self._learned.append(trial.number)
-        reward = self._reward.update(dict(zip(self._better, values, strict=True)))
+        reward = self._reward.update(dict(zip(self._better, trial.values, strict=True)))
         if UNIFORM not in trial.user_attrs:
             advantage = reward - self._baseline.update(reward)
             places = (choices.index(trial.params[n]) for n, choices in self.dimensions.items())
             self._pending.append((tuple(places), advantage))
-        if self._pending and len(self._learned) % self._settings.batch == 0:
+        if self._pending and len(self._entropies) % self._settings.batch == 0:
             architectures, advantages = zip(*self._pending, strict=True)
             reinforce_step(self._policy, self._optimizer, architectures, advantages)
             self._pending.clear()

@@ -224,7 +224,7 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, SearchSto
         if isinstance(s, TrainingSearchSettings) and trials > s.trials:
             raise ValueError(
                 f"trainings={s.trainings} has {s.trials} for drawn architectures, and {trials} "
-                f"are drawn already; use {s.trainings_for(trials)} or more"
+                "are drawn already; use more"
             )
 
     def settled(self, store: SearchStore, result: SearchResult) -> bool:

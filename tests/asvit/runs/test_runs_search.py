@@ -177,7 +177,7 @@ def test_a_function_of_the_users_may_fail_in_any_way(
 
     given: dict[str, Any] = {"evaluate": evaluate, "controller": "random", "space": "asvit"}
     if every == 1:
-        with pytest.raises(ValueError, match="all of the first 6 architectures failed") as caught:
+        with pytest.raises(ValueError, match="all of the first 6 steps failed") as caught:
             search(tmp_path, **given)
         assert told in str(caught.value)
         assert str(caught.value).endswith("give --out for a new folder or --fresh to start over")

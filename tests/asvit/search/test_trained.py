@@ -118,10 +118,7 @@ def test_a_predictor_is_judged_on_what_it_was_not_shown(sign: float) -> None:
     found = check_predictor(lambda: Linear(sign), accuracies, seed=0)
     assert found.tau == sign
     assert found.tau_interval == (sign, sign)
-    assert [one.architecture for one in found.rows] == list(accuracies)
-    assert found.rows[4].predicted == pytest.approx(sign * 4)
-    assert (found.rows[4].accuracy, found.rows[4].trainings) == (pytest.approx(2.05), 2)
-    assert found.rows[4].std == pytest.approx(2.0)
+    assert found.architectures == len(accuracies)
 
 
 def test_equal_accuracies_tell_nothing_of_a_predictor() -> None:
