@@ -175,7 +175,7 @@ def _trained(known: Sequence[tuple[str, float]]) -> dict[str, Trained]:
     of: defaultdict[str, list[float]] = defaultdict(list)
     for text, value in known:
         of[text].append(value)
-    return {text: Trained(text, None, Cost(1, 1), values) for text, values in of.items()}
+    return {text: Trained(text, 0, Cost(1, 1), values) for text, values in of.items()}
 
 
 def _spread(places: Array, before: Sequence[int], rng: np.random.Generator) -> str:

@@ -30,11 +30,6 @@ FAMILIES_UNRANKED = (
     "measures of untrained networks are not shown to tell families apart; "
     "--controller predictor --trainings 48 compares them by short trainings"
 )
-#: Of one by trainings that another controller than the predictor chooses.
-FAMILIES_UNPLANNED = (
-    "this controller draws families by chance; --controller predictor first trains the network of "
-    "each that one would make by hand, and a random one, and then those of the families that lead"
-)
 
 
 @dataclass(kw_only=True)

@@ -31,10 +31,8 @@ def best_rows(rows: Trials, better: Directions, *, count: int = BEST) -> list[Tr
 def pareto_front(rows: Trials, better: Directions, *, count: int = BEST) -> list[TrialRow]:
     """Up to ``count`` distinct architectures from the front of the objectives.
 
-    Members of the front come first. Where they are too few, those of the front that remains
-    without them follow, and so on. Within a front, the smallest sum of dense ranks (over all
-    distinct architectures) comes first, and the earlier of equals. Architectures that failed are
-    left out, and measures that are merely reported do not count.
+    Where members of the front are too few, those of the front that remains without them follow.
+    Within a front, the smallest sum of dense ranks comes first, and the earlier of equals.
     """
     distinct = _distinct(rows, better)
     sums = dict(zip((row.number for row in distinct), _sums(distinct, better), strict=True))

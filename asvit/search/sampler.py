@@ -87,8 +87,7 @@ class NothingNewError(Exception):
 class SpaceSampler(BaseSampler):
     """Base of samplers that draw all dimensions of a space together.
 
-    ``better`` has the direction of each objective, in the order of the study's values. The
-    settings' ``batch`` architectures are drawn before any of them has been measured.
+    The settings' ``batch`` architectures are drawn before any of them has been measured.
     """
 
     limits: Limits | None = None  #: what an architecture has to be within; None for any

@@ -16,7 +16,7 @@ from asvit.core.continuing import ELSEWHERE
 from asvit.core.files import write_text
 from asvit.core.latency_settings import pass_options
 from asvit.core.measuring_settings import MeasuringSettings
-from asvit.core.progress import Progress, Tell, image_progress
+from asvit.core.progress import Tell, image_progress
 from asvit.core.run_files import JOURNAL, TRAINED, TRIALS
 from asvit.core.settings import fields_of
 from asvit.executors.base import Workers
@@ -30,7 +30,7 @@ from asvit.runs.lifecycle import earlier_result, finished_result
 from asvit.runs.measurement_pool import Evaluator
 from asvit.runs.run import Run
 from asvit.runs.scaling import ScaleRun
-from asvit.runs.search import FAMILIES_UNPLANNED, FAMILIES_UNRANKED, SearchRun, next_budget
+from asvit.runs.search import SearchRun, next_budget
 from asvit.runs.timing import fresh_latency, latency
 from asvit.runs.training_pool import TrainingPool
 from asvit.search import Measurement, TrialRow
@@ -91,19 +91,10 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, SearchSto
     """A search: a controller draws architectures, which are measured or trained."""
 
     _latencies: dict[str, Latency] = dataclasses.field(default_factory=dict, init=False)
-    _last: Progress | None = dataclasses.field(default=None, init=False)
 
     def resolved(self) -> Self:
         """With the final width multiple."""
         return with_multiple(self, self.workers)
-
-    @property
-    def title(self) -> str:
-        """As the base has it, and what does not suit a search of several families."""
-        lines = [super().title]
-        if self.space.branch and self.evaluate is None and self.settings.controller != PREDICTOR:
-            lines.append(FAMILIES_UNRANKED if self.judged else FAMILIES_UNPLANNED)
-        return "\n".join(lines)
 
     def check(self) -> None:
         """Refuse unknown names and sizes that do not suit."""
@@ -326,10 +317,9 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, SearchSto
         return store.remembered(f"latency of {network}", Latency, timed).milliseconds
 
     def _latency(self, network: Architecture) -> Latency:
-        """The latency of a network, timed once in a call; the progress says so."""
+        """The latency of a network, timed once in a call."""
         text = str(network)
         if text not in self._latencies:
-            self._say_timing(text)
             self._latencies[text] = self._time(network)
         return self._latencies[text]
 
@@ -339,17 +329,8 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, SearchSto
             return None
         network = self.limits.network(arch)
 
-        def timed() -> Latency:
-            self._say_timing(f"{network} again")
-            return self._time(network, again=True)
-
+        timed = partial(self._time, network, again=True)
         return store.remembered(f"latency again of {network}", Latency, timed)
-
-    def _say_timing(self, what: str) -> None:
-        last = self._last or Progress(
-            "step" if self.judged else "training", 0, self.settings.trials
-        )
-        self.progress(replace(last, state=f"timing {what}", record=None))
 
     def _time(self, arch: Architecture, *, again: bool = False) -> Latency:
         """How long a forward pass of a network takes; ``again`` in a process of its own."""
@@ -363,13 +344,10 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, SearchSto
 
     def _follow(self, search: Search, tell: Tell) -> None:
         """Search, with a snapshot in trials.csv every few steps and when it is stopped."""
-        before = len(search.rows)
-        self._last = Progress(search.objective.unit, before, search.trials, resumed=before)
         if search.rows:
             self._save(search.rows)  # a kill may have left it behind the study
         try:
             for progress in search.run():
-                self._last = progress
                 self._check_per_cent(search.rows)
                 done = progress.done
                 if done == 1 or done % SAVE_EVERY == 0:

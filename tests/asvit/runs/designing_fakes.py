@@ -61,7 +61,7 @@ class Fakes:
         self.trained: dict[str, TrainSettings] = {}  # folder to settings
         self.balances: dict[str, str] = {}  # how runs balance classes
         self.prepared: dict[str, tuple[str, str]] = {}  # how they fit pictures, and on what
-        self.check = PredictorCheck(0.3, Interval(0.1, 0.6), ())
+        self.check = PredictorCheck(0.3, Interval(0.1, 0.6), 9)
         self.pictures = 10_000  # of a training
         self.ran = 0.0  # seconds of a run in all its sessions
 
