@@ -147,15 +147,11 @@ def details(result: SearchResult) -> Iterator[Table]:
         best = [_cells(row, measures) for row in result.front]
         yield Table(columns, best, "The best in all measures together, the front first")
     yield from legend(_space(result))
-    families = any(row.family for row in result.trials)
     rows = [
-        [
-            *(*_cells(row, measures), *[row.family, row.origin] * families),
-            *(row.reward, row.entropy, row.state, row.reason),
-        ]
+        [*_cells(row, measures), row.reward, row.entropy, row.state, row.reason]
         for row in result.trials
     ]
-    columns += [*["family", "origin"] * families, "reward", "entropy", "state", "reason"]
+    columns += ["reward", "entropy", "state", "reason"]
     yield Table(columns, rows, "Trials")
 
 

@@ -21,8 +21,6 @@ from asvit.search.policy import WindowedReward, WorstSoFar
 from asvit.search.rows import Measurement, TrialRow
 from asvit.search.sampler import (
     MEASURED,
-    ORIGIN,
-    UNIFORM,
     NothingNewError,
     ReinforceSampler,
     SpaceSampler,
@@ -203,7 +201,6 @@ class Search:
             entropy=entropy,
             state="failed" if measurement.reasons else "complete",
             reason=measurement.reason,
-            **self._of_family(trial, record["architecture"]),
         )
         self.rows.append(row)
         self.measurements[row.architecture] = measurement
@@ -211,14 +208,6 @@ class Search:
         self.any_valid |= all(math.isfinite(row.values[name]) for name in self._better)
         if self.objective.repeated:
             self._draws[self._network(self.space.decode(trial.params))] += 1
-
-    def _of_family(self, trial: FrozenTrial, architecture: str) -> dict[str, Any]:
-        """The last fields of its row, where there are several families."""
-        if not self.space.branch:
-            return {}
-        uniform = getattr(self.study.sampler, "uniform", False) or UNIFORM in trial.user_attrs
-        origin = trial.user_attrs.get(ORIGIN, "random" if uniform else "chosen")
-        return {"family": self.space.family_of(architecture), "origin": origin}
 
     def _progress(self, resumed: int) -> Progress:
         """The progress after the last row."""

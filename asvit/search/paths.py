@@ -26,7 +26,6 @@ from asvit.search.evolution import VALIDATION, Cells, EvolutionSettings, PathRow
 from asvit.search.objective import EvaluateAll
 from asvit.search.rows import Measurement
 from asvit.search.sampler import (
-    ORIGIN,
     NothingNewError,
     Params,
     SpaceSampler,
@@ -41,6 +40,7 @@ from asvit.training.short_settings import SupernetSettings
 from proxies.counts import Cost
 from proxies.evaluation import seed_for
 
+_ORIGIN = "origin"  # user attribute of a trial: how its path was made
 _TRIES = 10  # draws for each crossover and each mutation that is asked for, as published code has
 _FILL_TRIES = 100_000  # random draws of a generation before it is left short
 
@@ -220,7 +220,7 @@ class PathSampler(SpaceSampler):
         if place >= len(self._proposed[1]):
             raise NothingNewError
         row = self._proposed[1][place]
-        self.notes[trial.number] = {ORIGIN: row.origin}
+        self.notes[trial.number] = {_ORIGIN: row.origin}
         return dict(zip(self.dimensions, "".join(row.cells), strict=True))
 
     def rows(self, trials: Sequence[FrozenTrial]) -> list[PathRow]:
@@ -231,7 +231,7 @@ class PathSampler(SpaceSampler):
             path = tuple(letters[i * CELLS :][:CELLS] for i in range(STAGES))
             text, macs = str(self.supernet.architecture(path)), self.costs(path).macs
             generation = 1 + number // self.settings.population
-            origin, accuracy = trial.user_attrs[ORIGIN], trial.values[0]
+            origin, accuracy = trial.user_attrs[_ORIGIN], trial.values[0]
             rows.append(PathRow(number, generation, origin, text, "|".join(path), macs, accuracy))
         return rows
 

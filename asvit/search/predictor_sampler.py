@@ -16,10 +16,8 @@ from asvit.reference.findings import LEAST_TRAININGS
 from asvit.search.acquisition import Acquisition, farthest
 from asvit.search.controllers import register
 from asvit.search.limits import Limits
-from asvit.search.rows import Origin
 from asvit.search.sampler import (
     MEASURED,
-    ORIGIN,
     Params,
     SpaceSampler,
     measured_trials,
@@ -77,12 +75,8 @@ class PredictorSampler(SpaceSampler):
         params_of = {self._text(other.params): other.params for other in before}
         seen = [other.params for other in before]
         if family := self._next_family(seen, [(params_of[t], value) for t, value in trainings]):
-            params, origin = self._of_family(family, place, seen)
-            self.notes[trial.number] = {ORIGIN: origin}
-            return params
+            return self._of_family(family, place, seen)
         if place < self._acquisition.first or len(trainings) < LEAST_TRAININGS:
-            if self._space.branch:
-                self.notes[trial.number] = {ORIGIN: "random"}
             return self._spread(place, list(params_of.values()))
         candidates = {  # what failed is nothing new
             text: params
@@ -175,12 +169,12 @@ class PredictorSampler(SpaceSampler):
 
         return min(few, key=rank, default=None)
 
-    def _of_family(self, family: str, place: int, seen: Sequence[Params]) -> tuple[Params, Origin]:
+    def _of_family(self, family: str, place: int, seen: Sequence[Params]) -> Params:
         """A training of a family: first the network made by hand, then one far from it."""
         by_hand = self._families[family]
         if by_hand is not None and all(params[self._space.branch] != family for params in seen):
-            return by_hand, "by hand"
-        return self._spread(place, seen, {self._space.branch: family}), "random"
+            return by_hand
+        return self._spread(place, seen, {self._space.branch: family})
 
     def _spread(
         self, place: int, others: Sequence[Params], family: Params | None = None

@@ -246,7 +246,5 @@ class SearchResult(Result):
 def _columns(row: TrialRow) -> dict[str, Any]:
     """The columns of trials.csv."""
     content = to_json(row)
-    if not row.family:
-        del content["family"], content["origin"]
     values = content.pop("values")
     return {**content, **{name: values[name] for name in without_sizes(values)}}

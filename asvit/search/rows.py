@@ -13,13 +13,9 @@ from proxies.tables import csv_text, read_table
 from proxies.text import shown
 
 State = Literal["complete", "failed"]
-#: Why a network is in a search of several families: it was made by hand or drawn at random, both
-#: whatever the results were, or chosen by the controller.
-Origin = Literal["", "by hand", "random", "chosen"]
 
 _BEFORE = ["number", "architecture", "params", "macs"]
 _AFTER = ["reward", "entropy", "state", "reason"]
-_OF_FAMILIES = ["family", "origin"]  # behind them, where there are several
 
 
 @dataclass(frozen=True)
@@ -65,8 +61,6 @@ class TrialRow:
     entropy: Nullable  #: joint entropy in nats of the policy that drew it; NaN without a policy
     state: State  #: ``"failed"`` if any of its measures failed
     reason: str  #: why, else empty
-    family: str = ""  #: name of its space, in a search of several
-    origin: Origin = ""  #: why it is there, in a search of several
 
 
 Trials = Sequence[TrialRow]
@@ -83,13 +77,12 @@ def without_sizes(measures: Iterable[str]) -> list[str]:
 def write_trials(path: Path, rows: Trials, measures: Sequence[str]) -> None:
     """Write ``rows`` to the CSV file ``path`` as a whole or not at all."""
     columns = without_sizes(measures)
-    last = [*_AFTER, *(_OF_FAMILIES if any(row.family for row in rows) else ())]
-    cells: list[list[object]] = [[*_BEFORE, *columns, *last]]
+    cells: list[list[object]] = [[*_BEFORE, *columns, *_AFTER]]
     for row in rows:
         numbers = {**row.values, "reward": row.reward, "entropy": row.entropy}
         own = {**vars(row), **{name: repr(float(value)) for name, value in numbers.items()}}
         sizes = [row.number, row.architecture, row.params, row.macs]
-        cells.append([*sizes, *(own[name] for name in (*columns, *last))])
+        cells.append([*sizes, *(own[name] for name in (*columns, *_AFTER))])
     write_text(path, csv_text(cells))
 
 
@@ -99,17 +92,13 @@ def read_trials(path: Path, measures: Sequence[str] = ()) -> list[TrialRow]:
     ``measures`` are their names, where they are known: params and macs are columns of every table,
     whether they were among the measures or not.
     """
-    text = read_text(path)
-    families = text.partition("\n")[0].rstrip("\r").endswith(",".join(_OF_FAMILIES))
-    last = [*_AFTER, *(_OF_FAMILIES if families else ())]
 
     def read(header: list[str], cells: list[str]) -> TrialRow:
         own = dict(zip(header, cells, strict=True))
         sizes = [name for name in ("params", "macs") if name in measures]
-        names = [*header[len(_BEFORE) : -len(last)], *sizes]
-        for name, allowed in (("state", get_args(State)), ("origin", get_args(Origin))):
-            if name in own and own[name] not in allowed:
-                raise ValueError(f"{name} must be one of {allowed}, got {shown(own[name])}")
+        names = [*header[len(_BEFORE) : -len(_AFTER)], *sizes]
+        if own["state"] not in get_args(State):
+            raise ValueError(f"state must be one of {get_args(State)}, got {shown(own['state'])}")
         return TrialRow(
             number=int(own["number"]),
             architecture=own["architecture"],
@@ -120,11 +109,9 @@ def read_trials(path: Path, measures: Sequence[str] = ()) -> list[TrialRow]:
             entropy=float(own["entropy"]),
             state=cast("State", own["state"]),
             reason=own["reason"],
-            family=own.get("family", ""),
-            origin=cast("Origin", own.get("origin", "")),
         )
 
     try:
-        return read_table(text, "trials", _BEFORE, last, read)[1]
+        return read_table(read_text(path), "trials", _BEFORE, _AFTER, read)[1]
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error

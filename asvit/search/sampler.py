@@ -34,7 +34,6 @@ from scaling.ranking import Directions, rank_sums
 
 MEASURED = "measured"  # user attribute of a trial: its architecture and measurement
 UNIFORM = "drawn uniformly"  # user attribute of a trial that was, whatever had been measured
-ORIGIN = "origin"  # the same of one of several families: an Origin of :mod:`asvit.search.rows`
 _INIT, _DRAW, _BEYOND = "policy logits", "policy draw", "beyond the policy"
 _OWN_DRAWS = 200  # of a controller, before uniform draws take their place
 _OWN_TIMED = 50  # of them where each may have to be timed
@@ -276,8 +275,6 @@ class ReseededSampler(BaseSampler):
         repeats: Trials that take each architecture, one after the other.
     """
 
-    uniform = False  #: whether it draws uniformly, whatever was measured
-
     def __init__(self, make: Callable[[int], BaseSampler], *, seed: int, repeats: int = 1) -> None:
         self._make, self._seed, self._repeats = make, seed, repeats
         self._again: Params | None = None  # the choices that the trial repeats
@@ -319,11 +316,9 @@ class ReseededSampler(BaseSampler):
 def random_sampler(_space: object, _ways: object, settings: SearchSettings) -> ReseededSampler:
     """Optuna's random draws; each several times in a row where the settings have ``seeds``."""
     repeats = getattr(settings, "seeds", 1)
-    sampler = ReseededSampler(
+    return ReseededSampler(
         lambda seed: RandomSampler(seed=seed), seed=settings.seed, repeats=repeats
     )
-    sampler.uniform = True
-    return sampler
 
 
 @register(

@@ -11,7 +11,7 @@ import numpy as np
 from asvit.reference.schema import Cell, format_table
 from asvit.reference.table import LEAST_ROWS, Target
 from asvit.search.limits import Limits
-from asvit.search.rows import Measurement, Origin, TrialRow
+from asvit.search.rows import Measurement, TrialRow
 from asvit.search.settings import ACCURACY, SearchSettings
 from asvit.spaces import SearchSpace, cost
 from asvit.statistics.ranks import kendall
@@ -32,7 +32,6 @@ class Trained:
     reason: str = ""  #: why one failed, else empty
     family: str = ""  #: name of its space, in a search of several
     by_hand: bool = False  #: whether it is the network that is made of its family by hand
-    origin: Origin = ""  #: why it was first drawn, in a search of several
 
     @property
     def accuracy(self) -> float:
@@ -63,7 +62,7 @@ def gathered(
     for row in rows:
         text = str(limits.network(space.parse(row.architecture)))
         size = Cost(row.params, row.macs)
-        new = Trained(row.architecture, row.number, size, (), origin=row.origin)
+        new = Trained(row.architecture, row.number, size, ())
         trained[text] = trained.get(text, new).with_one(row)
     for text in trained.keys() & again.keys():
         for measurement in again[text]:
