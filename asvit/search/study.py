@@ -1,8 +1,9 @@
 """The Optuna study behind a search, and its journal in the run folder, which survives kills."""
 
+import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -42,14 +43,16 @@ def open_journal(path: Path) -> JournalStorage:
     must hold the run folder's lock.
 
     Raises:
-        ValueError: If the records do not make a study. Nothing is changed then.
+        ValueError: If a line is not a record, or the records do not make a study. Nothing is
+            changed then.
         OSError: If the file cannot be read or written.
     """
     check_plain(path)
     new = not path.exists()
     if not new:
         content = path.read_bytes()
-        tail = content.rpartition(b"\n")[2]
+        *lines, tail = content.split(b"\n")
+        _check(path, lines)  # the library ignores a last line that is no record
         if not (tail.startswith(_RECORD_START[: len(tail)]) or not tail.strip(b"\0")):
             raise ValueError(f"{path} does not end in a journal record; {advice()}")
         cut_off(path, len(content), tail)
@@ -65,6 +68,16 @@ def open_journal(path: Path) -> JournalStorage:
     if new:
         sync_folder(path.parent)
     return storage
+
+
+def _check(path: Path, lines: Iterable[bytes]) -> None:
+    for number, line in enumerate(lines, start=1):
+        try:
+            known = isinstance(json.loads(line)["op_code"], int)
+        except MALFORMED:
+            known = False
+        if not known:
+            raise ValueError(f"{path}, line {number} is not a journal record; {advice(number)}")
 
 
 @contextmanager

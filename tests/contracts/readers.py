@@ -206,7 +206,7 @@ JOURNALS = {
     ),
     "study of a search": Reader(
         PlainLines(), write_study, open_journal, use_study, "study.journal",
-        refusal="is corrupt",
+        refusal=r"line \d+ is not |is corrupt",
     ),
 }  # fmt: skip
 

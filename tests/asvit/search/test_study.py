@@ -102,7 +102,9 @@ def test_a_damaged_line_is_refused_and_trials_above_it_are_gone_on_from(tmp_path
     path = tmp_path / "study.journal"
     lines = record(path, trials=3).splitlines(keepends=True)
     path.write_bytes(b"".join([*lines[:-1], b"x\n", lines[-1]]))
-    with pytest.raises(ValueError, match=r"study.journal is corrupt: .* restore it from a copy"):
+    with pytest.raises(
+        ValueError, match=rf"line {len(lines)} is not .*; restore .*, delete that line"
+    ):
         open_journal(path)
     path.write_bytes(b"".join(lines[:-1]))
     assert finished(path) == 2
