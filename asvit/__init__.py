@@ -13,7 +13,7 @@ _LAZY = {
     "DesignResult": "asvit.designs.result",
     "DetectionResult": "asvit.transfer.settings",
     "EvaluationResult": "asvit.evaluation.result",
-    "EvolutionResult": "asvit.search.supernet_result",
+    "EvolutionResult": "asvit.search.evolution",
     "Genotype": "asvit.architectures.genotype",
     "Predictor": "asvit.predictor",
     "ScaleResult": "asvit.growth.result",

@@ -21,8 +21,8 @@ from asvit.runs.predicting import predict as predict
 from asvit.runs.scoring import Scores
 from asvit.runs.timing import latency as latency
 from asvit.search import Evaluate
+from asvit.search.evolution import EvolutionResult as EvolutionResult
 from asvit.search.result import SearchResult as SearchResult
-from asvit.search.supernet_result import EvolutionResult as EvolutionResult
 from asvit.spaces.architectures import build as build
 from asvit.spaces.architectures import cost as cost
 from asvit.spaces.base import Architecture
@@ -216,7 +216,6 @@ def run_search(
     images: int = 16,
     points: int = 10,
     radius: Literal['sqrt_n', 'unit'] | float = 'sqrt_n',
-    depths: str | Iterable[int] | None = None,
     max_params: str | int | None = None,
     max_macs: str | int | None = None,
     width_multiple: int | None = None,

@@ -21,7 +21,7 @@ from asvit.predictor.validation import COVERED, Rows, Splits, gather_rows, make_
 from asvit.reference import load_reference
 from asvit.reference.correlate import correlate
 from asvit.reference.findings import Finding
-from asvit.search.trained import check_predictor
+from asvit.search.conclusion import check_predictor
 from asvit.statistics.intervals import (
     balanced_accuracy,
     combined,
@@ -31,12 +31,12 @@ from asvit.statistics.intervals import (
     weighted_proportions,
 )
 from asvit.statistics.ranks import resampled_tau, thirds
-from asvit.statistics.variance import variance_components
 from experiments import compare_designs, simulate_trainings, study_mended
 from experiments.kinds import RANDOM, Row, difference
 from experiments.simulate_trainings import TABLES
 from experiments.study_designs import mean_over_sets
 from experiments.tables import markdown
+from experiments.variance import variance_components
 
 Array = NDArray[np.float64]
 T = TypeVar("T")

@@ -21,7 +21,6 @@ from asvit.architectures.genotype import Genotype
 from asvit.models.asvit import AsViT
 from asvit.spaces import load_space
 from asvit.spaces.architectures import with_parts
-from asvit.statistics.variance import variance_components
 from experiments.study import (
     Study,
     cases,
@@ -34,6 +33,7 @@ from experiments.study import (
 )
 from experiments.tables import markdown
 from experiments.tasks import AUGMENTATION, fit_fresh, limits_of, load_task
+from experiments.variance import variance_components
 
 BASE, TOGETHER = "published", "conv, linear"
 _ALONE = {"init": "width"}  # the published parts, with weights that a narrow network can train

@@ -22,8 +22,9 @@ from asvit.predictor.process import Process
 from asvit.reference import ReferenceTable
 from asvit.search import TrainingSearchSettings
 from asvit.search.acquisition import Acquisition, farthest
+from asvit.search.conclusion import finalists_of
 from asvit.search.settings import FINALISTS
-from asvit.search.trained import Trained, finalists_of
+from asvit.search.trained import Trained
 from proxies import Cost
 
 Array = NDArray[np.float64]
@@ -158,7 +159,7 @@ def _trained(known: Sequence[tuple[str, float]]) -> dict[str, Trained]:
     of: defaultdict[str, list[float]] = defaultdict(list)
     for text, value in known:
         of[text].append(value)
-    return {text: Trained(text, None, Cost(1, 1), values) for text, values in of.items()}
+    return {text: Trained(text, 0, Cost(1, 1), values) for text, values in of.items()}
 
 
 def _spread(places: Array, before: Sequence[int], rng: np.random.Generator) -> str:

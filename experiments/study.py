@@ -24,9 +24,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic
 
-from asvit.core.estimates import Component, Estimate
+from asvit.core.estimates import Estimate
 from asvit.statistics.intervals import contrast
 from experiments.tables import R, markdown, read_rows, write_rows
+from experiments.variance import Component
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

@@ -30,12 +30,12 @@ from asvit.spaces import build, cost, load_space
 from asvit.spaces.architectures import with_parts
 from asvit.statistics.intervals import around, contrast
 from asvit.statistics.ranks import rank_sum, signs
-from asvit.statistics.variance import variance_components
 from asvit.training.short import CandidateTrainer, Training
 from experiments.measure_ranks import MEASURES, NAMES
 from experiments.study import Case, Study, cases, in_a_cell, share_cells
 from experiments.tables import markdown
 from experiments.tasks import RECIPE, limits_of
+from experiments.variance import variance_components
 from proxies import measure
 from proxies.registry import get_proxy
 

@@ -58,18 +58,3 @@ class Estimate:
         level = "" if self.level == CONFIDENCE else f" ({100 * self.level:g} %)"
         low, high = (f"{end:{self.sign}.{ends}f}" for end in self.interval)
         return f"{estimate} [{low}, {high}]{level}"
-
-
-#: Name of what causes leave of the variance of accuracies: the seed of a training.
-SEED: Final = "seed"
-
-
-@dataclass(frozen=True)
-class Component:
-    """One cause of variance."""
-
-    share: Nullable  #: of the variance, 0 to 1
-    interval: Interval  #: 90 % interval of the share
-    deviation: Nullable  #: standard deviation of its effects, in the unit of the values
-    levels: int  #: how many there were beside others; of the rest, values
-    gain: Nullable  #: by how much the best of so many levels is above their mean, on average

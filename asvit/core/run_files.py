@@ -27,7 +27,6 @@ CORRELATION_FIGURES = ("tau",)  # and a scatter plot for each measure
 SUPERNET_WEIGHTS = "supernet.safetensors"
 
 # Of an evolution over its paths.
-ACCURACIES = "accuracies.jsonl"
 INHERITED = "inherited.safetensors"
 
 # Of a training.

@@ -37,7 +37,6 @@ def outcome(last_round: LastRound, folder: Path) -> Mapping[str, Any]:
             *(_finalist(last_round, name) for name in last_round.entrants or [choice.winner]),
         ],
         "ranked": search.ranked,
-        "variance": search.variance,
         "prediction": search.prediction,
         "image_size": last_round.side,
         "channels": pictures.channels,

@@ -12,13 +12,12 @@ from typing import Any, Literal, Self
 
 from asvit.core.codec import Nullable
 from asvit.core.console import quantity
-from asvit.core.estimates import NO_INTERVAL, Component, Estimate, Interval
+from asvit.core.estimates import NO_INTERVAL, Estimate, Interval
 from asvit.core.results import Result
 from asvit.core.settings import fields_of
 from asvit.designs.settings import DesignSettings
 from asvit.designs.stages import Entrant
 from asvit.measuring.latency import time_in_words
-from asvit.search.result import shares_of_variance
 from asvit.training.short_settings import IN_WORDS
 
 
@@ -101,8 +100,6 @@ class DesignResult(Result, Model):
     difference_p: Nullable = math.nan
     #: The networks of the search, best first, and those of the last round; or the only one.
     race: Sequence[Racer]
-    #: Share of the variance of accuracies by cause; see :attr:`SearchResult.variance`.
-    variance: Mapping[str, Component] = field(default_factory=dict)
     ranked: bool  #: whether its own check shows that the search ranks
     #: What the search expected of its short trainings' accuracy and how far to trust it, in words.
     prediction: str
@@ -154,10 +151,9 @@ class DesignResult(Result, Model):
         return {"limits": limits}
 
     def comparable(self) -> dict[str, Any]:
-        """As the base has them, with the intervals of shares of variance; without limits."""
+        """As the base has them, without limits."""
         facts = super().comparable().items()
-        own = {name: fact for name, fact in facts if not name.startswith("limits.")}
-        return {**own, **shares_of_variance(self.variance)}
+        return {name: fact for name, fact in facts if not name.startswith("limits.")}
 
     @property
     def lines(self) -> list[list[Any]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from asvit.core.codec import Nullable
-from asvit.core.estimates import Component, Estimate
+from asvit.core.estimates import Estimate
 from asvit.measuring.latency import Latency
 
 FINALISTS = ("finalist-1", "finalist-2", "finalist-3")  # stages and folders of the last round
@@ -80,7 +80,6 @@ class SearchOutcome:
 
     ranking: Sequence[Entrant]  # best first
     ranked: bool  # whether its own check shows that it ranks
-    variance: Mapping[str, Component]
     prediction: str  # what it expects, and how far to trust that, in words
     command: str
     run_seconds: float = 0.0  # of all sessions of its run

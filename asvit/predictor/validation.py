@@ -130,18 +130,16 @@ def cross_validate(
 
 
 def _check(rows: Rows, trainings: int, splits: int) -> None:
-    n, least = len(rows.accuracies), LEAST_TRAININGS
-    if trainings < least or splits < 1:
+    n = len(rows.accuracies)
+    if trainings < LEAST_TRAININGS or splits < 1:
         raise ValueError(
-            f"trainings={trainings}, splits={splits}; use at least {least} trainings and 1 split"
+            f"trainings={trainings}, splits={splits}; use at least {LEAST_TRAININGS} trainings "
+            "and 1 split"
         )
     if n < trainings + LEAST_TESTS:
-        most = f"at most {n - LEAST_TESTS} trainings"
-        if n < least + LEAST_TESTS:
-            most = f"a table of {least + LEAST_TESTS} rows or more"
         raise ValueError(
             f"{n} row(s) have a value of {shown(rows.target)}: too few to fit to {trainings} and "
-            f"test on {LEAST_TESTS} others; use {most}"
+            f"test on {LEAST_TESTS} others; use at most {max(0, n - LEAST_TESTS)} trainings"
         )
     if np.ptp(rows.accuracies) == 0:
         raise ValueError(f"{shown(rows.target)} is the same in all rows: there is nothing to rank")
@@ -152,12 +150,9 @@ def predictor_findings(
 ) -> list[Finding]:
     """How well predictors rank the rows of a query that they were not fitted to.
 
-    Each target and number of trainings has a finding of the form of a measure's. Its values are
-    means over 20 random splits, its intervals are over resampled rows and splits. The rival is the
-    count that ranks all rows best, judged on the same test rows.
-
-    ``counts`` are by name, each in the order of ``plan.rows``; without an ``image_size``, in
-    pixels, each row has its own; the seed is that of splits and resamples.
+    Each target and number of trainings has a finding of the form of a measure's, over 20 random
+    splits. The rival is the count that ranks all rows best, judged on the same test rows.
+    ``counts`` are by name, each in the order of ``plan.rows``.
     """
     findings = []
     for target in plan.targets:
@@ -192,10 +187,7 @@ class Rows:
     counts: Mapping[str, Array]  # name -> plain count, ``[rows]``; more counts as better
 
     def noise(self, rows: Places) -> Array | None:
-        """Standard deviation of each accuracy between seeds, ``[all rows]``; None if unknown.
-
-        The variance of a single seed is pooled over ``rows``.
-        """
+        """Standard deviation of all accuracies between seeds, pooled over ``rows``, if known."""
         by_seed = self.by_seed[:, rows]
         enough = np.isfinite(by_seed).sum(axis=0) > 1
         if not enough.any():
@@ -220,8 +212,7 @@ def gather_rows(
 ) -> Rows:
     """The rows of a table, or of those ``among`` it, that have an accuracy.
 
-    ``counts`` are those of these rows that are known already. The other arguments are those of
-    :func:`cross_validate`.
+    ``counts`` are those of these rows that are known already.
     """
     name = table.target(target).name
     accuracies = np.asarray(table.accuracies[name])
@@ -282,8 +273,7 @@ def make_split(rows: Rows, trainings: int, seed: int, number: int) -> Split:
 class Splits:
     """Splits of rows, judged on resamples of the rows and of the splits, with replacement.
 
-    Rows are drawn for all splits alike, as test rows of different splits overlap. The predictions
-    stay those of the original splits. The seed is that of splits and resamples.
+    Rows are drawn for all splits alike, as test rows of different splits overlap.
     """
 
     def __init__(self, rows: Rows, trainings: int, splits: int, seed: int) -> None:
@@ -296,10 +286,9 @@ class Splits:
     def taus(
         self, columns: Sequence[Array] | None = None, groups: ArrayLike | None = None
     ) -> Array:
-        """Tau on the test rows of each split, ``[1 + samples, splits]``.
+        """Tau of the predictions, or of a column for each split, ``[1 + samples, splits]``.
 
-        It is that of the predictions, or of a column ``[rows]`` for each split; over all pairs of
-        rows, or those in one group, ``[rows]``.
+        Of all pairs of test rows, or of those in one group, ``[rows]``.
         """
         samples = []
         for place, split in enumerate(self.splits):
@@ -310,10 +299,7 @@ class Splits:
         return np.column_stack(samples)
 
     def covered(self) -> Array:
-        """Share of test rows inside the interval of their prediction, ``[1 + samples, splits]``.
-
-        NaN in resamples without a test row of the split.
-        """
+        """Share of test rows inside their predicted interval, ``[1 + samples, splits]``."""
         shares = []
         for split in self.splits:
             accuracies, weights = self.rows.accuracies[split.test], self.weights[:, split.test]
@@ -321,10 +307,7 @@ class Splits:
         return np.column_stack(shares)
 
     def mean(self, values: Array) -> Array:
-        """Mean over the splits of ``[1 + samples, splits]``, ``[1 + samples]``.
-
-        Splits with NaN are left out; NaN if all are.
-        """
+        """Mean over the splits of ``[1 + samples, splits]``; those with NaN are left out."""
         return _mean(np.nan_to_num(values), np.where(np.isnan(values), 0.0, self.split_weights))
 
     def estimate(self, values: Array) -> Estimate:

@@ -20,7 +20,7 @@ from asvit.report.style import (
     thinned,
     whole,
 )
-from asvit.search.supernet_result import EvolutionResult, Generation, PathRow, first_generation
+from asvit.search.evolution import EvolutionResult, Generation, PathRow, first_generation
 
 MOST_PATHS = 2000  # that figures show; more are thinned
 

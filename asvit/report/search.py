@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from asvit.core.summary import Cell, Table
 from asvit.report import search_figures as draw
 from asvit.report.pictures import Picture
-from asvit.report.search_trained import cost_picture, predicted_picture
+from asvit.report.search_trained import cost_picture
 from asvit.report.style import label, left_out
 from asvit.search.front import objectives
 from asvit.search.result import SearchResult
@@ -106,9 +106,7 @@ def pictures(result: SearchResult) -> list[Picture]:
         return figures
     # There is no policy, and the second objective is the cost.
     figures = [figure for figure in figures if figure.name not in ("entropy", "front")]
-    figures.append(cost_picture(result))
-    check = result.predictor
-    return [*figures, *([] if check is None else [predicted_picture(check)])]
+    return [*figures, cost_picture(result)]
 
 
 def _choice_rows(space: SearchSpace, trials: Sequence[TrialRow]) -> list[draw.ChoiceRow]:
@@ -149,15 +147,11 @@ def details(result: SearchResult) -> Iterator[Table]:
         best = [_cells(row, measures) for row in result.front]
         yield Table(columns, best, "The best in all measures together, the front first")
     yield from legend(_space(result))
-    families = any(row.family for row in result.trials)
     rows = [
-        [
-            *(*_cells(row, measures), *[row.family, row.origin] * families),
-            *(row.reward, row.entropy, row.state, row.reason),
-        ]
+        [*_cells(row, measures), row.reward, row.entropy, row.state, row.reason]
         for row in result.trials
     ]
-    columns += [*["family", "origin"] * families, "reward", "entropy", "state", "reason"]
+    columns += ["reward", "entropy", "state", "reason"]
     yield Table(columns, rows, "Trials")
 
 

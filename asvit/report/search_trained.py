@@ -1,4 +1,4 @@
-"""The figures that only searches with trainings have: predictions and costs."""
+"""The figure that only searches with trainings have: accuracy over cost."""
 
 from __future__ import annotations
 
@@ -8,44 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from asvit.report.pictures import Picture
-from asvit.report.style import COLOUR, empty, figure, log_scale, pairs
-from asvit.search.rows import Confirmed, HeldOut, PredictorCheck
+from asvit.report.style import COLOUR, empty, figure, log_scale
+from asvit.search.result import Confirmed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from asvit.search.result import SearchResult
-
-
-def predicted_picture(check: PredictorCheck) -> Picture:
-    """Measured accuracies over the predictions of predictors fitted without them."""
-    return Picture(
-        "predicted",
-        "Predicted and measured",
-        "Every architecture: the accuracy that was measured, the mean of its trainings, over that "
-        "which predictors expected that were fitted to others alone, with their standard "
-        "deviation. On the line both are equal. Filled points were trained several times.",
-        lambda: draw_predicted(check.rows),
-        (check.rows, HeldOut),
-    )
-
-
-def draw_predicted(rows: Sequence[HeldOut]) -> Figure:
-    """Measured over predicted accuracy, per cent."""
-    if not rows:
-        return empty("too few architectures were trained", height=3.8)
-    fig = figure(height=3.8)
-    axes = fig.subplots()
-    ends = [f(f(row.accuracy, row.predicted) for row in rows) for f in (min, max)]
-    axes.plot(ends, ends, color=COLOUR["muted"], linewidth=1, linestyle=(0, (3, 3)))
-    colour = COLOUR["first"]
-    points = pairs(rows, "predicted", "accuracy")
-    spread = [row.std if math.isfinite(row.std) else 0.0 for row in rows]
-    axes.errorbar(*points, xerr=spread, fmt="none", ecolor=colour, elinewidth=0.6, alpha=0.5)
-    filled = [colour if row.trainings > 1 else "none" for row in rows]
-    axes.scatter(*points, s=22, facecolors=filled, edgecolors=colour, zorder=3)
-    axes.set(xlabel="predicted accuracy (%)", ylabel="measured accuracy (%)")
-    return fig
 
 
 @dataclass(frozen=True)

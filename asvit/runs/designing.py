@@ -28,7 +28,6 @@ from asvit.designs.settings import DesignSettings
 from asvit.evaluation.tables import pictures_table
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import Run, imported
-from asvit.runs.search import variance_in_words, variance_table
 
 if TYPE_CHECKING:
     from asvit.executors import Workers
@@ -93,9 +92,6 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
             title += "; of validation pictures, balanced accuracy"
         if rows:
             yield Table(columns, rows, title)
-        if result.variance:
-            yield variance_table(result.variance)
-            yield variance_in_words(result.variance)
         if rows and not result.ranked:
             yield "the check of the search does not show that it ranks better than a draw would"
         channels = quantity(result.channels, "channel")

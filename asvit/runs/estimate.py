@@ -17,7 +17,7 @@ from asvit.runs.checks import find_space
 from asvit.runs.training_pool import training_workers
 from asvit.search import TrainingSearchSettings
 from asvit.search.limits import Limits
-from asvit.search.seeds import draw_seed
+from asvit.search.sampler import draw_seed
 from asvit.spaces import load_space
 from asvit.training.short import CandidateTrainer, Training
 from asvit.training.step_graph import FEWEST

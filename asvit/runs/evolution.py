@@ -10,14 +10,13 @@ from typing import Any
 
 from asvit.core.console import clock, number, percent, quantity
 from asvit.core.files import expanded
-from asvit.core.run_files import ACCURACIES, INHERITED, TRIALS
+from asvit.core.run_files import INHERITED, JOURNAL, TRIALS
 from asvit.core.settings import device_setting, setting
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import SummaryPart, Table
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import Run, imported
-from asvit.search.supernet_result import EvolutionResult
-from asvit.search.supernet_settings import EvolutionSettings
+from asvit.search.evolution import EvolutionResult, EvolutionSettings
 
 
 @dataclass(kw_only=True)
@@ -33,7 +32,7 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, Any]):
     files = RunFiles(
         "evolution",
         "evolution",
-        ACCURACIES,
+        JOURNAL,
         (TRIALS, INHERITED),
         figures=("generations", "costs"),
     )
@@ -111,10 +110,10 @@ def evolve_supernet(supernet: Path | str | None = None, **given: Any) -> Evoluti
     """Search a trained supernet for its best path; the same call continues a run.
 
     Paths inherit the supernet's weights and are ranked by their accuracy on the images that were
-    set apart from the training images; none is trained. The run folder holds
-    ``accuracies.jsonl`` (every accuracy), ``trials.csv``, ``inherited.safetensors`` (the winner
-    with its inherited weights), ``result.json`` and the report. After a stop at most the path in
-    flight is evaluated again. More generations or random paths extend a run.
+    set apart from the training images; none is trained. The run folder holds ``study.journal``
+    (the Optuna study), ``trials.csv``, ``inherited.safetensors`` (the winner with its inherited
+    weights), ``result.json`` and the report. After a stop at most the path in flight is evaluated
+    again. More generations or random paths extend a run.
 
     Args:
         supernet: Run folder of the supernet; the newest finished one in ``runs`` by default.

@@ -29,7 +29,7 @@ class MeasuringRun(Run[S, R, J]):
     reference: str | Path | ReferenceTable | None = setting(
         None,
         "Reference table to measure and correlate with, by its name (see asvit list references) "
-        "or path; a search that trains starts from its trainings.",
+        "or path.",
         metavar="TABLE",
         shown="stored scores of a bundled table",
         complete="asvit.reference:REFERENCES",

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from asvit.core.console import clock, quantity
-from asvit.core.estimates import SEED, Component, Estimate
 from asvit.core.run_files import JOURNAL, TRAINED, TRIALS
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import Cell, SummaryPart, Table
@@ -31,11 +30,6 @@ FAMILIES_UNRANKED = (
     "measures of untrained networks are not shown to tell families apart; "
     "--controller predictor --trainings 48 compares them by short trainings"
 )
-#: Of one by trainings that another controller than the predictor chooses.
-FAMILIES_UNPLANNED = (
-    "this controller draws families by chance; --controller predictor first trains the network of "
-    "each that one would make by hand, and a random one, and then those of the families that lead"
-)
 
 
 @dataclass(kw_only=True)
@@ -53,7 +47,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, Any]):
         "search",
         JOURNAL,
         (TRIALS, TRAINED),
-        figures=("entropy", "reward", "measures", "front", "choices", "predicted"),
+        figures=("entropy", "reward", "measures", "front", "choices"),
     )
     algorithm = imported("asvit.runs.algorithms.search:SearchAlgorithm")
     pictures = imported("asvit.report.search:pictures")  # imports matplotlib
@@ -107,9 +101,6 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, Any]):
             yield result.accuracies_in_words
         if result.predictor is not None:
             yield result.predictor.in_words
-        if result.variance:
-            yield variance_table(result.variance)
-            yield variance_in_words(result.variance)
         yield from rank_table(result.reliability)
         measured = not settings.trains and result.provenance["images"]  # by no own function
         if measured and result.several_families:
@@ -169,32 +160,6 @@ def _timed(
         for finalist, row in zip(result.seed_first, rows, strict=True):
             row.append(None if finalist.latency is None else finalist.latency.milliseconds)
     return Table(columns, rows, title, rule=1)
-
-
-def variance_table(shares: Mapping[str, Component]) -> Table:
-    """What each cause decides."""
-    rows: list[list[Cell]] = []
-    for cause, component in shares.items():
-        share, low, high = (100 * value for value in (component.share, *component.interval))
-        estimate, deviation = Estimate(share, low, high, digits=1), round(component.deviation, 1)
-        rows.append([cause, estimate, deviation, component.levels, round(component.gain, 1)])
-    columns = ["cause", "share of variance in % [90 %]", "deviation", "of", "best above mean"]
-    return Table(columns, rows, "What decides (accuracies in points)")
-
-
-def variance_in_words(shares: Mapping[str, Component]) -> str:
-    """The same in a sentence."""
-    first = max(shares, key=lambda cause: shares[cause].share)
-    share, low, high = (100 * value for value in (shares[first].share, *shares[first].interval))
-    gains = " and ".join(
-        f"{component.gain:.1f} points for the best of {component.levels} by {cause}"
-        for cause, component in shares.items()
-        if SEED not in cause
-    )
-    return (
-        f"Of the variance of networks made by hand or drawn at random, {first} has {share:.0f} % "
-        f"({low:.0f} to {high:.0f}); a perfect choice would gain {gains} over the mean."
-    )
 
 
 def next_budget(params: int) -> str:

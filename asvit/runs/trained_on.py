@@ -17,7 +17,7 @@ from asvit.data.copies import equal, file_digest
 from asvit.data.sources import KINDS, open_dataset
 from asvit.data.tables import ListedDataset, is_table
 from asvit.runs.folder import kind_in
-from asvit.search.supernet_result import EvolutionResult
+from asvit.search.evolution import EvolutionResult
 from asvit.spaces.timm_models import PREFIX
 from asvit.training.checkpoint import Checkpoint
 from asvit.training.distillation import PUBLISHED

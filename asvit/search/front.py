@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from asvit.search.rows import Finalist, TrialRow, Trials
+from asvit.search.rows import TrialRow, Trials
 from scaling.ranking import Better, Directions, rank_sums
 
 BEST = 10  # architectures worth a look
@@ -28,30 +28,11 @@ def best_rows(rows: Trials, better: Directions, *, count: int = BEST) -> list[Tr
     return [distinct[place] for place in places[:count]]
 
 
-def picked(finalists: Sequence[Finalist], better: Directions, how: str) -> Finalist:
-    """The finalist that a search hands on.
-
-    With ``how="policy"`` it is the first one. With ``"measured"`` it is the one with the smallest
-    sum of dense ranks among the finalists, by what measuring them again gave (or by their values,
-    where nothing was measured again); the first of equals, and the first of all where none has
-    every value.
-    """
-    goals = objectives(better)
-    measured = [(finalist, finalist.again or finalist.values) for finalist in finalists]
-    valid = [one for one in measured if all(math.isfinite(one[1][name]) for name in goals)]
-    if how == "policy" or not valid:
-        return finalists[0]
-    sums = rank_sums({name: [values[name] for _, values in valid] for name in goals}, goals)
-    return valid[min(range(len(valid)), key=sums.__getitem__)][0]
-
-
 def pareto_front(rows: Trials, better: Directions, *, count: int = BEST) -> list[TrialRow]:
     """Up to ``count`` distinct architectures from the front of the objectives.
 
-    Members of the front come first. Where they are too few, those of the front that remains
-    without them follow, and so on. Within a front, the smallest sum of dense ranks (over all
-    distinct architectures) comes first, and the earlier of equals. Architectures that failed are
-    left out, and measures that are merely reported do not count.
+    Where members of the front are too few, those of the front that remains without them follow.
+    Within a front, the smallest sum of dense ranks comes first, and the earlier of equals.
     """
     distinct = _distinct(rows, better)
     sums = dict(zip((row.number for row in distinct), _sums(distinct, better), strict=True))

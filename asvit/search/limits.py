@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -16,7 +16,6 @@ from asvit.measuring.latency import CAREFUL, over_limit
 from asvit.search.settings import SearchSettings
 from asvit.spaces.architectures import cost
 from asvit.spaces.base import Architecture, SearchSpace
-from asvit.spaces.union import members_of
 from proxies.counts import Cost
 from proxies.evaluation import FAILURES
 from proxies.messages import fault
@@ -57,16 +56,13 @@ class Limits:
         self._space = space
         self._settings = settings
         self._time, self._given = time, channels
-        if settings.depths is not None:
-            for one in members_of(space):
-                self.network(one.sample(np.random.default_rng(0)))  # refuses them at once
 
     def network(self, arch: Architecture) -> Architecture:
         """The architecture whose network is trained or measured, where it has a size to choose.
 
         Where none is narrow enough, it is the narrowest.
         """
-        s, arch = self._settings, self._deep(arch)
+        s = self._settings
         if not isinstance(arch, Growable):
             return arch
         if s.sized:
@@ -76,32 +72,17 @@ class Limits:
 
     def shown(self, arch: Architecture) -> Architecture:
         """An architecture as tables show it: below a limit it has the width of its network."""
-        return self.network(arch) if self._settings.limited else self._deep(arch)
+        return self.network(arch) if self.limited else arch
 
-    def _deep(self, arch: Architecture) -> Architecture:
-        """The architecture with the depths that the settings ask for."""
-        depths = self._settings.depths
-        if depths is None:
-            return arch
-        if not isinstance(arch, Growable):
-            raise ValueError(
-                f"depths={','.join(map(str, depths))} do not suit space {self._space.name}, whose "
-                "networks have none to choose; leave them out"
-            )
-        return arch.with_(depths=depths)
+    @property
+    def limited(self) -> bool:
+        """Whether there is a limit."""
+        return self._settings.limited
 
-    def choices(self, arch: Architecture) -> dict[str, Any]:
-        """The choice in every dimension that gives the network of an architecture.
-
-        Depths that the settings ask for may be none of the space's choices.
-        """
-        space = self._space
-        if self._settings.depths is not None:
-            members = {one.name: one for one in members_of(space)}
-            family = members[space.family_of(arch)]
-            first = family.decode({name: c[0] for name, c in family.dimensions.items()})
-            arch = arch.with_(depths=first.depths)
-        return space.encode(arch)
+    @cached_property
+    def by_hand(self) -> set[str]:
+        """Texts of the networks that one makes by hand, as large as in a search."""
+        return {str(self.network(self._space.parse(text))) for text in self._space.by_hand}
 
     @property
     def classes(self) -> int:

@@ -3,7 +3,7 @@
 import logging
 import math
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any
 
@@ -12,20 +12,18 @@ from numpy.typing import NDArray
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from asvit.predictor import Predictor
 from asvit.reference.findings import LEAST_TRAININGS
 from asvit.search.acquisition import Acquisition, farthest
+from asvit.search.controllers import register
 from asvit.search.limits import Limits
-from asvit.search.rows import Origin
 from asvit.search.sampler import (
     MEASURED,
-    ORIGIN,
     Params,
     SpaceSampler,
     measured_trials,
     trials_before,
 )
-from asvit.search.trained import known_before, trained_before
+from asvit.search.settings import PREDICTOR
 from asvit.spaces import cost, load_space
 from proxies.evaluation import FAILURES
 
@@ -39,6 +37,11 @@ _APART = 10.0  # distance between families, more than there is within one
 _PARENTS, _CHILDREN = 5, 10  # architectures that are mutated, and into how many candidates
 
 
+@register(
+    PREDICTOR,
+    "short trainings, chosen by a Gaussian process that learns from them",
+    paper="White et al. 2021, arXiv:2104.01177; Srinivas et al. 2010, arXiv:0912.3995",
+)
 class PredictorSampler(SpaceSampler):
     """Trains what a predictor, fitted to the trainings so far, expects most of.
 
@@ -62,53 +65,40 @@ class PredictorSampler(SpaceSampler):
 
     def sample(self, study: Study, trial: FrozenTrial) -> Params:
         """Draw far from all others at first, then what the predictor chooses."""
+        from asvit.predictor import Predictor  # scikit-learn, which other searches do not need
+
         before = trials_before(study, trial)
         place = len(before)
         start = place - place % self._settings.batch
-        table = trained_before(study)
-        trainings = [(text, value) for text, of in known_before(table).items() for value in of]
-        spent = len(trainings) + place
         fitting = [other for other in measured_trials(study)[:start] if self._fits(other.params)]
-        trainings += self._outcomes(fitting, {text for text, _ in trainings})
-        trainings = [(text, value) for text, value in trainings if math.isfinite(value)]
-        own = {self._text(other.params): other.params for other in before}
-        others = {**{text: self.limits.choices(self._space.parse(text)) for text in table}, **own}
-        seen = [*(others[text] for text in table), *(other.params for other in before)]
-        if family := self._next_family(seen, [(others[t], value) for t, value in trainings]):
-            params, origin = self._of_family(family, place, seen)
-            self.notes[trial.number] = {ORIGIN: origin}
-            return params
-        if spent < self._acquisition.first or len(trainings) < LEAST_TRAININGS:
-            if self._space.branch:
-                self.notes[trial.number] = {ORIGIN: "random"}
-            return self._spread(place, list(others.values()))
-        # What failed, here or in the table, is nothing new.
-        candidates = {
+        trainings = self._outcomes(fitting)
+        params_of = {self._text(other.params): other.params for other in before}
+        seen = [other.params for other in before]
+        if family := self._next_family(seen, [(params_of[t], value) for t, value in trainings]):
+            return self._of_family(family, place, seen)
+        if place < self._acquisition.first or len(trainings) < LEAST_TRAININGS:
+            return self._spread(place, list(params_of.values()))
+        candidates = {  # what failed is nothing new
             text: params
-            for params in self._candidates(start, trainings, others)
-            if self._fits(params) and (text := self._text(params)) not in others
+            for params in self._candidates(start, trainings, params_of)
+            if self._fits(params) and (text := self._text(params)) not in params_of
         }
-        params_of = {**candidates, **others}
+        every = {**candidates, **params_of}
         choice = self._acquisition.choose(
             partial(Predictor, self._settings.image_size, per_cent=True),
             trainings,
             [self._text(other.params) for other in before[start:] if self._fits(other.params)],
             list(candidates),
-            place=spent,
-            allowed=lambda text: text in own or self._allowed(params_of[text]),
+            place=place,
+            allowed=lambda text: text in params_of or self._allowed(every[text]),
         )
-        if choice in own or self._allowed(params_of[choice]):
-            return params_of[choice]
-        rng = self._rng("beyond", place)
-        return self.limits.first(lambda: self._draw(rng), dict)
+        return every[choice]
 
-    def _outcomes(
-        self, trials: Sequence[FrozenTrial], known: Collection[str]
-    ) -> list[tuple[str, float]]:
+    def _outcomes(self, trials: Sequence[FrozenTrial]) -> list[tuple[str, float]]:
         """Texts and accuracies of trainings.
 
-        A network all of whose trainings failed, and which is not ``known`` otherwise, has one: the
-        worst before. Of others a failure says nothing, least of all how far seeds are apart.
+        A network all of whose trainings failed has one: the worst before. Of others a failure says
+        nothing, least of all how far seeds are apart.
         """
         outcomes, failures = list[tuple[str, float]](), dict[str, float]()
         for trial in trials:
@@ -117,8 +107,9 @@ class PredictorSampler(SpaceSampler):
                 failures[text] = value
             else:
                 outcomes.append((text, value))
-        with_value = {*known, *(text for text, _ in outcomes)}
-        return outcomes + [item for item in failures.items() if item[0] not in with_value]
+        with_value = {text for text, _ in outcomes}
+        outcomes += [item for item in failures.items() if item[0] not in with_value]
+        return [(text, value) for text, value in outcomes if math.isfinite(value)]
 
     def _text(self, params: Params) -> str:
         return str(self.limits.network(self._space.decode(params)))
@@ -178,12 +169,12 @@ class PredictorSampler(SpaceSampler):
 
         return min(few, key=rank, default=None)
 
-    def _of_family(self, family: str, place: int, seen: Sequence[Params]) -> tuple[Params, Origin]:
+    def _of_family(self, family: str, place: int, seen: Sequence[Params]) -> Params:
         """A training of a family: first the network made by hand, then one far from it."""
         by_hand = self._families[family]
         if by_hand is not None and all(params[self._space.branch] != family for params in seen):
-            return by_hand, "by hand"
-        return self._spread(place, seen, {self._space.branch: family}), "random"
+            return by_hand
+        return self._spread(place, seen, {self._space.branch: family})
 
     def _spread(
         self, place: int, others: Sequence[Params], family: Params | None = None
@@ -228,7 +219,6 @@ class PredictorSampler(SpaceSampler):
         rng = self._rng("mutants", start)
         best = dict.fromkeys(text for text, _ in sorted(trainings, key=lambda one: -one[1]))
         for text in list(best)[:_PARENTS]:
-            # As drawn: texts have the depths of the settings, which may be none of the space.
             parent = params_of[text]
             names = list(self._space.active(parent))
             yield from (self._mutate(parent, rng, names) for _ in range(_CHILDREN))

@@ -2,27 +2,105 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from asvit.core.codec import Nullable, to_json
-from asvit.core.estimates import Component, Estimate
+from asvit.core.estimates import Estimate, Interval
 from asvit.core.results import Result
 from asvit.core.run_files import TRIALS
 from asvit.measuring.latency import Latency
 from asvit.reference.findings import Reliability
-from asvit.search.rows import (
-    Confirmed,
-    Finalist,
-    PredictorCheck,
-    TrialRow,
-    read_trials,
-    without_sizes,
-)
-from asvit.search.settings import SearchSettings
+from asvit.search.rows import TrialRow, read_trials, without_sizes
+from asvit.search.settings import ACCURACY, SearchSettings
 
-_LEVEL = 0.9  # of the intervals of fresh trainings and of shares of variance
+_LEVEL = 0.9  # of the intervals of fresh trainings
+LEAST_JUDGED = 8  # architectures, of which a ranking can be judged
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """Accuracy of a finalist in trainings with fresh seeds, per cent."""
+
+    mean: Nullable  #: over these trainings
+    low: Nullable  #: lower end of the 90 % interval of the accuracy averaged over training seeds
+    high: Nullable  #: upper end
+    trainings: int  #: how many there were
+
+    @property
+    def estimate(self) -> Estimate:
+        """The mean with its interval."""
+        return Estimate(self.mean, self.low, self.high, digits=1)
+
+
+@dataclass(frozen=True)
+class PredictorCheck:
+    """How far a predictor can be trusted, on the trainings of its own search.
+
+    A quarter of the architectures is held out, again and again, and predicted from the others.
+    """
+
+    #: Share of pairs of different accuracy, held out together, that are predicted in the right
+    #: order, minus the share in the wrong one: Kendall's tau; NaN with too few architectures, or
+    #: where all have the same accuracy.
+    tau: Nullable
+    tau_interval: Interval  #: its bootstrap interval over architectures
+    architectures: int = 0  #: how many there were; 0 for too few
+
+    @property
+    def in_words(self) -> str:
+        """A line for people."""
+        if math.isnan(self.tau):
+            few = f"fewer than {LEAST_JUDGED} architectures were trained without a failure"
+            why = "all architectures have the same accuracy" if self.architectures else few
+            return f"{why}: too little to tell how far the predictor can be trusted"
+        low, high = self.tau_interval
+        return (
+            f"the predictor ranks architectures that it was not shown with tau {self.tau:.2f} "
+            f"[{low:.2f}, {high:.2f}] (of {self.architectures} architectures, a quarter held out)"
+        )
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """An architecture that the search may hand on."""
+
+    architecture: str  #: its text
+    #: Place of its first draw among the measured trials, from 0; None if it was never drawn.
+    number: int | None
+    likeliest: bool  #: whether it is the policy's likeliest architecture
+    params: int
+    macs: int  #: multiply-adds of one image
+    #: Measure to value, as the search measured it and ``trials.csv`` has it; NaN where it failed.
+    values: Mapping[str, Nullable]
+    #: The same on fresh networks; empty where nothing was measured again.
+    again: Mapping[str, Nullable]
+    reason: str  #: why a measure failed, else empty
+    trainings: int = 0  #: how many there were of it, of whose accuracies ``values`` has the mean
+    #: Its expected accuracy in per cent, by a search with a predictor. Of those with the highest
+    #: predictions it is too high on average.
+    predicted: Nullable = math.nan
+    confirmed: Confirmed | None = None  #: its accuracy in fresh trainings, where it had some
+    latency: Latency | None = None  #: time of a forward pass, where it was limited
+    family: str = ""  #: name of its space, in a search of several
+    by_hand: bool = False  #: whether it is the network that is made of its family by hand
+
+    @property
+    def family_in_words(self) -> str:
+        """Its family, and whether it is made by hand."""
+        return self.family + ", by hand" * self.by_hand
+
+    @property
+    def expected(self) -> float:
+        """Its predicted accuracy, or its mean without a predictor, by a search that trains."""
+        return self.predicted if math.isfinite(self.predicted) else self.values[ACCURACY]
+
+    @property
+    def origin(self) -> str:
+        """Where it comes from, in words; steps count from 0, as in every table."""
+        steps = [] if self.number is None else [f"step {self.number}"]
+        return ", ".join(["policy"] * self.likeliest + steps)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +147,6 @@ class SearchResult(Result):
     confirmed: Confirmed | None = None
     predictor: PredictorCheck | None = None  #: how far that predictor can be trusted
     latency: Latency | None = None  #: time of a forward pass of the seed, where it was limited
-    #: Share of the variance of accuracies by cause, in a search of several families by trainings:
-    #: family, topology and seed.
-    variance: Mapping[str, Component] = field(default_factory=dict)
 
     @cached_property
     def trials(self) -> Sequence[TrialRow]:
@@ -128,8 +203,8 @@ class SearchResult(Result):
         return {**super().facts(), **self.values}
 
     def comparable(self) -> dict[str, Any]:
-        """As the base has them, with the intervals of fresh trainings and shares of variance."""
-        values = {**super().comparable(), **shares_of_variance(self.variance)}
+        """As the base has them, with the intervals of fresh trainings."""
+        values = super().comparable()
         if (found := self.confirmed) is not None:
             values["confirmed.mean"] = Estimate(found.mean, found.low, found.high, level=_LEVEL)
             del values["confirmed.low"], values["confirmed.high"]
@@ -168,18 +243,8 @@ class SearchResult(Result):
         }
 
 
-def shares_of_variance(variance: Mapping[str, Component]) -> dict[str, Estimate]:
-    """The share of each cause with its interval, as facts to compare runs by."""
-    return {
-        f"variance.{cause}.share": Estimate(part.share, *part.interval, level=_LEVEL)
-        for cause, part in variance.items()
-    }
-
-
 def _columns(row: TrialRow) -> dict[str, Any]:
     """The columns of trials.csv."""
     content = to_json(row)
-    if not row.family:
-        del content["family"], content["origin"]
     values = content.pop("values")
     return {**content, **{name: values[name] for name in without_sizes(values)}}

@@ -10,14 +10,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from operator import itemgetter
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import torch
 from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.samplers import BaseSampler, NSGAIISampler
+from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from asvit.search.controllers import register
 from asvit.search.limits import Limits
 from asvit.search.policy import (
     Indices,
@@ -26,14 +28,12 @@ from asvit.search.policy import (
     WindowedReward,
     reinforce_step,
 )
-from asvit.search.seeds import draw_seed
 from asvit.search.settings import SearchSettings
 from asvit.spaces.base import Choice
 from scaling.ranking import Directions, rank_sums
 
 MEASURED = "measured"  # user attribute of a trial: its architecture and measurement
 UNIFORM = "drawn uniformly"  # user attribute of a trial that was, whatever had been measured
-ORIGIN = "origin"  # the same of one of several families: an Origin of :mod:`asvit.search.rows`
 _INIT, _DRAW, _BEYOND = "policy logits", "policy draw", "beyond the policy"
 _OWN_DRAWS = 200  # of a controller, before uniform draws take their place
 _OWN_TIMED = 50  # of them where each may have to be timed
@@ -44,6 +44,15 @@ _TOURNAMENT = 10  # members of it, of which the best one is the parent
 Dimensions = Mapping[str, Sequence[Choice]]
 Params = dict[str, Any]  # a choice in every dimension
 Space = dict[str, BaseDistribution]  # the dimensions as Optuna takes them
+
+
+def draw_seed(run_seed: int, purpose: str, count: int) -> int:
+    """A seed below 2^32 for one draw of a run, unrelated to those of its other draws.
+
+    ``purpose`` is what is drawn, ``count`` how many architectures were measured before.
+    """
+    sequence = np.random.SeedSequence([run_seed, crc32(purpose.encode()), count])
+    return int(sequence.generate_state(1)[0])
 
 
 def measured_trials(study: Study) -> list[FrozenTrial]:
@@ -70,11 +79,14 @@ def distributions(dimensions: Dimensions) -> Space:
     return {name: CategoricalDistribution(choices) for name, choices in dimensions.items()}
 
 
+class NothingNewError(Exception):
+    """Raised by a sampler that has no new architecture: the search ends."""
+
+
 class SpaceSampler(BaseSampler):
     """Base of samplers that draw all dimensions of a space together.
 
-    ``better`` has the direction of each objective, in the order of the study's values. The
-    settings' ``batch`` architectures are drawn before any of them has been measured.
+    The settings' ``batch`` architectures are drawn before any of them has been measured.
     """
 
     limits: Limits | None = None  #: what an architecture has to be within; None for any
@@ -145,6 +157,7 @@ class SpaceSampler(BaseSampler):
         return {**parent, name: others[rng.integers(len(others))]}
 
 
+@register("reinforce", "policy gradient on a joint categorical policy", paper="arXiv:2202.11921")
 class ReinforceSampler(SpaceSampler):
     """Samples whole architectures from a joint policy and updates it with each measured one.
 
@@ -158,64 +171,43 @@ class ReinforceSampler(SpaceSampler):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._forget()
-
-    def _forget(self) -> None:
         sizes = [len(choices) for choices in self.dimensions.values()]
         self._policy = JointCategoricalPolicy(sizes, generator=self._generator(_INIT, 0))
         self._optimizer = torch.optim.Adam(self._policy.parameters(), lr=_LEARNING_RATE)
         self._reward = WindowedReward(self._better)
         self._baseline = MovingBaseline()
         self._pending: list[tuple[Indices, float]] = []
-        self._learned: list[int] = []  # numbers of the trials in this state
-        self._entropies: list[float] = []
+        self._entropies: list[float] = []  # of the policy before each trial that it learned from
 
-    def catch_up(self, study: Study) -> None:
-        """Bring the policy to the state that follows from the measured trials of ``study``."""
-        self._follow(measured_trials(study))
+    def entropies(self, study: Study) -> Sequence[float]:
+        """Joint entropy in nats of the policy when it drew each of the measured trials.
 
-    def _follow(self, trials: Sequence[FrozenTrial]) -> None:
-        numbers = [trial.number for trial in trials]
-        if numbers[: len(self._learned)] != self._learned:
-            # The storage refused a trial that was learned from (a full disk), or is another one.
-            self._forget()
-        for trial in trials[len(self._learned) :]:
-            self._learn(trial, trial.values)
-
-    def entropies(self, trials: Sequence[FrozenTrial]) -> Sequence[float]:
-        """Joint entropy in nats of the policy when it drew each of these measured trials."""
-        self._follow(trials)
-        return self._entropies[: len(trials)]
+        Brings the policy to the state that follows from them.
+        """
+        for trial in measured_trials(study)[len(self._entropies) :]:
+            self._learn(trial)
+        return self._entropies
 
     def likeliest(self, study: Study) -> dict[str, Choice]:
         """The likeliest choice of every dimension after the measured trials of ``study``."""
-        self.catch_up(study)
+        self.entropies(study)
         return self._choices(self._policy.argmax())
 
     def sample(self, study: Study, trial: FrozenTrial) -> Params:
         """Draw an architecture from the policy as the measured trials have made it."""
-        self.catch_up(study)
+        self.entropies(study)
         place = len(trials_before(study, trial))
         draw, beyond = self._generator(_DRAW, place), self._rng(_BEYOND, place)
         return self._within(trial, lambda: self._choices(self._policy.sample(draw)), beyond)
 
-    def after_trial(
-        self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
-    ) -> None:
-        """Learn from a trial that was just measured."""
-        if state is TrialState.COMPLETE and values is not None:
-            self.catch_up(study)
-            self._learn(trial, values)
-
-    def _learn(self, trial: FrozenTrial, values: Sequence[float]) -> None:
+    def _learn(self, trial: FrozenTrial) -> None:
         self._entropies.append(self._policy.entropy().item())
-        self._learned.append(trial.number)
-        reward = self._reward.update(dict(zip(self._better, values, strict=True)))
+        reward = self._reward.update(dict(zip(self._better, trial.values, strict=True)))
         if UNIFORM not in trial.user_attrs:
             advantage = reward - self._baseline.update(reward)
             places = (choices.index(trial.params[n]) for n, choices in self.dimensions.items())
             self._pending.append((tuple(places), advantage))
-        if self._pending and len(self._learned) % self._settings.batch == 0:
+        if self._pending and len(self._entropies) % self._settings.batch == 0:
             architectures, advantages = zip(*self._pending, strict=True)
             reinforce_step(self._policy, self._optimizer, architectures, advantages)
             self._pending.clear()
@@ -228,6 +220,11 @@ class ReinforceSampler(SpaceSampler):
         return torch.Generator().manual_seed(draw_seed(self._settings.seed, purpose, count))
 
 
+@register(
+    "evolution",
+    "aging evolution: mutate the best of a few, let the oldest die",
+    paper="arXiv:1802.01548",
+)
 class AgingEvolutionSampler(SpaceSampler):
     """Mutates the best of a few members of the youngest population; the oldest members die.
 
@@ -309,6 +306,39 @@ class ReseededSampler(BaseSampler):
     def after_trial(self, study: Study, trial: FrozenTrial, *outcome: Any) -> None:
         """As the sampler of this trial does."""
         self._sampler.after_trial(study, trial, *outcome)
+
+
+@register(
+    "random",
+    "uniform draws, the baseline that any search should beat",
+    paper="Bergstra and Bengio 2012, JMLR 13",
+)
+def random_sampler(_space: object, _ways: object, settings: SearchSettings) -> ReseededSampler:
+    """Optuna's random draws; each several times in a row where the settings have ``seeds``."""
+    repeats = getattr(settings, "seeds", 1)
+    return ReseededSampler(
+        lambda seed: RandomSampler(seed=seed), seed=settings.seed, repeats=repeats
+    )
+
+
+@register(
+    "tpe",
+    "tree-structured Parzen estimators for several objectives, from Optuna",
+    paper="Bergstra et al. 2011, NeurIPS; Ozaki et al. 2022, JAIR 73",
+)
+def tpe_sampler(_space: object, _ways: object, settings: SearchSettings) -> ReseededSampler:
+    """Optuna's TPE."""
+    return ReseededSampler(lambda seed: TPESampler(seed=seed), seed=settings.seed)
+
+
+@register(
+    "nsga2",
+    "the genetic algorithm NSGA-II for several objectives, from Optuna",
+    paper="Deb et al. 2002, IEEE TEC 6(2)",
+)
+def nsga2_sampler(_space: object, _ways: object, settings: SearchSettings) -> ReseededSampler:
+    """Optuna's NSGA-II."""
+    return ReseededSampler(lambda seed: OrderedNSGAIISampler(seed=seed), seed=settings.seed)
 
 
 class OrderedNSGAIISampler(NSGAIISampler):

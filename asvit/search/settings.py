@@ -1,10 +1,8 @@
 """What a search is asked to do: by measures of fresh networks, or by short trainings."""
 
-import itertools
-import operator
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -74,16 +72,6 @@ def _limit(read: Callable[[Any], Any], help: str, *, metavar: str = "N", unit: s
     return setting(None, help, metavar=metavar, group=_LIMITS, **options)
 
 
-def _depths(value: str | Iterable[int]) -> tuple[int, ...]:
-    """Blocks of each stage, written as ``2,2,6,2`` or given as numbers."""
-    try:
-        if isinstance(value, str):
-            return tuple(map(int, value.split(",")))
-        return tuple(map(operator.index, value))
-    except (TypeError, ValueError):
-        raise ValueError(f"depths must be whole numbers such as 2,2,6,2, got {value!r}") from None
-
-
 @dataclass(frozen=True)
 class SearchSettings(Settings, ABC):
     """Settings of both kinds of search. Equal settings draw the same architectures.
@@ -120,15 +108,6 @@ class SearchSettings(Settings, ABC):
         "Architectures drawn before the controller learns from any, and measured side by side.",
         shown="1; 4 with --trainings",
         at_least=1,
-    )
-    depths: tuple[int, ...] | None = setting(
-        None,
-        "Blocks in each stage of every network, such as 2,2,6,2; limits apply to these.",
-        metavar="D1,D2,...",
-        shown="those of the space",
-        convert=_depths,
-        parse=_depths,
-        group=_LIMITS,
     )
     max_params: int | None = _limit(
         parse_amount,
@@ -186,7 +165,10 @@ class SearchSettings(Settings, ABC):
         for name in [n for n in wanted if n in fields and n not in fields_of(kind)]:
             value = wanted.pop(name)
             if value != fields[name][1].default:
-                raise ValueError(kind.refusal(name, value))
+                raise ValueError(
+                    f"{name}={value} is for searches that {'measure' if trains else 'train'}, and "
+                    f"this one {'trains' if trains else 'measures'}; leave it out"
+                )
         settings: Self = kind.make(preset, **wanted)
         multiple = settings.width_multiple  # a design may have one for its latency alone
         if multiple is not None and settings.max_params is None and settings.max_macs is None:
@@ -194,11 +176,6 @@ class SearchSettings(Settings, ABC):
                 f"width_multiple={multiple} is for max_params and max_macs; give one of them, too"
             )
         return settings
-
-    @classmethod
-    @abstractmethod
-    def refusal(cls, name: str, value: Any) -> str:
-        """The message that refuses a setting of the other kind of search."""
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any], _declared: object = None) -> Self:
@@ -214,6 +191,12 @@ class SearchSettings(Settings, ABC):
         if type(self) is type(other):
             return super().difference(other)
         return {"search": (f"by {self.counted}s", f"by {other.counted}s")}
+
+    @property
+    def size_in_words(self) -> str:
+        """How much is measured or trained, such as ``24 trainings``."""
+        size = getattr(self, "trainings" if self.trains else "steps")
+        return quantity(size, self.counted)
 
     if TYPE_CHECKING:  # fields or properties of either kind
 
@@ -232,10 +215,6 @@ class SearchSettings(Settings, ABC):
         @property
         def classes(self) -> int:
             """Classes that networks have where the data do not tell."""
-
-        @property
-        def size_in_words(self) -> str:
-            """How much is measured or trained, such as ``24 trainings``."""
 
     @property
     def sized(self) -> bool:
@@ -268,9 +247,8 @@ class SearchSettings(Settings, ABC):
     @property
     def limits_in_words(self) -> str:
         """What limits networks, in words."""
-        depths, where = ",".join(map(str, self.depths or ())), f" by {self.latency_command}"
+        where = f" by {self.latency_command}"
         limits = {
-            f"depths {depths}": self.depths,
             f"at most {self.max_params or 0:,} parameters": self.max_params,
             f"at most {self.max_macs or 0:,} multiply-adds": self.max_macs,
             f"widths multiples of {self.width_multiple}": self.sized
@@ -328,16 +306,6 @@ class MeasureSearchSettings(SearchSettings, MeasuringSettings):
                 f"a search for the {ACCURACY}, or by controller {PREDICTOR!r}, trains networks; "
                 "give trainings, too, and no other measures"
             )
-
-    @classmethod
-    def refusal(cls, name: str, value: Any) -> str:
-        """As the base says."""
-        return f"{name}={value} is for trainings, and this search measures; give trainings, too"
-
-    @property
-    def size_in_words(self) -> str:
-        """The architectures that are measured."""
-        return quantity(self.steps, self.counted)
 
     @property
     def trials(self) -> int:
@@ -437,30 +405,10 @@ class TrainingSearchSettings(SearchSettings):
                 f"{LEAST_TRAININGS}"
             )
 
-    @classmethod
-    def refusal(cls, name: str, value: Any) -> str:
-        """As the base says."""
-        if name == "proxies":
-            return (
-                f"measures {', '.join(proxy_names(value))} beside trainings, which search by "
-                "accuracy; leave out the measures, or trainings and controller predictor"
-            )
-        if name == "steps":
-            return (
-                f"steps={value} counts architectures that are measured, and this search "
-                f"trains; use trainings={value}, or training_steps for batches"
-            )
-        return f"{name}={value} is for measures, and this search trains; leave it out"
-
     @property
     def proxies(self) -> tuple[str, ...]:
         """The accuracy alone."""
         return (ACCURACY,)
-
-    @property
-    def size_in_words(self) -> str:
-        """All trainings, those of finalists among them."""
-        return quantity(self.trainings, self.counted)
 
     @property
     def final_trainings(self) -> int:
@@ -476,11 +424,6 @@ class TrainingSearchSettings(SearchSettings):
     def trials(self) -> int:
         """Those that are left for drawn architectures."""
         return self.trainings - FINALISTS * self.final_trainings
-
-    def trainings_for(self, trials: int) -> int:
-        """The fewest trainings, as many as here at least, that leave so many drawn ones."""
-        more = (replace(self, trainings=count) for count in itertools.count(self.trainings))
-        return next(one.trainings for one in more if one.trials >= trials)
 
     @property
     def sized(self) -> bool:

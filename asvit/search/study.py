@@ -3,36 +3,37 @@
 import json
 import logging
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import optuna
-from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning, OptunaError
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.study import Study, StudyDirection
 from optuna.trial import Trial, TrialState
 
+from asvit.core.codec import from_json, to_json
 from asvit.core.files import check_plain, sync_folder
 from asvit.core.records import MALFORMED, advice, cut_off
-from asvit.core.store import Store
+from asvit.core.store import S, Store
 from asvit.search.limits import Excess, Limits
-from asvit.search.sampler import SpaceSampler
-from asvit.search.settings import SearchSettings
+from asvit.search.rows import Measurement
+from asvit.search.sampler import Space
 from proxies.text import one_line
 from scaling.ranking import Directions
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _RECORD_START = b'{"op_code":'
 _STALE_SECONDS = 3  # a record is written in milliseconds
 _FAR = 1e9  # share of a limit, for what is infinitely far above it
 OUTSIDE = "limits"  # constraint of a trial
 _DIRECTIONS = {"higher": StudyDirection.MAXIMIZE, "lower": StudyDirection.MINIMIZE}
-LOST_NOTHING = "what was measured is safe, and the same command continues"
 
 
 def open_journal(path: Path) -> JournalStorage:
@@ -51,48 +52,32 @@ def open_journal(path: Path) -> JournalStorage:
     if not new:
         content = path.read_bytes()
         *lines, tail = content.split(b"\n")
-        _check(path, lines)
+        _check(path, lines)  # the library ignores a last line that is no record
         if not (tail.startswith(_RECORD_START[: len(tail)]) or not tail.strip(b"\0")):
             raise ValueError(f"{path} does not end in a journal record; {advice()}")
         cut_off(path, len(content), tail)
-    storage = _replay(path)
-    if new:
-        sync_folder(path.parent)
-    return storage
-
-
-def read_journal(path: Path) -> JournalStorage:
-    """Open the journal at ``path`` for reading only.
-
-    It is neither locked nor repaired, so a search may be writing to it; an incomplete last record
-    is left out.
-    """
-    check_plain(path)
-    if path.is_file():
-        _check(path, path.read_bytes().split(b"\n")[:-1])
-    return _replay(path)
-
-
-def _check(path: Path, lines: Iterable[bytes]) -> None:
-    for number, line in enumerate(lines, start=1):
-        try:
-            record = json.loads(line)
-        except MALFORMED:
-            record = None
-        if not isinstance(record, dict) or not isinstance(record.get("op_code"), int):
-            raise ValueError(f"{path}, line {number} is not a journal record; {advice(number)}")
-
-
-def _replay(path: Path) -> JournalStorage:
     # The lock excludes other writers, such as a dashboard; that of a killed process gives way.
     lock = JournalFileOpenLock(str(path), grace_period=_STALE_SECONDS)
     try:
-        return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+        storage = JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
     except (*MALFORMED, AssertionError, OptunaError) as error:
         raise ValueError(
             f"{path} is corrupt: its records do not make a study ({one_line(repr(error))}); "
             f"{advice()}"
         ) from error
+    if new:
+        sync_folder(path.parent)
+    return storage
+
+
+def _check(path: Path, lines: Iterable[bytes]) -> None:
+    for number, line in enumerate(lines, start=1):
+        try:
+            known = isinstance(json.loads(line)["op_code"], int)
+        except MALFORMED:
+            known = False
+        if not known:
+            raise ValueError(f"{path}, line {number} is not a journal record; {advice(number)}")
 
 
 @contextmanager
@@ -115,14 +100,65 @@ def storing() -> Iterator[None]:
         # One without a number is of a program of the user's, rather than the system's.
         if error.errno is None:
             raise
-        message = f"the study cannot be written; {LOST_NOTHING} ({error.strerror})"
-        raise OSError(error.errno, message) from error
+        raise OSError(
+            error.errno,
+            "the study cannot be written; what was measured is safe, and the same command "
+            f"continues ({error.strerror})",
+        ) from error
 
 
-def first_study(storage: BaseStorage) -> Study | None:
-    """The study of a run folder's journal, or None; its name stays when the folder is renamed."""
+class StudyStore(Store[S]):
+    """A study with what the search was started with, its attributes.
+
+    ``read`` makes its settings of JSON.
+
+    Raises:
+        ValueError: If it has trials that asvit did not start.
+    """
+
+    def __init__(self, study: Study, read: Callable[[Any], S]) -> None:
+        self.study, self._read_settings = study, read
+        self._values = dict[str, Any]()
+        self._read()
+        if self.settings is None and study.trials:
+            raise ValueError("the folder holds an Optuna study that asvit did not start")
+
+    def _read(self) -> None:
+        stored = self.study.user_attrs
+        settings = stored.get("settings")
+        self.settings = None if settings is None else self._read_settings(settings)
+        self.start_values = {name: stored[name] for name in stored if name != "settings"}
+
+    def start(self, settings: S, **values: Any) -> None:
+        """As the base says; the settings come last: a study with settings has all of it."""
+        known = self.start_values.keys() if self.settings is not None else ()
+        for name, value in values.items():
+            if value is not None and name not in known:
+                self.study.set_user_attr(name, value)
+        if self.settings != settings:
+            self.study.set_user_attr("settings", settings.to_json())
+        self._read()
+
+    def remembered(self, name: str, kind: type[T], make: Callable[[], T]) -> T:
+        """The value under a name of the study, which is made and stored where there is none."""
+        if name not in self._values:
+            stored = self.study.user_attrs.get(name)
+            value = make() if stored is None else from_json(stored, kind)
+            if stored is None:
+                with storing():
+                    self.study.set_user_attr(name, to_json(value))
+            self._values[name] = value
+        found: T = self._values[name]
+        return found
+
+
+def open_study(journal: Path, objectives: Directions) -> Study:
+    """The study in a run folder's journal; a new one, with one value per objective, if none is."""
+    storage = open_journal(journal)
     names = optuna.get_all_study_names(storage)
-    return optuna.load_study(study_name=names[0], storage=storage) if names else None
+    if names:  # it keeps its name when the folder is renamed
+        return optuna.load_study(study_name=names[0], storage=storage)
+    return create_study(storage, journal.parent.resolve().name or "search", objectives)
 
 
 def create_study(storage: BaseStorage, name: str, objectives: Directions) -> Study:
@@ -135,44 +171,27 @@ def create_study(storage: BaseStorage, name: str, objectives: Directions) -> Stu
     return study
 
 
-class StudyStore(Store[SearchSettings]):
-    """A study with what the search was started with, its attributes."""
-
-    def __init__(self, study: Study) -> None:
-        self.study = study  #: what has been measured, and where more is stored
-        self._read()
-
-    def _read(self) -> None:
-        stored = self.study.user_attrs
-        settings = stored.get("settings")
-        self.settings = None if settings is None else SearchSettings.from_json(settings)
-        self.start_values = {name: stored[name] for name in stored if name != "settings"}
-
-    def start(self, settings: SearchSettings, **values: Any) -> None:
-        """As the base says; the settings come last: a study with settings has all of it."""
-        known = self.start_values.keys() if self.settings is not None else ()
-        for name, value in values.items():
-            if value is not None and name not in known:
-                self.study.set_user_attr(name, value)
-        if self.settings != settings:
-            self.study.set_user_attr("settings", settings.to_json())
-        self._read()
+def stored(study: Study, name: str) -> dict[str, Measurement]:
+    """The measurements in an attribute of a study, by their keys."""
+    records = study.user_attrs.get(name, {})
+    return {key: from_json(record, Measurement) for key, record in records.items()}
 
 
-def requeue(study: Study) -> int:
-    """Put the trials that a killed run left in flight in the queue; return how many there were.
+def requeue(study: Study, space: Space) -> None:
+    """Put the choices of trials that a killed run left in flight in the queue.
 
-    They are measured again under their numbers, which thus stay those of trials.csv.
+    Those without a choice in every dimension are drawn anew.
     """
     left = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     for trial in left:
-        study._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+        study.tell(trial.number, state=TrialState.FAIL)
+        if trial.params.keys() == space.keys():
+            study.enqueue_trial(trial.params, user_attrs=trial.user_attrs)
     if left:
         logger.info("%d trial(s) in flight when the run was stopped are measured again", len(left))
-    return len(left)
 
 
-def ask(study: Study, space: dict[str, BaseDistribution], limits: Limits | None = None) -> Trial:
+def ask(study: Study, space: Space, limits: Limits | None = None) -> Trial:
     """Ask for trials until one is within the limits.
 
     The others are kept as pruned, with the constraint that they break, of which samplers of the
@@ -185,9 +204,9 @@ def ask(study: Study, space: dict[str, BaseDistribution], limits: Limits | None 
 
     def draw() -> Trial:
         trial = study.ask(space)
-        if isinstance(study.sampler, SpaceSampler):
-            for name, value in study.sampler.notes.pop(trial.number, {}).items():
-                trial.set_user_attr(name, value)
+        notes = getattr(study.sampler, "notes", {})
+        for name, value in notes.pop(trial.number, {}).items():
+            trial.set_user_attr(name, value)
         return trial
 
     if limits is None:

@@ -121,8 +121,3 @@ class UnionSpace(SearchSpace):
             if arch in space:
                 return space
         raise ValueError(f"{arch} is of none of the spaces {', '.join(self.members)}")
-
-
-def members_of(space: SearchSpace) -> Sequence[SearchSpace]:
-    """The spaces that a space consists of."""
-    return [SPACES[name] for name in space.members] if isinstance(space, UnionSpace) else [space]

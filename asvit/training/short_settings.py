@@ -165,16 +165,10 @@ class ShortTrainingSettings(Settings):
 class CandidateSettings(ShortTrainingSettings):
     """How architectures are trained: equal settings on a kind of device give equal accuracies."""
 
-    space: str = setting(
-        "asvit",
-        "Search space (see asvit list spaces).",
-        metavar="NAME",
-        complete="asvit.spaces:SPACES",
-        several=True,
-    )
-    test_images: int = setting(5_000, "Other images to test on.", at_least=1)
-    width: int = setting(32, "Channels of the first stage.", at_least=1)
-    steps: int = setting(3_000, "Batches of each training, the same for all.", at_least=1)
+    space: str = "asvit"
+    test_images: int = 5_000
+    width: int = 32  # channels of the first stage
+    steps: int = 3_000  # batches of each training, the same for all
     init: Literal["xavier", "own"] = initial_weights()
     optimizer: Literal["adamw", "muon"] = setting(
         "adamw",

@@ -45,7 +45,7 @@ PRELOADED = [
     *(f"asvit.runs.{name}" for name in ("checks", "measurement_pool", "measurement_worker")),
     "asvit.growth.result",
     "asvit.reference.query",
-    *(f"asvit.search.{name}" for name in ("loop", "study", "supernet_space")),
+    *(f"asvit.search.{name}" for name in ("loop", "study", "paths")),
     *(f"asvit.training.{name}" for name in ("result", "short", "session", "timing")),
     "asvit.report",
     *(f"asvit.report.{name}" for name in ("correlate", "evolution", "scale", "search")),

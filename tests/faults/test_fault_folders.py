@@ -27,7 +27,7 @@ KEPT = {
     "correlate": "scores.jsonl",
     "train": "checkpoint.safetensors",
     "supernet train": "supernet.safetensors",
-    "supernet evolve": "accuracies.jsonl",
+    "supernet evolve": "study.journal",
 }
 
 

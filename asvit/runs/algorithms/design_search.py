@@ -17,7 +17,6 @@ from asvit.runs.training_pool import with_images
 from asvit.search.limits import Limits
 from asvit.search.result import SearchResult
 from asvit.search.settings import ACCURACY, TrainingSearchSettings
-from asvit.search.trained import networks_by_hand
 from asvit.spaces import SearchSpace, UnionSpace, load_space
 from asvit.training.recipes import RECIPES
 
@@ -129,7 +128,7 @@ def default_outcome(space: SearchSpace) -> SearchOutcome:
         Entrant(family=space.family_of(text), architecture=text, by_hand=True)
         for text in space.by_hand
     ]
-    return SearchOutcome(ranking=ranking, ranked=False, variance={}, prediction="", command="")
+    return SearchOutcome(ranking=ranking, ranked=False, prediction="", command="")
 
 
 def search_outcome(result: SearchResult) -> SearchOutcome:
@@ -149,7 +148,6 @@ def search_outcome(result: SearchResult) -> SearchOutcome:
     return SearchOutcome(
         ranking=_ranking(result),
         ranked=ranked,
-        variance=result.variance,
         prediction="; ".join(filter(None, (expected, trust))),
         command=result.provenance["command"],
         run_seconds=result.wall_seconds,
@@ -159,7 +157,7 @@ def search_outcome(result: SearchResult) -> SearchOutcome:
 def _ranking(result: SearchResult) -> list[Entrant]:
     """The networks of a search, best first: those that it compared in the end, then the others."""
     space = load_space(result.settings.space)
-    by_hand = networks_by_hand(space, Limits(space, result.settings))
+    by_hand = Limits(space, result.settings).by_hand
     values: dict[str, list[float]] = {}
     for row in result.trials:
         values.setdefault(row.architecture, []).append(row.values[ACCURACY])

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import shlex
-import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,11 +13,10 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from asvit.core.console import percent
 from asvit.core.continuing import check_same_digest, check_same_images
 from asvit.core.files import write_text
-from asvit.core.progress import Progress, Tell, image_progress
-from asvit.core.run_files import INHERITED, TRIALS
+from asvit.core.progress import Tell, image_progress
+from asvit.core.run_files import INHERITED, JOURNAL, TRIALS
 from asvit.core.tensor_files import is_whole, tensors_digest
 from asvit.data import MEAN, STD, open_training_sets
 from asvit.data.sources import are_fractals
@@ -26,12 +24,12 @@ from asvit.models.psvit_supernet import PSViTSupernet
 from asvit.networks import Network, WeightsFile, load_state
 from asvit.runs.evolution import EvolutionRun
 from asvit.runs.folder import newest_run
-from asvit.search.supernet_result import (
-    Accuracy,
-    AccuracyJournal,
+from asvit.search.evolution import (
+    TEST,
+    VALIDATION,
     Cells,
     EvolutionResult,
-    Part,
+    EvolutionSettings,
     PathRow,
     RandomPaths,
     Winner,
@@ -39,21 +37,25 @@ from asvit.search.supernet_result import (
     generations_of,
     write_paths,
 )
-from asvit.search.supernet_space import AllowedPaths, SupernetSpace, ranked
+from asvit.search.loop import Search
+from asvit.search.objective import Objective
+from asvit.search.paths import PathSampler, SupernetSpace, path_accuracies, ranked
+from asvit.search.sampler import measured_trials
+from asvit.search.study import StudyStore, open_study, quiet_optuna, stored
 from asvit.training.checkpoint import Checkpoint
 from asvit.training.short_settings import SupernetSettings
 from asvit.training.supernet import Splits, load_splits, read_finished
 from asvit.training.supernet_result import PathAccuracies
 from proxies.evaluation import resolve_device, seed_for
 
-_PARTS: Sequence[Part] = ("validation", "test")
+EvolutionStore = StudyStore[EvolutionSettings]
+
+_BESIDE = "accuracies beside the draws"  # attribute of the study
 
 
 @dataclass(kw_only=True)
 class EvolutionAlgorithm(EvolutionRun):
     """Proposes paths by evolution, and evaluates them with the weights of the supernet."""
-
-    journal_type = AccuracyJournal
 
     @classmethod
     def make(cls, preset: str = "default", **values: Any) -> Self:
@@ -83,10 +85,10 @@ class EvolutionAlgorithm(EvolutionRun):
         return read_finished(self.source)
 
     @cached_property
-    def allowed(self) -> AllowedPaths:
-        """The paths within the limits."""
+    def sampler(self) -> PathSampler:
+        """What proposes paths within the limits."""
         origin = self.trained.origin
-        return AllowedPaths(SupernetSpace(origin.settings), len(origin.classes), self.settings)
+        return PathSampler(SupernetSpace(origin.settings), len(origin.classes), self.settings)
 
     @cached_property
     def where(self) -> torch.device:
@@ -104,123 +106,118 @@ class EvolutionAlgorithm(EvolutionRun):
     @cached_property
     def network(self) -> PSViTSupernet:
         """The supernet with its weights, on the device to evaluate on."""
-        supernet = self.allowed.space.build(len(self.trained.origin.classes), seed=0)
+        supernet = self.sampler.supernet.build(len(self.trained.origin.classes), seed=0)
         load_state(supernet, self.trained.state.weights, what="the weights of the supernet")
         return supernet.to(self.where)
 
     def check(self) -> None:
         """Read the supernet, and find the device."""
-        _ = self.allowed, self.where
+        _ = self.sampler, self.where
 
     def load(self) -> Mapping[str, Any]:
         """The supernet and the kind of device, with the images."""
         _ = self.parts
         return {"supernet": self._origin, "device": self.where.type}
 
-    def open(self) -> AccuracyJournal:
-        """The journal of the accuracies, which must be of the same supernet."""
-        store: AccuracyJournal = super().open()
+    def open(self) -> EvolutionStore:
+        """The study, which must be of the same supernet."""
+        study = open_study(self.folder / JOURNAL, {VALIDATION: "higher"})
+        store = StudyStore(study, EvolutionSettings.from_json)
         what, stored = "on another supernet", store.start_values.get("supernet")
         check_same_digest(self.folder, what, "folder", stored, self._origin)
         return store
 
-    def settled(self, store: AccuracyJournal, result: EvolutionResult) -> bool:
+    def session(self) -> AbstractContextManager[None]:
+        """Keep Optuna quiet."""
+        return quiet_optuna()
+
+    def settled(self, store: EvolutionStore, result: EvolutionResult) -> bool:
         """Whether all paths are evaluated, and their table and the winner's weights written."""
         written = (self.folder / TRIALS).exists() and is_whole(self.folder / INHERITED)
         return super().settled(store, result) and written
 
-    def execute(self, store: AccuracyJournal, tell: Tell) -> EvolutionResult:
+    def execute(self, store: EvolutionStore, tell: Tell) -> EvolutionResult:
         """Evolve, and store the winner with its inherited weights."""
-        settings, space = self.settings, self.allowed.space
-        rows = self._evolve(store, tell)
+        s, sampler, origin = self.settings, self.sampler, self.trained.origin
+        parts = {part: getattr(self.parts, part) for part in (VALIDATION, TEST)}
+        evaluate = path_accuracies(self.network, sampler.costs, parts)
+        search = Search(
+            store.study,
+            sampler.supernet.space,
+            Objective(evaluate, {VALIDATION: "higher"}, unit="path"),
+            sampler,
+            trials=s.population * s.generations,
+            batch=s.population,
+            after=2.0 * s.random_paths + s.population,
+        )
+        rows = self._evolve(search, tell)
         best = ranked(rows)[0]
+        rng = np.random.default_rng(seed_for(s.seed, "random paths"))
+        random = [sampler.supernet.draw(rng) for _ in range(s.random_paths)]
+        first = [row.cells for row in first_generation(rows)]
+        known = {(row.cells, VALIDATION): row.validation for row in rows}
+        wanted = {
+            f"{part} {'|'.join(path)}": ((path, part), 0)
+            for path in dict.fromkeys([best.cells, *first, *random])
+            for part in parts
+            if (path, part) not in known
+        }
+        for progress in search.beside(_BESIDE, wanted, evaluate):
+            tell(replace(progress, unit="accuracy"))
+        beside = stored(store.study, _BESIDE)
+
+        def reached(path: Cells, part: str) -> float:
+            if (path, part) in known:
+                return known[path, part]
+            return beside[f"{part} {'|'.join(path)}"].values[part]
+
+        def of(paths: Sequence[Cells]) -> RandomPaths:
+            accuracies = ([reached(path, part) for path in paths] for part in parts)
+            return RandomPaths(*map(PathAccuracies.of, accuracies))
+
         winner = Winner(
             architecture=best.architecture,
             path=best.path,
-            params=self.allowed.costs(best.cells).params,
+            params=sampler.costs(best.cells).params,
             macs=best.macs,
             validation=best.validation,
-            test=self._accuracy(store, "test", best.cells),
+            test=reached(best.cells, TEST),
         )
         self._write_weights(winner)
-        generations = generations_of(rows)
-        short = rows[-1].generation < settings.generations
-        rng = np.random.default_rng(seed_for(settings.seed, "random paths"))
-        random = [space.draw(rng) for _ in range(settings.random_paths)]
-        first = [row.cells for row in first_generation(rows)]
-        self._evaluate(store, [*first, *random], tell)
-        origin = self.trained.origin
         return self.result(
             store,
             {"supernet": self._origin, "images": origin.images, "device": self.where.type},
             space=origin.settings.space,
             winner=winner,
-            generations=generations,
-            in_window=self._random(store, first),
-            anywhere=self._random(store, random),
-            deit_macs=self.allowed.deit_macs,
+            generations=generations_of(rows),
+            in_window=of(first),
+            anywhere=of(random),
+            deit_macs=sampler.deit_macs,
             evaluated=len(rows),
-            reason="no new path was found any more" if short else "",
-            wall_seconds=store.seconds,
-            next_command=training_command(self.folder, self.trained.origin.settings),
+            reason="no new path was found any more" if search.exhausted else "",
+            wall_seconds=search.seconds,
+            next_command=training_command(self.folder, origin.settings),
         )
 
-    def _evolve(self, store: AccuracyJournal, tell: Tell) -> Sequence[PathRow]:
+    def _evolve(self, search: Search, tell: Tell) -> Sequence[PathRow]:
         """The paths of all generations, or of those up to one without anything new."""
-        settings, rows = self.settings, list[PathRow]()
-        known, start = 0, time.monotonic()
-        for generation in range(1, settings.generations + 1):
-            for row in self.allowed.propose(generation, rows):
-                fresh = store.get("validation", row.cells) is None
-                accuracy = self._accuracy(store, "validation", row.cells)
-                rows.append(replace(row, validation=accuracy))
-                known += not fresh
-                if fresh:
-                    best = ranked(rows)[0]
-                    tell(
-                        Progress(
-                            "path",
-                            len(rows),
-                            settings.population * settings.generations,
-                            resumed=known,
-                            seconds=time.monotonic() - start,
-                            state=f"generation {generation}  best {best.architecture} "
-                            f"({percent(best.validation)})",
-                            after=2.0 * settings.random_paths + settings.population,
-                            record=rows[-1],
-                        )
-                    )
-            write_text(self.folder / TRIALS, write_paths(rows))
+        for progress in search.run():
+            if progress.done % self.settings.population == 0:
+                self._save(search)
+            tell(progress)
+        rows = self._save(search)
         if not rows:
             raise ValueError(
-                f"no random path was found that takes {settings.min_macs:,} to "
-                f"{settings.max_macs:,} multiply-adds; allow more with --max-macs"
+                f"no random path was found that takes {self.settings.min_macs:,} to "
+                f"{self.settings.max_macs:,} multiply-adds; allow more with --max-macs"
             )
         return rows
 
-    def _accuracy(self, store: AccuracyJournal, part: Part, path: Cells) -> float:
-        """Accuracy of ``path`` with inherited weights, per cent; measured once."""
-        accuracy = store.get(part, path)
-        if accuracy is None:
-            accuracy = self.allowed.space.accuracy(self.network, path, getattr(self.parts, part))
-            store.add_record(Accuracy(part, path, accuracy))
-        return accuracy
-
-    def _evaluate(self, store: AccuracyJournal, paths: Sequence[Cells], tell: Tell) -> None:
-        """Evaluate those of the paths on both parts that are not yet."""
-        distinct, start = dict.fromkeys(paths), time.monotonic()
-        due = [p for p in distinct if any(store.get(part, p) is None for part in _PARTS)]
-        known = len(distinct) - len(due)
-        for done, path in enumerate(due, known + 1):
-            for part in _PARTS:
-                self._accuracy(store, part, path)
-            seconds = time.monotonic() - start
-            tell(Progress("random path", done, len(distinct), resumed=known, seconds=seconds))
-
-    def _random(self, store: AccuracyJournal, paths: Sequence[Cells]) -> RandomPaths:
-        """What random paths reach."""
-        accuracies = ([self._accuracy(store, part, path) for path in paths] for part in _PARTS)
-        return RandomPaths(*map(PathAccuracies.of, accuracies))
+    def _save(self, search: Search) -> Sequence[PathRow]:
+        """Write trials.csv."""
+        rows = self.sampler.rows(measured_trials(search.study))
+        write_text(self.folder / TRIALS, write_paths(rows))
+        return rows
 
     def _write_weights(self, winner: Winner) -> None:
         origin = self.trained.origin

@@ -11,14 +11,12 @@ from functools import cached_property, partial
 from typing import Any, Self, TypeVar, cast
 
 import numpy as np
-from optuna.study import Study
 
-from asvit.core.codec import to_json
 from asvit.core.continuing import ELSEWHERE
 from asvit.core.files import write_text
 from asvit.core.latency_settings import pass_options
 from asvit.core.measuring_settings import MeasuringSettings
-from asvit.core.progress import Progress, Tell, image_progress
+from asvit.core.progress import Tell, image_progress
 from asvit.core.run_files import JOURNAL, TRAINED, TRIALS
 from asvit.core.settings import fields_of
 from asvit.executors.base import Workers
@@ -33,41 +31,30 @@ from asvit.runs.lifecycle import earlier_result, finished_result
 from asvit.runs.measurement_pool import Evaluator
 from asvit.runs.run import Run
 from asvit.runs.scaling import ScaleRun
-from asvit.runs.search import FAMILIES_UNPLANNED, FAMILIES_UNRANKED, SearchRun, next_budget
+from asvit.runs.search import SearchRun, next_budget
 from asvit.runs.timing import fresh_latency, latency
 from asvit.runs.training_pool import TrainingPool
 from asvit.search import Measurement, TrialRow
+from asvit.search.conclusion import conclude_measured, conclude_trained, retrained
 from asvit.search.controllers import get_controller
-from asvit.search.front import objectives, pareto_front
+from asvit.search.front import BEST, objectives, pareto_front
 from asvit.search.limits import Limits, check_latency, forget_images
-from asvit.search.loop import History, Search
+from asvit.search.loop import Search
+from asvit.search.objective import Objective, by_function
 from asvit.search.result import SearchResult
-from asvit.search.rows import evaluated, takes_seed, write_trials
+from asvit.search.rows import write_trials
 from asvit.search.sampler import distributions, measured_trials
 from asvit.search.settings import (
     ACCURACY,
+    FINALISTS,
     PREDICTOR,
+    MeasureSearchSettings,
     SearchSettings,
     TrainingSearchSettings,
     usual_multiple,
 )
-from asvit.search.study import (
-    StudyStore,
-    create_study,
-    first_study,
-    open_journal,
-    quiet_optuna,
-)
-from asvit.search.trained import (
-    BEFORE,
-    Before,
-    gathered,
-    known_before,
-    trained_again,
-    trained_before,
-)
-from asvit.search.training_loop import TrainingSearch
-from asvit.search.training_tables import check_recipe, to_csv, trainings_in
+from asvit.search.study import StudyStore, open_study, quiet_optuna
+from asvit.search.trained import gathered, to_csv
 from asvit.spaces import SearchSpace
 from asvit.spaces.base import Architecture
 from asvit.training.short import accuracies_in_words
@@ -75,6 +62,7 @@ from proxies import get_proxy
 from scaling.ranking import Better
 
 R = TypeVar("R", bound=Run[Any, Any, Any])
+SearchStore = StudyStore[SearchSettings]
 
 
 SAVE_EVERY = 10  # steps between two snapshots of the study in trials.csv
@@ -99,23 +87,14 @@ def with_multiple(run: R, workers: Workers | None) -> R:
 
 
 @dataclass(kw_only=True)
-class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStore], SearchRun):
+class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, SearchStore], SearchRun):
     """A search: a controller draws architectures, which are measured or trained."""
 
     _latencies: dict[str, Latency] = dataclasses.field(default_factory=dict, init=False)
-    _last: Progress | None = dataclasses.field(default=None, init=False)
 
     def resolved(self) -> Self:
         """With the final width multiple."""
         return with_multiple(self, self.workers)
-
-    @property
-    def title(self) -> str:
-        """As the base has it, and what does not suit a search of several families."""
-        lines = [super().title]
-        if self.space.branch and self.evaluate is None and self.settings.controller != PREDICTOR:
-            lines.append(FAMILIES_UNRANKED if self.judged else FAMILIES_UNPLANNED)
-        return "\n".join(lines)
 
     def check(self) -> None:
         """Refuse unknown names and sizes that do not suit."""
@@ -123,8 +102,13 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
         super().check()
         if self.evaluate is not None and self.workers is not None:
             raise ValueError("a function given as evaluate is called here; leave workers out")
+        if self.table is not None and not self.judged:
+            raise ValueError(
+                f"reference={self.table.name} judges measures, and this search trains; leave it "
+                "out"
+            )
         get_controller(self.settings.controller)
-        _ = self.better, self.space, self.before
+        _ = self.better, self.space
         if self.settings.limited and finished_result(self) is None:
             self.limits.sample(np.random.default_rng(0))  # or nothing is within
         if self.settings.controller == PREDICTOR and self.space.size < 2:
@@ -134,15 +118,8 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
 
     @property
     def judged(self) -> bool:
-        """Whether the run measures; a table is where its trainings start from otherwise."""
+        """Whether the run measures."""
         return not self.settings.trains
-
-    @cached_property
-    def before(self) -> Before:
-        """The trainings of a table that a search starts from: text to accuracies."""
-        if self.judged or self.table is None:
-            return {}
-        return trainings_in(self.table, self.space, self.limits)
 
     @cached_property
     def limits(self) -> Limits:
@@ -177,18 +154,11 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
         return kind(self.space, settings, workers=self.workers, progress=progress)
 
     def load(self) -> Mapping[str, Any]:
-        """Images and device, and the trainings of a table, which are of the same images.
-
-        A function of the caller needs none.
-        """
+        """Images and device; a function of the caller needs none."""
         self._check_latency()
         if self.evaluate is not None:
             return {}
-        pool = self.pool
-        if self.table is not None and not self.judged:
-            check_recipe(self.table, pool.lines)
-        images = dict(pool.context.provenance)
-        return {"images": images, "device": pool.device, BEFORE: self.before or None}
+        return {"images": dict(self.pool.context.provenance), "device": self.pool.device}
 
     def _check_latency(self) -> None:
         """Refuse a limit far below the latency of small networks, before there is a folder."""
@@ -216,28 +186,18 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
             stack.callback(lambda: "pool" in vars(self) and self.pool.close())
             yield
 
-    def open(self) -> StudyStore:
-        """The study, a new one if there is none; it has the name that the folder has then."""
-        storage, name = open_journal(self.folder / JOURNAL), self.folder.resolve().name
-        study = first_study(storage)
-        return self._store_of(
-            study or create_study(storage, name or "search", objectives(self.better))
-        )
-
-    def _store_of(self, study: Study) -> StudyStore:
-        """The store of a study; refuses a study that asvit did not start."""
-        store = StudyStore(study)
-        if store.settings is None and store.study.trials:
-            raise ValueError(f"{self.folder} holds an Optuna study that asvit did not start")
-        return store
+    def open(self) -> SearchStore:
+        """The study, a new one if there is none."""
+        study = open_study(self.folder / JOURNAL, objectives(self.better))
+        return StudyStore(study, SearchSettings.from_json)
 
     @property
     def measures(self) -> Sequence[str]:
         """As the base has them; none where a function of the caller stands in for them."""
         return () if self.evaluate is not None else super().measures
 
-    def check_store(self, store: StudyStore) -> None:
-        """Check the function, the space, and the trainings of a table to start from."""
+    def check_store(self, store: SearchStore) -> None:
+        """Check the function, the space, and the number of trainings."""
         if store.settings is None:
             return
         if (by_function := _by_function(store)) != (self.evaluate is not None):
@@ -255,52 +215,26 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
         if isinstance(s, TrainingSearchSettings) and trials > s.trials:
             raise ValueError(
                 f"trainings={s.trainings} has {s.trials} for drawn architectures, and {trials} "
-                f"are drawn already; use {s.trainings_for(trials)} or more"
-            )
-        if not self._starts_alike(store):
-            stored = store.start_values.get(BEFORE) or {}
-            before, now = (
-                sum(map(len, known_before(trainings).values()))
-                for trainings in (stored, self.before)
-            )
-            raise ValueError(
-                f"run folder {self.folder} was started from {before} trainings of a table (now "
-                f"{now}); {ELSEWHERE}"
+                "are drawn already; use more"
             )
 
-    def _starts_alike(self, store: StudyStore) -> bool:
-        """Whether the run was started from the trainings of the table that is given now."""
-        return bool((store.start_values.get(BEFORE) or {}) == to_json(self.before))
+    def settled(self, store: SearchStore, result: SearchResult) -> bool:
+        """As the base says; a search by a function of the caller needs it no more."""
+        return super().settled(store, result) and (_by_function(store) or self.evaluate is None)
 
-    def settled(self, store: StudyStore, result: SearchResult) -> bool:
-        """As the base says, and started from the table, if one to start from is given.
-
-        A search by a function of the caller needs it no more.
-        """
-        by_function = _by_function(store)
-        continues = self.table is not None and not self.judged and not by_function
-        alike = not continues or self._starts_alike(store)
-        return super().settled(store, result) and alike and (by_function or self.evaluate is None)
-
-    def execute(self, store: StudyStore, tell: Tell) -> SearchResult:
-        """Search until the steps are done, and measure the finalists again."""
-        again, timed = partial(self._measure, again=True), self.settings.max_latency is not None
-        search = (Search if self.judged else TrainingSearch)(
-            store.study,
-            self.space,
-            cast("Any", self.settings),
-            self.better,
-            evaluate=self._measure,
-            evaluate_again=again if self.evaluate is None else None,
-            time=self._latency if timed else None,
-            time_again=self._latency_again if timed else None,
-        )
+    def execute(self, store: SearchStore, tell: Tell) -> SearchResult:
+        """Search until the trials are done, and evaluate the finalists again."""
+        s, search = self.settings, self._search(store)
         self._follow(search, tell)
-        for progress in search.conclude():
-            tell(progress)
-        rows, seed = search.rows, search.seed
+        end: Any = {"time": lambda arch: self._latency_again(store, arch)}
+        if isinstance(s, TrainingSearchSettings):
+            conclusion = conclude_trained(search, s, tell, **end)
+        else:
+            again = self._measure_again if self.evaluate is None else None
+            conclusion = conclude_measured(search, cast("Any", s), tell, again=again, **end)
+        rows, seed = search.rows, conclusion.seed
         if TRAINED in self.tables:
-            self._save_trainings(rows, store.study)
+            self._save_trainings(search)
         return self.result(
             store,
             {name: store.start_values.get(name) for name in ("images", "device")},
@@ -310,18 +244,40 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
             values=seed.values,
             reason=seed.reason,
             steps=len(rows),
-            retrainings=search.retrainings,
+            retrainings=conclusion.retrainings,
             failures=sum(row.state == "failed" for row in rows),
             entropy=(rows[0].entropy, rows[-1].entropy),
             wall_seconds=search.seconds,
             front=pareto_front(rows, self.better),
-            finalists=search.finalists,
-            tradeoff=search.tradeoff,
+            finalists=conclusion.finalists,
+            tradeoff=conclusion.tradeoff,
             confirmed=seed.confirmed,
-            predictor=search.check,
-            variance=search.variance,
+            predictor=conclusion.predictor,
             latency=seed.latency,
             next_command=self._next_command(seed.architecture, seed.params),
+        )
+
+    def _search(self, store: SearchStore) -> Search:
+        """The search as the study has it."""
+        s, function = self.settings, self.evaluate
+        evaluate = self._evaluate if function is None else by_function(function, s.proxies)
+        unit = "step" if self.judged else "training"
+        make = get_controller(s.controller).make
+        time = None if s.max_latency is None else partial(self._milliseconds, store)
+        after = 0.0
+        if isinstance(s, TrainingSearchSettings):
+            after = float(FINALISTS * s.final_trainings)
+        elif isinstance(s, MeasureSearchSettings) and function is None:
+            after = (min(BEST, s.trials) + 1) * s.recheck / s.repeats
+        return Search(
+            store.study,
+            self.space,
+            Objective(evaluate, self.better, repeated=not self.judged, unit=unit),
+            make(self.space.dimensions, objectives(self.better), s),
+            trials=s.trials,
+            batch=s.batch,
+            limits=Limits(self.space, s, time),
+            after=after,
         )
 
     def _next_command(self, arch: str, params: int) -> str:
@@ -340,36 +296,41 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
             return self.training_command
         return scaling.command_line()
 
-    def _measure(self, architectures: Sequence[Architecture], **how: Any) -> Iterable[Measurement]:
+    def _evaluate(
+        self, architectures: Sequence[Architecture], seeds: Sequence[int]
+    ) -> Iterable[Measurement]:
         """Measure or train architectures, in order."""
-        if self.evaluate is not None:
-            function, names = self.evaluate, self.settings.proxies
-            options: list[dict[str, int]] = [{} for _ in architectures]
-            if "seeds" in how and takes_seed(function):
-                options = [{"seed": seed} for seed in how["seeds"]]
-            each = zip(architectures, options, strict=True)
-            return (evaluated(function, str(arch), names, **own) for arch, own in each)
+        how = {} if self.judged else {"seeds": seeds}
         measurements: Iterable[Measurement] = self.pool.all(architectures, **how)
         return measurements
 
+    def _measure_again(
+        self, architectures: Sequence[Architecture], _seeds: Sequence[int]
+    ) -> Iterable[Measurement]:
+        """Measure architectures on fresh networks."""
+        measurements: Iterable[Measurement] = self.pool.all(architectures, again=True)
+        return measurements
+
+    def _milliseconds(self, store: SearchStore, network: Architecture) -> float:
+        """The latency of a network, timed once in the life of the study."""
+        timed = partial(self._latency, network)
+        return store.remembered(f"latency of {network}", Latency, timed).milliseconds
+
     def _latency(self, network: Architecture) -> Latency:
-        """The latency of a network, timed once in a call; the progress says so."""
+        """The latency of a network, timed once in a call."""
         text = str(network)
         if text not in self._latencies:
-            self._say_timing(text)
             self._latencies[text] = self._time(network)
         return self._latencies[text]
 
-    def _latency_again(self, network: Architecture) -> Latency:
-        """The latency of a finalist, timed in a process of its own; the progress says so."""
-        self._say_timing(f"{network} again")
-        return self._time(network, again=True)
+    def _latency_again(self, store: SearchStore, arch: Architecture) -> Latency | None:
+        """The latency of a finalist, timed in a process of its own; None without a limit."""
+        if self.settings.max_latency is None:
+            return None
+        network = self.limits.network(arch)
 
-    def _say_timing(self, what: str) -> None:
-        last = self._last or Progress(
-            "step" if self.judged else "training", 0, self.settings.trials
-        )
-        self.progress(replace(last, state=f"timing {what}", record=None))
+        timed = partial(self._time, network, again=True)
+        return store.remembered(f"latency again of {network}", Latency, timed)
 
     def _time(self, arch: Architecture, *, again: bool = False) -> Latency:
         """How long a forward pass of a network takes; ``again`` in a process of its own."""
@@ -383,13 +344,10 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
 
     def _follow(self, search: Search, tell: Tell) -> None:
         """Search, with a snapshot in trials.csv every few steps and when it is stopped."""
-        before = len(search.rows)
-        self._last = Progress(search.unit, before, self.settings.trials, resumed=before)
         if search.rows:
             self._save(search.rows)  # a kill may have left it behind the study
         try:
             for progress in search.run():
-                self._last = progress
                 self._check_per_cent(search.rows)
                 done = progress.done
                 if done == 1 or done % SAVE_EVERY == 0:
@@ -415,14 +373,14 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
         """Write trials.csv."""
         write_trials(self.folder / TRIALS, rows, self.settings.proxies)
 
-    def conclude(self, store: StudyStore, result: SearchResult) -> SearchResult:
+    def conclude(self, store: SearchStore, result: SearchResult) -> SearchResult:
         """As the base does; write the tables of a finished search where they are not there."""
         tables = [TRIALS] if _by_function(store) else self.tables
         if not all((self.folder / name).exists() for name in tables):
-            rows = History(store.study, self.space, self.settings, self.better).rows
-            self._save(rows)
+            search = self._search(store)
+            self._save(search.rows)
             if TRAINED in tables:
-                self._save_trainings(rows, store.study)
+                self._save_trainings(search)
         return super().conclude(store, result)
 
     @property
@@ -430,28 +388,19 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
         """The tables of a finished run."""
         return [TRIALS] if self.judged or self.evaluate is not None else [TRIALS, TRAINED]
 
-    def _save_trainings(self, rows: Sequence[TrialRow], study: Study) -> None:
+    def _save_trainings(self, search: Search) -> None:
         """Write all trainings as a reference table."""
-        before, again = trained_before(study), trained_again(study)
-        trained = gathered(rows, before, self.space, self.limits, again)
+        trained = gathered(search.rows, self.space, self.limits, retrained(search.study))
         pool = self.pool
         sizes = pool.context.num_classes, pool.context.in_chans
         lines = {**pool.lines, "accuracies": accuracies_in_words(pool.settings.balance)}
-        content = to_csv(trained, before, lines, self.settings, *sizes)
-        write_text(self.folder / TRAINED, content)
+        write_text(self.folder / TRAINED, to_csv(trained, lines, self.settings, *sizes))
 
     @property
     def typed_values(self) -> Mapping[str, object]:
-        """The trainings, and the table to start from by its name.
-
-        A search that trains is known by its trainings.
-        """
-        values: dict[str, object] = {}
-        if isinstance(self.settings, TrainingSearchSettings):
-            values["trainings"] = self.settings.trainings
-            if (table := self.table) is not None:
-                values["reference"] = table.name if table.shipped else table.path
-        return values
+        """A search that trains is known by its trainings."""
+        s = self.settings
+        return {"trainings": s.trainings} if isinstance(s, TrainingSearchSettings) else {}
 
     @property
     def training_command(self) -> str:
@@ -466,6 +415,6 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
         return f"{command} --recipe small"
 
 
-def _by_function(store: StudyStore) -> bool:
+def _by_function(store: SearchStore) -> bool:
     """Whether a search was started by a function of the caller, which has no images."""
     return store.settings is not None and "images" not in store.start_values

@@ -14,10 +14,11 @@ from asvit.core.run_files import SUPERNET_WEIGHTS
 from asvit.core.versions import versions
 from asvit.models.psvit_supernet import PSViTSupernet
 from asvit.runs.supernet import SupernetRun
-from asvit.search.supernet_space import SupernetSpace
+from asvit.search.paths import SupernetSpace
 from asvit.training.checkpoint import Origin, Saved
 from asvit.training.distributed import ProcessGroup
 from asvit.training.session import Session
+from asvit.training.short import accuracy
 from asvit.training.supernet import SUPERNET, SinglePath, Splits, load_splits
 from asvit.training.supernet_result import PathAccuracies, SupernetResult, evolve_command
 from proxies.evaluation import resolve_device, seed_for
@@ -93,4 +94,4 @@ class SupernetAlgorithm(SupernetRun):
         space, images = self.space, self.parts.validation
         rng = np.random.default_rng(seed_for(self.settings.seed, "looked at"))
         paths = (space.draw(rng) for _ in range(EVALUATED_PATHS))
-        return PathAccuracies.of([space.accuracy(supernet, path, images) for path in paths])
+        return PathAccuracies.of([accuracy(supernet.on(path), *images) for path in paths])

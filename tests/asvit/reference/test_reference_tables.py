@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from asvit.reference import REFERENCES, load_reference
-from asvit.search.training_tables import noise_ceiling
+from asvit.search.trained import noise_ceiling
 from asvit.spaces import cost
 from asvit.spaces.architectures import build_on_meta, canonical, parse
 from asvit.spaces.vitbench import PIT_STAGES

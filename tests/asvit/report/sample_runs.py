@@ -29,16 +29,16 @@ from asvit.reference.findings import Finding, sort_findings
 from asvit.reference.result import CorrelationResult, Values
 from asvit.reference.table import Target
 from asvit.search import SearchSettings, TrialRow
-from asvit.search.result import SearchResult
-from asvit.search.rows import Finalist, write_trials
-from asvit.search.supernet_result import (
+from asvit.search.evolution import (
     EvolutionResult,
+    EvolutionSettings,
     PathRow,
     Winner,
     generations_of,
     write_paths,
 )
-from asvit.search.supernet_settings import EvolutionSettings
+from asvit.search.result import Finalist, SearchResult
+from asvit.search.rows import write_trials
 from asvit.spaces import load_space
 from asvit.training.metrics import EpochRow, write_metrics
 from asvit.training.predictions import Mistake, Predictions, predictions_of

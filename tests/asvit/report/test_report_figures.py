@@ -23,8 +23,8 @@ from asvit.report.style import (
     COLOUR,
     style,
 )
-from asvit.search.rows import HeldOut, TrialRow
-from asvit.search.supernet_result import Generation, PathRow
+from asvit.search.evolution import Generation, PathRow
+from asvit.search.rows import TrialRow
 
 BOTH = {"length": "higher", "kappa": "lower"}
 
@@ -104,7 +104,6 @@ PAIRS = [correlate.PairRow("top1", "a", 10.0**i, 50.0 + i) for i in range(8)]
 GENERATIONS = [Generation(i, 8, 50.0 + i, 40.0 + i, 50.0 + i) for i in range(1, 9)]
 PATHS = [PathRow(i, i, "random", "a", "b", 10 * i, 50.0 + i) for i in range(1, 9)]
 
-HELD_OUT = [HeldOut("a", 1 + i % 2, 50.0 + i, 51.0, 2.0) for i in range(8)]
 COSTS = [
     search_trained.CostRow(
         "a", 10, 10**i, 2, 50.0 + i, *([51.0, 50.0, 52.0] if i % 2 else [math.nan] * 3)
@@ -131,7 +130,6 @@ DRAWINGS = {
         GENERATIONS[part], PATHS[part], random={"of any cost": 45.0}
     ),
     "costs": lambda part: evolution.draw_costs(PATHS[part], limit=60, winner="a"),
-    "predicted": lambda part: search_trained.draw_predicted(HELD_OUT[part]),
     "accuracy and cost": lambda part: search_trained.draw_costs(COSTS[part], "mean accuracy"),
 }
 

@@ -18,8 +18,8 @@ from asvit.core.summary import Table
 from asvit.report import evolution, html, search_figures
 from asvit.runs.reporting import show
 from asvit.runs.run import kind_of, write_report
+from asvit.search.evolution import PathRow, generations_of, write_paths
 from asvit.search.rows import TrialRow, write_trials
-from asvit.search.supernet_result import PathRow, generations_of, write_paths
 from proxies.text import legible
 from tests.asvit.report.sample_runs import MEASURES, write_sample
 from tests.hostile import sealed_result

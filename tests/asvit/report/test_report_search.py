@@ -11,8 +11,8 @@ import pytest
 from asvit.runs.reporting import write_report
 from asvit.runs.search import SearchRun
 from asvit.search import SearchSettings
-from asvit.search.result import SearchResult
-from asvit.search.rows import Finalist, TrialRow, write_trials
+from asvit.search.result import Finalist, SearchResult
+from asvit.search.rows import TrialRow, write_trials
 from tests.asvit.runs.stored_results import RIGHT
 
 NAMES = ("length_distortion", "ntk_condition_number")

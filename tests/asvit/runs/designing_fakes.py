@@ -31,7 +31,7 @@ from asvit.runs.algorithms.search import SearchAlgorithm
 from asvit.runs.algorithms.training import TrainAlgorithm
 from asvit.runs.designing import design
 from asvit.search.limits import Limits
-from asvit.search.rows import Confirmed, PredictorCheck
+from asvit.search.result import Confirmed, PredictorCheck
 from asvit.search.settings import ACCURACY
 from asvit.spaces import cost, load_space
 from asvit.spaces.architectures import parse
@@ -62,7 +62,7 @@ class Fakes:
         self.trained: dict[str, TrainSettings] = {}  # folder to settings
         self.balances: dict[str, str] = {}  # how runs balance classes
         self.prepared: dict[str, tuple[str, str]] = {}  # how they fit pictures, and on what
-        self.check = PredictorCheck(0.3, Interval(0.1, 0.6), ())
+        self.check = PredictorCheck(0.3, Interval(0.1, 0.6), 9)
         self.pictures = 10_000  # of a training
         self.ran = 0.0  # seconds of a run in all its sessions
 
@@ -96,7 +96,7 @@ class Fakes:
         ]
         return SimpleNamespace(
             seed_first=rows[:1], trials=trials, settings=run.settings, predictor=self.check,
-            confirmed=Confirmed(70.0, 60.0, 80.0, 2), variance={}, wall_seconds=self.ran,
+            confirmed=Confirmed(70.0, 60.0, 80.0, 2), wall_seconds=self.ran,
             provenance={"command": run.command_line()},
         )  # fmt: skip
 
@@ -195,7 +195,7 @@ def last_round(
             **{"space": SPACE, "trainings": 5, "training_steps": 9, "image_size": 64},
             **{"max_macs": None, "max_params": 10**6, "width_multiple": 1},
         ),
-        search=SearchOutcome(ranking=[], ranked=False, variance={}, prediction="", command=""),
+        search=SearchOutcome(ranking=[], ranked=False, prediction="", command=""),
         finalists=Finalists(side=32, networks=networks, pretrained=[]),
         epochs=Lengths(
             epochs=dict.fromkeys(FINALISTS, epochs), pictures={}, fractals={}, seconds={}

@@ -210,7 +210,7 @@ def fake_design(setattr_: SetAttribute) -> None:
     }
     stages = {
         "_search": SearchOutcome(
-            ranking=[network], ranked=True, variance={}, prediction="", command="asvit search"
+            ranking=[network], ranked=True, prediction="", command="asvit search"
         ),
         "_last_round": trained,
         "_test": FinalTest(

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from asvit.core.answers import Answer, Confusion, write_answers
 from asvit.core.codec import from_json
-from asvit.core.estimates import Component, Interval
+from asvit.core.estimates import Interval
 from asvit.core.results import Result
 from asvit.designs.result import DesignResult, Model, Racer
 from asvit.designs.settings import DesignSettings
@@ -36,15 +36,14 @@ from asvit.runs.supernet import SupernetRun
 from asvit.runs.training import TrainRun
 from asvit.runs.transfer import DetectionRun, SegmentationRun
 from asvit.search import SearchSettings, TrialRow
-from asvit.search.result import SearchResult
-from asvit.search.rows import Finalist
-from asvit.search.supernet_result import (
+from asvit.search.evolution import (
     EvolutionResult,
+    EvolutionSettings,
     Generation,
     RandomPaths,
     Winner,
 )
-from asvit.search.supernet_settings import EvolutionSettings
+from asvit.search.result import Finalist, SearchResult
 from asvit.training.metrics import EpochRow
 from asvit.training.result import TrainResult
 from asvit.training.settings import TrainSettings
@@ -193,7 +192,7 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
                         epochs=4, chosen=True, narrowed=True,
                     ),
                 ],
-                ranked=True, variance={"family": Component(0.6, Interval(0.2, 0.9), 3.0, 9, 4.0)},
+                ranked=True,
                 image_size=64, pixels="uint16", fractals=3, balance="sampling",
                 imbalance=3.5, int8="costs 0.1 points", epochs=9,
                 classes=["cat", "dog"], train_pictures=40, test_pictures=10,

@@ -19,8 +19,7 @@ from asvit.evaluation.result import EvaluationResult
 from asvit.reference.result import CorrelationResult
 from asvit.runs.comparing import Comparison, compare, read_result
 from asvit.runs.reporting import show_summary
-from asvit.search.result import SearchResult
-from asvit.search.rows import Confirmed
+from asvit.search.result import Confirmed, SearchResult
 from asvit.statistics.intervals import (
     paired_difference,
     proportion,

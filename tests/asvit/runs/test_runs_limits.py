@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asvit.core.progress import Progress
 from asvit.measuring.latency import Latency
 from asvit.runs import lifecycle
 from asvit.runs.algorithms.search import SearchAlgorithm
@@ -88,7 +87,6 @@ def check(result: SearchResult, measured: list[str], out: Path) -> None:
     st.none() | st.integers(20_000, 200_000),
     st.none() | st.integers(200_000, 2_000_000),
     st.sampled_from([None, f"{LIMIT_MS}ms"]),
-    st.sampled_from([None, (1, 2, 3, 1)]),
     st.integers(0, 99),
 )
 @settings(max_examples=12, deadline=None)
@@ -98,25 +96,20 @@ def test_nothing_outside_is_measured_or_reported(
     params: int | None,
     macs: int | None,
     latency: str | None,
-    depths: tuple[int, ...] | None,
     seed: int,
 ) -> None:
     trains = trains or controller == "predictor"
     many: dict[str, Any] = {"trainings": 14} if trains else {"steps": 14}
     classes = 5 if trains else 1000
     narrow = load_space("asvit-tiny").parse("4,4,2|2,2,2|2,1,2|2,1,2|16,2")
-    smallest = cost(narrow.with_(depths=depths), 32, classes)
+    smallest = cost(narrow, 32, classes)
     params = None if params is None else params + smallest.params
     with TemporaryDirectory() as folder:
         out = Path(folder) / "run"
         limits = {"max_params": params, "max_macs": macs, "max_latency": latency}
-        result, texts = search(
-            out, controller=controller, seed=seed, depths=depths, **limits, **many
-        )
+        result, texts = search(out, controller=controller, seed=seed, **limits, **many)
         assert result.steps + result.retrainings == 14
         check(result, texts, out)
-        found = load_space("asvit-tiny").parse(result.seed_architecture).depths
-        assert found == (depths or (1, 1, 1, 1))
 
 
 @pytest.mark.parametrize("controller", WITHOUT_TRAININGS)
@@ -151,10 +144,8 @@ def test_a_time_that_nothing_keeps_ends_the_search_with_one_line(
     monkeypatch.setattr(
         SearchAlgorithm, "_time", lambda *one: replace(time(*one), milliseconds=1.5)
     )
-    told: list[Progress] = []
     with pytest.raises(ValueError, match=r"the nearest one: 1\.5 ms, more than 95% of the 1 ms"):
-        search(tmp_path / "run", max_latency="1ms", progress=told.append)
-    assert len([one for one in told if one.state.startswith("timing ")]) > 50
+        search(tmp_path / "run", max_latency="1ms")
 
 
 @pytest.mark.parametrize("many", [{"steps": 14}, {"controller": "predictor", "trainings": 14}])

@@ -16,7 +16,7 @@ from asvit.data import load_images
 from asvit.runs import lifecycle
 from asvit.runs.search import SearchRun, run_search
 from asvit.search import CONTROLLERS, Measurement, read_trials
-from asvit.search.front import picked
+from asvit.search.conclusion import picked
 from asvit.search.result import SearchResult
 from asvit.spaces import build, cost, load_space
 from proxies import measure
@@ -177,7 +177,7 @@ def test_a_function_of_the_users_may_fail_in_any_way(
 
     given: dict[str, Any] = {"evaluate": evaluate, "controller": "random", "space": "asvit"}
     if every == 1:
-        with pytest.raises(ValueError, match="all of the first 6 architectures failed") as caught:
+        with pytest.raises(ValueError, match="all of the first 6 steps failed") as caught:
             search(tmp_path, **given)
         assert told in str(caught.value)
         assert str(caught.value).endswith("give --out for a new folder or --fresh to start over")

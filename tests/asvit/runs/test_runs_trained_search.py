@@ -102,21 +102,12 @@ def test_two_finalists_are_trained_again_with_fresh_seeds(
         assert one.confirmed.mean == pytest.approx(sum(own) / 2)
 
 
-def test_the_trainings_are_a_reference_table_from_which_a_search_starts(tmp_path: Path) -> None:
-    first = search(tmp_path / "first")
+def test_the_trainings_are_a_reference_table_and_no_search_takes_one(tmp_path: Path) -> None:
+    search(tmp_path / "first")
     path = tmp_path / "first" / "trainings.csv"
-    table = load_reference(path)
-    assert table.accuracies["accuracy"]
-    second = search(tmp_path / "second", reference=path, trainings=5)
-    assert second.steps == 5
-    assert f"--reference {path}" in second.provenance["command"]
-    assert first.provenance["images"] == second.provenance["images"]
-    again = search(tmp_path / "second", reference=path, trainings=5)
-    assert again.to_json() == second.to_json()
-    longer = search(tmp_path / "second", reference=path, trainings=7)
-    assert longer.steps == 7
-    with pytest.raises(ValueError, match=r"started from \d+ trainings of a table \(now 0\)"):
-        search(tmp_path / "second", trainings=9)
+    assert load_reference(path).accuracies["accuracy"]
+    with pytest.raises(ValueError, match="judges measures, and this search trains"):
+        search(tmp_path / "second", reference=path)
 
 
 def test_random_draws_with_several_seeds_make_a_table(tmp_path: Path) -> None:
@@ -131,25 +122,6 @@ def test_random_draws_with_several_seeds_make_a_table(tmp_path: Path) -> None:
     assert table.targets["accuracy"].noise_ceiling is not None
     alone = search(tmp_path / "alone", controller="random", trainings=5)
     assert len({row.architecture for row in alone.trials}) == 5
-
-
-def test_a_table_with_the_same_recipe_is_taken(tmp_path: Path) -> None:
-    search(tmp_path / "run", controller="random", trainings=8)
-    table = tmp_path / "run" / "trainings.csv"
-    found = search(tmp_path / "second", reference=table, trainings=5)
-    assert found.steps == 5
-    with pytest.raises(ValueError, match=r"'recipe' is AdamW, 1400 steps.*here it is AdamW, 100"):
-        search(tmp_path / "third", reference=table, training_steps=100)
-    with pytest.raises(ValueError, match="where this search would train"):
-        search(tmp_path / "third", reference=table, width=16)
-    with pytest.raises(ValueError, match="which is not in space shiftvit"):
-        search(tmp_path / "third", reference=table, space="shiftvit")
-    ours = {"reference": "asvit-fractal", "space": "asvit", "width": 16}
-    with pytest.raises(ValueError, match=r"'recipe' is .*here it is .* Xavier initialisation"):
-        search(tmp_path / "third", **ours, training_steps=700, learning_rate=1e-3)
-    with pytest.raises(ValueError, match=r"'images' is fractal images, 20 .*here it is fake"):
-        search(tmp_path / "third", **ours, training_steps=700, learning_rate=1e-3, init="own")
-    assert not (tmp_path / "third").exists()
 
 
 def test_any_controller_may_search_by_trainings_and_ends_in_the_best_mean(tmp_path: Path) -> None:

@@ -7,8 +7,12 @@ from typing import Any
 
 import optuna
 
-from asvit.search import Evaluate, Measurement, SearchSettings, TrialRow
+from asvit.core.progress import Tell, ignore
+from asvit.search import Evaluate, Measurement, SearchSettings, TrialRow, get_controller
+from asvit.search.conclusion import Conclusion, conclude_measured
+from asvit.search.limits import Limits
 from asvit.search.loop import Search
+from asvit.search.objective import Objective
 from scaling.ranking import Better
 
 BETTER: dict[str, Better] = {"length_distortion": "higher", "ntk_condition_number": "lower"}
@@ -24,6 +28,7 @@ class FakeSpace:
     }
     size = 3**12
     branch = ""
+    by_hand = ()
 
     def active(self, params: Mapping[str, object]) -> Mapping[str, object]:
         return self.dimensions
@@ -68,7 +73,6 @@ def make_search(
     study: optuna.Study | None = None,
     evaluate: Evaluate = fake_evaluate,
     better: Mapping[str, Better] = BETTER,
-    again: Evaluate | None = None,
     **settings: Any,
 ) -> Search:
     """A search of 12 steps, or of other settings; in memory unless a study is given."""
@@ -77,11 +81,25 @@ def make_search(
         study = optuna.create_study(
             directions=["maximize" if way == "higher" else "minimize" for way in ways]
         )
+    own = SearchSettings.make(**{"steps": 12, "proxies": tuple(better), **settings})
+    space = FakeSpace()
     return Search(
         study,
-        FakeSpace(),
-        SearchSettings.make(**{"steps": 12, "proxies": tuple(better), **settings}),
-        better,
-        evaluate=lambda architectures: map(evaluate, map(str, architectures)),
-        evaluate_again=None if again is None else lambda found: map(again, map(str, found)),
+        space,
+        Objective(lambda architectures, _seeds: map(evaluate, map(str, architectures)), better),
+        get_controller(own.controller).make(space.dimensions, better, own),
+        trials=own.trials,
+        batch=own.batch,
+        limits=Limits(space, own),
     )
+
+
+def conclude(
+    search: Search,
+    tell: Tell = ignore,
+    again: Evaluate | None = None,
+    **settings: Any,
+) -> Conclusion:
+    """The end of such a search."""
+    fresh = None if again is None else lambda found, _seeds: map(again, map(str, found))
+    return conclude_measured(search, SearchSettings.make(**settings), tell, again=fresh)

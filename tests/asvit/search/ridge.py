@@ -70,7 +70,6 @@ def quick_predictor(
 ) -> None:
     """Have searches ask such a predictor, about few candidates that are not counted."""
     setattr_(predictor, "Predictor", kind)
-    setattr_(predictor_sampler, "Predictor", kind)
     setattr_(predictor_sampler, "_SAMPLED", sampled)
     setattr_(predictor_sampler, "_SPREAD", spread)
     setattr_(predictor_sampler, "cost", lambda *_, **__: None)

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asvit.search import TrialRow
-from asvit.search.front import best_rows, non_dominated, pareto_front, picked
-from asvit.search.rows import Finalist
+from asvit.search.conclusion import picked
+from asvit.search.front import best_rows, non_dominated, pareto_front
+from asvit.search.result import Finalist
 from scaling.ranking import Better, rank_sums
 
 BETTER: dict[str, Better] = {"length": "higher", "kappa": "lower", "curvature": "reported"}

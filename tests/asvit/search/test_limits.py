@@ -103,40 +103,6 @@ def test_widths_are_multiples_for_gpus_and_networks_that_keep_them_busy(
     assert run.resolved().settings == run.settings
 
 
-@given(st.integers(0, 999), st.tuples(*[st.integers(1, 3)] * 4), st.integers(20_000, 900_000))
-@settings(max_examples=20, deadline=None)
-def test_limits_apply_to_networks_of_the_depths_that_are_asked_for(
-    seed: int, depths: tuple[int, ...], params: int
-) -> None:
-    below = limits(trainings=9, max_params=params, classes=7, depths=depths)
-    found = below.network(TINY.sample(np.random.default_rng(seed)))
-    assert found.depths == depths
-    small = cost(found, 32, 7).params <= params
-    assert (below.excess(found) is None) == small
-    if small:
-        assert cost(found.with_(width=found.width + 1), 32, 7).params > params
-    alone = limits(depths=",".join(map(str, depths)))
-    assert alone.shown(TINY.parse(FIRST)) == TINY.parse(FIRST).with_(depths=depths)
-    trained = limits(trainings=9, width=8, depths=depths)
-    assert trained.shown(TINY.parse(FIRST)).width == 32  # the space's own
-    assert trained.network(TINY.parse(FIRST)).width == 8
-
-
-@pytest.mark.parametrize(
-    ("depths", "told"),
-    [
-        ((1, 2), "depth has 2 value"),
-        ("1,2,3,x", "such as 2,2,6,2, got '1,2,3,x'"),
-        (7, "such as 2,2,6,2, got 7"),
-        ((1.5, 1, 1, 1), "such as 2,2,6,2, got"),
-        ((1, 1, 1, 300), "stage 4 depth=300 is not allowed"),
-    ],
-)
-def test_depths_that_no_network_has_are_refused(depths: Any, told: str) -> None:
-    with pytest.raises(ValueError, match=told):
-        limits(depths=depths)
-
-
 def test_only_what_is_small_enough_is_timed() -> None:
     timed: list[str] = []
 

@@ -9,7 +9,7 @@ from zlib import crc32
 
 import optuna
 import pytest
-from fake_search import BETTER, failing, fake_evaluate, make_search
+from fake_search import BETTER, conclude, failing, fake_evaluate, make_search
 from optuna.trial import TrialState
 
 from asvit.core.progress import Progress
@@ -17,7 +17,7 @@ from asvit.search import CONTROLLERS, Evaluate, Measurement
 from asvit.search.front import best_rows
 from asvit.search.loop import Search
 from asvit.search.policy import WindowedReward
-from asvit.search.rows import Finalist
+from asvit.search.result import Finalist
 from asvit.search.sampler import measured_trials
 from asvit.search.study import open_journal
 
@@ -26,9 +26,8 @@ def run(search: Search) -> list[Progress]:
     return list(search.run())
 
 
-def finalists(search: Search) -> Sequence[Finalist]:
-    list(search.conclude())
-    return search.finalists
+def finalists(search: Search, **how: Any) -> Sequence[Finalist]:
+    return conclude(search, **how).finalists
 
 
 def test_events_count_up_and_carry_the_row() -> None:
@@ -95,8 +94,7 @@ def test_a_search_that_was_interrupted_goes_on_identically(
     again = make_search(study, **settings)
     run(again)
     assert repr(again.rows) == repr(whole.rows)  # NaN is not equal to itself
-    assert [trial.number for trial in measured_trials(study)] == list(range(70))
-    assert len(study.trials) == 70  # what was in flight has kept its number
+    assert len(measured_trials(study)) == 70
 
 
 def test_an_architecture_drawn_again_is_not_measured_again() -> None:
@@ -155,46 +153,52 @@ def noisy(text: str) -> Measurement:
 
 
 def test_the_finalists_are_the_likeliest_and_the_ten_best_measured_again() -> None:
-    search = make_search(steps=200, again=noisy)
+    search, events = make_search(steps=200), list[Progress]()
     run(search)
-    events = list(search.conclude())
-    likeliest, *others = search.finalists
-    assert [one.likeliest for one in search.finalists] == [True] + [False] * len(others)
+    end = conclude(search, events.append, noisy)
+    likeliest, *others = end.finalists
+    assert [one.likeliest for one in end.finalists] == [True] + [False] * len(others)
     assert likeliest.values["length_distortion"] > search.rows[0].values["length_distortion"]
     best = [row.architecture for row in best_rows(search.rows, BETTER)]
     assert [one.architecture for one in others] == [t for t in best if t != likeliest.architecture]
     drawn = [row.architecture for row in search.rows]
-    for one in search.finalists:
+    for one in end.finalists:
         assert one.values == fake_evaluate(one.architecture).values
         assert one.again == noisy(one.architecture).values
         assert one.number == (drawn.index(one.architecture) if one.architecture in drawn else None)
-    assert [event.done for event in events] == list(range(1, len(search.finalists) + 1))
+    assert [event.done for event in events] == list(range(1, len(end.finalists) + 1))
     assert {(event.unit, event.total) for event in events} == {("finalist", len(events))}
 
 
 def test_finalists_that_were_measured_before_a_kill_are_not_measured_again() -> None:
     asked: list[str] = []
+    events: list[Progress] = []
 
     def counted(text: str) -> Measurement:
         asked.append(text)
         return noisy(text)
 
-    whole = make_search(steps=200, again=noisy)
-    run(whole)
+    def killed(event: Progress) -> None:
+        if event.done == 4:
+            raise KeyboardInterrupt
+
+    run(whole := make_search(steps=200))
     study = optuna.create_study(directions=["maximize", "minimize"])
     run(make_search(study, steps=200))
-    for event in make_search(study, counted, steps=200, again=counted).conclude():
-        if event.done == 4:
-            break
-    events = list((resumed := make_search(study, counted, steps=200, again=counted)).conclude())
-    assert [event.resumed for event in events] == [4] * (len(resumed.finalists) - 4)
-    assert resumed.finalists == finalists(whole)
+    with pytest.raises(KeyboardInterrupt):
+        conclude(make_search(study, counted, steps=200), killed, counted)
+    end = conclude(make_search(study, counted, steps=200), events.append, counted)
+    assert [event.resumed for event in events] == [4] * (len(end.finalists) - 4)
+    assert end.finalists == finalists(whole, again=noisy)
     drawn = {row.architecture for row in whole.rows}
-    undrawn = [one.architecture for one in whole.finalists if one.architecture not in drawn]
-    assert sorted(asked) == sorted([one.architecture for one in whole.finalists] + undrawn)
-    assert list(make_search(study, counted, steps=200, again=counted).conclude()) == []
+    undrawn = [one.architecture for one in end.finalists if one.architecture not in drawn]
+    assert sorted(asked) == sorted([one.architecture for one in end.finalists] + undrawn)
+    done = len(events)
+    conclude(make_search(study, counted, steps=200), events.append, counted)
+    assert len(events) == done
     # Another number of networks is another measurement.
-    assert list(make_search(study, steps=200, again=noisy, recheck=3).conclude())
+    conclude(make_search(study, steps=200), events.append, noisy, recheck=3)
+    assert len(events) > done
 
 
 def test_time_adds_up_over_sessions(monkeypatch: pytest.MonkeyPatch) -> None:

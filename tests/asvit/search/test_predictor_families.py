@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from asvit.search import SearchSettings, get_controller
 from asvit.search import predictor_sampler as module
 from asvit.search.limits import Excess, Limits
-from asvit.search.sampler import ORIGIN, distributions
+from asvit.search.sampler import distributions
 from asvit.search.study import ask
 from asvit.spaces import load_space
 from tests.asvit.search.ridge import quick_predictor, ridge_of
@@ -60,7 +60,6 @@ def test_each_family_is_trained_as_made_by_hand_and_then_at_random() -> None:
     drawn = list(go_on(make_study(), 8))
     by_hand = [str(SPACE.parse(made).with_(width=16)) for made in SPACE.by_hand]
     assert [text(trial.params) for trial in drawn[:4]] == by_hand
-    assert [trial.user_attrs[ORIGIN] for trial in drawn] == ["by hand"] * 4 + ["random"] * 4
     # The families that lead come first.
     assert [t.params["family"] for t in drawn[4:]] == sorted(FAMILIES, key=LEVELS.get)[::-1]
     for trial in drawn[4:]:
@@ -74,7 +73,6 @@ def test_then_come_the_families_that_lead_and_their_topologies() -> None:
     drawn = list(go_on(make_study(), 28))
     later = Counter(trial.params["family"] for trial in drawn[8:])
     assert later["resnet"] >= 14
-    assert not any(ORIGIN in trial.user_attrs for trial in drawn[8:])
     tried = {text(t.params) for t in drawn[8:] if t.params["family"] == "resnet"}
     assert len(tried) >= 10
 
@@ -103,9 +101,6 @@ def test_a_family_without_a_network_in_the_limits_is_left_out_in_a_line(
     monkeypatch.setattr(Limits, "excess", excess)
     drawn = list(go_on(make_study(), 12))
     assert {trial.params["family"] for trial in drawn[:3]} == {*FAMILIES} - {"deit"}
-    # A batch is drawn before it is trained: after six trainings only four are known.
-    origins = [trial.user_attrs.get(ORIGIN) for trial in drawn]
-    assert origins == [*["by hand"] * 3, *["random"] * 5, *[None] * 4]
     assert "deit" not in {trial.params["family"] for trial in drawn}
     said = [record.getMessage() for record in caplog.records if record.name == module.__name__]
     assert said == ["deit has no network within the limits and is left out"]

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from typing import Any
-from unittest.mock import Mock
 
 import numpy as np
 import optuna
@@ -13,11 +12,9 @@ from optuna.trial import TrialState
 
 from asvit.search import SearchSettings, get_controller
 from asvit.search import predictor_sampler as module
-from asvit.search.limits import Excess
 from asvit.search.sampler import MEASURED, distributions
-from asvit.search.trained import BEFORE
 from asvit.spaces import load_space
-from tests.asvit.search.ridge import Ridge, quick_predictor
+from tests.asvit.search.ridge import quick_predictor
 
 SPACE = load_space("asvit-tiny")
 DRAWN = distributions(SPACE.dimensions)
@@ -81,32 +78,6 @@ def test_a_failure_counts_once_and_only_for_a_network_without_an_accuracy(
     assert [value for _, value in chosen[-1] if value < 0] == [-3.0]
 
 
-def test_depths_that_are_no_choice_of_the_space_suit_its_parents(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    settings = SearchSettings.make(
-        space="resnet", controller="predictor", trainings=24, max_macs="10M", depths="2,2,6,2",
-        image_size=32, classes=7,
-    )  # fmt: skip
-
-    class ByLength(Ridge):
-        @staticmethod
-        def columns(texts: Sequence[str]) -> Any:
-            return np.array([[1.0, len(text)] for text in texts])
-
-    monkeypatch.setattr(module, "Predictor", ByLength)
-    own = load_space("resnet")
-    choices = distributions(own.dimensions)
-    make = get_controller("predictor").make
-    study = optuna.create_study(direction="maximize")
-    study.sampler = make(own.dimensions, {"accuracy": "higher"}, settings)
-    for _ in range(3):
-        for value, trial in enumerate([study.ask(choices) for _ in range(4)]):
-            study.tell(trial, value)
-    assert len(study.trials) == 12
-    assert all(own.encode(own.decode(trial.params)) == trial.params for trial in study.trials)
-
-
 def test_what_failed_is_not_tried_as_something_new() -> None:
     study = make_study(batch=1)
     best = sum(len(choices) - 1 for choices in SPACE.dimensions.values())
@@ -153,31 +124,3 @@ def test_favourites_are_trained_again() -> None:
     drawn = [tuple(params.values()) for params in go_on(make_study(), 32)]
     assert len(set(drawn[:FIRST])) == FIRST
     assert 24 <= len(set(drawn)) < 32
-
-
-@pytest.mark.parametrize("outside", [True, False])
-@pytest.mark.parametrize("limit", ["max_params", "max_latency"])
-def test_what_a_table_has_outside_the_limits_is_not_trained_again(
-    limit: str, outside: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rng = np.random.default_rng(1)
-    drawn = [SPACE.encode(SPACE.sample(rng)) for _ in range(7)]
-    table = {f"{SPACE.decode(params)},16": [50.0, 51.0] for params in drawn}
-    best = next(iter(table))
-
-    class Favours(Ridge):
-        def predict(self, architectures: Sequence[str]) -> tuple[Any, Any]:
-            return np.array([text == best for text in architectures]), np.zeros(len(architectures))
-
-    monkeypatch.setattr(module, "Predictor", Favours)
-    study = make_study(trainings=20, width=16, **{limit: 100})
-
-    def excess(arch: Any, *, timed: bool = True) -> Excess | None:
-        large = outside and (timed or limit == "max_params") and f"{arch},16" == best
-        return Excess(1.0, "too large") if large else None
-
-    limits = Mock(excess=excess, network=lambda a: f"{a},16", choices=SPACE.encode)
-    monkeypatch.setattr(study.sampler, "limits", limits)
-    study.set_user_attr(BEFORE, table)
-    found = [f"{SPACE.decode(params)},16" for params in go_on(study, 8)]
-    assert (best in found) != outside

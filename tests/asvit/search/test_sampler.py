@@ -19,8 +19,7 @@ from asvit.search.policy import (
     WindowedReward,
     reinforce_step,
 )
-from asvit.search.sampler import UNIFORM, ReinforceSampler
-from asvit.search.seeds import draw_seed
+from asvit.search.sampler import UNIFORM, ReinforceSampler, draw_seed
 from asvit.search.study import ask
 from scaling.ranking import Better
 
@@ -126,27 +125,11 @@ def test_uniform_draws_in_place_of_the_policys_teach_it_nothing(
     uniform = [UNIFORM in trial.user_attrs for trial in study.trials]
     assert 5 < sum(uniform) < 20
     expected = replayed_by_hand(study, seed=5, batch=batch)
+    sampler.entropies(study)
     assert torch.equal(sampler._policy.logits, expected.logits)
     study.sampler = anew = make_sampler(batch=batch, seed=5)  # as after a kill
-    anew.catch_up(study)
+    anew.entropies(study)
     assert torch.equal(anew._policy.logits, expected.logits)
-
-
-def test_a_trial_that_the_storage_refused_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = go_on(make_study(make_sampler()), 12)
-    study = make_study(make_sampler())
-    found = go_on(study, 5)
-    trial = study.ask(SPACE)
-    with monkeypatch.context() as patch:
-        patch.setattr(study._storage, "set_trial_state_values", _refuse)
-        with pytest.raises(OSError, match="no space"):
-            study.tell(trial, [99.0, -99.0])
-    study.tell(trial.number, state=TrialState.FAIL)
-    assert found + go_on(study, 7) == expected
-
-
-def _refuse(*_arguments: object) -> None:
-    raise OSError(28, "no space")
 
 
 def test_evolution_changes_one_dimension_of_a_living_parent() -> None:

@@ -39,38 +39,3 @@ def test_sizes_that_are_measures_keep_their_one_column(tmp_path: Path) -> None:
     )
     assert read_trials(path, measures) == [make_row(values=values)]
     assert read_trials(path)[0].values == {"length_distortion": 0.5}
-
-
-def test_rows_of_several_families_say_whose_and_why(tmp_path: Path) -> None:
-    path = tmp_path / "trials.csv"
-    rows = [
-        make_row(0, family="resnet", origin="by hand"),
-        make_row(1, family="swin", origin="random"),
-        make_row(2, family="resnet", origin="chosen"),
-    ]
-    write_trials(path, rows, MEASURES)
-    first, second, *_ = path.read_text().splitlines()
-    assert first.endswith(",state,reason,family,origin")
-    assert second.endswith(",complete,,resnet,by hand")
-    assert read_trials(path) == rows
-    path.write_text(path.read_text().replace("chosen", "guessed"))
-    with pytest.raises(ValueError, match=r"line 4: origin must be one of .* got 'guessed'"):
-        read_trials(path)
-
-
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (lambda text: "a,b\n1,2\n", "not a table of trials"),
-        (lambda text: "", "not a table of trials"),
-        (lambda text: text.replace("-0.25", "much"), "line 2: could not convert"),
-        (lambda text: text.replace("complete", "fine"), "line 2: state must be"),
-        (lambda text: text[: text.rindex(",15.33")] + "\n", "line 2"),
-    ],
-)
-def test_a_damaged_table_is_refused(tmp_path: Path, damage: object, message: str) -> None:
-    path = tmp_path / "trials.csv"
-    write_trials(path, [make_row()], MEASURES)
-    path.write_text(damage(path.read_text()))
-    with pytest.raises(ValueError, match=message):
-        read_trials(path)

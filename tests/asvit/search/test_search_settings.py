@@ -20,16 +20,15 @@ from asvit.training.short_settings import Recipe
         ({"radius": True}, "radius must be"),
         ({"radius": float("inf")}, "radius must be"),
         ({"controller": "predictor", "trainings": 4}, "trainings=4 are too few to learn from"),
-        ({"controller": "predictor", "steps": 30}, "use trainings=30, or training_steps"),
-        ({"trainings": 9, "proxies": ("snip",)}, "measures snip beside trainings"),
+        ({"controller": "predictor", "steps": 30}, "steps=30 is for searches that measure"),
         (
-            {"trainings": 9, "pick": "policy"},
-            "pick=policy is for measures, and this",
+            {"trainings": 9, "proxies": ("snip",)},
+            "is for searches that measure, and this one trains",
         ),
-        ({"trainings": 9, "repeats": 2}, "repeats=2 is for measures"),
+        ({"trainings": 9, "repeats": 2}, "repeats=2 is for searches that measure"),
         ({"proxies": ("accuracy", "params")}, "give trainings, too, and no other measures"),
         ({"trainings": 9, "batch": 2, "controller": "tpe"}, "batch=2 does not suit"),
-        ({"width": 8}, "width=8 is for trainings, and this search measures;"),
+        ({"width": 8}, "width=8 is for searches that train, and this one measures;"),
     ],
 )
 def test_a_value_that_is_not_allowed_is_named(given: dict[str, Any], message: str) -> None:

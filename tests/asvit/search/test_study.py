@@ -10,32 +10,33 @@ from asvit.search import SearchSettings
 from asvit.search.study import (
     StudyStore,
     create_study,
-    first_study,
     open_journal,
+    open_study,
     quiet_optuna,
-    read_journal,
 )
 
 
 def make_study() -> optuna.Study:
     with quiet_optuna():
         storage = optuna.storages.InMemoryStorage()
-        assert first_study(storage) is None
         study = create_study(storage, "search", {"x": "lower", "length": "higher"})
-        assert first_study(storage) is not None
     assert [way.name for way in study.directions] == ["MINIMIZE", "MAXIMIZE"]
     assert study.metric_names == ["x", "length"]
     return study
 
 
+def store_of(study: optuna.Study) -> StudyStore[SearchSettings]:
+    return StudyStore(study, SearchSettings.from_json)
+
+
 def test_what_a_study_was_started_with_comes_back() -> None:
     study, images = make_study(), {"source": "fractal", "digest": "a" * 64}
-    assert StudyStore(study).settings is None
-    StudyStore(study).start(SearchSettings.make(steps=10), images=images, device="cuda")
+    assert store_of(study).settings is None
+    store_of(study).start(SearchSettings.make(steps=10), images=images, device="cuda")
     other = {"source": "mine", "digest": "b" * 64}
-    store = StudyStore(study)
+    store = store_of(study)
     store.start(SearchSettings.make(steps=20), images=other, device="cpu")
-    assert StudyStore(study).settings == SearchSettings.make(steps=20)  # extended; the rest stays
+    assert store_of(study).settings == SearchSettings.make(steps=20)  # extended; the rest stays
     assert (study.user_attrs["images"], study.user_attrs["device"]) == (images, "cuda")
 
 
@@ -57,9 +58,9 @@ def test_a_start_that_was_cut_short_is_made_again(
     with monkeypatch.context() as patch:
         patch.setattr(study, "set_user_attr", killed)
         with pytest.raises(KeyboardInterrupt):
-            StudyStore(study).start(settings, **start)
-    assert StudyStore(study).settings is None
-    StudyStore(study).start(settings, **start)
+            store_of(study).start(settings, **start)
+    assert store_of(study).settings is None
+    store_of(study).start(settings, **start)
     assert study.user_attrs == {**start, "settings": settings.to_json()}
 
 
@@ -97,17 +98,23 @@ def test_a_kill_at_any_byte_of_the_last_record_is_survived(
     assert f"unfinished record at the end of {path}" in caplog.text
 
 
-def test_trials_above_a_damaged_line_are_gone_on_from_once_the_rest_is_deleted(
-    tmp_path: Path,
-) -> None:
+def test_a_damaged_line_is_refused_and_trials_above_it_are_gone_on_from(tmp_path: Path) -> None:
     path = tmp_path / "study.journal"
     lines = record(path, trials=3).splitlines(keepends=True)
     path.write_bytes(b"".join([*lines[:-1], b"x\n", lines[-1]]))
-    text = rf"line {len(lines)} is not .*; restore .*, delete that line and all below it to go"
-    with pytest.raises(ValueError, match=text):
+    with pytest.raises(
+        ValueError, match=rf"line {len(lines)} is not .*; restore .*, delete that line"
+    ):
         open_journal(path)
     path.write_bytes(b"".join(lines[:-1]))
     assert finished(path) == 2
+
+
+def test_a_study_keeps_its_name_when_its_folder_is_renamed(tmp_path: Path) -> None:
+    (tmp_path / "first").mkdir()
+    assert open_study(tmp_path / "first" / "study.journal", {"x": "lower"}).study_name == "first"
+    (tmp_path / "first").rename(tmp_path / "second")
+    assert open_study(tmp_path / "second" / "study.journal", {}).study_name == "first"
 
 
 def test_optunas_tools_read_and_write_it(tmp_path: Path) -> None:
@@ -122,8 +129,7 @@ def test_optunas_tools_read_and_write_it(tmp_path: Path) -> None:
         theirs.set_user_attr("theirs", mark)
     ours.set_user_attr("ours", "c")
     assert finished(path) == 2
-    read = optuna.load_study(study_name="s", storage=read_journal(path))
-    assert read.user_attrs == {"ours": "c", "theirs": "b"}
+    assert ours.user_attrs == {"ours": "c", "theirs": "b"}
 
 
 def test_the_lock_of_a_killed_process_gives_way(tmp_path: Path) -> None:

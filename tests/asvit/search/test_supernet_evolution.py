@@ -11,16 +11,15 @@ from hypothesis import strategies as st
 
 import asvit
 from asvit.architectures.psvit_path import layers_of
-from asvit.search.supernet_result import Cells, PathRow
-from asvit.search.supernet_settings import EvolutionSettings
-from asvit.search.supernet_space import AllowedPaths, PathCosts, SupernetSpace, ranked
+from asvit.search.evolution import Cells, EvolutionSettings, PathRow
+from asvit.search.paths import PathCosts, PathSampler, SupernetSpace, ranked
 from asvit.training.short_settings import SupernetSettings
 from proxies import count
 
 COST = {"b": 10, "s": 17, "-": 0}
 
 
-class Toy(AllowedPaths):
+class Toy(PathSampler):
     """Cells count wherever they stand; nothing without layers, nothing above 100."""
 
     shape, letters = ("----", "----"), "bs-"
@@ -109,7 +108,7 @@ def test_mutation_redraws_each_cell_with_its_probability(seed: int, rate: float)
 
 
 def test_a_generation_without_anything_new_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asvit.search.supernet_space._FILL_TRIES", 2000)
+    monkeypatch.setattr("asvit.search.paths._FILL_TRIES", 2000)
     monkeypatch.setattr(Toy, "shape", ("--",))
     monkeypatch.setattr(Toy, "letters", "b-")
     small = Toy(EvolutionSettings())
@@ -159,12 +158,12 @@ def test_only_paths_within_the_window_are_allowed() -> None:
         (0, macs - 1, 0),
         (macs + 1, 2 * macs, 0),
     ]:
-        paths = AllowedPaths(of, CLASSES, EvolutionSettings.make(min_macs=least, max_macs=most))
+        paths = PathSampler(of, CLASSES, EvolutionSettings.make(min_macs=least, max_macs=most))
         known = paths.look(path)
         assert (known is not None) == allowed
         if known is not None:
             assert known == (str(of.architecture(path)), macs)
-    paths = AllowedPaths(of, CLASSES, EvolutionSettings.make())
+    paths = PathSampler(of, CLASSES, EvolutionSettings.make())
     assert paths.settings.max_macs == paths.deit_macs == of.deit_macs(CLASSES)
     assert paths.look(("------",) * 3) is None
     found = paths.propose(1, [])
@@ -176,4 +175,4 @@ def test_a_window_without_paths_is_refused() -> None:
     of = space_of("psvit2d")
     for window in ({"max_macs": "1K"}, {"min_macs": "1G", "max_macs": 10**10}):
         with pytest.raises(ValueError, match=r"no path takes [0-9,]+ to [0-9,]+ multiply-adds"):
-            AllowedPaths(of, CLASSES, EvolutionSettings.make(**window))
+            PathSampler(of, CLASSES, EvolutionSettings.make(**window))

@@ -8,7 +8,7 @@ import pytest
 
 from asvit.core.settings import Settings
 from asvit.search import SearchSettings
-from asvit.search.supernet_settings import EvolutionSettings
+from asvit.search.evolution import EvolutionSettings
 from asvit.training.recipes import RECIPES, fitting_batch, fitting_rate
 from asvit.training.settings import TrainSettings
 from asvit.training.short import Recipe

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from asvit.statistics.variance import _grid, _likelihoods, best_of, variance_components
+from experiments.variance import _grid, _likelihoods, best_of, variance_components
 
 
 def drawn(family: float, topology: float, seed: float, rng: np.random.Generator, of: int = 25):

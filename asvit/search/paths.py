@@ -1,15 +1,14 @@
-"""The paths of a supernet: their networks, their costs and the generations of an evolution.
+"""The paths of a supernet: their networks, costs and accuracies, and the evolution over them."""
 
-The seed and the accuracies of earlier generations determine a generation, so a stopped evolution
-continues from its recorded accuracies alone.
-"""
-
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any, cast
 from zlib import crc32
 
 import numpy as np
 import torch
+from optuna.study import Study
+from optuna.trial import FrozenTrial
 
 from asvit.architectures.psvit_path import (
     BASIC,
@@ -23,8 +22,16 @@ from asvit.architectures.psvit_path import (
     layers_of,
 )
 from asvit.models.psvit_supernet import PSViTSupernet
-from asvit.search.supernet_result import Cells, PathRow
-from asvit.search.supernet_settings import EvolutionSettings
+from asvit.search.evolution import VALIDATION, Cells, EvolutionSettings, PathRow
+from asvit.search.objective import EvaluateAll
+from asvit.search.rows import Measurement
+from asvit.search.sampler import (
+    NothingNewError,
+    Params,
+    SpaceSampler,
+    measured_trials,
+    trials_before,
+)
 from asvit.spaces import SPACES
 from asvit.spaces.architectures import cost
 from asvit.spaces.own import PSViTSpace
@@ -33,6 +40,7 @@ from asvit.training.short_settings import SupernetSettings
 from proxies.counts import Cost
 from proxies.evaluation import seed_for
 
+_ORIGIN = "origin"  # user attribute of a trial: how its path was made
 _TRIES = 10  # draws for each crossover and each mutation that is asked for, as published code has
 _FILL_TRIES = 100_000  # random draws of a generation before it is left short
 
@@ -52,7 +60,7 @@ class SupernetSpace:
             raise ValueError(
                 f"space {settings.space!r} has no supernet; use one of {', '.join(names)}"
             )
-        self._space = space
+        self.space = space
         self._width, self._image_size = settings.width, settings.image_size
         self._like = self._alone(BASIC, BASIC, BASIC)
         space.check(self._like, settings.image_size)
@@ -64,22 +72,18 @@ class SupernetSpace:
             return PSViTSupernet(
                 self._like.stage_widths,
                 self._like.heads,
-                pooling=self._space.architecture.pooling,
+                pooling=self.space.architecture.pooling,
                 img_size=self._image_size,
                 num_classes=num_classes,
             )
 
     def draw(self, rng: np.random.Generator) -> Cells:
         """A path with each cell drawn uniformly, but for those without any layer."""
-        return self._space.sample(rng).cells
+        return self.space.sample(rng).cells
 
     def architecture(self, path: Cells) -> PSViTPath:
         """What ``path`` is alone; the same for paths that differ only in where identities are."""
         return self._alone(*canonical(path))
-
-    def accuracy(self, supernet: PSViTSupernet, path: Cells, images: LabelledTensors) -> float:
-        """Accuracy of ``path`` with the weights of the supernet, per cent."""
-        return accuracy(supernet.on(path), *images)
 
     def count(self, num_classes: int, *stages: str) -> Cost:
         """Parameters and multiply-adds of a path alone, counted; cells left out are identities."""
@@ -92,7 +96,7 @@ class SupernetSpace:
         as many tokens: at 224 px and the space's own width this is DeiT-Tiny. The paper compares
         with DeiT; how to carry that to other sizes is our choice.
         """
-        width = self._like.stage_widths[_DEIT_STAGE[self._space.architecture.pooling]]
+        width = self._like.stage_widths[_DEIT_STAGE[self.space.architecture.pooling]]
         patches = (-(-self._image_size // _DEIT_PATCH)) ** 2
         tokens = patches + 1
         layer = 12 * tokens * width**2 + 2 * tokens**2 * width
@@ -101,7 +105,7 @@ class SupernetSpace:
 
     def _alone(self, *stages: str) -> PSViTPath:
         first, second, third = (stage.ljust(CELLS, IDENTITY) for stage in stages)
-        return self._space.architecture((first, second, third), (), self._width)
+        return self.space.architecture((first, second, third), (), self._width)
 
 
 class PathCosts:
@@ -135,6 +139,25 @@ def _less(cost: Cost, part: Cost) -> Cost:
     return Cost(cost.params - part.params, cost.macs - part.macs)
 
 
+def path_accuracies(
+    supernet: PSViTSupernet, costs: PathCosts, parts: Mapping[str, LabelledTensors]
+) -> EvaluateAll:
+    """What evaluates paths with the weights of a supernet: accuracies in per cent.
+
+    A path is an architecture with ``cells``, on the validation images, or a pair of cells and the
+    name of the images.
+    """
+
+    def evaluate(paths: Sequence[Any], _seeds: Sequence[int]) -> Iterator[Measurement]:
+        for path in paths:
+            cells, part = path if isinstance(path, tuple) else (path.cells, VALIDATION)
+            size = costs(cells)
+            reached = accuracy(supernet.on(cells), *parts[part])
+            yield Measurement(size.params, size.macs, {part: reached}, {})
+
+    return evaluate
+
+
 def ranked(rows: Sequence[PathRow]) -> list[PathRow]:
     """The paths, best first: by accuracy, then fewer multiply-adds, then their texts."""
     return sorted(rows, key=lambda row: (-row.validation, row.macs, row.architecture))
@@ -151,14 +174,15 @@ def _mixed(path: Cells, other: Cells, share: float, rng: np.random.Generator) ->
     )
 
 
-class AllowedPaths:
-    """The paths of a supernet in a window of multiply-adds, and the evolution over them.
+class PathSampler(SpaceSampler):
+    """An evolution over the paths of a supernet in a window of multiply-adds.
 
     Without a limit it is that of the DeiT of the supernet's size; ``settings`` has the number.
     The first generation is random. Every later one holds children of the best ``keep`` of all
     paths so far: crossovers take each cell from either of two of them, mutations draw each cell
     anew with probability ``mutation_probability`` (among all its choices), and random paths fill
-    it up. No two paths of a run are the same network.
+    it up. No two paths of a run are the same network; where hardly any are new and allowed, the
+    search ends.
 
     References:
         Guo et al. 2020, "Single Path One-Shot Neural Architecture Search with Uniform Sampling",
@@ -171,19 +195,45 @@ class AllowedPaths:
     letters = "".join(CELL_LAYERS)
 
     def __init__(
-        self, space: SupernetSpace, num_classes: int, settings: EvolutionSettings
+        self, supernet: SupernetSpace, num_classes: int, settings: EvolutionSettings
     ) -> None:
-        self.space = space
-        self.costs = PathCosts(space, num_classes)
-        self.deit_macs = space.deit_macs(num_classes)
+        super().__init__(supernet.space.dimensions, {VALIDATION: "higher"}, cast("Any", settings))
+        self.supernet = supernet
+        self.costs = PathCosts(supernet, num_classes)
+        self.deit_macs = supernet.deit_macs(num_classes)
         self._most = self.deit_macs if settings.max_macs is None else settings.max_macs
         self.settings = replace(settings, max_macs=self._most)
+        self._proposed: tuple[int, Sequence[PathRow]] = -1, ()  # of a generation
         low, high = self.costs.least.macs, self.costs.most.macs
         if self._most < low or settings.min_macs > high:
             raise ValueError(
                 f"no path takes {settings.min_macs:,} to {self._most:,} multiply-adds; those of "
                 f"this supernet take {low:,} to {high:,}"
             )
+
+    def sample(self, study: Study, trial: FrozenTrial) -> Params:
+        """The next path of its generation."""
+        generation, place = divmod(len(trials_before(study, trial)), self.settings.population)
+        if self._proposed[0] != generation:
+            before = measured_trials(study)[: generation * self.settings.population]
+            self._proposed = generation, self.propose(generation + 1, self.rows(before))
+        if place >= len(self._proposed[1]):
+            raise NothingNewError
+        row = self._proposed[1][place]
+        self.notes[trial.number] = {_ORIGIN: row.origin}
+        return dict(zip(self.dimensions, "".join(row.cells), strict=True))
+
+    def rows(self, trials: Sequence[FrozenTrial]) -> list[PathRow]:
+        """The paths of evaluated trials, all from the first on."""
+        rows = []
+        for number, trial in enumerate(trials):
+            letters = "".join(trial.params[name] for name in self.dimensions)
+            path = tuple(letters[i * CELLS :][:CELLS] for i in range(STAGES))
+            text, macs = str(self.supernet.architecture(path)), self.costs(path).macs
+            generation = 1 + number // self.settings.population
+            origin, accuracy = trial.user_attrs[_ORIGIN], trial.values[0]
+            rows.append(PathRow(number, generation, origin, text, "|".join(path), macs, accuracy))
+        return rows
 
     def look(self, path: Cells) -> tuple[str, int] | None:
         """Text and multiply-adds of the network that ``path`` is, which may be another's, too.
@@ -195,7 +245,7 @@ class AllowedPaths:
         macs = self.costs(path).macs
         if not self.settings.min_macs <= macs <= self._most:
             return None
-        return str(self.space.architecture(path)), macs
+        return str(self.supernet.architecture(path)), macs
 
     def propose(self, generation: int, before: Sequence[PathRow]) -> list[PathRow]:
         """The paths of a generation, from 1, given those of all before it in their order.

@@ -1,19 +1,33 @@
 """What accuracies depend on: shares of their variance, by a model of random effects."""
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from math import comb
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import linalg, stats
 
-from asvit.core.estimates import SEED, Component, Interval
+from asvit.core.estimates import Interval
 
 Array = NDArray[np.float64]
+
+SEED = "seed"  # name of what causes leave: the seed of a training
 
 _POINTS = 2_000  # at most, of the grid of shares
 _NUMBERS = 4_000_000  # of covariances at a time: memory
 _CONCENTRATION = 0.5  # of Dirichlet's distribution
+
+
+@dataclass(frozen=True)
+class Component:
+    """One cause of variance."""
+
+    share: float  #: of the variance, 0 to 1
+    interval: Interval  #: 90 % interval of the share
+    deviation: float  #: standard deviation of its effects, in the unit of the values
+    levels: int  #: how many there were beside others; of the rest, values
+    gain: float  #: by how much the best of so many levels is above their mean, on average
 
 
 def variance_components(

@@ -1,26 +1,91 @@
-"""Journal, table and result of an evolution over the paths of a supernet."""
+"""Settings, table and result of an evolution over the paths of a supernet."""
 
 import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import groupby
 from operator import attrgetter
-from typing import Any, ClassVar, Literal, TypedDict
+from typing import Any, ClassVar, TypedDict
 
 from asvit.core.codec import to_json, value_from_json
 from asvit.core.files import read_text
-from asvit.core.journal import Journal
 from asvit.core.results import Result
 from asvit.core.run_files import TRIALS
+from asvit.core.settings import Presets, Settings, presets_with, seed_setting, setting
 from asvit.core.tables import csv_text, read_table
-from asvit.search.supernet_settings import EvolutionSettings
 from asvit.training.supernet_result import PathAccuracies
+from scaling.budget import parse_amount
+
+_from_zero = partial(parse_amount, least=0)
+
+
+@dataclass(frozen=True)
+class EvolutionSettings(Settings):
+    """Settings of an evolution. Two runs with equal settings and weights give equal winners.
+
+    The paper gives none of these numbers. The defaults are those of AutoFormer's published search;
+    the limit of the multiply-adds is ours, after the models that the paper compares with.
+
+    References:
+        Chen et al. 2021, "AutoFormer: Searching Transformers for Visual Recognition",
+        arXiv:2107.00651.
+    """
+
+    presets: ClassVar[Presets] = presets_with(
+        quick={
+            "population": 20,
+            "generations": 5,
+            "keep": 5,
+            "crossovers": 10,
+            "mutations": 10,
+            "random_paths": 20,
+        }
+    )
+
+    population: int = setting(50, "Paths in a generation.", at_least=1)
+    generations: int = setting(20, "Generations, the random first one included.", at_least=1)
+    keep: int = setting(10, "Best paths so far that serve as parents.", at_least=1)
+    crossovers: int = setting(
+        25, "Crossovers in a generation: each cell comes from either parent.", at_least=0
+    )
+    mutations: int = setting(25, "Mutations in a generation.", at_least=0)
+    mutation_probability: float = setting(
+        0.2, "Probability that a mutation redraws a cell.", metavar="N", at_least=0, at_most=1
+    )
+    min_macs: int = setting(
+        0,
+        "Fewest multiply-adds of a path, as 20M or 1.3G.",
+        metavar="N",
+        convert=_from_zero,
+        parse=_from_zero,
+    )
+    max_macs: int | None = setting(
+        None,
+        "Most multiply-adds of a path, likewise.",
+        metavar="N",
+        convert=parse_amount,
+        parse=parse_amount,
+        shown="those of the DeiT of its size",
+    )
+    random_paths: int = setting(50, "Random paths of any cost to compare with.", at_least=1)
+    seed: int = seed_setting()
+
+    def check(self) -> None:
+        """Check that the limits leave a window, and that the children fit in a generation."""
+        if self.max_macs is not None and self.max_macs < self.min_macs:
+            raise ValueError(f"max_macs must be at least {self.min_macs}, got {self.max_macs}")
+        if self.crossovers + self.mutations > self.population:
+            raise ValueError(
+                f"{self.crossovers} crossovers and {self.mutations} mutations do not fit in a "
+                f"population of {self.population}; use fewer, or a larger population"
+            )
+
 
 #: A path: the cells of every stage, one letter a cell.
 Cells = tuple[str, ...]
-Part = Literal["validation", "test"]
+VALIDATION, TEST = "validation", "test"  # images
 
 
 class SupernetOrigin(TypedDict):
@@ -28,15 +93,6 @@ class SupernetOrigin(TypedDict):
 
     folder: str
     digest: str
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """The accuracy of a path with inherited weights, per cent."""
-
-    part: Part
-    path: Cells
-    accuracy: float
 
 
 @dataclass(frozen=True)
@@ -160,30 +216,6 @@ class EvolutionResult(Result):
         return {**content, "winner": content, **random}
 
 
-class AccuracyJournal(Journal[EvolutionSettings]):
-    """``accuracies.jsonl``: the settings, and every accuracy with inherited weights so far.
-
-    All else follows: evolving again with these accuracies evaluates nothing twice and takes the
-    same way.
-    """
-
-    result_type = EvolutionResult
-    start_types: ClassVar[Mapping[str, Any]] = {"supernet": SupernetOrigin, "device": str}
-    record_types = (Accuracy,)
-
-    def __init__(self, *args: Any) -> None:
-        self._accuracies: dict[tuple[Part, Cells], float] = {}
-        super().__init__(*args)
-
-    def get(self, part: Part, path: Cells) -> float | None:
-        """The accuracy of a path on a part of the images, per cent; None while unknown."""
-        return self._accuracies.get((part, path))
-
-    def note(self, record: Accuracy) -> None:
-        """Take note of the accuracy of a path."""
-        self._accuracies[record.part, record.path] = record.accuracy
-
-
 def generations_of(rows: Sequence[PathRow]) -> list[Generation]:
     """The generations of these paths in numbers, in order."""
     generations: list[Generation] = []
@@ -197,12 +229,8 @@ def generations_of(rows: Sequence[PathRow]) -> list[Generation]:
 
 
 def first_generation(rows: Sequence[PathRow]) -> list[PathRow]:
-    """The random paths that an evolution began with.
-
-    Under a tight limit the first generations may find none; these are then of a later one.
-    """
-    first = min((row.generation for row in rows), default=0)
-    return [row for row in rows if row.generation == first]
+    """The random paths that an evolution began with."""
+    return [row for row in rows if row.generation == 1]
 
 
 def write_paths(rows: Sequence[PathRow]) -> str:
