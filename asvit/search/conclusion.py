@@ -26,9 +26,9 @@ from scaling.ranking import Directions, rank_sums
 
 if TYPE_CHECKING:
     from optuna.study import Study
-    from proxies.latency import Latency
 
     from asvit.core.progress import Tell
+    from asvit.measuring.latency import Latency
     from asvit.search.loop import Search
     from asvit.search.objective import EvaluateAll
     from asvit.search.rows import Measurement

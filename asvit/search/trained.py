@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from asvit.reference.schema import Cell, format_table
-from asvit.reference.table import LEAST_ROWS, Target
+from asvit.reference.table import LEAST_ROWS, Cell, Target, format_table
 from asvit.search.limits import Limits
 from asvit.search.rows import Measurement, TrialRow
 from asvit.search.settings import ACCURACY, SearchSettings
