@@ -6,7 +6,7 @@ Nothing is cut or scaled: an array has the numbers of its TIFF, NPY or 16-bit PN
 import logging
 import struct
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -26,8 +26,16 @@ if TYPE_CHECKING:
     from tifffile import TiffPage
 
 #: Formats that are decoded, whatever the name of a file: Pillow would pass others to external
-#: programs, such as PostScript to Ghostscript, or cut their numbers to 8 bits without a word.
-FORMATS: Final = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP", "AVIF")
+#: programs, such as PostScript to Ghostscript, or cut their numbers to 8 bits without a word, as
+#: of JPEG 2000. Those of weak signatures are last.
+_USUAL: Final = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP", "AVIF")
+FORMATS: Final = (
+    *_USUAL,
+    *("QOI", "PSD", "DDS", "SGI", "SUN", "ICO", "CUR", "ICNS", "MSP", "XBM", "XPM", "DIB"),
+    *("PCX", "TGA"),
+)
+#: Marks of Pillow's tiles of 16 bits a colour, of which it leaves 8.
+_CUT_TILES: Final = (";16B", ";16L", ";16N", "SGI16")
 
 #: Endings of files that are images: of these formats, as Pillow knows them, and of arrays.
 ENDINGS = {".npy"} | {
@@ -135,7 +143,7 @@ def open_image(file: IO[bytes]) -> Image.Image:
         image = Image.open(file, formats=FORMATS)
     except UnidentifiedImageError as error:
         raise ValueError(
-            f"it is not a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image"
+            f"it is not a {', '.join(_USUAL[:-1])} or {_USUAL[-1]} image, nor of a rarer format"
         ) from error
     except Image.DecompressionBombError as error:  # twice the pixels that Pillow allows
         raise ValueError(_TOO_LARGE) from error
@@ -146,7 +154,8 @@ def open_image(file: IO[bytes]) -> Image.Image:
 
 def as_kind(image: Image.Image, kind: ImageKind, ground: str | None = BLACK) -> Picture:
     """An opened picture as RGB, or as grey where the kind is that; ``ground`` as of read_as."""
-    deep, tiles = image.mode[0] in "IF", cast("Any", getattr(image, "tile", ()))
+    tiles: Sequence[Any] = getattr(image, "tile", ())
+    deep = image.mode[0] in "IF" or any(mark in str(tiles) for mark in _CUT_TILES)
     if image.format == "PPM" and image.mode == "RGB" and tiles[0][0] != "raw":
         deep = int(tiles[0][3][1]) > 255  # its largest number, which Pillow cuts
     if kind.reading != RGB and deep:
