@@ -84,7 +84,7 @@ def test_type_checkers_know_the_options(tmp_path: Path) -> None:
     file = tmp_path / "calls.py"
     file.write_text(
         "import asvit\n"
-        'asvit.run_search(steps=3, max_params="5M", depths=(2, 2, 6, 2), proxies="ntk")\n'
+        'asvit.run_search(steps=3, max_params="5M", proxies="ntk")\n'
         'asvit.run_search(steps="x")\n'
         "asvit.run_search(stepz=3)\n"
         'asvit.run_training("timm:vit_tiny_patch16_224", epochs=1, precision="bf16")\n'

@@ -202,7 +202,7 @@ def test_real_networks_end_in_a_report(tmp_path: Path) -> None:
     made = {path.name for path in (tmp_path / "run").iterdir()}
     assert made == {
         ".kind", ".lock", "study.journal", "trials.csv", "result.json", REPORT,
-        *figure_files(SearchRun.files.figures[:-1]),  # the last is of a predictor
+        *figure_files(SearchRun.files.figures),
     }  # fmt: skip
     rows = read_trials(tmp_path / "run" / "trials.csv")
     size = cost(rows[0].architecture, image_size=32)
