@@ -61,7 +61,8 @@ def trained(training: str, seed: int) -> TrainResult:
     if training == SHORT:
         share = macs(trained(COARSE, seed)) / macs(trained(PLAIN, seed))
         epochs = max(1, round(EPOCHS * share))
-    stages = "0.4/0.3/0.3" if training == COARSE else "off"
+    coarse = [round(share * epochs) for share in (0.4, 0.3)]
+    stages = "/".join(map(str, [*coarse, epochs - sum(coarse)])) if training == COARSE else "off"
     out = OUT / f"{training.replace(', ', '-').replace(' ', '-')}-seed{seed}"
     varied: dict[str, Any] = {"epochs": epochs, "retokenize": stages, "seed": seed}
     return run_training(SEED, out=out, workers=0, **SETTINGS, **varied)

@@ -149,13 +149,18 @@ def register_measure(
     name: str = "",
     better: Better = "higher",
     paper: str = "none",
-    **facts: Any,
+    undefined: str = "the value is not finite",
+    random: bool = True,
+    check: Callable[[nn.Module, Inputs], str] | None = None,
+    checks_itself: bool = False,
+    together: Callable[[Stack, Sequence[Inputs]], Sequence[float]] | None = None,
+    timed: bool = False,
 ) -> Callable[[F], F]:
     """Register a function as a measure; an earlier definition of the same function is replaced.
 
     The function takes a network and those of the :class:`Inputs` that its parameters name, and
-    returns a number. Arguments, ``facts`` too, as the fields of :class:`Proxy`; the name is by
-    default that of the function.
+    returns a number. Arguments as the fields of :class:`Proxy`; the name is by default that of
+    the function.
 
     Raises:
         ValueError: If the name is taken by another function, or there is no such direction or
@@ -176,10 +181,20 @@ def register_measure(
         def value(model: nn.Module, inputs: Inputs) -> float:
             return float(function(model, **{field: getattr(inputs, field) for field in names}))
 
-        called = name or function.__name__
-        PROXIES.register(
-            called, Proxy(called, description, better, paper, value, **facts), function
+        proxy = Proxy(
+            name=name or function.__name__,
+            description=description,
+            better=better,
+            paper=paper,
+            value=value,
+            undefined=undefined,
+            random=random,
+            check=check,
+            checks_itself=checks_itself,
+            together=together,
+            timed=timed,
         )
+        PROXIES.register(proxy.name, proxy, function)
         text = cleandoc(function.__doc__ or f"{description}.")
         function.__doc__ = f"{text}\n\nSource: {paper}."
         return function

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field, replace
 from operator import index
 from typing import Any, Protocol
 
-from torch import nn
+from torch import Tensor, nn
 
 from proxies import Cost, Score, get_proxy, measure
 from proxies.counts import TimedCost
+from proxies.expansion import Radius
 from scaling.budget import UNIT_NAMES, Budget, parse_budgets
 from scaling.ranking import Directions, best_places, rank_sums
 from scaling.shapes import RULES, CostOf, Rule, Shape, final_step_candidates, proposals, within
@@ -70,7 +71,15 @@ def grow(
     known: ScoreCache | None = None,
     measure_shapes: MeasureShapes | None = None,
     progress: Callable[[GrowthEvent], None] | None = None,
-    **measuring: Any,
+    repeats: int = 5,
+    seed: int = 0,
+    image_size: int | None = None,
+    images: Tensor | None = None,
+    labels: Tensor | None = None,
+    device: str = "auto",
+    points: int = 10,
+    radius: Radius = "sqrt_n",
+    together: bool = False,
 ) -> Trajectory:
     """Grow a model to a budget without training, one block and a little width at a time.
 
@@ -101,9 +110,17 @@ def grow(
             resumed.
         measure_shapes: Measures all candidates of a step, given at reduced width, for instance in
             parallel: a score of every measure for each shape, in order. Replaces ``build`` and
-            ``measuring``.
+            the arguments of measuring.
         progress: Called after each candidate and each step.
-        measuring: Other arguments of :func:`proxies.measure`, such as ``image_size`` and ``seed``.
+        repeats: As of :func:`proxies.measure`, and so are those below.
+        seed: Of the weights and the circle.
+        image_size: Pixels per side; not needed with ``images``.
+        images: Batch of the kernel.
+        labels: Their classes, for measures that need them.
+        device: Where to measure.
+        points: Points on the circle.
+        radius: Of the circle.
+        together: Whether repeats are measured as one stack.
 
     Returns:
         The series, which begins with the start.
@@ -143,6 +160,11 @@ def grow(
     if parse_budgets((*stops, target))[-1] != target:
         raise ValueError(f"budgets are stops below {target}, got {stops[-1]}; give smaller ones")
     names = (measures,) if isinstance(measures, str) else tuple(measures)
+    measuring: Any = {
+        **{"repeats": repeats, "seed": seed, "image_size": image_size, "images": images},
+        **{"labels": labels, "device": device, "points": points, "radius": radius},
+        "together": together,
+    }
 
     def in_turn(shapes: Sequence[Shape]) -> Iterator[Mapping[str, Score]]:
         for shape in shapes:

@@ -27,6 +27,7 @@ PUBLIC: dict[str, Any] = {
     for package in (asvit, proxies, scaling)
     for name in package.__all__
     if name not in ("__version__", "PROXIES") and getattr(package, name) not in MEASURES
+    if package is asvit or ">>>" in (getattr(package, name).__doc__ or "")
 }
 IMPORTED = {
     **{"asvit": asvit, "proxies": proxies, "scaling": scaling},

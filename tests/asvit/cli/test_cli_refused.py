@@ -94,7 +94,7 @@ REFUSED: dict[str, Sequence[tuple[str, int, str]]] = {
     SHORT: [
         ("--image-size 48", 3, "image 48 px"),
         ("--data gaussian", 3, "two classes or more; standard normal noise, seed 0 has one"),
-        ("--data ./none", 3, "no folder './none'; give a folder of images"),
+        ("--data ./none", 3, "no folder './none', and no images of that name"),
         ("--controller tpe --seeds 2", 2, "seeds 2 is for controller random"),
     ],
     SUPERNET: [

@@ -134,11 +134,21 @@ def encoded(kind: str, size: tuple[int, int] = (12, 9)) -> bytes:
     """A picture of noise in a format that Pillow writes."""
     buffer = io.BytesIO()
     noise = np.random.default_rng(0).integers(0, 255, (*size[::-1], 3), dtype=np.uint8)
-    Image.fromarray(noise).save(buffer, kind)
+    picture = Image.fromarray(noise).convert("1" if kind in ("MSP", "XBM") else "RGB")
+    picture.save(
+        buffer, kind, **({"sizes": [size], "bitmap_format": "bmp"} if kind == "ICO" else {})
+    )
     return buffer.getvalue()
 
 
-ENCODED = {kind: encoded(kind) for kind in FORMATS}
+# Of formats that Pillow only reads, 12 x 9 pixels of one colour.
+BY_HAND = {
+    "PSD": b"8BPS" + struct.pack(">H6xHIIHH14x", 1, 3, 9, 12, 8, 3) + bytes(3 * 108),
+    "SUN": struct.pack(">8I", 0x59A66A95, 12, 9, 24, 324, 1, 0, 0) + bytes(324),
+    "XPM": b'/* XPM */\nx = {\n"12 9 1 1",\n". c #0A141E",\n' + b'"............",\n' * 9 + b"};\n",
+    "CUR": b"\0\0\2\0" + encoded("ICO")[4:],
+}
+ENCODED = {kind: BY_HAND.get(kind) or encoded(kind) for kind in FORMATS}
 
 
 def folder_of(root: Path, names: tuple[str, ...], per_class: int = 3) -> Path:
@@ -152,7 +162,9 @@ def folder_of(root: Path, names: tuple[str, ...], per_class: int = 3) -> Path:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # of what it goes on without
-@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize(
+    "kind", [kind for kind in FORMATS if kind != "ICNS"]
+)  # which holds PNG files
 @MANY
 @given(data=st.data())
 def test_any_bytes(tmp_path: Path, kind: str, data: st.DataObject) -> None:

@@ -83,7 +83,7 @@ def test_pixels_are_those_of_pillow_to_the_last_bit(
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
     how = Preparation(side, PICTURES, (0, 0, 0), (1, 1, 1), name, crop)
     found = np.rint(255 * images_of(how, pixels)).astype(np.uint8)
-    transform = Augmentation(interpolation=name, crop_pct=crop).preparation(side).crop
+    transform = Preparation(side, interpolation=name, crop_pct=crop).crop
     np.testing.assert_array_equal(found, transform(Image.fromarray(pixels)).numpy())
 
 

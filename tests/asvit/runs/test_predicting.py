@@ -12,10 +12,9 @@ from PIL import Image
 
 import asvit
 from asvit.data.folders import FolderDataset
+from asvit.data.preparation import Preparation
 from asvit.networks import Network, WeightsFile
 from asvit.runs.exporting import export_network
-from asvit.training.augmentation import Augmentation
-from asvit.training.loaders import Batching, validation_loader
 from tests.asvit.runs.fakes import varied
 from tests.campaigns import forked
 
@@ -72,11 +71,9 @@ def pictures(tmp_path: Path) -> Path:
 
 def test_guesses_are_those_of_a_pass_over_validation_images(run: Path, pictures: Path) -> None:
     found = asvit.predict(run, [pictures / "inner"], top=3, batch_size=1, device="cpu")
-    augmentation = Augmentation(interpolation="bilinear", crop_pct=0.8)
-    mean, std = tuple(FACTS["mean"]), tuple(FACTS["std"])
-    batching = Batching(image_size=32, batch_size=2, mean=mean, std=std, augmentation=augmentation)
+    prepare = Preparation.of(32, 3, FACTS)
     images = FolderDataset(pictures / "inner")
-    ((inputs, _),) = validation_loader(images, batching)
+    inputs = torch.stack([prepare(images.picture(place)) for place in range(2)])
     with torch.no_grad():
         known = WeightsFile.read(run / "model.safetensors").load()(inputs).softmax(1)
     assert [Path(one.image).name for one in found] == ["d.png", "e.bmp"]

@@ -62,13 +62,6 @@ def test_a_module_is_refused_by_its_class() -> None:
         asvit.score(nn.Identity(), "params", **SMALL)
 
 
-def test_of_a_result_its_architecture_is_named() -> None:
-    (row,) = asvit.score(SEED, "params", **SMALL)
-    for of in (asvit.score, asvit.cost):
-        with pytest.raises(ValueError, match="ScoreRow is not an architecture; use its archite"):
-            of(row)
-
-
 def test_one_architecture_and_a_measure_that_fails() -> None:
     scores = asvit.score("timm:vgg11", "ccs", **SMALL)
     (row,) = scores
