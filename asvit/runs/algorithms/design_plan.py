@@ -77,6 +77,7 @@ class DesignPlan:
     stage_options: Callable[[str], Mapping[str, Any]]  # folder and progress of a stage's run
     workers: Workers | None = None  # of the search
     _fittings: dict[tuple[int, int], Fitting] = field(default_factory=dict, init=False)
+    _default_paces: dict[str, tuple[float, int]] = field(default_factory=dict, init=False)
 
     # The stages that plan those after them.
 
@@ -116,7 +117,6 @@ class DesignPlan:
         s = self.settings
         self._seconds_of_default(self._listed)  # of too few hours
         text, side, _ = self.fitting.fit(self._sample[0])
-        epoch, _ = self.trainings.pace(text, side)
         logger.warning(
             "there is too little time to choose among networks; the default is trained: %s", text
         )
@@ -128,7 +128,7 @@ class DesignPlan:
             max_macs=s.max_macs,
             max_params=s.max_params,
             width_multiple=s.width_multiple,
-            epochs=round(self.hours.left_for("training") / epoch),
+            epochs=round(self.fitting.epochs(side)),
         )
 
     def finalists(self) -> Finalists:
@@ -365,12 +365,9 @@ class DesignPlan:
         ready = "finalists" in self.results
         stages = self.last_round.entrants if ready else self.last_round.stages
         rounds = dict.fromkeys(stages, training)
-        pictures, family = self.results.pictures, first_family(self.settings)
-        if fractals.begins_with_them(self.settings, family, pictures):
-            images = fractals.PICTURES[1] * fractals.EPOCHS[1]
-            most = len(FINALISTS) if self.settings.warm_start == "fractals" else 1
-            for name in [name for name in stages if name in FINALISTS][:most]:
-                rounds[name] += images / pictures.train * epoch
+        most = len(FINALISTS) if self.settings.warm_start == "fractals" else 1
+        for name in [name for name in stages if name in FINALISTS][:most]:
+            rounds[name] += self._seconds_on_fractals(epoch)
         return {"search": searching, **rounds, "training": training, "rest": AFTERWARDS}
 
     def _chooses(self, data: str) -> bool:
@@ -389,20 +386,26 @@ class DesignPlan:
 
     def _pace_of_default(self, data: str) -> tuple[float, int]:
         """Seconds and updates of an epoch of the default network, as wide as limits allow."""
-        side = self.fitting.side
-        arch = self.sizes.widest(self._sample[0], side)
-        return self.trainings.pace(str(arch), side, data=data)
+        if data not in self._default_paces:
+            side = self.fitting.side
+            arch = self.sizes.widest(self._sample[0], side)
+            self._default_paces[data] = self.trainings.pace(str(arch), side, data=data)
+        return self._default_paces[data]
 
     def _seconds_of_default(self, data: str) -> Mapping[str, float]:
         """As :meth:`seconds`, without a search."""
         epoch, steps = self._pace_of_default(data)
         self._check_hours(0.0, epoch, self.fitting.side)
         parts = {"training": epoch * enough_epochs(steps), "rest": AFTERWARDS}
+        before = self._seconds_on_fractals(epoch)
+        return {FINALISTS[0]: before, **parts} if before else parts
+
+    def _seconds_on_fractals(self, epoch: float) -> float:
+        """How long a whole training on fractals takes, by an epoch on the pictures; 0 for none."""
         pictures, family = self.results.pictures, first_family(self.settings)
-        if fractals.begins_with_them(self.settings, family, pictures):
-            images = fractals.PICTURES[1] * fractals.EPOCHS[1]
-            parts = {FINALISTS[0]: images / pictures.train * epoch, **parts}
-        return parts
+        if not fractals.begins_with_them(self.settings, family, pictures):
+            return 0.0
+        return fractals.PICTURES[1] * fractals.EPOCHS[1] / pictures.train * epoch
 
     def _check_hours(self, search: float, epoch: float, side: int) -> None:
         """Check that the hours allow the shortest search and trainings.
