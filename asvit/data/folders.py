@@ -75,17 +75,17 @@ def list_folder(folder: Path) -> Listing:
     """List a folder; names that begin with a dot are left out."""
     with os.scandir(folder) as scan:
         visible = [entry for entry in scan if not entry.name.startswith(_SYSTEM)]
-    found = Listing([], [], [])
+    listing = Listing([], [], [])
     for entry in sorted(visible, key=lambda entry: (composed(entry.name), entry.name)):
         path = Path(entry.path)
         if not entry.is_dir():  # a broken link counts as an image: reading it reports the error
             is_image = path.suffix.lower() in ENDINGS
-            (found.images if is_image else found.others).append(entry.name)
+            (listing.images if is_image else listing.others).append(entry.name)
         elif not (path / MARKER).exists() and not (
             entry.name == RUNS_FOLDER and any(path.glob(f"*/{MARKER}"))
         ):
-            found.folders.append(entry.name)
-    return found
+            listing.folders.append(entry.name)
+    return listing
 
 
 def walk(folder: Path, above: tuple[Path, ...] = ()) -> tuple[list[str], Counter[str]]:

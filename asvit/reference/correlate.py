@@ -70,8 +70,8 @@ def correlate(
         return resampled_tau(x if column is None else column, y, weights, groups)
 
     columns = {name: count[complete] for name, count in columns.items()}
-    found = compared(taus, columns, y, within=within)
-    return replace(found, dropped=dropped, better=better)
+    finding = compared(taus, columns, y, within=within)
+    return replace(finding, dropped=dropped, better=better)
 
 
 def unranked(n: int, dropped: int, reason: str, better: Better) -> Finding:

@@ -170,7 +170,7 @@ def correlate_all(plan: Plan, values: Values, *, seed: int) -> list[Finding]:
         rated = np.isfinite(accuracies)
         x, y = ranked(values.measures, name, rated), accuracies[rated]
         counts = {count: column[rated] for count, column in rivals.items()}
-        found = correlate(x, y, better=better, counts=counts, seed=seed)
-        return replace(found, measure=name, target=target, trivial=is_trivial(name))
+        correlation = correlate(x, y, better=better, counts=counts, seed=seed)
+        return replace(correlation, measure=name, target=target, trivial=is_trivial(name))
 
     return sort_findings([finding(name, target) for target in plan.targets for name in plan.shown])

@@ -54,11 +54,11 @@ def stored_reliability(name: str, measures: Sequence[str]) -> Reliability:
         missing = [part for part in parts(measure) if part not in values]
         if missing:
             reason = f"no scores of {', '.join(missing)} come with table {name}"
-            found = unranked(0, 0, reason, better)
+            finding = unranked(0, 0, reason, better)
         else:
             own = ranked(values, measure, range(len(table)))
-            found = correlate(own, accuracies, better=better, counts=columns, within=False)
-        return replace(found, measure=measure, target=target.name, trivial=is_trivial(measure))
+            finding = correlate(own, accuracies, better=better, counts=columns, within=False)
+        return replace(finding, measure=measure, target=target.name, trivial=is_trivial(measure))
 
     rival, _ = best_count(columns, accuracies)
     return Reliability(

@@ -267,8 +267,8 @@ def confirmed(fresh: Sequence[float], trained: Mapping[str, Trained]) -> Confirm
     squares, freedom = pooled_squares(trainings)
     variance = squares / freedom if squares else seed_noise(trainings) ** 2
     error = variance / len(fresh), max(freedom, 1)
-    found = around(statistics.fmean(fresh), error, level=_WITHIN)
-    return Confirmed(found.value, max(found.low, 0.0), min(found.high, 100.0), len(fresh))
+    estimate = around(statistics.fmean(fresh), error, level=_WITHIN)
+    return Confirmed(estimate.value, max(estimate.low, 0.0), min(estimate.high, 100.0), len(fresh))
 
 
 def tradeoff(finalists: Sequence[Finalist]) -> list[Finalist]:
