@@ -82,19 +82,6 @@ class LastRound:
         """About how many pictures there are to train on."""
         return max(1, round((1 - self.validation_share) * self.results.pictures.train))
 
-    def fewer_pictures(self, share: float) -> int:
-        """How many pictures a share of these is; never quite all.
-
-        At least a batch, and one of each class.
-        """
-        least = max(self._batch, self._classes)
-        most = self.train_pictures - self._classes  # each is divided by itself
-        return max(least, min(most, int(share * self.train_pictures)))
-
-    def pictures_of(self, name: str) -> int:
-        """The pictures that a network was trained on."""
-        return self.results.epochs.pictures.get(name, self.train_pictures)
-
     @property
     def validation_pictures(self) -> float:
         """How many pictures decide.
@@ -116,11 +103,6 @@ class LastRound:
     @property
     def _classes(self) -> int:
         return len(self.results.pictures.classes)
-
-    @property
-    def _batch(self) -> int:
-        batch: int = recipe_of(self.results.pictures)["batch_size"]
-        return batch
 
     @property
     def balance(self) -> str:
@@ -168,7 +150,8 @@ class LastRound:
         It does if it is nearer to 100 % than to chance, or after many updates.
         """
         trained = self.results.trained(name)
-        updates = trained.epochs * self.pictures_of(name) / self._batch
+        batch = recipe_of(self.results.pictures)["batch_size"]
+        updates = trained.epochs * self.train_pictures / batch
         half = (self._chance + 100) / 2
         return trained.validation >= half or updates >= _CONCLUSIVE
 

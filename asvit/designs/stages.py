@@ -38,10 +38,8 @@ class PictureFacts:
 class SearchPlan:
     """The settings of the search that the time decides."""
 
-    space: str
     trainings: int  # none where there is too little time to choose among networks
     training_steps: int
-    paces: str | None = None
     image_size: int
     max_macs: int | None
     max_params: int | None
@@ -100,7 +98,6 @@ class Lengths:
 
     epochs: Mapping[str, int]  # at most
     hours: float | None = None
-    pictures: Mapping[str, int]  # where these are fewer than there are
     fractals: Mapping[str, tuple[int, int]]  # pictures and epochs, of those that begin with them
     seconds: Mapping[str, float]  # expected
 

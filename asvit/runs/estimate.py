@@ -26,7 +26,6 @@ from proxies.evaluation import resolve_device
 _NETWORKS = 3  # of a search whose trainings are timed
 _PROBED = 5  # steps of these trainings
 _LONGER = 5  # times the steps that a CUDA graph needs, of one of two trainings with a graph
-_APART = 3.0  # times the median, that numbers of steps may be at most
 
 
 def timed_on(device: str, workers: Workers | None) -> str:
@@ -43,40 +42,13 @@ def training_seconds(settings: TrainingSearchSettings, workers: Workers | None =
     rng = np.random.default_rng(draw_seed(settings.seed, "estimate", 0))
     limits = Limits(find_space(settings.space, image_size=settings.image_size), settings)
     texts = [str(limits.network(limits.sample(rng))) for _ in range(_NETWORKS)]
-    return _of_all(settings, statistics.fmean(seconds_each(settings, texts)), workers)
-
-
-def _of_all(settings: TrainingSearchSettings, each: float, workers: Workers | None) -> float:
-    """Seconds of a search whose trainings take so long each."""
+    each = statistics.fmean(seconds_each(settings, texts))
     device = str(resolve_device(settings.device))
     jobs = training_workers(workers, settings, device).jobs or 1
     here = device == "cpu" and cluster_of(workers) is None
     at_once = min(jobs, cores()) if here else jobs
     rounds = math.ceil(settings.batch / at_once) / settings.batch  # of the workers, a training
     return settings.trainings * rounds * each
-
-
-def paces(
-    settings: TrainingSearchSettings, workers: Workers | None = None
-) -> tuple[str, float] | None:
-    """Steps of each family, relative to the median, with which all take equally long.
-
-    They follow from the times of networks made by hand.
-
-    Returns:
-        The text of the setting ``paces``, and the seconds of all trainings with it; None for one
-        family, or without networks made by hand.
-    """
-    space = load_space(settings.space)
-    if not space.branch or not space.by_hand:
-        return None
-    limits = Limits(space, settings)
-    families = {space.family_of(text): limits.network(space.parse(text)) for text in space.by_hand}
-    seconds = seconds_each(settings, [*map(str, families.values())])
-    middle = statistics.median(seconds)
-    shares = (min(max(middle / took, 1 / _APART), _APART) for took in seconds)
-    text = ",".join(f"{name}={n:.2g}" for name, n in zip(families, shares, strict=True))
-    return text, _of_all(settings, middle, workers)
 
 
 def seconds_each(settings: TrainingSearchSettings, texts: Sequence[str]) -> Sequence[float]:

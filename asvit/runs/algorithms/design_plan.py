@@ -121,7 +121,6 @@ class DesignPlan:
             "there is too little time to choose among networks; the default is trained: %s", text
         )
         return SearchPlan(
-            space=s.space,
             trainings=0,
             training_steps=0,
             image_size=side,
@@ -134,14 +133,12 @@ class DesignPlan:
     def finalists(self) -> Finalists:
         """The networks of the last round and the image size, as limits and time allow.
 
-        Three of the search's; two where it ranks nothing, or has had no time for all families;
-        one where there was no search.
+        Three of the search's; two where it ranks nothing, and one where there was none.
         """
         search, space = self.results.search, load_space(self.settings.space)
         errors, networks = list[ValueError](), dict[str, Entrant]()
         side = self.fitting.side
-        whole = self.results.plan.space == self.settings.space
-        wanted = len(FINALISTS) if search.ranked and whole else 2
+        wanted = len(FINALISTS) if search.ranked else 2
         if not self.results.plan.trainings:
             wanted = 1
         for entry in contenders(search.ranking, first_family(self.settings)):
@@ -167,8 +164,7 @@ class DesignPlan:
     def epochs(self) -> Lengths:
         """How long the finalists are trained: as long as it pays, or equally long.
 
-        Where the time does not allow the slowest the fewest epochs, all have fewer pictures. The
-        only one is trained on fractals at most.
+        The only one is trained on fractals at most.
         """
         if not self.results.plan.trainings:
             return self._of_default()
@@ -180,13 +176,10 @@ class DesignPlan:
                 plans[name] = plan
         enough = enough_epochs(max(plan["steps_per_epoch"] for plan in plans.values()))
         seconds = {name: enough * float(plan["time"]["epoch"]) for name, plan in plans.items()}
-        fewer, hours = dict[str, int](), None
+        hours = None
         if self.settings.hours is not None:
-            time = self.hours.left_for("last round") / len(plans)
             shortest = _FEWEST_EPOCHS / enough * max(seconds.values())
-            if time < shortest:
-                most = min(plan["images"]["train"] for plan in plans.values())  # without copies
-                fewer = dict.fromkeys(plans, min(most, last_round.fewer_pictures(time / shortest)))
+            time = max(shortest, self.hours.left_for("last round") / len(plans))
             seconds = {name: min(took, time) for name, took in seconds.items()}
             hours = time / 3600
         speeds = {
@@ -200,7 +193,6 @@ class DesignPlan:
         return Lengths(
             epochs=dict.fromkeys(plans, enough),
             hours=hours,
-            pictures=fewer,
             fractals=before,
             seconds=seconds,
         )
@@ -215,7 +207,7 @@ class DesignPlan:
         seconds = {
             name: pictures * epochs / speeds[name] for name, (pictures, epochs) in before.items()
         }
-        return Lengths(epochs={}, pictures={}, fractals=before, seconds=seconds)
+        return Lengths(epochs={}, fractals=before, seconds=seconds)
 
     def choice(self) -> Choice:
         """Which finalist is trained on all pictures, and for how many epochs or hours at most."""
@@ -225,7 +217,7 @@ class DesignPlan:
         validated = last_round.validation_share * whole / 3
         per_image = {  # seconds of an image to train on
             name: self.results.trained(name).epoch_seconds
-            / (last_round.pictures_of(name) + validated)
+            / (last_round.train_pictures + validated)
             for name in last_round.entrants
         }
         tested = sum(per_image.values())

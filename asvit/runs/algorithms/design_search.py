@@ -12,19 +12,18 @@ from asvit.designs.recipe import balance_of, preparation_of, recipe_of, strength
 from asvit.designs.settings import DesignSettings
 from asvit.designs.stages import Entrant, PictureFacts, SearchOutcome, SearchPlan
 from asvit.executors import Workers
-from asvit.runs.estimate import paces, training_seconds
+from asvit.runs.estimate import training_seconds
 from asvit.runs.training_pool import with_images
 from asvit.search.limits import Limits
 from asvit.search.result import SearchResult
 from asvit.search.settings import ACCURACY, TrainingSearchSettings
-from asvit.spaces import SearchSpace, UnionSpace, load_space
+from asvit.spaces import SearchSpace, load_space
 from asvit.training.recipes import RECIPES
 
 logger = logging.getLogger(__name__)
 
-_FEWEST_TRAININGS = 5  # of a search where time is short, and of as many families
+_FEWEST_TRAININGS = 5  # of a search where time is short
 _FEWEST_STEPS = 30  # steps of a training
-_RACE_STEPS = 150  # steps of a training where time is short, or fewer families race
 
 
 @dataclass(frozen=True)
@@ -77,14 +76,8 @@ class DesignSearch:
     ) -> TrainingSearchSettings:
         """A search of about so many ``seconds``, cut down to those that are ``allowed``.
 
-        First it has fewer families, then fewer trainings and fewer steps of each.
+        It has fewer trainings, and fewer steps of each.
         """
-        if allowed < seconds:
-            search = _fewer_families(search, allowed / seconds)
-            own = with_images(search, self.pictures.train)
-            if (equally := paces(own, self.workers)) is not None:
-                text, seconds = equally  # what learns most in equal time goes on
-                search = replace(search, paces=text)
         part = min(1.0, allowed / seconds)
         wanted = max(_FEWEST_TRAININGS, len(load_space(search.space).by_hand))
         fewer = min(search.trainings, max(wanted, round(search.trainings * math.sqrt(part))))
@@ -102,24 +95,6 @@ def least_seconds(search: TrainingSearchSettings, seconds: float) -> float:
     """About how long the shortest search takes, where this one takes so many ``seconds``."""
     steps = min(_FEWEST_TRAININGS, search.trainings) * _FEWEST_STEPS
     return seconds * steps / (search.trainings * search.training_steps)
-
-
-def _fewer_families(search: TrainingSearchSettings, part: float) -> TrainingSearchSettings:
-    """The first families of the space, as many as are trained long enough in part of the time.
-
-    A training of a few dozen steps says little of any.
-    """
-    space = load_space(search.space)
-    if not isinstance(space, UnionSpace):
-        return search
-    most = max(
-        _FEWEST_TRAININGS, int(part * search.trainings * search.training_steps / _RACE_STEPS)
-    )
-    if most >= len(space.members):
-        return search
-    families = ",".join(space.members[:most])
-    logger.warning("there is time for %d families: %s", most, families.replace(",", ", "))
-    return replace(search, space=families)
 
 
 def default_outcome(space: SearchSpace) -> SearchOutcome:

@@ -54,14 +54,13 @@ class Trainings:
         epochs: int,
         *,
         hours: float | None = None,
-        pictures: int | None = None,
         warm: bool = False,
     ) -> TrainAlgorithm:
-        """The training of a network of the last round, on four fifths of the pictures or fewer.
+        """The training of a network of the last round, on four fifths of the pictures.
 
         A ``warm`` one begins with the weights of its training on fractals.
         """
-        options = {**self._tuning(name), "train_images": pictures, "hours": hours}
+        options = {**self._tuning(name), "hours": hours}
         if name in PRETRAINED:
             options |= {"weights": str(self.pretrained_weights(name)), "new_head": True}
         elif warm:

@@ -373,7 +373,7 @@ class DesignAlgorithm(DesignRun):
     def _search(self) -> SearchOutcome:
         """Search by short trainings: their ranking, and the accuracy that they predict."""
         if not self.results.plan.trainings:
-            return default_outcome(load_space(self.results.plan.space))
+            return default_outcome(load_space(self._raced.space))
         settings, options = self.plan.search_settings, self._stage_options("search")
         run = SearchAlgorithm(settings=settings, workers=self.workers, **options)
         return search_outcome(run.run())
@@ -400,7 +400,6 @@ class DesignAlgorithm(DesignRun):
             name,
             lengths.epochs[name],
             hours=lengths.hours,
-            pictures=lengths.pictures.get(name),
             warm=warm,
         )
         trained = train(training)

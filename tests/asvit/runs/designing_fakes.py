@@ -192,14 +192,12 @@ def last_round(
     return StageResults(
         pictures=facts,
         plan=SearchPlan(
-            **{"space": SPACE, "trainings": 5, "training_steps": 9, "image_size": 64},
+            **{"trainings": 5, "training_steps": 9, "image_size": 64},
             **{"max_macs": None, "max_params": 10**6, "width_multiple": 1},
         ),
         search=SearchOutcome(ranking=[], ranked=False, prediction="", command=""),
         finalists=Finalists(side=32, networks=networks, pretrained=[]),
-        epochs=Lengths(
-            epochs=dict.fromkeys(FINALISTS, epochs), pictures={}, fractals={}, seconds={}
-        ),
+        epochs=Lengths(epochs=dict.fromkeys(FINALISTS, epochs), fractals={}, seconds={}),
         **{
             name: TrainingOutcome(validation=accuracy, **size)
             for name, accuracy in zip(FINALISTS, accuracies, strict=False)

@@ -191,12 +191,12 @@ def fake_design(setattr_: SetAttribute) -> None:
     network = Entrant(architecture=SEED, family="asvit", by_hand=True, validation=70.0)
     plan = {
         "search": SearchPlan(
-            space="asvit", trainings=5, training_steps=2, image_size=64, max_macs=100,
+            trainings=5, training_steps=2, image_size=64, max_macs=100,
             max_params=None, width_multiple=1,
         ),
         "finalists": Finalists(side=64, networks=[network, network], pretrained=[]),
         "epochs": Lengths(
-            epochs={"finalist-1": 2, "finalist-2": 2}, pictures={}, fractals={}, seconds={}
+            epochs={"finalist-1": 2, "finalist-2": 2}, fractals={}, seconds={}
         ),
         "choice": Choice(
             winner="finalist-1", by_hand="finalist-2", epochs=3, seconds={},

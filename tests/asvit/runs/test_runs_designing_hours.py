@@ -3,16 +3,13 @@
 import math
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from asvit.designs import fitting, fractals
 from asvit.designs.hours import SHARES
-from asvit.designs.stages import SearchPlan
 from asvit.runs.algorithms import design_search
-from asvit.runs.algorithms.design_trainings import Trainings
 from asvit.runs.designing import design
 from asvit.spaces import cost
 from tests.asvit.runs.designing_fakes import (
@@ -81,7 +78,6 @@ def test_little_time_makes_smaller_networks_and_shorter_trainings(
     plan = results_in(tmp_path).plan
     share = SHARES["search"] * 180 / 1_000
     assert plan.trainings == 5
-    assert plan.paces is None  # one family
     assert set(trainings) == {24}
     assert plan.training_steps == round(1_400 * share * 24 / 5)
     assert result.params < 4_000_000  # as wide as allowed it would be 9 M
@@ -89,26 +85,6 @@ def test_little_time_makes_smaller_networks_and_shorter_trainings(
     assert 100 / 3600 < (training.hours or 0) < SHARES["training"] * 180 / 3600 * 1.2
     assert training.epochs == 3_000  # at most
     assert result.epochs == 1  # of the training that stands for it
-
-
-@pytest.mark.usefixtures("race")
-def test_fewer_families_race_where_time_is_short(
-    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(design_search, "training_seconds", lambda *_: 10_000.0)
-    monkeypatch.setattr(design_search, "paces", lambda *_: ("resnet=2", 10_000.0))
-    families = ["resnet", "shiftvit", "asvit", "swin", "deit", "starnet"]
-    options = {"max_params": "100K", "image_size": 64, "space": ",".join(families)}
-    plans, finalists = list[SearchPlan](), list[int]()
-    for hours in (0.1, 2.0):
-        folder = tmp_path / str(hours)
-        design(pictures, out=folder, hours=hours, **options)
-        plans.append(results_in(folder).plan)
-        finalists.append(len(results_in(folder).finalists.networks))
-    assert plans[0].space == ",".join(families[:5])  # 60 of the 33,600 steps
-    assert plans[0].trainings == 5
-    assert plans[1].space == options["space"]  # 8 times 150 steps
-    assert finalists == [2, 3]
 
 
 def test_finalists_are_trained_equally_long_where_time_is_short(
@@ -127,47 +103,6 @@ def test_finalists_are_trained_equally_long_where_time_is_short(
         whole = trained.epochs * cost(network.architecture, 64, 2).macs / 1e6
         assert lengths.seconds[f"finalist-{place}"] == pytest.approx(min(seconds, whole))
     assert [racer.epochs for racer in result.last_round] == [1, 1, 1]  # of the fakes
-
-
-def test_the_last_round_takes_fewer_pictures_where_two_epochs_are_too_long(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    names = {"finalist-1": "timm:resnet10t(channels=[8,16,32,64],layers=[1,1,1,1],stem_width=4)",
-             "finalist-2": "4,2,2|2,1,2|2,1,2|2,1,2|16,24"}  # fmt: skip
-    took = {"finalist-1": 4.0, "finalist-2": 40.0}  # seconds of an epoch
-    networks = [entry("resnet", architecture=text) for text in names.values()]
-    results = last_round(picture_facts("ab", 5_000), networks, [0.0, 99.0])
-    plan = plan_of(results, tmp_path, hours=0.1, image_size=32)
-    plans = {
-        name: {
-            "steps_per_epoch": 60,
-            "images": {"train": 4_000},
-            "time": {"epoch": seconds, "images_per_second": 1.0},
-        }
-        for name, seconds in took.items()
-    }
-    monkeypatch.setattr(
-        Trainings, "finalist", lambda _, name, _epochs: SimpleNamespace(plan=lambda: plans[name])
-    )
-    lengths = plan.epochs()
-    share = SHARES["last round"] / (SHARES["last round"] + SHARES["training"])
-    time = share * 330 / 2
-    assert lengths.hours == pytest.approx(time / 3600)
-    assert lengths.pictures == dict.fromkeys(names, int(time / 80 * 4_000))
-    plans["finalist-1"]["images"]["train"] = 50  # all others are copies of those to validate on
-    assert plan.epochs().pictures == dict.fromkeys(names, 50)
-    assert lengths.seconds == pytest.approx(dict.fromkeys(names, time))
-    # An epoch of all pictures is expected to take as long for each as it did.
-    fewer, results["epochs"] = lengths.pictures["finalist-2"], lengths
-    epoch = fewer + 1_000 / 3  # images to train on that would take as long
-    for name, speed in (("finalist-1", 1_083), ("finalist-2", 500)):
-        results[name] = replace(results[name], epoch_seconds=epoch / speed)
-    choice = plan.choice()
-    assert choice.winner == "finalist-2"
-    assert choice.epochs == -(-20_000 // 78)
-    assert choice.seconds["training"] == 3600 * (choice.hours or 0) == pytest.approx(330)
-    plan.settings = replace(plan.settings, hours=None)
-    assert plan.choice().seconds["training"] / choice.epochs == pytest.approx(5_000 / 500)
 
 
 @pytest.mark.parametrize(
@@ -214,3 +149,18 @@ def test_a_resnet_learns_few_pictures_from_weights_of_fractals(
     assert result.fractals == (20 if warm else 0)
     assert len([c for c in result.commands if "fractal:100" in c]) == len(warm)
     assert ("began with weights" in (tmp_path / "report.html").read_text()) == bool(warm)
+
+
+def test_the_final_training_has_the_time_that_is_left(tmp_path: Path) -> None:
+    networks = [entry("resnet"), entry("deit")]
+    results = last_round(picture_facts("ab", 5_000), networks, [0.0, 99.0])
+    plan = plan_of(results, tmp_path, hours=0.1, image_size=32)
+    epoch = 4_000 + 1_000 / 3  # images to train on that would take as long
+    for name, speed in (("finalist-1", 1_083), ("finalist-2", 500)):
+        results[name] = replace(results[name], epoch_seconds=epoch / speed)
+    choice = plan.choice()
+    assert choice.winner == "finalist-2"
+    assert choice.epochs == -(-20_000 // 78)
+    assert choice.seconds["training"] == 3600 * (choice.hours or 0) == pytest.approx(330)
+    plan.settings = replace(plan.settings, hours=None)
+    assert plan.choice().seconds["training"] / choice.epochs == pytest.approx(5_000 / 500)
