@@ -1,16 +1,11 @@
 """What comes in from outside, and how it must be refused, for tests of what reads it."""
 
 import copy
-import json
-import re
-import zlib
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from hypothesis import settings
 from hypothesis import strategies as st
-
-from asvit.core.digests import FIELD, UNKNOWN, sealed
 
 T = TypeVar("T")
 
@@ -28,46 +23,6 @@ _NUMBERS = st.sampled_from(
 _BREAKS = st.sampled_from(["\n", "\r\n", "\x1b[31m", "\x00", "\u2028", "\ud83d\ude00", "'", '"'])
 #: Far more than anybody means: a message must not repeat it, and nothing may take long over it.
 _HUGE = st.sampled_from(["x" * 5_000, "1," * 3_000, "|" * 5_000, "-" * 5_000, "9" * 5_000])
-
-
-def unsummed(journal: bytes) -> bytes:
-    """Lines without their check sums."""
-    return re.sub(rb'^\{"crc32":"\w{8}",', b"{", journal, flags=re.MULTILINE)
-
-
-def summed(journal: bytes) -> bytes:
-    """Lines with right check sums, so that readers get what is changed in them."""
-    *lines, tail = unsummed(journal).split(b"\n")
-    total, written = 0, list[bytes]()
-    for line in lines:
-        body = line[1:] if line.startswith(b"{") else None
-        written.append(
-            line if body is None else b'{"crc32":"%08x",%s' % (zlib.crc32(line, total), body)
-        )
-        total = zlib.crc32(written[-1] + b"\n", total)
-    return b"\n".join([*written, tail])
-
-
-def with_digest(content: object) -> str:
-    """JSON of any content, with a place for a digest if it can have one."""
-    return json.dumps({FIELD: UNKNOWN, **content} if isinstance(content, dict) else content)
-
-
-def flipped(content: bytes, place: int) -> bytes:
-    """The content with one bit changed, by its place from the start or, below 0, from the end."""
-    damaged = bytearray(content)
-    damaged[place // 8] ^= 1 << place % 8
-    return bytes(damaged)
-
-
-def sealed_bytes(data: bytes) -> bytes:
-    """A file with the right digest in the place of that, so that readers get what is changed."""
-    return b"".join(sealed(data)) if UNKNOWN.encode() in data else data
-
-
-def sealed_result(content: object) -> bytes:
-    """A ``result.json`` of any content."""
-    return sealed_bytes(with_digest(content).encode())
 
 
 def refused_or(call: Callable[[], T]) -> T | None:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from asvit.core.codec import check_schema, from_json, to_json, value_from_json
 from asvit.core.continuing import Images
-from asvit.core.records import SummedFile, append_record, read_records
+from asvit.core.records import append_record, read_records
 from asvit.core.results import Result, article
 from asvit.core.settings import hints_of
 from asvit.core.store import S, Store
@@ -26,8 +26,7 @@ class Journal(Store[S]):
     off, as it lacks its line end.
 
     Raises:
-        ValueError: If a line is no record of this kind, or its check sum shows that it is not what
-            was written. Nothing is changed then.
+        ValueError: If a line is no record of this kind. Nothing is changed then.
         OSError: If the file cannot be read.
     """
 
@@ -37,7 +36,7 @@ class Journal(Store[S]):
     start_types: ClassVar[Mapping[str, Any]] = {"images": Images, "device": str}
 
     def __init__(self, path: Path) -> None:
-        self._file = SummedFile(path)
+        self._path = path
         self._started = time.monotonic()
         self._before = 0.0
         self.records: list[Any] = []  #: in their order, unless the kind notes them otherwise
@@ -87,14 +86,14 @@ class Journal(Store[S]):
         if (settings, values) == (self.settings, self.start_values):
             return
         head = {"schema_version": self.schema_version, "kind": self.result_type.kind}
-        append_record(self._file, {**head, "settings": settings.to_json(), **values})
+        append_record(self._path, {**head, "settings": settings.to_json(), **values})
         self.settings, self.start_values = settings, values
 
     def add_record(self, record: Any) -> None:
         """Store a record, one of the kind's classes, with the time that all sessions took."""
         seconds = round(self.elapsed, 3)
         line = {"record": type(record).__name__, **to_json(record), _TIME: seconds}
-        append_record(self._file, line, started=self.settings is not None)
+        append_record(self._path, line, started=self.settings is not None)
         self.seconds = seconds
         self.note(record)
 

@@ -1,18 +1,16 @@
-"""Records in a file, one JSON object a line: summed, on the disk before the next one is made."""
+"""Records in a file, one JSON object a line, each on the disk before the next one is made."""
 
 import errno
 import json
 import logging
 import math
 import os
-import re
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from asvit.core.codec import MALFORMED as MALFORMED
-from asvit.core.codec import OTHER_VERSION, content_fault
+from asvit.core.codec import content_fault
 from asvit.core.files import check_plain, sync_folder
 from proxies.text import one_line
 
@@ -25,9 +23,6 @@ REMOVED = (
 _LOST_NOTHING = (
     "the journal cannot be written; what it holds is safe, and the same command continues"
 )
-
-_SEAL = re.compile(rb'\{"crc32":"([0-9a-f]{8})",')
-_BLOCK = 1 << 20
 
 
 def parse_json(data: bytes | str) -> Any:
@@ -47,73 +42,19 @@ def _float(text: str) -> float:
     return value
 
 
-class SummedFile:
-    """A file of JSON objects, one a line, which begin with check sums and are only added to.
-
-    The sum of a line is the CRC-32 of the file up to its end, without this sum: it shows a change
-    of the line as well as a line before it that was changed, is missing or is out of order.
-
-    The file need not be there. Others may add lines, with sums or without.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._size = self._sum = 0
-
-    def sealed(self, lines: Iterable[str]) -> bytes:
-        """The lines, JSON objects with keys, with sums for the end of the file as it is now."""
-        self._catch_up()
-        total, all_lines = self._sum, b""
-        for line in lines:
-            body = line.encode()
-            sealed = b'{"crc32":"%08x",%s\n' % (zlib.crc32(body, total), body[1:])
-            total = zlib.crc32(sealed, total)
-            all_lines += sealed
-        return all_lines
-
-    def _catch_up(self) -> None:
-        try:
-            size = self.path.stat().st_size
-        except FileNotFoundError:
-            size = 0
-        if size < self._size:
-            self._size = self._sum = 0
-        if size > self._size:
-            with self.path.open("rb") as file:
-                file.seek(self._size)
-                while block := file.read(_BLOCK):
-                    self._sum = zlib.crc32(block, self._sum)
-                    self._size += len(block)
-
-
-def unsealed(lines: Iterable[bytes]) -> Iterator[tuple[bytes, bool | None]]:
-    """The lines of a :class:`SummedFile` without sums, and whether these are right.
-
-    None for a line that has none.
-    """
-    total = 0
-    for line in lines:
-        seal = _SEAL.match(line)
-        body = line if seal is None else b"{" + line[seal.end() :]
-        yield body, None if seal is None else int(seal[1], 16) == zlib.crc32(body, total)
-        total = zlib.crc32(line + b"\n", total)
-
-
-def append_record(file: SummedFile, record: Mapping[str, Any], *, started: bool = False) -> None:
+def append_record(path: Path, record: Mapping[str, Any], *, started: bool = False) -> None:
     """Put ``record`` at the end of the file, and on the disk.
 
     In a file that was ``started`` are the run's settings, without which a record means nothing:
     another file is not made in its place.
     """
-    path = file.path
     line = json.dumps(record, separators=(",", ":"), allow_nan=False)
     creation = 0 if started else os.O_CREAT
     try:
-        sealed = file.sealed([line])
         flags = os.O_WRONLY | os.O_APPEND | creation | getattr(os, "O_BINARY", 0)
         with os.fdopen(os.open(path, flags, 0o666), "ab") as opened:
             new = not opened.tell()
-            opened.write(sealed)
+            opened.write(f"{line}\n".encode())
             opened.flush()
             os.fsync(opened.fileno())
         if new:
@@ -131,7 +72,7 @@ def read_records(path: Path, take: Callable[[Mapping[str, Any]], None], *, what:
     ``take`` raises on a record that is none of its own, of ``what``, makes the error below.
 
     Raises:
-        ValueError: If a line is no record, or not what was written. Nothing is changed then.
+        ValueError: If a line is no record. Nothing is changed then.
         OSError: If the file cannot be read.
     """
     check_plain(path)
@@ -139,7 +80,7 @@ def read_records(path: Path, take: Callable[[Mapping[str, Any]], None], *, what:
         return
     content = path.read_bytes()
     whole, end, tail = content.rpartition(b"\n")
-    for number, (line, right) in enumerate(unsealed(whole.split(b"\n") if end else ()), start=1):
+    for number, line in enumerate(whole.split(b"\n") if end else (), start=1):
         try:
             take(parse_json(line))
         except MALFORMED as error:
@@ -147,8 +88,6 @@ def read_records(path: Path, take: Callable[[Mapping[str, Any]], None], *, what:
             raise ValueError(
                 f"{path}, line {number} is not a record of {what}: {why}; {advice(number)}"
             ) from error
-        if not right:
-            raise ValueError(changed_line(path, number))
     cut_off(path, len(content), tail)
 
 
@@ -160,14 +99,6 @@ def cut_off(path: Path, size: int, tail: bytes) -> None:
         logger.warning(
             "cut off %d bytes of an unfinished record at the end of %s", len(tail), path
         )
-
-
-def changed_line(path: Path, number: int) -> str:
-    """The message for a line whose check sum is another one."""
-    return (
-        f"{path}, line {number} is not what was written there: it was changed, a line before it "
-        f"was changed, is missing or out of order, or {OTHER_VERSION}; {advice(number)}"
-    )
 
 
 def advice(number: int = 1) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,12 +20,13 @@ from asvit.core.codec import (
     from_json,
     to_json,
 )
-from asvit.core.digests import read_sealed_json, sealed_json
 from asvit.core.estimates import Estimate
-from asvit.core.files import check_plain, expanded, read_text, write_bytes
+from asvit.core.files import check_plain, expanded, read_text, write_text
+from asvit.core.records import parse_json
 from asvit.core.run_files import ANSWERS, RESULT
 from asvit.core.tables import read_cells
 from proxies.registry import Registry
+from proxies.text import shown
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -246,7 +248,8 @@ class Result:
 
     def write(self) -> None:
         """Write result.json into the run folder, as a whole or not at all."""
-        write_bytes(self.folder / RESULT, *sealed_json(self.to_json()))
+        text = json.dumps(self.to_json(), indent=2, allow_nan=False)
+        write_text(self.folder / RESULT, f"{text}\n")
 
     @classmethod
     def read(cls, path: Path | str) -> Self:
@@ -291,7 +294,10 @@ def _is_listing(content: Mapping[str, Any]) -> bool:
 
 def stored_content(path: Path) -> dict[str, Any]:
     """What a ``result.json`` holds, of whatever kind."""
-    return read_sealed_json(path.read_bytes())
+    content = parse_json(path.read_bytes())
+    if not isinstance(content, dict):
+        raise ValueError(f"it may not be {shown(content)}")
+    return content
 
 
 def _data_frame(path: Path) -> DataFrame:

@@ -13,7 +13,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from asvit.core.digests import FIELD, UNKNOWN, check_digest, sealed, without_digest
 from asvit.core.files import check_plain, write_bytes
 from asvit.core.records import MALFORMED, parse_json
 
@@ -21,12 +20,9 @@ _HEADER = "asvit"  # key in the metadata of safetensors, which holds strings onl
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
-    """Write tensors, of which no two may share memory, and a header of JSON types, atomically.
-
-    With them goes a SHA-256 of the whole file, which reading checks.
-    """
-    text = json.dumps({FIELD: UNKNOWN, **header}, allow_nan=False)
-    write_bytes(path, *sealed(save(dict(tensors), {_HEADER: text})))
+    """Write tensors, of which no two may share memory, and a header of JSON types, atomically."""
+    text = json.dumps(header, allow_nan=False)
+    write_bytes(path, save(dict(tensors), {_HEADER: text}))
 
 
 def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
@@ -74,23 +70,15 @@ def read_any_tensors(path: Path) -> tuple[dict[str, Any] | None, dict[str, Tenso
     Raises:
         FileNotFoundError: If there is no such file.
         SafetensorError: If it is damaged or not a safetensors file.
-        ValueError: If the header is not JSON, or the digest another one.
+        ValueError: If the header is not JSON.
     """
     with _openable(path) as name, safe_open(name, "pt") as file:
-        checked = _check_file(path)
         text = (file.metadata() or {}).get(_HEADER)
-        header = None if text is None else without_digest(parse_json(text), checked=checked)
+        header = None if text is None else parse_json(text)
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if sys.platform == "win32":  # which lets nobody replace a mapped file, as these are
             tensors = {name: tensor.clone() for name, tensor in tensors.items()}
         return header, tensors
-
-
-def _check_file(path: Path) -> bool:
-    """Check the digest of a file; False if it has none."""
-    with path.open("rb") as file:
-        length = file.read(8)
-        return check_digest(length + file.read(int.from_bytes(length, "little")), file)
 
 
 @contextmanager

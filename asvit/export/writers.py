@@ -16,8 +16,7 @@ from torch.export import ExportedProgram
 from torch.fx import GraphModule
 
 from asvit._version import __version__
-from asvit.core.digests import FIELD, UNKNOWN, sealed, sealed_json
-from asvit.core.files import write_bytes
+from asvit.core.files import write_bytes, write_text
 from asvit.data.preparation import CROP_MODES, PREPARATION
 from asvit.export.attention import FourAxes
 from asvit.export.formats import ABOUT, CONFIG, INPUT, OUTPUT, WEIGHTS, Format
@@ -121,20 +120,20 @@ def write_graph(
 ) -> int:
     """Write an ONNX graph with its weights to ``path``, after ``changes``; it stays as it is.
 
-    The JSON object ``about`` becomes metadata, with the digest of the whole file; the names of its
-    classes are an entry of their own, too, which needs no knowledge of the rest.
+    The JSON object ``about`` becomes metadata; the names of its classes are an entry of their own,
+    too, which needs no knowledge of the rest.
     Returns the operator set of the file.
     """
     for change in changes:
         graph = change(graph)
-    texts = {ABOUT: json.dumps({FIELD: UNKNOWN, **about}, allow_nan=False)}
+    texts = {ABOUT: json.dumps(about, allow_nan=False)}
     if about.get("classes"):
         texts[CLASSES] = json.dumps(about["classes"])
     before = len(graph.metadata_props)
     for key, text in texts.items():
         entry = graph.metadata_props.add()
         entry.key, entry.value = key, text
-    write_bytes(path, *sealed(graph.SerializeToString()))
+    write_bytes(path, graph.SerializeToString())
     del graph.metadata_props[before:]
     return _opset(graph)
 
@@ -194,7 +193,8 @@ def write_timm_folder(content: WeightsFile, model: nn.Module, folder: Path) -> N
     """Write the folder, which ``timm.create_model("local-dir:FOLDER", pretrained=True)`` loads."""
     folder.mkdir(exist_ok=True)
     content.write(folder / WEIGHTS)
-    write_bytes(folder / CONFIG, *sealed_json(config(content, model)))
+    text = json.dumps(config(content, model), indent=2, allow_nan=False)
+    write_text(folder / CONFIG, f"{text}\n")
 
 
 def config(content: WeightsFile, model: nn.Module) -> dict[str, Any]:

@@ -63,7 +63,7 @@ class ScoreJournal(Journal[CorrelationSettings]):
 
     def check_table(self, table: ReferenceTable) -> None:
         """Check that scores, if any, are of this table."""
-        folder, stored = self._file.path.parent, self.start_values.get("table")
+        folder, stored = self._path.parent, self.start_values.get("table")
         check_same_digest(folder, "with another table", "name", stored, table_id(table))
 
     def note(self, record: ImagesOfSize | Scored) -> None:

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from asvit.core.codec import content_fault
-from asvit.core.digests import check_digest, read_sealed_json, without_digest
 from asvit.core.files import expanded
 from asvit.core.records import MALFORMED, parse_json
 from asvit.core.run_files import RESULT
@@ -23,7 +22,7 @@ from asvit.core.versions import missing
 from asvit.data.decoding import read_as
 from asvit.data.folders import find_images
 from asvit.data.kinds import ImageKind, Picture
-from asvit.export.formats import ABOUT, CONFIG, FORMATS, IMAGE, INPUT, OUTPUT, PROBABILITIES
+from asvit.export.formats import ABOUT, FORMATS, IMAGE, INPUT, OUTPUT, PROBABILITIES
 from asvit.export.reload import by_torch, fixed_batch, onnx_session, run_onnx, takes_pictures
 from asvit.export.settings import ExportSettings
 from asvit.export.writers import preparation_facts
@@ -224,7 +223,6 @@ class Classifier:
         if path.suffix == _ONNX:
             return cls._from_onnx(path)
         content = WeightsFile.read(path)
-        _check_config(path.with_name(CONFIG))
         try:
             model = content.load()
         except ValueError as error:
@@ -236,10 +234,6 @@ class Classifier:
         if not path.is_file():
             raise FileNotFoundError(f"no file {str(path)!r}")
         try:
-            checked = check_digest(path.read_bytes())
-        except ValueError as error:
-            raise ValueError(f"{path} is damaged: {error}; export it again") from error
-        try:
             session = onnx_session(path)
         except ImportError as error:
             raise missing("an ONNX graph", "onnxruntime", "export") from error
@@ -249,8 +243,7 @@ class Classifier:
             about = session.get_modelmeta().custom_metadata_map.get(ABOUT)
             if about is None:
                 raise ValueError("it does not say which network it is of")
-            facts = without_digest(parse_json(about), checked=checked)
-            content = WeightsFile.described(facts, {})
+            content = WeightsFile.described(parse_json(about), {})
             _check_graph(session, content)
         except MALFORMED as error:
             raise ValueError(
@@ -370,19 +363,6 @@ class Classifier:
         likeliest = logits.argsort(descending=True, stable=True)[:top].tolist()
         shares = logits.softmax(0).tolist()
         return tuple(Guess(self.labels[place], shares[place]) for place in likeliest)
-
-
-def _check_config(path: Path) -> None:
-    """Check the digest of what timm reads beside weights, if it is there."""
-    if not path.is_file():
-        return
-    try:
-        read_sealed_json(path.read_bytes())
-    except MALFORMED as error:
-        raise ValueError(
-            f"{path} is damaged, or no file of asvit export ({first_line(error)}); export it "
-            "again, or move it away"
-        ) from error
 
 
 def _checked(path: Path, run: Run) -> Run:

@@ -15,7 +15,7 @@ class Format:
 
 
 class Json(Format):
-    """A file that is one JSON object, with a digest."""
+    """A file that is one JSON object."""
 
     damaged = (
         *(b"", b"\xff\xfe", b"nul", b"[]", b"3", b'"x"', b"{}", b"NaN", b"\0" * 4096, DEEP),
@@ -25,13 +25,13 @@ class Json(Format):
 
 
 class Value(Json):
-    """A JSON value inside a file of another reader, so without a digest."""
+    """A JSON value inside a file of another reader."""
 
     damaged = (b"[]", b"3", b'"x"', b"null", b"[[[]]]", b'{"\\u001b[2J": 1}')
 
 
 class Lines(Format):
-    """A journal: a JSON object a line, each with a sum of all up to it."""
+    """A journal: a JSON object a line."""
 
     lines = (
         *(b"", b"[]", b"3", b"null", b"\xff\xfe", b"\0" * 512, b"{}", b"{", DEEP),
@@ -44,15 +44,6 @@ class Lines(Format):
     damaged = (*(line + b"\n" for line in lines), b"my diary\n")
 
 
-class PlainLines(Lines):
-    """A journal without sums, as Optuna's."""
-
-    summed = False
-
-    def sealed(self, data: bytes) -> bytes:
-        return data
-
-
 def safetensors(header: object, tensors: bytes = b"") -> bytes:
     text = json.dumps(header).encode()
     return struct.pack("<Q", len(text)) + text + tensors
@@ -63,7 +54,7 @@ def _tensor(**changes: object) -> bytes:
 
 
 class Tensors(Format):
-    """Safetensors: a JSON header, in which ours, another JSON text, may stand with a digest."""
+    """Safetensors: a JSON header, in which ours, another JSON text, may stand."""
 
     damaged = (
         *(b"", b"\0" * 8, b"\xff" * 8, b"\0" * 4096, b"{}", b"\x02" + b"\0" * 7 + b"{}"),

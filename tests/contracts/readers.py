@@ -56,7 +56,7 @@ from proxies import Score
 from scaling import Shape
 from tests.asvit.runs import stored_results
 from tests.asvit.toy_run import ToyJournal, ToyRow, ToySettings
-from tests.contracts.formats import Format, Json, Lines, PlainLines, Table, Tensors, Value
+from tests.contracts.formats import Format, Json, Lines, Table, Tensors, Value
 
 SEED = "4,2,2|2,1,2|2,1,2|2,1,2|16"
 IMAGES = {"source": "fractals", "digest": "12" * 32}
@@ -203,7 +203,7 @@ JOURNALS = {
         lambda journal, at: at in [record.measures.pictures for record in journal.records],
     ),
     "study of a search": Reader(
-        PlainLines(), write_study, open_journal, use_study, "study.journal",
+        Lines(), write_study, open_journal, use_study, "study.journal",
         refusal=r"line \d+ is not |is corrupt",
     ),
 }  # fmt: skip

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from tests.asvit.toy_run import IMAGES, ToyJournal, ToyRow, ToySettings
-from tests.hostile import summed, unsummed
 
 SETTINGS = ToySettings("x")
 START = {"images": IMAGES, "device": "cpu", "versions": {"torch": "2.15.0"}}
@@ -54,7 +53,7 @@ def test_a_record_cut_short_at_any_byte_is_dropped(path: Path) -> None:
 def test_a_journal_of_another_version_is_refused_and_left_alone(path: Path) -> None:
     whole = path.read_bytes()
     older, newer, less = (
-        summed(whole.replace(before, after))
+        whole.replace(before, after)
         for before, after in (
             (b'"schema_version":1', b'"schema_version":0'),
             (b'"schema_version":1', b'"schema_version":2'),
@@ -62,7 +61,6 @@ def test_a_journal_of_another_version_is_refused_and_left_alone(path: Path) -> N
         )
     )
     for content, words in (
-        (unsummed(whole), "line 1 is not what was written .* another version of asvit may"),
         (older, "line 1 .*: kind 'toy', schema 0; another version of asvit may have written it"),
         (newer, "line 1 .*: kind 'toy', schema 2; another version of asvit may have written it"),
         (less, "line 1 is not a record of a toy: it has no 'versions'"),
@@ -77,13 +75,13 @@ def test_a_journal_of_another_version_is_refused_and_left_alone(path: Path) -> N
 def test_what_is_above_a_damaged_line_is_gone_on_from_once_the_rest_is_deleted(path: Path) -> None:
     ToyJournal(path).add_record(ToyRow(1, 1.0))
     first, second, third = path.read_bytes().splitlines(keepends=True)
-    lines = [first, second, third.replace(b"1.0", b"2.0"), third]
+    lines = [first, second, third.replace(b'"value"', b'"other"'), third]
     path.write_bytes(b"".join(lines))
     with pytest.raises(ValueError, match=r"line 3 is not .*; restore .*, delete that line and"):
         ToyJournal(path)
     path.write_bytes(b"".join(lines[:2]))
     assert repr(ToyJournal(path).records) == repr([ToyRow(0, math.nan)])
-    lines[0] = lines[0].replace(b"2.15", b"2.16")
+    lines[0] = lines[0].replace(b"settings", b"choices")
     path.write_bytes(b"".join(lines))
     with pytest.raises(ValueError, match=r"line 1 is not .*; restore it from a copy, or give"):
         ToyJournal(path)

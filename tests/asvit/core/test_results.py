@@ -10,7 +10,6 @@ import pytest
 from asvit.core.answers import Answer, write_answers
 from asvit.core.results import NO_FOLDER
 from tests.asvit.toy_run import IMAGES, ToyResult, ToyRow, ToySettings
-from tests.hostile import sealed_result
 
 SETTINGS = ToySettings("x").to_json()
 RIGHT = ToyResult(
@@ -60,7 +59,7 @@ def test_it_is_read_back_and_written_the_same(tmp_path: Path) -> None:
 )
 def test_what_is_wrong_is_named(tmp_path: Path, change: dict[str, object], words: str) -> None:
     path = tmp_path / "result.json"
-    path.write_bytes(sealed_result({**RIGHT.to_json(), **change}))
+    path.write_bytes(json.dumps({**RIGHT.to_json(), **change}).encode())
     with pytest.raises(ValueError, match=f"is not the result of a toy .* can read: .*{words}"):
         ToyResult.read(path)
 
@@ -70,7 +69,7 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
         ToyResult.read(tmp_path / "result.json")
     for name in ("table", "settings", "command", "kind"):
         content = {key: one for key, one in RIGHT.to_json().items() if key != name}
-        (tmp_path / "result.json").write_bytes(sealed_result(content))
+        (tmp_path / "result.json").write_bytes(json.dumps(content).encode())
         with pytest.raises(ValueError, match=name):
             ToyResult.read(tmp_path / "result.json")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from asvit.core.files import write_bytes, write_text
-from asvit.core.records import SummedFile, append_record
+from asvit.core.records import append_record
 from asvit.runs.folder import RunFiles, claimed
 from asvit.search.study import open_journal
 
@@ -71,9 +71,9 @@ def test_new_names_are_on_the_disk_before_anything_relies_on_them(
     assert folders() == [tmp_path]
     write_bytes(tmp_path / "cached", b"x", cached=True)
     assert folders() == []
-    append_record(SummedFile(tmp_path / "journal"), {"a": 1})
+    append_record(tmp_path / "journal", {"a": 1})
     assert folders() == [tmp_path]
-    append_record(SummedFile(tmp_path / "journal"), {"a": 1})
+    append_record(tmp_path / "journal", {"a": 1})
     assert folders() == []
     open_journal(tmp_path / "study.journal")
     assert folders() == [tmp_path]

@@ -8,7 +8,6 @@ from typing import Any
 
 from asvit.core.results import stored_content
 from tests.asvit.report.sample_runs import write_sample
-from tests.hostile import sealed_result
 
 #: Leaves a trace where it runs as a script; closes whatever it may stand in; is no formula that
 #: matplotlib could set.
@@ -66,7 +65,7 @@ def write_hostile(kind: str, folder: Path, text: str) -> Path:
     write_sample(kind, folder)
     result = folder / "result.json"
     if result.exists():
-        result.write_bytes(sealed_result(_changed(stored_content(result), text)))
+        result.write_bytes(json.dumps(_changed(stored_content(result), text)).encode())
     predictions = folder / "predictions.json"
     if predictions.exists():
         predictions.write_text(json.dumps(_changed(json.loads(predictions.read_text()), text)))

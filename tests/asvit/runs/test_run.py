@@ -15,7 +15,6 @@ from asvit.runs.folder import known_files, newest_run
 from asvit.runs.run import kind_of, register_run
 from tests.asvit.runs.fakes import stop_at
 from tests.asvit.toy_run import ToyJournal, ToyResult, ToyRun
-from tests.hostile import summed, unsummed
 
 pytestmark = pytest.mark.usefixtures("toy_kind")
 
@@ -30,9 +29,9 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def rewrite(path: Path, name: str, value: object) -> None:
     """Change what the journal at ``path`` was started with."""
-    start, *rest = unsummed(path.read_bytes()).splitlines()
+    start, *rest = path.read_bytes().splitlines()
     changed = json.dumps({**json.loads(start), name: value}).encode()
-    path.write_bytes(summed(b"\n".join([changed, *rest, b""])))
+    path.write_bytes(b"\n".join([changed, *rest, b""]))
 
 
 def test_a_new_run_leaves_its_result_and_its_report(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import errno
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,6 @@ from asvit.runs import folder as folders
 from asvit.runs.folder import check_folder, claimed, newest_run, remove_files
 from asvit.runs.run import RUNS
 from asvit.runs.search import SearchRun
-from tests.hostile import sealed_result
 
 SEARCH = SearchRun.files
 
@@ -31,7 +31,7 @@ def test_the_newest_finished_run_of_its_kind(tmp_path: Path) -> None:
     (make_run(tmp_path, "mine", age=0) / ".kind").unlink()
     copied = make_run(tmp_path, "a copy without hidden files", age=5)
     (copied / ".kind").unlink()
-    (copied / "result.json").write_bytes(sealed_result({"kind": "training"}))
+    (copied / "result.json").write_bytes(json.dumps({"kind": "training"}).encode())
     assert newest_run("search", tmp_path) == newest
     assert newest_run("scale", tmp_path).name == "scaling"
     assert newest_run("training", tmp_path) == copied
