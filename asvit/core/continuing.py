@@ -1,4 +1,4 @@
-"""Whether a run goes on as it was started: with the same settings, images, versions and device."""
+"""Whether a run goes on as it was started: with the same settings, images and device."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,6 @@ from typing import Any, TypedDict
 from asvit.core.codec import is_of
 from asvit.core.files import expanded, split_reading
 from asvit.core.settings import PLACES, Settings, fields_of, option_of
-from asvit.core.versions import changed_versions, versions
 from proxies.text import one_line, shown
 
 #: What to do where a run folder holds another run.
@@ -124,33 +123,6 @@ def check_same_digest(
             f"run folder {folder} was started {what}: {one_line(stored[name])}, digest "
             f"{one_line(stored['digest'][:12])} (now {now[name]}, digest {now['digest'][:12]}); "
             f"{ELSEWHERE}"
-        )
-
-
-def check_same_versions(
-    folder: Path,
-    stored: Mapping[str, str] | None,
-    libraries: Sequence[str],
-    gpus: Mapping[str, str] | None = None,
-) -> None:
-    """Check that a run goes on with the versions of ``libraries`` that it was started with.
-
-    ``gpus`` has models of GPUs, as they are stored among the versions; they must not change
-    either. What is stored may be anything: it comes from a file.
-    """
-    whole = is_of(stored, Mapping[str, str])
-    if stored is None or not whole or not stored.keys() >= set(libraries):
-        raise ValueError(f"run folder {folder} may not have the versions {shown(stored)}")
-    if changed := changed_versions(stored, versions(), libraries):
-        raise ValueError(
-            f"run folder {folder} was started with {one_line(changed)}; results may differ "
-            f"with other versions: install those again, {ELSEWHERE}"
-        )
-    models = gpus or {}
-    if changed := changed_versions(stored, models, [name for name in models if name in stored]):
-        raise ValueError(
-            f"run folder {folder} was started with {one_line(changed)}; results may differ "
-            f"on other models: use those again, {ELSEWHERE}"
         )
 
 

@@ -68,11 +68,6 @@ class Journal(Store[S]):
         return self.start_values.get("device")
 
     @property
-    def versions(self) -> Mapping[str, str] | None:
-        """Versions of the libraries it was started with; None in a new journal."""
-        return self.start_values.get("versions")
-
-    @property
     def elapsed(self) -> float:
         """Wall-clock time of all sessions until now."""
         return self._before + time.monotonic() - self._started

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import cycle, islice
 from typing import TYPE_CHECKING, TypeVar
 
@@ -90,25 +90,6 @@ def fitting(
     free = min(torch.cuda.mem_get_info(gpu)[0] for gpu in devices)
     share = min(cores // len(devices), int(_MEMORY_SHARE * free / each))
     return len(devices) * max(1, share)
-
-
-def gpu_models(device: str, workers: Workers | None = None) -> Mapping[str, str]:
-    """The models of the GPUs that ``device`` stands for; nothing for other devices.
-
-    They are stored among the versions of a run, as other models may round differently: as ``gpu``,
-    or as ``ray gpu``, since Ray has names of its own.
-    """
-    import torch
-
-    if torch.device(device).type != "cuda":
-        return {}
-    if (address := cluster_of(workers)) is not None:
-        from asvit.executors.on_ray import cluster_resources
-
-        parts = (name.partition("accelerator_type:") for name in cluster_resources(address))
-        models = ", ".join(sorted(model for _, prefix, model in parts if prefix))
-        return {"ray gpu": models} if models else {}
-    return {"gpu": ", ".join(sorted({torch.cuda.get_device_name(one) for one in _all_of(device)}))}
 
 
 def _all_of(device: str) -> Sequence[str]:

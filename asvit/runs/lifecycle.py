@@ -19,7 +19,6 @@ from asvit.core.continuing import (
     check_same_device,
     check_same_images,
     check_same_settings,
-    check_same_versions,
 )
 from asvit.core.display import in_notebook, progress_display
 from asvit.core.files import check_plain
@@ -150,17 +149,12 @@ def _start(run: Run[S, Any, J], store: J, values: Mapping[str, Any] | None) -> N
     if now is None:
         return
     before, folder = store.start_values, run.folder
-    gpus: Mapping[str, str] = {}
     if "device" in now:
         check_same_device(folder, before.get("device"), now["device"])
-        gpus = run.gpus(now["device"])
     if "images" in now:
         check_same_images(folder, before.get("images"), now["images"])
-    if store.settings is not None:
-        check_same_versions(folder, before.get("versions"), run.libraries, gpus)
     run.check_store(store)
-    versions = {**run.versions(before.get("versions")), **gpus}
-    store.start(run.settings, **now, versions=versions)
+    store.start(run.settings, **now, versions=run.versions(before.get("versions")))
 
 
 def _timed(run: Run[Any, Any, Any]) -> Tell:

@@ -31,7 +31,6 @@ from asvit.core.settings import (
 from asvit.core.store import Store
 from asvit.core.summary import SummaryPart, Table
 from asvit.core.versions import versions
-from asvit.executors.placement import gpu_models
 from asvit.runs import reporting
 from asvit.runs.command_line import command_line
 from asvit.runs.folder import RunFiles, check_plain_files, has_state, kind_in, named_folder
@@ -125,7 +124,6 @@ class Run(ABC, Generic[S, R, J]):
     written: ClassVar[str] = ""  # the files that are named with its result
     may_grow: ClassVar[Sequence[str]] = ()
     may_change: ClassVar[Sequence[str]] = ()  # settings that matter only once all is measured
-    libraries: ClassVar[Sequence[str]] = ("torch", "timm", "numpy")  # that must not change
     ends_in: ClassVar[str] = ""  # key of the architecture in result.json, if it ends in one
     keeps: ClassVar[bool] = True  # whether it has a folder where none is named
     no_work: ClassVar[str] = "this {noun} had finished before; --fresh starts it over"
@@ -231,10 +229,6 @@ class Run(ABC, Generic[S, R, J]):
     def versions(self, stored: Mapping[str, str] | None) -> Mapping[str, str]:
         """The versions to store with the run: those of its start, ``stored``, or today's."""
         return stored or versions()
-
-    def gpus(self, device: str) -> Mapping[str, str]:
-        """The models of the GPUs of ``device``, which must not change during the run."""
-        return gpu_models(device)
 
     def default_name(self) -> str:
         """Name of the folder in ``runs`` where no other is given."""

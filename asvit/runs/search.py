@@ -56,7 +56,6 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, Any]):
     ends_in = "seed_architecture"
     may_grow = ("steps", "trainings")
     may_change = ("recheck", "pick")
-    libraries = (*MeasuringRun.libraries, "optuna")
 
     evaluate: Evaluate | None = None  # in place of the proxies
 

@@ -21,7 +21,6 @@ from asvit.core.continuing import (
     check_same_device,
     check_same_images,
     check_same_settings,
-    check_same_versions,
 )
 from asvit.core.files import write_text
 from asvit.core.measuring_settings import MeasuringSettings
@@ -29,7 +28,7 @@ from asvit.core.progress import Progress, Tell, ignore, image_progress
 from asvit.core.run_files import CORRELATIONS, RESULT, SCORES, VALUES
 from asvit.core.settings import fields_of, wrong_option
 from asvit.executors import Workers
-from asvit.executors.placement import device_of, gpu_models, on_cluster
+from asvit.executors.placement import device_of, on_cluster
 from asvit.predictor.validation import predictor_findings
 from asvit.reference import ReferenceTable, load_reference
 from asvit.reference.findings import (
@@ -170,10 +169,6 @@ class CorrelationAlgorithm(CorrelationRun):
         if not isinstance(self.reference, ReferenceTable) and not self.table.shipped:
             check_rows(self.table, self.plan.rows if self._due is None else [*self._due])
         return {"table": table_id(self.table), "device": self._device}
-
-    def gpus(self, device: str) -> Mapping[str, str]:
-        """As the base has them, or those of the cluster that measures."""
-        return gpu_models(device, self.workers)
 
     def versions(self, stored: Mapping[str, str] | None) -> Mapping[str, str]:
         """As the base does, with the processor that times are taken on.
@@ -339,14 +334,12 @@ def reliability(
     workers: Workers | None = None,
     tell: Tell = ignore,
     start: Mapping[str, Any] = MappingProxyType({}),
-    fresh: bool = False,
 ) -> Reliability:
     """Correlate the measures of a run with a table's default target, measured as the run measured.
 
     The scores are in a folder inside the run's, named after the table and its digest. If the
     run, with the values ``start``, was started over with other settings or images, so is the
-    correlation; if that was just now (``fresh``), also with other versions. The result has the
-    measures, the sum of their ranks, and the best count.
+    correlation. The result has the measures, the sum of their ranks, and the best count.
     """
     names = fields_of(CorrelationSettings)
     wanted = CorrelationSettings(**{name: getattr(settings, name) for name in names})
@@ -359,9 +352,7 @@ def reliability(
         out=inside,
         workers=workers,
         progress=tell,
-        fresh=_is_of_another_run(
-            inside, own_sizes(wanted, table), workers, start.get("images"), fresh=fresh
-        ),
+        fresh=_is_of_another_run(inside, own_sizes(wanted, table), workers, start.get("images")),
         **{name: getattr(wanted, name) for name in names},
     )
     (target,) = result.targets
@@ -384,8 +375,6 @@ def _is_of_another_run(
     wanted: CorrelationSettings,
     workers: Workers | None,
     images: Any,
-    *,
-    fresh: bool,
 ) -> bool:
     """Whether the scores in ``folder`` are of a run that was since started over otherwise."""
     journal, here = ScoreJournal(folder / SCORES), device_of(wanted.device, workers)
@@ -394,9 +383,6 @@ def _is_of_another_run(
     try:
         check_same_settings(folder, journal.settings, wanted, changing=("device",))
         check_same_device(folder, journal.device, here)
-        if fresh:
-            gpus = gpu_models(here, workers)
-            check_same_versions(folder, journal.versions, CorrelationRun.libraries, gpus)
         if is_of(images, Images):  # of one size, that of the run
             for before in journal.images_of.values():
                 check_same_images(folder, before, images)

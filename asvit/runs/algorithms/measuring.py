@@ -17,7 +17,7 @@ from asvit.core.progress import Progress
 from asvit.data.fractals import DEFAULT_CLASSES
 from asvit.data.sources import class_count
 from asvit.executors import Workers
-from asvit.executors.placement import cluster_of, device_of, gpu_models
+from asvit.executors.placement import cluster_of, device_of
 from asvit.measuring.timing import timed_on
 from asvit.reference import ReferenceTable, load_reference
 from asvit.runs.checks import check_stay
@@ -117,10 +117,6 @@ class MeasuringAlgorithm(MeasuringRun[S, R, J]):
         limited = getattr(s, "max_latency", None) is not None or getattr(s, "timed", False)
         return bool(limited and s.latency_command is None)
 
-    def gpus(self, device: str) -> Mapping[str, str]:
-        """As the base has them, or those of the cluster that measures."""
-        return gpu_models(device, self.workers)
-
     def conclude(self, store: J, result: R) -> R:
         """Tell how well the measures rank a table: the one that was named, or a bundled one."""
         judged: Any = result
@@ -144,7 +140,6 @@ class MeasuringAlgorithm(MeasuringRun[S, R, J]):
             workers=self.workers,
             tell=tell,
             start=store.start_values,
-            fresh=self.fresh,
         )
         if to_json(verdict) == to_json(judged.reliability):  # NaN differs from itself
             return result

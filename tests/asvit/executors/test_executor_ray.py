@@ -60,9 +60,8 @@ import json, sys
 import numpy as np, ray
 from asvit.executors import Work, Workers
 from asvit.executors.on_ray import RayBackend
-from asvit.executors.placement import device_of, gpu_models
-more = {"accelerator_type:H200": 1}
-ray.init(num_gpus=8, num_cpus=2, resources=more, log_to_driver=False, include_dashboard=False)
+from asvit.executors.placement import device_of
+ray.init(num_gpus=8, num_cpus=2, log_to_driver=False, include_dashboard=False)
 workers = Workers(ray="auto")
 device = device_of("auto", workers)
 work = Work("fake_workers:Fake", {}, {"offset": np.array([0])})
@@ -76,7 +75,7 @@ for slot in slots:
 answers = [backend.wait(300) for _ in slots]
 backend.close()
 print(json.dumps({
-    "device": device, "models": gpu_models(device, workers),
+    "device": device,
     "ready": [event.kind for event in events],
     "gpus": [answer.content["result"]["gpus"] for answer in answers],
 }))
@@ -101,7 +100,7 @@ def test_all_workers_start_on_a_cluster_of_eight_gpus_and_none_is_idle(jobs: int
     # Ray may warn of many processes behind it.
     (line,) = (line for line in ended.stdout.splitlines() if line.startswith("{"))
     outcome = json.loads(line)
-    assert (outcome["device"], outcome["models"]) == ("cuda", {"ray gpu": "H200"})
+    assert outcome["device"] == "cuda"
     assert outcome["ready"] == ["ready"] * jobs
     loads = Counter(outcome["gpus"])
     assert loads.keys() <= set("01234567")

@@ -1,6 +1,5 @@
 """The life of a run of any kind, with a toy: start, stop, continue, extend, refuse."""
 
-import json
 import shlex
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ from click.testing import CliRunner
 
 from asvit.cli.run_command import run_command
 from asvit.core.progress import Progress
-from asvit.core.versions import versions
 from asvit.runs.folder import known_files, newest_run
 from asvit.runs.run import kind_of, register_run
 from tests.asvit.runs.fakes import stop_at
@@ -25,13 +23,6 @@ def run(out: Path | None, **given: Any) -> ToyResult:
 
 def files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
-def rewrite(path: Path, name: str, value: object) -> None:
-    """Change what the journal at ``path`` was started with."""
-    start, *rest = path.read_bytes().splitlines()
-    changed = json.dumps({**json.loads(start), name: value}).encode()
-    path.write_bytes(b"\n".join([changed, *rest, b""]))
 
 
 def test_a_new_run_leaves_its_result_and_its_report(tmp_path: Path) -> None:
@@ -65,25 +56,6 @@ def test_a_larger_number_extends_a_run(tmp_path: Path) -> None:
     assert (tmp_path / "report.html").read_bytes() != old
     with pytest.raises(ValueError, match=r"steps 4 \(now 3\)"):
         run(tmp_path, steps=3)
-
-
-@pytest.mark.parametrize(
-    ("value", "words"),
-    [
-        ({**versions(), "timm": "1.0.3"}, r"with timm 1\.0\.3 \(now "),
-        ({"torch": "2.9"}, "may not have the versions"),
-    ],
-)
-def test_a_run_begun_with_other_versions_is_refused_and_unharmed(
-    tmp_path: Path, value: object, words: str
-) -> None:
-    run(tmp_path)
-    rewrite(tmp_path / "toy.jsonl", "versions", value)
-    before = files(tmp_path)
-    with pytest.raises(ValueError, match=words) as caught:
-        run(tmp_path, steps=4)
-    assert "\n" not in str(caught.value)
-    assert files(tmp_path) == before
 
 
 def test_fresh_starts_over_and_leaves_the_files_of_others(tmp_path: Path) -> None:
