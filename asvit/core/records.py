@@ -11,7 +11,7 @@ from typing import Any
 
 from asvit.core.codec import MALFORMED as MALFORMED
 from asvit.core.codec import content_fault
-from asvit.core.files import check_plain, sync_folder
+from asvit.core.files import sync_folder
 from proxies.text import one_line
 
 logger = logging.getLogger(__name__)
@@ -75,7 +75,6 @@ def read_records(path: Path, take: Callable[[Mapping[str, Any]], None], *, what:
         ValueError: If a line is no record. Nothing is changed then.
         OSError: If the file cannot be read.
     """
-    check_plain(path)
     if not path.exists():
         return
     content = path.read_bytes()

@@ -21,7 +21,7 @@ from asvit.core.codec import (
     to_json,
 )
 from asvit.core.estimates import Estimate
-from asvit.core.files import check_plain, expanded, read_text, write_text
+from asvit.core.files import expanded, read_text, write_text
 from asvit.core.records import parse_json
 from asvit.core.run_files import ANSWERS, RESULT
 from asvit.core.tables import read_cells
@@ -262,7 +262,6 @@ class Result:
         path = expanded(str(path))
         if path.is_dir():
             path /= RESULT
-        check_plain(path)
         try:
             return cls.parse(stored_content(path), path.parent)
         except MALFORMED as error:

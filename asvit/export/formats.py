@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Final
 
-from asvit.core.files import check_plain, check_target
+from asvit.core.files import check_target
 from asvit.core.versions import missing
 from proxies.registry import Registry
 
@@ -73,8 +73,6 @@ class Format:
                 f"timm gets a folder, got {out.name!r}; for one file, which timm takes as "
                 "checkpoint_path, use the format safetensors"
             )
-        if not self.suffix:
-            check_plain(out)  # what a link leads to is not replaced
         if out.suffix != self.suffix and self.suffix:
             raise ValueError(
                 f"files for {self.name} end in {self.suffix}, got {out.name!r}; "

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from asvit.architectures.genotype import EXAMPLE
 from asvit.core.codec import is_of
-from asvit.core.files import check_plain, expanded
+from asvit.core.files import expanded
 from asvit.core.records import MALFORMED
 from asvit.core.results import RUNS, stored_content
 from asvit.core.run_files import RESULT
@@ -146,7 +146,6 @@ def _measure(value: object) -> float | None:
 
 def _result(folder: Path) -> dict[str, Any]:
     path = folder / RESULT
-    check_plain(path)
     if not path.exists():
         raise FileNotFoundError(
             f"{folder} has no {RESULT}: it is no finished run; name an architecture"

@@ -17,7 +17,6 @@ from asvit.core.settings import Settings
 from asvit.core.summary import Cell, SummaryPart, Table
 from asvit.runs.architectures import run_folder
 from asvit.runs.differences import ACCURACY, BALANCED, Difference, Value, differences, values_of
-from asvit.runs.folder import check_plain_files
 from asvit.runs.reporting import result_in
 from asvit.runs.run import kind_of
 from proxies.text import one_line
@@ -228,7 +227,6 @@ def read_result(place: str | Path) -> Result:
     kind = kind_of(folder) if folder is not None else None
     if folder is None or kind is None:
         raise FileNotFoundError(f"{place} is no run folder of asvit; name one")
-    check_plain_files(folder, kind.files)
     return result_in(kind, folder)
 
 

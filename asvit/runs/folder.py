@@ -19,14 +19,13 @@ from filelock import FileLock, Timeout
 
 from asvit.core.codec import MALFORMED
 from asvit.core.continuing import ELSEWHERE
-from asvit.core.files import check_plain, oddity, sync_folder, write_text
+from asvit.core.files import sync_folder, write_text
 from asvit.core.results import RUNS, article, stored_content
 from asvit.core.run_files import (
     MARKER,
     REPORT,
     RESULT,
     RUNS_FOLDER,
-    TENSORBOARD,
     TRACKED,
     figure_files,
 )
@@ -104,7 +103,6 @@ def check_folder(folder: Path, files: RunFiles, *, fresh: bool) -> None:
             kind is known to have written.
     """
     check_writable(folder)
-    check_plain_files(folder, files)
     if _own_kind(folder, files) is None:
         _check_free(folder, files)
         return
@@ -146,14 +144,12 @@ def kind_in(folder: Path) -> str | None:
 
     A copy of a finished run may lack the marker, a hidden file; then its result tells.
     """
-    check_plain(folder / MARKER)
     try:
         with (folder / MARKER).open("rb") as file:
             return file.read(_LONGEST).decode(errors="replace").strip()
     except (FileNotFoundError, NotADirectoryError):
         with suppress(OSError, *MALFORMED):
-            if not oddity(folder / RESULT):
-                return str(stored_content(folder / RESULT)["kind"])
+            return str(stored_content(folder / RESULT)["kind"])
     return None
 
 
@@ -210,15 +206,6 @@ def _folders_in(folder: Path) -> Sequence[Path]:
     return [path for path in inside if path.is_dir() and os.access(path, os.R_OK)]
 
 
-def check_plain_files(folder: Path, own: RunFiles) -> None:
-    """Refuse links, pipes and devices called like a file of a run."""
-    odd = {path.name for path in folder.iterdir() if oddity(path)} if folder.is_dir() else set()
-    if odd:  # else the kinds, which may have to be imported, are not asked
-        names = (name for files in (own, *known_files()) for name in files.names)
-        for name in odd.intersection((LOCK, MARKER, TENSORBOARD, *names)):
-            check_plain(folder / name)
-
-
 def kind_noun(kind: str) -> str:
     """What a run of a kind is in a sentence: ``"a training"``."""
     nouns = {files.kind: files.noun for files in known_files()}
@@ -243,7 +230,6 @@ def claimed(
         ValueError: If another process is running in it, or as :func:`check_folder`.
         OSError: If it cannot be made or written to, or its file system has no locks.
     """
-    check_plain(folder / LOCK)  # whose content goes as it is opened
     seems_usable(folder, files, fresh=fresh)
     new = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,6 @@ from asvit.core.continuing import (
     check_same_settings,
 )
 from asvit.core.display import in_notebook, progress_display
-from asvit.core.files import check_plain
 from asvit.core.progress import Progress, Tell, ignore
 from asvit.core.results import NO_FOLDER
 from asvit.core.run_files import REPORT, RESULT
@@ -129,7 +128,6 @@ def peeked(run: Run[Any, Any, J]) -> J:
     state = run.folder / run.files.state
     with TemporaryDirectory() as place:
         if state.exists() and not run.fresh:
-            check_plain(state)
             whole, end, _ = state.read_bytes().rpartition(b"\n")
             Path(place, state.name).write_bytes(whole + end)
         copied = copy.copy(run)

@@ -33,7 +33,7 @@ from asvit.core.summary import SummaryPart, Table
 from asvit.core.versions import versions
 from asvit.runs import reporting
 from asvit.runs.command_line import command_line
-from asvit.runs.folder import RunFiles, check_plain_files, has_state, kind_in, named_folder
+from asvit.runs.folder import RunFiles, has_state, kind_in, named_folder
 from asvit.runs.lifecycle import perform
 from asvit.runs.tracking import event_files
 from proxies.messages import unknown
@@ -75,7 +75,6 @@ def write_report(folder: Path | str) -> list[Path]:
     kind = kind_of(folder)
     if kind is None:
         raise FileNotFoundError(f"{folder} is no run folder of asvit: it has no {MARKER}")
-    check_plain_files(folder, kind.files)
     return reporting.write_report(kind, folder)
 
 

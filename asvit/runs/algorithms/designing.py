@@ -14,7 +14,7 @@ import numpy as np
 
 from asvit.core.console import clock
 from asvit.core.continuing import ELSEWHERE
-from asvit.core.files import check_plain, expanded, split_reading, with_reading
+from asvit.core.files import expanded, split_reading, with_reading
 from asvit.core.progress import Progress, StageUnderWay, Tell, ignore, image_progress
 from asvit.core.run_files import CHECKPOINT, PICTURES, RESULT
 from asvit.core.settings import WrongOption
@@ -352,7 +352,6 @@ class DesignAlgorithm(DesignRun):
     def _stage_options(self, name: str) -> dict[str, Any]:
         """Folder and progress of a stage's own run."""
         folder = self.folder / name
-        check_plain(folder)  # what a link leads to is not written to
         return {
             "out": folder,
             "progress": self._tell,
