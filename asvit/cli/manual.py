@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from asvit.core.settings import WrongOption
+from asvit.core.settings import WrongOption, WrongValue
 
 Rows = Sequence[tuple[str, str]]
 
@@ -76,50 +76,24 @@ FIRST_STEPS: Rows = (
 
 
 class Documented(click.Command):
-    """A command whose help ends with its page of the manual, and whose errors name its options.
-
-    The functions that it calls name their keyword arguments in errors.
-    """
+    """A command whose help ends with its page of the manual."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command, with what was typed or has a default."""
         ctx.params = {name: value for name, value in ctx.params.items() if value is not None}
         try:
             return super().invoke(ctx)
-        except click.UsageError as error:
-            message = self._with_options(error.format_message())
-            raise click.UsageError(message, error.ctx) from error
         except WrongOption as error:
-            raise click.UsageError(self._with_options(str(error)), ctx) from error
-        except ValueError as error:
-            if len(error.args) == 1:
-                error.args = (self._with_options(str(error)),)
-            raise
+            raise click.UsageError(self._message(error), ctx) from error
 
-    def _with_options(self, message: str) -> str:
-        """A message with options in place of the settings that it names.
-
-        Names with an underscore are always settings. Others are settings before ``=``, at the
-        start of "... must", and in "give ..., too".
-        """
-        spelled = {
-            str(option.name): option.opts[0]
-            for option in self.params
-            if isinstance(option, click.Option)
-        }
-        names = "|".join(spelled)
-        long = "|".join(name for name in spelled if "_" in name) or "$^"
-        word = r"(?<![\w(,='\"./:-])({})(?![\w'\"./:(-])"
-        for pattern, more in (
-            (word.format(names) + "=", " "),
-            (word.format(long), ""),
-            (rf"^({names})(?= must )", ""),
-            (rf"(?<=; give )({names})(?=, too)", ""),
-        ):
-            parts = re.split(pattern, message)
-            parts[1::2] = [spelled[name] + more for name in parts[1::2]]
-            message = "".join(parts)
-        return message
+    def _message(self, error: WrongOption) -> str:
+        """The message of an error, with the option in place of the setting that it is about."""
+        if not isinstance(error.__cause__, WrongValue):
+            return str(error)
+        name, words = error.__cause__.name, error.__cause__.words
+        options = (one for one in self.params if isinstance(one, click.Option))
+        spelled = {str(option.name): option.opts[0] for option in options}
+        return f"{spelled.get(name, name)} {words}"
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, with a heading for each group."""

@@ -245,26 +245,27 @@ def stored_value(owner: Any, name: str, value: Any) -> Any:
         return option.convert(value)
     if kind is bool:
         if not isinstance(value, bool):
-            raise ValueError(f"{name} must be true or false, got {shown(value)}")
+            raise WrongValue(name, f"must be true or false, got {shown(value)}")
     elif kind is int:
         _check_whole(name, value, option)
     elif kind is float:
         _check_number(name, value, option)
     elif option.choices:
         if value not in option.choices:
-            raise ValueError(f"{name} must be {' or '.join(option.choices)}, got {value!r}")
+            choices = " or ".join(option.choices)
+            raise WrongValue(name, f"must be {choices}, got {value!r}")
     elif kind is str and (not isinstance(value, str) or not value):
-        raise ValueError(f"{name} must be a name, got {shown(value)}")
+        raise WrongValue(name, f"must be a name, got {shown(value)}")
     return value
 
 
 def _check_whole(name: str, value: object, option: Option) -> None:
     if not isinstance(value, int) or isinstance(value, bool):
-        raise ValueError(f"{name} must be a whole number, got {shown(value)}")
+        raise WrongValue(name, f"must be a whole number, got {shown(value)}")
     if option.at_least is not None and value < option.at_least:
-        raise ValueError(f"{name} must be at least {option.at_least:g}, got {value}")
+        raise WrongValue(name, f"must be at least {option.at_least:g}, got {value}")
     if option.at_most is not None and value > option.at_most:
-        raise ValueError(f"{name} must be at most {option.at_most}, got {shown(value)}")
+        raise WrongValue(name, f"must be at most {option.at_most}, got {shown(value)}")
 
 
 def _check_number(name: str, value: Any, option: Option) -> None:
@@ -280,7 +281,15 @@ def _check_number(name: str, value: Any, option: Option) -> None:
         return
     large = number and value >= LARGEST
     limits = [f"{words} {limit:g}" for words, limit, _ in bounds if limit < LARGEST or large]
-    raise ValueError(f"{name} must be a number {' and '.join(limits)}, got {shown(value)}")
+    raise WrongValue(name, f"must be a number {' and '.join(limits)}, got {shown(value)}")
+
+
+class WrongValue(ValueError):
+    """A value that a setting does not take."""
+
+    def __init__(self, name: str, words: str) -> None:
+        super().__init__(f"{name} {words}")
+        self.name, self.words = name, words
 
 
 class WrongOption(ValueError):

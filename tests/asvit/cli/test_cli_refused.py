@@ -59,7 +59,7 @@ REFUSED: dict[str, Sequence[tuple[str, int, str]]] = {
         ("--controller reinforc", 2, "did you mean 'reinforce'"),
         ("--space asvt", 2, "did you mean 'asvit'"),
         ("--space resnet,resnet", 3, "'resnet' cannot be part of resnet,resnet; name each space"),
-        ("--batch 4 --controller tpe", 2, "--batch 4 does not suit"),
+        ("--batch 4 --controller tpe", 2, "batch=4 does not suit"),
         ("--radius -1", 2, "radius"),
         ("--data no/such/folder", 3, "no/such/folder"),
         ("--image-size 50", 3, "50 px"),
@@ -89,13 +89,13 @@ REFUSED: dict[str, Sequence[tuple[str, int, str]]] = {
     ],
     "search --quiet": [
         ("--jobs 0", 2, "0 is not in the range x>=1"),
-        ("--timeout nan", 2, "--timeout nan; use a number of seconds above 0"),
+        ("--timeout nan", 2, "timeout=nan; use a number of seconds above 0"),
     ],
     SHORT: [
         ("--image-size 48", 3, "image 48 px"),
         ("--data gaussian", 3, "two classes or more; standard normal noise, seed 0 has one"),
         ("--data ./none", 3, "no folder './none', and no images of that name"),
-        ("--controller tpe --seeds 2", 2, "seeds 2 is for controller random"),
+        ("--controller tpe --seeds 2", 2, "seeds=2 is for controller random"),
     ],
     SUPERNET: [
         ("--space psvit3d", 2, "unknown space 'psvit3d'; did you mean 'psvit"),
