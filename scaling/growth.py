@@ -79,7 +79,6 @@ def grow(
     device: str = "auto",
     points: int = 10,
     radius: Radius = "sqrt_n",
-    together: bool = False,
 ) -> Trajectory:
     """Grow a model to a budget without training, one block and a little width at a time.
 
@@ -120,7 +119,6 @@ def grow(
         device: Where to measure.
         points: Points on the circle.
         radius: Of the circle.
-        together: Whether repeats are measured as one stack.
 
     Returns:
         The series, which begins with the start.
@@ -163,7 +161,6 @@ def grow(
     measuring: Any = {
         **{"repeats": repeats, "seed": seed, "image_size": image_size, "images": images},
         **{"labels": labels, "device": device, "points": points, "radius": radius},
-        "together": together,
     }
 
     def in_turn(shapes: Sequence[Shape]) -> Iterator[Mapping[str, Score]]:

@@ -8,7 +8,6 @@ from torch import nn
 
 import asvit
 from asvit.core.progress import Progress
-from asvit.runs import scoring
 from proxies import measure
 
 SMALL = {"image_size": 32, "repeats": 1, "images": 2, "points": 3, "data": "gaussian"}
@@ -33,16 +32,6 @@ def test_rows_are_as_measured_one_by_one() -> None:
     frame = found.to_dataframe()
     assert list(frame.columns) == ["architecture", *names, "reason"]
     assert frame.params.tolist() == [row.values["params"] for row in found]
-
-
-def test_networks_are_measured_together_on_an_accelerator(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    together: list[bool] = []
-    monkeypatch.setattr(scoring, "takes_all", lambda device: device == "cpu")
-    monkeypatch.setattr(scoring, "measure", lambda *_, **how: together.append(how["together"]))
-    asvit.score(SEED, "params", device="cpu", **SMALL)
-    assert together == [True]
 
 
 def test_architectures_may_be_a_column_of_a_table_or_come_one_by_one() -> None:
