@@ -52,10 +52,10 @@ def test_a_module_is_refused_by_its_class() -> None:
 
 
 def test_one_architecture_and_a_measure_that_fails() -> None:
-    scores = asvit.score("timm:vgg11", "ccs", **SMALL)
+    scores = asvit.score("timm:vgg11", "dss", **SMALL)
     (row,) = scores
-    assert math.isnan(row.values["ccs"])
-    assert row.reason.startswith("ccs: ")
+    assert math.isnan(row.values["dss"])
+    assert row.reason.startswith("dss: ")
     assert scores.to_dataframe().reason.tolist() == [row.reason]
 
 
