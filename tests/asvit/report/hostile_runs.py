@@ -35,7 +35,6 @@ _KEPT = {
     "pick",
     "init",
     "latency_runtime",
-    "rule",
     "grow",
     "balance",
     "fit",
