@@ -172,7 +172,6 @@ def run_scaling(
     *,
     workers: Workers | None = None,
     budget: str | float | Iterable[str | float] = ('88M',),
-    rule: str = 'measures',
     stop_within: float = 0.02,
     ratio: float = 0.25,
     width_multiple: int | None = None,

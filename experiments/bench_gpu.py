@@ -126,7 +126,7 @@ def _options() -> argparse.Namespace:
 def _ratios(options: argparse.Namespace, device: torch.device) -> list[Finding]:
     """Both measures in forward passes, and the time of a candidate with five networks."""
     ratios: list[tuple[float, float]] = []
-    each: list[tuple[float, float]] = []
+    each: list[float] = []
     for text, model, circle, images in _networks(options, device):
         points = circle.images(next(model.parameters()))
         around, length, plain, kernel, *candidate = shortest(
@@ -137,17 +137,14 @@ def _ratios(options: argparse.Namespace, device: torch.device) -> list[Finding]:
             partial(forward, model, images),
             partial(proxies.ntk_condition_number, model, images),
             partial(_candidate, text, images, device),
-            partial(_candidate, text, images, device, together=True),
         )
         ratios.append((length / around, kernel / plain))
-        each.append((candidate[0], candidate[1]))
+        each += candidate
     lengths, kernels = zip(*ratios, strict=True)
-    one_by_one, together = (1e3 * statistics.fmean(times) for times in zip(*each, strict=True))
     return [
         Finding("length distortion over a forward pass", f"{statistics.fmean(lengths):.2f}"),
         Finding("condition number over a forward pass", f"{statistics.fmean(kernels):.2f}"),
-        Finding("one candidate, 5 networks one by one", f"{one_by_one:.1f} ms", "120 ms"),
-        Finding("one candidate, 5 networks together", f"{together:.1f} ms", "120 ms"),
+        Finding("one candidate, 5 networks", f"{1e3 * statistics.fmean(each):.1f} ms", "120 ms"),
     ]
 
 
@@ -159,8 +156,7 @@ def _waits(options: argparse.Namespace, device: torch.device) -> list[Finding]:
         "length_distortion": partial(proxies.length_distortion, model, circle),
         "ntk_matrix": partial(proxies.ntk_matrix, model, images),
         "ntk_condition_number": partial(proxies.ntk_condition_number, model, images),
-        "5 networks one by one": partial(_candidate, text, images, device),
-        "5 networks together": partial(_candidate, text, images, device, together=True),
+        "5 networks": partial(_candidate, text, images, device),
     }
     found = []
     for name, function in functions.items():
@@ -308,14 +304,9 @@ def _networks(
     return random_networks(options.topologies, options.image_size, device, seed=options.seed)
 
 
-def _candidate(
-    text: str, images: torch.Tensor, device: torch.device, *, together: bool = False
-) -> None:
+def _candidate(text: str, images: torch.Tensor, device: torch.device) -> None:
     build = partial(asvit.build, text, image_size=images.shape[-1])
-    where = str(device)
-    proxies.measure(
-        build, DEFAULT_MEASURES, key=text, images=images, device=where, together=together
-    )
+    proxies.measure(build, DEFAULT_MEASURES, key=text, images=images, device=str(device))
 
 
 def _timed(run: Callable[[Path], object]) -> float:

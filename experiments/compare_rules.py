@@ -1,8 +1,9 @@
 """Does growth by the measures train to better networks than scaling by a rule?
 
-The published seed, 16 channels wide, is brought to one budget by growth and by every rule of
-``asvit scale --rule``; every network, whose cost is that for 40
-classes, is then trained from scratch on hard fractals, as ``experiments.compare_designs`` trains.
+The published seed, 16 channels wide, is brought to one budget by growth, by the measures and at
+random; every network, whose cost is that for 40 classes, is then trained from scratch on hard
+fractals, as ``experiments.compare_designs`` trains. The tables have also kept trainings of what
+scaling the width alone (``width``), and EfficientNet's depth and width (``compound``), end in.
 
 Run from a checkout: ``python -m experiments.compare_rules 1M``. Every training is kept in
 ``rules_1M.csv``, so a stopped comparison continues when the command is run again; with
@@ -34,7 +35,6 @@ from experiments.tasks import SEED
 from proxies import Score
 from scaling import Shape, grow
 from scaling.growth import DEFAULT_MEASURES
-from scaling.shapes import RULES
 
 GROWN = "grown"
 AT_RANDOM = "grown at random"
@@ -61,23 +61,21 @@ def study(budget: str) -> Study[Row]:
     sizes = {"image_size": SIDE, "count_size": SIDE, "classes": CLASSES}
     measured: Mapping[str, Any] = {"preset": "quick", **sizes, "ratio": 1}
 
-    def scaled(seed: int, **how: Any) -> str:
+    def scaled(seed: int) -> str:
         result = asvit.run_scaling(
             START,
-            out=OUT / f"{budget}-{'-'.join(how.values())}-seed{seed}",
+            out=OUT / f"{budget}-measures-seed{seed}",
             budget=budget,
             seed=seed,
             workers=Workers(jobs=1),
             **measured,
-            **how,
         )
         return result.series[-1].architecture
 
     settings = ScaleSettings.make(architecture=START, budgets=budget, **measured)
     kinds: Kinds = {
-        GROWN: (GROWTHS, partial(scaled, rule="measures")),
+        GROWN: (GROWTHS, scaled),
         AT_RANDOM: (GROWTHS, partial(grown_at_random, settings)),
-        **{name: (1, partial(scaled, rule=name)) for name in RULES},
     }
     train = partial(compare_designs.train, "hard-fractals")
     return kinds_study(table_of(budget), kinds, train)

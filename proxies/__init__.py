@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from proxies.registry import PROXIES, Inputs, Proxy, Score, combine, get_proxy, register_measure
 
 if TYPE_CHECKING:
-    from proxies.activations import contribution_cosine_similarity, head_similarities
     from proxies.counts import Cost, count
     from proxies.evaluation import measure, measure_repeats, seed_for
     from proxies.expansion import (
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 
 # Heavy imports wait until a name is used.
 _LAZY = {
-    **dict.fromkeys(("contribution_cosine_similarity", "head_similarities"), "activations"),
     **dict.fromkeys(("Cost", "count"), "counts"),
     **dict.fromkeys(("measure", "measure_repeats", "seed_for"), "evaluation"),
     **dict.fromkeys(("Circle", "curve_speed", "length_distortion"), "expansion"),
@@ -40,13 +38,11 @@ __all__ = [
     "Proxy",
     "Score",
     "combine",
-    "contribution_cosine_similarity",
     "count",
     "curve_speed",
     "extrinsic_curvature",
     "gauss_map_length",
     "get_proxy",
-    "head_similarities",
     "length_distortion",
     "measure",
     "measure_repeats",

@@ -1,28 +1,19 @@
-"""Measures of how images, units and attention heads differ, in gradients, signs and maps."""
+"""Measures of how images and units differ, in features, gradients and signs."""
 
 import math
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from proxies.features import evaluating, input_for, pooled_feature, reference_tensor
-from proxies.forward_mode import attention_maps, normalize_arguments
-from proxies.functional import (
-    InterceptOperations,
-    Operation,
-    forms_of,
-    network_output,
-    running_modules,
-)
+from proxies.features import evaluating, input_for, pooled_feature
+from proxies.functional import InterceptOperations, Operation, forms_of, network_output
 from proxies.memory import in_chunks, to_host
 from proxies.ntk import condition_number
 from proxies.registry import register_measure
-from proxies.samples import independent_images, repeatable_images
-from proxies.structure import is_attention
+from proxies.samples import independent_images
 
 # Keeps the logarithm and the inverse finite; the paper's value.
 _OFFSET = 1e-5
@@ -31,8 +22,6 @@ _OFFSET = 1e-5
 _ROUNDING = 8
 # Signs processed at a time: 16 MB in float32, which also adds up this many exactly.
 _BLOCK_SIGNS = 1 << 22
-
-_SOFTMAX = forms_of("softmax")
 
 
 @register_measure(
@@ -213,103 +202,3 @@ def is_rectifier(func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, An
     name, place = _RECTIFIERS_AT_ZERO[func]
     bound = args[place] if len(args) > place else kwargs.get(name)
     return isinstance(bound, int | float) and bound == 0
-
-
-def head_similarities(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
-    """Cosine similarity between the maps of every two heads of each attention.
-
-    For heads i and j with softmax maps A it is ``(1/N) Σ_q cos(A_i[q, :], A_j[q, :])``, by rows
-    because rows multiply the values, averaged over the images ``[n, C, H, W]`` and windows. Maps
-    are those of fused attention, of ``nn.MultiheadAttention``, and of softmaxes over the last axis
-    in modules that are named attention or contain one. No map is kept.
-
-    Returns:
-        ``[heads, heads]`` float32 on the CPU for each attention, in the order of the forward pass,
-        by the name of its module (from its second map on with ``#2`` ...).
-
-    Raises:
-        ValueError: If there is no map with heads.
-    """
-    attentions = [name for name, part in model.named_modules() if is_attention(name, part)]
-    running, evaluated = running_modules(model), evaluating(model)
-    with evaluated, torch.no_grad(), running as names, _MapSimilarities(names, attentions) as maps:
-        # A copy: the network may change its input in place.
-        model(images.to(reference_tensor(model), copy=True))
-    if not maps.similarities:
-        raise ValueError(f"{type(model).__name__} has no attention maps with heads")
-    matrices = to_host(list(maps.similarities.values()))
-    return dict(zip(maps.similarities, matrices, strict=True))
-
-
-@register_measure(
-    "CCS: cosine similarity between the maps of different attention heads",
-    name="ccs",
-    better="lower",
-    paper="arXiv:2306.10875",
-    check=repeatable_images,
-)
-def contribution_cosine_similarity(model: nn.Module, images: Tensor) -> float:
-    """Contribution cosine similarity (CCS): how redundant the heads of an attention are.
-
-    The mean of :func:`head_similarities` over all pairs of different heads, then over attentions;
-    single heads are left out. From 0 to 1, where all heads are equal. Dimensionless. One forward
-    pass, with the maps of one attention in memory at a time. A ValueError if no attention has two
-    heads or more.
-    """
-    similarities = head_similarities(model, images).values()
-    scores = [pair_mean(similarity) for similarity in similarities if len(similarity) > 1]
-    if not scores:
-        raise ValueError(f"no attention of {type(model).__name__} has two heads to compare")
-    return sum(scores) / len(scores)
-
-
-def pair_mean(similarity: Tensor) -> float:
-    """Mean of ``[heads, heads]`` over all pairs of different heads; NaN for one head."""
-    pairs = len(similarity) * (len(similarity) - 1) / 2
-    return float(similarity.triu(1).sum()) / pairs if pairs else math.nan
-
-
-class _MapSimilarities(InterceptOperations):
-    """Compares the heads of every attention map computed inside."""
-
-    def __init__(self, running: Sequence[str], attentions: Sequence[str]) -> None:
-        super().__init__()
-        self.similarities: dict[str, Tensor] = {}
-        self._running, self._attentions = running, attentions
-
-    def intercept(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        if func is F.scaled_dot_product_attention:
-            call = normalize_arguments(*args, **kwargs)
-            maps = attention_maps(call)
-            self._compare(maps)
-            return maps @ call.value
-        if func is F.multi_head_attention_forward:
-            per_head = {"need_weights": True, "average_attn_weights": False}
-            out, maps = func(*args, **{**kwargs, **per_head})
-            self._compare(maps if maps.ndim == 4 else maps[None])
-            averaged = kwargs.get("average_attn_weights", True)
-            return out, maps.mean(-3) if averaged else maps
-        out = func(*args, **kwargs)
-        if func in _SOFTMAX and self._in_attention():
-            axis = kwargs.get("dim", args[1] if len(args) > 1 else None)
-            if axis in (-1, out.ndim - 1):
-                self._compare(out)
-        return out
-
-    def _in_attention(self) -> bool:
-        """Whether the innermost module is in an attention, or holds one."""
-        inner = self._running[-1] and f"{self._running[-1]}."
-        return any(name in self._running or name.startswith(inner) for name in self._attentions)
-
-    def _compare(self, maps: Tensor) -> None:
-        if maps.ndim < 4:
-            return
-        name = base = self._running[-1]
-        call = 1
-        while name in self.similarities:
-            call += 1
-            name = f"{base}#{call}"
-        rows = F.normalize(maps.float(), dim=-1).movedim(-3, 0)
-        count = rows[0, ..., 0].numel()
-        rows = rows.flatten(1)
-        self.similarities[name] = rows @ rows.T / count

@@ -1,38 +1,24 @@
 """Parameters and multiply-adds of a network: the trivial baselines of every measure."""
 
 import copy
-import inspect
 import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from proxies.functional import InterceptOperations, Operation, running_modules
+from proxies.functional import running_modules
 from proxies.messages import fault
 from proxies.text import listed
-
-Rules = Literal["core", "fvcore"]
-"""Which operations count.
-
-``"core"``: multiply-adds of convolutions, linear maps and matrix products, attention included.
-Norms, activations, additions, pooling and interpolation count 0.
-
-``"fvcore"``: the same, and what fvcore 0.1.5 adds: 5 per element of a layer, group or instance
-norm (4 without gain), 2 per element of a batch norm in evaluation mode (1 without gain), 1 per
-input element of adaptive average pooling. Attention counts as its two products; fvcore itself does
-so only for attention that is written out, and counts the fused function as 0.
-"""
 
 
 @dataclass(frozen=True)
@@ -40,7 +26,8 @@ class Cost:
     """Size of a network."""
 
     params: int  #: number of parameters; shared ones count once
-    #: Multiply-adds of one forward pass of one image, by the chosen rules; see :data:`Rules`.
+    #: Multiply-adds of one forward pass of one image, in convolutions, linear maps and matrix
+    #: products, attention included; norms, activations, additions and pooling count 0.
     macs: int
 
     def __add__(self, other: "Cost") -> "Cost":
@@ -54,9 +41,7 @@ class TimedCost(Cost):
     latency: float  #: milliseconds of a forward pass
 
 
-def count(
-    module: nn.Module, image_size: int = 224, channels: int = 3, *, rules: Rules = "core"
-) -> Cost:
+def count(module: nn.Module, image_size: int = 224, channels: int = 3) -> Cost:
     """Count the parameters and multiply-adds of ``module`` in evaluation mode.
 
     Runs a copy on the meta device by PyTorch's own formulas: nothing is computed or changed. A
@@ -67,29 +52,25 @@ def count(
         module: Takes ``[1, channels, image_size, image_size]``.
         image_size: Side of the image in pixels.
         channels: Channels of the image.
-        rules: Which operations count; see :data:`Rules`.
 
     Raises:
-        ValueError: If the module cannot run on such an image or needs values to run, or the rules
-            are unknown.
+        ValueError: If the module cannot run on such an image or needs values to run.
 
     Example:
         >>> proxies.count(torch.nn.Conv2d(3, 8, 3, padding=1, bias=False), image_size=32)
         Cost(params=216, macs=221184)
     """
-    return count_by_module(module, image_size, channels, rules=rules)[""]
+    return count_by_module(module, image_size, channels)[""]
 
 
 def count_by_module(
-    module: nn.Module, image_size: int = 224, channels: int = 3, *, rules: Rules = "core"
+    module: nn.Module, image_size: int = 224, channels: int = 3
 ) -> dict[str, Cost]:
     """:func:`count` for the module, under the name ``""``, and for every submodule by its name.
 
     What has several names counts under the first, as ``named_modules`` does, so the parts of a
     module and what it has of its own add up to it.
     """
-    if rules not in get_args(Rules):
-        raise ValueError(f"rules={rules!r} is not one of {', '.join(map(repr, get_args(Rules)))}")
     kind, shape = type(module).__name__, (1, channels, image_size, image_size)
     try:
         # Within inference mode, operations would not be taken apart.
@@ -101,7 +82,7 @@ def count_by_module(
             image = torch.empty(shape, dtype=like.dtype, device="meta")
             with running_modules(skeleton) as running:
                 counter = _Counter(running)
-                with counter, _FvcoreCharges(counter) if rules == "fvcore" else nullcontext():
+                with counter:
                     skeleton(image)
     except MemoryError:
         raise
@@ -164,10 +145,6 @@ class _Counter(TorchDispatchMode):
         self._formulas = FlopCounterMode(display=False, custom_mapping=_FORMULAS).flop_registry
         self._running = running
 
-    def add(self, macs: int) -> None:
-        """Count for the module that runs."""
-        self.macs[self._running[-1] if self._running else ""] += macs
-
     def __torch_dispatch__(
         self,
         func: Any,
@@ -179,7 +156,8 @@ class _Counter(TorchDispatchMode):
         result = func(*args, **(kwargs or {})) if kwargs else _run(func, args)
         if (formula := self._formulas.get(func.overloadpacket)) is not None:
             # 2 for a multiply-add
-            self.add(formula(*args, **(kwargs or {}), out_val=result) // 2)
+            macs = formula(*args, **(kwargs or {}), out_val=result) // 2
+            self.macs[self._running[-1] if self._running else ""] += macs
         elif _PRODUCT.search(func.name()):
             self.uncounted.add(func.name())
         return result
@@ -246,30 +224,3 @@ _PRODUCT = re.compile(
     r"|transformer|[cp]dist|fft|solve|cholesky|ormqr|geqrf"
     r"|linalg_(?!vector_norm|_?powsum|cross|check_errors)"
 )
-
-
-class _FvcoreCharges(InterceptOperations):
-    """Adds what fvcore counts beside products, seen only before PyTorch takes functions apart."""
-
-    def __init__(self, counter: _Counter) -> None:
-        super().__init__()
-        self._counter = counter
-
-    def intercept(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        if func in _CHARGES:
-            call = inspect.signature(func).bind(*args, **kwargs).arguments
-            each = _CHARGES[func] + (call.get("weight") is not None)
-            if call.get("training"):
-                each += 3  # a batch norm computes its statistics
-            self._counter.add(each * call["input"].numel())
-        return func(*args, **kwargs)
-
-
-#: fvcore's charge per element of the first argument, without gain; a gain adds 1.
-_CHARGES: Mapping[Operation, int] = {
-    F.layer_norm: 4,
-    F.group_norm: 4,
-    F.instance_norm: 4,
-    F.batch_norm: 1,  # one scale and shift
-    F.adaptive_avg_pool2d: 1,
-}

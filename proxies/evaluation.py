@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from proxies.expansion import Circle, Radius
 from proxies.features import isolated, tensors_of
-from proxies.functional import Stack
 from proxies.messages import fault, first_line
 from proxies.registry import Inputs, Proxy, Score, combine, get_proxy
 
@@ -46,7 +45,6 @@ def measure(
     device: str = "auto",
     points: int = 10,
     radius: Radius = "sqrt_n",
-    together: bool = False,
 ) -> dict[str, Score]:
     """Measure an architecture on several freshly initialised networks.
 
@@ -66,8 +64,6 @@ def measure(
         device: A torch device, or ``"auto"`` for an accelerator if there is one.
         points: Number of points on the circle.
         radius: Radius of the circle; see :meth:`Circle.random`.
-        together: Whether to measure all networks in one vectorised pass, where possible: for
-            accelerators that small networks do not fill. Values are equal up to rounding.
 
     Returns:
         A score for each name. The value of a failed measure is NaN, with a reason.
@@ -102,13 +98,11 @@ def measure_repeats(
     device: str = "auto",
     points: int = 10,
     radius: Radius = "sqrt_n",
-    together: bool = False,
 ) -> dict[int, dict[str, float | str]]:
     """Measure some of the repeats of :func:`measure`, so that workers can share them.
 
     ``only`` has the repeats to measure, from 0, all by default. Other arguments and errors as
-    :func:`measure`, whose scores :func:`combine` gives, bit for bit unless ``together``, whose
-    last digits depend on which repeats share a call.
+    :func:`measure`, whose scores :func:`combine` gives, bit for bit.
 
     Returns:
         For each repeat, a finite value or the failure reason of each measure. A measure is missing
@@ -133,8 +127,7 @@ def measure_repeats(
         def network(repeat: int) -> nn.Module | str:
             return _network(build, target, seed_for(seed, key, repeat))
 
-        stacked = together and len(indices) > 1
-        return _measure_each(measures, network, inputs, indices, together=stacked)
+        return _measure_each(measures, network, inputs, indices)
 
 
 def resolve_device(device: str, *, float64: bool = True) -> torch.device:
@@ -224,26 +217,16 @@ def _measure_each(
     network: Callable[[int], nn.Module | str],
     inputs: Callable[[int], Inputs],
     indices: Sequence[int],
-    *,
-    together: bool,
 ) -> dict[int, dict[str, float | str]]:
     """Value or failure reason of each measure, by repeat."""
-    stacked: dict[str, Sequence[float]] = {}
-    if together:
-        network = functools.cache(network)
-        models = [network(repeat) for repeat in indices]
-        stacked = _measure_together(proxies, models, [inputs(repeat) for repeat in indices])
     values: dict[int, dict[str, float | str]] = {}
     failed: set[str] = set()
-    for place, repeat in enumerate(indices):
+    for repeat in indices:
         due = [p for p in proxies if p.name not in failed and (p.random or repeat == 0)]
         if not due:
             continue
         model, own = network(repeat), inputs(repeat)
-        values[repeat] = {
-            p.name: stacked[p.name][place] if p.name in stacked else _value_of(p, model, own)
-            for p in due
-        }
+        values[repeat] = {p.name: _value_of(p, model, own) for p in due}
         if repeat == 0 and isinstance(model, nn.Module):
             numbers = [p for p in due if not isinstance(values[repeat][p.name], str)]
             values[repeat] |= _faults(numbers, model, own)
@@ -265,30 +248,6 @@ def _faults(proxies: Sequence[Proxy], model: nn.Module, inputs: Inputs) -> dict[
             reasons[check] = "" if own else f"its check failed: {fault(error)}"
             log.info("no check %s: %s", check, fault(error))
     return {p.name: reason for p in proxies if (reason := reasons[p.check])}
-
-
-def _measure_together(
-    proxies: Sequence[Proxy], models: Sequence[nn.Module | str], inputs: Sequence[Inputs]
-) -> dict[str, Sequence[float]]:
-    """Values of all networks, for the measures that can take them in one pass.
-
-    A measure that fails is left out: network by network, it gives the reason.
-    """
-    results: dict[str, Sequence[float]] = {}
-    built = [model for model in models if isinstance(model, nn.Module)]
-    stack = Stack(built)
-    for proxy in proxies if len(built) == len(models) else ():
-        if proxy.together is None:
-            continue
-        try:
-            values = [checked_value(value) for value in proxy.together(stack, inputs)]
-        except FAILURES as error:
-            log.info("%s network by network: %s", proxy.name, fault(error))
-            continue
-        finite = [v for v in values if not isinstance(v, str) and math.isfinite(v)]
-        if len(finite) == len(models):
-            results[proxy.name] = finite
-    return results
 
 
 def _value_of(proxy: Proxy, model: nn.Module | str, inputs: Inputs) -> float | str:

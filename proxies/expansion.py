@@ -6,7 +6,7 @@ feature at every point of the circle, while reverse mode needs one pass per feat
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Self, cast
 
@@ -17,7 +17,6 @@ from torch.func import jvp
 
 from proxies.features import Norms, measured, pooled_feature, reference_tensor
 from proxies.forward_mode import DualOperations, TwiceDifferentiable, load_rules, pack, unpack
-from proxies.functional import Stack
 from proxies.memory import in_chunks
 from proxies.messages import first_line
 from proxies.registry import register_measure
@@ -156,33 +155,21 @@ def _images_and_tangents(
     return circle.images(like), circle.tangents(like)
 
 
-def curve_velocities(
-    models: Stack | Sequence[nn.Module], circles: Sequence[Circle], *, norms: Norms = "bypassed"
-) -> Tensor:
-    """Derivatives ``∂H/∂θ`` of the features of one architecture, ``[networks, points, F]``.
-
-    One forward pass with dual numbers, at about twice the memory. Each network has its own circle,
-    with equal numbers of points; values of several are equal to the separate ones up to rounding.
-
-    A ValueError if a network does not return a differentiable row for each image, or they differ
-    in more than tensors, a RuntimeError if several cannot be vectorised over their weights.
-    """
-    stack = Stack.of(models)
-    with torch.no_grad(), measured(stack.first, norms=norms):
-        like = reference_tensor(stack.first)
-        pairs = [_images_and_tangents(circle, like.dtype, like.device) for circle in circles]
-        images, tangents = (torch.stack(tensors) for tensors in zip(*pairs, strict=True))
+def curve_velocity(model: nn.Module, circle: Circle, *, norms: Norms = "bypassed") -> Tensor:
+    """Derivative ``∂H/∂θ`` of the feature, ``[points, F]``; as :func:`curve_speed`."""
+    with torch.no_grad(), measured(model, norms=norms):
+        like = reference_tensor(model)
+        images, tangents = _images_and_tangents(circle, like.dtype, like.device)
 
         def velocity(points: slice) -> Tensor:
-            with forward_ad.dual_level(), DualOperations(len(stack)):
-                duals = pack(images[:, points], tangents[:, points])
-                tangent = unpack(stack.run(pooled_feature, duals, shared=False))[1]
+            with forward_ad.dual_level(), DualOperations():
+                duals = pack(images[points], tangents[points])
+                tangent = unpack(pooled_feature(model, duals))[1]
             if tangent is None:
-                raise ValueError(f"the feature of {type(stack.first).__name__} ignores its input")
-            return tangent.transpose(0, 1)
+                raise ValueError(f"the feature of {type(model).__name__} ignores its input")
+            return tangent
 
-        what = "the feature curve" if len(stack) == 1 else f"{len(stack)} feature curves"
-        return _forward_mode(stack.first, velocity, circles[0], what).transpose(0, 1)
+        return _forward_mode(model, velocity, circle, "the feature curve")
 
 
 def curve_speed(model: nn.Module, circle: Circle, *, norms: Norms = "bypassed") -> Tensor:
@@ -201,7 +188,7 @@ def curve_speed(model: nn.Module, circle: Circle, *, norms: Norms = "bypassed") 
     References:
         Poole et al. 2016, arXiv:1606.05340; As-ViT, arXiv:2202.11921, section 3.
     """
-    velocity = curve_velocities([model], [circle], norms=norms)[0]
+    velocity = curve_velocity(model, circle, norms=norms)
     return cast("Tensor", torch.linalg.vector_norm(velocity, dim=1))
 
 
@@ -209,7 +196,6 @@ def curve_speed(model: nn.Module, circle: Circle, *, norms: Norms = "bypassed") 
     "manifold expansion L^E: how much the network lengthens a circle of inputs",
     paper="As-ViT, arXiv:2202.11921",
     check=independent_curve,
-    together=lambda models, inputs: length_distortions(models, [own.circle for own in inputs]),
 )
 def length_distortion(model: nn.Module, circle: Circle, *, norms: Norms = "bypassed") -> float:
     """Manifold expansion L^E: the length of the feature curve, ``∫ ‖∂H/∂θ‖ dθ`` over the circle.
@@ -221,16 +207,7 @@ def length_distortion(model: nn.Module, circle: Circle, *, norms: Norms = "bypas
         >>> round(proxies.length_distortion(torch.nn.Flatten(), circle), 3)
         6.283
     """
-    return length_distortions([model], [circle], norms=norms)[0]
-
-
-def length_distortions(
-    models: Stack | Sequence[nn.Module], circles: Sequence[Circle], *, norms: Norms = "bypassed"
-) -> list[float]:
-    """:func:`length_distortion` of networks of one architecture; as :func:`curve_velocities`."""
-    velocities = curve_velocities(models, circles, norms=norms)
-    speeds = torch.linalg.vector_norm(velocities, dim=2).cpu()
-    return [circle.integrate(speed) for circle, speed in zip(circles, speeds, strict=True)]
+    return circle.integrate(curve_speed(model, circle, norms=norms))
 
 
 def extrinsic_curvature(model: nn.Module, circle: Circle) -> Tensor:

@@ -1,28 +1,21 @@
 """Rules for operations that PyTorch has no derivative, or a slow one, for.
 
-Forward-mode rules are of all networks of a :class:`proxies.functional.Stack` at once: the dual
-numbers of several are hidden behind vmap's tensors. PyTorch's fused attention has no such rule.
-Here a block of scores, its softmax and their derivatives never leave the processor's cache, and
-the rest are matrix products padded to the width of a vector register.
+PyTorch's fused attention has no forward-mode rule. Here a block of scores, its softmax and their
+derivatives never leave the processor's cache, and the rest are matrix products padded to the width
+of a vector register.
 """
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache, partial
+from functools import cache
 from typing import Any, ClassVar, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import forward_ad
-from torch.func import vmap
 
-from proxies.functional import (
-    InterceptOperations,
-    Operation,
-    across,
-    forms_of,
-)
+from proxies.functional import InterceptOperations, Operation, forms_of
 
 # Scores in one block: two float32 buffers of 2 MB on a CPU, enough to keep an accelerator busy
 # elsewhere.
@@ -121,13 +114,6 @@ def normalize_arguments(
     return AttentionCall(query, key, value, attn_mask, scale)
 
 
-def align_bias(bias: Tensor, networks: int, axes: int) -> Tensor:
-    """Reshape a bias of several networks to broadcast with scores of ``axes`` dimensions."""
-    if networks == 1:
-        return bias
-    return bias.reshape(networks, *[1] * (axes - bias.ndim), *bias.shape[1:])
-
-
 def _side_by_side(left: Tensor, right: Tensor, *, pad: bool = False) -> Tensor:
     """Two ``[..., n, d]`` as one contiguous ``[maps, n, 2d]``: one copy, whatever the strides."""
     parts = [left, right]
@@ -211,59 +197,39 @@ class DualOperations(InterceptOperations):
     zero for a parameter.
     """
 
-    def __init__(self, networks: int = 1) -> None:
-        super().__init__()
-        self._networks = networks  # of the stack that runs
-
     def intercept(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Call the rule of ``func``, if it has one."""
         if func is F.scaled_dot_product_attention:
-            return across(self._networks, _dual_attention, *normalize_arguments(*args, **kwargs))
+            return _dual_attention(normalize_arguments(*args, **kwargs))
         if func in (F.linear, F.conv2d) and not kwargs:
-            return across(self._networks, partial(_dual_map, func), *args)
+            return _dual_map(func, *args)
         if func is F.multi_head_attention_forward:
             return explicit_multi_head(*args, **kwargs)
         return _DETACHING.get(func, func)(*args, **kwargs)
 
 
-def _dual_attention(networks: int, *values: Any) -> Tensor:
-    call = AttentionCall(*values)
+def _dual_attention(call: AttentionCall) -> Tensor:
     if call.bias is not None:
-        bias = align_bias(call.bias, networks, call.query.ndim)
-        if unpack(bias)[1] is not None:
-            return attention_maps(call._replace(bias=bias)) @ call.value
-        call = call._replace(bias=unpack(bias)[0])
+        bias, tangent = unpack(call.bias)
+        if tangent is not None:
+            return attention_maps(call) @ call.value
+        call = call._replace(bias=bias)
     (q, dq), (k, dk), (v, dv) = (unpack(x) for x in call[:3])
     primal = call._replace(query=q, key=k, value=v)
     return pack(*attention_with_tangent(primal, (dq, dk, dv)))
 
 
 def _dual_map(
-    operation: Operation,
-    networks: int,
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    *options: Any,
+    operation: Operation, input: Tensor, weight: Tensor, bias: Tensor | None = None, *options: Any
 ) -> Tensor:
     """A map that is linear in its input but for a bias, which a tangent has none of."""
-
-    def run(x: Tensor, bias: Tensor | None) -> Tensor:
-        if networks == 1:
-            return cast("Tensor", operation(x, weight, bias, *options))
-        # vmap would spread a matrix over all axes of the samples.
-        axes = x.shape[1:-1] if operation is F.linear else x.shape[1:2]
-        dims = (0, 0, None if bias is None else 0, *[None] * len(options))
-        rows = x.flatten(1, len(axes))
-        return cast(
-            "Tensor", vmap(operation, dims)(rows, weight, bias, *options).unflatten(1, axes)
-        )
-
     primal, tangent = unpack(input)
     # PyTorch's rule serves maps whose weight or bias depends on the image.
     if tangent is None or any(x is not None and unpack(x)[1] is not None for x in (weight, bias)):
-        return run(input, bias)
-    return pack(run(primal, bias), run(tangent, None))
+        return cast("Tensor", operation(input, weight, bias, *options))
+    return pack(
+        operation(primal, weight, bias, *options), operation(tangent, weight, None, *options)
+    )
 
 
 class ExplicitAttention(InterceptOperations):

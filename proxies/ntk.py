@@ -5,17 +5,24 @@ to every weight. Neither J nor any per-sample gradient of a whole network is eve
 """
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.func import grad, vmap
 
-from proxies.features import input_for, is_norm, measured, pooled_feature, reference_tensor
+from proxies.features import (
+    input_for,
+    is_norm,
+    measured,
+    pooled_feature,
+    reference_tensor,
+    tensors_of,
+)
 from proxies.forward_mode import ExplicitAttention
-from proxies.functional import Stack, call_with_tensors, substitutes
+from proxies.functional import call_with_tensors
 from proxies.memory import to_host
 from proxies.messages import first_line, out_of_memory
 from proxies.per_sample_gradients import GramAccumulator
@@ -41,12 +48,12 @@ def ntk_matrix(model: nn.Module, images: Tensor) -> Tensor:
         ValueError: If there is no image, no weight reaches the feature, or the per-sample gradient
             of a weight cannot be formed.
     """
-    return ntk_kernels([model], images)[0, 0]
+    return _kernels(model, images)[0]
 
 
 def ntk_spectrum(model: nn.Module, images: Tensor) -> Tensor:
     """Eigenvalues of the kernel, ``[n]`` float64, ascending; arguments as :func:`ntk_matrix`."""
-    return _spectra(ntk_matrix(model, images))
+    return _spectrum(ntk_matrix(model, images))
 
 
 @register_measure(
@@ -56,7 +63,6 @@ def ntk_spectrum(model: nn.Module, images: Tensor) -> Tensor:
     undefined="the kernel is singular",
     check=independent_curve,
     checks_itself=True,
-    together=lambda models, inputs: ntk_condition_numbers(models, inputs[0].images),
 )
 def ntk_condition_number(model: nn.Module, images: Tensor) -> float:
     """Condition number κ_Θ = λmax/λmin of the kernel; lower is better, 1 is the best.
@@ -70,53 +76,21 @@ def ntk_condition_number(model: nn.Module, images: Tensor) -> float:
     References:
         As-ViT, arXiv:2202.11921, section 3; Xiao et al. 2020, arXiv:1912.13053.
     """
-    return ntk_condition_numbers([model], images)[0]
-
-
-def ntk_condition_numbers(models: Stack | Sequence[nn.Module], images: Tensor) -> list[float]:
-    """:func:`ntk_condition_number` of networks of one architecture, in one pass.
-
-    Equal to the separate values up to rounding, which a condition number amplifies.
-    """
-    stack = Stack.of(models)
-    kernels, others = ntk_kernels(stack, images).unbind(1)
-    spectra = _spectra(kernels)
-    held, whole = (x.diagonal(dim1=-2, dim2=-1).sum(-1) for x in (others, kernels))
-    if (held < _LEAST_HELD * whole).any():
+    kernel, others = _kernels(model, images)
+    spectrum = _spectrum(kernel)
+    held = float(others.trace() / kernel.trace())
+    if held < _LEAST_HELD:
         raise ValueError(
-            f"norm gains hold {1 - (held / whole).min():.1%} of the kernel's trace: "
-            f"{type(stack.first).__name__} ends in a normalisation, which hides all other weights"
+            f"norm gains hold {1 - held:.1%} of the kernel's trace: {type(model).__name__} ends "
+            "in a normalisation, which hides all other weights"
         )
-    dtype = reference_tensor(stack.first).dtype
-    return [condition_number(spectrum, dtype) for spectrum in spectra]
+    return condition_number(spectrum, reference_tensor(model).dtype)
 
 
-def ntk_kernels(models: Stack | Sequence[nn.Module], images: Tensor) -> Tensor:
-    """Kernels of networks of one architecture, ``[networks, 2, n, n]`` float64, on the CPU.
-
-    Each has, beside it, the part that is not due to gains of norms. Errors as
-    :func:`proxies.expansion.curve_velocities`.
-    """
-    stack = Stack.of(models)
-    if not len(images):
-        raise ValueError("the kernel of 0 images is empty; use at least 1")
-    # Detached: the backward pass seeks weights, and would not reach those whose outputs have a
-    # gradient only because of the images.
-    images = input_for(stack.first, images.detach())
-    names = [name for name, _ in stack.first.named_parameters() if "weight" in name]
-    if not names:
-        kind = type(stack.first).__name__
-        raise ValueError(f"{kind} has no parameter with 'weight' in its name")
-    with measured(stack.first, norms="kept"):
-        weights = {name: stack.tensors[name] for name in names}
-        with _require_gradients(weights.values(), stack.tensors.values()):
-            return _kernels(stack, weights, images)
-
-
-def _spectra(kernels: Tensor) -> Tensor:
-    if not kernels.isfinite().all():
+def _spectrum(kernel: Tensor) -> Tensor:
+    if not kernel.isfinite().all():
         raise ValueError("the kernel is not finite")
-    return cast("Tensor", torch.linalg.eigvalsh(kernels))
+    return cast("Tensor", torch.linalg.eigvalsh(kernel))
 
 
 def condition_number(spectrum: Tensor, dtype: torch.dtype) -> float:
@@ -127,78 +101,83 @@ def condition_number(spectrum: Tensor, dtype: torch.dtype) -> float:
     return largest / smallest
 
 
-def _kernels(stack: Stack, weights: Mapping[str, Tensor], images: Tensor) -> Tensor:
-    kind = type(stack.first).__name__
-    with torch.enable_grad():
-        feature, uses = _forward(stack, weights, images)
-        total = feature.sum()
-        if not total.requires_grad:
-            raise ValueError(f"no weight of {kind} reaches its pooled feature")
-        # How a network treats its samples does not depend on its weights: one shows it for all.
-        first = stack if len(stack) == 1 else Stack([stack.first])
-        own = {name: first.tensors[name] for name in weights}
-        states = generator_states(images.device)
-        with torch.no_grad():
-            alone, single = _forward(first, own, images[:1])
-        if generator_states(images.device) != states:
-            raise ValueError(draws_numbers(stack.first))
-        mixed, to_verify = _mixed_samples(len(images), uses, single)
-        # Uses with a rule are detached, so only uses without one have a gradient here.
-        others = torch.autograd.grad(total, [uses.seed, *weights.values()], allow_unused=True)[1:]
-    uses.finish()
-    without_rule = {name for name, grads in zip(weights, others, strict=True) if grads is not None}
-    grams = uses.grams
-    _recompute(grams, mixed | without_rule, stack, weights, images)
-    # The only device synchronisation: the kernels, and whether their terms are valid.
-    checks = [same_rows(alone[0], feature[0, :1]), *(is_valid for _, is_valid in to_verify)]
-    norms = [item for item in stack.first.named_modules() if is_norm(item[1])]
+def _kernels(model: nn.Module, images: Tensor) -> Tensor:
+    """The kernel, and the part of it that is not due to gains of norms, ``[2, n, n]``."""
+    kind = type(model).__name__
+    if not len(images):
+        raise ValueError("the kernel of 0 images is empty; use at least 1")
+    # Detached: the backward pass seeks weights, and would not reach those whose outputs have a
+    # gradient only because of the images.
+    images = input_for(model, images.detach())
+    weights = {name: w for name, w in model.named_parameters() if "weight" in name}
+    if not weights:
+        raise ValueError(f"{kind} has no parameter with 'weight' in its name")
+    norms = [item for item in model.named_modules() if is_norm(item[1])]
     gains = {name for path, norm in norms for name, _ in norm.named_parameters(path)}
-    kernels, independent, *valid = to_host([_sums(grams, gains), *checks])
-    if not independent:
-        raise ValueError(
-            f"{kind} gives an image alone another feature than in a batch: its samples interact, "
-            "or it is not reproducible; a measure needs neither"
-        )
-    wrong = {name for (name, _), is_valid in zip(to_verify, valid, strict=True) if not is_valid}
-    if wrong:
-        _recompute(grams, wrong, stack, weights, images)
-        return _sums(grams, gains).cpu()
+    with measured(model, norms="kept"), _gradients_of(model, weights), torch.enable_grad():
+        grams, checks, to_verify = _grams(model, weights, images)
+        # The only device synchronisation: the kernels, and whether their terms are valid.
+        kernels, independent, *valid = to_host([_sums(grams, gains), *checks])
+        if not independent:
+            raise ValueError(
+                f"{kind} gives an image alone another feature than in a batch: its samples "
+                "interact, or it is not reproducible; a measure needs neither"
+            )
+        wrong = {name for name, is_valid in zip(to_verify, valid, strict=True) if not is_valid}
+        if wrong:
+            _recompute(grams, wrong, model, weights, images)
+            return _sums(grams, gains).cpu()
     return kernels
 
 
-def _forward(
-    stack: Stack, weights: Mapping[str, Tensor], images: Tensor
-) -> tuple[Tensor, GramAccumulator]:
-    """The pooled features ``[networks, n, F]``, and the recorded uses of weights."""
-    with GramAccumulator(stack, weights, images) as uses:
-        return stack.run(pooled_feature, images, shared=True, on_tensors=uses.watch), uses
+def _grams(
+    model: nn.Module, weights: Mapping[str, Tensor], images: Tensor
+) -> tuple[dict[str, Tensor], list[Tensor], list[str]]:
+    """The terms of all weights, and what is still to check of them on the device.
+
+    The checks are whether samples are independent, and then one for each weight of the last list:
+    whether its term is valid.
+    """
+    kind = type(model).__name__
+    with GramAccumulator(weights, images) as uses:
+        feature = pooled_feature(model, images)
+    total = feature.sum()
+    if not total.requires_grad:
+        raise ValueError(f"no weight of {kind} reaches its pooled feature")
+    states = generator_states(images.device)
+    with torch.no_grad(), GramAccumulator(weights, images[:1]) as single:
+        alone = pooled_feature(model, images[:1])
+    if generator_states(images.device) != states:
+        raise ValueError(draws_numbers(model))
+    mixed, to_verify = _mixed_samples(len(images), uses, single)
+    # Uses with a rule are detached, so only uses without one have a gradient here.
+    others = torch.autograd.grad(total, [uses.seed, *weights.values()], allow_unused=True)[1:]
+    uses.finish()
+    without_rule = {name for name, grads in zip(weights, others, strict=True) if grads is not None}
+    _recompute(uses.grams, mixed | without_rule, model, weights, images)
+    checks = [same_rows(alone, feature[:1]), *(is_valid for _, is_valid in to_verify)]
+    return uses.grams, checks, [name for name, _ in to_verify]
 
 
 def _sums(grams: Mapping[str, Tensor], gains: Collection[str]) -> Tensor:
-    """The kernels, and the part of them that is not due to ``gains``, ``[networks, 2, n, n]``."""
+    """The kernel, and the part of it that is not due to ``gains``, ``[2, n, n]``."""
     kernel = torch.stack(list(grams.values())).sum(0)
     others = [gram for name, gram in grams.items() if name not in gains]
     part = torch.stack(others).sum(0) if others else torch.zeros_like(kernel)
-    return torch.stack([kernel, part], 1)
+    return torch.stack([kernel, part])
 
 
 def _recompute(
     grams: dict[str, Tensor],
     names: Collection[str],
-    stack: Stack,
+    model: nn.Module,
     weights: Mapping[str, Tensor],
     images: Tensor,
 ) -> None:
     """Form the terms of some weights by vmap, in order: the sum's rounding depends on it."""
-    for name in weights:
-        if name not in names:
-            continue
-        parts = []
-        for model in stack.models:
-            ready = model is stack.first
-            with nullcontext() if ready else measured(model, norms="kept"):
-                parts.append(_gram_by_vmap(model, images, name))
-        grams[name] = torch.stack(parts)
+    for name, weight in weights.items():
+        if name in names:
+            grams[name] = _gram_by_vmap(model, images, name, weight)
 
 
 def _mixed_samples(
@@ -215,21 +194,22 @@ def _mixed_samples(
     to_verify: list[tuple[str, Tensor]] = []
     for number, x in uses.folded.items():
         name, alone = uses.lengths[number][0], single.folded.get(number)
-        if alone is None or (alone.shape[1] * samples, *alone.shape[2:]) != x.shape[1:]:
+        if alone is None or (len(alone) * samples, *alone.shape[1:]) != x.shape:
             mixed.add(name)
         elif name not in mixed:
-            difference = (x[0, : alone.shape[1]] - alone[0]).abs().amax()
-            to_verify.append((name, difference <= 1e-3 * alone[0].abs().amax()))
+            difference = (x[: len(alone)] - alone).abs().amax()
+            to_verify.append((name, difference <= 1e-3 * alone.abs().amax()))
     return mixed, to_verify
 
 
-def _gram_by_vmap(model: nn.Module, images: Tensor, name: str) -> Tensor:
+def _gram_by_vmap(model: nn.Module, images: Tensor, name: str, parameter: Tensor) -> Tensor:
     """Gram matrix of one weight, for any kind of use, in a pass of its own."""
-    parameter = model.get_parameter(name)
 
     def scalar(weight: Tensor, image: Tensor) -> Tensor:
-        tensors = substitutes(model, lambda tensor: weight if tensor is parameter else None)
-        return cast("Tensor", call_with_tensors(model, tensors, image[None], pooled_feature)).sum()
+        out = call_with_tensors(
+            model, lambda x: weight if x is parameter else None, image[None], pooled_feature
+        )
+        return cast("Tensor", out).sum()
 
     try:
         with torch.no_grad(), ExplicitAttention():
@@ -244,10 +224,10 @@ def _gram_by_vmap(model: nn.Module, images: Tensor, name: str) -> Tensor:
 
 
 @contextmanager
-def _require_gradients(weights: Iterable[Tensor], tensors: Iterable[Tensor]) -> Iterator[None]:
+def _gradients_of(model: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[None]:
     """Require gradients of the weights and of no other tensor; then restore that."""
-    counted = {id(weight) for weight in weights}
-    before = [(tensor, tensor.requires_grad) for tensor in tensors]
+    counted = {id(weight) for weight in weights.values()}
+    before = [(tensor, tensor.requires_grad) for tensor in tensors_of(model)]
     try:
         for tensor, _ in before:
             tensor.requires_grad_(id(tensor) in counted)

@@ -2,8 +2,7 @@
 
 The gradient of a weight for one sample follows from the input of the operation that used it and
 the gradient of that operation's output. Such a pair is kept for each use of a weight until the
-backward pass reaches it; only n × n products outlive it. Samples of several networks count as
-those of one network with more samples, ``[networks * n, ...]``, until their Gram matrices.
+backward pass reaches it; only n × n products outlive it.
 """
 
 import inspect
@@ -12,18 +11,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from proxies.forward_mode import (
-    align_bias,
-    explicit_multi_head,
-    normalize_arguments,
-)
-from proxies.functional import InterceptOperations, Operation, Stack, across
+from proxies.forward_mode import explicit_multi_head, normalize_arguments
+from proxies.functional import InterceptOperations, Operation
 
 # Elements of per-sample gradients held at a time: 16 MB in float32.
 _BLOCK_ELEMENTS = 1 << 22
@@ -42,24 +37,18 @@ class WeightUse:
     granularity: int = 1  # rows of the weight are taken in multiples of this
 
 
-def gram_matrix(
-    weight: Tensor, uses: Sequence[tuple[WeightUse, Tensor]], samples: int, networks: int = 1
-) -> Tensor:
-    """Inner products of a weight's per-sample gradients over all uses, ``[networks, n, n]``.
+def gram_matrix(weight: Tensor, uses: Sequence[tuple[WeightUse, Tensor]], samples: int) -> Tensor:
+    """Inner products of a weight's per-sample gradients over all uses, ``[n, n]``, in float64.
 
-    In float64. The rows of the weight are taken in blocks to bound the memory.
+    The rows of the weight are taken in blocks to bound the memory.
     """
-    total = networks * samples
 
     def gram_of(rows: slice) -> Tensor:
-        first, *others = (use.gradient(grads, rows, total) for use, grads in uses)
+        first, *others = (use.gradient(grads, rows, samples) for use, grads in uses)
         gradients: Tensor = sum(others, start=first)
-        if networks == 1:
-            return (gradients @ gradients.T).double()[None]
-        gradients = gradients.unflatten(0, (networks, samples))
-        return (gradients @ gradients.mT).double()
+        return (gradients @ gradients.T).double()
 
-    first, *others = map(gram_of, _row_blocks(weight, total, uses[0][0].granularity))
+    first, *others = map(gram_of, _row_blocks(weight, samples, uses[0][0].granularity))
     return sum(others, start=first)
 
 
@@ -172,81 +161,54 @@ class GramAccumulator(InterceptOperations):
     """Record every use of a weight; form its Gram matrix when the backward pass has reached it.
 
     A weight is detached where an operation with a rule uses it: autograd then forms no weight
-    gradient itself, and shows which weights have a gradient that no rule forms. ``weights`` are
-    those that count, of ``stack.tensors``; the networks run by :meth:`Stack.run` with
-    :meth:`watch` on ``images``.
+    gradient itself, and shows which weights have a gradient that no rule forms.
     """
 
-    def __init__(self, stack: Stack, weights: Mapping[str, Tensor], images: Tensor) -> None:
+    def __init__(self, weights: Mapping[str, Tensor], images: Tensor) -> None:
         super().__init__()
-        names = {id(weight): name for name, weight in weights.items()}
-        slots = stack.tensors.items()
-        self._weights = weights
-        self._slots = {slot: names[id(x)] for slot, x in slots if id(x) in names}
-        self._names: dict[int, str] = {}
-        self._samples, self._networks = len(images), len(stack)
+        self._weights, self._samples = weights, len(images)
+        self._names = {id(weight): name for name, weight in weights.items()}
         self._expected: dict[str, int] = defaultdict(int)
         self._arrived: dict[str, list[tuple[WeightUse, Tensor]]] = defaultdict(list)
         #: Weight name and first axis of the input, for each use in order.
         self.lengths: list[tuple[str, int]] = []
-        #: Inputs whose first axis is not n, by index of the use: ``[networks, m, ...]``.
+        #: Inputs whose first axis is not n, by index of the use.
         self.folded: dict[int, Tensor] = {}
-        #: Weight name -> inner products of its per-sample gradients, ``[networks, n, n]``, after
-        #: the backward pass.
+        #: Weight name -> inner products of its per-sample gradients, after the backward pass.
         self.grams: dict[str, Tensor] = {}
         #: Added to an output, it makes the backward pass reach the weight although nothing before
         #: it requires a gradient.
         self.seed = images.new_zeros((), requires_grad=True)
 
-    def watch(self, tensors: Mapping[str, Tensor]) -> None:
-        """Look for these tensors, by slot, in the calls."""
-        self._names = {id(tensors[slot]): name for slot, name in self._slots.items()}
-
     def intercept(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Record the call if it uses a weight, and run it with the weight detached."""
         if func is F.scaled_dot_product_attention:
-            call = normalize_arguments(*args, **kwargs)
-            return across(self._networks, _attention_of_all, *call)
+            q, k, v, bias, scale = normalize_arguments(*args, **kwargs)
+            return func(q, k, v, bias, scale=scale)
         if func is F.multi_head_attention_forward:
             return explicit_multi_head(*args, **kwargs)
         weight_use = RULES[func](*args, **kwargs) if func in RULES else None
         if weight_use is None or id(weight_use[0]) not in self._names:
             return func(*args, **kwargs)
         weight, use = weight_use
-        name = self._names[id(weight)]
 
         def detached(value: Any) -> Any:
             return value.detach() if value is weight else value
 
         out = func(*map(detached, args), **{key: detached(x) for key, x in kwargs.items()})
-        if self._networks == 1:
-            return self._record(name, use, out)
-
-        def record(networks: int, out: Tensor, *values: Any) -> Tensor:
-            named = dict(zip(kwargs, values[len(args) :], strict=True))
-            return self._record(name, _use_of_all(func, *values[: len(args)], **named), out)
-
-        return across(self._networks, record, out, *args, *kwargs.values())
+        return self._record(self._names[id(weight)], use, out)
 
     def finish(self) -> None:
-        """Finish weights that have uses without a gradient, because no output depends on them.
-
-        A ValueError for several networks, as vmap may have lost it; measuring each alone shows.
-        """
-        for name in list(self._expected):
-            if self._networks > 1:
-                raise ValueError(f"no gradient came back to {name} of the stacked networks")
-            if name in self._arrived:
-                self._finish_weight(name)
+        """Finish weights that have uses without a gradient, because no output depends on them."""
+        for name in list(self._arrived):
+            self._finish_weight(name)
 
     def _record(self, name: str, use: WeightUse, out: Tensor) -> Tensor:
         """Record a use of a weight; returns the output, hooked to receive its gradient."""
-        networks = self._networks
-        length = len(use.x) // networks
-        if length != self._samples:
+        if len(use.x) != self._samples:
             # Detached: the graph's hooks refer to this object, and the cycle would never be freed.
-            self.folded[len(self.lengths)] = use.x.detach().unflatten(0, (networks, length))
-        self.lengths.append((name, length))
+            self.folded[len(self.lengths)] = use.x.detach()
+        self.lengths.append((name, len(use.x)))
         if not torch.is_grad_enabled():
             return out
         out = out if out.requires_grad else out + self.seed
@@ -256,7 +218,7 @@ class GramAccumulator(InterceptOperations):
 
         def arrive(grads: Tensor) -> None:
             uses = self._arrived[name]
-            uses.append((use, grads if networks == 1 else grads.flatten(0, 1)))
+            uses.append((use, grads))
             if len(uses) == self._expected[name]:
                 self._finish_weight(name)
 
@@ -264,38 +226,6 @@ class GramAccumulator(InterceptOperations):
         return out
 
     def _finish_weight(self, name: str) -> None:
-        uses, weight = self._arrived.pop(name), self._weights[name]
-        del self._expected[name]
-        if all(len(use.x) % (self._samples * self._networks) == 0 for use, _ in uses):
-            one = weight if self._networks == 1 else weight[0]
-            self.grams[name] = gram_matrix(one, uses, self._samples, self._networks)
-
-
-def _attention_of_all(networks: int, *values: Any) -> Tensor:
-    """Attention for a backward pass; of several networks, ``[networks, ..., N, d]``."""
-    q, k, v, bias, scale = values
-    if bias is not None:
-        bias = align_bias(bias, networks, q.ndim)
-    if networks == 1 or q.ndim != 5 or bias is not None:
-        return F.scaled_dot_product_attention(q, k, v, bias, scale=scale)
-    q, k, v = (x.flatten(0, 1) for x in (q, k, v))  # fused kernels take four axes
-    out = F.scaled_dot_product_attention(q, k, v, scale=scale)
-    return cast("Tensor", out.unflatten(0, (networks, -1)))
-
-
-def _use_of_all(func: Callable[..., Any], input: Tensor, *args: Any, **kwargs: Any) -> WeightUse:
-    """The use of a weight by several networks, as that by one network with more samples.
-
-    All tensors are ``[networks, ...]``; of others, rules use only the shape, but for a batch norm.
-    """
-    if func is F.batch_norm:
-        call = _signature(func).bind(input, *args, **kwargs).arguments
-        own = list(zip(input, call["running_mean"], call["running_var"], strict=True))
-        norm = partial(F.batch_norm, eps=call.get("eps", 1e-5))
-        return _gain_use(input.flatten(0, 1), lambda: torch.cat([norm(*one) for one in own]), 1)
-    rest = [value[0] if isinstance(value, Tensor) else value for value in args]
-    named = {k: value[0] if isinstance(value, Tensor) else value for k, value in kwargs.items()}
-    weight_use = RULES[func](input.flatten(0, 1), *rest, **named)
-    if weight_use is None:
-        raise ValueError(f"{func.__name__} has no per-sample rule for stacked networks")
-    return weight_use[1]
+        uses = self._arrived.pop(name)
+        if all(len(use.x) % self._samples == 0 for use, _ in uses):
+            self.grams[name] = gram_matrix(self._weights[name], uses, self._samples)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import UserDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from importlib import import_module
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from proxies.expansion import Circle
-    from proxies.functional import Stack
 
 T = TypeVar("T")
 
@@ -109,9 +108,6 @@ class Proxy:
     value: Callable[[nn.Module, Inputs], float]
     undefined: str = "the value is not finite"  #: why a value is NaN
     random: bool = True  #: whether it depends on the initial weights
-    #: Computes the measure for several networks of one architecture in one vectorised pass, each
-    #: with its own inputs (the images are shared); None if it cannot.
-    together: Callable[[Stack, Sequence[Inputs]], Sequence[float]] | None = None
     #: Returns why values of a network would be meaningless, or an empty text; see
     #: :mod:`proxies.samples`. Runs once for the first network of an architecture, for all measures
     #: with the same check that gave a number.
@@ -153,7 +149,6 @@ def register_measure(
     random: bool = True,
     check: Callable[[nn.Module, Inputs], str] | None = None,
     checks_itself: bool = False,
-    together: Callable[[Stack, Sequence[Inputs]], Sequence[float]] | None = None,
     timed: bool = False,
 ) -> Callable[[F], F]:
     """Register a function as a measure; an earlier definition of the same function is replaced.
@@ -191,7 +186,6 @@ def register_measure(
             random=random,
             check=check,
             checks_itself=checks_itself,
-            together=together,
             timed=timed,
         )
         PROXIES.register(proxy.name, proxy, function)

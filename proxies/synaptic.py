@@ -18,7 +18,6 @@ from proxies.functional import (
     call_with_tensors,
     forms_of,
     model_errors,
-    substitutes,
 )
 from proxies.registry import register_measure
 from proxies.saliency import total
@@ -78,7 +77,7 @@ def response_to_ones(
         return tensor.double() if tensor.is_floating_point() else tensor
 
     with model_errors(model):
-        out = call_with_tensors(model, substitutes(model, substitute), ones)
+        out = call_with_tensors(model, substitute, ones)
     if not isinstance(out, Tensor):
         raise ValueError(f"{kind} gives {type(out).__name__}; this measure needs one tensor")
     if not out.requires_grad:

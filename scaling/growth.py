@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from proxies import Cost, Score, get_proxy, measure
 from proxies.counts import TimedCost
 from proxies.expansion import Radius
-from scaling.budget import UNIT_NAMES, Budget, parse_budgets
+from scaling.budget import UNIT_NAMES, Budget
 from scaling.ranking import Directions, best_places, rank_sums
-from scaling.shapes import RULES, CostOf, Rule, Shape, final_step_candidates, proposals, within
+from scaling.shapes import Shape, final_step_candidates, proposals
 from scaling.trajectory import Candidate, Kind, Step, Trajectory
 
 DEFAULT_MEASURES = ("length_distortion", "ntk_condition_number")
@@ -29,6 +29,8 @@ SEED_KEY = "growth"
 MAX_BUDGET_RATIO = 1000  # budget over the start's size; more is a typo, or takes weeks
 
 Build = Callable[[tuple[int, ...], int], nn.Module]  # of depths and a width
+#: Maps depths and a width to the cost of their model; a ValueError if there is none.
+CostOf = Callable[[tuple[int, ...], int], Cost]
 # Yields the scores of each shape in order; may yield the first before it measures the last.
 MeasureShapes = Callable[[Sequence[Shape]], Iterable[Mapping[str, Score]]]
 
@@ -61,8 +63,6 @@ def grow(
     depths: Sequence[int],
     width: int,
     budget: Budget | str | float,
-    rule: str | None = None,
-    budgets: Sequence[Budget | str | float] = (),
     stop_within: float = 0.02,
     ratio: float = 0.25,
     width_multiple: int | None = None,
@@ -79,7 +79,6 @@ def grow(
     device: str = "auto",
     points: int = 10,
     radius: Radius = "sqrt_n",
-    together: bool = False,
 ) -> Trajectory:
     """Grow a model to a budget without training, one block and a little width at a time.
 
@@ -97,9 +96,6 @@ def grow(
         depths: Blocks in each stage at the start.
         width: Channels of the first stage at the start.
         budget: Target size, such as ``"88M"``, which no model of the series exceeds.
-        rule: Name of a rule to scale by in place of measures, of :data:`scaling.shapes.RULES`. The
-            series is then its largest model within each budget, measured all the same.
-        budgets: Budgets below ``budget`` that a rule stops at; only with a rule.
         stop_within: Tolerance of the final size, as a fraction of the budget.
         ratio: Measured width over full width, rounded down; costs are those of the full width.
         width_multiple: Proposed widths are multiples of this; by default of the least one with
@@ -120,7 +116,6 @@ def grow(
         device: Where to measure.
         points: Points on the circle.
         radius: Of the circle.
-        together: Whether repeats are measured as one stack.
 
     Returns:
         The series, which begins with the start.
@@ -153,26 +148,25 @@ def grow(
     for name, number in (("width_multiple", width_multiple), ("width_step", width_step)):
         if number < 1:
             raise ValueError(f"{name} must be at least 1, got {number}")
-    if rule is None and budgets:
-        raise ValueError(f"budgets are where a rule stops; name one of {', '.join(RULES)}")
-    by_hand = None if rule is None else RULES[rule]  # before anything is measured
-    target, stops = Budget.parse(budget), parse_budgets(budgets) if budgets else ()
-    if parse_budgets((*stops, target))[-1] != target:
-        raise ValueError(f"budgets are stops below {target}, got {stops[-1]}; give smaller ones")
     names = (measures,) if isinstance(measures, str) else tuple(measures)
     measuring: Any = {
         **{"repeats": repeats, "seed": seed, "image_size": image_size, "images": images},
         **{"labels": labels, "device": device, "points": points, "radius": radius},
-        "together": together,
     }
 
     def in_turn(shapes: Sequence[Shape]) -> Iterator[Mapping[str, Score]]:
         for shape in shapes:
             yield measure(functools.partial(build, *shape), names, key=SEED_KEY, **measuring)
 
+    # Of NumPy's integers, costs would overflow and rows would not be JSON.
+    start = Shape(tuple(map(index, depths)), index(width))
+    if start.width < 1 or start.width % width_step:
+        raise ValueError(f"width must be a positive multiple of {width_step}, got {width}")
+    if not start.depths or min(start.depths) < 0:
+        raise ValueError(f"depths must be 0 or more blocks of one or more stages, got {depths}")
     growth = _Growth(
         cost=functools.cache(cost),
-        budget=target,
+        budget=Budget.parse(budget),
         better=directions(names),
         known={} if known is None else known,
         measure_shapes=measure_shapes or in_turn,
@@ -182,13 +176,7 @@ def grow(
         width_step=width_step,
         progress=progress or (lambda _event: None),
     )
-    # Of NumPy's integers, costs would overflow and rows would not be JSON.
-    start = Shape(tuple(map(index, depths)), index(width))
-    if start.width < 1 or start.width % width_step:
-        raise ValueError(f"width must be a positive multiple of {width_step}, got {width}")
-    if not start.depths or min(start.depths) < 0:
-        raise ValueError(f"depths must be 0 or more blocks of one or more stages, got {depths}")
-    return growth.run(start, by_hand, (*stops, target))
+    return growth.run(start)
 
 
 def directions(measures: Sequence[str]) -> Directions:
@@ -204,8 +192,7 @@ def directions(measures: Sequence[str]) -> Directions:
 
 def measured_shape(shape: Shape, ratio: float, width_step: int = 1) -> Shape:
     """The shape that is measured for ``shape``: its width times ``ratio``, rounded down."""
-    width = math.floor(round(shape.width * ratio, 9))
-    return shape.wider(width).with_width_step(width_step)
+    return shape.wider(math.floor(round(shape.width * ratio, 9)), width_step)
 
 
 @dataclass
@@ -226,12 +213,15 @@ class _Growth:
     started: float = field(default_factory=time.monotonic)
     fresh: int = 0
 
-    def run(self, start: Shape, rule: Rule | None, budgets: Sequence[Budget]) -> Trajectory:
-        """The whole series, from the start; a rule stops at each of the budgets."""
+    def run(self, start: Shape) -> Trajectory:
+        """The whole series, from the start."""
         check_budget(self.budget, self.cost(*start), self.stop_within)
         (first,) = self._measured([start])
         self._finish(Step(0, "start", first), candidates=1)
-        for kind, shapes in self._by_measures() if rule is None else self._by(rule, budgets):
+        while not self._close_enough(self._last.cost):
+            kind, shapes = self._next_step()
+            if not shapes:
+                break
             candidates: list[Candidate] = []
             for candidate in self._measured(shapes):
                 candidates.append(candidate)
@@ -241,31 +231,24 @@ class _Growth:
         reason = "" if self._close_enough(self._last.cost) else self._shortfall()
         return Trajectory(self.budget, self.stop_within, tuple(self.steps), reason)
 
-    def _by_measures(self) -> Iterator[tuple[Kind, Sequence[Shape]]]:
-        """The candidates of each step, until the budget is close or nothing larger fits."""
-        fits = within(self.cost, self.budget)
+    def _next_step(self) -> tuple[Kind, Sequence[Shape]]:
+        """The candidates of a step by the paper's rule, else of a finer one; none if none fits."""
+        current = self._last.shape
+        proposed = filter(self._fits, proposals(current, multiple=self.width_multiple))
+        if larger := list(filter(self._is_larger, proposed)):
+            return "grow", larger
 
         def ends_growth(shape: Shape) -> bool:
             return self._is_larger(shape) and self._close_enough(self.cost(*shape))
 
-        while not self._close_enough(self._last.cost):
-            current = self._last.shape
-            proposed = filter(fits, proposals(current, multiple=self.width_multiple))
-            if larger := list(filter(self._is_larger, proposed)):
-                yield "grow", larger
-            elif final := final_step_candidates(current, fits, ends_growth, self.width_step):
-                yield "land", final
-            else:
-                return
+        return "land", final_step_candidates(current, self._fits, ends_growth, self.width_step)
 
-    def _by(self, rule: Rule, budgets: Sequence[Budget]) -> Iterator[tuple[Kind, Sequence[Shape]]]:
-        """The largest model of a rule within each budget that the start is within."""
-        start = self._last.shape
-        for budget in budgets:
-            if within(self.cost, budget)(start):
-                shape = rule.largest(start, self.cost, budget, width_step=self.width_step)
-                if self._is_larger(shape):
-                    yield "rule", [shape]
+    def _fits(self, shape: Shape) -> bool:
+        """Whether a shape can be built within the budget."""
+        try:
+            return self.budget.of(self.cost(*shape)) <= self.budget.amount
+        except ValueError:
+            return False
 
     def _measured(self, shapes: Sequence[Shape]) -> Iterator[Candidate]:
         """A candidate for each shape, as scores arrive; each reduced shape is measured once."""
@@ -319,9 +302,8 @@ class _Growth:
     def _shortfall(self) -> str:
         last = self._last.cost
         tolerance, gap = (f"{x * 100:.3g}%" for x in (self.stop_within, self.budget.gap(last)))
-        of = " of the rule" if self.steps[-1].kind == "rule" else ""
         return (
-            f"no larger model{of} is within {tolerance} of {self.budget} and can be built: the "
+            f"no larger model is within {tolerance} of {self.budget} and can be built: the "
             f"last has {self.budget.of(last):,} {UNIT_NAMES[self.budget.unit]}, {gap} below"
         )
 

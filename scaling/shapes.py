@@ -1,16 +1,8 @@
-"""Depths and a width, what growth and rules by hand derive from them, and what fits a budget."""
+"""Depths and a width, the larger ones that growth tries, and the widest that fits a budget."""
 
-import math
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
-
-from proxies.registry import Registry
-from scaling.budget import Budget
-
-if TYPE_CHECKING:
-    from proxies import Cost
+from typing import NamedTuple
 
 #: Width factors of a growth step.
 WIDTH_FACTORS = (1.05, 1.10, 1.15, 1.20)
@@ -24,9 +16,9 @@ class Shape(NamedTuple):
     depths: tuple[int, ...]
     width: int
 
-    def wider(self, width: int) -> "Shape":
-        """The shape at another width."""
-        return Shape(self.depths, width)
+    def wider(self, width: int, width_step: int = 1) -> "Shape":
+        """The shape at another width, rounded down to a multiple of the step, at least one."""
+        return Shape(self.depths, max(1, width // width_step) * width_step)
 
     def deeper(self) -> list["Shape"]:
         """The shapes with one more block in one stage."""
@@ -36,19 +28,8 @@ class Shape(NamedTuple):
             for stage in range(len(depths))
         ]
 
-    def with_width_step(self, width_step: int) -> "Shape":
-        """The shape with its width rounded down to a multiple of ``width_step``, at least one."""
-        return self.wider(max(1, self.width // width_step) * width_step)
 
-
-#: Maps depths and a width to the cost of their model; a ValueError if there is none.
-CostOf = Callable[[tuple[int, ...], int], "Cost"]
-Family = Callable[[int], Shape]  # maps 0, 1, 2, ... to ever larger shapes
-
-
-def proposals(
-    shape: Shape, *, factors: Sequence[float] = WIDTH_FACTORS, multiple: int = 1
-) -> list[Shape]:
+def proposals(shape: Shape, *, multiple: int = 1) -> list[Shape]:
     """Candidates of a growth step: one more block in one stage, and a larger width.
 
     Widths are rounded to multiples of ``multiple``, halves to even ones; if all are the current
@@ -60,7 +41,7 @@ def proposals(
         Shape(depths=(2, 1), width=42)
     """
     # Rounding to nine digits removes the float error in products of two short decimals.
-    quotients = (round(shape.width * factor / multiple, 9) for factor in factors)
+    quotients = (round(shape.width * factor / multiple, 9) for factor in WIDTH_FACTORS)
     widths = {max(shape.width, multiple * round(quotient)) for quotient in quotients}
     if widths == {shape.width}:  # or growth would add blocks alone
         widths.add((shape.width // multiple + 1) * multiple)
@@ -72,7 +53,7 @@ def final_step_candidates(
     fits: Callable[[Shape], bool],
     close_enough: Callable[[Shape], bool],
     width_step: int = 1,
-) -> list[Shape]:
+) -> Sequence[Shape]:
     """Finer candidates, for a last step once no proposal fits the budget.
 
     For the current depths, and for one more block in each stage, take the widest shape that fits.
@@ -83,7 +64,7 @@ def final_step_candidates(
     for _ in range(MAX_EXTRA_BLOCKS):
         new = list(dict.fromkeys(deeper for base in new for deeper in base.deeper()))
         bases += new
-        widest = [largest_fitting(wider(base), fits, width_step=width_step) for base in bases]
+        widest = [widest_fitting(base, fits, width_step) for base in bases]
         candidates = [shape for shape in widest if shape is not None and close_enough(shape)]
         if candidates:
             return candidates
@@ -91,86 +72,18 @@ def final_step_candidates(
     return []
 
 
-def wider(shape: Shape) -> Family:
-    """Shapes of the same depths with n more channels."""
-    return lambda channels: shape.wider(shape.width + channels)
-
-
-def largest_fitting(
-    family: Family, fits: Callable[[Shape], bool], *, width_step: int = 1
+def widest_fitting(
+    shape: Shape, fits: Callable[[Shape], bool], width_step: int = 1
 ) -> Shape | None:
-    """Find the largest shape of a family that fits, by doubling and bisection.
+    """The widest shape of these depths that fits; None if the shape itself does not, or all do."""
 
-    Widths are rounded down to multiples of ``width_step``. None if even the first shape does not
-    fit, or if all of them do.
-    """
-
-    def too_large(number: int) -> bool:
-        return not fits(family(number).with_width_step(width_step))
+    def too_wide(channels: int) -> bool:
+        return not fits(shape.wider(shape.width + channels, width_step))
 
     above = 1
-    while not too_large(above):
+    while not too_wide(above):
         above *= 2
         if above > MAX_EXTRA_CHANNELS:
             return None
-    number = bisect_left(range(above), True, key=too_large) - 1
-    return family(number).with_width_step(width_step) if number >= 0 else None
-
-
-_PER_DOUBLING = 200  # shapes while the scale doubles
-
-
-def compound(shape: Shape) -> Family:
-    """Shapes whose depths grow by 1.2 where the width grows by 1.1, each rounded, halves up."""
-
-    def member(number: int) -> Shape:
-        def scaled(size: int, base: float) -> int:
-            return math.floor(size * math.pow(base, number / _PER_DOUBLING) + 0.5)
-
-        return Shape(tuple(scaled(depth, 1.2) for depth in shape.depths), scaled(shape.width, 1.1))
-
-    return member
-
-
-@dataclass(frozen=True)
-class Rule:
-    """A manual scaling rule."""
-
-    description: str
-    family: Callable[[Shape], Family]
-
-    def largest(self, start: Shape, cost: CostOf, budget: Budget, *, width_step: int = 1) -> Shape:
-        """The largest shape within ``budget``, its width a multiple of ``width_step``.
-
-        The width grows into what rounded depths leave. A ValueError if the start does not fit.
-        """
-        fits, shape = within(cost, budget), start
-        for family in (self.family, wider):
-            found = largest_fitting(family(shape), fits, width_step=width_step)
-            if found is None:
-                raise ValueError(f"no member of this family ends within {budget}")
-            shape = found
-        return shape
-
-
-#: Name -> rule.
-RULES: Registry[Rule] = Registry(
-    "rule",
-    {
-        "width": Rule("width alone", wider),
-        # EfficientNet's depth and width for the same compute, without its image size.
-        "compound": Rule("depth by 1.2 where width grows by 1.1, arXiv:1905.11946", compound),
-    },
-)
-
-
-def within(cost: CostOf, budget: Budget) -> Callable[[Shape], bool]:
-    """A test whether a shape can be built within ``budget``."""
-
-    def fits(shape: Shape) -> bool:
-        try:
-            return budget.of(cost(*shape)) <= budget.amount
-        except ValueError:
-            return False
-
-    return fits
+    channels = bisect_left(range(above), True, key=too_wide) - 1
+    return shape.wider(shape.width + channels, width_step) if channels >= 0 else None

@@ -12,7 +12,7 @@ from scaling.shapes import Shape
 if TYPE_CHECKING:
     from proxies import Cost, Score
 
-Kind = Literal["start", "grow", "land", "rule"]
+Kind = Literal["start", "grow", "land"]
 NameOf = Callable[[tuple[int, ...], int], str]  # of depths and a width to the text of a model
 
 
@@ -40,7 +40,7 @@ class Step:
 
     number: int  #: index of the step; 0 is the start
     #: ``"start"``; ``"grow"`` for a step by the paper's rule; ``"land"`` for a finer final step
-    #: that ends within the tolerance; ``"rule"`` for the largest model of a rule.
+    #: that ends within the tolerance.
     kind: Kind
     chosen: Candidate  #: the chosen model
     #: All candidates, the chosen one included; empty for the start.

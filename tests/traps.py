@@ -77,7 +77,7 @@ def stop_at(stop: Stop) -> None:
     if point == "measure":
         right = PROXIES["length_distortion"]
         value = _after(pass_by, right.value)
-        PROXIES[right.name] = dataclasses.replace(right, value=value, together=None)
+        PROXIES[right.name] = dataclasses.replace(right, value=value)
     elif point == "step":
         register_optimizer_step_pre_hook(pass_by)
     elif point in ("fsync", "unlink"):
@@ -101,7 +101,7 @@ def fake_measures() -> None:
     """
     predictor_sampler._SAMPLED, predictor_sampler._CHILDREN = 20, 2
     for name in ("length_distortion", "ntk_condition_number"):
-        PROXIES[name] = dataclasses.replace(PROXIES[name], value=_fake_value, together=None)
+        PROXIES[name] = dataclasses.replace(PROXIES[name], value=_fake_value)
 
 
 def _fake_value(model: nn.Module, _inputs: Inputs) -> float:

@@ -42,8 +42,6 @@ def _seconds(value: float) -> float:
 class Workers(Settings):
     """The workers of a run. Results do not depend on them, so they are not part of its settings.
 
-    On an accelerator the last digits do: they depend on which repeats share a vectorised pass.
-
     One job computes in this process. Without a number, it is chosen: on Ray as many as the cluster
     has room for.
     """

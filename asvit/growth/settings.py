@@ -17,9 +17,6 @@ from asvit.core.measuring_settings import MeasuringSettings, proxy_names
 from asvit.core.settings import Presets, presets_with, setting
 from asvit.measuring.latency import CAREFUL
 from scaling import Budget, parse_budgets
-from scaling.shapes import RULES
-
-_MEASURES = "measures"  # the rule that is none
 
 
 def parse_share(text: str) -> float:
@@ -59,12 +56,6 @@ class ScaleSettings(MeasuringSettings):
         metavar="BUDGET",
         convert=_budgets,
         parse=str,
-    )
-    rule: str = setting(
-        _MEASURES,
-        "Grow by measures, or by a rule that measures nothing on its way: "
-        f"{', '.join(RULES)} (docs/scaling.md).",
-        choices=(_MEASURES, *RULES),
     )
     stop_within: float = setting(
         0.02,
@@ -122,11 +113,6 @@ class ScaleSettings(MeasuringSettings):
             raise ValueError(
                 f"{name} is for times such as 12ms, not for a budget of {self.limits[0]}"
             )
-        if self.by_hand and self.width_multiple is not None:
-            raise ValueError(
-                f"rule {self.rule!r} takes the largest model, whatever its width; leave out "
-                f"width_multiple={self.width_multiple}"
-            )
 
     @cached_property
     def limits(self) -> tuple[Budget, ...]:
@@ -147,8 +133,3 @@ class ScaleSettings(MeasuringSettings):
     def timed(self) -> bool:
         """Whether the budgets are times."""
         return self.limits[0].unit == "latency"
-
-    @property
-    def by_hand(self) -> str | None:
-        """The rule in place of measures; None where these choose."""
-        return None if self.rule == _MEASURES else self.rule

@@ -1,7 +1,4 @@
-"""Measures the networks of a run, in this process or in workers; the values are the same.
-
-On accelerators they are so up to rounding.
-"""
+"""Measures the networks of a run, in this process or in workers; the values are the same."""
 
 import math
 from collections import Counter, defaultdict
@@ -19,7 +16,7 @@ from asvit.data.base import Progress
 from asvit.executors import Pool, Task, Workers, apart_from_garbage, one_thread, open_pool
 from asvit.executors.base import Answer
 from asvit.executors.placement import device_here, device_of
-from asvit.runs.measurement_worker import counted, measuring_work, network, takes_all
+from asvit.runs.measurement_worker import counted, measuring_work, network
 from asvit.search import Measurement, MeasureSearchSettings
 from asvit.search.limits import Limits
 from asvit.spaces import SearchSpace
@@ -135,7 +132,6 @@ class MeasurementPool:
         self._contexts = contexts
         context = next(iter(contexts.values()))  # they differ only in their images
         self.device, self._repeats = context.device, context.arguments["repeats"]
-        self._at_once = workload.at_once
         self._space = space
         self._num_classes = num_classes
         self._stack = ExitStack()
@@ -205,7 +201,6 @@ class MeasurementPool:
                     ),
                     job.names,
                     key=job.key,
-                    together=takes_all(self.device),
                     **{**self._contexts[side].arguments, **job.other},
                 )
         except MemoryError as error:
@@ -218,35 +213,22 @@ class MeasurementPool:
         )
 
     def _tasks(self, job: MeasurementJob) -> list[Task]:
-        """What workers are sent: some of the repeats of a network, or its only one."""
+        """What workers are sent: the repeats of a network, one by one."""
         repeats = job.other.get("repeats", self._repeats)
         if not any(get_proxy(name).random for name in job.names):
             repeats = 1
-        portions = np.array_split(range(repeats), min(repeats, self._passes))
         return [
             {
                 "architecture": str(job.architecture),
                 "names": job.names,
                 "key": job.key,
                 "side": job.side,
-                "only": only.tolist(),
-                "counted": job.counted and 0 in only,
+                "only": [repeat],
+                "counted": job.counted and repeat == 0,
                 "other": job.other,
             }
-            for only in portions
+            for repeat in range(repeats)
         ]
-
-    @property
-    def _passes(self) -> float:
-        """Passes that the repeats of a network are shared among.
-
-        On a CPU each repeat has its own. On an accelerator all are one vectorised pass, unless
-        that leaves workers without a network. It is the same for all networks of a session, as
-        values differ in their last digits between passes of other repeats.
-        """
-        if not takes_all(self.device):
-            return math.inf
-        return math.ceil(self._opened.workers / self._at_once)
 
     def _shared_out(self, tasks: list[tuple[int, Task]]) -> list[tuple[int, Task]]:
         """The tasks, of which the last ones, too few for all workers, are split by measures.

@@ -81,7 +81,6 @@ class MeasurementWorker:
                 images=images,
                 labels=self._arrays.get(f"labels {side}"),
                 device=self._device,
-                together=takes_all(self._device),
                 **settings,
             )
         for values in readings.values():
@@ -122,8 +121,3 @@ def network(
         return build(arch, side, num_classes, in_chans=in_chans)
     sizes: Any = {"image_size": side, "num_classes": num_classes, "in_chans": in_chans}
     return space.build(space.read(arch), **sizes)
-
-
-def takes_all(device: str) -> bool:
-    """Whether repeats are taken in one pass: small networks leave an accelerator idle."""
-    return device != "cpu"

@@ -18,7 +18,6 @@ from asvit.growth.settings import ScaleSettings
 from asvit.runs.folder import RunFiles
 from asvit.runs.measuring_run import MeasuringRun, rank_table
 from asvit.runs.run import imported
-from scaling.shapes import RULES
 
 if TYPE_CHECKING:
     from asvit.executors import Workers
@@ -69,8 +68,7 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, Any]):
         """Named after the architecture, the image size and the seed."""
         s = self.settings
         text = s.architecture.translate(str.maketrans(",|:", ".--"))
-        rule = f"{s.by_hand}-" if s.by_hand else ""
-        return f"scale-{rule}{text}-{s.image_size}px-seed{s.seed}"
+        return f"scale-{text}-{s.image_size}px-seed{s.seed}"
 
     @property
     def title(self) -> str:
@@ -78,8 +76,6 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, Any]):
         s = self.settings
         origin = "--arch" if self.seed_run is None else f"the result of {self.seed_run}"
         growth = f"growing {s.architecture} ({origin}) to {s.budgets[-1]}"
-        if s.by_hand:
-            growth += f" by the rule {s.by_hand!r} ({RULES[s.by_hand].description})"
         if s.classes != fields_of(ScaleSettings)["classes"].default:
             growth += f" with {s.classes:,} classes"
         return f"{growth}: {s.in_words(on_cluster(s.device, self.workers))}"

@@ -16,7 +16,6 @@ from asvit.core.progress import Progress, Tell, image_progress
 from asvit.core.signatures import CallOptions, with_options
 from asvit.data.sources import channel_count
 from asvit.runs.measurement_pool import EvalContext
-from asvit.runs.measurement_worker import takes_all
 from asvit.runs.timing import latency
 from asvit.spaces import build, cost
 from asvit.spaces.architectures import each_of, parse
@@ -148,8 +147,7 @@ def _measure(
     side, in_chans = context.arguments["image_size"], context.channels
     here = [name for name in names if latency_command is None or name != LATENCY]
     network = partial(build, text, side, in_chans=in_chans)
-    how = {"together": takes_all(context.device), **context.arguments}  # as runs measure
-    scores = measure(network, here, key=text, **how) if here else {}
+    scores = measure(network, here, key=text, **context.arguments) if here else {}
     if latency_command is None:
         return scores
     taken = latency(text, side, in_chans=in_chans, command=latency_command).milliseconds

@@ -77,8 +77,7 @@ def test_ratios_are_taken_on_any_device(script: Script) -> None:
     assert [one.what for one in found] == [
         "length distortion over a forward pass",
         "condition number over a forward pass",
-        "one candidate, 5 networks one by one",
-        "one candidate, 5 networks together",
+        "one candidate, 5 networks",
     ]
     assert all(float(one.value.split()[0]) > 0 for one in found)
 

@@ -67,7 +67,7 @@ def spoil_measures(every: int, value: float) -> None:
         taken += 1
         return value if taken % every == 0 else right.value(model, inputs)
 
-    PROXIES[right.name] = replace(right, value=spoilt, together=None)
+    PROXIES[right.name] = replace(right, value=spoilt)
 
 
 @pytest.mark.slow

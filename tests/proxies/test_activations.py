@@ -1,4 +1,4 @@
-"""Jacobian covariance, NASWOT and similarity of heads: by hand and by definition."""
+"""Features, Jacobian covariance and NASWOT: by hand and by definition."""
 
 import itertools
 import math
@@ -7,21 +7,16 @@ from collections.abc import Callable
 import pytest
 import timm
 import torch
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-import asvit
 import proxies.activations
-from asvit.models import PSViT
 from proxies.activations import (
-    contribution_cosine_similarity,
     feature_condition_number,
-    head_similarities,
     jacobian_covariance,
     naswot,
 )
-from tests.proxies.networks import NETWORKS, Lambda, MultiHead, asvit_network, timm_network
+from tests.proxies.networks import NETWORKS, Lambda, asvit_network, timm_network
 
 K = 1e-5
 
@@ -188,93 +183,3 @@ def test_equal_codes_have_no_logarithm() -> None:
     images = torch.randn(3, 3, 8, 8)
     assert math.isfinite(naswot(model, images))
     assert math.isnan(naswot(model, images[[0, 1, 2, 0]]))
-
-
-# Two heads, one query over two keys each: cos 1 for equal rows, and so on.
-MAPS = torch.tensor([[[[0.5, 0.5], [1.0, 0.0]], [[0.5, 0.5], [0.0, 1.0]]]])
-
-
-class Written(nn.Module):
-    """Attention whose maps are what it is given; however they are computed."""
-
-    def __init__(self, how: str, maps: Tensor = MAPS) -> None:
-        super().__init__()
-        self.how = how
-        self.scores = maps.log().clamp_min(-1e4)
-
-    def forward(self, x: Tensor) -> Tensor:
-        scores = self.scores.expand(len(x), *self.scores.shape[1:])
-        keys = scores.shape[-1]
-        eye = torch.eye(keys).expand(*scores.shape[:2], keys, keys)
-        if self.how == "fused":
-            return F.scaled_dot_product_attention(scores, eye, eye, scale=1.0)
-        softmax = {
-            "torch": lambda s: torch.softmax(s, -1),
-            "functional": lambda s: F.softmax(s, dim=-1),
-            "method": lambda s: s.softmax(dim=-1),
-            "module": nn.Softmax(dim=3),
-            "wrong axis": lambda s: s.softmax(dim=1),
-        }[self.how]
-        return softmax(scores) @ eye
-
-
-class ByHead(nn.Module):
-    """A network with one attention of that kind, by name."""
-
-    def __init__(self, how: str, maps: Tensor = MAPS, name: str = "attn") -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(1))
-        self.name = name
-        self.add_module(name, Written(how, maps))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return getattr(self, self.name)(x).flatten(1)
-
-
-IMAGES = torch.zeros(3, 3, 4, 4)
-
-
-def vit() -> VisionTransformer:
-    return VisionTransformer(img_size=16, patch_size=4, embed_dim=12, depth=2, num_heads=3)
-
-
-@pytest.mark.parametrize("how", ["fused", "torch", "functional", "method", "module"])
-def test_by_hand(how):
-    found = head_similarities(ByHead(how), IMAGES)
-    assert list(found) == ["attn"]
-    # Rows are equal in the first query and orthogonal in the second.
-    torch.testing.assert_close(found["attn"], torch.tensor([[1.0, 0.5], [0.5, 1.0]]))
-    assert contribution_cosine_similarity(ByHead(how), IMAGES) == pytest.approx(0.5)
-
-
-@pytest.mark.parametrize(("how", "name"), [("wrong axis", "attn"), ("method", "gate_of_channels")])
-def test_other_softmaxes_are_no_attention(how, name):
-    module = ByHead(how, name=name)
-    module.get_submodule(name).__class__ = type("Plain", (Written,), {})
-    with pytest.raises(ValueError, match="has no attention maps with heads"):
-        head_similarities(module, IMAGES)
-
-
-@pytest.mark.parametrize(
-    ("make", "side", "heads"),
-    [
-        (MultiHead, 8, [2]),
-        (lambda: asvit.build("5,2,2|3,1,2|2,1,2|2,1,3|16", image_size=32), 32, [2, 4, 8, 16]),
-        (
-            # The second layer of a pair has no map of its own.
-            lambda: PSViT(("bs", "b"), (12, 16), (3, 4), pooling="1d", img_size=32),
-            32,
-            [3, 3, 4],
-        ),
-        (lambda: timm.create_model("pvt_v2_b0", depths=(1, 1, 1, 1)), 32, [1, 2, 5, 8]),
-        (lambda: timm.create_model("mobilevit_xxs"), 64, [4] * 9),
-    ],
-)
-def test_maps_of_networks(make, side, heads):
-    model = make()
-    found = head_similarities(model, torch.randn(2, 3, side, side))
-    assert [len(similarity) for similarity in found.values()] == heads
-    for similarity in found.values():
-        torch.testing.assert_close(similarity, similarity.T)
-        torch.testing.assert_close(similarity.diagonal(), torch.ones(len(similarity)))
-        assert ((similarity >= 0) & (similarity < 1 + 1e-5)).all()

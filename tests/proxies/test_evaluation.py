@@ -143,16 +143,13 @@ def test_mistakes_of_networks_and_measures_are_failures(
     monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
     assert "x" in measure(raising(error), ["params"], image_size=SIDE)["params"].reason
-    for together in (None, raising(error)):
-        wrong = Proxy("wrong", "", "higher", "", raising(error), together=together)
-        monkeypatch.setitem(proxies.PROXIES, "wrong", wrong)
-        found = measure(build, ["wrong"], repeats=2, image_size=SIDE, together=True)["wrong"]
-        assert math.isnan(found.value)
-        assert "x" in found.reason
-        if not isinstance(error, OSError):
-            assert re.search(
-                rf"{type(error).__name__}: .*\(test_evaluation.py:\d+\)", found.reason
-            )
+    wrong = Proxy("wrong", "", "higher", "", raising(error))
+    monkeypatch.setitem(proxies.PROXIES, "wrong", wrong)
+    found = measure(build, ["wrong"], repeats=2, image_size=SIDE)["wrong"]
+    assert math.isnan(found.value)
+    assert "x" in found.reason
+    if not isinstance(error, OSError):
+        assert re.search(rf"{type(error).__name__}: .*\(test_evaluation.py:\d+\)", found.reason)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), MemoryError()])
@@ -194,12 +191,11 @@ def test_a_device_that_computes_nothing_any_more_is_no_failure(
 def test_what_is_no_usable_number_fails(
     monkeypatch: pytest.MonkeyPatch, value: Any, reason: str
 ) -> None:
-    for together in (None, lambda models, inputs: [value] * len(models)):
-        wrong = Proxy("wrong", "", "higher", "", lambda *_: value, together=together)
-        monkeypatch.setitem(proxies.PROXIES, "wrong", wrong)
-        found = measure(build, ["wrong"], repeats=2, image_size=SIDE, together=True)["wrong"]
-        assert math.isnan(found.value)
-        assert reason in found.reason
+    wrong = Proxy("wrong", "", "higher", "", lambda *_: value)
+    monkeypatch.setitem(proxies.PROXIES, "wrong", wrong)
+    found = measure(build, ["wrong"], repeats=2, image_size=SIDE)["wrong"]
+    assert math.isnan(found.value)
+    assert reason in found.reason
 
 
 def test_a_direction_that_does_not_exist_is_refused() -> None:

@@ -21,7 +21,7 @@ from proxies import (
     gauss_map_length,
     length_distortion,
 )
-from proxies.expansion import curve_velocities, radius_of
+from proxies.expansion import curve_velocity, radius_of
 from tests.proxies.networks import NETWORKS, Lambda, run_out_of_memory
 
 CIRCLE = Circle.random((3, 4, 4), 9, radius=2.5, generator=torch.Generator().manual_seed(1))
@@ -44,7 +44,7 @@ def test_acceleration_is_the_velocity_s_derivative(name: str) -> None:
     angles, step = torch.tensor([0.3, 2.0, 4.0], dtype=torch.float64), 1e-5
 
     def unit_tangent(shift: float) -> Tensor:
-        velocity = curve_velocities([model], [Circle(basis, angles + shift, radius=3.0)])[0]
+        velocity = curve_velocity(model, Circle(basis, angles + shift, radius=3.0))
         return velocity / velocity.norm(dim=1, keepdim=True)
 
     expected = ((unit_tangent(step) - unit_tangent(-step)) / (2 * step)).norm(dim=1)
@@ -88,8 +88,6 @@ def test_the_curve_goes_on_where_gradients_stop(detached: Callable[[Tensor], Ten
     stopped.load_state_dict(plain.state_dict())
     for measure in (curve_speed, extrinsic_curvature):
         torch.testing.assert_close(measure(stopped, CIRCLE), measure(plain, CIRCLE))
-    both = curve_velocities([plain, plain], [CIRCLE] * 2)
-    torch.testing.assert_close(curve_velocities([stopped, stopped], [CIRCLE] * 2), both)
 
 
 def test_out_of_memory_halves_the_points(

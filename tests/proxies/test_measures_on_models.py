@@ -44,9 +44,7 @@ RUNS = [name for name in NAMES if name not in (*STRUCTURE, "params")]  # the net
 TWO_PASSES = ("ntk_condition_number", "zico", "grasp", "naswot")
 NOT_DEFINED = {
     ("convnext_atto", "dss"): "ConvNeXt has no attention",
-    ("convnext_atto", "ccs"): "ConvNeXt has no attention maps",
     ("resnet18", "dss"): "ResNet has no attention",
-    ("resnet18", "ccs"): "ResNet has no attention maps",
     ("resnet18", "expansions"): "no block of ResNet has a feed-forward part",
     ("shared", "naswot"): "Shared has no rectifier",
     ("shared", "fisher"): "the projections of nn.MultiheadAttention are hidden from fisher",
@@ -248,7 +246,6 @@ def test_expansion_and_kernel_equal_their_definitions(name: str) -> None:
 
 LOSS = ("snip", "grad_norm", "grasp", "fisher", "zico")
 ISOTROPY = ("az_expressivity", "az_trainability")
-NO_MAP = "has no attention maps with heads"
 
 
 def applied(function: Callable[[Tensor], Any]) -> nn.Module:
@@ -293,7 +290,6 @@ REFUSED: list[tuple[tuple[str, ...], nn.Module, str]] = [
     (("zico",), nn.Sequential(linear(2), Lambda(lambda _, x: x / 0)), "gradients that are not"),
     (("fisher", "zico"), STATIC, "Sequential has no linear layer or convolution to train"),
     (("dss",), STATIC, "Sequential has no attention with linear maps; dss needs a transformer"),
-    (("ccs",), nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Softmax(-1)), NO_MAP),
     (("naswot",), nn.Flatten(), "Flatten has no rectifier that depends on the image"),
     (("naswot",), applied(lambda x: F.relu(x) / 0), "outputs that are not finite"),
     (("naswot",), asvit.build("4,8,2|2,4,2|2,2,2|2,1,2|16", image_size=32), "does not divide"),

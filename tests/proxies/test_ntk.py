@@ -11,7 +11,6 @@ from torch.nn import functional as F
 
 import proxies.per_sample_gradients
 from proxies import measure, ntk_condition_number, ntk_matrix, ntk_spectrum
-from proxies.ntk import ntk_kernels
 from tests.proxies.networks import NETWORKS, Lambda, Table
 from tests.proxies.oracles import gram, ntk_by_images, ntk_by_single_images, weight_gradients
 
@@ -142,13 +141,11 @@ def with_keywords() -> nn.Module:
     return Lambda(mapped, patch=nn.Conv2d(3, 6, 2), out=nn.Linear(96, 5))
 
 
-@pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("make", [InPlace, learned_queries, with_keywords])
-def test_weights_count_however_they_are_used(make: Callable[[], nn.Module], count: int) -> None:
-    models = [make().double() for _ in range(count)]
-    images = torch.randn(3, 3, 8, 8, dtype=torch.float64)
-    expected = ntk_by_single_images(models[-1], images)
-    torch.testing.assert_close(ntk_kernels(models, images)[-1, 0], expected, rtol=1e-9, atol=0)
+def test_weights_count_however_they_are_used(make: Callable[[], nn.Module]) -> None:
+    model, images = make().double(), torch.randn(3, 3, 8, 8, dtype=torch.float64)
+    expected = ntk_by_single_images(model, images)
+    torch.testing.assert_close(ntk_matrix(model, images), expected, rtol=1e-9, atol=0)
 
 
 def test_singular_kernels_have_no_condition_number() -> None:
@@ -204,9 +201,7 @@ class PostNorm(nn.Module):
         return x
 
 
-@pytest.mark.parametrize("together", [False, True])
-def test_a_kernel_of_norm_gains_alone_has_a_reason(together: bool) -> None:
-    settings = {"repeats": 2, "image_size": 8, "device": "cpu", "together": together}
-    score = measure(PostNorm, ["ntk_condition_number"], **settings)["ntk_condition_number"]
+def test_a_kernel_of_norm_gains_alone_has_a_reason() -> None:
+    score = measure(PostNorm, "ntk_condition_number", image_size=8)["ntk_condition_number"]
     assert not score.valid
     assert "norm gains hold 100.0% of the kernel's trace" in score.reason

@@ -52,9 +52,8 @@ def reasons(twist: Callable[[Tensor], Tensor], *names: str, **settings: Any) -> 
     return {name: score.reason for name, score in found.items()}
 
 
-@pytest.mark.parametrize("together", [False, True])
-def test_random_networks_have_no_value(together: bool) -> None:
-    found = reasons(dropout, *standard_measures(), together=together)
+def test_random_networks_have_no_value() -> None:
+    found = reasons(dropout, *standard_measures())
     assert {name for name, reason in found.items() if not reason} == COUNTS
     told = (
         "repeat 1 of 2: Twisted draws random numbers: its output for an image is not reproducible"
@@ -87,9 +86,8 @@ def test_a_draw_is_seen_by_the_kernel_itself(name: str) -> None:
         ntk_condition_number(Twisted(DRAWS[name]), torch.randn(4, 3, 16, 16))
 
 
-@pytest.mark.parametrize("together", [False, True])
-def test_measures_of_single_images_refuse_samples_that_interact(together: bool) -> None:
-    found = reasons(mixed, *standard_measures(), together=together)
+def test_measures_of_single_images_refuse_samples_that_interact() -> None:
+    found = reasons(mixed, *standard_measures())
     assert {name for name, reason in found.items() if reason} == OF_SINGLE_IMAGES
     own = found["ntk_condition_number"]
     assert "gives an image alone another feature than in a batch" in own

@@ -184,11 +184,10 @@ def test_widths_of_a_step_are_measured_apart(ratio: float, width: int, step: int
     assert len({c.measured_width for c in steps[0].candidates}) > 1
 
 
-@pytest.mark.parametrize("rule", [None, "width", "compound"])
 @pytest.mark.parametrize("multiple", [1, 6])
-def test_all_widths_are_multiples_of_the_step(rule: str | None, multiple: int) -> None:
+def test_all_widths_are_multiples_of_the_step(multiple: int) -> None:
     formula = Made(deep_and_wide)
-    trajectory = grown("3M", formula, width_step=4, width_multiple=multiple, rule=rule, width=36)
+    trajectory = grown("3M", formula, width_step=4, width_multiple=multiple, width=36)
     assert len(trajectory.steps) > 1
     for step in trajectory.steps:
         candidates = step.candidates or (step.chosen,)
@@ -245,9 +244,6 @@ def test_a_start_near_the_budget_needs_no_step() -> None:
         ({"width": 0}, "width must be a positive multiple of 1, got 0"),
         ({"depths": (1, -1)}, r"depths must be 0 or more blocks .*, got \(1, -1\)"),
         ({"depths": ()}, "depths must be 0 or more blocks of one or more stages"),
-        ({"budgets": ["30M"]}, "budgets are where a rule stops; name one of width, compound"),
-        ({"rule": "width", "budgets": ["90M", "9M"]}, "stops below 88M, got 90M; give smaller"),
-        ({"rule": "width", "budgets": ["2G"]}, "budgets 2G, 88M are of two units"),
         ({"width_step": 0}, "width_step must be at least 1"),
         ({"width_step": 3}, "width must be a positive multiple of 3, got 32"),
     ],

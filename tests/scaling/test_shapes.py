@@ -9,9 +9,8 @@ from scaling.shapes import (
     MAX_EXTRA_CHANNELS,
     Shape,
     final_step_candidates,
-    largest_fitting,
     proposals,
-    wider,
+    widest_fitting,
 )
 
 SHAPES = st.builds(
@@ -96,9 +95,9 @@ def test_a_width_without_end_is_given_up() -> None:
 
 @given(st.integers(0, 1000))
 def test_the_largest_that_fits(most: int) -> None:
-    family = wider(Shape((1, 2), 8))
-    assert largest_fitting(family, lambda s: s.width <= 8 + most) == Shape((1, 2), 8 + most)
-    assert largest_fitting(family, lambda s: s.width < 8) is None
+    shape = Shape((1, 2), 8)
+    assert widest_fitting(shape, lambda s: s.width <= 8 + most) == Shape((1, 2), 8 + most)
+    assert widest_fitting(shape, lambda s: s.width < 8) is None
 
 
 def test_blocks_may_go_to_several_stages() -> None:

@@ -200,8 +200,6 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
             depths=start.depths,
             width=start.width,
             budget=settings.targets[-1],
-            rule=settings.by_hand,
-            budgets=settings.targets[:-1] if settings.by_hand else (),
             stop_within=settings.stop_within,
             ratio=settings.ratio,
             width_multiple=settings.width_multiple,

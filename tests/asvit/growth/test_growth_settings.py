@@ -38,7 +38,6 @@ def test_a_value_that_is_not_allowed_is_named(given_: dict[str, Any], message: s
 @pytest.mark.parametrize(
     ("given_", "message"),
     [
-        ({"rule": "width", "width_multiple": 4}, "leave out width_multiple=4"),
         ({"latency_batch": 4}, "latency_batch is for times such as 12ms, not for a budget of 88M"),
         ({"latency_runtime": "onnx"}, "latency_runtime is for times such as 12ms"),
         ({"latency_command": "time {onnx}"}, "latency_command is for times such as 12ms"),

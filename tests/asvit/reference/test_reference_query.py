@@ -143,7 +143,7 @@ def test_tau_is_that_of_the_stored_scores(name: str) -> None:
 
 
 def test_a_measure_without_stored_scores_has_a_reason() -> None:
-    known, unknown, both = stored_reliability("asvit-sizes", ["snip", "ccs"]).measures
+    known, unknown, both = stored_reliability("asvit-sizes", ["snip", "latency"]).measures
     assert math.isfinite(known.tau)
     assert math.isnan(unknown.tau)
-    assert unknown.reason == both.reason == "no scores of ccs come with table asvit-sizes"
+    assert unknown.reason == both.reason == "no scores of latency come with table asvit-sizes"

@@ -34,7 +34,6 @@ _KEPT = {
     "pick",
     "init",
     "latency_runtime",
-    "rule",
     "grow",
     "balance",
     "fit",

@@ -8,7 +8,6 @@ from torch import nn
 
 import asvit
 from asvit.core.progress import Progress
-from asvit.runs import scoring
 from proxies import measure
 
 SMALL = {"image_size": 32, "repeats": 1, "images": 2, "points": 3, "data": "gaussian"}
@@ -35,16 +34,6 @@ def test_rows_are_as_measured_one_by_one() -> None:
     assert frame.params.tolist() == [row.values["params"] for row in found]
 
 
-def test_networks_are_measured_together_on_an_accelerator(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    together: list[bool] = []
-    monkeypatch.setattr(scoring, "takes_all", lambda device: device == "cpu")
-    monkeypatch.setattr(scoring, "measure", lambda *_, **how: together.append(how["together"]))
-    asvit.score(SEED, "params", device="cpu", **SMALL)
-    assert together == [True]
-
-
 def test_architectures_may_be_a_column_of_a_table_or_come_one_by_one() -> None:
     for given in (np.array([SEED, OTHER]), (text for text in (SEED, OTHER))):
         found = asvit.score(given, "params", **SMALL)
@@ -63,10 +52,10 @@ def test_a_module_is_refused_by_its_class() -> None:
 
 
 def test_one_architecture_and_a_measure_that_fails() -> None:
-    scores = asvit.score("timm:vgg11", "ccs", **SMALL)
+    scores = asvit.score("timm:vgg11", "dss", **SMALL)
     (row,) = scores
-    assert math.isnan(row.values["ccs"])
-    assert row.reason.startswith("ccs: ")
+    assert math.isnan(row.values["dss"])
+    assert row.reason.startswith("dss: ")
     assert scores.to_dataframe().reason.tolist() == [row.reason]
 
 
