@@ -1,18 +1,11 @@
 """The ShiftViT architecture: depths, feed-forward ratio, shift, width and stem."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
-from asvit.architectures.base import (
-    DEPTH_CHOICES,
-    Growable,
-    Limits,
-    TextArchitecture,
-    Value,
-    Values,
-)
-from asvit.architectures.genotype import PART_CHOICES, STAGES
+from asvit.architectures.base import DEPTH_CHOICES, Field, Growable, Limits, TextArchitecture
+from asvit.architectures.genotype import FOUR, PART_CHOICES
 
 #: Pixels per side for which stage 4 has one position.
 LEAST_SIDE: Final = 32
@@ -31,17 +24,15 @@ class ShiftArchitecture(TextArchitecture, Growable):
 
     prefix: ClassVar[str] = "shift:"
     form: ClassVar[str] = "shift:L,L,L,L|RATIO|N_DIV|STEP|WIDTH, as in shift:2,2,6,2|4|12|1|96"
-    fields: ClassVar[Mapping[str, Value | Values]] = {
-        "depths": Values("depth", (DEPTH_CHOICES,) * STAGES),
-        "ratio": Value("ratio", Limits(1, 64)),
-        "n_div": Value("n_div", range(GROUPS, 1025)),
-        "step": Value("step", range(257)),
-        "width": Value("width", range(1, 1025)),
-        "stem": Value("stem", PART_CHOICES["stem"]),
+    fields: ClassVar[Mapping[str, Field]] = {
+        "depths": Field("depth", DEPTH_CHOICES, FOUR),
+        "ratio": Field("ratio", Limits(1, 64)),
+        "n_div": Field("n_div", range(GROUPS, 1025)),
+        "step": Field("step", range(257)),
+        "width": Field("width", range(1, 1025)),
+        "stem": Field("stem", PART_CHOICES["stem"]),
     }
-    layout: ClassVar[Sequence[Sequence[str]]] = (
-        ("depths",), ("ratio",), ("n_div",), ("step",), ("width",),
-    )  # fmt: skip
+    layout: ClassVar[str] = "depths|ratio|n_div|step|width"
 
     depths: tuple[int, int, int, int]  # blocks in each stage
     ratio: float = 2  # hidden width of the feed-forward part over the width of the stage

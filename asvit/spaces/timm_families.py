@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Final, Self, cast
 
 from torch import nn
 
-from asvit.architectures.base import DEPTH_CHOICES, Growable, Values, checked_choice
+from asvit.architectures.base import DEPTH_CHOICES, Field, Growable, checked_choice
 from asvit.architectures.psvit_path import patches_of
 from asvit.core.calls import Value
 from asvit.spaces.base import SPACES, Choice, SearchSpace, size_features
@@ -18,13 +18,6 @@ Arguments = Mapping[str, Value]
 
 _PYRAMID: Final = (1, 2, 4, 8)  # channels of the stages over those of the first
 _WIDEST: Final = 4096
-
-_LEGEND: Final = {
-    "stem_stride": "pixels along one side for each position of the first stage",
-    "stem_type": "a patch of 4 x 4 pixels, or two overlapping convolutions, makes a token",
-    "window_size": "tokens along one side of an attention window",
-    "patch_size": "pixels along one side of a patch",
-}
 
 
 @dataclass(frozen=True)
@@ -184,18 +177,13 @@ class TimmArchitecture(Growable):
     options: tuple[tuple[str, Value], ...] = ()
 
     def __post_init__(self) -> None:
-        f = self.family
-        stages = Values(f"depth of {f.model}", (DEPTH_CHOICES,) * len(f.depths))
+        f, stages = self.family, len(self.family.depths)
+        depths = Field(f"depth of {f.model}", DEPTH_CHOICES, range(stages, stages + 1))
         width = checked_choice(f"width of {f.model}", self.width, range(f.multiple, _WIDEST + 1))
         options = {name: choices[0] for name, choices in f.options.items()} | dict(self.options)
-        object.__setattr__(self, "depths", stages.checked(self.depths))
+        object.__setattr__(self, "depths", depths.checked(self.depths))
         object.__setattr__(self, "width", width // f.multiple * f.multiple)
         object.__setattr__(self, "options", tuple(sorted(options.items())))
-
-    @property
-    def width_step(self) -> int:
-        """As the base says: that of the family."""
-        return self.family.multiple
 
     @property
     def model(self) -> TimmModel:
@@ -214,29 +202,19 @@ class TimmArchitecture(Growable):
     def parse(cls, text: str) -> Self:
         """Read the text; its arguments have to be those of a width and depths."""
         f, prefix = cls.family, f"{PREFIX}{cls.family.model}("
-        arch = cls._of(TimmModel.parse(text)) if text.startswith(prefix) else None
-        if arch is None:
-            example = cls(tuple(choices[0] for choices in f.depths), 6 * f.multiple)
-            raise ValueError(f"{shown(text)} is not {prefix}...) as in {example}")
-        return arch
-
-    @classmethod
-    def _of(cls, model: TimmModel) -> Self | None:
-        """The architecture of a model; None if it has other arguments."""
-        f, arguments = cls.family, model.arguments
-        try:
-            width, depths = (arguments[name] for name in f.sizes)
-            options: dict[str, Any] = {name: arguments[name] for name in f.options}
-            width = width[0] if isinstance(width, tuple) else width
-        except (KeyError, IndexError):
-            return None
-        depths = depths if isinstance(depths, tuple) else (depths,)
-        whole = isinstance(width, int) and all(isinstance(depth, int) for depth in depths)
-        # Options of another type, such as a window of two sides, have no feature.
-        if not whole or any(type(v) is not type(f.options[n][0]) for n, v in options.items()):
-            return None
-        arch = cls(depths, cast("int", width), tuple(options.items()))
-        return arch if arch.model == model else None
+        if text.startswith(prefix):
+            model = TimmModel.parse(text)
+            sizes: Any = [model.arguments.get(name, ()) for name in f.sizes]
+            widths, depths = (size if isinstance(size, tuple) else (size,) for size in sizes)
+            options = [(name, model.arguments.get(name)) for name in f.options]
+            # Options of another type, such as a window of two sides, have no feature.
+            alike = all(type(value) is type(f.options[name][0]) for name, value in options)
+            if widths and depths and alike and {*map(type, (*widths, *depths))} == {int}:
+                arch = cls(depths, widths[0], cast("Any", tuple(options)))
+                if arch.model == model:
+                    return arch
+        example = cls(tuple(choices[0] for choices in f.depths), 6 * f.multiple)
+        raise ValueError(f"{shown(text)} is not {prefix}...) as in {example}")
 
     def __str__(self) -> str:
         """The canonical text."""
@@ -258,27 +236,26 @@ class TimmSpace(SearchSpace):
     """The networks of a family; the width is that of a limit."""
 
     def __init__(self, name: str, family: TimmFamily) -> None:
-        stages = {f"L{i}": depths for i, depths in enumerate(family.depths, 1)}
-        self.name, self.family = name, family  # type: ignore[misc]
-        self.description, self.paper = family.title, family.paper  # type: ignore[misc]
-        self.prefix = f"{PREFIX}{family.model}("  # type: ignore[misc]
-        self.dimensions = {**stages, **family.options}  # type: ignore[misc]
-        blocks = " to ".join(dict.fromkeys(["L1", f"L{len(stages)}"]))
-        options = {option: _LEGEND[option] for option in family.options if option in _LEGEND}
-        self.legend = {blocks: "blocks in each stage", **options}  # type: ignore[misc]
-        own = f"{name.title().replace('-', '')}Architecture"
-        self.architecture = type(own, (TimmArchitecture,), {"family": family})  # type: ignore[misc]
-        self.by_hand = (str(self.from_values(family.by_hand)),)  # type: ignore[misc]
+        own = cast("Any", self)
+        own.name, own.family = name, family
+        own.description, own.paper = family.title, family.paper
+        own.prefix = f"{PREFIX}{family.model}("
+        own.dimensions = {f"L{i}": depths for i, depths in enumerate(family.depths, 1)}
+        own.dimensions |= family.options
+        kind = f"{name.title().replace('-', '')}Architecture"
+        own.architecture = type(
+            kind, (TimmArchitecture,), {"family": family, "width_step": family.multiple}
+        )
+        own.by_hand = (str(self.from_values(family.by_hand)),)
 
     def values(self, arch: TimmArchitecture) -> Iterable[Choice]:
-        """As the base says."""
         options: dict[str, Any] = dict(arch.options)
-        return (*arch.depths, *(options[name] for name in self.family.options))
+        return (*arch.depths, *(options[name] for name in arch.family.options))
 
     def from_values(self, values: Sequence[Any]) -> TimmArchitecture:
-        """As the base says."""
-        stages = len(self.family.depths)
-        options = tuple(zip(self.family.options, values[stages:], strict=True))
+        family: TimmFamily = self.architecture.family
+        stages = len(family.depths)
+        options = tuple(zip(family.options, values[stages:], strict=True))
         arch: TimmArchitecture = self.architecture(tuple(values[:stages]), 32, options)
         return arch
 
@@ -287,11 +264,6 @@ class TimmSpace(SearchSpace):
         return super().features(arch) | size_features(sum(arch.depths), arch.width)
 
     def make_network(self, arch: TimmArchitecture, image_size: int, **options: Any) -> nn.Module:
-        """As the base says."""
-        options["drop"], options["drop_path"] = (
-            options.pop("drop_rate"),
-            options.pop("drop_path_rate"),
-        )
         return arch.model.build(image_size=image_size, **options)
 
 

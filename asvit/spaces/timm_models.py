@@ -9,28 +9,25 @@ from timm.models import PretrainedCfg, get_deprecated_models
 from torch import nn
 
 from asvit.core.calls import Value, call_text, parse_call
+from asvit.spaces.base import Family
 from proxies.evaluation import FAILURES
 from proxies.messages import fault, nearest, out_of_memory
 from proxies.text import one_line, shown
 
 PREFIX: Final = "timm:"
 
-_COMMAND_OPTION = "is an option of the command"
-_WEIGHTS_OPTION = "concerns weights, which have options"
-#: Arguments of timm's models that a text must not have -> why.
+#: Arguments of timm's models that options set, and a text must not.
 _RESERVED: Final = {
-    **dict.fromkeys(("num_classes", "img_size", "in_chans", "features_only"), _COMMAND_OPTION),
-    **dict.fromkeys(("drop_rate", "drop_path_rate", "scriptable", "exportable"), _COMMAND_OPTION),
-    **dict.fromkeys(("pretrained", "pretrained_cfg", "pretrained_cfg_overlay"), _WEIGHTS_OPTION),
-    **dict.fromkeys(("checkpoint_path", "cache_dir"), _WEIGHTS_OPTION),
+    *("num_classes", "img_size", "in_chans", "features_only", "drop_rate", "drop_path_rate"),
+    *("scriptable", "exportable", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay"),
+    *("checkpoint_path", "cache_dir"),
 }
+_RATES: Final = {"drop_path_rate": "drop-path", "drop_rate": "dropout"}
 
 
 @dataclass(frozen=True)
 class TimmModel:
     """``timm:NAME``, a model of timm's registry, or ``timm:NAME(ARGUMENT=VALUE,...)``."""
-
-    prefix: ClassVar[str] = PREFIX
 
     # timm's name of the model. A tag after a dot names pretrained weights, which are never loaded.
     name: str
@@ -42,9 +39,8 @@ class TimmModel:
             near = nearest(self.name, timm.list_models())
             hint = f"did you mean {PREFIX + near!r}?" if near else "see asvit list models"
             raise ValueError(f"timm has no model {shown(self.name)}; {hint}")
-        for name, _ in self.options:
-            if name in _RESERVED:
-                raise ValueError(f"{name} in {shown(str(self))} {_RESERVED[name]}; leave it out")
+        for name in _RESERVED & self.arguments.keys():
+            raise ValueError(f"{name} in {shown(str(self))} is an option's; leave it out")
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -60,38 +56,36 @@ class TimmModel:
     def __str__(self) -> str:
         return PREFIX + call_text(self.name, self.arguments)
 
-    def features(self) -> dict[str, float]:
-        """None, as a name has no choices."""
-        return {}
-
     def build(
         self,
         *,
         image_size: int = 224,
         num_classes: int = 1000,
         in_chans: int = 3,
-        drop_path: float | None = None,
-        drop: float | None = None,
+        **rates: float | None,
     ) -> nn.Module:
-        """A freshly initialised model; nothing is downloaded. None stands for its own rate."""
-        # Models whose input size timm fixes at construction take it as an argument.
+        """A freshly initialised model; nothing is downloaded. Rates are timm's, None its own."""
         arguments: dict[str, Any] = {"num_classes": num_classes, **self.arguments}
+        # Models whose input size timm fixes at construction take it as an argument.
         if timm_config(self.name).fixed_input_size:
             arguments["img_size"] = image_size
         if in_chans != 3:
             arguments["in_chans"] = in_chans
-        rates = {"drop_path_rate": drop_path, "drop_rate": drop}  # timm drops arguments of None
         while True:
             try:
                 model: nn.Module = timm.create_model(self.name, **arguments, **rates)
             except Exception as error:
-                unknown = isinstance(error, TypeError)
-                absent = next((r for r in rates if unknown and f"'{r}'" in str(error)), None)
                 if out_of_memory(error):
                     raise
-                if absent is None or rates[absent]:
-                    raise self._refusal(error, image_size, in_chans, absent) from error
-                del rates[absent]  # 0 is requested, and the model has none
+                named = isinstance(error, TypeError)
+                absent = next((rate for rate in rates if named and f"'{rate}'" in str(error)), "")
+                if rates.pop(absent, 1):  # 0 or None is requested where the model has none
+                    reason = f"cannot be built for {image_size} px: {fault(error)}"
+                    if absent:
+                        reason = f"has no {_RATES[absent]}; use 0"
+                    elif "in_chans" in str(error):
+                        reason = f"takes images of 3 channels alone, not of {in_chans}"
+                    raise ValueError(f"{one_line(str(self))} {reason}") from error
             else:
                 return model
 
@@ -100,22 +94,24 @@ class TimmModel:
         """Whether its drop-path can be set."""
         try:
             with torch.device("meta"):  # which not all can be built on
-                self.build(drop_path=0.1)
+                self.build(drop_path_rate=0.1)
         except FAILURES as error:
             return "has no drop-path" not in str(error)
         return True
 
-    def _refusal(
-        self, error: Exception, image_size: int, in_chans: int, rate: str | None
-    ) -> ValueError:
-        """What an error of timm's means, which checks neither arguments nor sizes."""
-        name = one_line(str(self))
-        if rate is not None:
-            words = {"drop_path_rate": "drop-path", "drop_rate": "dropout"}[rate]
-            return ValueError(f"{name} has no {words}; use 0")
-        if "in_chans" in str(error):
-            return ValueError(f"{name} takes images of 3 channels alone, not of {in_chans}")
-        return ValueError(f"{name} cannot be built for {image_size} px: {fault(error)}")
+
+class TimmModels(Family):
+    """timm's models with their own depths and widths."""
+
+    name, prefix, architecture = "timm", PREFIX, TimmModel
+    usual_drop: ClassVar[float | None] = None
+
+    def features(self, arch: TimmModel) -> dict[str, float]:
+        """None, as a name has no choices."""
+        return {}
+
+    def make_network(self, arch: TimmModel, image_size: int, **options: Any) -> nn.Module:
+        return arch.build(image_size=image_size, **options)
 
 
 def timm_config(name: str) -> PretrainedCfg:
