@@ -73,8 +73,7 @@ class Branch(nn.Module):
 
 
 def _wide(tensor: Tensor) -> Tensor:
-    """A tensor in float64, on the CPU, as Apple's MPS has none; one without values stays."""
-    return (tensor if tensor.is_meta else tensor.cpu()).double()
+    return (tensor if tensor.is_meta else tensor.cpu()).double()  # Apple's MPS has no float64
 
 
 class BranchedMap(nn.Module):

@@ -1,9 +1,8 @@
 """Hallucinated attention, half of whose maps are computed from the others, and its hosts."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
 from typing import Any, Literal, NamedTuple, cast, get_args
 
 import torch
@@ -25,15 +24,8 @@ Maps = Literal["within_across", "across_within", "within", "across", "copy"]
 Grid = tuple[int, int]
 
 
-class HeadSplit(NamedTuple):
-    """Number of heads of an attention, and of those with real maps."""
-
-    heads: int
-    real: int
-
-
-def split_heads(heads: int, rule: HeadRule = "double_odd", kept: float = 0.5) -> HeadSplit:
-    """Divide heads into real ones, a share ``kept`` and at least 1, and hallucinated ones.
+def split_heads(heads: int, rule: HeadRule = "double_odd", kept: float = 0.5) -> tuple[int, int]:
+    """The number of heads, doubled by the rule, and of real ones: a share ``kept``, at least 1.
 
     The paper assumes even numbers of heads. Doubled heads are half as wide.
     """
@@ -42,7 +34,7 @@ def split_heads(heads: int, rule: HeadRule = "double_odd", kept: float = 0.5) ->
         raise ValueError(f"kept must be above 0 and at most 1, got {kept}")
     if rule == "double" or heads % 2:
         heads *= 2
-    return HeadSplit(heads, max(1, math.floor(round(kept * heads, 6))))  # a third of six is two
+    return heads, max(1, math.floor(round(kept * heads, 6)))  # a third of six is two
 
 
 class MapHallucination(nn.Module):
@@ -114,7 +106,7 @@ class HallucinatedHeads(nn.Module):
     def __init__(
         self,
         dim: int,
-        split: HeadSplit,
+        split: tuple[int, int],
         *,
         inner: int | None = None,
         prefix: int = 0,
@@ -302,91 +294,66 @@ class HallucinatedPooledAttention(HallucinatedHeads):
 
 def hallucinate(model: nn.Module, heads: HeadRule, kept: float, maps: Maps) -> bool:
     """Replace every supported attention in a network or a part of one; False if there is none."""
-    modules = list(model.modules())
-    counts = [cast("int", m.num_heads) for m in modules if isinstance(m, _ATTENTIONS)]
-    if heads == "double_odd" and any(count % 2 for count in counts):
+    places = [place for place in _places(model) if not isinstance(place.old, HallucinatedHeads)]
+    if heads == "double_odd" and any(place.old.num_heads % 2 for place in places):
         heads = "double"
-    make = partial(_hallucinated, heads=heads, kept=kept, maps=maps)
-    for module in modules:
-        for kind, replace_in in _REPLACERS.items():
-            if isinstance(module, kind):
-                replace_in(module, make)
-    replaced = {module for module in model.modules() if isinstance(module, HallucinatedHeads)}
-    return bool(replaced.difference(modules))
+    for place in places:
+        setattr(place.parent, place.name, _hallucinated(place, heads, kept, maps))
+    return bool(places)
 
 
-Make = Callable[..., HallucinatedHeads]
+class _Place(NamedTuple):
+    """An attention in a network and what replaces it."""
+
+    parent: Any
+    name: str
+    kind: type[HallucinatedHeads]
+    values: str  # its linear map whose last channels are values, after queries and keys
+    parts: dict[str, Any]  # further attributes of the new one
+
+    @property
+    def old(self) -> Any:
+        return getattr(self.parent, self.name)
 
 
-def _replace_in_vision_transformer(model: Any, make: Make) -> None:
-    grid = TokenGrid(tuple(model.patch_embed.grid_size))
-    model.patch_embed.register_forward_hook(grid.record_tokens)
-    parts = {"prefix": model.num_prefix_tokens, "token_grid": grid}
-    for block in model.blocks:
-        old: Any = getattr(block, "attn", None)
-        if isinstance(old, HallucinatedHeads):
-            continue
-        if type(old) is not TokenAttention or not _is_plain(old):
-            raise ValueError(
-                f"{type(model).__name__} has blocks with {type(old).__name__} and more than "
-                "queries, keys and values in it; only plain attention can be replaced"
-            )
-        block.attn = make(HallucinatedTokenAttention, old, old.qkv, **parts)
-
-
-def _replace_in_pyramid_block(block: Any, make: Make) -> None:
-    old = block.attn
-    if isinstance(old, HallucinatedHeads):
-        return
-    if old.pool is not None:
-        raise ValueError("PVTv2 with linear attention cannot be converted; use one without")
-    block.attn = make(HallucinatedPyramidAttention, old, old.kv, sr=old.sr, norm=old.norm)
-
-
-def _replace_in_next_block(block: Any, make: Make) -> None:
-    old = block.e_mhsa
-    if isinstance(old, HallucinatedHeads):
-        return
-    grid = TokenGrid()
-    block.patch_embed.register_forward_hook(grid.record_channels_first)
-    parts = {"sr": old.sr, "norm": old.norm, "sr_ratio": old.sr_ratio, "token_grid": grid}
-    block.e_mhsa = make(HallucinatedPooledAttention, old, old.v, **parts)
-
-
-_ATTENTIONS = (TokenAttention, PyramidAttention, NextAttention)
-_REPLACERS: dict[type[nn.Module], Callable[[Any, Make], None]] = {
-    VisionTransformer: _replace_in_vision_transformer,
-    PyramidBlock: _replace_in_pyramid_block,
-    NextTransformerBlock: _replace_in_next_block,
-}
+def _places(model: nn.Module) -> Iterator[_Place]:
+    for module in cast("list[Any]", list(model.modules())):
+        if isinstance(module, VisionTransformer):
+            grid = TokenGrid(tuple(module.patch_embed.grid_size))
+            module.patch_embed.register_forward_hook(grid.record_tokens)
+            parts = {"prefix": module.num_prefix_tokens, "token_grid": grid}
+            for block in module.blocks:
+                yield _Place(block, "attn", HallucinatedTokenAttention, "qkv", parts)
+        elif isinstance(module, PyramidBlock):
+            parts = {name: getattr(module.attn, name) for name in ("sr", "norm")}
+            yield _Place(module, "attn", HallucinatedPyramidAttention, "kv", parts)
+        elif isinstance(module, NextTransformerBlock):
+            grid = TokenGrid()
+            module.patch_embed.register_forward_hook(grid.record_channels_first)
+            parts = {name: getattr(module.e_mhsa, name) for name in ("sr", "norm", "sr_ratio")}
+            parts["token_grid"] = grid
+            yield _Place(module, "e_mhsa", HallucinatedPooledAttention, "v", parts)
 
 
 @torch.no_grad()
-def _hallucinated(
-    kind: type[HallucinatedHeads],
-    old: Any,
-    values: nn.Linear,
-    *,
-    heads: HeadRule,
-    kept: float,
-    maps: Maps,
-    prefix: int = 0,
-    **parts: Any,
-) -> HallucinatedHeads:
-    """A hallucinated attention with the values, output map and dropout of the ``old`` attention.
-
-    The last channels of its linear map ``values`` are values; queries and keys come before them.
-    ``parts`` are its further attributes.
-    """
+def _hallucinated(place: _Place, heads: HeadRule, kept: float, maps: Maps) -> HallucinatedHeads:
+    """A hallucinated attention with the values, output map and dropout of the old one."""
+    old, parts = place.old, dict(place.parts)
+    if not _is_plain(old):
+        raise ValueError(
+            f"{type(old).__name__} has more than queries, keys and values in it, or linear "
+            "attention; only plain attention can be replaced"
+        )
+    values = getattr(old, place.values)
     inner, bias = old.proj.in_features, values.bias is not None
     split = split_heads(old.num_heads, heads, kept)
-    if inner % split.heads:
+    if inner % split[0]:
         raise ValueError(
-            f"{split.heads} heads in place of {old.num_heads} do not divide {inner} channels; use "
+            f"{split[0]} heads in place of {old.num_heads} do not divide {inner} channels; use "
             "a network with an even number of heads or channels"
         )
-    sizes: Any = {"inner": inner, "prefix": prefix, "qkv_bias": bias}
-    attention = kind(values.in_features, split, **sizes, maps=maps)
+    sizes: Any = {"inner": inner, "prefix": parts.pop("prefix", 0), "qkv_bias": bias}
+    attention = place.kind(values.in_features, split, **sizes, maps=maps)
     attention.proj = old.proj
     attention.attn_drop = getattr(old, "attn_drop", attention.attn_drop)
     attention.proj_drop = getattr(old, "proj_drop", attention.proj_drop)
@@ -399,7 +366,9 @@ def _hallucinated(
     return attention.train(old.training)
 
 
-def _is_plain(old: TokenAttention) -> bool:
+def _is_plain(old: Any) -> bool:
     """Whether timm's attention uses none of its options."""
-    norms = (old.q_norm, old.k_norm, old.norm)
-    return old.gate is None and all(isinstance(norm, nn.Identity) for norm in norms)
+    if isinstance(old, TokenAttention):
+        norms = (old.q_norm, old.k_norm, old.norm)
+        return old.gate is None and all(isinstance(norm, nn.Identity) for norm in norms)
+    return isinstance(old, NextAttention | PyramidAttention) and getattr(old, "pool", None) is None

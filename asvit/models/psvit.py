@@ -13,10 +13,12 @@ from torch.nn import functional as F
 
 from asvit.architectures.psvit_path import BASIC, IDENTITY, layers_of, patches_of
 from asvit.models._registration import register_networks
-from asvit.models._staged import StagedNetwork, check_batch, drop_path_rates
 from asvit.models.blocks import (
     SelfAttention,
+    StagedNetwork,
+    check_batch,
     check_choice,
+    drop_path_rates,
     positions_on,
     run_blocks,
 )
@@ -294,10 +296,8 @@ class PSViTStage(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``[B, N, dim_before] -> [B, n, dim]``, or from and to a grid ``[B, h, w, dim]``."""
         x = self.downsample(x)
-        tokens = run_blocks(
-            self.cells, x.flatten(1, -2), recompute=self.grad_checkpointing and self.training
-        )
-        return tokens.reshape(x.shape)
+        recompute = self.grad_checkpointing and self.training
+        return run_blocks(self.cells, x.flatten(1, -2), recompute).reshape(x.shape)
 
 
 def make_cell(kind: str, dim: int, heads: int, rates: Iterator[float]) -> nn.Module:
