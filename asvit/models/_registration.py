@@ -17,9 +17,8 @@ def register_variants(
 ) -> None:
     """Register with timm a function ``name(pretrained=False, **kwargs)`` for each name.
 
-    The calling ``module``, given by its ``__name__``, gets the functions. They call ``create``
-    with the name, ``pretrained`` and timm's other arguments. ``cfgs`` are timm's descriptions of
-    the models.
+    The calling ``module``, given by its ``__name__``, gets the functions, which call ``create``
+    with the name and the arguments. ``cfgs`` are timm's descriptions of the models.
     """
     sys.modules[module].default_cfgs = generate_default_cfgs(cfgs)  # type: ignore[attr-defined]
     for name in cfgs:

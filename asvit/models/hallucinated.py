@@ -45,27 +45,19 @@ class MapHallucination(nn.Module):
     tokens stay. Across heads: a 1 × 1 convolution over the heads.
     ``9 * real * N * M + real * hallucinated * N * M`` multiply-adds. For ablations, ``maps`` names
     another order, or leaves one or both out; real maps are then repeated in turn.
-
-    Kernels are initialised so that, for independent scores, new maps have the standard deviation
-    of the real ones.
     """
-
-    intra: nn.Conv2d | None
-    cross: nn.Conv2d | None
 
     def __init__(self, real: int, hallucinated: int, maps: Maps = "within_across") -> None:
         super().__init__()
         check_choice("maps", maps, get_args(Maps))
         self.maps = maps
         self.hallucinated = hallucinated
-        self.intra = self.cross = None
-        if "within" in maps:
-            heads = hallucinated if maps == "across_within" else real
-            self.intra = nn.Conv2d(heads, heads, 3, padding=1, groups=heads)
-        if "across" in maps:
-            self.cross = nn.Conv2d(real, hallucinated, 1)
+        heads = hallucinated if maps == "across_within" else real
+        within = nn.Conv2d(heads, heads, 3, padding=1, groups=heads) if "within" in maps else None
+        self.intra = within
+        self.cross = nn.Conv2d(real, hallucinated, 1) if "across" in maps else None
         for conv, inputs in ((self.intra, 9), (self.cross, real)):
-            if conv is not None:
+            if conv is not None:  # new maps have the spread of the real ones
                 nn.init.normal_(conv.weight, std=inputs**-0.5)
                 nn.init.zeros_(cast("Tensor", conv.bias))
 
@@ -121,9 +113,8 @@ class HallucinatedHeads(nn.Module):
         self.q = nn.Linear(dim, self.real * self.head_dim, bias=qkv_bias)
         self.k = nn.Linear(dim, self.real * self.head_dim, bias=qkv_bias)
         self.v = nn.Linear(dim, inner, bias=qkv_bias)
-        self.hallucinate: MapHallucination | None = None
-        if self.heads > self.real:
-            self.hallucinate = MapHallucination(self.real, self.heads - self.real, maps)
+        new = self.heads - self.real
+        self.hallucinate = MapHallucination(self.real, new, maps) if new else None
         self.attn_drop: nn.Module = nn.Identity()
         self.proj = nn.Linear(inner, dim)
         self.proj_drop: nn.Module = nn.Identity()
@@ -210,8 +201,7 @@ cast("dict[Callable[..., Tensor], Any]", RULES)[convolve_maps] = _map_use
 class TokenGrid:
     """Rows and columns of the tokens in one part of a network, for the image of the last pass.
 
-    A hook on a layer that knows the grid records it; layers that need it share the object. The
-    hooks are methods, not closures, so that a deep copy of a network gets its own grids.
+    Hooks record it. They are methods, so that a deep copy of a network gets its own grids.
     """
 
     def __init__(self, grid: Grid | None = None) -> None:
@@ -272,10 +262,7 @@ class HallucinatedPyramidAttention(HallucinatedHeads):
 
 
 class HallucinatedPooledAttention(HallucinatedHeads):
-    """Replaces the attention of Next-ViT, whose keys are means along the list of tokens.
-
-    The means lie on no grid; a grid of a matching size is assumed for them.
-    """
+    """Replaces that of Next-ViT, whose keys, means of listed tokens, are taken to be a grid."""
 
     sr: nn.Module | None
     norm: nn.Module | None

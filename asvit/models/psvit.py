@@ -35,15 +35,13 @@ class SharedAttention(nn.Module):
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.head_dim = dim // heads
-        inner = self.head_dim * heads
+        inner = dim // heads * heads
         self.v = nn.Linear(dim, inner)
         self.proj = nn.Linear(inner, dim)
 
     def forward(self, x: Tensor, attention: Tensor) -> Tensor:
         """``[B, N, dim]`` and a map ``[B, heads, N, N]`` to ``[B, N, dim]``."""
-        v = self.v(x).unflatten(2, (self.heads, self.head_dim)).transpose(1, 2)
-        mixed = attention @ v
+        mixed = attention @ self.v(x).unflatten(2, (self.heads, -1)).transpose(1, 2)
         return cast("Tensor", self.proj(mixed.transpose(1, 2).flatten(2)))
 
 
@@ -64,21 +62,22 @@ class Layer(nn.Module):
         self.mlp = Mlp(dim, 4 * dim)
         self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
 
-    def forward(self, x: Tensor, shared: Tensor | None = None, *, with_map: bool = False) -> Any:
-        """``[B, N, dim] -> [B, N, dim]``; ``shared`` is a map ``[B, heads, N, N]``.
+    def forward(self, x: Tensor, *shared: Tensor) -> Tensor:
+        """``[B, N, dim] -> [B, N, dim]``; ``shared`` is a map ``[B, heads, N, N]``."""
+        return self._add(x, self.attn(self.norm1(x), *shared))
 
-        ``with_map``, also the layer's own map after the softmax.
-        """
-        attention: Any = self.attn.with_map if with_map else self.attn
-        mixed = attention(self.norm1(x), *([] if shared is None else [shared]))
-        mixed, own = mixed if with_map else (mixed, None)
+    def with_map(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The same without a shared map, and the layer's own map after the softmax."""
+        mixed, own = cast("SelfAttention", self.attn).with_map(self.norm1(x))
+        return self._add(x, mixed), own
+
+    def _add(self, x: Tensor, mixed: Tensor) -> Tensor:
         x = x + self.drop_path(mixed)
-        x = x + self.drop_path(self.mlp(self.norm2(x)))
-        return (x, own) if with_map else x
+        return cast("Tensor", x + self.drop_path(self.mlp(self.norm2(x))))
 
 
 class SharingPair(nn.Module):
-    """Two layers, of which the second uses the map of the first; after the softmax, as we read."""
+    """Two layers, of which the second uses the map of the first after the softmax."""
 
     def __init__(self, dim: int, heads: int, first: float = 0.0, second: float = 0.0) -> None:
         super().__init__()
@@ -87,7 +86,7 @@ class SharingPair(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, N, dim] -> [B, N, dim]``."""
-        return cast("Tensor", self.second(*self.first(x, with_map=True)))
+        return cast("Tensor", self.second(*self.first.with_map(x)))
 
 
 class TokenPooling1d(nn.Module):
