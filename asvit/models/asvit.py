@@ -86,8 +86,6 @@ class AsViT(StagedNetwork):
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
         """Replace the classifier by a newly initialised one; the hidden layer of the head stays.
-
-        With 0 classes it goes, too.
         """
         before = self.head
         super().reset_classifier(num_classes, global_pool)
@@ -149,8 +147,6 @@ def _make_stages(g: Genotype, drop_path_rate: float) -> Iterable[nn.Module]:
 
 def same_padding(kernel: int, stride: int, dilation: int = 1) -> tuple[int, int]:
     """Zeros before and after a side that the stride divides, for one output per ``stride`` inputs.
-
-    TensorFlow's SAME, as timm's ``Conv2dSame`` pads: an extra zero is after the side.
     """
     zeros = max(0, (kernel - 1) * dilation + 1 - stride)
     return zeros // 2, zeros - zeros // 2
@@ -173,8 +169,6 @@ class PatchEmbedding(nn.Module):
 
 class ReEmbedding(nn.Module):
     """Halves the sides of the grid: each new token is a map of a kernel x kernel patch of tokens.
-
-    An odd side is padded with a row of zeros at the bottom or a column at the right.
     """
 
     stride = 2
@@ -191,15 +185,12 @@ class ReEmbedding(nn.Module):
         return cast("Tensor", self.reduction(self.norm(self.patches(x))))
 
     def patches(self, x: Tensor) -> Tensor:
-        """``[B, H, W, dim] -> [B, H/2, W/2, dim * kernel**2]``, in the order of ``F.unfold``.
-
-        Two stacks of strided slices are several times faster than ``F.unfold`` on a CPU, and their
-        backward pass adds in a fixed order on every device.
-        """
+        """``[B, H, W, dim] -> [B, H/2, W/2, dim * kernel**2]``, in the order of ``F.unfold``."""
         height, width = x.shape[1:3]
         before, after = self.padding
         x = F.pad(x, (0, 0, before, after + width % 2, before, after + height % 2))
         offsets = range(self.kernel)
+        # Faster than F.unfold on a CPU, and its gradients add in a fixed order on every device.
         x = torch.stack([x[:, i : i + height : self.stride] for i in offsets], dim=-1)
         x = torch.stack([x[:, :, j : j + width : self.stride] for j in offsets], dim=-1)
         return x.flatten(3)  # [B, h, w, dim, kernel, kernel] before
@@ -231,8 +222,8 @@ def join_windows(x: Tensor, splits: int, height: int, width: int) -> Tensor:
 class Block(nn.Module):
     """Pre-norm transformer block: attention in windows, then the feed-forward part.
 
-    With ``mixing``, a 3 x 3 depthwise convolution in the feed-forward part, before GELU, mixes
-    neighbours across windows, so tokens come as a grid: Wang et al. 2021, PVTv2, arXiv:2106.13797.
+    With ``mixing``, a depthwise convolution in that part mixes neighbours across windows, so tokens
+    come as a grid: Wang et al. 2021, PVTv2, arXiv:2106.13797.
     """
 
     def __init__(
@@ -248,10 +239,7 @@ class Block(nn.Module):
         self.inner = depthwise(hidden) if mixing else None
 
     def forward(self, x: Tensor, splits: int = 1) -> Tensor:
-        """``[B, windows, tokens, dim]`` or, with mixing, ``[B, h, w, dim]``, to the same shape.
-
-        A grid has ``splits`` windows per side.
-        """
+        """``[B, windows, tokens, dim]`` or, with mixing, ``[B, h, w, dim]``, to the same shape."""
         if self.inner is None:
             x = x + self.drop_path(self.attn(self.norm1(x)))
             return cast("Tensor", x + self.drop_path(self.mlps[0](x)))
@@ -282,8 +270,6 @@ def depthwise(dim: int) -> nn.Conv2d:
 
 class Stage(BlockStage):
     """Blocks at one width and with ``splits`` windows per side, and the re-embedding after them.
-
-    Where splits do not divide a grid of coarser tokens, the largest smaller divisor is used.
     """
 
     def __init__(
@@ -295,7 +281,7 @@ class Stage(BlockStage):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, h, w, dim] -> [B, h, w, dim]``."""
-        height, width = x.shape[1:3]
+        height, width = x.shape[1:3]  # of coarser tokens, perhaps, with fewer windows
         splits = fitting_splits(self.splits, height, width)
         if self.mixing:
             return self.run(x, splits=splits)
@@ -304,10 +290,7 @@ class Stage(BlockStage):
 
 
 def asvit_cost(g: Genotype, image_size: int, num_classes: int, in_chans: int = 3) -> Cost:
-    """Parameters and multiply-adds of an :class:`AsViT` on one square image, by formulas.
-
-    The same as :func:`proxies.counts.count` of the network, in a thousandth of the time.
-    """
+    """Parameters and multiply-adds of an :class:`AsViT` on one square image, by formulas."""
     return sum(asvit_stage_costs(g, image_size, num_classes, in_chans), Cost(0, 0))
 
 

@@ -20,12 +20,10 @@ class StagedNetwork(nn.Module):
 
     A subclass builds its stem and stages, then calls :meth:`_add_head`. A stage has a module
     ``downsample``, which leads to the next stage, or into the stage if ``_downsample_first``.
-    ``strides`` are the pixels per position in the feature maps of stages that have one.
     """
 
-    #: Attributes that hold the stages, and the blocks of a stage.
+    #: Attribute that holds the stages.
     _stages_name: ClassVar[str] = "layers"
-    _blocks_name: ClassVar[str] = "blocks"
     _downsample_first: ClassVar[bool] = False
 
     num_classes: int
@@ -268,11 +266,7 @@ def stem_width(dim: int) -> int:
 def positions_on(
     grid: tuple[int, int], learned: Tensor, learned_grid: tuple[int, int], prefix: int = 0
 ) -> Tensor:
-    """Position embeddings of a grid of tokens, ``[1, prefix + h * w, dim]`` for h rows of w.
-
-    Those of another grid than that which they were learned for are resampled bicubically, except
-    for ``prefix`` tokens before the grid.
-    """
+    """Position embeddings of a grid of tokens, ``[1, prefix + h * w, dim]`` for h rows of w."""
     if grid == learned_grid:
         return learned
     resampled: Tensor = resample_abs_pos_embed(
@@ -354,14 +348,10 @@ def recompute_blocks(model: nn.Module) -> None:
 
 
 def init_weights(module: nn.Module, kinds: tuple[type[nn.Module], ...] = (nn.Linear,)) -> None:
-    """Initialise a map as DeiT does: truncated normal weights of std 0.02, and zero biases.
-
-    Modules of other ``kinds`` keep PyTorch's initialisation. The draws are timm's, because those
-    of ``torch.nn.init.trunc_normal_`` changed between PyTorch 2.9 and 2.15.
-    """
+    """Initialise a map as DeiT does: truncated normal weights of std 0.02, and zero biases."""
     if isinstance(module, kinds):
         linear = cast("nn.Linear", module)
-        trunc_normal_(linear.weight, std=0.02)
+        trunc_normal_(linear.weight, std=0.02)  # timm's, as torch's draws changed since 2.9
         if linear.bias is not None:
             nn.init.zeros_(linear.bias)
 
@@ -374,10 +364,7 @@ def is_linear(module: object) -> TypeGuard[nn.Linear | nn.Conv2d]:
 
 
 def init_by_width(module: nn.Module) -> None:
-    """Initialise a linear map with a spread that falls with its widths, and zero biases.
-
-    Convolutions of 1 x 1 are linear maps, too.
-    """
+    """Initialise a linear map with a spread that falls with its widths, and zero biases."""
     if is_linear(module):
         nn.init.xavier_uniform_(module.weight)
         if module.bias is not None:

@@ -79,12 +79,7 @@ def _wide(tensor: Tensor) -> Tensor:
 
 
 class BranchedMap(nn.Module):
-    """A linear map, trained as a sum of branches, each a map without bias and a batch norm.
-
-    In evaluation mode it equals one map with a bias, which :meth:`merged` returns. For ``images``
-    it applies to ``[B, channels, H, W]`` as a 1 × 1 convolution, otherwise to ``[..., channels]``.
-    ``std`` is the initial standard deviation of the sum of the branches' weights.
-    """
+    """A linear map, trained as a sum of branches, each a map without bias and a batch norm."""
 
     def __init__(
         self, inputs: int, outputs: int, branches: int, *, images: bool = False, std: float = _STD
@@ -118,11 +113,7 @@ class BranchedMap(nn.Module):
 
 
 class CompactMap(nn.Module):
-    """A linear map in two factors with nothing between them: fewer weights and less work.
-
-    The factors are never multiplied out, which would give the full map again. Between them are
-    ``width`` channels. Each factor has ``branches`` in training; 0 for plain, merged maps.
-    """
+    """A linear map in two factors with nothing between them: fewer weights and less work."""
 
     def __init__(
         self, inputs: int, outputs: int, width: int, *, branches: int = 2, images: bool = False
@@ -226,10 +217,7 @@ def convert(
 
 
 def _compact_parts(model: nn.Module, name: str, ratio: float, branches: int) -> int:
-    """Replace the map ``name`` of every feed-forward part by factors, and return their number.
-
-    A part has linear maps ``fc1`` from C channels to more, and ``fc2`` back to C.
-    """
+    """Replace the map ``name`` of every feed-forward part by factors, and return their number."""
     count = 0
     by_width = any(getattr(module, "weights_suit_width", False) for module in model.modules())
     for part in list(model.modules()):
@@ -296,15 +284,13 @@ def _cfg(base: str) -> dict[str, Any]:
 
 
 def _create(name: str, pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """Build the base model with timm's arguments and convert it with those of :func:`convert`.
-
-    timm drops arguments that are None, so False keeps attention or feed-forward parts unconverted.
-    """
+    """Build the base model with timm's arguments and convert it with those of :func:`convert`."""
     if pretrained:
         raise ValueError(f"{name} has no published weights; use pretrained=False")
     base, heads = HALLUCINATED_HOSTS[name]
     settings: dict[str, Any] = {"attention": "hallucinated", "ffn": "compact"}
     settings |= {key: kwargs.pop(key) for key in _SETTINGS if key in kwargs}
+    # timm drops arguments of None, so False keeps a part.
     settings |= {key: settings[key] or None for key in ("attention", "ffn")}
     if settings["attention"]:
         settings.setdefault("heads", heads)

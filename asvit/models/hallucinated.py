@@ -25,10 +25,7 @@ Grid = tuple[int, int]
 
 
 def split_heads(heads: int, rule: HeadRule = "double_odd", kept: float = 0.5) -> tuple[int, int]:
-    """The number of heads, doubled by the rule, and of real ones: a share ``kept``, at least 1.
-
-    The paper assumes even numbers of heads. Doubled heads are half as wide.
-    """
+    """The number of heads, doubled by the rule, and of real ones: a share ``kept``, at least 1."""
     check_choice("heads", rule, get_args(HeadRule))
     if not 0 < kept <= 1:
         raise ValueError(f"kept must be above 0 and at most 1, got {kept}")
@@ -41,10 +38,9 @@ class MapHallucination(nn.Module):
     """Computes further attention maps from real ones, before the softmax.
 
     Within heads: the keys of each map are unfolded to the grid of their tokens; a depthwise 3 × 3
-    convolution over the grid, with one kernel per head, mixes neighbouring scores. Scores of class
-    tokens stay. Across heads: a 1 × 1 convolution over the heads.
-    ``9 * real * N * M + real * hallucinated * N * M`` multiply-adds. For ablations, ``maps`` names
-    another order, or leaves one or both out; real maps are then repeated in turn.
+    convolution over the grid mixes neighbouring scores. Scores of class tokens stay. Across heads:
+    a 1 × 1 convolution over the heads. For ablations, ``maps`` names another order, or leaves one
+    or both out; real maps are then repeated in turn.
     """
 
     def __init__(self, real: int, hallucinated: int, maps: Maps = "within_across") -> None:
@@ -62,10 +58,7 @@ class MapHallucination(nn.Module):
                 nn.init.zeros_(cast("Tensor", conv.bias))
 
     def forward(self, scores: Tensor, grid: Grid, prefix: int = 0) -> Tensor:
-        """``[B, real, N, M] -> [B, real + hallucinated, N, M]``, the real maps first.
-
-        The keys are ``prefix`` class tokens, then a ``grid`` of rows and columns.
-        """
+        """``[B, real, N, M] -> [B, real + hallucinated, N, M]``, the real maps first."""
         new = self._across(scores) if self.maps == "across_within" else scores
         if self.intra is not None:
             keys = new[..., prefix:].unflatten(-1, grid)
@@ -122,11 +115,7 @@ class HallucinatedHeads(nn.Module):
             init_weights(linear)
 
     def attend(self, x: Tensor, grid: Grid, sources: Tensor | None = None) -> Tensor:
-        """``[..., N, dim] -> [..., N, dim]``.
-
-        ``grid`` is that of the keys. Keys and values are of the tokens ``sources``,
-        ``[..., M, dim]``, by default ``x``.
-        """
+        """``[..., N, dim] -> [..., N, dim]``."""
         sources = x if sources is None else sources
         q, k = self._by_head(self.q(x), self.real), self._by_head(self.k(sources), self.real)
         v = self._by_head(self.v(sources), self.heads)
@@ -199,13 +188,12 @@ cast("dict[Callable[..., Tensor], Any]", RULES)[convolve_maps] = _map_use
 
 
 class TokenGrid:
-    """Rows and columns of the tokens in one part of a network, for the image of the last pass.
-
-    Hooks record it. They are methods, so that a deep copy of a network gets its own grids.
-    """
+    """Rows and columns of the tokens in one part of a network, for the image of the last pass."""
 
     def __init__(self, grid: Grid | None = None) -> None:
         self.grid = grid
+
+    # Hooks are methods, not closures, so that a deep copy of a network gets its own grids.
 
     def shape(self, tokens: int) -> Grid:
         """Rows and columns of this many tokens."""

@@ -46,11 +46,7 @@ class SharedAttention(nn.Module):
 
 
 class Layer(nn.Module):
-    """A pre-norm transformer layer, which may use the attention map of its predecessor.
-
-    ``12 * N * dim**2 + 2 * N**2 * dim`` multiply-adds for N tokens, with the map of another one
-    ``10 * N * dim**2 + N**2 * dim``.
-    """
+    """A pre-norm transformer layer, which may use the attention map of its predecessor."""
 
     def __init__(
         self, dim: int, heads: int, *, drop_path: float = 0.0, shares: bool = False
@@ -90,10 +86,7 @@ class SharingPair(nn.Module):
 
 
 class TokenPooling1d(nn.Module):
-    """A linear map widens the tokens of a list; a max-pool then joins neighbours by two.
-
-    The class token, the first, skips the pool. A last token without a neighbour is dropped.
-    """
+    """A linear map widens the tokens of a list; a max-pool then joins neighbours by two."""
 
     def __init__(self, dim: int, out_dim: int) -> None:
         super().__init__()
@@ -158,7 +151,6 @@ class PSViT(StagedNetwork):
     """
 
     _stages_name: ClassVar[str] = "stages"
-    _blocks_name: ClassVar[str] = "cells"
     _downsample_first: ClassVar[bool] = True
 
     def __init__(

@@ -46,8 +46,7 @@ def token_stages(model: nn.Module) -> tuple[Tokens, ...]:
 
     The strides are four times and twice that of its stem, then its own. A stem of stride 4 has the
     published :data:`SCHEDULE`. The dilation for other strides is ours: the largest at which a
-    kernel as wide as the stride stays inside its cell, which gives the published values at
-    stride 4. The network may have any of these tokens.
+    kernel as wide as the stride stays inside its cell.
     """
     stride = original(stem_of(model), "stride")[0]
     return tuple(Tokens(f * stride, (f * stride - 1) // (stride - 1)) for f in _FACTORS)

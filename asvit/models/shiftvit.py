@@ -79,10 +79,7 @@ def _shifted(x: Tensor, group: int, step: int) -> Tensor:
 
 
 def _spelt_out(x: Tensor, group: int, step: int) -> Tensor:
-    """The shift as pads and a concatenation, for compilers and exported graphs.
-
-    A compiler fuses them, and a graph has two common operators rather than nine writes.
-    """
+    """The shift as pads and a concatenation, for compilers and exported graphs."""
     *groups, rest = x.split([group] * len(DIRECTIONS) + [x.shape[1] - 4 * group], dim=1)
     padded = []
     for part, (axis, sense) in zip(groups, DIRECTIONS, strict=True):
@@ -96,10 +93,7 @@ def _spelt_out(x: Tensor, group: int, step: int) -> Tensor:
 
 
 class _Shift(torch.autograd.Function):
-    """The shift with its derivatives: its transpose is the shift by the negative step.
-
-    Autograd would copy the whole gradient for each of the writes.
-    """
+    """The shift with its derivatives: its transpose is the shift by the negative step."""
 
     generate_vmap_rule = True
 
@@ -138,10 +132,7 @@ class Shift(nn.Module):
 
 
 class ShiftBlock(nn.Module):
-    """A shift, then the feed-forward part with its residual: ``x ← shift(x); x ← x + MLP(N(x))``.
-
-    The shift is outside the residual branch: drop-path never skips it.
-    """
+    """A shift outside the residual branch, then ``x ← x + MLP(N(x))``."""
 
     def __init__(
         self,
