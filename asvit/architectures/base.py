@@ -61,14 +61,6 @@ class Field:
         )
 
 
-class _Place(NamedTuple):
-    """Where a field is in a cell."""
-
-    field: str
-    optional: bool
-    index: int | None  # of the value, where each is in another cell
-
-
 class TextArchitecture:
     """Base of architectures with texts of the grammar: frozen dataclasses.
 
@@ -98,19 +90,34 @@ class TextArchitecture:
             for cell in numbers.removeprefix(cls.prefix).split("|")
         ]
         values: dict[str, Any] = {}
-        whole = numbers.startswith(cls.prefix)
+        fits = numbers.startswith(cls.prefix)
         for places in cls._cells():
-            entries = left[0] if left else []
-            counts = cls.fields[places[0].field].counts if places[0].index is None else None
-            least = max(1, sum(not place.optional for place in places))
-            if len(entries) in (counts or range(least, len(places) + 1)):
-                values |= {places[0].field: entries} if counts else cls._read(places, left, values)
-                del left[0]
-            elif not all(place.optional for place in places):
-                whole = False
-        if left or not whole:
+            name, _, index = places[0]
+            counts = cls.fields[name].counts if index is None else None
+            least = max(1, sum(not optional for _, optional, _ in places))
+            if len(left[0] if left else ()) in (counts or range(least, len(places) + 1)):
+                entries = left.pop(0)
+                if counts:
+                    values[name] = entries
+                    continue
+                for (name, _, index), entry in zip_longest(places, entries):
+                    if index is not None:
+                        own = getattr(cls, name)[index] if entry is None else entry
+                        values.setdefault(name, []).append(own)
+                    elif entry is not None:
+                        values[name] = entry
+            else:
+                fits &= all(optional for _, optional, _ in places)
+        if left or not fits:
             raise ValueError(f"{shown(text)} is not {cls.form}")
-        return cls(**values, **(cls._from_parts(parts) if semicolon else {}))
+        known = cls.parts()
+        for entry in parts.split(",") if semicolon else ():
+            name, _, value = (word.strip() for word in entry.partition("="))
+            if name not in known or name in values:
+                listed = ", ".join(known) or "none"
+                raise ValueError(f"{shown(entry)} names no part; use each of {listed} once")
+            values[name] = value
+        return cls(**values)
 
     def __str__(self) -> str:
         """The canonical text, without what is the default."""
@@ -119,10 +126,9 @@ class TextArchitecture:
             entries: list[object] = []
             for name, optional, index in places:
                 value = getattr(self, name)
-                if optional and value == self.default(name):
-                    continue
-                one = index is None and self.fields[name].counts is None
-                entries += [value] if one else value if index is None else [value[index]]
+                if not optional or value != self.default(name):
+                    one = index is None and self.fields[name].counts is None
+                    entries += [value] if one else value if index is None else [value[index]]
             if entries:
                 cells.append(",".join(map(str, entries)))
         parts = [
@@ -143,42 +149,19 @@ class TextArchitecture:
         return {name: choices for name, choices in words.items() if isinstance(choices[0], str)}
 
     @classmethod
-    def _cells(cls) -> Iterable[list[_Place]]:
+    def _cells(cls) -> Iterable[list[tuple[str, bool, int | None]]]:
+        """For each cell its fields, whether they are optional, and the place of a value.
+
+        There is one where each value is in another cell.
+        """
         total, seen = Counter(re.findall(r"\w+", cls.layout)), Counter[str]()
         for cell in cls.layout.split("|"):
             places = []
             for word in cell.split(","):
                 name = word.removesuffix("?")
-                places.append(_Place(name, name != word, seen[name] if total[name] > 1 else None))
+                places.append((name, name != word, seen[name] if total[name] > 1 else None))
                 seen[name] += 1
             yield places
-
-    @classmethod
-    def _read(
-        cls, places: list[_Place], left: list[list[str]], before: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """The values in the first cell that is left."""
-        values: dict[str, Any] = {}
-        for (name, _, index), entry in zip_longest(places, left[0]):
-            if index is not None:
-                own = getattr(cls, name)[index] if entry is None else entry
-                values[name] = [*before.get(name, []), own]
-            elif entry is not None:
-                values[name] = entry
-        return values
-
-    @classmethod
-    def _from_parts(cls, text: str) -> dict[str, str]:
-        """The parts in ``name=value,...``; those that are left out are the published ones."""
-        parts: dict[str, str] = {}
-        known = cls.parts()
-        for entry in text.split(","):
-            name, _, value = (word.strip() for word in entry.partition("="))
-            if name not in known or name in parts:
-                listed = ", ".join(known) or "none"
-                raise ValueError(f"{shown(entry)} names no part; use each of {listed} once")
-            parts[name] = value
-        return parts
 
 
 class Growable:

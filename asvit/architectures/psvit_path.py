@@ -44,13 +44,10 @@ class _CellsField(Field):
 
 @dataclass(frozen=True)
 class PSViTPath(TextArchitecture, Growable):
-    """One path through a supernet of three stages of six cells, at any depths and width.
+    """One path through a supernet, at any depths and width: arXiv:2108.03428.
 
-    The path without layers is valid here, since a search may draw it; no image fits it.
-
-    References:
-        Chen et al. 2021, arXiv:2108.03428. The paper gives no widths or heads: those of the
-        subclasses, and how widths grow, are ours.
+    Widths, heads and how widths grow are ours. The path without layers is valid here, since a
+    search may draw it; no image fits it.
     """
 
     fields: ClassVar[Mapping[str, Field]] = {
@@ -110,10 +107,7 @@ class PSViTPath(TextArchitecture, Growable):
 
 @dataclass(frozen=True)
 class PSViT1dPath(PSViTPath):
-    """A path with token pooling along the list of tokens.
-
-    Widths W, 4W/3 and 2W (about √2 times as many for half as many tokens), heads 3, 4, 6.
-    """
+    """A path with token pooling along the list of tokens."""
 
     prefix: ClassVar[str] = "psvit1d:"
     form: ClassVar[str] = _FORM.format(prefix)
@@ -126,10 +120,7 @@ class PSViT1dPath(PSViTPath):
 
 @dataclass(frozen=True)
 class PSViT2dPath(PSViTPath):
-    """A path with token pooling on the grid of tokens.
-
-    Widths W, 2W and 4W (twice as many for a quarter as many tokens), heads 3, 6, 12.
-    """
+    """A path with token pooling on the grid of tokens."""
 
     prefix: ClassVar[str] = "psvit2d:"
     form: ClassVar[str] = _FORM.format(prefix)
@@ -162,20 +153,12 @@ def layers_of(cells: str) -> int:
 
 
 def canonical(cells: Sequence[str]) -> tuple[str, ...]:
-    """The cells of each stage with identities moved last: equal for paths of equal function.
-
-    Outside a supernet, the positions of identities make no difference. Of the ``3**18`` paths
-    ``127**3`` are distinct, counting the one without layers.
-    """
+    """The cells of each stage with identities moved last: equal for paths of equal function."""
     return tuple(stage.replace(IDENTITY, "").ljust(len(stage), IDENTITY) for stage in cells)
 
 
 def unrolled(cells: str, depth: int) -> str:
-    """``cells`` without identities, repeated up to ``depth`` layers.
-
-    >>> unrolled("bs----", 5)
-    'bsbb'
-    """
+    """``cells`` without identities, repeated up to ``depth`` layers."""
     pattern = cells.replace(IDENTITY, "") or BASIC
     layers, left = [], depth
     for cell in cycle(pattern):

@@ -85,8 +85,7 @@ class AsViT(StagedNetwork):
         return self.head[-1] if isinstance(self.head, nn.Sequential) else self.head
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Replace the classifier by a newly initialised one; the hidden layer of the head stays.
-        """
+        """Replace the classifier by a new one; the hidden layer of the head stays."""
         before = self.head
         super().reset_classifier(num_classes, global_pool)
         if isinstance(self.head, nn.Sequential) and isinstance(before, nn.Sequential):
@@ -146,8 +145,7 @@ def _make_stages(g: Genotype, drop_path_rate: float) -> Iterable[nn.Module]:
 
 
 def same_padding(kernel: int, stride: int, dilation: int = 1) -> tuple[int, int]:
-    """Zeros before and after a side that the stride divides, for one output per ``stride`` inputs.
-    """
+    """Zeros before and after a side that the stride divides, as TensorFlow's SAME has them."""
     zeros = max(0, (kernel - 1) * dilation + 1 - stride)
     return zeros // 2, zeros - zeros // 2
 
@@ -168,8 +166,7 @@ class PatchEmbedding(nn.Module):
 
 
 class ReEmbedding(nn.Module):
-    """Halves the sides of the grid: each new token is a map of a kernel x kernel patch of tokens.
-    """
+    """Halves the sides of the grid: each new token is a map of a patch of tokens."""
 
     stride = 2
 
@@ -222,8 +219,8 @@ def join_windows(x: Tensor, splits: int, height: int, width: int) -> Tensor:
 class Block(nn.Module):
     """Pre-norm transformer block: attention in windows, then the feed-forward part.
 
-    With ``mixing``, a depthwise convolution in that part mixes neighbours across windows, so tokens
-    come as a grid: Wang et al. 2021, PVTv2, arXiv:2106.13797.
+    With ``mixing``, a depthwise convolution in that part mixes neighbours across windows, so that
+    tokens come as a grid: Wang et al. 2021, PVTv2, arXiv:2106.13797.
     """
 
     def __init__(
@@ -269,8 +266,7 @@ def depthwise(dim: int) -> nn.Conv2d:
 
 
 class Stage(BlockStage):
-    """Blocks at one width and with ``splits`` windows per side, and the re-embedding after them.
-    """
+    """Blocks at one width with ``splits`` windows per side, and the re-embedding after them."""
 
     def __init__(
         self, blocks: Iterable[nn.Module], splits: int, downsample: nn.Module, *, mixing: bool

@@ -5,7 +5,7 @@ from asvit.spaces.architectures import StageRow, build, cost, stage_table
 from asvit.spaces.base import SPACES, SearchSpace, UnionSpace, load_space, register_space
 from asvit.spaces.own import AsVitSpace  # the first, whose texts have no prefix
 from asvit.spaces.plain import PlainArchitecture, PlainSpace
-from asvit.spaces.timm_families import TIMM_FAMILIES, TimmFamily, TimmSpace
+from asvit.spaces.timm_models import TIMM_FAMILIES, TimmFamily, TimmSpace
 
 __all__ = [
     "SMALL_FAMILIES",

@@ -174,10 +174,7 @@ class StageRow:
 def stage_table(
     arch: str | Architecture, *, image_size: int = 224, num_classes: int = 1000, in_chans: int = 3
 ) -> list[StageRow]:
-    """Rows for the stages and head of an As-ViT architecture; a single row for any other network.
-
-    They add up to :func:`cost`; arguments as :func:`build`.
-    """
+    """Rows for the stages and head of an As-ViT architecture; one row for any other network."""
     g, none = parse(arch), (None,) * 4
     if type(g) is not Genotype:  # stages of a subclass may have neither windows nor heads
         total = cost(g, image_size, num_classes, in_chans=in_chans)
@@ -204,12 +201,7 @@ def each_of(architectures: Architectures) -> Iterable[str | Architecture]:
 
 
 def parse(arch: str | Architecture) -> Architecture:
-    """The architecture that a text describes; an architecture is returned unchanged.
-
-    Raises:
-        ValueError: If :func:`build` would reject it; one line that says what would be right. For a
-            text with the prefix of a space, the message is that space's.
-    """
+    """The architecture that a text describes; an architecture is returned unchanged."""
     if not isinstance(arch, str):
         _family_of(arch)
         return arch
@@ -250,10 +242,7 @@ def with_parts(arch: Architecture, parts: Mapping[str, str]) -> Architecture:
 
 
 def choice_features(arch: str | Architecture) -> tuple[str, dict[str, float]]:
-    """The kind of an architecture and its choices as numbers: name -> number.
-
-    The kind is the first space with such architectures, or the family.
-    """
+    """The kind of an architecture and its choices as numbers: name -> number."""
     parsed = parse(arch)
     family = _family_of(parsed)
     kind = next(one for one in _families() if one.architecture is family.architecture)
@@ -286,10 +275,7 @@ def _families() -> list[Family]:
 
 
 def _family_of(arch: Architecture) -> Family:
-    """The family of an architecture: the first space that has it, or one outside the spaces.
-
-    Where no space has it, as for parts that none varies, the first with such architectures.
-    """
+    """The family of an architecture: the first space that has it, or one outside the spaces."""
     families = [one for one in _families() if isinstance(arch, one.architecture)]
     if not families:
         raise ValueError(

@@ -58,10 +58,7 @@ class Family:
         return type(arch) is self.architecture
 
     def parse(self, text: str) -> Architecture:
-        """The architecture of a text, also one outside a space, which ``encode`` refuses.
-
-        Such are grown ones, ablations, and those of other parts. A ValueError says what is wrong.
-        """
+        """The architecture of a text, also one outside a space, which ``encode`` refuses."""
         return self.architecture.parse(text)
 
     def read(self, arch: Architecture | str) -> Architecture:

@@ -14,9 +14,9 @@ from asvit.architectures.genotype import (
     PART_CHOICES,
     SPLIT_CHOICES,
     Genotype,
+    ShiftArchitecture,
 )
 from asvit.architectures.psvit_path import PSViT1dPath, PSViT2dPath, PSViTPath
-from asvit.architectures.shiftvit import ShiftArchitecture
 from asvit.models import AsViT, PSViT, ShiftViT
 from asvit.spaces import base
 from asvit.spaces.base import Architecture, Choice, SearchSpace, register_space
@@ -31,11 +31,7 @@ _STEM: Final = (
 
 
 class TextSpace(SearchSpace):
-    """Base of spaces of :class:`~asvit.architectures.base.TextArchitecture` with parts.
-
-    A dimension is a part, or a letter of ``letters``, with the number of the stage where there is
-    a value for each.
-    """
+    """Base of spaces of :class:`~asvit.architectures.base.TextArchitecture` with parts."""
 
     letters: ClassVar[Mapping[str, str]]  #: letter of dimensions -> field of the architecture
     parts: ClassVar[Sequence[str]] = ()  #: parts that are dimensions, the last ones
@@ -81,11 +77,7 @@ class TextSpace(SearchSpace):
 
 @register_space
 class AsVitSpace(TextSpace):
-    """Kernel, attention splits and expansion of every stage, and the heads: 12 dimensions.
-
-    References:
-        Chen et al. 2022, "Auto-scaling Vision Transformers without Training", arXiv:2202.11921.
-    """
+    """Kernel, attention splits and expansion of every stage, and the heads: 12 dimensions."""
 
     name = "asvit"
     description = "kernels, attention splits, expansions and heads of a four-stage pyramid"
@@ -142,11 +134,7 @@ class AsVitTinySpace(AsVitSpace):
 
 @register_space
 class AsVitPartsSpace(AsVitSpace):
-    """The As-ViT space with parts of the network as further dimensions.
-
-    Only a stem of patches has a kernel K1. Embeddings of positions are no dimension, as no gain of
-    theirs was shown.
-    """
+    """The As-ViT space with parts of the network as further dimensions."""
 
     name = "asvit-parts"
     description = "As-ViT with stems, heads, local mixing and initial weights"
@@ -181,9 +169,8 @@ class AsVitPartsSpace(AsVitSpace):
 class ShiftViTSpace(TextSpace):
     """Depth split, ratio, shifted fraction and step of a ShiftViT; the choices are ours.
 
-    The paper compares ratios 1 to 4, shifted fractions 4/20, 4/16, 4/12 and 4/8, and steps 0, 1
-    and 2, one at a time. The space has them all except step 0, at which nothing mixes positions
-    within a stage. The depths are around those of the paper's lightest network.
+    They are those of the paper's comparisons but step 0, at which nothing mixes positions within a
+    stage, and depths around those of its lightest network.
     """
 
     name = "shiftvit"
@@ -226,13 +213,7 @@ class ShiftViTPartsSpace(ShiftViTSpace):
 
 
 class PSViTSpace(SearchSpace):
-    """Each of 3 × 6 cells is a basic layer, a pair that shares attention, or nothing.
-
-    One of the ``3**18`` paths has no layer; it can be decoded, but neither drawn nor built.
-
-    References:
-        Chen et al. 2021, arXiv:2108.03428.
-    """
+    """Each of 3 × 6 cells is a basic layer, a pair that shares attention, or nothing."""
 
     architecture: ClassVar[type[PSViTPath]]
     paper = "PSViT, arXiv:2108.03428"

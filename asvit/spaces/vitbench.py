@@ -19,6 +19,7 @@ from proxies.text import one_line
 PATCH: Final = 16  # pixels per side of a patch, in both families
 PIT_STRIDE: Final = 8  # pixels from one patch of a PiT to the next
 PIT_STAGES: Final = 3
+_THREE: Final = range(PIT_STAGES, PIT_STAGES + 1)
 _THIRDS: Final = 3  # groups of blocks of an AutoFormer
 
 #: Wide limits that catch typos before they exhaust memory.
@@ -41,21 +42,15 @@ class _Patches(TextArchitecture):
 
 @dataclass(frozen=True)
 class PitArchitecture(_Patches):
-    """``pit:BASE_DIM,MLP_RATIO|D1,D2,D3|H1,H2,H3``: a pooling-based vision transformer.
-
-    The feature is the class token.
-
-    References:
-        Heo et al. 2021, arXiv:2103.16302. Ranges in ViT-Bench-101: arXiv:2312.09059.
-    """
+    """``pit:BASE_DIM,MLP_RATIO|D1,D2,D3|H1,H2,H3``: a PiT, arXiv:2103.16302."""
 
     prefix: ClassVar[str] = "pit:"
     form: ClassVar[str] = "pit:BASE_DIM,MLP_RATIO|D1,D2,D3|H1,H2,H3, as in pit:32,4|2,6,4|2,4,8"
     fields: ClassVar[Mapping[str, Field]] = {
         "base_dim": Field("base_dim", _WIDTHS),
         "mlp_ratio": Field("mlp_ratio", _RATIOS),
-        "depths": Field("depth", _COUNTS, range(PIT_STAGES, PIT_STAGES + 1)),
-        "heads": Field("heads", _COUNTS, range(PIT_STAGES, PIT_STAGES + 1)),
+        "depths": Field("depth", _COUNTS, _THREE),
+        "heads": Field("heads", _COUNTS, _THREE),
     }
     layout: ClassVar[str] = "base_dim,mlp_ratio|depths|heads"
 
@@ -100,15 +95,12 @@ class Pit(Family):
 
 @dataclass(frozen=True)
 class AutoFormerArchitecture(_Patches):
-    """``autoformer:WIDTH,HEAD|H1,H2,...|R1,R2,...``: a plain vision transformer, block by block.
+    """``autoformer:WIDTH,HEAD|H1,H2,...|R1,R2,...``: a vision transformer, arXiv:2107.00651.
 
-    The depth is the number of entries. HEAD is the width of a head, 64 in the AutoFormer paper:
-    queries, keys and values are HEAD times the heads wide. Without it they have the width of the
-    network, whatever the number of heads, as in ViT-Bench-101. There is a class token, but the
-    feature is the mean of the patch tokens, as there. Relative positions are not built.
-
-    References:
-        Chen et al. 2021, arXiv:2107.00651. ViT-Bench-101: Wei et al. 2023, arXiv:2312.09059.
+    HEAD is the width of a head, 64 in the AutoFormer paper: queries, keys and values are HEAD
+    times the heads wide. Without it they have the width of the network, as in ViT-Bench-101,
+    arXiv:2312.09059, whose feature it has, too: the mean of the patch tokens. Relative positions
+    are not built.
     """
 
     prefix: ClassVar[str] = "autoformer:"

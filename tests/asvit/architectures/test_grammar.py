@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asvit.architectures.base import Limits, TextArchitecture
-from asvit.architectures.genotype import PART_CHOICES, Genotype
+from asvit.architectures.genotype import PART_CHOICES, Genotype, ShiftArchitecture
 from asvit.architectures.psvit_path import PSViT1dPath, PSViT2dPath
-from asvit.architectures.shiftvit import ShiftArchitecture
 from asvit.spaces.architectures import build_on_meta, canonical, find, parse
 from asvit.spaces.vitbench import AutoFormerArchitecture, PitArchitecture
 from tests.hostile import FIXED, refused_or, texts
