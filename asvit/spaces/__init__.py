@@ -26,6 +26,9 @@ __all__ = [
     "stage_table",
 ]
 
+for _name, _family in TIMM_FAMILIES.items():
+    SPACES.register(_name, TimmSpace(_name, _family))
+
 _ONLY_SMALL = ("resnet-small",)
 #: Those that did best where trainings were short; a design in a hurry races the first ones.
 _FIRST = ("resnet-parts", "resnet", "shiftvit-parts", "repvit", "asvit-parts", "starnet")

@@ -12,7 +12,7 @@ from torch import nn
 from asvit.architectures.base import DEPTH_CHOICES, Field, Growable, checked_choice
 from asvit.architectures.psvit_path import patches_of
 from asvit.core.calls import Value, call_text, parse_call
-from asvit.spaces.base import SPACES, Choice, Family, SearchSpace, size_features
+from asvit.spaces.base import Choice, Family, SearchSpace, size_features
 from proxies.evaluation import FAILURES
 from proxies.messages import fault, nearest, out_of_memory
 from proxies.text import one_line, shown
@@ -388,7 +388,3 @@ class TimmSpace(SearchSpace):
 
     def make_network(self, arch: TimmArchitecture, image_size: int, **options: Any) -> nn.Module:
         return arch.model.build(image_size=image_size, **options)
-
-
-for _name, _family in TIMM_FAMILIES.items():
-    SPACES.register(_name, TimmSpace(_name, _family))
