@@ -161,8 +161,8 @@ class SpaceContract:
         other = "no choice"
         for wrong, reason in (
             ({**choices, first: other}, f"{first}={other!r} is not in space '{space.name}'; use"),
-            (without, f"dimension {first} is missing; use one of"),
-            ({**choices, "Z": 1}, f"has no dimension 'Z'; it has {first}"),
+            (without, f"{first}=None is not in space '{space.name}'; use one of"),
+            ({**choices, "Z": 1}, f"Z=1 is not in space '{space.name}'"),
         ):
             with pytest.raises(ValueError, match=re.escape(reason)):
                 space.decode(wrong)

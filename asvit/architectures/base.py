@@ -1,15 +1,17 @@
 """One grammar for the texts of architectures, and what scaling sets.
 
-A text is ``PREFIX:CELL|CELL|...;PART=CHOICE,...``: cells of numbers between commas, then the parts
-that are not the first ones of their choices. A class of architectures declares its fields, the
-cells that they are in, and the values that each may have, in a text and in Python alike.
+A text is ``PREFIX:CELL|CELL|...;PART=CHOICE,...``: cells of values between commas, then the parts
+that are not the first ones of their choices. A class of architectures declares its fields with the
+values that each may have, in a text and in Python alike, and the cells that they are in.
 """
 
 import operator
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Final, NamedTuple, Self, SupportsIndex, cast
+from itertools import zip_longest
+from typing import Any, ClassVar, Final, NamedTuple, Self, SupportsIndex
 
 from proxies.text import shown
 
@@ -34,55 +36,45 @@ Choices = Sequence[int] | Limits | Sequence[str]
 
 
 @dataclass(frozen=True)
-class Value:
-    """A field with one value."""
+class Field:
+    """What one field of an architecture may be: a value or, with ``counts``, several."""
 
-    name: str  #: in messages
-    choices: Choices
+    name: str  #: in messages, of one value
+    choices: Any  #: of every value, or a tuple with those of each
+    counts: range | None = None  #: how many values there may be
 
-    def checked(self, value: object) -> Any:
-        """As :func:`checked_choice`."""
-        return checked_choice(self.name, value, self.choices)
-
-
-@dataclass(frozen=True)
-class Values:
-    """A field with a value for each stage or block, with choices for each or for all."""
-
-    name: str  #: in messages, of one of them
-    choices: Sequence[Choices] | Limits | range
-    counts: range | None = None  #: how many there may be, where all have the same choices
-
-    def checked(self, values: Iterable[object]) -> tuple[Any, ...]:
-        """The values as plain numbers."""
-        entries, choices = list(values), cast("Any", self.choices)
-        if self.counts is not None:
-            checked_choice(f"number of {self.name}", len(entries), self.counts)
-            return tuple(checked_choice(self.name, entry, choices) for entry in entries)
-        if len(entries) != len(choices):
-            raise ValueError(
-                f"{self.name} has {len(entries)} value(s); give one for each of {len(choices)} "
-                "stages"
+    def checked(self, value: Any) -> Any:
+        """The value or values as plain numbers or texts; a ValueError says what is allowed."""
+        if self.counts is None:
+            return checked_choice(self.name, value, self.choices)
+        entries = list(value)
+        checked_choice(f"number of values of {self.name}", len(entries), self.counts)
+        alike = not isinstance(self.choices[0], Sequence)
+        staged = len(self.counts) == 1
+        return tuple(
+            checked_choice(
+                f"stage {i + 1} {self.name}" if staged else self.name,
+                entry,
+                self.choices if alike else self.choices[i],
             )
-        pairs = enumerate(zip(entries, choices, strict=True), 1)
-        return tuple(checked_choice(f"stage {i} {self.name}", *pair) for i, pair in pairs)
+            for i, entry in enumerate(entries)
+        )
 
 
 class TextArchitecture:
     """Base of architectures with texts of the grammar: frozen dataclasses.
 
-    A subclass declares ``prefix``, ``form``, ``fields`` and ``layout``. ``parse`` and ``str`` are
-    inverses; the text leaves out what is the default. A ValueError names a value that its field
-    does not have, and what is allowed.
+    ``parse`` and ``str`` are inverses.
     """
 
     prefix: ClassVar[str] = ""
     form: ClassVar[str]  #: of a text, with an example, for messages
     #: Attribute -> its values. Those of words are parts, behind a semicolon.
-    fields: ClassVar[Mapping[str, Value | Values]]
-    #: The attributes in each cell: those with one value, of which the last ones may be left out
-    #: where they have a default, or one with several.
-    layout: ClassVar[Sequence[Sequence[str]]]
+    fields: ClassVar[Mapping[str, Field]]
+    #: The attributes in the cells, such as ``"width,head_width?|heads"``. The last ones of a cell
+    #: may be left out where they have a question mark, as may a cell where all have. One that is
+    #: in several cells has a value in each.
+    layout: ClassVar[str]
 
     def __post_init__(self) -> None:
         # Accept lists (from JSON), NumPy integers and texts; store plain tuples and numbers.
@@ -91,20 +83,54 @@ class TextArchitecture:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Parse a text; spaces around numbers are fine."""
+        """Parse a text; spaces around values are fine."""
         numbers, semicolon, parts = text.partition(";")
-        cells = [
+        left = [
             [entry.strip() for entry in cell.split(",")]
             for cell in numbers.removeprefix(cls.prefix).split("|")
         ]
-        values = cls._from_cells(cells) if numbers.startswith(cls.prefix) else None
-        if values is None:
+        values: dict[str, Any] = {}
+        fits = numbers.startswith(cls.prefix)
+        for places in cls._cells():
+            name, _, index = places[0]
+            counts = cls.fields[name].counts if index is None else None
+            least = max(1, sum(not optional for _, optional, _ in places))
+            if len(left[0] if left else ()) in (counts or range(least, len(places) + 1)):
+                entries = left.pop(0)
+                if counts:
+                    values[name] = entries
+                    continue
+                for (name, _, index), entry in zip_longest(places, entries):
+                    if index is not None:
+                        own = getattr(cls, name)[index] if entry is None else entry
+                        values.setdefault(name, []).append(own)
+                    elif entry is not None:
+                        values[name] = entry
+            else:
+                fits &= all(optional for _, optional, _ in places)
+        if left or not fits:
             raise ValueError(f"{shown(text)} is not {cls.form}")
-        return cls(**values, **(cls._from_parts(parts) if semicolon else {}))
+        known = cls.parts()
+        for entry in parts.split(",") if semicolon else ():
+            name, _, value = (word.strip() for word in entry.partition("="))
+            if name not in known or name in values:
+                listed = ", ".join(known) or "none"
+                raise ValueError(f"{shown(entry)} names no part; use each of {listed} once")
+            values[name] = value
+        return cls(**values)
 
     def __str__(self) -> str:
-        """The canonical text."""
-        cells = (",".join(map(str, cell)) for cell in self._to_cells())
+        """The canonical text, without what is the default."""
+        cells = []
+        for places in self._cells():
+            entries: list[object] = []
+            for name, optional, index in places:
+                value = getattr(self, name)
+                if not optional or value != self.default(name):
+                    one = index is None and self.fields[name].counts is None
+                    entries += [value] if one else value if index is None else [value[index]]
+            if entries:
+                cells.append(",".join(map(str, entries)))
         parts = [
             f"{name}={getattr(self, name)}"
             for name, choices in self.parts().items()
@@ -112,62 +138,36 @@ class TextArchitecture:
         ]
         return f"{self.prefix}{'|'.join(cells)}{';' * bool(parts)}{','.join(parts)}"
 
+    def default(self, name: str) -> object:
+        """What an attribute is where the text leaves it out."""
+        return getattr(type(self), name)
+
     @classmethod
     def parts(cls) -> Mapping[str, Sequence[str]]:
         """The parts and their choices, the published one first."""
-        return {
-            name: field.choices
-            for name, field in cls.fields.items()
-            if isinstance(field.choices, tuple) and isinstance(field.choices[0], str)
-        }
+        words = {n: f.choices for n, f in cls.fields.items() if f.counts is None}
+        return {name: choices for name, choices in words.items() if isinstance(choices[0], str)}
 
     @classmethod
-    def _from_cells(cls, cells: list[list[str]]) -> dict[str, Any] | None:
-        """The fields in the cells of a text; None if it is of another form."""
-        values: dict[str, Any] = {}
-        if len(cells) != len(cls.layout):
-            return None
-        for names, entries in zip(cls.layout, cells, strict=True):
-            if isinstance(cls.fields[names[0]], Values):
-                values[names[0]] = entries
-                continue
-            least = sum(not hasattr(cls, name) for name in names)
-            if not max(least, 1) <= len(entries) <= len(names):
-                return None
-            values |= dict(zip(names, entries, strict=False))
-        return values
+    def _cells(cls) -> Iterable[list[tuple[str, bool, int | None]]]:
+        """For each cell its fields, whether they are optional, and the place of a value.
 
-    def _to_cells(self) -> Iterable[Iterable[object]]:
-        """The inverse of :meth:`_from_cells`."""
-        for names in self.layout:
-            first, *others = names
-            if isinstance(self.fields[first], Values):
-                yield getattr(self, first)
-                continue
-            last = [o for o in others if getattr(self, o) != getattr(type(self), o, None)]
-            yield [getattr(self, name) for name in (first, *last)]
-
-    @classmethod
-    def _from_parts(cls, text: str) -> dict[str, str]:
-        """The parts in ``name=value,...``; those that are left out are the published ones."""
-        parts: dict[str, str] = {}
-        known = cls.parts()
-        for entry in text.split(","):
-            name, _, value = (word.strip() for word in entry.partition("="))
-            if name not in known or name in parts:
-                listed = ", ".join(known) or "none"
-                raise ValueError(f"{shown(entry)} names no part; use each of {listed} once")
-            parts[name] = value
-        return parts
+        There is one where each value is in another cell.
+        """
+        total, seen = Counter(re.findall(r"\w+", cls.layout)), Counter[str]()
+        for cell in cls.layout.split("|"):
+            places = []
+            for word in cell.split(","):
+                name = word.removesuffix("?")
+                places.append((name, name != word, seen[name] if total[name] > 1 else None))
+                seen[name] += 1
+            yield places
 
 
 class Growable:
     """Base of architectures that scaling grows: dataclasses with ``depths`` and ``width``."""
 
-    @property
-    def width_step(self) -> int:
-        """What widths are rounded down to multiples of."""
-        return 1
+    width_step = 1  #: what widths are rounded down to multiples of
 
     def with_(self, *, depths: Iterable[int] | None = None, width: int | None = None) -> Self:
         """This architecture with other depths or stage-1 width; None keeps a value."""
@@ -179,29 +179,21 @@ class Growable:
 def checked_choice(what: str, value: object, choices: Choices) -> Any:
     """``value``, or the one that a text stands for, as a plain number or text."""
     if isinstance(choices, Limits):
-        decimal = isinstance(value, float | SupportsIndex) or (
-            isinstance(value, str) and _DECIMAL.fullmatch(value)
-        )
-        number = round(float(value), _DECIMALS) if decimal else None  # type: ignore[arg-type]
-        if number is None or not choices.least <= number <= choices.most:
-            raise not_allowed(what, value, choices)
-        return int(number) if number.is_integer() else number
-    plain = value
-    if isinstance(value, str) and _WHOLE.fullmatch(value):
-        plain = int(value)
-    elif isinstance(value, SupportsIndex):
-        plain = operator.index(value)
-    if not isinstance(plain, int | str) or plain not in choices:
-        raise not_allowed(what, plain, choices)
-    return plain
-
-
-def not_allowed(what: str, value: object, choices: Choices) -> ValueError:
-    """The error of a value that is not among its choices."""
-    if isinstance(choices, Limits):
         listed = f"a number from {choices.least:g} to {choices.most:g}"
-    elif isinstance(choices, range):
-        listed = f"a whole number from {choices[0]} to {choices[-1]}"
+        text = isinstance(value, str) and _DECIMAL.fullmatch(value)
+        if text or isinstance(value, float | SupportsIndex):
+            number = round(float(value), _DECIMALS)  # type: ignore[arg-type]
+            if choices.least <= number <= choices.most:
+                return int(number) if number.is_integer() else number
     else:
         listed = f"one of {', '.join(map(str, choices))}"
-    return ValueError(f"{what}={shown(value)} is not allowed; use {listed}")
+        if isinstance(choices, range):
+            several = len(choices) > 1
+            listed = f"a whole number from {choices[0]} to {choices[-1]}" if several else listed
+        if isinstance(value, str) and _WHOLE.fullmatch(value):
+            value = int(value)
+        elif isinstance(value, SupportsIndex):
+            value = operator.index(value)
+        if isinstance(value, int | str) and value in choices:
+            return value
+    raise ValueError(f"{what}={shown(value)} is not allowed; use {listed}")

@@ -6,12 +6,12 @@ basic layer), ``s`` (two layers, the second with the attention map of the first)
 stage 1, if it is not the default.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from typing import Any, ClassVar, Final, Literal, cast
 
-from asvit.architectures.base import Growable, TextArchitecture, Value, Values
+from asvit.architectures.base import Field, Growable, TextArchitecture
 from proxies.text import shown
 
 STAGES: Final = 3
@@ -25,24 +25,37 @@ CELL_LAYERS: Final = {BASIC: 1, SHARED: 2, IDENTITY: 0}
 Three = tuple[int, int, int]
 Cells = tuple[str, str, str]
 
+_THREE: Final = range(STAGES, STAGES + 1)
 _FORM: Final = "{0}CELLS|CELLS|CELLS[|L1,L2,L3][|W], as in {0}bbs---|bs----|bb----"
+
+
+class _CellsField(Field):
+    """The cells of the stages."""
+
+    def checked(self, value: Any) -> tuple[str, ...]:
+        if [len(stage) for stage in value] != [CELLS] * STAGES:
+            raise ValueError(
+                f"cells={shown('|'.join(value))} is not allowed; use three times six letters"
+            )
+        for stage in value:
+            layers_of(stage)
+        return tuple(value)
 
 
 @dataclass(frozen=True)
 class PSViTPath(TextArchitecture, Growable):
-    """One path through a supernet of three stages of six cells, at any depths and width.
+    """One path through a supernet, at any depths and width: arXiv:2108.03428.
 
-    The path without layers is valid here, since a search may draw it; no image fits it.
-
-    References:
-        Chen et al. 2021, arXiv:2108.03428. The paper gives no widths or heads: those of the
-        subclasses, and how widths grow, are ours.
+    Widths, heads and how widths grow are ours. The path without layers is valid here, since a
+    search may draw it; no image fits it.
     """
 
-    fields: ClassVar[Mapping[str, Value | Values]] = {
-        "depths": Values("depth", (range(257),) * STAGES),
-        "width": Value("stage 1 width", range(3, 4097)),  # a channel for each head at least
+    fields: ClassVar[Mapping[str, Field]] = {
+        "cells": _CellsField("cells", (*CELL_LAYERS,), _THREE),
+        "depths": Field("depth", range(257), _THREE),
+        "width": Field("stage 1 width", range(3, 4097)),  # a channel for each head at least
     }
+    layout: ClassVar[str] = "cells|cells|cells|depths?|width?"
     #: Attention heads of each stage, at any width.
     heads: ClassVar[Three]
     patch: ClassVar[int]  #: side of a patch in pixels
@@ -56,31 +69,13 @@ class PSViTPath(TextArchitecture, Growable):
     width: int = 0  # channels of stage 1; by default that of the tiny presets
 
     def __post_init__(self) -> None:
-        if [len(stage) for stage in self.cells] != [CELLS] * STAGES:
-            raise ValueError(
-                f"cells={shown('|'.join(self.cells))} is not allowed; use three times six letters"
-            )
-        layers = tuple(map(layers_of, self.cells))
-        object.__setattr__(self, "cells", tuple(self.cells))
-        object.__setattr__(self, "depths", tuple(self.depths) or layers)
+        self.fields["cells"].checked(self.cells)
+        object.__setattr__(self, "depths", tuple(self.depths) or self.default("depths"))
         super().__post_init__()
 
-    @classmethod
-    def _from_cells(cls, cells: list[list[str]]) -> dict[str, Any] | None:
-        stages, rest = cells[:STAGES], cells[STAGES:]
-        depths = rest.pop(0) if rest and len(rest[0]) > 1 else []
-        if len(stages) != STAGES or len(rest) > 1 or any(len(c) > 1 for c in (*stages, *rest)):
-            return None
-        width = rest[0][0] if rest else cls.width
-        return {"cells": [cell for (cell,) in stages], "depths": depths, "width": width}
-
-    def _to_cells(self) -> Iterable[Iterable[object]]:
-        """Default depths and a default width are left out."""
-        yield from ([stage] for stage in self.cells)
-        if self.depths != tuple(map(layers_of, self.cells)):
-            yield self.depths
-        if self.width != type(self).width:
-            yield [self.width]
+    def default(self, name: str) -> object:
+        """As the base says."""
+        return tuple(map(layers_of, self.cells)) if name == "depths" else super().default(name)
 
     @property
     def layers(self) -> int:
@@ -112,10 +107,7 @@ class PSViTPath(TextArchitecture, Growable):
 
 @dataclass(frozen=True)
 class PSViT1dPath(PSViTPath):
-    """A path with token pooling along the list of tokens.
-
-    Widths W, 4W/3 and 2W (about √2 times as many for half as many tokens), heads 3, 4, 6.
-    """
+    """A path with token pooling along the list of tokens."""
 
     prefix: ClassVar[str] = "psvit1d:"
     form: ClassVar[str] = _FORM.format(prefix)
@@ -128,10 +120,7 @@ class PSViT1dPath(PSViTPath):
 
 @dataclass(frozen=True)
 class PSViT2dPath(PSViTPath):
-    """A path with token pooling on the grid of tokens.
-
-    Widths W, 2W and 4W (twice as many for a quarter as many tokens), heads 3, 6, 12.
-    """
+    """A path with token pooling on the grid of tokens."""
 
     prefix: ClassVar[str] = "psvit2d:"
     form: ClassVar[str] = _FORM.format(prefix)
@@ -164,20 +153,12 @@ def layers_of(cells: str) -> int:
 
 
 def canonical(cells: Sequence[str]) -> tuple[str, ...]:
-    """The cells of each stage with identities moved last: equal for paths of equal function.
-
-    Outside a supernet, the positions of identities make no difference. Of the ``3**18`` paths
-    ``127**3`` are distinct, counting the one without layers.
-    """
+    """The cells of each stage with identities moved last: equal for paths of equal function."""
     return tuple(stage.replace(IDENTITY, "").ljust(len(stage), IDENTITY) for stage in cells)
 
 
 def unrolled(cells: str, depth: int) -> str:
-    """``cells`` without identities, repeated up to ``depth`` layers.
-
-    >>> unrolled("bs----", 5)
-    'bsbb'
-    """
+    """``cells`` without identities, repeated up to ``depth`` layers."""
     pattern = cells.replace(IDENTITY, "") or BASIC
     layers, left = [], depth
     for cell in cycle(pattern):

@@ -9,9 +9,8 @@ from asvit.data.sources import channel_count
 from asvit.growth.settings import ScaleSettings
 from asvit.measuring.latency import CAREFUL
 from asvit.spaces import SearchSpace, cost
-from asvit.spaces.architectures import find, is_fixed
+from asvit.spaces.architectures import find
 from asvit.spaces.base import Architecture
-from asvit.spaces.timm_models import PREFIX
 from proxies import Cost
 from proxies.counts import TimedCost
 from scaling.growth import check_budget, measured_shape
@@ -83,10 +82,6 @@ class GrowthSeed:
 
 def find_growable(arch: Architecture | str) -> tuple[SearchSpace, Architecture]:
     """The space of an architecture that can be grown, or of its text, and the architecture."""
-    if isinstance(arch, str) and arch.startswith(PREFIX) and is_fixed(arch):
-        raise ValueError(
-            f"{arch!r} has its own depths and width; only architectures of a space can be grown"
-        )
     space, architecture = find(arch)
     if not all(hasattr(architecture, name) for name in ("with_", "depths", "width")):
         raise ValueError(

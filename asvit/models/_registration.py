@@ -15,12 +15,7 @@ def register_variants(
     create: Callable[..., nn.Module],
     cfgs: Mapping[str, dict[str, Any]],
 ) -> None:
-    """Register with timm a function ``name(pretrained=False, **kwargs)`` for each name.
-
-    The calling ``module``, given by its ``__name__``, gets the functions. They call ``create``
-    with the name, ``pretrained`` and timm's other arguments. ``cfgs`` are timm's descriptions of
-    the models.
-    """
+    """Register with timm a function ``name(pretrained=False, **kwargs)`` for each name."""
     sys.modules[module].default_cfgs = generate_default_cfgs(cfgs)  # type: ignore[attr-defined]
     for name in cfgs:
         function: Any = partial(create, name)
@@ -40,11 +35,7 @@ def register_networks(
     filter_fn: Callable[..., Mapping[str, Any]] | None = None,
     **cfg: Any,
 ) -> None:
-    """Register settings of a network for ImageNet at 224 px, as :func:`register_variants`.
-
-    Arguments of the caller replace ``settings``; ``levels`` gives the number of feature maps from
-    those of a name, and ``cfg`` further or other entries of timm's description.
-    """
+    """Register settings of a network for ImageNet at 224 px, as :func:`register_variants`."""
 
     def create(name: str, pretrained: bool = False, **kwargs: Any) -> nn.Module:
         own = settings[name]

@@ -1,9 +1,8 @@
 """The As-ViT network and its layers, its cost by formulas, and its sizes in timm's registry."""
 
 from collections.abc import Iterable
-from functools import partial
 from itertools import pairwise
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import torch
 from timm.layers import DropPath, Mlp, to_2tuple, trunc_normal_
@@ -12,15 +11,16 @@ from torch.nn import functional as F
 
 from asvit.architectures.genotype import STEM_STRIDE, Genotype
 from asvit.models._registration import register_networks
-from asvit.models._staged import StagedNetwork, check_batch, drop_path_rates
 from asvit.models.blocks import (
     BlockStage,
     SelfAttention,
+    StagedNetwork,
+    check_batch,
     deep_stem_widths,
+    drop_path_rates,
     init_by_width,
     make_stem,
     positions_on,
-    run_blocks,
     stem_width,
 )
 from proxies.counts import Cost
@@ -85,10 +85,7 @@ class AsViT(StagedNetwork):
         return self.head[-1] if isinstance(self.head, nn.Sequential) else self.head
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Replace the classifier by a newly initialised one; the hidden layer of the head stays.
-
-        With 0 classes it goes, too.
-        """
+        """Replace the classifier by a new one; the hidden layer of the head stays."""
         before = self.head
         super().reset_classifier(num_classes, global_pool)
         if isinstance(self.head, nn.Sequential) and isinstance(before, nn.Sequential):
@@ -136,22 +133,19 @@ class AsViT(StagedNetwork):
 
 def _make_stages(g: Genotype, drop_path_rate: float) -> Iterable[nn.Module]:
     rates = drop_path_rates(drop_path_rate, g.depths)
-    kind, stage = (Block, Stage) if g.mixing == "none" else (MixingBlock, GridStage)
     for i, own_rates in enumerate(rates):
         dim = g.stage_widths[i]
-        sizes = dim, g.stage_heads[i], g.expansions[i] * dim
         downsample: nn.Module = nn.Identity()
         if i < 3:
             downsample = ReEmbedding(dim, g.stage_widths[i + 1], g.kernels[i + 1])
-        blocks = [kind(*sizes, drop_path=rate) for rate in own_rates]
-        yield stage(blocks, g.splits[i], downsample)
+        sizes = dim, g.stage_heads[i], g.expansions[i] * dim
+        mixing = g.mixing == "ffn"
+        blocks = [Block(*sizes, drop_path=rate, mixing=mixing) for rate in own_rates]
+        yield Stage(blocks, g.splits[i], downsample, mixing=mixing)
 
 
 def same_padding(kernel: int, stride: int, dilation: int = 1) -> tuple[int, int]:
-    """Zeros before and after a side that the stride divides, for one output per ``stride`` inputs.
-
-    TensorFlow's SAME, as timm's ``Conv2dSame`` pads: an extra zero is after the side.
-    """
+    """Zeros before and after a side that the stride divides, as TensorFlow's SAME has them."""
     zeros = max(0, (kernel - 1) * dilation + 1 - stride)
     return zeros // 2, zeros - zeros // 2
 
@@ -172,10 +166,7 @@ class PatchEmbedding(nn.Module):
 
 
 class ReEmbedding(nn.Module):
-    """Halves the sides of the grid: each new token is a map of a kernel x kernel patch of tokens.
-
-    An odd side is padded with a row of zeros at the bottom or a column at the right.
-    """
+    """Halves the sides of the grid: each new token is a map of a patch of tokens."""
 
     stride = 2
 
@@ -191,15 +182,12 @@ class ReEmbedding(nn.Module):
         return cast("Tensor", self.reduction(self.norm(self.patches(x))))
 
     def patches(self, x: Tensor) -> Tensor:
-        """``[B, H, W, dim] -> [B, H/2, W/2, dim * kernel**2]``, in the order of ``F.unfold``.
-
-        Two stacks of strided slices are several times faster than ``F.unfold`` on a CPU, and their
-        backward pass adds in a fixed order on every device.
-        """
+        """``[B, H, W, dim] -> [B, H/2, W/2, dim * kernel**2]``, in the order of ``F.unfold``."""
         height, width = x.shape[1:3]
         before, after = self.padding
         x = F.pad(x, (0, 0, before, after + width % 2, before, after + height % 2))
         offsets = range(self.kernel)
+        # Faster than F.unfold on a CPU, and its gradients add in a fixed order on every device.
         x = torch.stack([x[:, i : i + height : self.stride] for i in offsets], dim=-1)
         x = torch.stack([x[:, :, j : j + width : self.stride] for j in offsets], dim=-1)
         return x.flatten(3)  # [B, h, w, dim, kernel, kernel] before
@@ -229,24 +217,33 @@ def join_windows(x: Tensor, splits: int, height: int, width: int) -> Tensor:
 
 
 class Block(nn.Module):
-    """Pre-norm transformer block: attention in windows, then the feed-forward part."""
+    """Pre-norm transformer block: attention in windows, then the feed-forward part.
 
-    feed_forward: ClassVar[type[Mlp]] = Mlp
+    With ``mixing``, a depthwise convolution in that part mixes neighbours across windows, so that
+    tokens come as a grid: Wang et al. 2021, PVTv2, arXiv:2106.13797.
+    """
 
-    def __init__(self, dim: int, heads: int, hidden: int, *, drop_path: float = 0.0) -> None:
+    def __init__(
+        self, dim: int, heads: int, hidden: int, *, drop_path: float = 0.0, mixing: bool = False
+    ) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(dim)
         self.attn = SelfAttention(dim, heads)
+        feed_forward = (GridMlp if mixing else Mlp)(dim, hidden)
         # The nesting matches the parameter names of the released code.
-        self.mlps = nn.ModuleList(
-            [nn.Sequential(nn.LayerNorm(dim), self.feed_forward(dim, hidden))]
-        )
+        self.mlps = nn.ModuleList([nn.Sequential(nn.LayerNorm(dim), feed_forward)])
         self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
+        self.inner = depthwise(hidden) if mixing else None
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``[B, windows, tokens, dim] -> [B, windows, tokens, dim]``."""
-        x = x + self.drop_path(self.attn(self.norm1(x)))
-        return cast("Tensor", x + self.drop_path(self.mlps[0](x)))
+    def forward(self, x: Tensor, splits: int = 1) -> Tensor:
+        """``[B, windows, tokens, dim]`` or, with mixing, ``[B, h, w, dim]``, to the same shape."""
+        if self.inner is None:
+            x = x + self.drop_path(self.attn(self.norm1(x)))
+            return cast("Tensor", x + self.drop_path(self.mlps[0](x)))
+        mixed = self.attn(split_windows(self.norm1(x), splits))
+        x = x + self.drop_path(join_windows(mixed, splits, *x.shape[1:3]))
+        norm, mlp = cast("Any", self.mlps[0])
+        return cast("Tensor", x + self.drop_path(mlp(norm(x), self.inner)))
 
 
 class GridMlp(Mlp):  # type: ignore[misc]
@@ -256,29 +253,6 @@ class GridMlp(Mlp):  # type: ignore[misc]
         """``[B, h, w, dim] -> [B, h, w, dim]``; ``inner`` takes ``[B, hidden, h, w]``."""
         hidden = inner(self.fc1(x).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         return cast("Tensor", self.fc2(self.act(hidden)))
-
-
-class MixingBlock(Block):
-    """A block with a 3 x 3 depthwise convolution in its feed-forward part, before GELU.
-
-    It mixes neighbours across windows, so tokens come as a grid.
-
-    References:
-        Wang et al. 2021, PVTv2, arXiv:2106.13797.
-    """
-
-    feed_forward = GridMlp
-
-    def __init__(self, dim: int, heads: int, hidden: int, *, drop_path: float = 0.0) -> None:
-        super().__init__(dim, heads, hidden, drop_path=drop_path)
-        self.inner = depthwise(hidden)
-
-    def forward(self, x: Tensor, splits: int = 1) -> Tensor:
-        """``[B, h, w, dim] -> [B, h, w, dim]``, with ``splits`` windows per side."""
-        mixed = self.attn(split_windows(self.norm1(x), splits))
-        x = x + self.drop_path(join_windows(mixed, splits, *x.shape[1:3]))
-        norm, mlp = cast("Any", self.mlps[0])
-        return cast("Tensor", x + self.drop_path(mlp(norm(x), self.inner)))
 
 
 def depthwise(dim: int) -> nn.Conv2d:
@@ -292,38 +266,27 @@ def depthwise(dim: int) -> nn.Conv2d:
 
 
 class Stage(BlockStage):
-    """Blocks at one width and with ``splits`` windows per side, and the re-embedding after them.
+    """Blocks at one width with ``splits`` windows per side, and the re-embedding after them."""
 
-    Where splits do not divide a grid of coarser tokens, the largest smaller divisor is used.
-    """
-
-    def __init__(self, blocks: Iterable[nn.Module], splits: int, downsample: nn.Module) -> None:
+    def __init__(
+        self, blocks: Iterable[nn.Module], splits: int, downsample: nn.Module, *, mixing: bool
+    ) -> None:
         super().__init__(blocks, downsample)
         self.splits = splits
+        self.mixing = mixing
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, h, w, dim] -> [B, h, w, dim]``."""
-        height, width = x.shape[1:3]
+        height, width = x.shape[1:3]  # of coarser tokens, perhaps, with fewer windows
         splits = fitting_splits(self.splits, height, width)
+        if self.mixing:
+            return self.run(x, splits=splits)
         # Windows do not shift, so one reordering per stage is enough.
-        return join_windows(super().forward(split_windows(x, splits)), splits, height, width)
-
-
-class GridStage(Stage):
-    """A stage of blocks that order their tokens by windows themselves."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``[B, h, w, dim] -> [B, h, w, dim]``."""
-        splits = fitting_splits(self.splits, *x.shape[1:3])
-        blocks = (partial(block, splits=splits) for block in self.blocks)
-        return run_blocks(blocks, x, recompute=self.grad_checkpointing and self.training)
+        return join_windows(self.run(split_windows(x, splits)), splits, height, width)
 
 
 def asvit_cost(g: Genotype, image_size: int, num_classes: int, in_chans: int = 3) -> Cost:
-    """Parameters and multiply-adds of an :class:`AsViT` on one square image, by formulas.
-
-    The same as :func:`proxies.counts.count` of the network, in a thousandth of the time.
-    """
+    """Parameters and multiply-adds of an :class:`AsViT` on one square image, by formulas."""
     return sum(asvit_stage_costs(g, image_size, num_classes, in_chans), Cost(0, 0))
 
 
@@ -342,19 +305,13 @@ def asvit_stage_costs(g: Genotype, image_size: int, classes: int, in_chans: int 
 def _stem_cost(g: Genotype, side: int, in_chans: int) -> Cost:
     """Of what leads from an image to ``side**2`` tokens, with the norm and positions."""
     dim, tokens = g.width, side**2
-    positions = Cost(tokens * dim if g.positions == "absolute" else 0, 0)
+    cost = _norm(dim) + Cost(tokens * dim if g.positions == "absolute" else 0, 0)
     if g.stem == "patch":
-        return positions + _map(in_chans * g.kernels[0] ** 2, dim, tokens) + _norm(dim)
-    if g.stem == "deep":
-        widths = (in_chans, *deep_stem_widths(dim))
-        costs = [
-            _map(9 * before, after, 4 * tokens, bias=False) + _norm(after)
-            for before, after in pairwise(widths)
-        ]
-        return sum(costs, positions + _map(widths[-1], dim, tokens) + _norm(dim))
-    hidden = stem_width(dim)
-    first = _map(in_chans * 9, hidden, 4 * tokens, bias=False) + _norm(hidden)
-    return positions + first + _map(9 * hidden, dim, tokens) + _norm(dim)
+        return cost + _map(in_chans * g.kernels[0] ** 2, dim, tokens)
+    hidden = deep_stem_widths(dim) if g.stem == "deep" else (stem_width(dim),)
+    for before, after in pairwise((in_chans, *hidden)):
+        cost += _map(9 * before, after, 4 * tokens, bias=False) + _norm(after)
+    return cost + _map((1 if g.stem == "deep" else 9) * hidden[-1], dim, tokens)
 
 
 def _block_cost(g: Genotype, stage: int, side: int) -> Cost:

@@ -1,17 +1,221 @@
-"""What several networks share: stems, positions, attention, block stages, initial weights."""
+"""What our networks share: their base with timm's methods, stems, attention, stages, weights."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import Any, Final, TypeGuard, cast
+from typing import Any, ClassVar, Final, TypeGuard, cast
 
 import torch
 from timm.layers import Conv2dSame, resample_abs_pos_embed, trunc_normal_
+from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 PATCH: Final = 4  # pixels from one token of a stem to the next
 _POINT: Final = ((1, 1), 1)  # kernel and groups of a convolution that is a linear map
+
+
+class StagedNetwork(nn.Module):
+    """Base of the networks, with the methods that timm expects of a model.
+
+    A subclass builds its stem and stages, then calls :meth:`_add_head`. A stage has a module
+    ``downsample``, which leads to the next stage, or into the stage if ``_downsample_first``.
+    """
+
+    #: Attribute that holds the stages.
+    _stages_name: ClassVar[str] = "layers"
+    _downsample_first: ClassVar[bool] = False
+
+    num_classes: int
+    norm: nn.Module
+    head: nn.Module
+    global_pool: str
+
+    def __init__(self, widths: Sequence[int], strides: Sequence[int]) -> None:
+        super().__init__()
+        self.stage_widths = tuple(widths)
+        #: Channels of the features.
+        self.num_features = self.head_hidden_size = self.stage_widths[-1]
+        #: Channels and stride of the feature map of each stage that has one.
+        self.feature_info: list[dict[str, Any]] = [
+            {"num_chs": width, "reduction": stride, "module": f"{self._stages_name}.{i}"}
+            for i, (width, stride) in enumerate(zip(widths, strides, strict=False))
+        ]
+
+    def forward(self, image: Tensor) -> Tensor:
+        """``[B, in_chans, H, W] -> [B, num_classes]``."""
+        return self.forward_head(self.forward_features(image))
+
+    def forward_features(self, image: Tensor) -> Tensor:
+        """The features after the final norm.
+
+        ``[B, in_chans, H, W] -> [B, prefix + N, num_features]``, the tokens of a grid in row
+        order; in ShiftViT ``[B, num_features, H/32, W/32]``. A ValueError names sizes that fit.
+        """
+        x = self._embed(image)
+        for stage in self._stages:
+            x = self._downsample(stage, stage(x))
+        return cast("Tensor", self.norm(self._as_features(x)))
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """Features to ``[B, num_classes]``, or with ``pre_logits`` to ``[B, num_features]``.
+
+        Without pooling, the tokens or positions remain.
+        """
+        x = self._pool(x)
+        return x if pre_logits else self._classify(self.head_drop(x))
+
+    def forward_intermediates(
+        self,
+        image: Tensor,
+        indices: int | list[int] | None = None,
+        norm: bool = False,
+        stop_early: bool = False,
+        output_fmt: str = "NCHW",
+        intermediates_only: bool = False,
+    ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
+        """The feature maps of the stages, for timm's feature extraction.
+
+        Args:
+            image: ``[B, in_chans, H, W]``.
+            indices: Stages from 0, or the number of last stages; None for all that have a map.
+            norm: Apply the final norm to the map of the last stage.
+            stop_early: Skip the stages after the last one requested.
+            output_fmt: ``"NCHW"``.
+            intermediates_only: Return the maps alone.
+
+        Returns:
+            The maps, ``[B, width_i, H / stride_i, W / stride_i]`` of stage i (sides rounded down
+            in ShiftViT, else up), alone or after the features of the last stage that was run.
+        """
+        check_choice("output_fmt", output_fmt, ("NCHW",))
+        requested, highest = feature_take_indices(self._map_count(), indices)
+        last = len(self._stages) - 1
+        maps = []
+        x = self._embed(image)
+        for i, stage in enumerate(self._stages):
+            x = stage(x)
+            if i in requested:
+                maps.append(self._as_map(self.norm(x) if norm and i == last else x, image))
+            if stop_early and i == highest:
+                break
+            x = self._downsample(stage, x)
+        if intermediates_only:
+            return maps
+        x = self._as_features(x)
+        return self.norm(x) if i == last else x, maps
+
+    def prune_intermediate_layers(
+        self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True
+    ) -> list[int]:
+        """Remove what :meth:`forward_intermediates` does not need; returns stages from 0."""
+        requested, highest = feature_take_indices(self._map_count(), indices)
+        end = highest + 1
+        shortened = end < len(self._stages)
+        setattr(self, self._stages_name, self._stages[:end])
+        if not self._downsample_first:
+            self._stages[-1].downsample = nn.Identity()
+        if shortened:
+            self.num_features = self.head_hidden_size = self.stage_widths[end - 1]
+        if prune_norm or shortened:
+            self.norm = nn.Identity()
+        if prune_head or shortened:
+            self.reset_classifier(0, "")
+        return list(requested)
+
+    def get_classifier(self) -> nn.Module:
+        """The linear map to classes, or the identity without classes."""
+        return self.head
+
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+        """Replace the head by a newly initialised one; 0 classes remove it."""
+        if global_pool is not None:
+            self._set_pool(global_pool)
+        like = next(self.parameters())
+        head = self._make_head(num_classes).apply(self._init_weights)
+        self.head = head.to(device=like.device, dtype=like.dtype)
+        self.num_classes = num_classes
+
+    def no_weight_decay(self) -> set[str]:
+        """Names of parameters without weight decay, besides those of timm's own rule."""
+        return set()
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Recompute each block in the backward pass, which saves memory and costs time."""
+        for stage in self._stages:
+            stage.grad_checkpointing = enable
+
+    @property
+    def _stages(self) -> Any:
+        return getattr(self, self._stages_name)
+
+    def _downsample(self, stage: Any, x: Tensor) -> Tensor:
+        """The input of the next stage from the output of this one."""
+        return x if self._downsample_first else cast("Tensor", stage.downsample(x))
+
+    def _map_count(self) -> int:
+        return min(len(self.feature_info), len(self._stages))
+
+    def _embed(self, image: Tensor) -> Tensor:
+        """The input of the first stage; a ValueError if the image does not fit the network."""
+        raise NotImplementedError
+
+    def _as_map(self, x: Tensor, image: Tensor) -> Tensor:
+        """The output of a stage as ``[B, width, h, w]``."""
+        return x
+
+    def _pool(self, x: Tensor) -> Tensor:
+        """Features to the input of the head, as ``global_pool`` says."""
+        raise NotImplementedError
+
+    def _classify(self, x: Tensor) -> Tensor:
+        return cast("Tensor", self.head(x))
+
+    def _add_head(self, norm: nn.Module, classes: int, global_pool: str, drop: float) -> None:
+        """Add what follows the stages, and initialise the network."""
+        self.norm = norm
+        self.num_classes = classes
+        self._set_pool(global_pool)
+        self.head_drop = nn.Dropout(drop)
+        self.head = self._make_head(classes)
+        self.apply(self._init_weights)
+
+    def _as_features(self, x: Tensor) -> Tensor:
+        """The output of a stage in the shape of :meth:`forward_features`."""
+        return x
+
+    def _make_head(self, num_classes: int) -> nn.Module:
+        """A head that :meth:`_init_weights` has not initialised yet."""
+        return make_head(self.num_features, num_classes)
+
+    def _init_weights(self, module: nn.Module) -> None:
+        init_weights(module)
+
+    def _pools(self) -> tuple[str, ...]:
+        return ("avg", "")
+
+    def _set_pool(self, name: str) -> None:
+        check_choice("global_pool", name, self._pools())
+        self.global_pool = name
+
+
+def make_head(width: int, num_classes: int) -> nn.Module:
+    """A linear head on features of ``width``; for no classes, the features themselves."""
+    return nn.Linear(width, num_classes) if num_classes else nn.Identity()
+
+
+def check_batch(image: Tensor) -> None:
+    """Check that a tensor is a batch of images."""
+    if image.ndim != 4:
+        raise ValueError(
+            f"the images have shape {tuple(image.shape)}; use [batch, channels, height, width]"
+        )
+
+
+def drop_path_rates(rate: float, depths: Sequence[int]) -> list[list[float]]:
+    """Drop-path probability of each block in each stage, on a linear ramp from 0 to ``rate``."""
+    ramp = torch.linspace(0, rate, sum(depths), device="cpu")
+    return [part.tolist() for part in ramp.split(list(depths))]
 
 
 def make_stem(stem: str, channels: int, dim: int, kernel: int = PATCH) -> nn.Module:
@@ -62,11 +266,7 @@ def stem_width(dim: int) -> int:
 def positions_on(
     grid: tuple[int, int], learned: Tensor, learned_grid: tuple[int, int], prefix: int = 0
 ) -> Tensor:
-    """Position embeddings of a grid of tokens, ``[1, prefix + h * w, dim]`` for h rows of w.
-
-    Those of another grid than that which they were learned for are resampled bicubically, except
-    for ``prefix`` tokens before the grid.
-    """
+    """Position embeddings of a grid of tokens, ``[1, prefix + h * w, dim]`` for h rows of w."""
     if grid == learned_grid:
         return learned
     resampled: Tensor = resample_abs_pos_embed(
@@ -119,15 +319,20 @@ class BlockStage(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the blocks, which keep the shape."""
-        return run_blocks(self.blocks, x, recompute=self.grad_checkpointing and self.training)
+        return self.run(x)
+
+    def run(self, x: Tensor, **options: Any) -> Tensor:
+        """The same, with ``options`` for each block; in training they may be recomputed."""
+        return run_blocks(self.blocks, x, self.grad_checkpointing and self.training, **options)
 
 
-def run_blocks(
-    blocks: Iterable[Callable[[Tensor], Tensor]], x: Tensor, *, recompute: bool
-) -> Tensor:
+def run_blocks(blocks: Iterable[nn.Module], x: Tensor, recompute: bool, **options: Any) -> Tensor:
     """Apply ``blocks`` in turn, or ``recompute`` each in the backward pass, to save memory."""
     for block in blocks:
-        x = checkpoint(block, x, use_reentrant=False) if recompute else block(x)
+        if recompute:
+            x = checkpoint(block, x, use_reentrant=False, **options)
+        else:
+            x = block(x, **options)
     return x
 
 
@@ -143,14 +348,10 @@ def recompute_blocks(model: nn.Module) -> None:
 
 
 def init_weights(module: nn.Module, kinds: tuple[type[nn.Module], ...] = (nn.Linear,)) -> None:
-    """Initialise a map as DeiT does: truncated normal weights of std 0.02, and zero biases.
-
-    Modules of other ``kinds`` keep PyTorch's initialisation. The draws are timm's, because those
-    of ``torch.nn.init.trunc_normal_`` changed between PyTorch 2.9 and 2.15.
-    """
+    """Initialise a map as DeiT does: truncated normal weights of std 0.02, and zero biases."""
     if isinstance(module, kinds):
         linear = cast("nn.Linear", module)
-        trunc_normal_(linear.weight, std=0.02)
+        trunc_normal_(linear.weight, std=0.02)  # timm's, as torch's draws changed since 2.9
         if linear.bias is not None:
             nn.init.zeros_(linear.bias)
 
@@ -163,10 +364,7 @@ def is_linear(module: object) -> TypeGuard[nn.Linear | nn.Conv2d]:
 
 
 def init_by_width(module: nn.Module) -> None:
-    """Initialise a linear map with a spread that falls with its widths, and zero biases.
-
-    Convolutions of 1 x 1 are linear maps, too.
-    """
+    """Initialise a linear map with a spread that falls with its widths, and zero biases."""
     if is_linear(module):
         nn.init.xavier_uniform_(module.weight)
         if module.bias is not None:

@@ -7,6 +7,8 @@ published converted networks are in timm's registry.
 import copy
 import inspect
 import math
+import operator
+from functools import reduce
 from typing import Any, Literal, cast
 
 import timm
@@ -39,10 +41,10 @@ def compact_width(hidden: int, out: int, ratio: float = 2 / 3) -> int:
 
 def _new_map(inputs: int, outputs: int, *, images: bool, bias: bool, std: float = _STD) -> Any:
     """A linear map, or for ``images`` a 1 × 1 convolution."""
-    make: Any = nn.Conv2d if images else nn.Linear
-    linear = make(inputs, outputs, *([1] if images else []), bias=bias)
+    sizes = inputs, outputs
+    linear = nn.Conv2d(*sizes, 1, bias=bias) if images else nn.Linear(*sizes, bias=bias)
     nn.init.normal_(linear.weight, std=std)
-    if bias:
+    if linear.bias is not None:
         nn.init.zeros_(linear.bias)
     return linear
 
@@ -73,17 +75,11 @@ class Branch(nn.Module):
 
 
 def _wide(tensor: Tensor) -> Tensor:
-    """A tensor in float64, on the CPU, as Apple's MPS has none; one without values stays."""
-    return (tensor if tensor.is_meta else tensor.cpu()).double()
+    return (tensor if tensor.is_meta else tensor.cpu()).double()  # Apple's MPS has no float64
 
 
 class BranchedMap(nn.Module):
-    """A linear map, trained as a sum of branches, each a map without bias and a batch norm.
-
-    In evaluation mode it equals one map with a bias, which :meth:`merged` returns. For ``images``
-    it applies to ``[B, channels, H, W]`` as a 1 × 1 convolution, otherwise to ``[..., channels]``.
-    ``std`` is the initial standard deviation of the sum of the branches' weights.
-    """
+    """A linear map, trained as a sum of branches, each a map without bias and a batch norm."""
 
     def __init__(
         self, inputs: int, outputs: int, branches: int, *, images: bool = False, std: float = _STD
@@ -96,11 +92,7 @@ class BranchedMap(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[..., inputs] -> [..., outputs]``, or ``[B, inputs, H, W] -> [B, outputs, H, W]``."""
-        first, *others = list(self.branches)
-        out: Tensor = first(x)
-        for branch in others:
-            out = out + branch(x)
-        return out
+        return reduce(operator.add, (branch(x) for branch in self.branches))
 
     @torch.no_grad()
     def merged(self) -> nn.Linear | nn.Conv2d:
@@ -121,33 +113,25 @@ class BranchedMap(nn.Module):
 
 
 class CompactMap(nn.Module):
-    """A linear map in two factors with nothing between them: fewer weights and less work.
-
-    The factors are never multiplied out, which would give the full map again. Between them are
-    ``width`` channels, see :func:`compact_width`. Each factor has ``branches`` in training, see
-    :class:`BranchedMap`; 0 for plain, merged maps.
-
-    References:
-        arXiv:2306.10875.
-    """
+    """A linear map in two factors with nothing between them: fewer weights and less work."""
 
     def __init__(
         self, inputs: int, outputs: int, width: int, *, branches: int = 2, images: bool = False
     ) -> None:
         super().__init__()
+
+        def factor(inputs: int, outputs: int, std: float) -> nn.Module:
+            if branches:
+                return BranchedMap(inputs, outputs, branches, images=images, std=std)
+            return cast("nn.Module", _new_map(inputs, outputs, images=images, bias=True, std=std))
+
         # The entries of the product then have the standard deviation of the replaced map's.
-        self.reduce = _factor(inputs, width, branches, images=images, std=width**-0.5)
-        self.expand = _factor(width, outputs, branches, images=images, std=_STD)
+        self.reduce = factor(inputs, width, width**-0.5)
+        self.expand = factor(width, outputs, _STD)
 
     def forward(self, x: Tensor) -> Tensor:
         """``[..., inputs] -> [..., outputs]``, or ``[B, inputs, H, W] -> [B, outputs, H, W]``."""
         return cast("Tensor", self.expand(self.reduce(x)))
-
-
-def _factor(inputs: int, outputs: int, branches: int, *, images: bool, std: float) -> nn.Module:
-    if branches:
-        return BranchedMap(inputs, outputs, branches, images=images, std=std)
-    return cast("nn.Module", _new_map(inputs, outputs, images=images, bias=True, std=std))
 
 
 def convert(
@@ -211,10 +195,11 @@ def convert(
         raise ValueError("nothing to convert; ask for attention='hallucinated' or ffn='compact'")
     if branches < 0:
         raise ValueError(f"branches must be at least 0, got {branches}")
-    if attention is None:
-        _check_idle("attention='hallucinated'", heads=heads, maps=maps, kept=kept)
-    if ffn is None:
-        _check_idle("ffn='compact'", ratio=ratio, factored=factored)
+    idle: dict[str, object] = {} if attention else {"heads": heads, "maps": maps, "kept": kept}
+    idle |= {} if ffn else {"ratio": ratio, "factored": factored}
+    for name, value in idle.items():
+        if value != inspect.signature(convert).parameters[name].default:
+            raise ValueError(f"{name}={shown(value)} is a setting of a part that is not converted")
     model = model if inplace else copy.deepcopy(model)
     kind = type(model).__name__
     if attention and not hallucinate(model, heads, kept, maps):
@@ -231,21 +216,8 @@ def convert(
     return model
 
 
-def _check_idle(part: str, **settings: object) -> None:
-    """Refuse settings of a part that is not converted."""
-    usual = inspect.signature(convert).parameters
-    for name, value in settings.items():
-        if value != usual[name].default:
-            raise ValueError(
-                f"{name}={shown(value)} is a setting of {part}; ask for that, too, or leave it out"
-            )
-
-
 def _compact_parts(model: nn.Module, name: str, ratio: float, branches: int) -> int:
-    """Replace the map ``name`` of every feed-forward part by factors, and return their number.
-
-    A part has linear maps ``fc1`` from C channels to more, and ``fc2`` back to C.
-    """
+    """Replace the map ``name`` of every feed-forward part by factors, and return their number."""
     count = 0
     by_width = any(getattr(module, "weights_suit_width", False) for module in model.modules())
     for part in list(model.modules()):
@@ -271,12 +243,7 @@ def merge(model: nn.Module, *, inplace: bool = False) -> nn.Module:
 
     Outputs in evaluation mode stay equal up to rounding. A network without branches is unchanged.
 
-    Args:
-        model: A network from :func:`convert`, or any that contains converted parts.
-        inplace: Merge ``model`` itself instead of a copy.
-
-    Returns:
-        The merged network, in the mode of ``model``.
+    The result is a copy in the mode of ``model``, or with ``inplace`` the network itself.
 
     Example:
         >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
@@ -317,15 +284,13 @@ def _cfg(base: str) -> dict[str, Any]:
 
 
 def _create(name: str, pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """Build the base model with timm's arguments and convert it with those of :func:`convert`.
-
-    timm drops arguments that are None, so False keeps attention or feed-forward parts unconverted.
-    """
+    """Build the base model with timm's arguments and convert it with those of :func:`convert`."""
     if pretrained:
         raise ValueError(f"{name} has no published weights; use pretrained=False")
     base, heads = HALLUCINATED_HOSTS[name]
     settings: dict[str, Any] = {"attention": "hallucinated", "ffn": "compact"}
     settings |= {key: kwargs.pop(key) for key in _SETTINGS if key in kwargs}
+    # timm drops arguments of None, so False keeps a part.
     settings |= {key: settings[key] or None for key in ("attention", "ffn")}
     if settings["attention"]:
         settings.setdefault("heads", heads)

@@ -1,9 +1,8 @@
 """Hallucinated attention, half of whose maps are computed from the others, and its hosts."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
 from typing import Any, Literal, NamedTuple, cast, get_args
 
 import torch
@@ -25,63 +24,41 @@ Maps = Literal["within_across", "across_within", "within", "across", "copy"]
 Grid = tuple[int, int]
 
 
-class HeadSplit(NamedTuple):
-    """Number of heads of an attention, and of those with real maps."""
-
-    heads: int
-    real: int
-
-
-def split_heads(heads: int, rule: HeadRule = "double_odd", kept: float = 0.5) -> HeadSplit:
-    """Divide heads into real ones, a share ``kept`` and at least 1, and hallucinated ones.
-
-    The paper assumes even numbers of heads. Doubled heads are half as wide.
-    """
+def split_heads(heads: int, rule: HeadRule = "double_odd", kept: float = 0.5) -> tuple[int, int]:
+    """The number of heads, doubled by the rule, and of real ones: a share ``kept``, at least 1."""
     check_choice("heads", rule, get_args(HeadRule))
     if not 0 < kept <= 1:
         raise ValueError(f"kept must be above 0 and at most 1, got {kept}")
     if rule == "double" or heads % 2:
         heads *= 2
-    return HeadSplit(heads, max(1, math.floor(round(kept * heads, 6))))  # a third of six is two
+    return heads, max(1, math.floor(round(kept * heads, 6)))  # a third of six is two
 
 
 class MapHallucination(nn.Module):
     """Computes further attention maps from real ones, before the softmax.
 
     Within heads: the keys of each map are unfolded to the grid of their tokens; a depthwise 3 × 3
-    convolution over the grid, with one kernel per head, mixes neighbouring scores. Scores of class
-    tokens stay. Across heads: a 1 × 1 convolution over the heads.
-    ``9 * real * N * M + real * hallucinated * N * M`` multiply-adds. For ablations, ``maps`` names
-    another order, or leaves one or both out; real maps are then repeated in turn.
-
-    Kernels are initialised so that, for independent scores, new maps have the standard deviation
-    of the real ones.
+    convolution over the grid mixes neighbouring scores. Scores of class tokens stay. Across heads:
+    a 1 × 1 convolution over the heads. For ablations, ``maps`` names another order, or leaves one
+    or both out; real maps are then repeated in turn.
     """
-
-    intra: nn.Conv2d | None
-    cross: nn.Conv2d | None
 
     def __init__(self, real: int, hallucinated: int, maps: Maps = "within_across") -> None:
         super().__init__()
         check_choice("maps", maps, get_args(Maps))
         self.maps = maps
         self.hallucinated = hallucinated
-        self.intra = self.cross = None
-        if "within" in maps:
-            heads = hallucinated if maps == "across_within" else real
-            self.intra = nn.Conv2d(heads, heads, 3, padding=1, groups=heads)
-        if "across" in maps:
-            self.cross = nn.Conv2d(real, hallucinated, 1)
+        heads = hallucinated if maps == "across_within" else real
+        within = nn.Conv2d(heads, heads, 3, padding=1, groups=heads) if "within" in maps else None
+        self.intra = within
+        self.cross = nn.Conv2d(real, hallucinated, 1) if "across" in maps else None
         for conv, inputs in ((self.intra, 9), (self.cross, real)):
-            if conv is not None:
+            if conv is not None:  # new maps have the spread of the real ones
                 nn.init.normal_(conv.weight, std=inputs**-0.5)
                 nn.init.zeros_(cast("Tensor", conv.bias))
 
     def forward(self, scores: Tensor, grid: Grid, prefix: int = 0) -> Tensor:
-        """``[B, real, N, M] -> [B, real + hallucinated, N, M]``, the real maps first.
-
-        The keys are ``prefix`` class tokens, then a ``grid`` of rows and columns.
-        """
+        """``[B, real, N, M] -> [B, real + hallucinated, N, M]``, the real maps first."""
         new = self._across(scores) if self.maps == "across_within" else scores
         if self.intra is not None:
             keys = new[..., prefix:].unflatten(-1, grid)
@@ -114,7 +91,7 @@ class HallucinatedHeads(nn.Module):
     def __init__(
         self,
         dim: int,
-        split: HeadSplit,
+        split: tuple[int, int],
         *,
         inner: int | None = None,
         prefix: int = 0,
@@ -129,9 +106,8 @@ class HallucinatedHeads(nn.Module):
         self.q = nn.Linear(dim, self.real * self.head_dim, bias=qkv_bias)
         self.k = nn.Linear(dim, self.real * self.head_dim, bias=qkv_bias)
         self.v = nn.Linear(dim, inner, bias=qkv_bias)
-        self.hallucinate: MapHallucination | None = None
-        if self.heads > self.real:
-            self.hallucinate = MapHallucination(self.real, self.heads - self.real, maps)
+        new = self.heads - self.real
+        self.hallucinate = MapHallucination(self.real, new, maps) if new else None
         self.attn_drop: nn.Module = nn.Identity()
         self.proj = nn.Linear(inner, dim)
         self.proj_drop: nn.Module = nn.Identity()
@@ -139,11 +115,7 @@ class HallucinatedHeads(nn.Module):
             init_weights(linear)
 
     def attend(self, x: Tensor, grid: Grid, sources: Tensor | None = None) -> Tensor:
-        """``[..., N, dim] -> [..., N, dim]``.
-
-        ``grid`` is that of the keys. Keys and values are of the tokens ``sources``,
-        ``[..., M, dim]``, by default ``x``.
-        """
+        """``[..., N, dim] -> [..., N, dim]``."""
         sources = x if sources is None else sources
         q, k = self._by_head(self.q(x), self.real), self._by_head(self.k(sources), self.real)
         v = self._by_head(self.v(sources), self.heads)
@@ -216,14 +188,12 @@ cast("dict[Callable[..., Tensor], Any]", RULES)[convolve_maps] = _map_use
 
 
 class TokenGrid:
-    """Rows and columns of the tokens in one part of a network, for the image of the last pass.
-
-    A hook on a layer that knows the grid records it; layers that need it share the object. The
-    hooks are methods, not closures, so that a deep copy of a network gets its own grids.
-    """
+    """Rows and columns of the tokens in one part of a network, for the image of the last pass."""
 
     def __init__(self, grid: Grid | None = None) -> None:
         self.grid = grid
+
+    # Hooks are methods, not closures, so that a deep copy of a network gets its own grids.
 
     def shape(self, tokens: int) -> Grid:
         """Rows and columns of this many tokens."""
@@ -280,10 +250,7 @@ class HallucinatedPyramidAttention(HallucinatedHeads):
 
 
 class HallucinatedPooledAttention(HallucinatedHeads):
-    """Replaces the attention of Next-ViT, whose keys are means along the list of tokens.
-
-    The means lie on no grid; a grid of a matching size is assumed for them.
-    """
+    """Replaces that of Next-ViT, whose keys, means of listed tokens, are taken to be a grid."""
 
     sr: nn.Module | None
     norm: nn.Module | None
@@ -302,91 +269,66 @@ class HallucinatedPooledAttention(HallucinatedHeads):
 
 def hallucinate(model: nn.Module, heads: HeadRule, kept: float, maps: Maps) -> bool:
     """Replace every supported attention in a network or a part of one; False if there is none."""
-    modules = list(model.modules())
-    counts = [cast("int", m.num_heads) for m in modules if isinstance(m, _ATTENTIONS)]
-    if heads == "double_odd" and any(count % 2 for count in counts):
+    places = [place for place in _places(model) if not isinstance(place.old, HallucinatedHeads)]
+    if heads == "double_odd" and any(place.old.num_heads % 2 for place in places):
         heads = "double"
-    make = partial(_hallucinated, heads=heads, kept=kept, maps=maps)
-    for module in modules:
-        for kind, replace_in in _REPLACERS.items():
-            if isinstance(module, kind):
-                replace_in(module, make)
-    replaced = {module for module in model.modules() if isinstance(module, HallucinatedHeads)}
-    return bool(replaced.difference(modules))
+    for place in places:
+        setattr(place.parent, place.name, _hallucinated(place, heads, kept, maps))
+    return bool(places)
 
 
-Make = Callable[..., HallucinatedHeads]
+class _Place(NamedTuple):
+    """An attention in a network and what replaces it."""
+
+    parent: Any
+    name: str
+    kind: type[HallucinatedHeads]
+    values: str  # its linear map whose last channels are values, after queries and keys
+    parts: dict[str, Any]  # further attributes of the new one
+
+    @property
+    def old(self) -> Any:
+        return getattr(self.parent, self.name)
 
 
-def _replace_in_vision_transformer(model: Any, make: Make) -> None:
-    grid = TokenGrid(tuple(model.patch_embed.grid_size))
-    model.patch_embed.register_forward_hook(grid.record_tokens)
-    parts = {"prefix": model.num_prefix_tokens, "token_grid": grid}
-    for block in model.blocks:
-        old: Any = getattr(block, "attn", None)
-        if isinstance(old, HallucinatedHeads):
-            continue
-        if type(old) is not TokenAttention or not _is_plain(old):
-            raise ValueError(
-                f"{type(model).__name__} has blocks with {type(old).__name__} and more than "
-                "queries, keys and values in it; only plain attention can be replaced"
-            )
-        block.attn = make(HallucinatedTokenAttention, old, old.qkv, **parts)
-
-
-def _replace_in_pyramid_block(block: Any, make: Make) -> None:
-    old = block.attn
-    if isinstance(old, HallucinatedHeads):
-        return
-    if old.pool is not None:
-        raise ValueError("PVTv2 with linear attention cannot be converted; use one without")
-    block.attn = make(HallucinatedPyramidAttention, old, old.kv, sr=old.sr, norm=old.norm)
-
-
-def _replace_in_next_block(block: Any, make: Make) -> None:
-    old = block.e_mhsa
-    if isinstance(old, HallucinatedHeads):
-        return
-    grid = TokenGrid()
-    block.patch_embed.register_forward_hook(grid.record_channels_first)
-    parts = {"sr": old.sr, "norm": old.norm, "sr_ratio": old.sr_ratio, "token_grid": grid}
-    block.e_mhsa = make(HallucinatedPooledAttention, old, old.v, **parts)
-
-
-_ATTENTIONS = (TokenAttention, PyramidAttention, NextAttention)
-_REPLACERS: dict[type[nn.Module], Callable[[Any, Make], None]] = {
-    VisionTransformer: _replace_in_vision_transformer,
-    PyramidBlock: _replace_in_pyramid_block,
-    NextTransformerBlock: _replace_in_next_block,
-}
+def _places(model: nn.Module) -> Iterator[_Place]:
+    for module in cast("list[Any]", list(model.modules())):
+        if isinstance(module, VisionTransformer):
+            grid = TokenGrid(tuple(module.patch_embed.grid_size))
+            module.patch_embed.register_forward_hook(grid.record_tokens)
+            parts = {"prefix": module.num_prefix_tokens, "token_grid": grid}
+            for block in module.blocks:
+                yield _Place(block, "attn", HallucinatedTokenAttention, "qkv", parts)
+        elif isinstance(module, PyramidBlock):
+            parts = {name: getattr(module.attn, name) for name in ("sr", "norm")}
+            yield _Place(module, "attn", HallucinatedPyramidAttention, "kv", parts)
+        elif isinstance(module, NextTransformerBlock):
+            grid = TokenGrid()
+            module.patch_embed.register_forward_hook(grid.record_channels_first)
+            parts = {name: getattr(module.e_mhsa, name) for name in ("sr", "norm", "sr_ratio")}
+            parts["token_grid"] = grid
+            yield _Place(module, "e_mhsa", HallucinatedPooledAttention, "v", parts)
 
 
 @torch.no_grad()
-def _hallucinated(
-    kind: type[HallucinatedHeads],
-    old: Any,
-    values: nn.Linear,
-    *,
-    heads: HeadRule,
-    kept: float,
-    maps: Maps,
-    prefix: int = 0,
-    **parts: Any,
-) -> HallucinatedHeads:
-    """A hallucinated attention with the values, output map and dropout of the ``old`` attention.
-
-    The last channels of its linear map ``values`` are values; queries and keys come before them.
-    ``parts`` are its further attributes.
-    """
+def _hallucinated(place: _Place, heads: HeadRule, kept: float, maps: Maps) -> HallucinatedHeads:
+    """A hallucinated attention with the values, output map and dropout of the old one."""
+    old, parts = place.old, dict(place.parts)
+    if not _is_plain(old):
+        raise ValueError(
+            f"{type(old).__name__} has more than queries, keys and values in it, or linear "
+            "attention; only plain attention can be replaced"
+        )
+    values = getattr(old, place.values)
     inner, bias = old.proj.in_features, values.bias is not None
     split = split_heads(old.num_heads, heads, kept)
-    if inner % split.heads:
+    if inner % split[0]:
         raise ValueError(
-            f"{split.heads} heads in place of {old.num_heads} do not divide {inner} channels; use "
+            f"{split[0]} heads in place of {old.num_heads} do not divide {inner} channels; use "
             "a network with an even number of heads or channels"
         )
-    sizes: Any = {"inner": inner, "prefix": prefix, "qkv_bias": bias}
-    attention = kind(values.in_features, split, **sizes, maps=maps)
+    sizes: Any = {"inner": inner, "prefix": parts.pop("prefix", 0), "qkv_bias": bias}
+    attention = place.kind(values.in_features, split, **sizes, maps=maps)
     attention.proj = old.proj
     attention.attn_drop = getattr(old, "attn_drop", attention.attn_drop)
     attention.proj_drop = getattr(old, "proj_drop", attention.proj_drop)
@@ -399,7 +341,9 @@ def _hallucinated(
     return attention.train(old.training)
 
 
-def _is_plain(old: TokenAttention) -> bool:
+def _is_plain(old: Any) -> bool:
     """Whether timm's attention uses none of its options."""
-    norms = (old.q_norm, old.k_norm, old.norm)
-    return old.gate is None and all(isinstance(norm, nn.Identity) for norm in norms)
+    if isinstance(old, TokenAttention):
+        norms = (old.q_norm, old.k_norm, old.norm)
+        return old.gate is None and all(isinstance(norm, nn.Identity) for norm in norms)
+    return isinstance(old, NextAttention | PyramidAttention) and getattr(old, "pool", None) is None

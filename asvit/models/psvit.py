@@ -13,10 +13,12 @@ from torch.nn import functional as F
 
 from asvit.architectures.psvit_path import BASIC, IDENTITY, layers_of, patches_of
 from asvit.models._registration import register_networks
-from asvit.models._staged import StagedNetwork, check_batch, drop_path_rates
 from asvit.models.blocks import (
     SelfAttention,
+    StagedNetwork,
+    check_batch,
     check_choice,
+    drop_path_rates,
     positions_on,
     run_blocks,
 )
@@ -33,24 +35,18 @@ class SharedAttention(nn.Module):
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.head_dim = dim // heads
-        inner = self.head_dim * heads
+        inner = dim // heads * heads
         self.v = nn.Linear(dim, inner)
         self.proj = nn.Linear(inner, dim)
 
     def forward(self, x: Tensor, attention: Tensor) -> Tensor:
         """``[B, N, dim]`` and a map ``[B, heads, N, N]`` to ``[B, N, dim]``."""
-        v = self.v(x).unflatten(2, (self.heads, self.head_dim)).transpose(1, 2)
-        mixed = attention @ v
+        mixed = attention @ self.v(x).unflatten(2, (self.heads, -1)).transpose(1, 2)
         return cast("Tensor", self.proj(mixed.transpose(1, 2).flatten(2)))
 
 
 class Layer(nn.Module):
-    """A pre-norm transformer layer, which may use the attention map of its predecessor.
-
-    ``12 * N * dim**2 + 2 * N**2 * dim`` multiply-adds for N tokens, with the map of another one
-    ``10 * N * dim**2 + N**2 * dim``.
-    """
+    """A pre-norm transformer layer, which may use the attention map of its predecessor."""
 
     def __init__(
         self, dim: int, heads: int, *, drop_path: float = 0.0, shares: bool = False
@@ -62,21 +58,22 @@ class Layer(nn.Module):
         self.mlp = Mlp(dim, 4 * dim)
         self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
 
-    def forward(self, x: Tensor, shared: Tensor | None = None, *, with_map: bool = False) -> Any:
-        """``[B, N, dim] -> [B, N, dim]``; ``shared`` is a map ``[B, heads, N, N]``.
+    def forward(self, x: Tensor, *shared: Tensor) -> Tensor:
+        """``[B, N, dim] -> [B, N, dim]``; ``shared`` is a map ``[B, heads, N, N]``."""
+        return self._add(x, self.attn(self.norm1(x), *shared))
 
-        ``with_map``, also the layer's own map after the softmax.
-        """
-        attention: Any = self.attn.with_map if with_map else self.attn
-        mixed = attention(self.norm1(x), *([] if shared is None else [shared]))
-        mixed, own = mixed if with_map else (mixed, None)
+    def with_map(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The same without a shared map, and the layer's own map after the softmax."""
+        mixed, own = cast("SelfAttention", self.attn).with_map(self.norm1(x))
+        return self._add(x, mixed), own
+
+    def _add(self, x: Tensor, mixed: Tensor) -> Tensor:
         x = x + self.drop_path(mixed)
-        x = x + self.drop_path(self.mlp(self.norm2(x)))
-        return (x, own) if with_map else x
+        return cast("Tensor", x + self.drop_path(self.mlp(self.norm2(x))))
 
 
 class SharingPair(nn.Module):
-    """Two layers, of which the second uses the map of the first; after the softmax, as we read."""
+    """Two layers, of which the second uses the map of the first after the softmax."""
 
     def __init__(self, dim: int, heads: int, first: float = 0.0, second: float = 0.0) -> None:
         super().__init__()
@@ -85,14 +82,11 @@ class SharingPair(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, N, dim] -> [B, N, dim]``."""
-        return cast("Tensor", self.second(*self.first(x, with_map=True)))
+        return cast("Tensor", self.second(*self.first.with_map(x)))
 
 
 class TokenPooling1d(nn.Module):
-    """A linear map widens the tokens of a list; a max-pool then joins neighbours by two.
-
-    The class token, the first, skips the pool. A last token without a neighbour is dropped.
-    """
+    """A linear map widens the tokens of a list; a max-pool then joins neighbours by two."""
 
     def __init__(self, dim: int, out_dim: int) -> None:
         super().__init__()
@@ -157,7 +151,6 @@ class PSViT(StagedNetwork):
     """
 
     _stages_name: ClassVar[str] = "stages"
-    _blocks_name: ClassVar[str] = "cells"
     _downsample_first: ClassVar[bool] = True
 
     def __init__(
@@ -294,10 +287,8 @@ class PSViTStage(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``[B, N, dim_before] -> [B, n, dim]``, or from and to a grid ``[B, h, w, dim]``."""
         x = self.downsample(x)
-        tokens = run_blocks(
-            self.cells, x.flatten(1, -2), recompute=self.grad_checkpointing and self.training
-        )
-        return tokens.reshape(x.shape)
+        recompute = self.grad_checkpointing and self.training
+        return run_blocks(self.cells, x.flatten(1, -2), recompute).reshape(x.shape)
 
 
 def make_cell(kind: str, dim: int, heads: int, rates: Iterator[float]) -> nn.Module:

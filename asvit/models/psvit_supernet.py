@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from asvit.architectures.psvit_path import BASIC, CELLS, IDENTITY, SHARED
-from asvit.models._staged import make_head
-from asvit.models.blocks import init_weights
+from asvit.models.blocks import init_weights, make_head
 from asvit.models.psvit import PSViT, make_cell, pool_tokens, used_stages
 
 

@@ -6,18 +6,18 @@ are fewer tokens; a dilation to match spreads the same kernel over it.
 
 from typing import Any, Final, NamedTuple, cast
 
-import torch
 from timm.layers import Conv2dSame, Format, PatchEmbed
+from timm.models.convnext import ConvNeXt
+from timm.models.nextvit import NextViT
+from timm.models.pvt_v2 import PyramidVisionTransformerV2
+from timm.models.resnet import ResNet
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
-from torch.func import functional_call
 
 from asvit.models.asvit import AsViT
 from asvit.models.blocks import MixedConv2d, MixedConv2dSame
 from asvit.models.psvit import PSViT
 from asvit.models.shiftvit import ShiftViT
-from proxies.features import in_evaluation_mode
-from proxies.messages import first_line
 
 _PLAIN: Final = (nn.Conv2d, MixedConv2d)
 
@@ -35,7 +35,10 @@ class Tokens(NamedTuple):
 #: The published stages of a stem of stride 4, coarse to fine: arXiv:2202.11921.
 SCHEDULE: Final = (Tokens(16, 5), Tokens(8, 2), Tokens(4, 1))
 _FACTORS: Final = (4, 2, 1)  # on the stride of any stem
-_SIZE_FREE: Final = (AsViT, ShiftViT)
+_ADAPTABLE: Final = (
+    *(AsViT, ShiftViT, PSViT, VisionTransformer),
+    *(PyramidVisionTransformerV2, ConvNeXt, NextViT, ResNet),  # without learned positions
+)
 
 
 def token_stages(model: nn.Module) -> tuple[Tokens, ...]:
@@ -43,8 +46,7 @@ def token_stages(model: nn.Module) -> tuple[Tokens, ...]:
 
     The strides are four times and twice that of its stem, then its own. A stem of stride 4 has the
     published :data:`SCHEDULE`. The dilation for other strides is ours: the largest at which a
-    kernel as wide as the stride stays inside its cell, which gives the published values at
-    stride 4. The network may have any of these tokens.
+    kernel as wide as the stride stays inside its cell.
     """
     stride = original(stem_of(model), "stride")[0]
     return tuple(Tokens(f * stride, (f * stride - 1) // (stride - 1)) for f in _FACTORS)
@@ -61,17 +63,14 @@ def stem_of(model: nn.Module) -> nn.Conv2d:
     stem = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
     if stem is None:
         raise ValueError(f"{_name(model)} has no convolution that could make coarser tokens")
-    if type(stem) not in (*_PLAIN, Conv2dSame, MixedConv2dSame) or stem.padding_mode != "zeros":
-        raise ValueError(
-            f"{_name(model)} starts with {stem}, which pads in its own way; "
-            "only a plain convolution can make coarser tokens"
-        )
     (kernel, width), (stride, across) = stem.kernel_size, original(stem, "stride")
-    square = kernel == width and stride == across
-    if not (square and kernel >= stride > 1 and original(stem, "dilation") == (1, 1)):
+    square = kernel == width and stride == across and kernel >= stride > 1
+    plain = type(stem) in (*_PLAIN, Conv2dSame, MixedConv2dSame) and stem.padding_mode == "zeros"
+    if not (plain and square and original(stem, "dilation") == (1, 1)):
         raise ValueError(
-            f"{_name(model)} starts with {stem}, which cuts no tokens out of images; use a "
-            "square kernel, and a stride that is at least 2 and at most the kernel"
+            f"{_name(model)} starts with {stem}, which cuts no tokens out of images; use a plain "
+            "convolution with a square kernel, and a stride that is at least 2 and at most the "
+            "kernel"
         )
     return stem
 
@@ -90,8 +89,8 @@ def retokenize(model: nn.Module, tokens: Tokens) -> None:
     Images have the same size at every stage. At the finest tokens the network equals the plain one
     bit for bit.
 
-    Works for As-ViT, ShiftViT and PSViT; for timm's vision transformers (DeiT); and for networks
-    without learned positions, such as PVTv2, ConvNeXt and Next-ViT, also converted or wrapped.
+    Works for As-ViT, ShiftViT and PSViT, and for timm's vision transformers (DeiT), PVTv2,
+    ConvNeXt, Next-ViT and ResNets, also converted or wrapped.
 
     Args:
         model: The network.
@@ -119,57 +118,52 @@ def retokenize(model: nn.Module, tokens: Tokens) -> None:
     restore(model)
     if tokens == stages[-1]:
         return
-    try:
-        _set_tokens(model, Tokens(*tokens))
-    except ValueError:
-        restore(model)
-        raise
-
-
-def _set_tokens(model: nn.Module, tokens: Tokens) -> None:
-    """Set coarser tokens of a plain network; a part stays overridden if another cannot adapt."""
-    stem = stem_of(model)
+    stem, tokens = stem_of(model), Tokens(*tokens)
+    adaptable = [module for module in model.modules() if isinstance(module, _ADAPTABLE)]
+    _check(model, adaptable, stem, tokens)
     for module in model.modules():
         if _is_patch_convolution(module):
             override(module, __class__=MixedConv2dSame)
     sides = {name: (value, value) for name, value in tokens._asdict().items()}
     override(stem, __class__=MixedConv2dSame, **sides)
-    adaptable = False
-    for module in model.modules():
-        if isinstance(module, VisionTransformer):
-            _adapt_vision_transformer(module, stem)
-        elif isinstance(module, PSViT):
-            _check_pooling(module, stem)
-        adaptable |= isinstance(module, (*_SIZE_FREE, VisionTransformer, PSViT))
+    for module in adaptable:
+        if not isinstance(module, VisionTransformer):
+            continue
+        if type(module.patch_embed) is PatchEmbed:
+            override(module.patch_embed, __class__=_CoarsePatches)
+        if not module.dynamic_img_size:
+            # timm resamples its positions bicubically with antialiasing in every pass.
+            override(module, dynamic_img_size=True)
+            override(module.patch_embed, flatten=False, output_fmt=Format.NHWC)
+
+
+class _CoarsePatches(PatchEmbed):  # type: ignore[misc]
+    """Patches of a coarse stem, which tell timm's feature maps their grid."""
+
+    def dynamic_feat_size(self, img_size: tuple[int, int]) -> tuple[int, int]:
+        return -(-img_size[0] // self.proj.stride[0]), -(-img_size[1] // self.proj.stride[1])
+
+
+def _check(model: nn.Module, adaptable: list[nn.Module], stem: nn.Conv2d, tokens: Tokens) -> None:
+    """Refuse a network some part of which is made for one grid."""
     if not adaptable:
-        _dry_run(model, stem, tokens)
-
-
-def _dry_run(model: nn.Module, stem: nn.Conv2d, tokens: Tokens) -> None:
-    """Check on the meta device that a network runs on the new grid, if its image size is known."""
-    side = _image_side(model)
-    if side is None:
-        return
-    named = [*model.named_parameters(), *model.named_buffers()]
-    shapes = {name: torch.empty_like(tensor, device="meta") for name, tensor in named}
-    images = stem.weight.new_empty(2, stem.in_channels, side, side, device="meta")
-    try:
-        with torch.no_grad(), in_evaluation_mode(model):
-            functional_call(model, shapes, images)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(
-            f"{_name(model)} cannot adapt to tokens {tokens}; some part is made for one grid: "
-            f"{first_line(error)}"
-        ) from error
-
-
-def _image_side(model: nn.Module) -> int | None:
-    """Side of the square images that a network was built for, where it records it."""
-    config = getattr(model, "pretrained_cfg", None) or {}  # timm's
-    sizes = [getattr(module, "img_size", None) for module in model.modules()]
-    pairs = [size for size in sizes if isinstance(size, tuple)]
-    height, width = (*pairs, config.get("input_size", (3, 0, 1))[1:])[0]
-    return int(height) if height == width else None
+        raise ValueError(f"{_name(model)} cannot adapt to tokens {tokens}; leave them as they are")
+    for module in cast("list[Any]", adaptable):
+        if isinstance(module, VisionTransformer):
+            embed = module.patch_embed
+            if not isinstance(embed, PatchEmbed) or embed.proj is not stem:
+                raise ValueError(
+                    f"{type(module).__name__} makes its tokens by {type(embed).__name__}; "
+                    "only a single convolution can be coarser"
+                )
+        elif isinstance(module, PSViT):  # whose lists must have enough tokens to pool
+            sides = (patches * module.patch_size for patches in module.patch_embed.grid)
+            try:
+                module.check_grid(*(-(-side // tokens.stride) for side in sides))
+            except ValueError as error:
+                raise ValueError(
+                    f"{_name(model)} cannot adapt to tokens {tokens}: {error}"
+                ) from error
 
 
 def _is_patch_convolution(module: nn.Module) -> bool:
@@ -207,47 +201,4 @@ def restore(model: nn.Module) -> None:
 
 def original(module: nn.Module, name: str) -> Any:
     """The value of an attribute before any :func:`override`."""
-    originals = vars(module).get(_ORIGINALS, {})
-    return originals[name] if name in originals else getattr(module, name)
-
-
-def _adapt_vision_transformer(model: Any, stem: nn.Conv2d) -> None:
-    """Make a vision transformer resample its position embeddings in every forward pass.
-
-    The parameter keeps the plain grid. timm resamples it bicubically with antialiasing, except
-    for class and distillation tokens.
-    """
-    embed = model.patch_embed
-    if not isinstance(embed, PatchEmbed) or embed.proj is not stem:
-        raise ValueError(
-            f"{type(model).__name__} makes its tokens by {type(embed).__name__}; "
-            "only a single convolution can be coarser"
-        )
-    if type(embed) is PatchEmbed:
-        override(embed, __class__=_CoarsePatches)
-    if not model.dynamic_img_size:
-        override(model, dynamic_img_size=True)
-        override(embed, flatten=False, output_fmt=Format.NHWC)
-
-
-class _CoarsePatches(PatchEmbed):  # type: ignore[misc]
-    """Patches of a coarse stem, which tell timm's feature maps their grid."""
-
-    def dynamic_feat_size(self, img_size: tuple[int, int]) -> tuple[int, int]:
-        return _tokens(img_size, self.proj)
-
-
-def _check_pooling(model: PSViT, stem: nn.Conv2d) -> None:
-    """Check that lists have enough tokens to pool; PSViT itself resamples its positions."""
-    height, width = (patches * model.patch_size for patches in model.patch_embed.grid)
-    try:
-        model.check_grid(*_tokens((height, width), stem))
-    except ValueError as error:
-        raise ValueError(
-            f"{_name(model)} cannot adapt to tokens {tokens_of(model)}: {error}"
-        ) from error
-
-
-def _tokens(image: tuple[int, int], stem: nn.Conv2d) -> tuple[int, int]:
-    """Tokens along the sides of an image."""
-    return -(-image[0] // stem.stride[0]), -(-image[1] // stem.stride[1])
+    return vars(module).get(_ORIGINALS, {}).get(name, getattr(module, name))

@@ -2,17 +2,25 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, ClassVar, Final, cast
+from typing import Any, Final, cast
 
 import torch
-from timm.layers import DropPath, LayerNorm2d, Mlp
+from timm.layers import DropPath, Mlp
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asvit.architectures.genotype import PART_CHOICES
 from asvit.models._registration import register_networks
-from asvit.models._staged import StagedNetwork, drop_path_rates
-from asvit.models.blocks import PATCH, BlockStage, check_choice, hidden_width, make_stem
+from asvit.models.blocks import (
+    PATCH,
+    BlockStage,
+    StagedNetwork,
+    check_choice,
+    drop_path_rates,
+    hidden_width,
+    init_weights,
+    make_stem,
+)
 
 __all__ = ["VARIANTS", "ShiftViT", "checkpoint_filter_fn"]
 
@@ -24,7 +32,6 @@ Norm = Callable[[int], nn.Module]
 NORMS: Mapping[str, Norm] = {
     "groupnorm1": partial(nn.GroupNorm, 1),
     "batchnorm2d": nn.BatchNorm2d,
-    "layernorm2d": LayerNorm2d,
 }
 #: Activations by name.
 ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {"gelu": nn.GELU, "relu": nn.ReLU}
@@ -42,19 +49,10 @@ def shift(x: Tensor, *, n_div: int = 12, step: int = 1) -> Tensor:
     References:
         Wang et al. 2022, arXiv:2201.10801.
     """
-    check_shift(n_div, step)
     group = x.shape[1] // n_div
     if torch.compiler.is_compiling() or torch._C._is_tracing():
         return _spelt_out(x, group, step)
     return _differentiable(x, group, step)
-
-
-def check_shift(n_div: int, step: int) -> None:
-    """Check the settings of a shift."""
-    if n_div < len(DIRECTIONS):
-        raise ValueError(f"n_div={n_div} leaves too few parts for 4 directions; use at least 4")
-    if step < 0:
-        raise ValueError(f"step={step} is not allowed; use 0 (no shift) or more")
 
 
 def _differentiable(x: Tensor, group: int, step: int) -> Tensor:
@@ -81,10 +79,7 @@ def _shifted(x: Tensor, group: int, step: int) -> Tensor:
 
 
 def _spelt_out(x: Tensor, group: int, step: int) -> Tensor:
-    """The shift as pads and a concatenation, for compilers and exported graphs.
-
-    A compiler fuses them, and a graph has two common operators rather than nine writes.
-    """
+    """The shift as pads and a concatenation, for compilers and exported graphs."""
     *groups, rest = x.split([group] * len(DIRECTIONS) + [x.shape[1] - 4 * group], dim=1)
     padded = []
     for part, (axis, sense) in zip(groups, DIRECTIONS, strict=True):
@@ -98,10 +93,7 @@ def _spelt_out(x: Tensor, group: int, step: int) -> Tensor:
 
 
 class _Shift(torch.autograd.Function):
-    """The shift with its derivatives: its transpose is the shift by the negative step.
-
-    Autograd would copy the whole gradient for each of the writes.
-    """
+    """The shift with its derivatives: its transpose is the shift by the negative step."""
 
     generate_vmap_rule = True
 
@@ -123,11 +115,14 @@ class _Shift(torch.autograd.Function):
 
 
 class Shift(nn.Module):
-    """:func:`shift` as a module, with its arguments and errors."""
+    """:func:`shift` as a module, with its arguments."""
 
     def __init__(self, *, n_div: int = 12, step: int = 1) -> None:
         super().__init__()
-        check_shift(n_div, step)
+        if n_div < len(DIRECTIONS):
+            raise ValueError(f"n_div={n_div} leaves too few parts for 4 directions; use 4 or more")
+        if step < 0:
+            raise ValueError(f"step={step} is not allowed; use 0 (no shift) or more")
         self.n_div = n_div
         self.step = step
 
@@ -137,10 +132,7 @@ class Shift(nn.Module):
 
 
 class ShiftBlock(nn.Module):
-    """A shift, then the feed-forward part with its residual: ``x ← shift(x); x ← x + MLP(N(x))``.
-
-    The shift is outside the residual branch: drop-path never skips it.
-    """
+    """A shift outside the residual branch, then ``x ← x + MLP(N(x))``."""
 
     def __init__(
         self,
@@ -206,7 +198,7 @@ class ShiftViT(StagedNetwork):
         ratio: Hidden width of the feed-forward part over the width of the stage, rounded down.
         n_div: Each of the four shifted groups has 1 / n_div of the channels, rounded down.
         step: Positions by which a group moves; 0 for none.
-        norm_layer: ``"groupnorm1"`` or, for ablations, ``"batchnorm2d"`` or ``"layernorm2d"``.
+        norm_layer: ``"groupnorm1"`` or, for the ablation, ``"batchnorm2d"``.
         act_layer: ``"gelu"`` or, for the paper's ablation, ``"relu"``.
         stem: ``"patch"``, ``"conv"`` or ``"deep"``; the last two round sides up.
 
@@ -217,9 +209,6 @@ class ShiftViT(StagedNetwork):
         Wang et al. 2022, "When Shift Operation Meets Vision Transformer: An Extremely Simple
         Alternative to Attention Mechanism", arXiv:2201.10801.
     """
-
-    _formats: ClassVar[tuple[str, ...]] = ("NCHW",)
-    _initialised: ClassVar[tuple[type[nn.Module], ...]] = (nn.Linear, nn.Conv2d)
 
     def __init__(
         self,
@@ -271,6 +260,9 @@ class ShiftViT(StagedNetwork):
 
     def _pool(self, x: Tensor) -> Tensor:
         return F.adaptive_avg_pool2d(x, 1).flatten(1) if self.global_pool == "avg" else x
+
+    def _init_weights(self, module: nn.Module) -> None:
+        init_weights(module, (nn.Linear, nn.Conv2d))
 
     def _classify(self, x: Tensor) -> Tensor:
         # The head takes channels last.

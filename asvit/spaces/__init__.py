@@ -2,11 +2,10 @@
 
 from asvit.core.extensions import load_extensions
 from asvit.spaces.architectures import StageRow, build, cost, stage_table
-from asvit.spaces.base import SPACES, SearchSpace, load_space, register_space
+from asvit.spaces.base import SPACES, SearchSpace, UnionSpace, load_space, register_space
 from asvit.spaces.own import AsVitSpace  # the first, whose texts have no prefix
 from asvit.spaces.plain import PlainArchitecture, PlainSpace
-from asvit.spaces.timm_families import TIMM_FAMILIES, TimmFamily, TimmSpace
-from asvit.spaces.union import UnionSpace
+from asvit.spaces.timm_models import TIMM_FAMILIES, TimmFamily, TimmSpace
 
 __all__ = [
     "SMALL_FAMILIES",
@@ -26,6 +25,9 @@ __all__ = [
     "register_space",
     "stage_table",
 ]
+
+for _name, _family in TIMM_FAMILIES.items():
+    SPACES.register(_name, TimmSpace(_name, _family))
 
 _ONLY_SMALL = ("resnet-small",)
 #: Those that did best where trainings were short; a design in a hurry races the first ones.

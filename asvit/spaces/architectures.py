@@ -1,6 +1,6 @@
 """Networks and their costs from an architecture or its text: a space's, a family's or timm's."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from operator import index
@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from asvit.architectures.base import TextArchitecture
 from asvit.architectures.genotype import Genotype
 from asvit.models.asvit import asvit_cost, asvit_stage_costs
-from asvit.spaces.base import SPACES, Architecture, SearchSpace, load_space
-from asvit.spaces.timm_models import PREFIX, TimmModel, is_timm_model
-from asvit.spaces.vitbench import AutoFormerArchitecture, PitArchitecture
+from asvit.spaces.base import SPACES, Architecture, Family, SearchSpace, load_space
+from asvit.spaces.timm_models import PREFIX, TimmModel, TimmModels, is_timm_model
+from asvit.spaces.vitbench import AutoFormer, Pit
 from proxies import get_proxy
 from proxies.counts import Cost, count
 from proxies.functional import InterceptOperations, Operation
@@ -24,9 +24,8 @@ from proxies.text import shown
 
 Architectures = str | Architecture | Iterable[str | Architecture]  # one, or several
 
-#: Architectures outside every search space: depths and width cannot be changed.
-FixedArchitecture = PitArchitecture | AutoFormerArchitecture | TimmModel
-_FIXED: Final = (PitArchitecture, AutoFormerArchitecture, TimmModel)
+#: Families outside every search space: depths and width cannot be changed.
+FIXED: Final[Sequence[Family]] = (Pit(), AutoFormer(), TimmModels())
 
 
 def build(
@@ -76,14 +75,9 @@ def build(
     """
     parts = {"stem": stem, "head": head, "mixing": mixing, "positions": positions, "init": init}
     parsed = with_parts(parse(arch), {n: part for n, part in parts.items() if part is not None})
-    options: Any = {"image_size": image_size, "num_classes": num_classes, "in_chans": in_chans}
-    requested = {"drop_path": drop_path, "drop": drop, "depths": depths, "width": width}
-    options |= {name: value for name, value in requested.items() if value is not None}
-    if not isinstance(parsed, _FIXED):
-        return find(parsed)[0].build(parsed, **options)
-    if depths is not None or width is not None:
-        raise ValueError(f"{shown(str(arch))} has its own depths and width; leave both out")
-    return parsed.build(**options)
+    sizes: Any = {"image_size": image_size, "num_classes": num_classes, "in_chans": in_chans}
+    rates = {"drop_path": drop_path, "drop": drop}
+    return _family_of(parsed).build(parsed, depths=depths, width=width, **sizes, **rates)
 
 
 def has_drop_path(arch: str | Architecture) -> bool:
@@ -150,12 +144,10 @@ class _SkipInitialisation(InterceptOperations):
     """Skips in-place initialisers of meta tensors, which take most of the construction time."""
 
     def intercept(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        if func in _INITIALISERS:
-            tensor = args[0]
-        elif getattr(func, "__module__", None) == nn.init.__name__:
-            tensor = kwargs["tensor"]  # these name their arguments as they pass them on
-        else:
+        named = getattr(func, "__module__", None) == nn.init.__name__  # these pass names on
+        if not named and func not in _INITIALISERS:
             return func(*args, **kwargs)
+        tensor = kwargs["tensor"] if named else args[0]
         return tensor if tensor.is_meta else func(*args, **kwargs)
 
 
@@ -182,20 +174,22 @@ class StageRow:
 def stage_table(
     arch: str | Architecture, *, image_size: int = 224, num_classes: int = 1000, in_chans: int = 3
 ) -> list[StageRow]:
-    """Rows for the stages and head of an As-ViT architecture; a single row for any other network.
-
-    They add up to :func:`cost`; arguments as :func:`build`.
-    """
-    g, sizes = parse(arch), (image_size, num_classes, in_chans)
+    """Rows for the stages and head of an As-ViT architecture; one row for any other network."""
+    g, none = parse(arch), (None,) * 4
     if type(g) is not Genotype:  # stages of a subclass may have neither windows nor heads
         total = cost(g, image_size, num_classes, in_chans=in_chans)
-        return [StageRow("network", None, None, None, None, None, total.params, total.macs)]
-    *stages, head = asvit_stage_costs(g, *sizes)
-    rows = []
-    for i, (side, own) in enumerate(zip(g.token_sides(image_size), stages, strict=True)):
-        columns = side, g.stage_widths[i], g.stage_heads[i], g.depths[i], side // g.splits[i]
-        rows.append(StageRow(str(i + 1), *columns, own.params, own.macs))
-    last = StageRow("head", None, g.stage_widths[-1], None, None, None, head.params, head.macs)
+        return [StageRow("network", None, *none, total.params, total.macs)]
+    *stages, head = asvit_stage_costs(g, image_size, num_classes, in_chans)
+    columns = zip(
+        g.token_sides(image_size), g.stage_widths, g.stage_heads, g.depths, g.splits, strict=True
+    )
+    rows = [
+        StageRow(str(i), side, width, heads, blocks, side // splits, own.params, own.macs)
+        for i, ((side, width, heads, blocks, splits), own) in enumerate(
+            zip(columns, stages, strict=True), 1
+        )
+    ]
+    last = StageRow("head", None, g.stage_widths[-1], *none[1:], head.params, head.macs)
     return [*rows, last]
 
 
@@ -207,29 +201,20 @@ def each_of(architectures: Architectures) -> Iterable[str | Architecture]:
 
 
 def parse(arch: str | Architecture) -> Architecture:
-    """The architecture that a text describes; an architecture is returned unchanged.
-
-    Raises:
-        ValueError: If :func:`build` would reject it; one line that says what would be right. For a
-            text with the prefix of a space, the message is that space's.
-    """
+    """The architecture that a text describes; an architecture is returned unchanged."""
     if not isinstance(arch, str):
-        return arch if isinstance(arch, _FIXED) else find(arch)[1]
-    own = [space for space in SPACES.values() if space.prefix and arch.startswith(space.prefix)]
-    fixed = [kind for kind in _FIXED if arch.startswith(kind.prefix)]  # timm's, also of families
+        _family_of(arch)
+        return arch
+    own = [family for family in _families() if family.prefix and arch.startswith(family.prefix)]
     errors = []
-    for kind in (*own, *fixed):
+    for family in own or [SPACES["asvit"]]:
         try:
-            return kind.parse(arch)
+            return family.parse(arch)
         except ValueError as error:
             errors.append(error)
-    if errors:
-        raise errors[-1 if fixed else 0]
-    try:
-        return Genotype.parse(arch)
-    except ValueError:
+    if not own:
         _explain(arch)
-        raise
+    raise errors[-1 if arch.startswith(PREFIX) else 0]  # timm's, also of families
 
 
 def _explain(text: str) -> None:
@@ -241,11 +226,9 @@ def _explain(text: str) -> None:
     if is_timm_model(text):
         raise ValueError(f"{text!r} is a timm model; write '{PREFIX}{text}'")
     word, colon, _ = text.partition(":")
-    if colon and word[:1].isalpha():
-        kinds: Iterable[Any] = (*SPACES.values(), *_FIXED)
-        prefixes = (kind.prefix for kind in kinds if kind.prefix)
-        known = dict.fromkeys(f"{prefix.partition(':')[0]}:" for prefix in prefixes)
-        raise ValueError(unknown("prefix", f"{word}:", known))
+    if colon and word.isalpha():
+        known = {family.prefix.partition(":")[0]: None for family in _families() if family.prefix}
+        raise ValueError(unknown("prefix", word, known))
 
 
 def with_parts(arch: Architecture, parts: Mapping[str, str]) -> Architecture:
@@ -259,16 +242,11 @@ def with_parts(arch: Architecture, parts: Mapping[str, str]) -> Architecture:
 
 
 def choice_features(arch: str | Architecture) -> tuple[str, dict[str, float]]:
-    """The kind of an architecture and its choices as numbers: name -> number.
-
-    The kind is the first space with such architectures, or the prefix of its family or of timm.
-    """
+    """The kind of an architecture and its choices as numbers: name -> number."""
     parsed = parse(arch)
-    if isinstance(parsed, _FIXED):
-        return parsed.prefix.removesuffix(":"), parsed.features()
-    space = find(parsed)[0]
-    kind = next(s.name for s in SPACES.values() if s.architecture is space.architecture)
-    return kind, space.features(parsed)
+    family = _family_of(parsed)
+    kind = next(one for one in _families() if one.architecture is family.architecture)
+    return kind.name, family.features(parsed)
 
 
 def canonical(text: str) -> str:
@@ -281,10 +259,9 @@ def known_space(
 ) -> SearchSpace | None:
     """A space in a worker, which must know measures and texts as the process that started it."""
     try:
-        for measure in measures:
-            get_proxy(measure)
-        for text in architectures:
-            parse(text)
+        for look_up, texts in ((get_proxy, measures), (parse, architectures)):
+            for text in texts:
+                look_up(text)
         return None if name is None else load_space(name)
     except ValueError as error:
         raise ValueError(
@@ -293,28 +270,28 @@ def known_space(
         ) from error
 
 
-def is_fixed(arch: str | Architecture) -> bool:
-    """Whether an architecture is of a family or of timm, whose depths and width are fixed."""
-    return isinstance(parse(arch), _FIXED)
+def _families() -> list[Family]:
+    return [*SPACES.values(), *FIXED]
 
 
-def find(arch: str | Architecture) -> tuple[SearchSpace, Architecture]:
-    """The search space of an architecture or text, and the architecture.
-
-    If several spaces have it, the first registered one counts, and where none does, as for parts
-    that none varies, the first with such architectures. A ValueError if it belongs to no space.
-    """
-    if isinstance(arch, str):
-        arch = parse(arch)
-    if isinstance(arch, _FIXED):
-        raise ValueError(
-            f"{shown(str(arch))} belongs to no search space; use one of {', '.join(SPACES)}"
-        )
-    spaces = [space for space in SPACES.values() if isinstance(arch, space.architecture)]
-    if not spaces:
+def _family_of(arch: Architecture) -> Family:
+    """The family of an architecture: the first space that has it, or one outside the spaces."""
+    families = [one for one in _families() if isinstance(arch, one.architecture)]
+    if not families:
         raise ValueError(
             f"{type(arch).__name__} is not an architecture; use a Genotype, its text or "
             f"{PREFIX}NAME"
         )
     # Its own class takes precedence over a parent class.
-    return min(spaces, key=lambda s: (arch not in s, type(arch) is not s.architecture)), arch
+    return min(families, key=lambda s: (arch not in s, type(arch) is not s.architecture))
+
+
+def find(arch: str | Architecture) -> tuple[SearchSpace, Architecture]:
+    """The search space of an architecture or text, and the architecture, or a ValueError."""
+    parsed = parse(arch)
+    family = _family_of(parsed)
+    if not isinstance(family, SearchSpace):
+        raise ValueError(
+            f"{shown(str(parsed))} belongs to no search space; use one of {', '.join(SPACES)}"
+        )
+    return family, parsed

@@ -1,17 +1,19 @@
-"""The interface of a search space, and the registry of spaces."""
+"""Families of architectures, search spaces, several spaces as one, and the registry of spaces."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from functools import reduce
+from operator import or_
 from typing import Any, ClassVar, Final, TypeVar
 
 import numpy as np
 from torch import nn
 
-from asvit.architectures.base import Values
 from proxies.registry import Registry
+from proxies.text import shown
 
 Choice = int | float | str
-#: Each space has its own class of architectures, frozen and hashable, as cached costs require;
+#: Each family has its own class of architectures, frozen and hashable, as cached costs require;
 #: ``str()`` gives the canonical text.
 Architecture = Any
 
@@ -19,56 +21,21 @@ Architecture = Any
 SIZES: Final = ("params", "macs", "depth", "width")
 #: Choices that span at least this factor count as logarithms.
 _WIDE: Final = 4
+_FAMILY: Final = "family"  # dimension of several spaces
 
 
-class SearchSpace:
-    """Named categorical dimensions, whose choices determine a network.
+class Family:
+    """Architectures of one class, their texts and their networks.
 
-    A subclass sets the attributes and defines :meth:`values`, :meth:`from_values` and
-    :meth:`make_network`. Its architectures have ``parse``; ``with_`` if they can be grown; and
-    ``check``, which refuses image sizes, if they do not take all.
+    A subclass sets the attributes and defines :meth:`make_network` and :meth:`features`. Its
+    architectures have ``parse``; ``with_`` if they can be grown; and ``check``, which refuses
+    image sizes, if they do not take all.
     """
 
     name: ClassVar[str]  #: name on the command line
-    description: ClassVar[str]  #: one line on what is searched
-    paper: ClassVar[str]  #: where it was published
     prefix: ClassVar[str] = ""  #: start of its texts, unique among the spaces; empty for As-ViT
     architecture: ClassVar[type[Architecture]]  #: class of its architectures
-    #: Name of each dimension -> its choices, in order.
-    dimensions: ClassVar[Mapping[str, tuple[Choice, ...]]]
-    #: Names of dimensions, such as ``"K1 to K4"`` -> what they are; reports show it.
-    legend: ClassVar[Mapping[str, str]] = {}
-    #: Dimension that names the family of an architecture, whose dimensions alone count; empty
-    #: where there are no families.
-    branch: ClassVar[str] = ""
-    #: Texts of the networks that one would take without a search, at any width: published shapes.
-    by_hand: ClassVar[Sequence[str]] = ()
-
-    @property
-    def size(self) -> int:
-        """Number of architectures."""
-        return math.prod(len(choices) for choices in self.dimensions.values())
-
-    def sample(self, rng: np.random.Generator) -> Architecture:
-        """Draw an architecture uniformly."""
-        params = {name: c[rng.integers(len(c))] for name, c in self.dimensions.items()}
-        return self.decode(params)
-
-    def active(self, params: Mapping[str, Choice]) -> Iterable[str]:
-        """The dimensions that count for these choices, beside :attr:`branch`."""
-        return self.dimensions
-
-    def __contains__(self, arch: Architecture) -> bool:
-        """Whether an architecture, grown or not, is one of this space."""
-        return type(arch) is self.architecture
-
-    def values(self, arch: Architecture) -> Iterable[Choice]:
-        """The choices of an architecture, in the order of the dimensions."""
-        raise NotImplementedError
-
-    def from_values(self, values: Sequence[Any]) -> Architecture:
-        """The architecture with these choices: the inverse of :meth:`values`."""
-        raise NotImplementedError
+    usual_drop: ClassVar[float | None] = 0.0  #: rates where none is set; None for the network's
 
     def make_network(self, arch: Architecture, image_size: int, **options: Any) -> nn.Module:
         """A freshly initialised network for square images of this side in pixels.
@@ -78,49 +45,24 @@ class SearchSpace:
         """
         raise NotImplementedError
 
-    def encode(self, arch: Architecture) -> dict[str, Choice]:
-        """The choice in each dimension: the inverse of :meth:`decode`.
-
-        Depths and width of a grown architecture only count where they are dimensions. A ValueError
-        says why an architecture is not in the space.
-        """
-        params = dict(zip(self.dimensions, self.values(arch), strict=True))
-        self.check_choices(params)
-        return params
-
-    def decode(self, params: Mapping[str, Choice]) -> Architecture:
-        """The architecture with these choices; errors as :meth:`check_choices`."""
-        self.check_choices(params)
-        return self.from_values([params[name] for name in self.dimensions])
-
     def features(self, arch: Architecture) -> dict[str, float]:
         """The choices of an architecture as numbers, for predictors of accuracy: name -> number.
 
-        A dimension of numbers is a number, its logarithm to base 2 where the largest choice is at
-        least four times the smallest; a dimension of texts has a 0 or 1 for every choice.
-
-        A space may override this: features that suit its choices need less data.
         ``"depth"`` and ``"width"`` are all blocks and the channels of the first; where they are
-        missing, the network is built to count them. Such dimensions are ``"SPACE.depth"``.
+        missing, the network is built to count them.
         """
-        features = dimension_features(self.dimensions, self.values(arch))
-        return {
-            f"{self.name}." * (name in SIZES) + name: value for name, value in features.items()
-        }
+        raise NotImplementedError
+
+    def __contains__(self, arch: Architecture) -> bool:
+        """Whether an architecture, grown or not, is one of this family."""
+        return type(arch) is self.architecture
 
     def parse(self, text: str) -> Architecture:
-        """The architecture of a text, also one outside the choices, which :meth:`encode` refuses.
-
-        Such are grown ones, ablations, and those of other parts. A ValueError says what is wrong.
-        """
+        """The architecture of a text, also one outside a space, which ``encode`` refuses."""
         return self.architecture.parse(text)
 
-    def family_of(self, arch: Architecture | str) -> str:
-        """The space of an architecture: the own name, or that of a member."""
-        return self.name
-
     def read(self, arch: Architecture | str) -> Architecture:
-        """``arch`` as an architecture, parsed if it is a text; errors as :meth:`parse`."""
+        """``arch`` as an architecture, parsed if it is a text."""
         return self.parse(arch) if isinstance(arch, str) else arch
 
     def check(self, arch: Architecture | str, image_size: int) -> None:
@@ -138,89 +80,98 @@ class SearchSpace:
         in_chans: int = 3,
         depths: Iterable[int] | None = None,
         width: int | None = None,
-        drop_path: float = 0.0,
-        drop: float = 0.0,
+        drop_path: float | None = None,
+        drop: float | None = None,
     ) -> nn.Module:
         """A freshly initialised network; arguments and errors as :func:`asvit.build`."""
         parsed = self.read(arch)
         if depths is not None or width is not None:
             if not hasattr(parsed, "with_"):
-                raise ValueError(f"{parsed} has its own depths and width; leave both out")
+                text = shown(str(parsed))
+                raise ValueError(f"{text} has its own depths and width; leave both out")
             parsed = parsed.with_(depths=depths, width=width)
         self.check(parsed, image_size)
         rates = {"drop_rate": drop, "drop_path_rate": drop_path}
+        usual = {name: self.usual_drop if rate is None else rate for name, rate in rates.items()}
         sizes = {"num_classes": num_classes, "in_chans": in_chans}
-        return self.make_network(parsed, image_size, **sizes, **rates)
-
-    def check_choices(self, params: Mapping[str, Choice]) -> None:
-        """Refuse what is no allowed choice for every dimension, in a ValueError."""
-        for name in params:
-            if name not in self.dimensions:
-                listed = ", ".join(self.dimensions)
-                raise ValueError(f"space {self.name!r} has no dimension {name!r}; it has {listed}")
-        for name, choices in self.dimensions.items():
-            if name not in params:
-                raise ValueError(f"dimension {name} is missing; use one of {list(choices)}")
-            if params[name] not in choices:
-                raise ValueError(
-                    f"{name}={params[name]!r} is not in space {self.name!r}; "
-                    f"use one of {list(choices)}"
-                )
+        return self.make_network(parsed, image_size, **sizes, **usual)
 
 
-class TextSpace(SearchSpace):
-    """Base of spaces of :class:`~asvit.architectures.base.TextArchitecture` with parts.
+class SearchSpace(Family):
+    """A family with named categorical dimensions, whose choices determine a network.
 
-    A dimension is a part, or a letter of ``letters``, with the number of the stage where there is
-    a value for each.
+    A subclass also defines :meth:`values` and :meth:`from_values`, and features of its own where
+    fewer suit its choices better.
     """
 
-    letters: ClassVar[Mapping[str, str]]  #: letter of dimensions -> field of the architecture
-    parts: ClassVar[Sequence[str]] = ()  #: parts that are dimensions, the last ones
+    description: ClassVar[str]  #: one line on what is searched
+    paper: ClassVar[str]  #: where it was published
+    #: Name of each dimension -> its choices, in order.
+    dimensions: ClassVar[Mapping[str, tuple[Choice, ...]]]
+    #: Names of dimensions, such as ``"K1 to K4"`` -> what they are; reports show it.
+    legend: ClassVar[Mapping[str, str]] = {}
+    #: Dimension that names the family of an architecture, whose dimensions alone count; empty
+    #: where there are no families.
+    branch: ClassVar[str] = ""
+    #: Texts of the networks that one would take without a search, at any width: published shapes.
+    by_hand: ClassVar[Sequence[str]] = ()
 
-    def _places(self) -> Iterable[tuple[str, int | None]]:
-        """The field of each dimension, and the stage from 0."""
-        for name in self.dimensions:
-            if name in self.parts:
-                yield name, None
-            else:
-                yield self.letters[name[0]], int(name[1:]) - 1 if name[1:] else None
-
-    def values(self, arch: Architecture) -> Sequence[Choice]:
-        """As the base says; parts that are no dimensions are the published ones."""
-        for name, (published, *_) in arch.parts().items():
-            if name not in self.parts and getattr(arch, name) != published:
-                raise ValueError(
-                    f"{arch} is not in space {self.name!r}, where {name} is {published}; leave "
-                    "it out or use a space with that dimension"
-                )
-        return self._values(arch)
-
-    def _values(self, arch: Architecture) -> Sequence[Choice]:
-        fields = [(getattr(arch, field), stage) for field, stage in self._places()]
-        return [value if stage is None else value[stage] for value, stage in fields]
+    def values(self, arch: Architecture) -> Iterable[Choice]:
+        """The choices of an architecture, in the order of the dimensions."""
+        raise NotImplementedError
 
     def from_values(self, values: Sequence[Any]) -> Architecture:
-        """As the base says; what is no dimension is the first of its choices or the default."""
-        fields: dict[str, Any] = {}
-        for (name, stage), value in zip(self._places(), values, strict=True):
-            field = self.architecture.fields[name]
-            if isinstance(field, Values):
-                choices: Any = field.choices
-                fields.setdefault(name, [own[0] for own in choices])[stage] = value
-            else:
-                fields[name] = value
-        return self.architecture(**fields)
+        """The architecture with these choices: the inverse of :meth:`values`."""
+        raise NotImplementedError
+
+    @property
+    def size(self) -> int:
+        """Number of architectures."""
+        return math.prod(len(choices) for choices in self.dimensions.values())
+
+    def sample(self, rng: np.random.Generator) -> Architecture:
+        """Draw an architecture uniformly."""
+        return self.decode({name: c[rng.integers(len(c))] for name, c in self.dimensions.items()})
+
+    def active(self, params: Mapping[str, Choice]) -> Iterable[str]:
+        """The dimensions that count for these choices, beside :attr:`branch`."""
+        return self.dimensions
+
+    def family_of(self, arch: Architecture | str) -> str:
+        """The space of an architecture: the own name, or that of a member."""
+        return self.name
+
+    def encode(self, arch: Architecture) -> dict[str, Choice]:
+        """The choice in each dimension: the inverse of :meth:`decode`.
+
+        Depths and width of a grown architecture only count where they are dimensions. A ValueError
+        says why an architecture is not in the space.
+        """
+        return self._checked(dict(zip(self.dimensions, self.values(arch), strict=True)))
+
+    def decode(self, params: Mapping[str, Choice]) -> Architecture:
+        """The architecture with these choices; a ValueError names one that is none."""
+        checked = self._checked(params)
+        return self.from_values([checked[name] for name in self.dimensions])
 
     def features(self, arch: Architecture) -> dict[str, float]:
-        """As the base says; with all parts, the number of blocks and the width."""
-        own = {name: c for name, c in self.dimensions.items() if name not in self.parts}
-        parts = arch.parts()
-        return (
-            dimension_features(own, self._values(arch)[: len(own)])
-            | dimension_features(parts, [getattr(arch, name) for name in parts])
-            | size_features(sum(arch.depths), arch.width)
-        )
+        """As the base says.
+
+        A dimension of numbers is a number, its logarithm to base 2 where the largest choice is at
+        least four times the smallest; a dimension of texts has a 0 or 1 for every choice. One that
+        is named as one of :data:`SIZES` is ``"SPACE.depth"``.
+        """
+        features = dimension_features(self.dimensions, self.values(arch))
+        return {f"{self.name}." * (name in SIZES) + name: own for name, own in features.items()}
+
+    def _checked(self, params: Mapping[str, Choice]) -> dict[str, Choice]:
+        for name in {**self.dimensions, **params}:
+            choices, choice = self.dimensions.get(name, ()), params.get(name)
+            if choice not in choices:
+                raise ValueError(
+                    f"{name}={choice!r} is not in space {self.name!r}; use one of {list(choices)}"
+                )
+        return dict(params)
 
 
 def dimension_features(
@@ -232,10 +183,9 @@ def dimension_features(
         numbers = [option for option in choices if not isinstance(option, str)]
         if isinstance(choice, str) or len(numbers) < len(choices):
             features |= {f"{name}={option}": float(choice == option) for option in choices}
-        elif min(numbers) > 0 and max(numbers) >= _WIDE * min(numbers):
-            features[name] = math.log2(choice)
         else:
-            features[name] = float(choice)
+            wide = min(numbers) > 0 and max(numbers) >= _WIDE * min(numbers)
+            features[name] = math.log2(choice) if wide else float(choice)
     return features
 
 
@@ -253,6 +203,103 @@ S = TypeVar("S", bound=SearchSpace)
 
 #: Name -> space. An architecture text without a prefix is tried on them in this order.
 SPACES: Registry[SearchSpace] = Registry("space")
+
+
+class UnionSpace(SearchSpace):
+    """The architectures of several spaces, such as families compared at equal limits.
+
+    Its dimensions are the family, the name of a member, and the dimensions of every member under
+    ``MEMBER.DIMENSION``. Those of the other members do not count. An architecture that several
+    members have, such as those of As-ViT with and without parts, is of the smallest of them.
+
+    ``members`` are names of spaces, each once and none of a union; ``name`` is by default theirs.
+    """
+
+    branch: ClassVar[str] = _FAMILY
+
+    def __init__(self, members: Sequence[str], name: str = "") -> None:
+        for member in members:
+            if members.count(member) > 1 or isinstance(SPACES[member], UnionSpace):
+                raise ValueError(
+                    f"{member!r} cannot be part of {','.join(members)}; name each space once"
+                )
+        self.members: Sequence[str] = tuple(members)  #: the names of the spaces
+        self._members = {member: SPACES[member] for member in members}
+        own, spaces = self.__dict__, self._members.values()
+        own["name"] = name or ",".join(members)
+        own["description"] = f"the spaces {', '.join(members)}"
+        own["architecture"] = reduce(or_, (space.architecture for space in spaces))
+        papers = [paper for space in spaces for paper in space.paper.split("; ")]
+        own["paper"] = "; ".join(dict.fromkeys(papers))
+        own["by_hand"] = tuple(text for space in spaces for text in space.by_hand)
+        own["dimensions"] = {_FAMILY: self.members} | {
+            f"{space.name}.{name}": choices
+            for space in spaces
+            for name, choices in space.dimensions.items()
+        }
+
+    @property
+    def size(self) -> int:
+        """Number of architectures; those of several members count for each."""
+        return sum(space.size for space in self._members.values())
+
+    def sample(self, rng: np.random.Generator) -> Architecture:
+        """Draw a family, and an architecture of it, both uniformly."""
+        return self._members[self.members[int(rng.integers(len(self.members)))]].sample(rng)
+
+    def active(self, params: Mapping[str, Choice]) -> Iterable[str]:
+        family, own = self._own(params)
+        return [f"{family.name}.{name}" for name in family.active(own)]
+
+    def __contains__(self, arch: Architecture) -> bool:
+        """Whether a member has an architecture."""
+        return any(arch in space for space in self._members.values())
+
+    def encode(self, arch: Architecture) -> dict[str, Choice]:
+        """As the base says; dimensions of other families have their first choice."""
+        family = self._member(arch)
+        own = {f"{family.name}.{name}": choice for name, choice in family.encode(arch).items()}
+        first = {name: choices[0] for name, choices in self.dimensions.items()}
+        return {**first, _FAMILY: family.name, **own}
+
+    def decode(self, params: Mapping[str, Choice]) -> Architecture:
+        family, own = self._own(self._checked(params))
+        return family.decode(own)
+
+    def features(self, arch: Architecture) -> dict[str, float]:
+        return self._member(arch).features(arch)
+
+    def family_of(self, arch: Architecture | str) -> str:
+        return self._member(self.read(arch)).name
+
+    def parse(self, text: str) -> Architecture:
+        """As the base says; the architecture is in one of the spaces."""
+        errors = []
+        for space in self._members.values():
+            try:
+                arch = space.parse(text)
+                if arch in space:
+                    return arch
+                space.encode(arch)  # which says why not
+            except ValueError as error:
+                near = space.prefix and text.startswith(space.prefix)
+                errors.insert(0 if near else len(errors), error)
+        raise errors[0]
+
+    def make_network(self, arch: Architecture, image_size: int, **options: Any) -> nn.Module:
+        return self._member(arch).make_network(arch, image_size, **options)
+
+    def _own(self, params: Mapping[str, Choice]) -> tuple[SearchSpace, dict[str, Choice]]:
+        """The family, and the choices in its dimensions by the names that they have in it."""
+        family = self._members[str(params[_FAMILY])]
+        return family, {name: params[f"{family.name}.{name}"] for name in family.dimensions}
+
+    def _member(self, arch: Architecture) -> SearchSpace:
+        """The family of an architecture, the smallest that has it."""
+        for space in sorted(self._members.values(), key=lambda space: space.size):
+            if arch in space:
+                return space
+        raise ValueError(f"{arch} is of none of the spaces {', '.join(self.members)}")
 
 
 def register_space(cls: type[S]) -> type[S]:
@@ -286,7 +333,5 @@ def load_space(name: str) -> SearchSpace:
         '8,2,2|3,1,2|3,1,6|2,1,5|64'
     """
     if "," in name:
-        from asvit.spaces.union import UnionSpace  # which is one of these spaces
-
         return UnionSpace([part.strip() for part in name.split(",")])
     return SPACES[name]

@@ -19,35 +19,23 @@ class PlainArchitecture:
     choices: tuple[Choice, ...]  # in the order of the dimensions
 
     def __str__(self) -> str:
-        return self.prefix + ",".join(str(choice) for choice in self.choices)
+        return self.prefix + ",".join(map(str, self.choices))
 
 
 class PlainSpace(SearchSpace):
     """A space whose texts are its prefix and the choices, such as ``small:2,16,gelu``.
 
-    A subclass sets ``name``, ``description``, ``paper``, ``prefix`` and ``dimensions``, and builds
-    the network in :meth:`network`, which may have an argument ``in_chans``, too. Its architectures
-    can be measured, searched, trained and exported, but not grown, since they have no depths and
-    width besides their choices.
+    A subclass sets ``name``, ``description``, ``paper``, ``prefix`` and ``dimensions``, whose
+    choices are written in different ways without commas, and builds the network in
+    :meth:`network`, which may have an argument ``in_chans``, too. Its architectures can be
+    measured, searched, trained and exported, but not grown, since they have no depths and width
+    besides their choices.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         # The class of an architecture identifies its space.
         cls.architecture = type(f"{cls.__name__}Architecture", (PlainArchitecture,), {})
-
-    def __init__(self) -> None:
-        if not self.prefix[:-1] or not self.prefix.endswith(":"):
-            raise ValueError(
-                f"space {self.name!r} has the prefix {self.prefix!r}; use a word and a colon"
-            )
-        for name, choices in self.dimensions.items():
-            texts = {*map(str, choices)}
-            if len(texts) < max(len(choices), 1) or any("," in text for text in texts):
-                raise ValueError(
-                    f"dimension {name} of space {self.name!r} has the choices {list(choices)}; "
-                    "use at least one, of different texts without commas"
-                )
 
     def network(
         self,
@@ -70,11 +58,9 @@ class PlainSpace(SearchSpace):
         raise NotImplementedError
 
     def values(self, arch: PlainArchitecture) -> Iterable[Choice]:
-        """As the base says."""
         return arch.choices
 
     def from_values(self, values: Sequence[Choice]) -> PlainArchitecture:
-        """As the base says."""
         return cast("PlainArchitecture", self.architecture(self.prefix, tuple(values)))
 
     def parse(self, text: str) -> PlainArchitecture:
@@ -90,12 +76,12 @@ class PlainSpace(SearchSpace):
     def make_network(self, arch: PlainArchitecture, image_size: int, **options: Any) -> nn.Module:
         """As the base says, for images of three channels where nothing else is provided for."""
         rates = {"drop_path": options.pop("drop_path_rate"), "drop": options.pop("drop_rate")}
-        parameters = inspect.signature(self.network).parameters
-        if options["in_chans"] == 3 and "in_chans" not in parameters:
-            del options["in_chans"]
-        elif not {"in_chans", "options", "kwargs"} & {*parameters}:
-            raise ValueError(
-                f"space {self.name!r} has networks for images of 3 channels alone, not of "
-                f"{options['in_chans']}"
-            )
+        parameters = inspect.signature(self.network).parameters.values()
+        if not any(p.name == "in_chans" or p.kind is p.VAR_KEYWORD for p in parameters):
+            channels = options.pop("in_chans")
+            if channels != 3:
+                raise ValueError(
+                    f"space {self.name!r} has networks for images of 3 channels alone, not of "
+                    f"{channels}"
+                )
         return self.network(self.encode(arch), image_size=image_size, **rates, **options)

@@ -1,7 +1,7 @@
 """PiT and AutoFormer from texts, as ViT-Bench-101 trained them; reference tables have these."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, ClassVar, Final
@@ -12,13 +12,14 @@ from timm.models.pit import PoolingVisionTransformer
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import nn
 
-from asvit.architectures.base import Limits, TextArchitecture, Value, Values
-from asvit.spaces.base import size_features, stage_features
+from asvit.architectures.base import Field, Limits, TextArchitecture
+from asvit.spaces.base import Family, size_features, stage_features
 from proxies.text import one_line
 
 PATCH: Final = 16  # pixels per side of a patch, in both families
 PIT_STRIDE: Final = 8  # pixels from one patch of a PiT to the next
 PIT_STAGES: Final = 3
+_THREE: Final = range(PIT_STAGES, PIT_STAGES + 1)
 _THIRDS: Final = 3  # groups of blocks of an AutoFormer
 
 #: Wide limits that catch typos before they exhaust memory.
@@ -27,56 +28,31 @@ _COUNTS: Final = range(1, 257)
 _RATIOS: Final = Limits(0.125, 64)
 
 
-class _Family(TextArchitecture):
-    """Base of the families, which build their networks themselves."""
+class _Patches(TextArchitecture):
+    """Base of the architectures."""
 
-    def build(
-        self,
-        *,
-        image_size: int = 224,
-        num_classes: int = 1000,
-        in_chans: int = 3,
-        drop_path: float = 0.0,
-        drop: float = 0.0,
-    ) -> nn.Module:
-        """A freshly initialised network; a partial patch at the edge of an image is cut off."""
+    def check(self, image_size: int) -> None:
+        """Refuse images below a patch; a partial one at the edge of an image is cut off."""
         if image_size < PATCH:
             raise ValueError(
                 f"{one_line(str(self))} cannot take {image_size} px: a patch has {PATCH}; "
                 "use a larger image"
             )
-        sizes = {"img_size": image_size, "num_classes": num_classes, "in_chans": in_chans}
-        return self._network(**sizes, patch_size=PATCH, drop_rate=drop, drop_path_rate=drop_path)
-
-    def features(self) -> dict[str, float]:
-        """See :meth:`asvit.spaces.SearchSpace.features`."""
-        raise NotImplementedError
-
-    def _network(self, **options: Any) -> nn.Module:
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
-class PitArchitecture(_Family):
-    """``pit:BASE_DIM,MLP_RATIO|D1,D2,D3|H1,H2,H3``: a pooling-based vision transformer.
-
-    The feature is the class token.
-
-    References:
-        Heo et al. 2021, arXiv:2103.16302. Ranges in ViT-Bench-101: arXiv:2312.09059.
-    """
+class PitArchitecture(_Patches):
+    """``pit:BASE_DIM,MLP_RATIO|D1,D2,D3|H1,H2,H3``: a PiT, arXiv:2103.16302."""
 
     prefix: ClassVar[str] = "pit:"
     form: ClassVar[str] = "pit:BASE_DIM,MLP_RATIO|D1,D2,D3|H1,H2,H3, as in pit:32,4|2,6,4|2,4,8"
-    fields: ClassVar[Mapping[str, Value | Values]] = {
-        "base_dim": Value("base_dim", _WIDTHS),
-        "mlp_ratio": Value("mlp_ratio", _RATIOS),
-        "depths": Values("depth", (_COUNTS,) * PIT_STAGES),
-        "heads": Values("heads", (_COUNTS,) * PIT_STAGES),
+    fields: ClassVar[Mapping[str, Field]] = {
+        "base_dim": Field("base_dim", _WIDTHS),
+        "mlp_ratio": Field("mlp_ratio", _RATIOS),
+        "depths": Field("depth", _COUNTS, _THREE),
+        "heads": Field("heads", _COUNTS, _THREE),
     }
-    layout: ClassVar[Sequence[Sequence[str]]] = (
-        ("base_dim", "mlp_ratio"), ("depths",), ("heads",),
-    )  # fmt: skip
+    layout: ClassVar[str] = "base_dim,mlp_ratio|depths|heads"
 
     base_dim: int  # channels of an attention head; a stage has ``base_dim`` times its heads
     mlp_ratio: float  # hidden width of the feed-forward part over the width of the stage
@@ -91,36 +67,40 @@ class PitArchitecture(_Family):
                     f"{self}: {after} heads after {before}; use a multiple of {before}"
                 )
 
-    def features(self) -> dict[str, float]:
+
+class Pit(Family):
+    """PiTs, which timm builds."""
+
+    name, prefix, architecture = "pit", PitArchitecture.prefix, PitArchitecture
+
+    def features(self, arch: PitArchitecture) -> dict[str, float]:
         """Ratio, blocks and logarithms of the heads by stage, and of the channels of a head."""
         return {
-            **size_features(sum(self.depths), self.base_dim * self.heads[0]),
-            "head width": math.log2(self.base_dim),
-            "ratio": self.mlp_ratio,
-            **stage_features("blocks", self.depths),
-            **stage_features("heads", map(math.log2, self.heads)),
+            **size_features(sum(arch.depths), arch.base_dim * arch.heads[0]),
+            "head width": math.log2(arch.base_dim),
+            "ratio": arch.mlp_ratio,
+            **stage_features("blocks", arch.depths),
+            **stage_features("heads", map(math.log2, arch.heads)),
         }
 
-    def _network(self, **options: Any) -> nn.Module:
-        shape = {"depth": self.depths, "heads": self.heads, "mlp_ratio": self.mlp_ratio}
-        dims = (self.base_dim,) * PIT_STAGES
+    def make_network(self, arch: PitArchitecture, image_size: int, **options: Any) -> nn.Module:
+        shape = {"depth": arch.depths, "heads": arch.heads, "mlp_ratio": arch.mlp_ratio}
+        patches = {"img_size": image_size, "patch_size": PATCH, "stride": PIT_STRIDE}
+        dims = (arch.base_dim,) * PIT_STAGES
         network: nn.Module = PoolingVisionTransformer(
-            stride=PIT_STRIDE, base_dims=dims, **shape, **options
+            base_dims=dims, **shape, **patches, **options
         )
         return network
 
 
 @dataclass(frozen=True)
-class AutoFormerArchitecture(_Family):
-    """``autoformer:WIDTH,HEAD|H1,H2,...|R1,R2,...``: a plain vision transformer, block by block.
+class AutoFormerArchitecture(_Patches):
+    """``autoformer:WIDTH,HEAD|H1,H2,...|R1,R2,...``: a vision transformer, arXiv:2107.00651.
 
-    The depth is the number of entries. HEAD is the width of a head, 64 in the AutoFormer paper:
-    queries, keys and values are HEAD times the heads wide. Without it they have the width of the
-    network, whatever the number of heads, as in ViT-Bench-101. There is a class token, but the
-    feature is the mean of the patch tokens, as there. Relative positions are not built.
-
-    References:
-        Chen et al. 2021, arXiv:2107.00651. ViT-Bench-101: Wei et al. 2023, arXiv:2312.09059.
+    HEAD is the width of a head, 64 in the AutoFormer paper: queries, keys and values are HEAD
+    times the heads wide. Without it they have the width of the network, as in ViT-Bench-101,
+    arXiv:2312.09059, whose feature it has, too: the mean of the patch tokens. Relative positions
+    are not built.
     """
 
     prefix: ClassVar[str] = "autoformer:"
@@ -128,15 +108,13 @@ class AutoFormerArchitecture(_Family):
         "autoformer:WIDTH|H1,H2,...|R1,R2,..., as in autoformer:192|3,4|3.5,4, or with the width "
         "of a head, autoformer:448,64|6,5|4,3"
     )
-    fields: ClassVar[Mapping[str, Value | Values]] = {
-        "width": Value("width", _WIDTHS),
-        "heads": Values("heads", _COUNTS, counts=_COUNTS),
-        "mlp_ratios": Values("mlp_ratio", _RATIOS, counts=_COUNTS),
-        "head_width": Value("width of a head", range(4097)),
+    fields: ClassVar[Mapping[str, Field]] = {
+        "width": Field("width", _WIDTHS),
+        "heads": Field("heads", _COUNTS, _COUNTS),
+        "mlp_ratios": Field("mlp_ratio", _RATIOS, _COUNTS),
+        "head_width": Field("width of a head", range(4097)),
     }
-    layout: ClassVar[Sequence[Sequence[str]]] = (
-        ("width", "head_width"), ("heads",), ("mlp_ratios",),
-    )  # fmt: skip
+    layout: ClassVar[str] = "width,head_width?|heads|mlp_ratios"
 
     width: int  # channels of a token
     heads: tuple[int, ...]  # attention heads of each block
@@ -157,31 +135,46 @@ class AutoFormerArchitecture(_Family):
                 f"use divisors, or give the width of a head as in {self.prefix}{self.width},64|..."
             )
 
-    def features(self) -> dict[str, float]:
+
+class AutoFormer(Family):
+    """AutoFormers: timm's vision transformers with blocks of different heads and ratios."""
+
+    name, prefix, architecture = (
+        "autoformer",
+        AutoFormerArchitecture.prefix,
+        AutoFormerArchitecture,
+    )
+
+    def features(self, arch: AutoFormerArchitecture) -> dict[str, float]:
         """Means of heads and ratios over each third of the blocks, since their number varies."""
         heads, ratios = (
             np.repeat(values, _THIRDS).reshape(_THIRDS, -1).mean(axis=1)
-            for values in (self.heads, self.mlp_ratios)
+            for values in (arch.heads, arch.mlp_ratios)
         )
-        own = {"head width": math.log2(self.head_width)} if self.head_width else {}
-        sizes = size_features(len(self.heads), self.width)
+        own = {"head width": math.log2(arch.head_width)} if arch.head_width else {}
+        sizes = size_features(len(arch.heads), arch.width)
         return sizes | own | stage_features("heads", heads) | stage_features("ratio", ratios)
 
-    def _network(self, **options: Any) -> nn.Module:
-        blocks = iter(zip(self.heads, self.mlp_ratios, strict=True))
+    def make_network(
+        self, arch: AutoFormerArchitecture, image_size: int, **options: Any
+    ) -> nn.Module:
+        blocks = iter(zip(arch.heads, arch.mlp_ratios, strict=True))
 
         def block(**settings: Any) -> nn.Module:
             """The next block of the network, in place of timm's."""
             heads, ratio = next(blocks)
-            own = 1 if self.head_width else heads  # timm's block hands on no width of a head
+            own = 1 if arch.head_width else heads  # timm's block hands on no width of a head
             made: nn.Module = Block(**{**settings, "num_heads": own, "mlp_ratio": ratio})
-            if self.head_width:
-                sizes = self.width, heads, self.head_width
+            if arch.head_width:
+                sizes = arch.width, heads, arch.head_width
                 made.attn = Attention(*sizes, qkv_bias=settings["qkv_bias"])
             return made
 
-        shape = {"embed_dim": self.width, "depth": len(self.heads), "num_heads": self.heads[0]}
+        shape = {"embed_dim": arch.width, "depth": len(arch.heads), "num_heads": arch.heads[0]}
+        patches = {"img_size": image_size, "patch_size": PATCH}
         # The tokens are normalised, then averaged.
         pool = {"global_pool": "avg", "fc_norm": False}
-        network: nn.Module = VisionTransformer(**shape, **pool, block_fn=block, **options)
+        network: nn.Module = VisionTransformer(
+            **shape, **patches, **pool, block_fn=block, **options
+        )
         return network

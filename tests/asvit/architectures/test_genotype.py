@@ -1,11 +1,9 @@
 """The As-ViT architecture: widths, heads, and the image sizes that it takes."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from asvit.architectures.genotype import Genotype
-from tests.asvit.architectures.test_grammar import SEED, architectures
+from tests.asvit.architectures.test_grammar import SEED
 
 LARGE = "8,2,3,5|4,1,2,2|4,1,4,5|4,1,6,2|32,180"
 
@@ -22,11 +20,6 @@ def test_tokens_per_side_half_of_an_odd_one_rounded_up():
     assert g.token_sides(224) == (56, 28, 14, 7)
     assert Genotype.parse(SEED).token_sides(112) == (28, 14, 7, 4)
     assert Genotype.parse(SEED).token_sides(8) == (2, 1, 1, 1)
-
-
-@given(architectures(Genotype), st.integers(1, 40))
-def test_every_architecture_takes_every_multiple_of_32(g, n):
-    assert g.token_sides(32 * n) == (8 * n, 4 * n, 2 * n, n)
 
 
 @pytest.mark.parametrize(

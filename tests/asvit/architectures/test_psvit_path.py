@@ -12,10 +12,8 @@ from asvit.architectures.psvit_path import (
     PSViT1dPath,
     PSViT2dPath,
     canonical,
-    layers_of,
     unrolled,
 )
-from tests.asvit.architectures.test_grammar import architectures
 
 KINDS = (PSViT1dPath, PSViT2dPath)
 TEXT = "psvit2d:bbs---|bs----|bb----"
@@ -49,23 +47,6 @@ def test_the_whole_space_and_what_is_distinct_in_it():
     assert len(one_stage) ** 3 == 2_048_383
     counts = {(cells.count("b"), cells.count("s")) for (cells,) in one_stage}
     assert len(counts) ** 3 == 28**3 == 21_952
-
-
-@given(st.tuples(stages, stages, stages))
-def test_the_canonical_form_is_one_of_its_equals(cells):
-    moved = canonical(cells)
-    assert canonical(moved) == moved
-    for before, after in zip(cells, moved, strict=True):
-        assert sorted(before) == sorted(after)
-        assert "-b" not in after
-        assert "-s" not in after
-        assert before.replace("-", "") == after.replace("-", "")
-
-
-@given(st.one_of(map(architectures, KINDS)))
-def test_a_stage_has_as_many_layers_as_its_depth(path):
-    assert tuple(map(layers_of, path.stage_cells)) == path.depths
-    assert "-" not in "".join(path.stage_cells)
 
 
 @given(stages, st.integers(0, 40))
@@ -105,12 +86,3 @@ def test_images_that_do_not_suit(cells, side, message):
     with pytest.raises(ValueError, match=message):
         PSViT1dPath(cells).check(side)
     PSViT1dPath(("b-----", EMPTY, EMPTY)).check(16)  # nothing is pooled into an empty tail
-
-
-def test_values_that_are_refused():
-    with pytest.raises(ValueError, match="use three times six letters"):
-        PSViT2dPath((EMPTY, EMPTY))
-    with pytest.raises(ValueError, match=r"stage 2 depth=1\.5 is not allowed"):
-        PSViT2dPath((EMPTY,) * 3, (1, 1.5, 1))
-    with pytest.raises(ValueError, match="stage 1 width=0 is not allowed"):
-        PSViT2dPath.parse(TEXT).with_(width=0)

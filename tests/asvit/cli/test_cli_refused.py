@@ -71,7 +71,7 @@ REFUSED: dict[str, Sequence[tuple[str, int, str]]] = {
         ("--budget 88", 2, "did you mean 88M"),
         ("--budget 30M,22G", 2, "two units"),
         ("--arch '8,2,3|4,1,2'", 2, "is not K,S,E"),
-        ("--arch timm:resnet18", 2, "only architectures of a space can be grown"),
+        ("--arch timm:resnet18", 2, "belongs to no search space"),
         ("--budget 100K", 3, "below the start, which has 1,200,360"),
         ("--budget 1e14", 3, "more than 1,000 times"),
         ("--proxy gauss_map_length", 3, "nothing to grow by"),

@@ -2,13 +2,11 @@
 
 from typing import get_args
 
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-import asvit
 from asvit.models.hallucinated import Maps, split_heads
 from asvit.networks import Network
 from proxies.counts import count
@@ -49,9 +47,8 @@ def test_combinations_of_hallucination_learn_and_count_as_their_shapes(
     )  # fmt: skip
     losses, model = trained(network)
     assert min(losses) < losses[0]
-    split = split_heads(3, heads, kept)
-    made, real, width, tokens = split.heads - split.real, split.real, 24, 5
-    channels = real * width // split.heads  # of queries, and of keys
+    (every, real), width, tokens = split_heads(3, heads, kept), 24, 5
+    made, channels = every - real, real * width // every  # of queries, and of keys
     macs = 2 * tokens * width * channels + 2 * tokens * width**2 + tokens**2 * channels
     macs += tokens**2 * width  # maps by values
     if made and "within" in maps:
@@ -65,16 +62,3 @@ def test_combinations_of_hallucination_learn_and_count_as_their_shapes(
         mlp = 4 * width**2 + between * 5 * width
     patches = 4 * 3 * 16**2 * width
     assert count(model, 32).macs == macs + tokens * mlp + patches + 3 * width
-
-
-@pytest.mark.parametrize(
-    ("text", "preset"),
-    [
-        ("psvit1d:bbbb--|bbbb--|bbbb--", "timm:psvit_1d_tiny"),
-        ("psvit1d:ss----|ss----|ss----", "timm:psvit_1d_tiny_shared"),
-        ("psvit2d:s-----|ss----|ssb---", "timm:psvit_2d_tiny_shared"),
-    ],
-)
-def test_psvits_have_the_weights_of_their_texts(text: str, preset: str) -> None:
-    of_text, of_timm = (asvit.build(one, 64, 3) for one in (text, preset))
-    of_timm.load_state_dict(of_text.state_dict())

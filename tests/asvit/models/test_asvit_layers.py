@@ -8,9 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from asvit.models.asvit import (
-    PatchEmbedding,
     ReEmbedding,
-    fitting_splits,
     join_windows,
     same_padding,
     split_windows,
@@ -26,12 +24,6 @@ def padded(x: torch.Tensor, kernel: int, stride: int) -> torch.Tensor:
     return wide
 
 
-def test_stem_tokens_are_contiguous_without_the_norm():
-    stem = PatchEmbedding(3, 6, 4)
-    stem.norm = torch.nn.Identity()
-    assert stem(torch.randn(2, 3, 16, 16)).is_contiguous()
-
-
 @pytest.mark.parametrize("kernel", [2, 3, 4])
 @pytest.mark.parametrize(("height", "width"), [(6, 8), (7, 8), (6, 5), (7, 7), (1, 1)])
 def test_reembedding_is_unfold_with_odd_sides_padded_by_zeros(kernel, height, width):
@@ -44,13 +36,6 @@ def test_reembedding_is_unfold_with_odd_sides_padded_by_zeros(kernel, height, wi
     assert layer.reduction.bias is None
     expected = F.linear(F.layer_norm(patches, patches.shape[3:]), layer.reduction.weight)
     torch.testing.assert_close(layer(x), expected)
-
-
-@pytest.mark.parametrize("kernel", [2, 3, 4])
-def test_reembedding_has_forward_and_backward_derivatives(kernel):
-    layer = ReEmbedding(2, 3, kernel).double()
-    x = torch.randn(1, 4, 4, 2, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(layer, (x,), check_forward_ad=True)
 
 
 @given(
@@ -78,20 +63,3 @@ def test_windows_are_blocks_of_the_grid(splits):
             block = x[:, row * height : (row + 1) * height, column * width : (column + 1) * width]
             torch.testing.assert_close(windows[:, row * splits + column], block.flatten(1, 2))
     torch.testing.assert_close(join_windows(windows, splits, 4, 8), x)
-
-
-@pytest.mark.parametrize(
-    ("splits", "sides", "wanted"),
-    [
-        (2, (56, 56), 2),
-        (8, (14, 14), 7),
-        (4, (7, 7), 1),
-        (4, (14, 14), 2),
-        (8, (12, 18), 6),
-        (4, (7, 14), 1),
-        (1, (5, 3), 1),
-        (8, (1, 1), 1),
-    ],
-)
-def test_splits_that_divide_a_grid(splits, sides, wanted):
-    assert fitting_splits(splits, *sides) == wanted

@@ -10,13 +10,10 @@ from torch.nn import functional as F
 
 from asvit.models.hallucinated import (
     HallucinatedHeads,
-    HeadSplit,
     MapHallucination,
     Maps,
-    TokenGrid,
     convolve_maps,
     mix_maps,
-    nominal_grid,
     split_heads,
 )
 from proxies.counts import count
@@ -134,26 +131,6 @@ def test_heads_and_the_real_ones(heads, rule, kept, split):
 
 
 @torch.no_grad()
-def test_made_maps_spread_as_the_real_ones_at_the_start():
-    layer = MapHallucination(64, 64)
-    maps = layer(torch.randn(4, 64, 16, 256), (16, 16))
-    inside = maps[:, 64:].unflatten(-1, (16, 16))[..., 1:-1, 1:-1]
-    assert inside.std().item() == pytest.approx(1, rel=0.1)
-
-
-@torch.no_grad()
-def test_with_real_heads_alone_it_is_ordinary_attention():
-    layer = HallucinatedHeads(12, HeadSplit(3, 3))
-    assert layer.hallucinate is None
-    x = torch.randn(2, 6, 12)
-    q, k, v = (
-        part(x).unflatten(2, (3, 4)).transpose(1, 2) for part in (layer.q, layer.k, layer.v)
-    )
-    expected = layer.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
-    torch.testing.assert_close(layer.attend(x, (2, 3)), expected)
-
-
-@torch.no_grad()
 def test_attention_by_its_steps():
     layer = HallucinatedHeads(16, split_heads(4), prefix=1)
     x = torch.randn(2, 7, 16)
@@ -175,12 +152,3 @@ def test_the_published_formula_agrees_with_the_counter(width, heads, side):
     assert cost.params == (
         2 * (c * c // 2 + c // 2) + 2 * (c**2 + c) + 10 * h // 2 + (h // 2) ** 2 + h // 2
     )
-
-
-def test_grids_of_tokens():
-    sides = [nominal_grid(n) for n in (49, 98, 7, 60)]
-    assert sides == [(7, 7), (14, 7), (7, 1), (10, 6)]
-    assert TokenGrid((2, 3)).shape(6) == (2, 3)
-    for grid in (TokenGrid((2, 3)), TokenGrid()):
-        with pytest.raises(ValueError, match="8 tokens are not on the grid"):
-            grid.shape(8)

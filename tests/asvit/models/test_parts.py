@@ -10,15 +10,12 @@ from torch import Tensor
 
 import asvit
 from asvit.architectures.genotype import Genotype
-from asvit.models import AsViT, retokenize
-from asvit.models.asvit import MixingBlock
+from asvit.models.asvit import Block
 from asvit.models.blocks import (
     SelfAttention,
     is_linear,
     make_stem,
-    positions_on,
 )
-from asvit.models.retokenization import token_stages
 from tests.asvit.models.families import PARTS
 
 TEXT = f"4,2,2|2,1,2|2,1,2|2,1,2|16,8;{PARTS}"
@@ -53,7 +50,7 @@ def neighbours(weight: Tensor, bias: Tensor, x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def test_a_block_mixes_neighbours_across_windows() -> None:
-    block = MixingBlock(6, 2, 12).double()
+    block = Block(6, 2, 12, mixing=True).double()
     for parameter in block.parameters():
         torch.nn.init.normal_(parameter)
     x = torch.randn(1, 4, 6, 6, dtype=torch.float64)
@@ -83,21 +80,6 @@ def test_a_deep_stem_sees_fifteen_pixels_of_a_side(side: int) -> None:
     assert seen.max() <= 4 * middle + reach
     whole = torch.autograd.grad(stem(image).sum(), image)[0].abs().sum(1)
     assert (whole > 0).float().mean() > 0.9  # but what the pool leaves out
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("stem", ["conv", "deep"])
-def test_coarser_tokens_come_from_the_first_convolution(stem: str) -> None:
-    model = AsViT(TEXT.replace("conv", stem), img_size=64, num_classes=3).eval()
-    image = torch.randn(1, 3, 64, 64)
-    plain = model(image)
-    sides = []
-    for tokens in token_stages(model):
-        retokenize(model, tokens)
-        sides.append(model.forward_intermediates(image, [0], intermediates_only=True)[0].shape[-1])
-    assert [*map(tuple, token_stages(model))] == [(8, 7), (4, 3), (2, 1)]
-    assert sides == [4, 8, 16]
-    assert torch.equal(model(image), plain)
 
 
 def test_timm_and_keywords_build_parts() -> None:
@@ -163,22 +145,3 @@ def test_positions_are_added_to_the_tokens_of_the_stem_under_the_released_name()
     )
     image = torch.randn(2, 3, 32, 32)
     assert torch.equal(model(image), plain(image))
-
-
-@torch.no_grad()
-def test_positions_are_resampled_for_other_grids_of_tokens() -> None:
-    model, image = asvit.build(POSITIONED, 64, 5).eval(), torch.randn(2, 3, 64, 64)
-    plain = model(image)
-    assert model(torch.randn(2, 3, 32, 96)).shape == (2, 5)
-    # Positions of a plane stay on it, but for the edges.
-    rows, columns = torch.meshgrid(torch.arange(16.0), torch.arange(16.0), indexing="ij")
-    learned = model.absolute_pos_embed.clone()
-    model.absolute_pos_embed.copy_((rows + 10 * columns).view(1, 256, 1).expand(1, 256, 8))
-    coarse = positions_on((8, 8), model.absolute_pos_embed, (16, 16)).view(8, 8, 8)[2:-2, 2:-2]
-    expected = (2 * rows + 0.5 + 10 * (2 * columns + 0.5))[2:6, 2:6, None].expand(4, 4, 8)
-    torch.testing.assert_close(coarse, expected, rtol=0.01, atol=0.01)
-    model.absolute_pos_embed.copy_(learned)
-    for tokens in token_stages(model):
-        retokenize(model, tokens)
-        assert model(image).isfinite().all()
-    assert torch.equal(model(image), plain)

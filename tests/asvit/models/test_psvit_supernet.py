@@ -1,6 +1,5 @@
 """The supernet: every path of it is the network of that path alone."""
 
-import itertools
 from typing import Any
 
 import pytest
@@ -10,7 +9,6 @@ from hypothesis import strategies as st
 
 from asvit.architectures.psvit_path import layers_of
 from asvit.models.psvit_supernet import PSViTSupernet
-from proxies import count
 
 KINDS = ("1d", "2d")
 SIZES = {"1d": {"img_size": 32, "patch_size": 8}, "2d": {"img_size": 32}}
@@ -81,36 +79,3 @@ def test_a_path_uses_its_own_cells_alone(kind: str) -> None:
     assert {name for name in others if not name.startswith("patch_embed")} == {
         "downsamples.1", "norms.1", "heads.1",
     }  # fmt: skip
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_parameter_is_on_some_path(kind: str) -> None:
-    net = make(kind)
-    for path in [("bbbbbb",) * 3, ("ssssss",) * 3, ("b-----", *["------"] * 2),
-                 ("s-----", "s-----", "------")]:  # fmt: skip
-        net(images(), path).square().sum().backward()
-    without = [n for n, p in net.named_parameters() if p.grad is None or not p.grad.any()]
-    # Keys add the same to all scores of a query, which the softmax takes away.
-    assert [name for name in without if not name.endswith("qkv.bias")] == []
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_basic_layers_and_pairs_share_no_weights(kind: str) -> None:
-    net = make(kind)
-    names = dict(net.named_parameters())
-    for stage, cell in itertools.product(range(3), range(6)):
-        letters = {
-            name.split(".")[3] for name in names if name.startswith(f"cells.{stage}.{cell}")
-        }
-        assert letters == {"b", "s"}
-    assert len({p.data_ptr() for p in names.values()}) == len(names)
-    # A pair has no queries and keys of its own in its second layer.
-    assert not [name for name in names if ".s.second.attn.qkv" in name]
-    assert "cells.0.0.s.second.attn.v.weight" in names
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_path_costs_what_it_does_alone(kind: str) -> None:
-    path = ("bs----", "s-b---", "------")
-    net = NETS[kind]
-    assert count(net.on(path), 32).macs == count(net.extract(path), 32).macs

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from asvit.models.asvit import PatchEmbedding, same_padding
+from asvit.models.asvit import AsViT, same_padding
 from asvit.models.retokenization import (
     SCHEDULE,
     retokenize,
@@ -33,14 +33,11 @@ every_network = pytest.mark.parametrize("name", NETWORKS)
 
 
 @pytest.mark.parametrize(("kernel", "tokens", "padding"), CASES)
-def test_padding_of_every_kernel_at_every_stage(kernel, tokens, padding):
-    assert same_padding(kernel, tokens.stride, tokens.dilation) == padding
-
-
-@pytest.mark.parametrize(("kernel", "tokens", "padding"), CASES)
 def test_a_token_is_the_kernel_laid_over_its_pixels(kernel, tokens, padding):
-    stem = PatchEmbedding(1, 1, kernel)
-    retokenize(stem, tokens)
+    assert same_padding(kernel, tokens.stride, tokens.dilation) == padding
+    model = AsViT(f"{kernel},2,2|2,1,2|2,1,2|2,1,2|16", img_size=32, in_chans=1)
+    retokenize(model, tokens)
+    stem = model.patch_embed
     image = images(1, 32)[:, :1]
     made = stem.proj(image)[0, 0]
     (stride, dilation), weight, bias = tokens, stem.proj.weight[0, 0], stem.proj.bias

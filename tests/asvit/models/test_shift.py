@@ -7,7 +7,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
-from torch.autograd import forward_ad
 from torch.autograd.gradcheck import gradcheck, gradgradcheck
 
 from asvit.models.shiftvit import Shift, ShiftBlock, shift
@@ -73,16 +72,6 @@ def test_derivatives_of_either_mode_and_order(step, memory):
 
     assert gradcheck(cubed, x, check_forward_ad=True, check_batched_grad=True)
     assert gradgradcheck(cubed, x, check_fwd_over_rev=True, check_rev_over_rev=True)
-
-
-@pytest.mark.parametrize("recording", [False, True])
-def test_dual_numbers_pass(recording):
-    x, tangent = torch.randn(2, 1, 24, 4, 4)
-    with torch.set_grad_enabled(recording), forward_ad.dual_level():
-        dual = forward_ad.make_dual(x.clone().requires_grad_(), tangent)
-        out = forward_ad.unpack_dual(shift(dual))
-        assert torch.equal(out.primal, shift(x))
-        assert torch.equal(out.tangent, shift(tangent))
 
 
 def test_transforms_of_functions():

@@ -6,7 +6,6 @@ from torch import nn
 
 import asvit
 from asvit.architectures.genotype import Genotype
-from asvit.models import AsViT
 from asvit.spaces import SPACES, load_space, stage_table
 from asvit.spaces.architectures import _cost, build_on_meta, parse
 from proxies.counts import Cost
@@ -38,11 +37,6 @@ def fresh(arch):
 def test_exact_costs(text):
     assert asvit.cost(text) == COSTS[text]
     assert asvit.cost(Genotype.parse(text)) == COSTS[text]
-
-
-def test_cost_of_a_module_and_of_its_text_agree_at_any_size():
-    for side in (32, 56, 96):
-        assert asvit.cost(AsViT(SEED), image_size=side) == asvit.cost(SEED, image_size=side)
 
 
 @pytest.mark.parametrize("text", TEXTS)
@@ -109,16 +103,6 @@ def test_rows_add_up_to_the_cost(arch, side):
     rows = stage_table(arch, image_size=side)
     total = sum((Cost(row.params, row.macs) for row in rows), Cost(0, 0))
     assert total == asvit.cost(arch, image_size=side)
-
-
-def test_columns_of_the_large_network():
-    rows = stage_table(LARGE)
-    assert [row.stage for row in rows] == ["1", "2", "3", "4", "head"]
-    assert [row.tokens_per_side for row in rows] == [56, 28, 14, 7, None]
-    assert [row.width for row in rows] == [180, 360, 720, 1024, 1024]
-    assert [row.heads for row in rows] == [4, 8, 16, 32, None]
-    assert [row.blocks for row in rows] == [5, 2, 5, 2, None]
-    assert [row.window for row in rows] == [28, 28, 14, 7, None]
 
 
 def test_first_and_last_row_of_the_seed_by_hand():

@@ -9,9 +9,7 @@ import torch
 import asvit
 from asvit.architectures.genotype import Genotype
 from asvit.architectures.psvit_path import PSViT2dPath
-from asvit.predictor.features import features
 from asvit.spaces import load_space
-from asvit.spaces.architectures import find
 
 SEED = "8,2,3|4,1,2|4,1,4|4,1,6|32"
 LIGHT = "shift:2,2,6,2|4|12|1|96"  # Shift-T/light
@@ -85,18 +83,6 @@ def test_parts_are_dimensions_and_a_kernel_counts_in_patches_only() -> None:
     assert list(space.active(space.encode(Genotype.parse(SEED)))) == list(space.dimensions)
 
 
-def test_parts_are_features_of_one_kind_and_grow() -> None:
-    space, arch = find(f"4{SEED[1:]};stem=conv,head=linear")
-    assert space.name == "asvit-parts"
-    names, rows = features([SEED, arch], 32)
-    assert [name for name in names if name.startswith("kind=")] == ["kind=asvit"]
-    assert rows[:, names.index("stem=conv")].tolist() == [0, 1]
-    assert rows[:, names.index("mixing=none")].tolist() == [1, 1]
-    grown = arch.with_(depths=(2, 1, 3, 1), width=48)
-    assert (grown.stem, grown.head, grown.mixing) == ("conv", "linear", "none")
-    assert find(str(grown)) == (space, grown)
-
-
 def test_a_shiftvit_is_as_its_text_says_or_grown() -> None:
     assert asvit.cost("shift:6,8,18,6|2|12|1|96") == asvit.cost("timm:shiftvit_r2_tiny")
     model = asvit.build("shift:1,2,1,1|1.5|8|2|20", 64, 7, depths=(1, 1, 2, 1), width=24)
@@ -115,13 +101,6 @@ def test_a_path_is_built_at_other_depths_and_width(name: str) -> None:
     assert model(torch.randn(2, 3, 32, 32)).shape == (2, 5)
     same = asvit.build(f"{name}:{CELLS}|2,0,3|6", 32, 5)
     assert (same.cells, same.dims) == (model.cells, model.dims)
-
-
-def test_costs_of_paths_are_those_of_the_presets() -> None:
-    # The presets have four layers a stage, or two pairs.
-    for cells, name in (("bbbb--", "psvit_1d_tiny"), ("ss----", "psvit_1d_tiny_shared")):
-        assert asvit.cost(f"psvit1d:{cells}|{cells}|{cells}") == asvit.cost(f"timm:{name}")
-    assert asvit.cost("psvit2d:bb----|bbbb--|bbbbb-") == asvit.cost("timm:psvit_2d_tiny")
 
 
 def test_a_path_without_layers_is_decoded_but_neither_drawn_nor_built(monkeypatch) -> None:

@@ -106,12 +106,3 @@ def test_a_table_may_have_texts_of_a_registered_space(
     path = tmp_path / "own.csv"
     path.write_text("\n".join(["# image_size: 8", "architecture,accuracy", *rows]))
     assert load_reference(path).architectures == tuple(texts)
-
-
-def test_spaces_have_architectures_of_their_own() -> None:
-    class Other(Linear):
-        name = "other"
-        prefix = "other:"
-
-    assert not isinstance(SPACE.parse("linear:1,0.5,gelu"), Other.architecture)
-    assert Other().parse("other:1,0.5,gelu") != SPACE.parse("linear:1,0.5,gelu")

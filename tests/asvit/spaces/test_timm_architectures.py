@@ -32,9 +32,9 @@ def test_names_that_timm_does_not_have(name, message):
 
 def test_a_model_without_drop_path_takes_none_but_0():
     dla = TimmModel("dla46_c")
-    dla.build(image_size=32, num_classes=5, drop_path=0.0)
+    dla.build(image_size=32, num_classes=5, drop_path_rate=0.0)
     with pytest.raises(ValueError, match="timm:dla46_c has no drop-path; use 0"):
-        dla.build(image_size=32, num_classes=5, drop_path=0.1)
+        dla.build(image_size=32, num_classes=5, drop_path_rate=0.1)
 
 
 def test_drop_path_of_0_stands_against_the_model_s_own():
@@ -44,7 +44,7 @@ def test_drop_path_of_0_stands_against_the_model_s_own():
             for m in TimmModel("shiftvit_light_tiny").build(**rates).modules()
             if isinstance(m, DropPath)
         ]
-        for rates in ({}, {"drop_path": 0.0})
+        for rates in ({}, {"drop_path_rate": 0.0})
     )
     assert max(own) == pytest.approx(0.2)
     assert max(none, default=0) == 0
@@ -79,9 +79,9 @@ def test_arguments_of_a_model_are_part_of_its_text():
         ("step=x", r"cannot be built for 32 px: "),
         ("depths=[-1,1,1,1]", r"cannot be built for 32 px: "),
         ("global_pool=True", r"cannot be built for 32 px: "),
-        ("num_classes=2", r"num_classes in .* is an option of the command; leave it out"),
-        ("pretrained=True", r"pretrained in .* concerns weights, which have options"),
-        ("checkpoint_path='x'", r"checkpoint_path in .* concerns weights"),
+        ("num_classes=2", r"num_classes in .* is an option.s; leave it out"),
+        ("pretrained=True", r"pretrained in .* is an option.s"),
+        ("checkpoint_path='x'", r"checkpoint_path in .* is an option.s"),
         ("norm_layer=nope", r"'nope'"),
     ],
 )
