@@ -41,7 +41,7 @@ from asvit.search.result import Finalist, SearchResult
 from asvit.search.rows import write_trials
 from asvit.spaces import load_space
 from asvit.training.metrics import EpochRow, write_metrics
-from asvit.training.predictions import Mistake, Predictions, predictions_of
+from asvit.training.metrics import Mistake, Predictions, predictions_of
 from asvit.training.result import TrainResult
 from asvit.training.settings import TrainSettings
 from asvit.training.supernet_result import SupernetResult

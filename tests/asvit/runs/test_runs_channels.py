@@ -17,7 +17,7 @@ from asvit.networks import Network, WeightsFile
 from asvit.runs.exporting import export_network
 from asvit.runs.training import run_training
 from asvit.spaces import SPACES, stage_table
-from asvit.training.predictions import read_predictions
+from asvit.training.metrics import read_predictions
 from proxies import count
 from tests.asvit.data.array_sets import make_set
 from tests.campaigns import forked

@@ -9,7 +9,7 @@ import torch
 from asvit.networks import Network, WeightsFile
 from asvit.runs.training import TrainRun, run_training
 from asvit.training.checkpoint import Checkpoint
-from asvit.training.predictions import read_predictions
+from asvit.training.metrics import read_predictions
 from tests.asvit.runs.fakes import stop_after, write_pictures
 
 ARCH = "4,2,2|4,1,2|4,1,2|4,1,2|16,8"

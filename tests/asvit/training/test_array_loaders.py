@@ -11,7 +11,7 @@ from asvit.data.kinds import PICTURES, ImageKind
 from asvit.data.preparation import Preparation
 from asvit.data.statistics import channel_statistics
 from asvit.training.augmentation import Augmentation
-from asvit.training.batched import augmented, draw_batch
+from asvit.training.augmentation import augmented, draw_batch
 from asvit.training.loaders import Batching, train_loader, validation_loader
 from asvit.training.short_settings import Recipe
 from tests.asvit.data.array_sets import make_set

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asvit.training.balance import balanced_order
+from asvit.training.loaders import balanced_order
 
 sizes = st.lists(st.integers(1, 12), min_size=1, max_size=6)
 

@@ -20,7 +20,7 @@ from asvit.training.short import (
     outcome_of,
 )
 from asvit.training.short_settings import CandidateSettings
-from asvit.training.splits import split, split_images, warn_of_copies
+from asvit.training.short import split, split_images, warn_of_copies
 
 TEXT = "4,2,2|2,1,2|2,1,2|2,1,2|16,8"
 SETTINGS = CandidateSettings(

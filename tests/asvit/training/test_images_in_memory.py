@@ -18,7 +18,7 @@ from asvit.data.cache import decode, fit_in_memory
 from asvit.data.kinds import ImageKind
 from asvit.data.preparation import Preparation
 from asvit.training.augmentation import Augmentation
-from asvit.training.batched import augmented, draw_batch
+from asvit.training.augmentation import augmented, draw_batch
 from asvit.training.loaders import Batching, _MemoryBatches, train_loader
 
 OFF = Augmentation(

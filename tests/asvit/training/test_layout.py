@@ -11,7 +11,7 @@ from torch import nn
 from asvit.models.blocks import is_linear
 from asvit.models.retokenization import SCHEDULE, Tokens, retokenize
 from asvit.networks import Network
-from asvit.training.layout import fast_layout, use_fast_convolutions
+from asvit.training.precision import fast_layout, use_fast_convolutions
 
 CPU = torch.device("cpu")
 

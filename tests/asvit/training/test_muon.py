@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from asvit.training.muon import SPARED, Muon, orthogonal
+from asvit.training.optimizers import SPARED, Muon, orthogonal
 
 RATE, DECAY = 0.1, 0.05
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from asvit.core.answers import Confusion
 from asvit.data import LabelledImages
 from asvit.training.distributed import ProcessGroup
-from asvit.training.predictions import (
+from asvit.training.metrics import (
     Predictions,
     predict,
     predictions_of,

@@ -17,9 +17,9 @@ from asvit.core.progress import Progress, ignore
 from asvit.training import checkpoint, session
 from asvit.training.checkpoint import Checkpoint, Origin, Saved
 from asvit.training.distributed import ProcessGroup
-from asvit.training.schedule import Schedule
+from asvit.training.optimizers import Schedule
 from asvit.training.session import Session
-from asvit.training.task import Task
+from asvit.training.trainer import Task
 from asvit.training.trainer import EpochResult
 from asvit.transfer.settings import TransferSettings
 from tests.asvit.runs.fakes import stop_at

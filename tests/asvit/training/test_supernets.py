@@ -18,7 +18,7 @@ from asvit.training.checkpoint import Checkpoint, Origin, TrainerState
 from asvit.training.distributed import ProcessGroup
 from asvit.training.short import Recipe
 from asvit.training.short_settings import SupernetSettings
-from asvit.training.splits import split
+from asvit.training.short import split
 from asvit.training.supernet import (
     SinglePath,
     load_splits,

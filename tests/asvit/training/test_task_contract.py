@@ -15,7 +15,7 @@ from asvit.training.checkpoint import EpochPart
 from asvit.training.classification import Classification
 from asvit.training.distributed import ProcessGroup
 from asvit.training.supernet import SinglePath
-from asvit.training.task import Task
+from asvit.training.trainer import Task
 from asvit.training.trainer import LOSS, Trainer
 from asvit.transfer import detector
 from asvit.transfer.detector import Detection

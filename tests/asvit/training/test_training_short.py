@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from asvit.training.muon import Muon
+from asvit.training.optimizers import Muon
 from asvit.training.short import (
     LabelledTensors,
     Recipe,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from asvit.training import batched, trainer
-from asvit.training.batched import drawn_ahead
+from asvit.training.augmentation import drawn_ahead
 from asvit.training.distributed import ProcessGroup
 from asvit.training.short import FitResult, Recipe, fit
 from asvit.training.supernet import SinglePath
