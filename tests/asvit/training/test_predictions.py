@@ -48,18 +48,6 @@ def predictions(right: int = 0) -> Predictions:
     return predictions_of(CLASSES, answers, IMAGES.picture, right=right)
 
 
-def test_answers_are_those_of_the_logits() -> None:
-    answers = predict(nn.Identity(), batches(), IMAGES, ProcessGroup("cpu"))
-    assert [answer.image for answer in answers] == [f"image {place}" for place in range(6)]
-    assert [CLASSES.index(answer.label) for answer in answers] == LABELS.tolist()
-    logs = LOGITS.log_softmax(1)
-    for answer, row, label in zip(answers, logs, LABELS, strict=True):
-        assert answer.predicted == CLASSES[int(row.argmax())]
-        assert answer.probability == pytest.approx(float(row.max().exp()), rel=1e-6)
-        assert answer.loss == pytest.approx(-float(row[int(label)]), rel=1e-5)
-        assert answer.digest == ""
-
-
 def test_pairs_and_mistakes_are_those_of_the_logits(tmp_path: Path) -> None:
     found = predictions(right=1)
     assert found.confusion == (
