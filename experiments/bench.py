@@ -22,8 +22,7 @@ from asvit.data import LabelledImages
 from asvit.measuring import timing
 from asvit.training.classification import Classification
 from asvit.training.distributed import ProcessGroup
-from asvit.training.loaders import train_loader
-from asvit.training.sets import batching_of
+from asvit.training.loaders import batching_of, train_loader
 from asvit.training.settings import TrainSettings
 from asvit.training.trainer import Trainer
 from proxies import Circle

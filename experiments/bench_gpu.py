@@ -273,7 +273,6 @@ def _training(options: argparse.Namespace) -> list[Finding]:
         image_size=options.image_size,
         batch_size=options.batch,
         epochs=options.runs + 1,
-        ema=bench_training.EMA,
         auto_augment=bench_training.AUGMENT,
     )
     images, side = 4 * options.batch, 2 * options.image_size

@@ -2,9 +2,8 @@
 
 Run from a checkout: ``python -m experiments.bench_training``. Both train the same network on the
 same pictures with the recipe of Swin: timm's random augmentation, erasing, mixup and CutMix,
-AdamW, a cosine schedule per update, gradient clipping, and a moving average of the weights; or,
-with ``--recipe small``, by that of a design: crops, flips and colour jitter alone. The
-plain loop follows timm's training script, from ``create_dataset`` to ``ModelEmaV3``; ours is
+AdamW, a cosine schedule per update and gradient clipping; or, with ``--recipe small``, by that of
+a design: crops, flips and colour jitter alone. The plain loop follows timm's script; ours is
 :class:`asvit.training.trainer.Trainer` with our loader. Epochs of both alternate, and the shortest
 of each counts; the median shows how steady the machine was. On a CPU without data workers the
 clock is process time, which excludes other programs.
@@ -21,7 +20,7 @@ from timm.data import Mixup, create_dataset, create_loader
 from timm.loss import SoftTargetCrossEntropy
 from timm.optim import create_optimizer_v2
 from timm.scheduler import create_scheduler_v2
-from timm.utils import AverageMeter, ModelEmaV3, dispatch_clip_grad
+from timm.utils import AverageMeter, dispatch_clip_grad
 from torch import nn
 from torch.nn import functional as F
 
@@ -32,7 +31,6 @@ from asvit.training.settings import TrainSettings
 from experiments.bench import alternating, bench_parser, our_epoch, start, write_pictures
 
 CLASSES = 4
-EMA = 0.9999
 AUGMENT = "rand-m9-mstd0-inc1"  # stronger than 9 timm asks for 0 bits, which Pillow 13 refuses
 WAYS = ("plain timm loop", "asvit")
 
@@ -57,7 +55,6 @@ def main() -> None:
         image_size=side,
         batch_size=options.batch,
         epochs=options.runs + 1,
-        ema=EMA,
         precision=options.precision,
         **({"auto_augment": AUGMENT} if options.recipe == "swin" else {}),
     )
@@ -134,7 +131,6 @@ def plain(
         step_on_epochs=False,
         updates_per_epoch=len(loader),
     )
-    average = ModelEmaV3(model, decay=EMA)
     criterion = SoftTargetCrossEntropy()
 
     def epoch(number: int) -> None:
@@ -150,7 +146,6 @@ def plain(
             loss.backward()
             dispatch_clip_grad(model.parameters(), settings.clip)
             optimizer.step()
-            average.update(model)
             schedule.step_update(number * len(loader) + step + 1)
             if step % 50 == 0 or step + 1 == len(loader):
                 losses.update(float(loss.detach()), len(images))

@@ -35,6 +35,7 @@ POLICY, PICKED, BEST, PUBLISHED = (
     "policy's likeliest", "measured again", "best of random", "published",
 )  # fmt: skip
 TABLE = Path(__file__).with_name("outcomes.csv")
+WIDTH = 16  # channels of the first stage
 STEPS = 500  # draws of each search
 SEARCHES, DRAWS = 5, 10  # of each kind, and plain random draws
 OUT = Path("runs/compare-outcomes")
@@ -65,7 +66,7 @@ def study() -> Study[Row]:
     }
 
     def trained(find: Callable[[int], str], number: int) -> str:
-        return str(space.parse(find(number)).with_(width=RECIPE.width))
+        return str(space.parse(find(number)).with_(width=WIDTH))
 
     wide = {kind: (count, partial(trained, find)) for kind, (count, find) in kinds.items()}
     return kinds_study(TABLE, wide, trainer())

@@ -27,8 +27,8 @@ from asvit.spaces import load_space
 from asvit.statistics.intervals import contrast
 from asvit.training.distributed import ProcessGroup
 from asvit.training.short import accuracy
-from asvit.training.short_settings import SupernetSettings
-from asvit.training.supernet import SinglePath, Splits, load_splits
+from asvit.training.short_settings import SupernetSettings, images_of
+from asvit.training.supernet import SinglePath, Splits, load_splits, supernet_recipe
 from asvit.training.trainer import Trainer
 from experiments.study import Case, Study, cases, paired_differences, points
 from experiments.tables import markdown
@@ -81,7 +81,7 @@ def outcomes(seed: int) -> tuple[SupernetSettings, int, Mapping[str, str]]:
         preset="quick",
         steps=STEPS,
         image_size=settings.image_size,
-        data=settings.images,
+        data=images_of(settings),
         seed=seed,
         out=folder / "search",
     )
@@ -129,7 +129,7 @@ def train_alone(architecture: str, settings: SupernetSettings, parts: Splits) ->
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
         model = asvit.build(architecture, settings.image_size, parts.classes)
-    network, recipe = OnlyPath(model), settings.recipe
+    network, recipe = OnlyPath(model), supernet_recipe(settings)
     task = SinglePath(network, (images, labels), recipe, draw=lambda _rng: None, seed=seed)
     trainer = Trainer(task, ProcessGroup("cpu"), epochs=settings.epochs)
     for epoch in range(settings.epochs):

@@ -35,7 +35,6 @@ RECIPE = CandidateSettings(
     train_images=4_000,
     test_images=5_000,
     image_size=32,
-    width=16,
     steps=700,
     init="own",
 )
@@ -96,7 +95,7 @@ class Task:
         """A training of so many steps; ``changes`` are those of other fields."""
         batch_size = 64 if self.side <= 32 else 32  # half as many large images
         settings = replace(RECIPE, learning_rate=self.learning_rate, batch_size=batch_size)
-        return replace(settings.short_recipe(steps), **changes)
+        return replace(Recipe.of(settings, steps), **changes)
 
 
 class ScatteredDigits(LabelledImages):

@@ -10,7 +10,7 @@ from typing import Any
 
 from asvit.designs.last_round import LastRound
 from asvit.designs.result import Model, Racer, predict_command
-from asvit.training.balance import imbalance
+from asvit.training.short_settings import imbalance
 
 
 def outcome(last_round: LastRound, folder: Path) -> Mapping[str, Any]:

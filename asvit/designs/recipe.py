@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, NamedTuple
 from asvit.core.preparing_settings import AUTO
 from asvit.designs.settings import DesignSettings
 from asvit.designs.stages import PictureFacts
-from asvit.training.balance import imbalance
+from asvit.training.short_settings import imbalance
 
 #: Of the pictures to train on, by which the last round is decided; unless they have a part for it.
 VALIDATION_SHARE = 0.2

@@ -300,8 +300,6 @@ def _accuracy(exported: Exported) -> str | None:
     if "epoch" in facts:  # of a training; inherited weights have that of a test
         parts[0] += " for validation"
         parts.append(f"after epoch {facts['epoch']}")
-    if facts.get("weights") == "average":
-        parts.append("of the moving average of the weights, which this copy has")
     if exported.trained_size not in (None, exported.content.network.image_size):
         parts.append(f"at {exported.trained_size} px, not at the size of this copy")
     return ", ".join(parts)

@@ -17,8 +17,7 @@ from asvit.evaluation.tables import most_confused
 from asvit.report.pictures import Picture
 from asvit.report.style import COLOUR, LONGEST, figure, legend, series_styles, whole
 from asvit.report.training import MOST_CLASSES, confusion_picture, title_with
-from asvit.training.metrics import EpochRow, read_metrics
-from asvit.training.predictions import Mistake, read_predictions
+from asvit.training.metrics import EpochRow, Mistake, read_metrics, read_predictions
 from proxies.text import one_line
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from asvit.evaluation.tables import class_table
 from asvit.report.pictures import Picture
 from asvit.report.style import COLOUR, figure
 from asvit.report.training import confusion_picture, worst_mistakes
-from asvit.training.predictions import Predictions, read_predictions
+from asvit.training.metrics import Predictions, read_predictions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

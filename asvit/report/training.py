@@ -18,20 +18,16 @@ from asvit.core.summary import Cell, Photo, Table
 from asvit.evaluation.tables import most_confused
 from asvit.report.pictures import Picture
 from asvit.report.style import COLOUR, figure, legend, levels, panels, whole
-from asvit.training.metrics import EpochRow
-from asvit.training.predictions import Predictions, read_predictions
+from asvit.training.metrics import EpochRow, Predictions, read_predictions
 from asvit.training.result import TrainResult
 from asvit.training.supernet_result import LossRow, SupernetResult
 from proxies.text import one_line
 
 MOST_CLASSES = 20  # of a confusion matrix; of more, the most confused pairs are listed
 
-_LINES = {"training": "muted", "validation": "first", "validation, averaged weights": "second"}
-_CURVES = {
-    "loss (nats)": ("train_loss", "loss", "average_loss"),
-    "accuracy (%)": ("train_top1", "top1", "average_top1"),
-}
-_BALANCED = {"balanced accuracy (%)": ("", "balanced", "average_balanced")}
+_LINES = {"training": "muted", "validation": "first"}
+_CURVES = {"loss (nats)": ("train_loss", "loss"), "accuracy (%)": ("train_top1", "top1")}
+_BALANCED = {"balanced accuracy (%)": ("", "balanced")}
 _PACE = {"learning rate": ("", "learning_rate"), "images a second": ("", "images_per_second")}
 
 
@@ -64,18 +60,19 @@ def pictures(result: TrainResult) -> list[Picture]:
 def draw_epochs(rows: Sequence[Any], panel_fields: Mapping[str, Sequence[str]]) -> Figure:
     """Values over epochs: a panel for each title, with fields of ``rows``.
 
-    The fields are of training, validation and averaged weights; empty names are left out.
+    The fields are of training and validation; empty names are left out.
     """
     fig, epochs = figure(height=2.1 * len(panel_fields)), [row.epoch for row in rows]
     grid = panels(fig, len(panel_fields), columns=1, sharex=True)
     for axes, (title, fields) in zip(grid, panel_fields.items(), strict=True):
         axes.set_title(title)
+        several = len(fields) > 1 and all(fields)
         for field, (name, colour) in zip(fields, _LINES.items(), strict=False):
             raw = [getattr(row, field, None) for row in rows]
             values = [math.nan if value is None else value for value in raw]
             if any(map(math.isfinite, values)):
                 look: Any = {"color": COLOUR[colour], "marker": "o" if len(rows) == 1 else ""}
-                axes.plot(epochs, values, label=name if len(fields) > 2 else None, **look)
+                axes.plot(epochs, values, label=name if several else None, **look)
         for before, row in pairwise(rows):
             if getattr(row, "tokens", "") != getattr(before, "tokens", ""):
                 axes.axvline(row.epoch - 0.5, color=COLOUR["muted"], linewidth=1, linestyle=":")

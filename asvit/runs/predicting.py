@@ -31,8 +31,7 @@ from asvit.runs.exporting import find_source
 from asvit.runs.folder import kind_in, kind_noun
 from asvit.runs.timm_classifiers import published_classifier, timm_preparation
 from asvit.spaces.timm_models import PREFIX
-from asvit.training.layout import fast_layout, use_fast_convolutions
-from asvit.training.precision import arithmetic
+from asvit.training.precision import arithmetic, fast_layout, use_fast_convolutions
 from asvit.training.pretrained import architecture_in, weights_path
 from proxies.evaluation import FAILURES, resolve_device
 from proxies.messages import first_line, out_of_memory

@@ -27,8 +27,8 @@ from asvit.measuring.timing import time_passes
 from asvit.networks import WeightsFile
 from asvit.runs.trained_on import count_trained, images_of
 from asvit.statistics.intervals import paired_difference
+from asvit.training.loaders import open_sets
 from asvit.training.result import TrainResult
-from asvit.training.sets import open_sets
 from proxies.text import shown
 
 if TYPE_CHECKING:

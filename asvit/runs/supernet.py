@@ -17,7 +17,7 @@ from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import SummaryPart
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import Run, imported
-from asvit.training.short_settings import SupernetSettings
+from asvit.training.short_settings import SupernetSettings, images_of
 from asvit.training.supernet_result import SupernetResult
 
 
@@ -53,7 +53,7 @@ class SupernetRun(Run[SupernetSettings, SupernetResult, Any]):
         s = self.settings
         return (
             f"training the supernet of {s.space}: {quantity(s.epochs, 'epoch')} of "
-            f"{quantity(s.train_images, 'image')} in batches of {s.batch_size}, {s.images}, "
+            f"{quantity(s.train_images, 'image')} in batches of {s.batch_size}, {images_of(s)}, "
             f"{s.image_size} px, width {s.width}, seed {s.seed}"
         )
 

@@ -21,9 +21,9 @@ from asvit.search.evolution import EvolutionResult
 from asvit.spaces.timm_models import PREFIX
 from asvit.training.checkpoint import Checkpoint
 from asvit.training.distillation import PUBLISHED
+from asvit.training.loaders import open_sets
 from asvit.training.pretrained import weights_path
 from asvit.training.result import TrainResult
-from asvit.training.sets import open_sets
 from asvit.training.settings import TrainSettings
 from asvit.training.supernet import places_to_train_on
 from asvit.training.supernet_result import SupernetResult

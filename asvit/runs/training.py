@@ -19,14 +19,12 @@ from asvit.core.run_files import (
 from asvit.core.settings import setting
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import SummaryPart, Table
-from asvit.evaluation.tables import pictures_table
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import imported
 from asvit.runs.shared import SharedRun
 from asvit.runs.tracking import known_trackers
 from asvit.training.settings import FEW, TOP, TrainSettings
 from asvit.training.short_settings import IN_WORDS, UNEVEN
-from proxies.text import legible
 
 if TYPE_CHECKING:
     from asvit.training.result import TrainResult
@@ -58,7 +56,6 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
     details = imported("asvit.report.training:details")
     written = "report.html, model.safetensors, best.safetensors, metrics.csv, result.json"
     ends_in = "architecture"
-    may_change = ("bad_images",)  # they may be replaced from now on
 
     track: str = setting(
         "",
@@ -84,14 +81,12 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
     @classmethod
     def summary(cls, result: TrainResult) -> Iterator[SummaryPart]:
         """The best and the last epoch, and the stages of tokens."""
-        columns = ["train loss", "loss", "top-1", "top-5", "top-1 (EMA)", "images/s"]
-        values = ["train_loss", "loss", "top1", "top5", "average_top1", "images_per_second"]
+        columns = ["train loss", "loss", "top-1", "top-5", "images/s"]
+        values = ["train_loss", "loss", "top1", "top5", "images_per_second"]
         if result.network.num_classes <= TOP:
             del columns[3], values[3]
         if result.last.balanced is not None:
             columns, values = [*columns, "balanced"], [*values, "balanced"]
-        if result.last.average_balanced is not None:
-            columns, values = [*columns, "balanced (EMA)"], [*values, "average_balanced"]
         best = [] if result.best is None else [("best", result.best)]
         rows = [
             [f"{name} ({row.epoch})", *(getattr(row, value) for value in values)]
@@ -104,12 +99,6 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
             f"{network.architecture}: {result.params:,} params, {result.macs:,} multiply-adds at "
             f"{network.image_size} px, {network.num_classes} classes"
         )
-        if result.bad_images:
-            reasons = {
-                legible(name): f"replaced {times:,} times"
-                for name, times in result.bad_images.items()
-            }
-            yield pictures_table(reasons, "Images that could not be read")
         yield f"{quantity(len(result.history), 'epoch')} in {clock(result.wall_seconds)}"
         if result.saved is not None:
             yield _tokens(result.stages)

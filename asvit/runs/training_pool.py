@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property, partial
 from typing import Any, TypeVar
 
@@ -71,7 +71,7 @@ class TrainingPool:
         self._space = space
         self._limits = Limits(space, settings)
         self.settings = affordable(settings.training)
-        self._images = load_all(self.settings, progress)
+        self._images = load_all(self.settings, (self.settings.test_images,), progress)
         self.workers = training_workers(
             workers, settings, device, example=partial(self._take_a_step, device, settings.seed)
         )
@@ -141,7 +141,7 @@ class TrainingPool:
         work = Work(
             "asvit.runs.training_pool:training_worker",
             {
-                "training": self.settings.to_json(),
+                "training": asdict(self.settings),
                 "space": self._space.name,
                 "classes": images.classes,
                 "source": images.source,
@@ -186,17 +186,15 @@ def training_worker(
         settings["source"],
         settings["own_statistics"],
     )
-    train = CandidateTrainer(
-        CandidateSettings.from_json(settings["training"]), device, images=images
-    )
+    train = CandidateTrainer(CandidateSettings(**settings["training"]), device, images=images)
     return lambda task: to_json(outcome_of(train, Training(**task)))
 
 
 def affordable(settings: CandidateSettings) -> CandidateSettings:
     """The settings with no more images than there are, a fifth of them at least to test on."""
-    if settings.images.partition(":")[0] in _MADE:
+    if settings.data.partition(":")[0] in _MADE:
         return settings
-    return with_images(settings, len(open_dataset(settings.images)))
+    return with_images(settings, len(open_dataset(settings.data)))
 
 
 def with_images(settings: S, there: int) -> S:

@@ -27,7 +27,13 @@ from asvit.core.settings import (
     setting_of,
 )
 from asvit.reference.findings import LEAST_TRAININGS
-from asvit.training.short_settings import CandidateSettings, take_classes
+from asvit.training.short_settings import (
+    CandidateSettings,
+    SupernetSettings,
+    balance_setting,
+    initial_weights,
+    take_classes,
+)
 from scaling import parse_amount, parse_milliseconds
 
 _ONE_BY_ONE = ("tpe", "nsga2")  # Optuna's own, which see whatever has been measured
@@ -368,19 +374,19 @@ class TrainingSearchSettings(SearchSettings):
     classes: int = _of_training(
         20, "Classes of the fractals to train on; other images have their own.", at_least=2
     )
-    shift: int = setting_of(CandidateSettings, "shift", group=_TRAINING)
-    flip: bool = setting_of(CandidateSettings, "flip", group=_TRAINING)
-    crop_scale: float = setting_of(CandidateSettings, "crop_scale", group=_TRAINING)
-    color_jitter: float = setting_of(CandidateSettings, "color_jitter", group=_TRAINING)
-    fit: str = setting_of(CandidateSettings, "fit", group=_TRAINING)
-    ground: str = setting_of(CandidateSettings, "ground", group=_TRAINING)
-    init: Literal["xavier", "own"] = setting_of(CandidateSettings, "init", group=_TRAINING)
-    optimizer: Literal["adamw", "muon"] = setting_of(
-        CandidateSettings, "optimizer", group=_TRAINING
+    shift: int = setting_of(SupernetSettings, "shift", group=_TRAINING)
+    flip: bool = setting_of(SupernetSettings, "flip", group=_TRAINING)
+    crop_scale: float = setting_of(SupernetSettings, "crop_scale", group=_TRAINING)
+    color_jitter: float = setting_of(SupernetSettings, "color_jitter", group=_TRAINING)
+    fit: str = setting_of(SupernetSettings, "fit", group=_TRAINING)
+    ground: str = setting_of(SupernetSettings, "ground", group=_TRAINING)
+    init: Literal["xavier", "own"] = initial_weights(group=_TRAINING)
+    optimizer: Literal["adamw", "muon"] = _of_training(
+        "adamw",
+        "AdamW, or Muon, which takes about three times its learning rate.",
+        choices=("adamw", "muon"),
     )
-    balance: Literal["none", "sampling"] = setting_of(
-        CandidateSettings, "balance", group=_TRAINING
-    )
+    balance: Literal["none", "sampling"] = balance_setting(group=_TRAINING)
     #: Steps of families as multiples of the others', resnet=1.5,swin=0.9, where a design has them
     #: train for the same time.
     paces: str | None = None
@@ -439,7 +445,6 @@ class TrainingSearchSettings(SearchSettings):
             steps=self.training_steps,
             image_size=self.image_size,
             seed=self.seed,
-            width=self.width or _WIDTH,
             **{name: getattr(self, name) for name in _OF_TABLES},
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,11 +23,10 @@ from asvit.data.statistics import Normalisation
 from asvit.networks import Network
 from asvit.training.metrics import EpochRow
 from asvit.training.settings import TrainSettings
+from asvit.training.trainer import EpochPart, TrainerState
 
 SCHEMA_VERSION = 1
 KIND = "training"
-
-_GROUP = "group "
 
 
 @dataclass(frozen=True)
@@ -48,36 +47,12 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class EpochPart:
-    """The first updates of an epoch, which has not ended; by default none."""
-
-    losses: tuple[float, ...] = ()  # of each, mean over the processes; nats
-    seconds: float = 0.0  # they took
-    sums: Mapping[str, float] = field(default_factory=dict)  # of other values over them, by name
-
-
-@dataclass(frozen=True)
-class TrainerState:
-    """What later updates depend on: weights, their moving average, the optimiser's state.
-
-    The average is empty without one, and the optimiser's state (of :func:`optimizer_state`) after
-    the last epoch.
-    """
-
-    weights: Mapping[str, Tensor]
-    average: Mapping[str, Tensor]
-    optimizer: Mapping[str, Tensor]
-    numbers: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
 class Checkpoint:
     """A training after some epochs, and perhaps within the next one."""
 
     origin: Origin
     history: tuple[Any, ...]  # a row an epoch
     seconds: float  # wall-clock time of all sessions
-    bad_images: Mapping[str, int]  # name of each unreadable image -> times it was replaced
     state: TrainerState
     epochs: int  # of the whole training, as it is planned now
     part: EpochPart | None = None  # of the next epoch; None between two epochs
@@ -89,10 +64,9 @@ class Checkpoint:
 
     def write(self, path: Path, kind: str = KIND) -> None:
         """Write the file as a whole or not at all (an OSError)."""
-        state = self.state
-        parts = {"weights": state.weights, "average": state.average}
+        parts = {"weights": self.state.weights}
         if not self.finished:
-            parts["optimizer"] = state.optimizer
+            parts["optimizer"] = self.state.optimizer
         tensors = {
             f"{part}/{name}": tensor.detach().to(
                 "cpu", copy=True, memory_format=torch.contiguous_format
@@ -107,8 +81,6 @@ class Checkpoint:
             "seconds": round(self.seconds, 3),
             "history": to_json(self.history),
             "part": to_json(self.part),
-            "bad_images": dict(self.bad_images),
-            "numbers": dict(state.numbers),
             "epochs": self.epochs,
         }
         write_tensors(path, tensors, header)
@@ -127,7 +99,7 @@ class Checkpoint:
             header, tensors = read_tensors(path)
             check_schema(header, kind, SCHEMA_VERSION)
             value_from_json(header["images"], Images)
-            parts: dict[str, dict[str, Tensor]] = {"weights": {}, "average": {}, "optimizer": {}}
+            parts: dict[str, dict[str, Tensor]] = {"weights": {}, "optimizer": {}}
             for name, tensor in tensors.items():
                 part, _, own = name.partition("/")
                 parts[part][own] = tensor
@@ -137,8 +109,7 @@ class Checkpoint:
                 ),
                 value_from_json(header["history"], tuple[row, ...]),
                 value_from_json(header["seconds"], float),
-                value_from_json(header["bad_images"], Mapping[str, int]),
-                TrainerState(**parts, numbers=header["numbers"]),
+                TrainerState(**parts),
                 value_from_json(header["epochs"], int),
                 value_from_json(header["part"], EpochPart | None),
             )
@@ -152,11 +123,7 @@ class Checkpoint:
 
 
 class Saved(Store[Any]):
-    """The checkpoint of a training as the store of its run.
-
-    Attributes:
-        file: What it holds; None in a new run.
-    """
+    """The checkpoint of a training as the store of its run; ``file`` is None in a new run."""
 
     def __init__(self, file: Checkpoint | None) -> None:
         self.file = file
@@ -195,43 +162,3 @@ def seconds_in(path: Path) -> float:
     with suppress(OSError, SafetensorError, *MALFORMED):
         return float(read_header(path)["seconds"])
     return 0.0
-
-
-def optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Split the state of an optimiser into tensors and JSON values.
-
-    Returns:
-        Tensors by ``PARAMETER/NAME``, or ``group N/NAME`` for those of a parameter group; and the
-        other values by parameter or group, then name.
-    """
-    full = optimizer.state_dict()
-    owners = {str(parameter): values for parameter, values in full["state"].items()}
-    for number, group in enumerate(full["param_groups"]):
-        owners[f"{_GROUP}{number}"] = {k: v for k, v in group.items() if k != "params"}
-    tensors = {
-        f"{owner}/{name}": value
-        for owner, values in owners.items()
-        for name, value in values.items()
-        if isinstance(value, Tensor)
-    }
-    numbers = {
-        owner: {name: value for name, value in values.items() if not isinstance(value, Tensor)}
-        for owner, values in owners.items()
-    }
-    return tensors, numbers
-
-
-def load_optimizer(
-    optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]
-) -> None:
-    """Load what :func:`optimizer_state` returned into an optimiser of the same parameters."""
-    owners: dict[str, dict[str, Any]] = {owner: dict(own) for owner, own in numbers.items()}
-    for path, tensor in tensors.items():
-        owner, _, name = path.partition("/")
-        owners.setdefault(owner, {})[name] = tensor
-    groups = [
-        {**group, **owners.pop(f"{_GROUP}{number}")}
-        for number, group in enumerate(optimizer.state_dict()["param_groups"])
-    ]
-    state = {int(parameter): values for parameter, values in owners.items()}
-    optimizer.load_state_dict({"state": state, "param_groups": groups})

@@ -1,7 +1,6 @@
 """The training of a classifier by a recipe."""
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -13,16 +12,13 @@ from asvit.models.blocks import recompute_blocks
 from asvit.models.retokenization import Tokens, retokenize, token_stages
 from asvit.training.distillation import Teacher, distillation_loss
 from asvit.training.distributed import ProcessGroup
-from asvit.training.layout import fast_layout
 from asvit.training.loaders import Loader
 from asvit.training.metrics import Accuracy, EpochRow, evaluate
-from asvit.training.optimizers import make_optimizer, parameter_groups
-from asvit.training.precision import training_precision
-from asvit.training.schedule import WARMUP_SHARE, Schedule
+from asvit.training.optimizers import Schedule, make_optimizer, parameter_groups
+from asvit.training.precision import fast_layout, training_precision
+from asvit.training.recipes import WARMUP_SHARE
 from asvit.training.settings import TOP, TrainSettings
-from asvit.training.task import Task
-from asvit.training.token_plan import saved
-from asvit.training.trainer import EpochResult
+from asvit.training.trainer import EpochResult, Task
 
 _HITS = "hits"  # images of an update that were classified rightly
 
@@ -31,11 +27,8 @@ class Classification(Task[EpochRow]):
     """Trains a network ``[B, C, S, S] -> [B, classes]``, or two of those, by its settings.
 
     Batches are images ``[b, C, S, S]``, and labels ``[b]`` int64 or soft targets ``[b, classes]``;
-    of a validation every image once. The network is prepared for training in place; ``stages`` are
-    the costs of its stages of tokens.
+    of a validation every image once. The network is prepared for training in place.
     """
-
-    less_memory = "grad_checkpointing, a larger accumulate or a smaller batch_size"
 
     def __init__(
         self,
@@ -47,14 +40,12 @@ class Classification(Task[EpochRow]):
         *,
         classes: int,
         teacher: Teacher | None = None,
-        stages: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         s = settings
         self.network, self.settings, self.processes = network, s, processes
-        self.train, self.validation, self.classes, self.stages = train, validation, classes, stages
+        self.train, self.validation, self.classes = train, validation, classes
         self.steps, self.batch_size = len(train), s.batch_size
-        self.learning_rate, self.seed, self.clip, self.ema = s.learning_rate, s.seed, s.clip, s.ema
-        self.accumulate, self.compiled = s.accumulate, s.compile
+        self.learning_rate, self.seed, self.clip = s.learning_rate, s.seed, s.clip
         self.precision = training_precision(s.precision, processes.device, network)
         self.captured = not s.grad_checkpointing  # a graph would keep the memory of a step
         if s.grad_checkpointing:
@@ -68,7 +59,6 @@ class Classification(Task[EpochRow]):
         self._tokens: Tokens | None = None
 
     def optimizer(self, device: torch.device) -> torch.optim.Optimizer:
-        """That of the settings."""
         s = self.settings
         groups = parameter_groups(self.network, s.weight_decay)
         return make_optimizer(s.optimizer, groups, learning_rate=s.learning_rate, device=device)
@@ -89,7 +79,6 @@ class Classification(Task[EpochRow]):
         )
 
     def batches(self, epoch: int, start: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images and targets, on the device."""
         self.train.set_epoch(epoch, start=start)
         device = self.processes.device
         for images, targets in self.train:
@@ -116,47 +105,29 @@ class Classification(Task[EpochRow]):
         loss: Tensor = (self._smooth if smoothing else F.cross_entropy)(logits, targets)
         return loss
 
-    def begin(self, epoch: int, networks: Sequence[nn.Module]) -> bool:
-        """Re-tokenize the networks, if the plan has other tokens for the epoch."""
+    def begin(self, epoch: int) -> bool:
+        """Re-tokenize the network, if the plan has other tokens for the epoch."""
         tokens = self.tokens(epoch)
         if tokens is None or tokens == self._tokens:
             return False
         self._tokens = tokens
-        for network in networks:
-            retokenize(network, tokens)
+        retokenize(self.network, tokens)
         return True
 
     def tokens(self, epoch: int) -> Tokens | None:
         """The tokens of an epoch, from 0; None without stages."""
         return self._token_stages[self.settings.plan.stage(epoch)] if self._token_stages else None
 
-    @property
-    def saved(self) -> dict[str, float] | None:
-        """Shares of the training that coarser tokens save, as in the result."""
-        keys = {"macs": "fraction", "published": "published_fraction"}
-        if not self.stages:
-            return None
-        return {
-            name: saved(self.settings.plan, [float(stage[key]) for stage in self.stages])
-            for name, key in keys.items()
-        }
-
-    def evaluate(self, networks: Sequence[nn.Module]) -> list[Accuracy]:
-        """The accuracy of the network, and of its average, on the validation images."""
+    def evaluate(self) -> Accuracy:
         return evaluate(
-            networks,
+            self.network,
             self.validation,
             self.processes,
             precision=self.settings.precision,
             classes=None if self.settings.balance == "none" else self.classes,
         )
 
-    def row(
-        self, epoch: int, result: EpochResult, metrics: list[Accuracy], seconds: float
-    ) -> EpochRow:
-        """The metrics of an epoch."""
-        own, average = vars(metrics[0]), vars(metrics[-1]) if len(metrics) > 1 else {}
-        averages: Any = {f"average_{name}": average.get(name) for name in own}
+    def row(self, epoch: int, result: EpochResult, metrics: Accuracy, seconds: float) -> EpochRow:
         tokens, hits = self.tokens(epoch), result.sums.get(_HITS)
         images = self.steps * self.batch_size
         right = None if hits is None else round(hits * self.processes.world)
@@ -168,29 +139,19 @@ class Classification(Task[EpochRow]):
             images_per_second=result.images_per_second,
             seconds=seconds,
             train_top1=None if right is None else 100 * right / images,
-            **own,
-            **averages,
+            **vars(metrics),
         )
 
     def state(self, row: EpochRow) -> str:
-        """The accuracy of an epoch in a few words."""
         parts = [f"top-1 {row.top1:.2f} %"]
         if self.classes > TOP:
             parts.append(f"top-5 {row.top5:.2f} %")
         if row.balanced is not None:
             parts.append(f"balanced {row.balanced:.2f} %")
-        if row.average_top1 is not None:
-            parts.append(f"top-1 of EMA weights {row.average_top1:.2f} %")
         if row.tokens:
             parts.append(f"tokens {row.tokens}")
         return "  ".join(parts)
 
-    @property
-    def bad(self) -> Counter[str]:
-        """Of both parts."""
-        return self.train.bad + self.validation.bad
-
     def close(self) -> None:
-        """End what prepares batches."""
         self.train.close()
         self.validation.close()

@@ -20,26 +20,28 @@ from asvit.training.settings import TrainSettings
 
 PUBLISHED = "timm"  # in place of a file: timm's published weights
 
-_IMAGENET = Normalisation()
-
 
 class Teacher(nn.Module):
     """A trained network that accepts the student's images, frozen and in evaluation mode.
 
-    The network is ``[B, C, T, T] -> [B, classes]`` with T = ``image_size`` pixels. The student's
-    images have ImageNet's normalisation where that fits, unless :meth:`take` tells otherwise.
+    The network is ``[B, C, T, T] -> [B, classes]`` with T = ``image_size`` pixels, and takes
+    images that are normalised as ``own``; the student's are as ``images``.
     """
 
     _scale: Tensor
     _shift: Tensor
 
     def __init__(
-        self, network: nn.Module, image_size: int, own: Normalisation = _IMAGENET
+        self,
+        network: nn.Module,
+        image_size: int,
+        own: Normalisation | None = None,
+        images: Normalisation | None = None,
     ) -> None:
         super().__init__()
         self._network = network.requires_grad_(False)
-        self._image_size, self._own = image_size, own
-        self.take(_IMAGENET if len(own.mean) == len(_IMAGENET.mean) else own)
+        self._image_size, self._own = image_size, own or Normalisation()
+        self.take(images or self._own)
         self.eval()
 
     def take(self, images: Normalisation) -> None:
@@ -111,19 +113,17 @@ def load_teacher(
         prepared = file.preparation
         taught, size = prepared.kind, file.network.image_size
         own = Normalisation(tuple(prepared.mean), tuple(prepared.std))
-    if known != len(classes):
+    if known != len(classes) or known_classes not in ((), classes):
         raise ValueError(
-            f"teacher {name} knows {known} classes, the images have {len(classes)}; use a "
-            "teacher of these classes"
+            f"teacher {name} knows {known} classes, and the images have {len(classes)}, or others "
+            "or in another order; use a teacher of these classes"
         )
-    if known_classes not in ((), classes):
-        raise ValueError(f"teacher {name} has other classes than the images, or another order")
     if (taught.channels, taught.dtype) != (kind.channels, kind.dtype):
         raise ValueError(
             f"teacher {name} was trained on images of another kind, {taught}, and these have "
             f"{kind}; use a teacher of such images"
         )
-    return Teacher(network, size, own)
+    return Teacher(network, size, own, Normalisation() if kind.picture else None)
 
 
 def _file(settings: TrainSettings, name: str, weights: str) -> WeightsFile:

@@ -23,23 +23,17 @@ PATIENCE = timedelta(hours=2)
 class ProcessGroup:
     """The processes that share the batches of a training; without accelerate's, one alone.
 
-    All processes must call those methods that exchange values.
-
-    Attributes:
-        rank: Number of this process, from 0.
-        world: Number of processes.
-        device: Where this process trains.
+    All processes must call those methods that exchange values. ``rank`` is the number of this
+    process, from 0, ``world`` that of processes, and ``device`` where this one trains.
     """
 
     def __init__(self, device: str | torch.device = "auto", launched: Any = None) -> None:
         self._launched = launched  # accelerate's state
         self.rank: int = 0 if launched is None else launched.process_index
         self.world: int = 1 if launched is None else launched.num_processes
-        self.device: torch.device
         if launched is not None:
-            self.device = launched.device
-        else:
-            self.device = device if isinstance(device, torch.device) else resolve_device(device)
+            device = launched.device
+        self.device = device if isinstance(device, torch.device) else resolve_device(device)
 
     @property
     def first(self) -> bool:
@@ -52,12 +46,6 @@ class ProcessGroup:
             return network
         devices = None if self.device.type == "cpu" else [self.device]
         return DistributedDataParallel(network, device_ids=devices)
-
-    def no_sync(self, wrapped: nn.Module) -> AbstractContextManager[Any]:
-        """A context in which a network from :meth:`wrap` does not average its gradients."""
-        if isinstance(wrapped, DistributedDataParallel):
-            return wrapped.no_sync()
-        return nullcontext()
 
     def sum(self, values: Tensor) -> Tensor:
         """Sum ``values`` over the processes."""
@@ -93,8 +81,7 @@ class ProcessGroup:
         """A context in which a lost process of several is an expected error, not a bug."""
         try:
             yield
-        except RuntimeError as error:
-            # Gloo raises plain RuntimeErrors.
+        except RuntimeError as error:  # of Gloo, too
             if self.world == 1 or not re.search("gloo|nccl", str(error), re.IGNORECASE):
                 raise
             raise ChildProcessError(
@@ -118,8 +105,7 @@ class ProcessGroup:
                     first, other = (one_line(str(one)) for one in (value, theirs.get(name)))
                     raise ValueError(
                         f"{name} is {first} in process 0, but {other} in process {rank}; start "
-                        "all processes of a training with the same settings, on the same images "
-                        "and with the same run folder"
+                        "all processes of a training with the same settings, images and folder"
                     )
 
 

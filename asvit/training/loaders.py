@@ -6,39 +6,49 @@ mixes.
 """
 
 import hashlib
-import logging
 import random
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from asvit.data import LabelledImages
 from asvit.data.base import Progress
 from asvit.data.cache import Pixels, decode, fit_in_memory
-from asvit.data.kinds import MEAN, STD, ImageKind, Picture, Statistics
+from asvit.data.kinds import MEAN, STD, ImageKind, Statistics
 from asvit.data.preparation import PictureTransform
-from asvit.training.augmentation import Augmentation, BatchTransform
-from asvit.training.balance import balanced_order
-from asvit.training.batched import Draws, augmented, draw_batch, drawn_ahead
+from asvit.data.statistics import Normalisation
+from asvit.data.training_sets import TrainingSets, open_training_sets
+from asvit.training.augmentation import (
+    Augmentation,
+    BatchTransform,
+    Draws,
+    augmented,
+    draw_batch,
+    drawn_ahead,
+)
+from asvit.training.distributed import ProcessGroup
+from asvit.training.settings import TrainSettings
 from proxies.messages import first_line
 
 Indices = NDArray[np.int64]
+Batch = tuple[Any, Any]  # images and targets
+Sample = tuple[Any, Any]  # an image and its target
 
 PATIENCE = 300  # seconds to wait for a batch before its workers count as lost
 
 _ORDER, _IMAGE, _MIX = 0, 1, 2  # first keys of the seeds of a training
-_ADVICE = "repair or remove it, or give --bad-images replace"
-
-_log = logging.getLogger(__name__)
+_OF_SETS: Final = (
+    *("validation", "held_out", "image_size", "seed", "train_images", "validation_images"),
+    *("classes", "train_on_validation"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +66,6 @@ class Batching:
     workers: int = 0  # processes that load, and stay from epoch to epoch; 0 for this one
     rank: int = 0  # of this process
     world: int = 1  # processes that share each batch
-    replace_bad: bool = False  # unreadable images by the next readable one; else they stop it
     device: torch.device = field(default_factory=partial(torch.device, "cpu"))  # of the batches
 
 
@@ -66,26 +75,17 @@ class BatchPlan(NamedTuple):
     epoch: int  # from 0
     number: int  # of the batch in its epoch, from 0
     indices: Indices  # of the images, [b]
-    copies: Indices  # number of the copy of each image, [b]
-
-
-class Batch(NamedTuple):
-    """A batch before it is finished, or why there is none: errors of workers lose their type."""
-
-    images: Any  # pixels [b, C, S, S], uint8 or float32; of other sizes a list
-    targets: Any  # [b] int64, or a list of annotations
-    bad: tuple[tuple[str, str], ...] = ()  # name of every image that was replaced, and the reason
-    failure: str | None = None  # why there is no batch
+    times: Indices  # how often each image came before in this epoch, [b]
 
 
 class Batches(Protocol):
-    """The batch of each plan."""
+    """The batch of each plan; a ValueError says why there is none."""
 
     def __getitem__(self, plan: BatchPlan) -> Batch: ...
 
 
 # What makes the images and targets of a training from the pixels of planned batches.
-Finish = Callable[[Sequence[BatchPlan], Iterable[Batch]], Iterator[tuple[Any, Any]]]
+Finish = Callable[[Sequence[BatchPlan], Iterable[Batch]], Iterator[Batch]]
 Plans = Callable[[int], list[BatchPlan]]  # those of an epoch
 
 
@@ -101,14 +101,12 @@ class Loader:
         pinned: bool = False,
         finish: Finish | None = None,
     ) -> None:
-        #: How often each unreadable image was replaced in this process, by name.
-        self.bad: Counter[str] = Counter()
-        self._batches, self._plans, self._finish = batches, plans, finish
+        self._batches, self._plans, self._finish = _Outcomes(batches), plans, finish
         self._epoch, self._start = plans(0), 0
         self._left: list[BatchPlan] = []  # what the workers prepare
         self._workers: Any = None
         if workers:
-            dataset: Any = batches
+            dataset: Any = self._batches
             self._workers = DataLoader(
                 dataset,
                 sampler=self._left,
@@ -128,19 +126,18 @@ class Loader:
         """Set the epoch, from 0, of the next iteration, and the batch that it starts at."""
         self._epoch, self._start = self._plans(epoch), start
 
-    def __iter__(self) -> Iterator[tuple[Any, Any]]:
+    def __iter__(self) -> Iterator[Batch]:
         """Iterate over the images and targets of each batch."""
-        if self._finish is not None:
-            return self._finish(self._epoch[self._start :], self.prepared())
-        return ((batch.images, batch.targets) for batch in self.prepared())
+        batches = self._prepared()
+        return self._finish(self._epoch[self._start :], batches) if self._finish else batches
 
-    def prepared(self) -> Iterator[Batch]:
-        """Iterate over the batches before they are finished."""
+    def _prepared(self) -> Iterator[Batch]:
         self._left[:] = plans = self._epoch[self._start :]
         try:
             read = map(self._batches.__getitem__, plans)
             for batch in read if self._workers is None else self._workers:
-                self._check(batch)
+                if isinstance(batch, ValueError):
+                    raise batch
                 yield batch
         except RuntimeError as error:
             if not str(error).startswith("DataLoader"):
@@ -150,20 +147,47 @@ class Loader:
                 "goes on from the last checkpoint; if memory is short, with fewer --workers"
             ) from error
 
-    def _check(self, batch: Batch) -> None:
-        """Count images that were replaced, and raise why there is no batch."""
-        for name, reason in batch.bad:
-            if name not in self.bad:
-                _log.warning("%s; the next image that can be read takes its place", reason)
-            self.bad[name] += 1
-        if batch.failure is not None:
-            raise ValueError(batch.failure)
-
     def close(self) -> None:
         """End the workers. Another iteration would start new ones."""
         if self._workers is not None and self._workers._iterator is not None:
             self._workers._iterator._shutdown_workers()
             self._workers._iterator = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Outcomes:
+    """Batches, or the errors in their place: those that workers raise have long messages."""
+
+    batches: Batches
+
+    def __getitem__(self, plan: BatchPlan) -> Batch | ValueError:
+        try:
+            return self.batches[plan]
+        except ValueError as error:
+            return ValueError(str(error))
+
+
+@dataclass(frozen=True, eq=False)
+class SampleBatches:
+    """Batches of samples that are read and augmented one by one, each with a seed of its own."""
+
+    read: Callable[[int], Sample]
+    augment: Callable[[Any, Any], Sample] | None  # draws from the global generators
+    key: tuple[int, ...]  # of the seeds
+    joined: Callable[[list[Any], list[Any]], Batch]
+
+    def __getitem__(self, plan: BatchPlan) -> Batch:
+        samples = list[Sample]()
+        with preserved_random_state():
+            for index, time in zip(plan.indices.tolist(), plan.times.tolist(), strict=True):
+                sample = self.read(index)
+                if self.augment is not None:
+                    again = (time,) if time else ()
+                    seed_all(derive_seed(*self.key, plan.epoch, index, *again))
+                    sample = self.augment(*sample)
+                samples.append(sample)
+        images, targets = zip(*samples, strict=True)
+        return self.joined([*images], [*targets])
 
 
 def train_loader(
@@ -192,8 +216,9 @@ def train_loader(
         )
     whole = replace(how, crop_pct=1.0).preparation(b.image_size, kind=kind, mean=b.mean)
     if how.in_batches(kind) and fit_in_memory(images, b.image_size):
-        decoded = _MemoryBatches(images, b, partial(decode, images, whole, progress))
-        return Loader(decoded, plans, finish=_Finish(b, kind, how, mixing))
+        decoded = partial(decode, images, whole, progress)
+        finish = _Finish(b, kind, how, mixing)
+        return Loader(_MemoryBatches(images, b.device, decoded), plans, finish=finish)
     if kind.picture:
         transform, how = how.train_transform(b.image_size, mean=b.mean), how.after_pictures()
     else:
@@ -213,8 +238,8 @@ def validation_loader(
     prepared = b.augmentation.preparation(b.image_size, kind=kind, mean=b.mean)
     finish, plans = _Finish(b, kind), dealt_plans(b, len(images))
     if fit_in_memory(images, b.image_size):
-        decoded = _MemoryBatches(images, b, partial(decode, images, prepared, progress))
-        return Loader(decoded, plans, finish=finish)
+        decoded = partial(decode, images, prepared, progress)
+        return Loader(_MemoryBatches(images, b.device, decoded), plans, finish=finish)
     return _from_files(images, b, prepared.crop, plans, finish)
 
 
@@ -225,79 +250,50 @@ def _from_files(
     plans: Plans,
     finish: Finish,
 ) -> Loader:
+    read, augment = partial(_picture, images), partial(_transformed, transform)
+    batches = SampleBatches(read, augment, (_IMAGE, batching.seed), _stacked)
     pinned = batching.device.type == "cuda"  # copies are faster then
-    batches = _PictureBatches(images, batching, transform)
     return Loader(batches, plans, workers=batching.workers, pinned=pinned, finish=finish)
 
 
-@dataclass(frozen=True, eq=False)
-class _PictureBatches:
-    """Batches of pictures that are read and transformed one by one, each with its own seed."""
+# What workers take is at module level, as their start may pickle it.
+def _picture(images: LabelledImages, index: int) -> Sample:
+    return images.picture(index), int(images.labels[index])
 
-    images: LabelledImages
-    batching: Batching
-    transform: PictureTransform
 
-    def __getitem__(self, plan: BatchPlan) -> Batch:
-        bad, pixels, labels = list[tuple[str, str]](), list[Tensor](), list[int]()
-        with preserved_random_state():
-            for index, copy in zip(plan.indices.tolist(), plan.copies.tolist(), strict=True):
-                try:
-                    picture, label = self._read(index, bad)
-                except ValueError as error:
-                    return Batch(torch.empty(0), torch.empty(0), failure=str(error))
-                seed_all(derive_seed(_IMAGE, self.batching.seed, plan.epoch, index, copy))
-                pixels.append(torch.as_tensor(self.transform(picture)))
-                labels.append(label)
-        return Batch(torch.stack(pixels), torch.tensor(labels), tuple(bad))
+def _transformed(transform: PictureTransform, picture: Any, label: int) -> Sample:
+    return torch.as_tensor(transform(picture)), label
 
-    def _read(self, index: int, bad: list[tuple[str, str]]) -> tuple[Picture, int]:
-        """Read an image, or the next readable one; ``bad`` collects the others with the reason."""
-        count = len(self.images)
-        for candidate in (place % count for place in range(index, index + count)):
-            try:
-                return self.images.picture(candidate), int(self.images.labels[candidate])
-            except ValueError as error:
-                if not self.batching.replace_bad:
-                    raise ValueError(f"{error}; {_ADVICE}") from error
-                bad.append((self.images.name(candidate), str(error)))
-        raise ValueError(f"none of the images can be read: {self.images.source}")
+
+def as_lists(images: list[Any], targets: list[Any]) -> Batch:
+    """Images of other sizes, and annotations."""
+    return images, targets
+
+
+def _stacked(pixels: list[Tensor], labels: list[int]) -> Batch:
+    return torch.stack(pixels), torch.tensor(labels)
 
 
 class _MemoryBatches:
     """Batches of a set in memory, which is decoded once it is needed."""
 
     def __init__(
-        self, images: LabelledImages, batching: Batching, decoded: Callable[[], Pixels]
+        self, images: LabelledImages, device: torch.device, decoded: Callable[[], Pixels]
     ) -> None:
-        self._images, self._batching, self._decoded = images, batching, decoded
+        self._images, self._device, self._decoded = images, device, decoded
 
     def __getitem__(self, plan: BatchPlan) -> Batch:
-        values, labels, readable, bad = self._set
-        places = torch.from_numpy(readable[plan.indices]).to(self._batching.device)
-        replaced = (index for index in plan.indices.tolist() if index in bad) if bad else ()
-        names = tuple((self._images.name(index), bad[index]) for index in replaced)
-        return Batch(values[places], labels[places], names)
+        values, labels = self._set
+        places = torch.from_numpy(plan.indices).to(self._device)
+        return values[places], labels[places]
 
     @cached_property
-    def _set(self) -> tuple[Tensor, Tensor, Indices, Any]:
-        """Pixels and labels on the device, the image in place of each one, and why."""
-        pixels, device = self._decoded(), self._batching.device
+    def _set(self) -> tuple[Tensor, Tensor]:
+        pixels = self._decoded()
+        if pixels.bad:
+            raise ValueError(f"{next(iter(pixels.bad.values()))}; repair or remove it")
         labels = torch.from_numpy(np.array(self._images.labels))
-        readable = self._readable(pixels.bad)
-        return pixels.values.to(device), labels.to(device), readable, pixels.bad
-
-    def _readable(self, bad: Any) -> Indices:
-        """The image in place of each one: itself, or the next one that can be read."""
-        places = np.arange(len(self._images))
-        if not bad:
-            return places
-        if not self._batching.replace_bad:
-            raise ValueError(f"{next(iter(bad.values()))}; {_ADVICE}")
-        readable = np.setdiff1d(places, list(bad))
-        if not len(readable):
-            raise ValueError(f"none of the images can be read: {self._images.source}")
-        return readable[np.searchsorted(readable, places) % len(readable)]
+        return pixels.values.to(self._device), labels.to(self._device)
 
 
 @dataclass(frozen=True, eq=False)
@@ -312,17 +308,14 @@ class _Finish:
     augmentation: Augmentation | None = None
     mixing: BatchTransform | None = None
 
-    def __call__(
-        self, plans: Sequence[BatchPlan], batches: Iterable[Batch]
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """The images ``[b, C, S, S]`` float32 and targets of each batch, on the device."""
+    def __call__(self, plans: Sequence[BatchPlan], batches: Iterable[Batch]) -> Iterator[Batch]:
         b = self.batching
         mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (b.mean, b.std))
         shift = (self.kind.scale * mean).to(b.device)
         scale = (1 / (self.kind.scale * std)).to(b.device)
         draws = drawn_ahead(partial(self._draw, plans), range(len(plans)), b.device)
         for plan, batch, drawn in zip(plans, batches, draws, strict=False):
-            pixels, targets = (x.to(b.device, non_blocking=True) for x in batch[:2])
+            pixels, targets = (x.to(b.device, non_blocking=True) for x in batch)
             images = augmented(pixels.float().sub_(shift).mul_(scale), drawn)
             if self.mixing is not None:
                 with preserved_random_state():
@@ -360,10 +353,9 @@ def shuffled_plans(
 ) -> Plans:
     """A process's share of the batches of so many shuffled images, which ``source`` describes.
 
-    With several copies of each image, an epoch has fewer different ones: its length stays. So it
-    does with ``labels``, of which an epoch has equally many of each.
+    With ``labels``, an epoch has as many images, but equally many of each class.
     """
-    size, world, copies = batching.batch_size, batching.world, batching.augmentation.repeats
+    size, world = batching.batch_size, batching.world
     if size % world:
         raise ValueError(
             f"a batch of {size} images does not go into {world} processes; use a multiple"
@@ -373,47 +365,48 @@ def shuffled_plans(
             f"a batch of {size} images is more than there are to train on: {source}; use "
             f"--batch-size {images} or less"
         )
-    own = batch_share(size, batching.rank, world)
+    own, dealt = batch_share(size, batching.rank, world), images // size * size
 
     def plans(epoch: int) -> list[BatchPlan]:
         seed = derive_seed(_ORDER, batching.seed, epoch)
-        order = epoch_order(images, size, copies=max(copies, 1), seed=seed, labels=labels)
+        rng = np.random.default_rng(np.random.SeedSequence(seed))
+        if labels is None:
+            order, times = rng.permutation(images)[:dealt], np.zeros(dealt, dtype=np.int64)
+        else:
+            order, times = balanced_order(labels, dealt, rng)
+        places = (own + begin for begin in range(0, dealt, size))
         return [
-            BatchPlan(epoch, number, indices[own], numbers[own])
-            for number, (indices, numbers) in enumerate(zip(*order, strict=True))
+            BatchPlan(epoch, number, order[some], times[some])
+            for number, some in enumerate(places)
         ]
 
     return plans
 
 
-def epoch_order(
-    count: int, batch_size: int, *, copies: int, seed: int, labels: Indices | None = None
+def balanced_order(
+    labels: ArrayLike, count: int, rng: np.random.Generator
 ) -> tuple[Indices, Indices]:
-    """Deal shuffled images, each with all its copies, to batches.
+    """Shuffled indices of images, equally many of each class as far as possible.
 
-    With ``labels``, equally many images of each class are dealt, those of small classes again and
-    again; every time has copy numbers of its own. Each batch is sorted by copy number, so that the
-    copies of an image go to different processes and are not mixed with each other.
+    An image of a class comes again once all of its class have come.
 
     Returns:
-        Image indices and copy numbers, ``[count // batch_size, batch_size]`` each.
-
-    References:
-        Hoffer et al. 2019, "Augment your batch", arXiv:1901.09335; in turns over processes as in
-        DeiT, arXiv:2012.12877.
+        Indices, and how often each came before, ``[count]`` each.
     """
-    steps = count // batch_size
-    dealt = steps * batch_size
-    wanted, rng = -(-dealt // copies), np.random.default_rng(np.random.SeedSequence(seed))
-    if labels is None:
-        shuffled, times = rng.permutation(count)[:wanted], np.zeros(wanted, dtype=np.int64)
-    else:
-        shuffled, times = balanced_order(labels, wanted, rng)
-    images = np.repeat(shuffled, copies)[:dealt].reshape(steps, batch_size)
-    numbers = np.arange(dealt) % copies + np.repeat(copies * times, copies)[:dealt]
-    numbers = numbers.reshape(steps, batch_size)
-    by_copy = np.argsort(numbers, axis=1, kind="stable")
-    return np.take_along_axis(images, by_copy, 1), np.take_along_axis(numbers, by_copy, 1)
+    of_each = np.asarray(labels)
+    labels, sizes = np.unique(of_each, return_counts=True)
+    groups = np.split(np.argsort(of_each, kind="stable"), np.cumsum(sizes)[:-1])
+    own_of = dict(zip(labels.tolist(), groups, strict=True))
+    classes = rng.permutation(labels)  # the first get what is left of a division
+    share, rest = divmod(count, len(classes))
+    indices, times = list[Indices](), list[Indices]()
+    for place, label in enumerate(classes.tolist()):
+        own, size = own_of[label], share + (place < rest)
+        rounds = (rng.permutation(own) for _ in range(-(-size // len(own))))
+        indices.append(np.concatenate([own[:0], *rounds])[:size])
+        times.append(np.arange(size) // len(own))
+    order = rng.permutation(count)
+    return np.concatenate(indices)[order], np.concatenate(times)[order]
 
 
 def batch_share(batch_size: int, rank: int, world: int) -> Indices:
@@ -454,3 +447,48 @@ def preserved_random_state() -> Iterator[None]:
         random.setstate(python)
         np.random.set_state(legacy)  # noqa: NPY002
         torch.default_generator.set_state(pytorch)
+
+
+def open_sets(settings: TrainSettings, **changes: Any) -> TrainingSets:
+    """Open the images that settings name; ``changes`` are options of ``open_training_sets``."""
+    options = {name: getattr(settings, name) for name in _OF_SETS}
+    return open_training_sets(settings.data, **{**options, **changes})
+
+
+def batching_of(settings: Any, processes: ProcessGroup, workers: int, **more: Any) -> Batching:
+    """How a process makes its batches, from the settings of any training and ``more``."""
+    return Batching(
+        image_size=settings.image_size,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+        workers=workers,
+        rank=processes.rank,
+        world=processes.world,
+        device=processes.device,
+        **more,
+    )
+
+
+def open_loaders(
+    sets: TrainingSets,
+    settings: TrainSettings,
+    processes: ProcessGroup,
+    *,
+    normalisation: Normalisation | None,
+    workers: int,
+    progress: Progress | None = None,
+) -> tuple[Loader, Loader]:
+    """A process's batches to train on and to validate on."""
+    batching = batching_of(
+        settings,
+        processes,
+        workers,
+        **({} if normalisation is None else vars(normalisation)),
+        augmentation=settings.augmentation,
+        label_smoothing=settings.label_smoothing,
+        balanced=settings.balance == "sampling",
+    )
+    return (
+        train_loader(sets.train, batching, progress=progress),
+        validation_loader(sets.validation, batching, progress=progress),
+    )

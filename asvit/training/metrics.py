@@ -1,28 +1,38 @@
-"""Accuracy of networks on labelled images, and the file of their epochs."""
+"""How good networks are on labelled images: accuracy, epochs, answers and the worst mistakes."""
 
+import base64
+import io
 import json
+import math
 import statistics
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from asvit.core.answers import Answer, Confusion, confusions_of
 from asvit.core.codec import Nullable, from_json, to_json
 from asvit.core.files import read_text, write_text
 from asvit.core.records import MALFORMED, parse_json
 from asvit.core.run_files import METRICS_CSV, METRICS_JSONL
 from asvit.core.tables import csv_text
+from asvit.data import LabelledImages
+from asvit.data.kinds import Picture
+from asvit.data.preparation import thumbnail_of
 from asvit.training.distributed import ProcessGroup
-from asvit.training.layout import fast_layout
-from asvit.training.precision import arithmetic, autocast
+from asvit.training.precision import arithmetic, autocast, fast_layout
 from asvit.training.settings import TOP
 from proxies.messages import first_line
 
 Batches = Iterable[tuple[Tensor, Tensor]]
+
+MOST_PICTURES = 24  # of the worst mistakes
+SIDE = 96  # pixels of the longer side of a picture
 
 
 @dataclass(frozen=True)
@@ -36,59 +46,48 @@ class Accuracy:
 
 
 def logits_of(
-    networks: Sequence[nn.Module], batches: Batches, device: torch.device, precision: str = "fp32"
-) -> Iterator[tuple[list[Tensor], Tensor]]:
-    """The logits ``[B, classes]`` of each network, and the labels, of every batch.
+    network: nn.Module, batches: Batches, device: torch.device, precision: str = "fp32"
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The logits ``[B, classes]``, and the labels, of every batch.
 
-    The networks stay in evaluation mode. They may not be wrapped for distributed training:
+    The network stays in evaluation mode. It may not be wrapped for distributed training:
     processes may have different numbers of batches.
     """
-    for network in networks:
-        network.eval()
+    network.eval()
     for images, labels in batches:
         inputs, targets = (x.to(device, non_blocking=True) for x in (images, labels))
         # Not inference mode: training could not use the tensors that a network caches.
         with torch.no_grad(), arithmetic(device, precision), autocast(device, precision):
-            logits = [network(fast_layout(inputs)).float() for network in networks]
+            logits = network(fast_layout(inputs)).float()
         yield logits, targets
 
 
 def evaluate(
-    networks: Sequence[nn.Module],
+    network: nn.Module,
     batches: Batches,
     processes: ProcessGroup,
     *,
     precision: str = "fp32",
     classes: int | None = None,
-) -> list[Accuracy]:
-    """The accuracy of each network, in one pass over a process's share of the images.
+) -> Accuracy:
+    """The accuracy of a network on the images of all processes, each with its share of them.
 
     With the number of ``classes``, balanced accuracy, too; classes without images do not count.
     """
     device = processes.device
-    # Of each network top-1 hits, top-5 hits, summed loss and images.
-    sums = torch.zeros(len(networks), 4, dtype=torch.float64, device=device)
-    # Images of each class, below them the top-1 hits of each network.
-    by_class = torch.zeros(1 + len(networks), classes or 0, dtype=torch.int64, device=device)
-    for logits, labels in logits_of(networks, batches, device, precision):
-        for place, own in enumerate(logits):
-            sums[place] += _hits(own, labels)
-            if classes is not None:
-                by_class[1 + place].scatter_add_(0, labels, (own.argmax(1) == labels).long())
+    sums = torch.zeros(4, dtype=torch.float64, device=device)
+    by_class = torch.zeros(2, classes or 0, dtype=torch.int64, device=device)  # hits, images
+    for logits, labels in logits_of(network, batches, device, precision):
+        sums += _hits(logits, labels)
         if classes is not None:
-            by_class[0].scatter_add_(0, labels, torch.ones_like(labels))
-    shares: list[Any] = [None] * len(networks)
+            hits = (logits.argmax(1) == labels).long()
+            by_class.scatter_add_(1, labels.expand(2, -1), torch.stack([hits, hits * 0 + 1]))
+    top1, top5, loss, total = processes.sum(sums).tolist()
+    share = None
     if classes is not None:
-        counts = processes.sum(by_class).cpu()
-        there = counts[0] > 0
-        means = (counts[1:, there].double() / counts[0, there]).mean(dim=1)
-        shares = (100 * means).tolist()
-    return [
-        Accuracy(100 * top1 / total, 100 * top5 / total, loss / total, share)
-        for (top1, top5, loss, total), share in zip(
-            processes.sum(sums).tolist(), shares, strict=True
-        )
-    ]
+        right, there = processes.sum(by_class).cpu().double()
+        share = 100 * float((right / there)[there > 0].mean())
+    return Accuracy(100 * top1 / total, 100 * top5 / total, loss / total, share)
 
 
 def _hits(logits: Tensor, labels: Tensor) -> Tensor:
@@ -103,7 +102,7 @@ def _hits(logits: Tensor, labels: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class EpochRow:
-    """The metrics of one epoch; those of the average of the weights are None without one."""
+    """The metrics of one epoch."""
 
     epoch: int  # from 1
     tokens: str  # stride and dilation of the stem, as "(16,5)"; empty without re-tokenization
@@ -112,42 +111,15 @@ class EpochRow:
     loss: Nullable  # cross-entropy on the validation images, nats
     top1: float  # accuracy on them, per cent
     top5: float
-    average_loss: float | None
-    average_top1: float | None
-    average_top5: float | None
     images_per_second: float  # in training, over all processes
     seconds: float  # wall-clock time, validation included
     train_top1: float | None = None  # on augmented images, per cent; None where they are mixed
-
-    # The same with each class counting alike, where they are balanced; else None.
-    balanced: float | None = None
-    average_balanced: float | None = None
+    balanced: float | None = None  # top-1 with each class counting alike, where they are balanced
 
     @property
     def score(self) -> float:
         """What networks and epochs are compared by: balanced accuracy, or top-1; per cent."""
         return self.top1 if self.balanced is None else self.balanced
-
-    @property
-    def average_score(self) -> float | None:
-        """The same of the moving average; None without one."""
-        return self.average_top1 if self.average_balanced is None else self.average_balanced
-
-    @property
-    def best_score(self) -> float:
-        """The better of both."""
-        return self.score if self.average_score is None else max(self.score, self.average_score)
-
-    @property
-    def average_is_better(self) -> bool:
-        """Whether the moving average is the better of the two."""
-        return self.average_score is not None and self.average_score >= self.score
-
-    @property
-    def best_top1(self) -> float:
-        """The top-1 accuracy of the better of the two, per cent."""
-        better = self.average_top1 if self.average_is_better else None
-        return self.top1 if better is None else better
 
 
 def seconds_of_an_epoch(history: Sequence[EpochRow]) -> float:
@@ -173,3 +145,125 @@ def read_metrics(path: Path) -> list[EpochRow]:
         return []
     except MALFORMED as error:
         raise ValueError(f"{path} cannot be read: {first_line(error)}") from error
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A misclassified image."""
+
+    name: str
+    label: str
+    predicted: str
+    confidence: Nullable  # probability of the predicted class, per cent
+    loss: Nullable  # cross-entropy, nats
+    picture: str  # JPEG, base64
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Predicted classes: pairs of true and predicted class, and some of the pictures."""
+
+    classes: tuple[str, ...]
+    confusion: tuple[Confusion, ...]
+    mistakes: tuple[Mistake, ...]  # the highest loss first, at most MOST_PICTURES
+    right: tuple[Mistake, ...] = ()  # of a design: some that are not mistakes
+    shown: str = ""  # what the pictures show of images that are none, in words
+
+    def write(self, path: Path) -> None:
+        """Write the file as a whole or not at all."""
+        write_text(path, json.dumps(to_json(self), allow_nan=False) + "\n")
+
+
+def read_predictions(path: Path) -> Predictions | None:
+    """Read the file; None if there is none: it has pictures, which may not be for others."""
+    try:
+        return from_json(parse_json(read_text(path)), Predictions)
+    except FileNotFoundError:
+        return None
+    except MALFORMED as error:
+        raise ValueError(f"{path} cannot be read: {first_line(error)}") from error
+
+
+def predict(
+    network: nn.Module,
+    batches: Batches,
+    images: LabelledImages,
+    processes: ProcessGroup,
+    *,
+    precision: str = "fp32",
+) -> list[Answer]:
+    """Predict the classes of ``images``; the network stays in evaluation mode.
+
+    Every process calls this with its share of the batches, dealt in turn as by
+    :func:`asvit.training.loaders.validation_loader`. The first one gets the answers.
+    """
+    device = processes.device
+    # Label, prediction, its probability and loss. They stay on the device: reading waits for it.
+    parts = [torch.empty(0, 4, dtype=torch.float64, device=device)]
+    for logits, labels in logits_of(network, batches, device, precision):
+        log, best = logits.log_softmax(1), logits.argmax(1)
+        loss = -log.gather(1, labels[:, None])[:, 0]
+        columns = labels, best, log.max(1).values.exp(), loss
+        parts.append(torch.stack([column.double() for column in columns], 1))
+    shares = processes.gather(torch.cat(parts).cpu().numpy())
+    rows = np.empty((sum(map(len, shares)), 4))
+    for rank, share in enumerate(shares):
+        rows[rank :: processes.world] = share
+    names = images.classes
+    return [
+        Answer(
+            images.name(index),
+            names[int(label)],
+            names[int(predicted)],
+            min(probability, 1.0),
+            loss,
+            images.digest(index),
+        )
+        for index, (label, predicted, probability, loss) in enumerate(rows.tolist())
+        if processes.first
+    ]
+
+
+def predictions_of(
+    classes: Sequence[str],
+    answers: Sequence[Answer],
+    picture: Callable[[int], Picture],
+    *,
+    right: int = 0,
+    shown: str = "",
+) -> Predictions:
+    """Confusions, the worst mistakes with their pictures, and so many right answers with theirs.
+
+    The worst have the highest loss, or where that is not known the highest probability.
+    ``picture`` reads the picture of an answer; those that raise ValueError are left out.
+    """
+
+    def badness(place: int) -> float:
+        answer = answers[place]
+        return answer.probability if math.isnan(answer.loss) else answer.loss
+
+    def some(wanted: bool, most: int) -> tuple[Mistake, ...]:
+        mistakes = list[Mistake]()
+        for place in order:
+            if answers[place].right == wanted and len(mistakes) < most:
+                with suppress(ValueError):
+                    mistakes.append(_mistake(answers[place], picture(place)))
+        return tuple(mistakes)
+
+    order = sorted(range(len(answers)), key=badness, reverse=True)
+    confusion = confusions_of((answer.label, answer.predicted) for answer in answers)
+    return Predictions(
+        tuple(classes), confusion, some(False, MOST_PICTURES), some(True, right), shown
+    )
+
+
+def _mistake(answer: Answer, picture: Picture) -> Mistake:
+    thumbnail_of(picture, SIDE).save(jpeg := io.BytesIO(), "JPEG")
+    return Mistake(
+        name=answer.image,
+        label=answer.label,
+        predicted=answer.predicted,
+        confidence=round(100 * answer.probability, 2),
+        loss=round(answer.loss, 4),
+        picture=base64.b64encode(jpeg.getvalue()).decode(),
+    )

@@ -1,4 +1,4 @@
-"""The arithmetic of trainings."""
+"""The arithmetic of trainings, and the layout in which a CPU trains fastest."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -6,9 +6,16 @@ from functools import cache
 from typing import Any
 
 import torch
-from torch import nn
+from timm.layers import Conv2dSame
+from torch import Tensor, nn
+from torch.nn import functional as F
 
+from asvit.models.blocks import MixedConv2d, MixedConv2dSame
 from proxies.features import float32_products
+
+# Passes from which it pays that cuDNN tries its algorithms for each shape of a convolution, which
+# takes seconds for a network. On an H200 it took most of the time of trainings of some steps.
+_MANY = 2_000
 
 
 def training_precision(precision: str, device: torch.device, network: nn.Module) -> str:
@@ -57,11 +64,6 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any
     return torch.autocast(device.type, torch.bfloat16, enabled=bf16)
 
 
-# Passes from which it pays that cuDNN tries its algorithms for each shape of a convolution, which
-# takes seconds for a network. On an H200 it took most of the time of trainings of some steps.
-_MANY = 2_000
-
-
 @contextmanager
 def arithmetic(device: torch.device, precision: str, *, passes: int = 0) -> Iterator[None]:
     """What else a precision means on CUDA; elsewhere nothing is changed.
@@ -82,3 +84,44 @@ def arithmetic(device: torch.device, precision: str, *, passes: int = 0) -> Iter
             yield
         finally:
             cudnn.benchmark = before
+
+
+def fast_layout(images: Tensor) -> Tensor:
+    """Images ``[B, C, H, W]`` as convolutions on this device are fastest; others as they are.
+
+    On a CPU, depthwise ones take half the time with the channels of a pixel side by side.
+    """
+    if images.device.type != "cpu" or images.ndim != 4:
+        return images
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+def use_fast_convolutions(network: nn.Module, device: torch.device) -> None:
+    """Give the convolutions of a network on a CPU the form in which they are fastest, in place.
+
+    Those of 1 x 1 become products of matrices: with :func:`fast_layout`, networks of 10 M
+    multiply-adds train 1.1 to 1.4 times as fast. Others stay in float32 within autocast where
+    bfloat16 is slow or wrong.
+    """
+    if device.type != "cpu":
+        return
+    for module in network.modules():
+        if type(module) is nn.Conv2d:
+            module.__class__ = _Product if _is_pointwise(module) else MixedConv2d
+        elif type(module) is Conv2dSame:
+            module.__class__ = MixedConv2dSame
+
+
+class _Product(nn.Conv2d):
+    """A 1 x 1 convolution, which multiplies matrices where channels are side by side."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.ndim != 4 or not x.is_contiguous(memory_format=torch.channels_last):
+            return super().forward(x)
+        pixels = F.linear(x.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias)
+        return pixels.permute(0, 3, 1, 2)
+
+
+def _is_pointwise(convolution: nn.Conv2d) -> bool:
+    steps = (*convolution.kernel_size, *convolution.stride)
+    return steps == (1, 1, 1, 1) and convolution.groups == 1 and convolution.padding == (0, 0)

@@ -51,7 +51,6 @@ def load_pretrained(model: nn.Module, text: str, *, new_head: bool) -> tuple[str
     """
     path = weights_path(text)
     stored = read_state(path)
-    _check_stem(model, stored, path)
     left_out = _head_names(model) if new_head else ()
     body = {name: tensor for name, tensor in stored.items() if name not in left_out}
     weights = resampled(model, body)
@@ -138,18 +137,6 @@ def _described(text: str) -> WeightsFile | None:
     with suppress(SafetensorError, *MALFORMED):
         return WeightsFile.described(read_header(weights_path(text), links=True), {})
     return None
-
-
-def _check_stem(model: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
-    """Check that the first convolution has as many input channels in both."""
-    stem = next((n for n, part in model.named_modules() if isinstance(part, nn.Conv2d)), None)
-    own, there = (state.get(f"{stem}.weight") for state in (model.state_dict(), weights))
-    if own is None or there is None or there.ndim != own.ndim or there.shape[1] == own.shape[1]:
-        return
-    raise ValueError(
-        f"the weights of {path} are for images of {there.shape[1]} channels, these have "
-        f"{own.shape[1]}; use weights of such images, or start without"
-    )
 
 
 def load_published(model: TimmModel) -> nn.Module:

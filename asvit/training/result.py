@@ -44,7 +44,6 @@ class TrainResult(Result):
     #: Shares of the training's multiply-adds that the coarser stages save, as counted (``macs``)
     #: and at the published costs (``published``); None without stages.
     saved: Mapping[str, float] | None
-    bad_images: Mapping[str, int]  #: name of each unreadable image to how often it was replaced
 
     @classmethod
     def next_in(cls, folder: Path, command: str) -> str:
@@ -59,8 +58,8 @@ class TrainResult(Result):
     def derived(self) -> Mapping[str, Any]:
         """The architecture, and the accuracy at the end; balanced if classes are."""
         last = self.last
-        balanced = {} if last.balanced is None else {"balanced_accuracy": last.best_score}
-        return {"architecture": self.network.architecture, "top1": last.best_top1, **balanced}
+        balanced = {} if last.balanced is None else {"balanced_accuracy": last.balanced}
+        return {"architecture": self.network.architecture, "top1": last.top1, **balanced}
 
 
 def export_command(folder: Path) -> str:

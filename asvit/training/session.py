@@ -1,7 +1,6 @@
 """A training in a run folder: from its checkpoint to its last epoch."""
 
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -15,13 +14,17 @@ from asvit.core.run_files import ANSWERS, BEST, CHECKPOINT, MODEL, PREDICTIONS
 from asvit.data import LabelledImages
 from asvit.data.preparation import shown_channels
 from asvit.networks import Network, WeightsFile
-from asvit.training.checkpoint import KIND, Checkpoint, EpochPart, Origin
+from asvit.training.checkpoint import KIND, Checkpoint, Origin
 from asvit.training.classification import Classification
 from asvit.training.distributed import ProcessGroup
-from asvit.training.metrics import EpochRow, seconds_of_an_epoch, write_metrics
-from asvit.training.predictions import predict, predictions_of
-from asvit.training.task import Row, Task
-from asvit.training.trainer import Step, Trainer
+from asvit.training.metrics import (
+    EpochRow,
+    predict,
+    predictions_of,
+    seconds_of_an_epoch,
+    write_metrics,
+)
+from asvit.training.trainer import EpochPart, Row, Step, Task, Trainer
 
 _SPACING = 20  # of checkpoints, in the time that writing one takes
 
@@ -32,7 +35,7 @@ class Session(Generic[Row]):
 
     There is one after each epoch, unless writing them would take more than a twentieth of the
     time: several short epochs share one, for at most ``checkpoint_minutes``. Within long epochs
-    there are checkpoints as well; it is a :class:`asvit.training.trainer.Keeper`.
+    there are checkpoints as well.
     """
 
     folder: Path
@@ -45,7 +48,6 @@ class Session(Generic[Row]):
     checkpoint_minutes: float = 0.0  # between checkpoints; 0 for none within an epoch
     history: list[Row] = field(init=False)  #: epochs so far
     total: int = field(init=False)  #: epochs of the whole training, as it is planned now
-    bad_images: dict[str, int] = field(init=False)  #: names to how often each was replaced
 
     def __post_init__(self) -> None:
         stored = self.stored
@@ -54,7 +56,6 @@ class Session(Generic[Row]):
         self._part = None if stored is None else stored.part  # of the epoch to go on with
         self.history = [] if stored is None else list(stored.history)
         self.total = self.origin.settings.epochs if stored is None else stored.epochs
-        self.bad_images = {} if stored is None else dict(stored.bad_images)
         self.trainer = Trainer(self.task, self.processes, epochs=self.total)
         if stored is not None:
             self.trainer.load_state(stored.state)
@@ -107,16 +108,10 @@ class Session(Generic[Row]):
         """Write the files that are derived from the last checkpoint: the metrics."""
         write_metrics(self.folder, self.history)
 
-    def due(self) -> bool:
+    def _due(self) -> bool:
         """Whether the first process wants a checkpoint now."""
         minutes = (time.monotonic() - self._written) / 60
         return self.processes.first and 0 < self.checkpoint_minutes <= minutes
-
-    def keep(self, part: EpochPart) -> None:
-        """Write a checkpoint within an epoch; every process must call this."""
-        self._count_bad_images()
-        if self.processes.first:
-            self._write(part)
 
     def _epoch(self, epoch: int, follow: Callable[[Step], None]) -> tuple[Row, Step]:
         """Train and evaluate an epoch, behind the updates that are done; its row and end."""
@@ -127,42 +122,34 @@ class Session(Generic[Row]):
             if step.done < steps:  # the last one is reported with the metrics
                 follow(step)
 
-        result = self.trainer.train(epoch, start=start, keeper=self, progress=report)
-        metrics = self.task.evaluate(self.trainer.networks)
-        self._count_bad_images()
+        result = self.trainer.train(
+            epoch, start=start, due=self._due, keep=self._write, progress=report
+        )
+        metrics = self.task.evaluate()
         row = self.task.row(epoch, result, metrics, time.monotonic() - began)
         return row, Step(epoch, steps, steps, result.loss, result.images_per_second)
 
     @property
     def _worth_writing(self) -> bool:
         """Whether a checkpoint is to be written after the last epoch."""
-        if len(self.history) == self.total or self.best is self.history[-1] or self.due():
+        if len(self.history) == self.total or self.best is self.history[-1] or self._due():
             return True
         return time.monotonic() - self._written >= _SPACING * self._writing
 
     def _write(self, part: EpochPart | None) -> None:
-        began = time.monotonic()
+        if not self.processes.first:
+            return
+        began, state = time.monotonic(), self.trainer.state()
+        checkpoint = Checkpoint(
+            self.origin, tuple(self.history), self.seconds, state, self.total, part
+        )
         try:
-            Checkpoint(
-                self.origin,
-                tuple(self.history),
-                self.seconds,
-                self.bad_images,
-                self.trainer.state(),
-                self.total,
-                part,
-            ).write(self.folder / self.file, self.kind)
+            checkpoint.write(self.folder / self.file, self.kind)
         except OSError as error:
             message = f"{error.strerror} (the same command goes on from the checkpoint before)"
             raise OSError(error.errno, message, error.filename) from error
         self._written = time.monotonic()
         self._writing = self._written - began
-
-    def _count_bad_images(self) -> None:
-        """Add those of all processes, in this session, to those of the sessions before."""
-        bad = self.processes.gather(self.task.bad)
-        before = {} if self.stored is None else self.stored.bad_images
-        self.bad_images = dict(sum(bad, Counter(before)))
 
     def _follower(self, tell: Tell) -> Callable[..., None]:
         """Turns steps, and the rows of epochs, into progress."""
@@ -209,7 +196,7 @@ class ClassifierSession(Session[EpochRow]):
         task = self._classification
         last = task.settings.epochs - 1
         rows = [row for row in self.history if task.tokens(row.epoch - 1) == task.tokens(last)]
-        return max(rows, key=lambda row: (row.best_score, -row.epoch), default=None)
+        return max(rows, key=lambda row: (row.score, -row.epoch), default=None)
 
     def plan_again(self) -> None:
         """As many epochs as are left of the hours, at the pace of the last ones."""
@@ -235,43 +222,32 @@ class ClassifierSession(Session[EpochRow]):
     def finish(self) -> None:
         """Write the answers to the validation images, then the network."""
         task, last, images = self._classification, self.history[-1], self.images
-        task.begin(last.epoch - 1, self.trainer.networks)
-        network = self.trainer.networks[-1 if last.average_is_better else 0]
-        precision = task.precision
-        answers = predict(network, task.validation, images, self.processes, precision=precision)
-        bad = set[str]().union(*self.processes.gather(set(task.validation.bad)))
+        task.begin(last.epoch - 1)
+        answers = predict(
+            task.network, task.validation, images, self.processes, precision=task.precision
+        )
         if not self.processes.first:
             return
         shown = shown_channels(images.kind)
         predictions_of(images.classes, answers, images.picture, shown=shown).write(
             self.folder / PREDICTIONS
         )
-        # Of an unreadable picture, the answer is about the one that took its place. One to train
-        # on may have the same name as a good one here.
-        write_answers(self.folder / ANSWERS, [one for one in answers if one.image not in bad])
+        write_answers(self.folder / ANSWERS, answers)
         self._weights(last).write(self.folder / MODEL)
-
-    @property
-    def saved(self) -> dict[str, float] | None:
-        """Shares of the training that coarser tokens save, as in the result."""
-        return self._classification.saved
 
     @property
     def _classification(self) -> Classification:
         return cast("Classification", self.task)
 
     def _weights(self, row: EpochRow) -> WeightsFile:
-        """The current network, or its moving average if that is better."""
-        state, seen = self.trainer.state(), self.origin.settings.train_on_validation
+        seen = self.origin.settings.train_on_validation
         facts = {
             **self.facts,
             "epochs": self.total,
             "epoch": row.epoch,
-            "top1": None if seen else row.best_top1,
+            "top1": None if seen else row.top1,
             **({"train_on_validation": True} if seen else {}),
-            **({} if seen or row.balanced is None else {"balanced_accuracy": row.best_score}),
-            "weights": "average" if row.average_is_better else "trained",
+            **({} if seen or row.balanced is None else {"balanced_accuracy": row.balanced}),
             "tokens": row.tokens,
         }
-        weights = state.average if row.average_is_better else state.weights
-        return WeightsFile(self.network, weights, self.origin.classes, facts)
+        return WeightsFile(self.network, self.trainer.state().weights, self.origin.classes, facts)

@@ -1,41 +1,46 @@
 """Short trainings from scratch on images in memory, by which architectures are compared."""
 
+import logging
 import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, nullcontext
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from asvit.core.codec import Nullable
+from asvit.data import load_images
 from asvit.data.base import Progress
-from asvit.data.sources import Images, are_fractals
+from asvit.data.copies import distinct, without_copies
+from asvit.data.sources import Images
+from asvit.data.statistics import standardised
 from asvit.executors import one_thread
 from asvit.models.blocks import is_linear
-from asvit.spaces import build
-from asvit.training import splits
-from asvit.training.balance import balanced_order
-from asvit.training.batched import Draws, augmented, draw_batch, drawn_ahead
+from asvit.spaces import build, load_space
+from asvit.training.augmentation import Augmentation, Draws, augmented, draw_batch, drawn_ahead
 from asvit.training.distributed import ProcessGroup
-from asvit.training.layout import fast_layout
+from asvit.training.loaders import balanced_order
 from asvit.training.metrics import Accuracy, evaluate
-from asvit.training.optimizers import make_optimizer, parameter_groups
-from asvit.training.schedule import Schedule
-from asvit.training.short_settings import CandidateSettings
-from asvit.training.short_settings import Recipe as Recipe
-from asvit.training.splits import LabelledTensors as LabelledTensors
-from asvit.training.task import Row, Task
-from asvit.training.trainer import Diverged, Step, Trainer
+from asvit.training.optimizers import Schedule, make_optimizer, parameter_groups
+from asvit.training.precision import fast_layout
+from asvit.training.short_settings import CandidateSettings, SupernetSettings, images_of
+from asvit.training.trainer import Diverged, Row, Step, Task, Trainer
 from proxies.evaluation import FAILURES, check_device, seed_for
 from proxies.messages import fault, out_of_memory
-from proxies.text import legible
+from proxies.text import legible, shown
+
+logger = logging.getLogger(__name__)
+
+LabelledTensors = tuple[Tensor, Tensor]  # images [n, C, H, W] and labels [n] int64
+ShortSettings = CandidateSettings | SupernetSettings
 
 _FEW_PIXELS = 32 * 32  # of an image
 #: Weights of a convolution below this share of Xavier's spread are too small; PyTorch's own and
@@ -44,13 +49,51 @@ _SMALL = 0.4
 _TESTED = 256  # images of a batch to test on
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """A training recipe: AdamW or Muon, linear warm-up, cosine decay to 0.
+
+    References:
+        Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization", arXiv:1711.05101.
+        Szegedy et al. 2016, arXiv:1512.00567: label smoothing.
+    """
+
+    steps: int
+    batch_size: int = 64  # images
+    learning_rate: float = 2e-3  # the highest
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    weight_decay: float = 0.05  # decoupled, of matrices; vectors (norms, biases) have none
+    warmup: int = 20  # steps over which the learning rate rises
+    label_smoothing: float = 0.1  # share of the target that is spread over all classes
+    clip: float = 1.0  # largest gradient norm
+    shift: int = 0  # largest random shift along each axis, in pixels
+    flip: bool = False  # half of the images, at random
+    crop_scale: float = 1.0  # smallest share of an image's area in a random crop
+    color_jitter: float = 0.0  # strength of random brightness, contrast and saturation
+    # Of uneven classes equally many images of each.
+    balance: Literal["none", "sampling"] = "none"
+
+    @classmethod
+    def of(cls, settings: ShortSettings, steps: int) -> Self:
+        """That of settings, for a training of so many steps."""
+        names = {field.name for field in fields(cls)} - {"steps", "warmup"}
+        own = {name: getattr(settings, name) for name in names if hasattr(settings, name)}
+        return cls(steps, warmup=round(settings.warmup * steps), **own)
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """That of the images."""
+        none: Any = {"auto_augment": "none", "erasing": 0.0, "mixup": 0.0, "cutmix": 0.0}
+        return replace(Augmentation.of(self), flip=0.5 * self.flip, **none)
+
+
 class RecipeTask(Task[Row]):
     """A task of images in memory and a recipe; draws are made on the CPU for all devices."""
 
     def __init__(
-        self, network: nn.Module, train: LabelledTensors, recipe: Recipe, *, seed: int
+        self, network: nn.Module, train: LabelledTensors, recipe: Recipe, *, seed: int, steps: int
     ) -> None:
-        self.network, self.recipe, self.seed = network, recipe, seed
+        self.network, self.recipe, self.seed, self.steps = network, recipe, seed, steps
         self.batch_size, self.clip = recipe.batch_size, recipe.clip
         self.learning_rate = recipe.learning_rate
         self.images, self.labels = train
@@ -58,11 +101,8 @@ class RecipeTask(Task[Row]):
 
     def draw_images(self, indices: Tensor, generator: torch.Generator) -> Draws:
         """Which images are in a batch, and draws for each of them."""
-        shape = self.images.shape[1:]
-        return {
-            "indices": indices,
-            **draw_batch(len(indices), shape, self.augmentation, generator),
-        }
+        drawn = draw_batch(len(indices), self.images.shape[1:], self.augmentation, generator)
+        return {"indices": indices, **drawn}
 
     def drawn(self, draw: Callable[[int], Draws], steps: range) -> Iterator[LabelledTensors]:
         """The images and labels of the batches that :meth:`draw_images` has drawn for steps."""
@@ -70,14 +110,16 @@ class RecipeTask(Task[Row]):
             indices = draws["indices"]
             yield augmented(self.images[indices], draws), self.labels[indices]
 
+    def loss(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """Mean cross-entropy."""
+        return F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing), {}
+
     def optimizer(self, device: torch.device) -> torch.optim.Optimizer:
-        """That of the recipe."""
         groups = parameter_groups(self.network, self.recipe.weight_decay)
         name = self.recipe.optimizer
         return make_optimizer(name, groups, learning_rate=self.learning_rate, device=device)
 
     def schedule(self, epochs: int) -> Callable[[int], float]:
-        """A linear warm-up, then a cosine to 0."""
         r = self.recipe
         first = r.learning_rate / (r.warmup + 1)
         return Schedule(r.learning_rate, r.steps, r.warmup, first=first, after_warmup=True)
@@ -94,8 +136,7 @@ class ShortTask(RecipeTask[None]):
     def __init__(
         self, network: nn.Module, train: LabelledTensors, recipe: Recipe, *, seed: int
     ) -> None:
-        super().__init__(network, train, recipe, seed=seed)
-        self.steps = recipe.steps
+        super().__init__(network, train, recipe, seed=seed, steps=recipe.steps)
 
     def batches(self, epoch: int, start: int) -> Iterator[LabelledTensors]:
         """The batches of all steps; every image comes once before any repeats.
@@ -118,9 +159,7 @@ class ShortTask(RecipeTask[None]):
     def losses(
         self, network: nn.Module, images: Tensor, labels: Tensor
     ) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """Mean cross-entropy."""
-        smoothing = self.recipe.label_smoothing
-        return F.cross_entropy(network(images), labels, label_smoothing=smoothing), {}
+        return self.loss(network(images), labels)
 
     def update_seed(self, update: int, rank: int) -> None:
         """Updates draw on from the last one."""
@@ -170,11 +209,9 @@ def fit(
                 trainer.train(0, progress=keep)
         except Diverged as error:
             return FitResult(math.nan, tuple(losses), str(error).partition(";")[0])
-    pixels, labels = test
-    if recipe.balance == "none":
-        return FitResult(accuracy(model, pixels, labels), tuple(losses))
-    balanced = _evaluated(model, pixels, labels, int(labels.max()) + 1).balanced
-    return FitResult(math.nan if balanced is None else balanced, tuple(losses))
+    classes = None if recipe.balance == "none" else int(test[1].max()) + 1
+    found = _evaluated(model, *test, classes)
+    return FitResult(found.top1 if found.balanced is None else found.balanced, tuple(losses))
 
 
 def accuracy(model: nn.Module, pixels: Tensor, labels: Tensor) -> float:
@@ -187,8 +224,7 @@ def _evaluated(
 ) -> Accuracy:
     batches = zip(pixels.split(_TESTED), labels.split(_TESTED), strict=True)
     processes = ProcessGroup(pixels.device)
-    (values,) = evaluate([model], batches, processes, precision="auto", classes=classes)
-    return values
+    return evaluate(model, batches, processes, precision="auto", classes=classes)
 
 
 def draw_linear_weights(model: nn.Module) -> None:
@@ -239,14 +275,14 @@ class CandidateTrainer:
     def __init__(
         self, settings: CandidateSettings, device: str, *, images: Images | None = None
     ) -> None:
-        images = images or load_all(settings)
+        images = images or load_all(settings, (settings.test_images,))
         self.num_classes, self.in_chans = len(images.classes), images.channels
         self.provenance = {"source": images.source, "digest": images.digest}
         self._settings = settings
         self.device = device
         self._test, self._train = (
             (pixels.to(device), labels.to(device))
-            for pixels, labels in splits.split_images(images, (settings.test_images,))
+            for pixels, labels in split_images(images, (settings.test_images,))
         )
 
     def __call__(self, training: Training) -> Outcome:
@@ -258,7 +294,7 @@ class CandidateTrainer:
         seed = seed_for(self._settings.seed, training.architecture, training.seed)
         with one_thread(self.device.partition(":")[0]):
             model = self._fresh(training.architecture, seed)
-            recipe = self._settings.recipe_of(training.architecture)
+            recipe = recipe_for(training.architecture, self._settings)
             fitted = fit(model, self._train, self._test, recipe, seed=seed)
         last = fitted.losses[-max(1, len(fitted.losses) // 10) :]
         return Outcome(
@@ -277,6 +313,16 @@ class CandidateTrainer:
             if self._settings.init == "xavier":
                 draw_linear_weights(model)
         return model.to(self.device)
+
+
+def recipe_for(architecture: str, settings: CandidateSettings) -> Recipe:
+    """The recipe for the network of an architecture's text, whose family may have a pace."""
+    steps = settings.steps
+    if settings.paces:
+        paces = dict(pace.split("=") for pace in settings.paces.split(","))
+        pace = paces.get(load_space(settings.space).family_of(architecture), "1")
+        steps = max(1, round(float(pace) * steps))
+    return Recipe.of(settings, steps)
 
 
 def outcome_of(train: CandidateTrainer, training: Training) -> Outcome:
@@ -298,45 +344,94 @@ def failure(why: str) -> Outcome:
     return Outcome(math.nan, math.nan, 0.0, why)
 
 
-def load_all(settings: CandidateSettings, progress: Progress | None = None) -> Images:
-    """The training and test images; it warns of copies, which are left out."""
-    images = splits.load_all(settings, (settings.test_images,), progress)
-    splits.warn_of_copies(images, (settings.test_images,))
-    return images
-
-
 def how_trained(settings: CandidateSettings, source: str, digest: str = "") -> dict[str, str]:
     """The lines above a table about the recipe and the images, which come from ``source``.
 
     Trainings of two tables are comparable only if all of these lines are equal.
     """
-    s = settings
-    augmentation = [f"shifts of up to {s.shift} px"] * bool(s.shift) + ["mirroring"] * s.flip
-    augmentation += [f"crops of {s.crop_scale:g} of the area or more"] * (s.crop_scale < 1)
-    augmentation += [f"colour jitter of {s.color_jitter:g}"] * bool(s.color_jitter)
-    steps = f"{s.steps} steps" + f" (times {s.paces})" * bool(s.paces)
-    # The source of fractals has their seed; of other images the seed draws and parts some.
-    draw = "" if are_fractals(s.images) else f", drawn with seed {s.seed}"
-    fitted = "" if s.fit == "crop" else f" by --fit {s.fit}"
-    draw += f", SHA-256 {digest[:16]}…" * bool(draw and digest)
-    return {
-        "recipe": (
-            f"{'Muon' if s.optimizer == 'muon' else 'AdamW'}, {steps} of {s.batch_size} images, "
-            f"learning rate "
-            f"{s.learning_rate:g} ({100 * s.warmup:g}% linear warm-up, then a cosine), weight "
-            f"decay {s.weight_decay:g}, label smoothing {s.label_smoothing:g}, gradient norm at "
-            f"most {s.clip:g}, {' and '.join(augmentation) or 'no augmentation'}"
-            f"{', Xavier initialisation' * (s.init == 'xavier')}"
-            f"{f', balance {s.balance}' * (s.balance != 'none')}; the same for all"
-        ),
-        "images": (
-            f"{legible(source)}; {s.image_size} px{fitted}, {s.train_images} to train on and "
-            f"{s.test_images} others to test on{draw}"
-        ),
-    }
+    values = asdict(settings)
+    del values["space"], values["data"]
+    recipe = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in values.items())
+    sha = f", SHA-256 {digest[:16]}…" if digest else ""
+    return {"recipe": f"{recipe}; the same for all", "images": f"{legible(source)}{sha}"}
 
 
 def accuracies_in_words(balance: str) -> str:
     """What the accuracies of a table are."""
     kind = "top-1" if balance == "none" else "balanced accuracy"
     return f"{kind} on the test images after the last step, per cent"
+
+
+def load_all(
+    settings: ShortSettings, held_out: tuple[int, ...], progress: Progress | None = None
+) -> Images:
+    """The images to train on, and so many others for other parts.
+
+    It warns of those that :func:`split_apart` leaves out.
+    """
+    images = load_images(
+        images_of(settings),
+        count=settings.train_images + sum(held_out),
+        image_size=settings.image_size,
+        seed=settings.seed,
+        fit=settings.fit,
+        ground=settings.ground,
+        progress=progress,
+    )
+    if copies := len(images.labels) - sum(map(len, split_apart(images, held_out))):
+        logger.warning(
+            "%d of %d images are equal to one to test or validate on, and are left out: %s",
+            *(copies, len(images.labels), images.source),
+        )
+    return images
+
+
+def split_images(images: Images, sizes: tuple[int, ...]) -> list[LabelledTensors]:
+    """Parts of images as :func:`split_apart` makes them; the last one is to train on."""
+    labels = images.labels.numpy()
+    if len(np.unique(labels)) < 2:
+        raise ValueError(f"training needs images of two classes or more; {images.source} has one")
+    parts = split_apart(images, sizes)
+    if not all(map(len, parts[:-1])):
+        raise ValueError(
+            f"no image is left to test or validate on: each of {images.source} is equal to one of "
+            "another class; check the classes"
+        )
+    missing = np.setdiff1d(labels, labels[parts[-1]])
+    if len(missing):
+        raise ValueError(
+            f"class {shown(images.classes[missing[0]])} has no image to train on "
+            f"({len(parts[-1])} of {len(labels)} images of {images.source} are); use more "
+            "training images"
+        )
+    pixels = images.pixels
+    if images.own_statistics:  # which are to be those of the images to train on
+        pixels = standardised(pixels, pixels[torch.from_numpy(parts[-1])], images.source)
+    return [(pixels[part], images.labels[part]) for part in map(torch.from_numpy, parts)]
+
+
+def split_apart(images: Images, sizes: tuple[int, ...]) -> list[NDArray[np.int64]]:
+    """As :func:`split`, with no two equal images in different parts.
+
+    Held-out images are distinct, their copies are in no part, and equal images with several labels
+    are only trained on. Where there are any, parts are smaller, by the share that is distinct.
+    """
+    labels, groups = images.labels.numpy(), images.groups
+    candidates = distinct(labels, groups)
+    smaller = [-(-size * len(candidates) // len(labels)) for size in sizes]
+    *others, _ = split(labels[candidates], tuple(smaller))
+    held = [candidates[part] for part in others]
+    return [*held, without_copies(groups, np.concatenate(held))]
+
+
+def split(labels: NDArray[np.int64], sizes: tuple[int, ...]) -> list[NDArray[np.int64]]:
+    """Stratified split of ``[n]`` labels: all parts have about the same share of every class.
+
+    The last part takes what the sizes of the others leave. Indices of each part ascend.
+    """
+    order = np.argsort(labels, kind="stable")
+    _, counts = np.unique(labels, return_counts=True)
+    # position of each item within its class, in (0, 1)
+    position = np.concatenate([np.empty(0), *((np.arange(n) + 0.5) / n for n in counts)])
+    spread = order[np.argsort(position, kind="stable")]
+    return [np.sort(part) for part in np.split(spread, np.cumsum(sizes))]

@@ -1,22 +1,10 @@
 """Settings of the short trainings of architectures and supernets, on images in memory."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Final, Literal
 
 from asvit.core.preparing_settings import fit_setting, ground_setting
-from asvit.core.settings import (
-    Presets,
-    Settings,
-    presets_with,
-    seed_setting,
-    setting,
-    setting_of,
-)
-
-if TYPE_CHECKING:
-    from asvit.training.augmentation import Augmentation
+from asvit.core.settings import Presets, Settings, presets_with, seed_setting, setting
 
 BALANCES: Final = ("none", "sampling")
 
@@ -27,37 +15,13 @@ UNEVEN: Final = 3.0
 IN_WORDS: Final = "every epoch has equally many images of each class"
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """A training recipe: AdamW or Muon, linear warm-up, cosine decay to 0.
+def imbalance(sizes: Any) -> float:
+    """Images of the largest class over those of the smallest that has any, by those of each.
 
-    References:
-        Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization", arXiv:1711.05101.
-        Szegedy et al. 2016, arXiv:1512.00567: label smoothing.
+    1 without images.
     """
-
-    steps: int
-    batch_size: int = 64  # images
-    learning_rate: float = 2e-3  # the highest
-    optimizer: Literal["adamw", "muon"] = "adamw"
-    weight_decay: float = 0.05  # decoupled, of matrices; vectors (norms, biases) have none
-    warmup: int = 20  # steps over which the learning rate rises
-    label_smoothing: float = 0.1  # share of the target that is spread over all classes
-    clip: float = 1.0  # largest gradient norm
-    shift: int = 0  # largest random shift along each axis, in pixels
-    flip: bool = False  # half of the images, at random
-    crop_scale: float = 1.0  # smallest share of an image's area in a random crop
-    color_jitter: float = 0.0  # strength of random brightness, contrast and saturation
-    # Of uneven classes equally many images of each.
-    balance: Literal["none", "sampling"] = "none"
-
-    @property
-    def augmentation(self) -> Augmentation:
-        """That of the images."""
-        from asvit.training.augmentation import Augmentation
-
-        none: Any = {"auto_augment": "none", "erasing": 0.0, "mixup": 0.0, "cutmix": 0.0}
-        return replace(Augmentation.of(self), flip=0.5 * self.flip, **none)
+    some = [float(size) for size in sizes if size]
+    return max(some) / min(some) if some else 1.0
 
 
 def labelled_data() -> Any:
@@ -105,15 +69,82 @@ def take_classes(settings: Any) -> None:
         object.__setattr__(settings, "classes", int(text))
 
 
-@dataclass(frozen=True, kw_only=True)
-class ShortTrainingSettings(Settings):
-    """The recipe: a linear warm-up and a cosine decay, on images kept in memory."""
+def images_of(settings: Any) -> str:
+    """Where the images come from, with the number of classes of fractals."""
+    return f"fractal:{settings.classes}" if settings.data == "fractal" else str(settings.data)
 
-    data: str = labelled_data()
-    classes: int = setting(
-        100, "Classes of the fractals; other images have their own.", at_least=2
+
+@dataclass(frozen=True, kw_only=True)
+class CandidateSettings:
+    """How the networks of a search are trained: equal settings give equal accuracies on a CPU.
+
+    What the settings of a search have as options, they have checked.
+    """
+
+    space: str = "asvit"
+    data: str = "fractal"
+    classes: int = 100  # of fractals
+    train_images: int = 20_000
+    test_images: int = 5_000
+    image_size: int = 64  # pixels
+    steps: int = 3_000  # batches of each training, the same for all
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    weight_decay: float = 0.05
+    warmup: float = 0.1  # share of the steps
+    label_smoothing: float = 0.1
+    clip: float = 1.0
+    shift: int = 0
+    flip: bool = False
+    crop_scale: float = 1.0
+    color_jitter: float = 0.0
+    fit: str = "crop"
+    ground: str = "auto"
+    init: Literal["xavier", "own"] = "xavier"
+    balance: Literal["none", "sampling"] = "none"
+    #: Steps of families as multiples of the others', as resnet=1.5,swin=0.9, where a design has
+    #: them train for the same time.
+    paces: str | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SupernetSettings(Settings):
+    """Settings of a supernet. Two runs with equal settings on one CPU give equal weights.
+
+    The paper gives no recipe. This one is DeiT's at the size of a laptop, with the gradient
+    clipped at 1 and without its augmentation; all images stay in memory.
+    """
+
+    presets: ClassVar[Presets] = presets_with(
+        quick={
+            "classes": 5,
+            "train_images": 500,
+            "validation_images": 100,
+            "test_images": 100,
+            "image_size": 32,
+            "width": 24,
+            "epochs": 10,
+            "batch_size": 50,
+        }
     )
-    train_images: int = setting(20_000, "Images to train on, over all classes.", at_least=2)
+
+    space: str = setting(
+        "psvit2d",
+        "Search space: psvit2d or psvit1d.",
+        metavar="NAME",
+        complete="asvit.spaces:SPACES",
+    )
+    classes: int = setting(20, "Classes of the fractals; other images have their own.", at_least=2)
+    train_images: int = setting(8_000, "Images to train on, over all classes.", at_least=2)
+    validation_images: int = setting(1_000, "Held-out images to rank paths by.", at_least=1)
+    test_images: int = setting(
+        1_000, "Images used neither for training nor for ranking paths.", at_least=1
+    )
+    width: int = setting(48, "Channels of the first stage.", at_least=1)
+    epochs: int = setting(60, "Passes over the training images.", at_least=1)
+    data: str = labelled_data()
     image_size: int = setting(64, "Side of the square images, in pixels.", at_least=1)
     batch_size: int = setting(64, "Images in a batch.", at_least=1)
     learning_rate: float = setting(
@@ -149,85 +180,6 @@ class ShortTrainingSettings(Settings):
         take_classes(self)
         super().__post_init__()
 
-    @property
-    def images(self) -> str:
-        """Where the images come from, with the number of classes of fractals."""
-        return f"fractal:{self.classes}" if self.data == "fractal" else self.data
-
-    def short_recipe(self, steps: int) -> Recipe:
-        """The recipe for a training of so many steps."""
-        names = {field.name for field in fields(Recipe)} & {field.name for field in fields(self)}
-        shared = {name: getattr(self, name) for name in names - {"steps"}}
-        return Recipe(steps, **{**shared, "warmup": round(self.warmup * steps)})
-
-
-@dataclass(frozen=True, kw_only=True)
-class CandidateSettings(ShortTrainingSettings):
-    """How architectures are trained: equal settings on a kind of device give equal accuracies."""
-
-    space: str = "asvit"
-    test_images: int = 5_000
-    width: int = 32  # channels of the first stage
-    steps: int = 3_000  # batches of each training, the same for all
-    init: Literal["xavier", "own"] = initial_weights()
-    optimizer: Literal["adamw", "muon"] = setting(
-        "adamw",
-        "AdamW, or Muon, which takes about three times its learning rate.",
-        choices=("adamw", "muon"),
-    )
-    balance: Literal["none", "sampling"] = balance_setting()
-    #: Steps of families as multiples of the others', as resnet=1.5,swin=0.9, where a design has
-    #: them train for the same time.
-    paces: str | None = None
-
-    def recipe_of(self, architecture: str) -> Recipe:
-        """The recipe for the network of an architecture's text."""
-        steps = self.steps
-        if self.paces:
-            from asvit.spaces.base import load_space
-
-            paces = dict(pace.split("=") for pace in self.paces.split(","))
-            pace = paces.get(load_space(self.space).family_of(architecture), "1")
-            steps = max(1, round(float(pace) * steps))
-        return self.short_recipe(steps)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SupernetSettings(ShortTrainingSettings):
-    """Settings of a supernet. Two runs with equal settings on one CPU give equal weights.
-
-    The paper gives no recipe. This one is DeiT's at the size of a laptop, with the gradient
-    clipped at 1 and without its augmentation; all images stay in memory.
-    """
-
-    presets: ClassVar[Presets] = presets_with(
-        quick={
-            "classes": 5,
-            "train_images": 500,
-            "validation_images": 100,
-            "test_images": 100,
-            "image_size": 32,
-            "width": 24,
-            "epochs": 10,
-            "batch_size": 50,
-        }
-    )
-
-    space: str = setting(
-        "psvit2d",
-        "Search space: psvit2d or psvit1d.",
-        metavar="NAME",
-        complete="asvit.spaces:SPACES",
-    )
-    classes: int = setting_of(ShortTrainingSettings, "classes", default=20)
-    train_images: int = setting_of(ShortTrainingSettings, "train_images", default=8_000)
-    validation_images: int = setting(1_000, "Held-out images to rank paths by.", at_least=1)
-    test_images: int = setting(
-        1_000, "Images used neither for training nor for ranking paths.", at_least=1
-    )
-    width: int = setting(48, "Channels of the first stage.", at_least=1)
-    epochs: int = setting(60, "Passes over the training images.", at_least=1)
-
     def check(self) -> None:
         """Check that there is a batch in an epoch."""
         if self.batch_size > self.train_images:
@@ -235,13 +187,3 @@ class SupernetSettings(ShortTrainingSettings):
                 f"batch_size={self.batch_size} is more than there are training images, "
                 f"{self.train_images}; use at most as many"
             )
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Batches of an epoch; images that do not fill a last one are left out of it."""
-        return self.train_images // self.batch_size
-
-    @property
-    def recipe(self) -> Recipe:
-        """The recipe of the supernet, and of a network trained alone for as many steps."""
-        return self.short_recipe(self.epochs * self.steps_per_epoch)

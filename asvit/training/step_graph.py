@@ -1,9 +1,6 @@
 """A training step as a CUDA graph, where steps are alike: captured once, replayed in one launch.
 
 Where kernels are small, a device mostly waits for the CPU that launches them one by one.
-
-References:
-    https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
 """
 
 import logging
@@ -44,14 +41,13 @@ class _Graph(NamedTuple):
 class StepGraph:
     """A training step: on a CPU a function, on CUDA after a few steps a graph of it.
 
-    ``take`` takes a step on a batch, returns its loss, and leaves no gradients. The first steps on
-    CUDA prepare what capturing needs. Then one is captured, and replayed from the next one on, in
-    :meth:`running`. Until :meth:`close` the graph keeps the memory of a step.
+    ``take`` takes a step on a batch, returns its loss, and leaves no gradients. Steps are replayed
+    in :meth:`running`. Until :meth:`close` the graph keeps the memory of a step.
 
     Steps are not captured in a short training, with an optimiser of several kernels (its Python
-    may compute what changes from step to step), where a step does what a graph would not repeat
-    (:meth:`_observed`), where little memory is free, or where capturing fails. They go on as they
-    began. What else a network does in Python is not repeated.
+    may compute what changes from step to step), where a step does what a graph would not repeat,
+    where little memory is free, or where capturing fails. What else a network does in Python is
+    not repeated.
     """
 
     def __init__(
@@ -212,7 +208,6 @@ def counting_waits(function: Callable[[], T], cuda: Any = torch.cuda) -> tuple[T
 
 
 def _functions(device: torch.device) -> Any:
-    """What torch has for CUDA; None for another device."""
     return torch.cuda if device.type == "cuda" else None
 
 

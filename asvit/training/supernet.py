@@ -9,21 +9,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from asvit.core.run_files import SUPERNET_WEIGHTS
 from asvit.data.base import Progress, balanced_choice
-from asvit.training.batched import Draws
+from asvit.training.augmentation import Draws
 from asvit.training.checkpoint import Checkpoint
-from asvit.training.short import RecipeTask
-from asvit.training.short_settings import Recipe, SupernetSettings
-from asvit.training.splits import (
+from asvit.training.short import (
     LabelledTensors,
+    Recipe,
+    RecipeTask,
     load_all,
     split_apart,
     split_images,
-    warn_of_copies,
 )
+from asvit.training.short_settings import SupernetSettings
 from asvit.training.supernet_result import LossRow
 from asvit.training.trainer import LOSS, EpochResult
 from proxies.evaluation import seed_for
@@ -41,6 +40,11 @@ def read_finished(folder: Path) -> Checkpoint:
             "epochs; the same asvit supernet train goes on with it"
         )
     return trained
+
+
+def supernet_recipe(settings: SupernetSettings) -> Recipe:
+    """The recipe of the supernet, and of a network trained alone for as many steps."""
+    return Recipe.of(settings, settings.epochs * (settings.train_images // settings.batch_size))
 
 
 @dataclass(frozen=True)
@@ -72,31 +76,26 @@ class Splits:
 
 def load_splits(settings: SupernetSettings, *, progress: Progress | None = None) -> Splits:
     """Load and split the images of a supernet, stratified by class, with copies in one part."""
-    held_out = _held_out(settings)
+    held_out = settings.test_images, settings.validation_images
     images = load_all(settings, held_out, progress)
     if images.own_statistics:
         raise ValueError(
             f"supernets are trained on 8-bit RGB pictures, and {images.source} has "
             f"{images.channels} channel(s) of its own; use asvit search"
         )
-    warn_of_copies(images, held_out)
     test, validation, train = split_images(images, held_out)
     provenance = {"source": images.source, "digest": images.digest}
     return Splits(train, validation, test, images.classes, provenance)
-
-
-def _held_out(settings: SupernetSettings) -> tuple[int, int]:
-    """How many images are to test on, and to validate on."""
-    return settings.test_images, settings.validation_images
 
 
 def places_to_train_on(
     settings: SupernetSettings, labels: NDArray[np.int64], progress: Progress | None = None
 ) -> NDArray[np.int64]:
     """Places of the images that :func:`load_splits` trains on, in a whole set of these labels."""
-    images = load_all(settings, _held_out(settings), progress)
+    held_out = settings.test_images, settings.validation_images
+    images = load_all(settings, held_out, progress)
     places = balanced_choice(labels, len(images.labels), settings.seed)
-    return places[split_apart(images, _held_out(settings))[-1]]
+    return places[split_apart(images, held_out)[-1]]
 
 
 class SinglePath(RecipeTask[LossRow]):
@@ -113,8 +112,6 @@ class SinglePath(RecipeTask[LossRow]):
         arXiv:1904.00420.
     """
 
-    captured = False  # every step has another path
-
     def __init__(
         self,
         network: nn.Module,
@@ -124,8 +121,9 @@ class SinglePath(RecipeTask[LossRow]):
         draw: Callable[[np.random.Generator], Any],
         seed: int,
     ) -> None:
-        super().__init__(network, train, recipe, seed=seed)
-        self.steps, self._draw = len(train[1]) // recipe.batch_size, draw
+        steps = len(train[1]) // recipe.batch_size
+        super().__init__(network, train, recipe, seed=seed, steps=steps)
+        self._draw = draw
 
     def path(self, update: int) -> Any:
         """The path that an update trains."""
@@ -148,16 +146,12 @@ class SinglePath(RecipeTask[LossRow]):
     def losses(
         self, network: nn.Module, images: Tensor, labels: Tensor, path: Any
     ) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """Mean cross-entropy of the path."""
-        smoothing = self.recipe.label_smoothing
-        return F.cross_entropy(network(images, path), labels, label_smoothing=smoothing), {}
+        return self.loss(network(images, path), labels)
 
     def update_seed(self, update: int, rank: int) -> int:
-        """The seed of dropout."""
         return seed_for(self.seed, "dropout", update)
 
     def row(self, epoch: int, result: EpochResult, metrics: None, seconds: float) -> LossRow:
-        """The mean loss of an epoch."""
         return LossRow(epoch + 1, result.sums[LOSS] / self.steps)
 
     def _generator(self, purpose: str, count: int) -> torch.Generator:

@@ -3,21 +3,22 @@
 import copy
 import math
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from itertools import islice
-from typing import Any
+from typing import Any, Final
 
-import torch
 from torch import nn
 
 from asvit.models.retokenization import retokenize, stem_of, token_stages
 from asvit.training.distributed import ProcessGroup
-from asvit.training.settings import TrainSettings
+from asvit.training.settings import TokenPlan, TrainSettings
 from asvit.training.step_graph import BEFORE_CAPTURE
-from asvit.training.task import Task
-from asvit.training.token_plan import PUBLISHED_FRACTIONS
-from asvit.training.trainer import Trainer
+from asvit.training.trainer import Task, Trainer
 from proxies.counts import count
+
+#: FLOPs of a step at each stage relative to full resolution, from arXiv:2202.11921.
+PUBLISHED_FRACTIONS: Final = (0.132, 0.285, 1.0)
 
 _TIMED_BATCH, _ON_A_CPU = 64, 16  # images of a process in a step that is timed
 #: Multiply-adds of a forward pass that a CPU takes a fraction of a second for. Small networks
@@ -55,6 +56,25 @@ def stages_of(settings: TrainSettings, model: nn.Module) -> tuple[StageCost, ...
     )
 
 
+def saved(plan: TokenPlan, fractions: Sequence[float]) -> float:
+    """The share of the training cost that a plan saves: ``1 − Σ share · fraction``.
+
+    The fractions are the costs of an epoch of each stage relative to full resolution.
+    """
+    spent = math.fsum(e * f for e, f in zip(plan.epochs, fractions, strict=True))
+    return 1 - spent / sum(plan.epochs)
+
+
+def saved_by(plan: TokenPlan, stages: Sequence[Mapping[str, Any]]) -> dict[str, float] | None:
+    """Shares of a training that the coarser of its stages save, as its result has them."""
+    keys = {"macs": "fraction", "published": "published_fraction"}
+    return (
+        {name: saved(plan, [float(stage[key]) for stage in stages]) for name, key in keys.items()}
+        if stages
+        else None
+    )
+
+
 def timed_batch(settings: TrainSettings, processes: ProcessGroup, macs: float = math.inf) -> int:
     """Images of a process in a step of a training that is timed: few, but enough for a GPU.
 
@@ -75,9 +95,11 @@ def images_per_second(
     With ``workers`` that prepare batches while a GPU trains, the slower of both tells: they
     together take this process's time over their number.
     """
+    # The first update is slow, and graphs need some.
+    warm_up = BEFORE_CAPTURE + 1 if processes.device.type == "cuda" else 1
     trainer = Trainer(task, processes, epochs=epochs)
     with closing(task), closing(trainer):
-        trainer.train(0, batches=islice(task.batches(0, 0), _warm_up(processes.device)))
+        trainer.train(0, batches=islice(task.batches(0, 0), warm_up))
         began = time.perf_counter()
         if workers:
             ready = list(islice(task.batches(0, 0), _TIMED))
@@ -90,8 +112,3 @@ def images_per_second(
             if time.perf_counter() - began > _BRIEF:
                 break
         return fastest
-
-
-def _warm_up(device: torch.device) -> int:
-    """Updates before those that are timed: the first is slow, and graphs need some."""
-    return BEFORE_CAPTURE + 1 if device.type == "cuda" else 1

@@ -6,8 +6,7 @@ import contextlib
 import hashlib
 import io
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ from torchvision.transforms.v2 import functional as tvf
 from asvit.data.decoding import check_as, naming, open_image, read_image
 from asvit.data.folders import list_folder
 from asvit.data.kinds import RGB, ImageKind
-from asvit.training.loaders import Batch, BatchPlan, derive_seed, preserved_random_state, seed_all
 from proxies.messages import first_line
 
 Sample = tuple[Tensor, Any]
@@ -48,6 +46,11 @@ class AnnotatedImages(Dataset[Sample]):
     @abstractmethod
     def files(self, index: int) -> tuple[Path, ...]:
         """The file of an image, and that of its annotation if it has one of its own."""
+
+    def to_train(self, place: int) -> Sample:
+        """The image at a place among those to train on."""
+        sample: Sample = self[self.indices[place]]
+        return sample
 
     def name(self, index: int) -> str:
         """The path of an image."""
@@ -224,31 +227,3 @@ class SceneImages(AnnotatedImages):
             )
         # uint8 wraps around: 0, no class, becomes 255.
         return image, tv_tensors.Mask((classes.astype(np.uint8) - 1)[None])
-
-
-@dataclass(frozen=True, eq=False)
-class AugmentedBatches:
-    """The batch of each plan: a list of images, and a list of their annotations.
-
-    Augmentation depends only on the seed, the epoch and the image.
-    """
-
-    images: Dataset[Sample]
-    indices: Sequence[int]  # of the images; plans index into these
-    transform: Callable[[Tensor, Any], Sample] | None  # draws from the global generators
-    seed: int
-
-    def __getitem__(self, plan: BatchPlan) -> Batch:
-        batch = Batch([], [])
-        with preserved_random_state():
-            for place in plan.indices.tolist():
-                try:
-                    image, target = self.images[self.indices[place]]
-                except ValueError as error:
-                    return Batch([], [], failure=str(error))
-                if self.transform is not None:
-                    seed_all(derive_seed(self.seed, plan.epoch, place))
-                    image, target = self.transform(image, target)
-                batch.images.append(image)
-                batch.targets.append(target)
-        return batch

@@ -14,7 +14,7 @@ from torchvision.transforms import v2
 
 from asvit.core.files import expanded
 from asvit.networks.pyramid import Pyramid, PyramidWithFpn
-from asvit.training.batched import to_device
+from asvit.training.augmentation import to_device
 from asvit.training.precision import autocast
 from asvit.transfer.cascade import CascadeHeads
 from asvit.transfer.datasets import CocoImages
@@ -144,7 +144,7 @@ class Detection(Transfer[DetectionSettings]):
         self.metric.update([objects], [{**annotation, "masks": annotation["masks"].bool()}])
 
     def join(self) -> None:
-        """As the base has it; torchmetrics itself needs equally many images in every process."""
+        # torchmetrics itself needs equally many images in every process.
         if self.processes.world == 1:
             return
         shares = self.processes.gather(self.metric.metric_state)

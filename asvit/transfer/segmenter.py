@@ -11,7 +11,7 @@ from torchvision.transforms import v2
 
 from asvit.core.files import expanded
 from asvit.networks.pyramid import Pyramid
-from asvit.training.batched import to_device
+from asvit.training.augmentation import to_device
 from asvit.transfer.datasets import SceneImages
 from asvit.transfer.settings import IGNORED, SegmentationRow, SegmentationSettings
 from asvit.transfer.task import Start, Transfer

@@ -65,15 +65,7 @@ class TransferSettings(Settings):
     learning_rate: float = setting(1e-4, "Highest learning rate of AdamW.", above=0)
     weight_decay: float = setting(0.05, "Decoupled weight decay of matrices.", at_least=0, below=1)
     warmup: int = setting(500, "Steps of linear warm-up, a fifth of all at most.", at_least=0)
-    clip: float = setting(0.0, "Largest gradient norm; 0 for no limit.", at_least=0)
     drop_path: float = setting(0.2, "Drop-path of the last block.", at_least=0, below=1)
-    frozen_stages: int = setting(0, "Stages that are not trained.", at_least=0)
-    norms: bool = setting(True, "Layer norms on the feature maps.")
-    windows: int = setting(
-        0,
-        "Windows per side of an As-ViT, times its own; 0 keeps them about as large as at 224 px.",
-        at_least=0,
-    )
     grad_checkpointing: bool = setting_of(TrainSettings, "grad_checkpointing")
     precision: str = setting_of(TrainSettings, "precision")
     seed: int = seed_setting()

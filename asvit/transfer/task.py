@@ -1,7 +1,7 @@
 """What training a detector and a segmenter have in common."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
@@ -13,18 +13,23 @@ from torchvision.transforms.v2 import functional as tvf
 from asvit.data.statistics import Normalisation
 from asvit.networks import Network, WeightsFile
 from asvit.networks.pyramid import backbone
-from asvit.training.batched import to_device
+from asvit.training.augmentation import to_device
 from asvit.training.checkpoint import Origin
 from asvit.training.distributed import ProcessGroup
-from asvit.training.loaders import Loader, dealt_plans, shuffled_plans
-from asvit.training.optimizers import parameter_groups
+from asvit.training.loaders import (
+    Loader,
+    SampleBatches,
+    as_lists,
+    batching_of,
+    dealt_plans,
+    shuffled_plans,
+)
+from asvit.training.optimizers import Schedule, parameter_groups
 from asvit.training.precision import arithmetic
 from asvit.training.pretrained import picture_statistics, weights_path
-from asvit.training.schedule import WARMUP_SHARE, Schedule
-from asvit.training.sets import batching_of
-from asvit.training.task import Task
-from asvit.training.trainer import EpochResult
-from asvit.transfer.datasets import AnnotatedImages, AugmentedBatches, Sample
+from asvit.training.recipes import WARMUP_SHARE
+from asvit.training.trainer import EpochResult, Task
+from asvit.transfer.datasets import AnnotatedImages, Sample
 from asvit.transfer.settings import TransferRow, TransferSettings
 from proxies.evaluation import seed_for
 
@@ -70,22 +75,22 @@ class Start:
         return cls(network, origin.normalisation or Normalisation())
 
     def pyramid(self, settings: TransferSettings, fpn: int | None = None) -> Any:
-        """The network as a feature pyramid."""
-        names = ("norms", "frozen_stages", "drop_path", "grad_checkpointing")
+        """The network as a feature pyramid, with norms and windows about as large as at 224 px."""
         return backbone(
             self.network,
             settings.image_size,
             weights=self.weights,
-            windows=settings.windows or None,
+            norms=True,
+            windows=None,
             fpn=fpn,
-            **{name: getattr(settings, name) for name in names},
+            drop_path=settings.drop_path,
+            grad_checkpointing=settings.grad_checkpointing,
         )
 
 
 class Transfer(Task[TransferRow], Generic[S]):
     """Trains a model that maps a batch of images and targets to losses by name."""
 
-    less_memory = "grad_checkpointing or a smaller batch_size"
     row_type: ClassVar[type[TransferRow]]
     least_images: ClassVar[int] = 1  #: images of a batch that each process needs
     names: tuple[str, ...] = ()  #: names of the classes; empty if unnamed
@@ -98,7 +103,7 @@ class Transfer(Task[TransferRow], Generic[S]):
     def __init__(self, settings: S, start: Start | None = None) -> None:
         self.settings, self.start = settings, start or Start.of(settings)
         self.batch_size, self.learning_rate = settings.batch_size, settings.learning_rate
-        self.seed, self.clip, self.precision = settings.seed, settings.clip, settings.precision
+        self.seed, self.precision = settings.seed, settings.precision
         self.processes = ProcessGroup("cpu")
 
     @abstractmethod
@@ -126,17 +131,16 @@ class Transfer(Task[TransferRow], Generic[S]):
                 f"{self.least_images * processes.world} or more"
             )
         batching = batching_of(s, processes, workers)
-        indices, count = self.images.indices, len(self.validation)
-        batches = AugmentedBatches(self.images, indices, self.transform, s.seed)
-        plans = shuffled_plans(batching, len(indices), source)
-        self._train = Loader(batches, plans, workers=workers)
-        whole = AugmentedBatches(self.validation, range(count), None, s.seed)
+        train = SampleBatches(self.images.to_train, self.transform, (s.seed,), as_lists)
+        plans = shuffled_plans(batching, len(self.images.indices), source)
+        self._train = Loader(train, plans, workers=workers)
+        whole = SampleBatches(self.validation.__getitem__, None, (), as_lists)
         alone = replace(batching, batch_size=processes.world)  # masks are as large as the images
-        self._validation = Loader(whole, dealt_plans(alone, count), workers=workers)
+        dealt = dealt_plans(alone, len(self.validation))
+        self._validation = Loader(whole, dealt, workers=workers)
         self.steps = len(self._train)
 
     def batches(self, epoch: int, start: int) -> Iterator[Any]:
-        """The inputs of the model, on the device."""
         self._train.set_epoch(epoch, start=start)
         for images, targets in self._train:
             yield self.moved(images, targets, self.processes.device)
@@ -150,7 +154,6 @@ class Transfer(Task[TransferRow], Generic[S]):
         return parts.sum(), dict(zip(losses, parts, strict=True))
 
     def optimizer(self, device: torch.device) -> torch.optim.Optimizer:
-        """AdamW."""
         groups = parameter_groups(self.network, self.settings.weight_decay)
         return torch.optim.AdamW(groups, lr=self.learning_rate)
 
@@ -164,8 +167,7 @@ class Transfer(Task[TransferRow], Generic[S]):
         """The seed of drop-path, and of the detector's sampling of regions."""
         return seed_for(self.seed, f"rank {rank}", update + 1)
 
-    def evaluate(self, networks: Sequence[nn.Module]) -> dict[str, float]:
-        """Metrics on the validation images, per cent."""
+    def evaluate(self) -> dict[str, float]:
         return self.measure(self._validation)
 
     @torch.no_grad()  # inference mode would cache tensors that training cannot use
@@ -186,7 +188,6 @@ class Transfer(Task[TransferRow], Generic[S]):
     def row(
         self, epoch: int, result: EpochResult, metrics: dict[str, float], seconds: float
     ) -> TransferRow:
-        """Mean losses, and the metrics that are recorded."""
         names = {column.name for column in fields(self.row_type)}
         return self.row_type(
             epoch=epoch + 1,
@@ -197,11 +198,9 @@ class Transfer(Task[TransferRow], Generic[S]):
         )
 
     def state(self, row: TransferRow) -> str:
-        """The metrics in a few words."""
         values = row.metrics.items()
         return "  ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in values)
 
     def close(self) -> None:
-        """End what prepares batches."""
         self._train.close()
         self._validation.close()

@@ -73,7 +73,7 @@ COMMANDS: Mapping[str, str] = {
     "correlate": _CORRELATE,
     "correlate, 2 jobs": f"{_CORRELATE} --jobs 2",
     "train": f"train {_ARCHITECTURE} --recipe small --validation-images 9 --image-size 32"
-    f" --epochs 9 --warmup-epochs 1 --retokenize 3/3/3 --ema 0.9 --workers 0 {_LEARNING}",
+    f" --epochs 9 --warmup-epochs 1 --retokenize 3/3/3 --workers 0 {_LEARNING}",
     "transfer segment": f"transfer segment {_ARCHITECTURE} --data scenes --image-size 32"
     " --classes 2 --head 8 --epochs 4 --batch-size 6 --warmup 2 --device cpu"
     " --checkpoint-minutes 1e-9",

@@ -44,13 +44,14 @@ from asvit.search.evolution import (
 from asvit.search.rows import read_trials, write_trials
 from asvit.search.settings import MeasureSearchSettings, SearchSettings, TrainingSearchSettings
 from asvit.search.study import StudyStore, create_study, open_journal
-from asvit.training.checkpoint import Checkpoint, EpochPart, Origin, TrainerState
+from asvit.training.checkpoint import Checkpoint, Origin
 from asvit.training.metrics import EpochRow
 from asvit.training.pretrained import load_pretrained, weights_path
 from asvit.training.settings import TrainSettings
-from asvit.training.short_settings import CandidateSettings, SupernetSettings
+from asvit.training.short_settings import SupernetSettings
 from asvit.training.supernet import SUPERNET
 from asvit.training.supernet_result import LossRow
+from asvit.training.trainer import EpochPart, TrainerState
 from asvit.transfer.settings import DetectionSettings, SegmentationSettings
 from proxies import Score
 from scaling import Shape
@@ -254,7 +255,6 @@ RIGHT_SETTINGS = (
     ScaleSettings(SEED),
     EvolutionSettings(max_macs=10**9),
     SupernetSettings(),
-    CandidateSettings(),
     CorrelationSettings(image_size=64),
     CorrelationQuery(targets=("top1",), rows=5, max_params="100M"),
     TrainSettings(SEED, validation="val", classes=3, train_images=9),
@@ -288,7 +288,7 @@ SETTINGS = {f"settings: {type(one).__name__}": settings(one) for one in RIGHT_SE
 
 
 NETWORK = Network("pit:16,2|1,1,1|1,1,1", 32, 3)
-ROW = EpochRow(1, "(4,1)", 1e-3, 2.0, 1.5, 50.0, 90.0, 1.25, 52.0, 91.0, 300.0, 4.5)
+ROW = EpochRow(1, "(4,1)", 1e-3, 2.0, 1.5, 50.0, 90.0, 300.0, 4.5)
 
 
 @cache
@@ -303,12 +303,10 @@ def checkpoint(epochs: int = 3) -> Checkpoint:
     origin = Origin(settings, IMAGES, ("a", "b"), "cpu", ({"stride": 4, "fraction": 1.0},), {})
     state = TrainerState(
         weights={"w": weight, "tied": weight, "count": torch.tensor(7)},
-        average={"w": weight + 1},
         optimizer={"0/exp_avg": torch.ones(4, 3).T, "0/step": torch.tensor(5.0)},
-        numbers={"group 0": {"lr": 0.1, "betas": [0.9, 0.999]}},
     )
     part = EpochPart((0.5, 0.25), 2.5, {"hits": 3.0}) if epochs > 1 else None
-    return Checkpoint(origin, (ROW,), 12.5, {"a.png": 2}, state, epochs, part)
+    return Checkpoint(origin, (ROW,), 12.5, state, epochs, part)
 
 
 def use_checkpoint(found: Checkpoint, path: Path) -> None:
@@ -316,8 +314,7 @@ def use_checkpoint(found: Checkpoint, path: Path) -> None:
     check_same_device(Path("run"), found.origin.device, "cpu")
     assert found.finished in (True, False)
     assert isinstance(found.seconds + 1, float | int)
-    assert sum(row.best_top1 + row.seconds for row in found.history) is not None
-    assert isinstance(sum(found.bad_images.values()), int)
+    assert sum(row.top1 + row.seconds for row in found.history) is not None
     if found.part is not None:
         total = sum(found.part.losses) + sum(found.part.sums.values())
         assert total + found.part.seconds is not None
@@ -325,8 +322,8 @@ def use_checkpoint(found: Checkpoint, path: Path) -> None:
 
 def write_supernet(path: Path) -> None:
     origin = Origin(SupernetSettings(), IMAGES, ("a", "b"), "cpu", (), {})
-    state = TrainerState({"w": torch.zeros(2)}, {}, {}, {})
-    Checkpoint(origin, (LossRow(1, 0.5),), 2.5, {}, state, 60).write(path, SUPERNET["kind"])
+    state = TrainerState({"w": torch.zeros(2)}, {})
+    Checkpoint(origin, (LossRow(1, 0.5),), 2.5, state, 60).write(path, SUPERNET["kind"])
 
 
 def use_supernet(found: Checkpoint, path: Path) -> None:

@@ -59,7 +59,7 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "train": Command(
         f"train {_NETWORK} --recipe small --validation-images 9 --image-size 32 --epochs 2"
-        f" --warmup-epochs 1 --retokenize 1/0/1 --ema 0.9 --workers 0 {_LEARNED} --out train",
+        f" --warmup-epochs 1 --retokenize 1/0/1 --workers 0 {_LEARNED} --out train",
         f"{_COST} history.tokens history.train_loss history.learning_rate",
     ),
     "test": Command(

@@ -29,7 +29,7 @@ from asvit.statistics.intervals import (
     proportion,
     stratified_difference,
 )
-from asvit.training.predictions import MOST_PICTURES, predictions_of
+from asvit.training.metrics import MOST_PICTURES, predictions_of
 from proxies.evaluation import resolve_device
 
 _BATCH = 32  # pictures that pass a network together

@@ -63,10 +63,10 @@ from asvit.runs.search import SearchRun
 from asvit.runs.training import TrainRun, few_pictures_note
 from asvit.search.settings import LIMITS
 from asvit.spaces import load_space
-from asvit.training.balance import imbalance
 from asvit.training.checkpoint import seconds_in
 from asvit.training.distributed import ProcessGroup
 from asvit.training.pretrained import weights_paths
+from asvit.training.short_settings import imbalance
 from proxies.evaluation import resolve_device
 from proxies.text import shown
 

@@ -31,7 +31,7 @@ from asvit.runs.evaluating import EvaluationRun
 from asvit.runs.predicting import Classifier, open_classifier
 from asvit.runs.trained_on import TrainedPictures
 from asvit.spaces.timm_models import PREFIX
-from asvit.training.predictions import predictions_of
+from asvit.training.metrics import predictions_of
 from asvit.training.pretrained import weights_path
 from proxies.evaluation import resolve_device
 

@@ -19,7 +19,13 @@ from asvit.training.checkpoint import Origin, Saved
 from asvit.training.distributed import ProcessGroup
 from asvit.training.session import Session
 from asvit.training.short import accuracy
-from asvit.training.supernet import SUPERNET, SinglePath, Splits, load_splits
+from asvit.training.supernet import (
+    SUPERNET,
+    SinglePath,
+    Splits,
+    load_splits,
+    supernet_recipe,
+)
 from asvit.training.supernet_result import PathAccuracies, SupernetResult, evolve_command
 from proxies.evaluation import resolve_device, seed_for
 
@@ -69,7 +75,9 @@ class SupernetAlgorithm(SupernetRun):
         supernet = space.build(parts.classes, seed=s.seed)
         session = Session(
             folder=self.folder,
-            task=SinglePath(supernet, parts.train, s.recipe, draw=space.draw, seed=s.seed),
+            task=SinglePath(
+                supernet, parts.train, supernet_recipe(s), draw=space.draw, seed=s.seed
+            ),
             origin=origin,
             processes=ProcessGroup(self.where),
             stored=stored,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -32,10 +32,10 @@ from asvit.runs.folder import seems_usable
 from asvit.runs.tracking import forget, tracking
 from asvit.runs.trained_on import count_trained
 from asvit.runs.training import TrainRun, plan_lines
-from asvit.training.balance import imbalance
 from asvit.training.checkpoint import Checkpoint, Origin, Saved, settings_in
 from asvit.training.classification import Classification
 from asvit.training.distillation import Teacher, load_teacher
+from asvit.training.loaders import open_loaders, open_sets
 from asvit.training.pretrained import (
     load_pretrained,
     other_classes,
@@ -45,10 +45,10 @@ from asvit.training.pretrained import (
 from asvit.training.recipes import fitting_batch, fitting_rate
 from asvit.training.result import TrainResult, export_command
 from asvit.training.session import ClassifierSession
-from asvit.training.sets import open_loaders, open_sets
 from asvit.training.settings import TrainSettings
 from asvit.training.short import draw_linear_weights
-from asvit.training.timing import images_per_second, stages_of, timed_batch
+from asvit.training.short_settings import imbalance
+from asvit.training.timing import images_per_second, saved_by, stages_of, timed_batch
 from proxies import Cost
 from proxies.counts import count
 from proxies.evaluation import seed_for
@@ -57,7 +57,6 @@ logger = logging.getLogger(__name__)
 
 _MOST_FOR_GPU = 32  # workers
 _PROBED = 16  # batches that are drawn to time a few
-_ADVICE = ", or give --bad-images replace"
 
 
 @dataclass(kw_only=True)
@@ -230,14 +229,11 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         """Train to the last epoch."""
         self.processes.check_same({"the digest of the images": self.sets.provenance["digest"]})
         if store.file is None:
-            if self.settings.bad_images == "stop":
-                parts = (self.sets.train, self.sets.validation)
-                self.check_images([(part, range(len(part))) for part in parts], _ADVICE)
+            parts = (self.sets.train, self.sets.validation)
+            self.check_images([(part, range(len(part))) for part in parts])
             self._warn_of_trained()
             self._survey()
             self.normalisation = self._statistics()
-        if self.processes.first and (line := self.settings.augmentation.left_out(self.sets.kind)):
-            logger.warning("%s", line)
         session = self._session(store.file, self._workers)
         if self.settings.hours is not None and store.file is None:  # else planned already
             session.plan(round(3600 * self.settings.hours / self._pace()[1]))
@@ -258,8 +254,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             history=tuple(session.history),
             best=session.best,
             stages=tuple(session.origin.stages),
-            saved=session.saved,
-            bad_images=session.bad_images,
+            saved=saved_by(self.settings.plan, session.origin.stages),
             wall_seconds=session.seconds,
             next_command=export_command(self.folder),
         )
@@ -303,8 +298,6 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             return channel_statistics(
                 self.sets.train.on(self.under),
                 seed=s.seed,
-                advice=_ADVICE,
-                skip_bad=s.bad_images != "stop",
                 progress=image_progress(self.progress) if self.processes.first else None,
             )
 
@@ -313,13 +306,12 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         self.load()
         if not self.quiet:
             self._survey()
-        session = self._session(None, 0)
+        plan = self._plan(self._session(None, 0))
         speed, epoch = self._pace()
-        rest = 1 - (session.saved or {"macs": 0.0})["macs"]
+        rest = 1 - (plan["saved"] or {"macs": 0.0})["macs"]
         whole = epoch * self.settings.epochs * rest
         seconds = min(whole, 3600 * (self.settings.hours or math.inf))
-        times = {"images_per_second": speed, "epoch": epoch, "seconds": seconds}
-        return {**self._plan(session), "time": times}
+        return {**plan, "time": {"images_per_second": speed, "epoch": epoch, "seconds": seconds}}
 
     def _pace(self) -> tuple[float, float]:
         """Images a second, and seconds of an epoch, from a few batches."""
@@ -331,8 +323,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
     def _images_per_second(self) -> float:
         """Throughput of a few batches at the network's own tokens."""
         batch = timed_batch(self.settings, self.processes, self.cost.macs) * self.processes.world
-        whole: Any = {"accumulate": 1, "compile": False, "retokenize": "off"}
-        probed = replace(self.settings, batch_size=batch, **whole)
+        probed = replace(self.settings, batch_size=batch, retokenize="off")
         on_cpu = self.processes.device.type == "cpu"
         workers = 0 if on_cpu else self._workers  # which there take cores from the training
         normalisation = self.normalisation or self._provisional
@@ -353,9 +344,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         settings = self.settings
         with torch.random.fork_rng([]):
             torch.manual_seed(seed_for(settings.seed, "weights"))
-            model = self.network.build(
-                drop_path=settings.drop_path or None, drop=settings.drop or None
-            )
+            model = self.network.build(drop_path=settings.drop_path or None)
             if settings.init == "xavier":
                 draw_linear_weights(model)
         return model
@@ -367,7 +356,6 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         normalisation: Normalisation | None,
         *,
         sets: TrainingSets,
-        stages: Sequence[Mapping[str, Any]] = (),
         workers: int = 0,
     ) -> Classification:
         """The training of a network on some sets, with these settings."""
@@ -389,7 +377,6 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             *loaders,
             classes=classes,
             teacher=self.teacher,
-            stages=stages,
         )
 
     def _session(self, stored: Checkpoint | None, workers: int) -> ClassifierSession:
@@ -417,9 +404,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         normalisation = origin.normalisation
         return ClassifierSession(
             folder=self.folder,
-            task=self._task(
-                model, settings, normalisation, sets=sets, stages=origin.stages, workers=workers
-            ),
+            task=self._task(model, settings, normalisation, sets=sets, workers=workers),
             origin=origin,
             processes=processes,
             stored=stored,
@@ -478,7 +463,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             "imbalance": imbalance(np.bincount(self.sets.train.labels)),
             "steps_per_epoch": session.task.steps,
             "stages": session.origin.stages,
-            "saved": session.saved,
+            "saved": saved_by(self.settings.plan, session.origin.stages),
             "device": str(self.processes.device),
             "precision": session.task.precision,
             "processes": self.processes.world,

@@ -37,7 +37,7 @@ KEYS = {
     },
     "train": {
         "architecture", "network", "params", "macs", "top1", "best", "stages", "saved",
-        "bad_images", "history", "found_by", "processes", "next_command",
+        "history", "found_by", "processes", "next_command",
     },
     "test": {
         "architecture", "image_size", "classes", "pictures", "accuracy", "accuracy_interval",

@@ -40,8 +40,7 @@ from asvit.search.evolution import (
 from asvit.search.result import Finalist, SearchResult
 from asvit.search.rows import write_trials
 from asvit.spaces import load_space
-from asvit.training.metrics import EpochRow, write_metrics
-from asvit.training.predictions import Mistake, Predictions, predictions_of
+from asvit.training.metrics import EpochRow, Mistake, Predictions, predictions_of, write_metrics
 from asvit.training.result import TrainResult
 from asvit.training.settings import TrainSettings
 from asvit.training.supernet_result import SupernetResult
@@ -283,9 +282,6 @@ def _training(folder: Path) -> None:
             loss=1.3 * 0.93**epoch + 0.2,
             top1=92 - 60 * 0.85**epoch,
             top5=100.0,
-            average_loss=1.4 * 0.93**epoch + 0.2,
-            average_top1=93 - 66 * 0.85**epoch,
-            average_top5=100.0,
             images_per_second=310.0 if epoch < 9 else 120.0,
             seconds=12.5,
             train_top1=90 - 55 * 0.87**epoch,

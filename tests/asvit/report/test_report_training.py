@@ -12,7 +12,7 @@ from asvit.core.answers import Confusion
 from asvit.report import training
 from asvit.report.style import COLOUR, style
 from asvit.runs.run import write_report
-from asvit.training.predictions import Mistake, Predictions
+from asvit.training.metrics import Mistake, Predictions
 from tests.asvit.report.sample_runs import write_sample
 
 HOSTILE = "</figure><script>window.ran = 1</script>\"'><img src=x onerror='x'>$x^$"

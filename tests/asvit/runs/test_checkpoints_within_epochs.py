@@ -11,10 +11,9 @@ from asvit.core.progress import Progress
 from asvit.runs.training import run_training
 from tests.asvit.runs.test_runs_train import ARCH, TINY, same, weights
 
-#: Everything that is drawn or summed up: EMA, mixing, drop-path, dropout, repeated augmentation.
+#: Everything that is drawn or summed up: drop-path, augmentation; mixing has a test of its own.
 RICH: dict[str, Any] = {
-    **TINY, "recipe": "deit", "epochs": 2, "warmup_epochs": 1, "ema": 0.9, "drop": 0.2,
-    "repeats": 2, "mixup": 0.0, "cutmix": 0.0,
+    **TINY, "recipe": "deit", "epochs": 2, "warmup_epochs": 1, "mixup": 0.0, "cutmix": 0.0,
 }  # fmt: skip
 STEPS = 3  # updates of an epoch
 ALWAYS = 1e-9  # minutes: a checkpoint after every update
@@ -72,7 +71,7 @@ def test_stopped_at_every_update_it_ends_in_the_same(tmp_path: Path, undisturbed
 
 
 def test_coarse_tokens_and_mixed_images_go_on(tmp_path: Path) -> None:
-    given = {**RICH, "repeats": 0, "mixup": 0.8, "cutmix": 1.0, "retokenize": "1/0/1"}
+    given = {**RICH, "mixup": 0.8, "cutmix": 1.0, "retokenize": "1/0/1"}
     run_training(ARCH, out=tmp_path / "whole", checkpoint_minutes=0, **given)
     for count in (2, 5):
         stopped(tmp_path / "run", count, **given)

@@ -12,7 +12,7 @@ from tests.asvit.runs.fakes import write_pictures
 TINY: dict[str, dict[str, Any]] = {
     "train": {
         "architecture": "4,2,2|4,1,2|4,1,2|4,1,2|16,8", "epochs": 1, "batch_size": 4,
-        "image_size": 32, "bad_images": "replace", "device": "cpu",
+        "image_size": 32, "device": "cpu",
     },
     "search": {
         "preset": "quick", "space": "asvit-tiny", "steps": 2, "repeats": 1, "recheck": 1,
@@ -27,8 +27,7 @@ def test_no_absolute_path_and_no_host_is_in_a_run_folder(
 ) -> None:
     monkeypatch.setattr(socket, "gethostname", lambda: "my-own-machine")
     pictures = write_pictures(Path("pictures"))
-    if command == "search":  # which measures on readable ones alone
-        (pictures / "class1/019.jpg").unlink()
+    (pictures / "class1/019.jpg").unlink()  # which cannot be read
     RUNS[command].make(data="pictures", out="run", **TINY[command]).run()
     files = [path for path in Path("run").rglob("*") if path.is_file()]
     assert len(files) > 5

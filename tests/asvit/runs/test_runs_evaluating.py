@@ -23,7 +23,7 @@ from asvit.networks import Network, WeightsFile
 from asvit.report.evaluation import details, pictures
 from asvit.runs import timm_classifiers
 from asvit.runs.exporting import export_network
-from asvit.training.predictions import read_predictions
+from asvit.training.metrics import read_predictions
 from tests.asvit.runs.fakes import varied
 
 CLASSES = ("cat", "dog", "ox")

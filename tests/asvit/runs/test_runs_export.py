@@ -103,7 +103,7 @@ def test_the_result_beside_the_weights_is_told(tmp_path: Path) -> None:
     assert f"* command: `{command}`" in card
     assert str(tmp_path) not in card
     assert "* recipe: swin" in card
-    assert f"* accuracy: top-1 {trained.last.best_top1:.2f} %" in card
+    assert f"* accuracy: top-1 {trained.last.top1:.2f} %" in card
     (run / "result.json").write_text("{}")
     again = export_network(str(run), to="timm", out="other")
     assert "command" not in again.content.facts

@@ -176,7 +176,7 @@ def test_a_stopped_training_is_in_tensorboard_once(tmp_path: Path) -> None:
     for name in ("train_loss", "loss", "top1", "learning_rate"):
         rows = [(row.epoch * STEPS, getattr(row, name)) for row in result.history]
         assert found[f"epoch/{name}"] == about(*rows)
-    assert "epoch/average_top1" not in found
+    assert "epoch/balanced" not in found
     hyperparameters = list((folder / "tensorboard").glob("*/hparams.yml"))
     assert len(hyperparameters) == 1
     assert "batch_size: 8" in hyperparameters[0].read_text()

@@ -7,7 +7,8 @@ import pytest
 from asvit.core.settings import WrongOption
 from asvit.runs.search import SearchRun
 from asvit.search import SearchSettings, TrainingSearchSettings
-from asvit.training.short_settings import Recipe
+from asvit.training.short import Recipe, recipe_for
+from asvit.training.short_settings import images_of
 
 
 @pytest.mark.parametrize(
@@ -57,9 +58,12 @@ def test_a_search_trains_where_anything_asks_for_trainings(given: dict[str, Any]
 def test_trainings_follow_the_settings() -> None:
     made = TrainingSearchSettings(trainings=9, flip=True, data="digits", seed=3, learning_rate=0.1)
     assert (made.training.flip, made.training.data, made.training.seed) == (True, "digits", 3)
-    assert made.training.recipe_of("").learning_rate == 0.1
+    assert recipe_for("", made.training).learning_rate == 0.1
     default = TrainingSearchSettings(controller="predictor").training
-    assert (default.recipe_of(""), default.images) == (Recipe(1_400, warmup=140), "fractal:20")
+    assert (recipe_for("", default), images_of(default)) == (
+        Recipe(1_400, warmup=140),
+        "fractal:20",
+    )
     assert (default.init, TrainingSearchSettings(trainings=9, init="own").training.init) == (
         "xavier",
         "own",
@@ -85,12 +89,7 @@ def test_a_limit_takes_the_place_of_the_width() -> None:
     assert given.limited
     assert not given.sized
     assert SearchSettings.make(max_macs="1.72M").sized  # of a search by measures, too
-    assert (
-        SearchSettings.make(trainings=9).width
-        == SearchSettings.make(trainings=9).training.width
-        == 16
-    )
-    assert made.training.width == 16
+    assert SearchSettings.make(trainings=9).width == 16
 
 
 @pytest.mark.parametrize("more", [{}, {"max_latency": "9ms"}, {"trainings": 9}])

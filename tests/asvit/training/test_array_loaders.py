@@ -1,26 +1,17 @@
 """Batches of images with any channels: augmented in float32, the same for any workers."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 from asvit.data import open_training_sets
-from asvit.data.kinds import PICTURES, ImageKind
 from asvit.data.preparation import Preparation
 from asvit.data.statistics import channel_statistics
-from asvit.training.augmentation import Augmentation
-from asvit.training.batched import augmented, draw_batch
-from asvit.training.loaders import Batching, train_loader, validation_loader
-from asvit.training.short_settings import Recipe
+from asvit.training.augmentation import augmented, draw_batch
+from asvit.training.loaders import Batching, validation_loader
+from asvit.training.short import Recipe
 from tests.asvit.data.array_sets import make_set
-
-DEEP = ImageKind(5, "uint16", picture=False)
-OFF: dict[str, Any] = {
-    **dict.fromkeys(("color_jitter", "erasing", "mixup", "cutmix", "flip"), 0.0),
-    **{"auto_augment": "none", "crop_scale": 1.0},
-}
 
 
 @pytest.mark.parametrize(
@@ -40,34 +31,6 @@ def test_validation_batches_are_what_prediction_prepares(
     expected = [prepare(sets.validation.picture(n)) for n in range(len(sets.validation))]
     torch.testing.assert_close(torch.cat(images), torch.stack(expected), rtol=1e-4, atol=1e-4)
     assert torch.cat(labels).tolist() == sets.validation.labels.tolist()
-
-
-def test_a_worker_gives_the_same_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asvit.data.cache.MOST", 0)
-    sets = open_training_sets(str(make_set(tmp_path / "set", 5)), image_size=16, seed=0)
-    own = channel_statistics(sets.train)
-    batching = Batching(image_size=16, batch_size=4, mean=own.mean, std=own.std, workers=1)
-    loader = train_loader(sets.train, batching)
-    loader.set_epoch(1)
-    batches = [images.clone() for images, _ in loader]
-    loader.close()
-    assert batches[0].shape == (4, 5, 16, 16)
-    digest = float(sum(batch.double().abs().sum() for batch in batches))
-    alone = train_loader(sets.train, Batching(image_size=16, batch_size=4, mean=own.mean,
-                                              std=own.std))  # fmt: skip
-    alone.set_epoch(1)
-    assert digest == float(sum(images.double().abs().sum() for images, _ in alone))
-
-
-def test_what_is_about_8_bit_colours_is_left_out_and_told() -> None:
-    usual = Augmentation()
-    assert usual.left_out(PICTURES) == ""
-    assert Augmentation(**OFF).left_out(DEEP) == ""
-    assert usual.left_out(DEEP) == (
-        "auto_augment 'rand-m9-mstd0.5-inc1' is for 8-bit colours and is left out, as images have "
-        "5 channels of uint16; gains and offsets of each channel take its place "
-        "(color_jitter=0.4)"
-    )
 
 
 @pytest.mark.parametrize("channels", [1, 2, 5, 13])

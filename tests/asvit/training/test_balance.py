@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asvit.training.balance import balanced_order
+from asvit.training.loaders import balanced_order
 
 sizes = st.lists(st.integers(1, 12), min_size=1, max_size=6)
 
@@ -34,13 +34,3 @@ def test_an_order_has_as_many_images_of_each_class(
         assert max(often) - min(often) <= 1
         for at, number in own.items():
             assert sorted(times[indices == at].tolist()) == list(range(number))
-
-
-def test_orders_depend_on_the_seed_and_mix_classes() -> None:
-    labels = labels_of([90, 10])
-    first, again, other = (
-        balanced_order(labels, 100, np.random.default_rng(seed))[0].tolist() for seed in (3, 3, 4)
-    )
-    assert first == again != other
-    halves = [labels[first[:50]].sum(), labels[first[50:]].sum()]
-    assert min(halves) > 10  # of the 50 images of the small class

@@ -1,8 +1,6 @@
 """Short trainings: the same whatever came before and in any process, on stratified images."""
 
 import dataclasses
-import math
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,9 +16,11 @@ from asvit.training.short import (
     CandidateTrainer,
     Training,
     outcome_of,
+    recipe_for,
+    split,
+    split_images,
 )
 from asvit.training.short_settings import CandidateSettings
-from asvit.training.splits import split, split_images, warn_of_copies
 
 TEXT = "4,2,2|2,1,2|2,1,2|2,1,2|16,8"
 SETTINGS = CandidateSettings(
@@ -28,7 +28,6 @@ SETTINGS = CandidateSettings(
     train_images=12,
     test_images=9,
     image_size=32,
-    width=16,
     steps=2,
     batch_size=4,
 )
@@ -56,29 +55,6 @@ def test_a_training_depends_on_its_architecture_and_seed_alone(trainer: Candidat
     assert first.reason == ""
 
 
-def test_the_seed_of_the_settings_matters(trainer: CandidateTrainer) -> None:
-    other = CandidateTrainer(dataclasses.replace(SETTINGS, seed=1), "cpu")
-    assert other.provenance["digest"] != trainer.provenance["digest"]
-    assert other(Training(TEXT, 0)).loss != trainer(Training(TEXT, 0)).loss
-
-
-def test_a_training_that_diverges_fails_with_the_reason(
-    trainer: CandidateTrainer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    build = module.build
-
-    def broken(*arguments: Any, **more: Any) -> torch.nn.Module:
-        model = build(*arguments, **more)
-        next(model.parameters()).data.fill_(math.nan)
-        return model
-
-    monkeypatch.setattr(module, "build", broken)
-    outcome = trainer(Training(TEXT, 0))
-    assert (outcome.reason or "").startswith("the weights to start from are infinite or NaN")
-    assert math.isnan(outcome.accuracy)
-    assert math.isnan(outcome.loss)
-
-
 @given(st.lists(st.integers(0, 4), min_size=2, max_size=60), st.data())
 def test_every_class_gives_its_share(labels: list[int], data: st.DataObject) -> None:
     count = data.draw(st.integers(0, len(labels)))
@@ -104,13 +80,18 @@ def test_every_class_gives_its_share(labels: list[int], data: st.DataObject) -> 
 )
 @pytest.mark.parametrize("sizes", [(8,), (5, 4)])
 def test_equal_images_are_in_one_part(
-    equal: list[tuple[int, int]], sizes: tuple[int, ...], caplog: pytest.LogCaptureFixture
+    equal: list[tuple[int, int]],
+    sizes: tuple[int, ...],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pixels, labels = torch.arange(20.0).view(20, 1, 1, 1), torch.arange(20) % 4
     for one, other in equal:
         pixels[other] = pixels[one]
     images = Images(pixels, labels, tuple("abcd"), "twenty")
-    warn_of_copies(images, sizes)
+    monkeypatch.setattr(module, "load_images", lambda *_given, **_more: images)
+    settings = dataclasses.replace(SETTINGS, train_images=20 - sum(sizes))
+    module.load_all(settings, sizes)
     *others, train = [part.flatten().tolist() for part, _ in split_images(images, sizes)]
     held = [pixel for part in others for pixel in part]
     assert len(set(held)) == len(held)
@@ -153,4 +134,4 @@ def test_a_network_that_fails_is_an_outcome(
 def test_families_may_have_other_numbers_of_steps() -> None:
     settings = CandidateSettings(space="resnet,swin", steps=100, paces="resnet=1.5")
     texts = [load_space(name).by_hand[0] for name in ("resnet", "swin")]
-    assert [settings.recipe_of(text).steps for text in texts] == [150, 100]
+    assert [recipe_for(text, settings).steps for text in texts] == [150, 100]

@@ -1,21 +1,28 @@
 """Checkpoints of a training: what they keep; damaged ones: tests/contracts."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from timm.optim import create_optimizer_v2
 from torch import nn
 
-from asvit.training.checkpoint import Checkpoint, TrainerState, load_optimizer, optimizer_state
+from asvit.training.checkpoint import Checkpoint
+from asvit.training.optimizers import (
+    load_optimizer,
+    make_optimizer,
+    optimizer_state,
+    parameter_groups,
+)
+from asvit.training.trainer import TrainerState
 from tests.contracts.readers import checkpoint
+
+CPU = torch.device("cpu")
 
 
 def same(ours: TrainerState, theirs: TrainerState) -> bool:
-    pairs = [(getattr(ours, n), getattr(theirs, n)) for n in ("weights", "average", "optimizer")]
-    return ours.numbers == theirs.numbers and all(
+    pairs = (ours.weights, theirs.weights), (ours.optimizer, theirs.optimizer)
+    return all(
         a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in b) for a, b in pairs
     )
 
@@ -41,20 +48,18 @@ def trained(model: nn.Module, optimizer: torch.optim.Optimizer, steps: int) -> N
         optimizer.step()
 
 
-@pytest.mark.parametrize("name", ["adamw", "sgd", "momentum", "lamb", "adafactor", "lion", "muon"])
+@pytest.mark.parametrize("name", ["adamw", "sgd", "muon"])
 def test_a_resumed_optimiser_takes_the_same_steps(name: str) -> None:
     whole, first, second = network(), network(), network()
     optimizer, before, after = (
-        create_optimizer_v2(model, name, lr=1e-2, weight_decay=0.1)
+        make_optimizer(name, parameter_groups(model, 0.1), learning_rate=1e-2, device=CPU)
         for model in (whole, first, second)
     )
     for steps in (3, 2):
         trained(whole, optimizer, steps)
     trained(first, before, 3)
-    tensors, numbers = optimizer_state(before)
     second.load_state_dict(first.state_dict())
-    copied = {key: value.clone() for key, value in tensors.items()}
-    load_optimizer(after, copied, json.loads(json.dumps(numbers)))
+    load_optimizer(after, {key: value.clone() for key, value in optimizer_state(before).items()})
     trained(second, after, 2)
     ours, theirs = second.state_dict(), whole.state_dict()
     assert all(torch.equal(ours[key], theirs[key]) for key in theirs)

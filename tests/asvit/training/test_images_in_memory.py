@@ -17,8 +17,7 @@ from asvit.data import FolderDataset, FractalDataset
 from asvit.data.cache import decode, fit_in_memory
 from asvit.data.kinds import ImageKind
 from asvit.data.preparation import Preparation
-from asvit.training.augmentation import Augmentation
-from asvit.training.batched import augmented, draw_batch
+from asvit.training.augmentation import Augmentation, augmented, draw_batch
 from asvit.training.loaders import Batching, _MemoryBatches, train_loader
 
 OFF = Augmentation(
@@ -145,32 +144,6 @@ def _fresh(images: Any, preparation: Preparation, _progress: Any) -> Any:
     return Pixels(torch.stack(values), {})
 
 
-def test_old_files_make_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ASVIT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("asvit.data.cache._SLOW", 0.0)
-    monkeypatch.setattr("asvit.data.cache._KEPT", 5_000)
-    images = write(tmp_path / "pictures")
-    for side in (16, 8, 12):
-        decode(images, Preparation(side, crop_pct=1.0))
-    sizes = [file.stat().st_size for file in (tmp_path / "cache" / "pixels").iterdir()]
-    assert sorted(sizes) == [6 * 3 * side**2 + 128 for side in (8, 12)]
-
-
-def test_a_cache_that_cannot_be_written_or_read_is_done_without(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "cache").write_text("a file")
-    monkeypatch.setenv("ASVIT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("asvit.data.cache._SLOW", 0.0)
-    images, prepare = write(tmp_path / "pictures"), Preparation(16, crop_pct=1.0)
-    expected = decode(images, prepare).values
-    monkeypatch.setenv("ASVIT_CACHE", str(tmp_path / "other"))
-    decode(images, prepare)
-    (file,) = (tmp_path / "other" / "pixels").iterdir()
-    file.write_bytes(file.read_bytes()[:200])  # as a full disk leaves it
-    assert torch.equal(decode(images, prepare).values, expected)
-
-
 @pytest.mark.parametrize(
     ("recipe", "most", "memory"),
     [(OFF, 10**6, True), (OFF, 6_000, False), (replace(OFF, auto_augment="3a"), 10**6, False)],
@@ -182,6 +155,6 @@ def test_only_sets_that_fit_are_kept(
     side = 16
     images = FractalDataset(2, 4, side)  # 768 bytes each
     loader = train_loader(images, Batching(image_size=side, batch_size=4, augmentation=recipe))
-    assert isinstance(loader._batches, _MemoryBatches) == memory
+    assert isinstance(loader._batches.batches, _MemoryBatches) == memory
     assert fit_in_memory(images, side) == (most > 6_144)
     assert next(iter(loader))[0].shape == (4, 3, side, side)

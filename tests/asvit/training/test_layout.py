@@ -9,9 +9,8 @@ from timm.layers import Conv2dSame
 from torch import nn
 
 from asvit.models.blocks import is_linear
-from asvit.models.retokenization import SCHEDULE, Tokens, retokenize
 from asvit.networks import Network
-from asvit.training.layout import fast_layout, use_fast_convolutions
+from asvit.training.precision import fast_layout, use_fast_convolutions
 
 CPU = torch.device("cpu")
 
@@ -87,32 +86,6 @@ def test_convolutions_are_exact_within_autocast_where_bfloat16_is_slow_or_wrong(
     assert torch.equal(network[0].weight.grad, plain.weight.grad)
 
 
-@pytest.mark.parametrize("tokens", SCHEDULE[:2])
-def test_convolutions_of_coarser_tokens_are_exact_within_autocast(tokens: Tokens) -> None:
-    plain = nn.Sequential(nn.Conv2d(3, 6, 4, 4), nn.Conv2d(6, 4, 2, 2))
-    network, images = copy.deepcopy(plain), torch.randn(3, 3, 24, 24).bfloat16()
-    use_fast_convolutions(network, CPU)
-    for model in (plain, network):
-        retokenize(model, tokens)
-    with torch.autocast("cpu", torch.bfloat16):
-        rounded = network(fast_layout(images))
-    exact = plain(fast_layout(images.float()))
-    for y in (rounded, exact):
-        y.square().sum().backward()
-    assert torch.equal(rounded, exact)
-    for own, expected in zip(network.parameters(), plain.parameters(), strict=True):
-        assert torch.equal(own.grad, expected.grad)
-
-
-def test_other_convolutions_are_rounded_within_autocast_alone() -> None:
-    network, images = nn.Sequential(nn.Conv2d(6, 4, 3)), torch.randn(3, 6, 8, 8)
-    exact = network(images)
-    use_fast_convolutions(network, CPU)
-    assert torch.equal(network(images), exact)
-    with torch.autocast("cpu", torch.bfloat16):
-        assert network(images).dtype == torch.bfloat16
-
-
 def test_only_convolutions_of_single_pixels_are_products() -> None:
     network = nn.Sequential(
         *(nn.Conv2d(6, 6, 1, **{name: value})
@@ -124,9 +97,3 @@ def test_only_convolutions_of_single_pixels_are_products() -> None:
     use_fast_convolutions(network, CPU)
     assert not any("linear" in str(module(images).grad_fn).lower() for module in network)
     assert torch.equal(network(images), expected)
-
-
-def test_accelerators_have_convolutions_of_their_own() -> None:
-    network = nn.Sequential(nn.Conv2d(6, 6, 1))
-    use_fast_convolutions(network, torch.device("cuda"))
-    assert type(network[0]) is nn.Conv2d

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from asvit.training.muon import SPARED, Muon, orthogonal
+from asvit.training.optimizers import SPARED, Muon, orthogonal
 
 RATE, DECAY = 0.1, 0.05
 
@@ -76,22 +76,6 @@ def test_other_parameters_move_by_adamw(weight: Tensor, decay: float, spared: bo
             one.grad = gradient.clone()
             optimizer.step()
     assert torch.equal(*(one.detach() for one in weights))
-
-
-def test_a_step_takes_a_closure_and_leaves_frozen_weights() -> None:
-    weight, frozen = (nn.Parameter(torch.eye(4)) for _ in range(2))
-    optimizer = muon(weight, frozen)
-
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        loss = weight.square().sum()
-        loss.backward()
-        return loss
-
-    losses = [float(optimizer.step(closure).detach()) for _ in range(4)]
-    assert losses == sorted(losses, reverse=True)
-    assert losses[-1] < losses[0]
-    assert torch.equal(frozen.detach(), torch.eye(4))
 
 
 def test_matrices_move_where_nothing_decays_and_with_rates_that_are_tensors() -> None:

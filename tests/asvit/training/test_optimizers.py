@@ -10,8 +10,7 @@ from torch import nn
 
 from asvit.models.psvit_supernet import PSViTSupernet
 from asvit.spaces import build
-from asvit.training.optimizers import make_optimizer, parameter_groups
-from asvit.training.schedule import Schedule
+from asvit.training.optimizers import Schedule, make_optimizer, parameter_groups
 
 TEXTS = (
     "8,2,3|4,1,2|4,1,4|4,1,6|32,4",

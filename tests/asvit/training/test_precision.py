@@ -15,9 +15,7 @@ from asvit.training.precision import (
     resolve_precision,
     training_precision,
 )
-from asvit.training.settings import TrainSettings
 from asvit.training.short import Recipe, fit
-from asvit.transfer.settings import DetectionSettings
 from tests.asvit.training.test_supernets import make, trainer_of
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda:1")
@@ -75,14 +73,6 @@ def test_products_on_cuda_are_as_precise_as_asked(precision: str, inside: tuple[
         assert flags() == before
 
 
-def test_algorithms_that_have_to_be_deterministic_are_not_tried(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
-    with arithmetic(CUDA, "bf16", passes=10**6):
-        assert not torch.backends.cudnn.benchmark
-
-
 @pytest.mark.parametrize(
     ("device", "precision", "dtype"),
     [("cpu", "auto", torch.float32), ("cpu", "tf32", torch.float32),
@@ -130,13 +120,6 @@ def test_short_trainings_and_supernets_choose_theirs(
     trainer_of(task).train(0)
     assert products == {expected}
     assert net.head.weight.dtype == torch.float32
-
-
-def test_every_training_chooses_by_itself_unless_told() -> None:
-    assert TrainSettings.make(architecture="timm:resnet18").precision == "auto"
-    assert DetectionSettings.make(architecture="timm:resnet18", data="coco").precision == "auto"
-    with pytest.raises(ValueError, match="precision"):
-        TrainSettings.make(architecture="timm:resnet18", precision="fp8")
 
 
 @pytest.mark.parametrize(

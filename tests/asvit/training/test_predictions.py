@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from asvit.core.answers import Confusion
 from asvit.data import LabelledImages
 from asvit.training.distributed import ProcessGroup
-from asvit.training.predictions import (
+from asvit.training.metrics import (
     Predictions,
     predict,
     predictions_of,
@@ -46,18 +46,6 @@ def batches(rank: int = 0, world: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
 def predictions(right: int = 0) -> Predictions:
     answers = predict(nn.Identity(), batches(), IMAGES, ProcessGroup("cpu"))
     return predictions_of(CLASSES, answers, IMAGES.picture, right=right)
-
-
-def test_answers_are_those_of_the_logits() -> None:
-    answers = predict(nn.Identity(), batches(), IMAGES, ProcessGroup("cpu"))
-    assert [answer.image for answer in answers] == [f"image {place}" for place in range(6)]
-    assert [CLASSES.index(answer.label) for answer in answers] == LABELS.tolist()
-    logs = LOGITS.log_softmax(1)
-    for answer, row, label in zip(answers, logs, LABELS, strict=True):
-        assert answer.predicted == CLASSES[int(row.argmax())]
-        assert answer.probability == pytest.approx(float(row.max().exp()), rel=1e-6)
-        assert answer.loss == pytest.approx(-float(row[int(label)]), rel=1e-5)
-        assert answer.digest == ""
 
 
 def test_pairs_and_mistakes_are_those_of_the_logits(tmp_path: Path) -> None:

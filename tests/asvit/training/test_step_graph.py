@@ -110,29 +110,6 @@ def test_a_captured_training_is_the_same_to_the_bit(
     ]
 
 
-def test_dropout_is_drawn_anew_in_each_step(
-    data: LabelledTensors, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def build() -> nn.Module:
-        return nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(3 * 16 * 16, 3))
-
-    expected = trained(build, data, RECIPE)
-    cuda = request.getfixturevalue("cuda")
-    monkeypatch.setattr(step_graph, "_draws", tuple)  # as the numbers of the CPU pass for CUDA's
-    assert_equal(trained(build, data, RECIPE), expected)
-    assert cuda.graphs[0].replays == RECIPE.steps - BEFORE_CAPTURE
-
-
-def test_a_loss_that_is_not_finite_in_a_replay_ends_training(
-    data: LabelledTensors, cuda: FakeCuda
-) -> None:
-    recipe = dataclasses.replace(RECIPE, learning_rate=2.0**100, warmup=20, clip=1e30)
-    fitted, _ = trained(convolutional, data, recipe)
-    assert cuda.graphs[0].replays == recipe.steps - BEFORE_CAPTURE
-    assert fitted.reason.startswith("the loss became ")
-    assert cuda.notes[-2] == "usual waits for another stream"
-
-
 def read(pixels: Tensor) -> None:
     assert float(pixels.sum()) != 0
 

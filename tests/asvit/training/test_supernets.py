@@ -7,18 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor, nn
 
 from asvit.core.run_files import SUPERNET_WEIGHTS
 from asvit.data import open_dataset
-from asvit.training.checkpoint import Checkpoint, Origin, TrainerState
+from asvit.training.checkpoint import Checkpoint, Origin
 from asvit.training.distributed import ProcessGroup
 from asvit.training.short import Recipe
 from asvit.training.short_settings import SupernetSettings
-from asvit.training.splits import split
 from asvit.training.supernet import (
     SinglePath,
     load_splits,
@@ -26,7 +23,7 @@ from asvit.training.supernet import (
     read_finished,
 )
 from asvit.training.supernet_result import LossRow
-from asvit.training.trainer import Step, Trainer
+from asvit.training.trainer import Step, Trainer, TrainerState
 
 RECIPE = Recipe(steps=14, batch_size=6, warmup=3, shift=1, flip=True, weight_decay=0.3)
 
@@ -118,21 +115,6 @@ SMALL = {
 }  # fmt: skip
 
 
-@given(st.lists(st.integers(0, 4), min_size=8, max_size=60), st.integers(0, 4), st.integers(0, 4))
-def test_parts_are_apart_and_hold_the_same_share_of_every_class(
-    labels: list[int], first: int, second: int
-) -> None:
-    array = np.array(labels)
-    parts = split(array, (first, second))
-    assert [len(part) for part in parts] == [first, second, len(labels) - first - second]
-    assert sorted(np.concatenate(parts).tolist()) == list(range(len(labels)))
-    for size, part in zip((first, second), parts, strict=False):
-        for label, count in zip(*np.unique(array, return_counts=True), strict=True):
-            share = size * count / len(labels)
-            # A part is a run of the places that classes take in turn.
-            assert abs((array[part] == label).sum() - share) <= 3
-
-
 def test_copies_are_in_one_part_and_what_was_trained_on_is_known(tmp_path: Path) -> None:
     content = [(number, label, number < 5) for number in range(15) for label in range(2)]
     for number, label, copied in content:
@@ -158,8 +140,8 @@ def test_only_a_finished_supernet_is_read(tmp_path: Path, epochs: int) -> None:
     settings = SupernetSettings.make(**SMALL)
     origin = Origin(settings, {"source": "fractals", "digest": "d"}, ("a", "b"), "cpu", (), {})
     rows = tuple(LossRow(epoch, 0.5) for epoch in range(1, epochs + 1))
-    state = TrainerState({"a": torch.ones(3)}, {}, {}, {})
-    Checkpoint(origin, rows, 1.5, {}, state, 2).write(tmp_path / SUPERNET_WEIGHTS, "supernet")
+    state = TrainerState({"a": torch.ones(3)}, {})
+    Checkpoint(origin, rows, 1.5, state, 2).write(tmp_path / SUPERNET_WEIGHTS, "supernet")
     if epochs == 2:
         assert read_finished(tmp_path).state.weights["a"].tolist() == [1.0] * 3
         return

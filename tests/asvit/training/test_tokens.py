@@ -1,19 +1,14 @@
 """Tokens of a training: their plan, and what each number of them costs."""
 
 import pytest
-import torch
-from hypothesis import strategies as st
-from torch import nn
 
 import asvit
 from asvit.models.asvit import SIZES
-from asvit.models.retokenization import SCHEDULE, Tokens, retokenize, tokens_of
+from asvit.models.retokenization import SCHEDULE, Tokens, retokenize
 from asvit.spaces.architectures import build_on_meta
-from asvit.training.timing import count_stages
-from asvit.training.token_plan import PUBLISHED_FRACTIONS, TokenPlan, saved
+from asvit.training.settings import TokenPlan
+from asvit.training.timing import PUBLISHED_FRACTIONS, count_stages, saved
 from tests.asvit.models.families import make
-
-plans = st.builds(TokenPlan, st.tuples(*(st.integers(least, 400) for least in (0, 0, 1))))
 
 
 @pytest.mark.parametrize(
@@ -106,35 +101,3 @@ def test_costs_of_a_training():
         assert cost["macs"] == asvit.cost(model, 64).macs
         assert cost["fraction"] == cost["macs"] / costs[-1]["macs"]
     assert 0 < costs[0]["fraction"] < costs[1]["fraction"] < costs[2]["fraction"] == 1
-
-
-@pytest.mark.parametrize("name", ["asvit", "resnet", "deit with a teacher"])
-def test_counting_leaves_no_trace(name):
-    model = make(name).train()
-    if name == "deit with a teacher":
-        model.set_distilled_training(True)  # two outputs
-    tokens = Tokens(8, 2) if name == "asvit" else tokens_of(model)
-    retokenize(model, tokens)
-    first = next(model.parameters())
-    first.grad = torch.ones_like(first)
-    weights = {key: tensor.clone() for key, tensor in model.state_dict().items()}
-    torch.manual_seed(5)
-    wanted = torch.rand(3)
-    torch.manual_seed(5)
-    costs = count_stages(model, 64)
-    assert torch.equal(torch.rand(3), wanted)
-    assert costs[-1]["fraction"] == 1
-    assert (tokens_of(model), model.training) == (tokens, True)
-    assert model.state_dict().keys() == weights.keys()
-    assert all(torch.equal(tensor, weights[key]) for key, tensor in model.state_dict().items())
-    _, *others = model.parameters()
-    assert all(p.grad is None for p in others)
-    assert torch.equal(first.grad, torch.ones_like(first))
-
-
-def test_networks_that_cannot_run_coarse_are_refused_before_training():
-    model = nn.Sequential(nn.Conv2d(3, 2, 4, 4), nn.Flatten(), nn.Linear(2 * 64, 5))
-    with pytest.raises(ValueError, match="Sequential cannot adapt"):
-        count_stages(model, 32)
-    with pytest.raises(ValueError, match="Linear has no convolution"):
-        count_stages(nn.Linear(3, 3), 32)

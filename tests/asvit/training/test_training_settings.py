@@ -11,28 +11,24 @@ from asvit.search import SearchSettings
 from asvit.search.evolution import EvolutionSettings
 from asvit.training.recipes import RECIPES, fitting_batch, fitting_rate
 from asvit.training.settings import TrainSettings
-from asvit.training.short import Recipe
-from asvit.training.short_settings import (
-    CandidateSettings,
-    ShortTrainingSettings,
-    SupernetSettings,
-)
+from asvit.training.short import Recipe, recipe_for
+from asvit.training.short_settings import CandidateSettings, SupernetSettings, images_of
+from asvit.training.supernet import supernet_recipe
 
 PRESETS = TrainSettings.presets
 ARCH = "8,2,3|4,1,2|4,1,4|4,1,6|32"
 
 # As published for 300 epochs: weight decay, batch, warm-up epochs, warm-up and lowest learning
-# rate, clipping, drop-path, repeats, EMA.
+# rate, clipping, drop-path.
 PUBLISHED = {
-    "deit": (0.05, 1024, 5, 1e-6, 1e-5, 0.0, 0.1, 3, 0.99996),
-    "swin": (0.05, 1024, 20, 5e-7, 5e-6, 5.0, 0.2, 0, 0.0),
-    "pvt": (0.05, 1024, 5, 1e-6, 1e-5, 0.0, 0.1, 3, 0.0),
-    "nextvit": (0.1, 2048, 20, 1e-6, 1e-5, 5.0, 0.1, 0, 0.0),
-    "shiftvit": (0.05, 1024, 20, 1e-6, 1e-5, 0.0, 0.2, 3, 0.99996),
+    "deit": (0.05, 1024, 5, 1e-6, 1e-5, 0.0, 0.1),
+    "swin": (0.05, 1024, 20, 5e-7, 5e-6, 5.0, 0.2),
+    "pvt": (0.05, 1024, 5, 1e-6, 1e-5, 0.0, 0.1),
+    "nextvit": (0.1, 2048, 20, 1e-6, 1e-5, 5.0, 0.1),
+    "shiftvit": (0.05, 1024, 20, 1e-6, 1e-5, 0.0, 0.2),
 }
 NAMES = (
     "weight_decay", "batch_size", "warmup_epochs", "warmup_lr", "min_lr", "clip", "drop_path",
-    "repeats", "ema",
 )  # fmt: skip
 COMMON = {
     "epochs": 300, "optimizer": "adamw", "label_smoothing": 0.1, "mixup": 0.8, "cutmix": 1.0,
@@ -94,12 +90,6 @@ def test_a_batch_fits_the_images_in_enough_updates(
         assert part >= 4
 
 
-def test_what_is_given_wins_over_the_recipe_and_the_preset() -> None:
-    settings = made("quick", recipe="deit", ema=0.9, image_size=48, learning_rate=0.1)
-    assert (settings.ema, settings.image_size, settings.learning_rate) == (0.9, 48, 0.1)
-    assert (settings.recipe, settings.epochs, settings.repeats) == ("deit", 10, 3)
-
-
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
@@ -124,22 +114,11 @@ def test_what_follows_from_other_values(given: dict[str, Any], expected: dict[st
     assert {name: getattr(settings, name) for name in expected} == expected
 
 
-TRAINING: tuple[type[ShortTrainingSettings], ...] = (CandidateSettings, SupernetSettings)
-EVERY_PRESET = [(kind, name) for kind in (*TRAINING, EvolutionSettings) for name in kind.presets]
-
-
-@pytest.mark.parametrize(("kind", "preset"), EVERY_PRESET)
-def test_every_preset_is_allowed_and_survives_json(kind: type[Settings], preset: str) -> None:
-    settings = kind.make(preset)
-    assert kind.from_json(json.loads(json.dumps(settings.to_json()))) == settings
-
-
-@pytest.mark.parametrize("kind", TRAINING)
-def test_fractals_have_the_classes_asked_for_and_other_images_their_own(
-    kind: type[ShortTrainingSettings],
-) -> None:
-    for data, images in (("fractal", "fractal:7"), ("fractal:7",) * 2, ("digits",) * 2):
-        assert kind.make(classes=7, data=data).images == images
+@pytest.mark.parametrize("kind", [SupernetSettings, EvolutionSettings])
+def test_every_preset_is_allowed_and_survives_json(kind: type[Settings]) -> None:
+    for preset in kind.presets:
+        settings = kind.make(preset)
+        assert kind.from_json(json.loads(json.dumps(settings.to_json()))) == settings
 
 
 def test_the_recipe_is_that_of_the_settings() -> None:
@@ -148,10 +127,9 @@ def test_the_recipe_is_that_of_the_settings() -> None:
         "clip": 2.0, "shift": 1, "flip": True,
     }  # fmt: skip
     built = CandidateSettings(**given, warmup=0.1, steps=50)
-    assert built.recipe_of("") == Recipe(**given, warmup=5, steps=50)
+    assert recipe_for("", built) == Recipe(**given, warmup=5, steps=50)
     supernet = SupernetSettings(**given, warmup=0.2, train_images=31, epochs=3)
-    assert supernet.steps_per_epoch == 10
-    assert supernet.recipe == Recipe(**given, warmup=6, steps=30)
+    assert supernet_recipe(supernet) == Recipe(**given, warmup=6, steps=30)
 
 
 TRAIN = [
@@ -171,11 +149,7 @@ TRAIN = [
         *((TrainSettings, *row) for row in TRAIN),
         (SupernetSettings, {"batch_size": 8001}, "8001 is more than there are training images, "),
         (EvolutionSettings, {"min_macs": 10, "max_macs": 9}, "max_macs must be at least 10, got"),
-        (
-            CandidateSettings,
-            {"data": "fractal:7", "classes": 3},
-            "classes=3 beside data=fractal:7",
-        ),
+        (SupernetSettings, {"data": "fractal:7", "classes": 3}, "classes=3 beside data=fractal:7"),
         (EvolutionSettings, {"population": 49}, "25 crossovers and 25 mutations do not fit in a"),
     ],
 )
@@ -188,9 +162,8 @@ def test_a_wrong_value_is_refused(
 
 
 def test_short_trainings_have_the_classes_that_their_images_name() -> None:
-    for kind in (CandidateSettings, SupernetSettings):
-        named = kind.make(data="fractal:7")
-        assert named.classes == kind.make(data="fractal:7", classes=7).classes == 7
-        assert named.images == "fractal:7"
+    for data, images in (("fractal", "fractal:7"), ("fractal:7",) * 2, ("digits",) * 2):
+        assert images_of(SupernetSettings.make(classes=7, data=data)) == images
+    assert SupernetSettings.make(data="fractal:7").classes == 7
     search = SearchSettings.make(controller="predictor", data="fractal:7")
     assert search.training.classes == search.classes == 7

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from asvit.training import batched, trainer
-from asvit.training.batched import drawn_ahead
+from asvit.training import augmentation, trainer
+from asvit.training.augmentation import drawn_ahead
 from asvit.training.distributed import ProcessGroup
 from asvit.training.short import FitResult, Recipe, fit
 from asvit.training.supernet import SinglePath
@@ -40,7 +40,7 @@ def trained(recipe: Recipe, device: str = "cpu") -> tuple[FitResult, list[Tensor
 def often(monkeypatch: pytest.MonkeyPatch) -> int:
     """Losses are read every few steps."""
     monkeypatch.setattr(trainer, "READ_EVERY", 4)
-    monkeypatch.setattr(batched, "AHEAD", 4)
+    monkeypatch.setattr(augmentation, "AHEAD", 4)
     return 4
 
 
@@ -95,13 +95,13 @@ def test_supernets_read_once_in_so_many_steps(often: int) -> None:
 
 def test_draws_are_made_in_order_and_copied_together(monkeypatch: pytest.MonkeyPatch) -> None:
     copies: list[torch.Size] = []
-    real = batched.to_device
+    real = augmentation.to_device
 
     def spy(tensor: Tensor, device: torch.device) -> Tensor:
         copies.append(tensor.shape)
         return real(tensor, device)
 
-    monkeypatch.setattr(batched, "to_device", spy)
+    monkeypatch.setattr(augmentation, "to_device", spy)
     rng = torch.Generator().manual_seed(0)
     ahead = drawn_ahead(lambda step: {"number": torch.rand(1, generator=rng)}, range(120), CPU)
     drawn = torch.cat([one["number"] for one in ahead])

@@ -10,10 +10,9 @@ from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.ops import MultiScaleRoIAlign
 
 from asvit.transfer import cascade
-from asvit.transfer.cascade import STAGES, CascadeHeads, refined
+from asvit.transfer.cascade import STAGES, CascadeHeads
 from asvit.transfer.detector import detector
 from asvit.transfer.settings import DetectionSettings
-from tests.asvit.transfer.tiny_scenes import DETECTION
 
 PUBLISHED = 139_000_000  # parameters of As-ViT-L's detector, arXiv:2202.11921
 CHANNELS, CLASSES, SIZE = 4, 3, (48, 64)  # classes with the background
@@ -150,42 +149,3 @@ def test_losses_are_weighted_sums_that_reach_every_parameter(
     _, losses = heads(FEATURES, proposals(), SIZES, TARGETS)
     sum(losses.values()).backward()
     assert all(p.grad is not None for p in heads.parameters())
-
-
-def test_scores_and_masks_are_means_and_boxes_the_last_stage(heads: CascadeHeads) -> None:
-    given = [boxes.clamp(0, 48) for boxes in proposals()]
-    with torch.no_grad():
-        found, losses = heads.eval()(FEATURES, given, SIZES)
-        boxes, scores = given, []
-        for stage in heads.stages:
-            pooled = stage.box_head(stage.box_roi_pool(FEATURES, boxes, SIZES))
-            logits, deltas = stage.box_predictor(pooled)
-            scores.append(logits.softmax(-1))
-            boxes = refined(stage, boxes, deltas, SIZES)
-    assert losses == {}
-    mean = (scores[0] + scores[1] + scores[2]) / 3
-    parts = mean.split([len(one) for one in given])
-    for image, (objects, own) in enumerate(zip(found, parts, strict=True)):
-        assert 0 < len(objects["boxes"]) <= 5
-        for box, score, label, mask in zip(
-            *(objects[name] for name in ("boxes", "scores", "labels", "masks")), strict=True
-        ):
-            row = int((boxes[image] - box).abs().sum(1).argmin())
-            assert torch.allclose(boxes[image][row], box, atol=1e-3)
-            assert float(score) == pytest.approx(float(own[row, label]), abs=1e-5)
-            drawn = []
-            for stage in heads.stages:
-                of_image = [box.new_zeros(0, 4), box.new_zeros(0, 4)]
-                of_image[image] = box[None]
-                pooled = stage.mask_roi_pool(FEATURES, of_image, SIZES)
-                logits = stage.mask_predictor(stage.mask_head(pooled))
-                drawn.append(logits[0, label].sigmoid())
-            assert torch.allclose(mask[0], sum(drawn) / 3, atol=1e-5)
-
-
-def test_a_detector_with_few_parts_still_has_three_stages() -> None:
-    model = detector(DetectionSettings(**DETECTION), 2)
-    thresholds = [stage.proposal_matcher.high_threshold for stage in model.roi_heads.stages]
-    weights = [stage.box_coder.weights for stage in model.roi_heads.stages]
-    assert thresholds == [0.5, 0.6, 0.7]
-    assert weights == [(10, 10, 5, 5), (20, 20, 10, 10), (30, 30, 15, 15)]

@@ -7,11 +7,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
-from torchvision.transforms import v2
 
-from asvit.training.loaders import BatchPlan
-from asvit.transfer.datasets import AugmentedBatches, CocoImages, SceneImages
+from asvit.transfer.datasets import CocoImages, SceneImages
 from tests.asvit.transfer.tiny_scenes import make_ade, make_coco
 
 
@@ -39,19 +36,6 @@ def test_objects_have_boxes_labels_and_masks_that_agree(
             inside = image[:, mask.bool()]
             assert int(inside.float().std(dim=1).max()) == 0  # one colour, and all of it
             assert set(inside[:, 0].tolist()) in ({220, 60}, {60, 90, 230})
-
-
-def test_polygons(tmp_path: Path) -> None:
-    file = make_coco(tmp_path, "train", images=1, side=32)
-    square = {"bbox": [4, 6, 10, 8], "area": 80, "image_id": 1, "category_id": 3, "id": 1}
-    outline = [[4, 6, 14, 6, 14, 14, 4, 14]]
-    changed(file, annotations=[{**square, "segmentation": outline}])
-    target = CocoImages(tmp_path, "train")[0][1]
-    wanted = torch.zeros(32, 32, dtype=torch.uint8)
-    wanted[6:14, 4:14] = 1
-    assert torch.equal(torch.as_tensor(target["masks"][0]), wanted)
-    assert target["boxes"].tolist() == [[4, 6, 14, 14]]
-    assert target["iscrowd"].tolist() == [0]
 
 
 @pytest.mark.parametrize(
@@ -108,15 +92,6 @@ def test_boxes_out_of_the_picture_are_left_out(tmp_path: Path) -> None:
     assert images[1][1]["boxes"].tolist() == [[-19, 63, 1, 83]]
 
 
-def test_a_folder_without_the_split(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"instances_train.json.*COCO's format"):
-        CocoImages(tmp_path, "train")
-    file = make_coco(tmp_path, "train", images=1)
-    file.rename(file.with_name("instances_other.json"))
-    with pytest.raises(FileNotFoundError, match=r"no '.*other'; give a folder in COCO's format"):
-        CocoImages(tmp_path, "other")
-
-
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
@@ -137,18 +112,6 @@ def test_a_file_in_no_such_format(
     with pytest.raises(ValueError, match=fault) as refusal:
         CocoImages(tmp_path, "train")
     assert "\n" not in str(refusal.value)
-
-
-def test_a_picture_that_is_missing_truncated_or_of_another_size(tmp_path: Path) -> None:
-    make_coco(tmp_path, "train", images=3)
-    images = CocoImages(tmp_path, "train")
-    first, second, third = (tmp_path / "train" / f"{n:06}.png" for n in (1, 2, 3))
-    first.unlink()
-    second.write_bytes(second.read_bytes()[:300])
-    Image.new("RGB", (20, 30)).save(third)
-    for place, what in enumerate(("cannot read .*000001", "cannot read .*000002", "000003.* px")):
-        with pytest.raises(ValueError, match=what):
-            images[place]
 
 
 def test_classes_of_pixels_from_0_and_255_for_none(tmp_path: Path) -> None:
@@ -188,41 +151,6 @@ def test_bad_scenes(tmp_path: Path) -> None:
     (folder / "000004.png").unlink()
     with pytest.raises(FileNotFoundError, match=r"no annotation of .*000004"):
         SceneImages(tmp_path, "training", classes=3)
-
-
-def batches(images: SceneImages, seed: int = 0) -> AugmentedBatches:
-    return AugmentedBatches(images, range(len(images)), v2.RandomCrop(20), seed)
-
-
-def test_variation_follows_from_seed_epoch_and_image_alone(tmp_path: Path) -> None:
-    make_ade(tmp_path, "training", images=3)
-    images = SceneImages(tmp_path, "training", classes=3)
-
-    def seen(places: list[int], *, seed: int = 0, epoch: int = 0) -> list[Tensor]:
-        torch.rand(1)  # what others draw does not count
-        plan = BatchPlan(epoch, 0, np.array(places), np.zeros(len(places), int))
-        made: list[Tensor] = batches(images, seed)[plan].images
-        return made
-
-    first = seen([0, 1, 2])
-    assert all(torch.equal(a, b) for a, b in zip(first, seen([2, 1, 0])[::-1], strict=True))
-    for other in (seen([0, 1, 2], seed=1), seen([0, 1, 2], epoch=1)):
-        assert not all(torch.equal(a, b) for a, b in zip(first, other, strict=True))
-    state = torch.get_rng_state()
-    plan = BatchPlan(0, 0, np.array([1]), np.array([0]))
-    (image,), (classes,), *_ = batches(images)[plan]
-    assert torch.equal(torch.get_rng_state(), state)
-    assert image.shape[-2:] == classes.shape[-2:] == (20, 20)
-
-
-def test_an_image_that_cannot_be_read_is_an_error_that_a_worker_can_hand_on(
-    tmp_path: Path,
-) -> None:
-    make_ade(tmp_path, "training", images=2)
-    images = SceneImages(tmp_path, "training", classes=3)
-    (tmp_path / "images/training/000002.png").write_bytes(b"nothing")
-    failed = batches(images)[BatchPlan(0, 0, np.arange(2), np.zeros(2, int))]
-    assert "cannot read image" in str(failed.failure)
 
 
 def test_digests_tell_annotations_apart(tmp_path: Path) -> None:
