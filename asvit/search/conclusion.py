@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from asvit.search.loop import Search
     from asvit.search.objective import EvaluateAll
     from asvit.search.rows import Measurement
-    from asvit.search.settings import MeasureSearchSettings, TrainingSearchSettings
+    from asvit.search.settings import SearchSettings
     from asvit.spaces.base import Architecture
 
 MakePredictor = Callable[[], Fitted]
@@ -62,7 +62,7 @@ class Conclusion:
 
 def conclude_measured(
     search: Search,
-    settings: MeasureSearchSettings,
+    settings: SearchSettings,
     tell: Tell,
     *,
     again: EvaluateAll | None = None,
@@ -145,7 +145,7 @@ def picked(finalists: Sequence[Finalist], better: Directions, how: str) -> Final
 
 def conclude_trained(
     search: Search,
-    settings: TrainingSearchSettings,
+    settings: SearchSettings,
     tell: Tell,
     *,
     time: Time = lambda _arch: None,

@@ -48,9 +48,7 @@ from asvit.search.settings import (
     ACCURACY,
     FINALISTS,
     PREDICTOR,
-    MeasureSearchSettings,
     SearchSettings,
-    TrainingSearchSettings,
     usual_multiple,
 )
 from asvit.search.study import StudyStore, open_study, quiet_optuna
@@ -212,7 +210,7 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, SearchSto
                 f"{self.space.name!r}; {ELSEWHERE}"
             )
         trials = len(measured)
-        if isinstance(s, TrainingSearchSettings) and trials > s.trials:
+        if s.trains and trials > s.trials:
             raise ValueError(
                 f"trainings={s.trainings} has {s.trials} for drawn architectures, and {trials} "
                 "are drawn already; use more"
@@ -227,11 +225,11 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, SearchSto
         s, search = self.settings, self._search(store)
         self._follow(search, tell)
         end: Any = {"time": lambda arch: self._latency_again(store, arch)}
-        if isinstance(s, TrainingSearchSettings):
+        if s.trains:
             conclusion = conclude_trained(search, s, tell, **end)
         else:
             again = self._measure_again if self.evaluate is None else None
-            conclusion = conclude_measured(search, cast("Any", s), tell, again=again, **end)
+            conclusion = conclude_measured(search, s, tell, again=again, **end)
         rows, seed = search.rows, conclusion.seed
         if TRAINED in self.tables:
             self._save_trainings(search)
@@ -265,9 +263,9 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, SearchSto
         make = get_controller(s.controller).make
         time = None if s.max_latency is None else partial(self._milliseconds, store)
         after = 0.0
-        if isinstance(s, TrainingSearchSettings):
+        if s.trains:
             after = float(FINALISTS * s.final_trainings)
-        elif isinstance(s, MeasureSearchSettings) and function is None:
+        elif function is None:
             after = (min(BEST, s.trials) + 1) * s.recheck / s.repeats
         return Search(
             store.study,
@@ -400,13 +398,13 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, SearchSto
     def typed_values(self) -> Mapping[str, object]:
         """A search that trains is known by its trainings."""
         s = self.settings
-        return {"trainings": s.trainings} if isinstance(s, TrainingSearchSettings) else {}
+        return {"trainings": s.trainings} if s.trains else {}
 
     @property
     def training_command(self) -> str:
         """As the base does, with as many images as the short trainings had."""
         s, command = self.settings, super().training_command
-        if not isinstance(s, TrainingSearchSettings):
+        if not s.trains:
             return command
         if s.data == "fractal":
             command += f" --train-images {s.train_images}"

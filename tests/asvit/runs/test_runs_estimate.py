@@ -8,7 +8,7 @@ import pytest
 import asvit.runs.estimate as module
 from asvit.executors import Workers
 from asvit.runs.estimate import training_seconds
-from asvit.search import TrainingSearchSettings
+from asvit.search import SearchSettings
 from asvit.training.short import CandidateTrainer, Outcome, Training
 
 PLACE: dict[str, Any] = {"space": "asvit-tiny", "image_size": 32, "device": "cpu"}
@@ -31,7 +31,7 @@ def test_trainings_take_the_time_of_their_steps(
 
     monkeypatch.setattr(CandidateTrainer, "__call__", train)
     monkeypatch.setattr(module, "cores", lambda: 2)
-    settings = TrainingSearchSettings(
+    settings = SearchSettings(
         **PLACE, trainings=20, training_steps=100, batch_size=4, batch=4, test_images=8
     )
     seconds = training_seconds(settings, workers)
@@ -47,12 +47,12 @@ def test_paces_make_families_take_equally_long(monkeypatch: pytest.MonkeyPatch) 
         return Outcome(accuracy=50.0, loss=1.0, seconds=took, reason="")
 
     monkeypatch.setattr(CandidateTrainer, "__call__", train)
-    settings = TrainingSearchSettings(
+    settings = SearchSettings(
         space="resnet,swin,deit", device="cpu", trainings=5, training_steps=100, max_params=10**6
     )
     text, seconds = module.paces(settings, Workers(jobs=1)) or ("", 0)
     assert text == "resnet=2,swin=1,deit=0.33"  # at most three times apart
     assert seconds == pytest.approx(5 * 2.0 * (3 * 100 * 64 + 5_000) / (3 * 5 * 64 + 2))
-    assert module.paces(TrainingSearchSettings(**PLACE, trainings=5)) is None
+    assert module.paces(SearchSettings(**PLACE, trainings=5)) is None
     none_by_hand = replace(settings, space="psvit1d,psvit2d")
     assert module.paces(none_by_hand) is None
