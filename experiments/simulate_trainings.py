@@ -22,9 +22,8 @@ from asvit.predictor.process import Process
 from asvit.reference import ReferenceTable
 from asvit.search import SearchSettings
 from asvit.search.acquisition import Acquisition, farthest
-from asvit.search.conclusion import finalists_of
+from asvit.search.conclusion import Trained, finalists_of
 from asvit.search.settings import FINALISTS
-from asvit.search.trained import Trained
 from proxies import Cost
 
 Array = NDArray[np.float64]

@@ -76,9 +76,6 @@ def _fitting(command: str, words: list[str]) -> list[str]:
         more += ["--classes", "2"]  # as many as there are in our pictures
     if command == "train" and not {"--data", "--preset"} & set(words):
         more += ["--classes", "2"]  # of the fractals
-    if command in ("search", "scale") and "--reference" in given:
-        table(Path("few.csv"), rows=5)
-        more += ["--reference", "few.csv"]
     return more
 
 

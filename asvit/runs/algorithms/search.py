@@ -35,14 +35,13 @@ from asvit.runs.search import SearchRun, next_budget
 from asvit.runs.timing import fresh_latency, latency
 from asvit.runs.training_pool import TrainingPool
 from asvit.search import Measurement, TrialRow
-from asvit.search.conclusion import conclude_measured, conclude_trained, retrained
+from asvit.search.conclusion import conclude_measured, conclude_trained, gathered, retrained
 from asvit.search.controllers import get_controller
-from asvit.search.front import BEST, objectives, pareto_front
 from asvit.search.limits import Limits, check_latency, forget_images
 from asvit.search.loop import Search
 from asvit.search.objective import Objective, by_function
 from asvit.search.result import SearchResult
-from asvit.search.rows import write_trials
+from asvit.search.rows import BEST, best_rows, objectives, write_trials
 from asvit.search.sampler import distributions, measured_trials
 from asvit.search.settings import (
     ACCURACY,
@@ -52,7 +51,7 @@ from asvit.search.settings import (
     usual_multiple,
 )
 from asvit.search.study import StudyStore, open_study, quiet_optuna
-from asvit.search.trained import gathered, to_csv
+from asvit.search.trained import to_csv
 from asvit.spaces import SearchSpace
 from asvit.spaces.base import Architecture
 from asvit.training.short import accuracies_in_words
@@ -97,14 +96,8 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, SearchSto
     def check(self) -> None:
         """Refuse unknown names and sizes that do not suit."""
         forget_images()
-        super().check()
         if self.evaluate is not None and self.workers is not None:
             raise ValueError("a function given as evaluate is called here; leave workers out")
-        if self.table is not None and not self.judged:
-            raise ValueError(
-                f"reference={self.table.name} judges measures, and this search trains; leave it "
-                "out"
-            )
         get_controller(self.settings.controller)
         _ = self.better, self.space
         if self.settings.limited and finished_result(self) is None:
@@ -226,10 +219,10 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, SearchSto
         self._follow(search, tell)
         end: Any = {"time": lambda arch: self._latency_again(store, arch)}
         if s.trains:
-            conclusion = conclude_trained(search, s, tell, **end)
+            conclusion = conclude_trained(search, self.limits, s, tell, **end)
         else:
             again = self._measure_again if self.evaluate is None else None
-            conclusion = conclude_measured(search, s, tell, again=again, **end)
+            conclusion = conclude_measured(search, self.limits, s, tell, again=again, **end)
         rows, seed = search.rows, conclusion.seed
         if TRAINED in self.tables:
             self._save_trainings(search)
@@ -246,9 +239,8 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, SearchSto
             failures=sum(row.state == "failed" for row in rows),
             entropy=(rows[0].entropy, rows[-1].entropy),
             wall_seconds=search.seconds,
-            front=pareto_front(rows, self.better),
+            front=best_rows(rows, self.better, front=True),
             finalists=conclusion.finalists,
-            tradeoff=conclusion.tradeoff,
             confirmed=seed.confirmed,
             predictor=conclusion.predictor,
             latency=seed.latency,

@@ -85,7 +85,7 @@ TOLD = {
 }
 RELIABILITY = {
     **{"reference": "mine", "digest": "12", "target": "top1", "description": "of nine"},
-    **{"noise_ceiling": 0.9, "rows": 9, "folder": "correlate-mine-12"},
+    **{"noise_ceiling": 0.9, "rows": 9, "scores": "on one core"},
     **{"measures": [TOLD], "best_count": TOLD},
 }
 
