@@ -38,7 +38,7 @@ TINY = {
     "supernet train": f"{_SMALL} --train-images 60 --validation-images 40 --test-images 40 "
     "--width 24 --epochs 1 --batch-size 30 --fresh",
     "supernet evolve": "--device cpu --population 4 --generations 2 --keep 2 --crossovers 1 "
-    "--mutations 1 --random-paths 2 --max-macs 1G --fresh",
+    "--mutations 1 --max-macs 1G --fresh",
 }
 
 

@@ -119,9 +119,7 @@ DRAWINGS = {
     "clouds": lambda part: scale.draw_clouds(CLOUDS[part], NAMES),
     "taus": lambda part: correlate.draw_taus(TAUS[part], ceilings={"top1": 0.9}),
     "pairs": lambda part: correlate.draw_pairs(PAIRS[part], "zico", {"top1": "title"}),
-    "generations": lambda part: evolution.draw_generations(
-        GENERATIONS[part], PATHS[part], random={"of any cost": 45.0}
-    ),
+    "generations": lambda part: evolution.draw_generations(GENERATIONS[part], PATHS[part]),
     "costs": lambda part: evolution.draw_costs(PATHS[part], limit=60, winner="a"),
 }
 
