@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from asvit.data import MEAN, STD, LabelledImages
 from asvit.search.limits import Limits
-from asvit.search.settings import TrainingSearchSettings
+from asvit.search.settings import SearchSettings
 from asvit.spaces import build, load_space
 from asvit.training.distributed import ProcessGroup
 from asvit.training.settings import TrainSettings
@@ -80,7 +80,7 @@ def main() -> None:
 def network(side: int, macs: int) -> str:
     """The residual network of designs at this side, of about so many multiply-adds."""
     space = "resnet-small" if side < 64 else "resnet-parts"
-    settings = TrainingSearchSettings(
+    settings = SearchSettings(
         trainings=1, space=space, image_size=side, classes=CLASSES, max_macs=macs
     )
     known = load_space(space)

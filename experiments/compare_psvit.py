@@ -41,7 +41,7 @@ TRAINING: dict[str, Any] = {
     "classes": 60, "train_images": 3000, "validation_images": 1000, "test_images": 2000,
     "image_size": 32, "width": 24, "epochs": 20, "batch_size": 50,
 }  # fmt: skip
-EVOLUTION: dict[str, Any] = {"generations": 10, "random_paths": 20}
+EVOLUTION: dict[str, Any] = {"generations": 10}
 
 SPACE = "psvit2d"
 STEPS = 100  # of the training-free search

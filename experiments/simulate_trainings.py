@@ -20,11 +20,10 @@ from numpy.typing import ArrayLike, NDArray
 from asvit.predictor import features
 from asvit.predictor.process import Process
 from asvit.reference import ReferenceTable
-from asvit.search import TrainingSearchSettings
+from asvit.search import SearchSettings
 from asvit.search.acquisition import Acquisition, farthest
-from asvit.search.conclusion import finalists_of
+from asvit.search.conclusion import Trained, finalists_of
 from asvit.search.settings import FINALISTS
-from asvit.search.trained import Trained
 from proxies import Cost
 
 Array = NDArray[np.float64]
@@ -116,7 +115,7 @@ def simulate(rows: Rows, trainings: int, seed: int) -> Outcome:
     rng = np.random.default_rng([seed, trainings])
     order = rng.permutation(len(rows.truth))
     noise = rng.normal(0, rows.noise, (len(order), trainings))
-    settings = TrainingSearchSettings(controller="predictor", trainings=trainings)
+    settings = SearchSettings(controller="predictor", trainings=trainings)
     known: list[tuple[str, float]] = []
     count: defaultdict[str, int] = defaultdict(int)
 

@@ -25,7 +25,7 @@ from asvit.executors import one_thread
 from asvit.reference import load_reference
 from asvit.reference.stored import stored_values
 from asvit.runs.measurement_pool import EvalContext
-from asvit.search import MeasureSearchSettings
+from asvit.search import SearchSettings
 from asvit.spaces import build, cost, load_space
 from asvit.spaces.architectures import with_parts
 from asvit.statistics.intervals import around, contrast
@@ -118,7 +118,7 @@ def value(group: str, number: int, measure: str) -> Case:
 def _values(text: str) -> Mapping[str, float]:
     """All measures of a network: two draws of its weights, eight fractals."""
     network = partial(build, text, TABLE.image_size, TABLE.classes)
-    settings = MeasureSearchSettings.make("quick", image_size=TABLE.image_size, device="cpu")
+    settings = SearchSettings.make("quick", image_size=TABLE.image_size, device="cpu")
     with one_thread("cpu"):
         scores = measure(network, NAMES, key=text, **EvalContext(settings).arguments)
     return {name: score.value for name, score in scores.items()}

@@ -20,7 +20,7 @@ from asvit.data.folders import write_pictures
 from asvit.data.sources import open_dataset
 from asvit.executors import one_thread
 from asvit.search.limits import Limits
-from asvit.search.settings import TrainingSearchSettings
+from asvit.search.settings import SearchSettings
 from asvit.spaces import load_space
 from asvit.spaces.architectures import with_parts
 from asvit.training.short import LabelledTensors, Recipe, draw_linear_weights, fit
@@ -170,9 +170,7 @@ def load_task(name: str) -> tuple[Task, Parts]:
 
 def limits_of(space: str, side: int, classes: int, **limits: Any) -> Limits:
     """What makes networks of a space as wide as limits allow."""
-    settings = TrainingSearchSettings(
-        trainings=1, space=space, image_size=side, classes=classes, **limits
-    )
+    settings = SearchSettings(trainings=1, space=space, image_size=side, classes=classes, **limits)
     return Limits(load_space(space), settings)
 
 

@@ -206,9 +206,9 @@ def parameters(*owners: Any) -> list[click.Parameter]:
     """A click parameter for each field with an option, of settings or of a run."""
     result = []
     for owner in owners:
-        for name, (declaring, field) in option_fields(owner).items():
+        for name, field in option_fields(owner).items():
             if (option := option_of(field)) is not None:
-                result.append(_parameter(field, option, hints_of(declaring)[name]))
+                result.append(_parameter(field, option, hints_of(owner)[name]))
                 result[-1].group = option.group  # type: ignore[attr-defined]
     return result
 

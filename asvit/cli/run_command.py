@@ -114,7 +114,7 @@ def _run(kind: Kind, preset: str, options: dict[str, Any]) -> Run[Any, Any, Any]
     """The run that the options ask for."""
     checked_choice("preset", preset, list(kind.settings_type.presets))
     for owner in kind.option_types():
-        for name, (_, field) in option_fields(owner).items():
+        for name, field in option_fields(owner).items():
             option = option_of(field)
             if option is not None and ":" in option.complete and name in options:
                 _check_choice(option, name, options[name])

@@ -124,11 +124,6 @@ class Settings:
                 raise TypeError(unknown("setting", name, fields_of(cls)))
         return cls(**{**values, **options})
 
-    @classmethod
-    def kinds(cls) -> "Sequence[type[Settings]]":
-        """The classes that :meth:`make` chooses among by what is given; most have no other."""
-        return (cls,)
-
     def to_json(self) -> dict[str, Any]:
         """The settings in the types of JSON."""
         return {name: to_json(getattr(self, name)) for name in fields_of(type(self))}
@@ -183,17 +178,10 @@ def fields_of(cls: Any) -> dict[str, dataclasses.Field[Any]]:
     return _FIELDS[cls]
 
 
-def option_fields(cls: Any) -> dict[str, tuple[Any, dataclasses.Field[Any]]]:
-    """The fields of a dataclass, or of settings of all their kinds, each with its class.
-
-    Those that stand below a heading of their own are the last.
-    """
-    classes = (cls, *cls.kinds()) if issubclass(cls, Settings) else (cls,)
-    fields: dict[str, tuple[Any, dataclasses.Field[Any]]] = {}
-    for owner in classes:
-        for name, field in fields_of(owner).items():
-            fields.setdefault(name, (owner, field))
-    options = {name: option_of(field) for name, (_, field) in fields.items()}
+def option_fields(cls: Any) -> dict[str, dataclasses.Field[Any]]:
+    """The fields of a dataclass; those that stand below a heading of their own are the last."""
+    fields = fields_of(cls)
+    options = {name: option_of(field) for name, field in fields.items()}
     below = {name for name, option in options.items() if option is not None and option.group}
     return {name: fields[name] for name in sorted(fields, key=below.__contains__)}
 

@@ -78,9 +78,9 @@ def with_options(*owners: Any, names: Mapping[str, str] = _UNCHANGED) -> Callabl
 
 def _options(owners: tuple[Any, ...]) -> Iterator[tuple[Any, Field[Any], Option]]:
     for owner in owners:
-        for declaring, field in option_fields(owner).values():
+        for field in option_fields(owner).values():
             if (option := option_of(field)) is not None:
-                yield declaring, field, option
+                yield owner, field, option
 
 
 def _parameter(name: str, field: Field[Any], annotation: Any) -> inspect.Parameter:

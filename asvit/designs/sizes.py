@@ -14,7 +14,7 @@ from asvit.core.latency_settings import latency_choices, latency_values
 from asvit.designs.settings import DesignSettings
 from asvit.measuring.latency import CAREFUL, Latency, over_limit
 from asvit.search.limits import Limits, check_latency
-from asvit.search.settings import LIMITS, TrainingSearchSettings
+from asvit.search.settings import LIMITS, SearchSettings
 from asvit.spaces import cost, load_space
 from asvit.spaces.base import Architecture
 
@@ -24,13 +24,13 @@ _NARROWER = 8  # widths to try where a network is too slow
 _WIDER, _MORE, _NEAR = 6, 16, 0.85
 
 
-def limits_of(settings: DesignSettings) -> TrainingSearchSettings:
+def limits_of(settings: DesignSettings) -> SearchSettings:
     """Settings of a search with the limits of a design alone."""
     names = (*LIMITS, "width_multiple")
     limits: dict[str, Any] = {name: getattr(settings, name) for name in names}
     if settings.max_latency is not None:
         limits |= latency_values(settings)
-    return TrainingSearchSettings(trainings=1, **limits)
+    return SearchSettings(trainings=1, **limits)
 
 
 class Sizes:

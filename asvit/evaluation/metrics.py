@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax
-from sklearn.calibration import calibration_curve
 from sklearn.metrics import precision_recall_fscore_support
 
 from asvit.core.answers import confusions_of
@@ -30,23 +30,22 @@ Labels = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Scored:
-    """Logits of pictures with their labels.
-
-    Args:
-        logits: ``[pictures, classes]``.
-        labels: Class of each picture, ``[pictures]``.
-        classes: Name of each class.
-    """
+    """Logits ``[pictures, classes]`` of pictures, their labels ``[pictures]``, and the classes."""
 
     logits: Array
     labels: Labels
     classes: Sequence[str]
 
-    @property
+    @cached_property
     def predicted(self) -> Labels:
         """The likeliest class of each picture."""
         likeliest: Labels = np.argmax(self.logits, axis=1)
         return likeliest
+
+    @cached_property
+    def _logs(self) -> Array:
+        logs: Array = log_softmax(self.logits, axis=1)
+        return logs
 
     def losses(self) -> Array:
         """Cross-entropy of each picture, nats."""
@@ -58,61 +57,45 @@ class Scored:
         shares: Array = np.exp(self._logs.max(axis=1)).clip(max=1.0)
         return shares
 
-    @property
-    def _logs(self) -> Array:
-        """Logarithms of the probabilities of all classes, ``[pictures, classes]``."""
-        logs: Array = log_softmax(self.logits, axis=1)
-        return logs
-
     def values(self) -> dict[str, Any]:
         """The measures, under the names of :class:`asvit.evaluation.result.EvaluationResult`."""
-        labels, predicted, size = self.labels, self.predicted, len(self.classes)
-        right = labels == predicted
-        rows = self.rows()
+        labels, predicted = self.labels, self.predicted
+        right, rows, calibration = labels == predicted, self.rows(), self.calibration()
         balanced = balanced_accuracy([right[labels == at] for at in np.unique(labels)])
-        accuracy = proportion(int(right.sum()), len(right))
-        calibration = self.calibration()
+        pairs = zip(labels, predicted, strict=True)
         values = {
             "pictures": len(labels),
-            **_per_cent("accuracy", accuracy),
+            **_per_cent("accuracy", proportion(int(right.sum()), len(right))),
             **_per_cent("balanced_accuracy", balanced),
             "macro_f1": float(np.mean([row.f1 for row in rows])),
             "loss": float(self.losses().mean()),
             "calibration_error": calibration_error(calibration),
             "per_class": rows,
             "calibration": calibration,
-            "confusion": confusions_of(
-                (self.classes[label], self.classes[taken])
-                for label, taken in zip(labels, predicted, strict=True)
-            ),
+            "confusion": confusions_of((self.classes[a], self.classes[b]) for a, b in pairs),
         }
-        if size > TOP:
+        if len(self.classes) > TOP:
             likeliest = np.argsort(-self.logits, axis=1, kind="stable")[:, :TOP]  # ties as argmax
             values["top5"] = 100 * float((likeliest == labels[:, None]).any(axis=1).mean())
         return values
 
     def rows(self) -> list[ClassRow]:
         """Precision, recall and F1 of the classes that pictures are of."""
-        there = np.unique(self.labels)
-        predicted = self.predicted
+        there, taken = np.unique(self.labels), self.predicted
         shares = precision_recall_fscore_support(
-            self.labels, predicted, labels=there, zero_division=np.nan
+            self.labels, taken, labels=there, zero_division=np.nan
         )
-        rows = []
-        for at, precision, recall, f1, support in zip(there, *shares, strict=True):
-            count, right = int(support), int(((self.labels == at) & (predicted == at)).sum())
-            rows.append(
-                ClassRow(
-                    label=self.classes[at],
-                    pictures=count,
-                    taken_for_it=int((predicted == at).sum()),
-                    precision=100 * float(precision),
-                    recall=100 * float(recall),
-                    recall_interval=proportion(right, count).per_cent.interval,
-                    f1=100 * float(f1),
-                )
+        return [
+            ClassRow(
+                label=self.classes[at],
+                pictures=int(support),
+                taken_for_it=int((taken == at).sum()),
+                precision=100 * float(precision),
+                **_per_cent("recall", proportion(round(recall * support), int(support))),
+                f1=100 * float(f1),
             )
-        return rows
+            for at, precision, recall, f1, support in zip(there, *shares, strict=True)
+        ]
 
     def calibration(self) -> list[CalibrationRow]:
         """Probability and share of right answers in ranges of equal width.
@@ -121,22 +104,18 @@ class Scored:
             Guo et al. 2017, "On Calibration of Modern Neural Networks", arXiv:1706.04599.
         """
         shares, right = self.confidences(), self.labels == self.predicted
-        accuracy, confidence = calibration_curve(right, shares, n_bins=BINS)
         edges = np.linspace(0, 1, BINS + 1)
-        places = np.searchsorted(edges[1:-1], shares)  # as scikit-learn divides them
+        places = np.searchsorted(edges[1:-1], shares)
         rows = []
-        for place, mean, share in zip(np.unique(places), confidence, accuracy, strict=True):
+        for place in np.unique(places):
             own = places == place
             rows.append(
                 CalibrationRow(
                     low=100 * float(edges[place]),
                     high=100 * float(edges[place + 1]),
                     pictures=int(own.sum()),
-                    confidence=100 * float(mean),
-                    accuracy=100 * float(share),
-                    accuracy_interval=proportion(
-                        int(right[own].sum()), int(own.sum())
-                    ).per_cent.interval,
+                    confidence=100 * float(shares[own].mean()),
+                    **_per_cent("accuracy", proportion(int(right[own].sum()), int(own.sum()))),
                 )
             )
         return rows
@@ -160,15 +139,8 @@ def match_classes(
 
     Of weights that name none, as many folders are taken in their order, and give the names.
 
-    Args:
-        pictures: Names of the classes of the pictures.
-        network: Names of the classes of the network, or their numbers.
-        has_names: Whether the weights name them.
-        data: What the pictures are called in messages.
-        weights: What the network is called there.
-
-    Raises:
-        ValueError: If the network does not know one of them; the message names them.
+    ``network`` has the names of its classes, or their numbers where the weights have no names;
+    ``data`` and ``weights`` are what pictures and network are called in messages.
     """
     places = {name: place for place, name in enumerate(network)}
     unknown = [name for name in pictures if name not in places]

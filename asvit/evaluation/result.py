@@ -16,7 +16,6 @@ from asvit.core.journal import Journal
 from asvit.core.results import Result
 from asvit.core.run_files import ANSWERS, RESULT
 from asvit.evaluation.settings import EvaluationSettings
-from proxies.text import listed
 
 
 @dataclass(frozen=True)
@@ -112,16 +111,8 @@ class EvaluationResult(Result, Measures):
 
     @classmethod
     def parse(cls, content: Mapping[str, Any], folder: Path) -> Self:
-        """As the base does; ``folder`` has predictions.csv, too.
-
-        Raises:
-            FileNotFoundError: If it does not.
-            ValueError: If either file is malformed, or they do not belong together.
-        """
+        """As the base does; ``folder`` has predictions.csv, too."""
         result = super().parse(content, folder)
-        named = {name for pair in result.confusion for name in (pair.label, pair.predicted)}
-        if unknown := named - {*result.classes}:
-            raise ValueError(f"its confusions are of classes that it lacks: {listed(unknown)}")
         answers = read_answers(folder / ANSWERS)
         if len(answers) != result.pictures:
             raise ValueError(

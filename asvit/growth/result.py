@@ -15,8 +15,6 @@ from asvit.reference.findings import Reliability
 from proxies import Score
 from scaling import Budget, Row, Shape
 
-_MODEL = ("architecture", "params", "macs")
-
 
 @dataclass(frozen=True, kw_only=True)
 class ScaleResult(Result):
@@ -42,8 +40,7 @@ class ScaleResult(Result):
     series: Sequence[Row]  #: one row a step, the start first; parameters increase strictly
     candidates: Sequence[Row]  #: one row a candidate, step by step; the start is its own
     reason: str  #: why the end is not as near to the largest budget as asked; empty where it is
-    #: How well the measures rank a reference table, where one was asked for.
-    reliability: Reliability | None = None
+    reliability: Reliability | None = None  #: how well the measures rank a reference table
     #: Time of a forward pass of the last model, taken again in a process of its own, where the
     #: budgets are times.
     latency: Latency | None = None
@@ -67,16 +64,17 @@ class ScaleResult(Result):
 
     def derived(self) -> Mapping[str, Any]:
         """The last model, the nearest to each budget, and the steps with their candidates."""
-        last = self.series[-1]
+        tried = [row for row in self.candidates if row.kind != "start"]
         return {
             "seed_architecture": self.settings.architecture,
             "budget": self.settings.budgets[-1],
             "reached": self.reached,
-            **{name: getattr(last, name) for name in _MODEL},
+            **_model(self.series[-1]),
             "nearest": [
                 {
                     "budget": str(budget),
-                    **{name: getattr(row, name) for name in ("step", *_MODEL)},
+                    "step": row.step,
+                    **_model(row),
                     "below": budget.gap(row),
                 }
                 for budget, row in self.nearest()
@@ -84,11 +82,7 @@ class ScaleResult(Result):
             "steps": [
                 {
                     **_columns(row),
-                    "candidates": [
-                        _columns(candidate)
-                        for candidate in self.candidates
-                        if candidate.step == row.step and row.kind != "start"
-                    ],
+                    "candidates": [_columns(one) for one in tried if one.step == row.step],
                 }
                 for row in self.series
             ],
@@ -108,6 +102,10 @@ class ScaleResult(Result):
         return {**content, "series": series, "candidates": candidates}
 
 
+def _model(row: Row) -> dict[str, Any]:
+    return {"architecture": row.architecture, "params": row.params, "macs": row.macs}
+
+
 def _columns(row: Row) -> dict[str, Any]:
     """A row as in the tables: its measures beside the other columns."""
     content = to_json(row)
@@ -116,7 +114,6 @@ def _columns(row: Row) -> dict[str, Any]:
 
 
 def _nested(columns: Mapping[str, Any]) -> dict[str, Any]:
-    """Undo :func:`_columns`."""
     own = {*fields_of(Row), "candidates"}
     values = {k: math.nan if v is None else v for k, v in columns.items() if k not in own}
     return {**columns, "values": values}
@@ -140,11 +137,7 @@ class Measured:
 
 
 class GrowthJournal(Journal[ScaleSettings]):
-    """The scores that a scaling has measured; looked up as :func:`scaling.grow` does.
-
-    In a later session those of shapes of which every measure failed, perhaps for lack of memory,
-    are left out.
-    """
+    """The scores that a scaling has measured; looked up as :func:`scaling.grow` does."""
 
     result_type = ScaleResult
     record_types = (Measured, Timed)
@@ -153,22 +146,15 @@ class GrowthJournal(Journal[ScaleSettings]):
         self._scores: dict[Shape, Mapping[str, Score]] = {}
         self.latencies: dict[str, Latency] = {}  # by architecture
         super().__init__(*args)
-        self._scores = {
-            shape: scores
-            for shape, scores in self._scores.items()
-            if any(score.valid for score in scores.values())
-        }
 
     def get(self, shape: Shape, /) -> Mapping[str, Score] | None:
-        """The scores of ``shape`` as it was measured; None while they are unknown."""
+        """The scores of ``shape``; None while they are unknown."""
         return self._scores.get(shape)
 
     def __setitem__(self, shape: Shape, scores: Mapping[str, Score], /) -> None:
-        """Keep the scores of ``shape``."""
         self.add_record(Measured(shape.depths, shape.width, scores))
 
     def __len__(self) -> int:
-        """Number of shapes with scores."""
         return len(self._scores)
 
     def note(self, record: Measured | Timed) -> None:

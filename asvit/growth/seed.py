@@ -33,7 +33,14 @@ class GrowthSeed:
         self._settings = settings
         for side in (settings.image_size, settings.count_size):
             self.space.check(self._seed, side)
-        self._check_measured_width()
+        small = self.measured_start
+        try:
+            self.name(*small)
+        except ValueError as error:
+            raise ValueError(
+                f"width {self.start.width} measured at ratio {settings.ratio} is {small.width}, "
+                f"which cannot be built: {error}; use a larger ratio or width"
+            ) from error
 
     def name(self, depths: tuple[int, ...], width: int) -> str:
         """The canonical text."""
@@ -60,24 +67,14 @@ class GrowthSeed:
         """Parameters, and multiply-adds at the size they are counted for; the time, if set."""
         s, text = self._settings, self.name(depths, width)
         counts = cost(text, s.count_size, s.classes, in_chans=self.channels)
-        if self.time is None:
-            return counts
-        return TimedCost(counts.params, counts.macs, self.time(text))
+        return (
+            counts if self.time is None else TimedCost(counts.params, counts.macs, self.time(text))
+        )
 
     @cached_property
     def channels(self) -> int:
         """Channels of the images that are measured on."""
         return channel_count(self._settings.data)
-
-    def _check_measured_width(self) -> None:
-        small = self.measured_start
-        try:
-            self.name(*small)
-        except ValueError as error:
-            raise ValueError(
-                f"width {self.start.width} measured at ratio {self._settings.ratio} is "
-                f"{small.width}, which cannot be built: {error}; use a larger ratio or width"
-            ) from error
 
 
 def find_growable(arch: Architecture | str) -> tuple[SearchSpace, Architecture]:

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from functools import cached_property
 from typing import ClassVar, Literal
 
@@ -20,12 +19,11 @@ from scaling import Budget, parse_budgets
 
 
 def parse_share(text: str) -> float:
-    """A share written as ``2%``, ``0.02`` or ``1/50``."""
-    number, percent = text.strip().removesuffix("%"), text.strip().endswith("%")
+    """A share written as ``2%`` or ``0.02``."""
     try:
-        share = float(Fraction(number.strip())) / (100 if percent else 1)
-    except (ValueError, ZeroDivisionError, OverflowError):
-        raise ValueError(f"{text!r} is not a share such as 2%, 0.02 or 1/4") from None
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a share such as 2% or 0.02") from None
     if not 0 < share <= 1:
         raise ValueError(f"{text!r} is not above 0 and at most 1")
     return share

@@ -74,11 +74,10 @@ class Reliability:
     target: str  # the accuracies
     description: str  # of the accuracies
     noise_ceiling: float | None  # τ between two training seeds; None where it is not known
-    rows: int  # rows measured
-    folder: str  # of the correlation, inside the run's; empty for scores that come with the table
+    rows: int
     measures: Sequence[Finding]  # of the run's measures, and of the sum of their ranks
     best_count: Finding | None  # of the count that ranks best; None without one
-    scores: str = ""  # how scores that come with the table were measured; else as the run measures
+    scores: str  # how the stored scores were measured
 
 
 def estimates(rank: Finding | Within) -> tuple[Estimate, Estimate]:

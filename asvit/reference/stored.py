@@ -68,7 +68,6 @@ def stored_reliability(name: str, measures: Sequence[str]) -> Reliability:
         description=target.description,
         noise_ceiling=target.noise_ceiling,
         rows=len(table),
-        folder="",
         scores=how,
         measures=tuple(map(rank, with_sum(measures))),
         best_count=rank(rival),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import logging
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Cell = str | float | None
 Training = Literal["scratch", "distilled", "inherited", "unknown"]
-
-_LOG = logging.getLogger(__name__)
 
 #: Fewer rows than this cannot be ranked meaningfully.
 LEAST_ROWS = 5
@@ -55,7 +52,6 @@ COUNTS = ("params", "macs", "depth", "width", "expansions")
 _KEYED = re.compile(r"#\s*([a-z][a-z0-9_]*)\s*:\s*(.*)")
 _SEED = re.compile(r"(.+)_seed\d+")
 _ACCURACY = re.compile(r"(?!.*(err|loss))(.*_)?(acc|accuracy|top_?[15])")
-_NO_VALUE = ("", "nan", "na", "n/a", "-")
 _TARGET_FORM = "'# target: NAME | description | scratch, distilled, inherited or unknown'"
 _CEILING_FORM = "'# noise_ceiling: NAME | TAU', TAU from -1 to 1"
 
@@ -72,9 +68,7 @@ class Target:
 
     name: str  # its column
     description: str  # what was trained on what, and tested on what
-    # From scratch, with a teacher, with weights inherited from a supernet, or unknown. Do not
-    # compare columns of different kinds.
-    training: Training
+    training: Training  # do not compare columns of different kinds
     # Kendall's tau between two training seeds, if known: how well one training ranks another. A
     # measure can rank means over seeds somewhat better.
     noise_ceiling: float | None = None
@@ -84,24 +78,21 @@ class Target:
 class ReferenceTable:
     """Architectures and their accuracies, one column of accuracies per target."""
 
-    name: str  # name of the table
+    name: str
     path: Path  # the file that it was read from
     digest: str  # SHA-256 of the file, in hexadecimal digits
     provenance: Mapping[str, str]  # of the file: its source, licence, recipe and so on
-    num_classes: int  # number of classes of the heads that ``params`` counts
+    num_classes: int  # of the heads that ``params`` counts
     architectures: tuple[str, ...]  # distinct canonical texts that :func:`asvit.build` takes
     image_sizes: tuple[int, ...]  # side in pixels of the images that each row was trained on
-    # Exact parameter counts; None if the file has none and they were not counted.
-    params: tuple[int, ...] | None
+    params: tuple[int, ...] | None  # exact; None if the file has none and they were not counted
     macs: tuple[int, ...] | None  # multiply-adds for such an image; None if the file has none
     targets: Mapping[str, Target]  # by name
-    # Name of a target, or of a training seed of one (``NAME_seed0``) -> one accuracy per row in
-    # per cent, or NaN.
+    # Target, or training seed of one (``NAME_seed0``) -> per cent of each row, or NaN.
     accuracies: Mapping[str, tuple[float, ...]]
-    default_target: str  # the name of the target to use by default
-    # Count -> its value of each row at that image size and with these classes, or NaN: ``params``,
-    # ``macs``, ``depth`` and others. Only of tables that come with asvit: others may have been
-    # counted by other rules.
+    default_target: str
+    # Count -> its value of each row at that size with these classes, or NaN, of tables that come
+    # with asvit: others may have been counted by other rules.
     counts: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     in_chans: int = 3  # channels of the images that the rows were trained on
 
@@ -165,42 +156,39 @@ def load_reference(
             f"no reference table or CSV file {shown(text)}; {hint(text, REFERENCES)}"
         )
     table = read_reference(path, name=legible(path.stem))
-    if not check:
-        return table
-    return replace(table, params=check_rows(table, range(len(table))))
+    return replace(table, params=check_rows(table, range(len(table)))) if check else table
 
 
 def check_rows(table: ReferenceTable, rows: Sequence[int]) -> tuple[int, ...]:
-    """The parameters of the networks of some rows, which are built; a ValueError names one."""
-    return tuple(_count(table, row) for row in rows)
-
-
-def _count(table: ReferenceTable, row: int) -> int:
-    """The parameters of the network of a row, which is built unless a formula has them."""
+    """The parameters of the networks of some rows, which are built unless formulas have them."""
     from asvit.architectures.genotype import Genotype
     from asvit.spaces.architectures import build_on_meta, cost, parse
     from proxies.evaluation import FAILURES
 
-    text, side = table.architectures[row], table.image_sizes[row]
     classes, in_chans = table.num_classes, table.in_chans
-    try:
-        architecture = parse(text)
-        if type(architecture) is Genotype:  # whose formulas refuse what cannot be built
-            count = cost(architecture, side, classes, in_chans=in_chans).params
-        else:
+
+    def params(row: int) -> int:
+        text, side = table.architectures[row], table.image_sizes[row]
+        try:
+            architecture = parse(text)
+            if type(architecture) is Genotype:  # whose formulas refuse what cannot be built
+                return cost(architecture, side, classes, in_chans=in_chans).params
             sizes = {"image_size": side, "num_classes": classes, "in_chans": in_chans}
             network = build_on_meta(architecture, **sizes)
-            count = sum(parameter.numel() for parameter in network.parameters())
-    except FAILURES as error:
-        problem = f"{table.path}: {one_line(text)} cannot be built for {side} px"
-        raise ValueError(f"{problem}: {first_line(error)}") from error
-    if table.params is not None and (expected := table.params[row]) != count:
-        raise ValueError(
-            f"{table.path}: params of {one_line(text)} is {expected}, but the network with "
-            f"{classes} classes has {count}; correct it, or give the classes in a line "
-            "'# num_classes: N'"
-        )
-    return count
+            return sum(parameter.numel() for parameter in network.parameters())
+        except FAILURES as error:
+            problem = f"{table.path}: {one_line(text)} cannot be built for {side} px"
+            raise ValueError(f"{problem}: {first_line(error)}") from error
+
+    counts = tuple(map(params, rows))
+    for row, count in zip(rows, counts, strict=True):
+        if table.params is not None and table.params[row] != count:
+            raise ValueError(
+                f"{table.path}: params of {one_line(table.architectures[row])} is "
+                f"{table.params[row]}, but the network with {classes} classes has {count}; "
+                "correct it, or give the classes in a line '# num_classes: N'"
+            )
+    return counts
 
 
 def read_reference(path: Path, *, name: str, shipped: bool = False) -> ReferenceTable:
@@ -215,11 +203,19 @@ def read_reference(path: Path, *, name: str, shipped: bool = False) -> Reference
     texts = sheet.read("architecture", str if shipped else _canonical)
     first: dict[str, int] = {}
     for line, text in zip(sheet.lines, texts, strict=True):
-        if text in first:
-            again = f"architecture {one_line(text)} is that of line {first[text]} again"
+        if (earlier := first.setdefault(text, line)) != line:
+            again = f"architecture {one_line(text)} is that of line {earlier} again"
             raise _fault(path, line, f"{again}; keep one")
-        first[text] = line
-    targets = sheet.targets or _named_like_accuracies(sheet)
+    targets = sheet.targets or {
+        column: Target(column, column, "unknown")
+        for column in sheet.columns
+        if _ACCURACY.fullmatch(column.lower())
+    }
+    if not targets:
+        raise ValueError(
+            f"{path} has no column of accuracies, only {listed(sheet.columns)}; call one "
+            "accuracy, or name it in a line '# target: NAME | description | unknown'"
+        )
     seeds = [column for column in sheet.columns if seed_of(column) in targets]
     accuracies = {
         column: _accuracies(sheet, column) for column in dict.fromkeys([*targets, *seeds])
@@ -235,8 +231,8 @@ def read_reference(path: Path, *, name: str, shipped: bool = False) -> Reference
         raise ValueError(
             f"{path} names {shown(default)} as its default target; {hint(default, targets)}"
         )
+    side = _number_above(sheet, "image_size", DEFAULT_IMAGE_SIZE)
     exact = "the exact count, or give the column another name"
-    sides = _wholes(sheet, "image_size", "pixels, as 224", most=_MOST)
     return ReferenceTable(
         name=name,
         path=path,
@@ -245,8 +241,7 @@ def read_reference(path: Path, *, name: str, shipped: bool = False) -> Reference
         num_classes=_number_above(sheet, "num_classes", 1000),
         in_chans=_number_above(sheet, "in_chans", 3),
         architectures=texts,
-        image_sizes=sides
-        or (_number_above(sheet, "image_size", DEFAULT_IMAGE_SIZE),) * len(texts),
+        image_sizes=_wholes(sheet, "image_size", "pixels, as 224") or (side,) * len(texts),
         params=_wholes(sheet, "params", exact),
         macs=_wholes(sheet, "macs", exact),
         targets=targets,
@@ -273,16 +268,6 @@ def _canonical(text: str) -> str:
     return canonical(text if "|" in text or text.startswith(prefixes) else PREFIX + text)
 
 
-def _named_like_accuracies(sheet: Sheet) -> dict[str, Target]:
-    names = [name for name in sheet.columns if _ACCURACY.fullmatch(name.lower())]
-    if not names:
-        raise ValueError(
-            f"{sheet.path} has no column of accuracies, only {listed(sheet.columns)}; "
-            "call one accuracy, or name it in a line '# target: NAME | description | unknown'"
-        )
-    return {name: Target(name, name, "unknown") for name in names}
-
-
 def _number_above(sheet: Sheet, key: str, default: int) -> int:
     """The number of ``key`` in the lines above the header."""
     text = sheet.provenance.get(key, str(default))
@@ -293,14 +278,12 @@ def _number_above(sheet: Sheet, key: str, default: int) -> int:
     return int(text)
 
 
-def _wholes(
-    sheet: Sheet, name: str, example: str, *, most: float = math.inf
-) -> tuple[int, ...] | None:
+def _wholes(sheet: Sheet, name: str, example: str) -> tuple[int, ...] | None:
     """A column whose cells must hold whole numbers above 0; None if there is no such column."""
 
     def read(text: str) -> int:
         value = _as_number(text)
-        if value is None or not value.is_integer() or not 1 <= value <= most:
+        if value is None or not value.is_integer() or value < 1:
             raise ValueError(f"{name} {shown(text)} is no whole number above 0; write {example}")
         # Not through float, which is exact only up to 2**53.
         return int(text) if text.isdecimal() else int(value)
@@ -309,11 +292,7 @@ def _wholes(
 
 
 def _accuracies(sheet: Sheet, name: str) -> tuple[float, ...]:
-    """The accuracies of a column in per cent, NaN where a cell is empty.
-
-    If no value of a column is above 1, the values are taken as fractions and multiplied by 100,
-    with a warning, unless the file says that its accuracies are per cent.
-    """
+    """The accuracies of a column in per cent, NaN where a cell is empty; fractions are refused."""
 
     def read(text: str) -> float:
         value = _as_number(text)
@@ -326,17 +305,16 @@ def _accuracies(sheet: Sheet, name: str) -> tuple[float, ...]:
     largest = max((value for value in values if not math.isnan(value)), default=math.inf)
     if largest > 1 or "per cent" in sheet.provenance.get("accuracies", ""):
         return values
-    message = "%s: all of %s are at most 1, and so are taken as fractions, times 100"
-    _LOG.warning(message, sheet.path, shown(name))
-    return tuple(100 * value for value in values)
+    raise ValueError(
+        f"{sheet.path}: all of {shown(name)} are at most 1; write per cent, or if they are, a "
+        "line '# accuracies: per cent'"
+    )
 
 
 def _as_number(text: str) -> float | None:
     """The number in a cell: NaN for an empty one, None for other text."""
-    if text.lower() in _NO_VALUE:
-        return math.nan
     try:
-        return None if "_" in text else float(text)  # float() accepts underscores
+        return None if "_" in text else float(text or "nan")  # float() accepts underscores
     except ValueError:
         return None
 

@@ -1,6 +1,6 @@
 """The figures of an evolution over a supernet with their rows, and its paths."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -33,14 +33,13 @@ def pictures(result: EvolutionResult) -> list[Picture]:
     rows = sorted({row.number: row for row in (*even, *best)}.values(), key=lambda row: row.number)
     generations = thinned(result.generations, MOST_PATHS)
     some = left_out(MOST_PATHS, len(result.paths), "paths", "the winner")
-    random = {words: paths.validation.median for words, paths in result.random_paths.items()}
     return [
         Picture(
             "generations",
             "Generations",
             "Accuracy of every path with inherited weights, on the images that it is chosen by. "
             f"The first generation is random. {some}",
-            lambda: draw_generations(generations, rows, random=random),
+            lambda: draw_generations(generations, rows),
             (generations, Generation),
         ),
         Picture(
@@ -54,13 +53,8 @@ def pictures(result: EvolutionResult) -> list[Picture]:
     ]
 
 
-def draw_generations(
-    rows: Sequence[Generation], candidates: Sequence[PathRow], *, random: Mapping[str, float]
-) -> Figure:
-    """Accuracy over generations: every path, the median of each, and the best so far.
-
-    ``random`` maps a description of random paths to their median accuracy.
-    """
+def draw_generations(rows: Sequence[Generation], candidates: Sequence[PathRow]) -> Figure:
+    """Accuracy over generations: every path, the median of each, and the best so far."""
     if not rows:
         return empty("no path has been evaluated yet", height=3.4)
     fig = figure(height=3.4)
@@ -71,14 +65,6 @@ def draw_generations(
     axes.plot(*pairs(rows, "generation", "median"), color=COLOUR["muted"], label=name, **shape)
     shape |= {"color": COLOUR["second"], "drawstyle": "steps-post"}
     axes.plot(*pairs(rows, "generation", "best_so_far"), label="best so far", **shape)
-    for place, (name, value) in enumerate(random.items()):
-        axes.axhline(
-            value,
-            color=COLOUR["ink"],
-            linewidth=1,
-            linestyle=(0, (3, 3)) if place == 0 else (0, (1, 2)),
-            label=f"median of random paths, {name}",
-        )
     axes.set_xlabel("generation")
     whole(axes.xaxis, nbins=10)
     _accuracies(axes, candidates)

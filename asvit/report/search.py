@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING
 from asvit.core.summary import Cell, Table
 from asvit.report import search_figures as draw
 from asvit.report.pictures import Picture
-from asvit.report.search_trained import cost_picture
 from asvit.report.style import label, left_out
-from asvit.search.front import objectives
 from asvit.search.result import SearchResult
-from asvit.search.rows import without_sizes
+from asvit.search.rows import objectives, without_sizes
 from asvit.search.settings import ACCURACY
 from proxies import get_proxy
 
@@ -104,9 +102,8 @@ def pictures(result: SearchResult) -> list[Picture]:
     ]
     if not result.settings.trains:
         return figures
-    # There is no policy, and the second objective is the cost.
-    figures = [figure for figure in figures if figure.name not in ("entropy", "front")]
-    return [*figures, cost_picture(result)]
+    # There is no policy, and one objective.
+    return [figure for figure in figures if figure.name not in ("entropy", "front")]
 
 
 def _choice_rows(space: SearchSpace, trials: Sequence[TrialRow]) -> list[draw.ChoiceRow]:

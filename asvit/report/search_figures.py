@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from asvit.report import style
 from asvit.report.style import COLOUR
-from asvit.search.front import non_dominated
+from asvit.search.rows import non_dominated
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

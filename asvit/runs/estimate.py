@@ -15,7 +15,7 @@ from asvit.executors.base import cores
 from asvit.executors.placement import cluster_of
 from asvit.runs.checks import find_space
 from asvit.runs.training_pool import training_workers
-from asvit.search import TrainingSearchSettings
+from asvit.search import SearchSettings
 from asvit.search.limits import Limits
 from asvit.search.sampler import draw_seed
 from asvit.spaces import load_space
@@ -33,7 +33,7 @@ def timed_on(device: str, workers: Workers | None) -> str:
     return "auto" if cluster_of(workers) is not None and device.startswith("cuda") else device
 
 
-def training_seconds(settings: TrainingSearchSettings, workers: Workers | None = None) -> float:
+def training_seconds(settings: SearchSettings, workers: Workers | None = None) -> float:
     """About how long a search's trainings take.
 
     A few networks are trained for a few steps, on noise. The time of the predictor is left out.
@@ -51,7 +51,7 @@ def training_seconds(settings: TrainingSearchSettings, workers: Workers | None =
     return settings.trainings * rounds * each
 
 
-def seconds_each(settings: TrainingSearchSettings, texts: Sequence[str]) -> Sequence[float]:
+def seconds_each(settings: SearchSettings, texts: Sequence[str]) -> Sequence[float]:
     """About how many seconds each of these networks is trained for."""
     device, whole = str(resolve_device(settings.device)), settings.training
     rng = np.random.default_rng(draw_seed(settings.seed, "noise", 0))

@@ -15,7 +15,7 @@ from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import SummaryPart
 from asvit.evaluation.result import EvaluationJournal, EvaluationResult
 from asvit.evaluation.settings import EvaluationSettings
-from asvit.evaluation.tables import confusion_table, pictures_table, worst_classes
+from asvit.evaluation.tables import most_confused, pictures_table, worst_classes
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import Run, imported
 from asvit.training.settings import TOP
@@ -64,7 +64,7 @@ class EvaluationRun(Run[EvaluationSettings, EvaluationResult, EvaluationJournal]
             _sureness(result),
             worst_classes(result.per_class),
         )
-        if (confusions := confusion_table(result)).rows:
+        if (confusions := most_confused(result.confusion)).rows:
             yield confusions
         if result.absent:
             yield f"classes without a picture, left out of the means: {listed(result.absent)}"

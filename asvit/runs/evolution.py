@@ -41,7 +41,7 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, Any]):
     details = imported("asvit.report.evolution:details")
     written = "report.html, trials.csv, result.json, inherited.safetensors, figures"
     ends_in = "architecture"
-    may_grow = ("generations", "random_paths")
+    may_grow = ("generations",)
 
     supernet: Path | str | None = setting(
         None,
@@ -91,13 +91,11 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, Any]):
         columns = ["generation", "paths", "best", "median", "best so far"]
         rows = [list(vars(row).values()) for row in result.generations]
         yield Table(columns, rows, "Generations: validation accuracy, per cent")
-        columns = ["paths", "images", "number", "lowest", "median", "highest", "winner"]
+        columns = ["images", "number", "lowest", "median", "highest", "winner"]
         rows = [
-            [f"random, {words}", part, *vars(getattr(paths, part)).values(), reached]
-            for words, paths in result.random_paths.items()
-            for part, reached in (("validation", winner.validation), ("test", winner.test))
+            [part, *vars(of).values(), getattr(winner, part)] for part, of in result.random.items()
         ]
-        yield Table(columns, rows, "Beside random paths")
+        yield Table(columns, rows, "Beside the random paths of the first generation")
         yield (
             "Accuracy in per cent with the same inherited weights. The winner was chosen by the "
             "validation images, so that only the test images compare fairly."
@@ -113,14 +111,13 @@ def evolve_supernet(supernet: Path | str | None = None, **given: Any) -> Evoluti
     set apart from the training images; none is trained. The run folder holds ``study.journal``
     (the Optuna study), ``trials.csv``, ``inherited.safetensors`` (the winner with its inherited
     weights), ``result.json`` and the report. After a stop at most the path in flight is evaluated
-    again. More generations or random paths extend a run.
+    again. More generations extend a run.
 
     Args:
         supernet: Run folder of the supernet; the newest finished one in ``runs`` by default.
 
     Raises:
-        ValueError: If the supernet is unfinished, or no path costs as little or as much as asked,
-            too.
+        ValueError: If the supernet is unfinished, or no path costs as little as asked, too.
 
     Example:
         >>> supernet = asvit.train_supernet(
@@ -129,7 +126,7 @@ def evolve_supernet(supernet: Path | str | None = None, **given: Any) -> Evoluti
         ... )
         >>> result = asvit.evolve_supernet(
         ...     "supernet", population=4, generations=2, keep=2, crossovers=1, mutations=1,
-        ...     random_paths=2, out="evolution",
+        ...     out="evolution",
         ... )
         >>> result.winner.path.count("|")
         2

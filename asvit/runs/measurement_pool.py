@@ -17,7 +17,7 @@ from asvit.executors import Pool, Task, Workers, apart_from_garbage, one_thread,
 from asvit.executors.base import Answer
 from asvit.executors.placement import device_here, device_of
 from asvit.runs.measurement_worker import counted, measuring_work, network
-from asvit.search import Measurement, MeasureSearchSettings
+from asvit.search import Measurement, SearchSettings
 from asvit.search.limits import Limits
 from asvit.spaces import SearchSpace
 from asvit.spaces.base import Architecture
@@ -296,7 +296,7 @@ class Evaluator(MeasurementPool):
     def __init__(
         self,
         space: SearchSpace,
-        settings: MeasureSearchSettings,
+        settings: SearchSettings,
         *,
         workers: Workers | None = None,
         progress: Progress | None = None,

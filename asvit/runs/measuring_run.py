@@ -5,37 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from asvit.core.settings import setting
 from asvit.core.summary import Cell, SummaryPart, Table
 from asvit.reference.findings import estimates
 from asvit.runs.run import J, R, Run, S
 
 if TYPE_CHECKING:
     from asvit.executors import Workers
-    from asvit.reference import ReferenceTable
     from asvit.reference.findings import Finding, Reliability
 
 
 @dataclass(kw_only=True)
 class MeasuringRun(Run[S, R, J]):
-    """A run whose measures a reference table judges."""
+    """A run whose measures a bundled reference table judges."""
 
-    #: The bundled table whose stored scores do so where no table is named.
-    judge: ClassVar[str]
+    judge: ClassVar[str]  #: the bundled table whose stored scores do so
 
-    reference: str | Path | ReferenceTable | None = setting(
-        None,
-        "Reference table to measure and correlate with, by its name (see asvit list references) "
-        "or path.",
-        metavar="TABLE",
-        shown="stored scores of a bundled table",
-        complete="asvit.reference:REFERENCES",
-        repeats=False,
-        listed=False,
-    )
     workers: Workers | None = None  # the result does not depend on them
 
 
@@ -55,15 +41,10 @@ def rank_table(reliability: Reliability | None) -> Iterator[SummaryPart]:
     yield Table(columns, rows, title, rule=len(measures))
     yield from (f"{row.measure}: {row.reason}" for row in measures if row.reason)
     yield in_words(measures[-1])
-    how = (
-        f"stored scores ({reliability.scores}); --reference {reliability.reference} measures the "
-        "table as the run does"
-        if reliability.scores
-        else f"measured as the run measured; all of it is in {reliability.folder}"
-    )
     yield (
         f"{reliability.description}; {reliability.rows} architectures, "
-        f"{'' if count is None else 'the last row is the best count; '}{how}"
+        f"{'' if count is None else 'the last row is the best count; '}"
+        f"stored scores ({reliability.scores})"
     )
 
 

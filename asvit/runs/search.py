@@ -17,7 +17,7 @@ from asvit.runs.measuring_run import MeasuringRun, rank_table
 from asvit.runs.run import imported
 from asvit.search.result import SearchResult
 from asvit.search.rows import without_sizes
-from asvit.search.settings import ACCURACY, MeasureSearchSettings, SearchSettings
+from asvit.search.settings import ACCURACY, SearchSettings
 from scaling import Budget
 
 if TYPE_CHECKING:
@@ -75,10 +75,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, Any]):
     def summary(cls, result: SearchResult) -> Iterator[SummaryPart]:
         """The finalists, how the search went, and how far to trust its measures."""
         settings, latency = result.settings, result.latency
-        if isinstance(settings, MeasureSearchSettings):
-            yield _measured(result, settings)
-        else:
-            yield _trained(result)
+        yield _trained(result) if settings.trains else _measured(result, settings)
         yield (
             f"seed architecture: {result.params:,} params, {result.macs:,} multiply-adds at "
             f"{settings.image_size} px"
@@ -108,7 +105,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, Any]):
             yield f"next grows the seed to {_GROWTH} times its size; --budget takes another one"
 
 
-def _measured(result: SearchResult, settings: MeasureSearchSettings) -> Table:
+def _measured(result: SearchResult, settings: SearchSettings) -> Table:
     """The finalists, the seed first, with both values of each measure."""
     measures = without_sizes(result.values)
     twice = any(finalist.again for finalist in result.finalists)

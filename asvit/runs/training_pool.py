@@ -18,7 +18,7 @@ from asvit.executors import Pool, Task, Work, Workers, open_pool
 from asvit.executors.placement import device_here, device_of
 from asvit.runs.measurement_pool import in_job_order
 from asvit.runs.measurement_worker import counted
-from asvit.search import Measurement, TrainingSearchSettings
+from asvit.search import Measurement, SearchSettings
 from asvit.search.limits import Limits
 from asvit.search.settings import ACCURACY
 from asvit.spaces import SearchSpace
@@ -36,7 +36,7 @@ from asvit.training.short import (
 from asvit.training.short_settings import CandidateSettings
 from proxies import Cost
 
-S = TypeVar("S", CandidateSettings, TrainingSearchSettings)
+S = TypeVar("S", CandidateSettings, SearchSettings)
 
 _GIGABYTES = 1.0  # that a training at the default settings may need, with its process
 _PIXELS_A_SECOND = 1_500_000  # of images trained on, by one core, roughly
@@ -62,7 +62,7 @@ class TrainingPool:
     def __init__(
         self,
         space: SearchSpace,
-        settings: TrainingSearchSettings,
+        settings: SearchSettings,
         *,
         workers: Workers | None = None,
         progress: Progress | None = None,
@@ -154,7 +154,7 @@ class TrainingPool:
 
 def training_workers(
     workers: Workers | None,
-    settings: TrainingSearchSettings,
+    settings: SearchSettings,
     device: str,
     *,
     example: Callable[[], object] | None = None,

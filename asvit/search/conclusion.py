@@ -7,21 +7,21 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from asvit.core.estimates import NO_INTERVAL
 from asvit.reference.findings import LEAST_TRAININGS
 from asvit.search.acquisition import Fitted, pooled_squares, seed_noise
-from asvit.search.front import BEST, best_rows, non_dominated, objectives
-from asvit.search.result import LEAST_JUDGED, Confirmed, Finalist, PredictorCheck
+from asvit.search.result import Confirmed, Finalist, PredictorCheck
+from asvit.search.rows import BEST, Measurement, TrialRow, best_rows, objectives
 from asvit.search.sampler import ReinforceSampler, draw_seed, measured_trials
 from asvit.search.settings import ACCURACY, FINALISTS, PREDICTOR
 from asvit.search.study import stored
-from asvit.search.trained import Accuracies, Trained, gathered
 from asvit.statistics.intervals import around
 from asvit.statistics.ranks import estimate, signs, weighed
+from proxies.counts import Cost
 from scaling.ranking import Directions, rank_sums
 
 if TYPE_CHECKING:
@@ -29,14 +29,16 @@ if TYPE_CHECKING:
 
     from asvit.core.progress import Tell
     from asvit.measuring.latency import Latency
+    from asvit.search.limits import Limits
     from asvit.search.loop import Search
     from asvit.search.objective import EvaluateAll
-    from asvit.search.rows import Measurement
-    from asvit.search.settings import MeasureSearchSettings, TrainingSearchSettings
+    from asvit.search.settings import SearchSettings
+    from asvit.spaces import SearchSpace
     from asvit.spaces.base import Architecture
 
 MakePredictor = Callable[[], Fitted]
 Time = Callable[["Architecture"], "Latency | None"]  # of a finalist's network, None without limit
+Accuracies = Mapping[str, Sequence[float]]  # of the trainings of each architecture, by its text
 
 # Attributes of the study; see Search.beside.
 _UNDRAWN, _AGAIN = "measured beside the draws", "finalists on {} networks"
@@ -47,22 +49,45 @@ FRESH = 1000  # the first seed of finalists' trainings; those of draws are below
 _WITHIN = 0.9  # share that the intervals of finalists hold
 _FOLDS, _ROUNDS = 4, 8  # parts that are held out, and how often trainings are parted
 _RESAMPLES = 2_000
+_LEAST_JUDGED = 8  # architectures, of which a ranking can be judged
+
+
+class Conclusion(NamedTuple):
+    """What a search ends in: fields of :class:`asvit.search.result.SearchResult`."""
+
+    seed: Finalist  # that it hands on
+    finalists: Sequence[Finalist]
+    retrainings: int = 0
+    predictor: PredictorCheck | None = None
 
 
 @dataclass(frozen=True)
-class Conclusion:
-    """What a search ends in: fields of :class:`asvit.search.result.SearchResult`."""
+class Trained:
+    """An architecture of a search with all its trainings."""
 
-    seed: Finalist  #: that it hands on
-    finalists: Sequence[Finalist]
-    tradeoff: Sequence[Finalist] = ()
-    predictor: PredictorCheck | None = None
-    retrainings: int = 0
+    architecture: str  # its text, as the search draws it
+    number: int  # place of its first draw among the trials
+    size: Cost
+    accuracies: Sequence[float]  # of its trainings, per cent; NaN where one failed
+    reason: str = ""  # why one failed, else empty
+    family: str = ""  # name of its space, in a search of several
+    by_hand: bool = False  # whether it is the network that is made of its family by hand
+
+    @property
+    def accuracy(self) -> float:
+        """The mean; NaN if a training failed: the others would flatter it."""
+        return statistics.fmean(self.accuracies)
+
+    def with_one(self, training: Measurement | TrialRow) -> Trained:
+        """With one more training."""
+        accuracies = (*self.accuracies, training.values[ACCURACY])
+        return replace(self, accuracies=accuracies, reason=self.reason or training.reason)
 
 
 def conclude_measured(
     search: Search,
-    settings: MeasureSearchSettings,
+    limits: Limits,
+    settings: SearchSettings,
     tell: Tell,
     *,
     again: EvaluateAll | None = None,
@@ -72,9 +97,8 @@ def conclude_measured(
 
     The best of many noisy values owes much to luck, which fresh networks take away.
     """
-    space, limits = search.space, search.limits
-    assert limits is not None
-    candidates, likeliest = _candidates(search)
+    space, better = search.space, search.objective.better
+    candidates, likeliest = _candidates(search, limits)
     every = {text: (arch, 0) for text, arch in candidates.items()}
     undrawn = {text: one for text, one in every.items() if text not in search.measurements}
     for _ in search.beside(_UNDRAWN, undrawn, search.objective.evaluate):
@@ -94,7 +118,7 @@ def conclude_measured(
             likeliest=text == likeliest,
             params=known[text].params,
             macs=known[text].macs,
-            values={name: known[text].values[name] for name in search.objective.better},
+            values={name: known[text].values[name] for name in better},
             again=fresh[text].values if text in fresh else {},
             reason=known[text].reason,
             family=space.family_of(text) if space.branch else "",
@@ -103,19 +127,18 @@ def conclude_measured(
         for text, arch in candidates.items()
     ]
     fast = _fast_enough(finalists, settings.max_latency)
-    return Conclusion(picked(fast, search.objective.better, settings.pick), finalists)
+    return Conclusion(picked(fast, better, settings.pick), finalists)
 
 
-def _candidates(search: Search) -> tuple[Mapping[str, Architecture], str | None]:
+def _candidates(search: Search, limits: Limits) -> tuple[Mapping[str, Architecture], str | None]:
     """The finalists by their texts, and which of them is the policy's likeliest.
 
     That one comes first, then the ten with the smallest sums of dense ranks.
     """
-    best = best_rows(search.rows, objectives(search.objective.better))
+    best = best_rows(search.rows, search.objective.better)
     if not best:
         raise search.failure()
-    sampler, trials, limits = search.study.sampler, measured_trials(search.study), search.limits
-    assert limits is not None
+    sampler, trials = search.study.sampler, measured_trials(search.study)
     params = [trials[row.number].params for row in best]
     if isinstance(sampler, ReinforceSampler):
         likeliest = sampler.likeliest(search.study)
@@ -145,7 +168,8 @@ def picked(finalists: Sequence[Finalist], better: Directions, how: str) -> Final
 
 def conclude_trained(
     search: Search,
-    settings: TrainingSearchSettings,
+    limits: Limits,
+    settings: SearchSettings,
     tell: Tell,
     *,
     time: Time = lambda _arch: None,
@@ -155,26 +179,22 @@ def conclude_trained(
     With too few that did not fail for a predictor, it is the one of the higher mean, and with too
     few trainings to train again the best of all.
     """
-    parse, limits = search.space.parse, search.limits
-    assert limits is not None
-
-    def best(again: Mapping[str, Sequence[Measurement]]) -> tuple[list[Finalist], Accuracies]:
-        trained = gathered(search.rows, search.space, limits, again)
-        accuracies = {text: row.accuracies for text, row in trained.items() if not row.reason}
-        fresh = {text: [one.values[ACCURACY] for one in of] for text, of in again.items()}
-        return finalists_of(trained, make, fresh), accuracies
-
-    def timed(ranked: Sequence[Finalist]) -> Sequence[Finalist]:
-        return [replace(one, latency=time(parse(one.architecture))) for one in ranked[:BEST]]
-
+    parse = search.space.parse
     make: MakePredictor | None = None
     if settings.controller == PREDICTOR:
         from asvit.predictor import Predictor  # scikit-learn, which other searches do not need
 
         make = partial(Predictor, settings.image_size, per_cent=True)
+
+    def best(again: Mapping[str, Sequence[Measurement]]) -> Sequence[Finalist]:
+        trained = gathered(search.rows, search.space, limits, again)
+        fresh = {text: [one.values[ACCURACY] for one in of] for text, of in again.items()}
+        ranked = finalists_of(trained, make, fresh)[:BEST]
+        return [replace(one, latency=time(parse(one.architecture))) for one in ranked]
+
     again: dict[str, Sequence[Measurement]] = {}
     if settings.final_trainings:
-        fast = _fast_enough(timed(best({})[0]), settings.max_latency)[:FINALISTS]
+        fast = _fast_enough(best({}), settings.max_latency)[:FINALISTS]
         texts = {str(limits.network(parse(one.architecture))): one for one in fast}
         wanted = {
             f"{text}{_WITH_SEED}{FRESH + place}": (parse(one.architecture), FRESH + place)
@@ -185,20 +205,17 @@ def conclude_trained(
             tell(progress)
         # Those that a shorter search ended in are not among them.
         again = {text: of for text, of in retrained(search.study).items() if text in texts}
-    ranked, accuracies = best(again)
-    finalists = timed(ranked)
+    finalists = best(again)
     if not finalists:
         raise search.failure("a training of every architecture" if search.any_valid else "")
+    seed = _fast_enough(finalists, settings.max_latency)[0]
     check = None
-    if make is not None and sum(map(len, accuracies.values())) >= LEAST_TRAININGS:
-        check = check_predictor(make, accuracies, seed=settings.seed)
-    return Conclusion(
-        seed=_fast_enough(finalists, settings.max_latency)[0],
-        finalists=finalists,
-        tradeoff=tradeoff(ranked),
-        predictor=check,
-        retrainings=sum(map(len, again.values())),
-    )
+    if make is not None:
+        whole = gathered(search.rows, search.space, limits, again)
+        accuracies = {text: one.accuracies for text, one in whole.items() if not one.reason}
+        if sum(map(len, accuracies.values())) >= LEAST_TRAININGS:
+            check = check_predictor(make, accuracies, seed=settings.seed)
+    return Conclusion(seed, finalists, sum(map(len, again.values())), check)
 
 
 def retrained(study: Study) -> dict[str, list[Measurement]]:
@@ -218,6 +235,28 @@ def _fast_enough(finalists: Sequence[Finalist], most: float | None) -> Sequence[
     ] or finalists
 
 
+def gathered(
+    rows: Sequence[TrialRow],
+    space: SearchSpace,
+    limits: Limits,
+    again: Mapping[str, Sequence[Measurement]],
+) -> dict[str, Trained]:
+    """All that was trained, by the text of the network; ``again`` are trainings of finalists."""
+    trained: dict[str, Trained] = {}
+    for row in rows:
+        text = str(limits.network(space.parse(row.architecture)))
+        if text not in trained:
+            family = space.family_of(text) if space.branch else ""
+            by_hand = bool(family) and text in limits.by_hand
+            size = Cost(row.params, row.macs)
+            trained[text] = Trained(row.architecture, row.number, size, (), "", family, by_hand)
+        trained[text] = trained[text].with_one(row)
+    for text in trained.keys() & again.keys():
+        for measurement in again[text]:
+            trained[text] = trained[text].with_one(measurement)
+    return trained
+
+
 def finalists_of(
     trained: Mapping[str, Trained], make: MakePredictor | None, fresh: Accuracies
 ) -> list[Finalist]:
@@ -228,10 +267,11 @@ def finalists_of(
     or with too few trainings to fit it to.
     """
     whole = {text: entry for text, entry in trained.items() if math.isfinite(entry.accuracy)}
-    accuracies = {text: entry.accuracies for text, entry in whole.items()}
+    trainings = _trainings({text: entry.accuracies for text, entry in whole.items()})
     predictions: Mapping[str, float] = {}
-    if make is not None and sum(map(len, accuracies.values())) >= LEAST_TRAININGS:
-        predictions = predicted(make, accuracies)
+    if make is not None and len(trainings) >= LEAST_TRAININGS:
+        mean, _ = _fitted(make, trainings).predict([*whole])
+        predictions = dict(zip(whole, map(float, mean), strict=True))
     finalists = [
         Finalist(
             architecture=entry.architecture,
@@ -244,7 +284,7 @@ def finalists_of(
             reason="",
             trainings=len(entry.accuracies),
             predicted=predictions.get(text, math.nan),
-            confirmed=confirmed(fresh[text], whole) if text in fresh else None,
+            confirmed=confirmed(fresh[text], trainings) if text in fresh else None,
             family=entry.family,
             by_hand=entry.by_hand,
         )
@@ -255,15 +295,14 @@ def finalists_of(
     )
 
 
-def confirmed(fresh: Sequence[float], trained: Mapping[str, Trained]) -> Confirmed:
+def confirmed(fresh: Sequence[float], trainings: Sequence[tuple[str, float]]) -> Confirmed:
     """What fresh trainings of a finalist tell of its accuracy.
 
     They owe less to luck than the trainings that made it a finalist; but the first of two is
     chosen by them, too. The interval is Student's, with the deviation between seeds of all
-    architectures that were trained several times; where these agree exactly, that of
-    :func:`seed_noise`.
+    architectures that were trained several times, ``trainings``; where these agree exactly, that
+    of :func:`seed_noise`.
     """
-    trainings = [(text, value) for text, entry in trained.items() for value in entry.accuracies]
     squares, freedom = pooled_squares(trainings)
     variance = squares / freedom if squares else seed_noise(trainings) ** 2
     error = variance / len(fresh), max(freedom, 1)
@@ -271,38 +310,22 @@ def confirmed(fresh: Sequence[float], trained: Mapping[str, Trained]) -> Confirm
     return Confirmed(estimate.value, max(estimate.low, 0.0), min(estimate.high, 100.0), len(fresh))
 
 
-def tradeoff(finalists: Sequence[Finalist]) -> list[Finalist]:
-    """The finalists that none with as few multiply-adds beats, cheapest first."""
-    points = [(finalist.expected, finalist.macs) for finalist in finalists]
-    each = zip(points, finalists, non_dominated(points, ("higher", "lower")), strict=True)
-    # In reverse, so that the first of equals stays.
-    front = {at: finalist for at, finalist, on_front in reversed([*each]) if on_front}
-    return [front[at] for at in sorted(front)]
-
-
-def predicted(make: MakePredictor, accuracies: Accuracies) -> dict[str, float]:
-    """What a predictor expects of each architecture, fitted to all trainings, in per cent."""
-    texts = list(accuracies)
-    mean, _ = make().fit(*_flat(accuracies, texts)).predict(texts)
-    return dict(zip(texts, map(float, mean), strict=True))
-
-
 def check_predictor(make: MakePredictor, accuracies: Accuracies, *, seed: int) -> PredictorCheck:
-    """Judge a predictor on the trainings themselves, as ``PredictorCheck`` tells.
+    """Judge a predictor on the trainings themselves, as ``PredictorCheck`` tells, by 32 fits.
 
-    Cost: 32 fits. Arguments as :func:`predicted`, and the seed of the parts and resamples.
+    ``seed`` is that of the parts and of the resamples.
     """
     texts = list(accuracies)
     measured = np.array([statistics.fmean(accuracies[text]) for text in texts])
     count = len(texts)
-    if count < LEAST_JUDGED:
+    if count < _LEAST_JUDGED:
         return PredictorCheck(math.nan, NO_INTERVAL)
     rng = np.random.default_rng(draw_seed(seed, "check", count))
     agreed, together = np.zeros((2, count, count))
     for _ in range(_ROUNDS):
         for part in np.array_split(rng.permutation(count), _FOLDS):
             rest = [texts[place] for place in np.setdiff1d(np.arange(count), part)]
-            fitted = make().fit(*_flat(accuracies, rest))
+            fitted = _fitted(make, _trainings({text: accuracies[text] for text in rest}))
             means, _ = fitted.predict([texts[place] for place in part])
             pairs = np.ix_(part, part)
             order = signs(measured[part])
@@ -315,8 +338,10 @@ def check_predictor(make: MakePredictor, accuracies: Accuracies, *, seed: int) -
     return PredictorCheck(tau.value, tau.interval, count)
 
 
-def _flat(accuracies: Accuracies, texts: Sequence[str]) -> tuple[list[str], list[float], float]:
-    """What a predictor is fitted to: a row for each training of some architectures."""
-    trainings = [(text, value) for text in texts for value in accuracies[text]]
-    noise = seed_noise(trainings)
-    return [text for text, _ in trainings], [value for _, value in trainings], noise
+def _trainings(accuracies: Accuracies) -> list[tuple[str, float]]:
+    return [(text, value) for text, values in accuracies.items() for value in values]
+
+
+def _fitted(make: MakePredictor, trainings: Sequence[tuple[str, float]]) -> Fitted:
+    texts, values = zip(*trainings, strict=True)
+    return make().fit(texts, values, seed_noise(trainings))

@@ -4,7 +4,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import groupby
 from operator import attrgetter
 from typing import Any, ClassVar, TypedDict
@@ -17,8 +17,6 @@ from asvit.core.settings import Presets, Settings, presets_with, seed_setting, s
 from asvit.core.tables import csv_text, read_table
 from asvit.training.supernet_result import PathAccuracies
 from scaling.budget import parse_amount
-
-_from_zero = partial(parse_amount, least=0)
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,6 @@ class EvolutionSettings(Settings):
             "keep": 5,
             "crossovers": 10,
             "mutations": 10,
-            "random_paths": 20,
         }
     )
 
@@ -54,28 +51,18 @@ class EvolutionSettings(Settings):
     mutation_probability: float = setting(
         0.2, "Probability that a mutation redraws a cell.", metavar="N", at_least=0, at_most=1
     )
-    min_macs: int = setting(
-        0,
-        "Fewest multiply-adds of a path, as 20M or 1.3G.",
-        metavar="N",
-        convert=_from_zero,
-        parse=_from_zero,
-    )
     max_macs: int | None = setting(
         None,
-        "Most multiply-adds of a path, likewise.",
+        "Most multiply-adds of a path, as 20M or 1.3G.",
         metavar="N",
         convert=parse_amount,
         parse=parse_amount,
         shown="those of the DeiT of its size",
     )
-    random_paths: int = setting(50, "Random paths of any cost to compare with.", at_least=1)
     seed: int = seed_setting()
 
     def check(self) -> None:
-        """Check that the limits leave a window, and that the children fit in a generation."""
-        if self.max_macs is not None and self.max_macs < self.min_macs:
-            raise ValueError(f"max_macs must be at least {self.min_macs}, got {self.max_macs}")
+        """Check that the children fit in a generation."""
         if self.crossovers + self.mutations > self.population:
             raise ValueError(
                 f"{self.crossovers} crossovers and {self.mutations} mutations do not fit in a "
@@ -120,14 +107,6 @@ class Winner:
 
 
 @dataclass(frozen=True)
-class RandomPaths:
-    """Random paths with the same inherited weights, to compare the winner with."""
-
-    validation: PathAccuracies  #: on the images that the winner was chosen by
-    test: PathAccuracies  #: on the images that nothing was chosen by
-
-
-@dataclass(frozen=True)
 class PathRow:
     """A path of an evolution: a row of ``trials.csv``."""
 
@@ -158,7 +137,7 @@ class EvolutionResult(Result):
         ... )
         >>> result = asvit.evolve_supernet(
         ...     "supernet", population=4, generations=2, keep=2, crossovers=1, mutations=1,
-        ...     random_paths=2, out="evolution",
+        ...     out="evolution",
         ... )
         >>> result.space
         'psvit2d'
@@ -167,16 +146,15 @@ class EvolutionResult(Result):
     kind = "evolution"
     noun = "evolution"
     provenance_keys = ("supernet", "images", "device", "versions", "command")
-    hidden = ("winner", "in_window", "anywhere")
+    hidden = ("winner", "random")
     rows_in = "trials"
 
     settings: EvolutionSettings
     space: str  #: space of the paths
     winner: Winner  #: the path that it ended in
     generations: Sequence[Generation]  #: one row a generation
-    in_window: RandomPaths  #: the random first generation, whose paths cost what the winner may
-    anywhere: RandomPaths  #: paths drawn as training draws them, of any cost
-    deit_macs: int  #: multiply-adds of the DeiT of the supernet's size
+    #: The random first generation with the same weights, by the name of the images.
+    random: Mapping[str, PathAccuracies]
     evaluated: int  #: paths evaluated in all generations
     reason: str  #: why the last generations are missing; empty where none is
 
@@ -198,22 +176,15 @@ class EvolutionResult(Result):
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
 
-    @property
-    def random_paths(self) -> Mapping[str, RandomPaths]:
-        """The random paths by what they are, in words."""
-        return {"within the limit": self.in_window, "of any cost": self.anywhere}
-
     def derived(self) -> Mapping[str, Any]:
-        """The winner's values, and the random paths under one key."""
-        random = {"in_window": to_json(self.in_window), "anywhere": to_json(self.anywhere)}
-        return {**to_json(self.winner), "random": random}
+        """The winner's values, and the random paths."""
+        return {**to_json(self.winner), "random": to_json(self.random)}
 
     @classmethod
     def unfold(cls, content: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The winner's values and the random paths as fields."""
+        """The winner's values as a field."""
         value_from_json(content["supernet"], SupernetOrigin)
-        random = {name: content["random"][name] for name in ("in_window", "anywhere")}
-        return {**content, "winner": content, **random}
+        return {**content, "winner": content}
 
 
 def generations_of(rows: Sequence[PathRow]) -> list[Generation]:

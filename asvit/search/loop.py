@@ -14,11 +14,10 @@ from asvit.core.codec import from_json, to_json
 from asvit.core.console import number, quantity, short
 from asvit.core.continuing import ELSEWHERE
 from asvit.core.progress import Progress
-from asvit.search.front import best_rows, objectives
 from asvit.search.limits import Limits
 from asvit.search.objective import EvaluateAll, Objective
 from asvit.search.policy import WindowedReward, WorstSoFar
-from asvit.search.rows import Measurement, TrialRow
+from asvit.search.rows import Measurement, TrialRow, best_rows, objectives
 from asvit.search.sampler import (
     MEASURED,
     NothingNewError,

@@ -15,7 +15,6 @@ from asvit.architectures.psvit_path import (
     CELL_LAYERS,
     CELLS,
     IDENTITY,
-    SHARED,
     STAGES,
     PSViTPath,
     canonical,
@@ -124,9 +123,7 @@ class PathCosts:
         self._around = [
             _less(base, of[BASIC]) for base, of in zip(least, self._cells, strict=True)
         ]
-        # Of the path with the fewest multiply-adds, and of the largest path.
-        self.least = min(least, key=lambda cost: cost.macs)
-        self.most = self(tuple(SHARED * CELLS for _ in range(STAGES)))
+        self.least = min(least, key=lambda cost: cost.macs)  # of the cheapest path
 
     def __call__(self, path: Cells) -> Cost:
         """Parameters and multiply-adds of one image; the path must have a layer."""
@@ -175,7 +172,7 @@ def _mixed(path: Cells, other: Cells, share: float, rng: np.random.Generator) ->
 
 
 class PathSampler(SpaceSampler):
-    """An evolution over the paths of a supernet in a window of multiply-adds.
+    """An evolution over the paths of a supernet below a limit of multiply-adds.
 
     Without a limit it is that of the DeiT of the supernet's size; ``settings`` has the number.
     The first generation is random. Every later one holds children of the best ``keep`` of all
@@ -204,11 +201,10 @@ class PathSampler(SpaceSampler):
         self._most = self.deit_macs if settings.max_macs is None else settings.max_macs
         self.settings = replace(settings, max_macs=self._most)
         self._proposed: tuple[int, Sequence[PathRow]] = -1, ()  # of a generation
-        low, high = self.costs.least.macs, self.costs.most.macs
-        if self._most < low or settings.min_macs > high:
+        if self._most < (least := self.costs.least.macs):
             raise ValueError(
-                f"no path takes {settings.min_macs:,} to {self._most:,} multiply-adds; those of "
-                f"this supernet take {low:,} to {high:,}"
+                f"no path takes at most {self._most:,} multiply-adds; those of this supernet take "
+                f"{least:,} and more"
             )
 
     def sample(self, study: Study, trial: FrozenTrial) -> Params:
@@ -243,9 +239,7 @@ class PathSampler(SpaceSampler):
         if not any(map(layers_of, path)):
             return None
         macs = self.costs(path).macs
-        if not self.settings.min_macs <= macs <= self._most:
-            return None
-        return str(self.supernet.architecture(path)), macs
+        return (str(self.supernet.architecture(path)), macs) if macs <= self._most else None
 
     def propose(self, generation: int, before: Sequence[PathRow]) -> list[PathRow]:
         """The paths of a generation, from 1, given those of all before it in their order.

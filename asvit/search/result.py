@@ -16,7 +16,6 @@ from asvit.search.rows import TrialRow, read_trials, without_sizes
 from asvit.search.settings import ACCURACY, SearchSettings
 
 _LEVEL = 0.9  # of the intervals of fresh trainings
-LEAST_JUDGED = 8  # architectures, of which a ranking can be judged
 
 
 @dataclass(frozen=True)
@@ -52,9 +51,9 @@ class PredictorCheck:
     def in_words(self) -> str:
         """A line for people."""
         if math.isnan(self.tau):
-            few = f"fewer than {LEAST_JUDGED} architectures were trained without a failure"
+            few = "too few architectures were trained without a failure"
             why = "all architectures have the same accuracy" if self.architectures else few
-            return f"{why}: too little to tell how far the predictor can be trusted"
+            return f"{why} to tell how far the predictor can be trusted"
         low, high = self.tau_interval
         return (
             f"the predictor ranks architectures that it was not shown with tau {self.tau:.2f} "
@@ -137,9 +136,6 @@ class SearchResult(Result):
     front: Sequence[TrialRow]
     #: What it could have been, with what measuring them again gave.
     finalists: Sequence[Finalist]
-    #: Trained architectures that none with as few multiply-adds beats in predicted accuracy (mean
-    #: accuracy without a predictor), cheapest first.
-    tradeoff: Sequence[Finalist] = ()
     #: How well the measures rank a reference table, where one was asked for.
     reliability: Reliability | None = None
     retrainings: int = 0  #: trainings of finalists with fresh seeds
@@ -231,14 +227,12 @@ class SearchResult(Result):
         def own(values: Mapping[str, Any]) -> dict[str, Any]:
             return {name: values[name] for name in measures}
 
+        finalists = [{**row, "values": own(row["values"])} for row in content["finalists"]]
         return {
             **content,
             "values": own(content["values"]),
             "entropy": (entropy["first"], entropy["last"]),
-            **{
-                name: [{**row, "values": own(row["values"])} for row in content.get(name, ())]
-                for name in ("finalists", "tradeoff")  # only a search that trains has the latter
-            },
+            "finalists": finalists,
             "front": [{**row, "values": own(row)} for row in content["front"]],
         }
 

@@ -1,4 +1,4 @@
-"""What evaluating an architecture gave, as the study keeps it, and as a row of ``trials.csv``."""
+"""What evaluating an architecture gave, as a row of ``trials.csv``, and the best of many rows."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -6,13 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self, cast, get_args
 
+import numpy as np
+from numpy.typing import NDArray
+
 from asvit.core.codec import Nullable
 from asvit.core.files import read_text, write_text
 from asvit.core.tables import csv_text, read_table
 from proxies.registry import Score
 from proxies.text import shown
+from scaling.ranking import Better, Directions, rank_sums
 
 State = Literal["complete", "failed"]
+
+BEST = 10  # architectures worth a look
 
 _BEFORE = ["number", "architecture", "params", "macs"]
 _AFTER = ["reward", "entropy", "state", "reason"]
@@ -79,10 +85,9 @@ def write_trials(path: Path, rows: Trials, measures: Sequence[str]) -> None:
     columns = without_sizes(measures)
     cells: list[list[object]] = [[*_BEFORE, *columns, *_AFTER]]
     for row in rows:
-        numbers = {**row.values, "reward": row.reward, "entropy": row.entropy}
-        own = {**vars(row), **{name: repr(float(value)) for name, value in numbers.items()}}
-        sizes = [row.number, row.architecture, row.params, row.macs]
-        cells.append([*sizes, *(own[name] for name in (*columns, *_AFTER))])
+        own: dict[str, object] = {**row.values, **vars(row)}
+        numbers = [repr(float(cast("float", own[name]))) for name in (*columns, *_AFTER[:2])]
+        cells.append([*(own[name] for name in _BEFORE), *numbers, row.state, row.reason])
     write_text(path, csv_text(cells))
 
 
@@ -100,18 +105,61 @@ def read_trials(path: Path, measures: Sequence[str] = ()) -> list[TrialRow]:
         if own["state"] not in get_args(State):
             raise ValueError(f"state must be one of {get_args(State)}, got {shown(own['state'])}")
         return TrialRow(
-            number=int(own["number"]),
-            architecture=own["architecture"],
-            params=int(own["params"]),
-            macs=int(own["macs"]),
-            values={name: float(own[name]) for name in names},
-            reward=float(own["reward"]),
-            entropy=float(own["entropy"]),
-            state=cast("State", own["state"]),
-            reason=own["reason"],
+            *(int(own["number"]), own["architecture"], int(own["params"]), int(own["macs"])),
+            {name: float(own[name]) for name in names},
+            *(float(own["reward"]), float(own["entropy"])),
+            *(cast("State", own["state"]), own["reason"]),
         )
 
     try:
         return read_table(read_text(path), "trials", _BEFORE, _AFTER, read)[1]
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def objectives(better: Directions) -> dict[str, Better]:
+    """The measures with a direction, in their order."""
+    return {name: way for name, way in better.items() if way != "reported"}
+
+
+def best_rows(
+    rows: Trials, better: Directions, *, count: int = BEST, front: bool = False
+) -> list[TrialRow]:
+    """Up to ``count`` distinct architectures with the smallest sums of dense ranks, best first.
+
+    None has failed in an objective; of equals the earlier comes first. ``front``: those that no
+    other one beats come before all others.
+    """
+    goals = objectives(better)
+    distinct: dict[str, TrialRow] = {}
+    for row in rows:
+        if all(math.isfinite(row.values[name]) for name in goals):
+            distinct.setdefault(row.architecture, row)
+    valid = list(distinct.values())
+    sums = rank_sums({name: [row.values[name] for row in valid] for name in goals}, goals)
+    beaten = [False] * len(valid)
+    if front:
+        points = [[row.values[name] for name in goals] for row in valid]
+        beaten = [not on for on in non_dominated(points, list(goals.values()))]
+    places = sorted(range(len(valid)), key=lambda place: (beaten[place], sums[place]))
+    return [valid[place] for place in places[:count]]
+
+
+def non_dominated(
+    points: Sequence[Sequence[float]], better: Sequence[Better]
+) -> NDArray[np.bool_]:
+    """Which points no other one beats: as good in every measure, and better in one.
+
+    ``[points, measures] -> [points]``, of finite values. A measure that is merely reported decides
+    nothing.
+    """
+    sign = [{"higher": -1.0, "lower": 1.0, "reported": 0.0}[way] for way in better]
+    costs = np.array(points).reshape(len(points), len(sign)) * sign + 0.0  # lower is better; no -0
+    distinct, place = np.unique(costs, axis=0, return_inverse=True)
+    best = np.ones(len(distinct), dtype=bool)
+    # In the order of the first cost, then of the next: no point beats one that comes before it.
+    for point in range(len(distinct)):
+        if best[point]:
+            best[point + 1 :] &= (distinct[point + 1 :] < distinct[point]).any(axis=1)
+    front: NDArray[np.bool_] = best[place.reshape(-1)]  # numpy 2.0 gives it two dimensions
+    return front

@@ -1,10 +1,9 @@
 """What a search is asked to do: by measures of fresh networks, or by short trainings."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from asvit.core.console import quantity
 from asvit.core.latency_settings import (
@@ -15,25 +14,9 @@ from asvit.core.latency_settings import (
     runtime_setting,
 )
 from asvit.core.measuring_settings import MeasuringSettings, proxy_names
-from asvit.core.settings import (
-    Presets,
-    Settings,
-    device_setting,
-    fields_of,
-    option_fields,
-    presets_with,
-    seed_setting,
-    setting,
-    setting_of,
-)
+from asvit.core.settings import Presets, fields_of, presets_with, setting, setting_of
 from asvit.reference.findings import LEAST_TRAININGS
-from asvit.training.short_settings import (
-    CandidateSettings,
-    SupernetSettings,
-    balance_setting,
-    initial_weights,
-    take_classes,
-)
+from asvit.training.short_settings import CandidateSettings, take_classes
 from scaling import parse_amount, parse_milliseconds
 
 _ONE_BY_ONE = ("tpe", "nsga2")  # Optuna's own, which see whatever has been measured
@@ -41,17 +24,20 @@ _ONE_BY_ONE = ("tpe", "nsga2")  # Optuna's own, which see whatever has been meas
 ACCURACY = "accuracy"  # per cent: the objective of a search that trains
 PREDICTOR = "predictor"  # the controller that needs it
 
-_MEASURES = ("length_distortion", "ntk_condition_number")
 _TRAINING = "Search by short trainings"  # headings of their options
 _LIMITS = "Limits of the networks"
 _WIDTH = 16  # of trainings, channels of the first stage
+_TRAININGS = 24
 
 FINALISTS = 2  # architectures that a search trains again with fresh seeds
 _FINAL = ((12, 2), (40, 3))  # from so many trainings on, how often each of them
 
 LIMITS = ("max_params", "max_macs", "max_latency")
-#: Settings of trainings that a reference table has, too, by the same names.
-_OF_TABLES = (
+#: Defaults that depend on the kind of search.
+_OF_MEASURES: Mapping[str, int] = {"image_size": 224, "batch": 1, "classes": 1000}
+_OF_TRAININGS: Mapping[str, int] = {"image_size": 32, "batch": 4, "classes": 20}
+#: Settings that trainings have by the same names.
+_OF_CANDIDATES = (
     *("batch_size", "learning_rate", "train_images", "test_images"),
     *("classes", "shift", "flip", "crop_scale", "color_jitter", "fit", "ground"),
     *("init", "optimizer", "balance", "paces"),
@@ -64,6 +50,7 @@ _ALIGNED = 8
 _BUSY_PARAMS, _BUSY_MACS = 5_000_000, 100_000_000
 
 _of_training = partial(setting, group=_TRAINING)
+_as_candidates = partial(setting_of, CandidateSettings, group=_TRAINING)
 
 
 def usual_multiple(device: str, params: int | None, macs: int | None) -> int:
@@ -79,16 +66,22 @@ def _limit(read: Callable[[Any], Any], help: str, *, metavar: str = "N", unit: s
 
 
 @dataclass(frozen=True)
-class SearchSettings(Settings, ABC):
-    """Settings of both kinds of search. Equal settings draw the same architectures.
+class SearchSettings(MeasuringSettings):
+    """Settings of a search by measures of fresh networks, or by short trainings where it has some.
 
-    :meth:`make` and :meth:`from_json` give settings of the kind that the values are of.
+    Equal settings draw the same architectures.
     """
 
-    presets: ClassVar[Presets] = MeasuringSettings.presets
-    trains: ClassVar[bool]  #: whether networks are trained
-    counted: ClassVar[str]  #: what a search counts, in the singular
-    usual: ClassVar[Mapping[str, int]]  # defaults, where they depend on the kind
+    presets: ClassVar[Presets] = presets_with(
+        quick={
+            **MeasuringSettings.presets["quick"],
+            "classes": 10,
+            "training_steps": 150,
+            "batch_size": 32,
+            "train_images": 1_000,
+            "test_images": 500,
+        }
+    )
 
     space: str = setting(
         "asvit",
@@ -103,6 +96,25 @@ class SearchSettings(Settings, ABC):
         metavar="NAME",
         complete="asvit.search:CONTROLLERS",
     )
+    proxies: tuple[str, ...] = setting(
+        ("length_distortion", "ntk_condition_number"),
+        "Measure to use; repeat it or separate names by commas (see asvit list proxies). Those "
+        "with a direction are the objectives, in this order.",
+        name="proxy",
+        metavar="NAME",
+        convert=proxy_names,
+        complete="proxies:PROXIES",
+    )
+    steps: int = setting(500, "Architectures to measure.", at_least=1)
+    recheck: int = setting(
+        8, "Fresh networks on which each finalist is measured again.", at_least=1
+    )
+    pick: Literal["measured", "policy"] = setting(
+        "measured",
+        "Which finalist the search returns: the best when measured again (measured), or the "
+        "policy's likeliest architecture, as in the paper (policy).",
+        choices=("measured", "policy"),
+    )
     image_size: int = setting(
         None,
         "Side of the square images, in pixels.",
@@ -115,6 +127,7 @@ class SearchSettings(Settings, ABC):
         shown="1; 4 with --trainings",
         at_least=1,
     )
+
     max_params: int | None = _limit(
         parse_amount,
         "Parameters that a network may have, such as 5M; every network is as wide as this and "
@@ -140,208 +153,8 @@ class SearchSettings(Settings, ABC):
     latency_batch: int = setting(1, "Images of that pass.", at_least=1, group=_LIMITS)
     latency_runtime: Literal["eager", "onnx"] = runtime_setting(group=_LIMITS)
     latency_command: str | None = command_setting(group=_LIMITS)
-    data: str = setting_of(MeasuringSettings, "data")
-    seed: int = seed_setting()
-    device: str = device_setting()
 
-    def __post_init__(self) -> None:
-        alone = {"batch": 1} if self.controller in _ONE_BY_ONE else {}
-        for name, value in {**self.usual, **alone}.items():
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, value)
-        super().__post_init__()
-
-    @classmethod
-    def kinds(cls) -> Sequence[type[Settings]]:
-        """The settings of a search by measures, and by trainings."""
-        return MeasureSearchSettings, TrainingSearchSettings
-
-    @classmethod
-    def make(cls, preset: str = "default", **options: Any) -> Self:
-        """Settings of the kind of search that the options are of."""
-        if cls is not SearchSettings:
-            return super().make(preset, **options)
-        wanted = {name: value for name, value in options.items() if value is not None}
-        by_accuracy = wanted.get("proxies") in (ACCURACY, (ACCURACY,), [ACCURACY])
-        if by_accuracy:
-            del wanted["proxies"]
-        trains = by_accuracy or "trainings" in wanted or wanted.get("controller") == PREDICTOR
-        kind: Any = TrainingSearchSettings if trains else MeasureSearchSettings
-        fields = option_fields(cls)
-        for name in [n for n in wanted if n in fields and n not in fields_of(kind)]:
-            value = wanted.pop(name)
-            if value != fields[name][1].default:
-                raise ValueError(
-                    f"{name}={value} is for searches that {'measure' if trains else 'train'}, and "
-                    f"this one {'trains' if trains else 'measures'}; leave it out"
-                )
-        settings: Self = kind.make(preset, **wanted)
-        multiple = settings.width_multiple  # a design may have one for its latency alone
-        if multiple is not None and settings.max_params is None and settings.max_macs is None:
-            raise ValueError(
-                f"width_multiple={multiple} is for max_params and max_macs; give one of them, too"
-            )
-        return settings
-
-    @classmethod
-    def from_json(cls, stored: Mapping[str, Any], _declared: object = None) -> Self:
-        """Read settings of either kind back."""
-        if cls is not SearchSettings or not isinstance(stored, Mapping):
-            return super().from_json(stored)
-        kind: Any = TrainingSearchSettings if "trainings" in stored else MeasureSearchSettings
-        settings: Self = kind.from_json(stored)
-        return settings
-
-    def difference(self, other: Self) -> dict[str, tuple[Any, Any]]:
-        """As the base finds it; between searches of two kinds, in what they count."""
-        if type(self) is type(other):
-            return super().difference(other)
-        return {"search": (f"by {self.counted}s", f"by {other.counted}s")}
-
-    @property
-    def size_in_words(self) -> str:
-        """How much is measured or trained, such as ``24 trainings``."""
-        size = getattr(self, "trainings" if self.trains else "steps")
-        return quantity(size, self.counted)
-
-    if TYPE_CHECKING:  # fields or properties of either kind
-
-        @property
-        def proxies(self) -> tuple[str, ...]:
-            """The objectives and what is measured beside them, by name."""
-
-        @property
-        def trials(self) -> int:
-            """How many architectures are drawn, to be measured or trained."""
-
-        @property
-        def width(self) -> int | None:
-            """Channels of the first stage, where they are the same in all networks."""
-
-        @property
-        def classes(self) -> int:
-            """Classes that networks have where the data do not tell."""
-
-    @property
-    def sized(self) -> bool:
-        """Whether networks are as wide as limits allow."""
-        return self.max_params is not None or self.max_macs is not None
-
-    @property
-    def limited(self) -> bool:
-        """Whether there is a limit."""
-        return any(getattr(self, name) is not None for name in LIMITS)
-
-    def check(self) -> None:
-        """Check that the controller can learn from batches, and has what it needs."""
-        if self.batch > 1 and self.controller in _ONE_BY_ONE:
-            raise ValueError(
-                f"batch={self.batch} does not suit controller {self.controller!r}, which learns "
-                "after every architecture; use batch=1 (repeats are still shared among workers)"
-            )
-        check_command(self.latency_command, self.latency_runtime)
-        for name, value in latency_choices(self).items() if self.max_latency is None else ():
-            raise ValueError(f"{name}={value} is for max_latency; give that, too")
-
-    @property
-    def unused(self) -> Sequence[str]:
-        """Limits if there are none; settings of widths and latencies that are not limited."""
-        limits = () if self.limited else LIMITS
-        widths = () if self.sized else ("width_multiple",)
-        return (*limits, *widths, *(() if self.max_latency is not None else OF_LATENCY))
-
-    @property
-    def limits_in_words(self) -> str:
-        """What limits networks, in words."""
-        where = f" by {self.latency_command}"
-        limits = {
-            f"at most {self.max_params or 0:,} parameters": self.max_params,
-            f"at most {self.max_macs or 0:,} multiply-adds": self.max_macs,
-            f"widths multiples of {self.width_multiple}": self.sized
-            and (self.width_multiple or 1) > 1,
-            f"at most {self.max_latency or 0:g} ms for {self.latency_batch} image(s)"
-            + where * bool(self.latency_command): self.max_latency,
-        }
-        return ", ".join(words for words, limit in limits.items() if limit)
-
-    @abstractmethod
-    def in_words(self, device: str | None = None) -> str:
-        """How networks are about to be measured or trained, for the title of a run.
-
-        ``device`` says on what, by default on that of this machine.
-        """
-
-
-@dataclass(frozen=True)
-class MeasureSearchSettings(SearchSettings, MeasuringSettings):
-    """Settings of a search by measures of fresh networks."""
-
-    trains = False
-    counted = "architecture"
-    usual: ClassVar[Mapping[str, int]] = {"image_size": 224, "batch": 1}
-    width = None
-    classes = 1000
-
-    proxies: tuple[str, ...] = setting(
-        _MEASURES,
-        "Measure to use; repeat it or separate names by commas (see asvit list proxies). Those "
-        "with a direction are the objectives, in this order.",
-        name="proxy",
-        metavar="NAME",
-        convert=proxy_names,
-        complete="proxies:PROXIES",
-    )
-    steps: int = setting(500, "Architectures to measure.", at_least=1)
-    recheck: int = setting(
-        8,
-        "Fresh networks on which each finalist is measured again.",
-        at_least=1,
-    )
-    pick: Literal["measured", "policy"] = setting(
-        "measured",
-        "Which finalist the search returns: the best when measured again (measured), or the "
-        "policy's likeliest architecture, as in the paper (policy).",
-        choices=("measured", "policy"),
-    )
-
-    def check(self) -> None:
-        """As the base does; the predictor learns from trainings."""
-        super().check()
-        if self.controller == PREDICTOR or ACCURACY in self.proxies:
-            raise ValueError(
-                f"a search for the {ACCURACY}, or by controller {PREDICTOR!r}, trains networks; "
-                "give trainings, too, and no other measures"
-            )
-
-    @property
-    def trials(self) -> int:
-        """All of them are drawn."""
-        return self.steps
-
-    def in_words(self, device: str | None = None) -> str:
-        """As measuring settings say it, with the limits."""
-        measured = MeasuringSettings.in_words(self, device)
-        return ", ".join(filter(None, [measured, self.limits_in_words]))
-
-
-@dataclass(frozen=True)
-class TrainingSearchSettings(SearchSettings):
-    """Settings of a search by short trainings: its objective is the accuracy on other images."""
-
-    presets: ClassVar[Presets] = presets_with(
-        quick={
-            "classes": 10,
-            "training_steps": 150,
-            "batch_size": 32,
-            "train_images": 1_000,
-            "test_images": 500,
-        }
-    )
-    trains = True
-    counted = "training"
-    usual: ClassVar[Mapping[str, int]] = {"image_size": 32, "batch": 4, "trainings": 24}
-
-    trainings: int = _of_training(
+    trainings: int | None = _of_training(
         None,
         "Search by this many short trainings in place of measures, for accuracy on held-out "
         "images.",
@@ -372,49 +185,106 @@ class TrainingSearchSettings(SearchSettings):
         5_000, "Other images to test on; those left where there are fewer.", at_least=1
     )
     classes: int = _of_training(
-        20, "Classes of the fractals to train on; other images have their own.", at_least=2
+        None,
+        "Classes of the fractals to train on; other images have their own.",
+        shown="20",
+        at_least=2,
     )
-    shift: int = setting_of(SupernetSettings, "shift", group=_TRAINING)
-    flip: bool = setting_of(SupernetSettings, "flip", group=_TRAINING)
-    crop_scale: float = setting_of(SupernetSettings, "crop_scale", group=_TRAINING)
-    color_jitter: float = setting_of(SupernetSettings, "color_jitter", group=_TRAINING)
-    fit: str = setting_of(SupernetSettings, "fit", group=_TRAINING)
-    ground: str = setting_of(SupernetSettings, "ground", group=_TRAINING)
-    init: Literal["xavier", "own"] = initial_weights(group=_TRAINING)
-    optimizer: Literal["adamw", "muon"] = _of_training(
-        "adamw",
-        "AdamW, or Muon, which takes about three times its learning rate.",
-        choices=("adamw", "muon"),
-    )
-    balance: Literal["none", "sampling"] = balance_setting(group=_TRAINING)
+    shift: int = _as_candidates("shift")
+    flip: bool = _as_candidates("flip")
+    crop_scale: float = _as_candidates("crop_scale")
+    color_jitter: float = _as_candidates("color_jitter")
+    fit: str = _as_candidates("fit")
+    ground: str = _as_candidates("ground")
+    init: Literal["xavier", "own"] = _as_candidates("init")
+    optimizer: Literal["adamw", "muon"] = _as_candidates("optimizer")
+    balance: Literal["none", "sampling"] = _as_candidates("balance")
     #: Steps of families as multiples of the others', resnet=1.5,swin=0.9, where a design has them
     #: train for the same time.
     paces: str | None = None
 
     def __post_init__(self) -> None:
-        if self.width is None and not self.sized:
-            object.__setattr__(self, "width", _WIDTH)
-        take_classes(self)
+        by_accuracy = self.proxies in (ACCURACY, (ACCURACY,), [ACCURACY])
+        values: dict[str, Any] = {}
+        if self.trainings is None and (by_accuracy or self.controller == PREDICTOR):
+            values["trainings"] = _TRAININGS
+        trains = self.trainings is not None or "trainings" in values
+        usual = _OF_TRAININGS if trains else _OF_MEASURES
+        if trains:
+            take_classes(self)
+        if trains and self.width is None and self.max_params is None and self.max_macs is None:
+            values["width"] = _WIDTH
+        if self.controller in _ONE_BY_ONE:
+            usual = {**usual, "batch": 1}
+        values |= {name: of for name, of in usual.items() if getattr(self, name) is None}
+        foreign = _MEASURED if trains else _TRAINED
+        for name in foreign - ({"proxies"} if by_accuracy else set()):
+            value, default = getattr(self, name), fields_of(SearchSettings)[name].default
+            if value not in (default, usual.get(name)):
+                raise ValueError(
+                    f"{name}={value} is for searches that {'measure' if trains else 'train'}, and "
+                    f"this one {'trains' if trains else 'measures'}; leave it out"
+                )
+        if trains:
+            values["proxies"] = (ACCURACY,)
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
         super().__post_init__()
 
+    @classmethod
+    def make(cls, preset: str = "default", **options: Any) -> Self:
+        """Settings of a preset, as far as it is of the kind of search that the options are of."""
+        given = {name: value for name, value in options.items() if value is not None}
+        foreign = _MEASURED | {"image_size"} if cls(**given).trains else _TRAINED
+        usual = {n: value for n, value in cls.presets[preset].items() if n not in foreign}
+        settings = cls(**{**usual, **given})
+        if settings.width_multiple is not None and not settings.sized:
+            raise ValueError(
+                f"width_multiple={settings.width_multiple} is for max_params and max_macs; give "
+                "one of them, too"
+            )
+        return settings
+
     def check(self) -> None:
-        """As the base does; the predictor needs enough trainings."""
-        super().check()
+        """Check that the controller can learn from batches, and has what it needs."""
+        if self.batch > 1 and self.controller in _ONE_BY_ONE:
+            raise ValueError(
+                f"batch={self.batch} does not suit controller {self.controller!r}, which learns "
+                "after every architecture; use batch=1 (repeats are still shared among workers)"
+            )
+        check_command(self.latency_command, self.latency_runtime)
+        for name, value in latency_choices(self).items() if self.max_latency is None else ():
+            raise ValueError(f"{name}={value} is for max_latency; give that, too")
+        if not self.trains and ACCURACY in self.proxies:
+            raise ValueError(
+                f"a search for the {ACCURACY} trains networks; give trainings, too, and no other "
+                "measures"
+            )
         if self.seeds > 1 and self.controller != "random":
             raise ValueError(
                 f"seeds={self.seeds} is for controller random; {self.controller} chooses itself "
                 "what to train again"
             )
-        if self.controller == PREDICTOR and self.trainings < LEAST_TRAININGS:
+        if self.controller == PREDICTOR and (self.trainings or 0) < LEAST_TRAININGS:
             raise ValueError(
                 f"trainings={self.trainings} are too few to learn from; use at least "
                 f"{LEAST_TRAININGS}"
             )
 
     @property
-    def proxies(self) -> tuple[str, ...]:
-        """The accuracy alone."""
-        return (ACCURACY,)
+    def trains(self) -> bool:
+        """Whether networks are trained."""
+        return self.trainings is not None
+
+    @property
+    def counted(self) -> str:
+        """What a search counts, in the singular."""
+        return "training" if self.trains else "architecture"
+
+    @property
+    def size_in_words(self) -> str:
+        """How much is measured or trained, such as ``24 trainings``."""
+        return quantity(self.steps if self.trainings is None else self.trainings, self.counted)
 
     @property
     def final_trainings(self) -> int:
@@ -422,19 +292,39 @@ class TrainingSearchSettings(SearchSettings):
 
         With several ``seeds`` there are some of all.
         """
-        if self.trainings < _FINAL[0][0] or self.seeds > 1:
-            return 0
-        return max(times for least, times in _FINAL if self.trainings >= least)
+        times = [times for least, times in _FINAL if (self.trainings or 0) >= least]
+        return 0 if self.seeds > 1 else max(times, default=0)
 
     @property
     def trials(self) -> int:
-        """Those that are left for drawn architectures."""
+        """How many architectures are drawn, to be measured or trained."""
+        if self.trainings is None:
+            return self.steps
         return self.trainings - FINALISTS * self.final_trainings
 
     @property
     def sized(self) -> bool:
-        """Whether there is such a limit in the place of a width."""
-        return self.width is None and super().sized
+        """Whether networks are as wide as limits allow."""
+        return self.width is None and (self.max_params is not None or self.max_macs is not None)
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is a limit."""
+        return any(getattr(self, name) is not None for name in LIMITS)
+
+    @property
+    def unused(self) -> Sequence[str]:
+        """Settings of the other kind of search, and of limits that there are not."""
+        limits = () if self.limited else LIMITS
+        widths = () if self.sized else ("width_multiple",)
+        latency = () if self.max_latency is not None else OF_LATENCY
+        return (*(_MEASURED if self.trains else _TRAINED), *limits, *widths, *latency)
+
+    def difference(self, other: Self) -> dict[str, tuple[Any, Any]]:
+        """As the base finds it; between searches of two kinds, in what they count."""
+        if self.trains == other.trains:
+            return super().difference(other)
+        return {"search": (f"by {self.counted}s", f"by {other.counted}s")}
 
     @property
     def training(self) -> CandidateSettings:
@@ -445,18 +335,43 @@ class TrainingSearchSettings(SearchSettings):
             steps=self.training_steps,
             image_size=self.image_size,
             seed=self.seed,
-            **{name: getattr(self, name) for name in _OF_TABLES},
+            width=self.width or _WIDTH,
+            **{name: getattr(self, name) for name in _OF_CANDIDATES},
         )
 
+    @property
+    def limits_in_words(self) -> str:
+        """What limits networks, in words."""
+        where = f" by {self.latency_command}" if self.latency_command else ""
+        multiple = self.sized and (self.width_multiple or 1) > 1
+        limits = {
+            f"at most {self.max_params or 0:,} parameters": self.max_params,
+            f"at most {self.max_macs or 0:,} multiply-adds": self.max_macs,
+            f"widths multiples of {self.width_multiple}": multiple,
+            f"at most {self.max_latency or 0:g} ms for {self.latency_batch} image(s){where}": (
+                self.max_latency
+            ),
+        }
+        return ", ".join(words for words, limit in limits.items() if limit)
+
     def in_words(self, device: str | None = None) -> str:
-        """How networks are trained."""
+        """How networks are about to be measured or trained, for the title of a run."""
+        if not self.trains:
+            measured = super().in_words(device)
+            return ", ".join(filter(None, [measured, self.limits_in_words]))
         from proxies.evaluation import resolve_device
 
-        where = device or resolve_device(self.device)
         width = "" if self.width is None else f"width C={self.width}"
         sizes = ", ".join(filter(None, [width, self.limits_in_words]))
         return (
             f"{self.training_steps} steps{f' (times {self.paces})' * bool(self.paces)} of "
-            f"{self.batch_size} images each, {self.image_size} px, "
-            f"{sizes}, device {where}, seed {self.seed}"
+            f"{self.batch_size} images each, {self.image_size} px, {sizes}, "
+            f"device {device or resolve_device(self.device)}, seed {self.seed}"
         )
+
+
+#: Settings without effect on a search that trains, and on one that measures.
+_MEASURED = frozenset(
+    {"proxies", "steps", "recheck", "pick", "repeats", "images", "points", "radius"}
+)
+_TRAINED = frozenset({*_OF_CANDIDATES, "trainings", "seeds", "training_steps", "width"})

@@ -1,77 +1,19 @@
-"""The trainings of a search: by network, and as a reference table."""
+"""The trainings of a search as a reference table."""
 
 import itertools
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from asvit.reference.table import LEAST_ROWS, Cell, Target, format_table
-from asvit.search.limits import Limits
-from asvit.search.rows import Measurement, TrialRow
-from asvit.search.settings import ACCURACY, SearchSettings
-from asvit.spaces import SearchSpace, cost
+from asvit.search.conclusion import Trained
+from asvit.search.settings import SearchSettings
+from asvit.spaces import cost
 from asvit.statistics.ranks import kendall
-from proxies.counts import Cost
 from proxies.evaluation import FAILURES
-
-Accuracies = Mapping[str, Sequence[float]]  # of the trainings of each architecture, by its text
-
-
-@dataclass(frozen=True)
-class Trained:
-    """An architecture of a search with all its trainings."""
-
-    architecture: str  #: its text, as the search draws it
-    number: int  #: place of its first draw among the trials
-    size: Cost  #: its parameters and multiply-adds
-    accuracies: Sequence[float]  #: of its trainings, per cent; NaN where one failed
-    reason: str = ""  #: why one failed, else empty
-    family: str = ""  #: name of its space, in a search of several
-    by_hand: bool = False  #: whether it is the network that is made of its family by hand
-
-    @property
-    def accuracy(self) -> float:
-        """The mean; NaN if a training failed: the others would flatter it."""
-        return statistics.fmean(self.accuracies)
-
-    @property
-    def std(self) -> float:
-        """Sample standard deviation, points; NaN for one training or if one failed."""
-        if len(self.accuracies) < 2 or math.isnan(self.accuracy):
-            return math.nan
-        return statistics.stdev(self.accuracies)
-
-    def with_one(self, training: Measurement | TrialRow) -> "Trained":
-        """With one more training."""
-        accuracies = (*self.accuracies, training.values[ACCURACY])
-        return replace(self, accuracies=accuracies, reason=self.reason or training.reason)
-
-
-def gathered(
-    rows: Sequence[TrialRow],
-    space: SearchSpace,
-    limits: Limits,
-    again: Mapping[str, Sequence[Measurement]],
-) -> dict[str, Trained]:
-    """All that was trained, by the text of the network; ``again`` are trainings of finalists."""
-    trained: dict[str, Trained] = {}
-    for row in rows:
-        text = str(limits.network(space.parse(row.architecture)))
-        size = Cost(row.params, row.macs)
-        new = Trained(row.architecture, row.number, size, ())
-        trained[text] = trained.get(text, new).with_one(row)
-    for text in trained.keys() & again.keys():
-        for measurement in again[text]:
-            trained[text] = trained[text].with_one(measurement)
-    if not space.branch:
-        return trained
-    return {
-        text: replace(entry, family=space.family_of(text), by_hand=text in limits.by_hand)
-        for text, entry in trained.items()
-    }
 
 
 def to_csv(
@@ -130,10 +72,17 @@ def format_trained(rows: Sequence[Trained], provenance: Mapping[str, str]) -> st
         "params": [row.size.params for row in rows],
         "macs": [row.size.macs for row in rows],
         "accuracy": [round(row.accuracy, 3) for row in rows],
-        "accuracy_std": [round(row.std, 3) for row in rows],
+        "accuracy_std": [_std(row.accuracies) for row in rows],
         **each,
     }
     return format_table({**provenance, "default_target": "accuracy"}, targets, columns)
+
+
+def _std(accuracies: Sequence[float]) -> float:
+    """Sample standard deviation, points; NaN for one training or if one failed."""
+    if len(accuracies) < 2 or any(map(math.isnan, accuracies)):
+        return math.nan
+    return round(statistics.stdev(accuracies), 3)
 
 
 def noise_ceiling(accuracies: Sequence[Sequence[float]]) -> float:

@@ -24,7 +24,7 @@ from asvit.data.sources import Images
 from asvit.data.statistics import standardised
 from asvit.executors import one_thread
 from asvit.models.blocks import is_linear
-from asvit.spaces import build, load_space
+from asvit.spaces import build
 from asvit.training.augmentation import Augmentation, Draws, augmented, draw_batch, drawn_ahead
 from asvit.training.distributed import ProcessGroup
 from asvit.training.loaders import balanced_order
@@ -294,7 +294,7 @@ class CandidateTrainer:
         seed = seed_for(self._settings.seed, training.architecture, training.seed)
         with one_thread(self.device.partition(":")[0]):
             model = self._fresh(training.architecture, seed)
-            recipe = recipe_for(training.architecture, self._settings)
+            recipe = Recipe.of(self._settings, self._settings.steps)
             fitted = fit(model, self._train, self._test, recipe, seed=seed)
         last = fitted.losses[-max(1, len(fitted.losses) // 10) :]
         return Outcome(
@@ -313,16 +313,6 @@ class CandidateTrainer:
             if self._settings.init == "xavier":
                 draw_linear_weights(model)
         return model.to(self.device)
-
-
-def recipe_for(architecture: str, settings: CandidateSettings) -> Recipe:
-    """The recipe for the network of an architecture's text, whose family may have a pace."""
-    steps = settings.steps
-    if settings.paces:
-        paces = dict(pace.split("=") for pace in settings.paces.split(","))
-        pace = paces.get(load_space(settings.space).family_of(architecture), "1")
-        steps = max(1, round(float(pace) * steps))
-    return Recipe.of(settings, steps)
 
 
 def outcome_of(train: CandidateTrainer, training: Training) -> Outcome:
@@ -350,7 +340,7 @@ def how_trained(settings: CandidateSettings, source: str, digest: str = "") -> d
     Trainings of two tables are comparable only if all of these lines are equal.
     """
     values = asdict(settings)
-    del values["space"], values["data"]
+    del values["data"]
     recipe = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in values.items())
     sha = f", SHA-256 {digest[:16]}…" if digest else ""
     return {"recipe": f"{recipe}; the same for all", "images": f"{legible(source)}{sha}"}

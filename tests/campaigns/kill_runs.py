@@ -80,7 +80,7 @@ COMMANDS: Mapping[str, str] = {
     "supernet train": "supernet train --validation-images 12 --test-images 12 --image-size 16"
     f" --width 6 --epochs 3 {_LEARNING}",
     "supernet evolve": "supernet evolve supernet --population 5 --generations 3 --keep 2"
-    " --crossovers 2 --mutations 2 --random-paths 3 --device cpu",
+    " --crossovers 2 --mutations 2 --device cpu",
 }
 
 #: Takes half a minute, and is only killed where it is asked for.

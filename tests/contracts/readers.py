@@ -42,7 +42,7 @@ from asvit.search.evolution import (
     write_paths,
 )
 from asvit.search.rows import read_trials, write_trials
-from asvit.search.settings import MeasureSearchSettings, SearchSettings, TrainingSearchSettings
+from asvit.search.settings import SearchSettings
 from asvit.search.study import StudyStore, create_study, open_journal
 from asvit.training.checkpoint import Checkpoint, Origin
 from asvit.training.metrics import EpochRow
@@ -146,7 +146,7 @@ def has_scores(journal: ScoreJournal, at: int) -> bool:
 
 def write_study(path: Path) -> None:
     study = create_study(open_journal(path), "run", {"x": "higher", "y": "lower"})
-    StudyStore(study, SearchSettings.from_json).start(MeasureSearchSettings(steps=2), **_images)
+    StudyStore(study, SearchSettings.from_json).start(SearchSettings(steps=2), **_images)
     add_trial(study)
 
 
@@ -165,7 +165,7 @@ def use_study(storage: Any, path: Path) -> None:
     check_same_device(Path(), study.user_attrs.get("device"), "cpu")
     check_same_images(Path(), study.user_attrs.get("images"), IMAGES)
     wanted, stored = (
-        MeasureSearchSettings(steps=2),
+        SearchSettings(steps=2),
         StudyStore(study, SearchSettings.from_json).settings,
     )
     check_same_settings(Path(), stored, wanted, growing=["steps"])
@@ -248,8 +248,8 @@ OF_OTHERS = {
 
 
 RIGHT_SETTINGS = (
-    MeasureSearchSettings(),
-    TrainingSearchSettings(trainings=9),
+    SearchSettings(),
+    SearchSettings(trainings=9),
     DesignSettings("pets", max_params=10**6),
     EvaluationSettings("pets", "run", architecture="timm:resnet18", image_size=64),
     ScaleSettings(SEED),

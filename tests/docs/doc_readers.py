@@ -38,7 +38,7 @@ TINY = {
     "supernet train": f"{_SMALL} --train-images 60 --validation-images 40 --test-images 40 "
     "--width 24 --epochs 1 --batch-size 30 --fresh",
     "supernet evolve": "--device cpu --population 4 --generations 2 --keep 2 --crossovers 1 "
-    "--mutations 1 --random-paths 2 --max-macs 1G --fresh",
+    "--mutations 1 --max-macs 1G --fresh",
 }
 
 
@@ -76,9 +76,6 @@ def _fitting(command: str, words: list[str]) -> list[str]:
         more += ["--classes", "2"]  # as many as there are in our pictures
     if command == "train" and not {"--data", "--preset"} & set(words):
         more += ["--classes", "2"]  # of the fractals
-    if command in ("search", "scale") and "--reference" in given:
-        table(Path("few.csv"), rows=5)
-        more += ["--reference", "few.csv"]
     return more
 
 

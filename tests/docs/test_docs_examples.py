@@ -37,7 +37,7 @@ from asvit.core.settings import Settings
 from asvit.runs.run import RUNS
 from asvit.search import Measurement, predictor_sampler
 from asvit.search.controllers import CONTROLLERS
-from asvit.search.settings import MeasureSearchSettings
+from asvit.search.settings import SearchSettings
 from asvit.spaces import SPACES
 from proxies import PROXIES
 
@@ -94,7 +94,7 @@ def _few_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
 def _small_presets(monkeypatch: pytest.MonkeyPatch) -> None:
     """Examples in Python take the preset ``quick``, which is for people."""
     smaller: Sequence[tuple[type[Settings], dict[str, Any]]] = [
-        (MeasureSearchSettings, {"image_size": 32, "images": 2, "points": 3, "repeats": 1}),
+        (SearchSettings, {"image_size": 32, "images": 2, "points": 3, "repeats": 1}),
     ]
     for settings, small in smaller:
         quick = {**settings.presets["quick"], **small}

@@ -82,7 +82,7 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "evolve": Command(
         "supernet evolve supernet --population 5 --generations 2 --keep 2 --crossovers 2"
-        " --mutations 2 --random-paths 3 --device cpu --out evolve",
+        " --mutations 2 --device cpu --out evolve",
         "space architecture path params macs evaluated",
         "supernet",
     ),

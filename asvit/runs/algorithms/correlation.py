@@ -10,30 +10,21 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Self, cast
 
-from asvit.core.codec import is_of
 from asvit.core.console import number, short
 from asvit.core.continuing import (
     Images,
-    check_same_device,
     check_same_images,
-    check_same_settings,
 )
 from asvit.core.files import write_text
-from asvit.core.measuring_settings import MeasuringSettings
-from asvit.core.progress import Progress, Tell, ignore, image_progress
-from asvit.core.run_files import CORRELATIONS, RESULT, SCORES, VALUES
+from asvit.core.progress import Progress, Tell, image_progress
+from asvit.core.run_files import CORRELATIONS, RESULT, VALUES
 from asvit.core.settings import fields_of, wrong_option
-from asvit.executors import Workers
 from asvit.executors.placement import device_of, on_cluster
 from asvit.predictor.validation import predictor_findings
 from asvit.reference import ReferenceTable, load_reference
 from asvit.reference.findings import (
-    Reliability,
-    rival_in,
     sort_findings,
     to_csv,
 )
@@ -48,11 +39,10 @@ from asvit.reference.query import (
 from asvit.reference.result import CorrelationResult
 from asvit.reference.scores import ImagesOfSize, Scored, ScoreJournal, table_id
 from asvit.reference.settings import CorrelationQuery, CorrelationSettings, direction
-from asvit.reference.stored import with_sum
 from asvit.reference.table import check_rows
 from asvit.runs.algorithms.measuring import are_times, with_timing
-from asvit.runs.correlation import CorrelationRun, run_correlation
-from asvit.runs.folder import plain_name, remove_files
+from asvit.runs.correlation import CorrelationRun
+from asvit.runs.folder import remove_files
 from asvit.runs.measurement_pool import (
     EvalContext,
     MeasurementJob,
@@ -324,68 +314,3 @@ def _state(row: ScoreRow, failures: int) -> str:
         values = (f"{short(name)} {number(score.value)}" for name, score in row.scores.items())
         measured = ", ".join(values)
     return f"{row.architecture} ({measured}){f'  failed {failures}' if failures else ''}"
-
-
-def reliability(
-    folder: Path,
-    table: ReferenceTable,
-    settings: MeasuringSettings,
-    *,
-    workers: Workers | None = None,
-    tell: Tell = ignore,
-    start: Mapping[str, Any] = MappingProxyType({}),
-) -> Reliability:
-    """Correlate the measures of a run with a table's default target, measured as the run measured.
-
-    The scores are in a folder inside the run's, named after the table and its digest. If the
-    run, with the values ``start``, was started over with other settings or images, so is the
-    correlation. The result has the measures, the sum of their ranks, and the best count.
-    """
-    names = fields_of(CorrelationSettings)
-    wanted = CorrelationSettings(**{name: getattr(settings, name) for name in names})
-    inside = folder / plain_name(f"correlate-{table.name}-{table.digest[:8]}")
-    proxies: Sequence[str] = settings.proxies  # type: ignore[attr-defined]
-    measures = with_sum(proxies)
-    result = run_correlation(
-        table,
-        proxies=measures,
-        out=inside,
-        workers=workers,
-        progress=tell,
-        fresh=_is_of_another_run(inside, own_sizes(wanted, table), workers, start.get("images")),
-        **{name: getattr(wanted, name) for name in names},
-    )
-    (target,) = result.targets
-    rival = rival_in(result.correlations)
-    return Reliability(
-        reference=table.name,
-        digest=table.digest,
-        target=target.name,
-        description=target.description,
-        noise_ceiling=target.noise_ceiling,
-        rows=result.rows,
-        folder=inside.name,
-        measures=[result.finding(name) for name in measures],
-        best_count=rival,
-    )
-
-
-def _is_of_another_run(
-    folder: Path,
-    wanted: CorrelationSettings,
-    workers: Workers | None,
-    images: Any,
-) -> bool:
-    """Whether the scores in ``folder`` are of a run that was since started over otherwise."""
-    journal, here = ScoreJournal(folder / SCORES), device_of(wanted.device, workers)
-    if journal.settings is None:
-        return False
-    try:
-        check_same_settings(folder, journal.settings, wanted, changing=("device",))
-        check_same_device(folder, journal.device, here)
-        if is_of(images, Images):  # of one size, that of the run
-            for before in journal.images_of.values():
-                check_same_images(folder, before, images)
-    except ValueError:
-        return True
-    return False

@@ -53,7 +53,7 @@ from asvit.runs.algorithms.design_search import DesignSearch, least_seconds, pla
 from asvit.runs.algorithms.design_trainings import Trainings, unless_it_fails
 from asvit.runs.timing import fresh_latency, latency
 from asvit.runs.trained_on import count_trained
-from asvit.search.settings import TrainingSearchSettings
+from asvit.search.settings import SearchSettings
 from asvit.spaces import load_space
 from asvit.spaces.base import Architecture
 from proxies.messages import first_line
@@ -433,7 +433,7 @@ class DesignPlan:
         return Trainings(self.last_round, self.folder, self._listed, self.stage_options)
 
     @property
-    def search_settings(self) -> TrainingSearchSettings:
+    def search_settings(self) -> SearchSettings:
         """The search as it is planned."""
         return self._search(self._listed).planned(self.results.plan)
 

@@ -16,7 +16,7 @@ from asvit.runs.estimate import training_seconds
 from asvit.runs.training_pool import with_images
 from asvit.search.limits import Limits
 from asvit.search.result import SearchResult
-from asvit.search.settings import ACCURACY, TrainingSearchSettings
+from asvit.search.settings import ACCURACY, SearchSettings
 from asvit.spaces import SearchSpace, load_space
 from asvit.training.recipes import RECIPES
 
@@ -35,15 +35,13 @@ class DesignSearch:
     data: str  # the pictures, as the search names them
     workers: Workers | None
 
-    def whole(
-        self, side: int, macs: int | None, epochs: int | None = None
-    ) -> TrainingSearchSettings:
+    def whole(self, side: int, macs: int | None, epochs: int | None = None) -> SearchSettings:
         """As long as it pays, at a side of images, with the augmentation of so many epochs.
 
         Its networks have ``macs`` multiply-adds at most.
         """
         s, strength = self.settings, strength_for(epochs, side)
-        return TrainingSearchSettings(
+        return SearchSettings(
             space=s.space,
             controller="predictor",
             trainings=s.trainings,
@@ -62,18 +60,16 @@ class DesignSearch:
             **preparation_of(self.pictures),
         )
 
-    def planned(self, plan: SearchPlan) -> TrainingSearchSettings:
+    def planned(self, plan: SearchPlan) -> SearchSettings:
         """As it was planned."""
         decided = {name: value for name, value in vars(plan).items() if name != "epochs"}
         return replace(self.whole(plan.image_size, plan.max_macs, plan.epochs), **decided)
 
-    def seconds(self, search: TrainingSearchSettings) -> float:
+    def seconds(self, search: SearchSettings) -> float:
         """About how many seconds a search takes on the pictures that there are."""
         return training_seconds(with_images(search, self.pictures.train), self.workers)
 
-    def shortened(
-        self, search: TrainingSearchSettings, seconds: float, allowed: float
-    ) -> TrainingSearchSettings:
+    def shortened(self, search: SearchSettings, seconds: float, allowed: float) -> SearchSettings:
         """A search of about so many ``seconds``, cut down to those that are ``allowed``.
 
         It has fewer trainings, and fewer steps of each.
@@ -85,13 +81,13 @@ class DesignSearch:
         return replace(search, trainings=fewer, training_steps=max(_FEWEST_STEPS, steps))
 
 
-def plan_of(search: TrainingSearchSettings, epochs: int | None = None) -> SearchPlan:
+def plan_of(search: SearchSettings, epochs: int | None = None) -> SearchPlan:
     """What of a search's settings the time decides, and the epochs of the final training."""
     names = [name for name in fields_of(SearchPlan) if name != "epochs"]
     return SearchPlan(**{name: getattr(search, name) for name in names}, epochs=epochs)
 
 
-def least_seconds(search: TrainingSearchSettings, seconds: float) -> float:
+def least_seconds(search: SearchSettings, seconds: float) -> float:
     """About how long the shortest search takes, where this one takes so many ``seconds``."""
     steps = min(_FEWEST_TRAININGS, search.trainings) * _FEWEST_STEPS
     return seconds * steps / (search.trainings * search.training_steps)

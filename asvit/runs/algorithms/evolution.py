@@ -10,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 import torch
 
 from asvit.core.continuing import check_same_digest, check_same_images
@@ -27,11 +26,9 @@ from asvit.runs.folder import newest_run
 from asvit.search.evolution import (
     TEST,
     VALIDATION,
-    Cells,
     EvolutionResult,
     EvolutionSettings,
     PathRow,
-    RandomPaths,
     Winner,
     first_generation,
     generations_of,
@@ -46,11 +43,11 @@ from asvit.training.checkpoint import Checkpoint
 from asvit.training.short_settings import SupernetSettings
 from asvit.training.supernet import Splits, load_splits, read_finished
 from asvit.training.supernet_result import PathAccuracies
-from proxies.evaluation import resolve_device, seed_for
+from proxies.evaluation import resolve_device
 
 EvolutionStore = StudyStore[EvolutionSettings]
 
-_BESIDE = "accuracies beside the draws"  # attribute of the study
+_BESIDE = "accuracies on the test images"  # attribute of the study
 
 
 @dataclass(kw_only=True)
@@ -72,11 +69,6 @@ class EvolutionAlgorithm(EvolutionRun):
             return self
         origin = self.trained.origin
         most = SupernetSpace(origin.settings).deit_macs(len(origin.classes))
-        if self.settings.min_macs > most:
-            raise ValueError(
-                f"min_macs={self.settings.min_macs:,} is more than the {most:,} multiply-adds of "
-                "the DeiT of this size, the limit unless another is given; give max_macs, too"
-            )
         return self.with_settings(replace(self.settings, max_macs=most), "trained")
 
     @cached_property
@@ -148,40 +140,30 @@ class EvolutionAlgorithm(EvolutionRun):
             sampler,
             trials=s.population * s.generations,
             batch=s.population,
-            after=2.0 * s.random_paths + s.population,
+            after=1.0 + s.population,
         )
-        rows = self._evolve(search, tell)
-        best = ranked(rows)[0]
-        rng = np.random.default_rng(seed_for(s.seed, "random paths"))
-        random = [sampler.supernet.draw(rng) for _ in range(s.random_paths)]
-        first = [row.cells for row in first_generation(rows)]
-        known = {(row.cells, VALIDATION): row.validation for row in rows}
-        wanted = {
-            f"{part} {'|'.join(path)}": ((path, part), 0)
-            for path in dict.fromkeys([best.cells, *first, *random])
-            for part in parts
-            if (path, part) not in known
-        }
+        for progress in search.run():
+            if progress.done % s.population == 0:
+                self._save(search)
+            tell(progress)
+        rows = self._save(search)
+        if not rows:
+            raise ValueError(
+                f"no random path was found that takes at most {s.max_macs:,} multiply-adds; allow "
+                "more with --max-macs"
+            )
+        best, first = ranked(rows)[0], first_generation(rows)
+        wanted = {row.path: ((row.cells, TEST), 0) for row in (best, *first)}
         for progress in search.beside(_BESIDE, wanted, evaluate):
             tell(replace(progress, unit="accuracy"))
-        beside = stored(store.study, _BESIDE)
-
-        def reached(path: Cells, part: str) -> float:
-            if (path, part) in known:
-                return known[path, part]
-            return beside[f"{part} {'|'.join(path)}"].values[part]
-
-        def of(paths: Sequence[Cells]) -> RandomPaths:
-            accuracies = ([reached(path, part) for path in paths] for part in parts)
-            return RandomPaths(*map(PathAccuracies.of, accuracies))
-
+        tested = {path: one.values[TEST] for path, one in stored(store.study, _BESIDE).items()}
         winner = Winner(
             architecture=best.architecture,
             path=best.path,
             params=sampler.costs(best.cells).params,
             macs=best.macs,
             validation=best.validation,
-            test=reached(best.cells, TEST),
+            test=tested[best.path],
         )
         self._write_weights(winner)
         return self.result(
@@ -190,28 +172,15 @@ class EvolutionAlgorithm(EvolutionRun):
             space=origin.settings.space,
             winner=winner,
             generations=generations_of(rows),
-            in_window=of(first),
-            anywhere=of(random),
-            deit_macs=sampler.deit_macs,
+            random={
+                VALIDATION: PathAccuracies.of([row.validation for row in first]),
+                TEST: PathAccuracies.of([tested[row.path] for row in first]),
+            },
             evaluated=len(rows),
             reason="no new path was found any more" if search.exhausted else "",
             wall_seconds=search.seconds,
             next_command=training_command(self.folder, origin.settings),
         )
-
-    def _evolve(self, search: Search, tell: Tell) -> Sequence[PathRow]:
-        """The paths of all generations, or of those up to one without anything new."""
-        for progress in search.run():
-            if progress.done % self.settings.population == 0:
-                self._save(search)
-            tell(progress)
-        rows = self._save(search)
-        if not rows:
-            raise ValueError(
-                f"no random path was found that takes {self.settings.min_macs:,} to "
-                f"{self.settings.max_macs:,} multiply-adds; allow more with --max-macs"
-            )
-        return rows
 
     def _save(self, search: Search) -> Sequence[PathRow]:
         """Write trials.csv."""

@@ -6,21 +6,16 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
-from asvit.core.codec import to_json
 from asvit.core.continuing import check_same_device
 from asvit.core.measuring_settings import MeasuringSettings
-from asvit.core.progress import Progress
 from asvit.data.fractals import DEFAULT_CLASSES
 from asvit.data.sources import class_count
 from asvit.executors import Workers
 from asvit.executors.placement import cluster_of, device_of
 from asvit.measuring.timing import timed_on
-from asvit.reference import ReferenceTable, load_reference
-from asvit.runs.checks import check_stay
 from asvit.runs.measuring_run import MeasuringRun
 from asvit.runs.run import J, R, S, imported
 from proxies import PROXIES
@@ -53,8 +48,7 @@ def with_timing(versions: Mapping[str, str], folder: Path, device: str) -> Mappi
 class MeasuringAlgorithm(MeasuringRun[S, R, J]):
     """A run that measures, and whose measures a reference table can judge."""
 
-    # Import SciPy and scikit-learn, which a run does without until it ends.
-    _reliability = imported("asvit.runs.algorithms.correlation:reliability")
+    # Imports SciPy, which a run does without until it ends.
     _stored_reliability = imported("asvit.reference.stored:stored_reliability")
 
     @property
@@ -87,17 +81,6 @@ class MeasuringAlgorithm(MeasuringRun[S, R, J]):
             words += ["--classes", str(s.classes)]
         return shlex.join(words)
 
-    @cached_property
-    def table(self) -> ReferenceTable | None:
-        """The reference table, if there is one; a run that goes on has built its rows before."""
-        if self.reference is None:
-            return None
-        return load_reference(self.reference, check=not self.begun)
-
-    def check(self) -> None:
-        """Read the reference table, if there is one; starting over may not remove it."""
-        check_stay(self, {} if self.table is None else {"the table": self.table.path})
-
     def versions(self, stored: Mapping[str, str] | None) -> Mapping[str, str]:
         """As the base does, with the processor that times are taken on.
 
@@ -118,30 +101,9 @@ class MeasuringAlgorithm(MeasuringRun[S, R, J]):
         return bool(limited and s.latency_command is None)
 
     def conclude(self, store: J, result: R) -> R:
-        """Tell how well the measures rank a table: the one that was named, or a bundled one."""
+        """Tell how well the measures rank a bundled table."""
         judged: Any = result
-        if not self.judged:
-            return result
-        if self.table is None:
-            if judged.reliability is not None or not result.provenance.get("images"):
-                return result  # a function of the caller has no images
-            stored = self._stored_reliability(self.judge, self.measures)
-            return cast("R", replace(judged, reliability=stored))
-        table, settings = self.table, cast("Any", self.settings)
-
-        def tell(progress: Progress) -> None:
-            rows = progress.unit == "row"
-            self.progress(replace(progress, unit=f"row of {table.name}") if rows else progress)
-
-        verdict = self._reliability(
-            result.folder,
-            table,
-            settings,
-            workers=self.workers,
-            tell=tell,
-            start=store.start_values,
-        )
-        if to_json(verdict) == to_json(judged.reliability):  # NaN differs from itself
-            return result
-        whole: R = replace(judged, reliability=verdict)
-        return whole
+        if not self.judged or judged.reliability or not result.provenance.get("images"):
+            return result  # a function of the caller has no images
+        stored = self._stored_reliability(self.judge, self.measures)
+        return cast("R", replace(judged, reliability=stored))

@@ -96,7 +96,6 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
 
     def check(self) -> None:
         """Refuse unknown measures, and a start that cannot be grown as asked."""
-        super().check()
         growable = self.growable
         if not self.settings.timed and finished_result(self) is None:
             growable.check_budget()

@@ -35,26 +35,23 @@ from asvit.runs.search import SearchRun, next_budget
 from asvit.runs.timing import fresh_latency, latency
 from asvit.runs.training_pool import TrainingPool
 from asvit.search import Measurement, TrialRow
-from asvit.search.conclusion import conclude_measured, conclude_trained, retrained
+from asvit.search.conclusion import conclude_measured, conclude_trained, gathered, retrained
 from asvit.search.controllers import get_controller
-from asvit.search.front import BEST, objectives, pareto_front
 from asvit.search.limits import Limits, check_latency, forget_images
 from asvit.search.loop import Search
 from asvit.search.objective import Objective, by_function
 from asvit.search.result import SearchResult
-from asvit.search.rows import write_trials
+from asvit.search.rows import BEST, best_rows, objectives, write_trials
 from asvit.search.sampler import distributions, measured_trials
 from asvit.search.settings import (
     ACCURACY,
     FINALISTS,
     PREDICTOR,
-    MeasureSearchSettings,
     SearchSettings,
-    TrainingSearchSettings,
     usual_multiple,
 )
 from asvit.search.study import StudyStore, open_study, quiet_optuna
-from asvit.search.trained import gathered, to_csv
+from asvit.search.trained import to_csv
 from asvit.spaces import SearchSpace
 from asvit.spaces.base import Architecture
 from asvit.training.short import accuracies_in_words
@@ -99,14 +96,8 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, SearchSto
     def check(self) -> None:
         """Refuse unknown names and sizes that do not suit."""
         forget_images()
-        super().check()
         if self.evaluate is not None and self.workers is not None:
             raise ValueError("a function given as evaluate is called here; leave workers out")
-        if self.table is not None and not self.judged:
-            raise ValueError(
-                f"reference={self.table.name} judges measures, and this search trains; leave it "
-                "out"
-            )
         get_controller(self.settings.controller)
         _ = self.better, self.space
         if self.settings.limited and finished_result(self) is None:
@@ -212,7 +203,7 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, SearchSto
                 f"{self.space.name!r}; {ELSEWHERE}"
             )
         trials = len(measured)
-        if isinstance(s, TrainingSearchSettings) and trials > s.trials:
+        if s.trains and trials > s.trials:
             raise ValueError(
                 f"trainings={s.trainings} has {s.trials} for drawn architectures, and {trials} "
                 "are drawn already; use more"
@@ -227,11 +218,11 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, SearchSto
         s, search = self.settings, self._search(store)
         self._follow(search, tell)
         end: Any = {"time": lambda arch: self._latency_again(store, arch)}
-        if isinstance(s, TrainingSearchSettings):
-            conclusion = conclude_trained(search, s, tell, **end)
+        if s.trains:
+            conclusion = conclude_trained(search, self.limits, s, tell, **end)
         else:
             again = self._measure_again if self.evaluate is None else None
-            conclusion = conclude_measured(search, cast("Any", s), tell, again=again, **end)
+            conclusion = conclude_measured(search, self.limits, s, tell, again=again, **end)
         rows, seed = search.rows, conclusion.seed
         if TRAINED in self.tables:
             self._save_trainings(search)
@@ -248,9 +239,8 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, SearchSto
             failures=sum(row.state == "failed" for row in rows),
             entropy=(rows[0].entropy, rows[-1].entropy),
             wall_seconds=search.seconds,
-            front=pareto_front(rows, self.better),
+            front=best_rows(rows, self.better, front=True),
             finalists=conclusion.finalists,
-            tradeoff=conclusion.tradeoff,
             confirmed=seed.confirmed,
             predictor=conclusion.predictor,
             latency=seed.latency,
@@ -265,9 +255,9 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, SearchSto
         make = get_controller(s.controller).make
         time = None if s.max_latency is None else partial(self._milliseconds, store)
         after = 0.0
-        if isinstance(s, TrainingSearchSettings):
+        if s.trains:
             after = float(FINALISTS * s.final_trainings)
-        elif isinstance(s, MeasureSearchSettings) and function is None:
+        elif function is None:
             after = (min(BEST, s.trials) + 1) * s.recheck / s.repeats
         return Search(
             store.study,
@@ -400,13 +390,13 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, SearchSto
     def typed_values(self) -> Mapping[str, object]:
         """A search that trains is known by its trainings."""
         s = self.settings
-        return {"trainings": s.trainings} if isinstance(s, TrainingSearchSettings) else {}
+        return {"trainings": s.trainings} if s.trains else {}
 
     @property
     def training_command(self) -> str:
         """As the base does, with as many images as the short trainings had."""
         s, command = self.settings, super().training_command
-        if not isinstance(s, TrainingSearchSettings):
+        if not s.trains:
             return command
         if s.data == "fractal":
             command += f" --train-images {s.train_images}"

@@ -34,7 +34,7 @@ RUNS = {
     ],
     "supernet evolve": [
         "supernet", "evolve", "SUPERNET", "--population", "6", "--generations", "3", "--keep", "2",
-        "--crossovers", "2", "--mutations", "2", "--random-paths", "4", "--device", "cpu",
+        "--crossovers", "2", "--mutations", "2", "--device", "cpu",
     ],
     "train": ["train", TRAINED, *QUICK, "--retokenize", "1/0/1", "--clip", "0"],
     "test": ["test", "PICTURES", "--weights", "WEIGHTS", "--device", "cpu"],

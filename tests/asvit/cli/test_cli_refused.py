@@ -65,7 +65,6 @@ REFUSED: dict[str, Sequence[tuple[str, int, str]]] = {
         ("--image-size 50", 3, "50 px"),
         ("--device warp", 3, "'warp'"),
         ("--proxy gauss_map_length", 3, "gauss_map_length"),
-        ("--reference vitbench101-pti", 3, "did you mean 'vitbench101-pit'"),
     ],
     SCALE: [
         ("--budget 88", 2, "did you mean 88M"),
@@ -80,6 +79,7 @@ REFUSED: dict[str, Sequence[tuple[str, int, str]]] = {
     "correlate": [
         ("", 2, "--reference"),
         ("--reference bad.csv", 3, "bad.csv, line 6"),
+        ("--reference vitbench101-pti", 3, "did you mean 'vitbench101-pit'"),
     ],
     CORRELATE: [
         ("--target c100", 2, "unknown target 'c100'"),

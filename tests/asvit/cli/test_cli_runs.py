@@ -32,7 +32,7 @@ KEYS = {
     },
     "supernet evolve": {
         "space", "architecture", "path", "params", "macs", "validation", "test", "random",
-        "generations", "evaluated", "reason", "deit_macs", "supernet",
+        "generations", "evaluated", "reason", "supernet",
         "next_command",
     },
     "train": {

@@ -269,13 +269,9 @@ def test_columns_named_as_accuracies_are_targets_the_first_by_default(tmp_path):
         read(tmp_path, cifar=GOOD)
 
 
-@pytest.mark.parametrize("values", [[0.5, 0, 1, 0.25], [0, 0, 0, 0.01]])
-def test_fractions(tmp_path, values, caplog):
-    own = read(tmp_path, accuracy=[*values, 0]).accuracies["accuracy"]
-    assert own[:4] == pytest.approx([100 * value for value in values])
-    assert "all of 'accuracy' are at most 1, and so are taken as fractions" in caplog.text
-    caplog.clear()
-    assert read(tmp_path, accuracy=[*values, 1.5]).accuracies["accuracy"][3] == values[3]
+def test_fractions_are_refused_unless_the_file_says_that_they_are_per_cent(tmp_path):
+    values = [0.5, 0, 1, 0.25, 0]
+    with pytest.raises(ValueError, match="all of 'accuracy' are at most 1; write per cent"):
+        read(tmp_path, accuracy=values)
     above = "# accuracies: top-1, per cent"
-    assert read(tmp_path, above, accuracy=[*values, 0]).accuracies["accuracy"][3] == values[3]
-    assert not caplog.text
+    assert read(tmp_path, above, accuracy=values).accuracies["accuracy"] == tuple(values)

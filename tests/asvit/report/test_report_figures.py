@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from asvit.report import correlate, evolution, scale, search_trained
+from asvit.report import correlate, evolution, scale
 from asvit.report import search_figures as figures
 from asvit.report.search_figures import (
     CHOICE_WINDOW,
@@ -104,13 +104,6 @@ PAIRS = [correlate.PairRow("top1", "a", 10.0**i, 50.0 + i) for i in range(8)]
 GENERATIONS = [Generation(i, 8, 50.0 + i, 40.0 + i, 50.0 + i) for i in range(1, 9)]
 PATHS = [PathRow(i, i, "random", "a", "b", 10 * i, 50.0 + i) for i in range(1, 9)]
 
-COSTS = [
-    search_trained.CostRow(
-        "a", 10, 10**i, 2, 50.0 + i, *([51.0, 50.0, 52.0] if i % 2 else [math.nan] * 3)
-    )
-    for i in range(6, 9)
-]
-
 DRAWINGS = {
     "entropy": lambda part: figures.draw_entropy(ENTROPY[part], uniform=15.3),
     "entropy, bare": lambda part: figures.draw_entropy(ENTROPY[part]),
@@ -126,11 +119,8 @@ DRAWINGS = {
     "clouds": lambda part: scale.draw_clouds(CLOUDS[part], NAMES),
     "taus": lambda part: correlate.draw_taus(TAUS[part], ceilings={"top1": 0.9}),
     "pairs": lambda part: correlate.draw_pairs(PAIRS[part], "zico", {"top1": "title"}),
-    "generations": lambda part: evolution.draw_generations(
-        GENERATIONS[part], PATHS[part], random={"of any cost": 45.0}
-    ),
+    "generations": lambda part: evolution.draw_generations(GENERATIONS[part], PATHS[part]),
     "costs": lambda part: evolution.draw_costs(PATHS[part], limit=60, winner="a"),
-    "accuracy and cost": lambda part: search_trained.draw_costs(COSTS[part], "mean accuracy"),
 }
 
 

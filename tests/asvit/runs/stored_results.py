@@ -40,7 +40,6 @@ from asvit.search.evolution import (
     EvolutionResult,
     EvolutionSettings,
     Generation,
-    RandomPaths,
     Winner,
 )
 from asvit.search.result import Finalist, SearchResult
@@ -85,7 +84,7 @@ TOLD = {
 }
 RELIABILITY = {
     **{"reference": "mine", "digest": "12", "target": "top1", "description": "of nine"},
-    **{"noise_ceiling": 0.9, "rows": 9, "folder": "correlate-mine-12"},
+    **{"noise_ceiling": 0.9, "rows": 9, "scores": "on one core"},
     **{"measures": [TOLD], "best_count": TOLD},
 }
 
@@ -223,9 +222,7 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
                 space="psvit-1d",
                 winner=Winner(PATH, "bbs---|bs----|bb----", 10, 20, 50.0, 49.0),
                 generations=[Generation(1, 4, 50.0, 40.0, 50.0)],
-                in_window=RandomPaths(ACCURACIES, ACCURACIES),
-                anywhere=RandomPaths(ACCURACIES, ACCURACIES),
-                deit_macs=30,
+                random={"validation": ACCURACIES, "test": ACCURACIES},
                 evaluated=4,
                 reason="",
                 wall_seconds=3.0,

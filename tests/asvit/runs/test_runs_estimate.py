@@ -7,7 +7,7 @@ import pytest
 import asvit.runs.estimate as module
 from asvit.executors import Workers
 from asvit.runs.estimate import training_seconds
-from asvit.search import TrainingSearchSettings
+from asvit.search import SearchSettings
 from asvit.training.short import CandidateTrainer, Outcome, Training
 
 PLACE: dict[str, Any] = {"space": "asvit-tiny", "image_size": 32, "device": "cpu"}
@@ -30,7 +30,7 @@ def test_trainings_take_the_time_of_their_steps(
 
     monkeypatch.setattr(CandidateTrainer, "__call__", train)
     monkeypatch.setattr(module, "cores", lambda: 2)
-    settings = TrainingSearchSettings(
+    settings = SearchSettings(
         **PLACE, trainings=20, training_steps=100, batch_size=4, batch=4, test_images=8
     )
     seconds = training_seconds(settings, workers)

@@ -102,4 +102,5 @@ def conclude(
 ) -> Conclusion:
     """The end of such a search."""
     fresh = None if again is None else lambda found, _seeds: map(again, map(str, found))
-    return conclude_measured(search, SearchSettings.make(**settings), tell, again=fresh)
+    settings_ = SearchSettings.make(**settings)
+    return conclude_measured(search, search.limits, settings_, tell, again=fresh)

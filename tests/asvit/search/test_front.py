@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from asvit.search import TrialRow
 from asvit.search.conclusion import picked
-from asvit.search.front import best_rows, non_dominated, pareto_front
 from asvit.search.result import Finalist
+from asvit.search.rows import best_rows, non_dominated
 from scaling.ranking import Better, rank_sums
 
 BETTER: dict[str, Better] = {"length": "higher", "kappa": "lower", "curvature": "reported"}
@@ -29,28 +29,19 @@ def numbers(rows: list[TrialRow]) -> list[int]:
     return [row.number for row in rows]
 
 
-def test_a_front_by_hand() -> None:
-    # (1,1), (2,2), (3,3) are not dominated; (2,9) and (0,5) are one front behind.
-    # The sums of ranks are, in this order, 3 + 1, 1 + 3, 2 + 5, 4 + 4 and 2 + 2.
-    rows = make_rows((1, 1), (3, 3), (2, 9), (0, 5), (2, 2))
-    assert numbers(pareto_front(rows, BETTER)) == [0, 1, 4, 2, 3]
-    assert numbers(pareto_front(rows, BETTER, count=2)) == [0, 1]
-
-
 @given(st.lists(st.tuples(VALUES, VALUES), max_size=20))
-def test_fronts_come_one_after_another_each_by_rank_sum(values: list[tuple[float, float]]) -> None:
+def test_the_best_have_the_least_rank_sums_the_front_before(
+    values: list[tuple[float, float]],
+) -> None:
     rows = [row for row in make_rows(*values) if not math.isnan(sum(row_values(row)))]
     columns = {name: [row.values[name] for row in rows] for name in BETTER}
     sums = dict(zip(numbers(rows), rank_sums(columns, BETTER), strict=True))
     best = numbers(best_rows(make_rows(*values), BETTER, count=1))
     assert best == sorted(numbers(rows), key=lambda n: (sums[n], n))[:1]
-    chosen = numbers(pareto_front(make_rows(*values), BETTER, count=len(values)))
-    while rows:
-        front = {row.number for row in rows if not any(beats(other, row) for other in rows)}
-        expected, chosen = chosen[: len(front)], chosen[len(front) :]
-        assert expected == sorted(front, key=lambda number: (sums[number], number))
-        rows = [row for row in rows if row.number not in front]
-    assert chosen == []
+    on_front = {row.number for row in rows if not any(beats(other, row) for other in rows)}
+    expected = sorted(numbers(rows), key=lambda n: (n not in on_front, sums[n], n))
+    found = best_rows(make_rows(*values), BETTER, count=len(values), front=True)
+    assert numbers(found) == expected
 
 
 def row_values(row: TrialRow) -> tuple[float, float]:

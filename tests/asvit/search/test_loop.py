@@ -14,10 +14,10 @@ from optuna.trial import TrialState
 
 from asvit.core.progress import Progress
 from asvit.search import CONTROLLERS, Evaluate, Measurement
-from asvit.search.front import best_rows
 from asvit.search.loop import Search
 from asvit.search.policy import WindowedReward
 from asvit.search.result import Finalist
+from asvit.search.rows import best_rows
 from asvit.search.sampler import measured_trials
 from asvit.search.study import open_journal
 

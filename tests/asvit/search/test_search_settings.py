@@ -6,7 +6,7 @@ import pytest
 
 from asvit.core.settings import WrongOption
 from asvit.runs.search import SearchRun
-from asvit.search import SearchSettings, TrainingSearchSettings
+from asvit.search import SearchSettings
 from asvit.training.short import Recipe, recipe_for
 from asvit.training.short_settings import images_of
 
@@ -56,15 +56,15 @@ def test_a_search_trains_where_anything_asks_for_trainings(given: dict[str, Any]
 
 
 def test_trainings_follow_the_settings() -> None:
-    made = TrainingSearchSettings(trainings=9, flip=True, data="digits", seed=3, learning_rate=0.1)
+    made = SearchSettings(trainings=9, flip=True, data="digits", seed=3, learning_rate=0.1)
     assert (made.training.flip, made.training.data, made.training.seed) == (True, "digits", 3)
     assert recipe_for("", made.training).learning_rate == 0.1
-    default = TrainingSearchSettings(controller="predictor").training
+    default = SearchSettings(controller="predictor").training
     assert (recipe_for("", default), images_of(default)) == (
         Recipe(1_400, warmup=140),
         "fractal:20",
     )
-    assert (default.init, TrainingSearchSettings(trainings=9, init="own").training.init) == (
+    assert (default.init, SearchSettings(trainings=9, init="own").training.init) == (
         "xavier",
         "own",
     )
@@ -72,20 +72,20 @@ def test_trainings_follow_the_settings() -> None:
 
 
 def test_several_seeds_are_for_random_draws_and_leave_none_to_finalists() -> None:
-    table = TrainingSearchSettings(controller="random", trainings=24, seeds=2)
+    table = SearchSettings(controller="random", trainings=24, seeds=2)
     assert (table.trials, table.final_trainings) == (24, 0)
     with pytest.raises(ValueError, match="seeds=2 is for controller random; tpe chooses itself"):
-        TrainingSearchSettings(controller="tpe", trainings=24, seeds=2)
+        SearchSettings(controller="tpe", trainings=24, seeds=2)
 
 
 def test_a_limit_takes_the_place_of_the_width() -> None:
-    made = TrainingSearchSettings(controller="predictor", max_macs="1.72M", max_params=5_000)
+    made = SearchSettings(controller="predictor", max_macs="1.72M", max_params=5_000)
     assert (made.max_macs, made.max_params, made.width) == (1_720_000, 5_000, None)
     assert made.sized
     assert made.limited
     assert SearchSettings.from_json(made.to_json()) == made
     assert "at most 5,000 parameters, at most 1,720,000 multiply-adds" in made.in_words()
-    given = TrainingSearchSettings(controller="predictor", max_macs="1.72M", width=8)
+    given = SearchSettings(controller="predictor", max_macs="1.72M", width=8)
     assert given.limited
     assert not given.sized
     assert SearchSettings.make(max_macs="1.72M").sized  # of a search by measures, too
@@ -117,11 +117,12 @@ def test_a_limit_of_time_has_a_unit() -> None:
             SearchSettings.make(max_params=wrong)
 
 
-def test_each_kind_of_search_has_its_own_settings_and_is_another_run() -> None:
+def test_a_search_of_the_other_kind_is_another_run_and_shows_its_own_settings() -> None:
     measures, trainings = SearchSettings.make(), SearchSettings.make(trainings=9)
-    assert {"steps", "proxies", "points"} <= measures.to_json().keys() - trainings.to_json().keys()
-    assert {"trainings", "width", "flip"} <= trainings.to_json().keys() - measures.to_json().keys()
+    assert "steps" in measures.effective().keys() - trainings.effective().keys()
+    assert "flip" in trainings.effective().keys() - measures.effective().keys()
     for made in (measures, trainings):
         assert SearchSettings.from_json(made.to_json()) == made
-        assert made.to_json().keys() - made.effective().keys() == {*made.unused}
     assert measures.difference(trainings) == {"search": ("by architectures", "by trainings")}
+    assert SearchSettings.make("quick", trainings=9).training_steps == 150
+    assert SearchSettings.make("quick").image_size == 64

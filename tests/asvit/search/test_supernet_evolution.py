@@ -139,7 +139,7 @@ def test_a_path_costs_what_its_network_is_counted_to(space: str, path: tuple[str
     text = str(space_of(space).architecture(path))
     counted = count(asvit.build(text, 64, CLASSES), 64)
     assert costs(space)(path) == counted
-    assert costs(space).least.macs <= counted.macs <= costs(space).most.macs
+    assert costs(space).least.macs <= counted.macs
 
 
 @pytest.mark.parametrize(("space", "width"), [("psvit1d", 192), ("psvit2d", 96)])
@@ -148,31 +148,18 @@ def test_the_limit_of_the_default_width_is_deit_tiny(space: str, width: int) -> 
     assert space_of(space, 224, width).deit_macs(1000) == 1_253_683_200
 
 
-def test_only_paths_within_the_window_are_allowed() -> None:
+def test_only_paths_below_the_limit_are_allowed() -> None:
     of = space_of("psvit2d")
     path = ("bs----", "b-----", "------")
     macs = costs("psvit2d")(path).macs
-    for least, most, allowed in [
-        (0, macs, 1),
-        (macs, macs, 1),
-        (0, macs - 1, 0),
-        (macs + 1, 2 * macs, 0),
-    ]:
-        paths = PathSampler(of, CLASSES, EvolutionSettings.make(min_macs=least, max_macs=most))
-        known = paths.look(path)
-        assert (known is not None) == allowed
-        if known is not None:
-            assert known == (str(of.architecture(path)), macs)
+    for most, known in ((macs, (str(of.architecture(path)), macs)), (macs - 1, None)):
+        paths = PathSampler(of, CLASSES, EvolutionSettings.make(max_macs=most))
+        assert paths.look(path) == known
     paths = PathSampler(of, CLASSES, EvolutionSettings.make())
     assert paths.settings.max_macs == paths.deit_macs == of.deit_macs(CLASSES)
     assert paths.look(("------",) * 3) is None
     found = paths.propose(1, [])
     assert len(found) == 50
     assert max(one.macs for one in found) <= paths.deit_macs
-
-
-def test_a_window_without_paths_is_refused() -> None:
-    of = space_of("psvit2d")
-    for window in ({"max_macs": "1K"}, {"min_macs": "1G", "max_macs": 10**10}):
-        with pytest.raises(ValueError, match=r"no path takes [0-9,]+ to [0-9,]+ multiply-adds"):
-            PathSampler(of, CLASSES, EvolutionSettings.make(**window))
+    with pytest.raises(ValueError, match=r"no path takes at most 1,000 multiply-adds"):
+        PathSampler(of, CLASSES, EvolutionSettings.make(max_macs="1K"))

@@ -1,4 +1,4 @@
-"""What trainings come to: seeds, finalists, and how far a predictor can be trusted."""
+"""What trainings come to: seeds, finalists, a table."""
 
 import math
 from collections.abc import Sequence
@@ -14,9 +14,9 @@ from scipy import stats
 import asvit
 from asvit.reference import ReferenceTable, load_reference
 from asvit.search import Measurement, SearchSettings, TrialRow
-from asvit.search.conclusion import check_predictor, confirmed, finalists_of, tradeoff
+from asvit.search.conclusion import Trained, check_predictor, confirmed, finalists_of, gathered
 from asvit.search.limits import Limits
-from asvit.search.trained import Trained, format_trained, gathered, noise_ceiling
+from asvit.search.trained import format_trained, noise_ceiling
 from asvit.spaces import load_space
 from proxies import Cost
 
@@ -86,30 +86,12 @@ def test_finalists_are_those_without_a_failure_by_mean_or_prediction() -> None:
 
 
 def test_fresh_trainings_have_a_student_interval_of_all_repeats() -> None:
-    trained = {
-        "a": Trained("a", 0, Cost(1, 2), (70.0, 60.0, 62.0)),
-        "b": Trained("b", 1, Cost(1, 2), (61.0, 63.0)),
-    }
-    found = confirmed([60.0, 62.0], trained)
+    trainings = [("a", 70.0), ("a", 60.0), ("a", 62.0), ("b", 61.0), ("b", 63.0)]
+    found = confirmed([60.0, 62.0], trainings)
     squares = 3 * np.var([70.0, 60.0, 62.0]) + 2 * np.var([61.0, 63.0])
     away = stats.t.ppf(0.95, 3) * math.sqrt(squares / 3) / math.sqrt(2)
     assert (found.mean, found.trainings) == (61.0, 2)
     assert (found.low, found.high) == pytest.approx((61 - away, 61 + away))
-
-
-@given(st.lists(st.tuples(st.integers(50, 60), st.integers(1, 6)), min_size=1, max_size=12))
-def test_the_tradeoff_has_what_no_cheaper_one_beats(pairs: list[tuple[int, int]]) -> None:
-    trained = {
-        f"{place}": Trained(f"{place}", place, Cost(1, macs), (float(accuracy),))
-        for place, (accuracy, macs) in enumerate(pairs)
-    }
-    ranked = finalists_of(trained, None, {})
-    found = [(int(one.values["accuracy"]), one.macs) for one in tradeoff(ranked)]
-    beaten = {
-        (a, m) for a, m in pairs
-        for b, n in pairs if (b >= a and n < m) or (b > a and n <= m)
-    }  # fmt: skip
-    assert found == sorted(set(pairs) - beaten)
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
