@@ -20,9 +20,9 @@ OFTEN = 200  # epochs
 #: Shares of their multiply-adds that networks are narrowed to where time is short.
 NARROWED = (1, 0.5, 0.25, 0.12, 0.06, 0.03)
 
-#: Updates and epochs that are worth a training, or time makes a network smaller. In two minutes of
-#: a core on Fashion-MNIST, ResNets of width 14, 8 and 4 reached 91.7, 92.1 and 90.9 % of validation
-#: pictures after 2, 3 and 5 epochs.
+#: Updates and epochs that are worth a training, or time makes a network smaller. In two minutes
+#: of a core on Fashion-MNIST, ResNets of width 14, 8 and 4 reached 91.7, 92.1 and 90.9 % of
+#: validation pictures after 2, 3 and 5 epochs.
 _WORTH = 300, 3
 _FASTER = 1.25  # times as fast is a smaller network that is worth it
 _EXAMPLES = 5  # networks whose median stands for those of a space

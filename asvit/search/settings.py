@@ -16,7 +16,13 @@ from asvit.core.latency_settings import (
 from asvit.core.measuring_settings import MeasuringSettings, proxy_names
 from asvit.core.settings import Presets, fields_of, presets_with, setting, setting_of
 from asvit.reference.findings import LEAST_TRAININGS
-from asvit.training.short_settings import CandidateSettings, take_classes
+from asvit.training.short_settings import (
+    CandidateSettings,
+    SupernetSettings,
+    balance_setting,
+    initial_weights,
+    take_classes,
+)
 from scaling import parse_amount, parse_milliseconds
 
 _ONE_BY_ONE = ("tpe", "nsga2")  # Optuna's own, which see whatever has been measured
@@ -40,7 +46,7 @@ _OF_TRAININGS: Mapping[str, int] = {"image_size": 32, "batch": 4, "classes": 20}
 _OF_CANDIDATES = (
     *("batch_size", "learning_rate", "train_images", "test_images"),
     *("classes", "shift", "flip", "crop_scale", "color_jitter", "fit", "ground"),
-    *("init", "optimizer", "balance", "paces"),
+    *("init", "optimizer", "balance"),
 )
 
 #: Widths that are multiples of this are multiplied faster by GPUs, whose matrix units take blocks.
@@ -50,7 +56,7 @@ _ALIGNED = 8
 _BUSY_PARAMS, _BUSY_MACS = 5_000_000, 100_000_000
 
 _of_training = partial(setting, group=_TRAINING)
-_as_candidates = partial(setting_of, CandidateSettings, group=_TRAINING)
+_as_supernets = partial(setting_of, SupernetSettings, group=_TRAINING)
 
 
 def usual_multiple(device: str, params: int | None, macs: int | None) -> int:
@@ -190,18 +196,19 @@ class SearchSettings(MeasuringSettings):
         shown="20",
         at_least=2,
     )
-    shift: int = _as_candidates("shift")
-    flip: bool = _as_candidates("flip")
-    crop_scale: float = _as_candidates("crop_scale")
-    color_jitter: float = _as_candidates("color_jitter")
-    fit: str = _as_candidates("fit")
-    ground: str = _as_candidates("ground")
-    init: Literal["xavier", "own"] = _as_candidates("init")
-    optimizer: Literal["adamw", "muon"] = _as_candidates("optimizer")
-    balance: Literal["none", "sampling"] = _as_candidates("balance")
-    #: Steps of families as multiples of the others', resnet=1.5,swin=0.9, where a design has them
-    #: train for the same time.
-    paces: str | None = None
+    shift: int = _as_supernets("shift")
+    flip: bool = _as_supernets("flip")
+    crop_scale: float = _as_supernets("crop_scale")
+    color_jitter: float = _as_supernets("color_jitter")
+    fit: str = _as_supernets("fit")
+    ground: str = _as_supernets("ground")
+    init: Literal["xavier", "own"] = initial_weights(group=_TRAINING)
+    optimizer: Literal["adamw", "muon"] = _of_training(
+        "adamw",
+        "AdamW, or Muon, which takes about three times its learning rate.",
+        choices=("adamw", "muon"),
+    )
+    balance: Literal["none", "sampling"] = balance_setting(group=_TRAINING)
 
     def __post_init__(self) -> None:
         by_accuracy = self.proxies in (ACCURACY, (ACCURACY,), [ACCURACY])
@@ -330,12 +337,10 @@ class SearchSettings(MeasuringSettings):
     def training(self) -> CandidateSettings:
         """How networks are trained."""
         return CandidateSettings(
-            space=self.space,
             data=self.data,
             steps=self.training_steps,
             image_size=self.image_size,
             seed=self.seed,
-            width=self.width or _WIDTH,
             **{name: getattr(self, name) for name in _OF_CANDIDATES},
         )
 
@@ -364,7 +369,7 @@ class SearchSettings(MeasuringSettings):
         width = "" if self.width is None else f"width C={self.width}"
         sizes = ", ".join(filter(None, [width, self.limits_in_words]))
         return (
-            f"{self.training_steps} steps{f' (times {self.paces})' * bool(self.paces)} of "
+            f"{self.training_steps} steps of "
             f"{self.batch_size} images each, {self.image_size} px, {sizes}, "
             f"device {device or resolve_device(self.device)}, seed {self.seed}"
         )

@@ -81,7 +81,6 @@ class CandidateSettings:
     What the settings of a search have as options, they have checked.
     """
 
-    space: str = "asvit"
     data: str = "fractal"
     classes: int = 100  # of fractals
     train_images: int = 20_000
@@ -103,9 +102,6 @@ class CandidateSettings:
     ground: str = "auto"
     init: Literal["xavier", "own"] = "xavier"
     balance: Literal["none", "sampling"] = "none"
-    #: Steps of families as multiples of the others', as resnet=1.5,swin=0.9, where a design has
-    #: them train for the same time.
-    paces: str | None = None
     seed: int = 0
 
 

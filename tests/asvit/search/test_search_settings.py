@@ -7,7 +7,7 @@ import pytest
 from asvit.core.settings import WrongOption
 from asvit.runs.search import SearchRun
 from asvit.search import SearchSettings
-from asvit.training.short import Recipe, recipe_for
+from asvit.training.short import Recipe
 from asvit.training.short_settings import images_of
 
 
@@ -58,9 +58,9 @@ def test_a_search_trains_where_anything_asks_for_trainings(given: dict[str, Any]
 def test_trainings_follow_the_settings() -> None:
     made = SearchSettings(trainings=9, flip=True, data="digits", seed=3, learning_rate=0.1)
     assert (made.training.flip, made.training.data, made.training.seed) == (True, "digits", 3)
-    assert recipe_for("", made.training).learning_rate == 0.1
+    assert made.training.learning_rate == 0.1
     default = SearchSettings(controller="predictor").training
-    assert (recipe_for("", default), images_of(default)) == (
+    assert (Recipe.of(default, default.steps), images_of(default)) == (
         Recipe(1_400, warmup=140),
         "fractal:20",
     )

@@ -10,13 +10,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 from asvit.data import Images
-from asvit.spaces import load_space
 from asvit.training import short as module
 from asvit.training.short import (
     CandidateTrainer,
     Training,
     outcome_of,
-    recipe_for,
     split,
     split_images,
 )
@@ -129,9 +127,3 @@ def test_a_network_that_fails_is_an_outcome(
     monkeypatch.setattr(module, "build", fails)
     outcome = outcome_of(trainer, Training(TEXT, 0))
     assert outcome.reason.startswith("TypeError: no such layer (")
-
-
-def test_families_may_have_other_numbers_of_steps() -> None:
-    settings = CandidateSettings(space="resnet,swin", steps=100, paces="resnet=1.5")
-    texts = [load_space(name).by_hand[0] for name in ("resnet", "swin")]
-    assert [recipe_for(text, settings).steps for text in texts] == [150, 100]

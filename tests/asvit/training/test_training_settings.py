@@ -11,7 +11,7 @@ from asvit.search import SearchSettings
 from asvit.search.evolution import EvolutionSettings
 from asvit.training.recipes import RECIPES, fitting_batch, fitting_rate
 from asvit.training.settings import TrainSettings
-from asvit.training.short import Recipe, recipe_for
+from asvit.training.short import Recipe
 from asvit.training.short_settings import CandidateSettings, SupernetSettings, images_of
 from asvit.training.supernet import supernet_recipe
 
@@ -127,7 +127,7 @@ def test_the_recipe_is_that_of_the_settings() -> None:
         "clip": 2.0, "shift": 1, "flip": True,
     }  # fmt: skip
     built = CandidateSettings(**given, warmup=0.1, steps=50)
-    assert recipe_for("", built) == Recipe(**given, warmup=5, steps=50)
+    assert Recipe.of(built, built.steps) == Recipe(**given, warmup=5, steps=50)
     supernet = SupernetSettings(**given, warmup=0.2, train_images=31, epochs=3)
     assert supernet_recipe(supernet) == Recipe(**given, warmup=6, steps=30)
 
