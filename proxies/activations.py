@@ -8,12 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from proxies.features import evaluating, input_for, pooled_feature
-from proxies.functional import InterceptOperations, Operation, forms_of, network_output
-from proxies.memory import in_chunks, to_host
+from proxies.features import evaluating, independent_images, input_for, pooled_feature
+from proxies.functional import (
+    InterceptOperations,
+    Operation,
+    forms_of,
+    in_chunks,
+    network_output,
+    to_host,
+)
 from proxies.ntk import condition_number
 from proxies.registry import register_measure
-from proxies.samples import independent_images
 
 # Keeps the logarithm and the inverse finite; the paper's value.
 _OFFSET = 1e-5
@@ -35,18 +40,11 @@ def feature_condition_number(model: nn.Module, images: Tensor) -> float:
 
     The condition number λmax/λmin of the Gram matrix ``F Fᵀ`` of the pooled features that the head
     reads, ``[n, F]``, behind the final normalisation. Dimensionless, at least 1. NaN if λmin is
-    rounding error. One forward pass of the images ``[n, C, H, W]``; compare values of equal n
-    only. A ValueError if there is no image, more images than features, or one not finite.
+    rounding error, as it is of more images than features. One forward pass of the images
+    ``[n, C, H, W]``; compare values of equal n only. A ValueError if a feature is not finite.
     """
-    if not len(images):
-        raise ValueError("0 images have no Gram matrix; use at least 1")
     with torch.no_grad(), evaluating(model):
         feature = pooled_feature(model, input_for(model, images))
-    if len(feature) > feature.shape[1]:
-        raise ValueError(
-            f"{len(feature)} images have {feature.shape[1]} features each, which are linearly "
-            f"dependent; use at most {feature.shape[1]} images"
-        )
     gram = (feature.double() @ feature.double().T).cpu()
     if not gram.isfinite().all():
         raise ValueError("the features are not finite")

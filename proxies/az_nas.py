@@ -19,17 +19,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.graph import get_gradient_edge
 
-from proxies.features import evaluating, input_for, is_norm, reference_tensor
-from proxies.functional import network_output
-from proxies.memory import to_host
+from proxies.features import (
+    evaluating,
+    input_for,
+    is_norm,
+    reference_tensor,
+    repeatable_images,
+)
+from proxies.functional import network_output, to_host
 from proxies.registry import register_measure
-from proxies.samples import repeatable_images
 from proxies.structure import feed_forward_after_attention, first_map, residual_blocks
+
+_PAPER = "AZ-NAS, arXiv:2403.19232"
 
 
 @register_measure(
     "how isotropic features are, summed over blocks",
-    paper="AZ-NAS, arXiv:2403.19232",
+    paper=_PAPER,
     check=repeatable_images,
 )
 def az_expressivity(model: nn.Module, noise: Tensor) -> float:
@@ -45,7 +51,7 @@ def az_expressivity(model: nn.Module, noise: Tensor) -> float:
 
 @register_measure(
     "smallest gain in expressivity from block to block",
-    paper="AZ-NAS, arXiv:2403.19232",
+    paper=_PAPER,
     check=repeatable_images,
 )
 def az_progressivity(model: nn.Module, noise: Tensor) -> float:
@@ -62,7 +68,7 @@ def az_progressivity(model: nn.Module, noise: Tensor) -> float:
 
 @register_measure(
     "how closely blocks preserve the norm of gradients",
-    paper="AZ-NAS, arXiv:2403.19232",
+    paper=_PAPER,
     check=repeatable_images,
 )
 def az_trainability(model: nn.Module, noise: Tensor, *, seed: int = 0) -> float:
@@ -88,11 +94,11 @@ def az_trainability(model: nn.Module, noise: Tensor, *, seed: int = 0) -> float:
 
     with evaluating(model), torch.enable_grad(), watch_blocks(model, backward):
         network_output(model, input_for(model, noise))
-    jacobians = to_host([square for square in squares[1:] if square is not None])
+    jacobians = [square for square in squares[1:] if square is not None]
     if not jacobians:
         raise ValueError(f"{type(model).__name__} has no Jacobian but the first primary block's")
-    _check_finite(jacobians, "gradients", model)
-    sigma = torch.stack([torch.linalg.eigvalsh(square)[-1] for square in jacobians]).sqrt()
+    spectra = _spectra(jacobians, "gradients", model)
+    sigma = torch.stack([spectrum[-1] for spectrum in spectra]).sqrt()
     if not sigma.min() > 0:
         raise ValueError(f"no gradient comes back through a block of {type(model).__name__}")
     return float((2 - sigma - 1 / sigma).mean())
@@ -107,18 +113,18 @@ def _entropies(model: nn.Module, images: Tensor) -> Tensor:
 
     with torch.no_grad(), evaluating(model), watch_blocks(model, collect):
         network_output(model, input_for(model, images))
-    on_host = to_host(covariances)
-    _check_finite(on_host, "features", model)
-    values = torch.stack([_entropy(covariance) for covariance in on_host])
+    values = torch.stack([_entropy(own) for own in _spectra(covariances, "features", model)])
     if not values.isfinite().all():
         raise ValueError(f"a feature of {type(model).__name__} is the same at every position")
     return values
 
 
-def _check_finite(matrices: Sequence[Tensor], what: str, model: nn.Module) -> None:
-    """Refuse matrices that are not finite, of which LAPACK says that they are ill-conditioned."""
-    if not all(matrix.isfinite().all() for matrix in matrices):
+def _spectra(matrices: Sequence[Tensor], what: str, model: nn.Module) -> list[Tensor]:
+    """Eigenvalues of matrices, on the CPU; LAPACK says of NaN that it is ill-conditioned."""
+    on_host = to_host(matrices)
+    if not all(matrix.isfinite().all() for matrix in on_host):
         raise ValueError(f"{type(model).__name__} gives {what} that are not finite")
+    return list(map(torch.linalg.eigvalsh, on_host))
 
 
 def _covariance(rows: Tensor) -> Tensor:
@@ -131,10 +137,10 @@ def _covariance(rows: Tensor) -> Tensor:
     return centred @ centred.T if len(rows) < rows.shape[1] else centred.T @ centred
 
 
-def _entropy(covariance: Tensor) -> Tensor:
+def _entropy(spectrum: Tensor) -> Tensor:
     """Entropy of the variances of the principal components."""
-    spectrum = torch.linalg.eigvalsh(covariance).clamp(min=0)
-    return cast("Tensor", torch.special.entr(spectrum / spectrum.sum()).sum())
+    shares = spectrum.clamp(min=0)
+    return cast("Tensor", torch.special.entr(shares / shares.sum()).sum())
 
 
 def _squared_jacobian(

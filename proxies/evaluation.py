@@ -4,8 +4,8 @@ import functools
 import logging
 import math
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -111,23 +111,28 @@ def measure_repeats(
     measures = [get_proxy(name) for name in ((names,) if isinstance(names, str) else names)]
     if repeats < 1:
         raise ValueError(f"repeats={repeats}; use at least 1")
-    indices = list(range(repeats)) if only is None else sorted(only)
     target = resolve_device(device)
+    readings: dict[int, dict[str, float | str]] = {}
+    failed: set[str] = set()
     with isolated():
         images = _checked_images(images, image_size, seed).to(target)
         labels = _checked_labels(labels, len(images), seed).to(target)
         if images.is_inference():
             images = images.clone()  # inference tensors have no gradient
-
-        def inputs(repeat: int) -> Inputs:
-            circle_seed = seed_for(seed, "circle", repeat)
-            circle = _random_circle(tuple(images.shape[1:]), points, radius, circle_seed)
-            return Inputs(circle, images, labels, seed_for(seed, "measure", repeat))
-
-        def network(repeat: int) -> nn.Module | str:
-            return _network(build, target, seed_for(seed, key, repeat))
-
-        return _measure_each(measures, network, inputs, indices)
+        for repeat in range(repeats) if only is None else sorted(only):
+            due = [p for p in measures if p.name not in failed and (p.random or repeat == 0)]
+            if not due:
+                continue
+            model = _network(build, target, seed_for(seed, key, repeat))
+            shape = tuple(images.shape[1:])
+            circle = _random_circle(shape, points, radius, seed_for(seed, "circle", repeat))
+            inputs = Inputs(circle, images, labels, seed_for(seed, "measure", repeat))
+            values = {p.name: _value_of(p, model, inputs) for p in due}
+            if repeat == 0 and isinstance(model, nn.Module):
+                values |= _faults(due, values, model, inputs)
+            readings[repeat] = values
+            failed |= {name for name, value in values.items() if isinstance(value, str)}
+    return readings
 
 
 def resolve_device(device: str, *, float64: bool = True) -> torch.device:
@@ -175,30 +180,23 @@ def seed_for(seed: int, key: str, repeat: int = 0) -> int:
 
 def _network(build: Callable[[], nn.Module], device: torch.device, seed: int) -> nn.Module | str:
     """A network, initialised on the device, or the reason why it could not be built."""
-    with _seeded(device, seed):
-        try:
-            model = build()
-            devices = {tensor.device for tensor in tensors_of(model)}
-            if torch.device("meta") in devices:
-                return "the network is on the meta device, without weights; build it elsewhere"
-            here = torch.empty(0, device=device).device  # with its index
-            return model if devices <= {here} else model.to(device)
-        except MemoryError:
-            raise
-        except FAILURES as error:
-            check_device(device)
-            return fault(error)
-
-
-@contextmanager
-def _seeded(device: torch.device, seed: int) -> Iterator[None]:
-    """Inside, new tensors are drawn on ``device`` from generators of this seed; then restored."""
     devices = () if device.type == "cpu" else (device,)
     # A device as context calls Python for every operation.
     drawing = device if devices else nullcontext()
     with torch.random.fork_rng(devices, device_type=device.type), drawing:
         seed_generators(seed, device)
-        yield
+        try:
+            model = build()
+            found = {tensor.device for tensor in tensors_of(model)}
+            if torch.device("meta") in found:
+                return "the network is on the meta device, without weights; build it elsewhere"
+            here = torch.empty(0, device=device).device  # with its index
+            return model if found <= {here} else model.to(device)
+        except MemoryError:
+            raise
+        except FAILURES as error:
+            check_device(device)
+            return fault(error)
 
 
 def seed_generators(seed: int, device: torch.device) -> None:
@@ -212,42 +210,31 @@ def seed_generators(seed: int, device: torch.device) -> None:
             torch.get_device_module(device).manual_seed(seed)
 
 
-def _measure_each(
+def _faults(
     proxies: Sequence[Proxy],
-    network: Callable[[int], nn.Module | str],
-    inputs: Callable[[int], Inputs],
-    indices: Sequence[int],
-) -> dict[int, dict[str, float | str]]:
-    """Value or failure reason of each measure, by repeat."""
-    values: dict[int, dict[str, float | str]] = {}
-    failed: set[str] = set()
-    for repeat in indices:
-        due = [p for p in proxies if p.name not in failed and (p.random or repeat == 0)]
-        if not due:
-            continue
-        model, own = network(repeat), inputs(repeat)
-        values[repeat] = {p.name: _value_of(p, model, own) for p in due}
-        if repeat == 0 and isinstance(model, nn.Module):
-            numbers = [p for p in due if not isinstance(values[repeat][p.name], str)]
-            values[repeat] |= _faults(numbers, model, own)
-        failed |= {name for name, value in values[repeat].items() if isinstance(value, str)}
-    return values
-
-
-def _faults(proxies: Sequence[Proxy], model: nn.Module, inputs: Inputs) -> dict[str, str]:
+    values: Mapping[str, float | str],
+    model: nn.Module,
+    inputs: Inputs,
+) -> dict[str, str]:
     """Reasons that replace the values of measures whose check rejects the network."""
-    reasons: dict[Any, str] = {None: "", **{p.check: "" for p in proxies if p.checks_itself}}
-    checks: set[Any] = {p.check for p in proxies} - reasons.keys()
-    for check in checks:
-        try:
-            reasons[check] = check(model, inputs)
-        except MemoryError:
-            raise
-        except FAILURES as error:  # a check of ours that fails rejects nothing
-            own = check.__module__.startswith("proxies.")
-            reasons[check] = "" if own else f"its check failed: {fault(error)}"
-            log.info("no check %s: %s", check, fault(error))
-    return {p.name: reason for p in proxies if (reason := reasons[p.check])}
+    valid = [p for p in proxies if not isinstance(values[p.name], str)]
+    reasons = {check: _fault(check, model, inputs) for check in {p.check for p in valid}}
+    return {p.name: reason for p in valid if (reason := reasons[p.check])}
+
+
+def _fault(
+    check: Callable[[nn.Module, Inputs], str] | None, model: nn.Module, inputs: Inputs
+) -> str:
+    if check is None:
+        return ""
+    try:
+        return check(model, inputs)
+    except MemoryError:
+        raise
+    except FAILURES as error:
+        log.info("no check %s: %s", check, fault(error))
+        own = check.__module__.startswith("proxies.")  # one of ours rejects nothing then
+        return "" if own else f"its check failed: {fault(error)}"
 
 
 def _value_of(proxy: Proxy, model: nn.Module | str, inputs: Inputs) -> float | str:
@@ -285,8 +272,9 @@ def _checked_images(images: Tensor | None, image_size: int | None, seed: int) ->
         side = 224 if image_size is None else image_size
         generator = torch.Generator().manual_seed(seed_for(seed, "images"))
         return torch.randn(16, 3, side, side, generator=generator)
-    if images.ndim != 4 or images.shape[2:] != (image_size or images.shape[-1],) * 2:
-        raise ValueError(f"images have shape {tuple(images.shape)}; use square ones of image_size")
+    if not len(images) or images.shape[2:] != (image_size or images.shape[-1],) * 2:
+        shape = tuple(images.shape)
+        raise ValueError(f"images have shape {shape}; use one or more square ones of image_size")
     return images
 
 

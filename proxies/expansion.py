@@ -15,16 +15,22 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.func import jvp
 
-from proxies.features import Norms, measured, pooled_feature, reference_tensor
+from proxies.features import (
+    Norms,
+    independent_curve,
+    measured,
+    pooled_feature,
+    reference_tensor,
+)
 from proxies.forward_mode import DualOperations, TwiceDifferentiable, load_rules, pack, unpack
-from proxies.memory import in_chunks
+from proxies.functional import in_chunks
 from proxies.messages import first_line
 from proxies.registry import register_measure
-from proxies.samples import independent_curve
 
 Radius = float | Literal["sqrt_n", "unit"]
 
 _ORTHONORMAL_TOLERANCE = 1e-3
+_POOLE = "Poole et al. 2016, arXiv:1606.05340"
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +104,11 @@ class Circle:
         gaussian = torch.randn(size, 2, generator=generator, dtype=torch.float64, device=cpu)
         basis = torch.linalg.qr(gaussian).Q
         angles = torch.arange(points, dtype=torch.float64, device=cpu) * (2 * math.pi / points)
-        return cls(basis, angles, radius_of(radius, size), tuple(shape))
+        named = {"sqrt_n": math.sqrt(size), "unit": 1.0}
+        if isinstance(radius, str) and radius not in named:
+            raise ValueError(f"circle radius {radius!r}; use 'sqrt_n', 'unit' or a number")
+        length = named[radius] if isinstance(radius, str) else float(radius)
+        return cls(basis, angles, length, tuple(shape))
 
     @property
     def points(self) -> int:
@@ -131,14 +141,6 @@ class Circle:
     def _combine(self, first: Tensor, second: Tensor) -> Tensor:
         coefficients = self.radius * torch.stack((first, second), 1)
         return (coefficients @ self.basis.to(coefficients).T).reshape(-1, *self.shape)
-
-
-def radius_of(radius: Radius, size: int) -> float:
-    """Radius in input units of a circle of images with ``size`` elements."""
-    named = {"sqrt_n": math.sqrt(size), "unit": 1.0}
-    if isinstance(radius, str) and radius not in named:
-        raise ValueError(f"circle radius {radius!r}; use 'sqrt_n', 'unit' or a number")
-    return named[radius] if isinstance(radius, str) else float(radius)
 
 
 def _image_shape(size: int) -> tuple[int, ...]:
@@ -215,8 +217,7 @@ def extrinsic_curvature(model: nn.Module, circle: Circle) -> Tensor:
 
     From velocity ``v`` and acceleration ``a``:
     ``κ = (v·v)^(-3/2) √((v·v)(a·a) − (v·a)²)``, per feature unit; a circle of radius r has 1/r.
-    Reported, not ranked; as a score it is integrated over the angle. One forward pass with two
-    levels of dual numbers.
+    Reported, not ranked; as a score it is integrated over the angle. One doubly dual forward pass.
     """
     speed, turning = _speed_and_turning(model, circle)
     return turning / speed
@@ -226,7 +227,7 @@ def extrinsic_curvature(model: nn.Module, circle: Circle) -> Tensor:
     "curvature κ of the feature curve, integrated over the circle's angle",
     name="extrinsic_curvature",
     better="reported",
-    paper="Poole et al. 2016, arXiv:1606.05340",
+    paper=_POOLE,
     check=independent_curve,
 )
 def _whole_curvature(model: nn.Module, circle: Circle) -> float:
@@ -236,7 +237,7 @@ def _whole_curvature(model: nn.Module, circle: Circle) -> float:
 @register_measure(
     "Gauss-map length L^G: how far the feature curve's unit tangent travels",
     better="reported",
-    paper="Poole et al. 2016, arXiv:1606.05340",
+    paper=_POOLE,
     check=independent_curve,
 )
 def gauss_map_length(model: nn.Module, circle: Circle) -> float:

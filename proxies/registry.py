@@ -35,10 +35,7 @@ class UnknownNameError(KeyError, ValueError):
 
 
 class Registry(UserDict[str, T]):
-    """Objects of one kind, such as ``"proxy"``, by name.
-
-    ``entries`` are the modules that register the built-in ones, imported at the first look-up.
-    """
+    """Objects of one kind by name; ``entries`` are modules that register the built-in ones."""
 
     def __init__(
         self, kind: str, items: Mapping[str, T] | None = None, *, entries: Iterable[str] = ()
@@ -50,8 +47,8 @@ class Registry(UserDict[str, T]):
     def register(self, name: str, item: T, code: Any = None) -> T:
         """Add ``item`` under ``name`` and return it; a ValueError if another one has the name.
 
-        It replaces an earlier definition of itself, as of a notebook's cell that runs again.
-        ``code`` is the function or class that defines it, by default the item or its class.
+        It replaces an earlier definition of itself, as of a notebook's cell that runs again, by
+        the function or class ``code`` that defines it, by default the item or its class.
         """
         code = item if code is None else code
         named: Any = code if hasattr(code, "__qualname__") else type(code)
@@ -108,15 +105,10 @@ class Proxy:
     value: Callable[[nn.Module, Inputs], float]
     undefined: str = "the value is not finite"  #: why a value is NaN
     random: bool = True  #: whether it depends on the initial weights
-    #: Returns why values of a network would be meaningless, or an empty text; see
-    #: :mod:`proxies.samples`. Runs once for the first network of an architecture, for all measures
-    #: with the same check that gave a number.
+    #: Returns why values of a network would be meaningless, or an empty text. Runs once for the
+    #: first network of an architecture, for all measures with the same check that gave a number.
     check: Callable[[nn.Module, Inputs], str] | None = None
-    #: Whether the measure itself fails where the check would, for all measures that have it.
-    checks_itself: bool = False
-    #: Whether it is a time, which differs between machines and calls. Measured only if named, not
-    #: among all measures.
-    timed: bool = False
+    timed: bool = False  #: whether it is a time, which is measured only where it is named
 
     def __post_init__(self) -> None:
         if self.better not in get_args(Better):
@@ -128,11 +120,8 @@ class Proxy:
 PROXIES: Registry[Proxy] = Registry(
     "proxy",
     entries=[
-        f"proxies.{module}"
-        for module in (
-            *("expansion", "ntk", "activations", "structure"),
-            *("synaptic", "saliency", "az_nas"),
-        )
+        *("proxies.expansion", "proxies.ntk", "proxies.activations", "proxies.structure"),
+        *("proxies.saliency", "proxies.az_nas"),
     ],
 )
 
@@ -148,7 +137,6 @@ def register_measure(
     undefined: str = "the value is not finite",
     random: bool = True,
     check: Callable[[nn.Module, Inputs], str] | None = None,
-    checks_itself: bool = False,
     timed: bool = False,
 ) -> Callable[[F], F]:
     """Register a function as a measure; an earlier definition of the same function is replaced.
@@ -176,19 +164,8 @@ def register_measure(
         def value(model: nn.Module, inputs: Inputs) -> float:
             return float(function(model, **{field: getattr(inputs, field) for field in names}))
 
-        proxy = Proxy(
-            name=name or function.__name__,
-            description=description,
-            better=better,
-            paper=paper,
-            value=value,
-            undefined=undefined,
-            random=random,
-            check=check,
-            checks_itself=checks_itself,
-            timed=timed,
-        )
-        PROXIES.register(proxy.name, proxy, function)
+        named, terms = name or function.__name__, (undefined, random, check, timed)
+        PROXIES.register(named, Proxy(named, description, better, paper, value, *terms), function)
         text = cleandoc(function.__doc__ or f"{description}.")
         function.__doc__ = f"{text}\n\nSource: {paper}."
         return function
@@ -209,7 +186,7 @@ def _names_of_inputs(function: Callable[..., float]) -> list[str]:
 
 
 def standard_measures() -> tuple[str, ...]:
-    """Names of all reproducible measures: the default where none is named."""
+    """Names of all measures but times: the default where none is named."""
     return tuple(name for name, proxy in PROXIES.items() if not proxy.timed)
 
 

@@ -21,7 +21,7 @@ from asvit.training.precision import arithmetic, autocast
 from asvit.training.step_graph import StepGraph
 from asvit.training.task import Batch, Task
 from proxies.evaluation import seed_generators
-from proxies.memory import to_host
+from proxies.functional import to_host
 from proxies.messages import first_line, out_of_memory
 from proxies.text import one_line
 

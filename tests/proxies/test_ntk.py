@@ -7,7 +7,6 @@ from functools import partial
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 import proxies.per_sample_gradients
 from proxies import measure, ntk_condition_number, ntk_matrix, ntk_spectrum
@@ -131,17 +130,7 @@ def learned_queries() -> nn.Module:
     )
 
 
-def with_keywords() -> nn.Module:
-    """Maps that are called by keywords."""
-
-    def mapped(model: nn.Module, x: Tensor) -> Tensor:
-        x = torch.tanh(F.conv2d(input=x, weight=model.patch.weight, stride=2))
-        return F.linear(weight=model.out.weight, input=x.flatten(1))
-
-    return Lambda(mapped, patch=nn.Conv2d(3, 6, 2), out=nn.Linear(96, 5))
-
-
-@pytest.mark.parametrize("make", [InPlace, learned_queries, with_keywords])
+@pytest.mark.parametrize("make", [InPlace, learned_queries])
 def test_weights_count_however_they_are_used(make: Callable[[], nn.Module]) -> None:
     model, images = make().double(), torch.randn(3, 3, 8, 8, dtype=torch.float64)
     expected = ntk_by_single_images(model, images)

@@ -41,18 +41,6 @@ def test_a_function_takes_inputs_alone() -> None:
         def odd(model: nn.Module, images: torch.Tensor, pictures: int) -> float: ...
 
 
-def test_noise_follows_from_the_shape_and_the_seed() -> None:
-    def noise(images: torch.Tensor, seed: int = 5) -> torch.Tensor:
-        return proxies.Inputs(None, images, None, seed).noise
-
-    images = torch.zeros(2, 3, 9, 9)
-    expected = noise(images)
-    assert expected.std() == pytest.approx(1, abs=0.2)
-    assert not torch.equal(expected, noise(images, 6))
-    for same in (images + 1, images.to(torch.uint8), images.double()):
-        assert torch.equal(noise(same), expected)
-
-
 def test_only_the_same_definition_replaces_an_entry() -> None:
     things: Registry[object] = Registry("thing")
     for module in ("__main__", "__main__", "another_module"):
@@ -136,15 +124,3 @@ def test_any_split_gives_the_whole(split: Sequence[Sequence[int]], seed: int) ->
     parts = [measure_repeats(build, NAMES, only=only, **chosen) for only in split]
     readings = {repeat: values for part in parts for repeat, values in part.items()}
     assert same(combine(NAMES, repeats, readings), whole)
-
-
-def test_what_does_not_depend_on_weights_is_read_once() -> None:
-    assert measure_repeats(build, ["params"], only=[1, 2], repeats=3, image_size=SIDE) == {}
-    found = measure_repeats(build, ["params"], repeats=3, image_size=SIDE, device="cpu")
-    assert found == {0: {"params": 196.0}}
-    assert combine(["params"], 3, found)["params"] == Score(196.0, 0, (196.0,), "higher")
-
-
-def test_no_repeat_may_be_missing() -> None:
-    with pytest.raises(ValueError, match="weight has no reading of repeat 1 of 2"):
-        combine(["weight"], 2, {0: {"weight": 1.0}})

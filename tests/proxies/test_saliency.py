@@ -149,38 +149,10 @@ def test_grasp_equals_the_change_of_the_gradient_along_the_weights(name: str) ->
     assert grasp(model, images, labels) == pytest.approx(expected, rel=1e-6)
 
 
-def test_fisher_counts_maps_with_trained_weights() -> None:
-    """A kernel that is made of parameters counts as a layer's; one that only blurs does not."""
-    parts = {"layer": nn.Conv2d(3, 3, 3, bias=False).double(), "head": nn.Linear(3, 4).double()}
-
-    def found(convolve: Callable[[nn.Module, Tensor], Tensor]) -> float:
-        model = Lambda(lambda made, x: made.head(convolve(made.layer, x).mean((2, 3))), **parts)
-        return fisher(model, *batch())
-
-    usual = found(lambda layer, x: layer(x))
-    assert found(lambda layer, x: F.conv2d(x, layer.weight * 1)) == pytest.approx(usual)
-    fixed = found(lambda layer, x: F.conv2d(x, layer.weight.detach()))
-    assert 0 < fixed < usual
-
-
-def test_frozen_parameters_do_not_count() -> None:
-    model = nn.Sequential(nn.Flatten(), nn.Linear(192, 4), nn.Linear(4, 3, bias=False)).double()
-    images, labels = batch()
-    model[1].requires_grad_(False)
-    weight = backward(model, images, labels)[2].weight
-    expected = float((weight.detach() * weight.grad).abs().sum())
-    assert snip(model, images, labels) == pytest.approx(expected)
-
-
 def linear_map() -> nn.Module:
     model = nn.Sequential(nn.Flatten(), nn.Linear(1, 2, bias=False)).double()
     nn.init.zeros_(model[1].weight)
     return model
-
-
-def added(left: nn.Module, right: nn.Module) -> nn.Module:
-    both = Lambda(lambda made, x: made.left(x) + made.right(x), left=left, right=right)
-    return nn.Sequential(nn.Flatten(), both)
 
 
 @pytest.mark.parametrize(
@@ -232,11 +204,3 @@ def test_no_variation_is_no_value() -> None:
     images = torch.randn(2, 3, 4, 4).repeat(2, 1, 1, 1)
     model = nn.Sequential(nn.Flatten(), nn.Linear(48, 3))
     assert math.isnan(zico(model, images, torch.tensor([0, 1, 0, 1])))
-
-
-def test_a_branch_that_starts_at_zero_is_left_out() -> None:
-    images, labels = torch.randn(4, 3, 2, 2), torch.tensor([0, 1, 2, 3])
-    main = nn.Linear(12, 4)
-    alone = zico(nn.Sequential(nn.Flatten(), main), images, labels)
-    gain = Lambda(lambda made, x: x * made.zero, zero=nn.Parameter(torch.zeros(())))
-    assert zico(added(main, nn.Sequential(nn.Linear(12, 4), gain)), images, labels) == alone

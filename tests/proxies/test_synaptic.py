@@ -10,8 +10,8 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from proxies.synaptic import _parts, dss, synflow
-from tests.proxies.networks import Attention, Lambda, MultiHead, asvit_network, timm_network
+from proxies.saliency import dss, parts_of, synflow
+from tests.proxies.networks import Attention, Lambda, asvit_network, timm_network
 
 ONES = torch.empty(4, 1, 1, 2)  # only the shape of images counts
 
@@ -52,18 +52,6 @@ def test_only_weights_count(bypassed: nn.Module) -> None:
     flat, first, second = two_maps()
     model = nn.Sequential(flat, first, bypassed, second)
     assert synflow(model, ONES) == pytest.approx(math.log(2 * 12))
-
-
-def test_depth_that_overflows_float32() -> None:
-    layers, width = 40, 8
-    model = nn.Sequential(nn.Flatten(), *(nn.Linear(width, width, False) for _ in range(layers)))
-    with torch.no_grad():
-        for layer in model[1:]:
-            layer.weight.fill_(-2.0)
-    # R = 8 · 16⁴⁰, once for each layer.
-    assert 8 * 16.0**layers > torch.finfo(torch.float32).max
-    expected = math.log(layers) + math.log(8) + layers * math.log(16)
-    assert synflow(model, torch.empty(1, 1, 1, width)) == pytest.approx(expected, rel=1e-12)
 
 
 def paths_of_attention(model: Attention) -> float:
@@ -162,7 +150,7 @@ def test_gradients_beyond_float64_are_an_infinite_diversity() -> None:
 
 def named(model: nn.Module) -> dict[str, str]:
     names = {parameter: name for name, parameter in model.named_parameters()}
-    return {names[parameter]: part for parameter, part in reversed([*_parts(model)])}
+    return {names[parameter]: part for parameter, part in reversed([*parts_of(model)])}
 
 
 OURS = asvit_network("4,2,2|2,2,2|2,1,2|2,1,2|16,8", 32)
@@ -187,18 +175,3 @@ def test_parts_of_ours_and_of_timm(build: Callable[[], nn.Module], count: int | 
     for path, part in parts.items():
         assert part == ("attention" if ".attn." in path else "mlp")
         assert re.search(r"\.(attn|mlps?)\.", path)
-
-
-def test_parts_of_torch() -> None:
-    assert named(MultiHead()) == {
-        "layer.self_attn.in_proj_weight": "attention",
-        "layer.self_attn.out_proj.weight": "attention",
-        "layer.linear1.weight": "mlp",
-        "layer.linear2.weight": "mlp",
-    }
-
-
-def test_pooling_by_attention_is_a_head() -> None:
-    small = {"img_size": 32, "depth": 1, "embed_dim": 24, "num_heads": 2}
-    model = timm.create_model("vit_base_patch16_siglip_224", num_classes=3, **small)
-    assert {name.split(".")[0] for name in named(model)} == {"blocks"}

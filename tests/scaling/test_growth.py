@@ -3,7 +3,7 @@
 import functools
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytest
@@ -222,13 +222,6 @@ def test_when_everything_failed_it_says_why() -> None:
     assert "\n" not in str(e.value)
 
 
-def test_a_start_near_the_budget_needs_no_step() -> None:
-    start = pyramid_cost((1, 1, 1, 1), 32).params
-    for share in (0.99, 1.01):
-        found = grown(round(start * share))
-        assert (len(found.steps), found.reached) == (1, True)
-
-
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
@@ -266,16 +259,6 @@ def test_an_end_that_cannot_be_reached_says_so() -> None:
     assert max(found.steps[-1].chosen.depths) <= 3
 
 
-def test_an_end_just_outside_the_tolerance_has_digits_that_show_it() -> None:
-    def narrow(depths: tuple[int, ...], width: int) -> Cost:
-        if width > 34:
-            raise ValueError("no such model")
-        return Cost(1000 * width, 50_000 * width)
-
-    growth = grown("34.704K", cost=narrow, width_multiple=1)
-    assert growth.reason.endswith("the last has 34,000 parameters, 2.03% below")
-
-
 def test_progress_tells_of_every_candidate_and_step() -> None:
     events: list[GrowthEvent] = []
     found = grown("5M", progress=events.append)
@@ -310,35 +293,3 @@ def test_networks_of_every_kind_grow(network, width: int, budget: str) -> None:
     assert len(sizes) > 3
     # The same again without measuring anything, from what was measured.
     assert found == grow(never, costs, **start)
-
-
-def test_measures_may_be_one_or_come_one_by_one() -> None:
-    by_two = repr(grown("5M"))
-    assert repr(grown("5M", measures=(name for name in BETTER))) == by_two
-    one = grown("5M", measures="length_distortion")
-    assert list(one.steps[-1].chosen.scores) == ["length_distortion"]
-
-
-def test_known_scores_gain_those_of_other_measures() -> None:
-    known: dict[Shape, Mapping[str, Score]] = {}
-    measured = dict.fromkeys(range(4), 0)
-    for turn, measure in enumerate((*BETTER, *BETTER)):
-
-        def scores(
-            shapes: Sequence[Shape], turn: int = turn, measure: str = measure
-        ) -> list[Mapping[str, Score]]:
-            measured[turn] += len(shapes)
-            return [{measure: Made(deep_and_wide).get(shape)[measure]} for shape in shapes]
-
-        grown("5M", measures=measure, known=known, measure_shapes=scores)
-    assert measured[0] > 0 < measured[1]
-    assert measured[2] == measured[3] == 0
-
-
-def test_the_same_seed_gives_the_same_series_and_another_one_other_values() -> None:
-    build, costs = plain(Residual)
-    settings = {"depths": (1, 1), "width": 32, "budget": "200K", **MEASURING}
-    first, again = (grow(build, costs, **settings) for _ in range(2))
-    assert first == again
-    other = grow(build, costs, **settings, seed=1)
-    assert other.steps[0].chosen.scores != first.steps[0].chosen.scores
