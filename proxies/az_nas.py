@@ -39,12 +39,11 @@ _PAPER = "AZ-NAS, arXiv:2403.19232"
     check=repeatable_images,
 )
 def az_expressivity(model: nn.Module, noise: Tensor) -> float:
-    """Expressivity: how isotropic features are, summed over primary blocks.
+    """Expressivity: the entropy of features, summed over primary blocks.
 
-    For each block, the entropy in nats of the eigenvalues of the feature's covariance over
-    positions, normalised to sum to 1; at most ``ln(channels)``. One forward pass and one
-    eigendecomposition per primary block, in float64. A ValueError if a feature is the same at
-    every position or not finite.
+    Of a block in nats, at most ``ln(channels)``: of the eigenvalues of its feature's covariance
+    over positions, normalised to sum to 1. One forward pass and one eigendecomposition per block,
+    in float64. A ValueError if a feature is the same at every position or not finite.
     """
     return float(_entropies(model, noise).sum())
 
@@ -57,8 +56,7 @@ def az_expressivity(model: nn.Module, noise: Tensor) -> float:
 def az_progressivity(model: nn.Module, noise: Tensor) -> float:
     """Progressivity: the smallest gain in expressivity from one primary block to the next.
 
-    In nats. The paper omits it for vision transformers. Cost and errors as
-    :func:`az_expressivity`; at least two primary blocks are needed.
+    In nats; the paper omits it for vision transformers. Otherwise as :func:`az_expressivity`.
     """
     entropies = _entropies(model, noise)
     if len(entropies) < 2:
@@ -78,12 +76,9 @@ def az_trainability(model: nn.Module, noise: Tensor, *, seed: int = 0) -> float:
     the spectral norm of the block's Jacobian, channels by channels, estimated by
     ``A = mean over positions of g_in g_outᵀ`` with ``g_out`` drawn from ±1 and ``g_in`` its
     backpropagated gradient. If a convolutional block has a stride, the input positions of an
-    output position count as channels. Dimensionless. One forward and one backward pass, without
-    weight gradients, and one eigendecomposition per block.
-
-    Layers between blocks that change the size of the map are left out, as are blocks that change
-    the number of tokens. A ValueError if there is no Jacobian but the first block's, or no finite
-    gradient passes a block.
+    output position count as channels; blocks that change the number of tokens are left out. One
+    forward and one backward pass. A ValueError if there is no Jacobian but the first block's, or
+    no finite gradient passes a block.
     """
     # Another seed than that of the noise.
     generator = torch.Generator(reference_tensor(model).device).manual_seed(seed + 1)
@@ -128,10 +123,7 @@ def _spectra(matrices: Sequence[Tensor], what: str, model: nn.Module) -> list[Te
 
 
 def _covariance(rows: Tensor) -> Tensor:
-    """Products of the centred columns of ``[positions, channels]``, or of the rows if fewer.
-
-    Both matrices have the same nonzero eigenvalues.
-    """
+    """Of the centred columns of ``[positions, channels]``, or of the rows, if there are fewer."""
     rows = rows.double()
     centred = rows - rows.mean(0)
     return centred @ centred.T if len(rows) < rows.shape[1] else centred.T @ centred
@@ -198,8 +190,7 @@ class _Watch:
     """Visits the primary blocks of a block: up to each feed-forward part, and to its end.
 
     The input of a part, or of the norm before it, ends a primary block unless it is the input of
-    the block or of another part. Tensors are kept and compared by address and version, so that
-    views are equal, and different where changed in place.
+    the block or of another part. Tensors are compared by address and version, and kept for that.
     """
 
     def __init__(self, name: str, visit: Visit) -> None:

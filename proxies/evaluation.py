@@ -50,7 +50,7 @@ def measure(
 
     Images depend on the seed alone, circles on the seed and the repeat, so all architectures of a
     run receive the same ones; initial weights depend on the seed, the key and the repeat. Global
-    torch state has no influence (see :mod:`proxies.features`). Only one thread measures at a time.
+    torch state has no influence. Only one thread measures at a time.
 
     Args:
         build: Returns a network, initialised anew from torch's generator at each call.
@@ -136,10 +136,7 @@ def measure_repeats(
 
 
 def resolve_device(device: str, *, float64: bool = True) -> torch.device:
-    """The torch device of a name; ``"auto"`` is an accelerator if there is one, else the CPU.
-
-    Measures and trainings need a device with ``float64``; latencies do not.
-    """
+    """The torch device of a name; ``"auto"`` is an accelerator if there is one, else the CPU."""
     lacking = _WITHOUT_FLOAT64 if float64 else ()
     if device == "auto":
         found = torch.accelerator.current_accelerator(check_available=True)
@@ -170,10 +167,7 @@ def check_device(device: torch.device) -> None:
 
 
 def seed_for(seed: int, key: str, repeat: int = 0) -> int:
-    """A seed below 2^63 by its purpose, so that order and number of workers do not matter.
-
-    It follows from the ``seed`` of a run, ``key``, which says what is drawn, and its ``repeat``.
-    """
+    """A seed below 2^63, of a run's ``seed``, the ``key`` of what is drawn, and its ``repeat``."""
     entropy = [seed, zlib.crc32(key.encode()), repeat]
     return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
@@ -200,10 +194,7 @@ def _network(build: Callable[[], nn.Module], device: torch.device, seed: int) ->
 
 
 def seed_generators(seed: int, device: torch.device) -> None:
-    """Seed the generators of the CPU and of ``device``.
-
-    ``torch.manual_seed`` takes a third of a millisecond: it visits every kind of accelerator.
-    """
+    """Seed the generators of the CPU and of ``device``; ``torch.manual_seed`` seeds them all."""
     torch.default_generator.manual_seed(seed)
     if device.type not in ("cpu", "meta"):
         with torch.accelerator.device_index(device.index):

@@ -12,17 +12,16 @@ from typing import Literal, Self, cast
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
+from torch.autograd.forward_ad import dual_level, make_dual, unpack_dual
 from torch.func import jvp
 
 from proxies.features import (
-    Norms,
     independent_curve,
     measured,
     pooled_feature,
     reference_tensor,
 )
-from proxies.forward_mode import DualOperations, TwiceDifferentiable, load_rules, pack, unpack
+from proxies.forward_mode import DualOperations, TwiceDifferentiable, load_rules
 from proxies.functional import in_chunks
 from proxies.messages import first_line
 from proxies.registry import register_measure
@@ -37,12 +36,8 @@ _POOLE = "Poole et al. 2016, arXiv:1606.05340"
 class Circle:
     """A circle ``h(θ) = radius · (u⁰ cos θ + u¹ sin θ)`` in the space of images.
 
-    Raises:
-        ValueError: If the basis is not an orthonormal pair, the radius is not positive, or the
-            shape does not have N elements.
-
-    References:
-        Poole et al. 2016, arXiv:1606.05340; As-ViT, arXiv:2202.11921.
+    A ValueError if the basis is not an orthonormal pair, the radius is not positive, or the shape
+    does not have N elements. Of Poole et al. 2016, arXiv:1606.05340; As-ViT, arXiv:2202.11921.
 
     Example:
         >>> circle = proxies.Circle.random((3, 32, 32), points=5)
@@ -129,10 +124,7 @@ class Circle:
         return self._combine(-torch.sin(angles), torch.cos(angles)).to(like)
 
     def integrate(self, values: Tensor) -> float:
-        """Integrate ``[points]`` values over the full turn, by the trapezoid rule.
-
-        Angles may be unequally spaced, in any order, and include both 0 and 2π.
-        """
+        """Integrate ``[points]`` values over the full turn, by the trapezoid rule."""
         angles, order = torch.sort(self.angles.double() % (2 * math.pi))
         gaps = torch.diff(angles, append=angles[:1] + 2 * math.pi)
         weights = (gaps + gaps.roll(1)) / 2
@@ -157,16 +149,16 @@ def _images_and_tangents(
     return circle.images(like), circle.tangents(like)
 
 
-def curve_velocity(model: nn.Module, circle: Circle, *, norms: Norms = "bypassed") -> Tensor:
+def curve_velocity(model: nn.Module, circle: Circle) -> Tensor:
     """Derivative ``∂H/∂θ`` of the feature, ``[points, F]``; as :func:`curve_speed`."""
-    with torch.no_grad(), measured(model, norms=norms):
+    with torch.no_grad(), measured(model, norms="bypassed"):
         like = reference_tensor(model)
         images, tangents = _images_and_tangents(circle, like.dtype, like.device)
 
         def velocity(points: slice) -> Tensor:
-            with forward_ad.dual_level(), DualOperations():
-                duals = pack(images[points], tangents[points])
-                tangent = unpack(pooled_feature(model, duals))[1]
+            with dual_level(), DualOperations():
+                duals = make_dual(images[points], tangents[points])
+                tangent = unpack_dual(pooled_feature(model, duals)).tangent
             if tangent is None:
                 raise ValueError(f"the feature of {type(model).__name__} ignores its input")
             return tangent
@@ -174,15 +166,15 @@ def curve_velocity(model: nn.Module, circle: Circle, *, norms: Norms = "bypassed
         return _forward_mode(model, velocity, circle, "the feature curve")
 
 
-def curve_speed(model: nn.Module, circle: Circle, *, norms: Norms = "bypassed") -> Tensor:
+def curve_speed(model: nn.Module, circle: Circle) -> Tensor:
     """Speed ``‖∂H/∂θ‖ = √g^E`` of the feature curve at each angle, ``[points]``.
 
-    In feature units per radian. One forward pass with dual numbers, at about twice the memory.
+    In feature units per radian, with norms bypassed. One forward pass with dual numbers, at about
+    twice the memory.
 
     Args:
         model: Any module whose samples do not interact.
         circle: Circle of inputs; its images must fit the model.
-        norms: ``"bypassed"``, as the measures are defined, or ``"kept"``.
 
     Raises:
         ValueError: If the model does not return a differentiable row for each image.
@@ -190,8 +182,7 @@ def curve_speed(model: nn.Module, circle: Circle, *, norms: Norms = "bypassed") 
     References:
         Poole et al. 2016, arXiv:1606.05340; As-ViT, arXiv:2202.11921, section 3.
     """
-    velocity = curve_velocity(model, circle, norms=norms)
-    return cast("Tensor", torch.linalg.vector_norm(velocity, dim=1))
+    return cast("Tensor", torch.linalg.vector_norm(curve_velocity(model, circle), dim=1))
 
 
 @register_measure(
@@ -199,7 +190,7 @@ def curve_speed(model: nn.Module, circle: Circle, *, norms: Norms = "bypassed") 
     paper="As-ViT, arXiv:2202.11921",
     check=independent_curve,
 )
-def length_distortion(model: nn.Module, circle: Circle, *, norms: Norms = "bypassed") -> float:
+def length_distortion(model: nn.Module, circle: Circle) -> float:
     """Manifold expansion L^E: the length of the feature curve, ``∫ ‖∂H/∂θ‖ dθ`` over the circle.
 
     In feature units. Arguments and errors as :func:`curve_speed`.
@@ -209,7 +200,7 @@ def length_distortion(model: nn.Module, circle: Circle, *, norms: Norms = "bypas
         >>> round(proxies.length_distortion(torch.nn.Flatten(), circle), 3)
         6.283
     """
-    return circle.integrate(curve_speed(model, circle, norms=norms))
+    return circle.integrate(curve_speed(model, circle))
 
 
 def extrinsic_curvature(model: nn.Module, circle: Circle) -> Tensor:
@@ -277,7 +268,6 @@ def _speed_and_turning(model: nn.Module, circle: Circle) -> tuple[Tensor, Tensor
 def _forward_mode(
     model: nn.Module, derivative: Callable[[slice], Tensor], circle: Circle, what: str
 ) -> Tensor:
-    """Derivatives at all points, in chunks if memory runs out; errors name the model."""
     key = (what, circle.points, circle.shape, str(reference_tensor(model).device))
     load_rules()
     try:

@@ -103,11 +103,11 @@ def in_evaluation_mode(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[nn.Module]:
-    """Put a model into evaluation mode, then restore the mode of every module.
+    """:func:`in_evaluation_mode`, without influence of global torch state.
 
-    Global torch state has no influence, tensors with fewer digits than float32 are in float32,
-    what torch.compile has compiled runs as it was written, and timm's checkpoints are off. A
-    ValueError if the model wraps the network to measure, or has tensors without gradients.
+    Tensors with fewer digits than float32 are in float32, what torch.compile has compiled runs as
+    it was written, and timm's checkpoints are off. A ValueError if the model wraps the network to
+    measure, or has tensors without gradients.
     """
     kind, inner = type(model).__name__, getattr(model, "module", None)
     # nn.DataParallel and its like, which would be taken for a plain module.
@@ -285,8 +285,7 @@ def repeatable_images(model: nn.Module, inputs: Inputs) -> str:
 
 
 def _feature_and_output(model: nn.Module, images: Tensor) -> Tensor:
-    """Both, as the head may start at zero."""
-    outputs = pooled_feature(model, images), network_output(model, images)
+    outputs = pooled_feature(model, images), network_output(model, images)  # a head may be zero
     return torch.cat([rows.flatten(1) for rows in outputs], 1)
 
 
@@ -325,10 +324,7 @@ def _fault(
 
 
 def same_rows(rows: Tensor, other: Tensor) -> Tensor:
-    """Whether all rows ``[..., n, F]`` are equal; a bool on their device.
-
-    Up to rounding, which grows with depth. Rows that are not finite pass: the value shows them.
-    """
+    """Whether rows ``[..., n, F]`` are equal up to rounding, or not finite; on their device."""
     difference = (rows - other).abs().amax(-1)
     tolerance = math.sqrt(torch.finfo(rows.dtype).eps)
     same: Tensor = ~(difference > tolerance * rows.abs().amax(-1)).any()
@@ -337,15 +333,13 @@ def same_rows(rows: Tensor, other: Tensor) -> Tensor:
 
 def draws_numbers(model: nn.Module) -> str:
     """The reason why a network that draws random numbers cannot be measured."""
-    kind = type(model).__name__
-    return f"{kind} draws random numbers: its output for an image is not reproducible"
+    return (
+        f"{type(model).__name__} draws random numbers: its output for an image is not reproducible"
+    )
 
 
 def generator_states(device: torch.device) -> list[object]:
-    """What the generators of torch, Python and NumPy draw from; reads nothing from the device.
-
-    A small probability may change no row of a batch, but a draw always changes the state.
-    """
+    """What torch, Python and NumPy draw from: every draw changes it, whatever it changes else."""
     of_numpy: Any = np.random.get_state()  # noqa: NPY002
     states = [random.getstate(), of_numpy[1].tobytes(), of_numpy[2:]]
     tensors = [torch.default_generator.get_state()]

@@ -130,10 +130,10 @@ def _kernels(model: nn.Module, images: Tensor) -> Tensor:
 def _grams(
     model: nn.Module, weights: Mapping[str, Tensor], images: Tensor
 ) -> tuple[dict[str, Tensor], list[Tensor], list[str]]:
-    """The terms of all weights, and what is still to check of them on the device.
+    """The terms of all weights, and checks that are still on the device.
 
-    The checks are whether samples are independent, and then one for each weight of the last list:
-    whether its term is valid.
+    Of these the first is whether samples are independent, the others whether the terms of the last
+    weights are valid.
     """
     kind = type(model).__name__
     with GramAccumulator(weights, images) as uses:
@@ -180,11 +180,11 @@ def _recompute(
 def _mixed_samples(
     samples: int, uses: GramAccumulator, single: GramAccumulator
 ) -> tuple[set[str], list[tuple[str, Tensor]]]:
-    """Find weights whose input does not have the samples in order along its first axis.
+    """Weights whose input does not have the samples in order along its first axis.
 
     Consecutive windows or tokens of each sample are fine; a table or another order is not. A pass
-    with a single image shows it, by the lengths of the inputs or, where these are multiples of the
-    sample count, by their values: the second result has such weights, and whether valid.
+    with a single image shows it, by the lengths of the inputs or by their values: the second
+    result has such weights, and whether they are in order.
     """
     pairs = zip(uses.lengths, single.lengths, strict=True)
     mixed = {name for (name, length), (_, own) in pairs if own * samples != length}

@@ -143,11 +143,8 @@ def register_measure(
 
     The function takes a network and those of the :class:`Inputs` that its parameters name, and
     returns a number. Arguments as the fields of :class:`Proxy`; the name is by default that of
-    the function.
-
-    Raises:
-        ValueError: If the name is taken by another function, or there is no such direction or
-            input.
+    the function. A ValueError if another function has the name, or there is no such direction or
+    input.
 
     Example:
         >>> @proxies.register_measure("mean of the outputs", better="reported")
@@ -158,31 +155,27 @@ def register_measure(
     """
 
     def decorator(function: F) -> F:
-        names = _names_of_inputs(function)
+        _, *parameters = signature(function).parameters.values()
+        names = [parameter.name for parameter in parameters if parameter.name in _INPUTS]
+        for parameter in parameters:
+            if parameter.name not in names and parameter.default is parameter.empty:
+                raise ValueError(
+                    f"measure {function.__name__!r} takes {parameter.name!r}, which is no input; "
+                    f"use {', '.join(_INPUTS)}"
+                )
 
         @wraps(function)
         def value(model: nn.Module, inputs: Inputs) -> float:
             return float(function(model, **{field: getattr(inputs, field) for field in names}))
 
         named, terms = name or function.__name__, (undefined, random, check, timed)
-        PROXIES.register(named, Proxy(named, description, better, paper, value, *terms), function)
+        proxy = Proxy(named, description, better, paper, value, *terms)
+        PROXIES.register(named, proxy, function)
         text = cleandoc(function.__doc__ or f"{description}.")
         function.__doc__ = f"{text}\n\nSource: {paper}."
         return function
 
     return decorator
-
-
-def _names_of_inputs(function: Callable[..., float]) -> list[str]:
-    """The inputs that the parameters of a function name, behind the network."""
-    _, *parameters = signature(function).parameters.values()
-    for parameter in parameters:
-        if parameter.name not in _INPUTS and parameter.default is parameter.empty:
-            raise ValueError(
-                f"measure {function.__name__!r} takes {parameter.name!r}, which is no input; "
-                f"use {', '.join(_INPUTS)}"
-            )
-    return [parameter.name for parameter in parameters if parameter.name in _INPUTS]
 
 
 def standard_measures() -> tuple[str, ...]:

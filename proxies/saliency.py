@@ -422,7 +422,6 @@ def _batch_loss(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
 
 @contextmanager
 def _differentiable(model: nn.Module) -> Iterator[list[nn.Parameter]]:
-    """Trainable parameters, with the model in evaluation mode and gradients enabled."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     if not parameters:
         raise ValueError(f"{type(model).__name__} has no parameter that requires a gradient")

@@ -147,16 +147,6 @@ def before_norm(block: nn.Module, x: Tensor) -> Tensor:
     return x + block.mlp(block.norm(x))
 
 
-def after_norm(block: nn.Module, x: Tensor) -> Tensor:
-    x = x + block.attn(x)
-    return x + block.norm(block.mlp(x))
-
-
-def reshaped(block: nn.Module, x: Tensor) -> Tensor:
-    x = (x + block.attn(x)).flatten(0, 1)
-    return (x + block.mlp(block.norm(x))).unflatten(0, (2, -1))
-
-
 def parallel(block: nn.Module, x: Tensor) -> Tensor:
     return x + block.attn(x) + block.mlp(block.norm(x))
 
@@ -179,7 +169,7 @@ def test_parts_of_models_that_are_not_ours(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("forward", "parts"),
-    [(before_norm, 2), (after_norm, 2), (reshaped, 2), (parallel, 1)],
+    [(before_norm, 2), (parallel, 1)],
 )
 def test_a_block_ends_before_and_behind_its_feed_forward_part(
     forward: Callable[[nn.Module, Tensor], Tensor], parts: int
@@ -204,13 +194,3 @@ def test_a_sum_may_be_written_in_place(measure: Callable[..., float]) -> None:
     for made in blocks:
         made.function = in_place
     assert measure(net, images) == expected
-
-
-@pytest.mark.parametrize("forward", [lambda _, x: {"x": x}, lambda _, x: x.sum()])
-def test_other_blocks_are_refused_and_nothing_stays(forward: Callable[..., Any]) -> None:
-    net = chain(block(forward))
-    with pytest.raises(ValueError, match=r"blocks\.0 of Lambda does not return one feature map"):
-        watched(net, torch.randn(2, 5, 4))
-    with pytest.raises(ValueError, match="does not take one feature map"):
-        watched(net, None)
-    assert not any(m._forward_hooks or m._forward_pre_hooks for m in net.modules())

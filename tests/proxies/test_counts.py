@@ -17,15 +17,9 @@ from tests.proxies.networks import Lambda
 # convolutions, linear maps and matrix products; exact.
 ANCHORS = {
     "deit_tiny_patch16_224": (5_717_416, 1_253_683_200),
-    "deit_small_patch16_224": (22_050_664, 4_598_882_304),
-    "deit_base_patch16_224": (86_567_656, 17_563_828_224),
-    "pvt_v2_b0": (3_666_760, 566_065_664),
     "pvt_v2_b1": (14_009_000, 2_108_355_584),
-    "pvt_v2_b2": (25_362_856, 4_026_734_592),
     "nextvit_small": (31_763_368, 5_794_420_224),
     "swin_tiny_patch4_window7_224": (28_288_354, 4_490_566_656),
-    "swin_small_patch4_window7_224": (49_606_258, 8_740_875_264),
-    "swin_base_patch4_window7_224": (87_768_224, 15_430_946_816),
     "asvit_small": (28_775_328, 5_132_134_656),
     "asvit_large": (87_580_820, 22_357_813_760),
 }
@@ -79,21 +73,17 @@ SHARED = nn.Linear(8, 8, bias=False)
     [
         # Once as parameters, and each time as work.
         (nn.Sequential(SHARED, SHARED), Cost(64, 2 * 3 * 8 * 64)),
-        (nn.Identity(), Cost(0, 0)),
         (nn.Sequential(nn.Flatten(), nn.Linear(192, 5)), Cost(965, 960)),
         (nn.Conv2d(3, 6, 3, padding=1, groups=3, bias=False), Cost(54, 64 * 54)),
-        (nn.Conv2d(3, 4, 4, stride=4), Cost(196, 4 * 192)),
         (Lambda(attention), Cost(0, 2 * 3 * 8 * 8 * 8)),
         (Lambda(named_attention), Cost(0, 2 * 3 * 8 * 8 * 8)),
         (nn.Sequential(nn.BatchNorm2d(3), nn.GELU(), nn.AvgPool2d(2)), Cost(6, 0)),
         (Lambda(lambda _, x: x @ x[0, 0, 0]), Cost(0, 3 * 8 * 8)),
         (Lambda(lambda _, x: x[0, 0, 0] @ x[0, 0, 1]), Cost(0, 8)),
-        (Lambda(lambda _, x: torch.vdot(x[0, 0, 0], x[0, 0, 1])), Cost(0, 8)),
         (Lambda(lambda _, x: torch.addmv(x[0, 0, 0], x[0, 0], x[0, 0, 1])), Cost(0, 8 * 8)),
         (Lambda(lambda _, x: torch.addbmm(x[0, 0], x[0], x[0])), Cost(0, 3 * 8 * 8 * 8)),
         (Lambda(lambda _, x: x[0, 0].addmm_(x[0, 1], x[0, 2])), Cost(0, 8 * 8 * 8)),
         (Lambda(lambda _, x: x[0].baddbmm_(x[0], x[0])), Cost(0, 3 * 8 * 8 * 8)),
-        (Lambda(lambda _, x: x[0, 0].addbmm_(x[0], x[0])), Cost(0, 3 * 8 * 8 * 8)),
         (Lambda(lambda _, x: x[0, 0, 0].addmv_(x[0, 0], x[0, 0, 1])), Cost(0, 8 * 8)),
     ],
 )
@@ -178,17 +168,12 @@ def test_what_has_two_names_counts_under_the_first(make, first, second):
         (lambda: nn.Linear(7, 7), r"cannot count Linear on \(1, 3, 8, 8\) images: "),
         (lambda: timm.create_model("deit_tiny_patch16_224"), "Input height"),
         (lambda: Lambda(lambda _, x: x * x.sum().item()), "cannot count Lambda"),
-        (lambda: nn.Conv2d(4, 2, 1), "cannot count Conv2d"),
         (lambda: nn.Conv2d(3, 2, 9), "cannot count Conv2d"),
         (lambda: nn.Sequential(nn.Conv2d(3, 8, 1), nn.BatchNorm2d(16)), "8 elements not 16"),
-        (lambda: nn.LayerNorm(7), "cannot count LayerNorm"),
-        (lambda: nn.GroupNorm(1, 4), "cannot count GroupNorm"),
-        (lambda: nn.PReLU(4), "cannot count PReLU"),
         (lambda: Lambda(lambda _, x: x.transpose(2, 3).view(-1)), "cannot count Lambda"),
         (lambda: nn.LazyConv2d(4, 3), "cannot count LazyConv2d"),
         (lambda: torch.jit.script(nn.LayerNorm(8)), "cannot count RecursiveScriptModule"),
         (lambda: nn.Sequential(nn.Conv2d(3, 4, 1).double(), nn.Conv2d(4, 4, 1)), "cannot count"),
-        (lambda: Lambda(lambda own, x: x + own.more, more=torch.ones(7)), "cannot count Lambda"),
     ],
 )
 def test_what_cannot_be_counted_says_why_in_one_line(make, message):
@@ -211,9 +196,7 @@ product.register_fake(torch.empty_like)
     [
         (product, "tests::product"),
         (torch.linalg.inv, "aten::linalg_inv_ex"),
-        (lambda x: torch.cdist(x, x), "aten::_cdist_forward"),
         (lambda x: F.bilinear(x, x, x.new_ones(5, 8, 8)), "aten::_trilinear"),
-        (torch.fft.fft, "aten::_fft_r2c"),
         (lambda x: torchvision.ops.roi_align(x, x.new_ones(1, 5), 2), "torchvision::roi_align"),
     ],
 )

@@ -14,7 +14,6 @@ from proxies import Score, evaluation, measure, seed_for
 from proxies.evaluation import (
     DeviceError,
     check_device,
-    resolve_device,
 )
 from proxies.registry import Proxy
 from tests.proxies.networks import Lambda
@@ -187,6 +186,7 @@ def test_what_is_no_usable_number_fails(
         ({"images": torch.zeros(2, 3, 4, 8), "image_size": None}, "use one or more square ones"),
         ({"device": "abacus"}, "device 'abacus' is not available; use 'auto' or 'cpu'"),
         ({"device": "meta"}, "device 'meta' computes nothing; use 'auto' or 'cpu'"),
+        ({"device": "mps"}, "device 'mps' is not available; use 'auto' or 'cpu'"),
         ({"labels": torch.tensor([1])}, "use one integer for each image"),
         ({"labels": torch.zeros(16)}, "use one integer for each image"),
     ],
@@ -194,19 +194,3 @@ def test_what_is_no_usable_number_fails(
 def test_bad_arguments(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         scores(**changes)
-
-
-def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert resolve_device("cpu") == torch.device("cpu")
-    assert isinstance(resolve_device("auto"), torch.device)
-    with pytest.raises(ValueError, match="device 'mps' is not available; use 'auto' or 'cpu'"):
-        resolve_device("mps")
-    meta = torch.device("meta")  # in the place of an accelerator
-    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: meta)
-    assert resolve_device("auto") == meta
-    monkeypatch.setattr(evaluation, "_WITHOUT_FLOAT64", ("meta", "cpu"))
-    assert resolve_device("auto") == torch.device("cpu")
-    assert resolve_device("auto", float64=False) == meta
-    assert resolve_device("cpu", float64=False) == torch.device("cpu")
-    with pytest.raises(ValueError, match="device 'cpu' has no float64, which is needed"):
-        resolve_device("cpu")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
+from torch.autograd.forward_ad import dual_level, make_dual, unpack_dual
 from torch.func import jvp
 from torch.nn import functional as F
 
@@ -18,8 +18,6 @@ from proxies.forward_mode import (
     ExplicitAttention,
     TwiceDifferentiable,
     attention_with_tangent,
-    pack,
-    unpack,
 )
 
 TOKENS = torch.randn(2, 4, 6, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
@@ -52,8 +50,8 @@ def test_dual_numbers_pass_fused_attention(call: Callable[[Tensor], Tensor]) -> 
 
     torch.testing.assert_close(spelt_out(TOKENS), call(TOKENS))
     expected = jvp(spelt_out, (TOKENS,), (TANGENT,))
-    with torch.no_grad(), forward_ad.dual_level(), DualOperations():
-        found = unpack(call(pack(TOKENS, TANGENT)))
+    with torch.no_grad(), dual_level(), DualOperations():
+        found = unpack_dual(call(make_dual(TOKENS, TANGENT)))
     torch.testing.assert_close(found, expected)
 
 
@@ -72,8 +70,8 @@ LINEAR_MAPS: dict[str, Callable[[Tensor], Tensor]] = {
 @pytest.mark.parametrize("call", LINEAR_MAPS.values(), ids=LINEAR_MAPS)
 def test_dual_numbers_pass_linear_maps(call: Callable[[Tensor], Tensor]) -> None:
     expected = jvp(call, (ROWS.cos(),), (ROWS,))
-    with torch.no_grad(), forward_ad.dual_level(), DualOperations():
-        found = unpack(call(pack(ROWS.cos(), ROWS)))
+    with torch.no_grad(), dual_level(), DualOperations():
+        found = unpack_dual(call(make_dual(ROWS.cos(), ROWS)))
     torch.testing.assert_close(found, expected)
 
 

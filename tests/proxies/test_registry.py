@@ -1,4 +1,4 @@
-"""The table of measures; repeats split in any way give one measurement's scores, to the bit."""
+"""The table of measures, repeats split in any way, which give the same scores, and messages."""
 
 import math
 import subprocess
@@ -13,6 +13,7 @@ from torch import nn
 
 import proxies
 from proxies import Proxy, Score, combine, measure, measure_repeats, register_measure
+from proxies.messages import first_line, hint, nearest, unknown
 from proxies.registry import Registry, UnknownNameError
 
 
@@ -124,3 +125,29 @@ def test_any_split_gives_the_whole(split: Sequence[Sequence[int]], seed: int) ->
     parts = [measure_repeats(build, NAMES, only=only, **chosen) for only in split]
     readings = {repeat: values for part in parts for repeat, values in part.items()}
     assert same(combine(NAMES, repeats, readings), whole)
+
+
+def test_the_nearest_name_or_all_of_them() -> None:
+    names = {"reinforce": 1, "random": 2}
+    assert nearest("reinforc", names) == "reinforce"
+    assert nearest("xyzzy", names) is None
+    assert nearest("RANDOM", names) == "random"
+    assert nearest("ONNX", ["Onnx", "onnx"]) in {"Onnx", "onnx"}
+    assert hint("randm", names) == "did you mean 'random'?"
+    assert hint("xyzzy", iter(names)) == "use one of reinforce, random"
+    assert unknown("controller", "xyzzy", names) == (
+        "unknown controller 'xyzzy'; use one of reinforce, random"
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("a\nb"), "a"),
+        (ValueError("\n  a\nb"), "a"),
+        (ValueError(), "ValueError"),
+        (OSError(28, "No space left"), "[Errno 28] No space left"),
+    ],
+)
+def test_first_line(error: Exception, line: str) -> None:
+    assert first_line(error) == line
