@@ -174,7 +174,7 @@ def dss(model: nn.Module, images: Tensor) -> float:
     the model has no attention, or its weights do not reach the output.
     """
     parts: dict[nn.Parameter, Part] = {}
-    for weight, part in parts_of(model):
+    for weight, part in _parts_of(model):
         parts.setdefault(weight, part)
     if "attention" not in parts.values():
         raise ValueError(
@@ -203,7 +203,7 @@ def _diversity(weight: Tensor, gradient: Tensor) -> Tensor:
     return norms.prod() + 0 * gradient.sum()
 
 
-def parts_of(module: nn.Module, part: Part | None = None) -> Iterator[tuple[nn.Parameter, Part]]:
+def _parts_of(module: nn.Module, part: Part | None = None) -> Iterator[tuple[nn.Parameter, Part]]:
     """The weights of the linear maps in attention and MLPs, by the innermost of these."""
     for child in module.children():
         kind, own = type(child).__name__, part
@@ -216,7 +216,7 @@ def parts_of(module: nn.Module, part: Part | None = None) -> Iterator[tuple[nn.P
             own = "mlp"
         if own is not None:
             yield from ((weight, own) for weight in _linear_maps(child))
-        yield from parts_of(child, own)
+        yield from _parts_of(child, own)
 
 
 def _holds_attention(module: nn.Module) -> bool:

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -43,33 +43,22 @@ def test_the_feature_is_what_the_head_reads_before_the_last_norm(name: str, side
 
 SIDE = 32
 TEXT = "5,2,2|3,1,2|2,1,2|2,1,3|16"
-Around = Callable[[], AbstractContextManager[object]]
 
 
-def setting(put: Callable[[object], None], value: object, back: object) -> Around:
-    """Something that is set for the whole process, and set back."""
-
-    @contextmanager
-    def around() -> Iterator[None]:
-        put(value)
-        try:
+@contextmanager
+def other_settings() -> Iterator[None]:
+    """Everything that is set for the whole process, other than usual."""
+    torch.set_float32_matmul_precision("medium")
+    torch.use_deterministic_algorithms(True)
+    torch.set_default_dtype(torch.float64)
+    try:
+        anomalies, autocast = torch.autograd.set_detect_anomaly(True), torch.autocast("cpu")
+        with anomalies, autocast, torch.device("meta"), torch.inference_mode():
             yield
-        finally:
-            put(back)
-
-    return around
-
-
-AROUND: dict[str, Around] = {
-    "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
-    "matmul precision": setting(torch.set_float32_matmul_precision, "medium", "highest"),
-    "inference mode": torch.inference_mode,
-    "no gradients": torch.no_grad,
-    "deterministic": setting(torch.use_deterministic_algorithms, True, False),
-    "default dtype": setting(torch.set_default_dtype, torch.float64, torch.float32),
-    "default device": lambda: torch.device("meta"),
-}
-AROUND["anomaly detection"] = lambda: torch.autograd.set_detect_anomaly(True)
+    finally:
+        torch.set_float32_matmul_precision("highest")
+        torch.use_deterministic_algorithms(False)
+        torch.set_default_dtype(torch.float32)
 
 
 def build() -> nn.Module:
@@ -87,9 +76,7 @@ def scores(key: str = "", names: Sequence[str] = standard_measures()) -> dict[st
 def test_scores_do_not_depend_on_what_is_set_around() -> None:
     expected = scores()
     assert all(score.valid for score in expected.values())
-    with ExitStack() as stack:
-        for around in AROUND.values():
-            stack.enter_context(around())
+    with other_settings():
         found = scores()
     assert repr(found) == repr(expected)
 
