@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 
 # Heavy imports wait until a name is used.
 _LAZY = {
-    **dict.fromkeys(("Cost", "count"), "counts"),
-    **dict.fromkeys(("measure", "measure_repeats", "seed_for"), "evaluation"),
-    **dict.fromkeys(("Circle", "curve_speed", "length_distortion"), "expansion"),
-    **dict.fromkeys(("extrinsic_curvature", "gauss_map_length"), "expansion"),
-    **dict.fromkeys(("ntk_condition_number", "ntk_matrix", "ntk_spectrum"), "ntk"),
+    "counts": ("Cost", "count"),
+    "evaluation": ("measure", "measure_repeats", "seed_for"),
+    "expansion": (
+        *("Circle", "curve_speed", "length_distortion"),
+        *("extrinsic_curvature", "gauss_map_length"),
+    ),
+    "ntk": ("ntk_condition_number", "ntk_matrix", "ntk_spectrum"),
 }
 
 __all__ = [
@@ -55,6 +57,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    if name not in _LAZY:
-        raise AttributeError(f"module 'proxies' has no attribute {name!r}")
-    return getattr(import_module(f"proxies.{_LAZY[name]}"), name)
+    for module, names in _LAZY.items():
+        if name in names:
+            return getattr(import_module(f"proxies.{module}"), name)
+    raise AttributeError(f"module 'proxies' has no attribute {name!r}")

@@ -8,12 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from proxies.features import evaluating, input_for, pooled_feature
-from proxies.functional import InterceptOperations, Operation, forms_of, network_output
-from proxies.memory import in_chunks, to_host
+from proxies.features import evaluating, independent_images, input_for, pooled_feature
+from proxies.functional import (
+    InterceptOperations,
+    Operation,
+    forms_of,
+    in_chunks,
+    network_output,
+    to_host,
+)
 from proxies.ntk import condition_number
 from proxies.registry import register_measure
-from proxies.samples import independent_images
 
 # Keeps the logarithm and the inverse finite; the paper's value.
 _OFFSET = 1e-5
@@ -35,18 +40,11 @@ def feature_condition_number(model: nn.Module, images: Tensor) -> float:
 
     The condition number λmax/λmin of the Gram matrix ``F Fᵀ`` of the pooled features that the head
     reads, ``[n, F]``, behind the final normalisation. Dimensionless, at least 1. NaN if λmin is
-    rounding error. One forward pass of the images ``[n, C, H, W]``; compare values of equal n
-    only. A ValueError if there is no image, more images than features, or one not finite.
+    rounding error, as it is of more images than features. One forward pass of the images
+    ``[n, C, H, W]``; compare values of equal n only. A ValueError if a feature is not finite.
     """
-    if not len(images):
-        raise ValueError("0 images have no Gram matrix; use at least 1")
     with torch.no_grad(), evaluating(model):
         feature = pooled_feature(model, input_for(model, images))
-    if len(feature) > feature.shape[1]:
-        raise ValueError(
-            f"{len(feature)} images have {feature.shape[1]} features each, which are linearly "
-            f"dependent; use at most {feature.shape[1]} images"
-        )
     gram = (feature.double() @ feature.double().T).cpu()
     if not gram.isfinite().all():
         raise ValueError("the features are not finite")
@@ -64,9 +62,8 @@ def jacobian_covariance(model: nn.Module, images: Tensor) -> float:
 
     With ``J`` the gradients ``[n, C·H·W]`` of the summed outputs with respect to each image and
     ``σ`` the eigenvalues of the correlation matrix of its rows: ``−Σ [ln(σ + k) + 1/(σ + k)]``,
-    k = 1e-5. Dimensionless, at most about ``−n``. One forward and one backward pass of the images
-    ``[n, C, H, W]`` in evaluation mode. A ValueError if there are fewer than two images, or one
-    has a constant gradient, whose correlation is undefined.
+    k = 1e-5; at most about ``−n``. One forward and one backward pass of the images
+    ``[n, C, H, W]``. A ValueError if there are fewer than two, or one has a constant gradient.
     """
     key = ("the input gradients", tuple(images.shape), str(images.device))
     with evaluating(model):
@@ -98,10 +95,9 @@ def naswot(model: nn.Module, images: Tensor) -> float:
     The code of an image has one bit for each input of a rectifier: whether it is positive. ``K``
     ``[n, n]`` counts the bits in which two codes agree. Rectifiers are ReLU, GELU, SiLU and the
     like, as modules or functions, and clamping at 0, but not products such as ``x·σ(x)``; every
-    channel of every token or position is a unit. Dimensionless. One forward pass of the images
-    ``[n, C, H, W]``, and one of a single image. NaN if ``K`` is singular because two codes are
-    equal or there are too few units. A ValueError if there are fewer than two images, the model
-    has no rectifier whose input depends on the image, or its output is not finite.
+    channel of every token or position is a unit. One forward pass of the images ``[n, C, H, W]``,
+    and one of a single image. NaN if ``K`` is singular. A ValueError if there are fewer than two
+    images, no rectifier's input depends on the image, or the output is not finite.
     """
     with torch.no_grad(), evaluating(model):
         images = input_for(model, _at_least_two(images))
@@ -124,17 +120,14 @@ def naswot(model: nn.Module, images: Tensor) -> float:
 
 
 class _RectifierSigns(InterceptOperations):
-    """Inner products of the images' signs over all inputs of rectifiers, without keeping them.
-
-    The shapes for a single image, compared with those for all, show the sample axis, and which
-    rectifiers do not see the images.
-    """
+    """Inner products of the images' signs over all inputs of rectifiers, without keeping them."""
 
     def __init__(self, images: Tensor) -> None:
         super().__init__()
         size = len(images), len(images)
         self.products = torch.zeros(size, dtype=torch.float64, device=images.device)
         self.units = 0
+        # Those of a single image show the sample axis, and which rectifiers see the images.
         self.shapes: list[torch.Size] = []
         self.single: deque[torch.Size] = deque()
 

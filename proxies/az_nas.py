@@ -19,40 +19,44 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.graph import get_gradient_edge
 
-from proxies.features import evaluating, input_for, is_norm, reference_tensor
-from proxies.functional import network_output
-from proxies.memory import to_host
+from proxies.features import (
+    evaluating,
+    input_for,
+    is_norm,
+    reference_tensor,
+    repeatable_images,
+)
+from proxies.functional import network_output, to_host
 from proxies.registry import register_measure
-from proxies.samples import repeatable_images
 from proxies.structure import feed_forward_after_attention, first_map, residual_blocks
+
+_PAPER = "AZ-NAS, arXiv:2403.19232"
 
 
 @register_measure(
     "how isotropic features are, summed over blocks",
-    paper="AZ-NAS, arXiv:2403.19232",
+    paper=_PAPER,
     check=repeatable_images,
 )
 def az_expressivity(model: nn.Module, noise: Tensor) -> float:
-    """Expressivity: how isotropic features are, summed over primary blocks.
+    """Expressivity: the entropy of features, summed over primary blocks.
 
-    For each block, the entropy in nats of the eigenvalues of the feature's covariance over
-    positions, normalised to sum to 1; at most ``ln(channels)``. One forward pass and one
-    eigendecomposition per primary block, in float64. A ValueError if a feature is the same at
-    every position or not finite.
+    Of a block in nats, at most ``ln(channels)``: of the eigenvalues of its feature's covariance
+    over positions, normalised to sum to 1. One forward pass and one eigendecomposition per block,
+    in float64. A ValueError if a feature is the same at every position or not finite.
     """
     return float(_entropies(model, noise).sum())
 
 
 @register_measure(
     "smallest gain in expressivity from block to block",
-    paper="AZ-NAS, arXiv:2403.19232",
+    paper=_PAPER,
     check=repeatable_images,
 )
 def az_progressivity(model: nn.Module, noise: Tensor) -> float:
     """Progressivity: the smallest gain in expressivity from one primary block to the next.
 
-    In nats. The paper omits it for vision transformers. Cost and errors as
-    :func:`az_expressivity`; at least two primary blocks are needed.
+    In nats; the paper omits it for vision transformers. Otherwise as :func:`az_expressivity`.
     """
     entropies = _entropies(model, noise)
     if len(entropies) < 2:
@@ -62,7 +66,7 @@ def az_progressivity(model: nn.Module, noise: Tensor) -> float:
 
 @register_measure(
     "how closely blocks preserve the norm of gradients",
-    paper="AZ-NAS, arXiv:2403.19232",
+    paper=_PAPER,
     check=repeatable_images,
 )
 def az_trainability(model: nn.Module, noise: Tensor, *, seed: int = 0) -> float:
@@ -72,12 +76,9 @@ def az_trainability(model: nn.Module, noise: Tensor, *, seed: int = 0) -> float:
     the spectral norm of the block's Jacobian, channels by channels, estimated by
     ``A = mean over positions of g_in g_outᵀ`` with ``g_out`` drawn from ±1 and ``g_in`` its
     backpropagated gradient. If a convolutional block has a stride, the input positions of an
-    output position count as channels. Dimensionless. One forward and one backward pass, without
-    weight gradients, and one eigendecomposition per block.
-
-    Layers between blocks that change the size of the map are left out, as are blocks that change
-    the number of tokens. A ValueError if there is no Jacobian but the first block's, or no finite
-    gradient passes a block.
+    output position count as channels; blocks that change the number of tokens are left out. One
+    forward and one backward pass. A ValueError if there is no Jacobian but the first block's, or
+    no finite gradient passes a block.
     """
     # Another seed than that of the noise.
     generator = torch.Generator(reference_tensor(model).device).manual_seed(seed + 1)
@@ -88,11 +89,11 @@ def az_trainability(model: nn.Module, noise: Tensor, *, seed: int = 0) -> float:
 
     with evaluating(model), torch.enable_grad(), watch_blocks(model, backward):
         network_output(model, input_for(model, noise))
-    jacobians = to_host([square for square in squares[1:] if square is not None])
+    jacobians = [square for square in squares[1:] if square is not None]
     if not jacobians:
         raise ValueError(f"{type(model).__name__} has no Jacobian but the first primary block's")
-    _check_finite(jacobians, "gradients", model)
-    sigma = torch.stack([torch.linalg.eigvalsh(square)[-1] for square in jacobians]).sqrt()
+    spectra = _spectra(jacobians, "gradients", model)
+    sigma = torch.stack([spectrum[-1] for spectrum in spectra]).sqrt()
     if not sigma.min() > 0:
         raise ValueError(f"no gradient comes back through a block of {type(model).__name__}")
     return float((2 - sigma - 1 / sigma).mean())
@@ -107,34 +108,31 @@ def _entropies(model: nn.Module, images: Tensor) -> Tensor:
 
     with torch.no_grad(), evaluating(model), watch_blocks(model, collect):
         network_output(model, input_for(model, images))
-    on_host = to_host(covariances)
-    _check_finite(on_host, "features", model)
-    values = torch.stack([_entropy(covariance) for covariance in on_host])
+    values = torch.stack([_entropy(own) for own in _spectra(covariances, "features", model)])
     if not values.isfinite().all():
         raise ValueError(f"a feature of {type(model).__name__} is the same at every position")
     return values
 
 
-def _check_finite(matrices: Sequence[Tensor], what: str, model: nn.Module) -> None:
-    """Refuse matrices that are not finite, of which LAPACK says that they are ill-conditioned."""
-    if not all(matrix.isfinite().all() for matrix in matrices):
+def _spectra(matrices: Sequence[Tensor], what: str, model: nn.Module) -> list[Tensor]:
+    """Eigenvalues of matrices, on the CPU; LAPACK says of NaN that it is ill-conditioned."""
+    on_host = to_host(matrices)
+    if not all(matrix.isfinite().all() for matrix in on_host):
         raise ValueError(f"{type(model).__name__} gives {what} that are not finite")
+    return list(map(torch.linalg.eigvalsh, on_host))
 
 
 def _covariance(rows: Tensor) -> Tensor:
-    """Products of the centred columns of ``[positions, channels]``, or of the rows if fewer.
-
-    Both matrices have the same nonzero eigenvalues.
-    """
+    """Of the centred columns of ``[positions, channels]``, or of the rows, if there are fewer."""
     rows = rows.double()
     centred = rows - rows.mean(0)
     return centred @ centred.T if len(rows) < rows.shape[1] else centred.T @ centred
 
 
-def _entropy(covariance: Tensor) -> Tensor:
+def _entropy(spectrum: Tensor) -> Tensor:
     """Entropy of the variances of the principal components."""
-    spectrum = torch.linalg.eigvalsh(covariance).clamp(min=0)
-    return cast("Tensor", torch.special.entr(spectrum / spectrum.sum()).sum())
+    shares = spectrum.clamp(min=0)
+    return cast("Tensor", torch.special.entr(shares / shares.sum()).sum())
 
 
 def _squared_jacobian(
@@ -192,8 +190,7 @@ class _Watch:
     """Visits the primary blocks of a block: up to each feed-forward part, and to its end.
 
     The input of a part, or of the norm before it, ends a primary block unless it is the input of
-    the block or of another part. Tensors are kept and compared by address and version, so that
-    views are equal, and different where changed in place.
+    the block or of another part. Tensors are compared by address and version, and kept for that.
     """
 
     def __init__(self, name: str, visit: Visit) -> None:

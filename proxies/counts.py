@@ -44,17 +44,10 @@ class TimedCost(Cost):
 def count(module: nn.Module, image_size: int = 224, channels: int = 3) -> Cost:
     """Count the parameters and multiply-adds of ``module`` in evaluation mode.
 
-    Runs a copy on the meta device by PyTorch's own formulas: nothing is computed or changed. A
-    warning names products that have no formula, such as users' own operations;
-    ``torch.utils.flop_counter.register_flop_formula`` adds one.
-
-    Args:
-        module: Takes ``[1, channels, image_size, image_size]``.
-        image_size: Side of the image in pixels.
-        channels: Channels of the image.
-
-    Raises:
-        ValueError: If the module cannot run on such an image or needs values to run.
+    Runs a copy on the meta device, for an image ``[1, channels, image_size, image_size]``, by
+    PyTorch's own formulas: nothing is computed or changed. A warning names products that have no
+    formula, such as users' own operations; ``torch.utils.flop_counter.register_flop_formula`` adds
+    one. A ValueError if the module cannot run on such an image or needs values to run.
 
     Example:
         >>> proxies.count(torch.nn.Conv2d(3, 8, 3, padding=1, bias=False), image_size=32)
@@ -76,14 +69,10 @@ def count_by_module(
         # Within inference mode, operations would not be taken apart.
         with torch.inference_mode(False), torch.no_grad():
             skeleton = _on_meta(module)
-            like = next(
-                (p for p in skeleton.parameters() if p.is_floating_point()), torch.empty(0)
-            )
-            image = torch.empty(shape, dtype=like.dtype, device="meta")
-            with running_modules(skeleton) as running:
-                counter = _Counter(running)
-                with counter:
-                    skeleton(image)
+            dtypes = (p.dtype for p in skeleton.parameters() if p.is_floating_point())
+            image = torch.empty(shape, dtype=next(dtypes, torch.float32), device="meta")
+            with running_modules(skeleton) as running, _Counter(running) as counter:
+                skeleton(image)
     except MemoryError:
         raise
     except Exception as error:  # the network may be anybody's
@@ -164,8 +153,6 @@ class _Counter(TorchDispatchMode):
 
 
 class _Layout(NamedTuple):
-    """What a tensor on the meta device is."""
-
     size: tuple[int, ...]
     stride: tuple[int, ...]
     dtype: torch.dtype

@@ -4,8 +4,8 @@ import functools
 import logging
 import math
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -50,7 +50,7 @@ def measure(
 
     Images depend on the seed alone, circles on the seed and the repeat, so all architectures of a
     run receive the same ones; initial weights depend on the seed, the key and the repeat. Global
-    torch state has no influence (see :mod:`proxies.features`). Only one thread measures at a time.
+    torch state has no influence. Only one thread measures at a time.
 
     Args:
         build: Returns a network, initialised anew from torch's generator at each call.
@@ -111,30 +111,32 @@ def measure_repeats(
     measures = [get_proxy(name) for name in ((names,) if isinstance(names, str) else names)]
     if repeats < 1:
         raise ValueError(f"repeats={repeats}; use at least 1")
-    indices = list(range(repeats)) if only is None else sorted(only)
     target = resolve_device(device)
+    readings: dict[int, dict[str, float | str]] = {}
+    failed: set[str] = set()
     with isolated():
         images = _checked_images(images, image_size, seed).to(target)
         labels = _checked_labels(labels, len(images), seed).to(target)
         if images.is_inference():
             images = images.clone()  # inference tensors have no gradient
-
-        def inputs(repeat: int) -> Inputs:
-            circle_seed = seed_for(seed, "circle", repeat)
-            circle = _random_circle(tuple(images.shape[1:]), points, radius, circle_seed)
-            return Inputs(circle, images, labels, seed_for(seed, "measure", repeat))
-
-        def network(repeat: int) -> nn.Module | str:
-            return _network(build, target, seed_for(seed, key, repeat))
-
-        return _measure_each(measures, network, inputs, indices)
+        for repeat in range(repeats) if only is None else sorted(only):
+            due = [p for p in measures if p.name not in failed and (p.random or repeat == 0)]
+            if not due:
+                continue
+            model = _network(build, target, seed_for(seed, key, repeat))
+            shape = tuple(images.shape[1:])
+            circle = _random_circle(shape, points, radius, seed_for(seed, "circle", repeat))
+            inputs = Inputs(circle, images, labels, seed_for(seed, "measure", repeat))
+            values = {p.name: _value_of(p, model, inputs) for p in due}
+            if repeat == 0 and isinstance(model, nn.Module):
+                values |= _faults(due, values, model, inputs)
+            readings[repeat] = values
+            failed |= {name for name, value in values.items() if isinstance(value, str)}
+    return readings
 
 
 def resolve_device(device: str, *, float64: bool = True) -> torch.device:
-    """The torch device of a name; ``"auto"`` is an accelerator if there is one, else the CPU.
-
-    Measures and trainings need a device with ``float64``; latencies do not.
-    """
+    """The torch device of a name; ``"auto"`` is an accelerator if there is one, else the CPU."""
     lacking = _WITHOUT_FLOAT64 if float64 else ()
     if device == "auto":
         found = torch.accelerator.current_accelerator(check_available=True)
@@ -165,24 +167,25 @@ def check_device(device: torch.device) -> None:
 
 
 def seed_for(seed: int, key: str, repeat: int = 0) -> int:
-    """A seed below 2^63 by its purpose, so that order and number of workers do not matter.
-
-    It follows from the ``seed`` of a run, ``key``, which says what is drawn, and its ``repeat``.
-    """
+    """A seed below 2^63, of a run's ``seed``, the ``key`` of what is drawn, and its ``repeat``."""
     entropy = [seed, zlib.crc32(key.encode()), repeat]
     return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def _network(build: Callable[[], nn.Module], device: torch.device, seed: int) -> nn.Module | str:
     """A network, initialised on the device, or the reason why it could not be built."""
-    with _seeded(device, seed):
+    devices = () if device.type == "cpu" else (device,)
+    # A device as context calls Python for every operation.
+    drawing = device if devices else nullcontext()
+    with torch.random.fork_rng(devices, device_type=device.type), drawing:
+        seed_generators(seed, device)
         try:
             model = build()
-            devices = {tensor.device for tensor in tensors_of(model)}
-            if torch.device("meta") in devices:
+            found = {tensor.device for tensor in tensors_of(model)}
+            if torch.device("meta") in found:
                 return "the network is on the meta device, without weights; build it elsewhere"
             here = torch.empty(0, device=device).device  # with its index
-            return model if devices <= {here} else model.to(device)
+            return model if found <= {here} else model.to(device)
         except MemoryError:
             raise
         except FAILURES as error:
@@ -190,64 +193,39 @@ def _network(build: Callable[[], nn.Module], device: torch.device, seed: int) ->
             return fault(error)
 
 
-@contextmanager
-def _seeded(device: torch.device, seed: int) -> Iterator[None]:
-    """Inside, new tensors are drawn on ``device`` from generators of this seed; then restored."""
-    devices = () if device.type == "cpu" else (device,)
-    # A device as context calls Python for every operation.
-    drawing = device if devices else nullcontext()
-    with torch.random.fork_rng(devices, device_type=device.type), drawing:
-        seed_generators(seed, device)
-        yield
-
-
 def seed_generators(seed: int, device: torch.device) -> None:
-    """Seed the generators of the CPU and of ``device``.
-
-    ``torch.manual_seed`` takes a third of a millisecond: it visits every kind of accelerator.
-    """
+    """Seed the generators of the CPU and of ``device``; ``torch.manual_seed`` seeds them all."""
     torch.default_generator.manual_seed(seed)
     if device.type not in ("cpu", "meta"):
         with torch.accelerator.device_index(device.index):
             torch.get_device_module(device).manual_seed(seed)
 
 
-def _measure_each(
+def _faults(
     proxies: Sequence[Proxy],
-    network: Callable[[int], nn.Module | str],
-    inputs: Callable[[int], Inputs],
-    indices: Sequence[int],
-) -> dict[int, dict[str, float | str]]:
-    """Value or failure reason of each measure, by repeat."""
-    values: dict[int, dict[str, float | str]] = {}
-    failed: set[str] = set()
-    for repeat in indices:
-        due = [p for p in proxies if p.name not in failed and (p.random or repeat == 0)]
-        if not due:
-            continue
-        model, own = network(repeat), inputs(repeat)
-        values[repeat] = {p.name: _value_of(p, model, own) for p in due}
-        if repeat == 0 and isinstance(model, nn.Module):
-            numbers = [p for p in due if not isinstance(values[repeat][p.name], str)]
-            values[repeat] |= _faults(numbers, model, own)
-        failed |= {name for name, value in values[repeat].items() if isinstance(value, str)}
-    return values
-
-
-def _faults(proxies: Sequence[Proxy], model: nn.Module, inputs: Inputs) -> dict[str, str]:
+    values: Mapping[str, float | str],
+    model: nn.Module,
+    inputs: Inputs,
+) -> dict[str, str]:
     """Reasons that replace the values of measures whose check rejects the network."""
-    reasons: dict[Any, str] = {None: "", **{p.check: "" for p in proxies if p.checks_itself}}
-    checks: set[Any] = {p.check for p in proxies} - reasons.keys()
-    for check in checks:
-        try:
-            reasons[check] = check(model, inputs)
-        except MemoryError:
-            raise
-        except FAILURES as error:  # a check of ours that fails rejects nothing
-            own = check.__module__.startswith("proxies.")
-            reasons[check] = "" if own else f"its check failed: {fault(error)}"
-            log.info("no check %s: %s", check, fault(error))
-    return {p.name: reason for p in proxies if (reason := reasons[p.check])}
+    valid = [p for p in proxies if not isinstance(values[p.name], str)]
+    reasons = {check: _fault(check, model, inputs) for check in {p.check for p in valid}}
+    return {p.name: reason for p in valid if (reason := reasons[p.check])}
+
+
+def _fault(
+    check: Callable[[nn.Module, Inputs], str] | None, model: nn.Module, inputs: Inputs
+) -> str:
+    if check is None:
+        return ""
+    try:
+        return check(model, inputs)
+    except MemoryError:
+        raise
+    except FAILURES as error:
+        log.info("no check %s: %s", check, fault(error))
+        own = check.__module__.startswith("proxies.")  # one of ours rejects nothing then
+        return "" if own else f"its check failed: {fault(error)}"
 
 
 def _value_of(proxy: Proxy, model: nn.Module | str, inputs: Inputs) -> float | str:
@@ -285,8 +263,9 @@ def _checked_images(images: Tensor | None, image_size: int | None, seed: int) ->
         side = 224 if image_size is None else image_size
         generator = torch.Generator().manual_seed(seed_for(seed, "images"))
         return torch.randn(16, 3, side, side, generator=generator)
-    if images.ndim != 4 or images.shape[2:] != (image_size or images.shape[-1],) * 2:
-        raise ValueError(f"images have shape {tuple(images.shape)}; use square ones of image_size")
+    if not len(images) or images.shape[2:] != (image_size or images.shape[-1],) * 2:
+        shape = tuple(images.shape)
+        raise ValueError(f"images have shape {shape}; use one or more square ones of image_size")
     return images
 
 

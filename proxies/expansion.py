@@ -12,31 +12,32 @@ from typing import Literal, Self, cast
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
+from torch.autograd.forward_ad import dual_level, make_dual, unpack_dual
 from torch.func import jvp
 
-from proxies.features import Norms, measured, pooled_feature, reference_tensor
-from proxies.forward_mode import DualOperations, TwiceDifferentiable, load_rules, pack, unpack
-from proxies.memory import in_chunks
+from proxies.features import (
+    independent_curve,
+    measured,
+    pooled_feature,
+    reference_tensor,
+)
+from proxies.forward_mode import DualOperations, TwiceDifferentiable, load_rules
+from proxies.functional import in_chunks
 from proxies.messages import first_line
 from proxies.registry import register_measure
-from proxies.samples import independent_curve
 
 Radius = float | Literal["sqrt_n", "unit"]
 
 _ORTHONORMAL_TOLERANCE = 1e-3
+_POOLE = "Poole et al. 2016, arXiv:1606.05340"
 
 
 @dataclass(frozen=True, eq=False)
 class Circle:
     """A circle ``h(θ) = radius · (u⁰ cos θ + u¹ sin θ)`` in the space of images.
 
-    Raises:
-        ValueError: If the basis is not an orthonormal pair, the radius is not positive, or the
-            shape does not have N elements.
-
-    References:
-        Poole et al. 2016, arXiv:1606.05340; As-ViT, arXiv:2202.11921.
+    A ValueError if the basis is not an orthonormal pair, the radius is not positive, or the shape
+    does not have N elements. Of Poole et al. 2016, arXiv:1606.05340; As-ViT, arXiv:2202.11921.
 
     Example:
         >>> circle = proxies.Circle.random((3, 32, 32), points=5)
@@ -98,7 +99,11 @@ class Circle:
         gaussian = torch.randn(size, 2, generator=generator, dtype=torch.float64, device=cpu)
         basis = torch.linalg.qr(gaussian).Q
         angles = torch.arange(points, dtype=torch.float64, device=cpu) * (2 * math.pi / points)
-        return cls(basis, angles, radius_of(radius, size), tuple(shape))
+        named = {"sqrt_n": math.sqrt(size), "unit": 1.0}
+        if isinstance(radius, str) and radius not in named:
+            raise ValueError(f"circle radius {radius!r}; use 'sqrt_n', 'unit' or a number")
+        length = named[radius] if isinstance(radius, str) else float(radius)
+        return cls(basis, angles, length, tuple(shape))
 
     @property
     def points(self) -> int:
@@ -119,10 +124,7 @@ class Circle:
         return self._combine(-torch.sin(angles), torch.cos(angles)).to(like)
 
     def integrate(self, values: Tensor) -> float:
-        """Integrate ``[points]`` values over the full turn, by the trapezoid rule.
-
-        Angles may be unequally spaced, in any order, and include both 0 and 2π.
-        """
+        """Integrate ``[points]`` values over the full turn, by the trapezoid rule."""
         angles, order = torch.sort(self.angles.double() % (2 * math.pi))
         gaps = torch.diff(angles, append=angles[:1] + 2 * math.pi)
         weights = (gaps + gaps.roll(1)) / 2
@@ -131,14 +133,6 @@ class Circle:
     def _combine(self, first: Tensor, second: Tensor) -> Tensor:
         coefficients = self.radius * torch.stack((first, second), 1)
         return (coefficients @ self.basis.to(coefficients).T).reshape(-1, *self.shape)
-
-
-def radius_of(radius: Radius, size: int) -> float:
-    """Radius in input units of a circle of images with ``size`` elements."""
-    named = {"sqrt_n": math.sqrt(size), "unit": 1.0}
-    if isinstance(radius, str) and radius not in named:
-        raise ValueError(f"circle radius {radius!r}; use 'sqrt_n', 'unit' or a number")
-    return named[radius] if isinstance(radius, str) else float(radius)
 
 
 def _image_shape(size: int) -> tuple[int, ...]:
@@ -155,16 +149,16 @@ def _images_and_tangents(
     return circle.images(like), circle.tangents(like)
 
 
-def curve_velocity(model: nn.Module, circle: Circle, *, norms: Norms = "bypassed") -> Tensor:
+def curve_velocity(model: nn.Module, circle: Circle) -> Tensor:
     """Derivative ``∂H/∂θ`` of the feature, ``[points, F]``; as :func:`curve_speed`."""
-    with torch.no_grad(), measured(model, norms=norms):
+    with torch.no_grad(), measured(model, norms="bypassed"):
         like = reference_tensor(model)
         images, tangents = _images_and_tangents(circle, like.dtype, like.device)
 
         def velocity(points: slice) -> Tensor:
-            with forward_ad.dual_level(), DualOperations():
-                duals = pack(images[points], tangents[points])
-                tangent = unpack(pooled_feature(model, duals))[1]
+            with dual_level(), DualOperations():
+                duals = make_dual(images[points], tangents[points])
+                tangent = unpack_dual(pooled_feature(model, duals)).tangent
             if tangent is None:
                 raise ValueError(f"the feature of {type(model).__name__} ignores its input")
             return tangent
@@ -172,15 +166,15 @@ def curve_velocity(model: nn.Module, circle: Circle, *, norms: Norms = "bypassed
         return _forward_mode(model, velocity, circle, "the feature curve")
 
 
-def curve_speed(model: nn.Module, circle: Circle, *, norms: Norms = "bypassed") -> Tensor:
+def curve_speed(model: nn.Module, circle: Circle) -> Tensor:
     """Speed ``‖∂H/∂θ‖ = √g^E`` of the feature curve at each angle, ``[points]``.
 
-    In feature units per radian. One forward pass with dual numbers, at about twice the memory.
+    In feature units per radian, with norms bypassed. One forward pass with dual numbers, at about
+    twice the memory.
 
     Args:
         model: Any module whose samples do not interact.
         circle: Circle of inputs; its images must fit the model.
-        norms: ``"bypassed"``, as the measures are defined, or ``"kept"``.
 
     Raises:
         ValueError: If the model does not return a differentiable row for each image.
@@ -188,8 +182,7 @@ def curve_speed(model: nn.Module, circle: Circle, *, norms: Norms = "bypassed") 
     References:
         Poole et al. 2016, arXiv:1606.05340; As-ViT, arXiv:2202.11921, section 3.
     """
-    velocity = curve_velocity(model, circle, norms=norms)
-    return cast("Tensor", torch.linalg.vector_norm(velocity, dim=1))
+    return cast("Tensor", torch.linalg.vector_norm(curve_velocity(model, circle), dim=1))
 
 
 @register_measure(
@@ -197,7 +190,7 @@ def curve_speed(model: nn.Module, circle: Circle, *, norms: Norms = "bypassed") 
     paper="As-ViT, arXiv:2202.11921",
     check=independent_curve,
 )
-def length_distortion(model: nn.Module, circle: Circle, *, norms: Norms = "bypassed") -> float:
+def length_distortion(model: nn.Module, circle: Circle) -> float:
     """Manifold expansion L^E: the length of the feature curve, ``∫ ‖∂H/∂θ‖ dθ`` over the circle.
 
     In feature units. Arguments and errors as :func:`curve_speed`.
@@ -207,7 +200,7 @@ def length_distortion(model: nn.Module, circle: Circle, *, norms: Norms = "bypas
         >>> round(proxies.length_distortion(torch.nn.Flatten(), circle), 3)
         6.283
     """
-    return circle.integrate(curve_speed(model, circle, norms=norms))
+    return circle.integrate(curve_speed(model, circle))
 
 
 def extrinsic_curvature(model: nn.Module, circle: Circle) -> Tensor:
@@ -215,8 +208,7 @@ def extrinsic_curvature(model: nn.Module, circle: Circle) -> Tensor:
 
     From velocity ``v`` and acceleration ``a``:
     ``κ = (v·v)^(-3/2) √((v·v)(a·a) − (v·a)²)``, per feature unit; a circle of radius r has 1/r.
-    Reported, not ranked; as a score it is integrated over the angle. One forward pass with two
-    levels of dual numbers.
+    Reported, not ranked; as a score it is integrated over the angle. One doubly dual forward pass.
     """
     speed, turning = _speed_and_turning(model, circle)
     return turning / speed
@@ -226,7 +218,7 @@ def extrinsic_curvature(model: nn.Module, circle: Circle) -> Tensor:
     "curvature κ of the feature curve, integrated over the circle's angle",
     name="extrinsic_curvature",
     better="reported",
-    paper="Poole et al. 2016, arXiv:1606.05340",
+    paper=_POOLE,
     check=independent_curve,
 )
 def _whole_curvature(model: nn.Module, circle: Circle) -> float:
@@ -236,7 +228,7 @@ def _whole_curvature(model: nn.Module, circle: Circle) -> float:
 @register_measure(
     "Gauss-map length L^G: how far the feature curve's unit tangent travels",
     better="reported",
-    paper="Poole et al. 2016, arXiv:1606.05340",
+    paper=_POOLE,
     check=independent_curve,
 )
 def gauss_map_length(model: nn.Module, circle: Circle) -> float:
@@ -276,7 +268,6 @@ def _speed_and_turning(model: nn.Module, circle: Circle) -> tuple[Tensor, Tensor
 def _forward_mode(
     model: nn.Module, derivative: Callable[[slice], Tensor], circle: Circle, what: str
 ) -> Tensor:
-    """Derivatives at all points, in chunks if memory runs out; errors name the model."""
     key = (what, circle.points, circle.shape, str(reference_tensor(model).device))
     load_rules()
     try:

@@ -1,27 +1,32 @@
-"""The feature that measures use, and the state of the network and of torch while measuring.
+"""The feature that measures use, the state to measure it in, and whether it is well defined.
 
 The feature of a classifier is the input of its head, before the final normalisation: timm's
 ``forward_features``, pooled. The feature of a plain module is its flattened output.
 
 A value must not depend on the calling code: reduced precision, autocast and inference mode are off
-during a measurement. Weights in bfloat16 or half precision are measured in float32.
+during a measurement. Weights in bfloat16 or half precision are measured in float32. A network must
+be deterministic, and treat the images of a batch independently: a mean over the batch, or a batch
+norm without running statistics, lets them interact even in evaluation mode.
 """
 
+import math
+import random
 import re
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from functools import cache
 from itertools import chain
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from proxies.functional import NARROW, checked_rows, model_errors, shape_or_type, widened
+from proxies.functional import checked_rows, model_errors, network_output, shape_or_type
+from proxies.registry import Inputs
 
 Norms = Literal["bypassed", "kept"]
 
@@ -37,16 +42,13 @@ _NORM_NAMES = re.compile(r"(Rms|Simple|Layer|Group|Batch|FilterResponse)Norm")
 _FINAL_NORMS = ("norm", "fc_norm", "head.norm", "norm2", "norm3", "norm4", "neck.3")
 # Where the last stage has it, if a classifier has none of those.
 _LAST_OF_STAGE = ("norm", "blocks.-1.norm3")
+# Dtypes that keep too few digits to measure in.
+_NARROW = frozenset({torch.bfloat16, torch.float16})
 
 
 def is_norm(module: nn.Module) -> bool:
     """Whether a module is a normalisation of torch or timm."""
-    return isinstance(module, _NORM_TYPES) or _named_as_norm(type(module).__name__)
-
-
-@cache
-def _named_as_norm(kind: str) -> bool:
-    return bool(_NORM_NAMES.match(kind))
+    return isinstance(module, _NORM_TYPES) or bool(_NORM_NAMES.match(type(module).__name__))
 
 
 def pooled_feature(model: nn.Module, images: Tensor) -> Tensor:
@@ -101,13 +103,11 @@ def in_evaluation_mode(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[nn.Module]:
-    """Put a model into evaluation mode, then restore the mode of every module.
+    """:func:`in_evaluation_mode`, without influence of global torch state.
 
-    Global torch state has no influence, tensors with fewer digits than float32 are in float32,
-    what torch.compile has compiled runs as it was written, and timm's checkpoints are off.
-
-    Raises:
-        ValueError: If the model wraps the network to measure, or has tensors without gradients.
+    Tensors with fewer digits than float32 are in float32, what torch.compile has compiled runs as
+    it was written, and timm's checkpoints are off. A ValueError if the model wraps the network to
+    measure, or has tensors without gradients.
     """
     kind, inner = type(model).__name__, getattr(model, "module", None)
     # nn.DataParallel and its like, which would be taken for a plain module.
@@ -120,9 +120,9 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
         )
     with ExitStack() as stack:
         for tensor in tensors_of(model):
-            if tensor.dtype in NARROW:
+            if tensor.dtype in _NARROW:
                 stack.callback(setattr, tensor, "data", tensor.data)
-                tensor.data = widened(tensor.data)
+                tensor.data = tensor.data.float()
         part: Any
         for part in model.modules():
             if getattr(part, "grad_checkpointing", False):
@@ -157,8 +157,9 @@ def measured(model: nn.Module, *, norms: Norms) -> Iterator[nn.Module]:
 
 def reference_tensor(model: nn.Module) -> Tensor:
     """An empty tensor with the dtype and device that the model is measured with."""
-    floating = (x for x in tensors_of(model) if x.is_floating_point())
-    return next((widened(x.detach().flatten()[:0]) for x in floating), torch.empty(0))
+    floating = (x.detach().flatten()[:0] for x in tensors_of(model) if x.is_floating_point())
+    empty = next(floating, torch.empty(0))
+    return empty.float() if empty.dtype in _NARROW else empty
 
 
 def tensors_of(model: nn.Module) -> Iterator[Tensor]:
@@ -262,3 +263,86 @@ def isolated() -> Iterator[None]:
             yield
         finally:
             torch.set_default_dtype(dtype)
+
+
+def independent_curve(model: nn.Module, inputs: Inputs) -> str:
+    """Why points of the circle have no pooled feature of their own, norms bypassed, or nothing."""
+    images = inputs.circle.at(inputs.circle.angles[:2])
+    with measured(model, norms="bypassed"):
+        return _fault(model, images, pooled_feature)
+
+
+def independent_images(model: nn.Module, inputs: Inputs) -> str:
+    """Why images interact, in the pooled feature or in the output, or nothing if they do not."""
+    with evaluating(model):
+        return _fault(model, inputs.images, _feature_and_output)
+
+
+def repeatable_images(model: nn.Module, inputs: Inputs) -> str:
+    """Why the output is not reproducible; images may interact, as in the loss of a batch."""
+    with evaluating(model):
+        return _fault(model, inputs.images, _feature_and_output, independent=False)
+
+
+def _feature_and_output(model: nn.Module, images: Tensor) -> Tensor:
+    outputs = pooled_feature(model, images), network_output(model, images)  # a head may be zero
+    return torch.cat([rows.flatten(1) for rows in outputs], 1)
+
+
+def _fault(
+    model: nn.Module,
+    images: Tensor,
+    rows: Callable[[nn.Module, Tensor], Tensor],
+    *,
+    independent: bool = True,
+) -> str:
+    """Why a network's rows cannot be measured, from two passes, or three if ``independent``.
+
+    A pass must draw nothing, and all rows must be reproducible. If ``independent``, the row of the
+    first image must also be the same between other images. All batches have three images for equal
+    rounding, which some networks amplify by 10,000 times without their norms.
+    """
+    like = reference_tensor(model)
+    first, other = images[0], images[min(1, len(images) - 1)]
+
+    def passed(outer: Tensor) -> Tensor:
+        # Not by a list of places, which an accelerator would be sent.
+        return rows(model, torch.stack([outer, first, outer]).to(like))
+
+    beside = first if independent else other
+    with torch.no_grad():
+        once = passed(beside)
+        # Only now, as a network may draw its weights in its first pass.
+        states = generator_states(like.device)
+        again = passed(beside)
+        if generator_states(like.device) != states or not same_rows(once, again):
+            return draws_numbers(model)
+        if independent and not same_rows(once[1:2], passed(other)[1:2]):
+            kind = type(model).__name__
+            return f"{kind}'s output depends on the other images of a batch: its samples interact"
+    return ""
+
+
+def same_rows(rows: Tensor, other: Tensor) -> Tensor:
+    """Whether rows ``[..., n, F]`` are equal up to rounding, or not finite; on their device."""
+    difference = (rows - other).abs().amax(-1)
+    tolerance = math.sqrt(torch.finfo(rows.dtype).eps)
+    same: Tensor = ~(difference > tolerance * rows.abs().amax(-1)).any()
+    return same
+
+
+def draws_numbers(model: nn.Module) -> str:
+    """The reason why a network that draws random numbers cannot be measured."""
+    return (
+        f"{type(model).__name__} draws random numbers: its output for an image is not reproducible"
+    )
+
+
+def generator_states(device: torch.device) -> list[object]:
+    """What torch, Python and NumPy draw from: every draw changes it, whatever it changes else."""
+    of_numpy: Any = np.random.get_state()  # noqa: NPY002
+    states = [random.getstate(), of_numpy[1].tobytes(), of_numpy[2:]]
+    tensors = [torch.default_generator.get_state()]
+    if device.type not in ("cpu", "meta"):
+        tensors.append(torch.get_device_module(device).get_rng_state(device))
+    return [*states, *(tensor.numpy().tobytes() for tensor in tensors)]

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NamedTuple, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd import forward_ad
+from torch.autograd.forward_ad import dual_level, make_dual, unpack_dual
 
 from proxies.functional import InterceptOperations, Operation, forms_of
 
@@ -140,21 +140,10 @@ def _blocks(maps: int, rows: int, columns: int, device: str) -> Iterator[tuple[s
 @cache
 def load_rules() -> None:
     """Have torch load its own rules, which it does at its first dual number, with a warning."""
-    with warnings.catch_warnings(), torch.inference_mode(False), forward_ad.dual_level():
+    with warnings.catch_warnings(), torch.inference_mode(False), dual_level():
         warnings.filterwarnings("ignore", message=r"`torch\.jit\.")
         zero = torch.zeros(1, device="cpu")
-        forward_ad.make_dual(zero, zero.clone())
-
-
-def pack(primal: Tensor, tangent: Tensor) -> Tensor:
-    """A dual number of the current level."""
-    return cast("Tensor", forward_ad.make_dual(primal, tangent))
-
-
-def unpack(dual: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Value and tangent of a dual number; no tangent if it does not depend on the input."""
-    primal, tangent = forward_ad.unpack_dual(dual)
-    return primal, tangent
+        make_dual(zero, zero.clone())
 
 
 def explicit_multi_head(*args: Any, **kwargs: Any) -> Any:
@@ -180,21 +169,16 @@ def _explicit_glu(x: Tensor, dim: int = -1) -> Tensor:
     return values * torch.sigmoid(gates)
 
 
-def _attached(x: Tensor, *_: Any) -> Tensor:
-    return x.view_as(x)
-
-
 # A curve goes on where gradients stop.
 _DETACHING: Mapping[Operation, Operation] = dict.fromkeys(
-    (*forms_of("detach"), cast("Any", Tensor.data).__get__), _attached
+    (*forms_of("detach"), cast("Any", Tensor.data).__get__), lambda x, *_: x.view_as(x)
 )
 
 
 class DualOperations(InterceptOperations):
     """Inside, dual numbers (``torch.autograd.forward_ad``) pass fused attention and detaching.
 
-    Linear maps get a leaner rule too: PyTorch's also multiplies by the weight's tangent, which is
-    zero for a parameter.
+    Linear maps get a leaner rule: PyTorch's also multiplies by the weight's tangent, of zeros.
     """
 
     def intercept(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
@@ -210,26 +194,26 @@ class DualOperations(InterceptOperations):
 
 def _dual_attention(call: AttentionCall) -> Tensor:
     if call.bias is not None:
-        bias, tangent = unpack(call.bias)
+        bias, tangent = unpack_dual(call.bias)
         if tangent is not None:
             return attention_maps(call) @ call.value
         call = call._replace(bias=bias)
-    (q, dq), (k, dk), (v, dv) = (unpack(x) for x in call[:3])
+    (q, dq), (k, dk), (v, dv) = (unpack_dual(x) for x in call[:3])
     primal = call._replace(query=q, key=k, value=v)
-    return pack(*attention_with_tangent(primal, (dq, dk, dv)))
+    return cast("Tensor", make_dual(*attention_with_tangent(primal, (dq, dk, dv))))
 
 
 def _dual_map(
     operation: Operation, input: Tensor, weight: Tensor, bias: Tensor | None = None, *options: Any
 ) -> Tensor:
     """A map that is linear in its input but for a bias, which a tangent has none of."""
-    primal, tangent = unpack(input)
+    primal, tangent = unpack_dual(input)
+    others = [x for x in (weight, bias) if x is not None]
     # PyTorch's rule serves maps whose weight or bias depends on the image.
-    if tangent is None or any(x is not None and unpack(x)[1] is not None for x in (weight, bias)):
+    if tangent is None or any(unpack_dual(x).tangent is not None for x in others):
         return cast("Tensor", operation(input, weight, bias, *options))
-    return pack(
-        operation(primal, weight, bias, *options), operation(tangent, weight, None, *options)
-    )
+    out = operation(primal, weight, bias, *options)
+    return cast("Tensor", make_dual(out, operation(tangent, weight, None, *options)))
 
 
 class ExplicitAttention(InterceptOperations):

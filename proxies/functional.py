@@ -1,6 +1,7 @@
-"""Calls of models with other tensors, and of torch operations."""
+"""Calls of models, of torch operations and of rows in pieces, for all measures."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import logging
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import chain
@@ -12,7 +13,11 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
 
-from proxies.messages import first_line
+from proxies.messages import first_line, out_of_memory
+
+log = logging.getLogger(__name__)
+
+Operation = Callable[..., Any]
 
 
 def call_with_tensors(
@@ -39,8 +44,7 @@ def call_with_tensors(
 class _FunctionOf(nn.Module):
     def __init__(self, model: nn.Module, function: Callable[[nn.Module, Tensor], object]) -> None:
         super().__init__()
-        self.model = model
-        self._function = function
+        self.model, self._function = model, function
 
     def forward(self, images: Tensor) -> object:
         return self._function(self.model, images)
@@ -97,28 +101,11 @@ def running_modules(model: nn.Module) -> Iterator[list[str]]:
         yield running
 
 
-# Dtypes that keep too few digits to measure in.
-NARROW = frozenset({torch.bfloat16, torch.float16})
-
-
-def widened(tensor: Tensor) -> Tensor:
-    """``tensor``, in float32 if its dtype keeps fewer digits."""
-    return tensor.float() if tensor.dtype in NARROW else tensor
-
-
-Operation = Callable[..., Any]
-
-
 def forms_of(*names: str) -> set[Operation]:
     """All functions and methods of torch with these names, also those that work in place."""
+    spelt = [name + end for name in names for end in ("", "_")]
     owners = F, torch, torch.special, Tensor
-    forms = [
-        getattr(owner, f"{name}{end}", None)
-        for owner in owners
-        for name in names
-        for end in ("", "_")
-    ]
-    return {form for form in forms if form is not None}
+    return {getattr(owner, name) for owner in owners for name in spelt if hasattr(owner, name)}
 
 
 class InterceptOperations(TorchFunctionMode):
@@ -139,3 +126,43 @@ class InterceptOperations(TorchFunctionMode):
     def intercept(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Result of a call to ``func``; operations called in here are not intercepted."""
         return self.replacements.get(func, func)(*args, **kwargs)
+
+
+# Key of a computation -> how often its rows must be halved to fit.
+_halvings: dict[Hashable, int] = {}
+
+
+def in_chunks(
+    function: Callable[[slice], Tensor], size: int, *, key: tuple[Hashable, ...]
+) -> Tensor:
+    """Concatenate ``function(rows)`` over ``size`` rows; halve the chunks when memory runs out.
+
+    Chunks that did not fit are skipped the next time, for the same ``key``, which begins with the
+    name of what is computed.
+    """
+    while True:
+        chunk = -(-size >> _halvings.get(key, 0))
+        try:
+            parts = [function(slice(start, start + chunk)) for start in range(0, size, chunk)]
+            return parts[0] if len(parts) == 1 else torch.cat(parts)
+        except (RuntimeError, MemoryError) as error:
+            if chunk == 1 or not out_of_memory(error):
+                raise
+        _halvings[key] = _halvings.get(key, 0) + 1
+        log.warning("out of memory: from now on %s in smaller pieces", key[0])
+        if torch.accelerator.is_available():
+            torch.accelerator.empty_cache()  # a smaller attempt finds unfragmented memory
+
+
+def to_host(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Copy tensors of any shapes to the CPU with a single device synchronisation.
+
+    A measure runs ahead of its device until it reads a value; it should do so once, at its end.
+    The tensors travel in the widest dtype among them, which represents each exactly.
+    """
+    if not tensors:
+        return []
+    flat = torch.cat([tensor.detach().flatten() for tensor in tensors]).cpu()
+    parts = flat.split([tensor.numel() for tensor in tensors])
+    pairs = zip(parts, tensors, strict=True)
+    return [part.to(tensor.dtype).reshape(tensor.shape) for part, tensor in pairs]

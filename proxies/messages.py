@@ -29,10 +29,7 @@ _SELF_EXPLANATORY = (ValueError, RuntimeError, AssertionError, OSError, ImportEr
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
-    """The one of ``names`` that is most similar to ``name``; None if none is similar.
-
-    Upper and lower case are alike.
-    """
+    """The one of ``names`` most similar to ``name`` in either case; None if none is similar."""
     if len(name) > _MAX_NAME:
         return None
     by_case = {one.casefold(): one for one in reversed([*names])}
@@ -58,10 +55,8 @@ def first_line(error: BaseException) -> str:
 
 
 def out_of_memory(failure: BaseException | str) -> bool:
-    """Whether an error, or its text, means that an accelerator or the host ran out of memory.
-
-    The type is told by its name, as importing torch takes seconds.
-    """
+    """Whether an error, or its text, means that an accelerator or the host ran out of memory."""
+    # By the name of its type, as importing torch takes seconds.
     if isinstance(failure, MemoryError) or type(failure).__name__ == "OutOfMemoryError":
         return True
     words = str(failure) if isinstance(failure, str | RuntimeError | OSError) else ""
@@ -69,11 +64,7 @@ def out_of_memory(failure: BaseException | str) -> bool:
 
 
 def fault(error: BaseException) -> str:
-    """Describe an error for the author of the code that raised it.
-
-    The message alone for types that are raised on purpose; else also the type and where it was
-    raised.
-    """
+    """The message of an error, with its type and place where it is not raised on purpose."""
     if isinstance(error, _SELF_EXPLANATORY):
         return first_line(error)
     kind, message = type(error).__name__, first_line(error)

@@ -14,20 +14,21 @@ from torch import Tensor, nn
 from torch.func import grad, vmap
 
 from proxies.features import (
+    draws_numbers,
+    generator_states,
     input_for,
     is_norm,
     measured,
     pooled_feature,
     reference_tensor,
+    same_rows,
     tensors_of,
 )
 from proxies.forward_mode import ExplicitAttention
-from proxies.functional import call_with_tensors
-from proxies.memory import to_host
+from proxies.functional import call_with_tensors, to_host
 from proxies.messages import first_line, out_of_memory
 from proxies.per_sample_gradients import GramAccumulator
 from proxies.registry import register_measure
-from proxies.samples import draws_numbers, generator_states, independent_curve, same_rows
 
 # Share of a kernel's trace that others than the gains of norms must hold.
 _LEAST_HELD = 0.01
@@ -45,8 +46,8 @@ def ntk_matrix(model: nn.Module, images: Tensor) -> Tensor:
         images: ``[n, C, H, W]``, cast to the model's dtype and device.
 
     Raises:
-        ValueError: If there is no image, no weight reaches the feature, or the per-sample gradient
-            of a weight cannot be formed.
+        ValueError: If no weight reaches the feature, or the per-sample gradient of a weight cannot
+            be formed.
     """
     return _kernels(model, images)[0]
 
@@ -61,8 +62,6 @@ def ntk_spectrum(model: nn.Module, images: Tensor) -> Tensor:
     better="lower",
     paper="As-ViT, arXiv:2202.11921",
     undefined="the kernel is singular",
-    check=independent_curve,
-    checks_itself=True,
 )
 def ntk_condition_number(model: nn.Module, images: Tensor) -> float:
     """Condition number κ_Θ = λmax/λmin of the kernel; lower is better, 1 is the best.
@@ -104,8 +103,6 @@ def condition_number(spectrum: Tensor, dtype: torch.dtype) -> float:
 def _kernels(model: nn.Module, images: Tensor) -> Tensor:
     """The kernel, and the part of it that is not due to gains of norms, ``[2, n, n]``."""
     kind = type(model).__name__
-    if not len(images):
-        raise ValueError("the kernel of 0 images is empty; use at least 1")
     # Detached: the backward pass seeks weights, and would not reach those whose outputs have a
     # gradient only because of the images.
     images = input_for(model, images.detach())
@@ -133,10 +130,10 @@ def _kernels(model: nn.Module, images: Tensor) -> Tensor:
 def _grams(
     model: nn.Module, weights: Mapping[str, Tensor], images: Tensor
 ) -> tuple[dict[str, Tensor], list[Tensor], list[str]]:
-    """The terms of all weights, and what is still to check of them on the device.
+    """The terms of all weights, and checks that are still on the device.
 
-    The checks are whether samples are independent, and then one for each weight of the last list:
-    whether its term is valid.
+    Of these the first is whether samples are independent, the others whether the terms of the last
+    weights are valid.
     """
     kind = type(model).__name__
     with GramAccumulator(weights, images) as uses:
@@ -183,11 +180,11 @@ def _recompute(
 def _mixed_samples(
     samples: int, uses: GramAccumulator, single: GramAccumulator
 ) -> tuple[set[str], list[tuple[str, Tensor]]]:
-    """Find weights whose input does not have the samples in order along its first axis.
+    """Weights whose input does not have the samples in order along its first axis.
 
     Consecutive windows or tokens of each sample are fine; a table or another order is not. A pass
-    with a single image shows it, by the lengths of the inputs or, where these are multiples of the
-    sample count, by their values: the second result has such weights, and whether valid.
+    with a single image shows it, by the lengths of the inputs or by their values: the second
+    result has such weights, and whether they are in order.
     """
     pairs = zip(uses.lengths, single.lengths, strict=True)
     mixed = {name for (name, length), (_, own) in pairs if own * samples != length}

@@ -111,16 +111,13 @@ def norm_use(
     if weight is None or weight.ndim != 1:
         return None
     plain = {name: value for name, value in call.items() if name not in ("weight", "bias")}
-    return weight, _gain_use(call["input"], lambda: norm(**plain), channel)
 
-
-def _gain_use(x: Tensor, normalised: Callable[[], Tensor], channel: int) -> WeightUse:
     def gradient(grads: Tensor, rows: slice, samples: int) -> Tensor:
-        product = (grads * normalised()).movedim(channel, 1)
+        product = (grads * norm(**plain)).movedim(channel, 1)
         summed = product.flatten(2).sum(2) if product.ndim > 2 else product
         return _per_sample(summed[:, rows], samples)
 
-    return WeightUse(x, gradient)
+    return weight, WeightUse(call["input"], gradient)
 
 
 _signature = cache(inspect.signature)

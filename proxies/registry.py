@@ -35,10 +35,7 @@ class UnknownNameError(KeyError, ValueError):
 
 
 class Registry(UserDict[str, T]):
-    """Objects of one kind, such as ``"proxy"``, by name.
-
-    ``entries`` are the modules that register the built-in ones, imported at the first look-up.
-    """
+    """Objects of one kind by name; ``entries`` are modules that register the built-in ones."""
 
     def __init__(
         self, kind: str, items: Mapping[str, T] | None = None, *, entries: Iterable[str] = ()
@@ -50,8 +47,8 @@ class Registry(UserDict[str, T]):
     def register(self, name: str, item: T, code: Any = None) -> T:
         """Add ``item`` under ``name`` and return it; a ValueError if another one has the name.
 
-        It replaces an earlier definition of itself, as of a notebook's cell that runs again.
-        ``code`` is the function or class that defines it, by default the item or its class.
+        It replaces an earlier definition of itself, as of a notebook's cell that runs again, by
+        the function or class ``code`` that defines it, by default the item or its class.
         """
         code = item if code is None else code
         named: Any = code if hasattr(code, "__qualname__") else type(code)
@@ -108,15 +105,10 @@ class Proxy:
     value: Callable[[nn.Module, Inputs], float]
     undefined: str = "the value is not finite"  #: why a value is NaN
     random: bool = True  #: whether it depends on the initial weights
-    #: Returns why values of a network would be meaningless, or an empty text; see
-    #: :mod:`proxies.samples`. Runs once for the first network of an architecture, for all measures
-    #: with the same check that gave a number.
+    #: Returns why values of a network would be meaningless, or an empty text. Runs once for the
+    #: first network of an architecture, for all measures with the same check that gave a number.
     check: Callable[[nn.Module, Inputs], str] | None = None
-    #: Whether the measure itself fails where the check would, for all measures that have it.
-    checks_itself: bool = False
-    #: Whether it is a time, which differs between machines and calls. Measured only if named, not
-    #: among all measures.
-    timed: bool = False
+    timed: bool = False  #: whether it is a time, which is measured only where it is named
 
     def __post_init__(self) -> None:
         if self.better not in get_args(Better):
@@ -128,11 +120,8 @@ class Proxy:
 PROXIES: Registry[Proxy] = Registry(
     "proxy",
     entries=[
-        f"proxies.{module}"
-        for module in (
-            *("expansion", "ntk", "activations", "structure"),
-            *("synaptic", "saliency", "az_nas"),
-        )
+        *("proxies.expansion", "proxies.ntk", "proxies.activations", "proxies.structure"),
+        *("proxies.saliency", "proxies.az_nas"),
     ],
 )
 
@@ -148,18 +137,14 @@ def register_measure(
     undefined: str = "the value is not finite",
     random: bool = True,
     check: Callable[[nn.Module, Inputs], str] | None = None,
-    checks_itself: bool = False,
     timed: bool = False,
 ) -> Callable[[F], F]:
     """Register a function as a measure; an earlier definition of the same function is replaced.
 
     The function takes a network and those of the :class:`Inputs` that its parameters name, and
     returns a number. Arguments as the fields of :class:`Proxy`; the name is by default that of
-    the function.
-
-    Raises:
-        ValueError: If the name is taken by another function, or there is no such direction or
-            input.
+    the function. A ValueError if another function has the name, or there is no such direction or
+    input.
 
     Example:
         >>> @proxies.register_measure("mean of the outputs", better="reported")
@@ -170,25 +155,22 @@ def register_measure(
     """
 
     def decorator(function: F) -> F:
-        names = _names_of_inputs(function)
+        _, *parameters = signature(function).parameters.values()
+        names = [parameter.name for parameter in parameters if parameter.name in _INPUTS]
+        for parameter in parameters:
+            if parameter.name not in names and parameter.default is parameter.empty:
+                raise ValueError(
+                    f"measure {function.__name__!r} takes {parameter.name!r}, which is no input; "
+                    f"use {', '.join(_INPUTS)}"
+                )
 
         @wraps(function)
         def value(model: nn.Module, inputs: Inputs) -> float:
             return float(function(model, **{field: getattr(inputs, field) for field in names}))
 
-        proxy = Proxy(
-            name=name or function.__name__,
-            description=description,
-            better=better,
-            paper=paper,
-            value=value,
-            undefined=undefined,
-            random=random,
-            check=check,
-            checks_itself=checks_itself,
-            timed=timed,
-        )
-        PROXIES.register(proxy.name, proxy, function)
+        named, terms = name or function.__name__, (undefined, random, check, timed)
+        proxy = Proxy(named, description, better, paper, value, *terms)
+        PROXIES.register(named, proxy, function)
         text = cleandoc(function.__doc__ or f"{description}.")
         function.__doc__ = f"{text}\n\nSource: {paper}."
         return function
@@ -196,20 +178,8 @@ def register_measure(
     return decorator
 
 
-def _names_of_inputs(function: Callable[..., float]) -> list[str]:
-    """The inputs that the parameters of a function name, behind the network."""
-    _, *parameters = signature(function).parameters.values()
-    for parameter in parameters:
-        if parameter.name not in _INPUTS and parameter.default is parameter.empty:
-            raise ValueError(
-                f"measure {function.__name__!r} takes {parameter.name!r}, which is no input; "
-                f"use {', '.join(_INPUTS)}"
-            )
-    return [parameter.name for parameter in parameters if parameter.name in _INPUTS]
-
-
 def standard_measures() -> tuple[str, ...]:
-    """Names of all reproducible measures: the default where none is named."""
+    """Names of all measures but times: the default where none is named."""
     return tuple(name for name, proxy in PROXIES.items() if not proxy.timed)
 
 

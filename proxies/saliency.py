@@ -1,18 +1,17 @@
-"""Measures of the loss gradient: SNIP, gradient norm, GraSP, Fisher and ZiCo.
+"""Measures of how much the weights matter, one by one, to an output or to a loss.
 
-All use one labelled batch, in evaluation mode, with every normalisation kept. All but ZiCo were
-designed to prune single weights; networks are ranked by the sum over all weights
-(arXiv:2101.08134).
-
-They take any classifier, which is not changed, images ``[n, C, H, W]``, cast to its dtype and
-device, and the class of each image, ``[n]``, modulo the number of classes. A network that is no
-classifier, or whose loss no parameter reaches, is a ValueError.
+SynFlow and DSS need no data. The others use one labelled batch, in evaluation mode, with every
+normalisation kept; most were designed to prune single weights, and networks are ranked by the sum
+over all weights (arXiv:2101.08134). These take any classifier, images ``[n, C, H, W]``, and the
+class of each image, ``[n]``, modulo the number of classes. A network that is no classifier, or
+whose loss no parameter reaches, is a ValueError.
 """
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -20,16 +19,222 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.conv import _ConvNd
 
-from proxies.features import evaluating, input_for, logits
-from proxies.functional import InterceptOperations, Operation
+from proxies.activations import is_rectifier
+from proxies.features import (
+    evaluating,
+    independent_images,
+    input_for,
+    logits,
+    measured,
+    reference_tensor,
+    repeatable_images,
+)
+from proxies.forward_mode import normalize_arguments
+from proxies.functional import (
+    InterceptOperations,
+    Operation,
+    call_with_tensors,
+    forms_of,
+    model_errors,
+)
 from proxies.per_sample_gradients import NORMS, RULES
 from proxies.registry import register_measure
-from proxies.samples import independent_images, repeatable_images
 
 # Images differentiated twice at a time: some hundred MB each if attention windows are large.
 _CHUNK = 4
 
 _ZERO_COST_PAPER = "Abdelfattah et al. 2021, arXiv:2101.08134"
+
+
+@register_measure(
+    "logarithm of the synaptic flow: total weight of all paths, without data",
+    paper="Tanaka et al. 2020, arXiv:2006.05467",
+    undefined="the flow is not positive: a layer starts at zero, or centres its weights",
+    check=repeatable_images,
+)
+def synflow(model: nn.Module, images: Tensor) -> float:
+    """Logarithm of the synaptic flow ``Σ θ ⊙ ∂R/∂θ`` with ``R = 1ᵀ (Π |θ|) 1``.
+
+    ``R`` sums, over all paths from inputs to outputs, the product of absolute weights along the
+    path. It is the output of a network of absolute weights for an image of ones if only weights
+    act on it: normalisations and activation functions are the identity; attention averages its
+    values, as it does for equal tokens. Sigmoid gates are kept. Biases and tokens start paths.
+
+    One forward and one backward pass of one image, of which only the shape is used, in float64.
+    Dimensionless; infinite beyond float64, NaN if no path reaches the output. A ValueError if the
+    model does not return one tensor, or no parameter reaches it.
+    """
+    with measured(model, norms="bypassed"), torch.enable_grad(), _OnlyWeightsAct():
+        # By Euler's theorem, the derivative with respect to a common factor of all parameters.
+        like = reference_tensor(model).double()
+        factor = like.new_ones((), requires_grad=True)
+        weights = {p: factor * size for p, size in _absolute_parameters(model).items()}
+        paths = _response_to_ones(model, weights, images)
+        pair = *torch.autograd.grad(paths, factor), paths.detach()
+        flow, response = torch.stack(pair).tolist()
+    if not math.isfinite(response):
+        return math.inf
+    return math.log(flow) if flow > 0 else math.nan
+
+
+def _absolute_parameters(model: nn.Module) -> dict[nn.Parameter, Tensor]:
+    return {p: p.detach().double().abs() for p in model.parameters()}
+
+
+def _response_to_ones(
+    model: nn.Module, parameters: Mapping[nn.Parameter, Tensor], images: Tensor
+) -> Tensor:
+    """Summed output of a model with other parameters for one image of ones, in float64."""
+    ones = reference_tensor(model).double().new_ones(1, *images.shape[1:])
+    kind = type(model).__name__
+
+    def substitute(tensor: Tensor) -> Tensor:
+        if isinstance(tensor, nn.Parameter):
+            return parameters[tensor]
+        return tensor.double() if tensor.is_floating_point() else tensor
+
+    with model_errors(model):
+        out = call_with_tensors(model, substitute, ones)
+    if not isinstance(out, Tensor):
+        raise ValueError(f"{kind} gives {type(out).__name__}; this measure needs one tensor")
+    if not out.requires_grad:
+        raise ValueError(f"no parameter of {kind} reaches its output")
+    return out.sum()
+
+
+def _identity(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    return input
+
+
+def _uniform_softmax(input: Tensor, dim: int = -1, *args: Any, **kwargs: Any) -> Tensor:
+    return torch.full_like(input, 1 / input.shape[dim])
+
+
+def _mean_value(*args: Any, **kwargs: Any) -> Tensor:
+    query, _, value, _, _ = normalize_arguments(*args, **kwargs)
+    return value.mean(-2, keepdim=True).expand(*query.shape[:-1], value.shape[-1])
+
+
+def _mean_multi_head(query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> Any:
+    """Equal queries and keys make the softmax uniform."""
+    equal = torch.zeros_like(query), torch.zeros_like(key)
+    return F.multi_head_attention_forward(*equal, value, *args, **kwargs)
+
+
+# Activations beside rectifiers.
+_SATURATING = ("hardtanh", "logsigmoid", "tanh", "tanhshrink", "softsign")
+_SHRINKING = ("softshrink", "hardshrink")
+
+
+class _OnlyWeightsAct(InterceptOperations):
+    """Inside, activation functions are the identity, and attention averages its values."""
+
+    replacements: ClassVar[Mapping[Operation, Operation]] = {
+        **dict.fromkeys(forms_of(*_SATURATING, *_SHRINKING), _identity),
+        **dict.fromkeys(forms_of("softmax"), _uniform_softmax),
+        F.scaled_dot_product_attention: _mean_value,
+        F.multi_head_attention_forward: _mean_multi_head,
+    }
+
+    def intercept(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Call what replaces ``func``, if anything."""
+        if is_rectifier(func, args, kwargs):
+            return _identity(*args, **kwargs)
+        return super().intercept(func, args, kwargs)
+
+
+Part = Literal["attention", "mlp"]
+
+# Class names of attention and MLPs, in asvit, timm and torch; attention pooling is a head.
+_ATTENTION = re.compile(r"(Attention|Attn|MHSA|XCA)(?!.*Block)")
+_POOLING = re.compile(r"(Attention|Attn)Pool(?!First)")
+_MLP = re.compile(r"(Mlp|MLP|FeedForward|FFN|SwiGLU)(?!.*Head)")
+_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+
+
+@register_measure(
+    "DSS: synaptic diversity of attention and saliency of the MLPs, without data",
+    paper="TF-TAS, arXiv:2203.12217",
+    check=repeatable_images,
+)
+def dss(model: nn.Module, images: Tensor) -> float:
+    """DSS indicator of a transformer, ``Σ_l D_l + S_l`` over its blocks.
+
+    With ``R`` the summed output for an image of ones, with absolute parameters:
+
+    * synaptic diversity of attention, ``D_l = Σ_m ‖∂R/∂W_m‖_* ‖W_m‖_*`` over the linear maps of
+      block ``l``'s attention, with the nuclear norm;
+    * synaptic saliency of the MLP, ``S_l = Σ_n Σ |∂R/∂W_n ⊙ W_n|`` over its linear maps.
+
+    Normalisations and activation functions are kept, so that transformers do not overflow, and
+    saliencies are absolute values. Query, key and value in one linear map are one matrix. In units
+    of the output; infinite beyond float64. One forward and one backward pass of an image, in
+    float64, and the singular values of attention weights and gradients. Attention and MLPs are
+    recognised by their class names, or by standing beside each other in a block. A ValueError if
+    the model has no attention, or its weights do not reach the output.
+    """
+    parts: dict[nn.Parameter, Part] = {}
+    for weight, part in _parts_of(model):
+        parts.setdefault(weight, part)
+    if "attention" not in parts.values():
+        raise ValueError(
+            f"{type(model).__name__} has no attention with linear maps; dss needs a transformer"
+        )
+    with evaluating(model), torch.enable_grad():
+        parameters = _absolute_parameters(model)
+        weights = [parameters[parameter].requires_grad_() for parameter in parts]
+        response = _response_to_ones(model, parameters, images)
+        gradients = torch.autograd.grad(response, weights, allow_unused=True)
+    score = _total(
+        _diversity(weight.detach(), gradient)
+        if part == "attention"
+        else (weight.detach() * gradient).abs()
+        for part, weight, gradient in zip(parts.values(), weights, gradients, strict=True)
+        if gradient is not None
+    )
+    overflow = math.isnan(score) and math.isfinite(response.detach())
+    return math.inf if overflow else score
+
+
+def _diversity(weight: Tensor, gradient: Tensor) -> Tensor:
+    """Product of the nuclear norms; NaN for a gradient beyond float64, which has no norm."""
+    pair = torch.stack([weight, gradient]).flatten(2)
+    norms: Tensor = torch.linalg.matrix_norm(pair.nan_to_num(), "nuc")
+    return norms.prod() + 0 * gradient.sum()
+
+
+def _parts_of(module: nn.Module, part: Part | None = None) -> Iterator[tuple[nn.Parameter, Part]]:
+    """The weights of the linear maps in attention and MLPs, by the innermost of these."""
+    for child in module.children():
+        kind, own = type(child).__name__, part
+        if _POOLING.search(kind):
+            continue
+        if _ATTENTION.search(kind):
+            own = "attention"
+        # Everything in a block besides its attention is its MLP, whatever its name.
+        elif _MLP.search(kind) or _holds_attention(child):
+            own = "mlp"
+        if own is not None:
+            yield from ((weight, own) for weight in _linear_maps(child))
+        yield from _parts_of(child, own)
+
+
+def _holds_attention(module: nn.Module) -> bool:
+    """Whether a child is attention, directly or in a container."""
+    return any(
+        _holds_attention(child)
+        if isinstance(child, _CONTAINERS)
+        else _ATTENTION.search(type(child).__name__)
+        for child in module.children()
+    )
+
+
+def _linear_maps(module: nn.Module) -> list[nn.Parameter]:
+    """Weight matrices of a linear map or of torch's multi-head attention."""
+    names = ["weight"] if isinstance(module, nn.Linear) else []
+    if isinstance(module, nn.MultiheadAttention):
+        names = ["in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight"]
+    return [w for name in names if isinstance(w := getattr(module, name), nn.Parameter)]
 
 
 @register_measure(
@@ -43,7 +248,7 @@ def snip(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     ``Σ |θ ⊙ ∂L/∂θ|`` over all parameters, in nats. One forward and one backward pass.
     """
     pairs = _gradients(model, images, labels)
-    return total((parameter * gradient).abs() for parameter, gradient in pairs)
+    return _total((parameter * gradient).abs() for parameter, gradient in pairs)
 
 
 @register_measure(
@@ -58,7 +263,7 @@ def gradient_norm(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     In nats per unit of weight. One forward and one backward pass.
     """
     pairs = _gradients(model, images, labels)
-    return total(torch.linalg.vector_norm(g, dtype=torch.float64) for _, g in pairs)
+    return _total(torch.linalg.vector_norm(g, dtype=torch.float64) for _, g in pairs)
 
 
 @register_measure(
@@ -74,37 +279,25 @@ def grasp(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     because every attention map is kept.
     """
     with _differentiable(model) as parameters:
-        directions = _gradients_of(_batch_loss(model, images, labels), parameters)
+
+        def gradients(outputs: Any, *grad_outputs: Any, twice: bool = False) -> Sequence[Tensor]:
+            # The graph is kept: networks that cache tensors share parts of it.
+            options: Any = {"retain_graph": True, "create_graph": twice, "materialize_grads": True}
+            return torch.autograd.grad(outputs, parameters, *grad_outputs, **options)
+
+        def growth(x: Tensor, y: Tensor) -> Tensor:
+            """``θᵀHv`` of some images along the gradient ``v`` of all, from ``vᵀg``."""
+            pairs = zip(gradients(_batch_loss(model, x, y), twice=True), directions, strict=True)
+            own, along = zip(*((g, v) for g, v in pairs if g.requires_grad), strict=True)
+            terms = zip(parameters, gradients(own, along), strict=True)
+            products = [(p.detach() * hv).sum(dtype=torch.float64) for p, hv in terms]
+            return torch.stack(products).sum() * (len(x) / len(images))
+
+        directions = gradients(_batch_loss(model, images, labels))
         batches = zip(images.split(_CHUNK), labels.split(_CHUNK), strict=True)
         # Fused attention has no second derivative.
         with sdpa_kernel(SDPBackend.MATH):
-            return -total(
-                len(x) / len(images) * _growth_along(model, parameters, directions, (x, y))
-                for x, y in batches
-            )
-
-
-def _growth_along(
-    model: nn.Module,
-    parameters: Sequence[Tensor],
-    directions: Sequence[Tensor],
-    batch: tuple[Tensor, Tensor],
-) -> Tensor:
-    """``θᵀHv`` of a batch for directions ``v``, from the derivative of ``vᵀg``."""
-    all_gradients = _gradients_of(_batch_loss(model, *batch), parameters, create_graph=True)
-    dependent = [(g, v) for g, v in zip(all_gradients, directions, strict=True) if g.requires_grad]
-    gradients, along = zip(*dependent, strict=True)
-    products = _gradients_of(gradients, parameters, along)
-    pairs = zip(parameters, products, strict=True)
-    return torch.stack([(p.detach() * hv).sum(dtype=torch.float64) for p, hv in pairs]).sum()
-
-
-def _gradients_of(
-    outputs: Any, parameters: Sequence[Tensor], *grad_outputs: Any, create_graph: bool = False
-) -> tuple[Tensor, ...]:
-    """Gradients of a pass whose graph is kept: networks that cache tensors share parts of it."""
-    options: Any = {"retain_graph": True, "create_graph": create_graph, "materialize_grads": True}
-    return torch.autograd.grad(outputs, parameters, *grad_outputs, **options)
+            return -_total(growth(x, y) for x, y in batches)
 
 
 @register_measure(
@@ -127,7 +320,7 @@ def fisher(model: nn.Module, images: Tensor, labels: Tensor) -> float:
             raise ValueError(f"{type(model).__name__} has no linear layer or convolution to train")
         gradients = torch.autograd.grad(loss, outputs, allow_unused=True)
     pairs = zip(outputs, gradients, strict=True)
-    return total((z.detach() * g).square() for z, g in pairs if g is not None)
+    return _total((z.detach() * g).square() for z, g in pairs if g is not None)
 
 
 # Beside those with rules for gradients.
@@ -188,14 +381,11 @@ def zico(model: nn.Module, images: Tensor, labels: Tensor) -> float:
             for x, y in pieces
         ]
     ratios = torch.stack([_inverse_variation(grads) for grads in zip(*samples, strict=True)])
-    sums = torch.stack([part.sum() for part in ratios.split([len(x) for x in layers])])
-    logs = torch.where(sums == 0, 0, sums.log()).sum()
-    score, varies = torch.stack([logs, (sums != 0).any().to(logs)]).tolist()
-    if not varies:
-        return math.nan
-    if not math.isfinite(score):
+    sums = torch.stack([part.sum() for part in ratios.split([len(x) for x in layers])]).cpu()
+    if not sums.isfinite().all():
         raise ValueError(f"{type(model).__name__} gives gradients that are not finite")
-    return float(score)
+    varied = sums[sums != 0]
+    return float(varied.log().sum()) if len(varied) else math.nan
 
 
 def _layers(model: nn.Module) -> list[list[nn.Parameter]]:
@@ -223,8 +413,6 @@ def _inverse_variation(gradients: Sequence[Tensor]) -> Tensor:
 
 def _batch_loss(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     """Mean cross entropy of a batch, in nats."""
-    if not len(images):
-        raise ValueError("the loss of 0 images is undefined; use at least 1")
     scores = logits(model, input_for(model, images))
     loss = F.cross_entropy(scores, labels.to(scores.device) % scores.shape[1])
     if not loss.requires_grad:
@@ -234,7 +422,6 @@ def _batch_loss(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
 
 @contextmanager
 def _differentiable(model: nn.Module) -> Iterator[list[nn.Parameter]]:
-    """Trainable parameters, with the model in evaluation mode and gradients enabled."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     if not parameters:
         raise ValueError(f"{type(model).__name__} has no parameter that requires a gradient")
@@ -251,6 +438,6 @@ def _gradients(model: nn.Module, images: Tensor, labels: Tensor) -> list[tuple[T
     return [(p.detach(), g) for p, g in pairs if g is not None]
 
 
-def total(parts: Iterable[Tensor]) -> float:
+def _total(parts: Iterable[Tensor]) -> float:
     """Sum of all elements of all tensors, in float64, with one device synchronisation."""
     return float(torch.stack([part.sum(dtype=torch.float64) for part in parts]).sum())

@@ -35,13 +35,12 @@ def residual_blocks(model: nn.Module) -> dict[str, nn.Module]:
 
     A block is an item of a list (``Sequential`` or ``ModuleList``) named blocks, layers, cells,
     stages, levels, transformers or similar, or of such a list nested in an item of another one.
-    An item that consists of layers, each of attention and a feed-forward part, is as many blocks.
-    Single operations and plain sequences of them are not blocks: they have no shortcut. An item
-    that consists of convolutions, each with its norm, is one block.
+    An item that consists of layers, each of attention and a feed-forward part, is as many blocks;
+    one that consists of convolutions, each with its norm, is one. Single operations and plain
+    sequences of them are no blocks: they have no shortcut.
 
-    Raises:
-        ValueError: If there are none, or they hold less than 40 % of the parameters behind the
-            stem, without the head: a measure by blocks would leave out most of the network.
+    A ValueError if there are none, or they hold less than 40 % of the parameters behind the stem,
+    without the head: a measure by blocks would leave out most of the network.
     """
     blocks = dict(_blocks_below(model, ""))
     if not blocks:

@@ -23,11 +23,7 @@ def one_line(text: str, *, most: int = _MAX_TEXT) -> str:
 
 
 def legible(text: str) -> str:
-    r"""``text`` with non-printable characters escaped, such as ``\x1b``.
-
-    Otherwise untrusted text could move the cursor, rename the window, or reverse the direction of
-    writing when it is printed.
-    """
+    r"""``text`` with non-printable characters escaped, such as ``\x1b``, which move the cursor."""
     if text.isprintable():  # nearly always
         return text
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)

@@ -35,8 +35,7 @@ def _read(text: str) -> tuple[Decimal, str] | None:
     match = _TEXT.fullmatch(text.strip())
     if match is None:
         return None
-    suffix = match[2] if match[2] in ("ms", "s") else match[2].upper()
-    return Decimal(match[1]), suffix
+    return Decimal(match[1]), match[2] if match[2] in ("ms", "s") else match[2].upper()
 
 
 @dataclass(frozen=True, order=True)
@@ -75,22 +74,20 @@ class Budget:
                 "parameters, 22G for multiply-adds or 12ms for the time of a forward pass"
             )
         number, suffix = parts
-        if not suffix and 0 < number < _MIN_WITHOUT_SUFFIX:
+        if not suffix and number < _MIN_WITHOUT_SUFFIX:
             raise ValueError(
                 f"budget {text!r} has no unit; did you mean {text}M (parameters) or {text}G "
                 "(multiply-adds)?"
             )
         plain: Unit = "params" if number < _MIN_PLAIN_MACS else "macs"
-        factor, unit = _SUFFIXES[suffix] if suffix else (1, plain)
+        factor, unit = _SUFFIXES.get(suffix, (1, plain))
         return cls(unit, round(number * factor))
 
     def __str__(self) -> str:
         """The text that :meth:`parse` reads back."""
-        if self.unit == "latency":
-            return f"{(Decimal(self.amount) / 1000).normalize():f}ms"
-        suffix = "G" if self.unit == "macs" else "M" if self.amount >= 10**6 else "K"
-        number = (Decimal(self.amount) / _SUFFIXES[suffix][0]).normalize()
-        return f"{number:f}{suffix}"
+        large = "M" if self.amount >= 10**6 else "K"
+        suffix = {"latency": "ms", "macs": "G", "params": large}[self.unit]
+        return f"{(Decimal(self.amount) / _SUFFIXES[suffix][0]).normalize():f}{suffix}"
 
     def of(self, cost: Any) -> int:
         """The size of ``cost`` in this budget's unit."""
@@ -107,11 +104,9 @@ def parse_amount(value: str | int, *, least: int = 1) -> int:
 
     A ValueError if it is not a whole number of at least ``least``.
     """
-    parts = None if " " in str(value).strip() else _read(str(value))
-    exact = Decimal("0.5")
-    if parts is not None and parts[1] not in ("ms", "s"):
-        exact = parts[0] * (_SUFFIXES[parts[1]][0] if parts[1] else 1)
-    if exact != int(exact) or exact < least:
+    number, suffix = (" " not in str(value).strip() and _read(str(value))) or (Decimal(0), "s")
+    exact = number * _SUFFIXES.get(suffix, (1,))[0]
+    if suffix in ("ms", "s") or exact != int(exact) or exact < least:
         raise ValueError(f"{str(value)[:40]!r} is not a number from {least}, such as 600M or 1.2G")
     return int(exact)
 

@@ -89,8 +89,8 @@ def grow(
     paper).
 
     Args:
-        build: Maps depths and width to a freshly initialised model. If it raises a
-            ``ValueError``, only that measurement fails.
+        build: Maps depths and width to a freshly initialised model; a ``ValueError`` fails one
+            measurement.
         cost: Maps the same to a :class:`proxies.Cost`, its parameters and multiply-adds; raises a
             ``ValueError`` if there is no such model.
         depths: Blocks in each stage at the start.
@@ -311,10 +311,9 @@ class _Growth:
 def choose(
     candidates: Sequence[Candidate], better: Directions
 ) -> tuple[tuple[Candidate, ...], Candidate]:
-    """Rank the candidates: all of them with their rank sums, and the best one.
+    """All candidates with their rank sums, and the best one, of equal ones the smallest.
 
-    Candidates equal in every measure are ordered by parameters, then by multiply-adds. A
-    ValueError if there are several, and every measure with a direction failed for all.
+    A ValueError if there are several, and every measure with a direction failed for all.
     """
     columns = {name: [c.scores[name].value for c in candidates] for name in better}
     ranked_by = [name for name, direction in better.items() if direction != "reported"]
@@ -333,10 +332,7 @@ def choose(
 
 
 def check_budget(budget: Budget, start: Cost, stop_within: float, *, name: str = "") -> None:
-    """Raise a ValueError if the budget is below the start, or more than a thousand times it.
-
-    ``name`` is what messages call the budget, by default its text.
-    """
+    """A ValueError, with its ``name``, for a budget below the start or a thousand times above."""
     name = name or str(budget)
     if budget.unit == "latency" and not isinstance(start, TimedCost):
         raise ValueError(f"budget {name} is a time; let cost return a proxies.counts.TimedCost")

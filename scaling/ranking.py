@@ -9,10 +9,7 @@ Directions = Mapping[str, Better]  # of measures, by name
 
 
 def dense_ranks(values: Sequence[float], *, better: Better) -> list[int]:
-    """Rank ``values``: 1 is the best, equal values share a rank, ranks have no gaps.
-
-    NaN is a failed measure: all NaN share the rank after the last valid one.
-    """
+    """Rank ``values``: 1 is the best, equal values share a rank, all NaN the last one."""
     if better not in ("higher", "lower"):
         raise ValueError(f"cannot rank by better={better!r}; use 'higher' or 'lower'")
     valid = sorted({v for v in values if not math.isnan(v)}, reverse=better == "higher")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -46,11 +46,6 @@ class Step:
     #: All candidates, the chosen one included; empty for the start.
     candidates: tuple[Candidate, ...] = field(default=(), repr=False)
 
-    def rows(self, name: NameOf | None = None, *, candidates: bool = False) -> list[Row]:
-        """The chosen model, or all candidates, as rows; see :meth:`Trajectory.rows`."""
-        models = (candidates and self.candidates) or (self.chosen,)
-        return [_row(self, candidate, name or _plain_name) for candidate in models]
-
 
 @dataclass(frozen=True)
 class Trajectory:
@@ -67,11 +62,8 @@ class Trajectory:
         return not self.reason
 
     def rows(self, name: NameOf | None = None, *, candidates: bool = False) -> list[Row]:
-        """The chosen models, or all candidates, step by step, as rows.
-
-        ``name`` maps depths and width to the text of a model.
-        """
-        return [row for step in self.steps for row in step.rows(name, candidates=candidates)]
+        """As :func:`rows_of` gives its steps."""
+        return rows_of(self.steps, name, candidates=candidates)
 
 
 @dataclass(frozen=True)
@@ -99,25 +91,38 @@ class Row:
 
 
 _FIELDS = list(Row.__dataclass_fields__)
-# Columns before and after those of the measures.
-_LEADING, _TRAILING = _FIELDS[: _FIELDS.index("values")], _FIELDS[_FIELDS.index("values") + 1 :]
+
+
+def rows_of(
+    steps: Iterable[Step], name: NameOf | None = None, *, candidates: bool = False
+) -> list[Row]:
+    """The chosen models, or all candidates, step by step, as rows.
+
+    ``name`` maps depths and width to the text of a model.
+    """
+    return [
+        _row(step, candidate, name or _plain_name)
+        for step in steps
+        for candidate in (candidates and step.candidates) or (step.chosen,)
+    ]
 
 
 def cells_of(rows: Sequence[Row]) -> list[list[object]]:
     """Cells of a CSV, the header first; depths are ``1,1,2,1``, missing values None or ``nan``."""
     measures = list(rows[0].values) if rows else []
-    columns = [*_LEADING, *measures, *_TRAILING]
+    place = _FIELDS.index("values")
+    columns = [*_FIELDS[:place], *measures, *_FIELDS[place + 1 :]]
     cells: list[list[object]] = [[*columns]]
     for row in rows:
-        fields = {n: getattr(row, n) for n in (*_LEADING, *_TRAILING)}
+        fields = {**vars(row), **{name: repr(float(row.values[name])) for name in measures}}
         fields |= {"depths": ",".join(map(str, row.depths)), "chosen": int(row.chosen)}
-        fields |= {name: repr(float(row.values[name])) for name in measures}
         cells.append([fields[name] for name in columns])
     return cells
 
 
 def _row(step: Step, candidate: Candidate, name: NameOf) -> Row:
-    scores = candidate.scores
+    scores, cost = candidate.scores, candidate.cost
+    failures = [f"{n}: {' '.join(s.reason.split())}" for n, s in scores.items() if s.reason]
     return Row(
         step=step.number,
         kind=step.kind,
@@ -125,14 +130,12 @@ def _row(step: Step, candidate: Candidate, name: NameOf) -> Row:
         depths=candidate.depths,
         width=candidate.width,
         measured_width=candidate.measured_width,
-        params=candidate.cost.params,
-        macs=candidate.cost.macs,
+        params=cost.params,
+        macs=cost.macs,
         values={n: score.value for n, score in scores.items() if n not in _FIELDS},
         rank_sum=candidate.rank_sum,
         chosen=candidate is step.chosen,
-        reason="; ".join(
-            f"{n}: {' '.join(score.reason.split())}" for n, score in scores.items() if score.reason
-        ),
+        reason="; ".join(failures),
     )
 
 

@@ -20,7 +20,7 @@ from asvit.training.optimizers import load_optimizer, optimizer_state
 from asvit.training.precision import arithmetic, autocast, use_fast_convolutions
 from asvit.training.step_graph import StepGraph
 from proxies.evaluation import seed_for, seed_generators
-from proxies.memory import to_host
+from proxies.functional import to_host
 from proxies.messages import first_line, out_of_memory
 from proxies.text import one_line
 

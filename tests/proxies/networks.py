@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import asvit
-import proxies.memory
+import proxies.functional
 
 
 class Lambda(nn.Module):
@@ -180,5 +180,5 @@ def run_out_of_memory(monkeypatch: pytest.MonkeyPatch, model: nn.Module, most: i
         return forward(self, x)
 
     monkeypatch.setattr(type(model), "forward", limited)
-    monkeypatch.setattr(proxies.memory, "_halvings", {})
+    monkeypatch.setattr(proxies.functional, "_halvings", {})
     return sizes

@@ -21,8 +21,8 @@ from proxies import (
     gauss_map_length,
     length_distortion,
 )
-from proxies.expansion import curve_velocity, radius_of
-from tests.proxies.networks import NETWORKS, Lambda, run_out_of_memory
+from proxies.expansion import curve_velocity
+from tests.proxies.networks import NETWORKS, Lambda
 
 CIRCLE = Circle.random((3, 4, 4), 9, radius=2.5, generator=torch.Generator().manual_seed(1))
 
@@ -62,14 +62,6 @@ def test_norms_as_functions_are_not_differentiated_twice(norm: Callable[..., Ten
         gauss_map_length(model, CIRCLE)
 
 
-def test_norms_are_bypassed_unless_kept() -> None:
-    model = nn.Sequential(nn.Flatten(), nn.Linear(48, 6), nn.LayerNorm(6))
-    bare = model[:2]
-    torch.testing.assert_close(curve_speed(model, CIRCLE), curve_speed(bare, CIRCLE))
-    kept = curve_speed(model, CIRCLE, norms="kept")
-    assert not torch.allclose(kept, curve_speed(bare, CIRCLE), rtol=0.1)
-
-
 DETACHED: dict[str, Callable[[Tensor], Tensor]] = {
     "a method": lambda x: x.sin().detach() + x.cos(),
     "a function": lambda x: torch.detach(x.sin()) + x.cos(),
@@ -88,19 +80,6 @@ def test_the_curve_goes_on_where_gradients_stop(detached: Callable[[Tensor], Ten
     stopped.load_state_dict(plain.state_dict())
     for measure in (curve_speed, extrinsic_curvature):
         torch.testing.assert_close(measure(stopped, CIRCLE), measure(plain, CIRCLE))
-
-
-def test_out_of_memory_halves_the_points(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    model = NETWORKS["attention"][0]()
-    circle = Circle.random((3, 8, 8), 7)
-    expected = curve_speed(model, circle)
-    run_out_of_memory(monkeypatch, model, 2)
-    for _ in range(2):
-        torch.testing.assert_close(curve_speed(model, circle), expected)
-    assert len(caplog.records) == 2  # 7 at a time, 4 at a time; the second network starts with 2
-    assert "from now on the feature curve in smaller pieces" in caplog.text
 
 
 def test_the_first_call_warns_of_nothing() -> None:
@@ -204,4 +183,4 @@ def test_bad_random_circles() -> None:
     with pytest.raises(ValueError, match="at least 2"):
         Circle.random((1, 1, 1), 5)
     with pytest.raises(ValueError, match="'sqrt_n', 'unit' or a number"):
-        radius_of("sqrt", 4)
+        Circle.random((1, 2, 2), 5, radius="sqrt")

@@ -5,8 +5,8 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import Any, Self
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import timm
@@ -17,10 +17,8 @@ from torch.optim.swa_utils import AveragedModel
 
 import asvit
 from proxies import PROXIES, Circle, Inputs, Score, measure
-from proxies.features import full_precision, measured, pooled_feature
+from proxies.features import measured, pooled_feature
 from proxies.registry import standard_measures
-from proxies.saliency import gradient_norm
-from proxies.synaptic import synflow
 
 
 def test_a_fused_activation_stays() -> None:
@@ -43,62 +41,24 @@ def test_the_feature_is_what_the_head_reads_before_the_last_norm(name: str, side
     assert (feature.std(dim=1) - 1).abs().min() > 0.05
 
 
-class Caching(nn.Module):
-    """Caches a tensor with its graph in evaluation mode until the mode is set, as LeViT does."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer, self.gains = nn.Linear(3, 5), nn.Parameter(torch.ones(5))
-        self.cached: Tensor | None = None
-
-    def train(self, mode: bool = True) -> Self:
-        self.cached = None
-        return super().train(mode)
-
-    def forward(self, images: Tensor) -> Tensor:
-        if self.cached is None:
-            self.cached = self.gains.exp()
-        return self.layer(images.mean((2, 3))) * self.cached
-
-
-def test_a_network_in_evaluation_mode_keeps_no_tensor_of_an_earlier_measure() -> None:
-    model = Caching().eval()
-    images, labels = torch.randn(4, 3, 8, 8), torch.arange(4)
-    synflow(model, images)  # in float64
-    first = gradient_norm(model, images, labels)
-    assert gradient_norm(model, images, labels) == first
-    assert model.cached is None
-
-
 SIDE = 32
 TEXT = "5,2,2|3,1,2|2,1,2|2,1,3|16"
-Around = Callable[[], AbstractContextManager[object]]
 
 
-def setting(put: Callable[[object], None], value: object, back: object) -> Around:
-    """Something that is set for the whole process, and set back."""
-
-    @contextmanager
-    def around() -> Iterator[None]:
-        put(value)
-        try:
+@contextmanager
+def other_settings() -> Iterator[None]:
+    """Everything that is set for the whole process, other than usual."""
+    torch.set_float32_matmul_precision("medium")
+    torch.use_deterministic_algorithms(True)
+    torch.set_default_dtype(torch.float64)
+    try:
+        anomalies, autocast = torch.autograd.set_detect_anomaly(True), torch.autocast("cpu")
+        with anomalies, autocast, torch.device("meta"), torch.inference_mode():
             yield
-        finally:
-            put(back)
-
-    return around
-
-
-AROUND: dict[str, Around] = {
-    "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
-    "matmul precision": setting(torch.set_float32_matmul_precision, "medium", "highest"),
-    "inference mode": torch.inference_mode,
-    "no gradients": torch.no_grad,
-    "deterministic": setting(torch.use_deterministic_algorithms, True, False),
-    "default dtype": setting(torch.set_default_dtype, torch.float64, torch.float32),
-    "default device": lambda: torch.device("meta"),
-}
-AROUND["anomaly detection"] = lambda: torch.autograd.set_detect_anomaly(True)
+    finally:
+        torch.set_float32_matmul_precision("highest")
+        torch.use_deterministic_algorithms(False)
+        torch.set_default_dtype(torch.float32)
 
 
 def build() -> nn.Module:
@@ -116,9 +76,7 @@ def scores(key: str = "", names: Sequence[str] = standard_measures()) -> dict[st
 def test_scores_do_not_depend_on_what_is_set_around() -> None:
     expected = scores()
     assert all(score.valid for score in expected.values())
-    with ExitStack() as stack:
-        for around in AROUND.values():
-            stack.enter_context(around())
+    with other_settings():
         found = scores()
     assert repr(found) == repr(expected)
 
@@ -167,36 +125,11 @@ def test_each_measure_takes_tensors_of_inference_mode(name: str) -> None:
     assert PROXIES[name].value(model, inside) == expected
 
 
-@pytest.mark.parametrize("name", ["length_distortion", "ntk_condition_number", "snip", "dss"])
-def test_a_network_without_gradients_says_why(name: str) -> None:
-    with torch.inference_mode():
-        model = build()
-    with pytest.raises(ValueError, match=r"built inside torch.inference_mode\(\), so its tensors"):
-        PROXIES[name].value(model, inputs_of(torch.randn(4, 3, SIDE, SIDE)))
-
-
 @pytest.mark.parametrize("wrapper", [nn.DataParallel, AveragedModel])
 @pytest.mark.parametrize("name", ["length_distortion", "ntk_condition_number", "snip"])
 def test_a_wrapper_is_not_taken_for_the_network(name: str, wrapper: Callable[..., Any]) -> None:
     with pytest.raises(ValueError, match="wraps another network; measure its attribute module"):
         PROXIES[name].value(wrapper(build()), inputs_of(torch.randn(4, 3, SIDE, SIDE)))
-
-
-def test_everything_is_put_back() -> None:
-    with torch.inference_mode(), torch.autocast("cpu"):
-        torch.set_float32_matmul_precision("medium")
-        try:
-            with full_precision():
-                assert not torch.is_inference_mode_enabled()
-                assert not torch.is_grad_enabled()
-                assert not torch.is_autocast_enabled("cpu")
-                assert torch.backends.mkldnn.matmul.fp32_precision == "ieee"
-            assert torch.is_inference_mode_enabled()
-            assert torch.is_autocast_enabled("cpu")
-            assert torch.backends.mkldnn.matmul.fp32_precision == "bf16"
-            assert torch.get_float32_matmul_precision() == "medium"
-        finally:
-            torch.set_float32_matmul_precision("highest")
 
 
 def test_threads_take_turns() -> None:

@@ -1,12 +1,16 @@
-"""Calls of models with other tensors."""
+"""Calls of models with other tensors, and rows in smaller pieces when memory runs out."""
 
+import errno
+
+import pytest
 import torch
 from torch import Tensor, nn
 
-from proxies import ntk_condition_number, ntk_matrix
-from proxies.functional import call_with_tensors
-from tests.proxies.networks import Lambda
-from tests.proxies.oracles import ntk_by_images
+import proxies.functional
+from proxies.activations import jacobian_covariance
+from proxies.functional import call_with_tensors, in_chunks
+from proxies.messages import out_of_memory
+from tests.proxies.networks import NETWORKS, run_out_of_memory
 
 
 class Shared(nn.Module):
@@ -36,24 +40,46 @@ def test_every_use_of_a_weight_is_replaced_and_put_back() -> None:
     assert torch.equal(weight, before)
 
 
-class Einsum(nn.Module):
-    """A shared module whose weight is used in a way that no rule of the kernel knows."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(4, 4))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.einsum("oi,ni->no", self.weight, x).sin()
+@pytest.fixture(autouse=True)
+def _forget(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proxies.functional, "_halvings", {})
 
 
-def test_the_kernel_leaves_shared_modules_as_they_are() -> None:
-    first = Einsum()
-    parts = nn.ModuleDict({"a": first, "b": nn.ModuleDict({"a": first})})
-    network = Lambda(lambda _, x: first(first(x.flatten(1))), parts=parts).double()
-    images = torch.randn(3, 1, 2, 2, dtype=torch.float64)
-    weight = first.weight
-    kernel = ntk_matrix(network, images)
-    assert first.weight is weight
-    torch.testing.assert_close(kernel, ntk_by_images(network, images))
-    assert ntk_condition_number(network, images) > 1
+@pytest.mark.parametrize("size", [1, 2, 7, 8, 10])
+@pytest.mark.parametrize("room", [1, 3, 100])
+def test_chunks_cover_every_row_once(size: int, room: int) -> None:
+    def rows_of(rows: slice) -> Tensor:
+        part = torch.arange(size)[rows]
+        if len(part) > room:
+            raise MemoryError
+        return part
+
+    assert in_chunks(rows_of, size, key=("rows",)).tolist() == list(range(size))
+
+
+def test_what_ran_out_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = NETWORKS["attention"][0]().double()
+    images = torch.randn(9, 3, 8, 8, dtype=torch.float64)
+    expected = jacobian_covariance(model, images)
+    sizes = run_out_of_memory(monkeypatch, model, 2)
+    for _ in range(2):
+        assert jacobian_covariance(model, images) == pytest.approx(expected, rel=1e-9)
+    assert sizes == [9, 5, 3, *[2, 2, 2, 2, 1] * 2]
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        *(MemoryError(), torch.OutOfMemoryError("no room")),
+        RuntimeError("CUDA error: out of memory"),  # outside torch's allocator
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"),
+        *(RuntimeError(f"could not {verb} a primitive") for verb in ("create", "execute")),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+        *(OSError(errno.ENOMEM, "Cannot allocate memory"), "MPS backend out of memory"),
+    ],
+)
+def test_what_counts_as_out_of_memory(failure: BaseException | str) -> None:
+    assert out_of_memory(failure)
+    assert not out_of_memory(RuntimeError("shapes differ"))
+    assert not out_of_memory(ValueError("out of memory"))

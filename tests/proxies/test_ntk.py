@@ -2,12 +2,10 @@
 
 import math
 from collections.abc import Callable
-from functools import partial
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 import proxies.per_sample_gradients
 from proxies import measure, ntk_condition_number, ntk_matrix, ntk_spectrum
@@ -37,34 +35,6 @@ def test_in_small_pieces_it_equals_one_backward_pass_per_image(
     for definition in (ntk_by_images, ntk_by_single_images):
         expected = definition(model, images)
         torch.testing.assert_close(ntk_matrix(model, images), expected, rtol=1e-9, atol=0)
-
-
-#: Modules between a convolution to 6 channels of 8 x 8 positions and the feature.
-MODULES: dict[str, Callable[[], nn.Module]] = {
-    "depthwise": partial(nn.Conv2d, 6, 6, 3, padding=1, groups=6),
-    "grouped": partial(nn.Conv2d, 6, 4, 3, stride=2, dilation=2, groups=2),
-    "reflecting": partial(nn.Conv2d, 6, 4, 3, padding=2, padding_mode="reflect"),
-    "transposed": partial(nn.ConvTranspose2d, 6, 4, 3, stride=2, output_padding=1, groups=2),
-    "over rows": partial(nn.Linear, 8, 3),
-    "without a bias": partial(nn.Linear, 8, 3, bias=False),
-    "layer norm": partial(nn.LayerNorm, (8, 8)),
-    "group norm": partial(nn.GroupNorm, 3, 6),
-    "instance norm": partial(nn.InstanceNorm2d, 6, affine=True),
-    "batch norm": lambda: nn.Sequential(nn.BatchNorm2d(6)).eval(),
-    "rectifier": partial(nn.PReLU, 6),
-    "encoder": lambda: Lambda(
-        lambda own, x: own.map(x.flatten(2).mT),
-        map=nn.TransformerEncoderLayer(6, 2, 8, batch_first=True),
-    ),
-}
-
-
-@pytest.mark.parametrize("name", MODULES)
-def test_kernels_of_single_modules_are_exact(name: str) -> None:
-    model = nn.Sequential(nn.Conv2d(3, 6, 1), MODULES[name](), nn.Flatten(), nn.Tanh())
-    model, images = model.double().eval(), torch.randn(3, 3, 8, 8, dtype=torch.float64)
-    expected = ntk_by_single_images(model, images)
-    torch.testing.assert_close(ntk_matrix(model, images), expected, rtol=1e-9, atol=0)
 
 
 def another_order() -> nn.Module:
@@ -131,17 +101,7 @@ def learned_queries() -> nn.Module:
     )
 
 
-def with_keywords() -> nn.Module:
-    """Maps that are called by keywords."""
-
-    def mapped(model: nn.Module, x: Tensor) -> Tensor:
-        x = torch.tanh(F.conv2d(input=x, weight=model.patch.weight, stride=2))
-        return F.linear(weight=model.out.weight, input=x.flatten(1))
-
-    return Lambda(mapped, patch=nn.Conv2d(3, 6, 2), out=nn.Linear(96, 5))
-
-
-@pytest.mark.parametrize("make", [InPlace, learned_queries, with_keywords])
+@pytest.mark.parametrize("make", [InPlace, learned_queries])
 def test_weights_count_however_they_are_used(make: Callable[[], nn.Module]) -> None:
     model, images = make().double(), torch.randn(3, 3, 8, 8, dtype=torch.float64)
     expected = ntk_by_single_images(model, images)

@@ -1,4 +1,4 @@
-"""The table of measures; repeats split in any way give one measurement's scores, to the bit."""
+"""The table of measures, repeats split in any way, which give the same scores, and messages."""
 
 import math
 import subprocess
@@ -13,6 +13,7 @@ from torch import nn
 
 import proxies
 from proxies import Proxy, Score, combine, measure, measure_repeats, register_measure
+from proxies.messages import first_line, hint, nearest, unknown
 from proxies.registry import Registry, UnknownNameError
 
 
@@ -39,18 +40,6 @@ def test_a_function_takes_inputs_alone() -> None:
 
         @register_measure("")
         def odd(model: nn.Module, images: torch.Tensor, pictures: int) -> float: ...
-
-
-def test_noise_follows_from_the_shape_and_the_seed() -> None:
-    def noise(images: torch.Tensor, seed: int = 5) -> torch.Tensor:
-        return proxies.Inputs(None, images, None, seed).noise
-
-    images = torch.zeros(2, 3, 9, 9)
-    expected = noise(images)
-    assert expected.std() == pytest.approx(1, abs=0.2)
-    assert not torch.equal(expected, noise(images, 6))
-    for same in (images + 1, images.to(torch.uint8), images.double()):
-        assert torch.equal(noise(same), expected)
 
 
 def test_only_the_same_definition_replaces_an_entry() -> None:
@@ -138,13 +127,27 @@ def test_any_split_gives_the_whole(split: Sequence[Sequence[int]], seed: int) ->
     assert same(combine(NAMES, repeats, readings), whole)
 
 
-def test_what_does_not_depend_on_weights_is_read_once() -> None:
-    assert measure_repeats(build, ["params"], only=[1, 2], repeats=3, image_size=SIDE) == {}
-    found = measure_repeats(build, ["params"], repeats=3, image_size=SIDE, device="cpu")
-    assert found == {0: {"params": 196.0}}
-    assert combine(["params"], 3, found)["params"] == Score(196.0, 0, (196.0,), "higher")
+def test_the_nearest_name_or_all_of_them() -> None:
+    names = {"reinforce": 1, "random": 2}
+    assert nearest("reinforc", names) == "reinforce"
+    assert nearest("xyzzy", names) is None
+    assert nearest("RANDOM", names) == "random"
+    assert nearest("ONNX", ["Onnx", "onnx"]) in {"Onnx", "onnx"}
+    assert hint("randm", names) == "did you mean 'random'?"
+    assert hint("xyzzy", iter(names)) == "use one of reinforce, random"
+    assert unknown("controller", "xyzzy", names) == (
+        "unknown controller 'xyzzy'; use one of reinforce, random"
+    )
 
 
-def test_no_repeat_may_be_missing() -> None:
-    with pytest.raises(ValueError, match="weight has no reading of repeat 1 of 2"):
-        combine(["weight"], 2, {0: {"weight": 1.0}})
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("a\nb"), "a"),
+        (ValueError("\n  a\nb"), "a"),
+        (ValueError(), "ValueError"),
+        (OSError(28, "No space left"), "[Errno 28] No space left"),
+    ],
+)
+def test_first_line(error: Exception, line: str) -> None:
+    assert first_line(error) == line

@@ -1,4 +1,4 @@
-"""SNIP, gradient norm, GraSP, Fisher and ZiCo: by hand, by definition, and by scaling laws."""
+"""Measures of the weights: by hand, by definition, and by scaling laws."""
 
 import copy
 import math
@@ -11,9 +11,25 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asvit.models import convert
-from proxies.saliency import fisher, gradient_norm, grasp, snip, zico
+from proxies.saliency import (
+    dss,
+    fisher,
+    gradient_norm,
+    grasp,
+    snip,
+    synflow,
+    zico,
+)
 from tests.asvit.models.families import deit
-from tests.proxies.networks import Lambda, MultiHead, Tied, asvit_network, convolutions
+from tests.proxies.networks import (
+    Attention,
+    Lambda,
+    MultiHead,
+    Tied,
+    asvit_network,
+    convolutions,
+    timm_network,
+)
 
 AS_VIT = asvit_network("5,2,2|2,2,3|3,1,2|2,1,2|16,8", 32)
 
@@ -149,38 +165,10 @@ def test_grasp_equals_the_change_of_the_gradient_along_the_weights(name: str) ->
     assert grasp(model, images, labels) == pytest.approx(expected, rel=1e-6)
 
 
-def test_fisher_counts_maps_with_trained_weights() -> None:
-    """A kernel that is made of parameters counts as a layer's; one that only blurs does not."""
-    parts = {"layer": nn.Conv2d(3, 3, 3, bias=False).double(), "head": nn.Linear(3, 4).double()}
-
-    def found(convolve: Callable[[nn.Module, Tensor], Tensor]) -> float:
-        model = Lambda(lambda made, x: made.head(convolve(made.layer, x).mean((2, 3))), **parts)
-        return fisher(model, *batch())
-
-    usual = found(lambda layer, x: layer(x))
-    assert found(lambda layer, x: F.conv2d(x, layer.weight * 1)) == pytest.approx(usual)
-    fixed = found(lambda layer, x: F.conv2d(x, layer.weight.detach()))
-    assert 0 < fixed < usual
-
-
-def test_frozen_parameters_do_not_count() -> None:
-    model = nn.Sequential(nn.Flatten(), nn.Linear(192, 4), nn.Linear(4, 3, bias=False)).double()
-    images, labels = batch()
-    model[1].requires_grad_(False)
-    weight = backward(model, images, labels)[2].weight
-    expected = float((weight.detach() * weight.grad).abs().sum())
-    assert snip(model, images, labels) == pytest.approx(expected)
-
-
 def linear_map() -> nn.Module:
     model = nn.Sequential(nn.Flatten(), nn.Linear(1, 2, bias=False)).double()
     nn.init.zeros_(model[1].weight)
     return model
-
-
-def added(left: nn.Module, right: nn.Module) -> nn.Module:
-    both = Lambda(lambda made, x: made.left(x) + made.right(x), left=left, right=right)
-    return nn.Sequential(nn.Flatten(), both)
 
 
 @pytest.mark.parametrize(
@@ -234,9 +222,119 @@ def test_no_variation_is_no_value() -> None:
     assert math.isnan(zico(model, images, torch.tensor([0, 1, 0, 1])))
 
 
-def test_a_branch_that_starts_at_zero_is_left_out() -> None:
-    images, labels = torch.randn(4, 3, 2, 2), torch.tensor([0, 1, 2, 3])
-    main = nn.Linear(12, 4)
-    alone = zico(nn.Sequential(nn.Flatten(), main), images, labels)
-    gain = Lambda(lambda made, x: x * made.zero, zero=nn.Parameter(torch.zeros(())))
-    assert zico(added(main, nn.Sequential(nn.Linear(12, 4), gain)), images, labels) == alone
+ONES = torch.empty(4, 1, 1, 2)  # only the shape of images counts
+
+
+def two_maps(*, bias: bool = False) -> nn.Sequential:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(2, 2, bias=bias), nn.Linear(2, 2, bias=False))
+    with torch.no_grad():
+        model[1].weight.copy_(torch.tensor([[1.0, -2.0], [3.0, 0.0]]))
+        model[2].weight.copy_(torch.tensor([[-1.0, 2.0], [0.0, 1.0]]))
+        if bias:
+            model[1].bias.copy_(torch.tensor([-1.0, 0.0]))
+    return model
+
+
+def test_synaptic_flow_by_hand() -> None:
+    # |W₁|1 = (3, 3), |W₂| of that (9, 3): R = 12. Each layer's θ·∂R/∂θ is R, and there are two.
+    assert synflow(two_maps(), ONES) == pytest.approx(math.log(2 * 12))
+
+
+def test_a_bias_starts_paths_of_its_own() -> None:
+    # From the bias 1 leads one path, of weight 1, over two parameters.
+    assert synflow(two_maps(bias=True), ONES) == pytest.approx(math.log(2 * 12 + 2 * 1))
+
+
+@pytest.mark.parametrize(
+    "bypassed",
+    [
+        *(nn.LayerNorm(2), nn.BatchNorm1d(2), nn.GELU(), nn.ReLU(inplace=True), nn.Tanh()),
+        *(nn.SiLU(), nn.Softsign(), nn.Tanhshrink(), nn.LogSigmoid(), nn.Softshrink()),
+        *(nn.Hardshrink(), nn.Threshold(0, 0, inplace=True), nn.Hardtanh(), nn.RReLU()),
+        *(nn.ELU(inplace=True), nn.LeakyReLU(inplace=True), nn.CELU(), nn.SELU(), nn.PReLU()),
+        *(nn.Mish(), nn.Hardswish(), nn.Softplus(), nn.ReLU6()),
+        Lambda(lambda _, x: x.clamp(0, 1)),
+    ],
+    ids=lambda module: type(module).__name__,
+)
+def test_only_weights_count(bypassed: nn.Module) -> None:
+    flat, first, second = two_maps()
+    model = nn.Sequential(flat, first, bypassed, second)
+    assert synflow(model, ONES) == pytest.approx(math.log(2 * 12))
+
+
+def paths_of_attention(model: Attention) -> float:
+    """The flow with attention and norms written as what they stand for, by one backward pass."""
+    model = copy.deepcopy(model).double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.abs_()
+    tokens = model.patch(torch.ones(1, 3, 8, 8, dtype=torch.float64)).flatten(2).transpose(1, 2)
+    values = model.qkv(tokens)[..., 20:]
+    (tokens + values.mean(1, keepdim=True)).mean(1).sum().backward()
+    return math.log(sum(float((p.detach() * p.grad).sum()) for p in used(model)))
+
+
+def used(model: nn.Module) -> list[nn.Parameter]:
+    return [p for p in model.parameters() if p.grad is not None]
+
+
+@pytest.mark.parametrize("build", [Attention, lambda: Attention(causal=True)])
+def test_attention_takes_the_mean_of_its_values(build: Callable[[], Attention]) -> None:
+    model = build()
+    expected = paths_of_attention(model)
+    assert synflow(model, torch.empty(1, 3, 8, 8)) == pytest.approx(expected, rel=1e-12)
+
+
+def test_no_path_is_no_value() -> None:
+    model = two_maps()
+    nn.init.zeros_(model[2].weight)
+    assert math.isnan(synflow(model, ONES))
+
+
+def network() -> nn.Module:
+    """Attention and a linear map, which form a block, and a head."""
+    attention = Lambda(lambda made, x: made.value(x), value=nn.Linear(2, 2, bias=False))
+    attention.__class__ = type("Attention", (Lambda,), {})
+    block = Lambda(
+        lambda made, x: made.expand(made.attention(x)),
+        attention=attention,
+        expand=nn.Linear(2, 2, bias=False),
+    )
+    model = Lambda(
+        lambda made, x: made.head(made.block(x.flatten(1))),
+        block=block,
+        head=nn.Linear(2, 2, bias=False),
+    )
+    nn.init.eye_(model.head.weight)
+    return model
+
+
+def test_dss_by_hand() -> None:
+    model = network()
+    with torch.no_grad():
+        model.block.attention.value.weight.copy_(torch.tensor([[3.0, 0.0], [0.0, -4.0]]))
+        model.block.expand.weight.copy_(torch.tensor([[1.0, -2.0], [0.0, 1.0]]))
+    # By the attention's |A| = diag(3, 4), of nuclear norm 7, ∂R/∂A is (1, 3)ᵀ(1, 1), of √10 · √2.
+    # Behind it is (3, 4): the saliencies of |M| = [[1, 2], [0, 1]] are 3, 8 and 4. No head.
+    expected = 7 * math.sqrt(20) + 15
+    assert dss(model, torch.empty(5, 1, 1, 2)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", ["deit_tiny_patch16_224", "swin_tiny_patch4_window7_224"])
+def test_equals_one_backward_pass(name: str) -> None:
+    build, side = timm_network(name)
+    model = build()
+    done = copy.deepcopy(model).double().eval()
+    with torch.no_grad():
+        for parameter in done.parameters():
+            parameter.abs_()
+    done(torch.ones(1, 3, side, side, dtype=torch.float64)).sum().backward()
+    expected = 0.0
+    for path, module in done.named_modules():
+        if path.endswith((".attn.qkv", ".attn.proj")):
+            w, g = module.weight.detach(), module.weight.grad
+            expected += float(torch.linalg.svdvals(w).sum() * torch.linalg.svdvals(g).sum())
+        if path.endswith((".mlp.fc1", ".mlp.fc2")):
+            expected += float((module.weight.detach() * module.weight.grad).abs().sum())
+    assert dss(model, torch.empty(2, 3, side, side)) == pytest.approx(expected, rel=1e-9)

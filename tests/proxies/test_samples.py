@@ -10,12 +10,11 @@ import torch
 import torch.nn.functional as F
 from timm.layers import drop_path
 from timm.models import VisionTransformer
-from torch import Tensor, nn
+from torch import Tensor
 
-from asvit.training.step_graph import counting_waits
-from proxies import PROXIES, Inputs, measure, ntk_condition_number
-from proxies.registry import Proxy, standard_measures
-from proxies.samples import independent_images, repeatable_images, same_rows
+from proxies import Inputs, measure, ntk_condition_number
+from proxies.features import independent_images, repeatable_images, same_rows
+from proxies.registry import standard_measures
 from tests.proxies.networks import Lambda
 
 COUNTS = {"params", "macs", "depth", "width", "expansions"}
@@ -96,33 +95,6 @@ def test_measures_of_single_images_refuse_samples_that_interact() -> None:
         assert found[name] == f"repeat 1 of 2: Twisted's {told}"
 
 
-def test_ordinary_networks_have_values() -> None:
-    assert not any(reasons(nn.Identity(), *standard_measures()).values())
-
-
-def counting(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> list[int]:
-    """Registers measures of the values 1 and NaN that share a check; gives its calls."""
-    asked: list[int] = []
-
-    def check(model: nn.Module, inputs: Inputs) -> str:
-        asked.append(inputs.seed)
-        return ""
-
-    for name, value in (("a", 1.0), ("b", 1.0), ("c", float("nan"))):
-        own = {"check": check, **(changes if name == "a" else {})}
-        proxy = Proxy(name, "", "higher", "", lambda *_, value=value: value, **own)
-        monkeypatch.setitem(PROXIES, name, proxy)
-    return asked
-
-
-def test_a_measure_that_checks_itself_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = counting(monkeypatch, checks_itself=True)
-    reasons(nn.Identity(), "a", "b")
-    assert not asked
-    reasons(nn.Identity(), "b")
-    assert len(asked) == 1
-
-
 def given(images: Tensor) -> Inputs:
     return Inputs(None, images, torch.zeros(len(images)))
 
@@ -134,16 +106,6 @@ def test_one_image_cannot_interact() -> None:
     assert repeatable_images(model, given(pair)) == ""
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_on_a_gpu_a_check_waits_once() -> None:
-    model, images = Twisted(nn.Identity()).cuda(), torch.randn(4, 3, 16, 16, device="cuda")
-    for waits in (None, 1):  # what is done once may wait
-        fault, counted = counting_waits(lambda: repeatable_images(model, given(images)))
-        assert fault == ""
-        assert waits in (None, counted)
-
-
 def test_rows_are_the_same_up_to_rounding() -> None:
     row = torch.tensor([[1.0, -100.0]])
     assert same_rows(row, row + 1e-3)
@@ -151,16 +113,3 @@ def test_rows_are_the_same_up_to_rounding() -> None:
     assert not same_rows(row.double(), row.double() + 1e-3)
     assert not same_rows(torch.zeros(1, 2), torch.tensor([[0.0, 1e-9]]))
     assert same_rows(torch.full((1, 2), torch.nan), row)
-
-
-def test_amplified_rounding_is_no_interaction() -> None:
-    def chaotic(model: nn.Module, x: Tensor) -> Tensor:
-        rows = model.map(x.flatten(1)).sigmoid() * (1 - len(x) * torch.finfo(x.dtype).eps)
-        for _ in range(30):
-            rows = 4 * rows * (1 - rows)
-        return rows
-
-    model = Lambda(chaotic, map=nn.Linear(48, 5))
-    images = torch.randn(2, 3, 4, 4)
-    assert not same_rows(model(images[:1]), model(images)[:1])
-    assert independent_images(model, given(images)) == ""

@@ -5,13 +5,12 @@ from collections.abc import Callable
 import pytest
 import timm
 import torch
-from timm.layers import SqueezeExcite, SwiGLU
 from torch import nn
 
 import asvit
 from proxies.az_nas import az_expressivity
-from proxies.structure import depth, embedding_width, residual_blocks, total_expansion
-from tests.proxies.networks import MODELS, Lambda, timm_network
+from proxies.structure import depth, embedding_width, total_expansion
+from tests.proxies.networks import MODELS, timm_network
 
 # Depth, width and expansions as the settings in MODELS say; None where there is no such part.
 EXPECTED: dict[str, tuple[int, int, float | None]] = {
@@ -26,10 +25,6 @@ EXPECTED: dict[str, tuple[int, int, float | None]] = {
     "crossvit_tiny_240": (2, 96, 8),
     "vit_little_patch16_reg4_gap_256": (2, 48, 2 * 268 / 48),
 }
-
-
-def block(width: int = 4) -> nn.Module:
-    return Lambda(branch=nn.Linear(width, width))
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -71,18 +66,6 @@ def test_settings_are_counted(
     assert (depth(model), embedding_width(model), total_expansion(model)) == expected
 
 
-def test_blocks_are_found_in_stages_in_branches_and_below_a_wrapper() -> None:
-    stage = Lambda(downsample=nn.Linear(4, 4), blocks=nn.ModuleList([block(), block()]))
-    body = Lambda(
-        stages=nn.Sequential(stage, nn.ModuleList([block()])), tail_blocks=nn.Sequential()
-    )
-    assert [*residual_blocks(Lambda(trunk=body, head=nn.Linear(4, 2)))] == [
-        "trunk.stages.0.blocks.0",
-        "trunk.stages.0.blocks.1",
-        "trunk.stages.1.0",
-    ]
-
-
 @pytest.mark.parametrize("measure", [depth, embedding_width, total_expansion, az_expressivity])
 @pytest.mark.parametrize("name", ["hrnet_w18_small", "convmixer_768_32"])
 def test_blocks_that_are_little_of_the_network_are_refused(
@@ -106,17 +89,3 @@ def test_blocks_that_are_little_of_the_network_are_refused(
 def test_blocks_are_all_blocks_and_no_convolutions(name: str, blocks: int) -> None:
     with torch.device("meta"):
         assert depth(timm.create_model(name)) == blocks
-
-
-def test_gates_and_networks_of_positions_are_no_feed_forward_parts() -> None:
-    positions = Lambda(fc1=nn.Linear(2, 512), fc2=nn.Linear(512, 8))
-    parts = nn.Sequential(Lambda(fc1=nn.Linear(8, 20), fc2=nn.Linear(20, 8)), SqueezeExcite(64))
-    model = Lambda(blocks=nn.Sequential(Lambda(bias=positions, parts=parts)))
-    assert total_expansion(model) == 2.5
-
-
-def test_a_gated_part_counts_what_is_left_after_the_gate() -> None:
-    model = Lambda(
-        blocks=nn.Sequential(Lambda(branch=SwiGLU(8, 16)), Lambda(branch=SwiGLU(8, 24)))
-    )
-    assert total_expansion(model) == 2 + 3

@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from scaling.shapes import (
     MAX_EXTRA_BLOCKS,
-    MAX_EXTRA_CHANNELS,
     Shape,
     final_step_candidates,
     proposals,
@@ -82,15 +81,6 @@ def test_a_final_step_keeps_to_multiples_of_the_width_step() -> None:
         Shape((2,), 32), lambda s: s.width <= 47, lambda s: s.width >= 40, width_step=4
     )
     assert candidates == [Shape((2,), 44), Shape((3,), 44)]
-
-
-def test_a_width_without_end_is_given_up() -> None:
-    assert (
-        final_step_candidates(
-            Shape((1,), 1), lambda _: True, lambda s: s.width < MAX_EXTRA_CHANNELS
-        )
-        == []
-    )
 
 
 @given(st.integers(0, 1000))

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import cached_property, partial
-from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
@@ -44,7 +43,7 @@ from proxies import Score
 from proxies.messages import first_line
 from scaling import GrowthEvent, Shape, Step, Trajectory, grow
 from scaling.growth import SEED_KEY, directions
-from scaling.trajectory import cells_of
+from scaling.trajectory import cells_of, rows_of
 
 _NETWORKS = 150  # that a growth measures, about
 _AT_ONCE = 16  # of them in a step
@@ -187,10 +186,8 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
             if event.chosen is not None:
                 steps.append(event.chosen)
                 for name, every in ((CANDIDATES, True), (SERIES, False)):
-                    rows = (step.rows(self.growable.name, candidates=every) for step in steps)
-                    write_text(
-                        self.folder / name, csv_text(cells_of(list(chain.from_iterable(rows))))
-                    )
+                    rows = rows_of(steps, self.growable.name, candidates=every)
+                    write_text(self.folder / name, csv_text(cells_of(rows)))
             tell(_progress(event, steps[-1:], resumed))
 
         return grow(
