@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asvit.architectures.genotype import STEM_STRIDE, Genotype
-from asvit.models._registration import register_networks
 from asvit.models.blocks import (
     BlockStage,
     SelfAttention,
@@ -21,6 +20,7 @@ from asvit.models.blocks import (
     init_by_width,
     make_stem,
     positions_on,
+    register_networks,
     stem_width,
 )
 from proxies.counts import Cost

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asvit.architectures.genotype import PART_CHOICES
-from asvit.models._registration import register_networks
 from asvit.models.blocks import (
     PATCH,
     BlockStage,
@@ -20,6 +19,7 @@ from asvit.models.blocks import (
     hidden_width,
     init_weights,
     make_stem,
+    register_networks,
 )
 
 __all__ = ["VARIANTS", "ShiftViT", "checkpoint_filter_fn"]

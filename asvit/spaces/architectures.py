@@ -76,7 +76,7 @@ def build(
     parts = {"stem": stem, "head": head, "mixing": mixing, "positions": positions, "init": init}
     parsed = with_parts(parse(arch), {n: part for n, part in parts.items() if part is not None})
     sizes: Any = {"image_size": image_size, "num_classes": num_classes, "in_chans": in_chans}
-    rates = {"drop_path": drop_path, "drop": drop}
+    rates: Any = {"drop_path": drop_path, "drop": drop}
     return _family_of(parsed).build(parsed, depths=depths, width=width, **sizes, **rates)
 
 

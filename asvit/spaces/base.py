@@ -274,7 +274,7 @@ class UnionSpace(SearchSpace):
 
     def parse(self, text: str) -> Architecture:
         """As the base says; the architecture is in one of the spaces."""
-        errors = []
+        errors = list[ValueError]()
         for space in self._members.values():
             try:
                 arch = space.parse(text)
