@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from itertools import islice, product
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -11,7 +10,6 @@ from torch import nn
 
 import asvit
 from asvit.growth.seed import find_growable
-from asvit.reference import load_reference
 from asvit.spaces import SPACES, PlainArchitecture, PlainSpace, register_space
 from asvit.spaces.base import Choice
 
@@ -95,14 +93,3 @@ def test_a_space_with_the_prefix_of_another_is_refused(monkeypatch: pytest.Monke
     with pytest.raises(ValueError, match="'twin' has the prefix 'linear:' of 'linear', "):
         register_space(twin)
     assert "twin" not in SPACES
-
-
-def test_a_table_may_have_texts_of_a_registered_space(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setitem(SPACES, "linear", SPACE)
-    texts = [str(SPACE.decode(dict(zip(SPACE.dimensions, own, strict=True)))) for own in FIVE]
-    rows = [f'"{text}",{50 + place}' for place, text in enumerate(texts)]
-    path = tmp_path / "own.csv"
-    path.write_text("\n".join(["# image_size: 8", "architecture,accuracy", *rows]))
-    assert load_reference(path).architectures == tuple(texts)
