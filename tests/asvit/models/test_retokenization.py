@@ -190,22 +190,11 @@ def test_feature_maps_have_the_grid_of_their_tokens(name, stage):
     plain = model.forward_intermediates(image, intermediates_only=True)
     tokens = token_stages(model)[stage]
     retokenize(model, tokens)
-    for other in (model, copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+    grid = tuple(-(-side // tokens.stride) for side in image.shape[2:])
+    for other in (model, copy.deepcopy(model)):
         maps = other.forward_intermediates(image, intermediates_only=True)
-        listed = other.forward_intermediates(image, intermediates_only=True, output_fmt="NLC")
-        grid = tuple(-(-side // tokens.stride) for side in image.shape[2:])
-        for one, sequence in zip(maps, listed, strict=True):
-            assert one.shape[2:] == grid
-            assert torch.equal(one.flatten(2).mT, sequence)
+        assert {one.shape[2:] for one in maps} == {grid}
     retokenize(model, token_stages(model)[-1])
     back = model.forward_intermediates(image, intermediates_only=True)
     assert all(map(torch.equal, back, plain))
     assert type(model.patch_embed) is PatchEmbed
-
-
-def test_positions_learn_at_coarse_tokens():
-    for name, positions in (("vit", "pos_embed"), ("asvit, positions", "absolute_pos_embed")):
-        model = make(name)
-        retokenize(model, token_stages(model)[0])
-        model(images()).square().sum().backward()
-        assert (dict(model.named_parameters())[positions].grad != 0).all()
