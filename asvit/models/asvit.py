@@ -31,10 +31,9 @@ __all__ = ["SIZES", "AsViT", "asvit_cost"]
 class AsViT(StagedNetwork):
     """Vision transformer with a pyramid of four stages, built from an architecture text.
 
-    Height and width of an image may differ. Both must be multiples of 4, and the splits of every
-    stage must divide its tokens; multiples of 32 always fit. Arguments and methods follow timm.
-    Parameter names are those of the released As-ViT code, whose state dicts load with
-    ``strict=True``.
+    Sides of images must be multiples of 4, and the splits of every stage must divide its tokens;
+    multiples of 32 always fit. Arguments and methods follow timm. Parameter names are those of the
+    released As-ViT code, whose state dicts load with ``strict=True``.
 
     Args:
         genotype: The architecture, or its text.
