@@ -153,12 +153,6 @@ def test_texts_of_any_space(text: str) -> None:
     refused_or(lambda: find(text))
 
 
-@pytest.mark.parametrize("many", ["1," * 99_999 + "1", "1," * 300 + "1"])
-@pytest.mark.parametrize("form", ["pit:32,4|{}|2,4,8", "pit:32,4|2,4,8|{}", "autoformer:64|{}|2"])
-def test_texts_with_too_many_numbers(form: str, many: str) -> None:
-    assert refused_or(lambda: parse(form.format(many))) is None
-
-
 TWO = f"psvit2d:{CELLS}"
 
 
@@ -300,13 +294,6 @@ def test_the_whole_space_and_what_is_distinct_in_it():
     assert len(one_stage) ** 3 == 2_048_383
     counts = {(cells.count("b"), cells.count("s")) for (cells,) in one_stage}
     assert len(counts) ** 3 == 28**3 == 21_952
-
-
-@given(stages, st.integers(0, 40))
-def test_one_layer_more_adds_a_layer_and_changes_nothing_before(cells, depth):
-    less, more = unrolled(cells, depth), unrolled(cells, depth + 1)
-    # Either a basic layer is new, or the last one becomes a pair.
-    assert more in (less + "b", less[:-1] + "s")
 
 
 @pytest.mark.parametrize(

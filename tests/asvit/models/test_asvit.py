@@ -39,14 +39,6 @@ def test_released_weights_give_the_released_outputs(path):
     torch.testing.assert_close(pooled, tensors["pooled_first_two"], atol=1e-6, rtol=0)
 
 
-def test_a_replaced_classifier_keeps_the_hidden_layer():
-    model = AsViT(SMALL)
-    hidden = model.head[0].weight
-    model.reset_classifier(7)
-    assert model.head[0].weight is hidden  # as timm does when it loads a checkpoint
-    assert model.get_classifier().weight.shape == (7, 64)
-
-
 @pytest.mark.parametrize(("height", "width"), [(64, 96), (112, 112), (8, 40), (88, 64)])
 def test_any_image_that_fits_and_grids_may_be_odd(height, width):
     model = AsViT(SMALL, num_classes=5).eval()

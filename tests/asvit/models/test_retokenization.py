@@ -1,7 +1,6 @@
 """Re-tokenization: paddings, grids, what stays and what follows, on every kind of network."""
 
 import copy
-import pickle
 
 import pytest
 import torch
@@ -146,14 +145,6 @@ def vit_by_hand(model, x):
     return model.forward_head(x)
 
 
-def mean_of_tokens_by_hand(model, x):
-    """Class tokens have no positions."""
-    grid = model.pos_embed.unflatten(1, (8, 8)).permute(0, 3, 1, 2)
-    x = (x + resampled(grid, x.shape[2:])).flatten(2).mT
-    x = model.blocks(torch.cat([model.reg_token.expand(2, -1, -1), x], dim=1))
-    return model.head(model.fc_norm(model.norm(x)[:, 2:].mean(1)))
-
-
 def psvit_by_hand(model, x):
     embed = model.patch_embed
     grid = embed.pos_embed[:, 1:].unflatten(1, (16, 16)).permute(0, 3, 1, 2)
@@ -166,7 +157,6 @@ def psvit_by_hand(model, x):
 
 BY_HAND = {
     **dict.fromkeys(("vit", "vit, any size", "deit with a teacher"), vit_by_hand),
-    "vit, mean of tokens": mean_of_tokens_by_hand,
     "psvit 1d": psvit_by_hand,
 }
 

@@ -5,7 +5,6 @@ from itertools import islice, product
 from typing import Any, ClassVar
 
 import pytest
-import torch
 from torch import nn
 
 import asvit
@@ -65,14 +64,6 @@ def test_the_text_is_the_prefix_and_the_choices() -> None:
 def test_other_texts_are_refused(text: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         SPACE.parse(text)
-
-
-def test_networks_are_what_the_space_builds() -> None:
-    model = SPACE.build("linear:2,0.5,relu", num_classes=5)
-    assert model(torch.zeros(2, 3, 8, 8)).shape == (2, 5)
-    for sizes in ({"depths": (1,)}, {"width": 8}):
-        with pytest.raises(ValueError, match="has its own depths and width"):
-            SPACE.build("linear:2,0.5,relu", **sizes)
 
 
 def test_a_registered_space_is_found_by_its_texts(monkeypatch: pytest.MonkeyPatch) -> None:

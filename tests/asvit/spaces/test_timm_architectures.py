@@ -1,22 +1,13 @@
 """timm's models by name; no name leads to a file, a program or the network."""
 
-from dataclasses import replace
-
 import pytest
-import torch
 from timm.layers import DropPath
 
 import asvit
-from asvit.spaces import TIMM_FAMILIES, TimmSpace, build, cost, load_space
+from asvit.spaces import build, cost, load_space
 from asvit.spaces.architectures import canonical, choice_features, find
 from asvit.spaces.timm_models import TimmModel
 from proxies.counts import Cost
-
-
-@pytest.mark.parametrize("name", ["deit_tiny_patch16_224", "resnet10t", "convnext_atto"])
-def test_models_take_the_image_size_asked_for(name):
-    model = TimmModel(name).build(image_size=64, num_classes=5).eval()
-    assert model(torch.randn(1, 3, 64, 64)).shape == (1, 5)
 
 
 @pytest.mark.parametrize(
@@ -103,16 +94,6 @@ def test_texts_of_one_network_belong_to_the_family_with_their_parts() -> None:
         space.parse(load_space("resnet-parts").by_hand[0].replace("silu", "gelu"))
 
 
-def test_a_family_may_have_options_that_no_other_has():
-    resnet = TIMM_FAMILIES["resnet"]
-    options = {"act_layer": ("gelu", "relu")}
-    space = TimmSpace("own", replace(resnet, options=options, by_hand=(1, 1, 1, 1, "relu")))
-    assert space.size == 2 * load_space("resnet").size
-    for text in space.by_hand:
-        assert "act_layer=relu" in text
-        assert str(space.parse(text)) == text
-
-
 def test_options_of_another_kind_than_the_choices_are_timm_s_alone() -> None:
     swin = load_space("swin").by_hand[0]
     assert choice_features(swin)[0] == "swin"
@@ -167,13 +148,7 @@ def test_heads_of_the_autoformer_paper_have_64_channels_whatever_the_width():
     assert all(one.qkv.bias is not None for one in attentions)
     for one in attentions:  # drawn like timm's own
         assert float(one.qkv.weight.detach().std()) == pytest.approx(0.02, rel=0.1)
-    shared, own = "autoformer:192|3,3|4,4", "autoformer:192,64|3,3|4,4"
-    shapes = [
-        {name: one.shape for name, one in asvit.build(text, 32).state_dict().items()}
-        for text in (shared, own)
-    ]
-    assert shapes[0] == shapes[1]
-    assert asvit.cost(shared) == asvit.cost(own)
+    assert asvit.cost("autoformer:192|3,3|4,4") == asvit.cost("autoformer:192,64|3,3|4,4")
 
 
 def test_they_belong_to_no_space_and_have_their_own_depths_and_width():
