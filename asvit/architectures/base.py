@@ -92,10 +92,11 @@ class TextArchitecture:
         values: dict[str, Any] = {}
         fits = numbers.startswith(cls.prefix)
         for places in cls._cells():
-            name, _, index = places[0]
+            name, optional, index = places[0]
             counts = cls.fields[name].counts if index is None else None
             least = max(1, sum(not optional for _, optional, _ in places))
-            if len(left[0] if left else ()) in (counts or range(least, len(places) + 1)):
+            allowed = counts or range(least, len(places) + 1)
+            if left and ((counts and not optional) or len(left[0]) in allowed):
                 entries = left.pop(0)
                 if counts:
                     values[name] = entries
@@ -186,10 +187,9 @@ def checked_choice(what: str, value: object, choices: Choices) -> Any:
             if choices.least <= number <= choices.most:
                 return int(number) if number.is_integer() else number
     else:
-        listed = f"one of {', '.join(map(str, choices))}"
-        if isinstance(choices, range):
-            several = len(choices) > 1
-            listed = f"a whole number from {choices[0]} to {choices[-1]}" if several else listed
+        listed = f"{'one of ' * (len(choices) > 1)}{', '.join(map(str, choices))}"
+        if isinstance(choices, range) and len(choices) > 1:
+            listed = f"a whole number from {choices[0]} to {choices[-1]}"
         if isinstance(value, str) and _WHOLE.fullmatch(value):
             value = int(value)
         elif isinstance(value, SupportsIndex):

@@ -113,13 +113,9 @@ class Genotype(TextArchitecture, Growable):
         return (self.heads // 8, self.heads // 4, self.heads // 2, self.heads)
 
     def token_sides(self, image_side: int) -> Four:
-        """Tokens per side in each stage for an image side in pixels.
+        """Tokens per side in each stage for an image side in pixels, each half of those before.
 
-        Each stage has half the tokens per side of the one before, rounded up.
-
-        Raises:
-            ValueError: If stride 4 does not divide the image, or splits do not divide the tokens
-                of their stage.
+        A ValueError where stride 4 does not divide the image, or splits the tokens of their stage.
         """
         use = f"(image {image_side} px); use a multiple of {IMAGE_MULTIPLE} px"
         if image_side < 1 or image_side % STEM_STRIDE:

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asvit.architectures.genotype import STEM_STRIDE, Genotype
-from asvit.models._registration import register_networks
 from asvit.models.blocks import (
     BlockStage,
     SelfAttention,
@@ -21,6 +20,7 @@ from asvit.models.blocks import (
     init_by_width,
     make_stem,
     positions_on,
+    register_networks,
     stem_width,
 )
 from proxies.counts import Cost
@@ -31,10 +31,9 @@ __all__ = ["SIZES", "AsViT", "asvit_cost"]
 class AsViT(StagedNetwork):
     """Vision transformer with a pyramid of four stages, built from an architecture text.
 
-    Height and width of an image may differ. Both must be multiples of 4, and the splits of every
-    stage must divide its tokens; multiples of 32 always fit. Arguments and methods follow timm.
-    Parameter names are those of the released As-ViT code, whose state dicts load with
-    ``strict=True``.
+    Sides of images must be multiples of 4, and the splits of every stage must divide its tokens;
+    multiples of 32 always fit. Arguments and methods follow timm. Parameter names are those of the
+    released As-ViT code, whose state dicts load with ``strict=True``.
 
     Args:
         genotype: The architecture, or its text.

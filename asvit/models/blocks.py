@@ -1,11 +1,15 @@
 """What our networks share: their base with timm's methods, stems, attention, stages, weights."""
 
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any, ClassVar, Final, TypeGuard, cast
 
 import torch
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.layers import Conv2dSame, resample_abs_pos_embed, trunc_normal_
+from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -76,17 +80,10 @@ class StagedNetwork(nn.Module):
     ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
         """The feature maps of the stages, for timm's feature extraction.
 
-        Args:
-            image: ``[B, in_chans, H, W]``.
-            indices: Stages from 0, or the number of last stages; None for all that have a map.
-            norm: Apply the final norm to the map of the last stage.
-            stop_early: Skip the stages after the last one requested.
-            output_fmt: ``"NCHW"``.
-            intermediates_only: Return the maps alone.
-
-        Returns:
-            The maps, ``[B, width_i, H / stride_i, W / stride_i]`` of stage i (sides rounded down
-            in ShiftViT, else up), alone or after the features of the last stage that was run.
+        ``indices`` are stages from 0, or the number of last ones; with ``norm`` the map of the
+        last stage is after the final norm. The maps, ``[B, width_i, H / stride_i, W / stride_i]``
+        (sides rounded down in ShiftViT, else up), come alone or after the features of the last
+        stage that was run.
         """
         check_choice("output_fmt", output_fmt, ("NCHW",))
         requested, highest = feature_take_indices(self._map_count(), indices)
@@ -222,14 +219,8 @@ def make_stem(stem: str, channels: int, dim: int, kernel: int = PATCH) -> nn.Mod
     """What makes tokens of an image: ``[B, channels, H, W] -> [B, dim, H/4, W/4]``.
 
     A stem of patches may have a kernel above its stride of 4, so that patches overlap. ``"conv"``
-    has two 3 x 3 convolutions of stride 2 with a batch norm and GELU between them; ``"deep"``
-    three at half the sides of the image, each with batch norm and SiLU, a max pooling and a linear
-    map. These round sides up.
-
-    References:
-        Xiao et al. 2021, "Early Convolutions Help Transformers See Better", arXiv:2106.14881, for
-        two convolutions; He et al. 2019, "Bag of Tricks for Image Classification with
-        Convolutional Neural Networks", arXiv:1812.01187, for three.
+    has two 3 x 3 convolutions of stride 2 (arXiv:2106.14881), ``"deep"`` three at half the sides
+    of the image, a max pooling and a linear map (arXiv:1812.01187). These round sides up.
     """
     if stem == "conv":
         hidden = stem_width(dim)
@@ -405,3 +396,58 @@ class MixedConv2d(nn.Conv2d):
 
 class MixedConv2dSame(MixedConv2d, Conv2dSame):  # type: ignore[misc]
     """The same for one that pads as TensorFlow's SAME does."""
+
+
+def register_variants(
+    module: str,
+    create: Callable[..., nn.Module],
+    cfgs: Mapping[str, dict[str, Any]],
+) -> None:
+    """Register with timm a function ``name(pretrained=False, **kwargs)`` for each name."""
+    sys.modules[module].default_cfgs = generate_default_cfgs(cfgs)  # type: ignore[attr-defined]
+    for name in cfgs:
+        function: Any = partial(create, name)
+        function.__name__ = function.__qualname__ = name
+        function.__module__ = module
+        function.__doc__ = f"timm's ``{name}``; arguments of the caller replace its settings."
+        setattr(sys.modules[module], name, function)
+        register_model(function)
+
+
+def register_networks(
+    module: str,
+    network: type[nn.Module],
+    settings: Mapping[str, Mapping[str, Any]],
+    *,
+    levels: Callable[[Mapping[str, Any]], int] = lambda own: 4,
+    filter_fn: Callable[..., Mapping[str, Any]] | None = None,
+    **cfg: Any,
+) -> None:
+    """Register settings of a network for ImageNet at 224 px, as :func:`register_variants`."""
+
+    def create(name: str, pretrained: bool = False, **kwargs: Any) -> nn.Module:
+        own = settings[name]
+        features = {"out_indices": tuple(range(levels(own))), "feature_cls": "getter"}
+        model: nn.Module = build_model_with_cfg(
+            network,
+            name,
+            pretrained,
+            pretrained_filter_fn=filter_fn,
+            feature_cfg=features,
+            **{**own, **kwargs},
+        )
+        return model
+
+    common = {
+        "num_classes": 1000,
+        "input_size": (3, 224, 224),
+        "pool_size": (7, 7),
+        "crop_pct": 0.9,
+        "interpolation": "bicubic",
+        "mean": IMAGENET_DEFAULT_MEAN,
+        "std": IMAGENET_DEFAULT_STD,
+        "first_conv": "patch_embed.proj",
+        "classifier": "head",
+        **cfg,
+    }
+    register_variants(module, create, dict.fromkeys(settings, common))

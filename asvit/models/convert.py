@@ -15,8 +15,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from asvit.models._registration import register_variants
-from asvit.models.blocks import check_choice, init_by_width, is_linear
+from asvit.models.blocks import check_choice, init_by_width, is_linear, register_variants
 from asvit.models.hallucinated import HeadRule, Maps, hallucinate
 from proxies.text import shown
 
@@ -92,7 +91,7 @@ class BranchedMap(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[..., inputs] -> [..., outputs]``, or ``[B, inputs, H, W] -> [B, outputs, H, W]``."""
-        return reduce(operator.add, (branch(x) for branch in self.branches))
+        return cast("Tensor", reduce(operator.add, (branch(x) for branch in self.branches)))
 
     @torch.no_grad()
     def merged(self) -> nn.Linear | nn.Conv2d:
@@ -159,16 +158,12 @@ def convert(
         model: The network.
         attention: ``"hallucinated"``, or None to keep it.
         ffn: ``"compact"``, or None to keep them.
-        heads: ``"double_odd"`` doubles the heads of all layers if any number is odd, ``"double"``
-            always.
-        maps: How maps are hallucinated: by a convolution within each head and one across heads
-            (``"within_across"``), in the other order, by one of them alone (``"within"``,
-            ``"across"``) or by neither (``"copy"``).
+        heads: Double the heads of all layers, always or if any number is odd.
+        maps: Convolutions within each head and across heads: their order, or the one of them.
         kept: Share of the heads with real maps, above 0 and at most 1.
         ratio: Compact ratio t: ``t * m * C / (m + 1)`` channels between the factors.
         factored: Which of the two linear maps of a feed-forward part is replaced by factors.
-        branches: Branches (linear map, batch norm) of each factor in training; 0 for plain linear
-            maps, the merged form.
+        branches: Branches (linear map, batch norm) of each factor in training; 0 for none.
         inplace: Convert ``model`` itself instead of a copy.
 
     Returns:
@@ -176,8 +171,7 @@ def convert(
 
     Raises:
         ValueError: If there is nothing to convert, an argument is not one of its choices or is for
-            a part that stays, or an attention cannot be replaced. With ``inplace`` some parts may
-            then be converted.
+            a part that stays, or an attention cannot be replaced.
 
     References:
         arXiv:2306.10875. Except for ``heads``, the defaults are the paper's.

@@ -292,7 +292,7 @@ class _Place(NamedTuple):
 
 
 def _places(model: nn.Module) -> Iterator[_Place]:
-    for module in cast("list[Any]", list(model.modules())):
+    for module in list[Any](model.modules()):
         if isinstance(module, VisionTransformer):
             grid = TokenGrid(tuple(module.patch_embed.grid_size))
             module.patch_embed.register_forward_hook(grid.record_tokens)

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asvit.architectures.psvit_path import BASIC, IDENTITY, layers_of, patches_of
-from asvit.models._registration import register_networks
 from asvit.models.blocks import (
     SelfAttention,
     StagedNetwork,
@@ -20,6 +19,7 @@ from asvit.models.blocks import (
     check_choice,
     drop_path_rates,
     positions_on,
+    register_networks,
     run_blocks,
 )
 
@@ -128,9 +128,8 @@ class PSViT(StagedNetwork):
     ``img_size`` position embeddings are resampled. A list of tokens is a feature map up to its
     first pooling only. Other arguments are those of :class:`asvit.models.AsViT`.
 
-    The paper fixes the two kinds of pooling, three stages and the sharing of attention. Everything
-    else is ours: kernels, patches, the place of the class token, position embeddings, the readout,
-    and the rule for stages without layers.
+    The paper fixes the two kinds of pooling, three stages and the sharing of attention; the rest
+    is ours.
 
     Args:
         cells: The cells of each stage, such as ``("bbs", "bs", "bb")``.

@@ -20,14 +20,10 @@ class PSViTSupernet(nn.Module):
     A cell holds a basic layer and, with separate weights, a pair that shares attention; as the
     identity it uses neither. A path gives the letters of the cells in each stage, such as
     ``("bs----", "ss----", "b-----")``. It ends with its last stage that has layers, so each stage
-    has a final norm and a head. Separate weights, skipped tails and the heads are our reading of
-    the paper.
+    has a final norm and a head: our reading of arXiv:2108.03428.
 
     Arguments are those of :class:`asvit.models.psvit.PSViT`, for all paths, except that ``cells``
     is their number in each stage, and rates are 0.
-
-    References:
-        Chen et al. 2021, arXiv:2108.03428.
     """
 
     def __init__(

@@ -10,7 +10,7 @@ from typing import Any, Final
 from timm.models.resnet import BasicBlock, ResNet
 from torch import nn
 
-from asvit.models._registration import register_networks
+from asvit.models.blocks import register_networks
 
 _STRIDES: Final = (1, 2, 4)
 

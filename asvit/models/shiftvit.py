@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asvit.architectures.genotype import PART_CHOICES
-from asvit.models._registration import register_networks
 from asvit.models.blocks import (
     PATCH,
     BlockStage,
@@ -20,6 +19,7 @@ from asvit.models.blocks import (
     hidden_width,
     init_weights,
     make_stem,
+    register_networks,
 )
 
 __all__ = ["VARIANTS", "ShiftViT", "checkpoint_filter_fn"]
@@ -49,6 +49,8 @@ def shift(x: Tensor, *, n_div: int = 12, step: int = 1) -> Tensor:
     References:
         Wang et al. 2022, arXiv:2201.10801.
     """
+    if n_div < len(DIRECTIONS):
+        raise ValueError(f"n_div={n_div} leaves too few parts for 4 directions; use 4 or more")
     group = x.shape[1] // n_div
     if torch.compiler.is_compiling() or torch._C._is_tracing():
         return _spelt_out(x, group, step)
@@ -187,9 +189,8 @@ class ShiftViT(StagedNetwork):
     """A pyramid of four stages in which only the shift of channels mixes positions.
 
     Any image of at least 32 x 32 pixels works, or of ``step + 1`` times these sides where
-    ``n_div`` is 4 and every channel moves; a remainder of a side that strides do not cover is cut
-    off. Parameter names are those of the released code, whose state dicts load with
-    ``strict=True``. The default is Shift-T. Other arguments are those of
+    ``n_div`` is 4 and every channel moves; what strides do not cover is cut off. Parameter names
+    are those of the released code. The default is Shift-T. Other arguments are those of
     :class:`asvit.models.AsViT`.
 
     Args:

@@ -59,10 +59,10 @@ def build(
         drop: Dropout before the head; None for the network's default.
         stem: What makes tokens of the image, as in texts of As-ViT and ShiftViT; None keeps the
             part of the architecture. The others are parts of As-ViT alone.
-        head: What makes classes of the pooled features.
-        mixing: Whether 3 x 3 depthwise convolutions in feed-forward parts mix neighbours.
-        positions: Whether each token has a learned embedding of its position.
-        init: How initial weights are drawn.
+        head: What makes classes of the pooled features: ``"mlp"`` or ``"linear"``.
+        mixing: What mixes neighbours in feed-forward parts: ``"none"`` or ``"ffn"``.
+        positions: Learned embeddings of positions: ``"none"`` or ``"absolute"``.
+        init: How initial weights are drawn: ``"0.02"`` or by ``"width"``.
 
     Raises:
         ValueError: If the text is wrong, timm has no such model, the sizes do not fit, the
@@ -76,7 +76,7 @@ def build(
     parts = {"stem": stem, "head": head, "mixing": mixing, "positions": positions, "init": init}
     parsed = with_parts(parse(arch), {n: part for n, part in parts.items() if part is not None})
     sizes: Any = {"image_size": image_size, "num_classes": num_classes, "in_chans": in_chans}
-    rates = {"drop_path": drop_path, "drop": drop}
+    rates: Any = {"drop_path": drop_path, "drop": drop}
     return _family_of(parsed).build(parsed, depths=depths, width=width, **sizes, **rates)
 
 

@@ -40,8 +40,7 @@ class Family:
     def make_network(self, arch: Architecture, image_size: int, **options: Any) -> nn.Module:
         """A freshly initialised network for square images of this side in pixels.
 
-        ``options`` are ``num_classes``, ``in_chans``, ``drop_rate`` and ``drop_path_rate``, with
-        the meanings that timm gives them.
+        ``options`` are timm's ``num_classes``, ``in_chans``, ``drop_rate``, ``drop_path_rate``.
         """
         raise NotImplementedError
 
@@ -208,11 +207,9 @@ SPACES: Registry[SearchSpace] = Registry("space")
 class UnionSpace(SearchSpace):
     """The architectures of several spaces, such as families compared at equal limits.
 
-    Its dimensions are the family, the name of a member, and the dimensions of every member under
-    ``MEMBER.DIMENSION``. Those of the other members do not count. An architecture that several
-    members have, such as those of As-ViT with and without parts, is of the smallest of them.
-
-    ``members`` are names of spaces, each once and none of a union; ``name`` is by default theirs.
+    Its dimensions are the family, the name of a member, and those of every member under
+    ``MEMBER.DIMENSION``, which count for its own alone. An architecture that several members have,
+    such as As-ViT with and without parts, is of the smallest of them.
     """
 
     branch: ClassVar[str] = _FAMILY
@@ -274,7 +271,7 @@ class UnionSpace(SearchSpace):
 
     def parse(self, text: str) -> Architecture:
         """As the base says; the architecture is in one of the spaces."""
-        errors = []
+        errors = list[ValueError]()
         for space in self._members.values():
             try:
                 arch = space.parse(text)
@@ -305,9 +302,7 @@ class UnionSpace(SearchSpace):
 def register_space(cls: type[S]) -> type[S]:
     """Class decorator: add a space under its name; an earlier definition of it is replaced.
 
-    Raises:
-        ValueError: If the name is taken by another one, or the prefix by one with another class of
-            architectures.
+    A ValueError if the name is another's, or the prefix that of another kind of architectures.
     """
     space = cls()
     for other in SPACES.values():

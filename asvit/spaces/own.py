@@ -142,8 +142,9 @@ class AsVitPartsSpace(AsVitSpace):
     by_hand = ("8,2,3|4,1,2|4,1,4|4,1,6|32;stem=deep,head=linear,mixing=ffn,init=width",)
     paper = "As-ViT, arXiv:2202.11921; parts of 2106.14881, 2106.13797"
     parts = ("stem", "head", "mixing", "init")
-    dimensions: ClassVar[Dimensions] = AsVitSpace.dimensions | {
-        part: PART_CHOICES[part] for part in parts
+    dimensions: ClassVar[Dimensions] = {
+        **AsVitSpace.dimensions,
+        **{part: PART_CHOICES[part] for part in parts},
     }
     legend: ClassVar[Mapping[str, str]] = {
         **AsVitSpace.legend,
@@ -245,7 +246,8 @@ class PSViTSpace(SearchSpace):
 
     def from_values(self, values: Sequence[str]) -> PSViTPath:
         n = paths.CELLS
-        return self.architecture(tuple("".join(values[i : i + n]) for i in range(0, 3 * n, n)))
+        first, second, third = ("".join(values[i : i + n]) for i in range(0, 3 * n, n))
+        return self.architecture((first, second, third))
 
     def make_network(self, arch: PSViTPath, image_size: int, **options: Any) -> PSViT:
         shape = arch.stage_cells, arch.stage_widths, arch.heads

@@ -1,6 +1,7 @@
 """One suite for the texts of all architectures: read back, canonical, refused in one line."""
 
 from dataclasses import fields, replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asvit.architectures import psvit_path
 from asvit.architectures.base import Limits, TextArchitecture
 from asvit.architectures.genotype import PART_CHOICES, Genotype, ShiftArchitecture
-from asvit.architectures.psvit_path import PSViT1dPath, PSViT2dPath
+from asvit.architectures.psvit_path import CELL_LAYERS, PSViT1dPath, PSViT2dPath, unrolled
 from asvit.spaces.architectures import build_on_meta, canonical, find, parse
 from asvit.spaces.vitbench import AutoFormerArchitecture, PitArchitecture
 from tests.hostile import FIXED, refused_or, texts
@@ -151,12 +153,6 @@ def test_texts_of_any_space(text: str) -> None:
     refused_or(lambda: find(text))
 
 
-@pytest.mark.parametrize("many", ["1," * 99_999 + "1", "1," * 300 + "1"])
-@pytest.mark.parametrize("form", ["pit:32,4|{}|2,4,8", "pit:32,4|2,4,8|{}", "autoformer:64|{}|2"])
-def test_texts_with_too_many_numbers(form: str, many: str) -> None:
-    assert refused_or(lambda: parse(form.format(many))) is None
-
-
 TWO = f"psvit2d:{CELLS}"
 
 
@@ -171,14 +167,14 @@ TWO = f"psvit2d:{CELLS}"
         (f"{SEED};stem=conv,stem=conv", "'stem=conv' names no part"),
         (f"{SEED};stem=convs", "stem='convs' is not allowed; use one of patch, conv, deep"),
         (f"9{SEED[1:]}", "stage 1 kernel=9 is not allowed; use one of 4, 5, 6, 7, 8"),
-        (SEED.replace("4,1,6", "4,2,6"), "stage 4 splits=2 is not allowed; use one of 1"),
+        (SEED.replace("4,1,6", "4,2,6"), "stage 4 splits=2 is not allowed; use 1"),
         (SEED.replace("4,1,4", "4,1,4,0"), "stage 3 depth=0 .* a whole number from 1 to 256"),
         (f"{SEED},1025", "stage 1 width=1025 .* a whole number from 1 to 1024"),
         (SEED.replace("4,1,2", "٤,1,2"), "stage 2 kernel='٤'"),
         (SEED.replace("4,1,2", "4,1_0,2"), "stage 2 splits='1_0'"),
         (f"{SEED},{'9' * 5000}", "stage 1 width='9"),
         (f"{SEED[:-2]}64,7", "stage 1 width=7 is less than its 8 heads; .* at least 8"),
-        ("shift:2,2,6|4|12|1|96", "is not shift:L,L,L,L"),
+        ("shift:2,2,6|4|12|1|96", "number of values of depth=3 is not allowed; use 4"),
         ("shift:2,2,6,2|4|12|1", "is not shift:L,L,L,L"),
         ("shift:2,2,6,2|0.5|12|1|96", "ratio='0.5' is not allowed; use a number from 1 to 64"),
         ("shift:2,2,6,2|4|12|1|96;head=linear", "'head=linear' names no part"),
@@ -229,3 +225,104 @@ def test_a_change_is_checked_like_the_original() -> None:
         g.with_(depths=(1, 0, 1, 1))
     with pytest.raises(ValueError, match="stage 1 width=3 is less than its 4 heads"):
         g.with_(width=3)
+
+
+LARGE = "8,2,3,5|4,1,2,2|4,1,4,5|4,1,6,2|32,180"
+
+
+def test_widths_double_up_to_the_cap_and_heads_follow():
+    g = Genotype.parse(LARGE)
+    assert g.stage_widths == (180, 360, 720, 1024)
+    assert g.stage_heads == (4, 8, 16, 32)
+    assert Genotype.parse(SEED).stage_widths == (32, 64, 128, 256)
+
+
+def test_tokens_per_side_half_of_an_odd_one_rounded_up():
+    g = Genotype.parse("8,8,3|4,4,2|4,2,4|4,1,6|32")
+    assert g.token_sides(224) == (56, 28, 14, 7)
+    assert Genotype.parse(SEED).token_sides(112) == (28, 14, 7, 4)
+    assert Genotype.parse(SEED).token_sides(8) == (2, 1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "side", "message"),
+    [
+        ("8,8,3|4,4,2|4,2,4|4,1,6|32", 112, "stage 1 splits=8 does not divide 28 tokens per side"),
+        (
+            SEED,
+            100,
+            r"splits=2 does not divide 25 tokens per side \(image 100 px\); use a multiple",
+        ),
+        (SEED, 225, r"stage 1 cannot cut .* stride 4 \(image 225 px\); use a multiple of 32 px"),
+        (SEED, -32, r"\(image -32 px\); use a multiple of 32 px"),
+    ],
+)
+def test_images_that_do_not_fit(text, side, message):
+    with pytest.raises(ValueError, match=message):
+        Genotype.parse(text).token_sides(side)
+
+
+KINDS = (PSViT1dPath, PSViT2dPath)
+TEXT = "psvit2d:bbs---|bs----|bb----"
+EMPTY = "------"
+BASIC = ("b-----", "b-----", EMPTY)
+
+stages = st.text("bs-", min_size=psvit_path.CELLS, max_size=psvit_path.CELLS)
+
+
+def test_what_a_text_says():
+    path = PSViT2dPath.parse(TEXT)
+    assert str(path) == TEXT
+    assert path.cells == ("bbs---", "bs----", "bb----")
+    assert path.depths == (4, 3, 2)
+    assert path.layers == 9
+    assert path.stage_cells == ("bbs", "bs", "bb")
+    assert path.stage_widths == (96, 192, 384)
+    assert path.heads == (3, 6, 12)
+    other = PSViT1dPath.parse("psvit1d:bbs---|bs----|bb----")
+    assert other.stage_widths == (192, 256, 384)
+    assert other.heads == (3, 4, 6)
+    assert other.with_(width=50).stage_widths == (50, 67, 100)
+
+
+def test_the_whole_space_and_what_is_distinct_in_it():
+    assert len(CELL_LAYERS) ** (3 * psvit_path.CELLS) == 387_420_489
+    # Stages are independent: one in full tells about all. What it does is its sequence of layers.
+    every = list(map("".join, product("bs-", repeat=psvit_path.CELLS)))
+    one_stage = {psvit_path.canonical([cells]) for cells in every}
+    assert len(one_stage) == len({cells.replace("-", "") for cells in every}) == 127
+    assert len(one_stage) ** 3 == 2_048_383
+    counts = {(cells.count("b"), cells.count("s")) for (cells,) in one_stage}
+    assert len(counts) ** 3 == 28**3 == 21_952
+
+
+@pytest.mark.parametrize(
+    ("cells", "depth", "built"),
+    [
+        ("bs----", 3, "bs"),
+        ("bs----", 5, "bsbb"),
+        ("bs----", 6, "bsbs"),
+        ("-b-s--", 6, "bsbs"),
+        ("ssssss", 3, "sb"),
+        ("bs----", 0, ""),
+        (EMPTY, 2, "bb"),
+        ("bbbbbb", 8, "bbbbbbbb"),
+    ],
+)
+def test_cells_repeat_until_the_layers_are_used_up(cells, depth, built):
+    assert unrolled(cells, depth) == built
+
+
+@pytest.mark.parametrize(
+    ("cells", "side", "message"),
+    [
+        (BASIC, 100, "patches of 16 px do not fill an image side of 100 px; use 96 or 112 px"),
+        (BASIC, 0, "patches of 16 px do not fill an image side of 0 px; use 16 px"),
+        (BASIC, 16, "an image of 16 px has too few tokens to pool 1 times; use 32 px or more"),
+        ((EMPTY,) * 3, 32, "has no layers; use 'b' or 's' in at least one cell"),
+    ],
+)
+def test_images_that_do_not_suit(cells, side, message):
+    with pytest.raises(ValueError, match=message):
+        PSViT1dPath(cells).check(side)
+    PSViT1dPath(("b-----", EMPTY, EMPTY)).check(16)  # nothing is pooled into an empty tail

@@ -77,7 +77,7 @@ MORE: dict[str, Callable[[], nn.Module]] = {
     "autoformer": lambda: _of_text("autoformer:48|3,4|3.5,4"),
     "pvt, both": lambda: convert(_pvt(), attention="hallucinated", ffn="compact"),
     "shiftvit, ablated": lambda: _of_text(
-        "timm:shiftvit_r2_tiny(act_layer=relu,depths=[1,1,1,1],norm_layer=layernorm2d,step=2,width=16)"
+        "timm:shiftvit_r2_tiny(act_layer=relu,depths=[1,1,1,1],norm_layer=batchnorm2d,step=2,width=16)"
     ),
     "psvit1d, ablated": lambda: _of_text(
         "timm:psvit_1d_tiny(cells=[b,s,b],dims=[12,16,24],patch_size=8,global_pool=avg)"

@@ -8,10 +8,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn import functional as F
 
 from asvit.architectures.genotype import Genotype
 from asvit.models import AsViT
-from asvit.models.asvit import asvit_cost
+from asvit.models.asvit import (
+    ReEmbedding,
+    asvit_cost,
+    join_windows,
+    same_padding,
+    split_windows,
+)
 from asvit.spaces import load_space
 from asvit.spaces.architectures import build_on_meta
 from proxies.counts import count
@@ -32,14 +39,6 @@ def test_released_weights_give_the_released_outputs(path):
     torch.testing.assert_close(pooled, tensors["pooled_first_two"], atol=1e-6, rtol=0)
 
 
-def test_a_replaced_classifier_keeps_the_hidden_layer():
-    model = AsViT(SMALL)
-    hidden = model.head[0].weight
-    model.reset_classifier(7)
-    assert model.head[0].weight is hidden  # as timm does when it loads a checkpoint
-    assert model.get_classifier().weight.shape == (7, 64)
-
-
 @pytest.mark.parametrize(("height", "width"), [(64, 96), (112, 112), (8, 40), (88, 64)])
 def test_any_image_that_fits_and_grids_may_be_odd(height, width):
     model = AsViT(SMALL, num_classes=5).eval()
@@ -53,15 +52,6 @@ def test_any_image_that_fits_and_grids_may_be_odd(height, width):
     changed = image.clone()
     changed[..., -1, -1] += 1
     assert not torch.equal(model(image), model(changed))
-
-
-def test_images_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match="stage 1 splits=4 does not divide 25 tokens per side"):
-        AsViT(DEEP, img_size=(224, 100))
-    with pytest.raises(ValueError, match="stage 2 splits=2 does not divide 5 "):
-        AsViT("6,2,3|3,2,2|2,1,2|4,1,2|16,8", img_size=40)
-    with pytest.raises(ValueError, match="image 30 px"):
-        AsViT(SMALL)(torch.randn(1, 3, 32, 30))
 
 
 def test_stages_differ_from_the_input_only_through_their_windows():
@@ -97,3 +87,53 @@ def test_formulas_give_what_the_network_costs(seed, side, classes):
             asvit_cost(g, side, classes)
     else:
         assert asvit_cost(g, side, classes) == count(network, side)
+
+
+def padded(x: torch.Tensor, kernel: int, stride: int) -> torch.Tensor:
+    """``[B, C, h, w]`` with zeros around: one more on the right and bottom when odd."""
+    before = (kernel - stride) // 2
+    after = kernel - stride - before
+    wide = x.new_zeros(*x.shape[:2], x.shape[2] + kernel - stride, x.shape[3] + kernel - stride)
+    wide[:, :, before : wide.shape[2] - after, before : wide.shape[3] - after] = x
+    return wide
+
+
+@pytest.mark.parametrize("kernel", [2, 3, 4])
+@pytest.mark.parametrize(("height", "width"), [(6, 8), (7, 8), (6, 5), (7, 7), (1, 1)])
+def test_reembedding_is_unfold_with_odd_sides_padded_by_zeros(kernel, height, width):
+    layer = ReEmbedding(5, 7, kernel).double()
+    x = torch.randn(2, height, width, 5, dtype=torch.float64)
+    even = F.pad(x.permute(0, 3, 1, 2), (0, width % 2, 0, height % 2))
+    patches = F.unfold(padded(even, kernel, 2), kernel, stride=2).transpose(1, 2)
+    patches = patches.unflatten(1, (-(-height // 2), -(-width // 2)))
+    torch.testing.assert_close(layer.patches(x), patches, rtol=0, atol=0)
+    assert layer.reduction.bias is None
+    expected = F.linear(F.layer_norm(patches, patches.shape[3:]), layer.reduction.weight)
+    torch.testing.assert_close(layer(x), expected)
+
+
+@given(
+    kernel=st.integers(1, 9),
+    stride=st.integers(1, 9),
+    dilation=st.integers(1, 6),
+    tokens=st.integers(1, 20),
+)
+def test_padding_gives_an_output_for_every_stride(kernel, stride, dilation, tokens):
+    before, after = same_padding(kernel, stride, dilation)
+    assert before <= after <= before + 1
+    padded = torch.empty(1, 1, tokens * stride + before + after, 1, device="meta")
+    conv = nn.Conv2d(1, 1, (kernel, 1), (stride, 1), dilation=(dilation, 1), device="meta")
+    assert conv(padded).shape[2] == tokens
+
+
+@pytest.mark.parametrize("splits", [1, 2, 4])
+def test_windows_are_blocks_of_the_grid(splits):
+    x = torch.arange(2 * 4 * 8).view(2, 4, 8, 1)
+    windows = split_windows(x, splits)
+    height, width = 4 // splits, 8 // splits
+    assert windows.shape == (2, splits**2, height * width, 1)
+    for row in range(splits):
+        for column in range(splits):
+            block = x[:, row * height : (row + 1) * height, column * width : (column + 1) * width]
+            torch.testing.assert_close(windows[:, row * splits + column], block.flatten(1, 2))
+    torch.testing.assert_close(join_windows(windows, splits, 4, 8), x)

@@ -77,17 +77,6 @@ def test_samples_do_not_interact_in_evaluation(name):
     torch.testing.assert_close(model(image)[1:], model(image[1:]), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", PLAIN)
-@torch.no_grad()
-def test_bfloat16_is_near_float32(name):
-    model, image = make(name)
-    expected = model(image)
-    found = model.bfloat16()(image.bfloat16())
-    assert found.dtype == torch.bfloat16
-    atol, rtol = TOLERANCE.get(name, (0.03, 0.1))
-    torch.testing.assert_close(found.float(), expected, atol=atol, rtol=rtol)
-
-
 @pytest.mark.parametrize(
     "name",
     [

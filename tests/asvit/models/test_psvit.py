@@ -1,13 +1,19 @@
 """The PSViT network: counts, token pooling, attention sharing, readouts, sizes and formats."""
 
+import numpy as np
 import pytest
 import timm
 import torch
 from torch.nn import functional as F
 
 from asvit.models import PSViT
-from asvit.models.blocks import positions_on
-from asvit.models.psvit import PRESETS
+from asvit.models.blocks import SelfAttention
+from asvit.models.psvit import (
+    PRESETS,
+    SharingPair,
+    TokenPooling1d,
+    TokenPooling2d,
+)
 from proxies import count
 
 # Parameters at 224 px, 1000 classes. Exact.
@@ -23,13 +29,6 @@ PARAMS = {
 }
 IMAGE = torch.randn(2, 3, 64, 32, generator=torch.Generator().manual_seed(0))
 SQUARE = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-
-
-def tiny(**settings) -> PSViT:
-    cells = settings.pop("cells", ("b-s", "s", "b"))
-    heads = settings.pop("heads", (2, 3, 4))
-    chosen = {"pooling": "2d", "img_size": (64, 32), "patch_size": 8, "num_classes": 5}
-    return PSViT(cells, (8, 12, 16), heads, **{**chosen, **settings})
 
 
 def by_hand(cells: tuple[str, ...], pooling: str, dims: tuple[int, ...]) -> tuple[int, int]:
@@ -89,28 +88,74 @@ def test_costs_follow_from_the_path(cells, pooling):
     assert (found.params, found.macs) == by_hand(cells, pooling, (24, 32, 48))
 
 
-def test_readouts_of_a_list():
-    by_token, by_mean = tiny(pooling="1d"), tiny(pooling="1d", global_pool="avg")
-    by_mean.load_state_dict(by_token.state_dict())
-    tokens = by_token.forward_features(IMAGE)
-    assert tokens.shape == (2, 1 + 32 // 4, 16)
-    torch.testing.assert_close(by_token(IMAGE), by_token.head(tokens[:, 0]))
-    torch.testing.assert_close(by_mean(IMAGE), by_mean.head(tokens[:, 1:].mean(1)))
+def mixed_by_loops(values: torch.Tensor, maps: list[torch.Tensor], head_dim: int) -> torch.Tensor:
+    """Values ``[N, inner]`` mixed by one map ``[N, N]`` for each head."""
+    parts = [m @ values[:, i * head_dim : (i + 1) * head_dim] for i, m in enumerate(maps)]
+    return torch.cat(parts, dim=1)
 
 
-@pytest.mark.parametrize("pooling", ["1d", "2d"])
-def test_positions_for_other_images_are_resampled(pooling):
-    model = tiny(pooling=pooling)
-    prefix = model.num_prefix_tokens
-    own = model.patch_embed.pos_embed
-    grid = own[:, prefix:].unflatten(1, (8, 4)).permute(0, 3, 1, 2)
-    expected = F.interpolate(grid, size=(5, 6), mode="bicubic", antialias=True)
-    found = positions_on((5, 6), own, (8, 4), prefix)
-    assert torch.equal(found[:, :prefix], own[:, :prefix])
-    torch.testing.assert_close(found[:, prefix:], expected.flatten(2).transpose(1, 2))
-    logits = model(torch.randn(2, 3, 40, 48))
-    assert logits.shape == (2, 5)
-    logits.sum().backward()
-    assert own.grad.abs().min() > 0
-    half = model.bfloat16()(torch.randn(1, 3, 32, 48).bfloat16())
-    assert half.dtype == torch.bfloat16
+def maps_by_loops(layer: SelfAttention, x: torch.Tensor) -> list[torch.Tensor]:
+    """The maps of one image ``[N, dim]``, one query at a time."""
+    inner = layer.heads * layer.head_dim
+    q, k, _ = layer.qkv(x).split(inner, dim=1)
+    found = []
+    for head in range(layer.heads):
+        own = slice(head * layer.head_dim, (head + 1) * layer.head_dim)
+        rows = [(k[:, own] @ query[own] * layer.head_dim**-0.5).softmax(0) for query in q]
+        found.append(torch.stack(rows))
+    return found
+
+
+@pytest.mark.parametrize(("dim", "heads"), [(8, 2), (10, 4), (5, 5)])
+def test_attention_equals_loops_with_and_without_its_map(dim, heads):
+    layer = SelfAttention(dim, heads).double()
+    assert layer.proj.in_features == heads * (dim // heads)
+    x = torch.randn(3, 6, dim, dtype=torch.float64)
+    values = layer.qkv(x).split(layer.heads * layer.head_dim, dim=2)[2]
+    maps = [maps_by_loops(layer, image) for image in x]
+    expected = torch.stack(
+        [
+            layer.proj(mixed_by_loops(v, own, layer.head_dim))
+            for v, own in zip(values, maps, strict=True)
+        ]
+    )
+    torch.testing.assert_close(layer(x), expected)
+    torch.testing.assert_close(layer(x[None]), expected[None])  # three windows of one image
+    out, attention = layer.with_map(x)
+    torch.testing.assert_close(out, expected)
+    assert attention.shape == (3, heads, 6, 6)
+    torch.testing.assert_close(attention, torch.stack([torch.stack(own) for own in maps]))
+    torch.testing.assert_close(attention.sum(-1), torch.ones_like(attention[..., 0]))
+
+
+def test_the_second_layer_of_a_pair_uses_the_map_of_the_first():
+    pair = SharingPair(8, 2).double()
+    x = torch.randn(2, 5, 8, dtype=torch.float64)
+    attention = pair.first.attn.with_map(pair.first.norm1(x))[1]
+    middle = pair.first(x)  # by the fused function
+    mixed = middle + pair.second.attn(pair.second.norm1(middle), attention)
+    torch.testing.assert_close(pair(x), mixed + pair.second.mlp(pair.second.norm2(mixed)))
+
+
+@pytest.mark.parametrize("tokens", [8, 9])
+def test_a_list_is_pooled_as_by_loops(tokens):
+    layer = TokenPooling1d(4, 6).double()
+    x = torch.randn(2, 1 + tokens, 4, dtype=torch.float64)
+    for out, tokens_of_one in zip(layer(x), x, strict=True):
+        first, *patches = map(layer.widen, tokens_of_one)
+        pairs = zip(patches[::2], patches[1::2], strict=False)
+        torch.testing.assert_close(out, torch.stack([first, *(a.maximum(b) for a, b in pairs)]))
+
+
+@pytest.mark.parametrize(("height", "width"), [(4, 6), (5, 3), (1, 1)])
+def test_a_grid_is_pooled_by_one_convolution(height, width):
+    layer = TokenPooling2d(4, 6).double()
+    x = torch.randn(2, height, width, 4, dtype=torch.float64)
+    out = layer(x)
+    assert out.shape == (2, -(-height // 2), -(-width // 2), 6)
+    assert out.is_contiguous()
+    padded = F.pad(x, (0, 0, 1, 1, 1, 1))
+    for row, column in np.ndindex(out.shape[1:3]):
+        patch = padded[:, 2 * row : 2 * row + 3, 2 * column : 2 * column + 3]
+        value = torch.einsum("byxc,ocyx->bo", patch, layer.widen.weight) + layer.widen.bias
+        torch.testing.assert_close(out[:, row, column], value)

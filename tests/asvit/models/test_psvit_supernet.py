@@ -1,7 +1,5 @@
 """The supernet: every path of it is the network of that path alone."""
 
-from typing import Any
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -42,25 +40,6 @@ def test_a_path_is_the_network_of_that_path_alone(kind: str, path: tuple[str, ..
         assert torch.equal(net.on(path)(images()), ours)
     assert ours.shape == (2, 5)
     torch.testing.assert_close(ours, alone, rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("kind", "options"),
-    [
-        ("1d", {"global_pool": "avg"}),
-        ("1d", {"global_pool": ""}),
-        ("2d", {"global_pool": ""}),
-        ("1d", {"num_classes": 0}),
-        ("2d", {"num_classes": 0}),
-    ],
-)
-def test_a_path_is_read_out_as_the_network_alone(kind: str, options: dict[str, Any]) -> None:
-    net = PSViTSupernet(
-        (12, 16, 24), (3, 4, 6), pooling=kind, **{**SIZES[kind], "num_classes": 5, **options}
-    ).eval()
-    path = ("b-s---", "-b----", "------")
-    with torch.inference_mode():
-        torch.testing.assert_close(net(images(), path), net.extract(path)(images()))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -22,14 +22,6 @@ COUNTS = {
     "shiftvit_light_small": (33_796_360, 5_737_691_136),
     "shiftvit_r2_small": (50_304_136, 8_743_434_240),
 }
-# Published, in millions of parameters and billions of multiply-adds.
-PUBLISHED = {
-    "shiftvit_light_tiny": (20, 3.0),
-    "shiftvit_r2_tiny": (29, 4.5),
-    "shiftvit_light_small": (34, 5.7),
-    "shiftvit_r2_small": (50, 8.8),
-    "shiftvit_r2_base": (89, 15.6),
-}
 
 
 def tiny(**settings):
@@ -67,10 +59,6 @@ def test_counts_and_the_drop_path_of_training(name):
     core = count(model)
     counted = (core.params, core.macs)
     assert counted == by_hand(name) == COUNTS.get(name, counted)
-    if name in PUBLISHED:
-        params, macs = PUBLISHED[name]
-        assert round(core.params / 1e6) == params
-        assert core.macs / 1e9 == pytest.approx(macs, abs=0.1)
     own = {"tiny": 0.2, "small": 0.4, "base": 0.5}[name.rpartition("_")[2]]
     trained_with = 0.6 if name == "shiftvit_r2_base" else own
     assert model.layers[3].blocks[-1].drop_path.drop_prob == pytest.approx(trained_with)
@@ -114,15 +102,7 @@ def test_a_released_file_loads_strictly(released):
     path, weights = released
     plain = tiny()
     plain.load_state_dict(torch.load(path, weights_only=True)["model"], strict=True)
-    through_timm = [
-        tiny(checkpoint_path=str(path)),
-        tiny(pretrained=True, pretrained_cfg_overlay={"file": str(path), "num_classes": 5}),
-        tiny(
-            pretrained=True,
-            pretrained_cfg_overlay={"state_dict": {"model": weights}, "num_classes": 5},
-        ),
-    ]
-    for model in (plain, *through_timm):
+    for model in (plain, tiny(checkpoint_path=str(path))):
         assert all(torch.equal(model.state_dict()[name], weights[name]) for name in weights)
 
 
@@ -168,12 +148,3 @@ def test_only_the_shift_mixes_positions():
     assert reached == {
         (8 + i, 8 + j) for i in range(-2, 3) for j in range(-2, 3) if abs(i) + abs(j) <= 2
     }
-
-
-def test_norms_and_activations_are_settings():
-    model = small(norm_layer="batchnorm2d", act_layer="relu")
-    kinds = [type(module) for module in model.modules()]
-    assert kinds.count(nn.BatchNorm2d) == 1 + 5 + 3 + 1
-    assert kinds.count(nn.ReLU) == 5
-    assert nn.GroupNorm not in kinds
-    assert nn.GELU not in kinds

@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 import pytest
 import timm
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
 from asvit.models import HALLUCINATED_HOSTS, PSVIT_PRESETS, SHIFTVIT_VARIANTS, ShiftViT
@@ -152,14 +151,6 @@ def test_gradient_checkpointing_gives_the_same_gradients(kind):
         model.zero_grad()
     for plain, recomputed in zip(*gradients, strict=True):
         assert torch.equal(plain, recomputed)
-
-
-@every_network
-def test_checkpoints_load_through_timm(tmp_path, kind):
-    model, path = make(kind).eval(), tmp_path / "weights.safetensors"
-    save_file(model.state_dict(), path)
-    again = make(kind, checkpoint_path=str(path)).eval()
-    assert torch.equal(again(IMAGE), model(IMAGE))
 
 
 @pytest.mark.parametrize(

@@ -175,7 +175,7 @@ def test_counts_are_checked_where_exact_and_used_where_not_given(tmp_path):
 @pytest.mark.parametrize(
     ("line", "text", "message"),
     [
-        (3, '"pit:8,2|1,1|1,2,4",61', "line 3: depth has 2 value(s); give one for each of 3"),
+        (3, '"pit:8,2|1,1|1,2,4",61', "line 3: number of values of depth=2 is not allowed"),
         (3, "resnet81,61", "line 3: timm has no model 'resnet81'; did you mean 'timm:resn"),
         (3, ",61", "line 3: no architecture; write a text that asvit.build takes"),
         (3, '"4,8,2|2,4,2|2,2,2|2,1,2|48",61', "line 3: stage 4 heads=48 is not allowed"),

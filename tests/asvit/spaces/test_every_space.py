@@ -48,8 +48,3 @@ def test_a_space_refuses_its_own_texts(name: str) -> None:
     with pytest.raises(ValueError, match="nonsense") as told:
         asvit.build(f"{prefix}nonsense")
     assert str(told.value) == str(refused.value)
-
-
-def test_texts_without_a_prefix_are_as_vit_s() -> None:
-    with pytest.raises(ValueError, match=r"as in .8,2,3"):
-        asvit.build("nonsense|8")

@@ -83,16 +83,6 @@ def test_parts_are_dimensions_and_a_kernel_counts_in_patches_only() -> None:
     assert list(space.active(space.encode(Genotype.parse(SEED)))) == list(space.dimensions)
 
 
-def test_a_shiftvit_is_as_its_text_says_or_grown() -> None:
-    assert asvit.cost("shift:6,8,18,6|2|12|1|96") == asvit.cost("timm:shiftvit_r2_tiny")
-    model = asvit.build("shift:1,2,1,1|1.5|8|2|20", 64, 7, depths=(1, 1, 2, 1), width=24)
-    assert [len(stage.blocks) for stage in model.layers] == [1, 1, 2, 1]
-    block = model.layers[1].blocks[0]
-    assert block.mlp.fc1.weight.shape == (72, 48, 1, 1)
-    assert (block.shift.n_div, block.shift.step) == (8, 2)
-    assert model.num_classes == 7
-
-
 @pytest.mark.parametrize("name", ["psvit1d", "psvit2d"])
 def test_a_path_is_built_at_other_depths_and_width(name: str) -> None:
     model = asvit.build(f"{name}:{CELLS}", 32, 5, depths=(2, 0, 3), width=6)

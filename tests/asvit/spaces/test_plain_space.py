@@ -2,16 +2,13 @@
 
 from collections.abc import Mapping
 from itertools import islice, product
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-import torch
 from torch import nn
 
 import asvit
 from asvit.growth.seed import find_growable
-from asvit.reference import load_reference
 from asvit.spaces import SPACES, PlainArchitecture, PlainSpace, register_space
 from asvit.spaces.base import Choice
 
@@ -69,14 +66,6 @@ def test_other_texts_are_refused(text: str, said: str) -> None:
         SPACE.parse(text)
 
 
-def test_networks_are_what_the_space_builds() -> None:
-    model = SPACE.build("linear:2,0.5,relu", num_classes=5)
-    assert model(torch.zeros(2, 3, 8, 8)).shape == (2, 5)
-    for sizes in ({"depths": (1,)}, {"width": 8}):
-        with pytest.raises(ValueError, match="has its own depths and width"):
-            SPACE.build("linear:2,0.5,relu", **sizes)
-
-
 def test_a_registered_space_is_found_by_its_texts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(SPACES, "linear", raising=False)
     register_space(Linear)
@@ -95,14 +84,3 @@ def test_a_space_with_the_prefix_of_another_is_refused(monkeypatch: pytest.Monke
     with pytest.raises(ValueError, match="'twin' has the prefix 'linear:' of 'linear', "):
         register_space(twin)
     assert "twin" not in SPACES
-
-
-def test_a_table_may_have_texts_of_a_registered_space(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setitem(SPACES, "linear", SPACE)
-    texts = [str(SPACE.decode(dict(zip(SPACE.dimensions, own, strict=True)))) for own in FIVE]
-    rows = [f'"{text}",{50 + place}' for place, text in enumerate(texts)]
-    path = tmp_path / "own.csv"
-    path.write_text("\n".join(["# image_size: 8", "architecture,accuracy", *rows]))
-    assert load_reference(path).architectures == tuple(texts)
