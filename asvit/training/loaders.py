@@ -128,10 +128,11 @@ class Loader:
 
     def __iter__(self) -> Iterator[Batch]:
         """Iterate over the images and targets of each batch."""
-        batches = self._prepared()
+        batches = self.prepared()
         return self._finish(self._epoch[self._start :], batches) if self._finish else batches
 
-    def _prepared(self) -> Iterator[Batch]:
+    def prepared(self) -> Iterator[Batch]:
+        """Iterate over the batches before they are finished."""
         self._left[:] = plans = self._epoch[self._start :]
         try:
             read = map(self._batches.__getitem__, plans)
