@@ -140,12 +140,10 @@ class Augmentation:
 
 
 def _posterize(image: Image.Image, bits: int, **rest: Any) -> Image.Image:
-    """Give black for 0 bits, as Pillow did before 13: timm asks for them at full strength."""
+    """One bit in place of none, which timm asks for at full strength and Pillow 13 refuses."""
     from timm.data.auto_augment import posterize
 
-    if bits < 1:
-        return Image.new(image.mode, image.size)
-    return cast("Image.Image", posterize(image, bits, **rest))
+    return cast("Image.Image", posterize(image, max(bits, 1), **rest))
 
 
 def draw_batch(

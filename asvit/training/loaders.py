@@ -23,7 +23,7 @@ from asvit.data import LabelledImages
 from asvit.data.base import Progress
 from asvit.data.cache import Pixels, decode, fit_in_memory
 from asvit.data.kinds import MEAN, STD, ImageKind, Statistics
-from asvit.data.preparation import PictureTransform
+from asvit.data.preparation import PictureTransform, Preparation
 from asvit.data.statistics import Normalisation
 from asvit.data.training_sets import TrainingSets, open_training_sets
 from asvit.training.augmentation import (
@@ -128,10 +128,11 @@ class Loader:
 
     def __iter__(self) -> Iterator[Batch]:
         """Iterate over the images and targets of each batch."""
-        batches = self._prepared()
+        batches = self.prepared()
         return self._finish(self._epoch[self._start :], batches) if self._finish else batches
 
-    def _prepared(self) -> Iterator[Batch]:
+    def prepared(self) -> Iterator[Batch]:
+        """Iterate over the batches before they are finished."""
         self._left[:] = plans = self._epoch[self._start :]
         try:
             read = map(self._batches.__getitem__, plans)
@@ -214,16 +215,13 @@ def train_loader(
             f"mixup and CutMix take pairs of images, but a process has {b.batch_size // b.world} "
             f"of a batch of {b.batch_size}; use a multiple of {2 * b.world}"
         )
-    whole = replace(how, crop_pct=1.0).preparation(b.image_size, kind=kind, mean=b.mean)
-    if how.in_batches(kind) and fit_in_memory(images, b.image_size):
-        decoded = partial(decode, images, whole, progress)
+    prepared = replace(how, crop_pct=1.0).preparation(b.image_size, kind=kind, mean=b.mean)
+    if how.in_batches(kind) and (not kind.picture or fit_in_memory(images, b.image_size)):
         finish = _Finish(b, kind, how, mixing)
-        return Loader(_MemoryBatches(images, b.device, decoded), plans, finish=finish)
-    if kind.picture:
-        transform, how = how.train_transform(b.image_size, mean=b.mean), how.after_pictures()
-    else:
-        transform = whole.crop
-    return _from_files(images, b, transform, plans, _Finish(b, kind, how, mixing))
+        return _cropped(images, b, prepared, plans, finish, progress)
+    transform = how.train_transform(b.image_size, mean=b.mean)
+    finish = _Finish(b, kind, how.after_pictures(), mixing)
+    return _from_files(images, b, transform, plans, finish)
 
 
 def validation_loader(
@@ -236,11 +234,23 @@ def validation_loader(
     """
     b, kind = batching, images.kind
     prepared = b.augmentation.preparation(b.image_size, kind=kind, mean=b.mean)
-    finish, plans = _Finish(b, kind), dealt_plans(b, len(images))
-    if fit_in_memory(images, b.image_size):
-        decoded = partial(decode, images, prepared, progress)
-        return Loader(_MemoryBatches(images, b.device, decoded), plans, finish=finish)
-    return _from_files(images, b, prepared.crop, plans, finish)
+    plans = dealt_plans(b, len(images))
+    return _cropped(images, b, prepared, plans, _Finish(b, kind), progress)
+
+
+def _cropped(
+    images: LabelledImages,
+    batching: Batching,
+    prepared: Preparation,
+    plans: Plans,
+    finish: Finish,
+    progress: Progress | None,
+) -> Loader:
+    """Batches of images that are all resized and cropped alike, in memory if they fit."""
+    if not fit_in_memory(images, batching.image_size):
+        return _from_files(images, batching, prepared.crop, plans, finish)
+    decoded = partial(decode, images, prepared, progress)
+    return Loader(_MemoryBatches(images, batching.device, decoded), plans, finish=finish)
 
 
 def _from_files(

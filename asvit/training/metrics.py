@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -29,6 +30,7 @@ from asvit.training.precision import arithmetic, autocast, fast_layout
 from asvit.training.settings import TOP
 from proxies.messages import first_line
 
+T = TypeVar("T")
 Batches = Iterable[tuple[Tensor, Tensor]]
 
 MOST_PICTURES = 24  # of the worst mistakes
@@ -138,13 +140,11 @@ def write_metrics(folder: Path, rows: Sequence[object]) -> None:
 
 def read_metrics(path: Path) -> list[EpochRow]:
     """The rows of metrics.jsonl; none where it is not there."""
-    try:
-        lines = read_text(path).splitlines()
-        return [from_json(parse_json(line), EpochRow) for line in lines]
-    except FileNotFoundError:
-        return []
-    except MALFORMED as error:
-        raise ValueError(f"{path} cannot be read: {first_line(error)}") from error
+    return _read(path, lambda text: [_row(line) for line in text.splitlines()], [])
+
+
+def _row(line: str) -> EpochRow:
+    return from_json(parse_json(line), EpochRow)
 
 
 @dataclass(frozen=True)
@@ -176,10 +176,15 @@ class Predictions:
 
 def read_predictions(path: Path) -> Predictions | None:
     """Read the file; None if there is none: it has pictures, which may not be for others."""
+    return _read(path, lambda text: from_json(parse_json(text), Predictions), None)
+
+
+def _read(path: Path, parse: Callable[[str], T], none: T) -> T:
+    """What is in a file; ``none`` where it is not there."""
     try:
-        return from_json(parse_json(read_text(path)), Predictions)
+        return parse(read_text(path))
     except FileNotFoundError:
-        return None
+        return none
     except MALFORMED as error:
         raise ValueError(f"{path} cannot be read: {first_line(error)}") from error
 

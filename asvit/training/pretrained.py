@@ -38,16 +38,14 @@ def weights_path(text: str) -> Path:
     return file
 
 
-def weights_paths(texts: Mapping[str, str | None]) -> dict[str, Path]:
-    """Those of several, without the ones that are None."""
-    return {what: weights_path(text) for what, text in texts.items() if text is not None}
-
-
-def load_pretrained(model: nn.Module, text: str, *, new_head: bool) -> tuple[str, ...]:
+def load_pretrained(
+    model: nn.Module, text: str, *, new_head: bool, classes: tuple[str, ...] = ()
+) -> tuple[str, ...]:
     """Load the weights of a file or run folder; returns the names of those that were not loaded.
 
     Position embeddings and relative position bias tables of another grid are resampled (bicubic).
-    With ``new_head`` the model keeps its classifier, also where the file's has the same shape.
+    With ``new_head`` the model keeps its classifier, also where the file's has the same shape;
+    else it must be for these ``classes``, where both name theirs.
     """
     path = weights_path(text)
     stored = read_state(path)
@@ -59,6 +57,12 @@ def load_pretrained(model: nn.Module, text: str, *, new_head: bool) -> tuple[str
         raise ValueError(
             f"the weights of {path} are for {there} classes, the images have {here}; "
             "give --new-head to start with a fresh classifier"
+        )
+    file = None if new_head or not classes else _described(text)
+    if file is not None and file.classes not in ((), classes):
+        raise ValueError(
+            f"the classifier in {path} is for other classes than the images, or for these in "
+            f"another order: {listed(file.classes)}; give --new-head to start with a fresh one"
         )
     return load_state(model, weights, what=f"the weights of {path}", may_lack=left_out)
 
@@ -92,19 +96,6 @@ def unequal_classes(model: nn.Module, weights: Mapping[str, Tensor]) -> tuple[in
         if there and here and there != here:  # load_state will refuse those without dimensions
             return there[0], here[0]
     return None
-
-
-def other_classes(text: str, classes: tuple[str, ...]) -> str:
-    """How the classes of a file of weights or run folder differ from these, in a line; or nothing.
-
-    Files of others do not name theirs.
-    """
-    file, path = _described(text), weights_path(text)
-    if file is None or file.classes in ((), classes):
-        return ""
-    if sorted(file.classes) == sorted(classes):
-        return f"the classifier in {path} has the classes of the images in another order"
-    return f"the classifier in {path} is for other classes than the images: {listed(file.classes)}"
 
 
 def picture_statistics(text: str, architecture: str) -> Normalisation | None:

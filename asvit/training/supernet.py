@@ -1,9 +1,9 @@
 """Supernets: their images, single-path training and ``supernet.safetensors``."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -65,16 +65,12 @@ class Splits:
         """How many classes there are."""
         return len(self.names)
 
-    def to(self, device: torch.device) -> Self:
-        """Copy the images and labels to a device."""
-        train, validation, test = (
-            (pixels.to(device), labels.to(device))
-            for pixels, labels in (self.train, self.validation, self.test)
-        )
-        return replace(self, train=train, validation=validation, test=test)
 
-
-def load_splits(settings: SupernetSettings, *, progress: Progress | None = None) -> Splits:
+def load_splits(
+    settings: SupernetSettings,
+    device: str | torch.device = "cpu",
+    progress: Progress | None = None,
+) -> Splits:
     """Load and split the images of a supernet, stratified by class, with copies in one part."""
     held_out = settings.test_images, settings.validation_images
     images = load_all(settings, held_out, progress)
@@ -83,7 +79,8 @@ def load_splits(settings: SupernetSettings, *, progress: Progress | None = None)
             f"supernets are trained on 8-bit RGB pictures, and {images.source} has "
             f"{images.channels} channel(s) of its own; use asvit search"
         )
-    test, validation, train = split_images(images, held_out)
+    parts = split_images(images, held_out)
+    test, validation, train = ((pixels.to(device), y.to(device)) for pixels, y in parts)
     provenance = {"source": images.source, "digest": images.digest}
     return Splits(train, validation, test, images.classes, provenance)
 

@@ -21,9 +21,7 @@ from proxies.counts import count
 PUBLISHED_FRACTIONS: Final = (0.132, 0.285, 1.0)
 
 _TIMED_BATCH, _ON_A_CPU = 64, 16  # images of a process in a step that is timed
-#: Multiply-adds of a forward pass that a CPU takes a fraction of a second for. Small networks
-#: train up to twice as fast in whole batches as in small ones.
-_QUICK = 1_000_000_000
+_QUICK = 1_000_000_000  # multiply-adds that a CPU takes a fraction of a second for
 _TIMED = 3  # batches
 #: Rounds of these whose fastest tells, as others may be disturbed, while they take less than
 #: so many seconds together.

@@ -65,7 +65,7 @@ from asvit.search.settings import LIMITS
 from asvit.spaces import load_space
 from asvit.training.checkpoint import seconds_in
 from asvit.training.distributed import ProcessGroup
-from asvit.training.pretrained import weights_paths
+from asvit.training.pretrained import weights_path
 from asvit.training.short_settings import imbalance
 from proxies.evaluation import resolve_device
 from proxies.text import shown
@@ -220,7 +220,9 @@ class DesignAlgorithm(DesignRun):
         s = self.settings
         if not self.begun:
             self._check_libraries()
-        check_stay(self, weights_paths({"what it fine-tunes": s.pretrained}))
+        check_stay(
+            self, {"what it fine-tunes": weights_path(s.pretrained)} if s.pretrained else {}
+        )
         start = {"device": resolve_device(s.device).type}
         if s.pretrained is None:
             return start

@@ -91,9 +91,9 @@ class EvolutionAlgorithm(EvolutionRun):
     def parts(self) -> Splits:
         """The images that the supernet was trained on, which must not have changed."""
         origin = self.trained.origin
-        parts = load_splits(origin.settings, progress=image_progress(self.progress))
+        parts = load_splits(origin.settings, self.where, image_progress(self.progress))
         check_same_images(self.source, origin.images, parts.provenance)
-        return parts.to(self.where)
+        return parts
 
     @cached_property
     def network(self) -> PSViTSupernet:

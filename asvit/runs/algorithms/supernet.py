@@ -49,7 +49,7 @@ class SupernetAlgorithm(SupernetRun):
     @cached_property
     def parts(self) -> Splits:
         """The images."""
-        return load_splits(self.settings, progress=image_progress(self.progress)).to(self.where)
+        return load_splits(self.settings, self.where, image_progress(self.progress))
 
     def check(self) -> None:
         """Find the space and the device."""

@@ -38,9 +38,8 @@ from asvit.training.distillation import Teacher, load_teacher
 from asvit.training.loaders import open_loaders, open_sets
 from asvit.training.pretrained import (
     load_pretrained,
-    other_classes,
     picture_statistics,
-    weights_paths,
+    weights_path,
 )
 from asvit.training.recipes import fitting_batch, fitting_rate
 from asvit.training.result import TrainResult, export_command
@@ -164,10 +163,9 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         s = self.settings
         if s.weights is None or self.begun:
             return
-        load_pretrained(self.network.build(), s.weights, new_head=s.new_head)
-        line = other_classes(s.weights, self.sets.classes)
-        if line and not s.new_head and self.first():
-            logger.warning("%s; --new-head starts with a fresh one", line)
+        load_pretrained(
+            self.network.build(), s.weights, new_head=s.new_head, classes=self.sets.classes
+        )
 
     def _warn_of_trained(self) -> None:
         """Say on how many of the images to validate with weights were trained, if any."""
@@ -206,7 +204,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         """Images, with teacher and weights to start from, and the kind of device."""
         s = self.settings
         needed = {"what it starts from": s.weights, "the teacher": s.teacher_weights}
-        check_stay(self, weights_paths(needed))
+        check_stay(self, {what: weights_path(text) for what, text in needed.items() if text})
         _ = self.sets, self.teacher
         self._check_weights()
         return {"images": self.sets.provenance, "device": self.processes.device.type}

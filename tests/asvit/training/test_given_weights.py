@@ -146,5 +146,13 @@ def test_other_classes_and_other_networks_are_refused(tmp_path: Path) -> None:
         load_pretrained(model, path, new_head=False)
     with pytest.raises(ValueError, match="do not fit the network"):
         load_pretrained(asvit.build(ARCH.replace(",8", ",16"), 32, 5), path, new_head=True)
+    network = Network(ARCH, 32, 3)
+    WeightsFile(network, network.build().state_dict(), CLASSES).write(tmp_path / "own.safetensors")
+    own = str(tmp_path / "own.safetensors")
+    for classes in (("a", "c", "b"), ("a", "b", "d")):
+        with pytest.raises(ValueError, match=r"in another order: a, b, c; give --new-head"):
+            load_pretrained(network.build(), own, new_head=False, classes=classes)
+        load_pretrained(network.build(), own, new_head=True, classes=classes)
+    assert load_pretrained(network.build(), own, new_head=False, classes=CLASSES) == ()
     after = model.state_dict()
     assert all(torch.equal(after[name], before[name]) for name in before)

@@ -64,17 +64,6 @@ def test_balanced_accuracy_is_the_mean_over_classes(size: int) -> None:
     assert measured(logits, labels, size).balanced is None
 
 
-def test_processes_count_classes_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of two processes, one has images of a class that the other has none of."""
-    group, images = ProcessGroup("cpu"), torch.eye(3)[:, :, None, None]
-    shares: list[Tensor] = []
-    monkeypatch.setattr(group, "sum", lambda values: shares.append(values) or values)
-    for own in ([0, 0], [1, 2, 1]):
-        evaluate(Given(), [(images[own], torch.tensor(own))], group, classes=3)
-    counts = [share for share in shares if not share.is_floating_point()]
-    assert (counts[0] + counts[1]).tolist() == [[2, 2, 1], [2, 2, 1]]
-
-
 def test_rewritten_files_list_every_epoch_once(tmp_path: Path) -> None:
     rows = [ROW, replace(ROW, epoch=2, tokens="(4,1)", top1=60.0, balanced=61.0)]
     for some in (rows[:1], rows, rows):

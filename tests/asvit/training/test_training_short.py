@@ -3,12 +3,11 @@
 import copy
 import dataclasses
 import math
-from collections.abc import Callable
 from typing import Any, Literal
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from asvit.training.optimizers import Muon
 from asvit.training.short import (
@@ -115,30 +114,6 @@ def test_every_image_comes_once_before_any_comes_again(
     epochs = torch.cat([labels for _, labels in batches]).split(count)
     assert all(sorted(epoch.tolist()) == list(range(count)) for epoch in epochs)
     assert len({tuple(epoch.tolist()) for epoch in epochs}) > 1
-
-
-class Breaking(nn.Module):
-    """A network that changes its logits in one call."""
-
-    def __init__(self, call: int, change: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.inner, self.calls, self.call, self.change = linear(), 0, call, change
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        self.calls += 1
-        logits: Tensor = self.inner(pixels)
-        return self.change(logits) if self.calls == self.call else logits
-
-
-def test_weights_that_the_last_step_breaks_are_the_reason(small: LabelledTensors) -> None:
-    def without_gradient(logits: Tensor) -> Tensor:
-        logits.register_hook(lambda gradient: gradient * math.nan)
-        return logits
-
-    fitted = fit(Breaking(RECIPE.steps, without_gradient), small, small, RECIPE, seed=0)
-    assert math.isnan(fitted.accuracy)
-    assert all(map(math.isfinite, fitted.losses))
-    assert fitted.reason.startswith("after step 4 the weights are infinite or NaN")
 
 
 def test_pointwise_convolutions_are_linear_layers_and_models_may_keep_their_weights() -> None:

@@ -16,7 +16,7 @@ from asvit.training.supernet import SinglePath
 from asvit.training.trainer import Trainer
 from tests.asvit.training.test_supernets import make
 from tests.asvit.training.test_supernets import uniform as draw
-from tests.host_reads import HostReads, read_seldom
+from tests.host_reads import HostReads
 
 RECIPE = Recipe(
     steps=120, batch_size=16, shift=2, flip=True, crop_scale=0.5, color_jitter=0.3, warmup=5
@@ -64,17 +64,6 @@ def test_short_trainings_read_once_in_so_many_steps(often: int, balance: Any) ->
     (reads, copies), (more_reads, more_copies) = counts
     assert more_reads - reads == 2
     assert more_copies - copies == 2 * 3  # indices, places and colours
-
-
-def test_losses_are_the_same_however_often_they_are_read(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    at_once = trained(RECIPE)
-    read_seldom(monkeypatch)
-    later = trained(RECIPE)
-    assert later[0] == at_once[0]
-    assert all(map(torch.equal, later[1], at_once[1]))
-    assert len(later[0].losses) == RECIPE.steps
 
 
 def test_supernets_read_once_in_so_many_steps(often: int) -> None:

@@ -12,7 +12,6 @@ import torch
 from safetensors.torch import save_file
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torchvision.models.detection import MaskRCNN
-from torchvision.models.detection.mask_rcnn import MaskRCNNHeads
 
 from asvit.data.statistics import Normalisation
 from asvit.networks import Network, WeightsFile
@@ -108,27 +107,6 @@ def test_a_detector_goes_on_to_the_same_bits_and_has_a_report() -> None:
     assert "had finished before" in run(*words("detect", "whole", epochs=2)).stderr
     refused = run(*words("detect", "whole", epochs=3))
     check_refused(refused, 3, "epochs 2 (now 3)")
-
-
-@pytest.mark.nightly  # that its losses fall is in the tests of sessions
-@pytest.mark.usefixtures("_small_heads")
-@pytest.mark.parametrize("kind", ["mask", "cascade"])
-def test_a_detector_learns_tiny_pictures_by_heart(
-    kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if kind == "mask":
-        narrow = MaskRCNNHeads(32, (64, 64, 64, 256), 1)
-        small = partial(MaskRCNN, box_detections_per_img=5, mask_head=narrow)
-        monkeypatch.setattr(detector, "MaskRCNN", small)
-    make_data(8, 4)
-    given = {**DETECTION, "fpn": 32, "epochs": 20, "warmup": 4, "detector": kind}
-    result = run_detection(**given, device="cpu", out="run")
-    first, last = result.history[0], result.history[-1]
-    assert last.loss < 0.9 * first.loss
-    assert last.loss_mask < 0.8 * first.loss_mask
-    for row in result.history:
-        assert 0 <= row.bbox_map <= row.bbox_map_50 <= 100
-    assert min(result.values["bbox_map_50"], result.values["segm_map_50"]) > 60
 
 
 @pytest.mark.parametrize("arch", [ARCH, SHIFT])
