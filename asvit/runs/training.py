@@ -58,7 +58,6 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
     details = imported("asvit.report.training:details")
     written = "report.html, model.safetensors, best.safetensors, metrics.csv, result.json"
     ends_in = "architecture"
-    may_change = ("bad_images",)  # they may be replaced from now on
 
     track: str = setting(
         "",
@@ -105,11 +104,10 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
             f"{network.image_size} px, {network.num_classes} classes"
         )
         if result.bad_images:
-            reasons = {
-                legible(name): f"replaced {times:,} times"
-                for name, times in result.bad_images.items()
-            }
-            yield pictures_table(reasons, "Images that could not be read")
+            yield pictures_table(
+                {legible(name): legible(why) for name, why in result.bad_images.items()},
+                "Images that could not be read",
+            )
         yield f"{quantity(len(result.history), 'epoch')} in {clock(result.wall_seconds)}"
         if result.saved is not None:
             yield _tokens(result.stages)

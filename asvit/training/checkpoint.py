@@ -77,7 +77,7 @@ class Checkpoint:
     origin: Origin
     history: tuple[Any, ...]  # a row an epoch
     seconds: float  # wall-clock time of all sessions
-    bad_images: Mapping[str, int]  # name of each unreadable image -> times it was replaced
+    bad_images: Mapping[str, str]  # name of each image that is left out as unreadable -> why
     state: TrainerState
     epochs: int  # of the whole training, as it is planned now
     part: EpochPart | None = None  # of the next epoch; None between two epochs
@@ -137,7 +137,7 @@ class Checkpoint:
                 ),
                 value_from_json(header["history"], tuple[row, ...]),
                 value_from_json(header["seconds"], float),
-                value_from_json(header["bad_images"], Mapping[str, int]),
+                value_from_json(header["bad_images"], Mapping[str, str]),
                 TrainerState(**parts, numbers=header["numbers"]),
                 value_from_json(header["epochs"], int),
                 value_from_json(header["part"], EpochPart | None),

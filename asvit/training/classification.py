@@ -1,6 +1,5 @@
 """The training of a classifier by a recipe."""
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -184,11 +183,6 @@ class Classification(Task[EpochRow]):
         if row.tokens:
             parts.append(f"tokens {row.tokens}")
         return "  ".join(parts)
-
-    @property
-    def bad(self) -> Counter[str]:
-        """Of both parts."""
-        return self.train.bad + self.validation.bad
 
     def close(self) -> None:
         """End what prepares batches."""

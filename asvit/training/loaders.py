@@ -8,7 +8,6 @@ mixes.
 import hashlib
 import logging
 import random
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -23,8 +22,8 @@ from torch.utils.data import DataLoader
 
 from asvit.data import LabelledImages
 from asvit.data.base import Progress
-from asvit.data.cache import Pixels, decode, fit_in_memory
-from asvit.data.kinds import MEAN, STD, ImageKind, Picture, Statistics
+from asvit.data.cache import decode, fit_in_memory
+from asvit.data.kinds import MEAN, STD, ImageKind, Statistics
 from asvit.data.preparation import PictureTransform
 from asvit.training.augmentation import Augmentation, BatchTransform
 from asvit.training.balance import balanced_order
@@ -36,7 +35,7 @@ Indices = NDArray[np.int64]
 PATIENCE = 300  # seconds to wait for a batch before its workers count as lost
 
 _ORDER, _IMAGE, _MIX = 0, 1, 2  # first keys of the seeds of a training
-_ADVICE = "repair or remove it, or give --bad-images replace"
+ADVICE = ", or begin anew with --bad-images skip"
 
 _log = logging.getLogger(__name__)
 
@@ -56,7 +55,6 @@ class Batching:
     workers: int = 0  # processes that load, and stay from epoch to epoch; 0 for this one
     rank: int = 0  # of this process
     world: int = 1  # processes that share each batch
-    replace_bad: bool = False  # unreadable images by the next readable one; else they stop it
     device: torch.device = field(default_factory=partial(torch.device, "cpu"))  # of the batches
 
 
@@ -74,7 +72,6 @@ class Batch(NamedTuple):
 
     images: Any  # pixels [b, C, S, S], uint8 or float32; of other sizes a list
     targets: Any  # [b] int64, or a list of annotations
-    bad: tuple[tuple[str, str], ...] = ()  # name of every image that was replaced, and the reason
     failure: str | None = None  # why there is no batch
 
 
@@ -101,8 +98,6 @@ class Loader:
         pinned: bool = False,
         finish: Finish | None = None,
     ) -> None:
-        #: How often each unreadable image was replaced in this process, by name.
-        self.bad: Counter[str] = Counter()
         self._batches, self._plans, self._finish = batches, plans, finish
         self._epoch, self._start = plans(0), 0
         self._left: list[BatchPlan] = []  # what the workers prepare
@@ -140,7 +135,8 @@ class Loader:
         try:
             read = map(self._batches.__getitem__, plans)
             for batch in read if self._workers is None else self._workers:
-                self._check(batch)
+                if batch.failure is not None:
+                    raise ValueError(batch.failure)
                 yield batch
         except RuntimeError as error:
             if not str(error).startswith("DataLoader"):
@@ -149,15 +145,6 @@ class Loader:
                 f"a worker that prepares images was lost ({first_line(error)}); the same command "
                 "goes on from the last checkpoint; if memory is short, with fewer --workers"
             ) from error
-
-    def _check(self, batch: Batch) -> None:
-        """Count images that were replaced, and raise why there is no batch."""
-        for name, reason in batch.bad:
-            if name not in self.bad:
-                _log.warning("%s; the next image that can be read takes its place", reason)
-            self.bad[name] += 1
-        if batch.failure is not None:
-            raise ValueError(batch.failure)
 
     def close(self) -> None:
         """End the workers. Another iteration would start new ones."""
@@ -192,7 +179,9 @@ def train_loader(
         )
     whole = replace(how, crop_pct=1.0).preparation(b.image_size, kind=kind, mean=b.mean)
     if how.in_batches(kind) and fit_in_memory(images, b.image_size):
-        decoded = _MemoryBatches(images, b, partial(decode, images, whole, progress))
+        decoded = _MemoryBatches(
+            images, b, partial(decode, images, whole, progress, advice=ADVICE)
+        )
         return Loader(decoded, plans, finish=_Finish(b, kind, how, mixing))
     if kind.picture:
         transform, how = how.train_transform(b.image_size, mean=b.mean), how.after_pictures()
@@ -213,7 +202,9 @@ def validation_loader(
     prepared = b.augmentation.preparation(b.image_size, kind=kind, mean=b.mean)
     finish, plans = _Finish(b, kind), dealt_plans(b, len(images))
     if fit_in_memory(images, b.image_size):
-        decoded = _MemoryBatches(images, b, partial(decode, images, prepared, progress))
+        decoded = _MemoryBatches(
+            images, b, partial(decode, images, prepared, progress, advice=ADVICE)
+        )
         return Loader(decoded, plans, finish=finish)
     return _from_files(images, b, prepared.crop, plans, finish)
 
@@ -239,65 +230,37 @@ class _PictureBatches:
     transform: PictureTransform
 
     def __getitem__(self, plan: BatchPlan) -> Batch:
-        bad, pixels, labels = list[tuple[str, str]](), list[Tensor](), list[int]()
+        pixels = list[Tensor]()
         with preserved_random_state():
             for index, copy in zip(plan.indices.tolist(), plan.copies.tolist(), strict=True):
                 try:
-                    picture, label = self._read(index, bad)
+                    picture = self.images.picture(index)
                 except ValueError as error:
-                    return Batch(torch.empty(0), torch.empty(0), failure=str(error))
+                    failure = f"{error}; repair or remove it{ADVICE}"
+                    return Batch(torch.empty(0), torch.empty(0), failure)
                 seed_all(derive_seed(_IMAGE, self.batching.seed, plan.epoch, index, copy))
                 pixels.append(torch.as_tensor(self.transform(picture)))
-                labels.append(label)
-        return Batch(torch.stack(pixels), torch.tensor(labels), tuple(bad))
-
-    def _read(self, index: int, bad: list[tuple[str, str]]) -> tuple[Picture, int]:
-        """Read an image, or the next readable one; ``bad`` collects the others with the reason."""
-        count = len(self.images)
-        for candidate in (place % count for place in range(index, index + count)):
-            try:
-                return self.images.picture(candidate), int(self.images.labels[candidate])
-            except ValueError as error:
-                if not self.batching.replace_bad:
-                    raise ValueError(f"{error}; {_ADVICE}") from error
-                bad.append((self.images.name(candidate), str(error)))
-        raise ValueError(f"none of the images can be read: {self.images.source}")
+        return Batch(torch.stack(pixels), torch.from_numpy(self.images.labels[plan.indices]))
 
 
 class _MemoryBatches:
     """Batches of a set in memory, which is decoded once it is needed."""
 
     def __init__(
-        self, images: LabelledImages, batching: Batching, decoded: Callable[[], Pixels]
+        self, images: LabelledImages, batching: Batching, decoded: Callable[[], Tensor]
     ) -> None:
         self._images, self._batching, self._decoded = images, batching, decoded
 
     def __getitem__(self, plan: BatchPlan) -> Batch:
-        values, labels, readable, bad = self._set
-        places = torch.from_numpy(readable[plan.indices]).to(self._batching.device)
-        replaced = (index for index in plan.indices.tolist() if index in bad) if bad else ()
-        names = tuple((self._images.name(index), bad[index]) for index in replaced)
-        return Batch(values[places], labels[places], names)
+        values, labels = self._set
+        places = torch.from_numpy(plan.indices).to(self._batching.device)
+        return Batch(values[places], labels[places])
 
     @cached_property
-    def _set(self) -> tuple[Tensor, Tensor, Indices, Any]:
-        """Pixels and labels on the device, the image in place of each one, and why."""
-        pixels, device = self._decoded(), self._batching.device
-        labels = torch.from_numpy(np.array(self._images.labels))
-        readable = self._readable(pixels.bad)
-        return pixels.values.to(device), labels.to(device), readable, pixels.bad
-
-    def _readable(self, bad: Any) -> Indices:
-        """The image in place of each one: itself, or the next one that can be read."""
-        places = np.arange(len(self._images))
-        if not bad:
-            return places
-        if not self._batching.replace_bad:
-            raise ValueError(f"{next(iter(bad.values()))}; {_ADVICE}")
-        readable = np.setdiff1d(places, list(bad))
-        if not len(readable):
-            raise ValueError(f"none of the images can be read: {self._images.source}")
-        return readable[np.searchsorted(readable, places) % len(readable)]
+    def _set(self) -> tuple[Tensor, Tensor]:
+        """Pixels and labels on the device."""
+        labels, device = torch.from_numpy(np.array(self._images.labels)), self._batching.device
+        return self._decoded().to(device), labels.to(device)
 
 
 @dataclass(frozen=True, eq=False)

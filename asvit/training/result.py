@@ -44,7 +44,7 @@ class TrainResult(Result):
     #: Shares of the training's multiply-adds that the coarser stages save, as counted (``macs``)
     #: and at the published costs (``published``); None without stages.
     saved: Mapping[str, float] | None
-    bad_images: Mapping[str, int]  #: name of each unreadable image to how often it was replaced
+    bad_images: Mapping[str, str]  #: name of each image that was left out as unreadable, and why
 
     @classmethod
     def next_in(cls, folder: Path, command: str) -> str:

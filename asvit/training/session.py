@@ -1,7 +1,6 @@
 """A training in a run folder: from its checkpoint to its last epoch."""
 
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -45,7 +44,9 @@ class Session(Generic[Row]):
     checkpoint_minutes: float = 0.0  # between checkpoints; 0 for none within an epoch
     history: list[Row] = field(init=False)  #: epochs so far
     total: int = field(init=False)  #: epochs of the whole training, as it is planned now
-    bad_images: dict[str, int] = field(init=False)  #: names to how often each was replaced
+    bad_images: Mapping[str, str] = field(
+        default_factory=dict
+    )  #: names, and why they are left out
 
     def __post_init__(self) -> None:
         stored = self.stored
@@ -54,7 +55,6 @@ class Session(Generic[Row]):
         self._part = None if stored is None else stored.part  # of the epoch to go on with
         self.history = [] if stored is None else list(stored.history)
         self.total = self.origin.settings.epochs if stored is None else stored.epochs
-        self.bad_images = {} if stored is None else dict(stored.bad_images)
         self.trainer = Trainer(self.task, self.processes, epochs=self.total)
         if stored is not None:
             self.trainer.load_state(stored.state)
@@ -114,7 +114,6 @@ class Session(Generic[Row]):
 
     def keep(self, part: EpochPart) -> None:
         """Write a checkpoint within an epoch; every process must call this."""
-        self._count_bad_images()
         if self.processes.first:
             self._write(part)
 
@@ -129,7 +128,6 @@ class Session(Generic[Row]):
 
         result = self.trainer.train(epoch, start=start, keeper=self, progress=report)
         metrics = self.task.evaluate(self.trainer.networks)
-        self._count_bad_images()
         row = self.task.row(epoch, result, metrics, time.monotonic() - began)
         return row, Step(epoch, steps, steps, result.loss, result.images_per_second)
 
@@ -157,12 +155,6 @@ class Session(Generic[Row]):
             raise OSError(error.errno, message, error.filename) from error
         self._written = time.monotonic()
         self._writing = self._written - began
-
-    def _count_bad_images(self) -> None:
-        """Add those of all processes, in this session, to those of the sessions before."""
-        bad = self.processes.gather(self.task.bad)
-        before = {} if self.stored is None else self.stored.bad_images
-        self.bad_images = dict(sum(bad, Counter(before)))
 
     def _follower(self, tell: Tell) -> Callable[..., None]:
         """Turns steps, and the rows of epochs, into progress."""
@@ -239,16 +231,13 @@ class ClassifierSession(Session[EpochRow]):
         network = self.trainer.networks[-1 if last.average_is_better else 0]
         precision = task.precision
         answers = predict(network, task.validation, images, self.processes, precision=precision)
-        bad = set[str]().union(*self.processes.gather(set(task.validation.bad)))
         if not self.processes.first:
             return
         shown = shown_channels(images.kind)
         predictions_of(images.classes, answers, images.picture, shown=shown).write(
             self.folder / PREDICTIONS
         )
-        # Of an unreadable picture, the answer is about the one that took its place. One to train
-        # on may have the same name as a good one here.
-        write_answers(self.folder / ANSWERS, [one for one in answers if one.image not in bad])
+        write_answers(self.folder / ANSWERS, answers)
         self._weights(last).write(self.folder / MODEL)
 
     @property

@@ -54,7 +54,6 @@ def open_loaders(
         augmentation=settings.augmentation,
         label_smoothing=settings.label_smoothing,
         balanced=settings.balance == "sampling",
-        replace_bad=settings.bad_images == "replace",
     )
     part = -(-settings.batch_size // settings.accumulate)
     own = replace(batching, batch_size=part)

@@ -111,8 +111,8 @@ class TrainSettings(Settings):
     image_size: int = setting(224, "Side of the square images, in pixels.", at_least=1)
     bad_images: str = setting(
         "stop",
-        "At an unreadable image, stop, or replace it by another one, with a warning and a count.",
-        choices=("stop", "replace"),
+        "At an unreadable image, stop, or skip it: leave it out, with a warning.",
+        choices=("stop", "skip"),
     )
     balance: Literal["none", "sampling"] = balance_setting()
     recipe: str = setting(

@@ -163,7 +163,6 @@ class Trainings:
             architecture=text,
             data=data or self.data,
             held_out=VALIDATION_SHARE,
-            bad_images="stop" if data is None else "replace",
             balance=balance_of(s, pictures),
             image_size=side,
             recipe="small",

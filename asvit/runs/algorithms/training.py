@@ -36,6 +36,7 @@ from asvit.training.balance import imbalance
 from asvit.training.checkpoint import Checkpoint, Origin, Saved, settings_in
 from asvit.training.classification import Classification
 from asvit.training.distillation import Teacher, load_teacher
+from asvit.training.loaders import ADVICE
 from asvit.training.pretrained import (
     load_pretrained,
     other_classes,
@@ -57,7 +58,6 @@ logger = logging.getLogger(__name__)
 
 _MOST_FOR_GPU = 32  # workers
 _PROBED = 16  # batches that are drawn to time a few
-_ADVICE = ", or give --bad-images replace"
 
 
 @dataclass(kw_only=True)
@@ -229,16 +229,15 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
     def execute(self, store: Saved, tell: Tell) -> TrainResult:
         """Train to the last epoch."""
         self.processes.check_same({"the digest of the images": self.sets.provenance["digest"]})
+        bad = self._left_out(store)
         if store.file is None:
-            if self.settings.bad_images == "stop":
-                parts = (self.sets.train, self.sets.validation)
-                self.check_images([(part, range(len(part))) for part in parts], _ADVICE)
             self._warn_of_trained()
             self._survey()
             self.normalisation = self._statistics()
         if self.processes.first and (line := self.settings.augmentation.left_out(self.sets.kind)):
             logger.warning("%s", line)
         session = self._session(store.file, self._workers)
+        session.bad_images = bad
         if self.settings.hours is not None and store.file is None:  # else planned already
             session.plan(round(3600 * self.settings.hours / self._pace()[1]))
         self.planned = self._plan(session)
@@ -259,10 +258,27 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             best=session.best,
             stages=tuple(session.origin.stages),
             saved=session.saved,
-            bad_images=session.bad_images,
+            bad_images=bad,
             wall_seconds=session.seconds,
             next_command=export_command(self.folder),
         )
+
+    def _left_out(self, store: Saved) -> Mapping[str, str]:
+        """Refuse unreadable images, or leave them out, as when the training began."""
+        parts = [(part, range(len(part))) for part in (self.sets.train, self.sets.validation)]
+        if self.settings.bad_images == "stop":
+            if store.file is None:
+                self.check_images(parts, ADVICE)
+            return {}
+        if store.file is not None:
+            bad = dict(store.file.bad_images)
+        else:
+            bad = dict(self.unreadable(parts, whole=True))
+            for why in bad.values() if self.processes.first else ():
+                logger.warning("%s; it is left out", why)
+        if bad:
+            self.sets = self.sets.without(bad)
+        return bad
 
     def _survey(self) -> None:
         """Look at some of the pictures to train on, choose a ground, and warn of what is lost."""
@@ -303,8 +319,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             return channel_statistics(
                 self.sets.train.on(self.under),
                 seed=s.seed,
-                advice=_ADVICE,
-                skip_bad=s.bad_images != "stop",
+                advice=ADVICE,
                 progress=image_progress(self.progress) if self.processes.first else None,
             )
 

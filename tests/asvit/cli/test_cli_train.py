@@ -80,7 +80,7 @@ def test_files_that_are_no_images_are_all_named_before_the_first_epoch(tmp_path:
     (folder / "dogs" / "3.png").write_text("<html>404</html>")
     result = train_on(folder, "--out", tmp_path / "run")
     assert result.exit_code == 3
-    told = "3 of 12 images cannot be read; repair or remove them, or give --bad-images replace: "
+    told = "repair or remove them, or begin anew with --bad-images skip: "
     names = last_line(result).partition(told)[2].split(", ")
     assert sorted(names) == ["cats/1.png", "cats/5.png", "dogs/3.png"]
     assert (
@@ -92,5 +92,5 @@ def test_files_that_are_no_images_are_all_named_before_the_first_epoch(tmp_path:
     (folder / "cats" / "5.png").unlink()
     again = train_on(folder, "--out", tmp_path / "run")
     assert last_line(again).startswith("asvit: cannot read image '")
-    done = train_on(folder, "--out", tmp_path / "run", "--bad-images", "replace")
+    done = train_on(folder, "--out", tmp_path / "run", "--bad-images", "skip", "--fresh")
     assert done.exit_code == 0, done.stderr

@@ -1,6 +1,5 @@
 """Generated images: fractals, their attractors, and the cache that keeps them."""
 
-import logging
 import pickle
 from itertools import product
 from pathlib import Path
@@ -141,6 +140,10 @@ def distance_from_ground(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.abs(cells - np.median(cells, axis=1, keepdims=True))
 
 
+def _pixels(images: FractalDataset) -> NDArray[np.uint8]:
+    return np.stack([np.asarray(images.picture(index)) for index in range(len(images))])
+
+
 def test_the_images_have_not_changed() -> None:
     # Mean brightness of a 4 x 4 grid, generator version 1, numpy 2.4, x86-64. Raise VERSION when
     # this has to change: kept images and recorded results depend on it.
@@ -172,7 +175,7 @@ def test_classes_can_be_told_apart_but_not_by_brightness() -> None:
     test = FractalDataset(classes, 10, 32, first=20)
     accuracy = {}
     for name, features in {"shape": distance_from_ground, "mean": lambda p: grey(p, 1)}.items():
-        seen, unseen = features(train.load(len(train))), features(test.load(len(test)))
+        seen, unseen = (features(_pixels(images)) for images in (train, test))
         centroids = np.stack([seen[train.labels == k].mean(axis=0) for k in range(classes)])
         nearest = np.linalg.norm(unseen[:, None] - centroids, axis=2).argmin(axis=1)
         accuracy[name] = (nearest == test.labels).mean()
@@ -180,8 +183,17 @@ def test_classes_can_be_told_apart_but_not_by_brightness() -> None:
     assert accuracy["mean"] < 0.25
 
 
-def test_order_and_labels(tmp_path: Path) -> None:
-    original = FractalDataset(3, 4, 16, seed=7, first=10, cache=tmp_path)
+def test_all_are_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset, told = FractalDataset(3, 4, 16, seed=7), list[tuple[int, int]]()
+    expected = _pixels(dataset)
+    dataset.prepare(progress=lambda *report: told.append(report))
+    assert told[-1] == (12, 12)
+    monkeypatch.setattr(fractals, "fractal_image", None)  # drawing one would now fail
+    assert (_pixels(dataset) == expected).all()
+
+
+def test_order_and_labels() -> None:
+    original = FractalDataset(3, 4, 16, seed=7, first=10)
     dataset = pickle.loads(pickle.dumps(original))  # as a process gets it that is not a fork
     assert len(dataset) == 12
     assert dataset.classes == ("fractal-00000", "fractal-00001", "fractal-00002")
@@ -194,56 +206,6 @@ def test_order_and_labels(tmp_path: Path) -> None:
         dataset[12]
 
 
-def test_kept_images_equal_made_ones_and_are_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plain = FractalDataset(5, 60, 16)
-    dataset = FractalDataset(5, 60, 16, cache=tmp_path)
-    told: list[tuple[int, int]] = []
-    for _ in range(2):  # made, then read
-        dataset.prepare(progress=lambda *report: told.append(report))
-    assert told == [*((done, 300) for done in range(1, 301)), (256, 300), (300, 300)]
-    assert len(list(tmp_path.rglob("*.npy"))) == 2  # 256 + 44 images
-    expected = plain.load(300)
-    monkeypatch.setattr(fractals, "fractal_image", None)  # making one would now fail
-    assert (dataset.load(300) == expected).all()
-    assert (np.asarray(dataset[299][0]) == expected[299]).all()
-
-
-def test_a_damaged_kept_image_is_made_again(tmp_path: Path) -> None:
-    dataset = FractalDataset(5, 2, 16, cache=tmp_path)
-    expected = dataset.load(10)
-    (file,) = tmp_path.rglob("*.npy")
-    whole = file.read_bytes()
-    for damaged in (b"", whole[:300], b"\xff" * len(whole)):
-        file.write_bytes(damaged)
-        assert (np.asarray(dataset[9][0]) == expected[9]).all()
-        assert (dataset.load(10) == expected).all()
-        assert file.read_bytes() == whole
-
-
-@pytest.mark.parametrize("reason", ["Not a directory", "No space left on device"])
-def test_a_cache_that_cannot_be_written_costs_nothing_else(
-    reason: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(_part: Path, _target: Path) -> Path:
-        raise OSError(28, reason)
-
-    cache = tmp_path / "file"
-    if reason == "Not a directory":
-        cache.write_text("in the way")
-    monkeypatch.setattr(Path, "replace", full)
-    dataset = FractalDataset(300, 2, 8, cache=cache)
-    reports: list[tuple[int, int]] = []
-    with caplog.at_level(logging.WARNING):
-        images = dataset.load(300)
-        dataset.prepare(progress=lambda done, total: reports.append((done, total)))
-    assert (images == FractalDataset(300, 2, 8).load(300)).all()
-    assert [f"({reason})" in record.getMessage() for record in caplog.records] == [True]
-    assert reports[-1] == (256, 600)  # no work for nothing
-    assert [path for path in tmp_path.rglob("*") if path.is_file() and path != cache] == []
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -251,12 +213,11 @@ def test_a_cache_that_cannot_be_written_costs_nothing_else(
         ({"classes": 10**6}, "1000000 fractal classes"),
         ({"per_class": 0}, "per class 0; use 1 or more"),
         ({"first": -1}, "first -1"),
-        ({}, "no cache folder"),
     ],
 )
 def test_numbers_out_of_range(arguments: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        FractalDataset(**{"classes": 2, "image_size": 16, **arguments}).prepare()
+        FractalDataset(**{"classes": 2, "image_size": 16, **arguments})
 
 
 @pytest.mark.parametrize(

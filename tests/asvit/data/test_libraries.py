@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from asvit.data import FolderDataset, LabelledImages, load_images, open_dataset, open_training_sets
+from asvit.data import LabelledImages, load_images, open_dataset, open_training_sets
 from asvit.data.libraries import hub_parts, shards_of, torchvision_parts
 from asvit.data.sources import open_whole
 from asvit.data.training_sets import open_test_part
@@ -282,7 +282,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("names", [False, True])
 def test_archives_hold_the_images_of_a_folder(tmp_path: Path, folder: Path, names: bool) -> None:
     pattern = f"wds:{shards(tmp_path, samples(folder, names=names))}"
-    ours, theirs = open_dataset(pattern), FolderDataset(folder)
+    ours, theirs = open_dataset(pattern), open_dataset(str(folder))
     assert (ours.classes, ours.kind) == (theirs.classes, theirs.kind)
     assert ours.labels.tolist() == theirs.labels.tolist()
     for index in range(len(theirs)):

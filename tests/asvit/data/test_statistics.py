@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from asvit.data import load_images, open_dataset
 from asvit.data.base import LabelledImages
-from asvit.data.folders import FolderDataset
 from asvit.data.kinds import MEAN, STD, ImageKind
 from asvit.data.statistics import Normalisation, channel_statistics
 from tests.asvit.data.array_sets import make_set
@@ -70,7 +69,7 @@ def test_an_offset_that_dwarfs_the_deviation_costs_no_digits(
 
 
 def test_pictures_have_those_of_imagenet(tmp_path: Path) -> None:
-    images = FolderDataset(fill(tmp_path / "set", a=1, b=1))
+    images = open_dataset(str(fill(tmp_path / "set", a=1, b=1)))
     assert channel_statistics(images) == Normalisation(MEAN, STD)
 
 
@@ -97,7 +96,6 @@ def test_bad_images_are_all_named_at_once(
     with pytest.raises(ValueError, match=words):
         channel_statistics(images, advice=", or X")
     assert "1 of its numbers are NaN" in caplog.text
-    assert channel_statistics(images, skip_bad=True).std[0] > 0
 
 
 def test_constants(caplog: pytest.LogCaptureFixture) -> None:

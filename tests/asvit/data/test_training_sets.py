@@ -88,7 +88,7 @@ def test_classes_are_equal_in_any_form_of_unicode(tmp_path: Path) -> None:
     table.write_text("\n".join(["image,class,part", *rows]), encoding="utf-8")
     assert open_dataset(str(table)).classes == (linux,)
     fill(tmp_path / "train", **{linux: 1})
-    with pytest.raises(ValueError, match=f"has two folders '{linux}', whose names are equal"):
+    with pytest.raises(ValueError, match="has folders of equal names but for the form of Unicode"):
         opened(tmp_path)
 
 

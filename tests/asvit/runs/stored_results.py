@@ -238,7 +238,7 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
             TrainResult(
                 folder=HERE, network=Network(SEED, 32, 10), params=10, macs=20,
                 history=(epoch(1), epoch(2)), best=epoch(1), stages=(), saved=None,
-                bad_images={"a/1.png": 2}, wall_seconds=3.0,
+                bad_images={"a/1.png": "it is empty"}, wall_seconds=3.0,
                 settings=TrainSettings(SEED, epochs=2, warmup_epochs=0),
                 provenance={"found_by": None, "processes": 1, **ORIGIN},
                 next_command="asvit export",

@@ -1,6 +1,5 @@
 """Batches are the same for a seed and an epoch, however many processes make them."""
 
-import logging
 import os
 import pickle
 import random
@@ -143,18 +142,18 @@ def test_shapes_and_label_smoothing(fractals: FractalDataset) -> None:
     assert (labels.shape, labels.dtype) == ((8,), torch.int64)
 
 
-@pytest.mark.parametrize("images", [FractalDataset(4, 7, SIZE), Numbered(24, unreadable=(3, 9))])
+@pytest.mark.parametrize("images", [FractalDataset(4, 7, SIZE), Numbered(24)])
 def test_any_number_of_workers_gives_the_same_epochs(images: LabelledImages) -> None:
-    """Also where images are replaced. Workers persist; a fresh loader is as an old one."""
-    alone = training(images, replace_bad=True)
+    """Workers persist; a fresh loader is as an old one."""
+    alone = training(images)
     first, fourth = epoch(alone, 0), epoch(alone, 4)
     assert not equal(first, fourth)
     for workers in (0, 1, 2):
-        loader = training(images, replace_bad=True, workers=workers)
+        loader = training(images, workers=workers)
         next(iter(loader))  # an epoch that is not finished has no effect
         assert equal(epoch(loader, 4), fourth)
         assert equal(epoch(loader, 0), first)
-    assert not equal(epoch(training(images, replace_bad=True, seed=4), 0), first)
+    assert not equal(epoch(training(images, seed=4), 0), first)
 
 
 @pytest.mark.parametrize("balanced", [False, True])
@@ -228,34 +227,14 @@ def test_an_image_that_cannot_be_read_stops_training(workers: int) -> None:
         list(loader)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_an_image_that_cannot_be_read_is_replaced(
-    workers: int, caplog: pytest.LogCaptureFixture
-) -> None:
-    images = Numbered(24, unreadable=(4, 5, 23))
-    loader = training(images, augmentation=PLAIN, workers=workers, replace_bad=True)
-    with caplog.at_level(logging.WARNING):
-        for number in range(3):
-            numbers = [n for batch, _ in epoch(loader, number) for n in greys(batch)]
-            expected = [*(n for n in range(24) if n not in images.unreadable), 6, 6, 0]
-            assert sorted(numbers) == sorted(expected)
-    assert loader.bad == {"4.jpg": 3, "5.jpg": 6, "23.jpg": 3}  # 5 is tried in place of 4, too
-    assert sorted(record.getMessage() for record in caplog.records) == [
-        f"cannot read image '{n}.jpg': it is truncated; the next image that can be read takes"
-        " its place"
-        for n in (23, 4, 5)
-    ]
-
-
 def test_an_error_of_the_augmentation_is_not_a_bad_image() -> None:
     def broken(picture: Image.Image) -> Tensor:
         raise ValueError("cannot posterize")
 
-    loader = training(Numbered(8), replace_bad=True)
+    loader = training(Numbered(8))
     object.__setattr__(loader._batches, "transform", broken)
     with pytest.raises(ValueError, match="cannot posterize"):
         list(loader)
-    assert not loader.bad
 
 
 def test_batches_survive_pickling() -> None:
