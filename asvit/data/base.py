@@ -159,8 +159,8 @@ def content_digest(content: Content) -> str:
     """SHA-256 of a file, of bytes or of pixels, in hexadecimal."""
     if isinstance(content, Path):
         return file_digest(content)
-    pixels = content.tobytes() if isinstance(content, Image.Image) else content
-    return hashlib.sha256(pixels).hexdigest()
+    data = content if isinstance(content, bytes) else content.tobytes()
+    return hashlib.sha256(data).hexdigest()
 
 
 def file_digest(path: Path) -> str:
