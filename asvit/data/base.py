@@ -359,10 +359,20 @@ def read_each(
 def unreadable_images(
     images: Any, indices: Sequence[int], *, whole: bool = False, progress: Progress | None = None
 ) -> list[tuple[str, str]]:
-    """Name of each of these images that cannot be read, and why; by its header or as a whole."""
+    """Name of each of these images that cannot be read, and why; by its header or as a whole.
 
-    def read(index: int) -> None:
-        images.picture(index) if whole else images.check(index)
+    In the latter case, reasons have names in the place of paths, so that they can be stored.
+    """
+
+    def read(index: int) -> str:
+        if not whole:
+            images.check(index)
+            return ""
+        try:
+            images.picture(index)
+        except ValueError as error:
+            return str(error).replace(str(images.path(index)), images.name(index))
+        return ""
 
     checked = read_each(read, indices, progress, chunk=1 if whole else HEADERS)
     return [(images.name(at), why) for at, why in checked if why]

@@ -39,7 +39,8 @@ def grey_images(
 
 
 def _row(pixels: Bytes, index: int) -> Bytes:
-    return pixels[index]
+    row: Bytes = pixels[index]
+    return row
 
 
 def open_digits(reading: str) -> Mapping[str, LabelledImages]:

@@ -1,7 +1,5 @@
 """Images that are no 8-bit pictures are read with every number that is in their files."""
 
-import io
-import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -220,20 +218,6 @@ def test_any_bytes(tmp_path: Path, form: str, data: st.DataObject) -> None:
     assert found is None or (isinstance(found, np.ndarray) and found.shape[-1] == 1)
 
 
-def test_claims_of_huge_arrays_are_refused_before_memory_is_taken(tmp_path: Path) -> None:
-    buffer = io.BytesIO()
-    head = {"descr": "<f8", "fortran_order": False, "shape": (20_000, 20_000)}
-    np.lib.format.write_array_header_1_0(buffer, head)
-    (tmp_path / "a.npy").write_bytes(buffer.getvalue())
-    png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + struct.pack(
-        ">IIBBBBB", 60_000, 60_000, 16, 0, 0, 0, 0
-    )
-    (tmp_path / "a.png").write_bytes(png)
-    for name, words in (("a.npy", "use 1 to 250 million"), ("a.png", "not a BMP|million")):
-        with pytest.raises(ValueError, match=words):
-            kind_of(tmp_path / name)
-
-
 def test_nothing_is_unpickled(tmp_path: Path) -> None:
     class Payload:
         def __reduce__(self) -> Any:
@@ -288,18 +272,6 @@ def test_pictures_beside_arrays_can_all_be_taken_as_rgb(tmp_path: Path) -> None:
     assert whole.kind == ImageKind(reading=RGB)
     picture = whole.picture(0)
     assert picture.getpixel((0, 0)) == (77, 77, 77)
-
-
-def test_parts_of_one_kind_may_be_read_in_several_ways(tmp_path: Path) -> None:
-    plain, deep = tmp_path / "plain", tmp_path / "deep"
-    for label in ("a", "b"):
-        (plain / label).mkdir(parents=True)
-        Image.new("RGB", (16, 16)).save(plain / label / "0.png")
-        write(deep / label / "0", values((16, 16, 1), "uint16"), "png")
-    sets = open_training_sets(str(plain), validation=f"{deep}:rgb", image_size=16, seed=0)
-    assert (sets.kind, sets.validation.kind) == (ImageKind(), ImageKind(reading=RGB))
-    with pytest.raises(ValueError, match=r"8-bit RGB\) and .*\(1 channel of uint16\); use one"):
-        open_training_sets(str(plain), validation=str(deep), image_size=16, seed=0)
 
 
 def test_grey_pictures_as_one_channel(tmp_path: Path) -> None:

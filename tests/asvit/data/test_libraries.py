@@ -80,12 +80,6 @@ def test_wrong_torchvision_names(name: str) -> None:
         open_dataset(f"torchvision:{name}")
 
 
-def test_labels_are_read_where_a_dataset_does_not_list_them() -> None:
-    (dataset,) = torchvision_parts("FakeData").values()  # in one piece
-    assert dataset[5][1] == dataset.labels[5]
-    assert dataset.classes == tuple("0123456789")
-
-
 def test_classes_of_equal_name_stay_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     """ImageNet has a bird and a machine that are called crane."""
     from torchvision import datasets

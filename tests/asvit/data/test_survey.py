@@ -12,7 +12,7 @@ from asvit.data import load_images, open_dataset
 from asvit.data.decoding import read_as
 from asvit.data.kinds import GREY, RGB, ImageKind
 from asvit.data.preparation import Preparation
-from asvit.data.statistics import Look, Survey, chosen_ground, survey
+from asvit.data.statistics import Look, Survey, survey
 
 CLEAR, OPAQUE = 0, 255
 
@@ -108,17 +108,6 @@ def test_opaque_pictures_have_no_ground(picture: Image.Image, tmp_path: Path) ->
         np.asarray(images.picture(0)).tobytes()
     ] * 3
     assert load_images(str(tmp_path), count=2, image_size=8, seed=0).source == images.source
-
-
-def test_images_of_measures_and_short_trainings_have_a_ground(tmp_path: Path) -> None:
-    for place in range(2):
-        save(tmp_path, str(place), drawing(BLACK))
-    load = {"count": 4, "image_size": 24, "seed": 0}
-    images = load_images(str(tmp_path), **load)
-    assert images.source.endswith("; transparent ones over white")
-    assert images.pixels.std() > 0.5
-    assert load_images(str(tmp_path), **load, ground="black").pixels.std() < 0.5
-    assert chosen_ground(open_dataset(str(tmp_path)), "grey", seed=0) == "grey"
 
 
 def test_pictures_are_read_on_the_ground_of_the_preparation(tmp_path: Path) -> None:

@@ -193,27 +193,6 @@ def test_wrong_folders(
 
 
 @pytest.mark.parametrize(
-    ("spec", "given", "message"),
-    [
-        *((spec, {}, "no folder") for spec in ("nowhere", "./nowhere", "")),
-        ("digits", {"validation": "nowhere"}, "no folder"),
-        ("gaussian", {}, "'gaussian' is noise without classes; use e.g. 'fractal' or a folder"),
-        ("fractal:1", {}, "training needs two classes or more, got 1 fractal"),
-        ("fractal:3", {"classes": 4}, "4 classes requested, but 'fractal:3' has 3"),
-        ("fractal:3", {"train_images": 2}, "2 images for training, but 3 classes, each of"),
-        ("fractal", {"validation": "pets"}, "'fractal' has images for validation"),
-        ("fractals", {}, "unknown images 'fractals'; did you mean 'fractal'"),
-        ("hf:", {}, "'hf:' names no dataset; use hf:NAME"),
-        ("digits", {"validation": "gaussian"}, "'gaussian' are no stored images"),
-    ],
-)
-def test_wrong_sources(spec: str, given: dict[str, object], message: str) -> None:
-    error = FileNotFoundError if message == "no folder" else ValueError
-    with pytest.raises(error, match=message):
-        opened(spec, **given)
-
-
-@pytest.mark.parametrize(
     ("spec", "classes"),
     [("fractal", None), ("gaussian", None), ("fractal:7", 7), ("digits", 10), ("pets", 3)],
 )

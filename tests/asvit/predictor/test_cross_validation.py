@@ -75,13 +75,6 @@ def test_tau_is_that_of_the_predictions(validation):
     assert validation.taus[0] == pytest.approx(tau)
 
 
-def test_a_path_and_a_table_are_taken_as_well_and_give_the_same_numbers(validation):
-    table = load_reference(PIT)
-    assert asvit.cross_validate(table, splits=6).taus == validation.taus
-    by_path = asvit.cross_validate(table.path, splits=6)
-    assert (by_path.reference, by_path.taus) == ("vitbench101_pit", validation.taus)
-
-
 def test_what_choices_decide_is_learned_and_chance_is_not(tmp_path):
     noise = np.random.default_rng(0).uniform(0, 1, size=40)
     path = write(tmp_path / "own.csv", learned_acc=60 - ratios(40) + noise, chance_acc=50 + noise)

@@ -12,7 +12,7 @@ from tests.asvit.runs.fakes import write_pictures
 TINY: dict[str, dict[str, Any]] = {
     "train": {
         "architecture": "4,2,2|4,1,2|4,1,2|4,1,2|16,8", "epochs": 1, "batch_size": 4,
-        "image_size": 32, "bad_images": "replace", "device": "cpu",
+        "image_size": 32, "bad_images": "skip", "device": "cpu",
     },
     "search": {
         "preset": "quick", "space": "asvit-tiny", "steps": 2, "repeats": 1, "recheck": 1,
