@@ -119,7 +119,8 @@ class SharedAlgorithm(SharedRun[S, R]):
             for images, indices in parts:
                 progress = image_progress(self.progress)
                 bad += unreadable_images(images, indices, whole=whole, progress=progress)
-        return self.processes.gather(bad)[0]
+        every: list[list[tuple[str, str]]] = self.processes.gather(bad)
+        return every[0]
 
     @property
     def typed_values(self) -> Mapping[str, object]:
