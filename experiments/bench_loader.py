@@ -17,7 +17,7 @@ import torch
 from timm.data import Mixup, create_dataset, create_loader
 from torch.utils.data import Dataset
 
-from asvit.data import MEAN, STD, FolderDataset
+from asvit.data import MEAN, STD, open_dataset
 from asvit.training.loaders import (
     Batching,
     derive_seed,
@@ -66,7 +66,7 @@ def main() -> None:
 
 def ours(folder: Path, batching: Batching, *, workers: bool) -> Callable[[int], None]:
     """An epoch of our loader."""
-    loader: Any = train_loader(FolderDataset(folder), batching)  # read from files
+    loader: Any = train_loader(open_dataset(str(folder)), batching)  # read from files
 
     def epoch(number: int) -> None:
         loader.set_epoch(number)

@@ -24,7 +24,7 @@ from timm.utils import AverageMeter, dispatch_clip_grad
 from torch import nn
 from torch.nn import functional as F
 
-from asvit.data import MEAN, STD, FolderDataset
+from asvit.data import MEAN, STD, open_dataset
 from asvit.spaces import build
 from asvit.training.distributed import ProcessGroup
 from asvit.training.settings import TrainSettings
@@ -85,7 +85,7 @@ def ours(
     settings: TrainSettings, folder: Path, workers: int, processes: ProcessGroup
 ) -> Callable[[int], None]:
     """An epoch of our trainer."""
-    return our_epoch(settings, FolderDataset(folder), network(settings), processes, workers)
+    return our_epoch(settings, open_dataset(str(folder)), network(settings), processes, workers)
 
 
 def plain(

@@ -16,8 +16,8 @@ from torch import nn
 
 from asvit.data import FractalDataset, load_images
 from asvit.data.base import LabelledImages
-from asvit.data.folders import write_pictures
 from asvit.data.sources import open_dataset
+from asvit.designs.pictures import write_pictures
 from asvit.executors import one_thread
 from asvit.search.limits import Limits
 from asvit.search.settings import SearchSettings

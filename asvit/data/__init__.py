@@ -2,7 +2,6 @@
 
 from asvit.data.base import LabelledImages
 from asvit.data.cache import cache_folder
-from asvit.data.folders import FolderDataset
 from asvit.data.fractals import FractalDataset
 from asvit.data.kinds import MEAN, STD, ImageKind
 from asvit.data.preparation import Preparation
@@ -12,7 +11,6 @@ from asvit.data.training_sets import TrainingSets, open_training_sets
 __all__ = [
     "MEAN",
     "STD",
-    "FolderDataset",
     "FractalDataset",
     "ImageKind",
     "Images",

@@ -6,9 +6,7 @@ import io
 import logging
 import os
 import time
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +15,7 @@ import torch
 from torch import Tensor
 
 from asvit.core.files import expanded, write_bytes
-from asvit.data.base import LabelledImages, Progress, read_each, sets_digest
+from asvit.data.base import LabelledImages, Progress, read_each, refuse_unreadable, sets_digest
 from asvit.data.kinds import Array
 from asvit.data.preparation import Preparation
 
@@ -71,14 +69,6 @@ def mapped_array(path: Path) -> Array | None:
     return None
 
 
-@dataclass(frozen=True, eq=False)
-class Pixels:
-    """The images of a set, resized and cropped as their preparation says, not normalised."""
-
-    values: Tensor  # [n, C, S, S], uint8 where all are whole numbers to 255, else float32
-    bad: Mapping[int, str]  # the index of each image that cannot be read, and why; zeros here
-
-
 def fit_in_memory(images: LabelledImages, image_size: int) -> bool:
     """Whether a set is small enough at a side in pixels to be kept in memory."""
     kind = images.kind
@@ -88,46 +78,44 @@ def fit_in_memory(images: LabelledImages, image_size: int) -> bool:
 
 def decode(
     images: LabelledImages, preparation: Preparation, progress: Progress | None = None
-) -> Pixels:
-    """Decode all images of a set, in several threads.
+) -> Tensor:
+    """Decode all images of a set, in several threads: ``[n, C, S, S]``, not normalised.
 
-    What takes longer than a second is written to the cache folder, and mapped into memory from
-    there by this and other processes. ``progress`` is told of images that are ready.
+    They are uint8 where all are whole numbers to 255, else float32. What takes longer than a
+    second is written to the cache folder, and mapped into memory from there by this and other
+    processes. A ValueError names images that cannot be read.
     """
     path = cache_folder() / "pixels" / f"{_key(images, preparation)}.npy"
     if (stored := mapped_array(path)) is not None:
         with suppress(OSError):
             os.utime(path)  # so that the files that are used last stay
-        return Pixels(torch.from_numpy(stored), {})
+        return torch.from_numpy(stored)
     began = time.perf_counter()
-    pixels = _decoded(images, preparation, progress)
-    slow = time.perf_counter() - began > _SLOW
-    if slow and not pixels.bad and write_array(path, pixels.values.numpy()):
+    values = _decoded(images, preparation, progress)
+    if time.perf_counter() - began > _SLOW and write_array(path, values.numpy()):
         _remove_oldest(path)
-        if (stored := mapped_array(path)) is not None:
-            return Pixels(torch.from_numpy(stored), {})
-    return pixels
+        stored = mapped_array(path)
+    return values if stored is None else torch.from_numpy(stored)
 
 
 def _decoded(
     images: LabelledImages, preparation: Preparation, progress: Progress | None
-) -> Pixels:
-    def read(index: int) -> Tensor:
-        return preparation.crop(images.picture(index))
-
+) -> Tensor:
     kind, side, count = preparation.kind, preparation.image_size, len(images)
     dtype = torch.uint8 if kind.picture else torch.float32
     values = torch.zeros(count, kind.channels, side, side, dtype=dtype)
-    bad = dict[int, str]()
-    for index, pixels in read_each(read, range(count), progress):
+    bad = list[tuple[str, str]]()
+    crop = preparation.crop
+    for index, pixels in read_each(lambda at: crop(images.picture(at)), range(count), progress):
         if isinstance(pixels, str):
-            bad[index] = pixels
+            bad.append((images.name(index), pixels))
         else:
             values[index] = pixels
+    refuse_unreadable(bad, count)
     parts = values.split(1024) if dtype != torch.uint8 else ()
     if parts and all(bool((part == part.clamp(0, 255).round()).all()) for part in parts):
         values = values.to(torch.uint8)
-    return Pixels(values, bad)
+    return values
 
 
 def _key(images: LabelledImages, preparation: Preparation) -> str:

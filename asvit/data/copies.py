@@ -4,7 +4,7 @@ import hashlib
 import io
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from asvit.data.base import (
     PARTS,
     TEST,
     TRAIN,
+    Content,
     Indices,
     LabelledImages,
     Progress,
@@ -29,12 +30,6 @@ _BLOCK = 4096  # bytes from the middle of a file, which differ in nearly all fil
 _NAMED = 10  # pictures, or sets of equal ones, in a message
 
 
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def equal_images(images: LabelledImages, progress: Progress | None = None) -> Indices:
     """The place of the first image of equal content, for each image.
 
@@ -42,7 +37,13 @@ def equal_images(images: LabelledImages, progress: Progress | None = None) -> In
     """
     count = len(images)
     digests = [images.digest(index) for index in range(count)]
-    return equal(images.stored, count, progress) if not all(digests) else _first_of(digests)
+    if all(digests):
+        return _first_of(digests)
+    return (
+        np.arange(count)
+        if images.stored_as == "pictures"
+        else equal(images.content, count, progress)
+    )
 
 
 def copies_of(
@@ -54,23 +55,22 @@ def copies_of(
 
 
 def equal(
-    stored: Callable[[int], Path | bytes | None], count: int, progress: Progress | None = None
+    content: Callable[[int], Content], count: int, progress: Progress | None = None
 ) -> Indices:
-    """The first place that has the same file or content, for each of so many places.
+    """The first place that has the same file or bytes, for each of so many places.
 
     Only those of equal size and with equal bytes in the middle are read as a whole.
     """
 
     def sketch(index: int) -> str:
-        with suppress(OSError, ValueError), _opened(stored(index)) as file:
+        with suppress(OSError, ValueError), _opened(content(index)) as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(size // 2)
-            middle = hashlib.sha256(file.read(_BLOCK)).hexdigest()
-            return f"{size} {middle}" if size else ""
+            return f"{size} {hashlib.sha256(file.read(_BLOCK)).hexdigest()}" if size else ""
         return ""
 
     def digest(index: int) -> str:
-        with suppress(OSError, ValueError), _opened(stored(index)) as file:
+        with suppress(OSError, ValueError), _opened(content(index)) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
         return ""
 
@@ -81,12 +81,12 @@ def equal(
     return _first_of([digests.get(at) or f"of {at} alone" for at in range(count)])
 
 
-def _opened(stored: Path | bytes | None) -> io.BufferedReader | io.BytesIO:
-    if isinstance(stored, bytes):
-        return io.BytesIO(stored)
-    if stored is None or not stored.is_file():  # opening a pipe would wait for its writer
-        raise FileNotFoundError(stored)
-    return stored.open("rb")
+def _opened(content: Content) -> io.BufferedReader | io.BytesIO:
+    if isinstance(content, Path) and content.is_file():  # opening a pipe would wait for its writer
+        return content.open("rb")
+    if not isinstance(content, bytes):
+        raise FileNotFoundError(content)
+    return io.BytesIO(content)
 
 
 def _first_of(values: Sequence[str]) -> Indices:
@@ -140,27 +140,28 @@ def kept_apart(parts: NDArray[np.object_], labels: Indices, groups: Indices) -> 
     return sorted(stay)
 
 
-def sets_of_equal(groups: Indices) -> list[Indices]:
-    """The indices of each set of two or more equal images."""
-    order = np.argsort(groups, kind="stable")
-    ends = np.flatnonzero(np.diff(groups[order])) + 1
-    sets = [part for part in np.split(order, ends) if len(part) > 1]
-    return sorted(sets, key=lambda part: int(part[0]))
-
-
-def copies_in_words(names: Sequence[str], labels: Indices, groups: Indices) -> Iterator[str]:
-    """Warnings about equal images: those with one label, and those with several."""
+def copies_in_words(
+    names: Sequence[str], labels: Indices, groups: Indices
+) -> tuple[list[list[str]], list[str]]:
+    """The names of each set of equal images, and warnings: those with one label, with several."""
+    members = defaultdict[int, list[int]](list)
+    for place, group in enumerate(groups.tolist()):
+        members[group].append(place)
+    alike = [places for places in members.values() if len(places) > 1]
     advice = {
         "have copies": "none is trained on and held out, and none is held out twice",
         "are in several classes": "they are only trained on: remove those in the wrong class",
     }
-    alike = defaultdict[str, list[str]](list)
-    for part in sets_of_equal(groups):
-        what = [*advice][len(np.unique(labels[part])) > 1]
-        alike[what].append(" = ".join(names[index] for index in part))
-    for what, do in advice.items():
-        if sets := alike[what]:
-            yield f"{len(sets)} picture(s) {what}: {some_of(sets)}; {do}"
+    in_words = {what: list[str]() for what in advice}
+    for places in alike:
+        what = [*advice][len(np.unique(labels[places])) > 1]
+        in_words[what].append(" = ".join(names[place] for place in places))
+    lines = [
+        f"{len(texts)} picture(s) {what}: {some_of(texts)}; {advice[what]}"
+        for what, texts in in_words.items()
+        if texts
+    ]
+    return [[names[place] for place in places] for places in alike], lines
 
 
 def some_of(texts: Sequence[str]) -> str:

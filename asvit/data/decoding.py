@@ -1,41 +1,27 @@
-"""Images as they are read: 8-bit pictures by Pillow, others with every number of their files.
-
-Nothing is cut or scaled: an array has the numbers of its TIFF, NPY or 16-bit PNG file.
-"""
+"""Images as they are read: 8-bit pictures by Pillow, others with every number of their files."""
 
 import logging
+import math
 import struct
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final, cast
+from typing import IO, Any, Final, NamedTuple, cast
 
 import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from asvit.core.preparing_settings import BLACK
-from asvit.core.versions import missing
 from asvit.data.kinds import CONVERTED, GREY, PICTURES, RGB, Array, ImageKind, Picture
 from proxies.messages import first_line
 from proxies.text import shown
 
-if TYPE_CHECKING:
-    from tifffile import TiffPage
-
 #: Formats that are decoded, whatever the name of a file: Pillow would pass others to external
 #: programs, such as PostScript to Ghostscript, or cut their numbers to 8 bits without a word, as
-#: of JPEG 2000. Those of weak signatures are last.
+#: of JPEG 2000 and SGI.
 _USUAL: Final = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP", "AVIF")
-FORMATS: Final = (
-    *_USUAL,
-    *("QOI", "PSD", "DDS", "SGI", "SUN", "ICO", "CUR", "ICNS", "MSP", "XBM", "XPM", "DIB"),
-    *("PCX", "TGA"),
-)
-#: Marks of Pillow's tiles of 16 bits a colour, of which it leaves 8.
-_CUT_TILES: Final = (";16B", ";16L", ";16N", "SGI16")
+FORMATS: Final = (*_USUAL, "QOI", "PSD", "DDS", "ICO", "DIB", "PCX", "TGA")
 
 #: Endings of files that are images: of these formats, as Pillow knows them, and of arrays.
 ENDINGS = {".npy"} | {
@@ -45,6 +31,7 @@ ENDINGS = {".npy"} | {
 #: Pixels of the largest image that is read, which take up to 2 GB.
 MOST_PIXELS: Final = 120_000_000
 _TOO_LARGE: Final = f"it has more than {MOST_PIXELS // 10**6} million pixels; use a smaller copy"
+_LONGEST: Final = 100  # longer over shorter side, else resizing by the shorter takes gigabytes
 _MOST_BYTES: Final = 2_000_000_000  # of an array, as stored or as float32
 
 #: Exceptions of Pillow and its readers for damaged or mislabelled image files.
@@ -118,10 +105,8 @@ def _opened(file: IO[bytes], wanted: ImageKind) -> "_Stored | Image.Image":
     raise ValueError(f"it is {PICTURES if stored is None else stored.kind}, not {wanted}")
 
 
-def kind_in(file: IO[bytes], reading: str = "") -> ImageKind:
+def kind_in(file: IO[bytes]) -> ImageKind:
     """The kind of the image in an open file, from its header."""
-    if reading in CONVERTED:
-        return CONVERTED[reading]
     stored = _stored_array(file)
     return PICTURES if stored is None else stored.kind
 
@@ -149,21 +134,31 @@ def open_image(file: IO[bytes]) -> Image.Image:
         raise ValueError(_TOO_LARGE) from error
     if image.width * image.height > MOST_PIXELS:
         raise ValueError(_TOO_LARGE)
+    _check_sides(*image.size)
     return image
+
+
+def _check_sides(width: int, height: int) -> None:
+    if max(width, height) > _LONGEST * min(width, height):
+        raise ValueError(f"it has {width} x {height} px; use sides of a ratio up to {_LONGEST}")
 
 
 def as_kind(image: Image.Image, kind: ImageKind, ground: str | None = BLACK) -> Picture:
     """An opened picture as RGB, or as grey where the kind is that; ``ground`` as of read_as."""
-    tiles: Sequence[Any] = getattr(image, "tile", ())
-    deep = image.mode[0] in "IF" or any(mark in str(tiles) for mark in _CUT_TILES)
-    if image.format == "PPM" and image.mode == "RGB" and tiles[0][0] != "raw":
-        deep = int(tiles[0][3][1]) > 255  # its largest number, which Pillow cuts
-    if kind.reading != RGB and deep:
+    if kind.reading != RGB and _is_deep(image):
         raise ValueError(f"its pixels have more than 8 bits, {kind} has 8")
     colours = to_rgb(image, ground)
     if kind.reading != GREY:
         return colours
     return colours.convert("LA") if ground is None else np.asarray(colours.convert("L"))[..., None]
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """Whether the numbers of an opened picture have more than 8 bits, which Pillow may cut."""
+    tiles: Any = getattr(image, "tile", ())
+    if image.format == "PPM" and image.mode == "RGB" and tiles and tiles[0][0] != "raw":
+        return int(tiles[0][3][1]) > 255  # the largest number
+    return image.mode[0] in "IF" or ";16" in str(tiles)
 
 
 def to_rgb(image: Image.Image, ground: str | None = BLACK) -> Image.Image:
@@ -193,42 +188,24 @@ def to_rgb(image: Image.Image, ground: str | None = BLACK) -> Image.Image:
 # Images that are no 8-bit pictures
 
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
-_PNG_CHANNELS: Final = {0: 1, 2: 3, 4: 2, 6: 4}  # by colour type
 _TIFF: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _COLOURS: Final = {2: 3, 3: 1, 5: 4, 6: 3, 8: 3}  # of TIFF: photometric interpretation -> samples
-_REDUCED, _MASK = 1, 4  # kinds of pages
+_SMALLER_OR_MASK: Final = 1 | 4  # kinds of pages
 _ORIENTATION: Final = 274
 
 
-@dataclass(frozen=True)
-class _Stored:
+class _Stored(NamedTuple):
     """What the header of a file says of the array in it, and how to read that."""
 
     kind: ImageKind
-    height: int
-    width: int
-    read: Callable[[], Array]  # while the file is open
+    read: Callable[[], Array]  # numbers ``[H, W, C]``, while the file is open
     pillow: bool = False  # whether Pillow has the same numbers, as those of a grey picture
 
-    def __post_init__(self) -> None:
-        if min(self.height, self.width) < 1:
-            raise ValueError(f"it has {self.width} x {self.height} pixels")
-        most = _MOST_BYTES // max(np.dtype(self.kind.dtype).itemsize, 4)
-        if self.height * self.width * self.kind.channels > most:
-            raise ValueError(
-                f"it has more than {most // 10**6} million numbers; use a smaller copy"
-            )
-
     def array(self) -> Array:
-        """Its numbers ``[H, W, C]``; a ValueError if they are not as the header says."""
+        """Its numbers; a ValueError if some are not finite as float32."""
         with _one_line():
             array = self.read()
         array = array.astype(array.dtype.newbyteorder("="), copy=False)
-        shape = (self.height, self.width, self.kind.channels)
-        if array.shape != shape or array.dtype.name != self.kind.dtype:
-            raise ValueError(
-                f"its content is {array.dtype} of shape {array.shape}, not {self.kind} of {shape}"
-            )
         with np.errstate(over="ignore"):
             bad = array.dtype.kind == "f" and ~np.isfinite(array.astype(np.float32))
         if np.any(bad):
@@ -237,6 +214,18 @@ class _Stored:
                 "replace them, such as by the mean"
             )
         return array
+
+
+def _stored(
+    shape: tuple[int, int, int], dtype: str, read: Callable[[], Array], *, pillow: bool = False
+) -> _Stored:
+    """An array of such a header, if it is not too large; its shape is ``[H, W, C]``."""
+    kind = ImageKind(shape[2], dtype, picture=False)
+    most = _MOST_BYTES // max(np.dtype(dtype).itemsize, 4)
+    if not 0 < math.prod(shape) <= most:
+        raise ValueError(f"its shape is {shape}; use 1 to {most // 10**6} million numbers")
+    _check_sides(shape[1], shape[0])
+    return _Stored(kind, read, pillow)
 
 
 def _stored_array(file: IO[bytes]) -> _Stored | None:
@@ -249,14 +238,13 @@ def _stored_array(file: IO[bytes]) -> _Stored | None:
                 return _tiff(file)
             if start.startswith(b"\x93NUMPY"):
                 return _npy(file)
-            return _png(file, start) if start.startswith(_PNG) else None
+            return _png(file) if start.startswith(_PNG) and start[24:25] == b"\x10" else None
         finally:
             file.seek(0)
 
 
 @contextmanager
 def _one_line() -> Iterator[None]:
-    """Raise what a library finds wrong with a file as a ValueError of one line."""
     try:
         yield
     except (MemoryError, ImportError):
@@ -265,34 +253,25 @@ def _one_line() -> Iterator[None]:
         raise ValueError(first_line(error)) from error
 
 
-def _numbers(channels: int, dtype: str) -> ImageKind:
-    return ImageKind(channels, dtype, picture=False)
-
-
 def _npy(file: IO[bytes]) -> _Stored:
     """The array of an NPY file, which is never unpickled."""
-    first = np.lib.format.read_magic(file) == (1, 0)
     form = np.lib.format
+    first = form.read_magic(file) == (1, 0)
     shape, _, dtype = (form.read_array_header_1_0 if first else form.read_array_header_2_0)(file)
     axis = channel_axis(shape)
-    channels = 1 if axis is None else shape[axis]
-    height, width = shape[1:] if axis == 0 else shape[:2]
 
     def read() -> Array:
-        array: Array = np.lib.format.read_array(file, allow_pickle=False)
+        array: Array = form.read_array(file, allow_pickle=False)
         return array[..., None] if axis is None else np.moveaxis(array, axis, -1)
 
-    return _Stored(_numbers(channels, dtype.name), height, width, read)
+    height, width = shape[1:] if axis == 0 else shape[:2]
+    return _stored((height, width, 1 if axis is None else shape[axis]), dtype.name, read)
 
 
 def channel_axis(shape: tuple[int, ...]) -> int | None:
     """The axis of an array that has the channels, 0 or 2; None for one of two axes.
 
     It is the first or the last, whichever is shorter than both other axes.
-
-    Example:
-        >>> channel_axis((5, 64, 48)), channel_axis((64, 48, 5)), channel_axis((64, 48))
-        (0, 2, None)
     """
     if len(shape) == 2:
         return None
@@ -305,68 +284,40 @@ def channel_axis(shape: tuple[int, ...]) -> int | None:
     )
 
 
-def _png(file: IO[bytes], start: bytes) -> _Stored | None:
-    """The array of a PNG file of 16 bits, with its alpha, if it has one, as a channel."""
-    width, height, depth, colour = struct.unpack(">IIBB", start[16:26])
-    if depth != 16 or colour not in _PNG_CHANNELS:
+def _png(file: IO[bytes]) -> _Stored | None:
+    """The array of a PNG file of 16 bits, if it is grey; others are refused as pictures."""
+    image = open_image(file)
+    if image.mode[0] != "I":
         return None
-    channels = _PNG_CHANNELS[colour]
-    if channels > 1 and not find_spec("imagecodecs"):  # Pillow would cut it to 8 bits
-        raise missing("reading PNG files of 16 bits and several channels", "imagecodecs", "images")
 
     def read() -> Array:
-        if channels == 1:
-            with Image.open(file, formats=("PNG",)) as image:
-                return np.asarray(image)[..., None]
-        from imagecodecs import png_decode
+        return np.asarray(open_image(file)).astype(np.uint16)[..., None]
 
-        decoded: Array = png_decode(file.read())
-        return decoded
-
-    return _Stored(_numbers(channels, "uint16"), height, width, read)
+    return _stored((image.height, image.width, 1), "uint16", read)
 
 
 def _tiff(file: IO[bytes]) -> _Stored | None:
     """The bands of the one page of a TIFF file, smaller copies and masks aside."""
     from tifffile import TiffFile
 
-    pages = list["TiffPage"]()
-    for other in TiffFile(file, is_ome=False, _multifile=False).pages:  # opens no other file
-        full = other.aspage()
-        if not full.subfiletype & (_REDUCED | _MASK):
-            pages.append(full)
-        if len(pages) > 1:
-            raise ValueError("it has several pages; save an image with all of its bands in one")
-    if not pages:
-        raise ValueError("it has no page of full size")
-    page = pages[0]
-    if _is_picture(page):
-        return None
-    height, width, bands = page.imagelength, page.imagewidth, page.samplesperpixel
-    tag = page.tags.get(_ORIENTATION)
-    orientation = 1 if tag is None else tag.value
-    turned = orientation in range(5, 9)
+    every = [page.aspage() for page in TiffFile(file, is_ome=False, _multifile=False).pages]
+    pages = [page for page in every if not page.subfiletype & _SMALLER_OR_MASK]
+    if len(pages) != 1:
+        raise ValueError(f"it has {len(pages)} pages of full size; save all bands in one")
+    page, bands = pages[0], pages[0].samplesperpixel
+    dtype = f"{page.bitspersample} bits" if page.dtype is None else page.dtype.name
+    colours = -1 if page.photometric is None else int(page.photometric)
+    if page.bitspersample == bands == 1 or (dtype == "uint8" and bands == _COLOURS.get(colours)):
+        return None  # of 1 bit, or of 8-bit RGB, CMYK, YCbCr, CIELab or a palette
+    shape = (page.imagelength, page.imagewidth, bands)
 
     def read() -> Array:
+        turned = page.tags.get(_ORIENTATION)
+        if turned is not None and turned.value != 1:
+            raise ValueError(f"its orientation is {turned.value}; turn it and save it as 1")
         array = page.asarray()
-        if bands == 1:
-            array = array.reshape(height, width, 1)
-        elif page.planarconfig is not None and int(page.planarconfig) == 2:
-            array = np.moveaxis(array, 0, -1)
-        array = array.swapaxes(0, 1) if turned else array
-        array = array[::-1] if orientation in (3, 4, 7, 8) else array
-        return array[:, ::-1] if orientation in (2, 3, 6, 7) else array
+        if page.planarconfig is not None and int(page.planarconfig) == 2:
+            array = np.moveaxis(array.reshape(bands, *shape[:2]), 0, -1)
+        return array.reshape(shape)
 
-    dtype = f"{page.bitspersample} bits" if page.dtype is None else page.dtype.name
-    kind = _numbers(bands, dtype)
-    sides = (width, height) if turned else (height, width)
-    return _Stored(kind, *sides, read, pillow=dtype == "uint8")
-
-
-def _is_picture(page: "TiffPage") -> bool:
-    """Whether a page is of 1 bit, or of 8-bit RGB, CMYK, YCbCr, CIELab or a palette."""
-    if page.bitspersample == page.samplesperpixel == 1:
-        return True
-    colours = -1 if page.photometric is None else int(page.photometric)
-    of_bytes = page.bitspersample == 8 and page.sampleformat == 1
-    return of_bytes and page.samplesperpixel == _COLOURS.get(colours)
+    return _stored(shape, dtype, read, pillow=dtype == "uint8")

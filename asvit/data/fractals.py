@@ -14,14 +14,15 @@ References:
 
 import functools
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
-from asvit.data.base import LabelledImages, Progress, Transform
-from asvit.data.cache import mapped_array, write_array
+from asvit.data.base import LabelledImages, Progress
+from asvit.data.cache import decode
+from asvit.data.preparation import Preparation
 
 VERSION = 1  # increase when any image changes: cached images and recorded results depend on it
 DEFAULT_CLASSES = 1000
@@ -32,7 +33,6 @@ _MIN_COVERAGE = 0.2  # about a fifth of random codes cover less: thin lines, sta
 _POINTS_PER_PIXEL = 4
 _VARIATION = 0.1
 _TILT = 0.3  # radians
-_SHARD = 256  # images per cached file
 _CODES, _IMAGES = 0, 1  # first key of the random streams
 
 Floats = NDArray[np.float64]
@@ -156,7 +156,7 @@ def chaos_game(code: IfsCode, rng: np.random.Generator, points: int) -> Points:
         x, y = m[0] * x + m[1] * y + m[4], m[2] * x + m[3] * y + m[5]
         c = np.float32(0.5) * c + m[6]
         if step >= 0:
-            path[0, step], path[1, step], path[2, step] = x, y, c
+            path[:, step] = x, y, c
     return path.reshape(3, -1)
 
 
@@ -191,28 +191,21 @@ def coverage(counts: NDArray[np.int64]) -> float:
     return float(np.exp(-(share * np.log(share)).sum()) / counts.size)
 
 
-def paint(counts: NDArray[np.int64], hue: Points, rng: np.random.Generator) -> Bytes:
-    """Colour a histogram: a random palette over a smooth random background, one of them dark.
-
-    Counts and hue in [0, 1] are ``[S, S]``, the picture ``[S, S, 3]``.
-    """
-    ground = _scale(rng.random((_GROUND, _GROUND, 3)), *_DARK)
+def _paint(counts: NDArray[np.int64], hue: Points, rng: np.random.Generator) -> Bytes:
+    """Colour a histogram: a random palette over a smooth random background, one of them dark."""
+    low, high = _DARK
+    ground = low + (high - low) * rng.random((_GROUND, _GROUND, 3))
     turns, phase = rng.uniform(0.3, 1.2, 3), rng.random(3)
     waves = 0.5 + 0.5 * np.cos(2 * np.pi * (np.linspace(0, 1, 256)[:, None] * turns + phase))
-    palette = _scale(waves, *_LIGHT)  # [256, 3]
+    low, high = _LIGHT
+    palette = low + (high - low) * waves  # [256, 3]
     if rng.random() < 0.5:
         ground, palette = 1 - ground, 1 - palette
     # Pillow resizes in integers, with the same result on every machine.
-    blurred = Image.fromarray((ground * 255).astype(np.uint8)).resize(
-        counts.shape, Image.Resampling.BICUBIC
-    )
-    below = np.asarray(blurred, np.float32)
+    small = Image.fromarray((ground * 255).astype(np.uint8))
+    below = np.asarray(small.resize(counts.shape, Image.Resampling.BICUBIC), np.float32)
     ink = (palette * 255).astype(np.float32)[(hue * 255).astype(np.uint8)]
     return (below + _opacity(counts)[..., None] * (ink - below)).astype(np.uint8)
-
-
-def _scale(unit: Floats, low: float, high: float) -> Floats:
-    return low + (high - low) * unit
 
 
 def _opacity(counts: NDArray[np.int64]) -> Points:
@@ -255,7 +248,7 @@ def fractal_image(seed: int, label: int, instance: int, *, size: int) -> Bytes:
     xy = frame(points, angle, zoom)
     xy[flips] = 1 - xy[flips]
     counts, hue = histogram(xy, points[2], size)
-    return paint(counts, hue, look)
+    return _paint(counts, hue, look)
 
 
 def check_least(**values: tuple[int, int]) -> None:
@@ -268,8 +261,8 @@ def check_least(**values: tuple[int, int]) -> None:
 class FractalDataset(LabelledImages):
     """Fractal images as a dataset, in the order class 0, 1, ..., class 0, 1, ...
 
-    Any prefix is therefore balanced over the classes. ``dataset[i]`` generates the image, or reads
-    it where ``prepare`` has cached it.
+    Any prefix is therefore balanced over the classes. ``dataset[i]`` draws the image, or has it
+    where ``prepare`` has drawn all of them.
 
     Args:
         classes: Number of classes.
@@ -277,8 +270,6 @@ class FractalDataset(LabelledImages):
         image_size: Pixels per side.
         seed: Seed of the endless set, which determines the classes.
         first: First instance of each class; a validation set starts where training ends.
-        transform: Applied to each picture.
-        cache: Folder to cache images in; None for no cache.
     """
 
     def __init__(
@@ -289,8 +280,6 @@ class FractalDataset(LabelledImages):
         *,
         seed: int = 0,
         first: int = 0,
-        transform: Transform | None = None,
-        cache: Path | None = None,
     ) -> None:
         if not 1 <= classes <= MAX_CLASSES:
             raise ValueError(f"{classes} fractal classes; use 1 to {MAX_CLASSES}")
@@ -300,67 +289,21 @@ class FractalDataset(LabelledImages):
             f"fractal images, {classes} classes, seed {seed}, generator {VERSION}",
             tuple(f"fractal-{label:05d}" for label in range(classes)),
             np.arange(classes * per_class, dtype=np.int64) % classes,
-            transform=transform,
         )
-        self.image_size, self.seed, self.first, self.cache = image_size, seed, first, cache
+        self.image_size, self.seed, self.first = image_size, seed, first
+        self._drawn: Tensor | None = None  # [n, 3, S, S]
+
+    def prepare(self, *, progress: Progress | None = None) -> None:
+        """Draw all images into memory, and into the cache folder where that takes long."""
+        self._drawn = decode(self, Preparation(self.image_size, crop_pct=1.0), progress)
 
     def picture(self, index: int) -> Image.Image:
-        begin, row = index - index % _SHARD, index % _SHARD
-        cached = self._cached(begin, min(begin + _SHARD, len(self)))
-        return Image.fromarray(self._draw(index) if cached is None else np.array(cached[row]))
+        if self._drawn is not None:
+            return Image.fromarray(self._drawn[index].permute(1, 2, 0).numpy())
+        instance, label = divmod(index, len(self.classes))
+        pixels = fractal_image(self.seed, label, self.first + instance, size=self.image_size)
+        return Image.fromarray(pixels)
 
     def name(self, index: int) -> str:
         instance, label = divmod(index, len(self.classes))
         return f"fractal-{VERSION}-{self.seed}-{label}-{self.first + instance}"
-
-    def load(self, count: int, *, progress: Progress | None = None) -> Bytes:
-        """The first ``count`` images ``[count, image_size, image_size, 3]``, of ``len(self)``.
-
-        Those that had to be generated are cached. ``progress`` is called with the number of images
-        that are ready, and ``count``.
-        """
-        shards = [self._shard(begin, count, progress) for begin in range(0, count, _SHARD)]
-        return np.concatenate(shards)
-
-    def prepare(self, *, progress: Progress | None = None) -> None:
-        """Generate and cache all missing images; stop once some cannot be cached."""
-        if self.cache is None:
-            raise ValueError("this dataset has no cache folder; give cache=")
-        for begin in range(0, len(self), _SHARD):
-            self._shard(begin, len(self), progress)
-            if self._cached(begin, min(begin + _SHARD, len(self))) is None:
-                return
-
-    def _shard(self, begin: int, stop: int, progress: Progress | None) -> Bytes:
-        """Images from ``begin`` to the end of their file or ``stop``."""
-        end = min(begin + _SHARD, stop)
-        pictures = self._cached(begin, end)
-        if pictures is None:
-            pictures = np.empty((end - begin, self.image_size, self.image_size, 3), np.uint8)
-            for row in range(end - begin):
-                pictures[row] = self._draw(begin + row)
-                if progress is not None:
-                    progress(begin + row + 1, stop)
-            if self.cache is not None:
-                write_array(self._file(begin, end), pictures)
-        elif progress is not None:
-            progress(end, stop)
-        return pictures
-
-    def _draw(self, index: int) -> Bytes:
-        instance, label = divmod(index, len(self.classes))
-        return fractal_image(self.seed, label, self.first + instance, size=self.image_size)
-
-    def _file(self, begin: int, end: int) -> Path:
-        """The cached file of images ``begin`` to ``end``, named by their parameters."""
-        offset = self.first * len(self.classes)
-        folder = f"seed{self.seed}-classes{len(self.classes)}-size{self.image_size}"
-        name = f"{offset + begin}-{offset + end}.npy"
-        return Path(self.cache or "") / f"fractals-{VERSION}" / folder / name
-
-    def _cached(self, begin: int, end: int) -> Bytes | None:
-        """The images in a cached file; None where it is missing or damaged."""
-        stored = None if self.cache is None else mapped_array(self._file(begin, end))
-        shape = (end - begin, self.image_size, self.image_size, 3)
-        fits = stored is not None and stored.dtype == np.uint8 and stored.shape == shape
-        return stored if fits else None

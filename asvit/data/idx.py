@@ -4,76 +4,57 @@ import gzip
 import hashlib
 import re
 import zlib
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Mapping
+from functools import lru_cache, partial
 from math import prod
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from asvit.data.base import PARTS, TEST, TRAIN, VALIDATION, LabelledImages
-from asvit.data.kinds import GREY_PICTURES, ImageKind, Picture
+from asvit.data.base import PARTS, TEST, TRAIN, VALIDATION, LabelledImages, packed
+from asvit.data.kinds import GREY
 from proxies.messages import first_line
 from proxies.text import listed
+
+Bytes = NDArray[np.uint8]
 
 _NAME: Final = re.compile(r"(.+)([-._])images([-._])idx3-ubyte((?:\.gz)?)", re.IGNORECASE)
 _WORDS: Final = {"t10k": TEST, "test": TEST, "valid": VALIDATION, "train": TRAIN}
 _BYTES: Final = 8  # the code of unsigned bytes, the third byte of a file
 
 
-class GreyImages(LabelledImages):
-    """8-bit grey images in memory, ``[n, H, W]``, as arrays of one channel or as RGB pictures.
-
-    ``numbers`` are those of their classes; names are made of ``stem``, as ``train/00041``.
-    """
-
-    def __init__(
-        self,
-        pixels: NDArray[np.uint8],
-        numbers: NDArray[Any],
-        stem: str,
-        source: str,
-        kind: ImageKind,
-        file: Path | None = None,
-    ) -> None:
-        present, own = np.unique(numbers, return_inverse=True)
-        super().__init__(source, tuple(map(str, present.tolist())), own.astype(np.int64))
-        self._pixels, self._stem, self._kind, self._file = pixels, stem, kind, file
-
-    @property
-    def kind(self) -> ImageKind:
-        return self._kind
-
-    def picture(self, index: int) -> Picture:
-        grey = self._pixels[index]
-        return Image.fromarray(grey).convert("RGB") if self._kind.picture else grey[..., None]
-
-    def name(self, index: int) -> str:
-        return f"{self._stem}/{index:05d}"
-
-    def digest(self, index: int) -> str:
-        return hashlib.sha256(self._pixels[index].data).hexdigest()
-
-    @property
-    def files(self) -> Sequence[Path]:
-        return () if self._file is None else (self._file,)
+def grey_images(
+    pixels: Bytes, numbers: NDArray[Any], stem: str, source: str, **options: Any
+) -> LabelledImages:
+    """Images ``[n, H, W]`` of the classes ``numbers``, with names such as ``stem/00041``."""
+    present, labels = np.unique(numbers, return_inverse=True)
+    names = packed(f"{stem}/{index:05d}" for index in range(len(pixels)))
+    digests = packed(hashlib.sha256(image.data).hexdigest() for image in pixels)
+    classes, read = tuple(map(str, present.tolist())), partial(_row, pixels)
+    return LabelledImages(
+        source, classes, labels.astype(np.int64), read, names, digests, **options
+    )
 
 
-def open_digits(kind: ImageKind) -> LabelledImages:
+def _row(pixels: Bytes, index: int) -> Bytes:
+    row: Bytes = pixels[index]
+    return row
+
+
+def open_digits(reading: str) -> Mapping[str, LabelledImages]:
     """scikit-learn's 1,797 hand-written digits of 8 × 8 pixels, part of that library."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
     grey = (digits.images * (255 / 16)).astype(np.uint8)
     source = f"scikit-learn digits, {len(grey)} images"
-    return GreyImages(grey, digits.target, "digits", source, kind)
+    return {TRAIN: grey_images(grey, digits.target, "digits", source, reading=reading)}
 
 
-def idx_parts(folder: Path, kind: ImageKind = GREY_PICTURES) -> Mapping[str, GreyImages]:
-    """The images of each part of a folder of IDX files; none of another path."""
+def idx_parts(folder: Path, reading: str = "") -> Mapping[str, LabelledImages]:
+    """The images of each part of a folder of IDX files, grey by default; none of another path."""
     there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else ()
     parts = dict[str, re.Match[str]]()
     for match in filter(None, map(_NAME.fullmatch, there)):
@@ -87,10 +68,10 @@ def idx_parts(folder: Path, kind: ImageKind = GREY_PICTURES) -> Mapping[str, Gre
         parts[part] = match
     if parts and TRAIN not in parts:
         raise ValueError(f"{str(folder)!r} has no images to train on, as train-images-idx3-ubyte")
-    return {part: _open_part(folder, parts[part], kind) for part in PARTS if part in parts}
+    return {part: _open_part(folder, parts[part], reading) for part in PARTS if part in parts}
 
 
-def _open_part(folder: Path, match: re.Match[str], kind: ImageKind) -> GreyImages:
+def _open_part(folder: Path, match: re.Match[str], reading: str) -> LabelledImages:
     """The images of a file, and the labels of that beside it."""
     images = folder / match[0]
     stem, dash, dot, end = match.groups()
@@ -107,11 +88,12 @@ def _open_part(folder: Path, match: re.Match[str], kind: ImageKind) -> GreyImage
         )
     height, width = pixels.shape[1:]
     source = f"{images.name}, {len(numbers):,} images of {width} × {height} pixels"
-    return GreyImages(pixels, numbers, stem, source, kind, images)
+    options: dict[str, Any] = {"reading": reading or GREY, "kept_in": (images,)}
+    return grey_images(pixels, numbers, stem, source, **options)
 
 
 @lru_cache(maxsize=8)  # a run opens a set several times
-def _read(file: Path, axes: int, _state: object) -> NDArray[Any]:
+def _read(file: Path, axes: int, _state: object) -> Bytes:
     """The bytes of a file in a state, of so many axes."""
     begin = 4 + 4 * axes
     try:

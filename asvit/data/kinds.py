@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
-import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -52,10 +51,8 @@ class ImageKind:
             raise ValueError(unknown("reading", self.reading, READINGS))
 
     def __str__(self) -> str:
-        if self.picture:
-            return "8-bit RGB"
-        if self.reading == GREY:
-            return "8-bit grey"
+        if self.picture or self.reading == GREY:
+            return f"8-bit {'RGB' if self.picture else 'grey'}"
         return f"{self.channels} channel{'s' * (self.channels > 1)} of {self.dtype}"
 
     @property
@@ -83,9 +80,11 @@ class ImageKind:
 
 
 PICTURES: Final = ImageKind()
-GREY_PICTURES: Final = ImageKind(1, "uint8", picture=False, reading=GREY)
 #: Kinds of images that are converted as they are read.
-CONVERTED: Final = {RGB: ImageKind(reading=RGB), GREY: GREY_PICTURES}
+CONVERTED: Final = {
+    RGB: ImageKind(reading=RGB),
+    GREY: ImageKind(1, "uint8", picture=False, reading=GREY),
+}
 
 
 def the_same(kinds: Iterable[tuple[str, ImageKind]], source: str) -> ImageKind:
@@ -108,5 +107,4 @@ def size_of(picture: Picture) -> tuple[int, int]:
     """Width and height of an image in pixels."""
     if isinstance(picture, Image.Image):
         return picture.size
-    height, width, _ = np.shape(picture)
-    return width, height
+    return picture.shape[1], picture.shape[0]

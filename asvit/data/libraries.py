@@ -4,29 +4,34 @@ Nothing here uses the network unless ``download`` is true.
 """
 
 import inspect
-import io
 import logging
 import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
-from functools import cached_property
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-from PIL import Image
 
 from asvit.core.files import expanded
 from asvit.core.versions import missing
-from asvit.data.base import TEST, TRAIN, VALIDATION, Indices, LabelledImages
+from asvit.data.base import (
+    TEST,
+    TRAIN,
+    VALIDATION,
+    Content,
+    Indices,
+    LabelledImages,
+    check_apart,
+    composed,
+    packed,
+)
 from asvit.data.cache import cache_folder
-from asvit.data.decoding import UNREADABLE, as_kind, kind_in, naming, read_open
-from asvit.data.kinds import CONVERTED, PICTURES, ImageKind, Picture
-from asvit.data.texts import check_apart, composed, packed, unpacked
+from asvit.data.decoding import UNREADABLE
 from proxies.messages import first_line
 from proxies.text import listed, one_line, shown
 
@@ -45,25 +50,6 @@ _LABELS = ("label", "labels", "class", "classes", "class_name", "category", "tar
 _PLAIN = re.compile("(large_)?string|u?int[0-9]+|bool")
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")  # in a pattern of archives
 _SAMPLES = "use samples of KEY.jpg and KEY.cls, a number, or KEY.txt, the name of a class"
-
-
-@dataclass(eq=False, repr=False)
-class LibraryImages(LabelledImages):
-    """A dataset of torchvision; each of its items begins with a picture of PIL."""
-
-    items: Any
-    reading: str = field(default="", kw_only=True)
-
-    @property
-    def kind(self) -> ImageKind:
-        return CONVERTED.get(self.reading, PICTURES)
-
-    def picture(self, index: int) -> Picture:
-        with naming(f"image {index} of {self.source}"):
-            image = self.items[index][0]
-            if not isinstance(image, Image.Image):
-                raise ValueError(f"it is a {type(image).__name__}, not an image")
-            return as_kind(image, self.kind, self.ground)
 
 
 def torchvision_parts(
@@ -120,10 +106,15 @@ def _open_torchvision(
     names = getattr(items, "classes", None) or range(int(labels.max(initial=-1)) + 1)
     texts = [", ".join(each) if isinstance(each, tuple) else str(each) for each in names]
     often = Counter(texts)
-    classes = (
+    classes = tuple(
         text if often[text] < 2 else f"{text} (class {at})" for at, text in enumerate(texts)
     )
-    return LibraryImages(source, tuple(classes), labels, items, reading=reading)
+    return LabelledImages(source, classes, labels, partial(_item, items), reading=reading)
+
+
+def _item(items: Any, index: int) -> Content:
+    content: Content = items[index][0]
+    return content
 
 
 def _targets(items: Any, source: str) -> Indices:
@@ -138,59 +129,6 @@ def _targets(items: Any, source: str) -> Indices:
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise ValueError(f"{source}: it does not have one class per image, or withholds them")
     return labels.astype(np.int64)
-
-
-class TableImages(LabelledImages):
-    """Images in a table of ``datasets``, which would fetch those given as addresses itself."""
-
-    def __init__(
-        self,
-        table: Any,
-        column: str,
-        source: str,
-        classes: tuple[str, ...],
-        labels: Indices,
-        reading: str,
-    ) -> None:
-        import datasets
-
-        super().__init__(source, classes, labels)
-        images = table.select_columns([column])
-        self._rows = images.cast_column(column, datasets.Image(decode=False))
-        self._column, self._reading = column, reading
-        self._keys = packed(())  # of archives
-        if "__url__" in table.features:
-            pairs = zip(table["__url__"][:], table["__key__"][:], strict=True)
-            self._keys = packed(f"{Path(archive).name}/{key}" for archive, key in pairs)
-
-    @cached_property
-    def kind(self) -> ImageKind:
-        with suppress(*UNREADABLE):  # reading it says why
-            return kind_in(io.BytesIO(self._content(0)), self._reading)
-        return CONVERTED.get(self._reading, PICTURES)
-
-    def _content(self, index: int) -> bytes:
-        stored = self._rows[index][self._column]
-        if stored["bytes"] is not None:
-            return bytes(stored["bytes"])
-        path = Path(stored["path"])
-        if not path.is_file():
-            raise ValueError(f"{shown(str(path))} is not a file on this machine")
-        return path.read_bytes()
-
-    def picture(self, index: int) -> Picture:
-        with naming(f"{self.name(index)!r} of {self.source}"):
-            return read_open(io.BytesIO(self._content(index)), self.kind, self.ground)
-
-    def name(self, index: int) -> str:
-        return unpacked(self._keys[index]) if len(self._keys) else super().name(index)
-
-    def stored(self, index: int) -> bytes | None:
-        return self._content(index) if len(self._keys) else None
-
-    @property
-    def files(self) -> Sequence[Path]:
-        return [Path(file["filename"]) for file in self._rows.cache_files]
 
 
 def hub_parts(
@@ -223,7 +161,7 @@ def hub_parts(
     return parts
 
 
-def archives(pattern: str, *, reading: str = "") -> LabelledImages:
+def archives(pattern: str, *, reading: str = "") -> Mapping[str, LabelledImages]:
     """The images of tar archives that a pattern names, as ``train-{0000..1023}.tar`` or ``*.tar``.
 
     A sample is an image and a file of the same name but for its ending: ``.cls``, which holds the
@@ -242,9 +180,11 @@ def archives(pattern: str, *, reading: str = "") -> LabelledImages:
     images = _images_in("archives", table, column, reading)
     if without := len(table) - len(images):
         raise ValueError(f"{without} image(s) in {shown(pattern)} have no class; {_SAMPLES}")
+    pairs = zip(table["__url__"][:], table["__key__"][:], strict=True)
+    images.names = packed(f"{Path(archive).name}/{key}" for archive, key in pairs)
     about = f"{len(images)} images, {len(images.classes)} classes"
     images.source = f"shards {Path(pattern).name}, {about}"
-    return images
+    return {TRAIN: images}
 
 
 def shards_of(pattern: str) -> Sequence[Path]:
@@ -282,6 +222,8 @@ def _load(datasets: Any, name: str, *, download: bool = False, **options: Any) -
 
 def _images_in(spec: str, table: Any, column: str | None, reading: str) -> LabelledImages:
     """A table of the library as images; those without a label, or with -1, are left out."""
+    from datasets import Image
+
     images = _columns(table, "Image")
     if not images:
         raise ValueError(f"{spec} has no column of images; its columns: {listed(table.features)}")
@@ -295,8 +237,27 @@ def _images_in(spec: str, table: Any, column: str | None, reading: str) -> Label
         _log.warning(words, len(labels) - len(labelled), len(labels), spec)
     if len(labelled) < len(labels):
         table, labels = table.select(labelled), labels[labelled]
-    source = f"Hugging Face {spec.removeprefix('hf:')}, {len(table)} images"
-    return TableImages(table, images[0], source, classes, labels, reading)
+    rows = table.select_columns([images[0]]).cast_column(images[0], Image(decode=False))
+    return LabelledImages(
+        f"Hugging Face {spec.removeprefix('hf:')}, {len(table)} images",
+        classes,
+        labels,
+        partial(_bytes_in, rows, images[0]),
+        reading=reading,
+        stored_as="bytes",
+        kept_in=[Path(file["filename"]) for file in rows.cache_files],
+    )
+
+
+def _bytes_in(rows: Any, column: str, index: int) -> bytes:
+    """The file in a row, where the library would fetch those given as addresses itself."""
+    stored = rows[index][column]
+    if stored["bytes"] is not None:
+        return bytes(stored["bytes"])
+    path = Path(stored["path"])
+    if not path.is_file():
+        raise ValueError(f"{shown(str(path))} is not a file on this machine")
+    return path.read_bytes()
 
 
 def _columns(table: Any, kind: str) -> list[str]:

@@ -17,14 +17,13 @@ from torch import Tensor
 
 from asvit.core.preparing_settings import BLACK, FITS
 from asvit.data.decoding import read_as
-from asvit.data.kinds import MEAN, PICTURES, STD, Array, ImageKind, Picture, Statistics, size_of
+from asvit.data.kinds import MEAN, PICTURES, STD, Array, ImageKind, Picture, Statistics
 
 #: How images are resized before the centre crop, as timm calls it: by the shorter side, by the
 #: longer one with a border around the other, or both sides to the same length.
 CENTER, BORDER, SQUASH = CROP_MODES = tuple(FITS.values())
 #: Facts that files of weights have of it, and timm's configurations under the same names.
 PREPARATION: Final = ("mean", "std", "interpolation", "crop_pct")
-LONGEST: Final = 10  # longer over shorter side of an image that is resized by the shorter one
 
 #: An image to ``[C, S, S]``: uint8 of pictures, float32 of arrays, before normalisation.
 PictureTransform = Callable[[Picture], Tensor]
@@ -98,9 +97,8 @@ class Preparation:
             of_images = [partial(_resize_picture, **how), _as_bytes]
         else:
             of_images = [as_tensor, partial(_resize_array, **how)]
-        cut = [crop_long] if self.crop_mode == CENTER else []
         centre = partial(_centre, size=self.image_size, fill=fill)
-        return cast("PictureTransform", Compose([*cut, *of_images, centre]))
+        return cast("PictureTransform", Compose([*of_images, centre]))
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """Pixels ``[..., C, S, S]`` of :attr:`crop` as the network takes them, float32."""
@@ -174,62 +172,21 @@ def as_tensor(array: Picture) -> Tensor:
     return torch.from_numpy(pixels)
 
 
-def square(picture: Picture, size: int, fit: str = "crop") -> Picture:
-    """Fit an image into a square of side ``size`` (bicubic, antialiased), in one of ``FITS``.
+def square(picture: Picture, side: int, fit: str, mean: Statistics = MEAN) -> Picture:
+    """Fit an image into a square (bicubic, antialiased), in one of ``FITS``.
 
-    An array becomes ``[S, S, C]`` float32; its border has its own mean.
+    An array becomes ``[S, S, C]`` float32. A border has the colour ``mean``, of an array its own.
     """
     if isinstance(picture, Image.Image):
         if fit == "crop":
-            return ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC)
-        kind, mean = PICTURES, MEAN
+            return ImageOps.fit(picture, (side, side), Image.Resampling.BICUBIC)
+        kind = PICTURES
     else:
         kind = ImageKind(picture.shape[-1], picture.dtype.name, picture=False)
         mean = tuple((picture.mean(axis=(0, 1), dtype=np.float64) / kind.scale).tolist())
-    prepare = Preparation(size, kind, mean, crop_pct=1.0, crop_mode=FITS[fit])
+    prepare = Preparation(side, kind, mean, crop_pct=1.0, crop_mode=FITS[fit])
     array: Array = prepare.crop(picture).permute(1, 2, 0).numpy()
     return Image.fromarray(array) if kind.picture else array
-
-
-@dataclass(frozen=True)
-class Squared:
-    """Makes whole images square before they are augmented, of at most twice ``image_size``.
-
-    One whose shorter side is longer than that keeps it; arrays are tensors ``[C, H, W]``.
-    """
-
-    image_size: int  # pixels per side of the network's images
-    crop_mode: str  # ``BORDER`` or ``SQUASH``
-    fill: Statistics  # of a border, in the numbers of the image
-    interpolation: str
-
-    def __call__(self, image: Image.Image | Tensor) -> Image.Image | Tensor:
-        sides = image.size if isinstance(image, Image.Image) else image.shape[1:]
-        side = min(max(sides), max(min(sides), 2 * self.image_size))
-        how: dict[str, Any] = {"side": side, "mode": self.crop_mode, "how": self.interpolation}
-        if not isinstance(image, Image.Image):
-            return _centre(_resize_array(image, **how), size=side, fill=self.fill)
-        picture = _resize_picture(image, **how)
-        colour = tuple(round(value) for value in self.fill)
-        whole = Image.new(picture.mode, (side, side), colour)
-        whole.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
-        return whole
-
-
-def crop_long(picture: Picture) -> Picture:
-    """The centre of an image that is more than 10 times as long as wide; other images unchanged.
-
-    Resized by its shorter side, an image of 1 × 60,000 pixels would take gigabytes.
-    """
-    sides = size_of(picture)
-    most = LONGEST * min(sides)
-    if max(sides) <= most:
-        return picture
-    width, height = (min(side, most) for side in sides)
-    left, top = (sides[0] - width) // 2, (sides[1] - height) // 2
-    if isinstance(picture, Image.Image):
-        return picture.crop((left, top, left + width, top + height))
-    return picture[top : top + height, left : left + width]
 
 
 def thumbnail_of(picture: Picture, side: int) -> Image.Image:

@@ -2,11 +2,10 @@
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,26 +18,28 @@ from asvit.data.base import (
     TRAIN,
     LabelledImages,
     Progress,
-    View,
     balanced_choice,
     join,
     numbered_as,
     read_each,
     refuse_unreadable,
+    subset,
 )
-from asvit.data.cache import cache_folder
+from asvit.data.cache import decode
 from asvit.data.folders import folder_parts
 from asvit.data.fractals import DEFAULT_CLASSES, MIN_SIZE, FractalDataset, check_least
 from asvit.data.idx import idx_parts, open_digits
-from asvit.data.kinds import CONVERTED, GREY, GREY_PICTURES, MEAN, PICTURES, STD, Array
+from asvit.data.kinds import GREY, MEAN, PICTURES, STD, Array
 from asvit.data.libraries import archives, hub_parts, torchvision_parts
-from asvit.data.preparation import square
+from asvit.data.preparation import Preparation, square
 from asvit.data.statistics import SAMPLE, chosen_ground, standardised
 from asvit.data.tables import is_table, table_parts
 from proxies.messages import nearest
 from proxies.text import listed
 
 _DOWNLOAD = ":download"
+
+Parts = Mapping[str, LabelledImages]
 
 
 class Source(NamedTuple):
@@ -61,8 +62,13 @@ _SOURCES = (
     Source("FOLDER:grey", "any of the last six, 8-bit pictures as one channel"),
     Source("FOLDER:rgb", "the same, all as 8-bit RGB, whatever is in the files"),
 )
+#: Libraries whose sets have names -> what opens their parts.
+_LIBRARIES: Mapping[str, Callable[..., Parts]] = {
+    "torchvision": torchvision_parts,
+    "hf": hub_parts,
+}
 #: Words that are no paths, or that stand before a colon in a text that is none.
-KINDS = ("fractal", "gaussian", "digits", "wds", "torchvision", "hf")
+KINDS = ("fractal", "gaussian", "digits", "wds", *_LIBRARIES)
 
 
 def list_sources() -> tuple[Source, ...]:
@@ -70,9 +76,7 @@ def list_sources() -> tuple[Source, ...]:
     return _SOURCES
 
 
-def open_parts(
-    spec: str, *, reading: str = "", partial: bool = False
-) -> Mapping[str, LabelledImages]:
+def open_parts(spec: str, *, reading: str = "", partial: bool = False) -> Parts:
     """The parts of stored images, of ``PARTS`` and in their order.
 
     Images without parts are to train on.
@@ -85,23 +89,21 @@ def open_parts(
     spec, own = split_reading(spec)
     reading = own or reading
     kind, _, rest = spec.partition(":")
-    if kind in ("torchvision", "hf"):
-        name, download = rest.removesuffix(_DOWNLOAD), rest.endswith(_DOWNLOAD)
+    if kind in _LIBRARIES:
+        name = rest.removesuffix(_DOWNLOAD)
         if not name:
             raise ValueError(f"{spec!r} names no dataset; use {kind}:NAME")
-        opened = torchvision_parts if kind == "torchvision" else hub_parts
-        return opened(name, download=download, reading=reading)
+        return _LIBRARIES[kind](name, download=rest.endswith(_DOWNLOAD), reading=reading)
     if spec == "digits":
-        return {TRAIN: open_digits(CONVERTED.get(reading, PICTURES))}
+        return open_digits(reading)
     if spec.startswith("wds:"):
-        return {TRAIN: archives(rest, reading=reading)}
+        return archives(rest, reading=reading)
     path = expanded(spec)
     if not spec.strip() or not path.exists():
         raise _unknown(spec)
     if is_table(path):
         return table_parts(path, reading=reading)
-    idx = idx_parts(path, CONVERTED.get(reading, GREY_PICTURES))
-    return idx or folder_parts(path, reading=reading, partial=partial)
+    return idx_parts(path, reading) or folder_parts(path, reading=reading, partial=partial)
 
 
 def open_dataset(spec: str) -> LabelledImages:
@@ -109,14 +111,14 @@ def open_dataset(spec: str) -> LabelledImages:
     return trained_on(open_parts(spec), spec)
 
 
-def trained_on(parts: Mapping[str, LabelledImages], spec: str) -> LabelledImages:
+def trained_on(parts: Parts, spec: str) -> LabelledImages:
     """The part to train on of the images that ``spec`` names; a ValueError if there is none."""
     if TRAIN not in parts:
         raise ValueError(f"{spec!r} has no images to train on, but only parts {listed(parts)}")
     return parts[TRAIN]
 
 
-def open_whole(spec: str) -> View:
+def open_whole(spec: str) -> LabelledImages:
     """Open all parts of stored images as one dataset, of the classes of those to train on."""
     parts = open_parts(spec)
     train = trained_on(parts, spec)
@@ -210,7 +212,6 @@ def load_images(
     seed: int,
     fit: str = "crop",
     ground: str = AUTO,
-    cache: Path | None = None,
     progress: Progress | None = None,
 ) -> Images:
     """Load images that ``spec`` names; equal arguments give equal images.
@@ -228,7 +229,6 @@ def load_images(
         fit: How oblong images become square: ``"crop"``, ``"pad"`` or ``"squash"``.
         ground: What transparent pictures are laid over; by default that on which those of the
             choice stand out.
-        cache: Where generated images are cached; by default the user's cache folder.
         progress: Called with the number of images that are ready, and ``count``.
     """
     check_least(count=(count, 1), image_size=(image_size, MIN_SIZE), seed=(seed, 0))
@@ -237,34 +237,37 @@ def load_images(
         noise = rng.standard_normal((count, 3, image_size, image_size), dtype=np.float32)
         none, source = torch.zeros(count, dtype=torch.int64), f"standard normal noise, seed {seed}"
         return Images(torch.from_numpy(noise), none, ("noise",), source)
-    dataset: LabelledImages
-    pictures: Array
     if are_fractals(spec):
         classes = fractal_classes(spec)
-        each, folder = -(-count // classes), cache or cache_folder()
-        dataset = FractalDataset(classes, each, image_size, seed=seed, cache=folder)
-        indices, pictures = np.arange(count), dataset.load(count, progress=progress)
-    else:
-        dataset = open_dataset(spec)
-        _ = dataset.kind  # or why they have none
-        if len(dataset) < count:
-            raise ValueError(
-                f"{count} images are needed, but there are {len(dataset)}: {dataset.source}; use "
-                "fewer"
-            )
-        if chosen := chosen_ground(dataset, ground, seed=seed, most=min(count, SAMPLE)):
-            dataset = dataset.on(chosen)
-            dataset.source += f"; transparent ones over {chosen}"
-        indices = balanced_choice(dataset.labels, count, seed)
+        fractals = FractalDataset(classes, -(-count // classes), image_size, seed=seed)
+        some = subset(fractals, np.arange(count), "")
+        some.source = fractals.source
+        return _batch(some, decode(some, Preparation(image_size, crop_pct=1.0), progress))
+    dataset = open_dataset(spec)
+    _ = dataset.kind  # or why they have none
+    if len(dataset) < count:
+        raise ValueError(
+            f"{count} images are needed, but there are {len(dataset)}: {dataset.source}; use fewer"
+        )
+    if chosen := chosen_ground(dataset, ground, seed=seed, most=min(count, SAMPLE)):
+        dataset = dataset.on(chosen)
+        dataset.source += f"; transparent ones over {chosen}"
+    indices = balanced_choice(dataset.labels, count, seed)
 
-        def read(index: int) -> Array:
-            return np.asarray(square(dataset.picture(index), image_size, fit))
+    def read(index: int) -> Array:
+        return np.asarray(square(dataset.picture(index), image_size, fit))
 
-        results = [*read_each(read, indices.tolist(), progress)]
-        bad = [(dataset.name(at), why) for at, why in results if isinstance(why, str)]
-        refuse_unreadable(bad, count)
-        pictures = np.stack([pixels for _, pixels in results if not isinstance(pixels, str)])
-    pixels, own = torch.from_numpy(pictures).permute(0, 3, 1, 2), not dataset.kind.picture
+    results = [*read_each(read, indices.tolist(), progress)]
+    refuse_unreadable(
+        [(dataset.name(at), why) for at, why in results if isinstance(why, str)], count
+    )
+    pictures = torch.from_numpy(np.array([pixels for _, pixels in results]))
+    return _batch(dataset, pictures.permute(0, 3, 1, 2), indices)
+
+
+def _batch(dataset: LabelledImages, pixels: Tensor, indices: Any = slice(None)) -> Images:
+    """The pictures ``[count, C, S, S]`` of some images, normalised."""
+    own = not dataset.kind.picture
     if own:
         pixels = standardised(pixels, pixels, dataset.source)
     else:

@@ -14,7 +14,7 @@ from PIL import Image, ImageColor
 from torch import Tensor
 
 from asvit.core.preparing_settings import AUTO, GROUNDS
-from asvit.data.base import LabelledImages, Progress, balanced_places, read_each, refuse_unreadable
+from asvit.data.base import LabelledImages, Progress, balanced_choice, read_each, refuse_unreadable
 from asvit.data.kinds import MEAN, STD, Picture, Statistics, size_of
 from proxies.text import listed
 
@@ -22,7 +22,15 @@ _log = logging.getLogger(__name__)
 
 Floats = NDArray[np.float64]
 
-_MOST: Final = 10_000  # images that are read for it
+_MOST: Final = 10_000  # images that are read for statistics of channels
+SAMPLE: Final = 500  # pictures that are looked at
+#: Share of the pictures' area outside their central squares, above which they are called oblong:
+#: more than in photographs of 3:2, which may have odd sides.
+MOST_HIDDEN: Final = 0.34
+#: Contrast that is enough, of 1 from black to white: more of it in some pictures is no reason to
+#: lose others.
+_ENOUGH: Final = 0.25
+_ALIKE: Final = 1.5  # ratio of two pictures' ratios of sides, to which squashing both is alike
 
 
 @dataclass(frozen=True)
@@ -38,8 +46,6 @@ def channel_statistics(
     *,
     seed: int = 0,
     most: int = _MOST,
-    advice: str = "",
-    skip_bad: bool = False,
     progress: Progress | None = None,
 ) -> Normalisation:
     """Mean and standard deviation of each channel over ``images``; ImageNet's for RGB pictures.
@@ -49,8 +55,8 @@ def channel_statistics(
     warning.
 
     Raises:
-        ValueError: If images cannot be read, unless ``skip_bad``, with ``advice``; or if all of
-            them are one constant; or if a mean or deviation is not finite.
+        ValueError: If images cannot be read, all of them are one constant, or a mean or deviation
+            is not finite.
     """
     if images.kind.picture:
         return Normalisation()
@@ -59,12 +65,11 @@ def channel_statistics(
         array = np.asarray(images.picture(index), np.float64)
         return array.mean(axis=(0, 1)), array.var(axis=(0, 1))
 
-    places = balanced_places(images.labels, most, seed)
+    places = np.sort(balanced_choice(images.labels, most, seed)).tolist()
     results = [*read_each(read, places, progress)]
     bad = [(images.name(at), why) for at, why in results if isinstance(why, str)]
-    moments = np.array([own for _, own in results if not isinstance(own, str)])  # [n, 2, C]
-    if not len(moments) or not skip_bad:
-        refuse_unreadable(bad, len(places), advice)
+    refuse_unreadable(bad, len(places))
+    moments = np.array([own for _, own in results])  # [n, 2, C]
     mean, variance = moments.mean(axis=0)
     std = _checked(mean, np.sqrt(variance + moments[:, 0].var(axis=0)), images.source)
     scale = images.kind.scale
@@ -94,16 +99,6 @@ def _checked(mean: Floats, std: Floats, source: str) -> Floats:
     return np.where(constant, 1.0, std)
 
 
-SAMPLE: Final = 500  # pictures that are looked at
-#: Share of the pictures' area outside their central squares, above which they are called oblong:
-#: more than in photographs of 3:2, which may have odd sides.
-MOST_HIDDEN: Final = 0.34
-#: Contrast that is enough, of 1 from black to white: more of it in some pictures is no reason to
-#: lose others.
-_ENOUGH: Final = 0.25
-_ALIKE: Final = 1.5  # ratio of two pictures' ratios of sides, to which squashing both is alike
-
-
 @dataclass(frozen=True)
 class Look:
     """What a picture shows."""
@@ -116,34 +111,31 @@ class Look:
     @classmethod
     def at(cls, picture: Picture) -> "Look":
         """A look at a picture with its transparent pixels, or at an array."""
-        return cls(*size_of(picture), _contrasts(picture))
-
-
-def _contrasts(picture: Picture) -> dict[str, float]:
-    if not isinstance(picture, Image.Image) or picture.mode not in ("RGBA", "LA"):
-        return {}
-    *bands, alpha = (np.asarray(band).ravel() for band in picture.split())
-    if alpha.min() == 255:
-        return {}
-    counts = sum(np.bincount(band, weights=alpha, minlength=256) for band in bands)
-    whole = 255 * len(bands) * max(float(alpha.sum(dtype=np.int64)), 1.0)
-    levels = {ground: ImageColor.getrgb(ground)[0] for ground in GROUNDS}
-    return {
-        ground: float(counts @ np.abs(np.arange(256) - level) / whole)
-        for ground, level in levels.items()
-    }
+        if not isinstance(picture, Image.Image) or picture.mode not in ("RGBA", "LA"):
+            return cls(*size_of(picture))
+        *bands, alpha = (np.asarray(band).ravel() for band in picture.split())
+        if alpha.min() == 255:
+            return cls(*picture.size)
+        counts = sum(np.bincount(band, weights=alpha, minlength=256) for band in bands)
+        whole = 255 * len(bands) * max(float(alpha.sum(dtype=np.int64)), 1.0)
+        levels = {ground: ImageColor.getrgb(ground)[0] for ground in GROUNDS}
+        contrast = {
+            ground: float(counts @ np.abs(np.arange(256) - level) / whole)
+            for ground, level in levels.items()
+        }
+        return cls(*picture.size, contrast)
 
 
 @dataclass(frozen=True)
 class Survey:
-    """Looks at some pictures of a set, by their names."""
+    """Looks at some pictures of a set."""
 
-    looks: Mapping[str, Look]
+    looks: Sequence[Look]
 
     @cached_property
     def transparent(self) -> Sequence[Look]:
         """Those at pictures with transparent pixels."""
-        return [look for look in self.looks.values() if look.contrast]
+        return [look for look in self.looks if look.contrast]
 
     @cached_property
     def ground(self) -> str:
@@ -151,19 +143,17 @@ class Survey:
 
         It has the largest mean contrast, of which each picture counts no more than is enough.
         """
-        if not self.transparent:
-            return ""
 
         def mean(ground: str) -> float:
             contrasts = (min(look.contrast[ground], _ENOUGH) for look in self.transparent)
             return round(statistics.fmean(contrasts), 9)
 
-        return max(GROUNDS, key=mean)
+        return max(GROUNDS, key=mean) if self.transparent else ""
 
     @cached_property
     def hidden(self) -> float:
         """Mean share of the pictures' area outside their central squares."""
-        sides = [(look.width, look.height) for look in self.looks.values()]
+        sides = [(look.width, look.height) for look in self.looks]
         return statistics.fmean(1 - min(pair) / max(pair) for pair in sides) if sides else 0.0
 
     @property
@@ -175,7 +165,7 @@ class Survey:
         """
         if self.hidden <= MOST_HIDDEN:
             return "crop"
-        shapes = sorted(look.width / look.height for look in self.looks.values())
+        shapes = sorted(look.width / look.height for look in self.looks)
         least, most = (shapes[round(share * (len(shapes) - 1))] for share in (0.1, 0.9))
         return "squash" if most <= _ALIKE * least else "pad"
 
@@ -192,11 +182,9 @@ class Survey:
 
 def survey(images: LabelledImages, *, seed: int = 0, most: int = SAMPLE) -> Survey:
     """Look at some images of a set, balanced over its classes; unreadable ones are left out."""
-    whole = images.on(None)
-    read = read_each(
-        lambda place: Look.at(whole.picture(place)), balanced_places(images.labels, most, seed)
-    )
-    return Survey({images.name(at): look for at, look in read if isinstance(look, Look)})
+    whole, places = images.on(None), np.sort(balanced_choice(images.labels, most, seed)).tolist()
+    read = read_each(lambda place: Look.at(whole.picture(place)), places)
+    return Survey([look for _, look in read if isinstance(look, Look)])
 
 
 def chosen_ground(images: LabelledImages, ground: str, *, seed: int, most: int = SAMPLE) -> str:

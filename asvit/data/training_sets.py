@@ -7,25 +7,25 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from asvit.core.console import quantity
-from asvit.core.files import split_reading
+from asvit.core.files import expanded, split_reading
 from asvit.data.base import (
     TEST,
     VALIDATION,
     Indices,
     LabelledImages,
     Progress,
-    balanced_places,
+    balanced_choice,
     join,
     numbered_as,
     sets_digest,
     subset,
 )
-from asvit.data.cache import cache_folder
+from asvit.data.cache import fit_in_memory
 from asvit.data.copies import copies_in_words, copies_of, distinct, divide_apart, equal_images
 from asvit.data.fractals import FractalDataset, check_least
 from asvit.data.kinds import ImageKind, the_same
 from asvit.data.sources import are_fractals, fractal_classes, open_dataset, open_parts, trained_on
-from asvit.data.tables import ListedDataset
+from asvit.data.tables import is_table
 from proxies.text import listed, one_line
 
 _log = logging.getLogger(__name__)
@@ -72,8 +72,8 @@ def open_training_sets(
     """Open the training and validation images that ``spec`` names.
 
     If a source has a validation or test part, that one is used for validation, but for the test
-    part of a table; otherwise the same share of every class is held out. Fractals are generated
-    and cached first; validation takes later instances of the same classes.
+    part of a table; otherwise the same share of every class is held out. Of fractals, validation
+    takes later instances of the same classes.
 
     Args:
         spec: One of the forms of :func:`asvit.data.list_sources` but noise.
@@ -148,7 +148,7 @@ def _opened(spec: str, validation: str | None) -> tuple[LabelledImages, Labelled
     if validation is None:
         parts = open_parts(spec)
         train = trained_on(parts, spec)
-        kept = isinstance(train, ListedDataset)  # its test part, such as that of a design
+        kept = is_table(expanded(split_reading(spec)[0]))  # its test part, as that of a design
         return train, parts.get(VALIDATION) or (None if kept else parts.get(TEST))
     parts = open_parts(validation, reading=split_reading(spec)[1], partial=True)
     return open_dataset(spec), parts.get(VALIDATION) or [*parts.values()][-1]
@@ -168,10 +168,9 @@ def _fractals(
     for (what, count), default in zip(counts.items(), _PER_CLASS, strict=True):
         size = classes * default if count is None else count
         each = -(-size // classes)
-        part = FractalDataset(
-            classes, each, image_size, seed=seed, first=first, cache=cache_folder()
-        )
-        part.prepare(progress=progress)
+        part = FractalDataset(classes, each, image_size, seed=seed, first=first)
+        if fit_in_memory(part, image_size):
+            part.prepare(progress=progress)
         first += each
         # The order takes the classes in turn, so a prefix is balanced.
         parts.append(subset(part, np.arange(size), what) if size < len(part) else part)
@@ -185,7 +184,7 @@ def _divided(
     groups = equal_images(images, progress)
     if not quiet:
         names = [images.name(index) for index in range(len(images))]
-        for warning in copies_in_words(names, images.labels, groups):
+        for warning in copies_in_words(names, images.labels, groups)[1]:
             _log.warning("%s", warning)
     own = np.bincount(
         images.labels[distinct(images.labels, groups)], minlength=len(images.classes)
@@ -240,4 +239,4 @@ def _balanced(images: LabelledImages, count: int | None, seed: int, what: str) -
         raise ValueError(
             f"{count} images {what} were requested, but there are {len(images)}: {images.source}"
         )
-    return subset(images, np.array(balanced_places(images.labels, count, seed)), what)
+    return subset(images, np.sort(balanced_choice(images.labels, count, seed)), what)

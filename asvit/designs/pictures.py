@@ -3,49 +3,58 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
 import os
+import re
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from asvit.core.continuing import ELSEWHERE
-from asvit.core.files import expanded, read_text, split_reading, with_reading, write_text
-from asvit.core.progress import Tell, ignore, image_progress
-from asvit.core.threads import in_order
-from asvit.data.base import TEST, TRAIN, VALIDATION, LabelledImages
-from asvit.data.copies import (
-    copies_in_words,
-    distinct,
-    divide_apart,
-    kept_apart,
-    sets_of_equal,
-    some_of,
+from asvit.core.files import (
+    expanded,
+    read_text,
+    split_reading,
+    with_reading,
+    write_bytes,
+    write_text,
 )
+from asvit.core.progress import Tell, image_progress
+from asvit.core.tables import csv_text
+from asvit.core.threads import in_order
+from asvit.data.base import (
+    TEST,
+    TRAIN,
+    VALIDATION,
+    LabelledImages,
+    Progress,
+    content_digest,
+    file_digest,
+)
+from asvit.data.copies import copies_in_words, distinct, divide_apart, kept_apart, some_of
 from asvit.data.fractals import FractalDataset
 from asvit.data.kinds import GREY
 from asvit.data.sources import are_fractals, fractal_classes, open_dataset, open_whole
 from asvit.data.statistics import Look, Survey
 from asvit.data.tables import (
-    ListedDataset,
-    ListedImage,
-    Seen,
-    changed_images,
-    digest_of,
-    list_text,
-    root_line,
+    COLUMNS,
+    ROOT,
+    open_table,
     root_of,
     split_list,
+    table_parts,
 )
 from asvit.designs.stages import PictureFacts
-from proxies.messages import first_line
-from proxies.text import one_line
+from proxies.text import listed, one_line
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +67,7 @@ _FRACTALS, _FRACTAL_SIDE = 60, 64  # generated pictures of a class, and their pi
 _FRACTAL_SEED = 2**31 - 1
 _FITTED = {"pad": "padded with the mean colour", "squash": "squashed"}
 _SAMPLE = 32  # pictures whose size is looked at before all of them are read
+_UNSAFE = re.compile("[/\0%]")  # in the name of a folder
 
 
 class _ReadPicture(NamedTuple):
@@ -81,38 +91,129 @@ class PictureList:
         self.path = path
         self._source, self._reading = split_reading(source)
         self._seed = seed
-        self._seen: Seen = {}
+        #: Place, size and times of a file, of which one differs if its content does -> its digest.
+        self._seen: dict[tuple[int, ...], str] = {}
         self._reported = set[str]()  # pictures to test on that had changed
 
     def make(self, tell: Tell) -> PictureFacts:
         """Read every picture, set some of each class aside, and write the list."""
-        content, facts, shown = self._listed(tell)
+        images = open_whole(with_reading(expanded(self._source).resolve(), self._reading))
+        check_enough(images)  # before all of them are read
+        files, unreadable = self._read(images, tell)
+        readable = [file.place for file in files]
+        labels, names = images.labels[readable], [images.name(index) for index in readable]
+        groups = np.unique([file.digest for file in files], return_inverse=True)[1]
+        _check_classes(labels, groups, images.classes)
+        equal, lines = copies_in_words(names, labels, groups)
+        for line in lines:
+            logger.warning("%s", line)
+        if images.parts is None:
+            rest, aside = divide_apart(labels, groups, TEST_SHARE, self._seed)
+            part = {**dict.fromkeys(rest.tolist(), TRAIN), **dict.fromkeys(aside.tolist(), TEST)}
+        else:
+            parts = images.parts[readable]
+            part = {place: parts[place] for place in kept_apart(parts, labels, groups)}
+        _check_parts(labels, part, images.classes)
+        content = csv_text(
+            [COLUMNS]
+            + [
+                [names[at], images.classes[labels[at]], part[at], files[at].digest]
+                for at in sorted(part)
+            ]
+        )
         self._write(content)
-        if facts.ground:
-            logger.warning("%s", shown.transparent_in_words(facts.ground))
-        if facts.fit != "crop":
-            words = _FITTED[facts.fit]
-            logger.warning("%s: networks see them whole, %s", shown.hidden_in_words, words)
-        return facts
+        count, trained = Counter(part.values()), [at for at in part if part[at] != TEST]
+        shown = Survey([files[at].look for at in trained])
+        if shown.ground:
+            logger.warning("%s", shown.transparent_in_words(shown.ground))
+        if shown.fit != "crop":
+            how = _FITTED[shown.fit]
+            logger.warning("%s: networks see them whole, %s", shown.hidden_in_words, how)
+        return PictureFacts(
+            digest=_digest(content),
+            classes=images.classes,
+            train=len(trained),
+            validation=count[VALIDATION],
+            test=count[TEST],
+            sizes=_sizes(labels[trained]),
+            side=_side([file.look for file in files], shown.fit),
+            fit=shown.fit,
+            ground=shown.ground,
+            channels=images.kind.channels,
+            pixels=images.kind.stored,
+            unreadable=unreadable,
+            equal=equal,
+        )
+
+    def _read(
+        self, images: LabelledImages, tell: Tell
+    ) -> tuple[Sequence[_ReadPicture], Mapping[str, str]]:
+        """The pictures that can be read; and the names of the others, with what is wrong."""
+        pictures, unreadable = list[_ReadPicture](), dict[str, str]()
+        progress, whole = image_progress(tell), images.on(None)
+
+        def read(index: int) -> _ReadPicture | str:
+            name = images.name(index)
+            try:
+                name.encode()  # as the list has it
+                look = Look.at(whole.picture(index))
+                return _ReadPicture(index, look, self._digest_of(images, index))
+            except UnicodeEncodeError:
+                return "its name is not UTF-8; rename it"
+            except (ValueError, OSError) as error:
+                why = str(error.__cause__ or error)
+                return one_line(why.replace(str(images.path(index)), name))
+
+        for index, result in enumerate(in_order(read, range(len(images)))):
+            if isinstance(result, str):
+                unreadable[images.name(index)] = result
+            else:
+                pictures.append(result)
+            progress(index + 1, len(images))
+        if unreadable:
+            words = "%d picture(s) cannot be read and are left out: %s"
+            logger.warning(words, len(unreadable), in_words(unreadable))
+        return pictures, unreadable
 
     @property
-    def tested(self) -> ListedDataset:
+    def tested(self) -> LabelledImages:
         """The pictures that are set aside for the test."""
-        return ListedDataset(self.path, TEST, reading=self._reading)
+        return open_table(self.path, TEST, reading=self._reading)
 
     def changed(self, *parts: str, root: Path | None = None) -> Mapping[str, str]:
         """Pictures of these parts that are not as they were listed, and why."""
         changed = dict[str, str]()
-        for part in parts:
-            changed |= changed_images(self.path, part, self._seen, root=root)
+        for part, images in table_parts(self.path, root=root).items():
+            for index in range(len(images)) if part in parts else ():
+                try:
+                    if self._digest_of(images, index) != images.digest(index):
+                        changed[images.name(index)] = "its content has changed"
+                except FileNotFoundError:
+                    changed[images.name(index)] = "it is missing"
+                except OSError as error:
+                    why = error.strerror or type(error).__name__
+                    changed[images.name(index)] = f"it cannot be read: {why}"
         return changed
+
+    def _digest_of(self, images: LabelledImages, index: int) -> str:
+        """SHA-256 of a picture; its file is not read again while it stays as it is."""
+        path = images.path(index)
+        if path is None:
+            return content_digest(images.content(index))
+        about = path.stat()
+        state = (about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
+        if state not in self._seen:
+            self._seen[state] = file_digest(path)
+        return self._seen[state]
 
     def check(self, digest: str, *, training: bool) -> None:
         """Refuse another list, and other pictures to train on where there is still ``training``.
 
         Pictures to test on that have changed are named once: the test leaves them out.
         """
-        self._check_list(digest, moved=True)
+        first, content = self._content(digest)
+        if first and first != self._root_line:  # the run or the pictures have moved
+            self._write(content)
         if training and (changed := self.changed(TRAIN, VALIDATION)):
             raise ValueError(
                 f"{len(changed)} picture(s) to train on are not what the design in "
@@ -131,7 +232,7 @@ class PictureList:
 
     def check_moved(self, digest: str) -> None:
         """Check that the pictures, now in another folder, are those of the list."""
-        self._check_list(digest)
+        self._content(digest)
         root = root_of(expanded(self._source)).resolve()
         if changed := self.changed(TRAIN, VALIDATION, TEST, root=root):
             raise ValueError(
@@ -139,123 +240,25 @@ class PictureList:
                 f"{self._source}: {in_words(changed)}; {ELSEWHERE}"
             )
 
-    def restore(self, digest: str) -> None:
-        """Write the list of a finished design where it is missing; its result needs none."""
-        try:
-            self._check_list(digest, moved=True)
-        except (FileNotFoundError, ValueError) as error:
-            logger.warning("%s", first_line(error))
-
-    def _check_list(self, digest: str, *, moved: bool = False) -> None:
-        """Check that the list is the one with a digest, and write it again where it is missing.
-
-        Where it or the pictures may have ``moved``, the line that names their folder is mended.
-        """
-        if not self.path.exists():
-            content, facts, _ = self._listed(ignore)
-            if facts.digest != digest:
-                raise ValueError(
-                    f"{self.path} is missing, and the pictures in {self._source} give another "
-                    f"one now; restore it from a copy, {ELSEWHERE}"
-                )
-            self._write(content)
-            return
-        first, content = split_list(read_text(self.path))
+    def _content(self, digest: str) -> tuple[str, str]:
+        """The line of the list that names a folder, and the rest, which has this digest."""
+        there = self.path.exists()
+        first, content = split_list(read_text(self.path)) if there else ("", "")
         if _digest(content) != digest:
-            raise ValueError(
-                f"{self.path} is not the list that the design began with; restore it from a copy, "
-                f"or remove it to have it written again, {ELSEWHERE}"
-            )
-        if moved and first and first != root_line(self.path, root_of(expanded(self._source))):
-            self._write(content)
+            what = "is not the list that the design began with" if there else "is missing"
+            raise ValueError(f"{self.path} {what}; restore it from a copy, {ELSEWHERE}")
+        return first, content
 
     def _write(self, content: str) -> None:
         """Write the list below the line that names the folder of pictures."""
-        root = root_of(expanded(self._source))
-        write_text(self.path, root_line(self.path, root) + content)
+        write_text(self.path, self._root_line + content)
 
-    def _listed(self, tell: Tell) -> tuple[str, PictureFacts, Survey]:
-        """The list without its first line, facts, and what those to train on show."""
-        path = expanded(self._source).resolve()
-        images = open_whole(with_reading(path, self._reading))
-        check_enough(images)  # before all of them are read
-        files, unreadable = self._read(images, root_of(path), tell)
-        readable = [file.place for file in files]
-        labels, names = images.labels[readable], [images.name(index) for index in readable]
-        groups = np.unique([file.digest for file in files], return_inverse=True)[1]
-        _check_classes(labels, groups, images.classes)
-        for line in copies_in_words(names, labels, groups):
-            logger.warning("%s", line)
-        if images.parts is None:
-            rest, aside = divide_apart(labels, groups, TEST_SHARE, self._seed)
-            part = {**dict.fromkeys(rest.tolist(), TRAIN), **dict.fromkeys(aside.tolist(), TEST)}
-        else:
-            parts = images.parts[readable]
-            part = {place: parts[place] for place in kept_apart(parts, labels, groups)}
-        _check_parts(labels, part, images.classes)
-        content = list_text(
-            ListedImage(
-                names[place],
-                images.classes[labels[place]],
-                part[place],
-                files[place].digest,
-            )
-            for place in sorted(part)
-        )
-        count = Counter(part.values())
-        trained = (place for place, name in part.items() if name != TEST)
-        shown = Survey({names[place]: files[place].look for place in trained})
-        facts = PictureFacts(
-            digest=_digest(content),
-            classes=images.classes,
-            train=len(part) - count[TEST],
-            validation=count[VALIDATION],
-            test=count[TEST],
-            sizes=_sizes(labels[[place for place in part if part[place] != TEST]]),
-            side=_side([file.look for file in files], shown.fit),
-            fit=shown.fit,
-            ground=shown.ground,
-            channels=images.kind.channels,
-            pixels=images.kind.stored,
-            unreadable=unreadable,
-            equal=[[names[place] for place in group] for group in sets_of_equal(groups)],
-        )
-        return content, facts, shown
-
-    def _read(
-        self, images: LabelledImages, root: Path, tell: Tell
-    ) -> tuple[Sequence[_ReadPicture], Mapping[str, str]]:
-        """The pictures that can be read; and the names of the others, with what is wrong."""
-        pictures, unreadable = list[_ReadPicture](), dict[str, str]()
-        progress, whole = image_progress(tell), images.on(None)
-
-        def read(index: int) -> _ReadPicture | str:
-            try:
-                images.name(index).encode()  # as the list has it
-            except UnicodeEncodeError:
-                return "its name is not UTF-8; rename it"
-            try:
-                look = Look.at(whole.picture(index))
-                path = images.path(index)
-                digest = images.digest(index) if path is None else digest_of(path, self._seen)
-                return _ReadPicture(index, look, digest)
-            except (ValueError, OSError) as error:
-                why = str(error.__cause__ or error).replace(f"{root}{os.sep}", "")
-                return one_line(why)
-
-        for index, result in enumerate(in_order(read, range(len(images)))):
-            if isinstance(result, str):
-                unreadable[images.name(index)] = result
-            else:
-                pictures.append(result)
-            progress(index + 1, len(images))
-        if unreadable:
-            logger.warning(
-                "%d picture(s) cannot be read and are left out: %s",
-                len(unreadable),
-                in_words(unreadable),
-            )
-        return pictures, unreadable
+    @property
+    def _root_line(self) -> str:
+        """The first line, which names the folder of pictures, relative to that of the list."""
+        images = root_of(expanded(self._source)).resolve()
+        root = os.path.relpath(images, self.path.parent.resolve())
+        return f"{ROOT}{quote(root, errors='surrogateescape')}\n"
 
 
 def is_generated(data: str) -> bool:
@@ -287,15 +290,53 @@ def open_pictures(data: str) -> LabelledImages:
     return FractalDataset(fractal_classes(name), _FRACTALS, _FRACTAL_SIDE, seed=_FRACTAL_SEED)
 
 
+def write_pictures(
+    images: LabelledImages,
+    places: Sequence[int],
+    folder: Path,
+    progress: Progress = lambda _done, _total: None,
+) -> None:
+    """Write the pictures at ``places`` to class folders as PNG; files that are there stay.
+
+    Where the images have ``parts``, the class folders are in folders of these. A warning names
+    pictures that cannot be read.
+    """
+    if not (images.kind.picture or images.kind.reading == GREY):
+        raise ValueError(
+            f"{images.source} has {images.kind}, which PNG pictures lose; save it as a folder"
+        )
+    names = [_UNSAFE.sub(lambda sign: quote(sign[0], safe=""), name) for name in images.classes]
+    unreadable = list[str]()
+    for done, place in enumerate(places, 1):
+        part = folder if images.parts is None else folder / str(images.parts[place])
+        path = part / names[images.labels[place]] / f"{place:05d}.png"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            content = io.BytesIO()
+            try:
+                picture = images.picture(place)
+                if not isinstance(picture, Image.Image):
+                    picture = Image.fromarray(picture[..., 0])
+                picture.save(content, "PNG")
+                write_bytes(path, content.getvalue(), cached=True)
+            except ValueError as error:
+                unreadable.append(str(error))
+        progress(done, len(places))
+    if unreadable:
+        words = "%d picture(s) cannot be read and are left out: %s"
+        logger.warning(words, len(unreadable), listed(unreadable))
+    os.sync()  # once: a power cut could leave empty files, and to wait for each takes long
+
+
 def sampled_facts(images: LabelledImages, *, side: int) -> PictureFacts:
     """About what :meth:`PictureList.make` would give, from a few of the pictures.
 
     ``side`` stands for theirs where none of these can be read.
     """
-    looks = dict[str, Look]()
+    looks = list[Look]()
     for index in range(0, len(images), -(-len(images) // _SAMPLE)):
         with suppress(ValueError):  # the whole list names those that cannot be read
-            looks[images.name(index)] = Look.at(images.picture(index))
+            looks.append(Look.at(images.picture(index)))
     fit = Survey(looks).fit
     parts = images.parts
     labels, share = images.labels, 1 - TEST_SHARE
@@ -306,7 +347,7 @@ def sampled_facts(images: LabelledImages, *, side: int) -> PictureFacts:
         train=round(share * len(labels)),
         validation=0 if parts is None else int((parts == VALIDATION).sum()),
         sizes=[round(share * size) for size in _sizes(labels)],
-        side=_side([*looks.values()] or [Look(side, side)], fit),
+        side=_side(looks or [Look(side, side)], fit),
         fit=fit,
         channels=images.kind.channels,
     )

@@ -23,7 +23,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from asvit.data.preparation import BORDER, CENTER, LONGEST, SQUASH, Preparation
+from asvit.data.preparation import BORDER, CENTER, SQUASH, Preparation
 from asvit.export.formats import IMAGE, INPUT, OUTPUT, PROBABILITIES
 from proxies.messages import unknown
 
@@ -101,8 +101,6 @@ class _Operators:
 
 def _resized_crop(ops: _Operators, image: str, how: Preparation) -> str:
     """Pixels ``[channels, side, side]``, uint8 or float32, of ``[height, width, channels]``."""
-    if how.crop_mode == CENTER:
-        image = _without_ends(ops, image)
     shape = ops.Shape(image)
     height, width = ops.Gather(shape, 0), ops.Gather(shape, 1)
     if not how.kind.picture:
@@ -148,15 +146,6 @@ def _first(ops: _Operators, resized: str, how: Preparation) -> str:
     if how.crop_mode != BORDER:
         return first
     return ops.Where(ops.Less(half, 0.0), ops.Cast(half, to=TensorProto.INT64), first)
-
-
-def _without_ends(ops: _Operators, image: str) -> str:
-    """The centre of a picture that is more than 10 times as long as wide."""
-    sides = ops.Slice(ops.Shape(image), [0], [2])
-    most = ops.Mul(ops.ReduceMin(sides), LONGEST)
-    kept = ops.Min(sides, most)
-    first = ops.Div(ops.Sub(sides, kept), 2)
-    return ops.Slice(image, first, ops.Add(first, kept), [0, 1])
 
 
 def _band(

@@ -19,9 +19,9 @@ from asvit.core.codec import check_schema, check_values, content_fault
 from asvit.core.preparing_settings import GROUNDS
 from asvit.core.records import MALFORMED
 from asvit.core.tensor_files import read_any_tensors, write_tensors
+from asvit.data.base import composed
 from asvit.data.kinds import ImageKind
 from asvit.data.preparation import CROP_MODES, Preparation
-from asvit.data.texts import composed
 from asvit.networks.network import Network
 from proxies.messages import first_line, unknown
 from proxies.text import one_line, shown

@@ -86,7 +86,7 @@ class Predictor:
             )
         between = None
         if noise is not None:
-            each = np.broadcast_to(noise, len(networks)) if np.ndim(noise) == 0 else noise
+            each = np.full(len(networks), noise) if np.ndim(noise) == 0 else noise
             between = column_of("noise", each, len(networks))[rows]
             if not (np.isfinite(between) & (between >= 0)).all():
                 raise ValueError("noise must be 0 or more points for every known accuracy")

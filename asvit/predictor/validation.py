@@ -1,7 +1,4 @@
-"""How well a predictor ranks the rows of a reference table that it was not fitted to.
-
-:func:`cross_validate` answers for one table; :func:`predictor_findings` are rows of a correlation.
-"""
+"""How well a predictor ranks the rows of a reference table that it was not fitted to."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -107,7 +104,7 @@ def cross_validate(
     rows = gather_rows(reference, target, image_size)
     _check(rows, trainings, splits)
     fits = Splits(rows, trainings, splits, seed)
-    taus, names = fits.taus(), [rows.best_count(split.train) for split in fits.splits]
+    taus, names = fits.taus(), [_best_count(rows, split.train) for split in fits.splits]
     rivals = fits.taus([rows.counts.get(name, rows.accuracies * math.nan) for name in names])
     tau, coverage = fits.estimate(taus), fits.estimate(fits.covered())
     difference = fits.estimate(taus - rivals)
@@ -131,15 +128,11 @@ def cross_validate(
 
 def _check(rows: Rows, trainings: int, splits: int) -> None:
     n = len(rows.accuracies)
-    if trainings < LEAST_TRAININGS or splits < 1:
+    if trainings < LEAST_TRAININGS or splits < 1 or n < trainings + LEAST_TESTS:
         raise ValueError(
-            f"trainings={trainings}, splits={splits}; use at least {LEAST_TRAININGS} trainings "
-            "and 1 split"
-        )
-    if n < trainings + LEAST_TESTS:
-        raise ValueError(
-            f"{n} row(s) have a value of {shown(rows.target)}: too few to fit to {trainings} and "
-            f"test on {LEAST_TESTS} others; use at most {max(0, n - LEAST_TESTS)} trainings"
+            f"trainings={trainings}, splits={splits}; use 1 split and {LEAST_TRAININGS} to "
+            f"{max(0, n - LEAST_TESTS)} trainings, as {n} row(s) have a value of "
+            f"{shown(rows.target)} and {LEAST_TESTS} are to be ranked"
         )
     if np.ptp(rows.accuracies) == 0:
         raise ValueError(f"{shown(rows.target)} is the same in all rows: there is nothing to rank")
@@ -148,11 +141,10 @@ def _check(rows: Rows, trainings: int, splits: int) -> None:
 def predictor_findings(
     plan: Plan, *, counts: Mapping[str, Array], image_size: int | None, seed: int
 ) -> list[Finding]:
-    """How well predictors rank the rows of a query that they were not fitted to.
+    """How well predictors rank the rows of a query, for each target and number of trainings.
 
-    Each target and number of trainings has a finding of the form of a measure's, over 20 random
-    splits. The rival is the count that ranks all rows best, judged on the same test rows.
-    ``counts`` are by name, each in the order of ``plan.rows``.
+    The rival is the count that ranks all rows best, judged on the same test rows. ``counts`` are
+    by name, each in the order of ``plan.rows``.
     """
     findings = []
     for target in plan.targets:
@@ -174,8 +166,13 @@ def predictor_findings(
     return findings
 
 
-@dataclass(frozen=True)
-class Rows:
+def _best_count(rows: Rows, own: Places) -> str:
+    """Name of the count that ranks some rows best, of equal ones the first; empty for none."""
+    columns = {name: column[own] for name, column in rows.counts.items()}
+    return best_count(columns, rows.accuracies[own])[0]
+
+
+class Rows(NamedTuple):
     """The rows of a table that have an accuracy."""
 
     target: str  # name of the accuracies
@@ -195,11 +192,6 @@ class Rows:
         pooled = np.nanvar(by_seed[:, enough], axis=0, ddof=1).mean()
         noise: Array = np.sqrt(pooled / self.seeds)
         return noise
-
-    def best_count(self, rows: Places) -> str:
-        """Name of the count that ranks ``rows`` best, of equal ones the first; empty for none."""
-        columns = {name: column[rows] for name, column in self.counts.items()}
-        return best_count(columns, self.accuracies[rows])[0]
 
 
 def gather_rows(
@@ -247,8 +239,7 @@ def gather_rows(
     )
 
 
-@dataclass(frozen=True)
-class Split:
+class Split(NamedTuple):
     """Predictions for the test rows, after fitting to the others."""
 
     train: Places  # the rows fitted to
@@ -302,8 +293,9 @@ class Splits:
         """Share of test rows inside their predicted interval, ``[1 + samples, splits]``."""
         shares = []
         for split in self.splits:
-            accuracies, weights = self.rows.accuracies[split.test], self.weights[:, split.test]
-            shares.append(_mean((split.low <= accuracies) & (accuracies <= split.high), weights))
+            accuracies = self.rows.accuracies[split.test]
+            inside = (split.low <= accuracies) & (accuracies <= split.high)
+            shares.append(_mean(inside, self.weights[:, split.test]))
         return np.column_stack(shares)
 
     def mean(self, values: Array) -> Array:

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from asvit.core.programs import output_of
-from asvit.data.copies import file_digest
+from asvit.data.base import file_digest
 from asvit.measuring.latency import COMMAND, Latency
 from proxies.text import shown
 

@@ -18,7 +18,7 @@ from asvit.core.files import check_target, expanded, sync_folder, write_text
 from asvit.core.run_files import PREDICT_SCRIPT, RESULT
 from asvit.core.signatures import with_options
 from asvit.core.versions import versions
-from asvit.data.copies import file_digest
+from asvit.data.base import file_digest
 from asvit.export.exported import Exported, model_card, without_folders
 from asvit.export.formats import FORMATS, README, Format
 from asvit.export.script import script_for

@@ -17,7 +17,7 @@ from asvit.core.files import split_reading
 from asvit.core.run_files import PICTURES, RESULT
 from asvit.core.threads import in_order, or_reason
 from asvit.data.base import TEST, TRAIN, LabelledImages, balanced_choice, numbered_as
-from asvit.data.tables import ListedDataset, has_part, is_table
+from asvit.data.tables import is_table, open_table, table_parts
 from asvit.data.training_sets import open_training_sets
 from asvit.designs.result import DesignResult
 from asvit.export.quantisation import CALIBRATION, Quantisation
@@ -131,7 +131,7 @@ def _result(folder: Path) -> TrainResult | DesignResult | None:
 
 def _listed(table: Path, reading: str) -> Pictures:
     """The pictures of a table to train on, and those that it sets aside for a test."""
-    trained, others = (ListedDataset(table, part, reading=reading) for part in (TRAIN, TEST))
+    trained, others = (open_table(table, part, reading=reading) for part in (TRAIN, TEST))
     return Pictures(trained, others)
 
 
@@ -149,7 +149,7 @@ def _of_training(run: TrainResult) -> Pictures:
     s = run.settings
     if s.train_on_validation:
         table = images_of(run.folder, s.data)
-        if is_table(table) and has_part(table, TEST):
+        if is_table(table) and TEST in table_parts(table):
             return _listed(table, split_reading(s.data)[1])
         raise ValueError(
             f"{run.folder} was trained on its validation pictures, too; name others with --data"

@@ -12,10 +12,10 @@ from typing import Self
 from asvit.core.files import check_plain, expanded, split_reading, with_reading
 from asvit.core.run_files import CHECKPOINT, PICTURES, PRETRAINED_WEIGHTS, RESULT
 from asvit.core.threads import in_order
-from asvit.data.base import TRAIN, VALIDATION, LabelledImages, Progress, subset
-from asvit.data.copies import equal, file_digest
+from asvit.data.base import TRAIN, VALIDATION, LabelledImages, Progress, file_digest, subset
+from asvit.data.copies import equal
 from asvit.data.sources import KINDS, open_dataset
-from asvit.data.tables import ListedDataset, is_table
+from asvit.data.tables import is_table, table_parts
 from asvit.runs.folder import kind_in
 from asvit.search.evolution import EvolutionResult
 from asvit.spaces.timm_models import PREFIX
@@ -168,7 +168,6 @@ def images_of(training: Path, data: str) -> Path:
 
 def _listed(table: Path, *parts: str) -> Iterator[str]:
     """The digests of the pictures of some parts of a table."""
-    for part in parts:
-        with suppress(ValueError):  # it has none for the part
-            images = ListedDataset(table, part)
-            yield from (images.digest(index) for index in range(len(images)))
+    for part, images in table_parts(table).items():
+        if part in parts:
+            yield from map(images.digest, range(len(images)))

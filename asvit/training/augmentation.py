@@ -7,6 +7,7 @@ devices, and follow from a generator alone.
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any, cast
 from unittest.mock import patch
 
@@ -16,8 +17,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from asvit.core.preparing_settings import FITS
-from asvit.data.kinds import MEAN, PICTURES, ImageKind, Statistics
-from asvit.data.preparation import PictureTransform, Preparation, Squared
+from asvit.data.kinds import MEAN, PICTURES, ImageKind, Picture, Statistics
+from asvit.data.preparation import PictureTransform, Preparation, square
 from proxies.messages import first_line
 
 BatchTransform = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # of images and their targets
@@ -99,8 +100,7 @@ class Augmentation:
             ) from error
         steps = cast("Any", transform).transforms
         if self.fit != "crop":
-            fill = tuple(255 * value for value in mean)
-            steps.insert(0, Squared(image_size, FITS[self.fit], fill, "bicubic"))
+            steps.insert(0, partial(_whole, side=2 * image_size, fit=self.fit, mean=mean))
         if self.shift:
             steps.insert(-1, RandomCrop(image_size, padding=self.shift, padding_mode="edge"))
         return transform
@@ -137,6 +137,11 @@ class Augmentation:
         return Preparation(
             image_size, kind, mean, crop_pct=self.crop_pct, crop_mode=FITS[self.fit]
         )
+
+
+def _whole(image: Image.Image, *, side: int, fit: str, mean: Statistics) -> Picture:
+    """A whole picture as a square of at most ``side``; a longer shorter side stays."""
+    return square(image, min(max(image.size), max(min(image.size), side)), fit, mean)
 
 
 def _posterize(image: Image.Image, bits: int, **rest: Any) -> Image.Image:

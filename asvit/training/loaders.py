@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 
 from asvit.data import LabelledImages
 from asvit.data.base import Progress
-from asvit.data.cache import Pixels, decode, fit_in_memory
+from asvit.data.cache import decode, fit_in_memory
 from asvit.data.kinds import MEAN, STD, ImageKind, Statistics
 from asvit.data.preparation import PictureTransform, Preparation
 from asvit.data.statistics import Normalisation
@@ -288,7 +288,7 @@ class _MemoryBatches:
     """Batches of a set in memory, which is decoded once it is needed."""
 
     def __init__(
-        self, images: LabelledImages, device: torch.device, decoded: Callable[[], Pixels]
+        self, images: LabelledImages, device: torch.device, decoded: Callable[[], Tensor]
     ) -> None:
         self._images, self._device, self._decoded = images, device, decoded
 
@@ -299,11 +299,8 @@ class _MemoryBatches:
 
     @cached_property
     def _set(self) -> tuple[Tensor, Tensor]:
-        pixels = self._decoded()
-        if pixels.bad:
-            raise ValueError(f"{next(iter(pixels.bad.values()))}; repair or remove it")
         labels = torch.from_numpy(np.array(self._images.labels))
-        return pixels.values.to(self._device), labels.to(self._device)
+        return self._decoded().to(self._device), labels.to(self._device)
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,7 @@ from asvit.core.files import split_reading, with_reading
 from asvit.core.latency_settings import pass_options
 from asvit.core.run_files import PICTURES
 from asvit.data.base import TEST, TRAIN, VALIDATION
-from asvit.data.tables import ListedDataset
+from asvit.data.tables import open_table
 from asvit.designs import fractals
 from asvit.designs.families import SIDES
 from asvit.designs.fitting import (
@@ -327,7 +327,7 @@ class DesignPlan:
 
         By default of those to test on.
         """
-        there = [ListedDataset(self.folder / PICTURES, part) for part in parts or (TEST,)]
+        there = [open_table(self.folder / PICTURES, part) for part in parts or (TEST,)]
         if count := sum(count_trained(weights, images) for images in there):
             what = "pictures to train and validate on" if parts else "test pictures"
             logger.warning(

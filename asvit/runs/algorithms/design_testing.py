@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -95,7 +94,7 @@ class DesignTest:
             answers[name] = self._answers(name, files)
             for file, answer in zip(files, answers[name], strict=True):
                 if isinstance(answer, str):
-                    left_out[file.name] = answer.replace(f"{pictures.root}{os.sep}", "")
+                    left_out[file.name] = answer.replace(str(file.path), file.name)
         files = [file for file in files if file.name not in left_out]
         if len(files) < LEAST_TESTED:
             raise ValueError(

@@ -19,7 +19,6 @@ from asvit.core.progress import Progress, StageUnderWay, Tell, ignore, image_pro
 from asvit.core.run_files import CHECKPOINT, PICTURES, RESULT
 from asvit.core.settings import WrongOption
 from asvit.data.base import LabelledImages
-from asvit.data.folders import write_pictures
 from asvit.designs import fractals
 from asvit.designs.families import SIDES, smallest_side, space_for
 from asvit.designs.hours import AFTERWARDS
@@ -31,6 +30,7 @@ from asvit.designs.pictures import (
     is_generated,
     open_pictures,
     sampled_facts,
+    write_pictures,
 )
 from asvit.designs.result import DesignResult, balance_in_words
 from asvit.designs.settings import DesignSettings
@@ -316,9 +316,8 @@ class DesignAlgorithm(DesignRun):
         return result.settings == replace(self.settings, data=result.settings.data)
 
     def conclude(self, store: DesignJournal, result: DesignResult) -> DesignResult:
-        """Check pictures in another folder, and write their list where it is not there."""
+        """Check pictures in another folder."""
         self.check_store(store)
-        self.picture_list.restore(store.results.pictures.digest)
         return result
 
     def _seconds_before(self, stage: str) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,8 +19,7 @@ from asvit.core.continuing import check_same_digest
 from asvit.core.files import split_reading
 from asvit.core.progress import Progress, Tell, image_progress
 from asvit.core.run_files import ANSWERS, PREDICTIONS
-from asvit.data.base import LabelledImages, sets_digest
-from asvit.data.copies import file_digest
+from asvit.data.base import LabelledImages, file_digest, sets_digest
 from asvit.data.kinds import PICTURES, RGB, Picture
 from asvit.data.preparation import shown_channels
 from asvit.data.training_sets import open_test_part
@@ -176,8 +174,6 @@ class EvaluationAlgorithm(EvaluationRun):
     def _outputs(self, tell: Tell) -> tuple[dict[int, Tensor], dict[int, str], dict[str, str]]:
         """Logits and digests of the pictures by their places, and why others have none."""
         images, logits = self.images, dict[int, Tensor]()
-        root = getattr(images, "root", None)  # which others need not know; archives have none
-        prefix = "" if root is None else f"{root}{os.sep}"
         digests, unreadable = dict[int, str](), dict[str, str]()
         names = [str(images.path(place) or images.name(place)) for place in range(len(images))]
 
@@ -194,7 +190,7 @@ class EvaluationAlgorithm(EvaluationRun):
                 logits[place] = output
             else:
                 logger.warning("%s", output)
-                unreadable[images.name(place)] = output.replace(prefix, "")
+                unreadable[images.name(place)] = output.replace(names[place], images.name(place))
             tell(Progress("picture", place + 1, len(images)))
         return logits, digests, unreadable
 

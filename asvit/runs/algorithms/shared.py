@@ -17,7 +17,7 @@ from asvit.core.progress import image_progress
 from asvit.core.results import Result
 from asvit.core.settings import Settings, wrong_option
 from asvit.core.tensor_files import tensors_digest
-from asvit.data.base import Images, refuse_unreadable, unreadable_images
+from asvit.data.base import refuse_unreadable, unreadable_images
 from asvit.executors.base import cores
 from asvit.runs.architectures import find_architecture, text_of
 from asvit.runs.shared import SharedRun
@@ -102,20 +102,14 @@ class SharedAlgorithm(SharedRun[S, R]):
             self.processes.check_same({self.files.state: _in_words(store.file)})
         return store
 
-    def check_images(
-        self, parts: Sequence[tuple[Images, Sequence[int]]], advice: str = ""
-    ) -> None:
-        """Read the headers of these images, rather than meet bad ones in the middle of an epoch.
-
-        ``advice`` is as of :func:`asvit.data.base.refuse_unreadable`.
-        """
+    def check_images(self, parts: Sequence[tuple[Any, Sequence[int]]]) -> None:
+        """Read the headers of these images, rather than meet bad ones amid an epoch."""
         bad = list[tuple[str, str]]()
         if self.processes.first:
             for images, indices in parts:
-                progress = image_progress(self.progress)
-                bad += unreadable_images(images, indices, progress=progress)
-        bad = self.processes.gather(bad)[0]
-        refuse_unreadable(bad, sum(len(indices) for _, indices in parts), advice)
+                bad += unreadable_images(images, indices, image_progress(self.progress))
+        every: list[list[tuple[str, str]]] = self.processes.gather(bad)
+        refuse_unreadable(every[0], sum(len(indices) for _, indices in parts))
 
     @property
     def typed_values(self) -> Mapping[str, object]:

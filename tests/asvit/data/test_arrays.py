@@ -1,7 +1,5 @@
 """Images that are no 8-bit pictures are read with every number that is in their files."""
 
-import io
-import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,20 +9,19 @@ import pytest
 import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageOps
+from PIL import Image
 
 from asvit.data import load_images, open_dataset, open_training_sets
 from asvit.data.decoding import channel_axis, check_as, kind_in, read_as, read_image
-from asvit.data.folders import FolderDataset
 from asvit.data.kinds import GREY, NUMBERS, PICTURES, RGB, ImageKind
 from asvit.data.sources import channel_count, open_whole
 from tests.asvit.data.array_sets import WRITERS, write
 from tests.hostile import FIXED, changed_bytes, refused_or
 
 
-def kind_of(path: Path, reading: str = "") -> ImageKind:
+def kind_of(path: Path) -> ImageKind:
     with path.open("rb") as file:
-        return kind_in(file, reading)
+        return kind_in(file)
 
 
 def values(shape: tuple[int, int, int], dtype: str) -> np.ndarray[Any, Any]:
@@ -52,12 +49,16 @@ def test_every_number_of_a_file_is_read(
     np.testing.assert_array_equal(found, array)
 
 
-@pytest.mark.parametrize("channels", [1, 2, 3, 4])
-def test_png_of_16_bits(tmp_path: Path, channels: int) -> None:
-    array = values((20, 33, channels), "uint16")
-    path = write(tmp_path / "a", array, "png")
-    assert kind_of(path) == ImageKind(channels, "uint16", picture=False)
-    np.testing.assert_array_equal(read_as(path, kind_of(path)), array)
+def test_png_of_16_bits(tmp_path: Path) -> None:
+    for channels in (1, 2, 3, 4):
+        array = values((20, 33, channels), "uint16")
+        path = write(tmp_path / "a", array, "png")
+        if channels == 1:
+            assert kind_of(path) == ImageKind(1, "uint16", picture=False)
+            np.testing.assert_array_equal(read_as(path, kind_of(path)), array)
+        else:  # Pillow cuts these to 8 bits
+            with pytest.raises(ValueError, match="its pixels have more than 8 bits"):
+                read_as(path, PICTURES)
 
 
 @pytest.mark.parametrize("dtype", NUMBERS)
@@ -73,17 +74,6 @@ def test_every_type_of_numbers_in_either_order_of_bytes(
     for path in tmp_path.iterdir():
         found = read_as(path, ImageKind(2, dtype, picture=False))
         np.testing.assert_array_equal(found, array)
-
-
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_tiff_files_lie_the_right_way_up(tmp_path: Path, orientation: int) -> None:
-    array = values((6, 9, 1), "uint16")
-    tag = [(274, "H", 1, orientation, True)]
-    tifffile.imwrite(tmp_path / "a.tif", array[..., 0], extratags=tag, metadata=None)
-    with (tmp_path / "a.tif").open("rb") as file, Image.open(file) as image:
-        expected = np.asarray(ImageOps.exif_transpose(image))
-    kind = kind_of(tmp_path / "a.tif")
-    np.testing.assert_array_equal(np.asarray(read_as(tmp_path / "a.tif", kind))[..., 0], expected)
 
 
 # What stays an 8-bit picture, bit for bit.
@@ -125,7 +115,7 @@ def test_a_file_is_known_by_its_content(tmp_path: Path) -> None:
     array = values((8, 8, 1), "uint16")
     path = write(tmp_path / "a", array, "png")
     path.rename(tmp_path / "a.jpg")
-    folder = FolderDataset(tmp_path)
+    folder = open_dataset(str(tmp_path))
     assert folder.kind == PICTURES
     for call in (folder.picture, folder.check):
         with pytest.raises(ValueError, match=r"a\.jpg': it is 1 channel of uint16, not 8-bit RGB"):
@@ -176,7 +166,7 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     "nan.npy": (lambda p: np.save(p, np.array([[np.nan]])), "1 of its numbers are NaN, infinite"),
     "wide.npy": (lambda p: np.save(p, _WIDE), r"4 of .* or beyond the 3\.4e38 of float32"),
     "none.npy": (lambda p: np.save(p, np.zeros((8, 8, 0))), "0 channels; an image has 1"),
-    "empty.npy": (lambda p: np.save(p, np.zeros((0, 8))), "it has 8 x 0 pixels"),
+    "empty.npy": (lambda p: np.save(p, np.zeros((0, 8))), "its shape is .0, 8, 1.; use 1 to"),
     "many.npy": (lambda p: np.save(p, np.zeros((90, 90, 65))), "65 channels; .*, so choose some"),
     "four.npy": (
         lambda p: np.save(p, np.zeros((2, 3, 4, 5))),
@@ -187,7 +177,17 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     "text.npy": (lambda p: np.save(p, np.array([["a", "b"]])), "numbers of type 'str32'"),
     "object.npy": (lambda p: np.save(p, _OBJECTS, allow_pickle=True), "numbers of type 'object'"),
     "deep.pgm": (lambda p: p.write_bytes(_DEEP), "more than 8 bits|8-bit RGB, not"),
-    "several.tif": (lambda p: _tiff(p, *[np.zeros((9, 9), np.uint8)] * 2), "it has several pages"),
+    "several.tif": (lambda p: _tiff(p, *[np.zeros((9, 9), np.uint8)] * 2), "it has 2 pages of"),
+    "turned.tif": (
+        lambda p: tifffile.imwrite(
+            p, np.zeros((9, 9), np.uint16), extratags=[(274, "H", 1, 6, True)]
+        ),
+        "its orientation is 6; turn it",
+    ),
+    "colours.png": (
+        lambda p: write(p.with_suffix(""), values((9, 9, 3), "uint16"), "png"),
+        "8-bit|more than 8 bits",
+    ),
 }
 
 
@@ -218,20 +218,6 @@ def test_any_bytes(tmp_path: Path, form: str, data: st.DataObject) -> None:
     assert found is None or (isinstance(found, np.ndarray) and found.shape[-1] == 1)
 
 
-def test_claims_of_huge_arrays_are_refused_before_memory_is_taken(tmp_path: Path) -> None:
-    buffer = io.BytesIO()
-    head = {"descr": "<f8", "fortran_order": False, "shape": (20_000, 20_000)}
-    np.lib.format.write_array_header_1_0(buffer, head)
-    (tmp_path / "a.npy").write_bytes(buffer.getvalue())
-    png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + struct.pack(
-        ">IIBBBBB", 60_000, 60_000, 16, 0, 0, 0, 0
-    )
-    (tmp_path / "a.png").write_bytes(png)
-    for name, millions in (("a.npy", 250), ("a.png", 500)):
-        with pytest.raises(ValueError, match=f"it has more than {millions} million numbers"):
-            kind_of(tmp_path / name)
-
-
 def test_nothing_is_unpickled(tmp_path: Path) -> None:
     class Payload:
         def __reduce__(self) -> Any:
@@ -240,22 +226,6 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.array([[Payload()]], object), allow_pickle=True)
     assert refused_or(lambda: kind_of(tmp_path / "a.npy")) is None
     assert not (tmp_path / "run").exists()
-
-
-def test_a_tiff_file_opens_no_other(tmp_path: Path) -> None:
-    """OME metadata may name files with the other channels of an image."""
-    array = values((16, 16, 1), "uint16")[..., 0]
-    ome = (
-        '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">'
-        '<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="uint16" SizeX="16"'
-        ' SizeY="16" SizeC="2" SizeZ="1" SizeT="1"><Channel ID="Channel:0:0"/>'
-        '<TiffData FirstC="1"><UUID FileName="b.ome.tif">urn:uuid:1</UUID></TiffData>'
-        "</Pixels></Image></OME>"
-    )
-    path = tmp_path / "a.ome.tif"
-    tifffile.imwrite(path, array, description=ome, metadata=None)
-    assert kind_of(path) == ImageKind(1, "uint16", picture=False)
-    np.testing.assert_array_equal(read_as(path, kind_of(path)), array[..., None])
 
 
 def test_small_copies_and_masks_of_pages_do_not_count(tmp_path: Path) -> None:
@@ -297,23 +267,11 @@ def test_pictures_beside_arrays_can_all_be_taken_as_rgb(tmp_path: Path) -> None:
     Image.new("RGB", (16, 16), (9, 8, 7)).save(tmp_path / "b.jpg")
     Image.new("L", (16, 16), 77).save(tmp_path / "a.tif")
     with pytest.raises(ValueError, match=r"\(8-bit RGB\) .*, or :rgb after its name to take all"):
-        _ = FolderDataset(tmp_path).kind
+        _ = open_dataset(str(tmp_path)).kind
     whole = open_dataset(f"{tmp_path}:rgb")
     assert whole.kind == ImageKind(reading=RGB)
     picture = whole.picture(0)
     assert picture.getpixel((0, 0)) == (77, 77, 77)
-
-
-def test_parts_of_one_kind_may_be_read_in_several_ways(tmp_path: Path) -> None:
-    plain, deep = tmp_path / "plain", tmp_path / "deep"
-    for label in ("a", "b"):
-        (plain / label).mkdir(parents=True)
-        Image.new("RGB", (16, 16)).save(plain / label / "0.png")
-        write(deep / label / "0", values((16, 16, 1), "uint16"), "png")
-    sets = open_training_sets(str(plain), validation=f"{deep}:rgb", image_size=16, seed=0)
-    assert (sets.kind, sets.validation.kind) == (ImageKind(), ImageKind(reading=RGB))
-    with pytest.raises(ValueError, match=r"8-bit RGB\) and .*\(1 channel of uint16\); use one"):
-        open_training_sets(str(plain), validation=str(deep), image_size=16, seed=0)
 
 
 def test_grey_pictures_as_one_channel(tmp_path: Path) -> None:

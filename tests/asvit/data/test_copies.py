@@ -12,8 +12,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from asvit.data import copies
-from asvit.data.copies import distinct, divide_apart, equal, file_digest
-from asvit.data.tables import ListedImage, list_text
+from asvit.data.base import file_digest
+from asvit.data.copies import distinct, divide_apart, equal
 from asvit.data.training_sets import open_training_sets
 from tests.asvit.data.archives import archive, samples
 from tests.asvit.runs.fakes import write_pictures
@@ -77,12 +77,11 @@ def test_a_training_does_not_validate_on_copies(
     assert "10 picture(s) have copies: class0/000.jpg = class0/copy-000.jpg; " in caplog.text
     assert "in several classes: class0/024.jpg = class1/wrong.jpg" in caplog.text
     table = tmp_path / "pictures.csv"
-    table.write_text(
-        list_text(
-            ListedImage(str(file), file.parent.name, "train", file_digest(file))
-            for file in sorted(folder.rglob("*.jpg"))
-        )
-    )
+    rows = [
+        f"{file},{file.parent.name},train,{file_digest(file)}"
+        for file in sorted(folder.rglob("*.jpg"))
+    ]
+    table.write_text("\n".join(["image,class,part,sha256", *rows]))
     monkeypatch.setattr(copies, "equal", None)  # digests tell which are equal
     listed = open_training_sets(str(table), image_size=32, seed=0, held_out=0.4)
     for part, own in ((sets.train, listed.train), (sets.validation, listed.validation)):

@@ -2,6 +2,7 @@
 
 import io
 import os
+import pickle
 import struct
 import zlib
 from pathlib import Path
@@ -10,12 +11,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from image_folders import write_image
+from image_folders import fill, write_image
 from PIL import Image, PngImagePlugin
 
 from asvit.core.run_files import MARKER
+from asvit.data import FractalDataset, load_images, open_dataset
+from asvit.data.base import packed, subset, unpacked, unreadable_images
 from asvit.data.decoding import ENDINGS, FORMATS, read_image, to_rgb
-from asvit.data.folders import FolderDataset
 from tests.hostile import FIXED, changed_bytes, refused_or
 
 
@@ -28,7 +30,7 @@ def test_class_folders(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None
     for name in ("a/2.dcm", "b/3.DCM", "b/deep/4", "a/.notes.txt", "Thumbs.db", "a/6.x\x1bb"):
         (tmp_path / name).touch()
     for _ in range(2):
-        dataset = FolderDataset(tmp_path)
+        dataset = open_dataset(str(tmp_path))
     assert dataset.classes == ("a", "b")
     assert [str(p.relative_to(tmp_path)) for p in dataset.files] == images
     assert dataset.labels.tolist() == [0, 1, 1, 1]
@@ -48,49 +50,37 @@ def test_pictures_of_any_ending_are_read(
     for name in (f"x{ending}", f"y{ending.upper()}"):
         (tmp_path / "a").mkdir(exist_ok=True)
         (tmp_path / "a" / name).write_bytes(ENCODED[form])
-    dataset = FolderDataset(tmp_path)
+    dataset = open_dataset(str(tmp_path))
     assert [dataset.picture(index).mode for index in range(len(dataset))] == ["RGB"] * 2
     assert caplog.messages == []
-
-
-@pytest.mark.parametrize("names", [("Ant", "ant"), ("0", "00"), ("1", "1.0"), ("a", "A")])
-def test_class_folders_that_differ_in_form_alone_are_named(
-    tmp_path: Path, names: tuple[str, ...], caplog: pytest.LogCaptureFixture
-) -> None:
-    for name in names:
-        write_image(tmp_path / name / "1.png")
-    assert len(FolderDataset(tmp_path).classes) == 2
-    assert len(caplog.messages) == (names != ("a", "A"))
 
 
 def test_runs_beside_pictures_are_no_classes(tmp_path: Path) -> None:
     for name in ("a/1.png", "b/1.png", "runs/1.png"):
         write_image(tmp_path / name)
-    assert FolderDataset(tmp_path).classes == ("a", "b", "runs")
+    assert open_dataset(str(tmp_path)).classes == ("a", "b", "runs")
     (tmp_path / "runs" / "1.png").unlink()
     for run in ("runs/train-x", "mine", "a/mine"):
         write_image(tmp_path / run / "predictions.jpg")
         (tmp_path / run / MARKER).write_text("training\n")
-    dataset = FolderDataset(tmp_path)
+    dataset = open_dataset(str(tmp_path))
     assert [dataset.name(index) for index in range(len(dataset))] == ["a/1.png", "b/1.png"]
 
 
 def test_wrong_folders(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"no folder '.*nowhere'; give a folder of images"):
-        FolderDataset(tmp_path / "nowhere")
     (tmp_path / "file.txt").write_text("")
     with pytest.raises(ValueError, match=r"file.txt' is a file; give a folder"):
-        FolderDataset(tmp_path / "file.txt")
+        open_dataset(str(tmp_path / "file.txt"))
     with pytest.raises(ValueError, match=r"no images in '.*', but 1 \.txt; use \.jpg, "):
-        FolderDataset(tmp_path)
+        open_dataset(str(tmp_path))
     write_image(tmp_path / "a" / "1.png")
     (tmp_path / "b").mkdir()
     with pytest.raises(ValueError, match=r"no images in '.*b'"):
-        FolderDataset(tmp_path)
+        open_dataset(str(tmp_path))
     write_image(tmp_path / "b" / "1.png")
     write_image(tmp_path / "0.png")
     with pytest.raises(ValueError, match=r"both images \(0\.png\) and folders \(a\)"):
-        FolderDataset(tmp_path)
+        open_dataset(str(tmp_path))
 
 
 @pytest.mark.parametrize("kept", [0, 4_000])
@@ -101,7 +91,7 @@ def test_an_unreadable_file_is_named(tmp_path: Path, kept: int, suffix: str) -> 
     Image.fromarray(noise).save(path, quality=100)
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(ValueError, match=rf"^cannot read image '.*bad\.{suffix}': [^\n]*$"):
-        FolderDataset(tmp_path)[0]
+        open_dataset(str(tmp_path))[0]
 
 
 def test_transparency_is_over_black(tmp_path: Path) -> None:
@@ -110,12 +100,6 @@ def test_transparency_is_over_black(tmp_path: Path) -> None:
     palette.putpalette([0, 0, 0, 200, 100, 50])
     palette.save(tmp_path / "p.png", transparency=b"\xff\x80")
     assert read_image(tmp_path / "p.png").getpixel((0, 0)) == pytest.approx((100, 50, 25), abs=1)
-
-
-def test_16_bit_grey_keeps_its_range(tmp_path: Path) -> None:
-    deep = np.array([[0, 256 * 77], [256 * 128, 65535]], np.uint16)
-    Image.fromarray(deep).save(tmp_path / "a.png")
-    assert np.asarray(read_image(tmp_path / "a.png"))[..., 0].tolist() == [[0, 77], [128, 255]]
 
 
 @pytest.mark.parametrize("values", [np.float32([[0.5]]), np.int32([[-1]]), np.int32([[1 << 20]])])
@@ -134,20 +118,14 @@ def encoded(kind: str, size: tuple[int, int] = (12, 9)) -> bytes:
     """A picture of noise in a format that Pillow writes."""
     buffer = io.BytesIO()
     noise = np.random.default_rng(0).integers(0, 255, (*size[::-1], 3), dtype=np.uint8)
-    picture = Image.fromarray(noise).convert("1" if kind in ("MSP", "XBM") else "RGB")
-    picture.save(
+    Image.fromarray(noise).save(
         buffer, kind, **({"sizes": [size], "bitmap_format": "bmp"} if kind == "ICO" else {})
     )
     return buffer.getvalue()
 
 
 # Of formats that Pillow only reads, 12 x 9 pixels of one colour.
-BY_HAND = {
-    "PSD": b"8BPS" + struct.pack(">H6xHIIHH14x", 1, 3, 9, 12, 8, 3) + bytes(3 * 108),
-    "SUN": struct.pack(">8I", 0x59A66A95, 12, 9, 24, 324, 1, 0, 0) + bytes(324),
-    "XPM": b'/* XPM */\nx = {\n"12 9 1 1",\n". c #0A141E",\n' + b'"............",\n' * 9 + b"};\n",
-    "CUR": b"\0\0\2\0" + encoded("ICO")[4:],
-}
+BY_HAND = {"PSD": b"8BPS" + struct.pack(">H6xHIIHH14x", 1, 3, 9, 12, 8, 3) + bytes(3 * 108)}
 ENCODED = {kind: BY_HAND.get(kind) or encoded(kind) for kind in FORMATS}
 
 
@@ -162,9 +140,7 @@ def folder_of(root: Path, names: tuple[str, ...], per_class: int = 3) -> Path:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # of what it goes on without
-@pytest.mark.parametrize(
-    "kind", [kind for kind in FORMATS if kind != "ICNS"]
-)  # which holds PNG files
+@pytest.mark.parametrize("kind", FORMATS)
 @MANY
 @given(data=st.data())
 def test_any_bytes(tmp_path: Path, kind: str, data: st.DataObject) -> None:
@@ -210,12 +186,12 @@ def test_what_is_no_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "nowhere.png").symlink_to(tmp_path / "none")
     (tmp_path / "endless.png").symlink_to("/dev/zero")
-    found = FolderDataset(tmp_path)
+    found = open_dataset(str(tmp_path))
     assert len(found) == 3
     for index in range(3):
         assert refused_or(lambda index=index: found.picture(index)) is None
     (tmp_path / "itself.png").symlink_to(tmp_path / "itself.png")
-    assert refused_or(lambda: FolderDataset(tmp_path)) is None
+    assert refused_or(lambda: open_dataset(str(tmp_path))) is None
 
 
 @pytest.mark.parametrize("target", [".", "..", "../..", "../b", "too deep"])
@@ -226,7 +202,7 @@ def test_links_that_lead_back_and_folders_too_deep(tmp_path: Path, target: str) 
     else:
         (root / "a" / "again").symlink_to(target)
         (root / "b" / "again").symlink_to("../a")
-    assert refused_or(lambda: FolderDataset(root)) is None
+    assert refused_or(lambda: open_dataset(str(root))) is None
 
 
 @pytest.mark.parametrize("where", ["zip", "plain", "profile", "later"])
@@ -243,4 +219,39 @@ def test_png_files_may_hold_much_text(tmp_path: Path, where: str, size: int) -> 
         begin, data = content.index(b"zTXt") - 4, content.index(b"IDAT") - 4
         parts = content[:begin], content[data:-12], content[begin:data], content[-12:]
         (tmp_path / "a.png").write_bytes(b"".join(parts))
-    assert FolderDataset(tmp_path).picture(0).getpixel((0, 0)) == (1, 2, 3)
+    assert open_dataset(str(tmp_path)).picture(0).getpixel((0, 0)) == (1, 2, 3)
+
+
+def test_unreadable_images_are_named_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = fill(tmp_path / "all", a=10, b=10)
+    bad = ["a/001.png", "a/005.png", "b/003.png", "b/009.png"]
+    for name in bad:
+        (folder / name).write_text("nothing")
+    monkeypatch.setattr("asvit.data.base.HEADERS", 3)
+    seen: list[tuple[int, int]] = []
+    images = open_dataset(str(folder))
+    found = unreadable_images(images, range(20), progress=lambda *step: seen.append(step))
+    assert [name for name, _ in found] == bad
+    assert all("it is not a BMP" in why for _, why in found)
+    assert seen[-1] == (20, 20)
+    some = subset(images, np.array([5, 6, 13]), "for training")
+    assert [name for name, _ in unreadable_images(some, range(3))] == ["a/005.png", "b/003.png"]
+    assert unreadable_images(FractalDataset(2, 3, 32), range(6)) == []
+    words = r"^4 of 20 images cannot be read; repair or remove them: "
+    with pytest.raises(ValueError, match=words):
+        load_images(str(folder), count=20, image_size=32, seed=0)
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=(), exclude_characters="\0"))))
+def test_every_name_comes_back(texts: list[str]) -> None:
+    assert [*map(unpacked, pickle.loads(pickle.dumps(packed(texts))))] == texts
+
+
+def test_lines_of_pixels_are_refused(tmp_path: Path) -> None:
+    """Resized by the shorter side, they would take gigabytes."""
+    for ratio, fits in ((99, True), (101, False)):
+        path = tmp_path / f"{ratio}.png"
+        Image.new("RGB", (4 * ratio, 4)).save(path)
+        assert (refused_or(lambda path=path: read_image(path)) is not None) == fits

@@ -6,10 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from image_folders import fill
 from PIL import ExifTags, Image
 
-from asvit.data import load_images
 from asvit.data.decoding import read_image
 
 _FLIP = Image.Transpose
@@ -52,16 +50,6 @@ def assert_upright(picture: Image.Image) -> None:
     assert np.abs(found - np.asarray(upright())).mean() < 4  # as JPEG is not exact
 
 
-@pytest.fixture(params=STORED)
-def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """Two classes of pictures of one orientation."""
-    root = tmp_path / "photographs"
-    for name in NAMES:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(photograph(request.param) + name.encode())  # no two are equal
-    return root
-
-
 @pytest.mark.parametrize("orientation", STORED)
 @pytest.mark.parametrize(
     ("kind", "mode"),
@@ -79,15 +67,6 @@ def test_a_file(tmp_path: Path, kind: str, mode: str, orientation: int) -> None:
             deep, exif = np.asarray(image).astype(np.uint16) << 8, image.getexif()
         Image.fromarray(deep).save(path, "PNG", exif=exif)
     assert_upright(read_image(path))
-
-
-def test_measuring(folder: Path) -> None:
-    images = load_images(str(folder), count=2, image_size=32, seed=0)
-    plain = folder.parent / "plain"
-    fill(plain, a=0, b=0)
-    for name in NAMES:
-        upright().save(plain / name)
-    assert images.digest == load_images(str(plain), count=2, image_size=32, seed=0).digest
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # about what is damaged

@@ -20,7 +20,6 @@ from asvit.data.preparation import (
     CROP_MODES,
     Preparation,
     as_tensor,
-    crop_long,
     shown_channels,
     square,
     thumbnail_of,
@@ -115,12 +114,6 @@ def test_square_of_any_shape(width: int, height: int, size: int, channels: int, 
     picture = square(Image.new("RGB", (width, height)), size, fit)
     assert isinstance(picture, Image.Image)
     assert picture.size == (size, size)
-
-
-def test_long_arrays_are_cropped_first() -> None:
-    array = noise(3, 900, 2)
-    np.testing.assert_array_equal(crop_long(array), array[:, 435:465])
-    assert crop_long(noise(3, 30, 2)).shape == (3, 30, 2)
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,9 @@ from PIL import Image
 from asvit.core.preparing_settings import GROUNDS
 from asvit.data import load_images, open_dataset
 from asvit.data.decoding import read_as
-from asvit.data.folders import FolderDataset
 from asvit.data.kinds import GREY, RGB, ImageKind
 from asvit.data.preparation import Preparation
-from asvit.data.statistics import Look, Survey, chosen_ground, survey
+from asvit.data.statistics import Look, Survey, survey
 
 CLEAR, OPAQUE = 0, 255
 
@@ -83,7 +82,7 @@ def test_the_ground_is_what_all_drawings_stand_out_from(
         pytest.skip("16 bits are not cut to 8-bit grey")
     for place, colour in enumerate(colours):
         save(tmp_path, str(place), drawing(colour), form)
-    images = FolderDataset(tmp_path, reading=reading)
+    images = open_dataset(f"{tmp_path}:{reading}")
     assert survey(images).ground == ground
     laid = images.on(ground)
     colour = {"white": 255, "black": 0, "grey": 128}[ground]
@@ -103,23 +102,12 @@ def test_the_ground_is_what_all_drawings_stand_out_from(
 )
 def test_opaque_pictures_have_no_ground(picture: Image.Image, tmp_path: Path) -> None:
     save(tmp_path, "x", picture)
-    images = FolderDataset(tmp_path)
+    images = open_dataset(str(tmp_path))
     assert survey(images).ground == ""
     assert [np.asarray(images.on(name).picture(0)).tobytes() for name in GROUNDS] == [
         np.asarray(images.picture(0)).tobytes()
     ] * 3
     assert load_images(str(tmp_path), count=2, image_size=8, seed=0).source == images.source
-
-
-def test_images_of_measures_and_short_trainings_have_a_ground(tmp_path: Path) -> None:
-    for place in range(2):
-        save(tmp_path, str(place), drawing(BLACK))
-    load = {"count": 4, "image_size": 24, "seed": 0}
-    images = load_images(str(tmp_path), **load)
-    assert images.source.endswith("; transparent ones over white")
-    assert images.pixels.std() > 0.5
-    assert load_images(str(tmp_path), **load, ground="black").pixels.std() < 0.5
-    assert chosen_ground(open_dataset(str(tmp_path)), "grey", seed=0) == "grey"
 
 
 def test_pictures_are_read_on_the_ground_of_the_preparation(tmp_path: Path) -> None:
@@ -150,6 +138,6 @@ def test_pictures_are_read_on_the_ground_of_the_preparation(tmp_path: Path) -> N
 def test_oblong_pictures_are_fitted_by_their_sides(
     sides: list[tuple[int, int]], hidden: float, fit: str
 ) -> None:
-    found = Survey({str(place): Look(*pair) for place, pair in enumerate(sides)})
+    found = Survey([Look(*pair) for pair in sides])
     assert found.hidden == pytest.approx(hidden, abs=0.005)
     assert found.fit == fit

@@ -18,7 +18,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as tvf
 
 from asvit.core.preparing_settings import BLACK, GROUNDS
-from asvit.data.folders import ImageFiles
+from asvit.data.base import files_below
 from asvit.data.kinds import GREY, MEAN, NUMBERS, PICTURES, RGB, ImageKind
 from asvit.data.preparation import CROP_MODES, Preparation
 from asvit.export.formats import ABOUT
@@ -258,9 +258,7 @@ def test_trainings_predictions_and_the_script_make_the_same_of_every_mode(
     labels = np.zeros(1, np.int64)
     transform = Augmentation().preparation(8, kind=kind).crop
     for path in stored(mode, tmp_path):
-        images = ImageFiles(
-            tmp_path, [path.name], source="", classes=("",), labels=labels, reading=reading
-        )
+        images = files_below(tmp_path, [path.name], "", ("",), labels, reading)
         vars(images)["kind"] = kind  # that of the others of its set
         (predicted,) = classifier.logits(["a"], lambda _, path=path: classifier.read(path), 1)
         if mode in _READ_AS_PICTURES or (mode == "I;16" and reading == RGB):

@@ -88,7 +88,7 @@ def _changed(value: Any, text: str, key: str = "") -> Any:
     if not isinstance(value, dict):
         return value
     inner = {name: _changed(one, text, name) for name, one in value.items()}
-    if key in ("values", "bad_images") or (key == "images" and "source" not in value):
+    if key == "values" or (key == "images" and "source" not in value):
         return {name + text: one for name, one in inner.items()}
     if {"rank_sum", "reward"} & value.keys():  # a row, whose other names are measures
         known = _FIXED_COLUMNS | _SIZES | {"candidates"}

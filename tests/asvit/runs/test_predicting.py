@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 import asvit
-from asvit.data.folders import FolderDataset
+from asvit.data import open_dataset
 from asvit.data.preparation import Preparation
 from asvit.networks import Network, WeightsFile
 from asvit.runs.exporting import export_network
@@ -72,7 +72,7 @@ def pictures(tmp_path: Path) -> Path:
 def test_guesses_are_those_of_a_pass_over_validation_images(run: Path, pictures: Path) -> None:
     found = asvit.predict(run, [pictures / "inner"], top=3, batch_size=1, device="cpu")
     prepare = Preparation.of(32, 3, FACTS)
-    images = FolderDataset(pictures / "inner")
+    images = open_dataset(str(pictures / "inner"))
     inputs = torch.stack([prepare(images.picture(place)) for place in range(2)])
     with torch.no_grad():
         known = WeightsFile.read(run / "model.safetensors").load()(inputs).softmax(1)

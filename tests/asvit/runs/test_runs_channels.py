@@ -9,8 +9,7 @@ import torch
 from PIL import Image
 
 import asvit
-from asvit.data import open_training_sets
-from asvit.data.folders import FolderDataset
+from asvit.data import open_dataset, open_training_sets
 from asvit.data.statistics import channel_statistics
 from asvit.designs.result import DesignResult
 from asvit.networks import Network, WeightsFile
@@ -57,7 +56,7 @@ def trained(five: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def logits(folder: Path, data: str) -> tuple[torch.Tensor, list[str]]:
     """Of the trained network for the images of a set, prepared by hand; and their files."""
     file = WeightsFile.read(folder / "model.safetensors")
-    images, facts = FolderDataset(Path(data)), file.facts
+    images, facts = open_dataset(data), file.facts
     mean, std = (np.array(facts[name])[:, None, None] for name in ("mean", "std"))
     batch = [np.moveaxis(np.float64(images.picture(n)), -1, 0) for n in range(len(images))]
     pixels = torch.from_numpy((np.stack(batch) - mean) / std).float()
@@ -106,7 +105,7 @@ def test_copies_have_the_channels_and_how_images_are_prepared(
     assert "(1, 5, 32, 32)" in exported.loading_code("x")
     if form == "pt2":
         return
-    paths = FolderDataset(five).files
+    paths = open_dataset(str(five)).files
     copy = tmp_path / out if form != "timm" else tmp_path / out / "model.safetensors"
     for one, other in zip(asvit.predict(trained, paths), asvit.predict(copy, paths), strict=True):
         pairs = zip(one.guesses, other.guesses, strict=True)
@@ -220,7 +219,7 @@ def test_a_design_counts_channels_and_shows_pictures(five: Path, tmp_path: Path)
     assert set(result.exports) == {"timm", "model.onnx", "model.safetensors"}
     page = (out / "report.html").read_text()
     assert "pictures show channels 1, 2 and 3 as red, green and blue" in page
-    files = [str(path) for path in FolderDataset(five).files[:3]]
+    files = [str(path) for path in open_dataset(str(five)).files[:3]]
     by_each = [
         [one.guesses[0].label for one in asvit.predict(out / name, files, device="cpu")]
         for name in (".", "model.onnx", "timm/model.safetensors")

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from asvit.data.base import TEST
-from asvit.data.tables import ListedDataset
+from asvit.data.tables import open_table
 from asvit.data.training_sets import open_training_sets
 from asvit.designs.pictures import open_pictures, sampled_facts
 from asvit.runs.algorithms.training import TrainAlgorithm
@@ -108,7 +108,7 @@ def test_pictures_of_a_table_are_trained_and_tested_apart(
     design(pictures, max_params="100K", space=SPACE, out=tmp_path)
     table = tmp_path / "images.csv"
     sets = open_training_sets(str(table), image_size=32, seed=0)
-    test = ListedDataset(table, TEST)
+    test = open_table(table, TEST)
     names = [{one.name(n) for n in range(len(one))} for one in (sets.train, sets.validation, test)]
     assert [len(one) for one in names] == [13, 2, 4]
     assert len(set.union(*names)) == 19
@@ -135,7 +135,7 @@ def test_a_layout_of_parts_is_trained_and_tested_on_its_own(
     result = design(tmp_path / "data", max_params="100K", space=SPACE, out=tmp_path / "run")
     table = tmp_path / "run" / "images.csv"
     sets = open_training_sets(str(table), image_size=32, seed=0)
-    test = ListedDataset(table, TEST)
+    test = open_table(table, TEST)
     assert (len(sets.train), len(sets.validation), len(test)) == counts
     assert {Path(test.name(n)).parent.parent.name for n in range(len(test))} == {parts[-1]}
     assert (result.train_pictures, result.test_pictures) == (sum(counts[:2]), 20)

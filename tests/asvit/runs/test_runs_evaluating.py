@@ -17,7 +17,7 @@ import asvit
 from asvit.core.answers import read_answers
 from asvit.core.results import NO_FOLDER
 from asvit.data import Preparation
-from asvit.data.copies import file_digest
+from asvit.data.base import file_digest
 from asvit.evaluation.result import EvaluationResult
 from asvit.networks import Network, WeightsFile
 from asvit.report.evaluation import details, pictures

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
-from asvit.data import FolderDataset, FractalDataset
+from asvit.data import FractalDataset, LabelledImages, open_dataset
 from asvit.data.cache import decode, fit_in_memory
 from asvit.data.kinds import ImageKind
 from asvit.data.preparation import Preparation
@@ -76,13 +76,13 @@ def test_erased_rectangles_have_one_colour_and_the_areas_of_timm() -> None:
         assert all(len(channel[where].unique()) == 1 for channel in image)
 
 
-def write(folder: Path, count: int = 6, size: tuple[int, int] = (24, 20)) -> FolderDataset:
+def write(folder: Path, count: int = 6, size: tuple[int, int] = (24, 20)) -> LabelledImages:
     rng = np.random.default_rng(0)
     for number in range(count):
         path = folder / f"class{number % 2}" / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(path)
-    return FolderDataset(folder)
+    return open_dataset(str(folder))
 
 
 @pytest.mark.parametrize("how", [{}, {"crop_mode": "border"}, {"crop_mode": "squash"}])
@@ -90,9 +90,9 @@ def test_a_decoded_set_is_what_its_preparation_gives(tmp_path: Path, how: Any) -
     images = write(tmp_path)
     prepare = Preparation(16, crop_pct=1.0, **how)
     pixels = decode(images, prepare)
-    assert pixels.values.dtype == torch.uint8
+    assert pixels.dtype == torch.uint8
     expected = torch.stack([prepare.crop(images.picture(at)) for at in range(6)])
-    assert torch.equal(pixels.values, expected)
+    assert torch.equal(pixels, expected)
 
 
 @pytest.mark.parametrize(("channels", "whole"), [(1, True), (2, False)])
@@ -108,7 +108,7 @@ def test_numbers_of_arrays_are_kept_exactly(channels: int, whole: bool) -> None:
 
     images = Arrays(2, 3, 8)
     prepare = Preparation(8, images.kind, (0.0,) * channels, (1.0,) * channels, crop_pct=1.0)
-    values = decode(images, prepare).values
+    values = decode(images, prepare)
     assert values.dtype == (torch.uint8 if whole else torch.float32)
     expected = np.stack([np.moveaxis(images.picture(at), -1, 0) for at in range(6)])
     assert np.array_equal(values.numpy(), expected)
@@ -126,22 +126,20 @@ def test_what_took_long_is_not_decoded_again_until_a_file_changes(
         "asvit.data.cache._decoded",
         lambda own, *given: counted.append(len(own)) or _fresh(own, *given),
     )
-    assert torch.equal(decode(FolderDataset(folder), prepare).values, first.values)
+    assert torch.equal(decode(open_dataset(str(folder)), prepare), first)
     assert counted == []
     decode(images, replace(prepare, image_size=8))
     decode(images.on("white"), prepare)
     assert counted == [6, 6]
     Image.new("RGB", (24, 20)).save(folder / "class0" / "0.png")
     os.utime(folder / "class0" / "0.png", ns=(1, 1))
-    assert decode(images, prepare).values[0].sum() == 0
+    assert decode(images, prepare)[0].sum() == 0
     assert counted == [6, 6, 6]
 
 
-def _fresh(images: Any, preparation: Preparation, _progress: Any) -> Any:
-    from asvit.data.cache import Pixels
-
+def _fresh(images: Any, preparation: Preparation, *_: Any) -> Any:
     values = [preparation.crop(images.picture(at)) for at in range(len(images))]
-    return Pixels(torch.stack(values), {})
+    return torch.stack(values)
 
 
 @pytest.mark.parametrize(
