@@ -206,7 +206,7 @@ class SearchSettings(MeasuringSettings):
     def __post_init__(self) -> None:
         by_accuracy = self.proxies in (ACCURACY, (ACCURACY,), [ACCURACY])
         values: dict[str, Any] = {}
-        if not self.trainings and (by_accuracy or self.controller == PREDICTOR):
+        if self.trainings == 0 and (by_accuracy or self.controller == PREDICTOR):
             values["trainings"] = _TRAININGS
         trains = bool(self.trainings or values)
         usual = _OF_TRAININGS if trains else _OF_MEASURES

@@ -23,8 +23,6 @@ from asvit.executors.base import Workers
 from asvit.executors.placement import device_of
 from asvit.growth.seed import GrowthSeed
 from asvit.measuring.latency import Latency, time_in_words
-from asvit.reference.correlate import check_per_cent
-from asvit.reference.findings import LEAST_TRAININGS
 from asvit.runs.algorithms.measuring import MeasuringAlgorithm
 from asvit.runs.checks import find_space
 from asvit.runs.lifecycle import earlier_result, finished_result
@@ -42,7 +40,7 @@ from asvit.search.loop import Search
 from asvit.search.objective import Objective, by_function
 from asvit.search.result import SearchResult
 from asvit.search.rows import BEST, best_rows, objectives, write_trials
-from asvit.search.sampler import distributions, measured_trials
+from asvit.search.sampler import measured_trials
 from asvit.search.settings import (
     ACCURACY,
     FINALISTS,
@@ -196,13 +194,7 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, SearchSto
             raise ValueError(
                 f"run folder {self.folder} was started {started} evaluate, {ELSEWHERE}"
             )
-        s, measured = self.settings, measured_trials(store.study)
-        if measured and measured[0].distributions != distributions(self.space.dimensions):
-            raise ValueError(
-                f"run folder {self.folder} was started with other choices in space "
-                f"{self.space.name!r}; {ELSEWHERE}"
-            )
-        trials = len(measured)
+        s, trials = self.settings, len(measured_trials(store.study))
         if s.trains and trials > s.trials:
             raise ValueError(
                 f"trainings={s.trainings} has {s.trials} for drawn architectures, and {trials} "
@@ -210,8 +202,11 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, SearchSto
             )
 
     def settled(self, store: SearchStore, result: SearchResult) -> bool:
-        """As the base says; a search by a function of the caller needs it no more."""
-        return super().settled(store, result) and (_by_function(store) or self.evaluate is None)
+        """As the base says, and its tables are there; a function is needed no more."""
+        shown = _by_function(store) or self.evaluate is None
+        tables = [TRIALS] if _by_function(store) else self.tables
+        written = all((self.folder / name).exists() for name in tables)
+        return super().settled(store, result) and shown and written
 
     def execute(self, store: SearchStore, tell: Tell) -> SearchResult:
         """Search until the trials are done, and evaluate the finalists again."""
@@ -338,7 +333,6 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, SearchSto
             self._save(search.rows)  # a kill may have left it behind the study
         try:
             for progress in search.run():
-                self._check_per_cent(search.rows)
                 done = progress.done
                 if done == 1 or done % SAVE_EVERY == 0:
                     self._save(search.rows)
@@ -350,33 +344,15 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, SearchSto
             raise
         self._save(search.rows)
 
-    def _check_per_cent(self, rows: Sequence[TrialRow]) -> None:
-        """Refuse accuracies that are shares, from the caller's function, once there are a few."""
-        if self.judged or self.evaluate is None or len(rows) < LEAST_TRAININGS:
-            return
-        try:
-            check_per_cent([row.values[ACCURACY] for row in rows])
-        except ValueError as error:
-            raise ValueError(f"evaluate: {error}; {ELSEWHERE}") from error
-
     def _save(self, rows: Sequence[TrialRow]) -> None:
         """Write trials.csv."""
         write_trials(self.folder / TRIALS, rows, self.settings.proxies)
 
-    def conclude(self, store: SearchStore, result: SearchResult) -> SearchResult:
-        """As the base does; write the tables of a finished search where they are not there."""
-        tables = [TRIALS] if _by_function(store) else self.tables
-        if not all((self.folder / name).exists() for name in tables):
-            search = self._search(store)
-            self._save(search.rows)
-            if TRAINED in tables:
-                self._save_trainings(search)
-        return super().conclude(store, result)
-
     @property
     def tables(self) -> Sequence[str]:
         """The tables of a finished run."""
-        return [TRIALS] if self.judged or self.evaluate is not None else [TRIALS, TRAINED]
+        of_pool = self.settings.trains and self.evaluate is None
+        return [TRIALS, TRAINED] if of_pool else [TRIALS]
 
     def _save_trainings(self, search: Search) -> None:
         """Write all trainings as a reference table."""

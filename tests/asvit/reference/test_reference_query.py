@@ -11,10 +11,18 @@ from scipy.stats import kendalltau, rankdata
 
 from asvit.reference import load_reference
 from asvit.reference.correlate import best_count
-from asvit.reference.query import correlate_all, count_columns, counts, is_trivial, resolve
+from asvit.reference.query import (
+    FOLDER,
+    correlate_all,
+    count_columns,
+    counts,
+    is_trivial,
+    resolve,
+    stored_reliability,
+    stored_values,
+)
 from asvit.reference.result import Values
 from asvit.reference.settings import CorrelationQuery, CorrelationSettings
-from asvit.reference.stored import FOLDER, stored_reliability, stored_values
 from asvit.runs.measurement_pool import EvalContext
 from asvit.statistics.ranks import kendall, rank_sum
 from proxies import PROXIES, Proxy, measure
