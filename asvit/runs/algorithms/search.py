@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -22,7 +21,7 @@ from asvit.core.settings import fields_of
 from asvit.executors.base import Workers
 from asvit.executors.placement import device_of
 from asvit.growth.seed import GrowthSeed
-from asvit.measuring.latency import Latency, time_in_words
+from asvit.measuring.latency import Latency
 from asvit.runs.algorithms.measuring import MeasuringAlgorithm
 from asvit.runs.checks import find_space
 from asvit.runs.lifecycle import earlier_result, finished_result
@@ -35,7 +34,7 @@ from asvit.runs.training_pool import TrainingPool
 from asvit.search import Measurement, TrialRow
 from asvit.search.conclusion import conclude_measured, conclude_trained, gathered, retrained
 from asvit.search.controllers import get_controller
-from asvit.search.limits import Limits, check_latency, forget_images
+from asvit.search.limits import Limits, forget_images
 from asvit.search.loop import Search
 from asvit.search.objective import Objective, by_function
 from asvit.search.result import SearchResult
@@ -61,8 +60,6 @@ SearchStore = StudyStore[SearchSettings]
 
 
 SAVE_EVERY = 10  # steps between two snapshots of the study in trials.csv
-_SAMPLES = 30  # random architectures, the smallest of which are timed before a search
-_TOO_SLOW = 2  # times the latency allowed, from which on a search is not begun
 
 
 def with_multiple(run: R, workers: Workers | None) -> R:
@@ -144,29 +141,9 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, SearchSto
 
     def load(self) -> Mapping[str, Any]:
         """Images and device; a function of the caller needs none."""
-        self._check_latency()
         if self.evaluate is not None:
             return {}
         return {"images": dict(self.pool.context.provenance), "device": self.pool.device}
-
-    def _check_latency(self) -> None:
-        """Refuse a limit far below the latency of small networks, before there is a folder."""
-        s, limits, most = self.settings, self.limits, self.settings.max_latency
-        resumes = os.path.lexists(self.folder / JOURNAL)
-        if most is None or (resumes and not self.fresh):
-            return
-
-        def check_one(network: Architecture) -> None:
-            milliseconds = self._latency(network).milliseconds
-            if milliseconds > _TOO_SLOW * most:
-                raise ValueError(
-                    f"{network}, one of the smallest networks, takes "
-                    f"{time_in_words(milliseconds)}, far more than the {most:g} ms allowed"
-                )
-
-        rng = np.random.default_rng(s.seed)
-        samples = [limits.network(limits.sample(rng)) for _ in range(_SAMPLES)]
-        check_latency(samples, lambda network: limits.cost(network).macs, check_one)
 
     @contextlib.contextmanager
     def session(self) -> Iterator[None]:
