@@ -83,16 +83,16 @@ class Limits:
         """Texts of the networks that one makes by hand, as large as in a search."""
         return {str(self.network(self._space.parse(text))) for text in self._space.by_hand}
 
-    @property
+    @cached_property
     def classes(self) -> int:
         """With how many classes networks are counted: those of the images where they matter."""
         s = self._settings
-        return (_classes(s.data) or s.classes) if s.limited else 1000
+        return (class_count(s.data) or s.classes) if s.limited else 1000
 
-    @property
+    @cached_property
     def channels(self) -> int:
         """Channels of the images."""
-        return self._given or _channels(self._settings.data)
+        return self._given or channel_count(self._settings.data)
 
     def cost(self, arch: Architecture | str) -> Cost:
         """Parameters and multiply-adds of an architecture for the images of the search."""
@@ -183,16 +183,6 @@ def check_latency(
         except ValueError as error:
             errors.append(error)
     raise errors[0]
-
-
-_classes = lru_cache(maxsize=8)(class_count)
-_channels = lru_cache(maxsize=8)(channel_count)
-
-
-def forget_images() -> None:
-    """Have images looked at again: they may have changed since an earlier search."""
-    _classes.cache_clear()
-    _channels.cache_clear()
 
 
 @lru_cache(maxsize=4096)

@@ -26,7 +26,7 @@ from asvit.search.sampler import (
     distributions,
     measured_trials,
 )
-from asvit.search.study import ask, requeue, storing
+from asvit.search.study import ask, requeue
 from asvit.spaces.base import Architecture, SearchSpace
 
 T = TypeVar("T")
@@ -83,23 +83,20 @@ class Search:
     def run(self) -> Iterator[Progress]:
         """Search until the trials are done; yields the progress after each row."""
         dimensions = distributions(self.space.dimensions)
-        with storing():
-            requeue(self.study, dimensions)
+        requeue(self.study, dimensions)
         self._check_failures()
         resumed, limits = len(self.rows), self._limiting
         while not self.exhausted and (done := len(self.rows)) < self.trials:
             trials: list[Trial] = []
             try:
                 for _ in range(min(self._batch - done % self._batch, self.trials - done)):
-                    with storing():
-                        trials.append(ask(self.study, dimensions, limits))
+                    trials.append(ask(self.study, dimensions, limits))
             except NothingNewError:
                 self.exhausted = True
             architectures = [self._shown(self.space.decode(trial.params)) for trial in trials]
             measured = self._evaluate(architectures)
             for trial, arch, measurement in zip(trials, architectures, measured, strict=True):
-                with storing():
-                    self._tell(trial, str(arch), measurement)
+                self._tell(trial, str(arch), measurement)
                 yield self._progress(resumed)
                 self._check_failures()
 
@@ -118,8 +115,7 @@ class Search:
         measured = zip(missing, evaluate(*zip(*missing.values(), strict=True)), strict=True)
         for done, (key, measurement) in enumerate(measured, start=resumed + 1):
             records[key] = to_json(measurement)
-            with storing():
-                self.study.set_user_attr(name, records)
+            self.study.set_user_attr(name, records)
             seconds = time.monotonic() - started
             yield Progress("finalist", done, len(wanted), resumed=resumed, seconds=seconds)
 

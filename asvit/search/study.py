@@ -86,22 +86,6 @@ def quiet_optuna() -> Iterator[None]:
         optuna.logging.set_verbosity(before)
 
 
-@contextmanager
-def storing() -> Iterator[None]:
-    """Turn the error of a journal that cannot be written into one line that says so."""
-    try:
-        yield
-    except OSError as error:
-        # One without a number is of a program of the user's, rather than the system's.
-        if error.errno is None:
-            raise
-        raise OSError(
-            error.errno,
-            "the study cannot be written; what was measured is safe, and the same command "
-            f"continues ({error.strerror})",
-        ) from error
-
-
 class StudyStore(Store[S]):
     """A study with what the search was started with; ``read`` makes its settings of JSON."""
 
@@ -134,8 +118,7 @@ class StudyStore(Store[S]):
             stored = self.study.user_attrs.get(name)
             value = make() if stored is None else from_json(stored, kind)
             if stored is None:
-                with storing():
-                    self.study.set_user_attr(name, to_json(value))
+                self.study.set_user_attr(name, to_json(value))
             self._values[name] = value
         found: T = self._values[name]
         return found

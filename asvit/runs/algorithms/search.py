@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -34,7 +33,7 @@ from asvit.runs.training_pool import TrainingPool
 from asvit.search import Measurement, TrialRow
 from asvit.search.conclusion import conclude_measured, conclude_trained, gathered, retrained
 from asvit.search.controllers import get_controller
-from asvit.search.limits import Limits, forget_images
+from asvit.search.limits import Limits
 from asvit.search.loop import Search
 from asvit.search.objective import Objective, by_function
 from asvit.search.result import SearchResult
@@ -43,7 +42,6 @@ from asvit.search.sampler import measured_trials
 from asvit.search.settings import (
     ACCURACY,
     FINALISTS,
-    PREDICTOR,
     SearchSettings,
     usual_multiple,
 )
@@ -82,25 +80,18 @@ def with_multiple(run: R, workers: Workers | None) -> R:
 class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, SearchStore], SearchRun):
     """A search: a controller draws architectures, which are measured or trained."""
 
-    _latencies: dict[str, Latency] = dataclasses.field(default_factory=dict, init=False)
-
     def resolved(self) -> Self:
         """With the final width multiple."""
         return with_multiple(self, self.workers)
 
     def check(self) -> None:
         """Refuse unknown names and sizes that do not suit."""
-        forget_images()
         if self.evaluate is not None and self.workers is not None:
             raise ValueError("a function given as evaluate is called here; leave workers out")
         get_controller(self.settings.controller)
         _ = self.better, self.space
         if self.settings.limited and finished_result(self) is None:
             self.limits.sample(np.random.default_rng(0))  # or nothing is within
-        if self.settings.controller == PREDICTOR and self.space.size < 2:
-            raise ValueError(
-                f"space {self.space.name!r} has one architecture: there is nothing to predict"
-            )
 
     @property
     def judged(self) -> bool:
@@ -193,7 +184,7 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, SearchSto
         if s.trains:
             conclusion = conclude_trained(search, self.limits, s, tell, **end)
         else:
-            again = self._measure_again if self.evaluate is None else None
+            again = partial(self._evaluate, again=True) if self.evaluate is None else None
             conclusion = conclude_measured(search, self.limits, s, tell, again=again, **end)
         rows, seed = search.rows, conclusion.seed
         if TRAINED in self.tables:
@@ -259,31 +250,17 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, SearchSto
         return scaling.command_line()
 
     def _evaluate(
-        self, architectures: Sequence[Architecture], seeds: Sequence[int]
+        self, architectures: Sequence[Architecture], seeds: Sequence[int], *, again: bool = False
     ) -> Iterable[Measurement]:
-        """Measure or train architectures, in order."""
-        how = {} if self.judged else {"seeds": seeds}
+        """Measure or train architectures, in order; ``again`` on fresh networks."""
+        how: Any = {"again": again} if self.judged else {"seeds": seeds}
         measurements: Iterable[Measurement] = self.pool.all(architectures, **how)
-        return measurements
-
-    def _measure_again(
-        self, architectures: Sequence[Architecture], _seeds: Sequence[int]
-    ) -> Iterable[Measurement]:
-        """Measure architectures on fresh networks."""
-        measurements: Iterable[Measurement] = self.pool.all(architectures, again=True)
         return measurements
 
     def _milliseconds(self, store: SearchStore, network: Architecture) -> float:
         """The latency of a network, timed once in the life of the study."""
-        timed = partial(self._latency, network)
+        timed = partial(self._time, network)
         return store.remembered(f"latency of {network}", Latency, timed).milliseconds
-
-    def _latency(self, network: Architecture) -> Latency:
-        """The latency of a network, timed once in a call."""
-        text = str(network)
-        if text not in self._latencies:
-            self._latencies[text] = self._time(network)
-        return self._latencies[text]
 
     def _latency_again(self, store: SearchStore, arch: Architecture) -> Latency | None:
         """The latency of a finalist, timed in a process of its own; None without a limit."""
