@@ -208,7 +208,7 @@ class SearchSettings(MeasuringSettings):
         values: dict[str, Any] = {}
         if self.trainings == 0 and (by_accuracy or self.controller == PREDICTOR):
             values["trainings"] = _TRAININGS
-        trains = bool(self.trainings or values)
+        trains = self.trainings != 0 or bool(values)
         usual = _OF_TRAININGS if trains else _OF_MEASURES
         if trains:
             take_classes(self)

@@ -236,18 +236,15 @@ class CorrelationAlgorithm(CorrelationRun):
         missing = {row: journal.missing(texts[row], self.plan.measures) for row in self.plan.rows}
         return {row: names for row, names in missing.items() if names}
 
-    def _jobs(self, due: Mapping[int, Sequence[str]]) -> list[MeasurementJob]:
-        texts = self.table.architectures
-        return [
-            MeasurementJob(texts[row], tuple(names), texts[row], self._side(row))
-            for row, names in due.items()
-        ]
-
     def _measure(
         self, journal: ScoreJournal, due: Mapping[int, Sequence[str]], tell: Tell
     ) -> None:
         """Measure what is due: row to measures. Every row is stored as soon as it is there."""
-        jobs = self._jobs(due)
+        texts = self.table.architectures
+        jobs = [
+            MeasurementJob(texts[row], tuple(names), texts[row], self._side(row))
+            for row, names in due.items()
+        ]
         contexts = {job.side: self._context(job.side) for job in jobs}
         for side, context in contexts.items():
             check_same_images(self.folder, journal.images_of.get(side), context.provenance)

@@ -95,11 +95,6 @@ def test_the_five_likeliest_are_told_of_six_classes_or_more() -> None:
     assert "top5" not in scored(logits[:, :5], [0, 1, 4]).values()
 
 
-def test_the_likeliest_class_is_among_the_five_likeliest_also_of_equal_ones() -> None:
-    values = scored(np.zeros((4, 7)), [0, 0, 4, 5]).values()
-    assert (values["accuracy"], values["top5"]) == (50, 75)
-
-
 NAMED: dict[str, Any] = {"has_names": True, "data": "photos", "weights": "runs/pets"}
 NAMELESS = {**NAMED, "has_names": False}
 

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume
 from hypothesis import strategies as st
 
 from asvit.reference import load_reference
@@ -48,25 +48,6 @@ def test_a_table_by_other_means():
     assert (found.rival, found.difference) == ("params", pytest.approx(0.7012 - 0.7163, abs=5e-5))
     assert found.tau_interval.low < found.tau < found.tau_interval.high
     assert found.difference_interval.low < found.difference < found.difference_interval.high
-
-
-@settings(max_examples=40)
-@given(measured(least=8), st.sets(st.integers(0, 7), max_size=3))
-def test_failed_rows_are_as_if_they_were_not_there(columns, failed):
-    values, accuracies, count = columns
-    kept = np.array([row not in failed for row in range(len(values))])
-    assume(len(set(values[kept])) > 1)
-    assume(len(set(accuracies[kept])) > 1)
-    values[~kept] = math.nan
-    counts, counts_kept = {"params": count}, {"params": count[kept]}
-    whole = correlate(values, accuracies, better="higher", counts=counts, samples=20)
-    part = correlate(
-        values[kept], accuracies[kept], better="higher", counts=counts_kept, samples=20
-    )
-    assert (whole.n, whole.dropped) == (int(kept.sum()), len(failed))
-    assert whole.tau == part.tau
-    assert whole.tau_interval == part.tau_interval
-    assert repr(whole.within) == repr(part.within)  # equal, NaN included
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,6 @@ import math
 from dataclasses import replace
 
 import numpy as np
-from hypothesis import given
-from hypothesis import strategies as st
 
 from asvit.core.estimates import Interval
 from asvit.reference.correlate import correlate
@@ -14,7 +12,6 @@ from asvit.reference.findings import (
     sort_findings,
     verdict,
 )
-from asvit.reference.result import Values
 
 ACCURACIES = [60.0, 61, 62, 63, 64, 65, 66, 67, 68, 69, 70, 71, 72, 73, 74]
 PARAMS = np.array([1.0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14])
@@ -58,29 +55,3 @@ def test_the_best_count_is_the_one_that_measures_are_compared_with() -> None:
     some = finding("expansions", [*ACCURACIES[:6], *[math.nan] * 9], trivial=True)
     findings = [both, replace(some, rival="expansions"), COUNT, GOOD]
     assert verdict(findings).startswith(f"The best count is params with tau {COUNT.tau:.3f};")
-
-
-TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0"), max_size=20)
-NUMBER = st.floats(allow_infinity=False)
-
-
-@st.composite
-def values(draw: st.DrawFn) -> Values:
-    rows = draw(st.integers(0, 4))
-    column = st.tuples(*[NUMBER] * rows)
-    names = TEXT.filter(lambda name: not name.startswith("accuracy:"))
-    return Values(
-        architectures=draw(st.tuples(*[TEXT] * rows)),
-        image_sizes=draw(st.tuples(*[st.integers(1, 999)] * rows)),
-        accuracies=draw(st.dictionaries(names, column, min_size=1, max_size=3)),
-        measures=draw(st.dictionaries(names, column, max_size=3)),
-        reasons=draw(st.tuples(*[TEXT] * rows)),
-    )
-
-
-@given(values())
-def test_round_trip(before: Values) -> None:
-    text = before.to_csv()
-    after = Values.from_csv(text)
-    assert repr(after) == repr(before)  # NaN is not equal to itself, its text is
-    assert after.to_csv() == text

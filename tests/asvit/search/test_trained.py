@@ -144,7 +144,9 @@ def written(
         Trained(text, 0, asvit.cost(text, 32, 10), pair)
         for text, pair in zip(texts, values, strict=True)
     ]
-    path.write_text(format_trained(rows, {"num_classes": "10", "image_size": "32"}))
+    path.write_text(
+        format_trained(rows, {"num_classes": "10", "image_size": "32", "accuracies": "per cent"})
+    )
     return rows, load_reference(path)
 
 

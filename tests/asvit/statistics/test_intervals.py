@@ -36,15 +36,6 @@ def test_contrasts_agree_with_scipy() -> None:
     assert half.interval == pytest.approx([end / 2 for end in found.interval])
 
 
-def test_values_that_agree_have_no_interval() -> None:
-    """Two trainings of the same rounded accuracy do not make it certain."""
-    alike = contrast((1, [3.0, 3.0]), (-1, [1.0, 1.0]))
-    assert alike.value == 2.0
-    assert all(map(math.isnan, alike.interval))
-    part = contrast((0.5, [3.0, 3.0]), (0.5, [1.0, 2.0]))
-    assert part.interval == pytest.approx([2.25 - 0.25 * 12.7062, 2.25 + 0.25 * 12.7062], rel=1e-4)
-
-
 def test_paired_differences_are_those_of_newcombe() -> None:
     found = paired_difference(*cases(36, 12, 2, 0))  # an example of the paper
     assert found.value == pytest.approx(0.2)
