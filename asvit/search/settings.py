@@ -218,9 +218,11 @@ class SearchSettings(MeasuringSettings):
             usual = {**usual, "batch": 1}
         values |= {name: of for name, of in usual.items() if getattr(self, name) is None}
         foreign = _MEASURED if trains else _TRAINED
-        for name in foreign - ({"proxies"} if by_accuracy else set()):
-            value, default = getattr(self, name), fields_of(SearchSettings)[name].default
-            if value not in (default, usual.get(name)):
+        for name, field in fields_of(SearchSettings).items():
+            value = getattr(self, name)
+            if name not in foreign or (name == "proxies" and by_accuracy):
+                continue
+            if value not in (field.default, usual.get(name)):
                 raise ValueError(
                     f"{name}={value} is for searches that {'measure' if trains else 'train'}, and "
                     f"this one {'trains' if trains else 'measures'}; leave it out"
