@@ -123,7 +123,6 @@ def run_correlation(
     data: Path | str = 'fractal',
     seed: int = 0,
     device: str = 'auto',
-    retry: bool = False,
     out: Path | str | None = None,
     fresh: bool = False,
     preset: str = 'default',

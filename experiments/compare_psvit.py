@@ -88,7 +88,7 @@ def outcomes(seed: int) -> tuple[SupernetSettings, int, Mapping[str, str]]:
     with (evolution.folder / TRIALS).open(newline="") as file:
         first = [row["architecture"] for row in csv.DictReader(file)]  # the first are random
     rng, space = np.random.default_rng(seed), load_space(SPACE)
-    texts = [evolution.winner.architecture, free.seed_architecture, *first[: len(NUMBERS)]]
+    texts = [evolution.architecture, free.seed_architecture, *first[: len(NUMBERS)]]
     texts += [str(space.sample(rng)) for _ in NUMBERS]
     limit = int(evolution.settings.max_macs or 0)
     return settings, limit, dict(zip(ORIGINS, texts, strict=True))

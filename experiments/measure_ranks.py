@@ -20,7 +20,7 @@ import asvit
 from asvit.core.console import quantity
 from asvit.core.files import write_text
 from asvit.core.tables import csv_text
-from asvit.reference import load_reference, stored
+from asvit.reference import load_reference, query
 from asvit.reference.correlate import correlate
 from experiments import predictor_table
 from experiments.tables import markdown, read_rows
@@ -72,7 +72,7 @@ def ranks_of(name: str) -> Mapping[str, Rank]:
     if name == "timm-in1k":
         return {row.measure: row for row in read_rows(TIMM, Rank)}
     table, (target, _) = load_reference(name), TABLES[name]
-    columns, _ = stored.stored_values(table)
+    columns, _ = query.stored_values(table)
     counts = {count: columns[count] for count in COUNTS}
     ranks = {}
     for measure, values in columns.items():
@@ -137,7 +137,7 @@ def _tau(tau: float, *, bold: bool = False) -> str:
 
 
 def store(reference: str, **settings: Any) -> None:
-    """Measure a table, and write the scores that :func:`stored.stored_values` reads."""
+    """Measure a table, and write the scores that :func:`query.stored_values` reads."""
     result = asvit.run_correlation(
         reference, proxies=NAMES, out=Path("runs/measure-ranks") / reference, **settings
     )
@@ -151,7 +151,7 @@ def store(reference: str, **settings: Any) -> None:
     side = " to ".join(map(str, dict.fromkeys((sides[0], sides[-1]))))
     how = f"{side} px, {quantity(result.settings.repeats, 'network')} each"
     text = csv_text([["architecture", *values.measures], *rows])
-    write_text(stored.FOLDER / f"{result.reference}.csv", f"# measured: {how}\n{text}")
+    write_text(query.FOLDER / f"{result.reference}.csv", f"# measured: {how}\n{text}")
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from asvit.predictor.validation import Array, Splits, gather_rows
 from asvit.reference import REFERENCES, ReferenceTable, load_reference
 from asvit.reference.findings import highest
-from asvit.reference.stored import stored_values
+from asvit.reference.query import stored_values
 from asvit.statistics.ranks import kendall
 from experiments.study import Case, Study, grouped
 from experiments.tables import markdown

@@ -23,7 +23,7 @@ from asvit.architectures.genotype import Genotype
 from asvit.core.estimates import Estimate
 from asvit.executors import one_thread
 from asvit.reference import load_reference
-from asvit.reference.stored import stored_values
+from asvit.reference.query import stored_values
 from asvit.runs.measurement_pool import EvalContext
 from asvit.search import SearchSettings
 from asvit.spaces import build, cost, load_space

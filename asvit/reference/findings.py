@@ -15,8 +15,6 @@ PREDICTOR: Final = "predictor@"
 #: The fewest networks that a predictor is fitted to.
 LEAST_TRAININGS: Final = 5
 
-_SIZES = {"params": "parameters", "macs": "multiply-adds"}
-
 
 @dataclass(frozen=True)
 class Within:
@@ -118,58 +116,26 @@ def _from_best(tau: float) -> float:
     return math.inf if math.isnan(tau) else -tau
 
 
-def _is_best_count(finding: Finding, rank: Finding | Within) -> bool:
-    """Whether it is the count that measures with a value of every row are compared with.
-
-    Sums of counts, and counts without a value of some rows, may have a higher tau.
-    """
-    best = rank.rival == finding.measure and not math.isnan(rank.tau)
-    return best and not finding.dropped
-
-
-def rival_in(findings: Sequence[Finding]) -> Finding | None:
-    """The count that ranks all rows best, of the findings of one target; None without one."""
-    return next((row for row in findings if _is_best_count(row, row)), None)
-
-
-def winners(findings: Sequence[Finding]) -> list[Finding]:
-    """The measures that rank significantly better than the best count."""
-    return [row for row in findings if not row.trivial and row.difference_interval.low > 0]
-
-
 def verdict(findings: Sequence[Finding]) -> str:
-    """The conclusion from the findings of one target, in a sentence."""
-    best = rival_in(findings)
+    """The conclusion from the findings of one target, in a sentence.
+
+    The best count is the one that measures with a value of every row are compared with: sums of
+    counts, and counts without a value of some rows, may have a higher tau.
+    """
+    bests = (row for row in findings if row.rival == row.measure and not row.dropped)
+    best = next((row for row in bests if not math.isnan(row.tau)), None)
     if best is None:
         return "No count can be ranked by."
     start = f"The best count is {best.measure} with tau {best.tau:.3f};"
-    better = [f"{row.measure} ({row.tau:.3f})" for row in winners(findings)]
+    better = [
+        f"{row.measure} ({row.tau:.3f})"
+        for row in findings
+        if not row.trivial and row.difference_interval.low > 0
+    ]
     meaning = "the 95 % interval of the difference is above 0"
     if not better:
         return f"{start} no measure ranks significantly better ({meaning} for none)."
     return f"{start} significantly better: {', '.join(better)} ({meaning})."
-
-
-def size_verdict(findings: Sequence[Finding]) -> str:
-    """The conclusion about networks of about the same size, a sentence for each count."""
-    parts = [(row, part) for row in findings for part in row.within]
-    sentences = []
-    for count in dict.fromkeys(part.count for _, part in parts):
-        own = [(row, part) for row, part in parts if part.count == count]
-        bests = [(row.measure, part.tau) for row, part in own if _is_best_count(row, part)]
-        better = [
-            f"{row.measure} ({part.tau:.3f})"
-            for row, part in own
-            if not row.trivial and part.difference_interval.low > 0
-        ]
-        best = "no count can be ranked by"
-        if bests:
-            best = "the best count is {} with tau {:.3f}".format(*bests[-1])
-        sentences.append(
-            f"Among networks with about as many {_SIZES.get(count, count)}, {best}; "
-            f"significantly better: {', '.join(better) or 'none'}."
-        )
-    return " ".join(sentences)
 
 
 def to_csv(findings: Sequence[Finding]) -> str:

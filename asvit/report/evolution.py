@@ -27,7 +27,7 @@ MOST_PATHS = 2000  # that figures show; more are thinned
 
 def pictures(result: EvolutionResult) -> list[Picture]:
     """Draw every picture of ``result``."""
-    winner, limit = result.winner.architecture, result.settings.max_macs or 0
+    winner, limit = result.architecture, result.settings.max_macs or 0
     even = thinned(result.paths, MOST_PATHS)
     best = (row for row in result.paths if row.architecture == winner)
     rows = sorted({row.number: row for row in (*even, *best)}.values(), key=lambda row: row.number)

@@ -13,7 +13,7 @@ from asvit.core.run_files import CORRELATION_FIGURES, CORRELATIONS, SCORES, VALU
 from asvit.core.settings import setting
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import Cell, SummaryPart, Table
-from asvit.reference.findings import Finding, by_size, estimates, size_verdict, verdict
+from asvit.reference.findings import Finding, by_size, estimates, verdict
 from asvit.reference.result import CorrelationResult
 from asvit.reference.settings import CorrelationQuery, CorrelationSettings
 from asvit.runs.folder import RunFiles
@@ -52,7 +52,6 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, Any]):
         complete="asvit.reference:REFERENCES",
         listed=False,
     )
-    retry: bool = setting(False, "Measure again what failed.", repeats=False)
     workers: Workers | None = None  # the result does not depend on them
 
     @classmethod
@@ -74,7 +73,6 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, Any]):
                 heading += f"; noise ceiling {target.noise_ceiling:.3f}"
             if any(row.within for row in findings):
                 yield _table(by_size(findings), f"{heading}; at the same size", _size_cells)
-                yield size_verdict(findings)
             yield _table(findings, heading, _cells)
             for row in findings:
                 if row.reason:

@@ -74,13 +74,13 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, Any]):
     @classmethod
     def summary(cls, result: EvolutionResult) -> Iterator[SummaryPart]:
         """The winner, the generations, and random paths with the same weights."""
-        limit, winner = number(result.settings.max_macs), result.winner
+        limit = number(result.settings.max_macs)
         facts: dict[str, object] = {
-            "winner": winner.architecture,
-            "parameters": winner.params,
-            "multiply-adds": f"{number(winner.macs)} of {limit} allowed",
-            "validation, inherited weights": percent(winner.validation),
-            "test, inherited weights": percent(winner.test),
+            "winner": result.architecture,
+            "parameters": result.params,
+            "multiply-adds": f"{number(result.macs)} of {limit} allowed",
+            "validation, inherited weights": percent(result.validation),
+            "test, inherited weights": percent(result.test),
             "paths": f"{result.evaluated} in {quantity(len(result.generations), 'generation')}",
             "space": result.space,
             "supernet": result.provenance["supernet"]["folder"],
@@ -93,7 +93,7 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, Any]):
         yield Table(columns, rows, "Generations: validation accuracy, per cent")
         columns = ["images", "number", "lowest", "median", "highest", "winner"]
         rows = [
-            [part, *vars(of).values(), getattr(winner, part)] for part, of in result.random.items()
+            [part, *vars(of).values(), getattr(result, part)] for part, of in result.random.items()
         ]
         yield Table(columns, rows, "Beside the random paths of the first generation")
         yield (
@@ -128,7 +128,7 @@ def evolve_supernet(supernet: Path | str | None = None, **given: Any) -> Evoluti
         ...     "supernet", population=4, generations=2, keep=2, crossovers=1, mutations=1,
         ...     out="evolution",
         ... )
-        >>> result.winner.path.count("|")
+        >>> result.path.count("|")
         2
     """
     return EvolutionRun.make(supernet=supernet, **given).run()

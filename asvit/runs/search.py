@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +75,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, Any]):
     def summary(cls, result: SearchResult) -> Iterator[SummaryPart]:
         """The finalists, how the search went, and how far to trust its measures."""
         settings, latency = result.settings, result.latency
-        yield _trained(result) if settings.trains else _measured(result, settings)
+        yield _finalists(result)
         yield (
             f"seed architecture: {result.params:,} params, {result.macs:,} multiply-adds at "
             f"{settings.image_size} px"
@@ -105,57 +105,39 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, Any]):
             yield f"next grows the seed to {_GROWTH} times its size; --budget takes another one"
 
 
-def _measured(result: SearchResult, settings: SearchSettings) -> Table:
-    """The finalists, the seed first, with both values of each measure."""
-    measures = without_sizes(result.values)
+def _finalists(result: SearchResult) -> Table:
+    """The finalists, the seed first."""
+    s, measures = result.settings, without_sizes(result.values)
     twice = any(finalist.again for finalist in result.finalists)
-    families = result.several_families
-    columns = ["", "architecture", *["family"] * families, "params"]
-    for measure in measures:
-        columns += [measure, "again"] if twice else [measure]
-    rows: list[list[Cell]] = []
-    for finalist in result.seed_first:
-        row: list[Cell] = [finalist.origin, finalist.architecture]
-        row += [*[finalist.family_in_words] * families, finalist.params]
-        for measure in measures:
-            row += [finalist.values[measure], *([finalist.again.get(measure)] if twice else [])]
+    predicted = any(math.isfinite(finalist.predicted) for finalist in result.finalists)
+    rows = []
+    for one in result.seed_first:
+        row: dict[str, Cell] = {} if s.trains else {"": one.origin}
+        row |= {"architecture": one.architecture}
+        row |= {"family": one.family_in_words} if result.several_families else {}
+        row |= {"params": one.params}
+        if s.trains:
+            row |= {"trainings": one.trainings, "mean": one.values[ACCURACY]}
+            row |= {"predicted": one.predicted} if predicted else {}
+            if result.confirmed is not None:
+                fresh = None if one.confirmed is None else one.confirmed.estimate
+                row["retrained [90 %]"] = fresh
+        else:
+            for measure in measures:
+                row[measure] = one.values[measure]
+                row |= {f"{measure} again": one.again.get(measure)} if twice else {}
+        if result.latency is not None:
+            row["ms"] = None if one.latency is None else one.latency.milliseconds
         rows.append(row)
     title = "The finalists; the first is the seed architecture"
-    if twice:
-        title = f"The finalists, measured again on {quantity(settings.recheck, 'network')}; the "
+    if s.trains:
+        title = "The best architectures (accuracies in %); the first is the seed architecture"
+    elif twice:
+        title = f"The finalists, measured again on {quantity(s.recheck, 'network')}; the "
         title += "first is the seed architecture"
-    if settings.pick == "policy":
+    if s.pick == "policy":
         title += " (--pick policy)"
-    return _timed(result, columns, rows, title)
-
-
-def _trained(result: SearchResult) -> Table:
-    """The finalists of a search that trains, the seed first."""
-    predicted = any(math.isfinite(finalist.predicted) for finalist in result.finalists)
-    retrained = result.confirmed is not None
-    families = result.several_families
-    columns = ["architecture", *["family"] * families, "params", "trainings", "mean"]
-    columns += ["predicted"] * predicted + ["retrained [90 %]"] * retrained
-    rows: list[list[Cell]] = []
-    for finalist in result.seed_first:
-        fresh = None if finalist.confirmed is None else finalist.confirmed.estimate
-        row: list[Cell] = [finalist.architecture, *[finalist.family_in_words] * families]
-        row += [finalist.params, finalist.trainings]
-        rows.append([*row, finalist.values[ACCURACY]])
-        rows[-1] += [finalist.predicted] * predicted + [fresh] * retrained
-    title = "The best architectures (accuracies in %); the first is the seed architecture"
-    return _timed(result, columns, rows, title)
-
-
-def _timed(
-    result: SearchResult, columns: list[str], rows: Sequence[list[Cell]], title: str
-) -> Table:
-    """The table of the finalists, with their latencies where these were limited."""
-    if result.latency is not None:
-        columns.append("ms")
-        for finalist, row in zip(result.seed_first, rows, strict=True):
-            row.append(None if finalist.latency is None else finalist.latency.milliseconds)
-    return Table(columns, rows, title, rule=1)
+    return Table([*rows[0]], [[*row.values()] for row in rows], title, rule=1)
 
 
 def next_budget(params: int) -> str:

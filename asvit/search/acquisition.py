@@ -90,11 +90,10 @@ class Acquisition:
 
 
 def seed_noise(trainings: Sequence[tuple[str, float]]) -> float:
-    """Standard deviation of accuracy between training seeds, points.
+    """Standard deviation of accuracy between training seeds, points; a training has a text.
 
-    It is pooled over architectures that were trained several times. As a few of them say little,
-    :data:`PRIOR_SHARE` of the variance of all accuracies counts as :data:`PRIOR_REPEATS` more
-    repeats. A training is an architecture and its accuracy.
+    It is pooled over architectures that were trained several times, with a prior, as a few of
+    them say little.
     """
     squares, repeats = pooled_squares(trainings)
     prior = PRIOR_SHARE * float(np.var([value for _, value in trainings]))

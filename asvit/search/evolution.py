@@ -9,7 +9,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any, ClassVar, TypedDict
 
-from asvit.core.codec import to_json, value_from_json
+from asvit.core.codec import value_from_json
 from asvit.core.files import read_text
 from asvit.core.results import Result
 from asvit.core.run_files import TRIALS
@@ -94,19 +94,6 @@ class Generation:
 
 
 @dataclass(frozen=True)
-class Winner:
-    """The path that an evolution ended in."""
-
-    architecture: str  #: text of the network that it is, as :func:`asvit.build` takes it
-    #: Its cells, stage by stage; where the identities are tells which weights it inherits.
-    path: str
-    params: int  #: parameters of the network, with the classes of the images
-    macs: int  #: multiply-adds of one image
-    validation: float  #: accuracy with inherited weights on the images it was chosen by, per cent
-    test: float  #: the same on images that nothing was chosen by
-
-
-@dataclass(frozen=True)
 class PathRow:
     """A path of an evolution: a row of ``trials.csv``."""
 
@@ -116,9 +103,7 @@ class PathRow:
     architecture: str  #: text of the network that it is
     path: str  #: its cells, stage by stage
     macs: int  #: multiply-adds of one image
-    #: Accuracy with inherited weights on the validation images, per cent; NaN before it is
-    #: evaluated.
-    validation: float = math.nan
+    validation: float = math.nan  #: accuracy on the validation images, per cent; NaN before
 
     @property
     def cells(self) -> Cells:
@@ -146,12 +131,17 @@ class EvolutionResult(Result):
     kind = "evolution"
     noun = "evolution"
     provenance_keys = ("supernet", "images", "device", "versions", "command")
-    hidden = ("winner", "random")
     rows_in = "trials"
 
     settings: EvolutionSettings
     space: str  #: space of the paths
-    winner: Winner  #: the path that it ended in
+    architecture: str  #: text of the network that it ended in, as :func:`asvit.build` takes it
+    #: Its cells, stage by stage; where the identities are tells which weights it inherits.
+    path: str
+    params: int  #: parameters of the network, with the classes of the images
+    macs: int  #: multiply-adds of one image
+    validation: float  #: accuracy with inherited weights on the images it was chosen by, per cent
+    test: float  #: the same on images that nothing was chosen by
     generations: Sequence[Generation]  #: one row a generation
     #: The random first generation with the same weights, by the name of the images.
     random: Mapping[str, PathAccuracies]
@@ -164,27 +154,18 @@ class EvolutionResult(Result):
 
     @cached_property
     def paths(self) -> Sequence[PathRow]:
-        """Every path, in the order of evaluation, as ``trials.csv`` has them.
-
-        Raises:
-            FileNotFoundError: If there is no such file.
-            ValueError: If it cannot be read.
-        """
+        """Every path, in the order of evaluation, as ``trials.csv`` has them."""
         path = self.folder / TRIALS
         try:
             return read_paths(read_text(path))
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
 
-    def derived(self) -> Mapping[str, Any]:
-        """The winner's values, and the random paths."""
-        return {**to_json(self.winner), "random": to_json(self.random)}
-
     @classmethod
     def unfold(cls, content: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The winner's values as a field."""
+        """As it is, with the supernet."""
         value_from_json(content["supernet"], SupernetOrigin)
-        return {**content, "winner": content}
+        return content
 
 
 def generations_of(rows: Sequence[PathRow]) -> list[Generation]:

@@ -21,7 +21,8 @@ from proxies.evaluation import FAILURES
 from proxies.messages import fault
 
 _TRIES = 1_000  # draws of which one has to be within the limits
-_FEW, _TIMES = 20, 10  # draws that end it if none is within so many times the limits
+_FEW = 20  # draws that end it if none is within so many times a limit: of sizes, of time
+_TIMES, _TIMES_SLOWER = 10, 1
 _QUICKEST = 3  # small networks of which one has to keep a limit of latency
 
 Draw = Mapping[str, Any]  # a choice in every dimension
@@ -39,10 +40,8 @@ class Limits:
     """What lies within the limits of a search.
 
     Where parameters or multiply-adds are limited, every network is as wide as they allow, if its
-    space has widths.
-
-    ``time`` measures the milliseconds of a network; None leaves its time open. ``channels`` are
-    those of the images, by default of those of the settings.
+    space has widths. ``time`` measures the milliseconds of a network; None leaves its time open.
+    ``channels`` are those of the images, by default of those of the settings.
     """
 
     def __init__(
@@ -84,16 +83,16 @@ class Limits:
         """Texts of the networks that one makes by hand, as large as in a search."""
         return {str(self.network(self._space.parse(text))) for text in self._space.by_hand}
 
-    @property
+    @cached_property
     def classes(self) -> int:
         """With how many classes networks are counted: those of the images where they matter."""
         s = self._settings
-        return (_classes(s.data) or s.classes) if s.limited else 1000
+        return (class_count(s.data) or s.classes) if s.limited else 1000
 
-    @property
+    @cached_property
     def channels(self) -> int:
         """Channels of the images."""
-        return self._given or _channels(self._settings.data)
+        return self._given or channel_count(self._settings.data)
 
     def cost(self, arch: Architecture | str) -> Cost:
         """Parameters and multiply-adds of an architecture for the images of the search."""
@@ -106,11 +105,7 @@ class Limits:
         """How far the network of an architecture is above a limit; None if it is not.
 
         It is timed only where its size is within the limits. ``as_is``: the architecture keeps
-        its own width.
-
-        Raises:
-            OSError, RuntimeError: If a command that times networks or an accelerator fails, which
-                says nothing of the network.
+        its own width. What says nothing of the network is raised: a command or a device fails.
         """
         s = self._settings
         if not s.limited:
@@ -148,9 +143,9 @@ class Limits:
     ) -> T:
         """The first draw whose network is within the limits; an error tells of the nearest one.
 
-        ``choices`` gives those of what was drawn, one in every dimension; ``outside`` is called
-        with each draw that is not within. Without ``timed``, time is not limited.
+        ``choices`` gives those of what was drawn; ``outside`` takes each draw that is not within.
         """
+        most = _TIMES_SLOWER if timed and self._settings.max_latency is not None else _TIMES
         excesses: list[Excess] = []
         while len(excesses) < _TRIES:
             candidate = draw()
@@ -159,8 +154,8 @@ class Limits:
                 return candidate
             outside(candidate, excess)
             excesses.append(excess)
-            if len(excesses) == _FEW and _TIMES < min(excesses).share < math.inf:
-                break  # to find the width of each may take a second
+            if len(excesses) == _FEW and most < min(excesses).share < math.inf:
+                break  # to find the width of each, or to time it, may take a second
         raise ValueError(
             f"none of {len(excesses):,} architectures drawn is within the limits; the nearest "
             f"one: {min(excesses).reason}"
@@ -190,16 +185,6 @@ def check_latency(
     raise errors[0]
 
 
-_classes = lru_cache(maxsize=8)(class_count)
-_channels = lru_cache(maxsize=8)(channel_count)
-
-
-def forget_images() -> None:
-    """Have images looked at again: they may have changed since an earlier search."""
-    _classes.cache_clear()
-    _channels.cache_clear()
-
-
 @lru_cache(maxsize=4096)
 def _widest(
     arch: Growable,
@@ -212,8 +197,8 @@ def _widest(
 ) -> Growable:
     """The architecture at the largest width within the limits, or else at the smallest there is.
 
-    Widths are multiples of ``multiple``, unless all of them are beyond the limits. Counting takes
-    time, so the next width to try follows from the cost, which grows about with its square.
+    Widths are multiples of ``multiple``, unless all of them are beyond the limits. The next one to
+    try follows from the cost, which grows about with the square of the width.
     """
 
     def share(multiples: int) -> float:

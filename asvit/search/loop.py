@@ -26,7 +26,7 @@ from asvit.search.sampler import (
     distributions,
     measured_trials,
 )
-from asvit.search.study import ask, requeue, storing
+from asvit.search.study import ask, requeue
 from asvit.spaces.base import Architecture, SearchSpace
 
 T = TypeVar("T")
@@ -37,15 +37,8 @@ _MOST_FAILURES = 10  # at the start, with nothing else, after which a search giv
 class Search:
     """A search in progress: an objective, a sampler and a study, and the rows that follow from it.
 
-    Args:
-        study: With the trials of earlier sessions; it gets the sampler.
-        space: What is searched.
-        objective: Evaluates architectures.
-        sampler: Draws them.
-        trials: How many there are in the end.
-        batch: Architectures that are drawn before any of them has been evaluated.
-        limits: Those of the networks; None for none.
-        after: How many steps take as long as what follows, roughly.
+    The study, with the trials of earlier sessions, gets the sampler; ``batch`` architectures are
+    drawn before any of them is evaluated; what follows takes as long as ``after`` steps, roughly.
     """
 
     def __init__(
@@ -73,11 +66,14 @@ class Search:
         study.sampler = sampler
         if isinstance(sampler, SpaceSampler):
             sampler.active = self._active
-            if limits is not None and limits.limited:
-                sampler.limits = limits
+            sampler.limits = self._limiting or sampler.limits
         self._seconds = 0.0  # up to the last row
         self._catch_up()
         self._before = self._seconds
+
+    @property
+    def _limiting(self) -> Limits | None:
+        return self.limits if self.limits is not None and self.limits.limited else None
 
     @property
     def seconds(self) -> float:
@@ -85,30 +81,22 @@ class Search:
         return self._before + time.monotonic() - self._started
 
     def run(self) -> Iterator[Progress]:
-        """Search until the trials are done; yields the progress after each row.
-
-        Architectures of a batch are asked for together, evaluated in any order and told in the
-        order in which they were asked for.
-        """
+        """Search until the trials are done; yields the progress after each row."""
         dimensions = distributions(self.space.dimensions)
-        with storing():
-            requeue(self.study, dimensions)
+        requeue(self.study, dimensions)
         self._check_failures()
-        resumed = len(self.rows)
-        limits = self.limits if self.limits is not None and self.limits.limited else None
+        resumed, limits = len(self.rows), self._limiting
         while not self.exhausted and (done := len(self.rows)) < self.trials:
             trials: list[Trial] = []
             try:
                 for _ in range(min(self._batch - done % self._batch, self.trials - done)):
-                    with storing():
-                        trials.append(ask(self.study, dimensions, limits))
+                    trials.append(ask(self.study, dimensions, limits))
             except NothingNewError:
                 self.exhausted = True
             architectures = [self._shown(self.space.decode(trial.params)) for trial in trials]
             measured = self._evaluate(architectures)
             for trial, arch, measurement in zip(trials, architectures, measured, strict=True):
-                with storing():
-                    self._tell(trial, str(arch), measurement)
+                self._tell(trial, str(arch), measurement)
                 yield self._progress(resumed)
                 self._check_failures()
 
@@ -127,8 +115,7 @@ class Search:
         measured = zip(missing, evaluate(*zip(*missing.values(), strict=True)), strict=True)
         for done, (key, measurement) in enumerate(measured, start=resumed + 1):
             records[key] = to_json(measurement)
-            with storing():
-                self.study.set_user_attr(name, records)
+            self.study.set_user_attr(name, records)
             seconds = time.monotonic() - started
             yield Progress("finalist", done, len(wanted), resumed=resumed, seconds=seconds)
 

@@ -95,21 +95,13 @@ class PredictorSampler(SpaceSampler):
         return every[choice]
 
     def _outcomes(self, trials: Sequence[FrozenTrial]) -> list[tuple[str, float]]:
-        """Texts and accuracies of trainings.
-
-        A network all of whose trainings failed has one: the worst before. Of others a failure says
-        nothing, least of all how far seeds are apart.
-        """
-        outcomes, failures = list[tuple[str, float]](), dict[str, float]()
-        for trial in trials:
-            text, value = self._text(trial.params), trial.values[0]
-            if trial.user_attrs.get(MEASURED, {}).get("reasons"):
-                failures[text] = value
-            else:
-                outcomes.append((text, value))
-        with_value = {text for text, _ in outcomes}
-        outcomes += [item for item in failures.items() if item[0] not in with_value]
-        return [(text, value) for text, value in outcomes if math.isfinite(value)]
+        """Texts and accuracies of the trainings that did not fail: others say nothing of seeds."""
+        return [
+            (self._text(trial.params), value)
+            for trial in trials
+            for value in trial.values
+            if math.isfinite(value) and not trial.user_attrs.get(MEASURED, {}).get("reasons")
+        ]
 
     def _text(self, params: Params) -> str:
         return str(self.limits.network(self._space.decode(params)))

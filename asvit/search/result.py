@@ -40,10 +40,7 @@ class PredictorCheck:
     A quarter of the architectures is held out, again and again, and predicted from the others.
     """
 
-    #: Share of pairs of different accuracy, held out together, that are predicted in the right
-    #: order, minus the share in the wrong one: Kendall's tau; NaN with too few architectures, or
-    #: where all have the same accuracy.
-    tau: Nullable
+    tau: Nullable  #: Kendall's, of pairs that are held out together; NaN where they tell nothing
     tau_interval: Interval  #: its bootstrap interval over architectures
     architectures: int = 0  #: how many there were; 0 for too few
 
@@ -66,15 +63,12 @@ class Finalist:
     """An architecture that the search may hand on."""
 
     architecture: str  #: its text
-    #: Place of its first draw among the measured trials, from 0; None if it was never drawn.
-    number: int | None
+    number: int | None  #: of its first draw among the measured trials; None if there was none
     likeliest: bool  #: whether it is the policy's likeliest architecture
     params: int
     macs: int  #: multiply-adds of one image
-    #: Measure to value, as the search measured it and ``trials.csv`` has it; NaN where it failed.
-    values: Mapping[str, Nullable]
-    #: The same on fresh networks; empty where nothing was measured again.
-    again: Mapping[str, Nullable]
+    values: Mapping[str, Nullable]  #: measure to value, as in ``trials.csv``
+    again: Mapping[str, Nullable]  #: the same on fresh networks; empty without
     reason: str  #: why a measure failed, else empty
     trainings: int = 0  #: how many there were of it, of whose accuracies ``values`` has the mean
     #: Its expected accuracy in per cent, by a search with a predictor. Of those with the highest
@@ -146,12 +140,7 @@ class SearchResult(Result):
 
     @cached_property
     def trials(self) -> Sequence[TrialRow]:
-        """The measured architectures in their order, as ``trials.csv`` has them.
-
-        Raises:
-            FileNotFoundError: If there is no such file.
-            ValueError: If it cannot be read, or has fewer.
-        """
+        """The measured architectures in their order, as ``trials.csv`` has them."""
         path = self.folder / TRIALS
         rows = read_trials(path, self.settings.proxies)[: self.steps]
         if len(rows) < self.steps:
@@ -171,17 +160,12 @@ class SearchResult(Result):
     @property
     def accuracies_in_words(self) -> str:
         """What the accuracies of a search by trainings mean, in a sentence."""
+        high = "Means and predictions of the best are too high on average, as luck chose them, too"
         if self.confirmed is None:
-            return (
-                "Means and predictions of the best are too high on average, as lucky trainings "
-                "are among those that chose them; with more trainings two finalists are trained "
-                "again."
-            )
+            return f"{high}; with more trainings two finalists are trained again."
         return (
-            f"Retrained: mean of {self.confirmed.trainings} trainings with fresh seeds, and the "
-            "90 % interval of the accuracy averaged over seeds. They chose only the first of the "
-            "two finalists, whose mean is a little too high on average; the other means and "
-            "predictions are more so."
+            f"{high}. Retrained: mean of {self.confirmed.trainings} trainings with fresh seeds, "
+            "and the 90 % interval of the accuracy averaged over seeds."
         )
 
     @property
@@ -222,18 +206,11 @@ class SearchResult(Result):
     def unfold(cls, content: Mapping[str, Any]) -> Mapping[str, Any]:
         """The entropies as a pair, and the measures of each row of the front in one place."""
         measures = SearchSettings.from_json(content["settings"]).proxies
-        entropy = content["entropy"]
-
-        def own(values: Mapping[str, Any]) -> dict[str, Any]:
-            return {name: values[name] for name in measures}
-
-        finalists = [{**row, "values": own(row["values"])} for row in content["finalists"]]
+        entropy, front = content["entropy"], content["front"]
         return {
             **content,
-            "values": own(content["values"]),
             "entropy": (entropy["first"], entropy["last"]),
-            "finalists": finalists,
-            "front": [{**row, "values": own(row)} for row in content["front"]],
+            "front": [{**row, "values": {n: row[n] for n in measures}} for row in front],
         }
 
 

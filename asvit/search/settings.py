@@ -160,12 +160,12 @@ class SearchSettings(MeasuringSettings):
     latency_runtime: Literal["eager", "onnx"] = runtime_setting(group=_LIMITS)
     latency_command: str | None = command_setting(group=_LIMITS)
 
-    trainings: int | None = _of_training(
-        None,
+    trainings: int = _of_training(
+        0,
         "Search by this many short trainings in place of measures, for accuracy on held-out "
         "images.",
         shown="24 with --controller predictor",
-        at_least=1,
+        at_least=0,
     )
     seeds: int = _of_training(
         1,
@@ -213,9 +213,9 @@ class SearchSettings(MeasuringSettings):
     def __post_init__(self) -> None:
         by_accuracy = self.proxies in (ACCURACY, (ACCURACY,), [ACCURACY])
         values: dict[str, Any] = {}
-        if self.trainings is None and (by_accuracy or self.controller == PREDICTOR):
+        if self.trainings == 0 and (by_accuracy or self.controller == PREDICTOR):
             values["trainings"] = _TRAININGS
-        trains = self.trainings is not None or "trainings" in values
+        trains = self.trainings != 0 or bool(values)
         usual = _OF_TRAININGS if trains else _OF_MEASURES
         if trains:
             take_classes(self)
@@ -225,9 +225,11 @@ class SearchSettings(MeasuringSettings):
             usual = {**usual, "batch": 1}
         values |= {name: of for name, of in usual.items() if getattr(self, name) is None}
         foreign = _MEASURED if trains else _TRAINED
-        for name in foreign - ({"proxies"} if by_accuracy else set()):
-            value, default = getattr(self, name), fields_of(SearchSettings)[name].default
-            if value not in (default, usual.get(name)):
+        for name, field in fields_of(SearchSettings).items():
+            value = getattr(self, name)
+            if name not in foreign or (name == "proxies" and by_accuracy):
+                continue
+            if value not in (field.default, usual.get(name)):
                 raise ValueError(
                     f"{name}={value} is for searches that {'measure' if trains else 'train'}, and "
                     f"this one {'trains' if trains else 'measures'}; leave it out"
@@ -272,7 +274,7 @@ class SearchSettings(MeasuringSettings):
                 f"seeds={self.seeds} is for controller random; {self.controller} chooses itself "
                 "what to train again"
             )
-        if self.controller == PREDICTOR and (self.trainings or 0) < LEAST_TRAININGS:
+        if self.controller == PREDICTOR and self.trainings < LEAST_TRAININGS:
             raise ValueError(
                 f"trainings={self.trainings} are too few to learn from; use at least "
                 f"{LEAST_TRAININGS}"
@@ -281,7 +283,7 @@ class SearchSettings(MeasuringSettings):
     @property
     def trains(self) -> bool:
         """Whether networks are trained."""
-        return self.trainings is not None
+        return self.trainings > 0
 
     @property
     def counted(self) -> str:
@@ -291,7 +293,7 @@ class SearchSettings(MeasuringSettings):
     @property
     def size_in_words(self) -> str:
         """How much is measured or trained, such as ``24 trainings``."""
-        return quantity(self.steps if self.trainings is None else self.trainings, self.counted)
+        return quantity(self.trainings or self.steps, self.counted)
 
     @property
     def final_trainings(self) -> int:
@@ -299,13 +301,13 @@ class SearchSettings(MeasuringSettings):
 
         With several ``seeds`` there are some of all.
         """
-        times = [times for least, times in _FINAL if (self.trainings or 0) >= least]
+        times = [times for least, times in _FINAL if self.trainings >= least]
         return 0 if self.seeds > 1 else max(times, default=0)
 
     @property
     def trials(self) -> int:
         """How many architectures are drawn, to be measured or trained."""
-        if self.trainings is None:
+        if not self.trains:
             return self.steps
         return self.trainings - FINALISTS * self.final_trainings
 

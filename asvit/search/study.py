@@ -3,7 +3,7 @@
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -37,22 +37,20 @@ _DIRECTIONS = {"higher": StudyDirection.MAXIMIZE, "lower": StudyDirection.MINIMI
 
 
 def open_journal(path: Path) -> JournalStorage:
-    """Open the journal at ``path``, or start one.
+    """Open the journal at ``path``, or start one; the caller must hold the run folder's lock.
 
-    A record without a line end is cut off: its process was killed while writing it. The caller
-    must hold the run folder's lock.
-
-    Raises:
-        ValueError: If a line is not a record, or the records do not make a study. Nothing is
-            changed then.
-        OSError: If the file cannot be read or written.
+    A record without a line end is cut off: its process was killed while writing it.
     """
     check_plain(path)
     new = not path.exists()
     if not new:
         content = path.read_bytes()
         *lines, tail = content.split(b"\n")
-        _check(path, lines)  # the library ignores a last line that is no record
+        for number, line in enumerate(lines, start=1):  # the library ignores a damaged last one
+            if not _is_record(line):
+                raise ValueError(
+                    f"{path}, line {number} is not a journal record; {advice(number)}"
+                )
         if not (tail.startswith(_RECORD_START[: len(tail)]) or not tail.strip(b"\0")):
             raise ValueError(f"{path} does not end in a journal record; {advice()}")
         cut_off(path, len(content), tail)
@@ -70,14 +68,11 @@ def open_journal(path: Path) -> JournalStorage:
     return storage
 
 
-def _check(path: Path, lines: Iterable[bytes]) -> None:
-    for number, line in enumerate(lines, start=1):
-        try:
-            known = isinstance(json.loads(line)["op_code"], int)
-        except MALFORMED:
-            known = False
-        if not known:
-            raise ValueError(f"{path}, line {number} is not a journal record; {advice(number)}")
+def _is_record(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line)["op_code"], int)
+    except MALFORMED:
+        return False
 
 
 @contextmanager
@@ -91,30 +86,8 @@ def quiet_optuna() -> Iterator[None]:
         optuna.logging.set_verbosity(before)
 
 
-@contextmanager
-def storing() -> Iterator[None]:
-    """Turn the error of a journal that cannot be written into one line that says so."""
-    try:
-        yield
-    except OSError as error:
-        # One without a number is of a program of the user's, rather than the system's.
-        if error.errno is None:
-            raise
-        raise OSError(
-            error.errno,
-            "the study cannot be written; what was measured is safe, and the same command "
-            f"continues ({error.strerror})",
-        ) from error
-
-
 class StudyStore(Store[S]):
-    """A study with what the search was started with, its attributes.
-
-    ``read`` makes its settings of JSON.
-
-    Raises:
-        ValueError: If it has trials that asvit did not start.
-    """
+    """A study with what the search was started with; ``read`` makes its settings of JSON."""
 
     def __init__(self, study: Study, read: Callable[[Any], S]) -> None:
         self.study, self._read_settings = study, read
@@ -145,8 +118,7 @@ class StudyStore(Store[S]):
             stored = self.study.user_attrs.get(name)
             value = make() if stored is None else from_json(stored, kind)
             if stored is None:
-                with storing():
-                    self.study.set_user_attr(name, to_json(value))
+                self.study.set_user_attr(name, to_json(value))
             self._values[name] = value
         found: T = self._values[name]
         return found
@@ -178,10 +150,7 @@ def stored(study: Study, name: str) -> dict[str, Measurement]:
 
 
 def requeue(study: Study, space: Space) -> None:
-    """Put the choices of trials that a killed run left in flight in the queue.
-
-    Those without a choice in every dimension are drawn anew.
-    """
+    """Put the choices of trials that a killed run left in flight in the queue."""
     left = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     for trial in left:
         study.tell(trial.number, state=TrialState.FAIL)
@@ -194,8 +163,8 @@ def requeue(study: Study, space: Space) -> None:
 def ask(study: Study, space: Space, limits: Limits | None = None) -> Trial:
     """Ask for trials until one is within the limits.
 
-    The others are kept as pruned, with the constraint that they break, of which samplers of the
-    library learn.
+    The others are kept as pruned, with the constraint that they break: samplers of the library
+    learn of it.
     """
 
     def prune(trial: Trial, excess: Excess) -> None:

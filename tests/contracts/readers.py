@@ -29,8 +29,7 @@ from asvit.export.settings import ExportSettings
 from asvit.growth.result import GrowthJournal
 from asvit.growth.settings import ScaleSettings
 from asvit.networks import Network, WeightsFile, read_state
-from asvit.reference.result import Values
-from asvit.reference.scores import ImagesOfSize, Scored, ScoreJournal, table_id
+from asvit.reference.result import ImagesOfSize, Scored, ScoreJournal, Values, table_id
 from asvit.reference.settings import CorrelationQuery, CorrelationSettings
 from asvit.reference.table import ReferenceTable, Target, read_reference
 from asvit.runs.architectures import find_architecture

@@ -36,9 +36,8 @@ from asvit.reference.query import (
     make_plan,
     resolve,
 )
-from asvit.reference.result import CorrelationResult
-from asvit.reference.scores import ImagesOfSize, Scored, ScoreJournal, table_id
-from asvit.reference.settings import CorrelationQuery, CorrelationSettings, direction
+from asvit.reference.result import CorrelationResult, ImagesOfSize, Scored, ScoreJournal, table_id
+from asvit.reference.settings import CorrelationQuery, direction
 from asvit.reference.table import check_rows
 from asvit.runs.algorithms.measuring import are_times, with_timing
 from asvit.runs.correlation import CorrelationRun
@@ -74,11 +73,6 @@ class CorrelationAlgorithm(CorrelationRun):
         with wrong_option():
             query = CorrelationQuery(**{name: own[name] for name in own if own[name] is not None})
         return super().make(preset, query=query, **values)
-
-    def resolved(self) -> Self:
-        """An image size that every row of the table has anyway is left to the rows."""
-        settings = own_sizes(self.settings, self.table)
-        return self if settings == self.settings else self.with_settings(settings, "table")
 
     @property
     def typed_values(self) -> Mapping[str, object]:
@@ -138,13 +132,6 @@ class CorrelationAlgorithm(CorrelationRun):
                 workers=self.workers,
                 progress=image_progress(self.progress),
             )
-            own, there = self._contexts[side].channels, self.table.in_chans
-            if own != there and len(self._contexts) == 1:
-                logger.warning(
-                    "the networks of %s were trained on images of %d channel(s), and are measured "
-                    "on images of %d; --data takes others",
-                    *(self.table.name, there, own),
-                )
         return self._contexts[side]
 
     def load(self) -> Mapping[str, Any] | None:
@@ -185,11 +172,6 @@ class CorrelationAlgorithm(CorrelationRun):
         complete = measures == set(self.plan.shown) and (self.folder / CORRELATIONS).exists()
         return same and complete and not self._due
 
-    def check_store(self, store: ScoreJournal) -> None:
-        """Remove the result if failed scores that it follows from are measured again."""
-        if self.retry:
-            remove_files(self.folder, [RESULT])
-
     def execute(self, store: ScoreJournal, tell: Tell) -> CorrelationResult:
         """Measure what is missing, then correlate."""
         if self._due:
@@ -224,17 +206,12 @@ class CorrelationAlgorithm(CorrelationRun):
         write_text(self.folder / CORRELATIONS, to_csv(result.correlations))
         return result
 
-    def _counted(self, row: int, name: str) -> float:
-        """What a table that comes along has at the image size asked for; NaN if it has not."""
-        if self._side(row) != self.table.image_sizes[row] or name not in self.table.counts:
-            return math.nan
-        return self.table.counts[name][row]
-
     def _take_counts(self, journal: ScoreJournal, due: dict[int, list[str]], tell: Tell) -> None:
-        """Take from the table what need not be counted again."""
-        texts, total = self.table.architectures, len(self.plan.rows)
+        """Take from a table that comes along what it has at the image size asked for."""
+        table, total = self.table, len(self.plan.rows)
         for row, names in list(due.items()):
-            counts = {name: self._counted(row, name) for name in names}
+            same_size = self._side(row) == table.image_sizes[row]
+            counts = {n: table.counts[n][row] for n in names if same_size and n in table.counts}
             scores = {
                 name: Score(value, 0.0, (value,), direction(name))
                 for name, value in counts.items()
@@ -242,33 +219,28 @@ class CorrelationAlgorithm(CorrelationRun):
             }
             if not scores:
                 continue
-            journal.add_record(Scored(texts[row], 0.0, scores))
+            text = table.architectures[row]
+            journal.add_record(Scored(text, 0.0, scores))
             due[row] = [name for name in names if name not in scores]
             if not due[row]:
                 del due[row]
-                tell(Progress("row", total - len(due), total, state=texts[row]))
+                tell(Progress("row", total - len(due), total, state=text))
 
     def _missing(self, journal: ScoreJournal) -> dict[int, list[str]]:
         """What has to be measured: row to measures."""
         texts = self.table.architectures
-        missing = {
-            row: journal.missing(texts[row], self.plan.measures, failed=self.retry)
-            for row in self.plan.rows
-        }
+        missing = {row: journal.missing(texts[row], self.plan.measures) for row in self.plan.rows}
         return {row: names for row, names in missing.items() if names}
-
-    def _jobs(self, due: Mapping[int, Sequence[str]]) -> list[MeasurementJob]:
-        texts = self.table.architectures
-        return [
-            MeasurementJob(texts[row], tuple(names), texts[row], self._side(row))
-            for row, names in due.items()
-        ]
 
     def _measure(
         self, journal: ScoreJournal, due: Mapping[int, Sequence[str]], tell: Tell
     ) -> None:
         """Measure what is due: row to measures. Every row is stored as soon as it is there."""
-        jobs = self._jobs(due)
+        texts = self.table.architectures
+        jobs = [
+            MeasurementJob(texts[row], tuple(names), texts[row], self._side(row))
+            for row, names in due.items()
+        ]
         contexts = {job.side: self._context(job.side) for job in jobs}
         for side, context in contexts.items():
             check_same_images(self.folder, journal.images_of.get(side), context.provenance)
@@ -288,12 +260,6 @@ class CorrelationAlgorithm(CorrelationRun):
                 failures += not all(score.valid for score in row.scores.values())
                 state = _state(row, failures)
                 tell(Progress("row", done, total, resumed, now - start, state, record=row))
-
-
-def own_sizes(settings: CorrelationSettings, table: ReferenceTable) -> CorrelationSettings:
-    """``settings`` without an image size that every row has anyway."""
-    own = set(table.image_sizes) == {settings.image_size}
-    return replace(settings, image_size=None) if own else settings
 
 
 def _workload(jobs: Sequence[MeasurementJob]) -> Workload:

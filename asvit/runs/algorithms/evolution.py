@@ -29,7 +29,6 @@ from asvit.search.evolution import (
     EvolutionResult,
     EvolutionSettings,
     PathRow,
-    Winner,
     first_generation,
     generations_of,
     write_paths,
@@ -157,20 +156,17 @@ class EvolutionAlgorithm(EvolutionRun):
         for progress in search.beside(_BESIDE, wanted, evaluate):
             tell(replace(progress, unit="accuracy"))
         tested = {path: one.values[TEST] for path, one in stored(store.study, _BESIDE).items()}
-        winner = Winner(
+        self._write_weights(best, tested[best.path])
+        return self.result(
+            store,
+            {"supernet": self._origin, "images": origin.images, "device": self.where.type},
+            space=origin.settings.space,
             architecture=best.architecture,
             path=best.path,
             params=sampler.costs(best.cells).params,
             macs=best.macs,
             validation=best.validation,
             test=tested[best.path],
-        )
-        self._write_weights(winner)
-        return self.result(
-            store,
-            {"supernet": self._origin, "images": origin.images, "device": self.where.type},
-            space=origin.settings.space,
-            winner=winner,
             generations=generations_of(rows),
             random={
                 VALIDATION: PathAccuracies.of([row.validation for row in first]),
@@ -188,7 +184,7 @@ class EvolutionAlgorithm(EvolutionRun):
         write_text(self.folder / TRIALS, write_paths(rows))
         return rows
 
-    def _write_weights(self, winner: Winner) -> None:
+    def _write_weights(self, winner: PathRow, top1: float) -> None:
         origin = self.trained.origin
         network = Network(winner.architecture, origin.settings.image_size, len(origin.classes))
         facts = {
@@ -197,10 +193,10 @@ class EvolutionAlgorithm(EvolutionRun):
             "interpolation": "bicubic",
             "crop_pct": 1.0,
             "images": origin.images["source"],
-            "top1": winner.test,
+            "top1": top1,
             "found_by": {"kind": EvolutionResult.kind, "path": winner.path},
         }
-        model = self.network.extract(tuple(winner.path.split("|")))
+        model = self.network.extract(winner.cells)
         file = WeightsFile(network, model.state_dict(), self.parts.names, facts)
         file.write(self.folder / INHERITED)
 

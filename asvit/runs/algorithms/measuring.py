@@ -49,7 +49,7 @@ class MeasuringAlgorithm(MeasuringRun[S, R, J]):
     """A run that measures, and whose measures a reference table can judge."""
 
     # Imports SciPy, which a run does without until it ends.
-    _stored_reliability = imported("asvit.reference.stored:stored_reliability")
+    _stored_reliability = imported("asvit.reference.query:stored_reliability")
 
     @property
     def judged(self) -> bool:

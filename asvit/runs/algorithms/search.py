@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -22,9 +20,7 @@ from asvit.core.settings import fields_of
 from asvit.executors.base import Workers
 from asvit.executors.placement import device_of
 from asvit.growth.seed import GrowthSeed
-from asvit.measuring.latency import Latency, time_in_words
-from asvit.reference.correlate import check_per_cent
-from asvit.reference.findings import LEAST_TRAININGS
+from asvit.measuring.latency import Latency
 from asvit.runs.algorithms.measuring import MeasuringAlgorithm
 from asvit.runs.checks import find_space
 from asvit.runs.lifecycle import earlier_result, finished_result
@@ -37,16 +33,15 @@ from asvit.runs.training_pool import TrainingPool
 from asvit.search import Measurement, TrialRow
 from asvit.search.conclusion import conclude_measured, conclude_trained, gathered, retrained
 from asvit.search.controllers import get_controller
-from asvit.search.limits import Limits, check_latency, forget_images
+from asvit.search.limits import Limits
 from asvit.search.loop import Search
 from asvit.search.objective import Objective, by_function
 from asvit.search.result import SearchResult
 from asvit.search.rows import BEST, best_rows, objectives, write_trials
-from asvit.search.sampler import distributions, measured_trials
+from asvit.search.sampler import measured_trials
 from asvit.search.settings import (
     ACCURACY,
     FINALISTS,
-    PREDICTOR,
     SearchSettings,
     usual_multiple,
 )
@@ -63,8 +58,6 @@ SearchStore = StudyStore[SearchSettings]
 
 
 SAVE_EVERY = 10  # steps between two snapshots of the study in trials.csv
-_SAMPLES = 30  # random architectures, the smallest of which are timed before a search
-_TOO_SLOW = 2  # times the latency allowed, from which on a search is not begun
 
 
 def with_multiple(run: R, workers: Workers | None) -> R:
@@ -87,25 +80,18 @@ def with_multiple(run: R, workers: Workers | None) -> R:
 class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, SearchStore], SearchRun):
     """A search: a controller draws architectures, which are measured or trained."""
 
-    _latencies: dict[str, Latency] = dataclasses.field(default_factory=dict, init=False)
-
     def resolved(self) -> Self:
         """With the final width multiple."""
         return with_multiple(self, self.workers)
 
     def check(self) -> None:
         """Refuse unknown names and sizes that do not suit."""
-        forget_images()
         if self.evaluate is not None and self.workers is not None:
             raise ValueError("a function given as evaluate is called here; leave workers out")
         get_controller(self.settings.controller)
         _ = self.better, self.space
         if self.settings.limited and finished_result(self) is None:
             self.limits.sample(np.random.default_rng(0))  # or nothing is within
-        if self.settings.controller == PREDICTOR and self.space.size < 2:
-            raise ValueError(
-                f"space {self.space.name!r} has one architecture: there is nothing to predict"
-            )
 
     @property
     def judged(self) -> bool:
@@ -146,29 +132,9 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, SearchSto
 
     def load(self) -> Mapping[str, Any]:
         """Images and device; a function of the caller needs none."""
-        self._check_latency()
         if self.evaluate is not None:
             return {}
         return {"images": dict(self.pool.context.provenance), "device": self.pool.device}
-
-    def _check_latency(self) -> None:
-        """Refuse a limit far below the latency of small networks, before there is a folder."""
-        s, limits, most = self.settings, self.limits, self.settings.max_latency
-        resumes = os.path.lexists(self.folder / JOURNAL)
-        if most is None or (resumes and not self.fresh):
-            return
-
-        def check_one(network: Architecture) -> None:
-            milliseconds = self._latency(network).milliseconds
-            if milliseconds > _TOO_SLOW * most:
-                raise ValueError(
-                    f"{network}, one of the smallest networks, takes "
-                    f"{time_in_words(milliseconds)}, far more than the {most:g} ms allowed"
-                )
-
-        rng = np.random.default_rng(s.seed)
-        samples = [limits.network(limits.sample(rng)) for _ in range(_SAMPLES)]
-        check_latency(samples, lambda network: limits.cost(network).macs, check_one)
 
     @contextlib.contextmanager
     def session(self) -> Iterator[None]:
@@ -196,13 +162,7 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, SearchSto
             raise ValueError(
                 f"run folder {self.folder} was started {started} evaluate, {ELSEWHERE}"
             )
-        s, measured = self.settings, measured_trials(store.study)
-        if measured and measured[0].distributions != distributions(self.space.dimensions):
-            raise ValueError(
-                f"run folder {self.folder} was started with other choices in space "
-                f"{self.space.name!r}; {ELSEWHERE}"
-            )
-        trials = len(measured)
+        s, trials = self.settings, len(measured_trials(store.study))
         if s.trains and trials > s.trials:
             raise ValueError(
                 f"trainings={s.trainings} has {s.trials} for drawn architectures, and {trials} "
@@ -210,8 +170,11 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, SearchSto
             )
 
     def settled(self, store: SearchStore, result: SearchResult) -> bool:
-        """As the base says; a search by a function of the caller needs it no more."""
-        return super().settled(store, result) and (_by_function(store) or self.evaluate is None)
+        """As the base says, and its tables are there; a function is needed no more."""
+        shown = _by_function(store) or self.evaluate is None
+        tables = [TRIALS] if _by_function(store) else self.tables
+        written = all((self.folder / name).exists() for name in tables)
+        return super().settled(store, result) and shown and written
 
     def execute(self, store: SearchStore, tell: Tell) -> SearchResult:
         """Search until the trials are done, and evaluate the finalists again."""
@@ -221,7 +184,7 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, SearchSto
         if s.trains:
             conclusion = conclude_trained(search, self.limits, s, tell, **end)
         else:
-            again = self._measure_again if self.evaluate is None else None
+            again = partial(self._evaluate, again=True) if self.evaluate is None else None
             conclusion = conclude_measured(search, self.limits, s, tell, again=again, **end)
         rows, seed = search.rows, conclusion.seed
         if TRAINED in self.tables:
@@ -287,31 +250,17 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, SearchSto
         return scaling.command_line()
 
     def _evaluate(
-        self, architectures: Sequence[Architecture], seeds: Sequence[int]
+        self, architectures: Sequence[Architecture], seeds: Sequence[int], *, again: bool = False
     ) -> Iterable[Measurement]:
-        """Measure or train architectures, in order."""
-        how = {} if self.judged else {"seeds": seeds}
+        """Measure or train architectures, in order; ``again`` on fresh networks."""
+        how: Any = {"again": again} if self.judged else {"seeds": seeds}
         measurements: Iterable[Measurement] = self.pool.all(architectures, **how)
-        return measurements
-
-    def _measure_again(
-        self, architectures: Sequence[Architecture], _seeds: Sequence[int]
-    ) -> Iterable[Measurement]:
-        """Measure architectures on fresh networks."""
-        measurements: Iterable[Measurement] = self.pool.all(architectures, again=True)
         return measurements
 
     def _milliseconds(self, store: SearchStore, network: Architecture) -> float:
         """The latency of a network, timed once in the life of the study."""
-        timed = partial(self._latency, network)
+        timed = partial(self._time, network)
         return store.remembered(f"latency of {network}", Latency, timed).milliseconds
-
-    def _latency(self, network: Architecture) -> Latency:
-        """The latency of a network, timed once in a call."""
-        text = str(network)
-        if text not in self._latencies:
-            self._latencies[text] = self._time(network)
-        return self._latencies[text]
 
     def _latency_again(self, store: SearchStore, arch: Architecture) -> Latency | None:
         """The latency of a finalist, timed in a process of its own; None without a limit."""
@@ -338,7 +287,6 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, SearchSto
             self._save(search.rows)  # a kill may have left it behind the study
         try:
             for progress in search.run():
-                self._check_per_cent(search.rows)
                 done = progress.done
                 if done == 1 or done % SAVE_EVERY == 0:
                     self._save(search.rows)
@@ -350,33 +298,15 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, SearchSto
             raise
         self._save(search.rows)
 
-    def _check_per_cent(self, rows: Sequence[TrialRow]) -> None:
-        """Refuse accuracies that are shares, from the caller's function, once there are a few."""
-        if self.judged or self.evaluate is None or len(rows) < LEAST_TRAININGS:
-            return
-        try:
-            check_per_cent([row.values[ACCURACY] for row in rows])
-        except ValueError as error:
-            raise ValueError(f"evaluate: {error}; {ELSEWHERE}") from error
-
     def _save(self, rows: Sequence[TrialRow]) -> None:
         """Write trials.csv."""
         write_trials(self.folder / TRIALS, rows, self.settings.proxies)
 
-    def conclude(self, store: SearchStore, result: SearchResult) -> SearchResult:
-        """As the base does; write the tables of a finished search where they are not there."""
-        tables = [TRIALS] if _by_function(store) else self.tables
-        if not all((self.folder / name).exists() for name in tables):
-            search = self._search(store)
-            self._save(search.rows)
-            if TRAINED in tables:
-                self._save_trainings(search)
-        return super().conclude(store, result)
-
     @property
     def tables(self) -> Sequence[str]:
         """The tables of a finished run."""
-        return [TRIALS] if self.judged or self.evaluate is not None else [TRIALS, TRAINED]
+        of_pool = self.settings.trains and self.evaluate is None
+        return [TRIALS, TRAINED] if of_pool else [TRIALS]
 
     def _save_trainings(self, search: Search) -> None:
         """Write all trainings as a reference table."""

@@ -108,7 +108,7 @@ REFUSED: dict[str, Sequence[tuple[str, int, str]]] = {
         ("--population 10", 2, "25 crossovers and 25 mutations do not fit"),
         ("", 3, "no finished supernet in runs"),
         ("none", 3, "no checkpoint 'none/supernet.safetensors'"),
-        ("{supernet} --max-macs 1K", 3, "no path takes 0 to 1,000 multiply-adds; those"),
+        ("{supernet} --max-macs 1K", 3, "no path takes at most 1,000 multiply-adds; those"),
         ("{supernet} --out {supernet}", 3, "holds a supernet; give --out another"),
     ],
     TRAIN: [

@@ -1,7 +1,9 @@
 """Measures of a classifier against plain slow versions, and closed forms."""
 
+import logging
 import math
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from asvit.evaluation.metrics import BINS, Scored, calibration_error
+from asvit.evaluation.metrics import BINS, Scored, calibration_error, match_classes
 
 CLASSES = tuple("abcdefg")
 
@@ -87,29 +89,43 @@ def test_calibration_is_that_of_a_plain_version(case: Scored) -> None:
         assert row.accuracy_interval.low <= row.accuracy <= row.accuracy_interval.high
 
 
-def test_without_a_mistake_the_calibration_error_is_what_is_missing_to_1() -> None:
-    perfect = scored(4 * np.eye(3)[[0, 1, 2, 2]], [0, 1, 2, 2])
-    values = perfect.values()
-    assert (values["accuracy"], values["macro_f1"]) == (100, 100)
-    share = math.exp(4) / (math.exp(4) + 2)
-    assert values["calibration_error"] == pytest.approx(100 * (1 - share))
-
-
 def test_the_five_likeliest_are_told_of_six_classes_or_more() -> None:
     logits = np.tile(np.arange(6.0), (3, 1))  # the first class is the least likely
     assert scored(logits, [0, 1, 5]).values()["top5"] == pytest.approx(200 / 3)
     assert "top5" not in scored(logits[:, :5], [0, 1, 4]).values()
 
 
-def test_the_likeliest_class_is_among_the_five_likeliest_also_of_equal_ones() -> None:
-    values = scored(np.zeros((4, 7)), [0, 0, 4, 5]).values()
-    assert (values["accuracy"], values["top5"]) == (50, 75)
+NAMED: dict[str, Any] = {"has_names": True, "data": "photos", "weights": "runs/pets"}
+NAMELESS = {**NAMED, "has_names": False}
 
 
-def test_a_class_without_pictures_does_not_count() -> None:
-    found = scored([[3, 0, 0], [0, 3, 0], [0, 0, 3]], [0, 1, 1]).values()
-    assert [row.label for row in found["per_class"]] == ["a", "b"]
-    assert found["balanced_accuracy"] == 75
-    assert {(pair.label, pair.predicted) for pair in found["confusion"]} == {
-        *(("a", "a"), ("b", "b"), ("b", "c"))
-    }
+def test_classes_are_found_by_name_whatever_their_order() -> None:
+    places, names = match_classes(["dog", "cat"], ["cat", "cow", "dog"], **NAMED)
+    assert (places.tolist(), names) == ([2, 0], ("cat", "cow", "dog"))
+
+
+def test_classes_that_the_network_does_not_know_are_named() -> None:
+    with pytest.raises(ValueError, match="photos has classes that") as caught:
+        match_classes(["cat", "ox", "\x1bfox"], ["cat", "cow"], **NAMED)
+    assert str(caught.value) == (
+        "photos has classes that runs/pets does not know: ox, \\x1bfox; it knows cat, cow"
+    )
+
+
+def test_weights_without_names_take_as_many_folders_in_their_order(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        places, names = match_classes(["a", "b"], ["0", "1"], **NAMELESS)
+    assert (places.tolist(), names) == ([0, 1], ("a", "b"))
+    assert "runs/pets does not name its classes; the 2 of photos are taken in their order" in (
+        caplog.text
+    )
+    assert match_classes(["1"], ["0", "1"], **NAMELESS)[0].tolist() == [1]
+    numbers = [str(number) for number in range(11)]
+    caplog.clear()
+    places, names = match_classes(sorted(numbers), numbers, **NAMELESS)
+    assert (places.tolist(), names) == ([*range(11)], tuple(sorted(numbers)))
+    assert "the 11 of photos are taken in their order" in caplog.text
+    with pytest.raises(ValueError, match="does not know: a; it knows 2 without names"):
+        match_classes(["a"], ["0", "1"], **NAMELESS)

@@ -4,9 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume
 from hypothesis import strategies as st
-from scipy import stats
 
 from asvit.reference import load_reference
 from asvit.reference.correlate import best_count, compared, correlate
@@ -49,68 +48,6 @@ def test_a_table_by_other_means():
     assert (found.rival, found.difference) == ("params", pytest.approx(0.7012 - 0.7163, abs=5e-5))
     assert found.tau_interval.low < found.tau < found.tau_interval.high
     assert found.difference_interval.low < found.difference < found.difference_interval.high
-
-
-@settings(max_examples=40)
-@given(measured())
-def test_only_the_order_counts(columns):
-    values, accuracies, count = columns
-    bent = points(values**3 - 5, accuracies, 2.0**count)
-    np.testing.assert_array_equal(points(values, accuracies, count), bent)
-    ranks = stats.rankdata(accuracies)
-    np.testing.assert_array_equal(points(values, accuracies, count), points(values, ranks, count))
-
-
-@settings(max_examples=40)
-@given(measured())
-def test_the_opposite_direction_turns_the_sign(columns):
-    values, accuracies, count = columns
-    up = correlate(values, accuracies, better="higher", counts={"params": count}, samples=20)
-    down = correlate(values, accuracies, better="lower", counts={"params": count}, samples=20)
-    assert down.tau == pytest.approx(-up.tau)
-    assert down.tau_interval.low == pytest.approx(-up.tau_interval.high, nan_ok=True)
-    np.testing.assert_array_equal(
-        points(values, accuracies, count, "lower"), points(-values, accuracies, count)
-    )
-    np.testing.assert_array_equal(
-        points(values, accuracies, count, "reported"), points(values, accuracies, count)
-    )
-
-
-@settings(max_examples=40)
-@given(measured())
-def test_a_measure_of_the_accuracy_itself_is_perfect(columns):
-    _, accuracies, count = columns
-    counts = {"params": count}
-    found = correlate(accuracies, accuracies, better="higher", counts=counts, samples=20)
-    assert found.tau == pytest.approx(1)
-    assert found.difference == pytest.approx(1 - kendall(count, accuracies))
-
-
-@settings(max_examples=40)
-@given(measured(least=8), st.sets(st.integers(0, 7), max_size=3))
-def test_failed_rows_are_as_if_they_were_not_there(columns, failed):
-    values, accuracies, count = columns
-    kept = np.array([row not in failed for row in range(len(values))])
-    assume(len(set(values[kept])) > 1)
-    assume(len(set(accuracies[kept])) > 1)
-    values[~kept] = math.nan
-    counts, counts_kept = {"params": count}, {"params": count[kept]}
-    whole = correlate(values, accuracies, better="higher", counts=counts, samples=20)
-    part = correlate(
-        values[kept], accuracies[kept], better="higher", counts=counts_kept, samples=20
-    )
-    assert (whole.n, whole.dropped) == (int(kept.sum()), len(failed))
-    assert whole.tau == part.tau
-    assert whole.tau_interval == part.tau_interval
-    assert repr(whole.within) == repr(part.within)  # equal, NaN included
-
-
-def test_infinite_values_have_failed_and_rows_without_accuracy_do_not_count():
-    accuracies = [50, 60, 70, 80, 90, math.nan]
-    found = correlate([1, 2, 3, 4, math.inf, 6], accuracies, better="higher")
-    assert (found.n, found.dropped) == (4, 1)
-    assert "4 row(s) have both a value and an accuracy; 5 are needed" in found.reason
 
 
 @pytest.mark.parametrize(

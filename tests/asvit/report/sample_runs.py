@@ -33,7 +33,6 @@ from asvit.search.evolution import (
     EvolutionResult,
     EvolutionSettings,
     PathRow,
-    Winner,
     generations_of,
     write_paths,
 )
@@ -264,7 +263,7 @@ def _evolution(folder: Path) -> None:
         stored_results.RIGHT[EvolutionResult][0],
         folder=folder,
         settings=EvolutionSettings.make("quick", generations=8, max_macs=20_000_000),
-        winner=Winner(best.architecture, best.path, 812_334, best.macs, best.validation, 80.0),
+        **{name: getattr(best, name) for name in ("architecture", "path", "macs", "validation")},
         generations=generations_of(rows),
         evaluated=len(rows),
         provenance={"supernet": {"folder": "runs/supernet", "digest": "c0de" * 16}, **_ORIGIN},

@@ -40,7 +40,6 @@ from asvit.search.evolution import (
     EvolutionResult,
     EvolutionSettings,
     Generation,
-    Winner,
 )
 from asvit.search.result import Finalist, SearchResult
 from asvit.training.metrics import EpochRow
@@ -220,7 +219,9 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
                 folder=HERE,
                 settings=EvolutionSettings(max_macs=30),
                 space="psvit-1d",
-                winner=Winner(PATH, "bbs---|bs----|bb----", 10, 20, 50.0, 49.0),
+                architecture=PATH,
+                path="bbs---|bs----|bb----",
+                **{"params": 10, "macs": 20, "validation": 50.0, "test": 49.0},
                 generations=[Generation(1, 4, 50.0, 40.0, 50.0)],
                 random={"validation": ACCURACIES, "test": ACCURACIES},
                 evaluated=4,

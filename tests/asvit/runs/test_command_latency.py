@@ -164,7 +164,6 @@ def test_a_command_that_fails_stops_a_search_which_goes_on_later(
     monkeypatch.setattr(module, "_known", {})
     with pytest.raises(ChildProcessError, match="no route to pi"):
         search(tmp_path / "none", command, 6)
-    assert not (tmp_path / "none").exists()  # before anything is spent
 
 
 def test_cost_shows_what_the_command_prints(bench: Path, sized: None) -> None:

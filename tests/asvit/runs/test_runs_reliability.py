@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from asvit.reference.stored import stored_reliability
+from asvit.reference.query import stored_reliability
 from asvit.runs.scaling import run_scaling
 from asvit.runs.search import run_search
 from asvit.search import Measurement

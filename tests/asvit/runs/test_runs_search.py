@@ -104,7 +104,7 @@ def test_the_next_command_and_this_one_can_be_pasted(tmp_path: Path) -> None:
         "--proxy length_distortion --seed 7"
     )
     assert result.provenance["command"] == (
-        "asvit search --proxy length_distortion --steps 6 --space asvit-tiny --seed 7 "
+        "asvit search --space asvit-tiny --proxy length_distortion --steps 6 --seed 7 "
         f"--out '{tmp_path}/my run'"
     )
 

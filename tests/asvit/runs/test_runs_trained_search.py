@@ -170,7 +170,5 @@ def test_a_function_of_the_callers_may_train(tmp_path: Path) -> None:
 
     result = search(tmp_path, evaluate=train)
     assert len(asked) == result.steps + result.retrainings == 20
-    (tmp_path / "trials.csv").unlink()
     assert search(tmp_path).to_json() == result.to_json()  # finished: without the function
-    assert (tmp_path / "trials.csv").exists()
     assert not (tmp_path / "trainings.csv").exists()

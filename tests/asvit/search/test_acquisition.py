@@ -65,23 +65,6 @@ def test_what_is_pending_counts_as_trained_with_its_prediction() -> None:
     assert known.shown == [TRAINED, [*TRAINED, ("d", 69.0)]]
 
 
-def test_favourites_are_trained_again_by_their_upper_bound() -> None:
-    known = Known(ANSWERS)
-    places = [RULES.choose(known, TRAINED, [], ["c", "d"], place=n) in "ab" for n in range(2, 8)]
-    assert places == [False, False, True, False, False, True]
-    assert RULES.choose(known, TRAINED, [], ["c"], place=4) == "b"  # 69 + 3 beats 70 + 1
-
-
-def test_what_may_not_be_trained_is_passed_over_whether_it_is_new_or_was_trained() -> None:
-    def chosen(place: int, *allowed: str) -> str:
-        return RULES.choose(
-            Known(ANSWERS), TRAINED, [], ["c", "d"], place=place, allowed=allowed.__contains__
-        )
-
-    assert [chosen(4, "a", "b", "c", "d"), chosen(4, "a", "d"), chosen(4, "c")] == ["b", "a", "c"]
-    assert [chosen(2, "a", "c"), chosen(2, "a"), chosen(2)] == ["c", "a", "b"]
-
-
 def test_the_noise_of_seeds_is_that_of_repeats_with_a_prior() -> None:
     assert seed_noise([("a", 60.0), ("b", 66.0)]) == pytest.approx(math.sqrt(9 / 4))
     rng = np.random.default_rng(0)

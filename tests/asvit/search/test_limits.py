@@ -59,25 +59,6 @@ def test_networks_are_as_wide_as_the_limits_allow(
         assert excess.share > 0
 
 
-@pytest.mark.parametrize("multiple", [4, 8])
-@given(st.integers(0, 999), st.integers(3_000, 900_000))
-@settings(max_examples=20, deadline=None)
-def test_widths_are_multiples_where_limits_allow_one(
-    multiple: int, seed: int, params: int
-) -> None:
-    options: dict[str, Any] = {"trainings": 9, "max_params": params, "classes": 7}
-    arch = TINY.sample(np.random.default_rng(seed))
-    chosen = limits(**options, width_multiple=multiple).network(arch)
-    widest = limits(**options).network(arch)
-    within = []
-    for width in range(multiple, 120, multiple):  # brute force
-        with contextlib.suppress(ValueError):  # too narrow for the heads
-            network = arch.with_(width=width)
-            if cost(network, 32, 7).params <= params:
-                within.append(network)
-    assert chosen == (within or [widest])[-1]
-
-
 @pytest.mark.parametrize(
     ("device", "given", "multiple"),
     [

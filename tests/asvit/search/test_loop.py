@@ -1,6 +1,5 @@
 import itertools
 import math
-import time
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +9,6 @@ from zlib import crc32
 import optuna
 import pytest
 from fake_search import BETTER, conclude, failing, fake_evaluate, make_search
-from optuna.trial import TrialState
 
 from asvit.core.progress import Progress
 from asvit.search import CONTROLLERS, Evaluate, Measurement
@@ -57,23 +55,6 @@ def test_rows_hold_what_was_measured_and_the_reward_of_it(controller: str) -> No
         assert row.reward == reward.update(expected.values)
         assert (row.state, row.reason) == ("complete", "")
         assert math.isnan(row.entropy) == (controller != "reinforce")
-
-
-def test_a_search_is_rebuilt_from_its_study_and_continued() -> None:
-    whole = make_search()
-    run(whole)
-    study = optuna.create_study(directions=["maximize", "minimize"])
-    run(make_search(study, steps=5))
-    study.ask()  # in flight when the process was killed
-    study.tell(5, state=TrialState.FAIL)
-    again = make_search(study)
-    assert repr(again.rows) == repr(whole.rows[:5])  # NaN is not equal to itself
-    events = run(again)
-    assert repr(again.rows) == repr(whole.rows)
-    assert [event.resumed for event in events] == [5] * 7
-    assert [event.done for event in events] == list(range(6, 13))
-    assert finalists(again) == finalists(whole)
-    assert run(again) == []
 
 
 @pytest.mark.parametrize(
@@ -168,55 +149,6 @@ def test_the_finalists_are_the_likeliest_and_the_ten_best_measured_again() -> No
         assert one.number == (drawn.index(one.architecture) if one.architecture in drawn else None)
     assert [event.done for event in events] == list(range(1, len(end.finalists) + 1))
     assert {(event.unit, event.total) for event in events} == {("finalist", len(events))}
-
-
-def test_finalists_that_were_measured_before_a_kill_are_not_measured_again() -> None:
-    asked: list[str] = []
-    events: list[Progress] = []
-
-    def counted(text: str) -> Measurement:
-        asked.append(text)
-        return noisy(text)
-
-    def killed(event: Progress) -> None:
-        if event.done == 4:
-            raise KeyboardInterrupt
-
-    run(whole := make_search(steps=200))
-    study = optuna.create_study(directions=["maximize", "minimize"])
-    run(make_search(study, steps=200))
-    with pytest.raises(KeyboardInterrupt):
-        conclude(make_search(study, counted, steps=200), killed, counted)
-    end = conclude(make_search(study, counted, steps=200), events.append, counted)
-    assert [event.resumed for event in events] == [4] * (len(end.finalists) - 4)
-    assert end.finalists == finalists(whole, again=noisy)
-    drawn = {row.architecture for row in whole.rows}
-    undrawn = [one.architecture for one in end.finalists if one.architecture not in drawn]
-    assert sorted(asked) == sorted([one.architecture for one in end.finalists] + undrawn)
-    done = len(events)
-    conclude(make_search(study, counted, steps=200), events.append, counted)
-    assert len(events) == done
-    # Another number of networks is another measurement.
-    conclude(make_search(study, steps=200), events.append, noisy, recheck=3)
-    assert len(events) > done
-
-
-def test_time_adds_up_over_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 100.0
-    monkeypatch.setattr(time, "monotonic", lambda: now)
-
-    def slow(text: str) -> Measurement:
-        nonlocal now
-        now += 10.0
-        return fake_evaluate(text)
-
-    study = optuna.create_study(directions=["maximize", "minimize"])
-    run(make_search(study, slow, steps=3))
-    now = 5000.0
-    second = make_search(study, slow, steps=5)
-    assert second.seconds == pytest.approx(30.0)
-    run(second)
-    assert second.seconds == pytest.approx(50.0)
 
 
 def test_trials_of_something_else_are_refused() -> None:

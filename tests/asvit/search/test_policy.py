@@ -24,17 +24,7 @@ def make_policy(
 
 def test_the_policy_of_the_real_space_starts_at_15_33_nats() -> None:
     policy = make_policy([5, 3, 3, 3, 3, 3, 2, 5, 5, 5, 5, 3])
-    uniform = 5 * math.log(5) + 6 * math.log(3) + math.log(2)
-    assert policy.entropy().item() == pytest.approx(uniform, abs=1e-4)
-    assert uniform == pytest.approx(15.33, abs=0.005)
-
-
-def test_draws_are_on_the_device_of_their_generator() -> None:
-    expected = make_policy().sample(torch.Generator().manual_seed(7))
-    with torch.device("meta"):  # as after torch.set_default_device
-        policy = make_policy()
-        assert policy.logits.device.type == "cpu"
-        assert policy.sample(torch.Generator("cpu").manual_seed(7)) == expected
+    assert policy.entropy().item() == pytest.approx(15.33, abs=0.005)
 
 
 def test_joint_probability_and_entropy_agree_with_enumeration() -> None:
@@ -105,13 +95,3 @@ def test_a_failure_counts_as_the_worst_so_far_in_its_own_direction() -> None:
     filled = worst.fill({"length": math.nan, "kappa": math.nan})
     assert filled == {"length": 3.0, "kappa": 90.0}
     assert worst.fill({"length": 9.0, "kappa": math.nan}) == {"length": 9.0, "kappa": 90.0}
-
-
-def test_before_any_valid_value_a_failure_is_infinitely_bad() -> None:
-    worst = WorstSoFar(BETTER)
-    assert worst.fill({"length": math.nan, "kappa": math.nan}) == {
-        "length": -math.inf,
-        "kappa": math.inf,
-    }
-    worst.fill({"length": 2.0, "kappa": 7.0})
-    assert worst.fill({"length": math.nan, "kappa": math.nan}) == {"length": 2.0, "kappa": 7.0}

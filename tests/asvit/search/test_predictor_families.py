@@ -1,6 +1,5 @@
 """The predictor in a space of several families: what it trains first, and where that leads."""
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -67,29 +66,6 @@ def test_each_family_is_trained_as_made_by_hand_and_then_at_random() -> None:
         other = next(t.params for t in drawn[:4] if t.params["family"] == trial.params["family"])
         changed = sum(trial.params[name] != other[name] for name in names)
         assert changed >= len(names) / 2
-
-
-def test_then_come_the_families_that_lead_and_their_topologies() -> None:
-    drawn = list(go_on(make_study(), 28))
-    later = Counter(trial.params["family"] for trial in drawn[8:])
-    assert later["resnet"] >= 14
-    tried = {text(t.params) for t in drawn[8:] if t.params["family"] == "resnet"}
-    assert len(tried) >= 10
-
-
-def test_a_search_that_is_killed_goes_on_identically() -> None:
-    expected = [trial.params for trial in go_on(make_study(), 16)]
-    study = make_study()
-    done = 0
-    while done < 16:
-        trials = [ask(study, distributions(SPACE.dimensions)) for _ in range(4 - done % 4)]
-        study.tell(trials[0], accuracy(trials[0].params))
-        for trial in trials[1:]:  # killed in flight
-            study.tell(trial, state=TrialState.FAIL)
-        done += 1
-        study.sampler = make_study().sampler
-    found = [t.params for t in study.get_trials(states=(TrialState.COMPLETE,))]
-    assert found == expected
 
 
 def test_a_family_without_a_network_in_the_limits_is_left_out_in_a_line(

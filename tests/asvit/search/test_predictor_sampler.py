@@ -1,7 +1,6 @@
 """The controller with a predictor, behind Optuna's ask and tell."""
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,7 @@ from optuna.study import Study
 from optuna.trial import TrialState
 
 from asvit.search import SearchSettings, get_controller
-from asvit.search import predictor_sampler as module
-from asvit.search.sampler import MEASURED, distributions
+from asvit.search.sampler import distributions
 from asvit.spaces import load_space
 from tests.asvit.search.ridge import quick_predictor
 
@@ -52,30 +50,6 @@ def go_on(study: Study, trainings: int, *, batch: int = 4) -> list[dict[str, Any
             study.tell(trial, accuracy(trial.params))
         drawn += [trial.params for trial in trials]
     return drawn
-
-
-def test_a_failure_counts_once_and_only_for_a_network_without_an_accuracy(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    study = make_study()
-    go_on(study, 2 * FIRST)
-    known, (other,) = study.trials[0].params, go_on(make_study(seed=1), 1, batch=1)
-    for params, worst in ((known, -1.0), (other, -2.0), (other, -3.0)):
-        study.enqueue_trial(params)
-        trial = study.ask(DRAWN)
-        trial.set_user_attr(MEASURED, {"reasons": {"accuracy": "a worker was lost"}})
-        study.tell(trial, worst)
-    chosen: list[Sequence[tuple[str, float]]] = []
-    choose = module.Acquisition.choose
-
-    def spy(self: Any, make: Any, trainings: Any, *others: Any, **options: Any) -> str:
-        chosen.append(trainings)
-        return choose(self, make, trainings, *others, **options)
-
-    monkeypatch.setattr(module.Acquisition, "choose", spy)
-    for _ in range(2):  # the first of a batch that has begun knows only what came before it
-        go_on(study, 4)
-    assert [value for _, value in chosen[-1] if value < 0] == [-3.0]
 
 
 def test_what_failed_is_not_tried_as_something_new() -> None:
@@ -118,9 +92,3 @@ def test_the_first_trainings_are_spread_and_the_others_accurate() -> None:
 def all_of_them() -> list[dict[str, Any]]:
     rng = np.random.default_rng(0)
     return [SPACE.encode(SPACE.sample(rng)) for _ in range(4000)]
-
-
-def test_favourites_are_trained_again() -> None:
-    drawn = [tuple(params.values()) for params in go_on(make_study(), 32)]
-    assert len(set(drawn[:FIRST])) == FIRST
-    assert 24 <= len(set(drawn)) < 32

@@ -7,19 +7,12 @@ import pytest
 from asvit.core.settings import WrongOption
 from asvit.runs.search import SearchRun
 from asvit.search import SearchSettings
-from asvit.training.short import Recipe
-from asvit.training.short_settings import images_of
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
         ({"batch": 4, "controller": "tpe"}, "batch=4 does not suit controller 'tpe'"),
-        ({"proxies": (1,)}, "proxies must be names of measures"),
-        ({"radius": "big"}, "radius must be 'sqrt_n', 'unit' or a positive number, got 'big'"),
-        ({"radius": 0.0}, "radius must be"),
-        ({"radius": True}, "radius must be"),
-        ({"radius": float("inf")}, "radius must be"),
         ({"controller": "predictor", "trainings": 4}, "trainings=4 are too few to learn from"),
         ({"controller": "predictor", "steps": 30}, "steps=30 is for searches that measure"),
         (
@@ -28,7 +21,6 @@ from asvit.training.short_settings import images_of
         ),
         ({"trainings": 9, "repeats": 2}, "repeats=2 is for searches that measure"),
         ({"proxies": ("accuracy", "params")}, "give trainings, too, and no other measures"),
-        ({"trainings": 9, "batch": 2, "controller": "tpe"}, "batch=2 does not suit"),
         ({"width": 8}, "width=8 is for searches that train, and this one measures;"),
     ],
 )
@@ -53,29 +45,6 @@ def test_a_search_trains_where_anything_asks_for_trainings(given: dict[str, Any]
     assert (made.image_size, made.batch) == (32, 4)
     assert SearchSettings.from_json(made.to_json()) == made
     assert SearchSettings.make(**given, image_size=48, batch=2).image_size == 48
-
-
-def test_trainings_follow_the_settings() -> None:
-    made = SearchSettings(trainings=9, flip=True, data="digits", seed=3, learning_rate=0.1)
-    assert (made.training.flip, made.training.data, made.training.seed) == (True, "digits", 3)
-    assert made.training.learning_rate == 0.1
-    default = SearchSettings(controller="predictor").training
-    assert (Recipe.of(default, default.steps), images_of(default)) == (
-        Recipe(1_400, warmup=140),
-        "fractal:20",
-    )
-    assert (default.init, SearchSettings(trainings=9, init="own").training.init) == (
-        "xavier",
-        "own",
-    )
-    assert (default.train_images, default.test_images) == (8_000, 5_000)
-
-
-def test_several_seeds_are_for_random_draws_and_leave_none_to_finalists() -> None:
-    table = SearchSettings(controller="random", trainings=24, seeds=2)
-    assert (table.trials, table.final_trainings) == (24, 0)
-    with pytest.raises(ValueError, match="seeds=2 is for controller random; tpe chooses itself"):
-        SearchSettings(controller="tpe", trainings=24, seeds=2)
 
 
 def test_a_limit_takes_the_place_of_the_width() -> None:

@@ -11,7 +11,6 @@ from asvit.search.study import (
     StudyStore,
     create_study,
     open_journal,
-    open_study,
     quiet_optuna,
 )
 
@@ -27,41 +26,6 @@ def make_study() -> optuna.Study:
 
 def store_of(study: optuna.Study) -> StudyStore[SearchSettings]:
     return StudyStore(study, SearchSettings.from_json)
-
-
-def test_what_a_study_was_started_with_comes_back() -> None:
-    study, images = make_study(), {"source": "fractal", "digest": "a" * 64}
-    assert store_of(study).settings is None
-    store_of(study).start(SearchSettings.make(steps=10), images=images, device="cuda")
-    other = {"source": "mine", "digest": "b" * 64}
-    store = store_of(study)
-    store.start(SearchSettings.make(steps=20), images=other, device="cpu")
-    assert store_of(study).settings == SearchSettings.make(steps=20)  # extended; the rest stays
-    assert (study.user_attrs["images"], study.user_attrs["device"]) == (images, "cuda")
-
-
-@pytest.mark.parametrize("written", range(4))
-def test_a_start_that_was_cut_short_is_made_again(
-    monkeypatch: pytest.MonkeyPatch, written: int
-) -> None:
-    study, settings = make_study(), SearchSettings.make(steps=10)
-    start = {"images": {"source": "fractal", "digest": "a" * 64}, "device": "cpu"}
-    start["versions"] = {"torch": "2.15.0"}
-    own, calls = study.set_user_attr, []
-
-    def killed(name: str, value: object) -> None:
-        if len(calls) == written:
-            raise KeyboardInterrupt
-        calls.append(name)
-        own(name, value)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(study, "set_user_attr", killed)
-        with pytest.raises(KeyboardInterrupt):
-            store_of(study).start(settings, **start)
-    assert store_of(study).settings is None
-    store_of(study).start(settings, **start)
-    assert study.user_attrs == {**start, "settings": settings.to_json()}
 
 
 def record(path: Path, trials: int = 2) -> bytes:
@@ -108,13 +72,6 @@ def test_a_damaged_line_is_refused_and_trials_above_it_are_gone_on_from(tmp_path
         open_journal(path)
     path.write_bytes(b"".join(lines[:-1]))
     assert finished(path) == 2
-
-
-def test_a_study_keeps_its_name_when_its_folder_is_renamed(tmp_path: Path) -> None:
-    (tmp_path / "first").mkdir()
-    assert open_study(tmp_path / "first" / "study.journal", {"x": "lower"}).study_name == "first"
-    (tmp_path / "first").rename(tmp_path / "second")
-    assert open_study(tmp_path / "second" / "study.journal", {}).study_name == "first"
 
 
 def test_optunas_tools_read_and_write_it(tmp_path: Path) -> None:

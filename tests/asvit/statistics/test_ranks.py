@@ -17,17 +17,7 @@ from asvit.statistics.ranks import (
     rank_sum,
     resampled_tau,
     resamples,
-    thirds,
 )
-
-
-@given(st.lists(st.integers(0, 5), min_size=1, max_size=30))
-def test_every_row_is_in_one_third_and_equal_counts_in_the_same(counts):
-    count = np.array(counts, dtype=float)
-    groups = thirds(count)
-    assert set(groups) <= {0, 1, 2}
-    for before, after in itertools.pairwise(np.unique(groups)):
-        assert count[groups == before].max() < count[groups == after].min()
 
 
 @given(st.integers(2, 15), st.integers(0, 2**32 - 1), st.sampled_from([2, 4, 100]))
@@ -38,23 +28,6 @@ def test_every_resample_is_scipy_s_tau(rows, seed, distinct):
     for tau, times in zip(resampled_tau(x, y, drawn), drawn.astype(int), strict=True):
         alone = stats.kendalltau(np.repeat(x, times), np.repeat(y, times)).statistic
         assert tau == pytest.approx(alone, nan_ok=True, abs=1e-12)
-
-
-def test_a_resample_draws_as_many_rows_as_there_are():
-    drawn = resamples(7, 500, seed=3)
-    assert drawn.shape == (501, 7)
-    assert (drawn[0] == 1).all()  # the table itself
-    assert (drawn.sum(axis=1) == 7).all()
-    assert drawn.mean(axis=0) == pytest.approx(np.ones(7), abs=0.15)
-    np.testing.assert_array_equal(drawn, resamples(7, 500, seed=3))
-    assert not np.array_equal(drawn, resamples(7, 500, seed=4))
-
-
-def test_a_resample_of_one_row_over_and_over_ranks_nothing():
-    drawn = np.array([[4.0, 0, 0, 0], [2, 2, 0, 0]])
-    taus = resampled_tau(np.arange(4.0), np.arange(4.0), drawn)
-    assert math.isnan(taus[0])
-    assert taus[1] == 1
 
 
 @given(st.integers(2, 30), st.integers(0, 2**32 - 1), st.integers(1, 4))
