@@ -161,7 +161,7 @@ def curve_velocity(model: nn.Module, circle: Circle) -> Tensor:
                 tangent = unpack_dual(pooled_feature(model, duals)).tangent
             if tangent is None:
                 raise ValueError(f"the feature of {type(model).__name__} ignores its input")
-            return tangent
+            return cast("Tensor", tangent)
 
         return _forward_mode(model, velocity, circle, "the feature curve")
 
