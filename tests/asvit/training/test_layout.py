@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from timm.layers import Conv2dSame
+from timm.models.convnext import ConvNeXt
 from torch import nn
 
 from asvit.models.blocks import is_linear
@@ -87,9 +88,20 @@ def test_convolutions_are_exact_within_autocast_where_bfloat16_is_slow_or_wrong(
     assert torch.equal(network[0].weight.grad, plain.weight.grad)
 
 
+class Convolutions(ConvNeXt):
+    """Two alone, of a kind of network that takes coarser tokens."""
+
+    def __init__(self) -> None:
+        nn.Module.__init__(self)
+        self.both = nn.Sequential(nn.Conv2d(3, 6, 4, 4), nn.Conv2d(6, 4, 2, 2))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.both(image)
+
+
 @pytest.mark.parametrize("tokens", SCHEDULE[:2])
 def test_convolutions_of_coarser_tokens_are_exact_within_autocast(tokens: Tokens) -> None:
-    plain = nn.Sequential(nn.Conv2d(3, 6, 4, 4), nn.Conv2d(6, 4, 2, 2))
+    plain = Convolutions()
     network, images = copy.deepcopy(plain), torch.randn(3, 3, 24, 24).bfloat16()
     use_fast_convolutions(network, CPU)
     for model in (plain, network):
