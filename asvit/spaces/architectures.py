@@ -226,9 +226,9 @@ def _explain(text: str) -> None:
     if is_timm_model(text):
         raise ValueError(f"{text!r} is a timm model; write '{PREFIX}{text}'")
     word, colon, _ = text.partition(":")
-    if colon and word.isalpha():
-        known = {family.prefix.partition(":")[0]: None for family in _families() if family.prefix}
-        raise ValueError(unknown("prefix", word, known))
+    if colon and word[:1].isalpha():
+        prefixes = [family.prefix.partition(":")[0] for family in _families() if family.prefix]
+        raise ValueError(unknown("prefix", f"{word}:", dict.fromkeys(f"{p}:" for p in prefixes)))
 
 
 def with_parts(arch: Architecture, parts: Mapping[str, str]) -> Architecture:
