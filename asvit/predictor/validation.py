@@ -104,7 +104,7 @@ def cross_validate(
     rows = gather_rows(reference, target, image_size)
     _check(rows, trainings, splits)
     fits = Splits(rows, trainings, splits, seed)
-    taus, names = fits.taus(), [_best_count(rows, split.train) for split in fits.splits]
+    taus, names = fits.taus(), [rows.best_count(split.train) for split in fits.splits]
     rivals = fits.taus([rows.counts.get(name, rows.accuracies * math.nan) for name in names])
     tau, coverage = fits.estimate(taus), fits.estimate(fits.covered())
     difference = fits.estimate(taus - rivals)
@@ -166,12 +166,6 @@ def predictor_findings(
     return findings
 
 
-def _best_count(rows: Rows, own: Places) -> str:
-    """Name of the count that ranks some rows best, of equal ones the first; empty for none."""
-    columns = {name: column[own] for name, column in rows.counts.items()}
-    return best_count(columns, rows.accuracies[own])[0]
-
-
 class Rows(NamedTuple):
     """The rows of a table that have an accuracy."""
 
@@ -192,6 +186,11 @@ class Rows(NamedTuple):
         pooled = np.nanvar(by_seed[:, enough], axis=0, ddof=1).mean()
         noise: Array = np.sqrt(pooled / self.seeds)
         return noise
+
+    def best_count(self, rows: Places) -> str:
+        """Name of the count that ranks ``rows`` best, of equal ones the first; empty for none."""
+        columns = {name: column[rows] for name, column in self.counts.items()}
+        return best_count(columns, self.accuracies[rows])[0]
 
 
 def gather_rows(

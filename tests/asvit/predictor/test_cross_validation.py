@@ -10,7 +10,6 @@ import asvit
 from asvit.predictor.validation import (
     SPLITS,
     Splits,
-    _best_count,
     gather_rows,
     make_split,
     predictor_findings,
@@ -96,7 +95,7 @@ def test_the_rival_is_chosen_on_the_training_rows_and_judged_on_the_others(tmp_p
     lucky = -rows.accuracies
     lucky[split.train] *= -1
     only = rows._replace(counts={"lucky": lucky, "chance": np.arange(30) % 7.0})
-    assert _best_count(only, split.train) == "lucky"
+    assert only.best_count(split.train) == "lucky"
     splits = Splits(only, 12, 1, 0)
     assert splits.estimate(splits.taus([lucky])).value == pytest.approx(-1)
 
