@@ -88,8 +88,9 @@ class CorrelationAlgorithm(CorrelationRun):
     @cached_property
     def plan(self) -> Plan:
         """Rows, measures and targets."""
+        table = self.table  # a wrong file is no wrong option
         with wrong_option():
-            return make_plan(self.table, self.query, seed=self.settings.seed)
+            return make_plan(table, self.query, seed=self.settings.seed)
 
     def check(self) -> None:
         """Find what to measure."""
