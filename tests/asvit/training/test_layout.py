@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import torch
 from timm.layers import Conv2dSame
-from timm.models.convnext import ConvNeXt
 from torch import nn
 
 from asvit.models.blocks import is_linear
