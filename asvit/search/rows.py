@@ -1,13 +1,12 @@
 """What evaluating an architecture gave, as a row of ``trials.csv``, and the best of many rows."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self, cast, get_args
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Literal, Self, cast, get_args
 
 from asvit.core.codec import Nullable
 from asvit.core.files import read_text, write_text
@@ -15,6 +14,10 @@ from asvit.core.tables import csv_text, read_table
 from proxies.registry import Score
 from proxies.text import shown
 from scaling.ranking import Better, Directions, rank_sums
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 State = Literal["complete", "failed"]
 
@@ -153,6 +156,8 @@ def non_dominated(
     ``[points, measures] -> [points]``, of finite values. A measure that is merely reported decides
     nothing.
     """
+    import numpy as np  # too slow to import for --help
+
     sign = [{"higher": -1.0, "lower": 1.0, "reported": 0.0}[way] for way in better]
     costs = np.array(points).reshape(len(points), len(sign)) * sign + 0.0  # lower is better; no -0
     distinct, place = np.unique(costs, axis=0, return_inverse=True)

@@ -119,7 +119,7 @@ REFUSED: dict[str, Sequence[tuple[str, int, str]]] = {
         ("--teacher timm:resnet18", 2, "knows nothing without weights"),
         ("--batch-size 64", 3, "; use --batch-size 24 or less"),
         ("--data nowhere/at/all", 3, "no folder 'nowhere/at/all'"),
-        ("--optimizer adamv", 2, "optimizer must be adamw or adam or"),
+        ("--optimizer adamv", 2, "--optimizer must be adamw or sgd or muon"),
         ("--weights no.safetensors", 3, "no file of weights 'no.safetensors'"),
         ("--device cuda:77", 3, "device 'cuda:77' is not available"),
         ("--weights there.safetensors", 3, "do not fit the network"),

@@ -185,7 +185,7 @@ def test_a_run_without_its_state_is_refused_and_left_as_it_is(
 
 #: Command, other options, and what is said of them.
 CHANGED = [
-    ("search", "--steps 3 --image-size 64", "steps 8 (now 3), --image-size 32 (now 64)"),
+    ("search", "--steps 3 --image-size 64", "steps 8 (now 3), image_size 32 (now 64)"),
     ("scale", "--budget 1.9M --seed 4", "budgets 2M (now 1.9M), seed 0 (now 4)"),
     ("scale", "--budget 2G", "budgets 2M (now 2G)"),
     ("correlate", "--repeats 3 --seed 4", "repeats 1 (now 3), seed 0 (now 4)"),
@@ -194,7 +194,7 @@ CHANGED = [
     ("transfer detect", "--epochs 4", "epochs 1 (now 4)"),
     ("transfer segment", "--scale 1,2", "scale 1.0,1.0 (now 1.0,2.0)"),
     ("supernet evolve", "--population 6", "population 5 (now 6)"),
-    ("test", "--batch-size 3", "--batch-size 32 (now 3)"),
+    ("test", "--batch-size 3", "batch_size 32 (now 3)"),
 ]
 
 

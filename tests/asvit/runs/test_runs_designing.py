@@ -148,10 +148,10 @@ def test_a_dry_run_tells_what_is_done_and_writes_nothing(
     assert content["seconds"]["training"] == content["seconds"]["finalist-1"] > 0
     told = run(*words, "--dry-run", "--hours", "0.0087", "--image-size", "224")
     assert (told.exit_code, told.stdout) == (3, "")
-    assert "--hours 0.0087 (0:31) are too few: two epochs of the" in told.stderr
+    assert "hours=0.0087 (0:31) are too few: two epochs of the" in told.stderr
     told = run(*words, "--dry-run", "--hours", "0.008")
     assert (told.exit_code, told.stdout) == (2, "")
-    assert "--hours 0.008 are too few: tests and copies take 30 s (see" in told.stderr
+    assert "hours=0.008 are too few: tests and copies take 30 s (see" in told.stderr
     assert "time     6:00, or about " in run(*words, "--dry-run", "--hours", "0.1").stdout
     fakes.stop_in("training", pictures, max_params="100K", space=SPACE, out=tmp_path / "run")
     told = run(*words, "--dry-run")
