@@ -22,7 +22,7 @@ from asvit.core.run_files import CHECKPOINT, MODEL
 from asvit.core.settings import fields_of
 from asvit.core.versions import versions
 from asvit.data import Preparation, TrainingSets
-from asvit.data.base import subset
+from asvit.data.base import read_each, subset
 from asvit.data.sources import are_fractals
 from asvit.data.statistics import MOST_HIDDEN, Normalisation, Survey, channel_statistics, survey
 from asvit.networks import Network
@@ -328,6 +328,8 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         sets = self.sets.on(self.under)
         count = min(len(sets.train), _PROBED * batch)  # which may have to be decoded
         few = np.linspace(0, len(sets.train) - 1, count).astype(np.int64)
+        checked = read_each(sets.train.check, few.tolist())  # designs leave unreadable ones out
+        few = np.array([index for index, why in checked if why is None])
         sets = replace(sets, train=subset(sets.train, few, "to time"))
         task = self._task(self._fresh(), probed, normalisation, sets=sets)
         epochs = self.settings.epochs
