@@ -58,18 +58,17 @@ class Layer(nn.Module):
         self.mlp = Mlp(dim, 4 * dim)
         self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
 
-    def forward(self, x: Tensor, *shared: Tensor) -> Tensor:
-        """``[B, N, dim] -> [B, N, dim]``; ``shared`` is a map ``[B, heads, N, N]``."""
-        return self._add(x, self.attn(self.norm1(x), *shared))
+    def forward(self, x: Tensor, *shared: Tensor, with_map: bool = False) -> Any:
+        """``[B, N, dim] -> [B, N, dim]``; ``shared`` is a map ``[B, heads, N, N]``.
 
-    def with_map(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The same without a shared map, and the layer's own map after the softmax."""
-        mixed, own = cast("SelfAttention", self.attn).with_map(self.norm1(x))
-        return self._add(x, mixed), own
-
-    def _add(self, x: Tensor, mixed: Tensor) -> Tensor:
+        ``with_map``, also the layer's own map after the softmax.
+        """
+        attention: Any = self.attn.with_map if with_map else self.attn
+        mixed = attention(self.norm1(x), *shared)
+        mixed, own = mixed if with_map else (mixed, None)
         x = x + self.drop_path(mixed)
-        return cast("Tensor", x + self.drop_path(self.mlp(self.norm2(x))))
+        x = x + self.drop_path(self.mlp(self.norm2(x)))
+        return (x, own) if with_map else x
 
 
 class SharingPair(nn.Module):
@@ -82,7 +81,7 @@ class SharingPair(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, N, dim] -> [B, N, dim]``."""
-        return cast("Tensor", self.second(*self.first.with_map(x)))
+        return cast("Tensor", self.second(*self.first(x, with_map=True)))
 
 
 class TokenPooling1d(nn.Module):
