@@ -164,7 +164,7 @@ def test_a_dry_run_tells_what_is_done_and_writes_nothing(
     assert "was started with" in told.stderr
     told = run("design", "--data", pictures, "--dry-run")
     assert (told.exit_code, told.stdout) == (2, "")
-    assert "a design needs a limit; give --max-params, --max-macs or --max-lat" in told.stderr
+    assert "a design needs a limit; give max_params, max_macs or max_latency" in told.stderr
 
 
 def test_hours_that_are_too_few_are_refused_before_the_search_and_more_go_on(
