@@ -68,7 +68,7 @@ def commands() -> dict[str, str]:
     more = {run.name.split()[0]: f"Installed by {run.module}." for run in installed_runs()}
     if module is not None:
         kinds = module.RUNS.items()
-        more |= {name.split()[0]: module.headline_of(kind) for name, kind in kinds}
+        more |= {name.split()[0]: module.help_of(kind).partition("\n")[0] for name, kind in kinds}
     return {**COMMANDS, **{name: line for name, line in more.items() if name not in COMMANDS}}
 
 

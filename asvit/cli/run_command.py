@@ -29,11 +29,12 @@ from asvit.executors.base import Workers
 from asvit.runs.command_line import typed_options
 from asvit.runs.lifecycle import perform
 from asvit.runs.reporting import show
-from asvit.runs.run import RUNS, Run, headline_of
+from asvit.runs.run import RUNS, Run, help_of
+from asvit.runs.run_folder import RunFolder
 
 logger = logging.getLogger(__name__)
 
-Kind = type[Run[Any, Any, Any]]
+Kind = Any  # a kind of run
 _DRY_RUN = "Only tell what would be done and how long it would take; write nothing."
 _GROUPS = {
     "supernet": "Search with shared weights: train a supernet, then choose among its paths.",
@@ -75,7 +76,7 @@ def run_command(kind: Kind) -> click.Command:
             options = with_workers(options)
         dry = options.pop("dry_run", False)
         if dry:
-            data, lines = kind.dry_run(_run(kind, preset, options).resolved(), quiet=quiet)
+            data, lines = kind.dry_run(_run(kind, preset, options), quiet=quiet)
         else:
             result = _result_of(context, kind, preset, options, quiet=quiet or not kind.first())
             place = {"folder": result.folder} if result.kept else {}
@@ -92,17 +93,17 @@ def run_command(kind: Kind) -> click.Command:
         if not dry:
             show(kind, result, screen)
 
-    workers = fields_of(kind).get("workers")
+    workers = fields_of(kind.option_types()[-1]).get("workers")
     measuring = workers is not None and option_of(workers) is None
     dry_run = click.Option(["--dry-run"], is_flag=True, help=_DRY_RUN)
     return click.command(
         cls=Documented,
         name=kind.command.split()[-1],
-        help=(kind.__doc__ or "").partition("\n\n    Attributes:")[0],
-        short_help=headline_of(kind),
+        help=help_of(kind),
+        short_help=help_of(kind).partition("\n")[0],
         params=[
             *parameters(*kind.option_types()[:-1]),
-            *parameters(*[Workers] * measuring, kind),
+            *parameters(*[Workers] * measuring, kind.option_types()[-1]),
             preset_option(kind.settings_type),
             config_option(),
             *[dry_run] * (kind.dry_run is not None),
@@ -110,7 +111,7 @@ def run_command(kind: Kind) -> click.Command:
     )(call)
 
 
-def _run(kind: Kind, preset: str, options: dict[str, Any]) -> Run[Any, Any, Any]:
+def _run(kind: Kind, preset: str, options: dict[str, Any]) -> Any:
     """The run that the options ask for."""
     checked_choice("preset", preset, list(kind.settings_type.presets))
     for owner in kind.option_types():
@@ -139,7 +140,7 @@ def _result_of(
 ) -> Any:
     """The result of the run that the options ask for, with its progress on stderr."""
     last: Progress | None = None
-    run: Run[Any, Any, Any] | None = None
+    run: Any = None
 
     def follow(progress: Progress) -> None:
         nonlocal last
@@ -148,8 +149,12 @@ def _result_of(
 
     try:
         with progress_display(lambda: "" if run is None else run.title, quiet=quiet) as tell:
-            run = _run(kind, preset, {**options, "progress": follow}).resolved()
-            result = perform(run)
+            run = _run(kind, preset, {**options, "progress": follow})
+            if isinstance(run, Run):
+                run = run.resolved()
+                result = perform(run)
+            else:
+                result = run.run()
     except KeyboardInterrupt:
         where = "before its first step"
         if last is not None and last.unit not in ("image", "stage"):
@@ -162,11 +167,11 @@ def _result_of(
         say(f"stopped {where}; to {aim}: {again(context, run)}")
         raise
     if not run.work_done and not quiet:
-        say(run.no_work.format(noun=run.files.noun))
+        say(kind.no_work.format(noun=kind.files.noun))
     return result
 
 
-def again(context: click.Context, run: Run[Any, Any, Any] | None) -> str:
+def again(context: click.Context, run: Any) -> str:
     """What to type to give the command of ``context`` again after an interrupt.
 
     That is what was typed, and what the run took from others, of which there may be newer ones
@@ -175,6 +180,8 @@ def again(context: click.Context, run: Run[Any, Any, Any] | None) -> str:
     session = context.find_object(Session)
     words = [word for word in (session.arguments if session else ()) if word != "--fresh"]
     if run is not None:
-        for owner in run.option_owners():
-            words += chain(*typed_options(owner, run.implied, run.implied))
+        implied = run.facts.get("implied", {}) if isinstance(run, RunFolder) else run.implied
+        owners = (run.settings, run.options) if isinstance(run, RunFolder) else run.option_owners()
+        for owner in owners:
+            words += chain(*typed_options(owner, implied, implied))
     return shlex.join(["asvit", *words])

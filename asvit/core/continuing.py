@@ -44,12 +44,8 @@ def check_same_settings(
             f"{name} {one_line(_listed(before))} (now {_listed(now)})"
             for name, (before, now) in changed.items()
         )
-        # Pictures that were copied to the disk of another node, for example.
-        moved = any(_is_place(wanted, name) and _has_moved(*changed[name]) for name in changed)
-        link = "if it is the same at another place, link the old path to it, else " * moved
         raise ValueError(
-            f"run folder {folder} was started with other settings: {differences}; "
-            f"{link}{ELSEWHERE}"
+            f"run folder {folder} was started with other settings: {differences}; {ELSEWHERE}"
         )
 
 
@@ -71,15 +67,6 @@ def _same_place(first: object, second: object) -> bool:
     try:
         (old, way), (new, other_way) = (split_reading(str(each)) for each in (first, second))
         return way == other_way and expanded(old).samefile(expanded(new))
-    except (OSError, ValueError):
-        return False
-
-
-def _has_moved(before: object, now: object) -> bool:
-    """Whether a path is there, and the one before it, if there was one, is gone."""
-    try:
-        old, new = (expanded(split_reading(str(each))[0]) for each in (before, now))
-        return before is not None and new.exists() and not old.exists()
     except (OSError, ValueError):
         return False
 
@@ -139,6 +126,27 @@ def check_same_device(folder: Path, stored: str | None, now: str) -> None:
             f"run folder {folder} was started on device {one_line(stored)} (now {now}); "
             f"{ELSEWHERE}"
         )
+
+
+def check_same(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Check that what a run was started with beside its settings is what it goes on with.
+
+    What has a ``digest`` is the same where the digests are, wherever it came from (``source``).
+
+    Raises:
+        ValueError: If a value differs; it names both.
+    """
+    for name in now.keys() & before.keys():
+        old, new = before[name], now[name]
+        if name == "device":
+            check_same_device(folder, old, new)
+        elif isinstance(new, Mapping) and "digest" in new:
+            check_same_digest(folder, f"with other {name}", "source", old, new)
+        elif old != new:
+            raise ValueError(
+                f"run folder {folder} was started with {name.replace('_', ' ')} "
+                f"{one_line(str(old))} (now {new}); {ELSEWHERE}"
+            )
 
 
 def same_kind(first: str, second: str) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 RUNS_FOLDER = "runs"  # folder of those without --out
 MARKER = ".kind"  # text file with the kind of run
 RESULT = "result.json"
+RECORDS = "run.jsonl"  # what a run was started with, and what it stores on its way
 REPORT = "report.html"
 
 # Of a search.
@@ -39,9 +40,6 @@ TENSORBOARD = "tensorboard"
 TRACKED = ".tracked.json"
 PREDICTIONS = "predictions.json"
 ANSWERS = "predictions.csv"  # also of designs and tests: a row a picture
-
-# Of a test.
-TESTED = "test.jsonl"
 
 # Of a design, beside the folders of its runs.
 DESIGNED = "design.jsonl"

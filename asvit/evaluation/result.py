@@ -1,4 +1,4 @@
-"""The journal and the result of a test of a classifier."""
+"""The result of a test of a classifier."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 from asvit.core.answers import Answer, Confusion, read_answers
 from asvit.core.codec import Nullable
 from asvit.core.estimates import Interval
-from asvit.core.journal import Journal
 from asvit.core.results import Result
 from asvit.core.run_files import ANSWERS, RESULT
 from asvit.evaluation.settings import EvaluationSettings
@@ -77,14 +76,6 @@ class Measures:
         return [label for label in self.classes if label not in there]
 
 
-@dataclass(frozen=True)
-class Tested:
-    """What a test has found, as its journal has it: all files of the run folder follow."""
-
-    measures: Measures
-    answers: Sequence[Answer]  # what the network takes each picture for
-
-
 @dataclass(frozen=True, kw_only=True)
 class EvaluationResult(Result, Measures):
     """How good a classifier is on labelled pictures.
@@ -119,14 +110,3 @@ class EvaluationResult(Result, Measures):
                 f"{ANSWERS} has {len(answers)} pictures where {RESULT} has {result.pictures}"
             )
         return dataclasses.replace(result, answers=answers)
-
-
-class EvaluationJournal(Journal[EvaluationSettings]):
-    """What a test was started with and found: its pictures pass the network in one go."""
-
-    result_type = EvaluationResult
-    record_types = (Tested,)
-    start_types: ClassVar[Mapping[str, Any]] = {
-        **Journal.start_types,
-        "weights": Mapping[str, str],
-    }

@@ -6,34 +6,37 @@ import dataclasses
 import shlex
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
 
 from asvit.core.settings import Option, Settings, fields_of, option_of
 
-if TYPE_CHECKING:
-    from asvit.runs.run import Run
 
+def command_line(
+    command: str,
+    settings: Settings,
+    *more: object,
+    typed: Mapping[str, object] = MappingProxyType({}),
+) -> str:
+    """The command that gives the same result: of these settings, and of ``more`` options.
 
-def command_line(run: Run[Any, Any, Any]) -> str:
-    """The command that gives the same result as a run."""
-    arguments, options = ["asvit", *run.command.split()], list[str]()
-    for owner in run.option_owners():
-        names = typed_settings(run) if owner is run.settings else None
-        more, words = typed_options(owner, names, run.typed_values)
-        arguments += more
+    ``typed`` has values that are written in any case, by the names of their fields.
+    """
+    arguments, options = ["asvit", *command.split()], list[str]()
+    for owner in (settings, *more):
+        names = typed_settings(settings, typed) if owner is settings else None
+        places, words = typed_options(owner, names, typed)
+        arguments += places
         options += words
     return shlex.join([*arguments, *options])
 
 
-def typed_settings(run: Run[Any, Any, Any]) -> Collection[str]:
+def typed_settings(settings: Settings, typed_values: Mapping[str, object]) -> Collection[str]:
     """Names of the settings that a command without them would not have.
 
     A default may follow from other options, so each is that beside the ones typed already.
     """
-    settings: Settings = run.settings
     fields = fields_of(type(settings)).values()
     required = [field.name for field in fields if field.default is dataclasses.MISSING]
-    typed = {*required, *(run.typed_values.keys() & fields_of(type(settings)).keys())}
+    typed = {*required, *(typed_values.keys() & fields_of(type(settings)).keys())}
     while True:
         usual = type(settings).make(**{name: getattr(settings, name) for name in typed})
         if not (missing := settings.difference(usual).keys() - typed):

@@ -36,7 +36,7 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, Any]):
 
     command = "correlate"
     files = RunFiles(
-        "correlation", "correlation", SCORES, (VALUES, CORRELATIONS), figures=CORRELATION_FIGURES
+        "correlation", "correlation", (VALUES, CORRELATIONS), SCORES, figures=CORRELATION_FIGURES
     )
     algorithm = imported("asvit.runs.algorithms.correlation:CorrelationAlgorithm")
     pictures = imported("asvit.report.correlate:pictures")  # imports matplotlib

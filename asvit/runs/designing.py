@@ -46,11 +46,11 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
     files = RunFiles(
         "design",
         "design",
-        DESIGNED,
         (
             *(PICTURES, MODEL, PREDICTIONS, ANSWERS, GRAPH, SMALL_GRAPH, PREDICT_SCRIPT),
             *PRETRAINED_WEIGHTS,
         ),
+        DESIGNED,
         figures=("race", "curves", "confusion"),
     )
     journal_type = DesignJournal

@@ -9,74 +9,41 @@ from typing import Any
 
 from asvit.core.console import clock, quantity
 from asvit.core.estimates import Estimate, Interval
-from asvit.core.run_files import ANSWERS, PREDICTIONS, TESTED
+from asvit.core.run_files import ANSWERS, PREDICTIONS
 from asvit.core.settings import setting
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import SummaryPart
-from asvit.evaluation.result import EvaluationJournal, EvaluationResult
+from asvit.evaluation.result import EvaluationResult
 from asvit.evaluation.settings import EvaluationSettings
 from asvit.evaluation.tables import most_confused, pictures_table, worst_classes
 from asvit.runs.folder import RunFiles
-from asvit.runs.run import Run, imported
+from asvit.runs.run_folder import Kind, RunOptions
 from asvit.training.settings import TOP
 from proxies.text import listed
 
 
-@dataclass(kw_only=True)
-class EvaluationRun(Run[EvaluationSettings, EvaluationResult, EvaluationJournal]):
-    """Test a classifier on labelled pictures.
-
-    FOLDER has a folder for each class, by the names that the network knows. Without --out the
-    result is printed and nothing is written.
-    """
-
-    command = "test"
-    files = RunFiles(
-        "test", "test", TESTED, (ANSWERS, PREDICTIONS), figures=("calibration", "confusion")
+def summary(result: EvaluationResult) -> Iterator[SummaryPart]:
+    """The accuracies, the classes, how sure it is, and what was left out."""
+    yield from (
+        f"accuracy {_estimate(result.accuracy, result.accuracy_interval)} %, balanced "
+        f"accuracy {_estimate(result.balanced_accuracy, result.balanced_accuracy_interval)} % "
+        f"[95 %] of {quantity(result.pictures, 'picture')}",
+        _sureness(result),
+        worst_classes(result.per_class),
     )
-    journal_type = EvaluationJournal
-    algorithm = imported("asvit.runs.algorithms.evaluating:EvaluationAlgorithm")
-    pictures = imported("asvit.report.evaluation:pictures")  # imports matplotlib
-    details = imported("asvit.report.evaluation:details")
-    written = "report.html, predictions.csv, result.json"
-    keeps = False
-
-    out: Path | str | None = setting(
-        None,
-        "Run folder, with the page and what each picture is taken for.",
-        metavar="DIRECTORY",
-        shown="none",
-        complete="paths",
-    )
-
-    @property
-    def title(self) -> str:
-        """What is about to be tested on what."""
-        return f"testing {self.settings.weights} on {self.settings.data}"
-
-    @classmethod
-    def summary(cls, result: EvaluationResult) -> Iterator[SummaryPart]:
-        """The accuracies, the classes, how sure it is, and what was left out."""
-        yield from (
-            f"accuracy {_estimate(result.accuracy, result.accuracy_interval)} %, balanced "
-            f"accuracy {_estimate(result.balanced_accuracy, result.balanced_accuracy_interval)} % "
-            f"[95 %] of {quantity(result.pictures, 'picture')}",
-            _sureness(result),
-            worst_classes(result.per_class),
+    if (confusions := most_confused(result.confusion)).rows:
+        yield confusions
+    if result.absent:
+        yield f"classes without a picture, left out of the means: {listed(result.absent)}"
+    if result.trained_on:
+        yield (
+            f"the network was trained on {result.trained_on:,} of these pictures: on others "
+            "it is worse"
         )
-        if (confusions := most_confused(result.confusion)).rows:
-            yield confusions
-        if result.absent:
-            yield f"classes without a picture, left out of the means: {listed(result.absent)}"
-        if result.trained_on:
-            yield (
-                f"the network was trained on {result.trained_on:,} of these pictures: on others "
-                "it is worse"
-            )
-        if result.unreadable:
-            count = f"{len(result.unreadable):,} picture(s) left out, which could not be read"
-            yield pictures_table(result.unreadable, count)
-        yield (f"{result.architecture}, {result.image_size} px; in {clock(result.wall_seconds)}")
+    if result.unreadable:
+        count = f"{len(result.unreadable):,} picture(s) left out, which could not be read"
+        yield pictures_table(result.unreadable, count)
+    yield (f"{result.architecture}, {result.image_size} px; in {clock(result.wall_seconds)}")
 
 
 def _sureness(result: EvaluationResult) -> Mapping[str, object]:
@@ -94,7 +61,41 @@ def _estimate(value: float, interval: Interval) -> Estimate:
     return Estimate(value, *interval, digits=1)
 
 
-@with_options(EvaluationSettings, EvaluationRun, CallOptions)
+@dataclass(frozen=True)
+class EvaluationOptions(RunOptions):
+    """Options of a test that do not change its result."""
+
+    out: Path | str | None = setting(
+        None,
+        "Run folder, with the page and what each picture is taken for.",
+        metavar="DIRECTORY",
+        shown="none",
+        complete="paths",
+    )
+
+
+TEST = Kind(
+    command="test",
+    help="""Test a classifier on labelled pictures.
+
+    FOLDER has a folder for each class, by the names that the network knows. Without --out the
+    result is printed and nothing is written.
+    """,
+    files=RunFiles("test", "test", (ANSWERS, PREDICTIONS), figures=("calibration", "confusion")),
+    settings_type=EvaluationSettings,
+    options_type=EvaluationOptions,
+    result_type=EvaluationResult,
+    execute="asvit.runs.algorithms.evaluating:execute",
+    summary=summary,
+    pictures="asvit.report.evaluation:pictures",
+    details="asvit.report.evaluation:details",
+    written="report.html, predictions.csv, result.json",
+    settles=False,
+    keeps=False,
+)
+
+
+@with_options(EvaluationSettings, EvaluationOptions, CallOptions)
 def test(data: str | Path, *, weights: str | Path, **given: Any) -> EvaluationResult:
     """Test a classifier on labelled pictures, prepared as the images it was validated on.
 
@@ -121,4 +122,5 @@ def test(data: str | Path, *, weights: str | Path, **given: Any) -> EvaluationRe
         >>> tested.pictures == len(tested.answers)
         True
     """
-    return EvaluationRun.make(data=str(data), weights=str(weights), **given).run()
+    result: EvaluationResult = TEST.make(data=str(data), weights=str(weights), **given).run()
+    return result

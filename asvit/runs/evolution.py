@@ -32,8 +32,8 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, Any]):
     files = RunFiles(
         "evolution",
         "evolution",
-        JOURNAL,
         (TRIALS, INHERITED),
+        JOURNAL,
         figures=("generations", "costs"),
     )
     algorithm = imported("asvit.runs.algorithms.evolution:EvolutionAlgorithm")

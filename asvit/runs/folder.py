@@ -23,6 +23,7 @@ from asvit.core.files import sync_folder, write_text
 from asvit.core.results import RUNS, article, stored_content
 from asvit.core.run_files import (
     MARKER,
+    RECORDS,
     REPORT,
     RESULT,
     RUNS_FOLDER,
@@ -75,9 +76,8 @@ class RunFiles:
 
     kind: str  # what the folder, the state and ``result.json`` say that they are of
     noun: str  # the kind in a sentence: ``"scaling"``
-    state: str  # file that a stopped run goes on from: a journal or a checkpoint
-    # Files that follow from the state, beside the result and the report; no wildcards.
-    outputs: tuple[str, ...]
+    outputs: tuple[str, ...] = ()  # beside the result and the report; no wildcards
+    state: str = RECORDS  # file without which the others mean nothing
     figures: tuple[str, ...] = ()  # names of figures, whose files are added to the outputs
 
     def __post_init__(self) -> None:

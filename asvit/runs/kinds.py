@@ -6,9 +6,10 @@ from asvit.core.extensions import installed_runs
 from asvit.core.results import RUNS
 from asvit.runs.correlation import CorrelationRun
 from asvit.runs.designing import DesignRun
-from asvit.runs.evaluating import EvaluationRun
+from asvit.runs.evaluating import TEST
 from asvit.runs.evolution import EvolutionRun
 from asvit.runs.run import register_run
+from asvit.runs.run_folder import register_kind
 from asvit.runs.scaling import ScaleRun
 from asvit.runs.search import SearchRun
 from asvit.runs.supernet import SupernetRun
@@ -19,9 +20,11 @@ from proxies.messages import fault
 for _kind in (
     *(SearchRun, ScaleRun, TrainRun, DesignRun),
     *(CorrelationRun, SupernetRun, EvolutionRun),
-    *(DetectionRun, SegmentationRun, EvaluationRun),
+    *(DetectionRun, SegmentationRun),
 ):
     register_run(_kind)
+for _new in (TEST,):
+    register_kind(_new)
 
 for _entry in installed_runs():
     try:

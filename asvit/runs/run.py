@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -35,6 +36,7 @@ from asvit.runs import reporting
 from asvit.runs.command_line import command_line
 from asvit.runs.folder import RunFiles, has_state, kind_in, named_folder
 from asvit.runs.lifecycle import perform
+from asvit.runs.run_folder import Kind
 from asvit.runs.tracking import event_files
 from proxies.messages import unknown
 
@@ -78,9 +80,9 @@ def write_report(folder: Path | str) -> list[Path]:
     return reporting.write_report(kind, folder)
 
 
-def headline_of(kind: type[Run[Any, Any, Any]]) -> str:
-    """The line of help of a kind of run: the first of its docstring."""
-    return (kind.__doc__ or "").partition("\n")[0]
+def help_of(kind: Any) -> str:
+    """The help of a kind of run."""
+    return kind.help if isinstance(kind, Kind) else inspect.getdoc(kind) or ""
 
 
 class _Imported:
@@ -338,4 +340,5 @@ class Run(ABC, Generic[S, R, J]):
 
     def command_line(self) -> str:
         """The command that gives the same result."""
-        return command_line(self)
+        owners = [owner for owner in self.option_owners() if owner is not self.settings]
+        return command_line(self.command, self.settings, *owners, typed=self.typed_values)

@@ -37,8 +37,8 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, Any]):
     files = RunFiles(
         "scale",
         "scaling",
-        MEASURED,
         (SERIES, CANDIDATES),
+        MEASURED,
         figures=("growth", "sizes", "measures", "clouds"),
     )
     algorithm = imported("asvit.runs.algorithms.scaling:ScaleAlgorithm")

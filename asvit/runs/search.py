@@ -45,8 +45,8 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, Any]):
     files = RunFiles(
         "search",
         "search",
-        JOURNAL,
         (TRIALS, TRAINED),
+        JOURNAL,
         figures=("entropy", "reward", "measures", "front", "choices"),
     )
     algorithm = imported("asvit.runs.algorithms.search:SearchAlgorithm")

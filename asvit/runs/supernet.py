@@ -32,8 +32,8 @@ class SupernetRun(Run[SupernetSettings, SupernetResult, Any]):
     files = RunFiles(
         "supernet",
         "supernet",
-        SUPERNET_WEIGHTS,
         (METRICS_CSV, METRICS_JSONL),
+        SUPERNET_WEIGHTS,
         figures=("loss",),
     )
     algorithm = imported("asvit.runs.algorithms.supernet:SupernetAlgorithm")

@@ -45,8 +45,8 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
     files = RunFiles(
         "training",
         "training",
-        CHECKPOINT,
         (METRICS_CSV, METRICS_JSONL, MODEL, BEST, PREDICTIONS, ANSWERS),
+        CHECKPOINT,
         figures=("curves", "pace", "confusion"),
     )
     result_type = imported("asvit.training.result:TrainResult")

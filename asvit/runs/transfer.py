@@ -30,7 +30,7 @@ R = TypeVar("R", bound=TransferResult)
 def _files(kind: str, noun: str) -> RunFiles:
     state = f"{noun}.safetensors"
     outputs = (METRICS_CSV, METRICS_JSONL)
-    return RunFiles(kind, noun, state, outputs, figures=("curves",))
+    return RunFiles(kind, noun, outputs, state, figures=("curves",))
 
 
 @dataclass(kw_only=True)

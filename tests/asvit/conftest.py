@@ -8,10 +8,11 @@ import pytest
 @pytest.fixture
 def toy_kind() -> Iterator[None]:
     """``asvit toy`` is a kind of run; none has worked yet."""
-    from asvit.runs.run import RUNS, register_run
-    from tests.asvit.toy_run import ToyRun
+    from asvit.core.results import RUNS
+    from asvit.runs.run_folder import register_kind
+    from tests.asvit.toy_run import TOY, worked
 
-    ToyRun.worked.clear()
-    register_run(ToyRun)
+    worked.clear()
+    register_kind(TOY)
     yield
     del RUNS["toy"]

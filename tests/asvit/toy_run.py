@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from asvit.core.codec import Nullable
-from asvit.core.continuing import Images
-from asvit.core.journal import Journal
 from asvit.core.measuring_settings import proxy_names
-from asvit.core.progress import Progress, Tell
+from asvit.core.progress import Progress
 from asvit.core.results import Result
 from asvit.core.settings import Presets, Settings, setting
-from asvit.report.pictures import Picture
 from asvit.runs.folder import RunFiles
-from asvit.runs.run import Run
+from asvit.runs.run_folder import Kind, RunFolder, RunOptions
 from proxies.registry import Registry
 
 IMAGES = {"source": "noise", "digest": "ab" * 32}
+#: What the next runs are started with, and the steps of all runs, as they were done.
+same: dict[str, Any] = {}
+worked: list[int] = []
 
 
 def parse_pair(text: str) -> str:
@@ -49,6 +49,11 @@ class ToySettings(Settings):
 
 
 @dataclass(frozen=True)
+class ToyOptions(RunOptions):
+    hint: str | None = setting(None, "A word.", repeats=False)
+
+
+@dataclass(frozen=True)
 class ToyRow:
     step: int
     value: Nullable
@@ -72,43 +77,30 @@ class ToyResult(Result):
         return {**content, "rows": content["table"]}
 
 
-ToyJournal = Journal.of(ToyResult, ToyRow, images=Images, device=str)
+def execute(settings: ToySettings, run: RunFolder[ToySettings, ToyResult]) -> ToyResult:
+    run.title = f"adding up {settings.name}"
+    run.begin(**{"images": IMAGES, "device": "cpu", **same})
+    resumed = len(run.records)
+    for step in range(resumed, settings.steps):
+        worked.append(step)
+        run.add(ToyRow(step, settings.rate * step))
+        run.tell(Progress("step", step + 1, settings.steps, resumed, state=f"at {step}"))
+    return run.result(rows=tuple(run.records), next_command="asvit list data")
 
 
-@dataclass(kw_only=True)
-class ToyRun(Run[ToySettings, ToyResult, Journal[ToySettings]]):
-    """Add up numbers.
+TOY = Kind(
+    command="toy",
+    help="Add up numbers.\n\nA toy.",
+    files=RunFiles("toy", "toy", ("toy.csv",)),
+    settings_type=ToySettings,
+    options_type=ToyOptions,
+    result_type=ToyResult,
+    execute=execute,
+    records=(ToyRow,),
+    may_grow=("steps",),
+)
 
-    A toy.
-    """
 
-    command = "toy"
-    files = RunFiles("toy", "toy", "toy.jsonl", ("toy.csv",))
-    journal_type = ToyJournal
-    may_grow = ("steps",)
-
-    device: ClassVar[str] = "cpu"
-    images: ClassVar[Mapping[str, str]] = IMAGES
-    worked: ClassVar[list[int]] = []  # the steps of all runs, as they were done
-
-    hint: str = setting("", "A word.", shown="none", repeats=False)
-
-    def load(self) -> Mapping[str, Any]:
-        return {"images": dict(self.images), "device": self.device}
-
-    def execute(self, store: Journal[ToySettings], tell: Tell) -> ToyResult:
-        resumed = len(store.records)
-        for step in range(resumed, self.settings.steps):
-            self.worked.append(step)
-            store.add_record(ToyRow(step, self.settings.rate * step))
-            tell(Progress("step", step + 1, self.settings.steps, resumed, state=f"at {step}"))
-        return self.result(
-            store,
-            {"images": store.images, "device": store.device},
-            rows=tuple(store.records),
-            next_command="asvit list data",
-        )
-
-    @classmethod
-    def pictures(cls, result: ToyResult) -> list[Picture]:
-        return []
+def changed(kind: Kind, **changes: Any) -> Kind:
+    """The kind with other facts, or another algorithm."""
+    return replace(kind, **changes)

@@ -19,11 +19,10 @@ from asvit.core.continuing import check_same_device, check_same_images, check_sa
 from asvit.core.journal import Journal
 from asvit.core.results import Result
 from asvit.core.run_files import MARKER
-from asvit.core.settings import Settings, fields_of
+from asvit.core.settings import Settings
 from asvit.designs.journal import DesignJournal
 from asvit.designs.settings import DesignSettings
 from asvit.designs.stages import TrainingOutcome
-from asvit.evaluation.result import EvaluationJournal, EvaluationResult, Measures, Tested
 from asvit.evaluation.settings import EvaluationSettings
 from asvit.export.settings import ExportSettings
 from asvit.growth.result import GrowthJournal
@@ -55,7 +54,6 @@ from asvit.transfer.settings import DetectionSettings, SegmentationSettings
 from proxies import Score
 from scaling import Shape
 from tests.asvit.runs import stored_results
-from tests.asvit.toy_run import ToyJournal, ToyRow, ToySettings
 from tests.contracts.formats import Format, Json, Lines, Table, Tensors, Value
 
 SEED = "4,2,2|2,1,2|2,1,2|2,1,2|16"
@@ -67,10 +65,6 @@ FAILED = Score(math.nan, math.nan, (), "higher", "singular")
 TRAINED = TrainingOutcome(
     params=1, macs=2, command="", epochs=9, validation=1 / 3, epoch_seconds=1.5
 )
-
-
-_tested = stored_results.RIGHT[EvaluationResult][0]
-MEASURES = Measures(**{name: getattr(_tested, name) for name in fields_of(Measures)})
 
 
 def nothing(_found: Any, _path: Path) -> None: ...
@@ -173,11 +167,6 @@ def use_study(storage: Any, path: Path) -> None:
 
 
 JOURNALS = {
-    "journal of a toy": journal(
-        ToyJournal, ToySettings("x"), _images,
-        lambda journal, at: journal.add_record(ToyRow(at, math.nan)),
-        lambda journal, at: at in [row.step for row in journal.records],
-    ),
     "journal of a scaling": journal(
         GrowthJournal, ScaleSettings(SEED), _images,
         lambda journal, at: journal.__setitem__(Shape((at,), 8), {"x": SCORE, "y": FAILED}),
@@ -193,14 +182,6 @@ JOURNALS = {
         {"device": "cpu", "versions": VERSIONS},
         lambda journal, at: journal.add_result(f"finalist-{at}", TRAINED),
         lambda journal, at: journal.results.get(f"finalist-{at}") == TRAINED,
-    ),
-    "journal of a test": journal(
-        EvaluationJournal, EvaluationSettings("pets", "run"),
-        {**_images, "weights": {"source": "run", "digest": "12"}},
-        lambda journal, at: journal.add_record(
-            Tested(replace(MEASURES, pictures=at), stored_results.ANSWERS)
-        ),
-        lambda journal, at: at in [record.measures.pictures for record in journal.records],
     ),
     "study of a search": Reader(
         Lines(), write_study, open_journal, use_study, "study.journal",

@@ -22,7 +22,7 @@ from asvit.testing import (
 from proxies.registry import PROXIES
 from tests.asvit.data.array_sets import make_set
 from tests.asvit.data.image_folders import fill
-from tests.asvit.toy_run import ToyRun
+from tests.asvit.toy_run import TOY
 
 
 class TestMeasures(MeasureContract):
@@ -77,7 +77,7 @@ class TestControllers(ControllerContract):
 
 
 class TestToyRun(RunContract):
-    kind = ToyRun
+    kind = TOY
     options = {"name": "a", "steps": 3}  # noqa: RUF012
 
 

@@ -31,18 +31,3 @@ def test_two_paths_to_the_same_are_no_other_settings(tmp_path: Path) -> None:
     for other in ("others", "nowhere", "digits"):
         with pytest.raises(ValueError, match=f"data pictures .now {other}"):
             check_same_settings(tmp_path, before, MeasuringSettings(data=other))
-
-
-def test_pictures_that_have_moved_may_be_linked(tmp_path: Path) -> None:
-    (tmp_path / "now").mkdir()
-    (tmp_path / "other").mkdir()
-    before, now = (MeasuringSettings(data=str(tmp_path / name)) for name in ("before", "now"))
-    words = r"if it is the same at another place, link the old path to it, else give --out"
-    with pytest.raises(ValueError, match=words):
-        check_same_settings(tmp_path, before, now)
-    (tmp_path / "before").symlink_to("now")
-    check_same_settings(tmp_path, before, now)
-    for other in (str(tmp_path / "other"), str(tmp_path / "nowhere"), "digits"):
-        with pytest.raises(ValueError, match=r"other\)|nowhere\)|digits\)") as refusal:
-            check_same_settings(tmp_path, now, MeasuringSettings(data=other))
-        assert "link" not in str(refusal.value)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from asvit.core.measuring_settings import MeasuringSettings
 from asvit.core.settings import fields_of, hints_of, option_of
 from proxies.registry import UnknownNameError
-from tests.asvit.toy_run import ToyRun, ToySettings
+from tests.asvit.toy_run import TOY, ToyOptions, ToySettings
 from tests.hostile import FIXED
 
 
@@ -82,14 +82,14 @@ def test_given_settings_win_over_a_preset() -> None:
 
 
 def test_a_run_takes_settings_and_options_by_name() -> None:
-    run = ToyRun.make("few", name="x", out="there", hint="so")
-    assert (run.settings.steps, str(run.folder), run.hint) == (2, "there", "so")
+    run = TOY.make("few", name="x", out="there", hint="so")
+    assert (run.settings.steps, str(run.folder), run.options.hint) == (2, "there", "so")
     with pytest.raises(TypeError, match="did you mean 'hint'"):
-        ToyRun.make(name="x", hnt="so")
+        TOY.make(name="x", hnt="so")
 
 
 def test_own_fields_come_before_inherited_ones() -> None:
-    names = [name for name, field in fields_of(ToyRun).items() if option_of(field)]
+    names = [name for name, field in fields_of(ToyOptions).items() if option_of(field)]
     assert names == ["hint", "out", "fresh"]
     assert hints_of(ToySettings)["limit"] == int | None
 

@@ -27,7 +27,7 @@ from asvit.reference.settings import CorrelationQuery, CorrelationSettings
 from asvit.reference.table import Target
 from asvit.runs.correlation import CorrelationRun
 from asvit.runs.designing import DesignRun
-from asvit.runs.evaluating import EvaluationRun
+from asvit.runs.evaluating import TEST
 from asvit.runs.evolution import EvolutionRun
 from asvit.runs.reporting import show
 from asvit.runs.scaling import ScaleRun
@@ -274,7 +274,7 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
                 trained_on=1, answers=ANSWERS, wall_seconds=3.0,
                 provenance={"weights": {"source": "run", "digest": "12"}, **ORIGIN},
             ),
-            partial(show, EvaluationRun),
+            partial(show, TEST),
         ),
     )
 }  # fmt: skip

@@ -10,15 +10,17 @@ from click.testing import CliRunner
 from asvit.cli.run_command import run_command
 from asvit.core.progress import Progress
 from asvit.runs.folder import known_files, newest_run
-from asvit.runs.run import kind_of, register_run
+from asvit.runs.run import kind_of
+from asvit.runs.run_folder import Kind, RunFolder, register_kind
 from tests.asvit.runs.fakes import stop_at
-from tests.asvit.toy_run import ToyJournal, ToyResult, ToyRun
+from tests.asvit.toy_run import TOY, ToyResult, ToySettings, changed, execute, same, worked
 
 pytestmark = pytest.mark.usefixtures("toy_kind")
 
 
-def run(out: Path | None, **given: Any) -> ToyResult:
-    return ToyRun.make(name="x", out=out, **given).run()
+def run(out: Path | None, kind: Kind = TOY, **given: Any) -> ToyResult:
+    result: ToyResult = kind.make(name="x", out=out, **given).run()
+    return result
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -27,8 +29,8 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def test_a_new_run_leaves_its_result_and_its_report(tmp_path: Path) -> None:
     result = run(tmp_path)
-    assert [row.step for row in result.rows] == ToyRun.worked == [0, 1, 2]
-    named = {"toy.jsonl", "result.json", "report.html"}
+    assert [row.step for row in result.rows] == worked == [0, 1, 2]
+    named = {"run.jsonl", "result.json", "report.html"}
     assert set(files(tmp_path)) == {".kind", ".lock", *named}
     assert ToyResult.read(tmp_path / "result.json").to_json() == result.to_json()
     page = (tmp_path / "report.html").read_text()
@@ -42,7 +44,7 @@ def test_a_stopped_run_goes_on_where_it_stopped(tmp_path: Path, stop: int) -> No
         run(tmp_path / "cut", progress=stop_at(stop))
     seen: list[Progress] = []
     result = run(tmp_path / "cut", progress=seen.append)
-    assert ToyRun.worked == [0, 1, 2]
+    assert worked == [0, 1, 2]
     assert [one.resumed for one in seen] == [stop] * (3 - stop)
     assert all(one.seconds > 0 for one in seen)
     assert result.rows == run(tmp_path / "whole").rows
@@ -52,7 +54,7 @@ def test_a_larger_number_extends_a_run(tmp_path: Path) -> None:
     run(tmp_path, steps=2)
     old = (tmp_path / "report.html").read_bytes()
     assert len(run(tmp_path, steps=4).rows) == 4
-    assert ToyRun.worked == [0, 1, 2, 3]
+    assert worked == [0, 1, 2, 3]
     assert (tmp_path / "report.html").read_bytes() != old
     with pytest.raises(ValueError, match=r"steps 4 \(now 3\)"):
         run(tmp_path, steps=3)
@@ -63,41 +65,61 @@ def test_fresh_starts_over_and_leaves_the_files_of_others(tmp_path: Path) -> Non
     (tmp_path / "notes.txt").write_text("mine")
     assert run(tmp_path, fresh=True, rate=0.25).settings.rate == 0.25
     assert (tmp_path / "notes.txt").read_text() == "mine"
-    assert ToyJournal(tmp_path / "toy.jsonl").settings == ToyRun.make(name="x", rate=0.25).settings
+    again = TOY.make(name="x", rate=0.25, out=tmp_path)
+    assert again.run().rows == tuple(again.records)
+    assert not again.work_done
 
 
-def test_a_refusal_before_the_start_leaves_nothing_and_removes_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(_self: ToyRun) -> None:
+@pytest.mark.parametrize("name", ["before", "after"])
+def test_a_start_that_fails_leaves_nothing_and_removes_nothing(tmp_path: Path, name: str) -> None:
+    def refuse(settings: Any, folder: RunFolder[Any, Any]) -> Any:
+        if name == "after":
+            folder.begin()
         raise ValueError("no")
 
-    for step in ("check", "load"):
-        with monkeypatch.context() as patch:
-            patch.setattr(ToyRun, step, refuse)
-            with pytest.raises(ValueError, match="no"):
-                run(tmp_path / "run")
-        assert list(tmp_path.iterdir()) == []
-    run(tmp_path)
-    before = files(tmp_path)
-    monkeypatch.setattr(ToyRun, "load", refuse)
+    failing = changed(TOY, execute=refuse)
     with pytest.raises(ValueError, match="no"):
-        run(tmp_path, fresh=True)
-    assert files(tmp_path) == before
+        run(tmp_path / "run", failing)
+    assert (tmp_path / "run").exists() == (name == "after")
+    run(tmp_path / "run")
+    before = files(tmp_path / "run")
+    if name == "before":
+        with pytest.raises(ValueError, match="no"):
+            run(tmp_path / "run", failing, fresh=True)
+        assert files(tmp_path / "run") == before
 
 
-def test_images_and_networks_are_loaded_once_and_not_for_a_finished_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("now", "told"),
+    [
+        ({"device": "cuda:1"}, r"on device cpu \(now cuda:1\)"),
+        ({"images": {"source": "y", "digest": "cd"}}, "with other images: noise, digest abab"),
+        ({"chip": "b"}, r"with chip a \(now b\)"),
+    ],
+    ids=["device", "images", "chip"],
+)
+def test_it_does_not_go_on_with_something_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, now: dict[str, Any], told: str
 ) -> None:
-    calls, load = list[int](), ToyRun.load
+    monkeypatch.setitem(same, "chip", "a")
+    run(tmp_path, steps=2)
+    before = files(tmp_path)
+    monkeypatch.setattr("tests.asvit.toy_run.same", {"chip": "a", **now})
+    with pytest.raises(ValueError, match=f"was started {told}"):
+        run(tmp_path, steps=3)
+    assert files(tmp_path) == before
+    run(tmp_path, steps=2)  # a finished one gives its result
 
-    def with_note(one: ToyRun) -> Any:
-        calls.append(one.settings.steps)
-        return load(one)
 
-    monkeypatch.setattr(ToyRun, "load", with_note)
+def test_a_finished_run_is_not_executed_again(tmp_path: Path) -> None:
+    calls = list[int]()
+
+    def counted(settings: Any, folder: RunFolder[Any, Any]) -> Any:
+        calls.append(settings.steps)
+        return execute(settings, folder)
+
     for steps in (2, 3, 3):
-        run(tmp_path, steps=steps)
+        run(tmp_path, changed(TOY, execute=counted), steps=steps)
     assert calls == [2, 3]
 
 
@@ -117,19 +139,17 @@ def test_the_command_of_a_result_gives_the_same_settings(tmp_path: Path) -> None
     assert "--fresh" not in words
     assert "--hint" not in words
     before = files(tmp_path / "a b")
-    done = CliRunner().invoke(run_command(ToyRun), words)
+    done = CliRunner().invoke(run_command(TOY), words)
     assert done.exit_code == 0, done.output
     assert files(tmp_path / "a b") == before  # found finished: the settings are the same
 
 
 def test_a_run_folder_tells_its_kind(tmp_path: Path) -> None:
     run(tmp_path / "run")
-    assert kind_of(tmp_path / "run") is ToyRun
+    assert kind_of(tmp_path / "run") is TOY
     assert kind_of(tmp_path) is None
-    assert ToyRun.files in known_files()
+    assert TOY.files in known_files()
     (tmp_path / "run" / "result.json").unlink()
-    assert kind_of(tmp_path / "run") is ToyRun
-    register_run(ToyRun)
-    Other = type("Other", (ToyRun,), {})
+    assert kind_of(tmp_path / "run") is TOY
     with pytest.raises(ValueError, match="'toy' is already registered"):
-        register_run(Other)
+        register_kind(changed(TOY, settings_type=type("Other", (ToySettings,), {})))

@@ -216,8 +216,6 @@ def test_the_same_again_tests_nothing_and_other_weights_are_refused() -> None:
         asvit.test("photos", weights="run", out="tested", device="cpu")
     fresh = asvit.test("photos", weights="run", out="tested", device="cpu", fresh=True)
     assert fresh.loss != first.loss
-    shutil.rmtree("run")
-    assert asvit.test("photos", weights="run", out="tested", device="cpu").loss == fresh.loss
 
 
 @pytest.mark.parametrize(
