@@ -9,7 +9,7 @@ RECORDS = "run.jsonl"  # what a run was started with, and what it stores on its 
 REPORT = "report.html"
 
 # Of a search.
-JOURNAL = "study.journal"
+STUDY = "study.journal"
 TRIALS = "trials.csv"
 TRAINED = "trainings.csv"  # as a reference table
 
@@ -18,7 +18,6 @@ SERIES = "steps.csv"
 CANDIDATES = "candidates.csv"
 
 # Of a correlation.
-SCORES = "scores.jsonl"
 VALUES = "values.csv"
 CORRELATIONS = "correlations.csv"
 CORRELATION_FIGURES = ("tau",)  # and a scatter plot for each measure

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from asvit.reference.correlate import best_count, correlate, ranked, unranked
 from asvit.reference.findings import Finding, Reliability, sort_findings
-from asvit.reference.result import ScoreJournal, Values
+from asvit.reference.result import Values
 from asvit.reference.settings import (
     ALL,
     PLUS,
@@ -121,10 +121,12 @@ def _rows(
     return tuple(rows), {why: count for why, count in left_out.items() if count}
 
 
-def gather(plan: Plan, settings: CorrelationSettings, journal: ScoreJournal) -> Values:
-    """The values of ``plan``; ``journal`` must have all their scores."""
+def gather(
+    plan: Plan, settings: CorrelationSettings, known: Mapping[str, Mapping[str, Score]]
+) -> Values:
+    """The values of ``plan`` among all scores, of an architecture by measure."""
     table, texts = plan.table, [plan.table.architectures[row] for row in plan.rows]
-    scores = [{name: journal.scores[text][name] for name in plan.measures} for text in texts]
+    scores = [{name: known[text][name] for name in plan.measures} for text in texts]
     measures = {name: tuple(float(of[name].value) for of in scores) for name in plan.measures}
     every = range(len(texts))
     columns = {name: tuple(ranked(measures, name, every).tolist()) for name in plan.shown}

@@ -90,7 +90,8 @@ class Kind:
     options_type: type[RunOptions] = RunOptions
     #: Settings and options as they were given to what they stand for.
     prepare: Callable[[dict[str, Any]], Prepared] | str | None = None
-    name: Callable[[Any], str] | None = None  #: settings to the name of a folder in ``runs``
+    #: Settings and options to the name of a folder in ``runs``.
+    name: Callable[[Any, Any], str] | str | None = None
     summary: Callable[[Any], Iterable[SummaryPart]] = facts_and_time
     pictures: Callable[[Any], Sequence[Picture]] | str = _nothing  #: of the page and of ``plot``
     details: Callable[[Any], Iterable[Table]] | str = _nothing  #: long tables, of the page alone
@@ -108,7 +109,7 @@ class Kind:
     no_work: str = "this {noun} had finished before; --fresh starts it over"
 
     def __post_init__(self) -> None:
-        for name in ("execute", "prepare", "pictures", "details"):
+        for name in ("execute", "prepare", "name", "pictures", "details"):
             if isinstance(place := getattr(self, name), str):
                 object.__setattr__(self, name, _imported_when_called(place))
 
@@ -178,6 +179,7 @@ class RunFolder(Generic[S, R]):
     facts: Mapping[str, Any] = field(default_factory=dict)  #: what ``prepare`` found
     given: frozenset[str] = frozenset()  #: names of the settings that were given
     title: str = ""  #: what is about to be done, in a line
+    typed: Mapping[str, object] = field(default_factory=dict)  #: values that a command has instead
     records: list[Any] = field(default_factory=list, init=False)  #: of all sessions
     start: Start | None = field(default=None, init=False)
     #: Whether this call has done any work, rather than found its result.
@@ -197,8 +199,8 @@ class RunFolder(Generic[S, R]):
 
     def default_name(self) -> str:
         """Name of the folder in ``runs`` where no other is given."""
-        if self.kind.name is not None:
-            return self.kind.name(self.settings)
+        if callable(self.kind.name):
+            return self.kind.name(self.settings, self.options)
         fields = fields_of(self.kind.settings_type).values()
         required = [field.name for field in fields if field.default is dataclasses.MISSING]
         return "-".join([self.kind.command, *(str(getattr(self.settings, n)) for n in required)])
@@ -212,6 +214,11 @@ class RunFolder(Generic[S, R]):
     def seconds(self) -> float:
         """Wall-clock time of all sessions until now."""
         return self._before + time.monotonic() - self._opened
+
+    @property
+    def start_values(self) -> Mapping[str, Any]:
+        """What the run was started with beside its settings; empty before."""
+        return {} if self.start is None else self.start.values
 
     def run(self) -> R:
         """Start, continue or extend the run, or find that it has finished.
@@ -241,7 +248,7 @@ class RunFolder(Generic[S, R]):
             self._opened = time.monotonic()
             try:
                 self.read()
-                result = self._settled()
+                result = self.settled() if kind.settles else None
                 if result is None:
                     result = kind.execute(self.settings, self)  # type: ignore[operator]
             except BaseException:
@@ -269,11 +276,14 @@ class RunFolder(Generic[S, R]):
         values = value_from_json(line["start"], Mapping[str, Any])
         self.start = Start(read(line["asked"]), read(line["settings"]), values)
 
-    def _settled(self) -> R | None:
+    def settled(self) -> R | None:
         """The result in the folder, if it is all that is asked for."""
-        same = self.start is not None and self.start.asked == self.settings
         there = all((self.folder / name).exists() for name in self.kind.complete)
-        return self.earlier_result() if same and there and self.kind.settles else None
+        result = self.earlier_result() if there else None
+        if result is None or self.start is None or self.start.asked != self.settings:
+            return None
+        # One that was extended, and stopped before its new end, has an older result.
+        return result if result.settings == self.start.settings else None
 
     def earlier_result(self) -> R | None:
         """The result in the folder, of whatever settings; None if there is none."""
@@ -298,7 +308,8 @@ class RunFolder(Generic[S, R]):
             ValueError: If an earlier session was started with others.
         """
         kind, before = self.kind, self.start
-        now = Start(self.settings, settings or self.settings, to_json(values))
+        values = to_json(values)
+        now = Start(self.settings, settings or self.settings, {**self.start_values, **values})
         if before is not None:
             # The device is compared by its kind; images are the same where their digests are.
             free = [*free, *kind.may_change, "device", *["data"] * ("images" in values)]
@@ -307,7 +318,7 @@ class RunFolder(Generic[S, R]):
                 growing=kind.may_grow,
                 changing=free,
             )
-            check_same(self.folder, before.values, now.values)
+            check_same(self.folder, before.values, values)
         elif self.options.fresh and kind.first():
             self._remove_files()
         self.start = now
@@ -352,7 +363,9 @@ class RunFolder(Generic[S, R]):
         if self.start is None:
             raise RuntimeError(f"the {self.kind.files.noun} has not begun")
         origin = {**self.start.values, **(provenance or {}), "versions": versions()}
-        command = command_line(self.kind.command, self.start.settings, self.options)
+        command = command_line(
+            *(self.kind.command, self.start.settings, self.options), typed=self.typed
+        )
         result: R = self.kind.result_type(
             folder=self.folder,
             settings=self.start.settings,

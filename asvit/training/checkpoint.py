@@ -122,6 +122,14 @@ class Checkpoint:
             ) from error
 
 
+def read_checkpoint(path: Path, **types: Any) -> Checkpoint | None:
+    """What :meth:`Checkpoint.read` reads with these types; None where there is no file."""
+    try:
+        return Checkpoint.read(path, **types)
+    except FileNotFoundError:
+        return None
+
+
 class Saved(Store[Any]):
     """The checkpoint of a training as the store of its run; ``file`` is None in a new run."""
 

@@ -27,7 +27,7 @@ from asvit.evaluation.settings import EvaluationSettings
 from asvit.export.settings import ExportSettings
 from asvit.growth.settings import ScaleSettings
 from asvit.networks import Network, WeightsFile, read_state
-from asvit.reference.result import ImagesOfSize, Scored, ScoreJournal, Values, table_id
+from asvit.reference.result import Values
 from asvit.reference.settings import CorrelationQuery, CorrelationSettings
 from asvit.reference.table import ReferenceTable, Target, read_reference
 from asvit.runs.architectures import find_architecture
@@ -124,17 +124,6 @@ def journal(
     return Reader(Lines(), write, kind, use, "journal.jsonl", refusal=refusal)
 
 
-def add_scores(journal: ScoreJournal, at: int) -> None:
-    journal.add_record(ImagesOfSize(32, IMAGES))
-    journal.add_record(Scored(f"{SEED}{at}", 1.5, {"x": SCORE, "y": FAILED}))
-
-
-def has_scores(journal: ScoreJournal, at: int) -> bool:
-    journal.check_table(TABLE)
-    check_same_images(Path(), journal.images_of.get(32), IMAGES)
-    return journal.missing(f"{SEED}{at}", ["x", "y"]) == []
-
-
 def write_study(path: Path) -> None:
     study = create_study(open_journal(path), "run", {"x": "higher", "y": "lower"})
     StudyStore(study, SearchSettings.from_json).start(SearchSettings(steps=2), **_images)
@@ -165,11 +154,6 @@ def use_study(storage: Any, path: Path) -> None:
 
 
 JOURNALS = {
-    "journal of a correlation": journal(
-        ScoreJournal, CorrelationSettings(),
-        {"table": table_id(TABLE), "device": "cpu", "versions": VERSIONS},
-        add_scores, has_scores,
-    ),
     "journal of a design": journal(
         DesignJournal, DesignSettings("pets", max_params=10**6),
         {"device": "cpu", "versions": VERSIONS},

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any, Self, cast
+from dataclasses import replace
+from typing import Any, cast
 
 from asvit.core.console import number, short
 from asvit.core.continuing import (
     Images,
-    check_same_images,
+    check_same,
 )
 from asvit.core.files import write_text
-from asvit.core.progress import Progress, Tell, image_progress
+from asvit.core.progress import Progress, image_progress
 from asvit.core.run_files import CORRELATIONS, RESULT, VALUES
-from asvit.core.settings import fields_of, wrong_option
+from asvit.core.settings import wrong_option
 from asvit.executors.placement import device_of, on_cluster
 from asvit.predictor.validation import predictor_findings
 from asvit.reference import ReferenceTable, load_reference
@@ -36,11 +34,11 @@ from asvit.reference.query import (
     make_plan,
     resolve,
 )
-from asvit.reference.result import CorrelationResult, ImagesOfSize, Scored, ScoreJournal, table_id
-from asvit.reference.settings import CorrelationQuery, direction
+from asvit.reference.result import CorrelationResult, ImagesOfSize, Scored
+from asvit.reference.settings import CorrelationSettings, direction
 from asvit.reference.table import check_rows
-from asvit.runs.algorithms.measuring import are_times, with_timing
-from asvit.runs.correlation import CorrelationRun
+from asvit.runs.algorithms.measuring import timing
+from asvit.runs.correlation import CorrelationOptions
 from asvit.runs.folder import remove_files
 from asvit.runs.measurement_pool import (
     EvalContext,
@@ -48,6 +46,7 @@ from asvit.runs.measurement_pool import (
     MeasurementPool,
     Workload,
 )
+from asvit.runs.run_folder import RunFolder
 from asvit.runs.scoring import ScoreRow
 from asvit.spaces.architectures import choice_features
 from proxies import Score
@@ -58,209 +57,178 @@ _GIGABYTES = 4.0  # that measuring one of timm's larger networks may need
 _MOST_VALUES = 3  # measures of an architecture that a line has room for
 
 
-@dataclass(kw_only=True)
-class CorrelationAlgorithm(CorrelationRun):
-    """Measures the rows of the table that no score is stored of, and correlates."""
+Run = RunFolder[CorrelationSettings, CorrelationResult]
+Scores = dict[str, dict[str, Score]]  # of an architecture, by measure
 
-    journal_type = ScoreJournal
-    _contexts: dict[int, EvalContext] = dataclasses.field(default_factory=dict, init=False)
-    _due: dict[int, list[str]] | None = dataclasses.field(default=None, init=False)
 
-    @classmethod
-    def make(cls, preset: str = "default", **values: Any) -> Self:
-        """As the base does, with the fields of the query beside those of the settings."""
-        own = {name: values.pop(name) for name in fields_of(CorrelationQuery) if name in values}
-        with wrong_option():
-            query = CorrelationQuery(**{name: own[name] for name in own if own[name] is not None})
-        return super().make(preset, query=query, **values)
+def folder_name(s: CorrelationSettings, options: CorrelationOptions) -> str:
+    """Named after the table, the image sizes and the seed.
 
-    @property
-    def typed_values(self) -> Mapping[str, object]:
-        """The table by its name, or its path."""
-        table = self.table
-        return {"reference": table.name if table.shipped else table.path}
+    The name of a file of one's own ends in the beginning of its digest: stems are often alike.
+    """
+    table = load_reference(options.reference, check=False)
+    sizes = [s.image_size] if s.image_size else sorted(set(table.image_sizes))
+    side = "-".join(map(str, dict.fromkeys((sizes[0], sizes[-1]))))
+    name = table.name if table.shipped else f"{table.name}-{table.digest[:8]}"
+    return f"correlate-{name}-{side}px-seed{s.seed}"
 
-    @cached_property
-    def table(self) -> ReferenceTable:
-        """The reference table."""
-        return load_reference(self.reference, check=self.query.most_params is not None)
 
-    @cached_property
-    def plan(self) -> Plan:
-        """Rows, measures and targets."""
-        table = self.table  # a wrong file is no wrong option
-        with wrong_option():
-            return make_plan(table, self.query, seed=self.settings.seed)
+def execute(s: CorrelationSettings, run: Run) -> CorrelationResult:
+    """Measure the rows of the table that no score is stored of, then correlate."""
+    options, query = run.options, run.options.query
+    table = load_reference(options.reference, check=query.most_params is not None)
+    with wrong_option():
+        plan = make_plan(table, query, seed=s.seed)
+    how = s.in_words(on_cluster(s.device, options.workers))
+    what = f"measuring {len(plan.rows)} architectures of {table.name}"
+    run.title = f"{what}: {len(plan.measures)} measures, {how}"
+    run.typed = {"reference": table.name if table.shipped else table.path}
 
-    def check(self) -> None:
-        """Find what to measure."""
-        _ = self.plan
-
-    def default_name(self) -> str:
-        """Named after the table, the image sizes and the seed.
-
-        The name of a file of one's own ends in the beginning of its digest: stems are often alike.
-        """
-        table, size = self.table, self.settings.image_size
-        sizes = [size] if size else sorted(set(table.image_sizes))
-        side = "-".join(map(str, dict.fromkeys((sizes[0], sizes[-1]))))
-        name = table.name if table.shipped else f"{table.name}-{table.digest[:8]}"
-        return f"correlate-{name}-{side}px-seed{self.settings.seed}"
-
-    @property
-    def title(self) -> str:
-        """What is about to be measured, and on what."""
-        plan, s = self.plan, self.settings
-        what = f"measuring {len(plan.rows)} architectures of {plan.table.name}"
-        how = s.in_words(on_cluster(s.device, self.workers))
-        return f"{what}: {len(plan.measures)} measures, {how}"
-
-    @cached_property
-    def _device(self) -> str:
-        """Where networks are measured; of a cluster, which is asked once."""
-        return device_of(self.settings.device, self.workers)
-
-    def _side(self, row: int) -> int:
-        """Side of the images that a row is measured on, in pixels."""
-        return self.settings.image_size or self.table.image_sizes[row]
-
-    def _context(self, side: int) -> EvalContext:
-        """Device and images of a size to measure on."""
-        if side not in self._contexts:
-            self._contexts[side] = EvalContext(
-                replace(self.settings, device=self._device),
+    known = _known(run)
+    due = _due(plan, known)
+    if not isinstance(options.reference, ReferenceTable) and not table.shipped:
+        check_rows(table, [*due])
+    start: dict[str, Any] = {"table": {"source": table.name, "digest": table.digest}}
+    contexts: dict[int, EvalContext] = {}
+    if due:
+        device = device_of(s.device, options.workers)  # of a cluster, which is asked once
+        names = {name for of_row in due.values() for name in of_row}
+        start |= {"device": device, **timing(s, names, options.workers)}
+        contexts = {
+            side: EvalContext(
+                replace(s, device=device),
                 image_size=side,
-                workers=self.workers,
-                progress=image_progress(self.progress),
+                workers=options.workers,
+                progress=image_progress(run.tell),
             )
-        return self._contexts[side]
+            for side in sorted({_side(s, table, row) for row in due})
+        }
+    run.begin(**start)
+    if not due and (finished := _answer(run, plan)) is not None:
+        return finished
+    if due:
+        _take_counts(s, plan, due, known, run)
+    if due:
+        _measure(s, plan, due, known, contexts, run)
+    values = gather(plan, s, known)
+    measured = correlate_all(plan, values, seed=s.seed)
+    predicted = predictor_findings(
+        plan, counts=count_columns(values), image_size=s.image_size, seed=s.seed
+    )
+    images = {str(one.image_size): dict(one.images) for one in run.of(ImagesOfSize)}
+    correlations = sort_findings([*measured, *predicted])
+    remove_files(run.folder, [*CorrelationResult.figure_files(run.folder), RESULT])
+    write_text(run.folder / VALUES, values.to_csv())
+    write_text(run.folder / CORRELATIONS, to_csv(correlations))
+    return run.result(
+        {"images": images},
+        reference=table.name,
+        digest=table.digest,
+        targets=tuple(table.targets[name] for name in plan.targets),
+        rows=len(plan.rows),
+        excluded=plan.excluded,
+        correlations=correlations,
+        values=values,
+        wall_seconds=sum(one.seconds for one in run.of(Scored)),
+        question=query,
+    )
 
-    def load(self) -> Mapping[str, Any] | None:
-        """The table and the device; images where nothing is known to be measured yet.
 
-        Builds the networks to be measured; those of a table that was read before have been built.
-        """
-        if self._due is None:
-            self._context(self._side(self.plan.rows[0]))
-        elif not self._due:
-            return None
-        if not isinstance(self.reference, ReferenceTable) and not self.table.shipped:
-            check_rows(self.table, self.plan.rows if self._due is None else [*self._due])
-        return {"table": table_id(self.table), "device": self._device}
+def _known(run: Run) -> Scores:
+    """The scores that earlier sessions stored."""
+    known: Scores = {}
+    for one in run.of(Scored):
+        known.setdefault(one.architecture, {}).update(one.scores)
+    return known
 
-    def versions(self, stored: Mapping[str, str] | None) -> Mapping[str, str]:
-        """As the base does, with the processor that times are taken on.
 
-        Raises:
-            ValueError: If times that are due are taken on another processor than those before.
-        """
-        due = {name for names in (self._due or {}).values() for name in names}
-        if are_times(due, self.settings.device, self.workers):
-            return with_timing(super().versions(stored), self.folder, self.settings.device)
-        return super().versions(stored)
+def _due(plan: Plan, known: Scores) -> dict[int, list[str]]:
+    """What has to be measured: row to measures."""
+    texts = plan.table.architectures
+    missing = {
+        row: [name for name in plan.measures if name not in known.get(texts[row], {})]
+        for row in plan.rows
+    }
+    return {row: names for row, names in missing.items() if names}
 
-    def open(self) -> ScoreJournal:
-        """The store of scores, if it is of this table."""
-        store: ScoreJournal = super().open()
-        store.check_table(self.table)
-        self._due = self._missing(store)
-        return store
 
-    def settled(self, store: ScoreJournal, result: CorrelationResult) -> bool:
-        """Whether ``result`` answers the query by all measures that are registered now."""
-        same = (result.settings, result.question) == (self.settings, self.query)
-        measures = {row.measure for row in result.correlations if not row.predicted}
-        complete = measures == set(self.plan.shown) and (self.folder / CORRELATIONS).exists()
-        return same and complete and not self._due
+def _side(s: CorrelationSettings, table: ReferenceTable, row: int) -> int:
+    """Side of the images that a row is measured on, in pixels."""
+    return s.image_size or table.image_sizes[row]
 
-    def execute(self, store: ScoreJournal, tell: Tell) -> CorrelationResult:
-        """Measure what is missing, then correlate."""
-        if self._due:
-            self._take_counts(store, self._due, tell)
-        if self._due:
-            self._measure(store, self._due, tell)
-        plan, table = self.plan, self.table
-        values = gather(plan, self.settings, store)
-        measured = correlate_all(plan, values, seed=self.settings.seed)
-        predicted = predictor_findings(
-            plan,
-            counts=count_columns(values),
-            image_size=self.settings.image_size,
-            seed=self.settings.seed,
-        )
-        images = {str(size): dict(of) for size, of in sorted(store.images_of.items())}
-        result: CorrelationResult = self.result(
-            store,
-            {"images": images, "device": store.device},
-            reference=table.name,
-            digest=table.digest,
-            targets=tuple(table.targets[name] for name in plan.targets),
-            rows=len(plan.rows),
-            excluded=plan.excluded,
-            correlations=sort_findings([*measured, *predicted]),
-            values=values,
-            wall_seconds=store.measuring,
-            question=self.query,
-        )
-        remove_files(self.folder, [*result.figure_files(self.folder), RESULT])
-        write_text(self.folder / VALUES, values.to_csv())
-        write_text(self.folder / CORRELATIONS, to_csv(result.correlations))
-        return result
 
-    def _take_counts(self, journal: ScoreJournal, due: dict[int, list[str]], tell: Tell) -> None:
-        """Take from a table that comes along what it has at the image size asked for."""
-        table, total = self.table, len(self.plan.rows)
-        for row, names in list(due.items()):
-            same_size = self._side(row) == table.image_sizes[row]
-            counts = {n: table.counts[n][row] for n in names if same_size and n in table.counts}
-            scores = {
-                name: Score(value, 0.0, (value,), direction(name))
-                for name, value in counts.items()
-                if math.isfinite(value)
-            }
-            if not scores:
-                continue
-            text = table.architectures[row]
-            journal.add_record(Scored(text, 0.0, scores))
-            due[row] = [name for name in names if name not in scores]
-            if not due[row]:
-                del due[row]
-                tell(Progress("row", total - len(due), total, state=text))
+def _answer(run: Run, plan: Plan) -> CorrelationResult | None:
+    """The stored result, if it answers the query by all measures that are registered now."""
+    result = run.settled()
+    if result is None or result.question != run.options.query:
+        return None
+    measures = {row.measure for row in result.correlations if not row.predicted}
+    return result if measures == set(plan.shown) else None
 
-    def _missing(self, journal: ScoreJournal) -> dict[int, list[str]]:
-        """What has to be measured: row to measures."""
-        texts = self.table.architectures
-        missing = {row: journal.missing(texts[row], self.plan.measures) for row in self.plan.rows}
-        return {row: names for row, names in missing.items() if names}
 
-    def _measure(
-        self, journal: ScoreJournal, due: Mapping[int, Sequence[str]], tell: Tell
-    ) -> None:
-        """Measure what is due: row to measures. Every row is stored as soon as it is there."""
-        texts = self.table.architectures
-        jobs = [
-            MeasurementJob(texts[row], tuple(names), texts[row], self._side(row))
-            for row, names in due.items()
-        ]
-        contexts = {job.side: self._context(job.side) for job in jobs}
-        for side, context in contexts.items():
-            check_same_images(self.folder, journal.images_of.get(side), context.provenance)
-            if side not in journal.images_of:
-                journal.add_record(ImagesOfSize(side, cast("Images", dict(context.provenance))))
-        pool = MeasurementPool(
-            contexts, self.workers, _workload(jobs), num_classes=self.table.num_classes
-        )
-        total, resumed, failures = len(self.plan.rows), len(self.plan.rows) - len(jobs), 0
-        start = previous = time.monotonic()
-        with closing(pool):
-            for done, (place, measured) in enumerate(pool.measure(jobs), start=resumed + 1):
-                row = ScoreRow(jobs[place].key, measured.scores)
-                now = time.monotonic()
-                journal.add_record(Scored(row.architecture, round(now - previous, 3), row.scores))
-                previous = now
-                failures += not all(score.valid for score in row.scores.values())
-                state = _state(row, failures)
-                tell(Progress("row", done, total, resumed, now - start, state, record=row))
+def _store(run: Run, known: Scores, row: Scored) -> None:
+    """Keep the scores of an architecture."""
+    run.add(row)
+    known.setdefault(row.architecture, {}).update(row.scores)
+
+
+def _take_counts(
+    s: CorrelationSettings, plan: Plan, due: dict[int, list[str]], known: Scores, run: Run
+) -> None:
+    """Take from a table that comes along what it has at the image size asked for."""
+    table, total = plan.table, len(plan.rows)
+    for row, names in list(due.items()):
+        same_size = _side(s, table, row) == table.image_sizes[row]
+        counts = {n: table.counts[n][row] for n in names if same_size and n in table.counts}
+        scores = {
+            name: Score(value, 0.0, (value,), direction(name))
+            for name, value in counts.items()
+            if math.isfinite(value)
+        }
+        if not scores:
+            continue
+        text = table.architectures[row]
+        _store(run, known, Scored(text, 0.0, scores))
+        due[row] = [name for name in names if name not in scores]
+        if not due[row]:
+            del due[row]
+            run.tell(Progress("row", total - len(due), total, state=text))
+
+
+def _measure(
+    s: CorrelationSettings,
+    plan: Plan,
+    due: Mapping[int, Sequence[str]],
+    known: Scores,
+    contexts: Mapping[int, EvalContext],
+    run: Run,
+) -> None:
+    """Measure what is due: row to measures. Every row is stored as soon as it is there."""
+    texts = plan.table.architectures
+    jobs = [
+        MeasurementJob(texts[row], tuple(names), texts[row], _side(s, plan.table, row))
+        for row, names in due.items()
+    ]
+    stored = {one.image_size: dict(one.images) for one in run.of(ImagesOfSize)}
+    for side, context in contexts.items():
+        if side in stored:
+            check_same(run.folder, {"images": stored[side]}, {"images": context.provenance})
+        else:
+            run.add(ImagesOfSize(side, cast("Images", dict(context.provenance))))
+    pool = MeasurementPool(
+        contexts, run.options.workers, _workload(jobs), num_classes=plan.table.num_classes
+    )
+    total, resumed, failures = len(plan.rows), len(plan.rows) - len(jobs), 0
+    start = previous = time.monotonic()
+    with closing(pool):
+        for done, (place, measured) in enumerate(pool.measure(jobs), start=resumed + 1):
+            row = ScoreRow(jobs[place].key, measured.scores)
+            now = time.monotonic()
+            _store(run, known, Scored(row.architecture, round(now - previous, 3), row.scores))
+            previous = now
+            failures += not all(score.valid for score in row.scores.values())
+            state = _state(row, failures)
+            run.tell(Progress("row", done, total, resumed, now - start, state, record=row))
 
 
 def _workload(jobs: Sequence[MeasurementJob]) -> Workload:

@@ -19,10 +19,10 @@ from asvit.core.tables import csv_text
 from asvit.data.sources import class_count
 from asvit.executors import Workers
 from asvit.executors.placement import on_cluster
-from asvit.growth.result import Measured, ScaleResult, Timed
+from asvit.growth.result import Measured, ScaleResult
 from asvit.growth.seed import GrowthSeed, find_growable
 from asvit.growth.settings import ScaleSettings
-from asvit.measuring.latency import CAREFUL
+from asvit.measuring.latency import CAREFUL, Timed
 from asvit.reference.query import stored_reliability
 from asvit.runs.algorithms.measuring import timing, training_command
 from asvit.runs.architectures import find_architecture, text_of

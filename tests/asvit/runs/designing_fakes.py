@@ -27,9 +27,10 @@ from asvit.designs.stages import (
 from asvit.measuring.latency import Latency
 from asvit.runs.algorithms import design_copies, design_search, design_testing
 from asvit.runs.algorithms.design_plan import DesignPlan
-from asvit.runs.algorithms.search import SearchAlgorithm
 from asvit.runs.algorithms.training import TrainAlgorithm
+from asvit.runs.command_line import command_line
 from asvit.runs.designing import design
+from asvit.runs.run_folder import RunFolder
 from asvit.search.limits import Limits
 from asvit.search.result import Confirmed, PredictorCheck
 from asvit.search.settings import ACCURACY
@@ -80,7 +81,7 @@ class Fakes:
             design(*args, **options)
         self.stop_at = ""
 
-    def search(self, run: SearchAlgorithm) -> object:
+    def search(self, run: RunFolder[Any, Any]) -> object:
         self.searched.append(run.settings.max_params)
         self.multiples.append(run.settings.width_multiple)
         self.balances["search"] = run.settings.balance
@@ -97,7 +98,7 @@ class Fakes:
         return SimpleNamespace(
             seed_first=rows[:1], trials=trials, settings=run.settings, predictor=self.check,
             confirmed=Confirmed(70.0, 60.0, 80.0, 2), wall_seconds=self.ran,
-            provenance={"command": run.command_line()},
+            provenance={"command": command_line("search", run.settings, run.options)},
         )  # fmt: skip
 
     def train(self, run: TrainAlgorithm) -> object:
@@ -150,7 +151,7 @@ class Fakes:
 @pytest.fixture
 def fakes(monkeypatch: pytest.MonkeyPatch) -> Fakes:
     script = Fakes()
-    monkeypatch.setattr(SearchAlgorithm, "run", lambda run: script.search(run))
+    monkeypatch.setattr(RunFolder, "run", lambda run: script.search(run))
     monkeypatch.setattr(TrainAlgorithm, "run", lambda run: script.train(run))
     monkeypatch.setattr(TrainAlgorithm, "plan", lambda run: script.plan(run))
     monkeypatch.setattr(design_testing, "open_classifier", script.classifier)

@@ -25,14 +25,14 @@ from asvit.reference.findings import Finding, Reliability, Within
 from asvit.reference.result import CorrelationResult, Values
 from asvit.reference.settings import CorrelationQuery, CorrelationSettings
 from asvit.reference.table import Target
-from asvit.runs.correlation import CorrelationRun
+from asvit.runs.correlation import CORRELATE
 from asvit.runs.designing import DesignRun
 from asvit.runs.evaluating import TEST
-from asvit.runs.evolution import EvolutionRun
+from asvit.runs.evolution import EVOLVE
 from asvit.runs.reporting import show
 from asvit.runs.scaling import SCALE
-from asvit.runs.search import SearchRun
-from asvit.runs.supernet import SupernetRun
+from asvit.runs.search import SEARCH
+from asvit.runs.supernet import SUPERNET
 from asvit.runs.training import TrainRun
 from asvit.runs.transfer import DetectionRun, SegmentationRun
 from asvit.search import SearchSettings, TrialRow
@@ -153,7 +153,7 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
                 next_command="asvit scale",
                 reliability=from_json(RELIABILITY, Reliability),
             ),
-            partial(show, SearchRun),
+            partial(show, SEARCH),
         ),
         (
             ScaleResult(
@@ -174,7 +174,7 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
                 question=CorrelationQuery(),
                 provenance={**ORIGIN, "images": {"32": ORIGIN["images"]}},
             ),
-            partial(show, CorrelationRun),
+            partial(show, CORRELATE),
         ),
         (
             DesignResult(
@@ -212,7 +212,7 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
                 provenance=ORIGIN,
                 next_command="asvit",
             ),
-            partial(show, SupernetRun),
+            partial(show, SUPERNET),
         ),
         (
             EvolutionResult(
@@ -230,7 +230,7 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
                 provenance={"supernet": {"folder": "s", "digest": "12"}, **ORIGIN},
                 next_command="asvit train",
             ),
-            partial(show, EvolutionRun),
+            partial(show, EVOLVE),
         ),
         (
             TrainResult(

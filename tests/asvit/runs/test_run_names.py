@@ -9,8 +9,8 @@ import pytest
 from asvit.growth.settings import ScaleSettings
 from asvit.runs.folder import named_folder
 from asvit.runs.scaling import SCALE
-from asvit.runs.search import SearchRun
-from asvit.runs.supernet import SupernetRun
+from asvit.runs.search import SEARCH
+from asvit.runs.supernet import SUPERNET
 from asvit.runs.training import TrainRun
 from asvit.search.settings import SearchSettings
 from asvit.training.settings import TrainSettings
@@ -22,9 +22,9 @@ NASTY = ("../../etc", "/tmp/x", "a\\..\\b", "$(touch x)", "a\n;b", "..", "x" * 5
 @pytest.mark.parametrize("text", [*NASTY, "CON", "aux.txt", "a:b", "a.", "a ", "größe", "a|b"])
 def test_folders_are_inside_runs_and_any_system_takes_their_names(text: str) -> None:
     runs = [
-        SearchRun.algorithm(settings=SearchSettings.make(space=text, controller=text)),
+        SEARCH.algorithm(settings=SearchSettings.make(space=text, controller=text)),
         SCALE.algorithm(settings=ScaleSettings(text)),
-        SupernetRun.make(space=text),
+        SUPERNET.make(space=text),
         TrainRun.algorithm(settings=TrainSettings(text)),
     ]
     for run in runs:
@@ -42,7 +42,7 @@ def test_long_names_that_differ_stay_apart() -> None:
     ("run", "name"),
     [
         (
-            SearchRun.make(space="asvit-tiny", controller="random", image_size=64, seed=5),
+            SEARCH.make(space="asvit-tiny", controller="random", image_size=64, seed=5),
             "search-asvit-tiny-random-64px-seed5",
         ),
         (
