@@ -95,7 +95,7 @@ EVOLVE = Kind(
     ),
     settings_type=EvolutionSettings,
     options_type=EvolutionOptions,
-    result_type=EvolutionResult,
+    result=EvolutionResult,
     prepare=prepare,
     execute="asvit.runs.algorithms.evolution:execute",
     name=folder_name,

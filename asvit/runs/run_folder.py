@@ -85,7 +85,7 @@ class Kind:
     help: str  #: of the command; its first line stands in the list of commands
     files: RunFiles
     settings_type: type[Settings]
-    result_type: Any  #: a subclass of :class:`asvit.core.results.Result`
+    result: type[Result] | str
     execute: Callable[[Any, Any], Any] | str  #: settings and a :class:`RunFolder` to the result
     options_type: type[RunOptions] = RunOptions
     #: Settings and options as they were given to what they stand for.
@@ -109,9 +109,14 @@ class Kind:
     no_work: str = "this {noun} had finished before; --fresh starts it over"
 
     def __post_init__(self) -> None:
-        for name in ("execute", "prepare", "name", "pictures", "details"):
+        for name in ("execute", "prepare", "name", "pictures", "details", "dry_run"):
             if isinstance(place := getattr(self, name), str):
                 object.__setattr__(self, name, _imported_when_called(place))
+
+    @property
+    def result_type(self) -> Any:
+        """The subclass of :class:`asvit.core.results.Result` that it ends in."""
+        return resolve_name(self.result) if isinstance(self.result, str) else self.result
 
     def make(self, preset: str = "default", **values: Any) -> RunFolder[Any, Any]:
         """A run from the names that functions and commands take; nothing is touched yet.
@@ -134,7 +139,8 @@ class Kind:
         with wrong_option():
             settings = self.settings_type.make(preset, **values)
             chosen = self.options_type.make(**options)
-        return RunFolder(self, settings, chosen, progress, facts, frozenset(values))
+        given = {**self.settings_type.presets[preset], **values}
+        return RunFolder(self, settings, chosen, progress, facts, given)
 
     def first(self) -> bool:
         """Whether this process tells of the run and writes its files, where several share it."""
@@ -177,7 +183,7 @@ class RunFolder(Generic[S, R]):
     options: Any
     progress: Tell = ignore
     facts: Mapping[str, Any] = field(default_factory=dict)  #: what ``prepare`` found
-    given: frozenset[str] = frozenset()  #: names of the settings that were given
+    given: Mapping[str, Any] = field(default_factory=dict)  #: settings of the preset and by name
     title: str = ""  #: what is about to be done, in a line
     typed: Mapping[str, object] = field(default_factory=dict)  #: values that a command has instead
     records: list[Any] = field(default_factory=list, init=False)  #: of all sessions
@@ -331,6 +337,14 @@ class RunFolder(Generic[S, R]):
         events = event_files(self.folder) if (self.folder / TRACKED).exists() else ()
         figures = self.kind.result_type.figure_files(self.folder)
         remove_files(self.folder, [*events, *figures, *self.kind.files.names])
+
+    def needs(self, what: str, path: Path) -> None:
+        """Refuse to start over where that removes a file that the run needs."""
+        names = [*self.kind.files.names] if self.options.fresh else []
+        if path.resolve() in {self.folder.resolve() / name for name in names}:
+            raise ValueError(
+                f"{path}, {what}, is in the folder that --fresh empties; give --out another"
+            )
 
     def _leave_nothing(self) -> None:
         """Remove a folder in which nothing was begun."""

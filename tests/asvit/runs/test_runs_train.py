@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from asvit.networks import Network, WeightsFile
-from asvit.runs.training import TrainRun, run_training
+from asvit.runs.training import TRAIN, run_training
 from asvit.training.checkpoint import Checkpoint
 from asvit.training.metrics import read_predictions
 from tests.asvit.runs.fakes import stop_after, write_pictures
@@ -168,9 +168,9 @@ def test_uneven_classes_are_balanced_and_judged_by_class(uneven: Path, tmp_path:
     by_class = [sum(right) / len(right) for right in shares.values()]
     assert len(by_class) == 3
     assert scores[-1] == pytest.approx(100 * sum(by_class) / 3)
-    (table, *_) = TrainRun.summary(whole)
+    (table, *_) = TRAIN.summary(whole)
     assert "balanced" in table.columns
-    (curves, *_) = TrainRun.pictures(whole)
+    (curves, *_) = TRAIN.pictures(whole)
     assert "balanced accuracy (%)" in [axes.get_title() for axes in curves.draw().axes]
 
     given = {"data": str(uneven), "balance": balance, "out": tmp_path / "b", **BALANCED}
