@@ -4,6 +4,7 @@ import csv
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from asvit.data.training_sets import open_training_sets
 from asvit.designs.pictures import open_pictures, sampled_facts
 from asvit.runs.algorithms import design_trainings
 from asvit.runs.designing import design
+from asvit.runs.run_folder import RunFolder
 from asvit.training.loaders import open_sets
 from tests.asvit.cli.commands import run
 from tests.asvit.runs.designing_fakes import SPACE, Fakes, results_in, without_times
@@ -52,7 +54,7 @@ def test_copies_are_on_one_side_and_named(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def plan(run: Any) -> object:
+    def plan(run: RunFolder[Any, Any]) -> object:
         open_sets(run.settings, quiet=True)
         return fakes.plan(run)
 
