@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
+from asvit.architectures.genotype import EXAMPLE
 from asvit.core.console import quantity
 from asvit.core.continuing import without_places
 from asvit.core.progress import image_progress
@@ -17,7 +18,7 @@ from asvit.core.tensor_files import tensors_digest
 from asvit.data.base import refuse_unreadable, unreadable_images
 from asvit.executors.base import cores
 from asvit.runs.architectures import find_architecture, text_of
-from asvit.runs.run_folder import Prepared, RunFolder
+from asvit.runs.run_folder import Check, Prepared, RunFolder
 from asvit.runs.shared import SharedOptions
 from asvit.spaces.architectures import has_drop_path
 from asvit.training.checkpoint import Checkpoint, read_checkpoint
@@ -35,12 +36,15 @@ FEW_IMAGES, FEW_FOR_GPU = 2_000, 20_000  # the latter in all epochs
 FEWEST_IMAGES = 32  # of a set of few, for each of them
 
 
-def prepare(values: dict[str, Any]) -> Prepared:
+def prepare(values: dict[str, Any], check: Check) -> Prepared:
     """The architecture of a text, or of the folder of a run that ended in one."""
     if values.get("architecture") is None:
         return values, {"found_by": None}
     with wrong_option():
-        start = find_architecture(text_of(values["architecture"]))
+        typed = text_of(values["architecture"])
+    check({**values, "architecture": typed or EXAMPLE})
+    with wrong_option():
+        start = find_architecture(typed)
     if start.warning and not (values.get("attention") or values.get("ffn")):
         logger.warning(start.warning)
     return {**values, "architecture": start.text}, {"found_by": start.by}

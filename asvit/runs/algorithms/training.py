@@ -77,19 +77,17 @@ def execute(asked: TrainSettings, run: Run) -> TrainResult:
             model = job.network.build()
             load_pretrained(model, s.weights, new_head=s.new_head, classes=sets.classes)
         processes.check_same({"the digest of the images": sets.provenance["digest"]})
-        teacher = None if job.teacher is None else {"source": str(s.teacher_weights)}
-        if teacher is not None and job.teacher is not None:
-            teacher["digest"] = job.teacher.digest
-        run.begin(s, images=sets.provenance, device=processes.device.type, teacher=teacher)
+        if run.start is None:
+            both = (sets.train, sets.validation)
+            check_images(run, processes, [(part, range(len(part))) for part in both])
         if stored is None:
-            check_images(
-                run,
-                processes,
-                [(part, range(len(part))) for part in (sets.train, sets.validation)],
-            )
             _warn_of_trained(job, run)
             job.survey()
             job.normalisation = _statistics(job)
+        teacher = None if job.teacher is None else {"digest": job.teacher.digest}
+        if teacher is not None:
+            teacher["source"] = str(s.teacher_weights)
+        run.begin(s, images=sets.provenance, device=processes.device.type, teacher=teacher)
         session = _session(job, run, stored, job.workers)
         if s.hours is not None and stored is None:  # else planned already
             session.plan(round(3600 * s.hours / job.pace()[1]))

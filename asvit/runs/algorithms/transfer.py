@@ -69,11 +69,11 @@ def _train(asked: TransferSettings, run: RunFolder[Any, R], task_type: Any) -> R
         digest = hashlib.sha256("".join(part.digest for part in parts).encode()).hexdigest()
         processes.check_same({"the digest of the images": digest})
         images, device = {"source": source, "digest": digest}, processes.device.type
-        run.begin(s, images=images, device=device)
-        if stored is None:
+        if run.start is None:
             rest = range(len(task.validation))
             checked = [(task.images, task.images.indices), (task.validation, rest)]
             check_images(run, processes, checked)
+        run.begin(s, images=images, device=device)
         network = task.start.network
         origin = Origin(
             *(s, images, task.names, device, ()),
