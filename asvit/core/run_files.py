@@ -14,7 +14,6 @@ TRIALS = "trials.csv"
 TRAINED = "trainings.csv"  # as a reference table
 
 # Of a scaling.
-MEASURED = "measured.jsonl"
 SERIES = "steps.csv"
 CANDIDATES = "candidates.csv"
 

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from asvit.core.codec import to_json
-from asvit.core.journal import Journal
 from asvit.core.results import Result
 from asvit.core.settings import fields_of
 from asvit.growth.settings import ScaleSettings
 from asvit.measuring.latency import Latency
 from asvit.reference.findings import Reliability
 from proxies import Score
-from scaling import Budget, Row, Shape
+from scaling import Budget, Row
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,32 +133,3 @@ class Measured:
     depths: tuple[int, ...]
     width: int
     scores: Mapping[str, Score]
-
-
-class GrowthJournal(Journal[ScaleSettings]):
-    """The scores that a scaling has measured; looked up as :func:`scaling.grow` does."""
-
-    result_type = ScaleResult
-    record_types = (Measured, Timed)
-
-    def __init__(self, *args: Any) -> None:
-        self._scores: dict[Shape, Mapping[str, Score]] = {}
-        self.latencies: dict[str, Latency] = {}  # by architecture
-        super().__init__(*args)
-
-    def get(self, shape: Shape, /) -> Mapping[str, Score] | None:
-        """The scores of ``shape``; None while they are unknown."""
-        return self._scores.get(shape)
-
-    def __setitem__(self, shape: Shape, scores: Mapping[str, Score], /) -> None:
-        self.add_record(Measured(shape.depths, shape.width, scores))
-
-    def __len__(self) -> int:
-        return len(self._scores)
-
-    def note(self, record: Measured | Timed) -> None:
-        """Take note of scores or of a time."""
-        if isinstance(record, Timed):
-            self.latencies[record.architecture] = record.latency
-        else:
-            self._scores[Shape(record.depths, record.width)] = record.scores

@@ -10,7 +10,7 @@ from asvit.runs.evaluating import TEST
 from asvit.runs.evolution import EvolutionRun
 from asvit.runs.run import register_run
 from asvit.runs.run_folder import register_kind
-from asvit.runs.scaling import ScaleRun
+from asvit.runs.scaling import SCALE
 from asvit.runs.search import SearchRun
 from asvit.runs.supernet import SupernetRun
 from asvit.runs.training import TrainRun
@@ -18,12 +18,12 @@ from asvit.runs.transfer import DetectionRun, SegmentationRun
 from proxies.messages import fault
 
 for _kind in (
-    *(SearchRun, ScaleRun, TrainRun, DesignRun),
+    *(SearchRun, TrainRun, DesignRun),
     *(CorrelationRun, SupernetRun, EvolutionRun),
     *(DetectionRun, SegmentationRun),
 ):
     register_run(_kind)
-for _new in (TEST,):
+for _new in (SCALE, TEST):
     register_kind(_new)
 
 for _entry in installed_runs():

@@ -10,10 +10,18 @@ from typing import TYPE_CHECKING, ClassVar
 from asvit.core.summary import Cell, SummaryPart, Table
 from asvit.reference.findings import estimates
 from asvit.runs.run import J, R, Run, S
+from asvit.runs.run_folder import RunOptions
 
 if TYPE_CHECKING:
     from asvit.executors import Workers
     from asvit.reference.findings import Finding, Reliability
+
+
+@dataclass(frozen=True)
+class MeasuringOptions(RunOptions):
+    """Options of a run that measures, which do not change its result."""
+
+    workers: Workers | None = None
 
 
 @dataclass(kw_only=True)

@@ -16,10 +16,8 @@ from proxies.text import legible
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from asvit.runs.run import Run
 
-
-def show(kind: type[Run[Any, Any, Any]], result: Result, screen: Console) -> None:
+def show(kind: Any, result: Result, screen: Console) -> None:
     """Write the summary of a run on a console, and what to type next."""
     screen.print()
     show_summary(kind.summary(result), screen)
@@ -73,7 +71,7 @@ def _divided(whole: Table, screen: Console) -> Iterator[Table]:
         yield replace(part(places), title="" if group else whole.title)
 
 
-def result_in(kind: type[Run[Any, Any, Any]], folder: Path) -> Result:
+def result_in(kind: Any, folder: Path) -> Result:
     """The result of a run in ``folder``; a FileNotFoundError if it has not finished."""
     if not (folder / RESULT).is_file():
         raise FileNotFoundError(
@@ -84,7 +82,7 @@ def result_in(kind: type[Run[Any, Any, Any]], folder: Path) -> Result:
     return result
 
 
-def write_report(kind: type[Run[Any, Any, Any]], folder: Path) -> list[Path]:
+def write_report(kind: Any, folder: Path) -> list[Path]:
     """Write the report of a finished run: its figures, their rows, and the page.
 
     Returns:

@@ -25,7 +25,6 @@ from asvit.designs.settings import DesignSettings
 from asvit.designs.stages import TrainingOutcome
 from asvit.evaluation.settings import EvaluationSettings
 from asvit.export.settings import ExportSettings
-from asvit.growth.result import GrowthJournal
 from asvit.growth.settings import ScaleSettings
 from asvit.networks import Network, WeightsFile, read_state
 from asvit.reference.result import ImagesOfSize, Scored, ScoreJournal, Values, table_id
@@ -52,7 +51,6 @@ from asvit.training.supernet_result import LossRow
 from asvit.training.trainer import EpochPart, TrainerState
 from asvit.transfer.settings import DetectionSettings, SegmentationSettings
 from proxies import Score
-from scaling import Shape
 from tests.asvit.runs import stored_results
 from tests.contracts.formats import Format, Json, Lines, Table, Tensors, Value
 
@@ -167,11 +165,6 @@ def use_study(storage: Any, path: Path) -> None:
 
 
 JOURNALS = {
-    "journal of a scaling": journal(
-        GrowthJournal, ScaleSettings(SEED), _images,
-        lambda journal, at: journal.__setitem__(Shape((at,), 8), {"x": SCORE, "y": FAILED}),
-        lambda journal, at: str(journal.get(Shape((at,), 8))) == str({"x": SCORE, "y": FAILED}),
-    ),
     "journal of a correlation": journal(
         ScoreJournal, CorrelationSettings(),
         {"table": table_id(TABLE), "device": "cpu", "versions": VERSIONS},

@@ -22,7 +22,7 @@ RESTORE = "restore it from a copy, or give --fresh to start over"
 #: Command to the file that all of its run follows from.
 KEPT = {
     "search": "study.journal",
-    "scale": "measured.jsonl",
+    "scale": "run.jsonl",
     "correlate": "scores.jsonl",
     "train": "checkpoint.safetensors",
     "supernet train": "supernet.safetensors",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,7 +30,9 @@ from proxies.evaluation import resolve_device
 logger = logging.getLogger(__name__)
 
 
-def execute(s: EvaluationSettings, run: RunFolder[EvaluationSettings, Any]) -> EvaluationResult:
+def execute(
+    s: EvaluationSettings, run: RunFolder[EvaluationSettings, EvaluationResult]
+) -> EvaluationResult:
     """Classify every picture, write the answers, and measure them."""
     run.title = f"testing {s.weights} on {s.data}"
     device = resolve_device(s.device)

@@ -45,6 +45,34 @@ def with_timing(versions: Mapping[str, str], folder: Path, device: str) -> Mappi
     return {**versions, TIMED_ON: here}
 
 
+def timing(s: Any, measures: Iterable[str], workers: Workers | None) -> Mapping[str, str]:
+    """What all sessions time networks on, where a measure or a limit is a time of this machine."""
+    limited = getattr(s, "max_latency", None) is not None or getattr(s, "timed", False)
+    here = limited and s.latency_command is None
+    if here or are_times(measures, s.device, workers):
+        return {TIMED_ON: timed_on(resolve_device(s.device))}
+    return {}
+
+
+def training_command(folder: Path, s: Any) -> str:
+    """The command that trains the architecture of the run in ``folder``, on the same images.
+
+    Images without classes, such as noise, cannot be trained on. Fractals have as many classes as
+    sizes were counted with.
+    """
+    words, usual = ["asvit", "train", str(folder)], MeasuringSettings()
+    values = {name: getattr(s, name) for name in ("data", "image_size", "seed", "device")}
+    with suppress(ImportError, OSError, ValueError):  # the training says what is wrong
+        if class_count(values["data"]) is None:
+            values["data"] = usual.data
+    for name, value in values.items():
+        if value != getattr(usual, name):
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    if values["data"] == usual.data and s.classes != DEFAULT_CLASSES:
+        words += ["--classes", str(s.classes)]
+    return shlex.join(words)
+
+
 class MeasuringAlgorithm(MeasuringRun[S, R, J]):
     """A run that measures, and whose measures a reference table can judge."""
 

@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections import UserDict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
-from functools import cached_property, partial
-from pathlib import Path
-from typing import Any, Self
+from typing import Any, cast
 
-from asvit.architectures.genotype import EXAMPLE
 from asvit.core.console import count, number, short
 from asvit.core.files import write_text
 from asvit.core.latency_settings import pass_options
-from asvit.core.progress import Progress, Tell, image_progress
+from asvit.core.progress import Progress, image_progress
 from asvit.core.run_files import CANDIDATES, SERIES
-from asvit.core.settings import WrongOption, wrong_option
+from asvit.core.settings import fields_of, wrong_option
 from asvit.core.tables import csv_text
 from asvit.data.sources import class_count
-from asvit.growth.result import GrowthJournal, ScaleResult, Timed
+from asvit.executors import Workers
+from asvit.executors.placement import on_cluster
+from asvit.growth.result import Measured, ScaleResult, Timed
 from asvit.growth.seed import GrowthSeed, find_growable
 from asvit.growth.settings import ScaleSettings
 from asvit.measuring.latency import CAREFUL
-from asvit.runs.algorithms.measuring import MeasuringAlgorithm
+from asvit.reference.query import stored_reliability
+from asvit.runs.algorithms.measuring import timing, training_command
 from asvit.runs.architectures import find_architecture, text_of
 from asvit.runs.folder import newest_run
-from asvit.runs.lifecycle import (
-    earlier_result,
-    finished_result,
-)
 from asvit.runs.measurement_pool import (
     EvalContext,
     MeasurementJob,
@@ -37,7 +34,7 @@ from asvit.runs.measurement_pool import (
     Workload,
     in_job_order,
 )
-from asvit.runs.scaling import ScaleRun
+from asvit.runs.run_folder import Prepared, RunFolder, Start
 from asvit.runs.timing import fresh_latency, latency
 from proxies import Score
 from proxies.messages import first_line
@@ -45,6 +42,7 @@ from scaling import GrowthEvent, Shape, Step, Trajectory, grow
 from scaling.growth import SEED_KEY, directions
 from scaling.trajectory import cells_of, rows_of
 
+_JUDGE = "asvit-sizes"  # the bundled table whose stored scores judge the measures
 _NETWORKS = 150  # that a growth measures, about
 _AT_ONCE = 16  # of them in a step
 _GIGABYTES = 4.0  # that measuring one of the largest may need at 224 px
@@ -52,172 +50,182 @@ _STEP_RATIO = 1.1  # of the time of a step to that of the one before, about
 _MOST_LEFT = 500  # steps that may be left; a tiny first step seems to leave thousands
 
 
-class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJournal], ScaleRun):
-    """A scaling: an architecture grows step by step, the best of several candidates at each."""
+def prepare(values: dict[str, Any]) -> Prepared:
+    """The architecture of a text, of a run, or of the newest finished search.
 
-    journal_type = GrowthJournal
-
-    @classmethod
-    def make(cls, preset: str = "default", **values: Any) -> Self:
-        """As the base does; without an architecture, from the newest finished search."""
-        architectures = (values.pop(name, None) for name in ("arch", "architecture"))
-        with wrong_option():
-            texts = {text_of(each) for each in architectures if each is not None}
+    Raises:
+        WrongOption: If two are given, or it cannot be grown.
+    """
+    with wrong_option():
+        given = [values.pop(name, None) for name in ("arch", "architecture")]
+        texts = {text_of(each) for each in given if each is not None}
         if len(texts) > 1:
-            raise WrongOption(f"two architectures, {' and '.join(sorted(texts))}; give one")
-        text = next(iter(texts), "")
-        # Refuses wrong options before any run is looked for.
-        super().make(preset, **values, architecture=text or EXAMPLE)
-        if not texts:
-            text = str(newest_run("search"))
-            values["implied"] = {"architecture": text}
-        with wrong_option():
-            start = find_architecture(text)
-            _, architecture = find_growable(start.text)
-        if start.by is not None:
-            values["seed_run"] = Path(start.by["run"])
-        values |= {"architecture": str(architecture), "classes_of_data": "classes" not in values}
-        return super().make(preset, **values)
+            raise ValueError(f"two architectures, {' and '.join(sorted(texts))}; give one")
+    facts: dict[str, Any] = {}
+    if not texts:
+        newest = str(newest_run("search"))
+        texts, facts["implied"] = {newest}, {"architecture": newest}
+    with wrong_option():
+        start = find_architecture(texts.pop())
+        _, architecture = find_growable(start.text)
+    facts["seed_run"] = None if start.by is None else str(start.by["run"])
+    return {**values, "architecture": str(architecture)}, facts
 
-    def resolved(self) -> Self:
-        """With the classes of the data, unless a number was given; a finished run has its own."""
-        if not self.classes_of_data:
-            return self
-        try:
-            classes = class_count(self.settings.data)
-        except FileNotFoundError:
-            if (earlier := earlier_result(self)) is None:
-                raise
-            classes = earlier.settings.classes
-        if classes is None:
-            return self
-        return replace(self, settings=replace(self.settings, classes=classes))
 
-    def check(self) -> None:
-        """Refuse unknown measures, and a start that cannot be grown as asked."""
-        growable = self.growable
-        if not self.settings.timed and finished_result(self) is None:
-            growable.check_budget()
-        directions(self.settings.proxies)
+def execute(asked: ScaleSettings, run: RunFolder[ScaleSettings, ScaleResult]) -> ScaleResult:
+    """Grow an architecture step by step, the best of several candidates at each."""
+    s, workers = _with_classes(asked, run.given), run.options.workers
+    directions(s.proxies)  # refuses unknown measures
+    seed = GrowthSeed(s)
+    if not s.timed:
+        seed.check_budget()
+    run.title = _title(s, run.facts["seed_run"], workers)
+    context = EvalContext(s, workers=workers, progress=image_progress(run.tell))
+    run.begin(
+        s,
+        free=["budgets"] * _extends(s, run.start),
+        images=dict(context.provenance),
+        device=context.device,
+        **timing(s, s.proxies, workers),
+    )
+    timed_pass = {
+        "image_size": s.count_size,
+        "num_classes": s.classes,
+        "in_chans": seed.channels,
+        **pass_options(s),
+    }
+    if s.timed:
+        seed.time = _Times(run, timed_pass)
+        seed.check_budget()
+    pool = MeasurementPool({s.image_size: context}, workers, _workload(s, seed), space=seed.space)
+    with closing(pool):
+        grown = _grow(s, seed, run, pool)
+    series, reason = grown.rows(seed.name), grown.reason
+    if reason and s.timed:
+        reason += f" ({s.targets[-1]} is {CAREFUL:.0%} of {s.limits[-1]}, as times vary)"
+    return run.result(
+        {"seed_run": run.facts["seed_run"]},
+        space=seed.space.name,
+        series=series,
+        candidates=grown.rows(seed.name, candidates=True),
+        reason=reason,
+        next_command=training_command(run.folder, s),
+        latency=fresh_latency(series[-1].architecture, **timed_pass) if s.timed else None,
+        reliability=stored_reliability(_JUDGE, s.proxies),
+    )
 
-    @cached_property
-    def growable(self) -> GrowthSeed:
-        """The architecture at other depths and widths."""
-        return GrowthSeed(self.settings)
 
-    @cached_property
-    def context(self) -> EvalContext:
-        """Device and images to measure on."""
-        progress = image_progress(self.progress)
-        return EvalContext(self.settings, workers=self.workers, progress=progress)
+def _with_classes(s: ScaleSettings, given: Collection[str]) -> ScaleSettings:
+    """The settings with the classes of the data, unless a number was given."""
+    classes = None if "classes" in given else class_count(s.data)
+    return s if classes is None else replace(s, classes=classes)
 
-    def free_settings(self, store: GrowthJournal) -> Sequence[str]:
-        """The budget, where it is larger than before and of the same unit."""
-        if store.settings is None:
-            return ()
-        before, now = store.settings.limits[-1], self.settings.limits[-1]
-        extends = before.unit == now.unit and before.amount <= now.amount
-        return ("budgets",) if extends else ()
 
-    def load(self) -> Mapping[str, Any]:
-        """Images and device."""
-        return {"images": dict(self.context.provenance), "device": self.context.device}
+def _extends(s: ScaleSettings, start: Start | None) -> bool:
+    """Whether the budget is at least that of an earlier session, in its unit."""
+    if start is None:
+        return False
+    before, now = cast("ScaleSettings", start.settings).limits[-1], s.limits[-1]
+    return before.unit == now.unit and before.amount <= now.amount
 
-    def execute(self, store: GrowthJournal, tell: Tell) -> ScaleResult:
-        """Grow to the largest budget."""
-        contexts = {self.settings.image_size: self.context}
-        if self.settings.timed:
-            self.growable.time = partial(self._time, store)
-            self.growable.check_budget()
-        pool = MeasurementPool(contexts, self.workers, self._load, space=self.growable.space)
-        with closing(pool):
-            trajectory = self._grow(store, pool, tell)
-        series, reason, s = trajectory.rows(self.growable.name), trajectory.reason, self.settings
-        if reason and s.timed:
-            reason += f" ({s.targets[-1]} is {CAREFUL:.0%} of {s.limits[-1]}, as times vary)"
-        seed_run = None if self.seed_run is None else str(self.seed_run)
-        return self.result(
-            store,
-            {"seed_run": seed_run, **self.load()},
-            space=self.growable.space.name,
-            series=series,
-            candidates=trajectory.rows(self.growable.name, candidates=True),
-            reason=reason,
-            next_command=self.training_command,
-            latency=fresh_latency(series[-1].architecture, **self._pass) if s.timed else None,
-        )
 
-    @property
-    def _load(self) -> Workload:
-        """What there is to measure; the memory of a network grows at most as fast as its size."""
-        budget = self.settings.targets[-1]
-        larger = max(1.0, budget.amount / budget.of(self.growable.cost(*self.growable.start)))
-        return Workload(_NETWORKS, _AT_ONCE, _GIGABYTES, self._first_job, larger)
+def _title(s: ScaleSettings, seed_run: str | None, workers: Workers | None) -> str:
+    """What is about to be grown, and on what."""
+    origin = "--arch" if seed_run is None else f"the result of {seed_run}"
+    growth = f"growing {s.architecture} ({origin}) to {s.budgets[-1]}"
+    if s.classes != fields_of(ScaleSettings)["classes"].default:
+        growth += f" with {s.classes:,} classes"
+    return f"{growth}: {s.in_words(on_cluster(s.device, workers))}"
 
-    def _first_job(self) -> MeasurementJob:
-        """The job that measures the start of the growth, at its reduced width."""
-        s = self.settings
-        text = self.growable.name(*self.growable.measured_start)
+
+def _workload(s: ScaleSettings, seed: GrowthSeed) -> Workload:
+    """What there is to measure; the memory of a network grows at most as fast as its size."""
+    budget = s.targets[-1]
+    larger = max(1.0, budget.amount / budget.of(seed.cost(*seed.start)))
+
+    def first() -> MeasurementJob:
+        text = seed.name(*seed.measured_start)
         return MeasurementJob(text, s.proxies, SEED_KEY, s.image_size)
 
-    def _time(self, store: GrowthJournal, text: str) -> float:
-        """Milliseconds of a forward pass of a network, timed once."""
-        if text not in store.latencies:
-            store.add_record(Timed(text, latency(text, **self._pass)))
-        return store.latencies[text].milliseconds
+    return Workload(_NETWORKS, _AT_ONCE, _GIGABYTES, first, larger)
 
-    @property
-    def _pass(self) -> Mapping[str, Any]:
-        """The pass that is timed, but for its network."""
-        s = self.settings
-        sizes = {"image_size": s.count_size, "num_classes": s.classes}
-        return {**sizes, "in_chans": self.growable.channels, **pass_options(s)}
 
-    def _grow(self, store: GrowthJournal, pool: MeasurementPool, tell: Tell) -> Trajectory:
-        """Grow, and write the tables of the run folder anew after every step."""
-        settings, start = self.settings, self.growable.start
-        steps: list[Step] = []
-        resumed = 0.0  # share of the growth that earlier sessions measured
+class _Times:
+    """Milliseconds of a forward pass of each network, timed once in the life of a run."""
 
-        def follow(event: GrowthEvent) -> None:
-            nonlocal resumed
-            if not event.fresh and math.isfinite(share := _share(event)):
-                resumed = share
-            if event.chosen is not None:
-                steps.append(event.chosen)
-                for name, every in ((CANDIDATES, True), (SERIES, False)):
-                    rows = rows_of(steps, self.growable.name, candidates=every)
-                    write_text(self.folder / name, csv_text(cells_of(rows)))
-            tell(_progress(event, steps[-1:], resumed))
+    def __init__(self, run: RunFolder[ScaleSettings, ScaleResult], timed: Mapping[str, Any]):
+        self._run, self._pass = run, timed
+        self._known = {one.architecture: one.latency for one in run.of(Timed)}
 
-        return grow(
-            self.growable.build,
-            self.growable.cost,
-            depths=start.depths,
-            width=start.width,
-            budget=settings.targets[-1],
-            stop_within=settings.stop_within,
-            ratio=settings.ratio,
-            width_multiple=settings.width_multiple,
-            width_step=self.growable.width_step,
-            measures=settings.proxies,
-            known=store,
-            measure_shapes=partial(self._measure_shapes, pool),
-            progress=follow,
-        )
+    def __call__(self, text: str) -> float:
+        if text not in self._known:
+            self._known[text] = latency(text, **self._pass)
+            self._run.add(Timed(text, self._known[text]))
+        return self._known[text].milliseconds
 
-    def _measure_shapes(
-        self, pool: MeasurementPool, shapes: Sequence[Shape]
-    ) -> Iterator[Mapping[str, Score]]:
+
+class _Scores(UserDict[Shape, Mapping[str, Score]]):
+    """The scores of shapes, which the run keeps."""
+
+    def __init__(self, run: RunFolder[ScaleSettings, ScaleResult]) -> None:
+        super().__init__()
+        self.data = {Shape(one.depths, one.width): one.scores for one in run.of(Measured)}
+        self._run = run
+
+    def __setitem__(self, shape: Shape, scores: Mapping[str, Score]) -> None:
+        self._run.add(Measured(shape.depths, shape.width, scores))
+        super().__setitem__(shape, scores)
+
+
+def _grow(
+    s: ScaleSettings,
+    seed: GrowthSeed,
+    run: RunFolder[ScaleSettings, ScaleResult],
+    pool: MeasurementPool,
+) -> Trajectory:
+    """Grow, and write the tables of the run folder anew after every step."""
+    steps: list[Step] = []
+    resumed = 0.0  # share of the growth that earlier sessions measured
+
+    def follow(event: GrowthEvent) -> None:
+        nonlocal resumed
+        if not event.fresh and math.isfinite(share := _share(event)):
+            resumed = share
+        if event.chosen is not None:
+            steps.append(event.chosen)
+            for name, every in ((CANDIDATES, True), (SERIES, False)):
+                rows = rows_of(steps, seed.name, candidates=every)
+                write_text(run.folder / name, csv_text(cells_of(rows)))
+        run.tell(_progress(event, steps[-1:], resumed))
+
+    def measure(shapes: Sequence[Shape]) -> Iterator[Mapping[str, Score]]:
         """The scores of each shape; all failed where there is no such network."""
-        names, side = self.settings.proxies, self.settings.image_size
         jobs: list[MeasurementJob] = []
         for shape in shapes:
+            text, refused = "", ""
             try:
-                jobs.append(MeasurementJob(self.growable.name(*shape), names, SEED_KEY, side))
+                text = seed.name(*shape)
             except ValueError as error:
-                jobs.append(MeasurementJob("", names, SEED_KEY, side, refused=first_line(error)))
+                refused = first_line(error)
+            job = MeasurementJob(text, s.proxies, SEED_KEY, s.image_size, refused=refused)
+            jobs.append(job)
         return (measured.scores for measured in in_job_order(pool.measure(jobs)))
+
+    return grow(
+        seed.build,
+        seed.cost,
+        depths=seed.start.depths,
+        width=seed.start.width,
+        budget=s.targets[-1],
+        stop_within=s.stop_within,
+        ratio=s.ratio,
+        width_multiple=s.width_multiple,
+        width_step=seed.width_step,
+        measures=s.proxies,
+        known=_Scores(run),
+        measure_shapes=measure,
+        progress=follow,
+    )
 
 
 def _share(event: GrowthEvent) -> float:

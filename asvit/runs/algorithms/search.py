@@ -23,10 +23,11 @@ from asvit.growth.seed import GrowthSeed
 from asvit.measuring.latency import Latency
 from asvit.runs.algorithms.measuring import MeasuringAlgorithm
 from asvit.runs.checks import find_space
+from asvit.runs.command_line import command_line
 from asvit.runs.lifecycle import earlier_result, finished_result
 from asvit.runs.measurement_pool import Evaluator
 from asvit.runs.run import Run
-from asvit.runs.scaling import ScaleRun
+from asvit.runs.scaling import SCALE
 from asvit.runs.search import SearchRun, next_budget
 from asvit.runs.timing import fresh_latency, latency
 from asvit.runs.training_pool import TrainingPool
@@ -243,11 +244,11 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, SearchSto
         names = (*fields_of(MeasuringSettings), "proxies")
         same = {name: getattr(self.settings, name) for name in names}
         try:
-            scaling = ScaleRun.make(architecture=arch, budgets=next_budget(params), **same)
+            scaling = SCALE.make(architecture=arch, budgets=next_budget(params), **same)
             GrowthSeed(scaling.settings)  # below a limit it may be too narrow to be measured
         except ValueError:
             return self.training_command
-        return scaling.command_line()
+        return command_line("scale", scaling.settings, typed={"budgets": scaling.settings.budgets})
 
     def _evaluate(
         self, architectures: Sequence[Architecture], seeds: Sequence[int], *, again: bool = False

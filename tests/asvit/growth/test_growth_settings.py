@@ -7,7 +7,7 @@ import pytest
 
 from asvit.core.settings import WrongOption
 from asvit.growth.settings import ScaleSettings
-from asvit.runs.scaling import ScaleRun
+from asvit.runs.scaling import SCALE
 
 SEED = "8,2,3|4,1,2|4,1,4|4,1,6|32"
 
@@ -45,4 +45,4 @@ def test_a_value_that_is_not_allowed_is_named(given_: dict[str, Any], message: s
 )
 def test_what_a_growth_would_ignore_is_refused(given_: dict[str, Any], message: str) -> None:
     with pytest.raises(WrongOption, match=re.escape(message)):
-        ScaleRun.make(architecture=SEED, **given_)
+        SCALE.make(architecture=SEED, **given_)

@@ -10,7 +10,7 @@ import pytest
 from asvit.growth.result import ScaleResult
 from asvit.growth.settings import ScaleSettings
 from asvit.runs.reporting import write_report
-from asvit.runs.scaling import ScaleRun
+from asvit.runs.scaling import SCALE
 from scaling import Row
 
 SEED = "8,2,3|4,1,2|4,1,4|4,1,6|32"
@@ -68,7 +68,7 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> ScaleResult:
         },
     )
     found.write()
-    write_report(ScaleRun, found.folder)
+    write_report(SCALE, found.folder)
     return ScaleResult.read(found.folder / "result.json")
 
 
@@ -94,6 +94,6 @@ def test_the_rows_beside_the_figures(result: ScaleResult) -> None:
 
 
 def test_failed_candidates_have_their_reason(result: ScaleResult) -> None:
-    candidates = list(ScaleRun.details(result))[-1]
+    candidates = list(SCALE.details(result))[-1]
     assert [row[-1] for row in candidates.rows] == ["", "", FAILED.reason, ""]
     assert [row[-2] for row in candidates.rows] == ["chosen", "", "", "chosen"]

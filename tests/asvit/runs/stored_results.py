@@ -30,7 +30,7 @@ from asvit.runs.designing import DesignRun
 from asvit.runs.evaluating import TEST
 from asvit.runs.evolution import EvolutionRun
 from asvit.runs.reporting import show
-from asvit.runs.scaling import ScaleRun
+from asvit.runs.scaling import SCALE
 from asvit.runs.search import SearchRun
 from asvit.runs.supernet import SupernetRun
 from asvit.runs.training import TrainRun
@@ -162,7 +162,7 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
                 reason="", wall_seconds=2.0, provenance={"seed_run": None, **ORIGIN},
                 next_command="asvit train", reliability=from_json(RELIABILITY, Reliability),
             ),
-            partial(show, ScaleRun),
+            partial(show, SCALE),
         ),
         (
             CorrelationResult(

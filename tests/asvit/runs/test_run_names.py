@@ -8,7 +8,7 @@ import pytest
 
 from asvit.growth.settings import ScaleSettings
 from asvit.runs.folder import named_folder
-from asvit.runs.scaling import ScaleRun
+from asvit.runs.scaling import SCALE
 from asvit.runs.search import SearchRun
 from asvit.runs.supernet import SupernetRun
 from asvit.runs.training import TrainRun
@@ -23,7 +23,7 @@ NASTY = ("../../etc", "/tmp/x", "a\\..\\b", "$(touch x)", "a\n;b", "..", "x" * 5
 def test_folders_are_inside_runs_and_any_system_takes_their_names(text: str) -> None:
     runs = [
         SearchRun.algorithm(settings=SearchSettings.make(space=text, controller=text)),
-        ScaleRun.algorithm(settings=ScaleSettings(text)),
+        SCALE.algorithm(settings=ScaleSettings(text)),
         SupernetRun.make(space=text),
         TrainRun.algorithm(settings=TrainSettings(text)),
     ]
@@ -46,7 +46,7 @@ def test_long_names_that_differ_stay_apart() -> None:
             "search-asvit-tiny-random-64px-seed5",
         ),
         (
-            ScaleRun.make(architecture=SEED, image_size=32, seed=5),
+            SCALE.make(architecture=SEED, image_size=32, seed=5),
             "scale-4.8.2-2.4.2-2.2.2-2.1.2-16-32px-seed5",
         ),
         (

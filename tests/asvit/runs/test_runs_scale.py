@@ -8,7 +8,7 @@ import pytest
 from asvit.core.run_files import MARKER
 from asvit.growth.result import ScaleResult
 from asvit.measuring.latency import Latency
-from asvit.runs.scaling import ScaleRun, run_scaling
+from asvit.runs.scaling import SCALE, run_scaling
 from asvit.search.result import SearchResult
 from asvit.spaces import cost
 from scaling import Budget
@@ -99,7 +99,7 @@ def test_the_real_measures_of_a_real_series(tmp_path: Path) -> None:
         assert row.measured_width == row.width // 4
         assert all(value > 0 for value in row.values.values())
     assert (tmp_path / "report.html").stat().st_size > 10_000
-    files = {f"{name}.svg" for name in ScaleRun.files.figures}
+    files = {f"{name}.svg" for name in SCALE.files.figures}
     assert files <= {path.name for path in tmp_path.iterdir()}
 
 
@@ -131,7 +131,7 @@ def test_real_growth_to_a_time_takes_each_time_once(tmp_path: Path, timed: list[
     assert whole.reached
     assert 0.98 * 5.7 <= whole.series[-1].latency <= 5.7  # times vary
     assert (whole.latency.batch, whole.latency.milliseconds) == (4, 6.5)
-    told = [str(line) for line in ScaleRun.summary(whole)]
+    told = [str(line) for line in SCALE.summary(whole)]
     assert any("it takes 6.5 ms, more than the 6 ms allowed" in line for line in told)
     assert any("the machine was busy: a network" in line for line in told)
     assert timed.pop() == whole.series[-1].architecture  # again
