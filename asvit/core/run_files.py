@@ -18,7 +18,6 @@ SERIES = "steps.csv"
 CANDIDATES = "candidates.csv"
 
 # Of a correlation.
-SCORES = "scores.jsonl"
 VALUES = "values.csv"
 CORRELATIONS = "correlations.csv"
 CORRELATION_FIGURES = ("tau",)  # and a scatter plot for each measure

@@ -1,25 +1,19 @@
-"""What a correlation has measured (``scores.jsonl``, ``values.csv``), and its result.
-
-The journal has one record per row of the table and batch of measures. A query for another measure
-adds records; the other files of the run folder are derived from them.
-"""
+"""What a correlation stores on its way, its values (``values.csv``), and its result."""
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self, TypedDict, cast
+from typing import Any, Self
 
-from asvit.core.continuing import Images, check_same_digest
 from asvit.core.files import read_text
-from asvit.core.journal import Journal
 from asvit.core.results import Result
 from asvit.core.run_files import CORRELATION_FIGURES, RESULT, VALUES, figure_files
 from asvit.core.tables import csv_text, read_table
 from asvit.reference.findings import Finding, estimates
-from asvit.reference.settings import CorrelationQuery, CorrelationSettings
-from asvit.reference.table import ReferenceTable, Target
+from asvit.reference.settings import CorrelationSettings
+from asvit.reference.table import Target
 from proxies import Score
 from proxies.text import shown
 
@@ -87,11 +81,11 @@ class CorrelationResult(Result):
     kind = "correlation"
     noun = "correlation"
     hidden = ("values",)
+    provenance_keys = ("table", "images", "device", "versions", "command")
     rows_in = "correlations"
 
     settings: CorrelationSettings
     reference: str  #: name of the table
-    digest: str  #: SHA-256 of its file
     targets: Sequence[Target]  #: the accuracies that the measures were correlated with
     rows: int  #: number of rows of the table that were measured
     #: Reason for leaving rows out, in words, to the number of such rows.
@@ -99,7 +93,6 @@ class CorrelationResult(Result):
     #: One finding per measure and target: target after target, in each the counts first, then the
     #: measures by tau.
     correlations: Sequence[Finding]
-    question: CorrelationQuery  #: the query
     #: The correlated values, row by row, of values.csv.
     values: Values = field(default_factory=Values)
 
@@ -184,59 +177,17 @@ def scatter_name(measure: str) -> str:
     return f"scatter-{plain}"
 
 
-class _Table(TypedDict):
-    name: str
-    digest: str
-
-
 @dataclass(frozen=True)
 class ImagesOfSize:
-    """The images of a side in pixels."""
+    """The images of a side in pixels: their ``source`` and ``digest``."""
 
     image_size: int
-    images: Images
+    images: Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class Scored:
-    """Scores of an architecture, and the seconds that they took."""
+    """Scores of an architecture."""
 
     architecture: str
-    seconds: float
     scores: Mapping[str, Score]
-
-
-class ScoreJournal(Journal[CorrelationSettings]):
-    """The scores of a table's architectures."""
-
-    result_type = CorrelationResult
-    start_types = {"table": _Table, "device": str}  # noqa: RUF012
-    record_types = (ImagesOfSize, Scored)
-
-    def __init__(self, path: Path) -> None:
-        self.scores: dict[str, dict[str, Score]] = {}  #: architecture to measure to score
-        self.images_of: dict[int, Mapping[str, str]] = {}  #: source and digest of images, by size
-        self.measuring = 0.0  #: seconds spent measuring, over all sessions
-        super().__init__(path)
-
-    def missing(self, architecture: str, measures: Iterable[str]) -> list[str]:
-        """The measures without a score."""
-        return [name for name in measures if name not in self.scores.get(architecture, {})]
-
-    def check_table(self, table: ReferenceTable) -> None:
-        """Check that scores, if any, are of this table."""
-        folder, stored = self._path.parent, self.start_values.get("table")
-        check_same_digest(folder, "with another table", "name", stored, table_id(table))
-
-    def note(self, record: ImagesOfSize | Scored) -> None:
-        """Take note of images, or of scores."""
-        if isinstance(record, ImagesOfSize):
-            self.images_of[record.image_size] = cast("Mapping[str, str]", record.images)
-            return
-        self.measuring += record.seconds
-        self.scores.setdefault(record.architecture, {}).update(record.scores)
-
-
-def table_id(table: ReferenceTable) -> dict[str, str]:
-    """What identifies a table: its name, for people, and its digest."""
-    return {"name": table.name, "digest": table.digest}

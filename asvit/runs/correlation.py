@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asvit.core.console import clock
-from asvit.core.run_files import CORRELATION_FIGURES, CORRELATIONS, SCORES, VALUES
-from asvit.core.settings import setting
+from asvit.core.run_files import CORRELATION_FIGURES, CORRELATIONS, VALUES
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import Cell, SummaryPart, Table
 from asvit.reference.findings import Finding, by_size, estimates, verdict
-from asvit.reference.result import CorrelationResult
-from asvit.reference.settings import CorrelationQuery, CorrelationSettings
+from asvit.reference.result import CorrelationResult, ImagesOfSize, Scored
+from asvit.reference.settings import QUERY, CorrelationSettings
 from asvit.runs.folder import RunFiles
-from asvit.runs.run import Run, imported
+from asvit.runs.measuring_run import MeasuringOptions
+from asvit.runs.run_folder import Kind
 
 if TYPE_CHECKING:
     from asvit.executors import Workers
@@ -25,68 +23,29 @@ if TYPE_CHECKING:
     from asvit.reference.table import Target
 
 
-@dataclass(kw_only=True)
-class CorrelationRun(Run[CorrelationSettings, CorrelationResult, Any]):
-    """Tell how well measures rank the architectures of a reference table by accuracy.
-
-    Every measure stands beside the counts, such as parameters and multiply-adds, which are always
-    taken. The same command resumes a stopped run; with other measures or targets it measures only
-    what is missing.
-    """
-
-    command = "correlate"
-    files = RunFiles(
-        "correlation", "correlation", (VALUES, CORRELATIONS), SCORES, figures=CORRELATION_FIGURES
+def summary(result: CorrelationResult) -> Iterator[SummaryPart]:
+    """A table and a conclusion for each target."""
+    for target in result.targets:
+        findings = [row for row in result.correlations if row.target == target.name]
+        heading = f"{result.reference}, {target.name}: {_described(target)}"
+        if target.noise_ceiling is not None:
+            heading += f"; noise ceiling {target.noise_ceiling:.3f}"
+        if any(row.within for row in findings):
+            yield _table(by_size(findings), f"{heading}; at the same size", _size_cells)
+        yield _table(findings, heading, _cells)
+        for row in findings:
+            if row.reason:
+                yield f"{row.measure}: {row.reason}"
+        yield verdict(findings)
+    left_out = "".join(f"; {count} {why}" for why, count in result.excluded.items())
+    failed = sum(1 for reason in result.values.reasons if reason)
+    reasons = f"; {failed} with a failed measure (reasons in values.csv)" if failed else ""
+    yield (
+        f"{result.rows} architectures of {result.reference}{left_out}{reasons}; in "
+        f"{clock(result.wall_seconds)}"
     )
-    algorithm = imported("asvit.runs.algorithms.correlation:CorrelationAlgorithm")
-    pictures = imported("asvit.report.correlate:pictures")  # imports matplotlib
-    details = imported("asvit.report.correlate:details")
-    written = "report.html, values.csv, correlations.csv, result.json, figures"
-    no_work = "nothing to measure: every score is known; --fresh starts over"
-
-    query: CorrelationQuery = dataclasses.field(default_factory=CorrelationQuery)
-    reference: str | Path | ReferenceTable = setting(
-        ...,
-        "Name of a reference table (see asvit list references), or the path of a CSV file.",
-        metavar="TABLE",
-        complete="asvit.reference:REFERENCES",
-        listed=False,
-    )
-    workers: Workers | None = None  # the result does not depend on them
-
-    @classmethod
-    def option_types(cls) -> Sequence[Any]:
-        """As the base has them, after the query."""
-        return CorrelationQuery, *super().option_types()
-
-    def option_owners(self) -> Sequence[Any]:
-        """As the base has them, after the query."""
-        return self.query, *super().option_owners()
-
-    @classmethod
-    def summary(cls, result: CorrelationResult) -> Iterator[SummaryPart]:
-        """A table and a conclusion for each target."""
-        for target in result.targets:
-            findings = [row for row in result.correlations if row.target == target.name]
-            heading = f"{result.reference}, {target.name}: {_described(target)}"
-            if target.noise_ceiling is not None:
-                heading += f"; noise ceiling {target.noise_ceiling:.3f}"
-            if any(row.within for row in findings):
-                yield _table(by_size(findings), f"{heading}; at the same size", _size_cells)
-            yield _table(findings, heading, _cells)
-            for row in findings:
-                if row.reason:
-                    yield f"{row.measure}: {row.reason}"
-            yield verdict(findings)
-        left_out = "".join(f"; {count} {why}" for why, count in result.excluded.items())
-        failed = sum(1 for reason in result.values.reasons if reason)
-        reasons = f"; {failed} with a failed measure (reasons in values.csv)" if failed else ""
-        yield (
-            f"{result.rows} architectures of {result.reference}{left_out}{reasons}; in "
-            f"{clock(result.wall_seconds)}"
-        )
-        learned = any(finding.predicted for finding in result.correlations)
-        yield _LEGEND.format(_OF_PREDICTOR if learned else "")
+    learned = any(finding.predicted for finding in result.correlations)
+    yield _LEGEND.format(_OF_PREDICTOR if learned else "")
 
 
 _LEGEND = (
@@ -143,10 +102,41 @@ def _cells(finding: Finding) -> dict[str, Cell]:
     return {"n": finding.n, "dropped": finding.dropped, "τ [95 %]": tau, "τ − count's": difference}
 
 
-@with_options(
-    *(CorrelationQuery, CorrelationSettings, CorrelationRun, CallOptions),
-    names={"targets": "target"},
+def folder_name(s: CorrelationSettings) -> str:
+    """Named after the table, the image size and the seed."""
+    side = f"-{s.image_size}px" if s.image_size else ""
+    return f"correlate-{Path(s.reference).stem}{side}-seed{s.seed}"
+
+
+CORRELATE = Kind(
+    command="correlate",
+    help="""Tell how well measures rank the architectures of a reference table by accuracy.
+
+    Every measure stands beside the counts, such as parameters and multiply-adds, which are always
+    taken. The same command resumes a stopped run; with other measures or targets it measures only
+    what is missing.
+    """,
+    files=RunFiles(
+        "correlation", "correlation", (VALUES, CORRELATIONS), figures=CORRELATION_FIGURES
+    ),
+    settings_type=CorrelationSettings,
+    options_type=MeasuringOptions,
+    result_type=CorrelationResult,
+    prepare="asvit.runs.algorithms.correlation:prepare",
+    execute="asvit.runs.algorithms.correlation:execute",
+    name=folder_name,
+    records=(ImagesOfSize, Scored),
+    may_change=("reference", *QUERY),
+    summary=summary,
+    pictures="asvit.report.correlate:pictures",
+    details="asvit.report.correlate:details",
+    written="report.html, values.csv, correlations.csv, result.json, figures",
+    settles=False,
+    no_work="nothing to measure: every score is known; --fresh starts over",
 )
+
+
+@with_options(CorrelationSettings, MeasuringOptions, CallOptions, names={"targets": "target"})
 def run_correlation(
     reference: str | Path | ReferenceTable,
     *,
@@ -157,7 +147,7 @@ def run_correlation(
     """Tell how well measures rank the architectures of a reference table by accuracy.
 
     Every row is built and measured as the settings say; the counts, such as parameters and
-    multiply-adds, always are. The run folder holds ``scores.jsonl`` (every score),
+    multiply-adds, always are. The run folder holds ``run.jsonl`` (every score),
     ``values.csv``, ``correlations.csv``, ``result.json`` and the report. Another query about the
     same table measures only what is missing.
 
@@ -178,5 +168,8 @@ def run_correlation(
         >>> result.rows
         5
     """
-    run = CorrelationRun.make(reference=reference, targets=target, workers=workers, **given)
-    return run.run()
+    if target is not None:
+        given["targets"] = target
+    run = CORRELATE.make(reference=reference, workers=workers, **given)
+    result: CorrelationResult = run.run()
+    return result

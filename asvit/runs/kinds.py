@@ -4,7 +4,7 @@ import logging
 
 from asvit.core.extensions import installed_runs
 from asvit.core.results import RUNS
-from asvit.runs.correlation import CorrelationRun
+from asvit.runs.correlation import CORRELATE
 from asvit.runs.designing import DesignRun
 from asvit.runs.evaluating import TEST
 from asvit.runs.evolution import EvolutionRun
@@ -19,11 +19,11 @@ from proxies.messages import fault
 
 for _kind in (
     *(SearchRun, TrainRun, DesignRun),
-    *(CorrelationRun, SupernetRun, EvolutionRun),
+    *(SupernetRun, EvolutionRun),
     *(DetectionRun, SegmentationRun),
 ):
     register_run(_kind)
-for _new in (SCALE, TEST):
+for _new in (SCALE, CORRELATE, TEST):
     register_kind(_new)
 
 for _entry in installed_runs():

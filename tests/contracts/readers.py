@@ -27,8 +27,8 @@ from asvit.evaluation.settings import EvaluationSettings
 from asvit.export.settings import ExportSettings
 from asvit.growth.settings import ScaleSettings
 from asvit.networks import Network, WeightsFile, read_state
-from asvit.reference.result import ImagesOfSize, Scored, ScoreJournal, Values, table_id
-from asvit.reference.settings import CorrelationQuery, CorrelationSettings
+from asvit.reference.result import Values
+from asvit.reference.settings import CorrelationSettings
 from asvit.reference.table import ReferenceTable, Target, read_reference
 from asvit.runs.architectures import find_architecture
 from asvit.runs.folder import kind_in
@@ -124,17 +124,6 @@ def journal(
     return Reader(Lines(), write, kind, use, "journal.jsonl", refusal=refusal)
 
 
-def add_scores(journal: ScoreJournal, at: int) -> None:
-    journal.add_record(ImagesOfSize(32, IMAGES))
-    journal.add_record(Scored(f"{SEED}{at}", 1.5, {"x": SCORE, "y": FAILED}))
-
-
-def has_scores(journal: ScoreJournal, at: int) -> bool:
-    journal.check_table(TABLE)
-    check_same_images(Path(), journal.images_of.get(32), IMAGES)
-    return journal.missing(f"{SEED}{at}", ["x", "y"]) == []
-
-
 def write_study(path: Path) -> None:
     study = create_study(open_journal(path), "run", {"x": "higher", "y": "lower"})
     StudyStore(study, SearchSettings.from_json).start(SearchSettings(steps=2), **_images)
@@ -165,11 +154,6 @@ def use_study(storage: Any, path: Path) -> None:
 
 
 JOURNALS = {
-    "journal of a correlation": journal(
-        ScoreJournal, CorrelationSettings(),
-        {"table": table_id(TABLE), "device": "cpu", "versions": VERSIONS},
-        add_scores, has_scores,
-    ),
     "journal of a design": journal(
         DesignJournal, DesignSettings("pets", max_params=10**6),
         {"device": "cpu", "versions": VERSIONS},
@@ -228,8 +212,9 @@ RIGHT_SETTINGS = (
     ScaleSettings(SEED),
     EvolutionSettings(max_macs=10**9),
     SupernetSettings(),
-    CorrelationSettings(image_size=64),
-    CorrelationQuery(targets=("top1",), rows=5, max_params="100M"),
+    CorrelationSettings(
+        reference="mine", targets=("top1",), rows=5, max_params="100M", image_size=64
+    ),
     TrainSettings(SEED, validation="val", classes=3, train_images=9),
     DetectionSettings(architecture=SEED, data="coco"),
     SegmentationSettings(data="scenes", weights="a.safetensors", train="."),

@@ -23,7 +23,7 @@ RESTORE = "restore it from a copy, or give --fresh to start over"
 KEPT = {
     "search": "study.journal",
     "scale": "run.jsonl",
-    "correlate": "scores.jsonl",
+    "correlate": "run.jsonl",
     "train": "checkpoint.safetensors",
     "supernet train": "supernet.safetensors",
     "supernet evolve": "study.journal",

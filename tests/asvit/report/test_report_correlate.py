@@ -10,7 +10,7 @@ from asvit.core.codec import from_json
 from asvit.core.summary import Table
 from asvit.reference.findings import Reliability
 from asvit.reference.result import CorrelationResult
-from asvit.runs.correlation import CorrelationRun
+from asvit.runs.correlation import CORRELATE
 from asvit.runs.measuring_run import rank_table
 from asvit.runs.run import write_report
 from tests.asvit.report.sample_runs import write_sample
@@ -34,7 +34,7 @@ def result(finished: Path) -> CorrelationResult:
 def test_each_target_has_its_findings_and_says_how_it_was_trained(
     result: CorrelationResult,
 ) -> None:
-    parts = list(CorrelationRun.summary(result))
+    parts = list(CORRELATE.summary(result))
     first, second = (
         "timm-in1k, top1: ImageNet-1k validation accuracy; trained from scratch; "
         "noise ceiling 0.870",
@@ -65,13 +65,13 @@ def test_the_files_beside_the_page(finished: Path) -> None:
 
 
 def test_architectures_without_a_value_have_their_reason(result: CorrelationResult) -> None:
-    failed, values = CorrelationRun.details(result)
+    failed, values = CORRELATE.details(result)
     ((name, reason),) = failed.rows
     assert name == result.values.architectures[7]
     assert "the kernel is singular" in reason
     assert len(values.rows) == 60
     calm = replace(result, values=replace(result.values, reasons=("",) * 60))
-    assert [table.title for table in CorrelationRun.details(calm)] == ["Values"]
+    assert [table.title for table in CORRELATE.details(calm)] == ["Values"]
 
 
 # How far the measures can be trusted, in the summaries of searches and scalings
