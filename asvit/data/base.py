@@ -356,6 +356,25 @@ def read_each(
             progress(done, len(indices))
 
 
+def read_all(
+    images: LabelledImages,
+    read: Callable[[int], T],
+    places: Sequence[int],
+    progress: Progress | None = None,
+) -> Iterator[tuple[int, T]]:
+    """Each of these images with what ``read`` gives for it, in order.
+
+    A ValueError at the end names all that cannot be read.
+    """
+    bad = list[tuple[str, str]]()
+    for place, result in read_each(read, places, progress):
+        if isinstance(result, str):
+            bad.append((images.name(place), result))
+        else:
+            yield place, result
+    refuse_unreadable(bad, len(places))
+
+
 def unreadable_images(
     images: Any, indices: Sequence[int], progress: Progress | None = None
 ) -> list[tuple[str, str]]:

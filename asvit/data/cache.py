@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from asvit.core.files import expanded, write_bytes
-from asvit.data.base import LabelledImages, Progress, read_each, refuse_unreadable, sets_digest
+from asvit.data.base import LabelledImages, Progress, read_all, sets_digest
 from asvit.data.kinds import Array
 from asvit.data.preparation import Preparation
 
@@ -101,17 +101,12 @@ def decode(
 def _decoded(
     images: LabelledImages, preparation: Preparation, progress: Progress | None
 ) -> Tensor:
-    kind, side, count = preparation.kind, preparation.image_size, len(images)
+    kind, side, crop = preparation.kind, preparation.image_size, preparation.crop
     dtype = torch.uint8 if kind.picture else torch.float32
-    values = torch.zeros(count, kind.channels, side, side, dtype=dtype)
-    bad = list[tuple[str, str]]()
-    crop = preparation.crop
-    for index, pixels in read_each(lambda at: crop(images.picture(at)), range(count), progress):
-        if isinstance(pixels, str):
-            bad.append((images.name(index), pixels))
-        else:
-            values[index] = pixels
-    refuse_unreadable(bad, count)
+    values = torch.zeros(len(images), kind.channels, side, side, dtype=dtype)
+    places = range(len(images))
+    for place, pixels in read_all(images, lambda at: crop(images.picture(at)), places, progress):
+        values[place] = pixels
     parts = values.split(1024) if dtype != torch.uint8 else ()
     if parts and all(bool((part == part.clamp(0, 255).round()).all()) for part in parts):
         values = values.to(torch.uint8)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from asvit.core.files import check_plain, expanded, split_reading, with_reading
+from asvit.core.files import expanded, split_reading, with_reading
 from asvit.core.run_files import CHECKPOINT, PICTURES, PRETRAINED_WEIGHTS, RESULT
 from asvit.core.threads import in_order
 from asvit.data.base import TRAIN, VALIDATION, LabelledImages, Progress, file_digest, subset
@@ -53,7 +53,6 @@ class TrainedPictures:
             for folder in weights_path(weights).parents[:2]:
                 kind = kind_in(folder)
                 if kind == "design":
-                    check_plain(folder / PICTURES)
                     return cls(digests=frozenset(_listed(folder / PICTURES, TRAIN, VALIDATION)))
                 if kind == "training":
                     return cls._of_training(folder, progress)
@@ -160,10 +159,7 @@ def _is_there(path: Path, data: str, folder: Path) -> bool:
 def images_of(training: Path, data: str) -> Path:
     """The path ``data`` of the images of a training; those of a design may have moved with it."""
     path, own = expanded(split_reading(data)[0]), training.parent / PICTURES
-    if path.name != own.name or kind_in(own.parent) != "design":
-        return path
-    check_plain(own)
-    return own
+    return own if path.name == own.name and kind_in(own.parent) == "design" else path
 
 
 def _listed(table: Path, *parts: str) -> Iterator[str]:

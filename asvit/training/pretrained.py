@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from asvit.core.files import check_plain, expanded
+from asvit.core.files import expanded
 from asvit.core.records import MALFORMED
 from asvit.core.run_files import INHERITED, MODEL, RESULT
 from asvit.core.tensor_files import read_header
@@ -33,9 +33,7 @@ def weights_path(text: str) -> Path:
     if not path.is_dir():
         return path
     candidates = (path / name for name in (MODEL, INHERITED))
-    file = next((candidate for candidate in candidates if candidate.exists()), path / MODEL)
-    check_plain(file)
-    return file
+    return next((candidate for candidate in candidates if candidate.exists()), path / MODEL)
 
 
 def load_pretrained(
@@ -118,7 +116,7 @@ def picture_statistics(text: str, architecture: str) -> Normalisation | None:
 def architecture_in(text: str) -> str:
     """The architecture of a file of weights or run folder; nothing if it says none, or is gone."""
     with suppress(OSError, SafetensorError, *MALFORMED):
-        header = read_header(weights_path(text), links=True)
+        header = read_header(weights_path(text))
         return Network.from_json(header["network"]).architecture
     return ""
 
@@ -126,7 +124,7 @@ def architecture_in(text: str) -> str:
 def _described(text: str) -> WeightsFile | None:
     """What a file of weights or run folder says of itself; None of files of others."""
     with suppress(SafetensorError, *MALFORMED):
-        return WeightsFile.described(read_header(weights_path(text), links=True), {})
+        return WeightsFile.described(read_header(weights_path(text)), {})
     return None
 
 

@@ -25,7 +25,7 @@ KEYS = {
         "macs", "nearest", "steps", "seed_run", "reliability", "next_command",
     },
     "correlate": {
-        "reference", "digest", "targets", "rows", "excluded", "correlations", "question",
+        "reference", "table", "targets", "rows", "excluded", "correlations",
     },
     "supernet train": {
         "space", "num_classes", "params", "losses", "accuracy", "next_command",

@@ -194,14 +194,11 @@ def test_what_is_no_file(tmp_path: Path) -> None:
     assert refused_or(lambda: open_dataset(str(tmp_path))) is None
 
 
-@pytest.mark.parametrize("target", [".", "..", "../..", "../b", "too deep"])
-def test_links_that_lead_back_and_folders_too_deep(tmp_path: Path, target: str) -> None:
+@pytest.mark.parametrize("target", [".", "..", "../..", "../b"])
+def test_links_that_lead_back(tmp_path: Path, target: str) -> None:
     root = folder_of(tmp_path / "root", ("a", "b"))
-    if target == "too deep":
-        folder_of(root / "a" / "/".join("x" * 150), ("c",))
-    else:
-        (root / "a" / "again").symlink_to(target)
-        (root / "b" / "again").symlink_to("../a")
+    (root / "a" / "again").symlink_to(target)
+    (root / "b" / "again").symlink_to("../a")
     assert refused_or(lambda: open_dataset(str(root))) is None
 
 

@@ -230,7 +230,11 @@ def _correlate(folder: Path) -> None:
         excluded={"above 100M parameters": 41},
         correlations=sort_findings(found),
         values=values,
-        provenance={**_ORIGIN, "images": {"224": {"source": "fractal", "digest": "5f0c" * 16}}},
+        provenance={
+            **_ORIGIN,
+            "table": {"source": "timm-in1k", "digest": "5f0c" * 16},
+            "images": {"224": {"source": "fractal", "digest": "5f0c" * 16}},
+        },
     ).write()
 
 
