@@ -85,7 +85,7 @@ class TrainedPictures:
     @classmethod
     def _of_evolution(cls, folder: Path, progress: Progress | None) -> Self:
         """Those of the supernet whose weights the network inherited."""
-        supernet = Path(EvolutionResult.read(folder / RESULT).provenance["supernet"]["folder"])
+        supernet = Path(EvolutionResult.read(folder / RESULT).provenance["supernet"]["source"])
         s = SupernetResult.read(supernet / RESULT).settings
         if not _is_there(expanded(split_reading(s.data)[0]), s.data, supernet):
             return cls()

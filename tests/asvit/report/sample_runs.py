@@ -270,7 +270,7 @@ def _evolution(folder: Path) -> None:
         **{name: getattr(best, name) for name in ("architecture", "path", "macs", "validation")},
         generations=generations_of(rows),
         evaluated=len(rows),
-        provenance={"supernet": {"folder": "runs/supernet", "digest": "c0de" * 16}, **_ORIGIN},
+        provenance={"supernet": {"source": "runs/supernet", "digest": "c0de" * 16}, **_ORIGIN},
     ).write()
 
 

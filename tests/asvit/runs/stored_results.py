@@ -229,7 +229,7 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
                 evaluated=4,
                 reason="",
                 wall_seconds=3.0,
-                provenance={"supernet": {"folder": "s", "digest": "12"}, **ORIGIN},
+                provenance={"supernet": {"source": "s", "digest": "12"}, **ORIGIN},
                 next_command="asvit train",
             ),
             partial(show, EVOLVE),
