@@ -25,11 +25,11 @@ from asvit.designs.recipe import recipe_for
 from asvit.executors import one_thread
 from asvit.measuring.timing import processor
 from asvit.runs.algorithms.training import TrainAlgorithm
-from asvit.runs.predicting import predict
 from asvit.spaces import UnionSpace, load_space
 from asvit.statistics.intervals import contrast
 from asvit.training.recipes import RECIPES
 from asvit.training.result import TrainResult
+from asvit.use.predicting import predict
 from experiments.study import (
     Study,
     cases,
