@@ -136,7 +136,7 @@ CORRELATE = Kind(
     ),
     settings_type=CorrelationSettings,
     options_type=CorrelationOptions,
-    result_type=CorrelationResult,
+    result=CorrelationResult,
     execute="asvit.runs.algorithms.correlation:execute",
     name="asvit.runs.algorithms.correlation:folder_name",
     records=(ImagesOfSize, Scored),

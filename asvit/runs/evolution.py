@@ -14,7 +14,7 @@ from asvit.core.settings import setting
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import SummaryPart, Table
 from asvit.runs.folder import RunFiles, newest_run
-from asvit.runs.run_folder import Kind, Prepared
+from asvit.runs.run_folder import Check, Kind, Prepared
 from asvit.runs.supernet import DeviceOptions
 from asvit.search.evolution import EvolutionResult, EvolutionSettings
 
@@ -74,8 +74,9 @@ def folder_name(s: EvolutionSettings, options: EvolutionOptions) -> str:
     return f"evolution-{name}-seed{s.seed}"
 
 
-def prepare(values: dict[str, Any]) -> Prepared:
+def prepare(values: dict[str, Any], check: Check) -> Prepared:
     """Without a supernet, the newest finished one."""
+    check(values)
     if values.get("supernet"):
         return values, {}
     newest = newest_run("supernet")
@@ -95,7 +96,7 @@ EVOLVE = Kind(
     ),
     settings_type=EvolutionSettings,
     options_type=EvolutionOptions,
-    result_type=EvolutionResult,
+    result=EvolutionResult,
     prepare=prepare,
     execute="asvit.runs.algorithms.evolution:execute",
     name=folder_name,

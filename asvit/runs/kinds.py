@@ -13,16 +13,13 @@ from asvit.runs.run_folder import register_kind
 from asvit.runs.scaling import SCALE
 from asvit.runs.search import SEARCH
 from asvit.runs.supernet import SUPERNET
-from asvit.runs.training import TrainRun
-from asvit.runs.transfer import DetectionRun, SegmentationRun
+from asvit.runs.training import TRAIN
+from asvit.runs.transfer import DETECT, SEGMENT
 from proxies.messages import fault
 
-for _kind in (
-    *(TrainRun, DesignRun),
-    *(DetectionRun, SegmentationRun),
-):
+for _kind in (DesignRun,):
     register_run(_kind)
-for _new in (SEARCH, SCALE, CORRELATE, SUPERNET, EVOLVE, TEST):
+for _new in (SEARCH, SCALE, TRAIN, CORRELATE, SUPERNET, EVOLVE, DETECT, SEGMENT, TEST):
     register_kind(_new)
 
 for _entry in installed_runs():

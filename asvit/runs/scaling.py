@@ -87,7 +87,7 @@ SCALE = Kind(
     ),
     settings_type=ScaleSettings,
     options_type=ScaleOptions,
-    result_type=ScaleResult,
+    result=ScaleResult,
     prepare="asvit.runs.algorithms.scaling:prepare",
     execute="asvit.runs.algorithms.scaling:execute",
     name=folder_name,

@@ -135,7 +135,7 @@ SEARCH = Kind(
     ),
     settings_type=SearchSettings,
     options_type=SearchOptions,
-    result_type=SearchResult,
+    result=SearchResult,
     execute="asvit.runs.algorithms.search:execute",
     name=folder_name,
     records=(Timed,),

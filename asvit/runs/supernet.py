@@ -59,7 +59,7 @@ SUPERNET = Kind(
     ),
     settings_type=SupernetSettings,
     options_type=DeviceOptions,
-    result_type=SupernetResult,
+    result=SupernetResult,
     execute="asvit.runs.algorithms.supernet:execute",
     name=folder_name,
     summary=summary,

@@ -62,7 +62,7 @@ from asvit.runs.folder import plain_name
 from asvit.runs.lifecycle import check_settings, finished_result, peeked
 from asvit.runs.run_folder import RunFolder
 from asvit.runs.search import SEARCH, SearchOptions
-from asvit.runs.training import TrainRun, few_pictures_note
+from asvit.runs.training import TRAIN, few_pictures_note
 from asvit.search.settings import LIMITS
 from asvit.spaces import load_space
 from asvit.training.checkpoint import seconds_in
@@ -357,8 +357,6 @@ class DesignAlgorithm(DesignRun):
         return {
             "out": folder,
             "progress": self._tell,
-            # With the folder; the list has digests of the pictures.
-            "may_move": ("data", "weights"),
         }
 
     # The stages, but for those of the plan.
@@ -444,5 +442,5 @@ def _stage_files() -> Sequence[str]:
     """The files of the runs of all stages, relative to the run folder."""
     warm = map(fractals.folder_of, FINALISTS)
     trained = (*FINALISTS, *warm, *PRETRAINED, "training")
-    files = {"search": SEARCH.files, **dict.fromkeys(trained, TrainRun.files)}
+    files = {"search": SEARCH.files, **dict.fromkeys(trained, TRAIN.files)}
     return [f"{stage}/{name}" for stage, own in files.items() for name in own.names]

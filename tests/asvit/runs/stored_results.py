@@ -31,8 +31,8 @@ from asvit.runs.reporting import show
 from asvit.runs.scaling import SCALE
 from asvit.runs.search import SEARCH
 from asvit.runs.supernet import SUPERNET
-from asvit.runs.training import TrainRun
-from asvit.runs.transfer import DetectionRun, SegmentationRun
+from asvit.runs.training import TRAIN
+from asvit.runs.transfer import DETECT, SEGMENT
 from asvit.search import SearchSettings, TrialRow
 from asvit.search.evolution import (
     EvolutionResult,
@@ -241,7 +241,7 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
                 provenance={"found_by": None, "processes": 1, **ORIGIN},
                 next_command="asvit export",
             ),
-            partial(show, TrainRun),
+            partial(show, TRAIN),
         ),
         (
             DetectionResult(
@@ -250,7 +250,7 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
                 settings=DetectionSettings(architecture=SEED, data="coco", epochs=2),
                 provenance={"found_by": None, "processes": 1, **ORIGIN},
             ),
-            partial(show, DetectionRun),
+            partial(show, DETECT),
         ),
         (
             SegmentationResult(
@@ -259,7 +259,7 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
                 settings=SegmentationSettings(architecture=SEED, data="scenes", epochs=1),
                 provenance={"found_by": None, "processes": 1, **ORIGIN},
             ),
-            partial(show, SegmentationRun),
+            partial(show, SEGMENT),
         ),
         (
             EvaluationResult(
