@@ -108,7 +108,7 @@ def _of_training(folder: Path, progress: Progress | None) -> LabelledImages | No
 
 def _of_evolution(folder: Path, progress: Progress | None) -> LabelledImages | None:
     """Those of the supernet whose weights the network inherited."""
-    supernet = Path(EvolutionResult.read(folder / RESULT).provenance["supernet"]["folder"])
+    supernet = Path(EvolutionResult.read(folder / RESULT).provenance["supernet"]["source"])
     s = SupernetResult.read(supernet / RESULT).settings
     if not _is_there(expanded(split_reading(s.data)[0]), s.data, supernet):
         return None
