@@ -15,7 +15,7 @@ import pytest
 
 from asvit.core.journal import Journal
 from asvit.core.measuring_settings import MeasuringSettings
-from asvit.core.results import Result
+from asvit.core.results import RUNS, Result
 from asvit.core.settings import (
     LARGEST,
     Option,
@@ -28,7 +28,6 @@ from asvit.core.settings import (
 from asvit.executors import Workers
 from asvit.export.settings import ExportSettings
 from asvit.networks import Network
-from asvit.core.results import RUNS
 from asvit.runs.run_folder import RunOptions
 from asvit.transfer.settings import TransferSettings
 from tests.asvit.runs.stored_results import RIGHT as RIGHT_RESULTS
