@@ -306,7 +306,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             self._survey()
         plan = self._plan(self._session(None, 0))
         speed, epoch = self._pace()
-        rest = 1 - (plan["saved"] or {"macs": 0.0})["macs"]
+        rest = 1 - (plan["saved"] or 0.0)
         whole = epoch * self.settings.epochs * rest
         seconds = min(whole, 3600 * (self.settings.hours or math.inf))
         return {**plan, "time": {"images_per_second": speed, "epoch": epoch, "seconds": seconds}}
