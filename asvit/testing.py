@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from asvit.data import LabelledImages
-    from asvit.runs.run import Run
+    from asvit.runs.run_folder import Kind
     from asvit.spaces.base import Choice
 
 
@@ -253,7 +253,7 @@ class ControllerContract:
 class RunContract:
     """A run gives its result again, and one that was interrupted ends in the same."""
 
-    kind: type[Run[Any, Any, Any]]
+    kind: Kind
     #: Settings and options of a run of seconds, with two events of progress at least.
     options: Mapping[str, Any]
     #: Keys of result.json that differ from run to run.

@@ -24,8 +24,8 @@ from asvit.core.estimates import Estimate
 from asvit.designs.recipe import recipe_for
 from asvit.executors import one_thread
 from asvit.measuring.timing import processor
-from asvit.runs.algorithms.training import TrainAlgorithm
 from asvit.runs.predicting import predict
+from asvit.runs.training import TRAIN
 from asvit.spaces import UnionSpace, load_space
 from asvit.statistics.intervals import contrast
 from asvit.training.recipes import RECIPES
@@ -187,7 +187,9 @@ def train_for(
         "device": "cpu",
         **options,
     }
-    return TrainAlgorithm.make(epochs=_MOST, hours=seconds / 3600, out=folder, **options).run()
+    run = TRAIN.make(epochs=_MOST, hours=seconds / 3600, out=folder, **options)
+    result: TrainResult = run.run()
+    return result
 
 
 def updates_of(epochs: int, pictures: str) -> int:

@@ -141,7 +141,8 @@ def check_same(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) 
         if name == "device":
             check_same_device(folder, old, new)
         elif isinstance(new, Mapping) and "digest" in new:
-            check_same_digest(folder, f"with other {name}", "source", old, new)
+            one = "other" if name.endswith("s") else "another"
+            check_same_digest(folder, f"with {one} {name}", "source", old, new)
         elif old != new:
             raise ValueError(
                 f"run folder {folder} was started with {name.replace('_', ' ')} "

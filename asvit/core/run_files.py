@@ -9,7 +9,7 @@ RECORDS = "run.jsonl"  # what a run was started with, and what it stores on its 
 REPORT = "report.html"
 
 # Of a search.
-JOURNAL = "study.journal"
+STUDY = "study.journal"
 TRIALS = "trials.csv"
 TRAINED = "trainings.csv"  # as a reference table
 

@@ -150,6 +150,11 @@ class Settings:
             raise ValueError(first_line(error)) from error
 
     @property
+    def leading(self) -> Sequence[str]:
+        """Settings that a command always names, as the defaults of others follow from them."""
+        return ()
+
+    @property
     def unused(self) -> Sequence[str]:
         """Settings that have no effect beside the others."""
         return ()

@@ -119,14 +119,6 @@ def _nested(columns: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Timed:
-    """How long a forward pass of an architecture takes."""
-
-    architecture: str
-    latency: Latency
-
-
-@dataclass(frozen=True)
 class Measured:
     """The scores of a shape."""
 

@@ -78,3 +78,12 @@ class Latency:
             else ""
         )
         return [why for why in (slow, self.busy_in_words) if why]
+
+
+@dataclass(frozen=True)
+class Timed:
+    """How long a forward pass of an architecture takes, as a run stores it."""
+
+    architecture: str
+    latency: Latency
+    again: bool = False  # in a process of its own

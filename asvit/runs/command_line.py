@@ -36,7 +36,8 @@ def typed_settings(settings: Settings, typed_values: Mapping[str, object]) -> Co
     """
     fields = fields_of(type(settings)).values()
     required = [field.name for field in fields if field.default is dataclasses.MISSING]
-    typed = {*required, *(typed_values.keys() & fields_of(type(settings)).keys())}
+    named = typed_values.keys() & fields_of(type(settings)).keys()
+    typed = {*required, *named, *settings.leading}
     while True:
         usual = type(settings).make(**{name: getattr(settings, name) for name in typed})
         if not (missing := settings.difference(usual).keys() - typed):

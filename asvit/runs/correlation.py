@@ -102,7 +102,7 @@ def _cells(finding: Finding) -> dict[str, Cell]:
     return {"n": finding.n, "dropped": finding.dropped, "τ [95 %]": tau, "τ − count's": difference}
 
 
-def folder_name(s: CorrelationSettings) -> str:
+def folder_name(s: CorrelationSettings, _options: object) -> str:
     """Named after the table, the image size and the seed."""
     side = f"-{s.image_size}px" if s.image_size else ""
     return f"correlate-{Path(s.reference).stem}{side}-seed{s.seed}"
@@ -121,7 +121,7 @@ CORRELATE = Kind(
     ),
     settings_type=CorrelationSettings,
     options_type=MeasuringOptions,
-    result_type=CorrelationResult,
+    result=CorrelationResult,
     prepare="asvit.runs.algorithms.correlation:prepare",
     execute="asvit.runs.algorithms.correlation:execute",
     name=folder_name,

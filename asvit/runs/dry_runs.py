@@ -6,13 +6,12 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from asvit.core.console import clock
-from asvit.core.continuing import check_same_settings
 from asvit.core.display import say
 
 if TYPE_CHECKING:
     from asvit.runs.algorithms.designing import DesignAlgorithm
-    from asvit.runs.algorithms.training import TrainAlgorithm
     from asvit.runs.run import Run
+    from asvit.runs.run_folder import RunFolder
 
 SCHEMA_VERSION = 1
 
@@ -21,14 +20,16 @@ SCHEMA_VERSION = 1
 Plan = tuple[Mapping[str, Any], Iterable[str]]
 
 
-def plan_of_training(run: TrainAlgorithm, *, quiet: bool) -> Plan:
+def plan_of_training(run: RunFolder[Any, Any], *, quiet: bool) -> Plan:
     """The plan of a training."""
+    from asvit.runs.algorithms.training import plan
+    from asvit.runs.folder import check_folder
     from asvit.runs.training import plan_lines
 
-    _check(run)
-    check_same_settings(run.folder, run.begun_with, run.settings, changing=run.may_change)
-    plan = run.plan()
-    return {**_about(run), **plan}, plan_lines(plan)
+    check_folder(run.folder, run.kind.files, fresh=run.options.fresh)
+    facts = plan(run)
+    head = {"schema_version": SCHEMA_VERSION, "kind": run.kind.files.kind, "dry_run": True}
+    return {**head, **facts}, plan_lines(facts)
 
 
 def plan_of_design(run: DesignAlgorithm, *, quiet: bool) -> Plan:

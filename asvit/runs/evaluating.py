@@ -84,7 +84,7 @@ TEST = Kind(
     files=RunFiles("test", "test", (ANSWERS, PREDICTIONS), figures=("calibration", "confusion")),
     settings_type=EvaluationSettings,
     options_type=EvaluationOptions,
-    result_type=EvaluationResult,
+    result=EvaluationResult,
     execute="asvit.runs.algorithms.evaluating:execute",
     summary=summary,
     pictures="asvit.report.evaluation:pictures",

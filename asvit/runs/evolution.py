@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,38 +9,50 @@ from typing import Any
 
 from asvit.core.console import clock, number, percent, quantity
 from asvit.core.files import expanded
-from asvit.core.run_files import INHERITED, JOURNAL, TRIALS
-from asvit.core.settings import device_setting, setting
+from asvit.core.run_files import INHERITED, STUDY, TRIALS
+from asvit.core.settings import setting
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import SummaryPart, Table
-from asvit.runs.folder import RunFiles
-from asvit.runs.run import Run, imported
+from asvit.runs.folder import RunFiles, newest_run
+from asvit.runs.run_folder import Check, Kind, Prepared
+from asvit.runs.supernet import DeviceOptions
 from asvit.search.evolution import EvolutionResult, EvolutionSettings
 
 
-@dataclass(kw_only=True)
-class EvolutionRun(Run[EvolutionSettings, EvolutionResult, Any]):
-    """Find the best path of the supernet in the run folder SUPERNET by evolution.
-
-    Paths inherit the supernet's weights; none is trained. Without SUPERNET it takes the newest
-    finished one in runs. The same command resumes a stopped run, or shows the result of a finished
-    one; more generations extend it.
-    """
-
-    command = "supernet evolve"
-    files = RunFiles(
-        "evolution",
-        "evolution",
-        (TRIALS, INHERITED),
-        JOURNAL,
-        figures=("generations", "costs"),
+def summary(result: EvolutionResult) -> Iterator[SummaryPart]:
+    """The winner, the generations, and random paths with the same weights."""
+    limit = number(result.settings.max_macs)
+    facts: dict[str, object] = {
+        "winner": result.architecture,
+        "parameters": result.params,
+        "multiply-adds": f"{number(result.macs)} of {limit} allowed",
+        "validation, inherited weights": percent(result.validation),
+        "test, inherited weights": percent(result.test),
+        "paths": f"{result.evaluated} in {quantity(len(result.generations), 'generation')}",
+        "space": result.space,
+        "supernet": result.provenance["supernet"]["source"],
+    }
+    if result.reason:
+        facts["ended early"] = result.reason
+    yield facts
+    columns = ["generation", "paths", "best", "median", "best so far"]
+    rows = [list(vars(row).values()) for row in result.generations]
+    yield Table(columns, rows, "Generations: validation accuracy, per cent")
+    columns = ["images", "number", "lowest", "median", "highest", "winner"]
+    rows = [
+        [part, *vars(of).values(), getattr(result, part)] for part, of in result.random.items()
+    ]
+    yield Table(columns, rows, "Beside the random paths of the first generation")
+    yield (
+        "Accuracy in per cent with the same inherited weights. The winner was chosen by the "
+        "validation images, so that only the test images compare fairly."
     )
-    algorithm = imported("asvit.runs.algorithms.evolution:EvolutionAlgorithm")
-    pictures = imported("asvit.report.evolution:pictures")  # imports matplotlib
-    details = imported("asvit.report.evolution:details")
-    written = "report.html, trials.csv, result.json, inherited.safetensors, figures"
-    ends_in = "architecture"
-    may_grow = ("generations",)
+    yield f"{quantity(result.evaluated, 'path')} in {clock(result.wall_seconds)}"
+
+
+@dataclass(frozen=True)
+class EvolutionOptions(DeviceOptions):
+    """Options of an evolution beside its settings."""
 
     supernet: Path | str | None = setting(
         None,
@@ -50,60 +61,57 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, Any]):
         argument=True,
         complete="paths",
     )
-    device: str = device_setting(repeats=False)
 
     @property
     def source(self) -> Path:
         """Run folder of the supernet."""
         return expanded(str(self.supernet or ""))
 
-    def default_name(self) -> str:
-        """Named after the supernet and the seed."""
-        name = self.source.resolve().name.removeprefix("supernet-")
-        return f"evolution-{name}-seed{self.settings.seed}"
 
-    @property
-    def title(self) -> str:
-        """What is about to be evolved."""
-        s = self.settings
-        return (
-            f"evolving paths of {shlex.quote(str(self.supernet))}: "
-            f"{quantity(s.generations, 'generation')} of {s.population}, seed {s.seed}"
-        )
-
-    @classmethod
-    def summary(cls, result: EvolutionResult) -> Iterator[SummaryPart]:
-        """The winner, the generations, and random paths with the same weights."""
-        limit = number(result.settings.max_macs)
-        facts: dict[str, object] = {
-            "winner": result.architecture,
-            "parameters": result.params,
-            "multiply-adds": f"{number(result.macs)} of {limit} allowed",
-            "validation, inherited weights": percent(result.validation),
-            "test, inherited weights": percent(result.test),
-            "paths": f"{result.evaluated} in {quantity(len(result.generations), 'generation')}",
-            "space": result.space,
-            "supernet": result.provenance["supernet"]["folder"],
-        }
-        if result.reason:
-            facts["ended early"] = result.reason
-        yield facts
-        columns = ["generation", "paths", "best", "median", "best so far"]
-        rows = [list(vars(row).values()) for row in result.generations]
-        yield Table(columns, rows, "Generations: validation accuracy, per cent")
-        columns = ["images", "number", "lowest", "median", "highest", "winner"]
-        rows = [
-            [part, *vars(of).values(), getattr(result, part)] for part, of in result.random.items()
-        ]
-        yield Table(columns, rows, "Beside the random paths of the first generation")
-        yield (
-            "Accuracy in per cent with the same inherited weights. The winner was chosen by the "
-            "validation images, so that only the test images compare fairly."
-        )
-        yield f"{quantity(result.evaluated, 'path')} in {clock(result.wall_seconds)}"
+def folder_name(s: EvolutionSettings, options: EvolutionOptions) -> str:
+    """Named after the supernet and the seed."""
+    name = options.source.resolve().name.removeprefix("supernet-")
+    return f"evolution-{name}-seed{s.seed}"
 
 
-@with_options(EvolutionSettings, EvolutionRun, CallOptions)
+def prepare(values: dict[str, Any], check: Check) -> Prepared:
+    """Without a supernet, the newest finished one."""
+    check(values)
+    if values.get("supernet"):
+        return values, {}
+    newest = newest_run("supernet")
+    return {**values, "supernet": newest}, {"implied": {"supernet": newest}}
+
+
+EVOLVE = Kind(
+    command="supernet evolve",
+    help="""Find the best path of the supernet in the run folder SUPERNET by evolution.
+
+    Paths inherit the supernet's weights; none is trained. Without SUPERNET it takes the newest
+    finished one in runs. The same command resumes a stopped run, or shows the result of a finished
+    one; more generations extend it.
+    """,
+    files=RunFiles(
+        "evolution", "evolution", (TRIALS, INHERITED, STUDY), figures=("generations", "costs")
+    ),
+    settings_type=EvolutionSettings,
+    options_type=EvolutionOptions,
+    result=EvolutionResult,
+    prepare=prepare,
+    execute="asvit.runs.algorithms.evolution:execute",
+    name=folder_name,
+    may_grow=("generations",),
+    summary=summary,
+    pictures="asvit.report.evolution:pictures",
+    details="asvit.report.evolution:details",
+    written="report.html, trials.csv, result.json, inherited.safetensors, figures",
+    complete=(TRIALS, INHERITED),
+    settles=False,
+    ends_in="architecture",
+)
+
+
+@with_options(EvolutionSettings, EvolutionOptions, CallOptions)
 def evolve_supernet(supernet: Path | str | None = None, **given: Any) -> EvolutionResult:
     """Search a trained supernet for its best path; the same call continues a run.
 
@@ -131,4 +139,5 @@ def evolve_supernet(supernet: Path | str | None = None, **given: Any) -> Evoluti
         >>> result.path.count("|")
         2
     """
-    return EvolutionRun.make(supernet=supernet, **given).run()
+    result: EvolutionResult = EVOLVE.make(supernet=supernet, **given).run()
+    return result

@@ -7,23 +7,19 @@ from asvit.core.results import RUNS
 from asvit.runs.correlation import CORRELATE
 from asvit.runs.designing import DesignRun
 from asvit.runs.evaluating import TEST
-from asvit.runs.evolution import EvolutionRun
+from asvit.runs.evolution import EVOLVE
 from asvit.runs.run import register_run
 from asvit.runs.run_folder import register_kind
 from asvit.runs.scaling import SCALE
-from asvit.runs.search import SearchRun
-from asvit.runs.supernet import SupernetRun
-from asvit.runs.training import TrainRun
-from asvit.runs.transfer import DetectionRun, SegmentationRun
+from asvit.runs.search import SEARCH
+from asvit.runs.supernet import SUPERNET
+from asvit.runs.training import TRAIN
+from asvit.runs.transfer import DETECT, SEGMENT
 from proxies.messages import fault
 
-for _kind in (
-    *(SearchRun, TrainRun, DesignRun),
-    *(SupernetRun, EvolutionRun),
-    *(DetectionRun, SegmentationRun),
-):
+for _kind in (DesignRun,):
     register_run(_kind)
-for _new in (SCALE, CORRELATE, TEST):
+for _new in (SEARCH, SCALE, TRAIN, CORRELATE, SUPERNET, EVOLVE, DETECT, SEGMENT, TEST):
     register_kind(_new)
 
 for _entry in installed_runs():

@@ -47,6 +47,8 @@ _TIME = "elapsed"  # seconds of all sessions, in every record
 
 #: What was asked for, completed: values by name, and facts for the algorithm.
 Prepared = tuple[Mapping[str, Any], Mapping[str, Any]]
+#: Refuses values by name that are not allowed.
+Check = Callable[[Mapping[str, Any]], object]
 
 
 @dataclass(frozen=True)
@@ -85,12 +87,14 @@ class Kind:
     help: str  #: of the command; its first line stands in the list of commands
     files: RunFiles
     settings_type: type[Settings]
-    result_type: Any  #: a subclass of :class:`asvit.core.results.Result`
+    result: type[Result] | str
     execute: Callable[[Any, Any], Any] | str  #: settings and a :class:`RunFolder` to the result
     options_type: type[RunOptions] = RunOptions
     #: Settings and options as they were given to what they stand for.
-    prepare: Callable[[dict[str, Any]], Prepared] | str | None = None
-    name: Callable[[Any], str] | None = None  #: settings to the name of a folder in ``runs``
+    #: It gets a function that refuses wrong ones before any run is looked for.
+    prepare: Callable[[dict[str, Any], Check], Prepared] | str | None = None
+    #: Settings and options to the name of a folder in ``runs``.
+    name: Callable[[Any, Any], str] | str | None = None
     summary: Callable[[Any], Iterable[SummaryPart]] = facts_and_time
     pictures: Callable[[Any], Sequence[Picture]] | str = _nothing  #: of the page and of ``plot``
     details: Callable[[Any], Iterable[Table]] | str = _nothing  #: long tables, of the page alone
@@ -108,9 +112,14 @@ class Kind:
     no_work: str = "this {noun} had finished before; --fresh starts it over"
 
     def __post_init__(self) -> None:
-        for name in ("execute", "prepare", "pictures", "details"):
+        for name in ("execute", "prepare", "name", "pictures", "details", "dry_run"):
             if isinstance(place := getattr(self, name), str):
                 object.__setattr__(self, name, _imported_when_called(place))
+
+    @property
+    def result_type(self) -> Any:
+        """The subclass of :class:`asvit.core.results.Result` that it ends in."""
+        return resolve_name(self.result) if isinstance(self.result, str) else self.result
 
     def make(self, preset: str = "default", **values: Any) -> RunFolder[Any, Any]:
         """A run from the names that functions and commands take; nothing is touched yet.
@@ -119,10 +128,18 @@ class Kind:
             WrongOption: If a value is not allowed.
         """
         progress = values.pop("progress", None) or ignore
-        facts: Mapping[str, Any] = {}
         if callable(self.prepare):
-            prepared, facts = self.prepare(values)
-            values = dict(prepared)
+            prepared, facts = self.prepare(values, lambda values: self._checked(preset, values))
+            run = self._checked(preset, prepared)
+            run.facts = facts
+        else:
+            run = self._checked(preset, values)
+        run.progress = progress
+        return run
+
+    def _checked(self, preset: str, given: Mapping[str, Any]) -> RunFolder[Any, Any]:
+        """A run of these settings and options; a WrongOption if one is not allowed."""
+        values = dict(given)
         options = {name: values.pop(name) for name in fields_of(self.options_type) & values.keys()}
         if names := values.keys() - fields_of(self.settings_type):
             known = [*fields_of(self.settings_type), *fields_of(self.options_type)]
@@ -133,7 +150,9 @@ class Kind:
         with wrong_option():
             settings = self.settings_type.make(preset, **values)
             chosen = self.options_type.make(**options)
-        return RunFolder(self, settings, chosen, progress, facts, frozenset(values))
+        return RunFolder(
+            self, settings, chosen, given={**self.settings_type.presets[preset], **values}
+        )
 
     def first(self) -> bool:
         """Whether this process tells of the run and writes its files, where several share it."""
@@ -176,8 +195,9 @@ class RunFolder(Generic[S, R]):
     options: Any
     progress: Tell = ignore
     facts: Mapping[str, Any] = field(default_factory=dict)  #: what ``prepare`` found
-    given: frozenset[str] = frozenset()  #: names of the settings that were given
+    given: Mapping[str, Any] = field(default_factory=dict)  #: settings of the preset and by name
     title: str = ""  #: what is about to be done, in a line
+    typed: Mapping[str, object] = field(default_factory=dict)  #: values that a command has instead
     records: list[Any] = field(default_factory=list, init=False)  #: of all sessions
     start: Start | None = field(default=None, init=False)
     #: Whether this call has done any work, rather than found its result.
@@ -197,8 +217,8 @@ class RunFolder(Generic[S, R]):
 
     def default_name(self) -> str:
         """Name of the folder in ``runs`` where no other is given."""
-        if self.kind.name is not None:
-            return self.kind.name(self.settings)
+        if callable(self.kind.name):
+            return self.kind.name(self.settings, self.options)
         fields = fields_of(self.kind.settings_type).values()
         required = [field.name for field in fields if field.default is dataclasses.MISSING]
         return "-".join([self.kind.command, *(str(getattr(self.settings, n)) for n in required)])
@@ -212,6 +232,11 @@ class RunFolder(Generic[S, R]):
     def seconds(self) -> float:
         """Wall-clock time of all sessions until now."""
         return self._before + time.monotonic() - self._opened
+
+    @property
+    def start_values(self) -> Mapping[str, Any]:
+        """What the run was started with beside its settings; empty before."""
+        return {} if self.start is None else self.start.values
 
     def run(self) -> R:
         """Start, continue or extend the run, or find that it has finished.
@@ -236,17 +261,21 @@ class RunFolder(Generic[S, R]):
             return replace(self._perform(), folder=NO_FOLDER)
 
     def _perform(self) -> R:
-        kind, first, new = self.kind, self.kind.first(), not self.folder.exists()
+        kind, first = self.kind, self.kind.first()
+        new = [path for path in (self.folder, *self.folder.parents) if not path.exists()]
         with claimed(self.folder, kind.files) if first else nullcontext():
             self._opened = time.monotonic()
             try:
                 self.read()
-                result = self._settled()
+                result = self.settled() if kind.settles else None
                 if result is None:
                     result = kind.execute(self.settings, self)  # type: ignore[operator]
             except BaseException:
                 if new and first and self.start is None:
-                    self._leave_nothing()
+                    remove_files(self.folder, [MARKER, LOCK])
+                    with suppress(OSError):  # something else has come in meanwhile
+                        for path in new:
+                            path.rmdir()
                 raise
             if first and self.kept and not (self.folder / REPORT).exists():
                 reporting.write_report(kind, self.folder)
@@ -269,11 +298,14 @@ class RunFolder(Generic[S, R]):
         values = value_from_json(line["start"], Mapping[str, Any])
         self.start = Start(read(line["asked"]), read(line["settings"]), values)
 
-    def _settled(self) -> R | None:
+    def settled(self) -> R | None:
         """The result in the folder, if it is all that is asked for."""
-        same = self.start is not None and self.start.asked == self.settings
         there = all((self.folder / name).exists() for name in self.kind.complete)
-        return self.earlier_result() if same and there and self.kind.settles else None
+        result = self.earlier_result() if there else None
+        if result is None or self.start is None or self.start.asked != self.settings:
+            return None
+        # One that was extended, and stopped before its new end, has an older result.
+        return result if result.settings == self.start.settings else None
 
     def earlier_result(self) -> R | None:
         """The result in the folder, of whatever settings; None if there is none."""
@@ -298,7 +330,8 @@ class RunFolder(Generic[S, R]):
             ValueError: If an earlier session was started with others.
         """
         kind, before = self.kind, self.start
-        now = Start(self.settings, settings or self.settings, to_json(values))
+        values = to_json(values)
+        now = Start(self.settings, settings or self.settings, {**self.start_values, **values})
         if before is not None:
             # The device is compared by its kind; images are the same where their digests are.
             free = [*free, *kind.may_change, "device", *["data"] * ("images" in values)]
@@ -307,7 +340,7 @@ class RunFolder(Generic[S, R]):
                 growing=kind.may_grow,
                 changing=free,
             )
-            check_same(self.folder, before.values, now.values)
+            check_same(self.folder, before.values, values)
         elif self.options.fresh and kind.first():
             self._remove_files()
         self.start = now
@@ -321,11 +354,13 @@ class RunFolder(Generic[S, R]):
         figures = self.kind.result_type.figure_files(self.folder)
         remove_files(self.folder, [*events, *figures, *self.kind.files.names])
 
-    def _leave_nothing(self) -> None:
-        """Remove a folder in which nothing was begun."""
-        remove_files(self.folder, [MARKER, LOCK])
-        with suppress(OSError):  # something else has come in meanwhile
-            self.folder.rmdir()
+    def needs(self, what: str, path: Path) -> None:
+        """Refuse to start over where that removes a file that the run needs."""
+        names = [*self.kind.files.names] if self.options.fresh else []
+        if path.resolve() in {self.folder.resolve() / name for name in names}:
+            raise ValueError(
+                f"{path}, {what}, is in the folder that --fresh empties; give --out another"
+            )
 
     def add(self, record: Any) -> None:
         """Store a record, one of the kind's classes: on the disk before the next one is made."""
@@ -351,8 +386,12 @@ class RunFolder(Generic[S, R]):
         """
         if self.start is None:
             raise RuntimeError(f"the {self.kind.files.noun} has not begun")
-        origin = {**self.start.values, **(provenance or {}), "versions": versions()}
-        command = command_line(self.kind.command, self.start.settings, self.options)
+        keys = self.kind.result_type.provenance_keys
+        known = {**dict.fromkeys(keys), **self.start.values, **(provenance or {})}
+        origin = {name: known[name] for name in keys} | {"versions": versions()}
+        command = command_line(
+            *(self.kind.command, self.start.settings, self.options), typed=self.typed
+        )
         result: R = self.kind.result_type(
             folder=self.folder,
             settings=self.start.settings,

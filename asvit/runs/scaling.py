@@ -11,8 +11,9 @@ from asvit.core.run_files import CANDIDATES, SERIES
 from asvit.core.settings import setting
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import Cell, SummaryPart, Table
-from asvit.growth.result import Measured, ScaleResult, Timed
+from asvit.growth.result import Measured, ScaleResult
 from asvit.growth.settings import ScaleSettings
+from asvit.measuring.latency import Timed
 from asvit.runs.folder import RunFiles
 from asvit.runs.measuring_run import MeasuringOptions, rank_table
 from asvit.runs.run_folder import Kind
@@ -50,7 +51,7 @@ def summary(result: ScaleResult) -> Iterator[SummaryPart]:
     yield from rank_table(result.reliability)
 
 
-def folder_name(s: ScaleSettings) -> str:
+def folder_name(s: ScaleSettings, _options: object) -> str:
     """Named after the architecture, the image size and the seed."""
     text = s.architecture.translate(str.maketrans(",|:", ".--"))
     return f"scale-{text}-{s.image_size}px-seed{s.seed}"
@@ -86,7 +87,7 @@ SCALE = Kind(
     ),
     settings_type=ScaleSettings,
     options_type=ScaleOptions,
-    result_type=ScaleResult,
+    result=ScaleResult,
     prepare="asvit.runs.algorithms.scaling:prepare",
     execute="asvit.runs.algorithms.scaling:execute",
     name=folder_name,

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from asvit.core.console import clock, quantity
-from asvit.core.run_files import JOURNAL, TRAINED, TRIALS
+from asvit.core.run_files import STUDY, TRAINED, TRIALS
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import Cell, SummaryPart, Table
-from asvit.executors.placement import on_cluster
+from asvit.measuring.latency import Timed
 from asvit.runs.folder import RunFiles
-from asvit.runs.measuring_run import MeasuringRun, rank_table
-from asvit.runs.run import imported
+from asvit.runs.measuring_run import MeasuringOptions, rank_table
+from asvit.runs.run_folder import Kind
 from asvit.search.result import SearchResult
 from asvit.search.rows import without_sizes
 from asvit.search.settings import ACCURACY, SearchSettings
@@ -32,77 +32,37 @@ FAMILIES_UNRANKED = (
 )
 
 
-@dataclass(kw_only=True)
-class SearchRun(MeasuringRun[SearchSettings, SearchResult, Any]):
-    """Search for an architecture, by measures or by short trainings on your images.
-
-    The same command resumes a stopped run, or shows the result of a finished one. More steps or
-    trainings extend it.
-    """
-
-    command = "search"
-    judge = "asvit-fractal"
-    files = RunFiles(
-        "search",
-        "search",
-        (TRIALS, TRAINED),
-        JOURNAL,
-        figures=("entropy", "reward", "measures", "front", "choices"),
+def summary(result: SearchResult) -> Iterator[SummaryPart]:
+    """The finalists, how the search went, and how far to trust its measures."""
+    settings, latency = result.settings, result.latency
+    yield _finalists(result)
+    yield (
+        f"seed architecture: {result.params:,} params, {result.macs:,} multiply-adds at "
+        f"{settings.image_size} px"
     )
-    algorithm = imported("asvit.runs.algorithms.search:SearchAlgorithm")
-    pictures = imported("asvit.report.search:pictures")  # imports matplotlib
-    details = imported("asvit.report.search:details")
-    written = "report.html, trials.csv, trainings.csv, result.json, figures"
-    ends_in = "seed_architecture"
-    may_grow = ("steps", "trainings")
-    may_change = ("recheck", "pick")
-
-    evaluate: Evaluate | None = None  # in place of the proxies
-
-    def default_name(self) -> str:
-        """Named after the space, the controller, the image size and the seed."""
-        s = self.settings
-        return f"search-{s.space}-{s.controller}-{s.image_size}px-seed{s.seed}"
-
-    @property
-    def title(self) -> str:
-        """What is about to be searched, and on what."""
-        s = self.settings
-        how = s.in_words(on_cluster(s.device, self.workers))
-        return f"searching {s.space} by {s.controller}: {s.size_in_words}, {how}"
-
-    @classmethod
-    def summary(cls, result: SearchResult) -> Iterator[SummaryPart]:
-        """The finalists, how the search went, and how far to trust its measures."""
-        settings, latency = result.settings, result.latency
-        yield _finalists(result)
-        yield (
-            f"seed architecture: {result.params:,} params, {result.macs:,} multiply-adds at "
-            f"{settings.image_size} px"
-        )
-        count = result.steps + result.retrainings
-        words = [f"{quantity(count, settings.counted)} in {clock(result.wall_seconds)}"]
-        first, last = result.entropy
-        if math.isfinite(first) and math.isfinite(last):
-            words.append(f"entropy {first:.2f} to {last:.2f} nats")
-        if result.failures:
-            words.append(f"{result.failures} failed")
-        if result.reason:
-            words.append(f"of the seed {result.reason}")
-        yield "; ".join(words)
-        if latency is not None:
-            for doubt in latency.doubts(settings.max_latency or math.inf):
-                yield f"warning: {doubt}"
-        if settings.trains:
-            yield result.accuracies_in_words
-        if result.predictor is not None:
-            yield result.predictor.in_words
-        yield from rank_table(result.reliability)
-        measured = not settings.trains and result.provenance["images"]  # by no own function
-        if measured and result.several_families:
-            yield FAMILIES_UNRANKED
-        if f"--budget {next_budget(result.params)} " in f"{result.next_command} ":
-            yield f"next grows the seed to {_GROWTH} times its size; --budget takes another one"
+    count = result.steps + result.retrainings
+    words = [f"{quantity(count, settings.counted)} in {clock(result.wall_seconds)}"]
+    first, last = result.entropy
+    if math.isfinite(first) and math.isfinite(last):
+        words.append(f"entropy {first:.2f} to {last:.2f} nats")
+    if result.failures:
+        words.append(f"{result.failures} failed")
+    if result.reason:
+        words.append(f"of the seed {result.reason}")
+    yield "; ".join(words)
+    if latency is not None:
+        for doubt in latency.doubts(settings.max_latency or math.inf):
+            yield f"warning: {doubt}"
+    if settings.trains:
+        yield result.accuracies_in_words
+    if result.predictor is not None:
+        yield result.predictor.in_words
+    yield from rank_table(result.reliability)
+    measured = not settings.trains and result.provenance["images"]  # by no own function
+    if measured and result.several_families:
+        yield FAMILIES_UNRANKED
+    if f"--budget {next_budget(result.params)} " in f"{result.next_command} ":
+        yield f"next grows the seed to {_GROWTH} times its size; --budget takes another one"
 
 
 def _finalists(result: SearchResult) -> Table:
@@ -148,7 +108,50 @@ def next_budget(params: int) -> str:
     return str(Budget("params", max(1, round(float(f"{_GROWTH * params:.2g}")))))
 
 
-@with_options(SearchSettings, SearchRun, CallOptions)
+def folder_name(s: SearchSettings, _options: object) -> str:
+    """Named after the space, the controller, the image size and the seed."""
+    return f"search-{s.space}-{s.controller}-{s.image_size}px-seed{s.seed}"
+
+
+@dataclass(frozen=True)
+class SearchOptions(MeasuringOptions):
+    """Options of a search that do not change its result."""
+
+    evaluate: Evaluate | None = None  # in place of the measures
+
+
+SEARCH = Kind(
+    command="search",
+    help="""Search for an architecture, by measures or by short trainings on your images.
+
+    The same command resumes a stopped run, or shows the result of a finished one. More steps or
+    trainings extend it.
+    """,
+    files=RunFiles(
+        "search",
+        "search",
+        (TRIALS, TRAINED, STUDY),
+        figures=("entropy", "reward", "measures", "front", "choices"),
+    ),
+    settings_type=SearchSettings,
+    options_type=SearchOptions,
+    result=SearchResult,
+    execute="asvit.runs.algorithms.search:execute",
+    name=folder_name,
+    records=(Timed,),
+    may_grow=("steps", "trainings"),
+    may_change=("recheck", "pick"),
+    summary=summary,
+    pictures="asvit.report.search:pictures",
+    details="asvit.report.search:details",
+    written="report.html, trials.csv, trainings.csv, result.json, figures",
+    complete=(TRIALS,),
+    settles=False,
+    ends_in="seed_architecture",
+)
+
+
+@with_options(SearchSettings, SearchOptions, CallOptions)
 def run_search(
     *, workers: Workers | None = None, evaluate: Evaluate | None = None, **given: Any
 ) -> SearchResult:
@@ -175,4 +178,6 @@ def run_search(
         >>> asvit.cost(result.seed_architecture).params == result.params
         True
     """
-    return SearchRun.make(workers=workers, evaluate=evaluate, **given).run()
+    run = SEARCH.make(workers=workers, evaluate=evaluate, **given)
+    result: SearchResult = run.run()
+    return result

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
-from typing import Any
 
 from asvit.core.settings import device_setting, setting
-from asvit.runs.run import R, Run, S
+from asvit.runs.run_folder import RunOptions
 
 
-@dataclass(kw_only=True)
-class SharedRun(Run[S, R, Any]):
-    """A run whose processes, started by accelerate or torchrun, share every batch.
-
-    Its network is given as an architecture, or as the folder of a run that ended in one.
-    """
+@dataclass(frozen=True)
+class SharedOptions(RunOptions):
+    """Options of a run whose processes, started by accelerate or torchrun, share every batch."""
 
     device: str = device_setting(repeats=False)
     workers: int | None = setting(
@@ -34,14 +29,8 @@ class SharedRun(Run[S, R, Any]):
         repeats=False,
     )
 
-    @classmethod
-    def first(cls) -> bool:
-        """Whether this is the process that writes and tells."""
-        return os.environ.get("RANK", "0") == "0"
 
-    def named(self, network: str) -> str:
-        """The name of a folder, after the network, the image size and the seed."""
-        settings: Any = self.settings
-        text = re.sub("[^A-Za-z0-9.]+", "-", network)[:200].rstrip("-")
-        word = self.command.split()[-1]
-        return f"{word}-{text}-{settings.image_size}px-seed{settings.seed}"
+def folder_name(command: str, network: str, image_size: int, seed: int) -> str:
+    """The name of a folder, after the network, the image size and the seed."""
+    text = re.sub("[^A-Za-z0-9.]+", "-", network)[:200].rstrip("-")
+    return f"{command.split()[-1]}-{text}-{image_size}px-seed{seed}"

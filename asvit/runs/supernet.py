@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from asvit.core.console import clock, quantity
+from asvit.core.console import clock
 from asvit.core.run_files import (
     METRICS_CSV,
     METRICS_JSONL,
@@ -16,64 +16,60 @@ from asvit.core.settings import device_setting
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import SummaryPart
 from asvit.runs.folder import RunFiles
-from asvit.runs.run import Run, imported
-from asvit.training.short_settings import SupernetSettings, images_of
+from asvit.runs.run_folder import Kind, RunOptions
+from asvit.training.short_settings import SupernetSettings
 from asvit.training.supernet_result import SupernetResult
 
 
-@dataclass(kw_only=True)
-class SupernetRun(Run[SupernetSettings, SupernetResult, Any]):
-    """Train the supernet of a space: every batch trains one path drawn at random.
+def summary(result: SupernetResult) -> Iterator[SummaryPart]:
+    """The loss, and random paths."""
+    random, losses = result.accuracy, result.losses
+    yield {
+        "space": result.settings.space,
+        "parameters": result.params,
+        "loss, first epoch to last": f"{losses[0]:.3f} to {losses[-1]:.3f} nats",
+        f"accuracy of {random.paths} random paths on the validation images": (
+            f"{random.lowest:.1f} to {random.highest:.1f} %, median {random.median:.1f}"
+        ),
+        "chance": f"{100 / result.num_classes:.1f} %",
+    }
+    yield f"trained in {clock(result.wall_seconds)}"
 
-    The same command resumes a stopped run, or shows the result of a finished one.
-    """
 
-    command = "supernet train"
-    files = RunFiles(
-        "supernet",
-        "supernet",
-        (METRICS_CSV, METRICS_JSONL),
-        SUPERNET_WEIGHTS,
-        figures=("loss",),
-    )
-    algorithm = imported("asvit.runs.algorithms.supernet:SupernetAlgorithm")
-    pictures = imported("asvit.report.training:supernet_pictures")  # imports matplotlib
-    written = "report.html, supernet.safetensors, metrics.csv, result.json"
+def folder_name(s: SupernetSettings, _options: object) -> str:
+    """Named after the space, the image size and the seed."""
+    return f"supernet-{s.space}-{s.image_size}px-seed{s.seed}"
+
+
+@dataclass(frozen=True)
+class DeviceOptions(RunOptions):
+    """Options of a run on one device that do not change its result."""
 
     device: str = device_setting(repeats=False)
 
-    def default_name(self) -> str:
-        """Named after the space, the image size and the seed."""
-        s = self.settings
-        return f"supernet-{s.space}-{s.image_size}px-seed{s.seed}"
 
-    @property
-    def title(self) -> str:
-        """What is about to be trained, and how."""
-        s = self.settings
-        return (
-            f"training the supernet of {s.space}: {quantity(s.epochs, 'epoch')} of "
-            f"{quantity(s.train_images, 'image')} in batches of {s.batch_size}, {images_of(s)}, "
-            f"{s.image_size} px, width {s.width}, seed {s.seed}"
-        )
+SUPERNET = Kind(
+    command="supernet train",
+    help="""Train the supernet of a space: every batch trains one path drawn at random.
 
-    @classmethod
-    def summary(cls, result: SupernetResult) -> Iterator[SummaryPart]:
-        """The loss, and random paths."""
-        random, losses = result.accuracy, result.losses
-        yield {
-            "space": result.settings.space,
-            "parameters": result.params,
-            "loss, first epoch to last": f"{losses[0]:.3f} to {losses[-1]:.3f} nats",
-            f"accuracy of {random.paths} random paths on the validation images": (
-                f"{random.lowest:.1f} to {random.highest:.1f} %, median {random.median:.1f}"
-            ),
-            "chance": f"{100 / result.num_classes:.1f} %",
-        }
-        yield f"trained in {clock(result.wall_seconds)}"
+    The same command resumes a stopped run, or shows the result of a finished one.
+    """,
+    files=RunFiles(
+        "supernet", "supernet", (METRICS_CSV, METRICS_JSONL, SUPERNET_WEIGHTS), figures=("loss",)
+    ),
+    settings_type=SupernetSettings,
+    options_type=DeviceOptions,
+    result=SupernetResult,
+    execute="asvit.runs.algorithms.supernet:execute",
+    name=folder_name,
+    summary=summary,
+    pictures="asvit.report.training:supernet_pictures",
+    written="report.html, supernet.safetensors, metrics.csv, result.json",
+    complete=(SUPERNET_WEIGHTS,),
+)
 
 
-@with_options(SupernetSettings, SupernetRun, CallOptions)
+@with_options(SupernetSettings, DeviceOptions, CallOptions)
 def train_supernet(**given: Any) -> SupernetResult:
     """Train the supernet of a space, one path at a time; the same call continues a run.
 
@@ -92,4 +88,5 @@ def train_supernet(**given: Any) -> SupernetResult:
         >>> len(result.losses)
         1
     """
-    return SupernetRun.make(**given).run()
+    result: SupernetResult = SUPERNET.make(**given).run()
+    return result

@@ -20,8 +20,8 @@ from asvit.core.settings import setting
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import SummaryPart, Table
 from asvit.runs.folder import RunFiles
-from asvit.runs.run import imported
-from asvit.runs.shared import SharedRun
+from asvit.runs.run_folder import Kind
+from asvit.runs.shared import SharedOptions, folder_name
 from asvit.runs.tracking import known_trackers
 from asvit.training.settings import FEW, TOP, TrainSettings
 from asvit.training.short_settings import IN_WORDS, UNEVEN
@@ -32,77 +32,30 @@ if TYPE_CHECKING:
 _GENERATED = ("fractal", "digits")
 
 
-@dataclass(kw_only=True)
-class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
-    """Train ARCH, an architecture or the folder of a run that ended in one, on labelled images.
-
-    The same command resumes a stopped run, or shows the result of a finished one. Several
-    processes share the batches:
-    accelerate launch -m asvit train ARCH ...
-    """
-
-    command = "train"
-    files = RunFiles(
-        "training",
-        "training",
-        (METRICS_CSV, METRICS_JSONL, MODEL, BEST, PREDICTIONS, ANSWERS),
-        CHECKPOINT,
-        figures=("curves", "pace", "confusion"),
+def summary(result: TrainResult) -> Iterator[SummaryPart]:
+    """The best and the last epoch, and the stages of tokens."""
+    columns = ["train loss", "loss", "top-1", "top-5", "images/s"]
+    values = ["train_loss", "loss", "top1", "top5", "images_per_second"]
+    if result.network.num_classes <= TOP:
+        del columns[3], values[3]
+    if result.last.balanced is not None:
+        columns, values = [*columns, "balanced"], [*values, "balanced"]
+    best = [] if result.best is None else [("best", result.best)]
+    rows = [
+        [f"{name} ({row.epoch})", *(getattr(row, value) for value in values)]
+        for name, row in (*best, ("last", result.last))
+    ]
+    seen = ", which it was trained on, too" if result.settings.train_on_validation else ""
+    yield Table(["epoch", *columns], rows, f"On the validation images{seen}, per cent")
+    network = result.network
+    yield (
+        f"{network.architecture}: {result.params:,} params, {result.macs:,} multiply-adds at "
+        f"{network.image_size} px, {network.num_classes} classes"
     )
-    result_type = imported("asvit.training.result:TrainResult")
-    algorithm = imported("asvit.runs.algorithms.training:TrainAlgorithm")
-    dry_run = imported("asvit.runs.dry_runs:plan_of_training")
-    pictures = imported("asvit.report.training:pictures")  # imports matplotlib
-    details = imported("asvit.report.training:details")
-    written = "report.html, model.safetensors, best.safetensors, metrics.csv, result.json"
-    ends_in = "architecture"
-
-    track: str = setting(
-        "",
-        "Send the rows of epochs to tensorboard, wandb or mlflow; separate several by commas.",
-        metavar="NAME",
-        shown="nobody",
-        convert=known_trackers,
-        complete="asvit.runs.tracking:TRACKERS",
-        listed=False,
-        repeats=False,
-    )
-
-    @property
-    def typed_values(self) -> Mapping[str, object]:
-        """The recipe, and what it leaves to the user."""
-        s = self.settings
-        return {"recipe": s.recipe, "epochs": s.epochs, "batch_size": s.batch_size}
-
-    def default_name(self) -> str:
-        """Named after the architecture, the image size and the seed."""
-        return self.named(self.settings.architecture)
-
-    @classmethod
-    def summary(cls, result: TrainResult) -> Iterator[SummaryPart]:
-        """The best and the last epoch, and the stages of tokens."""
-        columns = ["train loss", "loss", "top-1", "top-5", "images/s"]
-        values = ["train_loss", "loss", "top1", "top5", "images_per_second"]
-        if result.network.num_classes <= TOP:
-            del columns[3], values[3]
-        if result.last.balanced is not None:
-            columns, values = [*columns, "balanced"], [*values, "balanced"]
-        best = [] if result.best is None else [("best", result.best)]
-        rows = [
-            [f"{name} ({row.epoch})", *(getattr(row, value) for value in values)]
-            for name, row in (*best, ("last", result.last))
-        ]
-        seen = ", which it was trained on, too" if result.settings.train_on_validation else ""
-        yield Table(["epoch", *columns], rows, f"On the validation images{seen}, per cent")
-        network = result.network
-        yield (
-            f"{network.architecture}: {result.params:,} params, {result.macs:,} multiply-adds at "
-            f"{network.image_size} px, {network.num_classes} classes"
-        )
-        yield f"{quantity(len(result.history), 'epoch')} in {clock(result.wall_seconds)}"
-        if result.saved is not None:
-            yield _tokens(result.stages)
-            yield f"coarser tokens saved {result.saved:.1%} of the multiply-adds of the training"
+    yield f"{quantity(len(result.history), 'epoch')} in {clock(result.wall_seconds)}"
+    if result.saved is not None:
+        yield _tokens(result.stages)
+        yield (f"coarser tokens saved {result.saved:.1%} of the multiply-adds of the training")
 
 
 def _tokens(stages: Sequence[Mapping[str, Any]]) -> Table:
@@ -183,7 +136,59 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-@with_options(TrainSettings, TrainRun, CallOptions)
+@dataclass(frozen=True)
+class TrainOptions(SharedOptions):
+    """Options of a training that do not change its result."""
+
+    track: str = setting(
+        "",
+        "Send the rows of epochs to tensorboard, wandb or mlflow; separate several by commas.",
+        metavar="NAME",
+        shown="nobody",
+        convert=known_trackers,
+        complete="asvit.runs.tracking:TRACKERS",
+        listed=False,
+        repeats=False,
+    )
+    quiet: bool = False  # whether what is odd about the images has been told already
+
+
+def _folder_name(s: TrainSettings, _options: object) -> str:
+    return folder_name("train", s.architecture, s.image_size, s.seed)
+
+
+TRAIN = Kind(
+    command="train",
+    help="""Train ARCH, an architecture or the folder of a run that has one, on labelled images.
+
+    The same command resumes a stopped run, or shows the result of a finished one. Several
+    processes share the batches:
+    accelerate launch -m asvit train ARCH ...
+    """,
+    files=RunFiles(
+        "training",
+        "training",
+        (METRICS_CSV, METRICS_JSONL, MODEL, BEST, PREDICTIONS, ANSWERS, CHECKPOINT),
+        figures=("curves", "pace", "confusion"),
+    ),
+    settings_type=TrainSettings,
+    options_type=TrainOptions,
+    result="asvit.training.result:TrainResult",
+    prepare="asvit.runs.algorithms.shared:prepare",
+    execute="asvit.runs.algorithms.training:execute",
+    dry_run="asvit.runs.dry_runs:plan_of_training",
+    name=_folder_name,
+    summary=summary,
+    pictures="asvit.report.training:pictures",
+    details="asvit.report.training:details",
+    written="report.html, model.safetensors, best.safetensors, metrics.csv, result.json",
+    complete=(MODEL,),
+    ends_in="architecture",
+    shared=True,
+)
+
+
+@with_options(TrainSettings, TrainOptions, CallOptions)
 def run_training(architecture: str, **given: Any) -> TrainResult:
     """Train a network on labelled images; the same call continues a run that was stopped.
 
@@ -212,4 +217,5 @@ def run_training(architecture: str, **given: Any) -> TrainResult:
         >>> len(result.history)
         1
     """
-    return TrainRun.make(architecture=architecture, **given).run()
+    result: TrainResult = TRAIN.make(architecture=architecture, **given).run()
+    return result

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from asvit.core.console import quantity
 from asvit.core.run_files import METRICS_CSV, METRICS_JSONL
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import SummaryPart
 from asvit.runs.folder import RunFiles
-from asvit.runs.run import imported
-from asvit.runs.shared import SharedRun
+from asvit.runs.run_folder import Kind, facts_and_time
+from asvit.runs.shared import SharedOptions, folder_name
 from asvit.transfer.settings import (
     DetectionResult,
     DetectionSettings,
@@ -23,82 +21,70 @@ from asvit.transfer.settings import (
     TransferSettings,
 )
 
-S = TypeVar("S", bound=TransferSettings)
-R = TypeVar("R", bound=TransferResult)
+
+def summary(result: TransferResult) -> Iterator[SummaryPart]:
+    """Every number and text of result.json, metrics in per cent, and the time."""
+    _, *rest = facts_and_time(result)
+    units = dict.fromkeys(result.values, " (%)")
+    facts = result.facts().items()
+    yield {name.replace("_", " ") + units.get(name, ""): value for name, value in facts}
+    yield from rest
 
 
-def _files(kind: str, noun: str) -> RunFiles:
-    state = f"{noun}.safetensors"
-    outputs = (METRICS_CSV, METRICS_JSONL)
-    return RunFiles(kind, noun, outputs, state, figures=("curves",))
+def _kind(command: str, help: str, settings: type[TransferSettings], result: Any) -> Kind:
+    """The kind of run of a model on images with annotations, from a network."""
+
+    def named(s: TransferSettings, _options: object) -> str:
+        network = s.architecture or Path(s.weights or "").stem
+        return folder_name(command, network, s.image_size, s.seed)
+
+    state = f"{result.noun}.safetensors"
+    return Kind(
+        command=command,
+        help=help,
+        files=RunFiles(
+            result.kind, result.noun, (METRICS_CSV, METRICS_JSONL, state), figures=("curves",)
+        ),
+        settings_type=settings,
+        options_type=SharedOptions,
+        result=result,
+        prepare="asvit.runs.algorithms.shared:prepare",
+        execute=f"asvit.runs.algorithms.transfer:{command.split()[-1]}",
+        name=named,
+        summary=summary,
+        pictures="asvit.report.transfer:pictures",
+        written=f"report.html, {state}, metrics.csv, result.json",
+        complete=(state,),
+        shared=True,
+    )
 
 
-@dataclass(kw_only=True)
-class TransferRun(SharedRun[S, R]):
-    """Train a model on images with annotations, from a network."""
-
-    pictures = imported("asvit.report.transfer:pictures")  # imports matplotlib
-
-    @property
-    def title(self) -> str:
-        """What is about to be trained, and how."""
-        s = self.settings
-        return (
-            f"training on {s.data}, {s.image_size} px: {quantity(s.epochs, 'epoch')} in batches "
-            f"of {s.batch_size}, learning rate {s.learning_rate:g}, seed {s.seed}"
-        )
-
-    def default_name(self) -> str:
-        """Named after the network, or its weights, the image size and the seed."""
-        return self.named(self.settings.architecture or Path(self.settings.weights or "").stem)
-
-    @classmethod
-    def summary(cls, result: R) -> Iterator[SummaryPart]:
-        """As the base has it; metrics are in per cent."""
-        _, *rest = super().summary(result)
-        units = dict.fromkeys(result.values, " (%)")
-        facts = result.facts().items()
-        yield {name.replace("_", " ") + units.get(name, ""): value for name, value in facts}
-        yield from rest
-
-    @property
-    def typed_values(self) -> Mapping[str, object]:
-        """The network, which weights may bring along."""
-        return {"architecture": self.settings.architecture}
-
-
-@dataclass(kw_only=True)
-class DetectionRun(TransferRun[DetectionSettings, DetectionResult]):
+DETECT = _kind(
+    "transfer detect",
     """Train a detector on ARCH with images in COCO's format.
 
     FOLDER holds annotations/instances_SPLIT.json and the images in SPLIT. The same command resumes
     a stopped run, or shows the result of a finished one. Several processes share the batches:
     torchrun --nproc-per-node 8 -m asvit transfer detect ARCH ...
-    """
-
-    command = "transfer detect"
-    files = _files("detection", "detector")
-    algorithm = imported("asvit.runs.algorithms.transfer:DetectionAlgorithm")
-    written = "report.html, detector.safetensors, metrics.csv, result.json"
-
-
-@dataclass(kw_only=True)
-class SegmentationRun(TransferRun[SegmentationSettings, SegmentationResult]):
+    """,
+    DetectionSettings,
+    DetectionResult,
+)
+SEGMENT = _kind(
+    "transfer segment",
     """Train a segmenter on ARCH with images in ADE20K's format.
 
     FOLDER holds images/SPLIT and annotations/SPLIT, where a picture of the same name has the class
     of each pixel from 1, and 0 for none. The same command resumes a stopped run, or shows the
     result of a finished one. Several processes share the batches:
     torchrun --nproc-per-node 8 -m asvit transfer segment ARCH ...
-    """
-
-    command = "transfer segment"
-    files = _files("segmentation", "segmenter")
-    algorithm = imported("asvit.runs.algorithms.transfer:SegmentationAlgorithm")
-    written = "report.html, segmenter.safetensors, metrics.csv, result.json"
+    """,
+    SegmentationSettings,
+    SegmentationResult,
+)
 
 
-@with_options(DetectionSettings, DetectionRun, CallOptions)
+@with_options(DetectionSettings, SharedOptions, CallOptions)
 def run_detection(architecture: str | None = None, **given: Any) -> DetectionResult:
     """Train a detector on images in COCO's format; the same call continues a stopped run.
 
@@ -119,10 +105,11 @@ def run_detection(architecture: str | None = None, **given: Any) -> DetectionRes
         ...     weights="runs/trained", data="coco", epochs=12, batch_size=4
         ... )  # doctest: +SKIP
     """
-    return DetectionRun.make(architecture=architecture, **given).run()
+    result: DetectionResult = DETECT.make(architecture=architecture, **given).run()
+    return result
 
 
-@with_options(SegmentationSettings, SegmentationRun, CallOptions)
+@with_options(SegmentationSettings, SharedOptions, CallOptions)
 def run_segmentation(architecture: str | None = None, **given: Any) -> SegmentationResult:
     """Train a segmenter on images in ADE20K's format, in the manner of :func:`run_detection`.
 
@@ -134,4 +121,5 @@ def run_segmentation(architecture: str | None = None, **given: Any) -> Segmentat
         ...     weights="runs/trained", data="ade", epochs=12, batch_size=4
         ... )  # doctest: +SKIP
     """
-    return SegmentationRun.make(architecture=architecture, **given).run()
+    result: SegmentationResult = SEGMENT.make(architecture=architecture, **given).run()
+    return result

@@ -322,6 +322,11 @@ class SearchSettings(MeasuringSettings):
         return any(getattr(self, name) is not None for name in LIMITS)
 
     @property
+    def leading(self) -> Sequence[str]:
+        """A search that trains is known by its trainings."""
+        return ("trainings",) if self.trains else ()
+
+    @property
     def unused(self) -> Sequence[str]:
         """Settings of the other kind of search, and of limits that there are not."""
         limits = () if self.limited else LIMITS

@@ -3,10 +3,10 @@
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import optuna
 from optuna.exceptions import ExperimentalWarning, OptunaError
@@ -15,10 +15,9 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.study import Study, StudyDirection
 from optuna.trial import Trial, TrialState
 
-from asvit.core.codec import from_json, to_json
+from asvit.core.codec import from_json
 from asvit.core.files import sync_folder
 from asvit.core.records import MALFORMED, advice, cut_off
-from asvit.core.store import S, Store
 from asvit.search.limits import Excess, Limits
 from asvit.search.rows import Measurement
 from asvit.search.sampler import Space
@@ -83,44 +82,6 @@ def quiet_optuna() -> Iterator[None]:
         yield
     finally:
         optuna.logging.set_verbosity(before)
-
-
-class StudyStore(Store[S]):
-    """A study with what the search was started with; ``read`` makes its settings of JSON."""
-
-    def __init__(self, study: Study, read: Callable[[Any], S]) -> None:
-        self.study, self._read_settings = study, read
-        self._values = dict[str, Any]()
-        self._read()
-        if self.settings is None and study.trials:
-            raise ValueError("the folder holds an Optuna study that asvit did not start")
-
-    def _read(self) -> None:
-        stored = self.study.user_attrs
-        settings = stored.get("settings")
-        self.settings = None if settings is None else self._read_settings(settings)
-        self.start_values = {name: stored[name] for name in stored if name != "settings"}
-
-    def start(self, settings: S, **values: Any) -> None:
-        """As the base says; the settings come last: a study with settings has all of it."""
-        known = self.start_values.keys() if self.settings is not None else ()
-        for name, value in values.items():
-            if value is not None and name not in known:
-                self.study.set_user_attr(name, value)
-        if self.settings != settings:
-            self.study.set_user_attr("settings", settings.to_json())
-        self._read()
-
-    def remembered(self, name: str, kind: type[T], make: Callable[[], T]) -> T:
-        """The value under a name of the study, which is made and stored where there is none."""
-        if name not in self._values:
-            stored = self.study.user_attrs.get(name)
-            value = make() if stored is None else from_json(stored, kind)
-            if stored is None:
-                self.study.set_user_attr(name, to_json(value))
-            self._values[name] = value
-        found: T = self._values[name]
-        return found
 
 
 def open_study(journal: Path, objectives: Directions) -> Study:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -16,8 +16,6 @@ from asvit.core.codec import check_schema, content_fault, from_json, to_json, va
 from asvit.core.continuing import Images
 from asvit.core.preparing_settings import BLACK
 from asvit.core.records import MALFORMED
-from asvit.core.settings import Settings
-from asvit.core.store import Store
 from asvit.core.tensor_files import read_header, read_tensors, write_tensors
 from asvit.data.statistics import Normalisation
 from asvit.networks import Network
@@ -42,7 +40,6 @@ class Origin:
     # Of the images, so that all sessions have the same; None for ImageNet's.
     normalisation: Normalisation | None = None
     ground: str = BLACK  # that transparent ones are laid over
-    teacher: str = ""  # digest of its weights, if there is one
     network: Network | None = None  # of the weights to start from, where no architecture is named
 
 
@@ -122,39 +119,12 @@ class Checkpoint:
             ) from error
 
 
-class Saved(Store[Any]):
-    """The checkpoint of a training as the store of its run; ``file`` is None in a new run."""
-
-    def __init__(self, file: Checkpoint | None) -> None:
-        self.file = file
-        if file is not None:
-            start = file.origin
-            self.settings = start.settings
-            names = ("images", "device", "versions")
-            self.start_values = {name: getattr(start, name) for name in names}
-
-    @classmethod
-    def at(cls, path: Path, **types: Any) -> Self:
-        """What :meth:`Checkpoint.read` reads with these types, or nothing yet."""
-        try:
-            return cls(Checkpoint.read(path, **types))
-        except FileNotFoundError:
-            return cls(None)
-
-    @property
-    def finished(self) -> bool:
-        """Whether the training is at its end."""
-        return self.file is not None and self.file.finished
-
-    def start(self, settings: Settings, **values: Any) -> None:
-        """Nothing is written."""
-
-
-def settings_in(path: Path) -> TrainSettings | None:
-    """The settings that a checkpoint was started with; None where it cannot be read."""
-    with suppress(OSError, SafetensorError, *MALFORMED):
-        return TrainSettings.from_json(read_header(path)["settings"])
-    return None
+def read_checkpoint(path: Path, **types: Any) -> Checkpoint | None:
+    """What :meth:`Checkpoint.read` reads with these types; None where there is no file."""
+    try:
+        return Checkpoint.read(path, **types)
+    except FileNotFoundError:
+        return None
 
 
 def seconds_in(path: Path) -> float:

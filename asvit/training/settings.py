@@ -272,6 +272,11 @@ class TrainSettings(Settings):
     seed: int = seed_setting()
 
     @property
+    def leading(self) -> Sequence[str]:
+        """The recipe, and what it leaves to the user."""
+        return "recipe", "epochs", "batch_size"
+
+    @property
     def unused(self) -> Sequence[str]:
         """What is set for distillation without a teacher."""
         return ("teacher_weights", "distillation_weight") if self.teacher is None else ()

@@ -17,7 +17,7 @@ def write_run(folder: Path, *, seconds: float = 1.0, value: float = 1.0) -> Path
     folder.mkdir(parents=True)
     record = {"elapsed": seconds, "best": {"seconds": seconds, "value": value}}
     (folder / "result.json").write_text(json.dumps(record))
-    (folder / "scores.jsonl").write_text(json.dumps(record) + "\n")
+    (folder / "run.jsonl").write_text(json.dumps(record) + "\n")
     (folder / "metrics.csv").write_text(f"epoch,loss,seconds\n1,{value},{seconds}\n")
     (folder / "trials.csv").write_text(f"number,value\n1,{value}\n")
     (folder / "report.html").write_text(f"<p>{value}, done in 0:{seconds:02.0f}</p>")
@@ -37,7 +37,7 @@ def test_only_times_may_differ(tmp_path: Path) -> None:
     files = ["curve.svg", "metrics.csv", "model.safetensors", "report.html", "result.json"]
     other = outcome(write_run(tmp_path / "other", value=2.0))
     assert differences(one, other) == [
-        *files, "scores.jsonl", "timm/README.md", "trials.csv"
+        *files, "run.jsonl", "timm/README.md", "trials.csv"
     ]  # fmt: skip
 
 

@@ -31,7 +31,7 @@ from asvit.reference.table import check_rows, load_reference
 from asvit.runs.algorithms.measuring import timing
 from asvit.runs.folder import remove_files
 from asvit.runs.measurement_pool import EvalContext, MeasurementJob, MeasurementPool, Workload
-from asvit.runs.run_folder import Prepared, RunFolder
+from asvit.runs.run_folder import Check, Prepared, RunFolder
 from asvit.runs.scoring import ScoreRow
 from asvit.spaces.architectures import choice_features
 from proxies import Score
@@ -42,8 +42,9 @@ _MOST_VALUES = 3  # measures of an architecture that a line has room for
 Run = RunFolder[CorrelationSettings, CorrelationResult]
 
 
-def prepare(values: dict[str, Any]) -> Prepared:
+def prepare(values: dict[str, Any], check: Check) -> Prepared:
     """The reference table; its parameters are counted where they decide on rows."""
+    check({**values, "reference": "table"})
     table = load_reference(values["reference"], check=values.get("max_params") is not None)
     place = table.name if table.shipped else str(table.path)
     return {**values, "reference": place}, {"table": table}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -171,7 +171,7 @@ class DesignPlan:
         last_round, plans = self.last_round, dict[str, dict[str, Any]]()
         for name in (entrants := last_round.entrants):
             network, alone = last_round.network(name), not plans and name == entrants[-1]
-            plan = unless_it_fails(network, self.trainings.finalist(name, 2).plan, alone=alone)
+            plan = unless_it_fails(network, partial(self.trainings.plan, name), alone=alone)
             if plan is not None:
                 plans[name] = plan
         enough = enough_epochs(max(plan["steps_per_epoch"] for plan in plans.values()))
@@ -201,7 +201,7 @@ class DesignPlan:
         """How long the default network is trained on fractals, if it is."""
         speeds, name = dict[str, float](), FINALISTS[0]
         if self.last_round.begins_with_fractals(name):
-            time = self.trainings.finalist(name, 2).plan()["time"]
+            time = self.trainings.plan(name)["time"]
             speeds[name] = float(time["images_per_second"])
         before = fractals.lengths(speeds, self.hours.left_for("fractals"))
         seconds = {

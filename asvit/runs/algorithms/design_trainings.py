@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from asvit.core.run_files import PRETRAINED_WEIGHTS
+from asvit.data import TrainingSets
 from asvit.designs import fractals
 from asvit.designs.last_round import LastRound
 from asvit.designs.recipe import (
@@ -22,8 +23,11 @@ from asvit.designs.recipe import (
     tuning_of,
 )
 from asvit.designs.stages import PRETRAINED, Entrant, TrainingOutcome
-from asvit.runs.algorithms.training import TrainAlgorithm
+from asvit.runs.algorithms.training import plan
+from asvit.runs.run_folder import RunFolder
+from asvit.runs.training import TRAIN
 from asvit.spaces.timm_models import PREFIX
+from asvit.training.loaders import open_sets
 from asvit.training.metrics import seconds_of_an_epoch
 from asvit.training.trainer import Diverged
 from proxies.messages import first_line
@@ -43,8 +47,8 @@ class Trainings:
     folder: Path
     data: str  # the list of the pictures, as runs name it
     stage_options: Callable[[str], Mapping[str, Any]]  # folder and progress of a stage's run
-    # Runs that were timed, whose pictures others are timed on; opening them takes seconds.
-    _timed: dict[tuple[str, str | None], TrainAlgorithm] = field(
+    # Pictures of runs that were timed; opening them takes seconds.
+    _timed: dict[tuple[str, str | None], TrainingSets] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
@@ -55,7 +59,7 @@ class Trainings:
         *,
         hours: float | None = None,
         warm: bool = False,
-    ) -> TrainAlgorithm:
+    ) -> RunFolder[Any, Any]:
         """The training of a network of the last round, on four fifths of the pictures.
 
         A ``warm`` one begins with the weights of its training on fractals.
@@ -67,7 +71,7 @@ class Trainings:
             options |= self._weights_of_fractals(name)
         return self._of(name, epochs, name, **options)
 
-    def on_fractals(self, name: str, pictures: int, epochs: int) -> TrainAlgorithm:
+    def on_fractals(self, name: str, pictures: int, epochs: int) -> RunFolder[Any, Any]:
         """The training of a network of the last round on so many fractals."""
         return self._of(
             name,
@@ -80,7 +84,7 @@ class Trainings:
             validation_images=fractals.CLASSES,
         )
 
-    def winner(self) -> TrainAlgorithm:
+    def winner(self) -> RunFolder[Any, Any]:
         """The training of the winner on all pictures, from its weights in the last round.
 
         Where these do not tell how it will end, it begins as it did there: a whole schedule of
@@ -112,10 +116,14 @@ class Trainings:
     ) -> tuple[float, int]:
         """Seconds and updates of an epoch of the training of a network, timed."""
         run = self._make(text, side, 2, folder, data=data)
-        first = self._timed.setdefault((folder, data), run)
-        _ = first.sets  # which the others share
-        plan = first.with_settings(run.settings, "sets", "processes").plan()
-        return float(plan["time"]["epoch"]), plan["steps_per_epoch"]
+        if (folder, data) not in self._timed:
+            self._timed[folder, data] = open_sets(run.settings, quiet=True)
+        planned = plan(run, self._timed[folder, data])
+        return float(planned["time"]["epoch"]), planned["steps_per_epoch"]
+
+    def plan(self, name: str) -> dict[str, Any]:
+        """What the training of a network of the last round would do, with its pace."""
+        return plan(self.finalist(name, 2))
 
     def pretrained_weights(self, name: str) -> Path:
         """The file of the weights that a pretrained network starts from."""
@@ -142,7 +150,7 @@ class Trainings:
         results = self.last_round.results
         return results.plan.epochs if "plan" in results else None
 
-    def _of(self, name: str, epochs: int, folder: str, **options: Any) -> TrainAlgorithm:
+    def _of(self, name: str, epochs: int, folder: str, **options: Any) -> RunFolder[Any, Any]:
         """A training of a network of the last round."""
         text, side = self.last_round.network(name).architecture, self.last_round.side
         return self._make(text, side, epochs, folder, **options)
@@ -156,9 +164,9 @@ class Trainings:
         *,
         data: str | None = None,
         **options: Any,
-    ) -> TrainAlgorithm:
+    ) -> RunFolder[Any, Any]:
         s, pictures = self.last_round.settings, self.last_round.results.pictures
-        return TrainAlgorithm.make(
+        return TRAIN.make(
             architecture=text,
             data=data or self.data,
             held_out=VALIDATION_SHARE,
@@ -196,7 +204,7 @@ def unless_it_fails(network: Entrant, work: Callable[[], T], *, alone: bool) -> 
         return None
 
 
-def train(run: TrainAlgorithm) -> TrainingOutcome:
+def train(run: RunFolder[Any, Any]) -> TrainingOutcome:
     """Train a network: sizes, command, accuracy over the last epochs, seconds of an epoch."""
     result = run.run()
     last = result.history[-max(1, round(_LAST_EPOCHS * len(result.history))) :]

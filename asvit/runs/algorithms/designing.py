@@ -53,14 +53,15 @@ from asvit.runs.algorithms.design_plan import DesignPlan
 from asvit.runs.algorithms.design_search import default_outcome, search_outcome
 from asvit.runs.algorithms.design_testing import DesignTest
 from asvit.runs.algorithms.design_trainings import train, unless_it_fails
-from asvit.runs.algorithms.search import SearchAlgorithm, with_multiple
+from asvit.runs.algorithms.search import with_multiple
 from asvit.runs.checks import check_stay, find_space
 from asvit.runs.command_latency import forget
 from asvit.runs.designing import DesignRun
 from asvit.runs.folder import plain_name
 from asvit.runs.lifecycle import check_settings, finished_result, peeked
-from asvit.runs.search import SearchRun
-from asvit.runs.training import TrainRun, few_pictures_note
+from asvit.runs.run_folder import RunFolder
+from asvit.runs.search import SEARCH, SearchOptions
+from asvit.runs.training import TRAIN, few_pictures_note
 from asvit.search.settings import LIMITS
 from asvit.spaces import load_space
 from asvit.training.checkpoint import seconds_in
@@ -90,7 +91,7 @@ class DesignAlgorithm(DesignRun):
 
     def resolved(self) -> Self:
         """With the final width multiple."""
-        return with_multiple(self, None)
+        return replace(self, settings=with_multiple(self.settings, None))
 
     @cached_property
     def picture_list(self) -> PictureList:
@@ -356,8 +357,6 @@ class DesignAlgorithm(DesignRun):
         return {
             "out": folder,
             "progress": self._tell,
-            # With the folder; the list has digests of the pictures.
-            "may_move": ("data", "weights"),
         }
 
     # The stages, but for those of the plan.
@@ -374,8 +373,8 @@ class DesignAlgorithm(DesignRun):
         """Search by short trainings: their ranking, and the accuracy that they predict."""
         if not self.results.plan.trainings:
             return default_outcome(load_space(self._raced.space))
-        settings, options = self.plan.search_settings, self._stage_options("search")
-        run = SearchAlgorithm(settings=settings, workers=self.workers, **options)
+        options = SearchOptions(out=self.folder / "search", workers=self.workers)
+        run = RunFolder[Any, Any](SEARCH, self.plan.search_settings, options, self._tell)
         return search_outcome(run.run())
 
     def _last_round(self, name: str) -> TrainingOutcome | None:
@@ -443,5 +442,5 @@ def _stage_files() -> Sequence[str]:
     """The files of the runs of all stages, relative to the run folder."""
     warm = map(fractals.folder_of, FINALISTS)
     trained = (*FINALISTS, *warm, *PRETRAINED, "training")
-    files = {"search": SearchRun.files, **dict.fromkeys(trained, TrainRun.files)}
+    files = {"search": SEARCH.files, **dict.fromkeys(trained, TRAIN.files)}
     return [f"{stage}/{name}" for stage, own in files.items() for name in own.names]

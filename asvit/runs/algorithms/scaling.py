@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import Any, cast
 
+from asvit.architectures.genotype import EXAMPLE
 from asvit.core.console import count, number, short
 from asvit.core.files import write_text
 from asvit.core.latency_settings import pass_options
@@ -19,10 +20,10 @@ from asvit.core.tables import csv_text
 from asvit.data.sources import class_count
 from asvit.executors import Workers
 from asvit.executors.placement import on_cluster
-from asvit.growth.result import Measured, ScaleResult, Timed
+from asvit.growth.result import Measured, ScaleResult
 from asvit.growth.seed import GrowthSeed, find_growable
 from asvit.growth.settings import ScaleSettings
-from asvit.measuring.latency import CAREFUL
+from asvit.measuring.latency import CAREFUL, Timed
 from asvit.reference.query import stored_reliability
 from asvit.runs.algorithms.measuring import timing, training_command
 from asvit.runs.architectures import find_architecture, text_of
@@ -34,7 +35,7 @@ from asvit.runs.measurement_pool import (
     Workload,
     in_job_order,
 )
-from asvit.runs.run_folder import Prepared, RunFolder, Start
+from asvit.runs.run_folder import Check, Prepared, RunFolder, Start
 from asvit.runs.timing import fresh_latency, latency
 from proxies import Score
 from proxies.messages import first_line
@@ -50,7 +51,7 @@ _STEP_RATIO = 1.1  # of the time of a step to that of the one before, about
 _MOST_LEFT = 500  # steps that may be left; a tiny first step seems to leave thousands
 
 
-def prepare(values: dict[str, Any]) -> Prepared:
+def prepare(values: dict[str, Any], check: Check) -> Prepared:
     """The architecture of a text, of a run, or of the newest finished search.
 
     Raises:
@@ -62,6 +63,7 @@ def prepare(values: dict[str, Any]) -> Prepared:
         if len(texts) > 1:
             raise ValueError(f"two architectures, {' and '.join(sorted(texts))}; give one")
     facts: dict[str, Any] = {}
+    check({**values, "architecture": min(texts, default=EXAMPLE)})
     if not texts:
         newest = str(newest_run("search"))
         texts, facts["implied"] = {newest}, {"architecture": newest}

@@ -2,51 +2,50 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
-from typing import Any, Self, TypeVar, cast
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar, cast
 
 import numpy as np
+from optuna.study import Study
 
-from asvit.core.continuing import ELSEWHERE
 from asvit.core.files import write_text
 from asvit.core.latency_settings import pass_options
 from asvit.core.measuring_settings import MeasuringSettings
-from asvit.core.progress import Tell, image_progress
-from asvit.core.run_files import JOURNAL, TRAINED, TRIALS
-from asvit.core.settings import fields_of
+from asvit.core.progress import image_progress
+from asvit.core.run_files import STUDY, TRAINED, TRIALS
+from asvit.core.settings import Settings, fields_of
 from asvit.executors.base import Workers
-from asvit.executors.placement import device_of
+from asvit.executors.placement import device_of, on_cluster
 from asvit.growth.seed import GrowthSeed
-from asvit.measuring.latency import Latency
-from asvit.runs.algorithms.measuring import MeasuringAlgorithm
+from asvit.growth.settings import ScaleSettings
+from asvit.measuring.latency import Latency, Timed
+from asvit.reference.query import stored_reliability
+from asvit.runs.algorithms.measuring import timing, training_command
 from asvit.runs.checks import find_space
 from asvit.runs.command_line import command_line
-from asvit.runs.lifecycle import earlier_result, finished_result
 from asvit.runs.measurement_pool import Evaluator
-from asvit.runs.run import Run
-from asvit.runs.scaling import SCALE
-from asvit.runs.search import SearchRun, next_budget
+from asvit.runs.run_folder import RunFolder
+from asvit.runs.search import next_budget
 from asvit.runs.timing import fresh_latency, latency
 from asvit.runs.training_pool import TrainingPool
-from asvit.search import Measurement, TrialRow
+from asvit.search import Evaluate, Measurement
 from asvit.search.conclusion import conclude_measured, conclude_trained, gathered, retrained
 from asvit.search.controllers import get_controller
 from asvit.search.limits import Limits
 from asvit.search.loop import Search
-from asvit.search.objective import Objective, by_function
+from asvit.search.objective import EvaluateAll, Objective, by_function
 from asvit.search.result import SearchResult
 from asvit.search.rows import BEST, best_rows, objectives, write_trials
-from asvit.search.sampler import measured_trials
 from asvit.search.settings import (
     ACCURACY,
     FINALISTS,
     SearchSettings,
     usual_multiple,
 )
-from asvit.search.study import StudyStore, open_study, quiet_optuna
+from asvit.search.study import open_study, quiet_optuna
 from asvit.search.trained import to_csv
 from asvit.spaces import SearchSpace
 from asvit.spaces.base import Architecture
@@ -54,288 +53,241 @@ from asvit.training.short import accuracies_in_words
 from proxies import get_proxy
 from scaling.ranking import Better
 
-R = TypeVar("R", bound=Run[Any, Any, Any])
-SearchStore = StudyStore[SearchSettings]
+S = TypeVar("S", bound=Settings)
+Run = RunFolder[SearchSettings, SearchResult]
 
-
+_JUDGE = "asvit-fractal"  # the bundled table whose stored scores judge the measures
 SAVE_EVERY = 10  # steps between two snapshots of the study in trials.csv
 
 
-def with_multiple(run: R, workers: Workers | None) -> R:
-    """A search or a design with its width multiple, which follows from the device unless given.
+def with_multiple(s: S, workers: Workers | None) -> S:
+    """Settings of a search or a design with their width multiple, by the device unless given.
 
-    A finished one keeps its own, on whatever machine it is shown. Not where a command times
-    networks: its device need not be a GPU, even if they are trained on one.
+    Not where a command times networks: its device need not be a GPU, even if they are trained on
+    one.
     """
-    s = run.settings
-    limits = s.max_params, s.max_macs
-    if s.width_multiple is not None or s.latency_command is not None or not any(limits):
-        return run
-    earlier = earlier_result(run)
-    own = None if earlier is None else earlier.settings.width_multiple
-    multiple = own or usual_multiple(device_of(s.device, workers), *limits)
-    return replace(run, settings=replace(s, width_multiple=multiple))
+    o: Any = s
+    limits = o.max_params, o.max_macs
+    if o.width_multiple is not None or o.latency_command is not None or not any(limits):
+        return s
+    multiple = usual_multiple(device_of(o.device, workers), *limits)
+    return cast("S", replace(o, width_multiple=multiple))
 
 
-@dataclass(kw_only=True)
-class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, SearchStore], SearchRun):
-    """A search: a controller draws architectures, which are measured or trained."""
+def execute(asked: SearchSettings, run: Run) -> SearchResult:
+    """Search until the trials are done, and evaluate the finalists again.
 
-    def resolved(self) -> Self:
-        """With the final width multiple."""
-        return with_multiple(self, self.workers)
-
-    def check(self) -> None:
-        """Refuse unknown names and sizes that do not suit."""
-        if self.evaluate is not None and self.workers is not None:
-            raise ValueError("a function given as evaluate is called here; leave workers out")
-        get_controller(self.settings.controller)
-        _ = self.better, self.space
-        if self.settings.limited and finished_result(self) is None:
-            self.limits.sample(np.random.default_rng(0))  # or nothing is within
-
-    @property
-    def judged(self) -> bool:
-        """Whether the run measures."""
-        return not self.settings.trains
-
-    @cached_property
-    def limits(self) -> Limits:
-        """The limits of networks, but for their latency."""
-        return Limits(self.space, self.settings)
-
-    @cached_property
-    def better(self) -> Mapping[str, Better]:
-        """Direction of each measure; that of the accuracy where the search trains."""
-        names = self.settings.proxies
-        better: dict[str, Better] = {
-            name: "higher" if name == ACCURACY else get_proxy(name).better for name in names
-        }
-        if not objectives(better):
-            raise ValueError(
-                f"nothing to search for: {', '.join(names)} {'is' if len(names) == 1 else 'are'} "
-                "only reported; add a measure that has a better side, such as length_distortion"
-            )
-        return better
-
-    @cached_property
-    def space(self) -> SearchSpace:
-        """What is searched."""
-        s = self.settings
-        return find_space(s.space, image_size=s.image_size, width=s.width)
-
-    @cached_property
-    def pool(self) -> Any:
-        """Measures with the proxies, or trains; both on images."""
-        kind, settings = Evaluator if self.judged else TrainingPool, cast("Any", self.settings)
-        progress = image_progress(self.progress)
-        return kind(self.space, settings, workers=self.workers, progress=progress)
-
-    def load(self) -> Mapping[str, Any]:
-        """Images and device; a function of the caller needs none."""
-        if self.evaluate is not None:
-            return {}
-        return {"images": dict(self.pool.context.provenance), "device": self.pool.device}
-
-    @contextlib.contextmanager
-    def session(self) -> Iterator[None]:
-        """Keep Optuna quiet, and stop the workers in the end."""
-        with quiet_optuna(), contextlib.ExitStack() as stack:
-            stack.callback(lambda: "pool" in vars(self) and self.pool.close())
-            yield
-
-    def open(self) -> SearchStore:
-        """The study, a new one if there is none."""
-        study = open_study(self.folder / JOURNAL, objectives(self.better))
-        return StudyStore(study, SearchSettings.from_json)
-
-    @property
-    def measures(self) -> Sequence[str]:
-        """As the base has them; none where a function of the caller stands in for them."""
-        return () if self.evaluate is not None else super().measures
-
-    def check_store(self, store: SearchStore) -> None:
-        """Check the function, the space, and the number of trainings."""
-        if store.settings is None:
-            return
-        if (by_function := _by_function(store)) != (self.evaluate is not None):
-            started = "with a function; give" if by_function else "without a function; leave out"
-            raise ValueError(
-                f"run folder {self.folder} was started {started} evaluate, {ELSEWHERE}"
-            )
-        s, trials = self.settings, len(measured_trials(store.study))
-        if s.trains and trials > s.trials:
-            raise ValueError(
-                f"trainings={s.trainings} has {s.trials} for drawn architectures, and {trials} "
-                "are drawn already; use more"
-            )
-
-    def settled(self, store: SearchStore, result: SearchResult) -> bool:
-        """As the base says, and its tables are there; a function is needed no more."""
-        shown = _by_function(store) or self.evaluate is None
-        tables = [TRIALS] if _by_function(store) else self.tables
-        written = all((self.folder / name).exists() for name in tables)
-        return super().settled(store, result) and shown and written
-
-    def execute(self, store: SearchStore, tell: Tell) -> SearchResult:
-        """Search until the trials are done, and evaluate the finalists again."""
-        s, search = self.settings, self._search(store)
-        self._follow(search, tell)
-        end: Any = {"time": lambda arch: self._latency_again(store, arch)}
+    A controller draws architectures, which are measured, trained, or evaluated by the function of
+    the caller.
+    """
+    workers, function = run.options.workers, run.options.evaluate
+    if function is not None and workers is not None:
+        raise ValueError("a function given as evaluate is called here; leave workers out")
+    if function is None and (finished := run.settled()) is not None:
+        return finished
+    s = with_multiple(asked, workers)
+    space = find_space(s.space, image_size=s.image_size, width=s.width)
+    better = _directions(s)
+    get_controller(s.controller)  # refuses an unknown one
+    limits = Limits(space, s)
+    if s.limited:
+        limits.sample(np.random.default_rng(0))  # or nothing is within
+    run.title = _title(s, workers)
+    with quiet_optuna(), ExitStack() as stack:
+        pool: Any = None
+        objective, start = "a function", dict[str, Any]()
+        if function is None:
+            kind, objective = (TrainingPool, "trainings") if s.trains else (Evaluator, "measures")
+            progress = image_progress(run.tell)
+            pool = kind(space, cast("Any", s), workers=workers, progress=progress)
+            stack.callback(pool.close)
+            start = {"images": dict(pool.context.provenance), "device": pool.device}
+            start |= timing(s, () if s.trains else s.proxies, workers)
+        run.begin(s, objective=objective, **start)
+        if (finished := run.settled()) is not None:
+            return finished
+        study = open_study(run.folder / STUDY, objectives(better))
+        times = None if s.max_latency is None else _Times(run, s, limits)
+        search = _search(s, study, space, better, pool, function, times)
+        _follow(search, run, s)
         if s.trains:
-            conclusion = conclude_trained(search, self.limits, s, tell, **end)
+            conclusion = conclude_trained(search, limits, s, run.tell, time=_again(times))
         else:
-            again = partial(self._evaluate, again=True) if self.evaluate is None else None
-            conclusion = conclude_measured(search, self.limits, s, tell, again=again, **end)
-        rows, seed = search.rows, conclusion.seed
-        if TRAINED in self.tables:
-            self._save_trainings(search)
-        return self.result(
-            store,
-            {name: store.start_values.get(name) for name in ("images", "device")},
-            seed_architecture=seed.architecture,
-            params=seed.params,
-            macs=seed.macs,
-            values=seed.values,
-            reason=seed.reason,
-            steps=len(rows),
-            retrainings=conclusion.retrainings,
-            failures=sum(row.state == "failed" for row in rows),
-            entropy=(rows[0].entropy, rows[-1].entropy),
-            wall_seconds=search.seconds,
-            front=best_rows(rows, self.better, front=True),
-            finalists=conclusion.finalists,
-            confirmed=seed.confirmed,
-            predictor=conclusion.predictor,
-            latency=seed.latency,
-            next_command=self._next_command(seed.architecture, seed.params),
+            again = None if pool is None else _measured_again(pool)
+            conclusion = conclude_measured(
+                *(search, limits, s, run.tell), again=again, time=_again(times)
+            )
+        if s.trains and pool is not None:
+            _write_trainings(search, pool, s, space, limits, run.folder)
+    rows, seed = search.rows, conclusion.seed
+    judged = pool is not None and not s.trains
+    return run.result(
+        {name: start.get(name) for name in ("images", "device")},
+        seed_architecture=seed.architecture,
+        params=seed.params,
+        macs=seed.macs,
+        values=seed.values,
+        reason=seed.reason,
+        steps=len(rows),
+        retrainings=conclusion.retrainings,
+        failures=sum(row.state == "failed" for row in rows),
+        entropy=(rows[0].entropy, rows[-1].entropy),
+        wall_seconds=search.seconds,
+        front=best_rows(rows, better, front=True),
+        finalists=conclusion.finalists,
+        confirmed=seed.confirmed,
+        predictor=conclusion.predictor,
+        latency=seed.latency,
+        next_command=_next_command(s, run.folder, seed.architecture, seed.params),
+        reliability=stored_reliability(_JUDGE, s.proxies) if judged else None,
+    )
+
+
+def _directions(s: SearchSettings) -> Mapping[str, Better]:
+    """Direction of each measure; that of the accuracy where the search trains."""
+    better: dict[str, Better] = {
+        name: "higher" if name == ACCURACY else get_proxy(name).better for name in s.proxies
+    }
+    if not objectives(better):
+        raise ValueError(
+            f"nothing to search for: {', '.join(better)} {'is' if len(better) == 1 else 'are'} "
+            "only reported; add a measure that has a better side, such as length_distortion"
         )
+    return better
 
-    def _search(self, store: SearchStore) -> Search:
-        """The search as the study has it."""
-        s, function = self.settings, self.evaluate
-        evaluate = self._evaluate if function is None else by_function(function, s.proxies)
-        unit = "step" if self.judged else "training"
-        make = get_controller(s.controller).make
-        time = None if s.max_latency is None else partial(self._milliseconds, store)
-        after = 0.0
-        if s.trains:
-            after = float(FINALISTS * s.final_trainings)
-        elif function is None:
-            after = (min(BEST, s.trials) + 1) * s.recheck / s.repeats
-        return Search(
-            store.study,
-            self.space,
-            Objective(evaluate, self.better, repeated=not self.judged, unit=unit),
-            make(self.space.dimensions, objectives(self.better), s),
-            trials=s.trials,
-            batch=s.batch,
-            limits=Limits(self.space, s, time),
-            after=after,
-        )
 
-    def _next_command(self, arch: str, params: int) -> str:
-        """Grow the seed by the same measures, or train it where it cannot be grown.
+def _title(s: SearchSettings, workers: Workers | None) -> str:
+    """What is about to be searched, and on what."""
+    how = s.in_words(on_cluster(s.device, workers))
+    return f"searching {s.space} by {s.controller}: {s.size_in_words}, {how}"
 
-        A search by trainings ends in a training on the same images.
-        """
-        if not self.judged:
-            return self.training_command
-        names = (*fields_of(MeasuringSettings), "proxies")
-        same = {name: getattr(self.settings, name) for name in names}
-        try:
-            scaling = SCALE.make(architecture=arch, budgets=next_budget(params), **same)
-            GrowthSeed(scaling.settings)  # below a limit it may be too narrow to be measured
-        except ValueError:
-            return self.training_command
-        return command_line("scale", scaling.settings, typed={"budgets": scaling.settings.budgets})
 
-    def _evaluate(
-        self, architectures: Sequence[Architecture], seeds: Sequence[int], *, again: bool = False
-    ) -> Iterable[Measurement]:
-        """Measure or train architectures, in order; ``again`` on fresh networks."""
-        how: Any = {"again": again} if self.judged else {"seeds": seeds}
-        measurements: Iterable[Measurement] = self.pool.all(architectures, **how)
-        return measurements
+class _Times:
+    """Latencies of networks, each timed once in the life of a run."""
 
-    def _milliseconds(self, store: SearchStore, network: Architecture) -> float:
-        """The latency of a network, timed once in the life of the study."""
-        timed = partial(self._time, network)
-        return store.remembered(f"latency of {network}", Latency, timed).milliseconds
-
-    def _latency_again(self, store: SearchStore, arch: Architecture) -> Latency | None:
-        """The latency of a finalist, timed in a process of its own; None without a limit."""
-        if self.settings.max_latency is None:
-            return None
-        network = self.limits.network(arch)
-
-        timed = partial(self._time, network, again=True)
-        return store.remembered(f"latency again of {network}", Latency, timed)
-
-    def _time(self, arch: Architecture, *, again: bool = False) -> Latency:
-        """How long a forward pass of a network takes; ``again`` in a process of its own."""
-        options: Any = {
-            "image_size": self.settings.image_size,
-            "num_classes": self.limits.classes,
-            "in_chans": self.limits.channels,
-            **pass_options(self.settings),
+    def __init__(self, run: Run, s: SearchSettings, limits: Limits) -> None:
+        self._run, self._limits = run, limits
+        self._known = {(one.architecture, one.again): one.latency for one in run.of(Timed)}
+        self._pass: Mapping[str, Any] = {
+            "image_size": s.image_size,
+            "num_classes": limits.classes,
+            "in_chans": limits.channels,
+            **pass_options(s),
         }
-        return fresh_latency(str(arch), **options) if again else latency(arch, **options)
 
-    def _follow(self, search: Search, tell: Tell) -> None:
-        """Search, with a snapshot in trials.csv every few steps and when it is stopped."""
-        if search.rows:
-            self._save(search.rows)  # a kill may have left it behind the study
-        try:
-            for progress in search.run():
-                done = progress.done
-                if done == 1 or done % SAVE_EVERY == 0:
-                    self._save(search.rows)
-                tell(progress)
-        except OSError:
-            raise  # a disk that refuses the study would refuse the table, too
-        except BaseException:
-            self._save(search.rows)
-            raise
-        self._save(search.rows)
+    def milliseconds(self, network: Architecture) -> float:
+        """Time of a forward pass of a network."""
+        return self._latency(str(network), again=False).milliseconds
 
-    def _save(self, rows: Sequence[TrialRow]) -> None:
-        """Write trials.csv."""
-        write_trials(self.folder / TRIALS, rows, self.settings.proxies)
+    def again(self, arch: Architecture) -> Latency:
+        """The latency of a finalist, timed in a process of its own."""
+        return self._latency(str(self._limits.network(arch)), again=True)
 
-    @property
-    def tables(self) -> Sequence[str]:
-        """The tables of a finished run."""
-        of_pool = self.settings.trains and self.evaluate is None
-        return [TRIALS, TRAINED] if of_pool else [TRIALS]
-
-    def _save_trainings(self, search: Search) -> None:
-        """Write all trainings as a reference table."""
-        trained = gathered(search.rows, self.space, self.limits, retrained(search.study))
-        pool = self.pool
-        sizes = pool.context.num_classes, pool.context.in_chans
-        lines = {**pool.lines, "accuracies": accuracies_in_words(pool.settings.balance)}
-        write_text(self.folder / TRAINED, to_csv(trained, lines, self.settings, *sizes))
-
-    @property
-    def typed_values(self) -> Mapping[str, object]:
-        """A search that trains is known by its trainings."""
-        s = self.settings
-        return {"trainings": s.trainings} if s.trains else {}
-
-    @property
-    def training_command(self) -> str:
-        """As the base does, with as many images as the short trainings had."""
-        s, command = self.settings, super().training_command
-        if not s.trains:
-            return command
-        if s.data == "fractal":
-            command += f" --train-images {s.train_images}"
-        if s.balance != "none":
-            command += f" --balance {s.balance}"
-        return f"{command} --recipe small"
+    def _latency(self, text: str, *, again: bool) -> Latency:
+        if (text, again) not in self._known:
+            taken = fresh_latency(text, **self._pass) if again else latency(text, **self._pass)
+            self._known[text, again] = taken
+            self._run.add(Timed(text, taken, again))
+        return self._known[text, again]
 
 
-def _by_function(store: SearchStore) -> bool:
-    """Whether a search was started by a function of the caller, which has no images."""
-    return store.settings is not None and "images" not in store.start_values
+def _measured_again(pool: Any) -> EvaluateAll:
+    """Measures architectures on fresh networks."""
+    return lambda architectures, _seeds: pool.all(architectures, again=True)
+
+
+def _again(times: _Times | None) -> Callable[[Architecture], Latency | None]:
+    """The latency of a finalist; None without a limit."""
+    return (lambda _arch: None) if times is None else times.again
+
+
+def _search(
+    s: SearchSettings,
+    study: Study,
+    space: SearchSpace,
+    better: Mapping[str, Better],
+    pool: Any,
+    function: Evaluate | None,
+    times: _Times | None,
+) -> Search:
+    """The search as the study has it: by the pool, or by the function of the caller."""
+
+    def evaluate(
+        architectures: Sequence[Architecture], seeds: Sequence[int]
+    ) -> Iterable[Measurement]:
+        measured: Iterable[Measurement] = (
+            pool.all(architectures, seeds=seeds) if s.trains else pool.all(architectures)
+        )
+        return measured
+
+    after = 0.0  # in units of a trial
+    if s.trains:
+        after = float(FINALISTS * s.final_trainings)
+    elif function is None:
+        after = (min(BEST, s.trials) + 1) * s.recheck / s.repeats
+    return Search(
+        study,
+        space,
+        Objective(
+            evaluate if function is None else by_function(function, s.proxies),
+            better,
+            repeated=s.trains,
+            unit="training" if s.trains else "step",
+        ),
+        get_controller(s.controller).make(space.dimensions, objectives(better), s),
+        trials=s.trials,
+        batch=s.batch,
+        limits=Limits(space, s, None if times is None else times.milliseconds),
+        after=after,
+    )
+
+
+def _follow(search: Search, run: Run, s: SearchSettings) -> None:
+    """Search, with a snapshot in trials.csv every few steps and when it is stopped."""
+
+    def save() -> None:
+        write_trials(run.folder / TRIALS, search.rows, s.proxies)
+
+    if search.rows:
+        save()  # a kill may have left it behind the study
+    try:
+        for progress in search.run():
+            if progress.done == 1 or progress.done % SAVE_EVERY == 0:
+                save()
+            run.tell(progress)
+    except OSError:
+        raise  # a disk that refuses the study would refuse the table, too
+    except BaseException:
+        save()
+        raise
+    save()
+
+
+def _write_trainings(
+    search: Search, pool: Any, s: SearchSettings, space: SearchSpace, limits: Limits, folder: Path
+) -> None:
+    """Write all trainings as a reference table."""
+    trained = gathered(search.rows, space, limits, retrained(search.study))
+    sizes = pool.context.num_classes, pool.context.in_chans
+    lines = {**pool.lines, "accuracies": accuracies_in_words(pool.settings.balance)}
+    write_text(folder / TRAINED, to_csv(trained, lines, s, *sizes))
+
+
+def _next_command(s: SearchSettings, folder: Path, arch: str, params: int) -> str:
+    """Grow the seed by the same measures, or train it where it cannot be grown.
+
+    A search by trainings ends in a training on as many images as the short trainings had.
+    """
+    command = training_command(folder, s)
+    if s.trains:
+        images = f" --train-images {s.train_images}" if s.data == "fractal" else ""
+        balance = f" --balance {s.balance}" if s.balance != "none" else ""
+        return f"{command}{images}{balance} --recipe small"
+    same = {name: getattr(s, name) for name in (*fields_of(MeasuringSettings), "proxies")}
+    budget = next_budget(params)
+    try:
+        scaling = ScaleSettings.make(architecture=arch, budgets=budget, **same)
+        GrowthSeed(scaling)  # below a limit it may be too narrow to be measured
+    except ValueError:
+        return command
+    return command_line("scale", scaling, typed={"budgets": scaling.budgets})

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from asvit.runs.reporting import write_report
-from asvit.runs.search import SearchRun
+from asvit.runs.search import SEARCH
 from asvit.search import SearchSettings
 from asvit.search.result import Finalist, SearchResult
 from asvit.search.rows import TrialRow, write_trials
@@ -57,7 +57,7 @@ def searched(
         ],
         reliability=None,
     ).write()
-    write_report(SearchRun, folder)
+    write_report(SEARCH, folder)
     return SearchResult.read(folder / "result.json")
 
 
@@ -90,7 +90,7 @@ def test_every_trial_failed(tmp_path: Path) -> None:
     result = searched(tmp_path / "run", rows)
     figure = (result.folder / "front.svg").read_text(encoding="utf-8")
     assert "no architecture has both measures" in figure
-    assert [row[-1] for row in list(SearchRun.details(result))[-1].rows] == ["singular"] * 3
+    assert [row[-1] for row in list(SEARCH.details(result))[-1].rows] == ["singular"] * 3
 
 
 def test_rows_beside_the_figures_are_what_they_show(result: SearchResult) -> None:

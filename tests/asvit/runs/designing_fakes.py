@@ -25,11 +25,11 @@ from asvit.designs.stages import (
     TrainingOutcome,
 )
 from asvit.measuring.latency import Latency
-from asvit.runs.algorithms import design_copies, design_search, design_testing
+from asvit.runs.algorithms import design_copies, design_search, design_testing, design_trainings
 from asvit.runs.algorithms.design_plan import DesignPlan
-from asvit.runs.algorithms.search import SearchAlgorithm
-from asvit.runs.algorithms.training import TrainAlgorithm
+from asvit.runs.command_line import command_line
 from asvit.runs.designing import design
+from asvit.runs.run_folder import RunFolder
 from asvit.search.limits import Limits
 from asvit.search.result import Confirmed, PredictorCheck
 from asvit.search.settings import ACCURACY
@@ -80,7 +80,7 @@ class Fakes:
             design(*args, **options)
         self.stop_at = ""
 
-    def search(self, run: SearchAlgorithm) -> object:
+    def search(self, run: RunFolder[Any, Any]) -> object:
         self.searched.append(run.settings.max_params)
         self.multiples.append(run.settings.width_multiple)
         self.balances["search"] = run.settings.balance
@@ -97,10 +97,10 @@ class Fakes:
         return SimpleNamespace(
             seed_first=rows[:1], trials=trials, settings=run.settings, predictor=self.check,
             confirmed=Confirmed(70.0, 60.0, 80.0, 2), wall_seconds=self.ran,
-            provenance={"command": run.command_line()},
+            provenance={"command": command_line("search", run.settings, run.options)},
         )  # fmt: skip
 
-    def train(self, run: TrainAlgorithm) -> object:
+    def train(self, run: RunFolder[Any, Any]) -> object:
         self.called(run.folder.name)
         self.trained[run.folder.name] = run.settings
         self.balances[run.folder.name] = run.settings.balance
@@ -109,10 +109,11 @@ class Fakes:
         top1 = self.validation.get(run.folder.name, 50.0)
         return SimpleNamespace(
             params=size.params, macs=size.macs, history=[SimpleNamespace(seconds=2.0, score=top1)],
-            provenance={"command": run.command_line()}, wall_seconds=self.ran,
+            provenance={"command": command_line("train", run.settings, run.options)},
+            wall_seconds=self.ran,
         )  # fmt: skip
 
-    def plan(self, run: TrainAlgorithm) -> object:
+    def plan(self, run: RunFolder[Any, Any]) -> object:
         if (error := self.failing.get(f"plan of {run.folder.name}")) is not None:
             raise error
         macs = cost(run.settings.architecture, run.settings.image_size, 2).macs
@@ -150,9 +151,9 @@ class Fakes:
 @pytest.fixture
 def fakes(monkeypatch: pytest.MonkeyPatch) -> Fakes:
     script = Fakes()
-    monkeypatch.setattr(SearchAlgorithm, "run", lambda run: script.search(run))
-    monkeypatch.setattr(TrainAlgorithm, "run", lambda run: script.train(run))
-    monkeypatch.setattr(TrainAlgorithm, "plan", lambda run: script.plan(run))
+    monkeypatch.setattr(RunFolder, "run", lambda run: getattr(script, run.kind.command)(run))
+    monkeypatch.setattr(design_trainings, "open_sets", lambda *_, **__: None)
+    monkeypatch.setattr(design_trainings, "plan", lambda run, _sets=None: script.plan(run))
     monkeypatch.setattr(design_testing, "open_classifier", script.classifier)
     monkeypatch.setattr(design_search, "training_seconds", lambda *_: 600.0)
     monkeypatch.setattr(design_copies, "export_network", script.export)

@@ -28,13 +28,13 @@ from asvit.reference.table import Target
 from asvit.runs.correlation import CORRELATE
 from asvit.runs.designing import DesignRun
 from asvit.runs.evaluating import TEST
-from asvit.runs.evolution import EvolutionRun
+from asvit.runs.evolution import EVOLVE
 from asvit.runs.reporting import show
 from asvit.runs.scaling import SCALE
-from asvit.runs.search import SearchRun
-from asvit.runs.supernet import SupernetRun
-from asvit.runs.training import TrainRun
-from asvit.runs.transfer import DetectionRun, SegmentationRun
+from asvit.runs.search import SEARCH
+from asvit.runs.supernet import SUPERNET
+from asvit.runs.training import TRAIN
+from asvit.runs.transfer import DETECT, SEGMENT
 from asvit.search import SearchSettings, TrialRow
 from asvit.search.evolution import (
     EvolutionResult,
@@ -153,7 +153,7 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
                 next_command="asvit scale",
                 reliability=from_json(RELIABILITY, Reliability),
             ),
-            partial(show, SearchRun),
+            partial(show, SEARCH),
         ),
         (
             ScaleResult(
@@ -214,7 +214,7 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
                 provenance=ORIGIN,
                 next_command="asvit",
             ),
-            partial(show, SupernetRun),
+            partial(show, SUPERNET),
         ),
         (
             EvolutionResult(
@@ -232,7 +232,7 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
                 provenance={"supernet": {"folder": "s", "digest": "12"}, **ORIGIN},
                 next_command="asvit train",
             ),
-            partial(show, EvolutionRun),
+            partial(show, EVOLVE),
         ),
         (
             TrainResult(
@@ -243,7 +243,7 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
                 provenance={"found_by": None, "processes": 1, **ORIGIN},
                 next_command="asvit export",
             ),
-            partial(show, TrainRun),
+            partial(show, TRAIN),
         ),
         (
             DetectionResult(
@@ -252,7 +252,7 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
                 settings=DetectionSettings(architecture=SEED, data="coco", epochs=2),
                 provenance={"found_by": None, "processes": 1, **ORIGIN},
             ),
-            partial(show, DetectionRun),
+            partial(show, DETECT),
         ),
         (
             SegmentationResult(
@@ -261,7 +261,7 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
                 settings=SegmentationSettings(architecture=SEED, data="scenes", epochs=1),
                 provenance={"found_by": None, "processes": 1, **ORIGIN},
             ),
-            partial(show, SegmentationRun),
+            partial(show, SEGMENT),
         ),
         (
             EvaluationResult(

@@ -8,12 +8,14 @@ import pytest
 
 from asvit.growth.settings import ScaleSettings
 from asvit.runs.folder import named_folder
+from asvit.runs.run_folder import RunFolder, RunOptions
 from asvit.runs.scaling import SCALE
-from asvit.runs.search import SearchRun
-from asvit.runs.supernet import SupernetRun
-from asvit.runs.training import TrainRun
+from asvit.runs.search import SEARCH
+from asvit.runs.supernet import SUPERNET
+from asvit.runs.training import TRAIN
 from asvit.search.settings import SearchSettings
 from asvit.training.settings import TrainSettings
+from asvit.training.short_settings import SupernetSettings
 from tests.asvit.runs.fakes import SEED
 
 NASTY = ("../../etc", "/tmp/x", "a\\..\\b", "$(touch x)", "a\n;b", "..", "x" * 5_000, "\x00")
@@ -22,16 +24,18 @@ NASTY = ("../../etc", "/tmp/x", "a\\..\\b", "$(touch x)", "a\n;b", "..", "x" * 5
 @pytest.mark.parametrize("text", [*NASTY, "CON", "aux.txt", "a:b", "a.", "a ", "größe", "a|b"])
 def test_folders_are_inside_runs_and_any_system_takes_their_names(text: str) -> None:
     runs = [
-        SearchRun.algorithm(settings=SearchSettings.make(space=text, controller=text)),
-        SCALE.algorithm(settings=ScaleSettings(text)),
-        SupernetRun.make(space=text),
-        TrainRun.algorithm(settings=TrainSettings(text)),
+        RunFolder(SEARCH, SearchSettings.make(space=text, controller=text), RunOptions()),
+        RunFolder(SCALE, ScaleSettings(text), RunOptions()),
+        RunFolder(SUPERNET, SupernetSettings.make(space=text), RunOptions()),
+        RunFolder(TRAIN, TrainSettings(text), RunOptions()),
     ]
     for run in runs:
         name = run.folder.name
         assert run.folder.parent == Path("runs")
         assert len(name) <= 255
-        assert re.fullmatch(f"{run.command.split()[0]}-[A-Za-z0-9_.-]*[A-Za-z0-9]", name), name
+        assert re.fullmatch(f"{run.kind.command.split()[0]}-[A-Za-z0-9_.-]*[A-Za-z0-9]", name), (
+            name
+        )
 
 
 def test_long_names_that_differ_stay_apart() -> None:
@@ -42,7 +46,7 @@ def test_long_names_that_differ_stay_apart() -> None:
     ("run", "name"),
     [
         (
-            SearchRun.make(space="asvit-tiny", controller="random", image_size=64, seed=5),
+            SEARCH.make(space="asvit-tiny", controller="random", image_size=64, seed=5),
             "search-asvit-tiny-random-64px-seed5",
         ),
         (
@@ -50,7 +54,7 @@ def test_long_names_that_differ_stay_apart() -> None:
             "scale-4.8.2-2.4.2-2.2.2-2.1.2-16-32px-seed5",
         ),
         (
-            TrainRun.make(architecture="timm:resnet18", image_size=64, seed=3),
+            TRAIN.make(architecture="timm:resnet18", image_size=64, seed=3),
             "train-timm-resnet18-64px-seed3",
         ),
     ],

@@ -4,6 +4,7 @@ import csv
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +14,10 @@ from asvit.data.base import TEST
 from asvit.data.tables import open_table
 from asvit.data.training_sets import open_training_sets
 from asvit.designs.pictures import open_pictures, sampled_facts
-from asvit.runs.algorithms.training import TrainAlgorithm
+from asvit.runs.algorithms import design_trainings
 from asvit.runs.designing import design
+from asvit.runs.run_folder import RunFolder
+from asvit.training.loaders import open_sets
 from tests.asvit.cli.commands import run
 from tests.asvit.runs.designing_fakes import SPACE, Fakes, results_in, without_times
 from tests.asvit.runs.fakes import write_pictures
@@ -51,7 +54,11 @@ def test_copies_are_on_one_side_and_named(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(TrainAlgorithm, "plan", lambda run: run.sets and fakes.plan(run))
+    def plan(run: RunFolder[Any, Any]) -> object:
+        open_sets(run.settings, quiet=True)
+        return fakes.plan(run)
+
+    monkeypatch.setattr(design_trainings, "plan", lambda run, _sets=None: plan(run))
     folder = write_pictures(tmp_path / "pictures", each=20)
     files = sorted((folder / "class0").iterdir())
     for file in files[:15]:

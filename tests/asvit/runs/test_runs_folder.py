@@ -9,9 +9,9 @@ import pytest
 from asvit.runs import folder as folders
 from asvit.runs.folder import check_folder, claimed, newest_run, remove_files
 from asvit.runs.run import RUNS
-from asvit.runs.search import SearchRun
+from asvit.runs.search import SEARCH
 
-SEARCH = SearchRun.files
+SEARCH = SEARCH.files
 
 
 def make_run(root: Path, name: str, *, age: float, kind: str = "search") -> Path:
@@ -81,7 +81,7 @@ def claim(folder: Path) -> None:
 
 
 def search(folder: Path) -> None:
-    SearchRun.make(preset="quick", data="gaussian", out=folder).run()
+    SEARCH.make(preset="quick", data="gaussian", out=folder).run()
 
 
 @pytest.mark.parametrize("start", [claim, search])

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asvit.measuring.latency import Latency
-from asvit.runs import lifecycle
-from asvit.runs.algorithms.search import SearchAlgorithm
-from asvit.runs.search import run_search
+from asvit.runs import reporting
+from asvit.runs.algorithms import search as algorithm
+from asvit.runs.search import SEARCH, run_search
 from asvit.search import CONTROLLERS, Measurement, read_trials
 from asvit.search.result import SearchResult
 from asvit.spaces import cost, load_space
@@ -31,14 +31,18 @@ def fake_time(text: str) -> float:
 def timed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found: list[str] = []
 
-    def time(run: SearchAlgorithm, arch: object, *, again: bool = False) -> Latency:
-        found.append(f"{arch} again" if again else str(arch))
-        took = fake_time(str(arch))
-        s = run.settings
-        return Latency(took, 0.1, 1.0, 10, 1.0, "fake", 1, "eager", s.latency_batch, s.image_size)
+    def time(text: str, *, image_size: int, batch: int, **_: object) -> Latency:
+        found.append(text)
+        return Latency(fake_time(text), 0.1, 1.0, 10, 1.0, "fake", 1, "eager", batch, image_size)
 
-    monkeypatch.setattr(SearchAlgorithm, "_time", time)
-    monkeypatch.setattr(lifecycle, "write_report", lambda *_: None)
+    def again(text: str, **options: Any) -> Latency:
+        took = time(text, **options)
+        found[-1] += " again"
+        return took
+
+    monkeypatch.setattr(algorithm, "latency", time)
+    monkeypatch.setattr(algorithm, "fresh_latency", again)
+    monkeypatch.setattr(reporting, "write_report", lambda *_: None)
     quick_predictor(monkeypatch.setattr)
     return found
 
@@ -140,9 +144,9 @@ def test_what_cannot_be_is_refused_before_there_is_a_folder(tmp_path: Path) -> N
 def test_a_time_that_nothing_keeps_ends_the_search_with_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    time = SearchAlgorithm._time
+    time = algorithm.latency
     monkeypatch.setattr(
-        SearchAlgorithm, "_time", lambda *one: replace(time(*one), milliseconds=1.5)
+        algorithm, "latency", lambda *one, **more: replace(time(*one, **more), milliseconds=1.5)
     )
     with pytest.raises(ValueError, match=r"the nearest one: 1\.5 ms, more than 95% of the 1 ms"):
         search(tmp_path / "run", max_latency="1ms")
@@ -154,14 +158,13 @@ def test_finalists_are_timed_again_and_slow_ones_not_handed_on(
 ) -> None:
     once = search(tmp_path / "once", max_latency=LIMIT_MS, **many)[0]
     slow = {once.seed_architecture}
-    time = SearchAlgorithm._time
+    again = algorithm.fresh_latency
 
-    def slower(run: SearchAlgorithm, arch: object, *, again: bool = False) -> Latency:
-        found = time(run, arch, again=again)
-        late = again and any(str(arch).startswith(text) for text in slow)
+    def slower(text: str, **options: Any) -> Latency:
+        found, late = again(text, **options), any(map(text.startswith, slow))
         return replace(found, milliseconds=LIMIT_MS + 0.5, busy=1.5) if late else found
 
-    monkeypatch.setattr(SearchAlgorithm, "_time", slower)
+    monkeypatch.setattr(algorithm, "fresh_latency", slower)
     other = search(tmp_path / "other", max_latency=LIMIT_MS, **many)[0]
     assert other.seed_architecture not in slow
     assert other.latency.milliseconds <= 0.95 * LIMIT_MS
@@ -169,6 +172,6 @@ def test_finalists_are_timed_again_and_slow_ones_not_handed_on(
     slow |= {""}  # all of them
     none = search(tmp_path / "none", max_latency=LIMIT_MS, **many)[0]
     assert none.seed_architecture == once.seed_architecture
-    told = [str(line) for line in SearchAlgorithm.summary(none)]
+    told = [str(line) for line in SEARCH.summary(none)]
     assert any("process of its own, it takes 6.5 ms, more than the 6 ms" in line for line in told)
     assert any("the machine was busy: a network" in line for line in told)

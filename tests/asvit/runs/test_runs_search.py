@@ -14,12 +14,12 @@ from asvit.core.progress import Progress
 from asvit.core.run_files import REPORT, figure_files
 from asvit.data import load_images
 from asvit.runs import lifecycle
-from asvit.runs.search import SearchRun, run_search
+from asvit.runs.search import SEARCH, run_search
 from asvit.search import CONTROLLERS, Measurement, read_trials
 from asvit.search.conclusion import picked
 from asvit.search.result import SearchResult
 from asvit.spaces import build, cost, load_space
-from proxies import measure
+from proxies import get_proxy, measure
 from proxies.evaluation import seed_for
 from scaling import Budget
 from tests.asvit.runs.fakes import fake_evaluate
@@ -83,7 +83,8 @@ def test_finalists_are_measured_again_on_other_networks(tmp_path: Path) -> None:
         )
         assert one.again == {name: score.value for name, score in fresh.items()}
         assert one.again != one.values
-    again = picked(result.finalists, SearchRun.make(**QUICK).better, "measured")
+    better = {name: get_proxy(name).better for name in result.settings.proxies}
+    again = picked(result.finalists, better, "measured")
     assert (result.seed_architecture, result.values) == (again.architecture, again.values)
     assert SearchResult.read(tmp_path / "result.json").to_json() == result.to_json()
 
@@ -201,8 +202,8 @@ def test_real_networks_end_in_a_report(tmp_path: Path) -> None:
     assert result.failures == 0
     made = {path.name for path in (tmp_path / "run").iterdir()}
     assert made == {
-        ".kind", ".lock", "study.journal", "trials.csv", "result.json", REPORT,
-        *figure_files(SearchRun.files.figures),
+        ".kind", ".lock", "run.jsonl", "study.journal", "trials.csv", "result.json", REPORT,
+        *figure_files(SEARCH.files.figures),
     }  # fmt: skip
     rows = read_trials(tmp_path / "run" / "trials.csv")
     size = cost(rows[0].architecture, image_size=32)

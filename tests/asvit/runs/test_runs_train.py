@@ -1,14 +1,14 @@
 """``asvit.run_training`` as a library call."""
 
-from pathlib import Path
+from pathlib import json
 from typing import Any
 
+import Path
 import pytest
 import torch
 
 from asvit.networks import Network, WeightsFile
-from asvit.runs.training import TrainRun, run_training
-from asvit.training.checkpoint import Checkpoint
+from asvit.runs.training import TRAIN, run_training
 from asvit.training.metrics import read_predictions
 from tests.asvit.runs.fakes import stop_after, write_pictures
 
@@ -95,7 +95,7 @@ def test_a_training_goes_on_with_the_same_weights_of_its_teacher_only(
     with pytest.raises(KeyboardInterrupt):
         run_training(ARCH, **options, progress=stop_after(1))
     draw(1)
-    words = "was started with other weights of the teacher: .*, digest .* --fresh to start over$"
+    words = "was started with another teacher: .*, digest .* --fresh to start over$"
     with pytest.raises(ValueError, match=words):
         run_training(ARCH, **options)
     draw(0)
@@ -128,10 +128,10 @@ def test_weights_that_are_missing_are_noticed_before_anything_is_made_or_removed
 def test_other_images_are_refused(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     run_training(ARCH, out=folder, **{**TINY, "data": "digits", "classes": 10})
-    path = folder / "checkpoint.safetensors"
-    stored = Checkpoint.read(path)
-    stored.origin.images["digest"] = "other"
-    stored.write(path)
+    path = folder / "run.jsonl"
+    head = json.loads(path.read_text())
+    head["start"]["images"]["digest"] = "other"
+    path.write_text(json.dumps(head) + "\n")
     (folder / "model.safetensors").unlink()
     with pytest.raises(ValueError, match="was started with other images"):
         run_training(ARCH, out=folder, **{**TINY, "data": "digits", "classes": 10})
@@ -168,9 +168,9 @@ def test_uneven_classes_are_balanced_and_judged_by_class(uneven: Path, tmp_path:
     by_class = [sum(right) / len(right) for right in shares.values()]
     assert len(by_class) == 3
     assert scores[-1] == pytest.approx(100 * sum(by_class) / 3)
-    (table, *_) = TrainRun.summary(whole)
+    (table, *_) = TRAIN.summary(whole)
     assert "balanced" in table.columns
-    (curves, *_) = TrainRun.pictures(whole)
+    (curves, *_) = TRAIN.pictures(whole)
     assert "balanced accuracy (%)" in [axes.get_title() for axes in curves.draw().axes]
 
     given = {"data": str(uneven), "balance": balance, "out": tmp_path / "b", **BALANCED}

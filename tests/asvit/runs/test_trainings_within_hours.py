@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from asvit.runs.algorithms.training import TrainAlgorithm
+from asvit.runs.algorithms.training import Job
 from asvit.runs.training import run_training
 from asvit.training.checkpoint import Checkpoint
 from asvit.training.result import TrainResult
@@ -30,7 +30,7 @@ def clocked(monkeypatch: pytest.MonkeyPatch, *seconds: float, probed: float = 1.
 
     monkeypatch.setattr(ClassifierSession, "seconds", property(so_far))
     monkeypatch.setattr("asvit.training.session.seconds_of_an_epoch", pace)
-    monkeypatch.setattr(TrainAlgorithm, "_pace", lambda _self: (100.0, probed))
+    monkeypatch.setattr(Job, "pace", lambda _self: (100.0, probed))
 
 
 def rates(result: TrainResult) -> list[float]:
@@ -80,7 +80,7 @@ def test_stopped_anywhere_it_keeps_the_plan(
     clocked(monkeypatch, 10.0, 20.0, probed=4.0)
     options = {**LONG, "hours": 100 / HOUR}
     run_training(ARCH, out=tmp_path / "whole", **options)
-    monkeypatch.setattr(TrainAlgorithm, "_pace", None)  # only a new training is timed
+    monkeypatch.setattr(Job, "pace", None)  # only a new training is timed
     stops = 0
     while True:
         how: dict[str, Any] = {"checkpoint_minutes": ALWAYS, "progress": stop_at(2 + stops % 3)}
@@ -90,7 +90,7 @@ def test_stopped_anywhere_it_keeps_the_plan(
             run_training(ARCH, out=tmp_path / "run", **how, **options)
             break
         except KeyboardInterrupt:
-            monkeypatch.setattr(TrainAlgorithm, "_pace", None)
+            monkeypatch.setattr(Job, "pace", None)
             stops += 1
     assert stops > 3
     check_same(tmp_path / "run", tmp_path / "whole")

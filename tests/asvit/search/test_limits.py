@@ -10,9 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from asvit.designs.settings import DesignSettings
 from asvit.runs.algorithms import search
-from asvit.runs.algorithms.designing import DesignAlgorithm
-from asvit.runs.algorithms.search import SearchAlgorithm
 from asvit.search import SearchSettings
 from asvit.search.limits import Excess, Limits
 from asvit.spaces import cost, load_space
@@ -70,18 +69,18 @@ def test_networks_are_as_wide_as_the_limits_allow(
         ("cpu", {"max_macs": "1G"}, 1),
     ],
 )
-@pytest.mark.parametrize("algorithm", [SearchAlgorithm, DesignAlgorithm])
+@pytest.mark.parametrize("kind", [SearchSettings, DesignSettings])
 def test_widths_are_multiples_for_gpus_and_networks_that_keep_them_busy(
-    algorithm: Any,
+    kind: Any,
     device: str,
     given: dict[str, Any],
     multiple: int | None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(search, "device_of", lambda name, workers: {"auto": device}[name])
-    run = algorithm.make(**{"trainings": 9, "data": "digits", **given}).resolved()
-    assert run.settings.width_multiple == multiple
-    assert run.resolved().settings == run.settings
+    settings = search.with_multiple(kind.make(trainings=9, data="digits", **given), None)
+    assert settings.width_multiple == multiple
+    assert search.with_multiple(settings, None) == settings
 
 
 def test_only_what_is_small_enough_is_timed() -> None:

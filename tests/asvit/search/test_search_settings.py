@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from asvit.core.settings import WrongOption
-from asvit.runs.search import SearchRun
+from asvit.runs.search import SEARCH
 from asvit.search import SearchSettings
 
 
@@ -65,7 +65,7 @@ def test_a_limit_takes_the_place_of_the_width() -> None:
 def test_a_multiple_of_widths_without_a_limit_is_refused(more: dict[str, Any]) -> None:
     message = "width_multiple=8 is for max_params and max_macs; give one of them, too"
     with pytest.raises(WrongOption, match=message):
-        SearchRun.make(width_multiple=8, **more)
+        SEARCH.make(width_multiple=8, **more)
     SearchSettings.make(width_multiple=8, max_params="1M", **more)
 
 

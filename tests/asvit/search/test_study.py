@@ -6,9 +6,7 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from asvit.search import SearchSettings
 from asvit.search.study import (
-    StudyStore,
     create_study,
     open_journal,
     quiet_optuna,
@@ -22,10 +20,6 @@ def make_study() -> optuna.Study:
     assert [way.name for way in study.directions] == ["MINIMIZE", "MAXIMIZE"]
     assert study.metric_names == ["x", "length"]
     return study
-
-
-def store_of(study: optuna.Study) -> StudyStore[SearchSettings]:
-    return StudyStore(study, SearchSettings.from_json)
 
 
 def record(path: Path, trials: int = 2) -> bytes:

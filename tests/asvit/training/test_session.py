@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from asvit.core.progress import Progress, ignore
 from asvit.training import checkpoint, session
-from asvit.training.checkpoint import Checkpoint, Origin, Saved
+from asvit.training.checkpoint import Checkpoint, Origin, read_checkpoint
 from asvit.training.distributed import ProcessGroup
 from asvit.training.optimizers import Schedule
 from asvit.training.session import Session
@@ -110,7 +110,7 @@ class Stop(Exception):
 
 
 def read(folder: str) -> Checkpoint | None:
-    return Saved.at(Path(folder) / FILE, kind=KIND, settings=TransferSettings, row=FitRow).file
+    return read_checkpoint(Path(folder) / FILE, kind=KIND, settings=TransferSettings, row=FitRow)
 
 
 def run(
