@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 
 from asvit.core.preparing_settings import BLACK
 from asvit.core.threads import in_order, or_reason
-from asvit.data.decoding import as_kind, check_as, image_file, kind_in, naming, read_as, read_open
+from asvit.data.decoding import as_kind, check_as, kind_in, naming, read_as, read_open
 from asvit.data.kinds import CONVERTED, PICTURES, ImageKind, Picture, the_same
 from proxies.text import listed, shown
 
@@ -92,7 +92,7 @@ class LabelledImages(Dataset[tuple[Any, int]]):
             content = self.content(index)
             if isinstance(content, bytes):
                 return kind_in(io.BytesIO(content))
-            with naming(names[index]), image_file(Path(str(content))) as file:
+            with naming(names[index]), Path(str(content)).open("rb") as file:
                 return kind_in(file)
 
         read = read_each(own, rest[:1] if self.stored_as == "bytes" else rest, chunk=HEADERS)

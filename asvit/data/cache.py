@@ -1,9 +1,7 @@
 """Images in the cache folder and in memory: arrays in files, and sets decoded into one tensor."""
 
-import functools
 import hashlib
 import io
-import logging
 import os
 import time
 from contextlib import suppress
@@ -18,8 +16,6 @@ from asvit.core.files import expanded, write_bytes
 from asvit.data.base import LabelledImages, Progress, read_all, sets_digest
 from asvit.data.kinds import Array
 from asvit.data.preparation import Preparation
-
-_log = logging.getLogger(__name__)
 
 MOST: Final = 2 * 2**30  #: bytes of a set in memory
 _SLOW: Final = 1.0  # seconds of decoding that are worth a file
@@ -38,26 +34,15 @@ def cache_folder() -> Path:
 
 
 def write_array(path: Path, values: Array) -> bool:
-    """Write an array as NPY, of which several processes may write the same.
-
-    False if it cannot be written, which is logged once per folder.
-    """
+    """Write an array as NPY, of which several processes may write the same; whether that works."""
     header = io.BytesIO()
     values = np.ascontiguousarray(values)
     np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(values))
-    try:
+    with suppress(OSError):  # it can be made again
         path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(path, header.getvalue(), values.data, cached=True)
-    except OSError as error:
-        _warn_unwritable(path.parent, error.strerror or str(error))
-        return False
-    return True
-
-
-@functools.cache
-def _warn_unwritable(folder: Path, reason: str) -> None:
-    words = "cannot cache images in %s (%s); they will be made again each time"
-    _log.warning(words, folder, reason)
+        return True
+    return False
 
 
 def mapped_array(path: Path) -> Array | None:

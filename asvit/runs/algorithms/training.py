@@ -119,7 +119,7 @@ def plan(run: Run, sets: TrainingSets | None = None) -> dict[str, Any]:
     session = _session(job, run, None, 0)
     facts = _facts_of_plan(job, run, session)
     speed, epoch = job.pace()
-    rest = 1 - (facts["saved"] or {"macs": 0.0})["macs"]
+    rest = 1 - (facts["saved"] or 0.0)
     whole = epoch * job.settings.epochs * rest
     seconds = min(whole, 3600 * (job.settings.hours or math.inf))
     return {**facts, "time": {"images_per_second": speed, "epoch": epoch, "seconds": seconds}}
