@@ -6,7 +6,7 @@ import dataclasses
 import math
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -14,7 +14,6 @@ from asvit.core.codec import Nullable
 from asvit.core.console import quantity
 from asvit.core.estimates import NO_INTERVAL, Estimate, Interval
 from asvit.core.results import Result
-from asvit.core.settings import fields_of
 from asvit.designs.settings import DesignSettings
 from asvit.designs.stages import Entrant
 from asvit.measuring.latency import time_in_words
@@ -158,7 +157,7 @@ class DesignResult(Result, Model):
     @property
     def lines(self) -> list[list[Any]]:
         """The networks as rows of a table: which, text, sizes, milliseconds and accuracies."""
-        ours = Model(**{name: getattr(self, name) for name in fields_of(Model)})
+        ours = Model(**{field.name: getattr(self, field.name) for field in fields(Model)})
         return [
             [
                 *(name, model.architecture, model.params, model.macs, model.latency_ms),

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from asvit.core.settings import settings_class
 from asvit.core.summary import Cell, SummaryPart, Table
 from asvit.reference.findings import estimates
 from asvit.runs.run import J, R, Run, S
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from asvit.reference.findings import Finding, Reliability
 
 
-@dataclass(frozen=True)
+@settings_class
 class MeasuringOptions(RunOptions):
     """Options of a run that measures, which do not change its result."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from asvit.core.console import clock, number, quantity
@@ -16,7 +15,7 @@ from asvit.core.run_files import (
     MODEL,
     PREDICTIONS,
 )
-from asvit.core.settings import setting
+from asvit.core.settings import setting, settings_class
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import SummaryPart, Table
 from asvit.runs.folder import RunFiles
@@ -136,7 +135,7 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-@dataclass(frozen=True)
+@settings_class
 class TrainOptions(SharedOptions):
     """Options of a training that do not change its result."""
 

@@ -4,7 +4,14 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Final, Literal
 
 from asvit.core.preparing_settings import fit_setting, ground_setting
-from asvit.core.settings import Presets, Settings, presets_with, seed_setting, setting
+from asvit.core.settings import (
+    Presets,
+    Settings,
+    presets_with,
+    seed_setting,
+    setting,
+    settings_class,
+)
 
 BALANCES: Final = ("none", "sampling")
 
@@ -105,7 +112,7 @@ class CandidateSettings:
     seed: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings_class(kw_only=True)
 class SupernetSettings(Settings):
     """Settings of a supernet. Two runs with equal settings on one CPU give equal weights.
 
