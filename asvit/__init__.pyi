@@ -290,8 +290,6 @@ def run_training(
     learning_rate: float = 0.001,
     weight_decay: float = 0.05,
     warmup_epochs: int = 20,
-    warmup_lr: float = 5e-07,
-    min_lr: float = 5e-06,
     clip: float = 5.0,
     drop_path: float = 0.2,
     label_smoothing: float = 0.1,

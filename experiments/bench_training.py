@@ -126,8 +126,8 @@ def plain(
         optimizer,
         num_epochs=settings.epochs,
         warmup_epochs=settings.warmup_epochs,
-        warmup_lr=settings.warmup_lr,
-        min_lr=settings.min_lr,
+        warmup_lr=settings.lowest_rates[0],
+        min_lr=settings.lowest_rates[1],
         step_on_epochs=False,
         updates_per_epoch=len(loader),
     )

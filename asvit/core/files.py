@@ -3,7 +3,6 @@
 import functools
 import os
 import re
-import stat
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -31,8 +30,7 @@ def write_bytes(path: Path, *data: bytes | memoryview, cached: bool = False) -> 
     if cached:
         _remove_old_parts(path.parent)
     try:
-        # In somebody else's folder, a link of that name could point to any file of the user.
-        with open(part, "wb", opener=_not_through_links) as file:
+        with part.open("wb") as file:
             file.writelines(data)
             if not cached:
                 file.flush()
@@ -71,39 +69,9 @@ def sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def _not_through_links(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
-
-
-def check_plain(path: Path) -> None:
-    """Check that ``path``, a file of a run, is missing, a folder, or a file with this name alone.
-
-    In a folder from somebody else, a link may lead to any file of the user, and a pipe or a device
-    may never end.
-    """
-    if kind := oddity(path):
-        raise ValueError(
-            f"{path} is {kind}, not a file of its own; replace it by a copy, or use another folder"
-        )
-
-
-def oddity(path: Path) -> str:
-    """What ``path`` is, if neither missing, nor a folder, nor a file with one name; else empty."""
-    try:
-        about = path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return ""
-    if stat.S_ISREG(about.st_mode):
-        return "a hard link to a file elsewhere" if about.st_nlink > 1 else ""
-    return "" if stat.S_ISDIR(about.st_mode) else _ODD.get(stat.S_IFMT(about.st_mode), "a device")
-
-
 def read_text(path: Path) -> str:
     """The text of a file of a run."""
     return path.read_bytes().decode("utf-8")  # with the line ends that are in it
-
-
-_ODD = {stat.S_IFLNK: "a link", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
 
 
 def check_target(path: Path) -> None:

@@ -51,11 +51,8 @@ def is_whole(path: Path) -> bool:
     return True
 
 
-def read_header(path: Path, *, links: bool = False) -> dict[str, Any]:
-    """Read the header of a file written by :func:`write_tensors`, whatever its tensors are.
-
-    With ``links`` it may lie behind one, as weights that a user names may.
-    """
+def read_header(path: Path) -> dict[str, Any]:
+    """Read the header of a file written by :func:`write_tensors`, whatever its tensors are."""
     with _openable(path) as name, safe_open(name, "pt") as file:
         header: dict[str, Any] = parse_json((file.metadata() or {}).get(_HEADER, ""))
     return header

@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 
 from asvit.core.preparing_settings import BLACK
 from asvit.core.threads import in_order, or_reason
-from asvit.data.decoding import as_kind, check_as, image_file, kind_in, naming, read_as, read_open
+from asvit.data.decoding import as_kind, check_as, kind_in, naming, read_as, read_open
 from asvit.data.kinds import CONVERTED, PICTURES, ImageKind, Picture, the_same
 from proxies.text import listed, shown
 
@@ -92,7 +92,7 @@ class LabelledImages(Dataset[tuple[Any, int]]):
             content = self.content(index)
             if isinstance(content, bytes):
                 return kind_in(io.BytesIO(content))
-            with naming(names[index]), image_file(Path(str(content))) as file:
+            with naming(names[index]), Path(str(content)).open("rb") as file:
                 return kind_in(file)
 
         read = read_each(own, rest[:1] if self.stored_as == "bytes" else rest, chunk=HEADERS)
@@ -354,6 +354,25 @@ def read_each(
         done += len(results)
         if progress is not None:
             progress(done, len(indices))
+
+
+def read_all(
+    images: LabelledImages,
+    read: Callable[[int], T],
+    places: Sequence[int],
+    progress: Progress | None = None,
+) -> Iterator[tuple[int, T]]:
+    """Each of these images with what ``read`` gives for it, in order.
+
+    A ValueError at the end names all that cannot be read.
+    """
+    bad = list[tuple[str, str]]()
+    for place, result in read_each(read, places, progress):
+        if isinstance(result, str):
+            bad.append((images.name(place), result))
+        else:
+            yield place, result
+    refuse_unreadable(bad, len(places))
 
 
 def unreadable_images(

@@ -1,9 +1,7 @@
 """Images in the cache folder and in memory: arrays in files, and sets decoded into one tensor."""
 
-import functools
 import hashlib
 import io
-import logging
 import os
 import time
 from contextlib import suppress
@@ -15,11 +13,9 @@ import torch
 from torch import Tensor
 
 from asvit.core.files import expanded, write_bytes
-from asvit.data.base import LabelledImages, Progress, read_each, refuse_unreadable, sets_digest
+from asvit.data.base import LabelledImages, Progress, read_all, sets_digest
 from asvit.data.kinds import Array
 from asvit.data.preparation import Preparation
-
-_log = logging.getLogger(__name__)
 
 MOST: Final = 2 * 2**30  #: bytes of a set in memory
 _SLOW: Final = 1.0  # seconds of decoding that are worth a file
@@ -38,26 +34,15 @@ def cache_folder() -> Path:
 
 
 def write_array(path: Path, values: Array) -> bool:
-    """Write an array as NPY, of which several processes may write the same.
-
-    False if it cannot be written, which is logged once per folder.
-    """
+    """Write an array as NPY, of which several processes may write the same; whether that works."""
     header = io.BytesIO()
     values = np.ascontiguousarray(values)
     np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(values))
-    try:
+    with suppress(OSError):  # it can be made again
         path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(path, header.getvalue(), values.data, cached=True)
-    except OSError as error:
-        _warn_unwritable(path.parent, error.strerror or str(error))
-        return False
-    return True
-
-
-@functools.cache
-def _warn_unwritable(folder: Path, reason: str) -> None:
-    words = "cannot cache images in %s (%s); they will be made again each time"
-    _log.warning(words, folder, reason)
+        return True
+    return False
 
 
 def mapped_array(path: Path) -> Array | None:
@@ -101,17 +86,12 @@ def decode(
 def _decoded(
     images: LabelledImages, preparation: Preparation, progress: Progress | None
 ) -> Tensor:
-    kind, side, count = preparation.kind, preparation.image_size, len(images)
+    kind, side, crop = preparation.kind, preparation.image_size, preparation.crop
     dtype = torch.uint8 if kind.picture else torch.float32
-    values = torch.zeros(count, kind.channels, side, side, dtype=dtype)
-    bad = list[tuple[str, str]]()
-    crop = preparation.crop
-    for index, pixels in read_each(lambda at: crop(images.picture(at)), range(count), progress):
-        if isinstance(pixels, str):
-            bad.append((images.name(index), pixels))
-        else:
-            values[index] = pixels
-    refuse_unreadable(bad, count)
+    values = torch.zeros(len(images), kind.channels, side, side, dtype=dtype)
+    places = range(len(images))
+    for place, pixels in read_all(images, lambda at: crop(images.picture(at)), places, progress):
+        values[place] = pixels
     parts = values.split(1024) if dtype != torch.uint8 else ()
     if parts and all(bool((part == part.clamp(0, 255).round()).all()) for part in parts):
         values = values.to(torch.uint8)

@@ -82,11 +82,9 @@ def equal(
 
 
 def _opened(content: Content) -> io.BufferedReader | io.BytesIO:
-    if isinstance(content, Path) and content.is_file():  # opening a pipe would wait for its writer
+    if isinstance(content, Path):
         return content.open("rb")
-    if not isinstance(content, bytes):
-        raise FileNotFoundError(content)
-    return io.BytesIO(content)
+    return io.BytesIO(content if isinstance(content, bytes) else b"")
 
 
 def _first_of(values: Sequence[str]) -> Indices:

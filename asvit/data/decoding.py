@@ -73,13 +73,13 @@ def read_as(path: Path, kind: ImageKind, ground: str | None = BLACK) -> Picture:
     A transparent picture is laid over ``ground``, one of ``GROUNDS``; None leaves it transparent,
     as RGBA or LA.
     """
-    with naming(f"image {str(path)!r}"), image_file(path) as file:
+    with naming(f"image {str(path)!r}"), path.open("rb") as file:
         return read_open(file, kind, ground)
 
 
 def check_as(path: Path, kind: ImageKind) -> None:
     """Read the header of an image file; a ValueError names one that is not of this kind."""
-    with naming(f"image {str(path)!r}"), image_file(path) as file:
+    with naming(f"image {str(path)!r}"), path.open("rb") as file:
         _opened(file, kind)
 
 
@@ -111,20 +111,10 @@ def kind_in(file: IO[bytes]) -> ImageKind:
     return PICTURES if stored is None else stored.kind
 
 
-@contextmanager
-def image_file(path: Path) -> Iterator[IO[bytes]]:
-    """An image file, open for reading; a ValueError if it is no file."""
-    if path.exists() and not path.is_file():  # opening a pipe would wait for its writer
-        raise ValueError("it is not a file")
-    # Pillow is not given its name: Pillow 13 maps some TIFF files into memory, and then turns them
-    # wrongly.
-    with path.open("rb") as file:
-        yield file
-
-
 def open_image(file: IO[bytes]) -> Image.Image:
     """A picture of which the header alone has been read."""
     try:
+        # Given a name, Pillow 13 maps some TIFF files into memory, and then turns them wrongly.
         image = Image.open(file, formats=FORMATS)
     except UnidentifiedImageError as error:
         raise ValueError(

@@ -27,7 +27,6 @@ from proxies.text import listed, one_line
 
 _log = logging.getLogger(__name__)
 
-_DEEPEST: Final = 100  # nested folders
 # What systems keep beside pictures, thumbnails among it; names that begin so are hidden.
 _SYSTEM: Final = (".", "@eaDir", "#recycle", "__MACOSX", "Thumbs.db", "desktop.ini")
 
@@ -35,17 +34,12 @@ _TRAINING: Final = ("train", "training")  # names of parts, best first
 _OTHERS: Final = ("val", "validation", "valid", "dev", "eval", "test", "testing")  # to test: last
 
 # Words for parts in names such as seg_train, PublicTest, trainset or test1.
-_FILLER: Final = "(set|data|dataset|images?|imgs?|pictures?|photos?|samples?|split|part|folder)"
 _WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _PART_WORDS: Final = {
-    TRAIN: re.compile(f"(train|training|trn){_FILLER}?"),
-    VALIDATION: re.compile(f"(val|validation|valid|dev|eval){_FILLER}?"),
-    TEST: re.compile(f"(test|testing|tst){_FILLER}?"),
+    TRAIN: re.compile("(train|training|trn)(set)?"),
+    VALIDATION: re.compile("(val|validation|valid|dev|eval)(set)?"),
+    TEST: re.compile("(test|testing|tst)(set)?"),
 }
-
-# Folders of what segmenters and detectors are trained on: pictures, and what is known of them.
-_PICTURES: Final = re.compile("(jpeg)?(image|img|picture|photo|input)s?(tr|ts)?")
-_TRUTHS: Final = re.compile(r"(mask|label|annotation|target)s?(tr)?|gt|groundtruth|segmentation.*")
 
 
 class Listing(NamedTuple):
@@ -79,10 +73,9 @@ def _walk(folder: Path, above: tuple[Path, ...] = ()) -> tuple[list[str], Counte
     Its own are first, then folder by folder. Links are followed; ``above`` has the folders above.
     """
     here = folder.resolve()
-    if here in above or len(above) >= _DEEPEST:
+    if here in above:
         raise ValueError(
-            f"{str(folder)!r} leads back to a folder above it, or is more than {_DEEPEST} "
-            "folders deep; remove the link, or move it up"
+            f"{str(folder)!r} leads back to a folder above it; remove the link, or move it up"
         )
     images, folders, others = list_folder(folder)
     endings = Counter(Path(name).suffix.lower() or "without ending" for name in others)
@@ -222,39 +215,29 @@ def _files_by_class(root: Path, *, partial: bool) -> dict[str, list[str]]:
 
 
 def _check_names(root: Path, folders: Sequence[str]) -> None:
-    """Raise a ValueError if folders are no classes by their names, but parts, or kinds of files.
+    """Raise a ValueError if folders are parts of a dataset by their names, and no classes.
 
-    Parts are names that differ only in a word like "train" or "test", or names that all have such
+    That are names that differ only in a word like "train" or "test", or names that all have such
     a word; so "train" beside "bus" is a class.
     """
     parts = dict[str, str]()
-    kinds = defaultdict[tuple[str, ...], set[str]](set)  # parts by the other words of names
+    alike = defaultdict[tuple[str, ...], set[str]](set)  # parts by the other words of names
     for name in folders:
         words = [word.lower() for word in _WORDS.findall(name)]
         for part, form in _PART_WORDS.items():
             if any(map(form.fullmatch, words)):
                 parts[name] = part
-                rest = (word for word in words if not form.fullmatch(word))
-                kinds[tuple(word for word in rest if not re.fullmatch(_FILLER, word))].add(part)
-    alike = any(TRAIN in of and len(of) > 1 for of in kinds.values())
-    if alike or (len(parts) == len(folders) and len({*parts.values()}) > 1):
+                alike[tuple(word for word in words if not form.fullmatch(word))].add(part)
+    all_are = len(parts) == len(folders) and len({*parts.values()}) > 1
+    if all_are or any(TRAIN in several and len(several) > 1 for several in alike.values()):
         raise ValueError(
             f"{str(root)!r} has {listed(map(repr, parts))}, which look like parts of one dataset "
             "by their names; rename them train, val or test, with a folder for each class inside"
         )
-    plain = {re.sub("[^a-z]", "", name.lower()): name for name in folders}
-    pictures, truths = (
-        [plain[name] for name in plain if words.fullmatch(name)] for words in (_PICTURES, _TRUTHS)
-    )
-    if pictures and truths:
-        raise ValueError(
-            f"{str(root)!r} has {listed(map(repr, (*pictures, *truths)))}, pictures and what is "
-            "known of them, not classes; give a folder with a folder of pictures for each class"
-        )
 
 
 def _check_folders(root: Path, images: Mapping[str, Sequence[str]]) -> None:
-    """Raise a ValueError if a folder is one too deep, or most have the same folders inside.
+    """Raise a ValueError if a folder is one too deep, or all have the same folders inside.
 
     ``images`` has the images of each class folder, relative to it.
     """
@@ -266,11 +249,10 @@ def _check_folders(root: Path, images: Mapping[str, Sequence[str]]) -> None:
     if not more and all("/" in file for file in files):
         better = str(root / first)
         raise ValueError(f"{str(root)!r} has one folder with others inside; give {better!r}")
-    number = Counter(inner for folders in inside.values() for inner in folders)
-    shared = sorted(name for name, count in number.items() if 2 * count > len(images) > 1)
-    if len(shared) > 1 and 2 * len(shared) >= len(number):
+    shared = set.intersection(*inside.values())
+    if more and len(shared) > 1:
         raise ValueError(
-            f"{str(root)!r} has {listed(map(repr, inside))}, most of which have the same folders "
-            f"inside, {listed(map(repr, shared))}; if these are the classes, use FOLDER/CLASS, or "
+            f"{str(root)!r} has {listed(map(repr, inside))}, which have the same folders inside, "
+            f"{listed(map(repr, sorted(shared)))}; if these are the classes, use FOLDER/CLASS, or "
             "train/CLASS and val/CLASS; else put all images of a class into its folder itself"
         )

@@ -21,8 +21,7 @@ from asvit.data.base import (
     balanced_choice,
     join,
     numbered_as,
-    read_each,
-    refuse_unreadable,
+    read_all,
     subset,
 )
 from asvit.data.cache import decode
@@ -257,10 +256,7 @@ def load_images(
     def read(index: int) -> Array:
         return np.asarray(square(dataset.picture(index), image_size, fit))
 
-    results = [*read_each(read, indices.tolist(), progress)]
-    refuse_unreadable(
-        [(dataset.name(at), why) for at, why in results if isinstance(why, str)], count
-    )
+    results = read_all(dataset, read, indices.tolist(), progress)
     pictures = torch.from_numpy(np.array([pixels for _, pixels in results]))
     return _batch(dataset, pictures.permute(0, 3, 1, 2), indices)
 

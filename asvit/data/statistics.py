@@ -14,7 +14,7 @@ from PIL import Image, ImageColor
 from torch import Tensor
 
 from asvit.core.preparing_settings import AUTO, GROUNDS
-from asvit.data.base import LabelledImages, Progress, balanced_choice, read_each, refuse_unreadable
+from asvit.data.base import LabelledImages, Progress, balanced_choice, read_all, read_each
 from asvit.data.kinds import MEAN, STD, Picture, Statistics, size_of
 from proxies.text import listed
 
@@ -66,10 +66,7 @@ def channel_statistics(
         return array.mean(axis=(0, 1)), array.var(axis=(0, 1))
 
     places = np.sort(balanced_choice(images.labels, most, seed)).tolist()
-    results = [*read_each(read, places, progress)]
-    bad = [(images.name(at), why) for at, why in results if isinstance(why, str)]
-    refuse_unreadable(bad, len(places))
-    moments = np.array([own for _, own in results])  # [n, 2, C]
+    moments = np.array([own for _, own in read_all(images, read, places, progress)])  # [n, 2, C]
     mean, variance = moments.mean(axis=0)
     std = _checked(mean, np.sqrt(variance + moments[:, 0].var(axis=0)), images.source)
     scale = images.kind.scale

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from timm.data import ImageNetInfo, infer_imagenet_subset
 from torch import Tensor, nn
 
-from asvit.core.files import check_plain, expanded
+from asvit.core.files import expanded
 from asvit.core.records import MALFORMED
 from asvit.core.run_files import INHERITED, MODEL, RESULT
 from asvit.core.tensor_files import read_header
@@ -134,15 +134,13 @@ def weights_path(text: str) -> Path:
     if not path.is_dir():
         return path
     candidates = (path / name for name in (MODEL, INHERITED))
-    file = next((candidate for candidate in candidates if candidate.exists()), path / MODEL)
-    check_plain(file)
-    return file
+    return next((candidate for candidate in candidates if candidate.exists()), path / MODEL)
 
 
 def described(text: str) -> WeightsFile | None:
     """What a file of weights or run folder says of itself, without weights; None if nothing."""
     with suppress(OSError, SafetensorError, *MALFORMED):
-        return WeightsFile.described(read_header(weights_path(text), links=True), {})
+        return WeightsFile.described(read_header(weights_path(text)), {})
     return None
 
 

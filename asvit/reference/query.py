@@ -14,7 +14,6 @@ from asvit.reference.result import Values
 from asvit.reference.settings import (
     ALL,
     PLUS,
-    CorrelationQuery,
     CorrelationSettings,
     direction,
     parts,
@@ -79,16 +78,16 @@ class Plan:
         return tuple(dict.fromkeys(part for name in self.shown for part in parts(name)))
 
 
-def make_plan(table: ReferenceTable, query: CorrelationQuery, *, seed: int) -> Plan:
-    """Find the rows, measures and targets that answer ``query``; ``seed`` draws rows."""
-    for name in query.targets:
+def make_plan(table: ReferenceTable, s: CorrelationSettings) -> Plan:
+    """Find the rows, measures and targets that are asked for; the seed draws rows."""
+    for name in s.targets:
         if name != ALL and name not in table.targets:
             wrong = unknown("target", name, [*table.targets, ALL])
             raise ValueError(f"table {table.name}: {wrong}")
-    asked = query.targets or (table.default_target,)
+    asked = s.targets or (table.default_target,)
     targets = tuple(name for name in table.targets if ALL in asked or name in asked)
-    shown = resolve(query.proxies)
-    rows, excluded = _rows(table, query, targets, seed)
+    shown = resolve(s.proxies)
+    rows, excluded = _rows(table, s, targets)
     if len(rows) < LEAST_ROWS:
         left_out = ", ".join(f"{count} {why}" for why, count in excluded.items())
         raise ValueError(
@@ -99,23 +98,23 @@ def make_plan(table: ReferenceTable, query: CorrelationQuery, *, seed: int) -> P
 
 
 def _rows(
-    table: ReferenceTable, query: CorrelationQuery, targets: Sequence[str], seed: int
+    table: ReferenceTable, s: CorrelationSettings, targets: Sequence[str]
 ) -> tuple[tuple[int, ...], dict[str, int]]:
     """The selected rows, and the number of rows left out for each reason."""
     columns = np.array([table.accuracies[target] for target in targets])
     rated = np.flatnonzero(np.isfinite(columns).any(axis=0))
     small = rated
-    if query.most_params is not None:
+    if s.most_params is not None:
         if table.params is None:
             raise ValueError(f"table {table.name} has no parameter counts; leave max_params out")
-        small = rated[np.array(table.params)[rated] <= query.most_params]
+        small = rated[np.array(table.params)[rated] <= s.most_params]
     # A permutation of the whole table makes a smaller draw a subset of a larger one.
-    draws = np.random.default_rng(np.random.SeedSequence([seed, len(table)]))
+    draws = np.random.default_rng(np.random.SeedSequence([s.seed, len(table)]))
     order = draws.permutation(len(table))
-    rows = sorted(map(int, order[np.isin(order, small)][: query.rows]))
+    rows = sorted(map(int, order[np.isin(order, small)][: s.rows]))
     left_out = {
         "without an accuracy": len(table) - len(rated),
-        f"above {query.max_params} parameters": len(rated) - len(small),
+        f"above {s.max_params} parameters": len(rated) - len(small),
         "not drawn": len(small) - len(rows),
     }
     return tuple(rows), {why: count for why, count in left_out.items() if count}
@@ -124,7 +123,7 @@ def _rows(
 def gather(
     plan: Plan, settings: CorrelationSettings, known: Mapping[str, Mapping[str, Score]]
 ) -> Values:
-    """The values of ``plan`` among all scores, of an architecture by measure."""
+    """The values of ``plan``, of whose architectures every score is ``known``."""
     table, texts = plan.table, [plan.table.architectures[row] for row in plan.rows]
     scores = [{name: known[text][name] for name in plan.measures} for text in texts]
     measures = {name: tuple(float(of[name].value) for of in scores) for name in plan.measures}

@@ -1,8 +1,4 @@
-"""What a correlation has measured, and its result.
-
-A run stores one record per row of the table and batch of measures. A query for another measure
-adds records; the other files of the run folder are derived from them.
-"""
+"""What a correlation stores on its way, its values (``values.csv``), and its result."""
 
 import hashlib
 import re
@@ -11,13 +7,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-from asvit.core.continuing import Images
 from asvit.core.files import read_text
 from asvit.core.results import Result
 from asvit.core.run_files import CORRELATION_FIGURES, RESULT, VALUES, figure_files
 from asvit.core.tables import csv_text, read_table
 from asvit.reference.findings import Finding, estimates
-from asvit.reference.settings import CorrelationQuery, CorrelationSettings
+from asvit.reference.settings import CorrelationSettings
 from asvit.reference.table import Target
 from proxies import Score
 from proxies.text import shown
@@ -86,11 +81,11 @@ class CorrelationResult(Result):
     kind = "correlation"
     noun = "correlation"
     hidden = ("values",)
+    provenance_keys = ("table", "images", "device", "versions", "command")
     rows_in = "correlations"
 
     settings: CorrelationSettings
     reference: str  #: name of the table
-    digest: str  #: SHA-256 of its file
     targets: Sequence[Target]  #: the accuracies that the measures were correlated with
     rows: int  #: number of rows of the table that were measured
     #: Reason for leaving rows out, in words, to the number of such rows.
@@ -98,7 +93,6 @@ class CorrelationResult(Result):
     #: One finding per measure and target: target after target, in each the counts first, then the
     #: measures by tau.
     correlations: Sequence[Finding]
-    question: CorrelationQuery  #: the query
     #: The correlated values, row by row, of values.csv.
     values: Values = field(default_factory=Values)
 
@@ -185,16 +179,15 @@ def scatter_name(measure: str) -> str:
 
 @dataclass(frozen=True)
 class ImagesOfSize:
-    """The images of a side in pixels."""
+    """The images of a side in pixels: their ``source`` and ``digest``."""
 
     image_size: int
-    images: Images
+    images: Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class Scored:
-    """Scores of an architecture, and the seconds that they took."""
+    """Scores of an architecture."""
 
     architecture: str
-    seconds: float
     scores: Mapping[str, Score]

@@ -1,16 +1,18 @@
-"""Settings of a correlation, and the query of its stored scores."""
+"""What a correlation measures, and what it asks of the scores."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from asvit.core.measuring_settings import MeasuringSettings, proxy_names
-from asvit.core.settings import Presets, Settings, setting
+from asvit.core.settings import Presets, setting
 from proxies.registry import Better, Registry, get_proxy
 from scaling.budget import Budget
 
 ALL = "all"
 PLUS = "+"
+#: Settings that change what is asked of the scores, but no score.
+QUERY = ("proxies", "targets", "rows", "max_params")
 
 
 def parts(name: str) -> list[str]:
@@ -21,22 +23,6 @@ def parts(name: str) -> list[str]:
 def direction(name: str) -> Better:
     """The direction of a measure; rank sums are better when higher."""
     return "higher" if PLUS in name else get_proxy(name).better
-
-
-@dataclass(frozen=True)
-class CorrelationSettings(MeasuringSettings):
-    """How the networks of a reference table are measured; equal settings give equal values."""
-
-    presets: ClassVar[Presets] = Registry(
-        "preset", {"default": {}, "quick": {"repeats": 1, "images": 8}}
-    )
-
-    image_size: int | None = setting(  # type: ignore[assignment]  # None: that of each row
-        None, "Side of the square images, in pixels.", at_least=1, shown="the table's own"
-    )
-    repeats: int = setting(
-        2, "Freshly initialised networks each value is averaged over.", at_least=1
-    )
 
 
 def _names(targets: str | Sequence[str]) -> tuple[str, ...]:
@@ -53,10 +39,21 @@ def _size(value: str | float) -> str:
     return str(budget)
 
 
-@dataclass(frozen=True)
-class CorrelationQuery(Settings):
-    """What to correlate; changing the query never invalidates stored scores."""
+@dataclass(frozen=True, kw_only=True)
+class CorrelationSettings(MeasuringSettings):
+    """Settings of a correlation; equal settings give equal values."""
 
+    presets: ClassVar[Presets] = Registry(
+        "preset", {"default": {}, "quick": {"repeats": 1, "images": 8}}
+    )
+
+    reference: str = setting(
+        ...,
+        "Name of a reference table (see asvit list references), or the path of a CSV file.",
+        metavar="TABLE",
+        complete="asvit.reference:REFERENCES",
+        listed=False,
+    )
     proxies: tuple[str, ...] = setting(
         (ALL,),
         "Measure to correlate, or a+b for the sum of the ranks by a and by b; repeat it or "
@@ -83,6 +80,12 @@ class CorrelationQuery(Settings):
         "Take only rows of at most so many parameters: 100M.",
         metavar="SIZE",
         convert=_size,
+    )
+    image_size: int | None = setting(  # type: ignore[assignment]  # None: that of each row
+        None, "Side of the square images, in pixels.", at_least=1, shown="the table's own"
+    )
+    repeats: int = setting(
+        2, "Freshly initialised networks each value is averaged over.", at_least=1
     )
 
     @property

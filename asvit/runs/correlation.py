@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asvit.core.console import clock
 from asvit.core.run_files import CORRELATION_FIGURES, CORRELATIONS, VALUES
-from asvit.core.settings import fields_of, setting
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import Cell, SummaryPart, Table
 from asvit.reference.findings import Finding, by_size, estimates, verdict
 from asvit.reference.result import CorrelationResult, ImagesOfSize, Scored
-from asvit.reference.settings import CorrelationQuery, CorrelationSettings
+from asvit.reference.settings import QUERY, CorrelationSettings
 from asvit.runs.folder import RunFiles
 from asvit.runs.measuring_run import MeasuringOptions
 from asvit.runs.run_folder import Kind
@@ -104,23 +102,10 @@ def _cells(finding: Finding) -> dict[str, Cell]:
     return {"n": finding.n, "dropped": finding.dropped, "τ [95 %]": tau, "τ − count's": difference}
 
 
-@dataclass(frozen=True, kw_only=True)
-class CorrelationOptions(CorrelationQuery, MeasuringOptions):
-    """The table, the query of it, and how it is measured: other ones measure only what is due."""
-
-    reference: str | Path | ReferenceTable = setting(
-        ...,
-        "Name of a reference table (see asvit list references), or the path of a CSV file.",
-        metavar="TABLE",
-        complete="asvit.reference:REFERENCES",
-        listed=False,
-    )
-
-    @property
-    def query(self) -> CorrelationQuery:
-        """What to correlate."""
-        names = fields_of(CorrelationQuery)
-        return CorrelationQuery(**{name: getattr(self, name) for name in names})
+def folder_name(s: CorrelationSettings, _options: object) -> str:
+    """Named after the table, the image size and the seed."""
+    side = f"-{s.image_size}px" if s.image_size else ""
+    return f"correlate-{Path(s.reference).stem}{side}-seed{s.seed}"
 
 
 CORRELATE = Kind(
@@ -135,25 +120,23 @@ CORRELATE = Kind(
         "correlation", "correlation", (VALUES, CORRELATIONS), figures=CORRELATION_FIGURES
     ),
     settings_type=CorrelationSettings,
-    options_type=CorrelationOptions,
+    options_type=MeasuringOptions,
     result=CorrelationResult,
+    prepare="asvit.runs.algorithms.correlation:prepare",
     execute="asvit.runs.algorithms.correlation:execute",
-    name="asvit.runs.algorithms.correlation:folder_name",
+    name=folder_name,
     records=(ImagesOfSize, Scored),
+    may_change=("reference", *QUERY),
     summary=summary,
     pictures="asvit.report.correlate:pictures",
     details="asvit.report.correlate:details",
     written="report.html, values.csv, correlations.csv, result.json, figures",
-    complete=(CORRELATIONS,),
     settles=False,
     no_work="nothing to measure: every score is known; --fresh starts over",
 )
 
 
-@with_options(
-    *(CorrelationQuery, CorrelationSettings, CorrelationOptions, CallOptions),
-    names={"targets": "target"},
-)
+@with_options(CorrelationSettings, MeasuringOptions, CallOptions, names={"targets": "target"})
 def run_correlation(
     reference: str | Path | ReferenceTable,
     *,

@@ -55,9 +55,7 @@ def summary(result: TrainResult) -> Iterator[SummaryPart]:
     yield f"{quantity(len(result.history), 'epoch')} in {clock(result.wall_seconds)}"
     if result.saved is not None:
         yield _tokens(result.stages)
-        yield (
-            f"coarser tokens saved {result.saved['macs']:.1%} of the multiply-adds of the training"
-        )
+        yield (f"coarser tokens saved {result.saved:.1%} of the multiply-adds of the training")
 
 
 def _tokens(stages: Sequence[Mapping[str, Any]]) -> Table:
@@ -110,15 +108,11 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
         lines.append(plan["transparent"])
     lines += [
         f"tokens ({stage['stride']},{stage['dilation']}): {quantity(stage['epochs'], 'epoch')}, "
-        f"{stage['macs']:,} multiply-adds an image ({stage['fraction']:.1%} of full, published "
-        f"{stage['published_fraction']:.1%})"
+        f"{stage['macs']:,} multiply-adds an image ({stage['fraction']:.1%} of full)"
         for stage in plan["stages"]
     ]
     if saved is not None:
-        lines.append(
-            f"coarser tokens save {saved['macs']:.1%} of the multiply-adds, at the published "
-            f"costs {saved['published']:.1%}"
-        )
+        lines.append(f"coarser tokens save {saved:.1%} of the multiply-adds")
     if s.balance != "none":
         lines.append(
             f"balance {s.balance}: {IN_WORDS}; the best epoch is that of the highest "

@@ -16,7 +16,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import Trial, TrialState
 
 from asvit.core.codec import from_json
-from asvit.core.files import check_plain, sync_folder
+from asvit.core.files import sync_folder
 from asvit.core.records import MALFORMED, advice, cut_off
 from asvit.search.limits import Excess, Limits
 from asvit.search.rows import Measurement
@@ -40,7 +40,6 @@ def open_journal(path: Path) -> JournalStorage:
 
     A record without a line end is cut off: its process was killed while writing it.
     """
-    check_plain(path)
     new = not path.exists()
     if not new:
         content = path.read_bytes()

@@ -69,13 +69,14 @@ class Classification(Task[EpochRow]):
         It takes at most a fifth of the epochs, unless it takes more of the settings' epochs.
         """
         s = self.settings
+        first, last = s.lowest_rates
         longest = max(s.warmup_epochs * epochs / s.epochs, epochs // WARMUP_SHARE)
         return Schedule(
             s.learning_rate,
             epochs * self.steps,
             min(s.warmup_epochs, int(longest)) * self.steps,
-            first=s.warmup_lr,
-            last=s.min_lr,
+            first=first,
+            last=last,
         )
 
     def batches(self, epoch: int, start: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -12,12 +12,12 @@ _COMMON: dict[str, Any] = {
     "batch_size": 1024,
     "base_rate": 5e-4,
     "warmup_epochs": 5,
-    "warmup_lr": 1e-6,
-    "min_lr": 1e-5,
+    "first_rate": 1e-6,
+    "last_rate": 1e-5,
     "clip": 0.0,
     "drop_path": 0.1,
 }
-_SWIN = {"warmup_epochs": 20, "warmup_lr": 5e-7, "min_lr": 5e-6, "clip": 5.0, "drop_path": 0.2}
+_SWIN = {"warmup_epochs": 20, "first_rate": 5e-7, "last_rate": 5e-6, "clip": 5.0, "drop_path": 0.2}
 _NEXT_VIT = {"batch_size": 2048, "weight_decay": 0.1, "warmup_epochs": 20, "clip": 5.0}
 _SMALL = {
     "epochs": 100,
@@ -42,8 +42,8 @@ _FINE_TUNING = {
     "base_rate": 1e-4,
     "weight_decay": 1e-4,
     "warmup_epochs": 3,
-    "warmup_lr": 1e-7,
-    "min_lr": 1e-6,
+    "first_rate": 1e-7,
+    "last_rate": 1e-6,
     "clip": 1.0,
     "mixup": 0.0,
     "cutmix": 0.0,
@@ -66,7 +66,8 @@ RECIPES: Registry[Mapping[str, Any]] = Registry(
 """Recipe to its settings.
 
 ``base_rate`` is the learning rate for a batch of 512 images; it scales linearly with the batch,
-and is :data:`MUON_RATE` times as high with Muon.
+and is :data:`MUON_RATE` times as high with Muon. A warm-up begins at ``first_rate``, and the
+decay ends at ``last_rate``.
 ``deit``, ``swin``, ``pvt``, ``nextvit`` and ``shiftvit`` are the published ones for ImageNet-1K
 and 300 epochs, but for repeated augmentation (DeiT, PVTv2, ShiftViT) and the moving average of the
 weights (DeiT, ShiftViT), which we leave out. Their drop-path is that of the smallest network of

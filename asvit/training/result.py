@@ -39,11 +39,10 @@ class TrainResult(Result):
     history: tuple[EpochRow, ...]  #: one row per epoch
     #: The epoch with the best accuracy at the network's own tokens; None if none had these.
     best: EpochRow | None
-    #: Epochs and cost of each stage of tokens, with the published fraction; empty without stages.
+    #: Epochs and cost of each stage of tokens; empty without stages.
     stages: tuple[Mapping[str, Any], ...]
-    #: Shares of the training's multiply-adds that the coarser stages save, as counted (``macs``)
-    #: and at the published costs (``published``); None without stages.
-    saved: Mapping[str, float] | None
+    #: Share of the training's multiply-adds that the coarser stages save; None without stages.
+    saved: float | None
 
     @classmethod
     def next_in(cls, folder: Path, command: str) -> str:

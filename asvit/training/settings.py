@@ -28,7 +28,6 @@ AUTO: Final = (4, 7)
 OFF: Final = "off"
 
 _BRANCHES = 2  # of compact parts, as in asvit.convert
-_BELOW = ("min_lr", "warmup_lr")  # at most the learning rate
 
 _OWN = "the network's own"
 _RECIPE = "the recipe's"
@@ -203,8 +202,6 @@ class TrainSettings(Settings):
         at_least=0,
         shown=f"{_RECIPE}, at most a fifth",
     )
-    warmup_lr: float = _by_recipe(5e-7, "Learning rate at the start of the warm-up.", at_least=0)
-    min_lr: float = _by_recipe(5e-6, "Learning rate at the end.", at_least=0)
     clip: float = _by_recipe(5.0, "Largest gradient norm; 0 for none.", at_least=0)
     drop_path: float = _by_recipe(
         0.2,
@@ -297,6 +294,12 @@ class TrainSettings(Settings):
         return Augmentation.of(self)
 
     @property
+    def lowest_rates(self) -> tuple[float, float]:
+        """Learning rates at the start of the warm-up and at the end, of the recipe."""
+        recipe, highest = RECIPES[self.recipe], self.learning_rate
+        return min(recipe["first_rate"], highest), min(recipe["last_rate"], highest)
+
+    @property
     def plan(self) -> TokenPlan:
         """Epochs of each stage of tokens."""
         return TokenPlan.parse(self.retokenize, self.epochs)
@@ -313,12 +316,6 @@ class TrainSettings(Settings):
                 f"retokenize={self.retokenize!r} divides a known number of epochs, and "
                 f"hours={self.hours:g} leaves it open; use one of them"
             )
-        for name in _BELOW:
-            if getattr(self, name) > self.learning_rate:
-                raise ValueError(
-                    f"{name}={getattr(self, name):g} is above "
-                    f"learning_rate={self.learning_rate:g}; use a lower one"
-                )
         if self.teacher is None and self.teacher_weights is not None:
             raise ValueError(
                 f"teacher_weights={self.teacher_weights!r} without a teacher; name it"
@@ -337,10 +334,9 @@ class TrainSettings(Settings):
         """Settings of a preset and its recipe, with the given ones in their place.
 
         The learning rate follows the batch: the recipe's for 512 images, times ``batch_size`` /
-        512, and three times that with Muon; the rates at the start and the end are lowered to it.
-        If the epochs are given, but not the warm-up, it takes at most a fifth of them. Images that
-        are padded or squashed are not cropped for validation, either, unless ``crop_pct`` is
-        given. Compact layers get two branches.
+        512, and three times that with Muon. If the epochs are given, but not the warm-up, it takes
+        at most a fifth of them. Images that are padded or squashed are not cropped for validation,
+        either, unless ``crop_pct`` is given. Compact layers get two branches.
         """
         requested = {**cls.presets[preset], **given}
         return super().make(**_filled_in(requested, RECIPES[requested.get("recipe", "swin")]))
@@ -352,12 +348,10 @@ def _filled_in(requested: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[
     Values of a wrong type are left for the settings to refuse.
     """
     values = {**recipe, **requested}
+    del values["first_rate"], values["last_rate"]
     base = values.pop("base_rate") * (MUON_RATE if values.get("optimizer") == "muon" else 1)
     if isinstance(values["batch_size"], numbers.Integral):  # NumPy's, too
         values.setdefault("learning_rate", base * values["batch_size"] / REFERENCE_BATCH)
-    rate = values.get("learning_rate")
-    if isinstance(rate, numbers.Real):
-        values.update({name: min(values[name], rate) for name in _BELOW if name not in requested})
     if isinstance(values["epochs"], numbers.Integral) and "warmup_epochs" not in requested:
         values["warmup_epochs"] = min(values["warmup_epochs"], values["epochs"] // WARMUP_SHARE)
     if values.get("fit", "crop") != "crop" and "crop_pct" not in requested:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from itertools import islice
-from typing import Any, Final
+from typing import Any
 
 from torch import nn
 
@@ -16,9 +16,6 @@ from asvit.training.settings import TokenPlan, TrainSettings
 from asvit.training.step_graph import BEFORE_CAPTURE
 from asvit.training.trainer import Task, Trainer
 from proxies.counts import count
-
-#: FLOPs of a step at each stage relative to full resolution, from arXiv:2202.11921.
-PUBLISHED_FRACTIONS: Final = (0.132, 0.285, 1.0)
 
 _TIMED_BATCH, _ON_A_CPU = 64, 16  # images of a process in a step that is timed
 _QUICK = 1_000_000_000  # multiply-adds that a CPU takes a fraction of a second for
@@ -46,12 +43,10 @@ def count_stages(model: nn.Module, image_size: int = 224) -> tuple[StageCost, ..
 
 
 def stages_of(settings: TrainSettings, model: nn.Module) -> tuple[StageCost, ...]:
-    """Epochs and cost of each stage of a training, with the published fraction."""
+    """Epochs and cost of each stage of a training."""
     costs = count_stages(model, settings.image_size)
-    plan = zip(settings.plan.epochs, costs, PUBLISHED_FRACTIONS, strict=True)
-    return tuple(
-        {"epochs": epochs, **cost, "published_fraction": part} for epochs, cost, part in plan
-    )
+    plan = zip(settings.plan.epochs, costs, strict=True)
+    return tuple({"epochs": epochs, **cost} for epochs, cost in plan)
 
 
 def saved(plan: TokenPlan, fractions: Sequence[float]) -> float:
@@ -63,14 +58,9 @@ def saved(plan: TokenPlan, fractions: Sequence[float]) -> float:
     return 1 - spent / sum(plan.epochs)
 
 
-def saved_by(plan: TokenPlan, stages: Sequence[Mapping[str, Any]]) -> dict[str, float] | None:
-    """Shares of a training that the coarser of its stages save, as its result has them."""
-    keys = {"macs": "fraction", "published": "published_fraction"}
-    return (
-        {name: saved(plan, [float(stage[key]) for stage in stages]) for name, key in keys.items()}
-        if stages
-        else None
-    )
+def saved_by(plan: TokenPlan, stages: Sequence[Mapping[str, Any]]) -> float | None:
+    """The share of a training's multiply-adds that the coarser of its stages save, if any."""
+    return saved(plan, [float(stage["fraction"]) for stage in stages]) if stages else None
 
 
 def timed_batch(settings: TrainSettings, processes: ProcessGroup, macs: float = math.inf) -> int:

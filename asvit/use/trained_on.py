@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from asvit.core.files import check_plain, expanded, split_reading, with_reading
+from asvit.core.files import expanded, split_reading, with_reading
 from asvit.core.results import kind_in
 from asvit.core.run_files import CHECKPOINT, PICTURES, PRETRAINED_WEIGHTS, RESULT
 from asvit.core.threads import in_order
@@ -79,7 +79,6 @@ def _trained_images(weights: str, progress: Progress | None) -> LabelledImages |
     for folder in weights_path(weights).parents[:2]:
         kind = kind_in(folder)
         if kind == "design":
-            check_plain(folder / PICTURES)
             parts = table_parts(folder / PICTURES)
             return join(*(parts[name] for name in (TRAIN, VALIDATION) if name in parts))
         if kind == "training":
@@ -139,5 +138,4 @@ def images_of(training: Path, data: str) -> Path:
     path, own = expanded(split_reading(data)[0]), training.parent / PICTURES
     if path.name != own.name or kind_in(own.parent) != "design":
         return path
-    check_plain(own)
     return own

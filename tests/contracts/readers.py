@@ -28,7 +28,7 @@ from asvit.growth.settings import ScaleSettings
 from asvit.networks import Network, WeightsFile, read_state
 from asvit.networks.opening import load_pretrained, weights_path
 from asvit.reference.result import Values
-from asvit.reference.settings import CorrelationQuery, CorrelationSettings
+from asvit.reference.settings import CorrelationSettings
 from asvit.reference.table import ReferenceTable, Target, read_reference
 from asvit.runs.folder import kind_in
 from asvit.search.evolution import (
@@ -204,8 +204,9 @@ RIGHT_SETTINGS = (
     ScaleSettings(SEED),
     EvolutionSettings(max_macs=10**9),
     SupernetSettings(),
-    CorrelationSettings(image_size=64),
-    CorrelationQuery(targets=("top1",), rows=5, max_params="100M"),
+    CorrelationSettings(
+        reference="mine", targets=("top1",), rows=5, max_params="100M", image_size=64
+    ),
     TrainSettings(SEED, validation="val", classes=3, train_images=9),
     DetectionSettings(architecture=SEED, data="coco"),
     SegmentationSettings(data="scenes", weights="a.safetensors", train="."),

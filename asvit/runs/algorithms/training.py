@@ -80,13 +80,13 @@ def execute(asked: TrainSettings, run: Run) -> TrainResult:
             _warn_of_trained(job, run)
             job.survey()
             job.normalisation = _statistics(job)
+        session = _session(job, run, stored, job.workers)
+        if s.hours is not None and stored is None:  # else planned already
+            session.plan(round(3600 * s.hours / job.pace()[1]))
         teacher = None if job.teacher is None else {"digest": job.teacher.digest}
         if teacher is not None:
             teacher["source"] = str(s.teacher_weights)
         run.begin(s, images=sets.provenance, device=processes.device.type, teacher=teacher)
-        session = _session(job, run, stored, job.workers)
-        if s.hours is not None and stored is None:  # else planned already
-            session.plan(round(3600 * s.hours / job.pace()[1]))
         run.title = "\n".join(plan_lines(_facts_of_plan(job, run, session)))
         if processes.first and stored is None:  # a start that was killed may have had other ones
             forget(run.folder)
@@ -119,7 +119,7 @@ def plan(run: Run, sets: TrainingSets | None = None) -> dict[str, Any]:
     session = _session(job, run, None, 0)
     facts = _facts_of_plan(job, run, session)
     speed, epoch = job.pace()
-    rest = 1 - (facts["saved"] or {"macs": 0.0})["macs"]
+    rest = 1 - (facts["saved"] or 0.0)
     whole = epoch * job.settings.epochs * rest
     seconds = min(whole, 3600 * (job.settings.hours or math.inf))
     return {**facts, "time": {"images_per_second": speed, "epoch": epoch, "seconds": seconds}}

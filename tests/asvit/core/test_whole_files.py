@@ -77,6 +77,6 @@ def test_new_names_are_on_the_disk_before_anything_relies_on_them(
     assert folders() == []
     open_journal(tmp_path / "study.journal")
     assert folders() == [tmp_path]
-    with claimed(tmp_path / "runs" / "one", RunFiles("toy", "toy", "toy.jsonl", ())):
+    with claimed(tmp_path / "runs" / "one", RunFiles("toy", "toy", state="toy.jsonl")):
         runs = tmp_path / "runs"
         assert folders() == [runs, tmp_path, runs / "one"]  # the last for its kind

@@ -1,7 +1,6 @@
 """Images in files, also hostile ones."""
 
 import io
-import os
 import pickle
 import struct
 import zlib
@@ -183,25 +182,21 @@ def test_files_that_are_no_images(tmp_path: Path, data: bytes) -> None:
 
 
 def test_what_is_no_file(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "nowhere.png").symlink_to(tmp_path / "none")
     (tmp_path / "endless.png").symlink_to("/dev/zero")
     found = open_dataset(str(tmp_path))
-    assert len(found) == 3
-    for index in range(3):
+    assert len(found) == 2
+    for index in range(2):
         assert refused_or(lambda index=index: found.picture(index)) is None
     (tmp_path / "itself.png").symlink_to(tmp_path / "itself.png")
     assert refused_or(lambda: open_dataset(str(tmp_path))) is None
 
 
-@pytest.mark.parametrize("target", [".", "..", "../..", "../b", "too deep"])
-def test_links_that_lead_back_and_folders_too_deep(tmp_path: Path, target: str) -> None:
+@pytest.mark.parametrize("target", [".", "..", "../..", "../b"])
+def test_links_that_lead_back(tmp_path: Path, target: str) -> None:
     root = folder_of(tmp_path / "root", ("a", "b"))
-    if target == "too deep":
-        folder_of(root / "a" / "/".join("x" * 150), ("c",))
-    else:
-        (root / "a" / "again").symlink_to(target)
-        (root / "b" / "again").symlink_to("../a")
+    (root / "a" / "again").symlink_to(target)
+    (root / "b" / "again").symlink_to("../a")
     assert refused_or(lambda: open_dataset(str(root))) is None
 
 

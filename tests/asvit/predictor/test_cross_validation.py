@@ -16,7 +16,7 @@ from asvit.predictor.validation import (
 )
 from asvit.reference import load_reference
 from asvit.reference.query import make_plan
-from asvit.reference.settings import CorrelationQuery
+from asvit.reference.settings import CorrelationSettings
 from asvit.statistics.ranks import thirds
 
 PIT = "vitbench101-pit"
@@ -133,7 +133,7 @@ def test_bad_input_gets_one_line(given, message):
 
 
 def findings(**asked):
-    plan = make_plan(load_reference("vitbench101-pit"), CorrelationQuery(**asked), seed=0)
+    plan = make_plan(load_reference(PIT), CorrelationSettings(reference=PIT, **asked))
     table, rows = plan.table, list(plan.rows)
     counts = {
         name: np.array(getattr(table, name), dtype=float)[rows] for name in ("params", "macs")

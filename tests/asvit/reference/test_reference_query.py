@@ -19,7 +19,7 @@ from asvit.reference.query import (
     stored_values,
 )
 from asvit.reference.result import Values
-from asvit.reference.settings import CorrelationQuery, CorrelationSettings
+from asvit.reference.settings import CorrelationSettings
 from asvit.runs.measurement_pool import EvalContext
 from asvit.statistics.ranks import kendall, rank_sum
 from proxies import PROXIES, measure
@@ -77,7 +77,7 @@ def test_a_rank_sum_ranks_the_rows_of_its_target_alone() -> None:
 )
 def test_queries_that_are_not_allowed(given: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        CorrelationQuery(**given)
+        CorrelationSettings(reference="mine", **given)
 
 
 TABLES = ("asvit-fractal", "asvit-sizes")
@@ -95,7 +95,7 @@ def test_every_row_of_a_table_has_scores(name: str) -> None:
 
 @pytest.mark.parametrize("name", TABLES)
 def test_stored_scores_are_what_is_measured_today(name: str) -> None:
-    table, settings = load_reference(name), CorrelationSettings(device="cpu")
+    table, settings = load_reference(name), CorrelationSettings(reference=name, device="cpu")
     context = EvalContext(settings, image_size=32)
     stored, _ = stored_values(table)
     for row in (0, 5):

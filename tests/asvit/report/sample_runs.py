@@ -230,7 +230,11 @@ def _correlate(folder: Path) -> None:
         excluded={"above 100M parameters": 41},
         correlations=sort_findings(found),
         values=values,
-        provenance={**_ORIGIN, "images": {"224": {"source": "fractal", "digest": "5f0c" * 16}}},
+        provenance={
+            **_ORIGIN,
+            "table": {"source": "timm-in1k", "digest": "5f0c" * 16},
+            "images": {"224": {"source": "fractal", "digest": "5f0c" * 16}},
+        },
     ).write()
 
 
@@ -266,7 +270,7 @@ def _evolution(folder: Path) -> None:
         **{name: getattr(best, name) for name in ("architecture", "path", "macs", "validation")},
         generations=generations_of(rows),
         evaluated=len(rows),
-        provenance={"supernet": {"folder": "runs/supernet", "digest": "c0de" * 16}, **_ORIGIN},
+        provenance={"supernet": {"source": "runs/supernet", "digest": "c0de" * 16}, **_ORIGIN},
     ).write()
 
 
@@ -288,8 +292,7 @@ def _training(folder: Path) -> None:
         for epoch in range(1, 21)
     ]
     stages = [
-        {"stride": stride, "dilation": 1, "epochs": epochs, "macs": macs, "fraction": macs / 9e7,
-         "published_fraction": 0.5}
+        {"stride": stride, "dilation": 1, "epochs": epochs, "macs": macs, "fraction": macs / 9e7}
         for stride, epochs, macs in ((16, 8, 30_000_000), (4, 12, 90_000_000))
     ]  # fmt: skip
     write_metrics(folder, history)
@@ -301,7 +304,7 @@ def _training(folder: Path) -> None:
         history=tuple(history),
         best=history[-1],
         stages=tuple(stages),
-        saved={"macs": 0.267, "published": 0.2},
+        saved=0.267,
         provenance={"found_by": {"kind": "search"}, "processes": 1, **_ORIGIN},
     ).write()
     draw = random.Random(5)

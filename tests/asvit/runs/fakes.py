@@ -27,7 +27,7 @@ from asvit.designs.stages import (
 from asvit.growth.seed import GrowthSeed
 from asvit.measuring.latency import Latency
 from asvit.networks import Network
-from asvit.runs import lifecycle, measurement_pool, training_pool
+from asvit.runs import lifecycle, measurement_pool, reporting, training_pool
 from asvit.runs.algorithms import designing, scaling
 from asvit.runs.algorithms.design_plan import DesignPlan
 from asvit.runs.algorithms.design_trainings import Trainings
@@ -158,7 +158,7 @@ def fake_measure(
 def fake_correlation(setattr_: SetAttribute) -> None:
     """Build no networks, and write no report."""
     setattr_(measurement_pool, "measure", fake_measure)
-    setattr_(lifecycle, "write_report", lambda *_: None)
+    setattr_(reporting, "write_report", lambda *_: None)
 
 
 class FakeTrainer:

@@ -21,7 +21,7 @@ from asvit.growth.settings import ScaleSettings
 from asvit.networks import Network
 from asvit.reference.findings import Finding, Reliability, Within
 from asvit.reference.result import CorrelationResult, Values
-from asvit.reference.settings import CorrelationQuery, CorrelationSettings
+from asvit.reference.settings import CorrelationSettings
 from asvit.reference.table import Target
 from asvit.runs.correlation import CORRELATE
 from asvit.runs.designing import DesignRun
@@ -166,13 +166,15 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
         ),
         (
             CorrelationResult(
-                folder=HERE, reference="mine", digest="12",
+                folder=HERE, reference="mine",
                 targets=(Target("top1", "of nine", "scratch", 0.9),), rows=5,
                 excluded={"not drawn": 4},
                 correlations=(finding("macs"), finding("length_distortion")), values=VALUES,
-                wall_seconds=9.0, settings=CorrelationSettings(image_size=32),
-                question=CorrelationQuery(),
-                provenance={**ORIGIN, "images": {"32": ORIGIN["images"]}},
+                wall_seconds=9.0, settings=CorrelationSettings(reference="mine", image_size=32),
+                provenance={
+                    **ORIGIN, "table": {"source": "mine", "digest": "12"},
+                    "images": {"32": ORIGIN["images"]},
+                },
             ),
             partial(show, CORRELATE),
         ),
@@ -227,7 +229,7 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
                 evaluated=4,
                 reason="",
                 wall_seconds=3.0,
-                provenance={"supernet": {"folder": "s", "digest": "12"}, **ORIGIN},
+                provenance={"supernet": {"source": "s", "digest": "12"}, **ORIGIN},
                 next_command="asvit train",
             ),
             partial(show, EVOLVE),

@@ -58,9 +58,8 @@ def test_a_run_folder_holds_the_answer(table: ReferenceTable, tmp_path: Path) ->
     result = correlate(table, tmp_path / "run")
     told = stored_content(tmp_path / "run" / "result.json")
     assert told == result.to_json()
-    assert (told["kind"], told["reference"], told["digest"]) == (
-        "correlation", "mine", table.digest,
-    )  # fmt: skip
+    assert (told["kind"], told["reference"]) == ("correlation", "mine")
+    assert told["table"] == {"source": "mine", "digest": table.digest}
     assert (told["rows"], told["excluded"]) == (len(ARCHITECTURES), {})
     assert told["targets"][0]["noise_ceiling"] == 0.9
     assert {one["measure"] for one in told["correlations"][: len(COUNTS)]} == set(COUNTS)
@@ -146,7 +145,7 @@ def test_large_rows_can_be_left_out(table: ReferenceTable, tmp_path: Path) -> No
 def test_another_table_is_refused(table: ReferenceTable, tmp_path: Path) -> None:
     correlate(table, tmp_path / "run")
     edited = load_reference(write_table(tmp_path / "mine.csv", change=1.0), check=False)
-    message = rf"another table: mine, digest {table.digest[:12]} \(now mine, digest"
+    message = rf"other table: mine, digest {table.digest[:12]} \(now mine, digest"
     with pytest.raises(ValueError, match=message):
         correlate(edited, tmp_path / "run")
 

@@ -39,7 +39,7 @@ def rates(result: TrainResult) -> list[float]:
 
 def cosine(settings: Any, epochs: int, steps: int) -> list[float]:
     """The rate of the last update of each epoch of a cosine decay, after the warm-up."""
-    high, low = settings.learning_rate, settings.min_lr
+    high, low = settings.learning_rate, settings.lowest_rates[1]
     last = [(epoch * steps - 1) / (epochs * steps) for epoch in range(1, epochs + 1)]
     return [low + (high - low) * (1 + math.cos(math.pi * share)) / 2 for share in last]
 

@@ -7,7 +7,7 @@ from asvit.models.asvit import SIZES
 from asvit.models.retokenization import SCHEDULE, Tokens, retokenize
 from asvit.spaces.architectures import build_on_meta
 from asvit.training.settings import TokenPlan
-from asvit.training.timing import PUBLISHED_FRACTIONS, count_stages, saved
+from asvit.training.timing import count_stages, saved
 from tests.asvit.models.families import make
 
 
@@ -48,6 +48,10 @@ def test_other_texts_are_refused(text, epochs, message):
     with pytest.raises(ValueError, match=message) as refused:
         TokenPlan.parse(text, epochs)
     assert "\n" not in str(refused.value)
+
+
+#: FLOPs of a step at each stage relative to full resolution, from arXiv:2202.11921.
+PUBLISHED_FRACTIONS = (0.132, 0.285, 1.0)
 
 
 # 1 − Σ share · fraction by hand: (120 · 0.132 + 90 · 0.285 + 90) / 300 = 0.4383, and
