@@ -121,14 +121,12 @@ def test_every_preset_is_allowed_and_survives_json(kind: type[Settings]) -> None
 
 
 def test_the_recipe_is_that_of_the_settings() -> None:
-    given: dict[str, Any] = {
-        "batch_size": 3, "learning_rate": 0.5, "weight_decay": 0.25, "label_smoothing": 0.125,
-        "clip": 2.0, "shift": 1, "flip": True,
-    }  # fmt: skip
-    built = CandidateSettings(**given, warmup=0.1, steps=50)
-    assert Recipe.of(built, built.steps) == Recipe(**given, warmup=5, steps=50)
-    supernet = SupernetSettings(**given, warmup=0.2, train_images=31, epochs=3)
-    assert supernet_recipe(supernet) == Recipe(**given, warmup=6, steps=30)
+    given: dict[str, Any] = {"batch_size": 3, "learning_rate": 0.5, "shift": 1, "flip": True}
+    more = {"weight_decay": 0.25, "label_smoothing": 0.125, "clip": 2.0}
+    built = CandidateSettings(**given, **more, warmup=0.2, steps=50)
+    assert Recipe.of(built, built.steps) == Recipe(**given, **more, warmup=10, steps=50)
+    supernet = SupernetSettings(**given, train_images=31, epochs=3)
+    assert supernet_recipe(supernet) == Recipe(**given, warmup=3, steps=30)
 
 
 TRAIN = [
