@@ -4,7 +4,7 @@ from asvit.architectures.genotype import Genotype as Genotype
 from asvit.core.progress import Progress
 from asvit.core.progress import Tell
 from asvit.designs.result import DesignResult as DesignResult
-from asvit.evaluation.result import EvaluationResult as EvaluationResult
+from asvit.use.result import EvaluationResult as EvaluationResult
 from asvit.executors import Workers
 from asvit.export.exported import Exported
 from asvit.growth.result import ScaleResult as ScaleResult
@@ -17,7 +17,7 @@ from asvit.predictor.validation import cross_validate as cross_validate
 from asvit.reference import ReferenceTable
 from asvit.reference.result import CorrelationResult as CorrelationResult
 from asvit.runs.comparing import compare as compare
-from asvit.runs.predicting import predict as predict
+from asvit.use.predicting import predict as predict
 from asvit.runs.scoring import Scores
 from asvit.runs.timing import latency as latency
 from asvit.search import Evaluate

@@ -24,12 +24,12 @@ from asvit.core.estimates import Estimate
 from asvit.designs.recipe import recipe_for
 from asvit.executors import one_thread
 from asvit.measuring.timing import processor
-from asvit.runs.predicting import predict
 from asvit.runs.training import TRAIN
 from asvit.spaces import UnionSpace, load_space
 from asvit.statistics.intervals import contrast
 from asvit.training.recipes import RECIPES
 from asvit.training.result import TrainResult
+from asvit.use.predicting import predict
 from experiments.study import (
     Study,
     cases,

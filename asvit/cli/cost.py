@@ -164,7 +164,7 @@ def _timing_options(
 
 def _sizes_of(texts: Sequence[str]) -> tuple[int, int, int]:
     """Image size, classes and channels of the runs' networks, if they agree, else ImageNet's."""
-    from asvit.runs.architectures import find_architecture
+    from asvit.use.architectures import find_architecture
 
     sizes = set[tuple[int, int, int]]()
     for start in map(find_architecture, texts):

@@ -192,7 +192,7 @@ images_argument = click.Argument(
 
 def canonical(texts: Sequence[str]) -> list[str]:
     """The architectures of texts and of finished runs, without repeats."""
-    from asvit.runs.architectures import find_architecture
+    from asvit.use.architectures import find_architecture
 
     with wrong_option():
         starts = [find_architecture(text) for text in texts]

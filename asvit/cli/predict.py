@@ -13,12 +13,12 @@ from asvit.cli.manual import Documented
 from asvit.cli.options import emit_json, images_argument, json_option, parameters
 from asvit.core.console import console, table
 from asvit.core.settings import setting, setting_of
-from asvit.evaluation.settings import EvaluationSettings
+from asvit.use.settings import EvaluationSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from asvit.runs.predicting import PicturePrediction
+    from asvit.use.predicting import PicturePrediction
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ def command(images: tuple[str, ...], *, weights: str, as_json: bool, **options: 
     was tested. If one cannot be read, the others are still classified, and the exit code is 3.
     Of many pictures, every thousand have a table of their own.
     """
-    from asvit.runs.predicting import predictions
+    from asvit.use.predicting import predictions
 
     results = predictions(weights, images, **options)
     unread, count = list[str](), 0

@@ -7,6 +7,7 @@ import json
 import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -23,7 +24,7 @@ from asvit.core.codec import (
 from asvit.core.estimates import Estimate
 from asvit.core.files import expanded, read_text, write_text
 from asvit.core.records import parse_json
-from asvit.core.run_files import ANSWERS, RESULT
+from asvit.core.run_files import ANSWERS, MARKER, RESULT
 from asvit.core.tables import read_cells
 from proxies.registry import Registry
 from proxies.text import shown
@@ -36,6 +37,8 @@ RUNS: Registry[Any] = Registry("kind of run", entries=["asvit.runs.kinds"])
 
 #: The folder of a result that was not kept; nothing can be in it.
 NO_FOLDER = Path(os.devnull)
+
+_LONGEST_KIND = 120  # bytes of a marker that are read
 
 #: Types of what a result keeps of its making; what has no type here may be anything.
 _PROVENANCE: Mapping[str, Any] = {
@@ -297,6 +300,20 @@ def stored_content(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"it may not be {shown(content)}")
     return content
+
+
+def kind_in(folder: Path) -> str | None:
+    """The kind of run that ``folder`` was claimed for; None where it was claimed for none.
+
+    A copy of a finished run may lack the marker, a hidden file; then its result tells.
+    """
+    try:
+        with (folder / MARKER).open("rb") as file:
+            return file.read(_LONGEST_KIND).decode(errors="replace").strip()
+    except (FileNotFoundError, NotADirectoryError):
+        with suppress(OSError, *MALFORMED):
+            return str(stored_content(folder / RESULT)["kind"])
+    return None
 
 
 def _data_frame(path: Path) -> DataFrame:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from asvit.data.kinds import PICTURES
 from asvit.designs.settings import HUB
 from asvit.designs.sizes import Sizes
 from asvit.networks import Network, WeightsFile
+from asvit.networks.opening import load_pretrained, open_network
 from asvit.spaces import TIMM_FAMILIES, UnionSpace, load_space
 from asvit.spaces.architectures import choice_features, parse
-from asvit.spaces.timm_models import PREFIX, TimmModel
-from asvit.training.pretrained import load_pretrained, load_published, named_weights, weights_path
+from asvit.spaces.timm_models import PREFIX
 
 MOST = 2  # of them race
 
@@ -38,13 +37,7 @@ class Pretrained:
         Raises:
             FileNotFoundError: If they cannot be.
         """
-        if self.named:
-            return named_weights(self.source, self.architecture)
-        if not self.published:
-            return WeightsFile.read(weights_path(self.source))
-        model: Any = load_published(TimmModel.parse(self.source))
-        network = Network(self.architecture, num_classes=model.num_classes)
-        return WeightsFile(network, model.state_dict())
+        return open_network(self.source, architecture=self.architecture if self.named else None)
 
 
 def candidates(pretrained: str, space: str, architecture: str | None) -> Sequence[Pretrained]:
@@ -55,18 +48,16 @@ def candidates(pretrained: str, space: str, architecture: str | None) -> Sequenc
             or both do, or there are none.
         FileNotFoundError: If there is no file.
     """
-    if pretrained != HUB and architecture is not None:
-        text = named_weights(pretrained, architecture).network.architecture
-        return [Pretrained(text, choice_features(text)[0], pretrained, named=True)]
     if pretrained != HUB:
-        network = WeightsFile.read(weights_path(pretrained)).network
+        network = open_network(pretrained, architecture=architecture).network
         if network.attention or network.ffn:
             raise ValueError(
                 f"the network of {pretrained} has converted parts, which a design does not train; "
                 "give one without"
             )
         text = network.architecture
-        return [Pretrained(text, choice_features(text)[0], pretrained)]
+        named = architecture is not None
+        return [Pretrained(text, choice_features(text)[0], pretrained, named)]
     whole = load_space(space)
     families = whole.members if isinstance(whole, UnionSpace) else (whole.name,)
     published = [

@@ -11,10 +11,11 @@ from typing import Any, Final
 import timm
 
 from asvit.core.preparing_settings import BLACK
+from asvit.core.running import IMAGE, INPUT
 from asvit.data.kinds import GREY, ImageKind
 from asvit.data.preparation import BORDER, CENTER, PREPARATION, SQUASH
 from asvit.export.comparison import TOLERANCE, Difference
-from asvit.export.formats import IMAGE, INPUT, WEIGHTS, Format
+from asvit.export.formats import WEIGHTS, Format
 from asvit.export.quantisation import Quantisation
 from asvit.export.writers import timm_arguments
 from asvit.measuring.latency import time_in_words

@@ -19,13 +19,6 @@ FOLDER_FILES: Final = (CONFIG, WEIGHTS, README)
 
 _FILE_OF_WEIGHTS: Final = ".safetensors"
 
-#: Name of the JSON text about the network: a metadata entry of an ONNX file, and a file inside a
-#: torch.export program.
-ABOUT: Final = "asvit.json"
-
-INPUT, OUTPUT = "images", "logits"  # of the graph in an ONNX file
-IMAGE, PROBABILITIES = "image", "probabilities"  # of one that prepares pictures, besides
-
 
 @dataclass(frozen=True)
 class Format:
@@ -90,6 +83,11 @@ class Format:
         existing = [path for path in (out, self.card_path(out) if card else out) if path.exists()]
         if existing and not force:
             raise FileExistsError(f"{str(existing[0])!r} exists; name another one or give --force")
+
+
+def predict_script() -> bytes:
+    """The program ``predict.py`` beside a copy that prepares pictures; it needs none of ours."""
+    return Path(__file__).with_name("predict_script.py").read_bytes()
 
 
 def _format_of(card: Path) -> str | None:

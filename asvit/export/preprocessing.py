@@ -23,8 +23,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from asvit.core.running import IMAGE, INPUT, OUTPUT, PROBABILITIES
 from asvit.data.preparation import BORDER, CENTER, SQUASH, Preparation
-from asvit.export.formats import IMAGE, INPUT, OUTPUT, PROBABILITIES
 from proxies.messages import unknown
 
 _BITS: Final = 22  # of Pillow's weights

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asvit.core.running import INPUT
 from asvit.core.versions import missing
-from asvit.export.formats import INPUT
 from asvit.measuring.latency import Latency
 from proxies.messages import first_line
 

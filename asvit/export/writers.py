@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -17,9 +17,10 @@ from torch.fx import GraphModule
 
 from asvit._version import __version__
 from asvit.core.files import write_bytes, write_text
+from asvit.core.running import ABOUT, INPUT, OUTPUT
 from asvit.data.preparation import CROP_MODES, PREPARATION
 from asvit.export.attention import FourAxes
-from asvit.export.formats import ABOUT, CONFIG, INPUT, OUTPUT, WEIGHTS, Format
+from asvit.export.formats import CONFIG, WEIGHTS, Format
 from asvit.models import HALLUCINATED_HOSTS
 from asvit.networks import Network, WeightsFile
 from asvit.spaces.timm_models import PREFIX, TimmModel, timm_config
@@ -28,8 +29,6 @@ from proxies.messages import fault, first_line
 
 if TYPE_CHECKING:
     import onnx
-
-    Change = Callable[[onnx.ModelProto], onnx.ModelProto]
 
 #: Metadata entry with the names of the classes, as a list in JSON.
 CLASSES: Final = "classes"
@@ -41,39 +40,27 @@ _MOST_BYTES: Final = 2**31 - 2**24  # of an ONNX file, less some room for the gr
 _TRACED: Final = 2  # images; a batch of one would be traced as a constant
 
 
-def write_copy(
-    form: Format,
-    path: Path,
-    *,
-    model: nn.Module,
-    content: WeightsFile,
-    batch: int | None = None,
-    changes: Sequence[Change] = (),
-) -> int | None:
+def write_copy(form: Format, path: Path, *, model: nn.Module, content: WeightsFile) -> None:
     """Write a copy of the network to ``path``, a file or a folder for timm; not verified yet.
 
     The ``model`` is on the CPU and in evaluation mode; ``content`` is the same network with its
-    weights and facts. Graphs take ``batch`` images, None for any number. The operator set of an
-    ONNX graph is returned; None for other formats. Each of ``changes`` makes another ONNX graph of
-    one.
+    weights and facts. Graphs take any number of images.
     """
     if form.name == "timm":
         write_timm_folder(content, model, path)
     elif form.name == "safetensors":
         content.write(path)
     elif form.name == "onnx":
-        graph = graph_of(model, content, batch=batch)
-        return write_graph(graph, path, about=facts_of(content), changes=changes)
+        write_graph(graph_of(model, content), path, about=facts_of(content))
     else:
-        program = _traced(model, content, batch)
+        program = _traced(model, content, None)
         write_pt2(program, path, about=json.dumps(facts_of(content), allow_nan=False))
-    return None
 
 
 def graph_of(
     model: nn.Module, content: WeightsFile, *, batch: int | None = None
 ) -> onnx.ModelProto:
-    """The ONNX graph of a network, with its weights; arguments as :func:`write_copy` has them."""
+    """The ONNX graph of a network, with its weights, for ``batch`` images or any number."""
     return onnx_graph(_traced(model, content, batch))
 
 
@@ -115,17 +102,13 @@ def write_pt2(program: ExportedProgram, path: Path, *, about: str) -> None:
     write_bytes(path, content.getvalue())
 
 
-def write_graph(
-    graph: onnx.ModelProto, path: Path, *, about: Mapping[str, Any], changes: Sequence[Change] = ()
-) -> int:
-    """Write an ONNX graph with its weights to ``path``, after ``changes``; it stays as it is.
+def write_graph(graph: onnx.ModelProto, path: Path, *, about: Mapping[str, Any]) -> int:
+    """Write an ONNX graph with its weights to ``path``.
 
     The JSON object ``about`` becomes metadata; the names of its classes are an entry of their own,
     too, which needs no knowledge of the rest.
     Returns the operator set of the file.
     """
-    for change in changes:
-        graph = change(graph)
     texts = {ABOUT: json.dumps(about, allow_nan=False)}
     if about.get("classes"):
         texts[CLASSES] = json.dumps(about["classes"])
@@ -135,7 +118,9 @@ def write_graph(
         entry.key, entry.value = key, text
     write_bytes(path, graph.SerializeToString())
     del graph.metadata_props[before:]
-    return _opset(graph)
+    return next(
+        int(entry.version) for entry in graph.opset_import if entry.domain in ("", "ai.onnx")
+    )
 
 
 def onnx_graph(program: ExportedProgram) -> onnx.ModelProto:
@@ -180,13 +165,6 @@ def _quiet_converter() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
-
-
-def _opset(graph: onnx.ModelProto) -> int:
-    """The version of ONNX's own operators in a graph."""
-    return next(
-        int(entry.version) for entry in graph.opset_import if entry.domain in ("", "ai.onnx")
-    )
 
 
 def write_timm_folder(content: WeightsFile, model: nn.Module, folder: Path) -> None:

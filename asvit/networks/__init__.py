@@ -1,4 +1,4 @@
-"""Networks with their settings and weights files, and feature pyramids in their own module."""
+"""Networks with their settings and weights; opened in one place, feature pyramids in another."""
 
 from asvit.networks.network import Network
 from asvit.networks.weights import WeightsFile, load_state, read_state

@@ -13,11 +13,11 @@ from asvit.core.results import stored_content
 from asvit.core.run_files import METRICS_JSONL, PREDICTIONS, RESULT
 from asvit.core.summary import Cell, Photo, Table
 from asvit.designs.stages import FINALISTS, PRETRAINED
-from asvit.evaluation.tables import most_confused
 from asvit.report.pictures import Picture
 from asvit.report.style import COLOUR, LONGEST, figure, legend, series_styles, whole
 from asvit.report.training import MOST_CLASSES, confusion_picture, title_with
 from asvit.training.metrics import EpochRow, Mistake, read_metrics, read_predictions
+from asvit.use.tables import most_confused
 from proxies.text import one_line
 
 if TYPE_CHECKING:

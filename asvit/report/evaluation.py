@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from asvit.core.run_files import PREDICTIONS
 from asvit.core.summary import Table
-from asvit.evaluation.result import CalibrationRow, EvaluationResult
-from asvit.evaluation.tables import class_table
 from asvit.report.pictures import Picture
 from asvit.report.style import COLOUR, figure
 from asvit.report.training import confusion_picture, worst_mistakes
 from asvit.training.metrics import Predictions, read_predictions
+from asvit.use.result import CalibrationRow, EvaluationResult
+from asvit.use.tables import class_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -15,12 +15,12 @@ from asvit.core.answers import Confusion
 from asvit.core.results import Result
 from asvit.core.run_files import PREDICTIONS
 from asvit.core.summary import Cell, Photo, Table
-from asvit.evaluation.tables import most_confused
 from asvit.report.pictures import Picture
 from asvit.report.style import COLOUR, figure, legend, levels, panels, whole
 from asvit.training.metrics import EpochRow, Predictions, read_predictions
 from asvit.training.result import TrainResult
 from asvit.training.supernet_result import LossRow, SupernetResult
+from asvit.use.tables import most_confused
 from proxies.text import one_line
 
 MOST_CLASSES = 20  # of a confusion matrix; of more, the most confused pairs are listed

@@ -25,9 +25,9 @@ from asvit.core.summary import Cell, SummaryPart, Table
 from asvit.designs.journal import DesignJournal
 from asvit.designs.result import DesignResult, balance_in_words
 from asvit.designs.settings import DesignSettings
-from asvit.evaluation.tables import pictures_table
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import Run, imported
+from asvit.use.tables import pictures_table
 
 if TYPE_CHECKING:
     from asvit.executors import Workers

@@ -13,12 +13,12 @@ from asvit.core.run_files import ANSWERS, PREDICTIONS
 from asvit.core.settings import setting
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import SummaryPart
-from asvit.evaluation.result import EvaluationResult
-from asvit.evaluation.settings import EvaluationSettings
-from asvit.evaluation.tables import most_confused, pictures_table, worst_classes
 from asvit.runs.folder import RunFiles
 from asvit.runs.run_folder import Kind, RunOptions
 from asvit.training.settings import TOP
+from asvit.use.result import EvaluationResult
+from asvit.use.settings import EvaluationSettings
+from asvit.use.tables import most_confused, pictures_table, worst_classes
 from proxies.text import listed
 
 

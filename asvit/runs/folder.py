@@ -10,17 +10,16 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from asvit.core.codec import MALFORMED
 from asvit.core.continuing import ELSEWHERE
 from asvit.core.files import sync_folder, write_text
-from asvit.core.results import RUNS, article, stored_content
+from asvit.core.results import RUNS, article, kind_in
 from asvit.core.run_files import (
     MARKER,
     RECORDS,
@@ -137,20 +136,6 @@ def seems_usable(folder: Path, files: RunFiles, *, fresh: bool) -> bool:
             raise
         return False
     return True
-
-
-def kind_in(folder: Path) -> str | None:
-    """The kind of run that ``folder`` was claimed for; None where it was claimed for none.
-
-    A copy of a finished run may lack the marker, a hidden file; then its result tells.
-    """
-    try:
-        with (folder / MARKER).open("rb") as file:
-            return file.read(_LONGEST).decode(errors="replace").strip()
-    except (FileNotFoundError, NotADirectoryError):
-        with suppress(OSError, *MALFORMED):
-            return str(stored_content(folder / RESULT)["kind"])
-    return None
 
 
 def _own_kind(folder: Path, files: RunFiles) -> str | None:

@@ -17,7 +17,7 @@ from asvit.core.console import clock
 from asvit.core.files import expanded
 from asvit.core.progress import Tell, ignore
 from asvit.core.results import RUNS as RUNS
-from asvit.core.results import Result
+from asvit.core.results import Result, kind_in
 from asvit.core.run_files import MARKER, TRACKED
 from asvit.core.settings import (
     Settings,
@@ -34,7 +34,7 @@ from asvit.core.summary import SummaryPart, Table
 from asvit.core.versions import versions
 from asvit.runs import reporting
 from asvit.runs.command_line import command_line
-from asvit.runs.folder import RunFiles, has_state, kind_in, named_folder
+from asvit.runs.folder import RunFiles, has_state, named_folder
 from asvit.runs.lifecycle import perform
 from asvit.runs.run_folder import Kind
 from asvit.runs.tracking import event_files

@@ -45,12 +45,12 @@ class Runtime:
 
 
 def _onnx(model: nn.Module, images: Tensor) -> Callable[[], object]:
-    from asvit.export.reload import onnx_session, run_onnx
+    from asvit.core.running import by_onnx, onnx_session
 
     channels, side = images.shape[1:3]
     with _onnx_file(model, image_size=side, channels=channels, batch=len(images)) as path:
         session = onnx_session(path, threads=torch.get_num_threads())
-    run, batch = run_onnx(session), images.numpy()
+    run, batch = by_onnx(session), images.numpy()
     return lambda: run(batch)
 
 

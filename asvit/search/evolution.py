@@ -78,7 +78,7 @@ VALIDATION, TEST = "validation", "test"  # images
 class SupernetOrigin(TypedDict):
     """The supernet whose weights are inherited."""
 
-    folder: str
+    source: str
     digest: str
 
 

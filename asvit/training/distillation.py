@@ -13,9 +13,8 @@ from torch.nn import functional as F
 from asvit.core.tensor_files import tensors_digest
 from asvit.data.kinds import PICTURES, ImageKind
 from asvit.data.statistics import Normalisation
-from asvit.networks import Network, WeightsFile
+from asvit.networks.opening import described, load_published, open_network
 from asvit.spaces.timm_models import PREFIX, TimmModel
-from asvit.training.pretrained import load_published, named_weights, weights_path
 from asvit.training.settings import TrainSettings
 
 PUBLISHED = "timm"  # in place of a file: timm's published weights
@@ -103,13 +102,10 @@ def load_teacher(
     elif weights == PUBLISHED:
         raise ValueError(f"timm publishes no weights of {name!r}; use a timm: model, or a file")
     else:
-        file = _file(settings, name, weights)
+        # One of others is for images of the student's size.
+        side = None if described(weights) else settings.image_size
+        file = open_network(weights, architecture=name, image_size=side)
         network, known, known_classes = file.load(), file.network.num_classes, file.classes
-        if file.network.architecture != (wanted := Network(name).architecture):
-            raise ValueError(
-                f"{weights_path(weights)} holds {file.network.architecture}, not the teacher "
-                f"{wanted}; correct either"
-            )
         prepared = file.preparation
         taught, size = prepared.kind, file.network.image_size
         own = Normalisation(tuple(prepared.mean), tuple(prepared.std))
@@ -124,11 +120,3 @@ def load_teacher(
             f"{kind}; use a teacher of such images"
         )
     return Teacher(network, size, own, Normalisation() if kind.picture else None)
-
-
-def _file(settings: TrainSettings, name: str, weights: str) -> WeightsFile:
-    """A file of ours, or one of others, which is for images of the student's size."""
-    try:
-        return WeightsFile.read(weights_path(weights))
-    except ValueError:
-        return named_weights(weights, name, settings.image_size)  # reports a damaged file, too

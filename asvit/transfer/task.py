@@ -12,6 +12,7 @@ from torchvision.transforms.v2 import functional as tvf
 
 from asvit.data.statistics import Normalisation
 from asvit.networks import Network, WeightsFile
+from asvit.networks.opening import picture_statistics, weights_path
 from asvit.networks.pyramid import backbone
 from asvit.training.augmentation import to_device
 from asvit.training.checkpoint import Origin
@@ -26,7 +27,6 @@ from asvit.training.loaders import (
 )
 from asvit.training.optimizers import Schedule, parameter_groups
 from asvit.training.precision import arithmetic
-from asvit.training.pretrained import picture_statistics, weights_path
 from asvit.training.recipes import WARMUP_SHARE
 from asvit.training.trainer import EpochResult, Task
 from asvit.transfer.datasets import AnnotatedImages, Sample

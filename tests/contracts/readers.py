@@ -23,14 +23,13 @@ from asvit.core.settings import Settings
 from asvit.designs.journal import DesignJournal
 from asvit.designs.settings import DesignSettings
 from asvit.designs.stages import TrainingOutcome
-from asvit.evaluation.settings import EvaluationSettings
 from asvit.export.settings import ExportSettings
 from asvit.growth.settings import ScaleSettings
 from asvit.networks import Network, WeightsFile, read_state
+from asvit.networks.opening import load_pretrained, weights_path
 from asvit.reference.result import Values
 from asvit.reference.settings import CorrelationSettings
 from asvit.reference.table import ReferenceTable, Target, read_reference
-from asvit.runs.architectures import find_architecture
 from asvit.runs.folder import kind_in
 from asvit.search.evolution import (
     EvolutionSettings,
@@ -43,13 +42,14 @@ from asvit.search.settings import SearchSettings
 from asvit.search.study import create_study, open_journal
 from asvit.training.checkpoint import Checkpoint, Origin
 from asvit.training.metrics import EpochRow
-from asvit.training.pretrained import load_pretrained, weights_path
 from asvit.training.settings import TrainSettings
 from asvit.training.short_settings import SupernetSettings
 from asvit.training.supernet import SUPERNET
 from asvit.training.supernet_result import LossRow
 from asvit.training.trainer import EpochPart, TrainerState
 from asvit.transfer.settings import DetectionSettings, SegmentationSettings
+from asvit.use.architectures import find_architecture
+from asvit.use.settings import EvaluationSettings
 from proxies import Score
 from tests.asvit.runs import stored_results
 from tests.contracts.formats import Format, Json, Lines, Table, Tensors, Value

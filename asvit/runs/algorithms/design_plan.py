@@ -52,10 +52,10 @@ from asvit.measuring.latency import Latency
 from asvit.runs.algorithms.design_search import DesignSearch, least_seconds, plan_of
 from asvit.runs.algorithms.design_trainings import Trainings, unless_it_fails
 from asvit.runs.timing import fresh_latency, latency
-from asvit.runs.trained_on import count_trained
 from asvit.search.settings import SearchSettings
 from asvit.spaces import load_space
 from asvit.spaces.base import Architecture
+from asvit.use.trained_on import count_trained
 from proxies.messages import first_line
 
 logger = logging.getLogger(__name__)

@@ -21,7 +21,6 @@ from asvit.data.kinds import ImageKind, Picture
 from asvit.data.preparation import shown_channels
 from asvit.designs.pictures import LEAST_TESTED, PictureList, in_words
 from asvit.designs.stages import Choice, FinalTest, PictureFacts
-from asvit.runs.predicting import open_classifier
 from asvit.statistics.intervals import (
     balanced_accuracy,
     paired_difference,
@@ -29,6 +28,7 @@ from asvit.statistics.intervals import (
     stratified_difference,
 )
 from asvit.training.metrics import MOST_PICTURES, predictions_of
+from asvit.use.predicting import open_classifier
 from proxies.evaluation import resolve_device
 
 _BATCH = 32  # pictures that pass a network together

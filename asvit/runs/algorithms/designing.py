@@ -48,6 +48,7 @@ from asvit.designs.stages import (
 from asvit.export.formats import FORMATS
 from asvit.export.quantisation import check_quantiser
 from asvit.measuring.latency import Latency
+from asvit.networks.opening import weights_path
 from asvit.runs.algorithms.design_copies import export_copies, files_beside_copies
 from asvit.runs.algorithms.design_plan import DesignPlan
 from asvit.runs.algorithms.design_search import default_outcome, search_outcome
@@ -66,7 +67,6 @@ from asvit.search.settings import LIMITS
 from asvit.spaces import load_space
 from asvit.training.checkpoint import seconds_in
 from asvit.training.distributed import ProcessGroup
-from asvit.training.pretrained import weights_path
 from asvit.training.short_settings import imbalance
 from proxies.evaluation import resolve_device
 from proxies.text import shown

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,19 +13,19 @@ from asvit.core.answers import Answer, write_answers
 from asvit.core.files import split_reading
 from asvit.core.progress import Progress, Tell, image_progress
 from asvit.core.run_files import ANSWERS, PREDICTIONS
-from asvit.data.base import LabelledImages, file_digest, sets_digest
+from asvit.data.base import LabelledImages, file_digest, sets_digest, subset
 from asvit.data.kinds import PICTURES, RGB, ImageKind, Picture
 from asvit.data.preparation import shown_channels
 from asvit.data.training_sets import open_test_part
-from asvit.evaluation.metrics import Scored, match_classes
-from asvit.evaluation.result import EvaluationResult
-from asvit.evaluation.settings import EvaluationSettings
-from asvit.runs.predicting import Classifier, open_classifier
+from asvit.networks.opening import weights_path
 from asvit.runs.run_folder import RunFolder
-from asvit.runs.trained_on import TrainedPictures
 from asvit.spaces.timm_models import PREFIX
 from asvit.training.metrics import predictions_of
-from asvit.training.pretrained import weights_path
+from asvit.use.measures import Scored, match_classes
+from asvit.use.predicting import Classifier, open_classifier
+from asvit.use.result import EvaluationResult
+from asvit.use.settings import EvaluationSettings
+from asvit.use.trained_on import count_trained
 from proxies.evaluation import resolve_device
 
 logger = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ def execute(
         classes=classes,
         **scored.values(),
         unreadable=unreadable,
-        trained_on=_count_trained(s, images, digests, run.tell),
+        trained_on=_count_trained(s, subset(images, np.array(places), "read"), run.tell),
         answers=answers,
     )
 
@@ -92,18 +93,13 @@ def _weights(text: str) -> Mapping[str, str]:
     return {"source": text, "digest": file_digest(file) if there and file else ""}
 
 
-def _count_trained(
-    s: EvaluationSettings, images: LabelledImages, digests: Mapping[int, str], tell: Tell
-) -> int:
-    """How many of the pictures that were read the network was trained on, with a warning."""
-    files = [(digest, images.path(place)) for place, digest in digests.items()]
-    seen = [(digest, path) for digest, path in files if path is not None]
-    progress = image_progress(tell)
-    trained = TrainedPictures.of(s.weights, progress).count(seen, progress)
+def _count_trained(s: EvaluationSettings, images: LabelledImages, tell: Tell) -> int:
+    """How many of the pictures the network was trained on, with a warning."""
+    trained = count_trained(s.weights, images, image_progress(tell))
     if trained:
         logger.warning(
             "the network was trained on %d of these %d pictures: on others it is worse",
-            *(trained, len(files)),
+            *(trained, len(images)),
         )
     return trained
 

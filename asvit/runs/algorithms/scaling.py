@@ -26,7 +26,6 @@ from asvit.growth.settings import ScaleSettings
 from asvit.measuring.latency import CAREFUL, Timed
 from asvit.reference.query import stored_reliability
 from asvit.runs.algorithms.measuring import timing, training_command
-from asvit.runs.architectures import find_architecture, text_of
 from asvit.runs.folder import newest_run
 from asvit.runs.measurement_pool import (
     EvalContext,
@@ -37,6 +36,7 @@ from asvit.runs.measurement_pool import (
 )
 from asvit.runs.run_folder import Check, Prepared, RunFolder, Start
 from asvit.runs.timing import fresh_latency, latency
+from asvit.use.architectures import find_architecture, text_of
 from proxies import Score
 from proxies.messages import first_line
 from scaling import GrowthEvent, Shape, Step, Trajectory, grow

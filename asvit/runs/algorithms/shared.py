@@ -17,13 +17,13 @@ from asvit.core.settings import Settings, wrong_option
 from asvit.core.tensor_files import tensors_digest
 from asvit.data.base import refuse_unreadable, unreadable_images
 from asvit.executors.base import cores
-from asvit.runs.architectures import find_architecture, text_of
+from asvit.networks.opening import architecture_in
 from asvit.runs.run_folder import Check, Prepared, RunFolder
 from asvit.runs.shared import SharedOptions
 from asvit.spaces.architectures import has_drop_path
 from asvit.training.checkpoint import Checkpoint, read_checkpoint
 from asvit.training.distributed import ProcessGroup, processes_of
-from asvit.training.pretrained import architecture_in
+from asvit.use.architectures import find_architecture, text_of
 
 logger = logging.getLogger(__name__)
 

@@ -23,6 +23,7 @@ from asvit.data.base import read_each, subset
 from asvit.data.sources import are_fractals
 from asvit.data.statistics import MOST_HIDDEN, Normalisation, Survey, channel_statistics, survey
 from asvit.networks import Network
+from asvit.networks.opening import load_pretrained, picture_statistics, weights_path
 from asvit.runs.algorithms.shared import (
     MOST_WORKERS,
     check_images,
@@ -33,18 +34,12 @@ from asvit.runs.algorithms.shared import (
 )
 from asvit.runs.run_folder import RunFolder
 from asvit.runs.tracking import forget, tracking
-from asvit.runs.trained_on import count_trained
 from asvit.runs.training import TrainOptions, plan_lines
 from asvit.training.checkpoint import Checkpoint, Origin
 from asvit.training.classification import Classification
 from asvit.training.distillation import Teacher, load_teacher
 from asvit.training.distributed import ProcessGroup, processes_of
 from asvit.training.loaders import open_loaders, open_sets
-from asvit.training.pretrained import (
-    load_pretrained,
-    picture_statistics,
-    weights_path,
-)
 from asvit.training.recipes import fitting_batch, fitting_rate
 from asvit.training.result import TrainResult, export_command
 from asvit.training.session import ClassifierSession
@@ -52,6 +47,7 @@ from asvit.training.settings import TrainSettings
 from asvit.training.short import draw_linear_weights
 from asvit.training.short_settings import imbalance
 from asvit.training.timing import images_per_second, saved_by, stages_of, timed_batch
+from asvit.use.trained_on import count_trained
 from proxies import Cost
 from proxies.counts import count
 from proxies.evaluation import seed_for
@@ -84,13 +80,13 @@ def execute(asked: TrainSettings, run: Run) -> TrainResult:
             _warn_of_trained(job, run)
             job.survey()
             job.normalisation = _statistics(job)
+        session = _session(job, run, stored, job.workers)
+        if s.hours is not None and stored is None:  # else planned already
+            session.plan(round(3600 * s.hours / job.pace()[1]))
         teacher = None if job.teacher is None else {"digest": job.teacher.digest}
         if teacher is not None:
             teacher["source"] = str(s.teacher_weights)
         run.begin(s, images=sets.provenance, device=processes.device.type, teacher=teacher)
-        session = _session(job, run, stored, job.workers)
-        if s.hours is not None and stored is None:  # else planned already
-            session.plan(round(3600 * s.hours / job.pace()[1]))
         run.title = "\n".join(plan_lines(_facts_of_plan(job, run, session)))
         if processes.first and stored is None:  # a start that was killed may have had other ones
             forget(run.folder)

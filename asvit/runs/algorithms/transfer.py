@@ -73,7 +73,6 @@ def _train(asked: TransferSettings, run: RunFolder[Any, R], task_type: Any) -> R
             rest = range(len(task.validation))
             checked = [(task.images, task.images.indices), (task.validation, rest)]
             check_images(run, processes, checked)
-        run.begin(s, images=images, device=device)
         network = task.start.network
         origin = Origin(
             *(s, images, task.names, device, ()),
@@ -83,6 +82,7 @@ def _train(asked: TransferSettings, run: RunFolder[Any, R], task_type: Any) -> R
         )
         workers = workers_for(run.options, processes, len(task.images.indices), s.epochs)
         task.open(processes, workers, source)
+        run.begin(s, images=images, device=device)
         session = Session(
             folder=run.folder,
             task=task,

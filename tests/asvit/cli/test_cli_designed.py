@@ -9,8 +9,8 @@ import pytest
 from asvit.designs.result import DesignResult
 from asvit.export.settings import ExportSettings
 from asvit.networks import Network, WeightsFile
-from asvit.runs.exporting import find_source, name_weights
-from asvit.training.pretrained import load_pretrained
+from asvit.networks.opening import load_pretrained
+from asvit.runs.exporting import find_network, name_weights
 from tests.asvit.cli.commands import run
 from tests.asvit.runs.stored_results import RIGHT, SEED
 
@@ -36,8 +36,8 @@ def test_a_design_is_an_architecture_of_single_commands(command: str, text: str)
 def test_a_design_stands_for_its_weights() -> None:
     weights = WeightsFile.read(Path("run/model.safetensors"))
     for given in ({"architecture": "run"}, {"weights": "run"}):
-        content, _, size = find_source(name_weights(ExportSettings("timm", **given)))
-        assert (content.network, content.classes, size) == (weights.network, ("cat", "dog"), 32)
+        content = find_network(name_weights(ExportSettings("timm", **given)))
+        assert (content.network, content.classes) == (weights.network, ("cat", "dog"))
     model = weights.network.build()
     load_pretrained(model, "run", new_head=False)
     assert all(

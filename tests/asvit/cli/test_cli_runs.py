@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from asvit.core.results import stored_content
-from asvit.runs import run as runs
+from asvit.runs.designing import DesignRun
+from asvit.runs.run_folder import RunFolder
 from scaling import Budget
 from tests.asvit.cli.commands import RUNS, run, strict
 
@@ -116,10 +117,11 @@ def test_the_report_is_made_again_with_the_same_bytes(
 def test_an_interrupt_says_how_to_go_on(
     kind: str, words: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stop(_run: object) -> None:
+    def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runs.RUNS[kind].algorithm or runs.RUNS[kind], "resolved", stop)
+    monkeypatch.setattr(RunFolder, "run", stop)
+    monkeypatch.setattr(DesignRun, "run", stop)
     result = run(*words(kind), "--fresh")
     assert result.exit_code == 130
     command = shlex.join(["asvit", *words(kind)])

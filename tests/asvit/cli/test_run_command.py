@@ -28,7 +28,7 @@ def test_the_help_follows_from_the_fields() -> None:
         "--pair A:B Two texts. [default: a:b]",
         "--limit N Where to end; nowhere unless given. [x>=0]",
         "--proxy TEXT Measures. [default: params]",
-        "--hint TEXT A word. [default: none]",
+        "--hint TEXT A word.",
         "--preset NAME",
         "--out DIRECTORY Run folder. [default: a folder in runs, named after the settings]",
     ):
@@ -49,7 +49,7 @@ def test_options_reach_the_settings_and_a_preset_gives_way_to_them(tmp_path: Pat
 
 def test_people_are_told_on_stderr_and_data_goes_to_stdout(tmp_path: Path) -> None:
     done = run("toy", "x", "--out", tmp_path)
-    assert done.stderr.splitlines()[0] == f"toy in {tmp_path}"
+    assert done.stderr.splitlines()[0] == "adding up x"
     assert done.stderr.splitlines()[1].startswith("step 1/3")
     assert (
         f"total: 1.5\nfinished in 0:00\nfolder: {tmp_path}\nnext:   asvit list data" in done.stdout

@@ -14,11 +14,10 @@ import torch
 from safetensors.torch import load_file, save, save_file
 from torch import Tensor, nn
 
-from asvit.export import reload, writers
+from asvit.export import copying, reload, writers
 from asvit.export.formats import Format
 from asvit.models import convert, merge
 from asvit.networks import Network, WeightsFile
-from asvit.runs import copying
 from tests.asvit.models.families import PARTS
 
 SHIFT = Network("shift:1,1,1,1|1|8|1|16", image_size=32, num_classes=3)

@@ -13,7 +13,7 @@ from asvit.export.writers import write_copy
 
 @pytest.mark.parametrize(
     "name",
-    [  # tests/asvit/runs/test_predicting.py exports the others, which compares them, too: timm's
+    [  # tests/asvit/use/test_predicting.py exports the others, which compares them, too: timm's
         # in a fresh process; one of ONNX is below
         name if name == "pt2" else pytest.param(name, marks=pytest.mark.nightly)
         for name in FORMATS

@@ -1,6 +1,7 @@
 """Pictures that a graph prepares, beside the transform of validation pictures."""
 
 import json
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,21 +19,21 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as tvf
 
 from asvit.core.preparing_settings import BLACK, GROUNDS
+from asvit.core.running import ABOUT
 from asvit.data.base import files_below
+from asvit.data.decoding import FORMATS, MOST_PIXELS, read_as
 from asvit.data.kinds import GREY, MEAN, NUMBERS, PICTURES, RGB, ImageKind
 from asvit.data.preparation import CROP_MODES, Preparation
-from asvit.export.formats import ABOUT
-from asvit.export.script import script_for
 from asvit.networks import Network
-from asvit.runs.predicting import Classifier
 from asvit.training.augmentation import Augmentation
+from asvit.use.predicting import Classifier
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
 from onnx import TensorProto, helper  # noqa: E402
 
-from asvit.export import bench  # noqa: E402
+from asvit.export import bench, predict_script  # noqa: E402
 from asvit.export.preprocessing import with_preprocessing  # noqa: E402
 
 FILTERS = ("bilinear", "bicubic", "lanczos")
@@ -156,7 +157,7 @@ def run_script(
         onnx.save(graph, tmp_path / "a.onnx")
         monkeypatch.setattr(sys, "argv", ["predict.py", str(tmp_path / "a.onnx"), str(path)])
         with pytest.raises(SystemExit) as ended:
-            exec(compile(script_for(kind), "predict.py", "exec"), {})
+            runpy.run_path(predict_script.__file__, run_name="__main__")
         out, err = capsys.readouterr()
         if ended.value.code:
             raise ValueError(err)
@@ -180,7 +181,7 @@ def script_run(script: Path, *words: str) -> subprocess.CompletedProcess[str]:
 def script(tmp_path: Path) -> Path:
     onnx.save(graph_of(Preparation(8, PICTURES, (0,) * 3, (1,) * 3)), tmp_path / "a.onnx")
     path = tmp_path / "predict.py"
-    path.write_text(script_for(PICTURES))
+    path.write_bytes(Path(predict_script.__file__).read_bytes())
     return path
 
 
@@ -252,15 +253,17 @@ def test_trainings_predictions_and_the_script_make_the_same_of_every_mode(
     how = Preparation(8, kind, zeros, ones, ground=ground)
     network = Network("timm:test_vit", 8, 8 * 8 * kind.channels, kind.channels)
     classifier = Classifier(
-        Path("a"), lambda images: images.reshape(len(images), -1), how, kind, ground,
-        [""] * network.num_classes, False, network, None,
+        Path("a"), network, lambda images: images.reshape(len(images), -1), how, kind, ground,
+        [""] * network.num_classes, False, None,
     )  # fmt: skip
     labels = np.zeros(1, np.int64)
     transform = Augmentation().preparation(8, kind=kind).crop
     for path in stored(mode, tmp_path):
         images = files_below(tmp_path, [path.name], "", ("",), labels, reading)
         vars(images)["kind"] = kind  # that of the others of its set
-        (predicted,) = classifier.logits(["a"], lambda _, path=path: classifier.read(path), 1)
+        (predicted,) = classifier.logits(
+            ["a"], lambda _, path=path: read_as(path, kind, ground), 1
+        )
         if mode in _READ_AS_PICTURES or (mode == "I;16" and reading == RGB):
             trained = how.normalise(transform(images.on(ground).picture(0))).flatten()
             assert isinstance(predicted, torch.Tensor), predicted
@@ -273,3 +276,9 @@ def test_trainings_predictions_and_the_script_make_the_same_of_every_mode(
             images.on(ground).picture(0)
         with pytest.raises(ValueError, match="cannot read "):
             run_script(path, kind, ground)
+
+
+def test_the_script_decodes_what_asvit_does() -> None:
+    """It may not import asvit, so it repeats these."""
+    assert {*predict_script.FORMATS} == {*FORMATS}
+    assert predict_script.MOST_PIXELS == MOST_PIXELS

@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from exported_networks import CLASSES, MORE, NETWORKS, SHIFT, SIDE, as_file, run_in_this_process
 from torch import Tensor, nn
 
+from asvit.core.running import ABOUT
 from asvit.export.comparison import difference
 from asvit.export.formats import FORMATS
 from asvit.export.writers import (
-    ABOUT,
     config,
     onnx_graph,
     timm_arguments,

@@ -11,7 +11,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from asvit.networks import WeightsFile, read_state
-from asvit.training.pretrained import load_pretrained
+from asvit.networks.opening import load_pretrained
 from tests.contracts.readers import NETWORK, network
 from tests.hostile import refused_or
 

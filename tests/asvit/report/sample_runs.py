@@ -19,8 +19,6 @@ from asvit.core.answers import Answer, Confusion, write_answers
 from asvit.core.results import stored_content
 from asvit.core.run_files import MARKER
 from asvit.designs.result import DesignResult
-from asvit.evaluation.metrics import Scored
-from asvit.evaluation.result import EvaluationResult
 from asvit.growth.result import ScaleResult
 from asvit.growth.settings import ScaleSettings
 from asvit.networks import Network
@@ -44,6 +42,8 @@ from asvit.training.result import TrainResult
 from asvit.training.settings import TrainSettings
 from asvit.training.supernet_result import SupernetResult
 from asvit.transfer.settings import DetectionResult
+from asvit.use.measures import Scored
+from asvit.use.result import EvaluationResult
 from proxies import get_proxy
 from scaling import Row
 from tests.asvit.runs import stored_results
@@ -270,7 +270,7 @@ def _evolution(folder: Path) -> None:
         **{name: getattr(best, name) for name in ("architecture", "path", "macs", "validation")},
         generations=generations_of(rows),
         evaluated=len(rows),
-        provenance={"supernet": {"folder": "runs/supernet", "digest": "c0de" * 16}, **_ORIGIN},
+        provenance={"supernet": {"source": "runs/supernet", "digest": "c0de" * 16}, **_ORIGIN},
     ).write()
 
 

@@ -16,8 +16,6 @@ from asvit.core.estimates import Interval
 from asvit.core.results import Result
 from asvit.designs.result import DesignResult, Model, Racer
 from asvit.designs.settings import DesignSettings
-from asvit.evaluation.result import CalibrationRow, ClassRow, EvaluationResult
-from asvit.evaluation.settings import EvaluationSettings
 from asvit.growth.result import ScaleResult
 from asvit.growth.settings import ScaleSettings
 from asvit.networks import Network
@@ -55,6 +53,8 @@ from asvit.transfer.settings import (
     SegmentationRow,
     SegmentationSettings,
 )
+from asvit.use.result import CalibrationRow, ClassRow, EvaluationResult
+from asvit.use.settings import EvaluationSettings
 from scaling import Row
 
 HERE = Path("run")
@@ -229,7 +229,7 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
                 evaluated=4,
                 reason="",
                 wall_seconds=3.0,
-                provenance={"supernet": {"folder": "s", "digest": "12"}, **ORIGIN},
+                provenance={"supernet": {"source": "s", "digest": "12"}, **ORIGIN},
                 next_command="asvit train",
             ),
             partial(show, EVOLVE),

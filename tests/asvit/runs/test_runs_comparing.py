@@ -15,7 +15,6 @@ from asvit.core.estimates import Estimate
 from asvit.core.results import NO_FOLDER
 from asvit.core.summary import Table
 from asvit.designs.result import DesignResult
-from asvit.evaluation.result import EvaluationResult
 from asvit.reference.result import CorrelationResult
 from asvit.runs.comparing import Comparison, compare, read_result
 from asvit.runs.reporting import show_summary
@@ -26,6 +25,7 @@ from asvit.statistics.intervals import (
     stratified_difference,
 )
 from asvit.training.result import TrainResult
+from asvit.use.result import EvaluationResult
 from tests.asvit.runs.stored_results import RIGHT, Kind, write_beside
 
 each = pytest.mark.parametrize("kind", RIGHT, ids=lambda kind: kind.__name__)

@@ -10,9 +10,9 @@ from torch import nn
 
 from asvit.data import MEAN, STD
 from asvit.networks import Network, WeightsFile
+from asvit.networks.opening import load_pretrained
 from asvit.runs.designing import design
 from asvit.spaces import TIMM_FAMILIES
-from asvit.training.pretrained import load_pretrained
 from tests.asvit.runs.designing_fakes import TEXTS, Fakes, without_times
 
 LIMITS = {"max_params": "1M", "space": "asvit"}

@@ -18,12 +18,12 @@ from asvit.core.answers import read_answers
 from asvit.core.results import NO_FOLDER
 from asvit.data import Preparation
 from asvit.data.base import file_digest
-from asvit.evaluation.result import EvaluationResult
 from asvit.networks import Network, WeightsFile
+from asvit.networks.opening import timm_preparation
 from asvit.report.evaluation import details, pictures
-from asvit.runs import timm_classifiers
 from asvit.runs.exporting import export_network
 from asvit.training.metrics import read_predictions
+from asvit.use.result import EvaluationResult
 from tests.asvit.runs.fakes import varied
 
 CLASSES = ("cat", "dog", "ox")
@@ -120,7 +120,7 @@ def test_copies_and_files_are_tested_alike(weights: str) -> None:
 
 
 def test_timm_prepares_pictures_of_its_models_as_it_does() -> None:
-    facts, side = timm_classifiers.timm_preparation("timm:vit_tiny_patch16_224")
+    facts, side = timm_preparation("timm:vit_tiny_patch16_224")
     assert facts["mean"] == facts["std"] == (0.5, 0.5, 0.5)
     assert (facts["crop_pct"], facts["crop_mode"], side) == (0.9, "center", 224)
     noise = np.random.default_rng(0).integers(0, 256, (300, 600, 3), dtype=np.uint8)
@@ -129,7 +129,7 @@ def test_timm_prepares_pictures_of_its_models_as_it_does() -> None:
         ("timm:convnextv2_tiny.fcmae_ft_in22k_in1k_384", "squash"),
         ("timm:deepseek_vit_412m.deepseek_v4_flash_vision_exp", "border"),
     ):
-        facts, side = timm_classifiers.timm_preparation(name)
+        facts, side = timm_preparation(name)
         assert facts["crop_mode"] == mode
         timms = create_transform(
             **resolve_data_config(pretrained_cfg=get_pretrained_cfg(name[5:]).to_dict())
@@ -137,7 +137,7 @@ def test_timm_prepares_pictures_of_its_models_as_it_does() -> None:
         result = Preparation.of(side, 3, facts)(picture)
         torch.testing.assert_close(result, timms(picture), rtol=0, atol=1e-5)
     with pytest.raises(ValueError, match="for timm:tv_resnet34; use the model's present name"):
-        timm_classifiers.timm_preparation("timm:tv_resnet34")
+        timm_preparation("timm:tv_resnet34")
 
 
 def test_pictures_that_cannot_be_read_are_named_and_counted(

@@ -9,15 +9,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from asvit.export import comparison
+from asvit.export import comparison, copying
 from asvit.export.exported import Exported
 from asvit.export.formats import Format
 from asvit.export.settings import ExportSettings
 from asvit.networks import Network, WeightsFile
-from asvit.runs import copying
+from asvit.networks.opening import weights_path
 from asvit.runs.exporting import export_network, name_weights
 from asvit.runs.training import run_training
-from asvit.training.pretrained import weights_path
 from tests.asvit.export.exported_networks import graphs_traced_once, run_in_this_process
 
 NETWORK = Network("shift:1,1,1,1|1|8|1|16", image_size=32, num_classes=3)
@@ -128,7 +127,7 @@ def test_wrong_weights_are_refused_and_nothing_is_left(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="has num_classes 3, not 5; leave it out"):
         export_of("run", num_classes=5)
     torch.save(NETWORK.build().state_dict(), "plain.pth")
-    with pytest.raises(ValueError, match="does not say which network it is of"):
+    with pytest.raises(ValueError, match="not which network they are of; name the architecture"):
         export_of("plain.pth")
     with pytest.raises(ValueError, match=r"the weights of plain\.pth do not fit the network"):
         export_of("plain.pth", architecture="8,2,3|4,1,2|4,1,4|4,1,6|32")
@@ -149,8 +148,8 @@ def test_a_copy_that_is_not_equal_is_never_put_in_place(
     before = export_network(str(run), to="pt2").out.read_bytes()
     written = copying.write_copy
 
-    def write_another(form: Format, path: Path, **given: Any) -> int | None:
-        return written(form, path, **{**given, "model": _Wrong()})
+    def write_another(form: Format, path: Path, **given: Any) -> None:
+        written(form, path, **{**given, "model": _Wrong()})
 
     monkeypatch.setattr(copying, "write_copy", write_another)
     with pytest.raises(ValueError, match="the copy is not equal: on 1 image"):

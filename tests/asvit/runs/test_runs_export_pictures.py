@@ -10,8 +10,7 @@ from PIL import Image
 
 import asvit
 from asvit.core.run_files import PREDICT_SCRIPT
-from asvit.data.kinds import PICTURES
-from asvit.export.script import script_for
+from asvit.export.formats import predict_script
 from asvit.networks import Network, WeightsFile
 from asvit.runs.exporting import export_network
 from tests.asvit.runs.fakes import varied
@@ -93,7 +92,7 @@ def check_script(folder: Path, images: list[Path]) -> None:
 
 
 def test_the_script_needs_no_asvit_and_tells_the_same(run: Path, pictures: list[Path]) -> None:
-    assert (run / PREDICT_SCRIPT).read_text() == script_for(PICTURES)
+    assert (run / PREDICT_SCRIPT).read_bytes() == predict_script()
     check_script(run, pictures)
 
 

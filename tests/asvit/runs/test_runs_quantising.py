@@ -14,12 +14,11 @@ from click.testing import Result
 from PIL import Image
 
 import asvit
-from asvit.export import comparison
+from asvit.export import comparison, copying, int8
+from asvit.export.int8 import labelled_pictures
 from asvit.measuring import timing
 from asvit.networks import WeightsFile
-from asvit.runs import copying, quantising
 from asvit.runs.exporting import export_network
-from asvit.runs.quantising import labelled_pictures
 from asvit.runs.training import run_training
 from asvit.statistics.intervals import paired_difference
 from tests.asvit.cli.commands import run as run_command
@@ -160,7 +159,7 @@ def test_a_copy_that_loses_more_than_it_may_is_not_written(
 ) -> None:
     pictures = labelled_pictures(None, Path("run/model.safetensors"), _content())
     monkeypatch.setattr(_Guesses, "labels", pictures.others.labels)
-    monkeypatch.setattr(quantising, "_Graph", _Guesses)
+    monkeypatch.setattr(int8, "_Graph", _Guesses)
     Path("run/model-int8.onnx").unlink()
     before = {path.name for path in Path("run").iterdir()}
     words = r"int8 changes it by -11\.1 points \[-32\.\d, \+\d+\.\d\] of accuracy on 18 pictures"
@@ -174,7 +173,7 @@ def test_a_copy_that_loses_more_than_it_may_is_not_written(
     copies = [Path(name) for name in ("float32.onnx", "int8.onnx")]
     for path in copies:
         path.write_bytes(b"graph")
-    found = quantising.judge(*copies, **how, tolerance=11.2, progress=print)
+    found = int8.judge(*copies, **how, tolerance=11.2, progress=print)
     assert found.difference == pytest.approx(-100 / 9)
     assert "with so few, a loss of 32" in found.in_words
 

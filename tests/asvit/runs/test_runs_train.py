@@ -1,9 +1,9 @@
 """``asvit.run_training`` as a library call."""
 
-from pathlib import json
+import json
+from pathlib import Path
 from typing import Any
 
-import Path
 import pytest
 import torch
 

@@ -13,8 +13,8 @@ from torch import nn
 import asvit
 from asvit.data import MEAN, STD
 from asvit.networks import Network, WeightsFile
+from asvit.networks.opening import load_pretrained, weights_path
 from asvit.training.distillation import Teacher, distillation_loss, load_teacher
-from asvit.training.pretrained import load_pretrained, weights_path
 from asvit.training.settings import TrainSettings
 
 ARCH = "4,2,2|4,1,2|4,1,2|4,1,2|16,8"
@@ -82,7 +82,7 @@ def test_teachers_that_do_not_suit_are_refused(tmp_path: Path) -> None:
     for teacher, weights, classes, message in (
         (ARCH, tmp_path, "ab", "knows 3 classes, and the images have 2"),
         (ARCH, tmp_path, "acb", "or in another order"),
-        ("timm:resnet18", tmp_path, "abc", "not the teacher timm:resnet18"),
+        ("timm:resnet18", tmp_path, "abc", "not 'timm:resnet18'"),
         (ARCH, "timm", "abc", "timm publishes no weights of"),
         ("timm:resnet81", "timm", "abc", "did you mean 'timm:resnet18'"),
     ):

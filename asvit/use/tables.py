@@ -6,7 +6,7 @@ from itertools import islice
 from asvit.core.answers import Confusion
 from asvit.core.estimates import Estimate
 from asvit.core.summary import Cell, Table
-from asvit.evaluation.result import ClassRow
+from asvit.use.result import ClassRow
 
 _MOST = 20  # rows of tables in a summary
 

@@ -14,7 +14,7 @@ from asvit.core.codec import Nullable
 from asvit.core.estimates import Interval
 from asvit.core.results import Result
 from asvit.core.run_files import ANSWERS, RESULT
-from asvit.evaluation.settings import EvaluationSettings
+from asvit.use.settings import EvaluationSettings
 
 
 @dataclass(frozen=True)

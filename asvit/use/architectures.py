@@ -5,10 +5,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from asvit.architectures.genotype import EXAMPLE
-from asvit.core.codec import is_of
 from asvit.core.files import expanded
 from asvit.core.records import MALFORMED
 from asvit.core.results import RUNS, stored_content
@@ -75,10 +74,18 @@ def find_architecture(text: str) -> FoundArchitecture:
     folder = run_folder(text)
     if folder is None:
         return FoundArchitecture(_canonical(text))
-    content = _result(folder)
-    kind = content.get("kind")
+    path = folder / RESULT
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{folder} has no {RESULT}: it is no finished run; name an architecture"
+        )
+    try:
+        content = stored_content(path)
+    except MALFORMED as error:
+        raise ValueError(f"{path} is damaged: {first_line(error)}") from error
+    kind = str(content.get("kind"))
     ends = {run.files.kind: run.ends_in for run in RUNS.values() if run.ends_in}
-    if not isinstance(kind, str) or kind not in ends:
+    if kind not in ends:
         raise ValueError(
             f"{folder} holds a run of kind {shown(kind)}, which ends in no architecture; "
             f"use a {', '.join(ends)} or an architecture"
@@ -86,19 +93,16 @@ def find_architecture(text: str) -> FoundArchitecture:
     try:
         architecture = canonical(content[ends[kind]])
         measures = content["steps"][-1] if kind == "scale" else content
-        if not isinstance(measures, dict):
-            raise ValueError(f"its last step is {shown(measures)}")
-        measured = {name: _measure(measures[name]) for name in _MEASURES if name in measures}
-        sizes, parts = _sizes(content), _converted_parts(content.get("network"))
+        measured = {name: measures[name] for name in _MEASURES if name in measures}
+        network = content.get("network") or {}
+        parts = [one_line(f"{name}={network[name]}") for name in _CONVERTED if network.get(name)]
         params = content["params"] if kind == "scale" else None
-        if not is_of(params, int | None):
-            raise ValueError(f"its parameters are {shown(params)}")
+        found_by = {"kind": kind, "run": str(folder), **measured}
+        return FoundArchitecture(architecture, found_by, _sizes(content), params, parts)
     except MALFORMED as error:
         raise ValueError(
             f"{folder} ends in no architecture that is known here: {first_line(error)}"
         ) from error
-    found_by = {"kind": kind, "run": str(folder), **measured}
-    return FoundArchitecture(architecture, found_by, sizes, params, parts)
 
 
 def _canonical(text: str) -> str:
@@ -115,42 +119,15 @@ def _canonical(text: str) -> str:
         ) from error
 
 
-def _converted_parts(network: object) -> list[str]:
-    """What was converted in a network of a result, each with its value."""
-    known = network if isinstance(network, dict) else {}
-    return [one_line(f"{name}={known[name]}") for name in _CONVERTED if known.get(name)]
-
-
 def _sizes(content: Mapping[str, Any]) -> tuple[int, int, int] | None:
     """Image size, classes and channels of a trained network, or what a scaling counted with."""
     if "network" in content:
         network = content["network"]
-        sizes = (network["image_size"], network["num_classes"], network["in_chans"])
+        sizes = network["image_size"], network["num_classes"], network["in_chans"]
     elif {"image_size", "classes"} <= content.keys():
-        sizes = (content["image_size"], len(content["classes"]), content.get("channels", 3))
+        sizes = content["image_size"], len(content["classes"]), content.get("channels", 3)
     elif content["kind"] == "scale":
-        sizes = (content["settings"]["count_size"], content["settings"]["classes"], 3)
+        sizes = content["settings"]["count_size"], content["settings"]["classes"], 3
     else:
         return None
-    if not is_of(sizes, tuple[int, int, int]):
-        raise ValueError(f"images and classes may not be {shown(sizes)}")
     return sizes
-
-
-def _measure(value: object) -> float | None:
-    """The value of a measure as result.json has it: None where it failed."""
-    if not is_of(value, float | None):
-        raise ValueError(f"a measure may not be {shown(value)}")
-    return cast("float | None", value)
-
-
-def _result(folder: Path) -> dict[str, Any]:
-    path = folder / RESULT
-    if not path.exists():
-        raise FileNotFoundError(
-            f"{folder} has no {RESULT}: it is no finished run; name an architecture"
-        )
-    try:
-        return stored_content(path)
-    except MALFORMED as error:
-        raise ValueError(f"{path} is damaged: {first_line(error)}") from error

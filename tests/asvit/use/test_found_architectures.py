@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from asvit.runs.architectures import FoundArchitecture, find_architecture
+from asvit.use.architectures import FoundArchitecture, find_architecture
 
 ARCH = "8,2,3|4,1,2|4,1,4|4,1,6|32"
 GROWN = "8,2,3,2|4,1,2,1|4,1,4,1|4,1,6,1|32,40"
@@ -58,12 +58,12 @@ def test_other_folders_are_refused(tmp_path: Path) -> None:
         find_architecture(finished(tmp_path, {"kind": "training", "architecture": "8,2"}))
     with pytest.raises(ValueError, match="ends in no architecture that is known here"):
         find_architecture(finished(tmp_path, {"kind": "search"}))
-    for network in (7, {}, {"image_size": "64", "num_classes": 2, "in_chans": 3}):
+    for network in (7, {"attention": "hallucinated"}):
         content = {"kind": "training", "architecture": ARCH, "network": network}
         with pytest.raises(ValueError, match="ends in no architecture that is known here"):
             find_architecture(finished(tmp_path, content))
-    for content in ("{", "[1, 2]"):
-        (tmp_path / "result.json").write_text(content)
+    for text in ("{", "[1, 2]"):
+        (tmp_path / "result.json").write_text(text)
         with pytest.raises(ValueError, match="is damaged"):
             find_architecture(str(tmp_path))
 

@@ -15,9 +15,9 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from asvit.core.answers import confusions_of
 from asvit.core.estimates import Estimate
-from asvit.evaluation.result import CalibrationRow, ClassRow
 from asvit.statistics.intervals import balanced_accuracy, proportion
 from asvit.training.settings import TOP
+from asvit.use.result import CalibrationRow, ClassRow
 from proxies.text import listed, one_line
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class Scored:
         return shares
 
     def values(self) -> dict[str, Any]:
-        """The measures, under the names of :class:`asvit.evaluation.result.EvaluationResult`."""
+        """The measures, under the names of :class:`asvit.use.result.EvaluationResult`."""
         labels, predicted = self.labels, self.predicted
         right, rows, calibration = labels == predicted, self.rows(), self.calibration()
         balanced = balanced_accuracy([right[labels == at] for at in np.unique(labels)])

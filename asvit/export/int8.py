@@ -1,4 +1,4 @@
-"""Pictures to quantise a network with, and what 8-bit integers cost it in accuracy."""
+"""Which pictures quantise a network, and what 8-bit integers cost it in accuracy."""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from itertools import islice, zip_longest
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 
 from asvit.core.files import split_reading
+from asvit.core.results import stored_content
 from asvit.core.run_files import PICTURES, RESULT
+from asvit.core.running import by_onnx, fixed_batch, onnx_session, takes_pictures
 from asvit.core.threads import in_order, or_reason
 from asvit.data.base import TEST, TRAIN, LabelledImages, balanced_choice, numbered_as
 from asvit.data.tables import is_table, open_table, table_parts
 from asvit.data.training_sets import open_training_sets
-from asvit.designs.result import DesignResult
 from asvit.export.quantisation import CALIBRATION, Quantisation
-from asvit.export.reload import fixed_batch, onnx_session, run_onnx, takes_pictures
 from asvit.measuring.latency import Latency
 from asvit.measuring.timing import time_passes
 from asvit.networks import WeightsFile
-from asvit.runs.trained_on import count_trained, images_of
 from asvit.statistics.intervals import paired_difference
 from asvit.training.loaders import open_sets
 from asvit.training.result import TrainResult
-from proxies.text import shown
+from asvit.use.trained_on import count_trained, images_of
+from proxies.text import listed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
     Prepare = Callable[[Picture], Array]
-
-T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -67,101 +65,75 @@ def labelled_pictures(data: str | None, weights: Path | None, content: WeightsFi
         ValueError: If they are not known, are not the same any more, or are of other classes or
             of another kind.
     """
-    run = None if weights is None else _result(weights.parent)
-    if data is not None:
-        pictures = _divided(data, run, content.network.image_size)
-        own, kind = pictures.others.kind, content.preparation.kind
-        if own.content != kind.content:
-            raise ValueError(
-                f"{data} has images of {own}, the network is for {kind}; name others with --data"
-            )
-        if weights is not None:
-            _warn_of_trained(weights, pictures.others)
-    elif isinstance(run, DesignResult):
-        pictures = _listed(run.folder / PICTURES, split_reading(run.settings.data)[1])
-    elif isinstance(run, TrainResult):
-        pictures = _of_training(run)
-    else:
+    trained, others = _of_run(weights) if data is None else _named(data, weights, content)
+    names, many = content.classes or others.classes, content.network.num_classes
+    if len(names) != many or sorted(others.classes) != sorted(names):
+        known = listed(content.classes) if content.classes else f"{many} without names"
+        raise ValueError(
+            f"the pictures have other classes than the network: {listed(others.classes)}, not "
+            f"{known}; name pictures of its own classes with --data"
+        )
+    ground = content.preparation.ground
+    return Pictures(trained.on(ground), numbered_as(others, names).on(ground))
+
+
+def _named(data: str, weights: Path | None, content: WeightsFile) -> Pictures:
+    """Pictures divided as in the training of the weights, or, if unknown, as in any training."""
+    how: Mapping[str, Any] = {"seed": _SEED}
+    if weights is not None:
+        with suppress(OSError, ValueError):  # no training's folder
+            s = TrainResult.read(weights.with_name(RESULT)).settings
+            how = {"seed": s.seed, "held_out": s.held_out}
+    sets = open_training_sets(data, image_size=content.network.image_size, **how)
+    own, kind = sets.validation.kind, content.preparation.kind
+    if own.content != kind.content:
+        raise ValueError(
+            f"{data} has images of {own}, the network is for {kind}; name others with --data"
+        )
+    if weights is not None and (trained := count_trained(str(weights), sets.validation)):
+        logger.warning(
+            "the network was trained on %d of the %d pictures that the copy is judged by: on "
+            "others int8 may cost more",
+            *(trained, len(sets.validation)),
+        )
+    return Pictures(sets.train, sets.validation)
+
+
+def _of_run(weights: Path | None) -> Pictures:
+    """The pictures of the training or design that weights are of, and those it kept aside."""
+    kind = None
+    with suppress(OSError, ValueError):
+        kind = stored_content(weights.with_name(RESULT)).get("kind") if weights else None
+    if weights is None or kind not in ("training", "design"):
         raise ValueError(
             f"{weights or 'random weights'} do not say which pictures they were trained on; name "
             "some with --data"
         )
-    _check_classes(pictures.others.classes, content)
-    names, ground = content.classes or pictures.others.classes, content.preparation.ground
-    others = numbered_as(pictures.others, names).on(ground)
-    return Pictures(pictures.trained.on(ground), others)
-
-
-def _check_classes(classes: Sequence[str], content: WeightsFile) -> None:
-    """Check that a network has the classes of the pictures."""
-    many = content.network.num_classes
-    if not content.classes and len(classes) != many:  # else the answers would all be wrong
+    folder = weights.parent
+    if kind == "design":
+        settings = stored_content(folder / RESULT)["settings"]
+        return _listed(folder / PICTURES, split_reading(settings["data"])[1])
+    result = TrainResult.read(folder / RESULT)
+    s = result.settings
+    if s.train_on_validation:
+        table = images_of(folder, s.data)
+        if is_table(table) and TEST in table_parts(table):
+            return _listed(table, split_reading(s.data)[1])
         raise ValueError(
-            f"the pictures have {len(classes)} classes, the network has {many}; name pictures of "
-            "its own classes with --data"
+            f"{folder} was trained on its validation pictures, too; name others with --data"
         )
-    if content.classes and sorted(classes) != sorted(content.classes):
-        pairs = zip_longest(sorted(classes), sorted(content.classes))  # in any order
-        first = next(pair for pair in pairs if pair[0] != pair[1])
-        here, known = ("none" if name is None else shown(name) for name in first)
+    sets = open_sets(s)
+    if (result.provenance.get("images") or {}).get("digest") != sets.provenance["digest"]:
         raise ValueError(
-            f"the pictures have other classes than the network, such as {here} in the place of "
-            f"{known}; name pictures of its own classes with --data"
+            f"{s.data} has other pictures than when {folder} was trained on it, so that some "
+            "to judge by may be among those; name pictures with --data"
         )
-
-
-def _warn_of_trained(weights: Path, others: LabelledImages) -> None:
-    """Say how many of the pictures to judge by the network was trained on, if any."""
-    if trained := count_trained(str(weights), others):
-        logger.warning(
-            "the network was trained on %d of the %d pictures that the copy is judged by: on "
-            "others int8 may cost more",
-            *(trained, len(others)),
-        )
-
-
-def _result(folder: Path) -> TrainResult | DesignResult | None:
-    """The result of the training or design in a folder; None if there is none."""
-    for kind in (TrainResult, DesignResult):
-        with suppress(OSError, ValueError):
-            result: TrainResult | DesignResult = kind.read(folder / RESULT)
-            return result
-    return None
+    return Pictures(sets.train, sets.validation)
 
 
 def _listed(table: Path, reading: str) -> Pictures:
     """The pictures of a table to train on, and those that it sets aside for a test."""
-    trained, others = (open_table(table, part, reading=reading) for part in (TRAIN, TEST))
-    return Pictures(trained, others)
-
-
-def _divided(data: str, run: TrainResult | DesignResult | None, side: int) -> Pictures:
-    """Pictures divided as in the training of the weights, or, if unknown, as in any training."""
-    known: Mapping[str, Any] = {"seed": _SEED}
-    if isinstance(run, TrainResult):
-        known = {"seed": run.settings.seed, "held_out": run.settings.held_out}
-    sets = open_training_sets(data, image_size=side, **known)
-    return Pictures(sets.train, sets.validation)
-
-
-def _of_training(run: TrainResult) -> Pictures:
-    """The pictures of a training."""
-    s = run.settings
-    if s.train_on_validation:
-        table = images_of(run.folder, s.data)
-        if is_table(table) and TEST in table_parts(table):
-            return _listed(table, split_reading(s.data)[1])
-        raise ValueError(
-            f"{run.folder} was trained on its validation pictures, too; name others with --data"
-        )
-    sets = open_sets(s)
-    stored = (run.provenance.get("images") or {}).get("digest")
-    if stored != sets.provenance["digest"]:
-        raise ValueError(
-            f"{s.data} has other pictures than when {run.folder} was trained on it, so that some "
-            "to judge by may be among those; name pictures with --data"
-        )
-    return Pictures(sets.train, sets.validation)
+    return Pictures(*(open_table(table, part, reading=reading) for part in (TRAIN, TEST)))
 
 
 def calibration(content: WeightsFile, pictures: LabelledImages) -> Sequence[Array]:
@@ -232,12 +204,12 @@ def _right_answers(
     right: list[list[Array]] = [[] for _ in graphs]
     count = len(pictures)
     progress(f"judging both copies on {count:,} pictures")
-    last, prepare = 0, graphs[0].prepare  # all take pictures alike
-    for some in _parts(_readable(pictures, range(count), prepare)):
-        labels = pictures.labels[[index for index, _ in some]]
+    readable, last = _readable(pictures, range(count), graphs[0].prepare), 0  # both take them so
+    while part := list(islice(readable, _BATCH)):
+        labels = pictures.labels[[place for place, _ in part]]
         for graph, answers in zip(graphs, right, strict=True):
-            answers.append(graph.classes([image for _, image in some]) == labels)
-        if (done := some[-1][0] + 1) - last >= _EVERY and done < count:
+            answers.append(graph.classes([image for _, image in part]) == labels)
+        if (done := part[-1][0] + 1) - last >= _EVERY and done < count:
             progress(f"judged both on {done:,} of {count:,}")
             last = done
     if not right[0]:
@@ -250,7 +222,7 @@ class _Graph:
 
     def __init__(self, path: Path, content: WeightsFile) -> None:
         session = onnx_session(path, threads=torch.get_num_threads())
-        self._content, self._run = content, run_onnx(session)
+        self._content, self._run = content, by_onnx(session)
         self._alone, self._batch = takes_pictures(session), fixed_batch(session)
         self.prepare: Prepare = np.asarray if self._alone else _prepared(content)
 
@@ -262,17 +234,15 @@ class _Graph:
     def latency(self) -> Latency:
         """The time of a batch, or of a picture that is half as large again as the network's."""
         network, batch = self._content.network, self._batch or 1
-        side = network.image_size
+        side, numbers = network.image_size, "float32"
         shape: tuple[int, ...] = (batch, *network.image_shape)
-        numbers = "float32"
         if self._alone:
             shape = (1, side * 3 // 2, side * 3 // 2, network.in_chans)
             numbers = self._content.preparation.kind.dtype
         example = np.zeros(shape, numbers)
         images = torch.from_numpy(example)
-        return replace(
-            time_passes(lambda: self._run(example), images, runtime="onnx"), image_size=side
-        )
+        time = time_passes(lambda: self._run(example), images, runtime="onnx")
+        return replace(time, image_size=side)
 
 
 def _prepared(content: WeightsFile) -> Prepare:
@@ -282,21 +252,15 @@ def _prepared(content: WeightsFile) -> Prepare:
 
 
 def _readable(
-    pictures: LabelledImages, indices: Sequence[int], prepare: Prepare
+    pictures: LabelledImages, places: Sequence[int], prepare: Prepare
 ) -> Iterator[tuple[int, Array]]:
     """Those of the pictures that can be read, prepared by threads; a warning names the others."""
 
-    def read(index: int) -> Array:
-        return prepare(pictures.picture(index))
+    def read(place: int) -> Array:
+        return prepare(pictures.picture(place))
 
-    for index, image in zip(indices, in_order(or_reason(read), indices), strict=True):
+    for place, image in zip(places, in_order(or_reason(read), places), strict=True):
         if isinstance(image, str):
             logger.warning("left out: %s", image)
         else:
-            yield index, image
-
-
-def _parts(pictures: Iterator[T]) -> Iterator[list[T]]:
-    """Parts of what may be too much for the memory."""
-    while part := list(islice(pictures, _BATCH)):
-        yield part
+            yield place, image

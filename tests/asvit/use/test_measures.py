@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from asvit.evaluation.metrics import BINS, Scored, calibration_error, match_classes
+from asvit.use.measures import BINS, Scored, calibration_error, match_classes
 
 CLASSES = tuple("abcdefg")
 

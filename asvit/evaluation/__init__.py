@@ -1,1 +1,0 @@
-"""Tests of classifiers on labelled pictures: settings, measures and results."""
