@@ -4,7 +4,6 @@ from asvit.architectures.genotype import Genotype as Genotype
 from asvit.core.progress import Progress
 from asvit.core.progress import Tell
 from asvit.designs.result import DesignResult as DesignResult
-from asvit.use.result import EvaluationResult as EvaluationResult
 from asvit.executors import Workers
 from asvit.export.exported import Exported
 from asvit.growth.result import ScaleResult as ScaleResult
@@ -17,7 +16,6 @@ from asvit.predictor.validation import cross_validate as cross_validate
 from asvit.reference import ReferenceTable
 from asvit.reference.result import CorrelationResult as CorrelationResult
 from asvit.runs.comparing import compare as compare
-from asvit.use.predicting import predict as predict
 from asvit.runs.scoring import Scores
 from asvit.runs.timing import latency as latency
 from asvit.search import Evaluate
@@ -31,6 +29,8 @@ from asvit.training.result import TrainResult as TrainResult
 from asvit.training.supernet_result import SupernetResult as SupernetResult
 from asvit.transfer.settings import DetectionResult as DetectionResult
 from asvit.transfer.settings import SegmentationResult as SegmentationResult
+from asvit.use.predicting import predict as predict
+from asvit.use.result import EvaluationResult as EvaluationResult
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Mapping
@@ -97,8 +97,6 @@ def export_network(
     out: Path | str | None = None,
     image_size: int | None = None,
     num_classes: int | None = None,
-    attention: str | None = None,
-    ffn: str | None = None,
     with_preprocessing: bool = False,
     int8: bool = False,
     data: Path | str | None = None,
@@ -272,7 +270,6 @@ def run_training(
     *,
     attention: str | None = None,
     ffn: str | None = None,
-    branches: int = 0,
     data: Path | str = 'fractal',
     validation: Path | str | None = None,
     held_out: float = 0.1,
@@ -312,7 +309,6 @@ def run_training(
     new_head: bool = False,
     teacher: str | None = None,
     teacher_weights: Path | str | None = None,
-    distillation_weight: float = 0.5,
     seed: int = 0,
     track: str = '',
     device: str = 'auto',
@@ -368,10 +364,6 @@ def train_supernet(
     image_size: int = 64,
     batch_size: int = 64,
     learning_rate: float = 0.001,
-    weight_decay: float = 0.05,
-    warmup: float = 0.1,
-    label_smoothing: float = 0.1,
-    clip: float = 1.0,
     shift: int = 0,
     flip: bool = False,
     crop_scale: float = 1.0,

@@ -2,19 +2,18 @@
 
 import hashlib
 import json
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from asvit.core.files import write_bytes
-from asvit.core.records import MALFORMED, parse_json
+from asvit.core.records import parse_json
 
 _HEADER = "asvit"  # key in the metadata of safetensors, which holds strings only
 
@@ -42,15 +41,6 @@ def read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return header, tensors
 
 
-def is_whole(path: Path) -> bool:
-    """Whether a file of :func:`write_tensors` is there as it was written."""
-    try:
-        read_tensors(path)
-    except (OSError, SafetensorError, *MALFORMED):
-        return False
-    return True
-
-
 def read_header(path: Path) -> dict[str, Any]:
     """Read the header of a file written by :func:`write_tensors`, whatever its tensors are."""
     with _openable(path) as name, safe_open(name, "pt") as file:
@@ -70,8 +60,6 @@ def read_any_tensors(path: Path) -> tuple[dict[str, Any] | None, dict[str, Tenso
         text = (file.metadata() or {}).get(_HEADER)
         header = None if text is None else parse_json(text)
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if sys.platform == "win32":  # which lets nobody replace a mapped file, as these are
-            tensors = {name: tensor.clone() for name, tensor in tensors.items()}
         return header, tensors
 
 
