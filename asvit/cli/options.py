@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
@@ -18,16 +17,17 @@ from pydantic.fields import FieldInfo
 
 from asvit.core.codec import to_json
 from asvit.core.display import say
+from asvit.core.errors import wrong_option
 from asvit.core.files import write_text
 from asvit.core.run_files import RESULT
 from asvit.core.settings import (
     Option,
     Settings,
+    bounds_of,
     fields_of,
     option_fields,
     option_of,
     plain_type,
-    wrong_option,
 )
 from asvit.executors.base import Workers
 from proxies.messages import unknown
@@ -38,37 +38,6 @@ if TYPE_CHECKING:
 
 TIMM = "timm:"
 _METAVARS = {int: "N", float: "X"}
-
-
-@dataclass
-class Session:
-    """The state of one call of the program."""
-
-    arguments: tuple[str, ...] = ()
-    debug: bool = False
-    configured: tuple[str, ...] = ()  # values of options that a file has
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        """All that was given, in which passwords may be."""
-        return (*self.arguments, *self.configured)
-
-
-def _set_debug(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
-    session = context.find_object(Session)
-    if value and session is not None:
-        session.debug = True
-
-
-#: Of the program and of every command.
-debug_option = click.option(
-    "--debug",
-    is_flag=True,
-    is_eager=True,
-    expose_value=False,
-    callback=_set_debug,
-    help="Show the traceback of an error.",
-)
 
 
 def names(
@@ -244,8 +213,7 @@ def _type(kind: Any, field: FieldInfo, option: Option) -> Any:
     if option.parse is not None:
         return _Parsed(option.parse, option.metavar)
     if kind is int:
-        more: Any = field.json_schema_extra
-        least = more["bounds"].get("ge")
+        least = bounds_of(field).get("at_least")
         return _Whole(min=None if least is None else int(least))
     return _Number() if kind is float else click.STRING
 

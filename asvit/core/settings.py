@@ -4,13 +4,13 @@ pydantic holds types and bounds. What is ours is what a field is on the command 
 in one line that name the value and what would be right.
 """
 
+import dataclasses
 import inspect
 import numbers
 import os
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Self, dataclass_transform
@@ -21,6 +21,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ArgsKwargs, PydanticUndefined
 
 from asvit.core.codec import MALFORMED, OTHER_VERSION, to_json
+from asvit.core.errors import WrongValue
 from proxies.messages import first_line, unknown
 from proxies.registry import Registry
 from proxies.text import shown
@@ -74,19 +75,18 @@ def setting(default: Any, help: str, **options: Any) -> Any:
     ``help`` is what it is, in a sentence with a full stop; bounds are ``at_least``, ``above``,
     ``at_most`` and ``below``.
     """
-    bounds = {_BOUNDS[name]: options.pop(name) for name in _BOUNDS if name in options}
+    bounds = {name: options.pop(name) for name in _BOUNDS if name in options}
     more: dict[str, Any] = {"option": Option(**options), "bounds": bounds}
-    return Field(default, description=help, json_schema_extra=more, **bounds)
+    checked: dict[str, Any] = {_BOUNDS[name]: limit for name, limit in bounds.items()}
+    return Field(default, description=help, json_schema_extra=more, **checked)
 
 
 def setting_of(owner: Any, name: str, *, default: Any = PydanticUndefined, **changes: Any) -> Any:
     """The same field as one of other settings, with another default or other options."""
     field = fields_of(owner)[name]
-    more: Any = field.json_schema_extra
     usual = ... if field.is_required() else field.default
     default = usual if default is PydanticUndefined else default
-    known = {own: more["bounds"][key] for own, key in _BOUNDS.items() if key in more["bounds"]}
-    known |= vars(option_of(field))
+    known = {**bounds_of(field), **vars(option_of(field))}
     help = changes.pop("help", field.description)
     return setting(default, help, **{**known, **changes})
 
@@ -105,6 +105,12 @@ def option_of(field: FieldInfo) -> Option | None:
     """What :func:`setting` was given for a field; None for other fields."""
     more: Any = field.json_schema_extra
     return more["option"] if isinstance(more, Mapping) else None
+
+
+def bounds_of(field: FieldInfo) -> Mapping[str, float]:
+    """The bounds of a number by the names that :func:`setting` takes."""
+    more: Any = field.json_schema_extra
+    return more["bounds"]  # type: ignore[no-any-return]
 
 
 @dataclass_transform(frozen_default=True)
@@ -147,7 +153,8 @@ class Settings:
     def _prepare(cls, given: ArgsKwargs) -> dict[str, Any]:
         """Values as they are kept: of Python's own types, and converted where a field says so."""
         fields = cls.__pydantic_fields__  # type: ignore[attr-defined]
-        values = {**dict(zip(fields, given.args, strict=False)), **(given.kwargs or {})}
+        by_place = [one.name for one in dataclasses.fields(cls) if not one.kw_only]
+        values = {**dict(zip(by_place, given.args, strict=False)), **(given.kwargs or {})}
         return {
             name: _prepared(name, value, fields[name]) if name in fields else value
             for name, value in values.items()
@@ -254,13 +261,12 @@ def _prepared(name: str, value: Any, field: FieldInfo) -> Any:
         raise WrongValue(name, f"must be {' or '.join(option.choices)}, got {value!r}")
     if kind is str and value == "":
         raise WrongValue(name, "must be a name, got ''")
-    if kind is float and isinstance(value, float) and not value < LARGEST:
+    if kind is float and isinstance(value, float) and value >= LARGEST:
         raise WrongValue(name, f"must be a number below {LARGEST:g}, got {shown(value)}")
     return tuple(value) if isinstance(value, list) else value
 
 
 _TYPES = {int: "a whole number", bool: "true or false", str: "a name"}
-_LIMITS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 
 
 def _in_a_line(cls: type, error: ValidationError) -> Exception:
@@ -276,32 +282,10 @@ def _in_a_line(cls: type, error: ValidationError) -> Exception:
     if name not in fields:
         return TypeError(unknown("setting", name, fields))
     kind, _ = plain_type(fields[name].annotation)
-    more: Any = fields[name].json_schema_extra
-    bounds = [f"{_LIMITS[key]} {limit:g}" for key, limit in more["bounds"].items()]
+    bounds = [f"{key.replace('_', ' ')} {n:g}" for key, n in bounds_of(fields[name]).items()]
     if kind is float:
         return WrongValue(name, f"must be a number {' and '.join(bounds)}, got {value}")
     if fault["type"].startswith(("greater", "less")):
         return WrongValue(name, f"must be {' and '.join(bounds)}, got {value}")
     expected = fault.get("ctx", {}).get("expected", "").replace("'", "")
     return WrongValue(name, f"must be {_TYPES.get(kind, expected or 'another')}, got {value}")
-
-
-class WrongValue(ValueError):
-    """A value that a setting does not take."""
-
-    def __init__(self, name: str, words: str) -> None:
-        super().__init__(f"{name} {words}")
-        self.name, self.words = name, words
-
-
-class WrongOption(ValueError):
-    """An option is not allowed, or does not suit what it is to be used with."""
-
-
-@contextmanager
-def wrong_option() -> Iterator[None]:
-    """A context that turns a ValueError into a :class:`WrongOption`."""
-    try:
-        yield
-    except ValueError as error:
-        raise WrongOption(str(error)) from error

@@ -26,6 +26,7 @@ from asvit.designs.journal import DesignJournal
 from asvit.designs.result import DesignResult, balance_in_words
 from asvit.designs.settings import DesignSettings
 from asvit.runs.folder import RunFiles
+from asvit.runs.measuring_run import MeasuringOptions
 from asvit.runs.run import Run, imported
 from asvit.use.tables import pictures_table
 
@@ -120,7 +121,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
                 yield pictures_table(reasons, title)
 
 
-@with_options(DesignSettings, DesignRun, CallOptions)
+@with_options(DesignSettings, MeasuringOptions, CallOptions)
 def design(data: str | Path, *, workers: Workers | None = None, **given: Any) -> DesignResult:
     """Find, train, test and export a network for pictures, within limits.
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from asvit.core.settings import settings_class
 from asvit.core.summary import Cell, SummaryPart, Table
+from asvit.executors.base import Workers
 from asvit.reference.findings import estimates
 from asvit.runs.run import J, R, Run, S
 from asvit.runs.run_folder import RunOptions
 
 if TYPE_CHECKING:
-    from asvit.executors import Workers
     from asvit.reference.findings import Finding, Reliability
 
 

@@ -21,20 +21,13 @@ from asvit.core.codec import check_schema, from_json, to_json, value_from_json
 from asvit.core.console import clock
 from asvit.core.continuing import check_same, check_same_settings
 from asvit.core.display import in_notebook, progress_display
+from asvit.core.errors import WrongOption, wrong_option
 from asvit.core.files import expanded
 from asvit.core.progress import Progress, Tell, ignore
 from asvit.core.records import append_record, read_records
 from asvit.core.results import NO_FOLDER, RUNS, Result, article
 from asvit.core.run_files import MARKER, RECORDS, REPORT, RESULT, TRACKED
-from asvit.core.settings import (
-    Settings,
-    WrongOption,
-    fields_of,
-    option_of,
-    setting,
-    settings_class,
-    wrong_option,
-)
+from asvit.core.settings import Settings, fields_of, option_of, setting, settings_class
 from asvit.core.summary import SummaryPart, Table
 from asvit.core.versions import versions
 from asvit.runs import reporting

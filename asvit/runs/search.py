@@ -117,7 +117,7 @@ def folder_name(s: SearchSettings, _options: object) -> str:
 class SearchOptions(MeasuringOptions):
     """Options of a search that do not change its result."""
 
-    evaluate: Evaluate | None = None  # in place of the measures
+    evaluate: Any = None  # an ``Evaluate``, in place of the measures
 
 
 SEARCH = Kind(

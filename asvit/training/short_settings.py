@@ -1,12 +1,13 @@
 """Settings of the short trainings of architectures and supernets, on images in memory."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Literal
 
 from asvit.core.preparing_settings import fit_setting, ground_setting
 from asvit.core.settings import (
     Presets,
     Settings,
+    fields_of,
     presets_with,
     seed_setting,
     setting,
@@ -68,7 +69,7 @@ def take_classes(settings: Any) -> None:
     """Give settings with ``data`` and ``classes`` those that ``fractal:CLASSES`` names."""
     name, _, text = str(settings.data).partition(":")
     if name == "fractal" and text.isascii() and text.isdecimal():
-        default = {field.name: field.default for field in fields(settings)}["classes"]
+        default = fields_of(type(settings))["classes"].default
         if settings.classes not in (default, int(text)):
             raise ValueError(
                 f"classes={settings.classes} beside data={settings.data}; leave one of them out"

@@ -14,10 +14,10 @@ import numpy as np
 
 from asvit.core.console import clock
 from asvit.core.continuing import ELSEWHERE
+from asvit.core.errors import WrongOption
 from asvit.core.files import expanded, split_reading, with_reading
 from asvit.core.progress import Progress, StageUnderWay, Tell, ignore, image_progress
 from asvit.core.run_files import CHECKPOINT, PICTURES, RESULT
-from asvit.core.settings import WrongOption
 from asvit.data.base import LabelledImages
 from asvit.designs import fractals
 from asvit.designs.families import SIDES, smallest_side, space_for
