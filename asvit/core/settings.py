@@ -150,11 +150,16 @@ class Settings:
 
     @model_validator(mode="before")
     @classmethod
-    def _prepare(cls, given: ArgsKwargs) -> dict[str, Any]:
+    def _prepare(cls, given: Any) -> Any:
         """Values as they are kept: of Python's own types, and converted where a field says so."""
         fields = cls.__pydantic_fields__  # type: ignore[attr-defined]
-        by_place = [one.name for one in dataclasses.fields(cls) if not one.kw_only]
-        values = {**dict(zip(by_place, given.args, strict=False)), **(given.kwargs or {})}
+        if isinstance(given, ArgsKwargs):
+            by_place = [one.name for one in dataclasses.fields(cls) if not one.kw_only]
+            values = {**dict(zip(by_place, given.args, strict=False)), **(given.kwargs or {})}
+        elif isinstance(given, Mapping):  # within what is read from a file
+            values = _complete(cls, given)
+        else:
+            return given
         return {
             name: _prepared(name, value, fields[name]) if name in fields else value
             for name, value in values.items()
@@ -189,12 +194,7 @@ class Settings:
         """
         if not isinstance(stored, Mapping):
             raise ValueError(f"settings must be names and their values, got {shown(stored)}")
-        for what, names in (
-            ("unknown", set(stored) - set(fields_of(cls))),
-            ("missing", set(fields_of(cls)) - set(stored)),
-        ):
-            if names:
-                raise ValueError(f"{what} setting {shown(min(names))}; {OTHER_VERSION}")
+        stored = _complete(cls, stored)
         try:
             return cls(**stored)
         except MALFORMED as error:
@@ -219,6 +219,15 @@ class Settings:
         names = fields_of(type(self))
         pairs = {name: (getattr(self, name), getattr(other, name)) for name in names}
         return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _complete(cls: type[Settings], stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Stored settings, if they are those that there are now."""
+    known = set(fields_of(cls))
+    for what, names in (("unknown", set(stored) - known), ("missing", known - set(stored))):
+        if names:
+            raise ValueError(f"{what} setting {shown(min(names))}; {OTHER_VERSION}")
+    return dict(stored)
 
 
 def fields_of(cls: Any) -> dict[str, FieldInfo]:

@@ -5,12 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from asvit.core.codec import to_json
+from asvit.core.codec import StoredScore, to_json
 from asvit.core.results import Result
 from asvit.growth.settings import ScaleSettings
 from asvit.measuring.latency import Latency
 from asvit.reference.findings import Reliability
-from proxies import Score
 from scaling import Budget, Row
 
 
@@ -123,4 +122,4 @@ class Measured:
 
     depths: tuple[int, ...]
     width: int
-    scores: Mapping[str, Score]
+    scores: Mapping[str, StoredScore]

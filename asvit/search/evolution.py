@@ -7,7 +7,9 @@ from dataclasses import astuple, dataclass, fields
 from functools import cached_property
 from itertools import groupby
 from operator import attrgetter
-from typing import Any, ClassVar, TypedDict
+from typing import Any, ClassVar
+
+from typing_extensions import TypedDict
 
 from asvit.core.codec import value_from_json
 from asvit.core.files import read_text

@@ -48,7 +48,7 @@ def test_it_is_read_back_and_written_the_same(tmp_path: Path) -> None:
     [
         ({"kind": "search"}, "kind 'search', schema 1; another version of asvit may have"),
         ({"schema_version": 2}, "kind 'toy', schema 2"),
-        ({"settings": {**SETTINGS, "name": 3}}, "settings name must be a name"),
+        ({"settings": {**SETTINGS, "name": 3}}, "settings.name may not be 3"),
         ({"settings": {**SETTINGS, "depth": 1}}, "unknown setting 'depth'; another version of"),
         ({"settings": {"name": "x"}}, "missing setting 'again'; another version of asvit may"),
         ({"table": [{"step": "x", "value": 1}]}, "rows.step may not be 'x'"),
