@@ -18,8 +18,9 @@ from asvit.core.run_files import PREDICT_SCRIPT, RESULT
 from asvit.core.signatures import with_options
 from asvit.core.versions import versions
 from asvit.data.base import file_digest
+from asvit.export.card import model_card
 from asvit.export.copying import write_verified
-from asvit.export.exported import Exported, model_card, without_folders
+from asvit.export.exported import Exported, without_folders
 from asvit.export.formats import FORMATS, README, Format, predict_script
 from asvit.export.settings import ExportSettings
 from asvit.networks import Network, WeightsFile
