@@ -8,7 +8,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from asvit.predictor.features import column_of, features
 from asvit.predictor.process import Process
-from asvit.reference.correlate import check_per_cent
 from asvit.reference.findings import LEAST_TRAININGS
 from asvit.spaces.architectures import Architectures, each_of
 from asvit.spaces.base import Architecture
@@ -27,8 +26,6 @@ class Predictor:
     Args:
         image_size: Side in pixels of the images that multiply-adds are counted for; None for 224.
         num_classes: Classes of the networks whose parameters are counted.
-        per_cent: Whether accuracies are certainly in per cent. Otherwise values that are all at
-            most 1 are refused as fractions.
 
     References:
         White et al. 2021, arXiv:2104.01177, compare predictors of accuracy.
@@ -43,12 +40,9 @@ class Predictor:
         ((2,), (2,))
     """
 
-    def __init__(
-        self, image_size: int | None = None, *, num_classes: int = 1000, per_cent: bool = False
-    ) -> None:
+    def __init__(self, image_size: int | None = None, *, num_classes: int = 1000) -> None:
         self.image_size = image_size
         self.num_classes = num_classes
-        self.per_cent = per_cent
         self._process: Process | None = None
 
     def fit(
@@ -68,8 +62,8 @@ class Predictor:
                 if it is unknown: then it is part of what the features do not explain.
 
         Raises:
-            ValueError: If an architecture or an accuracy is wrong, lengths differ, fewer than 5
-                accuracies are known, or all of them are at most 1.
+            ValueError: If an architecture or an accuracy is wrong, lengths differ, or fewer than 5
+                accuracies are known.
         """
         networks = list(architectures)
         column = column_of("accuracies", accuracies, len(networks))
@@ -77,8 +71,6 @@ class Predictor:
         wrong = column[rows][~((column[rows] >= 0) & (column[rows] <= 100))]
         if len(wrong):
             raise ValueError(f"accuracy {wrong[0]} is not in per cent; use 0 to 100")
-        if not self.per_cent:
-            check_per_cent(column)
         if len(rows) < LEAST_TRAININGS:
             raise ValueError(
                 f"{len(rows)} architecture(s) have an accuracy; "

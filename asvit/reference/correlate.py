@@ -129,17 +129,6 @@ def _within(taus: Taus, counts: Mapping[str, Array], name: str) -> Within:
     )
 
 
-def check_per_cent(accuracies: ArrayLike) -> None:
-    """Refuse accuracies that are fractions."""
-    values = np.asarray(accuracies, dtype=np.float64)
-    finite = values[np.isfinite(values)]
-    if len(finite) and 0 < finite.max() <= 1:
-        raise ValueError(
-            f"all {len(finite)} accuracies are at most 1, the highest {finite.max():g}; use per "
-            "cent, 0 to 100"
-        )
-
-
 def best_count(counts: Mapping[str, Array], accuracies: Array) -> tuple[str, float]:
     """Name and tau of the count that ranks best; ``("", nan)`` if no count can rank."""
     taus = {

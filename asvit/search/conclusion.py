@@ -184,7 +184,7 @@ def conclude_trained(
     if settings.controller == PREDICTOR:
         from asvit.predictor import Predictor  # scikit-learn, which other searches do not need
 
-        make = partial(Predictor, settings.image_size, per_cent=True)
+        make = partial(Predictor, settings.image_size)
 
     def best(again: Mapping[str, Sequence[Measurement]]) -> Sequence[Finalist]:
         trained = gathered(search.rows, search.space, limits, again)

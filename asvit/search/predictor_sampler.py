@@ -85,7 +85,7 @@ class PredictorSampler(SpaceSampler):
         }
         every = {**candidates, **params_of}
         choice = self._acquisition.choose(
-            partial(Predictor, self._settings.image_size, per_cent=True),
+            partial(Predictor, self._settings.image_size),
             trainings,
             [self._text(other.params) for other in before[start:] if self._fits(other.params)],
             list(candidates),

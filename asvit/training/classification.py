@@ -89,16 +89,14 @@ class Classification(Task[EpochRow]):
     def losses(
         self, network: nn.Module, images: Tensor, targets: Tensor
     ) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """Classification and distillation, weighted; with labels the right answers, too."""
+        """Classification and distillation alike; with labels the right answers, too."""
         outputs = network(images)
         logits = outputs[0] if isinstance(outputs, tuple) else outputs
         loss, hits = self._criterion(logits.float(), targets), dict[str, Tensor]()
         if not targets.is_floating_point():
             hits[_HITS] = (logits.detach().argmax(1) == targets).sum()
         if self.teacher is not None:
-            weight = self.settings.distillation_weight
-            taught = distillation_loss(outputs, self.teacher(images))
-            loss = (1 - weight) * loss + weight * taught
+            loss = (loss + distillation_loss(outputs, self.teacher(images))) / 2
         return loss, hits
 
     def _criterion(self, logits: Tensor, targets: Tensor) -> Tensor:

@@ -27,7 +27,6 @@ STAGES: Final = 3  # coarse, middle, full: the stages of asvit.models.token_stag
 AUTO: Final = (4, 7)
 OFF: Final = "off"
 
-_BRANCHES = 2  # of compact parts, as in asvit.convert
 
 _OWN = "the network's own"
 _RECIPE = "the recipe's"
@@ -137,9 +136,6 @@ class TrainSettings(Settings):
         None,
         "Feed-forward layers: compact ones are factorised; compact(factored=first) has settings.",
         shown=_OWN,
-    )
-    branches: int = setting(
-        0, "Branches of compact layers during training.", at_least=0, shown="2"
     )
     data: str = labelled_data()
     validation: str | None = setting(
@@ -266,9 +262,6 @@ class TrainSettings(Settings):
         metavar="FILE",
         complete="paths",
     )
-    distillation_weight: float = setting(
-        0.5, "Weight of the teacher's decisions in the loss.", **_ZERO_TO_ONE
-    )
     seed: int = seed_setting()
 
     @property
@@ -279,7 +272,7 @@ class TrainSettings(Settings):
     @property
     def unused(self) -> Sequence[str]:
         """What is set for distillation without a teacher."""
-        return ("teacher_weights", "distillation_weight") if self.teacher is None else ()
+        return ("teacher_weights",) if self.teacher is None else ()
 
     @property
     def staged(self) -> bool:
@@ -336,7 +329,7 @@ class TrainSettings(Settings):
         The learning rate follows the batch: the recipe's for 512 images, times ``batch_size`` /
         512, and three times that with Muon. If the epochs are given, but not the warm-up, it takes
         at most a fifth of them. Images that are padded or squashed are not cropped for validation,
-        either, unless ``crop_pct`` is given. Compact layers get two branches.
+        either, unless ``crop_pct`` is given.
         """
         requested = {**cls.presets[preset], **given}
         return super().make(**_filled_in(requested, RECIPES[requested.get("recipe", "swin")]))
@@ -356,6 +349,4 @@ def _filled_in(requested: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[
         values["warmup_epochs"] = min(values["warmup_epochs"], values["epochs"] // WARMUP_SHARE)
     if values.get("fit", "crop") != "crop" and "crop_pct" not in requested:
         values["crop_pct"] = 1.0
-    if values.get("ffn") is not None:
-        values.setdefault("branches", _BRANCHES)
     return values

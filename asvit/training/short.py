@@ -47,6 +47,7 @@ _FEW_PIXELS = 32 * 32  # of an image
 #: those of residual networks are above.
 _SMALL = 0.4
 _TESTED = 256  # images of a batch to test on
+_WARMUP = 0.1  # share of the steps of a supernet
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Recipe:
         """That of settings, for a training of so many steps."""
         names = {field.name for field in fields(cls)} - {"steps", "warmup"}
         own = {name: getattr(settings, name) for name in names if hasattr(settings, name)}
-        return cls(steps, warmup=round(settings.warmup * steps), **own)
+        return cls(steps, warmup=round(getattr(settings, "warmup", _WARMUP) * steps), **own)
 
     @property
     def augmentation(self) -> Augmentation:

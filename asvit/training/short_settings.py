@@ -146,20 +146,6 @@ class SupernetSettings(Settings):
     learning_rate: float = setting(
         1e-3, "Highest learning rate, after the warm-up.", metavar="N", above=0
     )
-    weight_decay: float = setting(
-        0.05, "Decoupled weight decay of matrices.", metavar="N", at_least=0, below=1
-    )
-    warmup: float = setting(
-        0.1,
-        "Share of the steps over which the learning rate rises, before a cosine decay.",
-        metavar="N",
-        at_least=0,
-        below=1,
-    )
-    label_smoothing: float = setting(
-        0.1, "Share of the target spread over all classes.", metavar="N", at_least=0, below=1
-    )
-    clip: float = setting(1.0, "Largest norm of the gradient.", metavar="N", above=0)
     shift: int = setting(0, "Shift training images by up to N pixels along each axis.", at_least=0)
     flip: bool = setting(False, "Mirror half of the training images.")
     crop_scale: float = setting(

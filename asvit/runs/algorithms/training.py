@@ -54,6 +54,7 @@ from proxies.evaluation import seed_for
 
 logger = logging.getLogger(__name__)
 
+_BRANCHES = 2  # of compact parts, as in asvit.convert
 _MOST_FOR_GPU = 32  # workers
 Run = RunFolder[TrainSettings, TrainResult]
 
@@ -149,7 +150,7 @@ def _job(
         sets.kind.channels,
         attention=s.attention,
         ffn=s.ffn,
-        branches=s.branches,
+        branches=0 if s.ffn is None else _BRANCHES,
     )
     teacher = load_teacher(s, sets.classes, sets.kind)
     return Job(s, sets, network, processes, teacher, run.options, run.progress)

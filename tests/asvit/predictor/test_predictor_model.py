@@ -74,11 +74,9 @@ def test_more_noise_means_less_spread_of_means(trained, candidates):
     assert loud.std() < 0.5 * quiet.std()
 
 
-def test_shares_are_no_accuracies(trained):
-    with pytest.raises(ValueError, match=r"accuracies are at most 1, the highest 0\.\d+; use per"):
-        fitted(trained, truth(trained) / 100)
-    low = truth(trained) / 100
-    asvit.Predictor(SIDE, per_cent=True).fit(trained, low)
+def test_shares_are_predicted_as_shares(predictor, trained, candidates):
+    shares, _ = fitted(trained, truth(trained) / 100).predict(candidates)
+    np.testing.assert_allclose(100 * shares, predictor.predict(candidates)[0], atol=1)
     fitted(trained, np.zeros(len(trained)))
 
 

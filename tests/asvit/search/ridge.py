@@ -18,7 +18,7 @@ Array = NDArray[np.float64]
 class Ridge:
     """Stands in for :class:`asvit.Predictor`."""
 
-    def __init__(self, _image_size: int | None = None, *, per_cent: bool = False) -> None: ...
+    def __init__(self, _image_size: int | None = None) -> None: ...
 
     def fit(self, architectures: Sequence[str], accuracies: ArrayLike, noise: float = 0) -> Ridge:
         x, y = self.columns(architectures), np.asarray(accuracies, dtype=float)
