@@ -12,8 +12,8 @@ import asvit
 from asvit.data import open_dataset, open_training_sets
 from asvit.data.statistics import channel_statistics
 from asvit.designs.result import DesignResult
+from asvit.export.exporting import export_network
 from asvit.networks import Network, WeightsFile
-from asvit.runs.exporting import export_network
 from asvit.runs.training import run_training
 from asvit.spaces import SPACES, stage_table
 from asvit.training.metrics import read_predictions

@@ -10,11 +10,11 @@ from PIL import Image
 
 import asvit
 from asvit.core.run_files import PREDICT_SCRIPT
+from asvit.export.exporting import export_network
 from asvit.export.formats import predict_script
 from asvit.networks import Network, WeightsFile
-from asvit.runs.exporting import export_network
+from tests.asvit.export.without_asvit import run_script
 from tests.asvit.runs.fakes import varied
-from tests.asvit.runs.without_asvit import run_script
 
 pytest.importorskip("onnxruntime")
 
