@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from asvit.core.files import write_bytes
-from asvit.core.records import MALFORMED, parse_json
+from asvit.core.records import parse_json
 
 _HEADER = "asvit"  # key in the metadata of safetensors, which holds strings only
 
@@ -40,15 +40,6 @@ def read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if header is None:
         raise ValueError("the weights have no header of ours")
     return header, tensors
-
-
-def is_whole(path: Path) -> bool:
-    """Whether a file of :func:`write_tensors` is there as it was written."""
-    try:
-        read_tensors(path)
-    except (OSError, SafetensorError, *MALFORMED):
-        return False
-    return True
 
 
 def read_header(path: Path) -> dict[str, Any]:
