@@ -97,8 +97,6 @@ def export_network(
     out: Path | str | None = None,
     image_size: int | None = None,
     num_classes: int | None = None,
-    attention: str | None = None,
-    ffn: str | None = None,
     with_preprocessing: bool = False,
     int8: bool = False,
     data: Path | str | None = None,

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,8 +60,6 @@ def read_any_tensors(path: Path) -> tuple[dict[str, Any] | None, dict[str, Tenso
         text = (file.metadata() or {}).get(_HEADER)
         header = None if text is None else parse_json(text)
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if sys.platform == "win32":  # which lets nobody replace a mapped file, as these are
-            tensors = {name: tensor.clone() for name, tensor in tensors.items()}
         return header, tensors
 
 

@@ -29,20 +29,9 @@ UNKNOWN: Final = "not recorded"
 
 # Facts with a fixed place on the card.
 _PLACED: Final = (
-    *(
-        *PREPARATION,
-        "crop_mode",
-        "ground",
-        "pixels",
-        "recipe",
-        "epochs",
-        "epoch",
-        "images",
-        "top1",
-        "weights",
-        "tokens",
-    ),
-    *("command", "seconds", "found_by", "asvit", "designed", "train_on_validation"),
+    *(*PREPARATION, "crop_mode", "ground", "pixels"),
+    *("recipe", "epochs", "epoch", "images", "top1", "weights", "tokens", "command", "seconds"),
+    *("found_by", "asvit", "designed", "train_on_validation"),
 )
 
 # Metadata for pages of published models; other readers show it as a table.
@@ -54,14 +43,12 @@ tags:
 ---
 """
 
-_BY_DESIGN: Final = "By `asvit design`, within the limits below."
-_FROM_TEXT: Final = f"{UNKNOWN.capitalize()}: the architecture was given as a text."
-
 # Facts that the card words otherwise.
 _WORDS: Final = {
     "std": "standard deviation",
     "interpolation": "resized by interpolation",
     "crop_pct": "share of the side that the centre crop keeps",
+    "tokens": "last trained with tokens of stride and dilation",
 }
 
 # What becomes of images that are not square, by the crop mode.
@@ -202,50 +189,36 @@ def _quoted(value: object) -> str:
 
 def model_card(exported: Exported) -> str:
     """The card; unknown facts are marked as not recorded."""
-    content = exported.content
+    content, int8 = exported.content, exported.quantisation
     facts = content.facts
-    designed = isinstance(facts.get("designed"), Mapping)
-    shape = f"[batch, {', '.join(map(str, content.network.image_shape))}], {_pixels(content)}"
-    if exported.script is not None:
-        channels = content.network.in_chans
-        shape = f"[height, width, {channels}] of any size, as read; the graph does the following"
+    designed = facts.get("designed")
+    if isinstance(designed, Mapping):
+        found = "By `asvit design`, within the limits below."
+    else:
+        found = f"{UNKNOWN.capitalize()}: the architecture was given as a text."
+    trained = facts.get("asvit")
     parts = {
         "Network": _list(_network(exported)),
-        "Input": _list({"shape": shape, **_words(facts, *PREPARATION), **_fitting(content)}),
+        "Input": _list(_input(exported)),
         "Training": _training(exported),
-        "How it was found": _section(facts.get("found_by") or {})
-        or (_BY_DESIGN if designed else _FROM_TEXT),
-        **({"Limits and what was measured": _section(facts["designed"])} if designed else {}),
+        "How it was found": _section(facts.get("found_by") or {}) or found,
+        "Limits and what was measured": _section(designed or {}),
         "This copy": _list(_copy(exported)),
-        **({"8-bit integers": _list(_int8(exported))} if exported.quantisation else {}),
+        "8-bit integers": "" if int8 is None else _list(_int8(int8)),
         "Loading": f"```python\n{exported.loading_code(exported.out.name)}\n```",
-        "Made with": _list(_making(exported)),
+        "Made with": _list(
+            {
+                "versions": ", ".join(f"{name} {of}" for name, of in exported.versions.items()),
+                "command": _code(without_folders(exported.command)),
+                "trained with": None if trained is None else f"asvit {_plain(trained)}",
+                "licence": UNKNOWN,
+            }
+        ),
     }
     front = _FRONT if exported.form.name == "timm" else ""
-    body = "\n\n".join(f"## {title}\n\n{text}" for title, text in parts.items())
+    body = "\n\n".join(f"## {title}\n\n{text}" for title, text in parts.items() if text)
     name = exported.out.stem if exported.form.suffix else exported.out.name  # of a folder
     return f"{front}# {legible(name)}\n\n{body}\n"
-
-
-def _pixels(content: WeightsFile) -> str:
-    """What the pixels of images are, before and after normalisation."""
-    kind = ImageKind.of(content.facts.get("pixels", ""), content.network.in_chans)
-    if kind.picture:
-        return "RGB in 0 to 1, then normalised"
-    unit = "in 0 to 1" if kind.scale > 1 else "as files have them"
-    return f"{kind}, {unit}, then normalised by channel"
-
-
-def _fitting(content: WeightsFile) -> dict[str, str]:
-    """What becomes of oblong and of transparent pictures, as far as it is recorded."""
-    facts = content.facts
-    if not any(name in facts for name in PREPARATION):
-        return {}
-    kind = ImageKind.of(facts.get("pixels", ""), content.network.in_chans)
-    oblong = {"oblong images": _OBLONG[facts.get("crop_mode", CENTER)]}
-    if not kind.picture and kind.reading != GREY:
-        return oblong
-    return {**oblong, "transparent pictures": f"laid over {facts.get('ground', BLACK)}"}
 
 
 def _network(exported: Exported) -> dict[str, str | None]:
@@ -266,25 +239,43 @@ def _network(exported: Exported) -> dict[str, str | None]:
     }
 
 
-def _words(facts: Mapping[str, Any], *names: str) -> dict[str, str]:
-    return {_WORDS.get(name, name): _text(facts.get(name)) for name in names}
+def _input(exported: Exported) -> dict[str, str | None]:
+    """How images are prepared, as far as it is recorded."""
+    network, facts = exported.content.network, exported.content.facts
+    kind = ImageKind.of(facts.get("pixels", ""), network.in_chans)
+    pixels = "RGB in 0 to 1, then normalised"
+    if not kind.picture:
+        unit = "in 0 to 1" if kind.scale > 1 else "as files have them"
+        pixels = f"{kind}, {unit}, then normalised by channel"
+    shape = f"[batch, {', '.join(map(str, network.image_shape))}], {pixels}"
+    if exported.script is not None:
+        channels = network.in_chans
+        shape = f"[height, width, {channels}] of any size, as read; the graph does the following"
+    known = any(name in facts for name in PREPARATION)
+    transparent = known and (kind.picture or kind.reading == GREY)
+    return {
+        "shape": shape,
+        **{_WORDS.get(name, name): _text(facts.get(name)) for name in PREPARATION},
+        "oblong images": _OBLONG[facts.get("crop_mode", CENTER)] if known else None,
+        "transparent pictures": f"laid over {facts.get('ground', BLACK)}" if transparent else None,
+    }
 
 
 def _training(exported: Exported) -> str:
     facts = exported.content.facts
     if exported.weights is None:
         return "None: the weights are random. The copy is only useful for measuring speed."
-    tokens = _text(facts["tokens"]) if facts.get("tokens") else None
-    points = {
-        "weights from": _code(exported.weights.name),
-        **_words(facts, "recipe", "epochs", "images"),
-        "accuracy": _accuracy(exported),
-        "last trained with tokens of stride and dilation": tokens,
-        "command": _code(facts["command"]) if "command" in facts else None,
-        "time": f"{facts['seconds']:,} s" if "seconds" in facts else None,
-    }
-    others = {_plain(name): _text(fact) for name, fact in facts.items() if name not in _PLACED}
-    return _list({**points, **others})
+    return _list(
+        {
+            "weights from": _code(exported.weights.name),
+            **{name: _text(facts.get(name)) for name in ("recipe", "epochs", "images")},
+            "accuracy": _accuracy(exported),
+            _WORDS["tokens"]: _text(facts["tokens"]) if facts.get("tokens") else None,
+            "command": _code(facts["command"]) if "command" in facts else None,
+            "time": f"{facts['seconds']:,} s" if "seconds" in facts else None,
+            **{_plain(name): _text(fact) for name, fact in facts.items() if name not in _PLACED},
+        }
+    )
 
 
 def _accuracy(exported: Exported) -> str | None:
@@ -297,36 +288,30 @@ def _accuracy(exported: Exported) -> str | None:
     top1 = facts.get("top1")
     if not isinstance(top1, int | float):
         return UNKNOWN
-    parts = [f"top-1 {top1:.2f} % on the images held out"]
+    text = f"top-1 {top1:.2f} % on the images held out"
     if "epoch" in facts:  # of a training; inherited weights have that of a test
-        parts[0] += " for validation"
-        parts.append(f"after epoch {facts['epoch']}")
+        text += f" for validation, after epoch {facts['epoch']}"
     if exported.trained_size not in (None, exported.content.network.image_size):
-        parts.append(f"at {exported.trained_size} px, not at the size of this copy")
-    return ", ".join(parts)
-
-
-def _section(facts: Mapping[str, Any]) -> str:
-    return _list({_plain(name.replace("_", " ")): _text(value) for name, value in facts.items()})
+        text += f", at {exported.trained_size} px, not at the size of this copy"
+    return text
 
 
 def _copy(exported: Exported) -> dict[str, str | None]:
+    is_graph = exported.form.name in ("onnx", "pt2")
     batch = "any number of images" if exported.batch is None else str(exported.batch)
-    source = INPUT if exported.script is None else IMAGE
-    opset = f"{exported.opset}; its input is called `{source}`"
+    opset = f"{exported.opset}; its input is called `{IMAGE if exported.script else INPUT}`"
     # Copies for one size of batch have two of that size: the larger one comes last, and counts.
-    rising = sorted(exported.differences, key=attrgetter("batch", "absolute"))
     differences = {
         f"largest difference from the network, batch of {difference.batch}": (
             f"{difference.absolute:.2g}, which is {difference.relative:.2g} of the largest output"
             if difference.absolute
             else "none, to the last bit"
         )
-        for difference in rising
+        for difference in sorted(exported.differences, key=attrgetter("batch", "absolute"))
     }
     return {
         "format": exported.form.name,
-        "batch": batch if exported.form.name in ("onnx", "pt2") else None,
+        "batch": batch if is_graph else None,
         "operator set": None if exported.opset is None else opset,
         **differences,
         "allowed": f"{TOLERANCE:g} of the largest output, on random images"
@@ -335,9 +320,7 @@ def _copy(exported: Exported) -> dict[str, str | None]:
     }
 
 
-def _int8(exported: Exported) -> dict[str, str | None]:
-    int8 = exported.quantisation
-    assert int8 is not None
+def _int8(int8: Quantisation) -> dict[str, str | None]:
     return {
         "accuracy": f"{int8.accuracy:.1f} %, in float32 {int8.accuracy_before:.1f}",
         "difference": int8.in_words,
@@ -349,14 +332,8 @@ def _int8(exported: Exported) -> dict[str, str | None]:
     }
 
 
-def _making(exported: Exported) -> dict[str, str | None]:
-    trained = exported.content.facts.get("asvit")
-    return {
-        "versions": ", ".join(f"{name} {number}" for name, number in exported.versions.items()),
-        "command": _code(without_folders(exported.command)),
-        "trained with": None if trained is None else f"asvit {_plain(trained)}",
-        "licence": UNKNOWN,
-    }
+def _section(facts: Mapping[str, Any]) -> str:
+    return _list({_plain(name.replace("_", " ")): _text(value) for name, value in facts.items()})
 
 
 def _list(points: Mapping[str, str | None]) -> str:

@@ -1,7 +1,5 @@
 """Export formats: their names, files and requirements."""
 
-import re
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -30,21 +28,13 @@ class Format:
     libraries: tuple[str, ...] = ()  # required libraries that are not dependencies of ours
 
     def card_path(self, out: Path) -> Path:
-        """Path of the model card of a copy at ``out``.
-
-        Named after the copy, with the suffix kept where the shorter name is another format's card
-        or a file of the user's.
-        """
-        if not self.suffix:
-            return out / README
-        card = out.with_suffix(".md")
-        foreign = card.exists() and _format_of(card) != self.name
-        return out.with_name(f"{out.name}.md") if foreign else card
+        """Path of the model card of a copy at ``out``."""
+        return out.with_name(f"{out.name}.md") if self.suffix else out / README
 
     def remove_card(self, out: Path) -> None:
         """Remove the card of an earlier copy at ``out``; any other file of its name stays."""
         card = self.card_path(out)
-        if _format_of(card) == self.name:
+        if card.is_file() and f"\n* format: {self.name}\n".encode() in card.read_bytes():
             card.unlink()
 
     def part_path(self, out: Path) -> Path:
@@ -88,14 +78,6 @@ class Format:
 def predict_script() -> bytes:
     """The program ``predict.py`` beside a copy that prepares pictures; it needs none of ours."""
     return Path(__file__).with_name("predict_script.py").read_bytes()
-
-
-def _format_of(card: Path) -> str | None:
-    """The format in a model card; None if the file is missing or not a card."""
-    with suppress(OSError, UnicodeDecodeError):
-        match = re.search(r"^\* format: (\w+)$", card.read_text(encoding="utf-8"), re.MULTILINE)
-        return None if match is None else match[1]
-    return None
 
 
 _ALL = (

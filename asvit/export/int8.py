@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,7 +15,7 @@ import torch
 from asvit.core.files import split_reading
 from asvit.core.results import stored_content
 from asvit.core.run_files import PICTURES, RESULT
-from asvit.core.running import by_onnx, fixed_batch, onnx_session, takes_pictures
+from asvit.core.running import by_onnx, onnx_session, takes_pictures
 from asvit.core.threads import in_order, or_reason
 from asvit.data.base import TEST, TRAIN, LabelledImages, balanced_choice, numbered_as
 from asvit.data.tables import is_table, open_table, table_parts
@@ -28,22 +27,21 @@ from asvit.networks import WeightsFile
 from asvit.statistics.intervals import paired_difference
 from asvit.training.loaders import open_sets
 from asvit.training.result import TrainResult
+from asvit.use.predicting import open_classifier
 from asvit.use.trained_on import count_trained, images_of
 from proxies.text import listed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from asvit.data.kinds import Picture
-
     Array = NDArray[Any]
-    Prepare = Callable[[Picture], Array]
 
 logger = logging.getLogger(__name__)
 
 _SEED = 0  # of the pictures that are chosen
 _EVERY = 5_000  # pictures between two lines about how far it is
-_BATCH = 32  # pictures that are in memory together, and in a batch of a graph that takes any
+_BATCH = 32  # pictures in a batch of a graph that takes any number
+_UNREAD = -1  # in the place of a class
 
 
 class Pictures(NamedTuple):
@@ -138,9 +136,14 @@ def _listed(table: Path, reading: str) -> Pictures:
 
 def calibration(content: WeightsFile, pictures: LabelledImages) -> Sequence[Array]:
     """Some pictures of each class as a network takes them, ``[C, side, side]`` each."""
-    count = min(CALIBRATION, len(pictures))
+    count, prepare = min(CALIBRATION, len(pictures)), content.preparation
     chosen = sorted(balanced_choice(pictures.labels, count, _SEED).tolist())
-    images = [image for _, image in _readable(pictures, chosen, _prepared(content))]
+    images = []
+    for image in in_order(or_reason(lambda at: prepare(pictures.picture(at)).numpy()), chosen):
+        if isinstance(image, str):
+            logger.warning("left out: %s", image)
+        else:
+            images.append(image)
     if not images:
         raise ValueError(f"none of {count} pictures to quantise with can be read")
     return images
@@ -171,23 +174,28 @@ def judge(
     Raises:
         ValueError: If more is lost than the tolerance.
     """
-    graphs = [_Graph(path, content) for path in (before, after)]
-    known, new = _right_answers(graphs, pictures.others, progress)
-    times = [graph.latency() for graph in graphs]
-    difference = paired_difference(new, known).per_cent
+    others = pictures.others
+    progress(f"judging both copies on {len(others):,} pictures")
+    known = _answers(before, others, lambda done: progress(f"judged float32 on {done}"))
+    readable = known != _UNREAD
+    if not readable.any():
+        raise ValueError(f"no picture to judge by can be read: {others.source}")
+    new = _answers(after, others, lambda done: progress(f"judged int8 on {done}"))
+    right = [(answers == others.labels)[readable] for answers in (known, new)]
+    difference = paired_difference(right[1], right[0]).per_cent
     quantisation = Quantisation(
         calibrated=calibrated,
-        pictures=len(new),
-        source=pictures.others.source,
-        accuracy=100 * float(new.mean()),
-        accuracy_before=100 * float(known.mean()),
+        pictures=int(readable.sum()),
+        source=others.source,
+        accuracy=100 * float(right[1].mean()),
+        accuracy_before=100 * float(right[0].mean()),
         difference=difference.value,
         interval=difference.interval,
         tolerance=tolerance,
         size=after.stat().st_size,
         size_before=before.stat().st_size,
-        latency=times[1],
-        latency_before=times[0],
+        latency=_latency(after, content),
+        latency_before=_latency(before, content),
     )
     if -quantisation.difference > tolerance + 1e-9:
         raise ValueError(
@@ -197,70 +205,30 @@ def judge(
     return quantisation
 
 
-def _right_answers(
-    graphs: Sequence[_Graph], pictures: LabelledImages, progress: Callable[[str], None]
-) -> list[Array]:
-    """Of each graph, whether its answer is right, ``[readable pictures]``."""
-    right: list[list[Array]] = [[] for _ in graphs]
-    count = len(pictures)
-    progress(f"judging both copies on {count:,} pictures")
-    readable, last = _readable(pictures, range(count), graphs[0].prepare), 0  # both take them so
-    while part := list(islice(readable, _BATCH)):
-        labels = pictures.labels[[place for place, _ in part]]
-        for graph, answers in zip(graphs, right, strict=True):
-            answers.append(graph.classes([image for _, image in part]) == labels)
-        if (done := part[-1][0] + 1) - last >= _EVERY and done < count:
-            progress(f"judged both on {done:,} of {count:,}")
-            last = done
-    if not right[0]:
-        raise ValueError(f"no picture to judge by can be read: {pictures.source}")
-    return [np.concatenate(answers) for answers in right]
-
-
-class _Graph:
-    """An ONNX file that classifies pictures, by ONNX Runtime."""
-
-    def __init__(self, path: Path, content: WeightsFile) -> None:
-        session = onnx_session(path, threads=torch.get_num_threads())
-        self._content, self._run = content, by_onnx(session)
-        self._alone, self._batch = takes_pictures(session), fixed_batch(session)
-        self.prepare: Prepare = np.asarray if self._alone else _prepared(content)
-
-    def classes(self, images: Sequence[Array]) -> Array:
-        """The likeliest class of each prepared picture."""
-        likeliest = [self._run(part).argmax(1) for part in batches(images, self._batch or _BATCH)]
-        return np.concatenate(likeliest)[: len(images)]
-
-    def latency(self) -> Latency:
-        """The time of a batch, or of a picture that is half as large again as the network's."""
-        network, batch = self._content.network, self._batch or 1
-        side, numbers = network.image_size, "float32"
-        shape: tuple[int, ...] = (batch, *network.image_shape)
-        if self._alone:
-            shape = (1, side * 3 // 2, side * 3 // 2, network.in_chans)
-            numbers = self._content.preparation.kind.dtype
-        example = np.zeros(shape, numbers)
-        images = torch.from_numpy(example)
-        time = time_passes(lambda: self._run(example), images, runtime="onnx")
-        return replace(time, image_size=side)
-
-
-def _prepared(content: WeightsFile) -> Prepare:
-    """Pictures as a network takes them, ``[C, side, side]`` float32."""
-    prepare = content.preparation
-    return lambda picture: prepare(picture).numpy()
-
-
-def _readable(
-    pictures: LabelledImages, places: Sequence[int], prepare: Prepare
-) -> Iterator[tuple[int, Array]]:
-    """Those of the pictures that can be read, prepared by threads; a warning names the others."""
-
-    def read(place: int) -> Array:
-        return prepare(pictures.picture(place))
-
-    for place, image in zip(places, in_order(or_reason(read), places), strict=True):
-        if isinstance(image, str):
-            logger.warning("left out: %s", image)
+def _answers(path: Path, pictures: LabelledImages, progress: Callable[[str], None]) -> Array:
+    """Place of the class that an ONNX file takes each picture for; ``_UNREAD`` without one."""
+    classifier = open_classifier(str(path), torch.device("cpu"))
+    names = [str(pictures.path(at) or pictures.name(at)) for at in range(len(pictures))]
+    answers = np.full(len(names), _UNREAD)
+    for place, row in enumerate(classifier.logits(names, pictures.picture, _BATCH)):
+        if isinstance(row, str):
+            logger.warning("left out: %s", row)
         else:
-            yield place, image
+            answers[place] = row.numpy().argmax()
+        if place and place % _EVERY == 0:
+            progress(f"{place:,} of {len(names):,}")
+    return answers
+
+
+def _latency(path: Path, content: WeightsFile) -> Latency:
+    """The time of an image, or of a picture that is half as large again where it prepares them."""
+    session = onnx_session(path, threads=torch.get_num_threads())
+    network, run = content.network, by_onnx(session)
+    side, numbers = network.image_size, "float32"
+    shape: tuple[int, ...] = (1, *network.image_shape)
+    if takes_pictures(session):
+        shape = (1, side * 3 // 2, side * 3 // 2, network.in_chans)
+        numbers = content.preparation.kind.dtype
+    example = np.zeros(shape, numbers)
+    time = time_passes(lambda: run(example), torch.from_numpy(example), runtime="onnx")
+    return replace(time, image_size=side)

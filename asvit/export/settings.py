@@ -7,7 +7,6 @@ from asvit.export.formats import FORMATS
 
 TOLERANCE = 1.0  # points
 _ONNX_ALONE = ("with_preprocessing", "int8")
-_RECORDED = "what the weights say"
 
 
 @dataclass(frozen=True)
@@ -55,12 +54,6 @@ class ExportSettings(Settings):
         name="classes",
         at_least=0,
         shown="those of the weights, else 1000",
-    )
-    attention: str | None = setting(
-        None, "hallucinated: attention maps computed from others.", metavar="KIND", shown=_RECORDED
-    )
-    ffn: str | None = setting(
-        None, "compact: factorised feed-forward layers.", metavar="KIND", shown=_RECORDED
     )
     with_preprocessing: bool = setting(
         False,

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import logging
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -53,7 +51,8 @@ def write_copy(form: Format, path: Path, *, model: nn.Module, content: WeightsFi
     elif form.name == "onnx":
         write_graph(graph_of(model, content), path, about=facts_of(content))
     else:
-        program = _traced(model, content, None)
+        network = content.network
+        program = trace(model, image_size=network.image_size, channels=network.in_chans)
         write_pt2(program, path, about=json.dumps(facts_of(content), allow_nan=False))
 
 
@@ -61,12 +60,9 @@ def graph_of(
     model: nn.Module, content: WeightsFile, *, batch: int | None = None
 ) -> onnx.ModelProto:
     """The ONNX graph of a network, with its weights, for ``batch`` images or any number."""
-    return onnx_graph(_traced(model, content, batch))
-
-
-def _traced(model: nn.Module, content: WeightsFile, batch: int | None) -> ExportedProgram:
     network = content.network
-    return trace(model, image_size=network.image_size, channels=network.in_chans, batch=batch)
+    side, channels = network.image_size, network.in_chans
+    return onnx_graph(trace(model, image_size=side, channels=channels, batch=batch))
 
 
 def facts_of(content: WeightsFile) -> dict[str, Any]:
@@ -133,7 +129,7 @@ def onnx_graph(program: ExportedProgram) -> onnx.ModelProto:
         )
     try:
         # With gradients, attention with a learned bias is decomposed to other strides than traced.
-        with torch.no_grad(), _quiet_converter():
+        with torch.no_grad():
             exported = torch.onnx.export(
                 program,
                 dynamo=True,
@@ -153,18 +149,6 @@ def onnx_graph(program: ExportedProgram) -> onnx.ModelProto:
         raise TypeError("torch.onnx.export gave no program")
     graph: onnx.ModelProto = exported.model_proto
     return graph
-
-
-@contextmanager
-def _quiet_converter() -> Iterator[None]:
-    """Keep onnxscript from warning, with a traceback, of operator sets that are refused anyway."""
-    logger = logging.getLogger("onnxscript")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def write_timm_folder(content: WeightsFile, model: nn.Module, folder: Path) -> None:

@@ -36,8 +36,6 @@ def open_network(
     architecture: str | None = None,
     image_size: int | None = None,
     num_classes: int | None = None,
-    attention: str | None = None,
-    ffn: str | None = None,
 ) -> WeightsFile:
     """A trained network with its weights, classes and preparation of images.
 
@@ -49,8 +47,6 @@ def open_network(
         image_size: Side in pixels, by default that of the weights, else timm's or 224; positions
             are resampled.
         num_classes: Classes of a file that does not say them, by default as many as it has.
-        attention: Converted part of a file that does not say it, as in :class:`Network`.
-        ffn: Likewise.
 
     Raises:
         FileNotFoundError: If there are no such weights, or they cannot be downloaded.
@@ -65,16 +61,14 @@ def open_network(
     except ValueError:
         if architecture is None:
             raise
-        network = Network(architecture, attention=attention, ffn=ffn)
-        return _unnamed(path, network, image_size, num_classes)
-    named = {
-        "architecture": None if architecture is None else canonical(architecture),
-        **{"num_classes": num_classes, "attention": attention, "ffn": ffn},
-    }
-    for name, value in named.items():
+        return _unnamed(path, Network(architecture), image_size, num_classes)
+    named = None if architecture is None else canonical(architecture)
+    for name, value in (("architecture", named), ("num_classes", num_classes)):
         there = getattr(content.network, name)
         if value not in (None, there):
-            raise ValueError(f"{path} has {name} {there!r}, not {value!r}; leave it out")
+            raise ValueError(
+                f"{path} has {name} {there!r}, not {value!r}; leave it out, or name other weights"
+            )
     return _resized(content, image_size or content.network.image_size)
 
 

@@ -5,9 +5,8 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, Self, cast
+from typing import Any, NamedTuple, cast
 
-import torch
 from timm.layers import LayerNorm2d
 from timm.models import FeatureInfo
 from torch import Tensor, nn
@@ -68,7 +67,6 @@ class Pyramid(nn.Module):
         image_size: int = 224,
         out_indices: Sequence[int] | None = None,
         norms: bool = False,
-        frozen_stages: int = 0,
         grad_checkpointing: bool = False,
         windows: int | None = 1,
     ) -> None:
@@ -79,12 +77,7 @@ class Pyramid(nn.Module):
         if not indices or not all(0 <= i < len(levels) for i in indices):
             raise ValueError(f"out_indices={out_indices!r}; use some of 0 to {len(levels) - 1}")
         selected = [levels[i] for i in indices]
-        if not 0 <= frozen_stages <= len(levels):
-            raise ValueError(f"frozen_stages={frozen_stages}; use 0 to {len(levels)}")
         self.fixed_size = None if takes_any_size(model) else image_size
-        self._frozen: list[nn.Module] = []
-        if frozen_stages:
-            self._frozen = self._freeze(model, levels[frozen_stages - 1].position)
         self.body = cast("Any", model)
         self._indices = self.body.prune_intermediate_layers(
             [level.position for level in selected], prune_norm=True
@@ -97,7 +90,6 @@ class Pyramid(nn.Module):
         self.norms = nn.ModuleList(
             LayerNorm2d(width, eps=1e-5) if norms else nn.Identity() for width in self.channels
         )
-        self.train(self.training)
 
     def forward(self, image: Tensor) -> OrderedDict[str, Tensor]:
         """``[B, C, H, W]`` -> ``{"0": [B, C0, H/s0, W/s0], "1": ...}``, sides rounded up.
@@ -116,13 +108,6 @@ class Pyramid(nn.Module):
             )
         )
 
-    def train(self, mode: bool = True) -> Self:
-        """Set the mode; frozen stages stay in evaluation mode."""
-        super().train(mode)
-        for module in self._frozen:
-            module.eval()
-        return self
-
     def _padded(self, image: Tensor) -> Tensor:
         """The image padded with zeros at the right and bottom to a size that the network takes."""
         height, width = image.shape[-2:]
@@ -136,30 +121,6 @@ class Pyramid(nn.Module):
                     f"{self.fixed_size} px alone; build it with image_size={max(height, width)}"
                 )
         return F.pad(image, (0, right, 0, below)) if right or below else image
-
-    def _freeze(self, model: nn.Module, index: int) -> list[nn.Module]:
-        """Freeze the parameters that the map at ``index`` depends on, and return their modules.
-
-        Autograd finds them, since their names differ between networks.
-        """
-        side = self.fixed_size or 2 * self._multiple
-        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        stem = next(part for part in model.modules() if isinstance(part, nn.Conv2d))
-        image = torch.zeros(1, stem.in_channels, side, side).to(stem.weight)
-        was_training = model.training
-        with torch.enable_grad():
-            maps = cast("Any", model.eval()).forward_intermediates(
-                image.requires_grad_(), indices=[index], stop_early=True, intermediates_only=True
-            )
-            slopes = torch.autograd.grad(maps[0].sum(), [image, *trained], allow_unused=True)[1:]
-        model.train(was_training)
-        for parameter, slope in zip(trained, slopes, strict=True):
-            parameter.requires_grad_(slope is None)
-        return [
-            module
-            for module in model.modules()
-            if (own := list(module.parameters())) and not any(p.requires_grad for p in own)
-        ]
 
 
 class PyramidWithFpn(nn.Module):
@@ -197,7 +158,6 @@ def backbone(
     weights: str | Path | None = None,
     out_indices: Sequence[int] | None = None,
     norms: bool = False,
-    frozen_stages: int = 0,
     drop_path: float | None = None,
     grad_checkpointing: bool = False,
     windows: int | None = 1,
@@ -217,8 +177,6 @@ def backbone(
         out_indices: Maps to return, 0 the finest; None for all.
         norms: Apply a layer norm over the channels to each map, as Swin's detectors do
             (arXiv:2103.14030). The stages of a pre-norm network end without one.
-        frozen_stages: Number of maps, from the finest, whose layers get no gradient and stay in
-            evaluation mode.
         drop_path: Drop-path probability of the last block; None for the network's default.
         grad_checkpointing: Recompute blocks in the backward pass, to save memory.
         windows: For an As-ViT, a factor on the windows per side of each stage. Their number is
@@ -256,7 +214,6 @@ def backbone(
         image_size=image_size,
         out_indices=out_indices,
         norms=norms,
-        frozen_stages=frozen_stages,
         grad_checkpointing=grad_checkpointing,
         windows=windows,
     )

@@ -2,7 +2,6 @@
 
 import math
 import pickle
-import re
 import struct
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,12 +34,13 @@ _WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "m
 _PREFIXES = ("module.", "_orig_mod.")  # of names in torch's networks for several GPUs, or compiled
 _LEAST_CROP = 0.05  # as in the settings of a training
 _LEAST_STD = 1e-3  # a few times smaller than that of pixels in 0 to 255
-_RESAMPLING = tuple(method.name.lower() for method in Image.Resampling)
+_CHOICES: Mapping[str, Sequence[str]] = {
+    "interpolation": [method.name.lower() for method in Image.Resampling],
+    "crop_mode": CROP_MODES,
+    "ground": GROUNDS,
+}
 _MAX_NAMES = 3  # of weights in a message
 _LONGEST = 100  # characters of a name of weights in a message
-
-# How torch.load names what it would import.
-_GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
 
 # Exceptions of torch.load for files that are damaged, or that would run code.
 _UNLOADABLE = (
@@ -51,16 +51,10 @@ _UNLOADABLE = (
 # Types of the facts that are used in computation; others are only shown.
 _FACTS: Mapping[str, Any] = {
     **dict.fromkeys(("mean", "std"), Sequence[float]),
-    **{
-        "interpolation": str,
-        "crop_pct": float,
-        "crop_mode": str,
-        "ground": str,
-        "epoch": int,
-        "seconds": float,
-    },
-    **{"top1": float | None, "found_by": Mapping[str, Any] | None, "pixels": str},
-    **dict.fromkeys(("images", "weights", "tokens", "command", "asvit"), str),
+    **dict.fromkeys(("interpolation", "crop_mode", "ground", "pixels", "asvit"), str),
+    **dict.fromkeys(("images", "weights", "tokens", "command"), str),
+    **{"crop_pct": float, "epoch": int, "seconds": float, "top1": float | None},
+    "found_by": Mapping[str, Any] | None,
 }
 
 
@@ -129,12 +123,8 @@ class WeightsFile:
             ValueError: If it lacks the settings of its network, is damaged, or is of another
                 version.
         """
-        try:
-            header, weights = _read_safetensors(path)
-        except ValueError:
-            if path.suffix not in _PYTORCH:
-                raise
-            header, weights = None, {}
+        pytorch = path.is_file() and path.suffix in _PYTORCH
+        header, weights = (None, {}) if pytorch else _read_safetensors(path)
         if header is None:
             raise ValueError(
                 f"{path} holds weights but not which network they are of; name the architecture, "
@@ -186,8 +176,9 @@ def read_state(path: Path) -> dict[str, Tensor]:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except _UNLOADABLE as error:
         raise ValueError(
-            f"{path} cannot be read as weights ({_why_unloadable(error)}); "
-            "use .safetensors, or a PyTorch file of tensors alone"
+            f"{path} cannot be read as weights: it is damaged, or holds other objects than "
+            "tensors, which may run any program; nothing of it was run; use .safetensors, or a "
+            "PyTorch file of tensors alone"
         ) from error
     for name in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
@@ -201,16 +192,6 @@ def read_state(path: Path) -> dict[str, Tensor]:
         if not isinstance(tensor, Tensor):
             raise ValueError(f"{path} has no state dict: {shown(name)} is not a tensor")
     return _plain(path, dict(content))
-
-
-def _why_unloadable(error: BaseException) -> str:
-    """Why ``torch.load`` refused a file, without its advice to execute the file's code."""
-    text = str(error)
-    if "weights_only" not in text:
-        return first_line(error)
-    match = _GLOBAL.search(text)
-    content = "other objects than tensors" if match is None else one_line(match[1], most=_LONGEST)
-    return f"it holds {content}, which may run any program, or is damaged; nothing of it was run"
 
 
 def load_state(
@@ -288,12 +269,9 @@ def _check_facts(facts: Mapping[str, Any], channels: int) -> None:
             raise ValueError(f"{name} must be finite, and std above 0, got {shown(numbers)}")
     if not _LEAST_CROP <= facts.get("crop_pct", 1) <= 1:
         raise ValueError(f"crop_pct must be {_LEAST_CROP} to 1, got {shown(facts['crop_pct'])}")
-    if facts.get("interpolation", _RESAMPLING[0]) not in _RESAMPLING:
-        raise ValueError(unknown("interpolation", facts["interpolation"], _RESAMPLING))
-    if facts.get("crop_mode", CROP_MODES[0]) not in CROP_MODES:
-        raise ValueError(unknown("crop_mode", facts["crop_mode"], CROP_MODES))
-    if facts.get("ground", GROUNDS[0]) not in GROUNDS:
-        raise ValueError(unknown("ground", facts["ground"], GROUNDS))
+    for name, choices in _CHOICES.items():
+        if facts.get(name, choices[0]) not in choices:
+            raise ValueError(unknown(name, facts[name], choices))
 
 
 def _plain(path: Path, weights: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -159,15 +159,14 @@ def name_weights(settings: ExportSettings) -> ExportSettings:
 
 def find_network(s: ExportSettings) -> WeightsFile:
     """The network to export, with what its training says of it."""
-    parts: dict[str, Any] = {"attention": s.attention, "ffn": s.ffn}
     sizes: dict[str, Any] = {"image_size": s.image_size, "num_classes": s.num_classes}
     if s.weights is None:
         given = {name: size for name, size in sizes.items() if size is not None}
-        network = Network(str(s.architecture), **parts, **given)
+        network = Network(str(s.architecture), **given)
         with torch.random.fork_rng([]):
             torch.manual_seed(_SEED)
             return WeightsFile(network, network.build().state_dict())
-    content = open_network(s.weights, architecture=s.architecture, **sizes, **parts)
+    content = open_network(s.weights, architecture=s.architecture, **sizes)
     path = weights_path(s.weights)
     with suppress(OSError, ValueError):  # not finished, or not a training's folder
         result = TrainResult.read(path.with_name(RESULT))

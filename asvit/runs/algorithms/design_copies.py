@@ -61,7 +61,7 @@ def files_beside_copies() -> Iterator[str]:
     """The files of the copy for timm, and the cards of the others."""
     for form, name, _ in _COPIES:
         if FORMATS[form].suffix:
-            yield from (f"{Path(name).stem}.md", f"{name}.md")
+            yield f"{name}.md"
         else:
             yield from (f"{name}/{file}" for file in FOLDER_FILES)
 

@@ -24,11 +24,16 @@ def test_an_export_tells_data_on_stdout_and_people_on_stderr(tmp_path: Path) -> 
     }  # fmt: skip
     assert [one["batch"] for one in data["differences"]] == [1, 3]
     assert all(one["relative"] <= data["tolerance"] for one in data["differences"])
-    for line in ("building the network", "writing onnx", "copy:   seed.onnx", "card:   seed.md"):
+    for line in (
+        "building the network",
+        "writing onnx",
+        "copy:   seed.onnx",
+        "card:   seed.onnx.md",
+    ):
         assert line in result.stderr
     session = onnxruntime.InferenceSession("seed.onnx")
     assert session.get_inputs()[0].shape == ["batch", 3, 32, 32]
-    assert {path.name for path in tmp_path.iterdir()} == {"seed.onnx", "seed.md"}
+    assert {path.name for path in tmp_path.iterdir()} == {"seed.onnx", "seed.onnx.md"}
 
 
 @pytest.mark.parametrize("more", [[], ["--with-preprocessing"]])

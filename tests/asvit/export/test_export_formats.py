@@ -29,22 +29,22 @@ def test_a_copy_has_the_suffix_of_its_format(
         form.check_out(tmp_path / name, card=True, force=False)
 
 
-@pytest.mark.parametrize("there", ["a.onnx", "a.md"])
+@pytest.mark.parametrize("there", ["a.onnx", "a.onnx.md"])
 def test_what_is_there_is_replaced_only_if_asked(there: str, tmp_path: Path) -> None:
     (tmp_path / there).write_text("* format: onnx\n")
     with pytest.raises(FileExistsError, match=f"{there}' exists; name another one or give --for"):
         ONNX.check_out(tmp_path / "a.onnx", card=True, force=False)
     ONNX.check_out(tmp_path / "a.onnx", card=True, force=True)
-    if there == "a.md":
+    if there == "a.onnx.md":
         ONNX.check_out(tmp_path / "a.onnx", card=False, force=False)
 
 
-def test_copies_in_two_formats_have_a_card_each(tmp_path: Path) -> None:
-    first, second = tmp_path / "a.onnx", tmp_path / "a.pt2"
-    ONNX.card_path(first).write_text("# a\n\n* format: onnx\n")
-    FORMATS["pt2"].check_out(second, card=True, force=False)
-    assert FORMATS["pt2"].card_path(second) == tmp_path / "a.pt2.md"
-    assert ONNX.card_path(first) == tmp_path / "a.md"
+def test_only_a_card_of_ours_is_removed(tmp_path: Path) -> None:
+    card = ONNX.card_path(tmp_path / "a.onnx")
+    for text, stays in (("my notes", True), ("# a\n\n* format: onnx\n", False)):
+        card.write_text(text)
+        ONNX.remove_card(tmp_path / "a.onnx")
+        assert card.exists() == stays
 
 
 def test_a_folder_with_anything_else_in_it_is_never_replaced(tmp_path: Path) -> None:

@@ -51,18 +51,6 @@ def test_any_size_is_padded_and_the_maps_are_cut_back(arch: str) -> None:
             assert torch.equal(level, large[..., :rows, :columns])
 
 
-@pytest.mark.parametrize("arch", [AS_VIT, "timm:resnet10t"])
-def test_frozen_stages_get_no_gradient_and_stay_in_evaluation_mode(arch: str) -> None:
-    pyramid = backbone(arch, 64, frozen_stages=2).train()
-    maps = pyramid(torch.randn(2, 3, 64, 64))
-    assert [level.requires_grad for level in maps.values()] == [False, False, True, True]
-    sum(level.sum() for level in maps.values() if level.requires_grad).backward()
-    assert all(p.grad is not None for p in pyramid.parameters() if p.requires_grad)
-    for name, module in pyramid.named_modules():
-        if own := list(module.parameters(recurse=False)):
-            assert module.training == own[0].requires_grad, name
-
-
 def test_gradients_with_and_without_checkpointing_agree() -> None:
     image = torch.randn(1, 3, 64, 64)
     gradients = []

@@ -67,8 +67,8 @@ def test_a_run_folder_is_exported_beside_its_weights(tmp_path: Path) -> None:
     run = trained(tmp_path / "run")
     told: list[str] = []
     exported = export_network(str(run), to="pt2", progress=told.append)
-    assert names(run) == {"model.safetensors", "model.pt2", "model.md"}
-    assert (exported.out, exported.card) == (run / "model.pt2", run / "model.md")
+    assert names(run) == {"model.safetensors", "model.pt2", "model.pt2.md"}
+    assert (exported.out, exported.card) == (run / "model.pt2", run / "model.pt2.md")
     assert exported.content.network == NETWORK
     assert exported.content.facts == FACTS
     assert [one.batch for one in exported.differences] == [1, 3]
@@ -78,7 +78,7 @@ def test_a_run_folder_is_exported_beside_its_weights(tmp_path: Path) -> None:
         "writing pt2",
         "comparing the copy with the network, in a fresh process",
     ]
-    assert "top-1 50.00 %" in (run / "model.md").read_text()
+    assert "top-1 50.00 %" in (run / "model.pt2.md").read_text()
     json.dumps(exported.to_json(), allow_nan=False)
 
 
@@ -157,5 +157,5 @@ def test_a_copy_that_is_not_equal_is_never_put_in_place(
     assert (run / "model.pt2").read_bytes() == before
     with pytest.raises(ValueError, match="the copy is not equal"):
         export_network(str(run), to="pt2", out="other.pt2")
-    assert names(run) == {"model.safetensors", "model.pt2", "model.md"}
+    assert names(run) == {"model.safetensors", "model.pt2", "model.pt2.md"}
     assert names(tmp_path) == {"run"}

@@ -97,7 +97,7 @@ def test_the_script_needs_no_asvit_and_tells_the_same(run: Path, pictures: list[
 
 
 def test_the_code_on_the_card_runs(run: Path, tmp_path: Path) -> None:
-    card = (run / "model.md").read_text()
+    card = (run / "model.onnx.md").read_text()
     assert "[height, width, 3] of any size" in card
     assert PREDICT_SCRIPT in card
     code = card.partition("```python\n")[2].partition("```")[0]

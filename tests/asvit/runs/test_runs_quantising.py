@@ -14,6 +14,7 @@ from click.testing import Result
 from PIL import Image
 
 import asvit
+from asvit.data.base import LabelledImages
 from asvit.export import comparison, copying, int8
 from asvit.export.int8 import labelled_pictures
 from asvit.measuring import timing
@@ -133,33 +134,25 @@ def test_the_products_are_in_8_bits(folder: Path) -> None:
     assert any(one.dims and one.dims[0] > 1 for one in scales.values())  # one a channel
 
 
-class _Guesses:
-    """Stands for both copies: one is right about all pictures, one about all but some."""
+def _answers(path: Path, pictures: LabelledImages, _: object) -> np.ndarray:
+    """Those of a float copy that is always right, and of an int8 one that is wrong about two."""
+    labels = pictures.labels.copy()
+    if path.name != "float32.onnx":
+        labels[0] += 1
+        labels[1] = -1  # as where it gives NaN: wrong, not left out
+    return labels
 
-    def __init__(self, path: Path, content: WeightsFile) -> None:
-        self._wrong = 0 if path.name == "float32.onnx" else 2
-        self._seen = 0
 
-    def classes(self, pictures: list[Any]) -> np.ndarray:
-        labels = _Guesses.labels[self._seen : self._seen + len(pictures)].copy()
-        if not self._seen:
-            labels[: self._wrong] += 1
-        self._seen += len(pictures)
-        return labels
-
-    def latency(self) -> Any:
-        return timing.time_passes(lambda: None, torch.zeros(1, 3, 32, 32), runtime="onnx")
-
-    labels = np.zeros(0, np.int64)
-    prepare = staticmethod(np.asarray)
+def _latency(*_: object) -> Any:
+    return timing.time_passes(lambda: None, torch.zeros(1, 3, 32, 32), runtime="onnx")
 
 
 def test_a_copy_that_loses_more_than_it_may_is_not_written(
     folder: Path, unchanged: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pictures = labelled_pictures(None, Path("run/model.safetensors"), _content())
-    monkeypatch.setattr(_Guesses, "labels", pictures.others.labels)
-    monkeypatch.setattr(int8, "_Graph", _Guesses)
+    monkeypatch.setattr(int8, "_answers", _answers)
+    monkeypatch.setattr(int8, "_latency", _latency)
     Path("run/model-int8.onnx").unlink()
     before = {path.name for path in Path("run").iterdir()}
     words = r"int8 changes it by -11\.1 points \[-32\.\d, \+\d+\.\d\] of accuracy on 18 pictures"
