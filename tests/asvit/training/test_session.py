@@ -129,7 +129,7 @@ def run(
     training = Session(
         folder=Path(folder),
         task=task,
-        origin=Origin(settings, {"source": "points", "digest": "0"}, (), "cpu", (), {}),
+        origin=Origin(settings, {"source": "points", "digest": "0"}, ()),
         processes=processes,
         stored=read(folder),
         file=FILE,
