@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from asvit.core.codec import check_schema, from_json, to_json, value_from_json
+from asvit.core.command_line import command_line
 from asvit.core.console import clock
 from asvit.core.continuing import check_same, check_same_settings
 from asvit.core.display import in_notebook, progress_display
@@ -31,7 +32,6 @@ from asvit.core.settings import Settings, fields_of, option_of, setting, setting
 from asvit.core.summary import SummaryPart, Table
 from asvit.core.versions import versions
 from asvit.runs import reporting
-from asvit.runs.command_line import command_line
 from asvit.runs.folder import LOCK, RunFiles, claimed, named_folder, remove_files
 from asvit.runs.tracking import event_files
 from proxies.messages import unknown

@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 from optuna.study import Study
 
+from asvit.core.command_line import command_line
 from asvit.core.files import write_text
 from asvit.core.latency_settings import pass_options
 from asvit.core.measuring_settings import MeasuringSettings
@@ -25,7 +26,6 @@ from asvit.measuring.latency import Latency, Timed
 from asvit.reference.query import stored_reliability
 from asvit.runs.algorithms.measuring import timing, training_command
 from asvit.runs.checks import find_space
-from asvit.runs.command_line import command_line
 from asvit.runs.measurement_pool import Evaluator
 from asvit.runs.run_folder import RunFolder
 from asvit.runs.search import next_budget
@@ -37,7 +37,7 @@ from asvit.search.controllers import get_controller
 from asvit.search.limits import Limits
 from asvit.search.loop import Search
 from asvit.search.objective import EvaluateAll, Objective, by_function
-from asvit.search.result import SearchResult
+from asvit.search.result import Entropy, SearchResult
 from asvit.search.rows import BEST, best_rows, objectives, write_trials
 from asvit.search.settings import (
     ACCURACY,
@@ -131,7 +131,7 @@ def execute(asked: SearchSettings, run: Run) -> SearchResult:
         steps=len(rows),
         retrainings=conclusion.retrainings,
         failures=sum(row.state == "failed" for row in rows),
-        entropy=(rows[0].entropy, rows[-1].entropy),
+        entropy=Entropy(rows[0].entropy, rows[-1].entropy),
         wall_seconds=search.seconds,
         front=best_rows(rows, better, front=True),
         finalists=conclusion.finalists,

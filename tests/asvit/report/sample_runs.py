@@ -34,7 +34,7 @@ from asvit.search.evolution import (
     generations_of,
     write_paths,
 )
-from asvit.search.result import Finalist, SearchResult
+from asvit.search.result import Entropy, Finalist, SearchResult
 from asvit.search.rows import write_trials
 from asvit.spaces import load_space
 from asvit.training.metrics import EpochRow, Mistake, Predictions, predictions_of, write_metrics
@@ -42,7 +42,7 @@ from asvit.training.result import TrainResult
 from asvit.training.settings import TrainSettings
 from asvit.training.supernet_result import SupernetResult
 from asvit.transfer.settings import DetectionResult
-from asvit.use.measures import Scored
+from asvit.use.measures import measures, score
 from asvit.use.result import EvaluationResult
 from proxies import get_proxy
 from scaling import Row
@@ -95,7 +95,7 @@ def _search(folder: Path) -> None:
         macs=best.macs,
         values=best.values,
         steps=len(trials),
-        entropy=(15.3, 4.1),
+        entropy=Entropy(15.3, 4.1),
         front=trials[-10:],
         finalists=finalists,
         provenance=_ORIGIN,
@@ -351,18 +351,18 @@ def _test(folder: Path) -> None:
     rng = np.random.default_rng(7)
     labels = rng.choice(4, 400, p=(0.4, 0.3, 0.25, 0.05))
     logits = 2.5 * (np.eye(4)[labels] + rng.normal(0, 0.7, (400, 4)))
-    found = Scored(logits, labels, classes)
+    found = score(logits, labels, classes)
     answers = [
         Answer(f"{classes[label]}/{place}.jpg", classes[label], classes[taken], share, 1.0)
         for place, (label, taken, share) in enumerate(
-            zip(labels, found.predicted, found.confidences(), strict=True)
+            zip(labels, found.predicted, found.confidences, strict=True)
         )
     ]
     replace(
         stored_results.RIGHT[EvaluationResult][0],
         folder=folder,
         classes=classes,
-        **found.values(),
+        **measures(found),
         unreadable={"cat/7.jpg": "cannot read image 'photos/cat/7.jpg': it is truncated"},
         trained_on=12,
         answers=answers,
