@@ -101,7 +101,9 @@ def _decoded(
 def _key(images: LabelledImages, preparation: Preparation) -> str:
     """A digest of the set, of the state of its files, and of how it is prepared."""
     digest = hashlib.sha256(sets_digest(images).encode())
-    digest.update(repr((_VERSION, images.ground, preparation.geometry)).encode())
+    # Of sets in memory, names and labels may be those of others.
+    what = _VERSION, images.source, images.ground, preparation.geometry
+    digest.update(repr(what).encode())
     for path in images.files:
         with suppress(OSError):
             about = path.stat()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from asvit.core.codec import MALFORMED
 from asvit.core.results import stored_content
-from asvit.core.run_files import METRICS_JSONL, PREDICTIONS, RESULT
+from asvit.core.run_files import METRICS, PREDICTIONS, RESULT
 from asvit.core.summary import Cell, Photo, Table
 from asvit.designs.stages import FINALISTS, PRETRAINED
 from asvit.report.pictures import Picture
@@ -87,7 +87,7 @@ def _then(result: DesignResult, name: str, before: int) -> list[CurveRow]:
     """The accuracies of the training on all pictures, after so many epochs."""
     return [
         CurveRow(name, before + row.epoch, row.train_top1)
-        for row in read_metrics(result.folder / "training" / METRICS_JSONL)
+        for row in read_metrics(result.folder / "training" / METRICS)
         if row.train_top1 is not None
     ]
 
@@ -97,7 +97,7 @@ def _history(folder: Path, racer: Racer) -> list[EpochRow]:
     for stage in PRETRAINED if racer.pretrained else FINALISTS:
         with suppress(OSError, *MALFORMED):
             if stored_content(folder / stage / RESULT)["architecture"] == racer.architecture:
-                return read_metrics(folder / stage / METRICS_JSONL)
+                return read_metrics(folder / stage / METRICS)
     return []
 
 

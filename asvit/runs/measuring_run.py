@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from asvit.core.summary import Cell, SummaryPart, Table
 from asvit.reference.findings import estimates
-from asvit.runs.run import J, R, Run, S
 from asvit.runs.run_folder import RunOptions
 
 if TYPE_CHECKING:
@@ -22,15 +21,6 @@ class MeasuringOptions(RunOptions):
     """Options of a run that measures, which do not change its result."""
 
     workers: Workers | None = None
-
-
-@dataclass(kw_only=True)
-class MeasuringRun(Run[S, R, J]):
-    """A run whose measures a bundled reference table judges."""
-
-    judge: ClassVar[str]  #: the bundled table whose stored scores do so
-
-    workers: Workers | None = None  # the result does not depend on them
 
 
 def rank_table(reliability: Reliability | None) -> Iterator[SummaryPart]:

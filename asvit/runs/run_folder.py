@@ -262,6 +262,7 @@ class RunFolder(Generic[S, R]):
 
     def _perform(self) -> R:
         kind, first = self.kind, self.kind.first()
+        self.title = self.title or f"{kind.files.noun} in {self.folder}"
         new = [path for path in (self.folder, *self.folder.parents) if not path.exists()]
         with claimed(self.folder, kind.files) if first else nullcontext():
             self._opened = time.monotonic()

@@ -42,7 +42,7 @@ def summary(result: SearchResult) -> Iterator[SummaryPart]:
     )
     count = result.steps + result.retrainings
     words = [f"{quantity(count, settings.counted)} in {clock(result.wall_seconds)}"]
-    first, last = result.entropy
+    first, last = result.entropy.first, result.entropy.last
     if math.isfinite(first) and math.isfinite(last):
         words.append(f"entropy {first:.2f} to {last:.2f} nats")
     if result.failures:

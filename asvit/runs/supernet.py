@@ -8,8 +8,7 @@ from typing import Any
 
 from asvit.core.console import clock
 from asvit.core.run_files import (
-    METRICS_CSV,
-    METRICS_JSONL,
+    METRICS,
     SUPERNET_WEIGHTS,
 )
 from asvit.core.settings import device_setting
@@ -54,9 +53,7 @@ SUPERNET = Kind(
 
     The same command resumes a stopped run, or shows the result of a finished one.
     """,
-    files=RunFiles(
-        "supernet", "supernet", (METRICS_CSV, METRICS_JSONL, SUPERNET_WEIGHTS), figures=("loss",)
-    ),
+    files=RunFiles("supernet", "supernet", (METRICS, SUPERNET_WEIGHTS), figures=("loss",)),
     settings_type=SupernetSettings,
     options_type=DeviceOptions,
     result=SupernetResult,

@@ -11,8 +11,7 @@ from asvit.core.run_files import (
     ANSWERS,
     BEST,
     CHECKPOINT,
-    METRICS_CSV,
-    METRICS_JSONL,
+    METRICS,
     MODEL,
     PREDICTIONS,
 )
@@ -168,7 +167,7 @@ TRAIN = Kind(
     files=RunFiles(
         "training",
         "training",
-        (METRICS_CSV, METRICS_JSONL, MODEL, BEST, PREDICTIONS, ANSWERS, CHECKPOINT),
+        (METRICS, MODEL, BEST, PREDICTIONS, ANSWERS, CHECKPOINT),
         figures=("curves", "pace", "confusion"),
     ),
     settings_type=TrainSettings,
@@ -194,7 +193,7 @@ def run_training(architecture: str, **given: Any) -> TrainResult:
 
     The run folder holds ``checkpoint.safetensors`` (the state after an epoch or a part of one),
     ``best.safetensors`` and ``model.safetensors`` (the network of the best and of the last epoch,
-    as :class:`asvit.networks.WeightsFile`), ``metrics.csv``, ``metrics.jsonl``
+    as :class:`asvit.networks.WeightsFile`), ``metrics.csv``
     and ``result.json``. After a kill at most ``checkpoint_minutes`` are
     trained again; the weights are the same on a CPU.
 

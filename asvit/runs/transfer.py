@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from asvit.core.run_files import METRICS_CSV, METRICS_JSONL
+from asvit.core.run_files import METRICS
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import SummaryPart
 from asvit.runs.folder import RunFiles
@@ -42,9 +42,7 @@ def _kind(command: str, help: str, settings: type[TransferSettings], result: Any
     return Kind(
         command=command,
         help=help,
-        files=RunFiles(
-            result.kind, result.noun, (METRICS_CSV, METRICS_JSONL, state), figures=("curves",)
-        ),
+        files=RunFiles(result.kind, result.noun, (METRICS, state), figures=("curves",)),
         settings_type=settings,
         options_type=SharedOptions,
         result=result,
@@ -89,7 +87,7 @@ def run_detection(architecture: str | None = None, **given: Any) -> DetectionRes
     """Train a detector on images in COCO's format; the same call continues a stopped run.
 
     The run folder holds ``detector.safetensors`` (the state after an epoch or a part of one; of a
-    finished run the weights), ``metrics.csv``, ``metrics.jsonl`` and ``result.json``. After a
+    finished run the weights), ``metrics.csv`` and ``result.json``. After a
     kill at most ``checkpoint_minutes`` are trained again; the weights are the same on a CPU.
     Processes share batches as in :func:`asvit.run_training`.
 

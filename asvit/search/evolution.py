@@ -7,9 +7,8 @@ from dataclasses import astuple, dataclass, fields
 from functools import cached_property
 from itertools import groupby
 from operator import attrgetter
-from typing import Any, ClassVar, TypedDict
+from typing import ClassVar
 
-from asvit.core.codec import value_from_json
 from asvit.core.files import read_text
 from asvit.core.results import Result
 from asvit.core.run_files import TRIALS
@@ -73,13 +72,6 @@ class EvolutionSettings(Settings):
 #: A path: the cells of every stage, one letter a cell.
 Cells = tuple[str, ...]
 VALIDATION, TEST = "validation", "test"  # images
-
-
-class SupernetOrigin(TypedDict):
-    """The supernet whose weights are inherited."""
-
-    source: str
-    digest: str
 
 
 @dataclass(frozen=True)
@@ -148,10 +140,6 @@ class EvolutionResult(Result):
     evaluated: int  #: paths evaluated in all generations
     reason: str  #: why the last generations are missing; empty where none is
 
-    def __post_init__(self) -> None:
-        if self.settings.max_macs is None:
-            raise ValueError("its limit of multiply-adds is missing")
-
     @cached_property
     def paths(self) -> Sequence[PathRow]:
         """Every path, in the order of evaluation, as ``trials.csv`` has them."""
@@ -160,12 +148,6 @@ class EvolutionResult(Result):
             return read_paths(read_text(path))
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
-
-    @classmethod
-    def unfold(cls, content: Mapping[str, Any]) -> Mapping[str, Any]:
-        """As it is, with the supernet."""
-        value_from_json(content["supernet"], SupernetOrigin)
-        return content
 
 
 def generations_of(rows: Sequence[PathRow]) -> list[Generation]:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from asvit.core.codec import Nullable, to_json
+from asvit.core.codec import Nullable
 from asvit.core.estimates import Estimate, Interval
 from asvit.core.results import Result
 from asvit.core.run_files import TRIALS
 from asvit.measuring.latency import Latency
 from asvit.reference.findings import Reliability
-from asvit.search.rows import TrialRow, read_trials, without_sizes
+from asvit.search.rows import TrialRow, read_trials
 from asvit.search.settings import ACCURACY, SearchSettings
 
 _LEVEL = 0.9  # of the intervals of fresh trainings
@@ -96,6 +96,14 @@ class Finalist:
         return ", ".join(["policy"] * self.likeliest + steps)
 
 
+@dataclass(frozen=True)
+class Entropy:
+    """Joint entropy in nats of the policy that drew architectures; NaN without a policy."""
+
+    first: Nullable
+    last: Nullable
+
+
 @dataclass(frozen=True, kw_only=True)
 class SearchResult(Result):
     """What a search ended in.
@@ -110,7 +118,6 @@ class SearchResult(Result):
 
     kind = "search"
     noun = "search"
-    hidden = ("entropy", "front")
     rows_in = "trials"
 
     settings: SearchSettings
@@ -123,9 +130,7 @@ class SearchResult(Result):
     reason: str  #: why a measure of it failed, else empty
     steps: int  #: architectures measured, or trainings of those drawn
     failures: int  #: architectures that failed
-    #: Joint entropy in nats of the policy that drew the first and the last of them; NaN without a
-    #: policy.
-    entropy: tuple[Nullable, Nullable]
+    entropy: Entropy  #: of the policy that drew them
     #: The best measured architectures, those on the front of the objectives first.
     front: Sequence[TrialRow]
     #: What it could have been, with what measuring them again gave.
@@ -191,31 +196,11 @@ class SearchResult(Result):
         return values
 
     def derived(self) -> Mapping[str, Any]:
-        """What was searched, the seed's main measures, and the front as the table has it."""
+        """What was searched, and the seed's main measures."""
         return {
             "space": self.settings.space,
             "controller": self.settings.controller,
             **({"trainings": self.steps + self.retrainings} if self.settings.trains else {}),
             "length_distortion": self.length_distortion,
             "ntk_condition_number": self.ntk_condition_number,
-            "entropy": dict(zip(("first", "last"), self.entropy, strict=True)),
-            "front": [_columns(row) for row in self.front],
         }
-
-    @classmethod
-    def unfold(cls, content: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The entropies as a pair, and the measures of each row of the front in one place."""
-        measures = SearchSettings.from_json(content["settings"]).proxies
-        entropy, front = content["entropy"], content["front"]
-        return {
-            **content,
-            "entropy": (entropy["first"], entropy["last"]),
-            "front": [{**row, "values": {n: row[n] for n in measures}} for row in front],
-        }
-
-
-def _columns(row: TrialRow) -> dict[str, Any]:
-    """The columns of trials.csv."""
-    content = to_json(row)
-    values = content.pop("values")
-    return {**content, **{name: values[name] for name in without_sizes(values)}}

@@ -29,14 +29,12 @@ KIND = "training"
 
 @dataclass(frozen=True)
 class Origin:
-    """The settings, data and environment that a training started with."""
+    """The settings and images that a training started with, and what follows from these."""
 
     settings: Any
     images: Mapping[str, str]  # their source and SHA-256 (digest)
     classes: tuple[str, ...]
-    device: str  # its type, such as "cpu"
-    stages: tuple[Mapping[str, Any], ...]  # costs of the stages of tokens
-    versions: Mapping[str, str]  # of libraries
+    stages: tuple[Mapping[str, Any], ...] = ()  # costs of the stages of tokens
     # Of the images, so that all sessions have the same; None for ImageNet's.
     normalisation: Normalisation | None = None
     ground: str = BLACK  # that transparent ones are laid over

@@ -7,7 +7,7 @@ import math
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,8 +20,8 @@ from asvit.core.answers import Answer, Confusion, confusions_of
 from asvit.core.codec import Nullable, from_json, to_json
 from asvit.core.files import read_text, write_text
 from asvit.core.records import MALFORMED, parse_json
-from asvit.core.run_files import METRICS_CSV, METRICS_JSONL
-from asvit.core.tables import csv_text
+from asvit.core.run_files import METRICS
+from asvit.core.tables import csv_text, read_table
 from asvit.data import LabelledImages
 from asvit.data.kinds import Picture
 from asvit.data.preparation import thumbnail_of
@@ -130,21 +130,22 @@ def seconds_of_an_epoch(history: Sequence[EpochRow]) -> float:
 
 
 def write_metrics(folder: Path, rows: Sequence[object]) -> None:
-    """Write metrics.csv and metrics.jsonl, one row, a dataclass, per epoch."""
+    """Write metrics.csv, one row, a dataclass, per epoch."""
     content = [to_json(row) for row in rows]
     table = [[*content[0]], *([*row.values()] for row in content)]
-    write_text(folder / METRICS_CSV, csv_text(table))
-    lines = (json.dumps(row, allow_nan=False) + "\n" for row in content)
-    write_text(folder / METRICS_JSONL, "".join(lines))
+    write_text(folder / METRICS, csv_text(table))
 
 
 def read_metrics(path: Path) -> list[EpochRow]:
-    """The rows of metrics.jsonl; none where it is not there."""
-    return _read(path, lambda text: [_row(line) for line in text.splitlines()], [])
+    """The rows of metrics.csv of a classifier; none where it is not there."""
 
+    def row(header: list[str], cells: list[str]) -> EpochRow:
+        epoch, tokens, *others = cells
+        numbers = [float(cell) if cell else None for cell in others]
+        return from_json(dict(zip(header, [int(epoch), tokens, *numbers], strict=True)), EpochRow)
 
-def _row(line: str) -> EpochRow:
-    return from_json(parse_json(line), EpochRow)
+    columns = [field.name for field in fields(EpochRow)]
+    return _read(path, lambda text: read_table(text, "epochs", columns, (), row)[1], [])
 
 
 @dataclass(frozen=True)

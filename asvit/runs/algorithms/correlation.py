@@ -27,7 +27,7 @@ from asvit.reference.query import (
 )
 from asvit.reference.result import CorrelationResult, ImagesOfSize, Scored
 from asvit.reference.settings import CorrelationSettings
-from asvit.reference.table import check_rows, load_reference
+from asvit.reference.table import ReferenceTable, check_rows, load_reference
 from asvit.runs.algorithms.measuring import timing
 from asvit.runs.folder import remove_files
 from asvit.runs.measurement_pool import EvalContext, MeasurementJob, MeasurementPool, Workload
@@ -45,9 +45,11 @@ Run = RunFolder[CorrelationSettings, CorrelationResult]
 def prepare(values: dict[str, Any], check: Check) -> Prepared:
     """The reference table; its parameters are counted where they decide on rows."""
     check({**values, "reference": "table"})
-    table = load_reference(values["reference"], check=values.get("max_params") is not None)
+    counted = values.get("max_params") is not None
+    table = load_reference(values["reference"], check=counted)
+    built = counted or table.shipped or isinstance(values["reference"], ReferenceTable)
     place = table.name if table.shipped else str(table.path)
-    return {**values, "reference": place}, {"table": table}
+    return {**values, "reference": place}, {"table": table, "built": built}
 
 
 def execute(s: CorrelationSettings, run: Run) -> CorrelationResult:
@@ -70,7 +72,7 @@ def execute(s: CorrelationSettings, run: Run) -> CorrelationResult:
         )
         for side in dict.fromkeys(job.side for job in jobs)
     }
-    if not table.shipped:
+    if not run.facts["built"]:
         check_rows(table, [table.architectures.index(job.key) for job in jobs])
     measures = [name for job in jobs for name in job.names]
     run.begin(

@@ -37,7 +37,7 @@ from asvit.search.controllers import get_controller
 from asvit.search.limits import Limits
 from asvit.search.loop import Search
 from asvit.search.objective import EvaluateAll, Objective, by_function
-from asvit.search.result import SearchResult
+from asvit.search.result import Entropy, SearchResult
 from asvit.search.rows import BEST, best_rows, objectives, write_trials
 from asvit.search.settings import (
     ACCURACY,
@@ -131,7 +131,7 @@ def execute(asked: SearchSettings, run: Run) -> SearchResult:
         steps=len(rows),
         retrainings=conclusion.retrainings,
         failures=sum(row.state == "failed" for row in rows),
-        entropy=(rows[0].entropy, rows[-1].entropy),
+        entropy=Entropy(rows[0].entropy, rows[-1].entropy),
         wall_seconds=search.seconds,
         front=best_rows(rows, better, front=True),
         finalists=conclusion.finalists,

@@ -7,7 +7,6 @@ import numpy as np
 from asvit.core.console import quantity
 from asvit.core.progress import image_progress
 from asvit.core.run_files import SUPERNET_WEIGHTS
-from asvit.core.versions import versions
 from asvit.models.psvit_supernet import PSViTSupernet
 from asvit.runs.run_folder import RunFolder
 from asvit.search.paths import SupernetSpace
@@ -46,8 +45,7 @@ def execute(
     parts = load_splits(s, where, image_progress(run.tell))
     run.begin(images=parts.provenance, device=where.type)
     stored = read_checkpoint(run.folder / SUPERNET_WEIGHTS, **SUPERNET)
-    then = versions() if stored is None else stored.origin.versions
-    origin = Origin(s, parts.provenance, parts.names, where.type, (), then)
+    origin = Origin(s, parts.provenance, parts.names)
     supernet = space.build(parts.classes, seed=s.seed)
     session = Session(
         folder=run.folder,

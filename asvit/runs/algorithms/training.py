@@ -17,7 +17,6 @@ from asvit.core.preparing_settings import AUTO, BLACK, FITS
 from asvit.core.progress import Tell, ignore, image_progress
 from asvit.core.run_files import CHECKPOINT
 from asvit.core.settings import Settings
-from asvit.core.versions import versions
 from asvit.data import Preparation, TrainingSets
 from asvit.data.base import read_each, subset
 from asvit.data.sources import are_fractals
@@ -350,9 +349,7 @@ def _session(job: Job, run: Run, stored: Checkpoint | None, workers: int) -> Cla
             s,
             sets.provenance,
             sets.classes,
-            processes.device.type,
             stages_of(s, model) if s.staged else (),
-            versions(),
             job.usual_normalisation,
             ground,
         )

@@ -9,7 +9,7 @@ import torch
 
 from asvit.core.console import quantity
 from asvit.core.progress import ignore
-from asvit.core.versions import missing, versions
+from asvit.core.versions import missing
 from asvit.networks import Network
 from asvit.runs.algorithms.shared import (
     check_images,
@@ -75,8 +75,7 @@ def _train(asked: TransferSettings, run: RunFolder[Any, R], task_type: Any) -> R
             check_images(run, processes, checked)
         network = task.start.network
         origin = Origin(
-            *(s, images, task.names, device, ()),
-            versions(),
+            *(s, images, task.names),
             normalisation=task.start.normalisation,
             network=network if isinstance(network, Network) else None,
         )

@@ -34,7 +34,7 @@ from asvit.search.evolution import (
     generations_of,
     write_paths,
 )
-from asvit.search.result import Finalist, SearchResult
+from asvit.search.result import Entropy, Finalist, SearchResult
 from asvit.search.rows import write_trials
 from asvit.spaces import load_space
 from asvit.training.metrics import EpochRow, Mistake, Predictions, predictions_of, write_metrics
@@ -95,7 +95,7 @@ def _search(folder: Path) -> None:
         macs=best.macs,
         values=best.values,
         steps=len(trials),
-        entropy=(15.3, 4.1),
+        entropy=Entropy(15.3, 4.1),
         front=trials[-10:],
         finalists=finalists,
         provenance=_ORIGIN,

@@ -39,7 +39,7 @@ from asvit.search.evolution import (
     EvolutionSettings,
     Generation,
 )
-from asvit.search.result import Finalist, SearchResult
+from asvit.search.result import Entropy, Finalist, SearchResult
 from asvit.training.metrics import EpochRow
 from asvit.training.result import TrainResult
 from asvit.training.settings import TrainSettings
@@ -148,7 +148,7 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
             SearchResult(
                 folder=HERE, settings=SearchSettings.make(steps=2, proxies=MEASURES),
                 seed_architecture=SEED, params=10, macs=20, values=dict.fromkeys(MEASURES, 1.0),
-                reason="", steps=2, failures=1, entropy=(9.0, math.nan), wall_seconds=3.5,
+                reason="", steps=2, failures=1, entropy=Entropy(9.0, math.nan), wall_seconds=3.5,
                 front=(trial(0), trial(1)), finalists=(FINALIST,), provenance=ORIGIN,
                 next_command="asvit scale",
                 reliability=from_json(RELIABILITY, Reliability),

@@ -1,6 +1,5 @@
 """Trainings stopped within an epoch go on at the update; kills of processes: tests/faults."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import pytest
 
 from asvit.core.progress import Progress
 from asvit.runs.training import run_training
+from asvit.training.metrics import read_metrics
 from tests.asvit.runs.test_runs_train import ARCH, TINY, same, weights
 
 #: Everything that is drawn or summed up: drop-path, augmentation; mixing has a test of its own.
@@ -40,8 +40,7 @@ def stopped(folder: Path, count: int, **given: Any) -> None:
 
 
 def without_times(folder: Path) -> Any:
-    lines = (folder / "metrics.jsonl").read_text().splitlines()
-    rows = [json.loads(line) for line in lines]
+    rows = [dict(vars(row)) for row in read_metrics(folder / "metrics.csv")]
     for row in rows:
         assert row.pop("seconds") > 0
         assert row.pop("images_per_second") > 0

@@ -17,7 +17,7 @@ from asvit.runs import lifecycle
 from asvit.runs.search import SEARCH, run_search
 from asvit.search import CONTROLLERS, Measurement, read_trials
 from asvit.search.conclusion import picked
-from asvit.search.result import SearchResult
+from asvit.search.result import Entropy, SearchResult
 from asvit.spaces import build, cost, load_space
 from proxies import get_proxy, measure
 from proxies.evaluation import seed_for
@@ -92,7 +92,7 @@ def test_finalists_are_measured_again_on_other_networks(tmp_path: Path) -> None:
 def test_the_entropy_is_that_of_the_first_and_the_last_trial(tmp_path: Path) -> None:
     result = search(tmp_path)
     rows = read_trials(tmp_path / "trials.csv")
-    assert result.entropy == (rows[0].entropy, rows[-1].entropy)
+    assert result.entropy == Entropy(rows[0].entropy, rows[-1].entropy)
     content = json.loads((tmp_path / "result.json").read_text())
     assert content["entropy"] == {"first": rows[0].entropy, "last": rows[-1].entropy}
 

@@ -137,6 +137,18 @@ def test_what_took_long_is_not_decoded_again_until_a_file_changes(
     assert counted == [6, 6, 6]
 
 
+def test_sets_in_memory_of_equal_labels_are_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASVIT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("asvit.data.cache._SLOW", 0.0)
+    labels = np.array([0, 1])
+    for grey in (10, 200):
+        pixels = np.full((2, 8, 8), grey, dtype=np.uint8)
+        images = LabelledImages(f"grey {grey}", ("a", "b"), labels, pixels.__getitem__)
+        assert decode(images, Preparation(8, crop_pct=1.0)).unique().tolist() == [grey]
+
+
 def _fresh(images: Any, preparation: Preparation, *_: Any) -> Any:
     values = [preparation.crop(images.picture(at)) for at in range(len(images))]
     return torch.stack(values)

@@ -1,7 +1,6 @@
 """Accuracy on labelled images over one or more processes, and the metrics files."""
 
 import csv
-import json
 import math
 from dataclasses import fields, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from asvit.training.metrics import (
     Accuracy,
     EpochRow,
     evaluate,
+    read_metrics,
     write_metrics,
 )
 
@@ -70,11 +70,10 @@ def test_rewritten_files_list_every_epoch_once(tmp_path: Path) -> None:
         write_metrics(tmp_path, some)
     with (tmp_path / "metrics.csv").open(newline="") as file:
         table = list(csv.DictReader(file))
-    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert tuple(table[0]) == tuple(one.name for one in fields(EpochRow))
     assert [row["epoch"] for row in table] == ["1", "2"]
     assert table[1]["tokens"] == "(4,1)"
     assert (table[0]["balanced"], table[1]["balanced"]) == ("", "61.0")
-    assert [from_json(line, EpochRow) for line in lines] == rows
+    assert read_metrics(tmp_path / "metrics.csv") == rows
     lost = from_json(to_json(replace(ROW, loss=math.inf)), EpochRow)
     assert math.isnan(lost.loss)

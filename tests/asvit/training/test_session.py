@@ -1,6 +1,6 @@
 """The training of any task in a folder: checkpoints, resuming, the log, and what stops it."""
 
-import json
+import csv
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -129,7 +129,7 @@ def run(
     training = Session(
         folder=Path(folder),
         task=task,
-        origin=Origin(settings, {"source": "points", "digest": "0"}, (), "cpu", (), {}),
+        origin=Origin(settings, {"source": "points", "digest": "0"}, ()),
         processes=processes,
         stored=read(folder),
         file=FILE,
@@ -153,9 +153,10 @@ def test_losses_fall_and_every_epoch_is_told_and_recorded() -> None:
     told: list[Progress] = []
     history = run("run", told.append, epochs=30)
     assert history[-1].loss < 0.5 * history[0].loss
-    lines = [json.loads(line) for line in Path("run/metrics.jsonl").read_text().splitlines()]
-    assert lines == [vars(row) for row in history]
-    assert [line["epoch"] for line in lines] == [*range(1, 31)]
+    with Path("run/metrics.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert lines == [{name: str(cell) for name, cell in vars(row).items()} for row in history]
+    assert [line["epoch"] for line in lines] == [str(epoch) for epoch in range(1, 31)]
     assert [one.share for one in told] == pytest.approx([step / 90 for step in range(1, 91)])
     assert [one.record for one in told if one.record] == history
     assert told[0].state.startswith("step 1/3 of epoch 1  loss ")
@@ -198,7 +199,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(monkeypatch: pytest.MonkeyPatch)
         patch.setattr(checkpoint, "write_tensors", full)
         with pytest.raises(OSError, match=r"No space left.*goes on from the checkpoint before"):
             run("full")
-    assert len(Path("full/metrics.jsonl").read_text().splitlines()) == 1
+    assert len(Path("full/metrics.csv").read_text().splitlines()) == 1 + 1
     assert run("full") == expected
 
 

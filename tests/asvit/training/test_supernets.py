@@ -138,7 +138,7 @@ def test_copies_are_in_one_part_and_what_was_trained_on_is_known(tmp_path: Path)
 @pytest.mark.parametrize("epochs", [1, 2])
 def test_only_a_finished_supernet_is_read(tmp_path: Path, epochs: int) -> None:
     settings = SupernetSettings.make(**SMALL)
-    origin = Origin(settings, {"source": "fractals", "digest": "d"}, ("a", "b"), "cpu", (), {})
+    origin = Origin(settings, {"source": "fractals", "digest": "d"}, ("a", "b"))
     rows = tuple(LossRow(epoch, 0.5) for epoch in range(1, epochs + 1))
     state = TrainerState({"a": torch.ones(3)}, {})
     Checkpoint(origin, rows, 1.5, state, 2).write(tmp_path / SUPERNET_WEIGHTS, "supernet")
