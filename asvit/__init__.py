@@ -29,7 +29,7 @@ _LAZY = {
     "cross_validate": "asvit.predictor",
     "design": "asvit.runs.designing",
     "evolve_supernet": "asvit.runs.evolution",
-    "export_network": "asvit.runs.exporting",
+    "export_network": "asvit.export.exporting",
     "latency": "asvit.runs.timing",
     "load_space": "asvit.spaces",
     "merge": "asvit.models",

@@ -33,7 +33,7 @@ def command(*, quiet: bool, as_json: bool, **options: Any) -> None:
     compared with the network before it is put in place.
     """
     _check(options)
-    from asvit.runs.exporting import export_network
+    from asvit.export.exporting import export_network
 
     exported = export_network(**options, progress=None if quiet else say)
     if as_json:
@@ -44,7 +44,7 @@ def command(*, quiet: bool, as_json: bool, **options: Any) -> None:
 
 def _check(options: dict[str, Any]) -> None:
     """Check the options."""
-    from asvit.runs.exporting import name_weights
+    from asvit.export.exporting import name_weights
 
     with wrong_option():
         name_weights(ExportSettings(**options))

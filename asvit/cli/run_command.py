@@ -21,12 +21,12 @@ from asvit.cli.options import (
     quiet_option,
     with_workers,
 )
+from asvit.core.command_line import typed_options
 from asvit.core.console import console
 from asvit.core.display import progress_display, say
 from asvit.core.progress import Progress
 from asvit.core.settings import Option, fields_of, option_fields, option_of
 from asvit.executors.base import Workers
-from asvit.runs.command_line import typed_options
 from asvit.runs.lifecycle import perform
 from asvit.runs.reporting import show
 from asvit.runs.run import RUNS, Run, help_of

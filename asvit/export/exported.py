@@ -1,62 +1,24 @@
-"""The result of an export: the code that loads the copy, and the model card in Markdown."""
+"""The result of an export, and the code that loads the copy."""
 
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
 import timm
 
-from asvit.core.preparing_settings import BLACK
 from asvit.core.running import IMAGE, INPUT
-from asvit.data.kinds import GREY, ImageKind
-from asvit.data.preparation import BORDER, CENTER, PREPARATION, SQUASH
 from asvit.export.comparison import TOLERANCE, Difference
 from asvit.export.formats import WEIGHTS, Format
 from asvit.export.quantisation import Quantisation
 from asvit.export.writers import timm_arguments
-from asvit.measuring.latency import time_in_words
 from asvit.networks import WeightsFile
 from proxies.counts import Cost
 from proxies.text import legible
 
 SCHEMA_VERSION = 1
-
-UNKNOWN: Final = "not recorded"
-
-# Facts with a fixed place on the card.
-_PLACED: Final = (
-    *(*PREPARATION, "crop_mode", "ground", "pixels"),
-    *("recipe", "epochs", "epoch", "images", "top1", "weights", "tokens", "command", "seconds"),
-    *("found_by", "asvit", "designed", "train_on_validation"),
-)
-
-# Metadata for pages of published models; other readers show it as a table.
-_FRONT: Final = """---
-library_name: timm
-license: unknown
-tags:
-- image-classification
----
-"""
-
-# Facts that the card words otherwise.
-_WORDS: Final = {
-    "std": "standard deviation",
-    "interpolation": "resized by interpolation",
-    "crop_pct": "share of the side that the centre crop keeps",
-    "tokens": "last trained with tokens of stride and dilation",
-}
-
-# What becomes of images that are not square, by the crop mode.
-_OBLONG: Final = {
-    CENTER: "the ends are cut off",
-    BORDER: "padded with the mean colour",
-    SQUASH: "squashed",
-}
 
 # Code that loads a copy, for each format.
 _CODE: Final = {
@@ -187,167 +149,6 @@ def _quoted(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def model_card(exported: Exported) -> str:
-    """The card; unknown facts are marked as not recorded."""
-    content, int8 = exported.content, exported.quantisation
-    facts = content.facts
-    designed = facts.get("designed")
-    if isinstance(designed, Mapping):
-        found = "By `asvit design`, within the limits below."
-    else:
-        found = f"{UNKNOWN.capitalize()}: the architecture was given as a text."
-    trained = facts.get("asvit")
-    parts = {
-        "Network": _list(_network(exported)),
-        "Input": _list(_input(exported)),
-        "Training": _training(exported),
-        "How it was found": _section(facts.get("found_by") or {}) or found,
-        "Limits and what was measured": _section(designed or {}),
-        "This copy": _list(_copy(exported)),
-        "8-bit integers": "" if int8 is None else _list(_int8(int8)),
-        "Loading": f"```python\n{exported.loading_code(exported.out.name)}\n```",
-        "Made with": _list(
-            {
-                "versions": ", ".join(f"{name} {of}" for name, of in exported.versions.items()),
-                "command": _code(without_folders(exported.command)),
-                "trained with": None if trained is None else f"asvit {_plain(trained)}",
-                "licence": UNKNOWN,
-            }
-        ),
-    }
-    front = _FRONT if exported.form.name == "timm" else ""
-    body = "\n\n".join(f"## {title}\n\n{text}" for title, text in parts.items() if text)
-    name = exported.out.stem if exported.form.suffix else exported.out.name  # of a folder
-    return f"{front}# {legible(name)}\n\n{body}\n"
-
-
-def _network(exported: Exported) -> dict[str, str | None]:
-    network, names = exported.content.network, exported.content.classes
-    form = f"{network.branches} branches" if network.branches else "merged"
-    classes = f"{network.num_classes}: {', '.join(map(_plain, names))}"
-    if not names:
-        classes = f"{network.num_classes}, names {UNKNOWN}"
-    if not network.num_classes:
-        classes = "none; the outputs are pooled features"
-    return {
-        "architecture": f"`{network.architecture}`",
-        "attention": network.attention,
-        "feed-forward parts": network.ffn and f"{network.ffn}, {form}",
-        "parameters": f"{exported.cost.params:,}",
-        "multiply-adds of one image": f"{exported.cost.macs:,} at {network.image_size} px",
-        "classes": classes,
-    }
-
-
-def _input(exported: Exported) -> dict[str, str | None]:
-    """How images are prepared, as far as it is recorded."""
-    network, facts = exported.content.network, exported.content.facts
-    kind = ImageKind.of(facts.get("pixels", ""), network.in_chans)
-    pixels = "RGB in 0 to 1, then normalised"
-    if not kind.picture:
-        unit = "in 0 to 1" if kind.scale > 1 else "as files have them"
-        pixels = f"{kind}, {unit}, then normalised by channel"
-    shape = f"[batch, {', '.join(map(str, network.image_shape))}], {pixels}"
-    if exported.script is not None:
-        channels = network.in_chans
-        shape = f"[height, width, {channels}] of any size, as read; the graph does the following"
-    known = any(name in facts for name in PREPARATION)
-    transparent = known and (kind.picture or kind.reading == GREY)
-    return {
-        "shape": shape,
-        **{_WORDS.get(name, name): _text(facts.get(name)) for name in PREPARATION},
-        "oblong images": _OBLONG[facts.get("crop_mode", CENTER)] if known else None,
-        "transparent pictures": f"laid over {facts.get('ground', BLACK)}" if transparent else None,
-    }
-
-
-def _training(exported: Exported) -> str:
-    facts = exported.content.facts
-    if exported.weights is None:
-        return "None: the weights are random. The copy is only useful for measuring speed."
-    return _list(
-        {
-            "weights from": _code(exported.weights.name),
-            **{name: _text(facts.get(name)) for name in ("recipe", "epochs", "images")},
-            "accuracy": _accuracy(exported),
-            _WORDS["tokens"]: _text(facts["tokens"]) if facts.get("tokens") else None,
-            "command": _code(facts["command"]) if "command" in facts else None,
-            "time": f"{facts['seconds']:,} s" if "seconds" in facts else None,
-            **{_plain(name): _text(fact) for name, fact in facts.items() if name not in _PLACED},
-        }
-    )
-
-
-def _accuracy(exported: Exported) -> str | None:
-    """The accuracy of the training; None where a design tells that of its test instead."""
-    facts = exported.content.facts
-    if isinstance(designed := facts.get("designed"), Mapping) and "accuracy" in designed:
-        return None
-    if facts.get("train_on_validation"):
-        return "not known: it was trained on its images for validation, too"
-    top1 = facts.get("top1")
-    if not isinstance(top1, int | float):
-        return UNKNOWN
-    text = f"top-1 {top1:.2f} % on the images held out"
-    if "epoch" in facts:  # of a training; inherited weights have that of a test
-        text += f" for validation, after epoch {facts['epoch']}"
-    if exported.trained_size not in (None, exported.content.network.image_size):
-        text += f", at {exported.trained_size} px, not at the size of this copy"
-    return text
-
-
-def _copy(exported: Exported) -> dict[str, str | None]:
-    is_graph = exported.form.name in ("onnx", "pt2")
-    batch = "any number of images" if exported.batch is None else str(exported.batch)
-    opset = f"{exported.opset}; its input is called `{IMAGE if exported.script else INPUT}`"
-    # Copies for one size of batch have two of that size: the larger one comes last, and counts.
-    differences = {
-        f"largest difference from the network, batch of {difference.batch}": (
-            f"{difference.absolute:.2g}, which is {difference.relative:.2g} of the largest output"
-            if difference.absolute
-            else "none, to the last bit"
-        )
-        for difference in sorted(exported.differences, key=attrgetter("batch", "absolute"))
-    }
-    return {
-        "format": exported.form.name,
-        "batch": batch if is_graph else None,
-        "operator set": None if exported.opset is None else opset,
-        **differences,
-        "allowed": f"{TOLERANCE:g} of the largest output, on random images"
-        + ", before it was quantised" * (exported.quantisation is not None),
-        **{f"SHA-256 of {_code(name)}": _code(text) for name, text in exported.digests.items()},
-    }
-
-
-def _int8(int8: Quantisation) -> dict[str, str | None]:
-    return {
-        "accuracy": f"{int8.accuracy:.1f} %, in float32 {int8.accuracy_before:.1f}",
-        "difference": int8.in_words,
-        "pictures": f"{_plain(int8.source)}; ranges are from {int8.calibrated} to train on",
-        "allowed": f"a loss of {int8.tolerance:g} point{'s' * (int8.tolerance != 1)}",
-        "size": f"{int8.size:,} bytes, in float32 {int8.size_before:,}",
-        "time of a pass": f"{time_in_words(int8.latency.milliseconds)}, in float32 "
-        f"{time_in_words(int8.latency_before.milliseconds)}, by {int8.latency.where}",
-    }
-
-
-def _section(facts: Mapping[str, Any]) -> str:
-    return _list({_plain(name.replace("_", " ")): _text(value) for name, value in facts.items()})
-
-
-def _list(points: Mapping[str, str | None]) -> str:
-    return "\n".join(f"* {name}: {text}" for name, text in points.items() if text is not None)
-
-
-def _text(fact: object) -> str:
-    """A fact as text; numbers and lists in JSON."""
-    if fact is None:
-        return UNKNOWN
-    text = fact if isinstance(fact, str) else json.dumps(fact, ensure_ascii=False)
-    return text if re.fullmatch(r"[\[\]0-9eE.,+ -]*", text) else _plain(text)  # a list of numbers
-
-
 def without_folders(fact: Any) -> Any:
     """A fact of JSON types with every absolute path in its texts cut to its last part.
 
@@ -362,16 +163,3 @@ def without_folders(fact: Any) -> Any:
     text = re.sub(r"\A(wds:|hf:|)/.*/(?=[^/]+\Z)", r"\1", fact)  # may have spaces, as the next
     text = re.sub(r"(?<=')(wds:|hf:|)/[^']*/(?=[^'/]+')", r"\1", text)
     return re.sub(r"(?<![^\s'\"=:])/(?:[^\s'\"/]+/)*(?=[^\s'\"/])", "", text)
-
-
-def _plain(text: str) -> str:
-    """Text from a file on one line, with Markdown and HTML escaped."""
-    return re.sub(r"([\\`*_\[\]<>|#&])", r"\\\1", legible(" ".join(text.split())))
-
-
-def _code(text: str) -> str:
-    """Text from a file as inline code: fenced by more backticks than it contains."""
-    longest = max(map(len, re.findall("`+", text)), default=0)
-    fence = "`" * (longest + 1)
-    space = " " if text.startswith("`") or text.endswith("`") else ""
-    return f"{fence}{space}{legible(' '.join(text.split()))}{space}{fence}"

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np  # comes with onnxruntime
 import onnxruntime
-from PIL import Image, ImageOps, PngImagePlugin
+from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 warnings.simplefilter("ignore")  # of damaged data beside the pixels
 # Drawing programs store their own data and large profiles in PNG files.
@@ -29,10 +29,18 @@ FORMATS = (  # others may start programs
 OF_16_BITS = (";16B", ";16L", ";16N")  # Pillow gives 8 of them; these marks are how it decodes
 
 
+def open_image(file: Any) -> Any:
+    """An image by Pillow, whose pixels are not read yet."""
+    try:
+        return Image.open(file, formats=FORMATS)
+    except UnidentifiedImageError:  # its own text names an object of Python's
+        raise ValueError("it is no picture, or one of another format") from None
+
+
 def read_picture(path: str, reading: str, ground: str) -> Any:
     """A picture as 8-bit RGB or grey, ``[height, width, channels]``, upright, over a ground."""
     with Path(path).open("rb") as file:  # by a name, Pillow turns some TIFF files wrongly
-        picture: Any = Image.open(file, formats=FORMATS)
+        picture = open_image(file)
         if picture.width * picture.height > MOST_PIXELS:
             raise ValueError(f"it has more than {MOST_PIXELS:,} pixels; use a smaller copy")
         deep = picture.mode[0] in "IF" or any(mark in str(picture.tile) for mark in OF_16_BITS)
@@ -61,7 +69,7 @@ def read_array(path: str, numbers: str, channels: int) -> Any:
         if file.peek(2)[:2] == b"\x93N":  # as NPY begins
             array = np.load(file)
         else:
-            picture: Any = Image.open(file, formats=FORMATS)
+            picture = open_image(file)
             inverted = getattr(picture, "tag_v2", {}).get(262) == 0  # 0 is white
             several = getattr(picture, "n_frames", 1) > 1
             if picture.mode not in ("L", "I;16", "I;16B", "F") or inverted or several:

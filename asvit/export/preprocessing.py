@@ -246,21 +246,8 @@ def _bicubic(ops: _Operators, distance: str) -> str:
     return ops.Where(ops.Less(x, 1.0), inner, beyond)
 
 
-def _lanczos(ops: _Operators, distance: str) -> str:
-    """Of three lobes."""
-    window = ops.Mul(_sinc(ops, distance), _sinc(ops, ops.Div(distance, 3.0)))
-    return ops.Where(ops.Less(ops.Abs(distance), 3.0), window, 0.0)
-
-
-def _sinc(ops: _Operators, x: str) -> str:
-    angle = ops.Mul(x, math.pi)
-    zero = ops.Equal(x, 0.0)
-    return ops.Where(zero, 1.0, ops.Div(ops.Sin(angle), ops.Where(zero, 1.0, angle)))
-
-
 _Filter = Callable[[_Operators, str], str]
 _FILTERS: Final[Mapping[str, tuple[_Filter, float]]] = {
     "bilinear": (_bilinear, 1.0),
     "bicubic": (_bicubic, 2.0),
-    "lanczos": (_lanczos, 3.0),
 }

@@ -34,6 +34,7 @@ def plan_of_training(run: RunFolder[Any, Any], *, quiet: bool) -> Plan:
 
 def plan_of_design(run: DesignAlgorithm, *, quiet: bool) -> Plan:
     """The plan of a design: its pictures, and which stages are done."""
+    run = run.resolved()
     _check(run)
     if not quiet:
         say("timing a few networks; nothing is written")

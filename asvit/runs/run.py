@@ -13,6 +13,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, get_args
 
+from asvit.core.command_line import command_line
 from asvit.core.console import clock
 from asvit.core.files import expanded
 from asvit.core.progress import Tell, ignore
@@ -33,7 +34,6 @@ from asvit.core.store import Store
 from asvit.core.summary import SummaryPart, Table
 from asvit.core.versions import versions
 from asvit.runs import reporting
-from asvit.runs.command_line import command_line
 from asvit.runs.folder import RunFiles, has_state, named_folder
 from asvit.runs.lifecycle import perform
 from asvit.runs.run_folder import Kind

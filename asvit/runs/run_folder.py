@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from asvit.core.codec import check_schema, from_json, to_json, value_from_json
+from asvit.core.command_line import command_line
 from asvit.core.console import clock
 from asvit.core.continuing import check_same, check_same_settings
 from asvit.core.display import in_notebook, progress_display
@@ -31,7 +32,6 @@ from asvit.core.settings import Settings, WrongOption, fields_of, option_of, set
 from asvit.core.summary import SummaryPart, Table
 from asvit.core.versions import versions
 from asvit.runs import reporting
-from asvit.runs.command_line import command_line
 from asvit.runs.folder import LOCK, RunFiles, claimed, named_folder, remove_files
 from asvit.runs.tracking import event_files
 from proxies.messages import unknown
@@ -262,6 +262,7 @@ class RunFolder(Generic[S, R]):
 
     def _perform(self) -> R:
         kind, first = self.kind, self.kind.first()
+        self.title = self.title or f"{kind.files.noun} in {self.folder}"
         new = [path for path in (self.folder, *self.folder.parents) if not path.exists()]
         with claimed(self.folder, kind.files) if first else nullcontext():
             self._opened = time.monotonic()

@@ -4,7 +4,8 @@ timm's tasks have no hard distillation of a single head and no teacher of anothe
 wait for the device in every step, to compare how both normalise images.
 """
 
-from typing import Any, Self, cast
+from dataclasses import replace
+from typing import Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +14,8 @@ from torch.nn import functional as F
 from asvit.core.tensor_files import tensors_digest
 from asvit.data.kinds import PICTURES, ImageKind
 from asvit.data.statistics import Normalisation
-from asvit.networks.opening import described, load_published, open_network
-from asvit.spaces.timm_models import PREFIX, TimmModel
+from asvit.networks.opening import described, open_network
+from asvit.spaces.timm_models import PREFIX
 from asvit.training.settings import TrainSettings
 
 PUBLISHED = "timm"  # in place of a file: timm's published weights
@@ -94,29 +95,28 @@ def load_teacher(
     name, weights = settings.teacher, settings.teacher_weights
     if name is None or weights is None:
         return None
-    taught, known_classes = PICTURES, tuple[str, ...]()
-    if weights == PUBLISHED and name.startswith(PREFIX):
-        network: Any = load_published(TimmModel.parse(name))
-        config, known = network.pretrained_cfg, network.num_classes
-        size, own = config["input_size"][-1], Normalisation(config["mean"], config["std"])
-    elif weights == PUBLISHED:
-        raise ValueError(f"timm publishes no weights of {name!r}; use a timm: model, or a file")
+    if weights == PUBLISHED:
+        if not name.startswith(PREFIX):
+            raise ValueError(
+                f"timm publishes no weights of {name!r}; use a timm: model, or a file"
+            )
+        file = replace(open_network(name), classes=())  # those of ImageNet have several names
     else:
         # One of others is for images of the student's size.
         side = None if described(weights) else settings.image_size
         file = open_network(weights, architecture=name, image_size=side)
-        network, known, known_classes = file.load(), file.network.num_classes, file.classes
-        prepared = file.preparation
-        taught, size = prepared.kind, file.network.image_size
-        own = Normalisation(tuple(prepared.mean), tuple(prepared.std))
-    if known != len(classes) or known_classes not in ((), classes):
+    prepared, known = file.preparation, file.network.num_classes
+    if known != len(classes) or file.classes not in ((), classes):
         raise ValueError(
             f"teacher {name} knows {known} classes, and the images have {len(classes)}, or others "
             "or in another order; use a teacher of these classes"
         )
+    taught = prepared.kind
     if (taught.channels, taught.dtype) != (kind.channels, kind.dtype):
         raise ValueError(
             f"teacher {name} was trained on images of another kind, {taught}, and these have "
             f"{kind}; use a teacher of such images"
         )
-    return Teacher(network, size, own, Normalisation() if kind.picture else None)
+    own = Normalisation(tuple(prepared.mean), tuple(prepared.std))
+    images = Normalisation() if kind.picture else None
+    return Teacher(file.load(), file.network.image_size, own, images)

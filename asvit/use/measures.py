@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,97 +26,93 @@ Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class Scored:
-    """Logits ``[pictures, classes]`` of pictures, their labels ``[pictures]``, and the classes."""
+class Scored(NamedTuple):
+    """What a classifier makes of labelled pictures; arrays ``[pictures]``."""
 
-    logits: Array
-    labels: Labels
     classes: Sequence[str]
+    labels: Labels
+    predicted: Labels  # the likeliest class of each picture
+    confidences: Array  # its probability, 0 to 1
+    losses: Array  # cross-entropy, nats
+    in_top: NDArray[np.bool_]  # whether the class is among the :data:`TOP` likeliest
 
-    @cached_property
-    def predicted(self) -> Labels:
-        """The likeliest class of each picture."""
-        likeliest: Labels = np.argmax(self.logits, axis=1)
-        return likeliest
 
-    @cached_property
-    def _logs(self) -> Array:
-        logs: Array = log_softmax(self.logits, axis=1)
-        return logs
+def score(logits: Array, labels: Labels, classes: Sequence[str]) -> Scored:
+    """Score logits ``[pictures, classes]`` of pictures with these labels ``[pictures]``."""
+    logs = log_softmax(logits, axis=1)
+    likeliest = np.argsort(-logits, axis=1, kind="stable")[:, :TOP]  # of equal ones the first
+    return Scored(
+        classes,
+        labels,
+        predicted=likeliest[:, 0],
+        confidences=np.exp(logs.max(axis=1)).clip(max=1.0),
+        losses=-logs[np.arange(len(labels)), labels],
+        in_top=(likeliest == labels[:, None]).any(axis=1),
+    )
 
-    def losses(self) -> Array:
-        """Cross-entropy of each picture, nats."""
-        losses: Array = -self._logs[np.arange(len(self.labels)), self.labels]
-        return losses
 
-    def confidences(self) -> Array:
-        """Probability of the likeliest class of each picture, 0 to 1."""
-        shares: Array = np.exp(self._logs.max(axis=1)).clip(max=1.0)
-        return shares
+def measures(scored: Scored) -> dict[str, Any]:
+    """The measures, under the names of :class:`asvit.use.result.EvaluationResult`."""
+    names, labels, predicted = scored.classes, scored.labels, scored.predicted
+    right, rows, ranges = labels == predicted, class_rows(scored), calibration_rows(scored)
+    balanced = balanced_accuracy([right[labels == at] for at in np.unique(labels)])
+    pairs = zip(labels, predicted, strict=True)
+    top = {"top5": 100 * float(scored.in_top.mean())} if len(names) > TOP else {}
+    return {
+        "pictures": len(labels),
+        **_per_cent("accuracy", proportion(int(right.sum()), len(right))),
+        **_per_cent("balanced_accuracy", balanced),
+        **top,
+        "macro_f1": float(np.mean([row.f1 for row in rows])),
+        "loss": float(scored.losses.mean()),
+        "calibration_error": calibration_error(ranges),
+        "per_class": rows,
+        "calibration": ranges,
+        "confusion": confusions_of((names[a], names[b]) for a, b in pairs),
+    }
 
-    def values(self) -> dict[str, Any]:
-        """The measures, under the names of :class:`asvit.use.result.EvaluationResult`."""
-        labels, predicted = self.labels, self.predicted
-        right, rows, calibration = labels == predicted, self.rows(), self.calibration()
-        balanced = balanced_accuracy([right[labels == at] for at in np.unique(labels)])
-        pairs = zip(labels, predicted, strict=True)
-        values = {
-            "pictures": len(labels),
-            **_per_cent("accuracy", proportion(int(right.sum()), len(right))),
-            **_per_cent("balanced_accuracy", balanced),
-            "macro_f1": float(np.mean([row.f1 for row in rows])),
-            "loss": float(self.losses().mean()),
-            "calibration_error": calibration_error(calibration),
-            "per_class": rows,
-            "calibration": calibration,
-            "confusion": confusions_of((self.classes[a], self.classes[b]) for a, b in pairs),
-        }
-        if len(self.classes) > TOP:
-            likeliest = np.argsort(-self.logits, axis=1, kind="stable")[:, :TOP]  # ties as argmax
-            values["top5"] = 100 * float((likeliest == labels[:, None]).any(axis=1).mean())
-        return values
 
-    def rows(self) -> list[ClassRow]:
-        """Precision, recall and F1 of the classes that pictures are of."""
-        there, taken = np.unique(self.labels), self.predicted
-        shares = precision_recall_fscore_support(
-            self.labels, taken, labels=there, zero_division=np.nan
+def class_rows(scored: Scored) -> list[ClassRow]:
+    """Precision, recall and F1 of the classes that pictures are of."""
+    there, taken = np.unique(scored.labels), scored.predicted
+    shares = precision_recall_fscore_support(
+        scored.labels, taken, labels=there, zero_division=np.nan
+    )
+    return [
+        ClassRow(
+            label=scored.classes[at],
+            pictures=int(support),
+            taken_for_it=int((taken == at).sum()),
+            precision=100 * float(precision),
+            **_per_cent("recall", proportion(round(recall * support), int(support))),
+            f1=100 * float(f1),
         )
-        return [
-            ClassRow(
-                label=self.classes[at],
-                pictures=int(support),
-                taken_for_it=int((taken == at).sum()),
-                precision=100 * float(precision),
-                **_per_cent("recall", proportion(round(recall * support), int(support))),
-                f1=100 * float(f1),
-            )
-            for at, precision, recall, f1, support in zip(there, *shares, strict=True)
-        ]
+        for at, precision, recall, f1, support in zip(there, *shares, strict=True)
+    ]
 
-    def calibration(self) -> list[CalibrationRow]:
-        """Probability and share of right answers in ranges of equal width.
 
-        References:
-            Guo et al. 2017, "On Calibration of Modern Neural Networks", arXiv:1706.04599.
-        """
-        shares, right = self.confidences(), self.labels == self.predicted
-        edges = np.linspace(0, 1, BINS + 1)
-        places = np.searchsorted(edges[1:-1], shares)
-        rows = []
-        for place in np.unique(places):
-            own = places == place
-            rows.append(
-                CalibrationRow(
-                    low=100 * float(edges[place]),
-                    high=100 * float(edges[place + 1]),
-                    pictures=int(own.sum()),
-                    confidence=100 * float(shares[own].mean()),
-                    **_per_cent("accuracy", proportion(int(right[own].sum()), int(own.sum()))),
-                )
+def calibration_rows(scored: Scored) -> list[CalibrationRow]:
+    """Probability and share of right answers in ranges of equal width.
+
+    References:
+        Guo et al. 2017, "On Calibration of Modern Neural Networks", arXiv:1706.04599.
+    """
+    shares, right = scored.confidences, scored.labels == scored.predicted
+    edges = np.linspace(0, 1, BINS + 1)
+    places = np.searchsorted(edges[1:-1], shares)
+    rows = []
+    for place in np.unique(places):
+        own = places == place
+        rows.append(
+            CalibrationRow(
+                low=100 * float(edges[place]),
+                high=100 * float(edges[place + 1]),
+                pictures=int(own.sum()),
+                confidence=100 * float(shares[own].mean()),
+                **_per_cent("accuracy", proportion(int(right[own].sum()), int(own.sum()))),
             )
-        return rows
+        )
+    return rows
 
 
 def calibration_error(rows: Sequence[CalibrationRow]) -> float:

@@ -157,7 +157,7 @@ def typed(words: list[str], folder: Path) -> list[str]:
 def test_command_lines_are_as_the_program_reads_them(example: Example, tmp_path: Path) -> None:
     prepare_shell(tmp_path)
     for one in CODE:  # the commands of a page's own kinds of runs
-        if one.page == example.page and "@register_run" in one.text:
+        if one.page == example.page and "register_kind(" in one.text:
             run_python(one, {"__name__": "__main__"})
     found = [arguments(call) for call in calls(example, tmp_path)]
     for words in found:

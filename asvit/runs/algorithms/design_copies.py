@@ -12,9 +12,9 @@ from asvit.core.run_files import GRAPH, MODEL, SMALL_GRAPH
 from asvit.designs.last_round import LastRound
 from asvit.designs.sizes import limits_of
 from asvit.designs.stages import Exports
+from asvit.export.exporting import export_network
 from asvit.export.formats import FOLDER_FILES, FORMATS
 from asvit.measuring.latency import COMMAND, time_in_words
-from asvit.runs.exporting import export_network
 from proxies.messages import first_line
 
 logger = logging.getLogger(__name__)

@@ -21,7 +21,7 @@ from asvit.networks.opening import weights_path
 from asvit.runs.run_folder import RunFolder
 from asvit.spaces.timm_models import PREFIX
 from asvit.training.metrics import predictions_of
-from asvit.use.measures import Scored, match_classes
+from asvit.use.measures import Scored, match_classes, measures, score
 from asvit.use.predicting import Classifier, open_classifier
 from asvit.use.result import EvaluationResult
 from asvit.use.settings import EvaluationSettings
@@ -57,7 +57,7 @@ def execute(
         raise ValueError(f"none of the pictures can be read: {images.source}")
     places = list(logits)
     outputs = torch.stack(list(logits.values())).double().numpy()
-    scored = Scored(outputs, of_class[images.labels[places]], classes)
+    scored = score(outputs, of_class[images.labels[places]], classes)
     answers = _answers(scored, images, digests, places)
     write_answers(run.folder / ANSWERS, answers)
     shown = shown_channels(images.kind)
@@ -67,7 +67,7 @@ def execute(
         architecture=known.network.architecture,
         image_size=known.network.image_size,
         classes=classes,
-        **scored.values(),
+        **measures(scored),
         unreadable=unreadable,
         trained_on=_count_trained(s, subset(images, np.array(places), "read"), run.tell),
         answers=answers,
@@ -132,7 +132,7 @@ def _answers(
     scored: Scored, images: LabelledImages, digests: Mapping[int, str], places: Sequence[int]
 ) -> tuple[Answer, ...]:
     """The answer about each picture, with the digits that the table has."""
-    columns = (scored.predicted, scored.confidences(), scored.losses())
+    columns = (scored.predicted, scored.confidences, scored.losses)
     return tuple(
         Answer(
             images.name(place),

@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 from optuna.study import Study
 
+from asvit.core.command_line import command_line
 from asvit.core.files import write_text
 from asvit.core.latency_settings import pass_options
 from asvit.core.measuring_settings import MeasuringSettings
@@ -25,7 +26,6 @@ from asvit.measuring.latency import Latency, Timed
 from asvit.reference.query import stored_reliability
 from asvit.runs.algorithms.measuring import timing, training_command
 from asvit.runs.checks import find_space
-from asvit.runs.command_line import command_line
 from asvit.runs.measurement_pool import Evaluator
 from asvit.runs.run_folder import RunFolder
 from asvit.runs.search import next_budget

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from asvit.designs.result import DesignResult
+from asvit.export.exporting import find_network, name_weights
 from asvit.export.settings import ExportSettings
 from asvit.networks import Network, WeightsFile
 from asvit.networks.opening import load_pretrained
-from asvit.runs.exporting import find_network, name_weights
 from tests.asvit.cli.commands import run
 from tests.asvit.runs.stored_results import RIGHT, SEED
 

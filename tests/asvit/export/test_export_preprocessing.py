@@ -36,7 +36,7 @@ from onnx import TensorProto, helper  # noqa: E402
 from asvit.export import bench, predict_script  # noqa: E402
 from asvit.export.preprocessing import with_preprocessing  # noqa: E402
 
-FILTERS = ("bilinear", "bicubic", "lanczos")
+FILTERS = ("bilinear", "bicubic")
 #: Sides of pictures over that of the network's images, and longer ones over 10 times a side.
 SIDES = st.one_of(st.integers(1, 90), st.integers(90, 700))
 

@@ -42,7 +42,7 @@ from asvit.training.result import TrainResult
 from asvit.training.settings import TrainSettings
 from asvit.training.supernet_result import SupernetResult
 from asvit.transfer.settings import DetectionResult
-from asvit.use.measures import Scored
+from asvit.use.measures import measures, score
 from asvit.use.result import EvaluationResult
 from proxies import get_proxy
 from scaling import Row
@@ -351,18 +351,18 @@ def _test(folder: Path) -> None:
     rng = np.random.default_rng(7)
     labels = rng.choice(4, 400, p=(0.4, 0.3, 0.25, 0.05))
     logits = 2.5 * (np.eye(4)[labels] + rng.normal(0, 0.7, (400, 4)))
-    found = Scored(logits, labels, classes)
+    found = score(logits, labels, classes)
     answers = [
         Answer(f"{classes[label]}/{place}.jpg", classes[label], classes[taken], share, 1.0)
         for place, (label, taken, share) in enumerate(
-            zip(labels, found.predicted, found.confidences(), strict=True)
+            zip(labels, found.predicted, found.confidences, strict=True)
         )
     ]
     replace(
         stored_results.RIGHT[EvaluationResult][0],
         folder=folder,
         classes=classes,
-        **found.values(),
+        **measures(found),
         unreadable={"cat/7.jpg": "cannot read image 'photos/cat/7.jpg': it is truncated"},
         trained_on=12,
         answers=answers,

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from asvit.core.command_line import command_line
 from asvit.core.estimates import Interval
 from asvit.data.kinds import PICTURES
 from asvit.designs.journal import DesignJournal
@@ -27,7 +28,6 @@ from asvit.designs.stages import (
 from asvit.measuring.latency import Latency
 from asvit.runs.algorithms import design_copies, design_search, design_testing, design_trainings
 from asvit.runs.algorithms.design_plan import DesignPlan
-from asvit.runs.command_line import command_line
 from asvit.runs.designing import design
 from asvit.runs.run_folder import RunFolder
 from asvit.search.limits import Limits

@@ -12,8 +12,8 @@ import asvit
 from asvit.data import open_dataset, open_training_sets
 from asvit.data.statistics import channel_statistics
 from asvit.designs.result import DesignResult
+from asvit.export.exporting import export_network
 from asvit.networks import Network, WeightsFile
-from asvit.runs.exporting import export_network
 from asvit.runs.training import run_training
 from asvit.spaces import SPACES, stage_table
 from asvit.training.metrics import read_predictions
@@ -101,7 +101,7 @@ def test_copies_have_the_channels_and_how_images_are_prepared(
     assert exported.cost == count(exported.content.load(), 32, 5)
     card = exported.card
     told = card.read_text()
-    assert "[batch, 5, 32, 32], 5 channels of uint16, as files have them, then normalised" in told
+    assert "* shape: `[batch, 5, 32, 32]`\n* pixels: 5 channels of uint16, as files have" in told
     assert "(1, 5, 32, 32)" in exported.loading_code("x")
     if form == "pt2":
         return

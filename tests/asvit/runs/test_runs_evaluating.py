@@ -18,10 +18,10 @@ from asvit.core.answers import read_answers
 from asvit.core.results import NO_FOLDER
 from asvit.data import Preparation
 from asvit.data.base import file_digest
+from asvit.export.exporting import export_network
 from asvit.networks import Network, WeightsFile
 from asvit.networks.opening import timm_preparation
 from asvit.report.evaluation import details, pictures
-from asvit.runs.exporting import export_network
 from asvit.training.metrics import read_predictions
 from asvit.use.result import EvaluationResult
 from tests.asvit.runs.fakes import varied

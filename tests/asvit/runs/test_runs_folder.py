@@ -81,7 +81,7 @@ def claim(folder: Path) -> None:
 
 
 def search(folder: Path) -> None:
-    SEARCH.make(preset="quick", data="gaussian", out=folder).run()
+    RUNS["search"].make(preset="quick", data="gaussian", out=folder).run()
 
 
 @pytest.mark.parametrize("start", [claim, search])

@@ -127,5 +127,5 @@ def test_a_search_times_each_network_once_and_on_one_processor(
     rows = list(csv.DictReader((tmp_path / "run" / "trials.csv").read_text().splitlines()))
     assert [float(row["latency"]) for row in rows] == pytest.approx(before[:2])
     monkeypatch.setattr("asvit.runs.algorithms.measuring.timed_on", lambda _device: "another")
-    with pytest.raises(ValueError, match=r"was started on device .* \(now another\)"):
+    with pytest.raises(ValueError, match=r"was started with timed on .* \(now another\)"):
         asvit.run_search(steps=3, **small)

@@ -12,14 +12,22 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from asvit.use.measures import BINS, Scored, calibration_error, match_classes
+from asvit.use.measures import (
+    BINS,
+    Scored,
+    calibration_error,
+    calibration_rows,
+    match_classes,
+    measures,
+    score,
+)
 
 CLASSES = tuple("abcdefg")
 
 
 def scored(logits: object, labels: object) -> Scored:
     values = np.asarray(logits, dtype=np.float64)
-    return Scored(values, np.asarray(labels, dtype=np.int64), CLASSES[: values.shape[1]])
+    return score(values, np.asarray(labels, dtype=np.int64), CLASSES[: values.shape[1]])
 
 
 def softmax(row: NDArray[np.float64]) -> list[float]:
@@ -28,17 +36,20 @@ def softmax(row: NDArray[np.float64]) -> list[float]:
 
 
 @st.composite
-def any_scored(draw: st.DrawFn) -> Scored:
+def any_scored(draw: st.DrawFn) -> tuple[Scored, NDArray[np.float64]]:
     classes, pictures = draw(st.integers(2, 7)), draw(st.integers(1, 30))
     logits = draw(arrays(np.float64, (pictures, classes), elements=st.integers(-9, 9)))
     labels = draw(arrays(np.int64, (pictures,), elements=st.integers(0, classes - 1)))
-    return scored(logits, labels)
+    return scored(logits, labels), logits
 
 
-@given(case=any_scored())
-def test_measures_are_those_of_a_plain_version(case: Scored) -> None:
-    found = case.values()
-    shares = [softmax(row) for row in case.logits]
+@given(given_logits=any_scored())
+def test_measures_are_those_of_a_plain_version(
+    given_logits: tuple[Scored, NDArray[np.float64]],
+) -> None:
+    case, logits = given_logits
+    found = measures(case)
+    shares = [softmax(row) for row in logits]
     taken = [max(range(len(row)), key=lambda at: row[at]) for row in shares]
     labels, count = case.labels.tolist(), len(case.labels)
     right = [one == other for one, other in zip(labels, taken, strict=True)]
@@ -69,10 +80,13 @@ def test_measures_are_those_of_a_plain_version(case: Scored) -> None:
         assert found[name] - 1e-9 <= high <= 100
 
 
-@given(case=any_scored())
-def test_calibration_is_that_of_a_plain_version(case: Scored) -> None:
-    rows = case.calibration()
-    shares = [max(softmax(row)) for row in case.logits]
+@given(given_logits=any_scored())
+def test_calibration_is_that_of_a_plain_version(
+    given_logits: tuple[Scored, NDArray[np.float64]],
+) -> None:
+    case, logits = given_logits
+    rows = calibration_rows(case)
+    shares = [max(softmax(row)) for row in logits]
     right = (case.predicted == case.labels).tolist()
     error = 0.0
     for place in range(BINS):
@@ -91,8 +105,8 @@ def test_calibration_is_that_of_a_plain_version(case: Scored) -> None:
 
 def test_the_five_likeliest_are_told_of_six_classes_or_more() -> None:
     logits = np.tile(np.arange(6.0), (3, 1))  # the first class is the least likely
-    assert scored(logits, [0, 1, 5]).values()["top5"] == pytest.approx(200 / 3)
-    assert "top5" not in scored(logits[:, :5], [0, 1, 4]).values()
+    assert measures(scored(logits, [0, 1, 5]))["top5"] == pytest.approx(200 / 3)
+    assert "top5" not in measures(scored(logits[:, :5], [0, 1, 4]))
 
 
 NAMED: dict[str, Any] = {"has_names": True, "data": "photos", "weights": "runs/pets"}

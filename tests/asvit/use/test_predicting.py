@@ -13,8 +13,8 @@ from PIL import Image
 import asvit
 from asvit.data import open_dataset
 from asvit.data.preparation import Preparation
+from asvit.export.exporting import export_network
 from asvit.networks import Network, WeightsFile
-from asvit.runs.exporting import export_network
 from tests.asvit.runs.fakes import varied
 from tests.campaigns import forked
 

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from asvit.export import comparison, copying
 from asvit.export.exported import Exported
+from asvit.export.exporting import export_network, name_weights
 from asvit.export.formats import Format
 from asvit.export.settings import ExportSettings
 from asvit.networks import Network, WeightsFile
 from asvit.networks.opening import weights_path
-from asvit.runs.exporting import export_network, name_weights
 from asvit.runs.training import run_training
 from tests.asvit.export.exported_networks import graphs_traced_once, run_in_this_process
 

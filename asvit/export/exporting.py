@@ -13,18 +13,19 @@ from typing import Any
 
 import torch
 
+from asvit.core.command_line import typed_options
 from asvit.core.files import check_target, expanded, sync_folder, write_bytes, write_text
 from asvit.core.run_files import PREDICT_SCRIPT, RESULT
 from asvit.core.signatures import with_options
 from asvit.core.versions import versions
 from asvit.data.base import file_digest
+from asvit.export.card import model_card
 from asvit.export.copying import write_verified
-from asvit.export.exported import Exported, model_card, without_folders
+from asvit.export.exported import Exported, without_folders
 from asvit.export.formats import FORMATS, README, Format, predict_script
 from asvit.export.settings import ExportSettings
 from asvit.networks import Network, WeightsFile
 from asvit.networks.opening import described, open_network, weights_path
-from asvit.runs.command_line import typed_options
 from asvit.training.result import TrainResult
 from asvit.use.architectures import find_architecture, run_folder
 from proxies.counts import count

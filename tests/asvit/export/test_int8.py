@@ -16,10 +16,10 @@ from PIL import Image
 import asvit
 from asvit.data.base import LabelledImages
 from asvit.export import comparison, copying, int8
+from asvit.export.exporting import export_network
 from asvit.export.int8 import labelled_pictures
 from asvit.measuring import timing
 from asvit.networks import WeightsFile
-from asvit.runs.exporting import export_network
 from asvit.runs.training import run_training
 from asvit.statistics.intervals import paired_difference
 from tests.asvit.cli.commands import run as run_command

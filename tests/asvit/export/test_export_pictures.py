@@ -10,11 +10,11 @@ from PIL import Image
 
 import asvit
 from asvit.core.run_files import PREDICT_SCRIPT
+from asvit.export.exporting import export_network
 from asvit.export.formats import predict_script
 from asvit.networks import Network, WeightsFile
-from asvit.runs.exporting import export_network
+from tests.asvit.export.without_asvit import run_script
 from tests.asvit.runs.fakes import varied
-from tests.asvit.runs.without_asvit import run_script
 
 pytest.importorskip("onnxruntime")
 
@@ -98,7 +98,7 @@ def test_the_script_needs_no_asvit_and_tells_the_same(run: Path, pictures: list[
 
 def test_the_code_on_the_card_runs(run: Path, tmp_path: Path) -> None:
     card = (run / "model.onnx.md").read_text()
-    assert "[height, width, 3] of any size" in card
+    assert "* shape: `[height, width, 3]`\n" in card
     assert PREDICT_SCRIPT in card
     code = card.partition("```python\n")[2].partition("```")[0]
     exif = Image.Exif()
