@@ -38,13 +38,17 @@ def summary(result: TrainResult) -> Iterator[SummaryPart]:
         del columns[3], values[3]
     if result.last.balanced is not None:
         columns, values = [*columns, "balanced"], [*values, "balanced"]
+    if result.settings.train_on_validation:  # no accuracy of those tells anything
+        columns, values = ["train loss", "images/s"], ["train_loss", "images_per_second"]
     best = [] if result.best is None else [("best", result.best)]
     rows = [
         [f"{name} ({row.epoch})", *(getattr(row, value) for value in values)]
         for name, row in (*best, ("last", result.last))
     ]
-    seen = ", which it was trained on, too" if result.settings.train_on_validation else ""
-    yield Table(["epoch", *columns], rows, f"On the validation images{seen}, per cent")
+    title = "On the validation images, per cent"
+    if result.settings.train_on_validation:
+        title = "Trained on all images; test it on others"
+    yield Table(["epoch", *columns], rows, title)
     network = result.network
     yield (
         f"{network.architecture}: {result.params:,} params, {result.macs:,} multiply-adds at "
