@@ -3,6 +3,7 @@
 import logging
 import shlex
 from itertools import chain
+from pkgutil import resolve_name
 from typing import Any
 
 import click
@@ -26,6 +27,7 @@ from asvit.core.display import progress_display, say
 from asvit.core.progress import Progress
 from asvit.core.settings import Option, fields_of, option_fields, option_of
 from asvit.executors.base import Workers
+from asvit.runs import KINDS
 from asvit.runs.lifecycle import perform
 from asvit.runs.reporting import show
 from asvit.runs.run import RUNS, Run, help_of
@@ -43,6 +45,8 @@ _GROUPS = {
 
 def command_of(name: str) -> click.Command:
     """The command of the program with this name: a kind of run, or the group of several."""
+    if name in KINDS:
+        return run_command(resolve_name(KINDS[name]))
     if name in RUNS:
         return run_command(RUNS[name])
 
