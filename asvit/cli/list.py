@@ -25,7 +25,7 @@ def _described(place: str, *columns: str) -> Callable[[], list[Row]]:
 
 
 def _presets() -> list[Row]:
-    from asvit.runs.run import RUNS
+    from asvit.core.results import RUNS
 
     kinds = {command: kind.settings_type for command, kind in RUNS.items()}
     return [

@@ -22,11 +22,11 @@ def command(*, run: Path | None = None, as_json: bool) -> None:
     The run must have finished. Without RUN it takes the newest finished search in runs.
     """
     from asvit.runs.folder import newest_run
-    from asvit.runs.run import write_report
+    from asvit.runs.reporting import write_report_in
 
     folder = newest_run() if run is None else run
     try:
-        files = write_report(folder)
+        files = write_report_in(folder)
     except MALFORMED as error:
         if isinstance(error, ValueError):
             raise

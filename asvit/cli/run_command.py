@@ -25,13 +25,11 @@ from asvit.core.command_line import typed_options
 from asvit.core.console import console
 from asvit.core.display import progress_display, say
 from asvit.core.progress import Progress
+from asvit.core.results import RUNS
 from asvit.core.settings import Option, fields_of, option_fields, option_of
 from asvit.executors.base import Workers
 from asvit.runs import KINDS
-from asvit.runs.lifecycle import perform
 from asvit.runs.reporting import show
-from asvit.runs.run import RUNS, Run, help_of
-from asvit.runs.run_folder import RunFolder
 
 logger = logging.getLogger(__name__)
 
@@ -102,8 +100,8 @@ def run_command(kind: Kind) -> click.Command:
     return click.command(
         cls=Documented,
         name=kind.command.split()[-1],
-        help=help_of(kind),
-        short_help=help_of(kind).partition("\n")[0],
+        help=kind.help,
+        short_help=kind.help.partition("\n")[0],
         params=[
             *parameters(*kind.option_types()[:-1]),
             *parameters(*[Workers] * measuring, kind.option_types()[-1]),
@@ -153,11 +151,7 @@ def _result_of(
     try:
         with progress_display(lambda: "" if run is None else run.title, quiet=quiet) as tell:
             run = _run(kind, preset, {**options, "progress": follow})
-            if isinstance(run, Run):
-                run = run.resolved()
-                result = perform(run)
-            else:
-                result = run.run()
+            result = run.run()
     except KeyboardInterrupt:
         where = "before its first step"
         if last is not None and last.unit not in ("image", "stage"):
@@ -183,8 +177,7 @@ def again(context: click.Context, run: Any) -> str:
     session = context.find_object(Session)
     words = [word for word in (session.arguments if session else ()) if word != "--fresh"]
     if run is not None:
-        implied = run.facts.get("implied", {}) if isinstance(run, RunFolder) else run.implied
-        owners = (run.settings, run.options) if isinstance(run, RunFolder) else run.option_owners()
-        for owner in owners:
+        implied = run.facts.get("implied", {})
+        for owner in (run.settings, run.options):
             words += chain(*typed_options(owner, implied, implied))
     return shlex.join(["asvit", *words])

@@ -39,7 +39,6 @@ PREDICTIONS = "predictions.json"
 ANSWERS = "predictions.csv"  # also of designs and tests: a row a picture
 
 # Of a design, beside the folders of its runs.
-DESIGNED = "design.jsonl"
 PICTURES = "images.csv"
 GRAPH = "model.onnx"
 SMALL_GRAPH = "model-int8.onnx"  # in 8-bit integers

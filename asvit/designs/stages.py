@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self, get_type_hints
 
-from asvit.core.codec import Nullable
+from asvit.core.codec import Nullable, to_json, value_from_json
 from asvit.core.estimates import Estimate
 from asvit.measuring.latency import Latency
 
@@ -174,3 +174,31 @@ class StageResults(dict[str, Any]):
         """The training of a network of the last round."""
         training: TrainingOutcome = self[name]
         return training
+
+    @classmethod
+    def of(cls, stages: Iterable[Stage]) -> Self:
+        """The results of stored stages."""
+        types = {
+            **get_type_hints(cls),
+            **dict.fromkeys((*FINALISTS, *PRETRAINED), TrainingOutcome),
+        }
+        stored = {stage.name: stage.result for stage in stages}
+        return cls(
+            {
+                name: value_from_json(one, types[name]) if one else None
+                for name, one in stored.items()
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The record of a finished stage, under its name; empty where it had nothing to do."""
+
+    name: str
+    result: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, name: str, result: object) -> Self:
+        """The record of what a stage came to; None where it had nothing to do."""
+        return cls(name, {} if result is None else to_json(result))

@@ -13,7 +13,7 @@ KINDS = {
     "search": "asvit.runs.search:SEARCH",
     "scale": "asvit.runs.scaling:SCALE",
     "train": "asvit.runs.training:TRAIN",
-    "design": "asvit.runs.designing:DesignRun",
+    "design": "asvit.runs.designing:DESIGN",
     "correlate": "asvit.runs.correlation:CORRELATE",
     "supernet train": "asvit.runs.supernet:SUPERNET",
     "supernet evolve": "asvit.runs.evolution:EVOLVE",

@@ -1,11 +1,6 @@
 """Checks of what a run is asked to do against the registries, before anything is made."""
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
-
 from asvit.architectures.base import Growable
-from asvit.runs.run import Run
 from asvit.spaces import SearchSpace, UnionSpace, load_space
 
 
@@ -29,24 +24,3 @@ def find_space(name: str, *, image_size: int, width: int | None = None) -> Searc
             arch = arch.with_(width=width)
         space.check(arch, image_size)
     return space
-
-
-def check_stay(run: Run[Any, Any, Any], needed: Mapping[str, Path]) -> None:
-    """Check that starting over removes no file that the run needs.
-
-    Args:
-        run: The run, before it claims its folder.
-        needed: Files by what they are.
-
-    Raises:
-        ValueError: If ``--fresh`` would remove one of them.
-    """
-    if not run.fresh:
-        return
-    folder = run.folder.resolve()
-    removed = {folder / name for name in (*run.other_files(folder), *run.files.names)}
-    for what, path in needed.items():
-        if path.resolve() in removed:
-            raise ValueError(
-                f"{path}, {what}, is in the folder that --fresh empties; give --out another"
-            )

@@ -16,8 +16,7 @@ from asvit.core.results import NO_FOLDER, Result
 from asvit.core.settings import Settings
 from asvit.core.summary import Cell, SummaryPart, Table
 from asvit.runs.differences import ACCURACY, BALANCED, Difference, Value, differences, values_of
-from asvit.runs.reporting import result_in
-from asvit.runs.run import kind_of
+from asvit.runs.reporting import kind_of, result_in
 from asvit.use.architectures import run_folder
 from proxies.text import one_line
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,71 +12,33 @@ from asvit.core.console import clock, quantity
 from asvit.core.files import expanded, split_reading
 from asvit.core.run_files import (
     ANSWERS,
-    DESIGNED,
     GRAPH,
     MODEL,
     PICTURES,
     PREDICT_SCRIPT,
     PREDICTIONS,
     PRETRAINED_WEIGHTS,
+    RECORDS,
     SMALL_GRAPH,
 )
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import Cell, SummaryPart, Table
-from asvit.designs.journal import DesignJournal
+from asvit.designs.fractals import folder_of
 from asvit.designs.result import DesignResult
 from asvit.designs.settings import DesignSettings
+from asvit.designs.stages import FINALISTS, PRETRAINED, Stage
+from asvit.export.formats import FOLDER_FILES
 from asvit.runs.folder import RunFiles
 from asvit.runs.measuring_run import MeasuringOptions
-from asvit.runs.run import Run, imported
+from asvit.runs.run_folder import Kind
+from asvit.runs.search import SEARCH
+from asvit.runs.training import TRAIN
 from asvit.use.tables import most_confused, pictures_table, worst_classes
 
 if TYPE_CHECKING:
     from asvit.executors import Workers
 
 _CONFUSED = 5  # pairs of classes in a summary
-
-
-@dataclass(kw_only=True)
-class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
-    """Find, train, test and export a network for your pictures, within limits.
-
-    Races families of networks by short trainings, trains the best few alike, at least one of a
-    published shape among them, trains the most accurate one on all pictures, tests it on
-    those that were set aside, and exports. The same command resumes a stopped design.
-    """
-
-    command = "design"
-    files = RunFiles(
-        "design",
-        "design",
-        (
-            *(PICTURES, MODEL, PREDICTIONS, ANSWERS, GRAPH, SMALL_GRAPH, PREDICT_SCRIPT),
-            *PRETRAINED_WEIGHTS,
-        ),
-        DESIGNED,
-        figures=("race", "curves", "training", "confusion"),
-    )
-    journal_type = DesignJournal
-    pictures = imported("asvit.report.design:pictures")  # imports matplotlib
-    details = imported("asvit.report.design:details")
-    algorithm = imported("asvit.runs.algorithms.designing:DesignAlgorithm")
-    dry_run = imported("asvit.runs.dry_runs:plan_of_design")
-    written = "report.html, model.safetensors, model.onnx, predict.py, timm, result.json"
-    ends_in = "architecture"
-    may_change = ("data",)  # to where the same pictures are
-
-    workers: Workers | None = None  # of the search; the result does not depend on them
-
-    def default_name(self) -> str:
-        """Named after the pictures."""
-        folder = expanded(split_reading(self.settings.data)[0]).absolute()  # "." has no name
-        return f"design-{folder.name}-seed{self.settings.seed}"
-
-    @classmethod
-    def summary(cls, result: DesignResult) -> Iterator[SummaryPart]:
-        """The outcome, each class, what was odd about the pictures, networks and their race."""
-        yield from summary(result)
 
 
 def summary(result: DesignResult) -> Iterator[SummaryPart]:
@@ -141,6 +103,53 @@ def _classes(result: DesignResult) -> Iterator[Table]:
         yield replace(confused, rows=confused.rows[:_CONFUSED])
 
 
+def _folder_name(s: DesignSettings, _options: object) -> str:
+    folder = expanded(split_reading(s.data)[0]).absolute()  # "." has no name
+    return f"design-{folder.name}-seed{s.seed}"
+
+
+def _files() -> Iterator[str]:
+    """The files of a design; what it goes on from goes first, before what it tells of."""
+    yield RECORDS
+    yield from (PICTURES, MODEL, PREDICTIONS, ANSWERS, GRAPH, SMALL_GRAPH, PREDICT_SCRIPT)
+    yield from PRETRAINED_WEIGHTS
+    yield from (f"{Path(name).stem}.md" for name in (GRAPH, MODEL, SMALL_GRAPH))
+    yield from (f"{name}.md" for name in (GRAPH, MODEL, SMALL_GRAPH))
+    yield from (f"timm/{name}" for name in FOLDER_FILES)
+    trained = (*FINALISTS, *map(folder_of, FINALISTS), *PRETRAINED, "training")
+    for stage, files in {"search": SEARCH.files, **dict.fromkeys(trained, TRAIN.files)}.items():
+        yield from (f"{stage}/{name}" for name in files.names)
+
+
+DESIGN = Kind(
+    command="design",
+    help="""Find, train, test and export a network for your pictures, within limits.
+
+    Races families of networks by short trainings, trains the best few alike, at least one of a
+    published shape among them, trains the most accurate one on all pictures, tests it on
+    those that were set aside, and exports. The same command resumes a stopped design.
+    """,
+    files=RunFiles(
+        "design",
+        "design",
+        tuple(_files()),
+        figures=("race", "curves", "training", "confusion"),
+    ),
+    settings_type=DesignSettings,
+    options_type=MeasuringOptions,
+    result=DesignResult,
+    execute="asvit.runs.algorithms.designing:execute",
+    dry_run="asvit.runs.dry_runs:plan_of_design",
+    name=_folder_name,
+    summary=summary,
+    pictures="asvit.report.design:pictures",
+    details="asvit.report.design:details",
+    records=(Stage,),
+    written="report.html, model.safetensors, model.onnx, predict.py, timm, result.json",
+    ends_in="architecture",
+)
+
+
 @with_options(DesignSettings, MeasuringOptions, CallOptions)
 def design(data: str | Path, *, workers: Workers | None = None, **given: Any) -> DesignResult:
     """Find, train, test and export a network for pictures, within limits.
@@ -160,4 +169,5 @@ def design(data: str | Path, *, workers: Workers | None = None, **given: Any) ->
         >>> result = asvit.design("pictures", max_params="5M", hours=1)  # doctest: +SKIP
         >>> result.architecture  # doctest: +SKIP
     """
-    return DesignRun.make(data=str(data), workers=workers, **given).run()
+    result: DesignResult = DESIGN.make(data=str(data), workers=workers, **given).run()
+    return result

@@ -9,7 +9,7 @@ import hashlib
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -205,13 +205,11 @@ def claimed(
     files: RunFiles,
     *,
     fresh: bool = False,
-    more: Callable[[Path], Sequence[str]] = lambda folder: (),
 ) -> Iterator[None]:
-    """Make ``folder``, keep other processes from running in it, and start over if asked to.
+    """Make ``folder``, and keep other processes from running in it.
 
-    The claim ends with the process, however that ends. What an earlier run of this kind wrote,
-    ``more`` first, is removed with its state last, so that a kill leaves it resumable; refused,
-    where ``more`` has the state, which may be of no use without the others.
+    The claim ends with the process, however that ends. With ``fresh`` the folder may hold what is
+    left of a run whose files were being removed when it was killed.
 
     Raises:
         ValueError: If another process is running in it, or as :func:`check_folder`.
@@ -229,9 +227,7 @@ def claimed(
         if not (folder / MARKER).exists():
             write_text(folder / MARKER, f"{files.kind}\n")
         if fresh:
-            names = [*more(folder), *files.names]
-            _check_inside(folder, names)
-            remove_files(folder, names)
+            _check_inside(folder, files.names)
         yield
     finally:
         lock.release()

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asvit.core.console import ARCHITECTURE, fitting, number, short, table
-from asvit.core.results import Result
-from asvit.core.run_files import RESULT
+from asvit.core.files import expanded
+from asvit.core.results import RUNS, Result, kind_in
+from asvit.core.run_files import MARKER, RESULT
 from asvit.core.summary import SummaryPart, Table
 from proxies.text import legible
 
@@ -80,6 +81,25 @@ def result_in(kind: Any, folder: Path) -> Result:
         )
     result: Result = kind.result_type.read(folder / RESULT)
     return result
+
+
+def kind_of(folder: Path) -> Any:
+    """The kind of run that ``folder`` holds; None where no kind known here has written in it."""
+    name = kind_in(folder)
+    return next((kind for kind in RUNS.values() if kind.files.kind == name), None)
+
+
+def write_report_in(folder: Path | str) -> list[Path]:
+    """Write the report of a finished run of any kind anew, as :func:`write_report` does.
+
+    Raises:
+        FileNotFoundError: If it is no run folder, too.
+    """
+    folder = expanded(str(folder))
+    kind = kind_of(folder)
+    if kind is None:
+        raise FileNotFoundError(f"{folder} is no run folder of asvit: it has no {MARKER}")
+    return write_report(kind, folder)
 
 
 def write_report(kind: Any, folder: Path) -> list[Path]:

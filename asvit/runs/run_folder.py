@@ -201,6 +201,7 @@ class RunFolder(Generic[S, R]):
     typed: Mapping[str, object] = field(default_factory=dict)  #: values that a command has instead
     records: list[Any] = field(default_factory=list, init=False)  #: of all sessions
     start: Start | None = field(default=None, init=False)
+    page: bool = True  #: whether it gets a report
     #: Whether this call has done any work, rather than found its result.
     work_done: bool = field(default=False, init=False)
     _scratch: Path | None = field(default=None, init=False)  # folder of a run that is not kept
@@ -265,7 +266,9 @@ class RunFolder(Generic[S, R]):
         kind, first = self.kind, self.kind.first()
         self.title = self.title or f"{kind.files.noun} in {self.folder}"
         new = [path for path in (self.folder, *self.folder.parents) if not path.exists()]
-        with claimed(self.folder, kind.files) if first else nullcontext():
+        with (
+            claimed(self.folder, kind.files, fresh=self.options.fresh) if first else nullcontext()
+        ):
             self._opened = time.monotonic()
             try:
                 self.read()
@@ -279,7 +282,7 @@ class RunFolder(Generic[S, R]):
                         for path in new:
                             path.rmdir()
                 raise
-            if first and self.kept and not (self.folder / REPORT).exists():
+            if first and self.kept and self.page and not (self.folder / REPORT).exists():
                 reporting.write_report(kind, self.folder)
         return result
 
@@ -369,6 +372,10 @@ class RunFolder(Generic[S, R]):
         line = {"record": type(record).__name__, **to_json(record), _TIME: round(self.seconds, 3)}
         append_record(self.folder / RECORDS, line, started=True)
         self.records.append(record)
+
+    def count(self, seconds: float) -> None:
+        """Count time of an earlier session that no record has."""
+        self._before += seconds
 
     def of(self, record: type[T]) -> list[T]:
         """The records of a class, in their order."""

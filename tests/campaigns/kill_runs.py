@@ -26,7 +26,7 @@ from unittest import mock
 import onnx
 from safetensors import safe_open
 
-from asvit.core.run_files import DESIGNED
+from asvit.core.run_files import PICTURES, RECORDS
 from asvit.data import FractalDataset
 from asvit.designs import fitting, fractals
 from asvit.designs.stages import SearchPlan
@@ -211,7 +211,7 @@ class Campaign:
         for kills in range(MAX_KILLS):
             process = self._start(name, folder)
             if name == DESIGN:
-                _wait_for_stage(process, folder / RUN / DESIGNED, moments)
+                _wait_for_stage(process, folder / RUN / RECORDS, moments)
             else:
                 process.join(moments.uniform(0, self._seconds[name]))
             if (workers := forked.workers(folder)) and moments.random() < WORKER_SHARE:
@@ -330,7 +330,7 @@ def _content(path: Path) -> object:
         timed = ("* latency", "* time", "* SHA-256")
         return [line for line in path.read_text().splitlines() if not line.startswith(timed)]
     if path.suffix == ".html":
-        if (path.parent / DESIGNED).exists():
+        if (path.parent / PICTURES).exists():
             return "there"  # latencies stand among the sizes
         return _TIMED.sub("", path.read_text(encoding="utf-8"))
     if path.suffix == ".safetensors":

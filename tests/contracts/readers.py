@@ -15,12 +15,10 @@ from rich.console import Console
 
 import asvit.runs.kinds  # noqa: F401 - every kind of result, settings and journal
 from asvit.core.answers import read_answers, write_answers
-from asvit.core.continuing import check_same_device, check_same_images
-from asvit.core.journal import Journal
+from asvit.core.continuing import check_same_images
 from asvit.core.results import Result
 from asvit.core.run_files import MARKER
 from asvit.core.settings import Settings
-from asvit.designs.journal import DesignJournal
 from asvit.designs.settings import DesignSettings
 from asvit.designs.stages import TrainingOutcome
 from asvit.export.settings import ExportSettings
@@ -91,39 +89,6 @@ TABLE = ReferenceTable(
 )  # fmt: skip
 
 
-def journal(
-    kind: type[Journal[Any]],
-    settings: Settings,
-    values: Mapping[str, Any],
-    add: Callable[[Any, int], object],
-    has: Callable[[Any, int], object],
-    also: Callable[[Any], object] = lambda _journal: None,
-) -> Reader:
-    """A journal of a start and two records, which a run continues."""
-
-    def write(path: Path) -> None:
-        first = kind(path)
-        assert (first.settings, first.start_values) == (None, {})
-        first.start(settings, **values)
-        add(first, 1)
-        also(first)
-
-    def use(found: Any, path: Path) -> None:
-        check_same_device(Path(), found.device, "cpu")
-        if "images" in values:
-            check_same_images(Path(), found.images, IMAGES)
-        there = has(found, 1)
-        found.start(settings, **values)
-        add(found, 2)
-        again = kind(path)  # what was added is read again
-        assert not there or has(again, 1)
-        assert has(again, 2)
-        assert (again.settings, again.start_values) == (settings, values)
-
-    refusal = r"line \d+ is not (a record of an? [a-z ]+|what was written)"
-    return Reader(Lines(), write, kind, use, "journal.jsonl", refusal=refusal)
-
-
 def write_study(path: Path) -> None:
     study = create_study(open_journal(path), "run", {"x": "higher", "y": "lower"})
     add_trial(study)
@@ -146,12 +111,6 @@ def use_study(storage: Any, path: Path) -> None:
 
 
 JOURNALS = {
-    "journal of a design": journal(
-        DesignJournal, DesignSettings("pets", max_params=10**6),
-        {"device": "cpu", "versions": VERSIONS},
-        lambda journal, at: journal.add_result(f"finalist-{at}", TRAINED),
-        lambda journal, at: journal.results.get(f"finalist-{at}") == TRAINED,
-    ),
     "study of a search": Reader(
         Lines(), write_study, open_journal, use_study, "study.journal",
         refusal=r"line \d+ is not |is corrupt",

@@ -14,7 +14,6 @@ import optuna
 import pytest
 from pydantic.fields import FieldInfo
 
-from asvit.core.journal import Journal
 from asvit.core.measuring_settings import MeasuringSettings
 from asvit.core.results import RUNS, Result
 from asvit.core.settings import (
@@ -33,7 +32,7 @@ from asvit.runs.run_folder import RunOptions
 from asvit.transfer.settings import TransferSettings
 from tests.asvit.runs.stored_results import RIGHT as RIGHT_RESULTS
 from tests.contracts.formats import Lines
-from tests.contracts.readers import JOURNALS, READERS, RIGHT_SETTINGS, Reader
+from tests.contracts.readers import READERS, RIGHT_SETTINGS, Reader
 from tests.hostile import refused_or
 
 each = pytest.mark.parametrize("reader", READERS.values(), ids=READERS)
@@ -125,7 +124,6 @@ def test_every_settings_result_and_journal_of_asvit_is_here() -> None:
     assert ours(Settings) - bases - options == {type(one) for one in RIGHT_SETTINGS}
     results = {kind for kind in ours(Result) if not kind.__subclasses__()}
     assert results == set(RIGHT_RESULTS)
-    assert ours(Journal) <= {one.read for one in JOURNALS.values()}
     assert {one.result_type for one in RUNS.values()} <= results
 
 

@@ -33,8 +33,8 @@ from doc_readers import SCALED, SEED, give, run, tiny
 
 import asvit
 from asvit.cli import manual
+from asvit.core.results import RUNS
 from asvit.core.settings import Settings
-from asvit.runs.run import RUNS
 from asvit.search import Measurement, predictor_sampler
 from asvit.search.controllers import CONTROLLERS
 from asvit.search.settings import SearchSettings

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from run_script import table_cells
 
-from asvit.runs import lifecycle
+from asvit.runs import reporting
 from experiments import compare_retokenization, predictor_table
 from experiments.study import cases
 
@@ -44,7 +44,7 @@ def test_a_study_computes_its_cases_and_makes_its_table(
     first: list[str],
     changes: Mapping[str, Any],
 ) -> None:
-    monkeypatch.setattr(lifecycle, "write_report", lambda *_: None)
+    monkeypatch.setattr(reporting, "write_report", lambda *_: None)
     whole = module.STUDY
     every = {name: dict.fromkeys(case[name] for case in whole.cases) for name in whole.cases[0]}
     few = replace(whole, table=Path("rows.csv"), cases=cases(**{**every, **levels}))

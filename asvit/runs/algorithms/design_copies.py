@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from asvit.designs.last_round import LastRound
 from asvit.designs.sizes import limits_of
 from asvit.designs.stages import Exports
 from asvit.export.exporting import export_network
-from asvit.export.formats import FOLDER_FILES, FORMATS
+from asvit.export.formats import FORMATS
 from asvit.measuring.latency import COMMAND, time_in_words
 from proxies.messages import first_line
 
@@ -55,15 +55,6 @@ def export_copies(folder: Path, last_round: LastRound) -> Exports:
         copies.append(name)
         commands.append(exported.command)
     return Exports(copies=copies, commands=commands, int8=int8)
-
-
-def files_beside_copies() -> Iterator[str]:
-    """The files of the copy for timm, and the cards of the others."""
-    for form, name, _ in _COPIES:
-        if FORMATS[form].suffix:
-            yield f"{name}.md"
-        else:
-            yield from (f"{name}/{file}" for file in FOLDER_FILES)
 
 
 def _card_facts(last_round: LastRound) -> Mapping[str, str]:

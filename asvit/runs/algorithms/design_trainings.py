@@ -173,7 +173,7 @@ class Trainings:
         **options: Any,
     ) -> RunFolder[Any, Any]:
         s, pictures = self.last_round.settings, self.last_round.results.pictures
-        return TRAIN.make(
+        run = TRAIN.make(
             architecture=text,
             data=data or self.data,
             held_out=VALIDATION_SHARE,
@@ -192,6 +192,8 @@ class Trainings:
             quiet=True,  # the list has named them
             **self.stage_options(folder),
         )
+        run.page = False
+        return run
 
 
 def unless_it_fails(network: Entrant, work: Callable[[], T], *, alone: bool) -> T | None:

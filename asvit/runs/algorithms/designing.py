@@ -1,28 +1,29 @@
-"""A design, stage by stage, each of which is in the journal once it is done."""
+"""The algorithm of designs: from pictures and limits to a tested and exported network."""
 
 from __future__ import annotations
 
 import logging
 import math
+import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Self
+from tempfile import TemporaryDirectory
+from typing import Any, cast
 
 import numpy as np
 
 from asvit.core.console import clock
-from asvit.core.continuing import ELSEWHERE
+from asvit.core.continuing import ELSEWHERE, check_same_settings
 from asvit.core.errors import WrongOption
 from asvit.core.files import expanded, split_reading, with_reading
-from asvit.core.progress import Progress, StageUnderWay, Tell, ignore, image_progress
-from asvit.core.run_files import CHECKPOINT, PICTURES, RESULT
+from asvit.core.progress import Progress, StageUnderWay, Tell, image_progress
+from asvit.core.run_files import CHECKPOINT, PICTURES, RECORDS
 from asvit.data.base import LabelledImages
 from asvit.designs import fractals
 from asvit.designs.families import SIDES, smallest_side, space_for
 from asvit.designs.hours import AFTERWARDS
-from asvit.designs.journal import DesignJournal
 from asvit.designs.outcome import outcome
 from asvit.designs.pictures import (
     PictureList,
@@ -37,11 +38,11 @@ from asvit.designs.settings import DesignSettings
 from asvit.designs.sizes import Sizes, limits_of
 from asvit.designs.stages import (
     FINALISTS,
-    PRETRAINED,
     Exports,
     FinalTest,
     PictureFacts,
     SearchOutcome,
+    Stage,
     StageResults,
     TrainingOutcome,
 )
@@ -49,20 +50,18 @@ from asvit.export.formats import FORMATS
 from asvit.export.quantisation import check_quantiser
 from asvit.measuring.latency import Latency
 from asvit.networks.opening import weights_path
-from asvit.runs.algorithms.design_copies import export_copies, files_beside_copies
+from asvit.runs.algorithms.design_copies import export_copies
 from asvit.runs.algorithms.design_plan import DesignPlan
 from asvit.runs.algorithms.design_search import default_outcome, search_outcome
 from asvit.runs.algorithms.design_testing import DesignTest
 from asvit.runs.algorithms.design_trainings import train, unless_it_fails
 from asvit.runs.algorithms.search import with_multiple
-from asvit.runs.checks import check_stay, find_space
+from asvit.runs.checks import find_space
 from asvit.runs.command_latency import forget
-from asvit.runs.designing import DesignRun
 from asvit.runs.folder import plain_name
-from asvit.runs.lifecycle import check_settings, finished_result, peeked
 from asvit.runs.run_folder import RunFolder
 from asvit.runs.search import SEARCH, SearchOptions
-from asvit.runs.training import TRAIN, few_pictures_note
+from asvit.runs.training import few_pictures_note
 from asvit.search.settings import LIMITS
 from asvit.spaces import load_space
 from asvit.training.checkpoint import seconds_in
@@ -73,6 +72,8 @@ from proxies.text import shown
 
 logger = logging.getLogger(__name__)
 
+Run = RunFolder[DesignSettings, DesignResult]
+
 #: Settings that nothing depends on before a network is chosen, but for the search's own limit.
 _FREE_UNTIL_CHOICE = (
     *(*LIMITS, "width_multiple", "latency_runtime", "latency_command"),
@@ -82,393 +83,395 @@ _LATE = 0.7  # of the hours; with less of them left, the last round takes no oth
 _GENERATED = "pictures-{}"  # folder of generated pictures, by what they are
 
 
-@dataclass(kw_only=True)
-class DesignAlgorithm(DesignRun):
-    """Executes a design."""
+def execute(asked: DesignSettings, run: Run) -> DesignResult:
+    """Find, train, test and export a network, stage by stage; finished ones are not run again."""
+    design = Design(with_multiple(asked, None), run)
+    if (finished := _finished(design)) is not None:
+        return finished
+    _check(design)
+    _check_needs(design)
+    run.title = _title(design)
+    _check_moved(design)
+    run.begin(design.settings, free=_free(design), device=resolve_device(asked.device).type)
+    design.forget_sample()
 
-    results: StageResults = field(default_factory=StageResults, init=False)
-    _tell: Tell = field(default_factory=lambda: ignore, init=False)  # of the stage under way
-    _journal: DesignJournal = field(init=False, repr=False, compare=False)
+    design.do("pictures", _list_pictures)
+    design.do("plan", lambda design: design.plan.search())
+    design.do("search", _search)
+    design.do("finalists", lambda design: design.plan.finalists())
+    design.do("epochs", lambda design: design.plan.epochs())
+    for name in design.plan.last_round.stages:
+        design.do(name, partial(_train_finalist, name=name))
+    design.do("choice", lambda design: design.plan.choice())
+    design.do("training", lambda design: train(design.plan.trainings.winner()))
+    design.do("test", _test)
+    design.do("latency", _measure_latency)
+    design.do("export", _export)
 
-    def resolved(self) -> Self:
-        """With the final width multiple."""
-        return replace(self, settings=with_multiple(self.settings, None))
+    images = {"source": design.settings.data, "digest": design.results.pictures.digest}
+    return run.result({"images": images}, **outcome(design.plan.last_round, run.folder))
+
+
+def stages_of(design: Design) -> list[str]:
+    """The names of all stages, in order."""
+    before = ["pictures", "plan", "search", "finalists", "epochs"]
+    last_round = design.plan.last_round.stages
+    return [*before, *last_round, "choice", "training", "test", "latency", "export"]
+
+
+@dataclass
+class Design:
+    """A design as far as it is known: what its stages came to, and what plans the next ones."""
+
+    settings: DesignSettings
+    run: Run
+
+    def __post_init__(self) -> None:
+        self.results = StageResults.of(self.run.of(Stage))  #: of the finished stages
+        self.tell: Tell = self.run.progress  #: of the stage under way
 
     @cached_property
-    def picture_list(self) -> PictureList:
-        """The list of pictures in the run folder."""
-        return PictureList(self.folder / PICTURES, self._source, self.settings.seed)
+    def images(self) -> LabelledImages:
+        """The pictures that are there when the call begins."""
+        return open_pictures(self.settings.data)
+
+    @cached_property
+    def sample(self) -> PictureFacts:
+        """About what the first stage gives."""
+        return sampled_facts(self.images, side=SIDES[0])
 
     @property
-    def _source(self) -> str:
-        """The folder of the pictures: the user's, or that of generated ones."""
-        data = self.settings.data
-        if not is_generated(data):
-            return data
-        return with_reading(self._generated, split_reading(data)[1])
+    def facts(self) -> PictureFacts:
+        """About the pictures: what the first stage gave, or a sample."""
+        return self.results.pictures if "pictures" in self.results else self.sample
 
-    @property
-    def _generated(self) -> Path:
-        """The folder of generated pictures; those of an earlier design have another."""
-        return self.folder / _GENERATED.format(plain_name(split_reading(self.settings.data)[0]))
+    @cached_property
+    def raced(self) -> DesignSettings:
+        """The settings, with the space of families that take the pictures."""
+        return replace(self.settings, space=space_for(self.settings, self.facts.side))
 
     @cached_property
     def plan(self) -> DesignPlan:
         """Decides sizes and lengths."""
         return DesignPlan(
-            self._raced,
-            self.folder,
+            self.raced,
+            self.run.folder,
             self.results,
-            elapsed=lambda: self._journal.elapsed,
-            stage_options=self._stage_options,
-            workers=self.workers,
+            elapsed=lambda: self.run.seconds,
+            stage_options=lambda name: {"out": self.run.folder / name, "progress": self.tell},
+            workers=self.run.options.workers,
         )
 
     @cached_property
-    def _raced(self) -> DesignSettings:
-        """The settings, with the space of families that take the pictures."""
-        if finished_result(self) is not None:  # whose pictures may be gone
-            return self.settings
-        pictures = self.results.get("pictures") or self._sampled_facts
-        space = space_for(self.settings, pictures.side)
-        return replace(self.settings, space=space)
+    def pictures(self) -> PictureList:
+        """The list of the pictures in the run folder."""
+        data = self.settings.data
+        if is_generated(data):
+            data = with_reading(self.generated, split_reading(data)[1])
+        return PictureList(self.run.folder / PICTURES, data, self.settings.seed)
 
     @property
-    def stages(self) -> Mapping[str, Callable[[], object]]:
-        """The work of each stage, in order; the journal stores their results."""
-        return {
-            "pictures": self._list_pictures,
-            "plan": self.plan.search,
-            "search": self._search,
-            "finalists": self.plan.finalists,
-            "epochs": self.plan.epochs,
-            **{name: partial(self._last_round, name) for name in self.plan.last_round.stages},
-            "choice": self.plan.choice,
-            "training": lambda: train(self.plan.trainings.winner()),
-            "test": self._test,
-            "latency": self._measure_latency,
-            "export": self._export,
-        }
+    def generated(self) -> Path:
+        """The folder of generated pictures; those of an earlier design have another."""
+        name = plain_name(split_reading(self.settings.data)[0])
+        return self.run.folder / _GENERATED.format(name)
 
-    # The run.
+    def with_sample(self) -> None:
+        """Let the plan go by a sample of the pictures until they are listed."""
+        self.results.setdefault("pictures", self.sample)
 
-    @property
-    def title(self) -> str:
-        """What is asked for, how long it takes, and whether there are few pictures."""
-        s, more, facts = self.settings, list[str](), self._sampled_facts
-        first = f"designing a network for {s.data}: {limits_of(s).limits_in_words}"
-        if s.hours is not None:
-            first += f", in {clock(3600 * s.hours)}"
-        uneven = imbalance(facts.sizes)
-        if words := balance_in_words(s.balance_for(uneven), uneven):
-            more.append(words)
-        if s.pretrained is None and self._images.kind.picture:
-            more += few_pictures_note(
-                facts.train, "--pretrained FILE, or hub for timm's, adds them to the race"
-            )
-        return "\n".join([first, *more])
-
-    @cached_property
-    def _images(self) -> LabelledImages:
-        """The pictures that are there when the call begins."""
-        return open_pictures(self.settings.data)
-
-    @cached_property
-    def _sampled_facts(self) -> PictureFacts:
-        """About what the first stage gives."""
-        return sampled_facts(self._images, side=SIDES[0])
-
-    def check(self) -> None:
-        """Look names up, and whether there are limits that any network can be within."""
-        s = self.settings
-        if all(getattr(s, name) is None for name in LIMITS):
-            raise WrongOption("a design needs a limit; give max_params, max_macs or max_latency")
-        if s.hours is not None and 3600 * s.hours <= AFTERWARDS:
-            raise WrongOption(
-                f"hours={s.hours:g} are too few: tests and copies take {AFTERWARDS:g} s"
-            )
-        resolve_device(s.device)
-        classes, channels = self._classes_and_channels()
-        if s.warm_start == "fractals" and channels != fractals.CHANNELS:
-            raise ValueError(
-                f"warm_start=fractals are pictures of {fractals.CHANNELS} channels, and {s.data} "
-                f"has {channels}; leave it out"
-            )
-        if len(classes) < 2:
-            raise ValueError(
-                f"{s.data} has pictures of one class, {shown(classes[0])}; give a folder with a "
-                "folder for each class"
-            )
-        smallest = self._smallest_side
-        find_space(self._raced.space, image_size=smallest)
-        sizes = Sizes(self._raced, len(classes), channels, self.plan.latency)
-        sizes.limits(smallest).sample(np.random.default_rng(0))
-
-    @property
-    def _smallest_side(self) -> int:
-        """That of images where limits or time are tight."""
-        if finished_result(self) is not None:
-            return self.settings.image_size or SIDES[-1]
-        return smallest_side(self._raced, self._sampled_facts.side)
-
-    def _classes_and_channels(self) -> tuple[Sequence[str], int]:
-        """Those of the pictures; a finished design has them, and may have lost its pictures."""
-        if (result := finished_result(self)) is not None:
-            return result.classes, result.channels
-        return self._images.classes, self._images.kind.channels
-
-    def load(self) -> Mapping[str, Any]:
-        """The kind of device; checks the weights that are still needed, and libraries."""
-        s = self.settings
-        if not self.begun:
-            self._check_libraries()
-        check_stay(
-            self, {"what it fine-tunes": weights_path(s.pretrained)} if s.pretrained else {}
-        )
-        start = {"device": resolve_device(s.device).type}
-        if s.pretrained is None:
-            return start
-        journal = peeked(self)
-        if "finalists" not in journal.results:
-            self.results["pictures"] = journal.results.get("pictures") or self._sampled_facts
-            self.plan.check_pretrained(s.data)
-        return start
-
-    def _check_libraries(self) -> None:
-        """Check that what the stages after the search need is installed."""
-        ProcessGroup(self.settings.device)
-        if self.settings.int8:
-            FORMATS["onnx"].check_libraries()
-            check_quantiser()
-
-    def other_files(self, folder: Path) -> Sequence[str]:
-        """As the base has them, with the cards of copies, and those of stages.
-
-        Stages would go on with other settings; result and journal go before what they tell of.
-        """
-        others = [*super().other_files(folder), *_stage_files(), *files_beside_copies()]
-        return [RESULT, self.files.state, *others]
-
-    def free_settings(self, store: DesignJournal) -> Sequence[str]:
-        """As the base has them; limits may be other ones until a network is chosen.
-
-        Generated pictures are what their name says, wherever they are.
-        """
-        names = (store.settings or self.settings).data, self.settings.data
-        moved = () if any(map(is_generated, names)) else self.may_change
-        return moved if "finalists" in store.results else (*moved, *_FREE_UNTIL_CHOICE)
-
-    def check_store(self, store: DesignJournal) -> None:
-        """Check that pictures in another folder are the same."""
-        names = (store.settings or self.settings).data, self.settings.data
-        then, now_named = map(split_reading, names)
-        if then[1] != now_named[1]:
-            raise ValueError(
-                f"run folder {self.folder} was started with pictures read otherwise "
-                f"({names[0]}, now {names[1]}); {ELSEWHERE}"
-            )
-        before, now = (expanded(folder).resolve() for folder, _ in (then, now_named))
-        if "pictures" in store.results and before != now:
-            self.picture_list.check_moved(store.results.pictures.digest)
-
-    def plan_facts(self) -> Mapping[str, Any]:
-        """Pictures and classes, which stages are done, and about how long all takes.
-
-        Raises:
-            ValueError: If the hours are too few, or the pictures of a class; or if the run was
-                started with other settings.
-        """
-        images, journal = self._images, peeked(self)
-        check_settings(self, journal)
-        self.results.update(journal.results)
-        if "pictures" not in journal.results:  # of which the check of weights has a sample
-            check_enough(images)
-        done = [name for name in self.stages if name in journal.results]
-        left = [name for name in self.stages if name not in done]
-        self.results.setdefault("pictures", self._sampled_facts)
-        times = self.plan.seconds(self.settings.data) if left else {}
-        seconds = {name: took for name, took in times.items() if name not in done}
-        facts = {"pictures": len(images), "classes": images.classes, "done": done, "next": left}
-        return {**facts, "seconds": seconds}
-
-    def execute(self, store: DesignJournal, tell: Tell) -> DesignResult:
-        """Go through the stages; those in the journal are not run again."""
-        self._journal, resumed = store, len(store.records)
+    def forget_sample(self) -> None:
+        """Plan by what the first stage gives from now on."""
         self.results.clear()
-        for place, (name, work) in enumerate(self.stages.items(), 1):
-            if name not in store.results:
-                self._check_pictures(name)
-                # Time of a session that was killed in the stage is known to its runs alone.
-                began = store.elapsed
-                store.add_time(self._seconds_before(name))
-                self._tell = self._tell_of(name, self.progress)
-                start = Progress("stage", place - 1, len(self.stages), resumed=resumed)
-                if name in self._with_work():
-                    self._tell_of(name, tell)(start)
-                result = work()
-                took = getattr(result, "run_seconds", 0.0)
-                store.add_time(max(0.0, took - (store.elapsed - began)))
-                store.add_result(name, result)
-            self.results[name] = store.results[name]
-        images = {"source": self.settings.data, "digest": self.results.pictures.digest}
-        provenance = {"images": images, "device": store.device}
-        return self.result(store, provenance, **outcome(self.plan.last_round, self.folder))
+        self.results.update(StageResults.of(self.run.of(Stage)))
+        for name in ("raced", "plan"):
+            vars(self).pop(name, None)
 
-    def settled(self, store: DesignJournal, result: DesignResult) -> bool:
-        """Whether it is a result of these settings; pictures elsewhere are checked to conclude."""
-        return result.settings == replace(self.settings, data=result.settings.data)
-
-    def conclude(self, store: DesignJournal, result: DesignResult) -> DesignResult:
-        """Check pictures in another folder."""
-        self.check_store(store)
-        return result
-
-    def _seconds_before(self, stage: str) -> float:
-        """What earlier sessions of the trainings of a stage took, up to their checkpoints."""
-        folders = fractals.folder_of(stage), stage
-        return sum(seconds_in(self.folder / folder / CHECKPOINT) for folder in folders)
-
-    def _check_pictures(self, stage: str) -> None:
-        """Check the pictures that a stage and those after it need."""
+    def do(self, name: str, work: Callable[[Design], object]) -> None:
+        """Do a stage that is not stored yet, and store what it comes to."""
+        if name in self.results:
+            return
+        run = self.run
         if "pictures" in self.results and "test" not in self.results:
-            self.picture_list.check(self.results.pictures.digest, training=stage != "test")
+            self.pictures.check(self.results.pictures.digest, training=name != "test")
+        began = run.seconds
+        # Time of a session that was killed in the stage is known to its trainings alone.
+        folders = fractals.folder_of(name), name
+        run.count(sum(seconds_in(run.folder / folder / CHECKPOINT) for folder in folders))
+        self.tell = self._telling(name, began)
+        if name in (stages := self._with_work()):
+            done = stages.index(name)
+            self.tell(Progress("stage", done, len(stages), resumed=len(self.results)))
+        result: Any = work(self)
+        took = getattr(result, "run_seconds", 0.0)
+        run.count(max(0.0, took - (run.seconds - began)))
+        run.add(Stage.of(name, result))
+        self.results[name] = result
+        if name == "pictures":
+            self.forget_sample()
 
     def _with_work(self) -> list[str]:
         """The stages that have something to do, as far as is known."""
-        results, idle = self.results, set[str]()
+        results, idle, last_round = self.results, set[str](), self.plan.last_round
         if "plan" in results and not results.plan.trainings:
-            idle = {"search", *self.plan.last_round.stages[1:]}
+            idle = {"search", *last_round.stages[1:]}
         if "finalists" in results:
-            idle |= {*self.plan.last_round.stages} - {*self.plan.last_round.entrants}
+            idle |= {*last_round.stages} - {*last_round.entrants}
         if "epochs" in results:
             idle -= {*results.epochs.fractals}
-        return [name for name in self.stages if name not in idle]
+        return [name for name in stages_of(self) if name not in idle]
 
-    def _tell_of(self, name: str, tell: Tell) -> Tell:
-        """``tell`` for what a stage does; the stage is added to its progress."""
-        s, journal, stages = self.settings, self._journal, self._with_work()
-        place, total = (stages.index(name) + 1 if name in stages else 0), len(stages)
+    def _telling(self, name: str, began: float) -> Tell:
+        """What tells of a stage that began at a time; the stage is added to its progress."""
+        run, hours = self.run, self.settings.hours
+        stages = self._with_work()
+        place = stages.index(name) + 1 if name in stages else 0
         planned = dict[str, float]()
         for plan in ("epochs", "choice"):
             if plan in self.results:
                 planned |= self.results[plan].seconds
-        if s.hours is not None:
+        if hours is not None:
             planned["search"] = self.plan.hours.of("search")
 
-        def with_stage(progress: Progress) -> None:
-            left = math.nan if s.hours is None else 3600 * s.hours - journal.elapsed
-            seconds = journal.elapsed - journal.seconds
+        def tell(progress: Progress) -> None:
+            run.work_done = True
+            left = math.nan if hours is None else 3600 * hours - run.seconds
             stage = StageUnderWay(
-                name, place, total, seconds, planned=planned.get(name, math.nan), left=left
+                *(name, place, len(stages), run.seconds - began),
+                planned=planned.get(name, math.nan),
+                left=left,
             )
-            tell(replace(progress, stage=stage))
+            run.progress(replace(progress, stage=stage))
 
-        return with_stage
+        return tell
 
-    def _stage_options(self, name: str) -> dict[str, Any]:
-        """Folder and progress of a stage's own run."""
-        folder = self.folder / name
-        return {
-            "out": folder,
-            "progress": self._tell,
-        }
 
-    # The stages, but for those of the plan.
+# Before the first stage.
 
-    def _list_pictures(self) -> PictureFacts:
-        """Read the pictures, and divide them; generated ones are written first."""
-        if is_generated(self.settings.data):
-            places, folder = range(len(self._images)), self._generated
-            images = open_pictures(split_reading(self.settings.data)[0])
-            write_pictures(images, places, folder, image_progress(self._tell))
-        return self.picture_list.make(self._tell)
 
-    def _search(self) -> SearchOutcome:
-        """Search by short trainings: their ranking, and the accuracy that they predict."""
-        if not self.results.plan.trainings:
-            return default_outcome(load_space(self._raced.space))
-        options = SearchOptions(out=self.folder / "search", workers=self.workers)
-        run = RunFolder[Any, Any](SEARCH, self.plan.search_settings, options, self._tell)
-        return search_outcome(run.run())
+def _finished(design: Design) -> DesignResult | None:
+    """The stored result, if it is of these settings; its pictures may be in another place."""
+    result, s = design.run.earlier_result(), design.settings
+    if result is None or replace(s, data=result.settings.data) != result.settings:
+        return None
+    if any(is_generated(data) for data in {s.data, result.settings.data}):
+        return result if s.data == result.settings.data else None
+    _check_moved(design)
+    return result
 
-    def _last_round(self, name: str) -> TrainingOutcome | None:
-        """Train a finalist; nothing where there are fewer, or where it drops out.
 
-        The only one is trained on fractals at most.
-        """
-        last_round, before = self.plan.last_round, self.results.epochs.fractals
-        if name not in last_round.entrants:
-            if name not in before:
-                return None
-            return train(self.plan.trainings.on_fractals(name, *before[name], self._fractal_hours))
-        network, alone = last_round.network(name), len(last_round.entrants) == 1
-        hours = self.plan.hours
-        if name in FINALISTS[1:] and hours.left < _LATE * hours.whole:
-            logger.warning("the design is late: it goes on without %s", network.architecture)
-            return None
-        return unless_it_fails(network, partial(self._finalist, name), alone=alone)
-
-    @property
-    def _fractal_hours(self) -> float | None:
-        """What is left for a training on fractals."""
-        if self.settings.hours is None:
-            return None
-        return self.plan.hours.left_for("fractals") / len(self.results.epochs.fractals) / 3600
-
-    def _finalist(self, name: str) -> TrainingOutcome:
-        """Train a finalist, on fractals first where it begins with them."""
-        lengths, trainings = self.results.epochs, self.plan.trainings
-        warm = name in lengths.fractals
-        before = list[Any]()
-        if warm:
-            drawn = lengths.fractals[name]
-            before = [trainings.on_fractals(name, *drawn, self._fractal_hours).run()]
-        training = trainings.finalist(
-            name,
-            lengths.epochs[name],
-            hours=lengths.hours,
-            warm=warm,
+def _check(design: Design) -> None:
+    """Look names up, and whether there are limits that any network can be within."""
+    s = design.settings
+    if all(getattr(s, name) is None for name in LIMITS):
+        raise WrongOption("a design needs a limit; give max_params, max_macs or max_latency")
+    if s.hours is not None and 3600 * s.hours <= AFTERWARDS:
+        raise WrongOption(f"hours={s.hours:g} are too few: tests and copies take {AFTERWARDS:g} s")
+    resolve_device(s.device)
+    kind, classes = design.images.kind, design.images.classes
+    if s.warm_start == "fractals" and kind.channels != fractals.CHANNELS:
+        raise ValueError(
+            f"warm_start=fractals are pictures of {fractals.CHANNELS} channels, and {s.data} "
+            f"has {kind.channels}; leave it out"
         )
-        trained = train(training)
-        return replace(
-            trained,
-            before=[result.provenance["command"] for result in before],
-            run_seconds=sum((result.wall_seconds for result in before), trained.run_seconds),
+    if len(classes) < 2:
+        raise ValueError(
+            f"{s.data} has pictures of one class, {shown(classes[0])}; give a folder with a "
+            "folder for each class"
         )
+    smallest = smallest_side(design.raced, design.facts.side)
+    find_space(design.raced.space, image_size=smallest)
+    design.with_sample()
+    sizes = Sizes(design.raced, len(classes), kind.channels, design.plan.latency)
+    sizes.limits(smallest).sample(np.random.default_rng(0))
 
-    def _test(self) -> FinalTest:
-        """Test the finalists and the network on the pictures set aside."""
-        last_round = self.plan.last_round
-        test = DesignTest(
-            self.folder,
-            self.picture_list,
-            self.results.pictures,
-            last_round.entrants,
-            self.settings.device,
-            last_round.balance != "none",
+
+def _check_needs(design: Design) -> None:
+    """Check libraries and the weights that are still needed."""
+    s, run = design.settings, design.run
+    if run.start is None:
+        ProcessGroup(s.device)
+        if s.int8:
+            FORMATS["onnx"].check_libraries()
+            check_quantiser()
+    if s.pretrained is not None:
+        run.needs("what it fine-tunes", weights_path(s.pretrained))
+        if "finalists" not in design.results:
+            design.plan.check_pretrained(s.data)
+
+
+def _title(design: Design) -> str:
+    """What is asked for, how long it takes, and whether there are few pictures."""
+    s, more, facts = design.settings, list[str](), design.facts
+    first = f"designing a network for {s.data}: {limits_of(s).limits_in_words}"
+    if s.hours is not None:
+        first += f", in {clock(3600 * s.hours)}"
+    uneven = imbalance(facts.sizes)
+    if words := balance_in_words(s.balance_for(uneven), uneven):
+        more.append(words)
+    if s.pretrained is None and design.images.kind.picture:
+        more += few_pictures_note(
+            facts.train, "--pretrained FILE, or hub for timm's, adds them to the race"
         )
-        return test.run(self.results.choice)
-
-    def _measure_latency(self) -> Mapping[str, Latency]:
-        """Latencies of the winner and its rival, each measured again, in a process of its own."""
-        forget(self.settings.latency_command)
-        last_round, choice = self.plan.last_round, self.results.choice
-        latencies = {
-            name: self.plan.latency(last_round.network(name).architecture, last_round.side)
-            for name in dict.fromkeys((choice.winner, choice.by_hand or choice.winner))
-        }
-        for doubt in latencies[choice.winner].doubts(self.settings.max_latency or math.inf):
-            logger.warning(doubt)
-        return latencies
-
-    def _export(self) -> Exports:
-        """Copy the network in other formats."""
-        return export_copies(self.folder, self.plan.last_round)
+    return "\n".join([first, *more])
 
 
-def _stage_files() -> Sequence[str]:
-    """The files of the runs of all stages, relative to the run folder."""
-    warm = map(fractals.folder_of, FINALISTS)
-    trained = (*FINALISTS, *warm, *PRETRAINED, "training")
-    files = {"search": SEARCH.files, **dict.fromkeys(trained, TRAIN.files)}
-    return [f"{stage}/{name}" for stage, own in files.items() for name in own.names]
+def _free(design: Design) -> Sequence[str]:
+    """Settings that may differ from before; limits until a network is chosen.
+
+    Generated pictures are what their name says, wherever they are.
+    """
+    start, now = design.run.start, design.settings
+    names = (now.data if start is None else cast("DesignSettings", start.settings).data), now.data
+    moved = () if any(map(is_generated, names)) else ("data",)
+    return moved if "finalists" in design.results else (*moved, *_FREE_UNTIL_CHOICE)
+
+
+def _check_moved(design: Design) -> None:
+    """Check that pictures in another folder than before are the same."""
+    start, folder = design.run.start, design.run.folder
+    if start is None or "data" not in _free(design):
+        return
+    names = cast("DesignSettings", start.settings).data, design.settings.data
+    then, now_named = map(split_reading, names)
+    if then[1] != now_named[1]:
+        raise ValueError(
+            f"run folder {folder} was started with pictures read otherwise "
+            f"({names[0]}, now {names[1]}); {ELSEWHERE}"
+        )
+    before, now = (expanded(place).resolve() for place, _ in (then, now_named))
+    known = StageResults.of(design.run.of(Stage))
+    if "pictures" in known and before != now:
+        design.pictures.check_moved(known.pictures.digest)
+
+
+# The stages, but for those of the plan.
+
+
+def _list_pictures(design: Design) -> PictureFacts:
+    """Read the pictures, and divide them; generated ones are written first."""
+    if is_generated(design.settings.data):
+        images = open_pictures(split_reading(design.settings.data)[0])
+        places = range(len(design.images))
+        write_pictures(images, places, design.generated, image_progress(design.tell))
+    return design.pictures.make(design.tell)
+
+
+def _search(design: Design) -> SearchOutcome:
+    """Search by short trainings: their ranking, and the accuracy that they predict."""
+    if not design.results.plan.trainings:
+        return default_outcome(load_space(design.raced.space))
+    options = SearchOptions(out=design.run.folder / "search", workers=design.run.options.workers)
+    run = RunFolder[Any, Any](
+        SEARCH, design.plan.search_settings, options, design.tell, page=False
+    )
+    return search_outcome(run.run())
+
+
+def _train_finalist(design: Design, name: str) -> TrainingOutcome | None:
+    """Train a network of the last round, on fractals first where it begins with them.
+
+    Nothing where there are fewer, or where it drops out. The only one is trained on fractals at
+    most: there is nothing to choose.
+    """
+    plan, lengths = design.plan, design.results.epochs
+    last_round, trainings, hours = plan.last_round, plan.trainings, plan.hours
+    raced, drawn = name in last_round.entrants, lengths.fractals.get(name)
+    if not raced and drawn is None:
+        return None
+    if raced and name in FINALISTS[1:] and hours.left < _LATE * hours.whole:
+        text = last_round.network(name).architecture
+        logger.warning("the design is late: it goes on without %s", text)
+        return None
+    time = None
+    if drawn is not None and design.settings.hours is not None:
+        time = hours.left_for("fractals") / len(lengths.fractals) / 3600
+
+    def work() -> TrainingOutcome:
+        before = None if drawn is None else train(trainings.on_fractals(name, *drawn, time))
+        if not raced:
+            return cast("TrainingOutcome", before)
+        warm = before is not None
+        trained = train(
+            trainings.finalist(name, lengths.epochs[name], hours=lengths.hours, warm=warm)
+        )
+        if before is None:
+            return trained
+        seconds = before.run_seconds + trained.run_seconds
+        return replace(trained, before=[before.command], run_seconds=seconds)
+
+    if not raced:
+        return work()
+    alone = len(last_round.entrants) == 1
+    return unless_it_fails(last_round.network(name), work, alone=alone)
+
+
+def _test(design: Design) -> FinalTest:
+    """Test the finalists and the network on the pictures set aside."""
+    last_round = design.plan.last_round
+    test = DesignTest(
+        design.run.folder,
+        design.pictures,
+        design.results.pictures,
+        last_round.entrants,
+        design.settings.device,
+        last_round.balance != "none",
+    )
+    return test.run(design.results.choice)
+
+
+def _measure_latency(design: Design) -> Mapping[str, Latency]:
+    """Latencies of the winner and its rival, each measured again, in a process of its own."""
+    forget(design.settings.latency_command)
+    last_round, choice = design.plan.last_round, design.results.choice
+    latencies = {
+        name: design.plan.latency(last_round.network(name).architecture, last_round.side)
+        for name in dict.fromkeys((choice.winner, choice.by_hand or choice.winner))
+    }
+    for doubt in latencies[choice.winner].doubts(design.settings.max_latency or math.inf):
+        logger.warning(doubt)
+    return latencies
+
+
+def _export(design: Design) -> Exports:
+    """Copy the network in other formats."""
+    return export_copies(design.run.folder, design.plan.last_round)
+
+
+# A dry run.
+
+
+def plan(run: Run) -> dict[str, Any]:
+    """What a design would do: pictures, classes, stages, and about how long all takes.
+
+    Raises:
+        ValueError: If the hours are too few, or the pictures of a class; or if the run was
+            started with other settings.
+    """
+    with TemporaryDirectory() as place:  # reading cuts off an unfinished record
+        peeked = Run(run.kind, run.settings, replace(run.options, out=place))
+        if (run.folder / RECORDS).exists() and not run.options.fresh:
+            shutil.copy(run.folder / RECORDS, place)
+        peeked.read()
+    run.records, run.start = peeked.records, peeked.start
+    design = Design(with_multiple(run.settings, None), run)
+    _check(design)
+    _check_needs(design)
+    if run.start is not None:
+        free = (*_free(design), "device")
+        check_same_settings(run.folder, run.start.settings, design.settings, changing=free)
+    stored = StageResults.of(run.of(Stage))
+    if "pictures" not in stored:
+        check_enough(design.images)
+    every = stages_of(design)
+    done = [name for name in every if name in stored]
+    left = [name for name in every if name not in done]
+    times = design.plan.seconds(design.settings.data) if left else {}
+    return {
+        "title": _title(design),
+        "pictures": len(design.images),
+        "classes": design.images.classes,
+        "done": done,
+        "next": left,
+        "seconds": {name: took for name, took in times.items() if name not in done},
+    }

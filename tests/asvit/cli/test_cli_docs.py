@@ -8,8 +8,8 @@ import pytest
 
 from asvit.cli.app import COMMANDS, app
 from asvit.cli.manual import PAGES, RUN_FILES
+from asvit.core.results import RUNS
 from asvit.core.run_files import figure_files
-from asvit.runs.run import RUNS
 
 TEXT = (Path(__file__).parents[3] / "docs" / "commands.md").read_text(encoding="utf-8")
 

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from asvit.core.results import stored_content
-from asvit.runs.designing import DesignRun
 from asvit.runs.run_folder import RunFolder
 from scaling import Budget
 from tests.asvit.cli.commands import RUNS, run, strict
@@ -122,7 +121,6 @@ def test_an_interrupt_says_how_to_go_on(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(RunFolder, "run", stop)
-    monkeypatch.setattr(DesignRun, "run", stop)
     result = run(*words(kind), "--fresh")
     assert result.exit_code == 130
     command = shlex.join(["asvit", *words(kind)])

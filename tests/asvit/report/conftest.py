@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hostile_runs import NAME, TEXTS, write_hostile
 
-from asvit.runs.run import write_report
+from asvit.runs.reporting import write_report_in as write_report
 from tests.asvit.report.browser import Browser, missing, open_browser
 from tests.asvit.report.sample_runs import KINDS, write_sample
 

@@ -12,7 +12,7 @@ from asvit.reference.findings import Reliability
 from asvit.reference.result import CorrelationResult
 from asvit.runs.correlation import CORRELATE
 from asvit.runs.measuring_run import rank_table
-from asvit.runs.run import write_report
+from asvit.runs.reporting import write_report_in as write_report
 from tests.asvit.report.sample_runs import write_sample
 from tests.asvit.runs import stored_results
 

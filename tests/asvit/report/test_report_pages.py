@@ -17,8 +17,8 @@ from asvit.core.console import number
 from asvit.core.results import stored_content
 from asvit.core.summary import Table
 from asvit.report import evolution, html, search_figures
-from asvit.runs.reporting import show
-from asvit.runs.run import kind_of, write_report
+from asvit.runs.reporting import kind_of, show
+from asvit.runs.reporting import write_report_in as write_report
 from asvit.search.evolution import PathRow, generations_of, write_paths
 from asvit.search.rows import TrialRow, write_trials
 from proxies.text import legible

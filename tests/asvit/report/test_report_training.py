@@ -11,7 +11,7 @@ from PIL import Image
 from asvit.core.answers import Confusion
 from asvit.report import training
 from asvit.report.style import COLOUR, style
-from asvit.runs.run import write_report
+from asvit.runs.reporting import write_report_in as write_report
 from asvit.training.metrics import Mistake, Predictions
 from tests.asvit.report.sample_runs import write_sample
 

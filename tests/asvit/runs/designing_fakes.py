@@ -11,7 +11,6 @@ import torch
 from asvit.core.command_line import command_line
 from asvit.core.estimates import Interval
 from asvit.data.kinds import PICTURES
-from asvit.designs.journal import DesignJournal
 from asvit.designs.result import DesignResult
 from asvit.designs.settings import DesignSettings
 from asvit.designs.stages import (
@@ -22,13 +21,14 @@ from asvit.designs.stages import (
     PictureFacts,
     SearchOutcome,
     SearchPlan,
+    Stage,
     StageResults,
     TrainingOutcome,
 )
 from asvit.measuring.latency import Latency
 from asvit.runs.algorithms import design_copies, design_search, design_testing, design_trainings
 from asvit.runs.algorithms.design_plan import DesignPlan
-from asvit.runs.designing import design
+from asvit.runs.designing import DESIGN, design
 from asvit.runs.run_folder import RunFolder
 from asvit.search.limits import Limits
 from asvit.search.result import Confirmed, PredictorCheck
@@ -151,7 +151,13 @@ class Fakes:
 @pytest.fixture
 def fakes(monkeypatch: pytest.MonkeyPatch) -> Fakes:
     script = Fakes()
-    monkeypatch.setattr(RunFolder, "run", lambda run: getattr(script, run.kind.command)(run))
+    own = RunFolder.run
+
+    def run(folder: RunFolder[Any, Any]) -> object:
+        fake = getattr(script, folder.kind.command, None)
+        return own(folder) if fake is None else fake(folder)
+
+    monkeypatch.setattr(RunFolder, "run", run)
     monkeypatch.setattr(design_trainings, "open_sets", lambda *_, **__: None)
     monkeypatch.setattr(design_trainings, "plan", lambda run, _sets=None: script.plan(run))
     monkeypatch.setattr(design_testing, "open_classifier", script.classifier)
@@ -169,7 +175,14 @@ def race(fakes: Fakes, monkeypatch: pytest.MonkeyPatch) -> Fakes:
 
 
 def results_in(folder: Path) -> StageResults:
-    return DesignJournal(folder / "design.jsonl").results
+    return StageResults.of(stored(folder).of(Stage))
+
+
+def stored(folder: Path) -> RunFolder[Any, Any]:
+    """The run in a folder, with its records."""
+    run = DESIGN.make(data="any", max_params=1, out=folder)
+    run.read()
+    return run
 
 
 def picture_facts(classes: Sequence[str], train: int, **more: Any) -> PictureFacts:

@@ -27,11 +27,10 @@ from asvit.designs.stages import (
 from asvit.growth.seed import GrowthSeed
 from asvit.measuring.latency import Latency
 from asvit.networks import Network
-from asvit.runs import lifecycle, measurement_pool, reporting, training_pool
+from asvit.runs import measurement_pool, reporting, training_pool
 from asvit.runs.algorithms import designing, scaling
 from asvit.runs.algorithms.design_plan import DesignPlan
 from asvit.runs.algorithms.design_trainings import Trainings
-from asvit.runs.algorithms.designing import DesignAlgorithm
 from asvit.runs.measurement_pool import Measured, MeasurementJob
 from asvit.search import Measurement
 from asvit.spaces.architectures import find
@@ -91,7 +90,7 @@ def fake_scaling(setattr_: SetAttribute) -> None:
     """Build no networks, and write no report."""
     setattr_(GrowthSeed, "cost", fake_cost)
     setattr_(scaling, "MeasurementPool", FakePool)
-    setattr_(lifecycle, "write_report", lambda *_: None)
+    setattr_(reporting, "write_report", lambda *_: None)
 
 
 def stop_after(
@@ -212,7 +211,7 @@ def fake_design(setattr_: SetAttribute) -> None:
         "_search": SearchOutcome(
             ranking=[network], ranked=True, prediction="", command="asvit search"
         ),
-        "_last_round": trained,
+        "_train_finalist": trained,
         "_test": FinalTest(
             pictures=3,
             left_out={},
@@ -223,9 +222,9 @@ def fake_design(setattr_: SetAttribute) -> None:
         "_export": Exports(copies=[], commands=[]),
         "_measure_latency": {"finalist-1": timed, "finalist-2": timed},
     }
-    for owner, results in ((DesignPlan, plan), (DesignAlgorithm, stages)):
+    for owner, results in ((DesignPlan, plan), (designing, stages)):
         for name, values in results.items():
-            setattr_(owner, name, lambda _self, *_, values=values: values)
+            setattr_(owner, name, lambda _self, *_, values=values, **__: values)
     setattr_(Trainings, "winner", lambda _self: None)
     setattr_(designing, "train", lambda _run: trained)
 

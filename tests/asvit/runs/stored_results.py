@@ -24,7 +24,7 @@ from asvit.reference.result import CorrelationResult, Values
 from asvit.reference.settings import CorrelationSettings
 from asvit.reference.table import Target
 from asvit.runs.correlation import CORRELATE
-from asvit.runs.designing import DesignRun
+from asvit.runs.designing import DESIGN
 from asvit.runs.evaluating import TEST
 from asvit.runs.evolution import EVOLVE
 from asvit.runs.reporting import show
@@ -200,7 +200,7 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
                 exports=["timm"], commands=["asvit search"], wall_seconds=3.0,
                 provenance=ORIGIN, next_command="asvit predict",
             ),
-            partial(show, DesignRun),
+            partial(show, DESIGN),
         ),
         (
             SupernetResult(

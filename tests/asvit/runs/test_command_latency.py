@@ -13,7 +13,7 @@ from torch import nn
 import asvit
 from asvit.measuring.latency import COMMAND, Latency
 from asvit.runs import command_latency as module
-from asvit.runs import lifecycle, timing
+from asvit.runs import reporting, timing
 from asvit.runs.command_latency import command_latency, forget
 from asvit.search import Measurement
 from asvit.spaces import cost
@@ -60,7 +60,7 @@ def sized(monkeypatch: pytest.MonkeyPatch) -> None:
     It is timed once, and reports are not written.
     """
     monkeypatch.setattr(module, "REPEATS", 1)
-    monkeypatch.setattr(lifecycle, "write_report", lambda *_: None)
+    monkeypatch.setattr(reporting, "write_report", lambda *_: None)
 
     @contextmanager
     def file(model: nn.Module, *, image_size: int, batch: int, channels: int) -> Iterator[Path]:

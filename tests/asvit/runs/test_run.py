@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from asvit.cli.run_command import run_command
 from asvit.core.progress import Progress
 from asvit.runs.folder import known_files, newest_run
-from asvit.runs.run import kind_of
+from asvit.runs.reporting import kind_of
 from asvit.runs.run_folder import Kind, RunFolder, register_kind
 from tests.asvit.runs.fakes import stop_at
 from tests.asvit.toy_run import TOY, ToyResult, ToySettings, changed, execute, same, worked

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from asvit.runs.run import RUNS
+from asvit.core.results import RUNS
 from tests.asvit.runs.fakes import write_pictures
 
 TINY: dict[str, dict[str, Any]] = {

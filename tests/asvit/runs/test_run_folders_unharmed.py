@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from asvit.cli.app import app
+from asvit.core.results import RUNS
 from asvit.runs.folder import RunFiles
-from asvit.runs.run import RUNS
 from tests.asvit.cli.commands import write_weights
 from tests.asvit.runs.fakes import fake_design, write_pictures
 from tests.asvit.transfer.tiny_scenes import make_data

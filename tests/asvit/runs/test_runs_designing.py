@@ -11,15 +11,13 @@ import pytest
 
 import asvit
 from asvit.core.answers import read_answers
-from asvit.core.journal import Journal
 from asvit.core.run_files import MODEL
-from asvit.designs.journal import DesignJournal
 from asvit.designs.result import DesignResult
-from asvit.designs.settings import DesignSettings
-from asvit.runs.designing import DesignRun, design
+from asvit.designs.stages import Stage
+from asvit.runs.designing import DESIGN, design
 from asvit.spaces import load_space
 from tests.asvit.cli.commands import run
-from tests.asvit.runs.designing_fakes import SPACE, TEXTS, Fakes, without_times
+from tests.asvit.runs.designing_fakes import SPACE, TEXTS, Fakes, stored, without_times
 from tests.campaigns import forked
 from tests.campaigns.kill_runs import shorten_designs
 
@@ -57,8 +55,7 @@ def test_finished_stages_are_not_run_again(
         design(pictures, max_params="100K", space=SPACE, out="run")
     ) == without_times(again)
     assert fakes.calls == []
-    journal: Journal[DesignSettings] = DesignJournal(tmp_path / "run" / "design.jsonl")
-    assert [one.name for one in journal.records] == STAGES
+    assert [one.name for one in stored(tmp_path / "run").of(Stage)] == STAGES
 
 
 def test_time_of_a_session_that_was_killed_in_a_stage_counts(
@@ -67,8 +64,7 @@ def test_time_of_a_session_that_was_killed_in_a_stage_counts(
     fakes.ran = 100.0  # seconds of search, finalists and training
     result = design(pictures, max_params="100K", space=SPACE, out=tmp_path)
     assert 500 <= result.wall_seconds < 600
-    journal = DesignJournal(tmp_path / "design.jsonl")
-    assert 500 <= journal.elapsed < 600
+    assert 500 <= stored(tmp_path).seconds < 600
 
 
 def test_another_limit_goes_on_after_the_search_until_a_network_is_chosen(
@@ -108,7 +104,7 @@ def test_starting_over_that_is_killed_leaves_no_result_without_its_network(
         patch.setattr(Path, "unlink", unlink_and_stop)
         with pytest.raises(KeyboardInterrupt):
             design(pictures, fresh=True, **limits)
-    with pytest.raises(ValueError, match=r"but not design\.jsonl; put it back, .* --fresh"):
+    with pytest.raises(ValueError, match=r"but not run\.jsonl; put it back, .* --fresh"):
         design(pictures, **limits)
     fakes.calls.clear()
     design(pictures, fresh=True, **limits)
@@ -224,5 +220,5 @@ def test_a_whole_design_and_what_its_copies_say(pictures: Path, tmp_path: Path) 
     )
     shares = [json.loads(line)["probabilities"] for line in told.stdout.splitlines()]
     assert [max(one, key=one.__getitem__) for one in shares] == by_each[0]
-    again = DesignRun.make(data=str(pictures), out=out, **given).run()
+    again = DESIGN.make(data=str(pictures), out=out, **given).run()
     assert again.to_json() == result.to_json()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from asvit.runs.algorithms import design_copies
-from asvit.runs.designing import DesignRun, design
+from asvit.runs.designing import DESIGN, design
 from tests.asvit.runs.designing_fakes import SPACE, Fakes
 
 
@@ -31,7 +31,7 @@ def test_a_copy_in_8_bits_that_loses_too_much_is_left_out_and_said(
     assert ("model-int8.onnx" in result.exports) is kept
     words = "-0.5 points [-2.0, +1.0]" if kept else "left out: int8 changes it by -4.0 points"
     assert result.int8 == words
-    assert f"int8: {words}" in [str(part) for part in DesignRun.summary(result)]
+    assert f"int8: {words}" in [str(part) for part in DESIGN.summary(result)]
     assert len(result.exports) == 3 + kept
 
 

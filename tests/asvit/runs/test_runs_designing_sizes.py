@@ -11,7 +11,7 @@ from asvit.designs import fitting
 from asvit.designs.hours import SHARES
 from asvit.measuring.latency import Latency
 from asvit.runs.algorithms.design_plan import DesignPlan
-from asvit.runs.designing import DesignRun, design
+from asvit.runs.designing import DESIGN, design
 from asvit.spaces import cost, load_space
 from tests.asvit.runs.designing_fakes import SPACE, Fakes, results_in
 
@@ -105,11 +105,11 @@ def test_networks_are_as_wide_as_a_limit_of_latency_alone_allows(
     milliseconds: float, pictures: Path, tmp_path: Path, fakes: Fakes
 ) -> None:
     fakes.slow = {"": 0.3}  # a pass takes as long at least
-    run = DesignRun.make(
+    run = DESIGN.make(
         data=str(pictures), max_latency=milliseconds, space=SPACE, image_size=64, out=tmp_path
     )
-    assert f": at most {milliseconds:g} ms for 1 image(s)" in run.title
     result = run.run()
+    assert f": at most {milliseconds:g} ms for 1 image(s)" in run.title
     for racer in result.last_round:
         assert 0.7 * milliseconds <= 0.1 * load_space(SPACE).parse(racer.architecture).width
     assert result.latency_ms <= 0.9 * milliseconds

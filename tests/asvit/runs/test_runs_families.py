@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from asvit.cli.app import app
-from asvit.runs import lifecycle
+from asvit.runs import reporting
 from asvit.runs.search import run_search
 from asvit.search import Measurement
 from asvit.search.sampler import AgingEvolutionSampler
@@ -73,7 +73,7 @@ def test_the_family_that_leads_is_found(tmp_path: Path, monkeypatch: pytest.Monk
     levels = {"shiftvit": 60.0, "resnet": 80.0, "deit": 40.0, "convnext": 70.0}
     space, seeds = load_space(",".join(levels)), iter(range(100))
     quick_predictor(monkeypatch.setattr, ridge_of(space), spread=256)
-    monkeypatch.setattr(lifecycle, "write_report", lambda *_: None)
+    monkeypatch.setattr(reporting, "write_report", lambda *_: None)
 
     def evaluate(text: str) -> Measurement:
         params = space.encode(space.parse(text))

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from asvit.core.results import RUNS
 from asvit.runs import folder as folders
 from asvit.runs.folder import check_folder, claimed, newest_run, remove_files
-from asvit.runs.run import RUNS
 from asvit.runs.search import SEARCH
 
 SEARCH = SEARCH.files

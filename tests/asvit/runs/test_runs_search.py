@@ -13,7 +13,7 @@ import torch
 from asvit.core.progress import Progress
 from asvit.core.run_files import REPORT, figure_files
 from asvit.data import load_images
-from asvit.runs import lifecycle
+from asvit.runs import reporting
 from asvit.runs.search import SEARCH, run_search
 from asvit.search import CONTROLLERS, Measurement, read_trials
 from asvit.search.conclusion import picked
@@ -38,7 +38,7 @@ def search(out: Path | None = None, **settings: Any) -> SearchResult:
 @pytest.fixture(autouse=True)
 def _no_report(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     if "report" not in request.node.name:
-        monkeypatch.setattr(lifecycle, "write_report", lambda *_: None)
+        monkeypatch.setattr(reporting, "write_report", lambda *_: None)
 
 
 @pytest.mark.parametrize("controller", sorted({*CONTROLLERS} - {"predictor"}))

@@ -9,7 +9,7 @@ import pytest
 
 from asvit.executors import Workers
 from asvit.reference import load_reference
-from asvit.runs import lifecycle, training_pool
+from asvit.runs import reporting, training_pool
 from asvit.runs.search import run_search
 from asvit.search import Measurement, read_trials
 from asvit.search.result import SearchResult
@@ -28,7 +28,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> N
     fake_trainings(monkeypatch.setattr)
     quick_predictor(monkeypatch.setattr)
     if "report" not in request.node.name:
-        monkeypatch.setattr(lifecycle, "write_report", lambda *_: None)
+        monkeypatch.setattr(reporting, "write_report", lambda *_: None)
 
 
 def search(out: Path, **settings: Any) -> SearchResult:

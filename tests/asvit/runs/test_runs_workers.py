@@ -11,7 +11,7 @@ import pytest
 from asvit.core.codec import to_json
 from asvit.executors import Task, Workers
 from asvit.executors.base import Answer
-from asvit.runs import lifecycle
+from asvit.runs import reporting
 from asvit.runs.measurement_pool import (
     EvalContext,
     MeasurementJob,
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.usefixtures("forked_modules")
 
 @pytest.fixture(autouse=True)
 def _no_reports(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lifecycle, "write_report", lambda *_: None)
+    monkeypatch.setattr(reporting, "write_report", lambda *_: None)
 
 
 def trials(
@@ -49,7 +49,7 @@ def trials(
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lifecycle, "write_report", lambda *_: None)
+        patch.setattr(reporting, "write_report", lambda *_: None)
         return trials(tmp_path_factory.mktemp("alone") / "run", Workers(jobs=1))
 
 
