@@ -1,15 +1,13 @@
 """Settings of an export."""
 
-from dataclasses import dataclass
-
-from asvit.core.settings import Settings, setting
+from asvit.core.settings import Settings, setting, settings_class
 from asvit.export.formats import FORMATS
 
 TOLERANCE = 1.0  # points
 _ONNX_ALONE = ("with_preprocessing", "int8")
 
 
-@dataclass(frozen=True)
+@settings_class
 class ExportSettings(Settings):
     """Settings of an export."""
 

@@ -52,12 +52,6 @@ def token_stages(model: nn.Module) -> tuple[Tokens, ...]:
     return tuple(Tokens(f * stride, (f * stride - 1) // (stride - 1)) for f in _FACTORS)
 
 
-def tokens_of(model: nn.Module) -> Tokens:
-    """The present tokens of a network."""
-    stem = stem_of(model)
-    return Tokens(stem.stride[0], stem.dilation[0])
-
-
 def stem_of(model: nn.Module) -> nn.Conv2d:
     """The first convolution of a network, which must cut images into tokens."""
     stem = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)

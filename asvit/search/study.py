@@ -52,6 +52,8 @@ def open_journal(path: Path) -> JournalStorage:
         if not (tail.startswith(_RECORD_START[: len(tail)]) or not tail.strip(b"\0")):
             raise ValueError(f"{path} does not end in a journal record; {advice()}")
         cut_off(path, len(content), tail)
+    for left in path.parent.glob(f"{path.name}.lock*.rename"):  # by a process that was killed
+        left.unlink(missing_ok=True)
     # The lock excludes other writers, such as a dashboard; that of a killed process gives way.
     lock = JournalFileOpenLock(str(path), grace_period=_STALE_SECONDS)
     try:
