@@ -19,7 +19,7 @@ import click
 
 from asvit._version import __version__
 from asvit.cli.manual import ENVIRONMENT, EXIT_CODES, FIRST_STEPS, write_section
-from asvit.cli.options import Session, debug_option
+from asvit.cli.session import Session, debug_option
 from asvit.core.console import discard
 from asvit.core.devices import device_failed
 from asvit.core.display import say

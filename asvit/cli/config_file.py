@@ -10,7 +10,8 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from asvit.cli.options import Session, paths
+from asvit.cli.options import paths
+from asvit.cli.session import Session
 from asvit.core.files import expanded
 from proxies.messages import first_line, unknown
 from proxies.text import shown

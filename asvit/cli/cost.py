@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, astuple
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,9 +21,10 @@ from asvit.cli.options import (
 )
 from asvit.core.console import console, number, quantity, table
 from asvit.core.display import say
+from asvit.core.errors import wrong_option
 from asvit.core.latency_settings import command_setting
 from asvit.core.programs import file_command
-from asvit.core.settings import setting, wrong_option
+from asvit.core.settings import Settings, setting, settings_class
 from asvit.measuring.latency import COMMAND
 
 if TYPE_CHECKING:
@@ -38,8 +39,8 @@ _COLOURS, _MOST_CHANNELS = 3, 64  # channels of pictures, and most of images
 HEADINGS = {"tokens_per_side": "tokens a side", "window": "window side", "macs": "multiply-adds"}
 
 
-@dataclass
-class Options:
+@settings_class
+class Options(Settings):
     """What to count with, and how to time; None for defaults that depend on other values."""
 
     image_size: int | None = setting(

@@ -11,7 +11,7 @@ from asvit.cli.manual import Documented
 from asvit.cli.options import emit_json, json_option, parameters, quiet_option
 from asvit.core.console import console, number, table
 from asvit.core.display import say
-from asvit.core.settings import wrong_option
+from asvit.core.errors import wrong_option
 from asvit.export.settings import ExportSettings
 from proxies.text import legible
 

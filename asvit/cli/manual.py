@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from asvit.core.settings import WrongOption, WrongValue
+from asvit.core.errors import WrongOption, WrongValue
 
 Rows = Sequence[tuple[str, str]]
 

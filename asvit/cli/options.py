@@ -5,30 +5,29 @@ An absent option is None, and no argument of its command, which passes on what i
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
+from pydantic.fields import FieldInfo
 
 from asvit.core.codec import to_json
 from asvit.core.display import say
+from asvit.core.errors import wrong_option
 from asvit.core.files import write_text
 from asvit.core.run_files import RESULT
 from asvit.core.settings import (
     Option,
     Settings,
+    bounds_of,
     fields_of,
-    hints_of,
     option_fields,
     option_of,
     plain_type,
-    wrong_option,
 )
 from asvit.executors.base import Workers
 from proxies.messages import unknown
@@ -39,37 +38,6 @@ if TYPE_CHECKING:
 
 TIMM = "timm:"
 _METAVARS = {int: "N", float: "X"}
-
-
-@dataclass
-class Session:
-    """The state of one call of the program."""
-
-    arguments: tuple[str, ...] = ()
-    debug: bool = False
-    configured: tuple[str, ...] = ()  # values of options that a file has
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        """All that was given, in which passwords may be."""
-        return (*self.arguments, *self.configured)
-
-
-def _set_debug(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
-    session = context.find_object(Session)
-    if value and session is not None:
-        session.debug = True
-
-
-#: Of the program and of every command.
-debug_option = click.option(
-    "--debug",
-    is_flag=True,
-    is_eager=True,
-    expose_value=False,
-    callback=_set_debug,
-    help="Show the traceback of an error.",
-)
 
 
 def names(
@@ -208,44 +176,44 @@ def parameters(*owners: Any) -> list[click.Parameter]:
     for owner in owners:
         for name, field in option_fields(owner).items():
             if (option := option_of(field)) is not None:
-                result.append(_parameter(field, option, hints_of(owner)[name]))
+                result.append(_parameter(name, field, option))
                 result[-1].group = option.group  # type: ignore[attr-defined]
     return result
 
 
-def _parameter(field: dataclasses.Field[Any], option: Option, declared: Any) -> click.Parameter:
-    kind, _ = plain_type(declared)
+def _parameter(name: str, field: FieldInfo, option: Option) -> click.Parameter:
+    kind, _ = plain_type(field.annotation)
     several = kind == tuple[str, ...] and option.parse is None
     settings: dict[str, Any] = {
-        "required": field.default is dataclasses.MISSING and not option.shown,
-        "type": _type(kind, option),
+        "required": field.is_required() and not option.shown,
+        "type": _type(kind, field, option),
         "metavar": option.metavar or _METAVARS.get(kind, "TEXT"),
         "callback": names if several else None,
         "shell_complete": _completion(option),
     }
     if option.argument:
-        return click.Argument([field.name], **settings)
-    spelled = f"--{(option.name or field.name).replace('_', '-')}"
+        return click.Argument([name], **settings)
+    spelled = f"--{(option.name or name).replace('_', '-')}"
     if field.default is True:
         spelled = f"{spelled}/--no-{spelled[2:]}"
-        shown = (option.name or field.name).replace("_", "-")
-        return Setting([spelled, field.name], default=True, show_default=shown, help=option.help)
+        shown = (option.name or name).replace("_", "-")
+        return Setting([spelled, name], default=True, show_default=shown, help=field.description)
     if kind is bool:
-        return click.Option([spelled, field.name], is_flag=True, default=None, help=option.help)
+        return click.Option([spelled, name], is_flag=True, default=None, help=field.description)
     return Setting(
-        [spelled, field.name],
+        [spelled, name],
         multiple=several,
-        help=option.help,
-        show_default=option.shown or _default_text(field.default),
+        help=field.description,
+        show_default=option.shown or _default_text(None if field.is_required() else field.default),
         **settings,
     )
 
 
-def _type(kind: Any, option: Option) -> Any:
+def _type(kind: Any, field: FieldInfo, option: Option) -> Any:
     if option.parse is not None:
         return _Parsed(option.parse, option.metavar)
     if kind is int:
-        least = option.at_least
+        least = bounds_of(field).get("at_least")
         return _Whole(min=None if least is None else int(least))
     return _Number() if kind is float else click.STRING
 
@@ -291,7 +259,7 @@ def _completion(option: Option) -> Any:
 
 def _default_text(default: Any) -> str | bool:
     """A default as a user would type it; False if there is none."""
-    if default is None or default is dataclasses.MISSING:
+    if default is None:
         return False
     if isinstance(default, tuple):
         return ",".join(map(str, default))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ import click
 from asvit.cli.manual import Documented
 from asvit.cli.options import emit_json, images_argument, json_option, parameters
 from asvit.core.console import console, table
-from asvit.core.settings import setting, setting_of
+from asvit.core.settings import Settings, setting, setting_of, settings_class
 from asvit.use.settings import EvaluationSettings
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ SCHEMA_VERSION = 1
 _PART = 1000  # pictures of a table on the screen, which is there as soon as these are classified
 
 
-@dataclass
-class Options:
+@settings_class
+class Options(Settings):
     """How pictures are classified."""
 
     weights: str = setting_of(EvaluationSettings, "weights")

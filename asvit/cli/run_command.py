@@ -10,9 +10,7 @@ import click
 from asvit.cli.config_file import check_typed, config_option
 from asvit.cli.manual import Documented
 from asvit.cli.options import (
-    Session,
     checked_choice,
-    debug_option,
     emit_json,
     json_option,
     names_in,
@@ -21,6 +19,7 @@ from asvit.cli.options import (
     quiet_option,
     with_workers,
 )
+from asvit.cli.session import Session, debug_option
 from asvit.core.command_line import typed_options
 from asvit.core.console import console
 from asvit.core.display import progress_display, say

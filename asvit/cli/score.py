@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,11 +23,12 @@ from asvit.cli.options import (
 )
 from asvit.core.console import console, fitting, number, quantity, table
 from asvit.core.display import progress_display
+from asvit.core.errors import wrong_option
 from asvit.core.files import check_target
 from asvit.core.latency_settings import command_setting
 from asvit.core.measuring_settings import MeasuringSettings
 from asvit.core.programs import file_command
-from asvit.core.settings import wrong_option
+from asvit.core.settings import Settings, settings_class
 from asvit.core.tables import csv_text
 from proxies.registry import PROXIES
 
@@ -44,8 +44,8 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 
 
-@dataclass
-class Options:
+@settings_class
+class Options(Settings):
     """How a latency is taken."""
 
     latency_command: str | None = command_setting()

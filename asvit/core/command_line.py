@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
@@ -34,8 +33,8 @@ def typed_settings(settings: Settings, typed_values: Mapping[str, object]) -> Co
 
     A default may follow from other options, so each is that beside the ones typed already.
     """
-    fields = fields_of(type(settings)).values()
-    required = [field.name for field in fields if field.default is dataclasses.MISSING]
+    fields = fields_of(type(settings))
+    required = [name for name, field in fields.items() if field.is_required()]
     named = typed_values.keys() & fields_of(type(settings)).keys()
     typed = {*required, *named, *settings.leading}
     while True:
@@ -62,7 +61,7 @@ def typed_options(
         if option is None or not (option.repeats or name in values):
             continue
         value = values.get(name, getattr(owner, name))
-        typed = value != field.default if names is None else name in names
+        typed = value != field.get_default() if names is None else name in names
         if typed and value is not None:
             words = arguments if option.argument else options
             words += _typed(option, name, value)

@@ -227,6 +227,16 @@ def short(measure: str) -> str:
     return _SHORT.get(measure, measure.replace("_", " "))
 
 
+def duration(seconds: float) -> str:
+    """A rough duration in words, as ``40 seconds``, ``25 minutes`` or ``10.6 hours``."""
+    for unit, size, most in (("second", 1, 90), ("minute", 60, 90), ("hour", 3600, math.inf)):
+        if seconds < most * size:
+            many = seconds / size
+            number = f"{many:.1f}" if unit == "hour" and many < 100 else f"{round(many)}"
+            return f"{number} {unit}{'s' * (float(number) != 1)}"
+    return MISSING
+
+
 def clock(seconds: float) -> str:
     """A duration as ``1:02:03`` or ``2:03``."""
     if not math.isfinite(seconds):

@@ -3,7 +3,9 @@
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
+
+from typing_extensions import TypedDict
 
 from asvit.core.codec import is_of
 from asvit.core.files import expanded, split_reading

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -147,9 +147,18 @@ def _bar(title: Title) -> Iterator[Tell]:
     state = Text("getting ready", no_wrap=False, overflow="fold")  # also where a line above is not
     screen = console(err=True)
     opened = False
+    last, told = Progress("", 0, None), time.monotonic()
+
+    def shown() -> Group:
+        """The bar with the clock of the stage as it is now, however long ago it was told."""
+        if last.stage is not None:
+            now = last.stage.later(time.monotonic() - told)
+            state.plain = "\n".join([*stage_lines(replace(last, stage=now)), last.state])
+        return Group(bar, state)
 
     def tell(progress: Progress) -> None:
-        nonlocal opened
+        nonlocal opened, last, told
+        last, told = progress, time.monotonic()
         if not opened and progress.unit != "image":
             opened = True
             say(opening(title, progress))
@@ -164,7 +173,7 @@ def _bar(title: Title) -> Iterator[Tell]:
         )
         state.plain = "\n".join([*stage_lines(progress), progress.state])
 
-    with Live(Group(bar, state), console=screen, refresh_per_second=4, transient=True):
+    with Live(get_renderable=shown, console=screen, refresh_per_second=4, transient=True):
         _bars.append(screen)
         try:
             yield tell
@@ -208,4 +217,6 @@ def count(progress: Progress) -> str:
         parts.append(
             f"{number(each, 2)} s each" if each >= 1 else f"{number(1 / each, 2)} a second"
         )
-    return "  ".join([*parts, f"ETA {clock(progress.remaining)}"])
+    if progress.stage is None or math.isnan(progress.stage.left):
+        parts.append(f"ETA {clock(progress.remaining)}")  # else the clock of the whole tells
+    return "  ".join(parts)

@@ -7,13 +7,12 @@ them: a run that was stopped measures nothing twice and takes the same way.
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_type_hints
 
 from asvit.core.codec import check_schema, from_json, to_json, value_from_json
 from asvit.core.continuing import Images
 from asvit.core.records import append_record, read_records
 from asvit.core.results import Result, article
-from asvit.core.settings import hints_of
 from asvit.core.store import S, Store
 
 _TIME = "elapsed"  # seconds of all sessions, in every record
@@ -103,7 +102,7 @@ class Journal(Store[S]):
             self.note(from_json(line, classes[line["record"]]))
             return
         check_schema(line, self.result_type.kind, self.schema_version)
-        self.settings = hints_of(self.result_type)["settings"].from_json(line["settings"])
+        self.settings = get_type_hints(self.result_type)["settings"].from_json(line["settings"])
         self.start_values = {
             name: value_from_json(line[name], declared)
             for name, declared in {**self.start_types, "versions": Mapping[str, str]}.items()

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from asvit.core.console import quantity
@@ -13,6 +12,7 @@ from asvit.core.settings import (
     presets_with,
     seed_setting,
     setting,
+    settings_class,
 )
 from proxies.text import shown
 
@@ -51,7 +51,7 @@ def parse_radius(text: str) -> str | float:
         raise ValueError(f"{shown(text)} is not sqrt_n, unit or a number") from None
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings_class(kw_only=True)
 class MeasuringSettings(Settings):
     """How fresh networks are measured."""
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -15,6 +15,10 @@ class StageUnderWay:
     seconds: float  # since it began
     planned: float = math.nan  # seconds that it will take; NaN if unknown
     left: float = math.nan  # seconds of the whole run's time that are left; NaN without a plan
+
+    def later(self, seconds: float) -> "StageUnderWay":
+        """The same, so many seconds later."""
+        return replace(self, seconds=self.seconds + seconds, left=self.left - seconds)
 
 
 @dataclass(frozen=True)

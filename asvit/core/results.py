@@ -208,11 +208,11 @@ class Result:
 
     def to_json(self) -> dict[str, Any]:
         """The content of result.json."""
-        values = {field.name: (getattr(self, field.name), field.default) for field in fields(self)}
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
         content = {
             name: to_json(value)
-            for name, (value, default) in values.items()
-            if name not in ("folder", "provenance", *self.hidden) and value != default
+            for name, value in values.items()
+            if name not in ("folder", "provenance", *self.hidden)
         }
         content["wall_seconds"] = round(self.wall_seconds, 3)
         head = {"schema_version": self.schema_version, "kind": self.kind}

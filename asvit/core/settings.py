@@ -1,20 +1,27 @@
-"""What the settings of every kind of run have in common: fields, checks, presets, JSON."""
+"""What the settings of every kind of run have in common: fields, checks, presets, JSON.
 
-import builtins
+pydantic holds types and bounds. What is ours is what a field is on the command line, and messages
+in one line that name the value and what would be right.
+"""
+
 import dataclasses
 import inspect
 import numbers
-import operator
 import os
-import sys
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self, TypeVar, cast
+from functools import partial
+from typing import Any, ClassVar, Self, dataclass_transform
+
+from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic.dataclasses import dataclass as checked_dataclass
+from pydantic.fields import FieldInfo
+from pydantic_core import ArgsKwargs, PydanticUndefined
 
 from asvit.core.codec import MALFORMED, OTHER_VERSION, to_json
+from asvit.core.errors import WrongValue
 from proxies.messages import first_line, unknown
 from proxies.registry import Registry
 from proxies.text import shown
@@ -26,8 +33,6 @@ LARGEST = 1e37  # of rates and weights; beyond it single precision has no number
 
 LARGEST_SEED = 2**63 - 1  # seeds derived from others, and files of other programs, end there
 
-S = TypeVar("S")
-
 Presets = Registry[Mapping[str, Any]]
 
 
@@ -38,18 +43,13 @@ def presets_with(**more: Mapping[str, Any]) -> Presets:
 
 @dataclass(frozen=True)
 class Option:
-    """What is known of a setting beside its name, its type and its default."""
+    """What is known of a setting beside its name, type, default and bounds."""
 
-    help: str  # what it is, in a sentence with a full stop; as ``--help`` and the docs show it
-    metavar: str = ""  # what stands for its value there; by its type unless given
+    metavar: str = ""  # what stands for its value in --help; by its type unless given
     name: str = ""  # its name on the command line without dashes, where that is not the field's
     shown: str = ""  # its default in words, where that is not the value
-    at_least: float | None = None  # smallest number allowed
-    above: float | None = None  # number that it must exceed
-    at_most: float | None = None  # largest number allowed
-    below: float = LARGEST  # number that it must not reach
     choices: Sequence[str] = ()  # the texts allowed; any that is not empty unless given
-    # A value as given to the value as kept; raises ValueError. It replaces the checks.
+    # A value as given to the value as kept; raises ValueError.
     convert: Callable[[Any], Any] | None = None
     # The text of an option to its value; raises ValueError. By its type unless given.
     parse: Callable[[str], Any] | None = None
@@ -66,20 +66,29 @@ class Option:
     group: str = ""
 
 
+_BOUNDS = {"at_least": "ge", "above": "gt", "at_most": "le", "below": "lt"}
+
+
 def setting(default: Any, help: str, **options: Any) -> Any:
-    """A field of settings, or of a run: its default, ``...`` for none, and its :class:`Option`."""
-    metadata = {"option": Option(help, **options)}
-    if default is ...:
-        return dataclasses.field(metadata=metadata)
-    return dataclasses.field(default=default, metadata=metadata)
+    """A field of settings: its default, ``...`` for none, its help, bounds and :class:`Option`.
+
+    ``help`` is what it is, in a sentence with a full stop; bounds are ``at_least``, ``above``,
+    ``at_most`` and ``below``.
+    """
+    bounds = {name: options.pop(name) for name in _BOUNDS if name in options}
+    more: dict[str, Any] = {"option": Option(**options), "bounds": bounds}
+    checked: dict[str, Any] = {_BOUNDS[name]: limit for name, limit in bounds.items()}
+    return Field(default, description=help, json_schema_extra=more, **checked)
 
 
-def setting_of(owner: Any, name: str, *, default: Any = ..., **changes: Any) -> Any:
-    """The same field as one of other settings or runs, with another default or other options."""
+def setting_of(owner: Any, name: str, *, default: Any = PydanticUndefined, **changes: Any) -> Any:
+    """The same field as one of other settings, with another default or other options."""
     field = fields_of(owner)[name]
-    option = dataclasses.replace(field.metadata["option"], **changes)
-    default = field.default if default is ... else default
-    return dataclasses.field(default=default, metadata={"option": option})
+    usual = ... if field.is_required() else field.default
+    default = usual if default is PydanticUndefined else default
+    known = {**bounds_of(field), **vars(option_of(field))}
+    help = changes.pop("help", field.description)
+    return setting(default, help, **{**known, **changes})
 
 
 def seed_setting() -> Any:
@@ -92,24 +101,71 @@ def device_setting(**options: Any) -> Any:
     return setting("auto", "auto, cpu, cuda, cuda:1, ...", metavar="DEVICE", **options)
 
 
-def option_of(field: dataclasses.Field[Any]) -> Option | None:
+def option_of(field: FieldInfo) -> Option | None:
     """What :func:`setting` was given for a field; None for other fields."""
-    return cast("Option | None", field.metadata.get("option"))
+    more: Any = field.json_schema_extra
+    return more["option"] if isinstance(more, Mapping) else None
 
 
+def bounds_of(field: FieldInfo) -> Mapping[str, float]:
+    """The bounds of a number by the names that :func:`setting` takes."""
+    more: Any = field.json_schema_extra
+    return more["bounds"]  # type: ignore[no-any-return]
+
+
+@dataclass_transform(frozen_default=True)
+def settings_class(cls: Any = None, /, *, kw_only: bool = False) -> Any:
+    """Class decorator of settings: a frozen dataclass whose values are checked.
+
+    Wrong ones raise a :class:`WrongValue`, a ValueError of one line.
+    """
+    if cls is None:
+        return partial(settings_class, kw_only=kw_only)
+    made: Any = checked_dataclass(frozen=True, kw_only=kw_only)(cls)
+    check = made.__init__
+
+    def init(self: Any, *given: Any, **named: Any) -> None:
+        try:
+            check(self, *given, **named)
+        except ValidationError as error:
+            raise _in_a_line(type(self), error) from error
+
+    made.__init__ = init
+    return made
+
+
+@settings_class
 class Settings:
     """Base of the frozen dataclasses that say what a run is asked to do.
 
-    Fields are made by :func:`setting`. A value is checked when settings are made; a dataclass
-    adds checks of several values together in :meth:`check`.
+    A subclass is decorated by :func:`settings_class`, and its fields are made by :func:`setting`.
+    A value is checked when settings are made; a class adds checks of several values together in
+    :meth:`check`.
     """
 
+    __pydantic_config__: ClassVar[Any] = ConfigDict(
+        strict=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True
+    )
     presets: ClassVar[Presets] = presets_with()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _prepare(cls, given: Any) -> Any:
+        """Values as they are kept: of Python's own types, and converted where a field says so."""
+        fields = cls.__pydantic_fields__  # type: ignore[attr-defined]
+        if isinstance(given, ArgsKwargs):
+            by_place = [one.name for one in dataclasses.fields(cls) if not one.kw_only]
+            values = {**dict(zip(by_place, given.args, strict=False)), **(given.kwargs or {})}
+        elif isinstance(given, Mapping):  # within what is read from a file
+            values = _complete(cls, given)
+        else:
+            return given
+        return {
+            name: _prepared(name, value, fields[name]) if name in fields else value
+            for name, value in values.items()
+        }
+
     def __post_init__(self) -> None:
-        for name in fields_of(type(self)):
-            value = stored_value(type(self), name, getattr(self, name))
-            object.__setattr__(self, name, value)
         self.check()
 
     def check(self) -> None:
@@ -138,12 +194,7 @@ class Settings:
         """
         if not isinstance(stored, Mapping):
             raise ValueError(f"settings must be names and their values, got {shown(stored)}")
-        for what, names in (
-            ("unknown", set(stored) - set(fields_of(cls))),
-            ("missing", set(fields_of(cls)) - set(stored)),
-        ):
-            if names:
-                raise ValueError(f"{what} setting {shown(min(names))}; {OTHER_VERSION}")
+        stored = _complete(cls, stored)
         try:
             return cls(**stored)
         except MALFORMED as error:
@@ -170,45 +221,27 @@ class Settings:
         return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
-_FIELDS: dict[Any, dict[str, dataclasses.Field[Any]]] = {}
-_HINTS: dict[Any, dict[str, Any]] = {}
+def _complete(cls: type[Settings], stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Stored settings, if they are those that there are now."""
+    known = set(fields_of(cls))
+    for what, names in (("unknown", set(stored) - known), ("missing", known - set(stored))):
+        if names:
+            raise ValueError(f"{what} setting {shown(min(names))}; {OTHER_VERSION}")
+    return dict(stored)
 
 
-def fields_of(cls: Any) -> dict[str, dataclasses.Field[Any]]:
-    """The fields of a dataclass by name: its own first, then those it inherits."""
-    if cls not in _FIELDS:
-        by_name = {field.name: field for field in dataclasses.fields(cls)}
-        order = (name for base in cls.__mro__ for name in inspect.get_annotations(base))
-        _FIELDS[cls] = {name: by_name[name] for name in dict.fromkeys(order) if name in by_name}
-    return _FIELDS[cls]
+def fields_of(cls: Any) -> dict[str, FieldInfo]:
+    """The fields of settings by name: a class's own first, then those it inherits."""
+    fields: dict[str, FieldInfo] = cls.__pydantic_fields__
+    order = (name for base in cls.__mro__ for name in inspect.get_annotations(base))
+    return {name: fields[name] for name in dict.fromkeys(order) if name in fields}
 
 
-def option_fields(cls: Any) -> dict[str, dataclasses.Field[Any]]:
-    """The fields of a dataclass; those that stand below a heading of their own are the last."""
+def option_fields(cls: Any) -> dict[str, FieldInfo]:
+    """The fields of settings; those that stand below a heading of their own are the last."""
     fields = fields_of(cls)
-    options = {name: option_of(field) for name, field in fields.items()}
-    below = {name for name, option in options.items() if option is not None and option.group}
+    below = {name for name, field in fields.items() if getattr(option_of(field), "group", "")}
     return {name: fields[name] for name in sorted(fields, key=below.__contains__)}
-
-
-def hints_of(cls: Any) -> dict[str, Any]:
-    """The type of each field of a dataclass; Any where it is of a module not loaded here."""
-    if cls not in _HINTS:
-        _HINTS[cls] = {
-            name: declared
-            for base in reversed(cls.__mro__)
-            for name, declared in inspect.get_annotations(
-                base, locals=_Loaded(vars(sys.modules[base.__module__])), eval_str=True
-            ).items()
-        }
-    return _HINTS[cls]
-
-
-class _Loaded(dict[str, Any]):
-    """The names of a module; Any for those that it imports for type checkers alone."""
-
-    def __missing__(self, name: str) -> Any:
-        return getattr(builtins, name, Any)
 
 
 def plain_type(declared: Any) -> tuple[Any, bool]:
@@ -220,79 +253,48 @@ def plain_type(declared: Any) -> tuple[Any, bool]:
     return declared, False
 
 
-def stored_value(owner: Any, name: str, value: Any) -> Any:
-    """The value of a field of a dataclass as it is stored; a ValueError if it is not allowed."""
-    option = option_of(fields_of(owner)[name])
-    if option is None:
+def _prepared(name: str, value: Any, field: FieldInfo) -> Any:
+    """A value as it is kept, or as pydantic checks it."""
+    option, (kind, optional) = option_of(field), plain_type(field.annotation)
+    if option is None or (value is None and optional):
         return value
-    kind, optional = plain_type(hints_of(owner)[name])
     if isinstance(value, numbers.Real) and type(value).__module__ != "builtins":  # NumPy's
         value = int(value) if isinstance(value, numbers.Integral) else float(value)
-    if value is None and optional:
-        return None
     if kind is str and isinstance(value, os.PathLike):
         value = os.fspath(value)
     if option.several and isinstance(value, str):  # equal ones have one text
         value = ",".join(part.strip() for part in value.split(","))
     if option.convert is not None:
         return option.convert(value)
-    if kind is bool:
-        if not isinstance(value, bool):
-            raise WrongValue(name, f"must be true or false, got {shown(value)}")
-    elif kind is int:
-        _check_whole(name, value, option)
-    elif kind is float:
-        _check_number(name, value, option)
-    elif option.choices:
-        if value not in option.choices:
-            choices = " or ".join(option.choices)
-            raise WrongValue(name, f"must be {choices}, got {value!r}")
-    elif kind is str and (not isinstance(value, str) or not value):
-        raise WrongValue(name, f"must be a name, got {shown(value)}")
-    return value
+    if option.choices and value not in option.choices:
+        raise WrongValue(name, f"must be {' or '.join(option.choices)}, got {value!r}")
+    if kind is str and value == "":
+        raise WrongValue(name, "must be a name, got ''")
+    if kind is float and isinstance(value, float) and value >= LARGEST:
+        raise WrongValue(name, f"must be a number below {LARGEST:g}, got {shown(value)}")
+    return tuple(value) if isinstance(value, list) else value
 
 
-def _check_whole(name: str, value: object, option: Option) -> None:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise WrongValue(name, f"must be a whole number, got {shown(value)}")
-    if option.at_least is not None and value < option.at_least:
-        raise WrongValue(name, f"must be at least {option.at_least:g}, got {value}")
-    if option.at_most is not None and value > option.at_most:
-        raise WrongValue(name, f"must be at most {option.at_most}, got {shown(value)}")
+_TYPES = {int: "a whole number", bool: "true or false", str: "a name"}
 
 
-def _check_number(name: str, value: Any, option: Option) -> None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    rules = (
-        ("at least", option.at_least, operator.ge),
-        ("above", option.above, operator.gt),
-        ("at most", option.at_most, operator.le),
-        ("below", option.below if option.at_most is None else None, operator.lt),
-    )
-    bounds = [(words, limit, fits) for words, limit, fits in rules if limit is not None]
-    if number and all(fits(value, limit) for _, limit, fits in bounds):
-        return
-    large = number and value >= LARGEST
-    limits = [f"{words} {limit:g}" for words, limit, _ in bounds if limit < LARGEST or large]
-    raise WrongValue(name, f"must be a number {' and '.join(limits)}, got {shown(value)}")
-
-
-class WrongValue(ValueError):
-    """A value that a setting does not take."""
-
-    def __init__(self, name: str, words: str) -> None:
-        super().__init__(f"{name} {words}")
-        self.name, self.words = name, words
-
-
-class WrongOption(ValueError):
-    """An option is not allowed, or does not suit what it is to be used with."""
-
-
-@contextmanager
-def wrong_option() -> Iterator[None]:
-    """A context that turns a ValueError into a :class:`WrongOption`."""
-    try:
-        yield
-    except ValueError as error:
-        raise WrongOption(str(error)) from error
+def _in_a_line(cls: type, error: ValidationError) -> Exception:
+    """The first thing that is wrong: the field, its value, and what would be right."""
+    fault = error.errors()[0]
+    if fault["type"] == "value_error":
+        known: ValueError = fault["ctx"]["error"]
+        return known
+    name, value = str(fault["loc"][0]), shown(fault["input"])
+    fields = fields_of(cls)
+    if fault["type"] == "missing":
+        return WrongValue(name, "is missing")
+    if name not in fields:
+        return TypeError(unknown("setting", name, fields))
+    kind, _ = plain_type(fields[name].annotation)
+    bounds = [f"{key.replace('_', ' ')} {n:g}" for key, n in bounds_of(fields[name]).items()]
+    if kind is float:
+        return WrongValue(name, f"must be a number {' and '.join(bounds)}, got {value}")
+    if fault["type"].startswith(("greater", "less")):
+        return WrongValue(name, f"must be {' and '.join(bounds)}, got {value}")
+    expected = fault.get("ctx", {}).get("expected", "").replace("'", "")
+    return WrongValue(name, f"must be {_TYPES.get(kind, expected or 'another')}, got {value}")

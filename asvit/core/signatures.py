@@ -2,20 +2,22 @@
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, Field, dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
+
+from pydantic.fields import FieldInfo
 
 from asvit.core.progress import Tell
 from asvit.core.settings import (
     PLACES,
     Option,
-    hints_of,
+    Settings,
     option_fields,
     option_of,
     plain_type,
     setting,
+    settings_class,
 )
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -23,8 +25,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 _UNCHANGED: Mapping[str, str] = MappingProxyType({})
 
 
-@dataclass(frozen=True)
-class CallOptions:
+@settings_class
+class CallOptions(Settings):
     """What the function of a run takes beside the options of its command."""
 
     preset: str = setting(
@@ -56,10 +58,10 @@ def with_options(*owners: Any, names: Mapping[str, str] = _UNCHANGED) -> Callabl
             if parameter.kind is not inspect.Parameter.VAR_KEYWORD
         }
         lines = []
-        for owner, field, option in _options(owners):
-            name = names.get(field.name, field.name)
+        for own, field, option in _options(owners):
+            name = names.get(own, own)
             if name not in parameters:
-                parameters[name] = _parameter(name, field, _accepted(owner, field, option))
+                parameters[name] = _parameter(name, field, _accepted(field, option))
                 lines.append(f"    {name}: {_help(field, option)}")
         signature = written.replace(parameters=list(parameters.values()))
         described: Any = function
@@ -76,24 +78,22 @@ def with_options(*owners: Any, names: Mapping[str, str] = _UNCHANGED) -> Callabl
     return decorate
 
 
-def _options(owners: tuple[Any, ...]) -> Iterator[tuple[Any, Field[Any], Option]]:
+def _options(owners: tuple[Any, ...]) -> Iterator[tuple[str, FieldInfo, Option]]:
     for owner in owners:
-        for field in option_fields(owner).values():
+        for name, field in option_fields(owner).items():
             if (option := option_of(field)) is not None:
-                yield owner, field, option
+                yield name, field, option
 
 
-def _parameter(name: str, field: Field[Any], annotation: Any) -> inspect.Parameter:
-    default = inspect.Parameter.empty if field.default is MISSING else field.default
+def _parameter(name: str, field: FieldInfo, annotation: Any) -> inspect.Parameter:
+    default = inspect.Parameter.empty if field.is_required() else field.default
     kind = inspect.Parameter.KEYWORD_ONLY
     return inspect.Parameter(name, kind, default=default, annotation=annotation)
 
 
-def _accepted(owner: Any, field: Field[Any], option: Option) -> Any:
+def _accepted(field: FieldInfo, option: Option) -> Any:
     """The type of the values that a setting takes: what it is converted from, if it is."""
-    declared = hints_of(owner)[field.name]
-    if declared is Any or Any in get_args(declared):
-        return field.type  # with a name that only type checkers import
+    declared: Any = field.annotation
     kind, optional = plain_type(declared)
     if kind is str and option.complete in PLACES:
         declared = Path | str
@@ -104,8 +104,8 @@ def _accepted(owner: Any, field: Field[Any], option: Option) -> Any:
     return declared | None if optional or field.default is None else declared
 
 
-def _help(field: Field[Any], option: Option) -> str:
+def _help(field: FieldInfo, option: Option) -> str:
     default = option.shown
-    if not default and field.default not in (None, MISSING):
+    if not default and not field.is_required() and field.default is not None:
         default = f"``{field.default!r}``"
-    return f"{option.help} Default: {default}." if default else option.help
+    return f"{field.description} Default: {default}." if default else str(field.description)

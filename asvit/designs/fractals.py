@@ -14,6 +14,7 @@ CLASSES = 100
 DATA = f"fractal:{CLASSES}"
 CHANNELS = 3
 PICTURES, EPOCHS = (1_000, 8_000), (3, 20)  # least and most
+_DRAWN = 1 / 250  # seconds to draw one, before it is trained on
 #: Families that learn faster from weights of fractals: see docs/evidence_searches.md.
 _FAMILIES = ("resnet", "resnet-parts")
 
@@ -35,8 +36,8 @@ def lengths(speeds: Mapping[str, float], seconds: float) -> Mapping[str, tuple[i
     time = seconds / max(1, len(speeds))
     by_name = dict[str, tuple[int, int]]()
     for name, speed in speeds.items():
-        epochs = max(least, int(min(most, time * speed / whole)))
-        pictures = int(min(whole, time * speed / epochs))
+        epochs = max(least, int(min(most, (time / whole - _DRAWN) * speed)))
+        pictures = int(min(whole, time / (epochs / speed + _DRAWN)))
         if pictures >= fewest:
             by_name[name] = pictures, epochs
         else:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 #: Of the hours, where there is time to choose. A warm start takes its share from that of the
 #: training. Of ten designs of 15 minutes none ended in another network than the default.
 SHARES = {"search": 0.05, "last round": 0.08, "training": 0.83, "rest": 0.04}
-_FRACTALS = 0.15
+_FRACTALS = 0.1
 _TRAININGS = SHARES["last round"] + SHARES["training"]
 AFTERWARDS = 30.0  # seconds that tests, copies and latencies take at least
 

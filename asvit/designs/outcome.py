@@ -50,6 +50,7 @@ def outcome(last_round: LastRound, folder: Path) -> Mapping[str, Any]:
         "test_pictures": test.pictures,
         "unreadable": pictures.unreadable,
         "equal": pictures.equal,
+        "plain": pictures.plain,
         "left_out": test.left_out,
         "measured_on": timed.where,
         "int8": results.export.int8,

@@ -42,7 +42,7 @@ from asvit.data.base import (
 )
 from asvit.data.copies import copies_in_words, distinct, divide_apart, kept_apart, some_of
 from asvit.data.fractals import FractalDataset
-from asvit.data.kinds import GREY
+from asvit.data.kinds import GREY, Picture
 from asvit.data.sources import are_fractals, fractal_classes, open_dataset, open_whole
 from asvit.data.statistics import Look, Survey
 from asvit.data.tables import (
@@ -67,6 +67,7 @@ _FRACTALS, _FRACTAL_SIDE = 60, 64  # generated pictures of a class, and their pi
 _FRACTAL_SEED = 2**31 - 1
 _FITTED = {"pad": "padded with the mean colour", "squash": "squashed"}
 _SAMPLE = 32  # pictures whose size is looked at before all of them are read
+_LOOKED_AT, _NEARLY = 16, 8  # pixels of a side; levels of 256 between which one colour is
 _UNSAFE = re.compile("[/\0%]")  # in the name of a folder
 
 
@@ -76,6 +77,7 @@ class _ReadPicture(NamedTuple):
     place: int  # in the set
     look: Look
     digest: str  # SHA-256 of its file
+    plain: bool  # whether it is nearly of one colour
 
 
 class PictureList:
@@ -124,6 +126,10 @@ class PictureList:
         self._write(content)
         count, trained = Counter(part.values()), [at for at in part if part[at] != TEST]
         shown = Survey([files[at].look for at in trained])
+        plain = [names[at] for at in sorted(part) if files[at].plain]
+        if plain:
+            words = "%d picture(s) are nearly of one colour and may show nothing: %s"
+            logger.warning(words, len(plain), some_of(plain))
         if shown.ground:
             logger.warning("%s", shown.transparent_in_words(shown.ground))
         if shown.fit != "crop":
@@ -143,6 +149,7 @@ class PictureList:
             pixels=images.kind.stored,
             unreadable=unreadable,
             equal=equal,
+            plain=plain,
         )
 
     def _read(
@@ -156,8 +163,9 @@ class PictureList:
             name = images.name(index)
             try:
                 name.encode()  # as the list has it
-                look = Look.at(whole.picture(index))
-                return _ReadPicture(index, look, self._digest_of(images, index))
+                picture = whole.picture(index)
+                look, plain = Look.at(picture), _is_plain(picture)
+                return _ReadPicture(index, look, self._digest_of(images, index), plain)
             except UnicodeEncodeError:
                 return "its name is not UTF-8; rename it"
             except (ValueError, OSError) as error:
@@ -358,6 +366,14 @@ def check_enough(images: LabelledImages) -> None:
     _check_classes(images.labels, np.arange(len(images)), images.classes)
     if images.parts is not None:
         _check_parts(images.labels, dict(enumerate(images.parts)), images.classes)
+
+
+def _is_plain(picture: Picture) -> bool:
+    """Whether a picture, its transparency included, is nearly of one colour."""
+    if isinstance(picture, Image.Image):
+        pixels = np.asarray(picture.resize((_LOOKED_AT, _LOOKED_AT), Image.Resampling.BOX))
+        return bool(np.ptp(pixels.reshape(_LOOKED_AT**2, -1), axis=0).max() <= _NEARLY)
+    return bool(np.ptp(picture) == 0)
 
 
 def in_words(pictures: Mapping[str, str]) -> str:

@@ -14,11 +14,13 @@ from asvit.core.codec import Nullable
 from asvit.core.console import quantity
 from asvit.core.estimates import NO_INTERVAL, Estimate, Interval
 from asvit.core.results import Result
-from asvit.core.settings import fields_of
 from asvit.designs.settings import DesignSettings
 from asvit.designs.stages import Entrant
 from asvit.measuring.latency import time_in_words
-from asvit.training.short_settings import IN_WORDS
+from asvit.training.short_settings import IN_WORDS, UNEVEN
+from proxies.text import listed
+
+_GUESSING = 0.05  # of the way from the accuracy of guessing to 100 % is no better than that
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,7 @@ class DesignResult(Result, Model):
     train_pictures: int  #: how many there were to train on
     test_pictures: int  #: how many there were to test on
     unreadable: Mapping[str, str]  #: pictures that could not be read, and why
+    plain: Sequence[str] = ()  #: pictures that are nearly of one colour
     #: The names of each picture that has several.
     equal: Sequence[Sequence[str]] = field(default_factory=tuple)
     #: Test pictures that had changed until the test, and why they were left out.
@@ -157,16 +160,13 @@ class DesignResult(Result, Model):
 
     @property
     def lines(self) -> list[list[Any]]:
-        """The networks as rows of a table: which, text, sizes, milliseconds and accuracies."""
-        ours = Model(**{name: getattr(self, name) for name in fields_of(Model)})
+        """The network, and the plain one, as rows of a table: text, sizes, milliseconds."""
+        plain = self.hand_made if self.last_round else None
+        named: list[tuple[str, Model | None]] = [("this network", self), ("the plain one", plain)]
         return [
-            [
-                *(name, model.architecture, model.params, model.macs, model.latency_ms),
-                model.estimate,
-                Estimate(model.balanced_accuracy, *model.balanced_accuracy_interval, digits=1),
-            ]
-            for name, model in (("trained on all", ours), ("by hand, last round", self.hand_made))
-            if model is not None and (name == "trained on all" or self.last_round)
+            [name, model.params, model.macs, model.latency_ms, model.architecture]
+            for name, model in named
+            if model is not None and (model is self or model.architecture != self.architecture)
         ]
 
     @property
@@ -177,62 +177,65 @@ class DesignResult(Result, Model):
 
     @property
     def outcome(self) -> str:
-        """What was found, how accurate it is, and what the best network made by hand reaches."""
+        """What was trained, how accurate it is, and what a plain network reaches; sentences."""
         winner = next(racer for racer in self.race if racer.chosen)
-        tuned = f", fine-tuned from {self.pretrained}{winner.remark}" if self.pretrained else ""
-        whole = (
-            f"{self.family}, {self.architecture}{tuned}: {self.estimate} % [95 %] of "
-            f"{self.test_pictures} test pictures, {self._limits_in_words}"
+        tuned = f", fine-tuned from {self.pretrained}{winner.remark}," if self.pretrained else ""
+        low, high = self.accuracy_interval
+        narrowed = " (a larger one would be trained too briefly)" * winner.narrowed
+        return (
+            f"A network{tuned} was trained on {self.train_pictures:,} pictures of "
+            f"{len(self.classes)} classes. It is right about {self.accuracy:.1f} % (95 % "
+            f"interval {low:.1f} to {high:.1f}) of {self.test_pictures:,} pictures that it had "
+            f"never seen, with {self._limits_in_words}{narrowed}. {self._plain}{self._doubt}."
         )
-        if winner.narrowed:
-            whole += " (a larger one would be trained too briefly)"
+
+    @property
+    def _plain(self) -> str:
+        """What a plain network, one of a published shape, reaches: a sentence without its end."""
         if not self.last_round:
-            return f"{whole}; it is the default, as there was too little time to choose"
+            return (
+                "It is a plain network, the default: there was too little time to choose "
+                "among several"
+            )
+        if self.at_chance:
+            return (
+                "No network of the last round was better than guessing: nothing was chosen, and "
+                "the default was trained; more hours allow a choice"
+            )
         if self.hand_made is None:
-            return f"{whole}; no network made by hand was in the last round"
+            return "No plain network was in the last round to compare it with"
         if self.difference is None or self.difference_interval is None:
-            return f"{whole}; {self._published}{self._doubt}"
+            searched = any(racer.origin == "search" for racer in self.race)
+            beaten = "none that was searched beat it" if searched else "so are all that raced"
+            return f"It is a plain network itself, of a published shape: {beaten}"
         points = Estimate(self.difference, *self.difference_interval, digits=1, sign="+")
-        alike, scratch = ", where both were trained alike,", ""
-        if tuned:
-            alike, scratch = ",", " and trained from scratch"
-        other = "another" if winner.by_hand else "the best"
         of = "of balanced accuracy " * math.isnan(self.difference_p)
+        scratch = ", which was trained from scratch" * bool(self.pretrained)
         return (
-            f"{whole}; {self._in_last_round}{alike} it was {points} points [95 %] {of}"
-            f"from {other} network made by hand{scratch}, {self.hand_made.architecture}: "
-            f"{self.difference_in_words}{self._doubt}"
+            f"When both had been trained {self._as_long}, it was {points} points [95 %] {of}from "
+            f"a plain network, one of a published shape{scratch}: {self.difference_in_words}"
         )
 
     @property
-    def _published(self) -> str:
-        """What a network of a published shape was compared with."""
-        searched = any(racer.origin == "search" for racer in self.race)
-        beaten = "none that was searched beat it" if searched else "so are all that raced"
-        whole = f"it is of a published shape, and {beaten}"
-        first, *others = self.last_round
-        by_hand = [racer for racer in others if racer.by_hand]
-        if not by_hand:
-            return whole
-        next_best = max(by_hand, key=lambda racer: racer.validation)
-        return (
-            f"{whole}; {self._in_last_round}, where both were trained alike, it "
-            f"reached {first.estimate} %, the next one made by hand, {next_best.architecture}, "
-            f"{next_best.estimate} %"
-        )
+    def at_chance(self) -> bool:
+        """Whether no network of the last round is better than guessing, about."""
+        most = max((racer.validation for racer in self.last_round), default=100.0)
+        guessing = 100 / len(self.classes)
+        return most <= guessing + _GUESSING * (100 - guessing)
 
     @property
-    def _in_last_round(self) -> str:
-        """The round, and how many epochs its networks were trained for."""
+    def _as_long(self) -> str:
+        """How long the networks of the last round were trained."""
         epochs = [racer.epochs for racer in self.last_round]
         least, most = min(epochs), max(epochs)
         alike = quantity(most, "epoch")
-        number = alike if least == most else f"{least} to {alike} in about equal time"
-        return f"in the last round, of {number}"
+        return f"for {alike}" if least == most else f"for the same time, {least} to {alike}"
 
     @property
     def _doubt(self) -> str:
         """Why it was preferred, where another had a lead on the validation pictures."""
+        if not self.last_round or self.at_chance:
+            return ""
         chosen, *others = self.last_round
         if not any(racer.validation > chosen.validation for racer in others):
             return ""
@@ -243,6 +246,31 @@ class DesignResult(Result, Model):
             f"; chosen as {expected}, because no other led by two standard errors on the "
             "validation pictures after a training that is long enough to tell"
         )
+
+    @property
+    def remarks(self) -> list[str]:
+        """What was odd about the pictures, in lines."""
+        lines = list[str]()
+        if words := balance_in_words(self.balance, self.imbalance):
+            lines.append(words)
+        elif self.imbalance > UNEVEN:
+            lines.append(
+                f"the largest class has {self.imbalance:.1f} times the pictures of the smallest"
+            )
+        count = len(self.unreadable)
+        for number, words in (
+            (count, "could not be read and were left out"),
+            (len(self.left_out), "had changed before the test and were left out of it"),
+            (len(self.equal), "have copies, which are never both trained on and tested on"),
+        ):
+            if number:
+                lines.append(f"{quantity(number, 'picture')} {words}")
+        if self.plain:
+            lines.append(
+                f"{quantity(len(self.plain), 'picture')} nearly of one colour, which may show "
+                f"nothing: {listed(self.plain)}"
+            )
+        return lines
 
     @property
     def _limits(self) -> Mapping[str, tuple[float, float]]:

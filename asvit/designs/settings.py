@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Final, Literal
 
 from asvit.core.latency_settings import check_command
-from asvit.core.settings import Settings, device_setting, seed_setting, setting, setting_of
+from asvit.core.settings import (
+    Settings,
+    device_setting,
+    seed_setting,
+    setting,
+    setting_of,
+    settings_class,
+)
 from asvit.export.settings import TOLERANCE
 from asvit.search.settings import SearchSettings
 from asvit.training.short_settings import BALANCES, UNEVEN
@@ -16,7 +22,7 @@ CHOSEN: Final = "sampling"  # of the ways to balance uneven classes
 FRACTALS_BELOW: Final = 5_000  # pictures to train on, of which ResNets learn faster after fractals
 
 
-@dataclass(frozen=True)
+@settings_class
 class DesignSettings(Settings):
     """Settings of a design."""
 

@@ -32,6 +32,7 @@ class PictureFacts:
     digest: str = ""  # SHA-256 of the list
     unreadable: Mapping[str, str] = field(default_factory=dict)  # names, and why
     equal: Sequence[Sequence[str]] = ()  # names of each picture that has several
+    plain: Sequence[str] = ()  # names of those that are nearly of one colour
 
 
 @dataclass(frozen=True, kw_only=True)

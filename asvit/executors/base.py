@@ -15,7 +15,7 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from asvit.core.devices import device_failed
-from asvit.core.settings import Settings, setting
+from asvit.core.settings import Settings, setting, settings_class
 from asvit.executors.placement import fitting
 from proxies.messages import out_of_memory
 
@@ -38,7 +38,7 @@ def _seconds(value: float) -> float:
     return value
 
 
-@dataclass(frozen=True)
+@settings_class
 class Workers(Settings):
     """The workers of a run. Results do not depend on them, so they are not part of its settings.
 

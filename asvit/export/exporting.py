@@ -78,7 +78,9 @@ def export_network(
     settings = name_weights(ExportSettings.make(to=to, architecture=architecture, **options))
     form = FORMATS[settings.to]
     form.check_libraries()
-    weights = None if settings.weights is None else weights_path(settings.weights)
+    weights = None
+    if settings.weights is not None and not settings.published:
+        weights = weights_path(settings.weights)
     out = _place(settings, form, weights)
     form.check_out(out, card=settings.card, force=settings.force)
     script = out.with_name(PREDICT_SCRIPT) if settings.with_preprocessing else None
@@ -112,7 +114,7 @@ def export_network(
             form=form,
             out=out,
             cost=count(model, network.image_size, network.in_chans),
-            weights=weights,
+            weights=Path(str(settings.weights)) if settings.published else weights,
             trained_size=None if stored is None else stored.network.image_size,
             batch=1 if settings.with_preprocessing else None,
             opset=written.opset,
@@ -168,9 +170,10 @@ def find_network(s: ExportSettings) -> WeightsFile:
             torch.manual_seed(_SEED)
             return WeightsFile(network, network.build().state_dict())
     content = open_network(s.weights, architecture=s.architecture, **sizes)
-    path = weights_path(s.weights)
+    if s.published:
+        return content
     with suppress(OSError, ValueError):  # not finished, or not a training's folder
-        result = TrainResult.read(path.with_name(RESULT))
+        result = TrainResult.read(weights_path(s.weights).with_name(RESULT))
         if replace(result.network, image_size=content.network.image_size) == content.network:
             facts = {
                 "command": result.provenance["command"],
@@ -185,7 +188,7 @@ def _place(settings: ExportSettings, form: Format, weights: Path | None) -> Path
     if settings.out is not None:
         out = expanded(settings.out)
     else:
-        assert weights is not None  # random ones need a name
+        assert weights is not None  # others need a name
         own = f"-{form.name}" if form.suffix in ("", weights.suffix) else ""
         own += "-int8" * settings.int8
         out = weights.with_name(f"{weights.stem}{own}{form.suffix}")

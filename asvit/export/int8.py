@@ -56,7 +56,7 @@ def labelled_pictures(data: str | None, weights: Path | None, content: WeightsFi
 
     Args:
         data: Names them, as for a training; None for those of the run that the weights are of.
-        weights: The file of the weights; None for random ones.
+        weights: The file of the weights; None for random and published ones.
         content: The network.
 
     Raises:
@@ -104,7 +104,7 @@ def _of_run(weights: Path | None) -> Pictures:
         kind = stored_content(weights.with_name(RESULT)).get("kind") if weights else None
     if weights is None or kind not in ("training", "design"):
         raise ValueError(
-            f"{weights or 'random weights'} do not say which pictures they were trained on; name "
+            f"{weights or 'the weights'} do not say which pictures they were trained on; name "
             "some with --data"
         )
     folder = weights.parent

@@ -1,15 +1,13 @@
 """Settings of an export."""
 
-from dataclasses import dataclass
-
-from asvit.core.settings import Settings, setting
+from asvit.core.settings import Settings, setting, settings_class
 from asvit.export.formats import FORMATS
 
 TOLERANCE = 1.0  # points
 _ONNX_ALONE = ("with_preprocessing", "int8")
 
 
-@dataclass(frozen=True)
+@settings_class
 class ExportSettings(Settings):
     """Settings of an export."""
 
@@ -30,7 +28,8 @@ class ExportSettings(Settings):
     )
     weights: str | None = setting(
         None,
-        "File of weights, or run folder of a training or design.",
+        "File of weights, run folder of a training or design, or timm:NAME for timm's published "
+        "weights.",
         metavar="PATH",
         complete="paths",
     )
@@ -81,6 +80,11 @@ class ExportSettings(Settings):
     card: bool = setting(True, "Write a model card beside it.")
     force: bool = setting(False, "Replace an existing copy.", repeats=False)
 
+    @property
+    def published(self) -> bool:
+        """Whether the weights are those that timm publishes."""
+        return self.weights is not None and self.weights.startswith("timm:")
+
     def check(self) -> None:
         """Check values that depend on each other."""
         for name in _ONNX_ALONE:
@@ -96,5 +100,5 @@ class ExportSettings(Settings):
             raise ValueError("nothing to export; name a file of weights or a run folder")
         if self.random and self.architecture is None:
             raise ValueError("random weights of which network? name the architecture")
-        if self.random and self.out is None:
-            raise ValueError("a network with random weights needs a name for its copy; give --out")
+        if self.out is None and (self.random or self.published):
+            raise ValueError("a network without a file of weights needs a name; give --out")

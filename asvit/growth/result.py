@@ -2,16 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
-from asvit.core.codec import to_json
+from asvit.core.codec import StoredScore, to_json
 from asvit.core.results import Result
-from asvit.core.settings import fields_of
 from asvit.growth.settings import ScaleSettings
 from asvit.measuring.latency import Latency
 from asvit.reference.findings import Reliability
-from proxies import Score
 from scaling import Budget, Row
 
 
@@ -113,7 +111,7 @@ def _columns(row: Row) -> dict[str, Any]:
 
 
 def _nested(columns: Mapping[str, Any]) -> dict[str, Any]:
-    own = {*fields_of(Row), "candidates"}
+    own = {*(field.name for field in fields(Row)), "candidates"}
     values = {k: math.nan if v is None else v for k, v in columns.items() if k not in own}
     return {**columns, "values": values}
 
@@ -124,4 +122,4 @@ class Measured:
 
     depths: tuple[int, ...]
     width: int
-    scores: Mapping[str, Score]
+    scores: Mapping[str, StoredScore]

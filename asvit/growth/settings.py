@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import ClassVar, Literal
 
@@ -13,7 +13,7 @@ from asvit.core.latency_settings import (
     runtime_setting,
 )
 from asvit.core.measuring_settings import MeasuringSettings, proxy_names
-from asvit.core.settings import Presets, presets_with, setting
+from asvit.core.settings import Presets, presets_with, setting, settings_class
 from asvit.measuring.latency import CAREFUL
 from scaling import Budget, parse_budgets
 
@@ -33,7 +33,7 @@ def _budgets(texts: str | float | Iterable[str | float]) -> tuple[str, ...]:
     return tuple(map(str, parse_budgets(texts)))
 
 
-@dataclass(frozen=True)
+@settings_class
 class ScaleSettings(MeasuringSettings):
     """Settings of a scaling. Two runs with equal settings give equal series."""
 

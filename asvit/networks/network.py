@@ -1,13 +1,13 @@
 """The settings that determine a network."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, Self
 
 from torch import nn
 
 from asvit.core.calls import call_text, parse_call
-from asvit.core.settings import Settings, setting
+from asvit.core.settings import Settings, setting, settings_class
 from asvit.data.kinds import MOST_CHANNELS, PICTURES
 from asvit.models import HALLUCINATED_HOSTS, convert, merge
 from asvit.models.blocks import check_choice
@@ -38,7 +38,7 @@ def _part(setting_name: str, kind: str, text: Any) -> str:
     return call_text(name, arguments)
 
 
-@dataclass(frozen=True)
+@settings_class
 class Network(Settings):
     """An architecture, its converted parts, and the sizes it is built for.
 

@@ -32,7 +32,7 @@ _PYTORCH = (".pth", ".pt", ".bin", ".ckpt")  # usual endings of its files, witho
 # Of released checkpoints, as keys of the state dict.
 _WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model")
 _PREFIXES = ("module.", "_orig_mod.")  # of names in torch's networks for several GPUs, or compiled
-_LEAST_CROP = 0.05  # as in the settings of a training
+_LEAST_CROP, _MOST_CROP = 0.05, 2  # above 1, as of timm's VOLO, there is a border
 _LEAST_STD = 1e-3  # a few times smaller than that of pixels in 0 to 255
 _CHOICES: Mapping[str, Sequence[str]] = {
     "interpolation": [method.name.lower() for method in Image.Resampling],
@@ -267,8 +267,10 @@ def _check_facts(facts: Mapping[str, Any], channels: int) -> None:
             )
         if not all(map(math.isfinite, numbers)) or (name == "std" and min(numbers) <= 0):
             raise ValueError(f"{name} must be finite, and std above 0, got {shown(numbers)}")
-    if not _LEAST_CROP <= facts.get("crop_pct", 1) <= 1:
-        raise ValueError(f"crop_pct must be {_LEAST_CROP} to 1, got {shown(facts['crop_pct'])}")
+    if not _LEAST_CROP <= facts.get("crop_pct", 1) <= _MOST_CROP:
+        raise ValueError(
+            f"crop_pct must be {_LEAST_CROP} to {_MOST_CROP}, got {shown(facts['crop_pct'])}"
+        )
     for name, choices in _CHOICES.items():
         if facts.get(name, choices[0]) not in choices:
             raise ValueError(unknown(name, facts[name], choices))

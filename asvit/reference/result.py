@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
+from asvit.core.codec import StoredScore
 from asvit.core.files import read_text
 from asvit.core.results import Result
 from asvit.core.run_files import CORRELATION_FIGURES, RESULT, VALUES, figure_files
@@ -14,7 +15,6 @@ from asvit.core.tables import csv_text, read_table
 from asvit.reference.findings import Finding, estimates
 from asvit.reference.settings import CorrelationSettings
 from asvit.reference.table import Target
-from proxies import Score
 from proxies.text import shown
 
 _LONGEST_NAME = 100  # characters of a measure in the name of a file
@@ -190,4 +190,4 @@ class Scored:
     """Scores of an architecture."""
 
     architecture: str
-    scores: Mapping[str, Score]
+    scores: Mapping[str, StoredScore]

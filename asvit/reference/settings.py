@@ -1,11 +1,10 @@
 """What a correlation measures, and what it asks of the scores."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 from asvit.core.measuring_settings import MeasuringSettings, proxy_names
-from asvit.core.settings import Presets, setting
+from asvit.core.settings import Presets, setting, settings_class
 from proxies.registry import Better, Registry, get_proxy
 from scaling.budget import Budget
 
@@ -39,7 +38,7 @@ def _size(value: str | float) -> str:
     return str(budget)
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings_class(kw_only=True)
 class CorrelationSettings(MeasuringSettings):
     """Settings of a correlation; equal settings give equal values."""
 

@@ -15,9 +15,8 @@ from asvit.core.summary import Cell, Photo, Table
 from asvit.designs.stages import FINALISTS, PRETRAINED
 from asvit.report.pictures import Picture
 from asvit.report.style import COLOUR, LONGEST, figure, legend, series_styles, whole
-from asvit.report.training import MOST_CLASSES, confusion_picture, title_with
+from asvit.report.training import confusion_picture, draw_epochs, title_with
 from asvit.training.metrics import EpochRow, Mistake, read_metrics, read_predictions
-from asvit.use.tables import most_confused
 from proxies.text import one_line
 
 if TYPE_CHECKING:
@@ -30,29 +29,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CurveRow:
-    """Accuracy of a network of the last round after an epoch, or of the winner after it."""
+    """Accuracy of a network of the last round after an epoch."""
 
     network: str
-    epoch: int  # of the last round, then of the training on all pictures
-    # Per cent, balanced where classes are: of the validation pictures; in the training on all, of
-    # those that it is trained on, as they are augmented.
-    accuracy: float
+    epoch: int
+    accuracy: float  # of the validation pictures, per cent; balanced where classes are
 
 
 def pictures(result: DesignResult) -> list[Picture]:
     """The pictures of a design."""
     curves, tested = curve_rows(result), read_predictions(result.folder / PREDICTIONS)
     race = [racer for racer in result.race if racer.round != "none"]
-    judged = "Accuracy" if result.balance == "none" else "Balanced accuracy"
+    judged = "accuracy" if result.balance == "none" else "balanced accuracy"
+    epochs = read_metrics(result.folder / "training" / METRICS)
     figures = list[Picture]()
     if race:
         shown = Picture(
             "race",
             "The race",
-            f"{judged} of every network of the search by its family, on its validation pictures; "
-            "rings are networks made by hand. Diamonds are accuracies of those of the last round, "
-            "which were trained for longer, on the test pictures, with 95 % intervals.",
-            lambda: draw_race(race),
+            f"{judged.capitalize()} of the validation pictures, of every network of the search by "
+            "its family; rings are networks made by hand. Diamonds are those of the last round, "
+            "which were trained for longer.",
+            lambda: draw_race(race, f"{judged} (%)"),
             (race, type(race[0])),
         )
         figures.append(shown)
@@ -61,34 +59,31 @@ def pictures(result: DesignResult) -> list[Picture]:
             Picture(
                 "curves",
                 "Learning curves",
-                f"{judged} of the validation pictures after each epoch of the last round. Then "
-                "the winner is trained on all pictures, and its accuracy is of these, augmented.",
-                lambda: draw_curves(curves),
+                f"{judged.capitalize()} of the validation pictures after each epoch of the last "
+                "round.",
+                lambda: draw_curves(curves, f"{judged} (%)"),
                 (curves, CurveRow),
+            )
+        )
+    if epochs:
+        figures.append(
+            Picture(
+                "training",
+                "The training on all pictures",
+                "Mean loss of the augmented pictures in each epoch.",
+                lambda: draw_epochs(epochs, {"loss (nats)": ("train_loss",)}),
+                (epochs, EpochRow),
             )
         )
     return [*figures, *confusion_picture(tested, "Test pictures")]
 
 
 def curve_rows(result: DesignResult) -> list[CurveRow]:
-    """The accuracies of the last round, and of the winner then; none of folders that are gone."""
-    rows = list[CurveRow]()
-    if not result.last_round:
-        return _then(result, "training", 0)
-    for place, racer in enumerate((r for r in result.race if r.round == "last"), 1):
-        raced = _history(result.folder, racer)
-        rows += [CurveRow(f"{place}: {racer.group}", row.epoch, row.score) for row in raced]
-        if racer.chosen and raced:
-            rows += _then(result, "the winner, then", len(raced))
-    return rows
-
-
-def _then(result: DesignResult, name: str, before: int) -> list[CurveRow]:
-    """The accuracies of the training on all pictures, after so many epochs."""
+    """The accuracies of the last round; none of folders that are gone."""
     return [
-        CurveRow(name, before + row.epoch, row.train_top1)
-        for row in read_metrics(result.folder / "training" / METRICS)
-        if row.train_top1 is not None
+        CurveRow(f"{place}: {racer.group}", row.epoch, row.score)
+        for place, racer in enumerate((r for r in result.race if r.round == "last"), 1)
+        for row in _history(result.folder, racer)
     ]
 
 
@@ -101,34 +96,30 @@ def _history(folder: Path, racer: Racer) -> list[EpochRow]:
     return []
 
 
-def draw_race(race: Sequence[Racer]) -> Figure:
+def draw_race(race: Sequence[Racer], label: str) -> Figure:
     """Accuracies of the networks by family, the family with the best one first."""
     best = dict[str, float]()
     for racer in race:
-        value = racer.accuracy if racer.round == "last" else racer.validation
-        if math.isfinite(value):
-            best[racer.group] = max(value, best.get(racer.group, 0.0))
+        if math.isfinite(racer.validation):
+            best[racer.group] = max(racer.validation, best.get(racer.group, 0.0))
     families = sorted(best, key=lambda family: best[family])
     fig = figure(height=max(2.4, 1.2 + 0.32 * len(families)))
     axes = fig.subplots()
     for racer in race:
         if racer.group not in best:
             continue
-        place = families.index(racer.group)
-        if racer.round == "search":
-            face = "none" if racer.by_hand else COLOUR["muted"]
-            axes.scatter(racer.validation, place, s=30, color=face, edgecolors=COLOUR["muted"])
-            continue
-        low, high = racer.accuracy_interval
-        colour = COLOUR["first" if racer.chosen else "second"]
-        away = [[racer.accuracy - low], [high - racer.accuracy]]
-        axes.errorbar(racer.accuracy, place, xerr=away, fmt="D", color=colour, capsize=3)
+        place, colour = families.index(racer.group), COLOUR["muted"]
+        look: Any = {"color": "none" if racer.by_hand else colour, "edgecolors": colour, "s": 30}
+        if racer.round == "last":
+            chosen = COLOUR["first" if racer.chosen else "second"]
+            look = {"color": chosen, "marker": "D", "zorder": 3}
+        axes.scatter(racer.validation, place, **look)
     axes.set_yticks(range(len(families)), [one_line(name, most=LONGEST) for name in families])
-    axes.set_xlabel("accuracy (%)")
+    axes.set_xlabel(label)
     return fig
 
 
-def draw_curves(rows: Sequence[CurveRow]) -> Figure:
+def draw_curves(rows: Sequence[CurveRow], label: str) -> Figure:
     """Accuracy over epochs, a line for each network."""
     fig = figure()
     axes = fig.subplots()
@@ -138,7 +129,7 @@ def draw_curves(rows: Sequence[CurveRow]) -> Figure:
         epochs, accuracies = [row.epoch for row in own], [row.accuracy for row in own]
         look: Any = {"color": colour, "linestyle": line, "marker": "o" if len(own) == 1 else ""}
         axes.plot(epochs, accuracies, label=one_line(name, most=LONGEST), **look)
-    axes.set(xlabel="epoch", ylabel="accuracy (%)")
+    axes.set(xlabel="epoch", ylabel=label)
     whole(axes.xaxis)
     legend(fig)
     return fig
@@ -155,7 +146,7 @@ def details(result: DesignResult) -> Iterator[Table]:
     columns = ["family", "architecture", "made by hand", "validation"]
     title = "The search, best first, per cent"
     if result.balance != "none":
-        title += "; of validation pictures, balanced accuracy"
+        title += "; balanced accuracy of validation pictures"
     if searched:
         yield Table(columns, searched, title)
     if result.equal:
@@ -164,15 +155,10 @@ def details(result: DesignResult) -> Iterator[Table]:
 
 
 def _examples(result: DesignResult) -> Iterator[Table]:
-    """Test pictures that the network takes for another class, and some that it gets right.
-
-    Where classes are too many for a confusion matrix, the most confused ones come first.
-    """
+    """Test pictures that the network takes for another class, and some that it gets right."""
     tested = read_predictions(result.folder / PREDICTIONS)
     if tested is None:
         return
-    if tested.mistakes and len(tested.classes) > MOST_CLASSES:
-        yield most_confused(tested.confusion)
     for rows, title in (
         (tested.mistakes, "Test pictures that are taken for another class, the surest first"),
         (tested.right, "Test pictures that are taken for what they are"),

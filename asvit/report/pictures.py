@@ -10,9 +10,8 @@ from contextlib import contextmanager
 from dataclasses import astuple, dataclass, field, fields
 from functools import cached_property, partial
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
-from asvit.core.settings import hints_of
 from asvit.core.tables import csv_text
 from asvit.report.style import style
 
@@ -75,7 +74,7 @@ class Picture:
     def csv(self) -> str:
         """The rows of the figure under the names of their fields; an interval has two columns."""
         rows, kind = self.data
-        hints = hints_of(kind)
+        hints = get_type_hints(kind)
         names = (_columns(column.name, hints[column.name]) for column in fields(kind))
         cells = (chain.from_iterable(map(_cells, astuple(row))) for row in rows)
         text = csv_text([chain.from_iterable(names), *cells])

@@ -35,6 +35,8 @@ def pictures(result: TrainResult) -> list[Picture]:
     """The pictures of a training."""
     rows, predictions = result.history, read_predictions(result.folder / PREDICTIONS)
     curves = {**_CURVES, **(_BALANCED if rows[-1].balanced is not None else {})}
+    if result.settings.train_on_validation:  # what it makes of images that it knows says nothing
+        curves, predictions = {"loss (nats)": ("train_loss", "")}, None
     figures = [
         Picture(
             "curves",
@@ -122,7 +124,8 @@ def draw_confusion(predictions: Predictions) -> Figure:
 def details(result: Result) -> Iterator[Table]:
     """The most confused pairs of classes, and the images with the highest loss."""
     predictions = read_predictions(result.folder / PREDICTIONS)
-    if predictions is not None and predictions.mistakes:
+    known = getattr(result.settings, "train_on_validation", False)
+    if predictions is not None and predictions.mistakes and not known:
         yield most_confused(predictions.confusion)
         yield worst_mistakes(predictions)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asvit.core.answers import confusions_of, read_answers
 from asvit.core.console import clock, quantity
 from asvit.core.files import expanded, split_reading
 from asvit.core.run_files import (
@@ -23,14 +24,17 @@ from asvit.core.run_files import (
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import Cell, SummaryPart, Table
 from asvit.designs.journal import DesignJournal
-from asvit.designs.result import DesignResult, balance_in_words
+from asvit.designs.result import DesignResult
 from asvit.designs.settings import DesignSettings
 from asvit.runs.folder import RunFiles
+from asvit.runs.measuring_run import MeasuringOptions
 from asvit.runs.run import Run, imported
-from asvit.use.tables import pictures_table
+from asvit.use.tables import most_confused, pictures_table, worst_classes
 
 if TYPE_CHECKING:
     from asvit.executors import Workers
+
+_CONFUSED = 5  # pairs of classes in a summary
 
 
 @dataclass(kw_only=True)
@@ -51,7 +55,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
             *PRETRAINED_WEIGHTS,
         ),
         DESIGNED,
-        figures=("race", "curves", "confusion"),
+        figures=("race", "curves", "training", "confusion"),
     )
     journal_type = DesignJournal
     pictures = imported("asvit.report.design:pictures")  # imports matplotlib
@@ -71,56 +75,73 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
 
     @classmethod
     def summary(cls, result: DesignResult) -> Iterator[SummaryPart]:
-        """The outcome, the networks and their race, and pictures left out."""
-        yield result.outcome
-        columns = ["", "architecture", "params", "multiply-adds", "ms", "accuracy [95 %]"]
-        columns += ["balanced [95 %]"]
-        title = f"On {result.test_pictures:,} test pictures, per cent"
-        yield Table(columns, result.lines, title)
-        if words := balance_in_words(result.balance, result.imbalance):
-            yield words
-        columns = ["family", "architecture", "origin", "validation", "test [95 %]"]
-        rows: list[list[Cell]] = [
-            [
-                *(racer.family, racer.architecture, racer.origin),
-                *(racer.validation, racer.estimate),
-            ]
-            for racer in result.last_round
-        ]
-        title = "The last round, trained alike, per cent"
-        if result.balance != "none":
-            title += "; of validation pictures, balanced accuracy"
-        if rows:
-            yield Table(columns, rows, title)
-        if rows and not result.ranked:
-            yield "the check of the search does not show that it ranks better than a draw would"
-        channels = quantity(result.channels, "channel")
-        pixels = f", {channels} of {result.pixels}" if result.pixels else ""
+        """The outcome, each class, what was odd about the pictures, networks and their race."""
+        yield from summary(result)
+
+
+def summary(result: DesignResult) -> Iterator[SummaryPart]:
+    """The outcome, each class, what was odd about the pictures, networks and their race."""
+    yield result.outcome
+    yield from result.remarks
+    yield from _classes(result)
+    columns = ["", "params", "multiply-adds", "ms", "architecture"]
+    yield Table(columns, result.lines, "The network")
+    channels = quantity(result.channels, "channel")
+    pixels = f", {channels} of {result.pixels}" if result.pixels else ""
+    yield (
+        f"{result.image_size} px{pixels}; {'after the last round, ' * bool(result.last_round)}"
+        f"{quantity(result.epochs, 'epoch')} on all {result.train_pictures:,} pictures but those "
+        f"of the test; times by {result.measured_on}; all in {clock(result.wall_seconds)}"
+    )
+    if result.fractals:
+        usual = ", as do ResNets that are trained on few pictures"
         yield (
-            f"{result.image_size} px{pixels}, {len(result.classes)} classes; "
-            f"{'after the last round, ' * bool(rows)}{quantity(result.epochs, 'epoch')} on all "
-            f"{result.train_pictures:,} pictures but those of the test; times by "
-            f"{result.measured_on}; all in {clock(result.wall_seconds)}"
+            f"it began with weights of {result.fractals} epochs on generated fractals"
+            f"{usual * (result.settings.warm_start == 'auto')}"
         )
-        if result.fractals:
-            usual = ", as do ResNets that are trained on few pictures"
-            yield (
-                f"it began with weights of {result.fractals} epochs on generated fractals"
-                f"{usual * (result.settings.warm_start == 'auto')}"
-            )
-        if result.int8:
-            yield f"int8: {result.int8}"
-        if result.prediction:
-            yield f"from the search: {result.prediction}"
-        for title, reasons in (
-            ("Pictures that could not be read", result.unreadable),
-            ("Pictures left out of the test, which had changed", result.left_out),
-        ):
-            if reasons:
-                yield pictures_table(reasons, title)
+    if result.int8:
+        yield f"int8: {result.int8}"
+    rows: list[list[Cell]] = [
+        [racer.family, racer.origin, racer.epochs, racer.validation, racer.architecture]
+        for racer in result.last_round
+    ]
+    if rows:
+        judged = "accuracy" if result.balance == "none" else "balanced accuracy"
+        title = f"The last round, which chose by {judged} of validation pictures, per cent"
+        yield Table(["family", "origin", "epochs", "validation", "architecture"], rows, title)
+    if rows and not result.ranked:
+        yield "the check of the search does not show that it ranks better than a draw would"
+    if result.prediction:
+        yield f"from the search: {result.prediction}"
+    for title, reasons in (
+        ("Pictures that could not be read", result.unreadable),
+        ("Pictures left out of the test, which had changed", result.left_out),
+    ):
+        if reasons:
+            yield pictures_table(reasons, title)
 
 
-@with_options(DesignSettings, DesignRun, CallOptions)
+def _classes(result: DesignResult) -> Iterator[Table]:
+    """Recall and precision of each class, and the pairs that are confused most."""
+    import numpy as np
+
+    from asvit.use.measures import class_rows  # imports scikit-learn
+
+    try:
+        answers = read_answers(result.folder / ANSWERS)
+    except FileNotFoundError:
+        return
+    names = sorted({*result.classes, *(one.label for one in answers)})
+    place = {name: at for at, name in enumerate(names)}
+    labels = np.array([place[one.label] for one in answers])
+    taken = np.array([place.get(one.predicted, len(names)) for one in answers])
+    yield worst_classes(class_rows(labels, taken, names))
+    confused = most_confused(confusions_of((one.label, one.predicted) for one in answers))
+    if confused.rows:
+        yield replace(confused, rows=confused.rows[:_CONFUSED])
+
+
+@with_options(DesignSettings, MeasuringOptions, CallOptions)
 def design(data: str | Path, *, workers: Workers | None = None, **given: Any) -> DesignResult:
     """Find, train, test and export a network for pictures, within limits.
 

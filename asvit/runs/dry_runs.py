@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from asvit.core.console import clock
+from asvit.core.console import duration
 from asvit.core.display import say
 
 if TYPE_CHECKING:
@@ -41,15 +41,16 @@ def plan_of_design(run: DesignAlgorithm, *, quiet: bool) -> Plan:
     run.load()
     plan = run.plan_facts()
     seconds = plan["seconds"]
-    times = (f"{name} {clock(took)}" for name, took in seconds.items())
+    times = ", ".join(f"{name} {duration(took)}" for name, took in seconds.items())
     whole, hours = sum(seconds.values()), run.settings.hours
-    shorter = "" if hours is None or 3600 * hours >= whole else f"{clock(3600 * hours)}, or "
+    time = f"about {duration(whole)}: {times}"
+    if hours is not None and 3600 * hours < whole:
+        time = f"{duration(3600 * hours)}, as --hours asks for; else about {duration(whole)}"
     lines = {
         "pictures": f"{plan['pictures']:,} of {len(plan['classes'])} classes",
         "done": ", ".join(plan["done"]) or "nothing",
         "next": ", ".join(plan["next"]) or "nothing",
-        "time": f"{shorter}about {clock(whole)} if nothing is cut short: {', '.join(times)}"
-        * bool(seconds),
+        "time": time * bool(seconds),
         "writes": f"{run.folder}/",
     }
     data = {**_about(run), "settings": run.settings, "folder": str(run.folder), **plan}

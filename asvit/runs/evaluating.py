@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from asvit.core.console import clock, quantity
 from asvit.core.estimates import Estimate, Interval
 from asvit.core.run_files import ANSWERS, PREDICTIONS
-from asvit.core.settings import setting
+from asvit.core.settings import setting, settings_class
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import SummaryPart
 from asvit.runs.folder import RunFiles
@@ -61,7 +60,7 @@ def _estimate(value: float, interval: Interval) -> Estimate:
     return Estimate(value, *interval, digits=1)
 
 
-@dataclass(frozen=True)
+@settings_class
 class EvaluationOptions(RunOptions):
     """Options of a test that do not change its result."""
 

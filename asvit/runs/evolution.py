@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from asvit.core.console import clock, number, percent, quantity
 from asvit.core.files import expanded
 from asvit.core.run_files import INHERITED, STUDY, TRIALS
-from asvit.core.settings import setting
+from asvit.core.settings import setting, settings_class
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import SummaryPart, Table
 from asvit.runs.folder import RunFiles, newest_run
@@ -50,7 +49,7 @@ def summary(result: EvolutionResult) -> Iterator[SummaryPart]:
     yield f"{quantity(result.evaluated, 'path')} in {clock(result.wall_seconds)}"
 
 
-@dataclass(frozen=True)
+@settings_class
 class EvolutionOptions(DeviceOptions):
     """Options of an evolution beside its settings."""
 

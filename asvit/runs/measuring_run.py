@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from asvit.core.settings import settings_class
 from asvit.core.summary import Cell, SummaryPart, Table
+from asvit.executors.base import Workers
 from asvit.reference.findings import estimates
 from asvit.runs.run_folder import RunOptions
 
 if TYPE_CHECKING:
-    from asvit.executors import Workers
     from asvit.reference.findings import Finding, Reliability
 
 
-@dataclass(frozen=True)
+@settings_class
 class MeasuringOptions(RunOptions):
     """Options of a run that measures, which do not change its result."""
 

@@ -15,21 +15,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, get_arg
 
 from asvit.core.command_line import command_line
 from asvit.core.console import clock
+from asvit.core.errors import wrong_option
 from asvit.core.files import expanded
 from asvit.core.progress import Tell, ignore
 from asvit.core.results import RUNS as RUNS
 from asvit.core.results import Result, kind_in
 from asvit.core.run_files import MARKER, TRACKED
-from asvit.core.settings import (
-    Settings,
-    WrongOption,
-    fields_of,
-    option_fields,
-    option_of,
-    setting,
-    stored_value,
-    wrong_option,
-)
+from asvit.core.settings import Settings, fields_of, option_fields
 from asvit.core.store import Store
 from asvit.core.summary import SummaryPart, Table
 from asvit.core.versions import versions
@@ -130,14 +122,8 @@ class Run(ABC, Generic[S, R, J]):
     no_work: ClassVar[str] = "this {noun} had finished before; --fresh starts it over"
 
     settings: S  #: what to do
-    out: Path | str | None = setting(
-        None,
-        "Run folder.",
-        metavar="DIRECTORY",
-        shown="a folder in runs, named after the settings",
-        complete="paths",
-    )
-    fresh: bool = setting(False, "Start over instead of continuing the run.", repeats=False)
+    out: Path | str | None = None
+    fresh: bool = False
     progress: Tell = ignore  #: called as the run goes on
     may_move: Sequence[str] = ()  #: settings that may name the same images by another path
     #: Options that were not typed and follow from other runs, with what to type for them to go on.
@@ -170,18 +156,14 @@ class Run(ABC, Generic[S, R, J]):
             return run
         if values.get("progress", ignore) is None:
             del values["progress"]
-        own = {name for name in fields_of(cls) if name != "settings"}
+        own = {field.name for field in dataclasses.fields(cls) if field.name != "settings"}
         options = {name: values.pop(name) for name in list(values) if name in own}
-        workers = options.get("workers")
-        if isinstance(workers, int) and option_of(fields_of(cls)["workers"]) is None:
-            raise WrongOption(f"workers={workers}; use asvit.executors.Workers(jobs={workers})")
         names = option_fields(cls.settings_type)
         for name in values:
             if name not in names:
                 raise TypeError(unknown("setting", name, [*names, *own]))
         with wrong_option():
             settings = cls.settings_type.make(preset, **values)
-            options = {name: stored_value(cls, name, options[name]) for name in options}
         return cls(settings=settings, **options)
 
     def resolved(self) -> Self:
@@ -233,11 +215,11 @@ class Run(ABC, Generic[S, R, J]):
 
     def default_name(self) -> str:
         """Name of the folder in ``runs`` where no other is given."""
-        fields = fields_of(self.settings_type).values()
+        fields = fields_of(self.settings_type)
         required = [
-            str(getattr(self.settings, field.name))
-            for field in fields
-            if field.default is dataclasses.MISSING
+            str(getattr(self.settings, name))
+            for name, field in fields.items()
+            if field.is_required()
         ]
         return "-".join([self.command, *required])
 
@@ -280,11 +262,13 @@ class Run(ABC, Generic[S, R, J]):
     @classmethod
     def option_types(cls) -> Sequence[Any]:
         """The dataclasses whose fields are the options, in the order of the help."""
-        return cls.settings_type, cls
+        from asvit.runs.measuring_run import MeasuringOptions
+
+        return cls.settings_type, MeasuringOptions
 
     def option_owners(self) -> Sequence[Any]:
         """What holds the values of :meth:`option_types`, in that order."""
-        return self.settings, self
+        return (self.settings,)
 
     @property
     def kept(self) -> bool:

@@ -7,7 +7,6 @@ for by what other runs ended in. Its command, its typed function and its report 
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,12 +22,13 @@ from asvit.core.command_line import command_line
 from asvit.core.console import clock
 from asvit.core.continuing import check_same, check_same_settings
 from asvit.core.display import in_notebook, progress_display
+from asvit.core.errors import WrongOption, wrong_option
 from asvit.core.files import expanded
 from asvit.core.progress import Progress, Tell, ignore
 from asvit.core.records import append_record, read_records
 from asvit.core.results import NO_FOLDER, RUNS, Result, article
 from asvit.core.run_files import MARKER, RECORDS, REPORT, RESULT, TRACKED
-from asvit.core.settings import Settings, WrongOption, fields_of, option_of, setting, wrong_option
+from asvit.core.settings import Settings, fields_of, option_of, setting, settings_class
 from asvit.core.summary import SummaryPart, Table
 from asvit.core.versions import versions
 from asvit.runs import reporting
@@ -51,7 +51,7 @@ Prepared = tuple[Mapping[str, Any], Mapping[str, Any]]
 Check = Callable[[Mapping[str, Any]], object]
 
 
-@dataclass(frozen=True)
+@settings_class
 class RunOptions(Settings):
     """Options of a run that do not change its result."""
 
@@ -140,8 +140,9 @@ class Kind:
     def _checked(self, preset: str, given: Mapping[str, Any]) -> RunFolder[Any, Any]:
         """A run of these settings and options; a WrongOption if one is not allowed."""
         values = dict(given)
-        options = {name: values.pop(name) for name in fields_of(self.options_type) & values.keys()}
-        if names := values.keys() - fields_of(self.settings_type):
+        own = fields_of(self.options_type).keys() & values.keys()
+        options = {name: values.pop(name) for name in own}
+        if names := values.keys() - fields_of(self.settings_type).keys():
             known = [*fields_of(self.settings_type), *fields_of(self.options_type)]
             raise TypeError(unknown("setting", min(names), known))
         workers = options.get("workers")
@@ -219,8 +220,8 @@ class RunFolder(Generic[S, R]):
         """Name of the folder in ``runs`` where no other is given."""
         if callable(self.kind.name):
             return self.kind.name(self.settings, self.options)
-        fields = fields_of(self.kind.settings_type).values()
-        required = [field.name for field in fields if field.default is dataclasses.MISSING]
+        fields = fields_of(self.kind.settings_type)
+        required = [name for name, field in fields.items() if field.is_required()]
         return "-".join([self.kind.command, *(str(getattr(self.settings, n)) for n in required)])
 
     @property

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from asvit.core.console import clock, quantity
 from asvit.core.run_files import CANDIDATES, SERIES
-from asvit.core.settings import setting
+from asvit.core.settings import setting, settings_class
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import Cell, SummaryPart, Table
 from asvit.growth.result import Measured, ScaleResult
@@ -57,7 +56,7 @@ def folder_name(s: ScaleSettings, _options: object) -> str:
     return f"scale-{text}-{s.image_size}px-seed{s.seed}"
 
 
-@dataclass(frozen=True)
+@settings_class
 class ScaleOptions(MeasuringOptions):
     """Options of a scaling that do not change its result."""
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from asvit.core.console import clock, quantity
 from asvit.core.run_files import STUDY, TRAINED, TRIALS
+from asvit.core.settings import settings_class
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import Cell, SummaryPart, Table
 from asvit.measuring.latency import Timed
@@ -113,11 +113,11 @@ def folder_name(s: SearchSettings, _options: object) -> str:
     return f"search-{s.space}-{s.controller}-{s.image_size}px-seed{s.seed}"
 
 
-@dataclass(frozen=True)
+@settings_class
 class SearchOptions(MeasuringOptions):
     """Options of a search that do not change its result."""
 
-    evaluate: Evaluate | None = None  # in place of the measures
+    evaluate: Any = None  # an ``Evaluate``, in place of the measures
 
 
 SEARCH = Kind(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
-from asvit.core.settings import device_setting, setting
+from asvit.core.settings import device_setting, setting, settings_class
 from asvit.runs.run_folder import RunOptions
 
 
-@dataclass(frozen=True)
+@settings_class
 class SharedOptions(RunOptions):
     """Options of a run whose processes, started by accelerate or torchrun, share every batch."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from asvit.core.console import clock
@@ -11,7 +10,7 @@ from asvit.core.run_files import (
     METRICS,
     SUPERNET_WEIGHTS,
 )
-from asvit.core.settings import device_setting
+from asvit.core.settings import device_setting, settings_class
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import SummaryPart
 from asvit.runs.folder import RunFiles
@@ -40,7 +39,7 @@ def folder_name(s: SupernetSettings, _options: object) -> str:
     return f"supernet-{s.space}-{s.image_size}px-seed{s.seed}"
 
 
-@dataclass(frozen=True)
+@settings_class
 class DeviceOptions(RunOptions):
     """Options of a run on one device that do not change its result."""
 

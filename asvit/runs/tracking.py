@@ -14,10 +14,11 @@ from typing import Any
 from uuid import uuid4
 
 from asvit.core.codec import MALFORMED
+from asvit.core.errors import WrongOption
 from asvit.core.files import read_text, write_bytes
 from asvit.core.progress import Track, untracked
 from asvit.core.run_files import TENSORBOARD, TRACKED
-from asvit.core.settings import Settings, WrongOption
+from asvit.core.settings import Settings
 from asvit.core.versions import missing
 from asvit.runs.folder import remove_files
 from proxies.messages import first_line, unknown

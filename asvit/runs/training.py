@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from asvit.core.console import clock, number, quantity
@@ -15,7 +14,7 @@ from asvit.core.run_files import (
     MODEL,
     PREDICTIONS,
 )
-from asvit.core.settings import setting
+from asvit.core.settings import setting, settings_class
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import SummaryPart, Table
 from asvit.runs.folder import RunFiles
@@ -39,13 +38,17 @@ def summary(result: TrainResult) -> Iterator[SummaryPart]:
         del columns[3], values[3]
     if result.last.balanced is not None:
         columns, values = [*columns, "balanced"], [*values, "balanced"]
+    if result.settings.train_on_validation:  # no accuracy of those tells anything
+        columns, values = ["train loss", "images/s"], ["train_loss", "images_per_second"]
     best = [] if result.best is None else [("best", result.best)]
     rows = [
         [f"{name} ({row.epoch})", *(getattr(row, value) for value in values)]
         for name, row in (*best, ("last", result.last))
     ]
-    seen = ", which it was trained on, too" if result.settings.train_on_validation else ""
-    yield Table(["epoch", *columns], rows, f"On the validation images{seen}, per cent")
+    title = "On the validation images, per cent"
+    if result.settings.train_on_validation:
+        title = "Trained on all images; test it on others"
+    yield Table(["epoch", *columns], rows, title)
     network = result.network
     yield (
         f"{network.architecture}: {result.params:,} params, {result.macs:,} multiply-adds at "
@@ -135,7 +138,7 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-@dataclass(frozen=True)
+@settings_class
 class TrainOptions(SharedOptions):
     """Options of a training that do not change its result."""
 

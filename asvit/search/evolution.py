@@ -12,13 +12,20 @@ from typing import ClassVar
 from asvit.core.files import read_text
 from asvit.core.results import Result
 from asvit.core.run_files import TRIALS
-from asvit.core.settings import Presets, Settings, presets_with, seed_setting, setting
+from asvit.core.settings import (
+    Presets,
+    Settings,
+    presets_with,
+    seed_setting,
+    setting,
+    settings_class,
+)
 from asvit.core.tables import csv_text, read_table
 from asvit.training.supernet_result import PathAccuracies
 from scaling.budget import parse_amount
 
 
-@dataclass(frozen=True)
+@settings_class
 class EvolutionSettings(Settings):
     """Settings of an evolution. Two runs with equal settings and weights give equal winners.
 

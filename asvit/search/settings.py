@@ -1,7 +1,6 @@
 """What a search is asked to do: by measures of fresh networks, or by short trainings."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal, Self
 
@@ -14,7 +13,14 @@ from asvit.core.latency_settings import (
     runtime_setting,
 )
 from asvit.core.measuring_settings import MeasuringSettings, proxy_names
-from asvit.core.settings import Presets, fields_of, presets_with, setting, setting_of
+from asvit.core.settings import (
+    Presets,
+    fields_of,
+    presets_with,
+    setting,
+    setting_of,
+    settings_class,
+)
 from asvit.reference.findings import LEAST_TRAININGS
 from asvit.training.short_settings import (
     CandidateSettings,
@@ -71,7 +77,7 @@ def _limit(read: Callable[[Any], Any], help: str, *, metavar: str = "N", unit: s
     return setting(None, help, metavar=metavar, group=_LIMITS, **options)
 
 
-@dataclass(frozen=True)
+@settings_class
 class SearchSettings(MeasuringSettings):
     """Settings of a search by measures of fresh networks, or by short trainings where it has some.
 

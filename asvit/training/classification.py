@@ -142,11 +142,13 @@ class Classification(Task[EpochRow]):
         )
 
     def state(self, row: EpochRow) -> str:
-        parts = [f"top-1 {row.top1:.2f} %"]
-        if self.classes > TOP:
-            parts.append(f"top-5 {row.top5:.2f} %")
-        if row.balanced is not None:
-            parts.append(f"balanced {row.balanced:.2f} %")
+        parts = list[str]()
+        if not self.settings.train_on_validation:  # else it says nothing
+            parts.append(f"top-1 {row.top1:.2f} %")
+            if self.classes > TOP:
+                parts.append(f"top-5 {row.top5:.2f} %")
+            if row.balanced is not None:
+                parts.append(f"balanced {row.balanced:.2f} %")
         if row.tokens:
             parts.append(f"tokens {row.tokens}")
         return "  ".join(parts)

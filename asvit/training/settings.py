@@ -9,7 +9,14 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self
 
 from asvit.core.preparing_settings import fit_setting, ground_setting
-from asvit.core.settings import Presets, Settings, presets_with, seed_setting, setting
+from asvit.core.settings import (
+    Presets,
+    Settings,
+    presets_with,
+    seed_setting,
+    setting,
+    settings_class,
+)
 from asvit.training.recipes import MUON_RATE, RECIPES, REFERENCE_BATCH, WARMUP_SHARE
 from asvit.training.short_settings import balance_setting, initial_weights, labelled_data
 from proxies.text import shown
@@ -94,7 +101,7 @@ class TokenPlan:
         return next(i for i, end in enumerate(accumulate(self.epochs)) if epoch < end)
 
 
-@dataclass(frozen=True)
+@settings_class
 class TrainSettings(Settings):
     """Settings of a training. On a CPU, equal settings give equal weights.
 

@@ -1,10 +1,18 @@
 """Settings of the short trainings of architectures and supernets, on images in memory."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Literal
 
 from asvit.core.preparing_settings import fit_setting, ground_setting
-from asvit.core.settings import Presets, Settings, presets_with, seed_setting, setting
+from asvit.core.settings import (
+    Presets,
+    Settings,
+    fields_of,
+    presets_with,
+    seed_setting,
+    setting,
+    settings_class,
+)
 
 BALANCES: Final = ("none", "sampling")
 
@@ -61,7 +69,7 @@ def take_classes(settings: Any) -> None:
     """Give settings with ``data`` and ``classes`` those that ``fractal:CLASSES`` names."""
     name, _, text = str(settings.data).partition(":")
     if name == "fractal" and text.isascii() and text.isdecimal():
-        default = {field.name: field.default for field in fields(settings)}["classes"]
+        default = fields_of(type(settings))["classes"].default
         if settings.classes not in (default, int(text)):
             raise ValueError(
                 f"classes={settings.classes} beside data={settings.data}; leave one of them out"
@@ -105,7 +113,7 @@ class CandidateSettings:
     seed: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings_class(kw_only=True)
 class SupernetSettings(Settings):
     """Settings of a supernet. Two runs with equal settings on one CPU give equal weights.
 

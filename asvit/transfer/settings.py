@@ -14,6 +14,7 @@ from asvit.core.settings import (
     seed_setting,
     setting,
     setting_of,
+    settings_class,
 )
 from asvit.training.settings import TrainSettings
 from proxies.text import shown
@@ -33,7 +34,7 @@ def _scale(values: Iterable[float | str]) -> tuple[float, float]:
     return least, most
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings_class(kw_only=True)
 class TransferSettings(Settings):
     """Settings of a training; equal settings give equal weights on a CPU."""
 
@@ -71,7 +72,7 @@ class TransferSettings(Settings):
     seed: int = seed_setting()
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings_class(kw_only=True)
 class DetectionSettings(TransferSettings):
     """Settings of a detector.
 
@@ -96,7 +97,7 @@ class DetectionSettings(TransferSettings):
     regions: int = setting(512, "Regions of an image that train the heads in a step.", at_least=4)
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings_class(kw_only=True)
 class SegmentationSettings(TransferSettings):
     """Settings of a segmenter, by default as Swin was trained on ADE20K (arXiv:2103.14030)."""
 

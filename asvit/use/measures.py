@@ -54,7 +54,8 @@ def score(logits: Array, labels: Labels, classes: Sequence[str]) -> Scored:
 def measures(scored: Scored) -> dict[str, Any]:
     """The measures, under the names of :class:`asvit.use.result.EvaluationResult`."""
     names, labels, predicted = scored.classes, scored.labels, scored.predicted
-    right, rows, ranges = labels == predicted, class_rows(scored), calibration_rows(scored)
+    right, ranges = labels == predicted, calibration_rows(scored)
+    rows = class_rows(labels, predicted, names)
     balanced = balanced_accuracy([right[labels == at] for at in np.unique(labels)])
     pairs = zip(labels, predicted, strict=True)
     top = {"top5": 100 * float(scored.in_top.mean())} if len(names) > TOP else {}
@@ -72,15 +73,19 @@ def measures(scored: Scored) -> dict[str, Any]:
     }
 
 
-def class_rows(scored: Scored) -> list[ClassRow]:
-    """Precision, recall and F1 of the classes that pictures are of."""
-    there, taken = np.unique(scored.labels), scored.predicted
-    shares = precision_recall_fscore_support(
-        scored.labels, taken, labels=there, zero_division=np.nan
-    )
+def class_rows(labels: Labels, taken: Labels, classes: Sequence[str]) -> list[ClassRow]:
+    """Precision, recall and F1 of the classes that pictures are of, from ``[pictures]`` places.
+
+    Args:
+        labels: The class of each picture.
+        taken: The class that it is taken for.
+        classes: Their names.
+    """
+    there = np.unique(labels)
+    shares = precision_recall_fscore_support(labels, taken, labels=there, zero_division=np.nan)
     return [
         ClassRow(
-            label=scored.classes[at],
+            label=classes[at],
             pictures=int(support),
             taken_for_it=int((taken == at).sum()),
             precision=100 * float(precision),

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from asvit.core.settings import Settings, setting
+from asvit.core.settings import Settings, setting, settings_class
 
 
-@dataclass(frozen=True)
+@settings_class
 class EvaluationSettings(Settings):
     """Settings of a test of a classifier on labelled pictures."""
 

@@ -10,7 +10,7 @@ from asvit.core.codec import Nullable
 from asvit.core.measuring_settings import proxy_names
 from asvit.core.progress import Progress
 from asvit.core.results import Result
-from asvit.core.settings import Presets, Settings, setting
+from asvit.core.settings import Presets, Settings, setting, settings_class
 from asvit.runs.folder import RunFiles
 from asvit.runs.run_folder import Kind, RunFolder, RunOptions
 from proxies.registry import Registry
@@ -28,7 +28,7 @@ def parse_pair(text: str) -> str:
     return text
 
 
-@dataclass(frozen=True)
+@settings_class
 class ToySettings(Settings):
     presets: ClassVar[Presets] = Registry("preset", {"default": {}, "few": {"steps": 2}})
 
@@ -48,7 +48,7 @@ class ToySettings(Settings):
             raise ValueError(f"limit {self.limit} is above {self.steps} steps")
 
 
-@dataclass(frozen=True)
+@settings_class
 class ToyOptions(RunOptions):
     hint: str | None = setting(None, "A word.", repeats=False)
 

@@ -39,7 +39,7 @@ PRELOADED = [
     "asvit.cli.app",
     "asvit.cli.run_command",
     "asvit.core.codec",
-    "cattrs.strategies",
+    "pydantic",
     "asvit.executors.processes",
     *(f"asvit.runs.{name}" for name in ("kinds", "search", "scaling", "correlation", "training")),
     *(f"asvit.runs.{name}" for name in ("checks", "measurement_pool", "measurement_worker")),

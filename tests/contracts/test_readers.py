@@ -12,19 +12,20 @@ from typing import Any
 
 import optuna
 import pytest
+from pydantic.fields import FieldInfo
 
 from asvit.core.journal import Journal
 from asvit.core.measuring_settings import MeasuringSettings
 from asvit.core.results import RUNS, Result
 from asvit.core.settings import (
     LARGEST,
-    Option,
     Settings,
+    bounds_of,
     fields_of,
-    hints_of,
     option_of,
     plain_type,
 )
+from asvit.core.signatures import CallOptions
 from asvit.executors import Workers
 from asvit.export.settings import ExportSettings
 from asvit.networks import Network
@@ -120,7 +121,7 @@ def ours(base: type) -> set[type]:
 
 def test_every_settings_result_and_journal_of_asvit_is_here() -> None:
     bases = {MeasuringSettings, TransferSettings}
-    options = {*ours(RunOptions), RunOptions, Workers}  # which are not stored
+    options = {*ours(RunOptions), RunOptions, CallOptions, Workers}  # which are not stored
     assert ours(Settings) - bases - options == {type(one) for one in RIGHT_SETTINGS}
     results = {kind for kind in ours(Result) if not kind.__subclasses__()}
     assert results == set(RIGHT_RESULTS)
@@ -131,14 +132,14 @@ def test_every_settings_result_and_journal_of_asvit_is_here() -> None:
 # Values of settings
 
 
-def outside(option: Option, kind: type) -> list[Any]:
+def outside(field: FieldInfo, kind: type) -> list[Any]:
     """Values that the bounds of an option do not allow, or that are no such number at all."""
-    if option.choices:
+    if option_of(field).choices:
         return ["another"]
     if kind not in (int, float):
         return []
-    ends = [(option.above, 0), (option.at_least, -1), (option.at_most, 1)]
-    limits = [end + by for end, by in ends if end is not None]
+    beyond = {"above": 0, "at_least": -1, "at_most": 1, "below": 0}
+    limits = [limit + beyond[name] for name, limit in bounds_of(field).items()]
     return ["1", True, [], math.nan, math.inf, -math.inf, 1.5 if kind is int else LARGEST, *limits]
 
 
@@ -149,7 +150,7 @@ def test_a_value_outside_the_bounds_of_a_setting_is_named(right: Settings) -> No
         option = option_of(field)
         if option is None or option.convert is not None:
             continue
-        for value in outside(option, plain_type(hints_of(kind)[name])[0]):
+        for value in outside(field, plain_type(field.annotation)[0]):
             with pytest.raises(ValueError, match=name) as caught:
                 replace(right, **{name: value})
             assert str(caught.value).isprintable()
@@ -164,8 +165,8 @@ def test_seeds_that_no_generator_takes_are_refused() -> None:
     seeded = [one for one in RIGHT_SETTINGS if "seed" in fields_of(type(one))]
     assert len(seeded) >= 7
     for right in seeded:
-        option = option_of(fields_of(type(right))["seed"])
-        assert (option.at_least, option.at_most) == (0, 2**63 - 1)
+        bounds = bounds_of(fields_of(type(right))["seed"])
+        assert bounds == {"at_least": 0, "at_most": 2**63 - 1}
         content = json.loads(json.dumps(right.to_json()))
         assert type(right).from_json({**content, "seed": 2**63 - 1}).to_json()["seed"] == 2**63 - 1
         for seed in (2**63, 10**300, -1, 1.5, "1", True):

@@ -10,10 +10,10 @@ from typing import Any
 
 from asvit.core.console import number, short
 from asvit.core.continuing import check_same_images
+from asvit.core.errors import wrong_option
 from asvit.core.files import write_text
 from asvit.core.progress import Progress, image_progress
 from asvit.core.run_files import CORRELATIONS, VALUES
-from asvit.core.settings import wrong_option
 from asvit.executors.placement import device_of, on_cluster
 from asvit.predictor.validation import predictor_findings
 from asvit.reference.findings import sort_findings, to_csv

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from asvit.core.console import clock
+from asvit.core.console import clock, duration
 from asvit.core.files import split_reading, with_reading
 from asvit.core.latency_settings import pass_options
 from asvit.core.run_files import PICTURES
@@ -100,6 +100,12 @@ class DesignPlan:
                 fitting.whole_side,
             )
         if self.settings.hours is None:
+            times = self.seconds(self._listed)
+            words = ", ".join(f"{name} {duration(took)}" for name, took in times.items())
+            logger.warning(
+                "without --hours this takes about %s (%s); stop it and give --hours N for N hours",
+                *(duration(sum(times.values())), words),
+            )
             return plan_of(search.whole(sides[0], fitting.search_macs(sides[0])))
         seconds = self.seconds(self._listed)["search"]
         for side in sides:
@@ -118,7 +124,9 @@ class DesignPlan:
         self._seconds_of_default(self._listed)  # of too few hours
         text, side, _ = self.fitting.fit(self._sample[0])
         logger.warning(
-            "there is too little time to choose among networks; the default is trained: %s", text
+            "too little time to choose among networks: the default is trained, %s; more --hours "
+            "allow a choice",
+            text,
         )
         return SearchPlan(
             trainings=0,
@@ -230,7 +238,7 @@ class DesignPlan:
         seconds = epochs * epoch
         if self.settings.hours is not None:
             tests = pictures.test * (tested + per_image[winner])
-            hours = max(_FEWEST_EPOCHS * epoch, self.hours.left - _TEST_COST * tests) / 3600
+            hours = max(epoch, self.hours.left - _TEST_COST * tests) / 3600
             seconds = min(seconds, 3600 * hours)
         return Choice(
             winner=winner,

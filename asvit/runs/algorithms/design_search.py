@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import statistics
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
-from asvit.core.settings import fields_of
 from asvit.designs.recipe import balance_of, preparation_of, recipe_of, strength_for
 from asvit.designs.settings import DesignSettings
 from asvit.designs.stages import Entrant, PictureFacts, SearchOutcome, SearchPlan
@@ -83,7 +82,7 @@ class DesignSearch:
 
 def plan_of(search: SearchSettings, epochs: int | None = None) -> SearchPlan:
     """What of a search's settings the time decides, and the epochs of the final training."""
-    names = [name for name in fields_of(SearchPlan) if name != "epochs"]
+    names = [field.name for field in fields(SearchPlan) if field.name != "epochs"]
     return SearchPlan(**{name: getattr(search, name) for name in names}, epochs=epochs)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from asvit.core.progress import Progress, ignore
 from asvit.core.run_files import PRETRAINED_WEIGHTS
 from asvit.data import TrainingSets
 from asvit.designs import fractals
@@ -71,13 +72,16 @@ class Trainings:
             options |= self._weights_of_fractals(name)
         return self._of(name, epochs, name, **options)
 
-    def on_fractals(self, name: str, pictures: int, epochs: int) -> RunFolder[Any, Any]:
-        """The training of a network of the last round on so many fractals."""
+    def on_fractals(
+        self, name: str, pictures: int, epochs: int, hours: float | None
+    ) -> RunFolder[Any, Any]:
+        """The training of a network of the last round on so many fractals, for ``hours``."""
         return self._of(
             name,
             epochs,
             fractals.folder_of(name),
             data=fractals.DATA,
+            hours=hours,
             **recipe_for(pictures),
             fit="crop",
             train_images=pictures,
@@ -115,6 +119,9 @@ class Trainings:
         self, text: str, side: int, *, folder: str = "training", data: str | None = None
     ) -> tuple[float, int]:
         """Seconds and updates of an epoch of the training of a network, timed."""
+        options = self.stage_options(folder)
+        tell = options.get("progress", ignore)
+        tell(Progress("network", 0, None, state=f"timing {text} at {side} px"))
         run = self._make(text, side, 2, folder, data=data)
         if (folder, data) not in self._timed:
             self._timed[folder, data] = open_sets(run.settings, quiet=True)

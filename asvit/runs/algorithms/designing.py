@@ -14,10 +14,10 @@ import numpy as np
 
 from asvit.core.console import clock
 from asvit.core.continuing import ELSEWHERE
+from asvit.core.errors import WrongOption
 from asvit.core.files import expanded, split_reading, with_reading
 from asvit.core.progress import Progress, StageUnderWay, Tell, ignore, image_progress
 from asvit.core.run_files import CHECKPOINT, PICTURES, RESULT
-from asvit.core.settings import WrongOption
 from asvit.data.base import LabelledImages
 from asvit.designs import fractals
 from asvit.designs.families import SIDES, smallest_side, space_for
@@ -78,6 +78,7 @@ _FREE_UNTIL_CHOICE = (
     *(*LIMITS, "width_multiple", "latency_runtime", "latency_command"),
     *("image_size", "hours", "pretrained", "architecture", "warm_start"),
 )
+_LATE = 0.7  # of the hours; with less of them left, the last round takes no other network
 _GENERATED = "pictures-{}"  # folder of generated pictures, by what they are
 
 
@@ -300,9 +301,10 @@ class DesignAlgorithm(DesignRun):
                 # Time of a session that was killed in the stage is known to its runs alone.
                 began = store.elapsed
                 store.add_time(self._seconds_before(name))
-                self._tell = self._tell_of(name, place, self.progress)
+                self._tell = self._tell_of(name, self.progress)
                 start = Progress("stage", place - 1, len(self.stages), resumed=resumed)
-                self._tell_of(name, place, tell)(start)
+                if name in self._with_work():
+                    self._tell_of(name, tell)(start)
                 result = work()
                 took = getattr(result, "run_seconds", 0.0)
                 store.add_time(max(0.0, took - (store.elapsed - began)))
@@ -331,9 +333,21 @@ class DesignAlgorithm(DesignRun):
         if "pictures" in self.results and "test" not in self.results:
             self.picture_list.check(self.results.pictures.digest, training=stage != "test")
 
-    def _tell_of(self, name: str, place: int, tell: Tell) -> Tell:
+    def _with_work(self) -> list[str]:
+        """The stages that have something to do, as far as is known."""
+        results, idle = self.results, set[str]()
+        if "plan" in results and not results.plan.trainings:
+            idle = {"search", *self.plan.last_round.stages[1:]}
+        if "finalists" in results:
+            idle |= {*self.plan.last_round.stages} - {*self.plan.last_round.entrants}
+        if "epochs" in results:
+            idle -= {*results.epochs.fractals}
+        return [name for name in self.stages if name not in idle]
+
+    def _tell_of(self, name: str, tell: Tell) -> Tell:
         """``tell`` for what a stage does; the stage is added to its progress."""
-        s, journal, total = self.settings, self._journal, len(self.stages)
+        s, journal, stages = self.settings, self._journal, self._with_work()
+        place, total = (stages.index(name) + 1 if name in stages else 0), len(stages)
         planned = dict[str, float]()
         for plan in ("epochs", "choice"):
             if plan in self.results:
@@ -386,15 +400,29 @@ class DesignAlgorithm(DesignRun):
         if name not in last_round.entrants:
             if name not in before:
                 return None
-            return train(self.plan.trainings.on_fractals(name, *before[name]))
+            return train(self.plan.trainings.on_fractals(name, *before[name], self._fractal_hours))
         network, alone = last_round.network(name), len(last_round.entrants) == 1
+        hours = self.plan.hours
+        if name in FINALISTS[1:] and hours.left < _LATE * hours.whole:
+            logger.warning("the design is late: it goes on without %s", network.architecture)
+            return None
         return unless_it_fails(network, partial(self._finalist, name), alone=alone)
+
+    @property
+    def _fractal_hours(self) -> float | None:
+        """What is left for a training on fractals."""
+        if self.settings.hours is None:
+            return None
+        return self.plan.hours.left_for("fractals") / len(self.results.epochs.fractals) / 3600
 
     def _finalist(self, name: str) -> TrainingOutcome:
         """Train a finalist, on fractals first where it begins with them."""
         lengths, trainings = self.results.epochs, self.plan.trainings
         warm = name in lengths.fractals
-        before = [trainings.on_fractals(name, *lengths.fractals[name]).run()] if warm else []
+        before = list[Any]()
+        if warm:
+            drawn = lengths.fractals[name]
+            before = [trainings.on_fractals(name, *drawn, self._fractal_hours).run()]
         training = trainings.finalist(
             name,
             lengths.epochs[name],

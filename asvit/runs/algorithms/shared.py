@@ -12,8 +12,9 @@ from typing import Any, TypeVar, cast
 from asvit.architectures.genotype import EXAMPLE
 from asvit.core.console import quantity
 from asvit.core.continuing import without_places
+from asvit.core.errors import wrong_option
 from asvit.core.progress import image_progress
-from asvit.core.settings import Settings, wrong_option
+from asvit.core.settings import Settings
 from asvit.core.tensor_files import tensors_digest
 from asvit.data.base import refuse_unreadable, unreadable_images
 from asvit.executors.base import cores

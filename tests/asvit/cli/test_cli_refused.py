@@ -134,7 +134,7 @@ REFUSED: dict[str, Sequence[tuple[str, int, str]]] = {
     ],
     RANDOM: [
         ("--to onx --out a.onnx", 2, "unknown format 'onx'; did you mean 'onnx'"),
-        ("--to onnx", 2, "needs a name for its copy; give --out"),
+        ("--to onnx", 2, "needs a name; give --out"),
         ("--out a.onnx", 2, "Missing option '--to'"),
     ],
     "export --to pt2": [

@@ -19,14 +19,15 @@ KEYS = {
     "search": {
         "space", "controller", "seed_architecture", "params", "macs", "length_distortion",
         "ntk_condition_number", "values", "reason", "steps", "failures", "entropy", "front",
-        "finalists", "reliability", "next_command",
+        "finalists", "reliability", "next_command", "latency", "confirmed", "predictor",
+        "retrainings",
     },
     "scale": {
         "space", "seed_architecture", "budget", "reached", "reason", "architecture", "params",
-        "macs", "nearest", "steps", "seed_run", "reliability", "next_command",
+        "macs", "nearest", "steps", "seed_run", "reliability", "next_command", "latency",
     },
     "correlate": {
-        "reference", "table", "targets", "rows", "excluded", "correlations",
+        "reference", "table", "targets", "rows", "excluded", "correlations", "next_command",
     },
     "supernet train": {
         "space", "num_classes", "params", "losses", "accuracy", "next_command",
@@ -44,7 +45,7 @@ KEYS = {
         "architecture", "image_size", "classes", "pictures", "accuracy", "accuracy_interval",
         "balanced_accuracy", "balanced_accuracy_interval", "top5", "macro_f1", "loss",
         "calibration_error", "per_class", "calibration",
-        "confusion", "unreadable", "trained_on", "weights",
+        "confusion", "unreadable", "trained_on", "weights", "next_command",
     },
 }  # fmt: skip
 SHOWN = {

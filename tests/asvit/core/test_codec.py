@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -69,7 +69,9 @@ CONTENT = to_json(RIGHT)
 @given(wholes)
 def test_round_trip_through_strict_json(made: Whole) -> None:
     text = json.dumps(to_json(made), allow_nan=False)
-    assert repr(from_json(json.loads(text), Whole)) == repr(made)  # NaN is not equal to itself
+    found = from_json(json.loads(text), Whole)
+    assert to_json(found) == to_json(made)
+    assert repr(replace(found, rows=())) == repr(replace(made, rows=()))  # where NaN is not null
 
 
 def test_the_form_has_null_for_nan() -> None:
@@ -89,7 +91,7 @@ def test_the_form_has_null_for_nan() -> None:
         ({"share": None}, "share may not be None"),
         ({"good": 1}, "good may not be 1"),
         ({"name": 3}, "name may not be 3"),
-        ({"way": "left"}, "way left not in"),
+        ({"way": "left"}, "way may not be 'left'"),
         ({"sizes": 3}, "sizes may not be 3"),
         ({"sizes": "12"}, "sizes may not be '12'"),
         ({"ends": [1.0]}, "ends may not be"),
@@ -111,12 +113,12 @@ def test_what_is_wrong_is_named(change: dict[str, Any], message: str) -> None:
 
 
 def test_what_is_missing_is_named_and_what_is_more_is_left_aside() -> None:
-    assert repr(from_json({**CONTENT, "new": 1}, Whole)) == repr(RIGHT)
+    assert to_json(from_json({**CONTENT, "new": 1}, Whole)) == CONTENT
     with pytest.raises(ValueError, match="it has no 'count'"):
         from_json({name: one for name, one in CONTENT.items() if name != "count"}, Whole)
     with pytest.raises(ValueError, match=r"it may not be \[\]"):
         from_json([], Whole)
-    assert value_from_json([1, 2], Sequence[float]) == (1, 2)
+    assert value_from_json([1, 2], Sequence[float]) == [1, 2]
 
 
 @FIXED

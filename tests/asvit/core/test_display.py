@@ -76,8 +76,8 @@ def test_each_stage_has_its_name_its_time_and_lines_of_its_own(
     assert lines == [
         "growing it; resuming after stage 2",
         f"{first}  ",
-        f"{first}  epoch 39/40  10 s each  ETA 0:10  ",
-        f"{first}  epoch 40/40  10 s each  ETA 0:00  ",
+        f"{first}  epoch 39/40  10 s each  ",  # what is left for all tells, not what the part has
+        f"{first}  epoch 40/40  10 s each  ",
         "hand-made (7 of 10), 0:09  ",
         "hand-made (7 of 10), 0:09  epoch 39/40  10 s each  ETA 0:10  ",
         "hand-made (7 of 10), 0:09  epoch 40/40  10 s each  ETA 0:00  ",

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asvit.core.measuring_settings import MeasuringSettings
-from asvit.core.settings import fields_of, hints_of, option_of
+from asvit.core.settings import fields_of, option_of
 from proxies.registry import UnknownNameError
 from tests.asvit.toy_run import TOY, ToyOptions, ToySettings
 from tests.hostile import FIXED
@@ -91,7 +91,7 @@ def test_a_run_takes_settings_and_options_by_name() -> None:
 def test_own_fields_come_before_inherited_ones() -> None:
     names = [name for name, field in fields_of(ToyOptions).items() if option_of(field)]
     assert names == ["hint", "out", "fresh"]
-    assert hints_of(ToySettings)["limit"] == int | None
+    assert fields_of(ToySettings)["limit"].annotation == int | None
 
 
 def test_paths_become_texts_and_other_objects_are_refused_in_a_line() -> None:

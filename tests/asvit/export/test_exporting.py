@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
 import torch
 from torch import Tensor, nn
 
@@ -159,3 +160,25 @@ def test_a_copy_that_is_not_equal_is_never_put_in_place(
         export_network(str(run), to="pt2", out="other.pt2")
     assert names(run) == {"model.safetensors", "model.pt2", "model.pt2.md"}
     assert names(tmp_path) == {"run"}
+
+
+def test_weights_that_timm_publishes_are_exported_with_their_preparation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = timm.create_model
+
+    def without_download(name: str, *, pretrained: bool = False, **given: Any) -> nn.Module:
+        if pretrained and "pretrained_cfg" not in given and not name.startswith("local-dir:"):
+            return create(name.partition(".")[0], num_classes=7, **given)
+        return create(name, pretrained=pretrained, **given)
+
+    monkeypatch.setattr(timm, "create_model", without_download)
+    (tmp_path / "result.json").write_text("{}")  # of a run that has nothing to do with them
+    text = "timm:test_vit.r160_in1k"
+    made = export_network(weights=text, to="safetensors", out="copy.safetensors")
+    config = timm.get_pretrained_cfg("test_vit.r160_in1k")
+    assert made.content.network == Network("timm:test_vit", config.input_size[-1], 7)
+    assert tuple(made.content.facts["mean"]) == config.mean
+    assert f"* weights from: `{text}`" in (tmp_path / "copy.safetensors.md").read_text()
+    with pytest.raises(ValueError, match="without a file of weights needs a name; give --out"):
+        export_network(weights=text, to="safetensors")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from asvit.core.settings import WrongOption
+from asvit.core.errors import WrongOption
 from asvit.growth.settings import ScaleSettings
 from asvit.runs.scaling import SCALE
 

@@ -1,4 +1,5 @@
 import errno
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,11 @@ def test_a_file_read_back_gives_the_same_outputs(stored: WeightsFile, tmp_path: 
     before = torch.random.get_rng_state()
     assert not again.load().training
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_the_preparation_of_timms_volo_is_kept(stored: WeightsFile, tmp_path: Path) -> None:
+    replace(stored, facts={"crop_pct": 1.15}).write(tmp_path / "a.safetensors")
+    assert WeightsFile.read(tmp_path / "a.safetensors").preparation.crop_pct == 1.15
 
 
 def test_weights_of_another_network_are_refused(stored: WeightsFile) -> None:

@@ -66,7 +66,7 @@ def test_fresh_starts_over_and_leaves_the_files_of_others(tmp_path: Path) -> Non
     assert run(tmp_path, fresh=True, rate=0.25).settings.rate == 0.25
     assert (tmp_path / "notes.txt").read_text() == "mine"
     again = TOY.make(name="x", rate=0.25, out=tmp_path)
-    assert again.run().rows == tuple(again.records)
+    assert [*again.run().rows] == again.records
     assert not again.work_done
 
 

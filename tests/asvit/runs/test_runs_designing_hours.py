@@ -46,7 +46,7 @@ def test_networks_race_only_where_a_last_round_tells_how_they_will_end(
     (only,) = result.race
     assert (only.round, only.chosen, only.by_hand) == ("none", True, True)
     assert result.family == only.family == "resnet"
-    assert result.outcome.endswith("it is the default, as there was too little time to choose")
+    assert "too little time to choose" in result.outcome
     assert result.hand_made is not None
     assert (result.hand_made.architecture, result.difference) == (result.architecture, None)
     assert (result.accuracy, result.test_pictures) == (100.0, 4)

@@ -222,7 +222,7 @@ def test_uneven_classes_are_balanced_unless_one_does_not_want_it(
     shown = [str(part) for part in DesignRun.summary(result)]
     assert any(line.startswith(words) for line in shown) == (balance != "none")
     assert (words in page) == (balance != "none")
-    for words in ("Balanced accuracy of every network", "The search, best first, per cent; of"):
+    for words in ("Balanced accuracy of the validation", "best first, per cent; balanced"):
         assert (words in page) == (balance != "none")
     title = DesignRun.make(data=str(folder), **options).title
     words = "and networks and epochs are compared by balanced accuracy"

@@ -93,8 +93,8 @@ def test_a_trained_network_joins_the_last_round_and_may_win(
     ]
     assert not result.hand_made.pretrained
     assert result.difference == 25.0
-    assert f"asvit, {TEXTS[1]}, fine-tuned from {trained}: 100" in result.outcome
-    assert "network made by hand and trained from scratch, 8,2,3" in result.outcome
+    assert f"A network, fine-tuned from {trained}, was trained on" in result.outcome
+    assert "a published shape, which was trained from scratch: " in result.outcome
     assert fakes.card["pretrained"] == "fine-tuned from model.safetensors"  # no path
     page = (tmp_path / "report.html").read_text()
     assert f"fine-tuned from {trained}" in page

@@ -128,6 +128,7 @@ def test_timm_prepares_pictures_of_its_models_as_it_does() -> None:
     for name, mode in (
         ("timm:convnextv2_tiny.fcmae_ft_in22k_in1k_384", "squash"),
         ("timm:deepseek_vit_412m.deepseek_v4_flash_vision_exp", "border"),
+        ("timm:volo_d4_448", "center"),  # crops more than there is
     ):
         facts, side = timm_preparation(name)
         assert facts["crop_mode"] == mode

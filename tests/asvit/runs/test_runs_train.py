@@ -85,7 +85,7 @@ def test_a_training_goes_on_with_the_same_weights_of_its_teacher_only(
         model = network.build()
         WeightsFile(network, model.state_dict()).write(tmp_path / "model.safetensors")
         model.pretrained_cfg = {"input_size": (3, 32, 32), "mean": (0.5,) * 3, "std": (0.5,) * 3}
-        monkeypatch.setattr("asvit.training.distillation.load_published", lambda _: model)
+        monkeypatch.setattr("asvit.networks.opening.load_published", lambda _: model)
 
     options = {
         **TINY, "out": tmp_path / "run", "teacher": teacher,

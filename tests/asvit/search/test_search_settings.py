@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from asvit.core.settings import WrongOption
+from asvit.core.errors import WrongOption
 from asvit.runs.search import SEARCH
 from asvit.search import SearchSettings
 
