@@ -7,24 +7,21 @@ import math
 import os
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from asvit.core.devices import device_failed
 from asvit.core.settings import Settings, setting, settings_class
 from asvit.executors.placement import fitting
 from proxies.messages import out_of_memory
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-Task = Mapping[str, Any]  # JSON types only
-Worker = Callable[[Task], Any]  # maps a task to its result, JSON types only
+Task = Any  # what a worker is asked for; it is pickled
+Worker = Callable[[Task], Any]  # maps a task to its result, which is pickled, too
+Message = tuple[Literal["ready", "refused", "answered", "lost", "bug"], Any]  # of a worker
 
 _MIN_PARALLEL_SECONDS = 60.0  # with less work than this, starting workers does not pay off
 _MEMORY_SHARE = 0.5  # of the machine's memory, for an automatic number of workers
@@ -99,12 +96,10 @@ class Workers(Settings):
 class Work:
     """How to construct a worker."""
 
-    # ``"package.module:name"`` of a function that makes a worker from the settings, the arrays and
-    # a device. If it raises ``ValueError`` or ``OSError``, the run ends.
+    # ``"package.module:name"`` of a function that makes a worker from the context and a device.
+    # If it raises ``ValueError`` or ``OSError``, the run ends.
     factory: str
-    settings: Mapping[str, Any]  # JSON types only
-    # Inputs that JSON cannot hold, such as images.
-    arrays: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
+    context: Any = None  # what all tasks share, such as settings and images; it is pickled
 
     def worker(self, device: str) -> Worker:
         """Make a worker that computes on ``device``; call this only in a worker's own process."""
@@ -114,7 +109,7 @@ class Work:
             torch.cuda.set_device(device)  # or each process also takes memory of the first GPU
         # Forward mode triggers this warning inside PyTorch.
         warnings.filterwarnings("ignore", message=r"`torch\.jit\.")
-        worker: Worker = resolve_name(self.factory)(self.settings, self.arrays, device)
+        worker: Worker = resolve_name(self.factory)(self.context, device)
         return worker
 
 
@@ -126,17 +121,17 @@ class Answer:
     failure: str = ""  # why there is no result; empty after a success
 
 
-def perform(worker: Worker, task: Task) -> dict[str, Any]:
-    """Run a task in the worker's process; returns its ``result``, or a ``bug``.
+def perform(worker: Worker, task: Task) -> Message:
+    """Run a task in the worker's process; tells its result.
 
-    Or why it is ``lost``, where another worker may do it.
+    Or the traceback of a bug; or why the task is lost, where another worker may do it.
     """
     try:
-        return {"result": worker(task)}
+        return "answered", worker(task)
     except Exception as error:  # noqa: BLE001  Pool.run raises it again
         if out_of_memory(error) or device_failed(error):
-            return {"lost": str(error).partition("\n")[0] or "out of memory"}
-        return {"bug": traceback.format_exc()}
+            return "lost", str(error).partition("\n")[0] or "out of memory"
+        return "bug", traceback.format_exc()
 
 
 def cores() -> int:
@@ -190,8 +185,8 @@ def apart_from_garbage() -> Iterator[None]:
 
 
 class Event(NamedTuple):
-    """A worker is ready for its first task, refused its settings, answered its task, or died."""
+    """What a worker told, or that it died."""
 
     slot: int  # of the worker, from 0
-    kind: Literal["ready", "refused", "answered", "died"]
-    content: Any = None  # the answer, or the reason in one line
+    kind: Literal["ready", "refused", "answered", "lost", "bug", "died"]
+    content: Any = None  # the result, the reason in one line, or a traceback

@@ -8,18 +8,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from unittest.mock import patch
 
 from asvit.core.processes import imports_here
 from asvit.core.versions import changed_versions, missing, versions
-from asvit.executors.base import Event, Task, Work, apart_from_garbage, perform
+from asvit.executors.base import Event, Message, Task, Work, apart_from_garbage, perform
 from asvit.executors.placement import in_turn
 from proxies.messages import first_line
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 _CONNECT_SECONDS = 10.0
 _LIBRARIES = ("asvit", "torch", "timm", "numpy")  # that results depend on
@@ -47,7 +43,7 @@ class RayBackend:
             self._device = "cuda" if kind == "GPU" else device
             self._gpus = in_turn(range(room), self.slots) if kind == "GPU" else ()
             self._class = self._ray.remote(**_share(self._gpus), max_restarts=0)(_Actor)
-            self._work = self._ray.put((work.factory, dict(work.settings), dict(work.arrays)))
+            self._work = self._ray.put(work)
             self._stack = stack.pop_all()
 
     def start(self, slot: int) -> None:
@@ -59,7 +55,7 @@ class RayBackend:
 
     def send(self, slot: int, task: Task) -> None:
         """Send the actor a task."""
-        self._pending[self._actors[slot].perform.remote(dict(task))] = slot
+        self._pending[self._actors[slot].perform.remote(task)] = slot
 
     def stop(self, slot: int) -> None:
         """Kill the actor; it causes no further events."""
@@ -73,11 +69,10 @@ class RayBackend:
             return None
         slot = self._pending.pop(done[0])
         try:
-            message: dict[str, Any] = dict(self._ray.get(done[0]))
+            return Event(slot, *self._ray.get(done[0]))
         except self._ray.exceptions.RayError as error:
             self.stop(slot)  # it may only be unreachable for now
             return Event(slot, "died", f"its actor is gone: {first_line(error)}")
-        return Event(slot, message.pop("kind"), message.get("reason", message))
 
     def close(self) -> None:
         """Kill all actors, and disconnect if this backend connected."""
@@ -99,33 +94,28 @@ class RayBackend:
 class _Actor:
     """An actor that holds a worker."""
 
-    def __init__(
-        self,
-        work: tuple[str, dict[str, Any], dict[str, NDArray[np.generic]]],
-        device: str,
-        drivers: dict[str, str],
-    ) -> None:
+    def __init__(self, work: Work, device: str, drivers: dict[str, str]) -> None:
         os.environ.setdefault("OMP_NUM_THREADS", "1")
-        self._state = {"kind": "ready"}
+        self._state: Message = "ready", None
         try:
             if changed := changed_versions(drivers, versions(), _LIBRARIES, "there"):
                 raise ValueError(
                     f"the worker on {socket.gethostname()} has other versions than this process: "
                     f"{changed}; install the same ones everywhere"
                 )
-            self._worker = Work(*work).worker(device)
+            self._worker = work.worker(device)
             self._stack = ExitStack()  # open as long as the actor lives
             self._stack.enter_context(apart_from_garbage())
         except (ValueError, OSError) as error:
-            self._state = {"kind": "refused", "reason": first_line(error)}
+            self._state = "refused", first_line(error)
 
-    def ready(self) -> dict[str, str]:
+    def ready(self) -> Message:
         """Report whether the worker could be constructed."""
         return self._state
 
-    def perform(self, task: Task) -> dict[str, Any]:
+    def perform(self, task: Task) -> Message:
         """Run a task."""
-        return {"kind": "answered", **perform(self._worker, task)}
+        return perform(self._worker, task)
 
 
 def cluster_resources(address: str) -> Mapping[str, float]:

@@ -179,18 +179,17 @@ class Pool:
         slot = self._slots[event.slot]
         if event.kind == "refused":
             raise ValueError(event.content)
-        if event.kind == "died":
+        if event.kind == "bug":
+            raise RuntimeError(f"a worker failed:\n{event.content}")
+        if event.kind == "lost":
+            self._backend.stop(event.slot)  # frees what it still holds
+        if event.kind in {"lost", "died"}:
             return self._worker_lost(event.slot, event.content)
         if event.kind == "ready":
             slot.failed_starts = 0
-        elif "bug" in event.content:
-            raise RuntimeError(f"a worker failed:\n{event.content['bug']}")
-        elif "lost" in event.content:
-            self._backend.stop(event.slot)  # frees what it still holds
-            return self._worker_lost(event.slot, event.content["lost"])
         task = slot.task
         slot.enter("idle")
-        return [(task, Answer(event.content["result"]))] if event.kind == "answered" else []
+        return [(task, Answer(event.content))] if event.kind == "answered" else []
 
     def _stop_overdue(self) -> list[tuple[int, Answer]]:
         """Stop workers that exceeded their time limit; returns the tasks that this ended."""

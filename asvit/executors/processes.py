@@ -1,14 +1,14 @@
 """Workers as processes of this machine; ``python -m asvit.executors.processes`` is one worker.
 
-A process reads its settings and then tasks from stdin, and writes answers to stdout; a message is
-one line of JSON. It exits when stdin closes, so it never outlives its parent, even if that is
-killed; on Windows, it ends its task first.
+A process reads its device, its work and then tasks from stdin, and writes what it has to tell to
+stdout; a message is a pickle after its length. It exits when stdin closes, so it never outlives
+its parent, even if that is killed; on Windows, it ends its task first.
 """
 
 from __future__ import annotations
 
-import json
 import os
+import pickle
 import queue
 import signal
 import subprocess
@@ -16,12 +16,23 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from typing import IO, Any
+from typing import IO
 
 from asvit.core.devices import device_failed
 from asvit.core.processes import module_process
-from asvit.executors.base import Event, Task, Work, apart_from_garbage, cores, perform
+from asvit.executors.base import (
+    Event,
+    Message,
+    Task,
+    Work,
+    Worker,
+    apart_from_garbage,
+    cores,
+    perform,
+)
 from proxies.messages import first_line, out_of_memory
+
+_LENGTH = 8  # bytes of the length of a message
 
 
 class ProcessBackend:
@@ -32,13 +43,10 @@ class ProcessBackend:
     """
 
     def __init__(self, work: Work, devices: Sequence[str]) -> None:
-        from safetensors.numpy import save
-
-        self._arrays = save(dict(work.arrays))
-        self._work = {"factory": work.factory, "settings": work.settings}
+        self._work = pickle.dumps(work)
         self._devices = tuple(devices)
         self._processes: dict[int, _Process] = {}
-        self._messages: queue.SimpleQueue[tuple[_Process, str]] = queue.SimpleQueue()
+        self._messages: queue.SimpleQueue[tuple[_Process, bytes]] = queue.SimpleQueue()
 
     @property
     def slots(self) -> int:
@@ -50,12 +58,12 @@ class ProcessBackend:
         share = str(max(1, cores() // len(self._devices)))  # of the cores, equal ones
         process = _Process(slot, share, self._messages)
         self._processes[slot] = process
-        head = {**self._work, "device": self._devices[slot], "bytes": len(self._arrays)}
-        process.write(_line(head).encode() + self._arrays)
+        process.write(pickle.dumps(self._devices[slot]))
+        process.write(self._work)
 
     def send(self, slot: int, task: Task) -> None:
         """Write a task to the process."""
-        self._processes[slot].write(_line(task).encode())
+        self._processes[slot].write(pickle.dumps(task))
 
     def stop(self, slot: int) -> None:
         """Kill the process; it causes no further events."""
@@ -65,17 +73,13 @@ class ProcessBackend:
         """The next message of a process, or its death; None if none comes in ``seconds``."""
         while True:
             try:
-                process, line = self._messages.get(timeout=seconds)
+                process, message = self._messages.get(timeout=seconds)
             except queue.Empty:
                 return None
             if self._processes.get(process.slot) is not process:
                 continue  # sent before the process was stopped
-            if line.endswith("\n"):
-                message = json.loads(line)
-                kind = message.pop("kind")
-                if kind == "died":
-                    self.stop(process.slot)
-                return Event(process.slot, kind, message.get("reason", message))
+            if message:
+                return Event(process.slot, *pickle.loads(message))  # of a process of ours
             del self._processes[process.slot]
             return Event(process.slot, "died", process.end())
 
@@ -92,7 +96,7 @@ class _Process:
         self,
         slot: int,
         threads: str,
-        messages: queue.SimpleQueue[tuple[_Process, str]],
+        messages: queue.SimpleQueue[tuple[_Process, bytes]],
     ) -> None:
         self.slot = slot
         words, environment = module_process("asvit.executors.processes")
@@ -110,11 +114,10 @@ class _Process:
         self._reader = threading.Thread(target=self._read, args=(messages,), daemon=True)
         self._reader.start()
 
-    def write(self, content: bytes) -> None:
+    def write(self, message: bytes) -> None:
         """Write to the process; if it is dead, the reader thread reports that."""
         with suppress(OSError):
-            self._input.write(content)
-            self._input.flush()
+            _write(self._input, message)
 
     def end(self) -> str:
         """Kill the process if it still runs, and return how it ended."""
@@ -128,49 +131,57 @@ class _Process:
             return f"its process ended with code {code}"
         return f"its process was killed by {signal.Signals(-code).name}"
 
-    def _read(self, messages: queue.SimpleQueue[tuple[_Process, str]]) -> None:
-        for line in self._output:
-            messages.put((self, line.decode()))
-        messages.put((self, ""))
+    def _read(self, messages: queue.SimpleQueue[tuple[_Process, bytes]]) -> None:
+        for message in _messages(self._output):
+            messages.put((self, message))
+        messages.put((self, b""))
 
 
-def _line(content: Any) -> str:
-    return json.dumps(content) + "\n"
+def _write(stream: IO[bytes], message: bytes) -> None:
+    """Write a message: its length, and itself."""
+    stream.write(len(message).to_bytes(_LENGTH, "big"))
+    stream.write(message)
+    stream.flush()
+
+
+def _messages(stream: IO[bytes]) -> Iterator[bytes]:
+    """The messages that come on a stream; one that is cut short by its end is none."""
+    while length := int.from_bytes(stream.read(_LENGTH), "big"):
+        message = stream.read(length)
+        if len(message) < length:
+            return
+        yield message
 
 
 def _serve() -> None:
-    answers = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")  # by line
+    answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # keeps what libraries print out of the answers
     # On Windows, libraries cannot be loaded while a thread waits for a pipe.
     content = _read() if sys.platform == "win32" else _read_ahead()
-    head = json.loads(next(content))
-    arrays = next(content)
-    try:
-        from safetensors.numpy import load  # after the thread, which does not need it
 
-        worker = Work(head["factory"], head["settings"], load(arrays)).worker(head["device"])
+    def tell(message: Message) -> None:
+        _write(answers, pickle.dumps(message))
+
+    try:
+        device = pickle.loads(next(content))
+        worker: Worker = pickle.loads(next(content)).worker(device)
     except (ValueError, OSError) as error:
-        answers.write(_line({"kind": "refused", "reason": first_line(error)}))
+        tell(("refused", first_line(error)))
         return
     except (RuntimeError, MemoryError) as error:
         if not (out_of_memory(error) or device_failed(error)):
             raise
-        answers.write(_line({"kind": "died", "reason": first_line(error)}))
+        tell(("lost", first_line(error)))
         return
-    del arrays
-    answers.write(_line({"kind": "ready"}))
+    tell(("ready", None))
     with apart_from_garbage():
         for task in content:
-            answers.write(_line({"kind": "answered", **perform(worker, json.loads(task))}))
+            tell(perform(worker, pickle.loads(task)))
 
 
 def _read() -> Iterator[bytes]:
-    """The head, the arrays and each task, as they come on stdin."""
-    stdin = sys.stdin.buffer
-    if head := stdin.readline():
-        yield head
-        yield stdin.read(json.loads(head)["bytes"])
-    yield from stdin
+    """The messages on stdin, as they come; the process ends with them."""
+    yield from _messages(sys.stdin.buffer)
     os._exit(0)
 
 

@@ -13,10 +13,17 @@ import numpy as np
 from asvit.core.measuring_settings import MeasuringSettings
 from asvit.data import load_images
 from asvit.data.base import Progress
-from asvit.executors import Pool, Task, Workers, apart_from_garbage, one_thread, open_pool
+from asvit.executors import Pool, Workers, apart_from_garbage, one_thread, open_pool
 from asvit.executors.base import Answer
 from asvit.executors.placement import device_here, device_of
-from asvit.runs.measurement_worker import counted, measuring_work, network
+from asvit.runs.measurement_worker import (
+    MeasurementTask,
+    MeasuringContext,
+    TaskMeasured,
+    counted,
+    measuring_work,
+    network,
+)
 from asvit.search import Measurement, SearchSettings
 from asvit.search.limits import Limits
 from asvit.spaces import SearchSpace
@@ -180,13 +187,14 @@ class MeasurementPool:
         space = None if self._space is None else self._space.name
         example = self._workload.example
         known = self._workload.known or ([example()] if example else [])
-        work = measuring_work(
-            {side: context.arguments for side, context in self._contexts.items()},
-            space=space,
-            num_classes=self._num_classes,
-            names=dict.fromkeys(name for job in known for name in job.names),
-            architectures=[str(job.architecture) for job in known if space is None],
+        context = MeasuringContext(
+            {side: one.arguments for side, one in self._contexts.items()},
+            space,
+            self._num_classes,
+            names=tuple(dict.fromkeys(name for job in known for name in job.names)),
+            architectures=tuple(str(job.architecture) for job in known if space is None),
         )
+        work = measuring_work(context)
         return self._stack.enter_context(open_pool(self.workers, work, self.device))
 
     def _measure(self, job: MeasurementJob) -> Measured:
@@ -212,25 +220,27 @@ class MeasurementPool:
             Measured(failed(job.names, size)) if isinstance(size, str) else Measured(scores, size)
         )
 
-    def _tasks(self, job: MeasurementJob) -> list[Task]:
+    def _tasks(self, job: MeasurementJob) -> list[MeasurementTask]:
         """What workers are sent: the repeats of a network, one by one."""
         repeats = job.other.get("repeats", self._repeats)
         if not any(get_proxy(name).random for name in job.names):
             repeats = 1
         return [
-            {
-                "architecture": str(job.architecture),
-                "names": job.names,
-                "key": job.key,
-                "side": job.side,
-                "only": [repeat],
-                "counted": job.counted and repeat == 0,
-                "other": job.other,
-            }
+            MeasurementTask(
+                str(job.architecture),
+                job.names,
+                job.key,
+                job.side,
+                only=[repeat],
+                counted=job.counted and repeat == 0,
+                other=job.other,
+            )
             for repeat in range(repeats)
         ]
 
-    def _shared_out(self, tasks: list[tuple[int, Task]]) -> list[tuple[int, Task]]:
+    def _shared_out(
+        self, tasks: list[tuple[int, MeasurementTask]]
+    ) -> list[tuple[int, MeasurementTask]]:
         """The tasks, of which the last ones, too few for all workers, are split by measures.
 
         Else, with five networks on two workers, one would wait while the other measures the fifth.
@@ -238,9 +248,9 @@ class MeasurementPool:
         jobs = self._opened.workers
         whole = len(tasks) - len(tasks) % jobs
         split = [
-            (number, {**task, "names": names, "counted": task["counted"] and not part})
+            (number, replace(task, names=names, counted=task.counted and not part))
             for number, task in tasks[whole:]
-            for part, names in enumerate(parts_of(task["names"], jobs))
+            for part, names in enumerate(parts_of(task.names, jobs))
         ]
         return tasks[:whole] + split
 
@@ -252,17 +262,19 @@ def parts_of(names: Sequence[str], jobs: int) -> list[Sequence[str]]:
 
 def _combined(job: MeasurementJob, answers: Sequence[Answer]) -> Measured:
     """The answers to all tasks of a job together."""
-    results = [answer.result for answer in answers if answer.result is not None]
-    sizes = [Cost(*result["cost"]) for result in results if result["cost"] is not None]
+    results: list[TaskMeasured] = [
+        answer.result for answer in answers if answer.result is not None
+    ]
+    sizes = [result.size for result in results if isinstance(result.size, Cost)]
     size = sizes[-1] if sizes else None
     failures = [answer.failure for answer in answers if answer.result is None]
-    failures += [result["uncounted"] for result in results if result["uncounted"]]
+    failures += [result.size for result in results if isinstance(result.size, str)]
     if failures:
         return Measured(failed(job.names, failures[-1]), size)
     whole: defaultdict[int, dict[str, float | str]] = defaultdict(dict)
-    for repeat, values in (item for part in results for item in part["readings"].items()):
-        whole[int(repeat)].update(values)
-    return Measured(combine(job.names, results[0]["repeats"], whole), size)
+    for repeat, values in (item for part in results for item in part.readings.items()):
+        whole[repeat].update(values)
+    return Measured(combine(job.names, results[0].repeats, whole), size)
 
 
 def failed(names: Sequence[str], why: str) -> dict[str, Score]:

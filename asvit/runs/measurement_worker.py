@@ -1,13 +1,12 @@
 """Measures networks in a worker process: what a worker is sent, and what it answers."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from asvit.executors import Task, Work, one_thread
+from asvit.executors import Work, one_thread
 from asvit.spaces import SearchSpace, build, cost
 from asvit.spaces.architectures import known_space
 from asvit.spaces.base import Architecture
@@ -16,84 +15,86 @@ from proxies.evaluation import FAILURES
 from proxies.messages import fault, out_of_memory
 
 
-def measuring_work(
-    arguments: Mapping[int, Mapping[str, Any]],
-    *,
-    space: str | None = None,
-    num_classes: int = 1000,
-    names: Iterable[str] = (),
-    architectures: Iterable[str] = (),
-) -> Work:
-    """What workers need in order to measure.
+@dataclass(frozen=True)
+class MeasuringContext:
+    """What workers need in order to measure."""
 
-    ``arguments`` is from the side of images to those of an ``EvalContext``. Architectures are of
-    ``space``, or of any. ``names`` are measures, and ``architectures`` texts of some, that workers
-    have to know.
-    """
-    arrays = {}
-    for side, context in arguments.items():
-        arrays[f"images {side}"] = context["images"].cpu().numpy()
-        if context["labels"] is not None:
-            arrays[f"labels {side}"] = context["labels"].numpy()
-    shared = next(iter(arguments.values()))
-    settings = {name: shared[name] for name in ("repeats", "seed", "points", "radius")}
+    arguments: Mapping[int, Mapping[str, Any]]  # of an ``EvalContext``, by the side of images
+    space: str | None = None  # of the architectures; of any without it
+    num_classes: int = 1000
+    # Measures, and texts of some architectures, that workers have to know.
+    names: tuple[str, ...] = ()
+    architectures: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class MeasurementTask:
+    """Some of the repeats and measures of one network."""
+
+    architecture: str
+    names: Sequence[str]
+    key: str  # seeds its initial weights, beside the run's seed and the repeat
+    side: int  # of the images, in pixels
+    only: Sequence[int]  # repeats
+    counted: bool  # whether to count its parameters and multiply-adds, too
+    other: Mapping[str, int]  # seed and repeats, unless the run's
+
+
+@dataclass(frozen=True)
+class TaskMeasured:
+    """The outcome of such a task."""
+
+    readings: Mapping[int, Mapping[str, float | str]]  # values, or why there is none, by repeat
+    repeats: int  # of the whole network
+    size: Cost | str | None  # or why it cannot be counted; None where nobody asked
+
+
+def measuring_work(context: MeasuringContext) -> Work:
+    """The work of processes that measure; images on a device are sent from the memory."""
+    arguments = {
+        side: {**one, "images": one["images"].cpu()} for side, one in context.arguments.items()
+    }
     return Work(
-        "asvit.runs.measurement_worker:MeasurementWorker",
-        {
-            "space": space,
-            "num_classes": num_classes,
-            "names": list(names),
-            "architectures": list(architectures),
-            "measuring": settings,
-        },
-        arrays,
+        "asvit.runs.measurement_worker:MeasurementWorker", replace(context, arguments=arguments)
     )
 
 
 class MeasurementWorker:
     """Measures some of the repeats of one network; made and called as executors do it."""
 
-    def __init__(
-        self, settings: Mapping[str, Any], arrays: Mapping[str, NDArray[np.generic]], device: str
-    ) -> None:
-        known = settings["names"], settings["architectures"]
-        self._space = known_space(settings["space"], *known)
-        self._num_classes = settings["num_classes"]
-        self._measuring = settings["measuring"]
+    def __init__(self, context: MeasuringContext, device: str) -> None:
+        self._space = known_space(context.space, context.names, context.architectures)
+        self._num_classes = context.num_classes
         self._device = device
-        self._arrays = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
+        self._arguments: dict[int, dict[str, Any]] = {}
+        for side, arguments in context.arguments.items():
+            there = {
+                name: value.to(device)
+                for name, value in arguments.items()
+                if isinstance(value, torch.Tensor)
+            }
+            self._arguments[side] = {**arguments, **there, "device": device}
 
-    def __call__(self, task: Task) -> dict[str, Any]:
+    def __call__(self, task: MeasurementTask) -> TaskMeasured:
         """Measure what the task asks for; MemoryError where there is not enough for it."""
-        text, side = task["architecture"], task["side"]
-        images = self._arrays[f"images {side}"]
-        in_chans = images.shape[1]
+        arguments = {**self._arguments[task.side], **task.other}
+        text, side, in_chans = task.architecture, task.side, arguments["images"].shape[1]
         with one_thread(self._device):
-            settings = {**self._measuring, **task["other"]}
             readings = measure_repeats(
                 lambda: network(
                     text, side, self._num_classes, in_chans=in_chans, space=self._space
                 ),
-                task["names"],
-                key=task["key"],
-                only=task["only"],
-                image_size=side,
-                images=images,
-                labels=self._arrays.get(f"labels {side}"),
-                device=self._device,
-                **settings,
+                task.names,
+                key=task.key,
+                only=task.only,
+                **arguments,
             )
         for values in readings.values():
             for what in values.values():
                 if isinstance(what, str) and out_of_memory(what):
                     raise MemoryError(what)
-        size = counted(text, side, in_chans=in_chans) if task["counted"] else None
-        return {
-            "repeats": settings["repeats"],
-            "readings": {str(repeat): values for repeat, values in readings.items()},
-            "cost": [size.params, size.macs] if isinstance(size, Cost) else None,
-            "uncounted": size if isinstance(size, str) else "",
-        }
+        size = counted(text, side, in_chans=in_chans) if task.counted else None
+        return TaskMeasured(readings, arguments["repeats"], size)
 
 
 def counted(

@@ -3,18 +3,15 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cached_property, partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
-from asvit.core.codec import from_json, to_json
 from asvit.data.base import Progress
 from asvit.data.sources import Images, open_dataset
-from asvit.executors import Pool, Task, Work, Workers, open_pool
+from asvit.executors import Pool, Work, Workers, open_pool
 from asvit.executors.placement import device_here, device_of
 from asvit.runs.measurement_pool import in_job_order
 from asvit.runs.measurement_worker import counted
@@ -129,26 +126,16 @@ class TrainingPool:
                 except MemoryError as error:
                     yield failure(str(error) or "out of memory")
             return
-        with closing(self._opened.run([job._asdict() for job in jobs])) as answers:
+        with closing(self._opened.run(jobs)) as answers:
             for answer in in_job_order(answers):
                 why = answer.failure
-                yield failure(why) if why else from_json(answer.result, Outcome)
+                yield failure(why) if why else answer.result
 
     @cached_property
     def _opened(self) -> Pool:
         """The workers, started at the first use."""
-        images = self._images
-        work = Work(
-            "asvit.runs.training_pool:training_worker",
-            {
-                "training": asdict(self.settings),
-                "space": self._space.name,
-                "classes": images.classes,
-                "source": images.source,
-                "own_statistics": images.own_statistics,
-            },
-            {"pixels": images.pixels.numpy(), "labels": images.labels.numpy()},
-        )
+        context = self.settings, self._space.name, self._images
+        work = Work("asvit.runs.training_pool:training_worker", context)
         return self._stack.enter_context(open_pool(self.workers, work, self.device))
 
 
@@ -175,19 +162,12 @@ def training_workers(
 
 
 def training_worker(
-    settings: Mapping[str, Any], arrays: Mapping[str, NDArray[np.generic]], device: str
-) -> Callable[[Task], Any]:
+    context: tuple[CandidateSettings, str, Images], device: str
+) -> Callable[[Training], Outcome]:
     """What trains in a worker; made and called as executors do it."""
-    known_space(settings["space"])
-    images = Images(
-        torch.from_numpy(arrays["pixels"]),
-        torch.from_numpy(arrays["labels"]),
-        tuple(settings["classes"]),
-        settings["source"],
-        settings["own_statistics"],
-    )
-    train = CandidateTrainer(CandidateSettings(**settings["training"]), device, images=images)
-    return lambda task: to_json(outcome_of(train, Training(**task)))
+    settings, space, images = context
+    known_space(space)
+    return partial(outcome_of, CandidateTrainer(settings, device, images=images))
 
 
 def affordable(settings: CandidateSettings) -> CandidateSettings:

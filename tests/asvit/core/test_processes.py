@@ -43,7 +43,7 @@ def test_workers_do_not_import_from_the_working_directory(
     hostile: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(Path(__file__).parents[1] / "executors")
-    work = Work("fake_workers:Fake", {}, {})
+    work = Work("fake_workers:Fake", {})
     with open_pool(Workers(jobs=1), work, "cpu") as pool:
         ((_, answer),) = pool.run([{"a": 1, "b": 2}])
     assert answer.result["sum"] == 3

@@ -7,18 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from asvit.executors import Task
 
 
 class Fake:
     """Adds up; or dies, hangs, runs out of memory or fails, always or once."""
 
-    def __init__(
-        self, settings: Mapping[str, Any], arrays: Mapping[str, NDArray[np.generic]], device: str
-    ) -> None:
+    def __init__(self, settings: Mapping[str, Any], device: str) -> None:
         if settings.get("refuse"):
             raise ValueError("these settings are refused")
         if settings.get("memory"):
@@ -27,7 +22,7 @@ class Fake:
             raise type("AcceleratorError", (RuntimeError,), {})("CUDA error: devices are busy")
         if settings.get("die"):
             os._exit(7)
-        self._offset = int(arrays["offset"].sum()) if arrays else 0
+        self._offset = int(settings["offset"].sum()) if "offset" in settings else 0
         self._device = device
 
     def __call__(self, task: Task) -> dict[str, Any]:

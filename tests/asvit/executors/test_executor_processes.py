@@ -23,7 +23,7 @@ def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def work(**settings: Any) -> Work:
-    return Work("fake_workers:Fake", settings, {"offset": np.array([30, 12])})
+    return Work("fake_workers:Fake", {**settings, "offset": np.array([30, 12])})
 
 
 def tasks(count: int, **more: Any) -> list[dict[str, Any]]:
@@ -118,7 +118,7 @@ def test_closing_the_generator_cancels_tasks(pool: Pool) -> None:
 _DRIVER = """
 import sys, numpy as np
 from asvit.executors import Work, Workers, open_pool
-work = Work("fake_workers:Fake", {}, {"offset": np.array([0])})
+work = Work("fake_workers:Fake", {"offset": np.array([0])})
 with open_pool(Workers(jobs=2), work, "cpu") as pool:
     for _, answer in pool.run([{"a": 1, "b": 2}, {"a": 0, "b": 0, "fate": "hang"}]):
         print(answer.result["pid"], flush=True)

@@ -32,7 +32,7 @@ def test_without_ray_the_message_says_what_to_install(monkeypatch: pytest.Monkey
     workers = Workers(ray="auto")
     with (
         pytest.raises(ImportError, match=r"--ray needs ray: .*pip install '\.\[ray\]'"),
-        open_pool(workers, Work("nothing:there", {}), "cpu"),
+        open_pool(workers, Work("nothing:there"), "cpu"),
     ):
         pass
 
@@ -48,11 +48,11 @@ def test_a_cluster_that_is_not_there(address: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("library", ["asvit", "torch", "timm", "numpy"])
 def test_a_worker_with_other_versions_than_the_run_is_refused(library: str) -> None:
     # The class of the actors, without a cluster: it has what they are sent.
-    actor = on_ray._Actor(("nothing:there", {}, {}), "cpu", {**versions(), library: "9.1.0"})
-    told = actor.ready()
-    assert told["kind"] == "refused"
+    actor = on_ray._Actor(Work("nothing:there"), "cpu", {**versions(), library: "9.1.0"})
+    kind, why = actor.ready()
+    assert kind == "refused"
     there = f"{library} 9.1.0 (there {versions()[library]}); install the same ones everywhere"
-    assert f"has other versions than this process: {there}" in told["reason"]
+    assert f"has other versions than this process: {there}" in why
 
 
 _GPUS = """
@@ -64,7 +64,7 @@ from asvit.executors.placement import device_of
 ray.init(num_gpus=8, num_cpus=2, log_to_driver=False, include_dashboard=False)
 workers = Workers(ray="auto")
 device = device_of("auto", workers)
-work = Work("fake_workers:Fake", {}, {"offset": np.array([0])})
+work = Work("fake_workers:Fake", {"offset": np.array([0])})
 backend = RayBackend(work, "auto", device, jobs=int(sys.argv[1]))
 slots = range(backend.slots)
 for slot in slots:
@@ -77,7 +77,7 @@ backend.close()
 print(json.dumps({
     "device": device,
     "ready": [event.kind for event in events],
-    "gpus": [answer.content["result"]["gpus"] for answer in answers],
+    "gpus": [answer.content["gpus"] for answer in answers],
 }))
 """
 

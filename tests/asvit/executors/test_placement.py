@@ -37,7 +37,7 @@ def pretended(count: int, *, free: Callable[[str], float] = lambda _: 80e9) -> I
 
 
 def of_local_workers(jobs: int) -> tuple[str, ...]:
-    with open_pool(Workers(jobs=jobs), Work("nothing:there", {}), "cuda") as pool:
+    with open_pool(Workers(jobs=jobs), Work("nothing:there"), "cuda") as pool:
         backend = pool._backend
         assert isinstance(backend, ProcessBackend)
         return backend._devices
@@ -81,7 +81,7 @@ def of_actors(jobs: int) -> tuple[str, ...]:
     ray = PretendedRay(torch.cuda.device_count())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(on_ray, "_joined", lambda _: nullcontext(ray))
-        backend = on_ray.RayBackend(Work("nothing:there", {}), "auto", "cuda", jobs=jobs)
+        backend = on_ray.RayBackend(Work("nothing:there"), "auto", "cuda", jobs=jobs)
     for slot in range(backend.slots):
         backend.start(slot)
     for gpu in range(ray.groups):

@@ -18,7 +18,7 @@ from asvit.runs.measurement_pool import (
     MeasurementPool,
     Workload,
 )
-from asvit.runs.measurement_worker import measuring_work
+from asvit.runs.measurement_worker import MeasuringContext, measuring_work
 from asvit.runs.scaling import run_scaling
 from asvit.runs.search import run_search
 from asvit.search import SearchSettings
@@ -70,13 +70,13 @@ def test_the_last_network_is_shared_by_measures(monkeypatch: pytest.MonkeyPatch)
     settings = SearchSettings.make(space="asvit-tiny", **SMALL)
     pool = MeasurementPool({32: EvalContext(settings)}, Workers(jobs=2), Workload(1, 1, 1.0))
     job = MeasurementJob(SEED, settings.proxies, SEED, 32, counted=True)
-    work = measuring_work({32: EvalContext(settings).arguments})
+    work = measuring_work(MeasuringContext({32: EvalContext(settings).arguments}))
     opened = Answering(2, work.worker("cpu"))
     monkeypatch.setattr(pool, "_opened", opened)
     ((_, found),) = pool.measure([job])
     first, second = settings.proxies
     both = (first, second)
-    assert [(task["only"], task["names"], task["counted"]) for task in opened.tasks] == [
+    assert [(task.only, task.names, task.counted) for task in opened.tasks] == [
         ([0], both, True),
         ([1], both, False),
         ([2], (first,), False),
