@@ -132,9 +132,11 @@ class _Process:
         return f"its process was killed by {signal.Signals(-code).name}"
 
     def _read(self, messages: queue.SimpleQueue[tuple[_Process, bytes]]) -> None:
-        for message in _messages(self._output):
-            messages.put((self, message))
-        messages.put((self, b""))
+        try:
+            for message in _messages(self._output):
+                messages.put((self, message))
+        finally:  # also where something else than a message came, whose length has no room
+            messages.put((self, b""))
 
 
 def _write(stream: IO[bytes], message: bytes) -> None:

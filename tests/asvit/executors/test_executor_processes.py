@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from asvit.executors import Answer, Pool, Work, Workers, open_pool
+from asvit.executors import Answer, Pool, Work, Workers, open_pool, processes
 from asvit.executors.processes import ProcessBackend
 
 HERE = Path(__file__).parent
@@ -78,6 +78,17 @@ def test_a_task_that_always_fails_is_given_up(fate: str, workers: Workers, failu
         answers = dict(pool.run(todo))
     assert answers.pop(1) == Answer(failure=f"given up {failure}")
     assert sums(list(answers.items())) == {0: 142, 2: 144, 3: 145}
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_worker_that_tells_no_message_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = [sys.executable, "-c", "print('Welcome to this computer!', flush=True); input()"]
+    monkeypatch.setattr(processes, "module_process", lambda _: (words, dict(os.environ)))
+    with (
+        open_pool(Workers(jobs=1), work(), "cpu") as pool,
+        pytest.raises(ChildProcessError, match="no worker could be started"),
+    ):
+        list(pool.run(tasks(1)))
 
 
 def test_a_bug_is_raised_with_its_traceback(pool: Pool) -> None:
