@@ -64,6 +64,11 @@ class Registry(UserDict[str, T]):
         raise UnknownNameError(unknown(self.kind, name, self))
 
     @property
+    def known(self) -> dict[str, T]:
+        """The entries so far, without importing the modules of the built-in ones."""
+        return dict(self._items)
+
+    @property
     def data(self) -> dict[str, T]:  # type: ignore[override]
         """The entries, the built-in ones included."""
         for module in self.entries:  # at each look-up, as an import may have been interrupted

@@ -61,14 +61,14 @@ _MEMORY = "memory ran out"
 def commands() -> dict[str, str]:
     """Every command with its line of help, those of extensions included.
 
-    An extension that registers a kind of run has imported asvit.runs.run; otherwise nothing is
+    An extension that registers a kind of run has imported the registry; otherwise nothing is
     imported here.
     """
-    module = sys.modules.get("asvit.runs.run")
+    module = sys.modules.get("asvit.core.results")
     more = {run.name.split()[0]: f"Installed by {run.module}." for run in installed_runs()}
     if module is not None:
-        kinds = module.RUNS.items()
-        more |= {name.split()[0]: module.help_of(kind).partition("\n")[0] for name, kind in kinds}
+        own = {name: getattr(kind, "help", "") for name, kind in module.RUNS.known.items()}
+        more |= {name.split()[0]: text.partition("\n")[0] for name, text in own.items()}
     return {**COMMANDS, **{name: line for name, line in more.items() if name not in COMMANDS}}
 
 

@@ -3,6 +3,7 @@
 import logging
 import shlex
 from itertools import chain
+from pkgutil import resolve_name
 from typing import Any
 
 import click
@@ -27,6 +28,7 @@ from asvit.core.progress import Progress
 from asvit.core.results import RUNS
 from asvit.core.settings import Option, fields_of, option_fields, option_of
 from asvit.executors.base import Workers
+from asvit.runs import KINDS
 from asvit.runs.reporting import show
 
 logger = logging.getLogger(__name__)
@@ -41,6 +43,8 @@ _GROUPS = {
 
 def command_of(name: str) -> click.Command:
     """The command of the program with this name: a kind of run, or the group of several."""
+    if name in KINDS:
+        return run_command(resolve_name(KINDS[name]))
     if name in RUNS:
         return run_command(RUNS[name])
 

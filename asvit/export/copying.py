@@ -15,7 +15,6 @@ from torch import nn
 from asvit.data.preparation import Preparation
 from asvit.export.comparison import TOLERANCE, Difference, Example, compare, noise
 from asvit.export.formats import Format
-from asvit.export.int8 import batches, calibration, judge, labelled_pictures
 from asvit.export.quantisation import Quantisation, check_quantiser, quantised
 from asvit.export.settings import ExportSettings
 from asvit.export.writers import facts_of, graph_of, write_copy, write_graph
@@ -60,32 +59,38 @@ def write_verified(
         tell(f"writing {form.name}")
         write_copy(form, path, model=model, content=content)
         return Written(_compared(model, form, path, examples, tell))
-    batch, finished = None, _unchanged
+    batch = 1 if settings.with_preprocessing else None
     if settings.with_preprocessing:
-        batch, examples = 1, _pictures(content.preparation)
+        examples = _pictures(content.preparation)
 
-        def finished(graph: onnx.ModelProto) -> onnx.ModelProto:
-            from asvit.export.preprocessing import with_preprocessing
+    def finished(graph: onnx.ModelProto) -> onnx.ModelProto:
+        """The graph, which prepares pictures itself if asked to."""
+        if not settings.with_preprocessing:
+            return graph
+        from asvit.export.preprocessing import with_preprocessing  # imports ONNX
 
-            return with_preprocessing(graph, content.preparation)
+        return with_preprocessing(graph, content.preparation)
 
-    pictures = None
-    if settings.int8:
-        check_quantiser()
-        pictures = labelled_pictures(settings.data, weights, content)
+    if not settings.int8:
+        tell(f"writing {form.name}")
+        graph, about = graph_of(model, content, batch=batch), facts_of(content)
+        opset = write_graph(finished(graph), path, about=about)
+        return Written(_compared(model, form, path, examples, tell), opset)
+    from asvit.export import int8  # opens pictures as trainings do
+
+    check_quantiser()
+    pictures = int8.labelled_pictures(settings.data, weights, content)
     tell(f"writing {form.name}")
     graph, about = graph_of(model, content, batch=batch), facts_of(content)
     with TemporaryDirectory(prefix="asvit-export-") as folder:
-        exact = Path(folder, "float32.onnx") if pictures else path
-        opset = write_graph(finished(graph), exact, about=about)
+        exact = Path(folder, "float32.onnx")
+        write_graph(finished(graph), exact, about=about)
         differences = _compared(model, form, exact, examples, tell)
-        if pictures is None:
-            return Written(differences, opset)
-        images = calibration(content, pictures.trained)
+        images = int8.calibration(content, pictures.trained)
         tell(f"quantising with {len(images)} pictures")
-        small = finished(quantised(graph, list(batches(images, batch or 1))))
+        small = finished(quantised(graph, list(int8.batches(images, batch or 1))))
         opset = write_graph(small, path, about=about)
-        quantisation = judge(
+        quantisation = int8.judge(
             exact,
             path,
             content=content,
@@ -95,10 +100,6 @@ def write_verified(
             progress=tell,
         )
     return Written(differences, opset, quantisation)
-
-
-def _unchanged(graph: onnx.ModelProto) -> onnx.ModelProto:
-    return graph
 
 
 def _compared(

@@ -7,3 +7,17 @@ result.json holds. They raise ``ValueError`` if a setting is not allowed, images
 the folder's run has other settings, images or device or is in use; ``OSError`` if the folder
 cannot be written to or something cannot be found; and ``TypeError`` if there is no such setting.
 """
+
+#: Where each kind of run is declared, by its command; a command imports its own alone.
+KINDS = {
+    "search": "asvit.runs.search:SEARCH",
+    "scale": "asvit.runs.scaling:SCALE",
+    "train": "asvit.runs.training:TRAIN",
+    "design": "asvit.runs.designing:DESIGN",
+    "correlate": "asvit.runs.correlation:CORRELATE",
+    "supernet train": "asvit.runs.supernet:SUPERNET",
+    "supernet evolve": "asvit.runs.evolution:EVOLVE",
+    "transfer detect": "asvit.runs.transfer:DETECT",
+    "transfer segment": "asvit.runs.transfer:SEGMENT",
+    "test": "asvit.runs.evaluating:TEST",
+}

@@ -153,6 +153,8 @@ def _check_free(folder: Path, files: RunFiles) -> None:
 
     They may be somebody's only copy.
     """
+    if not folder.is_dir() or all(path.name == LOCK for path in folder.iterdir()):
+        return
     for writer in (files, *known_files()):
         for name in writer.names:
             if os.path.lexists(folder / name):

@@ -46,14 +46,13 @@ KILLED: Mapping[str, Mapping[str, Sequence[int]]] = {
         "fsync": (1, 5), "measure": (4,), "values.csv": (1,), "correlations.csv": (1,),
         "result.json": (1,),
     },
-    # Twelve steps take the time of the stages, twelve train.
     "train": {
-        "fsync": (1, 12), "step": (13, 24), "checkpoint.safetensors": (1, 3),
+        "fsync": (1, 12), "step": (1, 12), "checkpoint.safetensors": (1, 3),
         "best.safetensors": (1,), "model.safetensors": (1,), "metrics.csv": (3,),
         "result.json": (1,),
     },
     "supernet train": {
-        "fsync": (1, 4, 9), "step": (1, 12), "supernet.safetensors": (4,),
+        "fsync": (1, 4, 9), "step": (1, 12), "supernet.safetensors": (3,),
         "metrics.csv": (2,), "result.json": (1,),
     },
     "supernet evolve": {
@@ -66,7 +65,7 @@ INTERRUPTED: Mapping[str, Mapping[str, Sequence[int]]] = {
     "search": {"measure": (4,), "fsync": (2, 11, 12), "unlink": (9,), "trials.csv": (2,)},
     "scale": {"measure": (2,), "fsync": (6,), "steps.csv": (2,)},
     "correlate": {"measure": (4,), "correlations.csv": (1,)},
-    "train": {"step": (19,)},
+    "train": {"step": (7,)},
     "supernet train": {"step": (6,)},
     "supernet evolve": {"fsync": (8,)},
 }
@@ -90,15 +89,15 @@ OTHERS: Sequence[tuple[str, str, Stop]] = [
     ("scale", "--arch shift:1,1,2,1|2|12|1|48 --budget 9M", ("measure", 3, KILL)),
     ("scale", "--arch psvit2d:bs----|s-----|b----- --budget 9M", ("measure", 3, KILL)),
     ("search, trainings", "--controller random --seeds 2", ("fsync", 9, KILL)),
-    # A checkpoint after every update; twelve steps take the time of the stages, nine train.
+    # A checkpoint after every update.
     *(
         ("train", "--checkpoint-minutes 1e-9", (point, count, KILL))
         for point, count in (
-            *(("step", 15), ("step", 20), ("fsync", 13), ("checkpoint.safetensors", 5)),
+            *(("step", 3), ("step", 8), ("fsync", 13), ("checkpoint.safetensors", 5)),
             *(("metrics.csv", 2), ("best.safetensors", 1)),
         )
     ),
-    *(("train", "", ("step", 15, number)) for number in (signal.SIGTERM, signal.SIGHUP)),
+    *(("train", "", ("step", 3, number)) for number in (signal.SIGTERM, signal.SIGHUP)),
 ]
 CASES: Sequence[tuple[str, str, Stop]] = [
     *((name, "", (point, count, number))

@@ -7,11 +7,9 @@ from typing import Any
 
 import pytest
 import timm
-import torch
 from torch import Tensor, nn
 
 from asvit.export import comparison, copying
-from asvit.export.exported import Exported
 from asvit.export.exporting import export_network, name_weights
 from asvit.export.formats import Format
 from asvit.export.settings import ExportSettings
@@ -109,32 +107,21 @@ def test_the_result_beside_the_weights_is_told(tmp_path: Path) -> None:
     assert "command" not in again.content.facts
 
 
-@pytest.fixture(scope="module", params=["timm", "onnx", "pt2", "safetensors"])
-def copy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    """A copy in each format of a network that knows folders of this machine."""
-    folder = tmp_path_factory.mktemp("copy")
-    search = {"kind": "search", "run": f"{folder}/runs/seed", "ntk_condition_number": 9.5}
-    source = f"folder {folder}/my pets, 160 images, 3 classes"
-    run = trained(folder / "run", found_by=search, images=source)
-    return export_network(str(run), to=request.param)
-
-
-def export_of(weights: str, **settings: Any) -> Exported:
-    return export_network(weights=weights, to="safetensors", out="copy.safetensors", **settings)
+def test_a_copy_and_its_card_name_no_folder_of_this_machine(tmp_path: Path) -> None:
+    search = {"kind": "search", "run": f"{tmp_path}/runs/seed", "ntk_condition_number": 9.5}
+    source = f"folder {tmp_path}/my pets, 160 images, 3 classes"
+    run = trained(tmp_path / "run", found_by=search, images=source)
+    made = export_network(str(run), to="safetensors", out=str(tmp_path / "copy.safetensors"))
+    assert "* run: seed" in made.card.read_text()
+    for file in (made.out, made.card):
+        assert bytes(tmp_path) not in file.read_bytes()
 
 
 def test_wrong_weights_are_refused_and_nothing_is_left(tmp_path: Path) -> None:
     trained(tmp_path / "run")
     with pytest.raises(ValueError, match="has num_classes 3, not 5; leave it out"):
-        export_of("run", num_classes=5)
-    torch.save(NETWORK.build().state_dict(), "plain.pth")
-    with pytest.raises(ValueError, match="not which network they are of; name the architecture"):
-        export_of("plain.pth")
-    with pytest.raises(ValueError, match=r"the weights of plain\.pth do not fit the network"):
-        export_of("plain.pth", architecture="8,2,3|4,1,2|4,1,4|4,1,6|32")
-    with pytest.raises(ValueError, match=r"plain\.pth is for 3 classes, not 5; leave them out"):
-        export_of("plain.pth", architecture=NETWORK.architecture, num_classes=5)
-    assert names(tmp_path) == {"run", "plain.pth"}
+        export_network(weights="run", to="safetensors", out="copy.safetensors", num_classes=5)
+    assert names(tmp_path) == {"run"}
 
 
 class _Wrong(nn.Module):
