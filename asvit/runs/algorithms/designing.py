@@ -23,6 +23,7 @@ from asvit.core.run_files import (
     ANSWERS,
     BEST,
     CHECKPOINT,
+    MARKER,
     MODEL,
     PICTURES,
     PREDICTIONS,
@@ -67,7 +68,7 @@ from asvit.runs.algorithms.design_trainings import train, unless_it_fails
 from asvit.runs.algorithms.search import with_multiple
 from asvit.runs.checks import find_space
 from asvit.runs.command_latency import forget
-from asvit.runs.folder import plain_name, remove_files
+from asvit.runs.folder import LOCK, plain_name, remove_files
 from asvit.runs.run_folder import RunFolder
 from asvit.runs.search import SEARCH, SearchOptions
 from asvit.runs.training import few_pictures_note
@@ -117,7 +118,7 @@ def execute(asked: DesignSettings, run: Run) -> DesignResult:
     design.do("latency", _measure_latency)
     design.do("export", _export)
 
-    _remove_weights(run.folder)
+    _remove_leftovers(run.folder)
     images = {"source": design.settings.data, "digest": design.results.pictures.digest}
     return run.result({"images": images}, **outcome(design.plan.last_round, run.folder))
 
@@ -448,10 +449,13 @@ def _export(design: Design) -> Exports:
     return export_copies(design.run.folder, design.plan.last_round)
 
 
-def _remove_weights(folder: Path) -> None:
-    """Remove what only the stages needed: every network is tested, and one of them exported."""
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what only the stages needed: every network is tested, and one of them exported.
+
+    Of a training its result and its epochs stay.
+    """
     stages = (*FINALISTS, *map(fractals.folder_of, FINALISTS), *PRETRAINED, "training")
-    files = (CHECKPOINT, BEST, MODEL, PREDICTIONS, ANSWERS)
+    files = (CHECKPOINT, BEST, MODEL, PREDICTIONS, ANSWERS, RECORDS, MARKER, LOCK)
     remove_files(folder, [f"{stage}/{name}" for stage in stages for name in files])
 
 
