@@ -259,9 +259,9 @@ class DesignResult(Result, Model):
             )
         count = len(self.unreadable)
         for number, words in (
-            (count, "could not be read and were left out"),
-            (len(self.left_out), "had changed before the test and were left out of it"),
-            (len(self.equal), "have copies, which are never both trained on and tested on"),
+            (count, "left out, which could not be read"),
+            (len(self.left_out), "left out of the test, which had changed before it"),
+            (len(self.equal), "with copies, which are never both trained on and tested on"),
         ):
             if number:
                 lines.append(f"{quantity(number, 'picture')} {words}")
