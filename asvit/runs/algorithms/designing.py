@@ -89,7 +89,7 @@ _FREE_UNTIL_CHOICE = (
     *(*LIMITS, "width_multiple", "latency_runtime", "latency_command"),
     *("image_size", "hours", "pretrained", "architecture", "warm_start"),
 )
-_LATE = 0.7  # of the hours; with less of them left, the last round takes no other network
+_LATE = 0.8  # of the time planned for the training; with less left, the last round ends
 _GENERATED = "pictures-{}"  # folder of generated pictures, by what they are
 
 
@@ -390,16 +390,18 @@ def _train_finalist(design: Design, name: str) -> TrainingOutcome | None:
     raced, drawn = name in last_round.entrants, lengths.fractals.get(name)
     if not raced and drawn is None:
         return None
-    if raced and name in FINALISTS[1:] and hours.left < _LATE * hours.whole:
+    after = hours.left - lengths.seconds.get(name, 0.0)
+    if raced and name != last_round.entrants[0] and after < _LATE * (lengths.training or 0.0):
         text = last_round.network(name).architecture
         logger.warning("the design is late: it goes on without %s", text)
         return None
-    time = None
-    if drawn is not None and design.settings.hours is not None:
-        time = hours.left_for("fractals") / len(lengths.fractals) / 3600
 
     def work() -> TrainingOutcome:
-        before = None if drawn is None else train(trainings.on_fractals(name, *drawn, time))
+        before = (
+            None
+            if drawn is None
+            else train(trainings.on_fractals(name, *drawn, lengths.fractal_hours))
+        )
         if not raced:
             return cast("TrainingOutcome", before)
         warm = before is not None
