@@ -14,6 +14,7 @@ from asvit.spaces import load_space
 
 #: Updates of a training in the last round that tell how a network will end. After 200, a DeiT was
 #: 7 points ahead of a ShiftViT on the scattered digits, and 5 behind after 4,000.
+_GUESSING = 0.05  # of the way from guessing to 100 %: no better than that
 _CONCLUSIVE = 1_000
 #: Of the time of the final training, with less of which a round tells nothing. On Fashion-MNIST a
 #: ShiftViT was 2.8 points ahead of a ResNet after 1.4 % of it, and 1.8 points after 5 %, and
@@ -122,12 +123,15 @@ class LastRound:
 
         One that is not expected to win has to be better by two standard errors, and far enough
         to tell how it will end: with few pictures chance would choose, and what learns fastest is
-        not always best in the end. Where there is nothing to choose by, it is the first.
+        not always best in the end. Where there is nothing to choose by, it is the first that
+        was expected to win.
         """
         scores = self.scores
         if not scores:
             return FINALISTS[0]
         expected = [name for name in scores if self._is_expected(self.network(name))]
+        if self.at_chance:
+            return next(iter(expected or scores))
         leader = max(expected or scores, key=lambda name: scores[name])
 
         def leads(name: str) -> bool:
@@ -136,6 +140,13 @@ class LastRound:
 
         # The first is the one that the search expects most of, should they be equal.
         return max(filter(leads, scores), key=lambda name: scores[name], default=leader)
+
+    @property
+    def at_chance(self) -> bool:
+        """Whether no network of the last round is better than guessing, about."""
+        guessing = self._chance
+        most = max(self.scores.values(), default=100.0)
+        return most <= guessing + _GUESSING * (100 - guessing)
 
     @property
     def best_by_hand(self) -> str | None:

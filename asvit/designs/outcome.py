@@ -37,6 +37,7 @@ def outcome(last_round: LastRound, folder: Path) -> Mapping[str, Any]:
             *(_finalist(last_round, name) for name in last_round.entrants or [choice.winner]),
         ],
         "ranked": search.ranked,
+        "at_chance": last_round.at_chance,
         "prediction": search.prediction,
         "image_size": last_round.side,
         "channels": pictures.channels,

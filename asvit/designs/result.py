@@ -20,8 +20,6 @@ from asvit.measuring.latency import time_in_words
 from asvit.training.short_settings import IN_WORDS, UNEVEN
 from proxies.text import listed
 
-_GUESSING = 0.05  # of the way from the accuracy of guessing to 100 % is no better than that
-
 
 @dataclass(frozen=True)
 class Model:
@@ -103,6 +101,7 @@ class DesignResult(Result, Model):
     #: The networks of the search, best first, and those of the last round; or the only one.
     race: Sequence[Racer]
     ranked: bool  #: whether its own check shows that the search ranks
+    at_chance: bool  #: whether no network of the last round is better than guessing
     #: What the search expected of its short trainings' accuracy and how far to trust it, in words.
     prediction: str
     image_size: int  #: side of the images in pixels
@@ -200,7 +199,7 @@ class DesignResult(Result, Model):
         if self.at_chance:
             return (
                 "No network of the last round was better than guessing: nothing was chosen, and "
-                "the default was trained; more hours allow a choice"
+                "what was expected to win was trained; more hours allow a choice"
             )
         if self.hand_made is None:
             return "No plain network was in the last round to compare it with"
@@ -215,13 +214,6 @@ class DesignResult(Result, Model):
             f"When both had been trained {self._as_long}, it was {points} points [95 %] {of}from "
             f"a plain network, one of a published shape{scratch}: {self.difference_in_words}"
         )
-
-    @property
-    def at_chance(self) -> bool:
-        """Whether no network of the last round is better than guessing, about."""
-        most = max((racer.validation for racer in self.last_round), default=100.0)
-        guessing = 100 / len(self.classes)
-        return most <= guessing + _GUESSING * (100 - guessing)
 
     @property
     def _as_long(self) -> str:
@@ -259,9 +251,9 @@ class DesignResult(Result, Model):
             )
         count = len(self.unreadable)
         for number, words in (
-            (count, "could not be read and were left out"),
-            (len(self.left_out), "had changed before the test and were left out of it"),
-            (len(self.equal), "have copies, which are never both trained on and tested on"),
+            (count, "left out, which could not be read"),
+            (len(self.left_out), "left out of the test, which had changed before it"),
+            (len(self.equal), "with copies, which are never both trained on and tested on"),
         ):
             if number:
                 lines.append(f"{quantity(number, 'picture')} {words}")

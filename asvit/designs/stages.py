@@ -100,7 +100,9 @@ class Lengths:
     epochs: Mapping[str, int]  # at most
     hours: float | None = None
     fractals: Mapping[str, tuple[int, int]]  # pictures and epochs, of those that begin with them
+    fractal_hours: float | None = None  # of each of these
     seconds: Mapping[str, float]  # expected
+    training: float | None = None  # seconds that the training of the winner is to have
 
 
 @dataclass(frozen=True, kw_only=True)

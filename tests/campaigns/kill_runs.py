@@ -327,7 +327,7 @@ def _content(path: Path) -> object:
     if path.suffix == ".csv":
         return _columns(path.read_text(encoding="utf-8"))
     if path.suffix == ".md":
-        timed = ("* latency", "* time", "* SHA-256")
+        timed = ("* latency", "* time", "* seconds", "* SHA-256")
         return [line for line in path.read_text().splitlines() if not line.startswith(timed)]
     if path.suffix == ".html":
         if (path.parent / PICTURES).exists():

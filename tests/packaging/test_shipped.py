@@ -18,7 +18,11 @@ INSTALLED = ("asvit", "proxies", "scaling")
 DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn"}
 
 #: Installed with a declared distribution and used with it.
-COMES_WITH = {"huggingface_hub": "datasets"}
+COMES_WITH = {
+    "huggingface_hub": "datasets",
+    "pydantic_core": "pydantic",
+    "typing_extensions": "pydantic",
+}
 
 FOR_TYPES = {"_typeshed"}
 

@@ -202,8 +202,16 @@ class DesignPlan:
             epochs=dict.fromkeys(plans, enough),
             hours=hours,
             fractals=before,
+            fractal_hours=self._fractal_hours(before),
             seconds=seconds,
+            training=None if hours is None else self.hours.left_for("training"),
         )
+
+    def _fractal_hours(self, before: Mapping[str, object]) -> float | None:
+        """The time of each training on fractals, all of which have a share."""
+        if self.settings.hours is None or not before:
+            return None
+        return self.hours.left_for("fractals") / len(before) / 3600
 
     def _of_default(self) -> Lengths:
         """How long the default network is trained on fractals, if it is."""
@@ -215,7 +223,9 @@ class DesignPlan:
         seconds = {
             name: pictures * epochs / speeds[name] for name, (pictures, epochs) in before.items()
         }
-        return Lengths(epochs={}, fractals=before, seconds=seconds)
+        return Lengths(
+            epochs={}, fractals=before, fractal_hours=self._fractal_hours(before), seconds=seconds
+        )
 
     def choice(self) -> Choice:
         """Which finalist is trained on all pictures, and for how many epochs or hours at most."""

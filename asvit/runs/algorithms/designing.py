@@ -19,7 +19,16 @@ from asvit.core.continuing import ELSEWHERE, check_same_settings
 from asvit.core.errors import WrongOption
 from asvit.core.files import expanded, split_reading, with_reading
 from asvit.core.progress import Progress, StageUnderWay, Tell, image_progress
-from asvit.core.run_files import CHECKPOINT, PICTURES, RECORDS
+from asvit.core.run_files import (
+    ANSWERS,
+    BEST,
+    CHECKPOINT,
+    MARKER,
+    MODEL,
+    PICTURES,
+    PREDICTIONS,
+    RECORDS,
+)
 from asvit.data.base import LabelledImages
 from asvit.designs import fractals
 from asvit.designs.families import SIDES, smallest_side, space_for
@@ -38,6 +47,7 @@ from asvit.designs.settings import DesignSettings
 from asvit.designs.sizes import Sizes, limits_of
 from asvit.designs.stages import (
     FINALISTS,
+    PRETRAINED,
     Exports,
     FinalTest,
     PictureFacts,
@@ -58,7 +68,7 @@ from asvit.runs.algorithms.design_trainings import train, unless_it_fails
 from asvit.runs.algorithms.search import with_multiple
 from asvit.runs.checks import find_space
 from asvit.runs.command_latency import forget
-from asvit.runs.folder import plain_name
+from asvit.runs.folder import LOCK, plain_name, remove_files
 from asvit.runs.run_folder import RunFolder
 from asvit.runs.search import SEARCH, SearchOptions
 from asvit.runs.training import few_pictures_note
@@ -79,7 +89,7 @@ _FREE_UNTIL_CHOICE = (
     *(*LIMITS, "width_multiple", "latency_runtime", "latency_command"),
     *("image_size", "hours", "pretrained", "architecture", "warm_start"),
 )
-_LATE = 0.7  # of the hours; with less of them left, the last round takes no other network
+_LATE = 0.8  # of the time planned for the training; with less left, the last round ends
 _GENERATED = "pictures-{}"  # folder of generated pictures, by what they are
 
 
@@ -108,6 +118,7 @@ def execute(asked: DesignSettings, run: Run) -> DesignResult:
     design.do("latency", _measure_latency)
     design.do("export", _export)
 
+    _remove_leftovers(run.folder)
     images = {"source": design.settings.data, "digest": design.results.pictures.digest}
     return run.result({"images": images}, **outcome(design.plan.last_round, run.folder))
 
@@ -379,16 +390,18 @@ def _train_finalist(design: Design, name: str) -> TrainingOutcome | None:
     raced, drawn = name in last_round.entrants, lengths.fractals.get(name)
     if not raced and drawn is None:
         return None
-    if raced and name in FINALISTS[1:] and hours.left < _LATE * hours.whole:
+    after = hours.left - lengths.seconds.get(name, 0.0)
+    if raced and name != last_round.entrants[0] and after < _LATE * (lengths.training or 0.0):
         text = last_round.network(name).architecture
         logger.warning("the design is late: it goes on without %s", text)
         return None
-    time = None
-    if drawn is not None and design.settings.hours is not None:
-        time = hours.left_for("fractals") / len(lengths.fractals) / 3600
 
     def work() -> TrainingOutcome:
-        before = None if drawn is None else train(trainings.on_fractals(name, *drawn, time))
+        before = (
+            None
+            if drawn is None
+            else train(trainings.on_fractals(name, *drawn, lengths.fractal_hours))
+        )
         if not raced:
             return cast("TrainingOutcome", before)
         warm = before is not None
@@ -436,6 +449,16 @@ def _measure_latency(design: Design) -> Mapping[str, Latency]:
 def _export(design: Design) -> Exports:
     """Copy the network in other formats."""
     return export_copies(design.run.folder, design.plan.last_round)
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what only the stages needed: every network is tested, and one of them exported.
+
+    Of a training its result and its epochs stay.
+    """
+    stages = (*FINALISTS, *map(fractals.folder_of, FINALISTS), *PRETRAINED, "training")
+    files = (CHECKPOINT, BEST, MODEL, PREDICTIONS, ANSWERS, RECORDS, MARKER, LOCK)
+    remove_files(folder, [f"{stage}/{name}" for stage in stages for name in files])
 
 
 # A dry run.

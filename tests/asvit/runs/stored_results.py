@@ -193,6 +193,7 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
                     ),
                 ],
                 ranked=True,
+                at_chance=False,
                 image_size=64, pixels="uint16", fractals=3, balance="sampling",
                 imbalance=3.5, int8="costs 0.1 points", epochs=9,
                 classes=["cat", "dog"], train_pictures=40, test_pictures=10,
