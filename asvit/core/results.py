@@ -32,7 +32,7 @@ from proxies.text import shown
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-#: Every kind of run, a class of :mod:`asvit.runs.run`, by the command that starts it.
+#: Every kind of run, a :class:`asvit.runs.run_folder.Kind`, by the command that starts it.
 RUNS: Registry[Any] = Registry("kind of run", entries=["asvit.runs.kinds"])
 
 #: The folder of a result that was not kept; nothing can be in it.
