@@ -34,7 +34,6 @@ BEST = "best.safetensors"
 MODEL = "model.safetensors"
 METRICS = "metrics.csv"
 TENSORBOARD = "tensorboard"
-TRACKED = ".tracked.json"
 PREDICTIONS = "predictions.json"
 ANSWERS = "predictions.csv"  # also of designs and tests: a row a picture
 

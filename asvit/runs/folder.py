@@ -26,7 +26,6 @@ from asvit.core.run_files import (
     REPORT,
     RESULT,
     RUNS_FOLDER,
-    TRACKED,
     figure_files,
 )
 from proxies.messages import first_line
@@ -85,7 +84,7 @@ class RunFiles:
     @property
     def names(self) -> tuple[str, ...]:
         """All of them, in the order in which they are removed: the state last."""
-        return (RESULT, REPORT, TRACKED, *self.outputs, self.state)
+        return (RESULT, REPORT, *self.outputs, self.state)
 
 
 def known_files() -> tuple[RunFiles, ...]:
@@ -108,7 +107,7 @@ def check_folder(folder: Path, files: RunFiles, *, fresh: bool) -> None:
     if fresh or has_state(folder, files):
         return
     for name in files.names:
-        if os.path.lexists(folder / name) and name != TRACKED:
+        if os.path.lexists(folder / name):
             raise ValueError(
                 f"run folder {folder} has {name} but not {files.state}; put it back, {ELSEWHERE}"
             )

@@ -27,13 +27,12 @@ from asvit.core.files import expanded
 from asvit.core.progress import Progress, Tell, ignore
 from asvit.core.records import append_record, read_records
 from asvit.core.results import NO_FOLDER, RUNS, Result, article
-from asvit.core.run_files import MARKER, RECORDS, REPORT, RESULT, TRACKED
+from asvit.core.run_files import MARKER, RECORDS, REPORT, RESULT
 from asvit.core.settings import Settings, fields_of, option_of, setting, settings_class
 from asvit.core.summary import SummaryPart, Table
 from asvit.core.versions import versions
 from asvit.runs import reporting
 from asvit.runs.folder import LOCK, RunFiles, claimed, named_folder, remove_files
-from asvit.runs.tracking import event_files
 from proxies.messages import unknown
 
 if TYPE_CHECKING:
@@ -355,9 +354,8 @@ class RunFolder(Generic[S, R]):
             append_record(self.folder / RECORDS, {**head, "start": now.values})
 
     def _remove_files(self) -> None:
-        events = event_files(self.folder) if (self.folder / TRACKED).exists() else ()
         figures = self.kind.result_type.figure_files(self.folder)
-        remove_files(self.folder, [*events, *figures, *self.kind.files.names])
+        remove_files(self.folder, [*figures, *self.kind.files.names])
 
     def needs(self, what: str, path: Path) -> None:
         """Refuse to start over where that removes a file that the run needs."""

@@ -32,7 +32,7 @@ from asvit.runs.algorithms.shared import (
     workers_for,
 )
 from asvit.runs.run_folder import RunFolder
-from asvit.runs.tracking import forget, tracking
+from asvit.runs.tracking import tracking
 from asvit.runs.training import TrainOptions, plan_lines
 from asvit.training.checkpoint import Checkpoint, Origin
 from asvit.training.classification import Classification
@@ -88,8 +88,6 @@ def execute(asked: TrainSettings, run: Run) -> TrainResult:
             teacher["source"] = str(s.teacher_weights)
         run.begin(s, images=sets.provenance, device=processes.device.type, teacher=teacher)
         run.title = "\n".join(plan_lines(_facts_of_plan(job, run, session)))
-        if processes.first and stored is None:  # a start that was killed may have had other ones
-            forget(run.folder)
         track = run.options.track if processes.first else ""
         with tracking(track, run.folder, s) as tell_trackers:
             session.run(run.tell if processes.first else ignore, track=tell_trackers)
