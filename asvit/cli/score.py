@@ -21,7 +21,7 @@ from asvit.cli.options import (
     registered,
     write_json,
 )
-from asvit.core.console import console, fitting, number, quantity, table
+from asvit.core.console import console, number, quantity, table
 from asvit.core.display import progress_display
 from asvit.core.errors import wrong_option
 from asvit.core.files import check_target
@@ -33,10 +33,6 @@ from asvit.core.tables import csv_text
 from proxies.registry import PROXIES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from rich.console import RenderableType
-
     from asvit.runs.scoring import Scores
     from proxies import Score
 
@@ -130,24 +126,18 @@ def _show(scores: Scores, settings: MeasuringSettings) -> None:
     """Print the scores side by side, and the settings of the measurement."""
     screen = console()
     places = {str(place): row for place, row in enumerate(scores, 1)}
-
-    def score_table(columns: Sequence[str], title: str | None = None) -> RenderableType:
-        cells = [
-            [name, *(_cell(places[place].scores[name]) for place in columns), score.better]
-            for name, score in scores[0].scores.items()
-        ]
-        headings = ["value"] if title else columns
-        return table(
-            ["measure", *headings, "better"], cells, title=title, left=("measure", "better")
-        )
-
-    if len(scores) == 1:
-        screen.print(score_table(["1"], scores[0].architecture))
+    alone, title = len(scores) == 1, None
+    if alone:
+        title = scores[0].architecture
     else:
         for place, row in places.items():
             screen.print(f"{place}  {row.architecture}", soft_wrap=True)
-        for columns in fitting(places, score_table, screen):
-            screen.print(score_table(columns))
+    columns = ["measure", *(["value"] if alone else places), "better"]
+    cells = [
+        [name, *(_cell(row.scores[name]) for row in scores), score.better]
+        for name, score in scores[0].scores.items()
+    ]
+    screen.print(table(columns, cells, title=title, left=("measure", "better")))
     for place, row in places.items():
         for name, value in row.scores.items():
             if value.reason:

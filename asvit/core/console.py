@@ -7,19 +7,14 @@ import math
 import os
 import shutil
 import sys
-import textwrap
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any
 
 from proxies.text import legible
 
 if TYPE_CHECKING:
-    from rich.console import Console, ConsoleOptions, RenderableType
-    from rich.table import Table
-
-T = TypeVar("T")
+    from rich.console import Console, RenderableType
 
 _SHORT = {"length_distortion": "L^E", "ntk_condition_number": "kappa"}
 
@@ -104,9 +99,8 @@ def table(
 ) -> RenderableType:
     """A table for people, with numbers to the right but the columns ``left`` to the left.
 
-    A cell is a text, a number, or None; a line across the table lies below ``rule`` rows. The
-    title, and texts in a column ``architecture``, are never broken, as people copy them; counts
-    beside them are rounded.
+    A cell is a text, a number, or None; a line across the table lies below ``rule`` rows. Where
+    it is too wide, texts are folded; counts beside architectures are rounded.
     """
     from rich import box
     from rich.console import Group
@@ -137,58 +131,9 @@ def table(
         grid.add_column(Text(heading), justify=justify, overflow="fold", min_width=least)
     for place, row in enumerate(cells, 1):
         grid.add_row(*map(Text, row), end_section=place == rule)
-    renderable = _Whole(headings, cells, grid) if ARCHITECTURE in columns else grid
     if title is None:
-        return renderable
-    return Group(Text(legible(title), style="bold", no_wrap=True, overflow="ignore"), renderable)
-
-
-@dataclass(frozen=True)
-class _Whole:
-    """A table whose cells are never broken: if it is too wide, each row is a paragraph."""
-
-    headings: Sequence[str]
-    cells: Sequence[Sequence[str]]
-    table: Table
-
-    def __rich_console__(self, _: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
-        from rich.cells import cell_len
-        from rich.text import Text
-
-        columns = zip(self.headings, *self.cells, strict=True)
-        texts = ([*heading.split("\n"), *cells] for heading, *cells in columns)
-        if sum(max(map(cell_len, each)) + 3 for each in texts) <= options.max_width + 1:
-            yield self.table
-            return
-        place = self.headings.index(ARCHITECTURE)
-        names = [heading.replace("-\n", "-") for heading in self.headings]
-        for row in self.cells:
-            parts = [f"{name} {cell}".strip() for name, cell in zip(names, row, strict=True)]
-            first = [*parts[:place], row[place]]
-            yield Text("  ".join(first), no_wrap=True, overflow="ignore")
-            # textwrap breaks at ASCII spaces only.
-            rest = "  ".join(
-                part.replace(" ", "\N{NO-BREAK SPACE}") for part in parts[place + 1 :]
-            )
-            room = max(1, options.max_width - 2)
-            lines = textwrap.wrap(rest, room, break_long_words=False, break_on_hyphens=False)
-            whole = "\n".join(f"  {line}" for line in lines).replace("\N{NO-BREAK SPACE}", " ")
-            yield Text(whole, no_wrap=True, overflow="ignore")
-
-
-def fitting(
-    columns: Iterable[T], draw: Callable[[Sequence[T]], RenderableType], screen: Console
-) -> list[list[T]]:
-    """The columns in groups such that the table that ``draw`` makes of each fits the screen."""
-    groups: list[list[T]] = [[]]
-    wide = screen.options.update(width=1000)
-    for column in columns:
-        more = [*groups[-1], column]
-        if groups[-1] and screen.measure(draw(more), options=wide).maximum > screen.width:
-            groups.append([column])
-        else:
-            groups[-1] = more
-    return groups
+        return grid
+    return Group(Text(legible(title), style="bold", no_wrap=True, overflow="ignore"), grid)
 
 
 def count(value: object) -> str:

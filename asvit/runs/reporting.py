@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asvit.core.console import ARCHITECTURE, fitting, number, short, table
+from asvit.core.console import number, short, table
 from asvit.core.files import expanded
 from asvit.core.results import RUNS, Result, kind_in
 from asvit.core.run_files import MARKER, RESULT
@@ -35,17 +34,16 @@ def show_summary(summary: Iterable[SummaryPart], screen: Console) -> None:
     for place, part in enumerate(summary):
         if place and isinstance(part, Table):
             screen.print()
-        for lines in rendered(part, screen):
+        for lines in rendered(part):
             screen.print(lines)
 
 
-def rendered(part: SummaryPart, screen: Console) -> Iterator[RenderableType]:
+def rendered(part: SummaryPart) -> Iterator[RenderableType]:
     """A part of a summary as a console prints it."""
     if isinstance(part, str):
         yield part
     elif isinstance(part, Table):
-        whole = ARCHITECTURE in part.columns  # its rows are paragraphs where it is too wide
-        yield from map(_console_table, (part,) if whole else _divided(part, screen))
+        yield _console_table(part)
     else:
         yield from (f"{name}: {number(value)}" for name, value in part.items())
 
@@ -54,22 +52,6 @@ def _console_table(part: Table) -> RenderableType:
     columns = [short(column) for column in part.columns]
     left = [name for name, right in zip(columns, part.numeric, strict=True) if not right]
     return table(columns, part.rows, title=part.title or None, left=left, rule=part.rule)
-
-
-def _divided(whole: Table, screen: Console) -> Iterator[Table]:
-    """The columns of a table in several, each of which fits the screen; the first is in all."""
-
-    def part(places: Sequence[int]) -> Table:
-        places = [0, *places]
-        rows = [[row[place] for place in places] for row in whole.rows]
-        return replace(whole, columns=[whole.columns[place] for place in places], rows=rows)
-
-    def table_of(places: Sequence[int]) -> RenderableType:
-        return _console_table(replace(part(places), title=""))
-
-    # Of places, as two columns may have one name, such as a class called "class".
-    for group, places in enumerate(fitting(range(1, len(whole.columns)), table_of, screen)):
-        yield replace(part(places), title="" if group else whole.title)
 
 
 def result_in(kind: Any, folder: Path) -> Result:

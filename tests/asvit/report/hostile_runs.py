@@ -91,7 +91,7 @@ def _changed(value: Any, text: str, key: str = "") -> Any:
     if key == "values" or (key == "images" and "source" not in value):
         return {name + text: one for name, one in inner.items()}
     if {"rank_sum", "reward"} & value.keys():  # a row, whose other names are measures
-        known = _FIXED_COLUMNS | _SIZES | {"candidates"}
+        known = _FIXED_COLUMNS | _SIZES | {"candidates", "values"}
         return {name if name in known else name + text: one for name, one in inner.items()}
     if key in ("versions", "excluded"):  # settings are refused with a name that is unknown
         inner[text] = text if key != "excluded" else 3
