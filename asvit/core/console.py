@@ -9,12 +9,14 @@ import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 from proxies.text import legible
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.table import Table
 
 _SHORT = {"length_distortion": "L^E", "ntk_condition_number": "kappa"}
 
@@ -22,6 +24,7 @@ ARCHITECTURE = "architecture"  # heading of a column
 _COUNTS = ("params", "multiply-adds")
 MISSING = "–"  # an absent or failed value in a table
 _LARGE = 1e15  # from here on a number has an exponent: measures may have up to 150 digits
+_BETWEEN = 3  # columns of the screen between those of a table
 PIPE_WIDTH = 200  # columns of a table in a pipe, without COLUMNS; wide enough for whole texts
 
 
@@ -100,7 +103,8 @@ def table(
     """A table for people, with numbers to the right but the columns ``left`` to the left.
 
     A cell is a text, a number, or None; a line across the table lies below ``rule`` rows. Where
-    it is too wide, texts are folded; counts beside architectures are rounded.
+    it is too wide, texts are folded at spaces, or rows stand one below the other; counts beside
+    architectures are rounded.
     """
     from rich import box
     from rich.console import Group
@@ -131,9 +135,37 @@ def table(
         grid.add_column(Text(heading), justify=justify, overflow="fold", min_width=least)
     for place, row in enumerate(cells, 1):
         grid.add_row(*map(Text, row), end_section=place == rule)
+    drawn = _Fitting(grid, [heading.replace("-\n", "-") for heading in headings], cells)
     if title is None:
-        return grid
-    return Group(Text(legible(title), style="bold", no_wrap=True, overflow="ignore"), grid)
+        return drawn
+    return Group(Text(legible(title), style="bold", no_wrap=True, overflow="ignore"), drawn)
+
+
+@dataclass(frozen=True)
+class _Fitting:
+    """A table, or its rows one below the other where words would be broken to fit the screen."""
+
+    table: Table
+    headings: Sequence[str]
+    cells: Sequence[Sequence[str]]
+
+    def __rich_console__(self, _: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        from rich.cells import cell_len
+        from rich.text import Text
+
+        columns = (
+            [heading.replace("-", "- "), *cells]
+            for heading, *cells in zip(self.headings, *self.cells, strict=True)
+        )
+        words = ([word for text in column for word in text.split()] for column in columns)
+        least = sum(max(map(cell_len, each), default=0) + _BETWEEN for each in words)
+        if least - _BETWEEN <= options.max_width:
+            yield self.table
+            return
+        for row in self.cells:
+            pairs = zip(self.headings, row, strict=True)
+            lines = (f"{name}: {cell}" if name else cell for name, cell in pairs)
+            yield Text("\n".join(["", *lines]), no_wrap=True, overflow="ignore")
 
 
 def count(value: object) -> str:

@@ -275,6 +275,7 @@ def _prepared(name: str, value: Any, field: FieldInfo) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+_LIMITS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 _TYPES = {int: "a whole number", bool: "true or false", str: "a name"}
 
 
@@ -295,6 +296,7 @@ def _in_a_line(cls: type, error: ValidationError) -> Exception:
     if kind is float:
         return WrongValue(name, f"must be a number {' and '.join(bounds)}, got {value}")
     if fault["type"].startswith(("greater", "less")):
-        return WrongValue(name, f"must be {' and '.join(bounds)}, got {value}")
+        ((sign, limit),) = fault["ctx"].items()
+        return WrongValue(name, f"must be {_LIMITS[sign]} {limit:g}, got {value}")
     expected = fault.get("ctx", {}).get("expected", "").replace("'", "")
     return WrongValue(name, f"must be {_TYPES.get(kind, expected or 'another')}, got {value}")

@@ -48,24 +48,35 @@ def tracking(names: str, folder: Path, settings: Settings) -> Iterator[Track]:
         ValueError: If a tracker does not start.
         ImportError: If a library is missing.
     """
-    trackers = {name: _started(name, folder, settings) for name in _names(names)}
+    trackers: dict[str, Any] = {}
 
     def track(series: str, row: object, number: int) -> None:
         values = _values(series, row)
         for name, tracker in list(trackers.items()):
-            try:
+            with _left_out(name) as failed:
                 tracker.log(values, step=number)
-            except Exception as error:  # noqa: BLE001 - of any library; the run is worth more
-                logger.warning(
-                    "%s failed (%s); the run goes on without it", name, first_line(error)
-                )
+            if failed:
                 del trackers[name]
 
     try:
+        for name in _names(names):
+            trackers[name] = _started(name, folder, settings)
         yield track if trackers else untracked
     finally:
-        for tracker in trackers.values():
-            tracker.finish()
+        for name, tracker in trackers.items():
+            with _left_out(name):
+                tracker.finish()
+
+
+@contextmanager
+def _left_out(name: str) -> Iterator[list[Exception]]:
+    """Warn if a tracker fails; the list that it yields then has the error."""
+    failed: list[Exception] = []
+    try:
+        yield failed
+    except Exception as error:  # noqa: BLE001 - of any library; the run is worth more
+        failed.append(error)
+        logger.warning("%s failed (%s); the run goes on without it", name, first_line(error))
 
 
 def _names(names: str) -> list[str]:

@@ -20,7 +20,7 @@ ROUND = ("finalist-1", "finalist-2", "finalist-3")
 def test_a_last_round_at_chance_is_no_choice(pictures: Path, tmp_path: Path, fakes: Fakes) -> None:
     fakes.validation = dict.fromkeys(ROUND, 50.0)  # of two classes
     result = design(pictures, out=tmp_path, **LIMIT)
-    assert "nothing was chosen, and the default was trained" in result.outcome
+    assert "nothing was chosen, and what was expected to win" in result.outcome
     assert "chosen as" not in result.outcome
 
 

@@ -72,6 +72,7 @@ class Fake(accelerate_tracking.GeneralTracker):
 
     def finish(self) -> None:
         self.finished = True
+        self._fail("finish")
 
     def _fail(self, where: str) -> None:
         if self.fails == where:
@@ -144,6 +145,33 @@ def test_a_run_is_named_after_its_folder(
             "other": {},
         }[name]
     )
+
+
+@pytest.mark.parametrize("where", ["log", "finish"])
+def test_a_tracker_that_fails_is_left_out_and_the_others_go_on(
+    tmp_path: Path, fake: Any, where: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    failing, other = fake("failing"), fake("other")
+    failing.fails = where
+    with tracking("failing,other", tmp_path, SETTINGS) as track:
+        track("epoch", Row(0.5), 1)
+        track("epoch", Row(0.5), 2)
+    assert caplog.text.count("failing failed (no account); the run goes on without it") == 1
+    assert [step for _, step in other.made[0].told] == [1, 2]
+    assert other.made[0].finished
+
+
+def test_those_that_have_started_are_finished_where_another_does_not_start(
+    tmp_path: Path, fake: Any
+) -> None:
+    other, failing = fake("other"), fake("failing")
+    failing.fails = "start"
+    with (
+        pytest.raises(ValueError, match=r"--track failing does not start: no account$"),
+        tracking("other,failing", tmp_path, SETTINGS),
+    ):
+        pass
+    assert other.made[0].finished
 
 
 def test_a_stopped_training_is_in_tensorboard(tmp_path: Path) -> None:
