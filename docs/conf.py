@@ -3,7 +3,6 @@
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import MISSING
 from pathlib import Path
 
 import click
@@ -102,8 +101,8 @@ def add_options(
         for name, field in fields_of(made).items():
             option = option_of(field)
             if option is not None:
-                default = "" if field.default is MISSING else f" Default: ``{field.default!r}``."
-                lines += ["", f":ivar {name}: {option.help}{default}"]
+                default = "" if field.is_required() else f" Default: ``{field.default!r}``."
+                lines += ["", f":ivar {name}: {field.description}{default}"]
 
 
 def contexts(context: click.Context) -> Iterator[click.Context]:
