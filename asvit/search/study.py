@@ -56,6 +56,9 @@ def open_journal(path: Path) -> JournalStorage:
         left.unlink(missing_ok=True)
     # The lock excludes other writers, such as a dashboard; that of a killed process gives way.
     lock = JournalFileOpenLock(str(path), grace_period=_STALE_SECONDS)
+    if path.with_name(f"{path.name}.lock").exists():  # which would stay if nothing is written
+        lock.acquire()
+        lock.release()
     try:
         storage = JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
     except (*MALFORMED, AssertionError, OptunaError) as error:

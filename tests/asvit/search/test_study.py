@@ -92,3 +92,12 @@ def test_the_lock_of_a_killed_process_gives_way(tmp_path: Path) -> None:
     study.set_user_attr("a", 1)
     assert time.monotonic() - begun < 9  # the library would wait for 30 seconds
     assert not lock.exists()
+
+
+def test_the_lock_of_a_killed_process_does_not_stay(tmp_path: Path) -> None:
+    path = tmp_path / "study.journal"
+    record(path)
+    lock = path.with_name("study.journal.lock")
+    lock.touch()
+    assert finished(path) == 2
+    assert not lock.exists()
