@@ -10,7 +10,6 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing import connection
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
@@ -50,7 +49,7 @@ class ProcessBackend:
         # It imports neither the caller's script again nor what lies in the working directory.
         with (
             patch.dict(os.environ, PYTHONSAFEPATH="1"),
-            patch.dict(sys.modules, __main__=ModuleType("__main__")),
+            patch.multiple(sys.modules["__main__"], __spec__=None, __file__=None, create=True),
         ):
             process.start()
         there.close()
@@ -102,20 +101,22 @@ def _serve(there: Connection[Any, Any], device: str, threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the main process handles Ctrl-C
     os.dup2(2, 1)  # what libraries print is no output of the command
     os.environ["OMP_NUM_THREADS"] = str(threads)  # before torch is imported
-    try:
-        worker = there.recv().worker(device)
-    except (ValueError, OSError) as error:
-        there.send(("refused", first_line(error)))
-        return
-    except (RuntimeError, MemoryError) as error:
-        if not (out_of_memory(error) or device_failed(error)):
-            raise
-        there.send(("lost", first_line(error)))
-        return
-    there.send(("ready", None))
-    with apart_from_garbage(), suppress(EOFError):
-        while True:
-            there.send(perform(worker, there.recv()))
+    with suppress(EOFError, ConnectionError):  # that the other process has ended
+        work: Work = there.recv()
+        try:
+            worker = work.worker(device)
+        except (ValueError, OSError) as error:
+            there.send(("refused", first_line(error)))
+            return
+        except (RuntimeError, MemoryError) as error:
+            if not (out_of_memory(error) or device_failed(error)):
+                raise
+            there.send(("lost", first_line(error)))
+            return
+        there.send(("ready", None))
+        with apart_from_garbage():
+            while True:
+                there.send(perform(worker, there.recv()))
 
 
 def _end_with_parent() -> None:

@@ -175,7 +175,7 @@ def modules() -> Iterator[list[ForkServerProcess]]:
         started.append(server().Process(target=_with_environment, args=how, daemon=daemon))
         return started[-1]
 
-    runs = SimpleNamespace(run=_run_module)
+    runs = SimpleNamespace(run=_run_module, DEVNULL=subprocess.DEVNULL)
     context = SimpleNamespace(Pipe=multiprocessing.Pipe, Process=worker)
     if parent_process():
         context.Process = _ForkedWorker
