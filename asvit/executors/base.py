@@ -16,12 +16,13 @@ from typing import Any, Literal, NamedTuple
 
 from asvit.core.devices import device_failed
 from asvit.core.settings import Settings, setting, settings_class
-from asvit.executors.placement import fitting
+from asvit.executors.placement import all_of
 from proxies.messages import out_of_memory
 
 Task = Any  # what a worker is asked for; it is pickled
 Worker = Callable[[Task], Any]  # maps a task to its result, which is pickled, too
-Message = tuple[Literal["ready", "refused", "answered", "lost", "bug"], Any]  # of a worker
+Kind = Literal["ready", "refused", "answered", "lost", "bug"]
+Message = tuple[Kind, Any]  # of a worker: its result, a reason in one line, or a traceback
 
 _MIN_PARALLEL_SECONDS = 60.0  # with less work than this, starting workers does not pay off
 _MEMORY_SHARE = 0.5  # of the machine's memory, for an automatic number of workers
@@ -47,7 +48,7 @@ class Workers(Settings):
         None,
         "Workers that measure at the same time; their number changes no result, but last digits "
         "on a GPU.",
-        shown="one a core or several a GPU for long runs",
+        shown="one a core or GPU for long runs",
         at_least=1,
     )
     ray: str | None = setting(
@@ -65,31 +66,20 @@ class Workers(Settings):
         """Whether this process does all the work itself."""
         return self.jobs == 1 and self.ray is None and self.timeout is None
 
-    def resolved(
-        self,
-        device: str,
-        *,
-        tasks: int,
-        seconds: float,
-        gigabytes: float,
-        example: Callable[[], object] | None = None,
-        larger: float = 1.0,
-    ) -> Workers:
+    def resolved(self, device: str, *, tasks: int, seconds: float, gigabytes: float) -> Workers:
         """Choose a number of jobs if none was given; on Ray the cluster decides.
 
-        If the work is long enough to be worth starting workers, it is one per core on the CPU, and
-        on GPUs as many as fit, if memory allows. Otherwise it is one. Of ``tasks`` that can run at
-        the same time, all take about so many ``seconds`` on one core. A worker takes so many
-        ``gigabytes`` of the machine's memory; of a GPU's up to ``larger`` times what the
-        ``example`` takes, which is called to measure it.
+        If the work is long enough to be worth starting workers, it is one per core on the CPU, if
+        memory allows, and one per GPU. Otherwise it is one. Of ``tasks`` that can run at the same
+        time, all take about so many ``seconds`` on one core; a worker takes so many ``gigabytes``
+        of the machine's memory.
         """
         if self.jobs is not None or self.ray is not None:
             return self
         if seconds < _MIN_PARALLEL_SECONDS:
             return replace(self, jobs=1)
-        if device == "cpu":
-            return replace(self, jobs=min(tasks, _max_workers(gigabytes)))
-        return replace(self, jobs=fitting(device, example, cores=cores(), larger=larger))
+        room = _max_workers(gigabytes) if device == "cpu" else len(all_of(device))
+        return replace(self, jobs=min(tasks, room))
 
 
 @dataclass(frozen=True)
@@ -185,8 +175,8 @@ def apart_from_garbage() -> Iterator[None]:
 
 
 class Event(NamedTuple):
-    """What a worker told, or that it died."""
+    """What a worker told; of one that died, that it is lost."""
 
     slot: int  # of the worker, from 0
-    kind: Literal["ready", "refused", "answered", "lost", "bug", "died"]
-    content: Any = None  # the result, the reason in one line, or a traceback
+    kind: Kind
+    content: Any = None

@@ -1,16 +1,16 @@
-"""A pool of workers: assigns tasks, and reassigns those of lost workers."""
+"""A pool of workers: tasks in, answers out as they end; a lost worker costs its own task alone."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from asvit.executors.base import Answer, Event, Task, Work, Workers
+from asvit.executors.base import Answer, Task, Work, Workers
 from asvit.executors.placement import place
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-RETRIES = 2  # of a task whose worker died, hung or ran out of memory
+RETRIES = 2  # of a task whose worker died, hung or ran out of memory: one beside others, one alone
 _START_SECONDS = 600.0  # a worker that is not ready by then is stopped
 _MAX_FAILED_STARTS = 3  # in a row, after which a slot is closed
 
@@ -42,18 +42,24 @@ def open_pool(workers: Workers, work: Work, device: str) -> Iterator[Pool]:
         from asvit.executors.processes import ProcessBackend
 
         backend = ProcessBackend(work, place([device], workers.jobs or 1))
-    with closing(Pool(backend, timeout=workers.timeout)) as pool:
-        yield pool
+    with closing(backend):
+        yield Pool(backend, timeout=workers.timeout)
 
 
 @dataclass
 class _Slot:
-    """A slot and the state of its worker; empty without a worker, and closed once unusable."""
+    """A place for a worker, and the state of the one in it."""
 
-    state: Literal["empty", "starting", "idle", "busy", "closed"] = "empty"
+    number: int
+    state: Literal["empty", "starting", "idle", "busy"] = "empty"
     since: float = 0.0  # when that began, in seconds of time.monotonic
     task: int = -1  # while it is busy
     failed_starts: int = 0  # in a row: workers that died before they were ready
+
+    @property
+    def usable(self) -> bool:
+        """Whether workers start in it."""
+        return self.failed_starts < _MAX_FAILED_STARTS
 
     def enter(self, state: Literal["empty", "starting", "idle", "busy"], task: int = -1) -> None:
         """Change the state."""
@@ -63,20 +69,15 @@ class _Slot:
 class Pool:
     """The workers of a backend, which run tasks in parallel.
 
-    After ``timeout`` seconds, if given, a task is taken from its worker; it is tried again
-    :data:`RETRIES` times.
+    After ``timeout`` seconds, if given, a task is taken from its worker. Tasks that lost their
+    worker are tried again after the others; a last time in another slot and each alone, as it may
+    have been the others that took the memory.
     """
 
     def __init__(self, backend: Backend, *, timeout: float | None = None) -> None:
-        self._backend = backend
-        self._timeout = timeout
-        self._slots = [_Slot() for _ in range(backend.slots)]
-        self._begin(0)
-
-    def _begin(self, tasks: int) -> None:
-        self._unfinished = tasks
-        self._waiting = deque(range(tasks))  # without a worker
-        self._failed_in: dict[int, list[int]] = {}  # task -> the slots where it failed
+        self._backend, self._timeout = backend, timeout
+        self._slots = [_Slot(number) for number in range(backend.slots)]
+        self._lost: dict[int, tuple[int, str]] = {}  # task -> the slot where, and why
 
     @property
     def workers(self) -> int:
@@ -94,133 +95,91 @@ class Pool:
             RuntimeError: If a worker raised an unexpected exception; holds its traceback.
             ChildProcessError: If no worker could be started.
         """
-        self._begin(len(tasks))
+        self._lost = {}
+        yield from self._round(tasks, range(len(tasks)), self._slots)
+        yield from self._round(tasks, self._again(1), self._slots)
+        for task, slot in self._again(RETRIES).items():
+            for one in self._slots:  # torch keeps memory of a GPU that a process has used
+                self._stop(one)
+            others = [one for one in self._slots if one.usable and one.number != slot]
+            yield from self._round(tasks, [task], (others or self._slots)[:1])
+        for task, (_, why) in self._lost.items():
+            yield task, Answer(failure=f"given up after {RETRIES + 1} tries: {why}")
+
+    def _again(self, retry: int) -> dict[int, int]:
+        """The lost tasks, which are tried again, and the slot where each was lost."""
+        lost, self._lost = self._lost, {}
+        told = "a worker was lost (%s); its task is tried again, %d of %d"
+        for _, why in lost.values():
+            logger.warning(told, why, retry, RETRIES)
+        return {task: slot for task, (slot, _) in lost.items()}
+
+    def _round(
+        self, tasks: Sequence[Task], numbers: Iterable[int], slots: Sequence[_Slot]
+    ) -> Iterator[tuple[int, Answer]]:
+        """Run some tasks once in some slots; those that lose their worker are noted."""
+        waiting, ended = deque(numbers), list[tuple[int, Answer]]()
         try:
-            self._assign(tasks)
-            while self._unfinished:
-                ended = self._handle(self._backend.wait(self._until_deadline()))
-                self._unfinished -= len(ended)
-                self._assign(tasks)  # first: the caller may take its time with an answer
-                yield from ended
+            while waiting or any(slot.state == "busy" for slot in slots):
+                for slot in slots:
+                    if slot.state == "idle" and waiting:
+                        slot.enter("busy", waiting.popleft())
+                        self._backend.send(slot.number, tasks[slot.task])
+                missing = len(waiting) - sum(slot.state == "starting" for slot in slots)
+                for slot in [one for one in slots if one.state == "empty" and one.usable]:
+                    if missing > 0:
+                        self._backend.start(slot.number)
+                        slot.enter("starting")
+                        missing -= 1
+                yield from ended  # after that: the caller may take its time with an answer
+                ended = self._next()
+            yield from ended
         finally:
-            for number, slot in enumerate(self._slots):
+            for slot in slots:
                 if slot.state == "busy":
-                    self._backend.stop(number)
-                    slot.enter("empty")
+                    self._stop(slot)
 
-    def close(self) -> None:
-        """Stop all workers."""
-        self._backend.close()
-
-    def _assign(self, tasks: Sequence[Task]) -> None:
-        """Send tasks to idle workers, and start a worker for each task that is left."""
-        usable = [n for n, slot in enumerate(self._slots) if slot.state != "closed"]
-        for number in usable:
-            idle = self._slots[number].state == "idle"
-            if not idle or (task := self._next_task(number, usable)) is None:
-                continue
-            self._waiting.remove(task)
-            self._slots[number].enter("busy", task)
-            if self._runs_alone(task):
-                self._stop_idle()
-            self._backend.send(number, tasks[task])
-        if self._one_runs_alone:
-            return
-        missing = len(self._waiting) - sum(self._slots[n].state == "starting" for n in usable)
-        for number in usable:
-            if missing > 0 and self._slots[number].state == "empty":
-                self._backend.start(number)
-                self._slots[number].enter("starting")
-                missing -= 1
-
-    def _next_task(self, slot: int, usable: Sequence[int]) -> int | None:
-        """The next task for a slot; not one that failed there, unless it failed in all slots."""
-        if self._one_runs_alone:
-            return None
-        busy = any(other.state == "busy" for other in self._slots)
-        for task in self._waiting:
-            failed = self._failed_in.get(task, [])
-            waits = busy and self._runs_alone(task)
-            if not waits and (slot not in failed or set(usable) <= set(failed)):
-                return task
-        return None
-
-    def _runs_alone(self, task: int) -> bool:
-        """Whether it is a task's last try, during which there is no other worker."""
-        return len(self._failed_in.get(task, [])) == RETRIES
-
-    @property
-    def _one_runs_alone(self) -> bool:
-        """Whether a worker is at such a task."""
-        return any(slot.state == "busy" and self._runs_alone(slot.task) for slot in self._slots)
-
-    def _stop_idle(self) -> None:
-        """Stop idle workers: torch keeps memory of a GPU for a process that has used it."""
-        for number, slot in enumerate(self._slots):
-            if slot.state == "idle":
-                self._backend.stop(number)
-                slot.enter("empty")
-
-    def _until_deadline(self) -> float | None:
-        """Seconds until the next worker exceeds its time limit; None if none has a limit."""
+    def _next(self) -> list[tuple[int, Answer]]:
+        """Wait for the next event; returns the task that was answered, if any."""
+        limits = {slot.number: self._limit(slot) for slot in self._slots}
         now = time.monotonic()
-        ends = [slot.since + limit for slot in self._slots if (limit := self._limit(slot))]
-        return max(0.0, min(ends) - now) if ends else None
-
-    def _limit(self, slot: _Slot) -> float | None:
-        if slot.state == "starting":
-            return _START_SECONDS
-        return self._timeout if slot.state == "busy" else None
-
-    def _handle(self, event: Event | None) -> list[tuple[int, Answer]]:
-        """Process an event; returns the tasks that it ended."""
+        ends = [self._slots[number].since + limit for number, limit in limits.items() if limit]
+        event = self._backend.wait(max(0.0, min(ends) - now) if ends else None)
         if event is None:
-            return self._stop_overdue()
+            for slot in self._slots:
+                limit = limits[slot.number]
+                if limit is not None and time.monotonic() >= slot.since + limit:
+                    self._worker_lost(slot, f"took longer than {limit:g} s")
+            return []
         slot = self._slots[event.slot]
         if event.kind == "refused":
             raise ValueError(event.content)
         if event.kind == "bug":
             raise RuntimeError(f"a worker failed:\n{event.content}")
         if event.kind == "lost":
-            self._backend.stop(event.slot)  # frees what it still holds
-        if event.kind in {"lost", "died"}:
-            return self._worker_lost(event.slot, event.content)
-        if event.kind == "ready":
-            slot.failed_starts = 0
-        task = slot.task
+            self._worker_lost(slot, event.content)
+            return []
+        task, slot.failed_starts = slot.task, 0
         slot.enter("idle")
         return [(task, Answer(event.content))] if event.kind == "answered" else []
 
-    def _stop_overdue(self) -> list[tuple[int, Answer]]:
-        """Stop workers that exceeded their time limit; returns the tasks that this ended."""
-        ended = []
-        for number, slot in enumerate(self._slots):
-            limit = self._limit(slot)
-            if limit is not None and time.monotonic() >= slot.since + limit:
-                self._backend.stop(number)
-                ended += self._worker_lost(number, f"took longer than {limit:g} s")
-        return ended
+    def _limit(self, slot: _Slot) -> float | None:
+        """How many seconds it may be in its state."""
+        return {"starting": _START_SECONDS, "busy": self._timeout}.get(slot.state)
 
-    def _worker_lost(self, number: int, why: str) -> list[tuple[int, Answer]]:
-        """Empty the slot of a lost worker; returns its task if that has no retry left."""
-        slot = self._slots[number]
-        state, task = slot.state, slot.task
-        slot.enter("empty")
-        if state == "starting":
+    def _worker_lost(self, slot: _Slot, why: str) -> None:
+        """Empty the slot of a lost worker; its task, if it had one, is lost."""
+        if slot.state == "starting":
             slot.failed_starts += 1
-            if slot.failed_starts == _MAX_FAILED_STARTS:
-                slot.state = "closed"
-                logger.warning("worker %d does not start: %s", number + 1, why)
-            if all(slot.state == "closed" for slot in self._slots):
+            if not slot.usable:
+                logger.warning("worker %d does not start: %s", slot.number + 1, why)
+            if not any(one.usable for one in self._slots):
                 raise ChildProcessError(f"no worker could be started: {why}")
-        if state != "busy":
-            return []
-        self._failed_in.setdefault(task, []).append(number)
-        tries = len(self._failed_in[task])
-        if tries > RETRIES:
-            return [(task, Answer(failure=f"given up after {tries} tries: {why}"))]
-        logger.warning(
-            "a worker was lost (%s); its task is tried again, %d of %d", why, tries, RETRIES
-        )
-        self._waiting.appendleft(task)
-        return []
+        elif slot.state == "busy":
+            self._lost[slot.task] = slot.number, why
+        self._stop(slot)
+
+    def _stop(self, slot: _Slot) -> None:
+        if slot.state != "empty":
+            self._backend.stop(slot.number)
+            slot.enter("empty")

@@ -1,52 +1,39 @@
-"""Workers as processes of this machine; ``python -m asvit.executors.processes`` is one worker.
-
-A process reads its device, its work and then tasks from stdin, and writes what it has to tell to
-stdout; a message is a pickle after its length. It exits when stdin closes, so it never outlives
-its parent, even if that is killed; on Windows, it ends its task first.
-"""
+"""Workers as processes of this machine; they end with this process, even if it is killed."""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
-import pickle
-import queue
 import signal
-import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import IO
+from multiprocessing import connection
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 from asvit.core.devices import device_failed
-from asvit.core.processes import module_process
-from asvit.executors.base import (
-    Event,
-    Message,
-    Task,
-    Work,
-    Worker,
-    apart_from_garbage,
-    cores,
-    perform,
-)
+from asvit.executors.base import Event, Task, Work, apart_from_garbage, cores, perform
 from proxies.messages import first_line, out_of_memory
 
-_LENGTH = 8  # bytes of the length of a message
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+    from multiprocessing.context import SpawnProcess
+
+_context = multiprocessing.get_context("spawn")
 
 
 class ProcessBackend:
-    """One process per device. The processes end with this one, even if it is killed.
+    """One process for each device.
 
-    The pools of the standard library do not fit: they lose every task when a worker dies, cannot
-    stop a hanging task, import the caller's script again, and outlive a killed caller.
+    The executors of the standard library do not fit: they lose every task when a worker dies, and
+    neither stop one that hangs nor say how it ended.
     """
 
     def __init__(self, work: Work, devices: Sequence[str]) -> None:
-        self._work = pickle.dumps(work)
-        self._devices = tuple(devices)
-        self._processes: dict[int, _Process] = {}
-        self._messages: queue.SimpleQueue[tuple[_Process, bytes]] = queue.SimpleQueue()
+        self._work, self._devices = work, tuple(devices)
+        self._workers: dict[int, tuple[SpawnProcess, Connection[Any, Any]]] = {}
 
     @property
     def slots(self) -> int:
@@ -55,149 +42,85 @@ class ProcessBackend:
 
     def start(self, slot: int) -> None:
         """Start a process, without waiting for its imports."""
-        share = str(max(1, cores() // len(self._devices)))  # of the cores, equal ones
-        process = _Process(slot, share, self._messages)
-        self._processes[slot] = process
-        process.write(pickle.dumps(self._devices[slot]))
-        process.write(self._work)
+        here, there = _context.Pipe()
+        threads = max(1, cores() // self.slots)  # equal shares
+        arguments = there, self._devices[slot], threads
+        process = _context.Process(target=_serve, args=arguments, daemon=True)
+        # It imports neither the caller's script again nor what lies in the working directory.
+        with (
+            patch.dict(os.environ, PYTHONSAFEPATH="1"),
+            patch.multiple(sys.modules["__main__"], __spec__=None, __file__=None, create=True),
+        ):
+            process.start()
+        there.close()
+        self._workers[slot] = process, here
+        # Not as an argument: it would import torch before the next process could start.
+        self.send(slot, self._work)
 
-    def send(self, slot: int, task: Task) -> None:
-        """Write a task to the process."""
-        self._processes[slot].write(pickle.dumps(task))
+    def send(self, slot: int, task: Task | Work) -> None:
+        """Send the process a task; if it is dead, :meth:`wait` tells."""
+        with suppress(OSError):
+            self._workers[slot][1].send(task)
 
     def stop(self, slot: int) -> None:
-        """Kill the process; it causes no further events."""
-        self._processes.pop(slot).end()
+        """Kill the process, if it is there; it causes no further events."""
+        if slot in self._workers:
+            process, here = self._workers.pop(slot)
+            process.kill()
+            process.join()
+            here.close()
 
     def wait(self, seconds: float | None) -> Event | None:
         """The next message of a process, or its death; None if none comes in ``seconds``."""
-        while True:
-            try:
-                process, message = self._messages.get(timeout=seconds)
-            except queue.Empty:
-                return None
-            if self._processes.get(process.slot) is not process:
-                continue  # sent before the process was stopped
-            if message:
-                return Event(process.slot, *pickle.loads(message))  # of a process of ours
-            del self._processes[process.slot]
-            return Event(process.slot, "died", process.end())
+        ready = connection.wait([here for _, here in self._workers.values()], seconds)
+        for slot, (process, here) in self._workers.items():
+            if here in ready:
+                try:
+                    return Event(slot, *here.recv())
+                except (EOFError, OSError):
+                    process.join()
+                    return Event(slot, "lost", _ending(process.exitcode or 0))
+        return None
 
     def close(self) -> None:
         """Kill all processes."""
-        for slot in list(self._processes):
+        for slot in list(self._workers):
             self.stop(slot)
 
 
-class _Process:
-    """A worker process, and a thread that reads its messages."""
+def _ending(code: int) -> str:
+    """How a process ended, by its exit code."""
+    if code >= 0:
+        return f"its process ended with code {code}"
+    return f"its process was killed by {signal.Signals(-code).name}"
 
-    def __init__(
-        self,
-        slot: int,
-        threads: str,
-        messages: queue.SimpleQueue[tuple[_Process, bytes]],
-    ) -> None:
-        self.slot = slot
-        words, environment = module_process("asvit.executors.processes")
-        self._popen = subprocess.Popen(
-            words,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={"OMP_NUM_THREADS": threads, **environment},
-            start_new_session=True,  # only the main process handles Ctrl-C
-        )
-        if self._popen.stdin is None or self._popen.stdout is None:
-            raise OSError("a worker has no pipes")
-        self._input: IO[bytes] = self._popen.stdin
-        self._output: IO[bytes] = self._popen.stdout
-        self._reader = threading.Thread(target=self._read, args=(messages,), daemon=True)
-        self._reader.start()
 
-    def write(self, message: bytes) -> None:
-        """Write to the process; if it is dead, the reader thread reports that."""
-        with suppress(OSError):
-            _write(self._input, message)
-
-    def end(self) -> str:
-        """Kill the process if it still runs, and return how it ended."""
-        self._popen.kill()
-        code = self._popen.wait()
-        self._reader.join()
-        with suppress(OSError):
-            self._input.close()
-        self._output.close()
-        if code >= 0:
-            return f"its process ended with code {code}"
-        return f"its process was killed by {signal.Signals(-code).name}"
-
-    def _read(self, messages: queue.SimpleQueue[tuple[_Process, bytes]]) -> None:
+def _serve(there: Connection[Any, Any], device: str, threads: int) -> None:
+    """Be a worker, until this process is killed or the other one has ended."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the main process handles Ctrl-C
+    os.dup2(2, 1)  # what libraries print is no output of the command
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # before torch is imported
+    with suppress(EOFError, ConnectionError):  # that the other process has ended
+        work: Work = there.recv()
         try:
-            for message in _messages(self._output):
-                messages.put((self, message))
-        finally:  # also where something else than a message came, whose length has no room
-            messages.put((self, b""))
-
-
-def _write(stream: IO[bytes], message: bytes) -> None:
-    """Write a message: its length, and itself."""
-    stream.write(len(message).to_bytes(_LENGTH, "big"))
-    stream.write(message)
-    stream.flush()
-
-
-def _messages(stream: IO[bytes]) -> Iterator[bytes]:
-    """The messages that come on a stream; one that is cut short by its end is none."""
-    while length := int.from_bytes(stream.read(_LENGTH), "big"):
-        message = stream.read(length)
-        if len(message) < length:
+            worker = work.worker(device)
+        except (ValueError, OSError) as error:
+            there.send(("refused", first_line(error)))
             return
-        yield message
+        except (RuntimeError, MemoryError) as error:
+            if not (out_of_memory(error) or device_failed(error)):
+                raise
+            there.send(("lost", first_line(error)))
+            return
+        there.send(("ready", None))
+        with apart_from_garbage():
+            while True:
+                there.send(perform(worker, there.recv()))
 
 
-def _serve() -> None:
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # keeps what libraries print out of the answers
-    # On Windows, libraries cannot be loaded while a thread waits for a pipe.
-    content = _read() if sys.platform == "win32" else _read_ahead()
-
-    def tell(message: Message) -> None:
-        _write(answers, pickle.dumps(message))
-
-    try:
-        device = pickle.loads(next(content))
-        worker: Worker = pickle.loads(next(content)).worker(device)
-    except (ValueError, OSError) as error:
-        tell(("refused", first_line(error)))
-        return
-    except (RuntimeError, MemoryError) as error:
-        if not (out_of_memory(error) or device_failed(error)):
-            raise
-        tell(("lost", first_line(error)))
-        return
-    tell(("ready", None))
-    with apart_from_garbage():
-        for task in content:
-            tell(perform(worker, pickle.loads(task)))
-
-
-def _read() -> Iterator[bytes]:
-    """The messages on stdin, as they come; the process ends with them."""
-    yield from _messages(sys.stdin.buffer)
-    os._exit(0)
-
-
-def _read_ahead() -> Iterator[bytes]:
-    """As :func:`_read`, in a thread, so that the process exits even in the middle of a task."""
-    content: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-
-    def read() -> None:
-        for message in _read():
-            content.put(message)
-
-    threading.Thread(target=read, daemon=True).start()
-    return iter(content.get, b"")
-
-
-if __name__ == "__main__":
-    _serve()
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

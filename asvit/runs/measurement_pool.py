@@ -2,35 +2,28 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
-import numpy as np
+import torch
 
 from asvit.core.measuring_settings import MeasuringSettings
 from asvit.data import load_images
 from asvit.data.base import Progress
-from asvit.executors import Pool, Workers, apart_from_garbage, one_thread, open_pool
+from asvit.executors import Pool, Work, Workers, apart_from_garbage, one_thread, open_pool
 from asvit.executors.base import Answer
 from asvit.executors.placement import device_here, device_of
-from asvit.runs.measurement_worker import (
-    MeasurementTask,
-    MeasuringContext,
-    TaskMeasured,
-    counted,
-    measuring_work,
-    network,
-)
 from asvit.search import Measurement, SearchSettings
 from asvit.search.limits import Limits
-from asvit.spaces import SearchSpace
+from asvit.spaces import SearchSpace, build, cost
+from asvit.spaces.architectures import known_space
 from asvit.spaces.base import Architecture
-from proxies import Cost, Score, combine, get_proxy, measure
+from proxies import Cost, Score, combine, get_proxy, measure, measure_repeats
 from proxies.evaluation import FAILURES, seed_for
-from proxies.messages import fault
+from proxies.messages import fault, out_of_memory
 
 T = TypeVar("T")
 
@@ -55,7 +48,6 @@ class EvalContext:
     ) -> None:
         side = settings.image_size if image_size is None else image_size
         self.device = device_of(settings.device, workers)  #: where networks are measured
-        here = device_here(self.device, workers)
         images = load_images(
             settings.data,
             count=settings.images,
@@ -72,7 +64,8 @@ class EvalContext:
             "repeats": settings.repeats,
             "seed": settings.seed,
             "image_size": side,
-            "images": images.pixels.to(here),  # once, not with every network
+            # Once, not with every network.
+            "images": images.pixels.to(device_here(self.device, workers)),
             "labels": images.labels if len(images.classes) > 1 else None,
             "device": self.device,
             "points": settings.points,
@@ -85,12 +78,13 @@ class MeasurementJob:
     """A network to measure."""
 
     architecture: Architecture | str  # workers are sent its text
-    names: tuple[str, ...]  # measures to take
+    names: Sequence[str]  # measures to take
     key: str  # seeds its initial weights, beside the run's seed and the repeat
     side: int  # of the images, in pixels
     counted: bool = False  # whether to count its parameters and multiply-adds, too
     refused: str = ""  # why there is no such network, so that all measures fail
     other: Mapping[str, int] = field(default_factory=dict)  # seed and repeats, unless the run's
+    only: Sequence[int] | None = None  # repeats that a worker is asked for
 
 
 @dataclass(frozen=True)
@@ -100,12 +94,8 @@ class Workload:
     networks: int  # about, of which two measures are taken
     at_once: int  # how many are asked for together
     gigabytes: float  # memory of the machine that measuring one of them may need
-    # One of them, with the measures of the run. It is measured to see what it takes of a GPU; the
-    # largest takes so many times as much.
-    example: Callable[[], MeasurementJob] | None = None
-    larger: float = 1.0
-    # What workers have to know, instead of the example: all measures, and a network of each space.
-    known: Sequence[MeasurementJob] = ()
+    names: Sequence[str] = ()  # measures that workers have to know
+    architectures: Sequence[str] = ()  # texts that workers have to know
 
 
 @dataclass(frozen=True)
@@ -136,20 +126,16 @@ class MeasurementPool:
         space: SearchSpace | None = None,
         num_classes: int = 1000,
     ) -> None:
-        self._contexts = contexts
         context = next(iter(contexts.values()))  # they differ only in their images
         self.device, self._repeats = context.device, context.arguments["repeats"]
-        self._space = space
-        self._num_classes = num_classes
-        self._stack = ExitStack()
-        self._workload, example = workload, workload.example
+        arguments = {side: one.arguments for side, one in contexts.items()}
+        self._measurer = Measurer(arguments, space, num_classes)
+        self._workload, self._stack = workload, ExitStack()
         self.workers = (workers or Workers()).resolved(
             self.device,
             tasks=workload.at_once * self._repeats,
             seconds=workload.networks * self._repeats * max(contexts) ** 2 / _PIXELS_A_SECOND,
             gigabytes=workload.gigabytes,
-            example=example and (lambda: self._measure(example())),
-            larger=workload.larger,
         )
         if self.workers.in_process:
             self._stack.enter_context(apart_from_garbage())
@@ -166,7 +152,7 @@ class MeasurementPool:
             if job.refused:
                 yield number, Measured(failed(job.names, job.refused))
             elif self.workers.in_process:
-                yield number, self._measure(job)
+                yield number, self._measurer.whole(job)
         if self.workers.in_process or not possible:
             return
         tasks = self._shared_out(
@@ -179,102 +165,149 @@ class MeasurementPool:
                 number = tasks[place][0]
                 answers[number].append(answer)
                 if len(answers[number]) == missing[number]:
-                    yield number, _combined(jobs[number], answers.pop(number))
+                    yield number, self._combined(jobs[number], answers.pop(number))
 
     @cached_property
     def _opened(self) -> Pool:
         """The workers, started at the first use."""
-        space = None if self._space is None else self._space.name
-        example = self._workload.example
-        known = self._workload.known or ([example()] if example else [])
-        context = MeasuringContext(
-            {side: one.arguments for side, one in self._contexts.items()},
-            space,
-            self._num_classes,
-            names=tuple(dict.fromkeys(name for job in known for name in job.names)),
-            architectures=tuple(str(job.architecture) for job in known if space is None),
-        )
-        work = measuring_work(context)
+        work = self._measurer.work(self._workload)
         return self._stack.enter_context(open_pool(self.workers, work, self.device))
 
-    def _measure(self, job: MeasurementJob) -> Measured:
-        """Measure one network in this process."""
-        arch, side = job.architecture, job.side
-        in_chans = self._contexts[side].channels
-        try:
-            with one_thread(self.device):
-                scores = measure(
-                    lambda: network(
-                        arch, side, self._num_classes, in_chans=in_chans, space=self._space
-                    ),
-                    job.names,
-                    key=job.key,
-                    **{**self._contexts[side].arguments, **job.other},
-                )
-        except MemoryError as error:
-            return Measured(failed(job.names, str(error) or "out of memory"))
-        if not job.counted:
-            return Measured(scores)
-        size = counted(arch, side, in_chans=in_chans)
-        return (
-            Measured(failed(job.names, size)) if isinstance(size, str) else Measured(scores, size)
-        )
-
-    def _tasks(self, job: MeasurementJob) -> list[MeasurementTask]:
+    def _tasks(self, job: MeasurementJob) -> list[MeasurementJob]:
         """What workers are sent: the repeats of a network, one by one."""
         repeats = job.other.get("repeats", self._repeats)
         if not any(get_proxy(name).random for name in job.names):
             repeats = 1
+        text = str(job.architecture)
         return [
-            MeasurementTask(
-                str(job.architecture),
-                job.names,
-                job.key,
-                job.side,
-                only=[repeat],
-                counted=job.counted and repeat == 0,
-                other=job.other,
-            )
+            replace(job, architecture=text, only=[repeat], counted=job.counted and repeat == 0)
             for repeat in range(repeats)
         ]
 
     def _shared_out(
-        self, tasks: list[tuple[int, MeasurementTask]]
-    ) -> list[tuple[int, MeasurementTask]]:
+        self, tasks: list[tuple[int, MeasurementJob]]
+    ) -> list[tuple[int, MeasurementJob]]:
         """The tasks, of which the last ones, too few for all workers, are split by measures.
 
         Else, with five networks on two workers, one would wait while the other measures the fifth.
         """
         jobs = self._opened.workers
         whole = len(tasks) - len(tasks) % jobs
-        split = [
-            (number, replace(task, names=names, counted=task.counted and not part))
-            for number, task in tasks[whole:]
-            for part, names in enumerate(parts_of(task.names, jobs))
-        ]
-        return tasks[:whole] + split
+        shared = tasks[:whole]
+        for number, task in tasks[whole:]:
+            parts = [task.names[part::jobs] for part in range(min(jobs, len(task.names)))]
+            first, *others = (replace(task, names=names) for names in parts)
+            shared += [(number, first), *((number, replace(one, counted=False)) for one in others)]
+        return shared
+
+    def _combined(self, job: MeasurementJob, answers: Sequence[Answer]) -> Measured:
+        """The answers to all tasks of a job together."""
+        done = [answer.result for answer in answers if not answer.failure]
+        size = next((size for _, size in done if isinstance(size, Cost)), None)
+        failures = [answer.failure for answer in answers if answer.failure]
+        failures += [size for _, size in done if isinstance(size, str)]
+        if failures:
+            return Measured(failed(job.names, failures[-1]), size)
+        whole: defaultdict[int, dict[str, float | str]] = defaultdict(dict)
+        for readings, _ in done:
+            for repeat, values in readings.items():
+                whole[repeat].update(values)
+        return Measured(combine(job.names, job.other.get("repeats", self._repeats), whole), size)
 
 
-def parts_of(names: Sequence[str], jobs: int) -> list[Sequence[str]]:
-    """Measures as they are shared among workers, at most one part for each."""
-    return [names[part::jobs] for part in range(min(jobs, len(names)))]
+class Measurer:
+    """Measures networks in this process, or in a worker some of the repeats of one.
+
+    ``arguments`` are those of an :class:`EvalContext`, by the side of images.
+    """
+
+    def __init__(
+        self,
+        arguments: Mapping[int, Mapping[str, Any]],
+        space: SearchSpace | None,
+        num_classes: int,
+    ) -> None:
+        self._arguments, self._space, self._num_classes = arguments, space, num_classes
+
+    def work(self, workload: Workload) -> Work:
+        """What workers are made of; images on a device are sent from the memory."""
+        space = None if self._space is None else self._space.name
+        context = _on("cpu", self._arguments), space, self._num_classes, workload
+        return Work("asvit.runs.measurement_pool:measuring_worker", context)
+
+    def whole(self, job: MeasurementJob) -> Measured:
+        """All that is asked of a network."""
+        arguments = {**self._arguments[job.side], **job.other}
+        try:
+            with one_thread(arguments["device"]):
+                scores = measure(lambda: self._network(job), job.names, key=job.key, **arguments)
+        except MemoryError as error:
+            return Measured(failed(job.names, str(error) or "out of memory"))
+        size = self._counted(job)
+        if isinstance(size, str):
+            return Measured(failed(job.names, size))
+        return Measured(scores, size)
+
+    def __call__(
+        self, job: MeasurementJob
+    ) -> tuple[Mapping[int, Mapping[str, float | str]], Cost | str | None]:
+        """The readings of some repeats, and the size if it is asked for, or why there is none.
+
+        Raises:
+            MemoryError: If there was not enough for it.
+        """
+        arguments = {**self._arguments[job.side], **job.other, "only": job.only}
+        with one_thread(arguments["device"]):
+            readings = measure_repeats(
+                lambda: self._network(job), job.names, key=job.key, **arguments
+            )
+        for values in readings.values():
+            for what in values.values():
+                if isinstance(what, str) and out_of_memory(what):
+                    raise MemoryError(what)
+        return readings, self._counted(job)
+
+    def _network(self, job: MeasurementJob) -> torch.nn.Module:
+        """The freshly initialised network of a job."""
+        in_chans = self._arguments[job.side]["images"].shape[1]
+        if self._space is None:
+            return build(job.architecture, job.side, self._num_classes, in_chans=in_chans)
+        sizes = {"image_size": job.side, "num_classes": self._num_classes, "in_chans": in_chans}
+        return self._space.build(self._space.read(job.architecture), **sizes)
+
+    def _counted(self, job: MeasurementJob) -> Cost | str | None:
+        if not job.counted:
+            return None
+        in_chans = self._arguments[job.side]["images"].shape[1]
+        return counted(job.architecture, job.side, in_chans=in_chans)
 
 
-def _combined(job: MeasurementJob, answers: Sequence[Answer]) -> Measured:
-    """The answers to all tasks of a job together."""
-    results: list[TaskMeasured] = [
-        answer.result for answer in answers if answer.result is not None
-    ]
-    sizes = [result.size for result in results if isinstance(result.size, Cost)]
-    size = sizes[-1] if sizes else None
-    failures = [answer.failure for answer in answers if answer.result is None]
-    failures += [result.size for result in results if isinstance(result.size, str)]
-    if failures:
-        return Measured(failed(job.names, failures[-1]), size)
-    whole: defaultdict[int, dict[str, float | str]] = defaultdict(dict)
-    for repeat, values in (item for part in results for item in part.readings.items()):
-        whole[repeat].update(values)
-    return Measured(combine(job.names, results[0].repeats, whole), size)
+def measuring_worker(context: tuple[Any, str | None, int, Workload], device: str) -> Measurer:
+    """What measures in a worker; made as executors do it."""
+    arguments, space, num_classes, workload = context
+    known = known_space(space, workload.names, workload.architectures)
+    return Measurer(_on(device, arguments), known, num_classes)
+
+
+def _on(device: str, arguments: Mapping[int, Mapping[str, Any]]) -> dict[int, dict[str, Any]]:
+    """The arguments of measures with their tensors on a device."""
+    moved = dict[int, dict[str, Any]]()
+    for side, known in arguments.items():
+        tensors = {n: v.to(device) for n, v in known.items() if isinstance(v, torch.Tensor)}
+        moved[side] = {**known, **tensors, "device": device}
+    return moved
+
+
+def counted(
+    arch: Architecture | str, side: int, num_classes: int = 1000, *, in_chans: int
+) -> Cost | str:
+    """Parameters and multiply-adds of an architecture, or why they cannot be counted."""
+    try:
+        return cost(arch, side, num_classes, in_chans=in_chans)
+    except MemoryError:
+        raise
+    except FAILURES as error:
+        return fault(error)
 
 
 def failed(names: Sequence[str], why: str) -> dict[str, Score]:
@@ -315,7 +348,7 @@ class Evaluator(MeasurementPool):
     ) -> None:
         self._checked, self._settings, self._limits = space, settings, Limits(space, settings)
         self.context = EvalContext(settings, workers=workers, progress=progress)
-        load = Workload(settings.steps, settings.batch, _SEED_GIGABYTES, self._example)
+        load = Workload(settings.steps, settings.batch, _SEED_GIGABYTES, settings.proxies)
         super().__init__(
             {settings.image_size: self.context},
             workers,
@@ -346,10 +379,6 @@ class Evaluator(MeasurementPool):
                 size = self._limits.cost(arch)
             params, macs = (size.params, size.macs) if size else (0, 0)
             yield Measurement.from_scores(params, macs, outcome.scores)
-
-    def _example(self) -> MeasurementJob:
-        """The job of an architecture that the search may draw."""
-        return self.job(self._limits.sample(np.random.default_rng(self._settings.seed)))
 
     def job(self, arch: Architecture | str) -> MeasurementJob:
         """The job that measures an architecture; refused if the space rejects it."""

@@ -2,19 +2,16 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import TypeVar
-
-import numpy as np
 
 from asvit.data.base import Progress
 from asvit.data.sources import Images, open_dataset
 from asvit.executors import Pool, Work, Workers, open_pool
 from asvit.executors.placement import device_here, device_of
-from asvit.runs.measurement_pool import in_job_order
-from asvit.runs.measurement_worker import counted
+from asvit.runs.measurement_pool import counted, in_job_order
 from asvit.search import Measurement, SearchSettings
 from asvit.search.limits import Limits
 from asvit.search.settings import ACCURACY
@@ -69,9 +66,7 @@ class TrainingPool:
         self._limits = Limits(space, settings)
         self.settings = affordable(settings.training)
         self._images = load_all(self.settings, (self.settings.test_images,), progress)
-        self.workers = training_workers(
-            workers, settings, device, example=partial(self._take_a_step, device, settings.seed)
-        )
+        self.workers = training_workers(workers, settings, device)
         here = device_here(device, workers)
         self.context = CandidateTrainer(self.settings, here, images=self._images)
         self._stack = ExitStack()
@@ -110,13 +105,6 @@ class TrainingPool:
         self._stack.close()
         vars(self).pop("_opened", None)
 
-    def _take_a_step(self, device: str, seed: int) -> None:
-        """Begin the training of a network, which takes as much memory as all of it."""
-        train = CandidateTrainer(replace(self.settings, steps=1), device, images=self._images)
-        network = self._limits.network(self._limits.sample(np.random.default_rng(seed)))
-        with suppress(MemoryError):
-            outcome_of(train, Training(str(network), seed))
-
     def _outcomes(self, jobs: Sequence[Training]) -> Iterator[Outcome]:
         """The outcomes of trainings in their order."""
         if self.workers.in_process:
@@ -139,17 +127,8 @@ class TrainingPool:
         return self._stack.enter_context(open_pool(self.workers, work, self.device))
 
 
-def training_workers(
-    workers: Workers | None,
-    settings: SearchSettings,
-    device: str,
-    *,
-    example: Callable[[], object] | None = None,
-) -> Workers:
-    """The workers of a search that trains: as many as it deserves, unless given.
-
-    ``example`` is a training, done to see how many fit on a GPU.
-    """
+def training_workers(workers: Workers | None, settings: SearchSettings, device: str) -> Workers:
+    """The workers of a search that trains: as many as it deserves, unless given."""
     s = settings.training
     pixels = settings.trainings * s.steps * s.batch_size * s.image_size**2
     return (workers or Workers()).resolved(
@@ -157,7 +136,6 @@ def training_workers(
         tasks=settings.batch,
         seconds=pixels / _PIXELS_A_SECOND,
         gigabytes=_GIGABYTES,
-        example=example,
     )
 
 

@@ -10,7 +10,6 @@ import multiprocessing
 import multiprocessing.forkserver
 import os
 import runpy
-import signal
 import socket
 import subprocess
 import sys
@@ -24,7 +23,7 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
-from typing import Any, NoReturn
+from typing import Any
 from unittest import mock
 
 STDOUT, STDERR = "stdout.txt", "stderr.txt"
@@ -145,53 +144,19 @@ def command(
 
 
 def fork_workers() -> None:
-    """Fork the workers of this process's run, and list their ids in ``workers.txt``.
-
-    Their pipes, answers and shutdown stay the same.
-    """
+    """Fork the workers of this process's run, and list their ids in ``workers.txt``."""
     processes = import_module("asvit.executors.processes")
-    vars(processes)["subprocess"] = SimpleNamespace(Popen=_ForkedWorker, PIPE=subprocess.PIPE)
+    vars(processes)["_context"] = SimpleNamespace(Pipe=multiprocessing.Pipe, Process=_ForkedWorker)
 
 
-class _ForkedWorker:
-    """The part of :class:`subprocess.Popen` that the executors use."""
+class _ForkedWorker(multiprocessing.get_context("fork").Process):
+    """A worker that is listed."""
 
-    def __init__(self, words: Sequence[str], *, env: Mapping[str, str], **_how: object) -> None:
-        (stdin, to_worker), (from_worker, stdout) = os.pipe(), os.pipe()
-        self._code: int | None = None
-        self._pid = os.fork()
-        if self._pid == 0:
-            _serve(words[3:], stdin, stdout, env)
+    def start(self) -> None:
+        """Fork it."""
+        super().start()
         with Path(WORKERS).open("a", encoding="utf-8") as file:
-            file.write(f"{self._pid}\n")
-        os.close(stdin)
-        os.close(stdout)
-        self.stdin = os.fdopen(to_worker, "wb")
-        self.stdout = os.fdopen(from_worker, "rb")
-
-    def kill(self) -> None:
-        """Kill the process."""
-        if self._code is None:
-            os.kill(self._pid, signal.SIGKILL)
-
-    def wait(self) -> int:
-        """Wait for the process to end, and return its exit code."""
-        if self._code is None:
-            self._code = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
-        return self._code
-
-
-def _serve(
-    words: Sequence[str], stdin: int, stdout: int, environment: Mapping[str, str]
-) -> NoReturn:
-    """Become ``python -P -m MODULE``, a worker, with these streams."""
-    os.dup2(stdin, 0)
-    os.dup2(stdout, 1)
-    os.closerange(3, 1024)  # else pipes of other workers would stay open
-    try:
-        _run(words, environment)
-    finally:
-        os._exit(1)
+            file.write(f"{self.pid}\n")
 
 
 @contextmanager
@@ -200,24 +165,25 @@ def modules() -> Iterator[list[ForkServerProcess]]:
 
     They are forked from the server, and from this process if the server has started that.
 
-    These are the processes that reload a copy, time a network or measure for a run: all that
-    :func:`asvit.core.processes.module_process` is for. They have the path, environment and
-    streams of new ones. Workers are listed as they start.
+    These are the processes that reload a copy or time a network, and the workers of runs. They
+    have the path, environment and streams of new ones. Workers are listed as they start.
     """
     started: list[ForkServerProcess] = []
 
-    def worker(words: Sequence[str], *, env: Mapping[str, str], **_how: object) -> _ServedWorker:
-        one = _ServedWorker(words, env)
-        started.append(one.process)
-        return one
+    def worker(*, target: Callable[..., object], args: Any, daemon: bool) -> ForkServerProcess:
+        how = dict(os.environ), target, args
+        started.append(server().Process(target=_with_environment, args=how, daemon=daemon))
+        return started[-1]
 
-    popen = _ForkedWorker if parent_process() else worker
-    names = {"PIPE": subprocess.PIPE, "DEVNULL": subprocess.DEVNULL}
-    runs = SimpleNamespace(run=_run_module, Popen=popen, **names)
-    users = ("asvit.core.processes", "asvit.export.comparison", "asvit.executors.processes")
+    runs = SimpleNamespace(run=_run_module, DEVNULL=subprocess.DEVNULL)
+    context = SimpleNamespace(Pipe=multiprocessing.Pipe, Process=worker)
+    if parent_process():
+        context.Process = _ForkedWorker
     with ExitStack() as patches:
-        for name in users:
+        for name in ("asvit.core.processes", "asvit.export.comparison"):
             patches.enter_context(mock.patch.object(import_module(name), "subprocess", runs))
+        processes = import_module("asvit.executors.processes")
+        patches.enter_context(mock.patch.object(processes, "_context", context))
         yield started
 
 
@@ -260,23 +226,12 @@ def _fork(function: Callable[..., object], *arguments: Any) -> int:
         os._exit(code)
 
 
-class _ServedWorker:
-    """The part of :class:`subprocess.Popen` that the executors use."""
-
-    def __init__(self, words: Sequence[str], environment: Mapping[str, str]) -> None:
-        (stdin, to_worker), (from_worker, stdout) = os.pipe(), os.pipe()
-        ends = [Connection(stdin, writable=False), Connection(stdout, readable=False)]
-        self.process = start(_module, words[3:], str(Path.cwd()), environment, ends)
-        for end in ends:
-            end.close()
-        self.stdin = os.fdopen(to_worker, "wb")
-        self.stdout = os.fdopen(from_worker, "rb")
-        self.kill = self.process.kill
-
-    def wait(self) -> int | None:
-        """Wait for the process to end, and return its exit code."""
-        self.process.join()
-        return self.process.exitcode
+def _with_environment(
+    environment: Mapping[str, str], function: Callable[..., object], arguments: Sequence[Any]
+) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
+    function(*arguments)
 
 
 def _module(

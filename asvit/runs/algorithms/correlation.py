@@ -158,13 +158,9 @@ def _workload(jobs: Sequence[MeasurementJob]) -> Workload:
     free = resolve([])  # counts take no time
     measures = sum(name not in free for job in jobs for name in job.names)
     names = tuple(dict.fromkeys(name for job in jobs for name in job.names))
-    of_each_space = {choice_features(job.key)[0]: job for job in jobs}.values()
+    of_each_space = {choice_features(job.key)[0]: job.key for job in jobs}
     return Workload(
-        math.ceil(measures / 2),
-        len(jobs),
-        _GIGABYTES,
-        lambda: jobs[len(jobs) // 2],
-        known=[replace(job, names=names) for job in of_each_space],
+        math.ceil(measures / 2), len(jobs), _GIGABYTES, names, tuple(of_each_space.values())
     )
 
 

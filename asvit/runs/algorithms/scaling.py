@@ -100,7 +100,8 @@ def execute(asked: ScaleSettings, run: RunFolder[ScaleSettings, ScaleResult]) ->
     if s.timed:
         seed.time = _Times(run, timed_pass)
         seed.check_budget()
-    pool = MeasurementPool({s.image_size: context}, workers, _workload(s, seed), space=seed.space)
+    load = Workload(_NETWORKS, _AT_ONCE, _GIGABYTES, s.proxies)
+    pool = MeasurementPool({s.image_size: context}, workers, load, space=seed.space)
     with closing(pool):
         grown = _grow(s, seed, run, pool)
     series, reason = grown.rows(seed.name), grown.reason
@@ -139,18 +140,6 @@ def _title(s: ScaleSettings, seed_run: str | None, workers: Workers | None) -> s
     if s.classes != fields_of(ScaleSettings)["classes"].default:
         growth += f" with {s.classes:,} classes"
     return f"{growth}: {s.in_words(on_cluster(s.device, workers))}"
-
-
-def _workload(s: ScaleSettings, seed: GrowthSeed) -> Workload:
-    """What there is to measure; the memory of a network grows at most as fast as its size."""
-    budget = s.targets[-1]
-    larger = max(1.0, budget.amount / budget.of(seed.cost(*seed.start)))
-
-    def first() -> MeasurementJob:
-        text = seed.name(*seed.measured_start)
-        return MeasurementJob(text, s.proxies, SEED_KEY, s.image_size)
-
-    return Workload(_NETWORKS, _AT_ONCE, _GIGABYTES, first, larger)
 
 
 class _Times:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -42,6 +43,8 @@ class Fake:
     def _suffer(self, fate: str) -> None:
         if fate == "die":
             os.kill(os.getpid(), signal.SIGKILL)
+        elif fate == "exit":
+            sys.exit(3)
         elif fate == "hang":
             time.sleep(600)
         elif fate == "memory":

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +82,8 @@ print(json.dumps({
 
 
 @pytest.mark.nightly  # starts many processes
-@pytest.mark.parametrize("jobs", [12, 24])
-def test_all_workers_start_on_a_cluster_of_eight_gpus_and_none_is_idle(jobs: int) -> None:
+@pytest.mark.parametrize(("jobs", "started"), [(5, 5), (24, 8)])
+def test_workers_of_a_cluster_have_a_gpu_each(jobs: int, started: int) -> None:
     pytest.importorskip("ray", reason="ray is not installed")
     path = os.pathsep.join([str(Path(__file__).parent), str(Path(asvit.__file__).parents[1])])
     more = {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": path}
@@ -101,11 +100,9 @@ def test_all_workers_start_on_a_cluster_of_eight_gpus_and_none_is_idle(jobs: int
     (line,) = (line for line in ended.stdout.splitlines() if line.startswith("{"))
     outcome = json.loads(line)
     assert outcome["device"] == "cuda"
-    assert outcome["ready"] == ["ready"] * jobs
-    loads = Counter(outcome["gpus"])
-    assert loads.keys() <= set("01234567")
-    assert len(loads) == min(jobs, 8)
-    assert max(loads.values()) - min(loads.values()) <= 1
+    assert outcome["ready"] == ["ready"] * started
+    assert len(set(outcome["gpus"])) == started
+    assert set(outcome["gpus"]) <= set("01234567")
 
 
 @pytest.mark.nightly  # starts two nodes
