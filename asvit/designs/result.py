@@ -29,7 +29,8 @@ class Model:
     architecture: str  #: its text
     params: int
     macs: int  #: multiply-adds of one image
-    latency_ms: float  #: time of a forward pass in a process of its own, milliseconds
+    #: Time of a forward pass in a process of its own, milliseconds; NaN where there was no time.
+    latency_ms: Nullable
     accuracy: float  #: of the test pictures, per cent
     accuracy_interval: Interval  #: its 95 % interval (Wilson's)
     #: Whose weights it started from: ``timm:`` and timm's name of them, or a file; empty if it was

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import shutil
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -434,21 +435,28 @@ def _test(design: Design) -> FinalTest:
 
 
 def _measure_latency(design: Design) -> Mapping[str, Latency]:
-    """Latencies of the winner and its rival, each measured again, in a process of its own."""
+    """Latencies of the winner and its rival, each measured again, in a process of its own.
+
+    The rival's is left out where no time remains for it.
+    """
     forget(design.settings.latency_command)
     last_round, choice = design.plan.last_round, design.results.choice
-    latencies = {
-        name: design.plan.latency(last_round.network(name).architecture, last_round.side)
-        for name in dict.fromkeys((choice.winner, choice.by_hand or choice.winner))
-    }
+    latencies, began = dict[str, Latency](), time.monotonic()
+    for name in dict.fromkeys((choice.winner, choice.by_hand or choice.winner)):
+        if latencies and design.plan.hours.remaining < time.monotonic() - began:
+            logger.warning("the design is late: it does not time the plain network")
+            break
+        text = last_round.network(name).architecture
+        latencies[name] = design.plan.latency(text, last_round.side)
     for doubt in latencies[choice.winner].doubts(design.settings.max_latency or math.inf):
         logger.warning(doubt)
     return latencies
 
 
 def _export(design: Design) -> Exports:
-    """Copy the network in other formats."""
-    return export_copies(design.run.folder, design.plan.last_round)
+    """Copy the network in other formats, as far as the hours allow."""
+    plan = design.plan
+    return export_copies(design.run.folder, plan.last_round, lambda: plan.hours.remaining)
 
 
 def _remove_leftovers(folder: Path) -> None:
