@@ -19,11 +19,11 @@ from asvit.core.codec import (
     check_values,
     content_fault,
     from_json,
+    parse_json,
     to_json,
 )
 from asvit.core.estimates import Estimate
 from asvit.core.files import expanded, read_text, write_text
-from asvit.core.records import parse_json
 from asvit.core.run_files import ANSWERS, MARKER, RESULT
 from asvit.core.tables import read_cells
 from proxies.registry import Registry

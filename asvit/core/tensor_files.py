@@ -12,8 +12,8 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from asvit.core.codec import parse_json
 from asvit.core.files import write_bytes
-from asvit.core.records import parse_json
 
 _HEADER = "asvit"  # key in the metadata of safetensors, which holds strings only
 

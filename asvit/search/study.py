@@ -15,9 +15,8 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.study import Study, StudyDirection
 from optuna.trial import Trial, TrialState
 
-from asvit.core.codec import from_json
-from asvit.core.files import sync_folder
-from asvit.core.records import MALFORMED, advice, cut_off
+from asvit.core.codec import MALFORMED, from_json
+from asvit.core.files import advice, cut_off, sync_folder
 from asvit.search.limits import Excess, Limits
 from asvit.search.rows import Measurement
 from asvit.search.sampler import Space

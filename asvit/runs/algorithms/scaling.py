@@ -77,7 +77,7 @@ def prepare(values: dict[str, Any], check: Check) -> Prepared:
 
 def execute(asked: ScaleSettings, run: RunFolder[ScaleSettings, ScaleResult]) -> ScaleResult:
     """Grow an architecture step by step, the best of several candidates at each."""
-    s, workers = _with_classes(asked, run.given), run.options.workers
+    s, workers = _with_classes(asked, run.arguments), run.options.workers
     directions(s.proxies)  # refuses unknown measures
     seed = GrowthSeed(s)
     if not s.timed:

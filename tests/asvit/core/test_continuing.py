@@ -12,13 +12,12 @@ from tests.asvit.toy_run import ToySettings
 
 def test_other_settings_are_refused_with_each_difference(tmp_path) -> None:
     stored, wanted = ToySettings("x"), ToySettings("x", steps=4, rate=0.25)
-    check_same_settings(tmp_path, None, wanted)
-    with pytest.raises(ValueError, match=r"other settings: rate 0\.5 \(now 0\.25\); give"):
+    with pytest.raises(ValueError, match=r"started with rate 0\.5 \(now 0\.25\); give"):
         check_same_settings(tmp_path, stored, wanted, growing=("steps",))
     with pytest.raises(ValueError, match=r"steps 4 \(now 3\), rate"):
         check_same_settings(tmp_path, wanted, stored, growing=("steps",))
     free, limited = (DesignSettings("x", max_params=most) for most in (None, 5_000_000))
-    with pytest.raises(ValueError, match=r"other settings: max_params not given \(now 5000000\)"):
+    with pytest.raises(ValueError, match=r"started with max_params not given \(now 5000000\)"):
         check_same_settings(tmp_path, free, limited)
 
 

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from asvit.core.files import write_bytes, write_text
-from asvit.core.records import append_record
+from asvit.core.files import append_record, write_bytes, write_text
 from asvit.runs.folder import RunFiles, claimed
 from asvit.search.study import open_journal
 
@@ -19,17 +18,6 @@ def test_what_is_written_is_there_alone(tmp_path: Path, cached: bool) -> None:
     write_text(tmp_path / "a", "κ\n")
     assert (tmp_path / "a").read_bytes() == "κ\n".encode()
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
-
-
-def test_what_killed_writes_left_is_removed_once_it_is_old(tmp_path: Path) -> None:
-    old, young = (f".b.{digit * 32}.part" for digit in "a0")
-    others = [young, ".b.part", f".b.{'a' * 31}.part", f"b.{'a' * 32}.part"]
-    for name in (old, *others):
-        (tmp_path / name).touch()
-        if name != young:
-            os.utime(tmp_path / name, (0, 0))
-    write_bytes(tmp_path / "a", b"one", cached=True)
-    assert {path.name for path in tmp_path.iterdir()} == {"a", *others}
 
 
 @pytest.mark.parametrize("cached", [False, True])
