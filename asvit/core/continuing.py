@@ -21,103 +21,67 @@ class Images(TypedDict):
     digest: str
 
 
-def check_same_settings(
+def check_same(
     folder: Path,
-    before: Settings,
-    now: Settings,
+    before: Settings | Mapping[str, Any],
+    now: Any,
     *,
     growing: Sequence[str] = (),
     changing: Sequence[str] = (),
 ) -> None:
-    """Check that the run in ``folder`` goes on with the settings it was started with.
+    """Check that the run in ``folder`` goes on with the settings or values it was started with.
 
-    Numbers named in ``growing`` may be larger now, settings in ``changing`` may differ, and so may
-    two paths to one place.
-
-    Raises:
-        ValueError: If other settings differ; it lists each of them.
-    """
-    _refuse(
-        folder,
-        {
-            name: (old, new)
-            for name, (old, new) in before.difference(now).items()
-            if name not in changing
-            and not (name in growing and old < new)
-            and not (_is_place(now, name) and _same_place(str(old), str(new)))
-        },
-    )
-
-
-def check_same(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Check that what a run was started with beside its settings is what it goes on with.
-
-    What has a ``digest`` is the same where the digests are, wherever it came from (``source``).
-    Values differ in their last digits between kinds of devices, but not between ``cuda`` and
-    ``cuda:1``. What is in one of the two only is not compared.
+    ``now`` is of the type of ``before``.
+    Two paths to one place are the same, and so are images, weights and tables (``source`` and
+    ``digest``) of one digest, and ``cuda`` and ``cuda:1``: values differ in their last digits
+    between kinds of devices only. Numbers named in ``growing`` may be larger now, what is in
+    ``changing`` may differ, and values that only one of the two has are not compared.
 
     Raises:
-        ValueError: If values differ; it names both.
+        ValueError: If others differ; it lists each of them with both values.
     """
-    shared = [name for name in now if name in before]
-    _refuse(
-        folder,
-        {
-            name.replace("_", " "): (_in_words(before[name]), _in_words(now[name]))
-            for name in shared
-            if _identity(name, before[name]) != _identity(name, now[name])
-        },
-    )
+    if isinstance(before, Settings):
+        pairs = before.difference(now)
+    else:
+        shared = [name for name in now if name in before]
+        pairs = {name.replace("_", " "): (before[name], now[name]) for name in shared}
+    changes = [
+        f"{name} {one_line(_in_words(old))} (now {_in_words(new)})"
+        for name, (old, new) in pairs.items()
+        if name not in changing
+        and not (name in growing and old < new)
+        and not _are_same(name, old, new)
+    ]
+    if changes:
+        raise ValueError(f"run folder {folder} was started with {', '.join(changes)}; {ELSEWHERE}")
 
 
 def without_places(settings: Settings) -> dict[str, Any]:
     """Settings by name, in the types of JSON, but for those that may be paths."""
-    stored = settings.to_json()
-    return {name: value for name, value in stored.items() if not _is_place(settings, name)}
+    options = {name: option_of(field) for name, field in fields_of(type(settings)).items()}
+    places = {name for name, option in options.items() if option and option.complete in PLACES}
+    return {name: value for name, value in settings.to_json().items() if name not in places}
 
 
-def _refuse(folder: Path, changes: Mapping[str, tuple[Any, Any]]) -> None:
-    """Refuse to go on if anything has changed."""
-    if changes:
-        words = ", ".join(
-            f"{name} {one_line(_listed(old))} (now {_listed(new)})"
-            for name, (old, new) in changes.items()
-        )
-        raise ValueError(f"run folder {folder} was started with {words}; {ELSEWHERE}")
+def _are_same(name: str, old: Any, new: Any) -> bool:
+    """Whether two values stand for the same."""
+    if isinstance(new, Mapping) and "digest" in new:
+        return isinstance(old, Mapping) and old.get("digest") == new["digest"]
+    if old == new or not (isinstance(old, str) and isinstance(new, str)):
+        return bool(old == new)
+    if name == "device":
+        return old.partition(":")[0] == new.partition(":")[0]
+    try:  # paths to the same file or folder, of images read in the same way
+        (first, reading), (second, other_reading) = split_reading(old), split_reading(new)
+        return reading == other_reading and expanded(first).samefile(expanded(second))
+    except (OSError, ValueError):
+        return False
 
 
-def _listed(value: object) -> str:
-    """A value as it is typed, or several with commas."""
+def _in_words(value: Any) -> str:
+    """A value as it is typed, several with commas; of images and files source and digest."""
+    if isinstance(value, Mapping) and "digest" in value:
+        return f"{value.get('source')}, digest {str(value['digest'])[:12]}"
     if value is None:
         return "not given"
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-def _identity(name: str, value: Any) -> Any:
-    """What tells a value from others."""
-    if name == "device":
-        return str(value).partition(":")[0]
-    return value.get("digest", value) if isinstance(value, Mapping) else value
-
-
-def _in_words(value: Any) -> Any:
-    """A value in a message: of a file or set its source and the beginning of its digest."""
-    if isinstance(value, Mapping) and "digest" in value:
-        return f"{value.get('source')}, digest {str(value['digest'])[:12]}"
-    return value
-
-
-def _is_place(settings: Settings, name: str) -> bool:
-    """Whether a setting may be a path."""
-    field = fields_of(type(settings)).get(name)  # none of what tells two kinds of search apart
-    option = None if field is None else option_of(field)
-    return option is not None and option.complete in PLACES
-
-
-def _same_place(first: str, second: str) -> bool:
-    """Whether two texts are paths to the same file or folder, of images read in the same way."""
-    try:
-        (old, reading), (new, other_reading) = split_reading(first), split_reading(second)
-        return reading == other_reading and expanded(old).samefile(expanded(new))
-    except (OSError, ValueError):
-        return False

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -23,9 +21,9 @@ from asvit.core.codec import (
     to_json,
 )
 from asvit.core.estimates import Estimate
-from asvit.core.files import expanded, read_text, write_text
+from asvit.core.files import expanded, write_text
 from asvit.core.run_files import ANSWERS, MARKER, RESULT
-from asvit.core.tables import read_cells
+from asvit.core.tables import data_frame
 from proxies.registry import Registry
 from proxies.text import shown
 
@@ -53,13 +51,6 @@ _PROVENANCE: Mapping[str, Any] = {
 _ABOUT = (
     *("schema_version", "kind", "wall_seconds", "next_command"),
     *("device", "command", "digest", "reason"),
-)
-
-
-# Columns of CSV files that are texts even where all cells could be numbers: a class may be "00".
-_TEXTS = (
-    *("image", "name", "class", "label", "predicted", "sha256"),
-    *("architecture", "network", "path", "choice", "reason"),
 )
 
 
@@ -169,7 +160,7 @@ class Result:
             names = ", ".join(tables)
             do = f"name a table: {names}" if names else "there is no table in its folder either"
             raise ValueError(f"a {self.noun} has no rows of its own; {do}")
-        return _data_frame(tables[name])
+        return data_frame(tables[name])
 
     def plot(self, figure: str) -> Any:
         """A figure of the run's report: notebooks show it, ``savefig`` writes it as any format.
@@ -231,23 +222,8 @@ class Result:
         check_values(provenance, {n: _PROVENANCE.get(n, Any) for n in provenance})
         whole = {**cls.unfold(content), "folder": str(folder), "provenance": provenance}
         result = from_json(whole, cls)
-        result = replace(result, next_command=cls.next_in(folder, result.next_command))
         result.to_json()  # where a part is missing that others follow from
         return result
-
-    @classmethod
-    def next_in(cls, folder: Path, command: str) -> str:
-        """The next command of a run that is in ``folder`` now; its file has ``command``.
-
-        This one is for kinds whose next command is a training.
-        """
-        try:
-            words = shlex.split(command)
-        except ValueError:  # nothing that was ever written there
-            return command
-        if words[:2] != ["asvit", "train"]:
-            return command
-        return shlex.join([*words[:2], str(folder), *words[3:]])
 
     def write(self) -> None:
         """Write result.json into the run folder, as a whole or not at all."""
@@ -314,21 +290,6 @@ def kind_in(folder: Path) -> str | None:
         with suppress(OSError, *MALFORMED):
             return str(stored_content(folder / RESULT)["kind"])
     return None
-
-
-def _data_frame(path: Path) -> DataFrame:
-    """The rows of a CSV file, below the comments of a reference table."""
-    import pandas as pd
-
-    lines = read_text(path).splitlines(keepends=True)
-    above = next((place for place, line in enumerate(lines) if line[:1] != "#"), len(lines))
-    text = "".join(lines[above:])
-    frame = pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=["", "nan"])
-    cells = pd.read_csv(io.StringIO(text), dtype=str, na_filter=False)
-    for name in frame.columns:
-        if name in _TEXTS or not pd.api.types.is_numeric_dtype(frame[name]):
-            frame[name] = read_cells(cells[name])
-    return frame.rename(columns=lambda name: read_cells([name])[0])
 
 
 def article(noun: str) -> str:

@@ -4,16 +4,29 @@ Names and reasons may come from somebody else. A spreadsheet computes a cell tha
 formula, which may fetch addresses or start programs; behind an apostrophe it is text.
 """
 
+from __future__ import annotations
+
 import csv
 import io
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from asvit.core.files import read_text
 from proxies.messages import first_line
 from proxies.text import shown
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
 T = TypeVar("T")
+
+# Columns of CSV files that are texts even where all cells could be numbers: a class may be "00".
+_TEXTS = (
+    *("image", "name", "class", "label", "predicted", "sha256"),
+    *("architecture", "network", "path", "choice", "reason"),
+)
 
 # Also full-width characters, which some spreadsheets accept, and text that already begins with an
 # apostrophe, as reading removes one.
@@ -67,6 +80,21 @@ def read_table(
 def read_cells(cells: Iterable[str]) -> list[str]:
     """The cells of a row as passed to :func:`csv_text`."""
     return [cell[1:] if cell[:1] == "'" and _FORMULA.match(cell) else cell for cell in cells]
+
+
+def data_frame(path: Path) -> DataFrame:
+    """The rows of a CSV file, below the comments of a reference table."""
+    import pandas as pd
+
+    lines = read_text(path).splitlines(keepends=True)
+    above = next((place for place, line in enumerate(lines) if line[:1] != "#"), len(lines))
+    text = "".join(lines[above:])
+    frame = pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=["", "nan"])
+    cells = pd.read_csv(io.StringIO(text), dtype=str, na_filter=False)
+    for name in frame.columns:
+        if name in _TEXTS or not pd.api.types.is_numeric_dtype(frame[name]):
+            frame[name] = read_cells(cells[name])
+    return frame.rename(columns=lambda name: read_cells([name])[0])
 
 
 def _escaped(value: object) -> object:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar, Final, Literal
 
-from asvit.core.latency_settings import check_command
 from asvit.core.settings import (
     Settings,
     device_setting,
@@ -13,6 +12,7 @@ from asvit.core.settings import (
     setting_of,
     settings_class,
 )
+from asvit.core.shared_settings import check_command
 from asvit.export.settings import TOLERANCE
 from asvit.search.settings import SearchSettings
 from asvit.training.short_settings import BALANCES, UNEVEN

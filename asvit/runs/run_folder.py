@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from asvit.core.codec import check_schema, from_json, to_json, value_from_json
 from asvit.core.command_line import command_line
 from asvit.core.console import clock
-from asvit.core.continuing import check_same, check_same_settings
+from asvit.core.continuing import check_same
 from asvit.core.display import in_notebook, progress_display
 from asvit.core.errors import WrongOption, wrong_option
 from asvit.core.files import append_record, expanded, read_records
@@ -308,7 +308,7 @@ class RunFolder(Generic[S, R]):
         if before is not None:
             # The device is compared by its kind; images are the same where their digests are.
             free = [*free, *kind.may_change, "device", *["data"] * ("images" in values)]
-            check_same_settings(
+            check_same(
                 *(self.folder, before.settings, now.settings),
                 growing=kind.may_grow,
                 changing=free,

@@ -21,7 +21,7 @@ from asvit.core.codec import (
     value_from_json,
 )
 from asvit.core.continuing import Images
-from asvit.core.preparing_settings import BLACK
+from asvit.core.shared_settings import BLACK
 from asvit.core.tensor_files import read_header, read_tensors, write_tensors
 from asvit.data.statistics import Normalisation
 from asvit.networks import Network

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self
 
-from asvit.core.preparing_settings import fit_setting, ground_setting
 from asvit.core.settings import (
     Presets,
     Settings,
@@ -17,6 +16,7 @@ from asvit.core.settings import (
     setting,
     settings_class,
 )
+from asvit.core.shared_settings import fit_setting, ground_setting
 from asvit.training.recipes import MUON_RATE, RECIPES, REFERENCE_BATCH, WARMUP_SHARE
 from asvit.training.short_settings import balance_setting, initial_weights, labelled_data
 from proxies.text import shown

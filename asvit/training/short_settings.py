@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Literal
 
-from asvit.core.preparing_settings import fit_setting, ground_setting
 from asvit.core.settings import (
     Presets,
     Settings,
@@ -13,6 +12,7 @@ from asvit.core.settings import (
     setting,
     settings_class,
 )
+from asvit.core.shared_settings import fit_setting, ground_setting
 
 BALANCES: Final = ("none", "sampling")
 

@@ -13,10 +13,10 @@ import torch
 from torch import nn
 
 from asvit._version import __version__
-from asvit.core.preparing_settings import AUTO, BLACK, FITS
 from asvit.core.progress import Tell, ignore, image_progress
 from asvit.core.run_files import CHECKPOINT
 from asvit.core.settings import Settings
+from asvit.core.shared_settings import AUTO, BLACK, FITS
 from asvit.data import Preparation, TrainingSets
 from asvit.data.base import read_each, subset
 from asvit.data.sources import are_fractals
