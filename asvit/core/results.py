@@ -93,13 +93,8 @@ class Result:
 
     def __repr__(self) -> str:
         facts = {**self.facts(), **({"folder": str(self.folder)} if self.kept else {})}
-        order = sorted(facts, key=lambda name: "architecture" not in name)
-        words = (
-            f"{name}={facts[name]:.5g}"
-            if isinstance(facts[name], float)
-            else f"{name}={facts[name]!r}"
-            for name in order
-        )
+        order = sorted(facts.items(), key=lambda fact: "architecture" not in fact[0])
+        words = [f"{n}={v:.5g}" if isinstance(v, float) else f"{n}={v!r}" for n, v in order]
         return f"{type(self).__name__}({', '.join(words)})"
 
     def facts(self) -> dict[str, Any]:
@@ -199,12 +194,9 @@ class Result:
 
     def to_json(self) -> dict[str, Any]:
         """The content of result.json."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        content = {
-            name: to_json(value)
-            for name, value in values.items()
-            if name not in ("folder", "provenance", *self.hidden)
-        }
+        names = [field.name for field in fields(self)]
+        left_out = ("folder", "provenance", *self.hidden)
+        content = {name: to_json(getattr(self, name)) for name in names if name not in left_out}
         content["wall_seconds"] = round(self.wall_seconds, 3)
         head = {"schema_version": self.schema_version, "kind": self.kind}
         return {**head, **to_json(self.derived()), **content, **to_json(self.provenance)}
@@ -219,7 +211,7 @@ class Result:
         """Undo :meth:`to_json` for a file in ``folder``."""
         check_schema(content, cls.kind, cls.schema_version)
         provenance = {name: content[name] for name in cls.provenance_keys}
-        check_values(provenance, {n: _PROVENANCE.get(n, Any) for n in provenance})
+        check_values(provenance, _PROVENANCE)
         whole = {**cls.unfold(content), "folder": str(folder), "provenance": provenance}
         result = from_json(whole, cls)
         result.to_json()  # where a part is missing that others follow from
@@ -254,20 +246,16 @@ def _nested(above: str, content: Mapping[str, Any]) -> Iterator[tuple[str, Any]]
     """The numbers and texts of nested parts, under names with dots."""
     for name, value in content.items():
         ends = content.get(f"{name}_interval")
-        if isinstance(value, Mapping) and _is_listing(value):
-            yield f"{above}{name}", len(value)
-        elif isinstance(value, Mapping):
-            yield from _nested(f"{above}{name}.", value)
+        if isinstance(value, Mapping):
+            kinds = {type(item) for item in value.values()}
+            if kinds in (set(), {str}, {int}):  # of any names, such as those of files
+                yield f"{above}{name}", len(value)
+            else:
+                yield from _nested(f"{above}{name}.", value)
         elif isinstance(value, int | float) and isinstance(ends, list) and None not in ends:
             yield f"{above}{name}", Estimate(value, *ends)
         elif isinstance(value, str | int | float):
             yield f"{above}{name}", value
-
-
-def _is_listing(content: Mapping[str, Any]) -> bool:
-    """Whether a mapping is from arbitrary names, such as those of files, to texts or counts."""
-    kinds = {type(value) for value in content.values()}
-    return kinds in (set(), {str}, {int})
 
 
 def stored_content(path: Path) -> dict[str, Any]:

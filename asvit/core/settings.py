@@ -112,12 +112,14 @@ def bounds_of(field: FieldInfo) -> Mapping[str, float]:
     return more["bounds"]  # type: ignore[no-any-return]
 
 
-@cache
-def fields_of(cls: Any) -> Mapping[str, FieldInfo]:
-    """The fields of settings by name: a class's own first, then those it inherits."""
+def _fields_of(cls: Any) -> Mapping[str, FieldInfo]:
     fields: dict[str, FieldInfo] = cls.__pydantic_fields__
     order = (name for base in cls.__mro__ for name in inspect.get_annotations(base))
     return {name: fields[name] for name in dict.fromkeys(order) if name in fields}
+
+
+#: The fields of settings by name: a class's own first, then those it inherits.
+fields_of: Callable[[Any], Mapping[str, FieldInfo]] = cache(_fields_of)
 
 
 def option_fields(cls: Any) -> Mapping[str, FieldInfo]:

@@ -11,7 +11,7 @@ import io
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from asvit.core.files import read_text
 from proxies.messages import first_line
@@ -35,16 +35,13 @@ _FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 
 def csv_text(rows: Iterable[Iterable[object]]) -> str:
     """The text of a table; numbers, also those in texts, stay as they are."""
-    lines: list[str] = []
-    # Only characters of the line end are quoted, and a carriage return would begin a row.
-    writer = csv.writer(_Sink(lines.append), lineterminator="\r\n")
+    lines = []
     for row in rows:
-        writer.writerow([_escaped(value) for value in row])
-    return "".join(f"{line[:-2]}\n" for line in lines)
-
-
-class _Sink(NamedTuple):
-    write: Callable[[str], None]
+        line = io.StringIO()
+        # Only characters of the line end are quoted, and a carriage return would begin a row.
+        csv.writer(line, lineterminator="\r\n").writerow([_escaped(value) for value in row])
+        lines.append(line.getvalue().removesuffix("\r\n") + "\n")
+    return "".join(lines)
 
 
 def read_table(
@@ -86,9 +83,9 @@ def data_frame(path: Path) -> DataFrame:
     """The rows of a CSV file, below the comments of a reference table."""
     import pandas as pd
 
-    lines = read_text(path).splitlines(keepends=True)
-    above = next((place for place, line in enumerate(lines) if line[:1] != "#"), len(lines))
-    text = "".join(lines[above:])
+    text = read_text(path)
+    while text.startswith("#"):
+        text = text.partition("\n")[2]
     frame = pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=["", "nan"])
     cells = pd.read_csv(io.StringIO(text), dtype=str, na_filter=False)
     for name in frame.columns:

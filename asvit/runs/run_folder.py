@@ -63,10 +63,6 @@ class RunOptions(Settings):
     fresh: bool = setting(False, "Start over instead of continuing the run.", repeats=False)
 
 
-def _nothing(_result: Result) -> Sequence[Any]:
-    return ()
-
-
 def facts_and_time(result: Result) -> Iterable[SummaryPart]:
     """Every number and text of result.json, and the time."""
     facts = {name.replace("_", " "): value for name, value in result.facts().items()}
@@ -94,8 +90,8 @@ class Kind:
     #: Settings and options to the name of a folder in ``runs``.
     name: Callable[[Any, Any], str] | str | None = None
     summary: Callable[[Any], Iterable[SummaryPart]] = facts_and_time
-    pictures: Callable[[Any], Sequence[Picture]] | str = _nothing  #: of the page and of ``plot``
-    details: Callable[[Any], Iterable[Table]] | str = _nothing  #: long tables, of the page alone
+    pictures: Callable[[Any], Sequence[Picture]] | str = lambda _: ()  #: of page and ``plot``
+    details: Callable[[Any], Iterable[Table]] | str = lambda _: ()  #: long tables of the page
     records: Sequence[type] = ()  #: dataclasses of what it stores on its way
     may_grow: Sequence[str] = ()  #: settings that may become larger
     may_change: Sequence[str] = ()  #: settings that matter only once all is measured
@@ -125,11 +121,12 @@ class Kind:
         Raises:
             WrongOption: If a value is not allowed.
         """
-        progress, facts = values.pop("progress", None) or ignore, {}
+        progress = values.pop("progress", None) or ignore
+        prepared: Prepared = values, {}
         if callable(self.prepare):
-            values, facts = self.prepare(values, lambda known: self._checked(preset, known))
-        run = self._checked(preset, values)
-        run.progress, run.facts = progress, facts
+            prepared = self.prepare(values, lambda known: self._checked(preset, known))
+        run = self._checked(preset, prepared[0])
+        run.progress, run.facts = progress, prepared[1]
         return run
 
     def _checked(self, preset: str, values: Mapping[str, Any]) -> RunFolder[Any, Any]:
