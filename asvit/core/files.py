@@ -4,7 +4,6 @@ import json
 import logging
 import os
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -42,21 +41,6 @@ def write_bytes(path: Path, *data: bytes | memoryview, cached: bool = False) -> 
         if isinstance(error, OSError):
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
-    if not cached:
-        sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Put the names in ``folder`` on the disk: a power cut could undo a new file or a renaming.
-
-    Systems that cannot do that for a folder are left alone.
-    """
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def read_text(path: Path) -> str:
@@ -67,13 +51,10 @@ def read_text(path: Path) -> str:
 def append_record(path: Path, record: Mapping[str, Any]) -> None:
     """Put ``record`` at the end of the file, a JSON object a line, and on the disk."""
     line = json.dumps(record, separators=(",", ":"), allow_nan=False)
-    new = not path.exists()
     with path.open("ab") as file:
         file.write(f"{line}\n".encode())
         file.flush()
         os.fsync(file.fileno())
-    if new:
-        sync_folder(path.parent)
 
 
 def read_records(path: Path, take: Callable[[Mapping[str, Any]], None], *, what: str) -> None:

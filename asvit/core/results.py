@@ -36,8 +36,6 @@ RUNS: Registry[Any] = Registry("kind of run", entries=["asvit.runs.kinds"])
 #: The folder of a result that was not kept; nothing can be in it.
 NO_FOLDER = Path(os.devnull)
 
-_LONGEST_KIND = 120  # bytes of a marker that are read
-
 #: Types of what a result keeps of its making; what has no type here may be anything.
 _PROVENANCE: Mapping[str, Any] = {
     "images": Mapping[str, Any] | None,
@@ -139,15 +137,9 @@ class Result:
         Raises:
             ValueError: If the run folder has no such table; the message suggests the nearest one.
                 Also if the run was not kept, and so has no folder.
-            FileNotFoundError: If the run folder is not there any more.
         """
         if not self.kept:
             raise ValueError(f"this {self.noun} has no folder, and so no tables; give out, too")
-        if not self.folder.is_dir():
-            raise FileNotFoundError(
-                f"run folder {self.folder.absolute()} is not there, nor the tables in it; read "
-                f"this {self.noun} again from where it is now"
-            )
         paths = sorted(self.folder.glob("*.csv"))
         tables = Registry("table", {path.stem: path for path in paths})
         name = table or self.rows_in
@@ -272,8 +264,7 @@ def kind_in(folder: Path) -> str | None:
     A copy of a finished run may lack the marker, a hidden file; then its result tells.
     """
     try:
-        with (folder / MARKER).open("rb") as file:
-            return file.read(_LONGEST_KIND).decode(errors="replace").strip()
+        return (folder / MARKER).read_bytes().decode(errors="replace").strip()
     except (FileNotFoundError, NotADirectoryError):
         with suppress(OSError, *MALFORMED):
             return str(stored_content(folder / RESULT)["kind"])

@@ -178,9 +178,9 @@ class Settings:
         """Values as they are kept, whether given to the class or within content of a file."""
         if isinstance(given, ArgsKwargs):
             by_place = [one.name for one in dataclasses.fields(cls) if not one.kw_only]
-            values = {**dict(zip(by_place, given.args, strict=False)), **(given.kwargs or {})}
+            values = dict(zip(by_place, given.args, strict=False)) | (given.kwargs or {})
         elif isinstance(given, Mapping):
-            values, known = given, fields_of(cls).keys()
+            values, known = dict(given), fields_of(cls).keys()
             for what, names in (
                 ("unknown", values.keys() - known),
                 ("missing", known - values.keys()),

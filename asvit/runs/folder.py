@@ -17,7 +17,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from asvit.core.continuing import ELSEWHERE
-from asvit.core.files import sync_folder, write_text
+from asvit.core.files import write_text
 from asvit.core.results import RUNS, article, kind_in
 from asvit.core.run_files import MARKER, RECORDS, REPORT, RESULT, RUNS_FOLDER, figure_files
 from proxies.messages import first_line
@@ -153,8 +153,6 @@ def claimed(folder: Path, files: RunFiles, *, fresh: bool = False) -> Iterator[N
             raise
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
-    for path in made:
-        sync_folder(path.parent)
     lock = _lock(folder, files)
     try:
         check_folder(folder, files, fresh=fresh)  # another process may have come in meanwhile

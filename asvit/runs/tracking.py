@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ def tracking(names: str, folder: Path, settings: Settings) -> Iterator[Track]:
     def track(series: str, row: object, number: int) -> None:
         values = _numbers(series, row)
         for name, tracker in list(trackers.items()):
-            if not _works(name, lambda tracker=tracker: tracker.log(values, step=number)):
+            if not _works(name, partial(tracker.log, values, step=number)):
                 del trackers[name]
 
     try:

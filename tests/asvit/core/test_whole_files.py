@@ -1,13 +1,10 @@
 """Files that are there as a whole or not at all, and paths as typed."""
 
-import os
 from pathlib import Path
 
 import pytest
 
-from asvit.core.files import append_record, write_bytes, write_text
-from asvit.runs.folder import RunFiles, claimed
-from asvit.search.study import open_journal
+from asvit.core.files import write_bytes, write_text
 
 
 @pytest.mark.parametrize("cached", [False, True])
@@ -41,30 +38,3 @@ def test_an_error_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as caught:
         write_text(tmp_path / "no" / "a", "new")
     assert caught.value.filename == str(tmp_path / "no" / "a")
-
-
-def test_new_names_are_on_the_disk_before_anything_relies_on_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    synced: list[Path] = []
-    place = os.path.realpath
-    monkeypatch.setattr("os.fsync", lambda fd: synced.append(Path(place(f"/dev/fd/{fd}"))))
-
-    def folders() -> list[Path]:
-        found = [path for path in synced if path.is_dir()]
-        synced.clear()
-        return found
-
-    write_text(tmp_path / "a", "x")
-    assert folders() == [tmp_path]
-    write_bytes(tmp_path / "cached", b"x", cached=True)
-    assert folders() == []
-    append_record(tmp_path / "journal", {"a": 1})
-    assert folders() == [tmp_path]
-    append_record(tmp_path / "journal", {"a": 1})
-    assert folders() == []
-    open_journal(tmp_path / "study.journal")
-    assert folders() == [tmp_path]
-    with claimed(tmp_path / "runs" / "one", RunFiles("toy", "toy", state="toy.jsonl")):
-        runs = tmp_path / "runs"
-        assert folders() == [runs, tmp_path, runs / "one"]  # the last for its kind
