@@ -90,9 +90,8 @@ def setting_of(owner: Any, name: str, **changes: Any) -> Any:
     return setting(**{**known, **bounds_of(field), **vars(option_of(field)), **changes})
 
 
-def seed_setting() -> Any:
-    """The field of a seed, by default 0."""
-    return setting(0, "Seed of every random draw.", at_least=0, at_most=LARGEST_SEED)
+#: The field of a seed.
+SEED: Any = setting(0, "Seed of every random draw.", at_least=0, at_most=LARGEST_SEED)
 
 
 def device_setting(**options: Any) -> Any:

@@ -8,11 +8,11 @@ from typing import Any, ClassVar, Final, Literal
 from asvit.core.console import quantity
 from asvit.core.programs import FILE, file_command
 from asvit.core.settings import (
+    SEED,
     Presets,
     Settings,
     device_setting,
     presets_with,
-    seed_setting,
     setting,
     settings_class,
 )
@@ -71,7 +71,7 @@ class MeasuringSettings(Settings):
         metavar="DATA",
         complete="data",
     )
-    seed: int = seed_setting()
+    seed: int = SEED
     device: str = device_setting()
 
     def in_words(self, device: str | None = None) -> str:
@@ -154,21 +154,18 @@ BLACK: Final = "black"  # where nothing is known of the pictures
 AUTO: Final = "auto"
 
 
-def fit_setting() -> Any:
-    """The setting ``fit`` of runs that train."""
-    return setting(
-        "crop",
-        "How oblong images become square: crop their ends off, pad them with the mean colour, or "
-        "squash them.",
-        choices=tuple(FITS),
-    )
+#: The setting ``fit`` of runs that train.
+FIT: Any = setting(
+    "crop",
+    "How oblong images become square: crop their ends off, pad them with the mean colour, or "
+    "squash them.",
+    choices=tuple(FITS),
+)
 
-
-def ground_setting() -> Any:
-    """The setting ``ground`` of runs that train."""
-    return setting(
-        AUTO,
-        "Colour under transparent pictures: white, black, grey, or auto, on which those to train "
-        "on stand out.",
-        choices=(AUTO, *GROUNDS),
-    )
+#: The setting ``ground`` of runs that train.
+GROUND: Any = setting(
+    AUTO,
+    "Colour under transparent pictures: white, black, grey, or auto, on which those to train "
+    "on stand out.",
+    choices=(AUTO, *GROUNDS),
+)
