@@ -51,10 +51,13 @@ def read_text(path: Path) -> str:
 def append_record(path: Path, record: Mapping[str, Any]) -> None:
     """Put ``record`` at the end of the file, a JSON object a line, and on the disk."""
     line = json.dumps(record, separators=(",", ":"), allow_nan=False)
-    with path.open("ab") as file:
-        file.write(f"{line}\n".encode())
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with path.open("ab") as file:
+            file.write(f"{line}\n".encode())
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def read_records(path: Path, take: Callable[[Mapping[str, Any]], None], *, what: str) -> None:
