@@ -22,9 +22,9 @@ from asvit.cli.options import (
 from asvit.core.console import console, number, quantity, table
 from asvit.core.display import say
 from asvit.core.errors import wrong_option
-from asvit.core.latency_settings import command_setting
 from asvit.core.programs import file_command
 from asvit.core.settings import Settings, setting, settings_class
+from asvit.core.shared_settings import command_setting
 from asvit.measuring.latency import COMMAND
 
 if TYPE_CHECKING:

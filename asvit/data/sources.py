@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from asvit.core.files import expanded, split_reading
-from asvit.core.preparing_settings import AUTO
+from asvit.core.shared_settings import AUTO
 from asvit.data.base import (
     TRAIN,
     LabelledImages,

@@ -140,11 +140,6 @@ class DesignResult(Result, Model):
         commands = [now if command == before else command for command in result.commands]
         return dataclasses.replace(result, commands=commands)
 
-    @classmethod
-    def next_in(cls, folder: Path, command: str) -> str:
-        """To classify pictures."""
-        return predict_command(folder)
-
     def derived(self) -> Mapping[str, Any]:
         """What the network has of each limit, and whether it is within it."""
         limits = {

@@ -6,14 +6,15 @@ from dataclasses import replace
 from functools import cached_property
 from typing import ClassVar, Literal
 
-from asvit.core.latency_settings import (
+from asvit.core.settings import Presets, presets_with, setting, settings_class
+from asvit.core.shared_settings import (
+    MeasuringSettings,
     check_command,
     command_setting,
     latency_choices,
+    proxy_names,
     runtime_setting,
 )
-from asvit.core.measuring_settings import MeasuringSettings, proxy_names
-from asvit.core.settings import Presets, presets_with, setting, settings_class
 from asvit.measuring.latency import CAREFUL
 from scaling import Budget, parse_budgets
 

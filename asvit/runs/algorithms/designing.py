@@ -16,7 +16,7 @@ from typing import Any, cast
 import numpy as np
 
 from asvit.core.console import clock
-from asvit.core.continuing import ELSEWHERE, check_same_settings
+from asvit.core.continuing import ELSEWHERE, check_same
 from asvit.core.errors import WrongOption
 from asvit.core.files import expanded, split_reading, with_reading
 from asvit.core.progress import Progress, StageUnderWay, Tell, image_progress
@@ -490,7 +490,7 @@ def plan(run: Run) -> dict[str, Any]:
     _check_needs(design)
     if run.start is not None:
         free = (*_free(design), "device")
-        check_same_settings(run.folder, run.start.settings, design.settings, changing=free)
+        check_same(run.folder, run.start.settings, design.settings, changing=free)
     stored = StageResults.of(run.of(Stage))
     if "pictures" not in stored:
         check_enough(design.images)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from asvit.core.measuring_settings import MeasuringSettings
+from asvit.core.shared_settings import MeasuringSettings
 from asvit.data.fractals import DEFAULT_CLASSES
 from asvit.data.sources import class_count
 from asvit.executors import Workers

@@ -13,10 +13,10 @@ from asvit.architectures.genotype import EXAMPLE
 from asvit.core.console import count, number, short
 from asvit.core.errors import wrong_option
 from asvit.core.files import write_text
-from asvit.core.latency_settings import pass_options
 from asvit.core.progress import Progress, image_progress
 from asvit.core.run_files import CANDIDATES, SERIES
 from asvit.core.settings import fields_of
+from asvit.core.shared_settings import pass_options
 from asvit.core.tables import csv_text
 from asvit.data.sources import class_count
 from asvit.executors import Workers
@@ -77,7 +77,7 @@ def prepare(values: dict[str, Any], check: Check) -> Prepared:
 
 def execute(asked: ScaleSettings, run: RunFolder[ScaleSettings, ScaleResult]) -> ScaleResult:
     """Grow an architecture step by step, the best of several candidates at each."""
-    s, workers = _with_classes(asked, run.given), run.options.workers
+    s, workers = _with_classes(asked, run.arguments), run.options.workers
     directions(s.proxies)  # refuses unknown measures
     seed = GrowthSeed(s)
     if not s.timed:

@@ -13,11 +13,10 @@ from optuna.study import Study
 
 from asvit.core.command_line import command_line
 from asvit.core.files import write_text
-from asvit.core.latency_settings import pass_options
-from asvit.core.measuring_settings import MeasuringSettings
 from asvit.core.progress import image_progress
 from asvit.core.run_files import STUDY, TRAINED, TRIALS
 from asvit.core.settings import Settings, fields_of
+from asvit.core.shared_settings import MeasuringSettings, pass_options
 from asvit.executors.base import Workers
 from asvit.executors.placement import device_of, on_cluster
 from asvit.growth.seed import GrowthSeed
