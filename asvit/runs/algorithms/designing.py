@@ -65,8 +65,8 @@ from asvit.runs.algorithms.design_plan import DesignPlan
 from asvit.runs.algorithms.design_search import default_outcome, search_outcome
 from asvit.runs.algorithms.design_testing import DesignTest
 from asvit.runs.algorithms.design_trainings import train, unless_it_fails
+from asvit.runs.algorithms.measuring import find_space
 from asvit.runs.algorithms.search import with_multiple
-from asvit.runs.checks import find_space
 from asvit.runs.folder import LOCK, plain_name, remove_files
 from asvit.runs.run_folder import RunFolder
 from asvit.runs.search import SEARCH, SearchOptions
