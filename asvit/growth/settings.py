@@ -128,6 +128,11 @@ class ScaleSettings(MeasuringSettings):
             for limit in self.limits
         )
 
+    def extends(self, other: "ScaleSettings") -> bool:
+        """Whether the budget is at least that of another scaling, in its unit."""
+        mine, before = self.limits[-1], other.limits[-1]
+        return mine.unit == before.unit and mine.amount >= before.amount
+
     @property
     def timed(self) -> bool:
         """Whether the budgets are times."""

@@ -12,7 +12,7 @@ from asvit.data.sources import Images
 from asvit.executors import Workers
 from asvit.executors.base import cores
 from asvit.executors.placement import cluster_of
-from asvit.runs.checks import find_space
+from asvit.runs.algorithms.measuring import find_space
 from asvit.runs.training_pool import training_workers
 from asvit.search import SearchSettings
 from asvit.search.limits import Limits

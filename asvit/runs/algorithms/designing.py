@@ -66,12 +66,12 @@ from asvit.runs.algorithms.design_plan import DesignPlan
 from asvit.runs.algorithms.design_search import default_outcome, search_outcome
 from asvit.runs.algorithms.design_testing import DesignTest
 from asvit.runs.algorithms.design_trainings import train, unless_it_fails
+from asvit.runs.algorithms.measuring import find_space
 from asvit.runs.algorithms.search import with_multiple
-from asvit.runs.checks import find_space
-from asvit.runs.command_latency import forget
 from asvit.runs.folder import LOCK, plain_name, remove_files
 from asvit.runs.run_folder import RunFolder
 from asvit.runs.search import SEARCH, SearchOptions
+from asvit.runs.timing import forget
 from asvit.runs.training import few_pictures_note
 from asvit.search.settings import LIMITS
 from asvit.spaces import load_space
