@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from asvit.core.run_files import GRAPH, MODEL, SMALL_GRAPH
+from asvit.designs.hours import AFTERWARDS
 from asvit.designs.last_round import LastRound
 from asvit.designs.sizes import limits_of
 from asvit.designs.stages import Exports
@@ -31,7 +32,8 @@ _COPIES: Sequence[tuple[str, str, Mapping[str, Any]]] = (  # format, name, and h
 def export_copies(folder: Path, last_round: LastRound, remaining: Callable[[], float]) -> Exports:
     """Copy the network; a copy that cannot be written or loaded, or differs, is left out.
 
-    So are those that take longer, by the ones before, than the ``remaining`` seconds.
+    So are those that would end, by the time of the ones before, half a minute after the
+    ``remaining`` seconds.
     """
     copies, commands, int8, longest = list[str](), list[str](), "", 0.0
     facts = {"designed": _card_facts(last_round)}
@@ -41,7 +43,7 @@ def export_copies(folder: Path, last_round: LastRound, remaining: Callable[[], f
         FORMATS[form].check_out(folder / name, card=True, force=True)  # can be mended
         began = time.monotonic()
         try:
-            if copies and remaining() < longest:
+            if copies and remaining() + AFTERWARDS < longest:
                 raise ValueError("the hours are over; asvit export writes it")
             exported = export_network(
                 weights=str(folder / "training"),

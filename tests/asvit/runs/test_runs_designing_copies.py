@@ -72,7 +72,7 @@ def test_a_late_design_writes_the_weights_alone_and_says_how_to_write_the_others
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     def remaining(hours: Hours) -> float:
-        return -1.0 if "test training" in race.calls else hours.whole - hours.elapsed()
+        return -60.0 if "test training" in race.calls else hours.whole - hours.elapsed()
 
     race.validation = {"finalist-1": 90.0}
     monkeypatch.setattr(Hours, "remaining", property(remaining))
